@@ -1,0 +1,96 @@
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+use stagedoor_model::{ShowRef, Timestamp};
+
+use crate::Stage;
+
+/// The house's own name of a show; deals are kept by it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShowKey(pub String);
+
+impl fmt::Display for ShowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Show {
+    pub key: ShowKey,
+    pub title: String,
+    pub city: Option<String>,
+    pub starts_at: Option<Timestamp>,
+    pub zone: Option<String>,
+    pub cancelled: bool,
+}
+
+/// A pipeline of the CRM and the name of its stage for each of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pipeline {
+    pub name: String,
+    /// Stages without a name here are not pushed.
+    pub stages: BTreeMap<Stage, String>,
+}
+
+/// Shows and pipelines as the config has them, with what providers said of shows since.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    pub shows: BTreeMap<ShowKey, Show>,
+    /// (source, provider's id) to the house's show.
+    pub known_as: BTreeMap<(String, String), ShowKey>,
+    pub pipelines: Vec<Pipeline>,
+    /// By show, else by city, else the first pipeline.
+    pub pipeline_of_show: BTreeMap<ShowKey, usize>,
+    pub pipeline_of_city: BTreeMap<String, usize>,
+}
+
+impl Catalog {
+    /// The house's show for what a provider named; interest in nothing particular is a show of its own.
+    pub fn show(&self, source: &str, named: Option<&ShowRef>) -> Show {
+        let Some(named) = named else {
+            return Show {
+                key: ShowKey("interest".to_owned()),
+                title: "Interest".to_owned(),
+                city: None,
+                starts_at: None,
+                zone: None,
+                cancelled: false,
+            };
+        };
+        let key = self.key(source, &named.id);
+        match self.shows.get(&key) {
+            Some(show) => show.clone(),
+            None => Show {
+                title: named.title.clone().unwrap_or_else(|| named.id.clone()),
+                city: named.city.clone(),
+                starts_at: named.starts_at,
+                zone: named.zone.clone(),
+                cancelled: false,
+                key,
+            },
+        }
+    }
+
+    pub fn key(&self, source: &str, id: &str) -> ShowKey {
+        let plain = ShowKey(id.to_owned());
+        if self.shows.contains_key(&plain) {
+            return plain;
+        }
+        self.known_as
+            .get(&(source.to_owned(), id.to_owned()))
+            .cloned()
+            .unwrap_or_else(|| ShowKey(format!("{source}/{id}")))
+    }
+
+    pub fn pipeline(&self, show: &Show) -> Option<&Pipeline> {
+        let index = self
+            .pipeline_of_show
+            .get(&show.key)
+            .or_else(|| show.city.as_ref().and_then(|city| self.pipeline_of_city.get(city)))
+            .copied()
+            .unwrap_or(0);
+        self.pipelines.get(index)
+    }
+}

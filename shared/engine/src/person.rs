@@ -1,0 +1,101 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{Deserialize, Serialize};
+use stagedoor_model::{Email, Fact, Identifier, Kind, Phone, Record, RecordKey, Timestamp};
+use uuid::Uuid;
+
+/// Derived from the first record that named the person, so that the same facts make the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PersonId(Uuid);
+
+impl PersonId {
+    pub fn of(origin: &RecordKey) -> Self {
+        Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("stagedoor:{}", origin.0).as_bytes()))
+    }
+
+    /// # Errors
+    /// When `text` is not a UUID.
+    pub fn parse(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+impl fmt::Display for PersonId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A set of records that strong identifiers hold together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    pub id: PersonId,
+    /// The record that the person was made from.
+    pub origin: RecordKey,
+    pub born: Timestamp,
+    pub records: BTreeMap<RecordKey, Record>,
+    /// People with whom this one shares an identifier but was not joined, because a guard refused.
+    #[serde(default)]
+    pub neighbours: BTreeSet<PersonId>,
+    /// People who were joined into this one.
+    #[serde(default)]
+    pub absorbed: BTreeSet<PersonId>,
+}
+
+impl Person {
+    pub fn identifiers(&self) -> BTreeSet<&Identifier> {
+        self.records.values().flat_map(|record| &record.identifiers).collect()
+    }
+
+    /// The latest name that anybody gave, the longer of two equally late.
+    pub fn name(&self) -> Option<&str> {
+        self.records
+            .values()
+            .filter_map(|record| record.name.as_ref())
+            .max_by_key(|(at, text)| (*at, text.len(), text))
+            .map(|(_, text)| text.as_str())
+    }
+
+    pub fn phones(&self) -> Vec<Phone> {
+        self.values(Kind::Phone).filter_map(|text| Phone::try_from(text).ok()).collect()
+    }
+
+    pub fn emails(&self) -> Vec<Email> {
+        self.values(Kind::Email).filter_map(|text| Email::try_from(text).ok()).collect()
+    }
+
+    /// Somebody whom a manager could write to or call, or whom the CRM has already.
+    pub fn is_reachable(&self) -> bool {
+        self.identifiers()
+            .iter()
+            .any(|identifier| matches!(identifier.kind(), Kind::Phone | Kind::Email | Kind::Telegram | Kind::CrmContact))
+    }
+
+    /// The CRM's contacts of this person that are not deleted, the oldest (lowest id) first.
+    pub fn contacts(&self) -> BTreeSet<u64> {
+        self.records
+            .values()
+            .filter_map(|record| match record.fact {
+                Fact::CrmContact { contact, deleted: false, .. } => Some(contact),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn values(&self, kind: Kind) -> impl Iterator<Item = String> {
+        let mut seen = BTreeMap::<&str, Timestamp>::new();
+        for record in self.records.values() {
+            for identifier in record.identifiers.iter().filter(|identifier| identifier.kind() == kind) {
+                let at = seen.entry(identifier.value()).or_insert(record.at);
+                *at = record.at.min(*at);
+            }
+        }
+        let mut values: Vec<(Timestamp, String)> = seen.into_iter().map(|(value, at)| (at, value.to_owned())).collect();
+        values.sort();
+        values.into_iter().map(|(_, value)| value)
+    }
+}

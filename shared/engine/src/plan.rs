@@ -1,0 +1,279 @@
+//! What the CRM should hold for a person, compared with what it is known to hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use stagedoor_model::{Fact, Kind, Timestamp};
+
+use crate::{Catalog, Deal, Person, PersonId, ShowKey, Stage, deals};
+
+/// A hash of what was last sent, so that nothing is sent twice.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(String);
+
+impl Digest {
+    fn of(value: &impl Serialize) -> Self {
+        let bytes = serde_json::to_vec(value).unwrap_or_default();
+        let text = hex::encode(Sha256::digest(bytes));
+        Self(text.get(..16).unwrap_or(&text).to_owned())
+    }
+}
+
+/// Said before a creating call. One without an answer is looked up before anything is created again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    pub at: Timestamp,
+}
+
+/// Why a row waits for a manager: the CRM refuses it as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// What was refused; another content is tried again.
+    pub digest: Digest,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContactLink {
+    pub id: Option<u64>,
+    pub pushed: Option<Digest>,
+    pub intent: Option<Intent>,
+    pub parked: Option<Parked>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DealLink {
+    pub id: Option<u64>,
+    pub pushed: Option<Digest>,
+    pub stage: Option<Stage>,
+    pub intent: Option<Intent>,
+    pub parked: Option<Parked>,
+}
+
+/// What is known of a person in the CRM. Written by the reconciler alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Link {
+    pub contact: ContactLink,
+    pub deals: BTreeMap<ShowKey, DealLink>,
+    /// Second contacts of the same person that were marked as duplicates.
+    #[serde(default)]
+    pub marked: BTreeSet<u64>,
+}
+
+impl Link {
+    /// What two joined people had in the CRM, the elder's first.
+    #[must_use]
+    pub fn join(mut self, other: Self) -> Self {
+        if self.contact.id.is_none() && other.contact != ContactLink::default() {
+            self.contact = other.contact;
+        }
+        for (show, deal) in other.deals {
+            let known = self.deals.entry(show).or_default();
+            if known.id.is_none() {
+                *known = deal;
+            }
+        }
+        self.marked.extend(other.marked);
+        self
+    }
+
+    pub fn parked(&self) -> impl Iterator<Item = &Parked> {
+        self.contact.parked.iter().chain(self.deals.values().filter_map(|deal| deal.parked.as_ref()))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactDraft {
+    pub person: PersonId,
+    /// Only for contacts that we create: a name in the CRM belongs to the manager.
+    pub name: Option<String>,
+    /// All values the field should have, those the CRM holds first.
+    pub phones: Vec<String>,
+    pub emails: Vec<String>,
+    pub telegram: Option<String>,
+    pub tags: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealDraft {
+    pub person: PersonId,
+    pub show: ShowKey,
+    pub name: String,
+    pub pipeline: String,
+    /// `None`: leave the stage as the manager has it.
+    pub stage: Option<(Stage, String)>,
+    /// In whole major units.
+    pub price: Option<i64>,
+    pub city: Option<String>,
+    pub starts_at: Option<Timestamp>,
+    pub show_cancelled: bool,
+    pub orders: String,
+    pub promo_codes: String,
+    pub tickets: usize,
+    pub refunded: i64,
+    pub utm: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    CreateContact(ContactDraft),
+    UpdateContact(u64, ContactDraft),
+    /// The contact's id is known or comes from this plan's `CreateContact`.
+    CreateDeal(DealDraft),
+    UpdateDeal(u64, DealDraft),
+    /// A second contact of the same person: tag it, name the first.
+    MarkDuplicate { contact: u64, of: u64 },
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    pub steps: Vec<(Step, Digest)>,
+    /// The contact to which deals belong, when the CRM has it already.
+    pub contact: Option<u64>,
+}
+
+pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
+    let contacts = person.contacts();
+    let contact = link.contact.id.into_iter().chain(contacts.iter().copied()).min();
+    let mut plan = Plan { contact, ..Plan::default() };
+    let gone = was_deleted(person, link.contact.id);
+    if !person.is_reachable() || gone {
+        return plan;
+    }
+    plan_contact(&mut plan, person, link, contact);
+    if let Some(of) = contact {
+        let doubles = contacts.iter().copied().filter(|id| *id != of && !link.marked.contains(id));
+        plan.steps.extend(doubles.map(|contact| (Step::MarkDuplicate { contact, of }, Digest::of(&contact))));
+    }
+    let moves = manager_moves(person);
+    for (show, deal) in deals(person, catalog) {
+        let known = link.deals.get(&show).cloned().unwrap_or_default();
+        let moved = known.id.and_then(|lead| moves.get(&lead));
+        if moved.is_some_and(|moved| moved.deleted) {
+            continue;
+        }
+        let Some(draft) = draft_deal(person, deal, &known, moved, catalog) else { continue };
+        let digest = Digest::of(&draft);
+        let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
+        if known.pushed.as_ref() != Some(&digest) && !refused {
+            let step = known.id.map_or_else(|| Step::CreateDeal(draft.clone()), |id| Step::UpdateDeal(id, draft.clone()));
+            plan.steps.push((step, digest));
+        }
+    }
+    plan
+}
+
+fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u64>) {
+    let (mut phones, mut emails) = held_by_crm(person, contact);
+    let known: BTreeSet<&stagedoor_model::Identifier> = mirrored(person, contact);
+    let fresh = |kind: Kind, value: &str| !known.iter().any(|i| i.kind() == kind && i.value() == value);
+    let mut news = false;
+    for phone in person.phones().iter().filter(|phone| fresh(Kind::Phone, phone.as_str())) {
+        phones.push(phone.as_str().to_owned());
+        news = true;
+    }
+    for email in person.emails().iter().filter(|email| fresh(Kind::Email, email.as_str())) {
+        emails.push(email.as_str().to_owned());
+        news = true;
+    }
+    let telegram = person.identifiers().iter().find(|i| i.kind() == Kind::Telegram).map(|i| i.value().to_owned());
+    news |= telegram.is_some();
+    let draft = ContactDraft {
+        person: person.id,
+        name: if contact.is_none() { Some(display_name(person)) } else { None },
+        phones,
+        emails,
+        telegram,
+        tags: Vec::new(),
+    };
+    let digest = Digest::of(&(&draft.phones, &draft.emails, &draft.telegram));
+    let refused = link.contact.parked.as_ref().is_some_and(|parked| parked.digest == digest);
+    let same = link.contact.pushed.as_ref() == Some(&digest);
+    match contact {
+        _ if refused || same => {}
+        None => plan.steps.push((Step::CreateContact(draft), digest)),
+        Some(id) if news => plan.steps.push((Step::UpdateContact(id, draft), digest)),
+        Some(_) => {}
+    }
+}
+
+fn display_name(person: &Person) -> String {
+    let masked = || person.emails().first().map(|email| email.as_str().to_owned());
+    let phone = || person.phones().first().map(|phone| phone.as_str().to_owned());
+    person.name().map(str::to_owned).or_else(masked).or_else(phone).unwrap_or_else(|| "?".to_owned())
+}
+
+fn held_by_crm(person: &Person, contact: Option<u64>) -> (Vec<String>, Vec<String>) {
+    person
+        .records
+        .values()
+        .find_map(|record| match &record.fact {
+            Fact::CrmContact { contact: id, phones, emails, .. } if Some(*id) == contact => {
+                Some((phones.clone(), emails.clone()))
+            }
+            _ => None,
+        })
+        .unwrap_or_default()
+}
+
+fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<&stagedoor_model::Identifier> {
+    person
+        .records
+        .values()
+        .filter(|record| matches!(record.fact, Fact::CrmContact { contact: id, .. } if Some(id) == contact))
+        .flat_map(|record| &record.identifiers)
+        .collect()
+}
+
+fn was_deleted(person: &Person, contact: Option<u64>) -> bool {
+    person.contacts().is_empty()
+        && person
+            .records
+            .values()
+            .any(|record| matches!(record.fact, Fact::CrmContact { contact: id, deleted: true, .. } if Some(id) == contact))
+}
+
+struct Move {
+    at: Timestamp,
+    deleted: bool,
+}
+
+fn manager_moves(person: &Person) -> BTreeMap<u64, Move> {
+    person
+        .records
+        .values()
+        .filter_map(|record| match record.fact {
+            Fact::CrmLead { changed_at, lead, deleted, .. } => Some((lead, Move { at: changed_at, deleted })),
+            _ => None,
+        })
+        .collect()
+}
+
+fn draft_deal(person: &Person, deal: Deal, known: &DealLink, moved: Option<&Move>, catalog: &Catalog) -> Option<DealDraft> {
+    let pipeline = catalog.pipeline(&deal.show)?;
+    // A manager's own move is never pushed back. Only what happened after it may move the deal, and only forward.
+    let manager_has_it = moved.is_some_and(|moved| deal.since <= moved.at || known.stage >= Some(deal.stage));
+    let stage = pipeline.stages.get(&deal.stage).filter(|_| !manager_has_it);
+    Some(DealDraft {
+        person: person.id,
+        name: match &deal.show.city {
+            Some(city) => format!("{} · {city}", deal.show.title),
+            None => deal.show.title.clone(),
+        },
+        pipeline: pipeline.name.clone(),
+        stage: stage.map(|name| (deal.stage, name.clone())),
+        price: deal.worth.as_ref().map(stagedoor_model::Money::whole_major),
+        city: deal.show.city.clone(),
+        starts_at: deal.show.starts_at,
+        show_cancelled: deal.show.cancelled,
+        orders: deal.orders.iter().cloned().collect::<Vec<_>>().join(", "),
+        promo_codes: deal.promo_codes.iter().cloned().collect::<Vec<_>>().join(", "),
+        tickets: deal.live_tickets,
+        refunded: deal.worth.as_ref().map_or(0, |worth| worth.with_minor(deal.refunded_minor).whole_major()),
+        utm: deal.labels.into_iter().filter(|(key, _)| key.starts_with("utm_")).collect(),
+        show: deal.show.key,
+    })
+}

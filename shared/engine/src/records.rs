@@ -1,0 +1,77 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{Body, Event, Fact, Identifier, Kind, Record, RecordKey, Touch};
+
+/// The key under which everything known of one order meets.
+pub fn order_record_key(source: &str, order: &str) -> RecordKey {
+    RecordKey(format!("order/{source}:{order}"))
+}
+
+/// What an event says about a person; `None` for events that are about no one (a show, an unread delivery).
+pub fn record_of(event: &Event) -> Option<Record> {
+    let source = event.source.as_str();
+    let record = |key: RecordKey, identifiers: BTreeSet<Identifier>, name: Option<&String>, fact: Fact| Record {
+        key,
+        source: event.source.clone(),
+        at: event.time,
+        identifiers,
+        name: name.map(|text| text.trim()).filter(|text| !text.is_empty()).map(|text| (event.time, text.to_owned())),
+        fact,
+    };
+    match &event.body {
+        Body::FormSubmitted(form) | Body::CartAbandoned(form) => {
+            let touch = Touch {
+                last: event.time,
+                rung: form.rung(),
+                show: form.show.clone(),
+                form: form.form.clone(),
+                amount: form.amount.clone(),
+                consents: form.consents.clone(),
+                labels: form.labels.clone(),
+            };
+            let key = RecordKey(format!("touch:{}", event.id));
+            Some(record(key, form.identifiers.clone(), form.name.as_ref(), Fact::Touch(touch)))
+        }
+        Body::RefundReported(reported) => {
+            let refunds = BTreeMap::from([(reported.refund.clone(), reported.detail.clone())]);
+            let identifiers = Identifier::opaque(Kind::Order, source, &reported.order).into_iter().collect();
+            Some(record(order_record_key(source, &reported.order), identifiers, None, Fact::Order { order: None, refunds }))
+        }
+        Body::ContactChanged(change) => {
+            let mut identifiers = change.identifiers.clone();
+            identifiers.extend(Identifier::opaque(Kind::CrmContact, "", &change.contact.to_string()));
+            let fact = Fact::CrmContact {
+                changed_at: event.time,
+                contact: change.contact,
+                deleted: change.deleted,
+                phones: change.phones.clone(),
+                emails: change.emails.clone(),
+            };
+            let mut record =
+                record(RecordKey(format!("crm-contact:{}", change.contact)), identifiers, change.name.as_ref(), fact);
+            record.at = change.created_at;
+            Some(record)
+        }
+        Body::LeadChanged(change) => {
+            let identifiers = Identifier::opaque(Kind::CrmLead, "", &change.lead.to_string()).into_iter().collect();
+            let fact = Fact::CrmLead {
+                changed_at: event.time,
+                lead: change.lead,
+                deleted: change.deleted,
+                pipeline: change.pipeline,
+                status: change.status,
+                by: change.moved_by,
+            };
+            Some(record(RecordKey(format!("crm-lead:{}", change.lead)), identifiers, None, fact))
+        }
+        body => {
+            let order = body.order()?;
+            let mut identifiers = order.identifiers.clone();
+            identifiers.extend(Identifier::opaque(Kind::Order, source, &order.order.id));
+            let fact = Fact::Order { order: Some(order.order.clone()), refunds: BTreeMap::new() };
+            let mut record = record(order_record_key(source, &order.order.id), identifiers, order.name.as_ref(), fact);
+            record.at = order.order.placed_at;
+            Some(record)
+        }
+    }
+}

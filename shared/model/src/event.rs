@@ -1,0 +1,339 @@
+use std::{collections::{BTreeMap, BTreeSet}, fmt};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{ConsentClaim, Identifier, Money, Order, OrderState, Refund, Rung, ShowRef, Ticket, Timestamp};
+
+/// Derived from the provider's own id of a fact, never random: a second delivery of the fact has the same id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct EventId(String);
+
+impl EventId {
+    /// `parts` are hashed, so that nothing personal hides in an id and its length is bounded.
+    pub fn derive(source: &SourceName, parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let digest = hex::encode(hash.finalize());
+        Self(format!("{source}.{}", digest.get(..24).unwrap_or(&digest)))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for EventId {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a configured origin of webhooks: lower-case letters, digits and dashes, at most 64.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SourceName(String);
+
+impl JsonSchema for SourceName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SourceName".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$" })
+    }
+}
+
+impl SourceName {
+    /// # Errors
+    /// A sentence that says which characters a name may have.
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        let fits = !text.is_empty()
+            && text.len() <= 64
+            && !text.starts_with('-')
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if fits { Ok(Self(text.to_owned())) } else { Err("a source's name has lower-case letters, digits and dashes, at most 64") }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SourceName {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text)
+    }
+}
+
+impl From<SourceName> for String {
+    fn from(name: SourceName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
+pub enum SpecVersion {
+    #[default]
+    #[serde(rename = "1.0")]
+    V1,
+}
+
+/// A normalised fact in a CloudEvents 1.0 envelope (structured JSON).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    pub specversion: SpecVersion,
+    pub id: EventId,
+    pub source: SourceName,
+    /// When it happened there, not when it arrived here.
+    #[schemars(with = "String")]
+    pub time: Timestamp,
+    /// The provider's id of what the event is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+impl Event {
+    pub fn new(source: &SourceName, id: EventId, time: Timestamp, body: Body) -> Self {
+        let subject = body.subject();
+        Self { specversion: SpecVersion::V1, id, source: source.clone(), time, subject, body }
+    }
+
+    /// For example `stagedoor.order.paid.v1`.
+    pub fn kind(&self) -> &'static str {
+        self.body.kind()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", content = "data")]
+pub enum Body {
+    #[serde(rename = "stagedoor.form.submitted.v1")]
+    FormSubmitted(FormSubmitted),
+    #[serde(rename = "stagedoor.cart.abandoned.v1")]
+    CartAbandoned(FormSubmitted),
+    /// A webhook that only points at an order; `sync` fetches it before folding.
+    #[serde(rename = "stagedoor.order.noticed.v1")]
+    OrderNoticed(OrderNoticed),
+    #[serde(rename = "stagedoor.order.placed.v1")]
+    OrderPlaced(OrderBody),
+    #[serde(rename = "stagedoor.order.paid.v1")]
+    OrderPaid(OrderBody),
+    #[serde(rename = "stagedoor.order.cancelled.v1")]
+    OrderCancelled(OrderBody),
+    #[serde(rename = "stagedoor.order.refunded.v1")]
+    OrderRefunded(OrderBody),
+    /// A refund told apart from its order.
+    #[serde(rename = "stagedoor.refund.reported.v1")]
+    RefundReported(RefundReported),
+    #[serde(rename = "stagedoor.show.rescheduled.v1")]
+    ShowRescheduled(ShowChanged),
+    #[serde(rename = "stagedoor.show.cancelled.v1")]
+    ShowCancelled(ShowChanged),
+    #[serde(rename = "stagedoor.crm-contact.changed.v1")]
+    ContactChanged(ContactChanged),
+    #[serde(rename = "stagedoor.crm-lead.changed.v1")]
+    LeadChanged(LeadChanged),
+    /// Authentic, but not understood: kept whole for replay.
+    #[serde(rename = "stagedoor.delivery.unrecognized.v1")]
+    Unrecognized(Unrecognized),
+}
+
+impl Body {
+    /// The event's verb follows from the order's state, not from the webhook's name.
+    pub fn of_order(body: OrderBody) -> Self {
+        let refunded = !body.order.refunds.is_empty();
+        match body.order.state {
+            _ if refunded => Body::OrderRefunded(body),
+            OrderState::Placed => Body::OrderPlaced(body),
+            OrderState::Paid => Body::OrderPaid(body),
+            OrderState::Cancelled => Body::OrderCancelled(body),
+        }
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Body::FormSubmitted(_) => "stagedoor.form.submitted.v1",
+            Body::CartAbandoned(_) => "stagedoor.cart.abandoned.v1",
+            Body::OrderNoticed(_) => "stagedoor.order.noticed.v1",
+            Body::OrderPlaced(_) => "stagedoor.order.placed.v1",
+            Body::OrderPaid(_) => "stagedoor.order.paid.v1",
+            Body::OrderCancelled(_) => "stagedoor.order.cancelled.v1",
+            Body::OrderRefunded(_) => "stagedoor.order.refunded.v1",
+            Body::RefundReported(_) => "stagedoor.refund.reported.v1",
+            Body::ShowRescheduled(_) => "stagedoor.show.rescheduled.v1",
+            Body::ShowCancelled(_) => "stagedoor.show.cancelled.v1",
+            Body::ContactChanged(_) => "stagedoor.crm-contact.changed.v1",
+            Body::LeadChanged(_) => "stagedoor.crm-lead.changed.v1",
+            Body::Unrecognized(_) => "stagedoor.delivery.unrecognized.v1",
+        }
+    }
+
+    pub fn order(&self) -> Option<&OrderBody> {
+        match self {
+            Body::OrderPlaced(body) | Body::OrderPaid(body) | Body::OrderCancelled(body) | Body::OrderRefunded(body) => {
+                Some(body)
+            }
+            _ => None,
+        }
+    }
+
+    fn subject(&self) -> Option<String> {
+        match self {
+            Body::OrderNoticed(noticed) => Some(noticed.order.clone()),
+            Body::RefundReported(reported) => Some(reported.order.clone()),
+            Body::ShowRescheduled(change) | Body::ShowCancelled(change) => Some(change.show.id.clone()),
+            Body::ContactChanged(change) => Some(change.contact.to_string()),
+            Body::LeadChanged(change) => Some(change.lead.to_string()),
+            _ => self.order().map(|body| body.order.id.clone()),
+        }
+    }
+}
+
+/// Somebody left their contacts: a form, a pop-up, an abandoned cart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FormSubmitted {
+    pub identifiers: BTreeSet<Identifier>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub show: Option<ShowRef>,
+    /// What is in the cart, when the form is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consents: Vec<ConsentClaim>,
+    /// Campaign marks, the pop-up's scenario and variant, and fields of the form that no mapping names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderNoticed {
+    pub order: String,
+    /// The shop's own scope of the order, for example pretix's event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderBody {
+    pub identifiers: BTreeSet<Identifier>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub order: Order,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefundReported {
+    pub order: String,
+    /// The shop's id of the refund.
+    pub refund: String,
+    pub detail: Refund,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ShowChange {
+    Rescheduled,
+    Cancelled,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShowChanged {
+    pub show: ShowRef,
+}
+
+/// A contact as the CRM holds it now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactChanged {
+    pub contact: u64,
+    pub deleted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub identifiers: BTreeSet<Identifier>,
+    /// Phones and e-mails exactly as the CRM holds them: an update must send all of them back.
+    pub phones: Vec<String>,
+    pub emails: Vec<String>,
+    #[schemars(with = "String")]
+    pub created_at: Timestamp,
+}
+
+/// A deal as the CRM holds it now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeadChanged {
+    pub lead: u64,
+    pub deleted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u64>,
+    /// The user whose hand moved it; 0 is a robot or an integration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_by: Option<u64>,
+}
+
+/// The body of a delivery that no parser understood, exactly as received.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unrecognized {
+    /// `<function>/<source>`.
+    pub route: String,
+    /// Why it was not understood; never a part of the payload.
+    pub reason: String,
+    /// Lower-case header names; only those that the provider needs to parse the body again.
+    pub headers: BTreeMap<String, String>,
+    /// Base64 of the raw bytes.
+    pub body: String,
+}
+
+impl fmt::Debug for Unrecognized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unrecognized({}: {}, {} bytes)", self.route, self.reason, self.body.len())
+    }
+}
+
+/// Kept beside `Body` so that builders need not name the record's types.
+impl OrderBody {
+    pub fn new(identifiers: BTreeSet<Identifier>, name: Option<String>, order: Order) -> Self {
+        Self { identifiers, name, order }
+    }
+
+    pub fn tickets(&self) -> &[Ticket] {
+        &self.order.tickets
+    }
+}
+
+impl FormSubmitted {
+    pub fn rung(&self) -> Rung {
+        if self.amount.is_some() { Rung::Cart } else { Rung::Interested }
+    }
+}

@@ -1,0 +1,195 @@
+use std::{fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Email, Phone};
+
+/// What sort of name for a person this is. The order is the order of trust: when one record's identifiers would
+/// land on two people, the record stays with its first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A contact's id in the CRM.
+    CrmContact,
+    /// An order in a shop: it has one buyer, so its webhooks meet in one person.
+    Order,
+    /// A deal's id in the CRM.
+    CrmLead,
+    /// A customer's id in a shop. A person has one a shop.
+    Customer,
+    /// The site's own user id. A person has one a site.
+    SiteUser,
+    /// A messenger's numeric user id.
+    Telegram,
+    Phone,
+    Email,
+    /// A pop-up service's id of a browser. Weak: families share browsers.
+    Visitor,
+    /// A cookie of a web counter (`_ga`, `_ym_uid`). Weak.
+    Cookie,
+}
+
+impl Kind {
+    const NAMES: [(Kind, &'static str); 10] = [
+        (Kind::CrmContact, "crm_contact"),
+        (Kind::Order, "order"),
+        (Kind::CrmLead, "crm_lead"),
+        (Kind::Customer, "customer"),
+        (Kind::SiteUser, "site_user"),
+        (Kind::Telegram, "telegram"),
+        (Kind::Phone, "phone"),
+        (Kind::Email, "email"),
+        (Kind::Visitor, "visitor"),
+        (Kind::Cookie, "cookie"),
+    ];
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    /// A strong identifier joins two people into one, a weak one only hints.
+    pub fn is_strong(self) -> bool {
+        !matches!(self, Kind::Visitor | Kind::Cookie)
+    }
+
+    /// A person has at most one of these in one scope; a join that would give two waits for a manager.
+    pub fn is_exclusive(self) -> bool {
+        matches!(self, Kind::Customer | Kind::SiteUser)
+    }
+}
+
+/// A normalised name for a person: `phone:+79161234567`, `customer/opera-shop:235`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identifier {
+    kind: Kind,
+    scope: String,
+    value: String,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ParseIdentifierError {
+    #[error("expected kind:value, for example phone:+79161234567 or email:anna@example.com")]
+    Shape,
+    #[error("unknown kind of identifier, expected one of phone, email, telegram, customer/<source>, order/<source>, crm_contact, crm_lead, site_user/<source>, visitor/<source>, cookie/<name>")]
+    Kind,
+    #[error("the phone is not valid E.164")]
+    Phone,
+    #[error("the e-mail is not valid")]
+    Email,
+}
+
+impl Identifier {
+    pub fn phone(phone: Phone) -> Self {
+        Self { kind: Kind::Phone, scope: String::new(), value: phone.into() }
+    }
+
+    pub fn email(email: Email) -> Self {
+        Self { kind: Kind::Email, scope: String::new(), value: email.into() }
+    }
+
+    /// An id that is unique within `scope` (a source's name, a cookie's name) and opaque to us. Empty ids name nobody.
+    pub fn opaque(kind: Kind, scope: &str, value: &str) -> Option<Self> {
+        let value = value.trim();
+        if value.is_empty() || value.len() > 256 || matches!(kind, Kind::Phone | Kind::Email) {
+            return None;
+        }
+        Some(Self { kind, scope: scope.to_owned(), value: value.to_owned() })
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn scope(&self) -> &str {
+        &self.scope
+    }
+
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slash = if self.scope.is_empty() { "" } else { "/" };
+        write!(f, "{}{slash}{}:{}", self.kind.name(), self.scope, self.value)
+    }
+}
+
+/// Kind and scope only: values are personal data.
+impl fmt::Debug for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identifier({}/{})", self.kind.name(), self.scope)
+    }
+}
+
+impl FromStr for Identifier {
+    type Err = ParseIdentifierError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (head, value) = text.split_once(':').ok_or(ParseIdentifierError::Shape)?;
+        let (name, scope) = head.split_once('/').unwrap_or((head, ""));
+        let kind = Kind::NAMES
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(kind, _)| *kind)
+            .ok_or(ParseIdentifierError::Kind)?;
+        match kind {
+            Kind::Phone => Phone::try_from(value.to_owned()).map(Self::phone).map_err(|_| ParseIdentifierError::Phone),
+            Kind::Email => Email::parse(value).map(Self::email).map_err(|_| ParseIdentifierError::Email),
+            _ => Self::opaque(kind, scope, value).ok_or(ParseIdentifierError::Shape),
+        }
+    }
+}
+
+impl Serialize for Identifier {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Identifier {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Identifier {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Identifier".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "kind:value or kind/scope:value, for example phone:+79161234567 or customer/opera-shop:235",
+            "pattern": "^[a-z_]+(/[^:]*)?:.+$"
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_form_reads_back() {
+        for text in ["phone:+79161234567", "email:anna@example.com", "customer/opera:235", "telegram:12345678", "cookie/ga:1.2:3"] {
+            let identifier: Identifier = text.parse().expect(text);
+            assert_eq!(identifier.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_unreadable_identifier_says_what_was_expected() {
+        assert_eq!("+79161234567".parse::<Identifier>(), Err(ParseIdentifierError::Shape));
+        assert_eq!("fax:1".parse::<Identifier>(), Err(ParseIdentifierError::Kind));
+        assert_eq!("phone:12".parse::<Identifier>(), Err(ParseIdentifierError::Phone));
+    }
+
+    #[test]
+    fn debug_output_hides_the_value() {
+        let identifier: Identifier = "email:anna@example.com".parse().expect("valid");
+        assert!(!format!("{identifier:?}").contains("anna"));
+    }
+}

@@ -1,0 +1,28 @@
+//! Plain types that cannot hold a wrong value. No I/O, no clock, no randomness.
+
+mod consent;
+mod email;
+mod event;
+mod identifier;
+mod money;
+mod order;
+mod phone;
+mod record;
+mod show;
+
+pub use consent::{Channel, ConsentClaim};
+pub use email::{Email, EmailError};
+pub use event::{
+    Body, ContactChanged, Event, EventId, FormSubmitted, OrderBody, OrderNoticed, RefundReported, ShowChanged,
+    SourceName, Unrecognized,
+};
+pub use event::{LeadChanged, ShowChange, SpecVersion};
+pub use identifier::{Identifier, Kind, ParseIdentifierError};
+pub use money::{Money, MoneyError};
+pub use order::{Order, OrderState, Refund, Ticket};
+pub use phone::{Phone, PhoneError, Region};
+pub use record::{Fact, Record, RecordKey, Rung, Touch};
+pub use show::ShowRef;
+
+/// A UTC instant with nanosecond precision, RFC 3339 in JSON.
+pub type Timestamp = jiff::Timestamp;

@@ -1,0 +1,91 @@
+use iso_currency::Currency;
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An amount in minor units (kopecks, cents) of an ISO 4217 currency. Never a float.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Money {
+    pub minor: i64,
+    #[schemars(regex(pattern = "^[A-Z]{3}$"))]
+    pub currency: String,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MoneyError {
+    #[error("unknown currency, expected an ISO 4217 code such as RUB")]
+    UnknownCurrency,
+    #[error("not a decimal amount")]
+    NotANumber,
+    #[error("more decimal places than the currency has")]
+    TooPrecise,
+    #[error("amount out of range")]
+    OutOfRange,
+}
+
+impl Money {
+    /// Reads an amount in major units, as providers print it (`"1399"`, `"156.00"`, `1,500.50` is refused).
+    ///
+    /// # Errors
+    /// Never rounds: more decimal places than the currency has is `TooPrecise`.
+    pub fn from_major(text: &str, currency: &str) -> Result<Self, MoneyError> {
+        let known = Self::currency(currency)?;
+        let exponent = u32::from(known.exponent().unwrap_or(0));
+        let amount = Decimal::from_str_exact(text.trim()).map_err(|_| MoneyError::NotANumber)?;
+        let scale = Decimal::from(10_i64.pow(exponent.min(4)));
+        let minor = amount.checked_mul(scale).ok_or(MoneyError::OutOfRange)?.normalize();
+        if minor.scale() > 0 {
+            return Err(MoneyError::TooPrecise);
+        }
+        let minor = i64::try_from(minor).map_err(|_| MoneyError::OutOfRange)?;
+        Ok(Self { minor, currency: known.code().to_owned() })
+    }
+
+    /// # Errors
+    /// `UnknownCurrency` when `currency` is not in ISO 4217.
+    pub fn zero(currency: &str) -> Result<Self, MoneyError> {
+        Ok(Self { minor: 0, currency: Self::currency(currency)?.code().to_owned() })
+    }
+
+    /// Whole major units, rounded down: what a CRM with integer prices can hold.
+    pub fn whole_major(&self) -> i64 {
+        let exponent = Currency::from_code(&self.currency).and_then(Currency::exponent).unwrap_or(0);
+        self.minor.div_euclid(10_i64.pow(u32::from(exponent.min(4))))
+    }
+
+    #[must_use]
+    pub fn with_minor(&self, minor: i64) -> Self {
+        Self { minor, currency: self.currency.clone() }
+    }
+
+    // `RUR` is the rouble before 1998; old shops still print it.
+    fn currency(code: &str) -> Result<Currency, MoneyError> {
+        let code = if code == "RUR" { "RUB" } else { code };
+        Currency::from_code(code).ok_or(MoneyError::UnknownCurrency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn major_units_become_minor_ones_exactly() {
+        let read = |text, currency| Money::from_major(text, currency).map(|m| m.minor);
+        assert_eq!(read("156.00", "RUB"), Ok(15_600));
+        assert_eq!(read("1399", "RUB"), Ok(139_900));
+        assert_eq!(read("0.1", "EUR"), Ok(10));
+        assert_eq!(read("500", "JPY"), Ok(500));
+        assert_eq!(read("1.500", "KWD"), Ok(1_500));
+        assert_eq!(read("10.50", "RUR").map(|m| m), Ok(1_050));
+    }
+
+    #[test]
+    fn what_would_have_to_be_rounded_is_refused() {
+        assert_eq!(Money::from_major("1.005", "RUB"), Err(MoneyError::TooPrecise));
+        assert_eq!(Money::from_major("1e9", "RUB"), Err(MoneyError::NotANumber));
+        assert_eq!(Money::from_major("99999999999999999999", "RUB"), Err(MoneyError::OutOfRange));
+        assert_eq!(Money::from_major("5", "XXQ"), Err(MoneyError::UnknownCurrency));
+    }
+}

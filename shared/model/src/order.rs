@@ -1,0 +1,98 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Money, ShowRef, Timestamp};
+
+/// Where an order stands. A refund is not a state: it is an amount and tickets that are no longer live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderState {
+    Placed,
+    Paid,
+    /// Cancelled, expired or deleted; money that was paid may still be in `refunds`.
+    Cancelled,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ticket {
+    pub id: String,
+    pub show: ShowRef,
+    pub price: Money,
+    /// False once cancelled or refunded.
+    pub live: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refund {
+    pub amount: Money,
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// Ids of the tickets given back; empty when only money was.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tickets: BTreeSet<String>,
+}
+
+/// The whole state of an order as its shop knew it at `revision`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// When the shop last changed the order: of two states of one order the later wins.
+    #[schemars(with = "String")]
+    pub revision: Timestamp,
+    pub state: OrderState,
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
+    #[schemars(with = "String")]
+    pub placed_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub paid_at: Option<Timestamp>,
+    /// What the buyer paid in all, before refunds; zero while unpaid.
+    pub paid: Money,
+    /// What the order costs now.
+    pub total: Money,
+    pub tickets: Vec<Ticket>,
+    /// By the shop's own id of the refund.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refunds: BTreeMap<String, Refund>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promo_codes: Vec<String>,
+    /// Campaign marks: `utm_source` and the like.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub utm: BTreeMap<String, String>,
+}
+
+impl Order {
+    pub fn refunded_minor(&self) -> i64 {
+        self.refunds.values().map(|refund| refund.amount.minor).fold(0, i64::saturating_add)
+    }
+
+    /// Live, and not named by any refund.
+    pub fn live_tickets(&self) -> impl Iterator<Item = &Ticket> {
+        self.tickets.iter().filter(|ticket| {
+            ticket.live
+                && self.state != OrderState::Cancelled
+                && !self.refunds.values().any(|refund| refund.tickets.contains(&ticket.id))
+        })
+    }
+
+    /// The later state, with the refunds of both: associative, commutative, idempotent.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        let (mut late, early) = if self >= other { (self, other) } else { (other, self) };
+        for (id, refund) in early.refunds {
+            match late.refunds.get(&id) {
+                Some(known) if *known >= refund => {}
+                _ => {
+                    late.refunds.insert(id, refund);
+                }
+            }
+        }
+        late
+    }
+}
