@@ -108,6 +108,9 @@ pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folde
     let split = partition(records.values(), weak, policy);
     let mut folded = Folded { crowded: split.crowded.clone(), refusals: split.refusals.clone(), ..Folded::default() };
     let mut after: Vec<Person> = split.clusters.iter().map(|cluster| person_of(&cluster.records, &records, &before)).collect();
+    // Somebody joined earlier and parted now lives again under the old id.
+    let living: BTreeSet<PersonId> = after.iter().map(|person| person.id).collect();
+    after.iter_mut().for_each(|person| person.absorbed.retain(|id| !living.contains(id)));
     for (person, cluster) in after.iter().zip(&split.clusters) {
         folded.claims.extend(cluster.identifiers.iter().map(|identifier| (identifier.clone(), person.id)));
     }
