@@ -1,0 +1,61 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_model::{Body, Timestamp};
+
+/// What became of one row of a bulk call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    Done(u64),
+    /// The CRM will not have this row; the reason is for a manager's eyes.
+    Refused(String),
+    /// The call broke off; whether it took effect is unknown.
+    Unknown,
+    /// Not sent: the CRM cannot be used just now.
+    NotSent,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CrmError {
+    /// Down, throttled or blocked: nothing was done.
+    #[error("the CRM cannot be used now: {0}")]
+    Unavailable(String),
+    /// The account's owner has to act: authorise again, pay, lift a block.
+    #[error("the CRM refuses us: {0}")]
+    Denied(String),
+}
+
+/// One page of the account's own rows, for the mirror.
+#[derive(Debug, Clone)]
+pub struct CrmPage {
+    pub bodies: Vec<(Timestamp, Body)>,
+    pub next: Option<u32>,
+}
+
+/// A CRM that holds contacts and deals. Bulk calls answer row by row, in the order of their input.
+#[async_trait]
+pub trait Crm: Send + Sync {
+    /// Makes what the hub needs: fields, pipelines' stages looked up. Cheap when nothing is missing.
+    async fn set_up(&self) -> Result<(), CrmError>;
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row>;
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row>;
+    /// Each deal belongs to the contact before it.
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row>;
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row>;
+    /// Marks the first as a duplicate of the second, in a way that a manager sees.
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row>;
+    /// Contacts that the hub itself created since `since`, by the hub's own id in them.
+    async fn find_contacts(&self, people: &BTreeSet<PersonId>, since: Timestamp) -> Result<BTreeMap<PersonId, u64>, CrmError>;
+    async fn find_deals(
+        &self,
+        deals: &BTreeSet<(PersonId, ShowKey)>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError>;
+    /// The account's contacts, page by page from 1.
+    async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError>;
+    /// Rows a bulk call takes at most.
+    fn batch(&self) -> usize;
+    /// Calls made since the start, for the figures.
+    fn calls(&self) -> u64;
+}

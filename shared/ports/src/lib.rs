@@ -1,0 +1,44 @@
+//! What the logic asks of the world, as traits in the domain's own words. Errors say whether to try again.
+
+mod crm;
+#[cfg(feature = "testing")]
+pub mod memory;
+mod queue;
+mod shops;
+mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use crm::{Crm, CrmError, CrmPage, Row};
+pub use queue::{Queue, Receipt, Received};
+pub use shops::{Found, OrderDesk, PullPage};
+pub use store::{Cell, Claims, Commit, Dirty, JournalRow, Outcome, Removal, Saved, Store, Totals, Versioned};
+
+/// A port could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Trying again later may help: a lock, a timeout, throttling.
+    #[error("{0} (will be tried again)")]
+    Retry(String),
+    /// Trying again will not help: the request itself or the configuration is wrong.
+    #[error("{0}")]
+    Fail(String),
+}
+
+pub type Result<T> = std::result::Result<T, PortError>;
+
+/// The only source of the present time for functions; the engine takes times as arguments.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> stagedoor_model::Timestamp;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    fn now(&self) -> stagedoor_model::Timestamp {
+        stagedoor_model::Timestamp::now()
+    }
+}

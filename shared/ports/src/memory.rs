@@ -1,0 +1,313 @@
+//! Memory twins: the plainest thing that keeps each port's promises.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_model::{Event, EventId, Identifier, Timestamp};
+
+use crate::{
+    Cell, Claims, Commit, Dirty, JournalRow, Outcome, Queue, Receipt, Received, Result, Saved, Store, Totals, Versioned,
+};
+
+#[derive(Default)]
+struct State {
+    journal: Vec<JournalRow>,
+    people: BTreeMap<PersonId, Versioned<Person>>,
+    redirects: BTreeMap<PersonId, PersonId>,
+    owners: BTreeMap<Identifier, PersonId>,
+    weak: BTreeSet<Identifier>,
+    dirty: VecDeque<PersonId>,
+    links: BTreeMap<PersonId, Link>,
+    audience: BTreeMap<String, BTreeSet<PersonId>>,
+    leases: BTreeMap<String, (String, Timestamp)>,
+    cells: BTreeMap<String, Cell>,
+}
+
+#[derive(Default)]
+pub struct MemoryStore(Mutex<State>);
+
+impl MemoryStore {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn follow(&self, mut id: PersonId) -> PersonId {
+        for _ in 0..16 {
+            match self.redirects.get(&id) {
+                Some(next) if !self.people.contains_key(&id) => id = *next,
+                _ => break,
+            }
+        }
+        id
+    }
+
+    fn conflicts(&self, commit: &Commit) -> bool {
+        let at = |id: &PersonId| self.people.get(id).map(|person| person.version);
+        commit.people.iter().any(|(person, version)| at(&person.id) != *version)
+            || commit.removed.iter().any(|removal| at(&removal.id) != Some(removal.version))
+            || commit.claims.iter().any(|(identifier, _, expected)| {
+                self.weak.contains(identifier) || self.owners.get(identifier) != expected.as_ref()
+            })
+    }
+
+    fn apply(&mut self, commit: Commit) {
+        for row in commit.journal {
+            self.journal.retain(|known| known.event.id != row.event.id);
+            self.journal.push(row);
+        }
+        for removal in commit.removed {
+            self.people.remove(&removal.id);
+            self.dirty.retain(|id| *id != removal.id);
+            self.redirects.insert(removal.id, removal.into);
+        }
+        for (person, version) in commit.people {
+            if !self.dirty.contains(&person.id) {
+                self.dirty.push_back(person.id);
+            }
+            self.redirects.remove(&person.id);
+            self.people.insert(person.id, Versioned { version: version.unwrap_or(0) + 1, value: person });
+        }
+        for identifier in commit.released.iter().chain(&commit.crowded) {
+            self.owners.remove(identifier);
+        }
+        self.weak.extend(commit.crowded);
+        self.owners.extend(commit.claims.into_iter().map(|(identifier, id, _)| (identifier, id)));
+        for (show, id) in commit.audience {
+            self.audience.entry(show).or_default().insert(id);
+        }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
+        let state = self.state();
+        Ok(state.journal.iter().map(|row| &row.event.id).filter(|id| ids.contains(id)).cloned().collect())
+    }
+
+    async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims> {
+        let state = self.state();
+        let owners = identifiers.iter().filter_map(|i| state.owners.get(i).map(|id| (i.clone(), *id))).collect();
+        Ok(Claims { owners, weak: identifiers.intersection(&state.weak).cloned().collect() })
+    }
+
+    async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
+        let state = self.state();
+        let living: BTreeSet<PersonId> = ids.iter().map(|id| state.follow(*id)).collect();
+        Ok(living.iter().filter_map(|id| state.people.get(id).cloned()).collect())
+    }
+
+    async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>> {
+        let mut state = self.state();
+        let save = |commit: Commit| {
+            if state.conflicts(&commit) {
+                return Saved::Conflict;
+            }
+            state.apply(commit);
+            Saved::Done
+        };
+        Ok(commits.into_iter().map(save).collect())
+    }
+
+    async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>> {
+        let state = self.state();
+        let dirty = |id: &PersonId| {
+            let person = state.people.get(id)?;
+            let own = std::iter::once(id).chain(&person.value.absorbed);
+            let link = own.filter_map(|id| state.links.get(id).cloned()).reduce(Link::join).unwrap_or_default();
+            Some(Dirty { person: person.value.clone(), version: person.version, link })
+        };
+        Ok(state.dirty.iter().take(max).filter_map(dirty).collect())
+    }
+
+    async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
+        let state = self.state();
+        Ok(ids.iter().filter_map(|id| state.links.get(id).map(|link| (*id, link.clone()))).collect())
+    }
+
+    async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
+        self.state().links.extend(links);
+        Ok(())
+    }
+
+    async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()> {
+        let mut state = self.state();
+        for (id, version) in people {
+            if state.people.get(&id).is_none_or(|person| person.version == version) {
+                state.dirty.retain(|other| *other != id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
+        let mut state = self.state();
+        for id in people {
+            if state.people.contains_key(&id) && !state.dirty.contains(&id) {
+                state.dirty.push_back(id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
+        let state = self.state();
+        let parked = state.links.iter().filter(|(_, link)| link.parked().next().is_some());
+        Ok(parked.take(max).map(|(id, link)| (*id, link.clone())).collect())
+    }
+
+    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
+        let state = self.state();
+        Ok(state.audience.get(show).into_iter().flatten().map(|id| state.follow(*id)).collect())
+    }
+
+    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let mut state = self.state();
+        let free = state.leases.get(name).is_none_or(|(holder, end)| holder == owner || *end <= now);
+        if free {
+            state.leases.insert(name.to_owned(), (owner.to_owned(), until));
+        }
+        Ok(free)
+    }
+
+    async fn release(&self, name: &str, owner: &str) -> Result<()> {
+        self.state().leases.retain(|known, (holder, _)| known != name || holder != owner);
+        Ok(())
+    }
+
+    async fn cell(&self, name: &str) -> Result<Option<Cell>> {
+        Ok(self.state().cells.get(name).cloned())
+    }
+
+    async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
+        let mut state = self.state();
+        if state.cells.get(name).map(|cell| cell.version) != expected {
+            return Ok(false);
+        }
+        let version = expected.unwrap_or(0) + 1;
+        state.cells.insert(name.to_owned(), Cell { value: value.to_owned(), version });
+        Ok(true)
+    }
+
+    async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
+        let state = self.state();
+        Ok(state.cells.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(n, c)| (n.clone(), c.clone())).collect())
+    }
+
+    async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
+        Ok(self.state().journal.iter().rev().take(max).cloned().collect())
+    }
+
+    async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
+        let state = self.state();
+        let own = |row: &&JournalRow| row.person.is_some_and(|id| state.follow(id) == person);
+        Ok(state.journal.iter().rev().filter(own).cloned().collect())
+    }
+
+    async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
+        let state = self.state();
+        Ok(state.journal.iter().rev().filter(|row| row.outcome == Outcome::Unrecognized).take(max).cloned().collect())
+    }
+
+    async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
+        Ok(self.state().journal.iter().find(|row| row.event.id == *id).cloned())
+    }
+
+    async fn forget(&self, id: &EventId) -> Result<()> {
+        self.state().journal.retain(|row| row.event.id != *id);
+        Ok(())
+    }
+
+    async fn totals(&self) -> Result<Totals> {
+        let state = self.state();
+        Ok(Totals {
+            events: state.journal.len() as u64,
+            people: state.people.len() as u64,
+            deals: state.links.values().flat_map(|link| link.deals.values()).filter(|d| d.id.is_some()).count() as u64,
+            waiting: state.dirty.len() as u64,
+            parked: state.links.values().filter(|link| link.parked().next().is_some()).count() as u64,
+            unrecognized: state.journal.iter().filter(|r| r.outcome == Outcome::Unrecognized).count() as u64,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    ready: VecDeque<(u64, Event, u32)>,
+    taken: BTreeMap<u64, (Event, u32)>,
+    dead: Vec<Event>,
+}
+
+/// Messages that are taken and not done come back only by `give_back`: memory has no clock.
+#[derive(Default)]
+pub struct MemoryQueue(Mutex<Waiting>);
+
+/// After this many attempts a message is a dead letter.
+pub const MAX_ATTEMPTS: u32 = 5;
+
+impl MemoryQueue {
+    fn state(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    async fn send(&self, events: Vec<Event>) -> Result<()> {
+        let mut state = self.state();
+        for event in events {
+            state.next += 1;
+            let id = state.next;
+            state.ready.push_back((id, event, 0));
+        }
+        Ok(())
+    }
+
+    async fn receive(&self, max: usize) -> Result<Vec<Received>> {
+        let mut state = self.state();
+        let mut batch = Vec::new();
+        while batch.len() < max
+            && let Some((id, event, attempts)) = state.ready.pop_front()
+        {
+            if attempts >= MAX_ATTEMPTS {
+                state.dead.push(event);
+                continue;
+            }
+            state.taken.insert(id, (event.clone(), attempts + 1));
+            batch.push(Received { event, receipt: Receipt(id.to_string()), attempts: attempts + 1 });
+        }
+        Ok(batch)
+    }
+
+    async fn done(&self, receipts: Vec<Receipt>) -> Result<()> {
+        let mut state = self.state();
+        receipts.iter().filter_map(|r| r.0.parse().ok()).for_each(|id: u64| _ = state.taken.remove(&id));
+        Ok(())
+    }
+
+    async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()> {
+        let mut state = self.state();
+        for id in receipts.iter().filter_map(|r| r.0.parse::<u64>().ok()) {
+            if let Some((event, attempts)) = state.taken.remove(&id) {
+                state.ready.push_back((id, event, attempts));
+            }
+        }
+        Ok(())
+    }
+
+    async fn depth(&self) -> Result<u64> {
+        let state = self.state();
+        Ok((state.ready.len() + state.taken.len()) as u64)
+    }
+
+    async fn dead_letters(&self) -> Result<u64> {
+        Ok(self.state().dead.len() as u64)
+    }
+}

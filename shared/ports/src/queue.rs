@@ -1,0 +1,31 @@
+use async_trait::async_trait;
+use stagedoor_model::Event;
+
+use crate::Result;
+
+/// What gives a received message back: to be named when it is done.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Receipt(pub String);
+
+#[derive(Debug, Clone)]
+pub struct Received {
+    pub event: Event,
+    pub receipt: Receipt,
+    /// How often it was handed out, this time included.
+    pub attempts: u32,
+}
+
+/// At least once, in no promised order. A message that is handed out and not done comes again after the visibility
+/// timeout; one that was handed out too often goes to the dead letters.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Returns once all events are durable, or none need be.
+    async fn send(&self, events: Vec<Event>) -> Result<()>;
+    async fn receive(&self, max: usize) -> Result<Vec<Received>>;
+    async fn done(&self, receipts: Vec<Receipt>) -> Result<()>;
+    /// Makes messages visible again at once.
+    async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()>;
+    /// Messages waiting, those being handled included; dead letters not.
+    async fn depth(&self) -> Result<u64>;
+    async fn dead_letters(&self) -> Result<u64>;
+}

@@ -1,0 +1,30 @@
+use async_trait::async_trait;
+use stagedoor_model::{Body, OrderNoticed, Timestamp};
+
+use crate::Result;
+
+/// What a shop says of an order that a webhook pointed to.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// The fact and when it happened there.
+    Order(Box<Body>, Timestamp),
+    /// Test orders, or orders that the shop no longer knows.
+    Nothing(&'static str),
+}
+
+/// One page of a pulled source. The same bodies come again when it is asked again.
+#[derive(Debug, Clone)]
+pub struct PullPage {
+    pub bodies: Vec<(String, Timestamp, Body)>,
+    /// Where to go on; `None` when the end was reached.
+    pub next: Option<String>,
+}
+
+/// A ticket system that can be asked back: for what a webhook only pointed to, and for what no webhook told.
+#[async_trait]
+pub trait OrderDesk: Send + Sync {
+    async fn order(&self, noticed: &OrderNoticed) -> Result<Found>;
+
+    /// Changes since `since`, page by page; `page` is what the previous answer named as its next.
+    async fn pull(&self, since: Timestamp, page: Option<String>) -> Result<PullPage>;
+}

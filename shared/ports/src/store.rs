@@ -1,0 +1,144 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_model::{Event, EventId, Identifier, Timestamp};
+
+use crate::Result;
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Folded,
+    /// It is about no person, or about none that we know.
+    Nobody,
+    /// Kept for replay.
+    Unrecognized,
+    /// It changed a show.
+    Show,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalRow {
+    pub event: Event,
+    pub folded_at: Timestamp,
+    pub outcome: Outcome,
+    pub person: Option<PersonId>,
+    /// What a guard refused, in a sentence without values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned<T> {
+    pub value: T,
+    pub version: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claims {
+    pub owners: BTreeMap<Identifier, PersonId>,
+    /// Identifiers of crowds: they name nobody.
+    pub weak: BTreeSet<Identifier>,
+}
+
+/// Somebody who was joined into somebody else.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    pub id: PersonId,
+    pub version: u64,
+    pub into: PersonId,
+}
+
+/// All of it happens or nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    pub journal: Vec<JournalRow>,
+    /// With the version that was loaded, `None` for somebody new. They become dirty.
+    pub people: Vec<(Person, Option<u64>)>,
+    pub removed: Vec<Removal>,
+    /// With the owner that was resolved; another owner by now is a conflict.
+    pub claims: Vec<(Identifier, PersonId, Option<PersonId>)>,
+    pub released: Vec<Identifier>,
+    pub crowded: Vec<Identifier>,
+    /// `<source>/<show id>` to the people interested in it, for those new to it.
+    pub audience: Vec<(String, PersonId)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    Done,
+    /// Somebody else was faster: load and fold again.
+    Conflict,
+}
+
+/// Somebody whose CRM state may differ from what it should be.
+#[derive(Debug, Clone)]
+pub struct Dirty {
+    pub person: Person,
+    pub version: u64,
+    pub link: Link,
+}
+
+/// A small named value: tokens, cursors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    pub value: String,
+    pub version: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    pub events: u64,
+    pub people: u64,
+    /// Deals that are in the CRM.
+    pub deals: u64,
+    /// People whose CRM state is not yet what it should be.
+    pub waiting: u64,
+    /// People with a row that the CRM refused.
+    pub parked: u64,
+    pub unrecognized: u64,
+}
+
+/// The hub's memory, in the domain's own operations.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Which of these events were folded already.
+    async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>>;
+    async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims>;
+    /// Follows redirects; ids that name nobody are left out.
+    async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>>;
+    /// Each commit on its own; the answers are in the order of the commits.
+    async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>>;
+
+    /// The longest waiting first, each with its link (that of people joined into it included).
+    async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>>;
+    async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>>;
+    async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()>;
+    /// No longer dirty, unless changed since this version.
+    async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()>;
+    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()>;
+    /// People with a row that the CRM refused.
+    async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>>;
+    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>>;
+
+    /// True when `owner` now holds the lease: it was free, expired, or its own.
+    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool>;
+    async fn release(&self, name: &str, owner: &str) -> Result<()>;
+    async fn cell(&self, name: &str) -> Result<Option<Cell>>;
+    /// False when the cell is at another version by now (`None`: does not exist yet).
+    async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool>;
+    /// Every cell whose name begins so.
+    async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>>;
+
+    /// The latest first.
+    async fn journal(&self, max: usize) -> Result<Vec<JournalRow>>;
+    async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>>;
+    async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>>;
+    async fn event(&self, id: &EventId) -> Result<Option<JournalRow>>;
+    /// Forgets that an event was folded, so that a replay is folded again.
+    async fn forget(&self, id: &EventId) -> Result<()>;
+    async fn totals(&self) -> Result<Totals>;
+}

@@ -1,0 +1,277 @@
+//! One conformance suite a port. Every implementation runs it; each promise is one sentence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::{DealLink, Folded, Group, Link, Parked, Person, PersonId, Policy, ShowKey, fold, plan, record_of};
+use stagedoor_model::{
+    Body, Event, EventId, FormSubmitted, Identifier, Record, ShowRef, SourceName, Timestamp,
+};
+
+use crate::{Commit, JournalRow, Outcome, Queue, Removal, Saved, Store};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("in range")
+}
+
+/// A form filled in by `fan<n>@example.com`.
+pub fn form_event(n: u32) -> Event {
+    let source = SourceName::new("site").expect("valid");
+    let body = FormSubmitted {
+        identifiers: BTreeSet::from([email(n)]),
+        name: Some(format!("Fan {n}")),
+        form: None,
+        show: Some(ShowRef::id("show-1")),
+        amount: None,
+        consents: vec![],
+        labels: BTreeMap::new(),
+    };
+    let id = EventId::derive(&source, &[&n.to_string()]);
+    Event::new(&source, id, at(i64::from(n)), Body::FormSubmitted(body))
+}
+
+fn email(n: u32) -> Identifier {
+    format!("email:fan{n}@example.com").parse().expect("valid")
+}
+
+fn record(n: u32) -> Record {
+    record_of(&form_event(n)).expect("about a person")
+}
+
+fn newcomer(n: u32) -> (Person, Commit) {
+    let group = Group { records: vec![record(n)], people: vec![] };
+    let folded: Folded = fold(group, &BTreeSet::new(), &Policy::default());
+    let person = folded.people.into_iter().next().expect("one person");
+    let journal = JournalRow {
+        event: form_event(n),
+        folded_at: at(100),
+        outcome: Outcome::Folded,
+        person: Some(person.id),
+        note: None,
+    };
+    let commit = Commit {
+        journal: vec![journal],
+        people: vec![(person.clone(), None)],
+        claims: vec![(email(n), person.id, None)],
+        audience: vec![("site/show-1".into(), person.id)],
+        ..Commit::default()
+    };
+    (person, commit)
+}
+
+async fn put(store: &dyn Store, n: u32) -> Person {
+    let (person, commit) = newcomer(n);
+    assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
+    person
+}
+
+async fn waiting(store: &dyn Store) -> Vec<PersonId> {
+    store.take_dirty(100).await.expect("taken").into_iter().map(|dirty| dirty.person.id).collect()
+}
+
+/// Runs every promise of `Store`, each on a fresh one.
+pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
+    what_is_saved_is_found(&fresh().await).await;
+    a_stale_version_conflicts_and_changes_nothing(&fresh().await).await;
+    a_claim_that_another_has_taken_conflicts(&fresh().await).await;
+    one_conflict_does_not_spoil_its_neighbours(&fresh().await).await;
+    a_removed_person_is_found_where_they_went(&fresh().await).await;
+    a_crowds_identifier_names_nobody(&fresh().await).await;
+    people_wait_until_settled_at_the_same_version(&fresh().await).await;
+    links_of_joined_people_come_together(&fresh().await).await;
+    parked_rows_are_listed_and_counted(&fresh().await).await;
+    a_lease_has_one_holder_until_it_ends(&fresh().await).await;
+    a_cell_changes_only_from_the_version_that_was_read(&fresh().await).await;
+    the_journal_tells_the_latest_first(&fresh().await).await;
+}
+
+async fn what_is_saved_is_found(store: &dyn Store) {
+    let person = put(store, 1).await;
+    let claims = store.resolve(&BTreeSet::from([email(1), email(2)])).await.expect("resolved");
+    assert_eq!(claims.owners, BTreeMap::from([(email(1), person.id)]));
+    let loaded = store.load(&BTreeSet::from([person.id])).await.expect("loaded");
+    assert_eq!(loaded.first().map(|p| &p.value), Some(&person));
+    let ids = [form_event(1).id, form_event(2).id];
+    assert_eq!(store.journaled(&ids).await.expect("read"), BTreeSet::from([form_event(1).id]));
+    assert_eq!(store.audience("site/show-1").await.expect("read"), BTreeSet::from([person.id]));
+}
+
+async fn a_stale_version_conflicts_and_changes_nothing(store: &dyn Store) {
+    let (_, commit) = newcomer(1);
+    let again = commit.clone();
+    assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
+    assert_eq!(store.save(vec![again]).await.expect("answered"), vec![Saved::Conflict]);
+    assert_eq!(store.totals().await.expect("counted").people, 1);
+}
+
+async fn a_claim_that_another_has_taken_conflicts(store: &dyn Store) {
+    put(store, 1).await;
+    let (_, mut commit) = newcomer(2);
+    let id = commit.people.first().expect("one").0.id;
+    commit.claims.push((email(1), id, None));
+    assert_eq!(store.save(vec![commit]).await.expect("answered"), vec![Saved::Conflict]);
+    assert!(store.load(&BTreeSet::from([id])).await.expect("loaded").is_empty());
+}
+
+async fn one_conflict_does_not_spoil_its_neighbours(store: &dyn Store) {
+    put(store, 1).await;
+    let commits = vec![newcomer(2).1, newcomer(1).1, newcomer(3).1];
+    let saved = store.save(commits).await.expect("answered");
+    assert_eq!(saved, vec![Saved::Done, Saved::Conflict, Saved::Done]);
+}
+
+async fn a_removed_person_is_found_where_they_went(store: &dyn Store) {
+    let (one, two) = (put(store, 1).await, put(store, 2).await);
+    let joined = Person {
+        records: one.records.clone().into_iter().chain(two.records.clone()).collect(),
+        absorbed: BTreeSet::from([two.id]),
+        ..one.clone()
+    };
+    let commit = Commit {
+        people: vec![(joined.clone(), Some(1))],
+        removed: vec![Removal { id: two.id, version: 1, into: one.id }],
+        claims: vec![(email(1), one.id, Some(one.id)), (email(2), one.id, Some(two.id))],
+        ..Commit::default()
+    };
+    assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
+    let loaded = store.load(&BTreeSet::from([two.id])).await.expect("loaded");
+    assert_eq!(loaded.into_iter().map(|p| p.value).collect::<Vec<_>>(), vec![joined]);
+    assert_eq!(store.totals().await.expect("counted").people, 1);
+    assert_eq!(waiting(store).await, vec![one.id]);
+    assert_eq!(store.journal_of(one.id).await.expect("read").len(), 2);
+}
+
+async fn a_crowds_identifier_names_nobody(store: &dyn Store) {
+    put(store, 1).await;
+    let commit = Commit { crowded: vec![email(1)], ..Commit::default() };
+    assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
+    let claims = store.resolve(&BTreeSet::from([email(1)])).await.expect("resolved");
+    assert!(claims.owners.is_empty());
+    assert_eq!(claims.weak, BTreeSet::from([email(1)]));
+    let (_, mut commit) = newcomer(2);
+    let id = commit.people.first().expect("one").0.id;
+    commit.claims = vec![(email(1), id, None)];
+    assert_eq!(store.save(vec![commit]).await.expect("answered"), vec![Saved::Conflict], "a crowd cannot be claimed");
+}
+
+async fn people_wait_until_settled_at_the_same_version(store: &dyn Store) {
+    let (one, two) = (put(store, 1).await, put(store, 2).await);
+    assert_eq!(waiting(store).await.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([one.id, two.id]));
+    store.settle(vec![(one.id, 1), (two.id, 7)]).await.expect("settled");
+    assert_eq!(waiting(store).await, vec![two.id]);
+    store.settle(vec![(two.id, 1)]).await.expect("settled");
+    assert_eq!(store.totals().await.expect("counted").waiting, 0);
+    store.mark_dirty(BTreeSet::from([one.id])).await.expect("marked");
+    assert_eq!(waiting(store).await, vec![one.id]);
+}
+
+async fn links_of_joined_people_come_together(store: &dyn Store) {
+    let (one, two) = (put(store, 1).await, put(store, 2).await);
+    let mut link = Link::default();
+    link.contact.id = Some(77);
+    link.deals.insert(ShowKey("s".into()), DealLink { id: Some(5), ..DealLink::default() });
+    store.save_links(vec![(two.id, link.clone())]).await.expect("saved");
+    assert_eq!(store.links(&BTreeSet::from([two.id])).await.expect("read").get(&two.id), Some(&link));
+    let joined = Person { absorbed: BTreeSet::from([two.id]), ..one.clone() };
+    let commit = Commit {
+        people: vec![(joined, Some(1))],
+        removed: vec![Removal { id: two.id, version: 1, into: one.id }],
+        ..Commit::default()
+    };
+    assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
+    let dirty = store.take_dirty(10).await.expect("taken");
+    assert_eq!(dirty.first().map(|d| d.link.contact.id), Some(Some(77)));
+    assert_eq!(store.totals().await.expect("counted").deals, 1);
+}
+
+async fn parked_rows_are_listed_and_counted(store: &dyn Store) {
+    let person = put(store, 1).await;
+    let digest = plan(&person, &Link::default(), &Default::default()).steps.first().expect("a step").1.clone();
+    let mut link = Link::default();
+    link.contact.parked = Some(Parked { digest, reason: "no such field".into(), at: at(5) });
+    store.save_links(vec![(person.id, link.clone())]).await.expect("saved");
+    assert_eq!(store.parked(10).await.expect("read"), vec![(person.id, link)]);
+    assert_eq!(store.totals().await.expect("counted").parked, 1);
+    store.save_links(vec![(person.id, Link::default())]).await.expect("saved");
+    assert_eq!(store.totals().await.expect("counted").parked, 0);
+}
+
+async fn a_lease_has_one_holder_until_it_ends(store: &dyn Store) {
+    assert!(store.lease("crm", "a", at(0), at(10)).await.expect("asked"));
+    assert!(!store.lease("crm", "b", at(5), at(15)).await.expect("asked"));
+    assert!(store.lease("crm", "a", at(9), at(20)).await.expect("asked"), "the holder may renew");
+    assert!(!store.lease("crm", "b", at(11), at(21)).await.expect("asked"));
+    assert!(store.lease("crm", "b", at(20), at(30)).await.expect("asked"), "an ended lease is free");
+    store.release("crm", "a").await.expect("released");
+    assert!(!store.lease("crm", "a", at(21), at(31)).await.expect("asked"), "only the holder can release");
+    store.release("crm", "b").await.expect("released");
+    assert!(store.lease("crm", "a", at(22), at(32)).await.expect("asked"));
+}
+
+async fn a_cell_changes_only_from_the_version_that_was_read(store: &dyn Store) {
+    assert_eq!(store.cell("token").await.expect("read"), None);
+    assert!(store.put_cell("token", "one", None).await.expect("put"));
+    assert!(!store.put_cell("token", "other", None).await.expect("put"));
+    let cell = store.cell("token").await.expect("read").expect("there");
+    assert!(store.put_cell("token", "two", Some(cell.version)).await.expect("put"));
+    assert!(!store.put_cell("token", "three", Some(cell.version)).await.expect("put"));
+    assert_eq!(store.cell("token").await.expect("read").map(|cell| cell.value), Some("two".into()));
+    assert_eq!(store.cells("tok").await.expect("read").len(), 1);
+    assert!(store.cells("x").await.expect("read").is_empty());
+}
+
+async fn the_journal_tells_the_latest_first(store: &dyn Store) {
+    for n in 1..=3 {
+        put(store, n).await;
+    }
+    let rows = store.journal(2).await.expect("read");
+    assert_eq!(rows.iter().map(|r| r.event.id.clone()).collect::<Vec<_>>(), vec![form_event(3).id, form_event(2).id]);
+    assert_eq!(store.event(&form_event(1).id).await.expect("read").map(|r| r.outcome), Some(Outcome::Folded));
+    store.forget(&form_event(1).id).await.expect("forgotten");
+    assert_eq!(store.event(&form_event(1).id).await.expect("read"), None);
+    assert_eq!(store.totals().await.expect("counted").events, 2);
+}
+
+/// Runs every promise of `Queue`, each on a fresh one.
+pub async fn queue_suite<Q: Queue, F: AsyncFn() -> Q>(fresh: F) {
+    what_is_sent_is_received_and_done_once(&fresh().await).await;
+    what_is_given_back_comes_again(&fresh().await).await;
+    what_is_given_back_too_often_is_a_dead_letter(&fresh().await).await;
+}
+
+async fn what_is_sent_is_received_and_done_once(queue: &dyn Queue) {
+    let sent: Vec<Event> = (0..25).map(form_event).collect();
+    queue.send(sent.clone()).await.expect("sent");
+    assert_eq!(queue.depth().await.expect("counted"), 25);
+    let mut seen = BTreeSet::new();
+    while seen.len() < 25 {
+        let batch = queue.receive(10).await.expect("received");
+        assert!(!batch.is_empty() && batch.len() <= 10);
+        seen.extend(batch.iter().map(|message| message.event.id.clone()));
+        assert!(batch.iter().all(|message| message.attempts == 1 && sent.contains(&message.event)));
+        queue.done(batch.into_iter().map(|message| message.receipt).collect()).await.expect("done");
+    }
+    assert_eq!(queue.depth().await.expect("counted"), 0);
+    assert!(queue.receive(10).await.expect("received").is_empty());
+}
+
+async fn what_is_given_back_comes_again(queue: &dyn Queue) {
+    queue.send(vec![form_event(1)]).await.expect("sent");
+    let first = queue.receive(10).await.expect("received");
+    assert!(queue.receive(10).await.expect("received").is_empty(), "it is in somebody's hands");
+    queue.give_back(first.into_iter().map(|message| message.receipt).collect()).await.expect("given back");
+    let second = queue.receive(10).await.expect("received");
+    assert_eq!(second.first().map(|message| message.attempts), Some(2));
+}
+
+async fn what_is_given_back_too_often_is_a_dead_letter(queue: &dyn Queue) {
+    queue.send(vec![form_event(1), form_event(2)]).await.expect("sent");
+    for _ in 0..20 {
+        let batch = queue.receive(10).await.expect("received");
+        let (bad, good): (Vec<_>, Vec<_>) = batch.into_iter().partition(|message| message.event.id == form_event(1).id);
+        queue.done(good.into_iter().map(|message| message.receipt).collect()).await.expect("done");
+        queue.give_back(bad.into_iter().map(|message| message.receipt).collect()).await.expect("given back");
+    }
+    assert_eq!(queue.dead_letters().await.expect("counted"), 1);
+    assert_eq!(queue.depth().await.expect("counted"), 0);
+}
+
