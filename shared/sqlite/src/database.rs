@@ -1,0 +1,114 @@
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+};
+
+use rusqlite::{Connection, OpenFlags};
+use stagedoor_ports::{PortError, Result};
+use tokio::sync::oneshot;
+
+/// Jobs that one commit may carry; enough for a burst, few enough that no one waits long.
+const GROUP: usize = 512;
+
+type Answer = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
+type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+
+/// One file: a writer thread that commits what has gathered, and a reader of its own.
+#[derive(Clone)]
+pub struct Database {
+    writer: mpsc::Sender<Job>,
+    reader: Arc<Mutex<Connection>>,
+}
+
+impl Database {
+    /// Opens or creates the file and brings it to `schema`, which must be idempotent.
+    pub fn open(path: &Path, schema: &str) -> Result<Self> {
+        let connection = Connection::open(path).map_err(|error| broken(&error))?;
+        connection
+            .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;")
+            .and_then(|()| connection.execute_batch(schema))
+            .map_err(|error| broken(&error))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reader = Connection::open_with_flags(path, flags).map_err(|error| broken(&error))?;
+        reader.execute_batch("PRAGMA busy_timeout=5000;").map_err(|error| broken(&error))?;
+        let (writer, jobs) = mpsc::channel();
+        thread::Builder::new()
+            .name("sqlite-writer".into())
+            .spawn(move || write(&connection, &jobs))
+            .map_err(|error| PortError::Fail(format!("cannot start the writer thread: {error}")))?;
+        Ok(Self { writer, reader: Arc::new(Mutex::new(reader)) })
+    }
+
+    /// Returns after the commit that carries `work` is on the disk.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let result = alone(connection, work);
+            Box::new(move |committed| {
+                let result = result.map_err(|error| broken(&error));
+                // The asker may be gone; the write stands.
+                _ = answer.send(committed.map_err(PortError::Retry).and(result));
+            })
+        });
+        self.writer.send(job).map_err(|_| PortError::Fail("the writer thread ended".into()))?;
+        answered.await.map_err(|_| PortError::Fail("the writer thread ended".into()))?
+    }
+
+    /// Reads the last committed state.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let reader = Arc::clone(&self.reader);
+        tokio::task::spawn_blocking(move || {
+            let connection = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&connection).map_err(|error| broken(&error))
+        })
+        .await
+        .map_err(|error| PortError::Fail(error.to_string()))?
+    }
+}
+
+// A job that fails takes back its own changes and no one else's.
+fn alone<T>(connection: &Connection, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+    let result = work(connection);
+    if result.is_err() {
+        connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
+    }
+    connection.prepare_cached("RELEASE job")?.execute([])?;
+    result
+}
+
+fn write(connection: &Connection, jobs: &mpsc::Receiver<Job>) {
+    while let Ok(first) = jobs.recv() {
+        let begun = connection.execute_batch("BEGIN IMMEDIATE");
+        let mut answers = vec![first(connection)];
+        while answers.len() < GROUP
+            && let Ok(job) = jobs.try_recv()
+        {
+            answers.push(job(connection));
+        }
+        let committed = begun.and_then(|()| connection.execute_batch("COMMIT")).map_err(|error| error.to_string());
+        if committed.is_err() {
+            _ = connection.execute_batch("ROLLBACK");
+        }
+        for answer in answers {
+            answer(committed.clone());
+        }
+    }
+}
+
+fn broken(error: &rusqlite::Error) -> PortError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked | rusqlite::ErrorCode::DiskFull) => {
+            PortError::Retry(error.to_string())
+        }
+        _ => PortError::Fail(error.to_string()),
+    }
+}

@@ -1,0 +1,8 @@
+//! `Store` and `Queue` on SQLite: WAL, `synchronous=FULL`, one writer that groups concurrent commits.
+
+mod database;
+mod queue;
+mod store;
+
+pub use queue::SqliteQueue;
+pub use store::SqliteStore;

@@ -1,0 +1,119 @@
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+use stagedoor_model::Event;
+use stagedoor_ports::{Clock, PortError, Queue, Receipt, Received, Result};
+
+use crate::database::Database;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    body TEXT NOT NULL,
+    visible_at INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX IF NOT EXISTS messages_visible ON messages (visible_at, id);
+CREATE INDEX IF NOT EXISTS messages_worn ON messages (attempts) WHERE attempts >= 5;
+CREATE TABLE IF NOT EXISTS dead_letters (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+";
+
+/// How long a message stays in one hand, in milliseconds.
+const VISIBILITY_MS: i64 = 60_000;
+/// After this many attempts a message is a dead letter.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// A durable queue in one file.
+#[derive(Clone)]
+pub struct SqliteQueue {
+    database: Database,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteQueue {
+    /// # Errors
+    /// When the file cannot be opened or is no database.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        Ok(Self { database: Database::open(path, SCHEMA)?, clock })
+    }
+}
+
+#[async_trait]
+impl Queue for SqliteQueue {
+    async fn send(&self, events: Vec<Event>) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let bodies: Vec<String> = events
+            .iter()
+            .map(serde_json::to_string)
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| PortError::Fail(error.to_string()))?;
+        self.database
+            .write(move |connection| {
+                let mut insert = connection.prepare_cached("INSERT INTO messages (body) VALUES (?1)")?;
+                bodies.iter().try_for_each(|body| insert.execute([body]).map(drop))
+            })
+            .await
+    }
+
+    async fn receive(&self, max: usize) -> Result<Vec<Received>> {
+        let now = self.clock.now().as_millisecond();
+        let rows = self.database.write(move |connection| take(connection, now, max)).await?;
+        let mut batch = Vec::with_capacity(rows.len());
+        for (id, body, attempts) in rows {
+            let event = serde_json::from_str(&body)
+                .map_err(|error| PortError::Fail(format!("message {id} is not an event: {error}")))?;
+            batch.push(Received { event, receipt: Receipt(id.to_string()), attempts });
+        }
+        Ok(batch)
+    }
+
+    async fn done(&self, receipts: Vec<Receipt>) -> Result<()> {
+        self.database
+            .write(move |connection| {
+                let mut delete = connection.prepare_cached("DELETE FROM messages WHERE id = ?1")?;
+                receipts.iter().try_for_each(|receipt| delete.execute([&receipt.0]).map(drop))
+            })
+            .await
+    }
+
+    async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()> {
+        self.database
+            .write(move |connection| {
+                let mut show = connection.prepare_cached("UPDATE messages SET visible_at = 0 WHERE id = ?1")?;
+                receipts.iter().try_for_each(|receipt| show.execute([&receipt.0]).map(drop))
+            })
+            .await
+    }
+
+    async fn depth(&self) -> Result<u64> {
+        count(&self.database, "SELECT count(*) FROM messages").await
+    }
+
+    async fn dead_letters(&self) -> Result<u64> {
+        count(&self.database, "SELECT count(*) FROM dead_letters").await
+    }
+}
+
+fn take(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Vec<(i64, String, u32)>> {
+    let worn = params![now, MAX_ATTEMPTS];
+    let worn_out = "FROM messages WHERE attempts >= ?2 AND visible_at <= ?1";
+    connection.prepare_cached(&format!("INSERT INTO dead_letters SELECT id, body {worn_out}"))?.execute(worn)?;
+    connection.prepare_cached(&format!("DELETE {worn_out}"))?.execute(worn)?;
+    let mut select = connection
+        .prepare_cached("SELECT id, body, attempts + 1 FROM messages WHERE visible_at <= ?1 ORDER BY id LIMIT ?2")?;
+    let rows: Vec<(i64, String, u32)> = select
+        .query_map(params![now, max as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut hide = connection.prepare_cached("UPDATE messages SET visible_at = ?2, attempts = ?3 WHERE id = ?1")?;
+    for (id, _, attempts) in &rows {
+        hide.execute(params![id, now + VISIBILITY_MS, attempts])?;
+    }
+    Ok(rows)
+}
+
+async fn count(database: &Database, sql: &'static str) -> Result<u64> {
+    database.read(move |connection| connection.query_row(sql, [], |row| row.get::<_, i64>(0))).await.map(|n| n as u64)
+}

@@ -1,0 +1,436 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
+use serde::{Serialize, de::DeserializeOwned};
+use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_model::{EventId, Identifier, Timestamp};
+use stagedoor_ports::{Cell, Claims, Commit, Dirty, JournalRow, Outcome, Result, Saved, Store, Totals, Versioned};
+
+use crate::database::Database;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS journal (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, person TEXT, unrecognized INTEGER NOT NULL,
+    row TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS journal_person ON journal (person);
+CREATE INDEX IF NOT EXISTS journal_unrecognized ON journal (seq) WHERE unrecognized;
+CREATE TABLE IF NOT EXISTS people (
+    id TEXT PRIMARY KEY, version INTEGER NOT NULL, doc TEXT NOT NULL, waiting INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS people_waiting ON people (waiting) WHERE waiting IS NOT NULL;
+CREATE TABLE IF NOT EXISTS redirects (id TEXT PRIMARY KEY, target TEXT NOT NULL) STRICT, WITHOUT ROWID;
+-- An identifier without a person belongs to a crowd.
+CREATE TABLE IF NOT EXISTS identifiers (identifier TEXT PRIMARY KEY, person TEXT) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS links (
+    person TEXT PRIMARY KEY, doc TEXT NOT NULL, deals INTEGER NOT NULL, parked INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS links_parked ON links (person) WHERE parked > 0;
+CREATE TABLE IF NOT EXISTS audience (show TEXT, person TEXT, PRIMARY KEY (show, person)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT NOT NULL, ends INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS cells (name TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS ticks (n INTEGER NOT NULL) STRICT;
+INSERT INTO ticks SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM ticks);
+";
+
+/// The hub's memory in one file.
+#[derive(Clone)]
+pub struct SqliteStore {
+    database: Database,
+}
+
+impl SqliteStore {
+    /// # Errors
+    /// When the file cannot be opened or is no database.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self { database: Database::open(path, SCHEMA)? })
+    }
+}
+
+type Sql<T> = rusqlite::Result<T>;
+
+fn json<T: Serialize>(value: &T) -> Sql<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Sql<T> {
+    serde_json::from_str(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+}
+
+fn person_id(text: &str) -> Sql<PersonId> {
+    PersonId::parse(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+}
+
+fn follow(connection: &Connection, id: &str) -> Sql<String> {
+    let mut current = id.to_owned();
+    for _ in 0..16 {
+        let sql = "SELECT target FROM redirects WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM people WHERE id = ?1)";
+        match connection.prepare_cached(sql)?.query_row([&current], |row| row.get(0)).optional()? {
+            Some(next) => current = next,
+            None => break,
+        }
+    }
+    Ok(current)
+}
+
+fn conflicts(connection: &Connection, commit: &Commit) -> Sql<bool> {
+    let mut version = connection.prepare_cached("SELECT version FROM people WHERE id = ?1")?;
+    let known = commit.people.iter().map(|(person, version)| (person.id, *version));
+    let removed = commit.removed.iter().map(|removal| (removal.id, Some(removal.version)));
+    for (id, expected) in known.chain(removed) {
+        let found: Option<i64> = version.query_row([id.to_string()], |row| row.get(0)).optional()?;
+        if found.map(|version| version as u64) != expected {
+            return Ok(true);
+        }
+    }
+    let mut owner = connection.prepare_cached("SELECT person FROM identifiers WHERE identifier = ?1")?;
+    for (identifier, _, expected) in &commit.claims {
+        let found: Option<Option<String>> = owner.query_row([identifier.to_string()], |row| row.get(0)).optional()?;
+        let fits = match found {
+            None => expected.is_none(),
+            Some(None) => false,
+            Some(Some(id)) => expected.map(|id| id.to_string()) == Some(id),
+        };
+        if !fits {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
+    let mut journal = connection
+        .prepare_cached("INSERT OR REPLACE INTO journal (id, person, unrecognized, row) VALUES (?1, ?2, ?3, ?4)")?;
+    for row in &commit.journal {
+        let unrecognized = row.outcome == Outcome::Unrecognized;
+        let person = row.person.map(|id| id.to_string());
+        journal.execute(params![row.event.id.as_str(), person, unrecognized, json(row)?])?;
+    }
+    for removal in &commit.removed {
+        connection.execute("DELETE FROM people WHERE id = ?1", [removal.id.to_string()])?;
+        let sql = "INSERT OR REPLACE INTO redirects VALUES (?1, ?2)";
+        connection.execute(sql, [removal.id.to_string(), removal.into.to_string()])?;
+    }
+    if !commit.people.is_empty() {
+        connection.prepare_cached("UPDATE ticks SET n = n + 1")?.execute([])?;
+    }
+    let mut put = connection.prepare_cached(
+        "INSERT INTO people VALUES (?1, ?2, ?3, (SELECT n FROM ticks)) ON CONFLICT (id) DO UPDATE SET
+         version = excluded.version, doc = excluded.doc, waiting = coalesce(waiting, excluded.waiting)",
+    )?;
+    for (person, version) in &commit.people {
+        put.execute(params![person.id.to_string(), version.unwrap_or(0) as i64 + 1, json(person)?])?;
+    }
+    for identifier in &commit.released {
+        connection.prepare_cached("DELETE FROM identifiers WHERE identifier = ?1")?.execute([identifier.to_string()])?;
+    }
+    let mut name = connection.prepare_cached("INSERT OR REPLACE INTO identifiers VALUES (?1, ?2)")?;
+    for identifier in &commit.crowded {
+        name.execute(params![identifier.to_string(), None::<String>])?;
+    }
+    for (identifier, person, expected) in &commit.claims {
+        if expected.as_ref() != Some(person) {
+            name.execute(params![identifier.to_string(), person.to_string()])?;
+        }
+    }
+    let mut audience = connection.prepare_cached("INSERT OR IGNORE INTO audience VALUES (?1, ?2)")?;
+    commit.audience.iter().try_for_each(|(show, person)| audience.execute(params![show, person.to_string()]).map(drop))
+}
+
+fn link_of(connection: &Connection, id: &str) -> Sql<Option<Link>> {
+    let mut select = connection.prepare_cached("SELECT doc FROM links WHERE person = ?1")?;
+    let doc: Option<String> = select.query_row([id], |row| row.get(0)).optional()?;
+    doc.map(|doc| parsed(&doc)).transpose()
+}
+
+fn dirty_of(connection: &Connection, doc: &str, version: i64) -> Sql<Dirty> {
+    let person: Person = parsed(doc)?;
+    let mut link = Link::default();
+    for id in std::iter::once(&person.id).chain(&person.absorbed) {
+        if let Some(known) = link_of(connection, &id.to_string())? {
+            link = link.join(known);
+        }
+    }
+    Ok(Dirty { person, version: version as u64, link })
+}
+
+fn journal_row(row: &Row<'_>) -> Sql<JournalRow> {
+    parsed(&row.get::<_, String>(0)?)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
+        let ids = ids.to_vec();
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare_cached("SELECT 1 FROM journal WHERE id = ?1")?;
+                let mut found = BTreeSet::new();
+                for id in ids {
+                    if select.exists([id.as_str()])? {
+                        found.insert(id);
+                    }
+                }
+                Ok(found)
+            })
+            .await
+    }
+
+    async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims> {
+        let identifiers = identifiers.clone();
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare_cached("SELECT person FROM identifiers WHERE identifier = ?1")?;
+                let mut claims = Claims::default();
+                for identifier in identifiers {
+                    let found: Option<Option<String>> =
+                        select.query_row([identifier.to_string()], |row| row.get(0)).optional()?;
+                    match found {
+                        Some(Some(id)) => _ = claims.owners.insert(identifier, person_id(&id)?),
+                        Some(None) => _ = claims.weak.insert(identifier),
+                        None => {}
+                    }
+                }
+                Ok(claims)
+            })
+            .await
+    }
+
+    async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
+        let ids = ids.clone();
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare_cached("SELECT doc, version FROM people WHERE id = ?1")?;
+                let mut people = BTreeMap::new();
+                for id in ids {
+                    let id = follow(connection, &id.to_string())?;
+                    let row: Option<(String, i64)> =
+                        select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+                    if let Some((doc, version)) = row {
+                        let value: Person = parsed(&doc)?;
+                        people.insert(value.id, Versioned { value, version: version as u64 });
+                    }
+                }
+                Ok(people.into_values().collect())
+            })
+            .await
+    }
+
+    async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>> {
+        self.database
+            .write(move |connection| {
+                commits
+                    .iter()
+                    .map(|commit| {
+                        if conflicts(connection, commit)? {
+                            return Ok(Saved::Conflict);
+                        }
+                        apply(connection, commit).map(|()| Saved::Done)
+                    })
+                    .collect()
+            })
+            .await
+    }
+
+    async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>> {
+        self.database
+            .read(move |connection| {
+                let sql = "SELECT doc, version FROM people WHERE waiting IS NOT NULL ORDER BY waiting LIMIT ?1";
+                let mut select = connection.prepare_cached(sql)?;
+                let rows: Vec<(String, i64)> = select
+                    .query_map([max as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect::<Sql<_>>()?;
+                rows.iter().map(|(doc, version)| dirty_of(connection, doc, *version)).collect()
+            })
+            .await
+    }
+
+    async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
+        let ids = ids.clone();
+        self.database
+            .read(move |connection| {
+                let mut links = BTreeMap::new();
+                for id in ids {
+                    if let Some(link) = link_of(connection, &id.to_string())? {
+                        links.insert(id, link);
+                    }
+                }
+                Ok(links)
+            })
+            .await
+    }
+
+    async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
+        self.database
+            .write(move |connection| {
+                let mut put = connection.prepare_cached("INSERT OR REPLACE INTO links VALUES (?1, ?2, ?3, ?4)")?;
+                for (id, link) in links {
+                    let deals = link.deals.values().filter(|deal| deal.id.is_some()).count() as i64;
+                    put.execute(params![id.to_string(), json(&link)?, deals, link.parked().count() as i64])?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()> {
+        self.database
+            .write(move |connection| {
+                let sql = "UPDATE people SET waiting = NULL WHERE id = ?1 AND version = ?2";
+                let mut clear = connection.prepare_cached(sql)?;
+                people.iter().try_for_each(|(id, version)| clear.execute(params![id.to_string(), *version as i64]).map(drop))
+            })
+            .await
+    }
+
+    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
+        self.database
+            .write(move |connection| {
+                connection.execute("UPDATE ticks SET n = n + 1", [])?;
+                let sql = "UPDATE people SET waiting = coalesce(waiting, (SELECT n FROM ticks)) WHERE id = ?1";
+                let mut mark = connection.prepare_cached(sql)?;
+                people.iter().try_for_each(|id| mark.execute([id.to_string()]).map(drop))
+            })
+            .await
+    }
+
+    async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare("SELECT person, doc FROM links WHERE parked > 0 LIMIT ?1")?;
+                let rows = select.query_map([max as i64], |row| {
+                    Ok((person_id(&row.get::<_, String>(0)?)?, parsed(&row.get::<_, String>(1)?)?))
+                })?;
+                rows.collect()
+            })
+            .await
+    }
+
+    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
+        let show = show.to_owned();
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare("SELECT person FROM audience WHERE show = ?1")?;
+                let ids: Vec<String> = select.query_map([show], |row| row.get(0))?.collect::<Sql<_>>()?;
+                ids.iter().map(|id| person_id(&follow(connection, id)?)).collect()
+            })
+            .await
+    }
+
+    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        self.database
+            .write(move |connection| {
+                let sql = "INSERT INTO leases VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET
+                           owner = excluded.owner, ends = excluded.ends WHERE owner = excluded.owner OR ends <= ?4";
+                let rows = connection.execute(sql, params![name, owner, until.as_millisecond(), now.as_millisecond()])?;
+                Ok(rows == 1)
+            })
+            .await
+    }
+
+    async fn release(&self, name: &str, owner: &str) -> Result<()> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        let sql = "DELETE FROM leases WHERE name = ?1 AND owner = ?2";
+        self.database.write(move |connection| connection.execute(sql, [name, owner]).map(drop)).await
+    }
+
+    async fn cell(&self, name: &str) -> Result<Option<Cell>> {
+        Ok(self.cells(name).await?.remove(name))
+    }
+
+    async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.database
+            .write(move |connection| {
+                let rows = match expected {
+                    None => connection.execute("INSERT OR IGNORE INTO cells VALUES (?1, ?2, 1)", [name, value])?,
+                    Some(version) => connection.execute(
+                        "UPDATE cells SET value = ?2, version = version + 1 WHERE name = ?1 AND version = ?3",
+                        params![name, value, version as i64],
+                    )?,
+                };
+                Ok(rows == 1)
+            })
+            .await
+    }
+
+    async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
+        let prefix = prefix.to_owned();
+        self.database
+            .read(move |connection| {
+                let sql = "SELECT name, value, version FROM cells WHERE substr(name, 1, length(?1)) = ?1";
+                let mut select = connection.prepare_cached(sql)?;
+                let cell = |row: &Row<'_>| {
+                    Ok((row.get(0)?, Cell { value: row.get(1)?, version: row.get::<_, i64>(2)? as u64 }))
+                };
+                select.query_map([prefix], cell)?.collect()
+            })
+            .await
+    }
+
+    async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare("SELECT row FROM journal ORDER BY seq DESC LIMIT ?1")?;
+                select.query_map([max as i64], journal_row)?.collect()
+            })
+            .await
+    }
+
+    async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
+        self.database
+            .read(move |connection| {
+                let sql = "WITH RECURSIVE own (id) AS (VALUES (?1) UNION
+                           SELECT redirects.id FROM redirects JOIN own ON target = own.id)
+                           SELECT row FROM journal WHERE person IN own ORDER BY seq DESC";
+                connection.prepare(sql)?.query_map([person.to_string()], journal_row)?.collect()
+            })
+            .await
+    }
+
+    async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
+        self.database
+            .read(move |connection| {
+                let sql = "SELECT row FROM journal WHERE unrecognized ORDER BY seq DESC LIMIT ?1";
+                connection.prepare(sql)?.query_map([max as i64], journal_row)?.collect()
+            })
+            .await
+    }
+
+    async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
+        let id = id.clone();
+        self.database
+            .read(move |connection| {
+                connection.query_row("SELECT row FROM journal WHERE id = ?1", [id.as_str()], journal_row).optional()
+            })
+            .await
+    }
+
+    async fn forget(&self, id: &EventId) -> Result<()> {
+        let id = id.clone();
+        self.database
+            .write(move |connection| connection.execute("DELETE FROM journal WHERE id = ?1", [id.as_str()]).map(drop))
+            .await
+    }
+
+    async fn totals(&self) -> Result<Totals> {
+        self.database
+            .read(move |connection| {
+                let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64);
+                Ok(Totals {
+                    events: count("SELECT count(*) FROM journal")?,
+                    people: count("SELECT count(*) FROM people")?,
+                    deals: count("SELECT coalesce(sum(deals), 0) FROM links")?,
+                    waiting: count("SELECT count(*) FROM people WHERE waiting IS NOT NULL")?,
+                    parked: count("SELECT count(*) FROM links WHERE parked > 0")?,
+                    unrecognized: count("SELECT count(*) FROM journal WHERE unrecognized")?,
+                })
+            })
+            .await
+    }
+}
