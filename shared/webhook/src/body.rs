@@ -1,0 +1,36 @@
+use std::io::Read;
+
+use axum::body::{Body, to_bytes};
+use bytes::Bytes;
+use flate2::read::{GzDecoder, ZlibDecoder};
+use http::{HeaderMap, header};
+
+use crate::Reject;
+
+/// A delivery larger than this is refused: SQS takes a message of 1 MiB, and a kept body grows by a third in base64.
+pub const MAX_BODY: usize = 700 * 1024;
+
+/// Reads and inflates a body, never holding more than the cap.
+pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    if declared.is_some_and(|length: usize| length > MAX_BODY) {
+        return Err(Reject::TooLarge);
+    }
+    let raw = to_bytes(body, MAX_BODY).await.map_err(|error| {
+        let too_long = std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
+        if too_long { Reject::TooLarge } else { Reject::UnreadableBody }
+    })?;
+    let coding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase());
+    match coding.as_deref() {
+        None | Some("" | "identity") => Ok(raw),
+        Some("gzip" | "x-gzip") => inflate(GzDecoder::new(raw.as_ref())),
+        Some("deflate") => inflate(ZlibDecoder::new(raw.as_ref())),
+        Some(_) => Err(Reject::WrongContentType),
+    }
+}
+
+fn inflate(decoder: impl Read) -> Result<Bytes, Reject> {
+    let mut plain = Vec::new();
+    decoder.take(MAX_BODY as u64 + 1).read_to_end(&mut plain).map_err(|_| Reject::UnreadableBody)?;
+    if plain.len() > MAX_BODY { Err(Reject::TooLarge) } else { Ok(plain.into()) }
+}

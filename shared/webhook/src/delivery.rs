@@ -1,0 +1,101 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, Unrecognized};
+
+use crate::{NotUnderstood, Provider, Verified};
+
+/// One HTTP request as it came, its body inflated but otherwise untouched.
+#[derive(Clone)]
+pub struct Delivery {
+    pub method: Method,
+    pub headers: HeaderMap,
+    pub query: String,
+    /// What follows the source's name in the path, without slashes around it.
+    pub tail: String,
+    pub body: Bytes,
+    pub received_at: Timestamp,
+}
+
+impl Delivery {
+    /// `None` when the header is absent or not text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub fn is_form(&self) -> bool {
+        self.header("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/x-www-form"))
+    }
+}
+
+/// A delivery that one of the checks in `signature` has let through.
+pub struct VerifiedDelivery<'a> {
+    delivery: &'a Delivery,
+    source: &'a SourceName,
+}
+
+impl<'a> VerifiedDelivery<'a> {
+    pub(crate) fn new(delivery: &'a Delivery, source: &'a SourceName, _: &Verified) -> Self {
+        Self { delivery, source }
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.delivery.body
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.delivery.header(name)
+    }
+
+    pub fn is_form(&self) -> bool {
+        self.delivery.is_form()
+    }
+
+    pub fn source(&self) -> &SourceName {
+        self.source
+    }
+
+    /// For facts that bear no time of their own.
+    pub fn received_at(&self) -> Timestamp {
+        self.delivery.received_at
+    }
+
+    /// An event of this source whose id is made of the provider's own ids.
+    pub fn event(&self, parts: &[&str], time: Timestamp, body: Body) -> Event {
+        Event::new(self.source, EventId::derive(self.source, parts), time, body)
+    }
+
+    /// The whole delivery as an event of its own.
+    pub(crate) fn unrecognized(&self, route: String, why: &NotUnderstood, keep: &[&str]) -> Event {
+        let headers = keep
+            .iter()
+            .filter_map(|name| self.header(name).map(|value| ((*name).to_owned(), value.to_owned())))
+            .collect();
+        let body = STANDARD.encode(&self.delivery.body);
+        let id = EventId::derive(self.source, &["unrecognized", &body]);
+        let kept = Unrecognized { route, reason: why.0.clone(), headers, body };
+        Event::new(self.source, id, self.received_at(), Body::Unrecognized(kept))
+    }
+}
+
+/// Parses again what was verified and kept at `received_at`, after the parser has learned it.
+///
+/// # Errors
+/// What the parser still does not understand.
+pub fn reread(
+    provider: &dyn Provider,
+    source: &SourceName,
+    kept: &Unrecognized,
+    received_at: Timestamp,
+) -> Result<Vec<Event>, NotUnderstood> {
+    let body = STANDARD.decode(&kept.body).map_err(|_| NotUnderstood::from("the kept body is damaged"))?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &kept.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    let (query, tail) = (String::new(), String::new());
+    let delivery = Delivery { method: Method::POST, headers, query, tail, body: body.into(), received_at };
+    provider.parse(&VerifiedDelivery::new(&delivery, source, &Verified::before()))
+}

@@ -1,0 +1,100 @@
+use std::collections::BTreeMap;
+
+/// The deepest bracket nesting that is followed; deeper keys keep their rest as one name.
+const MAX_DEPTH: usize = 8;
+
+/// A form-encoded body with PHP's brackets (`leads[status][0][id]=7`) as a tree. Values are strings, keys are unique:
+/// the last of equal keys wins, and a key that is both a value and a parent keeps both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Form {
+    root: FormValue,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FormValue {
+    pub text: Option<String>,
+    pub children: BTreeMap<String, FormValue>,
+}
+
+impl Form {
+    /// Never fails: bytes that are not UTF-8 become replacement characters.
+    pub fn parse(body: &[u8]) -> Self {
+        let mut root = FormValue::default();
+        for (key, value) in url::form_urlencoded::parse(body) {
+            let mut place = &mut root;
+            for part in path(&key) {
+                let part = if part.is_empty() { place.children.len().to_string() } else { part.to_owned() };
+                place = place.children.entry(part).or_default();
+            }
+            place.text = Some(value.into_owned());
+        }
+        Self { root }
+    }
+
+    pub fn get(&self, key: &str) -> Option<&FormValue> {
+        self.root.children.get(key)
+    }
+
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.get(key)?.text.as_deref()
+    }
+
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &FormValue)> {
+        self.root.children.iter().map(|(key, value)| (key.as_str(), value))
+    }
+}
+
+impl FormValue {
+    pub fn child(&self, key: &str) -> Option<&FormValue> {
+        self.children.get(key)
+    }
+
+    pub fn text_of(&self, key: &str) -> Option<&str> {
+        self.child(key)?.text.as_deref()
+    }
+}
+
+fn path(key: &str) -> Vec<&str> {
+    let (head, mut rest) = match key.find('[') {
+        Some(at) if at > 0 => key.split_at(at),
+        _ => (key, ""),
+    };
+    let mut parts = vec![head];
+    while parts.len() < MAX_DEPTH
+        && let Some(inner) = rest.strip_prefix('[')
+        && let Some((part, after)) = inner.split_once(']')
+    {
+        parts.push(part);
+        rest = after;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_become_a_tree() {
+        let form = Form::parse(b"leads%5Bstatus%5D%5B0%5D%5Bid%5D=7&leads[status][0][name]=A+b&account[id]=5");
+        let lead = form.get("leads").and_then(|v| v.child("status")).and_then(|v| v.child("0")).expect("a lead");
+        assert_eq!((lead.text_of("id"), lead.text_of("name")), (Some("7"), Some("A b")));
+    }
+
+    #[test]
+    fn a_key_that_is_both_a_value_and_a_parent_keeps_both() {
+        let form = Form::parse(b"note[type]=3&note[type][uuid]=x");
+        let kind = form.get("note").and_then(|v| v.child("type")).expect("a type");
+        assert_eq!((kind.text.as_deref(), kind.text_of("uuid")), (Some("3"), Some("x")));
+    }
+
+    #[test]
+    fn hostile_keys_do_no_harm() {
+        let deep = format!("a{}=1", "[b]".repeat(10_000));
+        assert!(Form::parse(deep.as_bytes()).get("a").is_some());
+        for body in [&b"[[[=1"[..], b"a]=1", b"a[=1", b"=&&&", b"%ff%fe=%80", b"a[]=1&a[]=2"] {
+            _ = Form::parse(body);
+        }
+        assert_eq!(Form::parse(b"a[]=1&a[]=2").get("a").map(|v| v.children.len()), Some(2));
+    }
+}

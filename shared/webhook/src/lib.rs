@@ -1,0 +1,17 @@
+//! The kit every receiving function is made of. Trust is a type: only the checks in `signature` make a `Verified`,
+//! only that turns a `Delivery` into a `VerifiedDelivery`, and only that can be parsed.
+
+mod body;
+mod delivery;
+mod form;
+mod provider;
+mod receive;
+pub mod signature;
+mod source;
+
+pub use delivery::{Delivery, VerifiedDelivery, reread};
+pub use form::{Form, FormValue};
+pub use provider::{Accepts, Answer, NotUnderstood, Provider, Reject};
+pub use receive::{Counters, Receiver, router};
+pub use signature::Verified;
+pub use source::{Build, Secret, Source, table};

@@ -1,0 +1,140 @@
+use http::StatusCode;
+use stagedoor_model::Event;
+
+use crate::{Delivery, Verified, VerifiedDelivery};
+
+/// Why a delivery is turned away. The text goes into the answer and the log, never anything of the payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reject {
+    #[error("the signature is missing")]
+    MissingSignature,
+    #[error("the signature is not of the expected form")]
+    MalformedSignature,
+    #[error("the signature does not match")]
+    WrongSignature,
+    #[error("the timestamp is too old or too far ahead")]
+    OutsideReplayWindow,
+    #[error("this origin may not post here")]
+    WrongOrigin,
+    #[error("the body is empty")]
+    EmptyBody,
+    #[error("the body cannot be read")]
+    UnreadableBody,
+    #[error("the body is too large")]
+    TooLarge,
+    #[error("this content type is not accepted here")]
+    WrongContentType,
+    #[error("too many requests")]
+    TooMany,
+    #[error("no such source")]
+    UnknownSource,
+    #[error("this method is not accepted here")]
+    WrongMethod,
+}
+
+impl Reject {
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::MissingSignature
+            | Self::MalformedSignature
+            | Self::WrongSignature
+            | Self::OutsideReplayWindow
+            | Self::WrongOrigin => StatusCode::UNAUTHORIZED,
+            Self::EmptyBody | Self::UnreadableBody => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            // Never 410: pretix and others take it as an order to stop for good.
+            Self::UnknownSource => StatusCode::NOT_FOUND,
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+}
+
+/// Authentic, but of a shape that no parser here knows. Kept whole for replay.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotUnderstood(pub String);
+
+impl From<serde_json::Error> for NotUnderstood {
+    // serde_json's own text quotes values; where it stopped is enough and tells nothing of anybody.
+    fn from(error: serde_json::Error) -> Self {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => "JSON of another shape",
+            serde_json::error::Category::Eof => "JSON that breaks off",
+            _ => "not JSON",
+        };
+        Self(format!("{what} at line {} column {}", error.line(), error.column()))
+    }
+}
+
+impl From<&str> for NotUnderstood {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// What a provider wants to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(body: &str) -> Self {
+        Self { status: StatusCode::OK, headers: vec![("content-type", "application/json".into())], body: body.into() }
+    }
+}
+
+/// The content types a provider sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepts {
+    Json,
+    Form,
+    JsonOrForm,
+}
+
+impl Accepts {
+    pub(crate) fn takes(self, content_type: &str) -> bool {
+        let kind = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        let json = kind == "application/json" || kind.ends_with("+json");
+        let form = kind == "application/x-www-form-urlencoded";
+        match self {
+            Self::Json => json,
+            Self::Form => form,
+            Self::JsonOrForm => json || form,
+        }
+    }
+}
+
+/// One configured source of one provider. Synchronous and without I/O: whatever takes time happens in `sync`.
+pub trait Provider: Send + Sync {
+    fn accepts(&self) -> Accepts;
+
+    /// # Errors
+    /// Why the delivery is not believed.
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject>;
+
+    /// # Errors
+    /// When an authentic delivery has a shape that is not known; it is kept whole.
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood>;
+
+    /// What the provider wants to hear when all went well.
+    fn answer(&self, delivery: &Delivery) -> Answer {
+        _ = delivery;
+        Answer::json("{\"ok\":true}")
+    }
+
+    /// An answer to GET or OPTIONS, for handshakes and browsers.
+    fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
+        _ = delivery;
+        None
+    }
+
+    /// Headers that `parse` reads, kept with what was not understood.
+    fn kept_headers(&self) -> &'static [&'static str] {
+        &["content-type"]
+    }
+}

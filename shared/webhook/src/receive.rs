@@ -1,0 +1,175 @@
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Router,
+    body::Body as HttpBody,
+    extract::{Path, Request, State},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use http::{HeaderMap, Method, StatusCode};
+use stagedoor_model::{Event, SourceName};
+use stagedoor_ports::{Clock, Queue};
+
+use crate::{Answer, Delivery, Provider, Reject, Source, VerifiedDelivery, body};
+
+/// Deliveries by source and outcome, since the start.
+#[derive(Clone, Default)]
+pub struct Counters(Arc<Mutex<BTreeMap<(String, String), u64>>>);
+
+impl Counters {
+    fn count(&self, source: &str, outcome: &str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((source.to_owned(), outcome.to_owned())).or_default() += 1;
+    }
+
+    pub fn all(&self) -> BTreeMap<(String, String), u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// All that a receiving function links: a queue to write to and a clock.
+#[derive(Clone)]
+pub struct Receiver {
+    pub queue: Arc<dyn Queue>,
+    pub clock: Arc<dyn Clock>,
+    pub counters: Counters,
+}
+
+struct Door {
+    source: SourceName,
+    provider: Box<dyn Provider>,
+    limit: DefaultDirectRateLimiter,
+}
+
+struct Hall {
+    function: &'static str,
+    doors: BTreeMap<String, Door>,
+    receiver: Receiver,
+}
+
+/// The router of one receiving function: `/<function>/<source>` and what a provider hangs below it.
+pub fn router(function: &'static str, receiver: Receiver, sources: Vec<(Source, Box<dyn Provider>)>) -> Router {
+    let doors = sources
+        .into_iter()
+        .map(|(source, provider)| {
+            let rate = NonZeroU32::new(source.rate).unwrap_or(NonZeroU32::MIN);
+            let limit = RateLimiter::direct(Quota::per_second(rate));
+            (source.name.as_str().to_owned(), Door { source: source.name, provider, limit })
+        })
+        .collect();
+    let hall = Arc::new(Hall { function, doors, receiver });
+    Router::new()
+        .route(&format!("/{function}/{{source}}"), any(plain))
+        .route(&format!("/{function}/{{source}}/{{*tail}}"), any(with_tail))
+        .with_state(hall)
+}
+
+async fn plain(State(hall): State<Arc<Hall>>, Path(source): Path<String>, request: Request) -> Response {
+    hall.receive(&source, "", request).await
+}
+
+async fn with_tail(
+    State(hall): State<Arc<Hall>>,
+    Path((source, tail)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    hall.receive(&source, &tail, request).await
+}
+
+impl Hall {
+    async fn receive(&self, source: &str, tail: &str, request: Request) -> Response {
+        let Some(door) = self.doors.get(source) else {
+            // The name is a stranger's text: it is neither logged nor counted by itself.
+            self.receiver.counters.count("?", "unknown_source");
+            return refusal(Reject::UnknownSource);
+        };
+        match self.admit(door, tail, request).await {
+            Ok(response) => response,
+            Err(reject) => {
+                self.receiver.counters.count(source, &format!("{reject:?}"));
+                tracing::warn!(source, function = self.function, reason = %reject, "delivery refused");
+                refusal(reject)
+            }
+        }
+    }
+
+    async fn admit(&self, door: &Door, tail: &str, request: Request) -> Result<Response, Reject> {
+        door.limit.check().map_err(|_| Reject::TooMany)?;
+        let (parts, http_body) = request.into_parts();
+        let mut delivery = Delivery {
+            method: parts.method,
+            query: parts.uri.query().unwrap_or("").to_owned(),
+            tail: tail.trim_matches('/').to_owned(),
+            headers: parts.headers,
+            body: bytes::Bytes::new(),
+            received_at: self.receiver.clock.now(),
+        };
+        if delivery.method != Method::POST {
+            let answer = door.provider.handshake(&delivery).ok_or(Reject::WrongMethod)?;
+            return Ok(spoken(answer));
+        }
+        delivery.body = self.body(door, &delivery.headers, http_body).await?;
+        let verified = door.provider.verify(&delivery)?;
+        let trusted = VerifiedDelivery::new(&delivery, &door.source, &verified);
+        let events = self.understand(door, &trusted);
+        Ok(self.enqueue(door, &delivery, events).await)
+    }
+
+    async fn body(&self, door: &Door, headers: &HeaderMap, body: HttpBody) -> Result<bytes::Bytes, Reject> {
+        let kind = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        if !door.provider.accepts().takes(kind) {
+            return Err(Reject::WrongContentType);
+        }
+        let body = body::read(headers, body).await?;
+        if body.is_empty() { Err(Reject::EmptyBody) } else { Ok(body) }
+    }
+
+    fn understand(&self, door: &Door, trusted: &VerifiedDelivery) -> Vec<Event> {
+        door.provider.parse(trusted).unwrap_or_else(|why| {
+            let source = door.source.as_str();
+            tracing::warn!(source, function = self.function, reason = %why, "delivery kept as unrecognized");
+            self.receiver.counters.count(source, "unrecognized");
+            let route = format!("{}/{source}", self.function);
+            vec![trusted.unrecognized(route, &why, door.provider.kept_headers())]
+        })
+    }
+
+    async fn enqueue(&self, door: &Door, delivery: &Delivery, events: Vec<Event>) -> Response {
+        let source = door.source.as_str();
+        let ids: Vec<String> = events.iter().map(|event| event.id.to_string()).collect();
+        match self.receiver.queue.send(events).await {
+            Ok(()) => {
+                tracing::debug!(source, function = self.function, events = ?ids, "delivery accepted");
+                self.receiver.counters.count(source, "accepted");
+                spoken(door.provider.answer(delivery))
+            }
+            Err(error) => {
+                tracing::error!(source, function = self.function, %error, "the queue did not take the delivery");
+                self.receiver.counters.count(source, "queue_failed");
+                let retry = [("retry-after", "5")];
+                (StatusCode::SERVICE_UNAVAILABLE, retry, "{\"error\":\"try again\"}").into_response()
+            }
+        }
+    }
+}
+
+fn refusal(reject: Reject) -> Response {
+    let body = serde_json::json!({ "error": reject.to_string() }).to_string();
+    (reject.status(), [("content-type", "application/json")], body).into_response()
+}
+
+fn spoken(answer: Answer) -> Response {
+    let mut response = (answer.status, answer.body).into_response();
+    for (name, value) in answer.headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}

@@ -1,0 +1,175 @@
+//! Every check compares in constant time, over the raw bytes as received.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::Sha256;
+use stagedoor_model::Timestamp;
+use subtle::ConstantTimeEq;
+
+use crate::{Delivery, Reject, Secret};
+
+/// Proof that one of these checks passed.
+#[derive(Debug)]
+pub struct Verified(());
+
+impl Verified {
+    /// For deliveries that were verified when they came and are read again from the journal.
+    pub(crate) fn before() -> Self {
+        Self(())
+    }
+}
+
+/// How far a signed timestamp may be from now, in seconds (Standard Webhooks, "Verifying webhook authenticity").
+pub const TOLERANCE_SECONDS: i64 = 300;
+
+/// `header: hex(HMAC-SHA1(secret, body))`.
+///
+/// # Errors
+/// `MissingSignature`, `MalformedSignature` when it is not hex, `WrongSignature`.
+pub fn hmac_sha1_hex(delivery: &Delivery, header: &str, secrets: &[Secret]) -> Result<Verified, Reject> {
+    let given = delivery.header(header).ok_or(Reject::MissingSignature)?;
+    let given = hex::decode(given.trim()).map_err(|_| Reject::MalformedSignature)?;
+    let matches = |secret: &Secret| {
+        let mut mac = Hmac::<Sha1>::new_from_slice(secret.bytes()).map_err(|_| Reject::WrongSignature)?;
+        mac.update(&delivery.body);
+        mac.verify_slice(&given).map_err(|_| Reject::WrongSignature)
+    };
+    any(secrets, matches)
+}
+
+/// Standard Webhooks 1.0: `webhook-id`, `webhook-timestamp`, `webhook-signature: v1,<base64>[ v1,<base64>…]` over
+/// `id.timestamp.body` (github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md). A secret that
+/// begins with `whsec_` is base64 of the key; any other is the key itself.
+///
+/// # Errors
+/// `MissingSignature`, `MalformedSignature`, `OutsideReplayWindow`, `WrongSignature`.
+pub fn standard_webhooks(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
+    let id = delivery.header("webhook-id").ok_or(Reject::MissingSignature)?;
+    let stamp = delivery.header("webhook-timestamp").ok_or(Reject::MissingSignature)?;
+    let header = delivery.header("webhook-signature").ok_or(Reject::MissingSignature)?;
+    let second: i64 = stamp.parse().map_err(|_| Reject::MalformedSignature)?;
+    within_window(second, delivery.received_at)?;
+    let given: Vec<Vec<u8>> = header
+        .split(' ')
+        .filter_map(|one| one.strip_prefix("v1,"))
+        .filter_map(|text| STANDARD.decode(text).ok())
+        .collect();
+    if given.is_empty() {
+        return Err(Reject::MalformedSignature);
+    }
+    let matches = |secret: &Secret| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key_of(secret)).map_err(|_| Reject::WrongSignature)?;
+        mac.update(format!("{id}.{stamp}.").as_bytes());
+        mac.update(&delivery.body);
+        let one = given.iter().any(|given| mac.clone().verify_slice(given).is_ok());
+        if one { Ok(()) } else { Err(Reject::WrongSignature) }
+    };
+    any(secrets, matches)
+}
+
+/// The sender shows the secret itself: in a field, a header, or the path.
+///
+/// # Errors
+/// `MissingSignature` when nothing was shown, `WrongSignature`.
+pub fn shown(given: Option<&str>, secrets: &[Secret]) -> Result<Verified, Reject> {
+    let given = given.filter(|text| !text.is_empty()).ok_or(Reject::MissingSignature)?;
+    let matches = |secret: &Secret| match bool::from(secret.bytes().ct_eq(given.as_bytes())) {
+        true => Ok(()),
+        false => Err(Reject::WrongSignature),
+    };
+    any(secrets, matches)
+}
+
+fn key_of(secret: &Secret) -> Vec<u8> {
+    let text = secret.bytes();
+    let encoded = text.strip_prefix(b"whsec_".as_slice());
+    encoded.and_then(|encoded| STANDARD.decode(encoded).ok()).unwrap_or_else(|| text.to_vec())
+}
+
+fn within_window(second: i64, now: Timestamp) -> Result<(), Reject> {
+    let apart = now.as_second().saturating_sub(second).saturating_abs();
+    if apart <= TOLERANCE_SECONDS { Ok(()) } else { Err(Reject::OutsideReplayWindow) }
+}
+
+// Every secret is tried, so that the time taken does not tell which one fits.
+fn any(secrets: &[Secret], matches: impl Fn(&Secret) -> Result<(), Reject>) -> Result<Verified, Reject> {
+    let fits = secrets.iter().filter(|secret| !secret.bytes().is_empty()).map(matches).filter(Result::is_ok).count();
+    if fits > 0 { Ok(Verified(())) } else { Err(Reject::WrongSignature) }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+    use super::*;
+
+    const NOW: i64 = 1_736_899_200;
+
+    fn delivery(body: &str, headers: &[(&'static str, &str)]) -> Delivery {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).expect("text")))
+            .collect();
+        let received_at = Timestamp::from_second(NOW + 10).expect("in range");
+        let body = body.to_owned().into();
+        Delivery { method: Method::POST, headers, query: String::new(), tail: String::new(), body, received_at }
+    }
+
+    fn signed_elsewhere(secret: &str, id: &str, second: i64, body: &str) -> String {
+        let encoded = STANDARD.encode(secret);
+        let signer = standardwebhooks::Webhook::new(&encoded).expect("a key");
+        signer.sign(id, second, body.as_bytes()).expect("signed")
+    }
+
+    fn check(secret: &str, id: &str, second: i64, signature: &str) -> Result<Verified, Reject> {
+        let stamp = second.to_string();
+        let headers = [("webhook-id", id), ("webhook-timestamp", stamp.as_str()), ("webhook-signature", signature)];
+        standard_webhooks(&delivery("{\"a\":1}", &headers), &[Secret::new(secret)])
+    }
+
+    #[test]
+    fn what_the_reference_library_signs_is_believed() {
+        let signature = signed_elsewhere("key", "msg_1", NOW, "{\"a\":1}");
+        assert!(check("key", "msg_1", NOW, &signature).is_ok());
+        assert!(check(&format!("whsec_{}", STANDARD.encode("key")), "msg_1", NOW, &signature).is_ok());
+        assert!(check("key", "msg_1", NOW, &format!("v1a,xxx {signature}")).is_ok(), "one of several is enough");
+    }
+
+    #[test]
+    fn a_signature_is_bound_to_its_id_time_and_key() {
+        let signature = signed_elsewhere("key", "msg_1", NOW, "{\"a\":1}");
+        assert_eq!(check("key", "msg_2", NOW, &signature).err(), Some(Reject::WrongSignature));
+        assert_eq!(check("key", "msg_1", NOW + 1, &signature).err(), Some(Reject::WrongSignature));
+        assert_eq!(check("other", "msg_1", NOW, &signature).err(), Some(Reject::WrongSignature));
+        assert_eq!(check("", "msg_1", NOW, &signature).err(), Some(Reject::WrongSignature));
+        let cut = signature.get(..signature.len() - 8).expect("long enough");
+        assert_eq!(check("key", "msg_1", NOW, cut).err(), Some(Reject::WrongSignature));
+        assert_eq!(check("key", "msg_1", NOW, "v2,abc").err(), Some(Reject::MalformedSignature));
+    }
+
+    #[test]
+    fn a_delivery_replayed_six_minutes_later_is_refused() {
+        let signature = signed_elsewhere("key", "msg_1", NOW - 360, "{\"a\":1}");
+        assert_eq!(check("key", "msg_1", NOW - 360, &signature).err(), Some(Reject::OutsideReplayWindow));
+    }
+
+    #[test]
+    fn the_official_qtickets_example_shape_verifies() {
+        // HMAC-SHA1 test case 2 of RFC 2202.
+        let headers = [("x-signature", "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79")];
+        let good = delivery("what do ya want for nothing?", &headers);
+        assert!(hmac_sha1_hex(&good, "x-signature", &[Secret::new("Jefe")]).is_ok());
+        assert_eq!(hmac_sha1_hex(&good, "x-signature", &[Secret::new("jefe")]).err(), Some(Reject::WrongSignature));
+        assert_eq!(hmac_sha1_hex(&good, "x-other", &[]).err(), Some(Reject::MissingSignature));
+    }
+
+    #[test]
+    fn a_shown_secret_must_be_shown_and_right() {
+        let secrets = [Secret::new("old"), Secret::new("new")];
+        assert!(shown(Some("new"), &secrets).is_ok() && shown(Some("old"), &secrets).is_ok());
+        assert_eq!(shown(Some("ne"), &secrets).err(), Some(Reject::WrongSignature));
+        assert_eq!(shown(None, &secrets).err(), Some(Reject::MissingSignature));
+        assert_eq!(shown(Some(""), &[Secret::new("")]).err(), Some(Reject::MissingSignature));
+    }
+}

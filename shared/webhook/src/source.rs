@@ -1,0 +1,75 @@
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use stagedoor_model::{Region, SourceName};
+
+use crate::Provider;
+
+/// A shared secret. Never printed; compared in constant time by `signature`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    pub fn new(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// For the outward side: an API key that has to be sent.
+    pub fn reveal(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A configured origin of webhooks.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub name: SourceName,
+    pub provider: String,
+    /// Any of them opens; two while one is being rotated.
+    pub secrets: Vec<Secret>,
+    /// Where a phone without a country code is dialled.
+    pub region: Region,
+    /// ISO 4217, for providers that name none.
+    pub currency: String,
+    /// The show that this source is about, when its deliveries name none.
+    pub show: Option<String>,
+    /// Deliveries a second that are let in; above it, 429.
+    pub rate: u32,
+    /// What only this provider understands.
+    pub options: serde_json::Value,
+}
+
+impl Source {
+    /// # Errors
+    /// A sentence that names the option that is wrong.
+    pub fn options<T: DeserializeOwned>(&self) -> Result<T, String> {
+        serde_json::from_value(self.options.clone()).map_err(|error| format!("options: {error}"))
+    }
+}
+
+/// How a function makes a provider of a source; the error is a sentence for `check-config`.
+pub type Build = fn(&Source) -> Result<Box<dyn Provider>, String>;
+
+/// Builds a source's provider from a function's table.
+///
+/// # Errors
+/// A sentence that names the known providers, or what the provider says of its options.
+pub fn table(providers: &[(&str, Build)], source: &Source) -> Result<Box<dyn Provider>, String> {
+    match providers.iter().find(|(name, _)| *name == source.provider) {
+        Some((_, build)) => build(source),
+        None => {
+            let known: Vec<&str> = providers.iter().map(|(name, _)| *name).collect();
+            Err(format!("unknown provider {:?}, expected one of {}", source.provider, known.join(", ")))
+        }
+    }
+}
