@@ -145,6 +145,9 @@ pub enum Body {
     /// A refund told apart from its order.
     #[serde(rename = "stagedoor.refund.reported.v1")]
     RefundReported(RefundReported),
+    /// A webhook that only says that a show changed; `sync` fetches it.
+    #[serde(rename = "stagedoor.show.noticed.v1")]
+    ShowNoticed(ShowChanged),
     #[serde(rename = "stagedoor.show.rescheduled.v1")]
     ShowRescheduled(ShowChanged),
     #[serde(rename = "stagedoor.show.cancelled.v1")]
@@ -180,6 +183,7 @@ impl Body {
             Body::OrderCancelled(_) => "stagedoor.order.cancelled.v1",
             Body::OrderRefunded(_) => "stagedoor.order.refunded.v1",
             Body::RefundReported(_) => "stagedoor.refund.reported.v1",
+            Body::ShowNoticed(_) => "stagedoor.show.noticed.v1",
             Body::ShowRescheduled(_) => "stagedoor.show.rescheduled.v1",
             Body::ShowCancelled(_) => "stagedoor.show.cancelled.v1",
             Body::ContactChanged(_) => "stagedoor.crm-contact.changed.v1",
@@ -201,7 +205,7 @@ impl Body {
         match self {
             Body::OrderNoticed(noticed) => Some(noticed.order.clone()),
             Body::RefundReported(reported) => Some(reported.order.clone()),
-            Body::ShowRescheduled(change) | Body::ShowCancelled(change) => Some(change.show.id.clone()),
+            Body::ShowNoticed(change) | Body::ShowRescheduled(change) | Body::ShowCancelled(change) => Some(change.show.id.clone()),
             Body::ContactChanged(change) => Some(change.contact.to_string()),
             Body::LeadChanged(change) => Some(change.lead.to_string()),
             _ => self.order().map(|body| body.order.id.clone()),

@@ -14,4 +14,4 @@ pub use form::{Form, FormValue};
 pub use provider::{Accepts, Answer, NotUnderstood, Provider, Reject};
 pub use receive::{Counters, Receiver, router};
 pub use signature::Verified;
-pub use source::{Build, Secret, Source, table};
+pub use source::{Build, Secret, Source, contact_identifiers, table};

@@ -127,7 +127,8 @@ pub trait Provider: Send + Sync {
         Answer::json("{\"ok\":true}")
     }
 
-    /// An answer to GET or OPTIONS, for handshakes and browsers.
+    /// An answer to what is no delivery: a GET or OPTIONS, a test ping. It is given without any check and carries nothing
+    /// into the hub.
     fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
         _ = delivery;
         None

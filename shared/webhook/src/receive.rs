@@ -110,11 +110,15 @@ impl Hall {
             body: bytes::Bytes::new(),
             received_at: self.receiver.clock.now(),
         };
-        if delivery.method != Method::POST {
-            let answer = door.provider.handshake(&delivery).ok_or(Reject::WrongMethod)?;
+        if delivery.method == Method::POST {
+            delivery.body = self.body(door, &delivery.headers, http_body).await?;
+        }
+        if let Some(answer) = door.provider.handshake(&delivery) {
             return Ok(spoken(answer));
         }
-        delivery.body = self.body(door, &delivery.headers, http_body).await?;
+        if delivery.method != Method::POST {
+            return Err(Reject::WrongMethod);
+        }
         let verified = door.provider.verify(&delivery)?;
         let trusted = VerifiedDelivery::new(&delivery, &door.source, &verified);
         let events = self.understand(door, &trusted);

@@ -1,0 +1,176 @@
+//! Qtickets: signed, the whole order in every webhook.
+//!
+//! Source: qtickets.help/article/webhooks. `X-Signature = hex(HMAC-SHA1(secret, raw body))`, `X-Event-Type:
+//! created|updated|payed|deleted|refunded|checked`; success only at exactly 200; ten attempts, the n-th after n³ s.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::{Number, Value};
+use stagedoor_model::{
+    Body, Event, Identifier, Kind, Money, Order, OrderBody, OrderState, Refund, ShowRef, Ticket, Timestamp,
+};
+use stagedoor_webhook::{
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers, signature,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct Qtickets {
+    source: Source,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    _ = source.options::<Options>()?;
+    Ok(Box::new(Qtickets { source: source.clone() }))
+}
+
+#[derive(Deserialize)]
+struct OrderPayload {
+    id: u64,
+    payed: bool,
+    payed_at: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    deleted_at: Option<Timestamp>,
+    client: Client,
+    event_id: u64,
+    price: Number,
+    currency_id: String,
+    #[serde(default)]
+    utm: Value,
+    #[serde(default)]
+    baskets: Vec<Basket>,
+    #[serde(default)]
+    refunded_baskets: Vec<Basket>,
+}
+
+#[derive(Deserialize)]
+struct Client {
+    id: u64,
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    details: Details,
+}
+
+#[derive(Deserialize, Default)]
+struct Details {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    surname: Option<String>,
+    #[serde(default)]
+    phone: Option<String>,
+    #[serde(default)]
+    telegram_user: Option<TelegramUser>,
+}
+
+#[derive(Deserialize)]
+struct TelegramUser {
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct Basket {
+    id: u64,
+    #[serde(default)]
+    show_id: Option<u64>,
+    price: Number,
+    #[serde(default)]
+    deleted_at: Option<Timestamp>,
+}
+
+const KINDS: [&str; 6] = ["created", "updated", "payed", "deleted", "refunded", "checked"];
+
+impl Provider for Qtickets {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        signature::hmac_sha1_hex(delivery, "x-signature", &self.source.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let kind = delivery.header("x-event-type").unwrap_or("");
+        if !KINDS.contains(&kind) {
+            return Err("X-Event-Type is not known".into());
+        }
+        let payload: OrderPayload = serde_json::from_slice(delivery.body())?;
+        let (id, at) = (payload.id.to_string(), payload.updated_at);
+        let parts = ["order", id.as_str(), kind, &at.to_string()];
+        let body = OrderBody::new(self.identifiers(&payload.client), name(&payload.client), order(&payload)?);
+        Ok(vec![delivery.event(&parts, at, Body::of_order(body))])
+    }
+
+    fn kept_headers(&self) -> &'static [&'static str] {
+        &["content-type", "x-event-type"]
+    }
+}
+
+impl Qtickets {
+    fn identifiers(&self, client: &Client) -> BTreeSet<Identifier> {
+        let details = &client.details;
+        let mut identifiers = contact_identifiers(&self.source, details.phone.as_deref(), client.email.as_deref());
+        identifiers.extend(Identifier::opaque(Kind::Customer, self.source.name.as_str(), &client.id.to_string()));
+        let telegram = details.telegram_user.as_ref().map(|user| user.id.to_string());
+        identifiers.extend(telegram.and_then(|id| Identifier::opaque(Kind::Telegram, "", &id)));
+        identifiers
+    }
+}
+
+fn name(client: &Client) -> Option<String> {
+    let parts = [client.details.name.as_deref(), client.details.surname.as_deref()];
+    let name = parts.into_iter().flatten().map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    Some(name).filter(|name| !name.is_empty())
+}
+
+fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
+    let money = |number: &Number| {
+        Money::from_major(&number.to_string(), &payload.currency_id).map_err(|error| NotUnderstood(format!("price: {error}")))
+    };
+    let total = money(&payload.price)?;
+    let tickets = payload.baskets.iter().map(|basket| {
+        let show = basket.show_id.unwrap_or(payload.event_id);
+        Ok(Ticket {
+            id: basket.id.to_string(),
+            show: ShowRef::id(show.to_string()),
+            price: money(&basket.price)?,
+            live: basket.deleted_at.is_none(),
+        })
+    });
+    // One refund a ticket: whether the list is of this webhook or of all so far, the sum comes out the same.
+    let refunds = payload.refunded_baskets.iter().map(|basket| {
+        let tickets = BTreeSet::from([basket.id.to_string()]);
+        Ok((basket.id.to_string(), Refund { amount: money(&basket.price)?, at: payload.updated_at, tickets }))
+    });
+    let state = match (payload.deleted_at, payload.payed) {
+        (Some(_), _) => OrderState::Cancelled,
+        (None, true) => OrderState::Paid,
+        (None, false) => OrderState::Placed,
+    };
+    Ok(Order {
+        revision: payload.updated_at,
+        state,
+        id: payload.id.to_string(),
+        number: None,
+        placed_at: payload.created_at,
+        paid_at: payload.payed.then_some(payload.payed_at.unwrap_or(payload.updated_at)),
+        paid: if payload.payed { total.clone() } else { total.with_minor(0) },
+        tickets: tickets.collect::<Result<_, NotUnderstood>>()?,
+        refunds: refunds.collect::<Result<_, NotUnderstood>>()?,
+        promo_codes: vec![],
+        utm: utm(&payload.utm),
+        total,
+    })
+}
+
+/// PHP sends an empty array where a map is empty.
+fn utm(value: &Value) -> BTreeMap<String, String> {
+    let fields = value.as_object().into_iter().flatten();
+    let marked = |key: &str| if key.starts_with("utm_") { key.to_owned() } else { format!("utm_{key}") };
+    fields.filter_map(|(key, value)| Some((marked(key), value.as_str()?.to_owned()))).collect()
+}

@@ -1,0 +1,197 @@
+//! A theatre's own shop: a JSON order signed by Standard Webhooks. The contract is ours: docs/providers/shop.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use stagedoor_model::{
+    Body, Event, Identifier, Kind, Money, MoneyError, Order, OrderBody, OrderState, Refund, ShowChanged, ShowRef, Ticket,
+    Timestamp,
+};
+use stagedoor_webhook::{
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers, signature,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct Shop {
+    source: Source,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    _ = source.options::<Options>()?;
+    Ok(Box::new(Shop { source: source.clone() }))
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "data")]
+enum Payload {
+    #[serde(rename = "order")]
+    Order(Box<OrderPayload>),
+    #[serde(rename = "show.rescheduled")]
+    Rescheduled(ShowPayload),
+    #[serde(rename = "show.cancelled")]
+    Cancelled(ShowPayload),
+}
+
+#[derive(Deserialize)]
+struct OrderPayload {
+    id: String,
+    #[serde(default)]
+    number: Option<String>,
+    status: OrderState,
+    updated_at: Timestamp,
+    placed_at: Timestamp,
+    #[serde(default)]
+    paid_at: Option<Timestamp>,
+    currency: String,
+    total: String,
+    #[serde(default)]
+    paid: Option<String>,
+    buyer: Buyer,
+    tickets: Vec<TicketPayload>,
+    #[serde(default)]
+    refunds: Vec<RefundPayload>,
+    #[serde(default)]
+    promo_codes: Vec<String>,
+    #[serde(default)]
+    utm: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Buyer {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    phone: Option<String>,
+    #[serde(default)]
+    customer_id: Option<String>,
+    #[serde(default)]
+    telegram_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TicketPayload {
+    id: String,
+    show: ShowPayload,
+    price: String,
+    #[serde(default)]
+    cancelled: bool,
+}
+
+#[derive(Deserialize)]
+struct ShowPayload {
+    id: String,
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    city: Option<String>,
+    #[serde(default)]
+    starts_at: Option<Timestamp>,
+    #[serde(default)]
+    zone: Option<String>,
+    /// When the shop decided it; for changes of a show.
+    #[serde(default)]
+    changed_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct RefundPayload {
+    id: String,
+    amount: String,
+    at: Timestamp,
+    #[serde(default)]
+    tickets: BTreeSet<String>,
+}
+
+impl Provider for Shop {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        signature::standard_webhooks(delivery, &self.source.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let payload: Payload = serde_json::from_slice(delivery.body())?;
+        let event = match payload {
+            Payload::Order(payload) => {
+                let at = payload.updated_at;
+                let parts = ["order", payload.id.as_str(), &at.to_string(), &format!("{:?}", payload.status)];
+                let order = order(&payload).map_err(|error| NotUnderstood(format!("an amount: {error}")))?;
+                let body = OrderBody::new(self.identifiers(&payload.buyer), payload.buyer.name.clone(), order);
+                delivery.event(&parts, at, Body::of_order(body))
+            }
+            Payload::Rescheduled(show) => self.show(delivery, show, Body::ShowRescheduled),
+            Payload::Cancelled(show) => self.show(delivery, show, Body::ShowCancelled),
+        };
+        Ok(vec![event])
+    }
+}
+
+impl Shop {
+    fn identifiers(&self, buyer: &Buyer) -> BTreeSet<Identifier> {
+        let mut identifiers = contact_identifiers(&self.source, buyer.phone.as_deref(), buyer.email.as_deref());
+        let customer = buyer.customer_id.as_deref();
+        identifiers.extend(customer.and_then(|id| Identifier::opaque(Kind::Customer, self.source.name.as_str(), id)));
+        let telegram = buyer.telegram_id.as_deref();
+        identifiers.extend(telegram.and_then(|id| Identifier::opaque(Kind::Telegram, "", id)));
+        identifiers
+    }
+
+    fn show(&self, delivery: &VerifiedDelivery, show: ShowPayload, body: fn(ShowChanged) -> Body) -> Event {
+        let at = show.changed_at.unwrap_or(delivery.received_at());
+        let starts = show.starts_at.map(|at| at.to_string()).unwrap_or_default();
+        let show = reference(show);
+        let body = body(ShowChanged { show: show.clone() });
+        delivery.event(&["show", &show.id, body.kind(), &starts], at, body)
+    }
+}
+
+fn reference(show: ShowPayload) -> ShowRef {
+    ShowRef { id: show.id, title: show.title, city: show.city, starts_at: show.starts_at, zone: show.zone }
+}
+
+fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
+    let money = |text: &str| Money::from_major(text, &payload.currency);
+    let total = money(&payload.total)?;
+    let was_paid = payload.status == OrderState::Paid || payload.paid_at.is_some();
+    let paid = match &payload.paid {
+        Some(text) => money(text)?,
+        None if was_paid => total.clone(),
+        None => total.with_minor(0),
+    };
+    let ticket = |ticket: &TicketPayload| {
+        let TicketPayload { id, show, price, cancelled } = ticket;
+        let show = ShowRef {
+            id: show.id.clone(),
+            title: show.title.clone(),
+            city: show.city.clone(),
+            starts_at: show.starts_at,
+            zone: show.zone.clone(),
+        };
+        Ok(Ticket { id: id.clone(), show, price: money(price)?, live: !cancelled })
+    };
+    let refund = |refund: &RefundPayload| {
+        let detail = Refund { amount: money(&refund.amount)?, at: refund.at, tickets: refund.tickets.clone() };
+        Ok((refund.id.clone(), detail))
+    };
+    Ok(Order {
+        revision: payload.updated_at,
+        state: payload.status,
+        id: payload.id.clone(),
+        number: payload.number.clone(),
+        placed_at: payload.placed_at,
+        paid_at: payload.paid_at.or(was_paid.then_some(payload.updated_at)),
+        paid,
+        total,
+        tickets: payload.tickets.iter().map(ticket).collect::<Result<_, MoneyError>>()?,
+        refunds: payload.refunds.iter().map(refund).collect::<Result<_, MoneyError>>()?,
+        promo_codes: payload.promo_codes.clone(),
+        utm: payload.utm.clone(),
+    })
+}

@@ -1,0 +1,66 @@
+//! Ticketscloud: an unsigned webhook `{type, data}`, trusted only behind a secret in its path, and then only as a
+//! pointer: the order is fetched in `sync`.
+//!
+//! Source of the envelope: public clients of the webhook (Arutemu64/fanfan-bot); of the order: ticketscloud/doc.
+
+use serde::Deserialize;
+use stagedoor_model::{Body, Event, OrderNoticed};
+use stagedoor_webhook::{Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature};
+
+/// Read by `stagedoor-shops`, which asks Ticketscloud back; listed here so that a misspelt option is found.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only the shape is checked here")]
+struct Options {
+    base_url: String,
+    key: String,
+}
+
+struct Ticketscloud {
+    source: Source,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    _ = source.options::<Options>()?;
+    Ok(Box::new(Ticketscloud { source: source.clone() }))
+}
+
+#[derive(Deserialize)]
+struct Notice {
+    #[serde(rename = "type")]
+    kind: String,
+    data: Pointer,
+}
+
+#[derive(Deserialize)]
+struct Pointer {
+    id: String,
+    #[serde(default)]
+    status: String,
+}
+
+const KINDS: [&str; 5] = ["order_created", "order_in_progress", "order_done", "order_cancelled", "order_expired"];
+
+impl Provider for Ticketscloud {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        signature::shown(Some(&delivery.tail), &self.source.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let notice: Notice = serde_json::from_slice(delivery.body())?;
+        if !KINDS.contains(&notice.kind.as_str()) {
+            return Err("a type that is not known".into());
+        }
+        if notice.data.id.len() != 24 || !notice.data.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err("data.id is not 24 hexadecimal digits".into());
+        }
+        let Pointer { id: order, status } = notice.data;
+        let parts = ["order", order.as_str(), notice.kind.as_str(), status.as_str()];
+        let body = Body::OrderNoticed(OrderNoticed { order: order.clone(), scope: None });
+        Ok(vec![delivery.event(&parts, delivery.received_at(), body)])
+    }
+}

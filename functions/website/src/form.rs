@@ -1,0 +1,181 @@
+//! Any site's own form: JSON or form-encoded, with a declared field mapping. The contract is ours: docs/providers/form.md.
+//!
+//! A server signs by Standard Webhooks. A browser cannot keep a secret: it shows the source's key, its origin is
+//! checked, and CORS lets it in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+use stagedoor_model::{Body, ConsentClaim, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp};
+use stagedoor_webhook::{
+    Accepts, Answer, Delivery, Form as Fields, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    contact_identifiers, signature,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+struct Options {
+    auth: Auth,
+    /// Origins of the pages that may post, such as `https://example.ru`; for `auth = "browser"`.
+    origins: Vec<String>,
+    /// Our name of a field to the form's name of it.
+    fields: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Auth {
+    #[default]
+    Signature,
+    Browser,
+}
+
+struct SiteForm {
+    source: Source,
+    options: Options,
+}
+
+const KNOWN: [&str; 14] = [
+    "kind", "form", "email", "phone", "name", "show", "amount", "currency", "at", "consents", "utm", "ids", "user_id", "cart_id",
+];
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let options: Options = source.options()?;
+    if options.auth == Auth::Browser && options.origins.is_empty() {
+        return Err("options.origins is empty: name the origins of the pages that may post, such as \"https://example.ru\"".into());
+    }
+    if let Some(strange) = options.fields.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+        return Err(format!("options.fields.{strange} is unknown, expected one of {}", KNOWN.join(", ")));
+    }
+    Ok(Box::new(SiteForm { source: source.clone(), options }))
+}
+
+impl Provider for SiteForm {
+    fn accepts(&self) -> Accepts {
+        Accepts::JsonOrForm
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        match self.options.auth {
+            Auth::Signature => signature::standard_webhooks(delivery, &self.source.secrets),
+            Auth::Browser => {
+                self.origin(delivery).ok_or(Reject::WrongOrigin)?;
+                let body = read(&delivery.body, delivery.is_form()).unwrap_or_default();
+                let in_body = body.get("key").and_then(Value::as_str);
+                signature::shown(delivery.header("x-stagedoor-key").or(in_body), &self.source.secrets)
+            }
+        }
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let body = read(delivery.body(), delivery.is_form())?;
+        let field = |name: &str| body.get(self.options.fields.get(name).map_or(name, String::as_str));
+        let text = |name: &str| field(name).and_then(plain);
+        let mut identifiers = contact_identifiers(&self.source, text("phone").as_deref(), text("email").as_deref());
+        identifiers.extend(text("user_id").and_then(|id| Identifier::opaque(Kind::SiteUser, self.source.name.as_str(), &id)));
+        if identifiers.is_empty() {
+            return Err("no phone, no e-mail and no user id in the form".into());
+        }
+        identifiers.extend(weak(field("ids")));
+        let currency = text("currency").unwrap_or_else(|| self.source.currency.clone());
+        let amount = text("amount").map(|amount| Money::from_major(&amount, &currency)).transpose();
+        let at = match text("at") {
+            Some(at) => at.parse::<Timestamp>().map_err(|_| NotUnderstood::from("at is not RFC 3339"))?,
+            None => delivery.received_at(),
+        };
+        let consents = match field("consents") {
+            Some(value @ Value::Array(_)) => serde_json::from_value::<Vec<ConsentClaim>>(value.clone())?,
+            _ => vec![],
+        };
+        let cart = text("kind").as_deref() == Some("cart_abandoned");
+        let form = FormSubmitted {
+            identifiers,
+            name: text("name"),
+            form: text("form"),
+            show: text("show").or_else(|| self.source.show.clone()).map(ShowRef::id),
+            amount: amount.map_err(|error| NotUnderstood(format!("amount: {error}")))?,
+            consents,
+            labels: self.labels(&body, field("utm")),
+        };
+        let fact = self.fact(delivery);
+        let body = if cart { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
+        Ok(vec![delivery.event(&["form", &fact], at, body)])
+    }
+
+    fn answer(&self, delivery: &Delivery) -> Answer {
+        let mut answer = Answer::json("{\"ok\":true}");
+        answer.headers.extend(self.cors(delivery));
+        answer
+    }
+
+    fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
+        let preflight = delivery.method == "OPTIONS" && self.options.auth == Auth::Browser;
+        self.origin(delivery).filter(|_| preflight)?;
+        Some(Answer { status: StatusCode::NO_CONTENT, headers: self.cors(delivery), body: String::new() })
+    }
+
+    fn kept_headers(&self) -> &'static [&'static str] {
+        &["content-type", "webhook-id"]
+    }
+}
+
+impl SiteForm {
+    fn origin<'d>(&self, delivery: &'d Delivery) -> Option<&'d str> {
+        delivery.header("origin").filter(|origin| self.options.origins.iter().any(|known| known == origin))
+    }
+
+    fn cors(&self, delivery: &Delivery) -> Vec<(&'static str, String)> {
+        let Some(origin) = self.origin(delivery) else { return vec![] };
+        vec![
+            ("access-control-allow-origin", origin.to_owned()),
+            ("access-control-allow-methods", "POST".to_owned()),
+            ("access-control-allow-headers", "content-type, x-stagedoor-key".to_owned()),
+            ("access-control-max-age", "86400".to_owned()),
+            ("vary", "origin".to_owned()),
+        ]
+    }
+
+    /// A signed delivery keeps its id over retries. A browser has none: the same words on one day are one fact.
+    fn fact(&self, delivery: &VerifiedDelivery) -> String {
+        match (self.options.auth, delivery.header("webhook-id")) {
+            (Auth::Signature, Some(id)) => id.to_owned(),
+            _ => {
+                let day = delivery.received_at().strftime("%F");
+                format!("{day} {}", String::from_utf8_lossy(delivery.body()))
+            }
+        }
+    }
+
+    fn labels(&self, body: &serde_json::Map<String, Value>, utm: Option<&Value>) -> BTreeMap<String, String> {
+        let mapped = |key: &str| KNOWN.contains(&key) || self.options.fields.values().any(|name| name == key);
+        let own = body.iter().filter(|(key, _)| !mapped(key) && *key != "key");
+        let own = own.filter_map(|(key, value)| Some((key.clone(), plain(value)?)));
+        let marks = utm.and_then(Value::as_object).into_iter().flatten();
+        let marks = marks.filter_map(|(key, value)| Some((format!("utm_{key}"), plain(value)?)));
+        own.chain(marks).filter(|(_, text)| !text.is_empty() && text.len() <= 500).take(40).collect()
+    }
+}
+
+fn read(body: &[u8], is_form: bool) -> Result<serde_json::Map<String, Value>, NotUnderstood> {
+    if is_form {
+        let form = Fields::parse(body);
+        return Ok(form.fields().filter_map(|(key, value)| Some((key.to_owned(), value.text.clone()?.into()))).collect());
+    }
+    Ok(serde_json::from_slice(body)?)
+}
+
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn weak(ids: Option<&Value>) -> BTreeSet<Identifier> {
+    let ids = ids.and_then(Value::as_object).into_iter().flatten();
+    ids.filter_map(|(scope, value)| Identifier::opaque(Kind::Cookie, scope, &plain(value)?)).collect()
+}
