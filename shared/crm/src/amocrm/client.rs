@@ -1,0 +1,259 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde_json::{Value, json};
+use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_model::{Region, Timestamp};
+use stagedoor_ports::{Crm, CrmError, CrmPage, Row};
+use tokio::sync::RwLock;
+
+use crate::amocrm::{
+    auth::Authorization,
+    bulk::{self, BATCH},
+    schema::{self, Schema, items, number},
+    transport::Transport,
+    wire,
+};
+
+/// How far the CRM's clock may be from ours, in seconds, when we look for what we created.
+const SKEW: i64 = 120;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The account's own host, such as `https://demo.amocrm.ru`.
+    pub base_url: String,
+    /// Where phones without a country code are dialled.
+    pub region: Region,
+    pub rate: NonZeroU32,
+    pub timeout: Duration,
+    /// The hub's own address for the CRM's webhooks; subscribed at set-up.
+    pub hook: Option<String>,
+    /// (pipeline, stage) names that the config uses.
+    pub stages: BTreeSet<(String, String)>,
+}
+
+pub struct AmoCrm {
+    settings: Settings,
+    transport: Transport,
+    schema: RwLock<Option<Arc<Schema>>>,
+}
+
+/// What the hub wants to hear of (amocrm.ru/developers/content/crm_platform/webhooks-api).
+const HOOKS: [&str; 6] =
+    ["add_contact", "update_contact", "delete_contact", "restore_contact", "status_lead", "delete_lead"];
+
+impl AmoCrm {
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn new(settings: Settings, authorization: Authorization) -> Result<Self, CrmError> {
+        let http = http_client(settings.timeout)?;
+        let transport = Transport::new(&settings.base_url, http, authorization, settings.rate);
+        Ok(Self { settings, transport, schema: RwLock::new(None) })
+    }
+
+    async fn schema(&self) -> Result<Arc<Schema>, CrmError> {
+        if let Some(schema) = self.schema.read().await.as_ref() {
+            return Ok(Arc::clone(schema));
+        }
+        let schema = Arc::new(schema::read(&self.transport).await?);
+        *self.schema.write().await = Some(Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    // A field that an admin deleted fails every row that names it: read the fields anew, once.
+    async fn send_healing<F>(&self, method: &Method, path: &str, entity: &str, rows: F) -> Vec<Row>
+    where
+        F: Fn(&Schema) -> Vec<Result<Value, String>>,
+    {
+        let mut outcome = self.send(method, path, entity, &rows).await;
+        let stale = |row: &Row| matches!(row, Row::Refused(reason) if reason.contains("field_id"));
+        if outcome.iter().any(stale) {
+            *self.schema.write().await = None;
+            let again: Vec<usize> = outcome.iter().enumerate().filter(|(_, row)| stale(row)).map(|(i, _)| i).collect();
+            let chosen = |schema: &Schema| {
+                let mut all: Vec<Option<Result<Value, String>>> = rows(schema).into_iter().map(Some).collect();
+                again.iter().filter_map(|index| all.get_mut(*index)?.take()).collect()
+            };
+            let second = self.send(method, path, entity, &chosen).await;
+            for (index, row) in again.iter().zip(second) {
+                if let Some(place) = outcome.get_mut(*index) {
+                    *place = row;
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn send<F>(&self, method: &Method, path: &str, entity: &str, rows: &F) -> Vec<Row>
+    where
+        F: Fn(&Schema) -> Vec<Result<Value, String>>,
+    {
+        let schema = match self.schema().await {
+            Ok(schema) => schema,
+            Err(error) => {
+                tracing::warn!(%error, "the CRM's fields could not be read");
+                return rows(&Schema::default()).iter().map(|_| Row::NotSent).collect();
+            }
+        };
+        let rows = rows(&schema);
+        let good: Vec<Value> = rows.iter().filter_map(|row| row.clone().ok()).collect();
+        let mut sent = bulk::send(&self.transport, method, path, entity, good).await.into_iter();
+        rows.into_iter()
+            .map(|row| match row {
+                Ok(_) => sent.next().unwrap_or(Row::NotSent),
+                Err(reason) => Row::Refused(reason),
+            })
+            .collect()
+    }
+
+    /// Walks the newest rows down to those created before `since`.
+    async fn newest(&self, entity: &str, since: Timestamp, mut visit: impl FnMut(&Value)) -> Result<(), CrmError> {
+        for page in 1.. {
+            let path = format!("/api/v4/{entity}?order%5Bid%5D=desc&limit=250&page={page}");
+            let answer = schema::get(&self.transport, &path).await?;
+            let rows = items(answer.as_ref(), entity);
+            rows.iter().for_each(|row| visit(row));
+            let oldest = rows.last().and_then(|row| row.get("created_at")?.as_i64());
+            if rows.len() < 250 || oldest.is_some_and(|second| second < since.as_second() - SKEW) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, destination: &str) -> Result<(), CrmError> {
+        let body = json!({ "destination": destination, "settings": HOOKS, "sort": 10 });
+        let made = self.transport.call(Method::POST, "/api/v4/webhooks", Some(&body)).await;
+        made.map(drop).map_err(schema::unusable)
+    }
+}
+
+/// The one way this adapter makes an HTTP client.
+pub(super) fn http_client(timeout: Duration) -> Result<reqwest::Client, CrmError> {
+    reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent("stagedoor")
+        .build()
+        .map_err(|error| CrmError::Denied(format!("no HTTP client: {error}")))
+}
+
+#[async_trait]
+impl Crm for AmoCrm {
+    async fn set_up(&self) -> Result<(), CrmError> {
+        let schema = self.schema().await?;
+        let missing: Vec<String> = self
+            .settings
+            .stages
+            .iter()
+            .filter(|key| !schema.stages.contains_key(*key))
+            .map(|(pipeline, stage)| format!("{stage:?} in {pipeline:?}"))
+            .collect();
+        if !missing.is_empty() {
+            *self.schema.write().await = None;
+            return Err(CrmError::Denied(format!("the CRM has no stage {}; make them there or change the config", missing.join(", "))));
+        }
+        match &self.settings.hook {
+            Some(hook) => self.subscribe(hook).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
+        let build = |schema: &Schema| rows.iter().map(|draft| Ok(wire::contact(draft, schema))).collect();
+        self.send_healing(&Method::POST, "/api/v4/contacts", "contacts", build).await
+    }
+
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
+        let build = |schema: &Schema| {
+            rows.iter().map(|(id, draft)| Ok(with_id(*id, wire::contact(draft, schema)))).collect()
+        };
+        self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await
+    }
+
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        let build = |schema: &Schema| rows.iter().map(|(contact, draft)| wire::deal(draft, Some(*contact), schema)).collect();
+        self.send_healing(&Method::POST, "/api/v4/leads", "leads", build).await
+    }
+
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        let build = |schema: &Schema| {
+            rows.iter().map(|(id, draft)| wire::deal(draft, None, schema).map(|row| with_id(*id, row))).collect()
+        };
+        self.send_healing(&Method::PATCH, "/api/v4/leads", "leads", build).await
+    }
+
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        let build = |_: &Schema| {
+            rows.iter()
+                .map(|(contact, of)| {
+                    let tags = json!([{ "name": format!("duplicate of {of}") }]);
+                    Ok(with_id(*contact, json!({ "tags_to_add": tags, "updated_by": 0 })))
+                })
+                .collect()
+        };
+        self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await
+    }
+
+    async fn find_contacts(&self, people: &BTreeSet<PersonId>, since: Timestamp) -> Result<BTreeMap<PersonId, u64>, CrmError> {
+        let mut found = BTreeMap::new();
+        self.newest("contacts", since, |contact| {
+            let person = wire::values(contact, "STAGEDOOR_ID").first().and_then(|text| PersonId::parse(text).ok());
+            if let (Some(person), Some(id)) = (person.filter(|person| people.contains(person)), number(contact, "id")) {
+                // The lowest id wins: should there be two after all, the elder stays.
+                found.insert(person, id);
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    async fn find_deals(
+        &self,
+        deals: &BTreeSet<(PersonId, ShowKey)>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError> {
+        let by_text: BTreeMap<String, &(PersonId, ShowKey)> =
+            deals.iter().map(|key| (wire::deal_id(key.0, &key.1), key)).collect();
+        let mut found = BTreeMap::new();
+        self.newest("leads", since, |lead| {
+            let ids = wire::values(lead, "STAGEDOOR_ID");
+            let key = ids.first().and_then(|text| by_text.get(text));
+            if let (Some(key), Some(id)) = (key, number(lead, "id")) {
+                found.insert((*key).clone(), id);
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError> {
+        let path = format!("/api/v4/contacts?order%5Bid%5D=asc&limit=250&page={page}");
+        let answer = schema::get(&self.transport, &path).await?;
+        let rows = items(answer.as_ref(), "contacts");
+        let next = (rows.len() == BATCH).then_some(page + 1);
+        Ok(CrmPage { bodies: rows.into_iter().filter_map(|row| wire::mirrored(row, self.settings.region)).collect(), next })
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    fn calls(&self) -> u64 {
+        self.transport.calls()
+    }
+}
+
+fn with_id(id: u64, mut row: Value) -> Value {
+    if let Some(row) = row.as_object_mut() {
+        row.insert("id".into(), id.into());
+    }
+    row
+}

@@ -1,0 +1,11 @@
+//! amoCRM, API v4 (amocrm.ru/developers/content/crm_platform).
+
+mod auth;
+mod bulk;
+mod client;
+mod schema;
+mod transport;
+mod wire;
+
+pub use auth::{Authorization, TokenPair};
+pub use client::{AmoCrm, Settings};

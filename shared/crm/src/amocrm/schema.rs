@@ -1,0 +1,102 @@
+//! What the account looks like: field ids, pipelines, stages. Read at set-up; missing fields are made.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use stagedoor_ports::CrmError;
+
+use crate::amocrm::transport::{Failure, Transport};
+
+/// The hub's own fields: code, name and type.
+pub const CONTACT_FIELDS: [(&str, &str, &str); 2] =
+    [("STAGEDOOR_ID", "Stagedoor: person", "text"), ("STAGEDOOR_TELEGRAM", "Telegram id", "text")];
+pub const LEAD_FIELDS: [(&str, &str, &str); 7] = [
+    ("STAGEDOOR_ID", "Stagedoor: deal", "text"),
+    ("STAGEDOOR_CITY", "City", "text"),
+    ("STAGEDOOR_SHOW_AT", "Show starts", "date_time"),
+    ("STAGEDOOR_ORDERS", "Orders", "text"),
+    ("STAGEDOOR_PROMO", "Promo codes", "text"),
+    ("STAGEDOOR_TICKETS", "Live tickets", "numeric"),
+    ("STAGEDOOR_REFUNDED", "Refunded", "numeric"),
+];
+
+#[derive(Debug, Clone, Default)]
+pub struct Schema {
+    pub contact_fields: BTreeMap<String, u64>,
+    pub lead_fields: BTreeMap<String, u64>,
+    /// (pipeline, stage) by name to their ids.
+    pub stages: BTreeMap<(String, String), (u64, u64)>,
+    pub pipelines: BTreeMap<String, u64>,
+}
+
+pub async fn read(transport: &Transport) -> Result<Schema, CrmError> {
+    let mut schema = Schema {
+        contact_fields: fields(transport, "contacts", &CONTACT_FIELDS).await?,
+        lead_fields: fields(transport, "leads", &LEAD_FIELDS).await?,
+        ..Schema::default()
+    };
+    let answer = get(transport, "/api/v4/leads/pipelines").await?;
+    for pipeline in items(answer.as_ref(), "pipelines") {
+        let (Some(name), Some(id)) = (text(pipeline, "name"), number(pipeline, "id")) else { continue };
+        schema.pipelines.insert(name.clone(), id);
+        for status in items(Some(pipeline), "statuses") {
+            if let (Some(stage), Some(status)) = (text(status, "name"), number(status, "id")) {
+                schema.stages.insert((name.clone(), stage), (id, status));
+            }
+        }
+    }
+    Ok(schema)
+}
+
+async fn fields(transport: &Transport, entity: &str, own: &[(&str, &str, &str)]) -> Result<BTreeMap<String, u64>, CrmError> {
+    let mut known = BTreeMap::new();
+    let path = format!("/api/v4/{entity}/custom_fields");
+    // A page holds at most 50 fields, whatever the limit says.
+    for page in 1..=40 {
+        let answer = get(transport, &format!("{path}?limit=50&page={page}")).await?;
+        let rows = items(answer.as_ref(), "custom_fields");
+        known.extend(rows.iter().filter_map(|field| Some((text(field, "code")?, number(field, "id")?))));
+        let more = answer.as_ref().is_some_and(|answer| answer.pointer("/_links/next").is_some());
+        if !more {
+            break;
+        }
+    }
+    let missing: Vec<Value> = own
+        .iter()
+        .filter(|(code, _, _)| !known.contains_key(*code))
+        .map(|(code, name, kind)| json!({ "code": code, "name": name, "type": kind }))
+        .collect();
+    if !missing.is_empty() {
+        let made = transport.call(Method::POST, &path, Some(&Value::Array(missing))).await.map_err(unusable)?;
+        let rows = items(made.as_ref(), "custom_fields");
+        known.extend(rows.iter().filter_map(|field| Some((text(field, "code")?, number(field, "id")?))));
+    }
+    Ok(known)
+}
+
+/// A GET; `None` when there is nothing.
+pub async fn get(transport: &Transport, path: &str) -> Result<Option<Value>, CrmError> {
+    transport.call(Method::GET, path, None).await.map_err(unusable)
+}
+
+pub fn unusable(failure: Failure) -> CrmError {
+    match failure {
+        Failure::Unusable(error) => error,
+        Failure::Refused(_) => CrmError::Denied("it refuses a call that set-up needs; the authorised user may lack a right".into()),
+        Failure::Lost | Failure::TooSlow => CrmError::Unavailable(failure.to_string()),
+    }
+}
+
+pub fn items<'v>(answer: Option<&'v Value>, entity: &str) -> Vec<&'v Value> {
+    let list = answer.and_then(|answer| answer.get("_embedded")?.get(entity)?.as_array());
+    list.into_iter().flatten().collect()
+}
+
+pub fn text(value: &Value, key: &str) -> Option<String> {
+    value.get(key)?.as_str().map(str::to_owned)
+}
+
+pub fn number(value: &Value, key: &str) -> Option<u64> {
+    value.get(key)?.as_u64()
+}

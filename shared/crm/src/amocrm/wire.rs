@@ -1,0 +1,124 @@
+//! Drafts to amoCRM's JSON and its contacts back.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp};
+
+use crate::amocrm::schema::{Schema, number, text};
+
+/// A text field holds at most 255 characters [amoCRM interface; longer text is refused].
+const TEXT: usize = 255;
+
+pub fn contact(draft: &ContactDraft, schema: &Schema) -> Value {
+    let mut fields = Vec::new();
+    let multi = |code: &str, kind: &str, values: &[String]| {
+        let values: Vec<Value> = values.iter().map(|value| json!({ "value": value, "enum_code": kind })).collect();
+        json!({ "field_code": code, "values": values })
+    };
+    // Writing a multitext field replaces all its values, so all of them are sent.
+    if !draft.phones.is_empty() {
+        fields.push(multi("PHONE", "WORK", &draft.phones));
+    }
+    if !draft.emails.is_empty() {
+        fields.push(multi("EMAIL", "WORK", &draft.emails));
+    }
+    fields.extend(own(schema.contact_fields.get("STAGEDOOR_ID"), draft.person.to_string().into()));
+    let telegram = draft.telegram.clone().map(Value::from);
+    fields.extend(telegram.and_then(|id| own(schema.contact_fields.get("STAGEDOOR_TELEGRAM"), id)));
+    let mut row = Map::new();
+    if let Some(name) = &draft.name {
+        row.insert("name".into(), cut(name).into());
+        row.insert("created_by".into(), 0.into());
+    }
+    // 0 is a robot: what comes back by webhook with 0 is our own doing.
+    row.insert("updated_by".into(), 0.into());
+    row.insert("custom_fields_values".into(), fields.into());
+    Value::Object(row)
+}
+
+/// The hub's own id of a deal as it travels in a field.
+pub fn deal_id(person: PersonId, show: &ShowKey) -> String {
+    let mut id = format!("{person}|{show}");
+    id.truncate(id.floor_char_boundary(TEXT));
+    id
+}
+
+pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema) -> Result<Value, String> {
+    let field = |code: &str, value: Value| own(schema.lead_fields.get(code), value);
+    let mut fields = Vec::new();
+    fields.extend(field("STAGEDOOR_ID", deal_id(draft.person, &draft.show).into()));
+    fields.extend(draft.city.clone().and_then(|city| field("STAGEDOOR_CITY", cut(&city).into())));
+    fields.extend(draft.starts_at.and_then(|at| field("STAGEDOOR_SHOW_AT", at.as_second().into())));
+    if !draft.orders.is_empty() {
+        fields.extend(field("STAGEDOOR_ORDERS", cut(&draft.orders).into()));
+        fields.extend(field("STAGEDOOR_TICKETS", draft.tickets.to_string().into()));
+        fields.extend(field("STAGEDOOR_REFUNDED", draft.refunded.to_string().into()));
+    }
+    if !draft.promo_codes.is_empty() {
+        fields.extend(field("STAGEDOOR_PROMO", cut(&draft.promo_codes).into()));
+    }
+    for (key, value) in &draft.utm {
+        fields.extend(field(&key.to_ascii_uppercase(), cut(value).into()));
+    }
+    let mut row = Map::new();
+    row.insert("name".into(), cut(&draft.name).into());
+    row.insert("updated_by".into(), 0.into());
+    row.insert("custom_fields_values".into(), fields.into());
+    if let Some(price) = draft.price {
+        row.insert("price".into(), price.into());
+    }
+    if let Some((_, stage)) = &draft.stage {
+        let key = (draft.pipeline.clone(), stage.clone());
+        let (pipeline, status) = schema.stages.get(&key).ok_or_else(|| {
+            format!("the CRM has no stage {stage:?} in pipeline {:?}; make it there or change the config", draft.pipeline)
+        })?;
+        row.insert("pipeline_id".into(), (*pipeline).into());
+        row.insert("status_id".into(), (*status).into());
+    }
+    if let Some(contact) = contact {
+        row.insert("created_by".into(), 0.into());
+        row.insert("_embedded".into(), json!({ "contacts": [{ "id": contact, "is_main": true }] }));
+    }
+    if draft.show_cancelled {
+        row.insert("tags_to_add".into(), json!([{ "name": "show cancelled" }]));
+    }
+    Ok(Value::Object(row))
+}
+
+fn own(field: Option<&u64>, value: Value) -> Option<Value> {
+    Some(json!({ "field_id": field?, "values": [{ "value": value }] }))
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT).collect()
+}
+
+/// Values of a field of a contact or lead, by its code.
+pub fn values(entity: &Value, code: &str) -> Vec<String> {
+    let fields = entity.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();
+    fields
+        .filter(|field| text(field, "field_code").as_deref() == Some(code))
+        .flat_map(|field| field.get("values").and_then(Value::as_array).into_iter().flatten())
+        .filter_map(|value| value.get("value").map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned)))
+        .collect()
+}
+
+pub fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
+    let (phones, emails) = (values(contact, "PHONE"), values(contact, "EMAIL"));
+    let mut identifiers: BTreeSet<Identifier> =
+        phones.iter().flat_map(|phone| Phone::parse_all(phone, region)).map(Identifier::phone).collect();
+    identifiers.extend(emails.iter().filter_map(|email| Email::parse(email).ok()).map(Identifier::email));
+    let second = |key: &str| contact.get(key).and_then(Value::as_i64).and_then(|s| Timestamp::from_second(s).ok());
+    let changed = ContactChanged {
+        contact: number(contact, "id")?,
+        deleted: contact.get("is_deleted").and_then(Value::as_bool).unwrap_or(false),
+        name: text(contact, "name").filter(|name| !name.is_empty()),
+        identifiers,
+        phones,
+        emails,
+        created_at: second("created_at")?,
+    };
+    Some((second("updated_at")?, Body::ContactChanged(changed)))
+}

@@ -1,0 +1,3 @@
+//! CRM adapters, one folder a CRM.
+
+pub mod amocrm;
