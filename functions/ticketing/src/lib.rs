@@ -5,13 +5,16 @@ mod qtickets;
 mod shop;
 mod ticketscloud;
 
-
 use axum::Router;
 use stagedoor_webhook::{Build, Provider, Receiver, Source, table};
 
 /// Every provider of this function, one line each.
-pub const PROVIDERS: &[(&str, Build)] =
-    &[("pretix", pretix::build), ("qtickets", qtickets::build), ("shop", shop::build), ("ticketscloud", ticketscloud::build)];
+pub const PROVIDERS: &[(&str, Build)] = &[
+    ("pretix", pretix::build),
+    ("qtickets", qtickets::build),
+    ("shop", shop::build),
+    ("ticketscloud", ticketscloud::build),
+];
 
 /// # Errors
 /// A sentence that says which option of the source is wrong.

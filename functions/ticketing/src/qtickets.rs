@@ -11,7 +11,8 @@ use stagedoor_model::{
     Body, Event, Identifier, Kind, Money, Order, OrderBody, OrderState, Refund, ShowRef, Ticket, Timestamp,
 };
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers, signature,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
+    signature,
 };
 
 #[derive(Deserialize)]
@@ -130,7 +131,8 @@ fn name(client: &Client) -> Option<String> {
 
 fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
     let money = |number: &Number| {
-        Money::from_major(&number.to_string(), &payload.currency_id).map_err(|error| NotUnderstood(format!("price: {error}")))
+        Money::from_major(&number.to_string(), &payload.currency_id)
+            .map_err(|error| NotUnderstood(format!("price: {error}")))
     };
     let total = money(&payload.price)?;
     let tickets = payload.baskets.iter().map(|basket| {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use stagedoor_model::{
-    Body, Event, Identifier, Kind, Money, MoneyError, Order, OrderBody, OrderState, Refund, ShowChanged, ShowRef, Ticket,
-    Timestamp,
+    Body, Event, Identifier, Kind, Money, MoneyError, Order, OrderBody, OrderState, Refund, ShowChanged, ShowRef,
+    Ticket, Timestamp,
 };
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers, signature,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
+    signature,
 };
 
 #[derive(Deserialize)]

@@ -5,7 +5,9 @@
 
 use serde::Deserialize;
 use stagedoor_model::{Body, Event, OrderNoticed};
-use stagedoor_webhook::{Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature};
+use stagedoor_webhook::{
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+};
 
 /// Read by `stagedoor-shops`, which asks Ticketscloud back; listed here so that a misspelt option is found.
 #[derive(Deserialize)]

@@ -68,7 +68,8 @@ impl Provider for CarrotQuest {
         let user: User = serde_json::from_str(form.text("user").ok_or("no user")?)?;
         let fact: Fact = serde_json::from_str(form.text("event").ok_or("no event")?)?;
         let at = Timestamp::from_second(fact.created).map_err(|_| NotUnderstood::from("event.created is no time"))?;
-        let amount = fact.props.get("$order_amount").and_then(text).map(|text| Money::from_major(&text, &self.source.currency));
+        let amount =
+            fact.props.get("$order_amount").and_then(text).map(|text| Money::from_major(&text, &self.source.currency));
         let cart = amount.is_some();
         let submitted = FormSubmitted {
             identifiers: self.identifiers(&user, &fact),

@@ -39,13 +39,17 @@ struct SiteForm {
 }
 
 const KNOWN: [&str; 14] = [
-    "kind", "form", "email", "phone", "name", "show", "amount", "currency", "at", "consents", "utm", "ids", "user_id", "cart_id",
+    "kind", "form", "email", "phone", "name", "show", "amount", "currency", "at", "consents", "utm", "ids", "user_id",
+    "cart_id",
 ];
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     let options: Options = source.options()?;
     if options.auth == Auth::Browser && options.origins.is_empty() {
-        return Err("options.origins is empty: name the origins of the pages that may post, such as \"https://example.ru\"".into());
+        return Err(
+            "options.origins is empty: name the origins of the pages that may post, such as \"https://example.ru\""
+                .into(),
+        );
     }
     if let Some(strange) = options.fields.keys().find(|key| !KNOWN.contains(&key.as_str())) {
         return Err(format!("options.fields.{strange} is unknown, expected one of {}", KNOWN.join(", ")));
@@ -75,7 +79,8 @@ impl Provider for SiteForm {
         let field = |name: &str| body.get(self.options.fields.get(name).map_or(name, String::as_str));
         let text = |name: &str| field(name).and_then(plain);
         let mut identifiers = contact_identifiers(&self.source, text("phone").as_deref(), text("email").as_deref());
-        identifiers.extend(text("user_id").and_then(|id| Identifier::opaque(Kind::SiteUser, self.source.name.as_str(), &id)));
+        identifiers
+            .extend(text("user_id").and_then(|id| Identifier::opaque(Kind::SiteUser, self.source.name.as_str(), &id)));
         if identifiers.is_empty() {
             return Err("no phone, no e-mail and no user id in the form".into());
         }
@@ -162,7 +167,10 @@ impl SiteForm {
 fn read(body: &[u8], is_form: bool) -> Result<serde_json::Map<String, Value>, NotUnderstood> {
     if is_form {
         let form = Fields::parse(body);
-        return Ok(form.fields().filter_map(|(key, value)| Some((key.to_owned(), value.text.clone()?.into()))).collect());
+        return Ok(form
+            .fields()
+            .filter_map(|(key, value)| Some((key.to_owned(), value.text.clone()?.into())))
+            .collect());
     }
     Ok(serde_json::from_slice(body)?)
 }

@@ -103,7 +103,8 @@ impl Provider for Tilda {
 
 impl Tilda {
     fn money(&self, text: &str) -> Result<Money, NotUnderstood> {
-        Money::from_major(text, &self.source.currency).map_err(|error| NotUnderstood(format!("payment amount: {error}")))
+        Money::from_major(text, &self.source.currency)
+            .map_err(|error| NotUnderstood(format!("payment amount: {error}")))
     }
 
     /// Campaign marks and the owner's own fields; what identifies somebody is not repeated here.
@@ -200,10 +201,12 @@ fn payment(field: &FormValue) -> Result<Payment, NotUnderstood> {
     }
     let text = |name| field.text_of(name).unwrap_or("").to_owned();
     let products = field.child("products").map(|products| &products.children);
-    let lines = products.into_iter().flat_map(BTreeMap::values).filter_map(|product| {
-        Some((product.text_of("name")?.to_owned(), product.text_of("amount")?.to_owned()))
-    });
-    let needed = |name: &'static str| field.text_of(name).map(str::to_owned).ok_or(NotUnderstood(format!("no payment[{name}]")));
+    let lines = products
+        .into_iter()
+        .flat_map(BTreeMap::values)
+        .filter_map(|product| Some((product.text_of("name")?.to_owned(), product.text_of("amount")?.to_owned())));
+    let needed =
+        |name: &'static str| field.text_of(name).map(str::to_owned).ok_or(NotUnderstood(format!("no payment[{name}]")));
     Ok(Payment {
         orderid: needed("orderid")?,
         amount: needed("amount")?,

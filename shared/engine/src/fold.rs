@@ -30,7 +30,12 @@ pub struct Folded {
 }
 
 /// Splits a batch into groups that know nothing of each other. `owners` says whom an identifier names in the store.
-pub fn group(records: Vec<Record>, people: Vec<Person>, owners: &BTreeMap<Identifier, PersonId>, weak: &BTreeSet<Identifier>) -> Vec<Group> {
+pub fn group(
+    records: Vec<Record>,
+    people: Vec<Person>,
+    owners: &BTreeMap<Identifier, PersonId>,
+    weak: &BTreeSet<Identifier>,
+) -> Vec<Group> {
     let mut groups = Groups::default();
     for person in people {
         let ids: Vec<Node> = std::iter::once(person.id)
@@ -70,10 +75,11 @@ impl Groups {
     fn put(&mut self, nodes: &[Node], fill: impl FnOnce(&mut Group)) {
         let touched: BTreeSet<usize> = nodes.iter().filter_map(|node| self.of.get(node).copied()).collect();
         // The largest group swallows the others, so that each node moves at most log n times.
-        let target = touched.iter().copied().max_by_key(|id| self.nodes.get(id).map_or(0, Vec::len)).unwrap_or_else(|| {
-            self.next += 1;
-            self.next
-        });
+        let target =
+            touched.iter().copied().max_by_key(|id| self.nodes.get(id).map_or(0, Vec::len)).unwrap_or_else(|| {
+                self.next += 1;
+                self.next
+            });
         for source in touched.into_iter().filter(|id| *id != target) {
             let moved = self.groups.remove(&source).unwrap_or_default();
             let group = self.groups.entry(target).or_default();
@@ -107,7 +113,8 @@ pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folde
     }
     let split = partition(records.values(), weak, policy);
     let mut folded = Folded { crowded: split.crowded.clone(), refusals: split.refusals.clone(), ..Folded::default() };
-    let mut after: Vec<Person> = split.clusters.iter().map(|cluster| person_of(&cluster.records, &records, &before)).collect();
+    let mut after: Vec<Person> =
+        split.clusters.iter().map(|cluster| person_of(&cluster.records, &records, &before)).collect();
     // Somebody joined earlier and parted now lives again under the old id.
     let living: BTreeSet<PersonId> = after.iter().map(|person| person.id).collect();
     after.iter_mut().for_each(|person| person.absorbed.retain(|id| !living.contains(id)));

@@ -75,13 +75,14 @@ pub fn partition<'a>(
         });
         forest.add(record, joins);
     }
-    let mut clusters: Vec<(Timestamp, RecordKey, Cluster)> = forest
-        .clusters
-        .into_values()
-        .map(|growing| (growing.oldest.0, growing.oldest.1, growing.cluster))
-        .collect();
+    let mut clusters: Vec<(Timestamp, RecordKey, Cluster)> =
+        forest.clusters.into_values().map(|growing| (growing.oldest.0, growing.oldest.1, growing.cluster)).collect();
     clusters.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    Partition { clusters: clusters.into_iter().map(|(_, _, cluster)| cluster).collect(), refusals: forest.refusals, crowded }
+    Partition {
+        clusters: clusters.into_iter().map(|(_, _, cluster)| cluster).collect(),
+        refusals: forest.refusals,
+        crowded,
+    }
 }
 
 // Links of the CRM's own mirror are weighed after what people did themselves: managers paste.

@@ -70,9 +70,9 @@ impl Person {
 
     /// Somebody whom a manager could write to or call, or whom the CRM has already.
     pub fn is_reachable(&self) -> bool {
-        self.identifiers()
-            .iter()
-            .any(|identifier| matches!(identifier.kind(), Kind::Phone | Kind::Email | Kind::Telegram | Kind::CrmContact))
+        self.identifiers().iter().any(|identifier| {
+            matches!(identifier.kind(), Kind::Phone | Kind::Email | Kind::Telegram | Kind::CrmContact)
+        })
     }
 
     /// The CRM's contacts of this person that are not deleted, the oldest (lowest id) first.

@@ -125,7 +125,10 @@ pub enum Step {
     CreateDeal(DealDraft),
     UpdateDeal(u64, DealDraft),
     /// A second contact of the same person: tag it, name the first.
-    MarkDuplicate { contact: u64, of: u64 },
+    MarkDuplicate {
+        contact: u64,
+        of: u64,
+    },
 }
 
 #[derive(Debug, Clone, Default)]
@@ -159,7 +162,8 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
         let digest = Digest::of(&draft);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
         if known.pushed.as_ref() != Some(&digest) && !refused {
-            let step = known.id.map_or_else(|| Step::CreateDeal(draft.clone()), |id| Step::UpdateDeal(id, draft.clone()));
+            let step =
+                known.id.map_or_else(|| Step::CreateDeal(draft.clone()), |id| Step::UpdateDeal(id, draft.clone()));
             plan.steps.push((step, digest));
         }
     }
@@ -230,10 +234,9 @@ fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<&stagedoor_model:
 
 fn was_deleted(person: &Person, contact: Option<u64>) -> bool {
     person.contacts().is_empty()
-        && person
-            .records
-            .values()
-            .any(|record| matches!(record.fact, Fact::CrmContact { contact: id, deleted: true, .. } if Some(id) == contact))
+        && person.records.values().any(
+            |record| matches!(record.fact, Fact::CrmContact { contact: id, deleted: true, .. } if Some(id) == contact),
+        )
 }
 
 struct Move {
@@ -252,7 +255,13 @@ fn manager_moves(person: &Person) -> BTreeMap<u64, Move> {
         .collect()
 }
 
-fn draft_deal(person: &Person, deal: Deal, known: &DealLink, moved: Option<&Move>, catalog: &Catalog) -> Option<DealDraft> {
+fn draft_deal(
+    person: &Person,
+    deal: Deal,
+    known: &DealLink,
+    moved: Option<&Move>,
+    catalog: &Catalog,
+) -> Option<DealDraft> {
     let pipeline = catalog.pipeline(&deal.show)?;
     // A manager's own move is never pushed back. Only what happened after it may move the deal, and only forward.
     let manager_has_it = moved.is_some_and(|moved| deal.since <= moved.at || known.stage >= Some(deal.stage));

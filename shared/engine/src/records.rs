@@ -35,7 +35,12 @@ pub fn record_of(event: &Event) -> Option<Record> {
         Body::RefundReported(reported) => {
             let refunds = BTreeMap::from([(reported.refund.clone(), reported.detail.clone())]);
             let identifiers = Identifier::opaque(Kind::Order, source, &reported.order).into_iter().collect();
-            Some(record(order_record_key(source, &reported.order), identifiers, None, Fact::Order { order: None, refunds }))
+            Some(record(
+                order_record_key(source, &reported.order),
+                identifiers,
+                None,
+                Fact::Order { order: None, refunds },
+            ))
         }
         Body::ContactChanged(change) => {
             let mut identifiers = change.identifiers.clone();

@@ -1,4 +1,7 @@
-use std::{collections::{BTreeMap, BTreeSet}, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,7 +65,11 @@ impl SourceName {
             && text.len() <= 64
             && !text.starts_with('-')
             && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if fits { Ok(Self(text.to_owned())) } else { Err("a source's name has lower-case letters, digits and dashes, at most 64") }
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("a source's name has lower-case letters, digits and dashes, at most 64")
+        }
     }
 
     pub fn as_str(&self) -> &str {
@@ -194,9 +201,10 @@ impl Body {
 
     pub fn order(&self) -> Option<&OrderBody> {
         match self {
-            Body::OrderPlaced(body) | Body::OrderPaid(body) | Body::OrderCancelled(body) | Body::OrderRefunded(body) => {
-                Some(body)
-            }
+            Body::OrderPlaced(body)
+            | Body::OrderPaid(body)
+            | Body::OrderCancelled(body)
+            | Body::OrderRefunded(body) => Some(body),
             _ => None,
         }
     }
@@ -205,7 +213,9 @@ impl Body {
         match self {
             Body::OrderNoticed(noticed) => Some(noticed.order.clone()),
             Body::RefundReported(reported) => Some(reported.order.clone()),
-            Body::ShowNoticed(change) | Body::ShowRescheduled(change) | Body::ShowCancelled(change) => Some(change.show.id.clone()),
+            Body::ShowNoticed(change) | Body::ShowRescheduled(change) | Body::ShowCancelled(change) => {
+                Some(change.show.id.clone())
+            }
             Body::ContactChanged(change) => Some(change.contact.to_string()),
             Body::LeadChanged(change) => Some(change.lead.to_string()),
             _ => self.order().map(|body| body.order.id.clone()),

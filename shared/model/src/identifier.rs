@@ -71,7 +71,9 @@ pub struct Identifier {
 pub enum ParseIdentifierError {
     #[error("expected kind:value, for example phone:+79161234567 or email:anna@example.com")]
     Shape,
-    #[error("unknown kind of identifier, expected one of phone, email, telegram, customer/<source>, order/<source>, crm_contact, crm_lead, site_user/<source>, visitor/<source>, cookie/<name>")]
+    #[error(
+        "unknown kind of identifier, expected one of phone, email, telegram, customer/<source>, order/<source>, crm_contact, crm_lead, site_user/<source>, visitor/<source>, cookie/<name>"
+    )]
     Kind,
     #[error("the phone is not valid E.164")]
     Phone,
@@ -174,7 +176,13 @@ mod tests {
 
     #[test]
     fn the_text_form_reads_back() {
-        for text in ["phone:+79161234567", "email:anna@example.com", "customer/opera:235", "telegram:12345678", "cookie/ga:1.2:3"] {
+        for text in [
+            "phone:+79161234567",
+            "email:anna@example.com",
+            "customer/opera:235",
+            "telegram:12345678",
+            "cookie/ga:1.2:3",
+        ] {
             let identifier: Identifier = text.parse().expect(text);
             assert_eq!(identifier.to_string(), text);
         }

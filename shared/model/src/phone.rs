@@ -28,10 +28,7 @@ impl Region {
     /// `UnknownRegion` when `code` is not a two-letter country code the numbering plan knows.
     pub fn new(code: &str) -> Result<Self, PhoneError> {
         let region: LibRegion = code.parse().map_err(|_| PhoneError::UnknownRegion)?;
-        PHONE_NUMBER_UTIL
-            .get_country_code_for_region(region)
-            .map(|_| Self(region))
-            .ok_or(PhoneError::UnknownRegion)
+        PHONE_NUMBER_UTIL.get_country_code_for_region(region).map(|_| Self(region)).ok_or(PhoneError::UnknownRegion)
     }
 }
 
@@ -54,18 +51,14 @@ impl Phone {
 
     /// Every number in a field into which people put two (`…, …`).
     pub fn parse_all(text: &str, region: Region) -> Vec<Self> {
-        let mut found: Vec<Self> = text
-            .split([',', ';', '/', '\n'])
-            .filter_map(|part| Self::parse(part, region).ok())
-            .collect();
+        let mut found: Vec<Self> =
+            text.split([',', ';', '/', '\n']).filter_map(|part| Self::parse(part, region).ok()).collect();
         found.dedup();
         found
     }
 
     fn parse_once(text: &str, region: Option<LibRegion>) -> Result<Self, PhoneError> {
-        let number = PHONE_NUMBER_UTIL
-            .parse(text, region)
-            .map_err(|_| PhoneError::Unparsable)?;
+        let number = PHONE_NUMBER_UTIL.parse(text, region).map_err(|_| PhoneError::Unparsable)?;
         if !number.is_valid() {
             return Err(PhoneError::Invalid);
         }
@@ -109,7 +102,8 @@ mod tests {
 
     #[test]
     fn five_notations_of_one_number_are_one_number() {
-        for text in ["8 (916) 123-45-67", "+7 916 123 45 67", "79161234567", "9161234567", "８９１６１２３４５６７"] {
+        for text in ["8 (916) 123-45-67", "+7 916 123 45 67", "79161234567", "9161234567", "８９１６１２３４５６７"]
+        {
             assert_eq!(read(text).as_deref(), Ok("+79161234567"), "{text}");
         }
     }

@@ -45,9 +45,22 @@ pub enum Fact {
         refunds: BTreeMap<String, Refund>,
     },
     /// The mirror of a CRM contact; of two states the later wins.
-    CrmContact { changed_at: Timestamp, contact: u64, deleted: bool, phones: Vec<String>, emails: Vec<String> },
+    CrmContact {
+        changed_at: Timestamp,
+        contact: u64,
+        deleted: bool,
+        phones: Vec<String>,
+        emails: Vec<String>,
+    },
     /// The mirror of a CRM deal that somebody moved by hand.
-    CrmLead { changed_at: Timestamp, lead: u64, deleted: bool, pipeline: Option<u64>, status: Option<u64>, by: Option<u64> },
+    CrmLead {
+        changed_at: Timestamp,
+        lead: u64,
+        deleted: bool,
+        pipeline: Option<u64>,
+        status: Option<u64>,
+        by: Option<u64>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -46,7 +46,11 @@ pub trait Crm: Send + Sync {
     /// Marks the first as a duplicate of the second, in a way that a manager sees.
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row>;
     /// Contacts that the hub itself created since `since`, by the hub's own id in them.
-    async fn find_contacts(&self, people: &BTreeSet<PersonId>, since: Timestamp) -> Result<BTreeMap<PersonId, u64>, CrmError>;
+    async fn find_contacts(
+        &self,
+        people: &BTreeSet<PersonId>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<PersonId, u64>, CrmError>;
     async fn find_deals(
         &self,
         deals: &BTreeSet<(PersonId, ShowKey)>,

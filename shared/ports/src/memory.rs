@@ -197,7 +197,12 @@ impl Store for MemoryStore {
 
     async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
         let state = self.state();
-        Ok(state.cells.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(n, c)| (n.clone(), c.clone())).collect())
+        Ok(state
+            .cells
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix))
+            .map(|(n, c)| (n.clone(), c.clone()))
+            .collect())
     }
 
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{DealLink, Folded, Group, Link, Parked, Person, PersonId, Policy, ShowKey, fold, plan, record_of};
-use stagedoor_model::{
-    Body, Event, EventId, FormSubmitted, Identifier, Record, ShowRef, SourceName, Timestamp,
+use stagedoor_engine::{
+    DealLink, Folded, Group, Link, Parked, Person, PersonId, Policy, ShowKey, fold, plan, record_of,
 };
+use stagedoor_model::{Body, Event, EventId, FormSubmitted, Identifier, Record, ShowRef, SourceName, Timestamp};
 
 use crate::{Commit, JournalRow, Outcome, Queue, Removal, Saved, Store};
 
@@ -274,4 +274,3 @@ async fn what_is_given_back_too_often_is_a_dead_letter(queue: &dyn Queue) {
     assert_eq!(queue.dead_letters().await.expect("counted"), 1);
     assert_eq!(queue.depth().await.expect("counted"), 0);
 }
-

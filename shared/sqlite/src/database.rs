@@ -106,9 +106,9 @@ fn write(connection: &Connection, jobs: &mpsc::Receiver<Job>) {
 
 fn broken(error: &rusqlite::Error) -> PortError {
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked | rusqlite::ErrorCode::DiskFull) => {
-            PortError::Retry(error.to_string())
-        }
+        Some(
+            rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked | rusqlite::ErrorCode::DiskFull,
+        ) => PortError::Retry(error.to_string()),
         _ => PortError::Fail(error.to_string()),
     }
 }

@@ -126,7 +126,9 @@ fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
         put.execute(params![person.id.to_string(), version.unwrap_or(0) as i64 + 1, json(person)?])?;
     }
     for identifier in &commit.released {
-        connection.prepare_cached("DELETE FROM identifiers WHERE identifier = ?1")?.execute([identifier.to_string()])?;
+        connection
+            .prepare_cached("DELETE FROM identifiers WHERE identifier = ?1")?
+            .execute([identifier.to_string()])?;
     }
     let mut name = connection.prepare_cached("INSERT OR REPLACE INTO identifiers VALUES (?1, ?2)")?;
     for identifier in &commit.crowded {
@@ -241,9 +243,8 @@ impl Store for SqliteStore {
             .read(move |connection| {
                 let sql = "SELECT doc, version FROM people WHERE waiting IS NOT NULL ORDER BY waiting LIMIT ?1";
                 let mut select = connection.prepare_cached(sql)?;
-                let rows: Vec<(String, i64)> = select
-                    .query_map([max as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
-                    .collect::<Sql<_>>()?;
+                let rows: Vec<(String, i64)> =
+                    select.query_map([max as i64], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?;
                 rows.iter().map(|(doc, version)| dirty_of(connection, doc, *version)).collect()
             })
             .await
@@ -282,7 +283,9 @@ impl Store for SqliteStore {
             .write(move |connection| {
                 let sql = "UPDATE people SET waiting = NULL WHERE id = ?1 AND version = ?2";
                 let mut clear = connection.prepare_cached(sql)?;
-                people.iter().try_for_each(|(id, version)| clear.execute(params![id.to_string(), *version as i64]).map(drop))
+                people
+                    .iter()
+                    .try_for_each(|(id, version)| clear.execute(params![id.to_string(), *version as i64]).map(drop))
             })
             .await
     }
@@ -327,7 +330,8 @@ impl Store for SqliteStore {
             .write(move |connection| {
                 let sql = "INSERT INTO leases VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET
                            owner = excluded.owner, ends = excluded.ends WHERE owner = excluded.owner OR ends <= ?4";
-                let rows = connection.execute(sql, params![name, owner, until.as_millisecond(), now.as_millisecond()])?;
+                let rows =
+                    connection.execute(sql, params![name, owner, until.as_millisecond(), now.as_millisecond()])?;
                 Ok(rows == 1)
             })
             .await

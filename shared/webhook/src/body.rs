@@ -17,7 +17,8 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
         return Err(Reject::TooLarge);
     }
     let raw = to_bytes(body, MAX_BODY).await.map_err(|error| {
-        let too_long = std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
+        let too_long =
+            std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
         if too_long { Reject::TooLarge } else { Reject::UnreadableBody }
     })?;
     let coding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase());

@@ -75,7 +75,11 @@ pub fn table(providers: &[(&str, Build)], source: &Source) -> Result<Box<dyn Pro
 }
 
 /// What a provider's reader reports about the person, gathered from loosely typed fields.
-pub fn contact_identifiers(source: &Source, phone: Option<&str>, email: Option<&str>) -> std::collections::BTreeSet<stagedoor_model::Identifier> {
+pub fn contact_identifiers(
+    source: &Source,
+    phone: Option<&str>,
+    email: Option<&str>,
+) -> std::collections::BTreeSet<stagedoor_model::Identifier> {
     use stagedoor_model::{Email, Identifier, Phone};
     let phones = phone.into_iter().flat_map(|text| Phone::parse_all(text, source.region)).map(Identifier::phone);
     let emails = email.into_iter().filter_map(|text| Email::parse(text).ok()).map(Identifier::email);

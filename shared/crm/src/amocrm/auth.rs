@@ -132,7 +132,9 @@ impl OAuth {
         }
         match unknown {
             true => Err(CrmError::Unavailable("the token endpoint does not answer".into())),
-            false => Err(CrmError::Denied("every refresh token is spent; authorise again: stagedoor authorize <code>".into())),
+            false => Err(CrmError::Denied(
+                "every refresh token is spent; authorise again: stagedoor authorize <code>".into(),
+            )),
         }
     }
 
@@ -156,9 +158,11 @@ impl OAuth {
         mut grant: serde_json::Value,
         now: Timestamp,
     ) -> Result<TokenPair, Refused> {
-        for (key, value) in
-            [("client_id", &self.client_id), ("client_secret", &self.client_secret), ("redirect_uri", &self.redirect_uri)]
-        {
+        for (key, value) in [
+            ("client_id", &self.client_id),
+            ("client_secret", &self.client_secret),
+            ("redirect_uri", &self.redirect_uri),
+        ] {
             if let Some(grant) = grant.as_object_mut() {
                 grant.insert(key.to_owned(), value.clone().into());
             }
@@ -180,7 +184,8 @@ impl OAuth {
 
     async fn pairs(&self) -> Result<(Vec<TokenPair>, Option<u64>), CrmError> {
         let Some(cell) = self.store.cell(CELL).await.map_err(unavailable)? else { return Ok((vec![], None)) };
-        let pairs = serde_json::from_str(&cell.value).map_err(|_| CrmError::Denied("the stored tokens are damaged".into()))?;
+        let pairs =
+            serde_json::from_str(&cell.value).map_err(|_| CrmError::Denied("the stored tokens are damaged".into()))?;
         Ok((pairs, Some(cell.version)))
     }
 

@@ -79,7 +79,8 @@ type Batch = Vec<(usize, Value)>;
 // The error names rows by their `request_id`; where it names none of ours, the batch is halved until one row is left.
 fn without_refused(batch: Batch, problem: &Value, outcome: &mut [Row]) -> Vec<Batch> {
     let reasons = reasons(problem);
-    let (refused, rest): (Batch, Batch) = batch.into_iter().partition(|(index, _)| reasons.contains_key(&index.to_string()));
+    let (refused, rest): (Batch, Batch) =
+        batch.into_iter().partition(|(index, _)| reasons.contains_key(&index.to_string()));
     if refused.is_empty() {
         if let [(index, _)] = rest.as_slice() {
             set(outcome, *index, Row::Refused(detail(problem)));

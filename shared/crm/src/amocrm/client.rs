@@ -158,7 +158,10 @@ impl Crm for AmoCrm {
             .collect();
         if !missing.is_empty() {
             *self.schema.write().await = None;
-            return Err(CrmError::Denied(format!("the CRM has no stage {}; make them there or change the config", missing.join(", "))));
+            return Err(CrmError::Denied(format!(
+                "the CRM has no stage {}; make them there or change the config",
+                missing.join(", ")
+            )));
         }
         match &self.settings.hook {
             Some(hook) => self.subscribe(hook).await,
@@ -172,14 +175,14 @@ impl Crm for AmoCrm {
     }
 
     async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
-        let build = |schema: &Schema| {
-            rows.iter().map(|(id, draft)| Ok(with_id(*id, wire::contact(draft, schema)))).collect()
-        };
+        let build =
+            |schema: &Schema| rows.iter().map(|(id, draft)| Ok(with_id(*id, wire::contact(draft, schema)))).collect();
         self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await
     }
 
     async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
-        let build = |schema: &Schema| rows.iter().map(|(contact, draft)| wire::deal(draft, Some(*contact), schema)).collect();
+        let build =
+            |schema: &Schema| rows.iter().map(|(contact, draft)| wire::deal(draft, Some(*contact), schema)).collect();
         self.send_healing(&Method::POST, "/api/v4/leads", "leads", build).await
     }
 
@@ -202,7 +205,11 @@ impl Crm for AmoCrm {
         self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await
     }
 
-    async fn find_contacts(&self, people: &BTreeSet<PersonId>, since: Timestamp) -> Result<BTreeMap<PersonId, u64>, CrmError> {
+    async fn find_contacts(
+        &self,
+        people: &BTreeSet<PersonId>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<PersonId, u64>, CrmError> {
         let mut found = BTreeMap::new();
         self.newest("contacts", since, |contact| {
             let person = wire::values(contact, "STAGEDOOR_ID").first().and_then(|text| PersonId::parse(text).ok());
@@ -239,7 +246,10 @@ impl Crm for AmoCrm {
         let answer = schema::get(&self.transport, &path).await?;
         let rows = items(answer.as_ref(), "contacts");
         let next = (rows.len() == BATCH).then_some(page + 1);
-        Ok(CrmPage { bodies: rows.into_iter().filter_map(|row| wire::mirrored(row, self.settings.region)).collect(), next })
+        Ok(CrmPage {
+            bodies: rows.into_iter().filter_map(|row| wire::mirrored(row, self.settings.region)).collect(),
+            next,
+        })
     }
 
     fn batch(&self) -> usize {

@@ -49,7 +49,11 @@ pub async fn read(transport: &Transport) -> Result<Schema, CrmError> {
     Ok(schema)
 }
 
-async fn fields(transport: &Transport, entity: &str, own: &[(&str, &str, &str)]) -> Result<BTreeMap<String, u64>, CrmError> {
+async fn fields(
+    transport: &Transport,
+    entity: &str,
+    own: &[(&str, &str, &str)],
+) -> Result<BTreeMap<String, u64>, CrmError> {
     let mut known = BTreeMap::new();
     let path = format!("/api/v4/{entity}/custom_fields");
     // A page holds at most 50 fields, whatever the limit says.
@@ -83,7 +87,9 @@ pub async fn get(transport: &Transport, path: &str) -> Result<Option<Value>, Crm
 pub fn unusable(failure: Failure) -> CrmError {
     match failure {
         Failure::Unusable(error) => error,
-        Failure::Refused(_) => CrmError::Denied("it refuses a call that set-up needs; the authorised user may lack a right".into()),
+        Failure::Refused(_) => {
+            CrmError::Denied("it refuses a call that set-up needs; the authorised user may lack a right".into())
+        }
         Failure::Lost | Failure::TooSlow => CrmError::Unavailable(failure.to_string()),
     }
 }

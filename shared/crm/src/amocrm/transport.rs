@@ -62,7 +62,8 @@ impl Transport {
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Value>, Failure> {
         let mut fresh_token = false;
         for attempt in 0..TRIES {
-            let token = self.authorization.token(&self.http, &self.base, fresh_token).await.map_err(Failure::Unusable)?;
+            let token =
+                self.authorization.token(&self.http, &self.base, fresh_token).await.map_err(Failure::Unusable)?;
             self.limit.until_ready().await;
             self.calls.fetch_add(1, Ordering::Relaxed);
             let mut request = self.http.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(token);

@@ -72,7 +72,10 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema) -> Result<
     if let Some((_, stage)) = &draft.stage {
         let key = (draft.pipeline.clone(), stage.clone());
         let (pipeline, status) = schema.stages.get(&key).ok_or_else(|| {
-            format!("the CRM has no stage {stage:?} in pipeline {:?}; make it there or change the config", draft.pipeline)
+            format!(
+                "the CRM has no stage {stage:?} in pipeline {:?}; make it there or change the config",
+                draft.pipeline
+            )
         })?;
         row.insert("pipeline_id".into(), (*pipeline).into());
         row.insert("status_id".into(), (*status).into());

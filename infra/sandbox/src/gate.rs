@@ -1,0 +1,80 @@
+//! What stands before every call: faults, the token, the rate.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::StatusCode;
+
+use crate::{Sandbox, answers, control::FaultKind, state};
+
+/// Calls over the rate within one blocking period after which the account is blocked.
+const PATIENCE: u32 = 100;
+
+pub async fn gate(State(sandbox): State<Sandbox>, request: Request, next: Next) -> Response {
+    let path = shape(request.uri().path());
+    let call = format!("{} {path}", request.method());
+    let (fault, latency) = {
+        let mut state = sandbox.state();
+        *state.calls.entry(call.clone()).or_default() += 1;
+        (state.faults.iter_mut().find_map(|fault| fault.strikes(&call)), state.faults.iter().find_map(|f| f.latency()))
+    };
+    if let Some(latency) = latency {
+        tokio::time::sleep(Duration::from_millis(latency)).await;
+    }
+    if let Some(refused) = refuse(&sandbox, &request) {
+        return refused;
+    }
+    match fault {
+        Some(FaultKind::Throttled) => answers::html(StatusCode::TOO_MANY_REQUESTS),
+        Some(FaultKind::Broken) => answers::problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", ""),
+        Some(FaultKind::TooSlow) => answers::html(StatusCode::GATEWAY_TIMEOUT),
+        Some(FaultKind::Cut) => answers::cut(),
+        Some(FaultKind::AnswerLost) => {
+            next.run(request).await;
+            answers::cut()
+        }
+        Some(FaultKind::Latency) | None => {
+            let mut response = next.run(request).await;
+            if let Ok(id) = format!("sandbox-{}", state::now()).parse() {
+                response.headers_mut().insert("x-request-id", id);
+            }
+            response
+        }
+    }
+}
+
+fn refuse(sandbox: &Sandbox, request: &Request) -> Option<Response> {
+    let mut state = sandbox.state();
+    if state.down {
+        return Some(answers::problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", ""));
+    }
+    if state.blocked {
+        return Some(answers::html(StatusCode::FORBIDDEN));
+    }
+    let now = Instant::now();
+    while state.window.front().is_some_and(|first| now.duration_since(*first) >= Duration::from_secs(1)) {
+        state.window.pop_front();
+    }
+    if state.window.len() >= state.seed.rate {
+        state.over += 1;
+        state.blocked = state.over >= PATIENCE;
+        return Some(answers::html(StatusCode::TOO_MANY_REQUESTS));
+    }
+    state.window.push_back(now);
+    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or("");
+    let token = header.strip_prefix("Bearer ").unwrap_or("");
+    let alive = state.access.get(token).is_some_and(|end| *end > state::now());
+    (!alive).then(|| answers::problem(StatusCode::UNAUTHORIZED, "Unauthorized", "Неверный логин или пароль"))
+}
+
+// Ids out of the path, so that calls can be counted by kind.
+fn shape(path: &str) -> String {
+    let part = |part: &str| {
+        if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) { "{id}".to_owned() } else { part.to_owned() }
+    };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}

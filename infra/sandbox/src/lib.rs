@@ -1,0 +1,100 @@
+//! amoCRM's API v4 as strict as the original: tokens that rotate, HAL shapes, 204 for nothing, whole-batch 400 with a
+//! dotted path, seven requests a second, webhooks without a signature. Sources: amocrm.ru/developers, and for what
+//! only real accounts show, the issue threads of amocrm/amocrm-api-php.
+
+mod answers;
+mod control;
+mod entities;
+mod gate;
+mod hooks;
+mod oauth;
+mod setup;
+mod state;
+mod validate;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::{
+    Router, middleware,
+    routing::{get, patch, post},
+};
+pub use control::{Fault, FaultKind};
+use state::State;
+pub use state::{PipelineSeed, Seed};
+use tokio::net::TcpListener;
+
+/// A running account.
+#[derive(Clone)]
+pub struct Sandbox {
+    state: Arc<Mutex<State>>,
+    hooks: hooks::Sender,
+}
+
+impl Sandbox {
+    pub fn new(seed: Seed) -> Self {
+        Self { state: Arc::new(Mutex::new(State::new(seed))), hooks: hooks::Sender::start() }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn router(&self) -> Router {
+        let api = Router::new()
+            .route("/api/v4/account", get(setup::account))
+            .route("/api/v4/leads/pipelines", get(setup::pipelines))
+            .route("/api/v4/leads/complex", post(entities::complex))
+            .route("/api/v4/webhooks", get(hooks::list).post(hooks::subscribe).delete(hooks::unsubscribe))
+            .route("/api/v4/{entity}", get(entities::list).post(entities::create).patch(entities::update))
+            .route("/api/v4/{entity}/{id}", get(entities::one).patch(entities::update_one))
+            .route("/api/v4/{entity}/{id}/links", get(entities::links))
+            .route("/api/v4/{entity}/{id}/link", post(entities::link))
+            .route("/api/v4/{entity}/custom_fields", get(setup::fields).post(setup::add_fields))
+            .route("/api/v4/{entity}/custom_fields/{id}", axum::routing::delete(setup::delete_field))
+            .route("/api/v4/{entity}/tags", get(setup::tags).post(setup::add_tags))
+            .route("/api/v4/{entity}/notes", get(entities::notes).post(entities::add_notes))
+            .route_layer(middleware::from_fn_with_state(self.clone(), gate::gate));
+        Router::new()
+            .merge(api)
+            .route("/oauth2/access_token", post(oauth::access_token))
+            .route("/_sandbox/faults", post(control::faults))
+            .route("/_sandbox/stats", get(control::stats))
+            .route("/_sandbox/unblock", post(control::unblock))
+            .route("/_sandbox/codes", post(control::code))
+            .route("/_sandbox/{entity}", post(control::add_by_manager))
+            .route("/_sandbox/{entity}/{id}", patch(control::by_manager).delete(control::delete_by_manager))
+            .fallback(answers::not_found)
+            .with_state(self.clone())
+    }
+
+    /// Serves until the task is dropped.
+    ///
+    /// # Errors
+    /// When the listener breaks.
+    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
+        axum::serve(listener, self.router()).await
+    }
+
+    /// Calls by method and path shape, since the start.
+    pub fn calls(&self) -> std::collections::BTreeMap<String, u64> {
+        self.state().calls.clone()
+    }
+
+    /// Copies of all contacts, by id.
+    pub fn contacts(&self) -> Vec<serde_json::Value> {
+        self.state().all("contacts")
+    }
+
+    pub fn leads(&self) -> Vec<serde_json::Value> {
+        self.state().all("leads")
+    }
+
+    pub fn set_fault(&self, fault: Fault) {
+        self.state().faults.push(fault);
+    }
+
+    /// Every call fails with 500 while it is down.
+    pub fn set_down(&self, down: bool) {
+        self.state().down = down;
+    }
+}

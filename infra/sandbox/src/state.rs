@@ -1,0 +1,189 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Map, Value, json};
+
+use crate::control::Fault;
+
+/// What the account has from the start.
+#[derive(Debug, Clone)]
+pub struct Seed {
+    pub subdomain: String,
+    pub client_id: String,
+    pub client_secret: String,
+    pub redirect_uri: String,
+    /// A token that is withdrawn only by hand.
+    pub long_lived: String,
+    pub pipelines: Vec<PipelineSeed>,
+    /// Requests a second for an integration.
+    pub rate: usize,
+    /// The paid add-on "filters".
+    pub filters: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct PipelineSeed {
+    pub name: String,
+    /// Between Unsorted and the two closing stages that every pipeline has.
+    pub stages: Vec<String>,
+}
+
+impl Default for Seed {
+    fn default() -> Self {
+        let stages = ["Первичный контакт", "Переговоры", "Промокод выдан", "Корзина", "Оплачено", "Посетил", "Возврат"];
+        Self {
+            subdomain: "demo".into(),
+            client_id: "dev-client".into(),
+            client_secret: "dev-client-secret".into(),
+            redirect_uri: "http://127.0.0.1:8080/oauth".into(),
+            long_lived: "dev-long-lived-token".into(),
+            pipelines: vec![PipelineSeed { name: "Воронка".into(), stages: stages.map(String::from).to_vec() }],
+            rate: 7,
+            filters: false,
+        }
+    }
+}
+
+pub struct Field {
+    pub id: u64,
+    pub code: Option<String>,
+    pub name: String,
+    pub kind: String,
+}
+
+pub struct Status {
+    pub id: u64,
+    pub name: String,
+    pub sort: u64,
+    pub kind: u64,
+}
+
+pub struct Pipeline {
+    pub id: u64,
+    pub name: String,
+    pub statuses: Vec<Status>,
+}
+
+pub struct Hook {
+    pub id: u64,
+    pub destination: String,
+    pub settings: BTreeSet<String>,
+    pub disabled: bool,
+    pub created_at: u64,
+}
+
+pub struct State {
+    pub seed: Seed,
+    next_id: u64,
+    pub entities: BTreeMap<String, BTreeMap<u64, Map<String, Value>>>,
+    pub fields: BTreeMap<String, Vec<Field>>,
+    pub tags: BTreeMap<String, BTreeMap<String, u64>>,
+    pub pipelines: Vec<Pipeline>,
+    pub hooks: Vec<Hook>,
+    /// Access tokens with their end.
+    pub access: BTreeMap<String, u64>,
+    /// Refresh tokens that still work.
+    pub refresh: BTreeSet<String>,
+    /// Authorisation codes with their end.
+    pub codes: BTreeMap<String, u64>,
+    pub issued: u64,
+    pub window: VecDeque<Instant>,
+    pub over: u32,
+    pub blocked: bool,
+    pub down: bool,
+    pub faults: Vec<Fault>,
+    pub calls: BTreeMap<String, u64>,
+}
+
+pub const ACCOUNT: u64 = 28_805_383;
+/// The admin who gave the token.
+pub const USER: u64 = 504_141;
+pub const MANAGER: u64 = 504_142;
+
+impl State {
+    pub fn new(seed: Seed) -> Self {
+        let mut state = Self {
+            next_id: 40_401_600,
+            entities: BTreeMap::new(),
+            fields: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            pipelines: Vec::new(),
+            hooks: Vec::new(),
+            access: BTreeMap::from([(seed.long_lived.clone(), u64::MAX)]),
+            refresh: BTreeSet::new(),
+            codes: BTreeMap::from([("demo-code".into(), u64::MAX)]),
+            issued: 0,
+            window: VecDeque::new(),
+            over: 0,
+            blocked: false,
+            down: false,
+            faults: Vec::new(),
+            calls: BTreeMap::new(),
+            seed,
+        };
+        for (entity, code, name, kind) in [
+            ("contacts", "POSITION", "Должность", "text"),
+            ("contacts", "PHONE", "Телефон", "multitext"),
+            ("contacts", "EMAIL", "Email", "multitext"),
+            ("leads", "UTM_SOURCE", "utm_source", "tracking_data"),
+            ("leads", "UTM_MEDIUM", "utm_medium", "tracking_data"),
+            ("leads", "UTM_CAMPAIGN", "utm_campaign", "tracking_data"),
+        ] {
+            let id = state.id();
+            let field = Field { id, code: Some(code.into()), name: name.into(), kind: kind.into() };
+            state.fields.entry(entity.into()).or_default().push(field);
+        }
+        for pipeline in state.seed.pipelines.clone() {
+            state.add_pipeline(&pipeline);
+        }
+        state
+    }
+
+    fn add_pipeline(&mut self, seed: &PipelineSeed) {
+        let id = self.id();
+        let mut statuses = vec![Status { id: self.id(), name: "Неразобранное".into(), sort: 10, kind: 1 }];
+        for (index, name) in seed.stages.iter().enumerate() {
+            statuses.push(Status { id: self.id(), name: name.clone(), sort: 20 + 10 * index as u64, kind: 0 });
+        }
+        // 142 is won and 143 lost in every pipeline.
+        statuses.push(Status { id: 142, name: "Успешно реализовано".into(), sort: 10_000, kind: 0 });
+        statuses.push(Status {
+            id: 143, name: "Закрыто и не реализовано".into(), sort: 11_000, kind: 0
+        });
+        self.pipelines.push(Pipeline { id, name: seed.name.clone(), statuses });
+    }
+
+    pub fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub fn all(&self, entity: &str) -> Vec<Value> {
+        self.entities.get(entity).into_iter().flat_map(BTreeMap::values).cloned().map(Value::Object).collect()
+    }
+
+    pub fn default_stage(&self) -> Option<(u64, u64)> {
+        let pipeline = self.pipelines.first()?;
+        let status = pipeline.statuses.iter().find(|status| status.kind == 0)?;
+        Some((pipeline.id, status.id))
+    }
+
+    pub fn tag(&mut self, entity: &str, name: &str) -> Value {
+        let known = self.tags.get(entity).and_then(|tags| tags.get(name)).copied();
+        let id = known.unwrap_or_else(|| self.id());
+        self.tags.entry(entity.to_owned()).or_default().insert(name.to_owned(), id);
+        json!({ "id": id, "name": name, "color": null })
+    }
+
+    pub fn host(&self) -> String {
+        format!("https://{}.amocrm.ru", self.seed.subdomain)
+    }
+}
+
+/// Unix seconds.
+#[allow(clippy::disallowed_methods, reason = "the stand-in's own clock")]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
