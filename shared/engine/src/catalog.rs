@@ -26,6 +26,14 @@ pub struct Show {
     pub cancelled: bool,
 }
 
+/// What a provider said of a show; of two the later stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShowState {
+    pub changed_at: Timestamp,
+    pub show: ShowRef,
+    pub cancelled: bool,
+}
+
 /// A pipeline of the CRM and the name of its stage for each of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pipeline {
@@ -40,6 +48,8 @@ pub struct Catalog {
     pub shows: BTreeMap<ShowKey, Show>,
     /// (source, provider's id) to the house's show.
     pub known_as: BTreeMap<(String, String), ShowKey>,
+    /// What providers said since.
+    pub learned: BTreeMap<ShowKey, ShowState>,
     pub pipelines: Vec<Pipeline>,
     /// By show, else by city, else the first pipeline.
     pub pipeline_of_show: BTreeMap<ShowKey, usize>,
@@ -60,7 +70,8 @@ impl Catalog {
             };
         };
         let key = self.key(source, &named.id);
-        match self.shows.get(&key) {
+        let change = self.learned.get(&key);
+        let mut show = match self.shows.get(&key) {
             Some(show) => show.clone(),
             None => Show {
                 title: named.title.clone().unwrap_or_else(|| named.id.clone()),
@@ -70,6 +81,21 @@ impl Catalog {
                 cancelled: false,
                 key,
             },
+        };
+        if let Some(change) = change {
+            show.cancelled = change.cancelled;
+            show.title = change.show.title.clone().unwrap_or(show.title);
+            show.city = change.show.city.clone().or(show.city);
+            show.starts_at = change.show.starts_at.or(show.starts_at);
+            show.zone = change.show.zone.clone().or(show.zone);
+        }
+        show
+    }
+
+    pub fn learn(&mut self, source: &str, state: ShowState) {
+        let key = self.key(source, &state.show.id);
+        if self.learned.get(&key).is_none_or(|known| known.changed_at <= state.changed_at) {
+            self.learned.insert(key, state);
         }
     }
 

@@ -8,7 +8,7 @@ mod person;
 mod plan;
 mod records;
 
-pub use catalog::{Catalog, Pipeline, Show, ShowKey};
+pub use catalog::{Catalog, Pipeline, Show, ShowKey, ShowState};
 pub use deals::{Deal, Stage, deals};
 pub use fold::{Folded, Group, fold, group};
 pub use identity::{Cluster, Partition, Policy, Refusal, Why, partition};

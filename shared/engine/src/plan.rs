@@ -61,14 +61,20 @@ pub struct Link {
     /// Second contacts of the same person that were marked as duplicates.
     #[serde(default)]
     pub marked: BTreeSet<u64>,
+    /// Contacts that the hub made for people who turned out to be this one.
+    #[serde(default)]
+    pub doubles: BTreeSet<u64>,
 }
 
 impl Link {
     /// What two joined people had in the CRM, the elder's first.
     #[must_use]
     pub fn join(mut self, other: Self) -> Self {
-        if self.contact.id.is_none() && other.contact != ContactLink::default() {
-            self.contact = other.contact;
+        self.doubles.extend(other.doubles);
+        match (self.contact.id, other.contact.id) {
+            (Some(known), Some(second)) if known != second => _ = self.doubles.insert(second),
+            (None, _) if other.contact != ContactLink::default() => self.contact = other.contact,
+            _ => {}
         }
         for (show, deal) in other.deals {
             let known = self.deals.entry(show).or_default();
@@ -140,15 +146,19 @@ pub struct Plan {
 
 pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
     let contacts = person.contacts();
-    let contact = link.contact.id.into_iter().chain(contacts.iter().copied()).min();
+    let deleted = deleted_contacts(person);
+    let held: BTreeSet<u64> = link.contact.id.iter().chain(&link.doubles).chain(&contacts).copied().collect();
+    let living: BTreeSet<u64> = held.difference(&deleted).copied().collect();
+    let contact = living.first().copied();
     let mut plan = Plan { contact, ..Plan::default() };
-    let gone = was_deleted(person, link.contact.id);
+    // Somebody whose contact a manager deleted is not brought back.
+    let gone = !held.is_empty() && living.is_empty();
     if !person.is_reachable() || gone {
         return plan;
     }
     plan_contact(&mut plan, person, link, contact);
     if let Some(of) = contact {
-        let doubles = contacts.iter().copied().filter(|id| *id != of && !link.marked.contains(id));
+        let doubles = living.into_iter().filter(|id| *id != of && !link.marked.contains(id));
         plan.steps.extend(doubles.map(|contact| (Step::MarkDuplicate { contact, of }, Digest::of(&contact))));
     }
     let moves = manager_moves(person);
@@ -232,11 +242,12 @@ fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<&stagedoor_model:
         .collect()
 }
 
-fn was_deleted(person: &Person, contact: Option<u64>) -> bool {
-    person.contacts().is_empty()
-        && person.records.values().any(
-            |record| matches!(record.fact, Fact::CrmContact { contact: id, deleted: true, .. } if Some(id) == contact),
-        )
+fn deleted_contacts(person: &Person) -> BTreeSet<u64> {
+    let gone = |record: &stagedoor_model::Record| match record.fact {
+        Fact::CrmContact { contact, deleted: true, .. } => Some(contact),
+        _ => None,
+    };
+    person.records.values().filter_map(gone).collect()
 }
 
 struct Move {
@@ -249,7 +260,10 @@ fn manager_moves(person: &Person) -> BTreeMap<u64, Move> {
         .records
         .values()
         .filter_map(|record| match record.fact {
-            Fact::CrmLead { changed_at, lead, deleted, .. } => Some((lead, Move { at: changed_at, deleted })),
+            // A deal that is gone is gone, whoever did it; a move by 0 is a robot's or our own.
+            Fact::CrmLead { changed_at, lead, deleted, by, .. } if deleted || by != Some(0) => {
+                Some((lead, Move { at: changed_at, deleted }))
+            }
             _ => None,
         })
         .collect()

@@ -209,7 +209,8 @@ impl Body {
         }
     }
 
-    fn subject(&self) -> Option<String> {
+    /// The provider's id of what the event is about.
+    pub fn subject(&self) -> Option<String> {
         match self {
             Body::OrderNoticed(noticed) => Some(noticed.order.clone()),
             Body::RefundReported(reported) => Some(reported.order.clone()),

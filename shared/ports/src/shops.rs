@@ -1,5 +1,6 @@
 use async_trait::async_trait;
-use stagedoor_model::{Body, OrderNoticed, Timestamp};
+use jiff::SignedDuration;
+use stagedoor_model::{Body, OrderNoticed, ShowRef, Timestamp};
 
 use crate::Result;
 
@@ -25,6 +26,12 @@ pub struct PullPage {
 pub trait OrderDesk: Send + Sync {
     async fn order(&self, noticed: &OrderNoticed) -> Result<Found>;
 
+    /// A show as the shop has it now; `None` when there is nothing to tell.
+    async fn show(&self, noticed: &ShowRef) -> Result<Option<Body>>;
+
     /// Changes since `since`, page by page; `page` is what the previous answer named as its next.
     async fn pull(&self, since: Timestamp, page: Option<String>) -> Result<PullPage>;
+
+    /// How far behind the last pull the next begins, so that nothing that was late is missed.
+    fn overlap(&self) -> SignedDuration;
 }

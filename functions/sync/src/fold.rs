@@ -1,0 +1,207 @@
+//! Steps 1 and 2: events and the people they touch are folded and saved, a group a transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::{Folded, Group, Person, PersonId, Refusal, fold, group, record_of};
+use stagedoor_model::{Event, Fact, Identifier, Kind, Record, RecordKey};
+use stagedoor_ports::{Claims, Commit, JournalRow, Removal, Result, Saved, Versioned};
+
+use crate::{Sync, outcome};
+
+/// How often a batch is folded anew because somebody else was faster.
+const TRIES: usize = 8;
+
+/// What the store knows of a batch's people.
+#[derive(Default)]
+struct Known {
+    people: BTreeMap<PersonId, Versioned<Person>>,
+    claims: Claims,
+}
+
+impl Sync {
+    pub(crate) async fn fold(&self, events: Vec<(usize, Event)>) -> BTreeSet<usize> {
+        match self.fold_until_saved(events.clone()).await {
+            Ok(failed) => failed,
+            Err(error) if events.len() > 1 => {
+                // One event may be the cause: alone, it fails alone.
+                tracing::warn!(%error, events = events.len(), "batch not saved; its events are tried one by one");
+                let mut failed = BTreeSet::new();
+                for (index, event) in events {
+                    match self.fold_until_saved(vec![(index, event)]).await {
+                        Ok(late) => failed.extend(late),
+                        Err(_) => _ = failed.insert(index),
+                    }
+                }
+                failed
+            }
+            Err(error) => {
+                let ids: Vec<String> = events.iter().map(|(_, event)| event.id.to_string()).collect();
+                tracing::error!(%error, events = ?ids, "event not saved");
+                events.into_iter().map(|(index, _)| index).collect()
+            }
+        }
+    }
+
+    async fn fold_until_saved(&self, mut events: Vec<(usize, Event)>) -> Result<BTreeSet<usize>> {
+        for _ in 0..TRIES {
+            let conflicted = self.fold_once(&events).await?;
+            events.retain(|(index, _)| conflicted.contains(index));
+            if events.is_empty() {
+                break;
+            }
+        }
+        Ok(events.into_iter().map(|(index, _)| index).collect())
+    }
+
+    /// Answers which events have to be folded anew.
+    async fn fold_once(&self, events: &[(usize, Event)]) -> Result<BTreeSet<usize>> {
+        let ids: Vec<_> = events.iter().map(|(_, event)| event.id.clone()).collect();
+        let journaled = self.store.journaled(&ids).await?;
+        let mut seen = BTreeSet::new();
+        let fresh: Vec<&(usize, Event)> =
+            events.iter().filter(|(_, event)| !journaled.contains(&event.id) && seen.insert(&event.id)).collect();
+        for (_, event) in &fresh {
+            self.learn_show(event).await?;
+        }
+        let mut of_nobody: Vec<&(usize, Event)> = Vec::new();
+        let mut by_record = BTreeMap::<RecordKey, Vec<&(usize, Event)>>::new();
+        let mut records = Vec::new();
+        for numbered in fresh {
+            match record_of(&numbered.1) {
+                Some(record) => {
+                    by_record.entry(record.key.clone()).or_default().push(numbered);
+                    records.push(record);
+                }
+                None => of_nobody.push(numbered),
+            }
+        }
+        let known = self.know(&mut records).await?;
+        let loaded = known.people.values().map(|person| person.value.clone()).collect();
+        let groups = group(records, loaded, &known.claims.owners, &known.claims.weak);
+        let mut commits: Vec<(Vec<usize>, Commit)> =
+            groups.into_iter().map(|group| self.commit(group, &known, &by_record)).collect();
+        if !of_nobody.is_empty() {
+            let journal = of_nobody.iter().map(|(_, event)| self.row(event, None, None)).collect();
+            let indices = of_nobody.iter().map(|(index, _)| *index).collect();
+            commits.push((indices, Commit { journal, ..Commit::default() }));
+        }
+        let (indices, commits): (Vec<Vec<usize>>, Vec<Commit>) = commits.into_iter().unzip();
+        let saved = self.store.save(commits).await?;
+        let lost = indices.into_iter().zip(saved).filter(|(_, saved)| *saved == Saved::Conflict);
+        Ok(lost.flat_map(|(indices, _)| indices).collect())
+    }
+
+    /// Loads everybody whom the records could touch, and glues the CRM's own rows to the people they were made for.
+    async fn know(&self, records: &mut [Record]) -> Result<Known> {
+        let named: BTreeSet<Identifier> = records.iter().flat_map(strong).cloned().collect();
+        let mut known = Known { claims: self.store.resolve(&named).await?, ..Known::default() };
+        let mut wanted: BTreeSet<PersonId> = known.claims.owners.values().copied().collect();
+        while !wanted.is_empty() {
+            let loaded = self.store.load(&wanted).await?;
+            wanted.clear();
+            for person in loaded {
+                wanted.extend(person.value.neighbours.iter().copied());
+                known.people.insert(person.value.id, person);
+            }
+            wanted.retain(|id| !known.people.contains_key(id));
+        }
+        let theirs: BTreeSet<Identifier> = known
+            .people
+            .values()
+            .flat_map(|person| person.value.identifiers())
+            .filter(|identifier| identifier.kind().is_strong() && !named.contains(*identifier))
+            .cloned()
+            .collect();
+        if !theirs.is_empty() {
+            let more = self.store.resolve(&theirs).await?;
+            known.claims.owners.extend(more.owners);
+            known.claims.weak.extend(more.weak);
+        }
+        records.iter_mut().for_each(|record| glue(record, &known));
+        Ok(known)
+    }
+
+    fn commit(
+        &self,
+        group: Group,
+        known: &Known,
+        by_record: &BTreeMap<RecordKey, Vec<&(usize, Event)>>,
+    ) -> (Vec<usize>, Commit) {
+        let fresh: Vec<Record> = group.records.clone();
+        let folded = fold(group, &known.claims.weak, &self.policy);
+        let keys: BTreeSet<&RecordKey> = fresh.iter().map(|record| &record.key).collect();
+        let (mut indices, mut journal) = (Vec::new(), Vec::new());
+        for key in keys {
+            let person = holder(key, &folded, known);
+            let refusals: Vec<&Refusal> = folded.refusals.iter().filter(|refusal| refusal.record == *key).collect();
+            for (index, event) in by_record.get(key).into_iter().flatten() {
+                indices.push(*index);
+                journal.push(self.row(event, person, outcome::note(&refusals)));
+            }
+        }
+        let audience = fresh.iter().flat_map(|record| {
+            let person = holder(&record.key, &folded, known);
+            shows_of(record).into_iter().filter_map(move |show| Some((show, person?)))
+        });
+        let audience: BTreeSet<(String, PersonId)> = audience.collect();
+        let version = |id: &PersonId| known.people.get(id).map(|person| person.version);
+        let removed = folded.redirects.iter().filter_map(|(id, into)| {
+            Some(Removal { id: *id, version: version(id)?, into: *into })
+        });
+        let claims = folded.claims.iter().filter_map(|(identifier, person)| {
+            let expected = known.claims.owners.get(identifier).copied();
+            (expected != Some(*person)).then(|| (identifier.clone(), *person, expected))
+        });
+        let commit = Commit {
+            journal,
+            removed: removed.collect(),
+            claims: claims.collect(),
+            released: folded.released.iter().cloned().collect(),
+            crowded: folded.crowded.iter().cloned().collect(),
+            audience: audience.into_iter().collect(),
+            people: folded.people.into_iter().map(|person| (version(&person.id), person)).map(|(v, p)| (p, v)).collect(),
+        };
+        (indices, commit)
+    }
+
+    fn row(&self, event: &Event, person: Option<PersonId>, note: Option<String>) -> JournalRow {
+        let outcome = outcome::of(event, person.is_some());
+        JournalRow { event: event.clone(), folded_at: self.clock.now(), outcome, person, note }
+    }
+}
+
+fn strong(record: &Record) -> impl Iterator<Item = &Identifier> {
+    record.identifiers.iter().filter(|identifier| identifier.kind().is_strong())
+}
+
+fn holder(key: &RecordKey, folded: &Folded, known: &Known) -> Option<PersonId> {
+    let changed = folded.people.iter().find(|person| person.records.contains_key(key)).map(|person| person.id);
+    let unchanged = || known.people.values().map(|p| &p.value).find(|p| p.records.contains_key(key)).map(|p| p.id);
+    changed.or_else(unchanged)
+}
+
+/// A row of the CRM that the hub made for somebody, or found to be theirs, stays theirs when a manager rewrites its
+/// phone: it gets an identifier of what that person did themselves.
+fn glue(record: &mut Record, known: &Known) {
+    let Some(row) = record.identifiers.iter().find(|i| matches!(i.kind(), Kind::CrmContact | Kind::CrmLead)) else {
+        return;
+    };
+    let Some(owner) = known.claims.owners.get(row) else { return };
+    let person = known.people.values().map(|p| &p.value).find(|p| p.id == *owner || p.absorbed.contains(owner));
+    let own = person.into_iter().flat_map(|person| person.records.values());
+    let own = own.filter(|record| !matches!(record.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. }));
+    let oldest = own.min_by_key(|record| (record.at, record.key.clone()));
+    let usable = |identifier: &&Identifier| !known.claims.weak.contains(identifier);
+    let anchor = oldest.and_then(|oldest| strong(oldest).filter(usable).min());
+    record.identifiers.extend(anchor.cloned());
+}
+
+/// `<source>/<show id>` of every show that a record is about.
+fn shows_of(record: &Record) -> BTreeSet<String> {
+    let ids: Vec<&str> = match &record.fact {
+        Fact::Touch(touch) => touch.show.iter().map(|show| show.id.as_str()).collect(),
+        Fact::Order { order: Some(order), .. } => order.tickets.iter().map(|ticket| ticket.show.id.as_str()).collect(),
+        _ => vec![],
+    };
+    ids.into_iter().map(|id| format!("{}/{id}", record.source)).collect()
+}

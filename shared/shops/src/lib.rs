@@ -1,0 +1,23 @@
+//! Ticket systems that are asked back: for what a webhook only pointed to, and for what no webhook told.
+
+mod http;
+mod pretix;
+mod ticketscloud;
+
+use std::sync::Arc;
+
+use stagedoor_ports::OrderDesk;
+use stagedoor_webhook::Source;
+
+type Build = fn(&Source) -> Result<Arc<dyn OrderDesk>, String>;
+
+/// Every shop that can be asked, one line each.
+const DESKS: &[(&str, Build)] = &[("pretix", pretix::build), ("ticketscloud", ticketscloud::build)];
+
+/// The desk of a source whose provider has one.
+///
+/// # Errors
+/// A sentence that says which option of the source is wrong.
+pub fn desk(source: &Source) -> Option<Result<Arc<dyn OrderDesk>, String>> {
+    DESKS.iter().find(|(name, _)| *name == source.provider).map(|(_, build)| build(source))
+}

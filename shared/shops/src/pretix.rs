@@ -1,0 +1,288 @@
+//! pretix's REST API: the order that a webhook named, the event it belongs to, and orders changed since.
+//!
+//! Source: docs.pretix.eu/dev/api/resources/orders.html and events.html; answers recorded from pretix 2026.8.0.
+//! The order has neither currency nor zone: both are the event's.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use stagedoor_model::{
+    Body, Identifier, Kind, Money, MoneyError, Order, OrderBody, OrderNoticed, OrderState, Refund, ShowChanged, ShowRef,
+    Ticket, Timestamp,
+};
+use stagedoor_ports::{Found, OrderDesk, PortError, PullPage, Result};
+use stagedoor_webhook::{Source, contact_identifiers};
+use tokio::sync::Mutex;
+
+use crate::http::Shop;
+
+/// How long an event's name, currency and time are believed.
+const FRESH: Duration = Duration::from_secs(300);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    base_url: String,
+    organizer: String,
+    token: String,
+}
+
+struct Pretix {
+    source: Source,
+    organizer: String,
+    shop: Shop,
+    events: Mutex<BTreeMap<(String, Option<u64>), (Instant, Hall)>>,
+}
+
+pub fn build(source: &Source) -> std::result::Result<Arc<dyn OrderDesk>, String> {
+    let options: Options = source.options()?;
+    let shop = Shop::new(&options.base_url, format!("Token {}", options.token))?;
+    Ok(Arc::new(Pretix { source: source.clone(), organizer: options.organizer, shop, events: Mutex::default() }))
+}
+
+/// What an order needs of its event.
+#[derive(Clone)]
+struct Hall {
+    currency: String,
+    show: ShowRef,
+}
+
+#[derive(Deserialize)]
+struct EventAnswer {
+    name: BTreeMap<String, String>,
+    #[serde(default)]
+    currency: Option<String>,
+    #[serde(default)]
+    timezone: Option<String>,
+    date_from: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    next: Option<String>,
+    results: Vec<OrderAnswer>,
+}
+
+#[derive(Deserialize)]
+struct OrderAnswer {
+    code: String,
+    event: String,
+    status: String,
+    testmode: bool,
+    email: Option<String>,
+    phone: Option<String>,
+    #[serde(default)]
+    customer: Option<String>,
+    datetime: Timestamp,
+    last_modified: Timestamp,
+    total: String,
+    #[serde(default)]
+    invoice_address: Option<InvoiceAddress>,
+    positions: Vec<Position>,
+    payments: Vec<Payment>,
+    refunds: Vec<RefundAnswer>,
+}
+
+#[derive(Deserialize)]
+struct InvoiceAddress {
+    #[serde(default)]
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Position {
+    positionid: u64,
+    price: String,
+    #[serde(default)]
+    attendee_name: Option<String>,
+    #[serde(default)]
+    subevent: Option<u64>,
+    #[serde(default)]
+    canceled: bool,
+}
+
+#[derive(Deserialize)]
+struct Payment {
+    state: String,
+    amount: String,
+    #[serde(default)]
+    payment_date: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct RefundAnswer {
+    local_id: u64,
+    state: String,
+    amount: String,
+    created: Timestamp,
+    #[serde(default)]
+    execution_date: Option<Timestamp>,
+}
+
+#[async_trait]
+impl OrderDesk for Pretix {
+    async fn order(&self, noticed: &OrderNoticed) -> Result<Found> {
+        let Some(event) = &noticed.scope else { return Ok(Found::Nothing("the webhook named no event")) };
+        let path = ["api", "v1", "organizers", &self.organizer, "events", event, "orders", &noticed.order, ""];
+        let query = [("include_canceled_positions", "true")];
+        match self.shop.get::<OrderAnswer>(&path, &query).await? {
+            Some(answer) => self.found(answer).await,
+            None => Ok(Found::Nothing("pretix does not know the order")),
+        }
+    }
+
+    async fn show(&self, noticed: &ShowRef) -> Result<Option<Body>> {
+        let (event, subevent) = parts(&noticed.id);
+        self.events.lock().await.retain(|(known, _), _| known != event);
+        let hall = self.hall(event, subevent).await?;
+        Ok(hall.map(|hall| Body::ShowRescheduled(ShowChanged { show: hall.show })))
+    }
+
+    async fn pull(&self, since: Timestamp, page: Option<String>) -> Result<PullPage> {
+        let page = page.unwrap_or_else(|| "1".to_owned());
+        let path = ["api", "v1", "organizers", &self.organizer, "orders", ""];
+        let since = since.to_string();
+        let query = [
+            ("modified_since", since.as_str()),
+            ("include_canceled_positions", "true"),
+            ("ordering", "last_modified"),
+            ("page", page.as_str()),
+        ];
+        let Some(answer) = self.shop.get::<Page>(&path, &query).await? else {
+            return Err(PortError::Fail("pretix does not know the organizer".into()));
+        };
+        let mut bodies = Vec::new();
+        for order in answer.results {
+            let fact = format!("{} {}", order.code, order.last_modified);
+            if let Found::Order(body, at) = self.found(order).await? {
+                bodies.push((fact, at, *body));
+            }
+        }
+        let next = answer.next.and_then(|_| page.parse::<u32>().ok()).map(|page| (page + 1).to_string());
+        Ok(PullPage { bodies, next })
+    }
+
+    fn overlap(&self) -> jiff::SignedDuration {
+        jiff::SignedDuration::from_mins(10)
+    }
+}
+
+impl Pretix {
+    async fn found(&self, answer: OrderAnswer) -> Result<Found> {
+        if answer.testmode {
+            return Ok(Found::Nothing("a test order"));
+        }
+        let mut halls = BTreeMap::new();
+        let subevents: BTreeSet<Option<u64>> = answer.positions.iter().map(|position| position.subevent).collect();
+        for subevent in subevents.into_iter().chain([None]) {
+            let Some(hall) = self.hall(&answer.event, subevent).await? else {
+                return Ok(Found::Nothing("pretix does not know the order's event"));
+            };
+            halls.insert(subevent, hall);
+        }
+        let at = answer.last_modified;
+        let order = order(&answer, &halls).map_err(|error| PortError::Fail(format!("pretix, an amount: {error}")))?;
+        let body = OrderBody::new(self.identifiers(&answer), name(&answer), order);
+        Ok(Found::Order(Box::new(Body::of_order(body)), at))
+    }
+
+    fn identifiers(&self, answer: &OrderAnswer) -> BTreeSet<Identifier> {
+        let mut identifiers = contact_identifiers(&self.source, answer.phone.as_deref(), answer.email.as_deref());
+        let customer = answer.customer.as_deref();
+        identifiers.extend(customer.and_then(|id| Identifier::opaque(Kind::Customer, self.source.name.as_str(), id)));
+        identifiers
+    }
+
+    async fn hall(&self, event: &str, subevent: Option<u64>) -> Result<Option<Hall>> {
+        let key = (event.to_owned(), subevent);
+        let mut known = self.events.lock().await;
+        if let Some((at, hall)) = known.get(&key)
+            && at.elapsed() < FRESH
+        {
+            return Ok(Some(hall.clone()));
+        }
+        let path = ["api", "v1", "organizers", &self.organizer, "events", event, ""];
+        let Some(whole) = self.shop.get::<EventAnswer>(&path, &[]).await? else { return Ok(None) };
+        let currency = whole.currency.clone().unwrap_or_else(|| self.source.currency.clone());
+        let zone = whole.timezone.clone();
+        let (id, answer) = match subevent {
+            None => (event.to_owned(), whole),
+            Some(number) => {
+                let text = number.to_string();
+                let path = ["api", "v1", "organizers", &self.organizer, "events", event, "subevents", &text, ""];
+                match self.shop.get::<EventAnswer>(&path, &[]).await? {
+                    Some(one) => (format!("{event}/{number}"), one),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let title = answer.name.get("ru").or_else(|| answer.name.values().next()).cloned();
+        let show = ShowRef { title, starts_at: answer.date_from, zone, ..ShowRef::id(id) };
+        let hall = Hall { currency, show };
+        known.insert(key, (Instant::now(), hall.clone()));
+        Ok(Some(hall))
+    }
+}
+
+fn parts(show: &str) -> (&str, Option<u64>) {
+    match show.split_once('/') {
+        Some((event, subevent)) => (event, subevent.parse().ok()),
+        None => (show, None),
+    }
+}
+
+fn name(answer: &OrderAnswer) -> Option<String> {
+    let billed = answer.invoice_address.as_ref().and_then(|address| address.name.clone());
+    let attendee = || answer.positions.iter().find_map(|position| position.attendee_name.clone());
+    billed.filter(|name| !name.trim().is_empty()).or_else(attendee)
+}
+
+fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, Hall>) -> std::result::Result<Order, MoneyError> {
+    let currency = halls.values().next().map_or("", |hall| hall.currency.as_str());
+    let money = |text: &str| Money::from_major(text, currency);
+    let state = match answer.status.as_str() {
+        "p" => OrderState::Paid,
+        "e" | "c" => OrderState::Cancelled,
+        _ => OrderState::Placed,
+    };
+    // A payment that was given back is `refunded`: it was paid all the same.
+    let payments: Vec<&Payment> =
+        answer.payments.iter().filter(|payment| matches!(payment.state.as_str(), "confirmed" | "refunded")).collect();
+    let mut paid = Money::zero(currency)?;
+    for payment in &payments {
+        paid = paid.with_minor(paid.minor.saturating_add(money(&payment.amount)?.minor));
+    }
+    let paid_at = payments.iter().filter_map(|payment| payment.payment_date).max();
+    let tickets = answer.positions.iter().map(|position| {
+        let hall = halls.get(&position.subevent).or_else(|| halls.get(&None));
+        Ok(Ticket {
+            id: position.positionid.to_string(),
+            show: hall.map_or_else(|| ShowRef::id(&answer.event), |hall| hall.show.clone()),
+            price: money(&position.price)?,
+            live: !position.canceled,
+        })
+    });
+    let refunds = answer.refunds.iter().filter(|refund| refund.state == "done").map(|refund| {
+        let at = refund.execution_date.unwrap_or(refund.created);
+        Ok((refund.local_id.to_string(), Refund { amount: money(&refund.amount)?, at, tickets: BTreeSet::new() }))
+    });
+    Ok(Order {
+        revision: answer.last_modified,
+        state,
+        id: answer.code.clone(),
+        number: None,
+        placed_at: answer.datetime,
+        paid_at: paid_at.or((state == OrderState::Paid).then_some(answer.last_modified)),
+        paid,
+        total: money(&answer.total)?,
+        tickets: tickets.collect::<std::result::Result<_, MoneyError>>()?,
+        refunds: refunds.collect::<std::result::Result<_, MoneyError>>()?,
+        promo_codes: vec![],
+        utm: BTreeMap::new(),
+    })
+}
