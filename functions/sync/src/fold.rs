@@ -145,9 +145,10 @@ impl Sync {
         });
         let audience: BTreeSet<(String, PersonId)> = audience.collect();
         let version = |id: &PersonId| known.people.get(id).map(|person| person.version);
-        let removed = folded.redirects.iter().filter_map(|(id, into)| {
-            Some(Removal { id: *id, version: version(id)?, into: *into })
-        });
+        let removed = folded
+            .redirects
+            .iter()
+            .filter_map(|(id, into)| Some(Removal { id: *id, version: version(id)?, into: *into }));
         let claims = folded.claims.iter().filter_map(|(identifier, person)| {
             let expected = known.claims.owners.get(identifier).copied();
             (expected != Some(*person)).then(|| (identifier.clone(), *person, expected))
@@ -159,7 +160,12 @@ impl Sync {
             released: folded.released.iter().cloned().collect(),
             crowded: folded.crowded.iter().cloned().collect(),
             audience: audience.into_iter().collect(),
-            people: folded.people.into_iter().map(|person| (version(&person.id), person)).map(|(v, p)| (p, v)).collect(),
+            people: folded
+                .people
+                .into_iter()
+                .map(|person| (version(&person.id), person))
+                .map(|(v, p)| (p, v))
+                .collect(),
         };
         (indices, commit)
     }

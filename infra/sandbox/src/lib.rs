@@ -89,6 +89,27 @@ impl Sandbox {
         self.state().all("leads")
     }
 
+    /// Contacts that a manager typed in by hand; they cost the integration no call.
+    pub fn add_contacts(&self, rows: &[serde_json::Value]) {
+        _ = entities::add(self, "contacts", rows);
+    }
+
+    /// How many leads stand where, by the names of pipeline and stage.
+    pub fn leads_by_stage(&self) -> std::collections::BTreeMap<(String, String), usize> {
+        let state = self.state();
+        let mut counts = std::collections::BTreeMap::new();
+        for lead in state.entities.get("leads").into_iter().flat_map(std::collections::BTreeMap::values) {
+            let number = |key: &str| lead.get(key).and_then(serde_json::Value::as_u64);
+            let pipeline = state.pipelines.iter().find(|known| Some(known.id) == number("pipeline_id"));
+            let status =
+                pipeline.and_then(|known| known.statuses.iter().find(|one| Some(one.id) == number("status_id")));
+            if let (Some(pipeline), Some(status)) = (pipeline, status) {
+                *counts.entry((pipeline.name.clone(), status.name.clone())).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     pub fn set_fault(&self, fault: Fault) {
         self.state().faults.push(fault);
     }

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod deals;
+mod explain;
 mod fold;
 mod identity;
 mod person;
@@ -10,6 +11,7 @@ mod records;
 
 pub use catalog::{Catalog, Pipeline, Show, ShowKey, ShowState};
 pub use deals::{Deal, Stage, deals};
+pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
 pub use identity::{Cluster, Partition, Policy, Refusal, Why, partition};
 pub use person::{Person, PersonId};

@@ -26,3 +26,8 @@ pub use show::ShowRef;
 
 /// A UTC instant with nanosecond precision, RFC 3339 in JSON.
 pub type Timestamp = jiff::Timestamp;
+
+/// The JSON Schema of an event, kept in the repository.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Event).to_value()
+}

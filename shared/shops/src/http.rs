@@ -46,7 +46,8 @@ impl Shop {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let request = self.http.get(url).header("authorization", &self.authorization).header("accept", "application/json");
+        let request =
+            self.http.get(url).header("authorization", &self.authorization).header("accept", "application/json");
         let response = request.send().await.map_err(|error| {
             let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
             PortError::Retry(format!("the shop {what}"))

@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use serde::Deserialize;
 use stagedoor_model::{
-    Body, Identifier, Kind, Money, MoneyError, Order, OrderBody, OrderNoticed, OrderState, Refund, ShowChanged, ShowRef,
-    Ticket, Timestamp,
+    Body, Identifier, Kind, Money, MoneyError, Order, OrderBody, OrderNoticed, OrderState, Refund, ShowChanged,
+    ShowRef, Ticket, Timestamp,
 };
 use stagedoor_ports::{Found, OrderDesk, PortError, PullPage, Result};
 use stagedoor_webhook::{Source, contact_identifiers};

@@ -15,7 +15,8 @@ use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Money, MoneyError, Order, OrderBody, OrderNoticed, OrderState, Refund, RefundReported, ShowRef, Ticket, Timestamp,
+    Body, Money, MoneyError, Order, OrderBody, OrderNoticed, OrderState, Refund, RefundReported, ShowRef, Ticket,
+    Timestamp,
 };
 use stagedoor_ports::{Found, OrderDesk, PortError, PullPage, Result};
 use stagedoor_webhook::{Source, contact_identifiers};
@@ -193,12 +194,8 @@ impl Ticketscloud {
 
     async fn refunds(&self, from: Timestamp, to: Timestamp, page: u64) -> Result<List<RefundAnswer>> {
         let (window, page) = (window(from, to), page.to_string());
-        let query = [
-            ("finished_at", window.as_str()),
-            ("status", "approved"),
-            ("page", page.as_str()),
-            ("page_size", PAGE),
-        ];
+        let query =
+            [("finished_at", window.as_str()), ("status", "approved"), ("page", page.as_str()), ("page_size", PAGE)];
         self.list("refund_requests", &query).await
     }
 

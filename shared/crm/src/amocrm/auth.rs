@@ -44,6 +44,17 @@ pub struct OAuth {
     pub turn: Mutex<()>,
 }
 
+impl OAuth {
+    pub fn new(
+        (client_id, client_secret, redirect_uri): (String, String, String),
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        owner: String,
+    ) -> Self {
+        Self { client_id, client_secret, redirect_uri, store, clock, owner, turn: Mutex::new(()) }
+    }
+}
+
 #[derive(Deserialize)]
 struct Granted {
     expires_in: i64,

@@ -57,6 +57,14 @@ impl AmoCrm {
         Ok(Self { settings, transport, schema: RwLock::new(None) })
     }
 
+    /// Buys tokens with an authorisation code, for an integration that uses OAuth.
+    ///
+    /// # Errors
+    /// `Denied` when the code is not accepted or a long-lived token is configured.
+    pub async fn authorize(&self, code: &str) -> Result<(), CrmError> {
+        self.transport.authorize(code).await
+    }
+
     async fn schema(&self) -> Result<Arc<Schema>, CrmError> {
         if let Some(schema) = self.schema.read().await.as_ref() {
             return Ok(Arc::clone(schema));

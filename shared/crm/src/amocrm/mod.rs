@@ -7,5 +7,5 @@ mod schema;
 mod transport;
 mod wire;
 
-pub use auth::{Authorization, TokenPair};
+pub use auth::{Authorization, OAuth, TokenPair};
 pub use client::{AmoCrm, Settings};

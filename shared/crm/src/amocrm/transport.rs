@@ -58,6 +58,15 @@ impl Transport {
         self.calls.load(Ordering::Relaxed)
     }
 
+    pub async fn authorize(&self, code: &str) -> Result<(), CrmError> {
+        match &self.authorization {
+            Authorization::OAuth(oauth) => oauth.authorize(&self.http, &self.base, code).await,
+            Authorization::LongLived(_) => {
+                Err(CrmError::Denied("a long-lived token is configured; codes are for [crm.oauth]".into()))
+            }
+        }
+    }
+
     /// `Ok(None)` is 204: an empty list, a missing id.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Value>, Failure> {
         let mut fresh_token = false;

@@ -1,0 +1,88 @@
+//! Sources that are pulled: the safety net for what no webhook told. What they answer enters the same queue as a
+//! delivery would, so that everything after it is the same.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use stagedoor_model::{Event, EventId, SourceName, Timestamp};
+use stagedoor_ports::{Clock, OrderDesk, PortError, Queue, Result, Store};
+
+/// How far back the first pull of a source reaches.
+const FIRST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 30);
+
+#[derive(Clone)]
+pub struct Schedule {
+    pub store: Arc<dyn Store>,
+    pub queue: Arc<dyn Queue>,
+    pub clock: Arc<dyn Clock>,
+    pub desks: BTreeMap<SourceName, Arc<dyn OrderDesk>>,
+}
+
+/// What one pull of a source brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pulled {
+    pub pages: u32,
+    pub facts: usize,
+}
+
+impl Schedule {
+    /// Pulls every source; one that fails does not hold up the others and is asked again from the same place.
+    pub async fn pull_all(&self) -> BTreeMap<SourceName, Result<Pulled>> {
+        let mut pulled = BTreeMap::new();
+        for (source, desk) in &self.desks {
+            let answer = self.pull(source, desk.as_ref()).await;
+            match &answer {
+                Ok(Pulled { pages, facts }) => tracing::debug!(%source, pages, facts, "pulled"),
+                Err(error) => tracing::warn!(%source, %error, "pull broke off; the same page is asked again"),
+            }
+            pulled.insert(source.clone(), answer);
+        }
+        pulled
+    }
+
+    /// The cursor is the time at which the last whole pull began; it moves only after the last page is durable in the
+    /// queue. A page that fails is asked again by the next pull, which goes on from it.
+    async fn pull(&self, source: &SourceName, desk: &dyn OrderDesk) -> Result<Pulled> {
+        let (cursor_name, page_name) = (format!("pull/{source}/since"), format!("pull/{source}/page"));
+        let cursor = self.store.cell(&cursor_name).await?;
+        let held = self.store.cell(&page_name).await?;
+        let mut held_version = held.as_ref().map(|cell| cell.version);
+        // What is held is the time at which the broken pull began, and its page.
+        let resumed = held.as_ref().and_then(|cell| {
+            let (began, page) = cell.value.split_once('|')?;
+            Some((began.parse::<Timestamp>().ok()?, page.to_owned()))
+        });
+        let began = resumed.as_ref().map_or_else(|| self.clock.now(), |(began, _)| *began);
+        let mut page = resumed.map(|(_, page)| page);
+        let since = cursor.as_ref().and_then(|cell| cell.value.parse::<Timestamp>().ok());
+        let since = since.map_or(began - FIRST, |since| since - desk.overlap());
+        let mut done = Pulled::default();
+        loop {
+            let answer = desk.pull(since, page).await?;
+            let events: Vec<Event> = answer
+                .bodies
+                .into_iter()
+                .map(|(fact, at, body)| Event::new(source, EventId::derive(source, &["pull", &fact]), at, body))
+                .collect();
+            done.pages += 1;
+            done.facts += events.len();
+            self.queue.send(events).await?;
+            let Some(next) = answer.next else { break };
+            self.put(&page_name, &format!("{began}|{next}"), &mut held_version).await?;
+            page = Some(next);
+        }
+        let mut version = cursor.map(|cell| cell.version);
+        self.put(&cursor_name, &began.to_string(), &mut version).await?;
+        if held_version.is_some() {
+            self.put(&page_name, "", &mut held_version).await?;
+        }
+        Ok(done)
+    }
+
+    async fn put(&self, name: &str, value: &str, version: &mut Option<u64>) -> Result<()> {
+        if !self.store.put_cell(name, value, *version).await? {
+            return Err(PortError::Retry("another process pulls this source".into()));
+        }
+        *version = Some(version.unwrap_or(0) + 1);
+        Ok(())
+    }
+}

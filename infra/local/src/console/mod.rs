@@ -1,0 +1,132 @@
+//! The console: what came, what became of it, who waits. It shows personal data, so it answers on loopback only unless
+//! a token is configured.
+
+mod access;
+mod pages;
+mod show;
+
+use std::sync::Arc;
+
+use axum::{
+    Form, Router,
+    extract::{Path, State},
+    middleware,
+    response::{IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use http::StatusCode;
+use maud::Markup;
+use serde::Deserialize;
+use stagedoor_engine::PersonId;
+use stagedoor_model::{EventId, Identifier};
+use stagedoor_ports::{PortError, Store};
+
+use crate::{commands, hub::Hub};
+
+/// Rows of a list on one page.
+const ROWS: usize = 100;
+
+pub fn router(hub: Arc<Hub>) -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route("/console/find", post(find))
+        .route("/console/person/{id}", get(person))
+        .route("/console/waiting", get(waiting))
+        .route("/console/parked", get(parked).post(retry_parked))
+        .route("/console/unrecognized", get(unrecognized))
+        .route("/console/event/{id}", get(event))
+        .route("/console/replay/{id}", post(replay))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&hub), access::guard))
+        .with_state(hub)
+}
+
+/// A page, or a sentence about why there is none.
+type Page = Result<Markup, Response>;
+
+fn broken(error: &PortError) -> Response {
+    tracing::error!(%error, "the console cannot read");
+    (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read now").into_response()
+}
+
+fn missing(what: &str) -> Response {
+    (StatusCode::NOT_FOUND, pages::frame("Not found", &pages::sentence(what))).into_response()
+}
+
+async fn home(State(hub): State<Arc<Hub>>) -> Page {
+    let status = hub.status().await.map_err(|error| broken(&error))?;
+    let rows = hub.store.journal(ROWS).await.map_err(|error| broken(&error))?;
+    let ids = rows.iter().filter_map(|row| row.person).collect();
+    let links = hub.store.links(&ids).await.map_err(|error| broken(&error))?;
+    Ok(pages::home(&status, &rows, &links, &hub.counters.all()))
+}
+
+#[derive(Deserialize)]
+struct Find {
+    identifier: String,
+}
+
+// By POST: what is looked for is personal and does not belong into an address.
+async fn find(State(hub): State<Arc<Hub>>, Form(find): Form<Find>) -> Response {
+    let text = find.identifier.trim();
+    let Ok(identifier) = commands::read_identifier(text, hub.config.region) else {
+        return missing("That is no identifier. Try a phone, an e-mail, or kind:value such as customer/qtickets:235.");
+    };
+    match owner(&hub, &identifier).await {
+        Ok(Some(id)) => Redirect::to(&format!("/console/person/{id}")).into_response(),
+        Ok(None) => missing("Nobody is known by this identifier."),
+        Err(error) => broken(&error),
+    }
+}
+
+async fn owner(hub: &Hub, identifier: &Identifier) -> Result<Option<PersonId>, PortError> {
+    let claims = hub.store.resolve(&std::iter::once(identifier.clone()).collect()).await?;
+    Ok(claims.owners.get(identifier).copied())
+}
+
+async fn person(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Page {
+    let id = PersonId::parse(&id).map_err(|_| missing("That is no person's id."))?;
+    let found = hub.store.load(&std::iter::once(id).collect()).await.map_err(|error| broken(&error))?;
+    let person = found.into_iter().next().ok_or_else(|| missing("Nobody has this id."))?.value;
+    let rows = hub.store.journal_of(person.id).await.map_err(|error| broken(&error))?;
+    let own = std::iter::once(person.id).chain(person.absorbed.iter().copied()).collect();
+    let links = hub.store.links(&own).await.map_err(|error| broken(&error))?;
+    let catalog = hub.sync.catalog().await.map_err(|error| broken(&error))?;
+    Ok(show::person(&person, &rows, &links, &catalog))
+}
+
+async fn waiting(State(hub): State<Arc<Hub>>) -> Page {
+    let dirty = hub.store.take_dirty(ROWS).await.map_err(|error| broken(&error))?;
+    Ok(pages::waiting(&dirty))
+}
+
+async fn parked(State(hub): State<Arc<Hub>>) -> Page {
+    let rows = hub.store.parked(ROWS).await.map_err(|error| broken(&error))?;
+    let ids = rows.iter().map(|(id, _)| *id).collect();
+    let people = hub.store.load(&ids).await.map_err(|error| broken(&error))?;
+    Ok(pages::parked(&rows, &people))
+}
+
+async fn retry_parked(State(hub): State<Arc<Hub>>) -> Response {
+    match commands::retry_parked(&hub).await {
+        Ok(_) => Redirect::to("/console/parked").into_response(),
+        Err(error) => broken(&error),
+    }
+}
+
+async fn unrecognized(State(hub): State<Arc<Hub>>) -> Page {
+    let rows = hub.store.unrecognized(ROWS).await.map_err(|error| broken(&error))?;
+    Ok(pages::unrecognized(&rows))
+}
+
+async fn event(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Page {
+    let row = hub.store.event(&EventId::from(id)).await.map_err(|error| broken(&error))?;
+    let row = row.ok_or_else(|| missing("No event has this id."))?;
+    Ok(show::event(&row))
+}
+
+async fn replay(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Response {
+    match commands::replay_one(&hub, &EventId::from(id)).await {
+        Ok(_) => Redirect::to("/console/unrecognized").into_response(),
+        Err(error) => missing(&error),
+    }
+}

@@ -1,0 +1,91 @@
+//! One person, one event.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+use stagedoor_engine::{Because, Catalog, Link, Person, PersonId, deals, explain};
+use stagedoor_ports::JournalRow;
+
+use crate::console::pages::{frame, moment, short};
+
+pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, Link>, catalog: &Catalog) -> Markup {
+    let link = links.values().cloned().reduce(Link::join).unwrap_or_default();
+    let contact = link.contact.id.or_else(|| person.contacts().first().copied());
+    let body = html! {
+        dl {
+            dt { "In the CRM" }
+            dd { @match contact { Some(id) => { "contact " (id) } None => { "not yet" } } }
+            @for phone in person.phones() { dt { "Phone" } dd { (phone.as_str()) } }
+            @for email in person.emails() { dt { "E-mail" } dd { (email.as_str()) } }
+            dt { "Id" } dd { (person.id) }
+        }
+        @if let Some(parked) = &link.contact.parked { p.refused { "The CRM refuses the contact: " (parked.reason) } }
+        h2 { "Deals" }
+        ul.rows {
+            @for (key, deal) in deals(person, catalog) {
+                li {
+                    b { (deal.show.title) } @if let Some(city) = &deal.show.city { ", " (city) } " "
+                    span.tag { (deal.stage.name()) } " "
+                    @if let Some(worth) = &deal.worth { (amount(worth.minor)) " " (worth.currency) }
+                    @if deal.refunded_minor > 0 { span.dim { " (refunded " (amount(deal.refunded_minor)) ")" } }
+                    @if deal.show.cancelled { span.refused { " show cancelled" } }
+                    @let known = link.deals.get(&key);
+                    div.dim {
+                        @match known.and_then(|deal| deal.id) { Some(id) => { "deal " (id) } None => { "not in the CRM yet" } }
+                        @if let Some(at) = deal.show.starts_at { " · starts " (moment(at)) }
+                        @if !deal.orders.is_empty() { " · orders " (deal.orders.iter().cloned().collect::<Vec<_>>().join(", ")) }
+                    }
+                    @if let Some(parked) = known.and_then(|deal| deal.parked.as_ref()) { div.refused { (parked.reason) } }
+                }
+            }
+        }
+        h2 { "Timeline" }
+        ul.rows {
+            @for row in rows {
+                li {
+                    (moment(row.event.time)) " " a href={ "/console/event/" (row.event.id) } { (short(&row.event)) } " "
+                    span.tag { (row.event.source) }
+                    @if let Some(note) = &row.note { div.refused { (note) } }
+                }
+            }
+        }
+        h2 { "Why is this one person?" }
+        ul.rows { @for step in explain(person) { li { (because(&step)) } } }
+        @if !person.neighbours.is_empty() {
+            h2 { "Kept apart by a guard" }
+            ul.rows { @for id in &person.neighbours { li { a href={ "/console/person/" (id) } { (id) } } } }
+        }
+    };
+    frame(person.name().unwrap_or("Without a name"), &body)
+}
+
+fn because(step: &Because) -> Markup {
+    let shared: Vec<String> = step.shared.iter().map(ToString::to_string).collect();
+    html! {
+        (step.record.0)
+        @match &step.to {
+            Some(to) => { div.dim { "shares " (shared.join(", ")) " with " (to.0) } }
+            None => { div.dim { "the first record" } }
+        }
+    }
+}
+
+pub fn amount(minor: i64) -> String {
+    format!("{}.{:02}", minor / 100, (minor % 100).abs())
+}
+
+pub fn event(row: &JournalRow) -> Markup {
+    let json = serde_json::to_string_pretty(&row.event).unwrap_or_default();
+    let body = html! {
+        dl {
+            dt { "Happened" } dd { (moment(row.event.time)) }
+            dt { "Folded" } dd { (moment(row.folded_at)) }
+            dt { "Source" } dd { (row.event.source) }
+            dt { "Id" } dd { (row.event.id) }
+            @if let Some(person) = row.person { dt { "Person" } dd { a href={ "/console/person/" (person) } { (person) } } }
+            @if let Some(note) = &row.note { dt { "Note" } dd.refused { (note) } }
+        }
+        pre { (json) }
+    };
+    frame(short(&row.event), &body)
+}

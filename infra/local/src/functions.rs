@@ -1,0 +1,57 @@
+//! The receiving functions, one line each.
+
+use axum::Router;
+use stagedoor_webhook::{Provider, Receiver, Source};
+
+struct Function {
+    name: &'static str,
+    provider: fn(&Source) -> Result<Box<dyn Provider>, String>,
+    router: fn(Receiver, Vec<(Source, Box<dyn Provider>)>) -> Router,
+}
+
+const FUNCTIONS: &[Function] = &[
+    Function { name: "website", provider: stagedoor_website::provider, router: stagedoor_website::router },
+    Function { name: "ticketing", provider: stagedoor_ticketing::provider, router: stagedoor_ticketing::router },
+    Function { name: "crm", provider: stagedoor_crm_hooks::provider, router: stagedoor_crm_hooks::router },
+];
+
+/// Can a provider be made of this source? For `check-config`.
+///
+/// # Errors
+/// A sentence that says what is wrong and what would be right.
+pub fn check(function: &str, source: &Source) -> Result<(), String> {
+    provider(function, source)?;
+    match stagedoor_shops::desk(source) {
+        Some(Err(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// # Errors
+/// A sentence that says what is wrong and what would be right.
+pub fn provider(function: &str, source: &Source) -> Result<Box<dyn Provider>, String> {
+    match FUNCTIONS.iter().find(|known| known.name == function) {
+        Some(known) => (known.provider)(source),
+        None => {
+            let names: Vec<&str> = FUNCTIONS.iter().map(|known| known.name).collect();
+            Err(format!("unknown function {function:?}, expected one of {}", names.join(", ")))
+        }
+    }
+}
+
+/// Every function's router under one listener.
+///
+/// # Errors
+/// What a provider says of its source.
+pub fn router(config: &stagedoor_config::Config, receiver: &Receiver) -> Result<Router, String> {
+    let mut all = Router::new();
+    for function in FUNCTIONS {
+        let sources = config.sources_of(function.name).into_iter();
+        let built = sources.map(|source| Ok(((function.provider)(&source)?, source))).map(|one: Result<_, String>| {
+            let (provider, source) = one?;
+            Ok((source, provider))
+        });
+        all = all.merge((function.router)(receiver.clone(), built.collect::<Result<_, String>>()?));
+    }
+    Ok(all)
+}

@@ -1,0 +1,160 @@
+//! What the hub is made of when it runs as one process: SQLite, the CRM's client, every function.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
+
+use axum::{Router, routing::get};
+use stagedoor_config::{Config, Credentials, LocalSecrets};
+use stagedoor_crm::amocrm::{AmoCrm, Authorization, OAuth, Settings};
+use stagedoor_model::SourceName;
+use stagedoor_ports::{Clock, OrderDesk, Queue, Store, SystemClock};
+use stagedoor_schedule::Schedule;
+use stagedoor_sqlite::{SqliteQueue, SqliteStore};
+use stagedoor_sync::Sync;
+use stagedoor_webhook::{Counters, Receiver};
+
+use crate::{console, functions};
+
+/// The config that `cargo run` uses.
+pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
+
+pub struct Hub {
+    pub config: Config,
+    pub store: Arc<SqliteStore>,
+    pub queue: Arc<SqliteQueue>,
+    pub crm: Arc<AmoCrm>,
+    pub sync: Sync,
+    pub schedule: Schedule,
+    pub counters: Counters,
+    /// The source under which the CRM's contacts are mirrored.
+    pub mirror: SourceName,
+}
+
+/// Reads a config for the local hub; `listen` stands above what it says. `dev:` secrets are taken only where the hub listens on loopback.
+///
+/// # Errors
+/// Every mistake, with its line.
+pub fn read_config(file: &str, text: &str, listen: Option<SocketAddr>) -> Result<Config, String> {
+    let load = |allow_dev| {
+        let config = stagedoor_config::load(file, text, &LocalSecrets { allow_dev }, &functions::check);
+        config.map_err(|mistakes| mistakes.to_string())
+    };
+    let mut config = load(true)?;
+    config.listen = listen.unwrap_or(config.listen);
+    if !config.listen.ip().is_loopback() {
+        load(false)?;
+    }
+    Ok(config)
+}
+
+impl Hub {
+    /// Opens or creates the hub's files in `folder`.
+    ///
+    /// # Errors
+    /// A sentence that says what cannot be opened or built.
+    pub fn open(config: Config, folder: &Path) -> Result<Self, String> {
+        std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Arc::new(SqliteStore::open(&folder.join("hub.db")).map_err(|error| error.to_string())?);
+        let queue =
+            SqliteQueue::open(&folder.join("queue.db"), Arc::clone(&clock)).map_err(|error| error.to_string())?;
+        let queue = Arc::new(queue);
+        let owner = format!("local-{}", std::process::id());
+        let shared: Arc<dyn Store> = store.clone();
+        let crm = Arc::new(crm(&config, &shared, &clock, &owner)?);
+        let desks = desks(&config)?;
+        let sync = Sync {
+            store: Arc::clone(&shared),
+            crm: crm.clone(),
+            clock: Arc::clone(&clock),
+            desks: desks.clone(),
+            catalog: config.catalog.clone(),
+            policy: config.policy.clone(),
+            owner,
+        };
+        let schedule = Schedule { store: shared, queue: queue.clone(), clock, desks };
+        let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());
+        let mirror = named.map_or_else(|| SourceName::new("crm"), Ok).map_err(str::to_owned)?;
+        Ok(Self { config, store, queue, crm, sync, schedule, counters: Counters::default(), mirror })
+    }
+
+    /// Every function's router, the console and `/healthz`.
+    ///
+    /// # Errors
+    /// What a provider says of its source.
+    pub fn router(self: &Arc<Self>) -> Result<Router, String> {
+        let receiver = Receiver {
+            queue: self.queue.clone(),
+            clock: Arc::clone(&self.sync.clock),
+            counters: self.counters.clone(),
+        };
+        let functions = functions::router(&self.config, &receiver)?;
+        Ok(functions.merge(console::router(Arc::clone(self))).route("/healthz", get(async || "ok")))
+    }
+
+    /// # Errors
+    /// When the files cannot be read.
+    pub async fn status(&self) -> Result<Status, stagedoor_ports::PortError> {
+        let totals = self.store.totals().await?;
+        Ok(Status {
+            queue_depth: self.queue.depth().await?,
+            dead_letters: self.queue.dead_letters().await?,
+            waiting: totals.waiting,
+            parked: totals.parked,
+            people: totals.people,
+            deals: totals.deals,
+            events: totals.events,
+            unrecognized: totals.unrecognized,
+        })
+    }
+}
+
+/// What `status --json` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Status {
+    /// Events that are not yet folded.
+    pub queue_depth: u64,
+    pub dead_letters: u64,
+    /// People whose CRM state is not yet what it should be.
+    pub waiting: u64,
+    /// People with a row that the CRM refused.
+    pub parked: u64,
+    pub people: u64,
+    /// Deals that are in the CRM.
+    pub deals: u64,
+    pub events: u64,
+    pub unrecognized: u64,
+}
+
+fn crm(config: &Config, store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, owner: &str) -> Result<AmoCrm, String> {
+    let authorization = match &config.crm.credentials {
+        Credentials::LongLived(token) => Authorization::LongLived(token.reveal()),
+        Credentials::OAuth { client_id, client_secret, redirect_uri } => {
+            let client = (client_id.clone(), client_secret.reveal(), redirect_uri.clone());
+            Authorization::OAuth(Box::new(OAuth::new(client, Arc::clone(store), Arc::clone(clock), owner.to_owned())))
+        }
+    };
+    let hooks = config.sources.iter().find(|one| one.function == "crm");
+    let hook = config.public_url.as_ref().zip(hooks).and_then(|(url, one)| {
+        let secret = one.source.secrets.first()?.reveal();
+        Some(format!("{url}/crm/{}/{secret}", one.source.name))
+    });
+    let stages = config.catalog.pipelines.iter();
+    let stages = stages.flat_map(|one| one.stages.values().map(|stage| (one.name.clone(), stage.clone()))).collect();
+    let settings = Settings {
+        base_url: config.crm.base_url.clone(),
+        region: config.region,
+        rate: config.crm.rate,
+        timeout: config.crm.timeout,
+        hook,
+        stages,
+    };
+    AmoCrm::new(settings, authorization).map_err(|error| error.to_string())
+}
+
+fn desks(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn OrderDesk>>, String> {
+    let desks = config.sources.iter().filter_map(|one| {
+        let desk = stagedoor_shops::desk(&one.source)?;
+        Some(desk.map(|desk| (one.source.name.clone(), desk)))
+    });
+    desks.collect()
+}

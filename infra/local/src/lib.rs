@@ -1,0 +1,11 @@
+//! The whole hub as one process: every function's router merged, SQLite, the sandbox, a console page.
+
+pub mod commands;
+pub mod console;
+pub mod functions;
+pub mod hub;
+pub mod serve;
+pub mod tour;
+
+pub use hub::{DEFAULT_CONFIG, Hub, Status, read_config};
+pub use serve::{Running, bind, start};

@@ -1,0 +1,196 @@
+//! `stagedoor`: the hub as one process, and its commands.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::{Parser, Subcommand};
+use stagedoor::{DEFAULT_CONFIG, Hub, bind, commands, read_config, start, tour};
+use stagedoor_config::Config;
+use stagedoor_model::EventId;
+
+#[derive(Parser)]
+#[command(
+    version,
+    about = "Stagedoor, the integration hub for people who sell seats.\nWithout a command: starts the hub with the amoCRM sandbox and plays the sample tour."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(clap::Args, Clone)]
+struct Place {
+    /// The folder with the hub's files.
+    #[arg(long, global = true, default_value = "data")]
+    data: PathBuf,
+    /// Another config than the built-in infra/local/stagedoor.toml.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    /// Where the hub listens, instead of what the config says.
+    #[arg(long, global = true)]
+    listen: Option<std::net::SocketAddr>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the hub (and the sandbox, where the config has one) and play nothing.
+    Serve,
+    /// Read kept deliveries again: all that were not understood, or one event by its id.
+    Replay {
+        /// The event's id, as the console shows it.
+        id: Option<String>,
+    },
+    /// Mirror the CRM's existing contacts into the identity index.
+    Backfill,
+    /// Why is this one person? Takes a phone, an e-mail, or kind:value.
+    Explain { identifier: String },
+    /// Queue depth, waiting, parked, people, deals.
+    Status {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try rows again that the CRM refused, after the cause is mended.
+    RetryParked,
+    /// Exchange an authorisation code of the CRM for tokens (it lives 20 minutes and works once).
+    Authorize { code: String },
+    /// Read the config and say everything that is wrong with it.
+    CheckConfig,
+    /// Print the JSON Schema of the config, or of the events.
+    Schema {
+        #[arg(value_parser = ["config", "events"])]
+        of: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter =
+        tracing_subscriber::EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let cli = Cli::parse();
+    match run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("stagedoor: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), String> {
+    let place = cli.place;
+    match cli.command {
+        None => demo(place).await,
+        Some(Command::Serve) => serve(&place).await,
+        Some(Command::CheckConfig) => {
+            let config = config(&place)?;
+            println!("fine: {} sources, {} pipelines", config.sources.len(), config.catalog.pipelines.len());
+            Ok(())
+        }
+        Some(Command::Schema { of }) => {
+            let schema = if of == "config" { stagedoor_config::schema() } else { stagedoor_model::schema() };
+            println!("{}", serde_json::to_string_pretty(&schema).unwrap_or_default());
+            Ok(())
+        }
+        Some(command) => on_files(command, &open(&place)?).await,
+    }
+}
+
+async fn on_files(command: Command, hub: &Hub) -> Result<(), String> {
+    match command {
+        Command::Replay { id: Some(id) } => {
+            let events = commands::replay_one(hub, &EventId::from(id)).await?;
+            println!("{events} events are in the queue again");
+        }
+        Command::Replay { id: None } => {
+            let replayed = commands::replay_unrecognized(hub).await.map_err(|error| error.to_string())?;
+            println!("{} deliveries are understood now and in the queue", replayed.understood);
+            for sentence in replayed.still {
+                println!("still not understood: {sentence}");
+            }
+        }
+        Command::Backfill => {
+            let done = hub.sync.backfill(&hub.mirror).await.map_err(|error| error.to_string())?;
+            println!("{} contacts on {} pages are mirrored", done.contacts, done.pages);
+        }
+        Command::Explain { identifier } => {
+            let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
+            print!("{}", commands::explanation(hub, &identifier).await?);
+        }
+        Command::Status { json } => {
+            let status = hub.status().await.map_err(|error| error.to_string())?;
+            if json {
+                println!("{}", serde_json::to_string(&status).unwrap_or_default());
+            } else {
+                println!("{status:#?}");
+            }
+        }
+        Command::RetryParked => {
+            let count = commands::retry_parked(hub).await.map_err(|error| error.to_string())?;
+            println!("{count} people are tried again");
+        }
+        Command::Authorize { code } => {
+            hub.crm.authorize(&code).await.map_err(|error| error.to_string())?;
+            println!("authorised; the tokens are kept in the hub's files");
+        }
+        Command::Serve | Command::CheckConfig | Command::Schema { .. } => {}
+    }
+    Ok(())
+}
+
+fn config(place: &Place) -> Result<Config, String> {
+    match &place.config {
+        Some(path) => {
+            let file = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {file}: {error}"))?;
+            read_config(&file, &text, place.listen)
+        }
+        None => read_config("infra/local/stagedoor.toml", DEFAULT_CONFIG, place.listen),
+    }
+}
+
+fn open(place: &Place) -> Result<Hub, String> {
+    Hub::open(config(place)?, &place.data)
+}
+
+async fn serve(place: &Place) -> Result<(), String> {
+    let hub = Arc::new(open(place)?);
+    let listener = bind(hub.config.listen).await?;
+    let mut running = start(&hub, listener).await?;
+    println!("The hub listens on http://{}/", running.address);
+    if let Some(address) = hub.config.sandbox {
+        println!("The amoCRM sandbox listens on http://{address}/");
+    }
+    until_stopped(&mut running).await;
+    Ok(())
+}
+
+async fn demo(mut place: Place) -> Result<(), String> {
+    // The sandbox forgets with its process, so the tour's files do too.
+    place.data = place.data.join("tour");
+    if place.data.exists() {
+        std::fs::remove_dir_all(&place.data)
+            .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
+    }
+    let hub = Arc::new(open(&place)?);
+    if hub.config.sandbox.is_none() {
+        return Err("the sample tour is played into the sandbox only; use `stagedoor serve` for a real account".into());
+    }
+    let listener = bind(hub.config.listen).await?;
+    let mut running = start(&hub, listener).await?;
+    println!("Stagedoor listens on http://{}/ with the amoCRM sandbox behind it.\n", running.address);
+    if let Some(sandbox) = running.sandbox.clone() {
+        tour::play(&hub, &format!("http://{}", running.address), &sandbox).await?;
+    }
+    println!("It stays up; stop it with Ctrl-C. Next: README.md, “Where to look”.");
+    until_stopped(&mut running).await;
+    Ok(())
+}
+
+async fn until_stopped(running: &mut stagedoor::Running) {
+    tokio::select! {
+        () = running.wait() => {}
+        _ = tokio::signal::ctrl_c() => println!("\nStopped. Everything that was acknowledged is on the disk."),
+    }
+}

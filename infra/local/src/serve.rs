@@ -1,0 +1,151 @@
+//! The loops of the one process: webhooks in, events folded, people reconciled, sources pulled.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use stagedoor_ports::{Queue, Received};
+use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
+use stagedoor_sync::{Pace, Reconciled};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::hub::Hub;
+
+/// Events folded in one batch.
+const BATCH: usize = 500;
+/// How long the queue sleeps when it is empty.
+const IDLE: Duration = Duration::from_millis(25);
+/// How long a batch that is not full waits for company.
+const LINGER: Duration = Duration::from_millis(400);
+/// The longest that anybody waits for a full batch while others are served.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest pause between tries while the CRM cannot be used.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Everything that runs; dropping it ends it.
+pub struct Running {
+    pub address: SocketAddr,
+    pub sandbox: Option<Sandbox>,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Waits until a task ends, which none does by itself.
+    pub async fn wait(&mut self) {
+        self.tasks.join_next().await;
+    }
+}
+
+/// Starts the hub on `listener` and, where the config has one, the sandbox beside it.
+///
+/// # Errors
+/// A sentence that says which address is taken or which source is wrong.
+pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, String> {
+    let mut tasks = JoinSet::new();
+    let sandbox = match hub.config.sandbox {
+        Some(address) => {
+            let sandbox = Sandbox::new(seed(hub));
+            let listener = bind(address).await?;
+            let serving = sandbox.clone();
+            tasks.spawn(async move { report(serving.serve(listener).await, "the sandbox") });
+            Some(sandbox)
+        }
+        None => None,
+    };
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let app = hub.router()?.into_make_service_with_connect_info::<SocketAddr>();
+    tasks.spawn(async move { report(axum::serve(listener, app).await, "the hub") });
+    tasks.spawn(consume(Arc::clone(hub)));
+    tasks.spawn(reconcile(Arc::clone(hub)));
+    tasks.spawn(pull(Arc::clone(hub)));
+    Ok(Running { address, sandbox, tasks })
+}
+
+/// # Errors
+/// A sentence that names the address.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+fn report(ended: std::io::Result<()>, what: &str) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "{what} stopped listening");
+    }
+}
+
+// The sandbox has the pipelines that the config speaks of.
+fn seed(hub: &Hub) -> Seed {
+    let closing = ["Успешно реализовано", "Закрыто и не реализовано"];
+    let pipelines = hub.config.catalog.pipelines.iter().map(|pipeline| PipelineSeed {
+        name: pipeline.name.clone(),
+        stages: pipeline.stages.values().filter(|stage| !closing.contains(&stage.as_str())).cloned().collect(),
+    });
+    Seed { pipelines: pipelines.collect(), rate: hub.config.crm.rate.get() as usize, ..Seed::default() }
+}
+
+async fn consume(hub: Arc<Hub>) {
+    loop {
+        match hub.queue.receive(BATCH).await {
+            Ok(batch) if batch.is_empty() => tokio::time::sleep(IDLE).await,
+            Ok(batch) => fold(&hub, batch).await,
+            Err(error) => {
+                tracing::error!(%error, "the queue cannot be read");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn fold(hub: &Hub, batch: Vec<Received>) {
+    let (events, receipts): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.event, one.receipt)).unzip();
+    let failed = hub.sync.handle(events).await;
+    // What failed comes again by itself after the visibility timeout.
+    let done = receipts.into_iter().enumerate().filter(|(index, _)| !failed.contains(index)).map(|(_, one)| one);
+    if let Err(error) = hub.queue.done(done.collect()).await {
+        tracing::error!(%error, "folded events come again; the journal knows them");
+    }
+}
+
+async fn reconcile(hub: Arc<Hub>) {
+    let (mut last_news, mut last_flush) = (Instant::now(), Instant::now());
+    let mut pause = Duration::from_millis(500);
+    let mut left_before = 0;
+    loop {
+        let quiet = last_news.elapsed() >= LINGER && hub.queue.depth().await.unwrap_or(0) == 0;
+        let pace = if quiet || last_flush.elapsed() >= PATIENCE { Pace::Everything } else { Pace::FullBatches };
+        let round = hub.sync.reconcile(pace).await;
+        if pace == Pace::Everything {
+            last_flush = Instant::now();
+        }
+        match round {
+            Ok(Reconciled { unavailable: Some(reason), .. }) => {
+                tracing::warn!(reason, seconds = pause.as_secs_f32(), "people wait for the CRM");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Ok(round) => {
+                pause = Duration::from_millis(500);
+                if round.left > left_before || round.settled > 0 {
+                    last_news = Instant::now();
+                }
+                left_before = round.left;
+                if round.settled == 0 {
+                    tokio::time::sleep(IDLE * 4).await;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "reconciling failed");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn pull(hub: Arc<Hub>) {
+    loop {
+        hub.schedule.pull_all().await;
+        tokio::time::sleep(hub.config.pull_every).await;
+    }
+}

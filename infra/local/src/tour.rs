@@ -1,0 +1,113 @@
+//! Plays the sample tour through the running hub over HTTP and prints what happened.
+
+use std::{
+    io::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use stagedoor_sandbox::Sandbox;
+use stagedoor_testkit::{Parcel, tour};
+use tokio::task::JoinSet;
+
+use crate::hub::{Hub, Status};
+
+/// Deliveries under way at once.
+const HANDS: usize = 8;
+
+/// # Errors
+/// A sentence when a delivery is not taken or the hub cannot be asked.
+pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox) -> Result<(), String> {
+    let existing = tour::existing_contacts();
+    sandbox.add_contacts(&existing);
+    println!("The CRM has {} contacts already; the hub mirrors them.", existing.len());
+    backfill(hub).await?;
+    let parcels = tour::deliveries(hub.sync.clock.now());
+    let count = parcels.len();
+    println!("{count} webhooks of {} people in three cities come in, some twice, in no order:", tour::PEOPLE);
+    let began = Instant::now();
+    send(parcels, base).await?;
+    let status = settle(hub).await?;
+    summary(hub, sandbox, count, &status, began.elapsed()).await;
+    Ok(())
+}
+
+// The reconciler may hold the CRM just now.
+async fn backfill(hub: &Hub) -> Result<(), String> {
+    for _ in 0..50 {
+        match hub.sync.backfill(&hub.mirror).await {
+            Ok(_) => return Ok(()),
+            Err(stagedoor_ports::PortError::Retry(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Err("the CRM could not be mirrored".into())
+}
+
+/// Posts all parcels, a few at a time.
+///
+/// # Errors
+/// When one is not taken.
+pub async fn send(parcels: Vec<Parcel>, base: &str) -> Result<(), String> {
+    let http =
+        reqwest::Client::builder().timeout(Duration::from_secs(30)).build().map_err(|error| error.to_string())?;
+    let parcels = Arc::new(parcels);
+    let mut hands = JoinSet::new();
+    for hand in 0..HANDS {
+        let (parcels, http, base) = (Arc::clone(&parcels), http.clone(), base.to_owned());
+        hands.spawn(async move {
+            for parcel in parcels.iter().skip(hand).step_by(HANDS) {
+                let (status, answer) = parcel.post(&http, &base).await.map_err(|error| error.to_string())?;
+                if !(200..300).contains(&status) {
+                    return Err(format!("{} answered {status}: {answer}", parcel.path));
+                }
+            }
+            Ok(())
+        });
+    }
+    while let Some(done) = hands.join_next().await {
+        done.map_err(|error| error.to_string())??;
+    }
+    Ok(())
+}
+
+/// Waits until nothing is queued and nobody waits, telling how it goes.
+async fn settle(hub: &Hub) -> Result<Status, String> {
+    let mut calm = 0;
+    loop {
+        let status = hub.status().await.map_err(|error| error.to_string())?;
+        print!(
+            "\r  folded {:>4} events · {:>3} people · {:>3} deals in the CRM · {:>3} people waiting   ",
+            status.events, status.people, status.deals, status.waiting
+        );
+        _ = std::io::stdout().flush();
+        calm = if status.queue_depth == 0 && status.waiting == 0 { calm + 1 } else { 0 };
+        if calm >= 8 {
+            println!();
+            return Ok(status);
+        }
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+}
+
+async fn summary(hub: &Hub, sandbox: &Sandbox, deliveries: usize, status: &Status, took: Duration) {
+    let calls: u64 = sandbox.calls().values().sum();
+    let contacts = sandbox.contacts().len();
+    println!("\nDone in {:.1} s.", took.as_secs_f32());
+    println!("  deliveries        {deliveries}");
+    println!("  events            {}", status.events);
+    println!("  people            {}   (contacts in the CRM: {contacts})", status.people);
+    println!("  deals             {}", status.deals);
+    for ((pipeline, stage), count) in sandbox.leads_by_stage() {
+        println!("    {pipeline:<16} {stage:<22} {count}");
+    }
+    println!("  CRM calls         {calls}   (find, contact, find, deal for each delivery would be {})", deliveries * 4);
+    println!(
+        "  duplicates        {} avoided: one contact a delivery would be {deliveries}",
+        deliveries.saturating_sub(contacts)
+    );
+    println!("  parked            {}", status.parked);
+    println!("  unrecognized      {}", status.unrecognized);
+    let base = format!("http://{}", hub.config.listen);
+    println!("\nLook at it: {base}/   The CRM: {}/api/v4/contacts", hub.config.crm.base_url);
+}

@@ -1,0 +1,66 @@
+//! stagedoor.toml: sources, pipelines, shows, secrets by reference. Every mistake is reported at once, with its line.
+
+mod file;
+mod mistake;
+mod read;
+mod secrets;
+
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+
+pub use file::CrmKind;
+pub use mistake::{Mistake, Mistakes};
+pub use read::load;
+pub use secrets::{LocalSecrets, Secrets, variable};
+use stagedoor_engine::{Catalog, Policy};
+use stagedoor_model::Region;
+use stagedoor_webhook::{Secret, Source};
+
+/// What the hub is made of, checked and with its secrets.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub region: Region,
+    /// The address under which the CRM reaches this hub, without a slash at its end.
+    pub public_url: Option<String>,
+    pub console_token: Option<Secret>,
+    pub crm: CrmConfig,
+    pub policy: Policy,
+    pub catalog: Catalog,
+    pub sources: Vec<Configured>,
+    pub pull_every: Duration,
+    pub sandbox: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone)]
+pub struct CrmConfig {
+    pub kind: CrmKind,
+    pub base_url: String,
+    pub credentials: Credentials,
+    pub rate: NonZeroU32,
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    LongLived(Secret),
+    OAuth { client_id: String, client_secret: Secret, redirect_uri: String },
+}
+
+/// A source and the function that receives it.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    pub function: String,
+    pub source: Source,
+}
+
+impl Config {
+    /// The sources of one receiving function.
+    pub fn sources_of(&self, function: &str) -> Vec<Source> {
+        self.sources.iter().filter(|one| one.function == function).map(|one| one.source.clone()).collect()
+    }
+}
+
+/// The JSON Schema of the file, kept in the repository.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(file::StagedoorToml).to_value()
+}

@@ -1,0 +1,387 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    ops::Range,
+    time::Duration,
+};
+
+use serde::{Deserialize, de::IntoDeserializer};
+use stagedoor_engine::{Catalog, Pipeline, Policy, Show, ShowKey, Stage};
+use stagedoor_model::{Identifier, Money, Region, SourceName, Timestamp};
+use stagedoor_webhook::{Secret, Source};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::{
+    Config, Configured, Credentials, CrmConfig, Mistakes, Secrets,
+    file::{
+        CrmSection, HubSection, IdentitySection, PipelineSection, SandboxSection, ScheduleSection, ShowSection,
+        SourceSection,
+    },
+    mistake::Ledger,
+    secrets::resolve_options,
+};
+
+const SECTIONS: [&str; 8] = ["hub", "crm", "identity", "schedule", "sandbox", "pipeline", "show", "source"];
+
+/// Asks a function whether its provider can be made of a source.
+pub type CheckProvider<'c> = &'c dyn Fn(&str, &Source) -> Result<(), String>;
+
+/// Reads the text of stagedoor.toml. `file` is its name for messages.
+///
+/// # Errors
+/// Every mistake of the file.
+pub fn load(file: &str, text: &str, secrets: &dyn Secrets, check: CheckProvider<'_>) -> Result<Config, Mistakes> {
+    let mut reader = Reader { ledger: Ledger::new(text), secrets };
+    let (root, broken) = DeTable::parse_recoverable(text);
+    for error in &broken {
+        reader.ledger.note(error.span().unwrap_or(0..0), "syntax", error.message());
+    }
+    let config = if broken.is_empty() { reader.config(root.get_ref(), check) } else { None };
+    match (reader.ledger.finish(file), config) {
+        (None, Some(config)) => Ok(config),
+        (mistakes, _) => Err(mistakes.unwrap_or(Mistakes { file: file.to_owned(), all: vec![] })),
+    }
+}
+
+struct Reader<'t> {
+    ledger: Ledger<'t>,
+    secrets: &'t dyn Secrets,
+}
+
+type Value<'t> = Spanned<DeValue<'t>>;
+
+/// The place of a key within a section, or of the section itself.
+fn spot(section: &Value<'_>, key: &str) -> Range<usize> {
+    section.get_ref().get(key).map_or_else(|| section.span(), Spanned::span)
+}
+
+impl Reader<'_> {
+    fn config(&mut self, root: &DeTable<'_>, check: CheckProvider<'_>) -> Option<Config> {
+        for key in root.keys().filter(|key| !SECTIONS.contains(&key.get_ref().as_ref())) {
+            let what = format!("unknown section, expected one of {}", SECTIONS.join(", "));
+            self.ledger.note(key.span(), key.get_ref().as_ref(), what);
+        }
+        let hub = self.hub(root);
+        let crm = self.crm(root);
+        let policy = self.policy(root);
+        let pull = self.optional::<ScheduleSection>(root, "schedule").unwrap_or_default();
+        let sandbox = self.optional::<SandboxSection>(root, "sandbox").map(|sandbox| sandbox.listen);
+        let mut catalog = Catalog::default();
+        let sources = self.sources(root, hub.as_ref().map(|hub| (hub.region, hub.currency.as_str())), check);
+        let names: BTreeSet<String> = sources.iter().map(|one| one.source.name.to_string()).collect();
+        self.shows(root, &mut catalog, &names);
+        self.pipelines(root, &mut catalog);
+        self.shows_of_sources(root, &sources, &catalog);
+        let (hub, crm) = (hub?, crm?);
+        Some(Config {
+            listen: hub.section.listen,
+            region: hub.region,
+            public_url: hub.section.public_url.map(|url| url.trim_end_matches('/').to_owned()),
+            console_token: hub.token,
+            crm,
+            policy,
+            catalog,
+            sources,
+            pull_every: Duration::from_secs(u64::from(pull.pull_seconds.max(1))),
+            sandbox,
+        })
+    }
+
+    fn read<T: for<'de> Deserialize<'de>>(&mut self, value: &Value<'_>, place: &str) -> Option<T> {
+        match T::deserialize(value.clone().into_deserializer()) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                self.ledger.note(error.span().unwrap_or_else(|| value.span()), place, error.message());
+                None
+            }
+        }
+    }
+
+    fn optional<T: for<'de> Deserialize<'de>>(&mut self, root: &DeTable<'_>, name: &str) -> Option<T> {
+        let value = root.get(name)?;
+        self.read(value, name)
+    }
+
+    fn required<'r, 'd>(&mut self, root: &'r DeTable<'d>, name: &str) -> Option<&'r Value<'d>> {
+        let value = root.get(name);
+        if value.is_none() {
+            self.ledger.note(0..0, name, format!("the section [{name}] is missing"));
+        }
+        value
+    }
+
+    fn secret(&mut self, reference: &str, span: Range<usize>, place: &str) -> Option<Secret> {
+        match self.secrets.resolve(reference) {
+            Ok(secret) => Some(Secret::new(&secret)),
+            Err(error) => {
+                self.ledger.note(span, place, error);
+                None
+            }
+        }
+    }
+
+    fn region(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<Region> {
+        let region = Region::new(code);
+        region.map_err(|error| self.ledger.note(span, place, error.to_string())).ok()
+    }
+
+    fn currency(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<String> {
+        let zero = Money::zero(code);
+        zero.map_err(|error| self.ledger.note(span, place, error.to_string())).ok().map(|money| money.currency)
+    }
+
+    fn url(&mut self, text: &str, span: Range<usize>, place: &str) {
+        if !text.parse::<url::Url>().is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            self.ledger.note(span, place, "not an address, expected something like https://demo.amocrm.ru");
+        }
+    }
+
+    fn hub(&mut self, root: &DeTable<'_>) -> Option<HubRead> {
+        let value = self.required(root, "hub")?;
+        let section: HubSection = self.read(value, "hub")?;
+        let region = self.region(&section.region, spot(value, "region"), "hub.region");
+        let currency = self.currency(&section.currency, spot(value, "currency"), "hub.currency");
+        if let Some(url) = &section.public_url {
+            self.url(url, spot(value, "public_url"), "hub.public_url");
+        }
+        let reference = section.console_token.clone();
+        let token = reference.and_then(|text| self.secret(&text, spot(value, "console_token"), "hub.console_token"));
+        Some(HubRead { section, region: region?, currency: currency?, token })
+    }
+
+    fn crm(&mut self, root: &DeTable<'_>) -> Option<CrmConfig> {
+        let value = self.required(root, "crm")?;
+        let section: CrmSection = self.read(value, "crm")?;
+        self.url(&section.base_url, spot(value, "base_url"), "crm.base_url");
+        let rate = NonZeroU32::new(section.rate);
+        if rate.is_none() {
+            self.ledger.note(spot(value, "rate"), "crm.rate", "must be at least 1 request a second");
+        }
+        let credentials = match (&section.token, section.oauth) {
+            (Some(token), None) => self.secret(token, spot(value, "token"), "crm.token").map(Credentials::LongLived),
+            (None, Some(oauth)) => {
+                let secret = self.secret(&oauth.client_secret, spot(value, "oauth"), "crm.oauth.client_secret");
+                secret.map(|client_secret| Credentials::OAuth {
+                    client_id: oauth.client_id,
+                    client_secret,
+                    redirect_uri: oauth.redirect_uri,
+                })
+            }
+            _ => {
+                self.ledger.note(
+                    value.span(),
+                    "crm",
+                    "give either token (a long-lived token) or [crm.oauth], not both",
+                );
+                None
+            }
+        };
+        let timeout = Duration::from_secs(u64::from(section.timeout_seconds.max(1)));
+        let (kind, base_url) = (section.kind, section.base_url);
+        Some(CrmConfig { kind, base_url, credentials: credentials?, rate: rate?, timeout })
+    }
+
+    fn policy(&mut self, root: &DeTable<'_>) -> Policy {
+        let section = self.optional::<IdentitySection>(root, "identity").unwrap_or_default();
+        let mut policy = Policy::default();
+        policy.phones = section.phones.unwrap_or(policy.phones);
+        policy.emails = section.emails.unwrap_or(policy.emails);
+        policy.crowd = section.crowd.unwrap_or(policy.crowd);
+        for text in &section.blocked {
+            match text.parse::<Identifier>() {
+                Ok(identifier) => _ = policy.blocked.insert(identifier),
+                Err(error) => {
+                    let span = root.get("identity").map_or(0..0, |value| spot(value, "blocked"));
+                    self.ledger.note(span, "identity.blocked", error.to_string());
+                }
+            }
+        }
+        policy
+    }
+
+    fn list<'r, 'd>(&mut self, root: &'r DeTable<'d>, name: &str) -> Vec<&'r Value<'d>> {
+        match root.get(name).map(|value| (value, value.get_ref().as_array())) {
+            None => vec![],
+            Some((_, Some(array))) => array.iter().collect(),
+            Some((value, None)) => {
+                self.ledger.note(value.span(), name, format!("expected [[{name}]], with two brackets"));
+                vec![]
+            }
+        }
+    }
+
+    fn shows(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, sources: &BTreeSet<String>) {
+        for value in self.list(root, "show") {
+            let Some(section) = self.read::<ShowSection>(value, "show") else { continue };
+            let place = format!("show {:?}", section.key);
+            let starts_at = section.starts_at.as_ref().and_then(|text| match text.parse::<Timestamp>() {
+                Ok(at) => Some(at),
+                Err(_) => {
+                    let what = "not a time, expected RFC 3339 such as 2027-05-16T19:00:00+03:00";
+                    self.ledger.note(spot(value, "starts_at"), format!("{place}.starts_at"), what);
+                    None
+                }
+            });
+            if section.zone.as_ref().is_some_and(|zone| jiff::tz::TimeZone::get(zone).is_err()) {
+                let what = "unknown zone, expected an IANA name such as Europe/Moscow";
+                self.ledger.note(spot(value, "zone"), format!("{place}.zone"), what);
+            }
+            let key = ShowKey(section.key.clone());
+            for (source, ids) in section.known_as {
+                if !sources.contains(&source) {
+                    let what = format!("there is no source {source:?}");
+                    self.ledger.note(spot(value, "known_as"), format!("{place}.known_as"), what);
+                }
+                for id in ids {
+                    catalog.known_as.insert((source.clone(), id), key.clone());
+                }
+            }
+            let show = Show {
+                key: key.clone(),
+                title: section.title,
+                city: section.city,
+                starts_at,
+                zone: section.zone,
+                cancelled: false,
+            };
+            if catalog.shows.insert(key, show).is_some() {
+                self.ledger.note(spot(value, "key"), place, "another show has this key");
+            }
+        }
+    }
+
+    fn pipelines(&mut self, root: &DeTable<'_>, catalog: &mut Catalog) {
+        let values = self.list(root, "pipeline");
+        if values.is_empty() {
+            self.ledger.note(
+                0..0,
+                "pipeline",
+                "at least one [[pipeline]] is needed: its name in the CRM and its stages",
+            );
+        }
+        for value in values {
+            let Some(section) = self.read::<PipelineSection>(value, "pipeline") else { continue };
+            let place = format!("pipeline {:?}", section.name);
+            let index = catalog.pipelines.len();
+            let mut stages = BTreeMap::new();
+            for (name, theirs) in section.stages {
+                match Stage::ALL.iter().find(|stage| stage.name() == name) {
+                    Some(stage) => _ = stages.insert(*stage, theirs),
+                    None => {
+                        let known = Stage::ALL.map(Stage::name).join(", ");
+                        let what = format!("unknown stage {name:?}, expected one of {known}");
+                        self.ledger.note(spot(value, "stages"), format!("{place}.stages"), what);
+                    }
+                }
+            }
+            for city in section.cities {
+                catalog.pipeline_of_city.insert(city, index);
+            }
+            for show in section.shows {
+                let key = ShowKey(show);
+                if !catalog.shows.contains_key(&key) {
+                    let what = format!("there is no [[show]] with key {:?}", key.0);
+                    self.ledger.note(spot(value, "shows"), format!("{place}.shows"), what);
+                }
+                catalog.pipeline_of_show.insert(key, index);
+            }
+            catalog.pipelines.push(Pipeline { name: section.name, stages });
+        }
+    }
+
+    fn sources(
+        &mut self,
+        root: &DeTable<'_>,
+        hub: Option<(Region, &str)>,
+        check: CheckProvider<'_>,
+    ) -> Vec<Configured> {
+        let Some(table) = root.get("source").and_then(|value| value.get_ref().as_table()) else {
+            self.ledger.note(0..0, "source", "at least one [source.<name>] is needed");
+            return vec![];
+        };
+        let mut sources = Vec::new();
+        for (name, value) in table.iter() {
+            let place = format!("source.{}", name.get_ref());
+            let checked = SourceName::new(name.get_ref());
+            if let Err(error) = &checked {
+                self.ledger.note(name.span(), place.as_str(), *error);
+            }
+            let Some(section) = self.read::<SourceSection>(value, &place) else { continue };
+            let (Ok(name), Some(hub)) = (checked, hub) else { continue };
+            sources.extend(self.source(name, section, value, hub, &place, check));
+        }
+        sources
+    }
+
+    fn source(
+        &mut self,
+        name: SourceName,
+        section: SourceSection,
+        value: &Value<'_>,
+        (region, currency): (Region, &str),
+        place: &str,
+        check: CheckProvider<'_>,
+    ) -> Option<Configured> {
+        let own =
+            section.region.as_deref().map(|code| self.region(code, spot(value, "region"), &format!("{place}.region")));
+        let region = own.unwrap_or(Some(region));
+        let own = section.currency.as_deref();
+        let own = own.map(|code| self.currency(code, spot(value, "currency"), &format!("{place}.currency")));
+        let currency = own.unwrap_or_else(|| Some(currency.to_owned()));
+        let secret_place = format!("{place}.secrets");
+        if section.secrets.is_empty() {
+            self.ledger.note(spot(value, "secrets"), &secret_place, "at least one secret is needed");
+        }
+        let references = section.secrets.iter();
+        let secrets: Vec<Option<Secret>> =
+            references.map(|text| self.secret(text, spot(value, "secrets"), &secret_place)).collect();
+        let mut options = section.options.unwrap_or_else(|| serde_json::json!({}));
+        let mut errors = Vec::new();
+        resolve_options(&mut options, self.secrets, &mut errors);
+        let failed = !errors.is_empty();
+        for error in errors {
+            self.ledger.note(spot(value, "options"), format!("{place}.options"), error);
+        }
+        let source = Source {
+            name,
+            provider: section.provider,
+            secrets: secrets.into_iter().collect::<Option<_>>()?,
+            region: region?,
+            currency: currency?,
+            show: section.show,
+            rate: section.rate,
+            options,
+        };
+        if !failed && let Err(error) = check(&section.function, &source) {
+            let key = if error.starts_with("options") { "options" } else { "provider" };
+            self.ledger.note(spot(value, key), place, error);
+        }
+        Some(Configured { function: section.function, source })
+    }
+
+    fn shows_of_sources(&mut self, root: &DeTable<'_>, sources: &[Configured], catalog: &Catalog) {
+        for one in sources {
+            let Some(show) = &one.source.show else { continue };
+            if !catalog.shows.contains_key(&ShowKey(show.clone())) {
+                let name = one.source.name.as_str();
+                let value = root.get("source").and_then(|table| table.get_ref().get(name));
+                let span = value.map_or(0..0, |value| spot(value, "show"));
+                self.ledger.note(
+                    span,
+                    format!("source.{name}.show"),
+                    format!("there is no [[show]] with key {show:?}"),
+                );
+            }
+        }
+    }
+}
+
+struct HubRead {
+    section: HubSection,
+    region: Region,
+    currency: String,
+    token: Option<Secret>,
+}

@@ -1,0 +1,46 @@
+//! Why is this one person? Every record is led back to the person's first by the identifiers they share.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use stagedoor_model::{Identifier, RecordKey};
+
+use crate::Person;
+
+/// One step of the explanation: `record` belongs here because it shares `shared` with `to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Because {
+    pub record: RecordKey,
+    /// `None` for the first record, which the person was made from.
+    pub to: Option<RecordKey>,
+    pub shared: BTreeSet<Identifier>,
+}
+
+/// From the first record outwards; a record that no shared strong identifier leads to comes last, without a reason.
+pub fn explain(person: &Person) -> Vec<Because> {
+    let strong = |key: &RecordKey| -> BTreeSet<Identifier> {
+        let record = person.records.get(key);
+        record.into_iter().flat_map(|record| &record.identifiers).filter(|i| i.kind().is_strong()).cloned().collect()
+    };
+    let first = if person.records.contains_key(&person.origin) {
+        Some(person.origin.clone())
+    } else {
+        person.records.keys().next().cloned()
+    };
+    let Some(first) = first else { return vec![] };
+    let mut left: BTreeSet<RecordKey> = person.records.keys().filter(|key| **key != first).cloned().collect();
+    let mut steps = vec![Because { record: first.clone(), to: None, shared: BTreeSet::new() }];
+    let mut queue = VecDeque::from([first]);
+    while let Some(to) = queue.pop_front() {
+        let known = strong(&to);
+        for key in left.clone() {
+            let shared: BTreeSet<Identifier> = strong(&key).intersection(&known).cloned().collect();
+            if !shared.is_empty() {
+                left.remove(&key);
+                queue.push_back(key.clone());
+                steps.push(Because { record: key, to: Some(to.clone()), shared });
+            }
+        }
+    }
+    steps.extend(left.into_iter().map(|record| Because { record, to: None, shared: BTreeSet::new() }));
+    steps
+}

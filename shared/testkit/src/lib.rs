@@ -1,0 +1,7 @@
+//! Deliveries as providers send them: signatures, samples from `events/`, the sample tour.
+
+mod parcel;
+pub mod samples;
+pub mod tour;
+
+pub use parcel::{Parcel, form, form_signed, json, qtickets};

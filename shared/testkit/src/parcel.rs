@@ -1,0 +1,76 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha1::Sha1;
+use stagedoor_model::Timestamp;
+
+/// One delivery, ready to be posted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parcel {
+    /// `/<function>/<source>` and what a provider hangs below it.
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Parcel {
+    pub fn new(path: &str, content_type: &str, body: Vec<u8>) -> Self {
+        Self { path: path.to_owned(), headers: vec![("content-type".into(), content_type.into())], body }
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Posts it to the hub at `base` and answers with the status and the body.
+    ///
+    /// # Errors
+    /// When the hub cannot be reached.
+    pub async fn post(&self, http: &reqwest::Client, base: &str) -> Result<(u16, String), reqwest::Error> {
+        let mut request = http.post(format!("{base}{}", self.path)).body(self.body.clone());
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let response = request.send().await?;
+        Ok((response.status().as_u16(), response.text().await?))
+    }
+}
+
+/// Form-encoded, as browsers and Tilda send it.
+pub fn form(path: &str, fields: &[(&str, &str)]) -> Parcel {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    Parcel::new(path, "application/x-www-form-urlencoded", body.into_bytes())
+}
+
+pub fn json(path: &str, body: &Value) -> Parcel {
+    Parcel::new(path, "application/json", body.to_string().into_bytes())
+}
+
+/// JSON signed by Standard Webhooks, with the reference library.
+pub fn form_signed(path: &str, body: &Value, secret: &str, id: &str, now: Timestamp) -> Parcel {
+    let parcel = json(path, body);
+    let second = now.as_second();
+    let signer = standardwebhooks::Webhook::new(&STANDARD.encode(secret));
+    let signature = signer.and_then(|signer| signer.sign(id, second, &parcel.body)).unwrap_or_default();
+    parcel
+        .header("webhook-id", id)
+        .header("webhook-timestamp", &second.to_string())
+        .header("webhook-signature", &signature)
+}
+
+/// An order as Qtickets sends it: `X-Signature = hex(HMAC-SHA1(secret, raw body))`.
+pub fn qtickets(path: &str, kind: &str, body: &Value, secret: &str) -> Parcel {
+    let parcel = json(path, body);
+    let signature = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).map(|mut mac| {
+        mac.update(&parcel.body);
+        hex::encode(mac.finalize().into_bytes())
+    });
+    let signature = signature.unwrap_or_default();
+    parcel
+        .header("x-event-type", kind)
+        .header("x-model-name", "Order")
+        .header("user-agent", "Qtickets-Webhooks/2.0")
+        .header("x-signature", &signature)
+}
