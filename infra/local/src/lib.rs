@@ -1,5 +1,9 @@
 //! The whole hub as one process: every function's router merged, SQLite, the sandbox, a console page.
 
+/// Webhooks are many small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod commands;
 pub mod console;
 pub mod functions;

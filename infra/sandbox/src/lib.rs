@@ -85,6 +85,11 @@ impl Sandbox {
         self.state().all("contacts")
     }
 
+    /// How many contacts, leads or companies there are.
+    pub fn count(&self, entity: &str) -> usize {
+        self.state().entities.get(entity).map_or(0, std::collections::BTreeMap::len)
+    }
+
     pub fn leads(&self) -> Vec<serde_json::Value> {
         self.state().all("leads")
     }

@@ -137,7 +137,7 @@ fn one_value(field: &str, code: Option<&str>, given: &Value, at: &str, errors: &
         "text" | "textarea" | "url" | "multitext" | "tracking_data" if !value.is_string() => {
             errors.of_type(&path, "string")
         }
-        "numeric" if !value.is_number() && !value.as_str().is_some_and(|text| text.parse::<f64>().is_ok()) => {
+        "numeric" if !value.is_number() && value.as_str().is_none_or(|text| text.parse::<f64>().is_err()) => {
             errors.of_type(&path, "numeric");
         }
         "date" | "date_time" if !value.is_i64() && !value.is_u64() && !value.is_string() => {

@@ -36,7 +36,7 @@ struct Pretix {
     source: Source,
     organizer: String,
     shop: Shop,
-    events: Mutex<BTreeMap<(String, Option<u64>), (Instant, Hall)>>,
+    events: Mutex<Halls>,
 }
 
 pub fn build(source: &Source) -> std::result::Result<Arc<dyn OrderDesk>, String> {
@@ -44,6 +44,9 @@ pub fn build(source: &Source) -> std::result::Result<Arc<dyn OrderDesk>, String>
     let shop = Shop::new(&options.base_url, format!("Token {}", options.token))?;
     Ok(Arc::new(Pretix { source: source.clone(), organizer: options.organizer, shop, events: Mutex::default() }))
 }
+
+/// By event and date within it, with the time of reading.
+type Halls = BTreeMap<(String, Option<u64>), (Instant, Hall)>;
 
 /// What an order needs of its event.
 #[derive(Clone)]

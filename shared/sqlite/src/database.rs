@@ -46,9 +46,24 @@ impl Database {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.submit(move |connection| alone(connection, work)).await
+    }
+
+    /// For work that is one statement: SQLite takes back a failed statement by itself.
+    pub async fn write_one<T: Send + 'static>(
+        &self,
+        statement: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.submit(statement).await
+    }
+
+    async fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            let result = alone(connection, work);
+            let result = work(connection);
             Box::new(move |committed| {
                 let result = result.map_err(|error| broken(&error));
                 // The asker may be gone; the write stands.
@@ -87,14 +102,17 @@ fn alone<T>(connection: &Connection, work: impl FnOnce(&Connection) -> rusqlite:
 
 fn write(connection: &Connection, jobs: &mpsc::Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
-        let begun = connection.execute_batch("BEGIN IMMEDIATE");
+        let begun = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
         let mut answers = vec![first(connection)];
         while answers.len() < GROUP
             && let Ok(job) = jobs.try_recv()
         {
             answers.push(job(connection));
         }
-        let committed = begun.and_then(|()| connection.execute_batch("COMMIT")).map_err(|error| error.to_string());
+        let committed = begun
+            .and_then(|_| connection.prepare_cached("COMMIT")?.execute([]))
+            .map(drop)
+            .map_err(|error| error.to_string());
         if committed.is_err() {
             _ = connection.execute_batch("ROLLBACK");
         }

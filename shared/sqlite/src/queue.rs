@@ -14,7 +14,8 @@ CREATE TABLE IF NOT EXISTS messages (
     visible_at INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX IF NOT EXISTS messages_visible ON messages (visible_at, id);
+-- No index by visibility: what is in somebody's hands is little, and it stands at the front.
+DROP INDEX IF EXISTS messages_visible;
 CREATE INDEX IF NOT EXISTS messages_worn ON messages (attempts) WHERE attempts >= 5;
 CREATE TABLE IF NOT EXISTS dead_letters (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ";
@@ -50,12 +51,14 @@ impl Queue for SqliteQueue {
             .map(serde_json::to_string)
             .collect::<std::result::Result<_, _>>()
             .map_err(|error| PortError::Fail(error.to_string()))?;
-        self.database
-            .write(move |connection| {
-                let mut insert = connection.prepare_cached("INSERT INTO messages (body) VALUES (?1)")?;
-                bodies.iter().try_for_each(|body| insert.execute([body]).map(drop))
-            })
-            .await
+        let insert = move |connection: &Connection| {
+            let mut insert = connection.prepare_cached("INSERT INTO messages (body) VALUES (?1)")?;
+            bodies.iter().try_for_each(|body| insert.execute([body]).map(drop))
+        };
+        match events.len() {
+            1 => self.database.write_one(insert).await,
+            _ => self.database.write(insert).await,
+        }
     }
 
     async fn receive(&self, max: usize) -> Result<Vec<Received>> {

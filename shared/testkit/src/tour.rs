@@ -23,12 +23,14 @@ struct City {
     name: &'static str,
     qtickets: u64,
     theatre: &'static str,
+    /// The house's own key.
+    key: &'static str,
 }
 
 const CITIES: [City; 3] = [
-    City { name: "Москва", qtickets: 41, theatre: "msk-1" },
-    City { name: "Казань", qtickets: 42, theatre: "kzn-1" },
-    City { name: "Нижний Новгород", qtickets: 43, theatre: "nn-1" },
+    City { name: "Москва", qtickets: 41, theatre: "msk-1", key: "cherry-moscow" },
+    City { name: "Казань", qtickets: 42, theatre: "kzn-1", key: "cherry-kazan" },
+    City { name: "Нижний Новгород", qtickets: 43, theatre: "nn-1", key: "cherry-nizhny" },
 ];
 
 struct Fan(usize);
@@ -175,7 +177,7 @@ fn lead(fan: &Fan, now: Timestamp) -> Parcel {
     put(&mut body, "/name", fan.name().into());
     if let Some(body) = body.as_object_mut() {
         body.remove("ids");
-        body.insert("show".into(), ["cherry-moscow", "cherry-kazan", "cherry-nizhny"][fan.0 % 3].into());
+        body.insert("show".into(), fan.city().key.into());
     }
     form_signed("/website/site", &body, "generic-source-secret", &format!("msg_lead_{}", fan.0), now)
 }
@@ -183,7 +185,7 @@ fn lead(fan: &Fan, now: Timestamp) -> Parcel {
 fn cart(fan: &Fan, now: Timestamp) -> Parcel {
     let body = json!({
         "kind": "cart_abandoned", "cart_id": format!("c-{}", fan.0), "email": fan.email(), "amount": "3000.00",
-        "currency": "RUB", "at": fan.at(1), "show": (["cherry-moscow", "cherry-kazan", "cherry-nizhny"][fan.0 % 3]),
+        "currency": "RUB", "at": fan.at(1), "show": (fan.city().key),
     });
     form_signed("/website/site", &body, "generic-source-secret", &format!("msg_cart_{}", fan.0), now)
 }

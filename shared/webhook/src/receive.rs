@@ -146,7 +146,10 @@ impl Hall {
 
     async fn enqueue(&self, door: &Door, delivery: &Delivery, events: Vec<Event>) -> Response {
         let source = door.source.as_str();
-        let ids: Vec<String> = events.iter().map(|event| event.id.to_string()).collect();
+        let ids: Vec<String> = match tracing::enabled!(tracing::Level::DEBUG) {
+            true => events.iter().map(|event| event.id.to_string()).collect(),
+            false => vec![],
+        };
         match self.receiver.queue.send(events).await {
             Ok(()) => {
                 tracing::debug!(source, function = self.function, events = ?ids, "delivery accepted");

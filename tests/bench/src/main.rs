@@ -1,0 +1,53 @@
+//! `cargo run --release -p stagedoor-bench -- <name> [--json]`
+
+mod baseline;
+mod burst;
+mod coldstart;
+mod figure;
+mod ingest;
+mod stage;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+#[derive(Parser)]
+struct Cli {
+    #[arg(value_enum)]
+    name: Name,
+    /// One JSON object a figure instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// Ten thousand paid orders of an on-sale night into a CRM that takes seven calls a second.
+    Burst,
+    /// Webhooks a second, durable before they are acknowledged.
+    Ingest,
+    /// From exec to the first answer of the website function, beside an empty one.
+    Coldstart,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let quiet = tracing_subscriber::EnvFilter::new("error");
+    tracing_subscriber::fmt().with_env_filter(quiet).with_writer(std::io::stderr).init();
+    let cli = Cli::parse();
+    let figures = match cli.name {
+        Name::Burst => burst::run().await,
+        Name::Ingest => ingest::run().await,
+        Name::Coldstart => coldstart::run().await,
+    };
+    match figures {
+        Ok(figures) => {
+            figure::print(&figures, cli.json);
+            if figures.iter().all(figure::Figure::is_met) { ExitCode::SUCCESS } else { ExitCode::from(2) }
+        }
+        Err(sentence) => {
+            eprintln!("stagedoor-bench: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
