@@ -4,4 +4,4 @@ mod parcel;
 pub mod samples;
 pub mod tour;
 
-pub use parcel::{Parcel, form, form_signed, json, qtickets};
+pub use parcel::{Parcel, form, form_signed, hmac_sha1_hex, json, qtickets, standard_signature};

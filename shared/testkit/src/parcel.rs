@@ -2,6 +2,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha1::Sha1;
+use sha2::Sha256;
 use stagedoor_model::Timestamp;
 
 /// One delivery, ready to be posted.
@@ -48,26 +49,41 @@ pub fn json(path: &str, body: &Value) -> Parcel {
     Parcel::new(path, "application/json", body.to_string().into_bytes())
 }
 
-/// JSON signed by Standard Webhooks, with the reference library.
+/// JSON signed by Standard Webhooks.
 pub fn form_signed(path: &str, body: &Value, secret: &str, id: &str, now: Timestamp) -> Parcel {
     let parcel = json(path, body);
+    let signature = standard_signature(secret, id, now, &parcel.body);
+    let second = now.as_second().to_string();
+    parcel.header("webhook-id", id).header("webhook-timestamp", &second).header("webhook-signature", &signature)
+}
+
+/// `v1,…` as the reference library makes it; it signs text only, so for other bytes the scheme is followed here.
+pub fn standard_signature(secret: &str, id: &str, now: Timestamp, body: &[u8]) -> String {
     let second = now.as_second();
     let signer = standardwebhooks::Webhook::new(&STANDARD.encode(secret));
-    let signature = signer.and_then(|signer| signer.sign(id, second, &parcel.body)).unwrap_or_default();
-    parcel
-        .header("webhook-id", id)
-        .header("webhook-timestamp", &second.to_string())
-        .header("webhook-signature", &signature)
+    let signed = signer.ok().and_then(|signer| signer.sign(id, second, body).ok());
+    signed.unwrap_or_else(|| {
+        let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mut mac| {
+            mac.update(format!("{id}.{second}.").as_bytes());
+            mac.update(body);
+            STANDARD.encode(mac.finalize().into_bytes())
+        });
+        format!("v1,{}", mac.unwrap_or_default())
+    })
+}
+
+pub fn hmac_sha1_hex(secret: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).map(|mut mac| {
+        mac.update(body);
+        hex::encode(mac.finalize().into_bytes())
+    });
+    mac.unwrap_or_default()
 }
 
 /// An order as Qtickets sends it: `X-Signature = hex(HMAC-SHA1(secret, raw body))`.
 pub fn qtickets(path: &str, kind: &str, body: &Value, secret: &str) -> Parcel {
     let parcel = json(path, body);
-    let signature = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).map(|mut mac| {
-        mac.update(&parcel.body);
-        hex::encode(mac.finalize().into_bytes())
-    });
-    let signature = signature.unwrap_or_default();
+    let signature = hmac_sha1_hex(secret, &parcel.body);
     parcel
         .header("x-event-type", kind)
         .header("x-model-name", "Order")

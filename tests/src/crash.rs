@@ -1,0 +1,180 @@
+//! A store and a CRM that stop working at a chosen I/O step, as a process does that is killed there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use stagedoor_engine::{ContactDraft, DealDraft, Link, Person, PersonId, ShowKey};
+use stagedoor_model::{EventId, Identifier, Timestamp};
+use stagedoor_ports::{
+    Cell, Claims, Commit, Crm, CrmError, CrmPage, Dirty, JournalRow, PortError, Result, Row, Saved, Store, Totals, Versioned,
+};
+
+/// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
+#[derive(Clone)]
+pub struct Life(Arc<AtomicI64>);
+
+impl Life {
+    pub fn of(steps: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(steps)))
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.0.load(Ordering::SeqCst) <= 0
+    }
+
+    fn step(&self) -> std::result::Result<(), PortError> {
+        if self.0.fetch_sub(1, Ordering::SeqCst) > 0 { Ok(()) } else { Err(PortError::Fail("killed".into())) }
+    }
+}
+
+pub struct Mortal<T: ?Sized> {
+    pub inner: Arc<T>,
+    pub life: Life,
+}
+
+impl<T: ?Sized> Mortal<T> {
+    async fn io<R>(&self, work: impl Future<Output = Result<R>>) -> Result<R> {
+        self.life.step()?;
+        let answer = work.await?;
+        self.life.step()?;
+        Ok(answer)
+    }
+
+    async fn rows(&self, count: usize, work: impl Future<Output = Vec<Row>>) -> Vec<Row> {
+        if self.life.step().is_err() {
+            return vec![Row::NotSent; count];
+        }
+        let rows = work.await;
+        // The process is gone: nobody sees the answer, and nothing is written after it.
+        if self.life.step().is_err() { vec![Row::Unknown; count] } else { rows }
+    }
+
+    async fn crm<R>(&self, work: impl Future<Output = std::result::Result<R, CrmError>>) -> std::result::Result<R, CrmError> {
+        let killed = |_| CrmError::Unavailable("killed".into());
+        self.life.step().map_err(killed)?;
+        let answer = work.await?;
+        self.life.step().map_err(killed)?;
+        Ok(answer)
+    }
+}
+
+#[async_trait]
+impl Store for Mortal<dyn Store> {
+    async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
+        self.io(self.inner.journaled(ids)).await
+    }
+    async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims> {
+        self.io(self.inner.resolve(identifiers)).await
+    }
+    async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
+        self.io(self.inner.load(ids)).await
+    }
+    async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>> {
+        self.io(self.inner.save(commits)).await
+    }
+    async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>> {
+        self.io(self.inner.take_dirty(max)).await
+    }
+    async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
+        self.io(self.inner.links(ids)).await
+    }
+    async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
+        self.io(self.inner.save_links(links)).await
+    }
+    async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()> {
+        self.io(self.inner.settle(people)).await
+    }
+    async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
+        self.io(self.inner.mark_dirty(people)).await
+    }
+    async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
+        self.io(self.inner.parked(max)).await
+    }
+    async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
+        self.io(self.inner.audience(show)).await
+    }
+    async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        self.io(self.inner.lease(name, owner, now, until)).await
+    }
+    async fn release(&self, name: &str, owner: &str) -> Result<()> {
+        self.io(self.inner.release(name, owner)).await
+    }
+    async fn cell(&self, name: &str) -> Result<Option<Cell>> {
+        self.io(self.inner.cell(name)).await
+    }
+    async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
+        self.io(self.inner.put_cell(name, value, expected)).await
+    }
+    async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
+        self.io(self.inner.cells(prefix)).await
+    }
+    async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
+        self.io(self.inner.journal(max)).await
+    }
+    async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
+        self.io(self.inner.journal_of(person)).await
+    }
+    async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
+        self.io(self.inner.unrecognized(max)).await
+    }
+    async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
+        self.io(self.inner.event(id)).await
+    }
+    async fn forget(&self, id: &EventId) -> Result<()> {
+        self.io(self.inner.forget(id)).await
+    }
+    async fn totals(&self) -> Result<Totals> {
+        self.io(self.inner.totals()).await
+    }
+}
+
+#[async_trait]
+impl Crm for Mortal<dyn Crm> {
+    async fn set_up(&self) -> std::result::Result<(), CrmError> {
+        self.crm(self.inner.set_up()).await
+    }
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.create_contacts(rows)).await
+    }
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.update_contacts(rows)).await
+    }
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.create_deals(rows)).await
+    }
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.update_deals(rows)).await
+    }
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.mark_duplicates(rows)).await
+    }
+    async fn find_contacts(
+        &self,
+        people: &BTreeSet<PersonId>,
+        since: Timestamp,
+    ) -> std::result::Result<BTreeMap<PersonId, u64>, CrmError> {
+        self.crm(self.inner.find_contacts(people, since)).await
+    }
+    async fn find_deals(
+        &self,
+        deals: &BTreeSet<(PersonId, ShowKey)>,
+        since: Timestamp,
+    ) -> std::result::Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError> {
+        self.crm(self.inner.find_deals(deals, since)).await
+    }
+    async fn contacts(&self, page: u32) -> std::result::Result<CrmPage, CrmError> {
+        self.crm(self.inner.contacts(page)).await
+    }
+    fn batch(&self) -> usize {
+        self.inner.batch()
+    }
+    fn calls(&self) -> u64 {
+        self.inner.calls()
+    }
+}

@@ -1,0 +1,108 @@
+//! One provider behind its real router, with a memory queue and a clock that stands still.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body};
+use http::{Request, StatusCode};
+use stagedoor_model::{Event, Region, SourceName, Timestamp};
+use stagedoor_ports::{Clock, Queue, memory::MemoryQueue};
+use stagedoor_testkit::{Parcel, samples::Sample};
+use stagedoor_webhook::{Counters, Provider, Receiver, Secret, Source};
+use tower::ServiceExt;
+
+/// A clock that stands where it was put.
+pub struct Stopped(pub Timestamp);
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+pub struct Door {
+    pub path: String,
+    router: Router,
+    queue: Arc<MemoryQueue>,
+}
+
+/// What a delivery came to.
+pub struct Outcome {
+    pub status: StatusCode,
+    pub answer: String,
+    pub events: Vec<Event>,
+}
+
+/// The function that receives a provider.
+pub fn function_of(provider: &str) -> &'static str {
+    match provider {
+        "tilda" | "form" | "carrotquest" => "website",
+        "amocrm" => "crm",
+        _ => "ticketing",
+    }
+}
+
+/// Options with which a provider's samples are received.
+pub fn options_of(provider: &str) -> serde_json::Value {
+    match provider {
+        "pretix" => serde_json::json!({ "base_url": "http://127.0.0.1:1", "organizer": "stagedoor", "token": "t" }),
+        "ticketscloud" => serde_json::json!({ "base_url": "http://127.0.0.1:1", "key": "k" }),
+        _ => serde_json::json!({}),
+    }
+}
+
+pub fn source(provider: &str, secret: &str) -> Source {
+    Source {
+        name: SourceName::new(&format!("{provider}-test")).expect("a valid name"),
+        provider: provider.to_owned(),
+        secrets: vec![Secret::new(secret)],
+        region: Region::new("RU").expect("a region"),
+        currency: "RUB".into(),
+        show: None,
+        rate: 100_000,
+        options: options_of(provider),
+    }
+}
+
+type Built = (Source, Box<dyn Provider>);
+
+impl Door {
+    pub fn of(sample: &Sample) -> Self {
+        let secret = sample.notes.get("secret").expect("a sample names its secret");
+        let at = sample.notes.get("at").and_then(|at| at.parse().ok()).expect("a sample names its time");
+        Self::open(source(&sample.provider, secret), at)
+    }
+
+    pub fn open(source: Source, at: Timestamp) -> Self {
+        let queue = Arc::new(MemoryQueue::default());
+        let receiver =
+            Receiver { queue: queue.clone(), clock: Arc::new(Stopped(at)), counters: Counters::default() };
+        let function = function_of(&source.provider);
+        let provider = stagedoor::functions::provider(function, &source).expect("a provider");
+        let path = format!("/{function}/{}", source.name);
+        let sources: Vec<Built> = vec![(source, provider)];
+        let router = match function {
+            "website" => stagedoor_website::router(receiver, sources),
+            "crm" => stagedoor_crm_hooks::router(receiver, sources),
+            _ => stagedoor_ticketing::router(receiver, sources),
+        };
+        Self { path, router, queue }
+    }
+
+    pub async fn take(&self, parcel: &Parcel) -> Outcome {
+        let mut request = Request::post(&parcel.path);
+        for (name, value) in &parcel.headers {
+            request = request.header(name, value);
+        }
+        self.ask(request.body(Body::from(parcel.body.clone())).expect("a request")).await
+    }
+
+    pub async fn ask(&self, request: Request<Body>) -> Outcome {
+        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        let received = self.queue.receive(1000).await.expect("a queue");
+        let events = received.iter().map(|one| one.event.clone()).collect();
+        self.queue.done(received.into_iter().map(|one| one.receipt).collect()).await.expect("a queue");
+        Outcome { status, answer: String::from_utf8_lossy(&body).into_owned(), events }
+    }
+}

@@ -1,0 +1,70 @@
+//! A whole hub on free ports with its sandbox, in this process.
+
+use std::{sync::Arc, time::Duration};
+
+use stagedoor::{DEFAULT_CONFIG, Hub, Running, Status, read_config, start};
+use stagedoor_sandbox::Sandbox;
+use stagedoor_testkit::Parcel;
+use tokio::net::TcpListener;
+
+pub struct TestHub {
+    pub hub: Arc<Hub>,
+    pub base: String,
+    pub sandbox: Sandbox,
+    pub folder: tempfile::TempDir,
+    http: reqwest::Client,
+    _running: Running,
+}
+
+impl TestHub {
+    pub async fn start() -> Self {
+        Self::with(|text| text).await
+    }
+
+    /// With a changed config.
+    pub async fn with(change: impl FnOnce(String) -> String) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let text = DEFAULT_CONFIG
+            .replace("127.0.0.1:8080", &address.to_string())
+            .replace("127.0.0.1:8081", &free().await)
+            // The rate has its own test; here it would only make us wait.
+            .replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
+        let config = read_config("stagedoor.toml", &change(text), None).expect("a config");
+        let hub = Arc::new(Hub::open(config, folder.path()).expect("a hub"));
+        let running = start(&hub, listener).await.expect("started");
+        let sandbox = running.sandbox.clone().expect("a sandbox");
+        let http = reqwest::Client::builder().build().expect("a client");
+        Self { hub, base: format!("http://{address}"), sandbox, folder, http, _running: running }
+    }
+
+    pub async fn post(&self, parcel: &Parcel) -> (u16, String) {
+        parcel.post(&self.http, &self.base).await.expect("the hub answers")
+    }
+
+    /// Posts and insists that it is taken.
+    pub async fn take(&self, parcel: &Parcel) {
+        let (status, answer) = self.post(parcel).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Waits until nothing is queued and nobody waits for the CRM.
+    pub async fn settled(&self) -> Status {
+        let mut calm = 0;
+        for _ in 0..1200 {
+            let status = self.hub.status().await.expect("a status");
+            calm = if status.queue_depth == 0 && status.waiting == 0 { calm + 1 } else { 0 };
+            if calm >= 12 {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("not settled in thirty seconds: {:?}", self.hub.status().await);
+    }
+}
+
+pub async fn free() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    listener.local_addr().expect("an address").to_string()
+}

@@ -1,0 +1,126 @@
+//! A sandbox over HTTP and the real amoCRM client, with a memory store: everything of `sync` but the process around it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
+
+use stagedoor_crm::amocrm::{AmoCrm, Authorization, Settings};
+use stagedoor_engine::{Catalog, Pipeline, Policy, Stage};
+use stagedoor_model::{Event, Region};
+use stagedoor_ports::{Clock, Crm, Store, SystemClock, memory::MemoryStore};
+use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
+use stagedoor_sync::{Pace, Sync};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+pub struct World {
+    pub sandbox: Sandbox,
+    pub store: Arc<dyn Store>,
+    pub crm: Arc<dyn Crm>,
+    pub sync: Sync,
+    pub base: String,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+pub const PIPELINE: &str = "Тур";
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Seed { rate: 1_000, ..seed() }, 1_000).await
+    }
+
+    pub async fn with(seed: Seed, rate: u32) -> Self {
+        let token = seed.long_lived.clone();
+        let sandbox = Sandbox::new(seed);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let serving = tokio::spawn(sandbox.clone().serve(listener));
+        let authorization = Authorization::LongLived(token);
+        let crm = AmoCrm::new(settings(&base, rate), authorization).expect("a client");
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let crm: Arc<dyn Crm> = Arc::new(crm);
+        let sync = sync(Arc::clone(&store), Arc::clone(&crm));
+        Self { sandbox, store, crm, sync, base, serving }
+    }
+
+    /// Folds and reconciles until nobody waits.
+    pub async fn run(&self, events: Vec<Event>) {
+        let failed = self.sync.handle(events).await;
+        assert!(failed.is_empty(), "{} events were not saved", failed.len());
+        self.reconcile().await;
+    }
+
+    pub async fn reconcile(&self) {
+        for _ in 0..60 {
+            let round = self.sync.reconcile(Pace::Everything).await.expect("a round");
+            if round.left == 0 && round.unavailable.is_none() && self.store.totals().await.expect("totals").waiting == 0 {
+                return;
+            }
+        }
+        panic!("people still wait after sixty rounds");
+    }
+
+    /// The CRM as a manager sees it: contacts by phones and e-mails with the deals that hang on them.
+    pub fn picture(&self) -> BTreeMap<String, Vec<String>> {
+        picture(&self.sandbox)
+    }
+}
+
+pub fn seed() -> Seed {
+    let stages = catalog().pipelines.into_iter().next().map(|one| one.stages.into_values().collect());
+    Seed { pipelines: vec![PipelineSeed { name: PIPELINE.into(), stages: stages.unwrap_or_default() }], ..Seed::default() }
+}
+
+pub fn settings(base: &str, rate: u32) -> Settings {
+    Settings {
+        base_url: base.to_owned(),
+        region: Region::new("RU").expect("a region"),
+        rate: NonZeroU32::new(rate).expect("a rate"),
+        timeout: Duration::from_secs(5),
+        hook: None,
+        stages: BTreeSet::new(),
+    }
+}
+
+pub fn sync(store: Arc<dyn Store>, crm: Arc<dyn Crm>) -> Sync {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Sync { store, crm, clock, desks: BTreeMap::new(), catalog: catalog(), policy: Policy::default(), owner: "test".into() }
+}
+
+pub fn catalog() -> Catalog {
+    let stages = Stage::ALL.iter().map(|stage| (*stage, format!("{} ·", stage.name()))).collect();
+    Catalog { pipelines: vec![Pipeline { name: PIPELINE.into(), stages }], ..Catalog::default() }
+}
+
+pub fn picture(sandbox: &Sandbox) -> BTreeMap<String, Vec<String>> {
+    let text = |value: &serde_json::Value, pointer: &str| value.pointer(pointer).map(ToString::to_string).unwrap_or_default();
+    let mut all = BTreeMap::<String, Vec<String>>::new();
+    let mut names = BTreeMap::new();
+    for contact in sandbox.contacts() {
+        let mut values: Vec<String> = Vec::new();
+        for field in contact.get("custom_fields_values").and_then(|v| v.as_array()).into_iter().flatten() {
+            if matches!(field.get("field_code").and_then(|v| v.as_str()), Some("PHONE" | "EMAIL")) {
+                values.extend(field.get("values").and_then(|v| v.as_array()).into_iter().flatten().map(|v| text(v, "/value")));
+            }
+        }
+        values.sort();
+        let name = format!("{} {}", text(&contact, "/name"), values.join(" "));
+        names.insert(text(&contact, "/id"), name.clone());
+        all.entry(name).or_default().push(String::new());
+    }
+    for lead in sandbox.leads() {
+        let owner = names.get(&text(&lead, "/_embedded/contacts/0/id")).cloned().unwrap_or_else(|| "nobody".into());
+        let line = format!("{} {} {}", text(&lead, "/name"), text(&lead, "/price"), text(&lead, "/status_id"));
+        all.entry(owner).or_default().push(line);
+    }
+    all.values_mut().for_each(|lines| lines.sort());
+    all
+}
