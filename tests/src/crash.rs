@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use stagedoor_engine::{ContactDraft, DealDraft, Link, Person, PersonId, ShowKey};
 use stagedoor_model::{EventId, Identifier, Timestamp};
 use stagedoor_ports::{
-    Cell, Claims, Commit, Crm, CrmError, CrmPage, Dirty, JournalRow, PortError, Result, Row, Saved, Store, Totals, Versioned,
+    Cell, Claims, Commit, Crm, CrmError, CrmPage, Dirty, JournalRow, PortError, Result, Row, Saved, Store, Totals,
+    Versioned,
 };
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
@@ -55,7 +56,10 @@ impl<T: ?Sized> Mortal<T> {
         if self.life.step().is_err() { vec![Row::Unknown; count] } else { rows }
     }
 
-    async fn crm<R>(&self, work: impl Future<Output = std::result::Result<R, CrmError>>) -> std::result::Result<R, CrmError> {
+    async fn crm<R>(
+        &self,
+        work: impl Future<Output = std::result::Result<R, CrmError>>,
+    ) -> std::result::Result<R, CrmError> {
         let killed = |_| CrmError::Unavailable("killed".into());
         self.life.step().map_err(killed)?;
         let answer = work.await?;

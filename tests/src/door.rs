@@ -74,8 +74,7 @@ impl Door {
 
     pub fn open(source: Source, at: Timestamp) -> Self {
         let queue = Arc::new(MemoryQueue::default());
-        let receiver =
-            Receiver { queue: queue.clone(), clock: Arc::new(Stopped(at)), counters: Counters::default() };
+        let receiver = Receiver { queue: queue.clone(), clock: Arc::new(Stopped(at)), counters: Counters::default() };
         let function = function_of(&source.provider);
         let provider = stagedoor::functions::provider(function, &source).expect("a provider");
         let path = format!("/{function}/{}", source.name);

@@ -32,7 +32,7 @@ impl TestHub {
             // The rate has its own test; here it would only make us wait.
             .replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
         let config = read_config("stagedoor.toml", &change(text), None).expect("a config");
-        let hub = Arc::new(Hub::open(config, folder.path()).expect("a hub"));
+        let hub = Arc::new(Hub::open(config, folder.path(), "serve").expect("a hub"));
         let running = start(&hub, listener).await.expect("started");
         let sandbox = running.sandbox.clone().expect("a sandbox");
         let http = reqwest::Client::builder().build().expect("a client");

@@ -61,7 +61,8 @@ impl World {
     pub async fn reconcile(&self) {
         for _ in 0..60 {
             let round = self.sync.reconcile(Pace::Everything).await.expect("a round");
-            if round.left == 0 && round.unavailable.is_none() && self.store.totals().await.expect("totals").waiting == 0 {
+            if round.left == 0 && round.unavailable.is_none() && self.store.totals().await.expect("totals").waiting == 0
+            {
                 return;
             }
         }
@@ -76,7 +77,10 @@ impl World {
 
 pub fn seed() -> Seed {
     let stages = catalog().pipelines.into_iter().next().map(|one| one.stages.into_values().collect());
-    Seed { pipelines: vec![PipelineSeed { name: PIPELINE.into(), stages: stages.unwrap_or_default() }], ..Seed::default() }
+    Seed {
+        pipelines: vec![PipelineSeed { name: PIPELINE.into(), stages: stages.unwrap_or_default() }],
+        ..Seed::default()
+    }
 }
 
 pub fn settings(base: &str, rate: u32) -> Settings {
@@ -92,7 +96,15 @@ pub fn settings(base: &str, rate: u32) -> Settings {
 
 pub fn sync(store: Arc<dyn Store>, crm: Arc<dyn Crm>) -> Sync {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Sync { store, crm, clock, desks: BTreeMap::new(), catalog: catalog(), policy: Policy::default(), owner: "test".into() }
+    Sync {
+        store,
+        crm,
+        clock,
+        desks: BTreeMap::new(),
+        catalog: catalog(),
+        policy: Policy::default(),
+        owner: "test".into(),
+    }
 }
 
 pub fn catalog() -> Catalog {
@@ -101,14 +113,17 @@ pub fn catalog() -> Catalog {
 }
 
 pub fn picture(sandbox: &Sandbox) -> BTreeMap<String, Vec<String>> {
-    let text = |value: &serde_json::Value, pointer: &str| value.pointer(pointer).map(ToString::to_string).unwrap_or_default();
+    let text =
+        |value: &serde_json::Value, pointer: &str| value.pointer(pointer).map(ToString::to_string).unwrap_or_default();
     let mut all = BTreeMap::<String, Vec<String>>::new();
     let mut names = BTreeMap::new();
     for contact in sandbox.contacts() {
         let mut values: Vec<String> = Vec::new();
         for field in contact.get("custom_fields_values").and_then(|v| v.as_array()).into_iter().flatten() {
             if matches!(field.get("field_code").and_then(|v| v.as_str()), Some("PHONE" | "EMAIL")) {
-                values.extend(field.get("values").and_then(|v| v.as_array()).into_iter().flatten().map(|v| text(v, "/value")));
+                values.extend(
+                    field.get("values").and_then(|v| v.as_array()).into_iter().flatten().map(|v| text(v, "/value")),
+                );
             }
         }
         values.sort();

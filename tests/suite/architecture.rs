@@ -1,1 +1,131 @@
-//! later
+//! The direction of dependencies, and the size of the rooms.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+fn root() -> PathBuf {
+    stagedoor_testkit::samples::folder().join("..").canonicalize().expect("the repository")
+}
+
+/// Ordinary dependencies within the workspace, by package.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages").iter();
+    packages
+        .map(|package| {
+            let all = package["dependencies"].as_array().expect("dependencies").iter();
+            let ordinary =
+                all.filter(|one| one["kind"].is_null()).map(|one| one["name"].as_str().expect("a name").to_owned());
+            (package["name"].as_str().expect("a name").to_owned(), ordinary.collect())
+        })
+        .collect()
+}
+
+/// What a package of the house may know of the house.
+const MAY_KNOW: [(&str, &[&str]); 16] = [
+    ("stagedoor-model", &[]),
+    ("stagedoor-engine", &["model"]),
+    ("stagedoor-ports", &["engine", "model"]),
+    ("stagedoor-webhook", &["ports", "model"]),
+    ("stagedoor-config", &["webhook", "engine", "model"]),
+    ("stagedoor-crm", &["ports", "engine", "model"]),
+    ("stagedoor-shops", &["webhook", "ports", "model"]),
+    ("stagedoor-sqlite", &["ports", "engine", "model"]),
+    ("stagedoor-aws", &["config", "webhook", "ports", "engine", "model"]),
+    ("stagedoor-testkit", &["model"]),
+    ("stagedoor-website", &["webhook", "model", "aws"]),
+    ("stagedoor-ticketing", &["webhook", "model", "aws"]),
+    ("stagedoor-crm-hooks", &["webhook", "model", "aws"]),
+    ("stagedoor-sync", &["ports", "engine", "model", "aws", "crm", "shops", "config"]),
+    ("stagedoor-schedule", &["ports", "model"]),
+    ("stagedoor-sandbox", &[]),
+];
+
+#[test]
+fn dependencies_run_one_way() {
+    let all = dependencies();
+    let mut wrong = Vec::new();
+    for (package, allowed) in MAY_KNOW {
+        let Some(known) = all.get(package) else { continue };
+        for one in known.iter().filter(|name| name.starts_with("stagedoor")) {
+            if !allowed.iter().any(|name| *one == format!("stagedoor-{name}")) {
+                wrong.push(format!("{package} knows {one}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_engine_and_the_model_do_no_io() {
+    let all = dependencies();
+    for package in ["stagedoor-model", "stagedoor-engine"] {
+        for banned in ["tokio", "reqwest", "rusqlite", "axum", "rand", "async-trait"] {
+            assert!(!all[package].contains(banned), "{package} knows {banned}");
+        }
+    }
+}
+
+#[test]
+fn only_the_aws_crate_names_the_aws_sdk() {
+    for (package, known) in dependencies().into_iter().filter(|(name, _)| name != "stagedoor-aws") {
+        let named = known.iter().find(|one| one.starts_with("aws-") || one.starts_with("lambda_"));
+        assert!(named.is_none() || package == "stagedoor-empty-function", "{package} knows {named:?}");
+    }
+}
+
+fn sources(folder: &Path, all: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() && !matches!(name.as_str(), "target" | ".git" | ".tools" | "data") {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push(path);
+        }
+    }
+}
+
+#[test]
+fn rooms_are_small() {
+    let mut all = Vec::new();
+    sources(&root(), &mut all);
+    assert!(all.len() > 80);
+    let lines = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).expect("a file");
+        text.lines().take_while(|line| !line.contains("#[cfg(test)]")).filter(|line| !line.trim().is_empty()).count()
+    };
+    let root = root();
+    let tests = root.join("tests/suite");
+    let long: Vec<String> = all
+        .iter()
+        .filter(|path| !path.starts_with(&tests))
+        .filter_map(|path| Some((path, lines(path))).filter(|(_, lines)| *lines > 500))
+        .map(|(path, lines)| format!("{}: {lines}", path.display()))
+        .collect();
+    assert!(long.is_empty(), "rooms over 500 lines:\n{}", long.join("\n"));
+}
+
+#[test]
+fn after_normalisation_nobody_knows_the_provider() {
+    let root = root();
+    let mut all = Vec::new();
+    for folder in ["shared/engine/src", "shared/ports/src", "functions/sync/src", "shared/crm/src"] {
+        sources(&root.join(folder), &mut all);
+    }
+    for path in all {
+        let text = std::fs::read_to_string(&path).expect("a file").to_lowercase();
+        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for provider in ["tilda", "carrotquest", "qtickets", "ticketscloud", "pretix"] {
+            assert!(!code.contains(provider), "{} names {provider}", path.display());
+        }
+    }
+}

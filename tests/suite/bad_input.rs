@@ -6,8 +6,8 @@ use axum::body::Body;
 use http::{Method, Request};
 use serde_json::Value;
 use stagedoor_model::Body as Fact;
-use stagedoor_tests::door::{Door, Outcome};
 use stagedoor_testkit::{Parcel, hmac_sha1_hex, samples, samples::Sample, standard_signature};
+use stagedoor_tests::door::{Door, Outcome};
 
 /// The sample of each provider that the others are bent from.
 const MODELS: [(&str, &str); 8] = [
@@ -53,7 +53,11 @@ fn signed(sample: &Sample, path: &str, body: Vec<u8>) -> Parcel {
 /// Over the raw bytes, which need not be JSON.
 fn resigned(body: &[u8], secret: &str, at: stagedoor_model::Timestamp) -> Vec<(String, String)> {
     let signature = standard_signature(secret, "msg_bent", at, body);
-    let headers = [("webhook-id", "msg_bent".into()), ("webhook-timestamp", at.as_second().to_string()), ("webhook-signature", signature)];
+    let headers = [
+        ("webhook-id", "msg_bent".into()),
+        ("webhook-timestamp", at.as_second().to_string()),
+        ("webhook-signature", signature),
+    ];
     headers.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
 
@@ -214,7 +218,9 @@ async fn an_unknown_event_type_is_kept() {
 /// Every place within a JSON value.
 fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
     let parts: Vec<(String, &Value)> = match value {
-        Value::Object(map) => map.iter().map(|(key, value)| (key.replace('~', "~0").replace('/', "~1"), value)).collect(),
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| (key.replace('~', "~0").replace('/', "~1"), value)).collect()
+        }
         Value::Array(items) => items.iter().enumerate().map(|(n, value)| (n.to_string(), value)).collect(),
         _ => vec![],
     };
@@ -238,7 +244,13 @@ fn without(value: &Value, pointer: &str) -> Value {
 
 #[tokio::test]
 async fn each_json_field_missing_or_of_another_type_is_answered_and_nothing_is_lost() {
-    let others = [Value::Null, serde_json::json!(-7), serde_json::json!("✗"), serde_json::json!([]), serde_json::json!({ "a": [1] })];
+    let others = [
+        Value::Null,
+        serde_json::json!(-7),
+        serde_json::json!("✗"),
+        serde_json::json!([]),
+        serde_json::json!({ "a": [1] }),
+    ];
     for sample in models() {
         let Ok(whole) = serde_json::from_slice::<Value>(&sample.body) else { continue };
         let door = Door::of(&sample);
@@ -263,7 +275,8 @@ async fn each_json_field_missing_or_of_another_type_is_answered_and_nothing_is_l
 
 #[tokio::test]
 async fn each_form_field_missing_or_strange_is_answered_and_nothing_is_lost() {
-    for sample in models().into_iter().filter(|one| matches!(one.provider.as_str(), "tilda" | "carrotquest" | "amocrm")) {
+    for sample in models().into_iter().filter(|one| matches!(one.provider.as_str(), "tilda" | "carrotquest" | "amocrm"))
+    {
         let door = Door::of(&sample);
         let text = String::from_utf8(sample.body.clone()).expect("a form");
         let fields: Vec<&str> = text.split('&').collect();
@@ -281,7 +294,11 @@ async fn each_form_field_missing_or_strange_is_answered_and_nothing_is_lost() {
                 assert!(status == 200 || (proof && status == 401), "{} {name}: {status}", sample.provider);
                 // A company among contacts is nobody; all else is kept or understood.
                 let nobody = sample.provider == "amocrm" && name.contains("type");
-                assert!(status == 401 || nobody || !outcome.events.is_empty(), "{} {name} lost the delivery", sample.provider);
+                assert!(
+                    status == 401 || nobody || !outcome.events.is_empty(),
+                    "{} {name} lost the delivery",
+                    sample.provider
+                );
             }
         }
     }

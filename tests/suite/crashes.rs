@@ -1,1 +1,191 @@
-//! later
+//! `sync` killed between any two of its I/O steps leaves no duplicate and loses nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use stagedoor_model::{
+    Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket,
+    Timestamp,
+};
+use stagedoor_ports::{Crm, Store};
+use stagedoor_sync::Pace;
+use stagedoor_tests::{
+    crash::{Life, Mortal},
+    world::{World, sync},
+};
+
+fn source() -> SourceName {
+    SourceName::new("shop").expect("a name")
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("in range")
+}
+
+fn identifiers(names: &[&str]) -> std::collections::BTreeSet<Identifier> {
+    names.iter().map(|name| name.parse().expect("an identifier")).collect()
+}
+
+fn form(n: i64, names: &[&str]) -> Event {
+    let form = FormSubmitted {
+        identifiers: identifiers(names),
+        name: Some(format!("Fan {n}")),
+        form: None,
+        show: Some(ShowRef::id("show-1")),
+        amount: None,
+        consents: vec![],
+        labels: BTreeMap::new(),
+    };
+    Event::new(&source(), EventId::derive(&source(), &["form", &n.to_string()]), at(n), Body::FormSubmitted(form))
+}
+
+fn order(n: i64, names: &[&str]) -> Event {
+    let money = Money { minor: 150_000, currency: "RUB".into() };
+    let order = Order {
+        revision: at(n),
+        state: OrderState::Paid,
+        id: n.to_string(),
+        number: None,
+        placed_at: at(n),
+        paid_at: Some(at(n)),
+        paid: money.clone(),
+        total: money.clone(),
+        tickets: vec![Ticket { id: "t".into(), show: ShowRef::id("show-1"), price: money, live: true }],
+        refunds: BTreeMap::new(),
+        promo_codes: vec![],
+        utm: BTreeMap::new(),
+    };
+    let body = Body::of_order(OrderBody::new(identifiers(names), None, order));
+    Event::new(&source(), EventId::derive(&source(), &["order", &n.to_string()]), at(n), body)
+}
+
+/// Three people: one is known twice before an order joins both, one buys, one only asks.
+fn batches() -> Vec<Vec<Event>> {
+    vec![
+        vec![
+            form(1, &["phone:+79161234567"]),
+            form(2, &["email:anna@example.com"]),
+            form(3, &["email:gaev@example.com"]),
+        ],
+        vec![order(4, &["phone:+79161234567", "email:anna@example.com"]), order(5, &["email:lopakhin@example.com"])],
+    ]
+}
+
+async fn work(world: &World, store: Arc<dyn Store>, crm: Arc<dyn Crm>) {
+    let sync = sync(store, crm);
+    for batch in batches() {
+        sync.handle(batch).await;
+        for _ in 0..4 {
+            _ = sync.reconcile(Pace::Everything).await;
+        }
+    }
+    _ = world;
+}
+
+#[tokio::test]
+async fn killed_between_any_two_steps_it_ends_as_if_nothing_had_been() {
+    let calm = World::new().await;
+    let life = Life::of(i64::MAX);
+    let store = Arc::new(Mortal { inner: Arc::clone(&calm.store), life: life.clone() });
+    let crm = Arc::new(Mortal { inner: Arc::clone(&calm.crm), life });
+    work(&calm, store, crm).await;
+    let expected = calm.picture();
+    assert!(expected.len() >= 3);
+    let mut steps = 1;
+    loop {
+        let world = World::new().await;
+        let life = Life::of(steps);
+        let store = Arc::new(Mortal { inner: Arc::clone(&world.store), life: life.clone() });
+        let crm = Arc::new(Mortal { inner: Arc::clone(&world.crm), life: life.clone() });
+        work(&world, store, crm).await;
+        let died = life.is_over();
+        // The next process: the queue gives the batches again, for they were never acknowledged.
+        work(&world, Arc::clone(&world.store), Arc::clone(&world.crm)).await;
+        world.reconcile().await;
+        assert_eq!(world.picture(), expected, "killed at step {steps}");
+        if !died {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 60, "only {steps} steps: the test does not reach what it should");
+}
+
+#[tokio::test]
+async fn a_row_that_the_crm_refuses_is_parked_alone_with_its_reason() {
+    let world = World::new().await;
+    let all: Vec<Event> = (10..20).map(|n| order(n, &[&format!("email:fan{n}@example.com")])).collect();
+    world.run(all).await;
+    let victim = world.sandbox.leads().first().and_then(|lead| lead.get("id")?.as_u64()).expect("a deal");
+    // A manager deletes a deal, and no webhook tells.
+    let http = reqwest::Client::builder().build().expect("a client");
+    http.delete(format!("{}/_sandbox/leads/{victim}", world.base)).send().await.expect("deleted");
+    let refunds: Vec<Event> = (10..20).map(refunded).collect();
+    world.run(refunds).await;
+    let totals = world.store.totals().await.expect("totals");
+    assert_eq!((totals.parked, totals.waiting), (1, 0));
+    let parked = world.store.parked(10).await.expect("parked");
+    let reason =
+        parked.iter().flat_map(|(_, link)| link.parked()).map(|one| one.reason.clone()).next().expect("a reason");
+    assert!(reason.contains("deleted"), "in words that a manager can act on: {reason}");
+    let lowered = world.sandbox.leads().iter().filter(|lead| lead.get("price") == Some(&serde_json::json!(0))).count();
+    assert_eq!(lowered, 9, "the others went through");
+}
+
+fn refunded(n: i64) -> Event {
+    let mut event = order(n, &[&format!("email:fan{n}@example.com")]);
+    let Body::OrderPaid(mut body) = event.body else { unreachable!("an order is paid") };
+    body.order.revision = at(n + 100);
+    let refund =
+        stagedoor_model::Refund { amount: body.order.paid.clone(), at: at(n + 100), tickets: ["t".to_owned()].into() };
+    body.order.refunds.insert("r".into(), refund);
+    event.id = EventId::derive(&source(), &["refund", &n.to_string()]);
+    event.time = at(n + 100);
+    event.body = Body::of_order(body);
+    event
+}
+
+#[tokio::test]
+async fn a_field_that_an_admin_deleted_is_made_again() {
+    let world = World::new().await;
+    world.run(vec![order(1, &["email:anna@example.com"])]).await;
+    let lead = world.sandbox.leads().remove(0);
+    let fields = lead.get("custom_fields_values").and_then(|v| v.as_array()).cloned().unwrap_or_default();
+    let own =
+        fields.iter().find(|f| f.get("field_code").and_then(|c| c.as_str()) == Some("STAGEDOOR_ORDERS")).expect("ours");
+    let id = own.get("field_id").and_then(|id| id.as_u64()).expect("an id");
+    let http = reqwest::Client::builder().build().expect("a client");
+    let token = stagedoor_sandbox::Seed::default().long_lived;
+    let url = format!("{}/api/v4/leads/custom_fields/{id}", world.base);
+    assert_eq!(http.delete(url).bearer_auth(token).send().await.expect("an answer").status(), 204);
+    world.run(vec![order(2, &["email:gaev@example.com"])]).await;
+    assert_eq!(world.sandbox.leads().len(), 2);
+    assert_eq!(world.store.totals().await.expect("totals").parked, 0);
+}
+
+#[tokio::test]
+async fn seven_calls_a_second_are_kept_exactly() {
+    let seed = stagedoor_sandbox::Seed { rate: 7, ..stagedoor_tests::world::seed() };
+    let world = World::with(seed, 7).await;
+    for n in 0..6 {
+        world.run(vec![order(n, &[&format!("email:fan{n}@example.com")])]).await;
+    }
+    let calls: u64 = world.sandbox.calls().values().sum();
+    assert!(calls >= 15, "{calls} calls are too few to tell");
+    assert_eq!(world.sandbox.over_the_rate(), 0);
+}
+
+#[tokio::test]
+async fn a_poisoned_event_fails_alone() {
+    let world = World::new().await;
+    // A shop that cannot be asked: its notice fails, the form beside it is saved.
+    let noticed = stagedoor_model::OrderNoticed { order: "X".into(), scope: Some("e".into()) };
+    let notice = Event::new(&source(), EventId::derive(&source(), &["n"]), at(0), Body::OrderNoticed(noticed));
+    let options = serde_json::json!({ "base_url": "http://127.0.0.1:1", "organizer": "o", "token": "t" });
+    let desk =
+        stagedoor_shops::desk(&stagedoor_webhook::Source { options, ..stagedoor_tests::door::source("pretix", "s") });
+    let mut sync = world.sync.clone();
+    sync.desks.insert(source(), desk.expect("a desk").expect("built"));
+    let failed = sync.handle(vec![notice, form(1, &["email:anna@example.com"])]).await;
+    assert_eq!(failed.into_iter().collect::<Vec<_>>(), [0]);
+    assert_eq!(world.store.totals().await.expect("totals").people, 1);
+}

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use stagedoor_tests::door::Door;
 use stagedoor_testkit::samples;
+use stagedoor_tests::door::Door;
 
 async fn normalised(sample: &samples::Sample) -> (u16, Value) {
     let door = Door::of(sample);
@@ -21,7 +21,8 @@ async fn every_sample_becomes_the_events_beside_it() {
     for sample in &all {
         let (status, events) = normalised(sample).await;
         assert_eq!(status, 200, "{}/{}", sample.provider, sample.case);
-        let kept = std::fs::read_to_string(sample.golden()).unwrap_or_else(|_| panic!("{} is missing", sample.golden().display()));
+        let kept = std::fs::read_to_string(sample.golden())
+            .unwrap_or_else(|_| panic!("{} is missing", sample.golden().display()));
         let kept: Value = serde_json::from_str(&kept).expect("golden events are JSON");
         assert_eq!(events, kept, "{}/{}", sample.provider, sample.case);
     }
@@ -49,12 +50,14 @@ async fn writes_golden_events() {
 #[test]
 fn the_committed_schemas_are_those_of_the_types() {
     let root = samples::folder().join("..");
-    for (file, schema) in [
-        ("events/schema.json", stagedoor_model::schema()),
-        ("docs/stagedoor.schema.json", stagedoor_config::schema()),
-    ] {
+    for (file, schema) in
+        [("events/schema.json", stagedoor_model::schema()), ("docs/stagedoor.schema.json", stagedoor_config::schema())]
+    {
         let kept = std::fs::read_to_string(root.join(file)).unwrap_or_default();
         let kept: Value = serde_json::from_str(&kept).unwrap_or(Value::Null);
-        assert_eq!(kept, schema, "{file} differs: a change of an event needs a new version in its type; then `stagedoor schema`");
+        assert_eq!(
+            kept, schema,
+            "{file} differs: a change of an event needs a new version in its type; then `stagedoor schema`"
+        );
     }
 }

@@ -47,20 +47,20 @@ pub fn read_config(file: &str, text: &str, listen: Option<SocketAddr>) -> Result
 }
 
 impl Hub {
-    /// Opens or creates the hub's files in `folder`.
+    /// Opens or creates the hub's files in `folder`. `owner` names this process among those that use them; one that
+    /// starts again under its old name need not wait for the leases that it held when it was killed.
     ///
     /// # Errors
     /// A sentence that says what cannot be opened or built.
-    pub fn open(config: Config, folder: &Path) -> Result<Self, String> {
+    pub fn open(config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Arc::new(SqliteStore::open(&folder.join("hub.db")).map_err(|error| error.to_string())?);
         let queue =
             SqliteQueue::open(&folder.join("queue.db"), Arc::clone(&clock)).map_err(|error| error.to_string())?;
         let queue = Arc::new(queue);
-        let owner = format!("local-{}", std::process::id());
         let shared: Arc<dyn Store> = store.clone();
-        let crm = Arc::new(crm(&config, &shared, &clock, &owner)?);
+        let crm = Arc::new(crm(&config, &shared, &clock, owner)?);
         let desks = desks(&config)?;
         let sync = Sync {
             store: Arc::clone(&shared),
@@ -69,7 +69,7 @@ impl Hub {
             desks: desks.clone(),
             catalog: config.catalog.clone(),
             policy: config.policy.clone(),
-            owner,
+            owner: owner.to_owned(),
         };
         let schedule = Schedule { store: shared, queue: queue.clone(), clock, desks };
         let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());

@@ -93,7 +93,7 @@ async fn run(cli: Cli) -> Result<(), String> {
             println!("{}", serde_json::to_string_pretty(&schema).unwrap_or_default());
             Ok(())
         }
-        Some(command) => on_files(command, &open(&place)?).await,
+        Some(command) => on_files(command, &open(&place, &format!("command-{}", std::process::id()))?).await,
     }
 }
 
@@ -150,12 +150,12 @@ fn config(place: &Place) -> Result<Config, String> {
     }
 }
 
-fn open(place: &Place) -> Result<Hub, String> {
-    Hub::open(config(place)?, &place.data)
+fn open(place: &Place, owner: &str) -> Result<Hub, String> {
+    Hub::open(config(place)?, &place.data, owner)
 }
 
 async fn serve(place: &Place) -> Result<(), String> {
-    let hub = Arc::new(open(place)?);
+    let hub = Arc::new(open(place, "serve")?);
     let listener = bind(hub.config.listen).await?;
     let mut running = start(&hub, listener).await?;
     println!("The hub listens on http://{}/", running.address);
@@ -173,7 +173,7 @@ async fn demo(mut place: Place) -> Result<(), String> {
         std::fs::remove_dir_all(&place.data)
             .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
     }
-    let hub = Arc::new(open(&place)?);
+    let hub = Arc::new(open(&place, "serve")?);
     if hub.config.sandbox.is_none() {
         return Err("the sample tour is played into the sandbox only; use `stagedoor serve` for a real account".into());
     }

@@ -90,7 +90,7 @@ pub async fn one(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(Strin
     }
 }
 
-fn rows_of(body: &[u8]) -> Result<Vec<Value>, Response> {
+pub fn rows_of(body: &[u8]) -> Result<Vec<Value>, Response> {
     let problem = |detail: &str| answers::problem(StatusCode::BAD_REQUEST, "Bad Request", detail);
     let rows: Vec<Value> = serde_json::from_slice(body).map_err(|_| problem("Request validation failed"))?;
     match rows.len() {
@@ -329,48 +329,6 @@ pub async fn complex(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
     }
     sandbox.hooks.send(&state, sent);
     answers::hal(StatusCode::OK, &Value::Array(made))
-}
-
-pub async fn links(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(String, u64)>) -> Response {
-    let state = sandbox.state();
-    let leads = state.entities.get("leads").into_iter().flat_map(BTreeMap::iter);
-    let of = |lead: &Map<String, Value>| -> Vec<u64> {
-        let contacts = lead.get("_embedded").and_then(|embedded| embedded.get("contacts")?.as_array());
-        contacts.into_iter().flatten().filter_map(|contact| contact.get("id")?.as_u64()).collect()
-    };
-    let found: Vec<Value> = match entity.as_str() {
-        "contacts" => leads
-            .filter(|(_, lead)| of(lead).contains(&id))
-            .map(|(lead, _)| json!({ "to_entity_id": lead, "to_entity_type": "leads", "metadata": null }))
-            .collect(),
-        _ => leads
-            .filter(|(lead, _)| **lead == id)
-            .flat_map(|(_, lead)| of(lead))
-            .map(|contact| json!({ "to_entity_id": contact, "to_entity_type": "contacts", "metadata": { "main_contact": true } }))
-            .collect(),
-    };
-    match found.is_empty() {
-        true => answers::nothing(),
-        false => answers::hal(StatusCode::OK, &json!({ "_total_items": found.len(), "_embedded": { "links": found } })),
-    }
-}
-
-pub async fn link(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(String, u64)>, body: Bytes) -> Response {
-    let rows = match rows_of(&body) {
-        Ok(rows) => rows,
-        Err(refusal) => return refusal,
-    };
-    let mut state = sandbox.state();
-    for row in &rows {
-        let to = row.get("to_entity_id").and_then(Value::as_u64);
-        let (lead, contact) = if entity == "leads" { (Some(id), to) } else { (to, Some(id)) };
-        let lead = lead.and_then(|id| state.entities.get_mut("leads")?.get_mut(&id));
-        let contacts = lead.and_then(|lead| lead.get_mut("_embedded")?.get_mut("contacts")?.as_array_mut());
-        if let (Some(contacts), Some(contact)) = (contacts, contact) {
-            contacts.push(json!({ "id": contact, "is_main": false }));
-        }
-    }
-    answers::hal(StatusCode::OK, &json!({ "_total_items": rows.len(), "_embedded": { "links": rows } }))
 }
 
 pub async fn notes(State(sandbox): State<Sandbox>, Path(entity): Path<String>) -> Response {

@@ -7,6 +7,7 @@ mod control;
 mod entities;
 mod gate;
 mod hooks;
+mod links;
 mod oauth;
 mod setup;
 mod state;
@@ -47,8 +48,10 @@ impl Sandbox {
             .route("/api/v4/webhooks", get(hooks::list).post(hooks::subscribe).delete(hooks::unsubscribe))
             .route("/api/v4/{entity}", get(entities::list).post(entities::create).patch(entities::update))
             .route("/api/v4/{entity}/{id}", get(entities::one).patch(entities::update_one))
-            .route("/api/v4/{entity}/{id}/links", get(entities::links))
-            .route("/api/v4/{entity}/{id}/link", post(entities::link))
+            .route("/api/v4/{entity}/links", get(links::links_of_many))
+            .route("/api/v4/{entity}/link", post(links::link_many))
+            .route("/api/v4/{entity}/{id}/links", get(links::links))
+            .route("/api/v4/{entity}/{id}/link", post(links::link))
             .route("/api/v4/{entity}/custom_fields", get(setup::fields).post(setup::add_fields))
             .route("/api/v4/{entity}/custom_fields/{id}", axum::routing::delete(setup::delete_field))
             .route("/api/v4/{entity}/tags", get(setup::tags).post(setup::add_tags))
@@ -113,6 +116,19 @@ impl Sandbox {
             }
         }
         counts
+    }
+
+    /// Ids of a pipeline and its stage, by their names.
+    pub fn stage(&self, pipeline: &str, stage: &str) -> Option<(u64, u64)> {
+        let state = self.state();
+        let pipeline = state.pipelines.iter().find(|known| known.name == pipeline)?;
+        let stage = pipeline.statuses.iter().find(|known| known.name == stage)?;
+        Some((pipeline.id, stage.id))
+    }
+
+    /// Calls that were refused with 429 since the start.
+    pub fn over_the_rate(&self) -> u32 {
+        self.state().over
     }
 
     pub fn set_fault(&self, fault: Fault) {

@@ -70,8 +70,13 @@ impl Reader<'_> {
         let pull = self.optional::<ScheduleSection>(root, "schedule").unwrap_or_default();
         let sandbox = self.optional::<SandboxSection>(root, "sandbox").map(|sandbox| sandbox.listen);
         let mut catalog = Catalog::default();
-        let sources = self.sources(root, hub.as_ref().map(|hub| (hub.region, hub.currency.as_str())), check);
-        let names: BTreeSet<String> = sources.iter().map(|one| one.source.name.to_string()).collect();
+        // A mistake in [hub] hides none in the sources.
+        let stand_in = Region::new("RU").ok().map(|region| (region, "RUB"));
+        let defaults = hub.as_ref().map(|hub| (hub.region, hub.currency.as_str())).or(stand_in);
+        let sources = self.sources(root, defaults, check);
+        let table = root.get("source").and_then(|value| value.get_ref().as_table());
+        let names: BTreeSet<String> =
+            table.into_iter().flat_map(|table| table.keys()).map(|key| key.get_ref().to_string()).collect();
         self.shows(root, &mut catalog, &names);
         self.pipelines(root, &mut catalog);
         self.shows_of_sources(root, &sources, &catalog);

@@ -43,7 +43,7 @@ async fn built() -> Result<(tempfile::TempDir, TcpListener, Arc<Hub>), String> {
         .replace("rate = 20000", "rate = 1000000")
         .replace("127.0.0.1:8080", &address.to_string())
         .replace("127.0.0.1:8081", &free().await?.to_string());
-    let hub = Hub::open(read_config("stagedoor.toml", &text, None)?, folder.path())?;
+    let hub = Hub::open(read_config("stagedoor.toml", &text, None)?, folder.path(), "serve")?;
     Ok((folder, listener, Arc::new(hub)))
 }
 

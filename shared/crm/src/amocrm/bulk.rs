@@ -111,9 +111,25 @@ fn reasons(problem: &Value) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// In words that a manager can act on, with the CRM's own beside them.
 fn sentence(error: &Value) -> String {
     let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or("");
-    format!("{}: {} ({})", text("path"), text("detail"), text("code"))
+    let (path, code) = (text("path"), text("code"));
+    let words = match (path, code) {
+        ("id", "NotSupportedChoice") => "it is no longer in the CRM; somebody deleted it there",
+        ("status_id" | "pipeline_id", _) => "the stage or pipeline is gone; make it again or change the config",
+        (path, "NotSupportedChoice") if path.ends_with("responsible_user_id") => "its manager has left the account",
+        (path, "NotSupportedChoice") if path.ends_with("contacts.0.id") => {
+            "its contact is no longer in the CRM; somebody deleted it there"
+        }
+        (path, "NotSupportedChoice") if path.starts_with("custom_fields_values") => {
+            "one of its fields, or a choice in it, is gone from the CRM"
+        }
+        (_, "InvalidType") => "a field in the CRM has another type than the hub made it with",
+        (_, "FieldMissing") => "the CRM wants a field filled in that the hub does not know",
+        _ => "the CRM does not take it",
+    };
+    format!("{words} [{path}: {} {code}]", text("detail"))
 }
 
 fn detail(problem: &Value) -> String {

@@ -135,6 +135,27 @@ impl AmoCrm {
         Ok(())
     }
 
+    /// The public API merges nothing: what it lets move is moved, and doing it twice changes nothing.
+    async fn move_deals(&self, rows: &[(u64, u64)]) -> Result<(), CrmError> {
+        let ids: Vec<String> =
+            rows.iter().map(|(contact, _)| format!("filter%5Bentity_id%5D%5B%5D={contact}")).collect();
+        let path = format!("/api/v4/contacts/links?filter%5Bto_entity_type%5D=leads&{}", ids.join("&"));
+        let answer = schema::get(&self.transport, &path).await?;
+        let elder = |contact: u64| rows.iter().find(|(id, _)| *id == contact).map(|(_, of)| *of);
+        let moves = items(answer.as_ref(), "links").into_iter().filter_map(|link| {
+            let (contact, lead) = (number(link, "entity_id")?, number(link, "to_entity_id")?);
+            let to = elder(contact).filter(|_| schema::text(link, "to_entity_type").as_deref() == Some("leads"))?;
+            let metadata = json!({ "is_main": true });
+            Some(json!({ "entity_id": lead, "to_entity_id": to, "to_entity_type": "contacts", "metadata": metadata }))
+        });
+        let moves: Vec<Value> = moves.collect();
+        for chunk in moves.chunks(BATCH) {
+            let body = Value::Array(chunk.to_vec());
+            self.transport.call(Method::POST, "/api/v4/leads/link", Some(&body)).await.map_err(schema::unusable)?;
+        }
+        Ok(())
+    }
+
     async fn subscribe(&self, destination: &str) -> Result<(), CrmError> {
         let body = json!({ "destination": destination, "settings": HOOKS, "sort": 10 });
         let made = self.transport.call(Method::POST, "/api/v4/webhooks", Some(&body)).await;
@@ -202,6 +223,10 @@ impl Crm for AmoCrm {
     }
 
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        if let Err(error) = self.move_deals(rows).await {
+            tracing::warn!(%error, "deals of duplicates were not moved; tried again later");
+            return vec![Row::NotSent; rows.len()];
+        }
         let build = |_: &Schema| {
             rows.iter()
                 .map(|(contact, of)| {
