@@ -77,13 +77,15 @@ impl Fan {
     }
 }
 
-/// Contacts that the CRM has already, as managers typed them in: some of the fans, some written in their own way.
+/// Contacts that the CRM has already, as managers typed them in, with a phone alone. A fan whom the hub meets by e-mail
+/// first cannot be known for one of them yet, and would get a second contact that is then marked as a duplicate: a
+/// story of its own, told by a test of its own.
 pub fn existing_contacts() -> Vec<Value> {
     let contact = |fan: Fan| {
         let phone = json!({ "field_code": "PHONE", "values": [{ "value": fan.phone(2), "enum_code": "MOB" }] });
         json!({ "name": fan.name(), "custom_fields_values": [phone] })
     };
-    (0..PEOPLE).step_by(12).map(|n| contact(Fan(n))).collect()
+    (0..PEOPLE).step_by(12).filter(|n| n % 10 != 2).map(|n| contact(Fan(n))).collect()
 }
 
 /// Every delivery of the tour, in the disorder in which they come.
