@@ -1,0 +1,72 @@
+//! A thin way of speaking to DynamoDB: items as maps, errors that say retry or fail.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    types::{AttributeValue, KeysAndAttributes},
+};
+use stagedoor_ports::{PortError, Result};
+
+pub type Item = HashMap<String, AttributeValue>;
+
+pub fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub fn text_of<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+pub fn number_of(item: &Item, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+pub fn item<const N: usize>(pairs: [(&str, AttributeValue); N]) -> Item {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Whether trying again may help is told by where the call failed.
+pub fn failed<E: std::error::Error + 'static>(call: &str, error: SdkError<E>) -> PortError {
+    let (again, cause) = match &error {
+        SdkError::ServiceError(context) => {
+            let status = context.raw().status().as_u16();
+            let cause = context.err().to_string();
+            let throttled = ["Throttling", "ProvisionedThroughput", "RequestLimit", "LimitExceeded"];
+            (status >= 500 || throttled.iter().any(|name| cause.contains(name)), cause)
+        }
+        SdkError::ConstructionFailure(_) => (false, "the request cannot be built".to_owned()),
+        _ => (true, "no answer".to_owned()),
+    };
+    let text = format!("DynamoDB {call}: {cause}");
+    if again { PortError::Retry(text) } else { PortError::Fail(text) }
+}
+
+/// BatchGetItem over any number of keys, read consistently; keys that name nothing are left out.
+pub async fn get_all(client: &Client, table: &str, keys: Vec<Item>) -> Result<Vec<Item>> {
+    let mut found = Vec::new();
+    for chunk in keys.chunks(100) {
+        let mut wanted = chunk.to_vec();
+        for _ in 0..8 {
+            let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
+            let keys = keys.map_err(|error| PortError::Fail(error.to_string()))?;
+            let answer = client.batch_get_item().request_items(table, keys).send().await;
+            let answer = answer.map_err(|error| failed("BatchGetItem", error))?;
+            found.extend(answer.responses.unwrap_or_default().into_values().flatten());
+            let left = answer.unprocessed_keys.unwrap_or_default().remove(table);
+            wanted = left.map(|keys| keys.keys).unwrap_or_default();
+            if wanted.is_empty() {
+                break;
+            }
+        }
+        if !wanted.is_empty() {
+            return Err(PortError::Retry("DynamoDB BatchGetItem: it did not answer for all keys".into()));
+        }
+    }
+    Ok(found)
+}

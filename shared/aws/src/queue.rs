@@ -1,0 +1,151 @@
+//! SQS: a standard queue with a dead-letter queue.
+
+use async_trait::async_trait;
+use aws_sdk_sqs::{
+    Client,
+    types::{
+        ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
+        QueueAttributeName, SendMessageBatchRequestEntry,
+    },
+};
+use stagedoor_model::Event;
+use stagedoor_ports::{PortError, Queue, Receipt, Received, Result};
+
+/// Entries of one batch call at most (SQS, SendMessageBatch).
+const BATCH: usize = 10;
+/// Bytes of one batch call at most (SQS quotas, 2025: 1 MiB in all), with room for the envelope.
+const BATCH_BYTES: usize = 1_000_000;
+
+#[derive(Clone)]
+pub struct SqsQueue {
+    client: Client,
+    url: String,
+    dead_letters: Option<String>,
+}
+
+impl SqsQueue {
+    pub fn new(config: &aws_config::SdkConfig, url: &str, dead_letters: Option<&str>) -> Self {
+        Self { client: Client::new(config), url: url.to_owned(), dead_letters: dead_letters.map(str::to_owned) }
+    }
+
+    async fn count(&self, url: &str) -> Result<u64> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let request = self.client.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
+        let answer = request.send().await.map_err(|error| retry("GetQueueAttributes", &error))?;
+        let all = answer.attributes.unwrap_or_default();
+        Ok(names.iter().filter_map(|name| all.get(name)?.parse::<u64>().ok()).sum())
+    }
+
+    async fn send_batch(&self, bodies: Vec<String>) -> Result<()> {
+        let entries = bodies.into_iter().enumerate().map(|(n, body)| {
+            SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build()
+        });
+        let entries = entries.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| retry("SendMessageBatch", &error))?;
+        let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        let answer = request.send().await.map_err(|error| retry("SendMessageBatch", &error))?;
+        // The whole delivery is refused and comes again: events that were taken are known by their ids.
+        match answer.failed.is_empty() {
+            true => Ok(()),
+            false => Err(PortError::Retry("SQS took only a part of the batch".into())),
+        }
+    }
+}
+
+fn retry(call: &str, error: &impl std::error::Error) -> PortError {
+    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    PortError::Retry(format!("SQS {call}: {cause}"))
+}
+
+#[async_trait]
+impl Queue for SqsQueue {
+    async fn send(&self, events: Vec<Event>) -> Result<()> {
+        let bodies = events.iter().map(serde_json::to_string).collect::<std::result::Result<Vec<_>, _>>();
+        let bodies = bodies.map_err(|error| PortError::Fail(error.to_string()))?;
+        if let [body] = bodies.as_slice() {
+            let request = self.client.send_message().queue_url(&self.url).message_body(body);
+            return request.send().await.map(drop).map_err(|error| retry("SendMessage", &error));
+        }
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for body in bodies {
+            if batch.len() == BATCH || (!batch.is_empty() && bytes + body.len() > BATCH_BYTES) {
+                self.send_batch(std::mem::take(&mut batch)).await?;
+                bytes = 0;
+            }
+            bytes += body.len();
+            batch.push(body);
+        }
+        if batch.is_empty() { Ok(()) } else { self.send_batch(batch).await }
+    }
+
+    async fn receive(&self, max: usize) -> Result<Vec<Received>> {
+        let mut all = Vec::new();
+        while all.len() < max {
+            let count = (max - all.len()).min(BATCH) as i32;
+            let request = self
+                .client
+                .receive_message()
+                .queue_url(&self.url)
+                .max_number_of_messages(count)
+                .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
+            let answer = request.send().await.map_err(|error| retry("ReceiveMessage", &error))?;
+            let messages = answer.messages.unwrap_or_default();
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                let attempts = message
+                    .attributes
+                    .as_ref()
+                    .and_then(|all| all.get(&MessageSystemAttributeName::ApproximateReceiveCount)?.parse().ok());
+                let (Some(body), Some(receipt)) = (message.body, message.receipt_handle) else { continue };
+                // What is no event is left in the queue: it wears out there and becomes a dead letter.
+                match serde_json::from_str(&body) {
+                    Ok(event) => all.push(Received { event, receipt: Receipt(receipt), attempts: attempts.unwrap_or(1) }),
+                    Err(_) => tracing::error!("a message that is no event is left to the dead letters"),
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    async fn done(&self, receipts: Vec<Receipt>) -> Result<()> {
+        for chunk in receipts.chunks(BATCH) {
+            let entries = chunk.iter().enumerate().map(|(n, receipt)| {
+                DeleteMessageBatchRequestEntry::builder().id(n.to_string()).receipt_handle(&receipt.0).build()
+            });
+            let entries = entries.collect::<std::result::Result<Vec<_>, _>>();
+            let entries = entries.map_err(|error| retry("DeleteMessageBatch", &error))?;
+            let request = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
+            request.send().await.map_err(|error| retry("DeleteMessageBatch", &error))?;
+        }
+        Ok(())
+    }
+
+    async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()> {
+        for chunk in receipts.chunks(BATCH) {
+            let entries = chunk.iter().enumerate().map(|(n, receipt)| {
+                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(n.to_string());
+                entry.receipt_handle(&receipt.0).visibility_timeout(0).build()
+            });
+            let entries = entries.collect::<std::result::Result<Vec<_>, _>>();
+            let entries = entries.map_err(|error| retry("ChangeMessageVisibilityBatch", &error))?;
+            let request = self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
+            request.send().await.map_err(|error| retry("ChangeMessageVisibilityBatch", &error))?;
+        }
+        Ok(())
+    }
+
+    async fn depth(&self) -> Result<u64> {
+        self.count(&self.url).await
+    }
+
+    async fn dead_letters(&self) -> Result<u64> {
+        match &self.dead_letters {
+            Some(url) => self.count(url).await,
+            None => Ok(0),
+        }
+    }
+}
