@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 
 use axum::{Router, routing::get};
-use stagedoor_config::{Config, Credentials, LocalSecrets};
-use stagedoor_crm::amocrm::{AmoCrm, Authorization, OAuth, Settings};
+use stagedoor_config::{Config, LocalSecrets};
+use stagedoor_crm::amocrm::AmoCrm;
 use stagedoor_model::SourceName;
 use stagedoor_ports::{Clock, OrderDesk, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
@@ -60,7 +60,7 @@ impl Hub {
             SqliteQueue::open(&folder.join("queue.db"), Arc::clone(&clock)).map_err(|error| error.to_string())?;
         let queue = Arc::new(queue);
         let shared: Arc<dyn Store> = store.clone();
-        let crm = Arc::new(crm(&config, &shared, &clock, owner)?);
+        let crm = Arc::new(stagedoor_crm::amocrm::from_config(&config, &shared, &clock, owner)?);
         let desks = desks(&config)?;
         let sync = Sync {
             store: Arc::clone(&shared),
@@ -123,32 +123,6 @@ pub struct Status {
     pub deals: u64,
     pub events: u64,
     pub unrecognized: u64,
-}
-
-fn crm(config: &Config, store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, owner: &str) -> Result<AmoCrm, String> {
-    let authorization = match &config.crm.credentials {
-        Credentials::LongLived(token) => Authorization::LongLived(token.reveal()),
-        Credentials::OAuth { client_id, client_secret, redirect_uri } => {
-            let client = (client_id.clone(), client_secret.reveal(), redirect_uri.clone());
-            Authorization::OAuth(Box::new(OAuth::new(client, Arc::clone(store), Arc::clone(clock), owner.to_owned())))
-        }
-    };
-    let hooks = config.sources.iter().find(|one| one.function == "crm");
-    let hook = config.public_url.as_ref().zip(hooks).and_then(|(url, one)| {
-        let secret = one.source.secrets.first()?.reveal();
-        Some(format!("{url}/crm/{}/{secret}", one.source.name))
-    });
-    let stages = config.catalog.pipelines.iter();
-    let stages = stages.flat_map(|one| one.stages.values().map(|stage| (one.name.clone(), stage.clone()))).collect();
-    let settings = Settings {
-        base_url: config.crm.base_url.clone(),
-        region: config.region,
-        rate: config.crm.rate,
-        timeout: config.crm.timeout,
-        hook,
-        stages,
-    };
-    AmoCrm::new(settings, authorization).map_err(|error| error.to_string())
 }
 
 fn desks(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn OrderDesk>>, String> {

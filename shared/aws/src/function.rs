@@ -60,7 +60,8 @@ pub async fn http(
     let Setting { config, queue, clock, .. } = setting(function, providers).await?;
     let receiver = Receiver { queue: Arc::new(queue), clock, counters: Counters::default() };
     let sources = config.sources_of(function).into_iter();
-    let sources = sources.map(|source| Ok((source.clone(), table(providers, &source)?))).collect::<Result<_, String>>()?;
+    let sources =
+        sources.map(|source| Ok((source.clone(), table(providers, &source)?))).collect::<Result<_, String>>()?;
     lambda_http::run(router(receiver, sources)).await
 }
 

@@ -40,10 +40,12 @@ impl SqsQueue {
     }
 
     async fn send_batch(&self, bodies: Vec<String>) -> Result<()> {
-        let entries = bodies.into_iter().enumerate().map(|(n, body)| {
-            SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build()
-        });
-        let entries = entries.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| retry("SendMessageBatch", &error))?;
+        let entries = bodies
+            .into_iter()
+            .enumerate()
+            .map(|(n, body)| SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build());
+        let entries =
+            entries.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| retry("SendMessageBatch", &error))?;
         let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let answer = request.send().await.map_err(|error| retry("SendMessageBatch", &error))?;
         // The whole delivery is refused and comes again: events that were taken are known by their ids.
@@ -103,7 +105,9 @@ impl Queue for SqsQueue {
                 let (Some(body), Some(receipt)) = (message.body, message.receipt_handle) else { continue };
                 // What is no event is left in the queue: it wears out there and becomes a dead letter.
                 match serde_json::from_str(&body) {
-                    Ok(event) => all.push(Received { event, receipt: Receipt(receipt), attempts: attempts.unwrap_or(1) }),
+                    Ok(event) => {
+                        all.push(Received { event, receipt: Receipt(receipt), attempts: attempts.unwrap_or(1) })
+                    }
                     Err(_) => tracing::error!("a message that is no event is left to the dead letters"),
                 }
             }

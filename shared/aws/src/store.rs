@@ -72,7 +72,14 @@ impl DynamoStore {
         Ok(found.into_values().collect())
     }
 
-    pub(crate) async fn query(&self, table: &str, index: Option<&str>, key: (&str, &str), max: usize, newest: bool) -> Result<Vec<Item>> {
+    pub(crate) async fn query(
+        &self,
+        table: &str,
+        index: Option<&str>,
+        key: (&str, &str),
+        max: usize,
+        newest: bool,
+    ) -> Result<Vec<Item>> {
         let (mut found, mut start) = (Vec::new(), None);
         loop {
             let request = self
@@ -137,9 +144,8 @@ impl Store for DynamoStore {
 
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
         let items = self.people_items(ids).await?;
-        let read = |one: &Item| {
-            Ok(Versioned { value: parsed(one, "doc")?, version: number_of(one, "version").unwrap_or(0) })
-        };
+        let read =
+            |one: &Item| Ok(Versioned { value: parsed(one, "doc")?, version: number_of(one, "version").unwrap_or(0) });
         items.iter().map(read).collect()
     }
 
@@ -163,7 +169,8 @@ impl Store for DynamoStore {
             let person: Person = parsed(one, "doc")?;
             people.insert(person.id, (person, number_of(one, "version").unwrap_or(0)));
         }
-        let own = people.values().flat_map(|(person, _)| std::iter::once(person.id).chain(person.absorbed.iter().copied()));
+        let own =
+            people.values().flat_map(|(person, _)| std::iter::once(person.id).chain(person.absorbed.iter().copied()));
         let links = self.links(&own.collect()).await?;
         let dirty = |id: &PersonId| {
             let (person, version) = people.remove(id)?;
@@ -183,7 +190,8 @@ impl Store for DynamoStore {
     async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
         for (id, link) in links {
             let deals = link.deals.values().filter(|deal| deal.id.is_some()).count();
-            let mut one = item([("person", text(id.to_string())), ("doc", text(json(&link)?)), ("deals", number(deals))]);
+            let mut one =
+                item([("person", text(id.to_string())), ("doc", text(json(&link)?)), ("deals", number(deals))]);
             if link.parked().next().is_some() {
                 one.insert("has_parked".into(), text("yes"));
             }
@@ -206,7 +214,9 @@ impl Store for DynamoStore {
             match request.send().await {
                 Ok(_) => {}
                 // Changed since: it stays dirty.
-                Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {}
+                Err(error)
+                    if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
+                }
                 Err(error) => return Err(failed("UpdateItem", error)),
             }
         }
@@ -226,7 +236,9 @@ impl Store for DynamoStore {
                 .expression_attribute_values(":since", text("0"));
             match request.send().await {
                 Ok(_) => {}
-                Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {}
+                Err(error)
+                    if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
+                }
                 Err(error) => return Err(failed("UpdateItem", error)),
             }
         }
@@ -259,7 +271,9 @@ impl Store for DynamoStore {
             .expression_attribute_values(":now", stamp(now));
         match request.send().await {
             Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => Ok(false),
+            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
+                Ok(false)
+            }
             Err(error) => Err(failed("PutItem", error)),
         }
     }
@@ -275,7 +289,11 @@ impl Store for DynamoStore {
             .expression_attribute_values(":owner", text(owner));
         match request.send().await {
             Ok(_) => Ok(()),
-            Err(error) if error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) => Ok(()),
+            Err(error)
+                if error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
             Err(error) => Err(failed("DeleteItem", error)),
         }
     }
@@ -299,7 +317,9 @@ impl Store for DynamoStore {
         };
         match request.send().await {
             Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => Ok(false),
+            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
+                Ok(false)
+            }
             Err(error) => Err(failed("PutItem", error)),
         }
     }
@@ -352,10 +372,7 @@ impl Store for DynamoStore {
 }
 
 fn cell(one: &Item) -> Cell {
-    Cell {
-        value: text_of(one, "content").unwrap_or("").to_owned(),
-        version: number_of(one, "version").unwrap_or(0),
-    }
+    Cell { value: text_of(one, "content").unwrap_or("").to_owned(), version: number_of(one, "version").unwrap_or(0) }
 }
 
 /// How long a journal row is kept: longer than any provider repeats a delivery.

@@ -22,9 +22,10 @@ pub const TABLES: [Shape; 5] = [
 
 fn schema(key: &[&str]) -> Result<Vec<KeySchemaElement>> {
     let kinds = [KeyType::Hash, KeyType::Range];
-    let elements = key.iter().zip(kinds).map(|(name, kind)| {
-        KeySchemaElement::builder().attribute_name(*name).key_type(kind).build()
-    });
+    let elements = key
+        .iter()
+        .zip(kinds)
+        .map(|(name, kind)| KeySchemaElement::builder().attribute_name(*name).key_type(kind).build());
     elements.collect::<std::result::Result<_, _>>().map_err(|error| PortError::Fail(error.to_string()))
 }
 

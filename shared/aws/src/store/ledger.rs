@@ -51,7 +51,8 @@ impl DynamoStore {
     pub(super) async fn rows_of(&self, people: &BTreeSet<PersonId>) -> Result<Vec<JournalRow>> {
         let mut items = Vec::new();
         for id in people {
-            items.extend(self.query("journal", Some("by_person"), ("person", &id.to_string()), usize::MAX, true).await?);
+            items
+                .extend(self.query("journal", Some("by_person"), ("person", &id.to_string()), usize::MAX, true).await?);
         }
         newest(items, usize::MAX)
     }

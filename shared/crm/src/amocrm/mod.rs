@@ -1,6 +1,7 @@
 //! amoCRM, API v4 (amocrm.ru/developers/content/crm_platform).
 
 mod auth;
+mod build;
 mod bulk;
 mod client;
 mod schema;
@@ -8,4 +9,5 @@ mod transport;
 mod wire;
 
 pub use auth::{Authorization, OAuth, TokenPair};
+pub use build::from_config;
 pub use client::{AmoCrm, Settings};

@@ -1,0 +1,6 @@
+//! `crm` as AWS runs it.
+
+#[tokio::main]
+async fn main() -> Result<(), stagedoor_aws::Error> {
+    stagedoor_aws::http("crm", stagedoor_crm_hooks::PROVIDERS, stagedoor_crm_hooks::router).await
+}

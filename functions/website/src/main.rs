@@ -1,0 +1,6 @@
+//! `website` as AWS runs it.
+
+#[tokio::main]
+async fn main() -> Result<(), stagedoor_aws::Error> {
+    stagedoor_aws::http("website", stagedoor_website::PROVIDERS, stagedoor_website::router).await
+}
