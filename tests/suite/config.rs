@@ -20,7 +20,7 @@ fn every_mistake_is_told_at_once_with_its_line_and_remedy() {
             "interested = \"Интерес\"\ntalked = \"Переговоры\"",
             "intrested = \"Интерес\"\ntalked = \"Переговоры\"",
         );
-    let told = read_config("stagedoor.toml", &text, None).err().expect("mistakes");
+    let told = read_config("stagedoor.toml", &text, None).expect_err("mistakes");
     for expected in [
         "hub.region: unknown region",
         "hub.currency: unknown currency",
@@ -47,7 +47,7 @@ fn providers_and_their_options_are_checked_too() {
         .replace("provider = \"tilda\"", "provider = \"tulda\"")
         .replace("origins = [\"https://cherry.example.ru\"]", "origins = []")
         .replace("function = \"crm\"", "function = \"crmm\"");
-    let told = read_config("stagedoor.toml", &text, None).err().expect("mistakes");
+    let told = read_config("stagedoor.toml", &text, None).expect_err("mistakes");
     for expected in
         ["unknown provider \"tulda\", expected one of tilda", "options.origins is empty", "unknown function \"crmm\""]
     {
@@ -57,13 +57,12 @@ fn providers_and_their_options_are_checked_too() {
 
 #[test]
 fn broken_toml_is_told_with_its_line() {
-    let told = read_config("stagedoor.toml", "[hub]\nregion = \n", None).err().expect("a mistake");
+    let told = read_config("stagedoor.toml", "[hub]\nregion = \n", None).expect_err("a mistake");
     assert!(told.starts_with("stagedoor.toml:2: syntax"), "{told}");
 }
 
 #[test]
 fn development_secrets_are_refused_beyond_loopback() {
-    let told =
-        read_config("stagedoor.toml", DEFAULT_CONFIG, Some(([0, 0, 0, 0], 8080).into())).err().expect("mistakes");
+    let told = read_config("stagedoor.toml", DEFAULT_CONFIG, Some(([0, 0, 0, 0], 8080).into())).expect_err("mistakes");
     assert!(told.contains("a dev: secret is only for a hub that listens on loopback"), "{told}");
 }

@@ -1,8 +1,11 @@
 //! One binary: the whole suite links once.
+#![allow(clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "it is test code")]
 
 mod architecture;
 mod bad_input;
+mod clients;
 mod config;
+mod console;
 mod crashes;
 mod end_to_end;
 mod golden;

@@ -3,10 +3,12 @@
 use axum::Router;
 use stagedoor_webhook::{Provider, Receiver, Source};
 
+type Sources = Vec<(Source, Box<dyn Provider>)>;
+
 struct Function {
     name: &'static str,
     provider: fn(&Source) -> Result<Box<dyn Provider>, String>,
-    router: fn(Receiver, Vec<(Source, Box<dyn Provider>)>) -> Router,
+    router: fn(Receiver, Sources) -> Router,
 }
 
 const FUNCTIONS: &[Function] = &[
@@ -47,10 +49,7 @@ pub fn router(config: &stagedoor_config::Config, receiver: &Receiver) -> Result<
     let mut all = Router::new();
     for function in FUNCTIONS {
         let sources = config.sources_of(function.name).into_iter();
-        let built = sources.map(|source| Ok(((function.provider)(&source)?, source))).map(|one: Result<_, String>| {
-            let (provider, source) = one?;
-            Ok((source, provider))
-        });
+        let built = sources.map(|source| (function.provider)(&source).map(|provider| (source, provider)));
         all = all.merge((function.router)(receiver.clone(), built.collect::<Result<_, String>>()?));
     }
     Ok(all)

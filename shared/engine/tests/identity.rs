@@ -1,4 +1,5 @@
 //! People and deals depend on what happened, never on how it arrived.
+#![allow(clippy::indexing_slicing, reason = "it is test code")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(read("0.1", "EUR"), Ok(10));
         assert_eq!(read("500", "JPY"), Ok(500));
         assert_eq!(read("1.500", "KWD"), Ok(1_500));
-        assert_eq!(read("10.50", "RUR").map(|m| m), Ok(1_050));
+        assert_eq!(read("10.50", "RUR"), Ok(1_050));
     }
 
     #[test]

@@ -40,9 +40,10 @@ pub async fn moto() -> Moto {
         .credentials_provider(keys)
         .load()
         .await;
+    let moto = Moto { child, config, url: format!("http://127.0.0.1:{port}") };
     for _ in 0..200 {
         if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Moto { child, config, url: format!("http://127.0.0.1:{port}") };
+            return moto;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

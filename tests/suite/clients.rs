@@ -1,0 +1,46 @@
+//! Published amoCRM clients, which nobody of us wrote, are content with the sandbox.
+
+use std::{path::PathBuf, process::Command};
+
+use stagedoor_sandbox::{Sandbox, Seed};
+
+fn root() -> PathBuf {
+    stagedoor_testkit::samples::folder().join("..").canonicalize().expect("the repository")
+}
+
+async fn sandbox() -> String {
+    // The clients keep no rate: that is what they are blamed for.
+    let sandbox = Sandbox::new(Seed { rate: 10_000, ..Seed::default() });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(sandbox.serve(listener));
+    base
+}
+
+async fn content(mut command: Command) {
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined");
+    let output = output.expect("the client runs; tests/run installs it");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_client_amocrm_api_is_content() {
+    let mut command = Command::new(root().join(".tools/python/bin/python"));
+    command.arg(root().join("tests/clients/amocrm_api.py")).arg(sandbox().await);
+    content(command).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_client_amocrm_js_is_content() {
+    let mut command = Command::new("node");
+    command
+        .arg(root().join("tests/clients/amocrm_js.js"))
+        .arg(sandbox().await)
+        .arg(root().join(".tools/node/node_modules"));
+    content(command).await;
+}
