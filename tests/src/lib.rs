@@ -3,5 +3,6 @@
 
 pub mod crash;
 pub mod door;
+pub mod fuzz;
 pub mod hub;
 pub mod world;

@@ -8,6 +8,7 @@ mod config;
 mod console;
 mod crashes;
 mod end_to_end;
+mod fuzz;
 mod golden;
 mod kill;
 mod shops;

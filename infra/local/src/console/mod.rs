@@ -18,7 +18,7 @@ use http::StatusCode;
 use maud::Markup;
 use serde::Deserialize;
 use stagedoor_engine::PersonId;
-use stagedoor_model::{EventId, Identifier};
+use stagedoor_model::{Body, EventId, Identifier};
 use stagedoor_ports::{PortError, Store};
 
 use crate::{commands, hub::Hub};
@@ -54,7 +54,10 @@ fn missing(what: &str) -> Response {
 
 async fn home(State(hub): State<Arc<Hub>>) -> Page {
     let status = hub.status().await.map_err(|error| broken(&error))?;
-    let rows = hub.store.journal(ROWS).await.map_err(|error| broken(&error))?;
+    // What the CRM tells of the hub's own writes would hide everything else.
+    let mut rows = hub.store.journal(ROWS * 10).await.map_err(|error| broken(&error))?;
+    rows.retain(|row| !matches!(row.event.body, Body::ContactChanged(_)));
+    rows.truncate(ROWS);
     let ids = rows.iter().filter_map(|row| row.person).collect();
     let links = hub.store.links(&ids).await.map_err(|error| broken(&error))?;
     Ok(pages::home(&status, &rows, &links, &hub.counters.all()))

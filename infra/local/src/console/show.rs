@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 use stagedoor_engine::{Because, Catalog, Link, Person, PersonId, deals, explain};
+use stagedoor_model::Timestamp;
 use stagedoor_ports::JournalRow;
 
 use crate::console::pages::{frame, moment, short};
@@ -32,7 +33,7 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
                     @let known = link.deals.get(&key);
                     div.dim {
                         @match known.and_then(|deal| deal.id) { Some(id) => { "deal " (id) } None => { "not in the CRM yet" } }
-                        @if let Some(at) = deal.show.starts_at { " · starts " (moment(at)) }
+                        @if let Some(at) = deal.show.starts_at { " · starts " (there(at, deal.show.zone.as_deref())) }
                         @if !deal.orders.is_empty() { " · orders " (deal.orders.iter().cloned().collect::<Vec<_>>().join(", ")) }
                     }
                     @if let Some(parked) = known.and_then(|deal| deal.parked.as_ref()) { div.refused { (parked.reason) } }
@@ -57,6 +58,17 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
         }
     };
     frame(person.name().unwrap_or("Without a name"), &body)
+}
+
+/// An instant as a clock at the place shows it.
+fn there(at: Timestamp, zone: Option<&str>) -> Markup {
+    let zone = zone.and_then(|name| jiff::tz::TimeZone::get(name).ok());
+    html! {
+        @match zone {
+            Some(zone) => { time datetime=(at.to_string()) { (at.to_zoned_datetime(zone).strftime("%F %H:%M %Z")) } }
+            None => { (moment(at)) }
+        }
+    }
 }
 
 fn because(step: &Because) -> Markup {
