@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use aws_config::BehaviorVersion;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use aws_smithy_http_client::tls;
 use axum::Router;
 use lambda_runtime::{LambdaEvent, service_fn};
 use stagedoor_config::{Config, LocalSecrets, variable};
@@ -35,8 +36,11 @@ pub async fn setting(function: &str, providers: &'static [(&'static str, Build)]
     let secrets = LocalSecrets { allow_dev: variable("STAGEDOOR_DEV_SECRETS").is_ok_and(|said| said == "yes") };
     // A function answers for its own sources; those of others are checked by theirs.
     let check = |of: &str, source: &Source| if of == function { table(providers, source).map(drop) } else { Ok(()) };
-    let config = stagedoor_config::load(&file, &text, &secrets, &check)?;
-    let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let config = match providers.is_empty() {
+        true => stagedoor_config::load(&file, &text, &secrets, &check)?,
+        false => stagedoor_config::load_for_receiving(&file, &text, &secrets, &check)?,
+    };
+    let aws = sdk().await;
     let dead_letters = variable("STAGEDOOR_DEAD_LETTER_URL").ok();
     Ok(Setting {
         config,
@@ -44,6 +48,28 @@ pub async fn setting(function: &str, providers: &'static [(&'static str, Build)]
         store: DynamoStore::new(&aws, &variable("STAGEDOOR_TABLES").unwrap_or_else(|_| "stagedoor".into())),
         clock: Arc::new(SystemClock),
     })
+}
+
+/// The roots to which AWS's own endpoints chain (www.amazontrust.com/repository). Reading the machine's whole store would
+/// take more of a cold start than all else.
+const ROOTS: &str = include_str!("amazon_roots.pem");
+
+async fn sdk() -> aws_config::SdkConfig {
+    let defaults = aws_config::defaults(BehaviorVersion::latest());
+    // Another endpoint may stand behind another authority.
+    let elsewhere = variable("AWS_ENDPOINT_URL").is_ok_and(|url| url.starts_with("https://"));
+    if elsewhere {
+        return defaults.load().await;
+    }
+    let store = tls::TrustStore::empty().with_native_roots(false).with_pem_certificate(ROOTS.as_bytes().to_vec());
+    let client = tls::TlsContext::builder().with_trust_store(store).build().map(|context| {
+        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+        aws_smithy_http_client::Builder::new().tls_provider(provider).tls_context(context).build_https()
+    });
+    match client {
+        Ok(client) => defaults.http_client(client).load().await,
+        Err(_) => defaults.load().await,
+    }
 }
 
 type Sources = Vec<(Source, Box<dyn Provider>)>;

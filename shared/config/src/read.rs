@@ -34,7 +34,31 @@ pub type CheckProvider<'c> = &'c dyn Fn(&str, &Source) -> Result<(), String>;
 /// # Errors
 /// Every mistake of the file.
 pub fn load(file: &str, text: &str, secrets: &dyn Secrets, check: CheckProvider<'_>) -> Result<Config, Mistakes> {
-    let mut reader = Reader { ledger: Ledger::new(text), secrets };
+    read(file, text, secrets, check, true)
+}
+
+/// The same for a receiving function, which joins nobody: it leaves `[identity]` unread, for a phone in it would make
+/// every cold start read the numbering plans.
+///
+/// # Errors
+/// Every mistake of the rest of the file.
+pub fn load_for_receiving(
+    file: &str,
+    text: &str,
+    secrets: &dyn Secrets,
+    check: CheckProvider<'_>,
+) -> Result<Config, Mistakes> {
+    read(file, text, secrets, check, false)
+}
+
+fn read(
+    file: &str,
+    text: &str,
+    secrets: &dyn Secrets,
+    check: CheckProvider<'_>,
+    identity: bool,
+) -> Result<Config, Mistakes> {
+    let mut reader = Reader { ledger: Ledger::new(text), secrets, identity };
     let (root, broken) = DeTable::parse_recoverable(text);
     for error in &broken {
         reader.ledger.note(error.span().unwrap_or(0..0), "syntax", error.message());
@@ -49,6 +73,7 @@ pub fn load(file: &str, text: &str, secrets: &dyn Secrets, check: CheckProvider<
 struct Reader<'t> {
     ledger: Ledger<'t>,
     secrets: &'t dyn Secrets,
+    identity: bool,
 }
 
 type Value<'t> = Spanned<DeValue<'t>>;
@@ -190,7 +215,10 @@ impl Reader<'_> {
     }
 
     fn policy(&mut self, root: &DeTable<'_>) -> Policy {
-        let section = self.optional::<IdentitySection>(root, "identity").unwrap_or_default();
+        let section = match self.identity {
+            true => self.optional::<IdentitySection>(root, "identity").unwrap_or_default(),
+            false => IdentitySection::default(),
+        };
         let mut policy = Policy::default();
         policy.phones = section.phones.unwrap_or(policy.phones);
         policy.emails = section.emails.unwrap_or(policy.emails);
@@ -230,7 +258,7 @@ impl Reader<'_> {
                     None
                 }
             });
-            if section.zone.as_ref().is_some_and(|zone| jiff::tz::TimeZone::get(zone).is_err()) {
+            if section.zone.as_ref().is_some_and(|zone| jiff::tz::TimeZoneDatabase::bundled().get(zone).is_err()) {
                 let what = "unknown zone, expected an IANA name such as Europe/Moscow";
                 self.ledger.note(spot(value, "zone"), format!("{place}.zone"), what);
             }

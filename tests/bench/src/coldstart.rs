@@ -20,19 +20,23 @@ use tokio::{net::TcpListener, sync::oneshot};
 use crate::figure::{Figure, Goal};
 
 const RUNS: usize = 31;
-const EVENT: &str = include_str!("../../../events/lambda/website.json");
+/// A form with an e-mail and a phone, and one with an e-mail alone.
+const WITH_PHONE: &str = include_str!("../../../events/lambda/website.json");
+const EMAIL_ONLY: &str = include_str!("../../../events/lambda/website_email_only.json");
 
 pub async fn run() -> Result<Vec<Figure>, String> {
     build()?;
     let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release");
-    let (mut ours, mut empty) = (Vec::new(), Vec::new());
+    let (mut ours, mut without, mut empty) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        empty.push(start(&release.join("empty")).await?);
-        ours.push(start(&release.join("website")).await?);
+        empty.push(start(&release.join("empty"), WITH_PHONE).await?);
+        ours.push(start(&release.join("website"), WITH_PHONE).await?);
+        without.push(start(&release.join("website"), EMAIL_ONLY).await?);
     }
-    let (ours, empty) = (middle(ours), middle(empty));
+    let (ours, without, empty) = (middle(ours), middle(without), middle(empty));
     let size = |name: &str| std::fs::metadata(release.join(name)).map(|file| file.len() as f64 / 1_048_576.0);
-    let (own_size, empty_size) = (size("website").map_err(|e| e.to_string())?, size("empty").map_err(|e| e.to_string())?);
+    let (own_size, empty_size) =
+        (size("website").map_err(|e| e.to_string())?, size("empty").map_err(|e| e.to_string())?);
     Ok(vec![
         Figure {
             figure: "coldstart.website",
@@ -42,6 +46,15 @@ pub async fn run() -> Result<Vec<Figure>, String> {
             ratio: Some(ours / empty),
             baseline: None,
             goal: Goal::RatioAtMost(2.0),
+        },
+        Figure {
+            figure: "coldstart.email_only",
+            value: without,
+            unit: "ms",
+            limit: Some(empty),
+            ratio: Some(without / empty),
+            baseline: None,
+            goal: Goal::None,
         },
         Figure {
             figure: "coldstart.size",
@@ -76,19 +89,23 @@ fn middle(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-type Answered = Arc<Mutex<Option<oneshot::Sender<(Instant, Bytes)>>>>;
+#[derive(Clone)]
+struct Stub {
+    event: &'static str,
+    answered: Arc<Mutex<Option<oneshot::Sender<(Instant, Bytes)>>>>,
+}
 
 /// Milliseconds from exec to the answer.
-async fn start(binary: &Path) -> Result<f64, String> {
+async fn start(binary: &Path, event: &'static str) -> Result<f64, String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let (sender, receiver) = oneshot::channel();
-    let answered: Answered = Arc::new(Mutex::new(Some(sender)));
+    let stub = Stub { event, answered: Arc::new(Mutex::new(Some(sender))) };
     let app = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
         .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
         .fallback(sqs)
-        .with_state(answered);
+        .with_state(stub);
     let serving = tokio::spawn(async move { axum::serve(listener, app).await });
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/local/stagedoor.toml");
     let began = Instant::now();
@@ -125,8 +142,8 @@ async fn start(binary: &Path) -> Result<f64, String> {
 }
 
 // The first call gets the event, a second would wait for ever.
-async fn next(State(answered): State<Answered>) -> Response {
-    let waiting = answered.lock().is_ok_and(|sender| sender.is_some());
+async fn next(State(stub): State<Stub>) -> Response {
+    let waiting = stub.answered.lock().is_ok_and(|sender| sender.is_some());
     if !waiting {
         std::future::pending::<()>().await;
     }
@@ -136,11 +153,11 @@ async fn next(State(answered): State<Answered>) -> Response {
         ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:123456789012:function:website"),
         ("content-type", "application/json"),
     ];
-    (headers, EVENT).into_response()
+    (headers, stub.event).into_response()
 }
 
-async fn response(State(answered): State<Answered>, body: Bytes) -> Response {
-    let sender = answered.lock().ok().and_then(|mut sender| sender.take());
+async fn response(State(stub): State<Stub>, body: Bytes) -> Response {
+    let sender = stub.answered.lock().ok().and_then(|mut sender| sender.take());
     if let Some(sender) = sender {
         _ = sender.send((Instant::now(), body));
     }
