@@ -89,10 +89,13 @@ fn middle(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
+/// Takes the time and the body of the answer.
+type Answered = oneshot::Sender<(Instant, Bytes)>;
+
 #[derive(Clone)]
 struct Stub {
     event: &'static str,
-    answered: Arc<Mutex<Option<oneshot::Sender<(Instant, Bytes)>>>>,
+    answered: Arc<Mutex<Option<Answered>>>,
 }
 
 /// Milliseconds from exec to the answer.
