@@ -281,6 +281,7 @@ async fn two_contacts_of_one_person_are_listed_and_their_deals_come_together() {
     let (elder, younger) = (&contacts[0], &contacts[1]);
     let elder_id = elder.get("id").and_then(Value::as_u64).expect("an id");
     assert_eq!(younger.pointer("/_embedded/tags/0/name"), Some(&json!(format!("duplicate of {elder_id}"))));
+    assert_eq!(hub.sandbox.calls().get("POST /api/v4/contacts/notes"), Some(&1), "and a note tells why");
     for lead in hub.sandbox.leads() {
         let ids: Vec<u64> = lead
             .pointer("/_embedded/contacts")

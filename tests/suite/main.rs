@@ -3,6 +3,7 @@
 
 mod architecture;
 mod bad_input;
+mod bulk;
 mod clients;
 mod config;
 mod console;
@@ -12,4 +13,5 @@ mod fuzz;
 mod golden;
 mod kill;
 mod shops;
+mod simulation;
 mod tokens;

@@ -156,6 +156,27 @@ impl AmoCrm {
         Ok(())
     }
 
+    /// A note on each contact that was marked. It is a courtesy: one that is lost is not sent again.
+    async fn tell_managers(&self, rows: &[(u64, u64)], tagged: &[Row]) {
+        let done = rows.iter().zip(tagged).filter(|(_, row)| matches!(row, Row::Done(_)));
+        let notes = done.map(|((contact, of), _)| {
+            let text = format!(
+                "The same person as contact {of}: a phone, an e-mail or an order of both is the same. \
+                 The deals were moved there; merge the two in the interface."
+            );
+            json!({ "entity_id": contact, "note_type": "common", "params": { "text": text } })
+        });
+        let notes: Vec<Value> = notes.collect();
+        if notes.is_empty() {
+            return;
+        }
+        if let Err(error) =
+            self.transport.call(Method::POST, "/api/v4/contacts/notes", Some(&Value::Array(notes))).await
+        {
+            tracing::warn!(%error, "the notes about duplicates were not written");
+        }
+    }
+
     async fn subscribe(&self, destination: &str) -> Result<(), CrmError> {
         let body = json!({ "destination": destination, "settings": HOOKS, "sort": 10 });
         let made = self.transport.call(Method::POST, "/api/v4/webhooks", Some(&body)).await;
@@ -235,7 +256,9 @@ impl Crm for AmoCrm {
                 })
                 .collect()
         };
-        self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await
+        let tagged = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await;
+        self.tell_managers(rows, &tagged).await;
+        tagged
     }
 
     async fn find_contacts(
