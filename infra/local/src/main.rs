@@ -161,6 +161,13 @@ async fn serve(place: &Place) -> Result<(), String> {
     println!("The hub listens on http://{}/", running.address);
     if let Some(address) = hub.config.sandbox {
         println!("The amoCRM sandbox listens on http://{address}/");
+        let deals = hub.status().await.map_err(|error| error.to_string())?.deals;
+        if deals > 0 {
+            println!(
+                "Note: the sandbox forgets with its process, and these files say that {deals} deals are in it. \
+                 For a fresh start take another --data folder."
+            );
+        }
     }
     until_stopped(&mut running).await;
     Ok(())

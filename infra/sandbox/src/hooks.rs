@@ -1,7 +1,11 @@
 //! Webhooks that amoCRM sends: form-encoded with PHP brackets, unsigned, two seconds to answer, retried on a ladder,
 //! disabled after too many bad answers (amocrm.ru/developers/content/crm_platform/webhooks-api).
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{body::Bytes, extract::State, response::Response};
 use http::StatusCode;
@@ -67,9 +71,14 @@ pub fn change(state: &Account, entity: &str, id: u64, action: &str) -> Option<It
 }
 
 struct Post {
+    hook: u64,
     destination: String,
     body: String,
 }
+
+/// Bad answers after which a webhook is disabled, when the last was bad too; re-enabled by hand. The original counts
+/// them over two hours.
+const BAD_ANSWERS: u32 = 100;
 
 /// Sends in order, one after another.
 #[derive(Clone)]
@@ -79,9 +88,9 @@ pub struct Sender(mpsc::UnboundedSender<Post>);
 const ITEMS: usize = 50;
 
 impl Sender {
-    pub fn start() -> Self {
+    pub fn start(state: Arc<Mutex<Account>>) -> Self {
         let (sender, posts) = mpsc::unbounded_channel();
-        tokio::spawn(deliver(posts));
+        tokio::spawn(deliver(posts, state));
         Self(sender)
     }
 
@@ -91,7 +100,7 @@ impl Sender {
             let wanted: Vec<&Item> = items.iter().filter(|item| hook.settings.contains(&item.setting)).collect();
             for chunk in wanted.chunks(ITEMS) {
                 let body = encode(chunk, &state.seed.subdomain);
-                _ = self.0.send(Post { destination: hook.destination.clone(), body });
+                _ = self.0.send(Post { hook: hook.id, destination: hook.destination.clone(), body });
             }
         }
     }
@@ -114,10 +123,13 @@ fn encode(items: &[&Item], subdomain: &str) -> String {
 // The original's ladder is 0, 5 min, 15 min, 15 min, 1 h; here a thousandth of it.
 const LADDER_MS: [u64; 5] = [0, 300, 900, 900, 3_600];
 
-async fn deliver(mut posts: mpsc::UnboundedReceiver<Post>) {
+async fn deliver(mut posts: mpsc::UnboundedReceiver<Post>, state: Arc<Mutex<Account>>) {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build();
     let Ok(client) = client else { return };
     while let Some(post) = posts.recv().await {
+        if is_disabled(&state, post.hook) {
+            continue;
+        }
         for (attempt, wait) in LADDER_MS.into_iter().enumerate() {
             tokio::time::sleep(Duration::from_millis(wait)).await;
             let request = client
@@ -130,9 +142,22 @@ async fn deliver(mut posts: mpsc::UnboundedReceiver<Post>) {
                 Ok(100..=299) => break,
                 // The last two attempts are made only after 499 or 5xx.
                 Ok(status) if attempt >= 2 && status != 499 && status < 500 => break,
-                _ => tracing::debug!(attempt, "webhook not taken"),
+                _ => count_bad(&state, post.hook),
             }
         }
+    }
+}
+
+fn is_disabled(state: &Mutex<Account>, id: u64) -> bool {
+    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    state.hooks.iter().find(|hook| hook.id == id).is_none_or(|hook| hook.disabled)
+}
+
+fn count_bad(state: &Mutex<Account>, id: u64) {
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(hook) = state.hooks.iter_mut().find(|hook| hook.id == id) {
+        hook.bad += 1;
+        hook.disabled |= hook.bad > BAD_ANSWERS;
     }
 }
 
@@ -182,7 +207,7 @@ pub async fn subscribe(State(sandbox): State<Sandbox>, body: Bytes) -> Response 
     let mut state = sandbox.state();
     let id = state.id();
     state.hooks.retain(|hook| hook.destination != destination);
-    let hook = Hook { id, destination: destination.to_owned(), settings, disabled: false, created_at: now() };
+    let hook = Hook { id, destination: destination.to_owned(), settings, disabled: false, bad: 0, created_at: now() };
     let body = shape(&hook);
     state.hooks.push(hook);
     answers::hal(StatusCode::CREATED, &body)

@@ -33,7 +33,8 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub fn new(seed: Seed) -> Self {
-        Self { state: Arc::new(Mutex::new(State::new(seed))), hooks: hooks::Sender::start() }
+        let state = Arc::new(Mutex::new(State::new(seed)));
+        Self { hooks: hooks::Sender::start(Arc::clone(&state)), state }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

@@ -71,6 +71,8 @@ pub struct Hook {
     pub destination: String,
     pub settings: BTreeSet<String>,
     pub disabled: bool,
+    /// Bad answers since it was subscribed.
+    pub bad: u32,
     pub created_at: u64,
 }
 

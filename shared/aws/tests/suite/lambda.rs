@@ -32,6 +32,21 @@ fn free() -> u16 {
 fn watch(function: &str, moto: &Moto, config: &std::path::Path) -> Watch {
     let port = free();
     let package = format!("stagedoor-{function}");
+    // The watch would build it too, but nobody waits for ever at a first call.
+    let built = Command::new("cargo")
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            &package,
+            "--bin",
+            function,
+            "--features",
+            &format!("{package}/lambda"),
+        ])
+        .current_dir(root())
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "{function} is built");
     let child = Command::new(tool("cargo-lambda"))
         .args(["lambda", "watch", "--ignore-changes", "-P", &port.to_string(), "-p", &package])
         .args(["--features", &format!("{package}/lambda")])
@@ -55,7 +70,7 @@ fn watch(function: &str, moto: &Moto, config: &std::path::Path) -> Watch {
 /// `cargo lambda invoke <function> --data-file events/lambda/<function>.json`; the first call builds the function.
 async fn invoke(function: &str, watch: &Watch) -> String {
     let data = root().join(format!("events/lambda/{function}.json"));
-    for _ in 0..60 {
+    for _ in 0..90 {
         let output = Command::new(tool("cargo-lambda"))
             .args(["lambda", "invoke", function, "-P", &watch.port.to_string(), "--data-file"])
             .arg(&data)
