@@ -1,6 +1,11 @@
 //! What the hub is made of when it runs as one process: SQLite, the CRM's client, every function.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use axum::{Router, routing::get};
 use stagedoor_config::{Config, LocalSecrets};
@@ -25,6 +30,8 @@ pub struct Hub {
     pub sync: Sync,
     pub schedule: Schedule,
     pub counters: Counters,
+    /// Where the files are.
+    pub folder: PathBuf,
     /// The source under which the CRM's contacts are mirrored.
     pub mirror: SourceName,
 }
@@ -74,7 +81,17 @@ impl Hub {
         let schedule = Schedule { store: shared, queue: queue.clone(), clock, desks };
         let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());
         let mirror = named.map_or_else(|| SourceName::new("crm"), Ok).map_err(str::to_owned)?;
-        Ok(Self { config, store, queue, crm, sync, schedule, counters: Counters::default(), mirror })
+        Ok(Self {
+            config,
+            store,
+            queue,
+            crm,
+            sync,
+            schedule,
+            counters: Counters::default(),
+            folder: folder.to_owned(),
+            mirror,
+        })
     }
 
     /// Every function's router, the console and `/healthz`.

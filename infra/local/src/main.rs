@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use stagedoor::{DEFAULT_CONFIG, Hub, bind, commands, read_config, start, tour};
 use stagedoor_config::Config;
 use stagedoor_model::EventId;
+use stagedoor_ports::Queue;
 
 #[derive(Parser)]
 #[command(
@@ -50,6 +51,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Put every dead letter back into the queue, after the cause is gone.
+    Redrive,
     /// Try rows again that the CRM refused, after the cause is mended.
     RetryParked,
     /// Exchange an authorisation code of the CRM for tokens (it lives 20 minutes and works once).
@@ -125,6 +128,10 @@ async fn on_files(command: Command, hub: &Hub) -> Result<(), String> {
             } else {
                 println!("{status:#?}");
             }
+        }
+        Command::Redrive => {
+            let count = hub.queue.redrive().await.map_err(|error| error.to_string())?;
+            println!("{count} dead letters are in the queue again");
         }
         Command::RetryParked => {
             let count = commands::retry_parked(hub).await.map_err(|error| error.to_string())?;

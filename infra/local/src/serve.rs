@@ -1,7 +1,9 @@
 //! The loops of the one process: webhooks in, events folded, people reconciled, sources pulled.
 
 use std::{
+    fs::File,
     net::SocketAddr,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,6 +31,7 @@ pub struct Running {
     pub address: SocketAddr,
     pub sandbox: Option<Sandbox>,
     tasks: JoinSet<()>,
+    _lock: File,
 }
 
 impl Running {
@@ -43,6 +46,7 @@ impl Running {
 /// # Errors
 /// A sentence that says which address is taken or which source is wrong.
 pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, String> {
+    let lock = lock(&hub.folder)?;
     let mut tasks = JoinSet::new();
     let sandbox = match hub.config.sandbox {
         Some(address) => {
@@ -60,13 +64,23 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     tasks.spawn(consume(Arc::clone(hub)));
     tasks.spawn(reconcile(Arc::clone(hub)));
     tasks.spawn(pull(Arc::clone(hub)));
-    Ok(Running { address, sandbox, tasks })
+    Ok(Running { address, sandbox, tasks, _lock: lock })
 }
 
 /// # Errors
 /// A sentence that names the address.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// One hub a folder: two would both be the reconciler. The lock ends with the process, however it ends.
+fn lock(folder: &Path) -> Result<File, String> {
+    let path = folder.join("serving.lock");
+    let file = File::create(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => Err(format!("another hub serves from {}; give this one another --data", folder.display())),
+    }
 }
 
 fn report(ended: std::io::Result<()>, what: &str) {

@@ -146,6 +146,27 @@ impl Queue for SqsQueue {
         self.count(&self.url).await
     }
 
+    /// One by one, sent before it is deleted: StartMessageMoveTask would need a right of its own on both queues.
+    async fn redrive(&self) -> Result<u64> {
+        let Some(dead) = &self.dead_letters else { return Ok(0) };
+        let mut moved = 0;
+        loop {
+            let request = self.client.receive_message().queue_url(dead).max_number_of_messages(BATCH as i32);
+            let answer = request.send().await.map_err(|error| retry("ReceiveMessage", &error))?;
+            let messages = answer.messages.unwrap_or_default();
+            if messages.is_empty() {
+                return Ok(moved);
+            }
+            for message in messages {
+                let (Some(body), Some(receipt)) = (message.body, message.receipt_handle) else { continue };
+                self.send_batch(vec![body]).await?;
+                let delete = self.client.delete_message().queue_url(dead).receipt_handle(receipt);
+                delete.send().await.map_err(|error| retry("DeleteMessage", &error))?;
+                moved += 1;
+            }
+        }
+    }
+
     async fn dead_letters(&self) -> Result<u64> {
         match &self.dead_letters {
             Some(url) => self.count(url).await,

@@ -315,4 +315,11 @@ impl Queue for MemoryQueue {
     async fn dead_letters(&self) -> Result<u64> {
         Ok(self.state().dead.len() as u64)
     }
+
+    async fn redrive(&self) -> Result<u64> {
+        let dead = std::mem::take(&mut self.state().dead);
+        let count = dead.len() as u64;
+        self.send(dead).await?;
+        Ok(count)
+    }
 }

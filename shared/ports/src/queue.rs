@@ -28,4 +28,6 @@ pub trait Queue: Send + Sync {
     /// Messages waiting, those being handled included; dead letters not.
     async fn depth(&self) -> Result<u64>;
     async fn dead_letters(&self) -> Result<u64>;
+    /// Puts every dead letter back, as if it were new; the number of them.
+    async fn redrive(&self) -> Result<u64>;
 }

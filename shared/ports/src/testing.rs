@@ -273,4 +273,10 @@ async fn what_is_given_back_too_often_is_a_dead_letter(queue: &dyn Queue) {
     }
     assert_eq!(queue.dead_letters().await.expect("counted"), 1);
     assert_eq!(queue.depth().await.expect("counted"), 0);
+    // After the cause is gone it is put back, and is as good as new.
+    assert_eq!(queue.redrive().await.expect("redriven"), 1);
+    assert_eq!(queue.dead_letters().await.expect("counted"), 0);
+    let again = queue.receive(10).await.expect("received");
+    assert_eq!(again.iter().map(|message| message.event.id.clone()).collect::<Vec<_>>(), vec![form_event(1).id]);
+    assert_eq!(again.first().map(|message| message.attempts), Some(1));
 }

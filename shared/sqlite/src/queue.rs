@@ -20,7 +20,8 @@ CREATE INDEX IF NOT EXISTS messages_worn ON messages (attempts) WHERE attempts >
 CREATE TABLE IF NOT EXISTS dead_letters (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ";
 
-/// How long a message stays in one hand, in milliseconds.
+/// How long a message stays in one hand at first, in milliseconds; each further attempt doubles it, so that a shop that
+/// is down for half an hour makes no dead letter.
 const VISIBILITY_MS: i64 = 60_000;
 /// After this many attempts a message is a dead letter.
 const MAX_ATTEMPTS: u32 = 5;
@@ -64,11 +65,16 @@ impl Queue for SqliteQueue {
     async fn receive(&self, max: usize) -> Result<Vec<Received>> {
         let now = self.clock.now().as_millisecond();
         let rows = self.database.write(move |connection| take(connection, now, max)).await?;
-        let mut batch = Vec::with_capacity(rows.len());
+        let (mut batch, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
         for (id, body, attempts) in rows {
-            let event = serde_json::from_str(&body)
-                .map_err(|error| PortError::Fail(format!("message {id} is not an event: {error}")))?;
-            batch.push(Received { event, receipt: Receipt(id.to_string()), attempts });
+            match serde_json::from_str(&body) {
+                Ok(event) => batch.push(Received { event, receipt: Receipt(id.to_string()), attempts }),
+                Err(_) => unreadable.push(id),
+            }
+        }
+        if !unreadable.is_empty() {
+            tracing::error!(messages = ?unreadable, "messages that are no events go to the dead letters");
+            self.database.write(move |connection| unreadable.iter().try_for_each(|id| bury(connection, *id))).await?;
         }
         Ok(batch)
     }
@@ -98,6 +104,17 @@ impl Queue for SqliteQueue {
     async fn dead_letters(&self) -> Result<u64> {
         count(&self.database, "SELECT count(*) FROM dead_letters").await
     }
+
+    async fn redrive(&self) -> Result<u64> {
+        self.database
+            .write(|connection| {
+                let moved =
+                    connection.execute("INSERT INTO messages (body) SELECT body FROM dead_letters ORDER BY id", [])?;
+                connection.execute("DELETE FROM dead_letters", [])?;
+                Ok(moved as u64)
+            })
+            .await
+    }
 }
 
 fn take(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Vec<(i64, String, u32)>> {
@@ -112,9 +129,16 @@ fn take(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Vec<(
         .collect::<rusqlite::Result<_>>()?;
     let mut hide = connection.prepare_cached("UPDATE messages SET visible_at = ?2, attempts = ?3 WHERE id = ?1")?;
     for (id, _, attempts) in &rows {
-        hide.execute(params![id, now + VISIBILITY_MS, attempts])?;
+        let patience = VISIBILITY_MS << attempts.saturating_sub(1).min(6);
+        hide.execute(params![id, now + patience, attempts])?;
     }
     Ok(rows)
+}
+
+/// What an older or newer hub wrote and this one cannot read must hold up nobody.
+fn bury(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    connection.execute("INSERT OR REPLACE INTO dead_letters SELECT id, body FROM messages WHERE id = ?1", [id])?;
+    connection.execute("DELETE FROM messages WHERE id = ?1", [id]).map(drop)
 }
 
 async fn count(database: &Database, sql: &'static str) -> Result<u64> {

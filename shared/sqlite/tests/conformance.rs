@@ -40,3 +40,15 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let queue = SqliteQueue::open(&path, Arc::new(SystemClock)).expect("opened again");
     assert_eq!(queue.depth().await.expect("counted"), 1);
 }
+
+#[tokio::test]
+async fn a_message_that_is_no_event_holds_up_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("queue.db");
+    let queue = SqliteQueue::open(&path, Arc::new(SystemClock)).expect("opened");
+    let other = rusqlite::Connection::open(&path).expect("opened");
+    other.execute("INSERT INTO messages (body) VALUES ('from another age')", []).expect("written");
+    queue.send(vec![form_event(1)]).await.expect("sent");
+    assert_eq!(queue.receive(10).await.expect("received").len(), 1);
+    assert_eq!(queue.dead_letters().await.expect("counted"), 1);
+}
