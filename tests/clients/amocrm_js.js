@@ -23,6 +23,11 @@ const client = new Client({
     { name: "Вишнёвый сад", price: 1500, _embedded: { contacts: [{ first_name: "Фирс" }] } },
   ]);
   assert.ok(complex.data[0].id && complex.data[0].contact_id && complex.data[0].merged === false);
+  const lead = complex.data[0].id;
+  const plain = await client.request.get(`/api/v4/leads/${lead}`);
+  assert.equal(plain.data._embedded.contacts, undefined, "contacts come only when asked for");
+  const whole = await client.request.get(`/api/v4/leads/${lead}`, { with: "contacts" });
+  assert.equal(whole.data._embedded.contacts[0].id, complex.data[0].contact_id);
   const bad = await client.request.post("/api/v4/leads", [{ name: "x", status_id: 1 }]).catch((error) => error);
   assert.equal(bad.data["validation-errors"][0].errors[0].code, "NotSupportedChoice");
   const none = await client.request.get("/api/v4/contacts", { query: "nobody at all" });

@@ -76,6 +76,19 @@ async fn a_form_and_an_order_of_one_fan_are_one_contact_and_the_right_deals() {
 }
 
 #[tokio::test]
+async fn setting_up_costs_its_calls_once() {
+    let hub = TestHub::start().await;
+    for n in 0..3 {
+        hub.take(&lead(&format!("Fan {n}"), &format!("+7916100{n:04}"), &format!("fan{n}@example.com"))).await;
+        hub.settled().await;
+    }
+    let calls = hub.sandbox.calls();
+    for call in ["POST /api/v4/webhooks", "GET /api/v4/leads/pipelines", "POST /api/v4/leads/custom_fields"] {
+        assert_eq!(calls.get(call), Some(&1), "{call}");
+    }
+}
+
+#[tokio::test]
 async fn a_second_delivery_changes_nothing() {
     let hub = TestHub::start().await;
     let parcel = order("T-1", "paid", "2027-01-10T10:05:00Z", anna(), json!([]));
@@ -182,7 +195,14 @@ async fn whatever_fails_between_hub_and_crm_the_crm_ends_the_same() {
     }
     calm.settled().await;
     let expected = picture(&calm.sandbox);
-    for kind in [FaultKind::Throttled, FaultKind::Broken, FaultKind::TooSlow, FaultKind::Cut, FaultKind::AnswerLost] {
+    for kind in [
+        FaultKind::Throttled,
+        FaultKind::Broken,
+        FaultKind::TooSlow,
+        FaultKind::Unpaid,
+        FaultKind::Cut,
+        FaultKind::AnswerLost,
+    ] {
         for call in ["POST /api/v4/contacts", "POST /api/v4/leads", "GET /api/v4/contacts"] {
             let hub = TestHub::start().await;
             hub.sandbox.set_fault(Fault { kind, calls: call.into(), after: 0, times: 2, milliseconds: 0 });

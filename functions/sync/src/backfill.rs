@@ -19,6 +19,12 @@ impl Sync {
     /// # Errors
     /// `Retry` when the CRM cannot be used now; the next call goes on from the page that failed.
     pub async fn backfill(&self, source: &SourceName) -> Result<Backfilled, PortError> {
+        let done = self.walk(source).await;
+        self.release().await?;
+        done
+    }
+
+    async fn walk(&self, source: &SourceName) -> Result<Backfilled, PortError> {
         let mut done = Backfilled::default();
         loop {
             if !self.lease().await? {

@@ -80,8 +80,12 @@ impl Sync {
             return Ok(Reconciled { unavailable: Some("another process reconciles".into()), ..Reconciled::default() });
         }
         let report = self.reconcile_leased(pace).await;
-        self.store.release(LEASE, &self.owner).await?;
+        self.release().await?;
         report
+    }
+
+    pub(crate) async fn release(&self) -> Result<(), PortError> {
+        self.store.release(LEASE, &self.owner).await
     }
 
     pub(crate) async fn lease(&self) -> Result<bool, PortError> {

@@ -1,10 +1,11 @@
 //! What the subcommands do, also for the console.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use stagedoor_engine::{Link, Person, explain};
 use stagedoor_model::{Body, Email, EventId, Identifier, Phone, Region};
 use stagedoor_ports::{JournalRow, PortError, Queue, Store};
+use stagedoor_sync::Backfilled;
 use stagedoor_webhook::reread;
 
 use crate::{functions, hub::Hub};
@@ -53,6 +54,23 @@ async fn replay_row(hub: &Hub, row: JournalRow) -> Result<usize, String> {
     hub.queue.send(events).await.map_err(|error| error.to_string())?;
     hub.store.forget(&id).await.map_err(|error| error.to_string())?;
     Ok(count)
+}
+
+/// Mirrors the CRM's contacts, also beside a hub that serves: the reconciler holds the CRM for a round at a time.
+///
+/// # Errors
+/// A sentence when the CRM cannot be used for half a minute.
+pub async fn backfill(hub: &Hub) -> Result<Backfilled, String> {
+    let mut last = String::new();
+    for _ in 0..150 {
+        match hub.sync.backfill(&hub.mirror).await {
+            Ok(done) => return Ok(done),
+            Err(PortError::Retry(reason)) => last = reason,
+            Err(error) => return Err(error.to_string()),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(format!("the CRM could not be mirrored: {last}"))
 }
 
 /// What a replay of everything unrecognized came to.

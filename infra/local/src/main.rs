@@ -114,7 +114,7 @@ async fn on_files(command: Command, hub: &Hub) -> Result<(), String> {
             }
         }
         Command::Backfill => {
-            let done = hub.sync.backfill(&hub.mirror).await.map_err(|error| error.to_string())?;
+            let done = commands::backfill(hub).await?;
             println!("{} contacts on {} pages are mirrored", done.contacts, done.pages);
         }
         Command::Explain { identifier } => {

@@ -10,7 +10,10 @@ use stagedoor_sandbox::Sandbox;
 use stagedoor_testkit::{Parcel, tour};
 use tokio::task::JoinSet;
 
-use crate::hub::{Hub, Status};
+use crate::{
+    commands,
+    hub::{Hub, Status},
+};
 
 /// Deliveries under way at once.
 const HANDS: usize = 8;
@@ -21,7 +24,7 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox) -> Result<(), S
     let existing = tour::existing_contacts();
     sandbox.add_contacts(&existing);
     println!("The CRM has {} contacts already; the hub mirrors them.", existing.len());
-    backfill(hub).await?;
+    commands::backfill(hub).await?;
     let parcels = tour::deliveries(hub.sync.clock.now());
     let count = parcels.len();
     println!("{count} webhooks of {} people in three cities come in, some twice, in no order:", tour::PEOPLE);
@@ -30,18 +33,6 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox) -> Result<(), S
     let status = settle(hub).await?;
     summary(hub, sandbox, count, &status, began.elapsed()).await;
     Ok(())
-}
-
-// The reconciler may hold the CRM just now.
-async fn backfill(hub: &Hub) -> Result<(), String> {
-    for _ in 0..50 {
-        match hub.sync.backfill(&hub.mirror).await {
-            Ok(_) => return Ok(()),
-            Err(stagedoor_ports::PortError::Retry(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-    Err("the CRM could not be mirrored".into())
 }
 
 /// Posts all parcels, a few at a time.

@@ -22,6 +22,8 @@ pub enum FaultKind {
     Broken,
     /// 504.
     TooSlow,
+    /// 402: the subscription ended.
+    Unpaid,
     /// The connection breaks and nothing happened.
     Cut,
     /// The connection breaks after it took effect.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use axum::{
     body::Bytes,
-    extract::{Path, RawQuery, State},
+    extract::{Path, Query, RawQuery, State},
     response::Response,
 };
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Sandbox, answers, hooks,
+    Sandbox, answers, hooks, links,
     state::{ACCOUNT, State as Account, USER, now},
     validate,
 };
@@ -54,8 +54,9 @@ pub async fn list(State(sandbox): State<Sandbox>, Path(entity): Path<String>, Ra
             None => {}
         }
     }
+    let with = query.get("with").map_or("", String::as_str);
     let shown: Vec<Value> =
-        rows.iter().skip((page - 1) * limit).take(limit).map(|row| Value::Object((*row).clone())).collect();
+        rows.iter().skip((page - 1) * limit).take(limit).map(|row| with_parts(&state, &entity, row, with)).collect();
     if shown.is_empty() {
         return answers::nothing();
     }
@@ -81,10 +82,33 @@ fn says(row: &Map<String, Value>, words: &str) -> bool {
     ["name", "custom_fields_values"].iter().any(|key| row.get(*key).is_some_and(|value| any(value, words)))
 }
 
-pub async fn one(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(String, u64)>) -> Response {
+/// A lead's contacts and a contact's leads come only when `with` asks for them; names that a method does not know are
+/// ignored.
+fn with_parts(state: &Account, entity: &str, row: &Map<String, Value>, with: &str) -> Value {
+    let mut row = row.clone();
+    let asked = |name: &str| with.split(',').any(|part| part.trim() == name);
+    let id = row.get("id").and_then(Value::as_u64).unwrap_or(0);
+    if let Some(embedded) = row.get_mut("_embedded").and_then(Value::as_object_mut) {
+        if !asked("contacts") {
+            embedded.remove("contacts");
+        }
+        if entity == "contacts" && asked("leads") {
+            embedded
+                .insert("leads".into(), links::leads_of(state, id).into_iter().map(|id| json!({ "id": id })).collect());
+        }
+    }
+    Value::Object(row)
+}
+
+pub async fn one(
+    State(sandbox): State<Sandbox>,
+    Path((entity, id)): Path<(String, u64)>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
     let state = sandbox.state();
+    let with = query.get("with").map_or("", String::as_str);
     match state.entities.get(&entity).and_then(|all| all.get(&id)) {
-        Some(row) => answers::hal(StatusCode::OK, &Value::Object(row.clone())),
+        Some(row) => answers::hal(StatusCode::OK, &with_parts(&state, &entity, row, with)),
         // A missing id is "no content" too, not 404.
         None => answers::nothing(),
     }

@@ -32,6 +32,9 @@ pub async fn gate(State(sandbox): State<Sandbox>, request: Request, next: Next) 
         Some(FaultKind::Throttled) => answers::html(StatusCode::TOO_MANY_REQUESTS),
         Some(FaultKind::Broken) => answers::problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", ""),
         Some(FaultKind::TooSlow) => answers::html(StatusCode::GATEWAY_TIMEOUT),
+        Some(FaultKind::Unpaid) => {
+            answers::problem(StatusCode::PAYMENT_REQUIRED, "Payment Required", "Аккаунт не оплачен")
+        }
         Some(FaultKind::Cut) => answers::cut(),
         Some(FaultKind::AnswerLost) => {
             next.run(request).await;

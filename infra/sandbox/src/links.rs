@@ -21,6 +21,11 @@ fn contacts_of(lead: &Map<String, Value>) -> Vec<(u64, bool)> {
     contacts.into_iter().flatten().filter_map(one).collect()
 }
 
+pub fn leads_of(state: &Account, contact: u64) -> Vec<u64> {
+    let leads = state.entities.get("leads").into_iter().flat_map(BTreeMap::iter);
+    leads.filter(|(_, lead)| contacts_of(lead).iter().any(|(id, _)| *id == contact)).map(|(id, _)| *id).collect()
+}
+
 /// The answer names the main contact `main_contact`, whatever the request called it.
 fn of_entity(state: &Account, entity: &str, id: u64) -> Vec<Value> {
     let leads = state.entities.get("leads").into_iter().flat_map(BTreeMap::iter);
@@ -30,10 +35,7 @@ fn of_entity(state: &Account, entity: &str, id: u64) -> Vec<Value> {
         })
     };
     match entity {
-        "contacts" => leads
-            .filter(|(_, lead)| contacts_of(lead).iter().any(|(contact, _)| *contact == id))
-            .map(|(lead, _)| link(*lead, "leads", Value::Null))
-            .collect(),
+        "contacts" => leads_of(state, id).into_iter().map(|lead| link(lead, "leads", Value::Null)).collect(),
         _ => leads
             .filter(|(lead, _)| **lead == id)
             .flat_map(|(_, lead)| contacts_of(lead))

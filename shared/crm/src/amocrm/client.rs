@@ -2,7 +2,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
 use stagedoor_ports::{Crm, CrmError, CrmPage, Row};
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 
 use crate::amocrm::{
     auth::Authorization,
@@ -42,7 +42,13 @@ pub struct AmoCrm {
     settings: Settings,
     transport: Transport,
     schema: RwLock<Option<Arc<Schema>>>,
+    /// When the hub's webhook was last subscribed.
+    subscribed: Mutex<Option<Instant>>,
 }
+
+/// How often the subscription is made again: an admin may have deleted it, and the CRM disables what it could not
+/// deliver to. It is an upsert by destination.
+const RESUBSCRIBE: Duration = Duration::from_secs(3_600);
 
 /// What the hub wants to hear of (amocrm.ru/developers/content/crm_platform/webhooks-api).
 const HOOKS: [&str; 6] =
@@ -54,7 +60,7 @@ impl AmoCrm {
     pub fn new(settings: Settings, authorization: Authorization) -> Result<Self, CrmError> {
         let http = http_client(settings.timeout)?;
         let transport = Transport::new(&settings.base_url, http, authorization, settings.rate);
-        Ok(Self { settings, transport, schema: RwLock::new(None) })
+        Ok(Self { settings, transport, schema: RwLock::new(None), subscribed: Mutex::new(None) })
     }
 
     /// Buys tokens with an authorisation code, for an integration that uses OAuth.
@@ -213,10 +219,13 @@ impl Crm for AmoCrm {
                 missing.join(", ")
             )));
         }
-        match &self.settings.hook {
-            Some(hook) => self.subscribe(hook).await,
-            None => Ok(()),
+        let Some(hook) = &self.settings.hook else { return Ok(()) };
+        let mut subscribed = self.subscribed.lock().await;
+        if subscribed.is_none_or(|at| at.elapsed() >= RESUBSCRIBE) {
+            self.subscribe(hook).await?;
+            *subscribed = Some(Instant::now());
         }
+        Ok(())
     }
 
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
