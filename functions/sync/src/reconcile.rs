@@ -67,6 +67,7 @@ type Task = (PersonId, Job, Digest);
 struct Round {
     cases: Mutex<BTreeMap<PersonId, Case>>,
     report: Mutex<Reconciled>,
+    saving: tokio::sync::Mutex<()>,
     at: Timestamp,
 }
 
@@ -106,7 +107,8 @@ impl Sync {
         };
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         let idle = cases.values().all(|case| case.open == 0);
-        let round = Round { cases: Mutex::new(cases), report: Mutex::default(), at: self.clock.now() };
+        let (cases, at) = (Mutex::new(cases), self.clock.now());
+        let round = Round { cases, report: Mutex::default(), saving: tokio::sync::Mutex::default(), at };
         if !idle {
             self.push(&round, pace).await?;
         }
@@ -149,19 +151,27 @@ impl Sync {
         if round.stopped() || !self.lease().await? {
             return Ok(());
         }
-        let intents = round.intend(&tasks);
-        if !intents.is_empty() {
-            self.store.save_links(intents).await?;
-        }
+        self.keep(round, round.intend(&tasks)).await?;
         let rows = self.send(&tasks).await;
-        let (links, claims) = round.answer(&tasks, rows);
-        self.store.save_links(links).await?;
+        let (people, claims) = round.answer(&tasks, rows);
+        self.keep(round, people).await?;
         if !claims.is_empty() {
             // A claim that the CRM's own webhook made first stands: a conflict loses nothing.
             let alone = |claim| Commit { claims: vec![claim], ..Commit::default() };
             self.store.save(claims.into_iter().map(alone).collect()).await?;
         }
         Ok(())
+    }
+
+    /// Saves the links of `people` as they are now. In turns: two calls under way may be about the same person, and what
+    /// was written later must not be overwritten by what was read earlier.
+    async fn keep(&self, round: &Round, people: BTreeSet<PersonId>) -> Result<(), PortError> {
+        if people.is_empty() {
+            return Ok(());
+        }
+        let _turn = round.saving.lock().await;
+        let links = round.links_of(&people);
+        self.store.save_links(links).await
     }
 
     async fn send(&self, tasks: &[Task]) -> Vec<Row> {
@@ -299,11 +309,16 @@ impl Round {
         [create, update, Vec::new()]
     }
 
-    /// Marks what is about to be created; the links are to be saved before the call.
-    fn intend(&self, tasks: &[Task]) -> Vec<(PersonId, Link)> {
+    fn links_of(&self, people: &BTreeSet<PersonId>) -> Vec<(PersonId, Link)> {
+        let cases = self.cases();
+        people.iter().filter_map(|id| cases.get(id).map(|case| (*id, case.link.clone()))).collect()
+    }
+
+    /// Marks what is about to be created; the links of these people are to be saved before the call.
+    fn intend(&self, tasks: &[Task]) -> BTreeSet<PersonId> {
         let intent = Some(Intent { at: self.at });
         let mut cases = self.cases();
-        let mut changed = BTreeMap::new();
+        let mut changed = BTreeSet::new();
         for (id, job, _) in tasks {
             let Some(case) = cases.get_mut(id) else { continue };
             match job {
@@ -313,9 +328,9 @@ impl Round {
                 }
                 _ => continue,
             }
-            changed.insert(*id, case.link.clone());
+            changed.insert(*id);
         }
-        changed.into_iter().collect()
+        changed
     }
 
     /// Writes the answers into the links, and says whom the CRM's new rows belong to.
@@ -324,10 +339,10 @@ impl Round {
         &self,
         tasks: &[Task],
         rows: Vec<Row>,
-    ) -> (Vec<(PersonId, Link)>, Vec<(Identifier, PersonId, Option<PersonId>)>) {
+    ) -> (BTreeSet<PersonId>, Vec<(Identifier, PersonId, Option<PersonId>)>) {
         let mut cases = self.cases();
         let mut report = self.report();
-        let (mut changed, mut claims) = (BTreeMap::new(), Vec::new());
+        let (mut changed, mut claims) = (BTreeSet::new(), Vec::new());
         for ((person, job, digest), row) in tasks.iter().zip(rows) {
             let Some(case) = cases.get_mut(person) else { continue };
             match &row {
@@ -346,9 +361,9 @@ impl Round {
                 case.open = case.open.saturating_sub(1);
             }
             write(&mut case.link, job, digest, row, self.at);
-            changed.insert(*person, case.link.clone());
+            changed.insert(*person);
         }
-        (changed.into_iter().collect(), claims)
+        (changed, claims)
     }
 
     fn unanswered(&self) -> (BTreeSet<PersonId>, BTreeSet<(PersonId, ShowKey)>, Option<Timestamp>) {
