@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use stagedoor_ports::CrmError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::amocrm::auth::Authorization;
 
@@ -35,23 +35,30 @@ pub enum Failure {
 /// Tries of a call that is throttled or, when it changes nothing twice, that failed on their side.
 const TRIES: u32 = 4;
 
+/// A second, and a little for clocks that tell the time in steps.
+const WINDOW: Duration = Duration::from_millis(1_005);
+
 pub struct Transport {
     base: String,
     http: reqwest::Client,
     authorization: Authorization,
-    limit: DefaultDirectRateLimiter,
+    window: Arc<Semaphore>,
     calls: Arc<AtomicU64>,
 }
 
 impl Transport {
     /// `rate`: requests a second, 7 by default (developers.kommo.com, "Limitations").
     pub fn new(base: &str, http: reqwest::Client, authorization: Authorization, rate: NonZeroU32) -> Self {
-        // Evenly spaced, never a burst: a sliding window of one second holds at most `rate` calls. The two per cent
-        // keep jitter on the way from pushing an eighth call into their window.
-        let period = Duration::from_secs(1) * 102 / 100 / rate.get();
-        let quota = Quota::with_period(period).unwrap_or_else(|| Quota::per_second(rate));
         let base = base.trim_end_matches('/').to_owned();
-        Self { base, http, authorization, limit: RateLimiter::direct(quota), calls: Arc::default() }
+        let window = Arc::new(Semaphore::new(rate.get() as usize));
+        Self { base, http, authorization, window, calls: Arc::default() }
+    }
+
+    /// A place in the window of one second. It is given back a second after the answer came: they saw the call before
+    /// that, and will see the one that takes its place after it, so no jitter on the way puts `rate` + 1 calls into any
+    /// second of theirs.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.window).acquire_owned().await.ok()
     }
 
     pub fn calls(&self) -> u64 {
@@ -73,13 +80,18 @@ impl Transport {
         for attempt in 0..TRIES {
             let token =
                 self.authorization.token(&self.http, &self.base, fresh_token).await.map_err(Failure::Unusable)?;
-            self.limit.until_ready().await;
+            let place = self.place().await;
             self.calls.fetch_add(1, Ordering::Relaxed);
             let mut request = self.http.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(token);
             if let Some(body) = body {
                 request = request.json(body);
             }
-            let response = match request.send().await {
+            let sent = request.send().await;
+            tokio::spawn(async move {
+                tokio::time::sleep(WINDOW).await;
+                drop(place);
+            });
+            let response = match sent {
                 Ok(response) => response,
                 Err(error) if error.is_connect() => return Err(unavailable("no connection")),
                 Err(_) if method == Method::POST => return Err(Failure::Lost),
