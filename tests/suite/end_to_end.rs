@@ -125,6 +125,18 @@ async fn a_partial_refund_lowers_the_deal_and_keeps_it_paid() {
 }
 
 #[tokio::test]
+async fn a_qtickets_refund_that_names_no_other_basket_keeps_its_show() {
+    let hub = TestHub::start().await;
+    let path = stagedoor_testkit::samples::folder().join("qtickets/order_refunded_all.body.json");
+    let mut body: Value = serde_json::from_slice(&std::fs::read(path).expect("a sample")).expect("JSON");
+    body["baskets"] = json!([]);
+    hub.take(&stagedoor_testkit::qtickets("/ticketing/qtickets", "refunded", &body, "SuperSecret")).await;
+    hub.settled().await;
+    assert_eq!(stage_of(&hub), ["Москва: Возврат"]);
+    assert_eq!(hub.sandbox.leads()[0].get("name"), Some(&json!("Вишнёвый сад · Москва")));
+}
+
+#[tokio::test]
 async fn the_sample_tour_leaves_one_contact_a_person_and_the_moved_show_in_every_deal() {
     let hub = TestHub::start().await;
     let existing = tour::existing_contacts();

@@ -135,7 +135,9 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
             .map_err(|error| NotUnderstood(format!("price: {error}")))
     };
     let total = money(&payload.price)?;
-    let tickets = payload.baskets.iter().map(|basket| {
+    // A ticket that was given back and is no longer among the baskets still says which show the order was for.
+    let gone = payload.refunded_baskets.iter().filter(|one| payload.baskets.iter().all(|other| other.id != one.id));
+    let tickets = payload.baskets.iter().chain(gone).map(|basket| {
         let show = basket.show_id.unwrap_or(payload.event_id);
         Ok(Ticket {
             id: basket.id.to_string(),

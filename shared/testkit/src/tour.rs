@@ -224,7 +224,6 @@ fn order_qtickets(fan: &Fan, email: &str, kind: &str, minutes: i64) -> Parcel {
         && let Some(body) = body.as_object_mut()
     {
         body.insert("refunded_baskets".into(), baskets.unwrap_or_default().into());
-        body.insert("baskets".into(), json!([]));
     }
     qtickets("/ticketing/qtickets", kind, &body, "SuperSecret")
 }
