@@ -10,7 +10,9 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
-use stagedoor_engine::{ContactDraft, DealDraft, Digest, Intent, Link, Parked, PersonId, Plan, ShowKey, Step, plan};
+use stagedoor_engine::{
+    ContactDraft, DealDraft, Digest, Intent, Link, ORDERS, Parked, PersonId, Plan, ShowKey, Step, plan,
+};
 use stagedoor_model::{Identifier, Kind, Timestamp};
 use stagedoor_ports::{Commit, CrmError, Dirty, PortError, Row};
 
@@ -436,6 +438,8 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, at: Timestamp) {
                 Row::Done(id) => {
                     (deal.id, deal.pushed) = (Some(id), Some(digest.clone()));
                     deal.stage = draft.stage.as_ref().map(|(stage, _)| *stage).or(deal.stage);
+                    deal.orders =
+                        draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();
                     (deal.intent, deal.parked) = (None, None);
                 }
                 Row::Refused(reason) => (deal.intent, deal.parked) = (None, parked(reason)),

@@ -15,5 +15,7 @@ pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
 pub use identity::{Cluster, Partition, Policy, Refusal, Why, partition};
 pub use person::{Person, PersonId};
-pub use plan::{ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, Link, Parked, Plan, Step, plan};
+pub use plan::{
+    ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, Link, ORDERS, Parked, Plan, Step, plan,
+};
 pub use records::{order_record_key, record_of};

@@ -51,6 +51,9 @@ pub struct DealLink {
     pub stage: Option<Stage>,
     pub intent: Option<Intent>,
     pub parked: Option<Parked>,
+    /// Orders that the deal was last pushed with.
+    #[serde(default)]
+    pub orders: BTreeSet<String>,
 }
 
 /// What is known of a person in the CRM. Written by the reconciler alone.
@@ -162,7 +165,14 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
         plan.steps.extend(doubles.map(|contact| (Step::MarkDuplicate { contact, of }, Digest::of(&contact))));
     }
     let moves = manager_moves(person);
-    for (show, deal) in deals(person, catalog) {
+    let deals = deals(person, catalog);
+    plan.steps.extend(vacated(person, link, &deals, catalog).filter(|(lead, _)| !moves.contains_key(lead)).map(
+        |(lead, draft)| {
+            let digest = Digest::of(&draft);
+            (Step::UpdateDeal(lead, draft), digest)
+        },
+    ));
+    for (show, deal) in deals {
         let known = link.deals.get(&show).cloned().unwrap_or_default();
         let moved = known.id.and_then(|lead| moves.get(&lead));
         if moved.is_some_and(|moved| moved.deleted) {
@@ -179,6 +189,49 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
     }
     plan
 }
+
+/// Deals in the CRM whose orders were all exchanged for another show: they are worth nothing any more. Where the orders
+/// went to somebody else, a manager decides.
+fn vacated<'p>(
+    person: &'p Person,
+    link: &'p Link,
+    deals: &'p BTreeMap<ShowKey, Deal>,
+    catalog: &'p Catalog,
+) -> impl Iterator<Item = (u64, DealDraft)> + 'p {
+    let held: BTreeSet<&String> = deals.values().flat_map(|deal| &deal.orders).collect();
+    let left = link.deals.iter().filter(move |(show, known)| {
+        !deals.contains_key(*show) && !known.orders.is_empty() && known.orders.iter().all(|order| held.contains(order))
+    });
+    left.filter_map(|(show, known)| {
+        // Only a show that the config knows has a pipeline for sure; of any other the stage is left as it is.
+        let configured = catalog.shows.get(show).and_then(|show| catalog.pipeline(show));
+        let pipeline = configured.or_else(|| catalog.pipelines.first())?;
+        let lost = configured.and_then(|pipeline| pipeline.stages.get(&Stage::Lost));
+        let draft = DealDraft {
+            person: person.id,
+            show: show.clone(),
+            name: String::new(),
+            pipeline: pipeline.name.clone(),
+            stage: lost.map(|name| (Stage::Lost, name.clone())),
+            price: Some(0),
+            city: None,
+            starts_at: None,
+            show_cancelled: false,
+            orders: known.orders.iter().cloned().collect::<Vec<_>>().join(ORDERS),
+            promo_codes: String::new(),
+            tickets: 0,
+            refunded: 0,
+            utm: BTreeMap::new(),
+        };
+        let digest = Digest::of(&draft);
+        let settled =
+            known.pushed.as_ref() == Some(&digest) || known.parked.as_ref().is_some_and(|p| p.digest == digest);
+        (!settled).then_some((known.id?, draft))
+    })
+}
+
+/// Between the numbers of orders in one field.
+pub const ORDERS: &str = ", ";
 
 fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u64>) {
     let (mut phones, mut emails) = held_by_crm(person, contact);
@@ -292,7 +345,7 @@ fn draft_deal(
         city: deal.show.city.clone(),
         starts_at: deal.show.starts_at,
         show_cancelled: deal.show.cancelled,
-        orders: deal.orders.iter().cloned().collect::<Vec<_>>().join(", "),
+        orders: deal.orders.iter().cloned().collect::<Vec<_>>().join(ORDERS),
         promo_codes: deal.promo_codes.iter().cloned().collect::<Vec<_>>().join(", "),
         tickets: deal.live_tickets,
         refunded: deal.worth.as_ref().map_or(0, |worth| worth.with_minor(deal.refunded_minor).whole_major()),

@@ -63,7 +63,10 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema) -> Result<
         fields.extend(field(&key.to_ascii_uppercase(), cut(value).into()));
     }
     let mut row = Map::new();
-    row.insert("name".into(), cut(&draft.name).into());
+    // Without a name: one that the CRM has already is left as it is.
+    if !draft.name.is_empty() {
+        row.insert("name".into(), cut(&draft.name).into());
+    }
     row.insert("updated_by".into(), 0.into());
     row.insert("custom_fields_values".into(), fields.into());
     if let Some(price) = draft.price {
