@@ -124,22 +124,52 @@ async fn a_partial_refund_lowers_the_deal_and_keeps_it_paid() {
     assert_eq!(stage_of(&hub), ["Казань: Возврат"]);
 }
 
+/// `T-1` with its tickets in Nizhny instead of Kazan.
+fn exchanged() -> Parcel {
+    let tickets = json!([{ "id": "t1", "show": { "id": "nn-1" }, "price": "3000.00" }]);
+    let body = json!({ "type": "order", "data": {
+        "id": "T-1", "number": "T-1", "status": "paid", "updated_at": "2027-02-01T10:00:00Z",
+        "placed_at": "2027-01-10T10:00:00Z", "paid_at": "2027-01-10T10:05:00Z", "currency": "RUB", "total": "3000.00",
+        "buyer": anna(), "tickets": tickets,
+    }});
+    form_signed("/ticketing/theatre", &body, "theatre-shop-secret", "exchange", now())
+}
+
+fn worth(hub: &TestHub) -> i64 {
+    hub.sandbox.leads().iter().filter_map(|lead| lead.get("price")?.as_i64()).sum()
+}
+
+#[tokio::test]
+async fn an_exchange_empties_a_deal_that_a_manager_moved_and_leaves_its_stage() {
+    let hub = TestHub::start().await;
+    hub.take(&order("T-1", "paid", "2027-01-10T10:05:00Z", anna(), json!([]))).await;
+    hub.settled().await;
+    let lead = hub.sandbox.leads()[0].get("id").and_then(Value::as_u64).expect("an id");
+    let (pipeline, status) = status_id(&hub, "Переговоры");
+    by_manager(
+        &hub,
+        reqwest::Method::PATCH,
+        &format!("leads/{lead}"),
+        json!({ "pipeline_id": pipeline, "status_id": status }),
+    )
+    .await;
+    hub.settled().await;
+    hub.take(&exchanged()).await;
+    hub.settled().await;
+    assert_eq!(stage_of(&hub), ["Казань: Переговоры", "Нижний Новгород: Оплачено"]);
+    assert_eq!(worth(&hub), 3000);
+}
+
 #[tokio::test]
 async fn tickets_exchanged_for_another_show_leave_nothing_paid_behind() {
     let hub = TestHub::start().await;
     hub.take(&order("T-1", "paid", "2027-01-10T10:05:00Z", anna(), json!([]))).await;
     hub.settled().await;
     assert_eq!(stage_of(&hub), ["Казань: Оплачено"]);
-    let tickets = json!([{ "id": "t1", "show": { "id": "nn-1" }, "price": "3000.00" }]);
-    let body = json!({ "type": "order", "data": {
-        "id": "T-1", "number": "T-1", "status": "paid", "updated_at": "2027-02-01T10:00:00Z", "placed_at": "2027-01-10T10:00:00Z",
-        "paid_at": "2027-01-10T10:05:00Z", "currency": "RUB", "total": "3000.00", "buyer": anna(), "tickets": tickets,
-    }});
-    hub.take(&form_signed("/ticketing/theatre", &body, "theatre-shop-secret", "exchange", now())).await;
+    hub.take(&exchanged()).await;
     hub.settled().await;
     assert_eq!(stage_of(&hub), ["Казань: Закрыто и не реализовано", "Нижний Новгород: Оплачено"]);
-    let worth: i64 = hub.sandbox.leads().iter().filter_map(|lead| lead.get("price")?.as_i64()).sum();
-    assert_eq!(worth, 3000, "the report adds up");
+    assert_eq!(worth(&hub), 3000, "the report adds up");
     let calls = hub.sandbox.calls();
     hub.hub.sync.reconcile(stagedoor_sync::Pace::Everything).await.expect("a round");
     assert_eq!(hub.sandbox.calls(), calls, "and is not sent again");

@@ -19,6 +19,7 @@ use stagedoor_ports::{Commit, CrmError, Dirty, PortError, Row};
 use crate::Sync;
 
 const LEASE: &str = "reconciler";
+const ELSEWHERE: &str = "another process reconciles";
 const LEASE_TIME: SignedDuration = SignedDuration::from_secs(120);
 /// People compared in one round.
 const ROUND: usize = 2_000;
@@ -80,7 +81,7 @@ impl Sync {
     /// When the store fails. A CRM that cannot be used is no error: its people wait.
     pub async fn reconcile(&self, pace: Pace) -> Result<Reconciled, PortError> {
         if !self.lease().await? {
-            return Ok(Reconciled { unavailable: Some("another process reconciles".into()), ..Reconciled::default() });
+            return Ok(Reconciled { unavailable: Some(ELSEWHERE.into()), ..Reconciled::default() });
         }
         let report = self.reconcile_leased(pace).await;
         self.release().await?;
@@ -150,7 +151,11 @@ impl Sync {
 
     /// One bulk call: intents saved, rows sent, answers saved.
     async fn call(&self, round: &Round, tasks: Vec<Task>) -> Result<(), PortError> {
-        if round.stopped() || !self.lease().await? {
+        if round.stopped() {
+            return Ok(());
+        }
+        if !self.lease().await? {
+            round.stop(ELSEWHERE.into());
             return Ok(());
         }
         self.keep(round, round.intend(&tasks)).await?;

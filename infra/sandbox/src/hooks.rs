@@ -57,7 +57,9 @@ pub fn change(state: &Account, entity: &str, id: u64, action: &str) -> Option<It
     for (n, field) in custom.enumerate() {
         let own = |key: &str| field.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
         for (name, key) in [("id", "field_id"), ("name", "field_name"), ("code", "field_code")] {
-            if let Some(value) = own(key).filter(|value| value != "null") {
+            // Codes come for the system's own fields only.
+            let shown = |value: &String| value != "null" && (name != "code" || SYSTEM.contains(&value.as_str()));
+            if let Some(value) = own(key).filter(shown) {
                 fields.push((format!("[custom_fields][{n}][{name}]"), value));
             }
         }
@@ -69,6 +71,8 @@ pub fn change(state: &Account, entity: &str, id: u64, action: &str) -> Option<It
     }
     Some(Item { setting: format!("{action}_{kind}"), prefix: format!("{entity}[{action}]"), fields })
 }
+
+const SYSTEM: [&str; 4] = ["PHONE", "EMAIL", "POSITION", "IM"];
 
 struct Post {
     hook: u64,

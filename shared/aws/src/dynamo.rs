@@ -47,6 +47,19 @@ pub fn failed<E: std::error::Error + 'static>(call: &str, error: SdkError<E>) ->
     if again { PortError::Retry(text) } else { PortError::Fail(text) }
 }
 
+/// Whether a conditional write was made; a condition that did not hold is an answer, not a failure.
+pub fn held<T, E: std::error::Error + 'static>(
+    call: &str,
+    answer: std::result::Result<T, SdkError<E>>,
+    is_refused: fn(&E) -> bool,
+) -> Result<bool> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(is_refused) => Ok(false),
+        Err(error) => Err(failed(call, error)),
+    }
+}
+
 /// BatchGetItem over any number of keys, read consistently; keys that name nothing are left out.
 pub async fn get_all(client: &Client, table: &str, keys: Vec<Item>) -> Result<Vec<Item>> {
     let mut found = Vec::new();

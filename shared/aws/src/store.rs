@@ -16,7 +16,7 @@ use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp};
 use stagedoor_ports::{Cell, Claims, Commit, Dirty, JournalRow, PortError, Result, Saved, Store, Totals, Versioned};
 
-use crate::dynamo::{Item, failed, get_all, item, number, number_of, text, text_of};
+use crate::dynamo::{Item, failed, get_all, held, item, number, number_of, text, text_of};
 
 #[derive(Clone)]
 pub struct DynamoStore {
@@ -211,14 +211,8 @@ impl Store for DynamoStore {
                 .update_expression("REMOVE dirty, waiting")
                 .condition_expression("version = :version")
                 .expression_attribute_values(":version", number(version));
-            match request.send().await {
-                Ok(_) => {}
-                // Changed since: it stays dirty.
-                Err(error)
-                    if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
-                }
-                Err(error) => return Err(failed("UpdateItem", error)),
-            }
+            // Changed since: it stays dirty.
+            _ = held("UpdateItem", request.send().await, UpdateItemError::is_conditional_check_failed_exception)?;
         }
         Ok(())
     }
@@ -234,13 +228,7 @@ impl Store for DynamoStore {
                 .condition_expression("attribute_exists(doc)")
                 .expression_attribute_values(":yes", text("yes"))
                 .expression_attribute_values(":since", text("0"));
-            match request.send().await {
-                Ok(_) => {}
-                Err(error)
-                    if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
-                }
-                Err(error) => return Err(failed("UpdateItem", error)),
-            }
+            _ = held("UpdateItem", request.send().await, UpdateItemError::is_conditional_check_failed_exception)?;
         }
         Ok(())
     }
@@ -269,13 +257,7 @@ impl Store for DynamoStore {
             .condition_expression("attribute_not_exists(pk) OR holder = :owner OR ends <= :now")
             .expression_attribute_values(":owner", text(owner))
             .expression_attribute_values(":now", stamp(now));
-        match request.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
-                Ok(false)
-            }
-            Err(error) => Err(failed("PutItem", error)),
-        }
+        held("PutItem", request.send().await, PutItemError::is_conditional_check_failed_exception)
     }
 
     async fn release(&self, name: &str, owner: &str) -> Result<()> {
@@ -287,15 +269,7 @@ impl Store for DynamoStore {
             .key("sk", text(name))
             .condition_expression("holder = :owner")
             .expression_attribute_values(":owner", text(owner));
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(failed("DeleteItem", error)),
-        }
+        held("DeleteItem", request.send().await, DeleteItemError::is_conditional_check_failed_exception).map(drop)
     }
 
     async fn cell(&self, name: &str) -> Result<Option<Cell>> {
@@ -315,13 +289,7 @@ impl Store for DynamoStore {
                 .condition_expression("version = :expected")
                 .expression_attribute_values(":expected", number(version)),
         };
-        match request.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
-                Ok(false)
-            }
-            Err(error) => Err(failed("PutItem", error)),
-        }
+        held("PutItem", request.send().await, PutItemError::is_conditional_check_failed_exception)
     }
 
     async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {

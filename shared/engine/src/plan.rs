@@ -166,12 +166,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
     }
     let moves = manager_moves(person);
     let deals = deals(person, catalog);
-    plan.steps.extend(vacated(person, link, &deals, catalog).filter(|(lead, _)| !moves.contains_key(lead)).map(
-        |(lead, draft)| {
-            let digest = Digest::of(&draft);
-            (Step::UpdateDeal(lead, draft), digest)
-        },
-    ));
+    plan.steps.extend(vacated(person, link, &deals, &moves, catalog));
     for (show, deal) in deals {
         let known = link.deals.get(&show).cloned().unwrap_or_default();
         let moved = known.id.and_then(|lead| moves.get(&lead));
@@ -192,21 +187,28 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
 
 /// Deals in the CRM whose orders were all exchanged for another show: they are worth nothing any more. Where the orders
 /// went to somebody else, a manager decides.
-fn vacated<'p>(
-    person: &'p Person,
-    link: &'p Link,
-    deals: &'p BTreeMap<ShowKey, Deal>,
-    catalog: &'p Catalog,
-) -> impl Iterator<Item = (u64, DealDraft)> + 'p {
+fn vacated(
+    person: &Person,
+    link: &Link,
+    deals: &BTreeMap<ShowKey, Deal>,
+    moves: &BTreeMap<u64, Move>,
+    catalog: &Catalog,
+) -> Vec<(Step, Digest)> {
     let held: BTreeSet<&String> = deals.values().flat_map(|deal| &deal.orders).collect();
-    let left = link.deals.iter().filter(move |(show, known)| {
+    let left = link.deals.iter().filter(|(show, known)| {
         !deals.contains_key(*show) && !known.orders.is_empty() && known.orders.iter().all(|order| held.contains(order))
     });
-    left.filter_map(|(show, known)| {
-        // Only a show that the config knows has a pipeline for sure; of any other the stage is left as it is.
+    let step = |(show, known): (&ShowKey, &DealLink)| {
+        let lead = known.id?;
+        let moved = moves.get(&lead);
+        if moved.is_some_and(|moved| moved.deleted) {
+            return None;
+        }
+        // Only a show that the config knows has a pipeline for sure; of any other the stage is left as it is, and so it
+        // is where a manager moved the deal.
         let configured = catalog.shows.get(show).and_then(|show| catalog.pipeline(show));
         let pipeline = configured.or_else(|| catalog.pipelines.first())?;
-        let lost = configured.and_then(|pipeline| pipeline.stages.get(&Stage::Lost));
+        let lost = configured.filter(|_| moved.is_none()).and_then(|pipeline| pipeline.stages.get(&Stage::Lost));
         let draft = DealDraft {
             person: person.id,
             show: show.clone(),
@@ -224,10 +226,11 @@ fn vacated<'p>(
             utm: BTreeMap::new(),
         };
         let digest = Digest::of(&draft);
-        let settled =
-            known.pushed.as_ref() == Some(&digest) || known.parked.as_ref().is_some_and(|p| p.digest == digest);
-        (!settled).then_some((known.id?, draft))
-    })
+        let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
+        let settled = refused || known.pushed.as_ref() == Some(&digest);
+        (!settled).then_some((Step::UpdateDeal(lead, draft), digest))
+    };
+    left.filter_map(step).collect()
 }
 
 /// Between the numbers of orders in one field.
