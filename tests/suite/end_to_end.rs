@@ -199,6 +199,11 @@ async fn the_sample_tour_leaves_one_contact_a_person_and_the_moved_show_in_every
     assert_eq!(status.people as usize, tour::PEOPLE);
     assert_eq!(hub.sandbox.contacts().len(), tour::PEOPLE, "one contact a person, the existing ones included");
     assert_eq!((status.parked, status.unrecognized, status.dead_letters), (0, 0, 0));
+    let stages = hub.sandbox.leads_by_stage().into_iter();
+    let refunds: Vec<usize> = stages.filter(|((_, stage), _)| stage == "Возврат").map(|(_, count)| count).collect();
+    assert_eq!(refunds, [10, 10, 10], "a refund stays a deal of its own show");
+    // Three hundred fans with one deal each, and a second for the forty who asked in another city than they bought in.
+    assert_eq!(status.deals, 340);
     let nizhny = hub
         .sandbox
         .leads()
