@@ -1,8 +1,10 @@
-//! `sync` as AWS runs it: an SQS batch with partial failures, then the CRM while the invocation has time.
+//! `sync` as AWS runs it: an SQS batch with partial failures, then the CRM while the invocation has time. A tick of the
+//! schedule goes on for those who wait.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use stagedoor_aws::{Error, Setting, batch, setting};
+use async_trait::async_trait;
+use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, setting};
 use stagedoor_model::Event;
 use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_sync::{Pace, Sync};
@@ -12,37 +14,43 @@ const RESERVE: Duration = Duration::from_secs(15);
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    let Setting { config, store, clock, .. } = setting("sync", &[]).await?;
+    consume(build).await
+}
+
+async fn build() -> Result<Arc<dyn Consumer>, Error> {
+    let Setting { config, store, clock, .. } = setting(Reading::Sync, &|_, _| Ok(())).await?;
     let store: Arc<dyn stagedoor_ports::Store> = Arc::new(store);
     // One process of many: its lease is its own.
     let owner = format!("lambda-{}-{}", std::process::id(), clock.now().as_nanosecond());
     let crm = stagedoor_crm::amocrm::from_config(&config, &store, &clock, &owner)?;
-    let sources = config.sources.iter();
-    let desks =
-        sources.filter_map(|one| Some(stagedoor_shops::desk(&one.source)?.map(|desk| (one.source.name.clone(), desk))));
-    let desks = desks.collect::<Result<_, String>>()?;
+    let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
     let (catalog, policy) = (config.catalog.clone(), config.policy.clone());
     let sync = Sync { store, crm: Arc::new(crm), clock, desks, catalog, policy, owner };
-    batch(move |events, left| work(sync.clone(), events, left)).await
+    Ok(Arc::new(Syncing(sync)))
 }
 
-async fn work(sync: Sync, events: Vec<Event>, left: Duration) -> BTreeSet<usize> {
-    let began = SystemClock.now();
-    let failed = sync.handle(events).await;
-    loop {
-        match sync.reconcile(Pace::Everything).await {
-            Ok(round) if round.left > 0 && round.unavailable.is_none() => {}
-            // Nobody waits, or the CRM cannot be used: the next batch goes on.
-            Ok(_) => break,
-            Err(error) => {
-                tracing::error!(%error, "reconciling failed; the next batch goes on");
+struct Syncing(Sync);
+
+#[async_trait]
+impl Consumer for Syncing {
+    async fn handle(&self, events: Vec<Event>, left: Duration) -> BTreeSet<usize> {
+        let began = SystemClock.now();
+        let failed = self.0.handle(events).await;
+        loop {
+            match self.0.reconcile(Pace::Everything).await {
+                Ok(round) if round.left > 0 && round.unavailable.is_none() => {}
+                // Nobody waits, or the CRM cannot be used: the next batch or tick goes on.
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::error!(%error, "reconciling failed; the next batch or tick goes on");
+                    break;
+                }
+            }
+            let spent = SystemClock.now().duration_since(began).unsigned_abs();
+            if spent + RESERVE >= left {
                 break;
             }
         }
-        let spent = SystemClock.now().duration_since(began).unsigned_abs();
-        if spent + RESERVE >= left {
-            break;
-        }
+        failed
     }
-    failed
 }

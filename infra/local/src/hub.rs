@@ -1,7 +1,6 @@
 //! What the hub is made of when it runs as one process: SQLite, the CRM's client, every function.
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,7 +10,7 @@ use axum::{Router, routing::get};
 use stagedoor_config::{Config, LocalSecrets};
 use stagedoor_crm::amocrm::AmoCrm;
 use stagedoor_model::SourceName;
-use stagedoor_ports::{Clock, OrderDesk, Queue, Store, SystemClock};
+use stagedoor_ports::{Clock, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore};
 use stagedoor_sync::Sync;
@@ -68,7 +67,7 @@ impl Hub {
         let queue = Arc::new(queue);
         let shared: Arc<dyn Store> = store.clone();
         let crm = Arc::new(stagedoor_crm::amocrm::from_config(&config, &shared, &clock, owner)?);
-        let desks = desks(&config)?;
+        let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
         let sync = Sync {
             store: Arc::clone(&shared),
             crm: crm.clone(),
@@ -140,12 +139,4 @@ pub struct Status {
     pub deals: u64,
     pub events: u64,
     pub unrecognized: u64,
-}
-
-fn desks(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn OrderDesk>>, String> {
-    let desks = config.sources.iter().filter_map(|one| {
-        let desk = stagedoor_shops::desk(&one.source)?;
-        Some(desk.map(|desk| (one.source.name.clone(), desk)))
-    });
-    desks.collect()
 }

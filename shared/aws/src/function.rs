@@ -1,136 +1,203 @@
-//! A function as AWS runs it: what it needs from its environment, and the runtime around it.
+//! A function as AWS runs it: the Lambda runtime around a router or around a consumer of batches.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use aws_config::BehaviorVersion;
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
-use aws_smithy_http_client::tls;
-use axum::Router;
+use async_trait::async_trait;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode},
+    response::{IntoResponse, Response},
+};
 use lambda_runtime::{LambdaEvent, service_fn};
-use stagedoor_config::{Config, LocalSecrets, variable};
+use serde::Deserialize;
+use stagedoor_config::Reading;
 use stagedoor_model::Event;
 use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_webhook::{Build, Counters, Provider, Receiver, Source, table};
 
-use crate::{DynamoStore, SqsQueue};
+use crate::setting::{Error, Setting, setting};
 
-pub type Error = lambda_runtime::Error;
+/// How long a function that could not be set up waits before it tries again, in milliseconds.
+const AGAIN_MS: i64 = 5_000;
 
-/// What a function finds around it.
-pub struct Setting {
-    pub config: Config,
-    pub queue: SqsQueue,
-    pub store: DynamoStore,
-    pub clock: Arc<dyn Clock>,
-}
-
-/// Reads the environment: `STAGEDOOR_CONFIG` (a file), `STAGEDOOR_QUEUE_URL`, `STAGEDOOR_DEAD_LETTER_URL` (optional),
-/// `STAGEDOOR_TABLES` (the tables' prefix). `STAGEDOOR_DEV_SECRETS=yes` lets `dev:` secrets in, for cargo-lambda.
-///
-/// # Errors
-/// Every mistake of the config, or the variable that is missing.
-pub async fn setting(function: &str, providers: &'static [(&'static str, Build)]) -> Result<Setting, Error> {
+/// JSON lines on the standard output, one an event of the log.
+pub fn start_logs() {
     tracing_subscriber::fmt().json().with_max_level(tracing::Level::INFO).with_current_span(false).init();
-    let file = variable("STAGEDOOR_CONFIG")?;
-    let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {file}: {error}"))?;
-    let secrets = LocalSecrets { allow_dev: variable("STAGEDOOR_DEV_SECRETS").is_ok_and(|said| said == "yes") };
-    // A function answers for its own sources; those of others are checked by theirs.
-    let check = |of: &str, source: &Source| if of == function { table(providers, source).map(drop) } else { Ok(()) };
-    let config = match providers.is_empty() {
-        true => stagedoor_config::load(&file, &text, &secrets, &check)?,
-        false => stagedoor_config::load_for_receiving(&file, &text, &secrets, &check)?,
-    };
-    let aws = sdk().await;
-    let dead_letters = variable("STAGEDOOR_DEAD_LETTER_URL").ok();
-    Ok(Setting {
-        config,
-        queue: SqsQueue::new(&aws, &variable("STAGEDOOR_QUEUE_URL")?, dead_letters.as_deref()),
-        store: DynamoStore::new(&aws, &variable("STAGEDOOR_TABLES").unwrap_or_else(|_| "stagedoor".into())),
-        clock: Arc::new(SystemClock),
-    })
-}
-
-/// The roots to which AWS's own endpoints chain (www.amazontrust.com/repository). Reading the machine's whole store would
-/// take more of a cold start than all else.
-const ROOTS: &str = include_str!("amazon_roots.pem");
-
-async fn sdk() -> aws_config::SdkConfig {
-    let defaults = aws_config::defaults(BehaviorVersion::latest());
-    // Another endpoint may stand behind another authority.
-    let elsewhere = variable("AWS_ENDPOINT_URL").is_ok_and(|url| url.starts_with("https://"));
-    if elsewhere {
-        return defaults.load().await;
-    }
-    let store = tls::TrustStore::empty().with_native_roots(false).with_pem_certificate(ROOTS.as_bytes().to_vec());
-    let client = tls::TlsContext::builder().with_trust_store(store).build().map(|context| {
-        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
-        aws_smithy_http_client::Builder::new().tls_provider(provider).tls_context(context).build_https()
-    });
-    match client {
-        Ok(client) => defaults.http_client(client).load().await,
-        Err(_) => defaults.load().await,
-    }
 }
 
 type Sources = Vec<(Source, Box<dyn Provider>)>;
 
-/// Runs a receiving function: its router behind an HTTP API or a function URL.
+struct Door {
+    function: &'static str,
+    providers: &'static [(&'static str, Build)],
+    router: fn(Receiver, Sources) -> Router,
+    open: tokio::sync::Mutex<Option<Router>>,
+    tried_at: Mutex<Option<i64>>,
+}
+
+/// Runs a receiving function: its router behind an HTTP API or a function URL. One that is configured wrongly says so in
+/// one line of the log and answers 503, so that providers deliver again.
 ///
 /// # Errors
-/// When the environment or the config is wrong.
+/// When the runtime cannot be reached.
 pub async fn http(
     function: &'static str,
     providers: &'static [(&'static str, Build)],
     router: fn(Receiver, Sources) -> Router,
 ) -> Result<(), Error> {
-    let Setting { config, queue, clock, .. } = setting(function, providers).await?;
-    let receiver = Receiver { queue: Arc::new(queue), clock, counters: Counters::default() };
-    let sources = config.sources_of(function).into_iter();
-    let sources =
-        sources.map(|source| Ok((source.clone(), table(providers, &source)?))).collect::<Result<_, String>>()?;
-    lambda_http::run(router(receiver, sources)).await
+    start_logs();
+    let door = Door { function, providers, router, open: tokio::sync::Mutex::default(), tried_at: Mutex::default() };
+    door.open().await;
+    let door = Arc::new(door);
+    lambda_http::run(tower::service_fn(move |request: Request<lambda_http::Body>| {
+        let door = Arc::clone(&door);
+        async move { Ok::<_, Infallible>(door.answer(request).await) }
+    }))
+    .await
 }
 
-/// Runs the consumer of an SQS event source: `handle` answers with the places of the events that failed, and only those
-/// come again. What is no event fails too, and wears out into the dead-letter queue.
+impl Door {
+    async fn open(&self) -> Option<Router> {
+        let mut open = self.open.lock().await;
+        if open.is_none() && self.may_try() {
+            match self.built().await {
+                Ok(router) => *open = Some(router),
+                Err(error) => {
+                    let error = error.to_string();
+                    tracing::error!(
+                        function = self.function,
+                        error,
+                        "wrong configuration: deliveries are answered 503"
+                    );
+                }
+            }
+        }
+        open.clone()
+    }
+
+    fn may_try(&self) -> bool {
+        let now = SystemClock.now().as_millisecond();
+        let mut tried_at = self.tried_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let long_ago = tried_at.is_none_or(|at| (now - at).abs() >= AGAIN_MS);
+        if long_ago {
+            *tried_at = Some(now);
+        }
+        long_ago
+    }
+
+    async fn built(&self) -> Result<Router, Error> {
+        let check = |of: &str, source: &Source| match of == self.function {
+            true => table(self.providers, source).map(drop),
+            // A function answers for its own sources; those of others are checked by theirs.
+            false => Ok(()),
+        };
+        let Setting { config, queue, clock, .. } = setting(Reading::Receiving(self.function), &check).await?;
+        let receiver = Receiver { queue: Arc::new(queue), clock, counters: Counters::default() };
+        let sources = config.sources_of(self.function).into_iter();
+        let sources = sources
+            .map(|source| Ok((source.clone(), table(self.providers, &source)?)))
+            .collect::<Result<_, String>>()?;
+        Ok((self.router)(receiver, sources))
+    }
+
+    async fn answer(&self, request: Request<lambda_http::Body>) -> Response {
+        let Some(mut router) = self.open().await else {
+            let headers = [("retry-after", "60"), ("content-type", "application/json")];
+            return (StatusCode::SERVICE_UNAVAILABLE, headers, "{\"error\":\"not configured\"}").into_response();
+        };
+        let request = request.map(|body| match body {
+            lambda_http::Body::Empty => Body::empty(),
+            lambda_http::Body::Text(text) => Body::from(text),
+            lambda_http::Body::Binary(bytes) => Body::from(bytes),
+            _ => Body::empty(),
+        });
+        match tower::Service::call(&mut router, request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// What stands behind a queue or a clock.
+#[async_trait]
+pub trait Consumer: Send + Sync {
+    /// Answers with the places of the events that failed; only those come again. `left` is what remains of the
+    /// invocation. A tick of the clock brings no events.
+    async fn handle(&self, events: Vec<Event>, left: Duration) -> BTreeSet<usize>;
+}
+
+/// An SQS batch, or a tick of the schedule, which has no records.
+#[derive(Deserialize)]
+struct Invocation {
+    #[serde(default, rename = "Records")]
+    records: Vec<SqsMessage>,
+}
+
+/// Runs the consumer of an SQS event source or of a schedule. What is no event fails, and wears out into the dead-letter
+/// queue. A function that is configured wrongly says so in one line and fails the invocation, so that its messages stay.
 ///
 /// # Errors
 /// When the runtime cannot be reached.
-pub async fn batch<F, W>(handle: F) -> Result<(), Error>
+pub async fn consume<B, W>(build: B) -> Result<(), Error>
 where
-    F: Fn(Vec<Event>, std::time::Duration) -> W + Clone + Send + Sync + 'static,
-    W: Future<Output = BTreeSet<usize>> + Send + 'static,
+    B: Fn() -> W + Send + Sync + 'static,
+    W: Future<Output = Result<Arc<dyn Consumer>, Error>> + Send + 'static,
 {
-    let serve = service_fn(move |event: LambdaEvent<SqsEvent>| {
-        let handle = handle.clone();
+    start_logs();
+    let built = tokio::sync::Mutex::new(None);
+    let shared = Arc::new((build, built));
+    lambda_runtime::run(service_fn(move |invocation: LambdaEvent<Invocation>| {
+        let shared = Arc::clone(&shared);
         async move {
-            let left = event.context.deadline().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let now = u64::try_from(SystemClock.now().as_millisecond()).unwrap_or(0);
-            let left = left.saturating_sub(std::time::Duration::from_millis(now));
-            let records = event.payload.records;
-            let mut failures = Vec::new();
-            let (mut ids, mut events) = (Vec::new(), Vec::new());
-            for record in records {
-                let id = record.message_id.unwrap_or_default();
-                match record.body.as_deref().map(serde_json::from_str::<Event>) {
-                    Some(Ok(event)) => {
-                        ids.push(id);
-                        events.push(event);
-                    }
-                    _ => {
-                        tracing::error!(message = id, "a message that is no event");
-                        failures.push(id);
-                    }
+            let mut built = shared.1.lock().await;
+            let consumer: Arc<dyn Consumer> = match &*built {
+                Some(consumer) => Arc::clone(consumer),
+                None => {
+                    let made = (shared.0)().await.inspect_err(|error| {
+                        let error = error.to_string();
+                        tracing::error!(error, "wrong configuration: the messages stay in the queue");
+                    })?;
+                    Arc::clone(built.insert(made))
                 }
-            }
-            let failed = handle(events, left).await;
-            failures.extend(failed.into_iter().filter_map(|index| ids.get(index).cloned()));
-            let mut response = SqsBatchResponse::default();
-            response.batch_item_failures = failures.into_iter().map(failure).collect();
-            Ok::<_, Error>(response)
+            };
+            drop(built);
+            Ok::<_, Error>(consumed(consumer.as_ref(), invocation).await)
         }
-    });
-    lambda_runtime::run(serve).await
+    }))
+    .await
+}
+
+async fn consumed(consumer: &dyn Consumer, invocation: LambdaEvent<Invocation>) -> SqsBatchResponse {
+    let left = invocation.context.deadline().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(SystemClock.now().as_millisecond()).unwrap_or(0);
+    let left = left.saturating_sub(Duration::from_millis(now));
+    let mut failures = Vec::new();
+    let (mut ids, mut events) = (Vec::new(), Vec::new());
+    for record in invocation.payload.records {
+        let id = record.message_id.unwrap_or_default();
+        match record.body.as_deref().map(serde_json::from_str::<Event>) {
+            Some(Ok(event)) => {
+                ids.push(id);
+                events.push(event);
+            }
+            _ => {
+                tracing::error!(message = id, "a message that is no event");
+                failures.push(id);
+            }
+        }
+    }
+    let failed = consumer.handle(events, left).await;
+    failures.extend(failed.into_iter().filter_map(|index| ids.get(index).cloned()));
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failures.into_iter().map(failure).collect();
+    response
 }
 
 fn failure(id: String) -> BatchItemFailure {

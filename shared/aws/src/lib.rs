@@ -3,10 +3,14 @@
 mod dynamo;
 mod function;
 mod queue;
+mod secrets;
+mod setting;
 mod store;
 mod tables;
 
-pub use function::{Error, Setting, batch, http, setting};
+pub use function::{Consumer, consume, http, start_logs};
 pub use queue::SqsQueue;
+pub use setting::{Error, Setting, read_config, sdk, setting};
+pub use stagedoor_config::Reading;
 pub use store::DynamoStore;
 pub use tables::create_tables;

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 pub use file::CrmKind;
 pub use mistake::{Mistake, Mistakes};
-pub use read::{load, load_for_receiving};
+pub use read::{Reading, load, load_for};
 pub use secrets::{LocalSecrets, Secrets, variable};
 use stagedoor_engine::{Catalog, Policy};
 use stagedoor_model::Region;

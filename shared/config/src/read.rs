@@ -34,31 +34,22 @@ pub type CheckProvider<'c> = &'c dyn Fn(&str, &Source) -> Result<(), String>;
 /// # Errors
 /// Every mistake of the file.
 pub fn load(file: &str, text: &str, secrets: &dyn Secrets, check: CheckProvider<'_>) -> Result<Config, Mistakes> {
-    read(file, text, secrets, check, true)
+    load_for(Reading::Everything, file, text, secrets, check)
 }
 
-/// The same for a receiving function, which joins nobody: it leaves `[identity]` unread, for a phone in it would make
-/// every cold start read the numbering plans.
+/// The same for one function of many: secrets that are none of its business are not resolved, and their places stay
+/// empty, which opens nothing.
 ///
 /// # Errors
-/// Every mistake of the rest of the file.
-pub fn load_for_receiving(
+/// Every mistake of what it reads.
+pub fn load_for(
+    reading: Reading,
     file: &str,
     text: &str,
     secrets: &dyn Secrets,
     check: CheckProvider<'_>,
 ) -> Result<Config, Mistakes> {
-    read(file, text, secrets, check, false)
-}
-
-fn read(
-    file: &str,
-    text: &str,
-    secrets: &dyn Secrets,
-    check: CheckProvider<'_>,
-    identity: bool,
-) -> Result<Config, Mistakes> {
-    let mut reader = Reader { ledger: Ledger::new(text), secrets, identity };
+    let mut reader = Reader { ledger: Ledger::new(text), secrets, reading };
     let (root, broken) = DeTable::parse_recoverable(text);
     for error in &broken {
         reader.ledger.note(error.span().unwrap_or(0..0), "syntax", error.message());
@@ -70,10 +61,42 @@ fn read(
     }
 }
 
+/// Who reads the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    Everything,
+    /// A receiving function needs the webhook secrets of its own sources. It joins nobody, so it leaves `[identity]`
+    /// unread: a phone in it would make every cold start read the numbering plans.
+    Receiving(&'static str),
+    /// The queue's consumer needs the CRM's secrets, its hook's, and those by which shops are asked.
+    Sync,
+    /// What runs by the clock needs those by which shops are asked.
+    Schedule,
+}
+
+impl Reading {
+    fn webhooks_of(self, function: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Receiving(own) => own == function,
+            Self::Sync => function == "crm",
+            Self::Schedule => false,
+        }
+    }
+
+    fn crm(self) -> bool {
+        matches!(self, Self::Everything | Self::Sync)
+    }
+
+    fn shops(self) -> bool {
+        !matches!(self, Self::Receiving(_))
+    }
+}
+
 struct Reader<'t> {
     ledger: Ledger<'t>,
     secrets: &'t dyn Secrets,
-    identity: bool,
+    reading: Reading,
 }
 
 type Value<'t> = Spanned<DeValue<'t>>;
@@ -153,6 +176,10 @@ impl Reader<'_> {
         }
     }
 
+    fn crm_secret(&mut self, reference: &str, span: Range<usize>, place: &str) -> Option<Secret> {
+        if self.reading.crm() { self.secret(reference, span, place) } else { Some(Secret::new("")) }
+    }
+
     fn region(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<Region> {
         let region = Region::new(code);
         region.map_err(|error| self.ledger.note(span, place, error.to_string())).ok()
@@ -177,7 +204,7 @@ impl Reader<'_> {
         if let Some(url) = &section.public_url {
             self.url(url, spot(value, "public_url"), "hub.public_url");
         }
-        let reference = section.console_token.clone();
+        let reference = section.console_token.clone().filter(|_| self.reading == Reading::Everything);
         let token = reference.and_then(|text| self.secret(&text, spot(value, "console_token"), "hub.console_token"));
         Some(HubRead { section, region: region?, currency: currency?, token })
     }
@@ -191,9 +218,11 @@ impl Reader<'_> {
             self.ledger.note(spot(value, "rate"), "crm.rate", "must be at least 1 request a second");
         }
         let credentials = match (&section.token, section.oauth) {
-            (Some(token), None) => self.secret(token, spot(value, "token"), "crm.token").map(Credentials::LongLived),
+            (Some(token), None) => {
+                self.crm_secret(token, spot(value, "token"), "crm.token").map(Credentials::LongLived)
+            }
             (None, Some(oauth)) => {
-                let secret = self.secret(&oauth.client_secret, spot(value, "oauth"), "crm.oauth.client_secret");
+                let secret = self.crm_secret(&oauth.client_secret, spot(value, "oauth"), "crm.oauth.client_secret");
                 secret.map(|client_secret| Credentials::OAuth {
                     client_id: oauth.client_id,
                     client_secret,
@@ -215,9 +244,9 @@ impl Reader<'_> {
     }
 
     fn policy(&mut self, root: &DeTable<'_>) -> Policy {
-        let section = match self.identity {
-            true => self.optional::<IdentitySection>(root, "identity").unwrap_or_default(),
-            false => IdentitySection::default(),
+        let section = match self.reading {
+            Reading::Receiving(_) => IdentitySection::default(),
+            _ => self.optional::<IdentitySection>(root, "identity").unwrap_or_default(),
         };
         let mut policy = Policy::default();
         policy.phones = section.phones.unwrap_or(policy.phones);
@@ -368,12 +397,16 @@ impl Reader<'_> {
         if section.secrets.is_empty() {
             self.ledger.note(spot(value, "secrets"), &secret_place, "at least one secret is needed");
         }
-        let references = section.secrets.iter();
+        // A door without a secret opens to nobody.
+        let own = self.reading.webhooks_of(&section.function);
+        let references = section.secrets.iter().filter(|_| own);
         let secrets: Vec<Option<Secret>> =
             references.map(|text| self.secret(text, spot(value, "secrets"), &secret_place)).collect();
         let mut options = section.options.unwrap_or_else(|| serde_json::json!({}));
         let mut errors = Vec::new();
-        resolve_options(&mut options, self.secrets, &mut errors);
+        if self.reading.shops() {
+            resolve_options(&mut options, self.secrets, &mut errors);
+        }
         let failed = !errors.is_empty();
         for error in errors {
             self.ledger.note(spot(value, "options"), format!("{place}.options"), error);

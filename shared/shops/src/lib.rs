@@ -4,8 +4,9 @@ mod http;
 mod pretix;
 mod ticketscloud;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use stagedoor_model::SourceName;
 use stagedoor_ports::OrderDesk;
 use stagedoor_webhook::Source;
 
@@ -13,6 +14,16 @@ type Build = fn(&Source) -> Result<Arc<dyn OrderDesk>, String>;
 
 /// Every shop that can be asked, one line each.
 const DESKS: &[(&str, Build)] = &[("pretix", pretix::build), ("ticketscloud", ticketscloud::build)];
+
+/// The desks of all sources that have one.
+///
+/// # Errors
+/// A sentence that says which option of a source is wrong.
+pub fn desks<'s>(
+    sources: impl Iterator<Item = &'s Source>,
+) -> Result<BTreeMap<SourceName, Arc<dyn OrderDesk>>, String> {
+    sources.filter_map(|source| Some(desk(source)?.map(|desk| (source.name.clone(), desk)))).collect()
+}
 
 /// The desk of a source whose provider has one.
 ///
