@@ -121,6 +121,14 @@ impl Store for Mortal<dyn Store> {
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
         self.io(self.inner.journal(max)).await
     }
+    async fn journal_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
+        self.io(self.inner.journal_between(from, until, max)).await
+    }
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
         self.io(self.inner.journal_of(person)).await
     }

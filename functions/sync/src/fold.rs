@@ -43,8 +43,8 @@ impl Sync {
     }
 
     async fn fold_until_saved(&self, mut events: Vec<(usize, Event)>) -> Result<BTreeSet<usize>> {
-        for _ in 0..TRIES {
-            let conflicted = self.fold_once(&events).await?;
+        for attempt in 0..TRIES {
+            let conflicted = self.fold_once(&events, attempt > 0).await?;
             events.retain(|(index, _)| conflicted.contains(index));
             if events.is_empty() {
                 break;
@@ -53,8 +53,8 @@ impl Sync {
         Ok(events.into_iter().map(|(index, _)| index).collect())
     }
 
-    /// Answers which events have to be folded anew.
-    async fn fold_once(&self, events: &[(usize, Event)]) -> Result<BTreeSet<usize>> {
+    /// Answers which events have to be folded anew. `again`: a first try found somebody else to be faster.
+    async fn fold_once(&self, events: &[(usize, Event)], again: bool) -> Result<BTreeSet<usize>> {
         let ids: Vec<_> = events.iter().map(|(_, event)| event.id.clone()).collect();
         let journaled = self.store.journaled(&ids).await?;
         let mut seen = BTreeSet::new();
@@ -75,7 +75,7 @@ impl Sync {
                 None => of_nobody.push(numbered),
             }
         }
-        let known = self.know(&mut records).await?;
+        let known = self.know(&mut records, again).await?;
         let loaded = known.people.values().map(|person| person.value.clone()).collect();
         let groups = group(records, loaded, &known.claims.owners, &known.claims.weak);
         let mut commits: Vec<(Vec<usize>, Commit)> =
@@ -92,10 +92,14 @@ impl Sync {
     }
 
     /// Loads everybody whom the records could touch, and glues the CRM's own rows to the people they were made for.
-    async fn know(&self, records: &mut [Record]) -> Result<Known> {
+    async fn know(&self, records: &mut [Record], again: bool) -> Result<Known> {
         let named: BTreeSet<Identifier> = records.iter().flat_map(strong).cloned().collect();
         let mut known = Known { claims: self.store.resolve(&named).await?, ..Known::default() };
         let mut wanted: BTreeSet<PersonId> = known.claims.owners.values().copied().collect();
+        if again {
+            // A crash may have left somebody whom no name finds yet.
+            wanted.extend(records.iter().map(|record| PersonId::of(&record.key)));
+        }
         while !wanted.is_empty() {
             let loaded = self.store.load(&wanted).await?;
             wanted.clear();
@@ -128,6 +132,7 @@ impl Sync {
         by_record: &BTreeMap<RecordKey, Vec<&(usize, Event)>>,
     ) -> (Vec<usize>, Commit) {
         let fresh: Vec<Record> = group.records.clone();
+        let before: Vec<PersonId> = group.people.iter().map(|person| person.id).collect();
         let folded = fold(group, &known.claims.weak, &self.policy);
         let keys: BTreeSet<&RecordKey> = fresh.iter().map(|record| &record.key).collect();
         let (mut indices, mut journal) = (Vec::new(), Vec::new());
@@ -139,9 +144,15 @@ impl Sync {
                 journal.push(self.row(event, person, outcome::note(&refusals)));
             }
         }
+        let listed: BTreeSet<String> = before
+            .iter()
+            .flat_map(|id| known.people.get(id))
+            .flat_map(|person| shows_of_person(&person.value))
+            .collect();
         let audience = fresh.iter().flat_map(|record| {
             let person = holder(&record.key, &folded, known);
-            shows_of(record).into_iter().filter_map(move |show| Some((show, person?)))
+            let new = shows_of(record).into_iter().filter(|show| !listed.contains(show)).collect::<Vec<_>>();
+            new.into_iter().filter_map(move |show| Some((show, person?)))
         });
         let audience: BTreeSet<(String, PersonId)> = audience.collect();
         let version = |id: &PersonId| known.people.get(id).map(|person| person.version);
@@ -200,6 +211,10 @@ fn glue(record: &mut Record, known: &Known) {
     let usable = |identifier: &&Identifier| !known.claims.weak.contains(identifier);
     let anchor = oldest.and_then(|oldest| strong(oldest).filter(usable).min());
     record.identifiers.extend(anchor.cloned());
+}
+
+fn shows_of_person(person: &Person) -> impl Iterator<Item = String> {
+    person.records.values().flat_map(shows_of)
 }
 
 /// `<source>/<show id>` of every show that a record is about.

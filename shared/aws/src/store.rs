@@ -1,22 +1,37 @@
-//! The hub's memory on DynamoDB. A commit is one transaction; its conditions are the versions that were loaded.
+//! The hub's memory on DynamoDB (docs/decisions/0006): a row an event, a row a person, a row a name, a row a CRM link, and
+//! pages for what concerns many. Nothing on an event's way scans.
 
 mod commit;
 mod ledger;
+mod pages;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     Client,
-    operation::{delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError},
-    types::Select,
+    operation::{delete_item::DeleteItemError, put_item::PutItemError},
+    primitives::Blob,
+    types::{AttributeValue, ReturnValue},
 };
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::SignedDuration;
+use sha2::{Digest, Sha256};
 use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp};
 use stagedoor_ports::{Cell, Claims, Commit, Dirty, JournalRow, PortError, Result, Saved, Store, Totals, Versioned};
 
 use crate::dynamo::{Item, failed, get_all, held, item, number, number_of, text, text_of};
+
+/// How long a journal row is kept: longer than any provider repeats a delivery.
+pub(crate) const KEEP: SignedDuration = SignedDuration::from_hours(24 * 400);
+/// Writes under way at once.
+const HANDS: usize = 16;
 
 #[derive(Clone)]
 pub struct DynamoStore {
@@ -24,17 +39,46 @@ pub struct DynamoStore {
     prefix: String,
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(item: &Item, name: &str) -> Result<T> {
-    let doc = text_of(item, name).unwrap_or("");
-    serde_json::from_str(doc).map_err(|error| PortError::Fail(format!("a stored {name} cannot be read: {error}")))
+/// As deflated JSON: a write unit is a kilobyte.
+pub(crate) fn packed<T: serde::Serialize>(value: &T) -> Result<AttributeValue> {
+    let json = serde_json::to_vec(value).map_err(|error| PortError::Fail(error.to_string()))?;
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    let packed = encoder.write_all(&json).and_then(|()| encoder.finish());
+    packed.map(|bytes| AttributeValue::B(Blob::new(bytes))).map_err(|error| PortError::Fail(error.to_string()))
 }
 
-pub(crate) fn json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| PortError::Fail(error.to_string()))
+pub(crate) fn unpacked<T: serde::de::DeserializeOwned>(item: &Item, name: &str) -> Result<T> {
+    let broken = |error: &dyn std::error::Error| PortError::Fail(format!("a stored {name} cannot be read: {error}"));
+    let bytes = item.get(name).and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default();
+    let mut json = Vec::new();
+    DeflateDecoder::new(bytes).read_to_end(&mut json).map_err(|error| broken(&error))?;
+    serde_json::from_slice(&json).map_err(|error| broken(&error))
+}
+
+/// Twelve bytes that stand for an event: short enough for a person's trail.
+pub(crate) fn journal_key(id: &EventId) -> [u8; 12] {
+    let digest = Sha256::digest(id.as_str());
+    std::array::from_fn(|n| digest.get(n).copied().unwrap_or(0))
+}
+
+/// The attribute by which DynamoDB deletes an item by itself.
+pub(crate) fn expires(at: Timestamp) -> (&'static str, AttributeValue) {
+    ("expires", number(at.as_second()))
+}
+
+/// A text that no other call of any process has.
+pub(crate) fn unique() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}-{:x}-{n:x}", pages::now().as_nanosecond(), std::process::id())
 }
 
 fn person_id(text: &str) -> Result<PersonId> {
     PersonId::parse(text).map_err(|_| PortError::Fail("a stored person's id cannot be read".into()))
+}
+
+fn person_keys(ids: impl Iterator<Item = PersonId>, name: &str) -> Vec<Item> {
+    ids.map(|id| item([(name, text(id.to_string()))])).collect()
 }
 
 impl DynamoStore {
@@ -103,30 +147,44 @@ impl DynamoStore {
         }
     }
 
-    async fn count(&self, table: &str, filter: Option<&str>) -> Result<u64> {
-        let (mut total, mut start) = (0, None);
-        loop {
-            let mut request = self.client.scan().table_name(self.table(table)).select(Select::Count);
-            if let Some(filter) = filter {
-                request = request.filter_expression(filter);
-            }
-            let answer = request.set_exclusive_start_key(start).send().await.map_err(|error| failed("Scan", error))?;
-            total += answer.count as u64;
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(total);
-            }
+    /// What the parts of a batch came to is written for all of them at once.
+    async fn save_all(&self, commits: &[Commit]) -> Result<Vec<Saved>> {
+        let saving: Vec<_> = commits.iter().map(|commit| self.save_one(commit)).collect();
+        let saved: Vec<Saved> = stream::iter(saving).buffered(HANDS).try_collect().await?;
+        let made: Vec<&Commit> =
+            commits.iter().zip(&saved).filter(|(_, saved)| **saved == Saved::Done).map(|(commit, _)| commit).collect();
+        self.write_pages(&made).await?;
+        let rows: Vec<&JournalRow> = made.iter().flat_map(|commit| &commit.journal).collect();
+        let events = rows.len() as i64;
+        self.write_journal(rows).await?;
+        let born = made.iter().flat_map(|commit| &commit.people).filter(|(_, version)| version.is_none()).count();
+        let gone = made.iter().map(|commit| commit.removed.len()).sum::<usize>();
+        self.count_up(events, born as i64 - gone as i64, 0).await?;
+        Ok(saved)
+    }
+
+    /// Answers by how many the deals in the CRM have grown.
+    async fn save_link(&self, id: PersonId, link: Link) -> Result<i64> {
+        let deals = link.deals.values().filter(|deal| deal.id.is_some()).count();
+        let mut one = item([("person", text(id.to_string())), ("doc", packed(&link)?), ("deals", number(deals))]);
+        if link.parked().next().is_some() {
+            one.insert("has_parked".into(), text("yes"));
         }
+        let request = self.client.put_item().table_name(self.table("links")).set_item(Some(one));
+        let answer = request.return_values(ReturnValue::AllOld).send().await;
+        let before = answer.map_err(|error| failed("PutItem", error))?.attributes;
+        let before = before.and_then(|one| number_of(&one, "deals")).unwrap_or(0);
+        Ok(deals as i64 - before as i64)
     }
 }
 
 #[async_trait]
 impl Store for DynamoStore {
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
-        let unique: BTreeSet<&EventId> = ids.iter().collect();
-        let keys = unique.into_iter().map(|id| item([("id", text(id.as_str()))])).collect();
-        let found = self.get("journal", keys).await?;
-        Ok(found.iter().filter_map(|one| text_of(one, "id").map(|id| EventId::from(id.to_owned()))).collect())
+        let keys: BTreeMap<String, &EventId> = ids.iter().map(|id| (hex::encode(journal_key(id)), id)).collect();
+        let found = self.get("journal", keys.keys().map(|key| item([("id", text(key.as_str()))])).collect()).await?;
+        let known = found.iter().filter_map(|one| keys.get(text_of(one, "id")?).copied());
+        Ok(known.cloned().collect())
     }
 
     async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims> {
@@ -144,31 +202,35 @@ impl Store for DynamoStore {
 
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
         let items = self.people_items(ids).await?;
-        let read =
-            |one: &Item| Ok(Versioned { value: parsed(one, "doc")?, version: number_of(one, "version").unwrap_or(0) });
+        let read = |one: &Item| {
+            Ok(Versioned { value: unpacked(one, "doc")?, version: number_of(one, "version").unwrap_or(0) })
+        };
         items.iter().map(read).collect()
     }
 
     async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>> {
-        let mut saved = Vec::with_capacity(commits.len());
-        for commit in commits {
-            saved.push(self.save_one(&commit).await?);
-        }
-        Ok(saved)
+        self.save_all(&commits).await
     }
 
     async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>> {
-        let waiting = self.query("people", Some("dirty"), ("dirty", "yes"), max, false).await?;
-        // The index lags behind: what it names is read again, consistently.
-        let ids: Vec<PersonId> =
-            waiting.iter().filter_map(|one| text_of(one, "id")).map(person_id).collect::<Result<_>>()?;
-        let keys = ids.iter().map(|id| item([("id", text(id.to_string()))])).collect();
-        let items = self.get("people", keys).await?;
-        let mut people = BTreeMap::new();
-        for one in items.iter().filter(|one| one.contains_key("waiting") && one.contains_key("doc")) {
-            let person: Person = parsed(one, "doc")?;
-            people.insert(person.id, (person, number_of(one, "version").unwrap_or(0)));
+        let mut wanted = Vec::new();
+        let mut seen = BTreeSet::new();
+        let pages = self.waiting().await?;
+        for id in pages.iter().flat_map(|page| &page.people) {
+            if seen.len() < max && seen.insert(*id) {
+                wanted.push(*id);
+            }
         }
+        let mut people = BTreeMap::new();
+        for one in self.get("people", person_keys(wanted.iter().copied(), "id")).await? {
+            if one.contains_key("doc") {
+                let person: Person = unpacked(&one, "doc")?;
+                people.insert(person.id, (person, number_of(&one, "version").unwrap_or(0)));
+            }
+        }
+        // Who was joined into somebody waits no more: the one who took them in does.
+        let gone = wanted.iter().copied().filter(|id| !people.contains_key(id)).collect();
+        self.strike(pages, &gone).await?;
         let own =
             people.values().flat_map(|(person, _)| std::iter::once(person.id).chain(person.absorbed.iter().copied()));
         let links = self.links(&own.collect()).await?;
@@ -178,70 +240,47 @@ impl Store for DynamoStore {
             let link = own.filter_map(|id| links.get(&id).cloned()).reduce(Link::join).unwrap_or_default();
             Some(Dirty { person, version, link })
         };
-        Ok(ids.iter().filter_map(dirty).collect())
+        Ok(wanted.iter().filter_map(dirty).collect())
     }
 
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
-        let keys = ids.iter().map(|id| item([("person", text(id.to_string()))])).collect();
-        let found = self.get("links", keys).await?;
-        found.iter().map(|one| Ok((person_id(text_of(one, "person").unwrap_or(""))?, parsed(one, "doc")?))).collect()
+        let found = self.get("links", person_keys(ids.iter().copied(), "person")).await?;
+        found.iter().map(|one| Ok((person_id(text_of(one, "person").unwrap_or(""))?, unpacked(one, "doc")?))).collect()
     }
 
     async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
-        for (id, link) in links {
-            let deals = link.deals.values().filter(|deal| deal.id.is_some()).count();
-            let mut one =
-                item([("person", text(id.to_string())), ("doc", text(json(&link)?)), ("deals", number(deals))]);
-            if link.parked().next().is_some() {
-                one.insert("has_parked".into(), text("yes"));
-            }
-            let request = self.client.put_item().table_name(self.table("links")).set_item(Some(one));
-            request.send().await.map_err(|error| failed("PutItem", error))?;
-        }
-        Ok(())
+        let saving: Vec<_> = links.into_iter().map(|(id, link)| self.save_link(id, link)).collect();
+        let grown: Vec<i64> = stream::iter(saving).buffer_unordered(HANDS).try_collect().await?;
+        self.count_up(0, 0, grown.into_iter().sum()).await
     }
 
     async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()> {
-        for (id, version) in people {
-            let request = self
-                .client
-                .update_item()
-                .table_name(self.table("people"))
-                .key("id", text(id.to_string()))
-                .update_expression("REMOVE dirty, waiting")
-                .condition_expression("version = :version")
-                .expression_attribute_values(":version", number(version));
-            // Changed since: it stays dirty.
-            _ = held("UpdateItem", request.send().await, UpdateItemError::is_conditional_check_failed_exception)?;
-        }
-        Ok(())
+        // The pages first: whoever changes after this is on a page that is not among them.
+        let pages = self.waiting().await?;
+        let found = self.get("people", person_keys(people.iter().map(|(id, _)| *id), "id")).await?;
+        let versions: BTreeMap<&str, u64> =
+            found.iter().filter_map(|one| Some((text_of(one, "id")?, number_of(one, "version")?))).collect();
+        let same = |(id, version): &(PersonId, u64)| {
+            versions.get(id.to_string().as_str()).is_none_or(|current| current == version)
+        };
+        let settled = people.iter().filter(|one| same(one)).map(|(id, _)| *id).collect();
+        self.strike(pages, &settled).await
     }
 
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
-        for id in people {
-            let request = self
-                .client
-                .update_item()
-                .table_name(self.table("people"))
-                .key("id", text(id.to_string()))
-                .update_expression("SET dirty = :yes, waiting = if_not_exists(waiting, :since)")
-                .condition_expression("attribute_exists(doc)")
-                .expression_attribute_values(":yes", text("yes"))
-                .expression_attribute_values(":since", text("0"));
-            _ = held("UpdateItem", request.send().await, UpdateItemError::is_conditional_check_failed_exception)?;
-        }
-        Ok(())
+        self.wait(&people, pages::now()).await
     }
 
     async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
         let found = self.query("links", Some("parked"), ("has_parked", "yes"), max, false).await?;
-        found.iter().map(|one| Ok((person_id(text_of(one, "person").unwrap_or(""))?, parsed(one, "doc")?))).collect()
+        let ids: BTreeSet<PersonId> =
+            found.iter().filter_map(|one| text_of(one, "person")).map(person_id).collect::<Result<_>>()?;
+        Ok(self.links(&ids).await?.into_iter().collect())
     }
 
     async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
         let found = self.query("misc", None, ("pk", &format!("show#{show}")), usize::MAX, false).await?;
-        let ids: BTreeSet<PersonId> =
-            found.iter().filter_map(|one| text_of(one, "sk")).map(person_id).collect::<Result<_>>()?;
+        let ids: BTreeSet<PersonId> = found.iter().flat_map(pages::people_of).collect();
         let living = self.people_items(&ids).await?;
         living.iter().filter_map(|one| text_of(one, "id")).map(person_id).collect()
     }
@@ -302,6 +341,15 @@ impl Store for DynamoStore {
         self.latest(max).await
     }
 
+    async fn journal_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
+        self.rows_between(from, until, max).await
+    }
+
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
         let mut ids = BTreeSet::from([person]);
         for one in self.load(&BTreeSet::from([person])).await? {
@@ -312,29 +360,35 @@ impl Store for DynamoStore {
 
     async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
         let found = self.query("journal", Some("kept"), ("kept", "yes"), max, true).await?;
-        found.iter().map(|one| parsed(one, "row")).collect()
+        self.rows(found.iter().filter_map(|one| text_of(one, "id").map(str::to_owned))).await
     }
 
     async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
-        let found = self.get("journal", vec![item([("id", text(id.as_str()))])]).await?;
-        found.first().map(|one| parsed(one, "row")).transpose()
+        Ok(self.rows(std::iter::once(hex::encode(journal_key(id)))).await?.pop())
     }
 
     async fn forget(&self, id: &EventId) -> Result<()> {
-        let request = self.client.delete_item().table_name(self.table("journal")).key("id", text(id.as_str()));
-        request.send().await.map(drop).map_err(|error| failed("DeleteItem", error))
+        let request = self.client.delete_item().table_name(self.table("journal"));
+        let request = request.key("id", text(hex::encode(journal_key(id)))).return_values(ReturnValue::AllOld);
+        let answer = request.send().await.map_err(|error| failed("DeleteItem", error))?;
+        if answer.attributes.is_some_and(|one| !one.is_empty()) { self.count_up(-1, 0, 0).await } else { Ok(()) }
     }
 
-    // For people who look at the console; nothing on an event's way counts.
     async fn totals(&self) -> Result<Totals> {
-        let links = self.query("links", Some("parked"), ("has_parked", "yes"), usize::MAX, false).await?;
+        let key = item([("pk", text("totals")), ("sk", text("all"))]);
+        let request = self.client.get_item().table_name(self.table("misc")).set_key(Some(key)).consistent_read(true);
+        let counted = request.send().await.map_err(|error| failed("GetItem", error))?.item.unwrap_or_default();
+        let pages = self.waiting().await?;
+        let since = pages.first().and_then(|page| page.key.split_once('#')?.0.parse().ok());
+        let waiting: BTreeSet<PersonId> = pages.into_iter().flat_map(|page| page.people).collect();
         Ok(Totals {
-            events: self.count("journal", None).await?,
-            people: self.count("people", Some("attribute_exists(doc)")).await?,
-            deals: self.deals().await?,
-            waiting: self.count("people", Some("attribute_exists(waiting)")).await?,
-            parked: links.len() as u64,
-            unrecognized: self.count("journal", Some("attribute_exists(kept)")).await?,
+            events: number_of(&counted, "events").unwrap_or(0),
+            people: number_of(&counted, "people").unwrap_or(0),
+            deals: number_of(&counted, "deals").unwrap_or(0),
+            waiting: waiting.len() as u64,
+            waiting_since: since.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+            parked: self.count("links", "parked", "has_parked").await?,
+            unrecognized: self.count("journal", "kept", "kept").await?,
         })
     }
 }
@@ -342,6 +396,3 @@ impl Store for DynamoStore {
 fn cell(one: &Item) -> Cell {
     Cell { value: text_of(one, "content").unwrap_or("").to_owned(), version: number_of(one, "version").unwrap_or(0) }
 }
-
-/// How long a journal row is kept: longer than any provider repeats a delivery.
-pub(crate) const KEEP: SignedDuration = SignedDuration::from_hours(24 * 400);

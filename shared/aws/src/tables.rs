@@ -13,8 +13,8 @@ use stagedoor_ports::{PortError, Result};
 type Shape = (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
 
 pub const TABLES: [Shape; 5] = [
-    ("journal", &["id"], &[("by_day", &["day", "seq"]), ("by_person", &["person", "seq"]), ("kept", &["kept", "seq"])]),
-    ("people", &["id"], &[("dirty", &["dirty", "waiting"])]),
+    ("journal", &["id"], &[("kept", &["kept", "seq"])]),
+    ("people", &["id"], &[]),
     ("names", &["identifier"], &[]),
     ("links", &["person"], &[("parked", &["has_parked", "person"])]),
     ("misc", &["pk", "sk"], &[]),
@@ -51,7 +51,7 @@ pub async fn create_tables(config: &aws_config::SdkConfig, prefix: &str) -> Resu
             .set_attribute_definitions(Some(defined))
             .set_key_schema(Some(schema(key)?));
         for (index, key) in indexes {
-            let all = Projection::builder().projection_type(ProjectionType::All).build();
+            let all = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
             let built = GlobalSecondaryIndex::builder().index_name(*index).set_key_schema(Some(schema(key)?));
             request = request.global_secondary_indexes(built.projection(all).build().map_err(|error| wrong(&error))?);
         }

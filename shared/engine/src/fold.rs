@@ -46,7 +46,9 @@ pub fn group(
         groups.put(&ids, |group| group.people.push(person));
     }
     for record in records {
-        let mut nodes = vec![Node::Record(record.key.clone())];
+        // Whoever was made from this record before, although no name finds them: a crash may have left them so.
+        let made = Node::Person(PersonId::of(&record.key));
+        let mut nodes = vec![Node::Record(record.key.clone()), made];
         for identifier in record.identifiers.iter().filter(|i| i.kind().is_strong() && !weak.contains(i)) {
             nodes.push(Node::Identifier(identifier.clone()));
             nodes.extend(owners.get(identifier).copied().map(Node::Person));

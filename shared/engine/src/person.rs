@@ -17,6 +17,14 @@ impl PersonId {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("stagedoor:{}", origin.0).as_bytes()))
     }
 
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// # Errors
     /// When `text` is not a UUID.
     pub fn parse(text: &str) -> Result<Self, uuid::Error> {

@@ -209,6 +209,19 @@ impl Store for MemoryStore {
         Ok(self.state().journal.iter().rev().take(max).cloned().collect())
     }
 
+    async fn journal_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
+        let state = self.state();
+        let mut rows: Vec<JournalRow> =
+            state.journal.iter().filter(|row| (from..until).contains(&row.folded_at)).cloned().collect();
+        rows.sort_by_key(|row| row.folded_at);
+        Ok(up_to(rows, max))
+    }
+
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
         let state = self.state();
         let own = |row: &&JournalRow| row.person.is_some_and(|id| state.follow(id) == person);
@@ -236,10 +249,21 @@ impl Store for MemoryStore {
             people: state.people.len() as u64,
             deals: state.links.values().flat_map(|link| link.deals.values()).filter(|d| d.id.is_some()).count() as u64,
             waiting: state.dirty.len() as u64,
+            // Memory has no clock.
+            waiting_since: None,
             parked: state.links.values().filter(|link| link.parked().next().is_some()).count() as u64,
             unrecognized: state.journal.iter().filter(|r| r.outcome == Outcome::Unrecognized).count() as u64,
         })
     }
+}
+
+/// About `max` of these rows, which are in order; rows of one instant stay together.
+pub fn up_to(mut rows: Vec<JournalRow>, max: usize) -> (Vec<JournalRow>, Option<Timestamp>) {
+    let last = max.checked_sub(1).and_then(|last| rows.get(last)).map(|row| row.folded_at);
+    let end = last.and_then(|last| rows.iter().position(|row| row.folded_at > last));
+    let next = end.and_then(|end| rows.get(end)).map(|row| row.folded_at);
+    rows.truncate(end.unwrap_or(rows.len()));
+    (rows, next)
 }
 
 #[derive(Default)]

@@ -97,6 +97,9 @@ pub struct Totals {
     pub deals: u64,
     /// People whose CRM state is not yet what it should be.
     pub waiting: u64,
+    /// Since when the longest waiting of them waits.
+    #[serde(default)]
+    pub waiting_since: Option<Timestamp>,
     /// People with a row that the CRM refused.
     pub parked: u64,
     pub unrecognized: u64,
@@ -135,6 +138,14 @@ pub trait Store: Send + Sync {
 
     /// The latest first.
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>>;
+    /// What was folded from `from` on and before `until`, the oldest first, about `max` rows; the second part of the
+    /// answer is the `from` to go on with.
+    async fn journal_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)>;
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>>;
     async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>>;
     async fn event(&self, id: &EventId) -> Result<Option<JournalRow>>;

@@ -82,6 +82,36 @@ pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
     a_lease_has_one_holder_until_it_ends(&fresh().await).await;
     a_cell_changes_only_from_the_version_that_was_read(&fresh().await).await;
     the_journal_tells_the_latest_first(&fresh().await).await;
+    a_time_of_the_journal_is_read_in_order(&fresh().await).await;
+    who_was_saved_but_not_named_is_found_again(&fresh().await).await;
+}
+
+async fn a_time_of_the_journal_is_read_in_order(store: &dyn Store) {
+    for n in 1..=6 {
+        let (_, mut commit) = newcomer(n);
+        // Two at each instant.
+        commit.journal.iter_mut().for_each(|row| row.folded_at = at(100 + i64::from(n / 2)));
+        assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
+    }
+    let ids = |rows: Vec<JournalRow>| rows.into_iter().map(|row| row.event.id).collect::<BTreeSet<_>>();
+    let named = |range: std::ops::RangeInclusive<u32>| range.map(|n| form_event(n).id).collect::<BTreeSet<_>>();
+    let (rows, next) = store.journal_between(at(101), at(103), 100).await.expect("read");
+    assert_eq!((ids(rows), next), (named(2..=5), None));
+    let (rows, next) = store.journal_between(at(100), at(200), 2).await.expect("read");
+    assert_eq!((ids(rows), next), (named(1..=3), Some(at(102))), "those of one instant stay together");
+    let (rows, next) = store.journal_between(next.expect("more"), at(200), 2).await.expect("read");
+    assert_eq!((ids(rows), next), (named(4..=5), Some(at(103))));
+}
+
+async fn who_was_saved_but_not_named_is_found_again(store: &dyn Store) {
+    let (person, mut commit) = newcomer(1);
+    commit.claims.clear();
+    commit.journal.clear();
+    assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
+    let (_, whole) = newcomer(1);
+    assert_eq!(store.save(vec![whole]).await.expect("answered"), vec![Saved::Conflict]);
+    let loaded = store.load(&BTreeSet::from([PersonId::of(&person.origin)])).await.expect("loaded");
+    assert_eq!(loaded.first().map(|one| one.version), Some(1), "by the record that they were made from");
 }
 
 async fn what_is_saved_is_found(store: &dyn Store) {

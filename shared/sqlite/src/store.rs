@@ -33,6 +33,7 @@ CREATE INDEX IF NOT EXISTS links_parked ON links (person) WHERE parked > 0;
 CREATE TABLE IF NOT EXISTS audience (show TEXT, person TEXT, PRIMARY KEY (show, person)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT NOT NULL, ends INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS cells (name TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL) STRICT;
+-- A clock that never stands and never goes back: milliseconds, where those who write know the time.
 CREATE TABLE IF NOT EXISTS ticks (n INTEGER NOT NULL) STRICT;
 INSERT INTO ticks SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM ticks);
 ";
@@ -116,7 +117,8 @@ fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
         connection.execute(sql, [removal.id.to_string(), removal.into.to_string()])?;
     }
     if !commit.people.is_empty() {
-        connection.prepare_cached("UPDATE ticks SET n = n + 1")?.execute([])?;
+        let at = commit.journal.iter().map(|row| row.folded_at.as_millisecond()).max();
+        connection.prepare_cached("UPDATE ticks SET n = max(n + 1, ?1)")?.execute([at.unwrap_or(0)])?;
     }
     let mut put = connection.prepare_cached(
         "INSERT INTO people VALUES (?1, ?2, ?3, (SELECT n FROM ticks)) ON CONFLICT (id) DO UPDATE SET
@@ -162,6 +164,12 @@ fn dirty_of(connection: &Connection, doc: &str, version: i64) -> Sql<Dirty> {
 
 fn journal_row(row: &Row<'_>) -> Sql<JournalRow> {
     parsed(&row.get::<_, String>(0)?)
+}
+
+fn since(connection: &Connection) -> Sql<Option<Timestamp>> {
+    let sql = "SELECT min(waiting) FROM people WHERE waiting IS NOT NULL";
+    let at: Option<i64> = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()))
 }
 
 #[async_trait]
@@ -386,6 +394,28 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn journal_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare_cached("SELECT row FROM journal ORDER BY seq")?;
+                let mut rows: Vec<JournalRow> = Vec::new();
+                for text in select.query_map([], |row| row.get::<_, String>(0))? {
+                    let row: JournalRow = parsed(&text?)?;
+                    if (from..until).contains(&row.folded_at) {
+                        rows.push(row);
+                    }
+                }
+                rows.sort_by_key(|row| row.folded_at);
+                Ok(stagedoor_ports::memory::up_to(rows, max))
+            })
+            .await
+    }
+
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
         self.database
             .read(move |connection| {
@@ -431,6 +461,7 @@ impl Store for SqliteStore {
                     people: count("SELECT count(*) FROM people")?,
                     deals: count("SELECT coalesce(sum(deals), 0) FROM links")?,
                     waiting: count("SELECT count(*) FROM people WHERE waiting IS NOT NULL")?,
+                    waiting_since: since(connection)?,
                     parked: count("SELECT count(*) FROM links WHERE parked > 0")?,
                     unrecognized: count("SELECT count(*) FROM journal WHERE unrecognized")?,
                 })

@@ -1,21 +1,32 @@
-//! A commit as transactions. One takes at most a hundred actions (DynamoDB, TransactWriteItems): a larger commit goes in
-//! parts, what only names people first, people next, the journal last. A crash between parts is healed by the next
-//! delivery of the same events, for the journal does not know them yet.
+//! A commit, as cheaply as it is safe.
+//!
+//! One person with new names, which is nearly every commit, is written without a transaction, the person first. A name
+//! that somebody else took meanwhile makes it a conflict: a newcomer is taken back, and the fold begins anew. A crash
+//! between the person and its names leaves somebody whom no name finds; the fold looks them up by the record that they
+//! were made from (`PersonId::of`) when it tries again. Joins, releases and crowds are transactions, which cost twice.
+//!
+//! The journal comes last, after the lists of those who wait: until it is there, the event is not known to be folded
+//! and its next delivery does all of it again, to the same end.
 
 use aws_sdk_dynamodb::{
     error::SdkError,
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{Delete, Put, TransactWriteItem, Update},
+    operation::{
+        delete_item::DeleteItemError, put_item::PutItemError, transact_write_items::TransactWriteItemsError,
+        update_item::UpdateItemError,
+    },
+    primitives::Blob,
+    types::{AttributeValue, Delete, Put, TransactWriteItem, Update},
 };
-use stagedoor_engine::Person;
-use stagedoor_ports::{Commit, JournalRow, Outcome, PortError, Removal, Result, Saved};
+use stagedoor_engine::{Person, PersonId};
+use stagedoor_model::Identifier;
+use stagedoor_ports::{Commit, PortError, Removal, Result, Saved};
 
 use crate::{
-    dynamo::{failed, item, number, text},
-    store::{DynamoStore, KEEP, json},
+    dynamo::{Item, failed, held, item, number, text},
+    store::{DynamoStore, journal_key, packed, unique},
 };
 
-/// Actions of one transaction at most.
+/// Actions of one transaction at most (DynamoDB, TransactWriteItems).
 const ACTIONS: usize = 100;
 
 fn built<T>(built: std::result::Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T> {
@@ -26,17 +37,145 @@ fn put(put: Put) -> TransactWriteItem {
     TransactWriteItem::builder().put(put).build()
 }
 
+/// Somebody else is at it: an answer, not a failure.
+fn busy_update(error: &UpdateItemError) -> bool {
+    matches!(
+        error,
+        UpdateItemError::ConditionalCheckFailedException(_) | UpdateItemError::TransactionConflictException(_)
+    )
+}
+
+fn busy_put(error: &PutItemError) -> bool {
+    matches!(error, PutItemError::ConditionalCheckFailedException(_) | PutItemError::TransactionConflictException(_))
+}
+
+fn busy_delete(error: &DeleteItemError) -> bool {
+    matches!(
+        error,
+        DeleteItemError::ConditionalCheckFailedException(_) | DeleteItemError::TransactionConflictException(_)
+    )
+}
+
+/// How a person is written. `by` names this writing: the SDK repeats a call whose answer was lost, and the repetition
+/// is no conflict.
+struct PersonWrite {
+    expression: String,
+    condition: &'static str,
+    values: Item,
+}
+
+impl PersonWrite {
+    fn of(person: &Person, version: Option<u64>, commit: &Commit) -> Result<Self> {
+        let mut values =
+            item([(":doc", packed(person)?), (":next", number(version.unwrap_or(0) + 1)), (":by", text(unique()))]);
+        let trail: Vec<Blob> = commit.journal.iter().map(|row| Blob::new(journal_key(&row.event.id))).collect();
+        let mut expression = "SET doc = :doc, version = :next, written_by = :by REMOVE target".to_owned();
+        if !trail.is_empty() {
+            values.insert(":trail".into(), AttributeValue::Bs(trail));
+            expression.push_str(" ADD trail :trail");
+        }
+        let condition = match version {
+            None => "attribute_not_exists(version) OR written_by = :by",
+            Some(version) => {
+                values.insert(":version".into(), number(version));
+                "version = :version OR written_by = :by"
+            }
+        };
+        Ok(Self { expression, condition, values })
+    }
+}
+
 impl DynamoStore {
     pub(super) async fn save_one(&self, commit: &Commit) -> Result<Saved> {
+        let joins = !commit.removed.is_empty() || !commit.released.is_empty() || !commit.crowded.is_empty();
+        if joins || commit.people.len() > 1 {
+            self.save_together(commit).await
+        } else {
+            self.save_plainly(commit).await
+        }
+    }
+
+    async fn save_plainly(&self, commit: &Commit) -> Result<Saved> {
+        let person = commit.people.first();
+        if let Some((person, version)) = person {
+            let write = PersonWrite::of(person, *version, commit)?;
+            let request = self
+                .client
+                .update_item()
+                .table_name(self.table("people"))
+                .key("id", text(person.id.to_string()))
+                .update_expression(write.expression)
+                .condition_expression(write.condition)
+                .set_expression_attribute_values(Some(write.values));
+            if !held("UpdateItem", request.send().await, busy_update)? {
+                return Ok(Saved::Conflict);
+            }
+        }
+        let mut mine = Vec::new();
+        for claim in &commit.claims {
+            if self.claim(claim).await? {
+                mine.push(claim);
+                continue;
+            }
+            if let Some((person, None)) = person {
+                self.take_back(person.id, &mine).await?;
+            }
+            return Ok(Saved::Conflict);
+        }
+        Ok(Saved::Done)
+    }
+
+    async fn claim(&self, (identifier, person, expected): &(Identifier, PersonId, Option<PersonId>)) -> Result<bool> {
+        let claim = item([("identifier", text(identifier.to_string())), ("person", text(person.to_string()))]);
+        let request = self
+            .client
+            .put_item()
+            .table_name(self.table("names"))
+            .set_item(Some(claim))
+            .expression_attribute_values(":me", text(person.to_string()));
+        let request = match expected {
+            None => request.condition_expression("attribute_not_exists(identifier) OR person = :me"),
+            Some(owner) => request
+                .condition_expression("person = :owner OR person = :me")
+                .expression_attribute_values(":owner", text(owner.to_string())),
+        };
+        held("PutItem", request.send().await, busy_put)
+    }
+
+    /// A newcomer whose name belongs to somebody else by now. Whoever joined them in the meantime keeps them.
+    async fn take_back(&self, person: PersonId, claims: &[&(Identifier, PersonId, Option<PersonId>)]) -> Result<()> {
+        let request = self
+            .client
+            .delete_item()
+            .table_name(self.table("people"))
+            .key("id", text(person.to_string()))
+            .condition_expression("version = :first")
+            .expression_attribute_values(":first", number(1));
+        if !held("DeleteItem", request.send().await, busy_delete)? {
+            return Ok(());
+        }
+        for (identifier, person, _) in claims {
+            let request = self
+                .client
+                .delete_item()
+                .table_name(self.table("names"))
+                .key("identifier", text(identifier.to_string()))
+                .condition_expression("person = :me")
+                .expression_attribute_values(":me", text(person.to_string()));
+            _ = held("DeleteItem", request.send().await, busy_delete)?;
+        }
+        Ok(())
+    }
+
+    /// As transactions. A commit of more than a hundred actions goes in parts, names first and people last; a crash
+    /// between parts is healed by the next delivery of the same events.
+    async fn save_together(&self, commit: &Commit) -> Result<Saved> {
         let mut actions = self.names(commit)?;
         for removal in &commit.removed {
             actions.push(self.removal(removal)?);
         }
         for (person, version) in &commit.people {
             actions.push(self.person(person, *version, commit)?);
-        }
-        for row in &commit.journal {
-            actions.push(self.journal_put(row)?);
         }
         while !actions.is_empty() {
             let rest = actions.split_off(actions.len().min(ACTIONS));
@@ -50,7 +189,6 @@ impl DynamoStore {
         Ok(Saved::Done)
     }
 
-    /// Claims, releases, crowds, audience.
     fn names(&self, commit: &Commit) -> Result<Vec<TransactWriteItem>> {
         let mut actions = Vec::new();
         let table = self.table("names");
@@ -74,62 +212,30 @@ impl DynamoStore {
             };
             actions.push(put(built(builder.build())?));
         }
-        for (show, person) in &commit.audience {
-            let one = item([("pk", text(format!("show#{show}"))), ("sk", text(person.to_string()))]);
-            actions.push(put(built(Put::builder().table_name(self.table("misc")).set_item(Some(one)).build())?));
-        }
         Ok(actions)
     }
 
+    // What they did stays in their trail, for the one they were joined into.
     fn removal(&self, removal: &Removal) -> Result<TransactWriteItem> {
-        let redirect = item([("id", text(removal.id.to_string())), ("target", text(removal.into.to_string()))]);
-        let builder = Put::builder()
-            .table_name(self.table("people"))
-            .set_item(Some(redirect))
-            .condition_expression("version = :version")
-            .expression_attribute_values(":version", number(removal.version));
-        Ok(put(built(builder.build())?))
-    }
-
-    fn person(&self, person: &Person, version: Option<u64>, commit: &Commit) -> Result<TransactWriteItem> {
-        let since = commit.journal.iter().map(|row| row.folded_at).max().unwrap_or_default();
         let builder = Update::builder()
             .table_name(self.table("people"))
-            .key("id", text(person.id.to_string()))
-            .update_expression(
-                "SET doc = :doc, version = :next, dirty = :yes, waiting = if_not_exists(waiting, :since) REMOVE target",
-            )
-            .expression_attribute_values(":doc", text(json(person)?))
-            .expression_attribute_values(":next", number(version.unwrap_or(0) + 1))
-            .expression_attribute_values(":yes", text("yes"))
-            .expression_attribute_values(":since", text(since.to_string()));
-        let builder = match version {
-            None => builder.condition_expression("attribute_not_exists(version)"),
-            Some(version) => builder
-                .condition_expression("version = :version")
-                .expression_attribute_values(":version", number(version)),
-        };
+            .key("id", text(removal.id.to_string()))
+            .update_expression("SET target = :into REMOVE doc, version, written_by")
+            .condition_expression("version = :version")
+            .expression_attribute_values(":into", text(removal.into.to_string()))
+            .expression_attribute_values(":version", number(removal.version));
         Ok(TransactWriteItem::builder().update(built(builder.build())?).build())
     }
 
-    fn journal_put(&self, row: &JournalRow) -> Result<TransactWriteItem> {
-        let seq = format!("{} {} {}", row.folded_at, row.event.time, row.event.id);
-        let mut one = item([
-            ("id", text(row.event.id.as_str())),
-            ("day", text(row.folded_at.strftime("%F").to_string())),
-            ("seq", text(seq)),
-            ("row", text(json(row)?)),
-            ("expires", number((row.folded_at + KEEP).as_second())),
-        ]);
-        if let Some(person) = row.person {
-            one.insert("person".into(), text(person.to_string()));
-        }
-        if row.outcome == Outcome::Unrecognized {
-            one.insert("kept".into(), text("yes"));
-            // What waits for its parser does not expire.
-            one.remove("expires");
-        }
-        Ok(put(built(Put::builder().table_name(self.table("journal")).set_item(Some(one)).build())?))
+    fn person(&self, person: &Person, version: Option<u64>, commit: &Commit) -> Result<TransactWriteItem> {
+        let write = PersonWrite::of(person, version, commit)?;
+        let builder = Update::builder()
+            .table_name(self.table("people"))
+            .key("id", text(person.id.to_string()))
+            .update_expression(write.expression)
+            .condition_expression(write.condition)
+            .set_expression_attribute_values(Some(write.values));
+        Ok(TransactWriteItem::builder().update(built(builder.build())?).build())
     }
 }
 

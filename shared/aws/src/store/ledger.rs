@@ -1,72 +1,171 @@
-//! Reading the journal, for people who look.
+//! The journal: one row an event, found by its id, by its person's trail, and by the pages of a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, Select, WriteRequest};
 use stagedoor_engine::PersonId;
-use stagedoor_ports::{JournalRow, Result};
+use stagedoor_model::{EventId, Timestamp};
+use stagedoor_ports::{JournalRow, Outcome, PortError, Result};
 
 use crate::{
-    dynamo::{Item, failed, number_of, text_of},
-    store::{DynamoStore, parsed},
+    dynamo::{Item, failed, item, text, text_of},
+    store::{DynamoStore, KEEP, expires, journal_key, packed, unpacked},
 };
 
-fn newest(mut items: Vec<Item>, max: usize) -> Result<Vec<JournalRow>> {
-    items.sort_by(|a, b| text_of(b, "seq").cmp(&text_of(a, "seq")));
-    items.iter().take(max).map(|one| parsed(one, "row")).collect()
+/// Rows of one call at most (DynamoDB, BatchWriteItem).
+const ROWS: usize = 25;
+
+fn row_item(row: &JournalRow) -> Result<Item> {
+    let mut one = item([("id", text(hex::encode(journal_key(&row.event.id)))), ("row", packed(row)?)]);
+    if row.outcome == Outcome::Unrecognized {
+        one.insert("kept".into(), text("yes"));
+        one.insert("seq".into(), text(format!("{:015} {}", row.folded_at.as_millisecond(), row.event.id)));
+    } else {
+        // What waits for its parser does not expire.
+        one.extend(item([expires(row.folded_at + KEEP)]));
+    }
+    Ok(one)
+}
+
+fn newest_first(mut rows: Vec<JournalRow>) -> Vec<JournalRow> {
+    rows.sort_by(|a, b| (b.folded_at, b.event.time, &b.event.id).cmp(&(a.folded_at, a.event.time, &a.event.id)));
+    rows
 }
 
 impl DynamoStore {
-    /// The latest rows, day by day back from the last that has any.
+    pub(super) async fn write_journal(&self, rows: Vec<&JournalRow>) -> Result<()> {
+        // One call may name an item once.
+        let rows: BTreeMap<&EventId, &JournalRow> = rows.into_iter().map(|row| (&row.event.id, row)).collect();
+        let rows: Vec<&JournalRow> = rows.into_values().collect();
+        for chunk in rows.chunks(ROWS) {
+            let put = |row: &&JournalRow| {
+                let put = PutRequest::builder().set_item(Some(row_item(row)?)).build();
+                let put = put.map_err(|error| PortError::Fail(error.to_string()))?;
+                Ok(WriteRequest::builder().put_request(put).build())
+            };
+            let mut left: Vec<WriteRequest> = chunk.iter().map(put).collect::<Result<_>>()?;
+            for attempt in 0..6 {
+                let request = self.client.batch_write_item().request_items(self.table("journal"), left);
+                let answer = request.send().await.map_err(|error| failed("BatchWriteItem", error))?;
+                left = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+                if left.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20 << attempt)).await;
+            }
+            if !left.is_empty() {
+                return Err(PortError::Retry("DynamoDB BatchWriteItem: it did not take every row".into()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn rows(&self, keys: impl Iterator<Item = String>) -> Result<Vec<JournalRow>> {
+        let unique: BTreeSet<String> = keys.collect();
+        let keys = unique.into_iter().map(|key| item([("id", text(key))])).collect();
+        let found = self.get("journal", keys).await?;
+        Ok(newest_first(found.iter().map(|one| unpacked(one, "row")).collect::<Result<_>>()?))
+    }
+
+    /// The latest rows, page by page back from the last.
     pub(super) async fn latest(&self, max: usize) -> Result<Vec<JournalRow>> {
-        let mut days = BTreeSet::new();
-        let mut start = None;
-        // Days are few; only their names are read.
+        // A page holds at least one event, so this many hold enough.
+        let pages = self.query("misc", None, ("pk", "journal"), max, true).await?;
+        let mut rows = Vec::new();
+        for page in pages {
+            rows.extend(self.rows_of_page(&page).await?);
+            if rows.len() >= max {
+                break;
+            }
+        }
+        rows = newest_first(rows);
+        rows.truncate(max);
+        Ok(rows)
+    }
+
+    async fn rows_of_page(&self, page: &Item) -> Result<Vec<JournalRow>> {
+        let ids: Vec<EventId> = unpacked(page, "events")?;
+        self.rows(ids.iter().map(|id| hex::encode(journal_key(id)))).await
+    }
+
+    /// Rows that were folded from `from` on and before `until`, the oldest first; the second part of the answer is where
+    /// to go on.
+    pub(super) async fn rows_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
+        let key = |at: Timestamp| text(format!("{:015}", at.as_millisecond().max(0)));
+        let mut rows = Vec::new();
+        let (mut start, mut last) = (None, from);
         loop {
             let request = self
                 .client
-                .scan()
-                .table_name(self.table("journal"))
-                .index_name("by_day")
-                .projection_expression("#day")
-                .expression_attribute_names("#day", "day")
+                .query()
+                .table_name(self.table("misc"))
+                .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :until")
+                .expression_attribute_values(":pk", text("journal"))
+                .expression_attribute_values(":from", key(from))
+                .expression_attribute_values(":until", key(until))
+                .limit(10)
                 .set_exclusive_start_key(start);
-            let answer = request.send().await.map_err(|error| failed("Scan", error))?;
-            let items = answer.items.unwrap_or_default();
-            days.extend(items.iter().filter_map(|one| text_of(one, "day").map(str::to_owned)));
+            let answer = request.send().await.map_err(|error| failed("Query", error))?;
+            for page in answer.items.unwrap_or_default() {
+                let at = text_of(&page, "sk").and_then(|sk| sk.split_once('#')?.0.parse::<i64>().ok());
+                let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(last);
+                // Pages of one instant stay together.
+                if rows.len() >= max && at > last {
+                    return Ok((oldest_first(rows), Some(at)));
+                }
+                last = at;
+                rows.extend(self.rows_of_page(&page).await?);
+            }
             start = answer.last_evaluated_key;
             if start.is_none() {
-                break;
+                return Ok((oldest_first(rows), None));
             }
         }
-        let mut items = Vec::new();
-        for day in days.iter().rev() {
-            items.extend(self.query("journal", Some("by_day"), ("day", day), max - items.len(), true).await?);
-            if items.len() >= max {
-                break;
-            }
-        }
-        newest(items, max)
     }
 
     pub(super) async fn rows_of(&self, people: &BTreeSet<PersonId>) -> Result<Vec<JournalRow>> {
-        let mut items = Vec::new();
-        for id in people {
-            items
-                .extend(self.query("journal", Some("by_person"), ("person", &id.to_string()), usize::MAX, true).await?);
+        let keys = people.iter().map(|id| item([("id", text(id.to_string()))])).collect();
+        let found = self.get("people", keys).await?;
+        let mut trail: Vec<String> = Vec::new();
+        for one in &found {
+            if let Some(AttributeValue::Bs(keys)) = one.get("trail") {
+                trail.extend(keys.iter().map(hex::encode));
+            }
         }
-        newest(items, usize::MAX)
+        self.rows(trail.into_iter()).await
     }
 
-    pub(super) async fn deals(&self) -> Result<u64> {
+    /// How many items a sparse index holds.
+    pub(super) async fn count(&self, table: &str, index: &str, key: &str) -> Result<u64> {
         let (mut total, mut start) = (0, None);
         loop {
-            let request = self.client.scan().table_name(self.table("links")).projection_expression("deals");
-            let answer = request.set_exclusive_start_key(start).send().await.map_err(|error| failed("Scan", error))?;
-            total += answer.items.unwrap_or_default().iter().filter_map(|one| number_of(one, "deals")).sum::<u64>();
+            let request = self
+                .client
+                .query()
+                .table_name(self.table(table))
+                .index_name(index)
+                .select(Select::Count)
+                .key_condition_expression("#key = :yes")
+                .expression_attribute_names("#key", key)
+                .expression_attribute_values(":yes", text("yes"))
+                .set_exclusive_start_key(start);
+            let answer = request.send().await.map_err(|error| failed("Query", error))?;
+            total += u64::try_from(answer.count).unwrap_or(0);
             start = answer.last_evaluated_key;
             if start.is_none() {
                 return Ok(total);
             }
         }
     }
+}
+
+fn oldest_first(rows: Vec<JournalRow>) -> Vec<JournalRow> {
+    let mut rows = newest_first(rows);
+    rows.reverse();
+    rows
 }

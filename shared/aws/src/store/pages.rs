@@ -1,0 +1,142 @@
+//! What concerns many people at once is kept in pages, a few a batch instead of a row a person: who waits for the CRM,
+//! who is interested in a show, which events came when. A page is written whole and never added to, so nobody's
+//! writing can lose another's; a page may name too many, never too few.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use stagedoor_engine::PersonId;
+use stagedoor_model::Timestamp;
+use stagedoor_ports::{Commit, Result};
+
+use crate::{
+    dynamo::{Item, failed, item, number, text, text_of},
+    store::{DynamoStore, KEEP, expires, packed, unique},
+};
+
+/// People of one page at most: sixteen bytes each, so that rewriting one stays cheap.
+const PEOPLE: usize = 1_000;
+/// Events of one page at most.
+const EVENTS: usize = 1_000;
+
+/// People who wait, as one page has them.
+pub(super) struct Page {
+    pub key: String,
+    pub people: Vec<PersonId>,
+}
+
+/// Of one length, so that the order of the keys is that of the times; never the key of another page, or taking an old
+/// page away would take a new one with it.
+fn page_key(at: Timestamp) -> String {
+    format!("{:015}#{}", at.as_millisecond(), unique())
+}
+
+fn people_bytes(people: &[PersonId]) -> Vec<u8> {
+    people.iter().flat_map(|id| id.as_bytes()).copied().collect()
+}
+
+pub(super) fn people_of(page: &Item) -> Vec<PersonId> {
+    let bytes = page.get("people").and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default();
+    bytes.chunks_exact(16).filter_map(|id| id.try_into().ok().map(PersonId::from_bytes)).collect()
+}
+
+fn blob(bytes: Vec<u8>) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes))
+}
+
+impl DynamoStore {
+    pub(super) async fn put_misc(&self, one: Item) -> Result<()> {
+        let request = self.client.put_item().table_name(self.table("misc")).set_item(Some(one));
+        request.send().await.map(drop).map_err(|error| failed("PutItem", error))
+    }
+
+    /// From now on these people wait, since `at`.
+    pub(super) async fn wait(&self, people: &BTreeSet<PersonId>, at: Timestamp) -> Result<()> {
+        let people: Vec<PersonId> = people.iter().copied().collect();
+        for chunk in people.chunks(PEOPLE) {
+            let bytes = people_bytes(chunk);
+            let key = page_key(at);
+            self.put_misc(item([("pk", text("dirty")), ("sk", text(key)), ("people", blob(bytes))])).await?;
+        }
+        Ok(())
+    }
+
+    /// The pages of those who wait, the longest waiting first.
+    pub(super) async fn waiting(&self) -> Result<Vec<Page>> {
+        let found = self.query("misc", None, ("pk", "dirty"), usize::MAX, false).await?;
+        let page = |one: &Item| Page { key: text_of(one, "sk").unwrap_or("").to_owned(), people: people_of(one) };
+        Ok(found.iter().map(page).collect())
+    }
+
+    /// Takes people off the pages that were read before their versions were. A page that two settle at once may keep
+    /// somebody who no longer waits; they are looked at once more and found to need nothing.
+    pub(super) async fn strike(&self, pages: Vec<Page>, settled: &BTreeSet<PersonId>) -> Result<()> {
+        for page in pages {
+            let left: Vec<PersonId> = page.people.iter().copied().filter(|id| !settled.contains(id)).collect();
+            if left.len() == page.people.len() {
+                continue;
+            }
+            if left.is_empty() {
+                let request = self.client.delete_item().table_name(self.table("misc"));
+                let request = request.key("pk", text("dirty")).key("sk", text(page.key));
+                request.send().await.map_err(|error| failed("DeleteItem", error))?;
+            } else {
+                let bytes = blob(people_bytes(&left));
+                self.put_misc(item([("pk", text("dirty")), ("sk", text(page.key)), ("people", bytes)])).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a batch came to, for all of its commits that were made.
+    pub(super) async fn write_pages(&self, commits: &[&Commit]) -> Result<()> {
+        let rows = commits.iter().flat_map(|commit| &commit.journal);
+        let at = rows.clone().map(|row| row.folded_at).max();
+        let people: BTreeSet<PersonId> =
+            commits.iter().flat_map(|commit| &commit.people).map(|(person, _)| person.id).collect();
+        self.wait(&people, at.unwrap_or_else(now)).await?;
+        let mut audiences = BTreeMap::<&str, BTreeSet<PersonId>>::new();
+        for (show, person) in commits.iter().flat_map(|commit| &commit.audience) {
+            audiences.entry(show).or_default().insert(*person);
+        }
+        for (show, people) in audiences {
+            let people: Vec<PersonId> = people.into_iter().collect();
+            for chunk in people.chunks(PEOPLE) {
+                let bytes = people_bytes(chunk);
+                let key = page_key(at.unwrap_or_default());
+                let page = [("pk", text(format!("show#{show}"))), ("sk", text(key)), ("people", blob(bytes))];
+                self.put_misc(item(page)).await?;
+            }
+        }
+        let Some(at) = at else { return Ok(()) };
+        let ids: Vec<&str> = rows.map(|row| row.event.id.as_str()).collect();
+        for chunk in ids.chunks(EVENTS) {
+            let key = page_key(at);
+            let page = [("pk", text("journal")), ("sk", text(key)), ("events", packed(&chunk)?), expires(at + KEEP)];
+            self.put_misc(item(page)).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds to the counters that people look at. A crash may make them wrong by a batch; nothing decides by them.
+    pub(super) async fn count_up(&self, events: i64, people: i64, deals: i64) -> Result<()> {
+        if (events, people, deals) == (0, 0, 0) {
+            return Ok(());
+        }
+        let request = self
+            .client
+            .update_item()
+            .table_name(self.table("misc"))
+            .key("pk", text("totals"))
+            .key("sk", text("all"))
+            .update_expression("ADD events :events, people :people, deals :deals")
+            .expression_attribute_values(":events", number(events))
+            .expression_attribute_values(":people", number(people))
+            .expression_attribute_values(":deals", number(deals));
+        request.send().await.map(drop).map_err(|error| failed("UpdateItem", error))
+    }
+}
+
+pub(super) fn now() -> Timestamp {
+    stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock)
+}
