@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use stagedoor_engine::{Link, Person, explain};
 use stagedoor_model::{Body, Email, EventId, Identifier, Phone, Region};
-use stagedoor_ports::{JournalRow, PortError, Queue, Store};
+use stagedoor_ports::{JournalRow, PortError};
 use stagedoor_sync::Backfilled;
 use stagedoor_webhook::reread;
 

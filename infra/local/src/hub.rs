@@ -23,8 +23,8 @@ pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
 
 pub struct Hub {
     pub config: Config,
-    pub store: Arc<SqliteStore>,
-    pub queue: Arc<SqliteQueue>,
+    pub store: Arc<dyn Store>,
+    pub queue: Arc<dyn Queue>,
     pub crm: Arc<AmoCrm>,
     pub sync: Sync,
     pub schedule: Schedule,
@@ -64,12 +64,25 @@ impl Hub {
         let store = Arc::new(SqliteStore::open(&folder.join("hub.db")).map_err(|error| error.to_string())?);
         let queue =
             SqliteQueue::open(&folder.join("queue.db"), Arc::clone(&clock)).map_err(|error| error.to_string())?;
-        let queue = Arc::new(queue);
-        let shared: Arc<dyn Store> = store.clone();
-        let crm = Arc::new(stagedoor_crm::amocrm::from_config(&config, &shared, &clock, owner)?);
+        Self::with(config, store, Arc::new(queue), folder, owner)
+    }
+
+    /// The same over any store and queue: what the commands need to work on AWS too.
+    ///
+    /// # Errors
+    /// A sentence that says what cannot be built.
+    pub fn with(
+        config: Config,
+        store: Arc<dyn Store>,
+        queue: Arc<dyn Queue>,
+        folder: &Path,
+        owner: &str,
+    ) -> Result<Self, String> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let crm = Arc::new(stagedoor_crm::amocrm::from_config(&config, &store, &clock, owner)?);
         let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
         let sync = Sync {
-            store: Arc::clone(&shared),
+            store: Arc::clone(&store),
             crm: crm.clone(),
             clock: Arc::clone(&clock),
             desks: desks.clone(),
@@ -77,7 +90,7 @@ impl Hub {
             policy: config.policy.clone(),
             owner: owner.to_owned(),
         };
-        let schedule = Schedule { store: shared, queue: queue.clone(), clock, desks };
+        let schedule = Schedule { store: Arc::clone(&store), queue: queue.clone(), clock, desks };
         let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());
         let mirror = named.map_or_else(|| SourceName::new("crm"), Ok).map_err(str::to_owned)?;
         Ok(Self {

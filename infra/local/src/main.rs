@@ -6,7 +6,6 @@ use clap::{Parser, Subcommand};
 use stagedoor::{DEFAULT_CONFIG, Hub, bind, commands, read_config, start, tour};
 use stagedoor_config::Config;
 use stagedoor_model::EventId;
-use stagedoor_ports::Queue;
 
 #[derive(Parser)]
 #[command(

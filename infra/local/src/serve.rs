@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stagedoor_ports::{Queue, Received};
+use stagedoor_ports::Received;
 use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
 use stagedoor_sync::{Pace, Reconciled};
 use tokio::{net::TcpListener, task::JoinSet};

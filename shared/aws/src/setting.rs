@@ -34,13 +34,15 @@ pub async fn setting(reading: Reading, check: Check<'_>) -> Result<Setting, Erro
     let file = variable("STAGEDOOR_CONFIG")?;
     let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {file}: {error}"))?;
     let aws = sdk().await;
-    let config = read_config(&aws, reading, &file, &text, check).await?;
+    let mut config = read_config(&aws, reading, &file, &text, check).await?;
     let dead_letters = variable("STAGEDOOR_DEAD_LETTER_URL").ok();
     // Who only consumes is handed its messages and needs no address; nothing can be sent to an empty one.
     let queue = match reading {
         Reading::Sync => variable("STAGEDOOR_QUEUE_URL").unwrap_or_default(),
         _ => variable("STAGEDOOR_QUEUE_URL")?,
     };
+    // Only the deployment knows under which address the CRM reaches it.
+    config.public_url = variable("STAGEDOOR_PUBLIC_URL").ok().or(config.public_url);
     Ok(Setting {
         config,
         queue: SqsQueue::new(&aws, &queue, dead_letters.as_deref()),

@@ -219,7 +219,7 @@ impl Store for MemoryStore {
         let mut rows: Vec<JournalRow> =
             state.journal.iter().filter(|row| (from..until).contains(&row.folded_at)).cloned().collect();
         rows.sort_by_key(|row| row.folded_at);
-        Ok(up_to(rows, max))
+        Ok(crate::up_to(rows, max))
     }
 
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
@@ -255,15 +255,6 @@ impl Store for MemoryStore {
             unrecognized: state.journal.iter().filter(|r| r.outcome == Outcome::Unrecognized).count() as u64,
         })
     }
-}
-
-/// About `max` of these rows, which are in order; rows of one instant stay together.
-pub fn up_to(mut rows: Vec<JournalRow>, max: usize) -> (Vec<JournalRow>, Option<Timestamp>) {
-    let last = max.checked_sub(1).and_then(|last| rows.get(last)).map(|row| row.folded_at);
-    let end = last.and_then(|last| rows.iter().position(|row| row.folded_at > last));
-    let next = end.and_then(|end| rows.get(end)).map(|row| row.folded_at);
-    rows.truncate(end.unwrap_or(rows.len()));
-    (rows, next)
 }
 
 #[derive(Default)]

@@ -153,3 +153,12 @@ pub trait Store: Send + Sync {
     async fn forget(&self, id: &EventId) -> Result<()>;
     async fn totals(&self) -> Result<Totals>;
 }
+
+/// About `max` of these rows, which are in order; rows of one instant stay together.
+pub fn up_to(mut rows: Vec<JournalRow>, max: usize) -> (Vec<JournalRow>, Option<Timestamp>) {
+    let last = max.checked_sub(1).and_then(|last| rows.get(last)).map(|row| row.folded_at);
+    let end = last.and_then(|last| rows.iter().position(|row| row.folded_at > last));
+    let next = end.and_then(|end| rows.get(end)).map(|row| row.folded_at);
+    rows.truncate(end.unwrap_or(rows.len()));
+    (rows, next)
+}

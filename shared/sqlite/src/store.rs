@@ -411,7 +411,7 @@ impl Store for SqliteStore {
                     }
                 }
                 rows.sort_by_key(|row| row.folded_at);
-                Ok(stagedoor_ports::memory::up_to(rows, max))
+                Ok(stagedoor_ports::up_to(rows, max))
             })
             .await
     }

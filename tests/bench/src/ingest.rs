@@ -6,7 +6,6 @@ use std::{
 };
 
 use rusqlite::Connection;
-use stagedoor_ports::Queue;
 use stagedoor_testkit::{Parcel, form_signed};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

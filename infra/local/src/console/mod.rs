@@ -19,7 +19,7 @@ use maud::Markup;
 use serde::Deserialize;
 use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, EventId, Identifier};
-use stagedoor_ports::{PortError, Store};
+use stagedoor_ports::PortError;
 
 use crate::{commands, hub::Hub};
 

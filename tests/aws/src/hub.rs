@@ -1,0 +1,256 @@
+//! The deployed hub: the stand-in, the functions, the gateway, the poller, and the CRM sandbox behind them.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use serde_json::{Value, json};
+use stagedoor::Hub;
+use stagedoor_aws::{DynamoStore, SqsQueue};
+use stagedoor_ports::{Queue, Store};
+use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    gateway,
+    mapping::{self, Polling, Source},
+    meter::Meter,
+    runtime::{Function, Spec},
+    stack::{self, Deployed, FUNCTIONS, Moto, REGION, STACK, root},
+};
+
+/// What a test may have otherwise.
+pub struct Options {
+    /// Parameters of the template.
+    pub parameters: Value,
+    /// Every message is handed out twice.
+    pub twice: bool,
+    pub config: fn(String) -> String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // As quick as a test wants it: an event that failed rests for seconds, not for minutes.
+        let parameters = json!({
+            "DeletionProtection": "false", "SyncSeconds": 20, "VisibilitySeconds": 20, "Attempts": 3, "BatchWindowSeconds": 1,
+        });
+        Self { parameters, twice: false, config: |text| text }
+    }
+}
+
+pub struct AwsHub {
+    pub meter: Meter,
+    pub deployed: Deployed,
+    pub sandbox: Sandbox,
+    pub functions: BTreeMap<String, Function>,
+    /// Where webhooks go.
+    pub base: String,
+    /// An operator's own access, which is not counted.
+    pub operator: Hub,
+    pub sqs: aws_sdk_sqs::Client,
+    source: Source,
+    polling: Option<Polling>,
+    serving: Vec<JoinHandle<()>>,
+    pub folder: tempfile::TempDir,
+    pub moto: Moto,
+}
+
+impl Drop for AwsHub {
+    fn drop(&mut self) {
+        self.serving.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// The binaries, built once a process.
+pub fn artifacts() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = root().join("target/lambda-proof");
+        stack::build(&folder);
+        folder
+    })
+}
+
+/// The deployment's own config, pointed at the sandbox, and the secrets that it names: those of the sample tour.
+fn configured(crm: &str) -> (String, BTreeMap<String, String>) {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("a config");
+    let (ours, local) = (read("infra/aws/config/stagedoor.toml"), read("infra/local/stagedoor.toml"));
+    let quoted = |line: &str, scheme: &str| {
+        let (_, rest) = line.split_once(&format!("\"{scheme}:"))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    let names: Vec<String> = ours.lines().filter_map(|line| quoted(line, "ssm")).collect();
+    let values: Vec<String> = local.lines().filter_map(|line| quoted(line, "dev")).collect();
+    assert_eq!(names.len(), values.len(), "both configs have the same sources");
+    let text =
+        ours.replace("https://example.amocrm.ru", crm).replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
+    (text, names.into_iter().zip(values).collect())
+}
+
+fn keys(who: &str, endpoint: &str) -> impl Future<Output = SdkConfig> + use<> {
+    let keys = aws_sdk_sqs::config::Credentials::new(who, "secret", None, None, "proof");
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .endpoint_url(endpoint)
+        .credentials_provider(keys)
+        .load()
+}
+
+async fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    (listener, base)
+}
+
+impl AwsHub {
+    pub async fn start(options: Options) -> Self {
+        let (crm_listener, crm) = listener().await;
+        let (gate_listener, base) = listener().await;
+        let moto = Moto::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (text, secrets) = configured(&crm);
+        let layer = folder.path().join("opt");
+        std::fs::create_dir_all(&layer).expect("a folder");
+        std::fs::write(layer.join("stagedoor.toml"), (options.config)(text)).expect("a config");
+        moto.put_secrets(&secrets).await;
+        let deployed = stack::deploy(&moto, artifacts(), &layer, &options.parameters).expect("deployed");
+        assert_eq!(deployed.status, "CREATE_COMPLETE");
+        let meter = Meter::start(&moto.url, &deployed).await;
+        let functions: BTreeMap<String, Function> = FUNCTIONS
+            .iter()
+            .map(|name| ((*name).to_owned(), Function::new(spec(name, &deployed, &layer, &meter.url, &base))))
+            .collect();
+        let operator = operator(&meter.url, &deployed, &layer).await;
+        let sandbox = Sandbox::new(seed(&operator));
+        let serving = vec![
+            tokio::spawn({
+                let sandbox = sandbox.clone();
+                async move { _ = sandbox.serve(crm_listener).await }
+            }),
+            gateway::serve(gate_listener, functions.clone()),
+        ];
+        let source = source(&deployed, &meter.url, options.twice).await;
+        let sqs = aws_sdk_sqs::Client::new(&keys("operator", &meter.url).await);
+        let mut hub = Self {
+            meter,
+            deployed,
+            sandbox,
+            functions,
+            base,
+            operator,
+            sqs,
+            source,
+            polling: None,
+            serving,
+            folder,
+            moto,
+        };
+        hub.resume();
+        hub
+    }
+
+    pub fn function(&self, name: &str) -> &Function {
+        self.functions.get(name).expect("a function")
+    }
+
+    /// Nothing is handed to `sync` until `resume`.
+    pub fn pause(&mut self) {
+        self.polling = None;
+    }
+
+    pub fn resume(&mut self) {
+        self.polling = Some(mapping::poll(self.source.clone(), self.function("sync").clone()));
+    }
+
+    /// One tick of the schedule.
+    pub async fn tick(&self, function: &str) {
+        let event = json!({ "source": "aws.events", "detail-type": "Scheduled Event", "detail": {} });
+        _ = self.function(function).invoke(event.to_string().into()).await;
+    }
+
+    /// Waits until nothing is queued and nobody waits; the schedule ticks meanwhile.
+    pub async fn settled(&self) {
+        let mut calm = 0;
+        for _ in 0..600 {
+            let depth = self.operator.queue.depth().await.expect("a depth");
+            let waiting = self.operator.store.totals().await.expect("totals").waiting;
+            calm = if depth == 0 && waiting == 0 { calm + 1 } else { 0 };
+            if calm >= 8 {
+                return;
+            }
+            if depth == 0 && waiting > 0 {
+                self.tick("sync").await;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        panic!("not settled: {:?}", self.operator.status().await);
+    }
+}
+
+fn spec(name: &str, deployed: &Deployed, layer: &Path, meter: &str, base: &str) -> Spec {
+    let function = deployed.function(name);
+    let mut environment: BTreeMap<String, String> = function
+        .environment
+        .iter()
+        // The layer is unpacked there.
+        .map(|(name, value)| (name.clone(), value.replace("/opt/", &format!("{}/", layer.display()))))
+        .collect();
+    environment.insert("AWS_REGION".into(), REGION.into());
+    environment.insert("AWS_ACCESS_KEY_ID".into(), name.into());
+    environment.insert("AWS_SECRET_ACCESS_KEY".into(), "secret".into());
+    environment.insert("AWS_ENDPOINT_URL".into(), meter.into());
+    if environment.contains_key("STAGEDOOR_PUBLIC_URL") {
+        environment.insert("STAGEDOOR_PUBLIC_URL".into(), base.into());
+    }
+    Spec {
+        name: format!("{STACK}-{name}"),
+        binary: artifacts().join(name).join("bootstrap"),
+        environment,
+        timeout: Duration::from_secs(function.timeout),
+        concurrency: 16,
+    }
+}
+
+async fn source(deployed: &Deployed, meter: &str, twice: bool) -> Source {
+    let mapping = deployed.mappings.first().expect("an event source mapping");
+    assert!(mapping.function_arn.ends_with(":stagedoor-sync"), "{}", mapping.function_arn);
+    let concurrency = mapping.scaling_config.as_ref().and_then(|one| one.get("MaximumConcurrency")?.as_u64());
+    Source {
+        // Lambda polls with the rights of the function's role.
+        client: aws_sdk_sqs::Client::new(&keys("sync", meter).await),
+        url: deployed.queue("EventsQueueUrl").to_owned(),
+        arn: mapping.event_source_arn.clone(),
+        batch: mapping.batch_size,
+        window: Duration::from_secs(mapping.maximum_batching_window_in_seconds),
+        concurrency: concurrency.unwrap_or(2) as usize,
+        partial: mapping.function_response_types.iter().any(|one| one == "ReportBatchItemFailures"),
+        twice,
+    }
+}
+
+async fn operator(endpoint: &str, deployed: &Deployed, layer: &Path) -> Hub {
+    let aws = keys("operator", endpoint).await;
+    let file = layer.join("stagedoor.toml");
+    let text = std::fs::read_to_string(&file).expect("a config");
+    let config =
+        stagedoor_aws::read_config(&aws, stagedoor_aws::Reading::Everything, "stagedoor.toml", &text, &|_, _| Ok(()));
+    let config = config.await.expect("a config");
+    let store: Arc<dyn Store> = Arc::new(DynamoStore::new(&aws, STACK));
+    let dead = deployed.queue("EventsDeadLettersUrl");
+    let queue: Arc<dyn Queue> = Arc::new(SqsQueue::new(&aws, deployed.queue("EventsQueueUrl"), Some(dead)));
+    Hub::with(config, store, queue, layer, "operator").expect("a hub")
+}
+
+// The sandbox has the pipelines that the config speaks of.
+fn seed(hub: &Hub) -> Seed {
+    let closing = ["Успешно реализовано", "Закрыто и не реализовано"];
+    let pipelines = hub.config.catalog.pipelines.iter().map(|pipeline| PipelineSeed {
+        name: pipeline.name.clone(),
+        stages: pipeline.stages.values().filter(|stage| !closing.contains(&stage.as_str())).cloned().collect(),
+    });
+    Seed { pipelines: pipelines.collect(), rate: hub.config.crm.rate.get() as usize, ..Seed::default() }
+}

@@ -1,0 +1,69 @@
+//! The CRM as a manager sees it, without what is only a number or a clock of the account.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use stagedoor_sandbox::Sandbox;
+
+/// Attributes that every account gives by itself.
+const ITS_OWN: [&str; 8] =
+    ["id", "created_at", "updated_at", "closed_at", "_links", "account_id", "closest_task_at", "request_id"];
+
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map
+                .iter()
+                .filter(|(name, _)| !ITS_OWN.contains(&name.as_str()) && *name != "field_id" && *name != "enum_id");
+            Value::Object(kept.map(|(name, value)| (name.clone(), plain(value))).collect::<Map<_, _>>())
+        }
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.iter().map(plain).collect();
+            items.sort_by_key(ToString::to_string);
+            Value::Array(items)
+        }
+        other => other.clone(),
+    }
+}
+
+/// Contacts, and the deals of each, as texts that can be compared.
+pub fn picture(sandbox: &Sandbox) -> BTreeMap<String, Vec<String>> {
+    let mut all = BTreeMap::<String, Vec<String>>::new();
+    let mut names = BTreeMap::new();
+    for contact in sandbox.contacts() {
+        let mut shown = plain(&contact);
+        if let Some(embedded) = shown.get_mut("_embedded").and_then(Value::as_object_mut) {
+            embedded.remove("leads");
+        }
+        let shown = shown.to_string();
+        names.insert(contact.get("id").map(ToString::to_string), shown.clone());
+        all.entry(shown).or_default();
+    }
+    for lead in sandbox.leads() {
+        let owner = lead.pointer("/_embedded/contacts/0/id").map(ToString::to_string);
+        let owner = names.get(&owner).cloned().unwrap_or_else(|| "nobody".into());
+        let mut shown = plain(&lead);
+        if let Some(embedded) = shown.get_mut("_embedded").and_then(Value::as_object_mut) {
+            embedded.remove("contacts");
+        }
+        all.entry(owner).or_default().push(shown.to_string());
+    }
+    all.values_mut().for_each(|deals| deals.sort());
+    all
+}
+
+/// Where two pictures differ, a few lines of each.
+pub fn differences(left: &BTreeMap<String, Vec<String>>, right: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let mut told = Vec::new();
+    for (contact, deals) in left {
+        match right.get(contact) {
+            None => told.push(format!("only left: {contact}")),
+            Some(other) if other != deals => told.push(format!("{contact}\n  left  {deals:?}\n  right {other:?}")),
+            Some(_) => {}
+        }
+    }
+    told.extend(
+        right.keys().filter(|contact| !left.contains_key(*contact)).map(|contact| format!("only right: {contact}")),
+    );
+    told
+}

@@ -1,0 +1,206 @@
+//! The template, deployed to an independent server that speaks AWS's API.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+pub const STACK: &str = "stagedoor";
+pub const REGION: &str = "eu-central-1";
+/// The Lambda binaries, by function.
+pub const FUNCTIONS: [&str; 5] = ["website", "ticketing", "crm", "sync", "schedule"];
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
+}
+
+/// A tool that `tests/run` installs.
+pub fn tool(name: &str) -> PathBuf {
+    root().join(".tools/python/bin").join(name)
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// moto, stopped when it is dropped.
+pub struct Moto {
+    child: Child,
+    pub url: String,
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl Moto {
+    pub async fn start() -> Self {
+        let port = free_port();
+        let child = Command::new(tool("moto_server"))
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("moto_server; tests/run installs it");
+        let moto = Self { child, url: format!("http://127.0.0.1:{port}") };
+        for _ in 0..300 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return moto;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("moto did not come up");
+    }
+
+    /// Secrets as an operator puts them there.
+    pub async fn put_secrets(&self, secrets: &BTreeMap<String, String>) {
+        let http = reqwest::Client::builder().build().expect("a client");
+        for (name, value) in secrets {
+            let body = serde_json::json!({ "Name": name, "Value": value, "Type": "SecureString", "Overwrite": true });
+            let answer = http
+                .post(&self.url)
+                .header("x-amz-target", "AmazonSSM.PutParameter")
+                .header("content-type", "application/x-amz-json-1.1")
+                .header("authorization", credential("operator", "ssm"))
+                .body(body.to_string())
+                .send()
+                .await
+                .expect("moto answers");
+            assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
+        }
+    }
+}
+
+/// The stand-in looks at the scope of a signature, not at the signature.
+pub fn credential(who: &str, service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential={who}/20261124/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
+}
+
+/// One statement of a role.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Statement {
+    #[serde(default)]
+    pub sid: String,
+    pub effect: String,
+    pub action: OneOrMany,
+    pub resource: OneOrMany,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub fn all(&self) -> Vec<&str> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Function {
+    pub environment: BTreeMap<String, String>,
+    pub timeout: u64,
+    pub memory: u64,
+    pub statements: Vec<Statement>,
+    pub managed: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Mapping {
+    pub batch_size: usize,
+    #[serde(default)]
+    pub maximum_batching_window_in_seconds: u64,
+    pub event_source_arn: String,
+    pub function_arn: String,
+    #[serde(default)]
+    pub function_response_types: Vec<String>,
+    pub scaling_config: Option<Value>,
+}
+
+/// What came out of the template.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Deployed {
+    pub status: String,
+    pub outputs: BTreeMap<String, String>,
+    pub functions: BTreeMap<String, Function>,
+    pub mappings: Vec<Mapping>,
+    pub queues: BTreeMap<String, BTreeMap<String, String>>,
+    /// By name, as DescribeTable tells them.
+    pub tables: BTreeMap<String, Value>,
+}
+
+impl Deployed {
+    /// A function by its short name.
+    pub fn function(&self, name: &str) -> &Function {
+        self.functions.get(&format!("{STACK}-{name}")).expect("a function of the template")
+    }
+
+    pub fn queue(&self, output: &str) -> &str {
+        self.outputs.get(output).expect("an output of the template")
+    }
+}
+
+/// Builds the functions once and lays them out as `cargo lambda build` does: `<folder>/<function>/bootstrap`.
+pub fn build(folder: &Path) {
+    let mut command = Command::new("cargo");
+    command.args(["build", "--quiet"]).current_dir(root());
+    for function in FUNCTIONS {
+        let package = package(function);
+        command.args(["-p", &package, "--features", &format!("{package}/lambda")]);
+    }
+    assert!(command.status().is_ok_and(|status| status.success()), "the functions are built");
+    for function in FUNCTIONS {
+        let to = folder.join(function);
+        std::fs::create_dir_all(&to).expect("a folder");
+        let from = root().join("target/debug").join(function);
+        let status = Command::new("strip").arg(&from).arg("-o").arg(to.join("bootstrap")).status();
+        if !status.is_ok_and(|status| status.success()) {
+            std::fs::copy(&from, to.join("bootstrap")).expect("the binary");
+        }
+    }
+}
+
+fn package(function: &str) -> String {
+    match function {
+        "crm" => "stagedoor-crm-hooks".into(),
+        other => format!("stagedoor-{other}"),
+    }
+}
+
+/// Deploys the template as it is.
+///
+/// # Errors
+/// What the deployment says of a missing parameter or secret.
+pub fn deploy(moto: &Moto, artifacts: &Path, config: &Path, parameters: &Value) -> Result<Deployed, String> {
+    let output = Command::new(tool("python"))
+        .arg(root().join("tests/aws/deploy.py"))
+        .args([&moto.url, STACK])
+        .args([artifacts, config, &root().join("infra/aws/template.yaml")])
+        .arg(parameters.to_string())
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+}
