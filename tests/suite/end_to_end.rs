@@ -76,6 +76,31 @@ async fn a_form_and_an_order_of_one_fan_are_one_contact_and_the_right_deals() {
 }
 
 #[tokio::test]
+async fn a_contact_made_before_anybody_told_a_name_gets_it_later() {
+    let hub = TestHub::start().await;
+    let nameless = |id: &str, name: &str| {
+        let buyer = json!({ "name": name, "email": "anna@example.com", "phone": "+79161234567" });
+        order(id, "paid", "2027-01-10T10:05:00Z", buyer, json!([]))
+    };
+    hub.take(&nameless("T-1", "")).await;
+    hub.settled().await;
+    assert_eq!(hub.sandbox.contacts()[0].get("name"), Some(&json!("anna@example.com")));
+    hub.take(&nameless("T-2", "Анна Каренина")).await;
+    hub.settled().await;
+    assert_eq!(hub.sandbox.contacts()[0].get("name"), Some(&json!("Анна Каренина")));
+    // What a manager calls them stays.
+    let id = hub.sandbox.contacts()[0].get("id").and_then(Value::as_u64).expect("an id");
+    let http = reqwest::Client::builder().build().expect("a client");
+    let crm = &hub.hub.config.crm.base_url;
+    let named = http.patch(format!("{crm}/_sandbox/contacts/{id}")).json(&json!({ "name": "Анна К., ложа" })).send();
+    assert!(named.await.expect("the sandbox answers").status().is_success());
+    hub.settled().await;
+    hub.take(&nameless("T-3", "Анна Аркадьевна Каренина")).await;
+    hub.settled().await;
+    assert_eq!(hub.sandbox.contacts()[0].get("name"), Some(&json!("Анна К., ложа")));
+}
+
+#[tokio::test]
 async fn setting_up_costs_its_calls_once() {
     let hub = TestHub::start().await;
     for n in 0..3 {

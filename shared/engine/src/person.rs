@@ -59,13 +59,21 @@ impl Person {
         self.records.values().flat_map(|record| &record.identifiers).collect()
     }
 
-    /// The latest name that anybody gave, the longer of two equally late.
+    /// The latest name that anybody gave, the longer of two equally late. A contact that had to be made without one bears
+    /// an e-mail or a phone in its place, and that is nobody's name.
     pub fn name(&self) -> Option<&str> {
         self.records
             .values()
             .filter_map(|record| record.name.as_ref())
+            .filter(|(_, text)| !self.is_stand_in(text))
             .max_by_key(|(at, text)| (*at, text.len(), text))
             .map(|(_, text)| text.as_str())
+    }
+
+    /// Whether this stands where a name should: one of the person's own addresses, or a question mark.
+    pub fn is_stand_in(&self, name: &str) -> bool {
+        let own = self.records.values().flat_map(|record| &record.identifiers);
+        name == "?" || own.filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).any(|one| one.value() == name)
     }
 
     pub fn phones(&self) -> Vec<Phone> {

@@ -97,7 +97,8 @@ impl Link {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactDraft {
     pub person: PersonId,
-    /// Only for contacts that we create: a name in the CRM belongs to the manager.
+    /// For contacts that we create, and for those that were made before anybody told a name; any other name in the CRM
+    /// belongs to the manager.
     pub name: Option<String>,
     /// All values the field should have, those the CRM holds first.
     pub phones: Vec<String>,
@@ -251,15 +252,14 @@ fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u
     }
     let telegram = person.identifiers().iter().find(|i| i.kind() == Kind::Telegram).map(|i| i.value().to_owned());
     news |= telegram.is_some();
-    let draft = ContactDraft {
-        person: person.id,
-        name: if contact.is_none() { Some(display_name(person)) } else { None },
-        phones,
-        emails,
-        telegram,
-        tags: Vec::new(),
+    let renamed = person.name().filter(|_| bears_stand_in(person, contact)).map(str::to_owned);
+    news |= renamed.is_some();
+    let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
+    let draft = ContactDraft { person: person.id, name, phones, emails, telegram, tags: Vec::new() };
+    let digest = match &renamed {
+        None => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram)),
+        Some(name) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, name)),
     };
-    let digest = Digest::of(&(&draft.phones, &draft.emails, &draft.telegram));
     let refused = link.contact.parked.as_ref().is_some_and(|parked| parked.digest == digest);
     let same = link.contact.pushed.as_ref() == Some(&digest);
     match contact {
@@ -274,6 +274,14 @@ fn display_name(person: &Person) -> String {
     let masked = || person.emails().first().map(|email| email.as_str().to_owned());
     let phone = || person.phones().first().map(|phone| phone.as_str().to_owned());
     person.name().map(str::to_owned).or_else(masked).or_else(phone).unwrap_or_else(|| "?".to_owned())
+}
+
+/// Whether the contact in the CRM has no name yet, as its mirror tells.
+fn bears_stand_in(person: &Person, contact: Option<u64>) -> bool {
+    let mirrors = person.records.values().filter(
+        |record| matches!(record.fact, Fact::CrmContact { contact: id, deleted: false, .. } if Some(id) == contact),
+    );
+    mirrors.filter_map(|record| record.name.as_ref()).any(|(_, name)| person.is_stand_in(name))
 }
 
 fn held_by_crm(person: &Person, contact: Option<u64>) -> (Vec<String>, Vec<String>) {

@@ -36,7 +36,7 @@ impl Default for Options {
     fn default() -> Self {
         // As quick as a test wants it: an event that failed rests for seconds, not for minutes.
         let parameters = json!({
-            "DeletionProtection": "false", "SyncSeconds": 20, "VisibilitySeconds": 20, "Attempts": 3, "BatchWindowSeconds": 1,
+            "DeletionProtection": "false", "SyncSeconds": 60, "VisibilitySeconds": 60, "Attempts": 3, "BatchWindowSeconds": 1,
         });
         Self { parameters, twice: false, config: |text| text }
     }

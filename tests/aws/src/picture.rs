@@ -11,6 +11,11 @@ const ITS_OWN: [&str; 8] =
 
 fn plain(value: &Value) -> Value {
     match value {
+        // Who was seen first by which batch gives a person their id; it says nothing of the person.
+        Value::Object(map) if map.get("field_code").and_then(Value::as_str) == Some("STAGEDOOR_ID") => {
+            let value = map.get("values").and_then(|values| values.pointer("/0/value")?.as_str());
+            Value::from(value.and_then(|text| text.split_once('|')).map_or("", |(_, show)| show))
+        }
         Value::Object(map) => {
             let kept = map
                 .iter()
