@@ -35,8 +35,9 @@ impl Sync {
                 failed
             }
             Err(error) => {
-                let ids: Vec<String> = events.iter().map(|(_, event)| event.id.to_string()).collect();
-                tracing::error!(%error, events = ?ids, "event not saved");
+                for (_, event) in &events {
+                    tracing::error!(trace = event.trace_id(), event = %event.id, %error, "event not saved");
+                }
                 events.into_iter().map(|(index, _)| index).collect()
             }
         }
@@ -87,6 +88,13 @@ impl Sync {
         }
         let (indices, commits): (Vec<Vec<usize>>, Vec<Commit>) = commits.into_iter().unzip();
         let saved = self.store.save(commits).await?;
+        if tracing::enabled!(tracing::Level::INFO) {
+            let made = indices.iter().zip(&saved).filter(|(_, saved)| **saved == Saved::Done);
+            let made: BTreeSet<usize> = made.flat_map(|(indices, _)| indices).copied().collect();
+            for (_, event) in events.iter().filter(|(index, _)| made.contains(index)) {
+                tracing::info!(trace = event.trace_id(), event = %event.id, kind = event.kind(), "event folded");
+            }
+        }
         let lost = indices.into_iter().zip(saved).filter(|(_, saved)| *saved == Saved::Conflict);
         Ok(lost.flat_map(|(indices, _)| indices).collect())
     }

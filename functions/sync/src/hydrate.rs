@@ -40,7 +40,10 @@ impl Sync {
         let (mut ready, mut failed) = (Vec::new(), BTreeSet::new());
         for (index, mut event) in events {
             match pointer(&event).and_then(|key| fetched.get(&key)) {
-                Some(Err(_)) => _ = failed.insert(index),
+                Some(Err(_)) => {
+                    tracing::warn!(trace = event.trace_id(), event = %event.id, "the event waits for its shop");
+                    failed.insert(index);
+                }
                 Some(Ok(Some((body, time)))) => {
                     (event.body, event.time) = (body.clone(), time.unwrap_or(event.time));
                     ready.push((index, event));

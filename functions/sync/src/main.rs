@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, setting};
+use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
 use stagedoor_model::Event;
 use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_sync::{Pace, Sync};
@@ -35,10 +35,16 @@ struct Syncing(Sync);
 impl Consumer for Syncing {
     async fn handle(&self, events: Vec<Event>, left: Duration) -> BTreeSet<usize> {
         let began = SystemClock.now();
+        let (taken, is_tick) = (events.len(), events.is_empty());
+        let (calls, refused) = (self.0.crm.calls(), self.0.crm.refused());
         let failed = self.0.handle(events).await;
+        let mut parked = 0;
         loop {
             match self.0.reconcile(Pace::Everything).await {
-                Ok(round) if round.left > 0 && round.unavailable.is_none() => {}
+                // Whom others folded meanwhile is taken along.
+                Ok(round) if round.unavailable.is_none() && (round.left > 0 || round.settled > 0) => {
+                    parked += round.parked;
+                }
                 // Nobody waits, or the CRM cannot be used: the next batch or tick goes on.
                 Ok(_) => break,
                 Err(error) => {
@@ -51,6 +57,37 @@ impl Consumer for Syncing {
                 break;
             }
         }
+        let count = |name, value: u64| (name, value as f64, "Count");
+        let figures = [
+            count("Folded", taken.saturating_sub(failed.len()) as u64),
+            count("Failed", failed.len() as u64),
+            count("CrmCalls", self.0.crm.calls() - calls),
+            count("CrmRefused", self.0.crm.refused() - refused + parked as u64),
+        ];
+        emit("sync", &figures, false);
+        if is_tick {
+            self.gauges().await;
+        }
         failed
+    }
+}
+
+impl Syncing {
+    /// Told once a tick: how it stands with those who wait for the CRM.
+    async fn gauges(&self) {
+        match self.0.store.totals().await {
+            Ok(totals) => {
+                let now = SystemClock.now();
+                let wait = totals.waiting_since.map_or(0.0, |since| now.duration_since(since).as_secs_f64().max(0.0));
+                let figures = [
+                    ("PeopleWaiting", totals.waiting as f64, "Count"),
+                    ("LongestWait", wait, "Seconds"),
+                    ("Parked", totals.parked as f64, "Count"),
+                    ("KeptUnrecognized", totals.unrecognized as f64, "Count"),
+                ];
+                emit("sync", &figures, true);
+            }
+            Err(error) => tracing::warn!(%error, "how it stands cannot be told"),
+        }
     }
 }

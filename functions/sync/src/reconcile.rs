@@ -15,12 +15,15 @@ use stagedoor_engine::{
 };
 use stagedoor_model::{Identifier, Kind, Timestamp};
 use stagedoor_ports::{Commit, CrmError, Dirty, PortError, Row};
+use tracing::Instrument;
 
 use crate::Sync;
 
 const LEASE: &str = "reconciler";
 const ELSEWHERE: &str = "another process reconciles";
 const LEASE_TIME: SignedDuration = SignedDuration::from_secs(120);
+/// A second, and a little for clocks that differ.
+const REST: SignedDuration = SignedDuration::from_millis(1_100);
 /// People compared in one round.
 const ROUND: usize = 2_000;
 /// Bulk calls under way at once: a CRM takes seconds for a full batch, and the rate is kept elsewhere.
@@ -53,6 +56,7 @@ struct Case {
     version: u64,
     link: Link,
     plan: Plan,
+    trace: Option<String>,
     /// Steps that were neither done nor refused.
     open: usize,
 }
@@ -88,8 +92,10 @@ impl Sync {
         report
     }
 
+    /// Gives the lease back, but not at once: whoever takes it next must not spend the same second of the CRM's rate.
     pub(crate) async fn release(&self) -> Result<(), PortError> {
-        self.store.release(LEASE, &self.owner).await
+        let now = self.clock.now();
+        self.store.lease(LEASE, &self.owner, now, now + REST).await.map(drop)
     }
 
     pub(crate) async fn lease(&self) -> Result<bool, PortError> {
@@ -106,7 +112,7 @@ impl Sync {
         let draft = |dirty: Dirty| {
             let plan = plan(&dirty.person, &dirty.link, &catalog);
             let open = plan.steps.len();
-            (dirty.person.id, Case { version: dirty.version, link: dirty.link, plan, open })
+            (dirty.person.id, Case { version: dirty.version, link: dirty.link, plan, trace: dirty.trace, open })
         };
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         let idle = cases.values().all(|case| case.open == 0);
@@ -159,7 +165,9 @@ impl Sync {
             return Ok(());
         }
         self.keep(round, round.intend(&tasks)).await?;
-        let rows = self.send(&tasks).await;
+        // The calls' own log lines stand in it: this is where deliveries come to the CRM.
+        let span = tracing::info_span!("crm", traces = round.traces_of(&tasks));
+        let rows = self.send(&tasks).instrument(span).await;
         let (people, claims) = round.answer(&tasks, rows);
         self.keep(round, people).await?;
         if !claims.is_empty() {
@@ -253,6 +261,13 @@ impl Sync {
 }
 
 impl Round {
+    /// The traces of those whom a call is about, between spaces.
+    fn traces_of(&self, tasks: &[Task]) -> String {
+        let cases = self.cases();
+        let traces: BTreeSet<&str> = tasks.iter().filter_map(|(id, _, _)| cases.get(id)?.trace.as_deref()).collect();
+        traces.into_iter().collect::<Vec<_>>().join(" ")
+    }
+
     fn cases(&self) -> std::sync::MutexGuard<'_, BTreeMap<PersonId, Case>> {
         self.cases.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

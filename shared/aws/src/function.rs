@@ -1,7 +1,7 @@
 //! A function as AWS runs it: the Lambda runtime around a router or around a consumer of batches.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -22,7 +22,10 @@ use stagedoor_model::Event;
 use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_webhook::{Build, Counters, Provider, Receiver, Source, table};
 
-use crate::setting::{Error, Setting, setting};
+use crate::{
+    metrics::emit,
+    setting::{Error, Setting, setting},
+};
 
 /// How long a function that could not be set up waits before it tries again, in milliseconds.
 const AGAIN_MS: i64 = 5_000;
@@ -40,6 +43,7 @@ struct Door {
     router: fn(Receiver, Sources) -> Router,
     open: tokio::sync::Mutex<Option<Router>>,
     tried_at: Mutex<Option<i64>>,
+    counters: Counters,
 }
 
 /// Runs a receiving function: its router behind an HTTP API or a function URL. One that is configured wrongly says so in
@@ -53,7 +57,14 @@ pub async fn http(
     router: fn(Receiver, Sources) -> Router,
 ) -> Result<(), Error> {
     start_logs();
-    let door = Door { function, providers, router, open: tokio::sync::Mutex::default(), tried_at: Mutex::default() };
+    let door = Door {
+        function,
+        providers,
+        router,
+        open: tokio::sync::Mutex::default(),
+        tried_at: Mutex::default(),
+        counters: Counters::default(),
+    };
     door.open().await;
     let door = Arc::new(door);
     lambda_http::run(tower::service_fn(move |request: Request<lambda_http::Body>| {
@@ -99,7 +110,7 @@ impl Door {
             false => Ok(()),
         };
         let Setting { config, queue, clock, .. } = setting(Reading::Receiving(self.function), &check).await?;
-        let receiver = Receiver { queue: Arc::new(queue), clock, counters: Counters::default() };
+        let receiver = Receiver { queue: Arc::new(queue), clock, counters: self.counters.clone() };
         let sources = config.sources_of(self.function).into_iter();
         let sources = sources
             .map(|source| Ok((source.clone(), table(self.providers, &source)?)))
@@ -118,11 +129,31 @@ impl Door {
             lambda_http::Body::Binary(bytes) => Body::from(bytes),
             _ => Body::empty(),
         });
-        match tower::Service::call(&mut router, request).await {
+        let response = match tower::Service::call(&mut router, request).await {
             Ok(response) => response,
             Err(never) => match never {},
-        }
+        };
+        emit(self.function, &figures(self.counters.take()), false);
+        response
     }
+}
+
+/// What the counters of a receiving function are called in CloudWatch.
+fn figures(counted: BTreeMap<(String, String), u64>) -> Vec<(&'static str, f64, &'static str)> {
+    let mut figures = BTreeMap::<&'static str, f64>::new();
+    for ((_, outcome), count) in counted {
+        let names: &[&'static str] = match outcome.as_str() {
+            "accepted" => &["Accepted"],
+            "unrecognized" => &["Unrecognized"],
+            "queue_failed" => &["QueueFailed"],
+            "MissingSignature" | "MalformedSignature" | "WrongSignature" | "OutsideReplayWindow" => {
+                &["Refused", "BadSignature"]
+            }
+            _ => &["Refused"],
+        };
+        names.iter().for_each(|name| *figures.entry(name).or_default() += count as f64);
+    }
+    figures.into_iter().map(|(name, count)| (name, count, "Count")).collect()
 }
 
 /// What stands behind a queue or a clock.

@@ -2,6 +2,7 @@
 
 mod dynamo;
 mod function;
+mod metrics;
 mod queue;
 mod secrets;
 mod setting;
@@ -9,6 +10,7 @@ mod store;
 mod tables;
 
 pub use function::{Consumer, consume, http, start_logs};
+pub use metrics::emit;
 pub use queue::SqsQueue;
 pub use setting::{Error, Setting, read_config, sdk, setting};
 pub use stagedoor_config::Reading;

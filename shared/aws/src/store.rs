@@ -216,10 +216,12 @@ impl Store for DynamoStore {
         let mut wanted = Vec::new();
         let mut seen = BTreeSet::new();
         let pages = self.waiting().await?;
-        for id in pages.iter().flat_map(|page| &page.people) {
+        let mut traces = BTreeMap::new();
+        for (id, trace) in pages.iter().flat_map(|page| &page.people) {
             if seen.len() < max && seen.insert(*id) {
                 wanted.push(*id);
             }
+            traces.insert(*id, pages::trace_of(*trace));
         }
         let mut people = BTreeMap::new();
         for one in self.get("people", person_keys(wanted.iter().copied(), "id")).await? {
@@ -238,7 +240,7 @@ impl Store for DynamoStore {
             let (person, version) = people.remove(id)?;
             let own = std::iter::once(person.id).chain(person.absorbed.iter().copied());
             let link = own.filter_map(|id| links.get(&id).cloned()).reduce(Link::join).unwrap_or_default();
-            Some(Dirty { person, version, link })
+            Some(Dirty { person, version, link, trace: traces.get(id).cloned().flatten() })
         };
         Ok(wanted.iter().filter_map(dirty).collect())
     }
@@ -268,7 +270,7 @@ impl Store for DynamoStore {
     }
 
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
-        self.wait(&people, pages::now()).await
+        self.wait(&people.into_iter().map(|id| (id, [0; 16])).collect(), pages::now()).await
     }
 
     async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
@@ -380,7 +382,7 @@ impl Store for DynamoStore {
         let counted = request.send().await.map_err(|error| failed("GetItem", error))?.item.unwrap_or_default();
         let pages = self.waiting().await?;
         let since = pages.first().and_then(|page| page.key.split_once('#')?.0.parse().ok());
-        let waiting: BTreeSet<PersonId> = pages.into_iter().flat_map(|page| page.people).collect();
+        let waiting: BTreeSet<PersonId> = pages.into_iter().flat_map(|page| page.people).map(|(id, _)| id).collect();
         Ok(Totals {
             events: number_of(&counted, "events").unwrap_or(0),
             people: number_of(&counted, "people").unwrap_or(0),

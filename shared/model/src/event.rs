@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{ConsentClaim, Identifier, Money, Order, OrderState, Refund, Rung, ShowRef, Ticket, Timestamp};
+use crate::{
+    ConsentClaim, Identifier, Money, Order, OrderState, Refund, Rung, ShowRef, Ticket, Timestamp, TraceParent,
+};
 
 /// Derived from the provider's own id of a fact, never random: a second delivery of the fact has the same id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -115,6 +117,9 @@ pub struct Event {
     /// The provider's id of what the event is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// Which delivery it came with; no part of the fact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
     #[serde(flatten)]
     pub body: Body,
 }
@@ -122,7 +127,12 @@ pub struct Event {
 impl Event {
     pub fn new(source: &SourceName, id: EventId, time: Timestamp, body: Body) -> Self {
         let subject = body.subject();
-        Self { specversion: SpecVersion::V1, id, source: source.clone(), time, subject, body }
+        Self { specversion: SpecVersion::V1, id, source: source.clone(), time, subject, traceparent: None, body }
+    }
+
+    /// The trace of its delivery, for log lines.
+    pub fn trace_id(&self) -> &str {
+        self.traceparent.as_ref().map_or("", TraceParent::trace_id)
     }
 
     /// For example `stagedoor.order.paid.v1`.

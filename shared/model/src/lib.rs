@@ -9,6 +9,7 @@ mod order;
 mod phone;
 mod record;
 mod show;
+mod trace;
 
 pub use consent::{Channel, ConsentClaim};
 pub use email::{Email, EmailError};
@@ -23,6 +24,7 @@ pub use order::{Order, OrderState, Refund, Ticket};
 pub use phone::{Phone, PhoneError, Region};
 pub use record::{Fact, Record, RecordKey, Rung, Touch};
 pub use show::ShowRef;
+pub use trace::TraceParent;
 
 /// A UTC instant with nanosecond precision, RFC 3339 in JSON.
 pub type Timestamp = jiff::Timestamp;

@@ -62,4 +62,8 @@ pub trait Crm: Send + Sync {
     fn batch(&self) -> usize;
     /// Calls made since the start, for the figures.
     fn calls(&self) -> u64;
+    /// Calls that it answered with an error of the 400s, since the start.
+    fn refused(&self) -> u64 {
+        0
+    }
 }

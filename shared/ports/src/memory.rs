@@ -21,6 +21,7 @@ struct State {
     owners: BTreeMap<Identifier, PersonId>,
     weak: BTreeSet<Identifier>,
     dirty: VecDeque<PersonId>,
+    traces: BTreeMap<PersonId, String>,
     links: BTreeMap<PersonId, Link>,
     audience: BTreeMap<String, BTreeSet<PersonId>>,
     leases: BTreeMap<String, (String, Timestamp)>,
@@ -57,6 +58,9 @@ impl State {
     }
 
     fn apply(&mut self, commit: Commit) {
+        if let Some(trace) = commit.trace() {
+            self.traces.extend(commit.people.iter().map(|(person, _)| (person.id, trace.to_owned())));
+        }
         for row in commit.journal {
             self.journal.retain(|known| known.event.id != row.event.id);
             self.journal.push(row);
@@ -121,7 +125,8 @@ impl Store for MemoryStore {
             let person = state.people.get(id)?;
             let own = std::iter::once(id).chain(&person.value.absorbed);
             let link = own.filter_map(|id| state.links.get(id).cloned()).reduce(Link::join).unwrap_or_default();
-            Some(Dirty { person: person.value.clone(), version: person.version, link })
+            let trace = state.traces.get(id).cloned();
+            Some(Dirty { person: person.value.clone(), version: person.version, link, trace })
         };
         Ok(state.dirty.iter().take(max).filter_map(dirty).collect())
     }

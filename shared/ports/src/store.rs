@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use stagedoor_engine::{Link, Person, PersonId};
-use stagedoor_model::{Event, EventId, Identifier, Timestamp};
+use stagedoor_model::{Event, EventId, Identifier, Timestamp, TraceParent};
 
 use crate::Result;
 
@@ -67,6 +67,13 @@ pub struct Commit {
     pub audience: Vec<(String, PersonId)>,
 }
 
+impl Commit {
+    /// The trace id of the last delivery in it.
+    pub fn trace(&self) -> Option<&str> {
+        self.journal.iter().rev().find_map(|row| row.event.traceparent.as_ref()).map(TraceParent::trace_id)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saved {
     Done,
@@ -80,6 +87,8 @@ pub struct Dirty {
     pub person: Person,
     pub version: u64,
     pub link: Link,
+    /// The trace id of the delivery that changed them last, when that is known.
+    pub trace: Option<String>,
 }
 
 /// A small named value: tokens, cursors.

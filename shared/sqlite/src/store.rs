@@ -23,6 +23,8 @@ CREATE TABLE IF NOT EXISTS people (
     id TEXT PRIMARY KEY, version INTEGER NOT NULL, doc TEXT NOT NULL, waiting INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS people_waiting ON people (waiting) WHERE waiting IS NOT NULL;
+-- The delivery that changed somebody last.
+CREATE TABLE IF NOT EXISTS traces (person TEXT PRIMARY KEY, trace TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS redirects (id TEXT PRIMARY KEY, target TEXT NOT NULL) STRICT, WITHOUT ROWID;
 -- An identifier without a person belongs to a crowd.
 CREATE TABLE IF NOT EXISTS identifiers (identifier TEXT PRIMARY KEY, person TEXT) STRICT, WITHOUT ROWID;
@@ -127,6 +129,12 @@ fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
     for (person, version) in &commit.people {
         put.execute(params![person.id.to_string(), version.unwrap_or(0) as i64 + 1, json(person)?])?;
     }
+    if let Some(trace) = commit.trace() {
+        let mut put = connection.prepare_cached("INSERT OR REPLACE INTO traces VALUES (?1, ?2)")?;
+        for (person, _) in &commit.people {
+            put.execute(params![person.id.to_string(), trace])?;
+        }
+    }
     for identifier in &commit.released {
         connection
             .prepare_cached("DELETE FROM identifiers WHERE identifier = ?1")?
@@ -151,7 +159,7 @@ fn link_of(connection: &Connection, id: &str) -> Sql<Option<Link>> {
     doc.map(|doc| parsed(&doc)).transpose()
 }
 
-fn dirty_of(connection: &Connection, doc: &str, version: i64) -> Sql<Dirty> {
+fn dirty_of(connection: &Connection, doc: &str, version: i64, trace: Option<String>) -> Sql<Dirty> {
     let person: Person = parsed(doc)?;
     let mut link = Link::default();
     for id in std::iter::once(&person.id).chain(&person.absorbed) {
@@ -159,7 +167,7 @@ fn dirty_of(connection: &Connection, doc: &str, version: i64) -> Sql<Dirty> {
             link = link.join(known);
         }
     }
-    Ok(Dirty { person, version: version as u64, link })
+    Ok(Dirty { person, version: version as u64, link, trace })
 }
 
 fn journal_row(row: &Row<'_>) -> Sql<JournalRow> {
@@ -249,11 +257,13 @@ impl Store for SqliteStore {
     async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>> {
         self.database
             .read(move |connection| {
-                let sql = "SELECT doc, version FROM people WHERE waiting IS NOT NULL ORDER BY waiting LIMIT ?1";
+                let sql = "SELECT doc, version, trace FROM people LEFT JOIN traces ON person = id
+                    WHERE waiting IS NOT NULL ORDER BY waiting LIMIT ?1";
                 let mut select = connection.prepare_cached(sql)?;
-                let rows: Vec<(String, i64)> =
-                    select.query_map([max as i64], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?;
-                rows.iter().map(|(doc, version)| dirty_of(connection, doc, *version)).collect()
+                let rows: Vec<(String, i64, Option<String>)> = select
+                    .query_map([max as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                    .collect::<Sql<_>>()?;
+                rows.into_iter().map(|(doc, version, trace)| dirty_of(connection, &doc, version, trace)).collect()
             })
             .await
     }

@@ -1,7 +1,10 @@
 use std::{
     collections::BTreeMap,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use axum::{
@@ -13,7 +16,7 @@ use axum::{
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, Method, StatusCode};
-use stagedoor_model::{Event, SourceName};
+use stagedoor_model::{Event, SourceName, TraceParent};
 use stagedoor_ports::{Clock, Queue};
 
 use crate::{Answer, Delivery, Provider, Reject, Source, VerifiedDelivery, body};
@@ -26,6 +29,11 @@ impl Counters {
     fn count(&self, source: &str, outcome: &str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry((source.to_owned(), outcome.to_owned())).or_default() += 1;
+    }
+
+    /// What was counted since the last time, by somebody who passes it on.
+    pub fn take(&self) -> BTreeMap<(String, String), u64> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn all(&self) -> BTreeMap<(String, String), u64> {
@@ -49,6 +57,8 @@ struct Door {
 
 struct Hall {
     function: &'static str,
+    /// Told apart within one tick of the clock.
+    deliveries: AtomicU64,
     doors: BTreeMap<String, Door>,
     receiver: Receiver,
 }
@@ -63,7 +73,7 @@ pub fn router(function: &'static str, receiver: Receiver, sources: Vec<(Source, 
             (source.name.as_str().to_owned(), Door { source: source.name, provider, limit })
         })
         .collect();
-    let hall = Arc::new(Hall { function, doors, receiver });
+    let hall = Arc::new(Hall { function, deliveries: AtomicU64::new(0), doors, receiver });
     Router::new()
         .route(&format!("/{function}/{{source}}"), any(plain))
         .route(&format!("/{function}/{{source}}/{{*tail}}"), any(with_tail))
@@ -89,17 +99,30 @@ impl Hall {
             self.receiver.counters.count("?", "unknown_source");
             return refusal(Reject::UnknownSource);
         };
-        match self.admit(door, tail, request).await {
+        let trace = self.trace(source, request.headers());
+        match self.admit(door, tail, request, &trace).await {
             Ok(response) => response,
             Err(reject) => {
                 self.receiver.counters.count(source, &format!("{reject:?}"));
-                tracing::warn!(source, function = self.function, reason = %reject, "delivery refused");
+                let trace = trace.trace_id();
+                tracing::warn!(source, function = self.function, trace, reason = %reject, "delivery refused");
                 refusal(reject)
             }
         }
     }
 
-    async fn admit(&self, door: &Door, tail: &str, request: Request) -> Result<Response, Reject> {
+    /// The caller's own trace, AWS's, or a new one.
+    fn trace(&self, source: &str, headers: &HeaderMap) -> TraceParent {
+        let header = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        let theirs = header("traceparent").and_then(TraceParent::parse);
+        theirs.or_else(|| header("x-amzn-trace-id").and_then(TraceParent::of_xray)).unwrap_or_else(|| {
+            let number = self.deliveries.fetch_add(1, Ordering::Relaxed);
+            let at = self.receiver.clock.now().as_nanosecond();
+            TraceParent::derived(&[source.as_bytes(), &at.to_be_bytes(), &number.to_be_bytes()])
+        })
+    }
+
+    async fn admit(&self, door: &Door, tail: &str, request: Request, trace: &TraceParent) -> Result<Response, Reject> {
         door.limit.check().map_err(|_| Reject::TooMany)?;
         let (parts, http_body) = request.into_parts();
         let mut delivery = Delivery {
@@ -121,8 +144,9 @@ impl Hall {
         }
         let verified = door.provider.verify(&delivery)?;
         let trusted = VerifiedDelivery::new(&delivery, &door.source, &verified);
-        let events = self.understand(door, &trusted);
-        Ok(self.enqueue(door, &delivery, events).await)
+        let mut events = self.understand(door, &trusted, trace);
+        events.iter_mut().for_each(|event| event.traceparent = Some(trace.clone()));
+        Ok(self.enqueue(door, &delivery, events, trace.trace_id()).await)
     }
 
     async fn body(&self, door: &Door, headers: &HeaderMap, body: HttpBody) -> Result<bytes::Bytes, Reject> {
@@ -134,30 +158,31 @@ impl Hall {
         if body.is_empty() { Err(Reject::EmptyBody) } else { Ok(body) }
     }
 
-    fn understand(&self, door: &Door, trusted: &VerifiedDelivery) -> Vec<Event> {
+    fn understand(&self, door: &Door, trusted: &VerifiedDelivery, trace: &TraceParent) -> Vec<Event> {
         door.provider.parse(trusted).unwrap_or_else(|why| {
             let source = door.source.as_str();
-            tracing::warn!(source, function = self.function, reason = %why, "delivery kept as unrecognized");
+            let trace = trace.trace_id();
+            tracing::warn!(source, function = self.function, trace, reason = %why, "delivery kept as unrecognized");
             self.receiver.counters.count(source, "unrecognized");
             let route = format!("{}/{source}", self.function);
             vec![trusted.unrecognized(route, &why, door.provider.kept_headers())]
         })
     }
 
-    async fn enqueue(&self, door: &Door, delivery: &Delivery, events: Vec<Event>) -> Response {
+    async fn enqueue(&self, door: &Door, delivery: &Delivery, events: Vec<Event>, trace: &str) -> Response {
         let source = door.source.as_str();
-        let ids: Vec<String> = match tracing::enabled!(tracing::Level::DEBUG) {
+        let ids: Vec<String> = match tracing::enabled!(tracing::Level::INFO) {
             true => events.iter().map(|event| event.id.to_string()).collect(),
             false => vec![],
         };
         match self.receiver.queue.send(events).await {
             Ok(()) => {
-                tracing::debug!(source, function = self.function, events = ?ids, "delivery accepted");
+                tracing::info!(source, function = self.function, trace, events = ?ids, "delivery accepted");
                 self.receiver.counters.count(source, "accepted");
                 spoken(door.provider.answer(delivery))
             }
             Err(error) => {
-                tracing::error!(source, function = self.function, %error, "the queue did not take the delivery");
+                tracing::error!(source, function = self.function, trace, %error, "the queue did not take the delivery");
                 self.receiver.counters.count(source, "queue_failed");
                 let retry = [("retry-after", "5")];
                 (StatusCode::SERVICE_UNAVAILABLE, retry, "{\"error\":\"try again\"}").into_response()

@@ -14,15 +14,29 @@ use crate::{
     store::{DynamoStore, KEEP, expires, packed, unique},
 };
 
-/// People of one page at most: sixteen bytes each, so that rewriting one stays cheap.
+/// People of one page at most: thirty-two bytes each, so that rewriting one stays cheap.
 const PEOPLE: usize = 1_000;
 /// Events of one page at most.
 const EVENTS: usize = 1_000;
 
+/// Somebody on a page, with the trace of the delivery that brought them there, or zeros.
+pub(super) type Entry = (PersonId, [u8; 16]);
+
 /// People who wait, as one page has them.
 pub(super) struct Page {
     pub key: String,
-    pub people: Vec<PersonId>,
+    pub people: Vec<Entry>,
+}
+
+pub(super) fn trace_bytes(trace: Option<&str>) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // What is no trace leaves zeros.
+    _ = hex::decode_to_slice(trace.unwrap_or(""), &mut bytes);
+    bytes
+}
+
+pub(super) fn trace_of(bytes: [u8; 16]) -> Option<String> {
+    (bytes != [0; 16]).then(|| hex::encode(bytes))
 }
 
 /// Of one length, so that the order of the keys is that of the times; never the key of another page, or taking an old
@@ -31,10 +45,24 @@ fn page_key(at: Timestamp) -> String {
     format!("{:015}#{}", at.as_millisecond(), unique())
 }
 
+fn entry_bytes(people: &[Entry]) -> Vec<u8> {
+    people.iter().flat_map(|(id, trace)| id.as_bytes().iter().chain(trace)).copied().collect()
+}
+
+fn entries_of(page: &Item) -> Vec<Entry> {
+    let bytes = page.get("people").and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default();
+    let entry = |bytes: &[u8]| {
+        let (id, trace) = bytes.split_at_checked(16)?;
+        Some((PersonId::from_bytes(id.try_into().ok()?), trace.try_into().ok()?))
+    };
+    bytes.chunks_exact(32).filter_map(entry).collect()
+}
+
 fn people_bytes(people: &[PersonId]) -> Vec<u8> {
     people.iter().flat_map(|id| id.as_bytes()).copied().collect()
 }
 
+/// Who is interested in a show, as one page of an audience has them.
 pub(super) fn people_of(page: &Item) -> Vec<PersonId> {
     let bytes = page.get("people").and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default();
     bytes.chunks_exact(16).filter_map(|id| id.try_into().ok().map(PersonId::from_bytes)).collect()
@@ -51,10 +79,10 @@ impl DynamoStore {
     }
 
     /// From now on these people wait, since `at`.
-    pub(super) async fn wait(&self, people: &BTreeSet<PersonId>, at: Timestamp) -> Result<()> {
-        let people: Vec<PersonId> = people.iter().copied().collect();
+    pub(super) async fn wait(&self, people: &BTreeMap<PersonId, [u8; 16]>, at: Timestamp) -> Result<()> {
+        let people: Vec<Entry> = people.iter().map(|(id, trace)| (*id, *trace)).collect();
         for chunk in people.chunks(PEOPLE) {
-            let bytes = people_bytes(chunk);
+            let bytes = entry_bytes(chunk);
             let key = page_key(at);
             self.put_misc(item([("pk", text("dirty")), ("sk", text(key)), ("people", blob(bytes))])).await?;
         }
@@ -64,7 +92,7 @@ impl DynamoStore {
     /// The pages of those who wait, the longest waiting first.
     pub(super) async fn waiting(&self) -> Result<Vec<Page>> {
         let found = self.query("misc", None, ("pk", "dirty"), usize::MAX, false).await?;
-        let page = |one: &Item| Page { key: text_of(one, "sk").unwrap_or("").to_owned(), people: people_of(one) };
+        let page = |one: &Item| Page { key: text_of(one, "sk").unwrap_or("").to_owned(), people: entries_of(one) };
         Ok(found.iter().map(page).collect())
     }
 
@@ -72,7 +100,7 @@ impl DynamoStore {
     /// somebody who no longer waits; they are looked at once more and found to need nothing.
     pub(super) async fn strike(&self, pages: Vec<Page>, settled: &BTreeSet<PersonId>) -> Result<()> {
         for page in pages {
-            let left: Vec<PersonId> = page.people.iter().copied().filter(|id| !settled.contains(id)).collect();
+            let left: Vec<Entry> = page.people.iter().copied().filter(|(id, _)| !settled.contains(id)).collect();
             if left.len() == page.people.len() {
                 continue;
             }
@@ -81,7 +109,7 @@ impl DynamoStore {
                 let request = request.key("pk", text("dirty")).key("sk", text(page.key));
                 request.send().await.map_err(|error| failed("DeleteItem", error))?;
             } else {
-                let bytes = blob(people_bytes(&left));
+                let bytes = blob(entry_bytes(&left));
                 self.put_misc(item([("pk", text("dirty")), ("sk", text(page.key)), ("people", bytes)])).await?;
             }
         }
@@ -92,8 +120,11 @@ impl DynamoStore {
     pub(super) async fn write_pages(&self, commits: &[&Commit]) -> Result<()> {
         let rows = commits.iter().flat_map(|commit| &commit.journal);
         let at = rows.clone().map(|row| row.folded_at).max();
-        let people: BTreeSet<PersonId> =
-            commits.iter().flat_map(|commit| &commit.people).map(|(person, _)| person.id).collect();
+        let mut people = BTreeMap::new();
+        for commit in commits {
+            let trace = trace_bytes(commit.trace());
+            people.extend(commit.people.iter().map(|(person, _)| (person.id, trace)));
+        }
         self.wait(&people, at.unwrap_or_else(now)).await?;
         let mut audiences = BTreeMap::<&str, BTreeSet<PersonId>>::new();
         for (show, person) in commits.iter().flat_map(|commit| &commit.audience) {

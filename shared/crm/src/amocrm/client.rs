@@ -324,6 +324,10 @@ impl Crm for AmoCrm {
     fn calls(&self) -> u64 {
         self.transport.calls()
     }
+
+    fn refused(&self) -> u64 {
+        self.transport.refused()
+    }
 }
 
 fn with_id(id: u64, mut row: Value) -> Value {

@@ -44,6 +44,7 @@ pub struct Transport {
     authorization: Authorization,
     window: Arc<Semaphore>,
     calls: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
 }
 
 impl Transport {
@@ -51,7 +52,7 @@ impl Transport {
     pub fn new(base: &str, http: reqwest::Client, authorization: Authorization, rate: NonZeroU32) -> Self {
         let base = base.trim_end_matches('/').to_owned();
         let window = Arc::new(Semaphore::new(rate.get() as usize));
-        Self { base, http, authorization, window, calls: Arc::default() }
+        Self { base, http, authorization, window, calls: Arc::default(), refused: Arc::default() }
     }
 
     /// A place in the window of one second. It is given back a second after the answer came: they saw the call before
@@ -63,6 +64,11 @@ impl Transport {
 
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls that were answered with an error of the 400s, throttled ones included.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     pub async fn authorize(&self, code: &str) -> Result<(), CrmError> {
@@ -100,7 +106,11 @@ impl Transport {
                     continue;
                 }
             };
-            match response.status() {
+            let status = response.status();
+            self.refused.fetch_add(u64::from(status.is_client_error()), Ordering::Relaxed);
+            // Its path names no person: bulk calls and lists do not.
+            tracing::info!(%method, path = path.split('?').next(), status = status.as_u16(), "CRM call");
+            match status {
                 StatusCode::NO_CONTENT => return Ok(None),
                 status if status.is_success() => {
                     // An answer that breaks off is as good as lost.
