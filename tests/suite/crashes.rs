@@ -1,13 +1,18 @@
 //! `sync` killed between any two of its I/O steps leaves no duplicate and loses nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use async_trait::async_trait;
+use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{
     Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket,
     Timestamp,
 };
-use stagedoor_ports::{Crm, Store};
-use stagedoor_sync::Pace;
+use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Row, Store, SystemClock};
+use stagedoor_sync::{Pace, Sync};
 use stagedoor_tests::{
     crash::{Life, Mortal},
     world::{World, sync},
@@ -21,7 +26,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).expect("in range")
 }
 
-fn identifiers(names: &[&str]) -> std::collections::BTreeSet<Identifier> {
+fn identifiers(names: &[&str]) -> BTreeSet<Identifier> {
     names.iter().map(|name| name.parse().expect("an identifier")).collect()
 }
 
@@ -188,4 +193,118 @@ async fn a_poisoned_event_fails_alone() {
     let failed = sync.handle(vec![notice, form(1, &["email:anna@example.com"])]).await;
     assert_eq!(failed.into_iter().collect::<Vec<_>>(), [0]);
     assert_eq!(world.store.totals().await.expect("totals").people, 1);
+}
+
+/// A CRM whose first call to create contacts takes so long that another reconciler takes over meanwhile.
+struct Slow {
+    inner: Arc<dyn Crm>,
+    meanwhile: tokio::sync::Mutex<Option<Sync>>,
+}
+
+#[async_trait]
+impl Crm for Slow {
+    async fn set_up(&self) -> Result<(), CrmError> {
+        self.inner.set_up().await
+    }
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
+        let answer = self.inner.create_contacts(rows).await;
+        if let Some(other) = self.meanwhile.lock().await.take() {
+            for _ in 0..4 {
+                other.reconcile(Pace::Everything).await.expect("a round");
+            }
+        }
+        answer
+    }
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
+        self.inner.update_contacts(rows).await
+    }
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        self.inner.create_deals(rows).await
+    }
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        self.inner.update_deals(rows).await
+    }
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        self.inner.mark_duplicates(rows).await
+    }
+    async fn find_contacts(
+        &self,
+        people: &BTreeSet<PersonId>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<PersonId, u64>, CrmError> {
+        self.inner.find_contacts(people, since).await
+    }
+    async fn find_deals(
+        &self,
+        deals: &BTreeSet<(PersonId, ShowKey)>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError> {
+        self.inner.find_deals(deals, since).await
+    }
+    async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError> {
+        self.inner.contacts(page).await
+    }
+    fn batch(&self) -> usize {
+        self.inner.batch()
+    }
+    fn calls(&self) -> u64 {
+        self.inner.calls()
+    }
+}
+
+/// A clock that is off by as much as it is told.
+struct Off(jiff::SignedDuration);
+
+impl Clock for Off {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + self.0
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_ends_in_the_middle_of_a_call_doubles_and_loses_nothing() {
+    let world = World::new().await;
+    let events = (0..30).map(|n| form(n, &[&format!("phone:+7916123{n:04}")])).collect();
+    assert!(world.sync.handle(events).await.is_empty());
+    // To the other, the lease of the first ended long ago.
+    let later = Arc::new(Off(jiff::SignedDuration::from_mins(5)));
+    let other = Sync { clock: later, owner: "other".into(), ..world.sync.clone() };
+    let slow = Arc::new(Slow { inner: Arc::clone(&world.crm), meanwhile: tokio::sync::Mutex::new(Some(other)) });
+    let first = Sync { crm: slow, ..world.sync.clone() };
+    let overtaken = first.reconcile(Pace::Everything).await;
+    assert!(overtaken.is_err(), "what the other has written is not undone: {overtaken:?}");
+    let last =
+        Sync { clock: Arc::new(Off(jiff::SignedDuration::from_mins(20))), owner: "last".into(), ..world.sync.clone() };
+    for _ in 0..4 {
+        last.reconcile(Pace::Everything).await.expect("a round");
+    }
+    assert_eq!(world.store.totals().await.expect("totals").waiting, 0);
+    assert_eq!((world.sandbox.count("contacts"), world.sandbox.count("leads")), (30, 30));
+}
+
+/// A clock that jumps a day ahead, back, and stands still.
+#[derive(Default)]
+struct Jumping(std::sync::atomic::AtomicU64);
+
+impl Clock for Jumping {
+    fn now(&self) -> Timestamp {
+        let n = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let hours = [0, 24, -24, 1, 0, -1, 48][(n % 7) as usize];
+        SystemClock.now() + jiff::SignedDuration::from_hours(hours)
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_doubles_and_loses_nothing() {
+    let mut world = World::new().await;
+    world.sync.clock = Arc::new(Jumping::default());
+    for round in 0..5 {
+        let events = (0..20).map(|n| order(round * 100 + n, &[&format!("email:fan{n}@example.com")])).collect();
+        assert!(world.sync.handle(events).await.is_empty());
+        for _ in 0..8 {
+            world.sync.reconcile(Pace::Everything).await.expect("a round");
+        }
+    }
+    assert_eq!(world.store.totals().await.expect("totals").waiting, 0);
+    assert_eq!((world.sandbox.count("contacts"), world.sandbox.count("leads")), (20, 20));
 }

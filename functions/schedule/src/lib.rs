@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use stagedoor_model::{Event, EventId, SourceName, Timestamp};
+use stagedoor_model::{Event, EventId, SourceName, Timestamp, TraceParent};
 use stagedoor_ports::{Clock, OrderDesk, PortError, Queue, Result, Store};
 
 /// How far back the first pull of a source reaches.
@@ -56,12 +56,17 @@ impl Schedule {
         let since = cursor.as_ref().and_then(|cell| cell.value.parse::<Timestamp>().ok());
         let since = since.map_or(began - FIRST, |since| since - desk.overlap());
         let mut done = Pulled::default();
+        let trace = TraceParent::derived(&[b"pull", source.as_str().as_bytes(), &began.as_nanosecond().to_be_bytes()]);
         loop {
             let answer = desk.pull(since, page).await?;
             let events: Vec<Event> = answer
                 .bodies
                 .into_iter()
-                .map(|(fact, at, body)| Event::new(source, EventId::derive(source, &["pull", &fact]), at, body))
+                .map(|(fact, at, body)| {
+                    let mut event = Event::new(source, EventId::derive(source, &["pull", &fact]), at, body);
+                    event.traceparent = Some(trace.clone());
+                    event
+                })
                 .collect();
             done.pages += 1;
             done.facts += events.len();

@@ -186,7 +186,9 @@ impl Sync {
         }
         let _turn = round.saving.lock().await;
         let links = round.links_of(&people);
-        self.store.save_links(links).await
+        self.store.save_links(links).await?;
+        round.kept(&people);
+        Ok(())
     }
 
     async fn send(&self, tasks: &[Task]) -> Vec<Row> {
@@ -242,7 +244,7 @@ impl Sync {
             }
         }
         let changed = round.resolve_intents(&found_contacts, &found_deals);
-        self.store.save_links(changed).await?;
+        self.keep(round, changed).await?;
         Ok(Ok(()))
     }
 
@@ -331,6 +333,16 @@ impl Round {
         [create, update, Vec::new()]
     }
 
+    /// What was written is now a revision further.
+    fn kept(&self, people: &BTreeSet<PersonId>) {
+        let mut cases = self.cases();
+        people.iter().for_each(|id| {
+            if let Some(case) = cases.get_mut(id) {
+                case.link.revision += 1;
+            }
+        });
+    }
+
     fn links_of(&self, people: &BTreeSet<PersonId>) -> Vec<(PersonId, Link)> {
         let cases = self.cases();
         people.iter().filter_map(|id| cases.get(id).map(|case| (*id, case.link.clone()))).collect()
@@ -409,8 +421,8 @@ impl Round {
         &self,
         contacts: &BTreeMap<PersonId, u64>,
         deals: &BTreeMap<(PersonId, ShowKey), u64>,
-    ) -> Vec<(PersonId, Link)> {
-        let mut changed = Vec::new();
+    ) -> BTreeSet<PersonId> {
+        let mut changed = BTreeSet::new();
         for (id, case) in self.cases().iter_mut() {
             let before = case.link.clone();
             if case.link.contact.intent.take().is_some() {
@@ -422,7 +434,7 @@ impl Round {
                 }
             }
             if case.link != before {
-                changed.push((*id, case.link.clone()));
+                changed.insert(*id);
             }
         }
         changed

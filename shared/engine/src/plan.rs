@@ -59,6 +59,10 @@ pub struct DealLink {
 /// What is known of a person in the CRM. Written by the reconciler alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Link {
+    /// How often it was written. Who writes from an older one is refused: a reconciler that lost its lease while a call
+    /// was under way must not undo what the next one has learnt.
+    #[serde(default)]
+    pub revision: u64,
     pub contact: ContactLink,
     pub deals: BTreeMap<ShowKey, DealLink>,
     /// Second contacts of the same person that were marked as duplicates.

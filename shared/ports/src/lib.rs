@@ -12,7 +12,9 @@ pub mod testing;
 pub use crm::{Crm, CrmError, CrmPage, Row};
 pub use queue::{Queue, Receipt, Received};
 pub use shops::{Found, OrderDesk, PullPage};
-pub use store::{Cell, Claims, Commit, Dirty, JournalRow, Outcome, Removal, Saved, Store, Totals, Versioned, up_to};
+pub use store::{
+    Cell, Claims, Commit, Dirty, JournalRow, Outcome, Removal, Saved, Store, Totals, Versioned, outdated, up_to,
+};
 
 /// A port could not do what was asked.
 #[derive(Debug, thiserror::Error)]

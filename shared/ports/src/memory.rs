@@ -124,7 +124,8 @@ impl Store for MemoryStore {
         let dirty = |id: &PersonId| {
             let person = state.people.get(id)?;
             let own = std::iter::once(id).chain(&person.value.absorbed);
-            let link = own.filter_map(|id| state.links.get(id).cloned()).reduce(Link::join).unwrap_or_default();
+            let mut link = own.filter_map(|id| state.links.get(id).cloned()).reduce(Link::join).unwrap_or_default();
+            link.revision = state.links.get(id).map_or(0, |own| own.revision);
             let trace = state.traces.get(id).cloned();
             Some(Dirty { person: person.value.clone(), version: person.version, link, trace })
         };
@@ -137,7 +138,12 @@ impl Store for MemoryStore {
     }
 
     async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
-        self.state().links.extend(links);
+        let mut state = self.state();
+        let known = |id: &PersonId| state.links.get(id).map_or(0, |link| link.revision);
+        if links.iter().any(|(id, link)| known(id) != link.revision) {
+            return Err(crate::outdated());
+        }
+        state.links.extend(links.into_iter().map(|(id, link)| (id, Link { revision: link.revision + 1, ..link })));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{Event, EventId, Identifier, Timestamp, TraceParent};
 
-use crate::Result;
+use crate::{PortError, Result};
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +128,10 @@ pub trait Store: Send + Sync {
     /// The longest waiting first, each with its link (that of people joined into it included).
     async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>>;
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>>;
+    /// Each from the revision that was read; it is kept with the next one.
+    ///
+    /// # Errors
+    /// `Retry` when somebody else has written one meanwhile.
     async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()>;
     /// No longer dirty, unless changed since this version.
     async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()>;
@@ -170,4 +174,9 @@ pub fn up_to(mut rows: Vec<JournalRow>, max: usize) -> (Vec<JournalRow>, Option<
     let next = end.and_then(|end| rows.get(end)).map(|row| row.folded_at);
     rows.truncate(end.unwrap_or(rows.len()));
     (rows, next)
+}
+
+/// What a writer hears whose link is no longer the latest.
+pub fn outdated() -> PortError {
+    PortError::Retry("somebody else wrote what is known of the CRM".into())
 }

@@ -79,6 +79,7 @@ pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
     people_wait_until_settled_at_the_same_version(&fresh().await).await;
     links_of_joined_people_come_together(&fresh().await).await;
     parked_rows_are_listed_and_counted(&fresh().await).await;
+    a_link_is_written_only_from_the_one_that_was_read(&fresh().await).await;
     a_lease_has_one_holder_until_it_ends(&fresh().await).await;
     a_cell_changes_only_from_the_version_that_was_read(&fresh().await).await;
     the_journal_tells_the_latest_first(&fresh().await).await;
@@ -200,6 +201,7 @@ async fn links_of_joined_people_come_together(store: &dyn Store) {
     link.contact.id = Some(77);
     link.deals.insert(ShowKey("s".into()), DealLink { id: Some(5), ..DealLink::default() });
     store.save_links(vec![(two.id, link.clone())]).await.expect("saved");
+    link.revision = 1;
     assert_eq!(store.links(&BTreeSet::from([two.id])).await.expect("read").get(&two.id), Some(&link));
     let joined = Person { absorbed: BTreeSet::from([two.id]), ..one.clone() };
     let commit = Commit {
@@ -219,10 +221,25 @@ async fn parked_rows_are_listed_and_counted(store: &dyn Store) {
     let mut link = Link::default();
     link.contact.parked = Some(Parked { digest, reason: "no such field".into(), at: at(5) });
     store.save_links(vec![(person.id, link.clone())]).await.expect("saved");
+    link.revision = 1;
     assert_eq!(store.parked(10).await.expect("read"), vec![(person.id, link)]);
     assert_eq!(store.totals().await.expect("counted").parked, 1);
-    store.save_links(vec![(person.id, Link::default())]).await.expect("saved");
+    store.save_links(vec![(person.id, Link { revision: 1, ..Link::default() })]).await.expect("saved");
     assert_eq!(store.totals().await.expect("counted").parked, 0);
+}
+
+async fn a_link_is_written_only_from_the_one_that_was_read(store: &dyn Store) {
+    let person = put(store, 1).await;
+    let with = |contact, revision| {
+        let mut link = Link { revision, ..Link::default() };
+        link.contact.id = Some(contact);
+        vec![(person.id, link)]
+    };
+    store.save_links(with(1, 0)).await.expect("saved");
+    assert!(store.save_links(with(2, 0)).await.is_err(), "somebody wrote meanwhile");
+    store.save_links(with(3, 1)).await.expect("saved");
+    let known = store.take_dirty(1).await.expect("taken").remove(0).link;
+    assert_eq!((known.contact.id, known.revision), (Some(3), 2));
 }
 
 async fn a_lease_has_one_holder_until_it_ends(store: &dyn Store) {

@@ -167,6 +167,7 @@ fn dirty_of(connection: &Connection, doc: &str, version: i64, trace: Option<Stri
             link = link.join(known);
         }
     }
+    link.revision = link_of(connection, &person.id.to_string())?.map_or(0, |own| own.revision);
     Ok(Dirty { person, version: version as u64, link, trace })
 }
 
@@ -284,16 +285,25 @@ impl Store for SqliteStore {
     }
 
     async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
-        self.database
+        let written = self
+            .database
             .write(move |connection| {
+                for (id, link) in &links {
+                    let known = link_of(connection, &id.to_string())?.map_or(0, |link| link.revision);
+                    if known != link.revision {
+                        return Ok(false);
+                    }
+                }
                 let mut put = connection.prepare_cached("INSERT OR REPLACE INTO links VALUES (?1, ?2, ?3, ?4)")?;
-                for (id, link) in links {
+                for (id, mut link) in links {
+                    link.revision += 1;
                     let deals = link.deals.values().filter(|deal| deal.id.is_some()).count() as i64;
                     put.execute(params![id.to_string(), json(&link)?, deals, link.parked().count() as i64])?;
                 }
-                Ok(())
+                Ok(true)
             })
-            .await
+            .await?;
+        if written { Ok(()) } else { Err(stagedoor_ports::outdated()) }
     }
 
     async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()> {

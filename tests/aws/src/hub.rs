@@ -29,7 +29,7 @@ pub struct Options {
     pub parameters: Value,
     /// Every message is handed out twice.
     pub twice: bool,
-    pub config: fn(String) -> String,
+    pub config: Box<dyn FnOnce(String) -> String + Send>,
 }
 
 impl Default for Options {
@@ -38,7 +38,7 @@ impl Default for Options {
         let parameters = json!({
             "DeletionProtection": "false", "SyncSeconds": 60, "VisibilitySeconds": 60, "Attempts": 3, "BatchWindowSeconds": 1,
         });
-        Self { parameters, twice: false, config: |text| text }
+        Self { parameters, twice: false, config: Box::new(|text| text) }
     }
 }
 
@@ -91,7 +91,7 @@ fn configured(crm: &str) -> (String, BTreeMap<String, String>) {
     (text, names.into_iter().zip(values).collect())
 }
 
-fn keys(who: &str, endpoint: &str) -> impl Future<Output = SdkConfig> + use<> {
+pub fn keys(who: &str, endpoint: &str) -> impl Future<Output = SdkConfig> + use<> {
     let keys = aws_sdk_sqs::config::Credentials::new(who, "secret", None, None, "proof");
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(REGION))

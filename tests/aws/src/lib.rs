@@ -14,5 +14,6 @@ pub mod hub;
 pub mod mapping;
 pub mod meter;
 pub mod picture;
+pub mod proof;
 pub mod runtime;
 pub mod stack;

@@ -171,14 +171,16 @@ async fn run(
 struct Api {
     jobs: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Job>>>,
     replies: Arc<Mutex<BTreeMap<String, Reply>>>,
-    next: Arc<std::sync::atomic::AtomicU64>,
 }
+
+/// No two invocations of any function have one id.
+static INVOCATION: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 async fn start(spec: &Spec, log: &Arc<Mutex<Vec<String>>>) -> Result<Environment, String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let (jobs, receiver) = mpsc::unbounded_channel();
-    let api = Api { jobs: Arc::new(tokio::sync::Mutex::new(receiver)), replies: Arc::default(), next: Arc::default() };
+    let api = Api { jobs: Arc::new(tokio::sync::Mutex::new(receiver)), replies: Arc::default() };
     let app = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
         .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
@@ -215,7 +217,7 @@ async fn start(spec: &Spec, log: &Arc<Mutex<Vec<String>>>) -> Result<Environment
 async fn next(State(api): State<Api>) -> Response {
     let job = api.jobs.lock().await.recv().await;
     let Some(job) = job else { return std::future::pending().await };
-    let number = api.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let number = INVOCATION.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let id = format!("8476a536-e9f4-11e8-9739-{number:012x}");
     let deadline = job.deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
     let headers = [

@@ -27,8 +27,10 @@ fn row_item(row: &JournalRow) -> Result<Item> {
     Ok(one)
 }
 
+/// Each row once: a page may name what another named too.
 fn newest_first(mut rows: Vec<JournalRow>) -> Vec<JournalRow> {
     rows.sort_by(|a, b| (b.folded_at, b.event.time, &b.event.id).cmp(&(a.folded_at, a.event.time, &a.event.id)));
+    rows.dedup_by(|a, b| a.event.id == b.event.id);
     rows
 }
 

@@ -123,7 +123,10 @@ impl DynamoStore {
         let mut people = BTreeMap::new();
         for commit in commits {
             let trace = trace_bytes(commit.trace());
-            people.extend(commit.people.iter().map(|(person, _)| (person.id, trace)));
+            // Also those whom an event left as they were: a crash may have come after they were written and before
+            // they were put on a page, and this is the same event's second coming.
+            let named = commit.journal.iter().filter_map(|row| row.person);
+            people.extend(commit.people.iter().map(|(person, _)| person.id).chain(named).map(|id| (id, trace)));
         }
         self.wait(&people, at.unwrap_or_else(now)).await?;
         let mut audiences = BTreeMap::<&str, BTreeSet<PersonId>>::new();

@@ -1,0 +1,147 @@
+//! The sample tour on both worlds, compared and counted.
+
+use stagedoor::{commands, tour::send};
+use stagedoor_testkit::tour;
+use stagedoor_tests::hub::TestHub;
+
+use crate::{
+    hub::{AwsHub, Options},
+    meter::Counts,
+    picture::{differences, picture},
+    stack::FUNCTIONS,
+};
+
+pub struct Proof {
+    pub aws: AwsHub,
+    pub counts: Counts,
+    /// Empty when both CRMs hold the same.
+    pub differences: Vec<String>,
+    pub contacts: usize,
+    pub deals: usize,
+    /// CRM calls of the backfill, which an operator's command made.
+    pub backfill_calls: u64,
+    pub cost: Cost,
+}
+
+/// What was counted, a webhook or an event.
+#[derive(Debug, Clone, Default)]
+pub struct Cost {
+    pub deliveries: u64,
+    pub events: u64,
+    pub sends_per_delivery: f64,
+    pub sqs_receive_and_delete_per_event: f64,
+    pub journal_per_event: f64,
+    pub people_per_event: f64,
+    pub names_per_event: f64,
+    pub links_per_event: f64,
+    pub pages_per_event: f64,
+    /// Write units of everything, the CRM's own webhooks and the reconciler included.
+    pub units_per_delivery: f64,
+    pub read_units_per_delivery: f64,
+    pub scans: u64,
+    /// (function, invocations, milliseconds in all, memory in MB).
+    pub invocations: Vec<(String, u64, u64, u64)>,
+}
+
+/// Plays the tour on a local hub and on the deployment.
+///
+/// # Panics
+/// When a part does not start or a delivery is not taken.
+pub async fn prove(say: impl Fn(String)) -> Proof {
+    let existing = tour::existing_contacts();
+    let parcels = tour::deliveries(stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock));
+    let deliveries = parcels.len() as u64;
+    say(format!("{deliveries} webhooks of {} people, through the local hub …", tour::PEOPLE));
+    let local = TestHub::start().await;
+    local.sandbox.add_contacts(&existing);
+    commands::backfill(&local.hub).await.expect("mirrored");
+    send(parcels.clone(), &local.base).await.expect("taken");
+    local.settled().await;
+    let ours = picture(&local.sandbox);
+
+    say("… and through the template on the stand-in, the functions under the Runtime API …".into());
+    let aws = AwsHub::start(Options::default()).await;
+    aws.sandbox.add_contacts(&existing);
+    commands::backfill(&aws.operator).await.expect("mirrored");
+    let backfill_calls = aws.sandbox.calls().values().sum();
+    send(parcels, &aws.base).await.expect("taken");
+    aws.settled().await;
+    aws.tick("sync").await;
+    let theirs = picture(&aws.sandbox);
+    let counts = aws.meter.counts();
+    let events = aws.operator.status().await.expect("a status").events;
+    let cost = cost(&aws, &counts, deliveries, events);
+    Proof {
+        differences: differences(&ours, &theirs),
+        contacts: aws.sandbox.count("contacts"),
+        deals: aws.sandbox.count("leads"),
+        aws,
+        counts,
+        backfill_calls,
+        cost,
+    }
+}
+
+fn cost(aws: &AwsHub, counts: &Counts, deliveries: u64, events: u64) -> Cost {
+    let sync = |table: &str| {
+        let units = counts.writes.iter().filter(|((who, name), _)| who == "sync" && name.ends_with(table));
+        units.map(|(_, units)| *units).sum::<u64>() as f64
+    };
+    let (n, e) = (deliveries as f64, events as f64);
+    let sends = counts.calls_of("website", "sqs:SendMessage") + counts.calls_of("ticketing", "sqs:SendMessage");
+    let taken = counts.calls_of("sync", "sqs:ReceiveMessage") + counts.calls_of("sync", "sqs:DeleteMessageBatch");
+    let tables = ["journal", "people", "names", "links", "misc"];
+    let reads = counts.reads.iter().filter(|((who, _), _)| who == "sync").map(|(_, units)| *units).sum::<u64>();
+    Cost {
+        deliveries,
+        events,
+        sends_per_delivery: sends as f64 / n,
+        sqs_receive_and_delete_per_event: taken as f64 / e,
+        journal_per_event: sync("-journal") / e,
+        people_per_event: sync("-people") / e,
+        names_per_event: sync("-names") / e,
+        links_per_event: sync("-links") / e,
+        pages_per_event: sync("-misc") / e,
+        units_per_delivery: tables.iter().map(|table| sync(&format!("-{table}"))).sum::<f64>() / n,
+        read_units_per_delivery: reads as f64 / 2.0 / n,
+        scans: counts.calls.iter().filter(|((_, what), _)| what.ends_with(":Scan")).map(|(_, count)| *count).sum(),
+        invocations: FUNCTIONS
+            .iter()
+            .map(|name| {
+                let counted = aws.function(name).invocations();
+                let memory = aws.deployed.function(name).memory;
+                ((*name).to_owned(), counted.count, counted.duration.as_millis() as u64, memory)
+            })
+            .collect(),
+    }
+}
+
+impl Cost {
+    /// In lines for a terminal.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![
+            format!("webhooks {}, events folded {} (the CRM's own webhooks included)", self.deliveries, self.events),
+            format!(
+                "SQS: {:.2} sends a webhook, {:.2} receives and deletes an event",
+                self.sends_per_delivery, self.sqs_receive_and_delete_per_event
+            ),
+            format!(
+                "DynamoDB write units an event: journal {:.2}, people {:.2}, names {:.2}, links {:.2}, pages {:.2}",
+                self.journal_per_event,
+                self.people_per_event,
+                self.names_per_event,
+                self.links_per_event,
+                self.pages_per_event
+            ),
+            format!(
+                "DynamoDB in all: {:.1} write and {:.1} read units a webhook, {} scans",
+                self.units_per_delivery, self.read_units_per_delivery, self.scans
+            ),
+        ];
+        lines.extend(self.invocations.iter().map(|(name, count, ms, memory)| {
+            let count = *count;
+            format!("Lambda {name}: {count} invocations, {} ms each on average, {memory} MB", ms / count.max(1))
+        }));
+        lines
+    }
+}

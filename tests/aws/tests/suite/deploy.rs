@@ -1,0 +1,74 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::json;
+use stagedoor_proof::{
+    hub::artifacts,
+    runtime::{Function, Spec},
+    stack::{Moto, deploy, root},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_secret_stops_the_deploy_before_anything_is_made() {
+    let moto = Moto::start().await;
+    let config = root().join("infra/aws/config");
+    let told = deploy(&moto, artifacts(), &config, &json!({})).unwrap_err();
+    assert!(told.contains("TildaSecret: there is no parameter /stagedoor/tilda"), "{told}");
+    assert!(told.contains("CrmToken: there is no parameter /stagedoor/crm-token"), "all of them at once: {told}");
+    let aws = stagedoor_proof::hub::keys("operator", &moto.url).await;
+    let tables = aws_sdk_sqs::Client::new(&aws).list_queues().send().await.unwrap().queue_urls.unwrap_or_default();
+    assert!(tables.is_empty(), "{tables:?}");
+}
+
+fn website(config: &str, extra: &[(&str, &str)]) -> Function {
+    let mut environment: BTreeMap<String, String> = [
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "website"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+        ("STAGEDOOR_QUEUE_URL", "http://127.0.0.1:9/123456789012/events"),
+        ("STAGEDOOR_CONFIG", config),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect();
+    environment.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let binary = artifacts().join("website/bootstrap");
+    Function::new(Spec {
+        name: "website".into(),
+        binary,
+        environment,
+        timeout: Duration::from_secs(20),
+        concurrency: 1,
+    })
+}
+
+async fn answer(function: &Function) -> String {
+    let event = std::fs::read_to_string(root().join("events/lambda/website.json")).unwrap();
+    String::from_utf8(function.invoke(event.into()).await.unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_with_a_wrong_config_says_so_in_one_line_and_answers_503() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stagedoor.toml");
+    std::fs::write(&file, "[hub]\nregion = \"XX\"\ncurrency = \"RUB\"\n[source.site]\nfunction = \"website\"\nprovider = \"nobody\"\nsecrets = [\"env:NOT_SET\"]\n").unwrap();
+    let function = website(&file.display().to_string(), &[]);
+    let said = answer(&function).await;
+    assert!(said.contains("\"statusCode\":503") && said.contains("retry-after"), "{said}");
+    let errors: Vec<String> = function.log().into_iter().filter(|line| line.contains("\"ERROR\"")).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        ["NOT_SET", "section [crm]", "[[pipeline]]"].iter().all(|one| errors[0].contains(one)),
+        "every mistake: {}",
+        errors[0]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_whose_queue_cannot_be_reached_answers_503_and_the_provider_delivers_again() {
+    let config = root().join("infra/local/stagedoor.toml");
+    let function = website(&config.display().to_string(), &[("STAGEDOOR_DEV_SECRETS", "yes")]);
+    let said = answer(&function).await;
+    assert!(said.contains("\"statusCode\":503"), "{said}");
+    assert!(!function.log().iter().any(|line| line.contains("example.com")), "no personal data in the log");
+}

@@ -1,0 +1,172 @@
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use serde_json::{Value, json};
+use stagedoor::tour::send;
+use stagedoor_proof::hub::{AwsHub, Options};
+use stagedoor_testkit::{Parcel, form};
+use tokio::net::TcpListener;
+
+/// Seconds instead of minutes, so that what failed comes again while the test looks.
+fn quick() -> Options {
+    let parameters = json!({
+        "DeletionProtection": "false", "SyncSeconds": 8, "VisibilitySeconds": 8, "Attempts": 4, "BatchWindowSeconds": 1,
+    });
+    Options { parameters, ..Options::default() }
+}
+
+fn fans(prefix: u32, count: u32) -> Vec<Parcel> {
+    let fan = |n: u32| {
+        let (phone, email) = (format!("+7916{prefix:03}{n:04}"), format!("fan{prefix}-{n}@example.com"));
+        let tranid = format!("{prefix}:{n}");
+        let fields = [("Name", "Фан"), ("Phone", phone.as_str()), ("Email", email.as_str()), ("tranid", &tranid)];
+        form("/website/tilda", &fields).header("x-api-key", "tilda-api-key")
+    };
+    (0..count).map(fan).collect()
+}
+
+/// Each of them once, in the hub and in the CRM.
+async fn each_once(hub: &AwsHub, people: usize) {
+    hub.settled().await;
+    let status = hub.operator.status().await.unwrap();
+    assert_eq!((status.dead_letters, status.parked), (0, 0), "{status:?}");
+    assert_eq!((hub.sandbox.count("contacts"), hub.sandbox.count("leads")), (people, people));
+    let phones: BTreeSet<String> =
+        hub.sandbox.contacts().iter().map(|one| one["custom_fields_values"].to_string()).collect();
+    assert_eq!(phones.len(), people);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_killed_in_mid_batch_and_messages_handed_out_twice_leave_nothing_lost_and_nothing_doubled() {
+    let mut hub = AwsHub::start(Options { twice: true, ..quick() }).await;
+    // Among the people, among their names, among the CRM links.
+    for (round, writes) in [5, 25, 60].into_iter().enumerate() {
+        hub.pause();
+        send(fans(round as u32, 20), &hub.base).await.unwrap();
+        let tripped = hub.meter.trip("sync", writes);
+        hub.resume();
+        tokio::time::timeout(Duration::from_secs(30), tripped).await.expect("sync writes").unwrap();
+        hub.function("sync").kill();
+        each_once(&hub, 20 * (round + 1)).await;
+    }
+    assert!(hub.function("sync").invocations().failed >= 3, "it was killed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttling_and_invocations_that_meet_on_the_same_people_lose_and_double_nothing() {
+    let mut hub = AwsHub::start(quick()).await;
+    hub.pause();
+    send(fans(0, 12), &hub.base).await.unwrap();
+    // The same fans once more, by another road.
+    send(fans(0, 12).into_iter().map(|parcel| parcel.header("x-again", "1")).collect(), &hub.base).await.unwrap();
+    let taken = hub.operator.queue.receive(100).await.unwrap();
+    let record = |one: &stagedoor_ports::Received| json!({ "messageId": one.receipt.0, "body": serde_json::to_string(&one.event).unwrap() });
+    let batch = json!({ "Records": taken.iter().map(record).collect::<Vec<_>>() }).to_string();
+    for action in ["dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:BatchGetItem"] {
+        // More than the SDK tries by itself.
+        hub.meter.throttle(action, 9);
+        let sync = hub.function("sync");
+        let four = tokio::join!(
+            sync.invoke(batch.clone().into()),
+            sync.invoke(batch.clone().into()),
+            sync.invoke(batch.clone().into()),
+            sync.invoke(batch.clone().into()),
+        );
+        drop(four);
+    }
+    hub.operator.queue.give_back(taken.into_iter().map(|one| one.receipt).collect()).await.unwrap();
+    hub.resume();
+    each_once(&hub, 12).await;
+    let events = hub.operator.store.journal(1_000).await.unwrap();
+    let ids: BTreeSet<_> = events.iter().map(|row| row.event.id.clone()).collect();
+    assert_eq!(ids.len(), events.len(), "each event once in the journal");
+}
+
+/// A pretix that is down until it is up: recorded answers of a real one.
+async fn pretix() -> (String, Arc<AtomicBool>) {
+    let up = Arc::new(AtomicBool::new(false));
+    let recorded = |name: &str| -> Value {
+        let path = stagedoor_testkit::samples::folder().join("rest").join(name);
+        let whole: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        whole.get("response").cloned().unwrap_or(whole)
+    };
+    let say = |body: Value| {
+        get(move |State(up): State<Arc<AtomicBool>>| async move {
+            if up.load(Ordering::Relaxed) {
+                Json(body).into_response()
+            } else {
+                StatusCode::BAD_GATEWAY.into_response()
+            }
+        })
+    };
+    let app = Router::new()
+        .route("/api/v1/organizers/stagedoor/events/cherry/", say(recorded("pretix_event.json")))
+        .route("/api/v1/organizers/stagedoor/events/cherry/orders/QJETG/", say(recorded("pretix_order_paid.json")))
+        .route("/api/v1/organizers/stagedoor/orders/", say(recorded("pretix_orders_page.json")))
+        .with_state(Arc::clone(&up));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (base, up)
+}
+
+fn with_pretix(base: &str, text: &str) -> String {
+    format!(
+        "{text}\n[source.box-office]\nfunction = \"ticketing\"\nprovider = \"pretix\"\nsecrets = [\"ssm:/stagedoor/theatre\"]\n\
+         [source.box-office.options]\nbase_url = \"{base}\"\norganizer = \"stagedoor\"\ntoken = \"t\"\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_message_ends_alone_among_the_dead_letters_and_redrive_brings_it_back() {
+    let (base, up) = pretix().await;
+    let hub = AwsHub::start(Options { config: Box::new(move |text| with_pretix(&base, &text)), ..quick() }).await;
+    // Its shop is down, and what is no event at all will never be one.
+    let body = json!({ "notification_id": 1, "organizer": "stagedoor", "event": "cherry", "code": "QJETG", "action": "pretix.event.order.paid" });
+    let notice = stagedoor_testkit::json("/ticketing/box-office/theatre-shop-secret", &body);
+    send(vec![notice], &hub.base).await.unwrap();
+    send(fans(7, 10), &hub.base).await.unwrap();
+    let dead = async || hub.operator.queue.dead_letters().await.unwrap();
+    for _ in 0..240 {
+        if dead().await > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    hub.settled().await;
+    assert_eq!(dead().await, 1, "the poisoned one, alone");
+    assert_eq!(hub.sandbox.count("contacts"), 10, "everybody else is in the CRM");
+    up.store(true, Ordering::Relaxed);
+    assert_eq!(hub.operator.queue.redrive().await.unwrap(), 1);
+    hub.settled().await;
+    assert_eq!((dead().await, hub.sandbox.count("contacts")), (0, 11));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_is_pulled_by_the_schedule_with_the_rights_that_it_has() {
+    let (base, up) = pretix().await;
+    up.store(true, Ordering::Relaxed);
+    let hub = AwsHub::start(Options { config: Box::new(move |text| with_pretix(&base, &text)), ..quick() }).await;
+    hub.tick("schedule").await;
+    hub.settled().await;
+    let pulled = hub.operator.store.journal(100).await.unwrap();
+    assert_eq!(pulled.iter().filter(|row| row.event.source.as_str() == "box-office").count(), 10, "a page of ten");
+    assert_eq!((hub.sandbox.count("contacts"), hub.sandbox.count("leads")), (5, 5));
+    let counts = hub.meter.counts();
+    assert!(counts.refused.is_empty(), "{:?}", counts.refused);
+    for statement in &hub.deployed.function("schedule").statements {
+        for action in statement.action.all().into_iter().filter(|action| !action.starts_with("logs:")) {
+            for resource in statement.resource.all() {
+                let used = (String::from("schedule"), action.to_owned(), resource.to_owned());
+                assert!(counts.used.contains(&used), "{used:?} is allowed and never done");
+            }
+        }
+    }
+}
