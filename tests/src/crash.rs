@@ -129,6 +129,17 @@ impl Store for Mortal<dyn Store> {
     ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
         self.io(self.inner.journal_between(from, until, max)).await
     }
+    async fn erase(
+        &self,
+        people: &BTreeSet<PersonId>,
+        names: &BTreeSet<Identifier>,
+        tombstones: &BTreeSet<String>,
+    ) -> Result<()> {
+        self.io(self.inner.erase(people, names, tombstones)).await
+    }
+    async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        self.io(self.inner.erased(tombstones)).await
+    }
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
         self.io(self.inner.journal_of(person)).await
     }

@@ -103,6 +103,7 @@ pub fn sync(store: Arc<dyn Store>, crm: Arc<dyn Crm>) -> Sync {
         desks: BTreeMap::new(),
         catalog: catalog(),
         policy: Policy::default(),
+        erasure: Some(stagedoor_sync::ErasureKey::new("test")),
         owner: "test".into(),
     }
 }

@@ -101,6 +101,76 @@ async fn a_contact_made_before_anybody_told_a_name_gets_it_later() {
 }
 
 #[tokio::test]
+async fn of_an_erased_person_nothing_is_left_and_nothing_comes_back() {
+    let hub = TestHub::start().await;
+    hub.take(&order("T-1", "paid", "2027-01-10T10:05:00Z", anna(), json!([]))).await;
+    hub.take(&lead("Борис", "+79161112233", "boris@example.com")).await;
+    hub.settled().await;
+    let email = "email:anna@example.com".parse().expect("an identifier");
+    let told = stagedoor::commands::erase(&hub.hub, &email).await.expect("erased");
+    let contact =
+        hub.sandbox.contacts().iter().find(|one| field(one, "EMAIL").as_deref() == Some("anna@example.com")).cloned();
+    let contact = contact.expect("still in the CRM").get("id").map(ToString::to_string).expect("an id");
+    assert!(told.iter().any(|line| line.contains(&contact)), "a manager is told what to delete: {told:?}");
+    let phone = "phone:+79161234567".parse().expect("an identifier");
+    assert!(stagedoor::commands::explanation(&hub.hub, &phone).await.is_err(), "nobody is known by her phone");
+    assert!(stagedoor::commands::explanation(&hub.hub, &"email:boris@example.com".parse().expect("one")).await.is_ok());
+    for file in ["hub.db", "hub.db-wal"] {
+        let bytes = std::fs::read(hub.folder.path().join(file)).unwrap_or_default();
+        for trace in ["anna@example.com", "79161234567", "Каренина"] {
+            let found = bytes.windows(trace.len()).any(|window| window == trace.as_bytes());
+            assert!(!found, "{trace} is still in {file}");
+        }
+    }
+    // She is told of once more, by e-mail alone and by phone alone.
+    hub.take(&lead("Анна", "+79160000001", "anna@example.com")).await;
+    hub.take(&lead("Анна", "8 916 123-45-67", "other@example.com")).await;
+    let status = hub.settled().await;
+    assert_eq!((status.people, hub.sandbox.contacts().len()), (1, 2), "only he is known, and the CRM got nobody new");
+    let kinds: Vec<_> = hub.hub.store.journal(2).await.expect("read").iter().map(|row| row.event.kind()).collect();
+    assert_eq!(kinds, ["stagedoor.person.erased.v1"; 2], "what came is known, not what it said");
+}
+
+#[tokio::test]
+async fn a_time_of_the_journal_can_be_replayed() {
+    let hub = TestHub::start().await;
+    let began = now();
+    hub.take(&order("T-1", "paid", "2027-01-10T10:05:00Z", anna(), json!([]))).await;
+    hub.settled().await;
+    let before = picture(&hub.sandbox);
+    assert_eq!(
+        stagedoor::commands::replay_between(&hub.hub, began, now()).await,
+        Ok(2),
+        "the order, and the CRM's echo"
+    );
+    hub.settled().await;
+    assert_eq!(picture(&hub.sandbox), before, "the same facts make the same CRM");
+    assert_eq!(stagedoor::commands::replay_between(&hub.hub, now(), now()).await, Ok(0));
+}
+
+#[tokio::test]
+async fn dead_letters_are_shown_without_what_people_wrote() {
+    let hub = TestHub::start().await;
+    let file = hub.folder.path().join("queue.db");
+    hub.take(&lead("Анна", "+79161234567", "anna@example.com")).await;
+    hub.settled().await;
+    let row =
+        hub.hub.store.journal(5).await.expect("read").into_iter().find(|row| row.event.source.as_str() == "tilda");
+    let body = serde_json::to_string(&row.expect("the form").event).expect("JSON");
+    let queue = rusqlite::Connection::open(file).expect("the queue's file");
+    queue.execute("INSERT INTO dead_letters (body) VALUES (?1), ('nonsense')", [body]).expect("inserted");
+    let lines = stagedoor::commands::dead_letters(&hub.hub, None).await.expect("listed");
+    assert!(lines[0].contains("2 dead letters") && lines[1].contains("stagedoor.form.submitted.v1"), "{lines:?}");
+    assert!(lines[2].contains("no event"), "{lines:?}");
+    let shown = stagedoor::commands::dead_letters(&hub.hub, Some("1")).await.expect("shown").join("\n");
+    assert!(shown.contains("identifiers") && shown.contains("‹text of"), "its shape is told: {shown}");
+    for personal in ["anna", "7916", "Анна"] {
+        assert!(!shown.contains(personal), "{shown}");
+    }
+    assert!(stagedoor::commands::dead_letters(&hub.hub, Some("77")).await.is_err());
+}
+
+#[tokio::test]
 async fn setting_up_costs_its_calls_once() {
     let hub = TestHub::start().await;
     for n in 0..3 {

@@ -56,11 +56,18 @@ impl Sync {
 
     /// Answers which events have to be folded anew. `again`: a first try found somebody else to be faster.
     async fn fold_once(&self, events: &[(usize, Event)], again: bool) -> Result<BTreeSet<usize>> {
+        let struck = self.without_the_erased(events).await?;
+        let events = struck.as_deref().unwrap_or(events);
         let ids: Vec<_> = events.iter().map(|(_, event)| event.id.clone()).collect();
         let journaled = self.store.journaled(&ids).await?;
         let mut seen = BTreeSet::new();
         let fresh: Vec<&(usize, Event)> =
             events.iter().filter(|(_, event)| !journaled.contains(&event.id) && seen.insert(&event.id)).collect();
+        if !again {
+            for (_, event) in events.iter().filter(|(_, event)| journaled.contains(&event.id)) {
+                tracing::info!(trace = event.trace_id(), event = %event.id, "a second delivery changes nothing");
+            }
+        }
         for (_, event) in &fresh {
             self.learn_show(event).await?;
         }

@@ -1,6 +1,7 @@
 //! The queue's consumer: one file a step. Webhooks become people here, and people become rows in the CRM.
 
 mod backfill;
+mod erase;
 mod fold;
 mod hydrate;
 mod outcome;
@@ -13,6 +14,7 @@ use std::{
 };
 
 pub use backfill::Backfilled;
+pub use erase::{Erased, ErasureKey};
 pub use reconcile::{Pace, Reconciled};
 use stagedoor_engine::{Catalog, Policy};
 use stagedoor_model::{Event, SourceName};
@@ -29,6 +31,8 @@ pub struct Sync {
     /// Shows and pipelines as the config has them.
     pub catalog: Catalog,
     pub policy: Policy,
+    /// Without it nobody can be erased.
+    pub erasure: Option<ErasureKey>,
     /// This process among those that share the store.
     pub owner: String,
 }

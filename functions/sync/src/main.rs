@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
 use stagedoor_model::Event;
 use stagedoor_ports::{Clock, SystemClock};
-use stagedoor_sync::{Pace, Sync};
+use stagedoor_sync::{ErasureKey, Pace, Sync};
 
 /// Left of an invocation when no new round is begun.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -25,7 +25,8 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let crm = stagedoor_crm::amocrm::from_config(&config, &store, &clock, &owner)?;
     let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
     let (catalog, policy) = (config.catalog.clone(), config.policy.clone());
-    let sync = Sync { store, crm: Arc::new(crm), clock, desks, catalog, policy, owner };
+    let erasure = config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal()));
+    let sync = Sync { store, crm: Arc::new(crm), clock, desks, catalog, policy, erasure, owner };
     Ok(Arc::new(Syncing(sync)))
 }
 

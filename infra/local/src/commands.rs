@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use serde_json::Value;
 use stagedoor_engine::{Link, Person, explain};
-use stagedoor_model::{Body, Email, EventId, Identifier, Phone, Region};
-use stagedoor_ports::{JournalRow, PortError};
+use stagedoor_model::{Body, Email, EventId, Identifier, Phone, Region, Timestamp};
+use stagedoor_ports::{DeadLetter, JournalRow, PortError};
 use stagedoor_sync::Backfilled;
 use stagedoor_webhook::reread;
 
@@ -54,6 +55,120 @@ async fn replay_row(hub: &Hub, row: JournalRow) -> Result<usize, String> {
     hub.queue.send(events).await.map_err(|error| error.to_string())?;
     hub.store.forget(&id).await.map_err(|error| error.to_string())?;
     Ok(count)
+}
+
+/// Sends every event that was folded in a time once more: what they came to stands, and what they should have come to is
+/// made good. `until` is at most now, so that a replay does not replay itself.
+///
+/// # Errors
+/// A sentence when the journal cannot be read or the queue does not take them.
+pub async fn replay_between(hub: &Hub, from: Timestamp, until: Timestamp) -> Result<usize, String> {
+    let until = until.min(hub.sync.clock.now());
+    let (mut from, mut sent) = (Some(from), 0);
+    while let Some(start) = from {
+        let (rows, next) = hub.store.journal_between(start, until, 500).await.map_err(|error| error.to_string())?;
+        for row in rows {
+            let id = row.event.id.clone();
+            match replay_row(hub, row).await {
+                Ok(count) => sent += count,
+                Err(sentence) => tracing::warn!(%id, sentence, "not replayed"),
+            }
+        }
+        from = next;
+    }
+    Ok(sent)
+}
+
+/// Dead letters in lines for a terminal: all of them, or one with the shape of its content. No line holds what a person
+/// wrote.
+///
+/// # Errors
+/// A sentence when the queue cannot be read or the letter is not there.
+pub async fn dead_letters(hub: &Hub, id: Option<&str>) -> Result<Vec<String>, String> {
+    let letters = hub.queue.dead(1_000).await.map_err(|error| error.to_string())?;
+    if let Some(id) = id {
+        let letter = letters.iter().find(|one| one.id == id).ok_or_else(|| format!("there is no dead letter {id}"))?;
+        let Some(event) = &letter.event else {
+            return Ok(vec![format!("{}: {} bytes that are no event", letter.id, letter.bytes)]);
+        };
+        let shape = serde_json::to_value(event).map(|value| shape_of(&value)).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&shape).unwrap_or_default();
+        return Ok(vec![line_of(letter), text]);
+    }
+    let count = hub.queue.dead_letters().await.map_err(|error| error.to_string())?;
+    let mut lines = vec![format!("{count} dead letters")];
+    lines.extend(letters.iter().map(line_of));
+    Ok(lines)
+}
+
+fn line_of(letter: &DeadLetter) -> String {
+    match &letter.event {
+        Some(event) => format!(
+            "{}  {}  from {}  event {}  of {}  trace {}",
+            letter.id,
+            event.kind(),
+            event.source,
+            event.id,
+            event.time,
+            event.trace_id()
+        ),
+        None => format!("{}  {} bytes that are no event", letter.id, letter.bytes),
+    }
+}
+
+/// Attributes of the envelope that say nothing of a person.
+const PLAIN: [&str; 6] = ["specversion", "id", "source", "time", "type", "traceparent"];
+
+/// The same value with every text and number of its data struck out.
+fn shape_of(event: &Value) -> Value {
+    fn struck(value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::from(format!("‹text of {}›", text.chars().count())),
+            Value::Number(_) => Value::from("‹number›"),
+            Value::Array(items) => items.iter().map(struck).collect(),
+            // Names of attributes may be a person's own: labels are what a form's author called its fields.
+            Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), struck(value))).collect(),
+            other => other.clone(),
+        }
+    }
+    let Some(map) = event.as_object() else { return struck(event) };
+    let keep = |(name, value): (&String, &Value)| {
+        (name.clone(), if PLAIN.contains(&name.as_str()) { value.clone() } else { struck(value) })
+    };
+    Value::Object(map.iter().map(keep).collect())
+}
+
+/// Erases a person. In lines for a terminal: what is left to do by hand.
+///
+/// # Errors
+/// A sentence: there is no key, or the store fails.
+pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, String> {
+    let mut last = String::new();
+    for _ in 0..150 {
+        match hub.sync.erase(identifier).await {
+            Ok(done) => {
+                let ids = |all: &BTreeSet<u64>| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let mut lines = vec![match done.people {
+                    0 => "nobody was known; the identifier is kept from coming back".to_owned(),
+                    _ => format!("erased, and {} identifiers are kept from coming back", done.identifiers),
+                }];
+                if !done.contacts.is_empty() {
+                    lines.push(format!(
+                        "delete these contacts in the CRM, it has no call for it: {}",
+                        ids(&done.contacts)
+                    ));
+                }
+                if !done.deals.is_empty() {
+                    lines.push(format!("and these deals: {}", ids(&done.deals)));
+                }
+                return Ok(lines);
+            }
+            Err(PortError::Retry(reason)) => last = reason,
+            Err(error) => return Err(error.to_string()),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(format!("not erased: {last}"))
 }
 
 /// Mirrors the CRM's contacts, also beside a hub that serves: the reconciler holds the CRM for a round at a time.

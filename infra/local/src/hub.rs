@@ -13,7 +13,7 @@ use stagedoor_model::SourceName;
 use stagedoor_ports::{Clock, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore};
-use stagedoor_sync::Sync;
+use stagedoor_sync::{ErasureKey, Sync};
 use stagedoor_webhook::{Counters, Receiver};
 
 use crate::{console, functions};
@@ -88,6 +88,7 @@ impl Hub {
             desks: desks.clone(),
             catalog: config.catalog.clone(),
             policy: config.policy.clone(),
+            erasure: config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal())),
             owner: owner.to_owned(),
         };
         let schedule = Schedule { store: Arc::clone(&store), queue: queue.clone(), clock, desks };
@@ -120,12 +121,19 @@ impl Hub {
         Ok(functions.merge(console::router(Arc::clone(self))).route("/healthz", get(async || "ok")))
     }
 
+    fn seconds_since(&self, at: Option<stagedoor_model::Timestamp>) -> Option<u64> {
+        let age = self.sync.clock.now().duration_since(at?).as_secs();
+        Some(u64::try_from(age).unwrap_or(0))
+    }
+
     /// # Errors
     /// When the files cannot be read.
     pub async fn status(&self) -> Result<Status, stagedoor_ports::PortError> {
         let totals = self.store.totals().await?;
         Ok(Status {
             queue_depth: self.queue.depth().await?,
+            oldest_seconds: self.seconds_since(self.queue.oldest().await?),
+            waiting_seconds: self.seconds_since(totals.waiting_since),
             dead_letters: self.queue.dead_letters().await?,
             waiting: totals.waiting,
             parked: totals.parked,
@@ -142,9 +150,13 @@ impl Hub {
 pub struct Status {
     /// Events that are not yet folded.
     pub queue_depth: u64,
+    /// How long the oldest of them is there, where the queue can tell.
+    pub oldest_seconds: Option<u64>,
     pub dead_letters: u64,
     /// People whose CRM state is not yet what it should be.
     pub waiting: u64,
+    /// How long the longest waiting of them waits.
+    pub waiting_seconds: Option<u64>,
     /// People with a row that the CRM refused.
     pub parked: u64,
     pub people: u64,

@@ -10,6 +10,7 @@ pub mod functions;
 pub mod hub;
 pub mod serve;
 pub mod tour;
+pub mod world;
 
 pub use hub::{DEFAULT_CONFIG, Hub, Status, read_config};
 pub use serve::{Running, bind, start};

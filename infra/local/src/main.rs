@@ -3,9 +3,9 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Parser, Subcommand};
-use stagedoor::{DEFAULT_CONFIG, Hub, bind, commands, read_config, start, tour};
+use stagedoor::{DEFAULT_CONFIG, Hub, bind, commands, read_config, start, tour, world};
 use stagedoor_config::Config;
-use stagedoor_model::EventId;
+use stagedoor_model::{EventId, Timestamp};
 
 #[derive(Parser)]
 #[command(
@@ -27,6 +27,10 @@ struct Place {
     /// Another config than the built-in infra/local/stagedoor.toml.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
+    /// Work on a deployment instead: the name of its stack. Account and region are those of the environment; needs a build
+    /// with `--features aws`.
+    #[arg(long, global = true)]
+    aws: Option<String>,
     /// Where the hub listens, instead of what the config says.
     #[arg(long, global = true)]
     listen: Option<std::net::SocketAddr>,
@@ -36,10 +40,17 @@ struct Place {
 enum Command {
     /// Start the hub (and the sandbox, where the config has one) and play nothing.
     Serve,
-    /// Read kept deliveries again: all that were not understood, or one event by its id.
+    /// Read kept deliveries again: all that were not understood, one event by its id, or all of a time.
     Replay {
         /// The event's id, as the console shows it.
+        #[arg(conflicts_with_all = ["from", "until"])]
         id: Option<String>,
+        /// Every event folded from this time on, such as 2026-11-24T18:00:00Z.
+        #[arg(long)]
+        from: Option<Timestamp>,
+        /// And before this one; now, where it is left out.
+        #[arg(long, requires = "from")]
+        until: Option<Timestamp>,
     },
     /// Mirror the CRM's existing contacts into the identity index.
     Backfill,
@@ -50,8 +61,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Events that were given up: list them, or show one by its id. Personal data is left out.
+    DeadLetters { id: Option<String> },
     /// Put every dead letter back into the queue, after the cause is gone.
     Redrive,
+    /// Remove every trace of a person, and keep them removed. Takes a phone, an e-mail, or kind:value.
+    Erase { identifier: String },
     /// Try rows again that the CRM refused, after the cause is mended.
     RetryParked,
     /// Exchange an authorisation code of the CRM for tokens (it lives 20 minutes and works once).
@@ -84,9 +99,15 @@ async fn run(cli: Cli) -> Result<(), String> {
     let place = cli.place;
     match cli.command {
         None => demo(place).await,
+        Some(Command::Serve) if place.aws.is_some() => {
+            Err("a deployment serves by itself; --aws is for the other commands".into())
+        }
         Some(Command::Serve) => serve(&place).await,
         Some(Command::CheckConfig) => {
-            let config = config(&place)?;
+            let config = match &place.aws {
+                Some(_) => world::deployed_config(&place.config).await?,
+                None => config(&place)?,
+            };
             println!("fine: {} sources, {} pipelines", config.sources.len(), config.catalog.pipelines.len());
             Ok(())
         }
@@ -95,17 +116,29 @@ async fn run(cli: Cli) -> Result<(), String> {
             println!("{}", serde_json::to_string_pretty(&schema).unwrap_or_default());
             Ok(())
         }
-        Some(command) => on_files(command, &open(&place, &format!("command-{}", std::process::id()))?).await,
+        Some(command) => {
+            let owner = format!("command-{}", std::process::id());
+            let hub = match &place.aws {
+                Some(stack) => world::deployed(stack, &place.config, &owner).await?,
+                None => open(&place, &owner)?,
+            };
+            on_hub(command, &hub).await
+        }
     }
 }
 
-async fn on_files(command: Command, hub: &Hub) -> Result<(), String> {
+async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
     match command {
-        Command::Replay { id: Some(id) } => {
+        Command::Replay { from: Some(from), until, .. } => {
+            let until = until.unwrap_or_else(|| hub.sync.clock.now());
+            let events = commands::replay_between(hub, from, until).await?;
+            println!("{events} events of that time are in the queue again");
+        }
+        Command::Replay { id: Some(id), .. } => {
             let events = commands::replay_one(hub, &EventId::from(id)).await?;
             println!("{events} events are in the queue again");
         }
-        Command::Replay { id: None } => {
+        Command::Replay { id: None, .. } => {
             let replayed = commands::replay_unrecognized(hub).await.map_err(|error| error.to_string())?;
             println!("{} deliveries are understood now and in the queue", replayed.understood);
             for sentence in replayed.still {
@@ -126,6 +159,17 @@ async fn on_files(command: Command, hub: &Hub) -> Result<(), String> {
                 println!("{}", serde_json::to_string(&status).unwrap_or_default());
             } else {
                 println!("{status:#?}");
+            }
+        }
+        Command::DeadLetters { id } => {
+            for line in commands::dead_letters(hub, id.as_deref()).await? {
+                println!("{line}");
+            }
+        }
+        Command::Erase { identifier } => {
+            let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
+            for line in commands::erase(hub, &identifier).await? {
+                println!("{line}");
             }
         }
         Command::Redrive => {

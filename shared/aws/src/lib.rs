@@ -3,14 +3,19 @@
 mod dynamo;
 mod function;
 mod metrics;
+#[cfg(feature = "operator")]
+mod operator;
 mod queue;
 mod secrets;
 mod setting;
 mod store;
 mod tables;
 
+pub use aws_config::SdkConfig;
 pub use function::{Consumer, consume, http, start_logs};
 pub use metrics::emit;
+#[cfg(feature = "operator")]
+pub use operator::{Deployment, deployment};
 pub use queue::SqsQueue;
 pub use setting::{Error, Setting, read_config, sdk, setting};
 pub use stagedoor_config::Reading;

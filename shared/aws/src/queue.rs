@@ -1,5 +1,7 @@
 //! SQS: a standard queue with a dead-letter queue.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
@@ -8,8 +10,8 @@ use aws_sdk_sqs::{
         QueueAttributeName, SendMessageBatchRequestEntry,
     },
 };
-use stagedoor_model::Event;
-use stagedoor_ports::{PortError, Queue, Receipt, Received, Result};
+use stagedoor_model::{Event, Timestamp};
+use stagedoor_ports::{DeadLetter, PortError, Queue, Receipt, Received, Result};
 
 /// Entries of one batch call at most (SQS, SendMessageBatch).
 const BATCH: usize = 10;
@@ -21,11 +23,19 @@ pub struct SqsQueue {
     client: Client,
     url: String,
     dead_letters: Option<String>,
+    #[cfg(feature = "operator")]
+    config: aws_config::SdkConfig,
 }
 
 impl SqsQueue {
     pub fn new(config: &aws_config::SdkConfig, url: &str, dead_letters: Option<&str>) -> Self {
-        Self { client: Client::new(config), url: url.to_owned(), dead_letters: dead_letters.map(str::to_owned) }
+        Self {
+            client: Client::new(config),
+            url: url.to_owned(),
+            dead_letters: dead_letters.map(str::to_owned),
+            #[cfg(feature = "operator")]
+            config: config.clone(),
+        }
     }
 
     async fn count(&self, url: &str) -> Result<u64> {
@@ -165,6 +175,36 @@ impl Queue for SqsQueue {
                 moved += 1;
             }
         }
+    }
+
+    /// CloudWatch knows it, a minute or two late; SQS itself does not tell.
+    async fn oldest(&self) -> Result<Option<Timestamp>> {
+        #[cfg(feature = "operator")]
+        {
+            let name = self.url.rsplit('/').next().unwrap_or("");
+            Ok(crate::operator::oldest(&self.config, name).await)
+        }
+        #[cfg(not(feature = "operator"))]
+        Ok(None)
+    }
+
+    async fn dead(&self, max: usize) -> Result<Vec<DeadLetter>> {
+        let Some(dead) = &self.dead_letters else { return Ok(vec![]) };
+        let mut found = BTreeMap::new();
+        // Seen for a moment only, so that whoever comes next finds them too; a queue of many hosts answers in parts.
+        let mut nothing_new = 0;
+        while found.len() < max && nothing_new < 3 {
+            let request = self.client.receive_message().queue_url(dead).max_number_of_messages(BATCH as i32);
+            let answer = request.visibility_timeout(2).send().await.map_err(|error| retry("ReceiveMessage", &error))?;
+            let before = found.len();
+            for message in answer.messages.unwrap_or_default() {
+                let (Some(id), Some(body)) = (message.message_id, message.body) else { continue };
+                let event = serde_json::from_str(&body).ok();
+                found.insert(id.clone(), DeadLetter { id, event, bytes: body.len() });
+            }
+            nothing_new = if found.len() == before { nothing_new + 1 } else { 0 };
+        }
+        Ok(found.into_values().take(max).collect())
     }
 
     async fn dead_letters(&self) -> Result<u64> {

@@ -2,6 +2,7 @@
 //! pages for what concerns many. Nothing on an event's way scans.
 
 mod commit;
+mod erase;
 mod ledger;
 mod pages;
 
@@ -395,6 +396,21 @@ impl Store for DynamoStore {
         let request = request.key("id", text(hex::encode(journal_key(id)))).return_values(ReturnValue::AllOld);
         let answer = request.send().await.map_err(|error| failed("DeleteItem", error))?;
         if answer.attributes.is_some_and(|one| !one.is_empty()) { self.count_up(-1, 0, 0).await } else { Ok(()) }
+    }
+
+    async fn erase(
+        &self,
+        people: &BTreeSet<PersonId>,
+        names: &BTreeSet<Identifier>,
+        tombstones: &BTreeSet<String>,
+    ) -> Result<()> {
+        self.erase_all(people, names, tombstones).await
+    }
+
+    async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        let keys = tombstones.iter().map(|hash| item([("pk", text("erased")), ("sk", text(hash.as_str()))])).collect();
+        let found = self.get("misc", keys).await?;
+        Ok(found.iter().filter_map(|one| text_of(one, "sk").map(str::to_owned)).collect())
     }
 
     async fn totals(&self) -> Result<Totals> {

@@ -34,6 +34,9 @@ pub struct HubSection {
     pub public_url: Option<String>,
     /// A secret reference. With it the console answers beyond loopback, to those who show it.
     pub console_token: Option<String>,
+    /// A secret reference: the key under which identifiers of erased people are hashed. Never change it: who was erased
+    /// under another key comes back.
+    pub erasure_key: Option<String>,
 }
 
 fn listen() -> SocketAddr {

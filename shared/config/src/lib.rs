@@ -23,6 +23,7 @@ pub struct Config {
     /// The address under which the CRM reaches this hub, without a slash at its end.
     pub public_url: Option<String>,
     pub console_token: Option<Secret>,
+    pub erasure_key: Option<Secret>,
     pub crm: CrmConfig,
     pub policy: Policy,
     pub catalog: Catalog,

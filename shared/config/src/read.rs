@@ -134,6 +134,7 @@ impl Reader<'_> {
             region: hub.region,
             public_url: hub.section.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             console_token: hub.token,
+            erasure_key: hub.erasure_key,
             crm,
             policy,
             catalog,
@@ -206,7 +207,9 @@ impl Reader<'_> {
         }
         let reference = section.console_token.clone().filter(|_| self.reading == Reading::Everything);
         let token = reference.and_then(|text| self.secret(&text, spot(value, "console_token"), "hub.console_token"));
-        Some(HubRead { section, region: region?, currency: currency?, token })
+        let reference = section.erasure_key.clone().filter(|_| self.reading.crm());
+        let erasure_key = reference.and_then(|text| self.secret(&text, spot(value, "erasure_key"), "hub.erasure_key"));
+        Some(HubRead { section, region: region?, currency: currency?, token, erasure_key })
     }
 
     fn crm(&mut self, root: &DeTable<'_>) -> Option<CrmConfig> {
@@ -450,4 +453,5 @@ struct HubRead {
     region: Region,
     currency: String,
     token: Option<Secret>,
+    erasure_key: Option<Secret>,
 }

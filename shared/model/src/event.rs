@@ -176,6 +176,9 @@ pub enum Body {
     /// Authentic, but not understood: kept whole for replay.
     #[serde(rename = "stagedoor.delivery.unrecognized.v1")]
     Unrecognized(Unrecognized),
+    /// Something came in about somebody who was erased; what it said is not kept.
+    #[serde(rename = "stagedoor.person.erased.v1")]
+    Erased,
 }
 
 impl Body {
@@ -206,6 +209,7 @@ impl Body {
             Body::ContactChanged(_) => "stagedoor.crm-contact.changed.v1",
             Body::LeadChanged(_) => "stagedoor.crm-lead.changed.v1",
             Body::Unrecognized(_) => "stagedoor.delivery.unrecognized.v1",
+            Body::Erased => "stagedoor.person.erased.v1",
         }
     }
 

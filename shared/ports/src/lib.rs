@@ -10,7 +10,7 @@ mod store;
 pub mod testing;
 
 pub use crm::{Crm, CrmError, CrmPage, Row};
-pub use queue::{Queue, Receipt, Received};
+pub use queue::{DeadLetter, Queue, Receipt, Received};
 pub use shops::{Found, OrderDesk, PullPage};
 pub use store::{
     Cell, Claims, Commit, Dirty, JournalRow, Outcome, Removal, Saved, Store, Totals, Versioned, outdated, up_to,

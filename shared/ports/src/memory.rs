@@ -10,7 +10,8 @@ use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{Event, EventId, Identifier, Timestamp};
 
 use crate::{
-    Cell, Claims, Commit, Dirty, JournalRow, Outcome, Queue, Receipt, Received, Result, Saved, Store, Totals, Versioned,
+    Cell, Claims, Commit, DeadLetter, Dirty, JournalRow, Outcome, Queue, Receipt, Received, Result, Saved, Store,
+    Totals, Versioned,
 };
 
 #[derive(Default)]
@@ -26,6 +27,7 @@ struct State {
     audience: BTreeMap<String, BTreeSet<PersonId>>,
     leases: BTreeMap<String, (String, Timestamp)>,
     cells: BTreeMap<String, Cell>,
+    tombstones: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -253,6 +255,31 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn erase(
+        &self,
+        people: &BTreeSet<PersonId>,
+        names: &BTreeSet<Identifier>,
+        tombstones: &BTreeSet<String>,
+    ) -> Result<()> {
+        let mut state = self.state();
+        state.tombstones.extend(tombstones.iter().cloned());
+        state.owners.retain(|name, owner| !people.contains(owner) && !names.contains(name));
+        state.journal.retain(|row| row.person.is_none_or(|id| !people.contains(&id)));
+        state.redirects.retain(|from, into| !people.contains(from) && !people.contains(into));
+        state.dirty.retain(|id| !people.contains(id));
+        state.audience.values_mut().for_each(|all| all.retain(|id| !people.contains(id)));
+        for id in people {
+            state.people.remove(id);
+            state.links.remove(id);
+            state.traces.remove(id);
+        }
+        Ok(())
+    }
+
+    async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        Ok(self.state().tombstones.intersection(tombstones).cloned().collect())
+    }
+
     async fn totals(&self) -> Result<Totals> {
         let state = self.state();
         Ok(Totals {
@@ -340,6 +367,17 @@ impl Queue for MemoryQueue {
 
     async fn dead_letters(&self) -> Result<u64> {
         Ok(self.state().dead.len() as u64)
+    }
+
+    async fn oldest(&self) -> Result<Option<Timestamp>> {
+        // Memory has no clock.
+        Ok(None)
+    }
+
+    async fn dead(&self, max: usize) -> Result<Vec<DeadLetter>> {
+        let letter =
+            |(n, event): (usize, &Event)| DeadLetter { id: n.to_string(), event: Some(event.clone()), bytes: 0 };
+        Ok(self.state().dead.iter().enumerate().take(max).map(letter).collect())
     }
 
     async fn redrive(&self) -> Result<u64> {

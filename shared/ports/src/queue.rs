@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use stagedoor_model::Event;
+use stagedoor_model::{Event, Timestamp};
 
 use crate::Result;
 
@@ -15,6 +15,16 @@ pub struct Received {
     pub attempts: u32,
 }
 
+/// A message that was handed out too often.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The queue's own id of the message.
+    pub id: String,
+    /// `None`: it is no event that this hub can read.
+    pub event: Option<Event>,
+    pub bytes: usize,
+}
+
 /// At least once, in no promised order. A message that is handed out and not done comes again after the visibility
 /// timeout; one that was handed out too often goes to the dead letters.
 #[async_trait]
@@ -28,6 +38,10 @@ pub trait Queue: Send + Sync {
     /// Messages waiting, those being handled included; dead letters not.
     async fn depth(&self) -> Result<u64>;
     async fn dead_letters(&self) -> Result<u64>;
+    /// Since when the oldest message is there, as far as the queue can tell.
+    async fn oldest(&self) -> Result<Option<Timestamp>>;
+    /// Dead letters to look at; they stay where they are.
+    async fn dead(&self, max: usize) -> Result<Vec<DeadLetter>>;
     /// Puts every dead letter back, as if it were new; the number of them.
     async fn redrive(&self) -> Result<u64>;
 }

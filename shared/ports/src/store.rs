@@ -165,6 +165,16 @@ pub trait Store: Send + Sync {
     /// Forgets that an event was folded, so that a replay is folded again.
     async fn forget(&self, id: &EventId) -> Result<()>;
     async fn totals(&self) -> Result<Totals>;
+
+    /// Removes these people with their names, links and journal rows, and keeps `tombstones` instead.
+    async fn erase(
+        &self,
+        people: &BTreeSet<PersonId>,
+        names: &BTreeSet<Identifier>,
+        tombstones: &BTreeSet<String>,
+    ) -> Result<()>;
+    /// Which of these tombstones there are.
+    async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>>;
 }
 
 /// About `max` of these rows, which are in order; rows of one instant stay together.

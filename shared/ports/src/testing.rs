@@ -85,6 +85,24 @@ pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
     the_journal_tells_the_latest_first(&fresh().await).await;
     a_time_of_the_journal_is_read_in_order(&fresh().await).await;
     who_was_saved_but_not_named_is_found_again(&fresh().await).await;
+    of_the_erased_only_tombstones_are_left(&fresh().await).await;
+}
+
+async fn of_the_erased_only_tombstones_are_left(store: &dyn Store) {
+    let (one, two) = (put(store, 1).await, put(store, 2).await);
+    store.save_links(vec![(one.id, Link::default())]).await.expect("saved");
+    let stones: BTreeSet<String> = ["stone-1", "stone-2"].map(String::from).into();
+    store.erase(&BTreeSet::from([one.id]), &BTreeSet::from([email(1)]), &stones).await.expect("erased");
+    let ids = BTreeSet::from([one.id]);
+    assert!(store.load(&ids).await.expect("read").is_empty());
+    assert!(store.resolve(&BTreeSet::from([email(1)])).await.expect("read").owners.is_empty());
+    assert!(store.links(&ids).await.expect("read").is_empty());
+    assert_eq!(store.event(&form_event(1).id).await.expect("read"), None);
+    assert!(store.journal_of(one.id).await.expect("read").is_empty());
+    assert_eq!(waiting(store).await, vec![two.id]);
+    assert_eq!(store.journal(10).await.expect("read").len(), 1);
+    let asked: BTreeSet<String> = ["stone-2", "stone-3"].map(String::from).into();
+    assert_eq!(store.erased(&asked).await.expect("read"), BTreeSet::from(["stone-2".to_owned()]));
 }
 
 async fn a_time_of_the_journal_is_read_in_order(store: &dyn Store) {

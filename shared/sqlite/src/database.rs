@@ -19,16 +19,28 @@ type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
 pub struct Database {
     writer: mpsc::Sender<Job>,
     reader: Arc<Mutex<Connection>>,
+    path: Arc<Path>,
 }
 
 impl Database {
     /// Opens or creates the file and brings it to `schema`, which must be idempotent.
     pub fn open(path: &Path, schema: &str) -> Result<Self> {
+        Self::open_upgraded(path, schema, &[])
+    }
+
+    /// The same for files of before: where the first statement of a pair counts none, the second is made.
+    pub fn open_upgraded(path: &Path, schema: &str, upgrades: &[(&str, &str)]) -> Result<Self> {
         let connection = Connection::open(path).map_err(|error| broken(&error))?;
         connection
             .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;")
             .and_then(|()| connection.execute_batch(schema))
             .map_err(|error| broken(&error))?;
+        for (count, make) in upgrades {
+            let there: i64 = connection.query_row(count, [], |row| row.get(0)).map_err(|error| broken(&error))?;
+            if there == 0 {
+                connection.execute_batch(make).map_err(|error| broken(&error))?;
+            }
+        }
         connection.set_prepared_statement_cache_capacity(64);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reader = Connection::open_with_flags(path, flags).map_err(|error| broken(&error))?;
@@ -38,7 +50,7 @@ impl Database {
             .name("sqlite-writer".into())
             .spawn(move || write(&connection, &jobs))
             .map_err(|error| PortError::Fail(format!("cannot start the writer thread: {error}")))?;
-        Ok(Self { writer, reader: Arc::new(Mutex::new(reader)) })
+        Ok(Self { writer, reader: Arc::new(Mutex::new(reader)), path: Arc::from(path) })
     }
 
     /// Returns after the commit that carries `work` is on the disk.
@@ -72,6 +84,18 @@ impl Database {
         });
         self.writer.send(job).map_err(|_| PortError::Fail("the writer thread ended".into()))?;
         answered.await.map_err(|_| PortError::Fail("the writer thread ended".into()))?
+    }
+
+    /// Takes the write-ahead log into the file and empties it, so that what was deleted is in neither.
+    pub async fn settle_log(&self) -> Result<()> {
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || {
+            let connection = Connection::open(&*path).map_err(|error| broken(&error))?;
+            let settle = "PRAGMA busy_timeout=5000; PRAGMA wal_checkpoint(TRUNCATE);";
+            connection.execute_batch(settle).map_err(|error| broken(&error))
+        })
+        .await
+        .map_err(|error| PortError::Fail(error.to_string()))?
     }
 
     /// Reads the last committed state.

@@ -1,9 +1,9 @@
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
-use stagedoor_model::Event;
-use stagedoor_ports::{Clock, PortError, Queue, Receipt, Received, Result};
+use rusqlite::{Connection, OptionalExtension, params};
+use stagedoor_model::{Event, Timestamp};
+use stagedoor_ports::{Clock, DeadLetter, PortError, Queue, Receipt, Received, Result};
 
 use crate::database::Database;
 
@@ -12,13 +12,20 @@ CREATE TABLE IF NOT EXISTS messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     body TEXT NOT NULL,
     visible_at INTEGER NOT NULL DEFAULT 0,
-    attempts INTEGER NOT NULL DEFAULT 0
+    attempts INTEGER NOT NULL DEFAULT 0,
+    sent_at INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 -- No index by visibility: what is in somebody's hands is little, and it stands at the front.
 DROP INDEX IF EXISTS messages_visible;
 CREATE INDEX IF NOT EXISTS messages_worn ON messages (attempts) WHERE attempts >= 5;
 CREATE TABLE IF NOT EXISTS dead_letters (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ";
+
+/// Files of before have no such column.
+const UPGRADE: &[(&str, &str)] = &[(
+    "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'sent_at'",
+    "ALTER TABLE messages ADD COLUMN sent_at INTEGER NOT NULL DEFAULT 0",
+)];
 
 /// How long a message stays in one hand at first, in milliseconds; each further attempt doubles it, so that a shop that
 /// is down for half an hour makes no dead letter.
@@ -37,7 +44,7 @@ impl SqliteQueue {
     /// # Errors
     /// When the file cannot be opened or is no database.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        Ok(Self { database: Database::open(path, SCHEMA)?, clock })
+        Ok(Self { database: Database::open_upgraded(path, SCHEMA, UPGRADE)?, clock })
     }
 }
 
@@ -52,9 +59,10 @@ impl Queue for SqliteQueue {
             .map(serde_json::to_string)
             .collect::<std::result::Result<_, _>>()
             .map_err(|error| PortError::Fail(error.to_string()))?;
+        let now = self.clock.now().as_millisecond();
         let insert = move |connection: &Connection| {
-            let mut insert = connection.prepare_cached("INSERT INTO messages (body) VALUES (?1)")?;
-            bodies.iter().try_for_each(|body| insert.execute([body]).map(drop))
+            let mut insert = connection.prepare_cached("INSERT INTO messages (body, sent_at) VALUES (?1, ?2)")?;
+            bodies.iter().try_for_each(|body| insert.execute(params![body, now]).map(drop))
         };
         match events.len() {
             1 => self.database.write_one(insert).await,
@@ -103,6 +111,26 @@ impl Queue for SqliteQueue {
 
     async fn dead_letters(&self) -> Result<u64> {
         count(&self.database, "SELECT count(*) FROM dead_letters").await
+    }
+
+    async fn oldest(&self) -> Result<Option<Timestamp>> {
+        let sql = "SELECT sent_at FROM messages WHERE sent_at > 0 ORDER BY id LIMIT 1";
+        let at: Option<i64> =
+            self.database.read(move |connection| connection.query_row(sql, [], |row| row.get(0)).optional()).await?;
+        Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()))
+    }
+
+    async fn dead(&self, max: usize) -> Result<Vec<DeadLetter>> {
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare_cached("SELECT id, body FROM dead_letters ORDER BY id LIMIT ?1")?;
+                let letter = |row: &rusqlite::Row<'_>| {
+                    let (id, body): (i64, String) = (row.get(0)?, row.get(1)?);
+                    Ok(DeadLetter { id: id.to_string(), event: serde_json::from_str(&body).ok(), bytes: body.len() })
+                };
+                select.query_map([max as i64], letter)?.collect()
+            })
+            .await
     }
 
     async fn redrive(&self) -> Result<u64> {

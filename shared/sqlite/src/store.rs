@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS links (
 CREATE INDEX IF NOT EXISTS links_parked ON links (person) WHERE parked > 0;
 CREATE TABLE IF NOT EXISTS audience (show TEXT, person TEXT, PRIMARY KEY (show, person)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT NOT NULL, ends INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS tombstones (hash TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cells (name TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL) STRICT;
 -- A clock that never stands and never goes back: milliseconds, where those who write know the time.
 CREATE TABLE IF NOT EXISTS ticks (n INTEGER NOT NULL) STRICT;
@@ -173,6 +174,34 @@ fn dirty_of(connection: &Connection, doc: &str, version: i64, trace: Option<Stri
 
 fn journal_row(row: &Row<'_>) -> Sql<JournalRow> {
     parsed(&row.get::<_, String>(0)?)
+}
+
+fn erase(
+    connection: &Connection,
+    people: &BTreeSet<PersonId>,
+    names: &BTreeSet<Identifier>,
+    tombstones: &BTreeSet<String>,
+) -> Sql<()> {
+    for hash in tombstones {
+        connection.execute("INSERT OR IGNORE INTO tombstones VALUES (?1)", [hash])?;
+    }
+    for name in names {
+        connection.execute("DELETE FROM identifiers WHERE identifier = ?1", [name.to_string()])?;
+    }
+    for id in people.iter().map(ToString::to_string) {
+        for sql in [
+            "DELETE FROM identifiers WHERE person = ?1",
+            "DELETE FROM journal WHERE person = ?1",
+            "DELETE FROM links WHERE person = ?1",
+            "DELETE FROM traces WHERE person = ?1",
+            "DELETE FROM audience WHERE person = ?1",
+            "DELETE FROM redirects WHERE id = ?1 OR target = ?1",
+            "DELETE FROM people WHERE id = ?1",
+        ] {
+            connection.execute(sql, [&id])?;
+        }
+    }
+    Ok(())
 }
 
 fn since(connection: &Connection) -> Sql<Option<Timestamp>> {
@@ -469,6 +498,42 @@ impl Store for SqliteStore {
         let id = id.clone();
         self.database
             .write(move |connection| connection.execute("DELETE FROM journal WHERE id = ?1", [id.as_str()]).map(drop))
+            .await
+    }
+
+    async fn erase(
+        &self,
+        people: &BTreeSet<PersonId>,
+        names: &BTreeSet<Identifier>,
+        tombstones: &BTreeSet<String>,
+    ) -> Result<()> {
+        let (people, names, tombstones) = (people.clone(), names.clone(), tombstones.clone());
+        self.database
+            .write(move |connection| {
+                // What is deleted is overwritten, not only forgotten.
+                connection.execute_batch("PRAGMA secure_delete = ON")?;
+                let done = erase(connection, &people, &names, &tombstones);
+                connection.execute_batch("PRAGMA secure_delete = OFF")?;
+                done
+            })
+            .await?;
+        // The log of writes still has them until it is taken into the file.
+        self.database.settle_log().await
+    }
+
+    async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        let tombstones = tombstones.clone();
+        self.database
+            .read(move |connection| {
+                let mut select = connection.prepare_cached("SELECT 1 FROM tombstones WHERE hash = ?1")?;
+                let mut found = BTreeSet::new();
+                for hash in tombstones {
+                    if select.exists([&hash])? {
+                        found.insert(hash);
+                    }
+                }
+                Ok(found)
+            })
             .await
     }
 

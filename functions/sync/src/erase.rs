@@ -1,0 +1,112 @@
+//! A person is erased: every trace goes but a keyed hash of each of their identifiers, which keeps them erased. What
+//! still comes in about them is journalled as having come, without what it said.
+
+use std::collections::BTreeSet;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use stagedoor_engine::{PersonId, record_of};
+use stagedoor_model::{Body, Event, Identifier};
+use stagedoor_ports::{PortError, Result};
+
+use crate::Sync;
+
+/// Says that anybody was ever erased: until then, nothing is looked up.
+const ANY: &str = "erased/any";
+
+/// The secret under which identifiers of erased people are hashed. A bare hash of a phone is read back in minutes.
+#[derive(Clone)]
+pub struct ErasureKey(Vec<u8>);
+
+impl ErasureKey {
+    pub fn new(secret: &str) -> Self {
+        Self(secret.as_bytes().to_vec())
+    }
+
+    /// HMAC-SHA256 of an identifier, in hex.
+    fn tombstone(&self, identifier: &Identifier) -> String {
+        // HMAC takes a key of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
+        mac.update(identifier.to_string().as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    }
+}
+
+/// What was erased.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Erased {
+    pub people: usize,
+    pub identifiers: usize,
+    /// The CRM has no call that deletes them: somebody has to.
+    pub contacts: BTreeSet<u64>,
+    pub deals: BTreeSet<u64>,
+}
+
+impl Sync {
+    /// Erases whoever is known by `identifier`, and keeps the identifier erased also when nobody is.
+    ///
+    /// # Errors
+    /// `Fail` where no erasure key is configured; `Retry` while another process reconciles.
+    pub async fn erase(&self, identifier: &Identifier) -> Result<Erased> {
+        let Some(key) = &self.erasure else {
+            return Err(PortError::Fail("no erasure key is configured; give [hub] erasure_key a secret".into()));
+        };
+        if !self.lease().await? {
+            return Err(PortError::Retry("another process reconciles".into()));
+        }
+        let done = self.erase_leased(key, identifier).await;
+        self.release().await?;
+        done
+    }
+
+    async fn erase_leased(&self, key: &ErasureKey, identifier: &Identifier) -> Result<Erased> {
+        let claims = self.store.resolve(&BTreeSet::from([identifier.clone()])).await?;
+        let found = self.store.load(&claims.owners.values().copied().collect()).await?;
+        let mut ids: BTreeSet<PersonId> = BTreeSet::new();
+        let mut names = BTreeSet::from([identifier.clone()]);
+        for person in &found {
+            ids.insert(person.value.id);
+            ids.extend(&person.value.absorbed);
+            names.extend(person.value.identifiers().into_iter().filter(|one| one.kind().is_strong()).cloned());
+        }
+        let mut erased = Erased { people: found.len(), identifiers: names.len(), ..Erased::default() };
+        for link in self.store.links(&ids).await?.into_values() {
+            erased.contacts.extend(link.contact.id);
+            erased.contacts.extend(&link.doubles);
+            erased.deals.extend(link.deals.values().filter_map(|deal| deal.id));
+        }
+        for person in &found {
+            erased.contacts.extend(person.value.contacts());
+        }
+        let tombstones: BTreeSet<String> = names.iter().map(|name| key.tombstone(name)).collect();
+        // First what keeps them erased, then what there is.
+        if self.store.cell(ANY).await?.is_none() {
+            self.store.put_cell(ANY, "yes", None).await?;
+        }
+        self.store.erase(&ids, &names, &tombstones).await?;
+        Ok(erased)
+    }
+
+    /// The same events, those about erased people without what they said; `None` where nobody was ever erased.
+    pub(crate) async fn without_the_erased(&self, events: &[(usize, Event)]) -> Result<Option<Vec<(usize, Event)>>> {
+        let Some(key) = &self.erasure else { return Ok(None) };
+        if self.store.cell(ANY).await?.is_none() {
+            return Ok(None);
+        }
+        let stones_of = |event: &Event| -> BTreeSet<String> {
+            let record = record_of(event);
+            let names = record.iter().flat_map(|record| &record.identifiers);
+            names.filter(|one| one.kind().is_strong()).map(|one| key.tombstone(one)).collect()
+        };
+        let stones: Vec<BTreeSet<String>> = events.iter().map(|(_, event)| stones_of(event)).collect();
+        let erased = self.store.erased(&stones.iter().flatten().cloned().collect()).await?;
+        let strike = |((index, event), stones): (&(usize, Event), &BTreeSet<String>)| {
+            let (index, mut event) = (*index, event.clone());
+            if stones.iter().any(|stone| erased.contains(stone)) {
+                (event.body, event.subject) = (Body::Erased, None);
+            }
+            (index, event)
+        };
+        Ok(Some(events.iter().zip(&stones).map(strike).collect()))
+    }
+}

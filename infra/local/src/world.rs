@@ -1,0 +1,55 @@
+//! The other world: the same commands on a deployment.
+
+use std::path::PathBuf;
+
+use stagedoor_config::Config;
+
+use crate::hub::Hub;
+
+#[cfg(not(feature = "aws"))]
+const WITHOUT: &str = "this build knows no AWS; take `cargo run --features aws -- …`";
+
+/// The hub of a stack. Its config is that of the deployment, with the secrets from the Parameter Store.
+///
+/// # Errors
+/// A sentence: what is not found, every mistake of the config, or that this build knows no AWS.
+#[cfg(feature = "aws")]
+pub async fn deployed(stack: &str, config: &Option<PathBuf>, owner: &str) -> Result<Hub, String> {
+    let deployment = stagedoor_aws::deployment(stack).await?;
+    let config = read(&deployment.aws, config).await?;
+    let folder = std::env::temp_dir();
+    Hub::with(config, std::sync::Arc::new(deployment.store), std::sync::Arc::new(deployment.queue), &folder, owner)
+}
+
+/// # Errors
+/// Always.
+#[cfg(not(feature = "aws"))]
+pub async fn deployed(_: &str, _: &Option<PathBuf>, _: &str) -> Result<Hub, String> {
+    Err(WITHOUT.into())
+}
+
+/// The config of a deployment, read with every secret that it names: what has to be right before anything is deployed.
+///
+/// # Errors
+/// Every mistake and every secret that is missing.
+#[cfg(feature = "aws")]
+pub async fn deployed_config(config: &Option<PathBuf>) -> Result<Config, String> {
+    read(&stagedoor_aws::sdk().await, config).await
+}
+
+/// # Errors
+/// Always.
+#[cfg(not(feature = "aws"))]
+pub async fn deployed_config(_: &Option<PathBuf>) -> Result<Config, String> {
+    Err(WITHOUT.into())
+}
+
+#[cfg(feature = "aws")]
+async fn read(aws: &stagedoor_aws::SdkConfig, config: &Option<PathBuf>) -> Result<Config, String> {
+    let file = config.clone().unwrap_or_else(|| PathBuf::from("infra/aws/config/stagedoor.toml"));
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {name}: {error}"))?;
+    let reading = stagedoor_aws::Reading::Everything;
+    let read = stagedoor_aws::read_config(aws, reading, &name, &text, &crate::functions::check).await;
+    read.map_err(|error| error.to_string())
+}
