@@ -61,10 +61,10 @@ impl Sync {
         let ids: Vec<_> = events.iter().map(|(_, event)| event.id.clone()).collect();
         let journaled = self.store.journaled(&ids).await?;
         let mut seen = BTreeSet::new();
-        let fresh: Vec<&(usize, Event)> =
-            events.iter().filter(|(_, event)| !journaled.contains(&event.id) && seen.insert(&event.id)).collect();
+        let is_fresh = |(_, event): &&(usize, Event)| !journaled.contains(&event.id) && seen.insert(event.id.clone());
+        let (fresh, repeated): (Vec<&(usize, Event)>, Vec<_>) = events.iter().partition(is_fresh);
         if !again {
-            for (_, event) in events.iter().filter(|(_, event)| journaled.contains(&event.id)) {
+            for (_, event) in repeated {
                 tracing::info!(trace = event.trace_id(), event = %event.id, "a second delivery changes nothing");
             }
         }
