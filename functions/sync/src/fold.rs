@@ -63,10 +63,9 @@ impl Sync {
         let mut seen = BTreeSet::new();
         let is_fresh = |(_, event): &&(usize, Event)| !journaled.contains(&event.id) && seen.insert(event.id.clone());
         let (fresh, repeated): (Vec<&(usize, Event)>, Vec<_>) = events.iter().partition(is_fresh);
-        if !again {
-            for (_, event) in repeated {
-                tracing::info!(trace = event.trace_id(), event = %event.id, "a second delivery changes nothing");
-            }
+        // Or somebody else folded it meanwhile.
+        for (_, event) in repeated {
+            tracing::info!(trace = event.trace_id(), event = %event.id, "a second delivery changes nothing");
         }
         for (_, event) in &fresh {
             self.learn_show(event).await?;
