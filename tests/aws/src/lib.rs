@@ -8,6 +8,7 @@
     reason = "it is test code"
 )]
 
+pub mod bill;
 pub mod capacity;
 pub mod gateway;
 pub mod hub;

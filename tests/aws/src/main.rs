@@ -3,13 +3,17 @@
 
 use std::process::ExitCode;
 
-use stagedoor_proof::proof::prove;
+use stagedoor_proof::{bill, proof::prove};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let proof = prove(|line| println!("{line}")).await;
     println!("\nIn the CRM: {} contacts, {} deals.", proof.contacts, proof.deals);
     for line in proof.cost.lines() {
+        println!("  {line}");
+    }
+    println!();
+    for line in bill::table(&proof.cost) {
         println!("  {line}");
     }
     for (who, action, resource) in &proof.counts.refused {

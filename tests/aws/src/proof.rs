@@ -39,6 +39,11 @@ pub struct Cost {
     pub units_per_delivery: f64,
     pub read_units_per_delivery: f64,
     pub scans: u64,
+    /// SQS requests of every kind, by functions and by the mapping for them.
+    pub sqs_requests: u64,
+    /// Deliveries of the CRM's own webhooks.
+    pub crm_hooks: u64,
+    pub log_bytes: u64,
     /// (function, invocations, milliseconds in all, memory in MB).
     pub invocations: Vec<(String, u64, u64, u64)>,
 }
@@ -105,6 +110,14 @@ fn cost(aws: &AwsHub, counts: &Counts, deliveries: u64, events: u64) -> Cost {
         units_per_delivery: tables.iter().map(|table| sync(&format!("-{table}"))).sum::<f64>() / n,
         read_units_per_delivery: reads as f64 / 2.0 / n,
         scans: counts.calls.iter().filter(|((_, what), _)| what.ends_with(":Scan")).map(|(_, count)| *count).sum(),
+        sqs_requests: counts
+            .calls
+            .iter()
+            .filter(|((who, what), _)| FUNCTIONS.contains(&who.as_str()) && what.starts_with("sqs:"))
+            .map(|(_, count)| *count)
+            .sum(),
+        crm_hooks: aws.function("crm").invocations().count,
+        log_bytes: aws.functions.values().flat_map(|one| one.log()).map(|line| line.len() as u64 + 1).sum(),
         invocations: FUNCTIONS
             .iter()
             .map(|name| {

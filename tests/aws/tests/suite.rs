@@ -13,3 +13,5 @@ mod deploy;
 mod faults;
 #[path = "suite/tour.rs"]
 mod tour;
+#[path = "suite/units.rs"]
+mod units;
