@@ -9,7 +9,12 @@ use stagedoor_tests::door::Door;
 async fn normalised(sample: &samples::Sample) -> (u16, Value) {
     let door = Door::of(sample);
     let outcome = door.take(&sample.parcel(&door.path)).await;
-    (outcome.status.as_u16(), serde_json::to_value(outcome.events).expect("events are JSON"))
+    let mut events = outcome.events;
+    for event in &mut events {
+        // It belongs to the delivery, not to the fact.
+        assert!(event.traceparent.take().is_some(), "{}/{} has no trace", sample.provider, sample.case);
+    }
+    (outcome.status.as_u16(), serde_json::to_value(events).expect("events are JSON"))
 }
 
 #[tokio::test]

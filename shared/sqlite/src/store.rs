@@ -1,3 +1,5 @@
+mod erase;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -174,34 +176,6 @@ fn dirty_of(connection: &Connection, doc: &str, version: i64, trace: Option<Stri
 
 fn journal_row(row: &Row<'_>) -> Sql<JournalRow> {
     parsed(&row.get::<_, String>(0)?)
-}
-
-fn erase(
-    connection: &Connection,
-    people: &BTreeSet<PersonId>,
-    names: &BTreeSet<Identifier>,
-    tombstones: &BTreeSet<String>,
-) -> Sql<()> {
-    for hash in tombstones {
-        connection.execute("INSERT OR IGNORE INTO tombstones VALUES (?1)", [hash])?;
-    }
-    for name in names {
-        connection.execute("DELETE FROM identifiers WHERE identifier = ?1", [name.to_string()])?;
-    }
-    for id in people.iter().map(ToString::to_string) {
-        for sql in [
-            "DELETE FROM identifiers WHERE person = ?1",
-            "DELETE FROM journal WHERE person = ?1",
-            "DELETE FROM links WHERE person = ?1",
-            "DELETE FROM traces WHERE person = ?1",
-            "DELETE FROM audience WHERE person = ?1",
-            "DELETE FROM redirects WHERE id = ?1 OR target = ?1",
-            "DELETE FROM people WHERE id = ?1",
-        ] {
-            connection.execute(sql, [&id])?;
-        }
-    }
-    Ok(())
 }
 
 fn since(connection: &Connection) -> Sql<Option<Timestamp>> {
@@ -512,7 +486,7 @@ impl Store for SqliteStore {
             .write(move |connection| {
                 // What is deleted is overwritten, not only forgotten.
                 connection.execute_batch("PRAGMA secure_delete = ON")?;
-                let done = erase(connection, &people, &names, &tombstones);
+                let done = erase::erase(connection, &people, &names, &tombstones);
                 connection.execute_batch("PRAGMA secure_delete = OFF")?;
                 done
             })

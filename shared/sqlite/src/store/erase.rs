@@ -1,0 +1,37 @@
+//! Every trace of somebody goes, but for the tombstones.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+use stagedoor_engine::PersonId;
+use stagedoor_model::Identifier;
+
+use super::Sql;
+
+pub(super) fn erase(
+    connection: &Connection,
+    people: &BTreeSet<PersonId>,
+    names: &BTreeSet<Identifier>,
+    tombstones: &BTreeSet<String>,
+) -> Sql<()> {
+    for hash in tombstones {
+        connection.execute("INSERT OR IGNORE INTO tombstones VALUES (?1)", [hash])?;
+    }
+    for name in names {
+        connection.execute("DELETE FROM identifiers WHERE identifier = ?1", [name.to_string()])?;
+    }
+    for id in people.iter().map(ToString::to_string) {
+        for sql in [
+            "DELETE FROM identifiers WHERE person = ?1",
+            "DELETE FROM journal WHERE person = ?1",
+            "DELETE FROM links WHERE person = ?1",
+            "DELETE FROM traces WHERE person = ?1",
+            "DELETE FROM audience WHERE person = ?1",
+            "DELETE FROM redirects WHERE id = ?1 OR target = ?1",
+            "DELETE FROM people WHERE id = ?1",
+        ] {
+            connection.execute(sql, [&id])?;
+        }
+    }
+    Ok(())
+}
