@@ -166,6 +166,19 @@ impl AwsHub {
         self.polling = Some(mapping::poll(self.source.clone(), self.function("sync").clone()));
     }
 
+    /// A command of `stagedoor` on this deployment: what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn command(&self, args: &[&str]) -> String {
+        let (endpoint, config) = (self.meter.url.clone(), self.folder.path().join("opt/stagedoor.toml"));
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let run = move || stack::command(&endpoint, &config, &args.iter().map(String::as_str).collect::<Vec<_>>());
+        let (done, printed) = tokio::task::spawn_blocking(run).await.expect("it runs");
+        assert!(done, "{printed}");
+        printed
+    }
+
     /// One tick of the schedule.
     pub async fn tick(&self, function: &str) {
         let event = json!({ "source": "aws.events", "detail-type": "Scheduled Event", "detail": {} });

@@ -204,3 +204,33 @@ pub fn deploy(moto: &Moto, artifacts: &Path, config: &Path, parameters: &Value) 
     }
     serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
 }
+
+/// Runs a command of `stagedoor` on the deployment, as an operator does: its success, and what it printed on both outputs.
+pub fn command(endpoint: &str, config: &Path, args: &[&str]) -> (bool, String) {
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    let binary = BUILT.get_or_init(|| {
+        let mut build = Command::new("cargo");
+        build
+            .args(["build", "--quiet", "-p", "stagedoor", "--features", "aws", "--bin", "stagedoor"])
+            .current_dir(root());
+        assert!(build.status().is_ok_and(|status| status.success()), "stagedoor is built");
+        // Another build without the feature may take its place in the target folder.
+        let own = root().join("target/lambda-proof/stagedoor");
+        std::fs::create_dir_all(root().join("target/lambda-proof")).expect("a folder");
+        std::fs::copy(root().join("target/debug/stagedoor"), &own).expect("the binary");
+        own
+    });
+    let output = Command::new(binary)
+        .args(args)
+        .args(["--aws", STACK, "--config"])
+        .arg(config)
+        .env_clear()
+        .env("AWS_ENDPOINT_URL", endpoint)
+        .env("AWS_REGION", REGION)
+        .env("AWS_ACCESS_KEY_ID", "operator")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .output()
+        .expect("stagedoor runs");
+    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), printed.into_owned())
+}

@@ -143,10 +143,40 @@ async fn a_poisoned_message_ends_alone_among_the_dead_letters_and_redrive_brings
     hub.settled().await;
     assert_eq!(dead().await, 1, "the poisoned one, alone");
     assert_eq!(hub.sandbox.count("contacts"), 10, "everybody else is in the CRM");
+    // What an operator sees, and does.
+    let status: Value = serde_json::from_str(&hub.command(&["status", "--json"]).await).unwrap();
+    assert_eq!((status["dead_letters"].as_u64(), status["waiting"].as_u64()), (Some(1), Some(0)), "{status}");
+    let listed = hub.command(&["dead-letters"]).await;
+    assert!(listed.contains("stagedoor.order.noticed.v1") && listed.contains("from box-office"), "{listed}");
+    let id = listed.lines().nth(1).and_then(|line| line.split(' ').next()).unwrap().to_owned();
+    // The listing hides it for two seconds.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let shown = hub.command(&["dead-letters", &id]).await;
+    assert!(shown.contains("‹text of 5›") && !shown.contains("QJETG"), "its shape: {shown}");
     up.store(true, Ordering::Relaxed);
-    assert_eq!(hub.operator.queue.redrive().await.unwrap(), 1);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(hub.command(&["redrive"]).await.starts_with("1 dead letters are in the queue again"));
     hub.settled().await;
     assert_eq!((dead().await, hub.sandbox.count("contacts")), (0, 11));
+    // The same commands as on a laptop.
+    let explained = hub.command(&["explain", "fan7-3@example.com"]).await;
+    assert!(explained.contains("the record that the person was made from"), "{explained}");
+    let replayed = hub.command(&["replay", "--from", "2026-01-01T00:00:00Z"]).await;
+    assert!(replayed.contains("events of that time are in the queue again"), "{replayed}");
+    hub.settled().await;
+    assert_eq!((hub.sandbox.count("contacts"), hub.sandbox.count("leads")), (11, 11), "a replay changes nothing");
+    let erased = hub.command(&["erase", "fan7-3@example.com"]).await;
+    assert!(erased.contains("erased") && erased.contains("delete these contacts"), "{erased}");
+    let phone = "phone:+79160070003".parse().unwrap();
+    assert!(
+        stagedoor::commands::explanation(&hub.operator, &phone).await.is_err(),
+        "nobody is known by the phone either"
+    );
+    send(fans(7, 10).into_iter().skip(3).take(1).map(|one| one.header("x-again", "1")).collect(), &hub.base)
+        .await
+        .unwrap();
+    hub.settled().await;
+    assert!(stagedoor::commands::explanation(&hub.operator, &phone).await.is_err(), "and stays unknown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
