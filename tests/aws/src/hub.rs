@@ -181,8 +181,9 @@ impl AwsHub {
 
     /// One tick of the schedule.
     pub async fn tick(&self, function: &str) {
-        let event = json!({ "source": "aws.events", "detail-type": "Scheduled Event", "detail": {} });
-        _ = self.function(function).invoke(event.to_string().into()).await;
+        // docs.aws.amazon.com/eventbridge/latest/ref/event-scheduled-event.html
+        let event = std::fs::read_to_string(root().join("events/lambda/tick.json")).expect("the sample");
+        _ = self.function(function).invoke(event.into()).await;
     }
 
     /// Waits until nothing is queued and nobody waits; the schedule ticks meanwhile.
