@@ -63,7 +63,10 @@ pub async fn read_config(
     check: Check<'_>,
 ) -> Result<Config, Error> {
     let wanted = Wanted::default();
-    _ = load_for(reading, file, text, &wanted, &|_, _| Ok(()));
+    // A cold start does not read it twice for nothing.
+    if text.contains("\"ssm:") {
+        _ = load_for(reading, file, text, &wanted, &|_, _| Ok(()));
+    }
     let local = LocalSecrets { allow_dev: variable("STAGEDOOR_DEV_SECRETS").is_ok_and(|said| said == "yes") };
     let secrets = Fetched::fetch(aws, &wanted.names(), local).await?;
     Ok(load_for(reading, file, text, &secrets, &check)?)
