@@ -145,6 +145,21 @@ impl Hub {
     }
 }
 
+impl Status {
+    /// In lines for a terminal.
+    pub fn lines(&self) -> Vec<String> {
+        let since = |seconds: Option<u64>, what: &str| seconds.map_or(String::new(), |s| format!(", {what} {s} s"));
+        vec![
+            format!("queue         {} events{}", self.queue_depth, since(self.oldest_seconds, "the oldest")),
+            format!("dead letters  {}", self.dead_letters),
+            format!("waiting       {} people for the CRM{}", self.waiting, since(self.waiting_seconds, "the longest")),
+            format!("parked        {} people with a row that the CRM refused", self.parked),
+            format!("unrecognized  {} deliveries kept for replay", self.unrecognized),
+            format!("in all        {} people, {} deals, {} events", self.people, self.deals, self.events),
+        ]
+    }
+}
+
 /// What `status --json` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Status {

@@ -158,7 +158,7 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             if json {
                 println!("{}", serde_json::to_string(&status).unwrap_or_default());
             } else {
-                println!("{status:#?}");
+                status.lines().iter().for_each(|line| println!("{line}"));
             }
         }
         Command::DeadLetters { id } => {
