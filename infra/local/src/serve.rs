@@ -89,8 +89,8 @@ fn report(ended: std::io::Result<()>, what: &str) {
     }
 }
 
-// The sandbox has the pipelines that the config speaks of.
-fn seed(hub: &Hub) -> Seed {
+/// An account for the sandbox, with the pipelines that the config speaks of.
+pub fn seed(hub: &Hub) -> Seed {
     let closing = ["Успешно реализовано", "Закрыто и не реализовано"];
     let pipelines = hub.config.catalog.pipelines.iter().map(|pipeline| PipelineSeed {
         name: pipeline.name.clone(),

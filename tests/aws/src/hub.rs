@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use stagedoor::Hub;
 use stagedoor_aws::{DynamoStore, SqsQueue};
 use stagedoor_ports::{Queue, Store};
-use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
+use stagedoor_sandbox::Sandbox;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
@@ -125,7 +125,7 @@ impl AwsHub {
             .map(|name| ((*name).to_owned(), Function::new(spec(name, &deployed, &layer, &meter.url, &base))))
             .collect();
         let operator = operator(&meter.url, &deployed, &layer).await;
-        let sandbox = Sandbox::new(seed(&operator));
+        let sandbox = Sandbox::new(stagedoor::serve::seed(&operator));
         let serving = vec![
             tokio::spawn({
                 let sandbox = sandbox.clone();
@@ -257,14 +257,4 @@ async fn operator(endpoint: &str, deployed: &Deployed, layer: &Path) -> Hub {
     let dead = deployed.queue("EventsDeadLettersUrl");
     let queue: Arc<dyn Queue> = Arc::new(SqsQueue::new(&aws, deployed.queue("EventsQueueUrl"), Some(dead)));
     Hub::with(config, store, queue, layer, "operator").expect("a hub")
-}
-
-// The sandbox has the pipelines that the config speaks of.
-fn seed(hub: &Hub) -> Seed {
-    let closing = ["Успешно реализовано", "Закрыто и не реализовано"];
-    let pipelines = hub.config.catalog.pipelines.iter().map(|pipeline| PipelineSeed {
-        name: pipeline.name.clone(),
-        stages: pipeline.stages.values().filter(|stage| !closing.contains(&stage.as_str())).cloned().collect(),
-    });
-    Seed { pipelines: pipelines.collect(), rate: hub.config.crm.rate.get() as usize, ..Seed::default() }
 }
