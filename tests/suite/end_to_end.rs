@@ -132,6 +132,41 @@ async fn of_an_erased_person_nothing_is_left_and_nothing_comes_back() {
 }
 
 #[tokio::test]
+async fn erasing_somebody_takes_nothing_from_a_neighbour_or_a_crowd() {
+    let hub = TestHub::start().await;
+    hub.take(&lead("Анна", "+79161234567", "family@example.com")).await;
+    hub.take(&lead("Борис", "+79161112233", "boris@example.com")).await;
+    hub.settled().await;
+    let store = &hub.hub.store;
+    let name = |text: &str| text.parse::<stagedoor_model::Identifier>().expect("an identifier");
+    let (family, office) = (name("email:family@example.com"), name("phone:+74950000000"));
+    let owner = async |identifier: stagedoor_model::Identifier| {
+        let claims = store.resolve(&std::collections::BTreeSet::from([identifier.clone()])).await.expect("read");
+        claims.owners.get(&identifier).copied()
+    };
+    let (anna, boris) = (owner(family.clone()).await, owner(name("phone:+79161112233")).await);
+    // A guard left the family's address with him, and the box office's phone belongs to a crowd.
+    let commit = stagedoor_ports::Commit {
+        claims: vec![(family.clone(), boris.expect("known"), anna)],
+        crowded: vec![office.clone()],
+        ..stagedoor_ports::Commit::default()
+    };
+    store.save(vec![commit]).await.expect("saved");
+    assert!(stagedoor::commands::erase(&hub.hub, &office).await.is_err(), "a crowd is nobody");
+    stagedoor::commands::erase(&hub.hub, &name("phone:+79161234567")).await.expect("erased");
+    assert_eq!(owner(family).await, boris);
+    assert_eq!(owner(name("phone:+79161234567")).await, None);
+    hub.take(&lead("Борис", "+79161112233", "family@example.com")).await;
+    hub.settled().await;
+    let rows = hub.hub.store.journal(100).await.expect("read");
+    let kinds: Vec<_> = rows.iter().map(|row| row.event.kind()).collect();
+    assert!(
+        kinds.contains(&"stagedoor.form.submitted.v1") && !kinds.contains(&"stagedoor.person.erased.v1"),
+        "{kinds:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_time_of_the_journal_can_be_replayed() {
     let hub = TestHub::start().await;
     let began = now();

@@ -61,6 +61,11 @@ impl Sync {
 
     async fn erase_leased(&self, key: &ErasureKey, identifier: &Identifier) -> Result<Erased> {
         let claims = self.store.resolve(&BTreeSet::from([identifier.clone()])).await?;
+        if claims.weak.contains(identifier) {
+            return Err(PortError::Fail(
+                "it was seen on too many people and names nobody; name the person otherwise".into(),
+            ));
+        }
         let found = self.store.load(&claims.owners.values().copied().collect()).await?;
         let mut ids: BTreeSet<PersonId> = BTreeSet::new();
         let mut names = BTreeSet::from([identifier.clone()]);
@@ -69,6 +74,11 @@ impl Sync {
             ids.extend(&person.value.absorbed);
             names.extend(person.value.identifiers().into_iter().filter(|one| one.kind().is_strong()).cloned());
         }
+        // What a guard left with somebody else, or what a crowd shares, is theirs.
+        let owned = self.store.resolve(&names).await?;
+        names.retain(|name| {
+            !owned.weak.contains(name) && owned.owners.get(name).is_none_or(|owner| ids.contains(owner))
+        });
         let mut erased = Erased { people: found.len(), identifiers: names.len(), ..Erased::default() };
         for link in self.store.links(&ids).await?.into_values() {
             erased.contacts.extend(link.contact.id);
