@@ -51,7 +51,6 @@ pub struct AwsHub {
     pub base: String,
     /// An operator's own access, which is not counted.
     pub operator: Hub,
-    pub sqs: aws_sdk_sqs::Client,
     source: Source,
     polling: Option<Polling>,
     serving: Vec<JoinHandle<()>>,
@@ -134,21 +133,8 @@ impl AwsHub {
             gateway::serve(gate_listener, functions.clone()),
         ];
         let source = source(&deployed, &meter.url, options.twice).await;
-        let sqs = aws_sdk_sqs::Client::new(&keys("operator", &meter.url).await);
-        let mut hub = Self {
-            meter,
-            deployed,
-            sandbox,
-            functions,
-            base,
-            operator,
-            sqs,
-            source,
-            polling: None,
-            serving,
-            folder,
-            moto,
-        };
+        let mut hub =
+            Self { meter, deployed, sandbox, functions, base, operator, source, polling: None, serving, folder, moto };
         hub.resume();
         hub
     }
