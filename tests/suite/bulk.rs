@@ -35,7 +35,15 @@ async fn tongue_tied(State(seen): State<Arc<Mutex<Vec<usize>>>>, Json(rows): Jso
 
 fn draft(name: &str) -> ContactDraft {
     let person = PersonId::of(&RecordKey(name.to_owned()));
-    ContactDraft { person, name: Some(name.to_owned()), phones: vec![], emails: vec![], telegram: None, tags: vec![] }
+    ContactDraft {
+        person,
+        name: Some(name.to_owned()),
+        phones: vec![],
+        emails: vec![],
+        telegram: None,
+        tags: vec![],
+        chats: None,
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,22 @@ async fn normalised(sample: &samples::Sample) -> (u16, Value) {
 async fn every_sample_becomes_the_events_beside_it() {
     let all = samples::all().expect("events/ can be read");
     let providers: BTreeSet<&str> = all.iter().map(|sample| sample.provider.as_str()).collect();
-    let expected = ["amocrm", "carrotquest", "form", "pretix", "qtickets", "shop", "ticketscloud", "tilda"];
+    let expected = [
+        "amocrm",
+        "carrotquest",
+        "form",
+        "instagram",
+        "messenger",
+        "pretix",
+        "qtickets",
+        "shop",
+        "telegram",
+        "ticketscloud",
+        "tilda",
+        "viber",
+        "vk",
+        "whatsapp",
+    ];
     assert_eq!(providers.into_iter().collect::<Vec<_>>(), expected);
     for sample in &all {
         let (status, events) = normalised(sample).await;

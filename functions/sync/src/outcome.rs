@@ -28,5 +28,10 @@ fn sentence(refusal: &Refusal) -> String {
             "not joined by {kind}: both sides have another {} of {scope}, a manager has to decide",
             other.name().replace('_', " ")
         ),
+        Why::LinkUsedBefore => "the chat was not joined by its link: another chat used it before".to_owned(),
+        Why::LinkExpired => "the chat was not joined by its link: it is too old".to_owned(),
+        Why::LinkOfAnother(other) => {
+            format!("the chat was not joined by its link: the link's owner has another {}", other.name())
+        }
     }
 }

@@ -14,6 +14,10 @@ pub struct StagedoorToml {
     identity: Option<IdentitySection>,
     schedule: Option<ScheduleSection>,
     sandbox: Option<SandboxSection>,
+    sms: Option<SmsSection>,
+    campaign: Option<BTreeMap<String, CampaignSection>>,
+    promo: Option<BTreeMap<String, PromoSection>>,
+    reply: Option<Vec<ReplySection>>,
     pipeline: Vec<PipelineSection>,
     show: Option<Vec<ShowSection>>,
     source: BTreeMap<String, SourceSection>,
@@ -37,6 +41,16 @@ pub struct HubSection {
     /// A secret reference: the key under which identifiers of erased people are hashed. Never change it: who was erased
     /// under another key comes back.
     pub erasure_key: Option<String>,
+    /// A secret reference: the key that tracked links and promo codes are drawn with. With another key, links that are out
+    /// lead nowhere.
+    pub link_key: Option<String>,
+    /// Words by which somebody in a chat says that they want no more letters.
+    #[serde(default = "stop_words")]
+    pub stop_words: Vec<String>,
+}
+
+fn stop_words() -> Vec<String> {
+    ["стоп", "отписаться", "отпишите", "отписка", "stop", "unsubscribe"].map(str::to_owned).to_vec()
 }
 
 fn listen() -> SocketAddr {
@@ -150,7 +164,7 @@ pub struct ShowSection {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSection {
-    /// website, ticketing or crm: the first part of the webhook's path.
+    /// website, ticketing, messaging or crm: the first part of the webhook's path.
     pub function: String,
     pub provider: String,
     /// Secret references. Any of them opens; two while one is being rotated.
@@ -170,4 +184,129 @@ pub struct SourceSection {
 
 fn rate() -> u32 {
     200
+}
+
+/// A text, or one for each language: `{ ru = "…", en = "…" }`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Text {
+    Russian(String),
+    Each(BTreeMap<String, String>),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SmsSection {
+    pub provider: SmsProvider,
+    /// Its address; smsc.ru's own where it is left out, needed for http.
+    pub api: Option<String>,
+    /// smsc.ru: the account's login.
+    pub login: Option<String>,
+    /// A secret reference: smsc.ru's password or API key, or http's signing secret (Standard Webhooks).
+    pub secret: String,
+    /// The sender's name that was agreed with the gateway.
+    pub sender: Option<String>,
+    /// Messages a second.
+    #[serde(default = "ten")]
+    pub rate: u32,
+}
+
+fn ten() -> u32 {
+    10
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SmsProvider {
+    Smsc,
+    /// Any gateway, or your own adapter: a signed POST with the decision's id, the phone and the text.
+    Http,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CampaignSection {
+    /// From 1 to 1023, its own for ever: links carry it.
+    pub number: u16,
+    /// The key of its show.
+    pub show: Option<String>,
+    /// Sources of messengers, in the order of the page's buttons.
+    #[serde(default)]
+    pub channels: Vec<String>,
+    /// The ticket shop's page.
+    pub shop: Option<String>,
+    /// The pool of its promo codes.
+    pub promo: Option<String>,
+    /// RFC 3339. Its links are valid until the Monday after.
+    pub ends_at: String,
+    /// The SMS of an invitation, with {link} and perhaps {name}.
+    pub sms: Option<Text>,
+    /// The heading of the page of messengers.
+    pub title: Text,
+    /// The words beneath it.
+    pub text: Option<Text>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromoSection {
+    /// The codes themselves, as they are in the shop.
+    #[serde(default)]
+    pub codes: Vec<String>,
+    /// Or so many that are drawn from the hub's link_key; `stagedoor promo <pool>` prints them for the shop.
+    pub size: Option<u32>,
+    /// What drawn codes begin with.
+    pub prefix: Option<String>,
+    /// Everybody gets the first code.
+    #[serde(default)]
+    pub shared: bool,
+    /// RFC 3339: none is given after it.
+    pub expires_at: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplySection {
+    pub on: ReplyOn,
+    /// Only in chats that came through this campaign.
+    pub campaign: Option<String>,
+    /// For on = "keyword": any of them.
+    #[serde(default)]
+    pub words: Vec<String>,
+    /// For on = "menu": from 1 to 9.
+    pub number: Option<u8>,
+    /// For on = "menu": its line in the menu.
+    pub title: Option<Text>,
+    /// With {name}, {promo}, {show}, {city}, {menu}.
+    pub text: Text,
+    /// The label of a button that leads to the campaign's shop.
+    pub button: Option<Text>,
+    /// What to ask for, unless it is known.
+    pub ask: Option<ReplyAsk>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyOn {
+    /// A chat was started through one's own link.
+    Token,
+    /// Through a link that is somebody else's, used up, or too old.
+    UsedToken,
+    Start,
+    Keyword,
+    Menu,
+    /// A phone or an e-mail was given.
+    Given,
+    WrongPhone,
+    WrongEmail,
+    Stop,
+    /// Nothing of the above; a manager gets a task too.
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyAsk {
+    Phone,
+    Email,
 }

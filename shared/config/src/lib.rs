@@ -4,10 +4,11 @@ mod file;
 mod mistake;
 mod read;
 mod secrets;
+mod talk;
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
-pub use file::CrmKind;
+pub use file::{CrmKind, SmsProvider};
 pub use mistake::{Mistake, Mistakes};
 pub use read::{Reading, load, load_for};
 pub use secrets::{LocalSecrets, Secrets, variable};
@@ -24,6 +25,8 @@ pub struct Config {
     pub public_url: Option<String>,
     pub console_token: Option<Secret>,
     pub erasure_key: Option<Secret>,
+    pub link_key: Option<Secret>,
+    pub sms: Option<SmsConfig>,
     pub crm: CrmConfig,
     pub policy: Policy,
     pub catalog: Catalog,
@@ -39,6 +42,17 @@ pub struct CrmConfig {
     pub credentials: Credentials,
     pub rate: NonZeroU32,
     pub timeout: Duration,
+}
+
+/// The gateway that SMS go through.
+#[derive(Debug, Clone)]
+pub struct SmsConfig {
+    pub provider: SmsProvider,
+    pub api: String,
+    pub login: String,
+    pub secret: Secret,
+    pub sender: Option<String>,
+    pub rate: NonZeroU32,
 }
 
 #[derive(Debug, Clone)]

@@ -24,7 +24,9 @@ use crate::{
     secrets::resolve_options,
 };
 
-const SECTIONS: [&str; 8] = ["hub", "crm", "identity", "schedule", "sandbox", "pipeline", "show", "source"];
+const SECTIONS: [&str; 12] = [
+    "hub", "crm", "identity", "schedule", "sandbox", "sms", "campaign", "promo", "reply", "pipeline", "show", "source",
+];
 
 /// Asks a function whether its provider can be made of a source.
 pub type CheckProvider<'c> = &'c dyn Fn(&str, &Source) -> Result<(), String>;
@@ -72,6 +74,8 @@ pub enum Reading {
     Sync,
     /// What runs by the clock needs those by which shops are asked.
     Schedule,
+    /// The outbox's consumer needs the tokens of messengers and the SMS gateway's.
+    Outreach,
 }
 
 impl Reading {
@@ -80,7 +84,7 @@ impl Reading {
             Self::Everything => true,
             Self::Receiving(own) => own == function,
             Self::Sync => function == "crm",
-            Self::Schedule => false,
+            Self::Schedule | Self::Outreach => false,
         }
     }
 
@@ -88,21 +92,35 @@ impl Reading {
         matches!(self, Self::Everything | Self::Sync)
     }
 
-    fn shops(self) -> bool {
-        !matches!(self, Self::Receiving(_))
+    /// Whether secrets in the options of a function's sources are read.
+    fn options_of(self, function: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Receiving(_) => false,
+            Self::Sync | Self::Schedule => function != "messaging",
+            Self::Outreach => function == "messaging",
+        }
+    }
+
+    fn links(self) -> bool {
+        matches!(self, Self::Everything | Self::Sync | Self::Receiving("links"))
+    }
+
+    pub(crate) fn sends(self) -> bool {
+        matches!(self, Self::Everything | Self::Outreach)
     }
 }
 
-struct Reader<'t> {
-    ledger: Ledger<'t>,
+pub(crate) struct Reader<'t> {
+    pub ledger: Ledger<'t>,
     secrets: &'t dyn Secrets,
-    reading: Reading,
+    pub reading: Reading,
 }
 
-type Value<'t> = Spanned<DeValue<'t>>;
+pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
 /// The place of a key within a section, or of the section itself.
-fn spot(section: &Value<'_>, key: &str) -> Range<usize> {
+pub(crate) fn spot(section: &Value<'_>, key: &str) -> Range<usize> {
     section.get_ref().get(key).map_or_else(|| section.span(), Spanned::span)
 }
 
@@ -127,7 +145,9 @@ impl Reader<'_> {
             table.into_iter().flat_map(|table| table.keys()).map(|key| key.get_ref().to_string()).collect();
         self.shows(root, &mut catalog, &names);
         self.pipelines(root, &mut catalog);
-        self.shows_of_sources(root, &sources, &catalog);
+        self.shows_of_sources(root, &sources, &mut catalog);
+        let sms = self.sms(root);
+        self.talk(root, &mut catalog, &sources, hub.as_ref());
         let (hub, crm) = (hub?, crm?);
         Some(Config {
             listen: hub.section.listen,
@@ -135,6 +155,8 @@ impl Reader<'_> {
             public_url: hub.section.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             console_token: hub.token,
             erasure_key: hub.erasure_key,
+            link_key: hub.link_key,
+            sms,
             crm,
             policy,
             catalog,
@@ -144,7 +166,7 @@ impl Reader<'_> {
         })
     }
 
-    fn read<T: for<'de> Deserialize<'de>>(&mut self, value: &Value<'_>, place: &str) -> Option<T> {
+    pub(crate) fn read<T: for<'de> Deserialize<'de>>(&mut self, value: &Value<'_>, place: &str) -> Option<T> {
         match T::deserialize(value.clone().into_deserializer()) {
             Ok(read) => Some(read),
             Err(error) => {
@@ -154,7 +176,7 @@ impl Reader<'_> {
         }
     }
 
-    fn optional<T: for<'de> Deserialize<'de>>(&mut self, root: &DeTable<'_>, name: &str) -> Option<T> {
+    pub(crate) fn optional<T: for<'de> Deserialize<'de>>(&mut self, root: &DeTable<'_>, name: &str) -> Option<T> {
         let value = root.get(name)?;
         self.read(value, name)
     }
@@ -167,7 +189,7 @@ impl Reader<'_> {
         value
     }
 
-    fn secret(&mut self, reference: &str, span: Range<usize>, place: &str) -> Option<Secret> {
+    pub(crate) fn secret(&mut self, reference: &str, span: Range<usize>, place: &str) -> Option<Secret> {
         match self.secrets.resolve(reference) {
             Ok(secret) => Some(Secret::new(&secret)),
             Err(error) => {
@@ -191,7 +213,7 @@ impl Reader<'_> {
         zero.map_err(|error| self.ledger.note(span, place, error.to_string())).ok().map(|money| money.currency)
     }
 
-    fn url(&mut self, text: &str, span: Range<usize>, place: &str) {
+    pub(crate) fn url(&mut self, text: &str, span: Range<usize>, place: &str) {
         if !text.parse::<url::Url>().is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
             self.ledger.note(span, place, "not an address, expected something like https://demo.amocrm.ru");
         }
@@ -209,7 +231,9 @@ impl Reader<'_> {
         let token = reference.and_then(|text| self.secret(&text, spot(value, "console_token"), "hub.console_token"));
         let reference = section.erasure_key.clone().filter(|_| self.reading.crm());
         let erasure_key = reference.and_then(|text| self.secret(&text, spot(value, "erasure_key"), "hub.erasure_key"));
-        Some(HubRead { section, region: region?, currency: currency?, token, erasure_key })
+        let reference = section.link_key.clone().filter(|_| self.reading.links());
+        let link_key = reference.and_then(|text| self.secret(&text, spot(value, "link_key"), "hub.link_key"));
+        Some(HubRead { section, region: region?, currency: currency?, token, erasure_key, link_key })
     }
 
     fn crm(&mut self, root: &DeTable<'_>) -> Option<CrmConfig> {
@@ -267,7 +291,7 @@ impl Reader<'_> {
         policy
     }
 
-    fn list<'r, 'd>(&mut self, root: &'r DeTable<'d>, name: &str) -> Vec<&'r Value<'d>> {
+    pub(crate) fn list<'r, 'd>(&mut self, root: &'r DeTable<'d>, name: &str) -> Vec<&'r Value<'d>> {
         match root.get(name).map(|value| (value, value.get_ref().as_array())) {
             None => vec![],
             Some((_, Some(array))) => array.iter().collect(),
@@ -407,7 +431,7 @@ impl Reader<'_> {
             references.map(|text| self.secret(text, spot(value, "secrets"), &secret_place)).collect();
         let mut options = section.options.unwrap_or_else(|| serde_json::json!({}));
         let mut errors = Vec::new();
-        if self.reading.shops() {
+        if self.reading.options_of(&section.function) {
             resolve_options(&mut options, self.secrets, &mut errors);
         }
         let failed = !errors.is_empty();
@@ -431,9 +455,10 @@ impl Reader<'_> {
         Some(Configured { function: section.function, source })
     }
 
-    fn shows_of_sources(&mut self, root: &DeTable<'_>, sources: &[Configured], catalog: &Catalog) {
+    fn shows_of_sources(&mut self, root: &DeTable<'_>, sources: &[Configured], catalog: &mut Catalog) {
         for one in sources {
             let Some(show) = &one.source.show else { continue };
+            catalog.show_of_source.insert(one.source.name.as_str().to_owned(), ShowKey(show.clone()));
             if !catalog.shows.contains_key(&ShowKey(show.clone())) {
                 let name = one.source.name.as_str();
                 let value = root.get("source").and_then(|table| table.get_ref().get(name));
@@ -448,10 +473,11 @@ impl Reader<'_> {
     }
 }
 
-struct HubRead {
-    section: HubSection,
-    region: Region,
+pub(crate) struct HubRead {
+    pub section: HubSection,
+    pub region: Region,
     currency: String,
     token: Option<Secret>,
     erasure_key: Option<Secret>,
+    pub link_key: Option<Secret>,
 }

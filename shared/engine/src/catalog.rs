@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{ShowRef, Timestamp};
 
-use crate::Stage;
+use crate::{Campaign, Pool, Scenario, Stage};
 
 /// The house's own name of a show; deals are kept by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,6 +54,14 @@ pub struct Catalog {
     /// By show, else by city, else the first pipeline.
     pub pipeline_of_show: BTreeMap<ShowKey, usize>,
     pub pipeline_of_city: BTreeMap<String, usize>,
+    /// Shows that sources are about, when their deliveries name none.
+    pub show_of_source: BTreeMap<String, ShowKey>,
+    pub campaigns: BTreeMap<String, Campaign>,
+    pub pools: BTreeMap<String, Pool>,
+    /// By the code in capitals.
+    pub pool_of_code: BTreeMap<String, String>,
+    /// What the bot answers.
+    pub scenario: Scenario,
 }
 
 impl Catalog {
@@ -69,7 +77,18 @@ impl Catalog {
                 cancelled: false,
             };
         };
-        let key = self.key(source, &named.id);
+        self.show_by_key(self.key(source, &named.id), named)
+    }
+
+    /// The show that a campaign or a source is about.
+    pub fn house_show(&self, key: Option<&ShowKey>) -> Show {
+        match key {
+            Some(key) => self.show_by_key(key.clone(), &ShowRef::id(key.0.clone())),
+            None => self.show("", None),
+        }
+    }
+
+    fn show_by_key(&self, key: ShowKey, named: &ShowRef) -> Show {
         let change = self.learned.get(&key);
         let mut show = match self.shows.get(&key) {
             Some(show) => show.clone(),

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Fact, Money, Order, OrderState, Rung, Timestamp};
+use stagedoor_model::{Fact, Money, Order, OrderState, Rung, Talk, Timestamp, Token};
 
-use crate::{Catalog, Person, Show, ShowKey};
+use crate::{Attribution, Catalog, Person, Show, ShowKey};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,6 +74,9 @@ pub struct Deal {
     pub orders: BTreeSet<String>,
     pub promo_codes: BTreeSet<String>,
     pub labels: BTreeMap<String, String>,
+    /// The campaign that the latest order is owed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribution: Option<Attribution>,
 }
 
 /// Every deal of a person, by show.
@@ -91,13 +94,59 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
             }
             fact @ Fact::Order { .. } => {
                 if let Some(order) = fact.order() {
-                    add_order(&mut sketches, catalog, source, &order);
+                    let owed = Attribution::of(&order, person, catalog);
+                    add_order(&mut sketches, catalog, source, &order, owed);
+                }
+            }
+            Fact::Talk(talk) => add_talk(&mut sketches, catalog, source, talk, person),
+            Fact::Link(link) => {
+                if let (Some(campaign), Some(at)) = (catalog.campaigns.get(&link.campaign), link.first_opened) {
+                    climb(&mut sketches, catalog.house_show(campaign.show.as_ref()), Stage::Interested, at);
+                }
+            }
+            Fact::Promo(promo) => {
+                if let Some(campaign) = catalog.campaigns.get(&promo.campaign) {
+                    let sketch = climb(
+                        &mut sketches,
+                        catalog.house_show(campaign.show.as_ref()),
+                        Stage::PromoIssued,
+                        promo.issued_at,
+                    );
+                    sketch.promo_codes.insert(promo.code.clone());
                 }
             }
             Fact::CrmContact { .. } | Fact::CrmLead { .. } => {}
         }
     }
     sketches.into_iter().map(|(key, sketch)| (key, sketch.finish())).collect()
+}
+
+fn climb(sketches: &mut BTreeMap<ShowKey, Sketch>, show: Show, stage: Stage, at: Timestamp) -> &mut Sketch {
+    let sketch = sketches.entry(show.key.clone()).or_insert_with(|| Sketch::new(show));
+    sketch.climb(stage, at);
+    sketch
+}
+
+/// A chat is about the shows of the links that it came through, else about its source's.
+fn add_talk(sketches: &mut BTreeMap<ShowKey, Sketch>, catalog: &Catalog, source: &str, talk: &Talk, person: &Person) {
+    let mut about = BTreeMap::<Option<&ShowKey>, Timestamp>::new();
+    for (token, used) in &talk.uses {
+        let own = person.links().find(|link| link.token.as_str() == token).map(|link| &link.campaign);
+        let named = own.and_then(|name| catalog.campaigns.get(name));
+        let numbered = || Token::parse(token)?.header().and_then(|header| catalog.campaign_numbered(header.campaign));
+        if let Some(campaign) = named.or_else(numbered) {
+            let at = about.entry(campaign.show.as_ref()).or_insert(used.at);
+            *at = used.at.min(*at);
+        }
+    }
+    if about.is_empty()
+        && let Some(spoke_at) = talk.spoke_at
+    {
+        about.insert(catalog.show_of_source.get(source), spoke_at);
+    }
+    for (show, at) in about {
+        climb(sketches, catalog.house_show(show), Stage::Talked, at);
+    }
 }
 
 struct Sketch {
@@ -115,6 +164,7 @@ struct Sketch {
     orders: BTreeSet<String>,
     promo_codes: BTreeSet<String>,
     labels: BTreeMap<String, String>,
+    attribution: Option<(Timestamp, Attribution)>,
 }
 
 impl Sketch {
@@ -133,6 +183,7 @@ impl Sketch {
             orders: BTreeSet::new(),
             promo_codes: BTreeSet::new(),
             labels: BTreeMap::new(),
+            attribution: None,
         }
     }
 
@@ -164,12 +215,19 @@ impl Sketch {
             orders: self.orders,
             promo_codes: self.promo_codes,
             labels: self.labels,
+            attribution: self.attribution.map(|(_, attribution)| attribution),
             show: self.show,
         }
     }
 }
 
-fn add_order(sketches: &mut BTreeMap<ShowKey, Sketch>, catalog: &Catalog, source: &str, order: &Order) {
+fn add_order(
+    sketches: &mut BTreeMap<ShowKey, Sketch>,
+    catalog: &Catalog,
+    source: &str,
+    order: &Order,
+    owed: Option<Attribution>,
+) {
     let whole: i64 = order.tickets.iter().map(|ticket| ticket.price.minor).sum();
     let mut shares = BTreeMap::<ShowKey, (Show, i64, BTreeSet<&str>)>::new();
     for ticket in &order.tickets {
@@ -206,6 +264,8 @@ fn add_order(sketches: &mut BTreeMap<ShowKey, Sketch>, catalog: &Catalog, source
         sketch.orders.insert(order.number.clone().unwrap_or_else(|| order.id.clone()));
         sketch.promo_codes.extend(order.promo_codes.iter().cloned());
         sketch.labels.extend(order.utm.clone());
+        sketch.attribution =
+            sketch.attribution.take().max(owed.clone().map(|attribution| (order.placed_at, attribution)));
         sketch.money = Some(order.paid.clone());
         sketch.paid += paid;
         sketch.refunded += refunded;

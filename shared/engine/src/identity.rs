@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Identifier, Kind, Record, RecordKey, Timestamp};
 
+use crate::links;
+
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// A person has at most this many phones.
@@ -32,6 +34,11 @@ pub enum Why {
     TooManyEmails,
     /// Both sides hold another value of something that a person has only one of.
     TwoOf(Kind, String),
+    /// A chat came through a personal link that another chat had used before, from another browser.
+    LinkUsedBefore,
+    LinkExpired,
+    /// A chat came through a personal link, but gave another phone (or e-mail, or customer's id) than the link's owner has.
+    LinkOfAnother(Kind),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,12 +76,14 @@ pub fn partition<'a>(
     for record in &sorted {
         let joins = record.identifiers.iter().filter(|identifier| {
             identifier.kind().is_strong()
+                && links::joins_at_once(record, identifier)
                 && !policy.blocked.contains(identifier)
                 && !weak.contains(identifier)
                 && !crowded.contains(identifier)
         });
         forest.add(record, joins);
     }
+    links::join_chats(&mut forest, &sorted);
     let mut clusters: Vec<(Timestamp, RecordKey, Cluster)> =
         forest.clusters.into_values().map(|growing| (growing.oldest.0, growing.oldest.1, growing.cluster)).collect();
     clusters.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
@@ -108,16 +117,16 @@ fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &Policy) -> 
         .collect()
 }
 
-struct Growing {
-    cluster: Cluster,
+pub(crate) struct Growing {
+    pub cluster: Cluster,
     oldest: (Timestamp, RecordKey),
 }
 
-struct Forest<'p> {
+pub(crate) struct Forest<'p> {
     policy: &'p Policy,
-    clusters: BTreeMap<usize, Growing>,
+    pub clusters: BTreeMap<usize, Growing>,
     owner: BTreeMap<Identifier, usize>,
-    refusals: Vec<Refusal>,
+    pub refusals: Vec<Refusal>,
 }
 
 impl<'p> Forest<'p> {
@@ -150,8 +159,17 @@ impl<'p> Forest<'p> {
     }
 
     fn join(&mut self, home: usize, other: Option<usize>, identifier: &Identifier) -> usize {
-        let target = other.map_or(home, |other| other.min(home));
-        let source = other.map_or(home, |other| other.max(home));
+        let target = other.map_or(home, |other| self.merge(home, other));
+        if let Some(growing) = self.clusters.get_mut(&target) {
+            growing.cluster.identifiers.insert(identifier.clone());
+        }
+        self.owner.insert(identifier.clone(), target);
+        target
+    }
+
+    /// Makes one of two clusters, whatever speaks against it.
+    pub(crate) fn merge(&mut self, one: usize, other: usize) -> usize {
+        let (target, source) = (one.min(other), one.max(other));
         if target != source
             && let Some(moved) = self.clusters.remove(&source)
         {
@@ -164,10 +182,6 @@ impl<'p> Forest<'p> {
                 growing.oldest = moved.oldest.min(growing.oldest.clone());
             }
         }
-        if let Some(growing) = self.clusters.get_mut(&target) {
-            growing.cluster.identifiers.insert(identifier.clone());
-        }
-        self.owner.insert(identifier.clone(), target);
         target
     }
 

@@ -1,21 +1,30 @@
 //! The logic of the hub, pure and total: no I/O, no clock, no randomness. The same records give the same people.
 
+mod campaign;
 mod catalog;
+mod conversation;
 mod deals;
 mod explain;
 mod fold;
 mod identity;
+mod links;
 mod person;
 mod plan;
 mod records;
+mod scenario;
+mod talks;
 
+pub use campaign::{Attribution, By, Campaign, Pool};
 pub use catalog::{Catalog, Pipeline, Show, ShowKey, ShowState};
+pub use conversation::{Chats, NoteDraft, TaskDraft, chats};
 pub use deals::{Deal, Stage, deals};
 pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
 pub use identity::{Cluster, Partition, Policy, Refusal, Why, partition};
 pub use person::{Person, PersonId};
 pub use plan::{
-    ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, Link, ORDERS, Parked, Plan, Step, plan,
+    ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, Link, ORDERS, Parked, Plan, Remark, Step, plan,
 };
 pub use records::{order_record_key, record_of};
+pub use scenario::{Ask, Heard, Localised, On, Reply, Scenario, Turn, turns};
+pub use talks::talk_key;

@@ -4,7 +4,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Email, Fact, Identifier, Kind, Phone, Record, RecordKey, Timestamp};
+use stagedoor_model::{
+    Email, Fact, Identifier, Kind, Phone, Promo, Record, RecordKey, SourceName, Talk, Timestamp, TrackedLink,
+};
 use uuid::Uuid;
 
 /// Derived from the first record that named the person, so that the same facts make the same id.
@@ -68,6 +70,37 @@ impl Person {
             .filter(|(_, text)| !self.is_stand_in(text))
             .max_by_key(|(at, text)| (*at, text.len(), text))
             .map(|(_, text)| text.as_str())
+            .or_else(|| self.nickname())
+    }
+
+    /// How they call themselves in a messenger: better than nothing, never better than a name.
+    fn nickname(&self) -> Option<&str> {
+        let profiles = self.talks().filter_map(|(_, talk)| talk.profile.as_ref());
+        let named = profiles.filter_map(|(at, profile)| Some((at, profile.nickname.as_deref()?)));
+        named.max().map(|(_, nickname)| nickname)
+    }
+
+    /// Their chats, each with its source.
+    pub fn talks(&self) -> impl Iterator<Item = (&SourceName, &Talk)> {
+        self.records.values().filter_map(|record| match &record.fact {
+            Fact::Talk(talk) => Some((&record.source, talk.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// Personal links that were made for them.
+    pub fn links(&self) -> impl Iterator<Item = &TrackedLink> {
+        self.records.values().filter_map(|record| match &record.fact {
+            Fact::Link(link) => Some(link),
+            _ => None,
+        })
+    }
+
+    pub fn promos(&self) -> impl Iterator<Item = &Promo> {
+        self.records.values().filter_map(|record| match &record.fact {
+            Fact::Promo(promo) => Some(promo),
+            _ => None,
+        })
     }
 
     /// Whether this stands where a name should: one of the person's own addresses, or a question mark.
@@ -84,11 +117,19 @@ impl Person {
         self.values(Kind::Email).filter_map(|text| Email::try_from(text).ok()).collect()
     }
 
-    /// Somebody whom a manager could write to or call, or whom the CRM has already.
+    /// Somebody whom a manager could write to or call, or whom the CRM has already. Whoever only opened a chat and said
+    /// nothing is not worth a contact yet.
     pub fn is_reachable(&self) -> bool {
-        self.identifiers().iter().any(|identifier| {
-            matches!(identifier.kind(), Kind::Phone | Kind::Email | Kind::Telegram | Kind::CrmContact)
-        })
+        let spoke = self.talks().any(|(_, talk)| talk.spoke_at.is_some());
+        spoke
+            || self.records.values().any(|record| {
+                let silent = matches!(record.fact, Fact::Talk(_) | Fact::Link(_) | Fact::Promo(_));
+                record.identifiers.iter().any(|identifier| match identifier.kind() {
+                    Kind::Phone | Kind::Email | Kind::CrmContact => true,
+                    Kind::Telegram => !silent,
+                    _ => false,
+                })
+            })
     }
 
     /// The CRM's contacts of this person that are not deleted, the oldest (lowest id) first.

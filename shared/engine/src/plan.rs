@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stagedoor_model::{Fact, Kind, Timestamp};
 
-use crate::{Catalog, Deal, Person, PersonId, ShowKey, Stage, deals};
+use crate::{
+    By, Catalog, Chats, Deal, NoteDraft, Person, PersonId, ShowKey, Stage, TaskDraft, chats, conversation, deals,
+};
 
 /// A hash of what was last sent, so that nothing is sent twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,6 +73,45 @@ pub struct Link {
     /// Contacts that the hub made for people who turned out to be this one.
     #[serde(default)]
     pub doubles: BTreeSet<u64>,
+    /// Marks of the lines of conversations that a note holds.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub noted: BTreeSet<String>,
+    /// The line that the last task was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasked: Option<(Timestamp, String)>,
+    /// A note and a task that were sent and not answered; what was sent is known by its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note_intent: Option<Remark>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_intent: Option<Remark>,
+}
+
+/// Said before a note or a task is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    pub at: Timestamp,
+    pub digest: Digest,
+    /// Of a note: the lines that it holds.
+    #[serde(default)]
+    pub lines: BTreeSet<String>,
+    /// Of a task: the line that it is about.
+    #[serde(default)]
+    pub about: Option<(Timestamp, String)>,
+}
+
+impl Remark {
+    pub fn of_note(note: &NoteDraft, at: Timestamp) -> Self {
+        Self { at, digest: Digest::of(&note.text), lines: note.lines.clone(), about: None }
+    }
+
+    pub fn of_task(task: &TaskDraft, at: Timestamp) -> Self {
+        Self { at, digest: Digest::of(&task.text), lines: BTreeSet::new(), about: Some(task.about.clone()) }
+    }
+
+    /// Whether this text is what was sent.
+    pub fn is(&self, text: &str) -> bool {
+        self.digest == Digest::of(&text)
+    }
 }
 
 impl Link {
@@ -90,6 +131,10 @@ impl Link {
             }
         }
         self.marked.extend(other.marked);
+        self.noted.extend(other.noted);
+        self.tasked = self.tasked.max(other.tasked);
+        self.note_intent = self.note_intent.or(other.note_intent);
+        self.task_intent = self.task_intent.or(other.task_intent);
         self
     }
 
@@ -109,6 +154,7 @@ pub struct ContactDraft {
     pub emails: Vec<String>,
     pub telegram: Option<String>,
     pub tags: Vec<String>,
+    pub chats: Option<Chats>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +175,9 @@ pub struct DealDraft {
     pub tickets: usize,
     pub refunded: i64,
     pub utm: BTreeMap<String, String>,
+    /// The campaign that the sale is owed to, and by what that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +199,22 @@ pub struct Plan {
     pub steps: Vec<(Step, Digest)>,
     /// The contact to which deals belong, when the CRM has it already.
     pub contact: Option<u64>,
+    /// What was said in chats and no note holds yet.
+    pub note: Option<NoteDraft>,
+    pub task: Option<TaskDraft>,
+    /// Lines that chats no longer hold need not be remembered as noted.
+    pub marks: BTreeSet<String>,
+}
+
+impl Plan {
+    /// Things to do.
+    pub fn len(&self) -> usize {
+        self.steps.len() + usize::from(self.note.is_some()) + usize::from(self.task.is_some())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
@@ -165,6 +230,9 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
         return plan;
     }
     plan_contact(&mut plan, person, link, contact);
+    plan.note = conversation::note(person, &link.noted);
+    plan.task = conversation::task(person, link.tasked.as_ref(), catalog);
+    plan.marks = conversation::marks(person);
     if let Some(of) = contact {
         let doubles = living.into_iter().filter(|id| *id != of && !link.marked.contains(id));
         plan.steps.extend(doubles.map(|contact| (Step::MarkDuplicate { contact, of }, Digest::of(&contact))));
@@ -229,6 +297,7 @@ fn vacated(
             tickets: 0,
             refunded: 0,
             utm: BTreeMap::new(),
+            campaign: None,
         };
         let digest = Digest::of(&draft);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
@@ -259,10 +328,13 @@ fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u
     let renamed = person.name().filter(|_| bears_stand_in(person, contact)).map(str::to_owned);
     news |= renamed.is_some();
     let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
-    let draft = ContactDraft { person: person.id, name, phones, emails, telegram, tags: Vec::new() };
-    let digest = match &renamed {
-        None => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram)),
-        Some(name) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, name)),
+    let chats = chats(person);
+    news |= chats.is_some();
+    let draft = ContactDraft { person: person.id, name, phones, emails, telegram, tags: Vec::new(), chats };
+    let digest = match (&renamed, &draft.chats) {
+        (None, None) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram)),
+        (Some(name), None) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, name)),
+        (name, chats) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, name, chats)),
     };
     let refused = link.contact.parked.as_ref().is_some_and(|parked| parked.digest == digest);
     let same = link.contact.pushed.as_ref() == Some(&digest);
@@ -364,6 +436,10 @@ fn draft_deal(
         promo_codes: deal.promo_codes.iter().cloned().collect::<Vec<_>>().join(", "),
         tickets: deal.live_tickets,
         refunded: deal.worth.as_ref().map_or(0, |worth| worth.with_minor(deal.refunded_minor).whole_major()),
+        campaign: deal.attribution.map(|owed| match owed.by {
+            By::Code => format!("{} (promo code)", owed.campaign),
+            By::Link => format!("{} (link)", owed.campaign),
+        }),
         utm: deal.labels.into_iter().filter(|(key, _)| key.starts_with("utm_")).collect(),
         show: deal.show.key,
     })

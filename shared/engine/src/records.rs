@@ -69,8 +69,8 @@ pub fn record_of(event: &Event) -> Option<Record> {
             };
             Some(record(RecordKey(format!("crm-lead:{}", change.lead)), identifiers, None, fact))
         }
-        body => {
-            let order = body.order()?;
+        Body::OrderPlaced(_) | Body::OrderPaid(_) | Body::OrderCancelled(_) | Body::OrderRefunded(_) => {
+            let order = event.body.order()?;
             let mut identifiers = order.identifiers.clone();
             identifiers.extend(Identifier::opaque(Kind::Order, source, &order.order.id));
             let fact = Fact::Order { order: Some(order.order.clone()), refunds: BTreeMap::new() };
@@ -78,5 +78,6 @@ pub fn record_of(event: &Event) -> Option<Record> {
             record.at = order.order.placed_at;
             Some(record)
         }
+        body => crate::talks::record_of(event, body),
     }
 }

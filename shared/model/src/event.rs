@@ -7,6 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::chat::{
+    ChatChanged, ChatStarted, ContactShared, LinkClicked, LinkIssued, MessageDecided, MessageHeard, MessageReported,
+    MessageSent, PromoIssued,
+};
 use crate::{
     ConsentClaim, Identifier, Money, Order, OrderState, Refund, Rung, ShowRef, Ticket, Timestamp, TraceParent,
 };
@@ -173,6 +177,38 @@ pub enum Body {
     ContactChanged(ContactChanged),
     #[serde(rename = "stagedoor.crm-lead.changed.v1")]
     LeadChanged(LeadChanged),
+    /// Somebody opened a chat with a bot, perhaps through a link of ours.
+    #[serde(rename = "stagedoor.chat.started.v1")]
+    ChatStarted(ChatStarted),
+    #[serde(rename = "stagedoor.message.received.v1")]
+    MessageReceived(MessageHeard),
+    /// Somebody told their phone or e-mail in a chat.
+    #[serde(rename = "stagedoor.contact.shared.v1")]
+    ContactShared(ContactShared),
+    /// Blocked, unsubscribed, or forbade messages.
+    #[serde(rename = "stagedoor.chat.stopped.v1")]
+    ChatStopped(ChatChanged),
+    /// May be written to (again).
+    #[serde(rename = "stagedoor.chat.resumed.v1")]
+    ChatResumed(ChatChanged),
+    /// The messenger gave somebody another id.
+    #[serde(rename = "stagedoor.chat.renamed.v1")]
+    ChatRenamed(ChatChanged),
+    /// What the messenger says became of a message of ours.
+    #[serde(rename = "stagedoor.message.reported.v1")]
+    MessageReported(MessageReported),
+    /// To be sent: what the outbox holds.
+    #[serde(rename = "stagedoor.message.decided.v1")]
+    MessageDecided(Box<MessageDecided>),
+    /// What became of sending it.
+    #[serde(rename = "stagedoor.message.sent.v1")]
+    MessageSent(Box<MessageSent>),
+    #[serde(rename = "stagedoor.link.issued.v1")]
+    LinkIssued(LinkIssued),
+    #[serde(rename = "stagedoor.link.clicked.v1")]
+    LinkClicked(LinkClicked),
+    #[serde(rename = "stagedoor.promo-code.issued.v1")]
+    PromoIssued(PromoIssued),
     /// Authentic, but not understood: kept whole for replay.
     #[serde(rename = "stagedoor.delivery.unrecognized.v1")]
     Unrecognized(Unrecognized),
@@ -208,6 +244,18 @@ impl Body {
             Body::ShowCancelled(_) => "stagedoor.show.cancelled.v1",
             Body::ContactChanged(_) => "stagedoor.crm-contact.changed.v1",
             Body::LeadChanged(_) => "stagedoor.crm-lead.changed.v1",
+            Body::ChatStarted(_) => "stagedoor.chat.started.v1",
+            Body::MessageReceived(_) => "stagedoor.message.received.v1",
+            Body::ContactShared(_) => "stagedoor.contact.shared.v1",
+            Body::ChatStopped(_) => "stagedoor.chat.stopped.v1",
+            Body::ChatResumed(_) => "stagedoor.chat.resumed.v1",
+            Body::ChatRenamed(_) => "stagedoor.chat.renamed.v1",
+            Body::MessageReported(_) => "stagedoor.message.reported.v1",
+            Body::MessageDecided(_) => "stagedoor.message.decided.v1",
+            Body::MessageSent(_) => "stagedoor.message.sent.v1",
+            Body::LinkIssued(_) => "stagedoor.link.issued.v1",
+            Body::LinkClicked(_) => "stagedoor.link.clicked.v1",
+            Body::PromoIssued(_) => "stagedoor.promo-code.issued.v1",
             Body::Unrecognized(_) => "stagedoor.delivery.unrecognized.v1",
             Body::Erased => "stagedoor.person.erased.v1",
         }

@@ -20,10 +20,25 @@ pub enum Kind {
     Customer,
     /// The site's own user id. A person has one a site.
     SiteUser,
-    /// A messenger's numeric user id.
+    /// Telegram's numeric user id, the same for every bot.
     Telegram,
+    /// Viber's user id. Another one for every bot, so its scope is the source.
+    Viber,
+    /// VK's numeric user id, the same for every community.
+    Vk,
+    /// Messenger's page-scoped id; its scope is the source.
+    Messenger,
+    /// Instagram's account-scoped id; its scope is the source.
+    Instagram,
+    /// `wa_id`: a phone without its plus, as WhatsApp spells it.
+    Whatsapp,
+    /// WhatsApp's business-scoped user id, for people who hide their phone; its scope is the source.
+    WhatsappUser,
     Phone,
     Email,
+    /// The token of a tracked link. It finds the person whose letter or SMS it was in, and joins a chat to them only under
+    /// the rules of `engine::identity`.
+    Link,
     /// A pop-up service's id of a browser. Weak: families share browsers.
     Visitor,
     /// A cookie of a web counter (`_ga`, `_ym_uid`). Weak.
@@ -31,15 +46,22 @@ pub enum Kind {
 }
 
 impl Kind {
-    const NAMES: [(Kind, &'static str); 10] = [
+    const NAMES: [(Kind, &'static str); 17] = [
         (Kind::CrmContact, "crm_contact"),
         (Kind::Order, "order"),
         (Kind::CrmLead, "crm_lead"),
         (Kind::Customer, "customer"),
         (Kind::SiteUser, "site_user"),
         (Kind::Telegram, "telegram"),
+        (Kind::Viber, "viber"),
+        (Kind::Vk, "vk"),
+        (Kind::Messenger, "messenger"),
+        (Kind::Instagram, "instagram"),
+        (Kind::Whatsapp, "whatsapp"),
+        (Kind::WhatsappUser, "whatsapp_user"),
         (Kind::Phone, "phone"),
         (Kind::Email, "email"),
+        (Kind::Link, "link"),
         (Kind::Visitor, "visitor"),
         (Kind::Cookie, "cookie"),
     ];
@@ -51,6 +73,20 @@ impl Kind {
     /// A strong identifier joins two people into one, a weak one only hints.
     pub fn is_strong(self) -> bool {
         !matches!(self, Kind::Visitor | Kind::Cookie)
+    }
+
+    /// Names a chat in a messenger.
+    pub fn is_chat(self) -> bool {
+        matches!(
+            self,
+            Kind::Telegram
+                | Kind::Viber
+                | Kind::Vk
+                | Kind::Messenger
+                | Kind::Instagram
+                | Kind::Whatsapp
+                | Kind::WhatsappUser
+        )
     }
 
     /// A person has at most one of these in one scope; a join that would give two waits for a manager.
@@ -72,7 +108,7 @@ pub enum ParseIdentifierError {
     #[error("expected kind:value, for example phone:+79161234567 or email:anna@example.com")]
     Shape,
     #[error(
-        "unknown kind of identifier, expected one of phone, email, telegram, customer/<source>, order/<source>, crm_contact, crm_lead, site_user/<source>, visitor/<source>, cookie/<name>"
+        "unknown kind of identifier, expected one of phone, email, telegram, vk, whatsapp, viber/<source>, messenger/<source>, instagram/<source>, whatsapp_user/<source>, link, customer/<source>, order/<source>, crm_contact, crm_lead, site_user/<source>, visitor/<source>, cookie/<name>"
     )]
     Kind,
     #[error("the phone is not valid E.164")]

@@ -1,5 +1,6 @@
 //! Plain types that cannot hold a wrong value. No I/O, no clock, no randomness.
 
+mod chat;
 mod consent;
 mod email;
 mod event;
@@ -9,8 +10,14 @@ mod order;
 mod phone;
 mod record;
 mod show;
+mod talk;
+mod token;
 mod trace;
 
+pub use chat::{
+    Button, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Delivered, LinkClicked, LinkIssued,
+    MessageDecided, MessageHeard, MessageReported, MessageSent, Outcome as SendOutcome, Profile, PromoIssued,
+};
 pub use consent::{Channel, ConsentClaim};
 pub use email::{Email, EmailError};
 pub use event::{
@@ -24,6 +31,8 @@ pub use order::{Order, OrderState, Refund, Ticket};
 pub use phone::{Phone, PhoneError, Region};
 pub use record::{Fact, Record, RecordKey, Rung, Touch};
 pub use show::ShowRef;
+pub use talk::{Line, LinkUse, Promo, Said, Talk, TrackedLink};
+pub use token::{LinkKey, Purpose, Token, TokenTag};
 pub use trace::TraceParent;
 
 /// A UTC instant with nanosecond precision, RFC 3339 in JSON.

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConsentClaim, Identifier, Money, Order, Refund, ShowRef, SourceName, Timestamp};
+use crate::{ConsentClaim, Identifier, Money, Order, Promo, Refund, ShowRef, SourceName, Talk, Timestamp, TrackedLink};
 
 /// A step of the ladder that a deal climbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -61,6 +61,9 @@ pub enum Fact {
         status: Option<u64>,
         by: Option<u64>,
     },
+    Talk(Box<Talk>),
+    Link(TrackedLink),
+    Promo(Promo),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -116,6 +119,12 @@ impl Fact {
                     }
                 }
                 Fact::Order { order, refunds }
+            }
+            (Fact::Talk(a), Fact::Talk(b)) => Fact::Talk(Box::new(a.join(*b))),
+            (Fact::Link(a), Fact::Link(b)) => Fact::Link(a.join(b)),
+            // A code is issued once: of two tellings the earlier.
+            (Fact::Promo(a), Fact::Promo(b)) if a.issued_at != b.issued_at => {
+                Fact::Promo(if a.issued_at < b.issued_at { a } else { b })
             }
             (a, b) => a.max(b),
         }

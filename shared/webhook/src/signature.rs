@@ -38,6 +38,20 @@ pub fn hmac_sha1_hex(delivery: &Delivery, header: &str, secrets: &[Secret]) -> R
     any(secrets, matches)
 }
 
+/// `given` is hex(HMAC-SHA256(secret, body)).
+///
+/// # Errors
+/// `MissingSignature`, `MalformedSignature` when it is not hex, `WrongSignature`.
+pub fn hmac_sha256_hex(delivery: &Delivery, given: Option<&str>, secrets: &[Secret]) -> Result<Verified, Reject> {
+    let given = hex::decode(given.ok_or(Reject::MissingSignature)?.trim()).map_err(|_| Reject::MalformedSignature)?;
+    let matches = |secret: &Secret| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.bytes()).map_err(|_| Reject::WrongSignature)?;
+        mac.update(&delivery.body);
+        mac.verify_slice(&given).map_err(|_| Reject::WrongSignature)
+    };
+    any(secrets, matches)
+}
+
 /// Standard Webhooks 1.0: `webhook-id`, `webhook-timestamp`, `webhook-signature: v1,<base64>[ v1,<base64>…]` over
 /// `id.timestamp.body` (github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md). A secret that
 /// begins with `whsec_` is base64 of the key; any other is the key itself.

@@ -1,0 +1,206 @@
+//! What Messenger, Instagram and WhatsApp share: one app, one signature, one handshake. Source:
+//! developers.facebook.com/docs/messenger-platform/webhooks and fbsamples/messenger-platform-samples: `X-Hub-Signature-256:
+//! sha256=<hex HMAC-SHA256(app secret, raw body)>` over the bytes as they came (non-ASCII is escaped there), and a GET with
+//! `hub.mode`, `hub.verify_token`, `hub.challenge`. The older `X-Hub-Signature` (sha1) is not enough.
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+use stagedoor_model::{
+    Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, Kind, MessageHeard, MessageReported, Profile,
+    Token,
+};
+use stagedoor_webhook::{
+    Answer, Delivery, NotUnderstood, Reject, Secret, Source, Verified, VerifiedDelivery, signature,
+};
+use subtle::ConstantTimeEq;
+
+use crate::read::{chat, id, is_true, list, millisecond, other, text};
+
+pub fn verify(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
+    let header = delivery.header("x-hub-signature-256").ok_or(Reject::MissingSignature)?;
+    let given = header.strip_prefix("sha256=").ok_or(Reject::MalformedSignature)?;
+    signature::hmac_sha256_hex(delivery, Some(given), secrets)
+}
+
+/// The challenge comes back only to whoever shows the verify token.
+pub fn handshake(delivery: &Delivery, verify_token: &str) -> Option<Answer> {
+    if delivery.method != Method::GET {
+        return None;
+    }
+    let query: Vec<(String, String)> = url::form_urlencoded::parse(delivery.query.as_bytes()).into_owned().collect();
+    let field = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let shown = field("hub.verify_token").unwrap_or("");
+    let right = field("hub.mode") == Some("subscribe")
+        && bool::from(shown.as_bytes().ct_eq(verify_token.as_bytes()))
+        && !verify_token.is_empty();
+    let challenge = field("hub.challenge").filter(|text| text.len() <= 256);
+    let (status, body) = match challenge.filter(|_| right) {
+        Some(challenge) => (StatusCode::OK, challenge.to_owned()),
+        None => (StatusCode::FORBIDDEN, String::new()),
+    };
+    Some(Answer { status, headers: vec![("content-type", "text/plain".into())], body })
+}
+
+/// The updates of a page or an account, each with the place it stands in.
+pub struct Thread<'s> {
+    pub source: &'s Source,
+    pub kind: Kind,
+    /// The page's or account's own id; updates of others are left alone.
+    pub own: Option<&'s str>,
+}
+
+/// Updates about a chat that say nothing to us.
+const ASIDE: [&str; 10] = [
+    "reaction",
+    "account_linking",
+    "pass_thread_control",
+    "take_thread_control",
+    "request_thread_control",
+    "app_roles",
+    "message_edit",
+    "response_feedback",
+    "message_echo",
+    "policy_enforcement",
+];
+
+impl Thread<'_> {
+    pub fn parse(&self, delivery: &VerifiedDelivery, object: &str) -> Result<Vec<Event>, NotUnderstood> {
+        let envelope: Value = serde_json::from_slice(delivery.body())?;
+        if text(&envelope, "/object").as_deref() != Some(object) {
+            return Err("an object of another kind".into());
+        }
+        let (mut events, mut strange) = (Vec::new(), false);
+        for entry in list(&envelope, "/entry") {
+            let foreign = self.own.is_some_and(|own| id(entry, "/id").is_some_and(|id| id != own));
+            if foreign {
+                continue;
+            }
+            // `standby` belongs to another app; `changes` is the dashboard's test button.
+            for update in list(entry, "/messaging") {
+                let at = millisecond(update, "/timestamp", delivery.received_at());
+                match self.update(update) {
+                    Some(bodies) => events.extend(bodies.into_iter().map(|(fact, body)| {
+                        let parts: Vec<&str> = fact.iter().map(String::as_str).collect();
+                        delivery.event(&parts, at, body)
+                    })),
+                    None => strange = true,
+                }
+            }
+        }
+        if strange && events.is_empty() { Err("an update of an unknown kind".into()) } else { Ok(events) }
+    }
+
+    /// Facts with what makes their ids; `None` for an update of an unknown kind.
+    fn update(&self, update: &Value) -> Option<Vec<(Vec<String>, Body)>> {
+        if let Some(enforced) = update.get("policy_enforcement") {
+            let action = text(enforced, "/action").unwrap_or_default();
+            tracing::error!(source = self.source.name.as_str(), action, "the platform acts against this page");
+            return Some(vec![]);
+        }
+        let Some(person) = id(update, "/sender/id").and_then(|id| self.person(&id)) else { return Some(vec![]) };
+        if let Some(message) = update.get("message") {
+            return Some(self.message(person, message, update));
+        }
+        let fact = |kind: &str, more: String| vec![kind.to_owned(), person.id.value().to_owned(), stamp(update), more];
+        if let Some(postback) = update.get("postback") {
+            let mid = id(postback, "/mid").unwrap_or_else(|| stamp(update));
+            return Some(vec![(vec!["postback".into(), mid.clone()], self.postback(person.clone(), postback, mid))]);
+        }
+        if let Some(referral) = update.get("referral") {
+            let came = text(referral, "/ref");
+            return Some(vec![(fact("referral", came.clone().unwrap_or_default()), started(person, came))]);
+        }
+        if let Some(optin) = update.get("optin") {
+            return Some(self.optin(person.clone(), optin, fact("optin", optin.to_string())).into_iter().collect());
+        }
+        if let Some(delivered) = update.get("delivery") {
+            return Some(reports(&person, delivered, Delivered::Delivered, &fact("delivery", String::new())));
+        }
+        if let Some(read) = update.get("read") {
+            return Some(reports(&person, read, Delivered::Seen, &fact("read", String::new())));
+        }
+        let aside = update.as_object().is_some_and(|update| ASIDE.iter().any(|kind| update.contains_key(*kind)));
+        aside.then(Vec::new)
+    }
+
+    fn person(&self, id: &str) -> Option<ChatRef> {
+        chat(self.kind, self.source.name.as_str(), id, Profile::default())
+    }
+
+    fn message(&self, person: ChatRef, message: &Value, update: &Value) -> Vec<(Vec<String>, Body)> {
+        // Our own words come back as echoes, and from the page itself; an unsent message is gone.
+        if is_true(message, "/is_echo")
+            || is_true(message, "/is_deleted")
+            || id(update, "/sender/id").as_deref() == self.own
+        {
+            return vec![];
+        }
+        let mid = id(message, "/mid").unwrap_or_else(|| stamp(update));
+        let mut facts = Vec::new();
+        if let Some(came) = text(message, "/referral/ref") {
+            facts.push((vec!["referral".into(), mid.clone()], started(person.clone(), Some(came))));
+        }
+        let words = text(message, "/text");
+        let content = match text(message, "/quick_reply/payload") {
+            Some(payload) => Some(Content::Button(payload)),
+            None => match words {
+                Some(words) => Some(Content::Text(words)),
+                None => {
+                    let sticker = message.get("sticker_id").map(|_| "sticker".to_owned());
+                    let attached = list(message, "/attachments").find_map(|one| text(one, "/type"));
+                    sticker.or(attached).map(|kind| other(&kind, None))
+                }
+            },
+        };
+        facts.extend(content.map(|content| {
+            let heard = MessageHeard { chat: person, message: mid.clone(), content };
+            (vec!["message".into(), mid], Body::MessageReceived(heard))
+        }));
+        facts
+    }
+
+    fn postback(&self, person: ChatRef, postback: &Value, mid: String) -> Body {
+        let payload = text(postback, "/payload").unwrap_or_default();
+        let came = text(postback, "/referral/ref");
+        if came.is_some() || payload.to_uppercase().contains("GET_STARTED") {
+            return started(person, came);
+        }
+        Body::MessageReceived(MessageHeard { chat: person, message: mid, content: Content::Button(payload) })
+    }
+
+    fn optin(&self, person: ChatRef, optin: &Value, fact: Vec<String>) -> Option<(Vec<String>, Body)> {
+        let status = text(optin, "/notification_messages_status");
+        let changed = |chat| ChatChanged { chat, marketing_only: true };
+        let body = match (status.as_deref(), text(optin, "/ref")) {
+            (Some("STOP_NOTIFICATIONS"), _) => Body::ChatStopped(changed(person)),
+            (Some("RESUME_NOTIFICATIONS"), _) => Body::ChatResumed(changed(person)),
+            (_, Some(came)) => started(person, Some(came)),
+            _ => return None,
+        };
+        Some((fact, body))
+    }
+}
+
+fn started(chat: ChatRef, came: Option<String>) -> Body {
+    Body::ChatStarted(ChatStarted { chat, token: came.and_then(|came| Token::parse(&came)), may_write: true })
+}
+
+fn stamp(update: &Value) -> String {
+    id(update, "/timestamp").unwrap_or_default()
+}
+
+/// By message where it names them, else up to its watermark.
+fn reports(person: &ChatRef, report: &Value, state: Delivered, fact: &[String]) -> Vec<(Vec<String>, Body)> {
+    let mids = list(report, "/mids").filter_map(Value::as_str).map(str::to_owned);
+    let mut named: Vec<Option<String>> = mids.chain(id(report, "/mid")).map(Some).collect();
+    if named.is_empty() {
+        named.push(None);
+    }
+    let one = |message: Option<String>| {
+        let mut parts = fact.to_vec();
+        parts.extend(message.clone().or_else(|| id(report, "/watermark")));
+        let reported = MessageReported { chat: person.clone(), message, state, code: None, decision: None };
+        (parts, Body::MessageReported(reported))
+    };
+    named.into_iter().map(one).collect()
+}

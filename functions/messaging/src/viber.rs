@@ -1,0 +1,154 @@
+//! Viber Bot API. Sources: developers.viber.com/docs/api/rest-bot-api (callbacks, welcome message, deep links: creators.viber.com),
+//! and the official SDKs Viber/viber-bot-python and viber-bot-node: `X-Viber-Content-Signature` is the hex of
+//! HMAC-SHA256(auth token, raw body), and the query parameter `sig` is taken for it too. A callback is repeated for an hour
+//! until it is answered 200. Opening a chat gives no right to write yet; the answer to that callback may be one message.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use stagedoor_model::{
+    Body, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Delivered, Event, Identifier, Kind, MessageHeard,
+    MessageReported, Phone, Profile, Token,
+};
+use stagedoor_webhook::{
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+};
+
+use crate::read::{chat, id, is_true, millisecond, other, text};
+
+/// What our keyboard sends along when it asks for a phone: without it a contact card is anybody's.
+const ASKED: &str = "ask-phone";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "outreach and the page of links read them")]
+struct Options {
+    /// The bot's URI, as in `viber://pa?chatURI=`.
+    uri: String,
+    /// The sender's name that fans see; at most 28 characters.
+    name: String,
+    /// The auth token, for sending; a secret reference. The same as in `secrets`.
+    token: Option<String>,
+    /// What a person who opens the chat reads before they may be written to.
+    welcome: Option<String>,
+    /// The label of the button beneath it: pressing it lets us write.
+    begin: Option<String>,
+    /// Another server than chatapi.viber.com.
+    api: Option<String>,
+}
+
+struct Viber {
+    source: Source,
+    options: Options,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let options: Options = source.options()?;
+    if options.uri.is_empty() || options.name.is_empty() || options.name.chars().count() > 28 {
+        return Err("options.uri and options.name are needed; a name has at most 28 characters".into());
+    }
+    Ok(Box::new(Viber { source: source.clone(), options }))
+}
+
+impl Provider for Viber {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        let in_query = || {
+            let pairs = delivery.query.split('&').find_map(|pair| pair.strip_prefix("sig="));
+            pairs.map(str::to_owned)
+        };
+        let given = delivery.header("x-viber-content-signature").map(str::to_owned).or_else(in_query);
+        signature::hmac_sha256_hex(delivery, given.as_deref(), &self.source.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let callback: Value = serde_json::from_slice(delivery.body())?;
+        let kind = text(&callback, "/event").ok_or("no event")?;
+        let token = id(&callback, "/message_token").unwrap_or_default();
+        let at = millisecond(&callback, "/timestamp", delivery.received_at());
+        let who =
+            id(&callback, "/user_id").or_else(|| id(&callback, "/user/id")).or_else(|| id(&callback, "/sender/id"));
+        let body = match kind.as_str() {
+            "webhook" | "action" | "client_status" => None,
+            "conversation_started" => self.started(&callback),
+            "subscribed" => self.changed(callback.get("user")).map(Body::ChatResumed),
+            "unsubscribed" => self.changed(Some(&json!({ "id": id(&callback, "/user_id") }))).map(Body::ChatStopped),
+            "message" => self.message(&callback, &token),
+            "delivered" => self.reported(&callback, &token, Delivered::Delivered),
+            "seen" => self.reported(&callback, &token, Delivered::Seen),
+            "failed" => self.reported(&callback, &token, Delivered::Failed),
+            _ => return Err("a callback of an unknown kind".into()),
+        };
+        // The token of a status is that of our message, so it takes all three to name a fact.
+        let parts = [kind.as_str(), &token, who.as_deref().unwrap_or("")];
+        Ok(body.into_iter().map(|body| delivery.event(&parts, at, body)).collect())
+    }
+
+    fn answer(&self, delivery: &Delivery) -> Answer {
+        let callback: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
+        let opens = text(&callback, "/event").as_deref() == Some("conversation_started");
+        match &self.options.welcome {
+            Some(welcome) if opens && !is_true(&callback, "/subscribed") => Answer::json(&self.welcome(welcome)),
+            _ => Answer::json("{}"),
+        }
+    }
+}
+
+impl Viber {
+    fn welcome(&self, text: &str) -> String {
+        let label = self.options.begin.as_deref().unwrap_or("▶");
+        let button = json!({ "ActionType": "reply", "ActionBody": label, "Text": label });
+        let keyboard = json!({ "Type": "keyboard", "DefaultHeight": false, "Buttons": [button] });
+        let sender = json!({ "name": self.options.name });
+        json!({ "min_api_version": 1, "sender": sender, "type": "text", "text": text, "keyboard": keyboard })
+            .to_string()
+    }
+
+    fn person(&self, user: &Value) -> Option<ChatRef> {
+        let profile = Profile {
+            // What Viber shows of people who hide their name (creators.viber.com, "Content Personalization").
+            nickname: text(user, "/name").filter(|name| !name.eq_ignore_ascii_case("subscriber")),
+            username: None,
+            language: text(user, "/language"),
+        };
+        // Base64 with + / =, as it is: it is not to be decoded.
+        chat(Kind::Viber, self.source.name.as_str(), &id(user, "/id")?, profile)
+    }
+
+    fn started(&self, callback: &Value) -> Option<Body> {
+        let chat = self.person(callback.get("user")?)?;
+        let token = text(callback, "/context").and_then(|context| Token::parse(&context));
+        Some(Body::ChatStarted(ChatStarted { chat, token, may_write: is_true(callback, "/subscribed") }))
+    }
+
+    fn changed(&self, user: Option<&Value>) -> Option<ChatChanged> {
+        Some(ChatChanged { chat: self.person(user?)?, marketing_only: false })
+    }
+
+    fn message(&self, callback: &Value, token: &str) -> Option<Body> {
+        let chat = self.person(callback.get("sender")?)?;
+        let message = callback.get("message")?;
+        let kind = text(message, "/type")?;
+        let phone = text(message, "/contact/phone_number")
+            .filter(|_| text(message, "/tracking_data").as_deref() == Some(ASKED))
+            .and_then(|number| Phone::parse(&format!("+{}", number.trim_start_matches('+')), self.source.region).ok());
+        if let Some(phone) = phone {
+            return Some(Body::ContactShared(ContactShared { chat, given: Identifier::phone(phone) }));
+        }
+        let words = text(message, "/text");
+        let content = match words {
+            Some(words) if kind == "text" => Content::Text(words),
+            None if kind == "text" => return None,
+            words => other(&kind, words),
+        };
+        Some(Body::MessageReceived(MessageHeard { chat, message: token.to_owned(), content }))
+    }
+
+    fn reported(&self, callback: &Value, token: &str, state: Delivered) -> Option<Body> {
+        let chat = self.person(&json!({ "id": id(callback, "/user_id") }))?;
+        let message = Some(token.to_owned()).filter(|token| !token.is_empty());
+        Some(Body::MessageReported(MessageReported { chat, message, state, code: None, decision: None }))
+    }
+}

@@ -1,0 +1,218 @@
+//! VK Callback API. Sources: dev.vk.com/api/callback/getting-started (confirmation string, `ok`, `secret` in the body), and
+//! the official schema VKCOM/vk-api-schema, callback/objects.json and messages/objects.json (`ref`, `ref_source`, `key`).
+//! An event that was not answered `ok` comes again under the same `event_id`.
+
+use serde::Deserialize;
+use serde_json::Value;
+use stagedoor_model::{
+    Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, Kind, MessageHeard, MessageReported, Profile,
+    Token,
+};
+use stagedoor_webhook::{
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+};
+
+use crate::read::{chat, id, list, number, other, second, text};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "outreach and the page of links read them")]
+struct Options {
+    group: i64,
+    /// The string that the settings page shows; VK asks for it once.
+    confirmation: String,
+    /// The community's short name, as in vk.me/<name>.
+    name: String,
+    /// The community's access token; a secret reference.
+    token: Option<String>,
+    /// Another server than api.vk.com.
+    api: Option<String>,
+}
+
+struct Vk {
+    source: Source,
+    options: Options,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let options: Options = source.options()?;
+    if options.group <= 0 || options.confirmation.is_empty() || options.name.is_empty() {
+        return Err("options.group (the community's id), options.confirmation and options.name are needed".into());
+    }
+    Ok(Box::new(Vk { source: source.clone(), options }))
+}
+
+/// Families of events that say nothing about a chat.
+const ASIDE: [&str; 17] = [
+    "message_reply",
+    "message_edit",
+    "message_typing_state",
+    "message_reaction_event",
+    "wall_",
+    "photo_",
+    "video_",
+    "audio_",
+    "market_",
+    "board_",
+    "group_",
+    "poll_",
+    "like_",
+    "donut_",
+    "app_payload",
+    "vkpay_",
+    "lead_forms_",
+];
+
+const YES: &[&str] = &["начать", "start", "/start", "старт"];
+
+impl Provider for Vk {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
+        let body: Value = serde_json::from_slice(&delivery.body).ok()?;
+        // A fresh server has no secret yet: the community's id decides.
+        let asked = text(&body, "/type").as_deref() == Some("confirmation");
+        (asked && number(&body, "/group_id") == Some(self.options.group)).then(|| plain(&self.options.confirmation))
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        let body: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
+        let verified = signature::shown(text(&body, "/secret").as_deref(), &self.source.secrets)?;
+        let own = number(&body, "/group_id").is_none_or(|group| group == self.options.group);
+        if own { Ok(verified) } else { Err(Reject::WrongOrigin) }
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let envelope: Value = serde_json::from_slice(delivery.body())?;
+        let kind = text(&envelope, "/type").ok_or("no type")?;
+        let object = envelope.get("object").ok_or("no object")?;
+        let bodies = match kind.as_str() {
+            "message_new" => self.message(object),
+            "message_event" => self.pressed(object).into_iter().collect(),
+            "message_allow" => self.allowed(object).into_iter().collect(),
+            "message_deny" | "user_block" => self.changed(object).map(Body::ChatStopped).into_iter().collect(),
+            "message_read" => self.seen(object).into_iter().collect(),
+            "user_unblock" => vec![],
+            _ if ASIDE.iter().any(|family| kind.starts_with(family)) => vec![],
+            _ => return Err("an event of an unknown type".into()),
+        };
+        let message = object.get("message").unwrap_or(object);
+        let at = second(message, "/date", delivery.received_at());
+        let fact = id(&envelope, "/event_id").or_else(|| {
+            // Before API 5.103 there was no event_id.
+            let (message, peer) = (id(message, "/id")?, id(message, "/peer_id").or_else(|| id(message, "/user_id"))?);
+            Some(format!("{kind} {peer} {message}"))
+        });
+        let fact = fact.unwrap_or_else(|| format!("{kind} {}", object));
+        let numbered = bodies.into_iter().enumerate();
+        Ok(numbered.map(|(n, body)| delivery.event(&[&fact, &n.to_string()], at, body)).collect())
+    }
+
+    fn answer(&self, _: &Delivery) -> Answer {
+        plain("ok")
+    }
+}
+
+fn plain(text: &str) -> Answer {
+    Answer {
+        status: http::StatusCode::OK,
+        headers: vec![("content-type", "text/plain; charset=utf-8".into())],
+        body: text.into(),
+    }
+}
+
+impl Vk {
+    fn person(&self, user: i64, language: Option<&str>) -> Option<ChatRef> {
+        let profile = Profile { language: language.map(str::to_owned), ..Profile::default() };
+        // Communities have negative ids, group chats those above two thousand million.
+        (1..2_000_000_000).contains(&user).then(|| chat(Kind::Vk, "", &user.to_string(), profile))?
+    }
+
+    fn message(&self, object: &Value) -> Vec<Body> {
+        // Before API 5.103 the object was the message itself.
+        let message = object.get("message").unwrap_or(object);
+        let from = number(message, "/from_id").unwrap_or(0);
+        let private =
+            number(message, "/peer_id").is_none_or(|peer| peer == from) && number(message, "/out").unwrap_or(0) == 0;
+        // dev.vk.com/reference: lang_id 0 is Russian, 1 Ukrainian, 2 Belarusian, 3 English.
+        let language = match number(object, "/client_info/lang_id") {
+            Some(0) => Some("ru"),
+            Some(1) => Some("uk"),
+            Some(2) => Some("be"),
+            Some(3) => Some("en"),
+            _ => None,
+        };
+        let Some(chat) = self.person(from, language).filter(|_| private) else { return vec![] };
+        let (words, came) = (text(message, "/text"), text(message, "/ref"));
+        let command = payload_command(message.get("payload"));
+        let begins = command.as_deref() == Some("start")
+            || words.as_deref().is_some_and(|words| YES.contains(&words.to_lowercase().as_str()));
+        let mut bodies = Vec::new();
+        if came.is_some() || begins {
+            let token = came.and_then(|came| Token::parse(&came));
+            bodies.push(Body::ChatStarted(ChatStarted { chat: chat.clone(), token, may_write: true }));
+        }
+        if !begins && let Some(content) = content(message, words, command) {
+            let message = id(message, "/id").unwrap_or_default();
+            bodies.push(Body::MessageReceived(MessageHeard { chat, message, content }));
+        }
+        bodies
+    }
+
+    fn pressed(&self, object: &Value) -> Option<Body> {
+        let user = number(object, "/user_id").filter(|user| number(object, "/peer_id") == Some(*user))?;
+        let content = Content::Button(payload_command(object.get("payload"))?);
+        let message = id(object, "/event_id").unwrap_or_default();
+        Some(Body::MessageReceived(MessageHeard { chat: self.person(user, None)?, message, content }))
+    }
+
+    fn allowed(&self, object: &Value) -> Option<Body> {
+        let chat = self.person(number(object, "/user_id")?, None)?;
+        Some(match text(object, "/key").and_then(|key| Token::parse(&key)) {
+            Some(token) => Body::ChatStarted(ChatStarted { chat, token: Some(token), may_write: true }),
+            None => Body::ChatResumed(ChatChanged { chat, marketing_only: false }),
+        })
+    }
+
+    fn changed(&self, object: &Value) -> Option<ChatChanged> {
+        Some(ChatChanged { chat: self.person(number(object, "/user_id")?, None)?, marketing_only: false })
+    }
+
+    fn seen(&self, object: &Value) -> Option<Body> {
+        let user = number(object, "/from_id").filter(|user| number(object, "/peer_id") == Some(*user))?;
+        let message = id(object, "/read_message_id");
+        let state = Delivered::Seen;
+        Some(Body::MessageReported(MessageReported {
+            chat: self.person(user, None)?,
+            message,
+            state,
+            code: None,
+            decision: None,
+        }))
+    }
+}
+
+fn content(message: &Value, words: Option<String>, command: Option<String>) -> Option<Content> {
+    if let Some(command) = command {
+        return Some(Content::Button(command));
+    }
+    if let Some(words) = words {
+        return Some(Content::Text(words));
+    }
+    let attached = list(message, "/attachments").find_map(|one| text(one, "/type"));
+    let kind = attached.or_else(|| message.get("geo").map(|_| "location".to_owned()))?;
+    Some(other(&kind, None))
+}
+
+/// A payload is JSON as a text in messages, an object in callback buttons; ours has a command.
+fn payload_command(payload: Option<&Value>) -> Option<String> {
+    match payload? {
+        Value::String(inner) => {
+            let read: Value = serde_json::from_str(inner).ok()?;
+            text(&read, "/command")
+        }
+        object => text(object, "/command"),
+    }
+}

@@ -1,0 +1,248 @@
+//! WhatsApp Cloud API. Sources: developers.facebook.com/docs/whatsapp/cloud-api/webhooks (messages, statuses, user_preferences,
+//! system) and, for people who hide their phone, the business-scoped user id there (`user_id`, `from_user_id`; fixtures of
+//! david-lev/pywa and chatwoot/chatwoot). `wa.me/<number>?text=…` prefills the first message: the token stands in it between
+//! brackets, where its author can see and change it.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::Value;
+use stagedoor_model::{
+    Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, Identifier, Kind, MessageHeard,
+    MessageReported, Phone, Profile, Token,
+};
+use stagedoor_webhook::{
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+};
+
+use crate::{
+    meta,
+    read::{id, list, other, second, text},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "outreach and the page of links read them")]
+struct Options {
+    /// The text that was typed as "Verify token" in the app's dashboard. It guards the handshake only.
+    verify_token: String,
+    /// The phone number's id in the app; updates of other numbers are left alone.
+    phone_number_id: String,
+    /// The number itself, as in wa.me/<number>.
+    number: String,
+    /// The access token; a secret reference.
+    token: Option<String>,
+    /// Another server than graph.facebook.com.
+    api: Option<String>,
+}
+
+struct Whatsapp {
+    source: Source,
+    options: Options,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let options: Options = source.options()?;
+    let digits = !options.number.is_empty() && options.number.bytes().all(|b| b.is_ascii_digit());
+    if options.verify_token.is_empty() || options.phone_number_id.is_empty() || !digits {
+        return Err("options.verify_token, options.phone_number_id and options.number (digits only) are needed".into());
+    }
+    Ok(Box::new(Whatsapp { source: source.clone(), options }))
+}
+
+type Fact = (Vec<String>, stagedoor_model::Timestamp, Body);
+
+impl Provider for Whatsapp {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
+        meta::handshake(delivery, &self.options.verify_token)
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        meta::verify(delivery, &self.source.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let envelope: Value = serde_json::from_slice(delivery.body())?;
+        if text(&envelope, "/object").as_deref() != Some("whatsapp_business_account") {
+            return Err("an object of another kind".into());
+        }
+        let mut facts = Vec::new();
+        for change in list(&envelope, "/entry").flat_map(|entry| list(entry, "/changes")) {
+            let Some(value) = change.get("value") else { continue };
+            let foreign =
+                id(value, "/metadata/phone_number_id").is_some_and(|number| number != self.options.phone_number_id);
+            match text(change, "/field").as_deref() {
+                Some("messages") if !foreign => facts.extend(self.messages(value, delivery)),
+                Some("user_preferences") if !foreign => facts.extend(self.preferences(value, delivery)),
+                // Templates, quality, account: nothing about a chat.
+                _ => {}
+            }
+        }
+        Ok(facts
+            .into_iter()
+            .map(|(parts, at, body)| {
+                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+                delivery.event(&parts, at, body)
+            })
+            .collect())
+    }
+}
+
+impl Whatsapp {
+    fn messages(&self, value: &Value, delivery: &VerifiedDelivery) -> Vec<Fact> {
+        let now = delivery.received_at();
+        for error in list(value, "/errors") {
+            let code = id(error, "/code").unwrap_or_default();
+            tracing::error!(source = self.source.name.as_str(), code, "the platform reports an error of the account");
+        }
+        let mut facts = Vec::new();
+        for message in list(value, "/messages") {
+            let at = second(message, "/timestamp", now);
+            let mid = id(message, "/id").unwrap_or_else(|| at.to_string());
+            let bodies = self.message(value, message, &mid);
+            let numbered = bodies.into_iter().enumerate();
+            facts.extend(numbered.map(|(n, body)| (vec!["message".into(), mid.clone(), n.to_string()], at, body)));
+        }
+        for status in list(value, "/statuses") {
+            let at = second(status, "/timestamp", now);
+            facts.extend(self.status(value, status).into_iter().map(|(parts, body)| (parts, at, body)));
+        }
+        facts
+    }
+
+    /// One person has a phone (`wa_id`), an id of their own, or both; the phone is what messages are sent to.
+    fn person(&self, wa_id: Option<String>, user: Option<String>, contact: Option<&Value>) -> Option<ChatRef> {
+        let user = user.and_then(|id| Identifier::opaque(Kind::WhatsappUser, self.source.name.as_str(), &id));
+        let phone = wa_id.as_ref().and_then(|id| Phone::parse(&format!("+{id}"), self.source.region).ok());
+        let number = wa_id.and_then(|id| Identifier::opaque(Kind::Whatsapp, "", &id));
+        let chat = number.clone().or_else(|| user.clone())?;
+        let also: BTreeSet<Identifier> =
+            [number, user, phone.map(Identifier::phone)].into_iter().flatten().filter(|one| *one != chat).collect();
+        let profile = Profile {
+            nickname: contact.and_then(|contact| text(contact, "/profile/name")),
+            username: contact.and_then(|contact| text(contact, "/profile/username")),
+            language: None,
+        };
+        Some(ChatRef { id: chat, also, profile })
+    }
+
+    fn sender(&self, value: &Value, message: &Value) -> Option<ChatRef> {
+        let (from, user) = (id(message, "/from"), id(message, "/from_user_id"));
+        let contact = list(value, "/contacts").find(|contact| {
+            let (wa_id, id) = (id(contact, "/wa_id"), id(contact, "/user_id"));
+            (from.is_some() && wa_id == from) || (user.is_some() && id == user)
+        });
+        let user = user.or_else(|| contact.and_then(|contact| id(contact, "/user_id")));
+        self.person(from, user, contact)
+    }
+
+    fn message(&self, value: &Value, message: &Value, mid: &str) -> Vec<Body> {
+        // A group is no person.
+        if message.get("group_id").is_some() {
+            return vec![];
+        }
+        let kind = text(message, "/type").unwrap_or_default();
+        if kind == "system" {
+            return self.renamed(message).into_iter().collect();
+        }
+        let Some(chat) = self.sender(value, message) else { return vec![] };
+        let said = text(message, "/text/body");
+        if let Some(token) = said.as_deref().and_then(bracketed) {
+            return vec![Body::ChatStarted(ChatStarted { chat, token: Some(token), may_write: true })];
+        }
+        let content = match kind.as_str() {
+            "reaction" | "edit" | "revoke" => return vec![],
+            "button" => text(message, "/button/payload").map(Content::Button),
+            "interactive" => {
+                let pressed = ["/interactive/button_reply/id", "/interactive/list_reply/id"];
+                let pressed = pressed.iter().find_map(|pointer| id(message, pointer));
+                pressed.map(Content::Button).or_else(|| Some(other("form", None)))
+            }
+            _ => said.map(Content::Text).or_else(|| {
+                let caption = text(message, &format!("/{kind}/caption"));
+                Some(other(if kind.is_empty() { "unknown" } else { &kind }, caption))
+            }),
+        };
+        let mut bodies = Vec::new();
+        if message.get("referral").is_some() {
+            bodies.push(Body::ChatStarted(ChatStarted { chat: chat.clone(), token: None, may_write: true }));
+        }
+        let heard = |content| Body::MessageReceived(MessageHeard { chat, message: mid.to_owned(), content });
+        bodies.extend(content.map(heard));
+        bodies
+    }
+
+    /// Somebody has another number, or another id: the same person still.
+    fn renamed(&self, message: &Value) -> Option<Body> {
+        let system = message.get("system")?;
+        let (new, old) = match text(system, "/type")?.as_str() {
+            "user_changed_number" => {
+                let new = id(system, "/wa_id").or_else(|| id(system, "/new_wa_id"));
+                (self.person(new, None, None)?, self.person(id(message, "/from"), None, None)?)
+            }
+            "user_changed_user_id" => {
+                let old = id(system, "/previous_user_id");
+                (self.person(None, id(system, "/user_id"), None)?, self.person(None, old, None)?)
+            }
+            _ => return None,
+        };
+        let mut chat = new;
+        chat.also.insert(old.id);
+        Some(Body::ChatRenamed(ChatChanged { chat, marketing_only: false }))
+    }
+
+    fn status(&self, value: &Value, status: &Value) -> Vec<(Vec<String>, Body)> {
+        let (wa_id, user) = (id(status, "/recipient_id"), id(status, "/recipient_user_id"));
+        let contact = list(value, "/contacts").find(|contact| wa_id.is_some() && id(contact, "/wa_id") == wa_id);
+        let user = user.or_else(|| contact.and_then(|contact| id(contact, "/user_id")));
+        let decision = text(status, "/biz_opaque_callback_data");
+        let name = text(status, "/status").unwrap_or_default();
+        let state = match name.as_str() {
+            // Worth a fact only where it settles a message whose answer was lost.
+            "sent" if decision.is_some() => Delivered::Sent,
+            "delivered" => Delivered::Delivered,
+            "read" | "played" => Delivered::Seen,
+            "failed" => Delivered::Failed,
+            _ => return vec![],
+        };
+        let Some(chat) = self.person(wa_id, user, None) else { return vec![] };
+        let message = id(status, "/id");
+        let parts = vec!["status".to_owned(), message.clone().unwrap_or_default(), name];
+        let code = list(status, "/errors").find_map(|error| id(error, "/code"));
+        let mut facts = Vec::new();
+        // 131050: the person stopped marketing messages (WhatsApp Cloud API, error codes).
+        if code.as_deref() == Some("131050") {
+            let mut parts = parts.clone();
+            parts.push("stopped".into());
+            facts.push((parts, Body::ChatStopped(ChatChanged { chat: chat.clone(), marketing_only: true })));
+        }
+        facts.push((parts, Body::MessageReported(MessageReported { chat, message, state, code, decision })));
+        facts
+    }
+
+    fn preferences(&self, value: &Value, delivery: &VerifiedDelivery) -> Vec<Fact> {
+        let change = |preference: &Value| {
+            let at = second(preference, "/timestamp", delivery.received_at());
+            let chat = self.person(id(preference, "/wa_id"), id(preference, "/user_id"), None)?;
+            let (word, who) = (text(preference, "/value")?, chat.id.value().to_owned());
+            let changed = ChatChanged { chat, marketing_only: true };
+            let body = match word.as_str() {
+                "stop" => Body::ChatStopped(changed),
+                "resume" => Body::ChatResumed(changed),
+                _ => return None,
+            };
+            Some((vec!["preference".into(), who, word, at.to_string()], at, body))
+        };
+        list(value, "/user_preferences").filter_map(change).collect()
+    }
+}
+
+/// `[token]` in what was prefilled; the last brackets count.
+fn bracketed(text: &str) -> Option<Token> {
+    let inside = text.rsplit_once('[')?.1.split_once(']')?.0;
+    Token::parse(inside).filter(|token| token.to_string().len() >= 12)
+}

@@ -1,0 +1,246 @@
+//! Campaigns, promo codes, what the bot answers, and the SMS gateway.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
+
+use stagedoor_engine::{Ask, Campaign, Catalog, Localised, On, Pool, Reply, Scenario, ShowKey};
+use stagedoor_model::{LinkKey, Timestamp};
+use stagedoor_webhook::Secret;
+use toml::de::DeTable;
+
+use crate::{
+    Configured, SmsConfig, SmsProvider,
+    file::{CampaignSection, PromoSection, ReplyAsk, ReplyOn, ReplySection, SmsSection, Text},
+    read::{HubRead, Reader, Value, spot},
+};
+
+/// The most codes that a pool draws: more than a stadium has seats.
+const LARGEST: u32 = 200_000;
+/// Placeholders of a reply's text.
+const PLACES: [&str; 5] = ["{name}", "{promo}", "{show}", "{city}", "{menu}"];
+
+fn localised(text: Text) -> Localised {
+    match text {
+        Text::Russian(text) => Localised(BTreeMap::from([("ru".to_owned(), text)])),
+        Text::Each(all) => Localised(all),
+    }
+}
+
+type Table<'r, 'd> = Vec<(String, &'r Value<'d>)>;
+
+fn table<'r, 'd>(root: &'r DeTable<'d>, name: &str) -> Table<'r, 'd> {
+    let table = root.get(name).and_then(|value| value.get_ref().as_table());
+    table.into_iter().flatten().map(|(key, value)| (key.get_ref().to_string(), value)).collect()
+}
+
+impl Reader<'_> {
+    pub(crate) fn sms(&mut self, root: &DeTable<'_>) -> Option<SmsConfig> {
+        let value = root.get("sms")?;
+        let section = self.optional::<SmsSection>(root, "sms")?;
+        let secret = match self.reading.sends() {
+            true => self.secret(&section.secret, spot(value, "secret"), "sms.secret"),
+            false => Some(Secret::new("")),
+        };
+        let api = match (section.provider, section.api) {
+            (_, Some(api)) => Some(api),
+            (SmsProvider::Smsc, None) => Some("https://smsc.ru".to_owned()),
+            (SmsProvider::Http, None) => {
+                self.ledger.note(value.span(), "sms.api", "the address that takes the messages is needed for http");
+                None
+            }
+        };
+        if let Some(api) = &api {
+            self.url(api, spot(value, "api"), "sms.api");
+        }
+        if section.provider == SmsProvider::Smsc && section.login.is_none() {
+            self.ledger.note(value.span(), "sms.login", "the account's login is needed for smsc");
+        }
+        let rate = NonZeroU32::new(section.rate).unwrap_or(NonZeroU32::MIN);
+        let (provider, login) = (section.provider, section.login.unwrap_or_default());
+        Some(SmsConfig { provider, api: api?, login, secret: secret?, sender: section.sender, rate })
+    }
+
+    pub(crate) fn talk(
+        &mut self,
+        root: &DeTable<'_>,
+        catalog: &mut Catalog,
+        sources: &[Configured],
+        hub: Option<&HubRead>,
+    ) {
+        self.pools(root, catalog, hub);
+        self.campaigns(root, catalog, sources, hub);
+        let replies = self.replies(root, catalog);
+        let stop_words = hub.map(|hub| hub.section.stop_words.iter().map(|word| word.to_lowercase()).collect());
+        catalog.scenario =
+            Scenario { replies, stop_words: stop_words.unwrap_or_default(), region: hub.map(|hub| hub.region) };
+    }
+
+    fn time(&mut self, text: &str, value: &Value<'_>, key: &str, place: &str) -> Option<Timestamp> {
+        let at = text.parse::<Timestamp>().ok();
+        if at.is_none() {
+            let what = "not a time, expected RFC 3339 such as 2027-05-16T19:00:00+03:00";
+            self.ledger.note(spot(value, key), format!("{place}.{key}"), what);
+        }
+        at
+    }
+
+    fn pools(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, hub: Option<&HubRead>) {
+        for (name, value) in table(root, "promo") {
+            let place = format!("promo.{name}");
+            let Some(section) = self.read::<PromoSection>(value, &place) else { continue };
+            let expires_at = section.expires_at.as_ref().and_then(|text| self.time(text, value, "expires_at", &place));
+            let key = hub.and_then(|hub| hub.link_key.as_ref());
+            let codes = match (section.codes.is_empty(), section.size) {
+                (false, None) => section.codes,
+                (true, Some(size)) if (1..=LARGEST).contains(&size) => {
+                    if hub.is_some_and(|hub| hub.section.link_key.is_none()) {
+                        self.ledger.note(spot(value, "size"), &place, "drawn codes need [hub] link_key");
+                    }
+                    let prefix = section.prefix.unwrap_or_else(|| name.to_uppercase());
+                    key.map(|key| drawn(key, &name, &prefix, size)).unwrap_or_default()
+                }
+                _ => {
+                    let what = format!("give either codes, or size from 1 to {LARGEST}");
+                    self.ledger.note(value.span(), &place, what);
+                    continue;
+                }
+            };
+            for code in &codes {
+                if catalog.pool_of_code.insert(code.to_uppercase(), name.clone()).is_some() {
+                    self.ledger.note(spot(value, "codes"), format!("{place}.codes"), "a code is there twice");
+                    break;
+                }
+            }
+            let pool = Pool { name: name.clone(), codes, shared: section.shared, expires_at };
+            catalog.pools.insert(name, pool);
+        }
+    }
+
+    fn campaigns(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, sources: &[Configured], hub: Option<&HubRead>) {
+        let mut numbers = BTreeSet::new();
+        for (name, value) in table(root, "campaign") {
+            let place = format!("campaign.{name}");
+            let Some(section) = self.read::<CampaignSection>(value, &place) else { continue };
+            let mut note = |key: &str, what: String| self.ledger.note(spot(value, key), format!("{place}.{key}"), what);
+            if !(1..1024).contains(&section.number) || !numbers.insert(section.number) {
+                note("number", "expected a number from 1 to 1023 that no other campaign has".into());
+            }
+            if let Some(show) =
+                section.show.as_ref().filter(|key| !catalog.shows.contains_key(&ShowKey((*key).clone())))
+            {
+                note("show", format!("there is no [[show]] with key {show:?}"));
+            }
+            for channel in &section.channels {
+                let is_messenger =
+                    |one: &&Configured| one.function == "messaging" && one.source.name.as_str() == channel;
+                if !sources.iter().any(|one| is_messenger(&one)) {
+                    note("channels", format!("there is no source {channel:?} of function \"messaging\""));
+                }
+            }
+            if let Some(pool) = section.promo.as_ref().filter(|pool| !catalog.pools.contains_key(*pool)) {
+                note("promo", format!("there is no [promo.{pool}]"));
+            }
+            let sms = section.sms.map(localised);
+            if sms.as_ref().is_some_and(|sms| sms.0.values().any(|text| !text.contains("{link}"))) {
+                note("sms", "the text has no {link}".into());
+            }
+            if hub.is_some_and(|hub| hub.section.link_key.is_none() || hub.section.public_url.is_none()) {
+                note("number", "links of a campaign need [hub] link_key and public_url".into());
+            }
+            if let Some(shop) = &section.shop {
+                self.url(shop, spot(value, "shop"), &format!("{place}.shop"));
+            }
+            let Some(ends_at) = self.time(&section.ends_at, value, "ends_at", &place) else { continue };
+            let campaign = Campaign {
+                name: name.clone(),
+                number: section.number,
+                show: section.show.map(ShowKey),
+                channels: section.channels,
+                shop: section.shop,
+                pool: section.promo,
+                ends_at,
+                sms,
+                title: localised(section.title),
+                words: section.text.map(localised).unwrap_or_default(),
+            };
+            catalog.campaigns.insert(name, campaign);
+        }
+    }
+
+    fn replies(&mut self, root: &DeTable<'_>, catalog: &Catalog) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        for (index, value) in self.list(root, "reply").into_iter().enumerate() {
+            let place = format!("reply {}", index + 1);
+            let Some(section) = self.read::<ReplySection>(value, &place) else { continue };
+            let known = |name: &&String| catalog.campaigns.contains_key(*name);
+            if let Some(name) = section.campaign.as_ref().filter(|name| !known(name)) {
+                let what = format!("there is no [campaign.{name}]");
+                self.ledger.note(spot(value, "campaign"), format!("{place}.campaign"), what);
+            }
+            let text = localised(section.text);
+            if let Some(strange) = text.0.values().find_map(|text| strange_place(text)) {
+                let what = format!("{strange} stands for nothing; known are {}", PLACES.join(", "));
+                self.ledger.note(spot(value, "text"), format!("{place}.text"), what);
+            }
+            let on = match section.on {
+                ReplyOn::Token => Ok(On::Token),
+                ReplyOn::UsedToken => Ok(On::UsedToken),
+                ReplyOn::Start => Ok(On::Start),
+                ReplyOn::Keyword if section.words.is_empty() => Err("on = \"keyword\" needs words"),
+                ReplyOn::Keyword => Ok(On::Keyword(section.words.iter().map(|word| word.to_lowercase()).collect())),
+                ReplyOn::Menu => match (section.number, section.title) {
+                    (Some(number @ 1..=9), Some(title)) => Ok(On::Menu(number, localised(title))),
+                    _ => Err("on = \"menu\" needs a number from 1 to 9 and a title"),
+                },
+                ReplyOn::Given => Ok(On::Given),
+                ReplyOn::WrongPhone => Ok(On::Wrong(Ask::Phone)),
+                ReplyOn::WrongEmail => Ok(On::Wrong(Ask::Email)),
+                ReplyOn::Stop => Ok(On::Stop),
+                ReplyOn::Other => Ok(On::Other),
+            };
+            let on = match on {
+                Ok(on) => on,
+                Err(what) => {
+                    self.ledger.note(spot(value, "on"), place, what);
+                    continue;
+                }
+            };
+            let ask = section.ask.map(|ask| if ask == ReplyAsk::Phone { Ask::Phone } else { Ask::Email });
+            let (campaign, button) = (section.campaign, section.button.map(localised));
+            replies.push(Reply { on, campaign, text, button, ask });
+        }
+        replies
+    }
+}
+
+/// A word between braces that stands for nothing.
+fn strange_place(text: &str) -> Option<String> {
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once('{') {
+        let (word, behind) = after.split_once('}')?;
+        let place = format!("{{{word}}}");
+        if !PLACES.contains(&place.as_str()) {
+            return Some(place);
+        }
+        rest = behind;
+    }
+    None
+}
+
+/// Codes that nobody guesses, the same whenever they are drawn.
+fn drawn(key: &Secret, pool: &str, prefix: &str, size: u32) -> Vec<String> {
+    let key = LinkKey::new(&key.reveal());
+    // Without look-alikes, and without vowels that make words.
+    const LETTERS: &[u8; 24] = b"23456789BCDFGHJKMNPQRTVW";
+    let code = |n: u32| {
+        let drawn = u128::from_be_bytes(key.draw(&[b"promo", pool.as_bytes(), &n.to_be_bytes()]));
+        let letter = |at: u32| {
+            let index = (drawn / 24_u128.pow(at) % 24) as usize;
+            LETTERS.get(index).map_or('2', |byte| char::from(*byte))
+        };
+        format!("{prefix}-{}", (0..8).map(letter).collect::<String>())
+    };
+    (0..size).map(code).collect()
+}

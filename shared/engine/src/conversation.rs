@@ -1,0 +1,146 @@
+//! A conversation as the CRM shows it: the chat on the contact, its lines in a note, and a task for what the bot did not
+//! understand.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use stagedoor_model::{Kind, Line, Said, SourceName, Talk, Timestamp};
+
+use crate::{Catalog, Heard, Person, PersonId, turns};
+
+/// A person gets at most one task in this time: it covers all that was asked meanwhile.
+const TASK_EVERY_SECONDS: i64 = 4 * 3_600;
+
+/// The chats of somebody, for the fields of their contact.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chats {
+    /// Such as `Telegram, VK`.
+    pub channels: String,
+    /// Such as `Telegram: @ranevskaya, https://t.me/ranevskaya`.
+    pub chat: String,
+    pub last_message: String,
+    pub last_message_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoteDraft {
+    pub person: PersonId,
+    pub text: String,
+    /// Marks of the lines that it holds.
+    pub lines: BTreeSet<String>,
+}
+
+/// Characters of a line's id that tell it from the others of a person.
+const MARK: usize = 10;
+
+fn mark(line: &Line) -> String {
+    let from = line.id.len().saturating_sub(MARK);
+    line.id.get(from..).unwrap_or(&line.id).to_owned()
+}
+
+/// Marks of all lines that somebody's chats still hold.
+pub(crate) fn marks(person: &Person) -> BTreeSet<String> {
+    chatty(person).flat_map(|(_, talk)| &talk.lines).map(mark).collect()
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDraft {
+    pub person: PersonId,
+    pub text: String,
+    /// The line that was not understood.
+    pub about: (Timestamp, String),
+}
+
+fn title(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Telegram => "Telegram",
+        Kind::Viber => "Viber",
+        Kind::Vk => "VK",
+        Kind::Messenger => "Messenger",
+        Kind::Instagram => "Instagram",
+        Kind::Whatsapp | Kind::WhatsappUser => "WhatsApp",
+        _ => "SMS",
+    }
+}
+
+/// Chats in messengers; SMS are no chat.
+fn chatty(person: &Person) -> impl Iterator<Item = (&SourceName, &Talk)> {
+    person.talks().filter(|(_, talk)| talk.chat.kind().is_chat())
+}
+
+/// `None` for somebody without chats.
+pub fn chats(person: &Person) -> Option<Chats> {
+    let mut chats = Chats::default();
+    let mut channels = BTreeSet::new();
+    let mut lines = Vec::new();
+    for (_, talk) in chatty(person).filter(|(_, talk)| talk.heard_at.is_some()) {
+        let channel = title(talk.chat.kind());
+        let closed = talk.may_write.is_some_and(|(_, may)| !may);
+        channels.insert(if closed { format!("{channel} (closed)") } else { channel.to_owned() });
+        lines.push(format!("{channel}: {}", address(talk)));
+        if let Some((at, words)) = talk.last_words()
+            && Some(at) > chats.last_message_at
+        {
+            (chats.last_message, chats.last_message_at) = (words, Some(at));
+        }
+    }
+    lines.sort();
+    chats.channels = channels.into_iter().collect::<Vec<_>>().join(", ");
+    chats.chat = lines.join("\n");
+    (!chats.channels.is_empty()).then_some(chats)
+}
+
+/// Where a manager finds the chat.
+fn address(talk: &Talk) -> String {
+    let profile = talk.profile.as_ref().map(|(_, profile)| profile);
+    let username = profile.and_then(|profile| profile.username.as_deref());
+    let nickname = profile.and_then(|profile| profile.nickname.as_deref());
+    match (talk.chat.kind(), username) {
+        (Kind::Telegram, Some(username)) => format!("https://t.me/{username}"),
+        (Kind::Vk, _) => format!("https://vk.com/id{}", talk.chat.value()),
+        (Kind::Whatsapp, _) => format!("https://wa.me/{}", talk.chat.value()),
+        _ => nickname.unwrap_or(talk.chat.value()).to_owned(),
+    }
+}
+
+/// The lines that no note holds yet, of all chats together; `None` when there are none. `noted` are marks of those that
+/// one does: clocks differ, so a line may come after a later one was noted.
+pub(crate) fn note(person: &Person, noted: &BTreeSet<String>) -> Option<NoteDraft> {
+    let mut fresh: Vec<(&Line, &'static str)> = chatty(person)
+        .flat_map(|(_, talk)| talk.lines.iter().map(|line| (line, title(talk.chat.kind()))))
+        .filter(|(line, _)| !matches!(line.said, Said::Allowed) && !noted.contains(&mark(line)))
+        .collect();
+    fresh.sort();
+    let lines: BTreeSet<String> = fresh.iter().map(|(line, _)| mark(line)).collect();
+    let text: Vec<String> = fresh.into_iter().map(|(line, channel)| spoken(line, channel)).collect();
+    (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.join("\n"), lines })
+}
+
+fn spoken(line: &Line, channel: &str) -> String {
+    let at = line.at.strftime("%d.%m %H:%M");
+    match &line.said {
+        Said::Started { token: Some(_) } => format!("{at} {channel}: opened the chat through a link"),
+        Said::Started { token: None } => format!("{at} {channel}: opened the chat"),
+        Said::Text(text) | Said::Button(text) => format!("{at} {channel} ▸ {text}"),
+        Said::Other(kind, caption) => format!("{at} {channel} ▸ [{kind}] {}", caption.as_deref().unwrap_or("")),
+        Said::Contact(given) => format!("{at} {channel} ▸ {}", given.value()),
+        Said::Hub(text) => format!("{at} {channel} ◂ {text}"),
+        Said::Allowed => String::new(),
+    }
+}
+
+/// A task for a manager, when something was not understood since the last one. `tasked` is the line that it was about.
+pub(crate) fn task(person: &Person, tasked: Option<&(Timestamp, String)>, catalog: &Catalog) -> Option<TaskDraft> {
+    let open = |at: Timestamp| tasked.is_none_or(|(last, _)| at.as_second() - last.as_second() >= TASK_EVERY_SECONDS);
+    let mut asked: Vec<(Timestamp, String, &'static str)> = Vec::new();
+    for (_, talk) in chatty(person) {
+        let lost = turns(&catalog.scenario, talk, person).into_iter().filter(|turn| turn.heard == Heard::Other);
+        asked.extend(lost.map(|turn| (turn.at, turn.cause, title(talk.chat.kind()))));
+    }
+    asked.sort();
+    let (at, id, channel) = asked.into_iter().find(|(at, _, _)| open(*at))?;
+    let text = format!(
+        "The bot did not understand what they wrote in {channel}: answer there (the conversation is in the notes)"
+    );
+    Some(TaskDraft { person: person.id, text, about: (at, id) })
+}

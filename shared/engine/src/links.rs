@@ -1,0 +1,120 @@
+//! When does a link's token join a chat to the person whose letter or SMS it was in? People forward letters, so a token
+//! alone proves little. The rules, which depend on the set of facts and never on the order in which they came:
+//!
+//! 1. Purpose: only a link that was made to begin a chat joins. One to the shop, or one on a poster, joins nobody.
+//! 2. Age: a use after the link's expiry joins nobody.
+//! 3. First use: the first chat that came through the token is its owner's. A later one joins only if it was begun in the
+//!    same browser as the first (the page puts the browser's tag behind the token): one person with two messengers.
+//! 4. A stronger identifier: if the chat gave a phone, an e-mail, a customer's id or a site's user id, and the owner has
+//!    others of that kind and not this one, the chat is somebody else's. If that was the first use, the token is spent: it
+//!    was forwarded before its owner came, and joins nobody any more.
+//!
+//! What a join by token cannot know: a friend who is the first to use a forwarded link, and never tells anything of
+//! themselves, is taken for the owner until they do. Then the two are parted again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{Fact, Identifier, Kind, LinkUse, Purpose, Record, RecordKey, Timestamp};
+
+use crate::{
+    Refusal, Why,
+    identity::{Cluster, Forest},
+};
+
+/// Whether an identifier of a record joins like any other. A token in a chat does not: it is weighed last.
+pub(crate) fn joins_at_once(record: &Record, identifier: &Identifier) -> bool {
+    identifier.kind() != Kind::Link || !matches!(record.fact, Fact::Talk(_))
+}
+
+/// Kinds of which one person may have several, but of which two people have different ones.
+const TELLING: [Kind; 4] = [Kind::Phone, Kind::Email, Kind::Customer, Kind::SiteUser];
+
+struct Owned<'r> {
+    record: &'r RecordKey,
+    expires_at: Timestamp,
+}
+
+pub(crate) fn join_chats(forest: &mut Forest<'_>, records: &[&Record]) {
+    let mut owners = BTreeMap::<&str, Owned<'_>>::new();
+    let mut uses = BTreeMap::<&str, Vec<(&LinkUse, &RecordKey)>>::new();
+    for record in records {
+        match &record.fact {
+            Fact::Link(link) if link.purpose == Purpose::Chat => {
+                if let Some(expires_at) = link.expires_at {
+                    owners.insert(link.token.as_str(), Owned { record: &record.key, expires_at });
+                }
+            }
+            Fact::Talk(talk) => {
+                talk.uses.iter().for_each(|(token, used)| uses.entry(token).or_default().push((used, &record.key)));
+            }
+            _ => {}
+        }
+    }
+    let mut tokens: Vec<(&str, Vec<(&LinkUse, &RecordKey)>)> =
+        uses.into_iter().filter(|(token, _)| owners.contains_key(token)).collect();
+    tokens.iter_mut().for_each(|(_, uses)| uses.sort_by_key(|(used, key)| (used.at, *key)));
+    tokens.sort_by_key(|(token, uses)| (uses.first().map(|(used, _)| used.at), *token));
+    for (token, uses) in tokens {
+        if let Some(owned) = owners.get(token) {
+            join_uses(forest, token, owned, &uses);
+        }
+    }
+}
+
+fn join_uses(forest: &mut Forest<'_>, token: &str, owned: &Owned<'_>, uses: &[(&LinkUse, &RecordKey)]) {
+    let Some(identifier) = Identifier::opaque(Kind::Link, "", token) else { return };
+    // The first use's browser, once it has joined.
+    let mut first: Option<Option<&LinkUse>> = None;
+    for (used, chat) in uses {
+        let (Some(home), Some(other)) = (cluster_of(forest, owned.record), cluster_of(forest, chat)) else { continue };
+        if home == other {
+            first.get_or_insert(Some(used));
+            continue;
+        }
+        let same_browser = match first {
+            None => true,
+            Some(None) => false,
+            Some(Some(joined)) => joined.tag.is_some() && joined.tag == used.tag,
+        };
+        let refused = if used.at >= owned.expires_at {
+            Some(Why::LinkExpired)
+        } else if !same_browser {
+            Some(Why::LinkUsedBefore)
+        } else {
+            contradiction(forest, home, other).map(Why::LinkOfAnother)
+        };
+        let is_first = first.is_none();
+        match refused {
+            Some(why) => {
+                // An expired use says nothing of the others, which came before it.
+                if is_first && why != Why::LinkExpired {
+                    first = Some(None);
+                }
+                forest.refusals.push(Refusal { record: (*chat).clone(), identifier: identifier.clone(), why });
+            }
+            None => {
+                forest.merge(home, other);
+                first.get_or_insert(Some(used));
+            }
+        }
+    }
+}
+
+fn cluster_of(forest: &Forest<'_>, record: &RecordKey) -> Option<usize> {
+    forest.clusters.iter().find(|(_, growing)| growing.cluster.records.contains(record)).map(|(id, _)| *id)
+}
+
+/// The kind by which two clusters are certainly two people.
+fn contradiction(forest: &Forest<'_>, one: usize, other: usize) -> Option<Kind> {
+    let (one, other) = (&forest.clusters.get(&one)?.cluster, &forest.clusters.get(&other)?.cluster);
+    TELLING.into_iter().find(|kind| {
+        let (mine, theirs) = (values(one, *kind), values(other, *kind));
+        // A customer's id of another shop says nothing.
+        let same_scope = mine.iter().any(|a| theirs.iter().any(|b| a.scope() == b.scope()));
+        same_scope && mine.is_disjoint(&theirs)
+    })
+}
+
+fn values(cluster: &Cluster, kind: Kind) -> BTreeSet<&Identifier> {
+    cluster.identifiers.iter().filter(|identifier| identifier.kind() == kind).collect()
+}

@@ -1,0 +1,260 @@
+//! What the bot answers, as the config has it. Which answer a line gets follows from the lines before it alone, so a
+//! second delivery, or a crash between hearing and answering, gives the same answer again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{Email, Identifier, Kind, Line, Phone, Region, Said, Talk, Timestamp, Token};
+
+use crate::Person;
+
+/// A text by language (BCP 47 primary subtag).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Localised(pub BTreeMap<String, String>);
+
+impl Localised {
+    /// In the language that was asked for, else Russian, else the first there is.
+    pub fn pick(&self, language: Option<&str>) -> &str {
+        let primary = language.map(|tag| tag.split(['-', '_']).next().unwrap_or(tag).to_ascii_lowercase());
+        let own = primary.and_then(|tag| self.0.get(&tag));
+        own.or_else(|| self.0.get("ru")).or_else(|| self.0.values().next()).map_or("", String::as_str)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ask {
+    Phone,
+    Email,
+}
+
+/// When a reply is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum On {
+    /// A chat was started through one's own link.
+    Token,
+    /// A chat was started through a link that is somebody else's, used up, or too old.
+    UsedToken,
+    Start,
+    /// One of these words was said, in lower case.
+    Keyword(BTreeSet<String>),
+    /// An item of the menu, from 1 to 9.
+    Menu(u8, Localised),
+    /// A phone or an e-mail was given.
+    Given,
+    /// What was given is none.
+    Wrong(Ask),
+    /// They want no more letters.
+    Stop,
+    /// Nothing of the above: a manager gets a task.
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub on: On,
+    /// Only in chats that came through this campaign.
+    pub campaign: Option<String>,
+    /// With `{name}`, `{promo}`, `{show}`, `{city}`, `{menu}`.
+    pub text: Localised,
+    /// The label of a button that leads to the campaign's shop.
+    pub button: Option<Localised>,
+    /// What is asked for, unless it is known.
+    pub ask: Option<Ask>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Scenario {
+    pub replies: Vec<Reply>,
+    /// In lower case.
+    pub stop_words: BTreeSet<String>,
+    /// Where phones that people type are dialled.
+    pub region: Option<Region>,
+}
+
+/// What a line was understood as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    Start,
+    Menu(Vec<u8>),
+    Keyword,
+    Given(Identifier),
+    Wrong,
+    Stop,
+    /// Not understood.
+    Other,
+}
+
+/// One answer that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn<'s> {
+    /// The line that it answers.
+    pub cause: String,
+    pub at: Timestamp,
+    pub heard: Heard,
+    /// The campaign of the link through which the chat came last.
+    pub campaign: Option<String>,
+    /// What to say, in this order; nothing where the config has no reply.
+    pub replies: Vec<&'s Reply>,
+}
+
+struct State<'s, 'p> {
+    scenario: &'s Scenario,
+    person: &'p Person,
+    campaign: Option<String>,
+    awaiting: Option<Ask>,
+    /// A start that could not be answered yet.
+    pending: Option<Option<Token>>,
+    open: bool,
+}
+
+/// Every answer that a chat's lines ask for, in their order.
+pub fn turns<'s>(scenario: &'s Scenario, talk: &Talk, person: &Person) -> Vec<Turn<'s>> {
+    let mut state = State { scenario, person, campaign: None, awaiting: None, pending: None, open: false };
+    talk.lines.iter().filter_map(|line| state.take(line, talk)).collect()
+}
+
+impl<'s> State<'s, '_> {
+    fn take(&mut self, line: &Line, talk: &Talk) -> Option<Turn<'s>> {
+        self.open |= talk.open_since.is_some_and(|since| since <= line.at);
+        if let Said::Started { token } = &line.said
+            && !self.open
+        {
+            self.pending = Some(token.clone());
+            return None;
+        }
+        let (heard, on) = match (&line.said, self.pending.take()) {
+            (Said::Started { token }, _) => self.start(token.as_ref()),
+            (Said::Hub(_), pending) => {
+                self.pending = pending;
+                return None;
+            }
+            // The first sign of somebody who came through a link answers the link.
+            (_, Some(token)) => self.start(token.as_ref()),
+            (Said::Allowed, None) => return None,
+            (Said::Text(text) | Said::Button(text), None) => self.words(text),
+            (Said::Contact(given), None) => (Heard::Given(given.clone()), vec![self.find(|on| *on == On::Given)]),
+            (Said::Other(kind, _), None) if kind == "sticker" => return None,
+            (Said::Other(_, caption), None) => self.words(caption.as_deref().unwrap_or("")),
+        };
+        let replies: Vec<&Reply> = on.into_iter().flatten().collect();
+        let known = |ask| {
+            let kind = if ask == Ask::Phone { Kind::Phone } else { Kind::Email };
+            self.person.identifiers().iter().any(|one| one.kind() == kind)
+        };
+        self.awaiting = match heard {
+            Heard::Wrong => self.awaiting,
+            _ => replies.iter().find_map(|reply| reply.ask).filter(|ask| !known(*ask)),
+        };
+        Some(Turn { cause: line.id.clone(), at: line.at, heard, campaign: self.campaign.clone(), replies })
+    }
+
+    fn start(&mut self, token: Option<&Token>) -> (Heard, Vec<Option<&'s Reply>>) {
+        let own = token.and_then(|token| self.person.links().find(|link| link.token.as_str() == token.as_str()));
+        self.campaign = own.map(|link| link.campaign.clone()).or(self.campaign.take());
+        let on = match (token, own) {
+            (_, Some(_)) => On::Token,
+            (Some(_), None) => On::UsedToken,
+            (None, None) => On::Start,
+        };
+        let reply = self.find(|known| *known == on).or_else(|| self.find(|known| *known == On::Start));
+        (Heard::Start, vec![reply])
+    }
+
+    fn words(&self, text: &str) -> (Heard, Vec<Option<&'s Reply>>) {
+        let said = text.trim().to_lowercase();
+        if self.scenario.stop_words.contains(said.trim_matches(|c: char| !c.is_alphanumeric())) {
+            return (Heard::Stop, vec![self.find(|on| *on == On::Stop)]);
+        }
+        if let Some(ask) = self.awaiting {
+            match (ask, self.given(ask, text)) {
+                (_, Some(given)) => return (Heard::Given(given), vec![self.find(|on| *on == On::Given)]),
+                (Ask::Phone, None) if text.chars().filter(char::is_ascii_digit).count() >= 5 => {
+                    return (Heard::Wrong, vec![self.find(|on| *on == On::Wrong(Ask::Phone))]);
+                }
+                (Ask::Email, None) if text.contains('@') => {
+                    return (Heard::Wrong, vec![self.find(|on| *on == On::Wrong(Ask::Email))]);
+                }
+                _ => {}
+            }
+        }
+        if let Some(items) = self.menu(&said) {
+            let replies = items.iter().map(|item| self.find(|on| matches!(on, On::Menu(n, _) if n == item)));
+            return (Heard::Menu(items.clone()), replies.collect());
+        }
+        let words: BTreeSet<&str> =
+            said.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let meant =
+            |key: &String| key == &said || words.contains(key.as_str()) || key.contains(' ') && said.contains(key);
+        match self.find(|on| matches!(on, On::Keyword(keys) if keys.iter().any(meant))) {
+            Some(reply) => (Heard::Keyword, vec![Some(reply)]),
+            None => (Heard::Other, vec![self.find(|on| *on == On::Other)]),
+        }
+    }
+
+    fn given(&self, ask: Ask, text: &str) -> Option<Identifier> {
+        match ask {
+            Ask::Phone => {
+                let digits = text.chars().filter(char::is_ascii_digit).count();
+                let phones = Phone::parse_all(text, self.scenario.region?);
+                phones.into_iter().next().filter(|_| digits >= 7).map(Identifier::phone)
+            }
+            Ask::Email => Email::parse(text.trim()).ok().map(Identifier::email),
+        }
+    }
+
+    /// The items that "1 3", "13", "1,3" or "один" name, if all of them are in the menu.
+    fn menu(&self, said: &str) -> Option<Vec<u8>> {
+        let mut items = Vec::new();
+        for word in said.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+            match WORDS.iter().find(|(known, _)| *known == word) {
+                Some((_, number)) => items.push(*number),
+                None if word.bytes().all(|b| b.is_ascii_digit()) => items.extend(word.bytes().map(|b| b - b'0')),
+                None => return None,
+            }
+        }
+        let known = |item: &u8| self.find(|on| matches!(on, On::Menu(n, _) if n == item)).is_some();
+        let mut seen = BTreeSet::new();
+        items.retain(|item| seen.insert(*item));
+        (!items.is_empty() && items.len() <= 9 && items.iter().all(known)).then_some(items)
+    }
+
+    /// A reply of the chat's campaign goes before one of all.
+    fn find(&self, fits: impl Fn(&On) -> bool) -> Option<&'s Reply> {
+        let all = || self.scenario.replies.iter().filter(|reply| fits(&reply.on));
+        let own = all().find(|reply| reply.campaign.is_some() && reply.campaign == self.campaign);
+        own.or_else(|| all().find(|reply| reply.campaign.is_none()))
+    }
+}
+
+const WORDS: [(&str, u8); 27] = [
+    ("один", 1),
+    ("два", 2),
+    ("три", 3),
+    ("четыре", 4),
+    ("пять", 5),
+    ("шесть", 6),
+    ("семь", 7),
+    ("восемь", 8),
+    ("девять", 9),
+    ("первый", 1),
+    ("второй", 2),
+    ("третий", 3),
+    ("четвертый", 4),
+    ("четвёртый", 4),
+    ("пятый", 5),
+    ("одна", 1),
+    ("две", 2),
+    ("раз", 1),
+    ("one", 1),
+    ("two", 2),
+    ("three", 3),
+    ("four", 4),
+    ("five", 5),
+    ("six", 6),
+    ("seven", 7),
+    ("eight", 8),
+    ("nine", 9),
+];

@@ -1,0 +1,136 @@
+//! What chats, links and promo codes say about people.
+
+use std::collections::BTreeSet;
+
+use stagedoor_model::{
+    Body, ChatRef, Content, Event, Fact, Identifier, Kind, Line, Promo, Purpose, Record, RecordKey, Said, SendOutcome,
+    SourceName, Talk, Token, TrackedLink,
+};
+
+/// The key under which everything of one chat with one source meets.
+pub fn talk_key(source: &SourceName, chat: &Identifier) -> RecordKey {
+    RecordKey(format!("chat:{source}:{chat}"))
+}
+
+/// What such an event says about a person; `None` for events that are about no one.
+pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
+    let line = |said: Said| Line { at: event.time, id: event.id.to_string(), said };
+    match body {
+        Body::ChatStarted(started) => {
+            let mut talk = talk_of(event, &started.chat).with(line(Said::Started { token: started.token.clone() }));
+            if started.may_write {
+                (talk.open_since, talk.may_write) = (Some(event.time), Some((event.time, true)));
+            }
+            Some(about_chat(event, &started.chat, talk, started.token.iter().filter_map(link)))
+        }
+        Body::MessageReceived(heard) => {
+            let said = match heard.content.clone() {
+                Content::Text(text) => Said::Text(text),
+                Content::Button(payload) => Said::Button(payload),
+                Content::Other { kind, caption } => Said::Other(kind, caption),
+            };
+            Some(about_chat(event, &heard.chat, spoken(event, &heard.chat, line(said)), None))
+        }
+        Body::ContactShared(shared) => {
+            let talk = spoken(event, &shared.chat, line(Said::Contact(shared.given.clone())));
+            Some(about_chat(event, &shared.chat, talk, [shared.given.clone()]))
+        }
+        Body::ChatStopped(changed) => {
+            let mut talk = talk_of(event, &changed.chat);
+            match changed.marketing_only {
+                true => talk.marketing = Some((event.time, false)),
+                false => talk.may_write = Some((event.time, false)),
+            }
+            Some(about_chat(event, &changed.chat, talk, None))
+        }
+        Body::ChatResumed(changed) => {
+            let mut talk = talk_of(event, &changed.chat);
+            if changed.marketing_only {
+                talk.marketing = Some((event.time, true));
+            } else {
+                talk = talk.with(line(Said::Allowed));
+                (talk.open_since, talk.may_write) = (Some(event.time), Some((event.time, true)));
+            }
+            Some(about_chat(event, &changed.chat, talk, None))
+        }
+        Body::ChatRenamed(changed) => {
+            let talk = talk_of(event, &changed.chat);
+            Some(about_chat(event, &changed.chat, talk, None))
+        }
+        Body::MessageSent(sent) => {
+            let mut talk = Talk::of(sent.to.clone());
+            match &sent.outcome {
+                SendOutcome::Sent(_) | SendOutcome::Unknown => talk = talk.with(line(Said::Hub(sent.text.clone()))),
+                SendOutcome::Withdrawn(_) => talk.may_write = Some((event.time, false)),
+                SendOutcome::Refused(_) => {}
+            }
+            Some(about_chat(event, &ChatRef::of(sent.to.clone()), talk, None))
+        }
+        Body::LinkIssued(issued) => {
+            let fact = TrackedLink {
+                token: bare(&issued.token),
+                campaign: issued.campaign.clone(),
+                purpose: issued.purpose,
+                expires_at: Some(issued.expires_at),
+                first_opened: None,
+                last_opened: None,
+            };
+            Some(about_link(event, fact, issued.identifiers.clone()))
+        }
+        Body::LinkClicked(clicked) if clicked.purpose != Purpose::Public => {
+            let fact = TrackedLink {
+                token: bare(&clicked.token),
+                campaign: clicked.campaign.clone(),
+                purpose: clicked.purpose,
+                expires_at: None,
+                first_opened: Some(event.time),
+                last_opened: Some(event.time),
+            };
+            Some(about_link(event, fact, BTreeSet::new()))
+        }
+        Body::PromoIssued(issued) => {
+            let whose = issued.identifiers.first()?;
+            let key = RecordKey(format!("promo:{}:{whose}", issued.campaign));
+            let (campaign, code) = (issued.campaign.clone(), issued.code.clone());
+            let fact = Fact::Promo(Promo { campaign, code, issued_at: event.time });
+            Some(record(event, key, issued.identifiers.clone(), fact))
+        }
+        _ => None,
+    }
+}
+
+fn record(event: &Event, key: RecordKey, identifiers: BTreeSet<Identifier>, fact: Fact) -> Record {
+    Record { key, source: event.source.clone(), at: event.time, identifiers, name: None, fact }
+}
+
+fn talk_of(event: &Event, chat: &ChatRef) -> Talk {
+    let profile = (!chat.profile.is_empty()).then(|| (event.time, chat.profile.clone()));
+    Talk { profile, ..Talk::of(chat.id.clone()) }
+}
+
+/// Whoever writes may be written to.
+fn spoken(event: &Event, chat: &ChatRef, line: Line) -> Talk {
+    let talk = talk_of(event, chat).with(line);
+    Talk { open_since: Some(event.time), may_write: Some((event.time, true)), ..talk }
+}
+
+fn about_chat(event: &Event, chat: &ChatRef, talk: Talk, more: impl IntoIterator<Item = Identifier>) -> Record {
+    let mut identifiers = chat.also.clone();
+    identifiers.insert(chat.id.clone());
+    identifiers.extend(more);
+    record(event, talk_key(&event.source, &chat.id), identifiers, Fact::Talk(Box::new(talk)))
+}
+
+fn about_link(event: &Event, fact: TrackedLink, mut identifiers: BTreeSet<Identifier>) -> Record {
+    identifiers.extend(link(&fact.token));
+    record(event, RecordKey(format!("link:{}", fact.token.as_str())), identifiers, Fact::Link(fact))
+}
+
+fn link(token: &Token) -> Option<Identifier> {
+    Identifier::opaque(Kind::Link, "", token.as_str())
+}
+
+/// The browser's tag belongs to a use, not to the link.
+fn bare(token: &Token) -> Token {
+    Token::parse(token.as_str()).unwrap_or_else(|| token.clone())
+}

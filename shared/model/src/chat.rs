@@ -1,0 +1,218 @@
+//! What happens in chats and through tracked links.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Identifier, Purpose, ShowRef, SourceName, Timestamp, Token};
+
+/// The person at the other end of a chat.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatRef {
+    /// The id under which the messenger takes messages for them.
+    pub id: Identifier,
+    /// What else the delivery said of them: a phone, another id of the same messenger.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub also: BTreeSet<Identifier>,
+    #[serde(default, skip_serializing_if = "Profile::is_empty")]
+    pub profile: Profile,
+}
+
+impl ChatRef {
+    pub fn of(id: Identifier) -> Self {
+        Self { id, also: BTreeSet::new(), profile: Profile::default() }
+    }
+}
+
+/// How somebody calls themselves in a messenger. A nickname is no name: it never replaces one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Profile {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nickname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// BCP 47, as the messenger tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+impl Profile {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatStarted {
+    pub chat: ChatRef,
+    /// The token of the link through which they came, as they brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// Whether the messenger lets us write already.
+    pub may_write: bool,
+}
+
+/// What a message holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    Text(String),
+    /// A button of ours: its payload.
+    Button(String),
+    /// Anything else, by its kind in the messenger (`photo`, `voice`), with the words beside it.
+    Other {
+        kind: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caption: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageHeard {
+    pub chat: ChatRef,
+    /// The messenger's id of the message.
+    pub message: String,
+    pub content: Content,
+}
+
+/// A phone or an e-mail that somebody gave in a chat as their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactShared {
+    pub chat: ChatRef,
+    pub given: Identifier,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatChanged {
+    /// Under a new id, when that is what changed; the old one is in `also`.
+    pub chat: ChatRef,
+    /// Only marketing is meant: answers to what they ask may still be sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marketing_only: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivered {
+    Sent,
+    Delivered,
+    Seen,
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageReported {
+    pub chat: ChatRef,
+    /// The messenger's id of our message; `None`: all up to the event's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    pub state: Delivered,
+    /// The messenger's code of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The decision's id, where the messenger gives back what was sent with the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Button {
+    pub label: String,
+    pub url: String,
+}
+
+/// A message that is to be sent. The event's id is the decision's: it is never sent twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageDecided {
+    /// The source (the bot, the community, the page, the SMS gateway) through which it goes.
+    pub through: SourceName,
+    /// A messenger's id, or a phone.
+    pub to: Identifier,
+    pub text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub button: Option<Button>,
+    /// Choices to show as a keyboard, where the messenger has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// Show the messenger's own button that shares a phone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ask_phone: bool,
+    /// The last time they wrote or pressed something: some messengers let us answer for a day only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub heard_at: Option<Timestamp>,
+    /// After this it is not worth sending.
+    #[schemars(with = "String")]
+    pub until: Timestamp,
+    /// The campaign on whose behalf, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+}
+
+/// What became of sending.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// With the messenger's id of the message.
+    Sent(String),
+    /// The answer was lost, and the messenger has no way to ask: it is not sent again.
+    Unknown,
+    /// It was not sent, and trying again will not help.
+    Refused(String),
+    /// They blocked us, are gone, or never let us write: the channel is withdrawn.
+    Withdrawn(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageSent {
+    pub decision: String,
+    pub through: SourceName,
+    pub to: Identifier,
+    pub text: String,
+    pub outcome: Outcome,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+}
+
+/// A personal link was made for somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkIssued {
+    /// Whose it is.
+    pub identifiers: BTreeSet<Identifier>,
+    pub token: Token,
+    pub campaign: String,
+    pub purpose: Purpose,
+    #[schemars(with = "String")]
+    pub expires_at: Timestamp,
+}
+
+/// A person (no robot) opened a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkClicked {
+    pub token: Token,
+    pub campaign: String,
+    pub purpose: Purpose,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub show: Option<ShowRef>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromoIssued {
+    pub identifiers: BTreeSet<Identifier>,
+    pub campaign: String,
+    pub code: String,
+}

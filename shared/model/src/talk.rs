@@ -1,0 +1,198 @@
+//! A chat, a link, a promo code as facts about somebody: what their events join into, in any order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Identifier, Profile, Purpose, Timestamp, Token, TokenTag};
+
+/// Lines of a chat that a person keeps; the journal has all of them.
+const LINES: usize = 24;
+/// Tokens of a chat that are remembered.
+const TOKENS: usize = 8;
+/// Characters of a line that a person keeps.
+const TEXT: usize = 400;
+
+/// One line of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Line {
+    pub at: Timestamp,
+    /// The event's id.
+    pub id: String,
+    pub said: Said,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// They opened the chat, perhaps with a token.
+    Started {
+        token: Option<Token>,
+    },
+    /// The messenger let us write.
+    Allowed,
+    Text(String),
+    Button(String),
+    /// A picture, a voice message: its kind, and the words beside it.
+    Other(String, Option<String>),
+    /// They gave a phone or an e-mail.
+    Contact(Identifier),
+    /// We wrote.
+    Hub(String),
+}
+
+impl Said {
+    /// Whether it is their own act and not ours.
+    pub fn is_theirs(&self) -> bool {
+        !matches!(self, Said::Hub(_))
+    }
+
+    /// Whether they said something, beyond opening the chat.
+    pub fn is_speech(&self) -> bool {
+        matches!(self, Said::Text(_) | Said::Button(_) | Said::Other(..) | Said::Contact(_))
+    }
+}
+
+/// When a chat first came through a link, and from which browser.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LinkUse {
+    pub at: Timestamp,
+    pub tag: Option<TokenTag>,
+}
+
+/// A chat of one person with one source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Talk {
+    /// Where to write.
+    pub chat: Identifier,
+    /// The latest that the messenger told.
+    pub profile: Option<(Timestamp, Profile)>,
+    /// By the token's text.
+    pub uses: BTreeMap<String, LinkUse>,
+    pub lines: BTreeSet<Line>,
+    /// From when on the messenger lets us write.
+    pub open_since: Option<Timestamp>,
+    /// The latest word on whether we may write: a block, a stop, an unblock.
+    pub may_write: Option<(Timestamp, bool)>,
+    /// The latest word on marketing alone.
+    pub marketing: Option<(Timestamp, bool)>,
+    /// When they were last active.
+    pub heard_at: Option<Timestamp>,
+    /// When they first said something.
+    pub spoke_at: Option<Timestamp>,
+}
+
+impl Talk {
+    pub fn of(chat: Identifier) -> Self {
+        Self {
+            chat,
+            profile: None,
+            uses: BTreeMap::new(),
+            lines: BTreeSet::new(),
+            open_since: None,
+            may_write: None,
+            marketing: None,
+            heard_at: None,
+            spoke_at: None,
+        }
+    }
+
+    /// With one more line.
+    #[must_use]
+    pub fn with(mut self, mut line: Line) -> Self {
+        if let Said::Text(text) | Said::Hub(text) = &mut line.said {
+            *text = text.chars().take(TEXT).collect();
+        }
+        if line.said.is_theirs() {
+            self.heard_at = self.heard_at.max(Some(line.at));
+        }
+        if line.said.is_speech() {
+            self.spoke_at = Some(self.spoke_at.map_or(line.at, |known| known.min(line.at)));
+        }
+        if let Said::Started { token: Some(token) } = &line.said {
+            let used = LinkUse { at: line.at, tag: token.tag().cloned() };
+            self.uses.insert(token.as_str().to_owned(), used);
+        }
+        self.lines.insert(line);
+        self
+    }
+
+    /// Associative, commutative, idempotent.
+    #[must_use]
+    pub fn join(mut self, other: Self) -> Self {
+        self.chat = self.chat.min(other.chat);
+        self.profile = self.profile.max(other.profile);
+        for (token, used) in other.uses {
+            let known = self.uses.entry(token).or_insert_with(|| used.clone());
+            if used < *known {
+                *known = used;
+            }
+        }
+        while self.uses.len() > TOKENS {
+            // The earliest stay: it is the first use that counts.
+            let last = self.uses.iter().max_by_key(|(token, used)| (used.at, *token)).map(|(token, _)| token.clone());
+            last.and_then(|token| self.uses.remove(&token));
+        }
+        self.lines.extend(other.lines);
+        while self.lines.len() > LINES {
+            self.lines.pop_first();
+        }
+        let earliest = |a: Option<Timestamp>, b: Option<Timestamp>| [a, b].into_iter().flatten().min();
+        self.open_since = earliest(self.open_since, other.open_since);
+        self.spoke_at = earliest(self.spoke_at, other.spoke_at);
+        self.may_write = self.may_write.max(other.may_write);
+        self.marketing = self.marketing.max(other.marketing);
+        self.heard_at = self.heard_at.max(other.heard_at);
+        self
+    }
+
+    /// Whether the messenger would take a message, as far as we were told.
+    pub fn is_open(&self) -> bool {
+        self.open_since.is_some() && self.may_write.is_none_or(|(_, may)| may)
+    }
+
+    /// The latest of their words, for a manager's eyes.
+    pub fn last_words(&self) -> Option<(Timestamp, String)> {
+        self.lines.iter().rev().find_map(|line| match &line.said {
+            Said::Text(text) | Said::Button(text) => Some((line.at, text.clone())),
+            Said::Other(kind, caption) => Some((line.at, caption.clone().unwrap_or_else(|| format!("[{kind}]")))),
+            Said::Contact(_) => Some((line.at, "[contact]".to_owned())),
+            _ => None,
+        })
+    }
+}
+
+/// A personal link, and how often it was opened.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TrackedLink {
+    pub token: Token,
+    pub campaign: String,
+    pub purpose: Purpose,
+    /// `None` until the issue itself is known.
+    pub expires_at: Option<Timestamp>,
+    pub first_opened: Option<Timestamp>,
+    pub last_opened: Option<Timestamp>,
+}
+
+impl TrackedLink {
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        let opened = [self.first_opened, other.first_opened];
+        Self {
+            token: self.token.min(other.token),
+            campaign: self.campaign.min(other.campaign),
+            purpose: self.purpose.min(other.purpose),
+            expires_at: self.expires_at.max(other.expires_at),
+            first_opened: opened.into_iter().flatten().min(),
+            last_opened: self.last_opened.max(other.last_opened),
+        }
+    }
+}
+
+/// A promo code that somebody was given.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Promo {
+    pub campaign: String,
+    pub code: String,
+    pub issued_at: Timestamp,
+}
