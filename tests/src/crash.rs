@@ -177,6 +177,26 @@ impl Crm for Mortal<dyn Crm> {
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
         self.rows(rows.len(), self.inner.mark_duplicates(rows)).await
     }
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.add_notes(rows)).await
+    }
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.add_tasks(rows)).await
+    }
+    async fn find_notes(
+        &self,
+        contacts: &BTreeSet<u64>,
+        since: Timestamp,
+    ) -> std::result::Result<Vec<(u64, String)>, CrmError> {
+        self.crm(self.inner.find_notes(contacts, since)).await
+    }
+    async fn find_tasks(
+        &self,
+        contacts: &BTreeSet<u64>,
+        since: Timestamp,
+    ) -> std::result::Result<Vec<(u64, String)>, CrmError> {
+        self.crm(self.inner.find_tasks(contacts, since)).await
+    }
     async fn find_contacts(
         &self,
         people: &BTreeSet<PersonId>,

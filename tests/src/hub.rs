@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use stagedoor::{DEFAULT_CONFIG, Hub, Running, Status, read_config, start};
-use stagedoor_sandbox::Sandbox;
+use stagedoor_sandbox::{Messengers, Sandbox};
 use stagedoor_testkit::Parcel;
 use tokio::net::TcpListener;
 
@@ -11,6 +11,7 @@ pub struct TestHub {
     pub hub: Arc<Hub>,
     pub base: String,
     pub sandbox: Sandbox,
+    pub messengers: Messengers,
     pub folder: tempfile::TempDir,
     http: reqwest::Client,
     _running: Running,
@@ -29,14 +30,16 @@ impl TestHub {
         let text = DEFAULT_CONFIG
             .replace("127.0.0.1:8080", &address.to_string())
             .replace("127.0.0.1:8081", &free().await)
+            .replace("127.0.0.1:8082", &free().await)
             // The rate has its own test; here it would only make us wait.
             .replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
         let config = read_config("stagedoor.toml", &change(text), None).expect("a config");
         let hub = Arc::new(Hub::open(config, folder.path(), "serve").expect("a hub"));
         let running = start(&hub, listener).await.expect("started");
         let sandbox = running.sandbox.clone().expect("a sandbox");
+        let messengers = running.messengers.clone().expect("stand-ins");
         let http = reqwest::Client::builder().build().expect("a client");
-        Self { hub, base: format!("http://{address}"), sandbox, folder, http, _running: running }
+        Self { hub, base: format!("http://{address}"), sandbox, messengers, folder, http, _running: running }
     }
 
     pub async fn post(&self, parcel: &Parcel) -> (u16, String) {
@@ -54,7 +57,7 @@ impl TestHub {
         let mut calm = 0;
         for _ in 0..1200 {
             let status = self.hub.status().await.expect("a status");
-            calm = if status.queue_depth == 0 && status.waiting == 0 { calm + 1 } else { 0 };
+            calm = if status.queue_depth + status.outbox == 0 && status.waiting == 0 { calm + 1 } else { 0 };
             if calm >= 12 {
                 return status;
             }

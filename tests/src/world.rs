@@ -104,6 +104,7 @@ pub fn sync(store: Arc<dyn Store>, crm: Arc<dyn Crm>) -> Sync {
         catalog: catalog(),
         policy: Policy::default(),
         erasure: Some(stagedoor_sync::ErasureKey::new("test")),
+        talk: None,
         owner: "test".into(),
     }
 }

@@ -227,6 +227,18 @@ impl Crm for Slow {
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
         self.inner.mark_duplicates(rows).await
     }
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
+        self.inner.add_notes(rows).await
+    }
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
+        self.inner.add_tasks(rows).await
+    }
+    async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
+        self.inner.find_notes(contacts, since).await
+    }
+    async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
+        self.inner.find_tasks(contacts, since).await
+    }
     async fn find_contacts(
         &self,
         people: &BTreeSet<PersonId>,

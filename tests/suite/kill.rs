@@ -29,7 +29,10 @@ async fn child_hub() {
     let (Some(folder), Some(hub), Some(sandbox)) = (told("SD_FOLDER"), told("SD_HUB"), told("SD_SANDBOX")) else {
         return;
     };
-    let text = DEFAULT_CONFIG.replace("127.0.0.1:8080", &hub).replace("127.0.0.1:8081", &sandbox);
+    let text = DEFAULT_CONFIG
+        .replace("127.0.0.1:8080", &hub)
+        .replace("127.0.0.1:8081", &sandbox)
+        .replace("127.0.0.1:8082", &free().await);
     let config = read_config("stagedoor.toml", &text, None).expect("a config");
     let listener = tokio::net::TcpListener::bind(config.listen).await.expect("a port");
     let hub = Arc::new(Hub::open(config, folder.as_ref(), "serve").expect("a hub"));

@@ -4,8 +4,12 @@ mod backfill;
 mod erase;
 mod fold;
 mod hydrate;
+mod invite;
 mod outcome;
+mod promo;
 mod reconcile;
+mod remarks;
+mod replies;
 mod shows;
 
 use std::{
@@ -15,10 +19,11 @@ use std::{
 
 pub use backfill::Backfilled;
 pub use erase::{Erased, ErasureKey};
+pub use invite::{Invited, Invitee};
 pub use reconcile::{Pace, Reconciled};
 use stagedoor_engine::{Catalog, Policy};
-use stagedoor_model::{Event, SourceName};
-use stagedoor_ports::{Clock, Crm, OrderDesk, Store};
+use stagedoor_model::{Event, LinkKey, SourceName};
+use stagedoor_ports::{Clock, Crm, OrderDesk, Queue, Store};
 
 /// What the consumer works with. The same on AWS and on a laptop.
 #[derive(Clone)]
@@ -33,17 +38,35 @@ pub struct Sync {
     pub policy: Policy,
     /// Without it nobody can be erased.
     pub erasure: Option<ErasureKey>,
+    /// Without it nobody is answered.
+    pub talk: Option<Talking>,
     /// This process among those that share the store.
     pub owner: String,
 }
 
+/// What answering takes.
+#[derive(Clone)]
+pub struct Talking {
+    /// Where decisions to send go.
+    pub outbox: Arc<dyn Queue>,
+    /// Where chats' events go: what answering itself finds out is an event too.
+    pub chats: Arc<dyn Queue>,
+    pub links: LinkKey,
+    /// Without a slash at its end.
+    pub public_url: String,
+}
+
 impl Sync {
-    /// Hydrates, folds and saves a batch. The answer names the events that failed and should come again, by their
+    /// Hydrates, folds and saves a batch, and decides what chats in it are answered. The answer names the events that failed and should come again, by their
     /// place in `events`; all others are durable.
     pub async fn handle(&self, events: Vec<Event>) -> BTreeSet<usize> {
         let numbered = events.into_iter().enumerate().collect();
         let (ready, mut failed) = self.hydrate(numbered).await;
+        let heard: Vec<(usize, Event)> = ready.iter().filter(|(_, event)| replies::asks(event)).cloned().collect();
         failed.extend(self.fold(ready).await);
+        // Also those that were folded before: a crash may have come between hearing and answering.
+        let heard = heard.into_iter().filter(|(index, _)| !failed.contains(index)).collect();
+        failed.extend(self.answer(heard).await);
         failed
     }
 }

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
-use stagedoor_model::Event;
+use stagedoor_model::{Event, LinkKey};
 use stagedoor_ports::{Clock, SystemClock};
-use stagedoor_sync::{ErasureKey, Pace, Sync};
+use stagedoor_sync::{ErasureKey, Pace, Sync, Talking};
 
 /// Left of an invocation when no new round is begun.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn build() -> Result<Arc<dyn Consumer>, Error> {
-    let Setting { config, store, clock, .. } = setting(Reading::Sync, &|_, _| Ok(())).await?;
+    let Setting { config, store, chats, outbox, clock, .. } = setting(Reading::Sync, &|_, _| Ok(())).await?;
     let store: Arc<dyn stagedoor_ports::Store> = Arc::new(store);
     // One process of many: its lease is its own.
     let owner = format!("lambda-{}-{}", std::process::id(), clock.now().as_nanosecond());
@@ -26,7 +26,13 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
     let (catalog, policy) = (config.catalog.clone(), config.policy.clone());
     let erasure = config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal()));
-    let sync = Sync { store, crm: Arc::new(crm), clock, desks, catalog, policy, erasure, owner };
+    let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
+        outbox: Arc::new(outbox),
+        chats: Arc::new(chats),
+        links: LinkKey::new(&key.reveal()),
+        public_url: public_url.clone(),
+    });
+    let sync = Sync { store, crm: Arc::new(crm), clock, desks, catalog, policy, erasure, talk, owner };
     Ok(Arc::new(Syncing(sync)))
 }
 

@@ -20,7 +20,7 @@ use tracing::Instrument;
 use crate::Sync;
 
 const LEASE: &str = "reconciler";
-const ELSEWHERE: &str = "another process reconciles";
+pub(crate) const ELSEWHERE: &str = "another process reconciles";
 const LEASE_TIME: SignedDuration = SignedDuration::from_secs(120);
 /// A second, and a little for clocks that differ.
 const REST: SignedDuration = SignedDuration::from_millis(1_100);
@@ -52,13 +52,13 @@ pub struct Reconciled {
 }
 
 /// A person in work.
-struct Case {
+pub(crate) struct Case {
     version: u64,
-    link: Link,
-    plan: Plan,
+    pub link: Link,
+    pub plan: Plan,
     trace: Option<String>,
     /// Steps that were neither done nor refused.
-    open: usize,
+    pub open: usize,
 }
 
 enum Job {
@@ -71,11 +71,11 @@ enum Job {
 
 type Task = (PersonId, Job, Digest);
 
-struct Round {
+pub(crate) struct Round {
     cases: Mutex<BTreeMap<PersonId, Case>>,
     report: Mutex<Reconciled>,
     saving: tokio::sync::Mutex<()>,
-    at: Timestamp,
+    pub at: Timestamp,
 }
 
 impl Sync {
@@ -111,7 +111,7 @@ impl Sync {
         let catalog = self.catalog().await?;
         let draft = |dirty: Dirty| {
             let plan = plan(&dirty.person, &dirty.link, &catalog);
-            let open = plan.steps.len();
+            let open = plan.len();
             (dirty.person.id, Case { version: dirty.version, link: dirty.link, plan, trace: dirty.trace, open })
         };
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
@@ -136,7 +136,8 @@ impl Sync {
             return Ok(());
         }
         self.run(round, round.contact_tasks(), pace).await?;
-        self.run(round, round.deal_tasks(), pace).await
+        self.run(round, round.deal_tasks(), pace).await?;
+        self.remark(round, pace).await
     }
 
     async fn run(&self, round: &Round, lanes: [Vec<Task>; 3], pace: Pace) -> Result<(), PortError> {
@@ -180,7 +181,7 @@ impl Sync {
 
     /// Saves the links of `people` as they are now. In turns: two calls under way may be about the same person, and what
     /// was written later must not be overwritten by what was read earlier.
-    async fn keep(&self, round: &Round, people: BTreeSet<PersonId>) -> Result<(), PortError> {
+    pub(crate) async fn keep(&self, round: &Round, people: BTreeSet<PersonId>) -> Result<(), PortError> {
         if people.is_empty() {
             return Ok(());
         }
@@ -270,19 +271,19 @@ impl Round {
         traces.into_iter().collect::<Vec<_>>().join(" ")
     }
 
-    fn cases(&self) -> std::sync::MutexGuard<'_, BTreeMap<PersonId, Case>> {
+    pub(crate) fn cases(&self) -> std::sync::MutexGuard<'_, BTreeMap<PersonId, Case>> {
         self.cases.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn report(&self) -> std::sync::MutexGuard<'_, Reconciled> {
+    pub(crate) fn report(&self) -> std::sync::MutexGuard<'_, Reconciled> {
         self.report.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn stop(&self, reason: String) {
+    pub(crate) fn stop(&self, reason: String) {
         self.report().unavailable = Some(reason);
     }
 
-    fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.report().unavailable.is_some()
     }
 

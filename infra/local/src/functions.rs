@@ -42,15 +42,16 @@ pub fn provider(function: &str, source: &Source) -> Result<Box<dyn Provider>, St
     }
 }
 
-/// Every function's router under one listener.
+/// Every function's router under one listener. `chats` is the queue of those who write.
 ///
 /// # Errors
 /// What a provider says of its source.
-pub fn router(config: &stagedoor_config::Config, receiver: &Receiver) -> Result<Router, String> {
+pub fn router(config: &stagedoor_config::Config, events: &Receiver, chats: &Receiver) -> Result<Router, String> {
     let mut all = Router::new();
     for function in FUNCTIONS {
         let sources = config.sources_of(function.name).into_iter();
         let built = sources.map(|source| (function.provider)(&source).map(|provider| (source, provider)));
+        let receiver = if function.name == "messaging" { chats } else { events };
         all = all.merge((function.router)(receiver.clone(), built.collect::<Result<_, String>>()?));
     }
     Ok(all)

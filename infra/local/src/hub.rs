@@ -9,11 +9,13 @@ use std::{
 use axum::{Router, routing::get};
 use stagedoor_config::{Config, LocalSecrets};
 use stagedoor_crm::amocrm::AmoCrm;
-use stagedoor_model::SourceName;
+use stagedoor_links::Desk;
+use stagedoor_model::{LinkKey, SourceName};
+use stagedoor_outreach::{Outreach, Pace};
 use stagedoor_ports::{Clock, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore};
-use stagedoor_sync::{ErasureKey, Sync};
+use stagedoor_sync::{ErasureKey, Sync, Talking};
 use stagedoor_webhook::{Counters, Receiver};
 
 use crate::{console, functions};
@@ -21,10 +23,21 @@ use crate::{console, functions};
 /// The config that `cargo run` uses.
 pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
 
+/// The hub's three queues.
+#[derive(Clone)]
+pub struct Queues {
+    pub events: Arc<dyn Queue>,
+    /// Chats and links: nobody who writes waits behind an on-sale night's orders.
+    pub chats: Arc<dyn Queue>,
+    pub outbox: Arc<dyn Queue>,
+}
+
 pub struct Hub {
     pub config: Config,
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
+    pub queues: Queues,
+    pub outreach: Outreach,
     pub crm: Arc<AmoCrm>,
     pub sync: Sync,
     pub schedule: Schedule,
@@ -62,9 +75,12 @@ impl Hub {
         std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Arc::new(SqliteStore::open(&folder.join("hub.db")).map_err(|error| error.to_string())?);
-        let queue =
-            SqliteQueue::open(&folder.join("queue.db"), Arc::clone(&clock)).map_err(|error| error.to_string())?;
-        Self::with(config, store, Arc::new(queue), folder, owner)
+        let open = |name: &str| -> Result<Arc<dyn Queue>, String> {
+            let queue = SqliteQueue::open(&folder.join(name), Arc::clone(&clock));
+            Ok(Arc::new(queue.map_err(|error| error.to_string())?))
+        };
+        let queues = Queues { events: open("queue.db")?, chats: open("chats.db")?, outbox: open("outbox.db")? };
+        Self::with(config, store, queues, folder, owner)
     }
 
     /// The same over any store and queue: what the commands need to work on AWS too.
@@ -74,13 +90,28 @@ impl Hub {
     pub fn with(
         config: Config,
         store: Arc<dyn Store>,
-        queue: Arc<dyn Queue>,
+        queues: Queues,
         folder: &Path,
         owner: &str,
     ) -> Result<Self, String> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let crm = Arc::new(stagedoor_crm::amocrm::from_config(&config, &store, &clock, owner)?);
         let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
+        let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
+            outbox: Arc::clone(&queues.outbox),
+            chats: Arc::clone(&queues.chats),
+            links: LinkKey::new(&key.reveal()),
+            public_url: public_url.clone(),
+        });
+        let outreach = Outreach {
+            store: Arc::clone(&store),
+            outbox: Arc::clone(&queues.outbox),
+            chats: Arc::clone(&queues.chats),
+            clock: Arc::clone(&clock),
+            channels: stagedoor_chat::channels(&config)?,
+            pace: Arc::new(Pace::default()),
+        };
+        let queue = Arc::clone(&queues.events);
         let sync = Sync {
             store: Arc::clone(&store),
             crm: crm.clone(),
@@ -88,6 +119,7 @@ impl Hub {
             desks: desks.clone(),
             catalog: config.catalog.clone(),
             policy: config.policy.clone(),
+            talk,
             erasure: config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal())),
             owner: owner.to_owned(),
         };
@@ -98,6 +130,8 @@ impl Hub {
             config,
             store,
             queue,
+            queues,
+            outreach,
             crm,
             sync,
             schedule,
@@ -112,13 +146,24 @@ impl Hub {
     /// # Errors
     /// What a provider says of its source.
     pub fn router(self: &Arc<Self>) -> Result<Router, String> {
-        let receiver = Receiver {
-            queue: self.queue.clone(),
+        let receiver = |queue: &Arc<dyn Queue>| Receiver {
+            queue: Arc::clone(queue),
             clock: Arc::clone(&self.sync.clock),
             counters: self.counters.clone(),
         };
-        let functions = functions::router(&self.config, &receiver)?;
+        let (events, chats) = (receiver(&self.queues.events), receiver(&self.queues.chats));
+        let mut functions = functions::router(&self.config, &events, &chats)?;
+        if let Some(talk) = &self.sync.talk {
+            let messengers = self.config.sources_of("messaging");
+            let desk = Desk::new(talk.links.clone(), &talk.public_url, &self.config.catalog, messengers);
+            functions = functions.merge(stagedoor_links::router(chats, desk)?);
+        }
         Ok(functions.merge(console::router(Arc::clone(self))).route("/healthz", get(async || "ok")))
+    }
+
+    /// Events that are not yet folded.
+    pub async fn waiting(&self) -> u64 {
+        self.queues.events.depth().await.unwrap_or(0) + self.queues.chats.depth().await.unwrap_or(0)
     }
 
     fn seconds_since(&self, at: Option<stagedoor_model::Timestamp>) -> Option<u64> {
@@ -131,10 +176,13 @@ impl Hub {
     pub async fn status(&self) -> Result<Status, stagedoor_ports::PortError> {
         let totals = self.store.totals().await?;
         Ok(Status {
-            queue_depth: self.queue.depth().await?,
+            queue_depth: self.queue.depth().await? + self.queues.chats.depth().await?,
+            outbox: self.queues.outbox.depth().await?,
             oldest_seconds: self.seconds_since(self.queue.oldest().await?),
             waiting_seconds: self.seconds_since(totals.waiting_since),
-            dead_letters: self.queue.dead_letters().await?,
+            dead_letters: self.queue.dead_letters().await?
+                + self.queues.chats.dead_letters().await?
+                + self.queues.outbox.dead_letters().await?,
             waiting: totals.waiting,
             parked: totals.parked,
             people: totals.people,
@@ -151,6 +199,7 @@ impl Status {
         let since = |seconds: Option<u64>, what: &str| seconds.map_or(String::new(), |s| format!(", {what} {s} s"));
         vec![
             format!("queue         {} events{}", self.queue_depth, since(self.oldest_seconds, "the oldest")),
+            format!("outbox        {} messages to send", self.outbox),
             format!("dead letters  {}", self.dead_letters),
             format!("waiting       {} people for the CRM{}", self.waiting, since(self.waiting_seconds, "the longest")),
             format!("parked        {} people with a row that the CRM refused", self.parked),
@@ -165,6 +214,9 @@ impl Status {
 pub struct Status {
     /// Events that are not yet folded.
     pub queue_depth: u64,
+    /// Messages that are to be sent.
+    #[serde(default)]
+    pub outbox: u64,
     /// How long the oldest of them is there, where the queue can tell.
     pub oldest_seconds: Option<u64>,
     pub dead_letters: u64,

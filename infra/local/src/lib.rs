@@ -12,5 +12,5 @@ pub mod serve;
 pub mod tour;
 pub mod world;
 
-pub use hub::{DEFAULT_CONFIG, Hub, Status, read_config};
+pub use hub::{DEFAULT_CONFIG, Hub, Queues, Status, read_config};
 pub use serve::{Running, bind, start};

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stagedoor_ports::Received;
-use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
+use stagedoor_ports::{Queue, Received};
+use stagedoor_sandbox::{Messengers, PipelineSeed, Sandbox, Seed};
 use stagedoor_sync::{Pace, Reconciled};
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -17,6 +17,8 @@ use crate::hub::Hub;
 
 /// Events folded in one batch.
 const BATCH: usize = 500;
+/// Events of chats folded in one batch: few, so that the first in it need not wait for the last.
+const CHATS: usize = 50;
 /// How long the queue sleeps when it is empty.
 const IDLE: Duration = Duration::from_millis(25);
 /// How long a batch that is not full waits for company.
@@ -30,6 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub struct Running {
     pub address: SocketAddr,
     pub sandbox: Option<Sandbox>,
+    pub messengers: Option<Messengers>,
     tasks: JoinSet<()>,
     _lock: File,
 }
@@ -58,13 +61,25 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
         }
         None => None,
     };
+    let messengers = match hub.config.messengers {
+        Some(address) => {
+            let all = Messengers::default();
+            let listener = bind(address).await?;
+            let serving = all.clone();
+            tasks.spawn(async move { report(serving.serve(listener).await, "the stand-ins for messengers") });
+            Some(all)
+        }
+        None => None,
+    };
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let app = hub.router()?.into_make_service_with_connect_info::<SocketAddr>();
     tasks.spawn(async move { report(axum::serve(listener, app).await, "the hub") });
-    tasks.spawn(consume(Arc::clone(hub)));
+    tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.events), BATCH));
+    tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.chats), CHATS));
+    tasks.spawn(send(Arc::clone(hub)));
     tasks.spawn(reconcile(Arc::clone(hub)));
     tasks.spawn(pull(Arc::clone(hub)));
-    Ok(Running { address, sandbox, tasks, _lock: lock })
+    Ok(Running { address, sandbox, messengers, tasks, _lock: lock })
 }
 
 /// # Errors
@@ -99,11 +114,11 @@ pub fn seed(hub: &Hub) -> Seed {
     Seed { pipelines: pipelines.collect(), rate: hub.config.crm.rate.get() as usize, ..Seed::default() }
 }
 
-async fn consume(hub: Arc<Hub>) {
+async fn consume(hub: Arc<Hub>, queue: Arc<dyn Queue>, most: usize) {
     loop {
-        match hub.queue.receive(BATCH).await {
+        match queue.receive(most).await {
             Ok(batch) if batch.is_empty() => tokio::time::sleep(IDLE).await,
-            Ok(batch) => fold(&hub, batch).await,
+            Ok(batch) => fold(&hub, queue.as_ref(), batch).await,
             Err(error) => {
                 tracing::error!(%error, "the queue cannot be read");
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -112,12 +127,35 @@ async fn consume(hub: Arc<Hub>) {
     }
 }
 
-async fn fold(hub: &Hub, batch: Vec<Received>) {
+/// The outbox's own loop.
+async fn send(hub: Arc<Hub>) {
+    let outbox = Arc::clone(&hub.queues.outbox);
+    loop {
+        match outbox.receive(CHATS).await {
+            Ok(batch) if batch.is_empty() => tokio::time::sleep(IDLE).await,
+            Ok(batch) => {
+                let (events, receipts): (Vec<_>, Vec<_>) =
+                    batch.into_iter().map(|one| (one.event, one.receipt)).unzip();
+                let failed = hub.outreach.handle(events).await;
+                let done = receipts.into_iter().enumerate().filter(|(index, _)| !failed.contains(index));
+                if let Err(error) = outbox.done(done.map(|(_, one)| one).collect()).await {
+                    tracing::error!(%error, "sent messages come again; the store knows them");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the outbox cannot be read");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn fold(hub: &Hub, queue: &dyn Queue, batch: Vec<Received>) {
     let (events, receipts): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.event, one.receipt)).unzip();
     let failed = hub.sync.handle(events).await;
     // What failed comes again by itself after the visibility timeout.
     let done = receipts.into_iter().enumerate().filter(|(index, _)| !failed.contains(index)).map(|(_, one)| one);
-    if let Err(error) = hub.queue.done(done.collect()).await {
+    if let Err(error) = queue.done(done.collect()).await {
         tracing::error!(%error, "folded events come again; the journal knows them");
     }
 }
@@ -127,7 +165,7 @@ async fn reconcile(hub: Arc<Hub>) {
     let mut pause = Duration::from_millis(500);
     let mut left_before = 0;
     loop {
-        let quiet = last_news.elapsed() >= LINGER && hub.queue.depth().await.unwrap_or(0) == 0;
+        let quiet = last_news.elapsed() >= LINGER && hub.waiting().await == 0;
         let pace = if quiet || last_flush.elapsed() >= PATIENCE { Pace::Everything } else { Pace::FullBatches };
         let round = hub.sync.reconcile(pace).await;
         if pace == Pace::Everything {

@@ -18,7 +18,12 @@ pub async fn deployed(stack: &str, config: &Option<PathBuf>, owner: &str) -> Res
     let deployment = stagedoor_aws::deployment(stack).await?;
     let config = read(&deployment.aws, config).await?;
     let folder = std::env::temp_dir();
-    Hub::with(config, std::sync::Arc::new(deployment.store), std::sync::Arc::new(deployment.queue), &folder, owner)
+    let queues = crate::hub::Queues {
+        events: std::sync::Arc::new(deployment.queue),
+        chats: std::sync::Arc::new(deployment.chats),
+        outbox: std::sync::Arc::new(deployment.outbox),
+    };
+    Hub::with(config, std::sync::Arc::new(deployment.store), queues, &folder, owner)
 }
 
 /// # Errors

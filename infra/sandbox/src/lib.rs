@@ -8,7 +8,9 @@ mod entities;
 mod gate;
 mod hooks;
 mod links;
+pub mod messengers;
 mod oauth;
+mod remarks;
 mod setup;
 mod state;
 mod validate;
@@ -20,6 +22,7 @@ use axum::{
     routing::{get, patch, post},
 };
 pub use control::{Fault, FaultKind};
+pub use messengers::{Arrived, Break, Messengers, Platform};
 use state::State;
 pub use state::{PipelineSeed, Seed};
 use tokio::net::TcpListener;
@@ -47,6 +50,7 @@ impl Sandbox {
             .route("/api/v4/leads/pipelines", get(setup::pipelines))
             .route("/api/v4/leads/complex", post(entities::complex))
             .route("/api/v4/webhooks", get(hooks::list).post(hooks::subscribe).delete(hooks::unsubscribe))
+            .route("/api/v4/tasks", get(remarks::tasks).post(remarks::add_tasks))
             .route("/api/v4/{entity}", get(entities::list).post(entities::create).patch(entities::update))
             .route("/api/v4/{entity}/{id}", get(entities::one).patch(entities::update_one))
             .route("/api/v4/{entity}/links", get(links::links_of_many))
@@ -56,7 +60,7 @@ impl Sandbox {
             .route("/api/v4/{entity}/custom_fields", get(setup::fields).post(setup::add_fields))
             .route("/api/v4/{entity}/custom_fields/{id}", axum::routing::delete(setup::delete_field))
             .route("/api/v4/{entity}/tags", get(setup::tags).post(setup::add_tags))
-            .route("/api/v4/{entity}/notes", get(entities::notes).post(entities::add_notes))
+            .route("/api/v4/{entity}/notes", get(remarks::notes).post(remarks::add_notes))
             .route_layer(middleware::from_fn_with_state(self.clone(), gate::gate));
         Router::new()
             .merge(api)
@@ -92,6 +96,15 @@ impl Sandbox {
     /// How many contacts, leads or companies there are.
     pub fn count(&self, entity: &str) -> usize {
         self.state().entities.get(entity).map_or(0, std::collections::BTreeMap::len)
+    }
+
+    /// Notes of contacts, by id.
+    pub fn notes(&self) -> Vec<serde_json::Value> {
+        self.state().all("contacts/notes")
+    }
+
+    pub fn tasks(&self) -> Vec<serde_json::Value> {
+        self.state().all("tasks")
     }
 
     pub fn leads(&self) -> Vec<serde_json::Value> {

@@ -1,6 +1,6 @@
 //! SQS: a standard queue with a dead-letter queue.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{
@@ -17,6 +17,9 @@ use stagedoor_ports::{DeadLetter, PortError, Queue, Receipt, Received, Result};
 const BATCH: usize = 10;
 /// Bytes of one batch call at most (SQS quotas, 2025: 1 MiB in all), with room for the envelope.
 const BATCH_BYTES: usize = 1_000_000;
+
+/// Seconds that a message may be held back (SQS, DelaySeconds).
+const MAX_DELAY: i32 = 900;
 
 #[derive(Clone)]
 pub struct SqsQueue {
@@ -49,11 +52,12 @@ impl SqsQueue {
         Ok(names.iter().filter_map(|name| all.get(name)?.parse::<u64>().ok()).sum())
     }
 
-    async fn send_batch(&self, bodies: Vec<String>) -> Result<()> {
+    async fn send_batch(&self, bodies: Vec<String>, delay: i32) -> Result<()> {
         let entries = bodies
             .into_iter()
             .enumerate()
-            .map(|(n, body)| SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build());
+            .map(|(n, body)| SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body))
+            .map(|entry| if delay > 0 { entry.delay_seconds(delay).build() } else { entry.build() });
         let entries =
             entries.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| retry("SendMessageBatch", &error))?;
         let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
@@ -71,11 +75,15 @@ fn retry(call: &str, error: &impl std::error::Error) -> PortError {
     PortError::Retry(format!("SQS {call}: {cause}"))
 }
 
+fn texts(events: &[Event]) -> Result<Vec<String>> {
+    let bodies = events.iter().map(serde_json::to_string).collect::<std::result::Result<Vec<_>, _>>();
+    bodies.map_err(|error| PortError::Fail(error.to_string()))
+}
+
 #[async_trait]
 impl Queue for SqsQueue {
     async fn send(&self, events: Vec<Event>) -> Result<()> {
-        let bodies = events.iter().map(serde_json::to_string).collect::<std::result::Result<Vec<_>, _>>();
-        let bodies = bodies.map_err(|error| PortError::Fail(error.to_string()))?;
+        let bodies = texts(&events)?;
         if let [body] = bodies.as_slice() {
             let request = self.client.send_message().queue_url(&self.url).message_body(body);
             return request.send().await.map(drop).map_err(|error| retry("SendMessage", &error));
@@ -83,13 +91,21 @@ impl Queue for SqsQueue {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for body in bodies {
             if batch.len() == BATCH || (!batch.is_empty() && bytes + body.len() > BATCH_BYTES) {
-                self.send_batch(std::mem::take(&mut batch)).await?;
+                self.send_batch(std::mem::take(&mut batch), 0).await?;
                 bytes = 0;
             }
             bytes += body.len();
             batch.push(body);
         }
-        if batch.is_empty() { Ok(()) } else { self.send_batch(batch).await }
+        if batch.is_empty() { Ok(()) } else { self.send_batch(batch, 0).await }
+    }
+
+    async fn send_later(&self, events: Vec<Event>, delay: Duration) -> Result<()> {
+        let seconds = i32::try_from(delay.as_secs()).unwrap_or(MAX_DELAY).clamp(1, MAX_DELAY);
+        for chunk in texts(&events)?.chunks(BATCH) {
+            self.send_batch(chunk.to_vec(), seconds).await?;
+        }
+        Ok(())
     }
 
     async fn receive(&self, max: usize) -> Result<Vec<Received>> {
@@ -169,7 +185,7 @@ impl Queue for SqsQueue {
             }
             for message in messages {
                 let (Some(body), Some(receipt)) = (message.body, message.receipt_handle) else { continue };
-                self.send_batch(vec![body]).await?;
+                self.send_batch(vec![body], 0).await?;
                 let delete = self.client.delete_message().queue_url(dead).receipt_handle(receipt);
                 delete.send().await.map_err(|error| retry("DeleteMessage", &error))?;
                 moved += 1;

@@ -21,12 +21,15 @@ pub type Check<'c> = &'c (dyn Fn(&str, &Source) -> Result<(), String> + Sync);
 pub struct Setting {
     pub config: Config,
     pub queue: SqsQueue,
+    /// Where chats' events go, for those who answer or send.
+    pub chats: SqsQueue,
+    pub outbox: SqsQueue,
     pub store: DynamoStore,
     pub clock: Arc<dyn Clock>,
 }
 
-/// Reads the environment: `STAGEDOOR_CONFIG` (a file), `STAGEDOOR_QUEUE_URL` (those who send), `STAGEDOOR_DEAD_LETTER_URL`
-/// (optional), `STAGEDOOR_TABLES` (the tables' prefix). `STAGEDOOR_DEV_SECRETS=yes` lets `dev:` secrets in, for cargo-lambda.
+/// Reads the environment: `STAGEDOOR_CONFIG` (a file), `STAGEDOOR_QUEUE_URL` (those who send), `STAGEDOOR_CHATS_URL` and
+/// `STAGEDOOR_OUTBOX_URL` (those who answer), `STAGEDOOR_DEAD_LETTER_URL` (optional), `STAGEDOOR_TABLES` (the tables' prefix). `STAGEDOOR_DEV_SECRETS=yes` lets `dev:` secrets in, for cargo-lambda.
 ///
 /// # Errors
 /// Every mistake of the config, the variable that is missing, or that the Parameter Store cannot be asked.
@@ -38,7 +41,7 @@ pub async fn setting(reading: Reading, check: Check<'_>) -> Result<Setting, Erro
     let dead_letters = variable("STAGEDOOR_DEAD_LETTER_URL").ok();
     // Who only consumes is handed its messages and needs no address; nothing can be sent to an empty one.
     let queue = match reading {
-        Reading::Sync => variable("STAGEDOOR_QUEUE_URL").unwrap_or_default(),
+        Reading::Sync | Reading::Outreach => variable("STAGEDOOR_QUEUE_URL").unwrap_or_default(),
         _ => variable("STAGEDOOR_QUEUE_URL")?,
     };
     // Only the deployment knows under which address the CRM reaches it.
@@ -46,6 +49,8 @@ pub async fn setting(reading: Reading, check: Check<'_>) -> Result<Setting, Erro
     Ok(Setting {
         config,
         queue: SqsQueue::new(&aws, &queue, dead_letters.as_deref()),
+        chats: SqsQueue::new(&aws, &variable("STAGEDOOR_CHATS_URL").unwrap_or_default(), None),
+        outbox: SqsQueue::new(&aws, &variable("STAGEDOOR_OUTBOX_URL").unwrap_or_default(), None),
         store: DynamoStore::new(&aws, &variable("STAGEDOOR_TABLES").unwrap_or_else(|_| "stagedoor".into())),
         clock: Arc::new(SystemClock),
     })

@@ -129,6 +129,9 @@ pub struct SandboxSection {
     /// Where the amoCRM sandbox listens.
     #[schemars(with = "String")]
     pub listen: SocketAddr,
+    /// Where the stand-ins for messengers and SMS listen.
+    #[schemars(with = "Option<String>")]
+    pub messengers: Option<SocketAddr>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

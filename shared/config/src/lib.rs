@@ -33,6 +33,7 @@ pub struct Config {
     pub sources: Vec<Configured>,
     pub pull_every: Duration,
     pub sandbox: Option<SocketAddr>,
+    pub messengers: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone)]

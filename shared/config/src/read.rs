@@ -134,7 +134,7 @@ impl Reader<'_> {
         let crm = self.crm(root);
         let policy = self.policy(root);
         let pull = self.optional::<ScheduleSection>(root, "schedule").unwrap_or_default();
-        let sandbox = self.optional::<SandboxSection>(root, "sandbox").map(|sandbox| sandbox.listen);
+        let sandbox = self.optional::<SandboxSection>(root, "sandbox");
         let mut catalog = Catalog::default();
         // A mistake in [hub] hides none in the sources.
         let stand_in = Region::new("RU").ok().map(|region| (region, "RUB"));
@@ -162,7 +162,8 @@ impl Reader<'_> {
             catalog,
             sources,
             pull_every: Duration::from_secs(u64::from(pull.pull_seconds.max(1))),
-            sandbox,
+            sandbox: sandbox.as_ref().map(|sandbox| sandbox.listen),
+            messengers: sandbox.and_then(|sandbox| sandbox.messengers),
         })
     }
 

@@ -73,8 +73,12 @@ impl Reader<'_> {
         self.campaigns(root, catalog, sources, hub);
         let replies = self.replies(root, catalog);
         let stop_words = hub.map(|hub| hub.section.stop_words.iter().map(|word| word.to_lowercase()).collect());
-        catalog.scenario =
-            Scenario { replies, stop_words: stop_words.unwrap_or_default(), region: hub.map(|hub| hub.region) };
+        catalog.scenario = Scenario {
+            replies,
+            stop_words: stop_words.unwrap_or_default(),
+            region: hub.map(|hub| hub.region),
+            campaigns: catalog.campaigns.values().map(|one| (one.number, one.name.clone())).collect(),
+        };
     }
 
     fn time(&mut self, text: &str, value: &Value<'_>, key: &str, place: &str) -> Option<Timestamp> {
@@ -242,5 +246,6 @@ fn drawn(key: &Secret, pool: &str, prefix: &str, size: u32) -> Vec<String> {
         };
         format!("{prefix}-{}", (0..8).map(letter).collect::<String>())
     };
-    (0..size).map(code).collect()
+    let mut seen = BTreeSet::new();
+    (0..).map(code).filter(|code| seen.insert(code.clone())).take(size as usize).collect()
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Email, Identifier, Kind, Line, Phone, Region, Said, Talk, Timestamp, Token};
+use stagedoor_model::{Email, Identifier, Kind, Line, Phone, Purpose, Region, Said, Talk, Timestamp, Token};
 
 use crate::Person;
 
@@ -72,6 +72,8 @@ pub struct Scenario {
     pub stop_words: BTreeSet<String>,
     /// Where phones that people type are dialled.
     pub region: Option<Region>,
+    /// Campaigns by the number in their links: a poster's link names nobody, but it does name its campaign.
+    pub campaigns: BTreeMap<u16, String>,
 }
 
 /// What a line was understood as.
@@ -112,7 +114,11 @@ struct State<'s, 'p> {
 
 /// Every answer that a chat's lines ask for, in their order.
 pub fn turns<'s>(scenario: &'s Scenario, talk: &Talk, person: &Person) -> Vec<Turn<'s>> {
-    let mut state = State { scenario, person, campaign: None, awaiting: None, pending: None, open: false };
+    // The line that began the chat may be long gone.
+    let own = |token: &String| person.links().find(|link| link.token.as_str() == token);
+    let through = talk.uses.iter().filter_map(|(token, used)| Some((used.at, own(token)?.campaign.clone())));
+    let campaign = through.min().map(|(_, campaign)| campaign);
+    let mut state = State { scenario, person, campaign, awaiting: None, pending: None, open: false };
     talk.lines.iter().filter_map(|line| state.take(line, talk)).collect()
 }
 
@@ -153,10 +159,13 @@ impl<'s> State<'s, '_> {
 
     fn start(&mut self, token: Option<&Token>) -> (Heard, Vec<Option<&'s Reply>>) {
         let own = token.and_then(|token| self.person.links().find(|link| link.token.as_str() == token.as_str()));
-        self.campaign = own.map(|link| link.campaign.clone()).or(self.campaign.take());
+        let header = token.and_then(Token::header).filter(|header| header.purpose == Purpose::Public);
+        let poster = header.and_then(|header| self.scenario.campaigns.get(&header.campaign));
+        self.campaign = own.map(|link| &link.campaign).or(poster).cloned().or(self.campaign.take());
         let on = match (token, own) {
             (_, Some(_)) => On::Token,
-            (Some(_), None) => On::UsedToken,
+            (Some(_), None) if poster.is_none() => On::UsedToken,
+            (Some(_), None) => On::Start,
             (None, None) => On::Start,
         };
         let reply = self.find(|known| *known == on).or_else(|| self.find(|known| *known == On::Start));
@@ -180,7 +189,7 @@ impl<'s> State<'s, '_> {
                 _ => {}
             }
         }
-        if let Some(items) = self.menu(&said) {
+        if let Some(items) = self.titled(&said).or_else(|| self.menu(&said)) {
             let replies = items.iter().map(|item| self.find(|on| matches!(on, On::Menu(n, _) if n == item)));
             return (Heard::Menu(items.clone()), replies.collect());
         }
@@ -203,6 +212,20 @@ impl<'s> State<'s, '_> {
             }
             Ask::Email => Email::parse(text.trim()).ok().map(Identifier::email),
         }
+    }
+
+    /// The item whose own line was pressed: "2. Как доехать".
+    fn titled(&self, said: &str) -> Option<Vec<u8>> {
+        let items = self.scenario.replies.iter().filter_map(|reply| match &reply.on {
+            On::Menu(number, title) => Some((*number, title)),
+            _ => None,
+        });
+        let is_said = |number: u8, title: &str| {
+            let title = title.to_lowercase();
+            said == title || said.strip_prefix(&format!("{number}. ")) == Some(title.as_str())
+        };
+        let pressed = items.into_iter().find(|(number, title)| title.0.values().any(|title| is_said(*number, title)));
+        pressed.map(|(number, _)| vec![number])
     }
 
     /// The items that "1 3", "13", "1,3" or "один" name, if all of them are in the menu.

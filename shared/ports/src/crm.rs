@@ -45,6 +45,13 @@ pub trait Crm: Send + Sync {
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row>;
     /// Marks the first as a duplicate of the second, in a way that a manager sees.
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row>;
+    /// A note on each of these contacts.
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row>;
+    /// A task for a manager at each of these contacts, to be done until then.
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row>;
+    /// Notes that these contacts got since `since`: the contact and the text.
+    async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError>;
+    async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError>;
     /// Contacts that the hub itself created since `since`, by the hub's own id in them.
     async fn find_contacts(
         &self,

@@ -1,5 +1,6 @@
 //! What the logic asks of the world, as traits in the domain's own words. Errors say whether to try again.
 
+mod channel;
 mod crm;
 #[cfg(feature = "testing")]
 pub mod memory;
@@ -9,6 +10,7 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use channel::{Channel, Sending, Settled};
 pub use crm::{Crm, CrmError, CrmPage, Row};
 pub use queue::{DeadLetter, Queue, Receipt, Received};
 pub use shops::{Found, OrderDesk, PullPage};

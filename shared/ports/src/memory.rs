@@ -328,6 +328,11 @@ impl Queue for MemoryQueue {
         Ok(())
     }
 
+    /// At once: memory has no clock.
+    async fn send_later(&self, events: Vec<Event>, _: std::time::Duration) -> Result<()> {
+        self.send(events).await
+    }
+
     async fn receive(&self, max: usize) -> Result<Vec<Received>> {
         let mut state = self.state();
         let mut batch = Vec::new();

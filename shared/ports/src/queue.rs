@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use stagedoor_model::{Event, Timestamp};
 
@@ -31,6 +33,8 @@ pub struct DeadLetter {
 pub trait Queue: Send + Sync {
     /// Returns once all events are durable, or none need be.
     async fn send(&self, events: Vec<Event>) -> Result<()>;
+    /// The same, but nobody receives them before `delay` is over (at most 15 minutes).
+    async fn send_later(&self, events: Vec<Event>, delay: Duration) -> Result<()>;
     async fn receive(&self, max: usize) -> Result<Vec<Received>>;
     async fn done(&self, receipts: Vec<Receipt>) -> Result<()>;
     /// Makes messages visible again at once.

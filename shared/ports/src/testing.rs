@@ -300,6 +300,7 @@ async fn the_journal_tells_the_latest_first(store: &dyn Store) {
 pub async fn queue_suite<Q: Queue, F: AsyncFn() -> Q>(fresh: F) {
     what_is_sent_is_received_and_done_once(&fresh().await).await;
     what_is_given_back_comes_again(&fresh().await).await;
+    what_is_sent_for_later_is_not_lost(&fresh().await).await;
     what_is_given_back_too_often_is_a_dead_letter(&fresh().await).await;
 }
 
@@ -317,6 +318,19 @@ async fn what_is_sent_is_received_and_done_once(queue: &dyn Queue) {
     }
     assert_eq!(queue.depth().await.expect("counted"), 0);
     assert!(queue.receive(10).await.expect("received").is_empty());
+}
+
+async fn what_is_sent_for_later_is_not_lost(queue: &dyn Queue) {
+    queue.send_later(vec![form_event(1)], std::time::Duration::from_secs(1)).await.expect("sent");
+    let mut seen = Vec::new();
+    for _ in 0..100 {
+        seen = queue.receive(10).await.expect("received");
+        if !seen.is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(seen.first().map(|message| (message.event.id.clone(), message.attempts)), Some((form_event(1).id, 1)));
 }
 
 async fn what_is_given_back_comes_again(queue: &dyn Queue) {

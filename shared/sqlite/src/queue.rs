@@ -1,4 +1,4 @@
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -46,11 +46,8 @@ impl SqliteQueue {
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         Ok(Self { database: Database::open_upgraded(path, SCHEMA, UPGRADE)?, clock })
     }
-}
 
-#[async_trait]
-impl Queue for SqliteQueue {
-    async fn send(&self, events: Vec<Event>) -> Result<()> {
+    async fn insert(&self, events: Vec<Event>, visible_at: i64) -> Result<()> {
         if events.is_empty() {
             return Ok(());
         }
@@ -61,13 +58,26 @@ impl Queue for SqliteQueue {
             .map_err(|error| PortError::Fail(error.to_string()))?;
         let now = self.clock.now().as_millisecond();
         let insert = move |connection: &Connection| {
-            let mut insert = connection.prepare_cached("INSERT INTO messages (body, sent_at) VALUES (?1, ?2)")?;
-            bodies.iter().try_for_each(|body| insert.execute(params![body, now]).map(drop))
+            let mut insert =
+                connection.prepare_cached("INSERT INTO messages (body, sent_at, visible_at) VALUES (?1, ?2, ?3)")?;
+            bodies.iter().try_for_each(|body| insert.execute(params![body, now, visible_at]).map(drop))
         };
         match events.len() {
             1 => self.database.write_one(insert).await,
             _ => self.database.write(insert).await,
         }
+    }
+}
+
+#[async_trait]
+impl Queue for SqliteQueue {
+    async fn send(&self, events: Vec<Event>) -> Result<()> {
+        self.insert(events, 0).await
+    }
+
+    async fn send_later(&self, events: Vec<Event>, delay: Duration) -> Result<()> {
+        let delay = i64::try_from(delay.as_millis()).unwrap_or(0);
+        self.insert(events, self.clock.now().as_millisecond().saturating_add(delay)).await
     }
 
     async fn receive(&self, max: usize) -> Result<Vec<Received>> {

@@ -1,5 +1,6 @@
 //! Deliveries as providers send them: signatures, samples from `events/`, the sample tour.
 
+pub mod fans;
 mod parcel;
 pub mod samples;
 pub mod tour;

@@ -242,5 +242,6 @@ async fn operator(endpoint: &str, deployed: &Deployed, layer: &Path) -> Hub {
     let store: Arc<dyn Store> = Arc::new(DynamoStore::new(&aws, STACK));
     let dead = deployed.queue("EventsDeadLettersUrl");
     let queue: Arc<dyn Queue> = Arc::new(SqsQueue::new(&aws, deployed.queue("EventsQueueUrl"), Some(dead)));
-    Hub::with(config, store, queue, layer, "operator").expect("a hub")
+    let queues = stagedoor::Queues { chats: Arc::clone(&queue), outbox: Arc::clone(&queue), events: queue };
+    Hub::with(config, store, queues, layer, "operator").expect("a hub")
 }

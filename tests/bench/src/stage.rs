@@ -42,7 +42,8 @@ async fn built() -> Result<(tempfile::TempDir, TcpListener, Arc<Hub>), String> {
     let text = DEFAULT_CONFIG
         .replace("rate = 20000", "rate = 1000000")
         .replace("127.0.0.1:8080", &address.to_string())
-        .replace("127.0.0.1:8081", &free().await?.to_string());
+        .replace("127.0.0.1:8081", &free().await?.to_string())
+        .replace("127.0.0.1:8082", &free().await?.to_string());
     let hub = Hub::open(read_config("stagedoor.toml", &text, None)?, folder.path(), "serve")?;
     Ok((folder, listener, Arc::new(hub)))
 }

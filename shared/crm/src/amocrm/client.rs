@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, RwLock};
 use crate::amocrm::{
     auth::Authorization,
     bulk::{self, BATCH},
+    remarks,
     schema::{self, Schema, items, number},
     transport::Transport,
     wire,
@@ -162,27 +163,6 @@ impl AmoCrm {
         Ok(())
     }
 
-    /// A note on each contact that was marked. It is a courtesy: one that is lost is not sent again.
-    async fn tell_managers(&self, rows: &[(u64, u64)], tagged: &[Row]) {
-        let done = rows.iter().zip(tagged).filter(|(_, row)| matches!(row, Row::Done(_)));
-        let notes = done.map(|((contact, of), _)| {
-            let text = format!(
-                "The same person as contact {of}: a phone, an e-mail or an order of both is the same. \
-                 The deals were moved there; merge the two in the interface."
-            );
-            json!({ "entity_id": contact, "note_type": "common", "params": { "text": text } })
-        });
-        let notes: Vec<Value> = notes.collect();
-        if notes.is_empty() {
-            return;
-        }
-        if let Err(error) =
-            self.transport.call(Method::POST, "/api/v4/contacts/notes", Some(&Value::Array(notes))).await
-        {
-            tracing::warn!(%error, "the notes about duplicates were not written");
-        }
-    }
-
     async fn subscribe(&self, destination: &str) -> Result<(), CrmError> {
         let body = json!({ "destination": destination, "settings": HOOKS, "sort": 10 });
         let made = self.transport.call(Method::POST, "/api/v4/webhooks", Some(&body)).await;
@@ -266,8 +246,27 @@ impl Crm for AmoCrm {
                 .collect()
         };
         let tagged = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await;
-        self.tell_managers(rows, &tagged).await;
+        remarks::tell_managers(&self.transport, rows, &tagged).await;
         tagged
+    }
+
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
+        let build = |_: &Schema| rows.iter().map(|(contact, text)| Ok(remarks::note(*contact, text))).collect();
+        self.send_healing(&Method::POST, "/api/v4/contacts/notes", "notes", build).await
+    }
+
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
+        let build =
+            |_: &Schema| rows.iter().map(|(contact, text, until)| Ok(remarks::task(*contact, text, *until))).collect();
+        self.send_healing(&Method::POST, "/api/v4/tasks", "tasks", build).await
+    }
+
+    async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
+        remarks::notes_of(&self.transport, contacts, since.as_second() - SKEW).await
+    }
+
+    async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
+        remarks::tasks_of(&self.transport, contacts, since.as_second() - SKEW).await
     }
 
     async fn find_contacts(

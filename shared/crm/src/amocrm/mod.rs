@@ -4,6 +4,7 @@ mod auth;
 mod build;
 mod bulk;
 mod client;
+mod remarks;
 mod schema;
 mod transport;
 mod wire;

@@ -9,14 +9,21 @@ use stagedoor_ports::CrmError;
 use crate::amocrm::transport::{Failure, Transport};
 
 /// The hub's own fields: code, name and type.
-pub const CONTACT_FIELDS: [(&str, &str, &str); 2] =
-    [("STAGEDOOR_ID", "Stagedoor: person", "text"), ("STAGEDOOR_TELEGRAM", "Telegram id", "text")];
-pub const LEAD_FIELDS: [(&str, &str, &str); 7] = [
+pub const CONTACT_FIELDS: [(&str, &str, &str); 6] = [
+    ("STAGEDOOR_ID", "Stagedoor: person", "text"),
+    ("STAGEDOOR_TELEGRAM", "Telegram id", "text"),
+    ("STAGEDOOR_CHANNELS", "Messengers", "text"),
+    ("STAGEDOOR_CHAT", "Chat", "textarea"),
+    ("STAGEDOOR_LAST_MESSAGE", "Last message", "textarea"),
+    ("STAGEDOOR_LAST_MESSAGE_AT", "Last message at", "date_time"),
+];
+pub const LEAD_FIELDS: [(&str, &str, &str); 8] = [
     ("STAGEDOOR_ID", "Stagedoor: deal", "text"),
     ("STAGEDOOR_CITY", "City", "text"),
     ("STAGEDOOR_SHOW_AT", "Show starts", "date_time"),
     ("STAGEDOOR_ORDERS", "Orders", "text"),
     ("STAGEDOOR_PROMO", "Promo codes", "text"),
+    ("STAGEDOOR_CAMPAIGN", "Campaign", "text"),
     ("STAGEDOOR_TICKETS", "Live tickets", "numeric"),
     ("STAGEDOOR_REFUNDED", "Refunded", "numeric"),
 ];

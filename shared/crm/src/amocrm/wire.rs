@@ -27,6 +27,15 @@ pub fn contact(draft: &ContactDraft, schema: &Schema) -> Value {
     fields.extend(own(schema.contact_fields.get("STAGEDOOR_ID"), draft.person.to_string().into()));
     let telegram = draft.telegram.clone().map(Value::from);
     fields.extend(telegram.and_then(|id| own(schema.contact_fields.get("STAGEDOOR_TELEGRAM"), id)));
+    if let Some(chats) = &draft.chats {
+        let field = |code: &str, value: Value| own(schema.contact_fields.get(code), value);
+        fields.extend(field("STAGEDOOR_CHANNELS", cut(&chats.channels).into()));
+        fields.extend(field("STAGEDOOR_CHAT", chats.chat.clone().into()));
+        if let Some(at) = chats.last_message_at {
+            fields.extend(field("STAGEDOOR_LAST_MESSAGE", chats.last_message.clone().into()));
+            fields.extend(field("STAGEDOOR_LAST_MESSAGE_AT", at.as_second().into()));
+        }
+    }
     let mut row = Map::new();
     if let Some(name) = &draft.name {
         row.insert("name".into(), cut(name).into());
@@ -58,6 +67,9 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema) -> Result<
     }
     if !draft.promo_codes.is_empty() {
         fields.extend(field("STAGEDOOR_PROMO", cut(&draft.promo_codes).into()));
+    }
+    if let Some(campaign) = &draft.campaign {
+        fields.extend(field("STAGEDOOR_CAMPAIGN", cut(campaign).into()));
     }
     for (key, value) in &draft.utm {
         fields.extend(field(&key.to_ascii_uppercase(), cut(value).into()));

@@ -1,0 +1,56 @@
+use std::collections::BTreeMap;
+
+use stagedoor_engine::{Campaign, Catalog};
+use stagedoor_model::{LinkKey, Purpose, Timestamp, Token};
+use stagedoor_webhook::Source;
+
+use crate::{
+    buttons::{self, Button},
+    page::Language,
+};
+
+/// What links are read with.
+#[derive(Clone)]
+pub struct Desk {
+    pub(crate) key: LinkKey,
+    public_url: String,
+    campaigns: BTreeMap<u16, Campaign>,
+    /// Messengers by the name of their source.
+    sources: BTreeMap<String, Source>,
+}
+
+impl Desk {
+    pub fn new(key: LinkKey, public_url: &str, catalog: &Catalog, messengers: Vec<Source>) -> Self {
+        Self {
+            key,
+            public_url: public_url.to_owned(),
+            campaigns: catalog.campaigns.values().map(|one| (one.number, one.clone())).collect(),
+            sources: messengers.into_iter().map(|source| (source.name.as_str().to_owned(), source)).collect(),
+        }
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
+
+    /// `None` for what is no link of ours, as far as that shows without asking anybody.
+    pub(crate) fn read(&self, text: &str) -> Option<(Token, &Campaign, Purpose, Timestamp)> {
+        let token = Token::parse(text).filter(|token| self.key.fits(token))?;
+        let header = token.header()?;
+        let campaign = self.campaigns.get(&header.campaign)?;
+        // Whoever ends a campaign earlier ends its links; the token's own week stands above a later end.
+        Some((Token::parse(token.as_str())?, campaign, header.purpose, header.expires_at))
+    }
+
+    /// The campaign's own shop and no other place, with the campaign's name for the shop's statistics.
+    pub(crate) fn shop(&self, campaign: &Campaign) -> Option<String> {
+        let mut shop: url::Url = campaign.shop.as_ref()?.parse().ok()?;
+        shop.query_pairs_mut().append_pair("utm_source", "chat").append_pair("utm_campaign", &campaign.name);
+        Some(shop.into())
+    }
+
+    pub(crate) fn buttons(&self, campaign: &Campaign, token: &Token, language: Language) -> Vec<Button> {
+        let sources = campaign.channels.iter().filter_map(|name| self.sources.get(name));
+        sources.filter_map(|source| buttons::of(source, campaign, token, language)).collect()
+    }
+}

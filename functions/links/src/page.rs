@@ -1,0 +1,147 @@
+//! The page of messenger buttons: readable on any phone, without a script, in Russian or English.
+
+use http::{HeaderMap, header};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use stagedoor_engine::Campaign;
+
+use crate::buttons::Button;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Russian,
+    English,
+}
+
+impl Language {
+    /// What was asked for on the page itself, else what the browser prefers.
+    pub fn of(asked: Option<&str>, headers: &HeaderMap) -> Self {
+        let known = |tag: &str| match tag {
+            "ru" => Some(Self::Russian),
+            "en" => Some(Self::English),
+            _ => None,
+        };
+        let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let preferred = accept_language::intersection(accepted, &["ru", "en"]);
+        let base = || accepted.split(',').find_map(|tag| known(tag.trim().get(..2)?));
+        asked
+            .and_then(known)
+            .or_else(|| preferred.iter().find_map(|tag| known(tag)))
+            .or_else(base)
+            .unwrap_or(Self::Russian)
+    }
+
+    fn tag(self) -> &'static str {
+        match self {
+            Self::Russian => "ru",
+            Self::English => "en",
+        }
+    }
+
+    fn say(self, russian: &'static str, english: &'static str) -> &'static str {
+        match self {
+            Self::Russian => russian,
+            Self::English => english,
+        }
+    }
+
+    pub fn whatsapp(self) -> &'static str {
+        self.say("Хочу промокод. Код моей ссылки:", "I would like the promo code. My link:")
+    }
+}
+
+pub struct Page<'p> {
+    pub campaign: &'p Campaign,
+    pub buttons: Vec<Button>,
+    pub language: Language,
+}
+
+const STYLE: &str = "
+:root{color-scheme:light dark}
+*{box-sizing:border-box}
+body{margin:0;font:18px/1.45 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;background:#f4f2ee;color:#1d1b18}
+main{max-width:26rem;margin:0 auto;padding:2rem 1.25rem 3rem}
+h1{font-size:1.6rem;line-height:1.2;margin:0 0 .75rem}
+p{margin:0 0 1.25rem}
+ul{list-style:none;margin:0;padding:0;display:grid;gap:.75rem}
+a.go{display:block;padding:1rem 1.25rem;border-radius:.9rem;color:#fff;font-weight:600;text-decoration:none;text-align:center;min-height:3.5rem}
+a.go:focus-visible{outline:3px solid #1d1b18;outline-offset:2px}
+.telegram{background:#1d7fb8}.viber{background:#6a55d9}.vk{background:#0a6cd6}
+.messenger{background:#0b6fdc}.instagram{background:#b3306e}.whatsapp{background:#117a5b}
+footer{margin-top:2rem;font-size:.85rem;color:#5d574d}
+footer a{color:inherit}
+@media(prefers-color-scheme:dark){body{background:#171614;color:#f1eee8}footer{color:#b0a99c}a.go:focus-visible{outline-color:#fff}}
+";
+
+fn document(language: Language, title: &str, inner: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang=(language.tag()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="robots" content="noindex, nofollow";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main { (inner) } }
+        }
+    }
+}
+
+impl Page<'_> {
+    pub fn render(&self) -> Markup {
+        let (language, campaign) = (self.language, self.campaign);
+        let title = campaign.title.pick(Some(language.tag()));
+        let words = campaign.words.pick(Some(language.tag()));
+        let other = match language {
+            Language::Russian => Language::English,
+            Language::English => Language::Russian,
+        };
+        let inner = html! {
+            h1 { (title) }
+            @if !words.is_empty() { p { (words) } }
+            p { (language.say("Выберите мессенджер, и бот пришлёт ваш промокод:", "Choose a messenger, and the bot will send your promo code:")) }
+            ul {
+                @for button in &self.buttons {
+                    li { a class={ "go " (button.messenger) } href=(button.href) rel="noopener noreferrer" { (button.title) } }
+                }
+            }
+            footer {
+                p { (language.say("Ссылка личная: не пересылайте её, у каждого своя.", "This link is yours alone: please do not forward it.")) }
+                a href={ "?lang=" (other.tag()) } hreflang=(other.tag()) lang=(other.tag()) { (other.say("По-русски", "In English")) }
+            }
+        };
+        document(language, title, inner)
+    }
+}
+
+fn message(language: Language, title: &str, words: &str) -> Markup {
+    document(language, title, html! { h1 { (title) } p { (words) } })
+}
+
+pub fn expired(language: Language) -> Markup {
+    message(
+        language,
+        language.say("Ссылка больше не действует", "This link has expired"),
+        language.say(
+            "Её срок вышел. Напишите нам, и мы пришлём новую.",
+            "Its time is over. Write to us, and we will send a new one.",
+        ),
+    )
+}
+
+pub fn unknown(language: Language) -> Markup {
+    message(
+        language,
+        language.say("Такой ссылки нет", "There is no such link"),
+        language.say("Проверьте, целиком ли она скопирована.", "Please check that it was copied whole."),
+    )
+}
+
+pub fn sorry(language: Language) -> Markup {
+    message(
+        language,
+        language.say("Слишком много запросов", "Too many requests"),
+        language.say("Попробуйте через минуту.", "Please try again in a minute."),
+    )
+}

@@ -1,0 +1,100 @@
+//! Who opened a link: a person, or a robot that looks on somebody's behalf? A messenger fetches a preview of every link that
+//! is sent through it, mail systems look for malware, browsers fetch ahead. None of them is a click.
+
+use http::{HeaderMap, header};
+
+/// Parts of user agents, in lower case. Previews: core.telegram.org/bots/webhooks is silent, but `TelegramBot (like TwitterBot)`
+/// is what comes; developers.facebook.com/docs/sharing/webmasters/web-crawlers (facebookexternalhit, which WhatsApp's web and
+/// Messenger use, and iMessage imitates); vk.com/dev/widget_share (vkShare); WhatsApp/2.x from phones.
+const ROBOTS: [&str; 34] = [
+    "telegrambot",
+    "twitterbot",
+    "facebookexternalhit",
+    "facebookexternalua",
+    "facebot",
+    "whatsapp/",
+    "vkshare",
+    "viberbot",
+    "viber-preview",
+    "skypeuripreview",
+    "slackbot",
+    "discordbot",
+    "linkedinbot",
+    "okhttp",
+    "googlebot",
+    "google-inspectiontool",
+    "google-read-aloud",
+    "googleimageproxy",
+    "bingbot",
+    "bingpreview",
+    "yandexbot",
+    "yandex.com/bots",
+    "mail.ru_bot",
+    "applebot",
+    "duckduckbot",
+    "ahrefsbot",
+    "semrushbot",
+    "curl/",
+    "wget/",
+    "python-requests",
+    "python-urllib",
+    "go-http-client",
+    "crawler",
+    "spider",
+];
+
+/// Without a user agent, with a robot's, or fetched ahead of a person who may never come.
+pub fn is_robot(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_lowercase();
+    let agent = text(header::USER_AGENT.as_str());
+    // w3c.github.io/resource-hints: Sec-Purpose; older ones are Chrome's, Firefox's and Safari's.
+    let ahead = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
+    let ahead =
+        ahead.iter().any(|name| ["prefetch", "prerender", "preview"].iter().any(|word| text(name).contains(word)));
+    agent.is_empty() || ahead || ROBOTS.iter().any(|robot| agent.contains(robot))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn opened_by(agent: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::USER_AGENT, HeaderValue::from_str(agent).expect("text"));
+        is_robot(&headers)
+    }
+
+    #[test]
+    fn previews_and_scripts_are_robots_and_phones_are_not() {
+        for robot in [
+            "TelegramBot (like TwitterBot)",
+            "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+            "facebookexternalhit/1.1 Facebot Twitterbot/1.0",
+            "WhatsApp/2.23.20.0 A",
+            "Mozilla/5.0 (compatible; vkShare; +http://vk.com/dev/Share)",
+            "Mozilla/5.0 (compatible; YandexBot/3.0; +http://yandex.com/bots)",
+            "curl/8.5.0",
+            "",
+        ] {
+            assert!(opened_by(robot), "{robot}");
+        }
+        for person in [
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
+            "Mozilla/5.0 (Linux; Android 13; CUBOT P80) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36",
+            "Mozilla/5.0 (Linux; Android 12; SM-A525F; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/125.0 Mobile Safari/537.36 [FB_IAB/FB4A;FBAV/466.0;]",
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) YaBrowser/24.4.0 Safari/537.36",
+        ] {
+            assert!(!opened_by(person), "{person}");
+        }
+    }
+
+    #[test]
+    fn what_a_browser_fetches_ahead_is_no_click() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::USER_AGENT, HeaderValue::from_static("Mozilla/5.0 (Windows NT 10.0)"));
+        headers.insert("sec-purpose", HeaderValue::from_static("prefetch;prerender"));
+        assert!(is_robot(&headers));
+    }
+}

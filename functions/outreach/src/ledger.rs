@@ -1,0 +1,69 @@
+//! What is known of a decision, in one cell of the store.
+
+use stagedoor_model::SendOutcome;
+use stagedoor_ports::{PortError, Result};
+
+use crate::Outreach;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    Fresh,
+    /// A call was begun and never answered; how often its channel was asked about it.
+    Begun {
+        asked: u32,
+    },
+    Ended(SendOutcome),
+}
+
+fn name(decision: &str) -> String {
+    format!("sent/{decision}")
+}
+
+impl Entry {
+    fn read(value: &str) -> Self {
+        match value.split_once(' ') {
+            Some(("begun", asked)) => Self::Begun { asked: asked.parse().unwrap_or(0) },
+            Some(("ended", outcome)) => serde_json::from_str(outcome).map_or(Self::Fresh, Self::Ended),
+            _ => Self::Fresh,
+        }
+    }
+
+    fn write(&self) -> String {
+        match self {
+            Self::Fresh => "fresh ".to_owned(),
+            Self::Begun { asked } => format!("begun {asked}"),
+            Self::Ended(outcome) => format!("ended {}", serde_json::to_string(outcome).unwrap_or_default()),
+        }
+    }
+}
+
+impl Outreach {
+    /// With the version of its cell.
+    pub(crate) async fn entry(&self, decision: &str) -> Result<(Entry, Option<u64>)> {
+        let cell = self.store.cell(&name(decision)).await?;
+        Ok(cell.map_or((Entry::Fresh, None), |cell| (Entry::read(&cell.value), Some(cell.version))))
+    }
+
+    /// # Errors
+    /// `Retry` when somebody else works on the same decision.
+    pub(crate) async fn put(&self, decision: &str, entry: &Entry, version: Option<u64>) -> Result<()> {
+        match self.store.put_cell(&name(decision), &entry.write(), version).await? {
+            true => Ok(()),
+            false => Err(PortError::Retry("somebody else sends it".into())),
+        }
+    }
+
+    /// Nothing was sent: whoever comes next begins anew.
+    pub(crate) async fn forget(&self, decision: &str) -> Result<()> {
+        let (_, version) = self.entry(decision).await?;
+        self.put(decision, &Entry::Fresh, version).await
+    }
+
+    pub(crate) async fn close(&self, decision: &str, outcome: &SendOutcome) -> Result<()> {
+        let (entry, version) = self.entry(decision).await?;
+        match entry {
+            Entry::Ended(_) => Ok(()),
+            _ => self.put(decision, &Entry::Ended(outcome.clone()), version).await,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The outbox's consumer: sends what was decided, at least once, and never twice for one decision where the channel lets us
+//! know. A decision's id names a cell of the store: it says whether sending was begun, and how it ended.
+
+mod ledger;
+mod pace;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use ledger::Entry;
+pub use pace::Pace;
+use stagedoor_model::{
+    Body, Event, EventId, Identifier, MessageDecided, MessageSent, SendOutcome, SourceName, Timestamp,
+};
+use stagedoor_ports::{Channel, Clock, PortError, Queue, Result, Sending, Settled, Store};
+
+/// People written to at once.
+const HANDS: usize = 16;
+/// How long a message waits whose channel wants somebody to act: a wrong token, no money.
+const DENIED: Duration = Duration::from_secs(300);
+/// How long a message waits that a webhook will report.
+const REPORTED: Duration = Duration::from_secs(30);
+/// And how often; after that nobody knows.
+const REPORTS: u32 = 10;
+
+/// What the consumer works with. The same on AWS and on a laptop.
+#[derive(Clone)]
+pub struct Outreach {
+    pub store: Arc<dyn Store>,
+    pub outbox: Arc<dyn Queue>,
+    /// What became of a message goes where chats' events go.
+    pub chats: Arc<dyn Queue>,
+    pub clock: Arc<dyn Clock>,
+    pub channels: BTreeMap<SourceName, Arc<dyn Channel>>,
+    pub pace: Arc<Pace>,
+}
+
+/// What is to be done about one message.
+enum Verdict {
+    Ended(SendOutcome),
+    /// It goes back into the outbox for so long.
+    Later(Duration),
+    /// It comes again by itself, and wears out if it does so too often.
+    Failed(String),
+}
+
+impl Outreach {
+    /// Sends a batch. The answer names the events that failed and should come again, by their place in `events`.
+    pub async fn handle(&self, events: Vec<Event>) -> BTreeSet<usize> {
+        // One person's messages go out in their order.
+        let mut by_person = BTreeMap::<(SourceName, Identifier), Vec<(usize, Event)>>::new();
+        for (index, event) in events.into_iter().enumerate() {
+            if let Body::MessageDecided(message) = &event.body {
+                by_person.entry((message.through.clone(), message.to.clone())).or_default().push((index, event));
+            }
+        }
+        let failed = stream::iter(by_person.into_values())
+            .map(|own| async move {
+                let mut failed = BTreeSet::new();
+                for (index, event) in own {
+                    if !self.take(&event).await {
+                        failed.insert(index);
+                    }
+                }
+                failed
+            })
+            .buffer_unordered(HANDS);
+        failed.fold(BTreeSet::new(), |all, one| async { all.into_iter().chain(one).collect() }).await
+    }
+
+    async fn take(&self, event: &Event) -> bool {
+        let Body::MessageDecided(message) = &event.body else { return true };
+        match self.deal_with(event, message).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(trace = event.trace_id(), decision = %event.id, %error, "a message waits");
+                false
+            }
+        }
+    }
+
+    async fn deal_with(&self, event: &Event, message: &MessageDecided) -> Result<()> {
+        let decision = event.id.as_str();
+        let (mut entry, version) = self.entry(decision).await?;
+        if let Entry::Ended(outcome) = &entry {
+            // Sent before; perhaps nobody heard of it.
+            return self.tell(event, message, outcome.clone()).await;
+        }
+        let verdict = match self.channels.get(&message.through) {
+            None => Verdict::Ended(SendOutcome::Refused("this channel has no token in the config".into())),
+            Some(channel) => match self.obstacle(channel.as_ref(), message) {
+                Some(reason) => Verdict::Ended(SendOutcome::Refused(reason)),
+                None => self.send(event, message, channel.as_ref(), &mut entry, version).await?,
+            },
+        };
+        match verdict {
+            Verdict::Ended(outcome) => {
+                self.close(decision, &outcome).await?;
+                self.tell(event, message, outcome).await
+            }
+            Verdict::Later(delay) => self.outbox.send_later(vec![event.clone()], delay).await,
+            Verdict::Failed(reason) => Err(PortError::Retry(reason)),
+        }
+    }
+
+    /// Why it is not worth sending any more.
+    fn obstacle(&self, channel: &dyn Channel, message: &MessageDecided) -> Option<String> {
+        let now = self.clock.now();
+        if now > message.until {
+            return Some("too late".into());
+        }
+        let since = |at: Timestamp| now.duration_since(at).unsigned_abs();
+        match (channel.window(), message.heard_at) {
+            (Some(window), heard_at) if heard_at.is_none_or(|at| since(at) > window) => {
+                Some("outside the channel's window".into())
+            }
+            _ => None,
+        }
+    }
+
+    async fn send(
+        &self,
+        event: &Event,
+        message: &MessageDecided,
+        channel: &dyn Channel,
+        entry: &mut Entry,
+        version: Option<u64>,
+    ) -> Result<Verdict> {
+        let decision = event.id.as_str();
+        if let Entry::Begun { asked } = entry {
+            let reported = self.store.cell(&format!("reported/{decision}")).await?;
+            let settled = match reported {
+                Some(cell) => Settled::Sent(cell.value),
+                None => channel.settle(decision, message).await,
+            };
+            match settled {
+                Settled::Sent(id) => return Ok(Verdict::Ended(SendOutcome::Sent(id))),
+                Settled::Unknown => return Ok(Verdict::Ended(SendOutcome::Unknown)),
+                Settled::Later if *asked >= REPORTS => return Ok(Verdict::Ended(SendOutcome::Unknown)),
+                Settled::Later => {
+                    self.put(decision, &Entry::Begun { asked: *asked + 1 }, version).await?;
+                    return Ok(Verdict::Later(REPORTED));
+                }
+                Settled::Again => {}
+            }
+        }
+        if let Some(wait) = self.pace.admit(&message.through, &message.to, channel, self.clock.now()).await {
+            return Ok(Verdict::Later(wait));
+        }
+        self.put(decision, &Entry::Begun { asked: 0 }, version).await?;
+        let sending = channel.send(decision, message).await;
+        let (through, trace) = (&message.through, event.trace_id());
+        Ok(match sending {
+            Sending::Sent(id) => {
+                tracing::info!(trace, decision, %through, "message sent");
+                Verdict::Ended(SendOutcome::Sent(id))
+            }
+            Sending::Withdrawn(reason) => {
+                tracing::info!(trace, decision, %through, reason, "the channel is withdrawn");
+                Verdict::Ended(SendOutcome::Withdrawn(reason))
+            }
+            Sending::Refused(reason) => {
+                tracing::error!(trace, decision, %through, reason, "message refused");
+                Verdict::Ended(SendOutcome::Refused(reason))
+            }
+            Sending::Throttled(wait) => {
+                tracing::warn!(%through, seconds = wait.as_secs(), "the channel is throttled");
+                self.pace.hold(through, wait, self.clock.now());
+                self.forget(decision).await?;
+                Verdict::Later(wait)
+            }
+            Sending::Busy(wait) => {
+                self.forget(decision).await?;
+                Verdict::Later(wait)
+            }
+            Sending::Denied(reason) => {
+                tracing::error!(%through, reason, "the channel refuses us: its messages wait until somebody acts");
+                self.pace.hold(through, DENIED, self.clock.now());
+                self.forget(decision).await?;
+                Verdict::Later(DENIED)
+            }
+            Sending::NotSent(reason) => {
+                self.forget(decision).await?;
+                Verdict::Failed(reason)
+            }
+            // The next attempt settles it.
+            Sending::Lost => Verdict::Later(Duration::from_secs(5)),
+        })
+    }
+
+    /// The sources of these events are those of the chats, so the conversation holds our words too.
+    async fn tell(&self, event: &Event, message: &MessageDecided, outcome: SendOutcome) -> Result<()> {
+        let sent = MessageSent {
+            decision: event.id.to_string(),
+            through: message.through.clone(),
+            to: message.to.clone(),
+            text: message.text.clone(),
+            outcome,
+            campaign: message.campaign.clone(),
+        };
+        let id = EventId::derive(&message.through, &["sent", event.id.as_str()]);
+        let mut told = Event::new(&message.through, id, self.clock.now(), Body::MessageSent(Box::new(sent)));
+        told.traceparent.clone_from(&event.traceparent);
+        self.chats.send(vec![told]).await
+    }
+}

@@ -1,0 +1,34 @@
+//! `outreach` as AWS runs it: an SQS batch with partial failures.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
+use stagedoor_model::Event;
+use stagedoor_outreach::{Outreach, Pace};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    consume(build).await
+}
+
+async fn build() -> Result<Arc<dyn Consumer>, Error> {
+    let Setting { config, store, chats, outbox, clock, .. } = setting(Reading::Outreach, &|_, _| Ok(())).await?;
+    let channels = stagedoor_chat::channels(&config)?;
+    let (outbox, chats) = (Arc::new(outbox), Arc::new(chats));
+    let pace = Arc::new(Pace::default());
+    Ok(Arc::new(Sending(Outreach { store: Arc::new(store), outbox, chats, clock, channels, pace })))
+}
+
+struct Sending(Outreach);
+
+#[async_trait]
+impl Consumer for Sending {
+    async fn handle(&self, events: Vec<Event>, _: Duration) -> BTreeSet<usize> {
+        let taken = events.len();
+        let failed = self.0.handle(events).await;
+        let count = |name, value: usize| (name, value as f64, "Count");
+        emit("outreach", &[count("Sent", taken - failed.len()), count("Failed", failed.len())], false);
+        failed
+    }
+}

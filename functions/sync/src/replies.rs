@@ -1,0 +1,246 @@
+//! What chats are answered. A decision follows from the conversation alone and bears an id made of what it answers: whoever
+//! decides it again decides the same, and it is sent once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::{Campaign, Heard, On, Person, PersonId, Reply, Turn, turns};
+use stagedoor_model::{
+    Body, Button, ChatChanged, ChatRef, ContactShared, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided,
+    PromoIssued, Purpose, SourceName, Talk,
+};
+use stagedoor_ports::Result;
+
+use crate::{Sync, Talking, invite::fill_name};
+
+/// An answer that was not sent by then is not worth sending.
+const WORTH: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+
+/// Whether something in a chat may want an answer.
+pub(crate) fn asks(event: &Event) -> bool {
+    match &event.body {
+        Body::ChatStarted(_) | Body::MessageReceived(_) | Body::ContactShared(_) | Body::ChatResumed(_) => true,
+        Body::MessageReported(reported) => reported.decision.is_some(),
+        _ => false,
+    }
+}
+
+/// Where the chat of an event is found.
+fn chat_of(event: &Event) -> Option<&Identifier> {
+    match &event.body {
+        Body::ChatStarted(started) => Some(&started.chat.id),
+        Body::MessageReceived(heard) => Some(&heard.chat.id),
+        Body::ContactShared(shared) => Some(&shared.chat.id),
+        Body::ChatResumed(changed) => Some(&changed.chat.id),
+        _ => None,
+    }
+}
+
+/// What one conversation comes to.
+#[derive(Default)]
+struct Decided {
+    messages: Vec<Event>,
+    facts: Vec<Event>,
+}
+
+impl Sync {
+    /// Decides what these events are answered. The answer names those whose decisions are not durable.
+    pub(crate) async fn answer(&self, heard: Vec<(usize, Event)>) -> BTreeSet<usize> {
+        let Some(talk) = self.talk.as_ref().filter(|_| !heard.is_empty()) else { return BTreeSet::new() };
+        match self.decide(talk, &heard).await {
+            Ok(()) => BTreeSet::new(),
+            Err(error) => {
+                tracing::warn!(%error, events = heard.len(), "answers could not be decided; the events come again");
+                heard.into_iter().map(|(index, _)| index).collect()
+            }
+        }
+    }
+
+    async fn decide(&self, talk: &Talking, heard: &[(usize, Event)]) -> Result<()> {
+        for (_, event) in heard {
+            self.settle_report(event).await?;
+        }
+        let chats: BTreeSet<Identifier> = heard.iter().filter_map(|(_, event)| chat_of(event).cloned()).collect();
+        let owners = self.store.resolve(&chats).await?.owners;
+        let people: BTreeMap<PersonId, Person> = self
+            .store
+            .load(&owners.values().copied().collect())
+            .await?
+            .into_iter()
+            .map(|person| (person.value.id, person.value))
+            .collect();
+        let causes: BTreeMap<&str, &Event> = heard.iter().map(|(_, event)| (event.id.as_str(), event)).collect();
+        let mut decided = Decided::default();
+        for person in people.values() {
+            for (source, chat) in person.talks().filter(|(_, chat)| chats.contains(&chat.chat)) {
+                let due = turns(&self.catalog.scenario, chat, person).into_iter();
+                for turn in due.filter(|turn| causes.contains_key(turn.cause.as_str())) {
+                    let from = decided.messages.len();
+                    self.turn(talk, person, source, chat, turn.clone(), &mut decided).await?;
+                    let trace = causes.get(turn.cause.as_str()).and_then(|event| event.traceparent.clone());
+                    let fresh = decided.messages.iter_mut().skip(from);
+                    fresh.for_each(|event| event.traceparent.clone_from(&trace));
+                }
+            }
+        }
+        // First what is found out: a link must be known before anybody presses it.
+        if !decided.facts.is_empty() {
+            talk.chats.send(decided.facts).await?;
+        }
+        if !decided.messages.is_empty() {
+            talk.outbox.send(decided.messages).await?;
+        }
+        Ok(())
+    }
+
+    /// A messenger that gives a decision's id back says that its message went out: `outreach` may have lost the answer.
+    async fn settle_report(&self, event: &Event) -> Result<()> {
+        let Body::MessageReported(reported) = &event.body else { return Ok(()) };
+        let (Some(decision), Some(message)) = (&reported.decision, &reported.message) else { return Ok(()) };
+        self.store.put_cell(&format!("reported/{decision}"), message, None).await.map(drop)
+    }
+
+    async fn turn(
+        &self,
+        talk: &Talking,
+        person: &Person,
+        source: &SourceName,
+        chat: &Talk,
+        turn: Turn<'_>,
+        decided: &mut Decided,
+    ) -> Result<()> {
+        let id = |what: &str| EventId::derive(source, &[what, &turn.cause]);
+        let mut learn = |what, body| decided.facts.push(Event::new(source, id(what), turn.at, body));
+        let chat_ref = || ChatRef::of(chat.chat.clone());
+        match &turn.heard {
+            // What was typed is told as what it is; that is answered in its turn.
+            Heard::Given(given) if !is_shared(chat, &turn.cause) => {
+                let shared = ContactShared { chat: chat_ref(), given: given.clone() };
+                learn("given", Body::ContactShared(shared));
+                return Ok(());
+            }
+            Heard::Stop => {
+                learn("stop", Body::ChatStopped(ChatChanged { chat: chat_ref(), marketing_only: true }));
+            }
+            Heard::Start if chat.marketing.is_some_and(|(at, may)| !may && at < turn.at) => {
+                learn("resume", Body::ChatResumed(ChatChanged { chat: chat_ref(), marketing_only: true }));
+            }
+            _ => {}
+        }
+        if turn.replies.is_empty() || !chat.is_open() {
+            return Ok(());
+        }
+        let message = self.compose(talk, person, source, chat, &turn, decided).await?;
+        let event = Event::new(source, id("reply"), turn.at, Body::MessageDecided(Box::new(message)));
+        decided.messages.push(event);
+        Ok(())
+    }
+
+    async fn compose(
+        &self,
+        talk: &Talking,
+        person: &Person,
+        source: &SourceName,
+        chat: &Talk,
+        turn: &Turn<'_>,
+        decided: &mut Decided,
+    ) -> Result<MessageDecided> {
+        let campaign = turn.campaign.as_ref().and_then(|name| self.catalog.campaigns.get(name));
+        let language = chat.profile.as_ref().and_then(|(_, profile)| profile.language.as_deref());
+        let raw: Vec<&str> = turn.replies.iter().map(|reply| reply.text.pick(language)).collect();
+        let mut text = raw.join("\n\n");
+        if text.contains("{promo}") {
+            let code = match campaign {
+                Some(campaign) => self.promo_of(campaign, person).await?.map(|code| (campaign, code)),
+                None => None,
+            };
+            if let Some((campaign, code)) = &code {
+                decided.facts.push(issued(source, person, chat, campaign, code, turn));
+            }
+            // Without a code somebody has to look: the error is in the log, and the person is not left with a brace.
+            text = text.replace("{promo}", code.as_ref().map_or("…", |(_, code)| code));
+        }
+        let show = self.catalog.house_show(campaign.and_then(|campaign| campaign.show.as_ref()));
+        text = fill_name(&text, person.name().filter(|name| !person.is_stand_in(name)));
+        text = text.replace("{show}", &show.title).replace("{city}", show.city.as_deref().unwrap_or(""));
+        let menu = self.menu(campaign, language);
+        let has_menu = text.contains("{menu}");
+        text = text.replace("{menu}", &menu.join("\n"));
+        let label = turn.replies.iter().find_map(|reply| reply.button.as_ref());
+        let button = match (label, campaign.filter(|campaign| campaign.shop.is_some())) {
+            (Some(label), Some(campaign)) => {
+                let url = self.shop_link(talk, source, chat, campaign, turn, decided);
+                Some(Button { label: label.pick(language).to_owned(), url })
+            }
+            _ => None,
+        };
+        let asks_phone = turn.replies.iter().any(|reply| reply.ask == Some(stagedoor_engine::Ask::Phone));
+        Ok(MessageDecided {
+            through: source.clone(),
+            to: chat.chat.clone(),
+            text,
+            button,
+            choices: if has_menu { menu } else { vec![] },
+            ask_phone: asks_phone && person.phones().is_empty(),
+            heard_at: chat.heard_at,
+            until: turn.at.checked_add(WORTH).unwrap_or(turn.at),
+            campaign: turn.campaign.clone(),
+        })
+    }
+
+    /// The menu's lines, those of the chat's campaign in the place of those of all.
+    fn menu(&self, campaign: Option<&Campaign>, language: Option<&str>) -> Vec<String> {
+        let own = |reply: &&Reply| reply.campaign.is_none() || reply.campaign.as_ref() == campaign.map(|one| &one.name);
+        let mut lines = BTreeMap::new();
+        for reply in self.catalog.scenario.replies.iter().filter(own) {
+            if let On::Menu(number, title) = &reply.on
+                && (reply.campaign.is_some() || !lines.contains_key(number))
+            {
+                lines.insert(*number, format!("{number}. {}", title.pick(language)));
+            }
+        }
+        lines.into_values().collect()
+    }
+
+    /// The chat's own link to the shop: the same whenever it is asked for.
+    fn shop_link(
+        &self,
+        talk: &Talking,
+        source: &SourceName,
+        chat: &Talk,
+        campaign: &Campaign,
+        turn: &Turn<'_>,
+        decided: &mut Decided,
+    ) -> String {
+        let whose = format!("{source} {}", chat.chat);
+        let token = talk.links.mint(campaign.number, Purpose::Shop, &whose, campaign.ends_at);
+        let url = format!("{}/l/{token}", talk.public_url);
+        let expires_at = token.header().map_or(campaign.ends_at, |header| header.expires_at);
+        let mut identifiers = BTreeSet::from([chat.chat.clone()]);
+        identifiers.extend(Identifier::opaque(Kind::Link, "", token.as_str()));
+        let id = EventId::derive(source, &["shop-link", token.as_str()]);
+        let (name, purpose) = (campaign.name.clone(), Purpose::Shop);
+        let body = LinkIssued { identifiers, token, campaign: name, purpose, expires_at };
+        decided.facts.push(Event::new(source, id, turn.at, Body::LinkIssued(body)));
+        url
+    }
+}
+
+/// Whether the contact was given by the messenger's own button, or told before.
+fn is_shared(chat: &Talk, cause: &str) -> bool {
+    let line = chat.lines.iter().find(|line| line.id == cause);
+    line.is_some_and(|line| matches!(line.said, stagedoor_model::Said::Contact(_)))
+}
+
+fn issued(
+    source: &SourceName,
+    person: &Person,
+    chat: &Talk,
+    campaign: &Campaign,
+    code: &str,
+    turn: &Turn<'_>,
+) -> Event {
+    let id = EventId::derive(source, &["promo", &campaign.name, &person.id.to_string(), code]);
+    let identifiers = BTreeSet::from([chat.chat.clone()]);
+    let body = PromoIssued { identifiers, campaign: campaign.name.clone(), code: code.to_owned() };
+    Event::new(source, id, turn.at, Body::PromoIssued(body))
+}

@@ -1,0 +1,66 @@
+//! Messengers and SMS, outward: one file each. What each allows when an answer is lost stands in its file and in
+//! docs/outreach.md.
+
+mod call;
+mod messenger;
+mod sms_http;
+mod smsc;
+mod telegram;
+mod viber;
+mod vk;
+mod whatsapp;
+
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+
+use stagedoor_config::{Config, SmsProvider};
+use stagedoor_model::SourceName;
+use stagedoor_ports::Channel;
+use stagedoor_webhook::Source;
+
+use crate::call::Caller;
+
+/// Through which SMS go.
+pub const SMS: &str = "sms";
+
+type Build = fn(&Source, Caller) -> Result<Option<Arc<dyn Channel>>, String>;
+
+/// Every messenger, one line each.
+const CHANNELS: &[(&str, Build)] = &[
+    ("telegram", telegram::build),
+    ("viber", viber::build),
+    ("vk", vk::build),
+    ("messenger", messenger::build),
+    ("instagram", messenger::build),
+    ("whatsapp", whatsapp::build),
+];
+
+/// What messages can go through, by source. A source without a token only listens.
+///
+/// # Errors
+/// A sentence that names the source and what is wrong.
+pub fn channels(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn Channel>>, String> {
+    let caller = Caller::new()?;
+    let mut channels = BTreeMap::new();
+    for source in config.sources_of("messaging") {
+        let Some((_, build)) = CHANNELS.iter().find(|(provider, _)| *provider == source.provider) else { continue };
+        let built = build(&source, caller.clone()).map_err(|error| format!("{}: {error}", source.name))?;
+        channels.extend(built.map(|channel| (source.name.clone(), channel)));
+    }
+    if let Some(sms) = &config.sms {
+        let channel: Arc<dyn Channel> = match sms.provider {
+            SmsProvider::Smsc => Arc::new(smsc::Smsc::new(sms, caller)),
+            SmsProvider::Http => Arc::new(sms_http::SmsHttp::new(sms, caller)),
+        };
+        channels.insert(SourceName::new(SMS)?, channel);
+    }
+    Ok(channels)
+}
+
+/// A rate that is written down in a constant.
+fn rate(per_second: u32) -> NonZeroU32 {
+    NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN)
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
+}

@@ -1,0 +1,223 @@
+//! Fans in messengers: the webhooks of what they do, with the secrets of the local config. The shapes are those of the
+//! samples in `events/`.
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::{Parcel, json as posted};
+
+/// A person as a messenger knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Account {
+    Telegram(u64),
+    Viber(String),
+    Vk(u64),
+    Messenger(u64),
+    Whatsapp(String),
+}
+
+/// Somebody with an account, a nickname, and a clock of their own.
+#[derive(Debug, Clone)]
+pub struct ChatFan {
+    pub account: Account,
+    pub nickname: String,
+}
+
+const VK_GROUP: u64 = 191_949_777;
+const PAGE: &str = "707356222221168";
+
+fn hex_hmac(secret: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mut mac| {
+        mac.update(body);
+        hex::encode(mac.finalize().into_bytes())
+    });
+    mac.unwrap_or_default()
+}
+
+/// Meta's signature over exactly these bytes.
+pub fn signed_by_meta(path: &str, body: &Value, secret: &str) -> Parcel {
+    let parcel = posted(path, body);
+    let signature = format!("sha256={}", hex_hmac(secret, &parcel.body));
+    parcel.header("x-hub-signature-256", &signature)
+}
+
+pub fn signed_by_viber(path: &str, body: &Value, secret: &str) -> Parcel {
+    let parcel = posted(path, body);
+    let signature = hex_hmac(secret, &parcel.body);
+    parcel.header("x-viber-content-signature", &signature)
+}
+
+fn telegram(update: &Value) -> Parcel {
+    posted("/messaging/telegram", update).header("x-telegram-bot-api-secret-token", "stagedoor-telegram-secret")
+}
+
+fn viber(callback: &Value) -> Parcel {
+    signed_by_viber("/messaging/viber", callback, "stagedoor-viber-auth-token")
+}
+
+fn vk(kind: &str, event: &str, object: Value) -> Parcel {
+    let body = json!({
+        "group_id": VK_GROUP, "type": kind, "event_id": event, "v": "5.199", "object": object, "secret": "abc123xyz",
+    });
+    posted("/messaging/vk", &body)
+}
+
+fn messenger(update: Value) -> Parcel {
+    let entry = json!({ "id": PAGE, "time": 1_795_600_000_000_u64, "messaging": [update] });
+    signed_by_meta("/messaging/messenger", &json!({ "object": "page", "entry": [entry] }), "stagedoor-meta-app-secret")
+}
+
+fn whatsapp(contact: Value, message: Value) -> Parcel {
+    let metadata = json!({ "display_phone_number": "79990000000", "phone_number_id": "106540352242922" });
+    let value =
+        json!({ "messaging_product": "whatsapp", "metadata": metadata, "contacts": [contact], "messages": [message] });
+    let entry = json!({ "id": "102290129340398", "changes": [{ "value": value, "field": "messages" }] });
+    let body = json!({ "object": "whatsapp_business_account", "entry": [entry] });
+    signed_by_meta("/messaging/whatsapp", &body, "stagedoor-meta-app-secret")
+}
+
+impl ChatFan {
+    pub fn new(account: Account, nickname: &str) -> Self {
+        Self { account, nickname: nickname.to_owned() }
+    }
+
+    /// The messenger's id as the stand-ins know it.
+    pub fn id(&self) -> String {
+        match &self.account {
+            Account::Telegram(id) | Account::Vk(id) | Account::Messenger(id) => id.to_string(),
+            Account::Viber(id) | Account::Whatsapp(id) => id.clone(),
+        }
+    }
+
+    fn telegram_message(&self, serial: u64, second: i64, more: &Value) -> Parcel {
+        let id = self.id().parse::<u64>().unwrap_or(1);
+        let from = json!({ "id": id, "is_bot": false, "first_name": self.nickname, "language_code": "ru" });
+        let chat = json!({ "id": id, "first_name": self.nickname, "type": "private" });
+        let mut message = json!({ "message_id": serial, "from": from, "chat": chat, "date": second });
+        if let (Some(message), Some(more)) = (message.as_object_mut(), more.as_object()) {
+            message.extend(more.clone());
+        }
+        telegram(&json!({ "update_id": serial, "message": message }))
+    }
+
+    /// Opens the chat through a link's token, or without one. `serial` names the fact in the messenger.
+    pub fn start(&self, token: Option<&str>, serial: u64, second: i64) -> Parcel {
+        match &self.account {
+            Account::Telegram(_) => {
+                let text = token.map_or_else(|| "/start".to_owned(), |token| format!("/start {token}"));
+                self.telegram_message(serial, second, &json!({ "text": text }))
+            }
+            Account::Viber(id) => {
+                let mut callback = json!({
+                    "event": "conversation_started", "timestamp": second * 1_000, "message_token": serial, "type": "open",
+                    "user": { "id": id, "name": self.nickname, "language": "ru" }, "subscribed": false,
+                });
+                if let (Some(map), Some(token)) = (callback.as_object_mut(), token) {
+                    map.insert("context".into(), token.into());
+                }
+                viber(&callback)
+            }
+            Account::Vk(id) => {
+                let mut message = json!({
+                    "id": serial, "date": second, "from_id": id, "peer_id": id, "out": 0, "text": "Начать",
+                    "payload": "{\"command\":\"start\"}",
+                });
+                if let (Some(map), Some(token)) = (message.as_object_mut(), token) {
+                    map.insert("ref".into(), token.into());
+                }
+                vk(
+                    "message_new",
+                    &format!("vk-{serial}"),
+                    json!({ "message": message, "client_info": { "lang_id": 0 } }),
+                )
+            }
+            Account::Messenger(id) => {
+                let mut postback =
+                    json!({ "payload": "__GET_STARTED__", "title": "Начать", "mid": format!("m_{serial}") });
+                if let (Some(map), Some(token)) = (postback.as_object_mut(), token) {
+                    map.insert(
+                        "referral".into(),
+                        json!({ "source": "SHORTLINK", "type": "OPEN_THREAD", "ref": token }),
+                    );
+                }
+                messenger(json!({
+                    "sender": { "id": id.to_string() }, "recipient": { "id": PAGE }, "timestamp": second * 1_000,
+                    "postback": postback,
+                }))
+            }
+            Account::Whatsapp(id) => {
+                let text = token.map_or_else(|| "Здравствуйте".to_owned(), |token| format!("Хочу промокод [{token}]"));
+                let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
+                whatsapp(
+                    contact,
+                    json!({
+                        "from": id, "id": format!("wamid.{serial}"), "timestamp": second.to_string(), "type": "text",
+                        "text": { "body": text },
+                    }),
+                )
+            }
+        }
+    }
+
+    pub fn say(&self, text: &str, serial: u64, second: i64) -> Parcel {
+        match &self.account {
+            Account::Telegram(_) => self.telegram_message(serial, second, &json!({ "text": text })),
+            Account::Viber(id) => viber(&json!({
+                "event": "message", "timestamp": second * 1_000, "message_token": serial,
+                "sender": { "id": id, "name": self.nickname, "language": "ru" },
+                "message": { "type": "text", "text": text },
+            })),
+            Account::Vk(id) => {
+                let message = json!({
+                    "id": serial, "date": second, "from_id": id, "peer_id": id, "out": 0, "text": text, "attachments": [],
+                });
+                vk(
+                    "message_new",
+                    &format!("vk-{serial}"),
+                    json!({ "message": message, "client_info": { "lang_id": 0 } }),
+                )
+            }
+            Account::Messenger(id) => messenger(json!({
+                "sender": { "id": id.to_string() }, "recipient": { "id": PAGE }, "timestamp": second * 1_000,
+                "message": { "mid": format!("m_{serial}"), "text": text },
+            })),
+            Account::Whatsapp(id) => {
+                let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
+                whatsapp(
+                    contact,
+                    json!({
+                        "from": id, "id": format!("wamid.{serial}"), "timestamp": second.to_string(), "type": "text",
+                        "text": { "body": text },
+                    }),
+                )
+            }
+        }
+    }
+
+    /// Shares their own phone by the messenger's button; only Telegram's says whose it is.
+    pub fn share_phone(&self, phone: &str, serial: u64, second: i64) -> Parcel {
+        let id = self.id().parse::<u64>().unwrap_or(1);
+        let contact = json!({ "phone_number": phone, "first_name": self.nickname, "user_id": id });
+        self.telegram_message(serial, second, &json!({ "contact": contact }))
+    }
+
+    /// Blocks the bot. Messenger and WhatsApp tell nothing of it.
+    pub fn block(&self, serial: u64, second: i64) -> Option<Parcel> {
+        match &self.account {
+            Account::Telegram(id) => {
+                let user = json!({ "id": id, "is_bot": false, "first_name": self.nickname });
+                let chat = json!({ "id": id, "first_name": self.nickname, "type": "private" });
+                let change = json!({
+                    "chat": chat, "from": user, "date": second, "new_chat_member": { "status": "kicked", "until_date": 0 },
+                });
+                Some(telegram(&json!({ "update_id": serial, "my_chat_member": change })))
+            }
+            Account::Viber(id) => Some(viber(&json!({
+                "event": "unsubscribed", "timestamp": second * 1_000, "message_token": serial, "user_id": id,
+            }))),
+            Account::Vk(id) => Some(vk("message_deny", &format!("vk-{serial}"), json!({ "user_id": id }))),
+            Account::Messenger(_) | Account::Whatsapp(_) => None,
+        }
+    }
+}
