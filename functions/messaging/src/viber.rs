@@ -138,6 +138,10 @@ impl Viber {
             return Some(Body::ContactShared(ContactShared { chat, given: Identifier::phone(phone) }));
         }
         let words = text(message, "/text");
+        if words.is_some() && words == self.options.begin {
+            // The welcome's own button: it lets us write and says nothing else.
+            return Some(Body::ChatResumed(ChatChanged { chat, marketing_only: false }));
+        }
         let content = match words {
             Some(words) if kind == "text" => Content::Text(words),
             None if kind == "text" => return None,

@@ -85,7 +85,10 @@ pub async fn replay_between(hub: &Hub, from: Timestamp, until: Timestamp) -> Res
 /// # Errors
 /// A sentence when the queue cannot be read or the letter is not there.
 pub async fn dead_letters(hub: &Hub, id: Option<&str>) -> Result<Vec<String>, String> {
-    let letters = hub.queue.dead(1_000).await.map_err(|error| error.to_string())?;
+    let mut letters = Vec::new();
+    for queue in [&hub.queues.events, &hub.queues.chats, &hub.queues.outbox] {
+        letters.extend(queue.dead(1_000).await.map_err(|error| error.to_string())?);
+    }
     if let Some(id) = id {
         let letter = letters.iter().find(|one| one.id == id).ok_or_else(|| format!("there is no dead letter {id}"))?;
         let Some(event) = &letter.event else {
@@ -95,7 +98,7 @@ pub async fn dead_letters(hub: &Hub, id: Option<&str>) -> Result<Vec<String>, St
         let text = serde_json::to_string_pretty(&shape).unwrap_or_default();
         return Ok(vec![line_of(letter), text]);
     }
-    let count = hub.queue.dead_letters().await.map_err(|error| error.to_string())?;
+    let count = hub.status().await.map_err(|error| error.to_string())?.dead_letters;
     let mut lines = vec![format!("{count} dead letters")];
     lines.extend(letters.iter().map(line_of));
     Ok(lines)

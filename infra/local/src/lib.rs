@@ -4,12 +4,14 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub mod campaign;
 pub mod commands;
 pub mod console;
 pub mod functions;
 pub mod hub;
 pub mod serve;
 pub mod tour;
+pub mod ufa;
 pub mod world;
 
 pub use hub::{DEFAULT_CONFIG, Hub, Queues, Status, read_config};

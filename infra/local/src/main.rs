@@ -40,9 +40,10 @@ struct Place {
 enum Command {
     /// Start the hub (and the sandbox, where the config has one) and play nothing.
     Serve,
-    /// Read kept deliveries again: all that were not understood, one event by its id, or all of a time.
+    /// Read kept deliveries again: all that were not understood, one event by its id, or all of a time. `replay ufa` plays
+    /// the Ufa case into the sandbox.
     Replay {
-        /// The event's id, as the console shows it.
+        /// The event's id, as the console shows it; or the name of a sample tour: ufa.
         #[arg(conflicts_with_all = ["from", "until"])]
         id: Option<String>,
         /// Every event folded from this time on, such as 2026-11-24T18:00:00Z.
@@ -52,6 +53,14 @@ enum Command {
         #[arg(long, requires = "from")]
         until: Option<Timestamp>,
     },
+    /// Send a campaign's SMS with a personal link to each phone of a file, one a line. Doing it again sends nothing twice.
+    Invite { campaign: String, file: PathBuf },
+    /// A campaign's figures: sent, opened, chats, codes, purchases, revenue.
+    Campaign { name: String },
+    /// Print the codes of a pool, for the ticket shop.
+    Promo { pool: String },
+    /// A campaign's link for posters and posts: everybody's.
+    Poster { campaign: String },
     /// Mirror the CRM's existing contacts into the identity index.
     Backfill,
     /// Why is this one person? Takes a phone, an e-mail, or kind:value.
@@ -98,7 +107,8 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), String> {
     let place = cli.place;
     match cli.command {
-        None => demo(place).await,
+        None => demo(place, false).await,
+        Some(Command::Replay { id: Some(id), .. }) if id == "ufa" => demo(place, true).await,
         Some(Command::Serve) if place.aws.is_some() => {
             Err("a deployment serves by itself; --aws is for the other commands".into())
         }
@@ -145,6 +155,23 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
                 println!("still not understood: {sentence}");
             }
         }
+        Command::Invite { campaign, file } => {
+            let text =
+                std::fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+            let invitees = stagedoor::campaign::read_invitees(&text, hub.config.region)?;
+            let invited = hub.sync.invite(&campaign, &invitees).await.map_err(|error| error.to_string())?;
+            println!("{} messages are in the outbox; what was sent before is not sent again", invited.messages);
+        }
+        Command::Campaign { name } => {
+            stagedoor::campaign::figures(hub, &name).await?.lines().iter().for_each(|line| println!("{line}"));
+        }
+        Command::Promo { pool } => {
+            let pools = &hub.config.catalog.pools;
+            let known = || pools.keys().cloned().collect::<Vec<_>>().join(", ");
+            let pool = pools.get(&pool).ok_or_else(|| format!("there is no [promo.{pool}]; known are {}", known()))?;
+            pool.codes.iter().for_each(|code| println!("{code}"));
+        }
+        Command::Poster { campaign } => println!("{}", stagedoor::campaign::public_link(hub, &campaign)?),
         Command::Backfill => {
             let done = commands::backfill(hub).await?;
             println!("{} contacts on {} pages are mirrored", done.contacts, done.pages);
@@ -173,7 +200,10 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             }
         }
         Command::Redrive => {
-            let count = hub.queue.redrive().await.map_err(|error| error.to_string())?;
+            let mut count = 0;
+            for queue in [&hub.queues.events, &hub.queues.chats, &hub.queues.outbox] {
+                count += queue.redrive().await.map_err(|error| error.to_string())?;
+            }
             println!("{count} dead letters are in the queue again");
         }
         Command::RetryParked => {
@@ -223,9 +253,9 @@ async fn serve(place: &Place) -> Result<(), String> {
     Ok(())
 }
 
-async fn demo(mut place: Place) -> Result<(), String> {
+async fn demo(mut place: Place, ufa: bool) -> Result<(), String> {
     // The sandbox forgets with its process, so the tour's files do too.
-    place.data = place.data.join("tour");
+    place.data = place.data.join(if ufa { "ufa" } else { "tour" });
     if place.data.exists() {
         std::fs::remove_dir_all(&place.data)
             .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
@@ -237,8 +267,11 @@ async fn demo(mut place: Place) -> Result<(), String> {
     let listener = bind(hub.config.listen).await?;
     let mut running = start(&hub, listener).await?;
     println!("Stagedoor listens on http://{}/ with the amoCRM sandbox behind it.\n", running.address);
-    if let Some(sandbox) = running.sandbox.clone() {
-        tour::play(&hub, &format!("http://{}", running.address), &sandbox).await?;
+    let base = format!("http://{}", running.address);
+    match (running.sandbox.clone(), running.messengers.clone()) {
+        (Some(sandbox), Some(messengers)) if ufa => stagedoor::ufa::play(&hub, &base, &sandbox, &messengers).await?,
+        (Some(sandbox), _) if !ufa => tour::play(&hub, &base, &sandbox).await?,
+        _ => return Err("the Ufa case needs [sandbox] messengers".into()),
     }
     println!("It stays up; stop it with Ctrl-C. Next: README.md, “Where to look”.");
     until_stopped(&mut running).await;

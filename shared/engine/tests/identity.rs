@@ -1,84 +1,17 @@
 //! People and deals depend on what happened, never on how it arrived.
 #![allow(clippy::indexing_slicing, reason = "it is test code")]
 
+mod world;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use stagedoor_engine::{Catalog, Person, PersonId, Policy, deals, fold, group, record_of};
+use stagedoor_engine::{PersonId, Policy, record_of};
 use stagedoor_model::{
-    Body, Event, EventId, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, Record, ShowRef,
-    SourceName, Ticket, Timestamp,
+    Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, Purpose, Record, ShowRef,
+    Ticket,
 };
-
-/// A store of the plainest kind: what fold says, it does.
-#[derive(Default)]
-struct World {
-    people: BTreeMap<PersonId, Person>,
-    owners: BTreeMap<Identifier, PersonId>,
-    weak: BTreeSet<Identifier>,
-    policy: Policy,
-}
-
-impl World {
-    fn deliver(&mut self, records: Vec<Record>) {
-        let touched: BTreeSet<PersonId> =
-            records.iter().flat_map(|r| &r.identifiers).filter_map(|i| self.owners.get(i)).copied().collect();
-        let mut loaded = BTreeMap::new();
-        let mut wanted: Vec<PersonId> = touched.into_iter().collect();
-        while let Some(id) = wanted.pop() {
-            if let Some(person) = self.people.get(&id)
-                && loaded.insert(id, person.clone()).is_none()
-            {
-                wanted.extend(person.neighbours.iter());
-            }
-        }
-        for part in group(records, loaded.into_values().collect(), &self.owners, &self.weak) {
-            let before: BTreeSet<PersonId> = part.people.iter().map(|person| person.id).collect();
-            let folded = fold(part, &self.weak, &self.policy);
-            for identifier in folded.released.iter().chain(&folded.crowded) {
-                self.owners.remove(identifier);
-            }
-            self.weak.extend(folded.crowded);
-            self.owners.extend(folded.claims);
-            for id in folded.redirects.keys() {
-                assert!(before.contains(id));
-                self.people.remove(id);
-            }
-            self.people.extend(folded.people.into_iter().map(|person| (person.id, person)));
-        }
-    }
-
-    fn picture(&self) -> BTreeSet<(BTreeSet<String>, String)> {
-        let catalog = Catalog::default();
-        self.people
-            .values()
-            .map(|person| {
-                let keys = person.records.keys().map(|key| key.0.clone()).collect();
-                (keys, format!("{:?} {:?} {:?}", person.name(), person.phones(), deals(person, &catalog)))
-            })
-            .collect()
-    }
-}
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + second).expect("in range")
-}
-
-fn source() -> SourceName {
-    SourceName::new("shop").expect("valid")
-}
-
-fn phone(n: u8) -> Identifier {
-    format!("phone:+7916123450{n}").parse().expect("valid")
-}
-
-fn email(n: u8) -> Identifier {
-    format!("email:fan{n}@example.com").parse().expect("valid")
-}
-
-fn customer(n: u8) -> Identifier {
-    Identifier::opaque(Kind::Customer, "shop", &n.to_string()).expect("valid")
-}
+use world::{World, at, customer, email, issued, phone, said, shared, source, started};
 
 fn form(id: u16, second: i64, identifiers: Vec<Identifier>) -> Record {
     let named = format!("{id} {}", identifiers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
@@ -128,6 +61,17 @@ fn any_record() -> impl Strategy<Value = Record> {
             let state = [OrderState::Placed, OrderState::Paid, OrderState::Cancelled][usize::from(state)];
             order(id, revision, state, ids)
         }),
+        // Links, chats that came through them, from two browsers, before and after they are too old, and what chats give.
+        (0u8..3, 0u8..6).prop_map(|(link, whose)| issued(&link.to_string(), Purpose::Chat, phone(whose), 0, 15)),
+        (0u8..4, 0u8..3, 0u8..3, 1i64..20).prop_map(|(chat, link, browser, second)| {
+            started(chat, &link.to_string(), (browser > 0).then_some(["a", "b"][usize::from(browser % 2)]), second)
+        }),
+        (0u8..4, 0u8..6, 1i64..20, any::<bool>()).prop_map(|(chat, n, second, mail)| shared(
+            chat,
+            if mail { email(n) } else { phone(n) },
+            second
+        )),
+        (0u8..4, 1i64..40).prop_map(|(chat, second)| said(chat, second)),
     ]
 }
 

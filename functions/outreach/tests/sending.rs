@@ -1,0 +1,207 @@
+//! What `outreach` does with every answer that a channel can give: nothing lost, nothing twice.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use stagedoor_model::{
+    Body, Event, EventId, Identifier, Kind, MessageDecided, MessageSent, SendOutcome, SourceName, Timestamp,
+};
+use stagedoor_outreach::{Outreach, Pace};
+use stagedoor_ports::{
+    Channel, Clock, Queue, Sending, Settled, Store, SystemClock,
+    memory::{MemoryQueue, MemoryStore},
+};
+
+/// Says what it was told to say, in turn; then that all is sent.
+struct Scripted {
+    answers: Mutex<Vec<Sending>>,
+    settled: Settled,
+    window: Option<Duration>,
+    sent: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Channel for Scripted {
+    async fn send(&self, decision: &str, _: &MessageDecided) -> Sending {
+        self.sent.lock().expect("a lock").push(decision.to_owned());
+        let mut answers = self.answers.lock().expect("a lock");
+        if answers.is_empty() { Sending::Sent("m1".into()) } else { answers.remove(0) }
+    }
+
+    async fn settle(&self, _: &str, _: &MessageDecided) -> Settled {
+        self.settled.clone()
+    }
+
+    fn rate(&self) -> NonZeroU32 {
+        NonZeroU32::new(1_000).expect("more than nothing")
+    }
+
+    fn window(&self) -> Option<Duration> {
+        self.window
+    }
+}
+
+struct Scene {
+    outreach: Outreach,
+    channel: Arc<Scripted>,
+    outbox: Arc<MemoryQueue>,
+    chats: Arc<MemoryQueue>,
+}
+
+fn bot() -> SourceName {
+    SourceName::new("bot").expect("a name")
+}
+
+impl Scene {
+    fn new(answers: Vec<Sending>, settled: Settled) -> Self {
+        Self::within(answers, settled, None)
+    }
+
+    fn within(answers: Vec<Sending>, settled: Settled, window: Option<Duration>) -> Self {
+        let channel =
+            Arc::new(Scripted { answers: Mutex::new(answers), settled, window, sent: Mutex::default() });
+        let (outbox, chats) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryQueue::default()));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let channels = BTreeMap::from([(bot(), channel.clone() as Arc<dyn Channel>)]);
+        let outreach = Outreach {
+            store,
+            outbox: outbox.clone(),
+            chats: chats.clone(),
+            clock: Arc::new(SystemClock),
+            channels,
+            pace: Arc::new(Pace::default()),
+        };
+        Self { outreach, channel, outbox, chats }
+    }
+
+    fn calls(&self) -> usize {
+        self.channel.sent.lock().expect("a lock").len()
+    }
+
+    /// What the chats' queue was told.
+    async fn told(&self) -> Vec<MessageSent> {
+        let all = self.chats.receive(100).await.expect("a queue");
+        let told = all.into_iter().map(|one| match one.event.body {
+            Body::MessageSent(sent) => *sent,
+            other => panic!("not expected: {}", other.kind()),
+        });
+        told.collect()
+    }
+}
+
+fn decided(number: u32, heard_hours_ago: i64) -> Event {
+    let now = SystemClock.now();
+    let heard_at = now - jiff::SignedDuration::from_hours(heard_hours_ago);
+    let message = MessageDecided {
+        through: bot(),
+        to: Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id"),
+        text: "Ваш промокод".into(),
+        button: None,
+        choices: vec![],
+        ask_phone: false,
+        heard_at: Some(heard_at),
+        until: now + jiff::SignedDuration::from_hours(1),
+        campaign: None,
+    };
+    let id = EventId::derive(&bot(), &["reply", &number.to_string()]);
+    Event::new(&bot(), id, now, Body::MessageDecided(Box::new(message)))
+}
+
+#[tokio::test]
+async fn one_decision_is_sent_once_however_often_it_is_handed_out() {
+    let scene = Scene::new(vec![], Settled::Unknown);
+    for _ in 0..3 {
+        assert_eq!(scene.outreach.handle(vec![decided(1, 0), decided(1, 0)]).await, BTreeSet::new());
+    }
+    assert_eq!(scene.calls(), 1);
+    let told = scene.told().await;
+    // Told again, because nobody knows whether the first telling was heard; the event's id is the same.
+    assert!(told.iter().all(|sent| sent.outcome == SendOutcome::Sent("m1".into())) && !told.is_empty());
+}
+
+#[tokio::test]
+async fn a_message_whose_answer_was_lost_is_never_sent_twice_where_nobody_can_know() {
+    let scene = Scene::new(vec![Sending::Lost], Settled::Unknown);
+    for _ in 0..3 {
+        scene.outreach.handle(vec![decided(1, 0)]).await;
+    }
+    assert_eq!(scene.calls(), 1);
+    assert_eq!(scene.told().await.first().map(|sent| sent.outcome.clone()), Some(SendOutcome::Unknown));
+}
+
+#[tokio::test]
+async fn a_channel_that_knows_a_decision_by_its_id_is_simply_asked_again() {
+    let scene = Scene::new(vec![Sending::Lost], Settled::Again);
+    scene.outreach.handle(vec![decided(1, 0)]).await;
+    scene.outreach.handle(vec![decided(1, 0)]).await;
+    assert_eq!(scene.calls(), 2);
+    assert_eq!(scene.told().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_that_a_webhook_will_report_waits_for_it() {
+    let scene = Scene::new(vec![Sending::Lost], Settled::Later);
+    scene.outreach.handle(vec![decided(1, 0)]).await;
+    scene.outreach.handle(vec![decided(1, 0)]).await;
+    assert_eq!((scene.calls(), scene.told().await.len()), (1, 0));
+    let name = format!("reported/{}", decided(1, 0).id);
+    assert!(scene.outreach.store.put_cell(&name, "wamid.1", None).await.expect("a store"));
+    scene.outreach.handle(vec![decided(1, 0)]).await;
+    assert_eq!(scene.calls(), 1);
+    assert_eq!(scene.told().await.first().map(|sent| sent.outcome.clone()), Some(SendOutcome::Sent("wamid.1".into())));
+}
+
+#[tokio::test]
+async fn a_throttled_channel_holds_its_messages_and_loses_none() {
+    let scene = Scene::new(vec![Sending::Throttled(Duration::from_secs(60))], Settled::Unknown);
+    assert_eq!(scene.outreach.handle(vec![decided(1, 0)]).await, BTreeSet::new());
+    scene.outreach.handle(vec![decided(2, 0)]).await;
+    assert_eq!(scene.calls(), 1, "the second does not even try");
+    assert_eq!(scene.outbox.depth().await.expect("a queue"), 2, "both are in the outbox again");
+    assert!(scene.told().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_block_withdraws_the_channel_and_is_told() {
+    let scene = Scene::new(vec![Sending::Withdrawn("bot was blocked by the user".into())], Settled::Unknown);
+    scene.outreach.handle(vec![decided(1, 0)]).await;
+    assert!(matches!(scene.told().await.first().map(|sent| sent.outcome.clone()), Some(SendOutcome::Withdrawn(_))));
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_fails_and_comes_again() {
+    let scene = Scene::new(vec![Sending::NotSent("it cannot be reached".into())], Settled::Unknown);
+    assert_eq!(scene.outreach.handle(vec![decided(1, 0)]).await, BTreeSet::from([0]));
+    assert_eq!(scene.outreach.handle(vec![decided(1, 0)]).await, BTreeSet::new());
+    assert_eq!((scene.calls(), scene.told().await.len()), (2, 1));
+}
+
+#[tokio::test]
+async fn outside_the_channels_day_nothing_is_tried() {
+    let day = Some(Duration::from_secs(24 * 3_600));
+    let scene = Scene::within(vec![], Settled::Unknown, day);
+    scene.outreach.handle(vec![decided(1, 25)]).await;
+    assert_eq!(scene.calls(), 0);
+    assert!(matches!(scene.told().await.first().map(|sent| sent.outcome.clone()), Some(SendOutcome::Refused(_))));
+    scene.outreach.handle(vec![decided(2, 23)]).await;
+    assert_eq!(scene.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_decision_that_is_too_old_or_has_no_channel_ends_with_a_reason() {
+    let scene = Scene::new(vec![], Settled::Unknown);
+    let mut late = decided(1, 0);
+    let mut elsewhere = decided(2, 0);
+    if let (Body::MessageDecided(late), Body::MessageDecided(elsewhere)) = (&mut late.body, &mut elsewhere.body) {
+        late.until = Timestamp::from_second(1_700_000_000).expect("a time");
+        elsewhere.through = SourceName::new("other").expect("a name");
+    }
+    scene.outreach.handle(vec![late, elsewhere]).await;
+    assert_eq!(scene.calls(), 0);
+    assert_eq!(scene.told().await.len(), 2);
+}

@@ -1,0 +1,185 @@
+//! Campaigns by command: invitations, promo codes for the shop, a poster's link, and the figures.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::{Attribution, By, Person};
+use stagedoor_model::{Body, Fact, Identifier, Kind, Phone, Purpose, SendOutcome, Timestamp};
+use stagedoor_sync::Invitee;
+
+use crate::hub::Hub;
+
+/// Reads a list of invitees: one phone a line, and perhaps `;name` behind it. Every mistake is told with its line.
+///
+/// # Errors
+/// The lines that hold no phone.
+pub fn read_invitees(text: &str, region: stagedoor_model::Region) -> Result<Vec<Invitee>, String> {
+    let (mut invitees, mut wrong, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for (index, line) in text.lines().enumerate() {
+        let (number, name) = line.split_once([';', ',', '\t']).unwrap_or((line, ""));
+        let (number, name) = (number.trim(), name.trim());
+        if number.is_empty() || number.starts_with('#') {
+            continue;
+        }
+        match Phone::parse(number, region) {
+            Ok(phone) if seen.insert(phone.clone()) => {
+                invitees.push(Invitee { phone, name: Some(name.to_owned()).filter(|name| !name.is_empty()) });
+            }
+            Ok(_) => {}
+            // The number itself is personal: its line finds it.
+            Err(error) => wrong.push(format!("line {}: {error}", index + 1)),
+        }
+    }
+    if wrong.is_empty() { Ok(invitees) } else { Err(format!("nobody was invited; {}", wrong.join("; "))) }
+}
+
+/// A link for posters and posts: everybody's, so it joins nobody.
+///
+/// # Errors
+/// A sentence: no such campaign, or no key for links.
+pub fn public_link(hub: &Hub, campaign: &str) -> Result<String, String> {
+    let talk = hub.sync.talk.as_ref().ok_or("[hub] link_key and public_url are needed")?;
+    let campaign =
+        hub.config.catalog.campaigns.get(campaign).ok_or_else(|| format!("there is no campaign {campaign:?}"))?;
+    let token = talk.links.mint(campaign.number, Purpose::Public, "everybody", campaign.ends_at);
+    Ok(format!("{}/l/{token}", talk.public_url))
+}
+
+/// What a campaign came to, from the hub's own memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub sent: usize,
+    pub not_sent: usize,
+    pub opened: usize,
+    /// People by the messenger of their first chat.
+    pub chats: BTreeMap<&'static str, usize>,
+    pub codes: usize,
+    /// Orders owed to the campaign, by what that is known.
+    pub purchases: BTreeMap<By, usize>,
+    /// Minor units by currency, less what was given back.
+    pub revenue: BTreeMap<String, i64>,
+    pub unsubscribed: usize,
+    /// People who were written to.
+    pub people: usize,
+}
+
+/// # Errors
+/// A sentence when there is no such campaign or the store fails.
+pub async fn figures(hub: &Hub, name: &str) -> Result<Figures, String> {
+    let catalog = hub.sync.catalog().await.map_err(|error| error.to_string())?;
+    if !catalog.campaigns.contains_key(name) {
+        let known: Vec<&str> = catalog.campaigns.keys().map(String::as_str).collect();
+        return Err(format!("there is no campaign {name:?}; known are {}", known.join(", ")));
+    }
+    let mut figures = Figures::default();
+    let mut named = BTreeSet::new();
+    let mut outcomes = BTreeMap::new();
+    let mut from = Some(Timestamp::MIN);
+    while let Some(at) = from {
+        let page = hub.store.journal_between(at, Timestamp::MAX, 2_000).await.map_err(|error| error.to_string())?;
+        for row in page.0 {
+            match row.event.body {
+                Body::LinkIssued(issued) if issued.campaign == name => {
+                    named.extend(issued.identifiers.into_iter().filter(|one| one.kind() != Kind::Link));
+                }
+                Body::MessageSent(sent) if sent.campaign.as_deref() == Some(name) && sent.to.kind() == Kind::Phone => {
+                    outcomes.insert(sent.decision, sent.outcome);
+                }
+                _ => {}
+            }
+        }
+        from = page.1;
+    }
+    figures.sent = outcomes.values().filter(|outcome| matches!(outcome, SendOutcome::Sent(_))).count();
+    figures.not_sent = outcomes.len() - figures.sent;
+    for person in people(hub, &named).await? {
+        count(&mut figures, name, &person, &catalog);
+    }
+    Ok(figures)
+}
+
+async fn people(hub: &Hub, named: &BTreeSet<Identifier>) -> Result<Vec<Person>, String> {
+    let claims = hub.store.resolve(named).await.map_err(|error| error.to_string())?;
+    let ids = claims.owners.values().copied().collect();
+    let people = hub.store.load(&ids).await.map_err(|error| error.to_string())?;
+    Ok(people.into_iter().map(|person| person.value).collect())
+}
+
+fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor_engine::Catalog) {
+    let own: Vec<_> = person.links().filter(|link| link.campaign == name).collect();
+    let written_to = own.iter().any(|link| link.purpose == Purpose::Chat);
+    figures.people += usize::from(written_to);
+    let opened = own.iter().any(|link| link.purpose == Purpose::Chat && link.first_opened.is_some());
+    figures.opened += usize::from(opened);
+    // A chat is the campaign's if it came through one of its links.
+    let came = |talk: &&stagedoor_model::Talk| {
+        talk.uses.iter().any(|(token, _)| own.iter().any(|link| link.token.as_str() == token))
+    };
+    let first = |talk: &stagedoor_model::Talk| talk.uses.values().map(|used| used.at).min();
+    let talks = person.talks().map(|(_, talk)| talk).filter(came);
+    if let Some(talk) = talks.min_by_key(|talk| first(talk)) {
+        *figures.chats.entry(messenger(talk.chat.kind())).or_default() += 1;
+        let gone = person.talks().any(|(_, talk)| {
+            talk.may_write.is_some_and(|(_, may)| !may) || talk.marketing.is_some_and(|(_, may)| !may)
+        });
+        figures.unsubscribed += usize::from(gone);
+    }
+    // Somebody with two chats was told the same code twice.
+    let codes: BTreeSet<&String> = person.promos().filter(|one| one.campaign == name).map(|one| &one.code).collect();
+    figures.codes += codes.len();
+    for order in person.records.values().filter_map(|record| match &record.fact {
+        fact @ Fact::Order { .. } => fact.order(),
+        _ => None,
+    }) {
+        let Some(owed) = Attribution::of(&order, person, catalog).filter(|owed| owed.campaign == name) else {
+            continue;
+        };
+        if order.paid_at.is_some() {
+            *figures.purchases.entry(owed.by).or_default() += 1;
+            *figures.revenue.entry(order.paid.currency.clone()).or_default() +=
+                order.paid.minor - order.refunded_minor();
+        }
+    }
+}
+
+fn messenger(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Telegram => "Telegram",
+        Kind::Viber => "Viber",
+        Kind::Vk => "VK",
+        Kind::Messenger => "Messenger",
+        Kind::Instagram => "Instagram",
+        _ => "WhatsApp",
+    }
+}
+
+impl Figures {
+    /// In lines for a terminal.
+    pub fn lines(&self) -> Vec<String> {
+        let share = |part: usize, of: usize| match of {
+            0 => String::new(),
+            _ => format!("  {:>5.1} %", part as f64 * 100.0 / of as f64),
+        };
+        let chats: usize = self.chats.values().sum();
+        let mut lines = vec![
+            format!("sent          {:>5}   (not sent: {})", self.sent, self.not_sent),
+            format!("opened        {:>5}{}", self.opened, share(self.opened, self.sent)),
+            format!("chats         {:>5}{}", chats, share(chats, self.sent)),
+        ];
+        let mut channels: Vec<_> = self.chats.iter().collect();
+        channels.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
+        lines.extend(
+            channels.into_iter().map(|(name, count)| format!("  {name:<12}{count:>4}{}", share(*count, chats))),
+        );
+        let bought: usize = self.purchases.values().sum();
+        lines.push(format!("codes         {:>5}", self.codes));
+        lines.push(format!("purchases     {bought:>5}{}", share(bought, chats)));
+        for (by, count) in &self.purchases {
+            lines.push(format!("  by {:<9}{count:>4}", if *by == By::Code { "code" } else { "link" }));
+        }
+        for (currency, minor) in &self.revenue {
+            lines.push(format!("revenue       {:>8}.{:02} {currency}", minor / 100, minor % 100));
+        }
+        lines.push(format!("unsubscribed  {:>5}", self.unsubscribed));
+        lines
+    }
+}
