@@ -89,3 +89,177 @@ async fn a_fan_known_by_phone_who_starts_a_chat_stays_one_contact_and_gets_a_cod
     hub.settled().await;
     assert_eq!(arrived(&hub, Platform::Telegram, &fan.id(), 1).await.len(), 1);
 }
+
+/// A Telegram fan whose chat is open, and what the bot said to each of their lines.
+struct Dialogue<'h> {
+    hub: &'h TestHub,
+    fan: ChatFan,
+    serial: u64,
+}
+
+impl<'h> Dialogue<'h> {
+    fn of(hub: &'h TestHub, id: u64) -> Self {
+        let fan = ChatFan::new(Account::Telegram(id), "мила");
+        hub.messengers.open(Platform::Telegram, &fan.id());
+        Self { hub, fan, serial: id * 100 }
+    }
+
+    async fn answer_to(&mut self, parcel: impl FnOnce(&ChatFan, u64, i64) -> stagedoor_testkit::Parcel) -> String {
+        let before = self.hub.messengers.arrived().iter().filter(|one| one.to == self.fan.id()).count();
+        self.serial += 1;
+        let second = NOW + i64::try_from(self.serial % 100).expect("small") * 2;
+        self.hub.take(&parcel(&self.fan, self.serial, second)).await;
+        arrived(self.hub, Platform::Telegram, &self.fan.id(), before + 1).await.pop().expect("an answer").text
+    }
+
+    async fn say(&mut self, text: &str) -> String {
+        let text = text.to_owned();
+        self.answer_to(move |fan, serial, second| fan.say(&text, serial, second)).await
+    }
+}
+
+#[tokio::test]
+async fn the_menu_understands_digits_in_a_row_words_and_its_own_lines() {
+    let hub = TestHub::start().await;
+    let mut chat = Dialogue::of(&hub, 701);
+    let hello = chat.answer_to(|fan, serial, second| fan.start(None, serial, second)).await;
+    assert!(hello.contains("1. Когда и где") && hello.contains("3. Вернуть билет"), "{hello}");
+    for both in ["1 3", "13", "1,3", "один и три".split(' ').next().map_or("", |_| "один три")] {
+        let answer = chat.say(both).await;
+        assert!(answer.contains("cherry.example.ru/tour") && answer.contains("Возврат"), "{both}: {answer}");
+    }
+    for one in ["2", "два", "2. Как доехать", "Как доехать"] {
+        let answer = chat.say(one).await;
+        assert!(answer.contains("cherry.example.ru/way") && !answer.contains("Возврат"), "{one}: {answer}");
+    }
+    assert!(chat.say("а сколько стоит балкон?").await.contains("1 500"));
+    assert!(chat.say("1 7").await.contains("менеджеру"), "there is no item 7");
+}
+
+#[tokio::test]
+async fn a_phone_that_was_asked_for_is_checked_and_comes_to_the_contact() {
+    let hub = TestHub::start().await;
+    let known = json!({ "name": "Лопахин Ермолай", "custom_fields_values": [
+        { "field_code": "PHONE", "values": [{ "value": "+7 917 765-43-21", "enum_code": "MOB" }] } ] });
+    hub.sandbox.add_contacts(&[known]);
+    stagedoor::commands::backfill(&hub.hub).await.expect("mirrored");
+    let mut chat = Dialogue::of(&hub, 702);
+    chat.answer_to(|fan, serial, second| fan.start(None, serial, second)).await;
+    assert!(chat.say("8 917 765").await.contains("ошибка"));
+    assert!(chat.say("8 (917) 765-43-21").await.contains("Спасибо"));
+    hub.settled().await;
+    let contacts = hub.sandbox.contacts();
+    assert_eq!(contacts.len(), 1, "the number found whose it is");
+    assert_eq!(field(&contacts[0], "STAGEDOOR_LAST_MESSAGE").as_deref(), Some("[contact]"));
+}
+
+#[tokio::test]
+async fn a_phone_shared_by_the_messengers_own_button_needs_no_check() {
+    let hub = TestHub::start().await;
+    let mut chat = Dialogue::of(&hub, 703);
+    chat.answer_to(|fan, serial, second| fan.start(None, serial, second)).await;
+    assert!(
+        chat.answer_to(|fan, serial, second| fan.share_phone("79170000001", serial, second)).await.contains("Спасибо")
+    );
+    hub.settled().await;
+    assert_eq!(hub.sandbox.contacts().len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_bot_does_not_understand_becomes_one_task_with_the_conversation_in_a_note() {
+    let hub = TestHub::start().await;
+    let mut chat = Dialogue::of(&hub, 704);
+    chat.answer_to(|fan, serial, second| fan.start(None, serial, second)).await;
+    chat.say("А можно прийти с собакой?").await;
+    hub.settled().await;
+    chat.say("Она тихая").await;
+    hub.settled().await;
+    let tasks = hub.sandbox.tasks();
+    assert_eq!(tasks.len(), 1, "one manager's task, not one a line");
+    let contact = hub.sandbox.contacts().remove(0);
+    assert_eq!(tasks[0]["entity_id"], contact["id"]);
+    let notes = hub.sandbox.notes();
+    let text: String = notes.iter().filter_map(|note| note["params"]["text"].as_str()).collect::<Vec<_>>().join("\n");
+    for line in ["▸ А можно прийти с собакой?", "▸ Она тихая", "◂ Передали ваш вопрос"]
+    {
+        assert_eq!(text.matches(line).count(), if line.starts_with('◂') { 2 } else { 1 }, "{line} in {text}");
+    }
+    assert_eq!(field(&contact, "STAGEDOOR_LAST_MESSAGE").as_deref(), Some("Она тихая"));
+}
+
+#[tokio::test]
+async fn somebody_who_only_looked_is_no_contact_until_they_speak() {
+    let hub = TestHub::start().await;
+    let mut chat = Dialogue::of(&hub, 705);
+    chat.answer_to(|fan, serial, second| fan.start(None, serial, second)).await;
+    hub.settled().await;
+    assert!(hub.sandbox.contacts().is_empty());
+    chat.say("привет").await;
+    hub.settled().await;
+    assert_eq!(hub.sandbox.contacts().len(), 1);
+}
+
+#[tokio::test]
+async fn a_friend_with_a_forwarded_link_is_asked_who_they_are_and_gets_no_code() {
+    let hub = TestHub::start().await;
+    let link = invited(&hub, "+79171112233").await;
+    let token = token_on_page(&link, "t.me/stagedoor_tour_bot?start=").await;
+    let mut owner = Dialogue::of(&hub, 706);
+    let code = owner.answer_to(|fan, serial, second| fan.start(Some(&token), serial, second)).await;
+    assert!(code.contains("UFA-"));
+    // Another browser, so another tag behind the same token.
+    let theirs = token_on_page(&link, "t.me/stagedoor_tour_bot?start=").await;
+    assert_ne!(token, theirs);
+    let mut friend = Dialogue::of(&hub, 707);
+    let answer = friend.answer_to(|fan, serial, second| fan.start(Some(&theirs), serial, second + 30)).await;
+    assert!(answer.contains("личная") && !answer.contains("UFA-"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_stop_word_ends_letters_and_a_block_closes_the_channel() {
+    let hub = TestHub::start().await;
+    let mut chat = Dialogue::of(&hub, 708);
+    chat.say("привет").await;
+    assert!(chat.say("Стоп!").await.contains("Больше не напишем"));
+    let block = chat.fan.block(999_999, NOW + 1_000).expect("Telegram tells");
+    hub.take(&block).await;
+    hub.settled().await;
+    let contact = hub.sandbox.contacts().remove(0);
+    assert_eq!(field(&contact, "STAGEDOOR_CHANNELS").as_deref(), Some("Telegram (closed)"));
+}
+
+#[tokio::test]
+async fn viber_and_vk_and_messenger_and_whatsapp_give_the_same_fan_the_same_code() {
+    let hub = TestHub::start().await;
+    let link = invited(&hub, "+79161234567").await;
+    // One browser: the page's cookie makes all of them one fan's.
+    let http = reqwest::Client::builder().build().expect("a client");
+    let page = http.get(&link).header("user-agent", "Mozilla/5.0 (iPhone)").send().await.expect("the page");
+    let page = page.text().await.expect("text");
+    let token = |before: &str| -> String {
+        let at = page.find(before).unwrap_or_else(|| panic!("{before}")) + before.len();
+        page[at..].chars().take_while(char::is_ascii_alphanumeric).collect()
+    };
+    let fans = [
+        (Platform::Viber, Account::Viber("01234567890A=".into()), token("context=")),
+        (Platform::Vk, Account::Vk(578_716_413), token("vk.me/stagedoor?ref=")),
+        (Platform::Messenger, Account::Messenger(1_476_077_422_222_289), token("m.me/stagedoor.tour?ref=")),
+        (Platform::Whatsapp, Account::Whatsapp("79161234567".into()), token("context=")),
+    ];
+    let mut codes = std::collections::BTreeSet::new();
+    for (n, (platform, account, token)) in fans.into_iter().enumerate() {
+        let fan = ChatFan::new(account, "кот");
+        hub.messengers.open(platform, &fan.id());
+        let second = NOW + 10 * n as i64;
+        hub.take(&fan.start(Some(&token), 5_000 + n as u64, second)).await;
+        if platform == Platform::Viber {
+            hub.take(&fan.say("Получить промокод", 6_000, second + 1)).await;
+        }
+        let text = arrived(&hub, platform, &fan.id(), 1).await.remove(0).text;
+        let from = text.find("UFA-").unwrap_or_else(|| panic!("{platform:?} has no code: {text}"));
+        codes.insert(text[from..from + 12].to_owned());
+    }
+    assert_eq!(codes.len(), 1, "one code a person and campaign: {codes:?}");
+    hub.settled().await;
+    assert_eq!(hub.sandbox.contacts().len(), 1);
+}

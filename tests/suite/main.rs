@@ -4,6 +4,7 @@
 mod architecture;
 mod bad_input;
 mod bulk;
+mod channels;
 mod chats;
 mod clients;
 mod config;

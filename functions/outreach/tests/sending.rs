@@ -63,8 +63,7 @@ impl Scene {
     }
 
     fn within(answers: Vec<Sending>, settled: Settled, window: Option<Duration>) -> Self {
-        let channel =
-            Arc::new(Scripted { answers: Mutex::new(answers), settled, window, sent: Mutex::default() });
+        let channel = Arc::new(Scripted { answers: Mutex::new(answers), settled, window, sent: Mutex::default() });
         let (outbox, chats) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryQueue::default()));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let channels = BTreeMap::from([(bot(), channel.clone() as Arc<dyn Channel>)]);

@@ -90,6 +90,16 @@ pub fn chats(person: &Person) -> Option<Chats> {
     (!chats.channels.is_empty()).then_some(chats)
 }
 
+/// Whether a stranger's chat is worth a contact of its own: they said something, beyond opening it and trying to answer who
+/// they are. Whoever is about to tell their phone would otherwise get a contact too early, and a second one with it.
+pub(crate) fn calls_for_contact(person: &Person, catalog: &Catalog) -> bool {
+    chatty(person).any(|(_, talk)| {
+        let heard = turns(&catalog.scenario, talk, person).into_iter().map(|turn| turn.heard);
+        let mut said = heard.filter(|heard| matches!(heard, Heard::Other | Heard::Keyword | Heard::Menu(_)));
+        said.next().is_some()
+    })
+}
+
 /// Where a manager finds the chat.
 fn address(talk: &Talk) -> String {
     let profile = talk.profile.as_ref().map(|(_, profile)| profile);

@@ -117,19 +117,17 @@ impl Person {
         self.values(Kind::Email).filter_map(|text| Email::try_from(text).ok()).collect()
     }
 
-    /// Somebody whom a manager could write to or call, or whom the CRM has already. Whoever only opened a chat and said
-    /// nothing is not worth a contact yet.
+    /// Somebody whom a manager could write to or call, or whom the CRM has already. A chat alone is another matter: that
+    /// of the plan.
     pub fn is_reachable(&self) -> bool {
-        let spoke = self.talks().any(|(_, talk)| talk.spoke_at.is_some());
-        spoke
-            || self.records.values().any(|record| {
-                let silent = matches!(record.fact, Fact::Talk(_) | Fact::Link(_) | Fact::Promo(_));
-                record.identifiers.iter().any(|identifier| match identifier.kind() {
-                    Kind::Phone | Kind::Email | Kind::CrmContact => true,
-                    Kind::Telegram => !silent,
-                    _ => false,
-                })
+        self.records.values().any(|record| {
+            let chat = matches!(record.fact, Fact::Talk(_) | Fact::Link(_) | Fact::Promo(_));
+            record.identifiers.iter().any(|identifier| match identifier.kind() {
+                Kind::Phone | Kind::Email | Kind::CrmContact => true,
+                Kind::Telegram => !chat,
+                _ => false,
             })
+        })
     }
 
     /// The CRM's contacts of this person that are not deleted, the oldest (lowest id) first.

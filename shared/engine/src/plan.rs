@@ -226,7 +226,8 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
     let mut plan = Plan { contact, ..Plan::default() };
     // Somebody whose contact a manager deleted is not brought back.
     let gone = !held.is_empty() && living.is_empty();
-    if !person.is_reachable() || gone {
+    let reachable = person.is_reachable() || conversation::calls_for_contact(person, catalog);
+    if !reachable || gone {
         return plan;
     }
     plan_contact(&mut plan, person, link, contact);

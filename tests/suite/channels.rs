@@ -1,0 +1,208 @@
+//! Every channel against its stand-in: what arrives, and what the original's errors are understood as.
+
+use std::{sync::Arc, time::Duration};
+
+use stagedoor::{DEFAULT_CONFIG, read_config};
+use stagedoor_model::{Button, Identifier, Kind, MessageDecided, SourceName, Timestamp};
+use stagedoor_ports::{Channel, Sending, Settled};
+use stagedoor_sandbox::{Break, Messengers, Platform};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+struct Scene {
+    messengers: Messengers,
+    channel: Arc<dyn Channel>,
+    platform: Platform,
+    to: Identifier,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+const ALL: [(&str, Platform, Kind, &str); 5] = [
+    ("telegram", Platform::Telegram, Kind::Telegram, "5342492667"),
+    ("viber", Platform::Viber, Kind::Viber, "01234567890A="),
+    ("vk", Platform::Vk, Kind::Vk, "578716413"),
+    ("messenger", Platform::Messenger, Kind::Messenger, "1476077422222289"),
+    ("whatsapp", Platform::Whatsapp, Kind::Whatsapp, "79161234567"),
+];
+
+async fn scene((source, platform, kind, id): (&str, Platform, Kind, &str)) -> Scene {
+    let messengers = Messengers::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let serving = tokio::spawn(messengers.clone().serve(listener));
+    let config = read_config("stagedoor.toml", &DEFAULT_CONFIG.replace("127.0.0.1:8082", &address), None);
+    let channels = stagedoor_chat::channels(&config.expect("a config")).expect("channels");
+    let channel = channels[&SourceName::new(source).expect("a name")].clone();
+    let scope = if matches!(kind, Kind::Viber | Kind::Messenger) { source } else { "" };
+    let to = Identifier::opaque(kind, scope, id).expect("an id");
+    Scene { messengers, channel, platform, to, serving }
+}
+
+async fn sms() -> Scene {
+    let mut scene = scene(("sms", Platform::Sms, Kind::Telegram, "1")).await;
+    scene.to = "phone:+79171234567".parse().expect("a phone");
+    scene
+}
+
+impl Scene {
+    fn message(&self, text: &str) -> MessageDecided {
+        MessageDecided {
+            through: SourceName::new("bot").expect("a name"),
+            to: self.to.clone(),
+            text: text.to_owned(),
+            button: Some(Button {
+                label: "Купить билет".into(), url: "https://hub.example.ru/l/abc".into()
+            }),
+            choices: vec![],
+            ask_phone: false,
+            heard_at: None,
+            until: Timestamp::MAX,
+            campaign: None,
+        }
+    }
+
+    fn open(&self) {
+        self.messengers.open(self.platform, self.to.value());
+    }
+
+    async fn send(&self, decision: &str) -> Sending {
+        self.channel.send(decision, &self.message("Ваш промокод: UFA-7K2")).await
+    }
+}
+
+#[tokio::test]
+async fn a_text_with_its_button_arrives_through_every_messenger() {
+    for one in ALL {
+        let scene = scene(one).await;
+        scene.open();
+        assert!(matches!(scene.send("d1").await, Sending::Sent(id) if !id.is_empty()), "{}", one.0);
+        let arrived = scene.messengers.arrived().remove(0);
+        assert_eq!(arrived.to, scene.to.value(), "{}", one.0);
+        assert_eq!(arrived.text, "Ваш промокод: UFA-7K2", "{}", one.0);
+        assert_eq!(arrived.button.as_deref(), Some("https://hub.example.ru/l/abc"), "{}", one.0);
+    }
+}
+
+#[tokio::test]
+async fn an_sms_arrives_with_the_address_in_its_text() {
+    let scene = sms().await;
+    assert!(matches!(scene.send("d1").await, Sending::Sent(_)));
+    let arrived = scene.messengers.arrived().remove(0);
+    assert_eq!(
+        (arrived.to.as_str(), arrived.text.as_str()),
+        ("79171234567", "Ваш промокод: UFA-7K2 https://hub.example.ru/l/abc")
+    );
+}
+
+#[tokio::test]
+async fn whoever_blocked_us_or_never_came_withdraws_the_channel() {
+    for one in ALL {
+        let scene = scene(one).await;
+        assert!(matches!(scene.send("d1").await, Sending::Withdrawn(_)), "{} never came", one.0);
+        scene.open();
+        scene.messengers.block(scene.platform, scene.to.value());
+        assert!(matches!(scene.send("d2").await, Sending::Withdrawn(_)), "{} blocked us", one.0);
+        assert!(scene.messengers.arrived().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn flood_control_is_waited_out_for_as_long_as_it_says() {
+    for one in ALL {
+        let scene = scene(one).await;
+        scene.open();
+        scene.messengers.break_next(scene.platform, Break::Flood(17), 1);
+        match scene.send("d1").await {
+            Sending::Throttled(wait) if one.0 == "telegram" => assert_eq!(wait, Duration::from_secs(17)),
+            Sending::Throttled(wait) | Sending::Busy(wait) => assert!(!wait.is_zero(), "{}", one.0),
+            other => panic!("{}: {other:?}", one.0),
+        }
+        assert!(matches!(scene.send("d1").await, Sending::Sent(_)), "{}", one.0);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_stops_the_channel_and_is_no_persons_fault() {
+    for one in ALL {
+        let scene = scene(one).await;
+        scene.open();
+        scene.messengers.change_token(scene.platform, "another");
+        match scene.send("d1").await {
+            // The token must not come back in the reason.
+            Sending::Denied(reason) => assert!(!reason.contains("dev-"), "{}", one.0),
+            other => panic!("{}: {other:?}", one.0),
+        }
+    }
+    let scene = sms().await;
+    scene.messengers.change_token(Platform::Sms, "another");
+    assert!(matches!(scene.send("d1").await, Sending::Denied(_)));
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_told_from_one_that_was_never_given() {
+    for one in ALL {
+        let scene = scene(one).await;
+        scene.open();
+        scene.messengers.break_next(scene.platform, Break::AnswerLost, 1);
+        assert_eq!(scene.send("d1").await, Sending::Lost, "{}", one.0);
+        scene.messengers.break_next(scene.platform, Break::Broken, 1);
+        assert!(matches!(scene.send("d2").await, Sending::NotSent(_)), "{}", one.0);
+    }
+}
+
+#[tokio::test]
+async fn vk_sends_one_decision_once_however_often_it_is_asked() {
+    let scene = scene(ALL[2]).await;
+    scene.open();
+    scene.messengers.break_next(Platform::Vk, Break::AnswerLost, 1);
+    assert_eq!(scene.send("d1").await, Sending::Lost);
+    assert_eq!(scene.channel.settle("d1", &scene.message("")).await, Settled::Again);
+    assert!(matches!(scene.send("d1").await, Sending::Sent(_)));
+    assert_eq!(scene.messengers.arrived().len(), 1);
+    assert!(matches!(scene.send("d2").await, Sending::Sent(_)));
+    assert_eq!(scene.messengers.arrived().len(), 2);
+}
+
+#[tokio::test]
+async fn an_sms_whose_answer_was_lost_is_asked_for() {
+    let scene = sms().await;
+    let message = scene.message("Ваш промокод: UFA-7K2");
+    assert_eq!(scene.channel.settle("d1", &message).await, Settled::Again, "nobody knows of it");
+    scene.messengers.break_next(Platform::Sms, Break::AnswerLost, 1);
+    assert_eq!(scene.channel.send("d1", &message).await, Sending::Lost);
+    assert!(matches!(scene.channel.settle("d1", &message).await, Settled::Sent(_)));
+    assert!(matches!(scene.channel.send("d1", &message).await, Sending::Throttled(_)), "the same text twice a minute");
+}
+
+#[tokio::test]
+async fn whatsapp_is_told_the_decision_so_that_its_webhook_can_settle_it() {
+    let scene = scene(ALL[4]).await;
+    scene.open();
+    scene.send("bot.decision").await;
+    assert_eq!(scene.messengers.arrived().remove(0).key.as_deref(), Some("bot.decision"));
+    assert_eq!(scene.channel.settle("bot.decision", &scene.message("")).await, Settled::Later);
+}
+
+#[tokio::test]
+async fn outside_its_day_metas_messengers_refuse_and_the_person_is_not_given_up() {
+    for one in [ALL[3], ALL[4]] {
+        let scene = scene(one).await;
+        scene.open();
+        scene.messengers.silent_for(scene.platform, scene.to.value(), 25 * 3_600);
+        assert!(matches!(scene.send("d1").await, Sending::Refused(_)), "{}", one.0);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_was_not_sent() {
+    let scene = scene(ALL[0]).await;
+    scene.open();
+    scene.serving.abort();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(matches!(scene.send("d1").await, Sending::NotSent(_) | Sending::Lost));
+}
