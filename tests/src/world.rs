@@ -138,6 +138,17 @@ pub fn picture(sandbox: &Sandbox) -> BTreeMap<String, Vec<String>> {
         let line = format!("{} {} {}", text(&lead, "/name"), text(&lead, "/price"), text(&lead, "/status_id"));
         all.entry(owner).or_default().push(line);
     }
+    // However the lines of a conversation came to be split into notes, each is there once.
+    for note in sandbox.notes() {
+        let owner = names.get(&text(&note, "/entity_id")).cloned().unwrap_or_else(|| "nobody".into());
+        let words = note.pointer("/params/text").and_then(|v| v.as_str()).unwrap_or("");
+        let lines = words.lines().filter(|line| line.contains('▸')).map(|line| format!("note {line}"));
+        all.entry(owner).or_default().extend(lines);
+    }
+    for task in sandbox.tasks() {
+        let owner = names.get(&text(&task, "/entity_id")).cloned().unwrap_or_else(|| "nobody".into());
+        all.entry(owner).or_default().push("task".into());
+    }
     all.values_mut().for_each(|lines| lines.sort());
     all
 }

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{
-    Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket,
-    Timestamp,
+    Body, ChatRef, Content, Event, EventId, FormSubmitted, Identifier, MessageHeard, Money, Order, OrderBody,
+    OrderState, ShowRef, SourceName, Ticket, Timestamp,
 };
 use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Row, Store, SystemClock};
 use stagedoor_sync::{Pace, Sync};
@@ -63,15 +63,29 @@ fn order(n: i64, names: &[&str]) -> Event {
     Event::new(&source(), EventId::derive(&source(), &["order", &n.to_string()]), at(n), body)
 }
 
-/// Three people: one is known twice before an order joins both, one buys, one only asks.
+/// Somebody writes in a chat; the messenger tells their phone.
+fn chat(n: i64, id: &str, names: &[&str]) -> Event {
+    let chat = ChatRef { also: identifiers(names), ..ChatRef::of(id.parse().expect("an identifier")) };
+    let content = Content::Text(format!("line {n}"));
+    let heard = MessageHeard { chat, message: n.to_string(), content };
+    Event::new(&source(), EventId::derive(&source(), &["chat", &n.to_string()]), at(n), Body::MessageReceived(heard))
+}
+
+/// Three people: one is known twice before an order joins both, one buys, one only asks; two of them chat.
 fn batches() -> Vec<Vec<Event>> {
     vec![
         vec![
             form(1, &["phone:+79161234567"]),
             form(2, &["email:anna@example.com"]),
             form(3, &["email:gaev@example.com"]),
+            chat(6, "whatsapp:79161234567", &["phone:+79161234567"]),
         ],
-        vec![order(4, &["phone:+79161234567", "email:anna@example.com"]), order(5, &["email:lopakhin@example.com"])],
+        vec![
+            chat(7, "whatsapp:79161234567", &["phone:+79161234567"]),
+            chat(8, "telegram:701", &[]),
+            order(4, &["phone:+79161234567", "email:anna@example.com"]),
+            order(5, &["email:lopakhin@example.com"]),
+        ],
     ]
 }
 

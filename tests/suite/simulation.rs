@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use stagedoor_model::{
-    Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, Refund, ShowRef, SourceName,
-    Ticket, Timestamp,
+    Body, ChatRef, Content, Event, EventId, FormSubmitted, Identifier, MessageHeard, Money, Order, OrderBody,
+    OrderState, Profile, Refund, ShowRef, SourceName, Ticket, Timestamp,
 };
 use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_sync::Pace;
@@ -89,12 +89,27 @@ fn order(n: u64, fan: u64, dice: &mut Dice) -> Event {
     Event::new(&source(), EventId::derive(&source(), &["order", &n.to_string()]), time, body)
 }
 
+/// A line in a chat whose messenger tells the phone.
+fn chat(n: u64, fan: u64) -> Event {
+    let identifier = |text: String| text.parse::<Identifier>().expect("an identifier");
+    let also = [identifier(format!("phone:+7916123{fan:04}"))].into();
+    // Called as the fan is: a contact that is made without a name keeps its stand-in until the CRM itself tells of it.
+    let profile = Profile { nickname: Some(format!("Fan {fan}")), ..Profile::default() };
+    let chat = ChatRef { also, profile, ..ChatRef::of(identifier(format!("whatsapp:7916123{fan:04}"))) };
+    let heard = MessageHeard { chat, message: n.to_string(), content: Content::Text(format!("line {n}")) };
+    Event::new(&source(), EventId::derive(&source(), &["chat", &n.to_string()]), at(n), Body::MessageReceived(heard))
+}
+
 fn deliveries(dice: &mut Dice) -> Vec<Event> {
     let fans = 3 + dice.roll(5);
     let mut all: Vec<Event> = (0..40)
         .map(|n| {
             let fan = dice.roll(fans);
-            if dice.roll(3) == 0 { form(n, fan, dice) } else { order(n, fan, dice) }
+            match dice.roll(4) {
+                0 => form(n, fan, dice),
+                1 => chat(n, fan),
+                _ => order(n, fan, dice),
+            }
         })
         .collect();
     let doubled: Vec<Event> = all.iter().filter(|_| dice.roll(4) == 0).cloned().collect();
@@ -110,11 +125,14 @@ async fn storm(world: &World, mut left: Vec<Event>, dice: &mut Dice) {
         "PATCH /api/v4/leads",
         "PATCH /api/v4/contacts",
         "GET /api/v4/leads",
+        "POST /api/v4/contacts/notes",
+        "POST /api/v4/tasks",
+        "GET /api/v4/contacts/notes",
     ];
     while !left.is_empty() {
         if dice.roll(2) == 0 {
             let kind = kinds[dice.roll(5) as usize];
-            let calls = calls[dice.roll(5) as usize].to_owned();
+            let calls = calls[dice.roll(8) as usize].to_owned();
             world.sandbox.set_fault(Fault { kind, calls, after: dice.roll(2) as u32, times: 1, milliseconds: 0 });
         }
         let size = (1 + dice.roll(9) as usize).min(left.len());

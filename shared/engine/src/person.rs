@@ -103,8 +103,12 @@ impl Person {
         })
     }
 
-    /// Whether this stands where a name should: one of the person's own addresses, or a question mark.
+    /// Whether this stands where a name should: one of the person's own addresses, a nickname, or a question mark.
     pub fn is_stand_in(&self, name: &str) -> bool {
+        let nicknames = self.talks().filter_map(|(_, talk)| talk.profile.as_ref()?.1.nickname.as_deref());
+        if nicknames.into_iter().any(|nickname| nickname == name) {
+            return true;
+        }
         let own = self.records.values().flat_map(|record| &record.identifiers);
         name == "?" || own.filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).any(|one| one.value() == name)
     }
