@@ -14,6 +14,7 @@ mod end_to_end;
 mod fuzz;
 mod golden;
 mod kill;
+mod links;
 mod shops;
 mod simulation;
 mod tokens;

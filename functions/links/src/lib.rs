@@ -108,7 +108,8 @@ impl Hall {
             _ => {
                 let tagged = token.tagged(TokenTag::of_browser(&browser));
                 let buttons = self.desk.buttons(campaign, &tagged, language);
-                let page = Page { campaign, buttons, language };
+                let is_personal = purpose == Purpose::Chat;
+                let page = Page { campaign, buttons, language, is_personal };
                 let mut response = page.render().into_response();
                 if known.is_none()
                     && let Ok(value) = self.cookie(browser).parse()

@@ -53,6 +53,8 @@ pub struct Page<'p> {
     pub campaign: &'p Campaign,
     pub buttons: Vec<Button>,
     pub language: Language,
+    /// Somebody's own, not everybody's.
+    pub is_personal: bool,
 }
 
 const STYLE: &str = "
@@ -65,8 +67,8 @@ p{margin:0 0 1.25rem}
 ul{list-style:none;margin:0;padding:0;display:grid;gap:.75rem}
 a.go{display:block;padding:1rem 1.25rem;border-radius:.9rem;color:#fff;font-weight:600;text-decoration:none;text-align:center;min-height:3.5rem}
 a.go:focus-visible{outline:3px solid #1d1b18;outline-offset:2px}
-.telegram{background:#1d7fb8}.viber{background:#6a55d9}.vk{background:#0a6cd6}
-.messenger{background:#0b6fdc}.instagram{background:#b3306e}.whatsapp{background:#117a5b}
+.telegram{background:#1a6fa3}.viber{background:#6a55d9}.vk{background:#1f5fb0}
+.messenger{background:#0a62c4}.instagram{background:#b3306e}.whatsapp{background:#117a5b}
 footer{margin-top:2rem;font-size:.85rem;color:#5d574d}
 footer a{color:inherit}
 @media(prefers-color-scheme:dark){body{background:#171614;color:#f1eee8}footer{color:#b0a99c}a.go:focus-visible{outline-color:#fff}}
@@ -107,7 +109,7 @@ impl Page<'_> {
                 }
             }
             footer {
-                p { (language.say("Ссылка личная: не пересылайте её, у каждого своя.", "This link is yours alone: please do not forward it.")) }
+                @if self.is_personal { p { (language.say("Ссылка личная: не пересылайте её, у каждого своя.", "This link is yours alone: please do not forward it.")) } }
                 a href={ "?lang=" (other.tag()) } hreflang=(other.tag()) lang=(other.tag()) { (other.say("По-русски", "In English")) }
             }
         };
