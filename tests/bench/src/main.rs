@@ -4,7 +4,9 @@ mod baseline;
 mod burst;
 mod coldstart;
 mod figure;
+mod identity;
 mod ingest;
+mod reply;
 mod stage;
 
 use std::process::ExitCode;
@@ -28,6 +30,10 @@ enum Name {
     Ingest,
     /// From exec to the first answer of the website function, beside an empty one.
     Coldstart,
+    /// Who is who on a tour of 20,000 people with every accident that a personal link meets.
+    Identity,
+    /// From a message in a chat to the bot's answer, while an on-sale burst is folded.
+    Reply,
 }
 
 #[tokio::main]
@@ -39,6 +45,8 @@ async fn main() -> ExitCode {
         Name::Burst => burst::run().await,
         Name::Ingest => ingest::run().await,
         Name::Coldstart => coldstart::run().await,
+        Name::Identity => identity::run().await,
+        Name::Reply => reply::run().await,
     };
     match figures {
         Ok(figures) => {

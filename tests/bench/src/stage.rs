@@ -31,6 +31,13 @@ pub async fn receiving_only() -> Result<Stage, String> {
     Ok(Stage { hub, base, running: None, _serving: Some(serving), _folder: folder })
 }
 
+/// The hub's files and logic, without a listener: what the benchmark hands it is all that comes.
+pub async fn quiet() -> Result<Stage, String> {
+    let (folder, listener, hub) = built().await?;
+    let base = base(&listener)?;
+    Ok(Stage { hub, base, running: None, _serving: None, _folder: folder })
+}
+
 fn base(listener: &TcpListener) -> Result<String, String> {
     listener.local_addr().map(|address| format!("http://{address}")).map_err(|error| error.to_string())
 }
