@@ -33,7 +33,15 @@ impl Target {
             let mut headers = HeaderMap::new();
             headers.insert("content-type", kind.parse().expect("a header"));
             if let Ok(value) = http::HeaderValue::from_bytes(body.get(..40).unwrap_or(body)) {
-                for name in ["x-signature", "webhook-signature", "webhook-id", "webhook-timestamp", "x-api-key"] {
+                for name in [
+                    "x-signature",
+                    "webhook-signature",
+                    "webhook-id",
+                    "webhook-timestamp",
+                    "x-api-key",
+                    "x-hub-signature-256",
+                    "x-viber-content-signature",
+                ] {
                     headers.insert(name, value.clone());
                 }
             }

@@ -31,4 +31,19 @@ macro_rules! targets {
     ($($provider:ident),*) => { $(#[test] fn $provider() { bent(stringify!($provider)); })* };
 }
 
-targets!(tilda, form, carrotquest, pretix, qtickets, shop, ticketscloud, amocrm);
+targets!(
+    tilda,
+    form,
+    carrotquest,
+    pretix,
+    qtickets,
+    shop,
+    ticketscloud,
+    amocrm,
+    telegram,
+    viber,
+    vk,
+    messenger,
+    instagram,
+    whatsapp
+);

@@ -69,12 +69,14 @@ impl Thread<'_> {
         if text(&envelope, "/object").as_deref() != Some(object) {
             return Err("an object of another kind".into());
         }
-        let (mut events, mut strange) = (Vec::new(), false);
+        let (mut events, mut strange) = (Vec::new(), !envelope.get("entry").is_some_and(Value::is_array));
         for entry in list(&envelope, "/entry") {
             let foreign = self.own.is_some_and(|own| id(entry, "/id").is_some_and(|id| id != own));
             if foreign {
                 continue;
             }
+            strange |=
+                !["messaging", "standby", "changes"].iter().any(|kind| entry.get(*kind).is_some_and(Value::is_array));
             // `standby` belongs to another app; `changes` is the dashboard's test button.
             for update in list(entry, "/messaging") {
                 let at = millisecond(update, "/timestamp", delivery.received_at());
@@ -97,9 +99,13 @@ impl Thread<'_> {
             tracing::error!(source = self.source.name.as_str(), action, "the platform acts against this page");
             return Some(vec![]);
         }
-        let Some(person) = id(update, "/sender/id").and_then(|id| self.person(&id)) else { return Some(vec![]) };
+        // The checkbox plugin names a reference in the place of a person.
+        if id(update, "/sender/id").is_none() && update.pointer("/sender/user_ref").is_some() {
+            return Some(vec![]);
+        }
+        let person = id(update, "/sender/id").and_then(|id| self.person(&id))?;
         if let Some(message) = update.get("message") {
-            return Some(self.message(person, message, update));
+            return self.message(person, message, update);
         }
         let fact = |kind: &str, more: String| vec![kind.to_owned(), person.id.value().to_owned(), stamp(update), more];
         if let Some(postback) = update.get("postback") {
@@ -127,13 +133,14 @@ impl Thread<'_> {
         chat(self.kind, self.source.name.as_str(), id, Profile::default())
     }
 
-    fn message(&self, person: ChatRef, message: &Value, update: &Value) -> Vec<(Vec<String>, Body)> {
+    /// `None` for a message that holds nothing known.
+    fn message(&self, person: ChatRef, message: &Value, update: &Value) -> Option<Vec<(Vec<String>, Body)>> {
         // Our own words come back as echoes, and from the page itself; an unsent message is gone.
         if is_true(message, "/is_echo")
             || is_true(message, "/is_deleted")
             || id(update, "/sender/id").as_deref() == self.own
         {
-            return vec![];
+            return Some(vec![]);
         }
         let mid = id(message, "/mid").unwrap_or_else(|| stamp(update));
         let mut facts = Vec::new();
@@ -156,7 +163,7 @@ impl Thread<'_> {
             let heard = MessageHeard { chat: person, message: mid.clone(), content };
             (vec!["message".into(), mid], Body::MessageReceived(heard))
         }));
-        facts
+        (!facts.is_empty()).then_some(facts)
     }
 
     fn postback(&self, person: ChatRef, postback: &Value, mid: String) -> Body {

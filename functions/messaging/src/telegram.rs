@@ -83,6 +83,32 @@ const MEDIA: [&str; 15] = [
     "story",
 ];
 
+/// What a message tells of the chat itself: pins, payments, permissions.
+const SERVICE: [&str; 22] = [
+    "pinned_message",
+    "new_chat_members",
+    "left_chat_member",
+    "new_chat_title",
+    "new_chat_photo",
+    "delete_chat_photo",
+    "group_chat_created",
+    "supergroup_chat_created",
+    "channel_chat_created",
+    "message_auto_delete_timer_changed",
+    "migrate_to_chat_id",
+    "migrate_from_chat_id",
+    "invoice",
+    "successful_payment",
+    "refunded_payment",
+    "users_shared",
+    "chat_shared",
+    "connected_website",
+    "write_access_allowed",
+    "passport_data",
+    "boost_added",
+    "chat_background_set",
+];
+
 impl Provider for Telegram {
     fn accepts(&self) -> Accepts {
         Accepts::Json
@@ -95,34 +121,37 @@ impl Provider for Telegram {
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
         let update: Value = serde_json::from_slice(delivery.body())?;
         let update_id = id(&update, "/update_id").ok_or("no update_id")?;
-        let event = |at, body| vec![delivery.event(&["update", &update_id], at, body)];
         let now = delivery.received_at();
-        if let Some(message) = update.get("message") {
-            let at = second(message, "/date", now);
-            return Ok(self.message(message).map_or_else(Vec::new, |body| event(at, body)));
-        }
-        if let Some(query) = update.get("callback_query") {
+        let (at, body) = if let Some(message) = update.get("message") {
+            (second(message, "/date", now), self.message(message)?)
+        } else if let Some(query) = update.get("callback_query") {
             // The message's own date is when the button was shown, not when it was pressed.
-            return Ok(self.pressed(query).map_or_else(Vec::new, |body| event(now, body)));
-        }
-        if let Some(change) = update.get("my_chat_member") {
-            let at = second(change, "/date", now);
-            return Ok(self.membership(change).map_or_else(Vec::new, |body| event(at, body)));
-        }
-        let known = update.as_object().is_some_and(|update| ASIDE.iter().any(|kind| update.contains_key(*kind)));
-        if known { Ok(vec![]) } else { Err("an update of an unknown kind".into()) }
+            (now, self.pressed(query)?)
+        } else if let Some(change) = update.get("my_chat_member") {
+            (second(change, "/date", now), self.membership(change)?)
+        } else {
+            let known = update.as_object().is_some_and(|update| ASIDE.iter().any(|kind| update.contains_key(*kind)));
+            return if known { Ok(vec![]) } else { Err("an update of an unknown kind".into()) };
+        };
+        Ok(body.into_iter().map(|body| delivery.event(&["update", &update_id], at, body)).collect())
     }
 }
 
 impl Telegram {
-    /// The person, if this is their own private chat with the bot.
-    fn person(&self, from: &Value, chat: Option<&Value>) -> Option<ChatRef> {
-        let user = number(from, "/id").filter(|id| *id > 0)?;
-        let own = chat.is_none_or(|chat| {
-            number(chat, "/id") == Some(user) && text(chat, "/type").is_none_or(|kind| kind == "private")
-        });
-        if is_true(from, "/is_bot") || !own {
-            return None;
+    /// The person; `None` where it is a group's, a channel's or a bot's.
+    fn person(&self, from: Option<&Value>, chat: Option<&Value>) -> Result<Option<ChatRef>, NotUnderstood> {
+        let kind = chat.and_then(|chat| text(chat, "/type"));
+        if matches!(kind.as_deref(), Some("group" | "supergroup" | "channel")) {
+            return Ok(None);
+        }
+        let from = from.ok_or("no sender")?;
+        let user = number(from, "/id").filter(|id| *id > 0).ok_or("a sender without an id")?;
+        let own = chat.is_none_or(|chat| number(chat, "/id") == Some(user));
+        if !own || kind.is_some_and(|kind| kind != "private") {
+            return Err("a chat of an unknown type".into());
+        }
+        if is_true(from, "/is_bot") {
+            return Ok(None);
         }
         let names: Vec<String> =
             ["/first_name", "/last_name"].iter().filter_map(|pointer| text(from, pointer)).collect();
@@ -131,31 +160,34 @@ impl Telegram {
             username: text(from, "/username"),
             language: text(from, "/language_code"),
         };
-        Some(ChatRef { profile, ..ChatRef::of(Identifier::opaque(Kind::Telegram, "", &user.to_string())?) })
+        let id = Identifier::opaque(Kind::Telegram, "", &user.to_string());
+        Ok(id.map(|id| ChatRef { profile, ..ChatRef::of(id) }))
     }
 
-    fn message(&self, message: &Value) -> Option<Body> {
+    fn message(&self, message: &Value) -> Result<Option<Body>, NotUnderstood> {
         if message.get("sender_chat").is_some() {
-            return None;
+            return Ok(None);
         }
-        let chat = self.person(message.get("from")?, message.get("chat"))?;
+        let Some(chat) = self.person(message.get("from"), message.get("chat"))? else { return Ok(None) };
         let said = text(message, "/text");
         if let Some(payload) = said.as_deref().and_then(start) {
             // Who forwards a command forwards somebody else's token.
             let own = message.get("forward_origin").is_none() && message.get("forward_date").is_none();
             let token = Token::parse(payload).filter(|_| own);
-            return Some(Body::ChatStarted(ChatStarted { chat, token, may_write: true }));
+            return Ok(Some(Body::ChatStarted(ChatStarted { chat, token, may_write: true })));
         }
         if let Some(phone) = self.own_phone(message, &chat) {
-            return Some(Body::ContactShared(ContactShared { chat, given: Identifier::phone(phone) }));
+            return Ok(Some(Body::ContactShared(ContactShared { chat, given: Identifier::phone(phone) })));
         }
-        let content = match said {
-            Some(text) => Content::Text(text),
-            // Anything else is a service message: a pin, a new photo of the chat.
-            None => other(MEDIA.iter().find(|kind| message.get(**kind).is_some())?, text(message, "/caption")),
+        let holds = |kinds: &[&'static str]| kinds.iter().copied().find(|kind| message.get(*kind).is_some());
+        let content = match (said, holds(&MEDIA), holds(&SERVICE)) {
+            (Some(text), _, _) => Content::Text(text),
+            (None, Some(kind), _) => other(kind, text(message, "/caption")),
+            (None, None, Some(_)) => return Ok(None),
+            (None, None, None) => return Err("a message of an unknown kind".into()),
         };
-        let message = id(message, "/message_id")?;
-        Some(Body::MessageReceived(MessageHeard { chat, message, content }))
+        let message = id(message, "/message_id").unwrap_or_default();
+        Ok(Some(Body::MessageReceived(MessageHeard { chat, message, content })))
     }
 
     /// Only a contact that bears the sender's own id is their own phone.
@@ -167,20 +199,24 @@ impl Telegram {
         Phone::parse(&format!("+{}", number.trim_start_matches('+')), self.source.region).ok()
     }
 
-    fn pressed(&self, query: &Value) -> Option<Body> {
-        let chat = self.person(query.get("from")?, query.pointer("/message/chat"))?;
-        let content = Content::Button(text(query, "/data")?);
-        query.get("message")?;
-        Some(Body::MessageReceived(MessageHeard { chat, message: id(query, "/id")?, content }))
+    fn pressed(&self, query: &Value) -> Result<Option<Body>, NotUnderstood> {
+        // A button of a message that was sent through somebody's inline query belongs to no chat of ours.
+        if query.get("inline_message_id").is_some() {
+            return Ok(None);
+        }
+        let Some(chat) = self.person(query.get("from"), query.pointer("/message/chat"))? else { return Ok(None) };
+        let content = Content::Button(text(query, "/data").ok_or("a button without data")?);
+        let message = id(query, "/id").unwrap_or_default();
+        Ok(Some(Body::MessageReceived(MessageHeard { chat, message, content })))
     }
 
-    fn membership(&self, change: &Value) -> Option<Body> {
-        let chat = self.person(change.get("from")?, change.get("chat"))?;
+    fn membership(&self, change: &Value) -> Result<Option<Body>, NotUnderstood> {
+        let Some(chat) = self.person(change.get("from"), change.get("chat"))? else { return Ok(None) };
         let changed = ChatChanged { chat, marketing_only: false };
-        match text(change, "/new_chat_member/status")?.as_str() {
-            "kicked" | "left" => Some(Body::ChatStopped(changed)),
-            "member" => Some(Body::ChatResumed(changed)),
-            _ => None,
+        match text(change, "/new_chat_member/status").as_deref() {
+            Some("kicked" | "left") => Ok(Some(Body::ChatStopped(changed))),
+            Some("member") => Ok(Some(Body::ChatResumed(changed))),
+            _ => Err("a membership of an unknown kind".into()),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Provider for Viber {
         let who =
             id(&callback, "/user_id").or_else(|| id(&callback, "/user/id")).or_else(|| id(&callback, "/sender/id"));
         let body = match kind.as_str() {
-            "webhook" | "action" | "client_status" => None,
+            "webhook" | "action" | "client_status" => return Ok(vec![]),
             "conversation_started" => self.started(&callback),
             "subscribed" => self.changed(callback.get("user")).map(Body::ChatResumed),
             "unsubscribed" => self.changed(Some(&json!({ "id": id(&callback, "/user_id") }))).map(Body::ChatStopped),
@@ -81,9 +81,10 @@ impl Provider for Viber {
             "failed" => self.reported(&callback, &token, Delivered::Failed),
             _ => return Err("a callback of an unknown kind".into()),
         };
+        let body = body.ok_or("a callback without its person")?;
         // The token of a status is that of our message, so it takes all three to name a fact.
         let parts = [kind.as_str(), &token, who.as_deref().unwrap_or("")];
-        Ok(body.into_iter().map(|body| delivery.event(&parts, at, body)).collect())
+        Ok(vec![delivery.event(&parts, at, body)])
     }
 
     fn answer(&self, delivery: &Delivery) -> Answer {
@@ -144,7 +145,6 @@ impl Viber {
         }
         let content = match words {
             Some(words) if kind == "text" => Content::Text(words),
-            None if kind == "text" => return None,
             words => other(&kind, words),
         };
         Some(Body::MessageReceived(MessageHeard { chat, message: token.to_owned(), content }))

@@ -88,12 +88,15 @@ impl Provider for Vk {
         let envelope: Value = serde_json::from_slice(delivery.body())?;
         let kind = text(&envelope, "/type").ok_or("no type")?;
         let object = envelope.get("object").ok_or("no object")?;
+        let one = |body: Option<Body>| body.map(|body| vec![body]).ok_or("an event without its person");
         let bodies = match kind.as_str() {
-            "message_new" => self.message(object),
-            "message_event" => self.pressed(object).into_iter().collect(),
-            "message_allow" => self.allowed(object).into_iter().collect(),
-            "message_deny" | "user_block" => self.changed(object).map(Body::ChatStopped).into_iter().collect(),
-            "message_read" => self.seen(object).into_iter().collect(),
+            "message_new" => self.message(object)?,
+            // What is pressed or read in a group's chat is nobody's.
+            "message_event" | "message_read" if is_group(object) => vec![],
+            "message_event" => one(self.pressed(object))?,
+            "message_allow" => one(self.allowed(object))?,
+            "message_deny" | "user_block" => one(self.changed(object).map(Body::ChatStopped))?,
+            "message_read" => one(self.seen(object))?,
             "user_unblock" => vec![],
             _ if ASIDE.iter().any(|family| kind.starts_with(family)) => vec![],
             _ => return Err("an event of an unknown type".into()),
@@ -130,12 +133,13 @@ impl Vk {
         (1..2_000_000_000).contains(&user).then(|| chat(Kind::Vk, "", &user.to_string(), profile))?
     }
 
-    fn message(&self, object: &Value) -> Vec<Body> {
+    fn message(&self, object: &Value) -> Result<Vec<Body>, NotUnderstood> {
         // Before API 5.103 the object was the message itself.
         let message = object.get("message").unwrap_or(object);
-        let from = number(message, "/from_id").unwrap_or(0);
-        let private =
-            number(message, "/peer_id").is_none_or(|peer| peer == from) && number(message, "/out").unwrap_or(0) == 0;
+        let from = number(message, "/from_id").ok_or("a message without a sender")?;
+        if number(message, "/out").unwrap_or(0) != 0 || from < 0 || is_group(message) {
+            return Ok(vec![]);
+        }
         // dev.vk.com/reference: lang_id 0 is Russian, 1 Ukrainian, 2 Belarusian, 3 English.
         let language = match number(object, "/client_info/lang_id") {
             Some(0) => Some("ru"),
@@ -144,7 +148,7 @@ impl Vk {
             Some(3) => Some("en"),
             _ => None,
         };
-        let Some(chat) = self.person(from, language).filter(|_| private) else { return vec![] };
+        let chat = self.person(from, language).ok_or("a sender of an unknown kind")?;
         let (words, came) = (text(message, "/text"), text(message, "/ref"));
         let command = payload_command(message.get("payload"));
         let begins = command.as_deref() == Some("start")
@@ -154,15 +158,16 @@ impl Vk {
             let token = came.and_then(|came| Token::parse(&came));
             bodies.push(Body::ChatStarted(ChatStarted { chat: chat.clone(), token, may_write: true }));
         }
-        if !begins && let Some(content) = content(message, words, command) {
+        if !begins {
+            let content = content(message, words, command).ok_or("a message of an unknown kind")?;
             let message = id(message, "/id").unwrap_or_default();
             bodies.push(Body::MessageReceived(MessageHeard { chat, message, content }));
         }
-        bodies
+        Ok(bodies)
     }
 
     fn pressed(&self, object: &Value) -> Option<Body> {
-        let user = number(object, "/user_id").filter(|user| number(object, "/peer_id") == Some(*user))?;
+        let user = number(object, "/user_id")?;
         let content = Content::Button(payload_command(object.get("payload"))?);
         let message = id(object, "/event_id").unwrap_or_default();
         Some(Body::MessageReceived(MessageHeard { chat: self.person(user, None)?, message, content }))
@@ -181,7 +186,7 @@ impl Vk {
     }
 
     fn seen(&self, object: &Value) -> Option<Body> {
-        let user = number(object, "/from_id").filter(|user| number(object, "/peer_id") == Some(*user))?;
+        let user = number(object, "/from_id")?;
         let message = id(object, "/read_message_id");
         let state = Delivered::Seen;
         Some(Body::MessageReported(MessageReported {
@@ -192,6 +197,12 @@ impl Vk {
             decision: None,
         }))
     }
+}
+
+/// A chat of many: its peer is not who wrote.
+fn is_group(object: &Value) -> bool {
+    let who = number(object, "/from_id").or_else(|| number(object, "/user_id"));
+    number(object, "/peer_id").is_some_and(|peer| Some(peer) != who)
 }
 
 fn content(message: &Value, words: Option<String>, command: Option<String>) -> Option<Content> {

@@ -50,6 +50,24 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(Whatsapp { source: source.clone(), options }))
 }
 
+/// Families of fields that say nothing of a chat: templates, quality, the account, the phone app's own history.
+const ASIDE: [&str; 14] = [
+    "account_",
+    "business_",
+    "message_template_",
+    "template_",
+    "phone_number_",
+    "security",
+    "flows",
+    "history",
+    "smb_",
+    "messaging_handovers",
+    "partner_solutions",
+    "payment_configuration_update",
+    "tracking_events",
+    "calls",
+];
+
 type Fact = (Vec<String>, stagedoor_model::Timestamp, Body);
 
 impl Provider for Whatsapp {
@@ -71,16 +89,25 @@ impl Provider for Whatsapp {
             return Err("an object of another kind".into());
         }
         let mut facts = Vec::new();
+        let mut strange = !envelope.get("entry").is_some_and(Value::is_array);
+        strange |= list(&envelope, "/entry").any(|entry| !entry.get("changes").is_some_and(Value::is_array));
         for change in list(&envelope, "/entry").flat_map(|entry| list(entry, "/changes")) {
-            let Some(value) = change.get("value") else { continue };
+            let Some(value) = change.get("value") else {
+                strange = true;
+                continue;
+            };
             let foreign =
                 id(value, "/metadata/phone_number_id").is_some_and(|number| number != self.options.phone_number_id);
             match text(change, "/field").as_deref() {
-                Some("messages") if !foreign => facts.extend(self.messages(value, delivery)),
-                Some("user_preferences") if !foreign => facts.extend(self.preferences(value, delivery)),
-                // Templates, quality, account: nothing about a chat.
-                _ => {}
+                _ if foreign => {}
+                Some("messages") => strange |= !self.messages(value, delivery, &mut facts),
+                Some("user_preferences") => facts.extend(self.preferences(value, delivery)),
+                Some(field) if ASIDE.iter().any(|family| field.starts_with(family)) => {}
+                _ => strange = true,
             }
+        }
+        if strange && facts.is_empty() {
+            return Err("a change of an unknown kind".into());
         }
         Ok(facts
             .into_iter()
@@ -93,17 +120,22 @@ impl Provider for Whatsapp {
 }
 
 impl Whatsapp {
-    fn messages(&self, value: &Value, delivery: &VerifiedDelivery) -> Vec<Fact> {
+    /// False when something in it was not understood.
+    fn messages(&self, value: &Value, delivery: &VerifiedDelivery, facts: &mut Vec<Fact>) -> bool {
+        let mut understood =
+            ["messages", "statuses", "errors"].iter().any(|kind| value.get(*kind).is_some_and(Value::is_array));
         let now = delivery.received_at();
         for error in list(value, "/errors") {
             let code = id(error, "/code").unwrap_or_default();
             tracing::error!(source = self.source.name.as_str(), code, "the platform reports an error of the account");
         }
-        let mut facts = Vec::new();
         for message in list(value, "/messages") {
             let at = second(message, "/timestamp", now);
             let mid = id(message, "/id").unwrap_or_else(|| at.to_string());
-            let bodies = self.message(value, message, &mid);
+            let Some(bodies) = self.message(value, message, &mid) else {
+                understood = false;
+                continue;
+            };
             let numbered = bodies.into_iter().enumerate();
             facts.extend(numbered.map(|(n, body)| (vec!["message".into(), mid.clone(), n.to_string()], at, body)));
         }
@@ -111,7 +143,7 @@ impl Whatsapp {
             let at = second(status, "/timestamp", now);
             facts.extend(self.status(value, status).into_iter().map(|(parts, body)| (parts, at, body)));
         }
-        facts
+        understood
     }
 
     /// One person has a phone (`wa_id`), an id of their own, or both; the phone is what messages are sent to.
@@ -140,22 +172,23 @@ impl Whatsapp {
         self.person(from, user, contact)
     }
 
-    fn message(&self, value: &Value, message: &Value, mid: &str) -> Vec<Body> {
+    /// `None` for a message without a sender.
+    fn message(&self, value: &Value, message: &Value, mid: &str) -> Option<Vec<Body>> {
         // A group is no person.
         if message.get("group_id").is_some() {
-            return vec![];
+            return Some(vec![]);
         }
         let kind = text(message, "/type").unwrap_or_default();
         if kind == "system" {
-            return self.renamed(message).into_iter().collect();
+            return Some(self.renamed(message).into_iter().collect());
         }
-        let Some(chat) = self.sender(value, message) else { return vec![] };
+        let chat = self.sender(value, message)?;
         let said = text(message, "/text/body");
         if let Some(token) = said.as_deref().and_then(bracketed) {
-            return vec![Body::ChatStarted(ChatStarted { chat, token: Some(token), may_write: true })];
+            return Some(vec![Body::ChatStarted(ChatStarted { chat, token: Some(token), may_write: true })]);
         }
         let content = match kind.as_str() {
-            "reaction" | "edit" | "revoke" => return vec![],
+            "reaction" | "edit" | "revoke" => return Some(vec![]),
             "button" => text(message, "/button/payload").map(Content::Button),
             "interactive" => {
                 let pressed = ["/interactive/button_reply/id", "/interactive/list_reply/id"];
@@ -173,7 +206,7 @@ impl Whatsapp {
         }
         let heard = |content| Body::MessageReceived(MessageHeard { chat, message: mid.to_owned(), content });
         bodies.extend(content.map(heard));
-        bodies
+        Some(bodies)
     }
 
     /// Somebody has another number, or another id: the same person still.

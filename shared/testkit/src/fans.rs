@@ -1,11 +1,9 @@
 //! Fans in messengers: the webhooks of what they do, with the secrets of the local config. The shapes are those of the
 //! samples in `events/`.
 
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
-use sha2::Sha256;
 
-use crate::{Parcel, json as posted};
+use crate::{Parcel, hmac_sha256_hex, json as posted};
 
 /// A person as a messenger knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,24 +25,16 @@ pub struct ChatFan {
 const VK_GROUP: u64 = 191_949_777;
 const PAGE: &str = "707356222221168";
 
-fn hex_hmac(secret: &str, body: &[u8]) -> String {
-    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mut mac| {
-        mac.update(body);
-        hex::encode(mac.finalize().into_bytes())
-    });
-    mac.unwrap_or_default()
-}
-
 /// Meta's signature over exactly these bytes.
 pub fn signed_by_meta(path: &str, body: &Value, secret: &str) -> Parcel {
     let parcel = posted(path, body);
-    let signature = format!("sha256={}", hex_hmac(secret, &parcel.body));
+    let signature = format!("sha256={}", hmac_sha256_hex(secret, &parcel.body));
     parcel.header("x-hub-signature-256", &signature)
 }
 
 pub fn signed_by_viber(path: &str, body: &Value, secret: &str) -> Parcel {
     let parcel = posted(path, body);
-    let signature = hex_hmac(secret, &parcel.body);
+    let signature = hmac_sha256_hex(secret, &parcel.body);
     parcel.header("x-viber-content-signature", &signature)
 }
 

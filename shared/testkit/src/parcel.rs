@@ -80,6 +80,14 @@ pub fn hmac_sha1_hex(secret: &str, body: &[u8]) -> String {
     mac.unwrap_or_default()
 }
 
+pub fn hmac_sha256_hex(secret: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mut mac| {
+        mac.update(body);
+        hex::encode(mac.finalize().into_bytes())
+    });
+    mac.unwrap_or_default()
+}
+
 /// An order as Qtickets sends it: `X-Signature = hex(HMAC-SHA1(secret, raw body))`.
 pub fn qtickets(path: &str, kind: &str, body: &Value, secret: &str) -> Parcel {
     let parcel = json(path, body);

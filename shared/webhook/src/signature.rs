@@ -179,6 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn the_published_viber_vector_verifies() {
+        // Bogdaan/viber-bot-php, SignatureTest: key "2" over the body "1".
+        let (body, vector) = (delivery("1", &[]), "4703d481ddedca88184497744b52937586bef3b273645082c04529f73b85456e");
+        let check = |given: Option<&str>| hmac_sha256_hex(&body, given, &[Secret::new("2")]).err();
+        assert_eq!(check(Some(vector)), None);
+        let wrong = vector.replace('4', "5");
+        assert_eq!(check(Some(&wrong)), Some(Reject::WrongSignature));
+        assert_eq!(check(Some("xyz")), Some(Reject::MalformedSignature));
+        assert_eq!(check(None), Some(Reject::MissingSignature));
+    }
+
+    #[test]
     fn a_shown_secret_must_be_shown_and_right() {
         let secrets = [Secret::new("old"), Secret::new("new")];
         assert!(shown(Some("new"), &secrets).is_ok() && shown(Some("old"), &secrets).is_ok());
