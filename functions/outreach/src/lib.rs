@@ -113,7 +113,8 @@ impl Outreach {
         if now > message.until {
             return Some("too late".into());
         }
-        let since = |at: Timestamp| now.duration_since(at).unsigned_abs();
+        // A messenger's clock may be ahead of ours.
+        let since = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
         match (channel.window(), message.heard_at) {
             (Some(window), heard_at) if heard_at.is_none_or(|at| since(at) > window) => {
                 Some("outside the channel's window".into())

@@ -1,4 +1,5 @@
 //! What `outreach` does with every answer that a channel can give: nothing lost, nothing twice.
+#![allow(clippy::panic, reason = "it is test code")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -189,6 +190,9 @@ async fn outside_the_channels_day_nothing_is_tried() {
     assert!(matches!(scene.told().await.first().map(|sent| sent.outcome.clone()), Some(SendOutcome::Refused(_))));
     scene.outreach.handle(vec![decided(2, 23)]).await;
     assert_eq!(scene.calls(), 1);
+    // A messenger whose clock is two days ahead of ours.
+    scene.outreach.handle(vec![decided(3, -48)]).await;
+    assert_eq!(scene.calls(), 2);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn build() -> Result<Arc<dyn Consumer>, Error> {
-    let Setting { config, store, queue, clock } = setting(Reading::Schedule, &|_, _| Ok(())).await?;
+    let Setting { config, store, queue, clock, .. } = setting(Reading::Schedule, &|_, _| Ok(())).await?;
     let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
     Ok(Arc::new(Pulling(Schedule { store: Arc::new(store), queue: Arc::new(queue), clock, desks })))
 }

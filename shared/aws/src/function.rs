@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -37,10 +38,11 @@ pub fn start_logs() {
 
 type Sources = Vec<(Source, Box<dyn Provider>)>;
 
+type Building = Pin<Box<dyn Future<Output = Result<Router, Error>> + Send>>;
+
 struct Door {
     function: &'static str,
-    providers: &'static [(&'static str, Build)],
-    router: fn(Receiver, Sources) -> Router,
+    build: Box<dyn Fn(Counters) -> Building + Send + Sync>,
     open: tokio::sync::Mutex<Option<Router>>,
     tried_at: Mutex<Option<i64>>,
     counters: Counters,
@@ -56,11 +58,41 @@ pub async fn http(
     providers: &'static [(&'static str, Build)],
     router: fn(Receiver, Sources) -> Router,
 ) -> Result<(), Error> {
+    pages(function, move |counters| receiving(function, providers, router, counters)).await
+}
+
+async fn receiving(
+    function: &'static str,
+    providers: &'static [(&'static str, Build)],
+    router: fn(Receiver, Sources) -> Router,
+    counters: Counters,
+) -> Result<Router, Error> {
+    let check = |of: &str, source: &Source| match of == function {
+        true => table(providers, source).map(drop),
+        // A function answers for its own sources; those of others are checked by theirs.
+        false => Ok(()),
+    };
+    let Setting { config, queue, clock, .. } = setting(Reading::Receiving(function), &check).await?;
+    let receiver = Receiver { queue: Arc::new(queue), clock, counters };
+    let sources = config.sources_of(function).into_iter();
+    let sources =
+        sources.map(|source| Ok((source.clone(), table(providers, &source)?))).collect::<Result<_, String>>()?;
+    Ok(router(receiver, sources))
+}
+
+/// The same for any router.
+///
+/// # Errors
+/// When the runtime cannot be reached.
+pub async fn pages<B, W>(function: &'static str, build: B) -> Result<(), Error>
+where
+    B: Fn(Counters) -> W + Send + Sync + 'static,
+    W: Future<Output = Result<Router, Error>> + Send + 'static,
+{
     start_logs();
     let door = Door {
         function,
-        providers,
-        router,
+        build: Box::new(move |counters| Box::pin(build(counters))),
         open: tokio::sync::Mutex::default(),
         tried_at: Mutex::default(),
         counters: Counters::default(),
@@ -78,7 +110,7 @@ impl Door {
     async fn open(&self) -> Option<Router> {
         let mut open = self.open.lock().await;
         if open.is_none() && self.may_try() {
-            match self.built().await {
+            match (self.build)(self.counters.clone()).await {
                 Ok(router) => *open = Some(router),
                 Err(error) => {
                     let error = error.to_string();
@@ -101,21 +133,6 @@ impl Door {
             *tried_at = Some(now);
         }
         long_ago
-    }
-
-    async fn built(&self) -> Result<Router, Error> {
-        let check = |of: &str, source: &Source| match of == self.function {
-            true => table(self.providers, source).map(drop),
-            // A function answers for its own sources; those of others are checked by theirs.
-            false => Ok(()),
-        };
-        let Setting { config, queue, clock, .. } = setting(Reading::Receiving(self.function), &check).await?;
-        let receiver = Receiver { queue: Arc::new(queue), clock, counters: self.counters.clone() };
-        let sources = config.sources_of(self.function).into_iter();
-        let sources = sources
-            .map(|source| Ok((source.clone(), table(self.providers, &source)?)))
-            .collect::<Result<_, String>>()?;
-        Ok((self.router)(receiver, sources))
     }
 
     async fn answer(&self, request: Request<lambda_http::Body>) -> Response {

@@ -12,7 +12,7 @@ mod store;
 mod tables;
 
 pub use aws_config::SdkConfig;
-pub use function::{Consumer, consume, http, start_logs};
+pub use function::{Consumer, consume, http, pages, start_logs};
 pub use metrics::emit;
 #[cfg(feature = "operator")]
 pub use operator::{Deployment, deployment};

@@ -106,6 +106,10 @@ impl Reading {
         matches!(self, Self::Everything | Self::Sync | Self::Receiving("links"))
     }
 
+    pub(crate) fn gives_codes(self) -> bool {
+        matches!(self, Self::Everything | Self::Sync)
+    }
+
     pub(crate) fn sends(self) -> bool {
         matches!(self, Self::Everything | Self::Outreach)
     }

@@ -103,7 +103,9 @@ impl Reader<'_> {
                         self.ledger.note(spot(value, "size"), &place, "drawn codes need [hub] link_key");
                     }
                     let prefix = section.prefix.unwrap_or_else(|| name.to_uppercase());
-                    key.map(|key| drawn(key, &name, &prefix, size)).unwrap_or_default()
+                    // Whoever gives no codes need not spend a cold start on drawing them.
+                    let gives = self.reading.gives_codes();
+                    key.filter(|_| gives).map(|key| drawn(key, &name, &prefix, size)).unwrap_or_default()
                 }
                 _ => {
                     let what = format!("give either codes, or size from 1 to {LARGEST}");
@@ -150,8 +152,8 @@ impl Reader<'_> {
             if sms.as_ref().is_some_and(|sms| sms.0.values().any(|text| !text.contains("{link}"))) {
                 note("sms", "the text has no {link}".into());
             }
-            if hub.is_some_and(|hub| hub.section.link_key.is_none() || hub.section.public_url.is_none()) {
-                note("number", "links of a campaign need [hub] link_key and public_url".into());
+            if hub.is_some_and(|hub| hub.section.link_key.is_none()) {
+                note("number", "links of a campaign need [hub] link_key".into());
             }
             if let Some(shop) = &section.shop {
                 self.url(shop, spot(value, "shop"), &format!("{place}.shop"));

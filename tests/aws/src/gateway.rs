@@ -26,7 +26,9 @@ pub fn serve(listener: TcpListener, functions: BTreeMap<String, Function>) -> Jo
 }
 
 async fn handle(State(routes): State<Routes>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let name = uri.path().split('/').nth(1).unwrap_or("");
+    // Links have a short path of their own.
+    let first = uri.path().split('/').nth(1).unwrap_or("");
+    let name = if first == "l" { "links" } else { first };
     let Some(function) = routes.get(name) else {
         return (StatusCode::NOT_FOUND, "{\"message\":\"Not Found\"}").into_response();
     };
@@ -47,16 +49,23 @@ fn event(name: &str, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Byt
         }
         entry.push_str(&value);
     }
+    // Cookies come apart from the headers in format 2.0.
+    let cookies: Vec<String> = joined
+        .remove("cookie")
+        .into_iter()
+        .flat_map(|all| all.split("; ").map(str::to_owned).collect::<Vec<_>>())
+        .collect();
     let kind = joined.get("content-type").map_or("", String::as_str);
     let plain = kind.starts_with("text/") || kind.starts_with("application/json");
     let text = plain.then(|| std::str::from_utf8(body).ok()).flatten();
-    let route = format!("ANY /{name}/{{proxy+}}");
+    let route = format!("ANY /{}/{{proxy+}}", if name == "links" { "l" } else { name });
     json!({
         "version": "2.0",
         "routeKey": route,
         "rawPath": uri.path(),
         "rawQueryString": uri.query().unwrap_or(""),
         "headers": joined,
+        "cookies": cookies,
         "requestContext": {
             "accountId": "123456789012", "apiId": "proof", "domainName": "proof.execute-api.eu-central-1.amazonaws.com",
             "domainPrefix": "proof", "requestId": "JKJaXmPLvHcESHA=", "routeKey": route, "stage": "$default",
@@ -83,6 +92,11 @@ fn spoken(answer: &Bytes) -> Response {
         let value = value.as_str().and_then(|value| HeaderValue::from_str(value).ok());
         if let (Ok(name), Some(value)) = (HeaderName::try_from(name.as_str()), value) {
             response.headers_mut().insert(name, value);
+        }
+    }
+    for cookie in answer.get("cookies").and_then(Value::as_array).into_iter().flatten() {
+        if let Some(value) = cookie.as_str().and_then(|cookie| HeaderValue::from_str(cookie).ok()) {
+            response.headers_mut().append("set-cookie", value);
         }
     }
     response

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use stagedoor::Hub;
 use stagedoor_aws::{DynamoStore, SqsQueue};
 use stagedoor_ports::{Queue, Store};
-use stagedoor_sandbox::Sandbox;
+use stagedoor_sandbox::{Messengers, Sandbox};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
@@ -46,13 +46,15 @@ pub struct AwsHub {
     pub meter: Meter,
     pub deployed: Deployed,
     pub sandbox: Sandbox,
+    pub messengers: Messengers,
     pub functions: BTreeMap<String, Function>,
     /// Where webhooks go.
     pub base: String,
     /// An operator's own access, which is not counted.
     pub operator: Hub,
-    source: Source,
-    polling: Option<Polling>,
+    /// What is polled, and for which function.
+    sources: Vec<(Source, &'static str)>,
+    polling: Vec<Polling>,
     serving: Vec<JoinHandle<()>>,
     pub folder: tempfile::TempDir,
     pub moto: Moto,
@@ -75,7 +77,7 @@ pub fn artifacts() -> &'static Path {
 }
 
 /// The deployment's own config, pointed at the sandbox, and the secrets that it names: those of the sample tour.
-fn configured(crm: &str) -> (String, BTreeMap<String, String>) {
+fn configured(crm: &str, messengers: &str) -> (String, BTreeMap<String, String>) {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("a config");
     let (ours, local) = (read("infra/aws/config/stagedoor.toml"), read("infra/local/stagedoor.toml"));
     let quoted = |line: &str, scheme: &str| {
@@ -85,8 +87,20 @@ fn configured(crm: &str) -> (String, BTreeMap<String, String>) {
     let names: Vec<String> = ours.lines().filter_map(|line| quoted(line, "ssm")).collect();
     let values: Vec<String> = local.lines().filter_map(|line| quoted(line, "dev")).collect();
     assert_eq!(names.len(), values.len(), "both configs have the same sources");
-    let text =
+    let mut text =
         ours.replace("https://example.amocrm.ru", crm).replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
+    // The messengers' stand-ins in the place of their own hosts.
+    for (line, version) in [
+        ("login = \"stagedoor\"", ""),
+        ("bot = \"stagedoor_tour_bot\"", ""),
+        ("uri = \"stagedoor\"", ""),
+        ("name = \"stagedoor\"", ""),
+        ("name = \"stagedoor.tour\"", "/v25.0"),
+        ("number = \"79990000000\"", "/v25.0"),
+    ] {
+        assert!(text.contains(line), "{line}");
+        text = text.replace(line, &format!("{line}\napi = \"{messengers}{version}\""));
+    }
     (text, names.into_iter().zip(values).collect())
 }
 
@@ -109,9 +123,10 @@ impl AwsHub {
     pub async fn start(options: Options) -> Self {
         let (crm_listener, crm) = listener().await;
         let (gate_listener, base) = listener().await;
+        let (chat_listener, chat) = listener().await;
         let moto = Moto::start().await;
         let folder = tempfile::tempdir().expect("a folder");
-        let (text, secrets) = configured(&crm);
+        let (text, secrets) = configured(&crm, &chat);
         let layer = folder.path().join("opt");
         std::fs::create_dir_all(&layer).expect("a folder");
         std::fs::write(layer.join("stagedoor.toml"), (options.config)(text)).expect("a config");
@@ -123,18 +138,36 @@ impl AwsHub {
             .iter()
             .map(|name| ((*name).to_owned(), Function::new(spec(name, &deployed, &layer, &meter.url, &base))))
             .collect();
-        let operator = operator(&meter.url, &deployed, &layer).await;
+        let operator = operator(&meter.url, &deployed, &layer, &base).await;
+        let messengers = Messengers::default();
         let sandbox = Sandbox::new(stagedoor::serve::seed(&operator));
         let serving = vec![
             tokio::spawn({
                 let sandbox = sandbox.clone();
                 async move { _ = sandbox.serve(crm_listener).await }
             }),
+            tokio::spawn({
+                let messengers = messengers.clone();
+                async move { _ = messengers.serve(chat_listener).await }
+            }),
             gateway::serve(gate_listener, functions.clone()),
         ];
-        let source = source(&deployed, &meter.url, options.twice).await;
-        let mut hub =
-            Self { meter, deployed, sandbox, functions, base, operator, source, polling: None, serving, folder, moto };
+        let sources = sources(&deployed, &meter.url, options.twice).await;
+        let polling = vec![];
+        let mut hub = Self {
+            meter,
+            deployed,
+            sandbox,
+            messengers,
+            functions,
+            base,
+            operator,
+            sources,
+            polling,
+            serving,
+            folder,
+            moto,
+        };
         hub.resume();
         hub
     }
@@ -145,11 +178,12 @@ impl AwsHub {
 
     /// Nothing is handed to `sync` until `resume`.
     pub fn pause(&mut self) {
-        self.polling = None;
+        self.polling.clear();
     }
 
     pub fn resume(&mut self) {
-        self.polling = Some(mapping::poll(self.source.clone(), self.function("sync").clone()));
+        let poll = |(source, name): &(Source, &'static str)| mapping::poll(source.clone(), self.function(name).clone());
+        self.polling = self.sources.iter().map(poll).collect();
     }
 
     /// A command of `stagedoor` on this deployment: what it printed.
@@ -176,7 +210,10 @@ impl AwsHub {
     pub async fn settled(&self) {
         let mut calm = 0;
         for _ in 0..600 {
-            let depth = self.operator.queue.depth().await.expect("a depth");
+            let mut depth = 0;
+            for queue in [&self.operator.queues.events, &self.operator.queues.chats, &self.operator.queues.outbox] {
+                depth += queue.depth().await.expect("a depth");
+            }
             let waiting = self.operator.store.totals().await.expect("totals").waiting;
             calm = if depth == 0 && waiting == 0 { calm + 1 } else { 0 };
             if calm >= 8 {
@@ -215,33 +252,50 @@ fn spec(name: &str, deployed: &Deployed, layer: &Path, meter: &str, base: &str) 
     }
 }
 
-async fn source(deployed: &Deployed, meter: &str, twice: bool) -> Source {
-    let mapping = deployed.mappings.first().expect("an event source mapping");
-    assert!(mapping.function_arn.ends_with(":stagedoor-sync"), "{}", mapping.function_arn);
-    let concurrency = mapping.scaling_config.as_ref().and_then(|one| one.get("MaximumConcurrency")?.as_u64());
-    Source {
-        // Lambda polls with the rights of the function's role.
-        client: aws_sdk_sqs::Client::new(&keys("sync", meter).await),
-        url: deployed.queue("EventsQueueUrl").to_owned(),
-        arn: mapping.event_source_arn.clone(),
-        batch: mapping.batch_size,
-        window: Duration::from_secs(mapping.maximum_batching_window_in_seconds),
-        concurrency: concurrency.unwrap_or(2) as usize,
-        partial: mapping.function_response_types.iter().any(|one| one == "ReportBatchItemFailures"),
-        twice,
+/// Every event source mapping of the template.
+async fn sources(deployed: &Deployed, meter: &str, twice: bool) -> Vec<(Source, &'static str)> {
+    let mut sources = Vec::new();
+    for mapping in &deployed.mappings {
+        let name = FUNCTIONS.iter().copied().find(|name| mapping.function_arn.ends_with(&format!(":{STACK}-{name}")));
+        let name = name.expect("a function of the template");
+        let queue = mapping.event_source_arn.rsplit(':').next().expect("a queue");
+        let output = match queue.trim_start_matches(STACK) {
+            "-events" => "EventsQueueUrl",
+            "-chats" => "ChatsQueueUrl",
+            "-outbox" => "OutboxQueueUrl",
+            other => panic!("{other} is polled"),
+        };
+        let concurrency = mapping.scaling_config.as_ref().and_then(|one| one.get("MaximumConcurrency")?.as_u64());
+        let source = Source {
+            // Lambda polls with the rights of the function's role.
+            client: aws_sdk_sqs::Client::new(&keys(name, meter).await),
+            url: deployed.queue(output).to_owned(),
+            arn: mapping.event_source_arn.clone(),
+            batch: mapping.batch_size,
+            window: Duration::from_secs(mapping.maximum_batching_window_in_seconds),
+            concurrency: concurrency.unwrap_or(2) as usize,
+            partial: mapping.function_response_types.iter().any(|one| one == "ReportBatchItemFailures"),
+            twice,
+        };
+        sources.push((source, name));
     }
+    assert_eq!(sources.len(), 3, "events and chats to sync, the outbox to outreach");
+    sources
 }
 
-async fn operator(endpoint: &str, deployed: &Deployed, layer: &Path) -> Hub {
+async fn operator(endpoint: &str, deployed: &Deployed, layer: &Path, base: &str) -> Hub {
     let aws = keys("operator", endpoint).await;
     let file = layer.join("stagedoor.toml");
     let text = std::fs::read_to_string(&file).expect("a config");
     let config =
         stagedoor_aws::read_config(&aws, stagedoor_aws::Reading::Everything, "stagedoor.toml", &text, &|_, _| Ok(()));
-    let config = config.await.expect("a config");
+    let mut config = config.await.expect("a config");
+    config.public_url = Some(base.to_owned());
     let store: Arc<dyn Store> = Arc::new(DynamoStore::new(&aws, STACK));
-    let dead = deployed.queue("EventsDeadLettersUrl");
-    let queue: Arc<dyn Queue> = Arc::new(SqsQueue::new(&aws, deployed.queue("EventsQueueUrl"), Some(dead)));
-    let queues = stagedoor::Queues { chats: Arc::clone(&queue), outbox: Arc::clone(&queue), events: queue };
+    let queue = |name: &str| -> Arc<dyn Queue> {
+        let dead = deployed.queue(&format!("{name}DeadLettersUrl"));
+        Arc::new(SqsQueue::new(&aws, deployed.queue(&format!("{name}QueueUrl")), Some(dead)))
+    };
+    let queues = stagedoor::Queues { events: queue("Events"), chats: queue("Chats"), outbox: queue("Outbox") };
     Hub::with(config, store, queues, layer, "operator").expect("a hub")
 }

@@ -10,6 +10,7 @@
 
 pub mod bill;
 pub mod capacity;
+pub mod chats;
 pub mod gateway;
 pub mod hub;
 pub mod mapping;

@@ -53,6 +53,19 @@ pub fn picture(sandbox: &Sandbox) -> BTreeMap<String, Vec<String>> {
         }
         all.entry(owner).or_default().push(shown.to_string());
     }
+    // What was said: the lines, however they came to be split into notes; our own bear our own clock.
+    for note in sandbox.notes() {
+        let owner =
+            names.get(&note.get("entity_id").map(ToString::to_string)).cloned().unwrap_or_else(|| "nobody".into());
+        let words = note.pointer("/params/text").and_then(Value::as_str).unwrap_or("");
+        let theirs = words.lines().filter(|line| line.contains('▸')).map(|line| format!("note {line}"));
+        all.entry(owner).or_default().extend(theirs);
+    }
+    for task in sandbox.tasks() {
+        let owner =
+            names.get(&task.get("entity_id").map(ToString::to_string)).cloned().unwrap_or_else(|| "nobody".into());
+        all.entry(owner).or_default().push("task".into());
+    }
     all.values_mut().for_each(|deals| deals.sort());
     all
 }

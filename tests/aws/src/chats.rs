@@ -1,0 +1,90 @@
+//! A small story of chats, played on both worlds: SMS, page, messengers, a phone, a stop, a question for a manager.
+
+use std::time::Duration;
+
+use stagedoor::Hub;
+use stagedoor_model::Phone;
+use stagedoor_sandbox::{Messengers, Platform};
+use stagedoor_sync::Invitee;
+use stagedoor_testkit::{
+    Parcel,
+    fans::{Account, ChatFan},
+};
+
+/// Later than anything of the tour.
+const NOW: i64 = 1_795_900_000;
+
+pub struct Stage<'s> {
+    pub hub: &'s Hub,
+    pub base: &'s str,
+    pub messengers: &'s Messengers,
+}
+
+impl Stage<'_> {
+    async fn post(&self, parcel: Parcel) {
+        let http = reqwest::Client::builder().build().expect("a client");
+        let (status, answer) = parcel.post(&http, self.base).await.expect("an answer");
+        assert_eq!(status, 200, "{}: {answer}", parcel.path);
+    }
+
+    /// Waits until so many messages arrived through a messenger.
+    async fn arrived(&self, platform: Platform, count: usize) -> Vec<stagedoor_sandbox::Arrived> {
+        for _ in 0..600 {
+            let all: Vec<_> = self.messengers.arrived().into_iter().filter(|one| one.platform == platform).collect();
+            if all.len() >= count {
+                return all;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{count} messages through {platform:?} did not arrive: {:?}", self.messengers.arrived());
+    }
+
+    /// Plays it: one fan a messenger, each invited by SMS. `settled` waits until the world is at rest.
+    pub async fn play(&self, settled: impl AsyncFn()) {
+        let fans = [
+            (Account::Telegram(5_342_492_667), Platform::Telegram, "?start="),
+            (Account::Viber("01234567890A=".into()), Platform::Viber, "context="),
+            (Account::Vk(578_716_413), Platform::Vk, "vk.me/stagedoor?ref="),
+            (Account::Messenger(1_476_077_422_222_289), Platform::Messenger, "m.me/stagedoor.tour?ref="),
+        ];
+        let phone = |n: usize| Phone::parse(&format!("+7917555000{n}"), self.hub.config.region).expect("a phone");
+        let invitees: Vec<Invitee> =
+            (0..fans.len()).map(|n| Invitee { phone: phone(n), name: Some(format!("Фан {n}")) }).collect();
+        self.hub.sync.invite("ufa", &invitees).await.expect("invited");
+        let sms = self.arrived(Platform::Sms, fans.len()).await;
+        settled().await;
+        for (n, (account, platform, before)) in fans.into_iter().enumerate() {
+            let to = phone(n).as_str().trim_start_matches('+').to_owned();
+            let text = &sms.iter().find(|one| one.to == to).expect("an SMS").text;
+            let link = text.split_whitespace().find(|word| word.starts_with("http")).expect("a link");
+            let page = browser().get(link).send().await.expect("a page").text().await.expect("text");
+            let at = page.find(before).unwrap_or_else(|| panic!("{before} in {page}")) + before.len();
+            let token: String = page[at..].chars().take_while(char::is_ascii_alphanumeric).collect();
+            let (fan, serial, second) = (ChatFan::new(account, "кот"), 800_000 + 10 * n as u64, NOW + 100 * n as i64);
+            self.messengers.open(platform, &fan.id());
+            self.post(fan.start(Some(&token), serial, second)).await;
+            if platform == Platform::Viber {
+                self.post(fan.say("Получить промокод", serial + 1, second + 1)).await;
+            }
+            let reply = self.arrived(platform, 1).await.remove(0);
+            assert!(reply.text.contains("UFA-"), "{}", reply.text);
+            let shop = browser().get(reply.button.expect("a link")).send().await.expect("an answer");
+            assert_eq!(shop.status(), 302);
+            let question = if n == 3 { "стоп" } else { "А можно с собакой?" };
+            self.post(fan.say(question, serial + 2, second + 60)).await;
+            self.arrived(platform, 2).await;
+        }
+        // WhatsApp tells a phone, and needs no link.
+        let fan = ChatFan::new(Account::Whatsapp("79175550001".into()), "кот");
+        self.messengers.open(Platform::Whatsapp, &fan.id());
+        self.post(fan.say("сколько стоит?", 800_900, NOW + 900)).await;
+        self.arrived(Platform::Whatsapp, 1).await;
+        settled().await;
+    }
+}
+
+fn browser() -> reqwest::Client {
+    let agent = "Mozilla/5.0 (Linux; Android 14; Pixel 7) Chrome/126.0 Mobile Safari/537.36";
+    let client = reqwest::Client::builder().user_agent(agent).redirect(reqwest::redirect::Policy::none());
+    client.build().expect("a client")
+}
