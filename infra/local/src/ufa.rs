@@ -90,7 +90,7 @@ impl Fan {
 
     /// Every fourth of those who chat, 23 of all, buys: some of each messenger.
     fn buys(&self) -> bool {
-        self.0 < CHATS && (self.0 % 4 == 0 || self.0 == CHATS - 1)
+        self.0 < CHATS && (self.0.is_multiple_of(4) || self.0 == CHATS - 1)
     }
 
     fn account(&self, platform: Platform) -> ChatFan {
@@ -215,7 +215,7 @@ impl Stage<'_> {
     async fn opens(&mut self, fan: &Fan, links: &BTreeMap<String, String>) -> Result<(), String> {
         let n = fan.0;
         let Some(link) = links.get(&format!("7{}", fan.digits())) else { return Err("an SMS has no link".into()) };
-        if n % 5 == 0 {
+        if n.is_multiple_of(5) {
             // Pasted into a chat: the messenger looks first, and its look counts for nothing.
             self.get(link, "TelegramBot (like TwitterBot)", None).await?;
             self.get(link, "facebookexternalhit/1.1 Facebot Twitterbot/1.0", None).await?;
@@ -228,7 +228,7 @@ impl Stage<'_> {
         let (page, cookie) = self.get(link, PHONE_BROWSER, None).await?;
         let Some(platform) = fan.platform() else { return Ok(()) };
         self.starts(&fan.account(platform), &page, platform, 0).await?;
-        if n % 9 == 0 {
+        if n.is_multiple_of(9) {
             // Opened and pressed once more.
             let (page, _) = self.get(link, PHONE_BROWSER, cookie.as_deref()).await?;
             self.starts(&fan.account(platform), &page, platform, 40).await?;

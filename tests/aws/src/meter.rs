@@ -30,6 +30,8 @@ pub struct Counts {
     pub writes: BTreeMap<(String, String), u64>,
     /// (caller, table) to half units of a read.
     pub reads: BTreeMap<(String, String), u64>,
+    /// (caller, action, resource) to calls.
+    pub on: BTreeMap<(String, String, String), u64>,
     /// (caller, action, resource) of everything that was allowed.
     pub used: BTreeSet<(String, String, String)>,
     /// The same of everything that was refused.
@@ -37,6 +39,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Calls of an action on a resource that ends so.
+    pub fn calls_on(&self, who: &str, action: &str, end: &str) -> u64 {
+        let own = self.on.iter().filter(|((by, what, on), _)| by == who && what == action && on.ends_with(end));
+        own.map(|(_, count)| count).sum()
+    }
+
     pub fn calls_of(&self, who: &str, action: &str) -> u64 {
         self.calls.iter().filter(|((by, what), _)| by == who && what == action).map(|(_, count)| count).sum()
     }
@@ -224,6 +232,7 @@ async fn handle(State(meter): State<Meter>, headers: HeaderMap, body: Bytes) -> 
     for (action, resource) in needs(&service, &operation, &request) {
         let allowed = meter.allows(&who, &action, &resource);
         let mut books = meter.books();
+        *books.counts.on.entry((who.clone(), action.clone(), resource.clone())).or_default() += 1;
         let list = if allowed { &mut books.counts.used } else { &mut books.counts.refused };
         list.insert((who.clone(), action.clone(), resource.clone()));
         if !allowed {

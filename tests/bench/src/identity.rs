@@ -79,6 +79,7 @@ impl Tour {
         self.key.mint(1, Purpose::Chat, &n.to_string(), at(10_000_000))
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the parts of one fact")]
     fn add(
         &mut self,
         owner: u64,

@@ -11,7 +11,12 @@ use axum::{Json, Router, extract::State, http::StatusCode, response::IntoRespons
 use serde_json::{Value, json};
 use stagedoor::tour::send;
 use stagedoor_proof::hub::{AwsHub, Options};
-use stagedoor_testkit::{Parcel, form};
+use stagedoor_sandbox::{Break, Platform};
+use stagedoor_testkit::{
+    Parcel,
+    fans::{Account, ChatFan},
+    form,
+};
 use tokio::net::TcpListener;
 
 /// Seconds instead of minutes, so that what failed comes again while the test looks.
@@ -199,4 +204,30 @@ async fn a_source_is_pulled_by_the_schedule_with_the_rights_that_it_has() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_messenger_is_waited_out_and_its_message_comes_once() {
+    let hub = AwsHub::start(quick()).await;
+    let fan = ChatFan::new(Account::Telegram(5_342_492_667), "кот");
+    hub.messengers.open(Platform::Telegram, &fan.id());
+    hub.messengers.break_next(Platform::Telegram, Break::Flood(3), 1);
+    // A clock of the messenger's own: the line is of this minute.
+    let now = stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock).as_second();
+    let http = reqwest::Client::builder().build().unwrap();
+    let (status, answer) = fan.say("сколько стоит?", 1, now).post(&http, &hub.base).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    for _ in 0..300 {
+        if !hub.messengers.arrived().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    hub.settled().await;
+    let arrived = hub.messengers.arrived();
+    assert_eq!(arrived.len(), 1, "{arrived:?}");
+    assert_eq!(hub.messengers.over_the_rate(Platform::Telegram), 1);
+    let postponed = hub.meter.counts().calls_on("outreach", "sqs:SendMessage", ":stagedoor-outbox");
+    assert!(postponed >= 1, "it went back into the outbox");
+    assert!(hub.meter.counts().refused.is_empty(), "{:?}", hub.meter.counts().refused);
 }
