@@ -30,7 +30,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// What a package of the house may know of the house.
-const MAY_KNOW: [(&str, &[&str]); 16] = [
+const MAY_KNOW: [(&str, &[&str]); 20] = [
     ("stagedoor-model", &[]),
     ("stagedoor-engine", &["model"]),
     ("stagedoor-ports", &["engine", "model"]),
@@ -43,6 +43,11 @@ const MAY_KNOW: [(&str, &[&str]); 16] = [
     ("stagedoor-testkit", &["model"]),
     ("stagedoor-website", &["webhook", "model", "aws"]),
     ("stagedoor-ticketing", &["webhook", "model", "aws"]),
+    ("stagedoor-messaging", &["webhook", "model", "aws"]),
+    // The page needs to know the campaigns that the config has.
+    ("stagedoor-links", &["webhook", "engine", "model", "aws"]),
+    ("stagedoor-chat", &["config", "webhook", "ports", "model"]),
+    ("stagedoor-outreach", &["ports", "model", "aws", "chat"]),
     ("stagedoor-crm-hooks", &["webhook", "model", "aws"]),
     ("stagedoor-sync", &["ports", "engine", "model", "aws", "crm", "shops", "config"]),
     ("stagedoor-schedule", &["ports", "model", "aws", "shops"]),

@@ -197,6 +197,50 @@ async fn somebody_who_only_looked_is_no_contact_until_they_speak() {
     chat.say("привет").await;
     hub.settled().await;
     assert_eq!(hub.sandbox.contacts().len(), 1);
+    let stages = hub.sandbox.leads_by_stage();
+    assert!(
+        stages.keys().any(|(_, stage)| stage == "Переговоры"),
+        "and their deal is one that was talked about: {stages:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_block_that_no_webhook_tells_of_shows_in_the_next_answer_and_closes_the_channel() {
+    let hub = TestHub::start().await;
+    let fan = ChatFan::new(Account::Messenger(1_476_077_422_000_777), "кот");
+    hub.messengers.open(Platform::Messenger, &fan.id());
+    hub.take(&fan.say("привет", 1, NOW)).await;
+    arrived(&hub, Platform::Messenger, &fan.id(), 1).await;
+    hub.messengers.block(Platform::Messenger, &fan.id());
+    hub.take(&fan.say("ещё вопрос", 2, NOW + 10)).await;
+    hub.settled().await;
+    let contact = hub.sandbox.contacts().remove(0);
+    assert_eq!(field(&contact, "STAGEDOOR_CHANNELS").as_deref(), Some("Messenger (closed)"));
+}
+
+#[tokio::test]
+async fn whoever_unsubscribed_in_a_chat_gets_no_invitation() {
+    let hub = TestHub::start().await;
+    let link = invited(&hub, "+79171234567").await;
+    let token = token_on_page(&link, "t.me/stagedoor_tour_bot?start=").await;
+    let mut chat = Dialogue::of(&hub, 709);
+    chat.answer_to(|fan, serial, second| fan.start(Some(&token), serial, second)).await;
+    chat.say("стоп").await;
+    hub.settled().await;
+    let invitees = ["+79171234567", "+79170000002"].map(|text| Invitee { phone: phone(text), name: None });
+    let again = hub.hub.sync.invite("ufa", &invitees).await.expect("invited");
+    assert_eq!((again.messages, again.left_alone), (1, 1));
+}
+
+#[tokio::test]
+async fn an_invitation_is_sent_once_however_often_it_is_asked_for() {
+    let hub = TestHub::start().await;
+    let invitees = [Invitee { phone: phone("+79171234567"), name: Some("Анна".into()) }];
+    for _ in 0..3 {
+        hub.hub.sync.invite("ufa", &invitees).await.expect("invited");
+        hub.settled().await;
+    }
+    assert_eq!(hub.messengers.arrived().len(), 1);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod fuzz;
 mod golden;
 mod kill;
 mod links;
+mod promo;
 mod shops;
 mod simulation;
 mod tokens;

@@ -204,7 +204,10 @@ impl Outreach {
             campaign: message.campaign.clone(),
         };
         let id = EventId::derive(&message.through, &["sent", event.id.as_str()]);
-        let mut told = Event::new(&message.through, id, self.clock.now(), Body::MessageSent(Box::new(sent)));
+        // After what it answers, also where the messenger's clock is ahead of ours.
+        let after = message.heard_at.and_then(|at| at.checked_add(jiff::SignedDuration::from_millis(1)).ok());
+        let at = after.map_or(self.clock.now(), |after| after.max(self.clock.now()));
+        let mut told = Event::new(&message.through, id, at, Body::MessageSent(Box::new(sent)));
         told.traceparent.clone_from(&event.traceparent);
         self.chats.send(vec![told]).await
     }

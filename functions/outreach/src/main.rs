@@ -7,6 +7,9 @@ use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
 use stagedoor_model::Event;
 use stagedoor_outreach::{Outreach, Pace};
 
+/// At a time, as the template has it (MaximumConcurrency).
+const INVOCATIONS: u32 = 2;
+
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     consume(build).await
@@ -16,7 +19,7 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let Setting { config, store, chats, outbox, clock, .. } = setting(Reading::Outreach, &|_, _| Ok(())).await?;
     let channels = stagedoor_chat::channels(&config)?;
     let (outbox, chats) = (Arc::new(outbox), Arc::new(chats));
-    let pace = Arc::new(Pace::default());
+    let pace = Arc::new(Pace::among(INVOCATIONS));
     Ok(Arc::new(Sending(Outreach { store: Arc::new(store), outbox, chats, clock, channels, pace })))
 }
 

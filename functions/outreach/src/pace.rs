@@ -13,8 +13,9 @@ use stagedoor_ports::Channel;
 /// A pause this short is slept through; a longer one sends the message back.
 const SHORT: Duration = Duration::from_secs(2);
 
-#[derive(Default)]
 pub struct Pace {
+    /// Processes that send through the same channels, this one included.
+    among: u32,
     limits: Mutex<BTreeMap<SourceName, std::sync::Arc<DefaultDirectRateLimiter>>>,
     held: Mutex<BTreeMap<SourceName, Timestamp>>,
     last: Mutex<BTreeMap<(SourceName, Identifier), Timestamp>>,
@@ -23,7 +24,18 @@ pub struct Pace {
 /// People remembered for their pause; older ones are long past it.
 const REMEMBERED: usize = 20_000;
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self::among(1)
+    }
+}
+
 impl Pace {
+    /// This process's share, where so many send at once.
+    pub fn among(processes: u32) -> Self {
+        Self { among: processes.max(1), limits: Mutex::default(), held: Mutex::default(), last: Mutex::default() }
+    }
+
     /// Nothing goes through this channel for so long.
     pub fn hold(&self, through: &SourceName, wait: Duration, now: Timestamp) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,8 +90,9 @@ impl Pace {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = limits.entry(through.clone()).or_insert_with(|| {
             let one = std::num::NonZeroU32::MIN;
+            let rate = std::num::NonZeroU32::new(channel.rate().get() / self.among).unwrap_or(one);
             // Evenly, without a burst: a burst and a full second after it would be twice the rate.
-            std::sync::Arc::new(RateLimiter::direct(Quota::per_second(channel.rate()).allow_burst(one)))
+            std::sync::Arc::new(RateLimiter::direct(Quota::per_second(rate).allow_burst(one)))
         });
         std::sync::Arc::clone(limit)
     }

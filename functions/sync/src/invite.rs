@@ -22,6 +22,8 @@ pub struct Invitee {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Invited {
     pub messages: usize,
+    /// People who said that they want no more letters, or whose number does not take any.
+    pub left_alone: usize,
 }
 
 impl Sync {
@@ -42,8 +44,13 @@ impl Sync {
         let mut invited = Invited::default();
         for chunk in invitees.chunks(CHUNK) {
             let (mut issued, mut decided) = (Vec::new(), Vec::new());
+            let withdrawn = self.withdrawn(chunk).await?;
             for invitee in chunk {
                 let phone = Identifier::phone(invitee.phone.clone());
+                if withdrawn.contains(&phone) {
+                    invited.left_alone += 1;
+                    continue;
+                }
                 let whose = phone.to_string();
                 let token = talk.links.mint(campaign.number, Purpose::Chat, &whose, campaign.ends_at);
                 let expires_at = token.header().map_or(campaign.ends_at, |header| header.expires_at);
@@ -80,6 +87,26 @@ impl Sync {
             talk.outbox.send(decided).await?;
         }
         Ok(invited)
+    }
+}
+
+impl Sync {
+    /// Phones of people who are not to be written to.
+    async fn withdrawn(&self, invitees: &[Invitee]) -> Result<BTreeSet<Identifier>> {
+        let phones: BTreeSet<Identifier> = invitees.iter().map(|one| Identifier::phone(one.phone.clone())).collect();
+        let owners = self.store.resolve(&phones).await?.owners;
+        let people = self.store.load(&owners.values().copied().collect()).await?;
+        let mut withdrawn = BTreeSet::new();
+        for person in &people {
+            let said_no = person.value.talks().any(|(_, talk)| {
+                let sms = talk.chat.kind() == Kind::Phone;
+                talk.marketing.is_some_and(|(_, may)| !may) || (sms && talk.may_write.is_some_and(|(_, may)| !may))
+            });
+            if said_no {
+                withdrawn.extend(person.value.identifiers().into_iter().filter(|one| phones.contains(*one)).cloned());
+            }
+        }
+        Ok(withdrawn)
     }
 }
 

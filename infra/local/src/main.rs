@@ -161,6 +161,12 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             let invitees = stagedoor::campaign::read_invitees(&text, hub.config.region)?;
             let invited = hub.sync.invite(&campaign, &invitees).await.map_err(|error| error.to_string())?;
             println!("{} messages are in the outbox; what was sent before is not sent again", invited.messages);
+            if invited.left_alone > 0 {
+                println!(
+                    "{} people are left alone: they unsubscribed, or their number takes no SMS",
+                    invited.left_alone
+                );
+            }
         }
         Command::Campaign { name } => {
             stagedoor::campaign::figures(hub, &name).await?.lines().iter().for_each(|line| println!("{line}"));

@@ -1,0 +1,144 @@
+//! What a line of a chat is understood as: it follows from the lines before it alone.
+#![allow(clippy::indexing_slicing, reason = "it is test code")]
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use stagedoor_engine::{Ask, Heard, Localised, On, Person, Reply, Scenario, turns};
+use stagedoor_model::{Body, ChatRef, ChatStarted, Content, Event, EventId, MessageHeard, Record, Region, Talk};
+use world::{World, at, chat, issued, phone, shared, source, started};
+
+fn reply(on: On, text: &str, ask: Option<Ask>) -> Reply {
+    let text = Localised(BTreeMap::from([("ru".to_owned(), text.to_owned())]));
+    Reply { on, campaign: None, text, button: None, ask }
+}
+
+fn scenario() -> Scenario {
+    let title = |text: &str| Localised(BTreeMap::from([("ru".to_owned(), text.to_owned())]));
+    Scenario {
+        replies: vec![
+            reply(On::Token, "token", None),
+            reply(On::UsedToken, "used", Some(Ask::Phone)),
+            reply(On::Start, "start", Some(Ask::Email)),
+            reply(On::Menu(1, title("Когда")), "when", None),
+            reply(On::Menu(3, title("Где")), "where", None),
+            reply(On::Keyword(["цена".to_owned()].into()), "price", None),
+            reply(On::Given, "given", None),
+            reply(On::Wrong(Ask::Phone), "wrong phone", None),
+            reply(On::Wrong(Ask::Email), "wrong e-mail", None),
+            reply(On::Stop, "stop", None),
+            reply(On::Other, "other", None),
+        ],
+        stop_words: ["стоп".to_owned()].into(),
+        region: Region::new("RU").ok(),
+        campaigns: BTreeMap::new(),
+    }
+}
+
+fn line(second: i64, content: Content) -> Record {
+    let body = MessageHeard { chat: ChatRef::of(chat(1)), message: second.to_string(), content };
+    let id = EventId::derive(&source(), &["line", &second.to_string()]);
+    let event = Event::new(&source(), id, at(second), Body::MessageReceived(body));
+    stagedoor_engine::record_of(&event).expect("about a person")
+}
+
+fn text(second: i64, text: &str) -> Record {
+    line(second, Content::Text(text.to_owned()))
+}
+
+fn opened(second: i64, may_write: bool) -> Record {
+    let body = ChatStarted { chat: ChatRef::of(chat(1)), token: None, may_write };
+    let id = EventId::derive(&source(), &["opened", &second.to_string()]);
+    stagedoor_engine::record_of(&Event::new(&source(), id, at(second), Body::ChatStarted(body)))
+        .expect("about a person")
+}
+
+/// What each line of the first chat was answered.
+fn answers(records: Vec<Record>) -> Vec<(Heard, String)> {
+    let mut world = World::default();
+    world.deliver(records);
+    let person: &Person =
+        world.people.values().find(|one| one.talks().any(|(_, talk)| talk.chat == chat(1))).expect("a person");
+    let talk: &Talk = person.talks().find(|(_, talk)| talk.chat == chat(1)).expect("a chat").1;
+    let scenario = scenario();
+    let all = turns(&scenario, talk, person).into_iter().map(|turn| {
+        let texts: Vec<&str> = turn.replies.iter().map(|reply| reply.text.pick(None)).collect();
+        (turn.heard, texts.join("+"))
+    });
+    all.collect()
+}
+
+fn texts(records: Vec<Record>) -> Vec<String> {
+    answers(records).into_iter().map(|(_, text)| text).collect()
+}
+
+#[test]
+fn an_email_that_was_asked_for_is_checked_and_taken() {
+    let said = vec![opened(1, true), text(2, "anna@"), text(3, "Anna@Example.com "), text(4, "anna@example.com")];
+    let all = answers(said);
+    assert_eq!(all[1].1, "wrong e-mail");
+    assert_eq!(all[2], (Heard::Given("email:anna@example.com".parse().expect("valid")), "given".into()));
+    assert_eq!(all[3].1, "other", "it is not asked for any more");
+}
+
+#[test]
+fn a_phone_is_asked_of_whoever_came_through_a_used_link_and_digits_are_not_the_menu_then() {
+    let world = vec![
+        issued("t1", stagedoor_model::Purpose::Chat, phone(1), 0, 1_000),
+        started(2, "t1", None, 5),
+        started(1, "t1", None, 10),
+        text(11, "8 916 13"),
+        text(12, "8 (916) 123-45-09"),
+    ];
+    assert_eq!(texts(world), ["used", "wrong phone", "given"]);
+}
+
+#[test]
+fn a_question_that_is_not_answered_is_dropped_for_what_was_said_instead() {
+    assert_eq!(texts(vec![opened(1, true), text(2, "цена?"), text(3, "anna@")]), ["start", "price", "other"]);
+}
+
+#[test]
+fn the_menu_takes_digits_words_and_titles_and_refuses_items_that_it_has_not() {
+    for (said, expected) in [
+        ("1 3", "when+where"),
+        ("31", "where+when"),
+        ("1, 3.", "when+where"),
+        ("один", "when"),
+        ("три один", "where+when"),
+        ("3. Где", "where"),
+        ("где", "where"),
+        ("1 2", "other"),
+        ("12", "other"),
+        ("1 билет", "other"),
+        ("11", "when"),
+        ("0", "other"),
+    ] {
+        assert_eq!(texts(vec![text(1, said)]), [expected], "{said}");
+    }
+}
+
+#[test]
+fn a_stop_word_stops_only_when_it_is_all_that_is_said() {
+    for (said, expected) in [("Стоп", "stop"), ("стоп!!", "stop"), ("стоп-кран цена", "price"), ("не стоп", "other")]
+    {
+        assert_eq!(texts(vec![text(1, said)]), [expected], "{said}");
+    }
+}
+
+#[test]
+fn a_chat_that_may_not_be_written_to_is_answered_at_its_first_word() {
+    assert_eq!(texts(vec![opened(1, false)]), Vec::<String>::new());
+    assert_eq!(texts(vec![opened(1, false), text(2, "Получить промокод")]), ["start"], "and the word is the button's");
+}
+
+#[test]
+fn a_picture_is_a_managers_a_sticker_is_nobodys_and_a_contact_is_given() {
+    let other =
+        |kind: &str, caption: Option<&str>| Content::Other { kind: kind.into(), caption: caption.map(str::to_owned) };
+    assert_eq!(texts(vec![line(1, other("photo", None))]), ["other"]);
+    assert_eq!(texts(vec![line(1, other("photo", Some("цена?")))]), ["price"]);
+    assert_eq!(texts(vec![line(1, other("sticker", None))]), Vec::<String>::new());
+    assert_eq!(texts(vec![shared(1, phone(1), 1)]), ["given"]);
+}
