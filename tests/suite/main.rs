@@ -19,3 +19,4 @@ mod promo;
 mod shops;
 mod simulation;
 mod tokens;
+mod ufa;

@@ -55,7 +55,7 @@ impl Sync {
                 let token = talk.links.mint(campaign.number, Purpose::Chat, &whose, campaign.ends_at);
                 let expires_at = token.header().map_or(campaign.ends_at, |header| header.expires_at);
                 let link = format!("{}/l/{token}", talk.public_url);
-                let text = fill_name(sms.pick(Some("ru")), invitee.name.as_deref()).replace("{link}", &link);
+                let text = fill_name(&sms.pick(Some("ru")).replace("{link}", &link), invitee.name.as_deref());
                 let mut identifiers = BTreeSet::from([phone.clone()]);
                 identifiers.extend(Identifier::opaque(Kind::Link, "", token.as_str()));
                 let id = EventId::derive(&through, &["link", &campaign.name, &whose]);

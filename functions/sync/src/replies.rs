@@ -160,11 +160,12 @@ impl Sync {
             text = text.replace("{promo}", code.as_ref().map_or("…", |(_, code)| code));
         }
         let show = self.catalog.house_show(campaign.and_then(|campaign| campaign.show.as_ref()));
-        text = fill_name(&text, person.name().filter(|name| !person.is_stand_in(name)));
         text = text.replace("{show}", &show.title).replace("{city}", show.city.as_deref().unwrap_or(""));
         let menu = self.menu(campaign, language);
         let has_menu = text.contains("{menu}");
         text = text.replace("{menu}", &menu.join("\n"));
+        // Last: what people call themselves is text, whatever stands in it.
+        text = fill_name(&text, person.name().filter(|name| !person.is_stand_in(name)));
         let label = turn.replies.iter().find_map(|reply| reply.button.as_ref());
         let button = match (label, campaign.filter(|campaign| campaign.shop.is_some())) {
             (Some(label), Some(campaign)) => {

@@ -100,5 +100,6 @@ async fn summary(hub: &Hub, sandbox: &Sandbox, deliveries: usize, status: &Statu
     println!("  parked            {}", status.parked);
     println!("  unrecognized      {}", status.unrecognized);
     let base = format!("http://{}", hub.config.listen);
-    println!("\nLook at it: {base}/   The CRM: {}/api/v4/contacts", hub.config.crm.base_url);
+    println!("\nChats, links and promo codes have a sample tour of their own: cargo run -- replay ufa");
+    println!("Look at it: {base}/   The CRM: {}/api/v4/contacts", hub.config.crm.base_url);
 }
