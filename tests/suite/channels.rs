@@ -206,3 +206,56 @@ async fn what_cannot_be_reached_was_not_sent() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(matches!(scene.send("d1").await, Sending::NotSent(_) | Sending::Lost));
 }
+
+/// An adapter of somebody's own: it checks the signature with the reference library, and answers as it was told.
+async fn adapter(statuses: Vec<u16>) -> (String, Arc<std::sync::Mutex<Vec<serde_json::Value>>>) {
+    type Seen = Arc<std::sync::Mutex<Vec<serde_json::Value>>>;
+    let seen: Seen = Arc::default();
+    let left = Arc::new(std::sync::Mutex::new(statuses));
+    let (kept, told) = (Arc::clone(&seen), Arc::clone(&left));
+    let handle = async move |headers: http::HeaderMap, body: String| {
+        let key = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, "sms-secret");
+        let checker = standardwebhooks::Webhook::new(&key).expect("a key");
+        if checker.verify(body.as_bytes(), &headers).is_err() {
+            return (http::StatusCode::UNAUTHORIZED, String::new());
+        }
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(headers["webhook-id"], body["id"].as_str().expect("an id"));
+        kept.lock().expect("a lock").push(body);
+        let status = told.lock().expect("a lock").remove(0);
+        (http::StatusCode::from_u16(status).expect("a status"), "{\"id\":\"g1\"}".to_owned())
+    };
+    let app = axum::Router::new().route("/sms", axum::routing::post(handle));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("http://{}/sms", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (base, seen)
+}
+
+#[tokio::test]
+async fn sms_go_through_any_gateway_by_a_signed_post_that_knows_each_decision() {
+    let (url, seen) = adapter(vec![200, 409, 410, 429, 422, 503]).await;
+    let sms = format!("provider = \"http\"\napi = \"{url}\"\nsecret = \"dev:sms-secret\"");
+    let own = "provider = \"smsc\"\napi = \"http://127.0.0.1:8082\"\nlogin = \"stagedoor\"\nsecret = \"dev:dev-sms-password\"";
+    assert!(DEFAULT_CONFIG.contains(own));
+    let config = read_config("stagedoor.toml", &DEFAULT_CONFIG.replace(own, &sms), None).expect("a config");
+    let channels = stagedoor_chat::channels(&config).expect("channels");
+    let channel = channels[&SourceName::new("sms").expect("a name")].clone();
+    let scene = sms_to(channel).await;
+    assert_eq!(scene.send("d1").await, Sending::Sent("g1".into()));
+    assert!(matches!(scene.send("d1").await, Sending::Sent(_)), "taken before is taken");
+    assert!(matches!(scene.send("d2").await, Sending::Withdrawn(_)));
+    assert!(matches!(scene.send("d3").await, Sending::Throttled(_)));
+    assert!(matches!(scene.send("d4").await, Sending::Refused(_)));
+    assert!(matches!(scene.send("d5").await, Sending::NotSent(_)));
+    assert_eq!(scene.channel.settle("d5", &scene.message("")).await, Settled::Again);
+    let first = seen.lock().expect("a lock")[0].clone();
+    assert_eq!((first["phone"].as_str(), first["id"].as_str()), (Some("+79171234567"), Some("d1")));
+}
+
+/// The scene of SMS with another channel.
+async fn sms_to(channel: Arc<dyn Channel>) -> Scene {
+    let mut scene = sms().await;
+    scene.channel = channel;
+    scene
+}

@@ -66,3 +66,47 @@ fn development_secrets_are_refused_beyond_loopback() {
     let told = read_config("stagedoor.toml", DEFAULT_CONFIG, Some(([0, 0, 0, 0], 8080).into())).expect_err("mistakes");
     assert!(told.contains("a dev: secret is only for a hub that listens on loopback"), "{told}");
 }
+
+#[test]
+fn mistakes_of_campaigns_codes_replies_and_sms_are_told_at_once() {
+    let text = DEFAULT_CONFIG
+        .replace("number = 1\nshow = \"cherry-ufa\"", "number = 4000\nshow = \"cherry-omsk\"")
+        .replace("channels = [\"telegram\", \"viber\"", "channels = [\"telegramm\", \"viber\"")
+        .replace("promo = \"ufa\"\n", "promo = \"samara\"\n")
+        .replace("Ваш промокод в мессенджере: {link}", "Ваш промокод в мессенджере")
+        .replace("size = 300", "size = 0")
+        .replace("Билеты от 1 500", "{nmae}, билеты от 1 500")
+        .replace("on = \"menu\"\nnumber = 2", "on = \"menu\"\nnumber = 12")
+        .replace("on = \"keyword\"\nwords = [", "on = \"keyword\"\ncampaign = \"perm\"\nwords = [")
+        .replace("login = \"stagedoor\"\n", "")
+        .replace("bot = \"stagedoor_tour_bot\"", "bot = \"@bot\"")
+        .replace("number = \"79990000000\"", "number = \"+7 999\"");
+    let told = read_config("stagedoor.toml", &text, None).expect_err("mistakes");
+    for expected in [
+        "campaign.ufa.number: expected a number from 1 to 1023 that no other campaign has",
+        "campaign.ufa.show: there is no [[show]] with key \"cherry-omsk\"",
+        "campaign.ufa.channels: there is no source \"telegramm\" of function \"messaging\"",
+        "campaign.ufa.promo: there is no [promo.samara]",
+        "campaign.ufa.sms: the text has no {link}",
+        "promo.ufa: give either codes, or size from 1 to 200000",
+        "{nmae} stands for nothing; known are {name}, {promo}",
+        "on = \"menu\" needs a number from 1 to 9 and a title",
+        "there is no [campaign.perm]",
+        "sms.login: the account's login is needed for smsc",
+        "options.bot is the bot's username without @",
+        "options.number (digits only) are needed",
+    ] {
+        assert!(told.contains(expected), "missing {expected:?} in\n{told}");
+    }
+}
+
+#[test]
+fn a_list_of_invitees_is_read_whole_or_not_at_all() {
+    let region = stagedoor_model::Region::new("RU").expect("a region");
+    let good = stagedoor::campaign::read_invitees("8 917 123-45-67; Анна\n\n# old\n+79171234567\n9170000001", region);
+    let good = good.expect("readable");
+    let shown: Vec<(&str, Option<&str>)> = good.iter().map(|one| (one.phone.as_str(), one.name.as_deref())).collect();
+    assert_eq!(shown, [("+79171234567", Some("Анна")), ("+79170000001", None)], "each once");
+    let told = stagedoor::campaign::read_invitees("8 917 123-45-67\nnobody\n12", region).expect_err("mistakes");
+    assert!(told.contains("line 2") && told.contains("line 3") && !told.contains("nobody;"), "{told}");
+}

@@ -85,19 +85,26 @@ fn sealed(mut response: Response) -> Response {
 
 impl Hall {
     async fn answer(&self, text: &str, method: &Method, language: Language, headers: &HeaderMap) -> Response {
+        let counted = |outcome| self.receiver.counters.count(SOURCE, outcome);
         if self.limit.check().is_err() {
+            counted("TooMany");
             return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], page::sorry(language)).into_response();
         }
         let now = self.receiver.clock.now();
         let Some((token, campaign, purpose, expires_at)) = self.desk.read(text) else {
+            counted("unknown_link");
             return (StatusCode::NOT_FOUND, page::unknown(language)).into_response();
         };
         if now >= expires_at {
+            counted("expired_link");
             return (StatusCode::GONE, page::expired(language)).into_response();
         }
         let known = browser(headers);
         let browser = known.clone().unwrap_or_else(|| self.new_browser(&token, now));
-        if method != Method::HEAD && !robots::is_robot(headers) {
+        let is_robot = robots::is_robot(headers);
+        if is_robot {
+            counted("robot");
+        } else if method != Method::HEAD {
             self.count(&token, campaign, purpose, &browser, now).await;
         }
         match (purpose, self.desk.shop(campaign)) {
@@ -128,8 +135,12 @@ impl Hall {
         let id = EventId::derive(&self.source, &["click", token.as_str(), browser, &minute]);
         let event = Event::new(&self.source, id, now, Body::LinkClicked(clicked));
         // Whoever came for a page gets it also when their click is lost.
-        if let Err(error) = self.receiver.queue.send(vec![event]).await {
-            tracing::error!(%error, campaign = campaign.name, "the queue did not take a click");
+        match self.receiver.queue.send(vec![event]).await {
+            Ok(()) => self.receiver.counters.count(SOURCE, "clicked"),
+            Err(error) => {
+                self.receiver.counters.count(SOURCE, "queue_failed");
+                tracing::error!(%error, campaign = campaign.name, "the queue did not take a click");
+            }
         }
     }
 

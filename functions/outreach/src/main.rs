@@ -31,7 +31,11 @@ impl Consumer for Sending {
         let taken = events.len();
         let failed = self.0.handle(events).await;
         let count = |name, value: usize| (name, value as f64, "Count");
-        emit("outreach", &[count("Sent", taken - failed.len()), count("Failed", failed.len())], false);
+        emit(
+            "outreach",
+            &[count("MessagesHandled", taken - failed.len()), count("MessagesFailed", failed.len())],
+            false,
+        );
         failed
     }
 }

@@ -163,6 +163,8 @@ fn figures(counted: BTreeMap<(String, String), u64>) -> Vec<(&'static str, f64, 
             "accepted" => &["Accepted"],
             "unrecognized" => &["Unrecognized"],
             "queue_failed" => &["QueueFailed"],
+            "clicked" => &["Clicked"],
+            "robot" => &["Robots"],
             "MissingSignature" | "MalformedSignature" | "WrongSignature" | "OutsideReplayWindow" => {
                 &["Refused", "BadSignature"]
             }

@@ -26,7 +26,8 @@ use crate::{Answer, Delivery, Provider, Reject, Source, VerifiedDelivery, body};
 pub struct Counters(Arc<Mutex<BTreeMap<(String, String), u64>>>);
 
 impl Counters {
-    fn count(&self, source: &str, outcome: &str) {
+    /// One more of this source with this outcome.
+    pub fn count(&self, source: &str, outcome: &str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry((source.to_owned(), outcome.to_owned())).or_default() += 1;
     }
