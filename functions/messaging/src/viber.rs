@@ -98,8 +98,12 @@ impl Provider for Viber {
 }
 
 impl Viber {
+    fn begin(&self) -> &str {
+        self.options.begin.as_deref().unwrap_or("▶")
+    }
+
     fn welcome(&self, text: &str) -> String {
-        let label = self.options.begin.as_deref().unwrap_or("▶");
+        let label = self.begin();
         let button = json!({ "ActionType": "reply", "ActionBody": label, "Text": label });
         let keyboard = json!({ "Type": "keyboard", "DefaultHeight": false, "Buttons": [button] });
         let sender = json!({ "name": self.options.name });
@@ -139,7 +143,7 @@ impl Viber {
             return Some(Body::ContactShared(ContactShared { chat, given: Identifier::phone(phone) }));
         }
         let words = text(message, "/text");
-        if words.is_some() && words == self.options.begin {
+        if words.as_deref() == Some(self.begin()) {
             // The welcome's own button: it lets us write and says nothing else.
             return Some(Body::ChatResumed(ChatChanged { chat, marketing_only: false }));
         }

@@ -19,6 +19,8 @@ use crate::hub::Hub;
 const BATCH: usize = 500;
 /// Events of chats folded in one batch: few, so that the first in it need not wait for the last.
 const CHATS: usize = 50;
+/// Batches of the outbox under way at once.
+const SENDING: usize = 8;
 /// How long the queue sleeps when it is empty.
 const IDLE: Duration = Duration::from_millis(25);
 /// How long a batch that is not full waits for company.
@@ -127,26 +129,32 @@ async fn consume(hub: Arc<Hub>, queue: Arc<dyn Queue>, most: usize) {
     }
 }
 
-/// The outbox's own loop.
+/// The outbox's own loop. Several batches are under way at once: a messenger that takes its time holds up no other.
 async fn send(hub: Arc<Hub>) {
     let outbox = Arc::clone(&hub.queues.outbox);
+    let mut under_way = JoinSet::new();
     loop {
+        while under_way.try_join_next().is_some() {}
+        if under_way.len() >= SENDING {
+            under_way.join_next().await;
+        }
         match outbox.receive(CHATS).await {
             Ok(batch) if batch.is_empty() => tokio::time::sleep(IDLE).await,
-            Ok(batch) => {
-                let (events, receipts): (Vec<_>, Vec<_>) =
-                    batch.into_iter().map(|one| (one.event, one.receipt)).unzip();
-                let failed = hub.outreach.handle(events).await;
-                let done = receipts.into_iter().enumerate().filter(|(index, _)| !failed.contains(index));
-                if let Err(error) = outbox.done(done.map(|(_, one)| one).collect()).await {
-                    tracing::error!(%error, "sent messages come again; the store knows them");
-                }
-            }
+            Ok(batch) => _ = under_way.spawn(send_batch(Arc::clone(&hub), batch)),
             Err(error) => {
                 tracing::error!(%error, "the outbox cannot be read");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+}
+
+async fn send_batch(hub: Arc<Hub>, batch: Vec<Received>) {
+    let (events, receipts): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.event, one.receipt)).unzip();
+    let failed = hub.outreach.handle(events).await;
+    let done = receipts.into_iter().enumerate().filter(|(index, _)| !failed.contains(index));
+    if let Err(error) = hub.queues.outbox.done(done.map(|(_, one)| one).collect()).await {
+        tracing::error!(%error, "sent messages come again; the store knows them");
     }
 }
 

@@ -106,6 +106,8 @@ pub struct IdentitySection {
     pub emails: Option<usize>,
     /// A phone seen with more e-mails than this (or the reverse) belongs to a crowd and joins nobody.
     pub crowd: Option<usize>,
+    /// A personal link that more chats than this came through was published: it joins nobody.
+    pub published: Option<usize>,
     /// Identifiers that name nobody, such as phone:+74951234567 (the box office's own).
     pub blocked: Vec<String>,
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Identifier, Kind, Record, RecordKey, Timestamp};
+use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, Timestamp};
 
 use crate::links;
 
@@ -16,13 +16,15 @@ pub struct Policy {
     pub emails: usize,
     /// A phone seen with more e-mails than this (or the reverse) belongs to a crowd: it no longer joins.
     pub crowd: usize,
+    /// A personal link that more chats than this came through was published: it is everybody's, and joins nobody.
+    pub published: usize,
     /// Values that name nobody: `+7 999 999-99-99`, `test@…`, the box office's own phone.
     pub blocked: BTreeSet<Identifier>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { phones: 5, emails: 5, crowd: 8, blocked: BTreeSet::new() }
+        Self { phones: 5, emails: 5, crowd: 8, published: 50, blocked: BTreeSet::new() }
     }
 }
 
@@ -83,7 +85,7 @@ pub fn partition<'a>(
         });
         forest.add(record, joins);
     }
-    links::join_chats(&mut forest, &sorted);
+    links::join_chats(&mut forest, &sorted, |link| weak.contains(link) || crowded.contains(link));
     let mut clusters: Vec<(Timestamp, RecordKey, Cluster)> =
         forest.clusters.into_values().map(|growing| (growing.oldest.0, growing.oldest.1, growing.cluster)).collect();
     clusters.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
@@ -101,7 +103,12 @@ fn trust(record: &Record) -> u8 {
 
 fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &Policy) -> BTreeSet<Identifier> {
     let mut seen_with = BTreeMap::<&Identifier, BTreeSet<&Identifier>>::new();
+    let mut chats = BTreeMap::<&Identifier, usize>::new();
     for record in records {
+        if matches!(record.fact, Fact::Talk(_)) {
+            let through = record.identifiers.iter().filter(|one| one.kind() == Kind::Link);
+            through.for_each(|link| *chats.entry(link).or_default() += 1);
+        }
         for a in &record.identifiers {
             for b in &record.identifiers {
                 if matches!((a.kind(), b.kind()), (Kind::Phone, Kind::Email) | (Kind::Email, Kind::Phone)) {
@@ -112,8 +119,11 @@ fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &Policy) -> 
     }
     seen_with
         .into_iter()
-        .filter(|(identifier, others)| others.len() > policy.crowd && !weak.contains(identifier))
-        .map(|(identifier, _)| identifier.clone())
+        .filter(|(_, others)| others.len() > policy.crowd)
+        .map(|(identifier, _)| identifier)
+        .chain(chats.into_iter().filter(|(_, count)| *count > policy.published).map(|(link, _)| link))
+        .filter(|identifier| !weak.contains(identifier))
+        .cloned()
         .collect()
 }
 

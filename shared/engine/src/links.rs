@@ -8,6 +8,8 @@
 //! 4. A stronger identifier: if the chat gave a phone, an e-mail, a customer's id or a site's user id, and the owner has
 //!    others of that kind and not this one, the chat is somebody else's. If that was the first use, the token is spent: it
 //!    was forwarded before its owner came, and joins nobody any more.
+//! 5. Published: a link that more than `Policy::published` chats came through is everybody's, and joins nobody; nor does it
+//!    make neighbours of all who pressed it.
 //!
 //! What a join by token cannot know: a friend who is the first to use a forwarded link, and never tells anything of
 //! themselves, is taken for the owner until they do. Then the two are parted again.
@@ -34,7 +36,7 @@ struct Owned<'r> {
     expires_at: Timestamp,
 }
 
-pub(crate) fn join_chats(forest: &mut Forest<'_>, records: &[&Record]) {
+pub(crate) fn join_chats(forest: &mut Forest<'_>, records: &[&Record], is_everybodys: impl Fn(&Identifier) -> bool) {
     let mut owners = BTreeMap::<&str, Owned<'_>>::new();
     let mut uses = BTreeMap::<&str, Vec<(&LinkUse, &RecordKey)>>::new();
     for record in records {
@@ -55,14 +57,14 @@ pub(crate) fn join_chats(forest: &mut Forest<'_>, records: &[&Record]) {
     tokens.iter_mut().for_each(|(_, uses)| uses.sort_by_key(|(used, key)| (used.at, *key)));
     tokens.sort_by_key(|(token, uses)| (uses.first().map(|(used, _)| used.at), *token));
     for (token, uses) in tokens {
-        if let Some(owned) = owners.get(token) {
-            join_uses(forest, token, owned, &uses);
+        let link = Identifier::opaque(Kind::Link, "", token).filter(|link| !is_everybodys(link));
+        if let (Some(owned), Some(link)) = (owners.get(token), link) {
+            join_uses(forest, &link, owned, &uses);
         }
     }
 }
 
-fn join_uses(forest: &mut Forest<'_>, token: &str, owned: &Owned<'_>, uses: &[(&LinkUse, &RecordKey)]) {
-    let Some(identifier) = Identifier::opaque(Kind::Link, "", token) else { return };
+fn join_uses(forest: &mut Forest<'_>, identifier: &Identifier, owned: &Owned<'_>, uses: &[(&LinkUse, &RecordKey)]) {
     // The first use's browser, once it has joined.
     let mut first: Option<Option<&LinkUse>> = None;
     for (used, chat) in uses {

@@ -91,7 +91,7 @@ proptest! {
         records in proptest::collection::vec(any_record(), 1..14),
         (seed, chunk, tight) in (any::<u64>(), 1usize..6, any::<bool>()),
     ) {
-        let policy = if tight { Policy { phones: 2, emails: 2, crowd: 3, ..Policy::default() } } else { Policy::default() };
+        let policy = if tight { Policy { phones: 2, emails: 2, crowd: 3, published: 2, ..Policy::default() } } else { Policy::default() };
         let expected = picture_of(&records, records.len(), &policy);
         let mut shuffled: Vec<Record> = records.iter().chain(records.iter().take(3)).cloned().collect();
         let mut state = seed | 1;

@@ -111,6 +111,19 @@ fn an_owner_who_gives_their_own_phone_or_a_first_email_stays_joined() {
 }
 
 #[test]
+fn a_link_that_was_published_joins_nobody_and_makes_no_web_of_neighbours() {
+    let policy = stagedoor_engine::Policy { published: 5, ..Default::default() };
+    let mut world = World { policy, ..World::default() };
+    world.deliver(vec![issued("t1", Purpose::Chat, phone(1), 0, 1_000)]);
+    for n in 0..40 {
+        world.deliver(vec![started(n, "t1", None, 10 + i64::from(n))]);
+    }
+    assert_eq!(world.people.len(), 41, "forty strangers and the owner");
+    assert!(!together(&world, &chat(0), &phone(1)));
+    assert!(world.people.values().all(|person| person.neighbours.len() <= 6), "nobody drags the others along");
+}
+
+#[test]
 fn a_browsers_tag_is_no_part_of_the_link() {
     assert_eq!(token("t1").as_str(), tagged("t1", "a browser").as_str());
     assert_eq!(at(0), at(0));

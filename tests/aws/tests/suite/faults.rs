@@ -231,3 +231,19 @@ async fn a_throttled_messenger_is_waited_out_and_its_message_comes_once() {
     assert!(postponed >= 1, "it went back into the outbox");
     assert!(hub.meter.counts().refused.is_empty(), "{:?}", hub.meter.counts().refused);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_developers_sample_events_are_taken_by_their_functions() {
+    let hub = AwsHub::start(quick()).await;
+    let invoke = async |function: &str| -> Value {
+        let path = stagedoor_proof::stack::root().join(format!("events/lambda/{function}.json"));
+        let event = std::fs::read_to_string(path).unwrap();
+        let answer = hub.function(function).invoke(event.into()).await.expect("an answer");
+        serde_json::from_slice(&answer).unwrap()
+    };
+    assert_eq!(invoke("messaging").await["statusCode"], 200);
+    let page = invoke("links").await;
+    assert_eq!(page["statusCode"], 200);
+    assert!(page["body"].as_str().unwrap().contains("t.me/stagedoor_tour_bot?start=01j90td6erfh3vj0"), "{page}");
+    assert_eq!(invoke("outreach").await["batchItemFailures"], json!([]));
+}
