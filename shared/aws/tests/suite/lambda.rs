@@ -88,7 +88,7 @@ async fn invoke(function: &str, watch: &Watch) -> String {
 async fn sandbox() -> (Sandbox, u16) {
     let stages =
         ["Интерес", "Переговоры", "Промокод выдан", "Корзина", "Оплачено", "Возврат"].map(String::from).to_vec();
-    let cities = ["Москва", "Казань", "Нижний Новгород"];
+    let cities = ["Москва", "Казань", "Нижний Новгород", "Уфа"];
     let pipelines = cities.map(|name| PipelineSeed { name: name.into(), stages: stages.clone() }).to_vec();
     let sandbox = Sandbox::new(Seed { pipelines, ..Seed::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
