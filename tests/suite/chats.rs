@@ -184,6 +184,7 @@ async fn what_the_bot_does_not_understand_becomes_one_task_with_the_conversation
     {
         assert_eq!(text.matches(line).count(), if line.starts_with('◂') { 2 } else { 1 }, "{line} in {text}");
     }
+    assert!(text.contains(" MSK Telegram ▸ Она тихая"), "in the house's own time: {text}");
     assert_eq!(field(&contact, "STAGEDOOR_LAST_MESSAGE").as_deref(), Some("Она тихая"));
 }
 

@@ -75,6 +75,7 @@ fn mistakes_of_campaigns_codes_replies_and_sms_are_told_at_once() {
         .replace("promo = \"ufa\"\n", "promo = \"samara\"\n")
         .replace("Ваш промокод в мессенджере: {link}", "Ваш промокод в мессенджере")
         .replace("size = 300", "size = 0")
+        .replace("zone = \"Europe/Moscow\"\n# Under", "zone = \"Europe/Moskow\"\n# Under")
         .replace("Билеты от 1 500", "{nmae}, билеты от 1 500")
         .replace("on = \"menu\"\nnumber = 2", "on = \"menu\"\nnumber = 12")
         .replace("on = \"keyword\"\nwords = [", "on = \"keyword\"\ncampaign = \"perm\"\nwords = [")
@@ -88,7 +89,8 @@ fn mistakes_of_campaigns_codes_replies_and_sms_are_told_at_once() {
         "campaign.ufa.channels: there is no source \"telegramm\" of function \"messaging\"",
         "campaign.ufa.promo: there is no [promo.samara]",
         "campaign.ufa.sms: the text has no {link}",
-        "promo.ufa: give either codes, or size from 1 to 200000",
+        "hub.zone: not an IANA time zone, such as Europe/Moscow",
+        "promo.ufa: give one of codes, codes_file, or size from 1 to 200000",
         "{nmae} stands for nothing; known are {name}, {promo}",
         "on = \"menu\" needs a number from 1 to 9 and a title",
         "there is no [campaign.perm]",

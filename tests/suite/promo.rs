@@ -134,6 +134,38 @@ async fn whoever_asks_again_gets_the_same_code_and_nobody_gets_anothers() {
 }
 
 #[tokio::test]
+async fn a_crash_between_taking_a_code_and_writing_whose_it_is_loses_none() {
+    let scene = Scene::with(|text| text.replace("size = 300\nprefix = \"UFA\"", "codes = [\"UFA-1\", \"UFA-2\"]"));
+    let hub = &scene.hub;
+    hub.sync.handle((0..2).map(|n| issued(hub, n)).collect()).await;
+    let owners = hub.store.resolve(&[phone(0)].into()).await.expect("a store").owners;
+    let interrupted = format!("1 promo/ufa/{}", owners[&phone(0)]);
+    assert!(hub.store.put_cell("promo-next/ufa", &interrupted, None).await.expect("a store"));
+    // Somebody else comes first, and then the one whose code was taken.
+    for (n, code) in [(1, "UFA-2"), (0, "UFA-1")] {
+        hub.sync.handle(vec![started(hub, n, 10)]).await;
+        let given = scene.given().await;
+        assert_eq!(given.first().and_then(|(_, code)| code.as_deref()), Some(code));
+    }
+}
+
+#[tokio::test]
+async fn a_shops_own_codes_are_read_from_a_file_beside_the_config() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("stagedoor.toml").display().to_string();
+    let text = DEFAULT_CONFIG.replace("size = 300\nprefix = \"UFA\"", "codes_file = \"ufa.csv\"");
+    let told = read_config(&file, &text, None).expect_err("no such file");
+    assert!(told.contains("promo.ufa.codes_file") && told.contains("cannot be read"), "{told}");
+    std::fs::write(folder.path().join("ufa.csv"), "\u{feff}# code;discount\r\n\"UFA-7\";10\r\n\r\nUFA-8;10\r\n")
+        .expect("written");
+    let config = read_config(&file, &text, None).expect("a config");
+    assert_eq!(config.catalog.pools["ufa"].codes, ["UFA-7", "UFA-8"]);
+    std::fs::write(folder.path().join("ufa.csv"), "UFA-7\nUFA 8\nufa-7\n").expect("written");
+    let told = read_config(&file, &text, None).expect_err("mistakes");
+    assert!(told.contains("code 2 is longer") && told.contains("a code is there twice"), "{told}");
+}
+
+#[tokio::test]
 async fn an_empty_pool_leaves_people_without_a_code_and_a_shared_one_gives_all_the_same() {
     let scene = Scene::with(|text| text.replace("size = 300", "size = 2"));
     let hub = &scene.hub;

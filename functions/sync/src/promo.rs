@@ -1,15 +1,34 @@
 //! One code a person and campaign, given once whatever is repeated.
 
 use stagedoor_engine::{Campaign, Person};
-use stagedoor_ports::Result;
+use stagedoor_ports::{Cell, Result};
 
 use crate::Sync;
 
+/// What a pool's cell holds: how many codes are given, and the name of the cell that has the last of them. Whoever takes the
+/// next one first fills that cell, so a crash between the two writes loses no code.
+#[derive(Default)]
+struct Given<'c> {
+    count: usize,
+    last: Option<&'c str>,
+}
+
+impl<'c> Given<'c> {
+    fn read(cell: &'c Cell) -> Self {
+        let (count, last) = match cell.value.split_once(' ') {
+            Some((count, last)) => (count, Some(last)),
+            None => (cell.value.as_str(), None),
+        };
+        Self { count: count.parse().unwrap_or(0), last }
+    }
+}
+
 impl Sync {
     /// The code of this person: the one that they have, else the next of the pool. `None` when the campaign has no pool,
-    /// or it is empty or over. A crash between taking a code and writing whose it is leaves that code unused.
+    /// or it is empty or over.
     pub(crate) async fn promo_of(&self, campaign: &Campaign, person: &Person) -> Result<Option<String>> {
-        if let Some(known) = person.promos().find(|promo| promo.campaign == campaign.name) {
+        let known = person.promos().filter(|promo| promo.campaign == campaign.name);
+        if let Some(known) = known.min_by_key(|promo| (promo.issued_at, &promo.code)) {
             return Ok(Some(known.code.clone()));
         }
         let Some(pool) = campaign.pool.as_ref().and_then(|name| self.catalog.pools.get(name)) else { return Ok(None) };
@@ -26,24 +45,32 @@ impl Sync {
                 return Ok(Some(known.value));
             }
         }
-        let Some(code) = self.next_code(&pool.name, &pool.codes).await? else { return Ok(None) };
-        match self.store.put_cell(&cell(person.id), &code, None).await? {
+        let own = cell(person.id);
+        let Some(code) = self.next_code(&pool.name, &pool.codes, &own).await? else { return Ok(None) };
+        match self.store.put_cell(&own, &code, None).await? {
             true => Ok(Some(code)),
-            false => Ok(self.store.cell(&cell(person.id)).await?.map(|known| known.value)),
+            false => Ok(self.store.cell(&own).await?.map(|known| known.value)),
         }
     }
 
-    async fn next_code(&self, pool: &str, codes: &[String]) -> Result<Option<String>> {
+    /// The next code, for the cell named `own`.
+    async fn next_code(&self, pool: &str, codes: &[String], own: &str) -> Result<Option<String>> {
         let name = format!("promo-next/{pool}");
         loop {
             let cell = self.store.cell(&name).await?;
-            let index: usize = cell.as_ref().and_then(|cell| cell.value.parse().ok()).unwrap_or(0);
-            let Some(code) = codes.get(index) else {
+            let given = cell.as_ref().map(Given::read).unwrap_or_default();
+            let before = given.count.checked_sub(1).and_then(|index| codes.get(index));
+            match (given.last, before) {
+                (Some(last), Some(code)) if last == own => return Ok(Some(code.clone())),
+                (Some(last), Some(code)) => _ = self.store.put_cell(last, code, None).await?,
+                _ => {}
+            }
+            let Some(code) = codes.get(given.count) else {
                 tracing::error!(pool, "the pool of promo codes is empty");
                 return Ok(None);
             };
-            let next = (index + 1).to_string();
-            if self.store.put_cell(&name, &next, cell.map(|cell| cell.version)).await? {
+            let next = format!("{} {own}", given.count + 1);
+            if self.store.put_cell(&name, &next, cell.as_ref().map(|cell| cell.version)).await? {
                 return Ok(Some(code.clone()));
             }
         }

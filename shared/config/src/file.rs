@@ -34,6 +34,8 @@ pub struct HubSection {
     pub region: String,
     /// ISO 4217, for sources that name none.
     pub currency: String,
+    /// The house's IANA time zone, such as Europe/Moscow, in which managers read the times of a conversation; else UTC.
+    pub zone: Option<String>,
     /// The address under which the CRM reaches this hub, such as https://hub.example.ru.
     pub public_url: Option<String>,
     /// A secret reference. With it the console answers beyond loopback, to those who show it.
@@ -255,9 +257,12 @@ pub struct CampaignSection {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromoSection {
-    /// The codes themselves, as they are in the shop.
+    /// The codes themselves, as they are in the shop; further ones are added at the end.
     #[serde(default)]
     pub codes: Vec<String>,
+    /// Or a file beside this one with a code a line, as the shop exports them. Codes may be added at its end; those above keep
+    /// their places.
+    pub codes_file: Option<String>,
     /// Or so many that are drawn from the hub's link_key; `stagedoor promo <pool>` prints them for the shop.
     pub size: Option<u32>,
     /// What drawn codes begin with.

@@ -2,6 +2,7 @@
 
 mod file;
 mod mistake;
+mod pools;
 mod read;
 mod secrets;
 mod talk;

@@ -2,6 +2,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     ops::Range,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -31,7 +32,7 @@ const SECTIONS: [&str; 12] = [
 /// Asks a function whether its provider can be made of a source.
 pub type CheckProvider<'c> = &'c dyn Fn(&str, &Source) -> Result<(), String>;
 
-/// Reads the text of stagedoor.toml. `file` is its name for messages.
+/// Reads the text of stagedoor.toml. `file` is its name for messages, and where the files that it names are looked for.
 ///
 /// # Errors
 /// Every mistake of the file.
@@ -51,7 +52,8 @@ pub fn load_for(
     secrets: &dyn Secrets,
     check: CheckProvider<'_>,
 ) -> Result<Config, Mistakes> {
-    let mut reader = Reader { ledger: Ledger::new(text), secrets, reading };
+    let folder = Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut reader = Reader { ledger: Ledger::new(text), secrets, reading, folder };
     let (root, broken) = DeTable::parse_recoverable(text);
     for error in &broken {
         reader.ledger.note(error.span().unwrap_or(0..0), "syntax", error.message());
@@ -119,6 +121,8 @@ pub(crate) struct Reader<'t> {
     pub ledger: Ledger<'t>,
     secrets: &'t dyn Secrets,
     pub reading: Reading,
+    /// Where other files that the config names are.
+    pub folder: PathBuf,
 }
 
 pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
@@ -151,7 +155,7 @@ impl Reader<'_> {
         self.pipelines(root, &mut catalog);
         self.shows_of_sources(root, &sources, &mut catalog);
         let sms = self.sms(root);
-        self.talk(root, &mut catalog, &sources, hub.as_ref());
+        self.talk(root, &mut catalog, hub.as_ref());
         let (hub, crm) = (hub?, crm?);
         Some(Config {
             listen: hub.section.listen,

@@ -1,23 +1,22 @@
-//! Campaigns, promo codes, what the bot answers, and the SMS gateway.
+//! Campaigns, what the bot answers, and the SMS gateway.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
 };
 
-use stagedoor_engine::{Ask, Campaign, Catalog, Localised, On, Pool, Reply, Scenario, ShowKey};
-use stagedoor_model::{LinkKey, Timestamp};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use stagedoor_engine::{Ask, Campaign, Catalog, Localised, On, Reply, Scenario, ShowKey};
+use stagedoor_model::Timestamp;
 use stagedoor_webhook::Secret;
 use toml::de::DeTable;
 
 use crate::{
-    Configured, SmsConfig, SmsProvider,
-    file::{CampaignSection, PromoSection, ReplyAsk, ReplyOn, ReplySection, SmsSection, Text},
+    SmsConfig, SmsProvider,
+    file::{CampaignSection, ReplyAsk, ReplyOn, ReplySection, SmsSection, Text},
     read::{HubRead, Reader, Value, spot},
 };
 
-/// The most codes that a pool draws: more than a stadium has seats.
-const LARGEST: u32 = 200_000;
 /// Placeholders of a reply's text.
 const PLACES: [&str; 5] = ["{name}", "{promo}", "{show}", "{city}", "{menu}"];
 
@@ -28,9 +27,9 @@ fn localised(text: Text) -> Localised {
     }
 }
 
-type Table<'r, 'd> = Vec<(String, &'r Value<'d>)>;
+pub(crate) type Table<'r, 'd> = Vec<(String, &'r Value<'d>)>;
 
-fn table<'r, 'd>(root: &'r DeTable<'d>, name: &str) -> Table<'r, 'd> {
+pub(crate) fn table<'r, 'd>(root: &'r DeTable<'d>, name: &str) -> Table<'r, 'd> {
     let table = root.get(name).and_then(|value| value.get_ref().as_table());
     table.into_iter().flatten().map(|(key, value)| (key.get_ref().to_string(), value)).collect()
 }
@@ -62,15 +61,10 @@ impl Reader<'_> {
         Some(SmsConfig { provider, api: api?, login, secret: secret?, sender: section.sender, rate })
     }
 
-    pub(crate) fn talk(
-        &mut self,
-        root: &DeTable<'_>,
-        catalog: &mut Catalog,
-        sources: &[Configured],
-        hub: Option<&HubRead>,
-    ) {
+    pub(crate) fn talk(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, hub: Option<&HubRead>) {
+        catalog.zone = hub.and_then(|hub| self.zone(root, hub.section.zone.as_ref()?));
         self.pools(root, catalog, hub);
-        self.campaigns(root, catalog, sources, hub);
+        self.campaigns(root, catalog, hub);
         let replies = self.replies(root, catalog);
         let stop_words = hub.map(|hub| hub.section.stop_words.iter().map(|word| word.to_lowercase()).collect());
         catalog.scenario = Scenario {
@@ -81,7 +75,15 @@ impl Reader<'_> {
         };
     }
 
-    fn time(&mut self, text: &str, value: &Value<'_>, key: &str, place: &str) -> Option<Timestamp> {
+    fn zone(&mut self, root: &DeTable<'_>, name: &str) -> Option<TimeZone> {
+        let zone = TimeZoneDatabase::bundled().get(name).ok();
+        if let (None, Some(hub)) = (&zone, root.get("hub")) {
+            self.ledger.note(spot(hub, "zone"), "hub.zone", "not an IANA time zone, such as Europe/Moscow");
+        }
+        zone
+    }
+
+    pub(crate) fn time(&mut self, text: &str, value: &Value<'_>, key: &str, place: &str) -> Option<Timestamp> {
         let at = text.parse::<Timestamp>().ok();
         if at.is_none() {
             let what = "not a time, expected RFC 3339 such as 2027-05-16T19:00:00+03:00";
@@ -90,42 +92,17 @@ impl Reader<'_> {
         at
     }
 
-    fn pools(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, hub: Option<&HubRead>) {
-        for (name, value) in table(root, "promo") {
-            let place = format!("promo.{name}");
-            let Some(section) = self.read::<PromoSection>(value, &place) else { continue };
-            let expires_at = section.expires_at.as_ref().and_then(|text| self.time(text, value, "expires_at", &place));
-            let key = hub.and_then(|hub| hub.link_key.as_ref());
-            let codes = match (section.codes.is_empty(), section.size) {
-                (false, None) => section.codes,
-                (true, Some(size)) if (1..=LARGEST).contains(&size) => {
-                    if hub.is_some_and(|hub| hub.section.link_key.is_none()) {
-                        self.ledger.note(spot(value, "size"), &place, "drawn codes need [hub] link_key");
-                    }
-                    let prefix = section.prefix.unwrap_or_else(|| name.to_uppercase());
-                    // Whoever gives no codes need not spend a cold start on drawing them.
-                    let gives = self.reading.gives_codes();
-                    key.filter(|_| gives).map(|key| drawn(key, &name, &prefix, size)).unwrap_or_default()
-                }
-                _ => {
-                    let what = format!("give either codes, or size from 1 to {LARGEST}");
-                    self.ledger.note(value.span(), &place, what);
-                    continue;
-                }
-            };
-            for code in &codes {
-                if catalog.pool_of_code.insert(code.to_uppercase(), name.clone()).is_some() {
-                    self.ledger.note(spot(value, "codes"), format!("{place}.codes"), "a code is there twice");
-                    break;
-                }
-            }
-            let pool = Pool { name: name.clone(), codes, shared: section.shared, expires_at };
-            catalog.pools.insert(name, pool);
-        }
-    }
-
-    fn campaigns(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, sources: &[Configured], hub: Option<&HubRead>) {
+    fn campaigns(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, hub: Option<&HubRead>) {
         let mut numbers = BTreeSet::new();
+        // As written: a source whose secret is missing is told of in its own place.
+        let function = |value: &Value<'_>| {
+            value.get_ref().get("function").and_then(|text| text.get_ref().as_str().map(str::to_owned))
+        };
+        let messengers: BTreeSet<String> = table(root, "source")
+            .into_iter()
+            .filter(|(_, value)| function(value).as_deref() == Some("messaging"))
+            .map(|(name, _)| name)
+            .collect();
         for (name, value) in table(root, "campaign") {
             let place = format!("campaign.{name}");
             let Some(section) = self.read::<CampaignSection>(value, &place) else { continue };
@@ -139,9 +116,7 @@ impl Reader<'_> {
                 note("show", format!("there is no [[show]] with key {show:?}"));
             }
             for channel in &section.channels {
-                let is_messenger =
-                    |one: &&Configured| one.function == "messaging" && one.source.name.as_str() == channel;
-                if !sources.iter().any(|one| is_messenger(&one)) {
+                if !messengers.contains(channel) {
                     note("channels", format!("there is no source {channel:?} of function \"messaging\""));
                 }
             }
@@ -233,21 +208,4 @@ fn strange_place(text: &str) -> Option<String> {
         rest = behind;
     }
     None
-}
-
-/// Codes that nobody guesses, the same whenever they are drawn.
-fn drawn(key: &Secret, pool: &str, prefix: &str, size: u32) -> Vec<String> {
-    let key = LinkKey::new(&key.reveal());
-    // Without look-alikes, and without vowels that make words.
-    const LETTERS: &[u8; 24] = b"23456789BCDFGHJKMNPQRTVW";
-    let code = |n: u32| {
-        let drawn = u128::from_be_bytes(key.draw(&[b"promo", pool.as_bytes(), &n.to_be_bytes()]));
-        let letter = |at: u32| {
-            let index = (drawn / 24_u128.pow(at) % 24) as usize;
-            LETTERS.get(index).map_or('2', |byte| char::from(*byte))
-        };
-        format!("{prefix}-{}", (0..8).map(letter).collect::<String>())
-    };
-    let mut seen = BTreeSet::new();
-    (0..).map(code).filter(|code| seen.insert(code.clone())).take(size as usize).collect()
 }

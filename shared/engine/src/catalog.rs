@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, fmt};
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{ShowRef, Timestamp};
 
@@ -62,6 +63,8 @@ pub struct Catalog {
     pub pool_of_code: BTreeMap<String, String>,
     /// What the bot answers.
     pub scenario: Scenario,
+    /// In which managers read times; UTC where the config names none.
+    pub zone: Option<TimeZone>,
 }
 
 impl Catalog {

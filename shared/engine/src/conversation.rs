@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Kind, Line, Said, SourceName, Talk, Timestamp};
 
@@ -115,19 +116,20 @@ fn address(talk: &Talk) -> String {
 
 /// The lines that no note holds yet, of all chats together; `None` when there are none. `noted` are marks of those that
 /// one does: clocks differ, so a line may come after a later one was noted.
-pub(crate) fn note(person: &Person, noted: &BTreeSet<String>) -> Option<NoteDraft> {
+pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog) -> Option<NoteDraft> {
     let mut fresh: Vec<(&Line, &'static str)> = chatty(person)
         .flat_map(|(_, talk)| talk.lines.iter().map(|line| (line, title(talk.chat.kind()))))
         .filter(|(line, _)| !matches!(line.said, Said::Allowed) && !noted.contains(&mark(line)))
         .collect();
     fresh.sort();
     let lines: BTreeSet<String> = fresh.iter().map(|(line, _)| mark(line)).collect();
-    let text: Vec<String> = fresh.into_iter().map(|(line, channel)| spoken(line, channel)).collect();
+    let text: Vec<String> = fresh.into_iter().map(|(line, channel)| spoken(line, channel, catalog)).collect();
     (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.join("\n"), lines })
 }
 
-fn spoken(line: &Line, channel: &str) -> String {
-    let at = line.at.strftime("%d.%m %H:%M");
+fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {
+    let zone = catalog.zone.clone().unwrap_or(TimeZone::UTC);
+    let at = line.at.to_zoned_datetime(zone).strftime("%d.%m %H:%M %Z").to_string();
     match &line.said {
         Said::Started { token: Some(_) } => format!("{at} {channel}: opened the chat through a link"),
         Said::Started { token: None } => format!("{at} {channel}: opened the chat"),

@@ -231,7 +231,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
         return plan;
     }
     plan_contact(&mut plan, person, link, contact);
-    plan.note = conversation::note(person, &link.noted);
+    plan.note = conversation::note(person, &link.noted, catalog);
     plan.task = conversation::task(person, link.tasked.as_ref(), catalog);
     plan.marks = conversation::marks(person);
     if let Some(of) = contact {
