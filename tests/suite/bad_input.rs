@@ -253,6 +253,33 @@ async fn an_unknown_event_type_is_kept() {
     }
 }
 
+#[tokio::test]
+async fn what_is_strange_in_a_batch_is_kept_and_does_not_hold_up_the_rest() {
+    for sample in models() {
+        let (list, from, to) = match sample.provider.as_str() {
+            "messenger" => ("/entry/0/messaging", "message", "seance"),
+            "instagram" => ("/entry/0/messaging", "referral", "seance"),
+            "whatsapp" => ("/entry/0/changes", "value", "seance"),
+            _ => continue,
+        };
+        let door = Door::of(&sample);
+        let alone = door.take(&sample.parcel(&door.path)).await.events;
+        let mut batch: Value = serde_json::from_slice(&sample.body).expect("JSON");
+        let all = batch.pointer_mut(list).and_then(Value::as_array_mut).expect("a list");
+        let mut strange = all[0].clone();
+        let moved = strange.as_object_mut().and_then(|one| one.remove(from)).expect("a part");
+        strange[to] = moved;
+        all.push(strange);
+        let outcome = door.take(&signed(&sample, &door.path, batch.to_string().into_bytes())).await;
+        assert_eq!(outcome.status.as_u16(), 200, "{}", sample.provider);
+        let ids = |events: &[stagedoor_model::Event]| events.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+        let (kept, told): (Vec<_>, Vec<_>) =
+            outcome.events.into_iter().partition(|event| matches!(event.body, Fact::Unrecognized(_)));
+        assert_eq!(kept.len(), 1, "{}: the strange part is kept for replay", sample.provider);
+        assert_eq!(ids(&told), ids(&alone), "{}: the rest is told at once", sample.provider);
+    }
+}
+
 /// Every place within a JSON value.
 fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
     let parts: Vec<(String, &Value)> = match value {

@@ -1,16 +1,17 @@
-//! What Messenger, Instagram and WhatsApp share: one app, one signature, one handshake. Source:
+//! What Messenger, Instagram and WhatsApp share: one app, one signature, one handshake; and the updates of pages. Source:
 //! developers.facebook.com/docs/messenger-platform/webhooks and fbsamples/messenger-platform-samples: `X-Hub-Signature-256:
 //! sha256=<hex HMAC-SHA256(app secret, raw body)>` over the bytes as they came (non-ASCII is escaped there), and a GET with
 //! `hub.mode`, `hub.verify_token`, `hub.challenge`. The older `X-Hub-Signature` (sha1) is not enough.
 
 use http::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, Kind, MessageHeard, MessageReported, Profile,
     Token,
 };
 use stagedoor_webhook::{
-    Answer, Delivery, NotUnderstood, Reject, Secret, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Secret, Source, Verified, VerifiedDelivery, signature,
 };
 use subtle::ConstantTimeEq;
 
@@ -41,12 +42,56 @@ pub fn handshake(delivery: &Delivery, verify_token: &str) -> Option<Answer> {
     Some(Answer { status, headers: vec![("content-type", "text/plain".into())], body })
 }
 
-/// The updates of a page or an account, each with the place it stands in.
-pub struct Thread<'s> {
-    pub source: &'s Source,
-    pub kind: Kind,
-    /// The page's or account's own id; updates of others are left alone.
-    pub own: Option<&'s str>,
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "outreach and the page of links read them")]
+struct Options {
+    /// The text that was typed as "Verify token" in the app's dashboard. It guards the handshake only.
+    verify_token: String,
+    /// The name of the page or account, as in m.me/<name> and ig.me/m/<name>.
+    name: String,
+    /// Its id; without it updates of any page of the app are taken.
+    page: Option<String>,
+    /// The access token; a secret reference.
+    token: Option<String>,
+    /// Another server than graph.facebook.com.
+    api: Option<String>,
+}
+
+/// A page of Messenger or an account of Instagram: they differ in the object's name and in what some updates hold.
+struct Page {
+    source: Source,
+    options: Options,
+    kind: Kind,
+    object: &'static str,
+}
+
+/// # Errors
+/// A sentence that says which option is wrong.
+pub fn page(source: &Source, kind: Kind, object: &'static str) -> Result<Box<dyn Provider>, String> {
+    let options: Options = source.options()?;
+    if options.verify_token.is_empty() || options.name.is_empty() {
+        return Err("options.verify_token and options.name (as in m.me/<name> or ig.me/m/<name>) are needed".into());
+    }
+    Ok(Box::new(Page { source: source.clone(), options, kind, object }))
+}
+
+impl Provider for Page {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
+        handshake(delivery, &self.options.verify_token)
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        verify(delivery, &self.source.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        self.updates(delivery)
+    }
 }
 
 /// Updates about a chat that say nothing to us.
@@ -63,15 +108,16 @@ const ASIDE: [&str; 10] = [
     "policy_enforcement",
 ];
 
-impl Thread<'_> {
-    pub fn parse(&self, delivery: &VerifiedDelivery, object: &str) -> Result<Vec<Event>, NotUnderstood> {
+impl Page {
+    fn updates(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
         let envelope: Value = serde_json::from_slice(delivery.body())?;
-        if text(&envelope, "/object").as_deref() != Some(object) {
+        if text(&envelope, "/object").as_deref() != Some(self.object) {
             return Err("an object of another kind".into());
         }
         let (mut events, mut strange) = (Vec::new(), !envelope.get("entry").is_some_and(Value::is_array));
         for entry in list(&envelope, "/entry") {
-            let foreign = self.own.is_some_and(|own| id(entry, "/id").is_some_and(|id| id != own));
+            let foreign =
+                self.options.page.is_some() && id(entry, "/id").is_some_and(|id| Some(id) != self.options.page);
             if foreign {
                 continue;
             }
@@ -89,7 +135,7 @@ impl Thread<'_> {
                 }
             }
         }
-        if strange && events.is_empty() { Err("an update of an unknown kind".into()) } else { Ok(events) }
+        NotUnderstood::unless(!strange, "an update of an unknown kind", events)
     }
 
     /// Facts with what makes their ids; `None` for an update of an unknown kind.
@@ -138,7 +184,7 @@ impl Thread<'_> {
         // Our own words come back as echoes, and from the page itself; an unsent message is gone.
         if is_true(message, "/is_echo")
             || is_true(message, "/is_deleted")
-            || id(update, "/sender/id").as_deref() == self.own
+            || id(update, "/sender/id") == self.options.page
         {
             return Some(vec![]);
         }

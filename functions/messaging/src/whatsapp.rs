@@ -106,16 +106,12 @@ impl Provider for Whatsapp {
                 _ => strange = true,
             }
         }
-        if strange && facts.is_empty() {
-            return Err("a change of an unknown kind".into());
-        }
-        Ok(facts
-            .into_iter()
-            .map(|(parts, at, body)| {
-                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-                delivery.event(&parts, at, body)
-            })
-            .collect())
+        let event = |(parts, at, body): Fact| {
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            delivery.event(&parts, at, body)
+        };
+        let events = facts.into_iter().map(event).collect();
+        NotUnderstood::unless(!strange, "a change of an unknown kind", events)
     }
 }
 

@@ -132,7 +132,7 @@ fn name(client: &Client) -> Option<String> {
 fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
     let money = |number: &Number| {
         Money::from_major(&number.to_string(), &payload.currency_id)
-            .map_err(|error| NotUnderstood(format!("price: {error}")))
+            .map_err(|error| NotUnderstood::new(format!("price: {error}")))
     };
     let total = money(&payload.price)?;
     // A ticket that was given back and is no longer among the baskets still says which show the order was for.

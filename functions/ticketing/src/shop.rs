@@ -123,7 +123,7 @@ impl Provider for Shop {
             Payload::Order(payload) => {
                 let at = payload.updated_at;
                 let parts = ["order", payload.id.as_str(), &at.to_string(), &format!("{:?}", payload.status)];
-                let order = order(&payload).map_err(|error| NotUnderstood(format!("an amount: {error}")))?;
+                let order = order(&payload).map_err(|error| NotUnderstood::new(format!("an amount: {error}")))?;
                 let body = OrderBody::new(self.identifiers(&payload.buyer), payload.buyer.name.clone(), order);
                 delivery.event(&parts, at, Body::of_order(body))
             }

@@ -76,7 +76,7 @@ impl Provider for CarrotQuest {
             name: prop("$name", &user, &fact),
             form: form.text("event_name").or(form.text("message_name")).map(str::to_owned),
             show: self.source.show.as_deref().map(ShowRef::id),
-            amount: amount.transpose().map_err(|error| NotUnderstood(format!("$order_amount: {error}")))?,
+            amount: amount.transpose().map_err(|error| NotUnderstood::new(format!("$order_amount: {error}")))?,
             consents: vec![],
             labels: labels(&form, &user, &fact),
         };

@@ -101,7 +101,7 @@ impl Provider for SiteForm {
             name: text("name"),
             form: text("form"),
             show: text("show").or_else(|| self.source.show.clone()).map(ShowRef::id),
-            amount: amount.map_err(|error| NotUnderstood(format!("amount: {error}")))?,
+            amount: amount.map_err(|error| NotUnderstood::new(format!("amount: {error}")))?,
             consents,
             labels: self.labels(&body, field("utm")),
         };

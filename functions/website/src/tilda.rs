@@ -104,7 +104,7 @@ impl Provider for Tilda {
 impl Tilda {
     fn money(&self, text: &str) -> Result<Money, NotUnderstood> {
         Money::from_major(text, &self.source.currency)
-            .map_err(|error| NotUnderstood(format!("payment amount: {error}")))
+            .map_err(|error| NotUnderstood::new(format!("payment amount: {error}")))
     }
 
     /// Campaign marks and the owner's own fields; what identifies somebody is not repeated here.
@@ -205,8 +205,9 @@ fn payment(field: &FormValue) -> Result<Payment, NotUnderstood> {
         .into_iter()
         .flat_map(BTreeMap::values)
         .filter_map(|product| Some((product.text_of("name")?.to_owned(), product.text_of("amount")?.to_owned())));
-    let needed =
-        |name: &'static str| field.text_of(name).map(str::to_owned).ok_or(NotUnderstood(format!("no payment[{name}]")));
+    let needed = |name: &'static str| {
+        field.text_of(name).map(str::to_owned).ok_or(NotUnderstood::new(format!("no payment[{name}]")))
+    };
     Ok(Payment {
         orderid: needed("orderid")?,
         amount: needed("amount")?,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Attribution, By, Person};
+use stagedoor_engine::{Attribution, By, Person, channel_title};
 use stagedoor_model::{Body, Fact, Identifier, Kind, Phone, Purpose, SendOutcome, Timestamp};
 use stagedoor_sync::Invitee;
 
@@ -117,7 +117,7 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
     let first = |talk: &stagedoor_model::Talk| talk.uses.values().map(|used| used.at).min();
     let talks = person.talks().map(|(_, talk)| talk).filter(came);
     if let Some(talk) = talks.min_by_key(|talk| first(talk)) {
-        *figures.chats.entry(messenger(talk.chat.kind())).or_default() += 1;
+        *figures.chats.entry(channel_title(talk.chat.kind())).or_default() += 1;
         let gone = person.talks().any(|(_, talk)| {
             talk.may_write.is_some_and(|(_, may)| !may) || talk.marketing.is_some_and(|(_, may)| !may)
         });
@@ -138,17 +138,6 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
             *figures.revenue.entry(order.paid.currency.clone()).or_default() +=
                 order.paid.minor - order.refunded_minor();
         }
-    }
-}
-
-fn messenger(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Telegram => "Telegram",
-        Kind::Viber => "Viber",
-        Kind::Vk => "VK",
-        Kind::Messenger => "Messenger",
-        Kind::Instagram => "Instagram",
-        _ => "WhatsApp",
     }
 }
 

@@ -52,7 +52,8 @@ pub struct TaskDraft {
     pub about: (Timestamp, String),
 }
 
-fn title(kind: Kind) -> &'static str {
+/// What people call a chat's channel.
+pub fn channel_title(kind: Kind) -> &'static str {
     match kind {
         Kind::Telegram => "Telegram",
         Kind::Viber => "Viber",
@@ -75,7 +76,7 @@ pub fn chats(person: &Person) -> Option<Chats> {
     let mut channels = BTreeSet::new();
     let mut lines = Vec::new();
     for (_, talk) in chatty(person).filter(|(_, talk)| talk.heard_at.is_some()) {
-        let channel = title(talk.chat.kind());
+        let channel = channel_title(talk.chat.kind());
         let closed = talk.may_write.is_some_and(|(_, may)| !may);
         channels.insert(if closed { format!("{channel} (closed)") } else { channel.to_owned() });
         lines.push(format!("{channel}: {}", address(talk)));
@@ -118,7 +119,7 @@ fn address(talk: &Talk) -> String {
 /// one does: clocks differ, so a line may come after a later one was noted.
 pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog) -> Option<NoteDraft> {
     let mut fresh: Vec<(&Line, &'static str)> = chatty(person)
-        .flat_map(|(_, talk)| talk.lines.iter().map(|line| (line, title(talk.chat.kind()))))
+        .flat_map(|(_, talk)| talk.lines.iter().map(|line| (line, channel_title(talk.chat.kind()))))
         .filter(|(line, _)| !matches!(line.said, Said::Allowed) && !noted.contains(&mark(line)))
         .collect();
     fresh.sort();
@@ -147,7 +148,7 @@ pub(crate) fn task(person: &Person, tasked: Option<&(Timestamp, String)>, catalo
     let mut asked: Vec<(Timestamp, String, &'static str)> = Vec::new();
     for (_, talk) in chatty(person) {
         let lost = turns(&catalog.scenario, talk, person).into_iter().filter(|turn| turn.heard == Heard::Other);
-        asked.extend(lost.map(|turn| (turn.at, turn.cause, title(talk.chat.kind()))));
+        asked.extend(lost.map(|turn| (turn.at, turn.cause, channel_title(talk.chat.kind()))));
     }
     asked.sort();
     let (at, id, channel) = asked.into_iter().find(|(at, _, _)| open(*at))?;

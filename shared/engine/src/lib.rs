@@ -16,7 +16,7 @@ mod talks;
 
 pub use campaign::{Attribution, By, Campaign, Pool};
 pub use catalog::{Catalog, Pipeline, Show, ShowKey, ShowState};
-pub use conversation::{Chats, NoteDraft, TaskDraft, chats};
+pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
 pub use deals::{Deal, Stage, deals};
 pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};

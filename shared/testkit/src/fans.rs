@@ -138,16 +138,18 @@ impl ChatFan {
             }
             Account::Whatsapp(id) => {
                 let text = token.map_or_else(|| "Здравствуйте".to_owned(), |token| format!("Хочу промокод [{token}]"));
-                let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
-                whatsapp(
-                    contact,
-                    json!({
-                        "from": id, "id": format!("wamid.{serial}"), "timestamp": second.to_string(), "type": "text",
-                        "text": { "body": text },
-                    }),
-                )
+                self.whatsapp_text(id, &text, serial, second)
             }
         }
+    }
+
+    fn whatsapp_text(&self, id: &str, text: &str, serial: u64, second: i64) -> Parcel {
+        let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
+        let message = json!({
+            "from": id, "id": format!("wamid.{serial}"), "timestamp": second.to_string(), "type": "text",
+            "text": { "body": text },
+        });
+        whatsapp(contact, message)
     }
 
     pub fn say(&self, text: &str, serial: u64, second: i64) -> Parcel {
@@ -172,16 +174,7 @@ impl ChatFan {
                 "sender": { "id": id.to_string() }, "recipient": { "id": PAGE }, "timestamp": second * 1_000,
                 "message": { "mid": format!("m_{serial}"), "text": text },
             })),
-            Account::Whatsapp(id) => {
-                let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
-                whatsapp(
-                    contact,
-                    json!({
-                        "from": id, "id": format!("wamid.{serial}"), "timestamp": second.to_string(), "type": "text",
-                        "text": { "body": text },
-                    }),
-                )
-            }
+            Account::Whatsapp(id) => self.whatsapp_text(id, text, serial, second),
         }
     }
 

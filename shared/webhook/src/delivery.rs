@@ -73,7 +73,7 @@ impl<'a> VerifiedDelivery<'a> {
             .collect();
         let body = STANDARD.encode(&self.delivery.body);
         let id = EventId::derive(self.source, &["unrecognized", &body]);
-        let kept = Unrecognized { route, reason: why.0.clone(), headers, body };
+        let kept = Unrecognized { route, reason: why.reason.clone(), headers, body };
         Event::new(self.source, id, self.received_at(), Body::Unrecognized(kept))
     }
 }

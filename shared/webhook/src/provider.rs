@@ -53,8 +53,28 @@ impl Reject {
 
 /// Authentic, but of a shape that no parser here knows. Kept whole for replay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NotUnderstood(pub String);
+#[error("{reason}")]
+pub struct NotUnderstood {
+    /// Never a part of the payload.
+    pub reason: String,
+    /// What the same delivery says beside it and was understood: it does not wait for the rest. A replay tells it again, under
+    /// the same ids.
+    pub beside: Vec<Event>,
+}
+
+impl NotUnderstood {
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), beside: vec![] }
+    }
+
+    /// The outcome of a batch of which something may be strange.
+    ///
+    /// # Errors
+    /// With what was understood, when something is.
+    pub fn unless(understood: bool, reason: &str, events: Vec<Event>) -> Result<Vec<Event>, Self> {
+        if understood { Ok(events) } else { Err(Self { reason: reason.to_owned(), beside: events }) }
+    }
+}
 
 impl From<serde_json::Error> for NotUnderstood {
     // serde_json's own text quotes values; where it stopped is enough and tells nothing of anybody.
@@ -64,13 +84,13 @@ impl From<serde_json::Error> for NotUnderstood {
             serde_json::error::Category::Eof => "JSON that breaks off",
             _ => "not JSON",
         };
-        Self(format!("{what} at line {} column {}", error.line(), error.column()))
+        Self::new(format!("{what} at line {} column {}", error.line(), error.column()))
     }
 }
 
 impl From<&str> for NotUnderstood {
     fn from(text: &str) -> Self {
-        Self(text.to_owned())
+        Self::new(text)
     }
 }
 

@@ -160,13 +160,15 @@ impl Hall {
     }
 
     fn understand(&self, door: &Door, trusted: &VerifiedDelivery, trace: &TraceParent) -> Vec<Event> {
-        door.provider.parse(trusted).unwrap_or_else(|why| {
+        door.provider.parse(trusted).unwrap_or_else(|mut why| {
             let source = door.source.as_str();
             let trace = trace.trace_id();
             tracing::warn!(source, function = self.function, trace, reason = %why, "delivery kept as unrecognized");
             self.receiver.counters.count(source, "unrecognized");
             let route = format!("{}/{source}", self.function);
-            vec![trusted.unrecognized(route, &why, door.provider.kept_headers())]
+            let mut events = std::mem::take(&mut why.beside);
+            events.push(trusted.unrecognized(route, &why, door.provider.kept_headers()));
+            events
         })
     }
 

@@ -24,7 +24,6 @@ const ORDERS: usize = 10_000;
 const FANS: usize = 400;
 /// Between two fans: one bot may send thirty messages a second, and that is not what is measured.
 const PAUSE: Duration = Duration::from_millis(40);
-const CONNECTIONS: usize = 64;
 /// Seconds within which an answer has to be there.
 const LIMIT: f64 = 2.0;
 
@@ -61,7 +60,7 @@ async fn measured(orders: usize) -> Result<Vec<f64>, String> {
     let parcels: Vec<Parcel> = (0..orders)
         .map(|n| form_signed("/ticketing/theatre", &burst::order(n), "theatre-shop-secret", &format!("msg_{n}"), now))
         .collect();
-    let burst = tokio::spawn(send(parcels, stage.base.clone()));
+    let burst = tokio::spawn(burst::send(parcels, stage.base.clone()));
     let http = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
     let (mut asked, mut hands) = (BTreeMap::new(), JoinSet::new());
     for n in 0..FANS {
@@ -100,26 +99,4 @@ async fn measured(orders: usize) -> Result<Vec<f64>, String> {
     }
     seconds.sort_by(f64::total_cmp);
     Ok(seconds)
-}
-
-async fn send(parcels: Vec<Parcel>, base: String) -> Result<(), String> {
-    let http = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
-    let parcels = std::sync::Arc::new(parcels);
-    let mut hands = JoinSet::new();
-    for hand in 0..CONNECTIONS {
-        let (parcels, http, base) = (parcels.clone(), http.clone(), base.clone());
-        hands.spawn(async move {
-            for parcel in parcels.iter().skip(hand).step_by(CONNECTIONS) {
-                let (status, _) = parcel.post(&http, &base).await.map_err(|error| error.to_string())?;
-                if status != 200 {
-                    return Err(format!("the hub answered {status}"));
-                }
-            }
-            Ok(())
-        });
-    }
-    while let Some(done) = hands.join_next().await {
-        done.map_err(|error| error.to_string())??;
-    }
-    Ok(())
 }
