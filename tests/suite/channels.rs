@@ -89,6 +89,28 @@ async fn a_text_with_its_button_arrives_through_every_messenger() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_too_long_is_cut_and_its_address_is_not() {
+    let long = "Билеты 😀".repeat(2_000);
+    for one in ALL.into_iter().map(Some).chain([None]) {
+        let scene = match one {
+            Some(one) => scene(one).await,
+            None => sms().await,
+        };
+        scene.open();
+        let sent = scene.channel.send("d1", &scene.message(&long)).await;
+        assert!(matches!(&sent, Sending::Sent(_)), "{:?}: {sent:?}", scene.platform);
+        let arrived = scene.messengers.arrived().remove(0);
+        let address = "https://hub.example.ru/l/abc";
+        assert!(arrived.text.starts_with("Билеты 😀Билеты"), "{:?}", scene.platform);
+        assert!(
+            arrived.button.as_deref() == Some(address) || arrived.text.ends_with(address),
+            "{:?} lost the way to the shop",
+            scene.platform
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_sms_arrives_with_the_address_in_its_text() {
     let scene = sms().await;
     assert!(matches!(scene.send("d1").await, Sending::Sent(_)));

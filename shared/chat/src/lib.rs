@@ -61,6 +61,35 @@ fn rate(per_second: u32) -> NonZeroU32 {
     NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN)
 }
 
-fn cut(text: &str, characters: usize) -> String {
-    text.chars().take(characters).collect()
+/// Cut to so many UTF-16 units, as most messengers count; a character stays whole.
+fn cut(text: &str, units: usize) -> String {
+    cut_by(text, units, char::len_utf16)
+}
+
+fn cut_by(text: &str, most: usize, length: fn(char) -> usize) -> String {
+    let mut taken = 0;
+    let fits = |one: &char| {
+        taken += length(*one);
+        taken <= most
+    };
+    text.chars().take_while(fits).collect()
+}
+
+/// The text with an address behind it, which is whole however long the text is.
+fn with_address(text: &str, between: char, url: &str, most: usize, length: fn(char) -> usize) -> String {
+    let room = most.saturating_sub(url.chars().chain([between]).map(length).sum());
+    format!("{}{between}{url}", cut_by(text, room, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_as_its_messenger_counts_and_its_address_never() {
+        assert_eq!(cut("да😀😀", 5), "да😀");
+        assert_eq!(cut_by("да😀", 7, char::len_utf8), "да");
+        assert_eq!(with_address("Билеты", ' ', "https://a.ru", 17, char::len_utf16), "Биле https://a.ru");
+        assert_eq!(with_address("Билеты", '\n', "https://a.ru", 100, char::len_utf8), "Билеты\nhttps://a.ru");
+    }
 }

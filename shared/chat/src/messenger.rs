@@ -12,7 +12,7 @@ use stagedoor_webhook::Source;
 
 use crate::{
     call::{Answer, Caller, option},
-    cut, rate,
+    cut, cut_by, rate, with_address,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -20,14 +20,17 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 struct Messenger {
     url: String,
     token: String,
-    /// Characters of a plain text.
-    longest: usize,
+    /// The longest plain text, and how it is counted: 2,000 characters, or for Instagram 1,000 bytes.
+    longest: (usize, fn(char) -> usize),
     caller: Caller,
 }
 
 pub fn build(source: &Source, caller: Caller) -> Result<Option<Arc<dyn Channel>>, String> {
     let api = option(source, "api").unwrap_or_else(|| "https://graph.facebook.com/v25.0".into());
-    let longest = if source.provider == "instagram" { 500 } else { 2_000 };
+    let longest: (usize, fn(char) -> usize) = match source.provider.as_str() {
+        "instagram" => (1_000, char::len_utf8),
+        _ => (2_000, char::len_utf16),
+    };
     let channel = option(source, "token").map(|token| {
         let url = format!("{}/me/messages", api.trim_end_matches('/'));
         Arc::new(Messenger { url, token, longest, caller }) as Arc<dyn Channel>
@@ -59,7 +62,7 @@ impl Channel for Messenger {
     }
 }
 
-fn content(message: &MessageDecided, longest: usize) -> Value {
+fn content(message: &MessageDecided, (longest, length): (usize, fn(char) -> usize)) -> Value {
     match &message.button {
         // A template's text has at most 640 characters: a longer one goes as text, with the address in it.
         Some(button) if message.text.chars().count() <= 640 => {
@@ -67,7 +70,7 @@ fn content(message: &MessageDecided, longest: usize) -> Value {
             let payload = json!({ "template_type": "button", "text": message.text, "buttons": [button] });
             json!({ "attachment": { "type": "template", "payload": payload } })
         }
-        Some(button) => json!({ "text": cut(&format!("{}\n{}", message.text, button.url), longest) }),
+        Some(button) => json!({ "text": with_address(&message.text, '\n', &button.url, longest, length) }),
         None => {
             let replies: Vec<Value> = message
                 .choices
@@ -76,8 +79,8 @@ fn content(message: &MessageDecided, longest: usize) -> Value {
                 .map(|choice| json!({ "content_type": "text", "title": cut(choice, 20), "payload": choice }))
                 .collect();
             match replies.is_empty() {
-                true => json!({ "text": cut(&message.text, longest) }),
-                false => json!({ "text": cut(&message.text, longest), "quick_replies": replies }),
+                true => json!({ "text": cut_by(&message.text, longest, length) }),
+                false => json!({ "text": cut_by(&message.text, longest, length), "quick_replies": replies }),
             }
         }
     }

@@ -12,7 +12,7 @@ use stagedoor_ports::{Channel, Sending, Settled};
 
 use crate::{
     call::{Answer, Caller},
-    cut,
+    cut, with_address,
 };
 
 pub struct Smsc {
@@ -39,8 +39,10 @@ fn id(decision: &str) -> String {
 
 /// The text with the button's address behind it: an SMS has no buttons.
 fn words(message: &MessageDecided) -> String {
-    let address = message.button.as_ref().map(|button| format!(" {}", button.url)).unwrap_or_default();
-    cut(&format!("{}{address}", message.text), 1_000)
+    match &message.button {
+        Some(button) => with_address(&message.text, ' ', &button.url, 1_000, char::len_utf16),
+        None => cut(&message.text, 1_000),
+    }
 }
 
 #[async_trait]

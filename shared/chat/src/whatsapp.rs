@@ -12,7 +12,7 @@ use stagedoor_webhook::Source;
 
 use crate::{
     call::{Answer, Caller, option},
-    cut, rate,
+    cut, rate, with_address,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -73,7 +73,9 @@ fn content(message: &MessageDecided) -> (&'static str, Value) {
             let action = json!({ "name": "cta_url", "parameters": parameters });
             ("interactive", json!({ "type": "cta_url", "body": { "text": message.text }, "action": action }))
         }
-        Some(button) => ("text", json!({ "body": cut(&format!("{}\n{}", message.text, button.url), 4_096) })),
+        Some(button) => {
+            ("text", json!({ "body": with_address(&message.text, '\n', &button.url, 4_096, char::len_utf16) }))
+        }
         None => ("text", json!({ "body": cut(&message.text, 4_096) })),
     }
 }
