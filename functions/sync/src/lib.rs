@@ -57,8 +57,8 @@ pub struct Talking {
 }
 
 impl Sync {
-    /// Hydrates, folds and saves a batch, and decides what chats in it are answered. The answer names the events that failed and should come again, by their
-    /// place in `events`; all others are durable.
+    /// Hydrates, folds and saves a batch, and decides what chats in it are answered. The answer names the events that failed
+    /// and should come again, by their place in `events`; all others are durable.
     pub async fn handle(&self, events: Vec<Event>) -> BTreeSet<usize> {
         let numbered = events.into_iter().enumerate().collect();
         let (ready, mut failed) = self.hydrate(numbered).await;

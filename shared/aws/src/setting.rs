@@ -29,7 +29,8 @@ pub struct Setting {
 }
 
 /// Reads the environment: `STAGEDOOR_CONFIG` (a file), `STAGEDOOR_QUEUE_URL` (those who send), `STAGEDOOR_CHATS_URL` and
-/// `STAGEDOOR_OUTBOX_URL` (those who answer), `STAGEDOOR_DEAD_LETTER_URL` (optional), `STAGEDOOR_TABLES` (the tables' prefix). `STAGEDOOR_DEV_SECRETS=yes` lets `dev:` secrets in, for cargo-lambda.
+/// `STAGEDOOR_OUTBOX_URL` (those who answer), `STAGEDOOR_DEAD_LETTER_URL` (optional), `STAGEDOOR_TABLES` (the tables'
+/// prefix). `STAGEDOOR_DEV_SECRETS=yes` lets `dev:` secrets in, for cargo-lambda.
 ///
 /// # Errors
 /// Every mistake of the config, the variable that is missing, or that the Parameter Store cannot be asked.

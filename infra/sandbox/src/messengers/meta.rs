@@ -1,6 +1,8 @@
 //! Meta's Graph API: the Send API of Messenger and the messages of WhatsApp (developers.facebook.com/docs/messenger-platform/
 //! error-codes, …/whatsapp/cloud-api/support/error-codes).
 
+use std::time::Duration;
+
 use axum::{
     Json,
     body::Bytes,
@@ -81,7 +83,7 @@ pub async fn whatsapp(
         return error(400, 131_008, None, "(#131008) Required parameter is missing");
     };
     {
-        let board = all.board();
+        let mut board = all.board();
         if !board.is_token(own, bearer(&headers)) {
             return error(401, 190, None, "Invalid OAuth access token - Cannot parse access token");
         }
@@ -95,6 +97,11 @@ pub async fn whatsapp(
         }
         if now().saturating_sub(fan.heard_at) > DAY {
             return error(400, 131_047, None, "(#131047) Re-engagement message");
+        }
+        // 80 a second for a number (developers.facebook.com/documentation/business-messaging/whatsapp/throughput).
+        if board.over(own, 80, Duration::from_secs(1)) {
+            board.refuse(own);
+            return error(400, 130_429, None, "(#130429) Rate limit hit");
         }
     }
     let button = text(&body, "/interactive/action/parameters/url");
