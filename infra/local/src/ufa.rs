@@ -141,16 +141,16 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox, messengers: &Me
     for fan in &fans {
         stage.opens(fan, &links).await?;
     }
-    settle(hub, "").await?;
+    settle(hub).await?;
     println!("They ask, buy, and some unsubscribe:");
     for fan in fans.iter().filter(|fan| fan.0 < CHATS) {
         stage.talks(fan).await?;
     }
-    settle(hub, "").await?;
+    settle(hub).await?;
     for fan in fans.iter().filter(|fan| fan.buys()) {
         stage.buys(fan).await?;
     }
-    settle(hub, "").await?;
+    settle(hub).await?;
     summary(hub, sandbox, began.elapsed()).await
 }
 
@@ -179,7 +179,7 @@ impl Stage<'_> {
                     let link = one.text.split_whitespace().find(|word| word.starts_with("http"));
                     link.map(|link| (one.to.clone(), link.to_owned()))
                 };
-                settle(self.hub, "").await?;
+                settle(self.hub).await?;
                 return Ok(all.iter().filter_map(link).collect());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -303,8 +303,7 @@ impl Stage<'_> {
         let account = fan.account(platform);
         let mine: Vec<Arrived> = self.arrived(platform).into_iter().filter(|one| one.to == account.id()).collect();
         let reply = mine.iter().find(|one| one.text.contains("UFA-")).ok_or("the bot sent no code")?;
-        let from = reply.text.find("UFA-").unwrap_or(0);
-        let code: String = reply.text.chars().skip(reply.text[..from].chars().count()).take(12).collect();
+        let code = reply.text.find("UFA-").and_then(|from| reply.text.get(from..from + 12)).unwrap_or_default();
         if let Some(shop) = &reply.button {
             self.get(shop, PHONE_BROWSER, None).await?;
         }
@@ -330,12 +329,12 @@ impl Stage<'_> {
     }
 }
 
-async fn settle(hub: &Hub, what: &str) -> Result<(), String> {
+async fn settle(hub: &Hub) -> Result<(), String> {
     let mut calm = 0;
     for _ in 0..2_000 {
         let status = hub.status().await.map_err(|error| error.to_string())?;
         print!(
-            "\r  folded {:>4} events · {:>3} people · {:>3} messages to send · {:>3} people waiting {what}  ",
+            "\r  folded {:>4} events · {:>3} people · {:>3} messages to send · {:>3} people waiting  ",
             status.events, status.people, status.outbox, status.waiting
         );
         _ = std::io::stdout().flush();

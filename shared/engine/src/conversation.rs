@@ -31,6 +31,8 @@ pub struct NoteDraft {
     pub lines: BTreeSet<String>,
 }
 
+/// Characters of a note: CRMs take some twenty thousand, and what is sent has to be what is looked for after a lost answer.
+const NOTE: usize = 16_000;
 /// Characters of a line's id that tell it from the others of a person.
 const MARK: usize = 10;
 
@@ -125,7 +127,10 @@ pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog)
     fresh.sort();
     let lines: BTreeSet<String> = fresh.iter().map(|(line, _)| mark(line)).collect();
     let text: Vec<String> = fresh.into_iter().map(|(line, channel)| spoken(line, channel, catalog)).collect();
-    (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.join("\n"), lines })
+    let text = text.join("\n");
+    // The latest matters most.
+    let spare = text.chars().count().saturating_sub(NOTE);
+    (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.chars().skip(spare).collect(), lines })
 }
 
 fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {

@@ -5,8 +5,10 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use stagedoor_engine::{Ask, Heard, Localised, On, Person, Reply, Scenario, turns};
-use stagedoor_model::{Body, ChatRef, ChatStarted, Content, Event, EventId, MessageHeard, Record, Region, Talk};
+use stagedoor_engine::{Ask, Catalog, Heard, Link, Localised, On, Person, Reply, Scenario, plan, turns};
+use stagedoor_model::{
+    Body, ChatRef, ChatStarted, Content, Event, EventId, Identifier, Kind, MessageHeard, Record, Region, Talk,
+};
 use world::{World, at, chat, issued, phone, shared, source, started};
 
 fn reply(on: On, text: &str, ask: Option<Ask>) -> Reply {
@@ -141,4 +143,26 @@ fn a_picture_is_a_managers_a_sticker_is_nobodys_and_a_contact_is_given() {
     assert_eq!(texts(vec![line(1, other("photo", Some("цена?")))]), ["price"]);
     assert_eq!(texts(vec![line(1, other("sticker", None))]), Vec::<String>::new());
     assert_eq!(texts(vec![shared(1, phone(1), 1)]), ["given"]);
+}
+
+#[test]
+fn a_note_holds_what_a_crm_takes_and_the_latest_before_all() {
+    let mut world = World::default();
+    let mut records = vec![shared(1, phone(1), 0)];
+    for n in 0..90_u8 {
+        let kind = [Kind::Telegram, Kind::Viber, Kind::Vk, Kind::Messenger][usize::from(n % 4)];
+        let mut chat = ChatRef::of(Identifier::opaque(kind, "", "700001").expect("valid"));
+        chat.also.insert(phone(1));
+        let content = Content::Other { kind: "photo".into(), caption: Some(format!("№{n} {}", "ж".repeat(4_000))) };
+        let body = MessageHeard { chat, message: n.to_string(), content };
+        let id = EventId::derive(&source(), &["long", &n.to_string()]);
+        let event = Event::new(&source(), id, at(i64::from(n)), Body::MessageReceived(body));
+        records.push(stagedoor_engine::record_of(&event).expect("about a person"));
+    }
+    world.deliver(records);
+    assert_eq!(world.people.len(), 1);
+    let person = world.people.values().next().expect("one");
+    let note = plan(person, &Link::default(), &Catalog::default()).note.expect("a note");
+    assert!(note.text.chars().count() <= 16_000, "{}", note.text.chars().count());
+    assert!(note.text.contains("№89 ") && !note.text.contains("№2 "), "the latest stay");
 }

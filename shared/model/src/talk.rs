@@ -100,7 +100,7 @@ impl Talk {
     /// With one more line.
     #[must_use]
     pub fn with(mut self, mut line: Line) -> Self {
-        if let Said::Text(text) | Said::Hub(text) = &mut line.said {
+        if let Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) | Said::Hub(text) = &mut line.said {
             *text = text.chars().take(TEXT).collect();
         }
         if line.said.is_theirs() {

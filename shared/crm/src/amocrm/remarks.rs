@@ -14,16 +14,12 @@ use crate::amocrm::{
     transport::Transport,
 };
 
-/// Characters of a note; a longer one is cut at its beginning, for the latest matters.
-const NOTE: usize = 18_000;
 /// Ids of one list call.
 const IDS: usize = 100;
 /// Rows of a page.
 const PAGE: usize = 250;
 
 pub fn note(contact: u64, text: &str) -> Value {
-    let spare = text.chars().count().saturating_sub(NOTE);
-    let text: String = text.chars().skip(spare).collect();
     json!({ "entity_id": contact, "note_type": "common", "created_by": 0, "params": { "text": text } })
 }
 
