@@ -90,6 +90,26 @@ async fn a_fan_known_by_phone_who_starts_a_chat_stays_one_contact_and_gets_a_cod
     assert_eq!(arrived(&hub, Platform::Telegram, &fan.id(), 1).await.len(), 1);
 }
 
+#[tokio::test]
+async fn of_an_erased_chatter_no_report_of_a_delivery_is_left_either() {
+    let hub = TestHub::start().await;
+    let fan = ChatFan::new(Account::Whatsapp("79161234567".into()), "мила");
+    hub.messengers.open(Platform::Whatsapp, &fan.id());
+    hub.take(&fan.say("Во сколько начало?", 1, NOW)).await;
+    hub.settled().await;
+    hub.take(&fan.delivered("wamid.1", NOW + 5).expect("WhatsApp tells")).await;
+    hub.settled().await;
+    let phone = "phone:+79161234567".parse().expect("an identifier");
+    stagedoor::commands::erase(&hub.hub, &phone).await.expect("erased");
+    let rows = hub.hub.store.journal(100).await.expect("read");
+    let told = serde_json::to_string(&rows.iter().map(|row| &row.event).collect::<Vec<_>>()).expect("JSON");
+    assert!(!told.contains("79161234567"), "{told}");
+    hub.take(&fan.delivered("wamid.2", NOW + 9).expect("WhatsApp tells")).await;
+    hub.settled().await;
+    let kinds: Vec<_> = hub.hub.store.journal(1).await.expect("read").iter().map(|row| row.event.kind()).collect();
+    assert_eq!(kinds, ["stagedoor.person.erased.v1"], "what came is known, not what it said");
+}
+
 /// A Telegram fan whose chat is open, and what the bot said to each of their lines.
 struct Dialogue<'h> {
     hub: &'h TestHub,

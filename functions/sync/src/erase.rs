@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use stagedoor_engine::{PersonId, record_of};
+use stagedoor_engine::{PersonId, named_in};
 use stagedoor_model::{Body, Event, Identifier};
 use stagedoor_ports::{PortError, Result};
 
@@ -104,9 +104,7 @@ impl Sync {
             return Ok(None);
         }
         let stones_of = |event: &Event| -> BTreeSet<String> {
-            let record = record_of(event);
-            let names = record.iter().flat_map(|record| &record.identifiers);
-            names.filter(|one| one.kind().is_strong()).map(|one| key.tombstone(one)).collect()
+            named_in(event).iter().filter(|one| one.kind().is_strong()).map(|one| key.tombstone(one)).collect()
         };
         let stones: Vec<BTreeSet<String>> = events.iter().map(|(_, event)| stones_of(event)).collect();
         let erased = self.store.erased(&stones.iter().flatten().cloned().collect()).await?;

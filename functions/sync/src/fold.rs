@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Folded, Group, Person, PersonId, Refusal, fold, group, record_of};
+use stagedoor_engine::{Folded, Group, Person, PersonId, Refusal, fold, group, named_in, record_of};
 use stagedoor_model::{Event, Fact, Identifier, Kind, Record, RecordKey};
 use stagedoor_ports::{Claims, Commit, JournalRow, Removal, Result, Saved, Versioned};
 
@@ -88,7 +88,12 @@ impl Sync {
         let mut commits: Vec<(Vec<usize>, Commit)> =
             groups.into_iter().map(|group| self.commit(group, &known, &by_record)).collect();
         if !of_nobody.is_empty() {
-            let journal = of_nobody.iter().map(|(_, event)| self.row(event, None, None)).collect();
+            // Or of somebody about whom it changes nothing: the row is theirs, and goes when they are erased.
+            let named: Vec<BTreeSet<Identifier>> = of_nobody.iter().map(|(_, event)| named_in(event)).collect();
+            let owners = self.owners(named.iter().flatten().cloned().collect()).await?;
+            let whose = |named: &BTreeSet<Identifier>| named.iter().find_map(|name| owners.get(name).copied());
+            let rows = of_nobody.iter().zip(&named);
+            let journal = rows.map(|((_, event), named)| self.row(event, whose(named), None)).collect();
             let indices = of_nobody.iter().map(|(index, _)| *index).collect();
             commits.push((indices, Commit { journal, ..Commit::default() }));
         }
@@ -103,6 +108,10 @@ impl Sync {
         }
         let lost = indices.into_iter().zip(saved).filter(|(_, saved)| *saved == Saved::Conflict);
         Ok(lost.flat_map(|(indices, _)| indices).collect())
+    }
+
+    async fn owners(&self, named: BTreeSet<Identifier>) -> Result<BTreeMap<Identifier, PersonId>> {
+        if named.is_empty() { Ok(BTreeMap::new()) } else { Ok(self.store.resolve(&named).await?.owners) }
     }
 
     /// Loads everybody whom the records could touch, and glues the CRM's own rows to the people they were made for.

@@ -25,6 +25,6 @@ pub use person::{Person, PersonId};
 pub use plan::{
     ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, Link, ORDERS, Parked, Plan, Remark, Step, plan,
 };
-pub use records::{order_record_key, record_of};
+pub use records::{named_in, order_record_key, record_of};
 pub use scenario::{Ask, Heard, Localised, On, Reply, Scenario, Turn, turns};
 pub use talks::talk_key;

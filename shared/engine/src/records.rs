@@ -7,6 +7,14 @@ pub fn order_record_key(source: &str, order: &str) -> RecordKey {
     RecordKey(format!("order/{source}:{order}"))
 }
 
+/// Whom an event names, also one that changes nothing about them.
+pub fn named_in(event: &Event) -> BTreeSet<Identifier> {
+    match (&event.body, record_of(event)) {
+        (Body::MessageReported(reported), _) => reported.chat.also.iter().chain([&reported.chat.id]).cloned().collect(),
+        (_, record) => record.map(|record| record.identifiers).unwrap_or_default(),
+    }
+}
+
 /// What an event says about a person; `None` for events that are about no one (a show, an unread delivery).
 pub fn record_of(event: &Event) -> Option<Record> {
     let source = event.source.as_str();

@@ -59,9 +59,12 @@ fn messenger(update: Value) -> Parcel {
 }
 
 fn whatsapp(contact: Value, message: Value) -> Parcel {
+    whatsapp_change(contact, "messages", message)
+}
+
+fn whatsapp_change(contact: Value, kind: &str, one: Value) -> Parcel {
     let metadata = json!({ "display_phone_number": "79990000000", "phone_number_id": "106540352242922" });
-    let value =
-        json!({ "messaging_product": "whatsapp", "metadata": metadata, "contacts": [contact], "messages": [message] });
+    let value = json!({ "messaging_product": "whatsapp", "metadata": metadata, "contacts": [contact], kind: [one] });
     let entry = json!({ "id": "102290129340398", "changes": [{ "value": value, "field": "messages" }] });
     let body = json!({ "object": "whatsapp_business_account", "entry": [entry] });
     signed_by_meta("/messaging/whatsapp", &body, "stagedoor-meta-app-secret")
@@ -183,6 +186,15 @@ impl ChatFan {
         let id = self.id().parse::<u64>().unwrap_or(1);
         let contact = json!({ "phone_number": phone, "first_name": self.nickname, "user_id": id });
         self.telegram_message(serial, second, &json!({ "contact": contact }))
+    }
+
+    /// Our message reached their phone. Only of WhatsApp: Telegram and VK tell nothing of it.
+    pub fn delivered(&self, message: &str, second: i64) -> Option<Parcel> {
+        let Account::Whatsapp(id) = &self.account else { return None };
+        let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
+        let status =
+            json!({ "id": message, "status": "delivered", "timestamp": second.to_string(), "recipient_id": id });
+        Some(whatsapp_change(contact, "statuses", status))
     }
 
     /// Blocks the bot. Messenger and WhatsApp tell nothing of it.
