@@ -43,15 +43,19 @@ impl Consumer for Syncing {
     async fn handle(&self, events: Vec<Event>, left: Duration) -> BTreeSet<usize> {
         let began = SystemClock.now();
         let (taken, is_tick) = (events.len(), events.is_empty());
-        let (calls, refused) = (self.0.crm.calls(), self.0.crm.refused());
         let failed = self.0.handle(events).await;
-        let mut parked = 0;
+        let folded = taken.saturating_sub(failed.len());
+        emit("sync", &[count("Folded", folded as u64), count("Failed", failed.len() as u64)], false);
         loop {
-            match self.0.reconcile(Pace::Everything).await {
+            let (calls, refused) = (self.0.crm.calls(), self.0.crm.refused());
+            let round = self.0.reconcile(Pace::Everything).await;
+            let parked = round.as_ref().map_or(0, |round| round.parked);
+            // Told round by round: an invocation that is cut off has told all but its last.
+            let calls = count("CrmCalls", self.0.crm.calls() - calls);
+            emit("sync", &[calls, count("CrmRefused", self.0.crm.refused() - refused + parked as u64)], false);
+            match round {
                 // Whom others folded meanwhile is taken along.
-                Ok(round) if round.unavailable.is_none() && (round.left > 0 || round.settled > 0) => {
-                    parked += round.parked;
-                }
+                Ok(round) if round.unavailable.is_none() && (round.left > 0 || round.settled > 0) => {}
                 // Nobody waits, or the CRM cannot be used: the next batch or tick goes on.
                 Ok(_) => break,
                 Err(error) => {
@@ -64,19 +68,15 @@ impl Consumer for Syncing {
                 break;
             }
         }
-        let count = |name, value: u64| (name, value as f64, "Count");
-        let figures = [
-            count("Folded", taken.saturating_sub(failed.len()) as u64),
-            count("Failed", failed.len() as u64),
-            count("CrmCalls", self.0.crm.calls() - calls),
-            count("CrmRefused", self.0.crm.refused() - refused + parked as u64),
-        ];
-        emit("sync", &figures, false);
         if is_tick {
             self.gauges().await;
         }
         failed
     }
+}
+
+fn count(name: &'static str, value: u64) -> (&'static str, f64, &'static str) {
+    (name, value as f64, "Count")
 }
 
 impl Syncing {

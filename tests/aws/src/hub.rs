@@ -34,9 +34,9 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        // As quick as a test wants it: an event that failed rests for seconds, not for minutes.
+        // An invocation has time enough on a slow machine too: one that is cut off tells no figures.
         let parameters = json!({
-            "DeletionProtection": "false", "SyncSeconds": 60, "VisibilitySeconds": 60, "Attempts": 3, "BatchWindowSeconds": 1,
+            "DeletionProtection": "false", "SyncSeconds": 300, "VisibilitySeconds": 300, "Attempts": 3, "BatchWindowSeconds": 1,
         });
         Self { parameters, twice: false, config: Box::new(|text| text) }
     }
@@ -215,7 +215,8 @@ impl AwsHub {
                 depth += queue.depth().await.expect("a depth");
             }
             let waiting = self.operator.store.totals().await.expect("totals").waiting;
-            calm = if depth == 0 && waiting == 0 { calm + 1 } else { 0 };
+            let busy = self.functions.values().any(Function::is_busy);
+            calm = if depth == 0 && waiting == 0 && !busy { calm + 1 } else { 0 };
             if calm >= 8 {
                 return;
             }

@@ -100,6 +100,10 @@ impl Function {
         self.pool().invocations
     }
 
+    pub fn is_busy(&self) -> bool {
+        !self.pool().busy.is_empty()
+    }
+
     /// Kills every process that is at work, as a crash would.
     pub fn kill(&self) {
         let mut pool = self.pool();
