@@ -38,6 +38,9 @@ pub fn function_of(provider: &str) -> &'static str {
         "tilda" | "form" | "carrotquest" => "website",
         "amocrm" => "crm",
         "telegram" | "viber" | "vk" | "messenger" | "instagram" | "whatsapp" => "messaging",
+        "unisender" | "sendpulse" | "sendgrid" | "mailgun" | "mailchimp" | "postmark" | "ses" | "smsc" | "twilio" => {
+            "mail"
+        }
         _ => "ticketing",
     }
 }
@@ -55,6 +58,8 @@ pub fn options_of(provider: &str) -> serde_json::Value {
         "whatsapp" => {
             serde_json::json!({ "verify_token": "check", "phone_number_id": "106540352242922", "number": "15550783881" })
         }
+        "ses" => serde_json::json!({ "topic": "arn:aws:sns:eu-central-1:123456789012:ses-feedback" }),
+        "twilio" => serde_json::json!({ "url": "https://hub.example.test/mail/twilio/main" }),
         _ => serde_json::json!({}),
     }
 }
@@ -97,6 +102,7 @@ impl Door {
         let router = match function {
             "website" => stagedoor_website::router(receiver, sources),
             "crm" => stagedoor_crm_hooks::router(receiver, sources),
+            "mail" => stagedoor_mail::router(receiver, sources),
             "messaging" => stagedoor_messaging::router(receiver, sources),
             _ => stagedoor_ticketing::router(receiver, sources),
         };

@@ -30,7 +30,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// What a package of the house may know of the house.
-const MAY_KNOW: [(&str, &[&str]); 20] = [
+const MAY_KNOW: [(&str, &[&str]); 21] = [
     ("stagedoor-model", &[]),
     ("stagedoor-engine", &["model"]),
     ("stagedoor-ports", &["engine", "model"]),
@@ -43,6 +43,7 @@ const MAY_KNOW: [(&str, &[&str]); 20] = [
     ("stagedoor-testkit", &["model"]),
     ("stagedoor-website", &["webhook", "model", "aws"]),
     ("stagedoor-ticketing", &["webhook", "model", "aws"]),
+    ("stagedoor-mail", &["webhook", "model", "aws"]),
     ("stagedoor-messaging", &["webhook", "model", "aws"]),
     // The page needs to know the campaigns that the config has.
     ("stagedoor-links", &["webhook", "engine", "model", "aws"]),

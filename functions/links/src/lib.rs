@@ -4,7 +4,6 @@
 mod buttons;
 mod desk;
 mod page;
-mod robots;
 
 use std::{
     num::NonZeroU32,
@@ -101,7 +100,7 @@ impl Hall {
         }
         let known = browser(headers);
         let browser = known.clone().unwrap_or_else(|| self.new_browser(&token, now));
-        let is_robot = robots::is_robot(headers);
+        let is_robot = stagedoor_webhook::robots::is_robot(headers);
         if is_robot {
             counted("robot");
         } else if method != Method::HEAD {

@@ -15,6 +15,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "website", provider: stagedoor_website::provider, router: stagedoor_website::router },
     Function { name: "ticketing", provider: stagedoor_ticketing::provider, router: stagedoor_ticketing::router },
     Function { name: "messaging", provider: stagedoor_messaging::provider, router: stagedoor_messaging::router },
+    Function { name: "mail", provider: stagedoor_mail::provider, router: stagedoor_mail::router },
     Function { name: "crm", provider: stagedoor_crm_hooks::provider, router: stagedoor_crm_hooks::router },
 ];
 

@@ -115,7 +115,12 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
                     sketch.promo_codes.insert(promo.code.clone());
                 }
             }
-            Fact::CrmContact { .. } | Fact::CrmLead { .. } => {}
+            Fact::CrmContact { .. }
+            | Fact::CrmLead { .. }
+            | Fact::Letter(_)
+            | Fact::Consent(_)
+            | Fact::Membership { .. }
+            | Fact::Moved => {}
         }
     }
     sketches.into_iter().map(|(key, sketch)| (key, sketch.finish())).collect()

@@ -2,11 +2,13 @@
 
 mod campaign;
 mod catalog;
+mod consent;
 mod conversation;
 mod deals;
 mod explain;
 mod fold;
 mod identity;
+mod letters;
 mod links;
 mod person;
 mod plan;
@@ -16,6 +18,7 @@ mod talks;
 
 pub use campaign::{Attribution, By, Campaign, Pool};
 pub use catalog::{Catalog, Pipeline, Show, ShowKey, ShowState};
+pub use consent::{ConsentPolicy, Entry, Standing, addresses, is_suppressed, ledger, may_advertise, standing};
 pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
 pub use deals::{Deal, Stage, deals};
 pub use explain::{Because, explain};

@@ -125,12 +125,16 @@ impl Person {
     /// of the plan.
     pub fn is_reachable(&self) -> bool {
         self.records.values().any(|record| {
+            // What providers tell of letters makes nobody a contact: a list may hold addresses that no one ever spoke for.
+            let told =
+                matches!(record.fact, Fact::Letter(_) | Fact::Consent(_) | Fact::Membership { .. } | Fact::Moved);
             let chat = matches!(record.fact, Fact::Talk(_) | Fact::Link(_) | Fact::Promo(_));
-            record.identifiers.iter().any(|identifier| match identifier.kind() {
-                Kind::Phone | Kind::Email | Kind::CrmContact => true,
-                Kind::Telegram => !chat,
-                _ => false,
-            })
+            !told
+                && record.identifiers.iter().any(|identifier| match identifier.kind() {
+                    Kind::Phone | Kind::Email | Kind::CrmContact => true,
+                    Kind::Telegram => !chat,
+                    _ => false,
+                })
         })
     }
 

@@ -86,6 +86,6 @@ pub fn record_of(event: &Event) -> Option<Record> {
             record.at = order.order.placed_at;
             Some(record)
         }
-        body => crate::talks::record_of(event, body),
+        body => crate::talks::record_of(event, body).or_else(|| crate::letters::record_of(event, body)),
     }
 }

@@ -1,5 +1,12 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::{Identifier, Kind};
+
+/// Advertising: 38-FZ art. 18, GDPR art. 6(1)(a). Service letters (a moved show, a ticket) need none.
+pub const MARKETING: &str = "marketing";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -8,6 +15,28 @@ pub enum Channel {
     Sms,
     Call,
     Messenger,
+}
+
+impl Channel {
+    pub const ALL: [Self; 4] = [Self::Email, Self::Sms, Self::Call, Self::Messenger];
+
+    /// Whether somebody is reached through this channel at such an identifier.
+    pub fn reaches(self, kind: Kind) -> bool {
+        match self {
+            Self::Email => kind == Kind::Email,
+            Self::Sms | Self::Call => kind == Kind::Phone,
+            Self::Messenger => kind.is_chat(),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Sms => "sms",
+            Self::Call => "call",
+            Self::Messenger => "messenger",
+        }
+    }
 }
 
 /// What somebody said about being written to, as a source reported it.
@@ -20,4 +49,80 @@ pub struct ConsentClaim {
     /// Version of the wording that the person saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wording: Option<String>,
+}
+
+/// In the order in which they count when they are equally late: a withdrawal beats a consent of the same instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// A letter asks whether the address is theirs (double opt-in).
+    Asked,
+    Given,
+    /// Given, and the address proved to be theirs.
+    Confirmed,
+    Withdrawn,
+}
+
+/// An entry of the consent ledger that came as a fact of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsentRecorded {
+    /// Whose it is: the addresses that were told with it.
+    pub identifiers: BTreeSet<Identifier>,
+    pub purpose: String,
+    pub channel: Channel,
+    pub decision: Decision,
+    /// How it came about: `unsubscribe`, `complaint`, `one-click`, `stop-word`, `paper`, `double-opt-in`.
+    pub method: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wording: Option<String>,
+    /// The provider's lists that it was said of. A withdrawal holds for the whole channel all the same: whoever leaves one
+    /// list is out everywhere.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lists: BTreeSet<String>,
+    /// What proves it: the row of a file, an address in the network, a clerk.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<String, String>,
+}
+
+impl ConsentRecorded {
+    /// Somebody wants nothing more through this channel.
+    pub fn withdrawn(who: Identifier, channel: Channel, method: &str) -> Self {
+        Self {
+            identifiers: BTreeSet::from([who]),
+            purpose: MARKETING.to_owned(),
+            channel,
+            decision: Decision::Withdrawn,
+            method: method.to_owned(),
+            wording: None,
+            lists: BTreeSet::new(),
+            evidence: BTreeMap::new(),
+        }
+    }
+}
+
+/// Words that end a channel, said alone: СТОП is what operators teach (38-FZ art. 18 asks to stop at once), STOP and its kin are
+/// CTIA's.
+const STOP_WORDS: [&str; 14] = [
+    "стоп",
+    "stop",
+    "stopall",
+    "unsubscribe",
+    "cancel",
+    "end",
+    "quit",
+    "отписаться",
+    "отписать",
+    "отпишите",
+    "отписка",
+    "не присылайте",
+    "не пишите",
+    "хватит",
+];
+
+/// Whether a message says only that nothing more is wanted.
+pub fn is_stop_word(text: &str) -> bool {
+    let said = text.to_lowercase().replace('ё', "е");
+    let said = said.trim_matches(|c: char| !c.is_alphanumeric());
+    STOP_WORDS.contains(&said)
 }

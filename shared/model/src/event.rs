@@ -12,7 +12,8 @@ use crate::chat::{
     MessageSent, PromoIssued,
 };
 use crate::{
-    ConsentClaim, Identifier, Money, Order, OrderState, Refund, Rung, ShowRef, Ticket, Timestamp, TraceParent,
+    AddressChanged, ConsentClaim, ConsentRecorded, Identifier, LetterReported, MembershipReported, Money, Order,
+    OrderState, Refund, Rung, ShowRef, Ticket, Timestamp, TraceParent,
 };
 
 /// Derived from the provider's own id of a fact, never random: a second delivery of the fact has the same id.
@@ -209,6 +210,18 @@ pub enum Body {
     LinkClicked(LinkClicked),
     #[serde(rename = "stagedoor.promo-code.issued.v1")]
     PromoIssued(PromoIssued),
+    /// What became of a letter or an SMS.
+    #[serde(rename = "stagedoor.letter.reported.v1")]
+    LetterReported(LetterReported),
+    #[serde(rename = "stagedoor.consent.recorded.v1")]
+    ConsentRecorded(ConsentRecorded),
+    #[serde(rename = "stagedoor.membership.reported.v1")]
+    MembershipReported(MembershipReported),
+    #[serde(rename = "stagedoor.address.changed.v1")]
+    AddressChanged(AddressChanged),
+    /// A topic asks whether it may deliver here; `sync` confirms it.
+    #[serde(rename = "stagedoor.topic.offered.v1")]
+    TopicOffered(TopicOffered),
     /// Authentic, but not understood: kept whole for replay.
     #[serde(rename = "stagedoor.delivery.unrecognized.v1")]
     Unrecognized(Unrecognized),
@@ -256,6 +269,11 @@ impl Body {
             Body::LinkIssued(_) => "stagedoor.link.issued.v1",
             Body::LinkClicked(_) => "stagedoor.link.clicked.v1",
             Body::PromoIssued(_) => "stagedoor.promo-code.issued.v1",
+            Body::LetterReported(_) => "stagedoor.letter.reported.v1",
+            Body::ConsentRecorded(_) => "stagedoor.consent.recorded.v1",
+            Body::MembershipReported(_) => "stagedoor.membership.reported.v1",
+            Body::AddressChanged(_) => "stagedoor.address.changed.v1",
+            Body::TopicOffered(_) => "stagedoor.topic.offered.v1",
             Body::Unrecognized(_) => "stagedoor.delivery.unrecognized.v1",
             Body::Erased => "stagedoor.person.erased.v1",
         }
@@ -376,6 +394,14 @@ pub struct LeadChanged {
     /// The user whose hand moved it; 0 is a robot or an integration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_by: Option<u64>,
+}
+
+/// An SNS topic's question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopicOffered {
+    pub topic: String,
+    pub token: String,
 }
 
 /// The body of a delivery that no parser understood, exactly as received.

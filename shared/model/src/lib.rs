@@ -5,6 +5,7 @@ mod consent;
 mod email;
 mod event;
 mod identifier;
+mod mail;
 mod money;
 mod order;
 mod phone;
@@ -18,14 +19,15 @@ pub use chat::{
     Button, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Delivered, LinkClicked, LinkIssued,
     MessageDecided, MessageHeard, MessageReported, MessageSent, Outcome as SendOutcome, Profile, PromoIssued,
 };
-pub use consent::{Channel, ConsentClaim};
+pub use consent::{Channel, ConsentClaim, ConsentRecorded, Decision, MARKETING, is_stop_word};
 pub use email::{Email, EmailError};
 pub use event::{
     Body, ContactChanged, Event, EventId, FormSubmitted, OrderBody, OrderNoticed, RefundReported, ShowChanged,
-    SourceName, Unrecognized,
+    SourceName, TopicOffered, Unrecognized,
 };
 pub use event::{LeadChanged, ShowChange, SpecVersion};
 pub use identifier::{Identifier, Kind, ParseIdentifierError};
+pub use mail::{AddressChanged, Letter, LetterReported, LetterState, MembershipReported};
 pub use money::{Money, MoneyError};
 pub use order::{Order, OrderState, Refund, Ticket};
 pub use phone::{Phone, PhoneError, Region};

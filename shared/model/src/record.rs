@@ -2,7 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConsentClaim, Identifier, Money, Order, Promo, Refund, ShowRef, SourceName, Talk, Timestamp, TrackedLink};
+use crate::{
+    ConsentClaim, ConsentRecorded, Identifier, Letter, Money, Order, Promo, Refund, ShowRef, SourceName, Talk,
+    Timestamp, TrackedLink,
+};
 
 /// A step of the ladder that a deal climbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -64,6 +67,16 @@ pub enum Fact {
     Talk(Box<Talk>),
     Link(TrackedLink),
     Promo(Promo),
+    Letter(Letter),
+    Consent(ConsentRecorded),
+    /// Whether somebody is on a source's lists; of two states the later wins.
+    Membership {
+        changed_at: Timestamp,
+        lists: BTreeSet<String>,
+        member: bool,
+    },
+    /// They told another address.
+    Moved,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,6 +134,7 @@ impl Fact {
                 Fact::Order { order, refunds }
             }
             (Fact::Talk(a), Fact::Talk(b)) => Fact::Talk(Box::new(a.join(*b))),
+            (Fact::Letter(a), Fact::Letter(b)) => Fact::Letter(a.join(b)),
             (Fact::Link(a), Fact::Link(b)) => Fact::Link(a.join(b)),
             // A code is issued once: of two tellings the earlier.
             (Fact::Promo(a), Fact::Promo(b)) if a.issued_at != b.issued_at => {

@@ -5,7 +5,9 @@ mod body;
 mod delivery;
 mod form;
 mod provider;
+pub mod read;
 mod receive;
+pub mod robots;
 pub mod signature;
 mod source;
 

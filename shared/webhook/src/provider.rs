@@ -114,6 +114,8 @@ pub enum Accepts {
     Json,
     Form,
     JsonOrForm,
+    /// JSON that calls itself plain text, as SNS sends it.
+    Text,
 }
 
 impl Accepts {
@@ -125,6 +127,7 @@ impl Accepts {
             Self::Json => json,
             Self::Form => form,
             Self::JsonOrForm => json || form,
+            Self::Text => json || kind == "text/plain",
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Every check compares in constant time, over the raw bytes as received.
 
+mod asymmetric;
+
+pub use asymmetric::{RsaDigest, ecdsa_p256, is_certificate, rsa_certificate};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
+use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::Sha256;
 use stagedoor_model::Timestamp;
@@ -43,10 +47,18 @@ pub fn hmac_sha1_hex(delivery: &Delivery, header: &str, secrets: &[Secret]) -> R
 /// # Errors
 /// `MissingSignature`, `MalformedSignature` when it is not hex, `WrongSignature`.
 pub fn hmac_sha256_hex(delivery: &Delivery, given: Option<&str>, secrets: &[Secret]) -> Result<Verified, Reject> {
+    hmac_sha256_hex_of(&[&delivery.body], given, secrets)
+}
+
+/// `given` is hex(HMAC-SHA256(secret, the parts one after another)).
+///
+/// # Errors
+/// `MissingSignature`, `MalformedSignature` when it is not hex, `WrongSignature`.
+pub fn hmac_sha256_hex_of(parts: &[&[u8]], given: Option<&str>, secrets: &[Secret]) -> Result<Verified, Reject> {
     let given = hex::decode(given.ok_or(Reject::MissingSignature)?.trim()).map_err(|_| Reject::MalformedSignature)?;
     let matches = |secret: &Secret| {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.bytes()).map_err(|_| Reject::WrongSignature)?;
-        mac.update(&delivery.body);
+        parts.iter().for_each(|part| mac.update(part));
         mac.verify_slice(&given).map_err(|_| Reject::WrongSignature)
     };
     any(secrets, matches)
@@ -82,6 +94,74 @@ pub fn standard_webhooks(delivery: &Delivery, secrets: &[Secret]) -> Result<Veri
     any(secrets, matches)
 }
 
+/// `given` is base64(HMAC-SHA1(secret, message)).
+///
+/// # Errors
+/// `MissingSignature`, `MalformedSignature` when it is not base64, `WrongSignature`.
+pub fn hmac_sha1_base64(message: &[u8], given: Option<&str>, secrets: &[Secret]) -> Result<Verified, Reject> {
+    let given =
+        STANDARD.decode(given.ok_or(Reject::MissingSignature)?.trim()).map_err(|_| Reject::MalformedSignature)?;
+    any(secrets, |secret| {
+        let mut mac = Hmac::<Sha1>::new_from_slice(secret.bytes()).map_err(|_| Reject::WrongSignature)?;
+        mac.update(message);
+        mac.verify_slice(&given).map_err(|_| Reject::WrongSignature)
+    })
+}
+
+/// `auth` stands once in the body and is hex(MD5(the body with the secret in its place)), as UniSender makes it: the bytes as
+/// they came, for its JSON cannot be written again alike.
+///
+/// # Errors
+/// `MissingSignature`, `MalformedSignature` when it is not 32 hex digits or stands there twice, `WrongSignature`.
+pub fn md5_in_body(delivery: &Delivery, auth: Option<&str>, secrets: &[Secret]) -> Result<Verified, Reject> {
+    let auth = auth.ok_or(Reject::MissingSignature)?;
+    if auth.len() != 32 || hex::decode(auth).is_err() {
+        return Err(Reject::MalformedSignature);
+    }
+    let body = &delivery.body;
+    let mut places = body.windows(32).enumerate().filter(|(_, part)| *part == auth.as_bytes()).map(|(at, _)| at);
+    let (Some(at), None) = (places.next(), places.next()) else { return Err(Reject::MalformedSignature) };
+    let (before, after) = (body.get(..at).unwrap_or(b""), body.get(at + 32..).unwrap_or(b""));
+    any(secrets, |secret| {
+        let mut hash = Md5::new();
+        [before, secret.bytes(), after].iter().for_each(|part| hash.update(part));
+        let right = hex::encode(hash.finalize());
+        match bool::from(right.as_bytes().ct_eq(auth.to_ascii_lowercase().as_bytes())) {
+            true => Ok(()),
+            false => Err(Reject::WrongSignature),
+        }
+    })
+}
+
+/// The password of HTTP's basic authentication (RFC 7617), or a bearer token, shown in `authorization`; a secret may also be
+/// `user:password`.
+///
+/// # Errors
+/// `MissingSignature`, `MalformedSignature`, `WrongSignature`.
+pub fn authorization(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
+    let header = delivery.header("authorization").ok_or(Reject::MissingSignature)?;
+    let (scheme, rest) = header.split_once(' ').ok_or(Reject::MalformedSignature)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return shown(Some(rest.trim()), secrets);
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(Reject::MalformedSignature);
+    }
+    let pair = STANDARD.decode(rest.trim()).map_err(|_| Reject::MalformedSignature)?;
+    let pair = String::from_utf8(pair).map_err(|_| Reject::MalformedSignature)?;
+    let password = pair.split_once(':').map(|(_, password)| password);
+    shown(Some(&pair), secrets).or_else(|_| shown(password, secrets))
+}
+
+/// Whether a signed second is within `tolerance` of the delivery: as long as a provider may repeat it.
+///
+/// # Errors
+/// `OutsideReplayWindow`.
+pub fn within(second: i64, tolerance: i64, now: Timestamp) -> Result<(), Reject> {
+    let apart = now.as_second().saturating_sub(second).saturating_abs();
+    if apart <= tolerance { Ok(()) } else { Err(Reject::OutsideReplayWindow) }
+}
+
 /// The sender shows the secret itself: in a field, a header, or the path.
 ///
 /// # Errors
@@ -102,8 +182,7 @@ fn key_of(secret: &Secret) -> Vec<u8> {
 }
 
 fn within_window(second: i64, now: Timestamp) -> Result<(), Reject> {
-    let apart = now.as_second().saturating_sub(second).saturating_abs();
-    if apart <= TOLERANCE_SECONDS { Ok(()) } else { Err(Reject::OutsideReplayWindow) }
+    within(second, TOLERANCE_SECONDS, now)
 }
 
 // Every secret is tried, so that the time taken does not tell which one fits.

@@ -43,6 +43,12 @@ const ROBOTS: [&str; 34] = [
     "spider",
 ];
 
+/// Whether this user agent is a robot's.
+pub fn is_robots(agent: &str) -> bool {
+    let agent = agent.to_lowercase();
+    agent.is_empty() || ROBOTS.iter().any(|robot| agent.contains(robot))
+}
+
 /// Without a user agent, with a robot's, or fetched ahead of a person who may never come.
 pub fn is_robot(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_lowercase();
@@ -51,7 +57,7 @@ pub fn is_robot(headers: &HeaderMap) -> bool {
     let ahead = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
     let ahead =
         ahead.iter().any(|name| ["prefetch", "prerender", "preview"].iter().any(|word| text(name).contains(word)));
-    agent.is_empty() || ahead || ROBOTS.iter().any(|robot| agent.contains(robot))
+    ahead || is_robots(&agent)
 }
 
 #[cfg(test)]

@@ -1,0 +1,38 @@
+//! Providers of mail and SMS: delivered, opened, clicked, bounced, unsubscribed, complained.
+
+mod mailchimp;
+mod mailgun;
+mod postmark;
+mod report;
+mod sendgrid;
+mod sendpulse;
+mod ses;
+mod smsc;
+mod twilio;
+mod unisender;
+
+use axum::Router;
+use stagedoor_webhook::{Build, Provider, Receiver, Source, table};
+
+/// Every provider of this function, one line each.
+pub const PROVIDERS: &[(&str, Build)] = &[
+    ("unisender", unisender::build),
+    ("sendpulse", sendpulse::build),
+    ("sendgrid", sendgrid::build),
+    ("mailgun", mailgun::build),
+    ("mailchimp", mailchimp::build),
+    ("postmark", postmark::build),
+    ("ses", ses::build),
+    ("smsc", smsc::build),
+    ("twilio", twilio::build),
+];
+
+/// # Errors
+/// A sentence that says which option of the source is wrong.
+pub fn provider(source: &Source) -> Result<Box<dyn Provider>, String> {
+    table(PROVIDERS, source)
+}
+
+pub fn router(receiver: Receiver, sources: Vec<(Source, Box<dyn Provider>)>) -> Router {
+    stagedoor_webhook::router("mail", receiver, sources)
+}

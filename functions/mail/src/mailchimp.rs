@@ -1,0 +1,87 @@
+//! Mailchimp, webhooks of an audience. Source: mailchimp.com/developer/marketing/guides/sync-audience-data-webhooks (fields of subscribe and
+//! unsubscribe, ten seconds, and since 2026 `X-Mailchimp-Signature: t=…,v1=…` where the webhook has a signing secret).
+//! Without one the secret is the last part of the path. Saving a webhook asks the address by GET.
+
+use serde::Deserialize;
+use stagedoor_model::{AddressChanged, Body, Event, LetterReported, LetterState, Timestamp};
+use stagedoor_webhook::{
+    Accepts, Answer, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+};
+
+use crate::report::{complained, email, letter, membership, unsubscribed, zoned};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    /// Whether the webhook has a signing secret; without one the secret stands in the path.
+    #[serde(default)]
+    signed: bool,
+}
+
+struct Mailchimp {
+    source: Source,
+    options: Options,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    Ok(Box::new(Mailchimp { source: source.clone(), options: source.options()? }))
+}
+
+impl Provider for Mailchimp {
+    fn accepts(&self) -> Accepts {
+        Accepts::Form
+    }
+
+    fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
+        (delivery.method == http::Method::GET).then(|| Answer::json("{}"))
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        if !self.options.signed {
+            return signature::shown(Some(&delivery.tail), &self.source.secrets);
+        }
+        let header = delivery.header("x-mailchimp-signature").ok_or(Reject::MissingSignature)?;
+        let part = |name: &str| header.split(',').find_map(|one| one.trim().strip_prefix(name)?.strip_prefix('='));
+        let stamp = part("t").ok_or(Reject::MalformedSignature)?;
+        let at: i64 = stamp.parse().map_err(|_| Reject::MalformedSignature)?;
+        signature::within(at, signature::TOLERANCE_SECONDS, delivery.received_at)?;
+        let message: [&[u8]; 3] = [stamp.as_bytes(), b".", &delivery.body];
+        signature::hmac_sha256_hex_of(
+            &message,
+            Some(part("v1").ok_or(Reject::MalformedSignature)?),
+            &self.source.secrets,
+        )
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let form = Form::parse(delivery.body());
+        let kind = form.text("type").ok_or("no type")?;
+        let data = form.get("data").ok_or("no data")?;
+        let field = |name: &str| data.text_of(name).filter(|text| !text.is_empty());
+        let fired_at = form.text("fired_at").unwrap_or_default();
+        let at: Timestamp = zoned(fired_at, &jiff::tz::TimeZone::UTC).unwrap_or(delivery.received_at());
+        let who = |name: &'static str| field(name).and_then(email).ok_or("no e-mail");
+        let list = || field("list_id").map(str::to_owned);
+        let body = match (kind, field("reason")) {
+            // What changed in a profile, and what became of a campaign, is asked where it is needed.
+            ("profile" | "campaign" | "pending", _) => return Ok(vec![]),
+            ("subscribe", _) => membership(who("email")?, list().into_iter().collect(), true),
+            ("unsubscribe", Some("abuse")) | ("cleaned", Some("abuse")) => complained(who("email")?),
+            // The owner archived them.
+            ("unsubscribe", _) if field("action") == Some("delete") => {
+                membership(who("email")?, list().into_iter().collect(), false)
+            }
+            ("unsubscribe", _) => unsubscribed(who("email")?, list()),
+            ("cleaned", _) => Body::LetterReported(LetterReported {
+                campaign: field("campaign_id").map(str::to_owned),
+                code: Some("cleaned".into()),
+                ..letter(who("email")?, LetterState::HardBounced)
+            }),
+            ("upemail", _) => Body::AddressChanged(AddressChanged { old: who("old_email")?, new: who("new_email")? }),
+            _ => return Err("a webhook of an unknown type".into()),
+        };
+        let parts =
+            [kind, fired_at, field("list_id").unwrap_or(""), field("email").or(field("new_email")).unwrap_or("")];
+        Ok(vec![delivery.event(&parts, at, body)])
+    }
+}

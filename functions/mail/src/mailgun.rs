@@ -1,0 +1,100 @@
+//! Mailgun, webhooks. Sources: documentation.mailgun.com (user-manual/webhooks, securing-webhooks; webhook retries: 5, 10, 15 min, 1, 2, 4 h;
+//! 406 ends them); anymail/django-anymail (field paths, legacy form). hex(HMAC-SHA256(signing key, timestamp ‖ token)) binds
+//! neither the body nor the event: whoever has seen one pair could put another body under it. So the event's id is the
+//! token alone: a second body under it is the same fact and changes nothing.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
+use stagedoor_webhook::{
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    read::{id, second, text},
+    signature,
+};
+
+use crate::report::{bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
+
+/// How long a delivery is repeated under the pair that it was signed with, in seconds, and an hour more.
+const REPEATED: i64 = 9 * 3_600;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct Mailgun(Source);
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let Options {} = source.options()?;
+    Ok(Box::new(Mailgun(source.clone())))
+}
+
+/// JSON as it is, and the fields of the older form in its place. Of equal fields the last: the sender's own variables
+/// stand before Mailgun's.
+fn read(body: &[u8], is_form: bool) -> Result<Value, serde_json::Error> {
+    if !is_form {
+        return serde_json::from_slice(body);
+    }
+    let fields: serde_json::Map<String, Value> = url::form_urlencoded::parse(body)
+        .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+        .collect();
+    let signature = json!({ "timestamp": fields.get("timestamp"), "token": fields.get("token"), "signature": fields.get("signature") });
+    Ok(json!({ "signature": signature, "event-data": fields }))
+}
+
+impl Provider for Mailgun {
+    fn accepts(&self) -> Accepts {
+        Accepts::JsonOrForm
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        let whole = read(&delivery.body, delivery.is_form()).map_err(|_| Reject::MissingSignature)?;
+        let part = |name: &str| text(&whole, &format!("/signature/{name}"));
+        let (stamp, token) =
+            (part("timestamp").ok_or(Reject::MissingSignature)?, part("token").ok_or(Reject::MissingSignature)?);
+        let at: i64 = stamp.parse().map_err(|_| Reject::MalformedSignature)?;
+        signature::within(at, REPEATED, delivery.received_at)?;
+        let message: [&[u8]; 2] = [stamp.as_bytes(), token.as_bytes()];
+        signature::hmac_sha256_hex_of(&message, part("signature").as_deref(), &self.0.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let whole = read(delivery.body(), delivery.is_form())?;
+        let token = text(&whole, "/signature/token").ok_or("no token")?;
+        let data = whole.get("event-data").ok_or("no event-data")?;
+        let at: Timestamp = second(data, "/timestamp", delivery.received_at());
+        let body = told(data).ok_or("an event of another shape")?;
+        Ok(vec![delivery.event(&[&token], at, body)])
+    }
+}
+
+fn told(data: &Value) -> Option<Body> {
+    let kind = text(data, "/event")?;
+    let to = email(&text(data, "/recipient")?)?;
+    let reason = text(data, "/reason").unwrap_or_default();
+    let state = match (kind.as_str(), text(data, "/severity").as_deref()) {
+        ("accepted" | "stored", _) => LetterState::Sent,
+        ("delivered", _) => LetterState::Delivered,
+        ("opened", _) => LetterState::Opened,
+        ("clicked", _) => LetterState::Clicked,
+        ("complained", _) => return Some(complained(to)),
+        ("unsubscribed", _) => return Some(unsubscribed(to, text(data, "/mailing-list"))),
+        // It was held back: for an earlier bounce, complaint or unsubscribe.
+        ("rejected", _) => LetterState::Rejected,
+        ("failed", _) if reason.starts_with("suppress-") => LetterState::Rejected,
+        ("failed", Some("permanent")) | ("bounced", _) => LetterState::HardBounced,
+        ("failed", _) => LetterState::Deferred,
+        ("dropped", _) => LetterState::Rejected,
+        _ => return None,
+    };
+    // `client-info.bot` names privacy proxies and scanners; Gmail's proxy fetches when a person looks.
+    let bot = text(data, "/client-info/bot").is_some_and(|bot| !bot.is_empty() && bot != "gmail");
+    let machine = bot || is_machine(text(data, "/client-info/user-agent").or(text(data, "/user-agent")).as_deref());
+    Some(Body::LetterReported(LetterReported {
+        by_machine: machine && matches!(state, LetterState::Opened | LetterState::Clicked),
+        letter: text(data, "/message/headers/message-id").or(text(data, "/Message-Id")),
+        campaign: campaign(data, &["/user-variables/campaign", "/tags/0", "/tag"]),
+        link: text(data, "/url").and_then(|link| bare_link(&link)),
+        code: id(data, "/delivery-status/code").or(id(data, "/code")),
+        ..letter(to, state)
+    }))
+}

@@ -1,0 +1,6 @@
+//! `mail` as AWS runs it.
+
+#[tokio::main]
+async fn main() -> Result<(), stagedoor_aws::Error> {
+    stagedoor_aws::http("mail", stagedoor_mail::PROVIDERS, stagedoor_mail::router).await
+}

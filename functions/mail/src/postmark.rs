@@ -1,0 +1,97 @@
+//! Postmark, webhooks. Sources: postmarkapp.com/developer/webhooks/webhooks-overview, …/bounce-webhook, …/subscription-change-webhook;
+//! anymail/django-anymail (types). There is no signature: basic authentication in the configured URL. 403 would end the
+//! retries, so a wrong password is 401.
+
+use serde::Deserialize;
+use serde_json::Value;
+use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
+use stagedoor_webhook::{
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    read::{id, is_true, text},
+    signature,
+};
+
+use crate::report::{bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct Postmark(Source);
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let Options {} = source.options()?;
+    Ok(Box::new(Postmark(source.clone())))
+}
+
+impl Provider for Postmark {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        signature::authorization(delivery, &self.0.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let one: Value = serde_json::from_slice(delivery.body())?;
+        let kind = text(&one, "/RecordType").ok_or("no RecordType")?;
+        let Some(body) = told(&kind, &one).ok_or("a record of another shape")? else { return Ok(vec![]) };
+        let when = ["/DeliveredAt", "/BouncedAt", "/ReceivedAt", "/ChangedAt"].iter().find_map(|at| text(&one, at));
+        let at: Timestamp = when.as_deref().and_then(|at| at.parse().ok()).unwrap_or(delivery.received_at());
+        // Only bounces have an id of their own; the rest is named by letter, recipient and moment.
+        let who = text(&one, "/Email").or(text(&one, "/Recipient")).unwrap_or_default();
+        let letter = text(&one, "/MessageID").unwrap_or_default();
+        let own = id(&one, "/ID").unwrap_or_default();
+        Ok(vec![delivery.event(&[&kind, &own, &letter, &who, when.as_deref().unwrap_or("")], at, body)])
+    }
+
+    fn kept_headers(&self) -> &'static [&'static str] {
+        &["content-type"]
+    }
+}
+
+/// `Some(None)`: nothing to tell of.
+fn told(kind: &str, one: &Value) -> Option<Option<Body>> {
+    let to = email(&text(one, "/Email").or(text(one, "/Recipient"))?)?;
+    let state = match kind {
+        "Delivery" => LetterState::Delivered,
+        "Open" => LetterState::Opened,
+        "Click" => LetterState::Clicked,
+        "SpamComplaint" => return Some(Some(complained(to))),
+        "Bounce" => match text(one, "/Type")?.as_str() {
+            "HardBounce" | "BadEmailAddress" => LetterState::HardBounced,
+            "Transient" | "DnsError" => LetterState::Deferred,
+            "Unsubscribe" => return Some(Some(unsubscribed(to, None))),
+            "SpamNotification" | "SpamComplaint" => return Some(Some(complained(to))),
+            "ManuallyDeactivated" | "Blocked" => LetterState::Rejected,
+            // Answers of a machine are no bounces.
+            "AutoResponder" | "AddressChange" | "Subscribe" | "ChallengeVerification" | "OpenRelayTest" => {
+                return Some(None);
+            }
+            _ => LetterState::SoftBounced,
+        },
+        "SubscriptionChange" => {
+            let suppressed = is_true(one, "/SuppressSending");
+            return match (suppressed, text(one, "/SuppressionReason").as_deref()) {
+                (true, Some("ManualSuppression")) if text(one, "/Origin").as_deref() == Some("Recipient") => {
+                    Some(Some(unsubscribed(to, text(one, "/MessageStream"))))
+                }
+                (true, Some("SpamComplaint")) => Some(Some(complained(to))),
+                // The bounce itself is told by its own webhook; a block that is lifted gives no consent.
+                (_, Some("HardBounce" | "ManualSuppression")) | (false, _) => Some(None),
+                _ => None,
+            };
+        }
+        _ => return None,
+    };
+    let machine = is_machine(text(one, "/UserAgent").as_deref());
+    Some(Some(Body::LetterReported(LetterReported {
+        by_machine: machine && matches!(state, LetterState::Opened | LetterState::Clicked),
+        letter: text(one, "/MessageID"),
+        campaign: campaign(one, &["/Metadata/campaign", "/Tag"]),
+        link: text(one, "/OriginalLink").and_then(|link| bare_link(&link)),
+        code: text(one, "/Type").filter(|_| kind == "Bounce"),
+        ..letter(to, state)
+    })))
+}

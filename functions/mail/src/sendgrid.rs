@@ -1,0 +1,97 @@
+//! SendGrid, Event Webhook. Sources: twilio.com/docs/sendgrid/for-developers/tracking-events/event and …/getting-started-event-webhook-security-features;
+//! sendgrid/sendgrid-nodejs, packages/eventwebhook (the rule and its published vectors): ECDSA P-256 over SHA-256 of
+//! timestamp ‖ raw body, the CRLF between and behind the events included. An event may come several times under one
+//! `sg_event_id` (sendgrid/docs#2933), for a day.
+
+use serde::Deserialize;
+use serde_json::Value;
+use stagedoor_model::{Body, LetterState, Timestamp};
+use stagedoor_webhook::{
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    read::{id, is_true, second, text},
+    signature,
+};
+
+use crate::report::{bare_link, campaign, complained, email, is_machine, letter, membership, unsubscribed};
+
+/// How long SendGrid repeats a delivery, in seconds, and an hour more.
+const REPEATED: i64 = 25 * 3_600;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct Sendgrid(Source);
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let Options {} = source.options()?;
+    Ok(Box::new(Sendgrid(source.clone())))
+}
+
+impl Provider for Sendgrid {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        let stamp = delivery.header("x-twilio-email-event-webhook-timestamp").ok_or(Reject::MissingSignature)?;
+        let at: i64 = stamp.parse().map_err(|_| Reject::MalformedSignature)?;
+        signature::within(at, REPEATED, delivery.received_at)?;
+        let message = [stamp.as_bytes(), &delivery.body].concat();
+        signature::ecdsa_p256(&message, delivery.header("x-twilio-email-event-webhook-signature"), &self.0.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<stagedoor_model::Event>, NotUnderstood> {
+        let batch: Vec<Value> = serde_json::from_slice(delivery.body())?;
+        let (mut events, mut understood) = (Vec::new(), true);
+        for one in &batch {
+            let (Some(body), Some(fact)) = (told(one), id(one, "/sg_event_id")) else {
+                understood = false;
+                continue;
+            };
+            let at: Timestamp = second(one, "/timestamp", delivery.received_at());
+            events.extend(body.map(|body| delivery.event(&[&fact], at, body)));
+        }
+        NotUnderstood::unless(understood, "an event of another shape", events)
+    }
+}
+
+/// `Some(None)`: nothing to tell of.
+fn told(one: &Value) -> Option<Option<Body>> {
+    let kind = text(one, "/event")?;
+    if kind == "account_status_change" {
+        return Some(None);
+    }
+    let to = email(&text(one, "/email")?)?;
+    let reason = text(one, "/reason").unwrap_or_default();
+    let state = match kind.as_str() {
+        "processed" => LetterState::Sent,
+        "deferred" => LetterState::Deferred,
+        "delivered" => LetterState::Delivered,
+        "open" => LetterState::Opened,
+        "click" => LetterState::Clicked,
+        // A mail server that blocks us for now; the address is fine.
+        "bounce" if text(one, "/type").as_deref() == Some("blocked") => LetterState::SoftBounced,
+        "bounce" => LetterState::HardBounced,
+        // Held back by SendGrid for what it knew before: `Unsubscribed Address` is no new withdrawal.
+        "dropped" if reason.starts_with("Invalid") => LetterState::HardBounced,
+        "dropped" => LetterState::Rejected,
+        "spamreport" => return Some(Some(complained(to))),
+        "unsubscribe" | "group_unsubscribe" => return Some(Some(unsubscribed(to, id(one, "/asm_group_id")))),
+        // The provider lets it through again; that is no consent.
+        "group_resubscribe" => {
+            return Some(Some(membership(to, id(one, "/asm_group_id").into_iter().collect(), true)));
+        }
+        _ => return None,
+    };
+    let machine = is_true(one, "/sg_machine_open") || is_machine(text(one, "/useragent").as_deref());
+    Some(Some(Body::LetterReported(stagedoor_model::LetterReported {
+        by_machine: machine && matches!(state, LetterState::Opened | LetterState::Clicked),
+        // The part before the first dot is that of the sending call; the rest differs from event to event.
+        letter: text(one, "/sg_message_id").and_then(|id| id.split('.').next().map(str::to_owned)),
+        campaign: campaign(one, &["/campaign", "/marketing_campaign_id", "/singlesend_id", "/category", "/category/0"]),
+        link: text(one, "/url").and_then(|link| bare_link(&link)),
+        code: text(one, "/status"),
+        ..letter(to, state)
+    })))
+}

@@ -1,0 +1,82 @@
+//! SendPulse, e-mail service. Source: sendpulse.com/knowledge-base/email-service/additional/webhooks (an array, each minute or at 100
+//! events; `open`, `redirect`, `unsubscribe`, `spam` are printed there). There is no signature: the secret is the last part
+//! of the path. The words of the other events are not published in full, so whatever is not known is kept.
+
+use serde::Deserialize;
+use serde_json::Value;
+use stagedoor_model::{Body, Event, LetterReported, LetterState};
+use stagedoor_webhook::{
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    read::{id, second, text},
+    signature,
+};
+
+use crate::report::{bare_link, complained, email, letter, membership, unsubscribed};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct Sendpulse(Source);
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let Options {} = source.options()?;
+    Ok(Box::new(Sendpulse(source.clone())))
+}
+
+impl Provider for Sendpulse {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        signature::shown(Some(&delivery.tail), &self.0.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let batch: Vec<Value> = serde_json::from_slice(delivery.body())?;
+        let (mut events, mut understood) = (Vec::new(), true);
+        for one in &batch {
+            let (Some(kind), Some(body)) = (text(one, "/event"), told(one)) else {
+                understood = false;
+                continue;
+            };
+            let part = |pointer: &str| id(one, pointer).unwrap_or_default();
+            // Nothing has an id: the same words at the same second about the same address are the same fact.
+            let parts =
+                [kind, part("/task_id"), part("/email"), part("/timestamp"), part("/link_id"), part("/book_id")];
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            let at = second(one, "/timestamp", delivery.received_at());
+            events.extend(body.map(|body| delivery.event(&parts, at, body)));
+        }
+        NotUnderstood::unless(understood, "an event of another shape", events)
+    }
+}
+
+/// `Some(None)`: nothing to tell of.
+fn told(one: &Value) -> Option<Option<Body>> {
+    let kind = text(one, "/event")?;
+    if kind == "task_status_update" {
+        return Some(None);
+    }
+    let to = email(&text(one, "/email")?)?;
+    let book = || id(one, "/book_id");
+    let state = match kind.as_str() {
+        "delivered" => LetterState::Delivered,
+        "open" => LetterState::Opened,
+        "redirect" => LetterState::Clicked,
+        "soft_bounces" => LetterState::SoftBounced,
+        "hard_bounces" => LetterState::HardBounced,
+        "spam" => return Some(Some(complained(to))),
+        "unsubscribe" => return Some(Some(unsubscribed(to, book()))),
+        "new_emails" => return Some(Some(membership(to, book().into_iter().collect(), true))),
+        // The owner took the address off the list: no word of the person's.
+        "delete" => return Some(Some(membership(to, book().into_iter().collect(), false))),
+        _ => return None,
+    };
+    Some(Some(Body::LetterReported(LetterReported {
+        campaign: id(one, "/task_id"),
+        link: text(one, "/link_url").and_then(|link| bare_link(&link)),
+        ..letter(to, state)
+    })))
+}

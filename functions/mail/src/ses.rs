@@ -1,0 +1,197 @@
+//! Amazon SES through SNS. Sources: docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html (the string to sign, versions 1 and 2),
+//! docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html. A message names the address of the certificate that it is
+//! signed with. That address is never fetched: the certificate is pinned in `secrets` (two while AWS changes it), and a
+//! message that names another host than SNS's, or another topic than ours, is refused whatever its signature.
+
+use serde::Deserialize;
+use serde_json::Value;
+use stagedoor_model::{Body, Event, Identifier, LetterReported, LetterState, Timestamp, TopicOffered};
+use stagedoor_webhook::{
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    read::{is_true, list, text},
+    signature::{self, RsaDigest},
+};
+
+use crate::report::{bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    /// The ARN of the topic, such as `arn:aws:sns:eu-central-1:123456789012:ses-feedback`.
+    topic: String,
+}
+
+struct Ses {
+    source: Source,
+    topic: String,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let Options { topic } = source.options()?;
+    if !topic.starts_with("arn:aws") || topic.split(':').count() != 6 {
+        return Err("options.topic: the ARN of the SNS topic, arn:aws:sns:<region>:<account>:<name>".into());
+    }
+    if let Some(number) = source.secrets.iter().position(|one| !signature::is_certificate(&one.reveal())) {
+        return Err(format!("secrets[{number}] is no X.509 certificate: SNS's signing certificate, in PEM"));
+    }
+    Ok(Box::new(Ses { source: source.clone(), topic }))
+}
+
+/// What is signed, as `Key\nValue\n` (the subject only when there is one).
+fn signed(message: &Value) -> Option<String> {
+    let keys: &[&str] = match text(message, "/Type")?.as_str() {
+        "Notification" => &["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"],
+        "SubscriptionConfirmation" | "UnsubscribeConfirmation" => {
+            &["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
+        }
+        _ => return None,
+    };
+    let mut whole = String::new();
+    for key in keys {
+        match message.get(*key).and_then(Value::as_str) {
+            Some(value) => whole.extend([*key, "\n", value, "\n"]),
+            None if *key == "Subject" => {}
+            None => return None,
+        }
+    }
+    Some(whole)
+}
+
+/// `sns.<region>.amazonaws.com[.cn]`, nothing before it, no port, and SNS's own name of a certificate.
+fn is_snss(address: &str) -> bool {
+    let Ok(url) = url::Url::parse(address) else { return false };
+    let host = url.host_str().unwrap_or("");
+    let region = host
+        .strip_prefix("sns.")
+        .and_then(|rest| rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn")));
+    let is_region = |region: &str| {
+        !region.is_empty() && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    url.scheme() == "https"
+        && url.port().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && region.is_some_and(is_region)
+        && url.path().starts_with("/SimpleNotificationService-")
+        && url.path().ends_with(".pem")
+}
+
+impl Provider for Ses {
+    fn accepts(&self) -> Accepts {
+        Accepts::Text
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        let message: Value = serde_json::from_slice(&delivery.body).map_err(|_| Reject::MissingSignature)?;
+        let given = text(&message, "/Signature");
+        if given.is_none() {
+            return Err(Reject::MissingSignature);
+        }
+        let certificate = text(&message, "/SigningCertURL").ok_or(Reject::MalformedSignature)?;
+        if !is_snss(&certificate) || text(&message, "/TopicArn").as_deref() != Some(&self.topic) {
+            return Err(Reject::WrongOrigin);
+        }
+        let digest = match text(&message, "/SignatureVersion").as_deref() {
+            Some("1") => RsaDigest::Sha1,
+            Some("2") => RsaDigest::Sha256,
+            _ => return Err(Reject::MalformedSignature),
+        };
+        let signed = signed(&message).ok_or(Reject::MalformedSignature)?;
+        signature::rsa_certificate(signed.as_bytes(), given.as_deref(), digest, &self.source.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let message: Value = serde_json::from_slice(delivery.body())?;
+        let id = text(&message, "/MessageId").ok_or("no MessageId")?;
+        let stamp = text(&message, "/Timestamp").and_then(|at| at.parse::<Timestamp>().ok());
+        let at = stamp.unwrap_or(delivery.received_at());
+        match text(&message, "/Type").as_deref() {
+            Some("SubscriptionConfirmation") => {
+                let token = text(&message, "/Token").ok_or("no Token")?;
+                let body = Body::TopicOffered(TopicOffered { topic: self.topic.clone(), token });
+                Ok(vec![delivery.event(&[&id], at, body)])
+            }
+            Some("UnsubscribeConfirmation") => Ok(vec![]),
+            _ => {
+                let inner = text(&message, "/Message").ok_or("no Message")?;
+                if inner.starts_with("Successfully validated SNS topic") {
+                    return Ok(vec![]);
+                }
+                let inner: Value = serde_json::from_str(&inner)?;
+                let told = told(&inner, at).ok_or("a message of another shape")?;
+                let event =
+                    |(who, at, body): (Identifier, Timestamp, Body)| delivery.event(&[&id, who.value()], at, body);
+                Ok(told.into_iter().map(event).collect())
+            }
+        }
+    }
+}
+
+type Told = Vec<(Identifier, Timestamp, Body)>;
+
+fn told(inner: &Value, received: Timestamp) -> Option<Told> {
+    let kind = text(inner, "/eventType").or(text(inner, "/notificationType"))?;
+    let at = |part: &str| text(inner, &format!("/{part}/timestamp")).and_then(|at| at.parse().ok()).unwrap_or(received);
+    let named = |pointer: &str| -> Option<Vec<Identifier>> {
+        let all: Vec<String> =
+            list(inner, pointer).filter_map(|one| text(one, "").or_else(|| text(one, "/emailAddress"))).collect();
+        let known: Vec<Identifier> = all.iter().filter_map(|address| email(address)).collect();
+        (!known.is_empty() && known.len() == list(inner, pointer).count()).then_some(known)
+    };
+    let letters = |who: Vec<Identifier>, at: Timestamp, state: LetterState, machine: bool, code: Option<String>| {
+        let one = |to: Identifier| {
+            let body = Body::LetterReported(LetterReported {
+                by_machine: machine,
+                letter: text(inner, "/mail/messageId"),
+                campaign: campaign(inner, &["/mail/tags/campaign/0"]),
+                link: text(inner, "/click/link").and_then(|link| bare_link(&link)),
+                code: code.clone(),
+                ..letter(to.clone(), state)
+            });
+            (to, at, body)
+        };
+        who.into_iter().map(one).collect::<Told>()
+    };
+    let everybody = || named("/mail/destination");
+    Some(match kind.as_str() {
+        "Send" => letters(everybody()?, at("mail"), LetterState::Sent, false, None),
+        "DeliveryDelay" => {
+            letters(named("/deliveryDelay/delayedRecipients")?, at("deliveryDelay"), LetterState::Deferred, false, None)
+        }
+        "Delivery" => letters(named("/delivery/recipients")?, at("delivery"), LetterState::Delivered, false, None),
+        "Reject" | "Rendering Failure" => letters(everybody()?, at("mail"), LetterState::Rejected, false, Some(kind)),
+        "Open" => {
+            let machine = is_machine(text(inner, "/open/userAgent").as_deref());
+            letters(everybody()?, at("open"), LetterState::Opened, machine, None)
+        }
+        "Click" => {
+            let machine = is_machine(text(inner, "/click/userAgent").as_deref());
+            letters(everybody()?, at("click"), LetterState::Clicked, machine, None)
+        }
+        "Bounce" => {
+            let state = match text(inner, "/bounce/bounceType")?.as_str() {
+                // On SES's own list for an earlier bounce.
+                "Permanent" if text(inner, "/bounce/bounceSubType")?.contains("OnAccountSuppressionList") => {
+                    LetterState::Rejected
+                }
+                "Permanent" => LetterState::HardBounced,
+                _ => LetterState::SoftBounced,
+            };
+            let code = text(inner, "/bounce/bouncedRecipients/0/status");
+            letters(named("/bounce/bouncedRecipients")?, at("bounce"), state, false, code)
+        }
+        // The reverse of a complaint: somebody took the letter out of the spam folder.
+        "Complaint" if text(inner, "/complaint/complaintFeedbackType").as_deref() == Some("not-spam") => vec![],
+        "Complaint" => {
+            let who = named("/complaint/complainedRecipients")?;
+            who.into_iter().map(|one| (one.clone(), at("complaint"), complained(one))).collect()
+        }
+        "Subscription" if is_true(inner, "/subscription/newTopicPreferences/unsubscribeAll") => {
+            let list = text(inner, "/subscription/contactList");
+            let one = |who: Identifier| (who.clone(), at("subscription"), unsubscribed(who, list.clone()));
+            everybody()?.into_iter().map(one).collect()
+        }
+        "Subscription" => vec![],
+        _ => return None,
+    })
+}

@@ -1,0 +1,72 @@
+//! SMSC.ru, callback to the client's handler (smsc.ru/api/http/, "Отправка статусов на сайт клиента"; the page is cut in every public copy, so the
+//! numbers of the states are from memory and whatever else comes is kept). There is no signature that could be relied on: the
+//! secret is the last part of the path.
+
+use serde::Deserialize;
+use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
+use stagedoor_webhook::{
+    Accepts, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+};
+
+use crate::report::{letter, phone, sms, zone, zoned};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    /// The account's zone, in which it tells times.
+    zone: Option<String>,
+}
+
+struct Smsc {
+    source: Source,
+    zone: jiff::tz::TimeZone,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let options: Options = source.options()?;
+    Ok(Box::new(Smsc { source: source.clone(), zone: zone(options.zone.as_deref(), "Europe/Moscow")? }))
+}
+
+impl Provider for Smsc {
+    fn accepts(&self) -> Accepts {
+        Accepts::Form
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        signature::shown(Some(&delivery.tail), &self.source.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let form = Form::parse(delivery.body());
+        let field = |name: &str| form.text(name).filter(|text| !text.is_empty());
+        let to = field("phone").and_then(|number| phone(number, self.source.region)).ok_or("no phone")?;
+        let stamp = field("time").unwrap_or_default();
+        let at: Timestamp = zoned(stamp, &self.zone).unwrap_or(delivery.received_at());
+        let id = field("id").or(field("sms_id")).unwrap_or_default();
+        if let Some(words) = field("mes") {
+            return Ok(vec![delivery.event(
+                &["sms", id, to.value(), stamp, words],
+                at,
+                sms(to.clone(), id, words.to_owned()),
+            )]);
+        }
+        let status = field("status").ok_or("no status")?;
+        let state = match status {
+            "-1" | "0" => LetterState::Sent,
+            "1" => LetterState::Delivered,
+            "2" => LetterState::Opened,
+            "4" => LetterState::Clicked,
+            "3" | "20" | "25" => LetterState::SoftBounced,
+            "22" => LetterState::HardBounced,
+            "23" | "24" => LetterState::Rejected,
+            _ => return Err("a status of an unknown number".into()),
+        };
+        let failed = matches!(state, LetterState::SoftBounced | LetterState::HardBounced | LetterState::Rejected);
+        let body = Body::LetterReported(LetterReported {
+            letter: Some(id.to_owned()).filter(|id| !id.is_empty()),
+            code: failed.then(|| format!("{status}/{}", field("err").unwrap_or("0"))),
+            ..letter(to.clone(), state)
+        });
+        Ok(vec![delivery.event(&["status", id, to.value(), status], at, body)])
+    }
+}

@@ -1,0 +1,100 @@
+//! Twilio, programmable messaging. Sources: twilio.com/docs/usage/security (the signature: base64(HMAC-SHA1(auth token, URL ‖ sorted fields)), the
+//! URL exactly as it is configured there), twilio.com/docs/messaging/guides/track-outbound-message-status, …/advanced-opt-out (`OptOutType`),
+//! twilio.com/docs/api/errors (30003 unreachable, 30005 unknown, 30006 landline, 21610 stopped before). States may come out of order.
+
+use serde::Deserialize;
+use stagedoor_model::{Body, Channel, ConsentRecorded, Event, LetterReported, LetterState};
+use stagedoor_webhook::{
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+};
+
+use crate::report::{letter, phone, sms};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    /// The address of this source as Twilio has it: behind a gateway the request itself cannot tell.
+    url: String,
+}
+
+struct Twilio {
+    source: Source,
+    url: String,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let Options { url } = source.options()?;
+    if !url.starts_with("https://") && !url.starts_with("http://127.0.0.1") {
+        return Err("options.url: the address that Twilio calls, with https://".into());
+    }
+    Ok(Box::new(Twilio { source: source.clone(), url }))
+}
+
+fn fields(body: &[u8]) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}
+
+impl Provider for Twilio {
+    fn accepts(&self) -> Accepts {
+        Accepts::Form
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        let mut sorted = fields(&delivery.body);
+        sorted.sort();
+        sorted.dedup();
+        let mut message = self.url.clone();
+        sorted.iter().for_each(|(name, value)| message.extend([name.as_str(), value.as_str()]));
+        signature::hmac_sha1_base64(message.as_bytes(), delivery.header("x-twilio-signature"), &self.source.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let fields = fields(delivery.body());
+        let field = |name: &str| {
+            fields.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        };
+        let id = field("MessageSid").or(field("SmsSid")).ok_or("no MessageSid")?;
+        let at = delivery.received_at();
+        let number = |name: &'static str| field(name).and_then(|number| phone(number, self.source.region));
+        if let Some(status) = field("MessageStatus") {
+            let body = reported(number("To").ok_or("no To")?, id, status, field("ErrorCode"))?;
+            return Ok(vec![delivery.event(&["status", id, status], at, body)]);
+        }
+        let words = field("Body").ok_or("neither a status nor a message")?;
+        let from = number("From").ok_or("no From")?;
+        let body = match field("OptOutType") {
+            Some("STOP") => Body::ConsentRecorded(ConsentRecorded::withdrawn(from, Channel::Sms, "stop-word")),
+            // Twilio lets us write again; that is no consent to advertising.
+            Some("START" | "HELP") => return Ok(vec![]),
+            _ => sms(from, id, words.to_owned()),
+        };
+        Ok(vec![delivery.event(&["sms", id], at, body)])
+    }
+
+    /// Without a `<Message>` nothing is answered (twilio.com/docs/messaging/twiml).
+    fn answer(&self, _: &Delivery) -> Answer {
+        let headers = vec![("content-type", "text/xml".to_owned())];
+        Answer { status: http::StatusCode::OK, headers, body: "<Response/>".into() }
+    }
+}
+
+fn reported(
+    to: stagedoor_model::Identifier,
+    id: &str,
+    status: &str,
+    error: Option<&str>,
+) -> Result<Body, NotUnderstood> {
+    let state = match (status, error) {
+        ("accepted" | "scheduled" | "queued" | "sending" | "sent", _) => LetterState::Sent,
+        ("delivered", _) => LetterState::Delivered,
+        ("read", _) => LetterState::Opened,
+        // They said STOP to Twilio before.
+        ("undelivered" | "failed", Some("21610")) => LetterState::Rejected,
+        ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614")) => LetterState::HardBounced,
+        ("undelivered" | "failed", _) => LetterState::SoftBounced,
+        ("canceled", _) => LetterState::Rejected,
+        _ => return Err("a status of an unknown name".into()),
+    };
+    let (letter_id, code) = (Some(id.to_owned()), error.map(str::to_owned));
+    Ok(Body::LetterReported(LetterReported { letter: letter_id, code, ..letter(to, state) }))
+}

@@ -1,0 +1,159 @@
+//! UniSender (and Selzy, its twin abroad) and UniSender Go. Sources: unisender.com/ru/support/api/common/setHook (three seconds, exactly 200, every
+//! ten minutes for a day, then the hook is stopped) and godocs.unisender.ru (web-api, webhooks). `auth` is md5 of the raw body
+//! with the API key in its place; md5 with a key is weak, so a secret in the path may be asked for too. No event has an id.
+
+use serde::Deserialize;
+use serde_json::Value;
+use stagedoor_model::{Body, Event, Identifier, LetterReported, LetterState, Timestamp};
+use stagedoor_webhook::{
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    read::{id, list, text},
+    signature,
+};
+
+use crate::report::{bare_link, complained, email, is_machine, letter, membership, unsubscribed, zone, zoned};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    /// The account's zone, in which it tells times.
+    zone: Option<String>,
+}
+
+struct Unisender {
+    source: Source,
+    zone: jiff::tz::TimeZone,
+}
+
+pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    let options: Options = source.options()?;
+    Ok(Box::new(Unisender { source: source.clone(), zone: zone(options.zone.as_deref(), "UTC")? }))
+}
+
+impl Provider for Unisender {
+    fn accepts(&self) -> Accepts {
+        Accepts::Json
+    }
+
+    /// UniSender Go asks the address by GET before it takes it.
+    fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
+        (delivery.method == http::Method::GET).then(|| Answer::json("{}"))
+    }
+
+    fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        let body: Value = serde_json::from_slice(&delivery.body).map_err(|_| Reject::MissingSignature)?;
+        signature::md5_in_body(delivery, text(&body, "/auth").as_deref(), &self.source.secrets)
+    }
+
+    fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
+        let whole: Value = serde_json::from_slice(delivery.body())?;
+        let mut told: Vec<&Value> = Vec::new();
+        let mut understood = true;
+        if whole.get("event_name").is_some() {
+            // "Single event": everything lies flat.
+            told.push(&whole);
+        } else {
+            let users: Vec<&Value> = list(&whole, "/events_by_user").collect();
+            let of = |user: &&Value| user.get("Events").or(user.get("events")).is_some_and(Value::is_array);
+            understood = !users.is_empty() && users.iter().all(of);
+            told.extend(users.iter().flat_map(|user| list(user, "/Events").chain(list(user, "/events"))));
+        }
+        let mut events = Vec::new();
+        for one in told {
+            match self.event(delivery, one) {
+                Some(event) => events.extend(event),
+                None => understood = false,
+            }
+        }
+        NotUnderstood::unless(understood, "an event of another shape", events)
+    }
+
+    fn answer(&self, _: &Delivery) -> Answer {
+        Answer::json("{}")
+    }
+}
+
+impl Unisender {
+    /// `Some(None)`: nothing to tell of.
+    fn event(&self, delivery: &VerifiedDelivery, one: &Value) -> Option<Option<Event>> {
+        let name = text(one, "/event_name")?;
+        let data = one.get("event_data").unwrap_or(one);
+        let is_go = name == "transactional_email_status";
+        let body = match name.as_str() {
+            // About the account, a campaign or a domain, and not about a person.
+            "campaign_status"
+            | "campaign"
+            | "user_info"
+            | "user_payment"
+            | "email_check"
+            | "transactional_spam_block" => {
+                return Some(None);
+            }
+            _ => body(&name, data, email(&text(data, "/email")?)?)?,
+        };
+        let stamp = text(data, "/event_time").or(text(one, "/event_time")).unwrap_or_default();
+        let utc = jiff::tz::TimeZone::UTC;
+        let at: Timestamp = zoned(&stamp, if is_go { &utc } else { &self.zone }).unwrap_or(delivery.received_at());
+        let part = |pointer: &str| id(data, pointer).unwrap_or_default();
+        let lists: Vec<String> = lists(data).collect();
+        let parts = [
+            name,
+            stamp,
+            part("/email"),
+            part("/campaign_id"),
+            part("/job_id"),
+            part("/status"),
+            part("/url"),
+            lists.join(","),
+        ];
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        Some(Some(delivery.event(&parts, at, body)))
+    }
+}
+
+fn lists(data: &Value) -> impl Iterator<Item = String> {
+    list(data, "/list_ids").filter_map(|one| id(one, ""))
+}
+
+fn body(name: &str, data: &Value, to: Identifier) -> Option<Body> {
+    let status = text(data, "/status").unwrap_or_default();
+    let (state, code) = match (name, status.as_str()) {
+        ("subscribe", _) => return Some(membership(to, lists(data).collect(), true)),
+        ("unsubscribe", _) => return Some(unsubscribed(to, lists(data))),
+        (_, "ok_unsubscribed" | "unsubscribed") => return Some(unsubscribed(to, None)),
+        (_, "ok_fbl" | "spam") => return Some(complained(to)),
+        // Only Go tells it, of an address that was unsubscribed before: no consent.
+        (_, "subscribed") => return Some(membership(to, lists(data).collect(), true)),
+        ("email_status" | "transactional_email_status", _) => state(&status)?,
+        _ => return None,
+    };
+    let machine = is_machine(text(data, "/delivery_info/user_agent").as_deref());
+    Some(Body::LetterReported(LetterReported {
+        by_machine: machine && matches!(state, LetterState::Opened | LetterState::Clicked),
+        letter: id(data, "/job_id"),
+        campaign: text(data, "/metadata/campaign").or(id(data, "/campaign_id")),
+        link: text(data, "/url").and_then(|link| bare_link(&link)),
+        code: code.then_some(status),
+        ..letter(to, state)
+    }))
+}
+
+/// With whether the word is worth keeping beside it.
+fn state(status: &str) -> Option<(LetterState, bool)> {
+    Some(match status {
+        "ok_sent" | "sent" => (LetterState::Sent, false),
+        "ok_delivered" | "delivered" => (LetterState::Delivered, false),
+        "ok_spam_folder" => (LetterState::Delivered, true),
+        "ok_read" | "opened" => (LetterState::Opened, false),
+        "ok_link_visited" | "clicked" => (LetterState::Clicked, false),
+        "not_sent" | "err_will_retry" | "err_resend" | "soft_bounced" => (LetterState::Deferred, true),
+        "err_user_unknown" | "err_user_inactive" | "err_domain_inactive" | "hard_bounced" => {
+            (LetterState::HardBounced, true)
+        }
+        "err_mailbox_full" | "err_spam_rejected" | "err_spam_folder" | "err_delivery_failed" | "err_lost" => {
+            (LetterState::SoftBounced, true)
+        }
+        "err_unsubscribed" | "err_skip_letter" | "err_not_allowed" => (LetterState::Rejected, true),
+        _ => return None,
+    })
+}

@@ -1,0 +1,196 @@
+//! The consent ledger: every word that somebody said about being written to, in the order in which they said it. Nothing is
+//! overwritten; how it stood at any instant follows from the entries up to then.
+//!
+//! 1. A consent holds for the addresses that were told with it, and for no others.
+//! 2. A withdrawal holds for the person: for every address of that channel, those that become known later included.
+//! 3. The later word counts; of two words of the same instant the withdrawal.
+//! 4. A provider's "subscribed" is no word of the person's and makes no entry. Nor does a bounce: that address is suppressed,
+//!    whatever was consented to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use stagedoor_model::{Channel, Decision, Fact, Identifier, MARKETING, Record, Timestamp};
+
+use crate::Person;
+
+/// One word.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Entry {
+    pub at: Timestamp,
+    pub decision: Decision,
+    pub purpose: String,
+    pub channel: Channel,
+    /// The source through which it came.
+    pub source: String,
+    pub method: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wording: Option<String>,
+    /// The addresses that were told with it.
+    pub identifiers: BTreeSet<Identifier>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lists: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<String, String>,
+}
+
+/// What the config asks of consents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsentPolicy {
+    /// Channels on which only a confirmed consent counts.
+    pub double_opt_in: BTreeSet<Channel>,
+    /// What the CRM's contact says of people who were never asked; `None`: nothing.
+    pub ask: Option<String>,
+}
+
+/// How somebody stands on one channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Never asked, or asked and never answered.
+    Unknown,
+    /// Given, but the address is not proved to be theirs.
+    Unconfirmed(Entry),
+    Given(Entry),
+    Withdrawn(Entry),
+}
+
+/// Every entry, the oldest first.
+pub fn ledger(person: &Person) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = person.records.values().flat_map(entries_of).collect();
+    entries.sort();
+    entries
+}
+
+fn entries_of(record: &Record) -> Vec<Entry> {
+    let entry = |at: Timestamp, channel: Channel, decision: Decision, method: &str| Entry {
+        at,
+        decision,
+        purpose: MARKETING.to_owned(),
+        channel,
+        source: record.source.to_string(),
+        method: method.to_owned(),
+        wording: None,
+        identifiers: record.identifiers.iter().filter(|one| channel.reaches(one.kind())).cloned().collect(),
+        lists: BTreeSet::new(),
+        evidence: BTreeMap::new(),
+    };
+    match &record.fact {
+        Fact::Touch(touch) => {
+            let method = touch.labels.get("consent_method").map_or("form", String::as_str);
+            let claims = touch.consents.iter();
+            let claims = claims.map(|claim| {
+                let decision = if claim.given { Decision::Given } else { Decision::Withdrawn };
+                let entry = entry(record.at, claim.channel, decision, method);
+                let evidence = touch.form.iter().map(|form| ("form".to_owned(), form.clone()));
+                let row = touch.labels.iter().filter(|(key, _)| key.starts_with("consent_"));
+                let row = row.map(|(key, value)| (key.trim_start_matches("consent_").to_owned(), value.clone()));
+                Entry {
+                    purpose: claim.purpose.clone(),
+                    wording: claim.wording.clone(),
+                    evidence: evidence.chain(row).filter(|(key, _)| key != "method").collect(),
+                    ..entry
+                }
+            });
+            claims.collect()
+        }
+        Fact::Consent(recorded) => {
+            let entry = entry(record.at, recorded.channel, recorded.decision, &recorded.method);
+            vec![Entry {
+                purpose: recorded.purpose.clone(),
+                wording: recorded.wording.clone(),
+                lists: recorded.lists.clone(),
+                evidence: recorded.evidence.clone(),
+                ..entry
+            }]
+        }
+        Fact::Talk(talk) => {
+            let channel = if talk.chat.kind().is_chat() { Channel::Messenger } else { Channel::Sms };
+            let stopped = talk.may_write.filter(|(_, may)| !may).map(|(at, _)| (at, Decision::Withdrawn, "blocked"));
+            let marketing = talk.marketing.map(|(at, may)| {
+                (at, if may { Decision::Given } else { Decision::Withdrawn }, if may { "chat" } else { "stop-word" })
+            });
+            // A number that takes no SMS is no word of its owner's; a messenger tells us of a block.
+            let stopped = stopped.filter(|_| channel == Channel::Messenger);
+            stopped.into_iter().chain(marketing).map(|(at, said, method)| entry(at, channel, said, method)).collect()
+        }
+        _ => vec![],
+    }
+}
+
+/// How somebody stands at `at`, or now. For one address, or for the best of all.
+pub fn standing(
+    entries: &[Entry],
+    purpose: &str,
+    channel: Channel,
+    address: Option<&Identifier>,
+    policy: &ConsentPolicy,
+    at: Option<Timestamp>,
+) -> Standing {
+    let known = entries
+        .iter()
+        .filter(|entry| entry.purpose == purpose && entry.channel == channel && at.is_none_or(|at| entry.at <= at));
+    let mut standing = Standing::Unknown;
+    for entry in known {
+        let covers = address.is_none_or(|address| entry.identifiers.contains(address));
+        let confirmed = !policy.double_opt_in.contains(&channel);
+        standing = match (entry.decision, standing) {
+            (Decision::Withdrawn, _) => Standing::Withdrawn(entry.clone()),
+            (Decision::Asked, before) => before,
+            (_, before) if !covers => before,
+            (Decision::Confirmed, _) => Standing::Given(entry.clone()),
+            // Given again, it stays confirmed.
+            (Decision::Given, Standing::Given(_)) => Standing::Given(entry.clone()),
+            (Decision::Given, _) if confirmed => Standing::Given(entry.clone()),
+            (Decision::Given, _) => Standing::Unconfirmed(entry.clone()),
+        };
+    }
+    standing
+}
+
+/// Letters to an address that came back for a passing reason, after which it is held back.
+const SOFT_BOUNCES: usize = 5;
+
+/// Whether an address takes no letters, whatever was consented to: it does not exist, or it never takes one.
+pub fn is_suppressed(person: &Person, address: &Identifier) -> bool {
+    let letters = || {
+        person.records.values().filter_map(|record| match &record.fact {
+            Fact::Letter(letter) if letter.to == *address => Some(letter),
+            _ => None,
+        })
+    };
+    let delivered = letters().filter_map(|letter| letter.delivered_at).max();
+    let since = |at: Option<Timestamp>| at.is_some() && at > delivered;
+    letters().any(|letter| since(letter.hard_bounced_at))
+        || letters().filter(|letter| since(letter.soft_bounced_at)).count() >= SOFT_BOUNCES
+}
+
+/// Whether advertising may be sent to this address at `at`, or now.
+pub fn may_advertise(
+    person: &Person,
+    channel: Channel,
+    address: &Identifier,
+    policy: &ConsentPolicy,
+    at: Option<Timestamp>,
+) -> bool {
+    let standing = standing(&ledger(person), MARKETING, channel, Some(address), policy, at);
+    matches!(standing, Standing::Given(_)) && !is_suppressed(person, address)
+}
+
+/// The addresses of somebody to which advertising may go through this channel, in the order in which they became known.
+pub fn addresses(person: &Person, channel: Channel, policy: &ConsentPolicy) -> Vec<Identifier> {
+    let entries = ledger(person);
+    let mut seen = BTreeMap::<&Identifier, Timestamp>::new();
+    for record in person.records.values() {
+        for one in record.identifiers.iter().filter(|one| channel.reaches(one.kind())) {
+            let at = seen.entry(one).or_insert(record.at);
+            *at = record.at.min(*at);
+        }
+    }
+    let mut sorted: Vec<(Timestamp, &Identifier)> = seen.into_iter().map(|(one, at)| (at, one)).collect();
+    sorted.sort();
+    let open = |address: &&Identifier| {
+        matches!(standing(&entries, MARKETING, channel, Some(address), policy, None), Standing::Given(_))
+            && !is_suppressed(person, address)
+    };
+    sorted.into_iter().map(|(_, one)| one).filter(open).cloned().collect()
+}
