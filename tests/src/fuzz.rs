@@ -8,6 +8,20 @@ use stagedoor_webhook::{Delivery, Provider, Source, reread};
 
 use crate::door::{function_of, source};
 
+/// A certificate under which no sample is signed.
+const CERTIFICATE: &str = concat!(
+    "MIIDGTCCAgGgAwIBAgIUSFPtIVUuo7EXmcuIPlDleVoBmKkwDQYJKoZIhvcNAQELBQAwHDEaMBgGA1UEAwwRc25zLmFtYXpvbmF3cy5jb20wHh",
+    "cNMjYxMTI1MDgzNTU4WhcNMzYxMTIyMDgzNTU4WjAcMRowGAYDVQQDDBFzbnMuYW1hem9uYXdzLmNvbTCCASIwDQYJKoZIhvcNAQEBBQADggEP",
+    "ADCCAQoCggEBALPuSvkX7csq6nWBzbeiIqTUzd1SQxiyS2JJBRi9AloDW6+asm5pE3i/S2jGdPx6VkXzPoqTxeYRQP9yMc5xYoB7ipsmMWDGD5",
+    "qwEOeDAYhEMLxWq3b7AU8mJrc51BHY/cnub/QYYeINxJTOvjCKUmVDNW37OTncoEuhYqmot93gXcn50UnTJphiMeUVkqtSGuG36oPDtGyGvyHR",
+    "hSwfSQYfuMh0C0znvwETUBWJwrc8f3FlW8bDb21Y/JCqh73sopUKBpGubsT6kPe6Ma5glJrn8VxUjft8ddpJAKeJ9Ex+66SVF0Ssax8nJFsEb5",
+    "ajJXw3refJhLOqlEvF70t3b/sCAwEAAaNTMFEwHQYDVR0OBBYEFGSWpBNqB2Y97AImcX00owbayvWbMB8GA1UdIwQYMBaAFGSWpBNqB2Y97AIm",
+    "cX00owbayvWbMA8GA1UdEwEB/wQFMAMBAf8wDQYJKoZIhvcNAQELBQADggEBABz4BkBLsSyfAEIy/kYb5jfpa+RB/FbLhK4BBIPPKLcOBAtSXj",
+    "kRzcXc1Jb+EuVAxN2QYiMfmNc9YCfVDVgdXOMNrOocRFEwMVJrRAXKln6mYORjEYFJwfAmcSonpwyelHDd27An0/eeWnYxRqMVlaC17Fi1F/Si",
+    "tIwJlTSOd/BMDUfMLvrUfhzIpNBpJ7AbSTTFPgxoba88w5ln/3HmTpsnO8LASRaHmUBoCCTmNlm2EcW2Ty41kPXbwyKQXBTW+5nPlPsbrFeHtu",
+    "8c1xSSIip80U3ImauH+JctI5LPiR/WeiJ7dV00l87XZPVc3FckPpeb/r1ukLoKhqvSiPLny8U=",
+);
+
 pub struct Target {
     source: Source,
     provider: Box<dyn Provider>,
@@ -22,7 +36,7 @@ pub fn corpus(provider: &str) -> Vec<Vec<u8>> {
 
 impl Target {
     pub fn of(provider: &str) -> Self {
-        let source = source(provider, "a-secret");
+        let source = source(provider, if provider == "ses" { CERTIFICATE } else { "a-secret" });
         let built = stagedoor::functions::provider(function_of(provider), &source).expect("a provider");
         Self { source, provider: built, at: "2025-01-15T00:00:05Z".parse().expect("a time") }
     }
@@ -41,6 +55,11 @@ impl Target {
                     "x-api-key",
                     "x-hub-signature-256",
                     "x-viber-content-signature",
+                    "x-twilio-signature",
+                    "x-twilio-email-event-webhook-signature",
+                    "x-twilio-email-event-webhook-timestamp",
+                    "x-mailchimp-signature",
+                    "authorization",
                 ] {
                     headers.insert(name, value.clone());
                 }

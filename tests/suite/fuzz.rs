@@ -45,5 +45,14 @@ targets!(
     vk,
     messenger,
     instagram,
-    whatsapp
+    whatsapp,
+    unisender,
+    sendpulse,
+    sendgrid,
+    mailgun,
+    mailchimp,
+    postmark,
+    ses,
+    smsc,
+    twilio
 );

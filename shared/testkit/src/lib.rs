@@ -5,4 +5,7 @@ mod parcel;
 pub mod samples;
 pub mod tour;
 
-pub use parcel::{Parcel, form, form_signed, hmac_sha1_hex, hmac_sha256_hex, json, qtickets, standard_signature};
+pub use parcel::{
+    Parcel, form, form_signed, hmac_sha1_base64, hmac_sha1_hex, hmac_sha256_hex, json, md5_hex, qtickets,
+    standard_signature,
+};

@@ -1,5 +1,6 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
+use md5::Digest;
 use serde_json::Value;
 use sha1::Sha1;
 use sha2::Sha256;
@@ -78,6 +79,14 @@ pub fn hmac_sha1_hex(secret: &str, body: &[u8]) -> String {
         hex::encode(mac.finalize().into_bytes())
     });
     mac.unwrap_or_default()
+}
+
+pub fn hmac_sha1_base64(secret: &str, message: &[u8]) -> String {
+    STANDARD.encode(hex::decode(hmac_sha1_hex(secret, message)).unwrap_or_default())
+}
+
+pub fn md5_hex(body: &[u8]) -> String {
+    hex::encode(md5::Md5::digest(body))
 }
 
 pub fn hmac_sha256_hex(secret: &str, body: &[u8]) -> String {
