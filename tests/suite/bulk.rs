@@ -43,6 +43,7 @@ fn draft(name: &str) -> ContactDraft {
         telegram: None,
         tags: vec![],
         chats: None,
+        marketing: None,
     }
 }
 

@@ -15,6 +15,7 @@ pub struct StagedoorToml {
     schedule: Option<ScheduleSection>,
     sandbox: Option<SandboxSection>,
     sms: Option<SmsSection>,
+    consent: Option<ConsentSection>,
     campaign: Option<BTreeMap<String, CampaignSection>>,
     promo: Option<BTreeMap<String, PromoSection>>,
     reply: Option<Vec<ReplySection>>,
@@ -112,6 +113,16 @@ pub struct IdentitySection {
     pub published: Option<usize>,
     /// Identifiers that name nobody, such as phone:+74951234567 (the box office's own).
     pub blocked: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsentSection {
+    /// Channels (email, sms, call, messenger) on which a consent counts only once the address is confirmed.
+    #[schemars(with = "Vec<String>")]
+    pub double_opt_in: Vec<stagedoor_model::Channel>,
+    /// What a contact in the CRM says where nobody was ever asked, such as "Ask for consent"; without it nothing.
+    pub ask: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

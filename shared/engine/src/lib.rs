@@ -10,6 +10,7 @@ mod fold;
 mod identity;
 mod letters;
 mod links;
+mod marketing;
 mod person;
 mod plan;
 mod records;
@@ -24,6 +25,7 @@ pub use deals::{Deal, Stage, deals};
 pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
 pub use identity::{Cluster, Partition, Policy, Refusal, Why, partition};
+pub use marketing::Marketing;
 pub use person::{Person, PersonId};
 pub use plan::{
     ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, Link, ORDERS, Parked, Plan, Remark, Step, plan,

@@ -7,7 +7,8 @@ use sha2::{Digest as _, Sha256};
 use stagedoor_model::{Fact, Kind, Timestamp};
 
 use crate::{
-    By, Catalog, Chats, Deal, NoteDraft, Person, PersonId, ShowKey, Stage, TaskDraft, chats, conversation, deals,
+    By, Catalog, Chats, Deal, Marketing, NoteDraft, Person, PersonId, ShowKey, Stage, TaskDraft, chats, conversation,
+    deals, marketing::marketing,
 };
 
 /// A hash of what was last sent, so that nothing is sent twice.
@@ -84,6 +85,9 @@ pub struct Link {
     pub note_intent: Option<Remark>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_intent: Option<Remark>,
+    /// The segments that somebody is in, and since when.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub segments: BTreeMap<String, Timestamp>,
 }
 
 /// Said before a note or a task is written.
@@ -135,6 +139,10 @@ impl Link {
         self.tasked = self.tasked.max(other.tasked);
         self.note_intent = self.note_intent.or(other.note_intent);
         self.task_intent = self.task_intent.or(other.task_intent);
+        for (segment, since) in other.segments {
+            let known = self.segments.entry(segment).or_insert(since);
+            *known = since.min(*known);
+        }
         self
     }
 
@@ -155,6 +163,7 @@ pub struct ContactDraft {
     pub telegram: Option<String>,
     pub tags: Vec<String>,
     pub chats: Option<Chats>,
+    pub marketing: Option<Marketing>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,7 +239,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
     if !reachable || gone {
         return plan;
     }
-    plan_contact(&mut plan, person, link, contact);
+    plan_contact(&mut plan, person, link, contact, catalog);
     plan.note = conversation::note(person, &link.noted, catalog);
     plan.task = conversation::task(person, link.tasked.as_ref(), catalog);
     plan.marks = conversation::marks(person);
@@ -311,7 +320,7 @@ fn vacated(
 /// Between the numbers of orders in one field.
 pub const ORDERS: &str = ", ";
 
-fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u64>) {
+fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u64>, catalog: &Catalog) {
     let (mut phones, mut emails) = held_by_crm(person, contact);
     let known: BTreeSet<&stagedoor_model::Identifier> = mirrored(person, contact);
     let fresh = |kind: Kind, value: &str| !known.iter().any(|i| i.kind() == kind && i.value() == value);
@@ -330,9 +339,14 @@ fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u
     news |= renamed.is_some();
     let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
     let chats = chats(person);
-    news |= chats.is_some();
-    let draft = ContactDraft { person: person.id, name, phones, emails, telegram, tags: Vec::new(), chats };
+    let marketing = marketing(person, &link.segments.keys().collect(), catalog);
+    news |= chats.is_some() || marketing.is_some();
+    let draft = ContactDraft { person: person.id, name, phones, emails, telegram, tags: Vec::new(), chats, marketing };
+    // What there was before a field came must have the digest that it had.
     let digest = match (&renamed, &draft.chats) {
+        _ if draft.marketing.is_some() => {
+            Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, &renamed, &draft.chats, &draft.marketing))
+        }
         (None, None) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram)),
         (Some(name), None) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, name)),
         (name, chats) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, name, chats)),

@@ -7,5 +7,5 @@ pub mod tour;
 
 pub use parcel::{
     Parcel, form, form_signed, hmac_sha1_base64, hmac_sha1_hex, hmac_sha256_hex, json, md5_hex, qtickets,
-    standard_signature,
+    standard_signature, unisender,
 };

@@ -97,6 +97,16 @@ pub fn hmac_sha256_hex(secret: &str, body: &[u8]) -> String {
     mac.unwrap_or_default()
 }
 
+/// Reports as UniSender sends them: `auth` is the MD5 of the body with the key in its place.
+pub fn unisender(path: &str, events: &[Value], key: &str) -> Parcel {
+    let body = |auth: &str| {
+        let users = serde_json::json!([{ "login": "tour", "Events": events }]);
+        serde_json::json!({ "auth": auth, "num": 1, "events_by_user": users }).to_string()
+    };
+    let auth = md5_hex(body(key).as_bytes());
+    Parcel::new(path, "application/json", body(&auth).into_bytes())
+}
+
 /// An order as Qtickets sends it: `X-Signature = hex(HMAC-SHA1(secret, raw body))`.
 pub fn qtickets(path: &str, kind: &str, body: &Value, secret: &str) -> Parcel {
     let parcel = json(path, body);

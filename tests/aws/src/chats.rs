@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use stagedoor::Hub;
 use stagedoor_model::Phone;
 use stagedoor_sandbox::{Messengers, Platform};
@@ -9,6 +10,7 @@ use stagedoor_sync::Invitee;
 use stagedoor_testkit::{
     Parcel,
     fans::{Account, ChatFan},
+    unisender,
 };
 
 /// Later than anything of the tour.
@@ -79,6 +81,17 @@ impl Stage<'_> {
         self.messengers.open(Platform::Whatsapp, &fan.id());
         self.post(fan.say("сколько стоит?", 800_900, NOW + 900)).await;
         self.arrived(Platform::Whatsapp, 1).await;
+        settled().await;
+        // A fan of the tour opens a letter and wants no more of them; a number takes an SMS.
+        let event = |name: &str, status: &str| {
+            json!({ "event_name": name, "event_time": "2026-11-29 12:00:00",
+            "event_data": { "email": "fan7@example.com", "campaign_id": 7, "status": status, "list_ids": [134] } })
+        };
+        let told = [event("email_status", "ok_read"), event("unsubscribe", "")];
+        self.post(unisender("/mail/unisender", &told, "6x4mpl3un1s3nd3rk3y0000000000000")).await;
+        let sms =
+            [("id", "1"), ("phone", "79175550001"), ("status", "1"), ("time", "29.11.2026 12:00:00"), ("err", "0")];
+        self.post(stagedoor_testkit::form("/mail/smsc/smsc_hook_17", &sms)).await;
         settled().await;
     }
 }

@@ -14,7 +14,8 @@ use serde_json::Value;
 pub const STACK: &str = "stagedoor";
 pub const REGION: &str = "eu-central-1";
 /// The Lambda binaries, by function.
-pub const FUNCTIONS: [&str; 8] = ["website", "ticketing", "messaging", "links", "crm", "sync", "outreach", "schedule"];
+pub const FUNCTIONS: [&str; 9] =
+    ["website", "ticketing", "mail", "messaging", "links", "crm", "sync", "outreach", "schedule"];
 
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")

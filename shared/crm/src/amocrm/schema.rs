@@ -9,13 +9,16 @@ use stagedoor_ports::CrmError;
 use crate::amocrm::transport::{Failure, Transport};
 
 /// The hub's own fields: code, name and type.
-pub const CONTACT_FIELDS: [(&str, &str, &str); 6] = [
+pub const CONTACT_FIELDS: [(&str, &str, &str); 9] = [
     ("STAGEDOOR_ID", "Stagedoor: person", "text"),
     ("STAGEDOOR_TELEGRAM", "Telegram id", "text"),
     ("STAGEDOOR_CHANNELS", "Messengers", "text"),
     ("STAGEDOOR_CHAT", "Chat", "textarea"),
     ("STAGEDOOR_LAST_MESSAGE", "Last message", "textarea"),
     ("STAGEDOOR_LAST_MESSAGE_AT", "Last message at", "date_time"),
+    ("STAGEDOOR_CONSENT", "Consent", "textarea"),
+    ("STAGEDOOR_LETTERS", "Letters", "textarea"),
+    ("STAGEDOOR_SEGMENTS", "Segments", "textarea"),
 ];
 pub const LEAD_FIELDS: [(&str, &str, &str); 8] = [
     ("STAGEDOOR_ID", "Stagedoor: deal", "text"),

@@ -36,6 +36,16 @@ pub fn contact(draft: &ContactDraft, schema: &Schema) -> Value {
             fields.extend(field("STAGEDOOR_LAST_MESSAGE_AT", at.as_second().into()));
         }
     }
+    if let Some(marketing) = &draft.marketing {
+        let field = |code: &str, value: &str| match schema.contact_fields.get(code) {
+            // Without values a field is cleared (amocrm.ru/developers/content/crm_platform/custom-fields).
+            Some(id) if value.is_empty() => Some(json!({ "field_id": id, "values": [] })),
+            known => own(known, value.into()),
+        };
+        fields.extend(field("STAGEDOOR_CONSENT", &marketing.consent));
+        fields.extend(field("STAGEDOOR_LETTERS", &marketing.letters));
+        fields.extend(field("STAGEDOOR_SEGMENTS", &marketing.segments));
+    }
     let mut row = Map::new();
     if let Some(name) = &draft.name {
         row.insert("name".into(), cut(name).into());

@@ -242,6 +242,7 @@ async fn a_developers_sample_events_are_taken_by_their_functions() {
         serde_json::from_slice(&answer).unwrap()
     };
     assert_eq!(invoke("messaging").await["statusCode"], 200);
+    assert_eq!(invoke("mail").await["statusCode"], 200);
     let page = invoke("links").await;
     assert_eq!(page["statusCode"], 200);
     assert!(page["body"].as_str().unwrap().contains("t.me/stagedoor_tour_bot?start=01j90td6erfh3vj0"), "{page}");

@@ -1,0 +1,93 @@
+//! What a manager sees of letters, consents and segments on somebody's contact.
+
+use std::collections::BTreeSet;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use stagedoor_model::{Channel, Fact, Letter, MARKETING, Timestamp};
+
+use crate::{Catalog, Person, Standing, consent, is_suppressed, ledger};
+
+/// The latest word and the sums: never a line an open.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marketing {
+    /// Such as `e-mail: yes, 12.11.2026 (site); SMS: withdrawn, 14.11.2026 (unsubscribe)`.
+    pub consent: String,
+    /// Such as `5 letters, 3 opened, 1 clicked, last opened 12.11.2026`.
+    pub letters: String,
+    /// Such as `ufa-undecided, friends`.
+    pub segments: String,
+}
+
+impl Marketing {
+    fn is_empty(&self) -> bool {
+        self.consent.is_empty() && self.letters.is_empty() && self.segments.is_empty()
+    }
+}
+
+/// `None` where there is nothing to show.
+pub(crate) fn marketing(person: &Person, segments: &BTreeSet<&String>, catalog: &Catalog) -> Option<Marketing> {
+    let segments = segments.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    let shown = Marketing { consent: consents(person, catalog), letters: letters(person, catalog), segments };
+    (!shown.is_empty()).then_some(shown)
+}
+
+fn day(at: Timestamp, catalog: &Catalog) -> String {
+    at.to_zoned_datetime(catalog.zone.clone().unwrap_or(TimeZone::UTC)).strftime("%d.%m.%Y").to_string()
+}
+
+fn title(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "e-mail",
+        Channel::Sms => "SMS",
+        Channel::Call => "calls",
+        Channel::Messenger => "messengers",
+    }
+}
+
+fn consents(person: &Person, catalog: &Catalog) -> String {
+    let entries = ledger(person);
+    let mut said: Vec<String> = Vec::new();
+    for channel in Channel::ALL {
+        let told = |what: &str, entry: &crate::Entry, by: &str| {
+            format!("{}: {what}, {} ({by})", title(channel), day(entry.at, catalog))
+        };
+        match consent::standing(&entries, MARKETING, channel, None, &catalog.consent, None) {
+            Standing::Unknown => {}
+            Standing::Unconfirmed(entry) => said.push(told("not confirmed", &entry, &entry.source)),
+            Standing::Given(entry) => said.push(told("yes", &entry, &entry.source)),
+            Standing::Withdrawn(entry) => said.push(told("withdrawn", &entry, &entry.method)),
+        }
+    }
+    if said.is_empty() {
+        // Of whom nobody ever asked, the box office can.
+        return catalog.consent.ask.clone().unwrap_or_default();
+    }
+    said.join("; ")
+}
+
+fn letters(person: &Person, catalog: &Catalog) -> String {
+    let all: Vec<&Letter> = person
+        .records
+        .values()
+        .filter_map(|record| match &record.fact {
+            Fact::Letter(letter) if letter.channel() == Channel::Email => Some(letter),
+            _ => None,
+        })
+        .collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    let opened = all.iter().filter(|letter| letter.seen_at().is_some()).count();
+    let clicked = all.iter().filter(|letter| letter.clicked_at().is_some()).count();
+    let mut text = format!("{} letters, {opened} opened, {clicked} clicked", all.len());
+    if let Some(at) = all.iter().filter_map(|letter| letter.last_opened_at.max(letter.seen_at())).max() {
+        text.push_str(&format!(", last opened {}", day(at, catalog)));
+    }
+    let dead: BTreeSet<&str> =
+        all.iter().filter(|letter| is_suppressed(person, &letter.to)).map(|letter| letter.to.value()).collect();
+    if !dead.is_empty() {
+        text.push_str(&format!("; not reached: {}", dead.into_iter().collect::<Vec<_>>().join(", ")));
+    }
+    text
+}
