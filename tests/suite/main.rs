@@ -16,6 +16,7 @@ mod fuzz;
 mod golden;
 mod kill;
 mod links;
+mod mail;
 mod promo;
 mod shops;
 mod simulation;
