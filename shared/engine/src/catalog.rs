@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{ShowRef, Timestamp};
 
-use crate::{Campaign, ConsentPolicy, Pool, Scenario, Stage};
+use crate::{Campaign, ConsentPolicy, Pool, Scenario, Segment, Stage};
 
 /// The house's own name of a show; deals are kept by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,6 +66,7 @@ pub struct Catalog {
     /// In which managers read times; UTC where the config names none.
     pub zone: Option<TimeZone>,
     pub consent: ConsentPolicy,
+    pub segments: Vec<Segment>,
 }
 
 impl Catalog {

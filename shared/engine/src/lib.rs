@@ -15,6 +15,7 @@ mod person;
 mod plan;
 mod records;
 mod scenario;
+pub mod segments;
 mod talks;
 
 pub use campaign::{Attribution, By, Campaign, Pool};
@@ -32,4 +33,5 @@ pub use plan::{
 };
 pub use records::{named_in, order_record_key, record_of};
 pub use scenario::{Ask, Heard, Localised, On, Reply, Scenario, Turn, turns};
+pub use segments::{Segment, Traits};
 pub use talks::talk_key;

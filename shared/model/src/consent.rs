@@ -8,7 +8,7 @@ use crate::{Identifier, Kind};
 /// Advertising: 38-FZ art. 18, GDPR art. 6(1)(a). Service letters (a moved show, a ticket) need none.
 pub const MARKETING: &str = "marketing";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     Email,

@@ -1,0 +1,394 @@
+//! A rule's text to the rule: by descent, with the place of whatever is wrong.
+
+use stagedoor_model::Channel;
+
+use super::language::{Count, Moment, Op, Rule, Test, Text, Wrong};
+use crate::Stage;
+
+/// Deeper than that nobody can read, and a hostile config would run the stack out.
+const DEPTH: usize = 32;
+/// Characters of a rule.
+const LENGTH: usize = 4_000;
+
+#[derive(Debug, Clone, PartialEq)]
+enum Token {
+    Word(String),
+    Quoted(String),
+    Number(f64),
+    /// In seconds.
+    Span(i64),
+    Op(Op),
+    Open,
+    Close,
+}
+
+type Placed = (usize, Token);
+type Read<T> = Result<T, Wrong>;
+
+fn wrong<T>(at: usize, what: impl Into<String>) -> Read<T> {
+    Err(Wrong { at, what: what.into() })
+}
+
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn parse(text: &str) -> Read<Rule> {
+    let chars: Vec<char> = text.chars().collect();
+    if chars.len() > LENGTH {
+        return wrong(LENGTH, format!("a rule has at most {LENGTH} characters"));
+    }
+    let mut parser = Parser { tokens: tokens(&chars)?, next: 0, end: chars.len() + 1, depth: 0, in_deal: false };
+    let rule = parser.any()?;
+    match parser.take() {
+        None => Ok(rule),
+        Some((at, token)) => wrong(at, format!("expected \"and\", \"or\" or the end, found {}", said(&token))),
+    }
+}
+
+fn said(token: &Token) -> String {
+    match token {
+        Token::Word(word) => format!("{word:?}"),
+        Token::Quoted(text) => format!("the text {text:?}"),
+        Token::Number(number) => format!("the number {number}"),
+        Token::Span(_) => "a span of time".to_owned(),
+        Token::Op(_) => "a comparison".to_owned(),
+        Token::Open => "\"(\"".to_owned(),
+        Token::Close => "\")\"".to_owned(),
+    }
+}
+
+fn tokens(chars: &[char]) -> Read<Vec<Placed>> {
+    let (mut all, mut at) = (Vec::new(), 0);
+    let get = |at: usize| chars.get(at).copied();
+    while let Some(c) = get(at) {
+        let place = at + 1;
+        let equals = get(at + 1) == Some('=');
+        let (token, length) = match c {
+            c if c.is_whitespace() => {
+                at += 1;
+                continue;
+            }
+            '(' => (Token::Open, 1),
+            ')' => (Token::Close, 1),
+            '=' => (Token::Op(Op::Eq), 1),
+            '!' if equals => (Token::Op(Op::Ne), 2),
+            '<' if equals => (Token::Op(Op::Le), 2),
+            '>' if equals => (Token::Op(Op::Ge), 2),
+            '<' => (Token::Op(Op::Lt), 1),
+            '>' => (Token::Op(Op::Gt), 1),
+            '"' => {
+                let rest = chars.get(at + 1..).unwrap_or(&[]);
+                let Some(length) = rest.iter().position(|c| *c == '"') else {
+                    return wrong(place, "a text that is never closed by \"");
+                };
+                (Token::Quoted(rest.iter().take(length).collect()), length + 2)
+            }
+            c if c.is_alphanumeric() => {
+                let rest = chars.get(at..).unwrap_or(&[]);
+                let word: String =
+                    rest.iter().take_while(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-')).collect();
+                let length = word.chars().count();
+                (word_or_number(word, place)?, length)
+            }
+            c => return wrong(place, format!("{c:?} means nothing here")),
+        };
+        all.push((place, token));
+        at += length;
+    }
+    Ok(all)
+}
+
+fn word_or_number(word: String, at: usize) -> Read<Token> {
+    if !word.starts_with(|c: char| c.is_ascii_digit()) {
+        return Ok(Token::Word(word));
+    }
+    if let Ok(number) = word.parse::<f64>() {
+        return Ok(Token::Number(number));
+    }
+    let unit = word.chars().last().unwrap_or(' ');
+    let seconds = match unit {
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return wrong(at, format!("{word:?} is no number and no span; a span is 30m, 12h, 3d or 2w")),
+    };
+    match word.trim_end_matches(unit).parse::<i64>() {
+        // Ten years.
+        Ok(count) if count.saturating_mul(seconds) <= 315_360_000 => Ok(Token::Span(count * seconds)),
+        _ => wrong(at, format!("{word:?} is no span of at most ten years; a span is 30m, 12h, 3d or 2w")),
+    }
+}
+
+struct Parser {
+    tokens: Vec<Placed>,
+    next: usize,
+    end: usize,
+    depth: usize,
+    in_deal: bool,
+}
+
+impl Parser {
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.next).map(|(_, token)| token)
+    }
+
+    fn take(&mut self) -> Option<Placed> {
+        let taken = self.tokens.get(self.next).cloned();
+        self.next += 1;
+        taken
+    }
+
+    fn takes(&mut self, word: &str) -> bool {
+        let is = matches!(self.peek(), Some(Token::Word(found)) if found == word);
+        self.next += usize::from(is);
+        is
+    }
+
+    fn closed(&mut self) -> Read<()> {
+        match self.take() {
+            Some((_, Token::Close)) => Ok(()),
+            Some((at, token)) => wrong(at, format!("expected \")\", found {}", said(&token))),
+            None => wrong(self.end, "a \"(\" is never closed"),
+        }
+    }
+
+    fn any(&mut self) -> Read<Rule> {
+        self.depth += 1;
+        if self.depth > DEPTH {
+            return wrong(self.end, format!("more than {DEPTH} brackets within each other"));
+        }
+        let mut rules = vec![self.all()?];
+        while self.takes("or") {
+            rules.push(self.all()?);
+        }
+        self.depth -= 1;
+        Ok(if rules.len() == 1 { rules.remove(0) } else { Rule::Any(rules) })
+    }
+
+    fn all(&mut self) -> Read<Rule> {
+        let mut rules = vec![self.not()?];
+        while self.takes("and") {
+            rules.push(self.not()?);
+        }
+        Ok(if rules.len() == 1 { rules.remove(0) } else { Rule::All(rules) })
+    }
+
+    fn not(&mut self) -> Read<Rule> {
+        let mut negated = false;
+        while self.takes("not") {
+            negated = !negated;
+        }
+        let rule = self.one()?;
+        Ok(if negated { Rule::Not(Box::new(rule)) } else { rule })
+    }
+
+    fn one(&mut self) -> Read<Rule> {
+        match self.take() {
+            Some((_, Token::Open)) => {
+                let rule = self.any()?;
+                self.closed()?;
+                Ok(rule)
+            }
+            Some((at, Token::Word(word))) if word == "deal" => {
+                if self.in_deal || self.peek() != Some(&Token::Open) {
+                    return wrong(at, "\"deal\" stands outside of other deals and is followed by \"(\"");
+                }
+                self.next += 1;
+                self.in_deal = true;
+                let rule = self.any()?;
+                self.in_deal = false;
+                self.closed()?;
+                Ok(Rule::Deal(Box::new(rule)))
+            }
+            Some((at, Token::Word(word))) => {
+                let is_deals = DEALS.contains(&word.as_str());
+                let test = Rule::Test(self.test(at, &word)?);
+                // A fact of a deal that stands alone means: of any deal.
+                Ok(if is_deals && !self.in_deal { Rule::Deal(Box::new(test)) } else { test })
+            }
+            Some((at, token)) => wrong(at, format!("expected a fact, found {}", said(&token))),
+            None => wrong(self.end, "expected a fact; the rule breaks off"),
+        }
+    }
+
+    fn name(&mut self) -> Read<Option<String>> {
+        if self.peek() != Some(&Token::Open) {
+            return Ok(None);
+        }
+        self.next += 1;
+        let name = match self.take() {
+            Some((_, Token::Word(text) | Token::Quoted(text))) => text,
+            Some((at, token)) => return wrong(at, format!("expected a name, found {}", said(&token))),
+            None => return wrong(self.end, "expected a name; the rule breaks off"),
+        };
+        self.closed()?;
+        Ok(Some(name))
+    }
+
+    fn needs_name(&mut self, at: usize, fact: &str, known: &str) -> Read<String> {
+        match self.name()? {
+            Some(name) => Ok(name),
+            None => wrong(at, format!("{fact} wants a name in brackets, such as {known}")),
+        }
+    }
+
+    fn op(&mut self) -> Read<Op> {
+        match self.take() {
+            Some((_, Token::Op(op))) => Ok(op),
+            Some((at, token)) => wrong(at, format!("expected = != < <= > or >=, found {}", said(&token))),
+            None => wrong(self.end, "expected = != < <= > or >=; the rule breaks off"),
+        }
+    }
+
+    fn number(&mut self) -> Read<f64> {
+        match self.take() {
+            Some((_, Token::Number(number))) => Ok(number),
+            Some((at, token)) => wrong(at, format!("expected a number, found {}", said(&token))),
+            None => wrong(self.end, "expected a number; the rule breaks off"),
+        }
+    }
+
+    fn span(&mut self) -> Read<i64> {
+        match self.take() {
+            Some((_, Token::Span(seconds))) => Ok(seconds),
+            Some((at, token)) => wrong(at, format!("expected a span such as 3d, found {}", said(&token))),
+            None => wrong(self.end, "expected a span such as 3d; the rule breaks off"),
+        }
+    }
+
+    fn text(&mut self, what: Text) -> Read<Test> {
+        let (is, text) = (self.op()?, self.take());
+        let is = match is {
+            Op::Eq => true,
+            Op::Ne => false,
+            _ => return wrong(self.end, "a text is compared by = or !="),
+        };
+        match text {
+            Some((_, Token::Quoted(text) | Token::Word(text))) => Ok(Test::Text(what, is, text)),
+            Some((at, token)) => wrong(at, format!("expected a text, found {}", said(&token))),
+            None => wrong(self.end, "expected a text; the rule breaks off"),
+        }
+    }
+
+    fn test(&mut self, at: usize, fact: &str) -> Read<Test> {
+        Ok(match fact {
+            "bought" => Test::Bought,
+            "promo_unused" => Test::PromoUnused,
+            "moved_by_manager" => Test::MovedByManager,
+            "cancelled" => Test::Cancelled,
+            "consent" => Test::Consent(self.channel(at, fact)?),
+            "withdrawn" => Test::Withdrawn(self.channel(at, fact)?),
+            "reached" => Test::Reached(self.way(at)?),
+            "opened" => Test::Opened(self.name()?),
+            "clicked" => Test::Clicked(self.name()?),
+            "received" => Test::Received(self.name()?),
+            "orders" => Test::Count(Count::Orders, self.op()?, self.number()?),
+            "visits" => Test::Count(Count::Visits, self.op()?, self.number()?),
+            "letters" => Test::Count(Count::Letters, self.op()?, self.number()?),
+            "tickets" => Test::Count(Count::Tickets, self.op()?, self.number()?),
+            "worth" => Test::Count(Count::Worth, self.op()?, self.number()?),
+            "crm_stage" => Test::Count(Count::CrmStage, self.op()?, self.number()?),
+            "city" => self.text(Text::City)?,
+            "show" => self.text(Text::Show)?,
+            "campaign" => self.text(Text::Campaign)?,
+            "tag" => self.text(Text::Tag)?,
+            "label" => {
+                let name = self.needs_name(at, fact, "label(utm_source)")?;
+                self.text(Text::Label(name))?
+            }
+            "stage" => Test::Stage(self.op()?, self.stage()?),
+            "age" => Test::Age(self.moment(at, fact)?, self.op()?, self.span()?),
+            "until" => Test::Until(self.moment(at, fact)?, self.op()?, self.span()?),
+            other => return wrong(at, format!("there is no fact {other:?}; there are {}", FACTS.join(", "))),
+        })
+    }
+
+    fn channel(&mut self, at: usize, fact: &str) -> Read<Channel> {
+        let name = self.needs_name(at, fact, &format!("{fact}(email)"))?;
+        match Channel::ALL.into_iter().find(|channel| channel.name() == name) {
+            Some(channel) => Ok(channel),
+            None => wrong(at, format!("there is no channel {name:?}; there are email, sms, call, messenger")),
+        }
+    }
+
+    fn way(&mut self, at: usize) -> Read<String> {
+        let name = self.needs_name(at, "reached", "reached(telegram)")?;
+        match WAYS.contains(&name.as_str()) {
+            true => Ok(name),
+            false => wrong(at, format!("there is no way {name:?}; there are {}", WAYS.join(", "))),
+        }
+    }
+
+    fn stage(&mut self) -> Read<Stage> {
+        match self.take() {
+            Some((at, Token::Word(name) | Token::Quoted(name))) => {
+                match Stage::ALL.into_iter().find(|stage| stage.name() == name) {
+                    Some(stage) => Ok(stage),
+                    None => {
+                        let known = Stage::ALL.map(Stage::name).join(", ");
+                        wrong(at, format!("there is no stage {name:?}; there are {known}"))
+                    }
+                }
+            }
+            Some((at, token)) => wrong(at, format!("expected a stage, found {}", said(&token))),
+            None => wrong(self.end, "expected a stage; the rule breaks off"),
+        }
+    }
+
+    fn moment(&mut self, at: usize, fact: &str) -> Read<Moment> {
+        let name = self.needs_name(at, fact, &format!("{fact}(stage_since)"))?;
+        let Some((_, moment)) = MOMENTS.iter().find(|(known, _)| *known == name) else {
+            let known = MOMENTS.map(|(name, _)| name).join(", ");
+            return wrong(at, format!("there is no moment {name:?}; there are {known}"));
+        };
+        if matches!(moment, Moment::StageSince | Moment::StartsAt) && !self.in_deal {
+            return wrong(at, format!("{name} is a deal's: write deal({fact}({name}) …)"));
+        }
+        Ok(*moment)
+    }
+}
+
+/// Facts of a deal: alone they mean any deal, within `deal(…)` the same one.
+const DEALS: [&str; 9] =
+    ["city", "show", "campaign", "stage", "tickets", "worth", "crm_stage", "moved_by_manager", "cancelled"];
+
+const FACTS: [&str; 24] = [
+    "bought",
+    "orders",
+    "visits",
+    "promo_unused",
+    "consent",
+    "withdrawn",
+    "reached",
+    "received",
+    "opened",
+    "clicked",
+    "letters",
+    "tag",
+    "label",
+    "city",
+    "show",
+    "campaign",
+    "stage",
+    "tickets",
+    "worth",
+    "crm_stage",
+    "moved_by_manager",
+    "cancelled",
+    "age",
+    "until",
+];
+
+/// Ways on which somebody can be reached.
+pub const WAYS: [&str; 8] = ["email", "sms", "telegram", "viber", "vk", "messenger", "instagram", "whatsapp"];
+
+const MOMENTS: [(&str, Moment); 8] = [
+    ("first_seen", Moment::FirstSeen),
+    ("last_seen", Moment::LastSeen),
+    ("bought", Moment::Bought),
+    ("last_visit", Moment::LastVisit),
+    ("last_opened", Moment::LastOpened),
+    ("promo_issued", Moment::PromoIssued),
+    ("stage_since", Moment::StageSince),
+    ("starts_at", Moment::StartsAt),
+];

@@ -1,0 +1,213 @@
+//! What the rules of segments look at, derived once a person.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use serde::{Deserialize, Serialize};
+use stagedoor_model::{Channel, Fact, Identifier, Kind, Letter, MARKETING, Timestamp};
+
+use super::Facets;
+use crate::{Catalog, Person, Stage, Standing, consent, deals, is_suppressed};
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Traits {
+    pub deals: Vec<DealTraits>,
+    pub orders: usize,
+    pub bought_at: Option<Timestamp>,
+    pub first_seen: Option<Timestamp>,
+    pub last_seen: Option<Timestamp>,
+    pub promo_issued_at: Option<Timestamp>,
+    pub promo_unused: bool,
+    pub consents: BTreeSet<Channel>,
+    pub withdrawn: BTreeSet<Channel>,
+    pub ways: BTreeSet<&'static str>,
+    pub letters: Vec<LetterTraits>,
+    pub labels: BTreeMap<String, BTreeSet<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DealTraits {
+    pub show: String,
+    pub city: Option<String>,
+    pub stage: Stage,
+    pub since: Timestamp,
+    pub starts_at: Option<Timestamp>,
+    pub tickets: usize,
+    /// In whole major units.
+    pub worth: i64,
+    pub cancelled: bool,
+    pub campaign: Option<String>,
+    /// The CRM's id of the stage to which a manager moved it.
+    pub moved_to: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LetterTraits {
+    pub campaign: Option<String>,
+    pub delivered: bool,
+    pub seen_at: Option<Timestamp>,
+    pub clicked: bool,
+}
+
+impl Traits {
+    /// `leads` are the CRM's ids of the person's deals, by show: a manager's move is told of the deal's id.
+    pub fn of(person: &Person, leads: &BTreeMap<String, u64>, catalog: &Catalog) -> Self {
+        let mut traits = Self::default();
+        let moves = moves(person);
+        for (key, deal) in deals(person, catalog) {
+            let moved = leads.get(&key.0).and_then(|lead| moves.get(lead));
+            traits.orders += deal.orders.len();
+            traits.deals.push(DealTraits {
+                stage: deal.stage,
+                since: deal.since,
+                tickets: deal.live_tickets,
+                worth: deal.worth.as_ref().map_or(0, stagedoor_model::Money::whole_major),
+                cancelled: deal.show.cancelled,
+                campaign: deal.attribution.map(|owed| owed.campaign),
+                moved_to: moved.copied(),
+                city: deal.show.city,
+                starts_at: deal.show.starts_at,
+                show: key.0,
+            });
+        }
+        let mut codes = BTreeSet::new();
+        for record in person.records.values() {
+            traits.take(record.at, &record.fact, &mut codes);
+        }
+        let issued: Vec<&stagedoor_model::Promo> = person.promos().collect();
+        traits.promo_issued_at = issued.iter().map(|promo| promo.issued_at).max();
+        traits.promo_unused = issued.iter().any(|promo| !codes.contains(&promo.code.to_uppercase()));
+        traits.consents_of(person, catalog);
+        traits.ways_of(person);
+        traits
+    }
+
+    fn take(&mut self, at: Timestamp, fact: &Fact, codes: &mut BTreeSet<String>) {
+        // What we or the CRM or a provider did is no sign of life.
+        let last = match fact {
+            Fact::Touch(touch) => {
+                for (name, value) in &touch.labels {
+                    self.labels.entry(name.clone()).or_default().insert(value.clone());
+                }
+                Some(touch.last)
+            }
+            Fact::Order { .. } => {
+                let order = fact.order();
+                if let Some(order) = &order {
+                    codes.extend(order.promo_codes.iter().map(|code| code.to_uppercase()));
+                    self.bought_at = self.bought_at.max(order.paid_at);
+                }
+                order.map(|order| order.placed_at)
+            }
+            Fact::Talk(talk) => talk.heard_at,
+            Fact::Letter(letter) if letter.channel() == Channel::Email => {
+                self.letters.push(LetterTraits::of(letter));
+                letter.seen_at()
+            }
+            _ => None,
+        };
+        if let Some(last) = last {
+            self.first_seen = Some(self.first_seen.map_or(at, |known| known.min(at)));
+            self.last_seen = self.last_seen.max(Some(last));
+        }
+    }
+
+    fn consents_of(&mut self, person: &Person, catalog: &Catalog) {
+        let entries = consent::ledger(person);
+        if entries.is_empty() {
+            return;
+        }
+        for channel in Channel::ALL {
+            match consent::standing(&entries, MARKETING, channel, None, &catalog.consent, None) {
+                Standing::Given(_) => _ = self.consents.insert(channel),
+                Standing::Withdrawn(_) => _ = self.withdrawn.insert(channel),
+                Standing::Unknown | Standing::Unconfirmed(_) => {}
+            }
+        }
+    }
+
+    fn ways_of(&mut self, person: &Person) {
+        let addresses: BTreeSet<&Identifier> = person.identifiers();
+        let alive = |kind: Kind| addresses.iter().any(|one| one.kind() == kind && !is_suppressed(person, one));
+        let mail = [(Kind::Email, "email"), (Kind::Phone, "sms")];
+        self.ways.extend(mail.into_iter().filter(|(kind, _)| alive(*kind)).map(|(_, way)| way));
+        self.ways
+            .extend(person.talks().filter(|(_, talk)| talk.is_open()).filter_map(|(_, talk)| way(talk.chat.kind())));
+    }
+
+    /// Shows that are over and that they had tickets for.
+    pub fn visits(&self, now: Timestamp) -> usize {
+        self.deals.iter().filter(|deal| deal.tickets > 0 && deal.starts_at.is_some_and(|at| at <= now)).count()
+    }
+
+    pub fn last_visit(&self, now: Timestamp) -> Option<Timestamp> {
+        let over = self.deals.iter().filter(|deal| deal.tickets > 0).filter_map(|deal| deal.starts_at);
+        over.filter(|at| *at <= now).max()
+    }
+}
+
+/// What was looked at, a number a part: a part whose number is the same has not changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked([u64; 6]);
+
+impl Looked {
+    /// `rules` stands for the rules themselves: with other rules everything is looked at anew.
+    pub fn at(traits: &Traits, rules: u64) -> Self {
+        let number = |part: &dyn Fn(&mut DefaultHasher)| {
+            let mut hasher = DefaultHasher::new();
+            part(&mut hasher);
+            hasher.finish()
+        };
+        Self([
+            number(&|hasher| {
+                (&traits.deals, traits.orders, traits.bought_at, traits.promo_issued_at, traits.promo_unused)
+                    .hash(hasher)
+            }),
+            number(&|hasher| traits.letters.hash(hasher)),
+            number(&|hasher| (&traits.consents, &traits.withdrawn).hash(hasher)),
+            number(&|hasher| traits.ways.hash(hasher)),
+            number(&|hasher| (&traits.labels, traits.first_seen, traits.last_seen).hash(hasher)),
+            rules,
+        ])
+    }
+
+    /// What has changed since.
+    pub fn changed(&self, now: &Self) -> Facets {
+        let parts = [Facets::DEALS, Facets::LETTERS, Facets::CONSENT, Facets::CHATS, Facets::LABELS, Facets::ALL];
+        let pairs = self.0.iter().zip(now.0).zip(parts);
+        pairs.filter(|((before, now), _)| *before != now).fold(Facets::default(), |all, (_, part)| all.and(part))
+    }
+}
+
+impl LetterTraits {
+    fn of(letter: &Letter) -> Self {
+        Self {
+            campaign: letter.campaign.clone(),
+            delivered: letter.delivered_at.is_some() || letter.seen_at().is_some(),
+            seen_at: letter.last_opened_at.max(letter.seen_at()),
+            clicked: letter.clicked_at().is_some(),
+        }
+    }
+}
+
+fn way(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Telegram => "telegram",
+        Kind::Viber => "viber",
+        Kind::Vk => "vk",
+        Kind::Messenger => "messenger",
+        Kind::Instagram => "instagram",
+        Kind::Whatsapp | Kind::WhatsappUser => "whatsapp",
+        _ => return None,
+    })
+}
+
+fn moves(person: &Person) -> BTreeMap<u64, u64> {
+    let moved = |record: &stagedoor_model::Record| match record.fact {
+        Fact::CrmLead { lead, status: Some(status), by, deleted: false, .. } if by != Some(0) => Some((lead, status)),
+        _ => None,
+    };
+    person.records.values().filter_map(moved).collect()
+}
