@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use stagedoor_engine::{ContactDraft, DealDraft, Link, Person, PersonId, ShowKey};
 use stagedoor_model::{EventId, Identifier, Timestamp};
 use stagedoor_ports::{
-    Cell, Claims, Commit, Crm, CrmError, CrmPage, Dirty, JournalRow, PortError, Result, Row, Saved, Store, Totals,
-    Versioned,
+    Cell, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, JournalRow, PortError, Result, Row, Saved, Store,
+    Totals, Versioned,
 };
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
@@ -96,6 +96,18 @@ impl Store for Mortal<dyn Store> {
     }
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
         self.io(self.inner.mark_dirty(people)).await
+    }
+    async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+        self.io(self.inner.look_again(people)).await
+    }
+    async fn due(&self, until: Timestamp) -> Result<Vec<DuePage>> {
+        self.io(self.inner.due(until)).await
+    }
+    async fn done_looking(&self, pages: Vec<String>) -> Result<()> {
+        self.io(self.inner.done_looking(pages)).await
+    }
+    async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        self.io(self.inner.everybody(after, max)).await
     }
     async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
         self.io(self.inner.parked(max)).await

@@ -18,6 +18,7 @@ mod kill;
 mod links;
 mod mail;
 mod promo;
+mod segments;
 mod shops;
 mod simulation;
 mod tokens;

@@ -10,6 +10,7 @@ mod promo;
 mod reconcile;
 mod remarks;
 mod replies;
+mod segment;
 mod shows;
 
 use std::{
@@ -21,6 +22,7 @@ pub use backfill::Backfilled;
 pub use erase::{Erased, ErasureKey};
 pub use invite::{Invited, Invitee};
 pub use reconcile::{Pace, Reconciled};
+pub use segment::why;
 use stagedoor_engine::{Catalog, Policy};
 use stagedoor_model::{Event, LinkKey, SourceName};
 use stagedoor_ports::{Clock, Crm, OrderDesk, Queue, Store};

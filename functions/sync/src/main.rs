@@ -43,6 +43,9 @@ impl Consumer for Syncing {
     async fn handle(&self, events: Vec<Event>, left: Duration) -> BTreeSet<usize> {
         let began = SystemClock.now();
         let (taken, is_tick) = (events.len(), events.is_empty());
+        if is_tick && let Err(error) = self.0.wake().await {
+            tracing::error!(%error, "who is to be looked at again could not be read");
+        }
         let failed = self.0.handle(events).await;
         let folded = taken.saturating_sub(failed.len());
         emit("sync", &[count("Folded", folded as u64), count("Failed", failed.len() as u64)], false);

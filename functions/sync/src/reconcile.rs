@@ -104,11 +104,12 @@ impl Sync {
     }
 
     async fn reconcile_leased(&self, pace: Pace) -> Result<Reconciled, PortError> {
-        let dirty = self.store.take_dirty(ROUND).await?;
+        let mut dirty = self.store.take_dirty(ROUND).await?;
         if dirty.is_empty() {
             return Ok(Reconciled::default());
         }
         let catalog = self.catalog().await?;
+        self.segment(&mut dirty, &catalog).await?;
         let draft = |dirty: Dirty| {
             let plan = plan(&dirty.person, &dirty.link, &catalog);
             let open = plan.len();
@@ -453,10 +454,11 @@ fn claim(job: &Job, id: u64) -> Option<Identifier> {
 fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, at: Timestamp) {
     let parked = |reason: String| Some(Parked { digest: digest.clone(), reason, at });
     match job {
-        Job::CreateContact(_) | Job::UpdateContact(..) => {
+        Job::CreateContact(draft) | Job::UpdateContact(_, draft) => {
             let contact = &mut link.contact;
             match row {
                 Row::Done(id) => {
+                    contact.marketed = draft.marketing.as_ref().is_some_and(|shown| !shown.is_empty());
                     (contact.id, contact.pushed) = (Some(id), Some(digest.clone()));
                     (contact.intent, contact.parked) = (None, None);
                 }

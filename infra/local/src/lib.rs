@@ -4,11 +4,13 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub mod audience;
 pub mod campaign;
 pub mod commands;
 pub mod console;
 pub mod functions;
 pub mod hub;
+pub mod import;
 pub mod serve;
 pub mod tour;
 pub mod ufa;

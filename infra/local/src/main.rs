@@ -1,9 +1,17 @@
 //! `stagedoor`: the hub as one process, and its commands.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::{Parser, Subcommand};
-use stagedoor::{DEFAULT_CONFIG, Hub, bind, commands, read_config, start, tour, world};
+use stagedoor::{
+    DEFAULT_CONFIG, Hub, audience, bind, commands,
+    import::{self, Origin},
+    read_config, start, tour, world,
+};
 use stagedoor_config::Config;
 use stagedoor_model::{EventId, Timestamp};
 
@@ -57,6 +65,31 @@ enum Command {
     Invite { campaign: String, file: PathBuf },
     /// A campaign's figures: sent, opened, chats, codes, purchases, revenue.
     Campaign { name: String },
+    /// Who is in a segment of the config; with --of, why one person is or is not.
+    Segment {
+        name: String,
+        /// A phone, an e-mail, or kind:value.
+        #[arg(long)]
+        of: Option<String>,
+    },
+    /// Every word of somebody's about being written to, with what proves it, as JSON. Takes a phone, an e-mail, or kind:value.
+    Consent { identifier: String },
+    /// Import questionnaires or an old list from CSV (docs/consent.md names the columns).
+    Import {
+        file: PathBuf,
+        /// Where the consents come from, for whoever asks for the proof.
+        #[arg(long)]
+        source: String,
+        /// `paper` for signed questionnaires, `list` for an old list, whose word never stands against a withdrawal.
+        #[arg(long, value_parser = ["paper", "list"])]
+        method: String,
+        /// The version of the wording that the people saw, where the file has no such column.
+        #[arg(long)]
+        wording: Option<String>,
+        /// Show what would happen, row by row, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print the codes of a pool, for the ticket shop.
     Promo { pool: String },
     /// A campaign's link for posters and posts: everybody's.
@@ -171,6 +204,24 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         Command::Campaign { name } => {
             stagedoor::campaign::figures(hub, &name).await?.lines().iter().for_each(|line| println!("{line}"));
         }
+        Command::Segment { name, of: None } => {
+            let members = audience::members(hub, &name).await?;
+            members.iter().for_each(|line| println!("{line}"));
+            println!("{} people are in {name}", members.len());
+        }
+        Command::Segment { name, of: Some(identifier) } => {
+            let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
+            audience::why(hub, &name, &identifier).await?.iter().for_each(|line| println!("{line}"));
+        }
+        Command::Consent { identifier } => {
+            let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
+            let evidence = audience::evidence(hub, &identifier).await?;
+            println!("{}", serde_json::to_string_pretty(&evidence).unwrap_or_default());
+        }
+        Command::Import { file, source, method, wording, dry_run } => {
+            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            import_file(hub, &file, &Origin { source, method, wording, file: name }, dry_run).await?;
+        }
         Command::Promo { pool } => {
             let pools = &hub.config.catalog.pools;
             let known = || pools.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -223,6 +274,28 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         Command::Serve | Command::CheckConfig | Command::Schema { .. } => {}
     }
     Ok(())
+}
+
+async fn import_file(hub: &Hub, file: &Path, origin: &Origin, dry_run: bool) -> Result<(), String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let (rows, wrong) = import::read(&text, origin, hub);
+    wrong.iter().for_each(|line| println!("{line}"));
+    if dry_run {
+        import::dry_run(hub, &rows).await?.iter().for_each(|line| println!("{line}"));
+        println!(
+            "a dry run: {} rows would be imported, {} hold a mistake; nothing was changed",
+            rows.len(),
+            wrong.len()
+        );
+        return Ok(());
+    }
+    let count = import::run(hub, rows, |queued| println!("{queued} rows are queued")).await?;
+    println!("{count} rows are imported, {} were left out for their mistakes", wrong.len());
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err("mend the rows named above and import the file again: what is there changes nothing".into())
+    }
 }
 
 fn config(place: &Place) -> Result<Config, String> {

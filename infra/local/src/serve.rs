@@ -80,6 +80,7 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.chats), CHATS));
     tasks.spawn(send(Arc::clone(hub)));
     tasks.spawn(reconcile(Arc::clone(hub)));
+    tasks.spawn(wake(Arc::clone(hub)));
     tasks.spawn(pull(Arc::clone(hub)));
     Ok(Running { address, sandbox, messengers, tasks, _lock: lock })
 }
@@ -200,6 +201,16 @@ async fn reconcile(hub: Arc<Hub>) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+}
+
+/// Those whose segments time alone may change.
+async fn wake(hub: Arc<Hub>) {
+    loop {
+        if let Err(error) = hub.sync.wake().await {
+            tracing::warn!(%error, "who is to be looked at again could not be read");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

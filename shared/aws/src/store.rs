@@ -2,6 +2,7 @@
 //! pages for what concerns many. Nothing on an event's way scans.
 
 mod commit;
+mod due;
 mod erase;
 mod ledger;
 mod pages;
@@ -25,7 +26,9 @@ use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp};
-use stagedoor_ports::{Cell, Claims, Commit, Dirty, JournalRow, PortError, Result, Saved, Store, Totals, Versioned};
+use stagedoor_ports::{
+    Cell, Claims, Commit, Dirty, DuePage, JournalRow, PortError, Result, Saved, Store, Totals, Versioned,
+};
 
 use crate::dynamo::{Item, failed, get_all, held, item, number, number_of, text, text_of};
 
@@ -293,6 +296,22 @@ impl Store for DynamoStore {
 
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
         self.wait(&people.into_iter().map(|id| (id, [0; 16])).collect(), pages::now()).await
+    }
+
+    async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+        self.put_due(people).await
+    }
+
+    async fn due(&self, until: Timestamp) -> Result<Vec<DuePage>> {
+        self.due_until(until).await
+    }
+
+    async fn done_looking(&self, pages: Vec<String>) -> Result<()> {
+        self.strike_due(pages).await
+    }
+
+    async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        self.page_of_everybody(after, max).await
     }
 
     async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {

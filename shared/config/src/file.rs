@@ -16,6 +16,7 @@ pub struct StagedoorToml {
     sandbox: Option<SandboxSection>,
     sms: Option<SmsSection>,
     consent: Option<ConsentSection>,
+    segment: Option<BTreeMap<String, SegmentSection>>,
     campaign: Option<BTreeMap<String, CampaignSection>>,
     promo: Option<BTreeMap<String, PromoSection>>,
     reply: Option<Vec<ReplySection>>,
@@ -123,6 +124,15 @@ pub struct ConsentSection {
     pub double_opt_in: Vec<stagedoor_model::Channel>,
     /// What a contact in the CRM says where nobody was ever asked, such as "Ask for consent"; without it nothing.
     pub ask: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentSection {
+    /// For people; the segment's name is for rules and files.
+    pub title: Option<String>,
+    /// Who is in: docs/segments.md.
+    pub rule: String,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,5 +1,6 @@
 //! stagedoor.toml: sources, pipelines, shows, secrets by reference. Every mistake is reported at once, with its line.
 
+mod audience;
 mod file;
 mod mistake;
 mod pools;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, de::IntoDeserializer};
-use stagedoor_engine::{Catalog, ConsentPolicy, Pipeline, Policy, Show, ShowKey, Stage};
+use stagedoor_engine::{Catalog, Pipeline, Policy, Show, ShowKey, Stage};
 use stagedoor_model::{Identifier, Money, Region, SourceName, Timestamp};
 use stagedoor_webhook::{Secret, Source};
 use toml::{
@@ -18,16 +18,16 @@ use toml::{
 use crate::{
     Config, Configured, Credentials, CrmConfig, Mistakes, Secrets,
     file::{
-        ConsentSection, CrmSection, HubSection, IdentitySection, PipelineSection, SandboxSection, ScheduleSection,
-        ShowSection, SourceSection,
+        CrmSection, HubSection, IdentitySection, PipelineSection, SandboxSection, ScheduleSection, ShowSection,
+        SourceSection,
     },
     mistake::Ledger,
     secrets::resolve_options,
 };
 
-const SECTIONS: [&str; 13] = [
-    "hub", "crm", "identity", "schedule", "sandbox", "sms", "consent", "campaign", "promo", "reply", "pipeline",
-    "show", "source",
+const SECTIONS: [&str; 14] = [
+    "hub", "crm", "identity", "schedule", "sandbox", "sms", "consent", "segment", "campaign", "promo", "reply",
+    "pipeline", "show", "source",
 ];
 
 /// Asks a function whether its provider can be made of a source.
@@ -156,9 +156,7 @@ impl Reader<'_> {
         self.pipelines(root, &mut catalog);
         self.shows_of_sources(root, &sources, &mut catalog);
         let sms = self.sms(root);
-        let consent = self.optional::<ConsentSection>(root, "consent").unwrap_or_default();
-        catalog.consent =
-            ConsentPolicy { double_opt_in: consent.double_opt_in.into_iter().collect(), ask: consent.ask };
+        self.audience(root, &mut catalog);
         self.talk(root, &mut catalog, hub.as_ref());
         let (hub, crm) = (hub?, crm?);
         Some(Config {

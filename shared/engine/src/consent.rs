@@ -54,6 +54,9 @@ pub enum Standing {
     Withdrawn(Entry),
 }
 
+/// The method of consents that came with an old list: it never stands against a withdrawal.
+const LIST: &str = "list";
+
 /// Every entry, the oldest first.
 pub fn ledger(person: &Person) -> Vec<Entry> {
     let mut entries: Vec<Entry> = person.records.values().flat_map(entries_of).collect();
@@ -136,6 +139,8 @@ pub fn standing(
         standing = match (entry.decision, standing) {
             (Decision::Withdrawn, _) => Standing::Withdrawn(entry.clone()),
             (Decision::Asked, before) => before,
+            // An old list is no new word of the person's.
+            (_, Standing::Withdrawn(left)) if entry.method == LIST => Standing::Withdrawn(left),
             (_, before) if !covers => before,
             (Decision::Confirmed, _) => Standing::Given(entry.clone()),
             // Given again, it stays confirmed.

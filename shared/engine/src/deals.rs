@@ -85,6 +85,7 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
     for record in person.records.values() {
         let source = record.source.as_str();
         match &record.fact {
+            Fact::Touch(touch) if touch.quiet => {}
             Fact::Touch(touch) => {
                 let show = catalog.show(source, touch.show.as_ref());
                 let sketch = sketches.entry(show.key.clone()).or_insert_with(|| Sketch::new(show));

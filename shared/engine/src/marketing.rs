@@ -20,7 +20,7 @@ pub struct Marketing {
 }
 
 impl Marketing {
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.consent.is_empty() && self.letters.is_empty() && self.segments.is_empty()
     }
 }

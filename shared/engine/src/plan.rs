@@ -8,7 +8,7 @@ use stagedoor_model::{Fact, Kind, Timestamp};
 
 use crate::{
     By, Catalog, Chats, Deal, Marketing, NoteDraft, Person, PersonId, ShowKey, Stage, TaskDraft, chats, conversation,
-    deals, marketing::marketing,
+    deals, marketing::marketing, segments::Looked,
 };
 
 /// A hash of what was last sent, so that nothing is sent twice.
@@ -45,6 +45,9 @@ pub struct ContactLink {
     pub pushed: Option<Digest>,
     pub intent: Option<Intent>,
     pub parked: Option<Parked>,
+    /// Whether its fields of consent, letters and segments hold something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marketed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -88,6 +91,19 @@ pub struct Link {
     /// The segments that somebody is in, and since when.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub segments: BTreeMap<String, Timestamp>,
+    /// What their segments were last told from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked: Option<Looked>,
+    /// When they are to be looked at again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_again_at: Option<Timestamp>,
+}
+
+impl Link {
+    /// The CRM's ids of deals, by show.
+    pub fn leads(&self) -> BTreeMap<String, u64> {
+        self.deals.iter().filter_map(|(show, deal)| Some((show.0.clone(), deal.id?))).collect()
+    }
 }
 
 /// Said before a note or a task is written.
@@ -139,6 +155,8 @@ impl Link {
         self.tasked = self.tasked.max(other.tasked);
         self.note_intent = self.note_intent.or(other.note_intent);
         self.task_intent = self.task_intent.or(other.task_intent);
+        // Together they are somebody else than each was.
+        self.looked = None;
         for (segment, since) in other.segments {
             let known = self.segments.entry(segment).or_insert(since);
             *known = since.min(*known);
@@ -340,6 +358,8 @@ fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u
     let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
     let chats = chats(person);
     let marketing = marketing(person, &link.segments.keys().collect(), catalog);
+    // What they held is emptied, once.
+    let marketing = marketing.or_else(|| link.contact.marketed.then(Marketing::default));
     news |= chats.is_some() || marketing.is_some();
     let draft = ContactDraft { person: person.id, name, phones, emails, telegram, tags: Vec::new(), chats, marketing };
     // What there was before a field came must have the digest that it had.

@@ -27,7 +27,7 @@ pub fn record_of(event: &Event) -> Option<Record> {
         fact,
     };
     match &event.body {
-        Body::FormSubmitted(form) | Body::CartAbandoned(form) => {
+        Body::FormSubmitted(form) | Body::CartAbandoned(form) | Body::QuestionnaireImported(form) => {
             let touch = Touch {
                 last: event.time,
                 rung: form.rung(),
@@ -36,6 +36,7 @@ pub fn record_of(event: &Event) -> Option<Record> {
                 amount: form.amount.clone(),
                 consents: form.consents.clone(),
                 labels: form.labels.clone(),
+                quiet: matches!(event.body, Body::QuestionnaireImported(_)),
             };
             let key = RecordKey(format!("touch:{}", event.id));
             Some(record(key, form.identifiers.clone(), form.name.as_ref(), Fact::Touch(touch)))

@@ -153,6 +153,10 @@ pub enum Body {
     FormSubmitted(FormSubmitted),
     #[serde(rename = "stagedoor.cart.abandoned.v1")]
     CartAbandoned(FormSubmitted),
+    /// A questionnaire of the box office, or a row of an old list, that an operator imported: a person, and no interest in
+    /// anything yet.
+    #[serde(rename = "stagedoor.questionnaire.imported.v1")]
+    QuestionnaireImported(FormSubmitted),
     /// A webhook that only points at an order; `sync` fetches it before folding.
     #[serde(rename = "stagedoor.order.noticed.v1")]
     OrderNoticed(OrderNoticed),
@@ -222,6 +226,11 @@ pub enum Body {
     /// A topic asks whether it may deliver here; `sync` confirms it.
     #[serde(rename = "stagedoor.topic.offered.v1")]
     TopicOffered(TopicOffered),
+    /// The hub found somebody to be in a segment of the config.
+    #[serde(rename = "stagedoor.segment.entered.v1")]
+    SegmentEntered(SegmentChanged),
+    #[serde(rename = "stagedoor.segment.left.v1")]
+    SegmentLeft(SegmentChanged),
     /// Authentic, but not understood: kept whole for replay.
     #[serde(rename = "stagedoor.delivery.unrecognized.v1")]
     Unrecognized(Unrecognized),
@@ -246,6 +255,7 @@ impl Body {
         match self {
             Body::FormSubmitted(_) => "stagedoor.form.submitted.v1",
             Body::CartAbandoned(_) => "stagedoor.cart.abandoned.v1",
+            Body::QuestionnaireImported(_) => "stagedoor.questionnaire.imported.v1",
             Body::OrderNoticed(_) => "stagedoor.order.noticed.v1",
             Body::OrderPlaced(_) => "stagedoor.order.placed.v1",
             Body::OrderPaid(_) => "stagedoor.order.paid.v1",
@@ -274,6 +284,8 @@ impl Body {
             Body::MembershipReported(_) => "stagedoor.membership.reported.v1",
             Body::AddressChanged(_) => "stagedoor.address.changed.v1",
             Body::TopicOffered(_) => "stagedoor.topic.offered.v1",
+            Body::SegmentEntered(_) => "stagedoor.segment.entered.v1",
+            Body::SegmentLeft(_) => "stagedoor.segment.left.v1",
             Body::Unrecognized(_) => "stagedoor.delivery.unrecognized.v1",
             Body::Erased => "stagedoor.person.erased.v1",
         }
@@ -394,6 +406,12 @@ pub struct LeadChanged {
     /// The user whose hand moved it; 0 is a robot or an integration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_by: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentChanged {
+    pub segment: String,
 }
 
 /// An SNS topic's question.

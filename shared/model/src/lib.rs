@@ -22,8 +22,8 @@ pub use chat::{
 pub use consent::{Channel, ConsentClaim, ConsentRecorded, Decision, MARKETING, is_stop_word};
 pub use email::{Email, EmailError};
 pub use event::{
-    Body, ContactChanged, Event, EventId, FormSubmitted, OrderBody, OrderNoticed, RefundReported, ShowChanged,
-    SourceName, TopicOffered, Unrecognized,
+    Body, ContactChanged, Event, EventId, FormSubmitted, OrderBody, OrderNoticed, RefundReported, SegmentChanged,
+    ShowChanged, SourceName, TopicOffered, Unrecognized,
 };
 pub use event::{LeadChanged, ShowChange, SpecVersion};
 pub use identifier::{Identifier, Kind, ParseIdentifierError};

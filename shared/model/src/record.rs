@@ -88,6 +88,9 @@ pub struct Touch {
     pub amount: Option<Money>,
     pub consents: Vec<ConsentClaim>,
     pub labels: BTreeMap<String, String>,
+    /// It tells of a person and of no interest: it makes no deal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
 }
 
 impl Record {

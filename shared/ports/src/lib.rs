@@ -15,7 +15,8 @@ pub use crm::{Crm, CrmError, CrmPage, Row};
 pub use queue::{DeadLetter, Queue, Receipt, Received};
 pub use shops::{Found, OrderDesk, PullPage};
 pub use store::{
-    Cell, Claims, Commit, Dirty, JournalRow, Outcome, Removal, Saved, Store, Totals, Versioned, outdated, up_to,
+    Cell, Claims, Commit, Dirty, DuePage, JournalRow, Outcome, Removal, Saved, Store, Totals, Versioned, outdated,
+    up_to,
 };
 
 /// A port could not do what was asked.

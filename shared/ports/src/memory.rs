@@ -10,8 +10,8 @@ use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{Event, EventId, Identifier, Timestamp};
 
 use crate::{
-    Cell, Claims, Commit, DeadLetter, Dirty, JournalRow, Outcome, Queue, Receipt, Received, Result, Saved, Store,
-    Totals, Versioned,
+    Cell, Claims, Commit, DeadLetter, Dirty, DuePage, JournalRow, Outcome, Queue, Receipt, Received, Result, Saved,
+    Store, Totals, Versioned,
 };
 
 #[derive(Default)]
@@ -25,6 +25,7 @@ struct State {
     traces: BTreeMap<PersonId, String>,
     links: BTreeMap<PersonId, Link>,
     audience: BTreeMap<String, BTreeSet<PersonId>>,
+    due: BTreeMap<String, PersonId>,
     leases: BTreeMap<String, (String, Timestamp)>,
     cells: BTreeMap<String, Cell>,
     tombstones: BTreeSet<String>,
@@ -173,6 +174,33 @@ impl Store for MemoryStore {
         let state = self.state();
         let parked = state.links.iter().filter(|(_, link)| link.parked().next().is_some());
         Ok(parked.take(max).map(|(id, link)| (*id, link.clone())).collect())
+    }
+
+    async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+        let mut state = self.state();
+        let key = |id: &PersonId, at: &Timestamp| format!("{:020}#{id}", at.as_millisecond());
+        state.due.extend(people.iter().map(|(id, at)| (key(id, at), *id)));
+        Ok(())
+    }
+
+    async fn due(&self, until: Timestamp) -> Result<Vec<DuePage>> {
+        let last = format!("{:020}#~", until.as_millisecond());
+        let page = |(key, id): (&String, &PersonId)| DuePage { key: key.clone(), people: BTreeSet::from([*id]) };
+        Ok(self.state().due.range(..last).map(page).take(2_000).collect())
+    }
+
+    async fn done_looking(&self, pages: Vec<String>) -> Result<()> {
+        let mut state = self.state();
+        pages.iter().for_each(|key| _ = state.due.remove(key));
+        Ok(())
+    }
+
+    async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        let state = self.state();
+        let all = state.people.keys().filter(|id| after.as_ref().is_none_or(|after| id.to_string() > *after));
+        let page: BTreeSet<PersonId> = all.take(max).copied().collect();
+        let next = page.last().filter(|_| page.len() == max).map(ToString::to_string);
+        Ok((page, next))
     }
 
     async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {

@@ -91,6 +91,14 @@ pub struct Dirty {
     pub trace: Option<String>,
 }
 
+/// Some of those who are to be looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DuePage {
+    /// By which it is struck off.
+    pub key: String,
+    pub people: BTreeSet<PersonId>,
+}
+
 /// A small named value: tokens, cursors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
@@ -136,6 +144,15 @@ pub trait Store: Send + Sync {
     /// No longer dirty, unless changed since this version.
     async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()>;
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()>;
+    /// When somebody is to be looked at again though nothing happens to them: a moment in a segment's rule passes by then.
+    /// Who is put down twice is looked at twice.
+    async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()>;
+    /// Those whose time has come, the longest ago first, in pages; at most some thousands of people.
+    async fn due(&self, until: Timestamp) -> Result<Vec<DuePage>>;
+    async fn done_looking(&self, pages: Vec<String>) -> Result<()>;
+    /// Everybody, some `max` at a time, in no order that means anything; the second part of the answer goes on. For commands
+    /// and for rules that were written anew, never on an event's way.
+    async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)>;
     /// People with a row that the CRM refused.
     async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>>;
     async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>>;

@@ -71,6 +71,8 @@ async fn waiting(store: &dyn Store) -> Vec<PersonId> {
 /// Runs every promise of `Store`, each on a fresh one.
 pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
     what_is_saved_is_found(&fresh().await).await;
+    who_is_to_be_looked_at_again_is_told_when_their_time_comes_and_until_they_were(&fresh().await).await;
+    everybody_is_named_once_page_by_page(&fresh().await).await;
     a_stale_version_conflicts_and_changes_nothing(&fresh().await).await;
     a_claim_that_another_has_taken_conflicts(&fresh().await).await;
     one_conflict_does_not_spoil_its_neighbours(&fresh().await).await;
@@ -142,6 +144,42 @@ async fn what_is_saved_is_found(store: &dyn Store) {
     let ids = [form_event(1).id, form_event(2).id];
     assert_eq!(store.journaled(&ids).await.expect("read"), BTreeSet::from([form_event(1).id]));
     assert_eq!(store.audience("site/show-1").await.expect("read"), BTreeSet::from([person.id]));
+}
+
+async fn who_is_to_be_looked_at_again_is_told_when_their_time_comes_and_until_they_were(store: &dyn Store) {
+    let (first, second) = (put(store, 1).await, put(store, 2).await);
+    let at = |minute: i64| Timestamp::from_second(1_798_761_600 + 60 * minute).expect("a time");
+    let due = async |until: Timestamp| {
+        let pages = store.due(until).await.expect("read");
+        let people: BTreeSet<PersonId> = pages.iter().flat_map(|page| page.people.iter().copied()).collect();
+        (people, pages.into_iter().map(|page| page.key).collect::<Vec<_>>())
+    };
+    store.look_again(&BTreeMap::from([(first.id, at(1)), (second.id, at(5))])).await.expect("put");
+    assert_eq!(due(at(0)).await.0, BTreeSet::new());
+    let (people, keys) = due(at(1)).await;
+    assert_eq!(people, BTreeSet::from([first.id]));
+    assert_eq!(due(at(1)).await.0, people, "until they were looked at");
+    store.done_looking(keys).await.expect("struck");
+    assert_eq!(due(at(4)).await.0, BTreeSet::new());
+    assert_eq!(due(at(60)).await.0, BTreeSet::from([second.id]));
+}
+
+async fn everybody_is_named_once_page_by_page(store: &dyn Store) {
+    let mut expected = BTreeSet::new();
+    for n in 1..=5 {
+        expected.insert(put(store, n).await.id);
+    }
+    let (mut named, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = store.everybody(after, 2).await.expect("read");
+        named.extend(page);
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(named.len(), 5);
+    assert_eq!(named.into_iter().collect::<BTreeSet<_>>(), expected);
 }
 
 async fn a_stale_version_conflicts_and_changes_nothing(store: &dyn Store) {

@@ -1,6 +1,7 @@
 //! `Store` and `Queue` on SQLite: WAL, `synchronous=FULL`, one writer that groups concurrent commits.
 
 mod database;
+mod due;
 mod queue;
 mod store;
 

@@ -10,9 +10,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
 use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp};
-use stagedoor_ports::{Cell, Claims, Commit, Dirty, JournalRow, Outcome, Result, Saved, Store, Totals, Versioned};
+use stagedoor_ports::{
+    Cell, Claims, Commit, Dirty, DuePage, JournalRow, Outcome, Result, Saved, Store, Totals, Versioned,
+};
 
-use crate::database::Database;
+use crate::{database::Database, due};
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS journal (
@@ -34,6 +36,7 @@ CREATE TABLE IF NOT EXISTS links (
     person TEXT PRIMARY KEY, doc TEXT NOT NULL, deals INTEGER NOT NULL, parked INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS links_parked ON links (person) WHERE parked > 0;
+CREATE TABLE IF NOT EXISTS due (at TEXT PRIMARY KEY, person TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS audience (show TEXT, person TEXT, PRIMARY KEY (show, person)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT NOT NULL, ends INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS tombstones (hash TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
@@ -57,7 +60,7 @@ impl SqliteStore {
     }
 }
 
-type Sql<T> = rusqlite::Result<T>;
+pub(crate) type Sql<T> = rusqlite::Result<T>;
 
 fn json<T: Serialize>(value: &T) -> Sql<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
@@ -67,7 +70,7 @@ fn parsed<T: DeserializeOwned>(text: &str) -> Sql<T> {
     serde_json::from_str(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
 }
 
-fn person_id(text: &str) -> Sql<PersonId> {
+pub(crate) fn person_id(text: &str) -> Sql<PersonId> {
     PersonId::parse(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
 }
 
@@ -330,6 +333,22 @@ impl Store for SqliteStore {
                 people.iter().try_for_each(|id| mark.execute([id.to_string()]).map(drop))
             })
             .await
+    }
+
+    async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+        due::put(&self.database, people).await
+    }
+
+    async fn due(&self, until: Timestamp) -> Result<Vec<DuePage>> {
+        due::until(&self.database, until).await
+    }
+
+    async fn done_looking(&self, pages: Vec<String>) -> Result<()> {
+        due::strike(&self.database, pages).await
+    }
+
+    async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        due::everybody(&self.database, after, max).await
     }
 
     async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {

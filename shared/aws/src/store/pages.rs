@@ -89,6 +89,15 @@ impl DynamoStore {
         Ok(())
     }
 
+    /// These people on pages of `pk`, which are in the order of `at`.
+    pub(super) async fn put_people(&self, pk: &str, at: Timestamp, people: &[PersonId]) -> Result<()> {
+        for chunk in people.chunks(PEOPLE) {
+            let page = [("pk", text(pk)), ("sk", text(page_key(at))), ("people", blob(people_bytes(chunk)))];
+            self.put_misc(item(page)).await?;
+        }
+        Ok(())
+    }
+
     /// The pages of those who wait, the longest waiting first.
     pub(super) async fn waiting(&self) -> Result<Vec<Page>> {
         let found = self.query("misc", None, ("pk", "dirty"), usize::MAX, false).await?;
@@ -135,12 +144,7 @@ impl DynamoStore {
         }
         for (show, people) in audiences {
             let people: Vec<PersonId> = people.into_iter().collect();
-            for chunk in people.chunks(PEOPLE) {
-                let bytes = people_bytes(chunk);
-                let key = page_key(at.unwrap_or_default());
-                let page = [("pk", text(format!("show#{show}"))), ("sk", text(key)), ("people", blob(bytes))];
-                self.put_misc(item(page)).await?;
-            }
+            self.put_people(&format!("show#{show}"), at.unwrap_or_default(), &people).await?;
         }
         let Some(at) = at else { return Ok(()) };
         let ids: Vec<&str> = rows.map(|row| row.event.id.as_str()).collect();

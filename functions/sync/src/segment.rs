@@ -1,0 +1,157 @@
+//! Who is in which segment: found anew for those who changed, and for those whose time has come. Entering and leaving are
+//! facts of their own in the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::{
+    Catalog, Link, PersonId, Traits,
+    segments::{self, Facets, Looked, changes, reevaluate, rules_number},
+};
+use stagedoor_model::{Body, Event, EventId, SegmentChanged, SourceName, Timestamp};
+use stagedoor_ports::{Commit, Dirty, JournalRow, Outcome, Result};
+
+use crate::Sync;
+
+/// The source of what the hub itself finds out.
+const OWN: &str = "stagedoor";
+/// People of one page when all are looked at anew.
+const PAGE: usize = 1_000;
+/// The cell that holds which rules everybody was last looked at by, and how far that has come.
+const RULES: &str = "segments/rules";
+
+/// What one person's look came to.
+struct Found {
+    link: Link,
+    events: Vec<Event>,
+    again_at: Option<Timestamp>,
+}
+
+impl Sync {
+    /// Brings the segments of these people up to now. First what is found out is journalled, then it is remembered: a crash
+    /// between the two finds the same again, under the same ids.
+    pub(crate) async fn segment(&self, dirty: &mut [Dirty], catalog: &Catalog) -> Result<()> {
+        if catalog.segments.is_empty() {
+            return Ok(());
+        }
+        let (now, rules) = (self.clock.now(), rules_number(&catalog.segments));
+        let mut found = Vec::new();
+        for one in dirty.iter().enumerate() {
+            found.extend(look(one.1, catalog, now, rules)?.map(|changed| (one.0, one.1.person.id, changed)));
+        }
+        let events: Vec<(PersonId, &Event)> =
+            found.iter().flat_map(|(_, id, found)| found.events.iter().map(|event| (*id, event))).collect();
+        self.journal_found(&events, now).await?;
+        let again: BTreeMap<PersonId, Timestamp> =
+            found.iter().filter_map(|(_, id, found)| Some((*id, found.again_at?))).collect();
+        if !again.is_empty() {
+            self.store.look_again(&again).await?;
+        }
+        self.store.save_links(found.iter().map(|(_, id, found)| (*id, found.link.clone())).collect()).await?;
+        for (index, _, found) in found {
+            if let Some(one) = dirty.get_mut(index) {
+                one.link = found.link;
+                one.link.revision += 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn journal_found(&self, events: &[(PersonId, &Event)], now: Timestamp) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<EventId> = events.iter().map(|(_, event)| event.id.clone()).collect();
+        let known = self.store.journaled(&ids).await?;
+        let fresh = events.iter().filter(|(_, event)| !known.contains(&event.id));
+        let row = |(person, event): &(PersonId, &Event)| JournalRow {
+            event: (*event).clone(),
+            folded_at: now,
+            outcome: Outcome::Folded,
+            person: Some(*person),
+            note: None,
+        };
+        let commits: Vec<Commit> = fresh.map(|one| Commit { journal: vec![row(one)], ..Commit::default() }).collect();
+        if commits.is_empty() { Ok(()) } else { self.store.save(commits).await.map(drop) }
+    }
+
+    /// Whoever is to be looked at again by now is marked, and so is everybody when the rules were written anew. Answers how
+    /// many were.
+    ///
+    /// # Errors
+    /// When the store fails; it goes on where it was.
+    pub async fn wake(&self) -> Result<usize> {
+        let pages = self.store.due(self.clock.now()).await?;
+        let ids: BTreeSet<PersonId> = pages.iter().flat_map(|page| page.people.iter().copied()).collect();
+        let mut woken = 0;
+        if !pages.is_empty() {
+            // Somebody may have been joined into somebody else meanwhile, or erased.
+            let living: BTreeSet<PersonId> = self.store.load(&ids).await?.iter().map(|one| one.value.id).collect();
+            woken = living.len();
+            self.store.mark_dirty(living).await?;
+            self.store.done_looking(pages.into_iter().map(|page| page.key).collect()).await?;
+        }
+        Ok(woken + self.wake_for_new_rules().await?)
+    }
+
+    async fn wake_for_new_rules(&self) -> Result<usize> {
+        let rules = rules_number(&self.catalog.segments).to_string();
+        let cell = self.store.cell(RULES).await?;
+        let told = cell.as_ref().map_or("", |cell| cell.value.as_str());
+        let (by, after) = told.split_once('|').unwrap_or((told, ""));
+        if (by == rules && after == "done") || (self.catalog.segments.is_empty() && cell.is_none()) {
+            return Ok(0);
+        }
+        let after = Some(after.to_owned()).filter(|after| by == rules && !after.is_empty());
+        let (people, next) = self.store.everybody(after, PAGE).await?;
+        let woken = people.len();
+        self.store.mark_dirty(people).await?;
+        let told = format!("{rules}|{}", next.as_deref().unwrap_or("done"));
+        // Another process that is at it as well does no harm.
+        self.store.put_cell(RULES, &told, cell.map(|cell| cell.version)).await?;
+        Ok(woken)
+    }
+}
+
+/// `None` when all is as it was.
+fn look(one: &Dirty, catalog: &Catalog, now: Timestamp, rules: u64) -> Result<Option<Found>> {
+    let traits = Traits::of(&one.person, &one.link.leads(), catalog);
+    let looked = Looked::at(&traits, rules);
+    let changed = one.link.looked.as_ref().map_or(Facets::ALL, |known| known.changed(&looked));
+    let known: BTreeSet<String> = one.link.segments.keys().cloned().collect();
+    let membership = reevaluate(&catalog.segments, &traits, now, changed, &known);
+    let (entered, left) = changes(&one.link.segments, &membership.of);
+    let again_at = membership.again_at.filter(|at| one.link.look_again_at != Some(*at));
+    if entered.is_empty()
+        && left.is_empty()
+        && one.link.looked == Some(looked)
+        && membership.again_at == one.link.look_again_at
+    {
+        return Ok(None);
+    }
+    let own = SourceName::new(OWN).map_err(|error| stagedoor_ports::PortError::Fail(error.into()))?;
+    // The revision is another one once this is remembered, so coming back later is another fact.
+    let (person, revision) = (one.person.id.to_string(), one.link.revision.to_string());
+    let event = |what: &str, segment: &String, body: fn(SegmentChanged) -> Body| {
+        let id = EventId::derive(&own, &[what, segment, &person, &revision]);
+        Event::new(&own, id, now, body(SegmentChanged { segment: segment.clone() }))
+    };
+    let events = entered.iter().map(|name| event("entered", name, Body::SegmentEntered));
+    let events = events.chain(left.iter().map(|name| event("left", name, Body::SegmentLeft))).collect();
+    let mut link = one.link.clone();
+    left.iter().for_each(|name| _ = link.segments.remove(name));
+    link.segments.extend(entered.into_iter().map(|name| (name, now)));
+    (link.looked, link.look_again_at) = (Some(looked), membership.again_at);
+    Ok(Some(Found { link, events, again_at }))
+}
+
+/// Why somebody is in a segment or not, for a command.
+pub fn why(
+    catalog: &Catalog,
+    segment: &str,
+    person: &stagedoor_engine::Person,
+    link: &Link,
+    now: Timestamp,
+) -> Vec<String> {
+    let Some(segment) = catalog.segments.iter().find(|one| one.name == segment) else { return vec![] };
+    segments::why(segment, &Traits::of(person, &link.leads(), catalog), now)
+}

@@ -1,0 +1,212 @@
+//! Questionnaires of the box office and old lists, from CSV. Every mistake is told with its row, a dry run shows what would
+//! happen, and doing it twice does it once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::tz::TimeZone;
+use sha2::{Digest, Sha256};
+use stagedoor_engine::{Standing, ledger, standing};
+use stagedoor_model::{
+    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, MARKETING, Phone, SourceName,
+    Timestamp,
+};
+
+use crate::hub::Hub;
+
+/// Events of one call to the queue.
+const CHUNK: usize = 500;
+const COLUMNS: [&str; 10] = [
+    "email",
+    "phone",
+    "name",
+    "tags",
+    "email_consent",
+    "sms_consent",
+    "call_consent",
+    "messenger_consent",
+    "consent_at",
+    "wording",
+];
+
+/// How the consents of a file came about.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// For whoever asks for the proof, such as `questionnaires of May 2027, box office`.
+    pub source: String,
+    /// `paper`: each was signed. `list`: an old list, whose word never stands against a withdrawal.
+    pub method: String,
+    pub wording: Option<String>,
+    /// The file's name, without its folder.
+    pub file: String,
+}
+
+/// A row that was read.
+pub struct Row {
+    pub number: usize,
+    form: FormSubmitted,
+    at: Timestamp,
+    key: String,
+}
+
+/// Reads a file. Mistakes are told by row and column; the values are personal and are not repeated.
+pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<Row>, Vec<String>) {
+    let first = text.lines().next().unwrap_or("");
+    let delimiter = if first.matches(';').count() >= first.matches(',').count().max(1) { b';' } else { b',' };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
+    let headers: Vec<String> = match reader.headers() {
+        Ok(headers) => headers.iter().map(str::to_lowercase).collect(),
+        Err(_) => return (vec![], vec!["the first row cannot be read: it names the columns".into()]),
+    };
+    let unknown: Vec<&str> = headers.iter().map(String::as_str).filter(|name| !COLUMNS.contains(name)).collect();
+    if !unknown.is_empty() || !headers.iter().any(|name| name == "email" || name == "phone") {
+        let known = COLUMNS.join(", ");
+        return (
+            vec![],
+            vec![format!("row 1: unknown columns {unknown:?}; there are {known}, and email or phone is needed")],
+        );
+    }
+    let (mut rows, mut wrong) = (Vec::new(), Vec::new());
+    for (index, record) in reader.records().enumerate() {
+        let number = index + 2;
+        let Ok(record) = record else {
+            wrong.push(format!("row {number}: it is not UTF-8 or a quotation mark is never closed"));
+            continue;
+        };
+        let field = |name: &str| {
+            let at = headers.iter().position(|known| known == name)?;
+            record.get(at).filter(|text| !text.is_empty())
+        };
+        match one(number, &field, origin, hub) {
+            Ok(row) => rows.push(row),
+            Err(what) => wrong.push(format!("row {number}: {what}")),
+        }
+    }
+    (rows, wrong)
+}
+
+fn one<'f>(number: usize, field: &impl Fn(&str) -> Option<&'f str>, origin: &Origin, hub: &Hub) -> Result<Row, String> {
+    let mut identifiers = BTreeSet::new();
+    if let Some(email) = field("email") {
+        identifiers.insert(Email::parse(email).map(Identifier::email).map_err(|error| format!("email: {error}"))?);
+    }
+    if let Some(phone) = field("phone") {
+        let phone = Phone::parse(phone, hub.config.region).map(Identifier::phone);
+        identifiers.insert(phone.map_err(|error| format!("phone: {error}"))?);
+    }
+    if identifiers.is_empty() {
+        return Err("neither an e-mail nor a phone".into());
+    }
+    let wording = field("wording").map(str::to_owned).or_else(|| origin.wording.clone());
+    let mut consents = Vec::new();
+    for channel in Channel::ALL {
+        let column = format!("{}_consent", channel.name());
+        let given = match field(&column).map(str::to_lowercase).as_deref() {
+            None => continue,
+            Some("yes" | "да" | "1" | "true" | "+") => true,
+            Some("no" | "нет" | "0" | "false" | "-") => false,
+            Some(_) => return Err(format!("{column}: expected yes or no")),
+        };
+        if given && !identifiers.iter().any(|one| channel.reaches(one.kind())) && channel != Channel::Messenger {
+            return Err(format!("{column}: the row has no address of that kind"));
+        }
+        consents.push(ConsentClaim { purpose: MARKETING.into(), channel, given, wording: wording.clone() });
+    }
+    let at = field("consent_at").map(|told| time(told, hub)).transpose()?;
+    let at = match at {
+        Some(at) => at,
+        None if consents.is_empty() => hub.sync.clock.now(),
+        None => return Err("consent_at: a consent without its date proves nothing".into()),
+    };
+    if at > hub.sync.clock.now() {
+        return Err("consent_at: it lies in the future".into());
+    }
+    let told = ["email", "phone", "consent_at", "email_consent", "sms_consent", "call_consent", "messenger_consent"];
+    let told: Vec<&str> = told.iter().map(|name| field(name).unwrap_or("")).collect();
+    let key = hex::encode(Sha256::digest(format!("{}\n{}", origin.source, told.join("\n"))));
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut labels = BTreeMap::from([
+        label("consent_method", &origin.method),
+        label("consent_source", &origin.source),
+        label("consent_file", &origin.file),
+        label("consent_row", &number.to_string()),
+    ]);
+    labels.extend(field("tags").map(|tags| label("tags", tags)));
+    let name = field("name").map(str::to_owned);
+    let form = FormSubmitted { identifiers, name, form: None, show: None, amount: None, consents, labels };
+    Ok(Row { number, form, at, key })
+}
+
+fn time(told: &str, hub: &Hub) -> Result<Timestamp, String> {
+    if let Ok(at) = told.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let day = ["%Y-%m-%d", "%d.%m.%Y"].iter().find_map(|format| jiff::civil::Date::strptime(format, told).ok());
+    let zone = hub.config.catalog.zone.clone().unwrap_or(TimeZone::UTC);
+    let start = day.and_then(|day| zone.to_timestamp(day.at(0, 0, 0, 0)).ok());
+    start.ok_or_else(|| {
+        "consent_at: expected a day such as 2027-05-16 or 16.05.2027, or a time such as 2027-05-16T19:00:00+03:00"
+            .into()
+    })
+}
+
+/// What each row would do, a line a row.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn dry_run(hub: &Hub, rows: &[Row]) -> Result<Vec<String>, String> {
+    let mut lines = Vec::new();
+    for row in rows {
+        let owners = hub.store.resolve(&row.form.identifiers).await.map_err(|error| error.to_string())?.owners;
+        let ids: BTreeSet<_> = owners.into_values().collect();
+        let people = hub.store.load(&ids).await.map_err(|error| error.to_string())?;
+        let who = match people.len() {
+            0 => "a new person".to_owned(),
+            1 => "a known person".to_owned(),
+            several => format!("joins {several} known people"),
+        };
+        let mut news = Vec::new();
+        for claim in &row.form.consents {
+            let withdrawn = people.iter().any(|person| {
+                let now =
+                    standing(&ledger(&person.value), MARKETING, claim.channel, None, &hub.config.catalog.consent, None);
+                matches!(now, Standing::Withdrawn(entry) if entry.at >= row.at || row.is_list())
+            });
+            news.push(match (claim.given, withdrawn) {
+                (true, true) => format!("{}: stays withdrawn", claim.channel.name()),
+                (true, false) => format!("{}: yes", claim.channel.name()),
+                (false, _) => format!("{}: withdrawn", claim.channel.name()),
+            });
+        }
+        let news = if news.is_empty() { "no word on consent".to_owned() } else { news.join(", ") };
+        lines.push(format!("row {}: {who}; {news}", row.number));
+    }
+    Ok(lines)
+}
+
+impl Row {
+    fn is_list(&self) -> bool {
+        self.form.labels.get("consent_method").is_some_and(|method| method == "list")
+    }
+}
+
+/// Queues them as events; `progress` hears how many are queued.
+///
+/// # Errors
+/// When the queue does not take them: doing it again goes on, for what is there changes nothing.
+pub async fn run(hub: &Hub, rows: Vec<Row>, progress: impl Fn(usize)) -> Result<usize, String> {
+    let own = SourceName::new("import")?;
+    let count = rows.len();
+    let events: Vec<Event> = rows
+        .into_iter()
+        .map(|row| Event::new(&own, EventId::derive(&own, &[&row.key]), row.at, Body::QuestionnaireImported(row.form)))
+        .collect();
+    let mut queued = 0;
+    for chunk in events.chunks(CHUNK) {
+        hub.queue.send(chunk.to_vec()).await.map_err(|error| error.to_string())?;
+        queued += chunk.len();
+        progress(queued);
+    }
+    Ok(count)
+}

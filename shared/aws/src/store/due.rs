@@ -1,0 +1,71 @@
+//! Who is to be looked at again: pages of people by the minute at which their time comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::PersonId;
+use stagedoor_model::Timestamp;
+use stagedoor_ports::{DuePage, Result};
+
+use super::{DynamoStore, pages};
+use crate::dynamo::{failed, item, text, text_of};
+
+/// Pages that are read at once.
+const PAGES: usize = 20;
+const MINUTE_MS: i64 = 60_000;
+
+impl DynamoStore {
+    /// One write a minute at which anybody's time comes, not one a person.
+    pub(super) async fn put_due(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+        let mut minutes = BTreeMap::<i64, Vec<PersonId>>::new();
+        for (id, at) in people {
+            let minute = at.as_millisecond().div_euclid(MINUTE_MS) + i64::from(at.as_millisecond() % MINUTE_MS != 0);
+            minutes.entry(minute * MINUTE_MS).or_default().push(*id);
+        }
+        for (minute, people) in minutes {
+            let at = Timestamp::from_millisecond(minute).unwrap_or(Timestamp::MAX);
+            self.put_people("due", at, &people).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn due_until(&self, until: Timestamp) -> Result<Vec<DuePage>> {
+        let found = self.query("misc", None, ("pk", "due"), PAGES, false).await?;
+        let page = |one: &crate::dynamo::Item| {
+            let key = text_of(one, "sk")?;
+            let minute: i64 = key.split_once('#')?.0.parse().ok()?;
+            let come = minute <= until.as_millisecond();
+            come.then(|| DuePage { key: key.to_owned(), people: pages::people_of(one).into_iter().collect() })
+        };
+        Ok(found.iter().filter_map(page).collect())
+    }
+
+    /// A scan: whoever asks for everybody pays for everybody.
+    pub(super) async fn page_of_everybody(
+        &self,
+        after: Option<String>,
+        max: usize,
+    ) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        let request = self
+            .client
+            .scan()
+            .table_name(self.table("people"))
+            .projection_expression("id, target")
+            .limit(i32::try_from(max).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(after.map(|id| item([("id", text(id))])));
+        let answer = request.send().await.map_err(|error| failed("Scan", error))?;
+        let next = answer.last_evaluated_key.as_ref().and_then(|key| text_of(key, "id").map(str::to_owned));
+        // Those who were joined into others leave a redirect under their id.
+        let living = answer.items.unwrap_or_default();
+        let living = living.iter().filter(|one| !one.contains_key("target"));
+        Ok((living.filter_map(|one| PersonId::parse(text_of(one, "id")?).ok()).collect(), next))
+    }
+
+    pub(super) async fn strike_due(&self, keys: Vec<String>) -> Result<()> {
+        for key in keys {
+            let request = self.client.delete_item().table_name(self.table("misc"));
+            let request = request.set_key(Some(item([("pk", text("due")), ("sk", text(key))])));
+            request.send().await.map_err(|error| failed("DeleteItem", error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! Segments, from what happens (and from time that passes) to the contact in the CRM and the journal.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use stagedoor_engine::{Segment, segments};
+use stagedoor_model::{Body, Email, Event, EventId, FormSubmitted, Identifier, PromoIssued, SourceName, Timestamp};
+use stagedoor_ports::Clock;
+use stagedoor_tests::world::World;
+
+/// A clock that a test moves on.
+#[derive(Clone)]
+struct Moved(Arc<Mutex<Timestamp>>);
+
+impl Moved {
+    fn at(second: i64) -> Self {
+        Self(Arc::new(Mutex::new(Timestamp::from_second(second).expect("a time"))))
+    }
+
+    fn on(&self, seconds: i64) {
+        let mut now = self.0.lock().expect("a clock");
+        *now = Timestamp::from_second(now.as_second() + seconds).expect("a time");
+    }
+}
+
+impl Clock for Moved {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().expect("a clock")
+    }
+}
+
+const NOW: i64 = 1_798_761_600;
+const DAY: i64 = 86_400;
+
+fn rules(all: &[(&str, &str)]) -> Vec<Segment> {
+    let one = |(name, text): &(&str, &str)| Segment {
+        name: (*name).to_owned(),
+        title: (*name).to_owned(),
+        text: (*text).to_owned(),
+        rule: segments::parse(text).expect("a rule"),
+    };
+    all.iter().map(one).collect()
+}
+
+fn site() -> SourceName {
+    SourceName::new("site").expect("a name")
+}
+
+fn anna() -> BTreeSet<Identifier> {
+    BTreeSet::from([Identifier::email(Email::parse("anna@example.com").expect("an address"))])
+}
+
+fn lead(second: i64) -> Event {
+    let form = FormSubmitted {
+        identifiers: anna(),
+        name: Some("Анна".into()),
+        form: None,
+        show: None,
+        amount: None,
+        consents: vec![],
+        labels: BTreeMap::new(),
+    };
+    let at = Timestamp::from_second(second).expect("a time");
+    Event::new(&site(), EventId::derive(&site(), &["lead"]), at, Body::FormSubmitted(form))
+}
+
+fn promo(second: i64) -> Event {
+    let body = PromoIssued { identifiers: anna(), campaign: "ufa".into(), code: "UFA-1".into() };
+    let at = Timestamp::from_second(second).expect("a time");
+    Event::new(&site(), EventId::derive(&site(), &["promo"]), at, Body::PromoIssued(body))
+}
+
+async fn world(all: &[(&str, &str)], clock: &Moved) -> World {
+    let mut world = World::new().await;
+    world.sync.catalog.segments = rules(all);
+    world.sync.clock = Arc::new(clock.clone());
+    world
+}
+
+/// Entering and leaving, in the order in which they were journalled.
+async fn journal(world: &World) -> Vec<String> {
+    let rows = world.store.journal(1_000).await.expect("a journal");
+    let told = rows.into_iter().rev().filter_map(|row| match row.event.body {
+        Body::SegmentEntered(one) => Some(format!("+{}", one.segment)),
+        Body::SegmentLeft(one) => Some(format!("-{}", one.segment)),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn shown(world: &World) -> Option<String> {
+    let contact = world.sandbox.contacts().into_iter().next()?;
+    let fields = contact.get("custom_fields_values")?.as_array()?.clone();
+    let field = fields.iter().find(|field| field["field_code"] == "STAGEDOOR_SEGMENTS")?;
+    field.pointer("/values/0/value")?.as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn who_bought_nothing_three_days_after_a_promo_code_enters_by_time_alone() {
+    let clock = Moved::at(NOW);
+    let world =
+        world(&[("undecided", "promo_unused and age(promo_issued) >= 3d"), ("all", "not bought")], &clock).await;
+    world.run(vec![lead(NOW - 10), promo(NOW)]).await;
+    assert_eq!(shown(&world).as_deref(), Some("all"));
+    world.sync.wake().await.expect("everybody was asked of the rules");
+    world.reconcile().await;
+    clock.on(3 * DAY - 1);
+    assert_eq!(world.sync.wake().await.expect("woken"), 0, "a second too early");
+    clock.on(1);
+    assert_eq!(world.sync.wake().await.expect("woken"), 1);
+    world.reconcile().await;
+    assert_eq!(shown(&world).as_deref(), Some("all, undecided"));
+    assert_eq!(journal(&world).await, ["+all", "+undecided"]);
+    assert_eq!(world.sync.wake().await.expect("woken"), 0, "and nobody is woken for nothing");
+}
+
+#[tokio::test]
+async fn a_second_delivery_enters_nobody_twice() {
+    let clock = Moved::at(NOW);
+    let world = world(&[("all", "not bought")], &clock).await;
+    for _ in 0..3 {
+        world.run(vec![lead(NOW)]).await;
+    }
+    assert_eq!(journal(&world).await, ["+all"]);
+}
+
+#[tokio::test]
+async fn a_rule_that_was_written_anew_is_asked_of_everybody_and_the_contact_forgets_the_old_one() {
+    let clock = Moved::at(NOW);
+    let mut world = world(&[("all", "not bought")], &clock).await;
+    world.run(vec![lead(NOW)]).await;
+    assert_eq!(world.sync.wake().await.expect("woken"), 1, "the rules are new to the hub");
+    world.reconcile().await;
+    assert_eq!(world.sync.wake().await.expect("woken"), 0);
+    world.sync.catalog.segments = rules(&[("friends", "orders >= 1")]);
+    assert_eq!(world.sync.wake().await.expect("woken"), 1);
+    world.reconcile().await;
+    assert_eq!(journal(&world).await, ["+all", "-all"]);
+    assert_eq!(shown(&world), None, "the field is empty again");
+}
+
+#[tokio::test]
+async fn why_somebody_is_not_in_is_told_in_words() {
+    let clock = Moved::at(NOW);
+    let world = world(&[("all", "consent(email) and not bought")], &clock).await;
+    world.run(vec![lead(NOW)]).await;
+    let owners = world.store.resolve(&anna()).await.expect("resolved").owners;
+    let ids: BTreeSet<_> = owners.into_values().collect();
+    let person = world.store.load(&ids).await.expect("loaded").remove(0).value;
+    let link = world.store.links(&ids).await.expect("links").remove(&person.id).unwrap_or_default();
+    let lines = stagedoor_sync::why(&world.sync.catalog, "all", &person, &link, clock.now());
+    assert_eq!(lines, ["no  all of", "no    consents to email", "yes   not", "no      holds tickets"]);
+}
