@@ -9,6 +9,7 @@ mod channels;
 mod chats;
 mod clients;
 mod config;
+mod consent;
 mod console;
 mod crashes;
 mod end_to_end;
