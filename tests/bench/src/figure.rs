@@ -21,6 +21,7 @@ pub struct Figure {
 pub enum Goal {
     None,
     ValueAtMost(f64),
+    ValueAtLeast(f64),
     RatioAtMost(f64),
     RatioAtLeast(f64),
 }
@@ -30,6 +31,7 @@ impl Figure {
         match self.goal {
             Goal::None => true,
             Goal::ValueAtMost(goal) => self.value <= goal,
+            Goal::ValueAtLeast(goal) => self.value >= goal,
             Goal::RatioAtMost(goal) => self.ratio.is_some_and(|ratio| ratio <= goal),
             Goal::RatioAtLeast(goal) => self.ratio.is_some_and(|ratio| ratio >= goal),
         }
@@ -49,6 +51,7 @@ pub fn print(figures: &[Figure], json: bool) {
         let goal = match one.goal {
             Goal::None => String::new(),
             Goal::ValueAtMost(goal) => format!("value <= {goal}"),
+            Goal::ValueAtLeast(goal) => format!("value >= {goal}"),
             Goal::RatioAtMost(goal) => format!("ratio <= {goal}"),
             Goal::RatioAtLeast(goal) => format!("ratio >= {goal}"),
         };

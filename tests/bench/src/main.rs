@@ -7,6 +7,7 @@ mod figure;
 mod identity;
 mod ingest;
 mod reply;
+mod segments;
 mod stage;
 
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ enum Name {
     Identity,
     /// From a message in a chat to the bot's answer, while an on-sale burst is folded.
     Reply,
+    /// Who is in which of forty segments while 50,000 people change.
+    Segments,
 }
 
 #[tokio::main]
@@ -47,6 +50,7 @@ async fn main() -> ExitCode {
         Name::Coldstart => coldstart::run().await,
         Name::Identity => identity::run().await,
         Name::Reply => reply::run().await,
+        Name::Segments => segments::run().await,
     };
     match figures {
         Ok(figures) => {
