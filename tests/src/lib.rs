@@ -6,4 +6,5 @@ pub mod crash;
 pub mod door;
 pub mod fuzz;
 pub mod hub;
+pub mod mailers;
 pub mod world;

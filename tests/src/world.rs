@@ -105,6 +105,7 @@ pub fn sync(store: Arc<dyn Store>, crm: Arc<dyn Crm>) -> Sync {
         policy: Policy::default(),
         erasure: Some(stagedoor_sync::ErasureKey::new("test")),
         talk: None,
+        lists: BTreeMap::new(),
         owner: "test".into(),
     }
 }

@@ -30,7 +30,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// What a package of the house may know of the house.
-const MAY_KNOW: [(&str, &[&str]); 21] = [
+const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("stagedoor-model", &[]),
     ("stagedoor-engine", &["model"]),
     ("stagedoor-ports", &["engine", "model"]),
@@ -48,9 +48,10 @@ const MAY_KNOW: [(&str, &[&str]); 21] = [
     // The page needs to know the campaigns that the config has.
     ("stagedoor-links", &["webhook", "engine", "model", "aws"]),
     ("stagedoor-chat", &["config", "webhook", "ports", "model"]),
+    ("stagedoor-lists", &["config", "ports", "engine", "model"]),
     ("stagedoor-outreach", &["ports", "model", "aws", "chat"]),
     ("stagedoor-crm-hooks", &["webhook", "model", "aws"]),
-    ("stagedoor-sync", &["ports", "engine", "model", "aws", "crm", "shops", "config"]),
+    ("stagedoor-sync", &["ports", "engine", "model", "aws", "crm", "lists", "shops", "config"]),
     ("stagedoor-schedule", &["ports", "model", "aws", "shops"]),
     ("stagedoor-sandbox", &[]),
 ];

@@ -17,6 +17,7 @@ mod fuzz;
 mod golden;
 mod kill;
 mod links;
+mod lists;
 mod mail;
 mod promo;
 mod segments;

@@ -1,6 +1,7 @@
 //! The queue's consumer: one file a step. Webhooks become people here, and people become rows in the CRM.
 
 mod backfill;
+mod enrol;
 mod erase;
 mod fold;
 mod hydrate;
@@ -25,7 +26,7 @@ pub use reconcile::{Pace, Reconciled};
 pub use segment::why;
 use stagedoor_engine::{Catalog, Policy};
 use stagedoor_model::{Event, LinkKey, SourceName};
-use stagedoor_ports::{Clock, Crm, OrderDesk, Queue, Store};
+use stagedoor_ports::{Clock, Crm, MailingList, OrderDesk, Queue, Store};
 
 /// What the consumer works with. The same on AWS and on a laptop.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct Sync {
     /// Shows and pipelines as the config has them.
     pub catalog: Catalog,
     pub policy: Policy,
+    /// Accounts with mailing lists, by their name in the config.
+    pub lists: BTreeMap<String, Arc<dyn MailingList>>,
     /// Without it nobody can be erased.
     pub erasure: Option<ErasureKey>,
     /// Without it nobody is answered.

@@ -32,7 +32,8 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
         links: LinkKey::new(&key.reveal()),
         public_url: public_url.clone(),
     });
-    let sync = Sync { store, crm: Arc::new(crm), clock, desks, catalog, policy, erasure, talk, owner };
+    let lists = stagedoor_lists::mailers(&config)?;
+    let sync = Sync { store, crm: Arc::new(crm), clock, desks, catalog, policy, lists, erasure, talk, owner };
     Ok(Arc::new(Syncing(sync)))
 }
 

@@ -11,7 +11,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
 use stagedoor_engine::{
-    ContactDraft, DealDraft, Digest, Intent, Link, ORDERS, Parked, PersonId, Plan, ShowKey, Step, plan,
+    ContactDraft, DealDraft, Digest, Intent, Link, ORDERS, Parked, Person, PersonId, Plan, ShowKey, Step, plan,
 };
 use stagedoor_model::{Identifier, Kind, Timestamp};
 use stagedoor_ports::{Commit, CrmError, Dirty, PortError, Row};
@@ -54,6 +54,7 @@ pub struct Reconciled {
 /// A person in work.
 pub(crate) struct Case {
     version: u64,
+    pub person: Person,
     pub link: Link,
     pub plan: Plan,
     trace: Option<String>,
@@ -113,7 +114,8 @@ impl Sync {
         let draft = |dirty: Dirty| {
             let plan = plan(&dirty.person, &dirty.link, &catalog);
             let open = plan.len();
-            (dirty.person.id, Case { version: dirty.version, link: dirty.link, plan, trace: dirty.trace, open })
+            let Dirty { person, version, link, trace } = dirty;
+            (person.id, Case { version, person, link, plan, trace, open })
         };
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         let idle = cases.values().all(|case| case.open == 0);
@@ -122,6 +124,7 @@ impl Sync {
         if !idle {
             self.push(&round, pace).await?;
         }
+        self.enrol(&round).await?;
         self.settle(round).await
     }
 

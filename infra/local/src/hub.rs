@@ -120,6 +120,7 @@ impl Hub {
             catalog: config.catalog.clone(),
             policy: config.policy.clone(),
             talk,
+            lists: stagedoor_lists::mailers(&config)?,
             erasure: config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal())),
             owner: owner.to_owned(),
         };

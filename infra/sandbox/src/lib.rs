@@ -8,6 +8,7 @@ mod entities;
 mod gate;
 mod hooks;
 mod links;
+pub mod lists;
 pub mod messengers;
 mod oauth;
 mod remarks;
@@ -22,6 +23,7 @@ use axum::{
     routing::{get, patch, post},
 };
 pub use control::{Fault, FaultKind};
+pub use lists::{ListBreak, Lists};
 pub use messengers::{Arrived, Break, Messengers, Platform};
 use state::State;
 pub use state::{PipelineSeed, Seed};

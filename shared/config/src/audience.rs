@@ -1,16 +1,25 @@
-//! Consents and segments.
+//! Consents, segments and mailing lists.
 
-use stagedoor_engine::{Catalog, ConsentPolicy, Segment, segments};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    time::Duration,
+};
+
+use stagedoor_engine::{Catalog, ConsentPolicy, ListRule, Segment, segments};
+use stagedoor_model::SourceName;
+use stagedoor_webhook::Secret;
 use toml::de::DeTable;
 
 use crate::{
-    file::{ConsentSection, SegmentSection},
-    read::{Reader, spot},
+    MailerConfig, MailerProvider,
+    file::{ConsentSection, ListSection, MailerSection, SegmentSection},
+    read::{Reader, Reading, spot},
     talk::table,
 };
 
 impl Reader<'_> {
-    pub(crate) fn audience(&mut self, root: &DeTable<'_>, catalog: &mut Catalog) {
+    pub(crate) fn audience(&mut self, root: &DeTable<'_>, catalog: &mut Catalog) -> BTreeMap<String, MailerConfig> {
         let consent = self.optional::<ConsentSection>(root, "consent").unwrap_or_default();
         let double_opt_in = consent.double_opt_in.into_iter().collect();
         catalog.consent = ConsentPolicy { double_opt_in, ask: consent.ask };
@@ -31,6 +40,63 @@ impl Reader<'_> {
                     self.ledger.note(spot(value, "rule"), format!("{place}.rule"), wrong.to_string());
                 }
             }
+        }
+        let mailers = self.mailers(root);
+        self.lists(root, catalog);
+        mailers
+    }
+
+    fn mailers(&mut self, root: &DeTable<'_>) -> BTreeMap<String, MailerConfig> {
+        let mut mailers = BTreeMap::new();
+        for (name, value) in table(root, "mailer") {
+            let place = format!("mailer.{name}");
+            let Some(section) = self.read::<MailerSection>(value, &place) else { continue };
+            // Only who enrols needs the keys.
+            let secret = match self.reading {
+                Reading::Everything | Reading::Sync => {
+                    self.secret(&section.secret, spot(value, "secret"), &format!("{place}.secret"))
+                }
+                _ => Some(Secret::new("")),
+            };
+            if let Some(api) = &section.api {
+                self.url(api, spot(value, "api"), &format!("{place}.api"));
+            }
+            let is_listmonk = section.provider == MailerProvider::Listmonk;
+            if is_listmonk && (section.api.is_none() || section.login.is_none()) {
+                let what = "listmonk needs api (its server) and login (the API user's name)";
+                self.ledger.note(value.span(), place.as_str(), what);
+            }
+            let rate = NonZeroU32::new(section.rate).unwrap_or(NonZeroU32::MIN);
+            let (provider, login, api) = (section.provider, section.login, section.api);
+            let rest = Duration::from_secs(u64::from(section.rest_seconds));
+            mailers.extend(secret.map(|secret| (name, MailerConfig { provider, secret, login, api, rate, rest })));
+        }
+        mailers
+    }
+
+    fn lists(&mut self, root: &DeTable<'_>, catalog: &mut Catalog) {
+        let mailers: BTreeSet<String> = table(root, "mailer").into_iter().map(|(name, _)| name).collect();
+        let segments: BTreeSet<String> = table(root, "segment").into_iter().map(|(name, _)| name).collect();
+        for (name, value) in table(root, "list") {
+            let place = format!("list.{name}");
+            let Some(section) = self.read::<ListSection>(value, &place) else { continue };
+            for (key, named, known) in [("mailer", &section.mailer, &mailers), ("segment", &section.segment, &segments)]
+            {
+                if !known.contains(named) {
+                    let known = known.iter().cloned().collect::<Vec<_>>().join(", ");
+                    let what = format!("there is no [{key}.{named}]; known are {known}");
+                    self.ledger.note(spot(value, key), format!("{place}.{key}"), what);
+                }
+            }
+            if SourceName::new(&name).is_err() {
+                self.ledger.note(
+                    value.span(),
+                    place.as_str(),
+                    "a list's name has lower-case letters, digits and dashes",
+                );
+            }
+            let ListSection { mailer, id, segment } = section;
+            catalog.lists.push(ListRule { name, mailer, id, segment });
         }
     }
 }

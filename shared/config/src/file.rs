@@ -17,6 +17,8 @@ pub struct StagedoorToml {
     sms: Option<SmsSection>,
     consent: Option<ConsentSection>,
     segment: Option<BTreeMap<String, SegmentSection>>,
+    mailer: Option<BTreeMap<String, MailerSection>>,
+    list: Option<BTreeMap<String, ListSection>>,
     campaign: Option<BTreeMap<String, CampaignSection>>,
     promo: Option<BTreeMap<String, PromoSection>>,
     reply: Option<Vec<ReplySection>>,
@@ -133,6 +135,53 @@ pub struct SegmentSection {
     pub title: Option<String>,
     /// Who is in: docs/segments.md.
     pub rule: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MailerProvider {
+    Unisender,
+    Sendpulse,
+    Mailchimp,
+    Listmonk,
+}
+
+/// An account with mailing lists.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MailerSection {
+    pub provider: MailerProvider,
+    /// A secret reference: the API key; for listmonk the API user's token.
+    pub secret: String,
+    /// For listmonk: the API user's name.
+    pub login: Option<String>,
+    /// Another address than the provider's own; for listmonk its server.
+    pub api: Option<String>,
+    /// Calls a second.
+    #[serde(default = "five")]
+    pub rate: u32,
+    /// How long the account is left alone after it could not be used.
+    #[serde(default = "thirty")]
+    pub rest_seconds: u32,
+}
+
+fn thirty() -> u32 {
+    30
+}
+
+fn five() -> u32 {
+    5
+}
+
+/// A mailing list, and who is on it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListSection {
+    pub mailer: String,
+    /// The provider's id of the list, audience or address book.
+    pub id: String,
+    /// Whoever is in this segment and consents to letters is on the list.
+    pub segment: String,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -8,9 +8,9 @@ mod read;
 mod secrets;
 mod talk;
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
 
-pub use file::{CrmKind, SmsProvider};
+pub use file::{CrmKind, MailerProvider, SmsProvider};
 pub use mistake::{Mistake, Mistakes};
 pub use read::{Reading, load, load_for};
 pub use secrets::{LocalSecrets, Secrets, variable};
@@ -29,6 +29,8 @@ pub struct Config {
     pub erasure_key: Option<Secret>,
     pub link_key: Option<Secret>,
     pub sms: Option<SmsConfig>,
+    /// Accounts with mailing lists, by name.
+    pub mailers: BTreeMap<String, MailerConfig>,
     pub crm: CrmConfig,
     pub policy: Policy,
     pub catalog: Catalog,
@@ -56,6 +58,18 @@ pub struct SmsConfig {
     pub secret: Secret,
     pub sender: Option<String>,
     pub rate: NonZeroU32,
+}
+
+/// An account with mailing lists.
+#[derive(Debug, Clone)]
+pub struct MailerConfig {
+    pub provider: MailerProvider,
+    pub secret: Secret,
+    pub login: Option<String>,
+    pub api: Option<String>,
+    pub rate: NonZeroU32,
+    /// How long the account is left alone after it could not be used.
+    pub rest: Duration,
 }
 
 #[derive(Debug, Clone)]

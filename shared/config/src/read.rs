@@ -25,9 +25,9 @@ use crate::{
     secrets::resolve_options,
 };
 
-const SECTIONS: [&str; 14] = [
-    "hub", "crm", "identity", "schedule", "sandbox", "sms", "consent", "segment", "campaign", "promo", "reply",
-    "pipeline", "show", "source",
+const SECTIONS: [&str; 16] = [
+    "hub", "crm", "identity", "schedule", "sandbox", "sms", "consent", "segment", "mailer", "list", "campaign",
+    "promo", "reply", "pipeline", "show", "source",
 ];
 
 /// Asks a function whether its provider can be made of a source.
@@ -156,7 +156,7 @@ impl Reader<'_> {
         self.pipelines(root, &mut catalog);
         self.shows_of_sources(root, &sources, &mut catalog);
         let sms = self.sms(root);
-        self.audience(root, &mut catalog);
+        let mailers = self.audience(root, &mut catalog);
         self.talk(root, &mut catalog, hub.as_ref());
         let (hub, crm) = (hub?, crm?);
         Some(Config {
@@ -167,6 +167,7 @@ impl Reader<'_> {
             erasure_key: hub.erasure_key,
             link_key: hub.link_key,
             sms,
+            mailers,
             crm,
             policy,
             catalog,

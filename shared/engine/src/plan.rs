@@ -8,7 +8,7 @@ use stagedoor_model::{Fact, Kind, Timestamp};
 
 use crate::{
     By, Catalog, Chats, Deal, Marketing, NoteDraft, Person, PersonId, ShowKey, Stage, TaskDraft, chats, conversation,
-    deals, marketing::marketing, segments::Looked,
+    deals, enrolment::Places, marketing::marketing, segments::Looked,
 };
 
 /// A hash of what was last sent, so that nothing is sent twice.
@@ -91,6 +91,9 @@ pub struct Link {
     /// The segments that somebody is in, and since when.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub segments: BTreeMap<String, Timestamp>,
+    /// The mailing lists that somebody may be on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lists: Places,
     /// What their segments were last told from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked: Option<Looked>,
@@ -155,6 +158,13 @@ impl Link {
         self.tasked = self.tasked.max(other.tasked);
         self.note_intent = self.note_intent.or(other.note_intent);
         self.task_intent = self.task_intent.or(other.task_intent);
+        for (list, places) in other.lists {
+            let known = self.lists.entry(list).or_default();
+            for (address, place) in places {
+                let place = known.get(&address).map_or(place.clone(), |known| known.clone().min(place));
+                known.insert(address, place);
+            }
+        }
         // Together they are somebody else than each was.
         self.looked = None;
         for (segment, since) in other.segments {

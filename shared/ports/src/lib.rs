@@ -2,6 +2,7 @@
 
 mod channel;
 mod crm;
+mod list;
 #[cfg(feature = "testing")]
 pub mod memory;
 mod queue;
@@ -12,6 +13,7 @@ pub mod testing;
 
 pub use channel::{Channel, Sending, Settled};
 pub use crm::{Crm, CrmError, CrmPage, Row};
+pub use list::{Listed, MailingList};
 pub use queue::{DeadLetter, Queue, Receipt, Received};
 pub use shops::{Found, OrderDesk, PullPage};
 pub use store::{

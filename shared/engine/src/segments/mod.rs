@@ -107,6 +107,7 @@ struct Look<'l> {
 
 impl Look<'_> {
     /// Every part is looked at, also where one decides: each may say when to look again.
+    #[allow(clippy::unnecessary_fold, reason = "any and all stop at the first that decides")]
     fn rule(&mut self, rule: &Rule, deal: Option<&DealTraits>) -> bool {
         match rule {
             Rule::All(rules) => rules.iter().fold(true, |all, rule| self.rule(rule, deal) && all),

@@ -1,0 +1,184 @@
+//! Step 4: segment membership becomes membership of mailing lists, in bulk, as people become rows in the CRM: what should be
+//! is compared with what is known, so that an outage or a crash heals itself. Two things are kept at any price: nobody is
+//! added whose consent does not hold at the moment of the call, and whoever may be on a list is known to be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+use stagedoor_engine::{Enrolment, Leaving, Member, PersonId, Place, enrolment, may_add};
+use stagedoor_model::{Body, Channel, ConsentRecorded, Email, Event, EventId, Identifier, SourceName};
+use stagedoor_ports::{Listed, MailingList, PortError};
+
+use crate::{Sync, reconcile::Round};
+
+/// When those are looked at again whom a list did not take now.
+const LATER: SignedDuration = SignedDuration::from_secs(60);
+
+/// One address of one person.
+struct Task {
+    person: PersonId,
+    member: Member,
+}
+
+/// Calls of one kind to one list: removals before additions.
+type Kind = (bool, String, Option<Leaving>);
+
+impl Sync {
+    /// Independent of the CRM: what fails here is looked at again in a minute and holds nobody up.
+    pub(crate) async fn enrol(&self, round: &Round) -> Result<(), PortError> {
+        if self.catalog.lists.is_empty() {
+            return Ok(());
+        }
+        let mut work = BTreeMap::<Kind, Vec<Task>>::new();
+        for (person, step) in round.enrolments(&self.catalog) {
+            let (kind, member) = match step {
+                Enrolment::Add { list, member } => ((true, list, None), member),
+                Enrolment::Remove { list, email, why } => ((false, list, Some(why)), Member { email, name: None }),
+            };
+            work.entry(kind).or_default().push(Task { person, member });
+        }
+        let mut later = BTreeSet::new();
+        for ((_, name, why), mut tasks) in work {
+            let Some(rule) = self.catalog.lists.iter().find(|rule| rule.name == name) else { continue };
+            let Some(mailer) = self.lists.get(&rule.mailer) else { continue };
+            tasks.sort_by(|a, b| a.member.email.cmp(&b.member.email));
+            let batch = mailer.batch().max(1);
+            while !tasks.is_empty() {
+                let rest = tasks.split_off(tasks.len().min(batch));
+                let chunk = std::mem::replace(&mut tasks, rest);
+                if !self.lease().await? {
+                    return Ok(());
+                }
+                later.extend(self.call_list(round, &name, &rule.id, mailer.as_ref(), why, chunk).await?);
+            }
+        }
+        if !later.is_empty() {
+            let at = self.clock.now() + LATER;
+            self.store.look_again(&later.into_iter().map(|id| (id, at)).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// One bulk call. Answers who is to be looked at again.
+    async fn call_list(
+        &self,
+        round: &Round,
+        name: &str,
+        list: &str,
+        mailer: &dyn MailingList,
+        why: Option<Leaving>,
+        tasks: Vec<Task>,
+    ) -> Result<BTreeSet<PersonId>, PortError> {
+        let (tasks, answers) = match why {
+            Some(why) => {
+                let emails: Vec<Email> = tasks.iter().map(|task| task.member.email.clone()).collect();
+                let answers = mailer.remove(list, &emails, why).await;
+                (tasks, answers)
+            }
+            None => {
+                // They are known to be perhaps there before the call, and asked once more whether they consent: a
+                // withdrawal may have been folded since the round began.
+                let intended = round.place(name, tasks.iter().map(|task| (task, Place::Adding)).map(pair));
+                self.keep(round, intended).await?;
+                let tasks = self.still_consenting(tasks).await?;
+                let members: Vec<Member> = tasks.iter().map(|task| task.member.clone()).collect();
+                let answers = if members.is_empty() { vec![] } else { mailer.add(list, &members).await };
+                (tasks, answers)
+            }
+        };
+        let (mut placed, mut gone, mut left, mut later) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+        for (task, answer) in tasks.iter().zip(answers) {
+            match (answer, why) {
+                (Listed::Done, None) => placed.push(pair((task, Place::Enrolled))),
+                (Listed::Done | Listed::Left, Some(_)) => {
+                    gone.push((task.person, task.member.email.as_str().to_owned()))
+                }
+                (Listed::Left, None) => {
+                    placed.push(pair((task, Place::Left { at: round.at })));
+                    left.push(task);
+                }
+                (Listed::Refused(reason), None) => placed.push(pair((task, Place::Refused { reason }))),
+                (Listed::Refused(reason), Some(_)) => {
+                    tracing::warn!(list = name, reason, "a list does not let an address go; tried again");
+                    later.insert(task.person);
+                }
+                (Listed::Later, _) => _ = later.insert(task.person),
+            }
+        }
+        let mut changed = round.place(name, placed.into_iter());
+        changed.extend(round.unplace(name, &gone));
+        self.keep(round, changed).await?;
+        self.tell_left(name, round, left).await?;
+        Ok(later)
+    }
+
+    async fn still_consenting(&self, tasks: Vec<Task>) -> Result<Vec<Task>, PortError> {
+        let ids: BTreeSet<PersonId> = tasks.iter().map(|task| task.person).collect();
+        let people: BTreeMap<PersonId, stagedoor_engine::Person> =
+            self.store.load(&ids).await?.into_iter().map(|one| (one.value.id, one.value)).collect();
+        let holds = |task: &Task| {
+            // Whoever was joined into somebody else meanwhile is asked in the next round.
+            people.get(&task.person).is_some_and(|one| may_add(one, &task.member.email, &self.catalog.consent))
+        };
+        Ok(tasks.into_iter().filter(holds).collect())
+    }
+
+    /// Whoever left at the provider left everywhere: the ledger is told, and through it the CRM and every other list.
+    async fn tell_left(&self, list: &str, round: &Round, left: Vec<&Task>) -> Result<(), PortError> {
+        if left.is_empty() {
+            return Ok(());
+        }
+        let source = SourceName::new(list).or_else(|_| SourceName::new("list"));
+        let source = source.map_err(|error| PortError::Fail(error.into()))?;
+        let events = left.into_iter().map(|task| {
+            let address = Identifier::email(task.member.email.clone());
+            let id = EventId::derive(&source, &["left", address.value()]);
+            let said = ConsentRecorded::withdrawn(address, Channel::Email, "unsubscribe");
+            Event::new(&source, id, round.at, Body::ConsentRecorded(said))
+        });
+        let failed = self.fold(events.enumerate().collect()).await;
+        if failed.is_empty() { Ok(()) } else { Err(PortError::Retry("a withdrawal was not saved".into())) }
+    }
+}
+
+fn pair((task, place): (&Task, Place)) -> (PersonId, String, Place) {
+    (task.person, task.member.email.as_str().to_owned(), place)
+}
+
+impl Round {
+    fn enrolments(&self, catalog: &stagedoor_engine::Catalog) -> Vec<(PersonId, Enrolment)> {
+        let cases = self.cases();
+        let steps = cases
+            .iter()
+            .flat_map(|(id, case)| enrolment(&case.person, &case.link, catalog).into_iter().map(|step| (*id, step)));
+        steps.collect()
+    }
+
+    fn place(&self, list: &str, places: impl Iterator<Item = (PersonId, String, Place)>) -> BTreeSet<PersonId> {
+        let (mut cases, mut changed) = (self.cases(), BTreeSet::new());
+        for (person, address, place) in places {
+            let Some(case) = cases.get_mut(&person) else { continue };
+            let known = case.link.lists.entry(list.to_owned()).or_default();
+            if known.get(&address) != Some(&place) {
+                known.insert(address, place);
+                changed.insert(person);
+            }
+        }
+        changed
+    }
+
+    fn unplace(&self, list: &str, gone: &[(PersonId, String)]) -> BTreeSet<PersonId> {
+        let (mut cases, mut changed) = (self.cases(), BTreeSet::new());
+        for (person, address) in gone {
+            let Some(case) = cases.get_mut(person) else { continue };
+            if let Some(known) = case.link.lists.get_mut(list) {
+                known.remove(address);
+                if known.is_empty() {
+                    case.link.lists.remove(list);
+                }
+                changed.insert(*person);
+            }
+        }
+        changed
+    }
+}

@@ -1,0 +1,51 @@
+//! Every provider of mailing lists against its stand-in.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use stagedoor_config::{MailerConfig, MailerProvider};
+use stagedoor_ports::MailingList;
+use stagedoor_sandbox::{Lists, lists::KEY};
+use stagedoor_webhook::Secret;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+pub const PROVIDERS: [MailerProvider; 4] =
+    [MailerProvider::Unisender, MailerProvider::Sendpulse, MailerProvider::Mailchimp, MailerProvider::Listmonk];
+
+/// A provider's stand-in, and our side of it.
+pub struct Mailer {
+    pub lists: Lists,
+    pub ours: Arc<dyn MailingList>,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Mailer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Mailer {
+    pub async fn start(provider: MailerProvider) -> Self {
+        Self::with_key(provider, KEY, Duration::ZERO).await
+    }
+
+    pub async fn with_key(provider: MailerProvider, key: &str, rest: Duration) -> Self {
+        let lists = Lists::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let api = format!("http://{}", listener.local_addr().expect("an address"));
+        let serving = tokio::spawn({
+            let lists = lists.clone();
+            async move { _ = lists.serve(listener).await }
+        });
+        let rate = NonZeroU32::new(if provider == MailerProvider::Sendpulse { 9 } else { 2_000 }).expect("a rate");
+        let config = MailerConfig {
+            provider,
+            secret: Secret::new(key),
+            login: Some("stagedoor".into()),
+            api: Some(api),
+            rate,
+            rest,
+        };
+        Self { lists, ours: stagedoor_lists::mailer_of(&config).expect("a client"), serving }
+    }
+}

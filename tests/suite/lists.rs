@@ -1,0 +1,235 @@
+//! Mailing lists: what each provider does, and that nobody is on one without a consent.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use stagedoor_config::MailerProvider;
+use stagedoor_engine::{Leaving, ListRule, Member, Segment, segments};
+use stagedoor_model::{
+    Body, Channel, ConsentClaim, ConsentRecorded, Email, Event, EventId, FormSubmitted, Identifier, MARKETING,
+    SourceName, Timestamp,
+};
+use stagedoor_ports::{Listed, MailingList};
+use stagedoor_sandbox::ListBreak;
+use stagedoor_tests::{
+    mailers::{Mailer, PROVIDERS},
+    world::World,
+};
+
+/// All stand-ins know lists by numbers.
+const LIST: &str = "134";
+const OTHER: &str = "135";
+
+fn email(text: &str) -> Email {
+    Email::parse(text).expect("an address")
+}
+
+fn member(text: &str) -> Member {
+    Member { email: email(text), name: Some("Анна".into()) }
+}
+
+#[tokio::test]
+async fn every_provider_takes_people_lets_them_go_and_may_be_asked_twice() {
+    for provider in PROVIDERS {
+        let mailer = Mailer::start(provider).await;
+        let all = [member("anna@example.com"), member("o'hara@example.com")];
+        for _ in 0..2 {
+            assert_eq!(mailer.ours.add(LIST, &all).await, [Listed::Done, Listed::Done], "{provider:?}");
+        }
+        let expected = BTreeSet::from(["anna@example.com".to_owned(), "o'hara@example.com".to_owned()]);
+        assert_eq!(mailer.lists.mailed(LIST), expected, "{provider:?}");
+        for _ in 0..2 {
+            let gone = mailer.ours.remove(LIST, &[email("anna@example.com")], Leaving::Segment).await;
+            assert_eq!(gone, [Listed::Done], "{provider:?}");
+        }
+        assert_eq!(mailer.lists.mailed(LIST).len(), 1, "{provider:?}");
+        // Whoever left the segment only may come back.
+        assert_eq!(mailer.ours.add(LIST, &all).await, [Listed::Done, Listed::Done], "{provider:?}");
+        assert_eq!(mailer.lists.mailed(LIST), expected, "{provider:?}");
+        for _ in 0..2 {
+            let gone = mailer.ours.remove(LIST, &[email("anna@example.com")], Leaving::Withdrawn).await;
+            assert_eq!(gone, [Listed::Done], "{provider:?}");
+        }
+        assert!(!mailer.lists.mailed(LIST).contains("anna@example.com"), "{provider:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_provider_is_made_to_bring_back_who_left_there() {
+    for provider in PROVIDERS {
+        let mailer = Mailer::start(provider).await;
+        let anna = [member("anna@example.com")];
+        mailer.ours.add(LIST, &anna).await;
+        mailer.lists.leaves(LIST, "anna@example.com");
+        let told = mailer.ours.add(LIST, &anna).await;
+        assert!(mailer.lists.mailed(LIST).is_empty(), "{provider:?}");
+        // UniSender and SendPulse keep silent about it; their webhooks tell.
+        if matches!(provider, MailerProvider::Mailchimp | MailerProvider::Listmonk) {
+            assert_eq!(told, [Listed::Left], "{provider:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_address_that_is_not_taken_holds_up_no_other() {
+    for provider in [MailerProvider::Unisender, MailerProvider::Mailchimp] {
+        let mailer = Mailer::start(provider).await;
+        mailer.lists.bar("gone@example.com");
+        let told = mailer.ours.add(LIST, &[member("gone@example.com"), member("anna@example.com")]).await;
+        assert!(matches!(told[0], Listed::Refused(_) | Listed::Left), "{provider:?}: {told:?}");
+        assert_eq!(told[1], Listed::Done, "{provider:?}");
+        assert_eq!(mailer.lists.mailed(LIST).len(), 1, "{provider:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_an_outage_and_a_throttled_account_lose_nobody_and_are_left_alone_for_a_while() {
+    for provider in PROVIDERS {
+        let mailer = Mailer::with_key(provider, "wrong-us21", Duration::from_secs(60)).await;
+        for _ in 0..3 {
+            assert_eq!(mailer.ours.add(LIST, &[member("anna@example.com")]).await, [Listed::Later], "{provider:?}");
+        }
+        assert_eq!(mailer.lists.calls(), 1, "{provider:?} is asked once, and then it rests");
+        let mailer = Mailer::start(provider).await;
+        for fault in [ListBreak::Broken, ListBreak::TooMany, ListBreak::AnswerLost] {
+            mailer.lists.break_next([fault]);
+            assert_eq!(mailer.ours.add(LIST, &[member("anna@example.com")]).await, [Listed::Later], "{provider:?}");
+        }
+        // listmonk made them before the answer was lost.
+        assert_eq!(mailer.ours.add(LIST, &[member("anna@example.com")]).await, [Listed::Done], "{provider:?}");
+    }
+}
+
+fn site() -> SourceName {
+    SourceName::new("site").expect("a name")
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + second).expect("a time")
+}
+
+fn says(address: &str, given: bool, second: i64) -> Event {
+    let form = FormSubmitted {
+        identifiers: BTreeSet::from([Identifier::email(email(address))]),
+        name: Some("Анна".into()),
+        form: None,
+        show: None,
+        amount: None,
+        consents: vec![ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given, wording: None }],
+        labels: Default::default(),
+    };
+    let id = EventId::derive(&site(), &["form", address, &second.to_string()]);
+    Event::new(&site(), id, at(second), Body::FormSubmitted(form))
+}
+
+fn leaves(address: &str, second: i64) -> Event {
+    let said = ConsentRecorded::withdrawn(Identifier::email(email(address)), Channel::Email, "unsubscribe");
+    let id = EventId::derive(&site(), &["left", address, &second.to_string()]);
+    Event::new(&site(), id, at(second), Body::ConsentRecorded(said))
+}
+
+/// Everybody who consents is on a list of each of two accounts.
+async fn world(first: &Mailer, second: &Mailer) -> World {
+    let mut world = World::new().await;
+    let text = "reached(email)";
+    let rule = segments::parse(text).expect("a rule");
+    world.sync.catalog.segments = vec![Segment { name: "all".into(), title: String::new(), text: text.into(), rule }];
+    let list = |name: &str, mailer: &str, id: &str| ListRule {
+        name: name.into(),
+        mailer: mailer.into(),
+        id: id.into(),
+        segment: "all".into(),
+    };
+    world.sync.catalog.lists = vec![list("news", "first", LIST), list("premieres", "second", OTHER)];
+    let lists: [(&str, Arc<dyn MailingList>); 2] =
+        [("first", Arc::clone(&first.ours)), ("second", Arc::clone(&second.ours))];
+    world.sync.lists = lists.map(|(name, list)| (name.to_owned(), list)).into();
+    world
+}
+
+async fn two() -> (Mailer, Mailer) {
+    (Mailer::start(MailerProvider::Mailchimp).await, Mailer::start(MailerProvider::Unisender).await)
+}
+
+#[tokio::test]
+async fn whoever_consents_is_on_the_lists_of_their_segment_and_nobody_else() {
+    let (first, second) = two().await;
+    let world = world(&first, &second).await;
+    world.run(vec![says("anna@example.com", true, 0), says("boris@example.com", false, 0)]).await;
+    let anna = BTreeSet::from(["anna@example.com".to_owned()]);
+    assert_eq!((first.lists.mailed(LIST), second.lists.mailed(OTHER)), (anna.clone(), anna));
+    // Nothing is done twice.
+    let calls = first.lists.calls() + second.lists.calls();
+    world.run(vec![says("anna@example.com", true, 5)]).await;
+    assert_eq!(first.lists.calls() + second.lists.calls(), calls);
+}
+
+#[tokio::test]
+async fn whoever_leaves_anywhere_is_off_every_list() {
+    let (first, second) = two().await;
+    let world = world(&first, &second).await;
+    world.run(vec![says("anna@example.com", true, 0)]).await;
+    world.run(vec![leaves("anna@example.com", 10)]).await;
+    assert!(first.lists.mailed(LIST).is_empty() && second.lists.mailed(OTHER).is_empty());
+    // An older consent that comes late changes nothing; a newer one of their own does, where the provider lets it.
+    world.run(vec![says("anna@example.com", true, 5)]).await;
+    assert!(second.lists.mailed(OTHER).is_empty());
+}
+
+#[tokio::test]
+async fn who_left_at_one_provider_is_learnt_from_it_and_leaves_the_other() {
+    let (first, second) = two().await;
+    first.lists.leaves(LIST, "anna@example.com");
+    let world = world(&first, &second).await;
+    world.run(vec![says("anna@example.com", true, 0)]).await;
+    assert!(first.lists.mailed(LIST).is_empty());
+    assert!(second.lists.mailed(OTHER).is_empty(), "the ledger knows, and every list hears of it");
+}
+
+#[tokio::test]
+async fn an_outage_of_a_list_holds_up_neither_the_crm_nor_the_other_list_and_heals() {
+    let (first, second) = two().await;
+    let world = world(&first, &second).await;
+    first.lists.break_next([ListBreak::Broken, ListBreak::AnswerLost]);
+    world.run(vec![says("anna@example.com", true, 0)]).await;
+    assert_eq!(world.sandbox.contacts().len(), 1, "the contact is in the CRM");
+    assert_eq!(second.lists.mailed(OTHER).len(), 1);
+    assert!(first.lists.mailed(LIST).is_empty());
+    for _ in 0..2 {
+        let due = world.store.due(Timestamp::MAX).await.expect("read");
+        assert!(!due.is_empty(), "they are looked at again");
+        let ids = due.iter().flat_map(|page| page.people.iter().copied()).collect();
+        world.store.done_looking(due.into_iter().map(|page| page.key).collect()).await.expect("struck");
+        world.store.mark_dirty(ids).await.expect("marked");
+        world.reconcile().await;
+    }
+    assert_eq!(first.lists.mailed(LIST).len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_withdraws_while_an_answer_is_lost_is_taken_off_though_nobody_knew_that_they_were_on() {
+    let (first, second) = two().await;
+    let world = world(&first, &second).await;
+    first.lists.break_next([ListBreak::AnswerLost]);
+    world.run(vec![says("anna@example.com", true, 0)]).await;
+    assert_eq!(first.lists.mailed(LIST).len(), 1, "it took effect");
+    world.run(vec![leaves("anna@example.com", 10)]).await;
+    assert!(first.lists.mailed(LIST).is_empty());
+}
+
+#[tokio::test]
+async fn who_leaves_the_segment_leaves_the_list_and_may_come_back() {
+    let (first, second) = two().await;
+    let mut world = world(&first, &second).await;
+    world.run(vec![says("anna@example.com", true, 0)]).await;
+    let set = |world: &mut World, text: &str| {
+        let rule = segments::parse(text).expect("a rule");
+        world.sync.catalog.segments =
+            vec![Segment { name: "all".into(), title: String::new(), text: text.into(), rule }];
+    };
+    for (text, on) in [("orders >= 1", 0), ("orders < 1", 1)] {
+        set(&mut world, text);
+        world.sync.wake().await.expect("woken");
+        world.reconcile().await;
+        assert_eq!((first.lists.mailed(LIST).len(), second.lists.mailed(OTHER).len()), (on, on), "{text}");
+    }
+}
