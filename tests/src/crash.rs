@@ -9,11 +9,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use stagedoor_engine::{ContactDraft, DealDraft, Link, Person, PersonId, ShowKey};
-use stagedoor_model::{EventId, Identifier, Timestamp};
+use stagedoor_engine::{ContactDraft, DealDraft, Leaving, Link, Member, Person, PersonId, ShowKey};
+use stagedoor_model::{Email, EventId, Identifier, Timestamp};
 use stagedoor_ports::{
-    Cell, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, JournalRow, PortError, Result, Row, Saved, Store,
-    Totals, Versioned,
+    Cell, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, JournalRow, Listed, MailingList, PortError, Result,
+    Row, Saved, Store, Totals, Versioned,
 };
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
@@ -31,6 +31,22 @@ impl Life {
 
     fn step(&self) -> std::result::Result<(), PortError> {
         if self.0.fetch_sub(1, Ordering::SeqCst) > 0 { Ok(()) } else { Err(PortError::Fail("killed".into())) }
+    }
+}
+
+#[async_trait]
+impl MailingList for Mortal<dyn MailingList> {
+    fn batch(&self) -> usize {
+        self.inner.batch()
+    }
+    async fn add(&self, list: &str, members: &[Member]) -> Vec<Listed> {
+        self.listed(members.len(), self.inner.add(list, members)).await
+    }
+    async fn remove(&self, list: &str, emails: &[Email], why: Leaving) -> Vec<Listed> {
+        self.listed(emails.len(), self.inner.remove(list, emails, why)).await
+    }
+    fn calls(&self) -> u64 {
+        self.inner.calls()
     }
 }
 
@@ -54,6 +70,14 @@ impl<T: ?Sized> Mortal<T> {
         let rows = work.await;
         // The process is gone: nobody sees the answer, and nothing is written after it.
         if self.life.step().is_err() { vec![Row::Unknown; count] } else { rows }
+    }
+
+    async fn listed(&self, count: usize, work: impl Future<Output = Vec<Listed>>) -> Vec<Listed> {
+        if self.life.step().is_err() {
+            return vec![Listed::Later; count];
+        }
+        let told = work.await;
+        if self.life.step().is_err() { vec![Listed::Later; count] } else { told }
     }
 
     async fn crm<R>(

@@ -2,9 +2,11 @@
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "it is test code")]
 
 pub mod bend;
+pub mod clock;
 pub mod crash;
 pub mod door;
 pub mod fuzz;
 pub mod hub;
 pub mod mailers;
+pub mod month;
 pub mod world;

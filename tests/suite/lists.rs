@@ -233,3 +233,15 @@ async fn who_leaves_the_segment_leaves_the_list_and_may_come_back() {
         assert_eq!((first.lists.mailed(LIST).len(), second.lists.mailed(OTHER).len()), (on, on), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_month_of_withdrawals_faults_and_kills_leaves_nobody_on_a_list_without_a_consent() {
+    for seed in 1..=3 {
+        let month = stagedoor_tests::month::live(seed * 7_919, 400).await;
+        assert!(month.violations.is_empty(), "seed {seed}: {:?}", month.violations);
+        assert_eq!(month.missing, 0, "seed {seed}: whoever consents is enrolled: {month:?}");
+        assert!(month.consents > 200 && month.withdrawals > 100 && month.faults > 30 && month.kills > 30, "{month:?}");
+        assert!(month.enrolled > 100, "{month:?}");
+        println!("{month:?}");
+    }
+}

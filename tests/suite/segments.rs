@@ -2,34 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use stagedoor_engine::{Segment, segments};
 use stagedoor_model::{Body, Email, Event, EventId, FormSubmitted, Identifier, PromoIssued, SourceName, Timestamp};
 use stagedoor_ports::Clock;
-use stagedoor_tests::world::World;
-
-/// A clock that a test moves on.
-#[derive(Clone)]
-struct Moved(Arc<Mutex<Timestamp>>);
-
-impl Moved {
-    fn at(second: i64) -> Self {
-        Self(Arc::new(Mutex::new(Timestamp::from_second(second).expect("a time"))))
-    }
-
-    fn on(&self, seconds: i64) {
-        let mut now = self.0.lock().expect("a clock");
-        *now = Timestamp::from_second(now.as_second() + seconds).expect("a time");
-    }
-}
-
-impl Clock for Moved {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().expect("a clock")
-    }
-}
+use stagedoor_tests::{clock::Moved, world::World};
 
 const NOW: i64 = 1_798_761_600;
 const DAY: i64 = 86_400;

@@ -78,7 +78,9 @@ impl Sync {
             None => {
                 // They are known to be perhaps there before the call, and asked once more whether they consent: a
                 // withdrawal may have been folded since the round began.
-                let intended = round.place(name, tasks.iter().map(|task| (task, Place::Adding)).map(pair));
+                let adding = |task| (task, Place::Adding { again: round.was_out(name, task) });
+                let intended: Vec<(PersonId, String, Place)> = tasks.iter().map(adding).map(pair).collect();
+                let intended = round.place(name, intended.into_iter());
                 self.keep(round, intended).await?;
                 let tasks = self.still_consenting(tasks).await?;
                 let members: Vec<Member> = tasks.iter().map(|task| task.member.clone()).collect();
@@ -90,8 +92,13 @@ impl Sync {
         for (task, answer) in tasks.iter().zip(answers) {
             match (answer, why) {
                 (Listed::Done, None) => placed.push(pair((task, Place::Enrolled))),
-                (Listed::Done | Listed::Left, Some(_)) => {
+                (Listed::Done | Listed::Left, Some(Leaving::Withdrawn)) => placed.push(pair((task, Place::Out))),
+                (Listed::Done | Listed::Left, Some(Leaving::Segment)) => {
                     gone.push((task.person, task.member.email.as_str().to_owned()))
+                }
+                // It was us: they consented anew, and the provider wants to hear that from themselves.
+                (Listed::Left, None) if round.was_out(name, task) => {
+                    placed.push(pair((task, Place::Left { at: round.at })));
                 }
                 (Listed::Left, None) => {
                     placed.push(pair((task, Place::Left { at: round.at })));
@@ -152,6 +159,12 @@ impl Round {
             .iter()
             .flat_map(|(id, case)| enrolment(&case.person, &case.link, catalog).into_iter().map(|step| (*id, step)));
         steps.collect()
+    }
+
+    fn was_out(&self, list: &str, task: &Task) -> bool {
+        let cases = self.cases();
+        let place = cases.get(&task.person).and_then(|case| case.link.lists.get(list)?.get(task.member.email.as_str()));
+        place.is_some_and(Place::was_out)
     }
 
     fn place(&self, list: &str, places: impl Iterator<Item = (PersonId, String, Place)>) -> BTreeSet<PersonId> {

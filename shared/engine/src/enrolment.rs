@@ -22,9 +22,14 @@ pub struct ListRule {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
-    /// Said before the call: it may be there.
-    Adding,
+    /// Said before the call: it may be there. `again`: we took it off ourselves before, so that the list says "left" of it
+    /// is no news.
+    Adding {
+        again: bool,
+    },
     Enrolled,
+    /// We took it off because they withdrew; consenting anew they are added again, if the provider lets them.
+    Out,
     /// They left there, and the list does not take them back.
     Left {
         at: Timestamp,
@@ -38,7 +43,12 @@ pub enum Place {
 impl Place {
     /// Whether the list may hold the address.
     pub fn may_be_there(&self) -> bool {
-        matches!(self, Self::Adding | Self::Enrolled)
+        matches!(self, Self::Adding { .. } | Self::Enrolled)
+    }
+
+    /// Whether it was us who took the address off before.
+    pub fn was_out(&self) -> bool {
+        matches!(self, Self::Out | Self::Adding { again: true })
     }
 }
 
@@ -93,7 +103,7 @@ pub fn enrolment(person: &Person, link: &Link, catalog: &Catalog) -> Vec<Enrolme
             }
         }
         let place = wanted.and_then(|email| known?.get(email.as_str()));
-        if let Some(email) = wanted.filter(|_| matches!(place, None | Some(Place::Adding))) {
+        if let Some(email) = wanted.filter(|_| matches!(place, None | Some(Place::Out | Place::Adding { .. }))) {
             let member = Member { email: email.clone(), name: person.name().map(str::to_owned) };
             steps.push(Enrolment::Add { list: list.name.clone(), member });
         }

@@ -127,6 +127,11 @@ impl Lists {
         all.filter(|(_, standing)| **standing == Standing::Subscribed).map(|(email, _)| email.clone()).collect()
     }
 
+    /// Whether the provider knows that they left, by their own hand or by ours.
+    pub fn ever_left(&self, list: &str, email: &str) -> bool {
+        self.books().standing(list, email) == Some(Standing::Unsubscribed)
+    }
+
     /// They press "unsubscribe" in a letter.
     pub fn leaves(&self, list: &str, email: &str) {
         self.books().put(list, email, Standing::Unsubscribed);
