@@ -245,3 +245,44 @@ async fn a_month_of_withdrawals_faults_and_kills_leaves_nobody_on_a_list_without
         println!("{month:?}");
     }
 }
+
+/// A list that takes people, while one of them withdraws.
+struct Interrupted {
+    inner: Arc<dyn MailingList>,
+    hub: stagedoor_sync::Sync,
+    meanwhile: Event,
+    /// Whose additions count from then on.
+    other: stagedoor_sandbox::Lists,
+}
+
+#[async_trait::async_trait]
+impl MailingList for Interrupted {
+    fn batch(&self) -> usize {
+        self.inner.batch()
+    }
+    async fn add(&self, list: &str, members: &[Member]) -> Vec<Listed> {
+        let told = self.inner.add(list, members).await;
+        assert!(self.hub.handle(vec![self.meanwhile.clone()]).await.is_empty());
+        self.other.forbid("anna@example.com", true);
+        told
+    }
+    async fn remove(&self, list: &str, emails: &[Email], why: Leaving) -> Vec<Listed> {
+        self.inner.remove(list, emails, why).await
+    }
+    fn calls(&self) -> u64 {
+        self.inner.calls()
+    }
+}
+
+#[tokio::test]
+async fn whoever_withdraws_in_the_middle_of_a_round_is_added_to_no_further_list() {
+    let (first, second) = two().await;
+    let mut world = world(&first, &second).await;
+    let meanwhile = leaves("anna@example.com", 10);
+    let inner = Arc::clone(&first.ours);
+    let interrupted = Interrupted { inner, hub: world.sync.clone(), meanwhile, other: second.lists.clone() };
+    world.sync.lists.insert("first".into(), Arc::new(interrupted));
+    world.run(vec![says("anna@example.com", true, 0)]).await;
+    assert!(second.lists.violations().is_empty(), "they were asked once more before the call");
+    assert!(first.lists.mailed(LIST).is_empty(), "and taken off the list that had them");
+}

@@ -3,6 +3,7 @@
 mod baseline;
 mod burst;
 mod coldstart;
+mod enrol;
 mod figure;
 mod identity;
 mod ingest;
@@ -37,6 +38,10 @@ enum Name {
     Reply,
     /// Who is in which of forty segments while 50,000 people change.
     Segments,
+    /// Calls that it takes to enrol 50,000 people into ten lists.
+    Enrol,
+    /// A simulated month of withdrawals and faults: is anybody on a list without a consent?
+    Consent,
 }
 
 #[tokio::main]
@@ -51,6 +56,8 @@ async fn main() -> ExitCode {
         Name::Identity => identity::run().await,
         Name::Reply => reply::run().await,
         Name::Segments => segments::run().await,
+        Name::Enrol => enrol::run().await,
+        Name::Consent => enrol::month().await,
     };
     match figures {
         Ok(figures) => {
