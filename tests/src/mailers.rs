@@ -29,7 +29,23 @@ impl Mailer {
         Self::with_key(provider, KEY, Duration::ZERO).await
     }
 
+    /// Under the rate that the provider allows.
+    pub async fn paced(provider: MailerProvider) -> Self {
+        let rate = match provider {
+            // 300 a minute.
+            MailerProvider::Unisender => 5,
+            MailerProvider::Sendpulse => 9,
+            _ => 2_000,
+        };
+        Self::with(provider, KEY, Duration::ZERO, rate).await
+    }
+
     pub async fn with_key(provider: MailerProvider, key: &str, rest: Duration) -> Self {
+        let rate = if provider == MailerProvider::Sendpulse { 9 } else { 2_000 };
+        Self::with(provider, key, rest, rate).await
+    }
+
+    async fn with(provider: MailerProvider, key: &str, rest: Duration, rate: u32) -> Self {
         let lists = Lists::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let api = format!("http://{}", listener.local_addr().expect("an address"));
@@ -37,7 +53,7 @@ impl Mailer {
             let lists = lists.clone();
             async move { _ = lists.serve(listener).await }
         });
-        let rate = NonZeroU32::new(if provider == MailerProvider::Sendpulse { 9 } else { 2_000 }).expect("a rate");
+        let rate = NonZeroU32::new(rate).expect("a rate");
         let config = MailerConfig {
             provider,
             secret: Secret::new(key),

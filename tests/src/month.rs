@@ -114,7 +114,7 @@ struct Living {
 
 /// Lives a month with so many people.
 pub async fn live(seed: u64, people: u64) -> Month {
-    let mailers = [Mailer::start(MailerProvider::Mailchimp).await, Mailer::start(MailerProvider::Unisender).await];
+    let mailers = [Mailer::start(MailerProvider::Mailchimp).await, Mailer::start(MailerProvider::Listmonk).await];
     let clock = Moved::at(BEGINS);
     let mut world = World::new().await;
     world.sync.clock = Arc::new(clock.clone());
@@ -212,7 +212,7 @@ impl Living {
         for one in Vec::<Late>::from(come) {
             self.withdraw(one.fan, one.left_at).await;
         }
-        for _ in 0..self.dice.roll(6) {
+        for _ in 0..self.dice.roll(6 + people / 100) {
             let n = self.dice.roll(people);
             match (self.open.get(&n).copied().unwrap_or(false), self.dice.roll(3)) {
                 (false, _) => self.consent(n).await,

@@ -34,7 +34,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     ];
     let (mut figures, mut worst) = (Vec::new(), 0.0_f64);
     for (provider, name, lists, people) in providers {
-        let mailer = Mailer::start(provider).await;
+        let mailer = Mailer::paced(provider).await;
         let batch = mailer.ours.batch();
         for list in 0..lists {
             for chunk in members.get(..people).unwrap_or(&members).chunks(batch) {
