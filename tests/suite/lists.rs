@@ -286,3 +286,21 @@ async fn whoever_withdraws_in_the_middle_of_a_round_is_added_to_no_further_list(
     assert!(second.lists.violations().is_empty(), "they were asked once more before the call");
     assert!(first.lists.mailed(LIST).is_empty(), "and taken off the list that had them");
 }
+
+#[tokio::test]
+async fn whoever_is_erased_is_off_every_list_and_is_not_forgotten_before() {
+    let (first, second) = two().await;
+    let world = world(&first, &second).await;
+    world.run(vec![says("anna@example.com", true, 0)]).await;
+    let anna = Identifier::email(email("anna@example.com"));
+    first.lists.break_next([ListBreak::Broken]);
+    assert!(world.sync.erase(&anna).await.is_err());
+    assert_eq!(first.lists.mailed(LIST).len(), 1);
+    assert_eq!(world.store.totals().await.expect("totals").people, 1, "who could not be taken off is still known");
+    let erased = world.sync.erase(&anna).await.expect("erased");
+    assert_eq!(erased.lists.into_iter().collect::<Vec<_>>(), ["news", "premieres"]);
+    assert!(first.lists.mailed(LIST).is_empty() && second.lists.mailed(OTHER).is_empty());
+    // What comes in about them later puts them on no list.
+    world.run(vec![says("anna@example.com", true, 50)]).await;
+    assert!(first.lists.mailed(LIST).is_empty() && second.lists.mailed(OTHER).is_empty());
+}

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use stagedoor_engine::{PersonId, named_in};
-use stagedoor_model::{Body, Event, Identifier};
-use stagedoor_ports::{PortError, Result};
+use stagedoor_engine::{Leaving, PersonId, named_in};
+use stagedoor_model::{Body, Email, Event, Identifier};
+use stagedoor_ports::{Listed, PortError, Result};
 
 use crate::Sync;
 
@@ -40,6 +40,8 @@ pub struct Erased {
     /// The CRM has no call that deletes them: somebody has to.
     pub contacts: BTreeSet<u64>,
     pub deals: BTreeSet<u64>,
+    /// Mailing lists that they were taken off.
+    pub lists: BTreeSet<String>,
 }
 
 impl Sync {
@@ -88,6 +90,8 @@ impl Sync {
         for person in &found {
             erased.contacts.extend(person.value.contacts());
         }
+        // First off the lists: who cannot be taken off now is not forgotten now.
+        erased.lists = self.off_every_list(&ids).await?;
         let tombstones: BTreeSet<String> = names.iter().map(|name| key.tombstone(name)).collect();
         // First what keeps them erased, then what there is.
         if self.store.cell(ANY).await?.is_none() {
@@ -95,6 +99,23 @@ impl Sync {
         }
         self.store.erase(&ids, &names, &tombstones).await?;
         Ok(erased)
+    }
+
+    async fn off_every_list(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<String>> {
+        let mut off = BTreeSet::new();
+        for (name, places) in self.store.links(ids).await?.into_values().flat_map(|link| link.lists) {
+            let there = places.iter().filter(|(_, place)| place.may_be_there());
+            let emails: Vec<Email> = there.filter_map(|(email, _)| Email::try_from(email.clone()).ok()).collect();
+            let rule = self.catalog.lists.iter().find(|rule| rule.name == name);
+            let mailer = rule.and_then(|rule| Some((rule, self.lists.get(&rule.mailer)?)));
+            let Some((rule, mailer)) = mailer.filter(|_| !emails.is_empty()) else { continue };
+            let told = mailer.remove(&rule.id, &emails, Leaving::Withdrawn).await;
+            if told.iter().any(|one| !matches!(one, Listed::Done | Listed::Left)) {
+                return Err(PortError::Retry(format!("the mailing list {name} does not let them go now")));
+            }
+            off.insert(name);
+        }
+        Ok(off)
     }
 
     /// The same events, those about erased people without what they said; `None` where nobody was ever erased.

@@ -349,7 +349,13 @@ async fn demo(mut place: Place, ufa: bool) -> Result<(), String> {
     let base = format!("http://{}", running.address);
     match (running.sandbox.clone(), running.messengers.clone()) {
         (Some(sandbox), Some(messengers)) if ufa => stagedoor::ufa::play(&hub, &base, &sandbox, &messengers).await?,
-        (Some(sandbox), _) if !ufa => tour::play(&hub, &base, &sandbox).await?,
+        (Some(sandbox), messengers) if !ufa => {
+            tour::play(&hub, &base, &sandbox).await?;
+            if let Some(messengers) = messengers {
+                let on = messengers.lists().mailed("134").len();
+                println!("Of the 300, {on} consented to letters and are on the mailing list.");
+            }
+        }
         _ => return Err("the Ufa case needs [sandbox] messengers".into()),
     }
     println!("It stays up; stop it with Ctrl-C. Next: README.md, “Where to look”.");

@@ -97,6 +97,7 @@ fn configured(crm: &str, messengers: &str) -> (String, BTreeMap<String, String>)
         ("name = \"stagedoor\"", ""),
         ("name = \"stagedoor.tour\"", "/v25.0"),
         ("number = \"79990000000\"", "/v25.0"),
+        ("[mailer.main]", ""),
     ] {
         assert!(text.contains(line), "{line}");
         text = text.replace(line, &format!("{line}\napi = \"{messengers}{version}\""));

@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::Lists;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Platform {
@@ -84,7 +86,7 @@ pub(crate) struct Board {
 
 /// Every messenger at once.
 #[derive(Clone)]
-pub struct Messengers(Arc<Mutex<Board>>);
+pub struct Messengers(Arc<Mutex<Board>>, Lists);
 
 /// The tokens that the stand-ins take.
 pub const TOKENS: [(Platform, &str); 6] = [
@@ -98,16 +100,19 @@ pub const TOKENS: [(Platform, &str); 6] = [
 
 impl Default for Messengers {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Board {
-            tokens: TOKENS.into_iter().map(|(platform, token)| (platform, token.to_owned())).collect(),
-            fans: BTreeMap::new(),
-            arrived: Vec::new(),
-            breaks: Vec::new(),
-            calls: BTreeMap::new(),
-            to_one: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            next: 700_000,
-        })))
+        Self(
+            Arc::new(Mutex::new(Board {
+                tokens: TOKENS.into_iter().map(|(platform, token)| (platform, token.to_owned())).collect(),
+                fans: BTreeMap::new(),
+                arrived: Vec::new(),
+                breaks: Vec::new(),
+                calls: BTreeMap::new(),
+                to_one: BTreeMap::new(),
+                refused: BTreeMap::new(),
+                next: 700_000,
+            })),
+            Lists::default(),
+        )
     }
 }
 
@@ -183,6 +188,12 @@ impl Messengers {
             .route("/_sandbox/sent", get(sent))
             .route("/_sandbox/breaks", post(breaks))
             .with_state(self.clone())
+            .merge(self.1.router())
+    }
+
+    /// The mailing lists at the same address.
+    pub fn lists(&self) -> &Lists {
+        &self.1
     }
 
     /// Serves until the task is dropped.
