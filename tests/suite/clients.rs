@@ -44,3 +44,13 @@ async fn the_node_client_amocrm_js_is_content() {
         .arg(root().join(".tools/node/node_modules"));
     content(command).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mailchimps_own_python_client_is_content_with_its_stand_in() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(stagedoor_sandbox::Lists::default().serve(listener));
+    let mut command = Command::new(root().join(".tools/python/bin/python"));
+    command.arg(root().join("tests/clients/mailchimp_marketing.py")).arg(base).arg(stagedoor_sandbox::lists::KEY);
+    content(command).await;
+}
