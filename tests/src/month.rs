@@ -207,9 +207,10 @@ impl Living {
     }
 
     async fn step(&mut self, step: u64, people: u64) {
-        let (come, wait) = std::mem::take(&mut self.late).into_iter().partition(|one| one.comes <= step);
+        let late = std::mem::take(&mut self.late);
+        let (come, wait): (Vec<Late>, Vec<Late>) = late.into_iter().partition(|one| one.comes <= step);
         self.late = wait;
-        for one in Vec::<Late>::from(come) {
+        for one in come {
             self.withdraw(one.fan, one.left_at).await;
         }
         for _ in 0..self.dice.roll(6 + people / 100) {

@@ -104,7 +104,11 @@ fn event(dice: &mut Dice, n: u64, serial: u64) -> Result<Event, String> {
         4 => Body::ConsentRecorded(ConsentRecorded::withdrawn(whose, Channel::Email, "unsubscribe")),
         roll => Body::LetterReported(LetterReported {
             to: whose,
-            state: [LetterState::Delivered, LetterState::Opened, LetterState::Clicked][roll as usize % 3],
+            state: match roll % 3 {
+                0 => LetterState::Delivered,
+                1 => LetterState::Opened,
+                _ => LetterState::Clicked,
+            },
             by_machine: false,
             letter: None,
             campaign: Some(format!("campaign-{city}")),
