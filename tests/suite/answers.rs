@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use stagedoor::{DEFAULT_CONFIG, read_config};
 use stagedoor_model::{
-    Body, ChatRef, ChatStarted, Content, Event, EventId, Identifier, Kind, LinkIssued, LinkKey, MessageDecided,
-    MessageHeard, Purpose, SourceName, Timestamp,
+    Body, ChatChanged, ChatRef, ChatStarted, Content, Event, EventId, Identifier, Kind, LinkIssued, LinkKey,
+    MessageDecided, MessageHeard, Purpose, SourceName, Timestamp,
 };
 use stagedoor_outreach::{Outreach, Pace};
 use stagedoor_ports::{
@@ -125,6 +125,29 @@ async fn killed_between_hearing_and_answering_everybody_is_answered_the_same() {
             assert!(steps > 8, "there are steps to be killed at");
             break;
         }
+    }
+}
+
+#[tokio::test]
+async fn whoever_lets_us_write_before_it_is_known_through_which_link_they_came_gets_their_promo_code() {
+    let viber = source("viber");
+    let chat = || ChatRef::of(Identifier::opaque(Kind::Viber, "viber", "01234567890A=").expect("an id"));
+    let [issued, started, _, _]: [Event; 4] = story().try_into().expect("a story of four");
+    let Body::ChatStarted(ChatStarted { token, .. }) = started.body else { panic!("a start") };
+    let event = |n: i64, body| Event::new(&viber, EventId::derive(&viber, &[&n.to_string()]), at(n), body);
+    // Opening a chat with Viber lets nobody write yet; the button does, a second later.
+    let opened = event(2, Body::ChatStarted(ChatStarted { chat: chat(), token, may_write: false }));
+    let pressed = event(3, Body::ChatResumed(ChatChanged { chat: chat(), marketing_only: false }));
+    for order in [[&opened, &pressed], [&pressed, &opened]] {
+        let world = World::new().await;
+        let one = talker(&world, Arc::clone(&world.store));
+        assert!(one.sync.handle(vec![issued.clone()]).await.is_empty());
+        for event in order {
+            assert!(one.sync.handle(vec![event.clone()]).await.is_empty());
+        }
+        let told = held(&[one]).await;
+        let codes = told.values().filter(|text| text.contains("UFA-")).count();
+        assert_eq!(codes, 1, "{told:?}");
     }
 }
 

@@ -76,6 +76,8 @@ pub(crate) struct Round {
     cases: Mutex<BTreeMap<PersonId, Case>>,
     report: Mutex<Reconciled>,
     saving: tokio::sync::Mutex<()>,
+    /// Whose segments changed and were not written down with anything else yet.
+    unsaved: Mutex<BTreeSet<PersonId>>,
     pub at: Timestamp,
 }
 
@@ -110,7 +112,7 @@ impl Sync {
             return Ok(Reconciled::default());
         }
         let catalog = self.catalog().await?;
-        self.segment(&mut dirty, &catalog).await?;
+        let unsaved = Mutex::new(self.segment(&mut dirty, &catalog).await?);
         let draft = |dirty: Dirty| {
             let plan = plan(&dirty.person, &dirty.link, &catalog);
             let open = plan.len();
@@ -120,11 +122,13 @@ impl Sync {
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         let idle = cases.values().all(|case| case.open == 0);
         let (cases, at) = (Mutex::new(cases), self.clock.now());
-        let round = Round { cases, report: Mutex::default(), saving: tokio::sync::Mutex::default(), at };
+        let round = Round { cases, report: Mutex::default(), saving: tokio::sync::Mutex::default(), unsaved, at };
         if !idle {
             self.push(&round, pace).await?;
         }
         self.enrol(&round).await?;
+        let unsaved = std::mem::take(&mut *round.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        self.keep(&round, unsaved).await?;
         self.settle(round).await
     }
 
@@ -340,6 +344,7 @@ impl Round {
 
     /// What was written is now a revision further.
     fn kept(&self, people: &BTreeSet<PersonId>) {
+        self.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|id| !people.contains(id));
         let mut cases = self.cases();
         people.iter().for_each(|id| {
             if let Some(case) = cases.get_mut(id) {

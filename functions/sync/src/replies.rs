@@ -72,11 +72,19 @@ impl Sync {
         let mut decided = Decided::default();
         for person in people.values() {
             for (source, chat) in person.talks().filter(|(_, chat)| chats.contains(&chat.chat)) {
+                // Also what was heard before and means something only now: the button that lets us write came before the
+                // start that it belongs to. What was answered then is decided under the same id and not sent again.
+                let first = heard.iter().filter(|(_, event)| chat_of(event) == Some(&chat.chat)).map(|(_, one)| one);
+                let late = first.min_by_key(|event| event.time);
                 let due = turns(&self.catalog.scenario, chat, person).into_iter();
-                for turn in due.filter(|turn| causes.contains_key(turn.cause.as_str())) {
+                let due = due.filter(|turn| {
+                    causes.contains_key(turn.cause.as_str()) || late.is_some_and(|event| turn.at > event.time)
+                });
+                for turn in due {
                     let from = decided.messages.len();
                     self.turn(talk, person, source, chat, turn.clone(), &mut decided).await?;
-                    let trace = causes.get(turn.cause.as_str()).and_then(|event| event.traceparent.clone());
+                    let cause = causes.get(turn.cause.as_str()).copied().or(late);
+                    let trace = cause.and_then(|event| event.traceparent.clone());
                     let fresh = decided.messages.iter_mut().skip(from);
                     fresh.for_each(|event| event.traceparent.clone_from(&trace));
                 }

@@ -27,11 +27,12 @@ struct Found {
 }
 
 impl Sync {
-    /// Brings the segments of these people up to now. First what is found out is journalled, then it is remembered: a crash
-    /// between the two finds the same again, under the same ids.
-    pub(crate) async fn segment(&self, dirty: &mut [Dirty], catalog: &Catalog) -> Result<()> {
+    /// Brings the segments of these people up to now, and answers whose links are to be saved. First what is found out is
+    /// journalled, then it is remembered, with whatever else the round writes of them: a crash between the two finds the same
+    /// again, under the same ids.
+    pub(crate) async fn segment(&self, dirty: &mut [Dirty], catalog: &Catalog) -> Result<BTreeSet<PersonId>> {
         if catalog.segments.is_empty() {
-            return Ok(());
+            return Ok(BTreeSet::new());
         }
         let (now, rules) = (self.clock.now(), rules_number(&catalog.segments));
         let mut found = Vec::new();
@@ -46,14 +47,13 @@ impl Sync {
         if !again.is_empty() {
             self.store.look_again(&again).await?;
         }
-        self.store.save_links(found.iter().map(|(_, id, found)| (*id, found.link.clone())).collect()).await?;
+        let changed = found.iter().map(|(_, id, _)| *id).collect();
         for (index, _, found) in found {
             if let Some(one) = dirty.get_mut(index) {
                 one.link = found.link;
-                one.link.revision += 1;
             }
         }
-        Ok(())
+        Ok(changed)
     }
 
     async fn journal_found(&self, events: &[(PersonId, &Event)], now: Timestamp) -> Result<()> {

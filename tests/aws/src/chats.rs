@@ -31,7 +31,8 @@ impl Stage<'_> {
 
     /// Waits until so many messages arrived through a messenger.
     async fn arrived(&self, platform: Platform, count: usize) -> Vec<stagedoor_sandbox::Arrived> {
-        for _ in 0..600 {
+        // What failed rests for two minutes and comes again.
+        for _ in 0..1_800 {
             let all: Vec<_> = self.messengers.arrived().into_iter().filter(|one| one.platform == platform).collect();
             if all.len() >= count {
                 return all;

@@ -36,7 +36,7 @@ impl Default for Options {
     fn default() -> Self {
         // An invocation has time enough on a slow machine too: one that is cut off tells no figures.
         let parameters = json!({
-            "DeletionProtection": "false", "SyncSeconds": 300, "VisibilitySeconds": 300, "Attempts": 3, "BatchWindowSeconds": 1,
+            "DeletionProtection": "false", "SyncSeconds": 120, "VisibilitySeconds": 120, "Attempts": 3, "BatchWindowSeconds": 1,
         });
         Self { parameters, twice: false, config: Box::new(|text| text) }
     }
