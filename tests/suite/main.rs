@@ -20,6 +20,7 @@ mod links;
 mod lists;
 mod mail;
 mod promo;
+mod report;
 mod segments;
 mod shops;
 mod simulation;

@@ -141,6 +141,15 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
     }
 }
 
+fn by_name(by: By) -> &'static str {
+    match by {
+        By::Code => "code",
+        By::Link => "link",
+        By::Click => "click",
+        By::View => "view",
+    }
+}
+
 impl Figures {
     /// In lines for a terminal.
     pub fn lines(&self) -> Vec<String> {
@@ -163,7 +172,7 @@ impl Figures {
         lines.push(format!("codes         {:>5}", self.codes));
         lines.push(format!("purchases     {bought:>5}{}", share(bought, chats)));
         for (by, count) in &self.purchases {
-            lines.push(format!("  by {:<9}{count:>4}", if *by == By::Code { "code" } else { "link" }));
+            lines.push(format!("  by {:<9}{count:>4}", by_name(*by)));
         }
         for (currency, minor) in &self.revenue {
             lines.push(format!("revenue       {:>8}.{:02} {currency}", minor / 100, minor % 100));

@@ -11,6 +11,7 @@ pub mod console;
 pub mod functions;
 pub mod hub;
 pub mod import;
+pub mod report;
 pub mod serve;
 pub mod tour;
 pub mod ufa;

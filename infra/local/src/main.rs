@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use stagedoor::{
     DEFAULT_CONFIG, Hub, audience, bind, commands,
     import::{self, Origin},
-    read_config, start, tour, world,
+    read_config, report, start, tour, world,
 };
 use stagedoor_config::Config;
 use stagedoor_model::{EventId, Timestamp};
@@ -65,6 +65,11 @@ enum Command {
     Invite { campaign: String, file: PathBuf },
     /// A campaign's figures: sent, opened, chats, codes, purchases, revenue.
     Campaign { name: String },
+    /// What letters and SMS came to: sent, delivered, opened, clicked, bought, by campaign, channel and city.
+    Report {
+        #[arg(long)]
+        csv: bool,
+    },
     /// Who is in a segment of the config; with --of, why one person is or is not.
     Segment {
         name: String,
@@ -203,6 +208,13 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         }
         Command::Campaign { name } => {
             stagedoor::campaign::figures(hub, &name).await?.lines().iter().for_each(|line| println!("{line}"));
+        }
+        Command::Report { csv } => {
+            let report = report::report(hub).await?;
+            match csv {
+                true => print!("{}", report.csv()?),
+                false => report.lines().iter().for_each(|line| println!("{line}")),
+            }
         }
         Command::Segment { name, of: None } => {
             let members = audience::members(hub, &name).await?;

@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use stagedoor_engine::{Catalog, ConsentPolicy, ListRule, Segment, segments};
+use stagedoor_engine::{Catalog, ConsentPolicy, ListRule, Segment, Windows, segments};
 use stagedoor_model::SourceName;
 use stagedoor_webhook::Secret;
 use toml::de::DeTable;
 
 use crate::{
     MailerConfig, MailerProvider,
-    file::{ConsentSection, ListSection, MailerSection, SegmentSection},
+    file::{ConsentSection, ListSection, MailerSection, ReportSection, SegmentSection},
     read::{Reader, Reading, spot},
     talk::table,
 };
@@ -23,6 +23,11 @@ impl Reader<'_> {
         let consent = self.optional::<ConsentSection>(root, "consent").unwrap_or_default();
         let double_opt_in = consent.double_opt_in.into_iter().collect();
         catalog.consent = ConsentPolicy { double_opt_in, ask: consent.ask };
+        let report = self.optional::<ReportSection>(root, "report").unwrap_or_default();
+        let seconds = |days: Option<u32>, otherwise: i64| days.map_or(otherwise, |days| i64::from(days) * 86_400);
+        let windows = Windows::default();
+        let (click, view) = (seconds(report.click_days, windows.click), seconds(report.view_days, windows.view));
+        catalog.windows = Windows { click, view };
         for (name, value) in table(root, "segment") {
             let place = format!("segment.{name}");
             let Some(section) = self.read::<SegmentSection>(value, &place) else { continue };

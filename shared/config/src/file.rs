@@ -16,6 +16,7 @@ pub struct StagedoorToml {
     sandbox: Option<SandboxSection>,
     sms: Option<SmsSection>,
     consent: Option<ConsentSection>,
+    report: Option<ReportSection>,
     segment: Option<BTreeMap<String, SegmentSection>>,
     mailer: Option<BTreeMap<String, MailerSection>>,
     list: Option<BTreeMap<String, ListSection>>,
@@ -126,6 +127,15 @@ pub struct ConsentSection {
     pub double_opt_in: Vec<stagedoor_model::Channel>,
     /// What a contact in the CRM says where nobody was ever asked, such as "Ask for consent"; without it nothing.
     pub ask: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportSection {
+    /// An order is owed to a letter that was clicked at most so many days before: 7.
+    pub click_days: Option<u32>,
+    /// Or else opened at most so many days before: 1.
+    pub view_days: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -241,7 +251,7 @@ pub struct ShowSection {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSection {
-    /// website, ticketing, messaging or crm: the first part of the webhook's path.
+    /// website, ticketing, mail, messaging or crm: the first part of the webhook's path.
     pub function: String,
     pub provider: String,
     /// Secret references. Any of them opens; two while one is being rotated.

@@ -25,9 +25,9 @@ use crate::{
     secrets::resolve_options,
 };
 
-const SECTIONS: [&str; 16] = [
-    "hub", "crm", "identity", "schedule", "sandbox", "sms", "consent", "segment", "mailer", "list", "campaign",
-    "promo", "reply", "pipeline", "show", "source",
+const SECTIONS: [&str; 17] = [
+    "hub", "crm", "identity", "schedule", "sandbox", "sms", "consent", "report", "segment", "mailer", "list",
+    "campaign", "promo", "reply", "pipeline", "show", "source",
 ];
 
 /// Asks a function whether its provider can be made of a source.

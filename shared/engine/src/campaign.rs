@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Order, Timestamp};
+use stagedoor_model::{Fact, Order, Timestamp};
 
 use crate::{Catalog, Localised, Person, ShowKey};
 
@@ -46,6 +46,23 @@ pub struct Pool {
 pub enum By {
     Code,
     Link,
+    /// A click in a letter not long before.
+    Click,
+    /// A letter that was opened not long before.
+    View,
+}
+
+/// How long before an order a letter may have been clicked or opened, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    pub click: i64,
+    pub view: i64,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self { click: 7 * 86_400, view: 86_400 }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,7 +72,8 @@ pub struct Attribution {
 }
 
 impl Attribution {
-    /// By the code on the order, else by the tracked link that was opened last before it, else none.
+    /// By the code on the order, else by the tracked link that was opened last before it, else by a letter that was clicked,
+    /// else by one that was opened, else none.
     pub fn of(order: &Order, person: &Person, catalog: &Catalog) -> Option<Self> {
         let codes: BTreeSet<String> = order.promo_codes.iter().map(|code| code.trim().to_uppercase()).collect();
         let own = person.promos().find(|promo| codes.contains(&promo.code.to_uppercase()));
@@ -71,7 +89,31 @@ impl Attribution {
             let last = [link.last_opened, link.first_opened].into_iter().flatten().find(before)?;
             Some((last, &link.campaign))
         });
-        opened.max().map(|(_, campaign)| Self { campaign: campaign.clone(), by: By::Link })
+        let linked = opened.max().map(|(_, campaign)| Self { campaign: campaign.clone(), by: By::Link });
+        linked.or_else(|| Self::by_letter(order, person, catalog.windows))
+    }
+
+    fn by_letter(order: &Order, person: &Person, windows: Windows) -> Option<Self> {
+        let letters = || {
+            person.records.values().filter_map(|record| match &record.fact {
+                Fact::Letter(letter) => Some((letter.campaign.as_ref()?, letter)),
+                _ => None,
+            })
+        };
+        let within = |at: &Timestamp, window: i64| {
+            (0..=window).contains(&order.placed_at.as_second().saturating_sub(at.as_second()))
+        };
+        let clicked = letters().filter_map(|(campaign, letter)| {
+            let first = letter.clicked_at()?;
+            let own = letter.clicks.iter().filter(|at| **at >= first && within(at, windows.click));
+            Some((*own.max()?, campaign))
+        });
+        let seen = letters().filter_map(|(campaign, letter)| {
+            let opened = [letter.opened_at, letter.last_opened_at].into_iter().flatten();
+            Some((opened.filter(|at| within(at, windows.view)).max()?, campaign))
+        });
+        let by = |by: By| move |(_, campaign): (Timestamp, &String)| Self { campaign: campaign.clone(), by };
+        clicked.max().map(by(By::Click)).or_else(|| seen.max().map(by(By::View)))
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{ShowRef, Timestamp};
 
-use crate::{Campaign, ConsentPolicy, ListRule, Pool, Scenario, Segment, Stage};
+use crate::{Campaign, ConsentPolicy, ListRule, Pool, Scenario, Segment, Stage, Windows};
 
 /// The house's own name of a show; deals are kept by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,6 +68,7 @@ pub struct Catalog {
     pub consent: ConsentPolicy,
     pub segments: Vec<Segment>,
     pub lists: Vec<ListRule>,
+    pub windows: Windows,
 }
 
 impl Catalog {

@@ -19,7 +19,7 @@ mod scenario;
 pub mod segments;
 mod talks;
 
-pub use campaign::{Attribution, By, Campaign, Pool};
+pub use campaign::{Attribution, By, Campaign, Pool, Windows};
 pub use catalog::{Catalog, Pipeline, Show, ShowKey, ShowState};
 pub use consent::{ConsentPolicy, Entry, Standing, addresses, is_suppressed, ledger, may_advertise, standing};
 pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};

@@ -484,6 +484,8 @@ fn draft_deal(
         campaign: deal.attribution.map(|owed| match owed.by {
             By::Code => format!("{} (promo code)", owed.campaign),
             By::Link => format!("{} (link)", owed.campaign),
+            By::Click => format!("{} (letter clicked)", owed.campaign),
+            By::View => format!("{} (letter opened)", owed.campaign),
         }),
         utm: deal.labels.into_iter().filter(|(key, _)| key.starts_with("utm_")).collect(),
         show: deal.show.key,

@@ -516,18 +516,7 @@ impl Store for SqliteStore {
 
     async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
         let tombstones = tombstones.clone();
-        self.database
-            .read(move |connection| {
-                let mut select = connection.prepare_cached("SELECT 1 FROM tombstones WHERE hash = ?1")?;
-                let mut found = BTreeSet::new();
-                for hash in tombstones {
-                    if select.exists([&hash])? {
-                        found.insert(hash);
-                    }
-                }
-                Ok(found)
-            })
-            .await
+        self.database.read(move |connection| erase::erased(connection, tombstones)).await
     }
 
     async fn totals(&self) -> Result<Totals> {

@@ -21,7 +21,7 @@ use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, EventId, Identifier};
 use stagedoor_ports::PortError;
 
-use crate::{commands, hub::Hub};
+use crate::{commands, hub::Hub, report};
 
 /// Rows of a list on one page.
 const ROWS: usize = 100;
@@ -34,6 +34,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/console/waiting", get(waiting))
         .route("/console/parked", get(parked).post(retry_parked))
         .route("/console/unrecognized", get(unrecognized))
+        .route("/console/report", get(letters))
         .route("/console/event/{id}", get(event))
         .route("/console/replay/{id}", post(replay))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&hub), access::guard))
@@ -114,6 +115,11 @@ async fn retry_parked(State(hub): State<Arc<Hub>>) -> Response {
         Ok(_) => Redirect::to("/console/parked").into_response(),
         Err(error) => broken(&error),
     }
+}
+
+async fn letters(State(hub): State<Arc<Hub>>) -> Page {
+    let report = report::report(&hub).await.map_err(|error| broken(&PortError::Retry(error)))?;
+    Ok(pages::report(&report))
 }
 
 async fn unrecognized(State(hub): State<Arc<Hub>>) -> Page {

@@ -7,7 +7,7 @@ use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{Event, Timestamp};
 use stagedoor_ports::{Dirty, JournalRow, Outcome, Versioned};
 
-use crate::hub::Status;
+use crate::{hub::Status, report::Report};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --edge: #8884; --soft: #8882; --bad: #c33; --good: #2a7; }
@@ -22,6 +22,7 @@ header strong { font-size: 1.15rem } a { color: inherit } h1 { font-size: 1.3rem
 .refused { color: var(--bad) } .folded { color: var(--good) } dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem }
 dt { opacity: .65 } dd { margin: 0; overflow-wrap: anywhere } pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--soft); padding: .7rem; border-radius: .5rem }
 input, button { font: inherit; padding: .4rem .7rem; border: 1px solid var(--edge); border-radius: .4rem; background: transparent; color: inherit }
+.bar { position: relative; padding: 0 .3rem; margin: .15rem 0; font-size: .87rem } .bar span { position: absolute; inset: 0 auto 0 0; background: var(--soft); z-index: -1 }
 form.find { display: flex; gap: .5rem } form.find input { flex: 1; min-width: 0 } button { cursor: pointer }
 ";
 
@@ -41,11 +42,37 @@ pub fn frame(title: &str, body: &Markup) -> Markup {
                     a href="/console/waiting" { "Waiting" }
                     a href="/console/parked" { "Parked" }
                     a href="/console/unrecognized" { "Unrecognized" }
+                    a href="/console/report" { "Report" }
                 }
                 main { h1 { (title) } (body) }
             }
         }
     }
+}
+
+/// A table, and for each line a bar: of what was sent, what was delivered, opened, clicked.
+pub fn report(report: &Report) -> Markup {
+    let body = html! {
+        @if report.0.is_empty() { (sentence("No letters and no sales that are owed to any.")) }
+        ul.rows {
+            @for ((campaign, channel, city), line) in &report.0 {
+                li {
+                    b { (campaign) } " " span.tag { (channel) } " " span.dim { (city) }
+                    @let share = |part: usize| (part * 100).checked_div(line.sent).unwrap_or(0);
+                    @for (what, count) in [("delivered", line.delivered), ("opened", line.opened), ("clicked", line.clicked)] {
+                        @if line.sent > 0 {
+                            div.bar title=(what) { span style=(format!("width:{}%", share(count))) {} (what) " " (count) " of " (line.sent) }
+                        }
+                    }
+                    div.dim {
+                        "bounced " (line.bounced) " · bought " (line.bought)
+                        @for (currency, minor) in &line.revenue { " · " (minor / 100) "." (format!("{:02}", minor % 100)) " " (currency) }
+                    }
+                }
+            }
+        }
+    };
+    frame("Report", &body)
 }
 
 pub fn sentence(text: &str) -> Markup {

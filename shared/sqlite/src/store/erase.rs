@@ -35,3 +35,15 @@ pub(super) fn erase(
     }
     Ok(())
 }
+
+/// Which of these tombstones there are.
+pub(super) fn erased(connection: &Connection, tombstones: BTreeSet<String>) -> Sql<BTreeSet<String>> {
+    let mut select = connection.prepare_cached("SELECT 1 FROM tombstones WHERE hash = ?1")?;
+    let mut found = BTreeSet::new();
+    for hash in tombstones {
+        if select.exists([&hash])? {
+            found.insert(hash);
+        }
+    }
+    Ok(found)
+}
