@@ -238,3 +238,16 @@ async fn the_commands_say_who_is_in_a_segment_and_why() {
     let unknown = audience::members(&hub.hub, "freinds").await.expect_err("there is none");
     assert!(unknown.contains("known are friends, letters, ufa-undecided"), "{unknown}");
 }
+
+#[tokio::test]
+async fn a_visitor_cannot_forge_the_proof_of_their_consent() {
+    let hub = TestHub::start().await;
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
+    let body = json!({ "kind": "lead", "form": "f", "email": "anna@example.com", "consents": consents,
+        "consent_method": "paper", "consent_source": "signed at the box office" });
+    hub.take(&form_signed("/website/site", &body, "generic-source-secret", "1", Timestamp::now())).await;
+    hub.settled().await;
+    let evidence = audience::evidence(&hub.hub, &email("anna@example.com")).await.expect("evidence");
+    assert_eq!(evidence["ledger"][0]["method"], "form");
+    assert!(!evidence["ledger"][0].to_string().contains("box office"), "{evidence}");
+}

@@ -10,7 +10,9 @@ use stagedoor_model::{
 };
 use stagedoor_ports::{Listed, MailingList};
 use stagedoor_sandbox::ListBreak;
+use stagedoor_sync::Pace;
 use stagedoor_tests::{
+    crash::{Life, Mortal},
     mailers::{Mailer, PROVIDERS},
     world::World,
 };
@@ -242,7 +244,6 @@ async fn a_month_of_withdrawals_faults_and_kills_leaves_nobody_on_a_list_without
         assert_eq!(month.missing, 0, "seed {seed}: whoever consents is enrolled: {month:?}");
         assert!(month.consents > 200 && month.withdrawals > 100 && month.faults > 30 && month.kills > 30, "{month:?}");
         assert!(month.enrolled > 100, "{month:?}");
-        println!("{month:?}");
     }
 }
 
@@ -303,4 +304,65 @@ async fn whoever_is_erased_is_off_every_list_and_is_not_forgotten_before() {
     // What comes in about them later puts them on no list.
     world.run(vec![says("anna@example.com", true, 50)]).await;
     assert!(first.lists.mailed(LIST).is_empty() && second.lists.mailed(OTHER).is_empty());
+}
+
+#[tokio::test]
+async fn killed_at_any_step_what_a_provider_told_of_somebody_who_left_reaches_the_ledger() {
+    for steps in 1.. {
+        let (first, second) = two().await;
+        first.lists.leaves(LIST, "anna@example.com");
+        let world = world(&first, &second).await;
+        assert!(world.sync.handle(vec![says("anna@example.com", true, 0)]).await.is_empty());
+        let life = Life::of(steps);
+        let mut mortal = world.sync.clone();
+        mortal.store = Arc::new(Mortal { inner: Arc::clone(&world.store), life: life.clone() });
+        _ = mortal.reconcile(Pace::Everything).await;
+        // The process is gone; the next one goes on.
+        world.reconcile().await;
+        assert!(second.lists.mailed(OTHER).is_empty(), "killed at step {steps}");
+        if !life.is_over() {
+            assert!(steps > 12, "there are steps to be killed at");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_round_that_lost_its_lease_left_undone_is_looked_at_again() {
+    let (first, second) = two().await;
+    let mut world = world(&first, &second).await;
+    assert!(world.sync.handle(vec![says("anna@example.com", true, 0)]).await.is_empty());
+    let inner = Arc::clone(&first.ours);
+    world.sync.lists.insert("first".into(), Arc::new(Thief { inner, hub: world.sync.clone() }));
+    world.sync.reconcile(Pace::Everything).await.expect("a round");
+    assert!(second.lists.mailed(OTHER).is_empty(), "the lease was gone before the second list");
+    let due = world.store.due(Timestamp::MAX).await.expect("read");
+    assert!(!due.is_empty(), "and they are not forgotten");
+}
+
+/// A list that takes so long that another process takes the lease.
+struct Thief {
+    inner: Arc<dyn MailingList>,
+    hub: stagedoor_sync::Sync,
+}
+
+#[async_trait::async_trait]
+impl MailingList for Thief {
+    fn batch(&self) -> usize {
+        self.inner.batch()
+    }
+    async fn add(&self, list: &str, members: &[Member]) -> Vec<Listed> {
+        let told = self.inner.add(list, members).await;
+        self.hub.store.release("reconciler", "test").await.expect("released");
+        let now = self.hub.clock.now();
+        let until = now + jiff::SignedDuration::from_secs(600);
+        assert!(self.hub.store.lease("reconciler", "another", now, until).await.expect("taken"));
+        told
+    }
+    async fn remove(&self, list: &str, emails: &[Email], why: Leaving) -> Vec<Listed> {
+        self.inner.remove(list, emails, why).await
+    }
+    fn calls(&self) -> u64 {
+        self.inner.calls()
+    }
 }

@@ -3,7 +3,6 @@
 //! neither the body nor the event: whoever has seen one pair could put another body under it. So the event's id is the
 //! token alone: a second body under it is the same fact and changes nothing.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
 use stagedoor_webhook::{
@@ -12,19 +11,15 @@ use stagedoor_webhook::{
     signature,
 };
 
-use crate::report::{bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
+use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
 
 /// How long a delivery is repeated under the pair that it was signed with, in seconds, and an hour more.
 const REPEATED: i64 = 9 * 3_600;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Options {}
-
 struct Mailgun(Source);
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
-    let Options {} = source.options()?;
+    let NoOptions {} = source.options()?;
     Ok(Box::new(Mailgun(source.clone())))
 }
 

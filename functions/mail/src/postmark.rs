@@ -2,7 +2,6 @@
 //! anymail/django-anymail (types). There is no signature: basic authentication in the configured URL. 403 would end the
 //! retries, so a wrong password is 401.
 
-use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
 use stagedoor_webhook::{
@@ -11,16 +10,12 @@ use stagedoor_webhook::{
     signature,
 };
 
-use crate::report::{bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Options {}
+use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
 
 struct Postmark(Source);
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
-    let Options {} = source.options()?;
+    let NoOptions {} = source.options()?;
     Ok(Box::new(Postmark(source.clone())))
 }
 
@@ -30,7 +25,7 @@ impl Provider for Postmark {
     }
 
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
-        signature::authorization(delivery, &self.0.secrets)
+        signature::basic(delivery, &self.0.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
@@ -44,10 +39,6 @@ impl Provider for Postmark {
         let letter = text(&one, "/MessageID").unwrap_or_default();
         let own = id(&one, "/ID").unwrap_or_default();
         Ok(vec![delivery.event(&[&kind, &own, &letter, &who, when.as_deref().unwrap_or("")], at, body)])
-    }
-
-    fn kept_headers(&self) -> &'static [&'static str] {
-        &["content-type"]
     }
 }
 

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
     Body, Channel, ChatRef, ConsentRecorded, Content, Email, Identifier, LetterReported, LetterState,
     MembershipReported, MessageHeard, Phone, Region, Timestamp,
 };
 use stagedoor_webhook::read::text;
+
+/// Of a provider that has none; a misspelt one is a mistake.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoOptions {}
 
 pub fn email(address: &str) -> Option<Identifier> {
     Email::parse(address).ok().map(Identifier::email)

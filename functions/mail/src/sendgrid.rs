@@ -3,7 +3,6 @@
 //! timestamp ‖ raw body, the CRLF between and behind the events included. An event may come several times under one
 //! `sg_event_id` (sendgrid/docs#2933), for a day.
 
-use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{Body, LetterState, Timestamp};
 use stagedoor_webhook::{
@@ -12,19 +11,15 @@ use stagedoor_webhook::{
     signature,
 };
 
-use crate::report::{bare_link, campaign, complained, email, is_machine, letter, membership, unsubscribed};
+use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, membership, unsubscribed};
 
 /// How long SendGrid repeats a delivery, in seconds, and an hour more.
 const REPEATED: i64 = 25 * 3_600;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Options {}
-
 struct Sendgrid(Source);
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
-    let Options {} = source.options()?;
+    let NoOptions {} = source.options()?;
     Ok(Box::new(Sendgrid(source.clone())))
 }
 

@@ -2,7 +2,6 @@
 //! events; `open`, `redirect`, `unsubscribe`, `spam` are printed there). There is no signature: the secret is the last part
 //! of the path. The words of the other events are not published in full, so whatever is not known is kept.
 
-use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{Body, Event, LetterReported, LetterState};
 use stagedoor_webhook::{
@@ -11,16 +10,12 @@ use stagedoor_webhook::{
     signature,
 };
 
-use crate::report::{bare_link, complained, email, letter, membership, unsubscribed};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Options {}
+use crate::report::{NoOptions, bare_link, complained, email, letter, membership, unsubscribed};
 
 struct Sendpulse(Source);
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
-    let Options {} = source.options()?;
+    let NoOptions {} = source.options()?;
     Ok(Box::new(Sendpulse(source.clone())))
 }
 

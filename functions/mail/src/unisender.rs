@@ -67,10 +67,6 @@ impl Provider for Unisender {
         }
         NotUnderstood::unless(understood, "an event of another shape", events)
     }
-
-    fn answer(&self, _: &Delivery) -> Answer {
-        Answer::json("{}")
-    }
 }
 
 impl Unisender {

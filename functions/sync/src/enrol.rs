@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
-use stagedoor_engine::{Enrolment, Leaving, Member, PersonId, Place, enrolment, may_add};
+use stagedoor_engine::{Enrolment, Leaving, Member, PersonId, Place, enrolment, may_advertise};
 use stagedoor_model::{Body, Channel, ConsentRecorded, Email, Event, EventId, Identifier, SourceName};
 use stagedoor_ports::{Listed, MailingList, PortError};
 
@@ -37,7 +37,7 @@ impl Sync {
             };
             work.entry(kind).or_default().push(Task { person, member });
         }
-        let mut later = BTreeSet::new();
+        let (mut later, mut is_ours) = (BTreeSet::new(), true);
         for ((_, name, why), mut tasks) in work {
             let Some(rule) = self.catalog.lists.iter().find(|rule| rule.name == name) else { continue };
             let Some(mailer) = self.lists.get(&rule.mailer) else { continue };
@@ -46,8 +46,11 @@ impl Sync {
             while !tasks.is_empty() {
                 let rest = tasks.split_off(tasks.len().min(batch));
                 let chunk = std::mem::replace(&mut tasks, rest);
-                if !self.lease().await? {
-                    return Ok(());
+                is_ours = is_ours && self.lease().await?;
+                if !is_ours {
+                    // Another process reconciles; what is left undone is not forgotten with the round.
+                    later.extend(chunk.iter().map(|task| task.person));
+                    continue;
                 }
                 later.extend(self.call_list(round, &name, &rule.id, mailer.as_ref(), why, chunk).await?);
             }
@@ -112,10 +115,11 @@ impl Sync {
                 (Listed::Later, _) => _ = later.insert(task.person),
             }
         }
+        // The ledger first: once the place is written down nobody asks this list again.
+        self.tell_left(name, round, left).await?;
         let mut changed = round.place(name, placed.into_iter());
         changed.extend(round.unplace(name, &gone));
         self.keep(round, changed).await?;
-        self.tell_left(name, round, left).await?;
         Ok(later)
     }
 
@@ -125,7 +129,9 @@ impl Sync {
             self.store.load(&ids).await?.into_iter().map(|one| (one.value.id, one.value)).collect();
         let holds = |task: &Task| {
             // Whoever was joined into somebody else meanwhile is asked in the next round.
-            people.get(&task.person).is_some_and(|one| may_add(one, &task.member.email, &self.catalog.consent))
+            let address = Identifier::email(task.member.email.clone());
+            let policy = &self.catalog.consent;
+            people.get(&task.person).is_some_and(|one| may_advertise(one, Channel::Email, &address, policy, None))
         };
         Ok(tasks.into_iter().filter(holds).collect())
     }

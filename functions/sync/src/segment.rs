@@ -36,8 +36,8 @@ impl Sync {
         }
         let (now, rules) = (self.clock.now(), rules_number(&catalog.segments));
         let mut found = Vec::new();
-        for one in dirty.iter().enumerate() {
-            found.extend(look(one.1, catalog, now, rules)?.map(|changed| (one.0, one.1.person.id, changed)));
+        for (index, one) in dirty.iter().enumerate() {
+            found.extend(look(one, catalog, now, rules)?.map(|changed| (index, one.person.id, changed)));
         }
         let events: Vec<(PersonId, &Event)> =
             found.iter().flat_map(|(_, id, found)| found.events.iter().map(|event| (*id, event))).collect();

@@ -56,6 +56,13 @@ fn city_of(person: &Person, catalog: &Catalog) -> String {
     latest.and_then(|deal| deal.show.city).unwrap_or_else(|| "-".to_owned())
 }
 
+fn letter_of<'p>(person: &'p Person, campaign: &str) -> Option<&'p Letter> {
+    person.records.values().find_map(|record| match &record.fact {
+        Fact::Letter(letter) if letter.campaign.as_deref() == Some(campaign) => Some(letter),
+        _ => None,
+    })
+}
+
 impl Report {
     fn add(&mut self, person: &Person, catalog: &Catalog) {
         let city = city_of(person, catalog);
@@ -87,7 +94,7 @@ impl Report {
         let channel = match owed.by {
             By::Code => "code",
             By::Link => "link",
-            By::Click | By::View => Channel::Email.name(),
+            By::Click | By::View => letter_of(person, &owed.campaign).map_or(Channel::Email, Letter::channel).name(),
         };
         let line = self.0.entry((owed.campaign, channel, city.to_owned())).or_default();
         line.bought += 1;

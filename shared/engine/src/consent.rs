@@ -79,13 +79,15 @@ fn entries_of(record: &Record) -> Vec<Entry> {
     };
     match &record.fact {
         Fact::Touch(touch) => {
-            let method = touch.labels.get("consent_method").map_or("form", String::as_str);
+            // Of an import alone: a form's fields are whatever a visitor sends, and prove nothing.
+            let told = |key: &&String| touch.quiet && key.starts_with("consent_");
+            let method = touch.labels.get("consent_method").filter(|_| touch.quiet).map_or("form", String::as_str);
             let claims = touch.consents.iter();
             let claims = claims.map(|claim| {
                 let decision = if claim.given { Decision::Given } else { Decision::Withdrawn };
                 let entry = entry(record.at, claim.channel, decision, method);
                 let evidence = touch.form.iter().map(|form| ("form".to_owned(), form.clone()));
-                let row = touch.labels.iter().filter(|(key, _)| key.starts_with("consent_"));
+                let row = touch.labels.iter().filter(|(key, _)| told(key));
                 let row = row.map(|(key, value)| (key.trim_start_matches("consent_").to_owned(), value.clone()));
                 Entry {
                     purpose: claim.purpose.clone(),
@@ -135,7 +137,7 @@ pub fn standing(
     let mut standing = Standing::Unknown;
     for entry in known {
         let covers = address.is_none_or(|address| entry.identifiers.contains(address));
-        let confirmed = !policy.double_opt_in.contains(&channel);
+        let counts_at_once = !policy.double_opt_in.contains(&channel);
         standing = match (entry.decision, standing) {
             (Decision::Withdrawn, _) => Standing::Withdrawn(entry.clone()),
             (Decision::Asked, before) => before,
@@ -145,7 +147,7 @@ pub fn standing(
             (Decision::Confirmed, _) => Standing::Given(entry.clone()),
             // Given again, it stays confirmed.
             (Decision::Given, Standing::Given(_)) => Standing::Given(entry.clone()),
-            (Decision::Given, _) if confirmed => Standing::Given(entry.clone()),
+            (Decision::Given, _) if counts_at_once => Standing::Given(entry.clone()),
             (Decision::Given, _) => Standing::Unconfirmed(entry.clone()),
         };
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Channel, Email, Kind, Timestamp};
+use stagedoor_model::{Channel, Email, Timestamp};
 
-use crate::{Catalog, ConsentPolicy, Link, Person, addresses, is_suppressed};
+use crate::{Catalog, Link, Person, addresses};
 
 /// A list of a provider and the segment whose people are on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,20 +76,13 @@ pub enum Enrolment {
     Remove { list: String, email: Email, why: Leaving },
 }
 
-impl Enrolment {
-    pub fn list(&self) -> &str {
-        match self {
-            Self::Add { list, .. } | Self::Remove { list, .. } => list,
-        }
-    }
-}
-
 /// What is to be done for somebody. Nobody is added without a consent that holds for this very address.
 pub fn enrolment(person: &Person, link: &Link, catalog: &Catalog) -> Vec<Enrolment> {
     if catalog.lists.is_empty() {
         return vec![];
     }
-    let open = emails(person, &catalog.consent);
+    let open = addresses(person, Channel::Email, &catalog.consent);
+    let open: Vec<Email> = open.into_iter().filter_map(|one| Email::try_from(one.value().to_owned()).ok()).collect();
     let mut steps = Vec::new();
     for list in &catalog.lists {
         let known = link.lists.get(&list.name);
@@ -109,15 +102,4 @@ pub fn enrolment(person: &Person, link: &Link, catalog: &Catalog) -> Vec<Enrolme
         }
     }
     steps
-}
-
-fn emails(person: &Person, policy: &ConsentPolicy) -> Vec<Email> {
-    let open = addresses(person, Channel::Email, policy);
-    let open = open.into_iter().filter(|one| one.kind() == Kind::Email && !is_suppressed(person, one));
-    open.filter_map(|one| Email::try_from(one.value().to_owned()).ok()).collect()
-}
-
-/// Whether this address may still be added, asked of somebody as they are known right before the call.
-pub fn may_add(person: &Person, email: &Email, policy: &ConsentPolicy) -> bool {
-    emails(person, policy).contains(email)
 }

@@ -24,7 +24,7 @@ pub use catalog::{Catalog, Pipeline, Show, ShowKey, ShowState};
 pub use consent::{ConsentPolicy, Entry, Standing, addresses, is_suppressed, ledger, may_advertise, standing};
 pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
 pub use deals::{Deal, Stage, deals};
-pub use enrolment::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolment, may_add};
+pub use enrolment::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolment};
 pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
 pub use identity::{Cluster, Partition, Policy, Refusal, Why, partition};

@@ -28,6 +28,11 @@ pub struct Answer {
     pub body: Value,
 }
 
+/// A text of an answer; empty where there is none.
+pub fn text(value: &Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
 /// Nothing is known of what became of it, or nothing was sent: it is compared again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Later;

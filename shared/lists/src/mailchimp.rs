@@ -14,7 +14,7 @@ use stagedoor_engine::{Leaving, Member};
 use stagedoor_model::Email;
 use stagedoor_ports::{Listed, MailingList};
 
-use crate::call::{Answer, Caller, Later};
+use crate::call::{Answer, Caller, Later, text};
 
 /// Members of one call.
 const BATCH: usize = 500;
@@ -81,10 +81,6 @@ impl Mailchimp {
 
 fn hash(email: &Email) -> String {
     hex::encode(Md5::digest(email.as_str().to_lowercase()))
-}
-
-fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// What the answer says of addresses that were not taken.

@@ -12,7 +12,7 @@ use stagedoor_engine::{Leaving, Member};
 use stagedoor_model::Email;
 use stagedoor_ports::{Listed, MailingList};
 
-use crate::call::{Answer, Caller, Later};
+use crate::call::{Answer, Caller, Later, text};
 
 /// Contacts of one call.
 const BATCH: usize = 500;
@@ -81,10 +81,6 @@ impl Unisender {
             Err(Later) => Listed::Later,
         }
     }
-}
-
-fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[async_trait]

@@ -133,17 +133,13 @@ pub fn md5_in_body(delivery: &Delivery, auth: Option<&str>, secrets: &[Secret]) 
     })
 }
 
-/// The password of HTTP's basic authentication (RFC 7617), or a bearer token, shown in `authorization`; a secret may also be
-/// `user:password`.
+/// The password of HTTP's basic authentication (RFC 7617); a secret may also be `user:password`.
 ///
 /// # Errors
 /// `MissingSignature`, `MalformedSignature`, `WrongSignature`.
-pub fn authorization(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
+pub fn basic(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
     let header = delivery.header("authorization").ok_or(Reject::MissingSignature)?;
     let (scheme, rest) = header.split_once(' ').ok_or(Reject::MalformedSignature)?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return shown(Some(rest.trim()), secrets);
-    }
     if !scheme.eq_ignore_ascii_case("basic") {
         return Err(Reject::MalformedSignature);
     }

@@ -160,7 +160,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
         let n = dice.roll(PEOPLE);
         changes.push((n, event(&mut dice, n, serial)?));
     }
-    let (mut moved, mut whole) = (0_usize, 0.0);
+    let mut moved = 0_usize;
     let began = Instant::now();
     for (n, event) in &changes {
         let Some(known) = people.get_mut(*n as usize) else { continue };
@@ -178,7 +178,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
         let traits = Traits::of(&known.person, &leads, &catalog);
         wrong += usize::from(evaluate(&segments, &traits, at(NOW)).of != known.of);
     }
-    whole += PEOPLE as f64 / began.elapsed().as_secs_f64();
+    let whole = PEOPLE as f64 / began.elapsed().as_secs_f64();
     let figure =
         |figure, value, unit, goal| Figure { figure, value, unit, limit: None, ratio: None, baseline: None, goal };
     Ok(vec![

@@ -27,11 +27,18 @@ fn error(code: u32, message: &str) -> Response {
 }
 
 /// Addresses, whether bare or with variables; at most a hundred.
-fn emails(body: &Value) -> Option<Vec<String>> {
-    let all = body.get("emails")?.as_array()?;
+#[allow(clippy::result_large_err, reason = "what is answered instead")]
+fn asked(lists: &Lists, headers: &HeaderMap, body: &Value) -> Result<Vec<String>, Response> {
+    if let Some(out) = kept_out(lists, headers) {
+        return Err(out);
+    }
+    let all = body.get("emails").and_then(Value::as_array).into_iter().flatten();
     let one = |one: &Value| one.as_str().or_else(|| one.get("email")?.as_str()).map(str::to_lowercase);
-    let emails: Vec<String> = all.iter().filter_map(one).collect();
-    (!emails.is_empty() && emails.len() <= 100).then_some(emails)
+    let emails: Vec<String> = all.filter_map(one).collect();
+    if emails.is_empty() || emails.len() > 100 {
+        return Err(error(8, "Empty or too many emails"));
+    }
+    Ok(emails)
 }
 
 fn done() -> Response {
@@ -44,10 +51,10 @@ pub async fn add(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
-    if let Some(out) = kept_out(&lists, &headers) {
-        return out;
-    }
-    let Some(emails) = emails(&body) else { return error(8, "Empty or too many emails") };
+    let emails = match asked(&lists, &headers, &body) {
+        Ok(emails) => emails,
+        Err(out) => return out,
+    };
     let mut books = lists.books();
     for email in emails.iter().filter(|email| email.contains('@')) {
         if books.barred.contains(email) || books.standing(&list, email) == Some(Standing::Unsubscribed) {
@@ -64,10 +71,10 @@ pub async fn remove(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
-    if let Some(out) = kept_out(&lists, &headers) {
-        return out;
-    }
-    let Some(emails) = emails(&body) else { return error(8, "Empty or too many emails") };
+    let emails = match asked(&lists, &headers, &body) {
+        Ok(emails) => emails,
+        Err(out) => return out,
+    };
     let mut books = lists.books();
     let before = books.members.get(&list).map_or(0, std::collections::BTreeMap::len);
     if let Some(all) = books.members.get_mut(&list) {
@@ -83,10 +90,10 @@ pub async fn unsubscribe(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
-    if let Some(out) = kept_out(&lists, &headers) {
-        return out;
-    }
-    let Some(emails) = emails(&body) else { return error(8, "Empty or too many emails") };
+    let emails = match asked(&lists, &headers, &body) {
+        Ok(emails) => emails,
+        Err(out) => return out,
+    };
     let mut books = lists.books();
     let known: Vec<&String> = emails.iter().filter(|email| books.standing(&list, email).is_some()).collect();
     let known: Vec<String> = known.into_iter().cloned().collect();
