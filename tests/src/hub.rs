@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use stagedoor::{DEFAULT_CONFIG, Hub, Running, Status, read_config, start};
-use stagedoor_sandbox::{Messengers, Sandbox};
-use stagedoor_testkit::Parcel;
+use stagedoor_model::Timestamp;
+use stagedoor_ports::{Clock, SystemClock};
+use stagedoor_sandbox::{Messengers, Post, Sandbox};
+use stagedoor_testkit::{Parcel, form_signed};
 use tokio::net::TcpListener;
 
 pub struct TestHub {
@@ -12,6 +14,7 @@ pub struct TestHub {
     pub base: String,
     pub sandbox: Sandbox,
     pub messengers: Messengers,
+    pub post: Post,
     pub folder: tempfile::TempDir,
     http: reqwest::Client,
     _running: Running,
@@ -24,6 +27,11 @@ impl TestHub {
 
     /// With a changed config.
     pub async fn with(change: impl FnOnce(String) -> String) -> Self {
+        Self::by(Arc::new(SystemClock), change).await
+    }
+
+    /// By a clock that the test moves on.
+    pub async fn by(clock: Arc<dyn Clock>, change: impl FnOnce(String) -> String) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -31,15 +39,17 @@ impl TestHub {
             .replace("127.0.0.1:8080", &address.to_string())
             .replace("127.0.0.1:8081", &free().await)
             .replace("127.0.0.1:8082", &free().await)
+            .replace("8083", free().await.split_once(':').expect("a port").1)
             // The rate has its own test; here it would only make us wait.
             .replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
         let config = read_config("stagedoor.toml", &change(text), None).expect("a config");
-        let hub = Arc::new(Hub::open(config, folder.path(), "serve").expect("a hub"));
+        let hub = Arc::new(Hub::open_by(clock, config, folder.path(), "serve").expect("a hub"));
         let running = start(&hub, listener).await.expect("started");
         let sandbox = running.sandbox.clone().expect("a sandbox");
         let messengers = running.messengers.clone().expect("stand-ins");
+        let post = running.post.clone().expect("a relay");
         let http = reqwest::Client::builder().build().expect("a client");
-        Self { hub, base: format!("http://{address}"), sandbox, messengers, folder, http, _running: running }
+        Self { hub, base: format!("http://{address}"), sandbox, messengers, post, folder, http, _running: running }
     }
 
     pub async fn post(&self, parcel: &Parcel) -> (u16, String) {
@@ -50,6 +60,24 @@ impl TestHub {
     pub async fn take(&self, parcel: &Parcel) {
         let (status, answer) = self.post(parcel).await;
         assert_eq!(status, 200, "{answer}");
+    }
+
+    /// The hub's own time.
+    pub fn now(&self) -> Timestamp {
+        self.hub.sync.clock.now()
+    }
+
+    /// A form of the site by which the owners of these phones consent to SMS.
+    pub async fn consents_to_sms(&self, phones: &[&str]) {
+        for phone in phones {
+            let consents = serde_json::json!([{ "purpose": "marketing", "channel": "sms", "given": true, "wording": "2027-1" }]);
+            let at = self.now().to_string();
+            let body = serde_json::json!({ "kind": "lead", "phone": phone, "consents": consents, "at": at });
+            let id = format!("sms-{phone}");
+            let form = form_signed("/website/site", &body, "generic-source-secret", &id, self.now());
+            self.take(&form).await;
+        }
+        self.settled().await;
     }
 
     /// Waits until nothing is queued and nobody waits for the CRM.

@@ -174,17 +174,7 @@ impl Channel for Remembering {
 }
 
 fn decided(n: u32) -> Event {
-    let message = MessageDecided {
-        through: source("telegram"),
-        to: chat().id,
-        text: format!("text {n}"),
-        button: None,
-        choices: vec![],
-        ask_phone: false,
-        heard_at: None,
-        until: Timestamp::MAX,
-        campaign: None,
-    };
+    let message = MessageDecided::new(source("telegram"), chat().id, format!("text {n}"), Timestamp::MAX);
     let id = EventId::derive(&source("telegram"), &["reply", &n.to_string()]);
     Event::new(&source("telegram"), id, at(1), Body::MessageDecided(Box::new(message)))
 }
@@ -203,6 +193,7 @@ async fn killed_between_deciding_and_sending_nothing_is_sent_twice_and_all_of_it
                 chats: chats.clone(),
                 clock: Arc::new(SystemClock),
                 channels: BTreeMap::from([(source("telegram"), channel.clone() as Arc<dyn Channel>)]),
+                consent: stagedoor_engine::ConsentPolicy::default(),
                 pace: Arc::new(Pace::default()),
             };
             let life = Life::of(steps);

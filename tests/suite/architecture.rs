@@ -49,7 +49,7 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("stagedoor-links", &["webhook", "engine", "model", "aws"]),
     ("stagedoor-chat", &["config", "webhook", "ports", "model"]),
     ("stagedoor-lists", &["config", "ports", "engine", "model"]),
-    ("stagedoor-outreach", &["ports", "model", "aws", "chat"]),
+    ("stagedoor-outreach", &["ports", "engine", "model", "aws", "chat"]),
     ("stagedoor-crm-hooks", &["webhook", "model", "aws"]),
     ("stagedoor-sync", &["ports", "engine", "model", "aws", "crm", "lists", "shops", "config"]),
     ("stagedoor-schedule", &["ports", "model", "aws", "shops"]),

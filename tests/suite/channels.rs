@@ -52,17 +52,15 @@ async fn sms() -> Scene {
 impl Scene {
     fn message(&self, text: &str) -> MessageDecided {
         MessageDecided {
-            through: SourceName::new("bot").expect("a name"),
-            to: self.to.clone(),
-            text: text.to_owned(),
             button: Some(Button {
                 label: "Купить билет".into(), url: "https://hub.example.ru/l/abc".into()
             }),
-            choices: vec![],
-            ask_phone: false,
-            heard_at: None,
-            until: Timestamp::MAX,
-            campaign: None,
+            ..MessageDecided::new(
+                SourceName::new("bot").expect("a name"),
+                self.to.clone(),
+                text.to_owned(),
+                Timestamp::MAX,
+            )
         }
     }
 

@@ -18,6 +18,7 @@ fn phone(text: &str) -> Phone {
 /// Sends the invitation and answers with the link that arrived.
 async fn invited(hub: &TestHub, text: &str) -> String {
     let invitees = [Invitee { phone: phone(text), name: None }];
+    hub.consents_to_sms(&[text]).await;
     hub.hub.sync.invite("ufa", &invitees).await.expect("invited");
     let to = phone(text).as_str().trim_start_matches('+').to_owned();
     let sms = arrived(hub, Platform::Sms, &to, 1).await;
@@ -249,14 +250,19 @@ async fn whoever_unsubscribed_in_a_chat_gets_no_invitation() {
     chat.say("стоп").await;
     hub.settled().await;
     let invitees = ["+79171234567", "+79170000002"].map(|text| Invitee { phone: phone(text), name: None });
+    hub.consents_to_sms(&["+79170000002"]).await;
+    let strangers = [Invitee { phone: phone("+79170000003"), name: None }];
     let again = hub.hub.sync.invite("ufa", &invitees).await.expect("invited");
-    assert_eq!((again.messages, again.left_alone), (1, 1));
+    assert_eq!((again.messages, again.without_consent), (1, 1));
+    let never = hub.hub.sync.invite("ufa", &strangers).await.expect("invited");
+    assert_eq!((never.messages, never.without_consent), (0, 1), "nobody is written to who never consented");
 }
 
 #[tokio::test]
 async fn an_invitation_is_sent_once_however_often_it_is_asked_for() {
     let hub = TestHub::start().await;
     let invitees = [Invitee { phone: phone("+79171234567"), name: Some("Анна".into()) }];
+    hub.consents_to_sms(&["+79171234567"]).await;
     for _ in 0..3 {
         hub.hub.sync.invite("ufa", &invitees).await.expect("invited");
         hub.settled().await;

@@ -181,7 +181,7 @@ async fn where_a_consent_has_to_be_confirmed_it_does_not_count_before() {
     says(&hub, "anna@example.com", "email", true, "q1").await;
     hub.settled().await;
     let (anna, policy) =
-        (email("anna@example.com"), ConsentPolicy { double_opt_in: [Channel::Email].into(), ask: None });
+        (email("anna@example.com"), ConsentPolicy { double_opt_in: [Channel::Email].into(), ..ConsentPolicy::default() });
     let fan = person(&hub, &anna).await;
     assert!(may_advertise(&fan, Channel::Email, &anna, &ConsentPolicy::default(), None));
     assert!(!may_advertise(&fan, Channel::Email, &anna, &policy, None));

@@ -19,6 +19,7 @@ mod kill;
 mod links;
 mod lists;
 mod mail;
+mod mailings;
 mod promo;
 mod report;
 mod segments;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use stagedoor_model::{Body, ContactChanged, Email, Event, Identifier, LeadChanged, Phone, Timestamp};
+use stagedoor_model::{Body, Channel, ConsentRecorded, ContactChanged, Email, Event, Identifier, Kind, LeadChanged, Phone, Timestamp};
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, FormValue, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
     signature,
@@ -19,6 +19,13 @@ struct Options {
     /// The account's id; webhooks of another account are refused.
     #[serde(default)]
     account: Option<u64>,
+    /// Tags by which a manager says that a contact wants no more advertising.
+    #[serde(default = "withdrawn")]
+    withdrawn_tags: Vec<String>,
+}
+
+fn withdrawn() -> Vec<String> {
+    ["отписан", "отписана", "не писать", "unsubscribed"].map(str::to_owned).to_vec()
 }
 
 struct AmoCrm {
@@ -55,6 +62,7 @@ impl Provider for AmoCrm {
                 known |= KNOWN.contains(&entity);
                 for item in items.children.values() {
                     events.extend(self.event(delivery, entity, action, item)?);
+                    events.extend(self.withdrawal(delivery, entity, action, item));
                 }
             }
         }
@@ -118,6 +126,33 @@ impl AmoCrm {
         let said = format!("{item:?}");
         let stamp = if deleted { String::new() } else { at.to_string() };
         Ok(Some(delivery.event(&[entity, action, &about, &stamp, &said], at, body)))
+    }
+
+    /// A manager's tag is a word of the contact's: they said it on the phone, or at the box office. Told once a day, so that whoever
+    /// consents anew is not held against a tag that stayed behind, and a tag that is set again counts again.
+    fn withdrawal(
+        &self,
+        delivery: &VerifiedDelivery,
+        entity: &str,
+        action: &str,
+        item: &FormValue,
+    ) -> Option<Event> {
+        let is_person = item.text_of("type").is_none_or(|kind| kind == "contact");
+        if entity != "contacts" || !matches!(action, "add" | "update" | "restore") || !is_person {
+            return None;
+        }
+        let tags = item.child("tags")?.children.values().filter_map(|tag| tag.text_of("name"));
+        let own = |tag: &&str| self.options.withdrawn_tags.iter().any(|one| one.to_lowercase() == tag.to_lowercase());
+        let tag = tags.into_iter().find(own)?.to_owned();
+        let contact = number(item, "id")?.to_string();
+        let at = time(item, &["last_modified", "updated_at"]).unwrap_or_else(|| delivery.received_at());
+        let who = Identifier::opaque(Kind::CrmContact, "", &contact)?;
+        let said = ConsentRecorded {
+            evidence: [("tag".to_owned(), tag.clone())].into(),
+            ..ConsentRecorded::withdrawn(who, Channel::Email, "crm")
+        };
+        let day = (at.as_second() / 86_400).to_string();
+        Some(delivery.event(&["withdrawn", &contact, &tag, &day], at, Body::ConsentRecorded(said)))
     }
 
     fn contact(&self, item: &FormValue, deleted: bool, now: Timestamp) -> Result<ContactChanged, NotUnderstood> {

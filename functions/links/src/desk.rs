@@ -36,10 +36,17 @@ impl Desk {
     /// `None` for what is no link of ours, as far as that shows without asking anybody.
     pub(crate) fn read(&self, text: &str) -> Option<(Token, &Campaign, Purpose, Timestamp)> {
         let token = Token::parse(text).filter(|token| self.key.fits(token))?;
-        let header = token.header()?;
+        let header = token.header().filter(|header| header.purpose != Purpose::Consent)?;
         let campaign = self.campaigns.get(&header.campaign)?;
         // Whoever ends a campaign earlier ends its links; the token's own week stands above a later end.
         Some((Token::parse(token.as_str())?, campaign, header.purpose, header.expires_at))
+    }
+
+    /// The same for a link about letters, which is no campaign's; with the end of its time.
+    pub(crate) fn read_consent(&self, text: &str) -> Option<(Token, Timestamp)> {
+        let token = Token::parse(text).filter(|token| self.key.fits(token))?;
+        let header = token.header().filter(|header| header.purpose == Purpose::Consent)?;
+        Some((Token::parse(token.as_str())?, header.expires_at))
     }
 
     /// The campaign's own shop and no other place, with the campaign's name for the shop's statistics.

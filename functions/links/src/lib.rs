@@ -2,6 +2,7 @@
 //! purpose and age by itself, so no database stands between a fan and the page; opening it is an event in the queue.
 
 mod buttons;
+mod consent;
 mod desk;
 mod page;
 
@@ -36,7 +37,7 @@ pub const SOURCE: &str = "links";
 const RATE: u32 = 2_000;
 const COOKIE: &str = "stagedoor_browser";
 
-struct Hall {
+pub(crate) struct Hall {
     desk: Desk,
     receiver: Receiver,
     limit: DefaultDirectRateLimiter,
@@ -50,7 +51,8 @@ pub fn router(receiver: Receiver, desk: Desk) -> Result<Router, &'static str> {
     let limit = RateLimiter::direct(Quota::per_second(NonZeroU32::new(RATE).unwrap_or(NonZeroU32::MIN)));
     let source = SourceName::new(SOURCE)?;
     let hall = Arc::new(Hall { desk, receiver, limit, browsers: AtomicU64::new(0), source });
-    Ok(Router::new().route("/l/{token}", get(open)).with_state(hall))
+    let consents = consent::router(Arc::clone(&hall));
+    Ok(Router::new().route("/l/{token}", get(open)).with_state(hall).merge(consents))
 }
 
 async fn open(
@@ -73,7 +75,7 @@ fn sealed(mut response: Response) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         ),
         (header::HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
     ] {

@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use stagedoor_engine::Campaign;
 
-use crate::buttons::Button;
+use crate::{buttons::Button, consent::Wish};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
@@ -65,8 +65,8 @@ main{max-width:26rem;margin:0 auto;padding:2rem 1.25rem 3rem}
 h1{font-size:1.6rem;line-height:1.2;margin:0 0 .75rem}
 p{margin:0 0 1.25rem}
 ul{list-style:none;margin:0;padding:0;display:grid;gap:.75rem}
-a.go{display:block;padding:1rem 1.25rem;border-radius:.9rem;color:#fff;font-weight:600;text-decoration:none;text-align:center;min-height:3.5rem}
-a.go:focus-visible{outline:3px solid #1d1b18;outline-offset:2px}
+a.go,button.go{display:block;width:100%;border:0;font:inherit;cursor:pointer;padding:1rem 1.25rem;border-radius:.9rem;color:#fff;font-weight:600;text-decoration:none;text-align:center;min-height:3.5rem}
+a.go:focus-visible,button.go:focus-visible{outline:3px solid #1d1b18;outline-offset:2px}
 .telegram{background:#1a6fa3}.viber{background:#6a55d9}.vk{background:#1f5fb0}
 .messenger{background:#0a62c4}.instagram{background:#b3306e}.whatsapp{background:#117a5b}
 footer{margin-top:2rem;font-size:.85rem;color:#5d574d}
@@ -114,6 +114,49 @@ impl Page<'_> {
             }
         };
         document(language, title, inner)
+    }
+}
+
+/// Asks before anything is done: a program that follows links presses no button.
+pub fn asked(language: Language, wish: Wish) -> Markup {
+    let (title, words, label) = match wish {
+        Wish::Unsubscribe => (
+            language.say("Отписаться от писем?", "Unsubscribe from letters?"),
+            language.say(
+                "Мы перестанем присылать новости и предложения. Письма о ваших билетах будут приходить.",
+                "We shall send no more news and offers. Letters about your tickets will still come.",
+            ),
+            language.say("Отписаться", "Unsubscribe"),
+        ),
+        Wish::Confirm => (
+            language.say("Подтвердите адрес", "Confirm your address"),
+            language.say(
+                "Нажмите кнопку, и мы будем присылать новости на этот адрес.",
+                "Press the button, and we shall send our news to this address.",
+            ),
+            language.say("Подтвердить", "Confirm"),
+        ),
+    };
+    let inner = html! {
+        h1 { (title) }
+        p { (words) }
+        form method="post" { button.go.telegram type="submit" { (label) } }
+    };
+    document(language, title, inner)
+}
+
+pub fn done(language: Language, wish: Wish) -> Markup {
+    match wish {
+        Wish::Unsubscribe => message(
+            language,
+            language.say("Вы отписаны", "You are unsubscribed"),
+            language.say("Новостей и предложений больше не будет.", "No more news and offers will come."),
+        ),
+        Wish::Confirm => message(
+            language,
+            language.say("Спасибо!", "Thank you!"),
+            language.say("Адрес подтверждён.", "Your address is confirmed."),
+        ),
     }
 }
 

@@ -13,8 +13,10 @@ use std::{
 use futures_util::{StreamExt, stream};
 use ledger::Entry;
 pub use pace::Pace;
+use stagedoor_engine::{ConsentPolicy, may_advertise};
 use stagedoor_model::{
-    Body, Event, EventId, Identifier, MessageDecided, MessageSent, SendOutcome, SourceName, Timestamp,
+    Body, Channel as Consented, Event, EventId, Identifier, MessageDecided, MessageSent, SendOutcome, SourceName,
+    Timestamp,
 };
 use stagedoor_ports::{Channel, Clock, PortError, Queue, Result, Sending, Settled, Store};
 
@@ -26,6 +28,8 @@ const DENIED: Duration = Duration::from_secs(300);
 const REPORTED: Duration = Duration::from_secs(30);
 /// And how often; after that nobody knows.
 const REPORTS: u32 = 10;
+/// The longest that a queue holds a message back.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// What the consumer works with. The same on AWS and on a laptop.
 #[derive(Clone)]
@@ -36,6 +40,8 @@ pub struct Outreach {
     pub chats: Arc<dyn Queue>,
     pub clock: Arc<dyn Clock>,
     pub channels: BTreeMap<SourceName, Arc<dyn Channel>>,
+    /// What the config asks of consents: advertising is held against it once more.
+    pub consent: ConsentPolicy,
     pub pace: Arc<Pace>,
 }
 
@@ -92,8 +98,8 @@ impl Outreach {
         }
         let verdict = match self.channels.get(&message.through) {
             None => Verdict::Ended(SendOutcome::Refused("this channel has no token in the config".into())),
-            Some(channel) => match self.obstacle(channel.as_ref(), message) {
-                Some(reason) => Verdict::Ended(SendOutcome::Refused(reason)),
+            Some(channel) => match self.obstacle(channel.as_ref(), message).await? {
+                Some(verdict) => verdict,
                 None => self.send(event, message, channel.as_ref(), &mut entry, version).await?,
             },
         };
@@ -107,20 +113,31 @@ impl Outreach {
         }
     }
 
-    /// Why it is not worth sending any more.
-    fn obstacle(&self, channel: &dyn Channel, message: &MessageDecided) -> Option<String> {
+    /// Why it is not sent now, or not any more.
+    async fn obstacle(&self, channel: &dyn Channel, message: &MessageDecided) -> Result<Option<Verdict>> {
         let now = self.clock.now();
-        if now > message.until {
-            return Some("too late".into());
+        let refused = |reason: &str| Ok(Some(Verdict::Ended(SendOutcome::Refused(reason.into()))));
+        if let Some(reason) = outworn(channel, message, now) {
+            return refused(reason);
         }
-        // A messenger's clock may be ahead of ours.
-        let since = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
-        match (channel.window(), message.heard_at) {
-            (Some(window), heard_at) if heard_at.is_none_or(|at| since(at) > window) => {
-                Some("outside the channel's window".into())
-            }
-            _ => None,
+        if let Some(end) = message.quiet.as_ref().and_then(|quiet| quiet.end(now)) {
+            let rest = Duration::try_from(end.duration_since(now)).unwrap_or_default().min(LONGEST);
+            return Ok(Some(Verdict::Later(rest)));
         }
+        if message.marketing && !self.consents(message).await? {
+            return refused("no consent");
+        }
+        Ok(None)
+    }
+
+    /// As the ledger has it at this moment: they may have withdrawn since it was decided.
+    async fn consents(&self, message: &MessageDecided) -> Result<bool> {
+        let Some(through) = Consented::ALL.into_iter().find(|one| one.reaches(message.to.kind())) else {
+            return Ok(false);
+        };
+        let owners = self.store.resolve(&BTreeSet::from([message.to.clone()])).await?.owners;
+        let people = self.store.load(&owners.values().copied().collect()).await?;
+        Ok(people.iter().any(|one| may_advertise(&one.value, through, &message.to, &self.consent, None)))
     }
 
     async fn send(
@@ -210,5 +227,20 @@ impl Outreach {
         let mut told = Event::new(&message.through, id, at, Body::MessageSent(Box::new(sent)));
         told.traceparent.clone_from(&event.traceparent);
         self.chats.send(vec![told]).await
+    }
+}
+
+/// Why a message is not worth sending any more.
+fn outworn(channel: &dyn Channel, message: &MessageDecided, now: Timestamp) -> Option<&'static str> {
+    if now > message.until {
+        return Some("too late");
+    }
+    // A messenger's clock may be ahead of ours.
+    let since = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
+    match (channel.window(), message.heard_at) {
+        (Some(window), heard_at) if heard_at.is_none_or(|at| since(at) > window) => {
+            Some("outside the channel's window")
+        }
+        _ => None,
     }
 }

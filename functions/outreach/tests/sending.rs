@@ -9,6 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use stagedoor_engine::ConsentPolicy;
 use stagedoor_model::{
     Body, Event, EventId, Identifier, Kind, MessageDecided, MessageSent, SendOutcome, SourceName, Timestamp,
 };
@@ -74,6 +75,7 @@ impl Scene {
             chats: chats.clone(),
             clock: Arc::new(SystemClock),
             channels,
+            consent: ConsentPolicy::default(),
             pace: Arc::new(Pace::default()),
         };
         Self { outreach, channel, outbox, chats }
@@ -98,15 +100,13 @@ fn decided(number: u32, heard_hours_ago: i64) -> Event {
     let now = SystemClock.now();
     let heard_at = now - jiff::SignedDuration::from_hours(heard_hours_ago);
     let message = MessageDecided {
-        through: bot(),
-        to: Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id"),
-        text: "Ваш промокод".into(),
-        button: None,
-        choices: vec![],
-        ask_phone: false,
         heard_at: Some(heard_at),
-        until: now + jiff::SignedDuration::from_hours(1),
-        campaign: None,
+        ..MessageDecided::new(
+            bot(),
+            Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id"),
+            "Ваш промокод".into(),
+            now + jiff::SignedDuration::from_hours(1),
+        )
     };
     let id = EventId::derive(&bot(), &["reply", &number.to_string()]);
     Event::new(&bot(), id, now, Body::MessageDecided(Box::new(message)))

@@ -6,7 +6,7 @@ use stagedoor_engine::{Folded, Group, Person, PersonId, Refusal, fold, group, na
 use stagedoor_model::{Event, Fact, Identifier, Kind, Record, RecordKey};
 use stagedoor_ports::{Claims, Commit, JournalRow, Removal, Result, Saved, Versioned};
 
-use crate::{Sync, outcome};
+use crate::{Sync, outcome, shows::shows_of};
 
 /// How often a batch is folded anew because somebody else was faster.
 const TRIES: usize = 8;
@@ -170,11 +170,12 @@ impl Sync {
         let listed: BTreeSet<String> = before
             .iter()
             .flat_map(|id| known.people.get(id))
-            .flat_map(|person| shows_of_person(&person.value))
+            .flat_map(|person| person.value.records.values())
+            .flat_map(|record| shows_of(record, &self.catalog))
             .collect();
         let audience = fresh.iter().flat_map(|record| {
             let person = holder(&record.key, &folded, known);
-            let new = shows_of(record).into_iter().filter(|show| !listed.contains(show)).collect::<Vec<_>>();
+            let new = shows_of(record, &self.catalog).into_iter().filter(|show| !listed.contains(show)).collect::<Vec<_>>();
             new.into_iter().filter_map(move |show| Some((show, person?)))
         });
         let audience: BTreeSet<(String, PersonId)> = audience.collect();
@@ -234,18 +235,4 @@ fn glue(record: &mut Record, known: &Known) {
     let usable = |identifier: &&Identifier| !known.claims.weak.contains(identifier);
     let anchor = oldest.and_then(|oldest| strong(oldest).filter(usable).min());
     record.identifiers.extend(anchor.cloned());
-}
-
-fn shows_of_person(person: &Person) -> impl Iterator<Item = String> {
-    person.records.values().flat_map(shows_of)
-}
-
-/// `<source>/<show id>` of every show that a record is about.
-fn shows_of(record: &Record) -> BTreeSet<String> {
-    let ids: Vec<&str> = match &record.fact {
-        Fact::Touch(touch) => touch.show.iter().map(|show| show.id.as_str()).collect(),
-        Fact::Order { order: Some(order), .. } => order.tickets.iter().map(|ticket| ticket.show.id.as_str()).collect(),
-        _ => vec![],
-    };
-    ids.into_iter().map(|id| format!("{}/{id}", record.source)).collect()
 }

@@ -1,9 +1,12 @@
 //! A campaign's invitations: a personal link for each phone, and the SMS that holds it. Doing it twice sends nothing twice:
 //! link and decision follow from campaign and phone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Body, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided, Phone, Purpose, SourceName};
+use stagedoor_engine::{capped, may_advertise};
+use stagedoor_model::{
+    Body, Channel, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided, Phone, Purpose, SourceName, Timestamp,
+};
 use stagedoor_ports::{PortError, Result};
 
 use crate::Sync;
@@ -22,8 +25,10 @@ pub struct Invitee {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Invited {
     pub messages: usize,
-    /// People who said that they want no more letters, or whose number does not take any.
-    pub left_alone: usize,
+    /// People who never consented to SMS, or withdrew, or whose number takes none.
+    pub without_consent: usize,
+    /// People who were written to too often lately.
+    pub too_often: usize,
 }
 
 impl Sync {
@@ -44,12 +49,20 @@ impl Sync {
         let mut invited = Invited::default();
         for chunk in invitees.chunks(CHUNK) {
             let (mut issued, mut decided) = (Vec::new(), Vec::new());
-            let withdrawn = self.withdrawn(chunk).await?;
+            let may = self.may_invite(chunk).await?;
             for invitee in chunk {
                 let phone = Identifier::phone(invitee.phone.clone());
-                if withdrawn.contains(&phone) {
-                    invited.left_alone += 1;
-                    continue;
+                // What was decided before is decided again under the same id, and not sent again.
+                match may.get(&phone) {
+                    None => {
+                        invited.without_consent += 1;
+                        continue;
+                    }
+                    Some(Some(_)) => {
+                        invited.too_often += 1;
+                        continue;
+                    }
+                    Some(None) => {}
                 }
                 let whose = phone.to_string();
                 let token = talk.links.mint(campaign.number, Purpose::Chat, &whose, campaign.ends_at);
@@ -67,16 +80,11 @@ impl Sync {
                     expires_at,
                 };
                 issued.push(Event::new(&through, id, now, Body::LinkIssued(body)));
+                let until = now.checked_add(WORTH).unwrap_or(now);
                 let message = MessageDecided {
-                    through: through.clone(),
-                    to: phone,
-                    text,
-                    button: None,
-                    choices: vec![],
-                    ask_phone: false,
-                    heard_at: None,
-                    until: now.checked_add(WORTH).unwrap_or(now),
                     campaign: Some(campaign.name.clone()),
+                    marketing: true,
+                    ..MessageDecided::new(through.clone(), phone, text, until)
                 };
                 let id = EventId::derive(&through, &["invite", &campaign.name, &whose]);
                 decided.push(Event::new(&through, id, now, Body::MessageDecided(Box::new(message))));
@@ -91,22 +99,26 @@ impl Sync {
 }
 
 impl Sync {
-    /// Phones of people who are not to be written to.
-    async fn withdrawn(&self, invitees: &[Invitee]) -> Result<BTreeSet<Identifier>> {
+    /// Phones of people who consent to SMS, and the time at which the cap lets them be written to, where it does not now.
+    async fn may_invite(&self, invitees: &[Invitee]) -> Result<BTreeMap<Identifier, Option<Timestamp>>> {
         let phones: BTreeSet<Identifier> = invitees.iter().map(|one| Identifier::phone(one.phone.clone())).collect();
         let owners = self.store.resolve(&phones).await?.owners;
         let people = self.store.load(&owners.values().copied().collect()).await?;
-        let mut withdrawn = BTreeSet::new();
-        for person in &people {
-            let said_no = person.value.talks().any(|(_, talk)| {
-                let sms = talk.chat.kind() == Kind::Phone;
-                talk.marketing.is_some_and(|(_, may)| !may) || (sms && talk.may_write.is_some_and(|(_, may)| !may))
-            });
-            if said_no {
-                withdrawn.extend(person.value.identifiers().into_iter().filter(|one| phones.contains(*one)).cloned());
-            }
+        let ids = people.iter().map(|person| person.value.id).collect();
+        let links = self.store.links(&ids).await?;
+        let (mut may, now) = (BTreeMap::new(), self.clock.now());
+        for person in people.iter().map(|person| &person.value) {
+            let own = person.identifiers().into_iter().filter(|one| phones.contains(*one));
+            let takes = |phone: &Identifier| {
+                let dead =
+                    person.talks().any(|(_, talk)| talk.chat == *phone && talk.may_write.is_some_and(|(_, may)| !may));
+                !dead && may_advertise(person, Channel::Sms, phone, &self.catalog.consent, None)
+            };
+            let link = links.get(&person.id).cloned().unwrap_or_default();
+            let capped = capped(person, &link, &self.catalog, now);
+            may.extend(own.filter(|phone| takes(phone)).map(|phone| (phone.clone(), capped)));
         }
-        Ok(withdrawn)
+        Ok(may)
     }
 }
 

@@ -112,7 +112,9 @@ impl Sync {
             return Ok(Reconciled::default());
         }
         let catalog = self.catalog().await?;
-        let unsaved = Mutex::new(self.segment(&mut dirty, &catalog).await?);
+        let mut unsaved = self.segment(&mut dirty, &catalog).await?;
+        unsaved.extend(self.write(&mut dirty, &catalog).await?);
+        let unsaved = Mutex::new(unsaved);
         let draft = |dirty: Dirty| {
             let plan = plan(&dirty.person, &dirty.link, &catalog);
             let open = plan.len();

@@ -183,16 +183,14 @@ impl Sync {
             _ => None,
         };
         let asks_phone = turn.replies.iter().any(|reply| reply.ask == Some(stagedoor_engine::Ask::Phone));
+        let until = turn.at.checked_add(WORTH).unwrap_or(turn.at);
         Ok(MessageDecided {
-            through: source.clone(),
-            to: chat.chat.clone(),
-            text,
             button,
             choices: if has_menu { menu } else { vec![] },
             ask_phone: asks_phone && person.phones().is_empty(),
             heard_at: chat.heard_at,
-            until: turn.at.checked_add(WORTH).unwrap_or(turn.at),
             campaign: turn.campaign.clone(),
+            ..MessageDecided::new(source.clone(), chat.chat.clone(), text, until)
         })
     }
 

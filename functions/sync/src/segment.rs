@@ -56,7 +56,7 @@ impl Sync {
         Ok(changed)
     }
 
-    async fn journal_found(&self, events: &[(PersonId, &Event)], now: Timestamp) -> Result<()> {
+    pub(crate) async fn journal_found(&self, events: &[(PersonId, &Event)], now: Timestamp) -> Result<()> {
         if events.is_empty() {
             return Ok(());
         }
@@ -112,6 +112,12 @@ impl Sync {
     }
 }
 
+/// # Errors
+/// Never: the name is one.
+pub(crate) fn own_source() -> Result<SourceName> {
+    SourceName::new(OWN).map_err(|error| stagedoor_ports::PortError::Fail(error.into()))
+}
+
 /// `None` when all is as it was.
 fn look(one: &Dirty, catalog: &Catalog, now: Timestamp, rules: u64) -> Result<Option<Found>> {
     let traits = Traits::of(&one.person, &one.link.leads(), catalog);
@@ -128,7 +134,7 @@ fn look(one: &Dirty, catalog: &Catalog, now: Timestamp, rules: u64) -> Result<Op
     {
         return Ok(None);
     }
-    let own = SourceName::new(OWN).map_err(|error| stagedoor_ports::PortError::Fail(error.into()))?;
+    let own = own_source()?;
     // The revision is another one once this is remembered, so coming back later is another fact.
     let (person, revision) = (one.person.id.to_string(), one.link.revision.to_string());
     let event = |what: &str, segment: &String, body: fn(SegmentChanged) -> Body| {

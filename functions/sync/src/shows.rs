@@ -1,7 +1,9 @@
 //! A show that moved or was called off changes the deals of everybody who is interested in it.
 
-use stagedoor_engine::{Catalog, ShowState};
-use stagedoor_model::{Body, Event};
+use std::collections::BTreeSet;
+
+use stagedoor_engine::{Catalog, ShowKey, ShowState};
+use stagedoor_model::{Body, Event, Fact, Record, Token};
 use stagedoor_ports::Result;
 
 use crate::Sync;
@@ -29,7 +31,10 @@ impl Sync {
                 break;
             }
         }
-        let audience = self.store.audience(&format!("{}/{}", event.source, change.show.id)).await?;
+        let mut audience = BTreeSet::new();
+        for name in names_of(event.source.as_str(), &change.show.id, &self.catalog) {
+            audience.extend(self.store.audience(&name).await?);
+        }
         self.store.mark_dirty(audience).await
     }
 
@@ -44,4 +49,47 @@ impl Sync {
         }
         Ok(catalog)
     }
+}
+
+/// Under which a show's audience is kept: the house's own key, or what its source calls it.
+fn name_of(source: &str, id: &str, catalog: &Catalog) -> String {
+    match catalog.shows.contains_key(&ShowKey(id.to_owned())) {
+        true => house(id),
+        false => format!("{source}/{id}"),
+    }
+}
+
+fn house(key: &str) -> String {
+    format!("show/{key}")
+}
+
+/// Every name of a show that a source speaks of: people come to know it through other sources, too.
+fn names_of(source: &str, id: &str, catalog: &Catalog) -> BTreeSet<String> {
+    let key = catalog.key(source, id);
+    let same = catalog.known_as.iter().filter(|(_, known)| **known == key);
+    let others = same.map(|((source, id), _)| format!("{source}/{id}"));
+    others.chain([house(&key.0), name_of(source, id, catalog)]).collect()
+}
+
+/// The names of every show that a record is about.
+pub(crate) fn shows_of(record: &Record, catalog: &Catalog) -> BTreeSet<String> {
+    let source = record.source.as_str();
+    let of_campaign = |name: &str| catalog.campaigns.get(name).and_then(|campaign| campaign.show.as_ref());
+    let own: Vec<&ShowKey> = match &record.fact {
+        Fact::Link(link) => of_campaign(&link.campaign).into_iter().collect(),
+        Fact::Promo(promo) => of_campaign(&promo.campaign).into_iter().collect(),
+        Fact::Talk(talk) => {
+            let numbers = talk.uses.keys().filter_map(|token| Some(Token::parse(token)?.header()?.campaign));
+            let campaigns = numbers.filter_map(|number| catalog.campaign_numbered(number)?.show.as_ref());
+            campaigns.chain(catalog.show_of_source.get(source)).collect()
+        }
+        _ => vec![],
+    };
+    let told: Vec<&str> = match &record.fact {
+        Fact::Touch(touch) => touch.show.iter().map(|show| show.id.as_str()).collect(),
+        Fact::Order { order: Some(order), .. } => order.tickets.iter().map(|ticket| ticket.show.id.as_str()).collect(),
+        _ => vec![],
+    };
+    let told = told.into_iter().map(|id| name_of(source, id, catalog));
+    own.into_iter().map(|key| house(&key.0)).chain(told).collect()
 }

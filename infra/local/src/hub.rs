@@ -72,15 +72,22 @@ impl Hub {
     /// # Errors
     /// A sentence that says what cannot be opened or built.
     pub fn open(config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
+        Self::open_by(Arc::new(SystemClock), config, folder, owner)
+    }
+
+    /// The same by another clock, for whoever plays a month in a minute.
+    ///
+    /// # Errors
+    /// A sentence that says what cannot be opened or built.
+    pub fn open_by(clock: Arc<dyn Clock>, config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Arc::new(SqliteStore::open(&folder.join("hub.db")).map_err(|error| error.to_string())?);
         let open = |name: &str| -> Result<Arc<dyn Queue>, String> {
             let queue = SqliteQueue::open(&folder.join(name), Arc::clone(&clock));
             Ok(Arc::new(queue.map_err(|error| error.to_string())?))
         };
         let queues = Queues { events: open("queue.db")?, chats: open("chats.db")?, outbox: open("outbox.db")? };
-        Self::with(config, store, queues, folder, owner)
+        Self::with(clock, config, store, queues, folder, owner)
     }
 
     /// The same over any store and queue: what the commands need to work on AWS too.
@@ -88,13 +95,13 @@ impl Hub {
     /// # Errors
     /// A sentence that says what cannot be built.
     pub fn with(
+        clock: Arc<dyn Clock>,
         config: Config,
         store: Arc<dyn Store>,
         queues: Queues,
         folder: &Path,
         owner: &str,
     ) -> Result<Self, String> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let crm = Arc::new(stagedoor_crm::amocrm::from_config(&config, &store, &clock, owner)?);
         let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
         let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
@@ -109,6 +116,7 @@ impl Hub {
             chats: Arc::clone(&queues.chats),
             clock: Arc::clone(&clock),
             channels: stagedoor_chat::channels(&config)?,
+            consent: config.catalog.consent.clone(),
             pace: Arc::new(Pace::default()),
         };
         let queue = Arc::clone(&queues.events);

@@ -199,11 +199,14 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             let invitees = stagedoor::campaign::read_invitees(&text, hub.config.region)?;
             let invited = hub.sync.invite(&campaign, &invitees).await.map_err(|error| error.to_string())?;
             println!("{} messages are in the outbox; what was sent before is not sent again", invited.messages);
-            if invited.left_alone > 0 {
+            if invited.without_consent > 0 {
                 println!(
-                    "{} people are left alone: they unsubscribed, or their number takes no SMS",
-                    invited.left_alone
+                    "{} people are left alone: they never consented to SMS, or withdrew, or their number takes none",
+                    invited.without_consent
                 );
+            }
+            if invited.too_often > 0 {
+                println!("{} people were written to too often lately ([manners])", invited.too_often);
             }
         }
         Command::Campaign { name } => {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use stagedoor_ports::{Queue, Received};
-use stagedoor_sandbox::{Messengers, PipelineSeed, Sandbox, Seed};
+use stagedoor_sandbox::{Messengers, PipelineSeed, Post, Sandbox, Seed};
 use stagedoor_sync::{Pace, Reconciled};
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -35,6 +35,7 @@ pub struct Running {
     pub address: SocketAddr,
     pub sandbox: Option<Sandbox>,
     pub messengers: Option<Messengers>,
+    pub post: Option<Post>,
     tasks: JoinSet<()>,
     _lock: File,
 }
@@ -73,6 +74,16 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
         }
         None => None,
     };
+    let post = match hub.config.post {
+        Some(address) => {
+            let post = Post::default();
+            let listener = bind(address).await?;
+            let serving = post.clone();
+            tasks.spawn(async move { report(serving.serve(listener).await, "the SMTP relay") });
+            Some(post)
+        }
+        None => None,
+    };
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let app = hub.router()?.into_make_service_with_connect_info::<SocketAddr>();
     tasks.spawn(async move { report(axum::serve(listener, app).await, "the hub") });
@@ -82,7 +93,7 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     tasks.spawn(reconcile(Arc::clone(hub)));
     tasks.spawn(wake(Arc::clone(hub)));
     tasks.spawn(pull(Arc::clone(hub)));
-    Ok(Running { address, sandbox, messengers, tasks, _lock: lock })
+    Ok(Running { address, sandbox, messengers, post, tasks, _lock: lock })
 }
 
 /// # Errors

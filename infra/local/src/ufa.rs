@@ -19,7 +19,11 @@ use stagedoor_testkit::{
     form_signed,
 };
 
-use crate::{campaign, commands, hub::Hub};
+use crate::{
+    campaign, commands,
+    hub::Hub,
+    import::{self, Origin},
+};
 
 pub const RECIPIENTS: usize = 243;
 pub const CHATS: usize = 86;
@@ -128,6 +132,7 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox, messengers: &Me
     sandbox.add_contacts(&fans.iter().map(contact).collect::<Vec<_>>());
     println!("The CRM has {RECIPIENTS} contacts with phones; the hub mirrors them.");
     commands::backfill(hub).await?;
+    questionnaires(hub, &fans).await?;
     let invitees: Result<Vec<Invitee>, String> = fans.iter().map(|fan| invitee(hub, fan)).collect();
     let invited = hub.sync.invite("ufa", &invitees?).await.map_err(|error| error.to_string())?;
     println!("{} SMS with a personal link each go out.", invited.messages);
@@ -152,6 +157,26 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox, messengers: &Me
     }
     settle(hub).await?;
     summary(hub, sandbox, began.elapsed()).await
+}
+
+/// Nobody is invited who did not consent: the box office's questionnaires say that these people did.
+async fn questionnaires(hub: &Arc<Hub>, fans: &[Fan]) -> Result<(), String> {
+    let rows = fans.iter().map(|fan| format!("{};yes;01.11.2026", fan.typed()));
+    let text = std::iter::once("phone;sms_consent;consent_at".to_owned()).chain(rows).collect::<Vec<_>>().join("\n");
+    let origin = Origin {
+        source: "questionnaires of the box office, Ufa".into(),
+        method: "paper".into(),
+        wording: Some("paper-3".into()),
+        file: "ufa.csv".into(),
+    };
+    let (rows, wrong) = import::read(&text, &origin, hub);
+    if let Some(mistake) = wrong.first() {
+        return Err(mistake.clone());
+    }
+    let count = import::run(hub, rows, |_| {}).await?;
+    settle(hub).await?;
+    println!("{count} signed questionnaires of the box office say that they consent to SMS.");
+    Ok(())
 }
 
 fn contact(fan: &Fan) -> serde_json::Value {

@@ -23,7 +23,8 @@ pub async fn deployed(stack: &str, config: &Option<PathBuf>, owner: &str) -> Res
         chats: std::sync::Arc::new(deployment.chats),
         outbox: std::sync::Arc::new(deployment.outbox),
     };
-    Hub::with(config, std::sync::Arc::new(deployment.store), queues, &folder, owner)
+    let clock = std::sync::Arc::new(stagedoor_ports::SystemClock);
+    Hub::with(clock, config, std::sync::Arc::new(deployment.store), queues, &folder, owner)
 }
 
 /// # Errors

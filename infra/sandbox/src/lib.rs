@@ -11,6 +11,7 @@ mod links;
 pub mod lists;
 pub mod messengers;
 mod oauth;
+pub mod post;
 mod remarks;
 mod setup;
 mod state;
@@ -25,6 +26,7 @@ use axum::{
 pub use control::{Fault, FaultKind};
 pub use lists::{ListBreak, Lists};
 pub use messengers::{Arrived, Break, Messengers, Platform};
+pub use post::{Delivered, Post, PostBreak};
 use state::State;
 pub use state::{PipelineSeed, Seed};
 use tokio::net::TcpListener;

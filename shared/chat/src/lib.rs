@@ -1,10 +1,11 @@
-//! Messengers and SMS, outward: one file each. What each allows when an answer is lost stands in its file and in
+//! Messengers, SMS and letters, outward: one file each. What each allows when an answer is lost stands in its file and in
 //! docs/outreach.md.
 
 mod call;
 mod messenger;
 mod sms_http;
 mod smsc;
+mod smtp;
 mod telegram;
 mod viber;
 mod vk;
@@ -21,6 +22,8 @@ use crate::call::Caller;
 
 /// Through which SMS go.
 pub const SMS: &str = "sms";
+/// Through which letters go.
+pub const EMAIL: &str = "email";
 
 type Build = fn(&Source, Caller) -> Result<Option<Arc<dyn Channel>>, String>;
 
@@ -52,6 +55,9 @@ pub fn channels(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn Channel>
             SmsProvider::Http => Arc::new(sms_http::SmsHttp::new(sms, caller)),
         };
         channels.insert(SourceName::new(SMS)?, channel);
+    }
+    if let Some(smtp) = &config.smtp {
+        channels.insert(SourceName::new(EMAIL)?, Arc::new(smtp::Smtp::new(smtp)?));
     }
     Ok(channels)
 }

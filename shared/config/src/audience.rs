@@ -22,7 +22,7 @@ impl Reader<'_> {
     pub(crate) fn audience(&mut self, root: &DeTable<'_>, catalog: &mut Catalog) -> BTreeMap<String, MailerConfig> {
         let consent = self.optional::<ConsentSection>(root, "consent").unwrap_or_default();
         let double_opt_in = consent.double_opt_in.into_iter().collect();
-        catalog.consent = ConsentPolicy { double_opt_in, ask: consent.ask };
+        catalog.consent = ConsentPolicy { double_opt_in, ask: consent.ask, chats: consent.chats };
         let report = self.optional::<ReportSection>(root, "report").unwrap_or_default();
         let seconds = |days: Option<u32>, otherwise: i64| days.map_or(otherwise, |days| i64::from(days) * 86_400);
         let windows = Windows::default();

@@ -2,6 +2,7 @@
 
 mod audience;
 mod file;
+mod mailings;
 mod mistake;
 mod pools;
 mod read;
@@ -10,7 +11,7 @@ mod talk;
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
 
-pub use file::{CrmKind, MailerProvider, SmsProvider};
+pub use file::{CrmKind, Encryption, MailerProvider, SmsProvider};
 pub use mistake::{Mistake, Mistakes};
 pub use read::{Reading, load, load_for};
 pub use secrets::{LocalSecrets, Secrets, variable};
@@ -29,6 +30,7 @@ pub struct Config {
     pub erasure_key: Option<Secret>,
     pub link_key: Option<Secret>,
     pub sms: Option<SmsConfig>,
+    pub smtp: Option<SmtpConfig>,
     /// Accounts with mailing lists, by name.
     pub mailers: BTreeMap<String, MailerConfig>,
     pub crm: CrmConfig,
@@ -38,6 +40,7 @@ pub struct Config {
     pub pull_every: Duration,
     pub sandbox: Option<SocketAddr>,
     pub messengers: Option<SocketAddr>,
+    pub post: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +60,22 @@ pub struct SmsConfig {
     pub login: String,
     pub secret: Secret,
     pub sender: Option<String>,
+    pub rate: NonZeroU32,
+}
+
+/// The relay that letters go through.
+#[derive(Debug, Clone)]
+pub struct SmtpConfig {
+    pub host: String,
+    pub port: u16,
+    pub encryption: Encryption,
+    pub login: Option<String>,
+    pub secret: Secret,
+    /// With or without a name: `Вишнёвый сад <tour@example.ru>`.
+    pub from: String,
+    pub reply_to: Option<String>,
+    /// A header that tells the relay's reports the mailing: its name, and its value with `{mailing}`.
+    pub tag: Option<(String, String)>,
     pub rate: NonZeroU32,
 }
 

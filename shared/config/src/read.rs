@@ -25,9 +25,9 @@ use crate::{
     secrets::resolve_options,
 };
 
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 20] = [
     "hub", "crm", "identity", "schedule", "sandbox", "sms", "consent", "report", "segment", "mailer", "list",
-    "campaign", "promo", "reply", "pipeline", "show", "source",
+    "campaign", "promo", "reply", "pipeline", "show", "source", "smtp", "manners", "mailing",
 ];
 
 /// Asks a function whether its provider can be made of a source.
@@ -158,6 +158,8 @@ impl Reader<'_> {
         let sms = self.sms(root);
         let mailers = self.audience(root, &mut catalog);
         self.talk(root, &mut catalog, hub.as_ref());
+        let smtp = self.smtp(root);
+        self.mailings(root, &mut catalog, hub.as_ref());
         let (hub, crm) = (hub?, crm?);
         Some(Config {
             listen: hub.section.listen,
@@ -167,6 +169,7 @@ impl Reader<'_> {
             erasure_key: hub.erasure_key,
             link_key: hub.link_key,
             sms,
+            smtp,
             mailers,
             crm,
             policy,
@@ -174,7 +177,8 @@ impl Reader<'_> {
             sources,
             pull_every: Duration::from_secs(u64::from(pull.pull_seconds.max(1))),
             sandbox: sandbox.as_ref().map(|sandbox| sandbox.listen),
-            messengers: sandbox.and_then(|sandbox| sandbox.messengers),
+            messengers: sandbox.as_ref().and_then(|sandbox| sandbox.messengers),
+            post: sandbox.and_then(|sandbox| sandbox.post),
         })
     }
 
@@ -348,6 +352,7 @@ impl Reader<'_> {
                 starts_at,
                 zone: section.zone,
                 cancelled: false,
+                moved_at: None,
             };
             if catalog.shows.insert(key, show).is_some() {
                 self.ledger.note(spot(value, "key"), place, "another show has this key");

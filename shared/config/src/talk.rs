@@ -20,7 +20,7 @@ use crate::{
 /// Placeholders of a reply's text.
 const PLACES: [&str; 5] = ["{name}", "{promo}", "{show}", "{city}", "{menu}"];
 
-fn localised(text: Text) -> Localised {
+pub(crate) fn localised(text: Text) -> Localised {
     match text {
         Text::Russian(text) => Localised(BTreeMap::from([("ru".to_owned(), text)])),
         Text::Each(all) => Localised(all),
@@ -161,7 +161,7 @@ impl Reader<'_> {
                 self.ledger.note(spot(value, "campaign"), format!("{place}.campaign"), what);
             }
             let text = localised(section.text);
-            if let Some(strange) = text.0.values().find_map(|text| strange_place(text)) {
+            if let Some(strange) = text.0.values().find_map(|text| strange_place(text, &PLACES)) {
                 let what = format!("{strange} stands for nothing; known are {}", PLACES.join(", "));
                 self.ledger.note(spot(value, "text"), format!("{place}.text"), what);
             }
@@ -197,12 +197,12 @@ impl Reader<'_> {
 }
 
 /// A word between braces that stands for nothing.
-fn strange_place(text: &str) -> Option<String> {
+pub(crate) fn strange_place(text: &str, places: &[&str]) -> Option<String> {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('{') {
         let (word, behind) = after.split_once('}')?;
         let place = format!("{{{word}}}");
-        if !PLACES.contains(&place.as_str()) {
+        if !places.contains(&place.as_str()) {
             return Some(place);
         }
         rest = behind;

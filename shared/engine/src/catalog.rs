@@ -1,10 +1,13 @@
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{ShowRef, Timestamp};
 
-use crate::{Campaign, ConsentPolicy, ListRule, Pool, Scenario, Segment, Stage, Windows};
+use crate::{Campaign, ConsentPolicy, ListRule, Mailing, Manners, Pool, Scenario, Segment, Stage, Windows};
 
 /// The house's own name of a show; deals are kept by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,6 +28,9 @@ pub struct Show {
     pub starts_at: Option<Timestamp>,
     pub zone: Option<String>,
     pub cancelled: bool,
+    /// When it was said that it begins at another time than was announced first.
+    #[serde(default)]
+    pub moved_at: Option<Timestamp>,
 }
 
 /// What a provider said of a show; of two the later stands.
@@ -69,6 +75,10 @@ pub struct Catalog {
     pub segments: Vec<Segment>,
     pub lists: Vec<ListRule>,
     pub windows: Windows,
+    pub mailings: Vec<Mailing>,
+    pub manners: Manners,
+    /// What messages can go through: sources of messengers that have a token, `sms` and `email`.
+    pub senders: BTreeSet<String>,
 }
 
 impl Catalog {
@@ -82,6 +92,7 @@ impl Catalog {
                 starts_at: None,
                 zone: None,
                 cancelled: false,
+                moved_at: None,
             };
         };
         self.show_by_key(self.key(source, &named.id), named)
@@ -105,11 +116,14 @@ impl Catalog {
                 starts_at: named.starts_at,
                 zone: named.zone.clone(),
                 cancelled: false,
+                moved_at: None,
                 key,
             },
         };
         if let Some(change) = change {
             show.cancelled = change.cancelled;
+            let (before, after) = (show.starts_at, change.show.starts_at);
+            show.moved_at = Some(change.changed_at).filter(|_| before.is_some() && after.is_some() && before != after);
             show.title = change.show.title.clone().unwrap_or(show.title);
             show.city = change.show.city.clone().or(show.city);
             show.starts_at = change.show.starts_at.or(show.starts_at);

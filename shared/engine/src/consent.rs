@@ -2,7 +2,9 @@
 //! overwritten; how it stood at any instant follows from the entries up to then.
 //!
 //! 1. A consent holds for the addresses that were told with it, and for no others.
-//! 2. A withdrawal holds for the person: for every address of that channel, those that become known later included.
+//! 2. A withdrawal holds for the person: for every address, those that become known later included. Who says it to us (an
+//!    unsubscription, a complaint, a stop word) says it for every channel; who says no to one of several boxes of a form, or blocks one
+//!    bot, says it of that channel.
 //! 3. The later word counts; of two words of the same instant the withdrawal.
 //! 4. A provider's "subscribed" is no word of the person's and makes no entry. Nor does a bounce: that address is suppressed,
 //!    whatever was consented to.
@@ -10,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Channel, Decision, Fact, Identifier, MARKETING, Record, Timestamp};
+use stagedoor_model::{Channel, Decision, Fact, Identifier, Kind, MARKETING, Record, Timestamp};
 
 use crate::Person;
 
@@ -41,6 +43,8 @@ pub struct ConsentPolicy {
     pub double_opt_in: BTreeSet<Channel>,
     /// What the CRM's contact says of people who were never asked; `None`: nothing.
     pub ask: Option<String>,
+    /// Whoever opens a chat consents to be written to there: the bot's greeting says so.
+    pub chats: bool,
 }
 
 /// How somebody stands on one channel.
@@ -54,17 +58,29 @@ pub enum Standing {
     Withdrawn(Entry),
 }
 
+/// Methods by which somebody wants no more advertising at all.
+const FOR_ALL: [&str; 6] = ["unsubscribe", "one-click", "complaint", "stop-word", "crm", "reply"];
 /// The method of consents that came with an old list: it never stands against a withdrawal.
 const LIST: &str = "list";
+/// Of chats that somebody opened; whether that is a consent, the config says.
+const BEGUN: &str = "chat-begun";
 
 /// Every entry, the oldest first.
 pub fn ledger(person: &Person) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = person.records.values().flat_map(entries_of).collect();
+    let mut entries: Vec<Entry> = person.records.values().flat_map(|record| entries_of(record, person)).collect();
     entries.sort();
     entries
 }
 
-fn entries_of(record: &Record) -> Vec<Entry> {
+/// The addresses that were told with a record: its own, and those to which a link in it was sent.
+fn told_of(record: &Record, person: &Person, channel: Channel) -> BTreeSet<Identifier> {
+    let links = record.identifiers.iter().filter(|one| one.kind() == Kind::Link);
+    let through_links = links.flat_map(|link| person.addressees(link.value()));
+    let all = record.identifiers.iter().chain(through_links);
+    all.filter(|one| channel.reaches(one.kind())).cloned().collect()
+}
+
+fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
     let entry = |at: Timestamp, channel: Channel, decision: Decision, method: &str| Entry {
         at,
         decision,
@@ -73,7 +89,7 @@ fn entries_of(record: &Record) -> Vec<Entry> {
         source: record.source.to_string(),
         method: method.to_owned(),
         wording: None,
-        identifiers: record.identifiers.iter().filter(|one| channel.reaches(one.kind())).cloned().collect(),
+        identifiers: told_of(record, person, channel),
         lists: BTreeSet::new(),
         evidence: BTreeMap::new(),
     };
@@ -116,9 +132,23 @@ fn entries_of(record: &Record) -> Vec<Entry> {
             });
             // A number that takes no SMS is no word of its owner's; a messenger tells us of a block.
             let stopped = stopped.filter(|_| channel == Channel::Messenger);
-            stopped.into_iter().chain(marketing).map(|(at, said, method)| entry(at, channel, said, method)).collect()
+            let began = talk.open_since.filter(|_| channel == Channel::Messenger);
+            let began = began.map(|at| (at, Decision::Given, BEGUN));
+            began
+                .into_iter()
+                .chain(stopped)
+                .chain(marketing)
+                .map(|(at, said, method)| entry(at, channel, said, method))
+                .collect()
         }
         _ => vec![],
+    }
+}
+
+impl Entry {
+    /// Whether it ends every channel.
+    pub fn is_for_all(&self) -> bool {
+        self.decision == Decision::Withdrawn && FOR_ALL.contains(&self.method.as_str())
     }
 }
 
@@ -133,7 +163,9 @@ pub fn standing(
 ) -> Standing {
     let known = entries
         .iter()
-        .filter(|entry| entry.purpose == purpose && entry.channel == channel && at.is_none_or(|at| entry.at <= at));
+        .filter(|entry| entry.purpose == purpose && at.is_none_or(|at| entry.at <= at))
+        .filter(|entry| entry.channel == channel || entry.is_for_all())
+        .filter(|entry| policy.chats || entry.method != BEGUN);
     let mut standing = Standing::Unknown;
     for entry in known {
         let covers = address.is_none_or(|address| entry.identifiers.contains(address));
@@ -141,7 +173,7 @@ pub fn standing(
         standing = match (entry.decision, standing) {
             (Decision::Withdrawn, _) => Standing::Withdrawn(entry.clone()),
             (Decision::Asked, before) => before,
-            // An old list is no new word of the person's.
+            // An old list is no new word of the person's, nor is a chat that is only known to be open.
             (_, Standing::Withdrawn(left)) if entry.method == LIST => Standing::Withdrawn(left),
             (_, before) if !covers => before,
             (Decision::Confirmed, _) => Standing::Given(entry.clone()),

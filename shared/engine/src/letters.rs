@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_model::{Body, Event, Fact, Identifier, Letter, Record, RecordKey};
+use stagedoor_model::{
+    Body, Event, Fact, Identifier, Kind, Letter, LetterReported, LetterState, Record, RecordKey, SendOutcome,
+};
 
 /// What such an event says about a person; `None` for events that are about no one.
 pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
@@ -23,6 +25,25 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
             let which = reported.letter.as_ref().or(reported.campaign.as_ref()).map_or("", String::as_str);
             let fact = Fact::Letter(Letter::of(reported, event.time));
             record(format!("letter:{source}:{which}:{}", reported.to), BTreeSet::from([reported.to.clone()]), fact)
+        }
+        // What a provider reports of a letter that it took comes by its webhook; what it did not take, only we know.
+        Body::MessageSent(sent) if sent.to.kind() == Kind::Email => {
+            let state = match sent.outcome {
+                SendOutcome::Withdrawn(_) => LetterState::HardBounced,
+                SendOutcome::Refused(_) => LetterState::Rejected,
+                SendOutcome::Sent(_) | SendOutcome::Unknown => return None,
+            };
+            let reported = LetterReported {
+                to: sent.to.clone(),
+                state,
+                by_machine: false,
+                letter: Some(sent.decision.clone()),
+                campaign: sent.campaign.clone(),
+                link: None,
+                code: None,
+            };
+            let fact = Fact::Letter(Letter::of(&reported, event.time));
+            record(format!("letter:{source}:{}:{}", sent.decision, sent.to), BTreeSet::from([sent.to.clone()]), fact)
         }
         Body::ConsentRecorded(recorded) => {
             record(format!("consent:{}", event.id), recorded.identifiers.clone(), Fact::Consent(recorded.clone()))

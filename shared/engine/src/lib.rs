@@ -11,6 +11,7 @@ mod fold;
 mod identity;
 mod letters;
 mod links;
+mod mailings;
 mod marketing;
 mod person;
 mod plan;
@@ -28,6 +29,9 @@ pub use enrolment::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolme
 pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
 pub use identity::{Cluster, Partition, Policy, Refusal, Why, partition};
+pub use mailings::{
+    Audience, Due, Dues, Mailing, Manners, Message, Variant, Way, Written, WrittenStep, capped, dues, was_read,
+};
 pub use marketing::Marketing;
 pub use person::{Person, PersonId};
 pub use plan::{

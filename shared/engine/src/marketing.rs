@@ -56,6 +56,8 @@ fn consents(person: &Person, catalog: &Catalog) -> String {
             Standing::Unknown => {}
             Standing::Unconfirmed(entry) => said.push(told("not confirmed", &entry, &entry.source)),
             Standing::Given(entry) => said.push(told("yes", &entry, &entry.source)),
+            // What was said of another channel is told there.
+            Standing::Withdrawn(entry) if entry.channel != channel => {}
             Standing::Withdrawn(entry) => said.push(told("withdrawn", &entry, &entry.method)),
         }
     }

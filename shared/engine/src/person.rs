@@ -96,6 +96,12 @@ impl Person {
         })
     }
 
+    /// Who got a token: the addresses of the letter, SMS or chat that it was in.
+    pub fn addressees(&self, token: &str) -> BTreeSet<&Identifier> {
+        let record = self.records.get(&RecordKey(format!("link:{token}")));
+        record.into_iter().flat_map(|record| &record.identifiers).filter(|one| one.kind() != Kind::Link).collect()
+    }
+
     pub fn promos(&self) -> impl Iterator<Item = &Promo> {
         self.records.values().filter_map(|record| match &record.fact {
             Fact::Promo(promo) => Some(promo),

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use stagedoor_model::{Fact, Kind, Timestamp};
 
 use crate::{
-    By, Catalog, Chats, Deal, Marketing, NoteDraft, Person, PersonId, ShowKey, Stage, TaskDraft, chats, conversation,
-    deals, enrolment::Places, marketing::marketing, segments::Looked,
+    By, Catalog, Chats, Deal, Marketing, NoteDraft, Person, PersonId, ShowKey, Stage, TaskDraft, Written, chats,
+    conversation, deals, enrolment::Places, marketing::marketing, segments::Looked,
 };
 
 /// A hash of what was last sent, so that nothing is sent twice.
@@ -94,6 +94,12 @@ pub struct Link {
     /// The mailing lists that somebody may be on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lists: Places,
+    /// What they were written of the hub's own accord, by occasion.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written: BTreeMap<String, Written>,
+    /// When the next message to them may be due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_again_at: Option<Timestamp>,
     /// What their segments were last told from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked: Option<Looked>,
@@ -165,8 +171,15 @@ impl Link {
                 known.insert(address, place);
             }
         }
+        for (key, written) in other.written {
+            let both = match self.written.remove(&key) {
+                Some(known) => known.join(written),
+                None => written,
+            };
+            self.written.insert(key, both);
+        }
         // Together they are somebody else than each was.
-        self.looked = None;
+        (self.looked, self.write_again_at) = (None, None);
         for (segment, since) in other.segments {
             let known = self.segments.entry(segment).or_insert(since);
             *known = since.min(*known);

@@ -11,6 +11,7 @@ pub fn order_record_key(source: &str, order: &str) -> RecordKey {
 pub fn named_in(event: &Event) -> BTreeSet<Identifier> {
     match (&event.body, record_of(event)) {
         (Body::MessageReported(reported), _) => reported.chat.also.iter().chain([&reported.chat.id]).cloned().collect(),
+        (Body::MessageSent(sent), None) => BTreeSet::from([sent.to.clone()]),
         (_, record) => record.map(|record| record.identifiers).unwrap_or_default(),
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use stagedoor_model::{
-    Body, ChatRef, Content, Event, Fact, Identifier, Kind, Line, Promo, Purpose, Record, RecordKey, Said, SendOutcome,
-    SourceName, Talk, Token, TrackedLink,
+    Body, ChatRef, Content, Delivered, Event, Fact, Identifier, Kind, Line, Promo, Purpose, Record, RecordKey, Said,
+    SendOutcome, SourceName, Talk, Token, TrackedLink,
 };
 
 /// The key under which everything of one chat with one source meets.
@@ -57,12 +57,18 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
             let talk = talk_of(event, &changed.chat);
             Some(about_chat(event, &changed.chat, talk, None))
         }
-        Body::MessageSent(sent) => {
+        Body::MessageReported(told) if told.state == Delivered::Seen => {
+            let talk = Talk { seen_at: Some(event.time), ..talk_of(event, &told.chat) };
+            Some(about_chat(event, &told.chat, talk, None))
+        }
+        Body::MessageSent(sent) if sent.to.kind() != Kind::Email => {
             let mut talk = Talk::of(sent.to.clone());
             match &sent.outcome {
                 SendOutcome::Sent(_) | SendOutcome::Unknown => talk = talk.with(line(Said::Hub(sent.text.clone()))),
-                SendOutcome::Withdrawn(_) => talk.may_write = Some((event.time, false)),
-                SendOutcome::Refused(_) => {}
+                SendOutcome::Withdrawn(_) => {
+                    (talk.may_write, talk.refused_at) = (Some((event.time, false)), Some(event.time));
+                }
+                SendOutcome::Refused(_) => talk.refused_at = Some(event.time),
             }
             Some(about_chat(event, &ChatRef::of(sent.to.clone()), talk, None))
         }

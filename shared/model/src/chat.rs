@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Identifier, Purpose, ShowRef, SourceName, Timestamp, Token};
+use crate::{Identifier, Purpose, QuietHours, ShowRef, SourceName, Timestamp, Token};
 
 /// The person at the other end of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -136,7 +136,7 @@ pub struct Button {
 pub struct MessageDecided {
     /// The source (the bot, the community, the page, the SMS gateway) through which it goes.
     pub through: SourceName,
-    /// A messenger's id, or a phone.
+    /// A messenger's id, a phone, or an e-mail.
     pub to: Identifier,
     pub text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,9 +154,42 @@ pub struct MessageDecided {
     /// After this it is not worth sending.
     #[schemars(with = "String")]
     pub until: Timestamp,
-    /// The campaign on whose behalf, where there is one.
+    /// The campaign or mailing on whose behalf, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub campaign: Option<String>,
+    /// Of a letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Advertising: right before it is sent, the consent ledger is asked once more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marketing: bool,
+    /// Where a letter is unsubscribed from by one POST (RFC 8058).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsubscribe: Option<String>,
+    /// It is not sent in these hours, but after them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<QuietHours>,
+}
+
+impl MessageDecided {
+    /// Nothing but words for somebody.
+    pub fn new(through: SourceName, to: Identifier, text: String, until: Timestamp) -> Self {
+        Self {
+            through,
+            to,
+            text,
+            button: None,
+            choices: vec![],
+            ask_phone: false,
+            heard_at: None,
+            until,
+            campaign: None,
+            subject: None,
+            marketing: false,
+            unsubscribe: None,
+            quiet: None,
+        }
+    }
 }
 
 /// What became of sending.

@@ -231,6 +231,9 @@ pub enum Body {
     SegmentEntered(SegmentChanged),
     #[serde(rename = "stagedoor.segment.left.v1")]
     SegmentLeft(SegmentChanged),
+    /// The hub began to write to somebody of its own accord, or held them out.
+    #[serde(rename = "stagedoor.mailing.begun.v1")]
+    MailingBegun(MailingBegun),
     /// Authentic, but not understood: kept whole for replay.
     #[serde(rename = "stagedoor.delivery.unrecognized.v1")]
     Unrecognized(Unrecognized),
@@ -286,6 +289,7 @@ impl Body {
             Body::TopicOffered(_) => "stagedoor.topic.offered.v1",
             Body::SegmentEntered(_) => "stagedoor.segment.entered.v1",
             Body::SegmentLeft(_) => "stagedoor.segment.left.v1",
+            Body::MailingBegun(_) => "stagedoor.mailing.begun.v1",
             Body::Unrecognized(_) => "stagedoor.delivery.unrecognized.v1",
             Body::Erased => "stagedoor.person.erased.v1",
         }
@@ -412,6 +416,19 @@ pub struct LeadChanged {
 #[serde(deny_unknown_fields)]
 pub struct SegmentChanged {
     pub segment: String,
+}
+
+/// Somebody is written to about something, or is left out so that the effect shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MailingBegun {
+    pub mailing: String,
+    /// The house's show that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub show: Option<String>,
+    /// `None`: they were held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
 }
 
 /// An SNS topic's question.

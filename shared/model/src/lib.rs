@@ -9,6 +9,7 @@ mod mail;
 mod money;
 mod order;
 mod phone;
+mod quiet;
 mod record;
 mod show;
 mod talk;
@@ -22,8 +23,8 @@ pub use chat::{
 pub use consent::{Channel, ConsentClaim, ConsentRecorded, Decision, MARKETING, is_stop_word};
 pub use email::{Email, EmailError};
 pub use event::{
-    Body, ContactChanged, Event, EventId, FormSubmitted, OrderBody, OrderNoticed, RefundReported, SegmentChanged,
-    ShowChanged, SourceName, TopicOffered, Unrecognized,
+    Body, ContactChanged, Event, EventId, FormSubmitted, MailingBegun, OrderBody, OrderNoticed, RefundReported,
+    SegmentChanged, ShowChanged, SourceName, TopicOffered, Unrecognized,
 };
 pub use event::{LeadChanged, ShowChange, SpecVersion};
 pub use identifier::{Identifier, Kind, ParseIdentifierError};
@@ -31,6 +32,7 @@ pub use mail::{AddressChanged, Letter, LetterReported, LetterState, MembershipRe
 pub use money::{Money, MoneyError};
 pub use order::{Order, OrderState, Refund, Ticket};
 pub use phone::{Phone, PhoneError, Region};
+pub use quiet::QuietHours;
 pub use record::{Fact, Record, RecordKey, Rung, Touch};
 pub use show::ShowRef;
 pub use talk::{Line, LinkUse, Promo, Said, Talk, TrackedLink};

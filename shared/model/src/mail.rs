@@ -76,6 +76,9 @@ const SCANNER_SECONDS: i64 = 2;
 pub struct Letter {
     pub to: Identifier,
     pub campaign: Option<String>,
+    /// The provider's id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +107,7 @@ impl Letter {
         let mut letter = Self {
             to: reported.to.clone(),
             campaign: reported.campaign.clone(),
+            id: reported.letter.clone(),
             sent_at: None,
             delivered_at: None,
             opened_at: None,
@@ -133,6 +137,7 @@ impl Letter {
         let earliest = |a: Option<Timestamp>, b: Option<Timestamp>| [a, b].into_iter().flatten().min();
         self.to = self.to.min(other.to);
         self.campaign = self.campaign.max(other.campaign);
+        self.id = self.id.max(other.id);
         self.sent_at = earliest(self.sent_at, other.sent_at);
         self.delivered_at = earliest(self.delivered_at, other.delivered_at);
         self.opened_at = earliest(self.opened_at, other.opened_at);

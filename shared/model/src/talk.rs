@@ -80,6 +80,12 @@ pub struct Talk {
     pub heard_at: Option<Timestamp>,
     /// When they first said something.
     pub spoke_at: Option<Timestamp>,
+    /// Up to when they have read what we wrote, where the messenger tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Timestamp>,
+    /// The last time that a message of ours was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_at: Option<Timestamp>,
 }
 
 impl Talk {
@@ -94,6 +100,8 @@ impl Talk {
             marketing: None,
             heard_at: None,
             spoke_at: None,
+            seen_at: None,
+            refused_at: None,
         }
     }
 
@@ -143,6 +151,8 @@ impl Talk {
         self.may_write = self.may_write.max(other.may_write);
         self.marketing = self.marketing.max(other.marketing);
         self.heard_at = self.heard_at.max(other.heard_at);
+        self.seen_at = self.seen_at.max(other.seen_at);
+        self.refused_at = self.refused_at.max(other.refused_at);
         self
     }
 
@@ -178,9 +188,15 @@ impl TrackedLink {
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let opened = [self.first_opened, other.first_opened];
+        // Whoever opens it knows the campaign's number; on whose behalf it was made, only the issue says.
+        let campaign = match (self.expires_at.is_some(), other.expires_at.is_some()) {
+            (true, false) => self.campaign,
+            (false, true) => other.campaign,
+            _ => self.campaign.min(other.campaign),
+        };
         Self {
             token: self.token.min(other.token),
-            campaign: self.campaign.min(other.campaign),
+            campaign,
             purpose: self.purpose.min(other.purpose),
             expires_at: self.expires_at.max(other.expires_at),
             first_opened: opened.into_iter().flatten().min(),

@@ -37,14 +37,16 @@ const EPOCH: i64 = 1_767_571_200;
 pub enum Purpose {
     /// From somebody's own letter or SMS to the page of messengers: the only one that joins a chat to a person.
     Chat,
-    /// From a chat to the ticket shop.
+    /// From a chat or a letter to the ticket shop.
     Shop,
     /// Printed on a poster: everybody's, so nobody's.
     Public,
+    /// In somebody's own letter: the page where they withdraw or confirm their consent.
+    Consent,
 }
 
 impl Purpose {
-    const ALL: [Self; 3] = [Self::Chat, Self::Shop, Self::Public];
+    const ALL: [Self; 4] = [Self::Chat, Self::Shop, Self::Public, Self::Consent];
 }
 
 /// The token of a tracked link as text, without the browser's tag.

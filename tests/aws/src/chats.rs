@@ -10,7 +10,7 @@ use stagedoor_sync::Invitee;
 use stagedoor_testkit::{
     Parcel,
     fans::{Account, ChatFan},
-    unisender,
+    form_signed, unisender,
 };
 
 /// Later than anything of the tour.
@@ -53,6 +53,14 @@ impl Stage<'_> {
         let phone = |n: usize| Phone::parse(&format!("+7917555000{n}"), self.hub.config.region).expect("a phone");
         let invitees: Vec<Invitee> =
             (0..fans.len()).map(|n| Invitee { phone: phone(n), name: Some(format!("Фан {n}")) }).collect();
+        // Nobody is invited who did not consent.
+        for (n, invitee) in invitees.iter().enumerate() {
+            let consents = json!([{ "purpose": "marketing", "channel": "sms", "given": true, "wording": "2027-1" }]);
+            let now = self.hub.sync.clock.now();
+            let body = json!({ "kind": "lead", "phone": invitee.phone.as_str(), "consents": consents, "at": now.to_string() });
+            self.post(form_signed("/website/site", &body, "generic-source-secret", &format!("sms-{n}"), now)).await;
+        }
+        settled().await;
         self.hub.sync.invite("ufa", &invitees).await.expect("invited");
         let sms = self.arrived(Platform::Sms, fans.len()).await;
         settled().await;

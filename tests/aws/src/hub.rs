@@ -299,5 +299,5 @@ async fn operator(endpoint: &str, deployed: &Deployed, layer: &Path, base: &str)
         Arc::new(SqsQueue::new(&aws, deployed.queue(&format!("{name}QueueUrl")), Some(dead)))
     };
     let queues = stagedoor::Queues { events: queue("Events"), chats: queue("Chats"), outbox: queue("Outbox") };
-    Hub::with(config, store, queues, layer, "operator").expect("a hub")
+    Hub::with(Arc::new(stagedoor_ports::SystemClock), config, store, queues, layer, "operator").expect("a hub")
 }

@@ -88,6 +88,7 @@ pub enum Test {
     PromoUnused,
     MovedByManager,
     Cancelled,
+    Moved,
     Consent(Channel),
     Withdrawn(Channel),
     /// A way on which they can be reached, such as `email` or `telegram`.
@@ -141,12 +142,26 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// Whether it asks what became of a show.
+    pub fn asks_of_changes(&self) -> bool {
+        match self {
+            Rule::All(rules) | Rule::Any(rules) => rules.iter().any(Rule::asks_of_changes),
+            Rule::Not(rule) | Rule::Deal(rule) => rule.asks_of_changes(),
+            Rule::Test(test) => matches!(test, Test::Cancelled | Test::Moved),
+        }
+    }
+}
+
 impl Test {
     fn facets(&self) -> Facets {
         match self {
-            Test::Bought | Test::PromoUnused | Test::MovedByManager | Test::Cancelled | Test::Stage(..) => {
-                Facets::DEALS
-            }
+            Test::Bought
+            | Test::PromoUnused
+            | Test::MovedByManager
+            | Test::Cancelled
+            | Test::Moved
+            | Test::Stage(..) => Facets::DEALS,
             Test::Text(Text::Label(_) | Text::Tag, ..) => Facets::LABELS,
             Test::Text(..) => Facets::DEALS,
             Test::Consent(_) | Test::Withdrawn(_) => Facets::CONSENT,
@@ -204,6 +219,7 @@ impl fmt::Display for Test {
             Test::PromoUnused => f.write_str("has a promo code that is not used"),
             Test::MovedByManager => f.write_str("a manager moved the deal"),
             Test::Cancelled => f.write_str("the show is cancelled"),
+            Test::Moved => f.write_str("the show was moved to another time"),
             Test::Consent(channel) => write!(f, "consents to {}", channel.name()),
             Test::Withdrawn(channel) => write!(f, "withdrew from {}", channel.name()),
             Test::Reached(way) => write!(f, "can be reached by {way}"),

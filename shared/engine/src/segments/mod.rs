@@ -12,7 +12,7 @@ use std::{
 
 use language::{Count, Moment, Test, Text};
 pub use language::{Facets, Rule, Wrong};
-pub use parse::parse;
+pub use parse::{parse, parse_of_deal};
 use stagedoor_model::Timestamp;
 pub use traits::{DealTraits, LetterTraits, Looked, Traits};
 
@@ -59,6 +59,17 @@ pub fn reevaluate(
         }
     }
     membership
+}
+
+/// Whether a rule is true of somebody, or of one of their deals, and when that may change by time alone.
+pub(crate) fn holds(
+    rule: &Rule,
+    traits: &Traits,
+    deal: Option<&DealTraits>,
+    now: Timestamp,
+    again_at: &mut Option<Timestamp>,
+) -> bool {
+    Look { traits, now, again_at }.rule(rule, deal)
 }
 
 /// Why somebody is in a segment or not: every test of its rule with its answer, as lines for a reader.
@@ -130,6 +141,7 @@ impl Look<'_> {
             Test::PromoUnused => traits.promo_unused,
             Test::MovedByManager => deal.is_some_and(|deal| deal.moved_to.is_some()),
             Test::Cancelled => deal.is_some_and(|deal| deal.cancelled),
+            Test::Moved => deal.is_some_and(|deal| deal.moved),
             Test::Consent(channel) => traits.consents.contains(channel),
             Test::Withdrawn(channel) => traits.withdrawn.contains(channel),
             Test::Reached(way) => traits.ways.contains(way.as_str()),

@@ -119,6 +119,23 @@ fn word_or_number(word: String, at: usize) -> Read<Token> {
     }
 }
 
+/// A rule about one deal: its facts are that deal's.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn parse_of_deal(text: &str) -> Read<Rule> {
+    const OPEN: &str = "deal(";
+    // Closed on a line of its own, so that nothing in the text runs into it.
+    let whole = parse(&format!("{OPEN}{text}\n)"));
+    let moved =
+        |wrong: Wrong| Wrong { at: wrong.at.saturating_sub(OPEN.len()).clamp(1, text.chars().count() + 1), ..wrong };
+    match whole.map_err(moved)? {
+        Rule::Deal(rule) => Ok(*rule),
+        // Such as `a) or (b`.
+        _ => wrong(1, "the brackets do not belong together"),
+    }
+}
+
 struct Parser {
     tokens: Vec<Placed>,
     next: usize,
@@ -276,6 +293,7 @@ impl Parser {
             "promo_unused" => Test::PromoUnused,
             "moved_by_manager" => Test::MovedByManager,
             "cancelled" => Test::Cancelled,
+            "moved" => Test::Moved,
             "consent" => Test::Consent(self.channel(at, fact)?),
             "withdrawn" => Test::Withdrawn(self.channel(at, fact)?),
             "reached" => Test::Reached(self.way(at)?),
@@ -349,10 +367,10 @@ impl Parser {
 }
 
 /// Facts of a deal: alone they mean any deal, within `deal(…)` the same one.
-const DEALS: [&str; 9] =
-    ["city", "show", "campaign", "stage", "tickets", "worth", "crm_stage", "moved_by_manager", "cancelled"];
+const DEALS: [&str; 10] =
+    ["city", "show", "campaign", "stage", "tickets", "worth", "crm_stage", "moved_by_manager", "cancelled", "moved"];
 
-const FACTS: [&str; 24] = [
+const FACTS: [&str; 25] = [
     "bought",
     "orders",
     "visits",
@@ -375,6 +393,7 @@ const FACTS: [&str; 24] = [
     "crm_stage",
     "moved_by_manager",
     "cancelled",
+    "moved",
     "age",
     "until",
 ];

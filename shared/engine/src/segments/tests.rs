@@ -22,6 +22,8 @@ fn deal(city: &str, stage: Stage, since: i64, starts: i64, tickets: usize) -> De
         tickets,
         worth: 1_500,
         cancelled: false,
+        moved: false,
+        zone: None,
         campaign: None,
         moved_to: None,
     }

@@ -38,6 +38,9 @@ pub struct DealTraits {
     /// In whole major units.
     pub worth: i64,
     pub cancelled: bool,
+    pub moved: bool,
+    /// IANA.
+    pub zone: Option<String>,
     pub campaign: Option<String>,
     /// The CRM's id of the stage to which a manager moved it.
     pub moved_to: Option<u64>,
@@ -65,6 +68,9 @@ impl Traits {
                 tickets: deal.live_tickets,
                 worth: deal.worth.as_ref().map_or(0, stagedoor_model::Money::whole_major),
                 cancelled: deal.show.cancelled,
+                // Whoever came later knows the new time.
+                moved: deal.show.moved_at.is_some_and(|at| deal.since <= at),
+                zone: deal.show.zone,
                 campaign: deal.attribution.map(|owed| owed.campaign),
                 moved_to: moved.copied(),
                 city: deal.show.city,

@@ -1,0 +1,253 @@
+//! Letters, by SMTP through the relay that the config names (RFC 5321): any provider's, or one's own. The relay signs them (DKIM).
+//!
+//! - A letter of advertising bears `List-Unsubscribe` and `List-Unsubscribe-Post: List-Unsubscribe=One-Click` (RFC 8058, section 3.1);
+//!   the relay's signature has to cover both, which is the relay's to set up.
+//! - A refusal by code (RFC 5321, section 4.2.1): 4yz is tried again, 5yz is not. 550, 551, 553 and 5.1.x (RFC 3463) say that there is no
+//!   such mailbox; 530, 535 and 5.7.8 that the relay does not know us.
+//! - SMTP cannot be asked what became of a letter: one whose answer was lost is not sent again. Its Message-ID is made of the
+//!   decision's id all the same, so that a relay which knows doubles drops them.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use async_trait::async_trait;
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    message::{
+        Mailbox, MultiPart,
+        header::{Header, HeaderName, HeaderValue},
+    },
+    transport::smtp::{Error as SmtpError, authentication::Credentials, response::Code},
+};
+use maud::{DOCTYPE, html};
+use stagedoor_config::{Encryption, SmtpConfig};
+use stagedoor_model::MessageDecided;
+use stagedoor_ports::{Channel, Sending};
+
+/// How long a relay may take for one command.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a letter waits after a passing refusal.
+const REST: Duration = Duration::from_secs(60);
+
+type Relay = AsyncSmtpTransport<Tokio1Executor>;
+
+pub struct Smtp {
+    config: SmtpConfig,
+    from: Mailbox,
+    reply_to: Option<Mailbox>,
+    relay: Relay,
+}
+
+impl Smtp {
+    /// # Errors
+    /// A sentence: an address that is none, or a relay that cannot be named.
+    pub fn new(config: &SmtpConfig) -> Result<Self, String> {
+        let host = config.host.as_str();
+        let builder = match config.encryption {
+            Encryption::Tls => Relay::relay(host).map_err(|_| "smtp.host is no host name")?,
+            Encryption::Starttls => Relay::starttls_relay(host).map_err(|_| "smtp.host is no host name")?,
+            Encryption::None => Relay::builder_dangerous(host),
+        };
+        let mut builder = builder.port(config.port).timeout(Some(TIMEOUT));
+        if let Some(login) = &config.login {
+            builder = builder.credentials(Credentials::new(login.clone(), config.secret.reveal()));
+        }
+        let mailbox = |text: &str, key: &str| text.parse::<Mailbox>().map_err(|_| format!("smtp.{key} is no address"));
+        let reply_to = config.reply_to.as_deref().map(|text| mailbox(text, "reply_to")).transpose()?;
+        let from = mailbox(&config.from, "from")?;
+        Ok(Self { config: config.clone(), from, reply_to, relay: builder.build() })
+    }
+
+    fn letter(&self, decision: &str, message: &MessageDecided) -> Result<Message, String> {
+        let to: Mailbox = message.to.value().parse().map_err(|_| "the address is none that SMTP takes".to_owned())?;
+        let mut builder = Message::builder()
+            .from(self.from.clone())
+            .to(to)
+            .subject(message.subject.clone().unwrap_or_default())
+            .message_id(Some(format!("<{decision}@{}>", self.from.email.domain())));
+        if let Some(reply_to) = &self.reply_to {
+            builder = builder.reply_to(reply_to.clone());
+        }
+        if let Some(url) = &message.unsubscribe {
+            builder = builder.header(ListUnsubscribe(format!("<{url}>"))).header(OneClick);
+        }
+        let mut letter = builder
+            .multipart(MultiPart::alternative_plain_html(plain(message), styled(message)))
+            .map_err(|error| format!("no letter can be made of it: {error}"))?;
+        if let (Some((name, value)), Some(mailing)) = (&self.config.tag, &message.campaign) {
+            let name = HeaderName::new_from_ascii(name.clone()).map_err(|_| "smtp.tag has no header's name")?;
+            letter.headers_mut().insert_raw(HeaderValue::new(name, value.replace("{mailing}", mailing)));
+        }
+        Ok(letter)
+    }
+}
+
+#[derive(Clone)]
+struct ListUnsubscribe(String);
+
+impl Header for ListUnsubscribe {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe")
+    }
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.to_owned()))
+    }
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
+#[derive(Clone)]
+struct OneClick;
+
+impl Header for OneClick {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe-Post")
+    }
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "List-Unsubscribe=One-Click".to_owned())
+    }
+}
+
+/// In the language of the text: whoever reads Cyrillic is told in Russian.
+fn farewell(message: &MessageDecided) -> &'static str {
+    let is_russian = message.text.chars().any(|c| matches!(c, 'а'..='я' | 'А'..='Я'));
+    if is_russian { "Отписаться" } else { "Unsubscribe" }
+}
+
+fn plain(message: &MessageDecided) -> String {
+    let mut text = message.text.clone();
+    if let Some(button) = &message.button {
+        text.push_str(&format!("\n\n{}: {}", button.label, button.url));
+    }
+    if let Some(url) = &message.unsubscribe {
+        text.push_str(&format!("\n\n-- \n{}: {url}", farewell(message)));
+    }
+    text
+}
+
+fn styled(message: &MessageDecided) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html {
+            head { meta charset="utf-8"; }
+            body style="font:16px/1.5 sans-serif;color:#1d1b18;max-width:36em;margin:0 auto;padding:1em" {
+                @for paragraph in message.text.split("\n\n") {
+                    p { @for (index, line) in paragraph.lines().enumerate() { @if index > 0 { br; } (line) } }
+                }
+                @if let Some(button) = &message.button {
+                    p { a href=(button.url) style="background:#1a6fa3;color:#fff;padding:.7em 1.2em;border-radius:.5em;text-decoration:none" { (button.label) } }
+                }
+                @if let Some(url) = &message.unsubscribe {
+                    p style="font-size:13px;color:#5d574d" { a href=(url) style="color:inherit" { (farewell(message)) } }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+#[async_trait]
+impl Channel for Smtp {
+    async fn send(&self, decision: &str, message: &MessageDecided) -> Sending {
+        let letter = match self.letter(decision, message) {
+            Ok(letter) => letter,
+            Err(reason) => return Sending::Refused(reason),
+        };
+        // Asked first whether it is there: what fails now has sent nothing.
+        match self.relay.test_connection().await {
+            Ok(true) => {}
+            Ok(false) => return Sending::NotSent("the relay does not answer".into()),
+            Err(error) => {
+                return refusal(&error).unwrap_or_else(|| Sending::NotSent("the relay cannot be reached".into()));
+            }
+        }
+        match self.relay.send(letter).await {
+            Ok(_) => Sending::Sent(decision.to_owned()),
+            Err(error) => refusal(&error).unwrap_or(Sending::Lost),
+        }
+    }
+
+    fn rate(&self) -> NonZeroU32 {
+        self.config.rate
+    }
+}
+
+/// What the relay said; `None` where it said nothing. Its words may hold the address, so only the code is told on.
+fn refusal(error: &SmtpError) -> Option<Sending> {
+    let code: Code = error.status()?;
+    let number = u16::from(code);
+    let words = format!("the relay answered {number}");
+    let said = error.to_string();
+    Some(match number {
+        530 | 534 | 535 | 538 => Sending::Denied(words),
+        421 | 450..=459 | 400..=499 => Sending::Busy(REST),
+        // 5.7.1 and its kin: not for the address, but for us or what it says.
+        550 | 553 | 554 if said.contains("5.7.") => Sending::Refused(words),
+        550 | 551 | 553 => Sending::Withdrawn(words),
+        _ => Sending::Refused(words),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use stagedoor_model::{Button, Email, Identifier, SourceName};
+    use stagedoor_webhook::Secret;
+
+    use super::*;
+
+    fn smtp() -> Smtp {
+        let config = SmtpConfig {
+            host: "127.0.0.1".into(),
+            port: 25,
+            encryption: Encryption::None,
+            login: None,
+            secret: Secret::new(""),
+            from: "Вишнёвый сад <tour@example.ru>".into(),
+            reply_to: None,
+            tag: Some(("X-PM-Tag".into(), "{mailing}".into())),
+            rate: NonZeroU32::MIN,
+        };
+        Smtp::new(&config).expect("a channel")
+    }
+
+    fn message() -> MessageDecided {
+        let to = Identifier::email(Email::parse("anna@example.com").expect("an address"));
+        let until = "2027-05-01T00:00:00Z".parse().expect("a time");
+        MessageDecided {
+            subject: Some("Ваша корзина".into()),
+            unsubscribe: Some("https://hub.example.ru/u/0123456789abcdef".into()),
+            button: Some(Button {
+                label: "Купить <билет>".into(), url: "https://hub.example.ru/l/x".into()
+            }),
+            campaign: Some("cart".into()),
+            ..MessageDecided::new(
+                SourceName::new("email").expect("a name"),
+                to,
+                "Добрый день, <b>Анна</b>!\n\nБилеты ждут.".into(),
+                until,
+            )
+        }
+    }
+
+    #[tokio::test]
+    async fn a_letter_of_advertising_is_unsubscribed_from_by_one_click() {
+        let letter = smtp().letter("email.1", &message()).expect("a letter");
+        let text = String::from_utf8(letter.formatted()).expect("text");
+        assert!(text.contains("List-Unsubscribe: <https://hub.example.ru/u/0123456789abcdef>\r\n"), "{text}");
+        assert!(text.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"), "{text}");
+        assert!(text.contains("Message-ID: <email.1@example.ru>\r\n") && text.contains("X-PM-Tag: cart\r\n"), "{text}");
+        let service = MessageDecided { unsubscribe: None, ..message() };
+        let text = String::from_utf8(smtp().letter("email.2", &service).expect("a letter").formatted()).expect("text");
+        assert!(!text.contains("List-Unsubscribe"), "{text}");
+    }
+
+    #[test]
+    fn what_somebody_calls_themselves_is_no_markup_of_the_letter() {
+        let page = styled(&message());
+        assert!(page.contains("&lt;b&gt;Анна&lt;/b&gt;") && page.contains("Купить &lt;билет&gt;"), "{page}");
+        assert!(plain(&message()).ends_with("Отписаться: https://hub.example.ru/u/0123456789abcdef"));
+    }
+}

@@ -1,0 +1,338 @@
+//! What people are written to about of the hub's own accord: a cart that was left, a show that moved, thanks after an evening.
+//! Who is written to about what follows from what is known of them and what they were written before, and from the time, which is an
+//! argument. Each occasion is written about once; through the first channel that is alive, and the next one where nobody read it.
+
+mod cascade;
+
+use std::collections::BTreeSet;
+
+use cascade::Next;
+pub use cascade::was_read;
+use jiff::civil::Time;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use stagedoor_model::{Channel, Fact, Identifier, MARKETING, Purpose, QuietHours, Timestamp};
+
+use crate::{
+    Catalog, Link, Localised, Person, PersonId, ShowKey, Standing, Traits, consent,
+    segments::{DealTraits, Rule, holds},
+};
+
+/// Something that people are written to about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mailing {
+    pub name: String,
+    pub to: Audience,
+    /// And of these only those of whom this is true.
+    pub only: Option<Rule>,
+    /// Advertising needs a consent; a service message (a show that moved) needs none.
+    pub is_service: bool,
+    /// In the order in which they are tried.
+    pub through: Vec<Channel>,
+    /// Seconds after which a message that nobody read is followed by one through the next channel; `None`: one is all.
+    pub wait: Option<i64>,
+    /// Of a hundred people, those who are not written to, so that the effect shows.
+    pub hold_out: u8,
+    /// Also in quiet hours.
+    pub is_urgent: bool,
+    pub campaign: Option<String>,
+    /// At least one.
+    pub variants: Vec<Variant>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Audience {
+    /// Each deal of which the rule is true, once; where it asks what became of a show, once a change.
+    Deals(Rule),
+    /// Whoever is in the segment, once.
+    Segment(String),
+    /// Addresses whose consent waits to be confirmed, each once.
+    Unconfirmed,
+}
+
+/// One of several texts, so that they can be compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Variant {
+    pub name: String,
+    pub subject: Localised,
+    /// With `{name}`, `{show}`, `{city}`, `{when}`, `{promo}`, `{link}`, `{confirm}`.
+    pub text: Localised,
+    /// Where an SMS says it shorter.
+    pub sms: Localised,
+    /// The label of a button that leads to the campaign's shop.
+    pub button: Localised,
+}
+
+/// How often and when people are written to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Manners {
+    /// Hours in which nobody is, on the clocks of the show's place.
+    pub quiet: Option<(Time, Time)>,
+    /// So much advertising at most in so many seconds.
+    pub cap: Option<(usize, i64)>,
+}
+
+/// What somebody was written about one occasion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    pub mailing: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub show: Option<ShowKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub city: Option<String>,
+    pub began_at: Timestamp,
+    /// `None`: they were held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marketing: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<WrittenStep>,
+}
+
+/// One message of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WrittenStep {
+    pub at: Timestamp,
+    pub channel: Channel,
+    /// The source, or `email`, or `sms`.
+    pub through: String,
+    pub to: Identifier,
+    /// The decision's id.
+    pub decision: String,
+}
+
+impl Written {
+    /// What two joined people were written: the elder telling, with all messages.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        let (mut first, second) = if self.began_at <= other.began_at { (self, other) } else { (other, self) };
+        first.variant = first.variant.or(second.variant);
+        first.steps.extend(second.steps);
+        first.steps.sort();
+        first.steps.dedup();
+        first
+    }
+}
+
+/// A way to somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    pub channel: Channel,
+    pub through: String,
+    pub to: Identifier,
+}
+
+/// What is to be written now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Due<'c> {
+    pub mailing: &'c Mailing,
+    /// Names the occasion within the person.
+    pub key: String,
+    pub show: Option<ShowKey>,
+    pub city: Option<String>,
+    /// Whether nothing was written about it yet.
+    pub begins: bool,
+    /// `None`: they are held out.
+    pub message: Option<Message<'c>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message<'c> {
+    pub variant: &'c Variant,
+    pub way: Way,
+    /// From 0.
+    pub step: usize,
+    pub quiet: Option<QuietHours>,
+}
+
+/// What one look came to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Dues<'c> {
+    pub now: Vec<Due<'c>>,
+    /// When time alone may change it.
+    pub again_at: Option<Timestamp>,
+}
+
+struct Occasion<'t> {
+    key: String,
+    deal: Option<&'t DealTraits>,
+    /// Only this address.
+    address: Option<Identifier>,
+}
+
+/// What somebody is to be written at `now`.
+pub fn dues<'c>(person: &Person, link: &Link, traits: &Traits, catalog: &'c Catalog, now: Timestamp) -> Dues<'c> {
+    let mut dues = Dues::default();
+    let mut look = Desk { person, link, traits, catalog, now, again_at: None, spent: spent(person, link) };
+    for mailing in &catalog.mailings {
+        for occasion in look.occasions(mailing) {
+            dues.now.extend(look.due(mailing, &occasion));
+        }
+    }
+    dues.again_at = look.again_at;
+    dues
+}
+
+/// When somebody was sent advertising.
+fn spent(person: &Person, link: &Link) -> BTreeSet<(Timestamp, String)> {
+    let written = link.written.values().filter(|one| one.marketing).flat_map(|one| &one.steps);
+    let mut spent: BTreeSet<(Timestamp, String)> = written.map(|step| (step.at, step.decision.clone())).collect();
+    // An invitation holds a personal link.
+    for record in person.records.values() {
+        if let Fact::Link(link) = &record.fact
+            && link.purpose == Purpose::Chat
+        {
+            spent.insert((record.at, link.token.as_str().to_owned()));
+        }
+    }
+    spent
+}
+
+/// When the next advertising may go to somebody, where the cap forbids it now.
+pub fn capped(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> Option<Timestamp> {
+    over(&spent(person, link), catalog.manners.cap, now)
+}
+
+fn over(spent: &BTreeSet<(Timestamp, String)>, cap: Option<(usize, i64)>, now: Timestamp) -> Option<Timestamp> {
+    let (most, seconds) = cap?;
+    let lately: Vec<i64> =
+        spent.iter().map(|(at, _)| at.as_second()).filter(|at| at.saturating_add(seconds) > now.as_second()).collect();
+    let index = lately.len().checked_sub(most)?;
+    Timestamp::from_second(lately.get(index)?.saturating_add(seconds)).ok()
+}
+
+struct Desk<'l, 'c> {
+    person: &'l Person,
+    link: &'l Link,
+    traits: &'l Traits,
+    catalog: &'c Catalog,
+    now: Timestamp,
+    again_at: Option<Timestamp>,
+    spent: BTreeSet<(Timestamp, String)>,
+}
+
+impl<'l, 'c> Desk<'l, 'c> {
+    fn later(&mut self, at: Timestamp) {
+        self.again_at = Some(self.again_at.map_or(at, |known| known.min(at)));
+    }
+
+    fn occasions(&mut self, mailing: &Mailing) -> Vec<Occasion<'l>> {
+        let (traits, name) = (self.traits, &mailing.name);
+        if let Some(rule) = &mailing.only
+            && !holds(rule, traits, None, self.now, &mut self.again_at)
+        {
+            return vec![];
+        }
+        match &mailing.to {
+            Audience::Deals(rule) => {
+                let by_change = rule.asks_of_changes();
+                let key = |deal: &DealTraits| match by_change {
+                    true => {
+                        let start = deal.starts_at.map_or(0, Timestamp::as_second);
+                        format!("{name}|{}|{start}|{}", deal.show, if deal.cancelled { "off" } else { "on" })
+                    }
+                    false => format!("{name}|{}", deal.show),
+                };
+                let (now, again_at) = (self.now, &mut self.again_at);
+                let open = traits.deals.iter().filter(|deal| holds(rule, traits, Some(deal), now, again_at));
+                open.map(|deal| Occasion { key: key(deal), deal: Some(deal), address: None }).collect()
+            }
+            Audience::Segment(segment) if self.link.segments.contains_key(segment) => {
+                // The latest show that they asked for says where they are.
+                let deal = traits.deals.iter().filter(|deal| deal.zone.is_some()).max_by_key(|deal| deal.since);
+                vec![Occasion { key: format!("{name}|"), deal, address: None }]
+            }
+            Audience::Segment(_) => vec![],
+            Audience::Unconfirmed => {
+                let addresses = self.unconfirmed().into_iter();
+                addresses.map(|one| Occasion { key: format!("{name}|{one}"), deal: None, address: Some(one) }).collect()
+            }
+        }
+    }
+
+    fn unconfirmed(&self) -> BTreeSet<Identifier> {
+        let entries = consent::ledger(self.person);
+        let told = entries.iter().filter(|entry| entry.channel == Channel::Email).flat_map(|entry| &entry.identifiers);
+        let waits = |address: &&Identifier| {
+            let policy = &self.catalog.consent;
+            let standing = consent::standing(&entries, MARKETING, Channel::Email, Some(address), policy, None);
+            matches!(standing, Standing::Unconfirmed(_)) && !consent::is_suppressed(self.person, address)
+        };
+        told.filter(waits).cloned().collect()
+    }
+
+    fn due(&mut self, mailing: &'c Mailing, occasion: &Occasion<'_>) -> Option<Due<'c>> {
+        let known = self.link.written.get(&occasion.key);
+        if known.is_some_and(|written| written.variant.is_none()) {
+            return None;
+        }
+        let steps = known.map_or(&[][..], |written| &written.steps);
+        let way = match cascade::next(mailing, occasion.address.as_ref(), steps, self) {
+            Next::Nothing => return None,
+            Next::Later(at) => {
+                self.later(at);
+                return None;
+            }
+            Next::Write(way) => way,
+        };
+        let quiet = self.quiet(mailing, occasion.deal);
+        if let Some(end) = quiet.as_ref().and_then(|quiet| quiet.end(self.now)) {
+            self.later(end);
+            return None;
+        }
+        if !mailing.is_service
+            && let Some(at) = over(&self.spent, self.catalog.manners.cap, self.now)
+        {
+            self.later(at);
+            return None;
+        }
+        let variant = match known.and_then(|written| written.variant.as_ref()) {
+            Some(name) => mailing.variants.iter().find(|one| one.name == *name).or_else(|| mailing.variants.first()),
+            None => self.chosen(mailing),
+        };
+        let step = steps.len();
+        let message = variant.map(|variant| Message { variant, way, step, quiet });
+        if let (Some(_), false) = (&message, mailing.is_service) {
+            self.spent.insert((self.now, format!("{} {step}", occasion.key)));
+        }
+        // A mailing to a segment is about no show: the deal only says where they are.
+        let deal = occasion.deal.filter(|_| matches!(mailing.to, Audience::Deals(_)));
+        Some(Due {
+            mailing,
+            key: occasion.key.clone(),
+            show: deal.map(|deal| ShowKey(deal.show.clone())),
+            city: occasion.deal.and_then(|deal| deal.city.clone()),
+            begins: known.is_none(),
+            message,
+        })
+    }
+
+    /// `None`: held out.
+    fn chosen(&self, mailing: &'c Mailing) -> Option<&'c Variant> {
+        if share(self.person.id, &mailing.name, "hold-out") % 100 < u64::from(mailing.hold_out) {
+            return None;
+        }
+        let index = share(self.person.id, &mailing.name, "variant") % (mailing.variants.len().max(1) as u64);
+        mailing.variants.get(usize::try_from(index).unwrap_or(0))
+    }
+
+    fn quiet(&self, mailing: &Mailing, deal: Option<&DealTraits>) -> Option<QuietHours> {
+        let (from, until) = self.catalog.manners.quiet.filter(|_| !mailing.is_urgent)?;
+        let house = || self.catalog.zone.as_ref().and_then(|zone| zone.iana_name()).unwrap_or("UTC").to_owned();
+        let zone = deal.and_then(|deal| deal.zone.clone()).unwrap_or_else(house);
+        Some(QuietHours { from, until, zone })
+    }
+}
+
+/// Deterministic by person: whoever asks again draws the same lot.
+fn share(person: PersonId, mailing: &str, what: &str) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(person.as_bytes());
+    hash.update(mailing.as_bytes());
+    hash.update(what.as_bytes());
+    hash.finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests;

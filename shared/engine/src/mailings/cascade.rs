@@ -1,0 +1,125 @@
+//! Through which channel somebody is written to next.
+
+use stagedoor_model::{Channel, Fact, Identifier, Kind, Timestamp};
+
+use super::{Desk, Mailing, Way, WrittenStep};
+use crate::{Person, addresses, consent};
+
+pub(super) enum Next {
+    Nothing,
+    Later(Timestamp),
+    Write(Way),
+}
+
+/// After a message that was not taken the next way follows at once; after one that nobody read, the next channel's first, once it
+/// had its time; after one that was read, nothing.
+pub(super) fn next(
+    mailing: &Mailing,
+    address: Option<&Identifier>,
+    steps: &[WrittenStep],
+    desk: &Desk<'_, '_>,
+) -> Next {
+    let ways = ways(mailing, address, desk);
+    let fresh = |way: &Way| !steps.iter().any(|step| step.to == way.to && step.through == way.through);
+    let Some(last) = steps.last() else {
+        return ways.into_iter().next().map_or(Next::Nothing, Next::Write);
+    };
+    if was_read(desk.person, last) {
+        return Next::Nothing;
+    }
+    if was_refused(desk.person, last) {
+        return ways.into_iter().find(fresh).map_or(Next::Nothing, Next::Write);
+    }
+    let tried = |channel: Channel| steps.iter().any(|step| step.channel == channel);
+    let next = ways.into_iter().find(|way| fresh(way) && !tried(way.channel));
+    let (Some(wait), Some(way)) = (mailing.wait, next) else { return Next::Nothing };
+    match Timestamp::from_second(last.at.as_second().saturating_add(wait)) {
+        Ok(at) if at > desk.now => Next::Later(at),
+        _ => Next::Write(way),
+    }
+}
+
+/// Ways that are alive, in the order in which they are tried.
+fn ways(mailing: &Mailing, address: Option<&Identifier>, desk: &Desk<'_, '_>) -> Vec<Way> {
+    let mut ways = Vec::new();
+    for channel in &mailing.through {
+        let own: Vec<Way> = match channel {
+            Channel::Messenger => chats(mailing, desk),
+            Channel::Email => post(mailing, *channel, address, "email", desk),
+            Channel::Sms => post(mailing, *channel, address, "sms", desk),
+            Channel::Call => vec![],
+        };
+        ways.extend(own);
+    }
+    ways.retain(|way| desk.catalog.senders.contains(&way.through));
+    ways
+}
+
+/// The chat in which they were last heard comes first.
+fn chats(mailing: &Mailing, desk: &Desk<'_, '_>) -> Vec<Way> {
+    let may = |chat: &Identifier| {
+        let policy = &desk.catalog.consent;
+        mailing.is_service || consent::may_advertise(desk.person, Channel::Messenger, chat, policy, None)
+    };
+    let open = desk.person.talks().filter(|(_, talk)| talk.chat.kind().is_chat() && talk.is_open() && may(&talk.chat));
+    let mut open: Vec<_> = open.collect();
+    open.sort_by_key(|(source, talk)| (std::cmp::Reverse(talk.heard_at), *source));
+    let way = |(source, talk): (&stagedoor_model::SourceName, &stagedoor_model::Talk)| Way {
+        channel: Channel::Messenger,
+        through: source.as_str().to_owned(),
+        to: talk.chat.clone(),
+    };
+    open.into_iter().map(way).collect()
+}
+
+/// One address: nobody gets a letter twice because they have two.
+fn post(
+    mailing: &Mailing,
+    channel: Channel,
+    address: Option<&Identifier>,
+    through: &str,
+    desk: &Desk<'_, '_>,
+) -> Vec<Way> {
+    let person = desk.person;
+    let known = match (address, mailing.is_service) {
+        (Some(address), _) => vec![address.clone()],
+        (None, false) => addresses(person, channel, &desk.catalog.consent),
+        (None, true) if channel == Channel::Email => person.emails().into_iter().map(Identifier::email).collect(),
+        (None, true) => person.phones().into_iter().map(Identifier::phone).collect(),
+    };
+    let takes =
+        |one: &Identifier| channel.reaches(one.kind()) && !consent::is_suppressed(person, one) && !is_dead(person, one);
+    let first = known.into_iter().find(takes);
+    first.into_iter().map(|to| Way { channel, through: through.to_owned(), to }).collect()
+}
+
+/// A number that the gateway said takes no SMS.
+fn is_dead(person: &Person, address: &Identifier) -> bool {
+    let own = |talk: &stagedoor_model::Talk| talk.chat == *address && talk.may_write.is_some_and(|(_, may)| !may);
+    address.kind() == Kind::Phone && person.talks().any(|(_, talk)| own(talk))
+}
+
+fn was_refused(person: &Person, step: &WrittenStep) -> bool {
+    let in_chat = |talk: &stagedoor_model::Talk| {
+        talk.chat == step.to && (talk.refused_at >= Some(step.at) || (step.to.kind().is_chat() && !talk.is_open()))
+    };
+    let by_post = person.records.values().any(|record| match &record.fact {
+        Fact::Letter(letter) => letter.to == step.to && letter.rejected_at.max(letter.hard_bounced_at) >= Some(step.at),
+        _ => false,
+    });
+    by_post || person.talks().any(|(_, talk)| in_chat(talk))
+}
+
+/// They saw it, answered, opened the letter, or followed a link that was in it.
+pub fn was_read(person: &Person, step: &WrittenStep) -> bool {
+    let since = Some(step.at);
+    let in_chat = |talk: &stagedoor_model::Talk| {
+        talk.chat == step.to && step.to.kind().is_chat() && talk.seen_at.max(talk.heard_at) > since
+    };
+    let opened = person.records.values().any(|record| match &record.fact {
+        Fact::Letter(letter) => letter.to == step.to && letter.last_opened_at.max(letter.clicked_at()) > since,
+        Fact::Link(link) => link.last_opened > since && record.identifiers.contains(&step.to),
+        _ => false,
+    });
+    opened || person.talks().any(|(_, talk)| in_chat(talk))
+}
