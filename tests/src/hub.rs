@@ -70,8 +70,10 @@ impl TestHub {
     /// A form of the site by which the owners of these phones consent to SMS.
     pub async fn consents_to_sms(&self, phones: &[&str]) {
         for phone in phones {
-            let consents = serde_json::json!([{ "purpose": "marketing", "channel": "sms", "given": true, "wording": "2027-1" }]);
-            let at = self.now().to_string();
+            let consents =
+                serde_json::json!([{ "purpose": "marketing", "channel": "sms", "given": true, "wording": "2027-1" }]);
+            // Before anything that a test lets them say.
+            let at = "2026-01-15T09:00:00Z";
             let body = serde_json::json!({ "kind": "lead", "phone": phone, "consents": consents, "at": at });
             let id = format!("sms-{phone}");
             let form = form_signed("/website/site", &body, "generic-source-secret", &id, self.now());

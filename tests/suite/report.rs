@@ -56,14 +56,14 @@ async fn letters_are_counted_by_campaign_and_city_and_a_sale_is_owed_to_what_was
     assert_eq!(
         lines,
         [
-            "campaign  channel  city    sent  delivered  opened  clicked  bounced  bought  revenue",
-            "7         email    -       1     0          0       0        1        0",
-            "7         email    Казань  3     3          2       1        0        2       3000.00 RUB",
+            "campaign  channel  city    variant  sent  delivered  opened  clicked  bounced  bought  revenue",
+            "7         email    -       -        1     0          0       0        1        0",
+            "7         email    Казань  -        3     3          2       1        0        2       3000.00 RUB",
         ]
     );
     let csv = report.csv().expect("CSV");
-    assert!(csv.starts_with("campaign,channel,city,sent,"), "{csv}");
-    assert!(csv.contains("7,email,Казань,3,3,2,1,0,2,3000.00,RUB"), "{csv}");
+    assert!(csv.starts_with("campaign,channel,city,variant,sent,"), "{csv}");
+    assert!(csv.contains("7,email,Казань,-,3,3,2,1,0,2,3000.00,RUB"), "{csv}");
     // The deal says to what it is owed.
     let lead = hub.sandbox.leads().into_iter().find(|lead| lead.to_string().contains("A-1")).expect("a deal");
     assert!(lead.to_string().contains("7 (letter clicked)"), "{lead}");

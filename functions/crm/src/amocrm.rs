@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use stagedoor_model::{Body, Channel, ConsentRecorded, ContactChanged, Email, Event, Identifier, Kind, LeadChanged, Phone, Timestamp};
+use stagedoor_model::{
+    Body, Channel, ConsentRecorded, ContactChanged, Email, Event, Identifier, Kind, LeadChanged, Phone, Timestamp,
+};
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, FormValue, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
     signature,
@@ -130,13 +132,7 @@ impl AmoCrm {
 
     /// A manager's tag is a word of the contact's: they said it on the phone, or at the box office. Told once a day, so that whoever
     /// consents anew is not held against a tag that stayed behind, and a tag that is set again counts again.
-    fn withdrawal(
-        &self,
-        delivery: &VerifiedDelivery,
-        entity: &str,
-        action: &str,
-        item: &FormValue,
-    ) -> Option<Event> {
+    fn withdrawal(&self, delivery: &VerifiedDelivery, entity: &str, action: &str, item: &FormValue) -> Option<Event> {
         let is_person = item.text_of("type").is_none_or(|kind| kind == "contact");
         if entity != "contacts" || !matches!(action, "add" | "update" | "restore") || !is_person {
             return None;

@@ -175,7 +175,8 @@ impl Sync {
             .collect();
         let audience = fresh.iter().flat_map(|record| {
             let person = holder(&record.key, &folded, known);
-            let new = shows_of(record, &self.catalog).into_iter().filter(|show| !listed.contains(show)).collect::<Vec<_>>();
+            let new =
+                shows_of(record, &self.catalog).into_iter().filter(|show| !listed.contains(show)).collect::<Vec<_>>();
             new.into_iter().filter_map(move |show| Some((show, person?)))
         });
         let audience: BTreeSet<(String, PersonId)> = audience.collect();

@@ -6,16 +6,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod audience;
 pub mod campaign;
+mod clock;
 pub mod commands;
 pub mod console;
 pub mod functions;
 pub mod hub;
 pub mod import;
+pub mod month;
 pub mod report;
 pub mod serve;
 pub mod tour;
 pub mod ufa;
 pub mod world;
 
+pub use clock::Moved;
 pub use hub::{DEFAULT_CONFIG, Hub, Queues, Status, read_config};
 pub use serve::{Running, bind, start};

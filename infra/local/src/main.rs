@@ -8,12 +8,13 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use stagedoor::{
-    DEFAULT_CONFIG, Hub, audience, bind, commands,
+    DEFAULT_CONFIG, Hub, Moved, audience, bind, commands,
     import::{self, Origin},
-    read_config, report, start, tour, world,
+    month, read_config, report, start, tour, world,
 };
 use stagedoor_config::Config;
 use stagedoor_model::{EventId, Timestamp};
+use stagedoor_ports::{Clock, SystemClock};
 
 #[derive(Parser)]
 #[command(
@@ -48,10 +49,10 @@ struct Place {
 enum Command {
     /// Start the hub (and the sandbox, where the config has one) and play nothing.
     Serve,
-    /// Read kept deliveries again: all that were not understood, one event by its id, or all of a time. `replay ufa` plays
-    /// the Ufa case into the sandbox.
+    /// Read kept deliveries again: all that were not understood, one event by its id, or all of a time. `replay ufa` and `replay
+    /// month` play the Ufa case and a month of a tour into the sandbox.
     Replay {
-        /// The event's id, as the console shows it; or the name of a sample tour: ufa.
+        /// The event's id, as the console shows it; or the name of a sample tour: ufa, month.
         #[arg(conflicts_with_all = ["from", "until"])]
         id: Option<String>,
         /// Every event folded from this time on, such as 2026-11-24T18:00:00Z.
@@ -65,8 +66,11 @@ enum Command {
     Invite { campaign: String, file: PathBuf },
     /// A campaign's figures: sent, opened, chats, codes, purchases, revenue.
     Campaign { name: String },
-    /// What letters and SMS came to: sent, delivered, opened, clicked, bought, by campaign, channel and city.
+    /// What letters, SMS and messages came to: sent, delivered, opened, clicked, bought, by campaign, channel, city and variant.
     Report {
+        /// What mailings did, against those who were held out.
+        #[arg(long)]
+        effect: bool,
         #[arg(long)]
         csv: bool,
     },
@@ -145,8 +149,9 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), String> {
     let place = cli.place;
     match cli.command {
-        None => demo(place, false).await,
-        Some(Command::Replay { id: Some(id), .. }) if id == "ufa" => demo(place, true).await,
+        None => demo(place, Play::Tour).await,
+        Some(Command::Replay { id: Some(id), .. }) if id == "ufa" => demo(place, Play::Ufa).await,
+        Some(Command::Replay { id: Some(id), .. }) if id == "month" => demo(place, Play::Month).await,
         Some(Command::Serve) if place.aws.is_some() => {
             Err("a deployment serves by itself; --aws is for the other commands".into())
         }
@@ -212,11 +217,13 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         Command::Campaign { name } => {
             stagedoor::campaign::figures(hub, &name).await?.lines().iter().for_each(|line| println!("{line}"));
         }
-        Command::Report { csv } => {
+        Command::Report { effect, csv } => {
             let report = report::report(hub).await?;
-            match csv {
-                true => print!("{}", report.csv()?),
-                false => report.lines().iter().for_each(|line| println!("{line}")),
+            let table = if effect { report.effect_lines() } else { report.lines() };
+            match (csv, effect) {
+                (true, false) => print!("{}", report.csv()?),
+                (true, true) => print!("{}", report.effect_csv()?),
+                (false, _) => table.iter().for_each(|line| println!("{line}")),
             }
         }
         Command::Segment { name, of: None } => {
@@ -347,14 +354,28 @@ async fn serve(place: &Place) -> Result<(), String> {
     Ok(())
 }
 
-async fn demo(mut place: Place, ufa: bool) -> Result<(), String> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Play {
+    Tour,
+    Ufa,
+    Month,
+}
+
+async fn demo(mut place: Place, play: Play) -> Result<(), String> {
     // The sandbox forgets with its process, so the tour's files do too.
-    place.data = place.data.join(if ufa { "ufa" } else { "tour" });
+    place.data = place.data.join(match play {
+        Play::Tour => "tour",
+        Play::Ufa => "ufa",
+        Play::Month => "month",
+    });
     if place.data.exists() {
         std::fs::remove_dir_all(&place.data)
             .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
     }
-    let hub = Arc::new(open(&place, "serve")?);
+    // A month is played by a clock of its own.
+    let moved = Moved::at(month::BEGINS);
+    let clock: Arc<dyn Clock> = if play == Play::Month { Arc::new(moved.clone()) } else { Arc::new(SystemClock) };
+    let hub = Arc::new(Hub::open_by(clock, config(&place)?, &place.data, "serve")?);
     if hub.config.sandbox.is_none() {
         return Err("the sample tour is played into the sandbox only; use `stagedoor serve` for a real account".into());
     }
@@ -363,15 +384,21 @@ async fn demo(mut place: Place, ufa: bool) -> Result<(), String> {
     println!("Stagedoor listens on http://{}/ with the amoCRM sandbox behind it.\n", running.address);
     let base = format!("http://{}", running.address);
     match (running.sandbox.clone(), running.messengers.clone()) {
-        (Some(sandbox), Some(messengers)) if ufa => stagedoor::ufa::play(&hub, &base, &sandbox, &messengers).await?,
-        (Some(sandbox), messengers) if !ufa => {
+        (Some(sandbox), Some(messengers)) if play == Play::Month => {
+            let post = running.post.clone().ok_or("a month needs [sandbox] post")?;
+            month::play(&hub, &moved, &base, (&sandbox, &messengers, &post)).await?;
+        }
+        (Some(sandbox), Some(messengers)) if play == Play::Ufa => {
+            stagedoor::ufa::play(&hub, &base, &sandbox, &messengers).await?
+        }
+        (Some(sandbox), messengers) if play == Play::Tour => {
             tour::play(&hub, &base, &sandbox).await?;
             if let Some(messengers) = messengers {
                 let on = messengers.lists().mailed("134").len();
                 println!("Of the 300, {on} consented to letters and are on the mailing list.");
             }
         }
-        _ => return Err("the Ufa case needs [sandbox] messengers".into()),
+        _ => return Err("this play needs [sandbox] messengers".into()),
     }
     println!("It stays up; stop it with Ctrl-C. Next: README.md, “Where to look”.");
     until_stopped(&mut running).await;

@@ -1,27 +1,35 @@
-//! What letters and SMS came to, by campaign, channel and city: from the hub's own memory, as a table, as CSV, as a page.
+//! What letters, SMS and messages came to, by campaign or mailing, channel, city and variant; and what mailings did, compared with those
+//! who were held out: from the hub's own memory, as tables, as CSV, as a page.
 
 use std::collections::BTreeMap;
 
-use stagedoor_engine::{Attribution, By, Catalog, Person, deals, is_suppressed};
-use stagedoor_model::{Channel, Fact, Letter, Order};
+use stagedoor_engine::{
+    Attribution, By, Catalog, Link, Person, Written, WrittenStep, deals, is_suppressed, was_read, was_refused,
+};
+use stagedoor_model::{Channel, Fact, Letter, Order, Purpose, Timestamp};
 
 use crate::hub::Hub;
 
 /// People of one page.
 const PAGE: usize = 500;
+/// Seconds in which a gateway's report of an SMS comes.
+const SMS_WITHIN: i64 = 3 * 86_400;
+/// Of letters that were not ours to vary.
+const NONE: &str = "-";
+pub const HELD_OUT: &str = "hold-out";
 
-/// Campaign, channel, city.
-pub type Key = (String, &'static str, String);
+/// Campaign or mailing, channel, city, variant.
+pub type Key = (String, &'static str, String, String);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Line {
     /// Letters that the provider took or tried.
     pub sent: usize,
     pub delivered: usize,
-    /// Letters that a person opened; machines are not counted.
+    /// Letters that a person opened, messages that they read; machines are not counted.
     pub opened: usize,
     pub clicked: usize,
-    /// Letters whose address takes none.
+    /// Letters whose address takes none, messages that were refused.
     pub bounced: usize,
     /// Orders that are owed to it, by code, link, click or view.
     pub bought: usize,
@@ -29,8 +37,20 @@ pub struct Line {
     pub revenue: BTreeMap<String, i64>,
 }
 
+/// What became of those who were written to, or held out, within the config's days: whatever they bought, through whatever.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report(pub BTreeMap<Key, Line>);
+pub struct Effect {
+    pub people: usize,
+    pub bought: usize,
+    pub revenue: BTreeMap<String, i64>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    pub lines: BTreeMap<Key, Line>,
+    /// By mailing, city and variant; `hold-out` is one.
+    pub effects: BTreeMap<(String, String, String), Effect>,
+}
 
 /// Reads everybody.
 ///
@@ -41,8 +61,10 @@ pub async fn report(hub: &Hub) -> Result<Report, String> {
     let (mut report, mut after) = (Report::default(), None);
     loop {
         let (page, next) = hub.store.everybody(after, PAGE).await.map_err(|error| error.to_string())?;
+        let links = hub.store.links(&page).await.map_err(|error| error.to_string())?;
         for person in hub.store.load(&page).await.map_err(|error| error.to_string())? {
-            report.add(&person.value, &catalog);
+            let link = links.get(&person.value.id).cloned().unwrap_or_default();
+            report.add(&person.value, &link, &catalog);
         }
         after = next;
         if after.is_none() {
@@ -53,35 +75,76 @@ pub async fn report(hub: &Hub) -> Result<Report, String> {
 
 fn city_of(person: &Person, catalog: &Catalog) -> String {
     let latest = deals(person, catalog).into_values().max_by_key(|deal| deal.since);
-    latest.and_then(|deal| deal.show.city).unwrap_or_else(|| "-".to_owned())
+    latest.and_then(|deal| deal.show.city).unwrap_or_else(|| NONE.to_owned())
 }
 
 fn letter_of<'p>(person: &'p Person, campaign: &str) -> Option<&'p Letter> {
-    person.records.values().find_map(|record| match &record.fact {
-        Fact::Letter(letter) if letter.campaign.as_deref() == Some(campaign) => Some(letter),
+    letters(person).find(|letter| letter.campaign.as_deref() == Some(campaign))
+}
+
+fn letters(person: &Person) -> impl Iterator<Item = &Letter> {
+    person.records.values().filter_map(|record| match &record.fact {
+        Fact::Letter(letter) => Some(letter),
         _ => None,
     })
 }
 
+/// A message of ours that a report may be of.
+struct Sent<'l> {
+    at: Timestamp,
+    campaign: &'l str,
+    step: Option<&'l WrittenStep>,
+}
+
+/// Of which message of ours this is a report. A letter's names the mailing; a gateway names its own number only, so an SMS is the
+/// last that went to that phone.
+fn sent_of<'l>(person: &'l Person, link: &'l Link, letter: &Letter) -> Option<Sent<'l>> {
+    let steps = link.written.values().flat_map(|one| one.steps.iter().map(move |step| (one, step)));
+    let own = steps.filter(|(_, step)| step.to == letter.to);
+    if let Some(campaign) = &letter.campaign {
+        let named = own.filter(|(one, _)| one.mailing == *campaign).max_by_key(|(_, step)| step.at);
+        return named.map(|(one, step)| Sent { at: step.at, campaign: &one.mailing, step: Some(step) });
+    }
+    if letter.channel() != Channel::Sms {
+        return None;
+    }
+    let at = [letter.sent_at, letter.delivered_at, letter.hard_bounced_at, letter.soft_bounced_at, letter.rejected_at];
+    let at = at.into_iter().flatten().min()?;
+    let invited = person.records.values().filter_map(|record| match &record.fact {
+        Fact::Link(link) if link.purpose == Purpose::Chat && record.identifiers.contains(&letter.to) => {
+            Some(Sent { at: record.at, campaign: &link.campaign, step: None })
+        }
+        _ => None,
+    });
+    let own = own.map(|(one, step)| Sent { at: step.at, campaign: &one.mailing, step: Some(step) });
+    let before = |sent: &Sent<'_>| (0..=SMS_WITHIN).contains(&(at.as_second() - sent.at.as_second()));
+    own.chain(invited).filter(before).max_by_key(|sent| sent.at)
+}
+
 impl Report {
-    fn add(&mut self, person: &Person, catalog: &Catalog) {
+    fn add(&mut self, person: &Person, link: &Link, catalog: &Catalog) {
         let city = city_of(person, catalog);
-        for record in person.records.values() {
-            match &record.fact {
-                Fact::Letter(letter) => self.letter(person, letter, &city),
-                fact @ Fact::Order { .. } => {
-                    if let Some(order) = fact.order().filter(|order| order.paid_at.is_some()) {
-                        self.order(person, &order, &city, catalog);
-                    }
-                }
-                _ => {}
+        for letter in letters(person) {
+            match sent_of(person, link, letter) {
+                // Counted with its message.
+                Some(Sent { step: Some(_), .. }) => {}
+                Some(Sent { campaign, .. }) => self.letter(person, letter, campaign, &city),
+                None => self.letter(person, letter, letter.campaign.as_deref().unwrap_or(NONE), &city),
             }
+        }
+        for written in link.written.values() {
+            let city = written.city.as_ref().unwrap_or(&city);
+            written.steps.iter().for_each(|step| self.message(person, link, written, step, city));
+            self.effect(person, written, city, catalog);
+        }
+        for order in orders(person).filter(|order| order.paid_at.is_some()) {
+            self.order(person, link, &order, &city, catalog);
         }
     }
 
-    fn letter(&mut self, person: &Person, letter: &Letter, city: &str) {
-        let campaign = letter.campaign.clone().unwrap_or_else(|| "-".to_owned());
-        let line = self.0.entry((campaign, letter.channel().name(), city.to_owned())).or_default();
+    fn letter(&mut self, person: &Person, letter: &Letter, campaign: &str, city: &str) {
+        let key = (campaign.to_owned(), letter.channel().name(), city.to_owned(), NONE.to_owned());
+        let line = self.lines.entry(key).or_default();
         line.sent += 1;
         line.delivered += usize::from(letter.delivered_at.is_some() || letter.seen_at().is_some());
         line.opened += usize::from(letter.seen_at().is_some());
@@ -89,48 +152,139 @@ impl Report {
         line.bounced += usize::from(letter.hard_bounced_at.is_some() && is_suppressed(person, &letter.to));
     }
 
-    fn order(&mut self, person: &Person, order: &Order, city: &str, catalog: &Catalog) {
-        let Some(owed) = Attribution::of(order, person, catalog) else { return };
-        let channel = match owed.by {
-            By::Code => "code",
-            By::Link => "link",
-            By::Click | By::View => letter_of(person, &owed.campaign).map_or(Channel::Email, Letter::channel).name(),
+    /// A message of a mailing, with what its provider or its messenger told of it.
+    fn message(&mut self, person: &Person, link: &Link, written: &Written, step: &WrittenStep, city: &str) {
+        let reports = letters(person).filter(|letter| {
+            let sent = sent_of(person, link, letter);
+            sent.and_then(|sent| sent.step).is_some_and(|known| known.decision == step.decision)
+        });
+        let reports: Vec<&Letter> = reports.collect();
+        let refused = was_refused(person, step);
+        let read = was_read(person, step);
+        let delivered = match step.channel {
+            Channel::Messenger => !refused,
+            _ => read || reports.iter().any(|letter| letter.delivered_at.is_some() || letter.seen_at().is_some()),
         };
-        let line = self.0.entry((owed.campaign, channel, city.to_owned())).or_default();
+        let followed = person.records.values().any(|record| match &record.fact {
+            Fact::Link(link) => {
+                link.campaign == written.mailing
+                    && link.last_opened > Some(step.at)
+                    && record.identifiers.contains(&step.to)
+            }
+            _ => false,
+        });
+        let clicked = followed || reports.iter().any(|letter| letter.clicked_at().is_some());
+        let variant = written.variant.clone().unwrap_or_else(|| NONE.to_owned());
+        let key = (written.mailing.clone(), step.channel.name(), city.to_owned(), variant);
+        let line = self.lines.entry(key).or_default();
+        line.sent += 1;
+        line.delivered += usize::from(delivered);
+        line.opened += usize::from(read || clicked);
+        line.clicked += usize::from(clicked);
+        line.bounced += usize::from(refused);
+    }
+
+    fn order(&mut self, person: &Person, link: &Link, order: &Order, city: &str, catalog: &Catalog) {
+        let Some(owed) = Attribution::of(order, person, catalog) else { return };
+        // The last message of that mailing before the order.
+        let own = link.written.values().filter(|one| one.mailing == owed.campaign);
+        let steps = own.flat_map(|one| one.steps.iter().map(move |step| (one, step)));
+        let last = steps.filter(|(_, step)| step.at <= order.placed_at).max_by_key(|(_, step)| step.at);
+        let channel = match (owed.by, last) {
+            (By::Code, _) => "code",
+            (_, Some((_, step))) => step.channel.name(),
+            (By::Link, None) => "link",
+            (By::Click | By::View, None) => {
+                letter_of(person, &owed.campaign).map_or(Channel::Email, Letter::channel).name()
+            }
+        };
+        let variant = last.and_then(|(one, _)| one.variant.clone()).unwrap_or_else(|| NONE.to_owned());
+        let city = last.and_then(|(one, _)| one.city.clone()).unwrap_or_else(|| city.to_owned());
+        let line = self.lines.entry((owed.campaign, channel, city, variant)).or_default();
         line.bought += 1;
         *line.revenue.entry(order.paid.currency.clone()).or_default() += order.paid.minor - order.refunded_minor();
     }
 
-    /// In lines for a terminal.
-    pub fn lines(&self) -> Vec<String> {
-        let titles =
-            ["campaign", "channel", "city", "sent", "delivered", "opened", "clicked", "bounced", "bought", "revenue"];
-        let mut rows = vec![titles.map(str::to_owned)];
-        rows.extend(self.rows());
-        let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max();
-        let widths: Vec<usize> = (0..titles.len()).map(|column| width(column).unwrap_or(0)).collect();
-        let padded = |row: &[String; 10]| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    fn effect(&mut self, person: &Person, written: &Written, city: &str, catalog: &Catalog) {
+        if !written.marketing {
+            return;
+        }
+        let variant = written.variant.clone().unwrap_or_else(|| HELD_OUT.to_owned());
+        let effect = self.effects.entry((written.mailing.clone(), city.to_owned(), variant)).or_default();
+        effect.people += 1;
+        let within = |order: &Order| {
+            let gap = order.placed_at.as_second() - written.began_at.as_second();
+            order.paid_at.is_some() && (0..=catalog.windows.effect).contains(&gap)
         };
-        rows.iter().map(padded).collect()
+        let mut bought = false;
+        for order in orders(person).filter(within) {
+            bought = true;
+            *effect.revenue.entry(order.paid.currency.clone()).or_default() +=
+                order.paid.minor - order.refunded_minor();
+        }
+        effect.bought += usize::from(bought);
     }
 
-    pub fn rows(&self) -> impl Iterator<Item = [String; 10]> {
-        self.0.iter().map(|((campaign, channel, city), line)| {
-            let money =
-                line.revenue.iter().map(|(currency, minor)| format!("{}.{:02} {currency}", minor / 100, minor % 100));
+    /// In lines for a terminal.
+    pub fn lines(&self) -> Vec<String> {
+        let titles = [
+            "campaign",
+            "channel",
+            "city",
+            "variant",
+            "sent",
+            "delivered",
+            "opened",
+            "clicked",
+            "bounced",
+            "bought",
+            "revenue",
+        ];
+        table(titles, self.rows())
+    }
+
+    /// What mailings did, against those who were held out: in all, then by city.
+    pub fn effect_lines(&self) -> Vec<String> {
+        let mut all = Self::default();
+        for ((mailing, _, variant), effect) in &self.effects {
+            let sum = all.effects.entry((mailing.clone(), "all".into(), variant.clone())).or_default();
+            (sum.people, sum.bought) = (sum.people + effect.people, sum.bought + effect.bought);
+            for (currency, minor) in &effect.revenue {
+                *sum.revenue.entry(currency.clone()).or_default() += minor;
+            }
+        }
+        let rows = all.effect_rows().chain(self.effect_rows());
+        table(["mailing", "city", "variant", "people", "bought", "share", "revenue"], rows)
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = [String; 11]> {
+        self.lines.iter().map(|((campaign, channel, city, variant), line)| {
             [
                 campaign.clone(),
                 (*channel).to_owned(),
                 city.clone(),
+                variant.clone(),
                 line.sent.to_string(),
                 line.delivered.to_string(),
                 line.opened.to_string(),
                 line.clicked.to_string(),
                 line.bounced.to_string(),
                 line.bought.to_string(),
-                money.collect::<Vec<_>>().join(" "),
+                money(&line.revenue),
+            ]
+        })
+    }
+
+    pub fn effect_rows(&self) -> impl Iterator<Item = [String; 7]> {
+        self.effects.iter().map(|((mailing, city, variant), effect)| {
+            [
+                mailing.clone(),
+                city.clone(),
+                variant.clone(),
+                effect.people.to_string(),
+                effect.bought.to_string(),
+                effect.share(),
+                money(&effect.revenue),
             ]
         })
     }
@@ -140,11 +294,11 @@ impl Report {
     /// # Errors
     /// Never, unless memory runs out.
     pub fn csv(&self) -> Result<String, String> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
         let titles = [
             "campaign",
             "channel",
             "city",
+            "variant",
             "sent",
             "delivered",
             "opened",
@@ -154,23 +308,77 @@ impl Report {
             "revenue",
             "currency",
         ];
-        writer.write_record(titles).map_err(|error| error.to_string())?;
-        for (row, line) in self.rows().zip(self.0.values()) {
-            // A line a currency; without a sale one line all the same.
-            let mut money: Vec<(String, String)> = line
-                .revenue
-                .iter()
-                .map(|(currency, minor)| (format!("{}.{:02}", minor / 100, minor % 100), currency.clone()))
-                .collect();
-            if money.is_empty() {
-                money.push(("0.00".into(), String::new()));
-            }
-            for (amount, currency) in money {
-                let cells = row.iter().take(9).cloned().chain([amount, currency]);
-                writer.write_record(cells).map_err(|error| error.to_string())?;
-            }
-        }
-        let bytes = writer.into_inner().map_err(|error| error.to_string())?;
-        String::from_utf8(bytes).map_err(|error| error.to_string())
+        let rows = self.rows().zip(self.lines.values());
+        written(&titles, rows.map(|(row, line)| (row.into_iter().take(10).collect(), &line.revenue)))
     }
+
+    /// The same of what mailings did.
+    ///
+    /// # Errors
+    /// Never, unless memory runs out.
+    pub fn effect_csv(&self) -> Result<String, String> {
+        let titles = ["mailing", "city", "variant", "people", "bought", "revenue", "currency"];
+        let rows = self.effect_rows().zip(self.effects.values());
+        written(&titles, rows.map(|(row, effect)| (row.into_iter().take(5).collect(), &effect.revenue)))
+    }
+}
+
+impl Effect {
+    /// Of those people, how many bought: `12.5 %`.
+    pub fn share(&self) -> String {
+        match self.people {
+            0 => String::new(),
+            people => format!("{:.1} %", self.bought as f64 * 100.0 / people as f64),
+        }
+    }
+}
+
+fn orders(person: &Person) -> impl Iterator<Item = Order> {
+    person.records.values().filter_map(|record| match &record.fact {
+        fact @ Fact::Order { .. } => fact.order(),
+        _ => None,
+    })
+}
+
+fn amount(minor: i64) -> String {
+    format!("{}{}.{:02}", if minor < 0 { "-" } else { "" }, (minor / 100).abs(), (minor % 100).abs())
+}
+
+fn money(revenue: &BTreeMap<String, i64>) -> String {
+    let each = revenue.iter().map(|(currency, minor)| format!("{} {currency}", amount(*minor)));
+    each.collect::<Vec<_>>().join(" ")
+}
+
+fn table<const N: usize>(titles: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Vec<String> {
+    let mut all = vec![titles.map(str::to_owned)];
+    all.extend(rows);
+    let width = |column: usize| all.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max();
+    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+    let padded = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    all.iter().map(padded).collect()
+}
+
+/// A line a currency; without a sale one line all the same.
+fn written<'r>(
+    titles: &[&str],
+    rows: impl Iterator<Item = (Vec<String>, &'r BTreeMap<String, i64>)>,
+) -> Result<String, String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(titles).map_err(|error| error.to_string())?;
+    for (row, revenue) in rows {
+        let mut sums: Vec<(String, String)> =
+            revenue.iter().map(|(currency, minor)| (amount(*minor), currency.clone())).collect();
+        if sums.is_empty() {
+            sums.push(("0.00".into(), String::new()));
+        }
+        for (sum, currency) in sums {
+            let cells = row.iter().cloned().chain([sum, currency]);
+            writer.write_record(cells).map_err(|error| error.to_string())?;
+        }
+    }
+    let bytes = writer.into_inner().map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| error.to_string())
 }

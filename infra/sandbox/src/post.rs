@@ -226,7 +226,9 @@ fn read(letter: &[u8]) -> Option<Delivered> {
     let parsed = MessageParser::default().parse(letter)?;
     let text_of = |value: Option<&HeaderValue<'_>>| match value {
         Some(HeaderValue::Text(text)) => Some(text.trim().to_owned()),
-        Some(HeaderValue::Address(address)) => address.first().and_then(|one| one.address.as_ref().map(|a| a.to_string())),
+        Some(HeaderValue::Address(address)) => {
+            address.first().and_then(|one| one.address.as_ref().map(|a| a.to_string()))
+        }
         _ => None,
     };
     let header = |name: &str| {

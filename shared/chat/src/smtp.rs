@@ -7,16 +7,25 @@
 //! - SMTP cannot be asked what became of a letter: one whose answer was lost is not sent again. Its Message-ID is made of the
 //!   decision's id all the same, so that a relay which knows doubles drops them.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use lettre::{
-    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    Message,
     message::{
         Mailbox, MultiPart,
         header::{Header, HeaderName, HeaderValue},
     },
-    transport::smtp::{Error as SmtpError, authentication::Credentials, response::Code},
+    transport::smtp::{
+        Error as SmtpError,
+        authentication::{Credentials, Mechanism},
+        client::{AsyncSmtpConnection, TlsParameters},
+        extension::ClientId,
+    },
 };
 use maud::{DOCTYPE, html};
 use stagedoor_config::{Encryption, SmtpConfig};
@@ -28,33 +37,55 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a letter waits after a passing refusal.
 const REST: Duration = Duration::from_secs(60);
 
-type Relay = AsyncSmtpTransport<Tokio1Executor>;
+/// Connections that are kept for the next letter.
+const KEPT: usize = 8;
 
 pub struct Smtp {
     config: SmtpConfig,
     from: Mailbox,
     reply_to: Option<Mailbox>,
-    relay: Relay,
+    tls: TlsParameters,
+    idle: Arc<Mutex<Vec<AsyncSmtpConnection>>>,
 }
 
 impl Smtp {
     /// # Errors
     /// A sentence: an address that is none, or a relay that cannot be named.
     pub fn new(config: &SmtpConfig) -> Result<Self, String> {
-        let host = config.host.as_str();
-        let builder = match config.encryption {
-            Encryption::Tls => Relay::relay(host).map_err(|_| "smtp.host is no host name")?,
-            Encryption::Starttls => Relay::starttls_relay(host).map_err(|_| "smtp.host is no host name")?,
-            Encryption::None => Relay::builder_dangerous(host),
-        };
-        let mut builder = builder.port(config.port).timeout(Some(TIMEOUT));
-        if let Some(login) = &config.login {
-            builder = builder.credentials(Credentials::new(login.clone(), config.secret.reveal()));
-        }
         let mailbox = |text: &str, key: &str| text.parse::<Mailbox>().map_err(|_| format!("smtp.{key} is no address"));
         let reply_to = config.reply_to.as_deref().map(|text| mailbox(text, "reply_to")).transpose()?;
         let from = mailbox(&config.from, "from")?;
-        Ok(Self { config: config.clone(), from, reply_to, relay: builder.build() })
+        let tls = TlsParameters::new(config.host.clone()).map_err(|_| "smtp.host: no TLS to it can be prepared")?;
+        Ok(Self { config: config.clone(), from, reply_to, tls, idle: Arc::default() })
+    }
+
+    /// One that is there, as far as the relay says, or a new one.
+    async fn connection(&self) -> Result<AsyncSmtpConnection, SmtpError> {
+        loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(mut connection) = idle else { break };
+            if connection.test_connected().await {
+                return Ok(connection);
+            }
+        }
+        let (address, name) = ((self.config.host.as_str(), self.config.port), ClientId::default());
+        let tls = (self.config.encryption == Encryption::Tls).then(|| self.tls.clone());
+        let mut connection = AsyncSmtpConnection::connect_tokio1(address, Some(TIMEOUT), &name, tls, None).await?;
+        if self.config.encryption == Encryption::Starttls {
+            connection.starttls(self.tls.clone(), &name).await?;
+        }
+        if let Some(login) = &self.config.login {
+            let credentials = Credentials::new(login.clone(), self.config.secret.reveal());
+            connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await?;
+        }
+        Ok(connection)
+    }
+
+    fn keep(&self, connection: AsyncSmtpConnection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT && !connection.has_broken() {
+            idle.push(connection);
+        }
     }
 
     fn letter(&self, decision: &str, message: &MessageDecided) -> Result<Message, String> {
@@ -156,17 +187,21 @@ impl Channel for Smtp {
             Ok(letter) => letter,
             Err(reason) => return Sending::Refused(reason),
         };
-        // Asked first whether it is there: what fails now has sent nothing.
-        match self.relay.test_connection().await {
-            Ok(true) => {}
-            Ok(false) => return Sending::NotSent("the relay does not answer".into()),
-            Err(error) => {
+        // What fails before the letter is begun has sent nothing.
+        let mut connection = match tokio::time::timeout(TIMEOUT, self.connection()).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
                 return refusal(&error).unwrap_or_else(|| Sending::NotSent("the relay cannot be reached".into()));
             }
-        }
-        match self.relay.send(letter).await {
-            Ok(_) => Sending::Sent(decision.to_owned()),
-            Err(error) => refusal(&error).unwrap_or(Sending::Lost),
+            Err(_) => return Sending::NotSent("the relay does not answer".into()),
+        };
+        match tokio::time::timeout(TIMEOUT * 2, connection.send(letter.envelope(), &letter.formatted())).await {
+            Ok(Ok(_)) => {
+                self.keep(connection);
+                Sending::Sent(decision.to_owned())
+            }
+            Ok(Err(error)) => refusal(&error).unwrap_or(Sending::Lost),
+            Err(_) => Sending::Lost,
         }
     }
 
@@ -177,8 +212,7 @@ impl Channel for Smtp {
 
 /// What the relay said; `None` where it said nothing. Its words may hold the address, so only the code is told on.
 fn refusal(error: &SmtpError) -> Option<Sending> {
-    let code: Code = error.status()?;
-    let number = u16::from(code);
+    let number = u16::from(error.status()?);
     let words = format!("the relay answered {number}");
     let said = error.to_string();
     Some(match number {

@@ -27,7 +27,8 @@ impl Reader<'_> {
         let seconds = |days: Option<u32>, otherwise: i64| days.map_or(otherwise, |days| i64::from(days) * 86_400);
         let windows = Windows::default();
         let (click, view) = (seconds(report.click_days, windows.click), seconds(report.view_days, windows.view));
-        catalog.windows = Windows { click, view };
+        let effect = seconds(report.effect_days, windows.effect);
+        catalog.windows = Windows { click, view, effect };
         for (name, value) in table(root, "segment") {
             let place = format!("segment.{name}");
             let Some(section) = self.read::<SegmentSection>(value, &place) else { continue };

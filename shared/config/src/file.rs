@@ -141,6 +141,8 @@ pub struct ReportSection {
     pub click_days: Option<u32>,
     /// Or else opened at most so many days before: 1.
     pub view_days: Option<u32>,
+    /// What somebody buys so many days after a mailing began counts as its effect: 7.
+    pub effect_days: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -52,16 +52,18 @@ pub enum By {
     View,
 }
 
-/// How long before an order a letter may have been clicked or opened, in seconds.
+/// How long before an order a letter may have been clicked or opened, and what else is counted, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windows {
     pub click: i64,
     pub view: i64,
+    /// How long after a mailing began purchases are counted as its effect, against those who were held out.
+    pub effect: i64,
 }
 
 impl Default for Windows {
     fn default() -> Self {
-        Self { click: 7 * 86_400, view: 86_400 }
+        Self { click: 7 * 86_400, view: 86_400, effect: 7 * 86_400 }
     }
 }
 

@@ -7,7 +7,7 @@ mod cascade;
 use std::collections::BTreeSet;
 
 use cascade::Next;
-pub use cascade::was_read;
+pub use cascade::{was_read, was_refused};
 use jiff::civil::Time;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -42,7 +42,7 @@ pub struct Mailing {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Audience {
-    /// Each deal of which the rule is true, once; where it asks what became of a show, once a change.
+    /// Each deal of which the rule is true, once; where it is about what became of a show, once a change.
     Deals(Rule),
     /// Whoever is in the segment, once.
     Segment(String),
@@ -226,7 +226,7 @@ impl<'l, 'c> Desk<'l, 'c> {
         }
         match &mailing.to {
             Audience::Deals(rule) => {
-                let by_change = rule.asks_of_changes();
+                let by_change = rule.is_about_changes();
                 let key = |deal: &DealTraits| match by_change {
                     true => {
                         let start = deal.starts_at.map_or(0, Timestamp::as_second);

@@ -57,7 +57,7 @@ impl Stage<'_> {
         for (n, invitee) in invitees.iter().enumerate() {
             let consents = json!([{ "purpose": "marketing", "channel": "sms", "given": true, "wording": "2027-1" }]);
             let now = self.hub.sync.clock.now();
-            let body = json!({ "kind": "lead", "phone": invitee.phone.as_str(), "consents": consents, "at": now.to_string() });
+            let body = json!({ "kind": "lead", "phone": invitee.phone.as_str(), "consents": consents, "at": "2026-01-15T09:00:00Z" });
             self.post(form_signed("/website/site", &body, "generic-source-secret", &format!("sms-{n}"), now)).await;
         }
         settled().await;

@@ -35,6 +35,8 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/console/parked", get(parked).post(retry_parked))
         .route("/console/unrecognized", get(unrecognized))
         .route("/console/report", get(letters))
+        .route("/console/report.csv", get(letters_csv))
+        .route("/console/effect.csv", get(effect_csv))
         .route("/console/event/{id}", get(event))
         .route("/console/replay/{id}", post(replay))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&hub), access::guard))
@@ -120,6 +122,25 @@ async fn retry_parked(State(hub): State<Arc<Hub>>) -> Response {
 async fn letters(State(hub): State<Arc<Hub>>) -> Page {
     let report = report::report(&hub).await.map_err(|error| broken(&PortError::Retry(error)))?;
     Ok(pages::report(&report))
+}
+
+async fn letters_csv(State(hub): State<Arc<Hub>>) -> Response {
+    as_csv(&hub, "report.csv", report::Report::csv).await
+}
+
+async fn effect_csv(State(hub): State<Arc<Hub>>) -> Response {
+    as_csv(&hub, "effect.csv", report::Report::effect_csv).await
+}
+
+async fn as_csv(hub: &Hub, name: &str, of: fn(&report::Report) -> Result<String, String>) -> Response {
+    match report::report(hub).await.and_then(|report| of(&report)) {
+        Ok(text) => {
+            let kind = ("content-type", "text/csv; charset=utf-8".to_owned());
+            let file = ("content-disposition", format!("attachment; filename=\"{name}\""));
+            ([kind, file], text).into_response()
+        }
+        Err(error) => broken(&PortError::Retry(error)),
+    }
 }
 
 async fn unrecognized(State(hub): State<Arc<Hub>>) -> Page {

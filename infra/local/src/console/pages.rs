@@ -50,14 +50,14 @@ pub fn frame(title: &str, body: &Markup) -> Markup {
     }
 }
 
-/// A table, and for each line a bar: of what was sent, what was delivered, opened, clicked.
+/// For each line a bar: of what was sent, what was delivered, opened, clicked; and of each mailing's people, who bought.
 pub fn report(report: &Report) -> Markup {
     let body = html! {
-        @if report.0.is_empty() { (sentence("No letters and no sales that are owed to any.")) }
+        @if report.lines.is_empty() { (sentence("No letters and no sales that are owed to any.")) }
         ul.rows {
-            @for ((campaign, channel, city), line) in &report.0 {
+            @for ((campaign, channel, city, variant), line) in &report.lines {
                 li {
-                    b { (campaign) } " " span.tag { (channel) } " " span.dim { (city) }
+                    b { (campaign) } " " span.tag { (channel) } " " span.dim { (city) } @if variant != "-" { " " span.tag { (variant) } }
                     @let share = |part: usize| (part * 100).checked_div(line.sent).unwrap_or(0);
                     @for (what, count) in [("delivered", line.delivered), ("opened", line.opened), ("clicked", line.clicked)] {
                         @if line.sent > 0 {
@@ -71,6 +71,20 @@ pub fn report(report: &Report) -> Markup {
                 }
             }
         }
+        @if !report.effects.is_empty() {
+            h2 { "What mailings did" }
+            p.dim { "Of those who were written to, and of those who were held out, how many bought in the days after." }
+            ul.rows {
+                @for ((mailing, city, variant), effect) in &report.effects {
+                    li {
+                        b { (mailing) } " " span.dim { (city) } " " span.tag { (variant) }
+                        @let share = (effect.bought * 100).checked_div(effect.people).unwrap_or(0);
+                        div.bar title="bought" { span style=(format!("width:{share}%")) {} "bought " (effect.bought) " of " (effect.people) " · " (effect.share()) }
+                    }
+                }
+            }
+        }
+        p { a href="/console/report.csv" { "As CSV" } " · " a href="/console/effect.csv" { "What mailings did, as CSV" } }
     };
     frame("Report", &body)
 }

@@ -99,7 +99,8 @@ fn is_dead(person: &Person, address: &Identifier) -> bool {
     address.kind() == Kind::Phone && person.talks().any(|(_, talk)| own(talk))
 }
 
-fn was_refused(person: &Person, step: &WrittenStep) -> bool {
+/// It was not taken, or the chat is closed.
+pub fn was_refused(person: &Person, step: &WrittenStep) -> bool {
     let in_chat = |talk: &stagedoor_model::Talk| {
         talk.chat == step.to && (talk.refused_at >= Some(step.at) || (step.to.kind().is_chat() && !talk.is_open()))
     };

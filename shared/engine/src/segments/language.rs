@@ -143,13 +143,17 @@ impl Rule {
 }
 
 impl Rule {
-    /// Whether it asks what became of a show.
-    pub fn asks_of_changes(&self) -> bool {
-        match self {
-            Rule::All(rules) | Rule::Any(rules) => rules.iter().any(Rule::asks_of_changes),
-            Rule::Not(rule) | Rule::Deal(rule) => rule.asks_of_changes(),
-            Rule::Test(test) => matches!(test, Test::Cancelled | Test::Moved),
+    /// Whether it is about what became of a show: that it moved, or was called off. That it was not is no news.
+    pub fn is_about_changes(&self) -> bool {
+        fn asks(rule: &Rule, negated: bool) -> bool {
+            match rule {
+                Rule::All(rules) | Rule::Any(rules) => rules.iter().any(|rule| asks(rule, negated)),
+                Rule::Not(rule) => asks(rule, !negated),
+                Rule::Deal(rule) => asks(rule, negated),
+                Rule::Test(test) => !negated && matches!(test, Test::Cancelled | Test::Moved),
+            }
         }
+        asks(self, false)
     }
 }
 
