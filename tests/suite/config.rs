@@ -103,6 +103,45 @@ fn mistakes_of_campaigns_codes_replies_and_sms_are_told_at_once() {
 }
 
 #[test]
+fn mistakes_of_mailings_manners_and_the_relay_are_told_at_once() {
+    let text = DEFAULT_CONFIG
+        .replace("age(stage_since) >= 2h and", "age(stage_sinse) >= 2h and")
+        .replace("quiet = \"21:00-09:00\"", "quiet = \"at night\"")
+        .replace("hold_out = 20\ncampaign = \"tour\"", "hold_out = 90\ncampaign = \"samara\"")
+        .replace("segment = \"ufa-undecided\"", "segment = \"undecided\"")
+        .replace("wait = \"4h\"", "wait = \"soon\"")
+        .replace("[mailing.thanks]\n", "[mailing.thanks]\nsegment = \"friends\"\n")
+        .replace("спасибо, что пришли на «{show}»", "спасибо, что пришли на «{shwo}»")
+        .replace("name = \"brisk\"", "name = \"calm\"")
+        .replace("encryption = \"none\"", "encryption = \"none\" # below, another host")
+        .replace("host = \"127.0.0.1\"", "host = \"smtp.example.ru\"")
+        .replace("from = \"Вишнёвый сад <tour@cherry.example.ru>\"", "from = \"Вишнёвый сад\"")
+        .replace("tag = 'X-UNIONE: ", "tag = 'X UNIONE: ")
+        .replace("[mailing.called-off]", "[mailing.ufa]");
+    let told = read_config("stagedoor.toml", &text, None).expect_err("mistakes");
+    for expected in [
+        "mailing.cart.deal: at character 18: there is no moment \"stage_sinse\"",
+        "manners.quiet: expected two times of the day, such as 21:00-09:00",
+        "mailing.cart.hold_out: at most 50 of a hundred are held out",
+        "mailing.cart.campaign: there is no [campaign.samara]",
+        "mailing.cart: the variant \"calm\" needs a name of its own",
+        "mailing.undecided.segment: there is no [segment.undecided]; known are friends, letters, ufa-undecided",
+        "mailing.moved.wait: expected a span of a minute to 30 days, such as 4h",
+        "mailing.thanks: expected deal or segment, one of them",
+        "mailing.thanks: {shwo} stands for nothing; known are {name}, {show}",
+        "mailing.ufa: a mailing's name has lower-case letters, digits and dashes, and is no campaign's",
+        "smtp.encryption: letters go unencrypted only to this machine itself",
+        "smtp.from: not an address",
+        "smtp.tag: expected a header and its value, such as X-Mailgun-Tag: {mailing}",
+    ] {
+        assert!(told.contains(expected), "missing {expected:?} in\n{told}");
+    }
+    let bare = DEFAULT_CONFIG.replace("[smtp]", "[smtpp]");
+    let told = read_config("stagedoor.toml", &bare, None).expect_err("mistakes");
+    assert!(told.contains("mailing.cart.through: email needs the section [smtp]"), "{told}");
+}
+
+#[test]
 fn a_list_of_invitees_is_read_whole_or_not_at_all() {
     let region = stagedoor_model::Region::new("RU").expect("a region");
     let good = stagedoor::campaign::read_invitees("8 917 123-45-67; Анна\n\n# old\n+79171234567\n9170000001", region);

@@ -9,7 +9,7 @@ use stagedoor_sandbox::{Delivered, Platform, PostBreak};
 use stagedoor_testkit::{
     Parcel,
     fans::{Account, ChatFan},
-    form_signed, unisender,
+    form, form_signed, unisender,
 };
 use stagedoor_tests::{clock::Moved, hub::TestHub};
 
@@ -280,6 +280,45 @@ async fn a_letter_whose_answer_was_lost_is_not_sent_twice_and_one_that_was_put_o
     let came = |stage: &Stage| !stage.letters("boris@example.com").is_empty();
     stage.passes(2 * HOUR + 1, came).await;
     assert_eq!(stage.letters("boris@example.com").len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_word_in_a_chat_and_a_tag_in_the_crm_end_letters_too() {
+    let mut stage = Stage::at(noon(3)).await;
+    let fan = ChatFan::new(Account::Telegram(5_300_000_003), "dina");
+    for (n, email) in ["dina@example.com", "egor@example.com"].into_iter().enumerate() {
+        stage.consents(email).await;
+        stage.buys(email, &format!("+7916123457{n}"), "kzn-1").await;
+    }
+    stage.hub.messengers.open(Platform::Telegram, &fan.id());
+    let now = stage.hub.now().as_second();
+    stage.hub.take(&fan.start(None, 1, now)).await;
+    stage.hub.take(&fan.share_phone("+79161234570", 2, now)).await;
+    stage.hub.settled().await;
+    assert_eq!(stage.hub.messengers.lists().mailed("134").len(), 2);
+    stage.hub.take(&fan.say("стоп", 3, now + 60)).await;
+    stage.hub.settled().await;
+    assert_eq!(stage.hub.messengers.lists().mailed("134"), ["egor@example.com".to_owned()].into());
+    // A manager tags the contact, whom Egor called.
+    let contacts = stage.hub.sandbox.contacts();
+    let egor = contacts.iter().find(|contact| contact.to_string().contains("egor@example.com")).expect("a contact");
+    let id = egor["id"].to_string();
+    let now = stage.hub.now().as_second().to_string();
+    let tagged = form(
+        "/crm/amocrm/sandbox-hook-path",
+        &[
+            ("contacts[update][0][id]", &id),
+            ("contacts[update][0][type]", "contact"),
+            ("contacts[update][0][name]", "Егор"),
+            ("contacts[update][0][last_modified]", &now),
+            ("contacts[update][0][tags][0][id]", "7"),
+            ("contacts[update][0][tags][0][name]", "Отписан"),
+            ("account[id]", "28805383"),
+        ],
+    );
+    stage.hub.take(&tagged).await;
+    stage.hub.settled().await;
+    assert!(stage.hub.messengers.lists().mailed("134").is_empty());
 }
 
 #[tokio::test]

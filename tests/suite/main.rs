@@ -20,6 +20,7 @@ mod links;
 mod lists;
 mod mail;
 mod mailings;
+mod month;
 mod promo;
 mod report;
 mod segments;

@@ -9,13 +9,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use stagedoor_engine::ConsentPolicy;
+use stagedoor_engine::{ConsentPolicy, Group, Policy, fold};
 use stagedoor_model::{
-    Body, Event, EventId, Identifier, Kind, MessageDecided, MessageSent, SendOutcome, SourceName, Timestamp,
+    Body, ChatChanged, ChatRef, Event, EventId, Identifier, Kind, MessageDecided, MessageSent, QuietHours, SendOutcome,
+    SourceName, Timestamp,
 };
 use stagedoor_outreach::{Outreach, Pace};
 use stagedoor_ports::{
-    Channel, Clock, Queue, Sending, Settled, Store, SystemClock,
+    Channel, Clock, Commit, Queue, Sending, Settled, Store, SystemClock,
     memory::{MemoryQueue, MemoryStore},
 };
 
@@ -207,4 +208,56 @@ async fn a_decision_that_is_too_old_or_has_no_channel_ends_with_a_reason() {
     scene.outreach.handle(vec![late, elsewhere]).await;
     assert_eq!(scene.calls(), 0);
     assert_eq!(scene.told().await.len(), 2);
+}
+
+/// With advertising for somebody who consents, as far as the store knows.
+async fn advertising(scene: &Scene, consents: bool) -> Event {
+    let mut event = decided(9, 0);
+    let chat = Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id");
+    let may = Event::new(
+        &bot(),
+        EventId::derive(&bot(), &["may"]),
+        SystemClock.now(),
+        Body::ChatResumed(ChatChanged { chat: ChatRef::of(chat.clone()), marketing_only: true }),
+    );
+    if consents {
+        let records = stagedoor_engine::record_of(&may).into_iter().collect();
+        let group = Group { records, people: vec![] };
+        let folded = fold(group, &BTreeSet::new(), &Policy::default());
+        let person = folded.people.into_iter().next().expect("a person");
+        let claims = vec![(chat, person.id, None)];
+        let commit = Commit { people: vec![(person, None)], claims, ..Commit::default() };
+        scene.outreach.store.save(vec![commit]).await.expect("saved");
+    }
+    if let Body::MessageDecided(message) = &mut event.body {
+        message.marketing = true;
+    }
+    event
+}
+
+#[tokio::test]
+async fn advertising_is_not_sent_to_whoever_does_not_consent_at_that_moment() {
+    for consents in [false, true] {
+        let scene = Scene::new(vec![], Settled::Unknown);
+        let event = advertising(&scene, consents).await;
+        assert!(scene.outreach.handle(vec![event]).await.is_empty());
+        assert_eq!(scene.calls(), usize::from(consents));
+        let told = scene.told().await;
+        assert_eq!(matches!(told[0].outcome, SendOutcome::Refused(_)), !consents, "{:?}", told[0].outcome);
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_up_until_quiet_hours_waits_for_their_end() {
+    let scene = Scene::new(vec![], Settled::Unknown);
+    let mut event = decided(10, 0);
+    let midnight = "00:00:00".parse().expect("a time");
+    let last = "23:59:59.999999999".parse().expect("a time");
+    if let Body::MessageDecided(message) = &mut event.body {
+        message.quiet = Some(QuietHours { from: midnight, until: last, zone: "UTC".into() });
+    }
+    assert!(scene.outreach.handle(vec![event]).await.is_empty());
+    assert_eq!(scene.calls(), 0);
+    assert!(scene.told().await.is_empty(), "it is not given up");
+    assert_eq!(scene.outbox.depth().await.expect("a depth"), 1);
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use stagedoor_engine::{
     Attribution, By, Catalog, Link, Person, Written, WrittenStep, deals, is_suppressed, was_read, was_refused,
 };
-use stagedoor_model::{Channel, Fact, Letter, Order, Purpose, Timestamp};
+use stagedoor_model::{Channel, Fact, Kind, Letter, Order, Purpose, Timestamp};
 
 use crate::hub::Hub;
 
@@ -125,13 +125,12 @@ impl Report {
     fn add(&mut self, person: &Person, link: &Link, catalog: &Catalog) {
         let city = city_of(person, catalog);
         for letter in letters(person) {
-            match sent_of(person, link, letter) {
-                // Counted with its message.
-                Some(Sent { step: Some(_), .. }) => {}
-                Some(Sent { campaign, .. }) => self.letter(person, letter, campaign, &city),
-                None => self.letter(person, letter, letter.campaign.as_deref().unwrap_or(NONE), &city),
+            // Those of a message of ours are counted with it.
+            if sent_of(person, link, letter).is_none() {
+                self.letter(person, letter, letter.campaign.as_deref().unwrap_or(NONE), &city);
             }
         }
+        self.invitations(person, link, &city);
         for written in link.written.values() {
             let city = written.city.as_ref().unwrap_or(&city);
             written.steps.iter().for_each(|step| self.message(person, link, written, step, city));
@@ -150,6 +149,34 @@ impl Report {
         line.opened += usize::from(letter.seen_at().is_some());
         line.clicked += usize::from(letter.clicked_at().is_some());
         line.bounced += usize::from(letter.hard_bounced_at.is_some() && is_suppressed(person, &letter.to));
+    }
+
+    /// An SMS with a personal link: whoever opened the link read it.
+    fn invitations(&mut self, person: &Person, link: &Link, city: &str) {
+        for record in person.records.values() {
+            let Fact::Link(own) = &record.fact else { continue };
+            if own.purpose != Purpose::Chat || own.expires_at.is_none() {
+                continue;
+            }
+            let reports = letters(person).filter(|letter| {
+                let sent = sent_of(person, link, letter);
+                sent.is_some_and(|sent| sent.step.is_none() && sent.at == record.at && sent.campaign == own.campaign)
+            });
+            let arrived = reports.into_iter().any(|letter| letter.delivered_at.is_some());
+            let opened = own.first_opened.is_some();
+            let refused = person.talks().any(|(_, talk)| {
+                record.identifiers.contains(&talk.chat)
+                    && talk.chat.kind() == Kind::Phone
+                    && talk.refused_at >= Some(record.at)
+            });
+            let key = (own.campaign.clone(), Channel::Sms.name(), city.to_owned(), NONE.to_owned());
+            let line = self.lines.entry(key).or_default();
+            line.sent += 1;
+            line.delivered += usize::from(arrived || opened);
+            line.opened += usize::from(opened);
+            line.clicked += usize::from(opened);
+            line.bounced += usize::from(refused);
+        }
     }
 
     /// A message of a mailing, with what its provider or its messenger told of it.

@@ -76,9 +76,8 @@ impl Reader<'_> {
         for (name, value) in table(root, "mailing") {
             let place = format!("mailing.{name}");
             let Some(section) = self.read::<MailingSection>(value, &place) else { continue };
-            let is_sendable = hub.is_some_and(|hub| hub.section.link_key.is_some() && hub.section.public_url.is_some());
-            if !is_sendable {
-                self.ledger.note(value.span(), place.as_str(), "mailings need [hub] link_key and public_url");
+            if hub.is_some_and(|hub| hub.section.link_key.is_none()) {
+                self.ledger.note(value.span(), place.as_str(), "mailings hold links, which need [hub] link_key");
             }
             if SourceName::new(&name).is_err() || catalog.campaigns.contains_key(&name) {
                 let what = "a mailing's name has lower-case letters, digits and dashes, and is no campaign's";

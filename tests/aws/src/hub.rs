@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use stagedoor::Hub;
 use stagedoor_aws::{DynamoStore, SqsQueue};
 use stagedoor_ports::{Queue, Store};
-use stagedoor_sandbox::{Messengers, Sandbox};
+use stagedoor_sandbox::{Messengers, Post, Sandbox};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
@@ -47,6 +47,7 @@ pub struct AwsHub {
     pub deployed: Deployed,
     pub sandbox: Sandbox,
     pub messengers: Messengers,
+    pub post: Post,
     pub functions: BTreeMap<String, Function>,
     /// Where webhooks go.
     pub base: String,
@@ -77,7 +78,7 @@ pub fn artifacts() -> &'static Path {
 }
 
 /// The deployment's own config, pointed at the sandbox, and the secrets that it names: those of the sample tour.
-fn configured(crm: &str, messengers: &str) -> (String, BTreeMap<String, String>) {
+fn configured(crm: &str, messengers: &str, relay: u16) -> (String, BTreeMap<String, String>) {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("a config");
     let (ours, local) = (read("infra/aws/config/stagedoor.toml"), read("infra/local/stagedoor.toml"));
     let quoted = |line: &str, scheme: &str| {
@@ -102,6 +103,10 @@ fn configured(crm: &str, messengers: &str) -> (String, BTreeMap<String, String>)
         assert!(text.contains(line), "{line}");
         text = text.replace(line, &format!("{line}\napi = \"{messengers}{version}\""));
     }
+    // The relay's too.
+    let host = "host = \"smtp.go2.unisender.ru\"\nencryption = \"tls\"";
+    assert!(text.contains(host), "{host}");
+    text = text.replace(host, &format!("host = \"127.0.0.1\"\nport = {relay}\nencryption = \"none\""));
     (text, names.into_iter().zip(values).collect())
 }
 
@@ -125,9 +130,10 @@ impl AwsHub {
         let (crm_listener, crm) = listener().await;
         let (gate_listener, base) = listener().await;
         let (chat_listener, chat) = listener().await;
+        let (post_listener, _) = listener().await;
         let moto = Moto::start().await;
         let folder = tempfile::tempdir().expect("a folder");
-        let (text, secrets) = configured(&crm, &chat);
+        let (text, secrets) = configured(&crm, &chat, post_listener.local_addr().expect("an address").port());
         let layer = folder.path().join("opt");
         std::fs::create_dir_all(&layer).expect("a folder");
         std::fs::write(layer.join("stagedoor.toml"), (options.config)(text)).expect("a config");
@@ -140,7 +146,7 @@ impl AwsHub {
             .map(|name| ((*name).to_owned(), Function::new(spec(name, &deployed, &layer, &meter.url, &base))))
             .collect();
         let operator = operator(&meter.url, &deployed, &layer, &base).await;
-        let messengers = Messengers::default();
+        let (messengers, post) = (Messengers::default(), Post::default());
         let sandbox = Sandbox::new(stagedoor::serve::seed(&operator));
         let serving = vec![
             tokio::spawn({
@@ -151,6 +157,10 @@ impl AwsHub {
                 let messengers = messengers.clone();
                 async move { _ = messengers.serve(chat_listener).await }
             }),
+            tokio::spawn({
+                let post = post.clone();
+                async move { _ = post.serve(post_listener).await }
+            }),
             gateway::serve(gate_listener, functions.clone()),
         ];
         let sources = sources(&deployed, &meter.url, options.twice).await;
@@ -160,6 +170,7 @@ impl AwsHub {
             deployed,
             sandbox,
             messengers,
+            post,
             functions,
             base,
             operator,

@@ -1,5 +1,7 @@
 //! The sample tour on both worlds, compared and counted.
 
+use std::collections::BTreeSet;
+
 use stagedoor::{commands, tour::send};
 use stagedoor_testkit::tour;
 use stagedoor_tests::hub::TestHub;
@@ -17,6 +19,8 @@ pub struct Proof {
     pub counts: Counts,
     /// Empty when both CRMs hold the same.
     pub differences: Vec<String>,
+    /// To how many addresses each world wrote of the show that moved, and to which only one did.
+    pub letters: (usize, usize, BTreeSet<String>),
     pub contacts: usize,
     pub deals: usize,
     /// CRM calls of the backfill, which an operator's command made.
@@ -66,6 +70,7 @@ pub async fn prove(say: impl Fn(String)) -> Proof {
     let stage = Stage { hub: &local.hub, base: &local.base, messengers: &local.messengers };
     stage.play(async || _ = local.settled().await).await;
     let ours = picture(&local.sandbox);
+    let written: BTreeSet<String> = local.post.arrived().into_iter().map(|letter| letter.to).collect();
 
     say("… and through the template on the stand-in, the functions under the Runtime API …".into());
     let aws = AwsHub::start(Options::default()).await;
@@ -83,7 +88,10 @@ pub async fn prove(say: impl Fn(String)) -> Proof {
     stage.play(async || aws.settled().await).await;
     let theirs = picture(&aws.sandbox);
     let counts = aws.meter.counts();
+    let there: BTreeSet<String> = aws.post.arrived().into_iter().map(|letter| letter.to).collect();
+    let only_one = written.symmetric_difference(&there).cloned().collect();
     Proof {
+        letters: (written.len(), there.len(), only_one),
         differences: differences(&ours, &theirs),
         contacts: aws.sandbox.count("contacts"),
         deals: aws.sandbox.count("leads"),

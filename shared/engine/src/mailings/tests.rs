@@ -1,1 +1,193 @@
+use std::collections::{BTreeMap, BTreeSet};
 
+use proptest::prelude::*;
+use stagedoor_model::{
+    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, MARKETING, Money, ShowRef,
+    SourceName, Timestamp,
+};
+
+use super::*;
+use crate::{Group, Policy, Show, fold, record_of, segments::parse_of_deal};
+
+const HOUR: i64 = 3_600;
+/// 2027-05-03T09:00:00Z, noon in Moscow.
+const NOON: i64 = 1_809_334_800;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("a time")
+}
+
+fn email(text: &str) -> Identifier {
+    Identifier::email(Email::parse(text).expect("an address"))
+}
+
+/// Somebody who consented to letters and left a cart at noon.
+fn with_a_cart(n: u64) -> Person {
+    let site = SourceName::new("site").expect("a name");
+    let consents =
+        vec![ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given: true, wording: None }];
+    let form = FormSubmitted {
+        identifiers: BTreeSet::from([email(&format!("fan{n}@example.com"))]),
+        name: None,
+        form: None,
+        show: Some(ShowRef::id("cherry")),
+        amount: Some(Money::from_major("100", "RUB").expect("money")),
+        consents,
+        labels: BTreeMap::new(),
+    };
+    let event = Event::new(&site, EventId::derive(&site, &[&n.to_string()]), at(NOON), Body::CartAbandoned(form));
+    let records = record_of(&event).into_iter().collect();
+    let folded = fold(Group { records, people: vec![] }, &BTreeSet::new(), &Policy::default());
+    folded.people.into_iter().next().expect("a person")
+}
+
+fn mailing(name: &str, hold_out: u8) -> Mailing {
+    let variant = |name: &str| Variant { name: name.into(), ..Variant::default() };
+    Mailing {
+        name: name.into(),
+        to: Audience::Deals(parse_of_deal("stage = cart and age(stage_since) >= 2h").expect("a rule")),
+        only: None,
+        is_service: false,
+        through: vec![Channel::Messenger, Channel::Email],
+        wait: None,
+        hold_out,
+        is_urgent: false,
+        campaign: None,
+        variants: vec![variant("a"), variant("b")],
+    }
+}
+
+fn catalog(mailings: Vec<Mailing>) -> Catalog {
+    let show = Show {
+        key: ShowKey("cherry".into()),
+        title: "Вишнёвый сад".into(),
+        city: None,
+        starts_at: Some(at(NOON + 500 * HOUR)),
+        zone: Some("Europe/Moscow".into()),
+        cancelled: false,
+        moved_at: None,
+    };
+    Catalog {
+        shows: [(show.key.clone(), show)].into(),
+        mailings,
+        senders: ["email".to_owned()].into(),
+        ..Catalog::default()
+    }
+}
+
+fn look<'c>(person: &Person, link: &Link, catalog: &'c Catalog, now: i64) -> Dues<'c> {
+    dues(person, link, &Traits::of(person, &BTreeMap::new(), catalog), catalog, at(now))
+}
+
+/// As the consumer remembers it.
+fn remember(link: &mut Link, dues: &Dues<'_>, now: i64) {
+    for due in &dues.now {
+        let written = link.written.entry(due.key.clone()).or_insert_with(|| Written {
+            mailing: due.mailing.name.clone(),
+            show: due.show.clone(),
+            city: None,
+            began_at: at(now),
+            variant: due.message.as_ref().map(|message| message.variant.name.clone()),
+            marketing: !due.mailing.is_service,
+            steps: vec![],
+        });
+        if let Some(message) = &due.message {
+            written.steps.push(WrittenStep {
+                at: at(now),
+                channel: message.way.channel,
+                through: message.way.through.clone(),
+                to: message.way.to.clone(),
+                decision: format!("{}.{}", due.key, message.step),
+            });
+        }
+    }
+}
+
+#[test]
+fn it_is_due_when_its_time_has_come_and_the_look_before_says_when_that_is() {
+    let (person, catalog) = (with_a_cart(1), catalog(vec![mailing("cart", 0)]));
+    let early = look(&person, &Link::default(), &catalog, NOON + HOUR);
+    assert_eq!((early.now.len(), early.again_at), (0, Some(at(NOON + 2 * HOUR))));
+    let due = look(&person, &Link::default(), &catalog, NOON + 2 * HOUR);
+    assert_eq!(due.now.len(), 1);
+    assert_eq!(due.now[0].show, Some(ShowKey("cherry".into())));
+    let mut link = Link::default();
+    remember(&mut link, &due, NOON + 2 * HOUR);
+    assert!(look(&person, &link, &catalog, NOON + 9 * HOUR).now.is_empty(), "once");
+}
+
+#[test]
+fn one_of_two_mailings_that_are_due_at_once_waits_for_the_cap() {
+    let mut catalog = catalog(vec![mailing("cart", 0), mailing("other", 0)]);
+    catalog.manners.cap = Some((1, 24 * HOUR));
+    let (person, mut link) = (with_a_cart(1), Link::default());
+    let now = NOON + 2 * HOUR;
+    let due = look(&person, &link, &catalog, now);
+    assert_eq!(due.now.iter().map(|one| one.mailing.name.as_str()).collect::<Vec<_>>(), ["cart"]);
+    remember(&mut link, &due, now);
+    let next = look(&person, &link, &catalog, now + HOUR);
+    assert_eq!((next.now.len(), next.again_at), (0, Some(at(now + 24 * HOUR))));
+    assert_eq!(look(&person, &link, &catalog, now + 24 * HOUR).now.len(), 1);
+}
+
+#[test]
+fn about_so_many_are_held_out_as_the_config_says_and_half_get_each_variant() {
+    let catalog = catalog(vec![mailing("cart", 20)]);
+    let (mut held_out, mut first) = (0, 0);
+    for n in 0..2_000 {
+        let dues = look(&with_a_cart(n), &Link::default(), &catalog, NOON + 2 * HOUR);
+        match &dues.now[0].message {
+            None => held_out += 1,
+            Some(message) if message.variant.name == "a" => first += 1,
+            Some(_) => {}
+        }
+    }
+    assert!((340..=460).contains(&held_out), "{held_out} of 2000 are held out");
+    assert!((700..=900).contains(&first), "{first} of {} have the first variant", 2_000 - held_out);
+}
+
+proptest! {
+    /// Whenever it is looked, however often: what is due is written once, never at night, never above the cap.
+    #[test]
+    fn however_often_it_is_looked_nobody_is_written_to_twice_or_at_night(
+        looks in proptest::collection::vec(0..96_i64, 1..40), n in 0..50_u64,
+    ) {
+        let mut catalog = catalog(vec![mailing("cart", 0), mailing("other", 0), mailing("third", 0)]);
+        let (from, until) = ("21:00".parse().expect("a time"), "09:00".parse().expect("a time"));
+        catalog.manners = Manners { quiet: Some((from, until)), cap: Some((2, 24 * HOUR)) };
+        let (person, mut link) = (with_a_cart(n), Link::default());
+        let mut sorted = looks;
+        sorted.sort_unstable();
+        for half_hours in sorted {
+            let now = NOON + half_hours * HOUR / 2;
+            let found = look(&person, &link, &catalog, now);
+            if let Some(again) = found.again_at {
+                prop_assert!(again > at(now), "it is never looked again at once");
+            }
+            remember(&mut link, &found, now);
+        }
+        let steps: Vec<&WrittenStep> = link.written.values().flat_map(|one| &one.steps).collect();
+        for written in link.written.values() {
+            prop_assert_eq!(written.steps.len(), 1);
+        }
+        for step in &steps {
+            // Moscow is three hours ahead.
+            let hour = (step.at.as_second() / HOUR + 3) % 24;
+            prop_assert!((9..21).contains(&hour), "at {hour} o'clock");
+            let within = steps.iter().filter(|other| (0..24 * HOUR).contains(&(other.at.as_second() - step.at.as_second())));
+            prop_assert!(within.count() <= 2);
+        }
+    }
+
+    /// Two halves of one person, each written to, are one person who was written to: nothing is due again.
+    #[test]
+    fn joined_people_are_not_written_to_again(first in 0..50_i64, second in 0..50_i64) {
+        let catalog = catalog(vec![mailing("cart", 0)]);
+        let (person, mut one, mut other) = (with_a_cart(1), Link::default(), Link::default());
+        let (a, b) = (NOON + (2 + first) * HOUR, NOON + (2 + second) * HOUR);
+        remember(&mut one, &look(&person, &Link::default(), &catalog, a), a);
+        remember(&mut other, &look(&person, &Link::default(), &catalog, b), b);
+        let joined = one.join(other);
+        prop_assert!(look(&person, &joined, &catalog, NOON + 99 * HOUR).now.is_empty());
+    }
+}
