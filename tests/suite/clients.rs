@@ -45,12 +45,42 @@ async fn the_node_client_amocrm_js_is_content() {
     content(command).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn mailchimps_own_python_client_is_content_with_its_stand_in() {
+async fn lists() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(stagedoor_sandbox::Lists::default().serve(listener));
+    base
+}
+
+/// With the stand-in's address and key.
+async fn python(script: &str) -> Command {
     let mut command = Command::new(root().join(".tools/python/bin/python"));
-    command.arg(root().join("tests/clients/mailchimp_marketing.py")).arg(base).arg(stagedoor_sandbox::lists::KEY);
+    command.arg(root().join("tests/clients").join(script)).arg(lists().await).arg(stagedoor_sandbox::lists::KEY);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mailchimps_own_python_client_is_content_with_its_stand_in() {
+    content(python("mailchimp_marketing.py").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sendpulses_own_python_client_is_content_with_its_stand_in() {
+    content(python("sendpulse_client.py").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_listmonk_client_is_content_with_its_stand_in() {
+    content(python("listmonk_client.py").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_unisender_client_is_content_with_its_stand_in() {
+    let mut command = Command::new("node");
+    command
+        .arg(root().join("tests/clients/unisender_client.js"))
+        .arg(lists().await)
+        .arg(stagedoor_sandbox::lists::KEY)
+        .arg(root().join(".tools/node/node_modules"));
     content(command).await;
 }

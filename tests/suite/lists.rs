@@ -188,6 +188,26 @@ async fn who_left_at_one_provider_is_learnt_from_it_and_leaves_the_other() {
 }
 
 #[tokio::test]
+async fn whoever_left_a_list_whose_provider_tells_nobody_is_found_by_asking_and_leaves_everywhere() {
+    let (asked, other) =
+        (Mailer::start(MailerProvider::Listmonk).await, Mailer::start(MailerProvider::Mailchimp).await);
+    let mut world = world(&asked, &other).await;
+    let clock = stagedoor_tests::clock::Moved::at(1_800_000_000);
+    world.sync.clock = Arc::new(clock.clone());
+    world.run(vec![says("anna@example.com", true, 0), says("boris@example.com", true, 1)]).await;
+    assert_eq!((asked.lists.mailed(LIST).len(), other.lists.mailed(OTHER).len()), (2, 2));
+    assert_eq!(world.sync.ask_lists().await.expect("asked"), 0);
+    asked.lists.leaves(LIST, "anna@example.com");
+    assert_eq!(world.sync.ask_lists().await.expect("asked"), 0, "a quarter of an hour has not passed");
+    clock.on(15 * 60);
+    assert_eq!(world.sync.ask_lists().await.expect("asked"), 1);
+    world.reconcile().await;
+    assert_eq!(other.lists.mailed(OTHER), ["boris@example.com".to_owned()].into());
+    clock.on(15 * 60);
+    assert_eq!(world.sync.ask_lists().await.expect("asked"), 0, "it is no news any more");
+}
+
+#[tokio::test]
 async fn an_outage_of_a_list_holds_up_neither_the_crm_nor_the_other_list_and_heals() {
     let (first, second) = two().await;
     let world = world(&first, &second).await;

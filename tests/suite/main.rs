@@ -16,6 +16,7 @@ mod end_to_end;
 mod fuzz;
 mod golden;
 mod kill;
+mod letters;
 mod links;
 mod lists;
 mod mail;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use stagedoor_engine::{Enrolment, Leaving, Member, PersonId, Place, enrolment, may_advertise};
-use stagedoor_model::{Body, Channel, ConsentRecorded, Email, Event, EventId, Identifier, SourceName};
+use stagedoor_model::{Body, Channel, ConsentRecorded, Email, Event, EventId, Identifier, SourceName, Timestamp};
 use stagedoor_ports::{Listed, MailingList, PortError};
 
 use crate::{Sync, reconcile::Round};
@@ -105,7 +105,7 @@ impl Sync {
                 }
                 (Listed::Left, None) => {
                     placed.push(pair((task, Place::Left { at: round.at })));
-                    left.push(task);
+                    left.push(task.member.email.clone());
                 }
                 (Listed::Refused(reason), None) => placed.push(pair((task, Place::Refused { reason }))),
                 (Listed::Refused(reason), Some(_)) => {
@@ -116,7 +116,7 @@ impl Sync {
             }
         }
         // The ledger first: once the place is written down nobody asks this list again.
-        self.tell_left(name, round, left).await?;
+        self.tell_left(name, round.at, left).await?;
         let mut changed = round.place(name, placed.into_iter());
         changed.extend(round.unplace(name, &gone));
         self.keep(round, changed).await?;
@@ -137,17 +137,17 @@ impl Sync {
     }
 
     /// Whoever left at the provider left everywhere: the ledger is told, and through it the CRM and every other list.
-    async fn tell_left(&self, list: &str, round: &Round, left: Vec<&Task>) -> Result<(), PortError> {
+    pub(crate) async fn tell_left(&self, list: &str, at: Timestamp, left: Vec<Email>) -> Result<(), PortError> {
         if left.is_empty() {
             return Ok(());
         }
         let source = SourceName::new(list).or_else(|_| SourceName::new("list"));
         let source = source.map_err(|error| PortError::Fail(error.into()))?;
-        let events = left.into_iter().map(|task| {
-            let address = Identifier::email(task.member.email.clone());
+        let events = left.into_iter().map(|email| {
+            let address = Identifier::email(email);
             let id = EventId::derive(&source, &["left", address.value()]);
             let said = ConsentRecorded::withdrawn(address, Channel::Email, "unsubscribe");
-            Event::new(&source, id, round.at, Body::ConsentRecorded(said))
+            Event::new(&source, id, at, Body::ConsentRecorded(said))
         });
         let failed = self.fold(events.enumerate().collect()).await;
         if failed.is_empty() { Ok(()) } else { Err(PortError::Retry("a withdrawal was not saved".into())) }

@@ -6,6 +6,7 @@ mod erase;
 mod fold;
 mod hydrate;
 mod invite;
+mod leavers;
 mod mailing;
 mod outcome;
 mod promo;

@@ -47,6 +47,9 @@ impl Consumer for Syncing {
         if is_tick && let Err(error) = self.0.wake().await {
             tracing::error!(%error, "who is to be looked at again could not be read");
         }
+        if is_tick && let Err(error) = self.0.ask_lists().await {
+            tracing::warn!(%error, "who left the mailing lists could not be heard");
+        }
         let failed = self.0.handle(events).await;
         let folded = taken.saturating_sub(failed.len());
         emit("sync", &[count("Folded", folded as u64), count("Failed", failed.len() as u64)], false);

@@ -228,6 +228,9 @@ async fn wake(hub: Arc<Hub>) {
 async fn pull(hub: Arc<Hub>) {
     loop {
         hub.schedule.pull_all().await;
+        if let Err(error) = hub.sync.ask_lists().await {
+            tracing::warn!(%error, "who left the mailing lists could not be heard");
+        }
         tokio::time::sleep(hub.config.pull_every).await;
     }
 }

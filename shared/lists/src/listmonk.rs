@@ -15,6 +15,9 @@ use stagedoor_ports::{Listed, MailingList};
 
 use crate::call::{Answer, Caller, Later};
 
+/// Rows of one page of those who left, and pages at most.
+const PAGE: usize = 1_000;
+const PAGES: usize = 100;
 /// A query's length is that of an address line.
 const BATCH: usize = 100;
 
@@ -135,6 +138,26 @@ impl MailingList for Listmonk {
         let action = if why == Leaving::Withdrawn { "unsubscribe" } else { "remove" };
         let answer = self.change(list, &ids, action).await;
         vec![answer; emails.len()]
+    }
+
+    /// listmonk has no webhooks. `subscription_status` counts with `list_id` only (listmonk.app/docs/apis/subscribers).
+    async fn left(&self, list: &str) -> Option<Vec<Email>> {
+        let mut left = Vec::new();
+        for page in 1..=PAGES {
+            let (page, size) = (page.to_string(), PAGE.to_string());
+            let request = self.caller.request(Method::GET, &format!("{}/subscribers", self.api));
+            let asked =
+                [("list_id", list), ("subscription_status", "unsubscribed"), ("page", &page), ("per_page", &size)];
+            let request = request.basic_auth(&self.user, Some(&self.token)).query(&asked);
+            let answer = self.caller.call(request).await.ok()?;
+            let rows = answer.body.pointer("/data/results").and_then(Value::as_array)?;
+            let emails = rows.iter().filter_map(|row| Email::parse(row.get("email")?.as_str()?).ok());
+            left.extend(emails);
+            if rows.len() < PAGE {
+                break;
+            }
+        }
+        Some(left)
     }
 
     fn calls(&self) -> u64 {

@@ -27,6 +27,12 @@ pub trait MailingList: Send + Sync {
     /// Answers in the order of the addresses.
     async fn remove(&self, list: &str, emails: &[Email], why: Leaving) -> Vec<Listed>;
 
+    /// Addresses that are known there to have left, where no webhook tells of them; `None` when it cannot be asked now.
+    async fn left(&self, list: &str) -> Option<Vec<Email>> {
+        _ = list;
+        Some(vec![])
+    }
+
     /// Calls since the start.
     fn calls(&self) -> u64;
 }

@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{KEY, Lists, Standing};
+use super::{Books, KEY, Lists, Standing};
 
 const USER: &str = "stagedoor";
 
@@ -36,32 +36,71 @@ fn word(standing: Standing) -> &'static str {
 pub struct Asked {
     #[serde(default)]
     query: String,
+    list_id: Option<u64>,
+    subscription_status: Option<String>,
+    #[serde(default = "first")]
+    page: usize,
+    per_page: Option<String>,
 }
 
-/// Of SQL it understands what is asked of it: `subscribers.email IN ('a','b')`.
+fn first() -> usize {
+    1
+}
+
+pub async fn health(headers: HeaderMap) -> Response {
+    if is_user(&headers) { Json(json!({ "data": true })).into_response() } else { forbidden() }
+}
+
+/// Of SQL it understands what is asked of it: `subscribers.email IN ('a','b')`, or `= 'a'`; and who left a list, the latest first.
 pub async fn query(State(lists): State<Lists>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     if !is_user(&headers) {
         return forbidden();
     }
-    let inner = asked.query.strip_prefix("subscribers.email IN (").and_then(|rest| rest.strip_suffix(')'));
+    if let (Some(list), Some(status), true) = (asked.list_id, &asked.subscription_status, asked.query.is_empty()) {
+        return of_status(&lists, &list.to_string(), status, &asked);
+    }
+    let many = asked.query.strip_prefix("subscribers.email IN (").and_then(|rest| rest.strip_suffix(')'));
+    let inner = many.or_else(|| asked.query.strip_prefix("subscribers.email=").map(str::trim));
     let Some(inner) = inner else {
         return (StatusCode::BAD_REQUEST, Json(json!({ "message": "error preparing the query" }))).into_response();
     };
     let wanted = inner.split("','").map(|one| one.trim_matches('\'').replace("''", "'").to_lowercase());
     let books = lists.books();
-    let row = |email: String| {
-        let id = books.ids.get(&email)?;
-        let lists = books.members.iter().filter_map(|(list, all)| {
-            let standing = all.get(&email)?;
-            Some(json!({ "id": list.parse::<u64>().unwrap_or(0), "subscription_status": word(*standing) }))
-        });
-        let status = if books.barred.contains(&email) { "blocklisted" } else { "enabled" };
-        Some(json!({ "id": id, "email": email, "name": email, "status": status, "lists": lists.collect::<Vec<_>>() }))
-    };
+    let row = |email: String| subscriber(&books, &email);
     let results: Vec<Value> = wanted.filter_map(row).collect();
     let total = results.len();
     Json(json!({ "data": { "results": results, "query": asked.query, "total": total, "per_page": total, "page": 1 } }))
         .into_response()
+}
+
+/// As listmonk shows one.
+fn subscriber(books: &Books, email: &str) -> Option<Value> {
+    const AT: &str = "2027-01-01T00:00:00.000000Z";
+    let id = books.ids.get(email)?;
+    let lists = books.members.iter().filter_map(|(list, all)| {
+        let standing = all.get(email)?;
+        let number = list.parse::<u64>().unwrap_or(0);
+        Some(json!({
+            "id": number, "uuid": format!("00000000-0000-4000-8000-{number:012}"), "name": list, "type": "private", "optin": "single",
+            "tags": [], "created_at": AT, "updated_at": AT, "subscription_status": word(*standing),
+        }))
+    });
+    let status = if books.barred.contains(email) { "blocklisted" } else { "enabled" };
+    Some(json!({
+        "id": id, "uuid": format!("00000000-0000-4000-9000-{id:012}"), "email": email, "name": email, "attribs": {},
+        "status": status, "created_at": AT, "updated_at": AT, "lists": lists.collect::<Vec<_>>(),
+    }))
+}
+
+/// Those who stand so on a list, page by page.
+fn of_status(lists: &Lists, list: &str, status: &str, asked: &Asked) -> Response {
+    let size = asked.per_page.as_ref().and_then(|size| size.parse::<usize>().ok()).unwrap_or(20);
+    let books = lists.books();
+    let all = books.members.get(list).into_iter().flatten().filter(|(_, standing)| word(**standing) == status);
+    let all: Vec<Value> = all.map(|(email, _)| json!({ "id": books.ids.get(email), "email": email })).collect();
+    let results: Vec<&Value> = all.iter().skip((asked.page - 1) * size).take(size).collect();
+    let data = json!({ "results": results, "query": "", "total": all.len(), "per_page": size, "page": asked.page });
+    Json(json!({ "data": data })).into_response()
 }
 
 pub async fn create(State(lists): State<Lists>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
@@ -82,7 +121,7 @@ pub async fn create(State(lists): State<Lists>, headers: HeaderMap, Json(body): 
     let on: Vec<u64> =
         body.get("lists").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_u64).collect();
     on.iter().for_each(|list| books.put(&list.to_string(), &email, Standing::Subscribed));
-    Json(json!({ "data": { "id": id, "email": email, "status": "enabled", "lists": on } })).into_response()
+    Json(json!({ "data": subscriber(&books, &email) })).into_response()
 }
 
 pub async fn lists(State(lists): State<Lists>, headers: HeaderMap, Json(body): Json<Value>) -> Response {

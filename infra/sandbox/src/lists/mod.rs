@@ -104,6 +104,11 @@ impl Lists {
             .route("/3.0/batches", post(mailchimp::batches))
             .route("/api/importContacts", post(unisender::import))
             .route("/api/exclude", post(unisender::exclude))
+            // With the language that the real one has before it.
+            .route("/{language}/api/importContacts", post(unisender::import))
+            .route("/{language}/api/exclude", post(unisender::exclude))
+            .route("/oauth/access_token", post(sendpulse::token))
+            .route("/api/health", get(listmonk::health))
             .route("/addressbooks/{list}/emails", post(sendpulse::add).delete(sendpulse::remove))
             .route("/addressbooks/{list}/emails/unsubscribe", post(sendpulse::unsubscribe))
             .route("/api/subscribers", get(listmonk::query).post(listmonk::create))

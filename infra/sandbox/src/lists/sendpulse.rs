@@ -32,13 +32,30 @@ fn asked(lists: &Lists, headers: &HeaderMap, body: &Value) -> Result<Vec<String>
     if let Some(out) = kept_out(lists, headers) {
         return Err(out);
     }
-    let all = body.get("emails").and_then(Value::as_array).into_iter().flatten();
+    // Its own client sends the addresses as a text of JSON.
+    let text = body.get("emails").and_then(Value::as_str).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let emails = text.as_ref().or_else(|| body.get("emails"));
+    let all = emails.and_then(Value::as_array).into_iter().flatten();
     let one = |one: &Value| one.as_str().or_else(|| one.get("email")?.as_str()).map(str::to_lowercase);
     let emails: Vec<String> = all.filter_map(one).collect();
     if emails.is_empty() || emails.len() > 100 {
         return Err(error(8, "Empty or too many emails"));
     }
     Ok(emails)
+}
+
+/// OAuth's client credentials (sendpulse.com/integrations/api, "Authorization").
+pub async fn token(Json(body): Json<Value>) -> Response {
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    match (text("grant_type"), text("client_secret")) {
+        (Some("client_credentials"), Some(KEY)) => {
+            Json(json!({ "access_token": KEY, "token_type": "Bearer", "expires_in": 3600 })).into_response()
+        }
+        _ => {
+            let body = json!({ "error": "invalid_client", "error_code": 1, "message": "Client authentication failed" });
+            (StatusCode::UNAUTHORIZED, Json(body)).into_response()
+        }
+    }
 }
 
 fn done() -> Response {
