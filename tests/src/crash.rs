@@ -195,6 +195,13 @@ impl Store for Mortal<dyn Store> {
 
 #[async_trait]
 impl Crm for Mortal<dyn Crm> {
+    async fn export(
+        &self,
+        contacts: &BTreeSet<u64>,
+        deals: &BTreeSet<u64>,
+    ) -> std::result::Result<serde_json::Value, CrmError> {
+        self.inner.export(contacts, deals).await
+    }
     async fn set_up(&self) -> std::result::Result<(), CrmError> {
         self.crm(self.inner.set_up()).await
     }

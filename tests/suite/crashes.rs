@@ -217,6 +217,9 @@ struct Slow {
 
 #[async_trait]
 impl Crm for Slow {
+    async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError> {
+        self.inner.export(contacts, deals).await
+    }
     async fn set_up(&self) -> Result<(), CrmError> {
         self.inner.set_up().await
     }

@@ -132,6 +132,29 @@ async fn of_an_erased_person_nothing_is_left_and_nothing_comes_back() {
 }
 
 #[tokio::test]
+async fn who_asks_gets_all_that_is_kept_of_them_and_nothing_of_another() {
+    let hub = TestHub::start().await;
+    hub.take(&order("T-1", "paid", "2027-01-10T10:05:00Z", anna(), json!([]))).await;
+    hub.take(&lead("Борис", "+79161112233", "boris@example.com")).await;
+    hub.settled().await;
+    let email = "email:anna@example.com".parse().expect("an identifier");
+    let all = stagedoor::person::export(&hub.hub, &email).await.expect("exported");
+    assert_eq!(all["name"], "Анна Каренина");
+    let named = all["identifiers"].as_array().expect("identifiers");
+    assert!(
+        named.contains(&json!("email:anna@example.com")) && named.contains(&json!("phone:+79161234567")),
+        "{named:?}"
+    );
+    assert_eq!(all["events"][0]["type"], "stagedoor.order.paid.v1");
+    assert_eq!(all["deals"][0]["stage"], "paid");
+    let held = &all["crm"]["held"];
+    assert_eq!(held["contacts"].as_array().map(Vec::len), Some(1), "{held}");
+    assert_eq!(held["deals"].as_array().map(Vec::len), Some(1), "{held}");
+    let text = all.to_string();
+    assert!(!text.contains("boris@example.com") && !text.contains("Борис"), "{text}");
+}
+
+#[tokio::test]
 async fn erasing_somebody_takes_nothing_from_a_neighbour_or_a_crowd() {
     let hub = TestHub::start().await;
     hub.take(&lead("Анна", "+79161234567", "family@example.com")).await;

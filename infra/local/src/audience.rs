@@ -63,7 +63,7 @@ pub async fn why(hub: &Hub, segment: &str, identifier: &Identifier) -> Result<Ve
     Ok(lines)
 }
 
-async fn found(hub: &Hub, identifier: &Identifier) -> Result<(Person, Link), String> {
+pub(crate) async fn found(hub: &Hub, identifier: &Identifier) -> Result<(Person, Link), String> {
     let wanted = BTreeSet::from([identifier.clone()]);
     let claims = hub.store.resolve(&wanted).await.map_err(|error| error.to_string())?;
     let id = claims.owners.get(identifier).copied().ok_or_else(|| format!("nobody is known by {identifier}"))?;
@@ -80,7 +80,11 @@ async fn found(hub: &Hub, identifier: &Identifier) -> Result<(Person, Link), Str
 /// A sentence: nobody is known by this, or the store cannot be read.
 pub async fn evidence(hub: &Hub, identifier: &Identifier) -> Result<Value, String> {
     let (person, _) = found(hub, identifier).await?;
-    let (entries, policy) = (ledger(&person), &hub.config.catalog.consent);
+    Ok(evidence_of(hub, &person))
+}
+
+pub(crate) fn evidence_of(hub: &Hub, person: &Person) -> Value {
+    let (entries, policy) = (ledger(person), &hub.config.catalog.consent);
     let now = Channel::ALL.map(|channel| {
         let standing = match standing(&entries, MARKETING, channel, None, policy, None) {
             Standing::Unknown => "unknown",
@@ -89,13 +93,13 @@ pub async fn evidence(hub: &Hub, identifier: &Identifier) -> Result<Value, Strin
             Standing::Withdrawn(_) => "withdrawn",
         };
         let open: Vec<String> =
-            addresses(&person, channel, policy).iter().map(|address| address.value().to_owned()).collect();
+            addresses(person, channel, policy).iter().map(|address| address.value().to_owned()).collect();
         (channel.name().to_owned(), json!({ "standing": standing, "may_be_written_to": open }))
     });
-    let dead = person.identifiers().into_iter().filter(|address| is_suppressed(&person, address));
+    let dead = person.identifiers().into_iter().filter(|address| is_suppressed(person, address));
     let dead: Vec<&str> = dead.map(Identifier::value).collect();
-    Ok(json!({
+    json!({
         "person": person.id, "told_at": hub.sync.clock.now(), "purpose": MARKETING,
         "now": serde_json::Map::from_iter(now), "suppressed": dead, "ledger": entries,
-    }))
+    })
 }

@@ -13,6 +13,7 @@ pub mod functions;
 pub mod hub;
 pub mod import;
 pub mod month;
+pub mod person;
 pub mod report;
 pub mod serve;
 pub mod tour;

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use stagedoor::{
     DEFAULT_CONFIG, Hub, Moved, audience, bind, commands,
     import::{self, Origin},
-    month, read_config, report, start, tour, world,
+    month, person, read_config, report, start, tour, world,
 };
 use stagedoor_config::Config;
 use stagedoor_model::{EventId, Timestamp};
@@ -83,6 +83,9 @@ enum Command {
     },
     /// Every word of somebody's about being written to, with what proves it, as JSON. Takes a phone, an e-mail, or kind:value.
     Consent { identifier: String },
+    /// Everything that is kept of one person: in the hub, in the CRM, on mailing lists, as JSON. Takes a phone, an e-mail, or
+    /// kind:value.
+    Export { identifier: String },
     /// Import questionnaires or an old list from CSV (docs/consent.md names the columns).
     Import {
         file: PathBuf,
@@ -239,6 +242,11 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
             let evidence = audience::evidence(hub, &identifier).await?;
             println!("{}", serde_json::to_string_pretty(&evidence).unwrap_or_default());
+        }
+        Command::Export { identifier } => {
+            let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
+            let all = person::export(hub, &identifier).await?;
+            println!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
         }
         Command::Import { file, source, method, wording, dry_run } => {
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -217,7 +217,7 @@ fn refusal(error: &SmtpError) -> Option<Sending> {
     let said = error.to_string();
     Some(match number {
         530 | 534 | 535 | 538 => Sending::Denied(words),
-        421 | 450..=459 | 400..=499 => Sending::Busy(REST),
+        400..=499 => Sending::Busy(REST),
         // 5.7.1 and its kin: not for the address, but for us or what it says.
         550 | 553 | 554 if said.contains("5.7.") => Sending::Refused(words),
         550 | 551 | 553 => Sending::Withdrawn(words),

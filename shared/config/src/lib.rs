@@ -2,6 +2,7 @@
 
 mod audience;
 mod file;
+mod file_mailings;
 mod mailings;
 mod mistake;
 mod pools;
@@ -11,7 +12,8 @@ mod talk;
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
 
-pub use file::{CrmKind, Encryption, MailerProvider, SmsProvider};
+pub use file::{CrmKind, MailerProvider, SmsProvider};
+pub use file_mailings::Encryption;
 pub use mistake::{Mistake, Mistakes};
 pub use read::{Reading, load, load_for};
 pub use secrets::{LocalSecrets, Secrets, variable};

@@ -10,7 +10,8 @@ use toml::de::DeTable;
 
 use crate::{
     SmtpConfig,
-    file::{Encryption, MailingPurpose, MailingSection, MannersSection, SmtpSection, Text, VariantSection},
+    file::Text,
+    file_mailings::{Encryption, MailingPurpose, MailingSection, MannersSection, SmtpSection, VariantSection},
     read::{HubRead, Reader, Value, spot},
     talk::{localised, strange_place, table},
 };

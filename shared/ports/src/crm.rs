@@ -65,6 +65,8 @@ pub trait Crm: Send + Sync {
     ) -> Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError>;
     /// The account's contacts, page by page from 1.
     async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError>;
+    /// What it holds of these contacts and deals now, with notes and tasks, in its own words.
+    async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError>;
     /// Rows a bulk call takes at most.
     fn batch(&self) -> usize;
     /// Calls made since the start, for the figures.

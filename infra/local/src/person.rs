@@ -1,0 +1,44 @@
+//! All that is kept of one person, for whoever asks for it (152-FZ art. 14, GDPR art. 15 and 20).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use stagedoor_engine::deals;
+use stagedoor_model::{Event, Identifier};
+
+use crate::{
+    audience::{evidence_of, found},
+    hub::Hub,
+};
+
+/// Everything that the hub holds of somebody, what the CRM holds now, and the mailing lists that they are on: as one JSON document.
+///
+/// # Errors
+/// A sentence: nobody is known by this, or the store or the CRM cannot be read.
+pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String> {
+    let (person, link) = found(hub, identifier).await?;
+    let catalog = hub.sync.catalog().await.map_err(|error| error.to_string())?;
+    let rows = hub.store.journal_of(person.id).await.map_err(|error| error.to_string())?;
+    let mut events: Vec<Event> = rows.into_iter().map(|row| row.event).collect();
+    events.sort_by_key(|event| event.time);
+    let mut contacts: BTreeSet<u64> = person.contacts();
+    contacts.extend(link.contact.id);
+    contacts.extend(&link.doubles);
+    let leads: BTreeSet<u64> = link.deals.values().filter_map(|deal| deal.id).collect();
+    let crm = hub.sync.crm.export(&contacts, &leads).await.map_err(|error| error.to_string())?;
+    let own: Vec<Value> = deals(&person, &catalog).values().map(|deal| json!(deal)).collect();
+    Ok(json!({
+        "told_at": hub.sync.clock.now(),
+        "person": person.id,
+        "name": person.name(),
+        "identifiers": person.identifiers().into_iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "records": person.records.values().collect::<Vec<_>>(),
+        "deals": own,
+        "consent": evidence_of(hub, &person),
+        "segments": link.segments,
+        "mailing_lists": link.lists,
+        "written": link.written,
+        "crm": { "contacts": contacts, "deals": leads, "held": crm },
+        "events": events,
+    }))
+}
