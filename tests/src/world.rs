@@ -101,12 +101,14 @@ pub fn sync(store: Arc<dyn Store>, crm: Arc<dyn Crm>) -> Sync {
         crm,
         clock,
         desks: BTreeMap::new(),
+        topics: None,
         catalog: catalog(),
         policy: Policy::default(),
         erasure: Some(stagedoor_sync::ErasureKey::new("test")),
         talk: None,
         lists: BTreeMap::new(),
         owner: "test".into(),
+        outage: Arc::default(),
     }
 }
 

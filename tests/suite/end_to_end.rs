@@ -145,7 +145,8 @@ async fn who_asks_gets_all_that_is_kept_of_them_and_nothing_of_another() {
         named.contains(&json!("email:anna@example.com")) && named.contains(&json!("phone:+79161234567")),
         "{named:?}"
     );
-    assert_eq!(all["events"][0]["type"], "stagedoor.order.paid.v1");
+    let kinds: Vec<&Value> = all["events"].as_array().expect("events").iter().map(|event| &event["type"]).collect();
+    assert!(kinds.contains(&&json!("stagedoor.order.paid.v1")), "{kinds:?}");
     assert_eq!(all["deals"][0]["stage"], "paid");
     let held = &all["crm"]["held"];
     assert_eq!(held["contacts"].as_array().map(Vec::len), Some(1), "{held}");

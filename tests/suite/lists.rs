@@ -9,7 +9,7 @@ use stagedoor_model::{
     SourceName, Timestamp,
 };
 use stagedoor_ports::{Listed, MailingList};
-use stagedoor_sandbox::ListBreak;
+use stagedoor_sandbox::{Fault, FaultKind, ListBreak};
 use stagedoor_sync::Pace;
 use stagedoor_tests::{
     crash::{Life, Mortal},
@@ -225,6 +225,25 @@ async fn an_outage_of_a_list_holds_up_neither_the_crm_nor_the_other_list_and_hea
         world.reconcile().await;
     }
     assert_eq!(first.lists.mailed(LIST).len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_their_lists_behind_thousands_who_wait_for_the_crm() {
+    let (first, second) = two().await;
+    let world = world(&first, &second).await;
+    let calls = "GET /api/v4".to_owned();
+    world.sandbox.set_fault(Fault { kind: FaultKind::Broken, calls, after: 0, times: 1_000_000, milliseconds: 0 });
+    let everybody: Vec<Event> = (0..2_300).map(|n| says(&format!("fan{n}@example.com"), true, n)).collect();
+    assert!(world.sync.handle(everybody).await.is_empty());
+    let last = "fan2299@example.com";
+    for _ in 0..2 {
+        let round = world.sync.reconcile(Pace::Everything).await.expect("a round");
+        assert!(round.unavailable.is_some(), "the CRM is down");
+    }
+    assert!(first.lists.mailed(LIST).contains(last) && first.lists.mailed(LIST).len() == 2_300);
+    assert!(world.sync.handle(vec![leaves(last, 5_000)]).await.is_empty());
+    world.sync.reconcile(Pace::Everything).await.expect("a round");
+    assert!(!first.lists.mailed(LIST).contains(last), "they withdrew, whatever becomes of the CRM");
 }
 
 #[tokio::test]

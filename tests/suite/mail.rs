@@ -176,3 +176,44 @@ async fn an_unsigned_mailchimp_webhook_does_not_open_a_signed_one() {
         Door::open(stagedoor_webhook::Source { options, ..source }, "2026-11-20T18:09:14Z".parse().expect("a time"));
     assert_eq!(late.take(&signed.parcel(&late.path)).await.status.as_u16(), 401, "replayed six minutes later");
 }
+
+/// SNS's answers to ConfirmSubscription, in turn.
+async fn sns(answers: Vec<u16>) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let state = (std::sync::Arc::clone(&asked), std::sync::Arc::new(std::sync::Mutex::new(answers)));
+    let app = axum::Router::new().route(
+        "/",
+        axum::routing::get(move |query: axum::extract::RawQuery| async move {
+            state.0.lock().expect("a lock").push(query.0.unwrap_or_default());
+            let next = state.1.lock().expect("a lock").remove(0);
+            http::StatusCode::from_u16(next).expect("a status")
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base = format!("http://{}/", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (base, asked)
+}
+
+#[tokio::test]
+async fn a_topics_offer_is_taken_once_snss_answer_allows() {
+    let (base, asked) = sns(vec![500, 200]).await;
+    let mut world = stagedoor_tests::world::World::new().await;
+    world.sync.topics = Some(std::sync::Arc::new(stagedoor_shops::Sns::new(Some(base)).expect("a client")));
+    let source = stagedoor_model::SourceName::new("ses").expect("a name");
+    let offer = stagedoor_model::TopicOffered {
+        topic: "arn:aws:sns:eu-central-1:123456789012:letters".into(),
+        token: "a token".into(),
+    };
+    let event = stagedoor_model::Event::new(
+        &source,
+        stagedoor_model::EventId::derive(&source, &["offer"]),
+        stagedoor_model::Timestamp::UNIX_EPOCH,
+        stagedoor_model::Body::TopicOffered(offer),
+    );
+    assert_eq!(world.sync.handle(vec![event.clone()]).await, [0].into(), "SNS was not well: it comes again");
+    assert!(world.sync.handle(vec![event]).await.is_empty());
+    let asked = asked.lock().expect("a lock").clone();
+    assert_eq!(asked.len(), 2);
+    assert!(asked[1].contains("Action=ConfirmSubscription") && asked[1].contains("Token=a+token"), "{asked:?}");
+}

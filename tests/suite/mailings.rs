@@ -4,14 +4,19 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
-use stagedoor_model::Timestamp;
+use stagedoor_model::{
+    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, LinkKey, MARKETING, Money, ShowRef,
+    SourceName, Timestamp,
+};
+use stagedoor_ports::{Clock, Queue, memory::MemoryQueue};
 use stagedoor_sandbox::{Delivered, Platform, PostBreak};
+use stagedoor_sync::Talking;
 use stagedoor_testkit::{
     Parcel,
     fans::{Account, ChatFan},
     form, form_signed, unisender,
 };
-use stagedoor_tests::{clock::Moved, hub::TestHub};
+use stagedoor_tests::{clock::Moved, hub::TestHub, world::World};
 
 const HOUR: i64 = 3_600;
 const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
@@ -372,4 +377,54 @@ async fn a_consent_counts_once_its_address_is_confirmed_by_the_letters_own_link(
     assert_eq!(http.post(&url).send().await.expect("an answer").status(), 200);
     stage.hub.settled().await;
     assert!(stage.hub.messengers.lists().mailed("134").contains("anna@example.com"));
+}
+
+#[tokio::test]
+async fn a_mailing_that_is_new_in_the_config_reaches_who_is_there_already() {
+    let (mut world, clock) = (World::new().await, Moved::at(noon(3)));
+    world.sync.clock = Arc::new(clock.clone());
+    let (outbox, chats) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryQueue::default()));
+    world.sync.talk = Some(Talking {
+        outbox: outbox.clone(),
+        chats,
+        links: LinkKey::new("key"),
+        public_url: "https://hub.example.ru".into(),
+    });
+    let config = stagedoor::read_config("stagedoor.toml", stagedoor::DEFAULT_CONFIG, None).expect("a config").catalog;
+    world.sync.catalog.shows.clone_from(&config.shows);
+    let site = SourceName::new("site").expect("a name");
+    let form = FormSubmitted {
+        identifiers: [Identifier::email(Email::parse("anna@example.com").expect("an address"))].into(),
+        name: None,
+        form: None,
+        show: Some(ShowRef::id("cherry-kazan")),
+        amount: Some(Money::from_major("100", "RUB").expect("money")),
+        consents: vec![ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given: true, wording: None }],
+        labels: Default::default(),
+    };
+    let event = Event::new(&site, EventId::derive(&site, &["cart"]), world.sync.clock.now(), Body::CartAbandoned(form));
+    world.run(vec![event]).await;
+    clock.on(3 * HOUR);
+    world.sync.wake().await.expect("woken");
+    world.reconcile().await;
+    assert_eq!(outbox.depth().await.expect("a depth"), 0);
+    // The config is written anew.
+    world.sync.catalog.mailings = config.mailings;
+    world.sync.catalog.mailings.iter_mut().for_each(|one| one.hold_out = 0);
+    world.sync.catalog.campaigns = config.campaigns;
+    world.sync.catalog.senders = config.senders;
+    world.sync.wake().await.expect("woken");
+    world.reconcile().await;
+    assert_eq!(outbox.depth().await.expect("a depth"), 1);
+    // Decided and durable, but not remembered: whoever decides again decides the same.
+    let decided = outbox.receive(1).await.expect("read").remove(0).event;
+    let people = world.store.everybody(None, 10).await.expect("read").0;
+    let mut links = world.store.links(&people).await.expect("read");
+    links.values_mut().for_each(|link| link.written.clear());
+    world.store.save_links(links.into_iter().collect()).await.expect("saved");
+    world.store.mark_dirty(people).await.expect("marked");
+    clock.on(60);
+    world.reconcile().await;
+    let again: Vec<Event> = outbox.receive(9).await.expect("read").into_iter().map(|one| one.event).collect();
+    assert!(!again.is_empty() && again.iter().all(|event| event.id == decided.id), "{again:?}");
 }

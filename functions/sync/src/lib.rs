@@ -15,10 +15,11 @@ mod remarks;
 mod replies;
 mod segment;
 mod shows;
+mod topics;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 pub use backfill::Backfilled;
@@ -28,7 +29,7 @@ pub use reconcile::{Pace, Reconciled};
 pub use segment::why;
 use stagedoor_engine::{Catalog, Policy};
 use stagedoor_model::{Event, LinkKey, SourceName};
-use stagedoor_ports::{Clock, Crm, MailingList, OrderDesk, Queue, Store};
+use stagedoor_ports::{Clock, Crm, MailingList, OrderDesk, Queue, Store, Topics};
 
 /// What the consumer works with. The same on AWS and on a laptop.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct Sync {
     pub clock: Arc<dyn Clock>,
     /// Ticket systems that can be asked back, by source.
     pub desks: BTreeMap<SourceName, Arc<dyn OrderDesk>>,
+    /// Without it an operator takes topics' offers.
+    pub topics: Option<Arc<dyn Topics>>,
     /// Shows and pipelines as the config has them.
     pub catalog: Catalog,
     pub policy: Policy,
@@ -49,6 +52,9 @@ pub struct Sync {
     pub talk: Option<Talking>,
     /// This process among those that share the store.
     pub owner: String,
+    /// Whether the CRM could not be used in the last round: then more people are looked at, so that nobody waits for their lists and
+    /// letters behind those who wait for the CRM.
+    pub outage: Arc<AtomicBool>,
 }
 
 /// What answering takes.
@@ -68,7 +74,10 @@ impl Sync {
     /// and should come again, by their place in `events`; all others are durable.
     pub async fn handle(&self, events: Vec<Event>) -> BTreeSet<usize> {
         let numbered = events.into_iter().enumerate().collect();
-        let (ready, mut failed) = self.hydrate(numbered).await;
+        let (mut ready, mut failed) = self.hydrate(numbered).await;
+        let untaken = self.take_offers(&ready).await;
+        ready.retain(|(index, _)| !untaken.contains(index));
+        failed.extend(untaken);
         let heard: Vec<(usize, Event)> = ready.iter().filter(|(_, event)| replies::asks(event)).cloned().collect();
         failed.extend(self.fold(ready).await);
         // Also those that were folded before: a crash may have come between hearing and answering.

@@ -144,8 +144,13 @@ impl Sync {
     ) -> Result<Option<Event>> {
         let Letter { person, due, message, through, campaign, now, .. } = letter;
         let (way, variant) = (&message.way, message.variant);
-        let talks = person.talks().find(|(source, talk)| *source == through && talk.chat == way.to);
-        let language = talks.and_then(|(_, talk)| talk.profile.as_ref()?.1.language.as_deref());
+        let talk = person.talks().map(|(_, talk)| talk).find(|talk| talk.chat == way.to);
+        // That of the chat; in a letter that of any chat of theirs.
+        let told = |talk: &'_ stagedoor_model::Talk| {
+            talk.profile.as_ref().and_then(|(at, profile)| Some((*at, profile.language.clone()?)))
+        };
+        let language = talk.and_then(told).or_else(|| person.talks().filter_map(|(_, talk)| told(talk)).max());
+        let language = language.as_ref().map(|(_, language)| language.as_str());
         let is_sms = way.channel == Channel::Sms && !variant.sms.is_empty();
         let mut text = if is_sms { &variant.sms } else { &variant.text }.pick(language).to_owned();
         if text.contains("{promo}") {
@@ -184,7 +189,7 @@ impl Sync {
                 decision.unsubscribe = Some(letter.consent_link("unsubscribe", "u", decided));
             }
         }
-        decision.heard_at = talks.and_then(|(_, talk)| talk.heard_at);
+        decision.heard_at = talk.and_then(|talk| talk.heard_at);
         decision.campaign = Some(due.mailing.name.clone());
         decision.marketing = !due.mailing.is_service;
         decision.quiet.clone_from(&message.quiet);

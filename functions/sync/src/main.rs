@@ -24,6 +24,7 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let owner = format!("lambda-{}-{}", std::process::id(), clock.now().as_nanosecond());
     let crm = stagedoor_crm::amocrm::from_config(&config, &store, &clock, &owner)?;
     let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
+    let topics: Option<Arc<dyn stagedoor_ports::Topics>> = Some(Arc::new(stagedoor_shops::Sns::new(None)?));
     let (catalog, policy) = (config.catalog.clone(), config.policy.clone());
     let erasure = config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal()));
     let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
@@ -33,7 +34,20 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
         public_url: public_url.clone(),
     });
     let lists = stagedoor_lists::mailers(&config)?;
-    let sync = Sync { store, crm: Arc::new(crm), clock, desks, catalog, policy, lists, erasure, talk, owner };
+    let sync = Sync {
+        store,
+        crm: Arc::new(crm),
+        clock,
+        desks,
+        topics,
+        catalog,
+        policy,
+        lists,
+        erasure,
+        talk,
+        owner,
+        outage: Arc::default(),
+    };
     Ok(Arc::new(Syncing(sync)))
 }
 

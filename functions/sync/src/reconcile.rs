@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
+    sync::{Mutex, atomic::Ordering},
 };
 
 use futures_util::{StreamExt, stream};
@@ -26,6 +26,8 @@ const LEASE_TIME: SignedDuration = SignedDuration::from_secs(120);
 const REST: SignedDuration = SignedDuration::from_millis(1_100);
 /// People compared in one round.
 const ROUND: usize = 2_000;
+/// And while the CRM cannot be used.
+const OUTAGE: usize = 20_000;
 /// Bulk calls under way at once: a CRM takes seconds for a full batch, and the rate is kept elsewhere.
 const CALLS: usize = 3;
 
@@ -107,7 +109,8 @@ impl Sync {
     }
 
     async fn reconcile_leased(&self, pace: Pace) -> Result<Reconciled, PortError> {
-        let mut dirty = self.store.take_dirty(ROUND).await?;
+        let most = if self.outage.load(Ordering::Relaxed) { OUTAGE } else { ROUND };
+        let mut dirty = self.store.take_dirty(most).await?;
         if dirty.is_empty() {
             return Ok(Reconciled::default());
         }
@@ -264,6 +267,7 @@ impl Sync {
         let mut report = round.report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let done: Vec<(PersonId, u64)> =
             cases.iter().filter(|(_, case)| case.open == 0).map(|(id, case)| (*id, case.version)).collect();
+        self.outage.store(report.unavailable.is_some(), Ordering::Relaxed);
         report.settled = done.len();
         report.left = cases.len() - done.len();
         if !done.is_empty() {

@@ -34,7 +34,7 @@ impl Sync {
         if catalog.segments.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let (now, rules) = (self.clock.now(), rules_number(&catalog.segments));
+        let (now, rules) = (self.clock.now(), rules_number(&catalog.segments, &catalog.mailings));
         let mut found = Vec::new();
         for (index, one) in dirty.iter().enumerate() {
             found.extend(look(one, catalog, now, rules)?.map(|changed| (index, one.person.id, changed)));
@@ -94,11 +94,12 @@ impl Sync {
     }
 
     async fn wake_for_new_rules(&self) -> Result<usize> {
-        let rules = rules_number(&self.catalog.segments).to_string();
+        let (segments, mailings) = (&self.catalog.segments, &self.catalog.mailings);
+        let rules = rules_number(segments, mailings).to_string();
         let cell = self.store.cell(RULES).await?;
         let told = cell.as_ref().map_or("", |cell| cell.value.as_str());
         let (by, after) = told.split_once('|').unwrap_or((told, ""));
-        if (by == rules && after == "done") || (self.catalog.segments.is_empty() && cell.is_none()) {
+        if (by == rules && after == "done") || (segments.is_empty() && mailings.is_empty() && cell.is_none()) {
             return Ok(0);
         }
         let after = Some(after.to_owned()).filter(|after| by == rules && !after.is_empty());

@@ -125,12 +125,14 @@ impl Hub {
             crm: crm.clone(),
             clock: Arc::clone(&clock),
             desks: desks.clone(),
+            topics: Some(Arc::new(stagedoor_shops::Sns::new(None)?)),
             catalog: config.catalog.clone(),
             policy: config.policy.clone(),
             talk,
             lists: stagedoor_lists::mailers(&config)?,
             erasure: config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal())),
             owner: owner.to_owned(),
+            outage: Arc::default(),
         };
         let schedule = Schedule { store: Arc::clone(&store), queue: queue.clone(), clock, desks };
         let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());

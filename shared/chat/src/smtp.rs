@@ -2,8 +2,8 @@
 //!
 //! - A letter of advertising bears `List-Unsubscribe` and `List-Unsubscribe-Post: List-Unsubscribe=One-Click` (RFC 8058, section 3.1);
 //!   the relay's signature has to cover both, which is the relay's to set up.
-//! - A refusal by code (RFC 5321, section 4.2.1): 4yz is tried again, 5yz is not. 550, 551, 553 and 5.1.x (RFC 3463) say that there is no
-//!   such mailbox; 530, 535 and 5.7.8 that the relay does not know us.
+//! - A refusal by code (RFC 5321, section 4.2.1): 4yz is tried again, 5yz is not. 5.1.1 to 5.1.6 (RFC 3463) say that there is no such
+//!   mailbox; 530, 534, 535 and 538 (RFC 4954) that the relay does not know us.
 //! - SMTP cannot be asked what became of a letter: one whose answer was lost is not sent again. Its Message-ID is made of the
 //!   decision's id all the same, so that a relay which knows doubles drops them.
 
@@ -218,9 +218,8 @@ fn refusal(error: &SmtpError) -> Option<Sending> {
     Some(match number {
         530 | 534 | 535 | 538 => Sending::Denied(words),
         400..=499 => Sending::Busy(REST),
-        // 5.7.1 and its kin: not for the address, but for us or what it says.
-        550 | 553 | 554 if said.contains("5.7.") => Sending::Refused(words),
-        550 | 551 | 553 => Sending::Withdrawn(words),
+        // No such mailbox or domain, or one that moved (RFC 3463, X.1.1 to X.1.6). Without such a code it may be for us, or for what it says.
+        _ if (1..=6).any(|n| said.contains(&format!("5.1.{n} "))) => Sending::Withdrawn(words),
         _ => Sending::Refused(words),
     })
 }
@@ -276,6 +275,18 @@ mod tests {
         let service = MessageDecided { unsubscribe: None, ..message() };
         let text = String::from_utf8(smtp().letter("email.2", &service).expect("a letter").formatted()).expect("text");
         assert!(!text.contains("List-Unsubscribe"), "{text}");
+    }
+
+    #[test]
+    fn what_somebody_calls_themselves_is_no_header_of_the_letter() {
+        for name in ["Anna\r\nBcc: everybody@example.com", "Анна\nBcc: everybody@example.com", "x\r\n\r\nhello"] {
+            let message = MessageDecided { subject: Some(format!("{name}, come")), ..message() };
+            let letter = smtp().letter("email.3", &message).expect("a letter");
+            let text = String::from_utf8(letter.formatted()).expect("text");
+            let headers = text.split("\r\n\r\n").next().expect("headers");
+            let injected = headers.lines().any(|line| line.to_ascii_lowercase().starts_with("bcc:"));
+            assert!(!injected && headers.contains("List-Unsubscribe: "), "{headers}");
+        }
     }
 
     #[test]

@@ -9,6 +9,9 @@ use stagedoor_model::{ShowRef, Timestamp};
 
 use crate::{Campaign, ConsentPolicy, ListRule, Mailing, Manners, Pool, Scenario, Segment, Stage, Windows};
 
+/// The key of an interest in nothing particular.
+pub const INTEREST: &str = "interest";
+
 /// The house's own name of a show; deals are kept by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -86,7 +89,7 @@ impl Catalog {
     pub fn show(&self, source: &str, named: Option<&ShowRef>) -> Show {
         let Some(named) = named else {
             return Show {
-                key: ShowKey("interest".to_owned()),
+                key: ShowKey(INTEREST.to_owned()),
                 title: "Interest".to_owned(),
                 city: None,
                 starts_at: None,

@@ -21,7 +21,7 @@ pub mod segments;
 mod talks;
 
 pub use campaign::{Attribution, By, Campaign, Pool, Windows};
-pub use catalog::{Catalog, Pipeline, Show, ShowKey, ShowState};
+pub use catalog::{Catalog, INTEREST, Pipeline, Show, ShowKey, ShowState};
 pub use consent::{ConsentPolicy, Entry, Standing, addresses, is_suppressed, ledger, may_advertise, standing};
 pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
 pub use deals::{Deal, Stage, deals};

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use stagedoor_model::{Channel, Fact, Identifier, MARKETING, Purpose, QuietHours, Timestamp};
 
 use crate::{
-    Catalog, Link, Localised, Person, PersonId, ShowKey, Standing, Traits, consent,
+    Catalog, INTEREST, Link, Localised, Person, PersonId, ShowKey, Standing, Traits, consent,
     segments::{DealTraits, Rule, holds},
 };
 
@@ -100,6 +100,19 @@ pub struct WrittenStep {
     pub to: Identifier,
     /// The decision's id.
     pub decision: String,
+}
+
+impl Mailing {
+    /// Whether everything that its texts name is known of a deal: nobody is invited to an evening without a name.
+    fn can_speak_of(&self, deal: &DealTraits) -> bool {
+        let names = |what: &str| {
+            let texts = self.variants.iter().flat_map(|one| [&one.subject, &one.text, &one.sms]);
+            texts.flat_map(|text| text.0.values()).any(|text| text.contains(what))
+        };
+        (!names("{show}") || deal.show != INTEREST)
+            && (!names("{city}") || deal.city.is_some())
+            && (!names("{when}") || deal.starts_at.is_some())
+    }
 }
 
 impl Written {
@@ -235,7 +248,8 @@ impl<'l, 'c> Desk<'l, 'c> {
                     false => format!("{name}|{}", deal.show),
                 };
                 let (now, again_at) = (self.now, &mut self.again_at);
-                let open = traits.deals.iter().filter(|deal| holds(rule, traits, Some(deal), now, again_at));
+                let told = traits.deals.iter().filter(|deal| mailing.can_speak_of(deal));
+                let open = told.filter(|deal| holds(rule, traits, Some(deal), now, again_at));
                 open.map(|deal| Occasion { key: key(deal), deal: Some(deal), address: None }).collect()
             }
             Audience::Segment(segment) if self.link.segments.contains_key(segment) => {

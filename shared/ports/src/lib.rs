@@ -15,7 +15,7 @@ pub use channel::{Channel, Sending, Settled};
 pub use crm::{Crm, CrmError, CrmPage, Row};
 pub use list::{Listed, MailingList};
 pub use queue::{DeadLetter, Queue, Receipt, Received};
-pub use shops::{Found, OrderDesk, PullPage};
+pub use shops::{Found, OrderDesk, PullPage, Topics};
 pub use store::{
     Cell, Claims, Commit, Dirty, DuePage, JournalRow, Outcome, Removal, Saved, Store, Totals, Versioned, outdated,
     up_to,

@@ -35,3 +35,11 @@ pub trait OrderDesk: Send + Sync {
     /// How far behind the last pull the next begins, so that nothing that was late is missed.
     fn overlap(&self) -> SignedDuration;
 }
+
+/// Who offers to deliver here once somebody says yes.
+#[async_trait]
+pub trait Topics: Send + Sync {
+    /// # Errors
+    /// `Fail` where the token is no longer good.
+    async fn confirm(&self, topic: &str, token: &str) -> Result<()>;
+}

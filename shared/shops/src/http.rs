@@ -7,6 +7,18 @@ use serde::de::DeserializeOwned;
 use stagedoor_ports::{PortError, Result};
 use url::Url;
 
+/// # Errors
+/// When none can be made.
+pub fn client() -> std::result::Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(20))
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent("stagedoor")
+        .build()
+        .map_err(|error| format!("no HTTP client: {error}"))
+}
+
 pub struct Shop {
     base: Url,
     http: reqwest::Client,
@@ -25,14 +37,7 @@ impl Shop {
             return Err("options.base_url must begin with https:// or http://".into());
         }
         base.set_query(None);
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(20))
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent("stagedoor")
-            .build()
-            .map_err(|error| format!("no HTTP client: {error}"))?;
-        Ok(Self { base, http, authorization })
+        Ok(Self { base, http: client()?, authorization })
     }
 
     /// `path` is taken segment by segment, so that what a stranger's webhook named cannot leave its place; the host is

@@ -1,11 +1,14 @@
-//! Ticket systems that are asked back: for what a webhook only pointed to, and for what no webhook told.
+//! Whom the hub calls because of a webhook: ticket systems that are asked back for what it only pointed to, or for what no webhook told,
+//! and topics whose offer to deliver is taken.
 
 mod http;
 mod pretix;
+mod sns;
 mod ticketscloud;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use sns::Sns;
 use stagedoor_model::SourceName;
 use stagedoor_ports::OrderDesk;
 use stagedoor_webhook::Source;

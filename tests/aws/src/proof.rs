@@ -19,8 +19,8 @@ pub struct Proof {
     pub counts: Counts,
     /// Empty when both CRMs hold the same.
     pub differences: Vec<String>,
-    /// To how many addresses each world wrote of the show that moved, and to which only one did.
-    pub letters: (usize, usize, BTreeSet<String>),
+    /// To how many fans each world wrote of the show that moved, and to which only one did.
+    pub letters: (usize, usize, BTreeSet<usize>),
     pub contacts: usize,
     pub deals: usize,
     /// CRM calls of the backfill, which an operator's command made.
@@ -70,7 +70,7 @@ pub async fn prove(say: impl Fn(String)) -> Proof {
     let stage = Stage { hub: &local.hub, base: &local.base, messengers: &local.messengers };
     stage.play(async || _ = local.settled().await).await;
     let ours = picture(&local.sandbox);
-    let written: BTreeSet<String> = local.post.arrived().into_iter().map(|letter| letter.to).collect();
+    let written = fans(local.post.arrived());
 
     say("… and through the template on the stand-in, the functions under the Runtime API …".into());
     let aws = AwsHub::start(Options::default()).await;
@@ -88,8 +88,8 @@ pub async fn prove(say: impl Fn(String)) -> Proof {
     stage.play(async || aws.settled().await).await;
     let theirs = picture(&aws.sandbox);
     let counts = aws.meter.counts();
-    let there: BTreeSet<String> = aws.post.arrived().into_iter().map(|letter| letter.to).collect();
-    let only_one = written.symmetric_difference(&there).cloned().collect();
+    let there = fans(aws.post.arrived());
+    let only_one = written.symmetric_difference(&there).copied().collect();
     Proof {
         letters: (written.len(), there.len(), only_one),
         differences: differences(&ours, &theirs),
@@ -100,6 +100,12 @@ pub async fn prove(say: impl Fn(String)) -> Proof {
         backfill_calls,
         cost,
     }
+}
+
+/// By number: at which of two addresses somebody is known first depends on what came first.
+fn fans(letters: Vec<stagedoor_sandbox::Delivered>) -> BTreeSet<usize> {
+    let number = |to: &str| to.split('@').next()?.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok();
+    letters.iter().filter_map(|letter| number(&letter.to)).collect()
 }
 
 fn cost(aws: &AwsHub, counts: &Counts, deliveries: u64, events: u64) -> Cost {

@@ -130,7 +130,7 @@ fn join(person: &mut Person, event: &Event) {
 
 pub async fn run() -> Result<Vec<Figure>, String> {
     let (segments, catalog, leads) = (segments()?, Catalog::default(), BTreeMap::new());
-    let rules = rules_number(&segments);
+    let rules = rules_number(&segments, &[]);
     let (mut dice, mut serial) = (Dice::new(7), 0);
     let mut people = Vec::new();
     for n in 0..PEOPLE {

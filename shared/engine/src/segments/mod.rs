@@ -16,6 +16,8 @@ pub use parse::{parse, parse_of_deal};
 use stagedoor_model::Timestamp;
 pub use traits::{DealTraits, LetterTraits, Looked, Traits};
 
+use crate::Mailing;
+
 /// A named rule of the config.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
@@ -231,10 +233,14 @@ impl Look<'_> {
     }
 }
 
-/// A number for all rules together: another one when any of them was written anew.
-pub fn rules_number(segments: &[Segment]) -> u64 {
+/// A number for all rules together, those of mailings included: another one when any of them was written anew.
+pub fn rules_number(segments: &[Segment], mailings: &[Mailing]) -> u64 {
     let mut hasher = DefaultHasher::new();
     segments.iter().for_each(|segment| (&segment.name, &segment.text).hash(&mut hasher));
+    for mailing in mailings {
+        // Whom it is for; what it says may be written anew without anybody being looked at again.
+        (&mailing.name, format!("{:?} {:?}", mailing.to, mailing.only)).hash(&mut hasher);
+    }
     hasher.finish()
 }
 

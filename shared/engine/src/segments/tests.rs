@@ -237,7 +237,7 @@ proptest! {
     #[test]
     fn step_by_step_gives_what_looking_at_everything_gives(changes in prop::collection::vec(change(), 1..40)) {
         let (segments, mut traits, mut now) = (segments(), Traits::default(), NOW);
-        let rules = rules_number(&segments);
+        let rules = rules_number(&segments, &[]);
         let mut known = evaluate(&segments, &traits, at(now)).of;
         let mut looked = Looked::at(&traits, rules);
         for change in &changes {
