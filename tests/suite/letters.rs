@@ -2,10 +2,12 @@
 
 use std::{io::BufRead, num::NonZeroU32, process::Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stagedoor_config::{Config, Encryption, SmtpConfig};
 use stagedoor_model::{Button, Email, Identifier, MessageDecided, SourceName, Timestamp};
 use stagedoor_ports::{Channel, Sending};
+use stagedoor_testkit::form_signed;
+use stagedoor_tests::hub::TestHub;
 use stagedoor_webhook::Secret;
 
 struct Sink {
@@ -117,4 +119,45 @@ async fn what_a_foreign_smtp_server_refuses_is_told_as_what_it_is() {
     drop(sink);
     let sent = channel.send("email.5", &to("anna@example.com")).await;
     assert!(matches!(sent, Sending::NotSent(_)), "nobody is there: {sent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cart_that_was_left_becomes_a_letter_in_a_foreign_server_and_its_one_click_ends_letters() {
+    let sink = Sink::start();
+    let clock = stagedoor_tests::clock::Moved::at(1_809_334_800);
+    let port = sink.port;
+    let hub = TestHub::by(std::sync::Arc::new(clock.clone()), move |text| {
+        let (before, relay) = text.split_once("[smtp]").expect("the relay");
+        let (relay, after) = relay.split_once("[identity]").expect("what follows it");
+        let own = |line: &str| match line.split_once(" = ") {
+            Some(("port", _)) => format!("port = {port}"),
+            Some(("login", _)) => "login = \"tour\"".to_owned(),
+            Some(("secret", _)) => "secret = \"dev:a secret\"".to_owned(),
+            _ => line.to_owned(),
+        };
+        let relay: Vec<String> = relay.lines().map(own).collect();
+        format!("{before}[smtp]{}\n\n[identity]{after}", relay.join("\n")).replace("hold_out = 20", "hold_out = 0")
+    })
+    .await;
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
+    let cart = json!({
+        "kind": "cart_abandoned", "cart_id": "1", "email": "anna@example.com", "amount": "3000.00", "currency": "RUB",
+        "show": "cherry-kazan", "consents": consents, "at": hub.now().to_string(),
+    });
+    hub.take(&form_signed("/website/site", &cart, "generic-source-secret", "cart-1", hub.now())).await;
+    hub.settled().await;
+    clock.on(2 * 3_600 + 1);
+    hub.hub.sync.wake().await.expect("woken");
+    let letter = sink.letter();
+    assert_eq!(letter["to"], "anna@example.com");
+    hub.settled().await;
+    assert_eq!(hub.messengers.lists().mailed("134").len(), 1);
+    let url = letter["unsubscribe"].as_str().expect("a link").trim_matches(['<', '>']).to_owned();
+    // As multipart, which RFC 8058 allows as well.
+    let body = "--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--b--\r\n";
+    let http = reqwest::Client::new();
+    let told = http.post(&url).header("content-type", "multipart/form-data; boundary=b").body(body).send();
+    assert_eq!(told.await.expect("an answer").status(), 200);
+    hub.settled().await;
+    assert!(hub.messengers.lists().mailed("134").is_empty());
 }

@@ -1,6 +1,7 @@
 //! `stagedoor`: the hub as one process, and its commands.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -404,6 +405,10 @@ async fn demo(mut place: Place, play: Play) -> Result<(), String> {
             if let Some(messengers) = messengers {
                 let on = messengers.lists().mailed("134").len();
                 println!("Of the 300, {on} consented to letters and are on the mailing list.");
+            }
+            if let Some(post) = &running.post {
+                let told: BTreeSet<String> = post.arrived().into_iter().map(|letter| letter.to).collect();
+                println!("One show moved: {} people who hold tickets to it were written a letter.", told.len());
             }
         }
         _ => return Err("this play needs [sandbox] messengers".into()),
