@@ -59,7 +59,7 @@ pub enum Standing {
 }
 
 /// Methods by which somebody wants no more advertising at all.
-const FOR_ALL: [&str; 6] = ["unsubscribe", "one-click", "complaint", "stop-word", "crm", "reply"];
+const FOR_ALL: [&str; 5] = ["unsubscribe", "one-click", "complaint", "stop-word", "crm"];
 /// The method of consents that came with an old list: it never stands against a withdrawal.
 const LIST: &str = "list";
 /// Of chats that somebody opened; whether that is a consent, the config says.
