@@ -155,6 +155,31 @@ async fn a_cart_that_was_left_is_written_about_once_and_not_after_it_was_paid() 
 }
 
 #[tokio::test]
+async fn a_letter_gives_its_reader_a_code_of_their_own_in_the_subject_too() {
+    let change = |text: String| {
+        let (before, after) =
+            ("campaign = \"tour\"\nsubject = \"Билеты", "campaign = \"ufa\"\nsubject = \"{promo}: билеты");
+        assert!(text.contains(before));
+        text.replace("hold_out = 20", "hold_out = 0").replace(before, after)
+    };
+    let mut stage = Stage::with(noon(3), change).await;
+    for n in 0..6 {
+        let fan = format!("fan{n}@example.com");
+        stage.consents(&fan).await;
+        stage.leaves_a_cart(&fan, "cherry-ufa").await;
+    }
+    stage.on(2 * HOUR + 1).await;
+    let letters: Vec<Delivered> = stage.hub.post.arrived();
+    assert_eq!(letters.len(), 6);
+    let calm = letters.iter().filter(|letter| letter.text.contains("не оплатили"));
+    let codes: Vec<&str> = calm.map(|letter| letter.subject.split(':').next().unwrap_or("")).collect();
+    let different: BTreeSet<&&str> = codes.iter().collect();
+    assert!(different.len() == codes.len() && codes.len() > 1, "each has their own: {codes:?}");
+    assert!(codes.iter().all(|code| code.starts_with("UFA-")), "{codes:?}");
+    assert!(letters.iter().all(|letter| !letter.subject.contains('{') && !letter.text.contains('{')), "{letters:?}");
+}
+
+#[tokio::test]
 async fn one_click_takes_somebody_off_every_list_and_looking_at_the_page_does_not() {
     let mut stage = Stage::at(noon(3)).await;
     stage.consents("anna@example.com").await;

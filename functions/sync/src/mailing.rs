@@ -153,23 +153,32 @@ impl Sync {
         let language = language.as_ref().map(|(_, language)| language.as_str());
         let is_sms = way.channel == Channel::Sms && !variant.sms.is_empty();
         let mut text = if is_sms { &variant.sms } else { &variant.text }.pick(language).to_owned();
-        if text.contains("{promo}") {
+        let mut subject = variant.subject.pick(language).to_owned();
+        let mut put = |place: &str, value: &str| {
+            [&mut text, &mut subject].into_iter().for_each(|one| *one = one.replace(place, value));
+        };
+        let names = |place: &str| {
+            let by_post = way.channel == Channel::Email;
+            let told = if is_sms { &variant.sms } else { &variant.text };
+            told.pick(language).contains(place) || (by_post && variant.subject.pick(language).contains(place))
+        };
+        if names("{promo}") {
             let code = match campaign {
                 Some(campaign) => self.promo_of(campaign, person).await?.map(|code| (*campaign, code)),
                 None => None,
             };
+            // The pool is empty, which its own error in the log says: nobody is written to about a code that there is not.
             let Some((campaign, code)) = code else { return Ok(None) };
             decided.facts.push(letter.issued_code(campaign, &code));
-            text = text.replace("{promo}", &code);
+            put("{promo}", &code);
         }
-        if text.contains("{link}")
+        if names("{link}")
             && let Some(url) = letter.shop_link(decided)
         {
-            text = text.replace("{link}", &url);
+            put("{link}", &url);
         }
-        if text.contains("{confirm}") {
-            let url = letter.consent_link("confirm", "c", decided);
-            text = text.replace("{confirm}", &url);
+        if names("{confirm}") {
+            put("{confirm}", &letter.consent_link("confirm", "c", decided));
         }
         let show = show_of(person, due.show.as_ref(), *campaign, catalog);
         let filled = |text: &str| -> String {
@@ -184,7 +193,7 @@ impl Sync {
             decision.button = letter.shop_link(decided).map(|url| Button { label, url });
         }
         if way.channel == Channel::Email {
-            decision.subject = Some(filled(variant.subject.pick(language)));
+            decision.subject = Some(filled(&subject));
             if !due.mailing.is_service {
                 decision.unsubscribe = Some(letter.consent_link("unsubscribe", "u", decided));
             }

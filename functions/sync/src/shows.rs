@@ -93,3 +93,32 @@ pub(crate) fn shows_of(record: &Record, catalog: &Catalog) -> BTreeSet<String> {
     let told = told.into_iter().map(|id| name_of(source, id, catalog));
     own.into_iter().map(|key| house(&key.0)).chain(told).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_show_that_one_shop_moves_is_moved_for_whoever_came_to_it_by_another() {
+        let key = ShowKey("cherry-kazan".into());
+        let known = |source: &str, id: &str| ((source.to_owned(), id.to_owned()), key.clone());
+        let known_as = [known("theatre", "kzn-1"), known("qtickets", "42")].into();
+        let show = stagedoor_engine::Show {
+            key: key.clone(),
+            title: "Вишнёвый сад".into(),
+            city: None,
+            starts_at: None,
+            zone: None,
+            cancelled: false,
+            moved_at: None,
+        };
+        let catalog = Catalog { known_as, shows: [(key.clone(), show)].into(), ..Catalog::default() };
+        let told = names_of("theatre", "kzn-1", &catalog);
+        let expected = ["qtickets/42", "show/cherry-kazan", "theatre/kzn-1"].map(str::to_owned).into();
+        assert_eq!(told, expected);
+        // The site calls it by the house's own key.
+        assert!(told.contains(&name_of("site", "cherry-kazan", &catalog)));
+        assert!(told.contains(&name_of("qtickets", "42", &catalog)));
+        assert!(!told.contains(&name_of("qtickets", "43", &catalog)));
+    }
+}

@@ -173,8 +173,10 @@ pub fn standing(
         standing = match (entry.decision, standing) {
             (Decision::Withdrawn, _) => Standing::Withdrawn(entry.clone()),
             (Decision::Asked, before) => before,
-            // An old list is no new word of the person's, nor is a chat that is only known to be open.
-            (_, Standing::Withdrawn(left)) if entry.method == LIST => Standing::Withdrawn(left),
+            // An old list is no new word of the person's, nor is a chat that was merely opened.
+            (_, Standing::Withdrawn(left)) if [LIST, BEGUN].contains(&entry.method.as_str()) => {
+                Standing::Withdrawn(left)
+            }
             (_, before) if !covers => before,
             (Decision::Confirmed, _) => Standing::Given(entry.clone()),
             // Given again, it stays confirmed.

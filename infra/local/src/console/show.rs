@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
-use stagedoor_engine::{Because, Catalog, Link, Person, PersonId, deals, explain};
+use stagedoor_engine::{Because, Catalog, Link, Person, PersonId, Written, deals, explain, was_read, was_refused};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::JournalRow;
 
@@ -40,6 +40,13 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
                 }
             }
         }
+        @if !link.segments.is_empty() {
+            p { "In " @for name in link.segments.keys() { span.tag { (name) } " " } }
+        }
+        @if !link.written.is_empty() {
+            h2 { "What they were written" }
+            ul.rows { @for one in link.written.values() { (written(one, person)) } }
+        }
         h2 { "Timeline" }
         ul.rows {
             @for row in rows {
@@ -58,6 +65,22 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
         }
     };
     frame(person.name().unwrap_or("Without a name"), &body)
+}
+
+fn written(one: &Written, person: &Person) -> Markup {
+    html! {
+        li {
+            b { (one.mailing) } " "
+            @if let Some(show) = &one.show { (show) " " }
+            @match &one.variant { Some(variant) => { span.tag { (variant) } } None => { span.dim { "held out" } } }
+            @for step in &one.steps {
+                div.dim {
+                    (moment(step.at)) " · " (step.channel.name())
+                    @if was_read(person, step) { " · read" } @else if was_refused(person, step) { span.refused { " · not taken" } }
+                }
+            }
+        }
+    }
 }
 
 /// An instant as a clock at the place shows it.
