@@ -334,3 +334,39 @@ async fn viber_and_vk_and_messenger_and_whatsapp_give_the_same_fan_the_same_code
     hub.settled().await;
     assert_eq!(hub.sandbox.contacts().len(), 1);
 }
+
+/// An SMS as Twilio brings it (its request validator: HMAC-SHA1 over the address and the sorted parameters).
+fn sms(text: &str, number: u32) -> stagedoor_testkit::Parcel {
+    let sid = format!("SM{number}");
+    let fields = [
+        ("Body", text),
+        ("From", "+79171234567"),
+        ("MessageSid", &sid),
+        ("SmsStatus", "received"),
+        ("To", "+15005550006"),
+    ];
+    let signed: String = fields.iter().map(|(name, value)| format!("{name}{value}")).collect();
+    let signed = format!("https://hub.example.ru/mail/twilio{signed}");
+    let signature = stagedoor_testkit::hmac_sha1_base64("twilio-token", signed.as_bytes());
+    stagedoor_testkit::form("/mail/twilio", &fields).header("x-twilio-signature", &signature)
+}
+
+#[tokio::test]
+async fn who_answers_by_sms_is_answered_by_sms_and_a_manager_gets_what_the_bot_did_not_understand() {
+    let source = "[source.twilio]\nfunction = \"mail\"\nprovider = \"twilio\"\nsecrets = [\"dev:twilio-token\"]\n\
+        [source.twilio.options]\nurl = \"https://hub.example.ru/mail/twilio\"\n\n[source.amocrm]";
+    let hub = TestHub::with(|text| text.replace("[source.amocrm]", source)).await;
+    hub.consents_to_sms(&["+79171234567"]).await;
+    hub.take(&sms("Сколько стоит?", 1)).await;
+    let answers = arrived(&hub, Platform::Sms, "79171234567", 1).await;
+    assert!(answers[0].text.contains("Билеты от 1 500"), "{answers:?}");
+    hub.settled().await;
+    assert!(hub.sandbox.tasks().is_empty());
+    hub.take(&sms("А можно прийти с собакой?", 2)).await;
+    arrived(&hub, Platform::Sms, "79171234567", 2).await;
+    hub.settled().await;
+    assert_eq!(hub.sandbox.tasks().len(), 1);
+    let contact = hub.sandbox.contacts().remove(0);
+    assert_eq!(field(&contact, "STAGEDOOR_LAST_MESSAGE").as_deref(), Some("А можно прийти с собакой?"));
+    assert_eq!(hub.sandbox.contacts().len(), 1);
+}

@@ -8,7 +8,7 @@ use stagedoor_model::{
     Body, Button, ChatChanged, ChatRef, ContactShared, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided,
     PromoIssued, Purpose, SourceName, Talk,
 };
-use stagedoor_ports::Result;
+use stagedoor_ports::{PortError, Result};
 
 use crate::{Sync, Talking, invite::fill_name};
 
@@ -134,13 +134,24 @@ impl Sync {
             }
             _ => {}
         }
-        if turn.replies.is_empty() || !chat.is_open() {
-            return Ok(());
-        }
+        let way_out = self.way_out(source, chat)?.filter(|_| !turn.replies.is_empty() && chat.is_open());
+        let Some(through) = way_out else { return Ok(()) };
         let message = self.compose(talk, person, source, chat, &turn, decided).await?;
+        let message = MessageDecided { through, ..message };
         let event = Event::new(source, id("reply"), turn.at, Body::MessageDecided(Box::new(message)));
         decided.messages.push(event);
         Ok(())
+    }
+
+    /// Through what a chat is answered. SMS come in by one source and go out through the gateway; a source that only listens answers
+    /// nobody.
+    fn way_out(&self, source: &SourceName, chat: &Talk) -> Result<Option<SourceName>> {
+        let senders = &self.catalog.senders;
+        if senders.contains(source.as_str()) {
+            return Ok(Some(source.clone()));
+        }
+        let by_sms = chat.chat.kind() == Kind::Phone && senders.contains("sms");
+        by_sms.then(|| SourceName::new("sms").map_err(|error| PortError::Fail(error.into()))).transpose()
     }
 
     async fn compose(

@@ -186,8 +186,8 @@ impl Report {
             sent.and_then(|sent| sent.step).is_some_and(|known| known.decision == step.decision)
         });
         let reports: Vec<&Letter> = reports.collect();
-        let refused = was_refused(person, step);
         let read = was_read(person, step);
+        let refused = !read && was_refused(person, step);
         let delivered = match step.channel {
             Channel::Messenger => !refused,
             _ => read || reports.iter().any(|letter| letter.delivered_at.is_some() || letter.seen_at().is_some()),

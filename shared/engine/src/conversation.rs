@@ -67,9 +67,9 @@ pub fn channel_title(kind: Kind) -> &'static str {
     }
 }
 
-/// Chats in messengers; SMS are no chat.
+/// Chats in messengers, and SMS of those who ever sent one: what only we wrote is no conversation.
 fn chatty(person: &Person) -> impl Iterator<Item = (&SourceName, &Talk)> {
-    person.talks().filter(|(_, talk)| talk.chat.kind().is_chat())
+    person.talks().filter(|(_, talk)| talk.chat.kind().is_chat() || talk.heard_at.is_some())
 }
 
 /// `None` for somebody without chats.

@@ -114,9 +114,7 @@ pub fn was_refused(person: &Person, step: &WrittenStep) -> bool {
 /// They saw it, answered, opened the letter, or followed a link that was in it.
 pub fn was_read(person: &Person, step: &WrittenStep) -> bool {
     let since = Some(step.at);
-    let in_chat = |talk: &stagedoor_model::Talk| {
-        talk.chat == step.to && step.to.kind().is_chat() && talk.seen_at.max(talk.heard_at) > since
-    };
+    let in_chat = |talk: &stagedoor_model::Talk| talk.chat == step.to && talk.seen_at.max(talk.heard_at) > since;
     let opened = person.records.values().any(|record| match &record.fact {
         Fact::Letter(letter) => letter.to == step.to && letter.last_opened_at.max(letter.clicked_at()) > since,
         Fact::Link(link) => link.last_opened > since && record.identifiers.contains(&step.to),
