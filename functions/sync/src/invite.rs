@@ -49,7 +49,7 @@ impl Sync {
         let mut invited = Invited::default();
         for chunk in invitees.chunks(CHUNK) {
             let (mut issued, mut decided) = (Vec::new(), Vec::new());
-            let may = self.may_invite(chunk).await?;
+            let may = self.may_invite(&campaign.name, chunk).await?;
             for invitee in chunk {
                 let phone = Identifier::phone(invitee.phone.clone());
                 // What was decided before is decided again under the same id, and not sent again.
@@ -100,7 +100,11 @@ impl Sync {
 
 impl Sync {
     /// Phones of people who consent to SMS, and the time at which the cap lets them be written to, where it does not now.
-    async fn may_invite(&self, invitees: &[Invitee]) -> Result<BTreeMap<Identifier, Option<Timestamp>>> {
+    async fn may_invite(
+        &self,
+        campaign: &str,
+        invitees: &[Invitee],
+    ) -> Result<BTreeMap<Identifier, Option<Timestamp>>> {
         let phones: BTreeSet<Identifier> = invitees.iter().map(|one| Identifier::phone(one.phone.clone())).collect();
         let owners = self.store.resolve(&phones).await?.owners;
         let people = self.store.load(&owners.values().copied().collect()).await?;
@@ -115,7 +119,7 @@ impl Sync {
                 !dead && may_advertise(person, Channel::Sms, phone, &self.catalog.consent, None)
             };
             let link = links.get(&person.id).cloned().unwrap_or_default();
-            let capped = capped(person, &link, &self.catalog, now);
+            let capped = capped(person, &link, &self.catalog, campaign, now);
             may.extend(own.filter(|phone| takes(phone)).map(|phone| (phone.clone(), capped)));
         }
         Ok(may)

@@ -177,7 +177,7 @@ struct Occasion<'t> {
 /// What somebody is to be written at `now`.
 pub fn dues<'c>(person: &Person, link: &Link, traits: &Traits, catalog: &'c Catalog, now: Timestamp) -> Dues<'c> {
     let mut dues = Dues::default();
-    let mut look = Desk { person, link, traits, catalog, now, again_at: None, spent: spent(person, link) };
+    let mut look = Desk { person, link, traits, catalog, now, again_at: None, spent: spent(person, link, None) };
     for mailing in &catalog.mailings {
         for occasion in look.occasions(mailing) {
             dues.now.extend(look.due(mailing, &occasion));
@@ -187,14 +187,15 @@ pub fn dues<'c>(person: &Person, link: &Link, traits: &Traits, catalog: &'c Cata
     dues
 }
 
-/// When somebody was sent advertising.
-fn spent(person: &Person, link: &Link) -> BTreeSet<(Timestamp, String)> {
+/// When somebody was sent advertising, but for one campaign's invitation.
+fn spent(person: &Person, link: &Link, but: Option<&str>) -> BTreeSet<(Timestamp, String)> {
     let written = link.written.values().filter(|one| one.marketing).flat_map(|one| &one.steps);
     let mut spent: BTreeSet<(Timestamp, String)> = written.map(|step| (step.at, step.decision.clone())).collect();
     // An invitation holds a personal link.
     for record in person.records.values() {
         if let Fact::Link(link) = &record.fact
             && link.purpose == Purpose::Chat
+            && but != Some(link.campaign.as_str())
         {
             spent.insert((record.at, link.token.as_str().to_owned()));
         }
@@ -202,9 +203,10 @@ fn spent(person: &Person, link: &Link) -> BTreeSet<(Timestamp, String)> {
     spent
 }
 
-/// When the next advertising may go to somebody, where the cap forbids it now.
-pub fn capped(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> Option<Timestamp> {
-    over(&spent(person, link), catalog.manners.cap, now)
+/// When a campaign's invitation may go to somebody, where the cap forbids it now. One that went before does not stand against itself:
+/// decided again it is not sent again.
+pub fn capped(person: &Person, link: &Link, catalog: &Catalog, campaign: &str, now: Timestamp) -> Option<Timestamp> {
+    over(&spent(person, link, Some(campaign)), catalog.manners.cap, now)
 }
 
 fn over(spent: &BTreeSet<(Timestamp, String)>, cap: Option<(usize, i64)>, now: Timestamp) -> Option<Timestamp> {
