@@ -110,9 +110,6 @@ impl Hub {
             links: LinkKey::new(&key.reveal()),
             public_url: public_url.clone(),
         });
-        if talk.is_none() && !config.catalog.mailings.is_empty() {
-            tracing::warn!("nobody is written to: [hub] public_url or link_key is missing");
-        }
         let outreach = Outreach {
             store: Arc::clone(&store),
             outbox: Arc::clone(&queues.outbox),

@@ -53,6 +53,9 @@ impl Running {
 /// A sentence that says which address is taken or which source is wrong.
 pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, String> {
     let lock = lock(&hub.folder)?;
+    if hub.sync.talk.is_none() && !hub.config.catalog.mailings.is_empty() {
+        tracing::warn!("nobody is written to: [hub] public_url or link_key is missing");
+    }
     let mut tasks = JoinSet::new();
     let sandbox = match hub.config.sandbox {
         Some(address) => {
