@@ -42,6 +42,7 @@ fn draft(name: &str) -> ContactDraft {
         emails: vec![],
         telegram: None,
         tags: vec![],
+        untagged: vec![],
         chats: None,
         marketing: None,
     }

@@ -5,10 +5,12 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::json;
 use stagedoor_engine::{Segment, segments};
 use stagedoor_model::{Body, Email, Event, EventId, FormSubmitted, Identifier, PromoIssued, SourceName, Timestamp};
 use stagedoor_ports::Clock;
-use stagedoor_tests::{clock::Moved, world::World};
+use stagedoor_testkit::form_signed;
+use stagedoor_tests::{clock::Moved, hub::TestHub, world::World};
 
 const NOW: i64 = 1_798_761_600;
 const DAY: i64 = 86_400;
@@ -131,4 +133,35 @@ async fn why_somebody_is_not_in_is_told_in_words() {
     let link = world.store.links(&ids).await.expect("links").remove(&person.id).unwrap_or_default();
     let lines = stagedoor_sync::why(&world.sync.catalog, "all", &person, &link, clock.now());
     assert_eq!(lines, ["no  all of", "no    consents to email", "yes   not", "no      holds tickets"]);
+}
+
+#[tokio::test]
+async fn where_the_config_says_so_segments_and_consents_are_tags_and_a_managers_tags_stay() {
+    let hub = TestHub::with(|text| text.replace("kind = \"amocrm\"", "kind = \"amocrm\"\ntags = true")).await;
+    let form = |number: u32, given: bool| {
+        let consents = json!([{ "purpose": "marketing", "channel": "email", "given": given }]);
+        let at = format!("2027-01-1{number}T09:00:00Z");
+        let body =
+            json!({ "kind": "lead", "email": "anna@example.com", "name": "Анна", "consents": consents, "at": at });
+        form_signed("/website/site", &body, "generic-source-secret", &format!("tags-{number}"), Timestamp::now())
+    };
+    let tags = |hub: &TestHub| -> Vec<String> {
+        let contact = hub.sandbox.contacts().remove(0);
+        let all = contact["_embedded"]["tags"].as_array().cloned().unwrap_or_default();
+        let mut names: Vec<String> = all.iter().filter_map(|tag| tag["name"].as_str().map(str::to_owned)).collect();
+        names.sort();
+        names
+    };
+    hub.take(&form(1, true)).await;
+    hub.settled().await;
+    assert_eq!(tags(&hub), ["consent email", "letters"]);
+    let id = hub.sandbox.contacts()[0]["id"].to_string();
+    let crm = &hub.hub.config.crm.base_url;
+    let vip = json!({ "tags_to_add": [{ "name": "VIP" }] });
+    let tagged = reqwest::Client::new().patch(format!("{crm}/_sandbox/contacts/{id}")).json(&vip).send().await;
+    assert!(tagged.expect("the sandbox answers").status().is_success());
+    hub.settled().await;
+    hub.take(&form(2, false)).await;
+    hub.settled().await;
+    assert_eq!(tags(&hub), ["VIP"]);
 }

@@ -102,7 +102,7 @@ mod tests {
     fn a_show_that_one_shop_moves_is_moved_for_whoever_came_to_it_by_another() {
         let key = ShowKey("cherry-kazan".into());
         let known = |source: &str, id: &str| ((source.to_owned(), id.to_owned()), key.clone());
-        let known_as = [known("theatre", "kzn-1"), known("qtickets", "42")].into();
+        let known_as = [known("theatre", "kzn-1"), known("box-office", "42")].into();
         let show = stagedoor_engine::Show {
             key: key.clone(),
             title: "Вишнёвый сад".into(),
@@ -114,11 +114,11 @@ mod tests {
         };
         let catalog = Catalog { known_as, shows: [(key.clone(), show)].into(), ..Catalog::default() };
         let told = names_of("theatre", "kzn-1", &catalog);
-        let expected = ["qtickets/42", "show/cherry-kazan", "theatre/kzn-1"].map(str::to_owned).into();
+        let expected = ["box-office/42", "show/cherry-kazan", "theatre/kzn-1"].map(str::to_owned).into();
         assert_eq!(told, expected);
         // The site calls it by the house's own key.
         assert!(told.contains(&name_of("site", "cherry-kazan", &catalog)));
-        assert!(told.contains(&name_of("qtickets", "42", &catalog)));
-        assert!(!told.contains(&name_of("qtickets", "43", &catalog)));
+        assert!(told.contains(&name_of("box-office", "42", &catalog)));
+        assert!(!told.contains(&name_of("box-office", "43", &catalog)));
     }
 }

@@ -81,6 +81,9 @@ pub struct CrmSection {
     /// Requests a second for this integration.
     #[serde(default = "seven")]
     pub rate: u32,
+    /// Segments and consents also as tags of the contact, for filters and robots.
+    #[serde(default)]
+    pub tags: bool,
     /// Seconds to wait for an answer.
     #[serde(default = "twenty")]
     pub timeout_seconds: u32,

@@ -52,6 +52,7 @@ pub struct CrmConfig {
     pub credentials: Credentials,
     pub rate: NonZeroU32,
     pub timeout: Duration,
+    pub tags: bool,
 }
 
 /// The gateway that SMS go through.

@@ -161,6 +161,7 @@ impl Reader<'_> {
         let smtp = self.smtp(root);
         self.mailings(root, &mut catalog, hub.as_ref());
         let (hub, crm) = (hub?, crm?);
+        catalog.tags = crm.tags;
         Some(Config {
             listen: hub.section.listen,
             region: hub.region,
@@ -283,7 +284,7 @@ impl Reader<'_> {
         };
         let timeout = Duration::from_secs(u64::from(section.timeout_seconds.max(1)));
         let (kind, base_url) = (section.kind, section.base_url);
-        Some(CrmConfig { kind, base_url, credentials: credentials?, rate: rate?, timeout })
+        Some(CrmConfig { kind, base_url, credentials: credentials?, rate: rate?, timeout, tags: section.tags })
     }
 
     fn policy(&mut self, root: &DeTable<'_>) -> Policy {

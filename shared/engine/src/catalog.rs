@@ -78,6 +78,8 @@ pub struct Catalog {
     pub segments: Vec<Segment>,
     pub lists: Vec<ListRule>,
     pub windows: Windows,
+    /// Whether contacts bear segments and consents as tags, too.
+    pub tags: bool,
     pub mailings: Vec<Mailing>,
     pub manners: Manners,
     /// What messages can go through: sources of messengers that have a token, `sms` and `email`.

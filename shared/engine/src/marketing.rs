@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Channel, Fact, Letter, MARKETING, Timestamp};
 
-use crate::{Catalog, Person, Standing, consent, is_suppressed, ledger};
+use crate::{Catalog, Link, Person, Standing, consent, is_suppressed, ledger};
 
 /// The latest word and the sums: never a line an open.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,19 @@ pub(crate) fn marketing(person: &Person, segments: &BTreeSet<&String>, catalog: 
     let segments = segments.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     let shown = Marketing { consent: consents(person, catalog), letters: letters(person, catalog), segments };
     (!shown.is_empty()).then_some(shown)
+}
+
+/// The same as tags, for filters and robots of the CRM: those that the contact should bear, and those of ours that it should not.
+pub(crate) fn tags(person: &Person, link: &Link, catalog: &Catalog) -> (Vec<String>, Vec<String>) {
+    let entries = ledger(person);
+    let consents = Channel::ALL.map(|channel| {
+        let standing = consent::standing(&entries, MARKETING, channel, None, &catalog.consent, None);
+        (format!("consent {}", channel.name()), matches!(standing, Standing::Given(_)))
+    });
+    let segments = catalog.segments.iter().map(|one| (one.name.clone(), link.segments.contains_key(&one.name)));
+    let (on, off): (Vec<_>, Vec<_>) = segments.chain(consents).partition(|(_, is_on)| *is_on);
+    let names = |all: Vec<(String, bool)>| all.into_iter().map(|(name, _)| name).collect();
+    (names(on), names(off))
 }
 
 fn day(at: Timestamp, catalog: &Catalog) -> String {

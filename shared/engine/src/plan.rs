@@ -8,7 +8,10 @@ use stagedoor_model::{Fact, Kind, Timestamp};
 
 use crate::{
     By, Catalog, Chats, Deal, Marketing, NoteDraft, Person, PersonId, ShowKey, Stage, TaskDraft, Written, chats,
-    conversation, deals, enrolment::Places, marketing::marketing, segments::Looked,
+    conversation, deals,
+    enrolment::Places,
+    marketing::{marketing, tags},
+    segments::Looked,
 };
 
 /// A hash of what was last sent, so that nothing is sent twice.
@@ -202,7 +205,9 @@ pub struct ContactDraft {
     pub phones: Vec<String>,
     pub emails: Vec<String>,
     pub telegram: Option<String>,
+    /// Tags that it should bear, and those of ours that it should not; others are a manager's.
     pub tags: Vec<String>,
+    pub untagged: Vec<String>,
     pub chats: Option<Chats>,
     pub marketing: Option<Marketing>,
 }
@@ -384,9 +389,20 @@ fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u
     // What they held is emptied, once.
     let marketing = marketing.or_else(|| link.contact.marketed.then(Marketing::default));
     news |= chats.is_some() || marketing.is_some();
-    let draft = ContactDraft { person: person.id, name, phones, emails, telegram, tags: Vec::new(), chats, marketing };
+    let (tags, untagged) = if catalog.tags { tags(person, link, catalog) } else { (vec![], vec![]) };
+    news |= !tags.is_empty() || catalog.tags && link.contact.marketed;
+    let draft = ContactDraft { person: person.id, name, phones, emails, telegram, tags, untagged, chats, marketing };
     // What there was before a field came must have the digest that it had.
     let digest = match (&renamed, &draft.chats) {
+        _ if catalog.tags => Digest::of(&(
+            &draft.phones,
+            &draft.emails,
+            &draft.telegram,
+            &renamed,
+            &draft.chats,
+            &draft.marketing,
+            &draft.tags,
+        )),
         _ if draft.marketing.is_some() => {
             Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, &renamed, &draft.chats, &draft.marketing))
         }

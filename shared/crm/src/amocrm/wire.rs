@@ -54,6 +54,13 @@ pub fn contact(draft: &ContactDraft, schema: &Schema) -> Value {
     // 0 is a robot: what comes back by webhook with 0 is our own doing.
     row.insert("updated_by".into(), 0.into());
     row.insert("custom_fields_values".into(), fields.into());
+    // `_embedded.tags` would replace a manager's (amocrm.ru/developers/content/crm_platform/contacts-api, "Редактирование контактов").
+    let named = |tags: &[String]| -> Value { tags.iter().map(|name| json!({ "name": name })).collect() };
+    for (key, tags) in [("tags_to_add", &draft.tags), ("tags_to_delete", &draft.untagged)] {
+        if !tags.is_empty() {
+            row.insert(key.into(), named(tags));
+        }
+    }
     Value::Object(row)
 }
 
