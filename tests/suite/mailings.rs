@@ -104,14 +104,14 @@ impl Stage {
         self.hub.settled().await;
     }
 
-    /// The same while messages wait in the outbox, at most for half an hour: so slowly that nothing which is under way seems to have
+    /// The same while messages wait in the outbox, at most for ten minutes: so slowly that nothing which is under way seems to have
     /// been forgotten.
     async fn passes(&self, seconds: i64, until: impl Fn(&Self) -> bool) {
         self.clock.on(seconds);
-        for _ in 0..90 {
+        for _ in 0..120 {
             self.hub.hub.sync.wake().await.expect("woken");
-            tokio::time::sleep(std::time::Duration::from_millis(150)).await;
-            self.clock.on(20);
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            self.clock.on(5);
             if until(self) {
                 return;
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Path, Query, State},
+    extract::{Path, Query},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -32,47 +32,18 @@ pub enum Wish {
 
 type Asked = Query<std::collections::BTreeMap<String, String>>;
 
-pub fn router(hall: Arc<Hall>) -> Router {
-    Router::new()
-        .route("/u/{token}", get(ask_unsubscribe).post(unsubscribe))
-        .route("/c/{token}", get(ask_confirm).post(confirm))
-        .with_state(hall)
-}
-
-async fn ask_unsubscribe(
-    State(hall): State<Arc<Hall>>,
-    Path(token): Path<String>,
-    query: Asked,
-    headers: HeaderMap,
-) -> Response {
-    sealed(hall.ask(Wish::Unsubscribe, &token, language(&query, &headers)))
-}
-
-async fn ask_confirm(
-    State(hall): State<Arc<Hall>>,
-    Path(token): Path<String>,
-    query: Asked,
-    headers: HeaderMap,
-) -> Response {
-    sealed(hall.ask(Wish::Confirm, &token, language(&query, &headers)))
-}
-
-async fn unsubscribe(
-    State(hall): State<Arc<Hall>>,
-    Path(token): Path<String>,
-    query: Asked,
-    headers: HeaderMap,
-) -> Response {
-    sealed(hall.fulfil(Wish::Unsubscribe, &token, language(&query, &headers)).await)
-}
-
-async fn confirm(
-    State(hall): State<Arc<Hall>>,
-    Path(token): Path<String>,
-    query: Asked,
-    headers: HeaderMap,
-) -> Response {
-    sealed(hall.fulfil(Wish::Confirm, &token, language(&query, &headers)).await)
+pub fn router(hall: &Arc<Hall>) -> Router {
+    let page = |wish: Wish| {
+        let (asking, doing) = (Arc::clone(hall), Arc::clone(hall));
+        let ask = move |Path(token): Path<String>, query: Asked, headers: HeaderMap| async move {
+            sealed(asking.ask(wish, &token, language(&query, &headers)))
+        };
+        let fulfil = move |Path(token): Path<String>, query: Asked, headers: HeaderMap| async move {
+            sealed(doing.fulfil(wish, &token, language(&query, &headers)).await)
+        };
+        get(ask).post(fulfil)
+    };
+    Router::new().route("/u/{token}", page(Wish::Unsubscribe)).route("/c/{token}", page(Wish::Confirm))
 }
 
 fn language(query: &Asked, headers: &HeaderMap) -> Language {

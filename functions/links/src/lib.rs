@@ -51,7 +51,7 @@ pub fn router(receiver: Receiver, desk: Desk) -> Result<Router, &'static str> {
     let limit = RateLimiter::direct(Quota::per_second(NonZeroU32::new(RATE).unwrap_or(NonZeroU32::MIN)));
     let source = SourceName::new(SOURCE)?;
     let hall = Arc::new(Hall { desk, receiver, limit, browsers: AtomicU64::new(0), source });
-    let consents = consent::router(Arc::clone(&hall));
+    let consents = consent::router(&hall);
     Ok(Router::new().route("/l/{token}", get(open)).with_state(hall).merge(consents))
 }
 
