@@ -44,7 +44,8 @@ pub struct Smtp {
     config: SmtpConfig,
     from: Mailbox,
     reply_to: Option<Mailbox>,
-    tls: TlsParameters,
+    /// `None` to this machine itself, where nothing is encrypted.
+    tls: Option<TlsParameters>,
     idle: Arc<Mutex<Vec<AsyncSmtpConnection>>>,
 }
 
@@ -55,7 +56,10 @@ impl Smtp {
         let mailbox = |text: &str, key: &str| text.parse::<Mailbox>().map_err(|_| format!("smtp.{key} is no address"));
         let reply_to = config.reply_to.as_deref().map(|text| mailbox(text, "reply_to")).transpose()?;
         let from = mailbox(&config.from, "from")?;
-        let tls = TlsParameters::new(config.host.clone()).map_err(|_| "smtp.host: no TLS to it can be prepared")?;
+        let tls = match config.encryption {
+            Encryption::None => None,
+            _ => Some(TlsParameters::new(config.host.clone()).map_err(|_| "smtp.host: no TLS to it can be prepared")?),
+        };
         Ok(Self { config: config.clone(), from, reply_to, tls, idle: Arc::default() })
     }
 
@@ -69,10 +73,10 @@ impl Smtp {
             }
         }
         let (address, name) = ((self.config.host.as_str(), self.config.port), ClientId::default());
-        let tls = (self.config.encryption == Encryption::Tls).then(|| self.tls.clone());
+        let tls = self.tls.clone().filter(|_| self.config.encryption == Encryption::Tls);
         let mut connection = AsyncSmtpConnection::connect_tokio1(address, Some(TIMEOUT), &name, tls, None).await?;
-        if self.config.encryption == Encryption::Starttls {
-            connection.starttls(self.tls.clone(), &name).await?;
+        if let Some(tls) = self.tls.clone().filter(|_| self.config.encryption == Encryption::Starttls) {
+            connection.starttls(tls, &name).await?;
         }
         if let Some(login) = &self.config.login {
             let credentials = Credentials::new(login.clone(), self.config.secret.reveal());
