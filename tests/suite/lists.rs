@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use stagedoor_config::MailerProvider;
-use stagedoor_engine::{Leaving, ListRule, Member, Segment, segments};
+use stagedoor_engine::{Leaving, ListRule, Member, Segment, addresses, segments};
 use stagedoor_model::{
     Body, Channel, ConsentClaim, ConsentRecorded, Email, Event, EventId, FormSubmitted, Identifier, MARKETING,
     SourceName, Timestamp,
@@ -205,6 +205,36 @@ async fn whoever_left_a_list_whose_provider_tells_nobody_is_found_by_asking_and_
     assert_eq!(other.lists.mailed(OTHER), ["boris@example.com".to_owned()].into());
     clock.on(15 * 60);
     assert_eq!(world.sync.ask_lists().await.expect("asked"), 0, "it is no news any more");
+}
+
+#[tokio::test]
+async fn whoever_came_back_and_leaves_again_is_heard_again() {
+    let (asked, other) =
+        (Mailer::start(MailerProvider::Listmonk).await, Mailer::start(MailerProvider::Mailchimp).await);
+    let mut world = world(&asked, &other).await;
+    let clock = stagedoor_tests::clock::Moved::at(at(0).as_second());
+    world.sync.clock = Arc::new(clock.clone());
+    let anna = email("anna@example.com");
+    world.run(vec![says("anna@example.com", true, 0)]).await;
+    clock.on(20);
+    asked.lists.leaves(LIST, "anna@example.com");
+    assert_eq!(world.sync.ask_lists().await.expect("asked"), 1);
+    world.reconcile().await;
+    assert!(other.lists.mailed(OTHER).is_empty());
+    // The house takes her out of its own list's memory, and she consents anew.
+    assert_eq!(asked.ours.remove(LIST, std::slice::from_ref(&anna), Leaving::Segment).await, [Listed::Done]);
+    clock.on(3_600);
+    world.run(vec![says("anna@example.com", true, 3_600)]).await;
+    let open = async |world: &World| {
+        let people = world.store.everybody(None, 10).await.expect("read").0;
+        let people = world.store.load(&people).await.expect("read");
+        people.iter().flat_map(|one| addresses(&one.value, Channel::Email, &world.sync.catalog.consent)).count()
+    };
+    assert_eq!((asked.lists.mailed(LIST).len(), open(&world).await), (1, 1));
+    asked.lists.leaves(LIST, "anna@example.com");
+    clock.on(15 * 60);
+    assert_eq!(world.sync.ask_lists().await.expect("asked"), 1);
+    assert_eq!(open(&world).await, 0, "nobody writes to her: her second word counts as her first did");
 }
 
 #[tokio::test]

@@ -145,7 +145,8 @@ impl Sync {
         let source = source.map_err(|error| PortError::Fail(error.into()))?;
         let events = left.into_iter().map(|email| {
             let address = Identifier::email(email);
-            let id = EventId::derive(&source, &["left", address.value()]);
+            // Whoever came back may leave again.
+            let id = EventId::derive(&source, &["left", address.value(), &at.as_second().to_string()]);
             let said = ConsentRecorded::withdrawn(address, Channel::Email, "unsubscribe");
             Event::new(&source, id, at, Body::ConsentRecorded(said))
         });
