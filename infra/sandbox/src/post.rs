@@ -196,7 +196,8 @@ async fn read_letter(reader: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Re
     loop {
         let from = letter.len();
         if limited.read_until(b'\n', &mut letter).await? == 0 {
-            return Ok(letter);
+            // What does not end is no letter (RFC 5321, section 4.1.1.4), and nor is what is too long.
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         match letter.get(from..) {
             Some(b".\r\n") => {
@@ -247,4 +248,33 @@ fn read(letter: &[u8]) -> Option<Delivered> {
         one_click: header("List-Unsubscribe-Post").as_deref() == Some("List-Unsubscribe=One-Click"),
         raw: String::from_utf8_lossy(letter).into_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says all of it and hangs up.
+    async fn said(text: &str) -> Post {
+        let post = Post::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        let (served, _) = listener.accept().await.expect("a connection");
+        let login = STANDARD.encode(format!("\0{LOGIN}\0{PASSWORD}"));
+        let begin =
+            format!("EHLO hub\r\nAUTH PLAIN {login}\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\n");
+        stream.write_all(format!("{begin}{text}").as_bytes()).await.expect("written");
+        stream.shutdown().await.expect("hung up");
+        _ = post.clone().talk(served).await;
+        post
+    }
+
+    const LETTER: &str = "DATA\r\nSubject: Hello\r\nMessage-ID: <1@example.com>\r\n\r\nCome!\r\n";
+
+    #[tokio::test]
+    async fn a_letter_that_breaks_off_has_not_arrived() {
+        assert_eq!(said(&format!("{LETTER}.\r\n")).await.arrived().len(), 1);
+        assert_eq!(said(LETTER).await.arrived().len(), 0);
+        assert_eq!(said("RSET\r\nDATA\r\n").await.arrived().len(), 0);
+    }
 }

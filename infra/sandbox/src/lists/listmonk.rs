@@ -98,7 +98,7 @@ fn of_status(lists: &Lists, list: &str, status: &str, asked: &Asked) -> Response
     let books = lists.books();
     let all = books.members.get(list).into_iter().flatten().filter(|(_, standing)| word(**standing) == status);
     let all: Vec<Value> = all.map(|(email, _)| json!({ "id": books.ids.get(email), "email": email })).collect();
-    let results: Vec<&Value> = all.iter().skip((asked.page - 1) * size).take(size).collect();
+    let results: Vec<&Value> = all.iter().skip(asked.page.saturating_sub(1) * size).take(size).collect();
     let data = json!({ "results": results, "query": "", "total": all.len(), "per_page": size, "page": asked.page });
     Json(json!({ "data": data })).into_response()
 }
