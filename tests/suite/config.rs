@@ -107,6 +107,7 @@ fn mistakes_of_mailings_manners_and_the_relay_are_told_at_once() {
     let text = DEFAULT_CONFIG
         .replace("age(stage_since) >= 2h and", "age(stage_sinse) >= 2h and")
         .replace("quiet = \"21:00-09:00\"", "quiet = \"at night\"")
+        .replace("cap_days = 7", "cap_days = 0")
         .replace("hold_out = 20\ncampaign = \"tour\"", "hold_out = 90\ncampaign = \"samara\"")
         .replace("segment = \"ufa-undecided\"", "segment = \"undecided\"")
         .replace("wait = \"4h\"", "wait = \"soon\"")
@@ -122,6 +123,7 @@ fn mistakes_of_mailings_manners_and_the_relay_are_told_at_once() {
     for expected in [
         "mailing.cart.deal: at character 18: there is no moment \"stage_sinse\"",
         "manners.quiet: expected two times of the day, such as 21:00-09:00",
+        "manners.cap_days: expected at least 1",
         "mailing.cart.hold_out: at most 50 of a hundred are held out",
         "mailing.cart.campaign: there is no [campaign.samara]",
         "mailing.cart: the variant \"calm\" needs a name of its own",

@@ -4,24 +4,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
-use stagedoor_model::{
-    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, LinkKey, MARKETING, Money, ShowRef,
-    SourceName, Timestamp,
-};
-use stagedoor_ports::{Queue, memory::MemoryQueue};
+use stagedoor_model::Timestamp;
 use stagedoor_sandbox::{Delivered, Platform, PostBreak};
-use stagedoor_sync::{Pace, Talking};
 use stagedoor_testkit::{
     Parcel,
     fans::{Account, ChatFan},
     form, form_signed, unisender,
 };
-use stagedoor_tests::{
-    clock::Moved,
-    crash::{Life, Mortal},
-    hub::TestHub,
-    world::World,
-};
+use stagedoor_tests::{clock::Moved, hub::TestHub};
 
 const HOUR: i64 = 3_600;
 const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
@@ -407,81 +397,4 @@ async fn a_consent_counts_once_its_address_is_confirmed_by_the_letters_own_link(
     assert_eq!(http.post(&url).send().await.expect("an answer").status(), 200);
     stage.hub.settled().await;
     assert!(stage.hub.messengers.lists().mailed("134").contains("anna@example.com"));
-}
-
-/// Everything of `sync` with a cart that a letter is due about, and the outbox.
-async fn with_a_cart() -> (World, Moved, Arc<MemoryQueue>) {
-    let (mut world, clock) = (World::new().await, Moved::at(noon(3)));
-    world.sync.clock = Arc::new(clock.clone());
-    let (outbox, chats) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryQueue::default()));
-    world.sync.talk = Some(Talking {
-        outbox: outbox.clone(),
-        chats,
-        links: LinkKey::new("key"),
-        public_url: "https://hub.example.ru".into(),
-    });
-    let config = stagedoor::read_config("stagedoor.toml", stagedoor::DEFAULT_CONFIG, None).expect("a config").catalog;
-    world.sync.catalog.shows.clone_from(&config.shows);
-    let site = SourceName::new("site").expect("a name");
-    let form = FormSubmitted {
-        identifiers: [Identifier::email(Email::parse("anna@example.com").expect("an address"))].into(),
-        name: None,
-        form: None,
-        show: Some(ShowRef::id("cherry-kazan")),
-        amount: Some(Money::from_major("100", "RUB").expect("money")),
-        consents: vec![ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given: true, wording: None }],
-        labels: Default::default(),
-    };
-    let event = Event::new(&site, EventId::derive(&site, &["cart"]), world.sync.clock.now(), Body::CartAbandoned(form));
-    world.run(vec![event]).await;
-    clock.on(3 * HOUR);
-    (world, clock, outbox)
-}
-
-/// As if the config had been written anew.
-fn mail(world: &mut World) {
-    let config = stagedoor::read_config("stagedoor.toml", stagedoor::DEFAULT_CONFIG, None).expect("a config").catalog;
-    world.sync.catalog.mailings = config.mailings;
-    world.sync.catalog.mailings.iter_mut().for_each(|one| one.hold_out = 0);
-    world.sync.catalog.campaigns = config.campaigns;
-    world.sync.catalog.senders = config.senders;
-}
-
-#[tokio::test]
-async fn a_mailing_that_is_new_in_the_config_reaches_who_is_there_already() {
-    let (mut world, _, outbox) = with_a_cart().await;
-    world.sync.wake().await.expect("woken");
-    world.reconcile().await;
-    assert_eq!(outbox.depth().await.expect("a depth"), 0);
-    mail(&mut world);
-    world.sync.wake().await.expect("woken");
-    world.reconcile().await;
-    assert_eq!(outbox.depth().await.expect("a depth"), 1);
-}
-
-#[tokio::test]
-async fn killed_at_any_step_it_is_decided_once_and_remembered() {
-    for steps in 1.. {
-        let (mut world, clock, outbox) = with_a_cart().await;
-        mail(&mut world);
-        world.sync.wake().await.expect("woken");
-        let life = Life::of(steps);
-        let mut mortal = world.sync.clone();
-        mortal.store = Arc::new(Mortal { inner: Arc::clone(&world.store), life: life.clone() });
-        _ = mortal.reconcile(Pace::Everything).await;
-        // A process that lives goes on, a minute later.
-        clock.on(200);
-        world.reconcile().await;
-        let decided: Vec<Event> = outbox.receive(9).await.expect("read").into_iter().map(|one| one.event).collect();
-        let ids: BTreeSet<String> = decided.iter().map(|event| event.id.to_string()).collect();
-        assert_eq!(ids.len(), 1, "killed at step {steps}: {decided:?}");
-        let people = world.store.everybody(None, 10).await.expect("read").0;
-        let links = world.store.links(&people).await.expect("read");
-        let written: Vec<_> = links.values().flat_map(|link| link.written.values()).collect();
-        assert_eq!(written.iter().map(|one| one.steps.len()).collect::<Vec<_>>(), [1], "killed at step {steps}");
-        if !life.is_over() {
-            assert!(steps > 5, "there are steps to be killed at");
-            break;
-        }
-    }
 }

@@ -21,6 +21,7 @@ mod links;
 mod lists;
 mod mail;
 mod mailings;
+mod mailings_decided;
 mod month;
 mod promo;
 mod report;

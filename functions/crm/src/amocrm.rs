@@ -130,8 +130,9 @@ impl AmoCrm {
         Ok(Some(delivery.event(&[entity, action, &about, &stamp, &said], at, body)))
     }
 
-    /// A manager's tag is a word of the contact's: they said it on the phone, or at the box office. Told once a day, so that whoever
-    /// consents anew is not held against a tag that stayed behind, and a tag that is set again counts again.
+    /// A manager's tag is a word of the contact's: they said it on the phone, or at the box office. Told once a day, so that
+    /// a contact that is edited often says it once, and a tag that is set again counts again. A tag that stays is said anew when the
+    /// contact is next edited: it stands against a later consent until a manager takes it off.
     fn withdrawal(&self, delivery: &VerifiedDelivery, entity: &str, action: &str, item: &FormValue) -> Option<Event> {
         let is_person = item.text_of("type").is_none_or(|kind| kind == "contact");
         if entity != "contacts" || !matches!(action, "add" | "update" | "restore") || !is_person {

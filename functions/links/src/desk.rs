@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use stagedoor_engine::{Campaign, Catalog};
-use stagedoor_model::{LinkKey, Purpose, Timestamp, Token};
+use stagedoor_model::{Header, LinkKey, Purpose, Timestamp, Token};
 use stagedoor_webhook::Source;
 
 use crate::{
@@ -35,18 +35,26 @@ impl Desk {
 
     /// `None` for what is no link of ours, as far as that shows without asking anybody.
     pub(crate) fn read(&self, text: &str) -> Option<(Token, &Campaign, Purpose, Timestamp)> {
-        let token = Token::parse(text).filter(|token| self.key.fits(token))?;
-        let header = token.header().filter(|header| header.purpose != Purpose::Consent)?;
+        let (token, header) = self.known(text)?;
+        if header.purpose == Purpose::Consent {
+            return None;
+        }
         let campaign = self.campaigns.get(&header.campaign)?;
         // Whoever ends a campaign earlier ends its links; the token's own week stands above a later end.
-        Some((Token::parse(token.as_str())?, campaign, header.purpose, header.expires_at))
+        Some((token, campaign, header.purpose, header.expires_at))
     }
 
     /// The same for a link about letters, which is no campaign's; with the end of its time.
     pub(crate) fn read_consent(&self, text: &str) -> Option<(Token, Timestamp)> {
+        let (token, header) = self.known(text)?;
+        (header.purpose == Purpose::Consent).then_some((token, header.expires_at))
+    }
+
+    /// One that we made, without the browser's tag.
+    fn known(&self, text: &str) -> Option<(Token, Header)> {
         let token = Token::parse(text).filter(|token| self.key.fits(token))?;
-        let header = token.header().filter(|header| header.purpose == Purpose::Consent)?;
-        Some((Token::parse(token.as_str())?, header.expires_at))
+        let header = token.header()?;
+        Some((Token::parse(token.as_str())?, header))
     }
 
     /// The campaign's own shop and no other place, with the campaign's name for the shop's statistics.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{capped, may_advertise};
+use stagedoor_engine::{capped, may_advertise, takes_no_sms};
 use stagedoor_model::{
     Body, Channel, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided, Phone, Purpose, SourceName, Timestamp,
 };
@@ -114,9 +114,7 @@ impl Sync {
         for person in people.iter().map(|person| &person.value) {
             let own = person.identifiers().into_iter().filter(|one| phones.contains(*one));
             let takes = |phone: &Identifier| {
-                let dead =
-                    person.talks().any(|(_, talk)| talk.chat == *phone && talk.may_write.is_some_and(|(_, may)| !may));
-                !dead && may_advertise(person, Channel::Sms, phone, &self.catalog.consent, None)
+                !takes_no_sms(person, phone) && may_advertise(person, Channel::Sms, phone, &self.catalog.consent, None)
             };
             let link = links.get(&person.id).cloned().unwrap_or_default();
             let capped = capped(person, &link, &self.catalog, campaign, now);

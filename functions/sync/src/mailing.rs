@@ -10,7 +10,7 @@ use stagedoor_engine::{
 };
 use stagedoor_model::{
     Body, Button, Channel, Event, EventId, Identifier, Kind, LinkIssued, MailingBegun, MessageDecided, PromoIssued,
-    Purpose, SourceName, Timestamp, Token,
+    Purpose, SourceName, Talk, Timestamp, Token,
 };
 use stagedoor_ports::{Dirty, PortError, Result};
 
@@ -24,12 +24,13 @@ const LATER: jiff::SignedDuration = jiff::SignedDuration::from_mins(30);
 /// work for as long as a letter is kept.
 const YEARS: i16 = 2;
 
-/// What one person's look came to.
+/// What looking at people came to.
 #[derive(Default)]
 struct Decided {
     facts: Vec<Event>,
     messages: Vec<Event>,
-    begun: Vec<Event>,
+    begun: Vec<(PersonId, Event)>,
+    again: BTreeMap<PersonId, Timestamp>,
 }
 
 /// Where and when one message goes.
@@ -43,6 +44,13 @@ struct Letter<'l> {
     now: Timestamp,
 }
 
+/// The texts of a message while their places are filled.
+struct Words {
+    text: String,
+    /// Empty where it is no letter.
+    subject: String,
+}
+
 impl Sync {
     /// Decides what these people are written now, and answers whose links are to be saved.
     pub(crate) async fn write(&self, dirty: &mut [Dirty], catalog: &Catalog) -> Result<BTreeSet<PersonId>> {
@@ -50,46 +58,24 @@ impl Sync {
             return Ok(BTreeSet::new());
         };
         let now = self.clock.now();
-        let (mut all, mut links) = (Decided::default(), BTreeMap::new());
-        let (mut again, mut begun) = (BTreeMap::new(), Vec::new());
+        let (mut decided, mut links) = (Decided::default(), BTreeMap::new());
         for one in dirty.iter() {
-            let traits = Traits::of(&one.person, &one.link.leads(), catalog);
-            let found = dues(&one.person, &one.link, &traits, catalog, now);
-            let (mut link, mut again_at) = (one.link.clone(), found.again_at);
-            for due in &found.now {
-                let mut decided = Decided::default();
-                match self.decide_letter(talk, &one.person, due, catalog, now, &mut decided).await? {
-                    Some(step) => remember(&mut link, due, step, now),
-                    None => again_at = Some(again_at.map_or(now + LATER, |at| at.min(now + LATER))),
-                }
-                all.facts.extend(decided.facts);
-                all.messages.extend(decided.messages);
-                begun.extend(decided.begun.into_iter().map(|event| (one.person.id, event)));
-            }
-            if link.written != one.link.written {
-                // Nobody may have read it by then.
-                let next = dues(&one.person, &link, &traits, catalog, now).again_at;
-                again_at = [again_at, next].into_iter().flatten().min();
-            }
-            if again_at != link.write_again_at {
-                again.extend(again_at.map(|at| (one.person.id, at)));
-                link.write_again_at = again_at;
-            }
+            let link = self.write_to(talk, one, catalog, now, &mut decided).await?;
             if link != one.link {
                 links.insert(one.person.id, link);
             }
         }
         // First what is found out: a link must be known before anybody presses it.
-        if !all.facts.is_empty() {
-            talk.chats.send(all.facts).await?;
+        if !decided.facts.is_empty() {
+            talk.chats.send(decided.facts).await?;
         }
-        if !all.messages.is_empty() {
-            talk.outbox.send(all.messages).await?;
+        if !decided.messages.is_empty() {
+            talk.outbox.send(decided.messages).await?;
         }
-        let rows: Vec<(PersonId, &Event)> = begun.iter().map(|(id, event)| (*id, event)).collect();
+        let rows: Vec<(PersonId, &Event)> = decided.begun.iter().map(|(id, event)| (*id, event)).collect();
         self.journal_found(&rows, now).await?;
-        if !again.is_empty() {
-            self.store.look_again(&again).await?;
+        if !decided.again.is_empty() {
+            self.store.look_again(&decided.again).await?;
         }
         let changed = links.keys().copied().collect();
         for one in dirty.iter_mut() {
@@ -100,40 +86,64 @@ impl Sync {
         Ok(changed)
     }
 
-    /// `None`: it cannot be written just now.
-    async fn decide_letter(
+    /// What one person is written now. Answers their link, with what is to be remembered of it.
+    async fn write_to(
         &self,
         talk: &Talking,
-        person: &Person,
-        due: &Due<'_>,
+        one: &Dirty,
         catalog: &Catalog,
         now: Timestamp,
         decided: &mut Decided,
-    ) -> Result<Option<Option<WrittenStep>>> {
-        let own = own_source()?;
-        let id = EventId::derive(&own, &["mailing", &due.key, &person.id.to_string()]);
-        if due.begins {
-            let body = MailingBegun {
-                mailing: due.mailing.name.clone(),
-                show: due.show.as_ref().map(|show| show.0.clone()),
-                variant: due.message.as_ref().map(|message| message.variant.name.clone()),
+    ) -> Result<Link> {
+        let (person, mut link) = (&one.person, one.link.clone());
+        let traits = Traits::of(person, &link.leads(), catalog);
+        let found = dues(person, &link, &traits, catalog, now);
+        let mut again_at = found.again_at;
+        for due in &found.now {
+            let step = match &due.message {
+                None => None,
+                Some(message) => {
+                    let step = self.decide_letter((talk, person, due, message), catalog, now, decided).await?;
+                    if step.is_none() {
+                        again_at = Some(again_at.map_or(now + LATER, |at| at.min(now + LATER)));
+                        continue;
+                    }
+                    step
+                }
             };
-            decided.begun.push(Event::new(&own, id, now, Body::MailingBegun(body)));
+            if due.begins {
+                decided.begun.push((person.id, begun(person, due, now)?));
+            }
+            remember(&mut link, due, step, now);
         }
-        let Some(message) = &due.message else { return Ok(Some(None)) };
+        if link.written != one.link.written {
+            // Nobody may have read it by then.
+            let next = dues(person, &link, &traits, catalog, now).again_at;
+            again_at = [again_at, next].into_iter().flatten().min();
+        }
+        if again_at != link.write_again_at {
+            decided.again.extend(again_at.map(|at| (person.id, at)));
+            link.write_again_at = again_at;
+        }
+        Ok(link)
+    }
+
+    /// `None`: it cannot be written just now.
+    async fn decide_letter(
+        &self,
+        (talk, person, due, message): (&Talking, &Person, &Due<'_>, &Message<'_>),
+        catalog: &Catalog,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) -> Result<Option<WrittenStep>> {
         let through = SourceName::new(&message.way.through).map_err(|error| PortError::Fail(error.into()))?;
         let campaign = due.mailing.campaign.as_ref().and_then(|name| catalog.campaigns.get(name));
         let letter = Letter { talk, person, due, message, through, campaign, now };
         let Some(event) = self.compose_letter(&letter, catalog, decided).await? else { return Ok(None) };
-        let step = WrittenStep {
-            at: now,
-            channel: message.way.channel,
-            through: message.way.through.clone(),
-            to: message.way.to.clone(),
-            decision: event.id.to_string(),
-        };
+        let way = &message.way;
+        let (through, to, decision) = (way.through.clone(), way.to.clone(), event.id.to_string());
         decided.messages.push(event);
-        Ok(Some(Some(step)))
+        Ok(Some(WrittenStep { at: now, channel: way.channel, through, to, decision }))
     }
 
     async fn compose_letter(
@@ -145,24 +155,10 @@ impl Sync {
         let Letter { person, due, message, through, campaign, now, .. } = letter;
         let (way, variant) = (&message.way, message.variant);
         let talk = person.talks().map(|(_, talk)| talk).find(|talk| talk.chat == way.to);
-        // That of the chat; in a letter that of any chat of theirs.
-        let told = |talk: &'_ stagedoor_model::Talk| {
-            talk.profile.as_ref().and_then(|(at, profile)| Some((*at, profile.language.clone()?)))
-        };
-        let language = talk.and_then(told).or_else(|| person.talks().filter_map(|(_, talk)| told(talk)).max());
-        let language = language.as_ref().map(|(_, language)| language.as_str());
-        let is_sms = way.channel == Channel::Sms && !variant.sms.is_empty();
-        let mut text = if is_sms { &variant.sms } else { &variant.text }.pick(language).to_owned();
-        let mut subject = variant.subject.pick(language).to_owned();
-        let mut put = |place: &str, value: &str| {
-            [&mut text, &mut subject].into_iter().for_each(|one| *one = one.replace(place, value));
-        };
-        let names = |place: &str| {
-            let by_post = way.channel == Channel::Email;
-            let told = if is_sms { &variant.sms } else { &variant.text };
-            told.pick(language).contains(place) || (by_post && variant.subject.pick(language).contains(place))
-        };
-        if names("{promo}") {
+        let language = language_of(person, talk);
+        let language = language.as_deref();
+        let mut words = Words::of(message, language);
+        if words.name("{promo}") {
             let code = match campaign {
                 Some(campaign) => self.promo_of(campaign, person).await?.map(|code| (*campaign, code)),
                 None => None,
@@ -170,30 +166,28 @@ impl Sync {
             // The pool is empty, which its own error in the log says: nobody is written to about a code that there is not.
             let Some((campaign, code)) = code else { return Ok(None) };
             decided.facts.push(letter.issued_code(campaign, &code));
-            put("{promo}", &code);
+            words.put("{promo}", &code);
         }
-        if names("{link}")
+        if words.name("{link}")
             && let Some(url) = letter.shop_link(decided)
         {
-            put("{link}", &url);
+            words.put("{link}", &url);
         }
-        if names("{confirm}") {
-            put("{confirm}", &letter.consent_link("confirm", "c", decided));
+        if words.name("{confirm}") {
+            words.put("{confirm}", &letter.consent_link("confirm", "c", decided));
         }
         let show = show_of(person, due.show.as_ref(), *campaign, catalog);
-        let filled = |text: &str| -> String {
-            let text = text.replace("{show}", &show.title).replace("{city}", show.city.as_deref().unwrap_or(""));
-            let text = text.replace("{when}", &when(&show, catalog));
-            // Last: what people call themselves is text, whatever stands in it.
-            fill_name(&text, person.name().filter(|name| !person.is_stand_in(name)))
-        };
-        let mut decision = MessageDecided::new(through.clone(), way.to.clone(), filled(&text), *now + WORTH);
+        words.put("{show}", &show.title);
+        words.put("{city}", show.city.as_deref().unwrap_or(""));
+        words.put("{when}", &when(&show, catalog));
+        let words = words.to(person);
+        let mut decision = MessageDecided::new(through.clone(), way.to.clone(), words.text, *now + WORTH);
         if !variant.button.is_empty() {
             let label = variant.button.pick(language).to_owned();
             decision.button = letter.shop_link(decided).map(|url| Button { label, url });
         }
         if way.channel == Channel::Email {
-            decision.subject = Some(filled(&subject));
+            decision.subject = Some(words.subject);
             if !due.mailing.is_service {
                 decision.unsubscribe = Some(letter.consent_link("unsubscribe", "u", decided));
             }
@@ -206,6 +200,53 @@ impl Sync {
         let id = EventId::derive(through, &parts);
         Ok(Some(Event::new(through, id, *now, Body::MessageDecided(Box::new(decision)))))
     }
+}
+
+impl Words {
+    fn of(message: &Message<'_>, language: Option<&str>) -> Self {
+        let (variant, channel) = (message.variant, message.way.channel);
+        let is_short = channel == Channel::Sms && !variant.sms.is_empty();
+        let text = if is_short { &variant.sms } else { &variant.text }.pick(language).to_owned();
+        let subject = if channel == Channel::Email { variant.subject.pick(language) } else { "" };
+        Self { text, subject: subject.to_owned() }
+    }
+
+    fn name(&self, place: &str) -> bool {
+        self.text.contains(place) || self.subject.contains(place)
+    }
+
+    fn put(&mut self, place: &str, value: &str) {
+        for one in [&mut self.text, &mut self.subject] {
+            *one = one.replace(place, value);
+        }
+    }
+
+    /// Last of all: what people call themselves is text, whatever stands in it.
+    fn to(self, person: &Person) -> Self {
+        let name = person.name().filter(|name| !person.is_stand_in(name));
+        Self { text: fill_name(&self.text, name), subject: fill_name(&self.subject, name) }
+    }
+}
+
+/// That of the chat; in a letter that of any chat of theirs.
+fn language_of(person: &Person, talk: Option<&Talk>) -> Option<String> {
+    let told = |talk: &Talk| {
+        let (at, profile) = talk.profile.as_ref()?;
+        Some((*at, profile.language.clone()?))
+    };
+    let told = talk.and_then(told).or_else(|| person.talks().filter_map(|(_, talk)| told(talk)).max());
+    told.map(|(_, language)| language)
+}
+
+fn begun(person: &Person, due: &Due<'_>, now: Timestamp) -> Result<Event> {
+    let own = own_source()?;
+    let body = MailingBegun {
+        mailing: due.mailing.name.clone(),
+        show: due.show.as_ref().map(|show| show.0.clone()),
+        variant: due.message.as_ref().map(|message| message.variant.name.clone()),
+    };
+    let id = EventId::derive(&own, &["mailing", &due.key, &person.id.to_string()]);
+    Ok(Event::new(&own, id, now, Body::MailingBegun(body)))
 }
 
 fn remember(link: &mut Link, due: &Due<'_>, step: Option<WrittenStep>, now: Timestamp) {

@@ -17,6 +17,20 @@ const SMS_WITHIN: i64 = 3 * 86_400;
 /// Of letters that were not ours to vary.
 const NONE: &str = "-";
 pub const HELD_OUT: &str = "hold-out";
+/// The last is one of sums; in CSV its currency follows.
+const COLUMNS: [&str; 11] = [
+    "campaign",
+    "channel",
+    "city",
+    "variant",
+    "sent",
+    "delivered",
+    "opened",
+    "clicked",
+    "bounced",
+    "bought",
+    "revenue",
+];
 
 /// Campaign or mailing, channel, city, variant.
 pub type Key = (String, &'static str, String, String);
@@ -254,20 +268,7 @@ impl Report {
 
     /// In lines for a terminal.
     pub fn lines(&self) -> Vec<String> {
-        let titles = [
-            "campaign",
-            "channel",
-            "city",
-            "variant",
-            "sent",
-            "delivered",
-            "opened",
-            "clicked",
-            "bounced",
-            "bought",
-            "revenue",
-        ];
-        table(titles, self.rows())
+        table(COLUMNS, self.rows())
     }
 
     /// What mailings did, against those who were held out: in all, then by city.
@@ -321,22 +322,8 @@ impl Report {
     /// # Errors
     /// Never, unless memory runs out.
     pub fn csv(&self) -> Result<String, String> {
-        let titles = [
-            "campaign",
-            "channel",
-            "city",
-            "variant",
-            "sent",
-            "delivered",
-            "opened",
-            "clicked",
-            "bounced",
-            "bought",
-            "revenue",
-            "currency",
-        ];
         let rows = self.rows().zip(self.lines.values());
-        written(&titles, rows.map(|(row, line)| (row.into_iter().take(10).collect(), &line.revenue)))
+        written(&COLUMNS, rows.map(|(row, line)| (row.into_iter().take(COLUMNS.len() - 1).collect(), &line.revenue)))
     }
 
     /// The same of what mailings did.
@@ -344,7 +331,7 @@ impl Report {
     /// # Errors
     /// Never, unless memory runs out.
     pub fn effect_csv(&self) -> Result<String, String> {
-        let titles = ["mailing", "city", "variant", "people", "bought", "revenue", "currency"];
+        let titles = ["mailing", "city", "variant", "people", "bought", "revenue"];
         let rows = self.effect_rows().zip(self.effects.values());
         written(&titles, rows.map(|(row, effect)| (row.into_iter().take(5).collect(), &effect.revenue)))
     }
@@ -394,7 +381,7 @@ fn written<'r>(
     rows: impl Iterator<Item = (Vec<String>, &'r BTreeMap<String, i64>)>,
 ) -> Result<String, String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(titles).map_err(|error| error.to_string())?;
+    writer.write_record(titles.iter().chain(&["currency"])).map_err(|error| error.to_string())?;
     for (row, revenue) in rows {
         let mut sums: Vec<(String, String)> =
             revenue.iter().map(|(currency, minor)| (amount(*minor), currency.clone())).collect();

@@ -132,6 +132,11 @@ impl Reader<'_> {
                 "with 0 nobody is ever written to; leave mailings out instead",
             );
         }
+        if section.cap_days == Some(0)
+            && let Some(value) = root.get("manners")
+        {
+            self.ledger.note(spot(value, "cap_days"), "manners.cap_days", "expected at least 1");
+        }
         Manners { quiet, cap: section.cap.map(|most| (most, days * 86_400)) }
     }
 

@@ -30,8 +30,8 @@ pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
 pub use identity::{Cluster, Partition, Policy, Refusal, Why, partition};
 pub use mailings::{
-    Audience, Due, Dues, Mailing, Manners, Message, Variant, Way, Written, WrittenStep, capped, dues, was_read,
-    was_refused,
+    Audience, Due, Dues, Mailing, Manners, Message, Variant, Way, Written, WrittenStep, capped, dues, takes_no_sms,
+    was_read, was_refused,
 };
 pub use marketing::Marketing;
 pub use person::{Person, PersonId};

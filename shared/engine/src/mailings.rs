@@ -1,13 +1,13 @@
 //! What people are written to about of the hub's own accord: a cart that was left, a show that moved, thanks after an evening.
-//! Who is written to about what follows from what is known of them and what they were written before, and from the time, which is an
-//! argument. Each occasion is written about once; through the first channel that is alive, and the next one where nobody read it.
+//! What is due follows from what is known of somebody, from what they were written before and from the time, which is an argument. Each
+//! occasion is written about once: through the first channel that is alive, and through the next where nobody read it.
 
 mod cascade;
 
 use std::collections::BTreeSet;
 
 use cascade::Next;
-pub use cascade::{was_read, was_refused};
+pub use cascade::{takes_no_sms, was_read, was_refused};
 use jiff::civil::Time;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

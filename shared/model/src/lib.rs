@@ -36,7 +36,7 @@ pub use quiet::QuietHours;
 pub use record::{Fact, Record, RecordKey, Rung, Touch};
 pub use show::ShowRef;
 pub use talk::{Line, LinkUse, Promo, Said, Talk, TrackedLink};
-pub use token::{LinkKey, Purpose, Token, TokenTag};
+pub use token::{Header, LinkKey, Purpose, Token, TokenTag};
 pub use trace::TraceParent;
 
 /// A UTC instant with nanosecond precision, RFC 3339 in JSON.

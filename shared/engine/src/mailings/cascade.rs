@@ -87,14 +87,15 @@ fn post(
         (None, true) if channel == Channel::Email => person.emails().into_iter().map(Identifier::email).collect(),
         (None, true) => person.phones().into_iter().map(Identifier::phone).collect(),
     };
-    let takes =
-        |one: &Identifier| channel.reaches(one.kind()) && !consent::is_suppressed(person, one) && !is_dead(person, one);
+    let takes = |one: &Identifier| {
+        channel.reaches(one.kind()) && !consent::is_suppressed(person, one) && !takes_no_sms(person, one)
+    };
     let first = known.into_iter().find(takes);
     first.into_iter().map(|to| Way { channel, through: through.to_owned(), to }).collect()
 }
 
-/// A number that the gateway said takes no SMS.
-fn is_dead(person: &Person, address: &Identifier) -> bool {
+/// A number that the gateway said takes none.
+pub fn takes_no_sms(person: &Person, address: &Identifier) -> bool {
     let own = |talk: &stagedoor_model::Talk| talk.chat == *address && talk.may_write.is_some_and(|(_, may)| !may);
     address.kind() == Kind::Phone && person.talks().any(|(_, talk)| own(talk))
 }

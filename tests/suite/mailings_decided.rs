@@ -1,0 +1,120 @@
+//! Mailings without the wire: what is decided and remembered, and that a crash decides nothing twice.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use stagedoor_model::{
+    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, LinkKey, MARKETING, Money, ShowRef,
+    SourceName,
+};
+use stagedoor_ports::{Queue, memory::MemoryQueue};
+use stagedoor_sync::{Pace, Talking};
+use stagedoor_tests::{
+    clock::Moved,
+    crash::{Life, Mortal},
+    world::World,
+};
+
+const HOUR: i64 = 3_600;
+/// 2027-05-03, noon in Moscow.
+const NOON: i64 = 1_809_334_800;
+
+/// Everything of `sync` with a cart that a letter is due about, and the outbox.
+async fn with_a_cart() -> (World, Moved, Arc<MemoryQueue>) {
+    let (mut world, clock) = (World::new().await, Moved::at(NOON));
+    world.sync.clock = Arc::new(clock.clone());
+    let (outbox, chats) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryQueue::default()));
+    world.sync.talk = Some(Talking {
+        outbox: outbox.clone(),
+        chats,
+        links: LinkKey::new("key"),
+        public_url: "https://hub.example.ru".into(),
+    });
+    let config = stagedoor::read_config("stagedoor.toml", stagedoor::DEFAULT_CONFIG, None).expect("a config").catalog;
+    world.sync.catalog.shows.clone_from(&config.shows);
+    let site = SourceName::new("site").expect("a name");
+    let form = FormSubmitted {
+        identifiers: [Identifier::email(Email::parse("anna@example.com").expect("an address"))].into(),
+        name: None,
+        form: None,
+        show: Some(ShowRef::id("cherry-kazan")),
+        amount: Some(Money::from_major("100", "RUB").expect("money")),
+        consents: vec![ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given: true, wording: None }],
+        labels: Default::default(),
+    };
+    let event = Event::new(&site, EventId::derive(&site, &["cart"]), world.sync.clock.now(), Body::CartAbandoned(form));
+    world.run(vec![event]).await;
+    clock.on(3 * HOUR);
+    (world, clock, outbox)
+}
+
+/// As if the config had been written anew.
+fn mail(world: &mut World) {
+    let config = stagedoor::read_config("stagedoor.toml", stagedoor::DEFAULT_CONFIG, None).expect("a config").catalog;
+    world.sync.catalog.mailings = config.mailings;
+    world.sync.catalog.mailings.iter_mut().for_each(|one| one.hold_out = 0);
+    world.sync.catalog.campaigns = config.campaigns;
+    world.sync.catalog.senders = config.senders;
+}
+
+#[tokio::test]
+async fn a_mailing_that_is_new_in_the_config_reaches_who_is_there_already() {
+    let (mut world, _, outbox) = with_a_cart().await;
+    world.sync.wake().await.expect("woken");
+    world.reconcile().await;
+    assert_eq!(outbox.depth().await.expect("a depth"), 0);
+    mail(&mut world);
+    world.sync.wake().await.expect("woken");
+    world.reconcile().await;
+    assert_eq!(outbox.depth().await.expect("a depth"), 1);
+}
+
+#[tokio::test]
+async fn a_letter_whose_code_is_not_there_yet_has_not_begun() {
+    let (mut world, clock, outbox) = with_a_cart().await;
+    mail(&mut world);
+    let cart = world.sync.catalog.mailings.iter_mut().find(|one| one.name == "cart").expect("a mailing");
+    let variants = cart.variants.clone();
+    cart.variants.iter_mut().flat_map(|one| one.text.0.values_mut()).for_each(|text| text.push_str(" {promo}"));
+    world.sync.wake().await.expect("woken");
+    world.reconcile().await;
+    let begun = async |world: &World| {
+        let rows = world.store.journal(1_000).await.expect("a journal");
+        rows.into_iter().filter(|row| matches!(row.event.body, Body::MailingBegun(_))).count()
+    };
+    assert_eq!((outbox.depth().await.expect("a depth"), begun(&world).await), (0, 0));
+    // Half an hour later it goes without one.
+    world.sync.catalog.mailings.iter_mut().filter(|one| one.name == "cart").for_each(|one| {
+        one.variants.clone_from(&variants);
+    });
+    clock.on(HOUR / 2);
+    world.sync.wake().await.expect("woken");
+    world.reconcile().await;
+    assert_eq!((outbox.depth().await.expect("a depth"), begun(&world).await), (1, 1));
+}
+
+#[tokio::test]
+async fn killed_at_any_step_it_is_decided_once_and_remembered() {
+    for steps in 1.. {
+        let (mut world, clock, outbox) = with_a_cart().await;
+        mail(&mut world);
+        world.sync.wake().await.expect("woken");
+        let life = Life::of(steps);
+        let mut mortal = world.sync.clone();
+        mortal.store = Arc::new(Mortal { inner: Arc::clone(&world.store), life: life.clone() });
+        _ = mortal.reconcile(Pace::Everything).await;
+        // A process that lives goes on, a minute later.
+        clock.on(200);
+        world.reconcile().await;
+        let decided: Vec<Event> = outbox.receive(9).await.expect("read").into_iter().map(|one| one.event).collect();
+        let ids: BTreeSet<String> = decided.iter().map(|event| event.id.to_string()).collect();
+        assert_eq!(ids.len(), 1, "killed at step {steps}: {decided:?}");
+        let people = world.store.everybody(None, 10).await.expect("read").0;
+        let links = world.store.links(&people).await.expect("read");
+        let written: Vec<_> = links.values().flat_map(|link| link.written.values()).collect();
+        assert_eq!(written.iter().map(|one| one.steps.len()).collect::<Vec<_>>(), [1], "killed at step {steps}");
+        if !life.is_over() {
+            assert!(steps > 5, "there are steps to be killed at");
+            break;
+        }
+    }
+}
