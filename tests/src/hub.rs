@@ -6,7 +6,7 @@ use stagedoor::{DEFAULT_CONFIG, Hub, Running, Status, read_config, start};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_sandbox::{Messengers, Post, Sandbox};
-use stagedoor_testkit::{Parcel, form_signed};
+use stagedoor_testkit::{Parcel, form_signed, free_port};
 use tokio::net::TcpListener;
 
 pub struct TestHub {
@@ -37,9 +37,9 @@ impl TestHub {
         let address = listener.local_addr().expect("an address");
         let text = DEFAULT_CONFIG
             .replace("127.0.0.1:8080", &address.to_string())
-            .replace("127.0.0.1:8081", &free().await)
-            .replace("127.0.0.1:8082", &free().await)
-            .replace("8083", free().await.split_once(':').expect("a port").1)
+            .replace("127.0.0.1:8081", &free())
+            .replace("127.0.0.1:8082", &free())
+            .replace("8083", &free_port().to_string())
             // The rate has its own test; here it would only make us wait.
             .replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
         let config = read_config("stagedoor.toml", &change(text), None).expect("a config");
@@ -97,7 +97,7 @@ impl TestHub {
     }
 }
 
-pub async fn free() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("an address").to_string()
+/// An address that nobody listens at.
+pub fn free() -> String {
+    format!("127.0.0.1:{}", free_port())
 }

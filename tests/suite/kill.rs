@@ -11,7 +11,7 @@ use stagedoor::{DEFAULT_CONFIG, Hub, read_config, start};
 use stagedoor_model::{Identifier, Kind, Timestamp};
 use stagedoor_ports::Store;
 use stagedoor_sqlite::SqliteStore;
-use stagedoor_testkit::form_signed;
+use stagedoor_testkit::{form_signed, free_port};
 use stagedoor_tests::hub::free;
 
 const ROUNDS: usize = 20;
@@ -32,7 +32,8 @@ async fn child_hub() {
     let text = DEFAULT_CONFIG
         .replace("127.0.0.1:8080", &hub)
         .replace("127.0.0.1:8081", &sandbox)
-        .replace("127.0.0.1:8082", &free().await);
+        .replace("127.0.0.1:8082", &free())
+        .replace("8083", &free_port().to_string());
     let config = read_config("stagedoor.toml", &text, None).expect("a config");
     let listener = tokio::net::TcpListener::bind(config.listen).await.expect("a port");
     let hub = Arc::new(Hub::open(config, folder.as_ref(), "serve").expect("a hub"));
@@ -68,7 +69,7 @@ async fn no_acknowledged_delivery_is_missing_after_kill_nine() {
     let acknowledged = Arc::new(Mutex::new(BTreeSet::<String>::new()));
     let http = reqwest::Client::builder().build().expect("a client");
     for round in 0..ROUNDS {
-        let (hub, sandbox) = (free().await, free().await);
+        let (hub, sandbox) = (free(), free());
         let base = format!("http://{hub}");
         let mut child = spawn(folder.path(), &hub, &sandbox);
         ready(&http, &base).await;
@@ -96,7 +97,7 @@ async fn no_acknowledged_delivery_is_missing_after_kill_nine() {
     }
     let all = acknowledged.lock().expect("a lock").clone();
     assert!(all.len() > ROUNDS * 10, "only {} were acknowledged", all.len());
-    let (hub, sandbox) = (free().await, free().await);
+    let (hub, sandbox) = (free(), free());
     let mut child = spawn(folder.path(), &hub, &sandbox);
     ready(&http, &format!("http://{hub}")).await;
     let store = SqliteStore::open(&folder.path().join("hub.db")).expect("the hub's file");

@@ -2,6 +2,7 @@
 
 pub mod fans;
 mod parcel;
+mod ports;
 pub mod samples;
 pub mod tour;
 
@@ -9,3 +10,4 @@ pub use parcel::{
     Parcel, form, form_signed, hmac_sha1_base64, hmac_sha1_hex, hmac_sha256_hex, json, md5_hex, qtickets,
     standard_signature, unisender,
 };
+pub use ports::free_port;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -10,6 +9,7 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
+use stagedoor_testkit::free_port;
 
 pub const STACK: &str = "stagedoor";
 pub const REGION: &str = "eu-central-1";
@@ -24,11 +24,6 @@ pub fn root() -> PathBuf {
 /// A tool that `tests/run` installs.
 pub fn tool(name: &str) -> PathBuf {
     root().join(".tools/python/bin").join(name)
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// moto, stopped when it is dropped.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use stagedoor::{DEFAULT_CONFIG, Hub, Running, read_config, start};
+use stagedoor_testkit::free_port;
 use tokio::{net::TcpListener, task::JoinSet};
 
 pub struct Stage {
@@ -49,13 +50,13 @@ async fn built() -> Result<(tempfile::TempDir, TcpListener, Arc<Hub>), String> {
     let text = DEFAULT_CONFIG
         .replace("rate = 20000", "rate = 1000000")
         .replace("127.0.0.1:8080", &address.to_string())
-        .replace("127.0.0.1:8081", &free().await?.to_string())
-        .replace("127.0.0.1:8082", &free().await?.to_string());
+        .replace("127.0.0.1:8081", &free())
+        .replace("127.0.0.1:8082", &free())
+        .replace("8083", &free_port().to_string());
     let hub = Hub::open(read_config("stagedoor.toml", &text, None)?, folder.path(), "serve")?;
     Ok((folder, listener, Arc::new(hub)))
 }
 
-async fn free() -> Result<SocketAddr, String> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
-    listener.local_addr().map_err(|error| error.to_string())
+fn free() -> String {
+    format!("127.0.0.1:{}", free_port())
 }

@@ -8,6 +8,7 @@ use std::{
 
 use stagedoor_aws::create_tables;
 use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
+use stagedoor_testkit::free_port;
 
 use crate::moto::{Moto, moto, root, tool};
 
@@ -24,13 +25,8 @@ impl Drop for Watch {
     }
 }
 
-fn free() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
-
 fn watch(function: &str, moto: &Moto, config: &std::path::Path) -> Watch {
-    let port = free();
+    let port = free_port();
     let package = format!("stagedoor-{function}");
     // The watch would build it too, but nobody waits for ever at a first call.
     let built = Command::new("cargo")

@@ -1,13 +1,13 @@
 //! moto: an independent SQS and DynamoDB, started for one test and stopped after it.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use stagedoor_testkit::free_port;
 
 pub struct Moto {
     child: Child,
@@ -23,9 +23,7 @@ impl Drop for Moto {
 }
 
 pub async fn moto() -> Moto {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
-    drop(listener);
+    let port = free_port();
     let tool = tool("moto_server");
     let child = Command::new(&tool)
         .args(["-H", "127.0.0.1", "-p", &port.to_string()])
