@@ -36,7 +36,7 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("stagedoor-ports", &["engine", "model"]),
     ("stagedoor-webhook", &["ports", "model"]),
     ("stagedoor-config", &["webhook", "engine", "model"]),
-    ("stagedoor-crm", &["config", "ports", "engine", "model"]),
+    ("stagedoor-crm", &["config", "webhook", "ports", "engine", "model"]),
     ("stagedoor-shops", &["webhook", "ports", "model"]),
     ("stagedoor-sqlite", &["ports", "engine", "model"]),
     ("stagedoor-aws", &["config", "webhook", "ports", "engine", "model"]),

@@ -22,7 +22,7 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let store: Arc<dyn stagedoor_ports::Store> = Arc::new(store);
     // One process of many: its lease is its own.
     let owner = format!("lambda-{}-{}", std::process::id(), clock.now().as_nanosecond());
-    let crm = stagedoor_crm::amocrm::from_config(&config, &store, &clock, &owner)?;
+    let crm = stagedoor_crm::crm(&config, &store, &clock, &owner)?;
     let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
     let topics: Option<Arc<dyn stagedoor_ports::Topics>> = Some(Arc::new(stagedoor_shops::Sns::new(None)?));
     let (catalog, policy) = (config.catalog.clone(), config.policy.clone());
@@ -36,7 +36,7 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let lists = stagedoor_lists::mailers(&config)?;
     let sync = Sync {
         store,
-        crm: Arc::new(crm),
+        crm,
         clock,
         desks,
         topics,

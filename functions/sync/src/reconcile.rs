@@ -138,6 +138,7 @@ impl Sync {
     }
 
     async fn push(&self, round: &Round, pace: Pace) -> Result<(), PortError> {
+        let pace = if self.crm.in_bulk() { pace } else { Pace::Everything };
         if let Err(error) = self.crm.set_up().await {
             tracing::warn!(%error, "the CRM is not ready");
             round.stop(error.to_string());

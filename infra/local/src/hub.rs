@@ -8,7 +8,6 @@ use std::{
 
 use axum::{Router, routing::get};
 use stagedoor_config::{Config, LocalSecrets};
-use stagedoor_crm::amocrm::AmoCrm;
 use stagedoor_links::Desk;
 use stagedoor_model::{LinkKey, SourceName};
 use stagedoor_outreach::{Outreach, Pace};
@@ -38,7 +37,6 @@ pub struct Hub {
     pub queue: Arc<dyn Queue>,
     pub queues: Queues,
     pub outreach: Outreach,
-    pub crm: Arc<AmoCrm>,
     pub sync: Sync,
     pub schedule: Schedule,
     pub counters: Counters,
@@ -102,7 +100,7 @@ impl Hub {
         folder: &Path,
         owner: &str,
     ) -> Result<Self, String> {
-        let crm = Arc::new(stagedoor_crm::amocrm::from_config(&config, &store, &clock, owner)?);
+        let crm = stagedoor_crm::crm(&config, &store, &clock, owner)?;
         let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
         let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
             outbox: Arc::clone(&queues.outbox),
@@ -122,7 +120,7 @@ impl Hub {
         let queue = Arc::clone(&queues.events);
         let sync = Sync {
             store: Arc::clone(&store),
-            crm: crm.clone(),
+            crm,
             clock: Arc::clone(&clock),
             desks: desks.clone(),
             topics: Some(Arc::new(stagedoor_shops::Sns::new(None)?)),
@@ -143,7 +141,6 @@ impl Hub {
             queue,
             queues,
             outreach,
-            crm,
             sync,
             schedule,
             counters: Counters::default(),

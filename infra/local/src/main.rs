@@ -299,7 +299,8 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             println!("{count} people are tried again");
         }
         Command::Authorize { code } => {
-            hub.crm.authorize(&code).await.map_err(|error| error.to_string())?;
+            let client = stagedoor_crm::amocrm::from_config(&hub.config, &hub.store, &hub.sync.clock, &hub.sync.owner)?;
+            client.authorize(&code).await.map_err(|error| error.to_string())?;
             println!("authorised; the tokens are kept in the hub's files");
         }
         Command::Serve | Command::CheckConfig | Command::Schema { .. } => {}

@@ -78,7 +78,16 @@ pub struct CrmSection {
     /// A secret reference: a long-lived token. Either this or `oauth`.
     pub token: Option<String>,
     pub oauth: Option<OAuthSection>,
-    /// Requests a second for this integration.
+    /// vtiger: the name of the user that the hub is there; one that nobody else logs in as.
+    pub user: Option<String>,
+    /// vtiger: a secret reference: that user's access key, from My Preferences.
+    pub access_key: Option<String>,
+    /// vtiger: calls that may be under way at once, each in a session of its own.
+    #[serde(default = "four")]
+    pub sessions: u32,
+    /// vtiger: the name of a user or a group that new records belong to; else the hub's own user.
+    pub owner: Option<String>,
+    /// amocrm: requests a second for this integration.
     #[serde(default = "seven")]
     pub rate: u32,
     /// Segments and consents also as tags of the contact, for filters and robots.
@@ -93,6 +102,10 @@ fn seven() -> u32 {
     7
 }
 
+fn four() -> u32 {
+    4
+}
+
 fn twenty() -> u32 {
     20
 }
@@ -101,6 +114,7 @@ fn twenty() -> u32 {
 #[serde(rename_all = "snake_case")]
 pub enum CrmKind {
     Amocrm,
+    Vtiger,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,6 +1,7 @@
 //! stagedoor.toml: sources, pipelines, shows, secrets by reference. Every mistake is reported at once, with its line.
 
 mod audience;
+mod crm;
 mod file;
 mod file_mailings;
 mod mailings;
@@ -53,6 +54,8 @@ pub struct CrmConfig {
     pub rate: NonZeroU32,
     pub timeout: Duration,
     pub tags: bool,
+    /// The user or group that new records belong to, where the CRM is told one.
+    pub owner: Option<String>,
 }
 
 /// The gateway that SMS go through.
@@ -98,6 +101,8 @@ pub struct MailerConfig {
 pub enum Credentials {
     LongLived(Secret),
     OAuth { client_id: String, client_secret: Secret, redirect_uri: String },
+    /// Of a Vtiger's user, and how many sessions of it.
+    AccessKey { user: String, key: Secret, sessions: NonZeroU32 },
 }
 
 /// A source and the function that receives it.

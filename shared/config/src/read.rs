@@ -1,6 +1,5 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    num::NonZeroU32,
     ops::Range,
     path::{Path, PathBuf},
     time::Duration,
@@ -16,9 +15,9 @@ use toml::{
 };
 
 use crate::{
-    Config, Configured, Credentials, CrmConfig, Mistakes, Secrets,
+    Config, Configured, Mistakes, Secrets,
     file::{
-        CrmSection, HubSection, IdentitySection, PipelineSection, SandboxSection, ScheduleSection, ShowSection,
+        HubSection, IdentitySection, PipelineSection, SandboxSection, ScheduleSection, ShowSection,
         SourceSection,
     },
     mistake::Ledger,
@@ -91,7 +90,7 @@ impl Reading {
         }
     }
 
-    fn crm(self) -> bool {
+    pub(crate) fn crm(self) -> bool {
         matches!(self, Self::Everything | Self::Sync)
     }
 
@@ -198,7 +197,7 @@ impl Reader<'_> {
         self.read(value, name)
     }
 
-    fn required<'r, 'd>(&mut self, root: &'r DeTable<'d>, name: &str) -> Option<&'r Value<'d>> {
+    pub(crate) fn required<'r, 'd>(&mut self, root: &'r DeTable<'d>, name: &str) -> Option<&'r Value<'d>> {
         let value = root.get(name);
         if value.is_none() {
             self.ledger.note(0..0, name, format!("the section [{name}] is missing"));
@@ -214,10 +213,6 @@ impl Reader<'_> {
                 None
             }
         }
-    }
-
-    fn crm_secret(&mut self, reference: &str, span: Range<usize>, place: &str) -> Option<Secret> {
-        if self.reading.crm() { self.secret(reference, span, place) } else { Some(Secret::new("")) }
     }
 
     fn region(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<Region> {
@@ -251,40 +246,6 @@ impl Reader<'_> {
         let reference = section.link_key.clone().filter(|_| self.reading.links());
         let link_key = reference.and_then(|text| self.secret(&text, spot(value, "link_key"), "hub.link_key"));
         Some(HubRead { section, region: region?, currency: currency?, token, erasure_key, link_key })
-    }
-
-    fn crm(&mut self, root: &DeTable<'_>) -> Option<CrmConfig> {
-        let value = self.required(root, "crm")?;
-        let section: CrmSection = self.read(value, "crm")?;
-        self.url(&section.base_url, spot(value, "base_url"), "crm.base_url");
-        let rate = NonZeroU32::new(section.rate);
-        if rate.is_none() {
-            self.ledger.note(spot(value, "rate"), "crm.rate", "must be at least 1 request a second");
-        }
-        let credentials = match (&section.token, section.oauth) {
-            (Some(token), None) => {
-                self.crm_secret(token, spot(value, "token"), "crm.token").map(Credentials::LongLived)
-            }
-            (None, Some(oauth)) => {
-                let secret = self.crm_secret(&oauth.client_secret, spot(value, "oauth"), "crm.oauth.client_secret");
-                secret.map(|client_secret| Credentials::OAuth {
-                    client_id: oauth.client_id,
-                    client_secret,
-                    redirect_uri: oauth.redirect_uri,
-                })
-            }
-            _ => {
-                self.ledger.note(
-                    value.span(),
-                    "crm",
-                    "give either token (a long-lived token) or [crm.oauth], not both",
-                );
-                None
-            }
-        };
-        let timeout = Duration::from_secs(u64::from(section.timeout_seconds.max(1)));
-        let (kind, base_url) = (section.kind, section.base_url);
-        Some(CrmConfig { kind, base_url, credentials: credentials?, rate: rate?, timeout, tags: section.tags })
     }
 
     fn policy(&mut self, root: &DeTable<'_>) -> Policy {

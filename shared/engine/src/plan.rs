@@ -222,6 +222,9 @@ pub struct DealDraft {
     pub stage: Option<(Stage, String)>,
     /// In whole major units.
     pub price: Option<i64>,
+    /// Minor units beyond the whole ones, for a CRM that holds them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fraction: i64,
     pub city: Option<String>,
     pub starts_at: Option<Timestamp>,
     pub show_cancelled: bool,
@@ -345,6 +348,7 @@ fn vacated(
             pipeline: pipeline.name.clone(),
             stage: lost.map(|name| (Stage::Lost, name.clone())),
             price: Some(0),
+            fraction: 0,
             city: None,
             starts_at: None,
             show_cancelled: false,
@@ -361,6 +365,10 @@ fn vacated(
         (!settled).then_some((Step::UpdateDeal(lead, draft), digest))
     };
     left.filter_map(step).collect()
+}
+
+fn is_zero(value: &i64) -> bool {
+    *value == 0
 }
 
 /// Between the numbers of orders in one field.
@@ -503,6 +511,7 @@ fn draft_deal(
         pipeline: pipeline.name.clone(),
         stage: stage.map(|name| (deal.stage, name.clone())),
         price: deal.worth.as_ref().map(stagedoor_model::Money::whole_major),
+        fraction: deal.worth.as_ref().map_or(0, stagedoor_model::Money::beyond_whole),
         city: deal.show.city.clone(),
         starts_at: deal.show.starts_at,
         show_cancelled: deal.show.cancelled,

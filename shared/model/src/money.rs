@@ -54,6 +54,13 @@ impl Money {
         self.minor.div_euclid(10_i64.pow(u32::from(exponent.min(4))))
     }
 
+    /// Hundredths of a major unit beyond `whole_major`.
+    pub fn beyond_whole(&self) -> i64 {
+        let exponent = Currency::from_code(&self.currency).and_then(Currency::exponent).unwrap_or(0);
+        let unit = 10_i64.pow(u32::from(exponent.min(4)));
+        self.minor.rem_euclid(unit) * 100 / unit
+    }
+
     #[must_use]
     pub fn with_minor(&self, minor: i64) -> Self {
         Self { minor, currency: self.currency.clone() }

@@ -69,6 +69,10 @@ pub trait Crm: Send + Sync {
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError>;
     /// Rows a bulk call takes at most.
     fn batch(&self) -> usize;
+    /// Whether a batch costs one call, so that rows wait for company.
+    fn in_bulk(&self) -> bool {
+        true
+    }
     /// Calls made since the start, for the figures.
     fn calls(&self) -> u64;
     /// Calls that it answered with an error of the 400s, since the start.

@@ -21,6 +21,7 @@ pub fn from_config(
             let client = (client_id.clone(), client_secret.reveal(), redirect_uri.clone());
             Authorization::OAuth(Box::new(OAuth::new(client, Arc::clone(store), Arc::clone(clock), owner.to_owned())))
         }
+        Credentials::AccessKey { .. } => return Err("crm: an amoCRM needs token or [crm.oauth]".into()),
     };
     let hooks = config.sources.iter().find(|one| one.function == "crm");
     let hook = config.public_url.as_ref().zip(hooks).and_then(|(url, one)| {

@@ -1,0 +1,88 @@
+//! The CRM, and how the hub proves itself to it: each kind has its own ways, and none of another's.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use stagedoor_webhook::Secret;
+use toml::de::DeTable;
+
+use crate::{
+    Credentials, CrmConfig, CrmKind,
+    file::CrmSection,
+    read::{Reader, Value, spot},
+};
+
+impl Reader<'_> {
+    pub(crate) fn crm(&mut self, root: &DeTable<'_>) -> Option<CrmConfig> {
+        let value = self.required(root, "crm")?;
+        let section: CrmSection = self.read(value, "crm")?;
+        self.url(&section.base_url, spot(value, "base_url"), "crm.base_url");
+        let rate = NonZeroU32::new(section.rate);
+        if rate.is_none() {
+            self.ledger.note(spot(value, "rate"), "crm.rate", "must be at least 1 request a second");
+        }
+        let credentials = match section.kind {
+            CrmKind::Amocrm => self.tokens(&section, value),
+            CrmKind::Vtiger => self.access_key(&section, value),
+        };
+        let timeout = Duration::from_secs(u64::from(section.timeout_seconds.max(1)));
+        let CrmSection { kind, base_url, tags, owner, .. } = section;
+        Some(CrmConfig { kind, base_url, credentials: credentials?, rate: rate?, timeout, tags, owner })
+    }
+
+    fn tokens(&mut self, section: &CrmSection, value: &Value<'_>) -> Option<Credentials> {
+        let others = [("user", section.user.is_some()), ("access_key", section.access_key.is_some())];
+        self.of_another_kind(value, "amocrm", &others, "token or [crm.oauth]");
+        match (&section.token, &section.oauth) {
+            (Some(token), None) => {
+                self.crm_secret(token, value, "token", "crm.token").map(Credentials::LongLived)
+            }
+            (None, Some(oauth)) => {
+                let secret = self.crm_secret(&oauth.client_secret, value, "oauth", "crm.oauth.client_secret");
+                secret.map(|client_secret| Credentials::OAuth {
+                    client_id: oauth.client_id.clone(),
+                    client_secret,
+                    redirect_uri: oauth.redirect_uri.clone(),
+                })
+            }
+            _ => {
+                let what = "give either token (a long-lived token) or [crm.oauth], not both";
+                self.ledger.note(value.span(), "crm", what);
+                None
+            }
+        }
+    }
+
+    fn access_key(&mut self, section: &CrmSection, value: &Value<'_>) -> Option<Credentials> {
+        let others = [("token", section.token.is_some()), ("oauth", section.oauth.is_some())];
+        self.of_another_kind(value, "vtiger", &others, "user and access_key");
+        let sessions = NonZeroU32::new(section.sessions).filter(|sessions| sessions.get() <= 32);
+        if sessions.is_none() {
+            self.ledger.note(spot(value, "sessions"), "crm.sessions", "must be 1 to 32");
+        }
+        let key = match &section.access_key {
+            Some(reference) => self.crm_secret(reference, value, "access_key", "crm.access_key"),
+            None => {
+                let what = "is missing: the user's access key, from My Preferences, as a secret reference";
+                self.ledger.note(value.span(), "crm.access_key", what);
+                None
+            }
+        };
+        let user = section.user.clone().filter(|user| !user.trim().is_empty());
+        if user.is_none() {
+            let what = "is missing: the name of the user that the hub is in the CRM";
+            self.ledger.note(value.span(), "crm.user", what);
+        }
+        Some(Credentials::AccessKey { user: user?, key: key?, sessions: sessions? })
+    }
+
+    fn of_another_kind(&mut self, value: &Value<'_>, kind: &str, others: &[(&str, bool)], has: &str) {
+        for (key, _) in others.iter().filter(|(_, given)| *given) {
+            let what = format!("a CRM of the kind {kind} has {has}");
+            self.ledger.note(spot(value, key), format!("crm.{key}"), what);
+        }
+    }
+
+    fn crm_secret(&mut self, reference: &str, value: &Value<'_>, key: &str, place: &str) -> Option<Secret> {
+        if self.reading.crm() { self.secret(reference, spot(value, key), place) } else { Some(Secret::new("")) }
+    }
+}

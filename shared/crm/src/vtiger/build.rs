@@ -1,0 +1,40 @@
+use std::{sync::Arc, time::Duration};
+
+use jiff::tz::TimeZone;
+use stagedoor_config::{Config, Credentials};
+use stagedoor_ports::{Clock, Store};
+
+use crate::vtiger::{Settings, Vtiger, login::Login};
+
+/// The client of a configured installation. `owner` names this process among those that share `store`.
+///
+/// # Errors
+/// When the config is of another CRM, or the HTTP client cannot be built.
+pub fn from_config(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    owner: &str,
+) -> Result<Vtiger, String> {
+    let Credentials::AccessKey { user, key, sessions } = &config.crm.credentials else {
+        return Err("crm: a Vtiger needs user and access_key".into());
+    };
+    let login = Login::new(
+        (user.clone(), key.clone()),
+        Arc::clone(store),
+        Arc::clone(clock),
+        owner.to_owned(),
+        usize::try_from(sessions.get()).unwrap_or(1),
+    );
+    let stages = config.catalog.pipelines.iter().flat_map(|one| one.stages.values().cloned());
+    let settings = Settings {
+        base_url: config.crm.base_url.clone(),
+        region: config.region,
+        timeout: config.crm.timeout,
+        grace: Duration::from_secs(3),
+        owner: config.crm.owner.clone(),
+        zone: config.catalog.zone.clone().unwrap_or(TimeZone::UTC),
+        stages: stages.collect(),
+    };
+    Vtiger::new(settings, login, Arc::clone(clock))
+}

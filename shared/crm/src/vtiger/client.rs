@@ -1,0 +1,314 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use jiff::{SignedDuration, tz::TimeZone};
+use serde_json::{Value, json};
+use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_model::{Region, Timestamp};
+use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Row};
+use tokio::sync::RwLock;
+
+use crate::vtiger::{
+    create::{Maker, New},
+    login::Login,
+    query::{self, IN, PAGE},
+    remarks,
+    schema::Schema,
+    transport::{Failure, Transport},
+    wire::{self, Fields},
+};
+
+/// How far the CRM's clock may be from ours when we look for what we made.
+const SKEW: SignedDuration = SignedDuration::from_secs(120);
+/// Rows in work under one look at the lease: four sessions do them in about a second.
+const BATCH: usize = 48;
+/// Fields that have to come back as they were sent.
+const CONTACT: &[&str] = &["email", "mobile", "phone"];
+const DEAL: &[&str] = &["amount", "closingdate", "contact_id", "sales_stage", "related_to"];
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The address of the CRM, such as `https://crm.theatre.example`.
+    pub base_url: String,
+    /// Where phones without a country code are dialled.
+    pub region: Region,
+    pub timeout: Duration,
+    /// How long a call that was given up may still be under way over there before it is looked for.
+    pub grace: Duration,
+    /// The name of a user or a group that new records belong to; the hub's own user where it is `None`.
+    pub owner: Option<String>,
+    /// In which shows' days are told.
+    pub zone: TimeZone,
+    /// Stages that the config uses.
+    pub stages: BTreeSet<String>,
+}
+
+/// VtigerCRM through its webservice.
+pub struct Vtiger {
+    settings: Settings,
+    transport: Transport,
+    clock: Arc<dyn Clock>,
+    schema: RwLock<Option<Arc<Schema>>>,
+}
+
+impl Vtiger {
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub(super) fn new(settings: Settings, login: Login, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(settings.timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent("stagedoor")
+            .build()
+            .map_err(|error| format!("no HTTP client: {error}"))?;
+        let transport = Transport::new(&settings.base_url, http, login);
+        Ok(Self { settings, transport, clock, schema: RwLock::new(None) })
+    }
+
+    async fn schema(&self) -> Result<Arc<Schema>, CrmError> {
+        if let Some(schema) = self.schema.read().await.as_ref() {
+            return Ok(Arc::clone(schema));
+        }
+        let schema = Arc::new(Schema::read(&self.transport, self.settings.owner.as_deref()).await?);
+        *self.schema.write().await = Some(Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    async fn ready(&self) -> Option<Arc<Schema>> {
+        self.schema().await.inspect_err(|error| tracing::warn!(%error, "the CRM's fields could not be read")).ok()
+    }
+
+    fn contacts_of<'s>(&'s self, schema: &'s Schema) -> Maker<'s> {
+        Maker::new(&self.transport, &schema.contacts, CONTACT, self.settings.grace)
+    }
+
+    fn deals_of<'s>(&'s self, schema: &'s Schema) -> Maker<'s> {
+        Maker::new(&self.transport, &schema.deals, DEAL, self.settings.grace)
+    }
+
+    fn owned(mut fields: Fields, schema: &Schema) -> Fields {
+        fields.insert("assigned_user_id".into(), schema.owner.as_str().into());
+        fields
+    }
+
+    async fn each<T, F, W>(&self, rows: &[T], work: F) -> Vec<Row>
+    where
+        T: Sync,
+        F: Fn(usize) -> W,
+        W: Future<Output = Row>,
+    {
+        stream::iter((0..rows.len()).map(work)).buffered(self.transport.sessions() * 2).collect().await
+    }
+
+    /// Deals of the one go to the other; doing it twice changes nothing.
+    async fn move_deals(&self, schema: &Schema, contact: u64, of: u64) -> Result<(), Failure> {
+        let condition = format!("contact_id={}", query::literal(&schema.contacts.of(contact)));
+        for row in query::all(&self.transport, "id", "Potentials", &condition).await? {
+            let element = json!({ "id": row.get("id"), "contact_id": schema.contacts.of(of) }).to_string();
+            self.transport.post("revise", &[("element", &element)]).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark(&self, schema: &Schema, contact: u64, of: u64) -> Row {
+        if let Err(failure) = self.move_deals(schema, contact, of).await {
+            tracing::warn!(?failure, "deals of a duplicate were not moved; tried again later");
+            return Row::NotSent;
+        }
+        let told = |at: u64, text: String| remarks::comment(&schema.contacts.of(at), &text, &schema.owner);
+        // It merges nothing by its webservice: both say it, and a manager merges them there.
+        let rows = vec![
+            told(contact, format!("Duplicate of {}: its deals were moved there", schema.contacts.of(of))),
+            told(of, format!("{} is a duplicate of this contact: merge them", schema.contacts.of(contact))),
+        ];
+        let made = remarks::make(&self.transport, "ModComments", rows).await;
+        made.into_iter().next().map_or(Row::NotSent, |row| if let Row::Done(_) = row { Row::Done(contact) } else { row })
+    }
+
+    async fn rows(&self, module: &str, ids: &[String]) -> Result<Vec<Value>, CrmError> {
+        let mut rows = Vec::new();
+        for chunk in ids.chunks(IN) {
+            let list = query::list(chunk.iter().map(String::as_str));
+            if !list.is_empty() {
+                rows.extend(query::all(&self.transport, "*", module, &format!("id in ({list})")).await?);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+#[async_trait]
+impl Crm for Vtiger {
+    async fn set_up(&self) -> Result<(), CrmError> {
+        let schema = self.schema().await?;
+        let missing = self.settings.stages.iter().filter(|stage| !schema.deals.may_be("sales_stage", stage));
+        let missing: Vec<&str> = missing.map(String::as_str).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        *self.schema.write().await = None;
+        Err(CrmError::Denied(format!(
+            "the CRM has no sales stage {}; add it to the picklist or change the config",
+            missing.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+        )))
+    }
+
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let new = |draft: &ContactDraft| {
+            let fields = Self::owned(wire::contact(draft, &schema, &Value::Null), &schema);
+            Ok(New { key: draft.person.to_string(), fields })
+        };
+        self.contacts_of(&schema).create(rows.iter().map(new).collect()).await
+    }
+
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let (maker, schema) = (self.contacts_of(&schema), &schema);
+        let maker = &maker;
+        let one = |index: usize| async move {
+            let Some((number, draft)) = rows.get(index) else { return Row::NotSent };
+            let id = schema.contacts.of(*number);
+            match self.transport.get("retrieve", &[("id", &id)]).await {
+                Ok(held) => maker.revise(*number, wire::contact(draft, schema, &held), &held).await,
+                // The way of a missing record is told in one place.
+                Err(_) => maker.update(*number, Fields::new()).await,
+            }
+        };
+        self.each(rows, one).await
+    }
+
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let now = self.clock.now();
+        let new = |(contact, draft): &(u64, DealDraft)| {
+            let fields = wire::deal(draft, Some(*contact), &schema, &self.settings.zone, now)?;
+            Ok(New { key: wire::deal_id(draft.person, &draft.show), fields: Self::owned(fields, &schema) })
+        };
+        self.deals_of(&schema).create(rows.iter().map(new).collect()).await
+    }
+
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let (maker, now) = (self.deals_of(&schema), self.clock.now());
+        let (maker, schema) = (&maker, &schema);
+        let one = |index: usize| async move {
+            let Some((number, draft)) = rows.get(index) else { return Row::NotSent };
+            match wire::deal(draft, None, schema, &self.settings.zone, now) {
+                Ok(fields) => maker.update(*number, fields).await,
+                Err(reason) => Row::Refused(reason),
+            }
+        };
+        self.each(rows, one).await
+    }
+
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let mut marked = Vec::new();
+        for (contact, of) in rows {
+            marked.push(self.mark(&schema, *contact, *of).await);
+        }
+        marked
+    }
+
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let row = |(contact, text): &(u64, String)| remarks::comment(&schema.contacts.of(*contact), text, &schema.owner);
+        remarks::make(&self.transport, "ModComments", rows.iter().map(row).collect()).await
+    }
+
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let row = |(contact, text, until): &(u64, String, Timestamp)| {
+            remarks::task(&schema.contacts.of(*contact), text, *until, &schema.owner)
+        };
+        remarks::make(&self.transport, "Calendar", rows.iter().map(row).collect()).await
+    }
+
+    async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
+        let schema = self.schema().await?;
+        let about = ("ModComments", "related_to", "commentcontent");
+        Ok(remarks::of(&self.transport, &schema, about, contacts, since - SKEW).await?)
+    }
+
+    async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
+        let schema = self.schema().await?;
+        let about = ("Calendar", "contact_id", "description");
+        Ok(remarks::of(&self.transport, &schema, about, contacts, since - SKEW).await?)
+    }
+
+    /// By the hub's own field, whenever they were made.
+    async fn find_contacts(
+        &self,
+        people: &BTreeSet<PersonId>,
+        _: Timestamp,
+    ) -> Result<BTreeMap<PersonId, u64>, CrmError> {
+        let schema = self.schema().await?;
+        let keys: Vec<String> = people.iter().map(PersonId::to_string).collect();
+        let found = self.contacts_of(&schema).find(&keys).await?;
+        Ok(people.iter().filter_map(|id| Some((*id, *found.get(&id.to_string())?))).collect())
+    }
+
+    async fn find_deals(
+        &self,
+        deals: &BTreeSet<(PersonId, ShowKey)>,
+        _: Timestamp,
+    ) -> Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError> {
+        let schema = self.schema().await?;
+        let key = |(person, show): &(PersonId, ShowKey)| wire::deal_id(*person, show);
+        let found = self.deals_of(&schema).find(&deals.iter().map(key).collect::<Vec<_>>()).await?;
+        Ok(deals.iter().filter_map(|deal| Some((deal.clone(), *found.get(&key(deal))?))).collect())
+    }
+
+    /// From the contact with this number on, in the order of numbers: what is made or deleted meanwhile shifts no page.
+    async fn contacts(&self, from: u32) -> Result<CrmPage, CrmError> {
+        let schema = self.schema().await?;
+        let columns = wire::CONTACT;
+        let after = query::literal(&schema.contacts.of(u64::from(from.saturating_sub(1))));
+        let query = format!("select {columns} from Contacts where id > {after} order by id limit 0,{PAGE};");
+        let rows = query::page(&self.transport, &query).await?;
+        let last = rows.last().and_then(query::id).and_then(|id| query::number(&id));
+        let next = last.filter(|_| rows.len() == PAGE).and_then(|number| u32::try_from(number + 1).ok());
+        let bodies = rows.iter().filter_map(|row| wire::mirrored(row, self.settings.region)).collect();
+        Ok(CrmPage { bodies, next })
+    }
+
+    async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Value, CrmError> {
+        let schema = self.schema().await?;
+        let ever = Timestamp::UNIX_EPOCH;
+        let words = |all: Vec<(u64, String)>| all.into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        let ids = |module: &crate::vtiger::schema::Module, all: &BTreeSet<u64>| -> Vec<String> {
+            all.iter().map(|number| module.of(*number)).collect()
+        };
+        let notes = ("ModComments", "related_to", "commentcontent");
+        let tasks = ("Calendar", "contact_id", "description");
+        Ok(json!({
+            "contacts": self.rows("Contacts", &ids(&schema.contacts, contacts)).await?,
+            "deals": self.rows("Potentials", &ids(&schema.deals, deals)).await?,
+            "notes": words(remarks::of(&self.transport, &schema, notes, contacts, ever).await?),
+            "tasks": words(remarks::of(&self.transport, &schema, tasks, contacts, ever).await?),
+        }))
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    fn in_bulk(&self) -> bool {
+        false
+    }
+
+    fn calls(&self) -> u64 {
+        self.transport.calls()
+    }
+
+    fn refused(&self) -> u64 {
+        self.transport.refused()
+    }
+}

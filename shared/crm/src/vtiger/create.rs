@@ -1,0 +1,221 @@
+//! Creating without a double, where there is no upsert, no bulk call and no answer that can be trusted to arrive: what
+//! bears the hub's own id is adopted, and a create that was not answered is looked for before anything is made again.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+use stagedoor_ports::Row;
+
+use crate::vtiger::{
+    fit::changed,
+    query::{self, IN},
+    schema::Module,
+    transport::{Failure, Transport},
+    wire::Fields,
+};
+
+/// Calls of one batch that may fail one after the other before the rest is left for the next round.
+const PATIENCE: u32 = 4;
+
+/// What is to be created, and the hub's own id in it.
+pub(super) struct New {
+    pub key: String,
+    pub fields: Fields,
+}
+
+pub(super) struct Maker<'t> {
+    pub transport: &'t Transport,
+    pub module: &'t Module,
+    /// Fields that have to be as they were sent; others may be shorter.
+    pub exact: &'static [&'static str],
+    /// How long a call that was given up may still go on over there.
+    pub grace: Duration,
+    failed: AtomicU32,
+}
+
+impl<'t> Maker<'t> {
+    pub fn new(
+        transport: &'t Transport,
+        module: &'t Module,
+        exact: &'static [&'static str],
+        grace: Duration,
+    ) -> Self {
+        Self { transport, module, exact, grace, failed: AtomicU32::new(0) }
+    }
+
+    /// Ids in the CRM by the hub's own, the lowest where there are two.
+    pub async fn find(&self, keys: &[String]) -> Result<BTreeMap<String, u64>, Failure> {
+        let field = self.module.key()?;
+        let mut found = BTreeMap::<String, u64>::new();
+        for chunk in keys.chunks(IN) {
+            let list = query::list(chunk.iter().map(String::as_str));
+            if list.is_empty() {
+                continue;
+            }
+            let (columns, condition) = (format!("id,{field}"), format!("{field} in ({list})"));
+            for row in query::all(self.transport, &columns, self.module.name, &condition).await? {
+                let key = row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+                if let Some(number) = query::id(&row).and_then(|id| query::number(&id)) {
+                    let known = found.entry(key).or_insert(number);
+                    *known = number.min(*known);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes the rows, through all sessions at once. `Err` is a row that was refused before anything was sent.
+    pub async fn create(&self, rows: Vec<Result<New, String>>) -> Vec<Row> {
+        let keys: Vec<String> = rows.iter().filter_map(|row| Some(row.as_ref().ok()?.key.clone())).collect();
+        let known = match self.find(&keys).await {
+            Ok(known) => known,
+            Err(failure) => {
+                tracing::warn!(?failure, "what may be there already could not be looked up");
+                return rows.iter().map(|_| Row::NotSent).collect();
+            }
+        };
+        let known = &known;
+        let making = rows.into_iter().map(|row| async move {
+            match row {
+                Err(reason) => Row::Refused(reason),
+                Ok(new) => match known.get(&new.key) {
+                    Some(number) => self.update(*number, new.fields).await,
+                    None => self.one(new).await,
+                },
+            }
+        });
+        stream::iter(making).buffered(self.transport.sessions() * 2).collect().await
+    }
+
+    async fn one(&self, new: New) -> Row {
+        if self.failed.load(Ordering::Relaxed) >= PATIENCE {
+            return Row::NotSent;
+        }
+        for last in [false, true] {
+            match self.post("create", &new.fields).await {
+                Ok(held) => {
+                    self.failed.store(0, Ordering::Relaxed);
+                    return self.held(&new.fields, &held);
+                }
+                Err(failure) => {
+                    if let Some(row) = self.after(&new, failure, last).await {
+                        return row;
+                    }
+                }
+            }
+        }
+        Row::Unknown
+    }
+
+    /// What became of a create that has no good answer; `None`: it is not there and may be tried once more.
+    async fn after(&self, new: &New, failure: Failure, last: bool) -> Option<Row> {
+        let reason = match failure {
+            // Duplicate prevention of an administrator's: code 0, and it does not say of what (07_duplicates).
+            Failure::Refused { code, message } => {
+                return Some(Row::Refused(format!("the CRM will not have it: {message} ({code})")));
+            }
+            Failure::Unavailable(_) | Failure::Denied(_) => return Some(Row::NotSent),
+            Failure::Broken(what) => what,
+            Failure::Lost => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                // It may still be under way there: looked for once it cannot be any more.
+                tokio::time::sleep(self.grace).await;
+                return match self.find(std::slice::from_ref(&new.key)).await {
+                    Ok(found) => Some(found.get(&new.key).map_or(Row::Unknown, |number| Row::Done(*number))),
+                    Err(_) => Some(Row::Unknown),
+                };
+            }
+        };
+        // Answered, so it is over: it is there or it never will be.
+        match self.find(std::slice::from_ref(&new.key)).await {
+            Ok(found) => match found.get(&new.key) {
+                Some(number) => Some(Row::Done(*number)),
+                // It answers everything else, and this one never: it will not have this row.
+                None if last => Some(Row::Refused(format!("{what}, twice, for this row alone", what = reason))),
+                None => None,
+            },
+            Err(_) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                Some(Row::Unknown)
+            }
+        }
+    }
+
+    /// Makes a record equal to `fields` where it is not: writing what is there already would look like a change.
+    pub async fn update(&self, number: u64, fields: Fields) -> Row {
+        let id = self.module.of(number);
+        let held = match self.transport.get("retrieve", &[("id", &id)]).await {
+            Ok(held) => held,
+            Err(failure) => return refused_or_later(failure),
+        };
+        self.revise(number, fields, &held).await
+    }
+
+    pub async fn revise(&self, number: u64, fields: Fields, held: &Value) -> Row {
+        let stale = changed(&fields, held);
+        let mut row: Fields = fields.into_iter().filter(|(field, _)| stale.contains(field)).collect();
+        row.retain(|field, _| self.module.has(field));
+        if row.is_empty() {
+            return Row::Done(number);
+        }
+        let sent = row.clone();
+        row.insert("id".into(), self.module.of(number).into());
+        match self.post("revise", &row).await {
+            Ok(held) => self.held(&sent, &held),
+            Err(failure) => refused_or_later(failure),
+        }
+    }
+
+    async fn post(&self, operation: &str, row: &Fields) -> Result<Value, Failure> {
+        let element = Value::Object(row.clone()).to_string();
+        match operation {
+            "create" => {
+                self.transport.post(operation, &[("elementType", self.module.name), ("element", &element)]).await
+            }
+            _ => self.transport.post(operation, &[("element", &element)]).await,
+        }
+    }
+
+    /// Looks at what came back against what was sent.
+    fn held(&self, sent: &Fields, held: &Value) -> Row {
+        let Some(number) = query::id(held).and_then(|id| query::number(&id)) else {
+            return Row::Refused("the CRM answered success without an id".into());
+        };
+        let changed = changed(sent, held);
+        let wrong: Vec<&String> = changed.iter().filter(|field| self.must(field)).collect();
+        if !wrong.is_empty() {
+            let names = wrong.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+            return Row::Refused(format!(
+                "{} {}: the CRM said yes and holds something else in {names}",
+                self.module.name,
+                self.module.of(number)
+            ));
+        }
+        if !changed.is_empty() {
+            tracing::warn!(module = self.module.name, number, fields = changed.join(","), "the CRM changed what was sent");
+        }
+        Row::Done(number)
+    }
+
+    fn must(&self, field: &str) -> bool {
+        self.exact.contains(&field) || self.module.own("id") == Some(field)
+    }
+}
+
+fn refused_or_later(failure: Failure) -> Row {
+    match failure {
+        // Deleted, or out of sight: the code tells neither from the other (retrieve_deleted, limited_user_...).
+        failure if failure.refused("ACCESS_DENIED") => {
+            Row::Refused("the record is gone, or the hub's user may not see it".into())
+        }
+        Failure::Refused { code, message } => Row::Refused(format!("the CRM will not have it: {message} ({code})")),
+        Failure::Broken(what) => Row::Refused(what.to_owned()),
+        // The same values written again change nothing.
+        Failure::Lost | Failure::Unavailable(_) | Failure::Denied(_) => Row::NotSent,
+    }
+}

@@ -1,0 +1,16 @@
+//! VtigerCRM 8.4, the open-source edition's webservice: `/webservice.php`. What is said of it here was recorded from a
+//! running server; the recordings are in `tests/vtiger`, and the stand-in in `infra/sandbox` is held to them.
+
+mod build;
+mod client;
+mod create;
+mod fit;
+mod login;
+mod query;
+mod remarks;
+mod schema;
+mod transport;
+mod wire;
+
+pub use build::from_config;
+pub use client::{Settings, Vtiger};

@@ -1,0 +1,67 @@
+//! Comments and tasks. A comment is a record of its own that points at a contact; a task is one of the calendar and wants
+//! a time (recorded: comment in 06; task_* in 10).
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use stagedoor_model::Timestamp;
+use stagedoor_ports::Row;
+
+use crate::vtiger::{
+    fit::fit,
+    query::{self, IN},
+    schema::Schema,
+    transport::{Failure, Transport},
+    wire,
+};
+
+/// A task's subject is short; the words are in its description.
+const SUBJECT: usize = 100;
+
+pub(super) fn comment(record: &str, text: &str, owner: &str) -> Value {
+    json!({ "commentcontent": fit("commentcontent", text), "related_to": record, "assigned_user_id": owner })
+}
+
+pub(super) fn task(contact: &str, text: &str, until: Timestamp, owner: &str) -> Value {
+    let (until, words) = (wire::clock(until), fit("description", text));
+    let (date, time) = until.split_once(' ').unwrap_or((&until, "12:00:00"));
+    json!({ "subject": words.chars().take(SUBJECT).collect::<String>(), "description": words, "contact_id": contact,
+        "date_start": date, "due_date": date, "time_start": time, "taskstatus": "Not Started", "activitytype": "Task",
+        "assigned_user_id": owner })
+}
+
+/// Makes rows that nothing is adopted for: the round looks for what was not answered by its text.
+pub(super) async fn make(transport: &Transport, module: &str, rows: Vec<Value>) -> Vec<Row> {
+    let one = |row: Value| async move {
+        match transport.post("create", &[("elementType", module), ("element", &row.to_string())]).await {
+            Ok(held) => query::id(&held).and_then(|id| query::number(&id)).map_or(Row::Unknown, Row::Done),
+            Err(Failure::Refused { code, message }) => Row::Refused(format!("{message} ({code})")),
+            Err(Failure::Broken(_) | Failure::Lost) => Row::Unknown,
+            Err(Failure::Unavailable(_) | Failure::Denied(_)) => Row::NotSent,
+        }
+    };
+    stream::iter(rows.into_iter().map(one)).buffered(transport.sessions() * 2).collect().await
+}
+
+/// What these contacts got since `since`: the contact and the text.
+pub(super) async fn of(
+    transport: &Transport,
+    schema: &Schema,
+    (module, about, words): (&str, &str, &str),
+    contacts: &BTreeSet<u64>,
+    since: Timestamp,
+) -> Result<Vec<(u64, String)>, Failure> {
+    let ids: Vec<String> = contacts.iter().map(|number| schema.contacts.of(*number)).collect();
+    let mut found = Vec::new();
+    for chunk in ids.chunks(IN) {
+        let list = query::list(chunk.iter().map(String::as_str));
+        let condition = format!("{about} in ({list}) and createdtime>={}", query::literal(&wire::clock(since)));
+        let rows = query::all(transport, &format!("id,{about},{words}"), module, &condition).await?;
+        found.extend(rows.iter().filter_map(|row| {
+            let contact = query::number(row.get(about)?.as_str()?)?;
+            Some((contact, row.get(words)?.as_str()?.to_owned()))
+        }));
+    }
+    Ok(found)
+}

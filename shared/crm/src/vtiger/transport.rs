@@ -1,0 +1,190 @@
+//! One place through which every call goes: which session it takes, and what an answer means.
+//!
+//! An operation has one fixed method: GET reads only the query string, POST only the form. The status is 200 for success
+//! and for every handled error; the truth is `success`. 500 comes with an empty body, and says neither whether it is for
+//! good nor whether the call took effect (recorded: 01_auth, 03_create, 08_other).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use stagedoor_ports::CrmError;
+
+use crate::vtiger::login::Login;
+
+/// Tries of a call that changes nothing.
+const TRIES: u32 = 3;
+
+/// Why a call has no good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// `success: false`, in the CRM's own words. `code` may have been a number.
+    Refused { code: String, message: String },
+    /// Answered, but not with what can be read: 500 and an empty body, a page instead of JSON. The call is over there.
+    Broken(&'static str),
+    /// No answer: the call may have taken effect, or still be under way.
+    Lost,
+    /// Nothing was done.
+    Unavailable(String),
+    /// Somebody has to act first.
+    Denied(String),
+}
+
+impl Failure {
+    pub fn refused(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == wanted)
+    }
+}
+
+impl From<Failure> for CrmError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Denied(reason) => Self::Denied(reason),
+            Failure::Unavailable(reason) => Self::Unavailable(reason),
+            Failure::Refused { code, message } => Self::Unavailable(format!("{code}: {message}")),
+            Failure::Broken(what) => Self::Unavailable(what.to_owned()),
+            Failure::Lost => Self::Unavailable("no answer".to_owned()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Post,
+}
+
+pub(super) struct Transport {
+    url: String,
+    http: reqwest::Client,
+    login: Login,
+    calls: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
+}
+
+/// A session that the CRM does not know (any more), by the recorded codes. SESSION_EXPIRED and SESSION_LEFT_IDLE are in
+/// the server's source and were never seen.
+const SESSION_GONE: [&str; 4] =
+    ["INVALID_SESSIONID", "SESSION_EXPIRED", "SESSION_LEFT_IDLE", "AUTHENTICATION_REQUIRED"];
+
+impl Transport {
+    pub fn new(base: &str, http: reqwest::Client, login: Login) -> Self {
+        let url = format!("{}/webservice.php", base.trim_end_matches('/'));
+        Self { url, http, login, calls: Arc::default(), refused: Arc::default() }
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Calls that may be under way at once: those of one session are serialised by the server anyway.
+    pub fn sessions(&self) -> usize {
+        self.login.sessions()
+    }
+
+    /// The user that the hub is in the CRM, such as `19x5`.
+    pub async fn user(&self) -> Result<String, Failure> {
+        self.login.user(self).await
+    }
+
+    /// A call that changes nothing: it is tried again by itself.
+    pub async fn get(&self, operation: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        let mut failure = Failure::Lost;
+        for attempt in 0..TRIES {
+            match self.call(Method::Get, operation, parameters).await {
+                Err(gone @ (Failure::Lost | Failure::Broken(_))) => failure = gone,
+                answer => return answer,
+            }
+            tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
+        }
+        let what = if failure == Failure::Lost { "no answer" } else { "it answers with an error and says nothing" };
+        Err(Failure::Unavailable(format!("{operation}: {what}")))
+    }
+
+    /// A call that changes something: it is made once.
+    pub async fn post(&self, operation: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.call(Method::Post, operation, parameters).await
+    }
+
+    async fn call(&self, method: Method, operation: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        let mut seat = self.login.seat(self).await?;
+        for fresh in [false, true] {
+            let session = match fresh {
+                false => seat.session(),
+                true => self.login.again(self, &mut seat).await?,
+            };
+            let mut all = vec![("operation", operation), ("sessionName", session.as_str())];
+            all.extend_from_slice(parameters);
+            match self.send(method, &all).await {
+                // It was turned away at the door: nothing was done.
+                Err(Failure::Refused { code, .. }) if SESSION_GONE.contains(&code.as_str()) && !fresh => {}
+                Err(Failure::Refused { code, message }) if SESSION_GONE.contains(&code.as_str()) => {
+                    return Err(Failure::Unavailable(format!("a fresh session is not accepted: {message}")));
+                }
+                answer => return answer,
+            }
+        }
+        Err(Failure::Unavailable("no session".to_owned()))
+    }
+
+    /// One request without a session of ours: what logging in is made of.
+    pub async fn send(&self, method: Method, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        let request = match method {
+            Method::Get => self.http.get(&self.url).query(parameters),
+            Method::Post => self.http.post(&self.url).form(parameters),
+        };
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let operation = parameters.first().map_or("", |(_, name)| *name);
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => return Err(Failure::Unavailable("no connection".to_owned())),
+            Err(_) => return Err(Failure::Lost),
+        };
+        let status = response.status();
+        let body = response.bytes().await.map_err(|_| Failure::Lost)?;
+        let answer = read(status, &body);
+        let refused = matches!(answer, Err(Failure::Refused { .. }));
+        self.refused.fetch_add(u64::from(refused), Ordering::Relaxed);
+        tracing::info!(operation, status = status.as_u16(), refused, "CRM call");
+        answer
+    }
+}
+
+fn read(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
+    match status {
+        StatusCode::OK => {}
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            return Err(Failure::Unavailable(format!("it answers {}", status.as_u16())));
+        }
+        StatusCode::NOT_FOUND => return Err(Failure::Denied("there is no /webservice.php at this address".into())),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            return Err(Failure::Denied(format!("its web server answers {}", status.as_u16())));
+        }
+        _ => return Err(Failure::Broken("it answers with an error and says nothing")),
+    }
+    // Also 200 and a bare sentence in text/html: a record for an owner that does not exist (recorded: owner_not_existing).
+    let Ok(mut answer) = serde_json::from_slice::<Value>(body) else {
+        return Err(Failure::Broken("it answers with a page instead of JSON"));
+    };
+    if answer.get("success").and_then(Value::as_bool) == Some(true) {
+        return Ok(answer.get_mut("result").map(Value::take).unwrap_or_default());
+    }
+    let part = |key: &str| match answer.pointer(&format!("/error/{key}")) {
+        Some(Value::String(text)) => text.clone(),
+        // "Duplicate(s) detected!" has the code 0, a number.
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    Err(Failure::Refused { code: part("code"), message: part("message") })
+}
+

@@ -1,0 +1,195 @@
+//! Drafts to Vtiger's fields, and its contacts back.
+
+use std::collections::BTreeSet;
+
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp};
+
+use crate::vtiger::{
+    fit::{amount, plain, put},
+    query,
+    schema::{Module, Schema},
+};
+
+pub(super) type Fields = Map<String, Value>;
+
+/// Where a contact has room for phones and e-mails, in the order in which they are filled.
+pub(super) const PHONES: [&str; 4] = ["mobile", "phone", "homephone", "otherphone"];
+pub(super) const EMAILS: [&str; 2] = ["email", "secondaryemail"];
+/// What is read of a contact for the mirror.
+pub(super) const CONTACT: &str =
+    "id,firstname,lastname,mobile,phone,homephone,otherphone,email,secondaryemail,createdtime,modifiedtime";
+
+/// What the contact should have. `held` is what it has now; empty for one that is not there yet.
+pub(super) fn contact(draft: &ContactDraft, schema: &Schema, held: &Value) -> Fields {
+    let module = &schema.contacts;
+    let mut row = Fields::new();
+    if let Some(name) = &draft.name {
+        let (first, last) = names(name);
+        put(&mut row, "firstname", &first);
+        put(&mut row, "lastname", &last);
+    }
+    room(&mut row, &PHONES, &draft.phones, held);
+    room(&mut row, &EMAILS, &draft.emails, held);
+    own(&mut row, module, "id", &draft.person.to_string());
+    if let Some(telegram) = &draft.telegram {
+        own(&mut row, module, "telegram", telegram);
+    }
+    if let Some(chats) = &draft.chats {
+        own(&mut row, module, "channels", &chats.channels);
+        own(&mut row, module, "chat", &chats.chat);
+        own(&mut row, module, "last_message", &chats.last_message);
+    }
+    if let Some(marketing) = &draft.marketing {
+        own(&mut row, module, "consent", &marketing.consent);
+        own(&mut row, module, "letters", &marketing.letters);
+        own(&mut row, module, "segments", &marketing.segments);
+    }
+    row
+}
+
+/// A last name is mandatory. One word is a last name; of several the last is.
+fn names(name: &str) -> (String, String) {
+    match name.trim().rsplit_once(char::is_whitespace) {
+        Some((first, last)) => (first.trim().to_owned(), last.to_owned()),
+        None if name.trim().is_empty() => (String::new(), "?".to_owned()),
+        None => (String::new(), name.trim().to_owned()),
+    }
+}
+
+/// Puts values that the contact has nowhere yet into the places that are empty: those that are taken are a manager's.
+fn room(row: &mut Fields, places: &[&str], values: &[String], held: &Value) {
+    let has = |place: &&&str| held.get(**place).map(plain).unwrap_or_default();
+    let known: BTreeSet<String> = places.iter().map(|place| has(&place)).collect();
+    let mut free = places.iter().filter(|place| has(place).is_empty());
+    for value in values.iter().filter(|value| !known.contains(*value)) {
+        let Some(place) = free.next() else { break };
+        put(row, place, value);
+    }
+}
+
+fn own(row: &mut Fields, module: &Module, what: &str, value: &str) {
+    if let Some(field) = module.own(what) {
+        row.insert(field.to_owned(), crate::vtiger::fit::fit(field, value).into());
+    }
+}
+
+/// The hub's own id of a deal as it travels in a field.
+pub(super) fn deal_id(person: PersonId, show: &ShowKey) -> String {
+    let id: String = format!("{person}|{show}").chars().take(255).collect();
+    crate::vtiger::fit::fit("", &id)
+}
+
+/// # Errors
+/// A stage that the CRM has not: it would take it as it is, and no funnel would ever show it (picklist_unknown_value).
+pub(super) fn deal(
+    draft: &DealDraft,
+    contact: Option<u64>,
+    schema: &Schema,
+    zone: &TimeZone,
+    today: Timestamp,
+) -> Result<Fields, String> {
+    let module = &schema.deals;
+    let mut row = Fields::new();
+    if !draft.name.is_empty() {
+        put(&mut row, "potentialname", &draft.name);
+    }
+    if let Some((_, stage)) = &draft.stage {
+        if !module.may_be("sales_stage", stage) {
+            return Err(format!("the CRM has no sales stage {stage:?}; add it to the picklist or change the config"));
+        }
+        row.insert("sales_stage".into(), stage.as_str().into());
+    }
+    if let Some(price) = draft.price {
+        row.insert("amount".into(), amount(price.saturating_mul(100).saturating_add(draft.fraction)).into());
+    }
+    let date = |at: Timestamp| at.to_zoned_datetime(zone.clone()).date().to_string();
+    match (draft.starts_at, contact) {
+        (Some(at), _) => _ = row.insert("closingdate".into(), date(at).into()),
+        // It has to have one; a date with a time becomes an empty date (date_with_time).
+        (None, Some(_)) => _ = row.insert("closingdate".into(), date(today).into()),
+        (None, None) => {}
+    }
+    if let Some(contact) = contact {
+        row.insert("contact_id".into(), schema.contacts.of(contact).into());
+    }
+    own(&mut row, module, "id", &deal_id(draft.person, &draft.show));
+    if let Some(city) = &draft.city {
+        own(&mut row, module, "city", city);
+    }
+    if let Some(at) = draft.starts_at {
+        let words = at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
+        let words = if draft.show_cancelled { format!("{words} (cancelled)") } else { words };
+        own(&mut row, module, "show_at", &words);
+    }
+    if !draft.orders.is_empty() {
+        own(&mut row, module, "orders", &draft.orders);
+        own(&mut row, module, "tickets", &draft.tickets.to_string());
+        own(&mut row, module, "refunded", &draft.refunded.to_string());
+    }
+    if !draft.promo_codes.is_empty() {
+        own(&mut row, module, "promo", &draft.promo_codes);
+    }
+    if let Some(campaign) = &draft.campaign {
+        own(&mut row, module, "campaign", campaign);
+    }
+    Ok(row)
+}
+
+/// Times are the server's, without a zone: UTC unless its administrator changed that (recorded: also for a user who set
+/// another zone).
+pub(super) fn time(row: &Value, field: &str) -> Option<Timestamp> {
+    let text = row.get(field)?.as_str()?;
+    text.parse::<jiff::civil::DateTime>().ok()?.to_zoned_datetime(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+/// A time as it is asked for.
+pub(super) fn clock(at: Timestamp) -> String {
+    at.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+pub(super) fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
+    let values = |places: &[&str]| -> Vec<String> {
+        let all = places.iter().map(|place| contact.get(*place).map(plain).unwrap_or_default());
+        all.filter(|value| !value.is_empty()).collect()
+    };
+    let (phones, emails) = (values(&PHONES), values(&EMAILS));
+    let mut identifiers: BTreeSet<Identifier> =
+        phones.iter().flat_map(|phone| Phone::parse_all(phone, region)).map(Identifier::phone).collect();
+    identifiers.extend(emails.iter().filter_map(|email| Email::parse(email).ok()).map(Identifier::email));
+    let changed = ContactChanged {
+        contact: query::number(&query::id(contact)?)?,
+        deleted: false,
+        name: Some(values(&["firstname", "lastname"]).join(" ")).filter(|name| !name.is_empty()),
+        identifiers,
+        phones,
+        emails,
+        created_at: time(contact, "createdtime")?,
+    };
+    Some((time(contact, "modifiedtime")?, Body::ContactChanged(changed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_word_is_a_last_name() {
+        assert_eq!(names("Ольга Петрова"), ("Ольга".into(), "Петрова".into()));
+        assert_eq!(names("Анна Мария Новак"), ("Анна Мария".into(), "Новак".into()));
+        assert_eq!(names(" Аркадина "), (String::new(), "Аркадина".into()));
+    }
+
+    #[test]
+    fn a_managers_phones_stay_where_they_are() {
+        let held = json!({ "mobile": "+7 916 000", "phone": "", "homephone": null, "otherphone": "" });
+        let mut row = Fields::new();
+        let values = ["+7 916 000", "+79030000001", "+79030000002"].map(String::from);
+        room(&mut row, &PHONES, &values, &held);
+        assert_eq!(Value::Object(row), json!({ "phone": "+79030000001", "homephone": "+79030000002" }));
+    }
+}
