@@ -30,3 +30,4 @@ mod shops;
 mod simulation;
 mod tokens;
 mod ufa;
+mod vtiger_recorded;

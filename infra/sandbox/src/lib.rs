@@ -16,6 +16,7 @@ mod remarks;
 mod setup;
 mod state;
 mod validate;
+pub mod vtiger;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,6 +30,7 @@ pub use messengers::{Arrived, Break, Messengers, Platform};
 pub use post::{Delivered, Post, PostBreak};
 use state::State;
 pub use state::{PipelineSeed, Seed};
+pub use vtiger::{VtigerSandbox, VtigerSeed, VtigerUser};
 use tokio::net::TcpListener;
 
 /// A running account.
