@@ -9,11 +9,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use stagedoor_engine::{ContactDraft, DealDraft, Leaving, Link, Member, Person, PersonId, ShowKey};
+use stagedoor_engine::{
+    CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Leaving, Link, Member, Person, PersonId, ShowKey,
+};
 use stagedoor_model::{Email, EventId, Identifier, Timestamp};
 use stagedoor_ports::{
-    Cell, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, JournalRow, Listed, MailingList, PortError, Result,
-    Row, Saved, Store, Totals, Versioned,
+    Cell, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, Hangs, JournalRow, Listed, MailingList, PortError,
+    Result, Row, Saved, Store, Totals, Versioned,
 };
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
@@ -216,6 +218,27 @@ impl Crm for Mortal<dyn Crm> {
     }
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
         self.rows(rows.len(), self.inner.update_deals(rows)).await
+    }
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.put_companies(rows, since)).await
+    }
+    fn invoices(&self) -> bool {
+        self.inner.invoices()
+    }
+    fn in_bulk(&self) -> bool {
+        self.inner.in_bulk()
+    }
+    fn as_held(&self, text: &str) -> String {
+        self.inner.as_held(text)
+    }
+    async fn create_invoices(&self, rows: &[(Hangs, InvoiceDraft)]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.create_invoices(rows)).await
+    }
+    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.update_invoices(rows)).await
+    }
+    async fn find_invoices(&self, keys: &BTreeSet<String>) -> std::result::Result<BTreeMap<String, u64>, CrmError> {
+        self.crm(self.inner.find_invoices(keys)).await
     }
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
         self.rows(rows.len(), self.inner.mark_duplicates(rows)).await

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use stagedoor::{DEFAULT_CONFIG, Hub, Running, Status, read_config, start};
+use stagedoor::{DEFAULT_CONFIG, Hub, Running, Status, THEATRE_CONFIG, read_config, start};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{Clock, SystemClock};
-use stagedoor_sandbox::{Messengers, Post, Sandbox};
+use stagedoor_sandbox::{Messengers, Post, Sandbox, VtigerSandbox};
 use stagedoor_testkit::{Parcel, form_signed, free_port};
 use tokio::net::TcpListener;
 
@@ -18,6 +18,47 @@ pub struct TestHub {
     pub folder: tempfile::TempDir,
     http: reqwest::Client,
     _running: Running,
+}
+
+/// A theatre's hub, with the sandbox of its Vtiger.
+pub struct TheatreHub {
+    pub hub: Arc<Hub>,
+    pub base: String,
+    pub vtiger: VtigerSandbox,
+    pub folder: tempfile::TempDir,
+    http: reqwest::Client,
+    _running: Running,
+}
+
+impl TheatreHub {
+    pub async fn start() -> Self {
+        Self::by(Arc::new(SystemClock), |text| text).await
+    }
+
+    /// By a clock that the test moves on, with a changed config.
+    pub async fn by(clock: Arc<dyn Clock>, change: impl FnOnce(String) -> String) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let text = THEATRE_CONFIG.replace("127.0.0.1:8080", &address.to_string()).replace("127.0.0.1:8081", &free());
+        let config = read_config("theatre.toml", &change(text), None).expect("a config");
+        let hub = Arc::new(Hub::open_by(clock, config, folder.path(), "serve").expect("a hub"));
+        let running = start(&hub, listener).await.expect("started");
+        let vtiger = running.vtiger.clone().expect("a sandbox");
+        let http = reqwest::Client::builder().build().expect("a client");
+        Self { hub, base: format!("http://{address}"), vtiger, folder, http, _running: running }
+    }
+
+    /// Posts and insists that it is taken.
+    pub async fn take(&self, parcel: &Parcel) {
+        let (status, answer) = parcel.post(&self.http, &self.base).await.expect("the hub answers");
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Waits until nothing is queued and nobody waits for the CRM.
+    pub async fn settled(&self) -> Status {
+        settled(&self.hub).await
+    }
 }
 
 impl TestHub {
@@ -84,17 +125,21 @@ impl TestHub {
 
     /// Waits until nothing is queued and nobody waits for the CRM.
     pub async fn settled(&self) -> Status {
-        let mut calm = 0;
-        for _ in 0..1200 {
-            let status = self.hub.status().await.expect("a status");
-            calm = if status.queue_depth + status.outbox == 0 && status.waiting == 0 { calm + 1 } else { 0 };
-            if calm >= 12 {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("not settled in thirty seconds: {:?}", self.hub.status().await);
+        settled(&self.hub).await
     }
+}
+
+async fn settled(hub: &Hub) -> Status {
+    let mut calm = 0;
+    for _ in 0..1200 {
+        let status = hub.status().await.expect("a status");
+        calm = if status.queue_depth + status.outbox == 0 && status.waiting == 0 { calm + 1 } else { 0 };
+        if calm >= 12 {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("not settled in thirty seconds: {:?}", hub.status().await);
 }
 
 /// An address that nobody listens at.

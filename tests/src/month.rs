@@ -80,6 +80,7 @@ fn consents(n: u64, serial: u64, at: Timestamp) -> Event {
         amount: None,
         consents,
         labels: BTreeMap::new(),
+        company: None,
     };
     Event::new(&site(), EventId::derive(&site(), &["form", &serial.to_string()]), at, Body::FormSubmitted(form))
 }

@@ -45,6 +45,7 @@ fn draft(name: &str) -> ContactDraft {
         untagged: vec![],
         chats: None,
         marketing: None,
+        company: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{
     Body, ChatRef, Content, Event, EventId, FormSubmitted, Identifier, MessageHeard, Money, Order, OrderBody,
     OrderState, ShowRef, SourceName, Ticket, Timestamp,
@@ -39,6 +39,7 @@ fn form(n: i64, names: &[&str]) -> Event {
         amount: None,
         consents: vec![],
         labels: BTreeMap::new(),
+        company: None,
     };
     Event::new(&source(), EventId::derive(&source(), &["form", &n.to_string()]), at(n), Body::FormSubmitted(form))
 }
@@ -58,6 +59,9 @@ fn order(n: i64, names: &[&str]) -> Event {
         refunds: BTreeMap::new(),
         promo_codes: vec![],
         utm: BTreeMap::new(),
+        items: vec![],
+        company: None,
+        due_at: None,
     };
     let body = Body::of_order(OrderBody::new(identifiers(names), None, order));
     Event::new(&source(), EventId::derive(&source(), &["order", &n.to_string()]), at(n), body)
@@ -240,6 +244,9 @@ impl Crm for Slow {
     }
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
         self.inner.update_deals(rows).await
+    }
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<Row> {
+        self.inner.put_companies(rows, since).await
     }
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
         self.inner.mark_duplicates(rows).await

@@ -118,6 +118,7 @@ fn says(address: &str, given: bool, second: i64) -> Event {
         amount: None,
         consents: vec![ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given, wording: None }],
         labels: Default::default(),
+        company: None,
     };
     let id = EventId::derive(&site(), &["form", address, &second.to_string()]);
     Event::new(&site(), id, at(second), Body::FormSubmitted(form))

@@ -40,6 +40,7 @@ async fn with_a_cart() -> (World, Moved, Arc<MemoryQueue>) {
         amount: Some(Money::from_major("100", "RUB").expect("money")),
         consents: vec![ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given: true, wording: None }],
         labels: Default::default(),
+        company: None,
     };
     let event = Event::new(&site, EventId::derive(&site, &["cart"]), world.sync.clock.now(), Body::CartAbandoned(form));
     world.run(vec![event]).await;

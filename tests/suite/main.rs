@@ -28,6 +28,7 @@ mod report;
 mod segments;
 mod shops;
 mod simulation;
+mod theatre;
 mod tokens;
 mod ufa;
 mod vtiger_recorded;

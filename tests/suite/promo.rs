@@ -98,6 +98,9 @@ fn bought(n: usize, codes: &[&str], second: i64) -> Event {
         refunds: BTreeMap::new(),
         promo_codes: codes.iter().map(|code| (*code).to_owned()).collect(),
         utm: BTreeMap::new(),
+        items: vec![],
+        company: None,
+        due_at: None,
     };
     let body = Body::of_order(OrderBody::new([phone(n)].into(), None, order));
     Event::new(&source("theatre"), EventId::derive(&source("theatre"), &["order", &n.to_string()]), at(second), body)

@@ -42,6 +42,7 @@ fn lead(second: i64) -> Event {
         amount: None,
         consents: vec![],
         labels: BTreeMap::new(),
+        company: None,
     };
     let at = Timestamp::from_second(second).expect("a time");
     Event::new(&site(), EventId::derive(&site(), &["lead"]), at, Body::FormSubmitted(form))

@@ -54,6 +54,7 @@ fn form(n: u64, fan: u64, dice: &mut Dice) -> Event {
         amount: None,
         consents: vec![],
         labels: BTreeMap::new(),
+        company: None,
     };
     Event::new(&source(), EventId::derive(&source(), &["form", &n.to_string()]), at(n), Body::FormSubmitted(form))
 }
@@ -83,6 +84,9 @@ fn order(n: u64, fan: u64, dice: &mut Dice) -> Event {
         refunds: if step == 2 { BTreeMap::from([("r".to_owned(), back)]) } else { BTreeMap::new() },
         promo_codes: vec![],
         utm: BTreeMap::new(),
+        items: vec![],
+        company: None,
+        due_at: None,
     };
     let time = order.revision;
     let body = Body::of_order(OrderBody::new(who(fan, dice), Some(format!("Fan {fan}")), order));

@@ -74,7 +74,8 @@ impl Player {
         let url = format!("{}{path}", self.base);
         let pairs = |key: &str| -> Vec<(String, String)> {
             let all = request[key].as_object().into_iter().flatten();
-            all.map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))).collect()
+            all.map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+                .collect()
         };
         let built = match request["method"].as_str() {
             Some("POST") => match request["raw_body"].as_str() {
@@ -86,7 +87,8 @@ impl Player {
         let response = built.send().await.expect("an answer");
         let (status, kind) = (response.status().as_u16(), response.headers().get("content-type").cloned());
         let body = response.text().await.expect("a body");
-        let mut answer = json!({ "status": status, "content_type": kind.map(|kind| kind.to_str().unwrap_or("").to_owned()) });
+        let mut answer =
+            json!({ "status": status, "content_type": kind.map(|kind| kind.to_str().unwrap_or("").to_owned()) });
         match serde_json::from_str::<Value>(&body) {
             Ok(value) => answer["json"] = value,
             Err(_) => answer["text"] = body.into(),
@@ -112,7 +114,9 @@ impl Player {
             for (key, value) in all {
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 let text = match key.as_str() {
-                    "sessionName" if !matches!(name, "op_bogus_session" | "session_file_gone") => self.session(name, &text).await,
+                    "sessionName" if !matches!(name, "op_bogus_session" | "session_file_gone") => {
+                        self.session(name, &text).await
+                    }
                     "accessKey" => self.proof(&text).await,
                     _ => text,
                 };
@@ -236,7 +240,9 @@ fn kept(pair: &Value, response: &Value) -> Value {
 
 fn shape(value: &Value) -> Value {
     match value {
-        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), shape(value))).collect::<Map<_, _>>().into(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| (key.clone(), shape(value))).collect::<Map<_, _>>().into()
+        }
         Value::Array(all) => all.first().map_or(json!([]), |first| json!([shape(first)])),
         Value::String(_) => "text".into(),
         Value::Number(_) => "number".into(),

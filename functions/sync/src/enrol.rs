@@ -9,7 +9,7 @@ use stagedoor_engine::{Enrolment, Leaving, Member, PersonId, Place, enrolment, m
 use stagedoor_model::{Body, Channel, ConsentRecorded, Email, Event, EventId, Identifier, SourceName, Timestamp};
 use stagedoor_ports::{Listed, MailingList, PortError};
 
-use crate::{Sync, reconcile::Round};
+use crate::{Sync, round::Round};
 
 /// When those are looked at again whom a list did not take now.
 const LATER: SignedDuration = SignedDuration::from_secs(60);

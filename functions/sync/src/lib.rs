@@ -1,6 +1,7 @@
 //! The queue's consumer: one file a step. Webhooks become people here, and people become rows in the CRM.
 
 mod backfill;
+mod companies;
 mod enrol;
 mod erase;
 mod fold;
@@ -13,6 +14,7 @@ mod promo;
 mod reconcile;
 mod remarks;
 mod replies;
+mod round;
 mod segment;
 mod shows;
 mod topics;

@@ -34,20 +34,8 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
         public_url: public_url.clone(),
     });
     let lists = stagedoor_lists::mailers(&config)?;
-    let sync = Sync {
-        store,
-        crm,
-        clock,
-        desks,
-        topics,
-        catalog,
-        policy,
-        lists,
-        erasure,
-        talk,
-        owner,
-        outage: Arc::default(),
-    };
+    let sync =
+        Sync { store, crm, clock, desks, topics, catalog, policy, lists, erasure, talk, owner, outage: Arc::default() };
     Ok(Arc::new(Syncing(sync)))
 }
 

@@ -10,14 +10,15 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
-use stagedoor_engine::{
-    ContactDraft, DealDraft, Digest, Intent, Link, ORDERS, Parked, Person, PersonId, Plan, ShowKey, Step, plan,
-};
-use stagedoor_model::{Identifier, Kind, Timestamp};
+use stagedoor_engine::{PersonId, next_turn, plan};
+use stagedoor_model::Timestamp;
 use stagedoor_ports::{Commit, CrmError, Dirty, PortError, Row};
 use tracing::Instrument;
 
-use crate::Sync;
+use crate::{
+    Sync,
+    round::{Case, Job, Round, Task, Unanswered},
+};
 
 const LEASE: &str = "reconciler";
 pub(crate) const ELSEWHERE: &str = "another process reconciles";
@@ -51,36 +52,6 @@ pub struct Reconciled {
     pub left: usize,
     /// Why the CRM could not be used.
     pub unavailable: Option<String>,
-}
-
-/// A person in work.
-pub(crate) struct Case {
-    version: u64,
-    pub person: Person,
-    pub link: Link,
-    pub plan: Plan,
-    trace: Option<String>,
-    /// Steps that were neither done nor refused.
-    pub open: usize,
-}
-
-enum Job {
-    CreateContact(ContactDraft),
-    UpdateContact(u64, ContactDraft),
-    CreateDeal(u64, DealDraft),
-    UpdateDeal(u64, DealDraft),
-    MarkDuplicate(u64, u64),
-}
-
-type Task = (PersonId, Job, Digest);
-
-pub(crate) struct Round {
-    cases: Mutex<BTreeMap<PersonId, Case>>,
-    report: Mutex<Reconciled>,
-    saving: tokio::sync::Mutex<()>,
-    /// Whose segments changed and were not written down with anything else yet.
-    unsaved: Mutex<BTreeSet<PersonId>>,
-    pub at: Timestamp,
 }
 
 impl Sync {
@@ -117,9 +88,11 @@ impl Sync {
         let catalog = self.catalog().await?;
         let mut unsaved = self.segment(&mut dirty, &catalog).await?;
         unsaved.extend(self.write(&mut dirty, &catalog).await?);
+        let now = self.clock.now();
+        unsaved.extend(self.look_at_dues(&mut dirty, now).await?);
         let unsaved = Mutex::new(unsaved);
         let draft = |dirty: Dirty| {
-            let plan = plan(&dirty.person, &dirty.link, &catalog);
+            let plan = plan(&dirty.person, &dirty.link, &catalog, now);
             let open = plan.len();
             let Dirty { person, version, link, trace } = dirty;
             (person.id, Case { version, person, link, plan, trace, open })
@@ -127,7 +100,14 @@ impl Sync {
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         let idle = cases.values().all(|case| case.open == 0);
         let (cases, at) = (Mutex::new(cases), self.clock.now());
-        let round = Round { cases, report: Mutex::default(), saving: tokio::sync::Mutex::default(), unsaved, at };
+        let round = Round {
+            cases,
+            report: Mutex::default(),
+            saving: tokio::sync::Mutex::default(),
+            unsaved,
+            companies: Mutex::default(),
+            at,
+        };
         if !idle {
             self.push(&round, pace).await?;
         }
@@ -135,6 +115,23 @@ impl Sync {
         let unsaved = std::mem::take(&mut *round.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         self.keep(&round, unsaved).await?;
         self.settle(round).await
+    }
+
+    /// Orders that become overdue by themselves are looked at again then.
+    async fn look_at_dues(&self, dirty: &mut [Dirty], now: Timestamp) -> Result<BTreeSet<PersonId>, PortError> {
+        let (mut again, mut changed) = (BTreeMap::new(), BTreeSet::new());
+        for one in dirty {
+            let turns_at = next_turn(&one.person, now);
+            if turns_at != one.link.turns_at {
+                one.link.turns_at = turns_at;
+                changed.insert(one.person.id);
+                again.extend(turns_at.map(|at| (one.person.id, at)));
+            }
+        }
+        if !again.is_empty() {
+            self.store.look_again(&again).await?;
+        }
+        Ok(changed)
     }
 
     async fn push(&self, round: &Round, pace: Pace) -> Result<(), PortError> {
@@ -149,8 +146,10 @@ impl Sync {
             round.stop(error.to_string());
             return Ok(());
         }
+        self.companies(round).await?;
         self.run(round, round.contact_tasks(), pace).await?;
         self.run(round, round.deal_tasks(), pace).await?;
+        self.run(round, round.invoice_tasks(), pace).await?;
         self.remark(round, pace).await
     }
 
@@ -212,6 +211,7 @@ impl Sync {
         let mut create_deals = Vec::new();
         let mut update_deals = Vec::new();
         let mut duplicates = Vec::new();
+        let (mut create_invoices, mut update_invoices) = (Vec::new(), Vec::new());
         for (_, job, _) in tasks {
             match job {
                 Job::CreateContact(draft) => create_contacts.push(draft.clone()),
@@ -219,6 +219,8 @@ impl Sync {
                 Job::CreateDeal(contact, draft) => create_deals.push((*contact, draft.clone())),
                 Job::UpdateDeal(id, draft) => update_deals.push((*id, draft.clone())),
                 Job::MarkDuplicate(contact, of) => duplicates.push((*contact, *of)),
+                Job::CreateInvoice(hangs, draft, _) => create_invoices.push((*hangs, draft.clone())),
+                Job::UpdateInvoice(id, draft) | Job::LetGo(id, draft) => update_invoices.push((*id, draft.clone())),
             }
         }
         // A lane holds jobs of one kind, so at most one of these is a call.
@@ -238,14 +240,21 @@ impl Sync {
         if !duplicates.is_empty() {
             rows.extend(self.crm.mark_duplicates(&duplicates).await);
         }
+        if !create_invoices.is_empty() {
+            rows.extend(self.crm.create_invoices(&create_invoices).await);
+        }
+        if !update_invoices.is_empty() {
+            rows.extend(self.crm.update_invoices(&update_invoices).await);
+        }
         rows
     }
 
     /// What was asked for and never answered is looked up; what is not there may be created again.
     async fn look_up_intents(&self, round: &Round) -> Result<Result<(), CrmError>, PortError> {
-        let (contacts, deals, since) = round.unanswered();
-        let (mut found_contacts, mut found_deals) = (BTreeMap::new(), BTreeMap::new());
+        let Unanswered { contacts, deals, invoices, since } = round.unanswered();
         let Some(since) = since else { return Ok(Ok(())) };
+        let (mut found_contacts, mut found_deals, mut found_invoices) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         if !contacts.is_empty() {
             match self.crm.find_contacts(&contacts, since).await {
                 Ok(found) => found_contacts = found,
@@ -258,7 +267,13 @@ impl Sync {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        let changed = round.resolve_intents(&found_contacts, &found_deals);
+        if !invoices.is_empty() {
+            match self.crm.find_invoices(&invoices).await {
+                Ok(found) => found_invoices = found,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        let changed = round.resolve_intents(&found_contacts, &found_deals, &found_invoices);
         self.keep(round, changed).await?;
         Ok(Ok(()))
     }
@@ -275,232 +290,5 @@ impl Sync {
             self.store.settle(done).await?;
         }
         Ok(report)
-    }
-}
-
-impl Round {
-    /// The traces of those whom a call is about, between spaces.
-    fn traces_of(&self, tasks: &[Task]) -> String {
-        let cases = self.cases();
-        let traces: BTreeSet<&str> = tasks.iter().filter_map(|(id, _, _)| cases.get(id)?.trace.as_deref()).collect();
-        traces.into_iter().collect::<Vec<_>>().join(" ")
-    }
-
-    pub(crate) fn cases(&self) -> std::sync::MutexGuard<'_, BTreeMap<PersonId, Case>> {
-        self.cases.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    pub(crate) fn report(&self) -> std::sync::MutexGuard<'_, Reconciled> {
-        self.report.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    pub(crate) fn stop(&self, reason: String) {
-        self.report().unavailable = Some(reason);
-    }
-
-    pub(crate) fn stopped(&self) -> bool {
-        self.report().unavailable.is_some()
-    }
-
-    fn contact_tasks(&self) -> [Vec<Task>; 3] {
-        let (mut create, mut update, mut mark) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, case) in self.cases().iter() {
-            for (step, digest) in &case.plan.steps {
-                match step.clone() {
-                    // One whose intent could not be looked up waits.
-                    Step::CreateContact(draft) if case.link.contact.id.is_none() => {
-                        create.push((*id, Job::CreateContact(draft), digest.clone()));
-                    }
-                    Step::UpdateContact(contact, draft) => {
-                        update.push((*id, Job::UpdateContact(contact, draft), digest.clone()));
-                    }
-                    Step::MarkDuplicate { contact, of } => {
-                        mark.push((*id, Job::MarkDuplicate(contact, of), digest.clone()));
-                    }
-                    Step::CreateContact(_) | Step::CreateDeal(_) | Step::UpdateDeal(..) => {}
-                }
-            }
-        }
-        [create, update, mark]
-    }
-
-    fn deal_tasks(&self) -> [Vec<Task>; 3] {
-        let (mut create, mut update) = (Vec::new(), Vec::new());
-        for (id, case) in self.cases().iter_mut() {
-            let contact = case.plan.contact.or(case.link.contact.id);
-            let refused = case.link.contact.parked.is_some();
-            for (step, digest) in &case.plan.steps {
-                match (step.clone(), contact) {
-                    (Step::CreateDeal(draft), Some(contact)) => {
-                        let known = case.link.deals.get(&draft.show).and_then(|deal| deal.id);
-                        if known.is_none() {
-                            create.push((*id, Job::CreateDeal(contact, draft), digest.clone()));
-                        }
-                    }
-                    // A deal whose contact the CRM refuses waits for the same manager.
-                    (Step::CreateDeal(_), None) if refused => case.open = case.open.saturating_sub(1),
-                    (Step::UpdateDeal(lead, draft), _) => {
-                        update.push((*id, Job::UpdateDeal(lead, draft), digest.clone()));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        [create, update, Vec::new()]
-    }
-
-    /// What was written is now a revision further.
-    fn kept(&self, people: &BTreeSet<PersonId>) {
-        self.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|id| !people.contains(id));
-        let mut cases = self.cases();
-        people.iter().for_each(|id| {
-            if let Some(case) = cases.get_mut(id) {
-                case.link.revision += 1;
-            }
-        });
-    }
-
-    fn links_of(&self, people: &BTreeSet<PersonId>) -> Vec<(PersonId, Link)> {
-        let cases = self.cases();
-        people.iter().filter_map(|id| cases.get(id).map(|case| (*id, case.link.clone()))).collect()
-    }
-
-    /// Marks what is about to be created; the links of these people are to be saved before the call.
-    fn intend(&self, tasks: &[Task]) -> BTreeSet<PersonId> {
-        let intent = Some(Intent { at: self.at });
-        let mut cases = self.cases();
-        let mut changed = BTreeSet::new();
-        for (id, job, _) in tasks {
-            let Some(case) = cases.get_mut(id) else { continue };
-            match job {
-                Job::CreateContact(_) => case.link.contact.intent = intent.clone(),
-                Job::CreateDeal(_, draft) => {
-                    case.link.deals.entry(draft.show.clone()).or_default().intent = intent.clone();
-                }
-                _ => continue,
-            }
-            changed.insert(*id);
-        }
-        changed
-    }
-
-    /// Writes the answers into the links, and says whom the CRM's new rows belong to.
-    #[allow(clippy::type_complexity, reason = "the two halves of one answer")]
-    fn answer(
-        &self,
-        tasks: &[Task],
-        rows: Vec<Row>,
-    ) -> (BTreeSet<PersonId>, Vec<(Identifier, PersonId, Option<PersonId>)>) {
-        let mut cases = self.cases();
-        let mut report = self.report();
-        let (mut changed, mut claims) = (BTreeSet::new(), Vec::new());
-        for ((person, job, digest), row) in tasks.iter().zip(rows) {
-            let Some(case) = cases.get_mut(person) else { continue };
-            match &row {
-                Row::Done(id) => {
-                    report.rows += 1;
-                    claims.extend(claim(job, *id).map(|identifier| (identifier, *person, None)));
-                }
-                Row::Refused(reason) => {
-                    report.parked += 1;
-                    tracing::warn!(%person, reason, "the CRM refused a row");
-                }
-                Row::Unknown => tracing::warn!(%person, "the CRM's answer was lost; it will be looked up"),
-                Row::NotSent => report.unavailable = Some("the CRM cannot be used now".into()),
-            }
-            if matches!(row, Row::Done(_) | Row::Refused(_)) {
-                case.open = case.open.saturating_sub(1);
-            }
-            write(&mut case.link, job, digest, row, self.at);
-            changed.insert(*person);
-        }
-        (changed, claims)
-    }
-
-    fn unanswered(&self) -> (BTreeSet<PersonId>, BTreeSet<(PersonId, ShowKey)>, Option<Timestamp>) {
-        let (mut contacts, mut deals, mut since) = (BTreeSet::new(), BTreeSet::new(), None::<Timestamp>);
-        for (id, case) in self.cases().iter() {
-            let contact = case.link.contact.intent.iter().map(|intent| (intent.at, None));
-            let shows = case.link.deals.iter();
-            let shows = shows.filter_map(|(show, deal)| Some((deal.intent.as_ref()?.at, Some(show.clone()))));
-            for (at, show) in contact.chain(shows) {
-                since = Some(since.map_or(at, |known| known.min(at)));
-                match show {
-                    None => _ = contacts.insert(*id),
-                    Some(show) => _ = deals.insert((*id, show)),
-                }
-            }
-        }
-        (contacts, deals, since)
-    }
-
-    fn resolve_intents(
-        &self,
-        contacts: &BTreeMap<PersonId, u64>,
-        deals: &BTreeMap<(PersonId, ShowKey), u64>,
-    ) -> BTreeSet<PersonId> {
-        let mut changed = BTreeSet::new();
-        for (id, case) in self.cases().iter_mut() {
-            let before = case.link.clone();
-            if case.link.contact.intent.take().is_some() {
-                case.link.contact.id = case.link.contact.id.or(contacts.get(id).copied());
-            }
-            for (show, deal) in &mut case.link.deals {
-                if deal.intent.take().is_some() {
-                    deal.id = deal.id.or(deals.get(&(*id, show.clone())).copied());
-                }
-            }
-            if case.link != before {
-                changed.insert(*id);
-            }
-        }
-        changed
-    }
-}
-
-fn claim(job: &Job, id: u64) -> Option<Identifier> {
-    match job {
-        Job::CreateContact(_) => Identifier::opaque(Kind::CrmContact, "", &id.to_string()),
-        Job::CreateDeal(..) => Identifier::opaque(Kind::CrmLead, "", &id.to_string()),
-        _ => None,
-    }
-}
-
-fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, at: Timestamp) {
-    let parked = |reason: String| Some(Parked { digest: digest.clone(), reason, at });
-    match job {
-        Job::CreateContact(draft) | Job::UpdateContact(_, draft) => {
-            let contact = &mut link.contact;
-            match row {
-                Row::Done(id) => {
-                    contact.marketed = draft.marketing.as_ref().is_some_and(|shown| !shown.is_empty());
-                    (contact.id, contact.pushed) = (Some(id), Some(digest.clone()));
-                    (contact.intent, contact.parked) = (None, None);
-                }
-                Row::Refused(reason) => (contact.intent, contact.parked) = (None, parked(reason)),
-                Row::NotSent => contact.intent = None,
-                Row::Unknown => {}
-            }
-        }
-        Job::CreateDeal(_, draft) | Job::UpdateDeal(_, draft) => {
-            let deal = link.deals.entry(draft.show.clone()).or_default();
-            match row {
-                Row::Done(id) => {
-                    (deal.id, deal.pushed) = (Some(id), Some(digest.clone()));
-                    deal.stage = draft.stage.as_ref().map(|(stage, _)| *stage).or(deal.stage);
-                    deal.orders =
-                        draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();
-                    (deal.intent, deal.parked) = (None, None);
-                }
-                Row::Refused(reason) => (deal.intent, deal.parked) = (None, parked(reason)),
-                Row::NotSent => deal.intent = None,
-                Row::Unknown => {}
-            }
-        }
-        Job::MarkDuplicate(contact, _) => {
-            if matches!(row, Row::Done(_) | Row::Refused(_)) {
-                link.marked.insert(*contact);
-            }
-        }
     }
 }

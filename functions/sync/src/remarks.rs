@@ -10,7 +10,8 @@ use stagedoor_ports::{CrmError, PortError, Row};
 
 use crate::{
     Pace, Sync,
-    reconcile::{Case, ELSEWHERE, Round},
+    reconcile::ELSEWHERE,
+    round::{Case, Round},
 };
 
 /// A manager has until then to answer.
@@ -34,12 +35,19 @@ impl Sync {
         }
         let batch = self.crm.batch().max(1);
         let full = |len: usize| if pace == Pace::FullBatches { len / batch * batch } else { len };
-        let mut notes: Vec<Due<NoteDraft>> = due(round, |case| case.plan.note.clone());
+        let mut notes: Vec<Due<NoteDraft>> = due(round, |case| {
+            let note = case.plan.note.clone()?;
+            // What is looked for after a lost answer is what the CRM holds.
+            Some(NoteDraft { text: self.crm.as_held(&note.text), ..note })
+        });
         notes.truncate(full(notes.len()));
         for chunk in notes.chunks(batch) {
             self.note(round, chunk).await?;
         }
-        let mut tasks: Vec<Due<TaskDraft>> = due(round, |case| case.plan.task.clone());
+        let mut tasks: Vec<Due<TaskDraft>> = due(round, |case| {
+            let task = case.plan.task.clone()?;
+            Some(TaskDraft { text: self.crm.as_held(&task.text), ..task })
+        });
         tasks.truncate(full(tasks.len()));
         for chunk in tasks.chunks(batch) {
             self.task(round, chunk).await?;
@@ -91,8 +99,9 @@ impl Sync {
         let answers = self.crm.add_tasks(&rows).await;
         let changed = answered(round, tasks, answers, |case, written| {
             let remark = case.link.task_intent.take();
-            if written {
-                case.link.tasked = remark.and_then(|remark| remark.about).or(case.link.tasked.take());
+            if let Some(remark) = remark.filter(|_| written) {
+                case.link.troubles.extend(remark.lines);
+                case.link.tasked = remark.about.or(case.link.tasked.take());
             }
         });
         self.keep(round, changed).await
@@ -134,7 +143,8 @@ impl Sync {
             if let Some(remark) = case.link.task_intent.take() {
                 changed.insert(*person);
                 if is_there(&found_tasks, &remark) {
-                    case.link.tasked = remark.about;
+                    case.link.troubles.extend(remark.lines);
+                    case.link.tasked = remark.about.or(case.link.tasked.take());
                     case.open = case.open.saturating_sub(usize::from(case.plan.task.take().is_some()));
                 }
             }

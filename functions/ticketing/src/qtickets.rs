@@ -169,6 +169,9 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
         promo_codes: vec![],
         utm: utm(&payload.utm),
         total,
+        items: vec![],
+        company: None,
+        due_at: None,
     })
 }
 

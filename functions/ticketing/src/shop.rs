@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use stagedoor_model::{
-    Body, Event, Identifier, Kind, Money, MoneyError, Order, OrderBody, OrderState, Refund, ShowChanged, ShowRef,
-    Ticket, Timestamp,
+    Body, Company, Event, Identifier, Item, Kind, Money, MoneyError, Order, OrderBody, OrderState, Refund, ShowChanged,
+    ShowRef, Ticket, Timestamp,
 };
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
@@ -54,6 +54,14 @@ struct OrderPayload {
     tickets: Vec<TicketPayload>,
     #[serde(default)]
     refunds: Vec<RefundPayload>,
+    /// What is no ticket.
+    #[serde(default)]
+    items: Vec<ItemPayload>,
+    /// For whom: one order, many seats, paid by invoice.
+    #[serde(default)]
+    company: Option<CompanyPayload>,
+    #[serde(default)]
+    due_at: Option<Timestamp>,
     #[serde(default)]
     promo_codes: Vec<String>,
     #[serde(default)]
@@ -81,6 +89,24 @@ struct TicketPayload {
     price: String,
     #[serde(default)]
     cancelled: bool,
+}
+
+#[derive(Deserialize)]
+struct ItemPayload {
+    id: String,
+    title: String,
+    quantity: u32,
+    price: String,
+}
+
+#[derive(Deserialize)]
+struct CompanyPayload {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    inn: Option<String>,
+    #[serde(default)]
+    kpp: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -181,6 +207,10 @@ fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
         let detail = Refund { amount: money(&refund.amount)?, at: refund.at, tickets: refund.tickets.clone() };
         Ok((refund.id.clone(), detail))
     };
+    let item = |item: &ItemPayload| {
+        let ItemPayload { id, title, quantity, price } = item;
+        Ok(Item { id: id.clone(), title: title.clone(), quantity: *quantity, price: money(price)? })
+    };
     Ok(Order {
         revision: payload.updated_at,
         state: payload.status,
@@ -194,5 +224,11 @@ fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
         refunds: payload.refunds.iter().map(refund).collect::<Result<_, MoneyError>>()?,
         promo_codes: payload.promo_codes.clone(),
         utm: payload.utm.clone(),
+        items: payload.items.iter().map(item).collect::<Result<_, MoneyError>>()?,
+        company: payload
+            .company
+            .as_ref()
+            .and_then(|company| Company::read(company.name.as_deref(), company.inn.as_deref(), company.kpp.as_deref())),
+        due_at: payload.due_at,
     })
 }

@@ -79,6 +79,7 @@ impl Provider for CarrotQuest {
             amount: amount.transpose().map_err(|error| NotUnderstood::new(format!("$order_amount: {error}")))?,
             consents: vec![],
             labels: labels(&form, &user, &fact),
+            company: None,
         };
         let body = if cart { Body::CartAbandoned(submitted) } else { Body::FormSubmitted(submitted) };
         Ok(vec![delivery.event(&["event", &fact.id.to_string()], at, body)])

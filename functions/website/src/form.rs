@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
-use stagedoor_model::{Body, ConsentClaim, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp};
+use stagedoor_model::{Body, Company, ConsentClaim, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp};
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form as Fields, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
     contact_identifiers, signature,
@@ -38,9 +38,9 @@ struct SiteForm {
     options: Options,
 }
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 17] = [
     "kind", "form", "email", "phone", "name", "show", "amount", "currency", "at", "consents", "utm", "ids", "user_id",
-    "cart_id",
+    "cart_id", "company", "inn", "kpp",
 ];
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
@@ -104,6 +104,7 @@ impl Provider for SiteForm {
             amount: amount.map_err(|error| NotUnderstood::new(format!("amount: {error}")))?,
             consents,
             labels: self.labels(&body, field("utm")),
+            company: Company::read(text("company").as_deref(), text("inn").as_deref(), text("kpp").as_deref()),
         };
         let fact = self.fact(delivery);
         let body = if cart { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };

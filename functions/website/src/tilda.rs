@@ -91,6 +91,7 @@ impl Provider for Tilda {
             amount: payment.as_ref().map(|payment| self.money(&payment.amount)).transpose()?,
             consents: vec![],
             labels: self.labels(&fields),
+            company: None,
         };
         let body = if payment.is_some() { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
         Ok(vec![delivery.event(&["form", &fact], delivery.received_at(), body)])
@@ -144,6 +145,9 @@ impl Tilda {
             refunds: BTreeMap::new(),
             promo_codes: payment.promocode.clone().into_iter().collect(),
             utm: BTreeMap::new(),
+            items: vec![],
+            company: None,
+            due_at: None,
         })
     }
 }

@@ -22,6 +22,9 @@ use crate::{console, functions};
 /// The config that `cargo run` uses.
 pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
 
+/// The theatre's, with a Vtiger.
+pub const THEATRE_CONFIG: &str = include_str!("../theatre.toml");
+
 /// The hub's three queues.
 #[derive(Clone)]
 pub struct Queues {

@@ -134,7 +134,8 @@ fn one<'f>(number: usize, field: &impl Fn(&str) -> Option<&'f str>, origin: &Ori
     ]);
     labels.extend(field("tags").map(|tags| label("tags", tags)));
     let name = field("name").map(str::to_owned);
-    let form = FormSubmitted { identifiers, name, form: None, show: None, amount: None, consents, labels };
+    let form =
+        FormSubmitted { identifiers, name, form: None, show: None, company: None, amount: None, consents, labels };
     Ok(Row { number, form, at, key })
 }
 

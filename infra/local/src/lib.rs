@@ -21,5 +21,5 @@ pub mod ufa;
 pub mod world;
 
 pub use clock::Moved;
-pub use hub::{DEFAULT_CONFIG, Hub, Queues, Status, read_config};
+pub use hub::{DEFAULT_CONFIG, Hub, Queues, Status, THEATRE_CONFIG, read_config};
 pub use serve::{Running, bind, start};

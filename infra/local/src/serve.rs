@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use stagedoor_config::{Credentials, CrmKind};
 use stagedoor_ports::{Queue, Received};
-use stagedoor_sandbox::{Messengers, PipelineSeed, Post, Sandbox, Seed};
+use stagedoor_sandbox::{Messengers, PipelineSeed, Post, Sandbox, Seed, VtigerSandbox, VtigerSeed, VtigerUser};
 use stagedoor_sync::{Pace, Reconciled};
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -34,6 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub struct Running {
     pub address: SocketAddr,
     pub sandbox: Option<Sandbox>,
+    pub vtiger: Option<VtigerSandbox>,
     pub messengers: Option<Messengers>,
     pub post: Option<Post>,
     tasks: JoinSet<()>,
@@ -57,16 +59,20 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
         tracing::warn!("nobody is written to: [hub] public_url or link_key is missing");
     }
     let mut tasks = JoinSet::new();
-    let sandbox = match hub.config.sandbox {
-        Some(address) => {
-            let sandbox = Sandbox::new(seed(hub));
+    let (mut sandbox, mut vtiger) = (None, None);
+    match hub.config.sandbox.map(|address| (address, hub.config.crm.kind)) {
+        Some((address, CrmKind::Amocrm)) => {
+            let serving = sandbox.insert(Sandbox::new(seed(hub))).clone();
             let listener = bind(address).await?;
-            let serving = sandbox.clone();
             tasks.spawn(async move { report(serving.serve(listener).await, "the sandbox") });
-            Some(sandbox)
         }
-        None => None,
-    };
+        Some((address, CrmKind::Vtiger)) => {
+            let serving = vtiger.insert(VtigerSandbox::new(vtiger_seed(hub))).clone();
+            let listener = bind(address).await?;
+            tasks.spawn(async move { report(serving.serve(listener).await, "the sandbox") });
+        }
+        None => {}
+    }
     let messengers = match hub.config.messengers {
         Some(address) => {
             let all = Messengers::default();
@@ -96,7 +102,7 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     tasks.spawn(reconcile(Arc::clone(hub)));
     tasks.spawn(wake(Arc::clone(hub)));
     tasks.spawn(pull(Arc::clone(hub)));
-    Ok(Running { address, sandbox, messengers, post, tasks, _lock: lock })
+    Ok(Running { address, sandbox, vtiger, messengers, post, tasks, _lock: lock })
 }
 
 /// # Errors
@@ -129,6 +135,20 @@ pub fn seed(hub: &Hub) -> Seed {
         stages: pipeline.stages.values().filter(|stage| !closing.contains(&stage.as_str())).cloned().collect(),
     });
     Seed { pipelines: pipelines.collect(), rate: hub.config.crm.rate.get() as usize, ..Seed::default() }
+}
+
+/// An installation for the sandbox: the config's user, and the fields that docs/crm.md asks an administrator for.
+fn vtiger_seed(hub: &Hub) -> VtigerSeed {
+    let field = |(module, name, label): &(&str, &str, &str)| ((*module).into(), (*name).into(), (*label).into());
+    let fields = stagedoor_crm::vtiger::FIELDS.iter().map(field).collect();
+    let mut seed = VtigerSeed { fields, makes_invoices: true, ..VtigerSeed::default() };
+    if let Credentials::AccessKey { user, key, .. } = &hub.config.crm.credentials
+        && !seed.users.iter().any(|known| known.name == *user)
+    {
+        let user = VtigerUser { name: user.clone(), number: 7, access_key: key.reveal(), admin: true, active: true };
+        seed.users.push(user);
+    }
+    seed
 }
 
 async fn consume(hub: Arc<Hub>, queue: Arc<dyn Queue>, most: usize) {

@@ -200,7 +200,10 @@ fn insert(state: &mut Account, entity: &str, given: &Value) -> u64 {
     row.insert("_links".into(), json!({ "self": { "href": format!("{host}/api/v4/{entity}/{id}") } }));
     let contacts =
         given.get("_embedded").and_then(|embedded| embedded.get("contacts")).cloned().unwrap_or_else(|| json!([]));
-    row.insert("_embedded".into(), json!({ "tags": [], "companies": [], "contacts": contacts }));
+    // A contact gets its company by a link, never when it is made.
+    let companies = given.get("_embedded").and_then(|embedded| embedded.get("companies")).filter(|_| entity == "leads");
+    let companies = companies.cloned().unwrap_or_else(|| json!([]));
+    row.insert("_embedded".into(), json!({ "tags": [], "companies": companies, "contacts": contacts }));
     state.entities.entry(entity.to_owned()).or_default().insert(id, row);
     apply(state, entity, id, given);
     id

@@ -30,8 +30,8 @@ pub use messengers::{Arrived, Break, Messengers, Platform};
 pub use post::{Delivered, Post, PostBreak};
 use state::State;
 pub use state::{PipelineSeed, Seed};
-pub use vtiger::{VtigerSandbox, VtigerSeed, VtigerUser};
 use tokio::net::TcpListener;
+pub use vtiger::{VtigerSandbox, VtigerSeed, VtigerUser};
 
 /// A running account.
 #[derive(Clone)]

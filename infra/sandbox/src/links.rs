@@ -88,6 +88,10 @@ fn connect(sandbox: &Sandbox, entity: &str, id: Option<u64>, body: &[u8]) -> Res
         Ok(rows) => rows,
         Err(refusal) => return refusal,
     };
+    let to_company = |row: &Value| row.get("to_entity_type").and_then(Value::as_str) == Some("companies");
+    if rows.iter().all(to_company) {
+        return on_companies(sandbox, entity, id, &rows);
+    }
     let mut state = sandbox.state();
     let number = |row: &Value, key: &str| row.get(key).and_then(Value::as_u64);
     let pair = |row: &Value| {
@@ -125,6 +129,36 @@ fn connect(sandbox: &Sandbox, entity: &str, id: Option<u64>, body: &[u8]) -> Res
                 .for_each(|known| _ = known.insert("is_main".into(), false.into()));
         }
         contacts.push(json!({ "id": contact, "is_main": main }));
+    }
+    answers::hal(StatusCode::OK, &json!({ "_total_items": rows.len(), "_embedded": { "links": rows } }))
+}
+
+/// A lead and a contact have at most one company.
+fn on_companies(sandbox: &Sandbox, entity: &str, id: Option<u64>, rows: &[Value]) -> Response {
+    let mut state = sandbox.state();
+    let pair = |row: &Value| {
+        let number = |key: &str| row.get(key).and_then(Value::as_u64);
+        Some((id.or_else(|| number("entity_id"))?, number("to_entity_id")?))
+    };
+    let there = |entity: &str, id: u64| state.entities.get(entity).is_some_and(|all| all.contains_key(&id));
+    let wrong = |row: &Value| pair(row).is_none_or(|(from, to)| !there(entity, from) || !there("companies", to));
+    let errors: Vec<Value> = rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| wrong(row))
+        .map(|(index, row)| {
+            let error = json!({ "code": "NotSupportedChoice", "path": "to_entity_id", "detail": "The value you selected is not a valid choice." });
+            json!({ "request_id": validate::request_id(row, index), "errors": [error] })
+        })
+        .collect();
+    if !errors.is_empty() {
+        return answers::invalid(errors);
+    }
+    for (from, to) in rows.iter().filter_map(pair) {
+        let row = state.entities.get_mut(entity).and_then(|all| all.get_mut(&from));
+        if let Some(embedded) = row.and_then(|row| row.get_mut("_embedded")?.as_object_mut()) {
+            embedded.insert("companies".into(), json!([{ "id": to }]));
+        }
     }
     answers::hal(StatusCode::OK, &json!({ "_total_items": rows.len(), "_embedded": { "links": rows } }))
 }

@@ -82,6 +82,13 @@ fn fields(state: &State, entity: &str, row: &Map<String, Value>, update: bool, e
             errors.add(&format!("_embedded.contacts.{n}.id"), CHOICE);
         }
     }
+    let companies = row.get("_embedded").and_then(|embedded| embedded.get("companies")).and_then(Value::as_array);
+    for (n, company) in companies.into_iter().flatten().enumerate() {
+        let id = company.get("id").and_then(Value::as_u64);
+        if !id.is_some_and(|id| state.entities.get("companies").is_some_and(|all| all.contains_key(&id))) {
+            errors.add(&format!("_embedded.companies.{n}.id"), CHOICE);
+        }
+    }
 }
 
 fn stage(state: &State, row: &Map<String, Value>, errors: &mut Errors) {

@@ -2,12 +2,13 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use stagedoor_engine::Invoicing;
 use stagedoor_webhook::Secret;
 use toml::de::DeTable;
 
 use crate::{
     Credentials, CrmConfig, CrmKind,
-    file::CrmSection,
+    file::{CrmSection, InvoiceSection},
     read::{Reader, Value, spot},
 };
 
@@ -25,17 +26,18 @@ impl Reader<'_> {
             CrmKind::Vtiger => self.access_key(&section, value),
         };
         let timeout = Duration::from_secs(u64::from(section.timeout_seconds.max(1)));
+        let invoicing = section.invoices.as_ref().and_then(|invoices| self.invoicing(invoices, value, section.kind));
+        let service = section.invoices.as_ref().map(|invoices| invoices.service.clone()).unwrap_or_default();
         let CrmSection { kind, base_url, tags, owner, .. } = section;
-        Some(CrmConfig { kind, base_url, credentials: credentials?, rate: rate?, timeout, tags, owner })
+        let (credentials, rate) = (credentials?, rate?);
+        Some(CrmConfig { kind, base_url, credentials, rate, timeout, tags, service, invoicing, owner })
     }
 
     fn tokens(&mut self, section: &CrmSection, value: &Value<'_>) -> Option<Credentials> {
         let others = [("user", section.user.is_some()), ("access_key", section.access_key.is_some())];
         self.of_another_kind(value, "amocrm", &others, "token or [crm.oauth]");
         match (&section.token, &section.oauth) {
-            (Some(token), None) => {
-                self.crm_secret(token, value, "token", "crm.token").map(Credentials::LongLived)
-            }
+            (Some(token), None) => self.crm_secret(token, value, "token", "crm.token").map(Credentials::LongLived),
             (None, Some(oauth)) => {
                 let secret = self.crm_secret(&oauth.client_secret, value, "oauth", "crm.oauth.client_secret");
                 secret.map(|client_secret| Credentials::OAuth {
@@ -73,6 +75,26 @@ impl Reader<'_> {
             self.ledger.note(value.span(), "crm.user", what);
         }
         Some(Credentials::AccessKey { user: user?, key: key?, sessions: sessions? })
+    }
+
+    fn invoicing(&mut self, section: &InvoiceSection, value: &Value<'_>, kind: CrmKind) -> Option<Invoicing> {
+        let span = spot(value, "invoices");
+        if kind != CrmKind::Vtiger {
+            self.ledger.note(span, "crm.invoices", "only a CRM of the kind vtiger holds invoices");
+            return None;
+        }
+        for (key, text) in [("service", &section.service), ("visitors", &section.visitors)] {
+            if text.trim().is_empty() {
+                self.ledger.note(span.clone(), format!("crm.invoices.{key}"), "is empty: give it a name");
+            }
+        }
+        if section.vat.is_some_and(|vat| !(0.0..=100.0).contains(&vat)) {
+            self.ledger.note(span, "crm.invoices.vat", "must be 0 to 100 per cent");
+            return None;
+        }
+        // Hundredths of a per cent; the range is checked above.
+        let vat = section.vat.filter(|vat| *vat > 0.0).map(|vat| (vat * 100.0).round() as u32);
+        Some(Invoicing { visitors: section.visitors.clone(), vat, days: i64::from(section.days) })
     }
 
     fn of_another_kind(&mut self, value: &Value<'_>, kind: &str, others: &[(&str, bool)], has: &str) {

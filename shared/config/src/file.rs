@@ -87,6 +87,8 @@ pub struct CrmSection {
     pub sessions: u32,
     /// vtiger: the name of a user or a group that new records belong to; else the hub's own user.
     pub owner: Option<String>,
+    /// vtiger: closing documents of orders.
+    pub invoices: Option<InvoiceSection>,
     /// amocrm: requests a second for this integration.
     #[serde(default = "seven")]
     pub rate: u32,
@@ -96,6 +98,35 @@ pub struct CrmSection {
     /// Seconds to wait for an answer.
     #[serde(default = "twenty")]
     pub timeout_seconds: u32,
+}
+
+/// How invoices are written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvoiceSection {
+    /// The name of the service that lines are of; it is made where it is missing.
+    #[serde(default = "ticket")]
+    pub service: String,
+    /// The name of the organisation that single visitors' invoices are on; it is made where it is missing.
+    #[serde(default = "visitors")]
+    pub visitors: String,
+    /// VAT that the prices hold, in per cent, such as 20 or 5.5; without it none is spoken of.
+    pub vat: Option<f64>,
+    /// Days to pay a collective order in that names no date itself.
+    #[serde(default = "fourteen")]
+    pub days: u32,
+}
+
+fn ticket() -> String {
+    "Билет".to_owned()
+}
+
+fn visitors() -> String {
+    "Частные лица".to_owned()
+}
+
+fn fourteen() -> u32 {
+    14
 }
 
 fn seven() -> u32 {

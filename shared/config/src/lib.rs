@@ -54,6 +54,9 @@ pub struct CrmConfig {
     pub rate: NonZeroU32,
     pub timeout: Duration,
     pub tags: bool,
+    /// The service that lines of invoices are of.
+    pub service: String,
+    pub invoicing: Option<stagedoor_engine::Invoicing>,
     /// The user or group that new records belong to, where the CRM is told one.
     pub owner: Option<String>,
 }
@@ -100,9 +103,17 @@ pub struct MailerConfig {
 #[derive(Debug, Clone)]
 pub enum Credentials {
     LongLived(Secret),
-    OAuth { client_id: String, client_secret: Secret, redirect_uri: String },
+    OAuth {
+        client_id: String,
+        client_secret: Secret,
+        redirect_uri: String,
+    },
     /// Of a Vtiger's user, and how many sessions of it.
-    AccessKey { user: String, key: Secret, sessions: NonZeroU32 },
+    AccessKey {
+        user: String,
+        key: Secret,
+        sessions: NonZeroU32,
+    },
 }
 
 /// A source and the function that receives it.

@@ -16,10 +16,7 @@ use toml::{
 
 use crate::{
     Config, Configured, Mistakes, Secrets,
-    file::{
-        HubSection, IdentitySection, PipelineSection, SandboxSection, ScheduleSection, ShowSection,
-        SourceSection,
-    },
+    file::{HubSection, IdentitySection, PipelineSection, SandboxSection, ScheduleSection, ShowSection, SourceSection},
     mistake::Ledger,
     secrets::resolve_options,
 };
@@ -161,6 +158,7 @@ impl Reader<'_> {
         self.mailings(root, &mut catalog, hub.as_ref());
         let (hub, crm) = (hub?, crm?);
         catalog.tags = crm.tags;
+        catalog.invoicing = crm.invoicing.clone();
         Some(Config {
             listen: hub.section.listen,
             region: hub.region,

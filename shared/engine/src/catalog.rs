@@ -7,10 +7,12 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{ShowRef, Timestamp};
 
-use crate::{Campaign, ConsentPolicy, ListRule, Mailing, Manners, Pool, Scenario, Segment, Stage, Windows};
+use crate::{Campaign, ConsentPolicy, Invoicing, ListRule, Mailing, Manners, Pool, Scenario, Segment, Stage, Windows};
 
 /// The key of an interest in nothing particular.
 pub const INTEREST: &str = "interest";
+/// The key of what is bought and is no ticket.
+pub const GOODS: &str = "goods";
 
 /// The house's own name of a show; deals are kept by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,6 +82,8 @@ pub struct Catalog {
     pub windows: Windows,
     /// Whether contacts bear segments and consents as tags, too.
     pub tags: bool,
+    /// How invoices are written; none are where it is `None`.
+    pub invoicing: Option<Invoicing>,
     pub mailings: Vec<Mailing>,
     pub manners: Manners,
     /// What messages can go through: sources of messengers that have a token, `sms` and `email`.
@@ -101,6 +105,12 @@ impl Catalog {
             };
         };
         self.show_by_key(self.key(source, &named.id), named)
+    }
+
+    /// What is bought beside tickets is a deal of its own.
+    pub fn goods(&self) -> Show {
+        let interest = self.show("", None);
+        Show { key: ShowKey(GOODS.to_owned()), title: "Goods".to_owned(), ..interest }
     }
 
     /// The show that a campaign or a source is about.

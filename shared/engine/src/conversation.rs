@@ -52,6 +52,9 @@ pub struct TaskDraft {
     pub text: String,
     /// The line that was not understood.
     pub about: (Timestamp, String),
+    /// The trouble with money that it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// What people call a chat's channel.
@@ -160,5 +163,5 @@ pub(crate) fn task(person: &Person, tasked: Option<&(Timestamp, String)>, catalo
     let text = format!(
         "The bot did not understand what they wrote in {channel}: answer there (the conversation is in the notes)"
     );
-    Some(TaskDraft { person: person.id, text, about: (at, id) })
+    Some(TaskDraft { person: person.id, text, about: (at, id), trouble: None })
 }

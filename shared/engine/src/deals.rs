@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Fact, Money, Order, OrderState, Rung, Talk, Timestamp, Token};
+use stagedoor_model::{Company, Fact, Money, Order, OrderState, Rung, Talk, Timestamp, Token};
 
-use crate::{Attribution, Catalog, Person, Show, ShowKey};
+use crate::{Attribution, Catalog, GOODS, Person, Settlement, Show, ShowKey};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +77,12 @@ pub struct Deal {
     /// The campaign that the latest order is owed to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attribution: Option<Attribution>,
+    /// Whose the latest collective order is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub company: Option<Company>,
+    /// The orders it is made of: source and the shop's id.
+    #[serde(skip)]
+    pub made_of: BTreeSet<(String, String)>,
 }
 
 /// Every deal of a person, by show.
@@ -96,6 +102,7 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
             fact @ Fact::Order { .. } => {
                 if let Some(order) = fact.order() {
                     let owed = Attribution::of(&order, person, catalog);
+                    let order = settled(order, fact);
                     add_order(&mut sketches, catalog, source, &order, owed);
                 }
             }
@@ -125,6 +132,23 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
         }
     }
     sketches.into_iter().map(|(key, sketch)| (key, sketch.finish())).collect()
+}
+
+/// The order as its money says that it stands: a payment settles what the shop still calls placed.
+fn settled(mut order: Order, fact: &Fact) -> Order {
+    if fact.payments().next().is_none() {
+        return order;
+    }
+    let settlement = Settlement::of(&order, fact.payments());
+    if order.state == OrderState::Placed && settlement.paid_at.is_some() {
+        order.state = OrderState::Paid;
+    }
+    // What is paid in part is worth what was asked for.
+    if order.state != OrderState::Placed {
+        order.paid = order.total.with_minor(settlement.received);
+        order.paid_at = order.paid_at.or(settlement.paid_at);
+    }
+    order
 }
 
 fn climb(sketches: &mut BTreeMap<ShowKey, Sketch>, show: Show, stage: Stage, at: Timestamp) -> &mut Sketch {
@@ -171,6 +195,8 @@ struct Sketch {
     promo_codes: BTreeSet<String>,
     labels: BTreeMap<String, String>,
     attribution: Option<(Timestamp, Attribution)>,
+    company: Option<(Timestamp, Company)>,
+    made_of: BTreeSet<(String, String)>,
 }
 
 impl Sketch {
@@ -190,6 +216,8 @@ impl Sketch {
             promo_codes: BTreeSet::new(),
             labels: BTreeMap::new(),
             attribution: None,
+            company: None,
+            made_of: BTreeSet::new(),
         }
     }
 
@@ -222,6 +250,8 @@ impl Sketch {
             promo_codes: self.promo_codes,
             labels: self.labels,
             attribution: self.attribution.map(|(_, attribution)| attribution),
+            company: self.company.map(|(_, company)| company),
+            made_of: self.made_of,
             show: self.show,
         }
     }
@@ -234,13 +264,18 @@ fn add_order(
     order: &Order,
     owed: Option<Attribution>,
 ) {
-    let whole: i64 = order.tickets.iter().map(|ticket| ticket.price.minor).sum();
+    let goods: i64 = order.items.iter().map(|item| item.price.minor.saturating_mul(item.quantity.into())).sum();
+    let whole: i64 = order.tickets.iter().map(|ticket| ticket.price.minor).sum::<i64>() + goods;
     let mut shares = BTreeMap::<ShowKey, (Show, i64, BTreeSet<&str>)>::new();
     for ticket in &order.tickets {
         let show = catalog.show(source, Some(&ticket.show));
         let share = shares.entry(show.key.clone()).or_insert_with(|| (show, 0, BTreeSet::new()));
         share.1 += ticket.price.minor;
         share.2.insert(&ticket.id);
+    }
+    if !order.items.is_empty() {
+        let show = catalog.goods();
+        shares.insert(show.key.clone(), (show, goods, BTreeSet::new()));
     }
     if shares.is_empty() {
         let show = catalog.show(source, None);
@@ -265,9 +300,16 @@ fn add_order(
                 }
             })
             .sum();
-        let live = order.live_tickets().filter(|ticket| tickets.contains(ticket.id.as_str())).count();
+        let live = match show.key.0 == GOODS {
+            // Goods are not given back one by one.
+            true => usize::from(refunded < paid) * order.items.len(),
+            false => order.live_tickets().filter(|ticket| tickets.contains(ticket.id.as_str())).count(),
+        };
         let sketch = sketches.entry(key).or_insert_with(|| Sketch::new(show));
         sketch.orders.insert(order.number.clone().unwrap_or_else(|| order.id.clone()));
+        sketch.made_of.insert((source.to_owned(), order.id.clone()));
+        let company = order.company.clone().map(|company| (order.placed_at, company));
+        sketch.company = sketch.company.take().max(company);
         sketch.promo_codes.extend(order.promo_codes.iter().cloned());
         sketch.labels.extend(order.utm.clone());
         sketch.attribution =

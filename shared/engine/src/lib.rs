@@ -5,6 +5,7 @@ mod catalog;
 mod consent;
 mod conversation;
 mod deals;
+mod documents;
 mod enrolment;
 mod explain;
 mod fold;
@@ -13,6 +14,7 @@ mod letters;
 mod links;
 mod mailings;
 mod marketing;
+mod money;
 mod person;
 mod plan;
 mod records;
@@ -21,10 +23,11 @@ pub mod segments;
 mod talks;
 
 pub use campaign::{Attribution, By, Campaign, Pool, Windows};
-pub use catalog::{Catalog, INTEREST, Pipeline, Show, ShowKey, ShowState};
+pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey, ShowState};
 pub use consent::{ConsentPolicy, Entry, Standing, addresses, is_suppressed, ledger, may_advertise, standing};
 pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
 pub use deals::{Deal, Stage, deals};
+pub use documents::{CompanyDraft, InvoiceDraft, InvoiceLine, InvoiceState, Invoicing};
 pub use enrolment::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolment};
 pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
@@ -34,9 +37,11 @@ pub use mailings::{
     was_read, was_refused,
 };
 pub use marketing::Marketing;
+pub use money::{Payments, Settlement, Trouble, settlements, words};
 pub use person::{Person, PersonId};
 pub use plan::{
-    ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, Link, ORDERS, Parked, Plan, Remark, Step, plan,
+    CompanyRef, ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, InvoiceLink, Link, ORDERS, Parked,
+    Plan, Remark, Step, next_turn, plan,
 };
 pub use records::{named_in, order_record_key, record_of};
 pub use scenario::{Ask, Heard, Localised, On, Reply, Scenario, Turn, turns};

@@ -1,281 +1,21 @@
 //! What the CRM should hold for a person, compared with what it is known to hold.
 
+mod draft;
+mod link;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+pub use draft::{CompanyRef, ContactDraft, DealDraft, Plan, Step};
+pub use link::{ContactLink, DealLink, Digest, Intent, InvoiceLink, Link, Parked, Remark};
 use stagedoor_model::{Fact, Kind, Timestamp};
 
 use crate::{
-    By, Catalog, Chats, Deal, Marketing, NoteDraft, Person, PersonId, ShowKey, Stage, TaskDraft, Written, chats,
-    conversation, deals,
-    enrolment::Places,
+    By, Catalog, Deal, Marketing, Payments, Person, ShowKey, Stage, TaskDraft, chats, conversation, deals, documents,
     marketing::{marketing, tags},
-    segments::Looked,
+    money::{self, settlements},
 };
 
-/// A hash of what was last sent, so that nothing is sent twice.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Digest(String);
-
-impl Digest {
-    fn of(value: &impl Serialize) -> Self {
-        let bytes = serde_json::to_vec(value).unwrap_or_default();
-        let text = hex::encode(Sha256::digest(bytes));
-        Self(text.get(..16).unwrap_or(&text).to_owned())
-    }
-}
-
-/// Said before a creating call. One without an answer is looked up before anything is created again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intent {
-    pub at: Timestamp,
-}
-
-/// Why a row waits for a manager: the CRM refuses it as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parked {
-    /// What was refused; another content is tried again.
-    pub digest: Digest,
-    pub reason: String,
-    pub at: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ContactLink {
-    pub id: Option<u64>,
-    pub pushed: Option<Digest>,
-    pub intent: Option<Intent>,
-    pub parked: Option<Parked>,
-    /// Whether its fields of consent, letters and segments hold something.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub marketed: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct DealLink {
-    pub id: Option<u64>,
-    pub pushed: Option<Digest>,
-    pub stage: Option<Stage>,
-    pub intent: Option<Intent>,
-    pub parked: Option<Parked>,
-    /// Orders that the deal was last pushed with.
-    #[serde(default)]
-    pub orders: BTreeSet<String>,
-}
-
-/// What is known of a person in the CRM. Written by the reconciler alone.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Link {
-    /// How often it was written. Who writes from an older one is refused: a reconciler that lost its lease while a call
-    /// was under way must not undo what the next one has learnt.
-    #[serde(default)]
-    pub revision: u64,
-    pub contact: ContactLink,
-    pub deals: BTreeMap<ShowKey, DealLink>,
-    /// Second contacts of the same person that were marked as duplicates.
-    #[serde(default)]
-    pub marked: BTreeSet<u64>,
-    /// Contacts that the hub made for people who turned out to be this one.
-    #[serde(default)]
-    pub doubles: BTreeSet<u64>,
-    /// Marks of the lines of conversations that a note holds.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub noted: BTreeSet<String>,
-    /// The line that the last task was about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tasked: Option<(Timestamp, String)>,
-    /// A note and a task that were sent and not answered; what was sent is known by its digest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note_intent: Option<Remark>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task_intent: Option<Remark>,
-    /// The segments that somebody is in, and since when.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub segments: BTreeMap<String, Timestamp>,
-    /// The mailing lists that somebody may be on.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub lists: Places,
-    /// What they were written of the hub's own accord, by occasion.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub written: BTreeMap<String, Written>,
-    /// When the next message to them may be due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub write_again_at: Option<Timestamp>,
-    /// What their segments were last told from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub looked: Option<Looked>,
-    /// When they are to be looked at again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub look_again_at: Option<Timestamp>,
-}
-
-impl Link {
-    /// The CRM's ids of deals, by show.
-    pub fn leads(&self) -> BTreeMap<String, u64> {
-        self.deals.iter().filter_map(|(show, deal)| Some((show.0.clone(), deal.id?))).collect()
-    }
-}
-
-/// Said before a note or a task is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remark {
-    pub at: Timestamp,
-    pub digest: Digest,
-    /// Of a note: the lines that it holds.
-    #[serde(default)]
-    pub lines: BTreeSet<String>,
-    /// Of a task: the line that it is about.
-    #[serde(default)]
-    pub about: Option<(Timestamp, String)>,
-}
-
-impl Remark {
-    pub fn of_note(note: &NoteDraft, at: Timestamp) -> Self {
-        Self { at, digest: Digest::of(&note.text), lines: note.lines.clone(), about: None }
-    }
-
-    pub fn of_task(task: &TaskDraft, at: Timestamp) -> Self {
-        Self { at, digest: Digest::of(&task.text), lines: BTreeSet::new(), about: Some(task.about.clone()) }
-    }
-
-    /// Whether this text is what was sent.
-    pub fn is(&self, text: &str) -> bool {
-        self.digest == Digest::of(&text)
-    }
-}
-
-impl Link {
-    /// What two joined people had in the CRM, the elder's first.
-    #[must_use]
-    pub fn join(mut self, other: Self) -> Self {
-        self.doubles.extend(other.doubles);
-        match (self.contact.id, other.contact.id) {
-            (Some(known), Some(second)) if known != second => _ = self.doubles.insert(second),
-            (None, _) if other.contact != ContactLink::default() => self.contact = other.contact,
-            _ => {}
-        }
-        for (show, deal) in other.deals {
-            let known = self.deals.entry(show).or_default();
-            if known.id.is_none() {
-                *known = deal;
-            }
-        }
-        self.marked.extend(other.marked);
-        self.noted.extend(other.noted);
-        self.tasked = self.tasked.max(other.tasked);
-        self.note_intent = self.note_intent.or(other.note_intent);
-        self.task_intent = self.task_intent.or(other.task_intent);
-        for (list, places) in other.lists {
-            let known = self.lists.entry(list).or_default();
-            for (address, place) in places {
-                let place = known.get(&address).map_or(place.clone(), |known| known.clone().min(place));
-                known.insert(address, place);
-            }
-        }
-        for (key, written) in other.written {
-            let both = match self.written.remove(&key) {
-                Some(known) => known.join(written),
-                None => written,
-            };
-            self.written.insert(key, both);
-        }
-        // Together they are somebody else than each was.
-        (self.looked, self.write_again_at) = (None, None);
-        for (segment, since) in other.segments {
-            let known = self.segments.entry(segment).or_insert(since);
-            *known = since.min(*known);
-        }
-        self
-    }
-
-    pub fn parked(&self) -> impl Iterator<Item = &Parked> {
-        self.contact.parked.iter().chain(self.deals.values().filter_map(|deal| deal.parked.as_ref()))
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContactDraft {
-    pub person: PersonId,
-    /// For contacts that we create, and for those that were made before anybody told a name; any other name in the CRM
-    /// belongs to the manager.
-    pub name: Option<String>,
-    /// All values the field should have, those the CRM holds first.
-    pub phones: Vec<String>,
-    pub emails: Vec<String>,
-    pub telegram: Option<String>,
-    /// Tags that it should bear, and those of ours that it should not; others are a manager's.
-    pub tags: Vec<String>,
-    pub untagged: Vec<String>,
-    pub chats: Option<Chats>,
-    pub marketing: Option<Marketing>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DealDraft {
-    pub person: PersonId,
-    pub show: ShowKey,
-    pub name: String,
-    pub pipeline: String,
-    /// `None`: leave the stage as the manager has it.
-    pub stage: Option<(Stage, String)>,
-    /// In whole major units.
-    pub price: Option<i64>,
-    /// Minor units beyond the whole ones, for a CRM that holds them.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub fraction: i64,
-    pub city: Option<String>,
-    pub starts_at: Option<Timestamp>,
-    pub show_cancelled: bool,
-    pub orders: String,
-    pub promo_codes: String,
-    pub tickets: usize,
-    pub refunded: i64,
-    pub utm: BTreeMap<String, String>,
-    /// The campaign that the sale is owed to, and by what that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub campaign: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    CreateContact(ContactDraft),
-    UpdateContact(u64, ContactDraft),
-    /// The contact's id is known or comes from this plan's `CreateContact`.
-    CreateDeal(DealDraft),
-    UpdateDeal(u64, DealDraft),
-    /// A second contact of the same person: tag it, name the first.
-    MarkDuplicate {
-        contact: u64,
-        of: u64,
-    },
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct Plan {
-    pub steps: Vec<(Step, Digest)>,
-    /// The contact to which deals belong, when the CRM has it already.
-    pub contact: Option<u64>,
-    /// What was said in chats and no note holds yet.
-    pub note: Option<NoteDraft>,
-    pub task: Option<TaskDraft>,
-    /// Lines that chats no longer hold need not be remembered as noted.
-    pub marks: BTreeSet<String>,
-}
-
-impl Plan {
-    /// Things to do.
-    pub fn len(&self) -> usize {
-        self.steps.len() + usize::from(self.note.is_some()) + usize::from(self.task.is_some())
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
+pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> Plan {
     let contacts = person.contacts();
     let deleted = deleted_contacts(person);
     let held: BTreeSet<u64> = link.contact.id.iter().chain(&link.doubles).chain(&contacts).copied().collect();
@@ -290,7 +30,10 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
     }
     plan_contact(&mut plan, person, link, contact, catalog);
     plan.note = conversation::note(person, &link.noted, catalog);
-    plan.task = conversation::task(person, link.tasked.as_ref(), catalog);
+    let asked = conversation::task(person, link.tasked.as_ref(), catalog);
+    let trouble = untold(person, link);
+    plan.more = asked.is_some() && trouble.is_some();
+    plan.task = trouble.or(asked);
     plan.marks = conversation::marks(person);
     if let Some(of) = contact {
         let doubles = living.into_iter().filter(|id| *id != of && !link.marked.contains(id));
@@ -305,7 +48,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
         if moved.is_some_and(|moved| moved.deleted) {
             continue;
         }
-        let Some(draft) = draft_deal(person, deal, &known, moved, catalog) else { continue };
+        let Some(draft) = draft_deal(person, deal, &known, moved, catalog, now) else { continue };
         let digest = Digest::of(&draft);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
         if known.pushed.as_ref() != Some(&digest) && !refused {
@@ -314,7 +57,53 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog) -> Plan {
             plan.steps.push((step, digest));
         }
     }
+    plan_invoices(&mut plan, person, link, catalog);
+    plan.companies = documents::companies(person);
     plan
+}
+
+/// When an order of somebody's becomes overdue, if one does.
+pub fn next_turn(person: &Person, now: Timestamp) -> Option<Timestamp> {
+    settlements(person.records.values()).values().filter_map(|(_, settlement)| settlement.turns_at(now)).min()
+}
+
+/// The first trouble with money that no manager was told of.
+fn untold(person: &Person, link: &Link) -> Option<TaskDraft> {
+    let all = settlements(person.records.values());
+    let troubles = all.values().filter_map(|(order, settlement)| money::trouble(order, settlement));
+    let fresh = troubles.into_iter().find(|trouble| !link.troubles.contains(&trouble.key))?;
+    let about = (Timestamp::UNIX_EPOCH, String::new());
+    Some(TaskDraft { person: person.id, text: fresh.text, about, trouble: Some(fresh.key) })
+}
+
+fn plan_invoices(plan: &mut Plan, person: &Person, link: &Link, catalog: &Catalog) {
+    for mut draft in documents::invoices(person, catalog) {
+        let known = link.invoices.get(&draft.key).cloned().unwrap_or_default();
+        let fixed = Digest::of(&draft.fixed());
+        let anew = known.id.is_some() && known.fixed.as_ref().is_some_and(|made| *made != fixed);
+        let turn = known.anew + u32::from(anew);
+        if let (true, Some(id)) = (anew, known.id) {
+            // Lines are made once: the old invoice is let go, and the order gets another.
+            let mut old = draft.clone();
+            (old.state, old.received, old.returned) = (crate::InvoiceState::Cancelled, 0, 0);
+            plan.steps.push((Step::LetGo(id, old), Digest::of(&("let go", id))));
+        }
+        if turn > 0 {
+            draft.key = format!("{}/{turn}", draft.order);
+            draft.turn = turn;
+        }
+        // One that was never paid and is called off needs no document.
+        if (known.id.is_none() || anew) && draft.state == crate::InvoiceState::Cancelled && draft.received == 0 {
+            continue;
+        }
+        let digest = Digest::of(&draft);
+        let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
+        match known.id.filter(|_| !anew) {
+            _ if refused || known.pushed.as_ref() == Some(&digest) => {}
+            Some(id) => plan.steps.push((Step::UpdateInvoice(id, draft), digest)),
+            None => plan.steps.push((Step::CreateInvoice(draft, fixed), digest)),
+        }
+    }
 }
 
 /// Deals in the CRM whose orders were all exchanged for another show: they are worth nothing any more. Where the orders
@@ -358,6 +147,8 @@ fn vacated(
             refunded: 0,
             utm: BTreeMap::new(),
             campaign: None,
+            company: None,
+            payment: None,
         };
         let digest = Digest::of(&draft);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
@@ -367,8 +158,13 @@ fn vacated(
     left.filter_map(step).collect()
 }
 
-fn is_zero(value: &i64) -> bool {
-    *value == 0
+/// Of several orders the one that a manager has to look at most.
+fn payment_of(person: &Person, deal: &Deal, now: Timestamp) -> Option<Payments> {
+    let all = settlements(person.records.values());
+    let states = deal.made_of.iter().filter_map(|key| Some(all.get(key)?.1.state(now)));
+    let urgent =
+        [Payments::Overdue, Payments::Over, Payments::Partly, Payments::Unpaid, Payments::Paid, Payments::Refunded];
+    states.min_by_key(|state| urgent.iter().position(|one| one == state).unwrap_or(urgent.len()))
 }
 
 /// Between the numbers of orders in one field.
@@ -399,9 +195,22 @@ fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u
     news |= chats.is_some() || marketing.is_some();
     let (tags, untagged) = if catalog.tags { tags(person, link, catalog) } else { (vec![], vec![]) };
     news |= !tags.is_empty() || catalog.tags && link.contact.marketed;
-    let draft = ContactDraft { person: person.id, name, phones, emails, telegram, tags, untagged, chats, marketing };
+    let company = documents::company_of(person).map(|key| CompanyRef { key, id: None });
+    news |= company.is_some();
+    let draft =
+        ContactDraft { person: person.id, name, phones, emails, telegram, tags, untagged, chats, marketing, company };
     // What there was before a field came must have the digest that it had.
     let digest = match (&renamed, &draft.chats) {
+        _ if draft.company.is_some() => Digest::of(&(
+            &draft.phones,
+            &draft.emails,
+            &draft.telegram,
+            &renamed,
+            &draft.chats,
+            &draft.marketing,
+            &draft.tags,
+            &draft.company,
+        )),
         _ if catalog.tags => Digest::of(&(
             &draft.phones,
             &draft.emails,
@@ -497,11 +306,14 @@ fn draft_deal(
     known: &DealLink,
     moved: Option<&Move>,
     catalog: &Catalog,
+    now: Timestamp,
 ) -> Option<DealDraft> {
     let pipeline = catalog.pipeline(&deal.show)?;
     // A manager's own move is never pushed back. Only what happened after it may move the deal, and only forward.
     let manager_has_it = moved.is_some_and(|moved| deal.since <= moved.at || known.stage >= Some(deal.stage));
     let stage = pipeline.stages.get(&deal.stage).filter(|_| !manager_has_it);
+    let company = deal.company.as_ref().map(|company| CompanyRef { key: company.key(), id: None });
+    let payment = payment_of(person, &deal, now);
     Some(DealDraft {
         person: person.id,
         name: match &deal.show.city {
@@ -525,6 +337,8 @@ fn draft_deal(
             By::Click => format!("{} (letter clicked)", owed.campaign),
             By::View => format!("{} (letter opened)", owed.campaign),
         }),
+        company,
+        payment,
         utm: deal.labels.into_iter().filter(|(key, _)| key.starts_with("utm_")).collect(),
         show: deal.show.key,
     })

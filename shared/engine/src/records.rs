@@ -37,6 +37,7 @@ pub fn record_of(event: &Event) -> Option<Record> {
                 amount: form.amount.clone(),
                 consents: form.consents.clone(),
                 labels: form.labels.clone(),
+                company: form.company.clone(),
                 quiet: matches!(event.body, Body::QuestionnaireImported(_)),
             };
             let key = RecordKey(format!("touch:{}", event.id));
@@ -49,8 +50,18 @@ pub fn record_of(event: &Event) -> Option<Record> {
                 order_record_key(source, &reported.order),
                 identifiers,
                 None,
-                Fact::Order { order: None, refunds },
+                Fact::Order { order: None, refunds, payments: BTreeMap::new() },
             ))
+        }
+        Body::PaymentReported(reported) => {
+            let shop = reported.shop.as_ref().map_or(source, |shop| shop.as_str());
+            let payments = BTreeMap::from([(reported.payment.clone(), reported.detail.clone())]);
+            let identifiers = Identifier::opaque(Kind::Order, shop, &reported.order).into_iter().collect();
+            let fact = Fact::Order { order: None, refunds: BTreeMap::new(), payments };
+            let mut record = record(order_record_key(shop, &reported.order), identifiers, None, fact);
+            // The order's own: the smaller name would win.
+            record.source = reported.shop.clone().unwrap_or(record.source);
+            Some(record)
         }
         Body::ContactChanged(change) => {
             let mut identifiers = change.identifiers.clone();
@@ -83,7 +94,8 @@ pub fn record_of(event: &Event) -> Option<Record> {
             let order = event.body.order()?;
             let mut identifiers = order.identifiers.clone();
             identifiers.extend(Identifier::opaque(Kind::Order, source, &order.order.id));
-            let fact = Fact::Order { order: Some(order.order.clone()), refunds: BTreeMap::new() };
+            let fact =
+                Fact::Order { order: Some(order.order.clone()), refunds: BTreeMap::new(), payments: BTreeMap::new() };
             let mut record = record(order_record_key(source, &order.order.id), identifiers, order.name.as_ref(), fact);
             record.at = order.order.placed_at;
             Some(record)

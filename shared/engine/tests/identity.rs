@@ -23,6 +23,7 @@ fn form(id: u16, second: i64, identifiers: Vec<Identifier>) -> Record {
         amount: None,
         consents: vec![],
         labels: BTreeMap::new(),
+        company: None,
     };
     let id = EventId::derive(&source(), &[&named]);
     record_of(&Event::new(&source(), id, at(second), Body::FormSubmitted(body))).expect("about a person")
@@ -44,6 +45,9 @@ fn order(id: u8, revision: i64, state: OrderState, identifiers: Vec<Identifier>)
         refunds: BTreeMap::new(),
         promo_codes: vec![],
         utm: BTreeMap::new(),
+        items: vec![],
+        company: None,
+        due_at: None,
     };
     let body = OrderBody::new(identifiers.into_iter().collect(), None, order);
     let id = EventId::derive(&source(), &[&id.to_string(), &revision.to_string()]);

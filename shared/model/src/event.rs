@@ -12,8 +12,8 @@ use crate::chat::{
     MessageSent, PromoIssued,
 };
 use crate::{
-    AddressChanged, ConsentClaim, ConsentRecorded, Identifier, LetterReported, MembershipReported, Money, Order,
-    OrderState, Refund, Rung, ShowRef, Ticket, Timestamp, TraceParent,
+    AddressChanged, Company, ConsentClaim, ConsentRecorded, Identifier, LetterReported, MembershipReported, Money,
+    Order, OrderState, Payment, Refund, Rung, ShowRef, Ticket, Timestamp, TraceParent,
 };
 
 /// Derived from the provider's own id of a fact, never random: a second delivery of the fact has the same id.
@@ -171,6 +171,12 @@ pub enum Body {
     /// A refund told apart from its order.
     #[serde(rename = "stagedoor.refund.reported.v1")]
     RefundReported(RefundReported),
+    /// Money that moved for an order, told by whoever moved it.
+    #[serde(rename = "stagedoor.payment.reported.v1")]
+    PaymentReported(PaymentReported),
+    /// A webhook that only points at a payment; `sync` asks back before it believes it.
+    #[serde(rename = "stagedoor.payment.noticed.v1")]
+    PaymentNoticed(PaymentNoticed),
     /// A webhook that only says that a show changed; `sync` fetches it.
     #[serde(rename = "stagedoor.show.noticed.v1")]
     ShowNoticed(ShowChanged),
@@ -265,6 +271,8 @@ impl Body {
             Body::OrderCancelled(_) => "stagedoor.order.cancelled.v1",
             Body::OrderRefunded(_) => "stagedoor.order.refunded.v1",
             Body::RefundReported(_) => "stagedoor.refund.reported.v1",
+            Body::PaymentReported(_) => "stagedoor.payment.reported.v1",
+            Body::PaymentNoticed(_) => "stagedoor.payment.noticed.v1",
             Body::ShowNoticed(_) => "stagedoor.show.noticed.v1",
             Body::ShowRescheduled(_) => "stagedoor.show.rescheduled.v1",
             Body::ShowCancelled(_) => "stagedoor.show.cancelled.v1",
@@ -310,6 +318,8 @@ impl Body {
         match self {
             Body::OrderNoticed(noticed) => Some(noticed.order.clone()),
             Body::RefundReported(reported) => Some(reported.order.clone()),
+            Body::PaymentReported(reported) => Some(reported.order.clone()),
+            Body::PaymentNoticed(noticed) => Some(noticed.payment.clone()),
             Body::ShowNoticed(change) | Body::ShowRescheduled(change) | Body::ShowCancelled(change) => {
                 Some(change.show.id.clone())
             }
@@ -331,6 +341,8 @@ pub struct FormSubmitted {
     pub form: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub show: Option<ShowRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub company: Option<Company>,
     /// What is in the cart, when the form is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Money>,
@@ -366,6 +378,26 @@ pub struct RefundReported {
     /// The shop's id of the refund.
     pub refund: String,
     pub detail: Refund,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentReported {
+    /// The source whose order it is, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shop: Option<SourceName>,
+    pub order: String,
+    /// The provider's id of the payment, or of the refund.
+    pub payment: String,
+    pub detail: Payment,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentNoticed {
+    pub payment: String,
+    /// Whether `payment` is the id of a refund.
+    pub refund: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

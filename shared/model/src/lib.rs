@@ -1,6 +1,7 @@
 //! Plain types that cannot hold a wrong value. No I/O, no clock, no randomness.
 
 mod chat;
+mod company;
 mod consent;
 mod email;
 mod event;
@@ -20,17 +21,18 @@ pub use chat::{
     Button, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Delivered, LinkClicked, LinkIssued,
     MessageDecided, MessageHeard, MessageReported, MessageSent, Outcome as SendOutcome, Profile, PromoIssued,
 };
+pub use company::{Company, TaxId, TaxIdError};
 pub use consent::{Channel, ConsentClaim, ConsentRecorded, Decision, MARKETING, is_stop_word};
 pub use email::{Email, EmailError};
 pub use event::{
-    Body, ContactChanged, Event, EventId, FormSubmitted, MailingBegun, OrderBody, OrderNoticed, RefundReported,
-    SegmentChanged, ShowChanged, SourceName, TopicOffered, Unrecognized,
+    Body, ContactChanged, Event, EventId, FormSubmitted, MailingBegun, OrderBody, OrderNoticed, PaymentNoticed,
+    PaymentReported, RefundReported, SegmentChanged, ShowChanged, SourceName, TopicOffered, Unrecognized,
 };
 pub use event::{LeadChanged, ShowChange, SpecVersion};
 pub use identifier::{Identifier, Kind, ParseIdentifierError};
 pub use mail::{AddressChanged, Letter, LetterReported, LetterState, MembershipReported};
 pub use money::{Money, MoneyError};
-pub use order::{Order, OrderState, Refund, Ticket};
+pub use order::{Item, Order, OrderState, Payment, PaymentKind, Refund, Ticket};
 pub use phone::{Phone, PhoneError, Region};
 pub use quiet::QuietHours;
 pub use record::{Fact, Record, RecordKey, Rung, Touch};

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, ShowRef, Timestamp};
+use crate::{Company, Money, ShowRef, Timestamp};
 
 /// Where an order stands. A refund is not a state: it is an amount and tickets that are no longer live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,34 @@ pub struct Ticket {
     pub price: Money,
     /// False once cancelled or refunded.
     pub live: bool,
+}
+
+/// Something of an order that is no ticket: a programme, a mug.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    pub id: String,
+    pub title: String,
+    pub quantity: u32,
+    /// Of one.
+    pub price: Money,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentKind {
+    Received,
+    Returned,
+}
+
+/// Money that moved for an order, as whoever moved it tells: a payment provider, a bank.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Payment {
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    pub kind: PaymentKind,
+    pub amount: Money,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +93,16 @@ pub struct Order {
     /// Campaign marks: `utm_source` and the like.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub utm: BTreeMap<String, String>,
+    /// What is in it beside tickets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<Item>,
+    /// For whom it was placed: one order, many seats, paid by invoice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub company: Option<Company>,
+    /// Until when it has to be paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub due_at: Option<Timestamp>,
 }
 
 impl Order {

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConsentClaim, ConsentRecorded, Identifier, Letter, Money, Order, Promo, Refund, ShowRef, SourceName, Talk,
-    Timestamp, TrackedLink,
+    Company, ConsentClaim, ConsentRecorded, Identifier, Letter, Money, Order, Payment, Promo, Refund, ShowRef,
+    SourceName, Talk, Timestamp, TrackedLink,
 };
 
 /// A step of the ladder that a deal climbs.
@@ -46,6 +46,9 @@ pub enum Fact {
         order: Option<Order>,
         /// Refunds told apart from the order.
         refunds: BTreeMap<String, Refund>,
+        /// Money that moved for it, by whoever moved it.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        payments: BTreeMap<String, Payment>,
     },
     /// The mirror of a CRM contact; of two states the later wins.
     CrmContact {
@@ -88,6 +91,9 @@ pub struct Touch {
     pub amount: Option<Money>,
     pub consents: Vec<ConsentClaim>,
     pub labels: BTreeMap<String, String>,
+    /// For whom they asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub company: Option<Company>,
     /// It tells of a person and of no interest: it makes no deal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quiet: bool,
@@ -122,7 +128,7 @@ impl Record {
 impl Fact {
     fn join(self, other: Self) -> Self {
         match (self, other) {
-            (Fact::Order { order: a, refunds: x }, Fact::Order { order: b, refunds: y }) => {
+            (Fact::Order { order: a, refunds: x, payments: p }, Fact::Order { order: b, refunds: y, payments: q }) => {
                 let order = match (a, b) {
                     (Some(a), Some(b)) => Some(a.join(b)),
                     (a, b) => a.or(b),
@@ -134,7 +140,14 @@ impl Fact {
                         *known = refund;
                     }
                 }
-                Fact::Order { order, refunds }
+                let mut payments = p;
+                for (id, payment) in q {
+                    let known = payments.entry(id).or_insert_with(|| payment.clone());
+                    if payment > *known {
+                        *known = payment;
+                    }
+                }
+                Fact::Order { order, refunds, payments }
             }
             (Fact::Talk(a), Fact::Talk(b)) => Fact::Talk(Box::new(a.join(*b))),
             (Fact::Letter(a), Fact::Letter(b)) => Fact::Letter(a.join(b)),
@@ -147,9 +160,15 @@ impl Fact {
         }
     }
 
+    /// Money that moved for the order.
+    pub fn payments(&self) -> impl Iterator<Item = (&String, &Payment)> {
+        let payments = if let Fact::Order { payments, .. } = self { Some(payments) } else { None };
+        payments.into_iter().flatten()
+    }
+
     /// The order with every refund known of it.
     pub fn order(&self) -> Option<Order> {
-        let Fact::Order { order: Some(order), refunds } = self else { return None };
+        let Fact::Order { order: Some(order), refunds, .. } = self else { return None };
         let mut whole = order.clone();
         for (id, refund) in refunds {
             whole.refunds.entry(id.clone()).or_insert_with(|| refund.clone());

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, PersonId, ShowKey};
 use stagedoor_model::{Body, Timestamp};
 
 /// What became of one row of a bulk call.
@@ -33,6 +33,14 @@ pub struct CrmPage {
     pub next: Option<u32>,
 }
 
+/// What an invoice hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hangs {
+    pub contact: u64,
+    pub deal: u64,
+    pub company: Option<u64>,
+}
+
 /// A CRM that holds contacts and deals. Bulk calls answer row by row, in the order of their input.
 #[async_trait]
 pub trait Crm: Send + Sync {
@@ -43,6 +51,29 @@ pub trait Crm: Send + Sync {
     /// Each deal belongs to the contact before it.
     async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row>;
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row>;
+    /// Finds, fills up or makes these companies; one whose id is known is not looked for. `since`: from when on one of them may
+    /// have been made without an answer.
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<Row>;
+    /// Whether it holds invoices at all.
+    fn invoices(&self) -> bool {
+        false
+    }
+    async fn create_invoices(&self, rows: &[(Hangs, InvoiceDraft)]) -> Vec<Row> {
+        vec![Row::Refused("this CRM holds no invoices".into()); rows.len()]
+    }
+    /// What came, what went and how it stands; its lines stay.
+    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<Row> {
+        vec![Row::Refused("this CRM holds no invoices".into()); rows.len()]
+    }
+    /// By their keys.
+    async fn find_invoices(&self, keys: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, CrmError> {
+        _ = keys;
+        Ok(BTreeMap::new())
+    }
+    /// A text as it will hold it: what is looked for after a lost answer.
+    fn as_held(&self, text: &str) -> String {
+        text.to_owned()
+    }
     /// Marks the first as a duplicate of the second, in a way that a manager sees.
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row>;
     /// A note on each of these contacts.

@@ -24,6 +24,7 @@ pub fn form_event(n: u32) -> Event {
         amount: None,
         consents: vec![],
         labels: BTreeMap::new(),
+        company: None,
     };
     let id = EventId::derive(&source, &[&n.to_string()]);
     Event::new(&source, id, at(i64::from(n)), Body::FormSubmitted(body))
@@ -273,7 +274,7 @@ async fn links_of_joined_people_come_together(store: &dyn Store) {
 
 async fn parked_rows_are_listed_and_counted(store: &dyn Store) {
     let person = put(store, 1).await;
-    let digest = plan(&person, &Link::default(), &Default::default()).steps.first().expect("a step").1.clone();
+    let digest = plan(&person, &Link::default(), &Default::default(), at(0)).steps.first().expect("a step").1.clone();
     let mut link = Link::default();
     link.contact.parked = Some(Parked { digest, reason: "no such field".into(), at: at(5) });
     store.save_links(vec![(person.id, link.clone())]).await.expect("saved");

@@ -287,5 +287,8 @@ fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, Hall>) -> std::resu
         refunds: refunds.collect::<std::result::Result<_, MoneyError>>()?,
         promo_codes: vec![],
         utm: BTreeMap::new(),
+        items: vec![],
+        company: None,
+        due_at: None,
     })
 }

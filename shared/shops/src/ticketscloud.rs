@@ -253,6 +253,9 @@ impl Ticketscloud {
             refunds: BTreeMap::new(),
             promo_codes: answer.promocodes.iter().map(code).collect(),
             utm: BTreeMap::new(),
+            items: vec![],
+            company: None,
+            due_at: None,
         })
     }
 }

@@ -192,6 +192,9 @@ impl Tour {
             refunds: BTreeMap::new(),
             promo_codes: vec![],
             utm: BTreeMap::new(),
+            items: vec![],
+            company: None,
+            due_at: None,
         };
         let identifiers = contacts.iter().map(|text| identifier(text)).collect::<Result<_, _>>()?;
         let body = Body::of_order(OrderBody::new(identifiers, Some(format!("Fan {who}")), order));

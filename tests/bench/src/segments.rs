@@ -74,6 +74,7 @@ fn event(dice: &mut Dice, n: u64, serial: u64) -> Result<Event, String> {
                 wording: None,
             }],
             labels: BTreeMap::from([("utm_source".to_owned(), format!("source-{city}"))]),
+            company: None,
         }),
         2 => {
             let price = Money::zero("RUB").map_err(|error| error.to_string())?.with_minor(150_000);
@@ -93,6 +94,9 @@ fn event(dice: &mut Dice, n: u64, serial: u64) -> Result<Event, String> {
                     refunds: BTreeMap::new(),
                     promo_codes: vec![].into_iter().collect(),
                     utm: BTreeMap::new(),
+                    items: vec![],
+                    company: None,
+                    due_at: None,
                 },
             ))
         }

@@ -18,7 +18,10 @@ pub(crate) type Answer = Result<Value, Wrong>;
 
 #[derive(Debug)]
 pub(crate) enum Wrong {
-    Error { code: Value, message: String },
+    Error {
+        code: Value,
+        message: String,
+    },
     /// 500 and an empty body.
     Uncaught,
     /// 200 and a sentence in text/html.
@@ -84,7 +87,13 @@ pub(crate) async fn door(Shared(sandbox): Shared<VtigerSandbox>, request: Reques
         let fault = state.faults.iter_mut().find_map(|fault| fault.strikes(&call));
         let writes = OPERATIONS.iter().any(|(name, method, _)| *name == operation && **method == Method::POST);
         let reads = matches!(operation.as_str(), "query" | "retrieve");
-        let pace = if writes && operation != "login" { state.seed.write } else if reads { state.seed.read } else { Default::default() };
+        let pace = if writes && operation != "login" {
+            state.seed.write
+        } else if reads {
+            state.seed.read
+        } else {
+            Default::default()
+        };
         (fault, state.faults.iter().find_map(crate::Fault::latency), pace)
     };
     if let Some(latency) = latency {
@@ -108,7 +117,14 @@ pub(crate) async fn door(Shared(sandbox): Shared<VtigerSandbox>, request: Reques
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
         }
-        respond(&sandbox, &operation, &all, if parts.method == Method::GET { &query } else { &form }, &parts.method, session.as_ref())
+        respond(
+            &sandbox,
+            &operation,
+            &all,
+            if parts.method == Method::GET { &query } else { &form },
+            &parts.method,
+            session.as_ref(),
+        )
     };
     if matches!(fault, Some(FaultKind::AnswerLost)) { answers::cut() } else { answer }
 }
@@ -288,9 +304,7 @@ impl State {
             return Err(denied(FORBIDDEN));
         }
         let known = self.modules.get(module);
-        known.map(|module| module.described.clone()).ok_or_else(|| {
-            denied(&format!("{FORBIDDEN} for name : {module}"))
-        })
+        known.map(|module| module.described.clone()).ok_or_else(|| denied(&format!("{FORBIDDEN} for name : {module}")))
     }
 }
 

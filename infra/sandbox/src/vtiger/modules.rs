@@ -61,8 +61,17 @@ pub(crate) fn result_of(name: &str) -> Value {
 
 pub(crate) fn all(custom: &[(String, String, String)]) -> BTreeMap<&'static str, Module> {
     let names = [
-        "Contacts", "Potentials", "Accounts", "Leads", "Campaigns", "Services", "Invoice", "LineItem", "Calendar",
-        "ModComments", "Tax",
+        "Contacts",
+        "Potentials",
+        "Accounts",
+        "Leads",
+        "Campaigns",
+        "Services",
+        "Invoice",
+        "LineItem",
+        "Calendar",
+        "ModComments",
+        "Tax",
     ];
     let module = |name: &'static str| {
         let mut described = result_of(&format!("describe_{name}"));

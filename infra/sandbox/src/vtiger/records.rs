@@ -142,7 +142,9 @@ impl State {
         let number = self.number(id)?;
         self.may_see(user, number)?;
         let mut told = self.told(number, true).ok_or_else(|| denied(FORBIDDEN))?;
-        if id.starts_with("7x") && let Some(told) = told.as_object_mut() {
+        if id.starts_with("7x")
+            && let Some(told) = told.as_object_mut()
+        {
             told.insert("LineItems".into(), self.lines_told(number));
         }
         Ok(told)
@@ -181,11 +183,22 @@ impl State {
             record.fields = fields;
         }
         let mut told = self.told(number, true).ok_or(Wrong::Uncaught)?;
-        if module == "Invoice" && let Some(told) = told.as_object_mut() {
+        if module == "Invoice"
+            && let Some(told) = told.as_object_mut()
+        {
             told.insert("LineItems".into(), self.lines_told(number));
             let first = self.lines.get(&number).and_then(|lines| lines.first()).cloned().unwrap_or_default();
-            for key in ["productid", "quantity", "listprice", "comment", "discount_amount", "discount_percent", "tax1",
-                "tax2", "tax3"] {
+            for key in [
+                "productid",
+                "quantity",
+                "listprice",
+                "comment",
+                "discount_amount",
+                "discount_percent",
+                "tax1",
+                "tax2",
+                "tax3",
+            ] {
                 told.insert(key.to_owned(), first.get(key).cloned().unwrap_or_default());
             }
             for key in ["image", "purchase_cost", "margin"] {
@@ -223,7 +236,11 @@ impl State {
     /// The number behind an id, as far as its form is right.
     pub(crate) fn number(&self, id: &str) -> Result<u64, Wrong> {
         let Some((prefix, number)) = id.split_once('x') else {
-            return Err(denied(&if id.parse::<u64>().is_ok() { FORBIDDEN.into() } else { format!("{FORBIDDEN} for id") }));
+            return Err(denied(&if id.parse::<u64>().is_ok() {
+                FORBIDDEN.into()
+            } else {
+                format!("{FORBIDDEN} for id")
+            }));
         };
         let known = self.modules.values().any(|module| module.prefix == prefix);
         let number: u64 = number.parse().map_err(|_| denied(&format!("{FORBIDDEN} for id")))?;
@@ -291,7 +308,9 @@ impl State {
                 let invalid = || wrong("REFERENCE_INVALID", format!("Invalid reference specified for {}", field.name));
                 let (prefix, number) = text.split_once('x').ok_or_else(invalid)?;
                 let fits = field.refers_to.iter().any(|name| {
-                    self.prefix(name) == prefix || (name == "Currency" && prefix == "21") || (name == "Users" && prefix == "19")
+                    self.prefix(name) == prefix
+                        || (name == "Currency" && prefix == "21")
+                        || (name == "Users" && prefix == "19")
                 });
                 if !fits {
                     return Err(invalid());
@@ -342,7 +361,15 @@ impl State {
             // The fields of lines are told with the lines.
             let of_lines = matches!(
                 field.name.as_str(),
-                "productid" | "quantity" | "listprice" | "comment" | "discount_amount" | "discount_percent" | "tax1" | "tax2" | "tax3"
+                "productid"
+                    | "quantity"
+                    | "listprice"
+                    | "comment"
+                    | "discount_amount"
+                    | "discount_percent"
+                    | "tax1"
+                    | "tax2"
+                    | "tax3"
             );
             if of_lines && matches!(record.module, "Invoice" | "Services") {
                 continue;
@@ -429,10 +456,13 @@ fn date(text: &str) -> String {
 
 /// utf8mb3: each byte of a character of four becomes a question mark. A text with a script in it is escaped throughout.
 fn held(field: &str, text: &str) -> String {
-    let text: String = text.chars().flat_map(|c| {
-        let wide = c as u32 > 0xFFFF;
-        std::iter::repeat_n(if wide { '?' } else { c }, if wide { 4 } else { 1 })
-    }).collect();
+    let text: String = text
+        .chars()
+        .flat_map(|c| {
+            let wide = c as u32 > 0xFFFF;
+            std::iter::repeat_n(if wide { '?' } else { c }, if wide { 4 } else { 1 })
+        })
+        .collect();
     let text = if text.to_lowercase().contains("<script") { escaped(&text) } else { text };
     match CUT.iter().find(|(name, _)| *name == field) {
         Some((_, length)) => text.chars().take(*length).collect(),

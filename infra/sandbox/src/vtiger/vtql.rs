@@ -245,7 +245,9 @@ pub(crate) fn query(state: &mut State, user: u64, text: &str) -> Answer {
     }
     for condition in &select.conditions {
         let reference = module.field(&condition.column).is_some_and(|field| field.kind == "reference");
-        let id = |value: &String| value.split_once('x').is_some_and(|(a, b)| a.parse::<u64>().is_ok() && b.parse::<u64>().is_ok());
+        let id = |value: &String| {
+            value.split_once('x').is_some_and(|(a, b)| a.parse::<u64>().is_ok() && b.parse::<u64>().is_ok())
+        };
         if reference && !condition.values.iter().all(id) {
             return Err(wrong("INVALID_ID_ATTRIBUTE", "Id specified is incorrect"));
         }
@@ -264,7 +266,8 @@ pub(crate) fn query(state: &mut State, user: u64, text: &str) -> Answer {
         });
     }
     let (from, most) = (select.limit.0, select.limit.1.min(PAGE));
-    let rows = rows.into_iter().skip(from).take(most).map(|(number, record)| row(state, module, &select, number, record));
+    let rows =
+        rows.into_iter().skip(from).take(most).map(|(number, record)| row(state, module, &select, number, record));
     Ok(rows.collect())
 }
 
@@ -272,7 +275,9 @@ fn row(state: &State, module: &Module, select: &Select, number: u64, record: &Re
     let mut row = Fields::new();
     let all = select.columns.iter().any(|column| column == "*");
     let columns: Vec<&str> = match all {
-        true => module.fields.iter().map(|field| field.name.as_str()).filter(|name| *name != "id").chain(["id"]).collect(),
+        true => {
+            module.fields.iter().map(|field| field.name.as_str()).filter(|name| *name != "id").chain(["id"]).collect()
+        }
         false => select.columns.iter().map(String::as_str).collect(),
     };
     for column in columns {
@@ -332,7 +337,8 @@ fn like(text: &str, pattern: &str) -> bool {
 /// Case and trailing spaces do not count; ids and amounts are numbers.
 fn compare(module: &Module, column: &str, a: &str, b: &str) -> Ordering {
     let number = |text: &str| text.rsplit('x').next().and_then(|part| part.parse::<f64>().ok());
-    let numeric = column == "id" || module.field(column).is_some_and(|f| matches!(f.kind.as_str(), "currency" | "reference"));
+    let numeric =
+        column == "id" || module.field(column).is_some_and(|f| matches!(f.kind.as_str(), "currency" | "reference"));
     if numeric && let (Some(a), Some(b)) = (number(a), number(b)) {
         return a.total_cmp(&b);
     }

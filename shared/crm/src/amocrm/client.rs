@@ -8,15 +8,15 @@ use std::{
 use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Value, json};
-use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
 use stagedoor_ports::{Crm, CrmError, CrmPage, Row};
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::amocrm::{
     auth::Authorization,
     bulk::{self, BATCH},
-    remarks,
+    companies, remarks,
     schema::{self, Schema, items, number},
     transport::Transport,
     wire,
@@ -45,6 +45,8 @@ pub struct AmoCrm {
     schema: RwLock<Option<Arc<Schema>>>,
     /// When the hub's webhook was last subscribed.
     subscribed: Mutex<Option<Instant>>,
+    /// Fields of companies, made once somebody bought for one.
+    company_fields: OnceCell<BTreeMap<String, u64>>,
 }
 
 /// How often the subscription is made again: an admin may have deleted it, and the CRM disables what it could not
@@ -61,7 +63,13 @@ impl AmoCrm {
     pub fn new(settings: Settings, authorization: Authorization) -> Result<Self, CrmError> {
         let http = http_client(settings.timeout)?;
         let transport = Transport::new(&settings.base_url, http, authorization, settings.rate);
-        Ok(Self { settings, transport, schema: RwLock::new(None), subscribed: Mutex::new(None) })
+        Ok(Self {
+            settings,
+            transport,
+            schema: RwLock::new(None),
+            subscribed: Mutex::new(None),
+            company_fields: OnceCell::new(),
+        })
     }
 
     /// Buys tokens with an authorisation code, for an integration that uses OAuth.
@@ -163,6 +171,23 @@ impl AmoCrm {
         Ok(())
     }
 
+    /// Links rows that are there to their companies; those whose link failed are answered `otherwise`.
+    async fn hang(&self, entity: &str, mut rows: Vec<Row>, companies: Vec<Option<u64>>, otherwise: Row) -> Vec<Row> {
+        let pair = |(row, company): (&Row, &Option<u64>)| match row {
+            Row::Done(id) => Some((*id, (*company)?)),
+            _ => None,
+        };
+        let pairs: Vec<(u64, u64)> = rows.iter().zip(&companies).filter_map(pair).collect();
+        if !pairs.is_empty()
+            && let Err(error) = companies::link(&self.transport, entity, &pairs).await
+        {
+            tracing::warn!(%error, entity, "companies were not linked; tried again later");
+            let theirs = rows.iter_mut().zip(&companies).filter(|(_, company)| company.is_some());
+            theirs.for_each(|(row, _)| *row = otherwise.clone());
+        }
+        rows
+    }
+
     async fn subscribe(&self, destination: &str) -> Result<(), CrmError> {
         let body = json!({ "destination": destination, "settings": HOOKS, "sort": 10 });
         let made = self.transport.call(Method::POST, "/api/v4/webhooks", Some(&body)).await;
@@ -210,13 +235,18 @@ impl Crm for AmoCrm {
 
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
         let build = |schema: &Schema| rows.iter().map(|draft| Ok(wire::contact(draft, schema))).collect();
-        self.send_healing(&Method::POST, "/api/v4/contacts", "contacts", build).await
+        let made = self.send_healing(&Method::POST, "/api/v4/contacts", "contacts", build).await;
+        let companies = rows.iter().map(|draft| draft.company.as_ref().and_then(|company| company.id));
+        // Looked up and updated next time: their company hangs on the update then.
+        self.hang("contacts", made, companies.collect(), Row::Unknown).await
     }
 
     async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
         let build =
             |schema: &Schema| rows.iter().map(|(id, draft)| Ok(with_id(*id, wire::contact(draft, schema)))).collect();
-        self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await
+        let done = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await;
+        let companies = rows.iter().map(|(_, draft)| draft.company.as_ref().and_then(|company| company.id));
+        self.hang("contacts", done, companies.collect(), Row::NotSent).await
     }
 
     async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
@@ -229,7 +259,20 @@ impl Crm for AmoCrm {
         let build = |schema: &Schema| {
             rows.iter().map(|(id, draft)| wire::deal(draft, None, schema).map(|row| with_id(*id, row))).collect()
         };
-        self.send_healing(&Method::PATCH, "/api/v4/leads", "leads", build).await
+        let done = self.send_healing(&Method::PATCH, "/api/v4/leads", "leads", build).await;
+        let companies = rows.iter().map(|(_, draft)| draft.company.as_ref().and_then(|company| company.id));
+        self.hang("leads", done, companies.collect(), Row::NotSent).await
+    }
+
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<Row> {
+        let make = || schema::fields(&self.transport, "companies", &companies::FIELDS);
+        match self.company_fields.get_or_try_init(make).await {
+            Ok(fields) => companies::put(&self.transport, fields, rows, companies::second(since, SKEW)).await,
+            Err(error) => {
+                tracing::warn!(%error, "the CRM's fields of companies could not be read");
+                vec![Row::NotSent; rows.len()]
+            }
+        }
     }
 
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {

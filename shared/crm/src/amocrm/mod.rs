@@ -4,6 +4,7 @@ mod auth;
 mod build;
 mod bulk;
 mod client;
+mod companies;
 mod remarks;
 mod schema;
 mod transport;

@@ -20,7 +20,7 @@ pub const CONTACT_FIELDS: [(&str, &str, &str); 9] = [
     ("STAGEDOOR_LETTERS", "Letters", "textarea"),
     ("STAGEDOOR_SEGMENTS", "Segments", "textarea"),
 ];
-pub const LEAD_FIELDS: [(&str, &str, &str); 8] = [
+pub const LEAD_FIELDS: [(&str, &str, &str); 9] = [
     ("STAGEDOOR_ID", "Stagedoor: deal", "text"),
     ("STAGEDOOR_CITY", "City", "text"),
     ("STAGEDOOR_SHOW_AT", "Show starts", "date_time"),
@@ -29,6 +29,7 @@ pub const LEAD_FIELDS: [(&str, &str, &str); 8] = [
     ("STAGEDOOR_CAMPAIGN", "Campaign", "text"),
     ("STAGEDOOR_TICKETS", "Live tickets", "numeric"),
     ("STAGEDOOR_REFUNDED", "Refunded", "numeric"),
+    ("STAGEDOOR_PAYMENT", "Payment", "text"),
 ];
 
 #[derive(Debug, Clone, Default)]
@@ -59,7 +60,7 @@ pub async fn read(transport: &Transport) -> Result<Schema, CrmError> {
     Ok(schema)
 }
 
-async fn fields(
+pub async fn fields(
     transport: &Transport,
     entity: &str,
     own: &[(&str, &str, &str)],

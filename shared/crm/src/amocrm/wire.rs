@@ -88,6 +88,9 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema) -> Result<
     if let Some(campaign) = &draft.campaign {
         fields.extend(field("STAGEDOOR_CAMPAIGN", cut(campaign).into()));
     }
+    if let Some(payment) = draft.payment {
+        fields.extend(field("STAGEDOOR_PAYMENT", payment.words().into()));
+    }
     for (key, value) in &draft.utm {
         fields.extend(field(&key.to_ascii_uppercase(), cut(value).into()));
     }
@@ -114,7 +117,13 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema) -> Result<
     }
     if let Some(contact) = contact {
         row.insert("created_by".into(), 0.into());
-        row.insert("_embedded".into(), json!({ "contacts": [{ "id": contact, "is_main": true }] }));
+        let mut embedded = json!({ "contacts": [{ "id": contact, "is_main": true }] });
+        if let (Some(company), Some(embedded)) =
+            (draft.company.as_ref().and_then(|company| company.id), embedded.as_object_mut())
+        {
+            embedded.insert("companies".into(), json!([{ "id": company }]));
+        }
+        row.insert("_embedded".into(), embedded);
     }
     if draft.show_cancelled {
         row.insert("tags_to_add".into(), json!([{ "name": "show cancelled" }]));
@@ -126,7 +135,7 @@ fn own(field: Option<&u64>, value: Value) -> Option<Value> {
     Some(json!({ "field_id": field?, "values": [{ "value": value }] }))
 }
 
-fn cut(text: &str) -> String {
+pub fn cut(text: &str) -> String {
     text.chars().take(TEXT).collect()
 }
 

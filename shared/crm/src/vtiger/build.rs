@@ -33,6 +33,8 @@ pub fn from_config(
         timeout: config.crm.timeout,
         grace: Duration::from_secs(3),
         owner: config.crm.owner.clone(),
+        service: config.catalog.invoicing.is_some().then(|| config.crm.service.clone()),
+        visitors: config.catalog.invoicing.as_ref().map(|invoicing| invoicing.visitors.clone()).unwrap_or_default(),
         zone: config.catalog.zone.clone().unwrap_or(TimeZone::UTC),
         stages: stages.collect(),
     };

@@ -8,13 +8,16 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Value, json};
-use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
-use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Row};
-use tokio::sync::RwLock;
+use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Hangs, Row};
+use tokio::sync::{OnceCell, RwLock};
 
 use crate::vtiger::{
+    companies,
     create::{Maker, New},
+    fit::fit,
+    invoices::Ability,
     login::Login,
     query::{self, IN, PAGE},
     remarks,
@@ -42,6 +45,10 @@ pub struct Settings {
     pub grace: Duration,
     /// The name of a user or a group that new records belong to; the hub's own user where it is `None`.
     pub owner: Option<String>,
+    /// The name of the service that lines of invoices are of; none are written where it is `None`.
+    pub service: Option<String>,
+    /// On whose name single visitors' invoices are.
+    pub visitors: String,
     /// In which shows' days are told.
     pub zone: TimeZone,
     /// Stages that the config uses.
@@ -50,10 +57,12 @@ pub struct Settings {
 
 /// VtigerCRM through its webservice.
 pub struct Vtiger {
-    settings: Settings,
-    transport: Transport,
+    pub(super) settings: Settings,
+    pub(super) transport: Transport,
     clock: Arc<dyn Clock>,
     schema: RwLock<Option<Arc<Schema>>>,
+    pub(super) ability: Ability,
+    pub(super) visitors: OnceCell<u64>,
 }
 
 impl Vtiger {
@@ -68,24 +77,37 @@ impl Vtiger {
             .build()
             .map_err(|error| format!("no HTTP client: {error}"))?;
         let transport = Transport::new(&settings.base_url, http, login);
-        Ok(Self { settings, transport, clock, schema: RwLock::new(None) })
+        Ok(Self {
+            settings,
+            transport,
+            clock,
+            schema: RwLock::new(None),
+            ability: Ability::default(),
+            visitors: OnceCell::new(),
+        })
     }
 
     async fn schema(&self) -> Result<Arc<Schema>, CrmError> {
         if let Some(schema) = self.schema.read().await.as_ref() {
             return Ok(Arc::clone(schema));
         }
-        let schema = Arc::new(Schema::read(&self.transport, self.settings.owner.as_deref()).await?);
+        let schema = Arc::new(
+            Schema::read(&self.transport, self.settings.owner.as_deref(), self.settings.service.as_deref()).await?,
+        );
         *self.schema.write().await = Some(Arc::clone(&schema));
         Ok(schema)
     }
 
-    async fn ready(&self) -> Option<Arc<Schema>> {
+    pub(super) async fn ready(&self) -> Option<Arc<Schema>> {
         self.schema().await.inspect_err(|error| tracing::warn!(%error, "the CRM's fields could not be read")).ok()
     }
 
     fn contacts_of<'s>(&'s self, schema: &'s Schema) -> Maker<'s> {
         Maker::new(&self.transport, &schema.contacts, CONTACT, self.settings.grace)
+    }
+
+    pub(super) fn accounts_of<'s>(&'s self, schema: &'s Schema) -> Maker<'s> {
+        Maker::new(&self.transport, &schema.accounts, &[], self.settings.grace)
     }
 
     fn deals_of<'s>(&'s self, schema: &'s Schema) -> Maker<'s> {
@@ -97,7 +119,7 @@ impl Vtiger {
         fields
     }
 
-    async fn each<T, F, W>(&self, rows: &[T], work: F) -> Vec<Row>
+    pub(super) async fn each<T, F, W>(&self, rows: &[T], work: F) -> Vec<Row>
     where
         T: Sync,
         F: Fn(usize) -> W,
@@ -128,7 +150,9 @@ impl Vtiger {
             told(of, format!("{} is a duplicate of this contact: merge them", schema.contacts.of(contact))),
         ];
         let made = remarks::make(&self.transport, "ModComments", rows).await;
-        made.into_iter().next().map_or(Row::NotSent, |row| if let Row::Done(_) = row { Row::Done(contact) } else { row })
+        made.into_iter()
+            .next()
+            .map_or(Row::NotSent, |row| if let Row::Done(_) = row { Row::Done(contact) } else { row })
     }
 
     async fn rows(&self, module: &str, ids: &[String]) -> Result<Vec<Value>, CrmError> {
@@ -208,6 +232,33 @@ impl Crm for Vtiger {
         self.each(rows, one).await
     }
 
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], _: Option<Timestamp>) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        companies::put(&self.accounts_of(&schema), rows, &schema.owner).await
+    }
+
+    fn invoices(&self) -> bool {
+        self.settings.service.is_some()
+    }
+
+    async fn create_invoices(&self, rows: &[(Hangs, InvoiceDraft)]) -> Vec<Row> {
+        self.make_invoices(rows).await
+    }
+
+    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<Row> {
+        self.change_invoices(rows).await
+    }
+
+    async fn find_invoices(&self, keys: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, CrmError> {
+        let schema = self.schema().await?;
+        let keys: Vec<String> = keys.iter().cloned().collect();
+        Ok(self.invoices_by_key(&schema, &keys).await?)
+    }
+
+    fn as_held(&self, text: &str) -> String {
+        fit("commentcontent", text)
+    }
+
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
         let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
         let mut marked = Vec::new();
@@ -219,7 +270,8 @@ impl Crm for Vtiger {
 
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
-        let row = |(contact, text): &(u64, String)| remarks::comment(&schema.contacts.of(*contact), text, &schema.owner);
+        let row =
+            |(contact, text): &(u64, String)| remarks::comment(&schema.contacts.of(*contact), text, &schema.owner);
         remarks::make(&self.transport, "ModComments", rows.iter().map(row).collect()).await
     }
 

@@ -39,12 +39,7 @@ pub(super) struct Maker<'t> {
 }
 
 impl<'t> Maker<'t> {
-    pub fn new(
-        transport: &'t Transport,
-        module: &'t Module,
-        exact: &'static [&'static str],
-        grace: Duration,
-    ) -> Self {
+    pub fn new(transport: &'t Transport, module: &'t Module, exact: &'static [&'static str], grace: Duration) -> Self {
         Self { transport, module, exact, grace, failed: AtomicU32::new(0) }
     }
 
@@ -90,6 +85,11 @@ impl<'t> Maker<'t> {
             }
         });
         stream::iter(making).buffered(self.transport.sessions() * 2).collect().await
+    }
+
+    /// For rows that were looked for in another way.
+    pub async fn create_unlooked(&self, new: New) -> Row {
+        self.one(new).await
     }
 
     async fn one(&self, new: New) -> Row {
@@ -197,7 +197,12 @@ impl<'t> Maker<'t> {
             ));
         }
         if !changed.is_empty() {
-            tracing::warn!(module = self.module.name, number, fields = changed.join(","), "the CRM changed what was sent");
+            tracing::warn!(
+                module = self.module.name,
+                number,
+                fields = changed.join(","),
+                "the CRM changed what was sent"
+            );
         }
         Row::Done(number)
     }

@@ -61,7 +61,11 @@ pub(super) fn changed(sent: &Map<String, Value>, held: &Value) -> Vec<String> {
         let is = held.get(field.as_str());
         !same(&plain(value), &is.map(plain).unwrap_or_default()) || (is.is_none() && !plain(value).is_empty())
     };
-    sent.iter().filter(|(field, _)| *field != "id" && *field != "LineItems").filter(differs).map(|(f, _)| f.clone()).collect()
+    sent.iter()
+        .filter(|(field, _)| *field != "id" && *field != "LineItems")
+        .filter(differs)
+        .map(|(f, _)| f.clone())
+        .collect()
 }
 
 /// Everything comes back as text; what is empty is `""`, or `null` (recorded: the same empty date is both).

@@ -174,8 +174,7 @@ impl Login {
     async fn keep(&self, number: usize, session: &str) -> Result<(), Failure> {
         let cell = self.store.cell(CELL).await.map_err(unavailable)?;
         let version = cell.as_ref().map(|cell| cell.version);
-        let mut all: Value =
-            cell.and_then(|cell| serde_json::from_str(&cell.value).ok()).unwrap_or_else(|| json!({}));
+        let mut all: Value = cell.and_then(|cell| serde_json::from_str(&cell.value).ok()).unwrap_or_else(|| json!({}));
         if let Some(all) = all.as_object_mut() {
             all.insert(number.to_string(), session.into());
         }

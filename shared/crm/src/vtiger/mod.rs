@@ -3,8 +3,11 @@
 
 mod build;
 mod client;
+mod companies;
 mod create;
+mod documents;
 mod fit;
+mod invoices;
 mod login;
 mod query;
 mod remarks;
@@ -14,3 +17,4 @@ mod wire;
 
 pub use build::from_config;
 pub use client::{Settings, Vtiger};
+pub use schema::FIELDS;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stagedoor_ports::CrmError;
 
 use crate::vtiger::{
@@ -21,32 +21,62 @@ pub(super) struct Module {
     choices: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// The hub's fields: what it calls them, and the label that an administrator gives them.
-const OWN: [(&str, &str); 16] = [
-    ("id", "Stagedoor ID"),
-    ("telegram", "Stagedoor Telegram"),
-    ("channels", "Stagedoor channels"),
-    ("chat", "Stagedoor chat"),
-    ("last_message", "Stagedoor last message"),
-    ("consent", "Stagedoor consent"),
-    ("letters", "Stagedoor letters"),
-    ("segments", "Stagedoor segments"),
-    ("city", "Stagedoor city"),
-    ("show_at", "Stagedoor show at"),
-    ("orders", "Stagedoor orders"),
-    ("tickets", "Stagedoor tickets"),
-    ("refunded", "Stagedoor refunded"),
-    ("promo", "Stagedoor promo codes"),
-    ("campaign", "Stagedoor campaign"),
-    ("payment", "Stagedoor payment"),
+/// The fields that the hub writes where an administrator has made them: module, name and label. Found by either.
+pub const FIELDS: [(&str, &str, &str); 24] = [
+    ("Contacts", "cf_stagedoor_id", "Stagedoor ID"),
+    ("Contacts", "cf_stagedoor_telegram", "Stagedoor Telegram"),
+    ("Contacts", "cf_stagedoor_channels", "Stagedoor channels"),
+    ("Contacts", "cf_stagedoor_chat", "Stagedoor chat"),
+    ("Contacts", "cf_stagedoor_last_message", "Stagedoor last message"),
+    ("Contacts", "cf_stagedoor_consent", "Stagedoor consent"),
+    ("Contacts", "cf_stagedoor_letters", "Stagedoor letters"),
+    ("Contacts", "cf_stagedoor_segments", "Stagedoor segments"),
+    ("Potentials", "cf_stagedoor_id", "Stagedoor ID"),
+    ("Potentials", "cf_stagedoor_city", "Stagedoor city"),
+    ("Potentials", "cf_stagedoor_show_at", "Stagedoor show at"),
+    ("Potentials", "cf_stagedoor_orders", "Stagedoor orders"),
+    ("Potentials", "cf_stagedoor_tickets", "Stagedoor tickets"),
+    ("Potentials", "cf_stagedoor_refunded", "Stagedoor refunded"),
+    ("Potentials", "cf_stagedoor_promo", "Stagedoor promo codes"),
+    ("Potentials", "cf_stagedoor_campaign", "Stagedoor campaign"),
+    ("Potentials", "cf_stagedoor_payment", "Stagedoor payment"),
+    ("Potentials", "cf_stagedoor_paid", "Stagedoor paid"),
+    ("Potentials", "cf_stagedoor_due", "Stagedoor due"),
+    ("Accounts", "cf_stagedoor_id", "Stagedoor ID"),
+    ("Accounts", "cf_stagedoor_inn", "Stagedoor INN"),
+    ("Accounts", "cf_stagedoor_kpp", "Stagedoor KPP"),
+    ("Invoice", "cf_stagedoor_id", "Stagedoor ID"),
+    ("Invoice", "cf_stagedoor_payments", "Stagedoor payments"),
 ];
+
+/// What the hub calls its own fields, without the module.
+fn own_name(module: &str, name: &str, label: &str) -> Option<&'static str> {
+    let is = |known: &&(&'static str, &'static str, &'static str)| {
+        known.0 == module && (known.1 == name || known.2.to_lowercase() == label.trim().to_lowercase())
+    };
+    FIELDS.iter().find(is).and_then(|known| known.1.strip_prefix("cf_stagedoor_"))
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Schema {
     pub contacts: Module,
     pub deals: Module,
+    /// Organisations; read where the config speaks of them.
+    pub accounts: Module,
+    pub invoices: Option<Invoices>,
     /// Whom new records belong to.
     pub owner: String,
+}
+
+/// What invoices take.
+#[derive(Debug, Clone)]
+pub(super) struct Invoices {
+    pub module: Module,
+    pub comments: Module,
+    /// The service that every line is of: an invoice's line has to have one.
+    pub service: String,
+    /// By ISO 4217 code.
+    pub currencies: BTreeMap<String, String>,
 }
 
 impl Module {
@@ -88,10 +118,7 @@ pub(super) async fn describe(transport: &Transport, name: &'static str) -> Resul
     let mut module = Module { name, prefix: text(&answer, "idPrefix"), ..Module::default() };
     for field in answer.get("fields").and_then(Value::as_array).into_iter().flatten() {
         let (field_name, label) = (text(field, "name"), text(field, "label"));
-        let named = OWN.iter().find(|(what, title)| {
-            field_name == format!("cf_stagedoor_{what}") || label.trim().to_lowercase() == title.to_lowercase()
-        });
-        if let Some((what, _)) = named {
+        if let Some(what) = own_name(name, &field_name, &label) {
             module.own.insert(what, field_name.clone());
         }
         if let Some(choices) = field.pointer("/type/picklistValues").and_then(Value::as_array) {
@@ -106,9 +133,10 @@ pub(super) async fn describe(transport: &Transport, name: &'static str) -> Resul
 }
 
 impl Schema {
-    pub async fn read(transport: &Transport, owner: Option<&str>) -> Result<Self, CrmError> {
+    pub async fn read(transport: &Transport, owner: Option<&str>, service: Option<&str>) -> Result<Self, CrmError> {
         let contacts = describe(transport, "Contacts").await?;
         let deals = describe(transport, "Potentials").await?;
+        let accounts = describe(transport, "Accounts").await?;
         let missing: Vec<String> = [&contacts, &deals]
             .into_iter()
             .filter_map(|module| match module.key() {
@@ -123,7 +151,33 @@ impl Schema {
             Some(name) => owner_named(transport, name).await?,
             None => transport.user().await?,
         };
-        Ok(Self { contacts, deals, owner })
+        let invoices = match service {
+            Some(service) => Some(Invoices::read(transport, service, &owner).await?),
+            None => None,
+        };
+        Ok(Self { contacts, deals, accounts, invoices, owner })
+    }
+}
+
+impl Invoices {
+    async fn read(transport: &Transport, service: &str, owner: &str) -> Result<Self, CrmError> {
+        let module = describe(transport, "Invoice").await?;
+        let comments = describe(transport, "ModComments").await?;
+        let query =
+            format!("select id from Services where servicename={} order by id limit 0,1;", query::literal(service));
+        let known = query::page(transport, &query).await?.first().and_then(query::id);
+        let service = match known {
+            Some(id) => id,
+            None => {
+                let element = json!({ "servicename": service, "assigned_user_id": owner }).to_string();
+                let made = transport.post("create", &[("elementType", "Services"), ("element", &element)]).await?;
+                query::id(&made).ok_or_else(|| CrmError::Unavailable("a service without an id".into()))?
+            }
+        };
+        let text = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let rows = query::page(transport, "select * from Currency;").await?;
+        let currencies = rows.iter().map(|row| (text(row, "currency_code"), text(row, "id"))).collect();
+        Ok(Self { module, comments, service, currencies })
     }
 }
 

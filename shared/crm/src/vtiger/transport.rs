@@ -187,4 +187,3 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
     };
     Err(Failure::Refused { code: part("code"), message: part("message") })
 }
-

@@ -34,6 +34,11 @@ pub(super) fn contact(draft: &ContactDraft, schema: &Schema, held: &Value) -> Fi
     room(&mut row, &PHONES, &draft.phones, held);
     room(&mut row, &EMAILS, &draft.emails, held);
     own(&mut row, module, "id", &draft.person.to_string());
+    // Whose contact somebody is already, a manager knows better.
+    let free = held.get("account_id").map(plain).unwrap_or_default().is_empty();
+    if let Some(company) = draft.company.as_ref().and_then(|company| company.id).filter(|_| free) {
+        row.insert("account_id".into(), schema.accounts.of(company).into());
+    }
     if let Some(telegram) = &draft.telegram {
         own(&mut row, module, "telegram", telegram);
     }
@@ -114,6 +119,12 @@ pub(super) fn deal(
     }
     if let Some(contact) = contact {
         row.insert("contact_id".into(), schema.contacts.of(contact).into());
+    }
+    if let Some(company) = draft.company.as_ref().and_then(|company| company.id) {
+        row.insert("related_to".into(), schema.accounts.of(company).into());
+    }
+    if let Some(payment) = draft.payment {
+        own(&mut row, module, "payment", payment.words());
     }
     own(&mut row, module, "id", &deal_id(draft.person, &draft.show));
     if let Some(city) = &draft.city {

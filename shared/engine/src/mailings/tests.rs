@@ -34,6 +34,7 @@ fn with_a_cart(n: u64) -> Person {
         amount: Some(Money::from_major("100", "RUB").expect("money")),
         consents,
         labels: BTreeMap::new(),
+        company: None,
     };
     let event = Event::new(&site, EventId::derive(&site, &[&n.to_string()]), at(NOON), Body::CartAbandoned(form));
     let records = record_of(&event).into_iter().collect();

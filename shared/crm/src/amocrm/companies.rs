@@ -1,0 +1,134 @@
+//! Companies: made in bulk, found again by the hub's own field among the newest or by their tax id, and linked to contacts and
+//! leads (amocrm.ru/developers/content/crm_platform/companies-api, entity-links-api). A lead and a contact have at most one.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use stagedoor_engine::CompanyDraft;
+use stagedoor_model::Timestamp;
+use stagedoor_ports::{CrmError, Row};
+
+use crate::amocrm::{
+    bulk::{self, BATCH},
+    schema::{self, items, number},
+    transport::Transport,
+    wire,
+};
+
+pub const FIELDS: [(&str, &str, &str); 4] = [
+    ("STAGEDOOR_ID", "Stagedoor: company", "text"),
+    ("STAGEDOOR_INN", "ИНН", "text"),
+    ("STAGEDOOR_KPP", "КПП", "text"),
+    ("STAGEDOOR_ABOUT", "Stagedoor: about", "textarea"),
+];
+
+fn row(draft: &CompanyDraft, fields: &BTreeMap<String, u64>) -> Value {
+    let mut values = Vec::new();
+    let mut put = |code: &str, value: &str| {
+        if let Some(id) = fields.get(code).filter(|_| !value.is_empty()) {
+            values.push(json!({ "field_id": id, "values": [{ "value": wire::cut(value) }] }));
+        }
+    };
+    put("STAGEDOOR_ID", &draft.key);
+    put("STAGEDOOR_INN", draft.inn.as_deref().unwrap_or_default());
+    put("STAGEDOOR_KPP", draft.kpp.as_deref().unwrap_or_default());
+    let mut about: Vec<String> = Vec::new();
+    about.extend(draft.unchecked.iter().map(|text| format!("Given as a tax id, and is none: {text}")));
+    if !draft.domains.is_empty() {
+        let all: Vec<&str> = draft.domains.iter().map(String::as_str).collect();
+        about.push(format!("E-mails of its people are at {}", all.join(", ")));
+    }
+    put("STAGEDOOR_ABOUT", &about.join("\n"));
+    json!({ "name": wire::cut(&draft.name), "created_by": 0, "updated_by": 0, "custom_fields_values": values })
+}
+
+/// Those without an id are looked for and made; one that is there is its manager's and is left as it is.
+pub async fn put(
+    transport: &Transport,
+    fields: &BTreeMap<String, u64>,
+    rows: &[(Option<u64>, CompanyDraft)],
+    since: Option<i64>,
+) -> Vec<Row> {
+    let mut known: BTreeMap<String, u64> = BTreeMap::new();
+    let fresh = rows.iter().filter(|(id, _)| id.is_none()).map(|(_, draft)| draft);
+    let looked = async {
+        if let Some(since) = since {
+            known.extend(newest(transport, since).await?);
+        }
+        for draft in fresh.clone() {
+            if let (Some(inn), false) = (&draft.inn, known.contains_key(&draft.key))
+                && let Some(id) = by_tax_id(transport, inn).await?
+            {
+                known.insert(draft.key.clone(), id);
+            }
+        }
+        Ok::<(), CrmError>(())
+    };
+    if let Err(error) = looked.await {
+        tracing::warn!(%error, "companies could not be looked up");
+        return vec![Row::NotSent; rows.len()];
+    }
+    let made: Vec<&CompanyDraft> = fresh.filter(|draft| !known.contains_key(&draft.key)).collect();
+    let bodies = made.iter().map(|draft| row(draft, fields)).collect();
+    let mut answers = match made.is_empty() {
+        true => vec![],
+        false => bulk::send(transport, &Method::POST, "/api/v4/companies", "companies", bodies).await,
+    }
+    .into_iter();
+    rows.iter()
+        .map(|(id, draft)| match id.or_else(|| known.get(&draft.key).copied()) {
+            Some(id) => Row::Done(id),
+            None => answers.next().unwrap_or(Row::NotSent),
+        })
+        .collect()
+}
+
+/// Companies made since then, by the hub's own field, the lowest id where there are two.
+async fn newest(transport: &Transport, since: i64) -> Result<BTreeMap<String, u64>, CrmError> {
+    let mut found = BTreeMap::new();
+    for page in 1.. {
+        let path = format!("/api/v4/companies?order%5Bid%5D=desc&limit=250&page={page}");
+        let answer = schema::get(transport, &path).await?;
+        let rows = items(answer.as_ref(), "companies");
+        for row in &rows {
+            if let (Some(key), Some(id)) = (wire::values(row, "STAGEDOOR_ID").into_iter().next(), number(row, "id")) {
+                found.insert(key, id);
+            }
+        }
+        let oldest = rows.last().and_then(|row| row.get("created_at")?.as_i64());
+        if rows.len() < 250 || oldest.is_some_and(|second| second < since) {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// A company that a manager made and gave this tax id, in whichever field.
+async fn by_tax_id(transport: &Transport, inn: &str) -> Result<Option<u64>, CrmError> {
+    let answer = schema::get(transport, &format!("/api/v4/companies?query={inn}&limit=50")).await?;
+    let has = |row: &&&Value| {
+        let fields = row.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();
+        let mut values = fields.flat_map(|field| field.get("values").and_then(Value::as_array).into_iter().flatten());
+        values.any(|value| value.get("value").and_then(Value::as_str).is_some_and(|text| text.trim() == inn))
+    };
+    let rows = items(answer.as_ref(), "companies");
+    Ok(rows.iter().filter(has).filter_map(|row| number(row, "id")).min())
+}
+
+/// Hangs contacts or leads on their companies; twice is once.
+pub async fn link(transport: &Transport, entity: &str, pairs: &[(u64, u64)]) -> Result<(), CrmError> {
+    let row =
+        |(id, company): &(u64, u64)| json!({ "entity_id": id, "to_entity_id": company, "to_entity_type": "companies" });
+    let rows: Vec<Value> = pairs.iter().map(row).collect();
+    for chunk in rows.chunks(BATCH) {
+        let body = Value::Array(chunk.to_vec());
+        let path = format!("/api/v4/{entity}/link");
+        transport.call(Method::POST, &path, Some(&body)).await.map_err(schema::unusable)?;
+    }
+    Ok(())
+}
+
+pub fn second(since: Option<Timestamp>, skew: i64) -> Option<i64> {
+    since.map(|at| at.as_second() - skew)
+}

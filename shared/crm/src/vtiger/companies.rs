@@ -1,0 +1,130 @@
+//! Organisations. A name is unique there as it is shipped, and the error does not say whose it is (recorded: account_same_name),
+//! so what is there is looked for first: by the hub's own field, by the tax id, by the name.
+
+use std::collections::BTreeMap;
+
+use serde_json::Map;
+use stagedoor_engine::CompanyDraft;
+use stagedoor_ports::Row;
+
+use crate::vtiger::{
+    create::{Maker, New},
+    fit::{fit, plain},
+    query::{self, IN},
+    schema::Module,
+    transport::Failure,
+    wire::Fields,
+};
+
+/// What is written where it is empty: the rest of an organisation is its manager's.
+pub(super) fn fields(draft: &CompanyDraft, module: &Module) -> Fields {
+    let mut row = Map::new();
+    let mut put = |field: Option<&str>, value: &str| {
+        if let Some(field) = field.filter(|_| !value.is_empty()) {
+            row.insert(field.to_owned(), fit(field, value).into());
+        }
+    };
+    put(Some("accountname"), &draft.name);
+    put(module.own("id"), &draft.key);
+    put(module.own("inn"), draft.inn.as_deref().unwrap_or_default());
+    put(module.own("kpp"), draft.kpp.as_deref().unwrap_or_default());
+    put(Some("description"), &described(draft, module));
+    row
+}
+
+fn described(draft: &CompanyDraft, module: &Module) -> String {
+    let mut lines = Vec::new();
+    // Without fields for them they are told in words.
+    let inn = draft.inn.iter().filter(|_| module.own("inn").is_none()).map(|inn| format!("INN {inn}"));
+    let kpp = draft.kpp.iter().filter(|_| module.own("kpp").is_none()).map(|kpp| format!("KPP {kpp}"));
+    lines.extend(inn.chain(kpp));
+    lines.extend(draft.unchecked.iter().map(|text| format!("Given as a tax id, and is none: {text}")));
+    if !draft.domains.is_empty() {
+        let all: Vec<&str> = draft.domains.iter().map(String::as_str).collect();
+        lines.push(format!("E-mails of its people are at {}", all.join(", ")));
+    }
+    lines.join("\n")
+}
+
+pub(super) async fn put(maker: &Maker<'_>, rows: &[(Option<u64>, CompanyDraft)], owner: &str) -> Vec<Row> {
+    let fresh: Vec<&CompanyDraft> = rows.iter().filter(|(id, _)| id.is_none()).map(|(_, draft)| draft).collect();
+    let known = match look_up(maker, &fresh).await {
+        Ok(known) => known,
+        Err(failure) => {
+            tracing::warn!(?failure, "companies could not be looked up");
+            return vec![Row::NotSent; rows.len()];
+        }
+    };
+    let mut done = Vec::new();
+    for (id, draft) in rows {
+        let row = match id.or_else(|| known.get(&draft.key).copied()) {
+            Some(number) => fill(maker, number, fields(draft, maker.module)).await,
+            None => {
+                let mut fields = fields(draft, maker.module);
+                fields.insert("assigned_user_id".into(), owner.into());
+                maker.create_unlooked(New { key: draft.key.clone(), fields }).await
+            }
+        };
+        done.push(row);
+    }
+    done
+}
+
+/// Only what is empty.
+async fn fill(maker: &Maker<'_>, number: u64, fields: Fields) -> Row {
+    let id = maker.module.of(number);
+    let Ok(held) = maker.transport.get("retrieve", &[("id", &id)]).await else {
+        return maker.update(number, Fields::new()).await;
+    };
+    let empty = |field: &String| held.get(field).map(plain).unwrap_or_default().is_empty();
+    let fields = fields.into_iter().filter(|(field, _)| empty(field)).collect();
+    maker.revise(number, fields, &held).await
+}
+
+async fn look_up(maker: &Maker<'_>, drafts: &[&CompanyDraft]) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut known = BTreeMap::new();
+    let ways: [(Option<&str>, fn(&CompanyDraft) -> String); 3] = [
+        (maker.module.own("id"), |draft| draft.key.clone()),
+        (maker.module.own("inn"), |draft| draft.inn.clone().unwrap_or_default()),
+        (Some("accountname"), |draft| fit("accountname", &draft.name)),
+    ];
+    for (field, value) in ways {
+        let Some(field) = field else { continue };
+        let wanted: Vec<(String, &&CompanyDraft)> = drafts
+            .iter()
+            .filter(|draft| !known.contains_key(&draft.key))
+            .map(|draft| (value(draft), draft))
+            .filter(|(value, _)| !value.is_empty())
+            .collect();
+        for chunk in wanted.chunks(IN) {
+            let list = query::list(chunk.iter().map(|(value, _)| value.as_str()));
+            let (columns, condition) = (format!("id,{field}"), format!("{field} in ({list})"));
+            for row in query::all(maker.transport, &columns, maker.module.name, &condition).await? {
+                let (Some(number), held) = (query::id(&row).and_then(|id| query::number(&id)), row.get(field)) else {
+                    continue;
+                };
+                let held = held.map(plain).unwrap_or_default().trim().to_lowercase();
+                let mine = chunk.iter().filter(|(value, _)| value.trim().to_lowercase() == held);
+                mine.for_each(|(_, draft)| _ = known.entry(draft.key.clone()).or_insert(number));
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// The number of the organisation that single visitors' invoices are on.
+pub(super) async fn visitors(maker: &Maker<'_>, name: &str, owner: &str) -> Result<u64, String> {
+    let draft = CompanyDraft {
+        key: format!("visitors:{name}"),
+        name: name.to_owned(),
+        inn: None,
+        kpp: None,
+        unchecked: None,
+        domains: Default::default(),
+    };
+    match put(maker, &[(None, draft)], owner).await.pop() {
+        Some(Row::Done(number)) => Ok(number),
+        Some(Row::Refused(reason)) => Err(reason),
+        _ => Err("it could not be looked up".to_owned()),
+    }
+}

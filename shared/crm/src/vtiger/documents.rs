@@ -1,0 +1,152 @@
+//! Invoices where the server makes them, comments of the same words where it does not.
+
+use std::collections::BTreeMap;
+
+use serde_json::Map;
+use stagedoor_engine::InvoiceDraft;
+use stagedoor_ports::{Hangs, Row};
+
+use crate::vtiger::{
+    client::Vtiger,
+    companies,
+    create::{Maker, New},
+    fit::fit,
+    invoices, query, remarks,
+    schema::{Invoices, Schema},
+    transport::Failure,
+};
+
+/// Fields that have to come back as they were sent.
+const EXACT: &[&str] = &["account_id", "contact_id", "potential_id", "received", "balance"];
+const NONE: &str = "the config names no service for invoices";
+
+impl Vtiger {
+    pub(super) async fn make_invoices(&self, rows: &[(Hangs, InvoiceDraft)]) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let Some(known) = &schema.invoices else { return vec![Row::Refused(NONE.into()); rows.len()] };
+        let keys: Vec<String> = rows.iter().map(|(_, draft)| draft.key.clone()).collect();
+        let there = match self.invoices_by_key(&schema, &keys).await {
+            Ok(there) => there,
+            Err(failure) => {
+                tracing::warn!(?failure, "invoices could not be looked up");
+                return vec![Row::NotSent; rows.len()];
+            }
+        };
+        let visitors = match self.visitors(&schema, rows).await {
+            Ok(visitors) => visitors,
+            Err(reason) => return vec![Row::Refused(reason); rows.len()],
+        };
+        let (schema, there) = (&schema, &there);
+        let one = |index: usize| async move {
+            let Some((hangs, draft)) = rows.get(index) else { return Row::NotSent };
+            match there.get(&draft.key) {
+                Some(number) => self.change(known, *number, draft).await,
+                None => self.make(schema, known, *hangs, visitors, draft).await,
+            }
+        };
+        self.each(rows, one).await
+    }
+
+    pub(super) async fn change_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let Some(known) = &schema.invoices else { return vec![Row::Refused(NONE.into()); rows.len()] };
+        let one = |index: usize| async move {
+            let Some((number, draft)) = rows.get(index) else { return Row::NotSent };
+            self.change(known, *number, draft).await
+        };
+        self.each(rows, one).await
+    }
+
+    async fn make(&self, schema: &Schema, known: &Invoices, hangs: Hangs, visitors: u64, draft: &InvoiceDraft) -> Row {
+        if self.ability.is_missing() {
+            return self.comment(schema, hangs, draft).await;
+        }
+        let account = hangs.company.unwrap_or(visitors);
+        let fields = match invoices::whole(draft, hangs, account, schema, known, &self.settings.zone) {
+            Ok(fields) => fields,
+            Err(reason) => return Row::Refused(reason),
+        };
+        let maker = self.invoices_of(known);
+        match maker.create_unlooked(New { key: draft.key.clone(), fields }).await {
+            // Every id in it came from the CRM itself a moment ago.
+            Row::Refused(reason) if reason.contains("INVALID_ID_ATTRIBUTE") => {
+                self.ability.miss();
+                self.comment(schema, hangs, draft).await
+            }
+            row => row,
+        }
+    }
+
+    async fn comment(&self, schema: &Schema, hangs: Hangs, draft: &InvoiceDraft) -> Row {
+        let row = remarks::comment(&schema.deals.of(hangs.deal), &invoices::words(draft), &schema.owner);
+        remarks::make(&self.transport, "ModComments", vec![row]).await.pop().unwrap_or(Row::NotSent)
+    }
+
+    async fn change(&self, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Row {
+        let id = known.module.of(number);
+        let maker = self.invoices_of(known);
+        if !self.ability.is_missing() {
+            match self.transport.get("retrieve", &[("id", &id)]).await {
+                Ok(held) => return maker.revise(number, invoices::moving(draft, &known.module), &held).await,
+                // Of another module, or gone: perhaps it was written as a comment.
+                Err(Failure::Refused { .. }) => {}
+                Err(_) => return Row::NotSent,
+            }
+        }
+        let comments = Maker::new(&self.transport, &known.comments, &[], self.settings.grace);
+        let mut fields = Map::new();
+        fields.insert("commentcontent".into(), fit("commentcontent", &invoices::words(draft)).into());
+        comments.update(number, fields).await
+    }
+
+    fn invoices_of<'s>(&'s self, known: &'s Invoices) -> Maker<'s> {
+        Maker::new(&self.transport, &known.module, EXACT, self.settings.grace)
+    }
+
+    /// By the hub's own field, else by what an invoice is called; and those that are comments.
+    pub(super) async fn invoices_by_key(
+        &self,
+        schema: &Schema,
+        keys: &[String],
+    ) -> Result<BTreeMap<String, u64>, Failure> {
+        let Some(known) = &schema.invoices else { return Ok(BTreeMap::new()) };
+        let mut found = BTreeMap::new();
+        if known.module.own("id").is_some() {
+            found = self.invoices_of(known).find(keys).await?;
+        } else {
+            for key in keys {
+                let like = query::literal(&format!("%, {key}"));
+                let query = format!("select id from Invoice where subject like {like} order by id limit 0,1;");
+                self.first(&mut found, key, &query).await?;
+            }
+        }
+        if self.ability.is_missing() {
+            for key in keys.iter().filter(|key| !found.contains_key(*key)).cloned().collect::<Vec<_>>() {
+                let like = query::literal(&format!("{}%", invoices::heading(&key)));
+                let query =
+                    format!("select id from ModComments where commentcontent like {like} order by id limit 0,1;");
+                self.first(&mut found, &key, &query).await?;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn first(&self, found: &mut BTreeMap<String, u64>, key: &str, query: &str) -> Result<(), Failure> {
+        let rows = query::page(&self.transport, query).await?;
+        if let Some(number) = rows.first().and_then(query::id).and_then(|id| query::number(&id)) {
+            found.insert(key.to_owned(), number);
+        }
+        Ok(())
+    }
+
+    /// The organisation that single visitors' invoices are on: an invoice has to have one (invoice_without_account).
+    async fn visitors(&self, schema: &Schema, rows: &[(Hangs, InvoiceDraft)]) -> Result<u64, String> {
+        if self.ability.is_missing() || rows.iter().all(|(hangs, _)| hangs.company.is_some()) {
+            return Ok(0);
+        }
+        let name = &self.settings.visitors;
+        let find = async || companies::visitors(&self.accounts_of(schema), name, &schema.owner).await;
+        let number = self.visitors.get_or_try_init(find).await;
+        number.copied().map_err(|reason| format!("the organisation {name:?} of single visitors: {reason}"))
+    }
+}

@@ -1,0 +1,124 @@
+//! What the CRM should hold: rows to be written, and the steps that write them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use stagedoor_model::Timestamp;
+
+use crate::{
+    Chats, CompanyDraft, Digest, InvoiceDraft, Marketing, NoteDraft, Payments, PersonId, ShowKey, Stage, TaskDraft,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactDraft {
+    pub person: PersonId,
+    /// For contacts that we create, and for those that were made before anybody told a name; any other name in the CRM
+    /// belongs to the manager.
+    pub name: Option<String>,
+    /// All values the field should have, those the CRM holds first.
+    pub phones: Vec<String>,
+    pub emails: Vec<String>,
+    pub telegram: Option<String>,
+    /// Tags that it should bear, and those of ours that it should not; others are a manager's.
+    pub tags: Vec<String>,
+    pub untagged: Vec<String>,
+    pub chats: Option<Chats>,
+    pub marketing: Option<Marketing>,
+    /// The company that they are a contact of.
+    pub company: Option<CompanyRef>,
+}
+
+/// A company by its key, and by its id in the CRM once that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompanyRef {
+    pub key: String,
+    #[serde(skip)]
+    pub id: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealDraft {
+    pub person: PersonId,
+    pub show: ShowKey,
+    pub name: String,
+    pub pipeline: String,
+    /// `None`: leave the stage as the manager has it.
+    pub stage: Option<(Stage, String)>,
+    /// In whole major units.
+    pub price: Option<i64>,
+    /// Minor units beyond the whole ones, for a CRM that holds them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fraction: i64,
+    pub city: Option<String>,
+    pub starts_at: Option<Timestamp>,
+    pub show_cancelled: bool,
+    pub orders: String,
+    pub promo_codes: String,
+    pub tickets: usize,
+    pub refunded: i64,
+    pub utm: BTreeMap<String, String>,
+    /// The campaign that the sale is owed to, and by what that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// Whose the collective order is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub company: Option<CompanyRef>,
+    /// How its orders stand with their money. What the stage says already makes no other draft.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub payment: Option<Payments>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    CreateContact(ContactDraft),
+    UpdateContact(u64, ContactDraft),
+    /// The contact's id is known or comes from this plan's `CreateContact`.
+    CreateDeal(DealDraft),
+    UpdateDeal(u64, DealDraft),
+    /// The contact's and the deal's ids are known or come from this plan.
+    CreateInvoice(InvoiceDraft, Digest),
+    UpdateInvoice(u64, InvoiceDraft),
+    /// An invoice whose order got another.
+    LetGo(u64, InvoiceDraft),
+    /// A second contact of the same person: tag it, name the first.
+    MarkDuplicate {
+        contact: u64,
+        of: u64,
+    },
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    pub steps: Vec<(Step, Digest)>,
+    /// The contact to which deals belong, when the CRM has it already.
+    pub contact: Option<u64>,
+    /// Companies that contacts, deals and invoices of this plan point at.
+    pub companies: Vec<CompanyDraft>,
+    /// What was said in chats and no note holds yet.
+    pub note: Option<NoteDraft>,
+    pub task: Option<TaskDraft>,
+    /// Whether another task waits for this one.
+    pub more: bool,
+    /// Lines that chats no longer hold need not be remembered as noted.
+    pub marks: BTreeSet<String>,
+}
+
+impl Plan {
+    /// Things to do.
+    pub fn len(&self) -> usize {
+        self.steps.len() + usize::from(self.note.is_some()) + usize::from(self.task.is_some()) + usize::from(self.more)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The stage says the same.
+fn is_plain(payment: &Option<Payments>) -> bool {
+    !matches!(payment, Some(Payments::Overdue | Payments::Over | Payments::Partly))
+}
+
+fn is_zero(value: &i64) -> bool {
+    *value == 0
+}

@@ -1,0 +1,147 @@
+//! A theatre and its Vtiger: from a delivery to contact, deal, company and closing document.
+
+use serde_json::{Value, json};
+use stagedoor_model::Timestamp;
+use stagedoor_testkit::{Parcel, form_signed};
+use stagedoor_tests::hub::TheatreHub;
+
+/// An order of the theatre's own shop.
+pub fn order(id: &str, change: impl FnOnce(&mut Value)) -> Parcel {
+    let show = json!({ "id": "perf-1", "title": "Вишнёвый сад", "city": "Москва" });
+    let mut data = json!({ "id": id, "number": format!("7{id}"), "status": "paid", "updated_at": "2026-11-20T10:05:00Z",
+        "placed_at": "2026-11-20T10:00:00Z", "currency": "RUB", "total": "3601.50",
+        "buyer": { "name": "Ольга Петрова", "email": "olga@example.com", "phone": "+79161112233" },
+        "tickets": [{ "id": format!("{id}-1"), "show": show, "price": "1800.75" },
+                    { "id": format!("{id}-2"), "show": show, "price": "1800.75" }] });
+    change(&mut data);
+    let body = json!({ "type": "order", "data": data });
+    let revision = data["updated_at"].as_str().unwrap_or_default().to_owned();
+    form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &format!("{id}-{revision}"), Timestamp::now())
+}
+
+fn text<'v>(row: &'v Value, field: &str) -> &'v str {
+    row[field].as_str().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_purchase_on_the_site_is_a_client_a_deal_and_a_closing_document() {
+    let hub = TheatreHub::start().await;
+    hub.take(&order("1", |_| {})).await;
+    hub.settled().await;
+    let (contacts, deals, invoices) =
+        (hub.vtiger.records("Contacts"), hub.vtiger.records("Potentials"), hub.vtiger.records("Invoice"));
+    assert_eq!((contacts.len(), deals.len(), invoices.len()), (1, 1, 1));
+    assert_eq!((text(&contacts[0], "firstname"), text(&contacts[0], "lastname")), ("Ольга", "Петрова"));
+    assert_eq!((text(&contacts[0], "email"), text(&contacts[0], "mobile")), ("olga@example.com", "+79161112233"));
+    let deal = &deals[0];
+    assert_eq!((text(deal, "sales_stage"), text(deal, "amount")), ("Closed Won", "3601.50000000"));
+    assert_eq!((text(deal, "contact_id"), text(deal, "closingdate")), (text(&contacts[0], "id"), "2027-03-14"));
+    assert_eq!(text(deal, "cf_stagedoor_payment"), "paid");
+    let invoice = &invoices[0];
+    assert_eq!(
+        (text(invoice, "potential_id"), text(invoice, "contact_id")),
+        (text(deal, "id"), text(&contacts[0], "id"))
+    );
+    assert_eq!((text(invoice, "hdnGrandTotal"), text(invoice, "received")), ("3601.50000000", "3601.50000000"));
+    assert_eq!((text(invoice, "balance"), text(invoice, "invoicestatus")), ("0.00000000", "Paid"));
+    // A visitor's invoice is on the house's name for all of them.
+    let account = hub.vtiger.records("Accounts");
+    assert_eq!((account.len(), text(&account[0], "accountname")), (1, "Частные лица"));
+    // The same once more changes nothing, and costs nothing.
+    let calls: u64 = hub.vtiger.calls().values().sum();
+    hub.take(&order("1", |_| {})).await;
+    hub.settled().await;
+    assert_eq!(hub.vtiger.calls().values().sum::<u64>(), calls);
+}
+
+#[tokio::test]
+async fn a_refund_is_recorded_against_the_invoice_and_the_deal_says_refunded() {
+    let hub = TheatreHub::start().await;
+    hub.take(&order("1", |_| {})).await;
+    hub.settled().await;
+    let refund = |data: &mut Value, amount: &str, tickets: &[&str]| {
+        data["updated_at"] = "2026-11-21T10:00:00Z".into();
+        data["refunds"] = json!([{ "id": "r1", "amount": amount, "at": "2026-11-21T10:00:00Z", "tickets": tickets }]);
+    };
+    hub.take(&order("1", |data| refund(data, "1800.75", &["1-1"]))).await;
+    hub.settled().await;
+    let invoice = hub.vtiger.records("Invoice").remove(0);
+    assert_eq!((text(&invoice, "received"), text(&invoice, "invoicestatus")), ("1800.75000000", "Paid"));
+    assert!(text(&invoice, "description").contains("2026-11-21 returned 1800.75 RUB"), "{invoice}");
+    let deal = hub.vtiger.records("Potentials").remove(0);
+    assert_eq!((text(&deal, "amount"), text(&deal, "sales_stage")), ("1800.75000000", "Closed Won"));
+    hub.take(&order("1", |data| {
+        refund(data, "3601.50", &["1-1", "1-2"]);
+        data["updated_at"] = "2026-11-22T10:00:00Z".into();
+    }))
+    .await;
+    hub.settled().await;
+    let (invoice, deal) = (hub.vtiger.records("Invoice").remove(0), hub.vtiger.records("Potentials").remove(0));
+    assert_eq!((text(&invoice, "received"), text(&invoice, "invoicestatus")), ("0.00000000", "Cancel"));
+    assert_eq!((text(&deal, "sales_stage"), text(&deal, "cf_stagedoor_payment")), ("Closed Lost", "refunded"));
+}
+
+#[tokio::test]
+async fn a_collective_order_is_the_companys_and_is_paid_by_invoice() {
+    let hub = TheatreHub::start().await;
+    let company = json!({ "name": "ООО «Садовое»", "inn": "7707083893", "kpp": "773601001" });
+    let collective = |id: &str, email: &str| {
+        let (company, email) = (company.clone(), email.to_owned());
+        order(id, move |data| {
+            data["status"] = "placed".into();
+            data["company"] = company;
+            data["due_at"] = "2030-01-01T00:00:00Z".into();
+            data["buyer"] = json!({ "name": "Ермолай Лопахин", "email": email });
+        })
+    };
+    hub.take(&collective("1", "lopakhin@sad.example")).await;
+    // A colleague of theirs orders for the same company, written otherwise.
+    let other = json!({ "name": "Садовое, ООО", "inn": "77 07 083893" });
+    hub.take(&order("2", |data| {
+        data["status"] = "placed".into();
+        data["company"] = other;
+        data["buyer"] = json!({ "name": "Варвара", "email": "varya@sad.example" });
+    }))
+    .await;
+    hub.settled().await;
+    let accounts = hub.vtiger.records("Accounts");
+    assert_eq!(accounts.len(), 1, "{accounts:?}");
+    let account = text(&accounts[0], "id");
+    assert_eq!(
+        (text(&accounts[0], "cf_stagedoor_inn"), text(&accounts[0], "cf_stagedoor_kpp")),
+        ("7707083893", "773601001")
+    );
+    assert!(text(&accounts[0], "description").contains("sad.example"));
+    for (module, field) in [("Contacts", "account_id"), ("Potentials", "related_to"), ("Invoice", "account_id")] {
+        let rows = hub.vtiger.records(module);
+        assert_eq!(rows.len(), 2, "{module}");
+        assert!(rows.iter().all(|row| text(row, field) == account), "{module}: {rows:?}");
+    }
+    let invoice = hub.vtiger.records("Invoice").remove(0);
+    assert_eq!((text(&invoice, "invoicestatus"), text(&invoice, "balance")), ("Created", "3601.50000000"));
+    assert_eq!(text(&hub.vtiger.records("Potentials")[0], "cf_stagedoor_payment"), "unpaid");
+}
+
+#[tokio::test]
+async fn a_vtiger_that_makes_no_invoices_gets_the_document_as_a_comment_on_the_deal() {
+    let hub = TheatreHub::start().await;
+    hub.vtiger.set_makes_invoices(false);
+    hub.take(&order("1", |_| {})).await;
+    hub.settled().await;
+    assert!(hub.vtiger.records("Invoice").is_empty());
+    let comments = hub.vtiger.records("ModComments");
+    assert_eq!(comments.len(), 1);
+    let words = text(&comments[0], "commentcontent");
+    assert!(words.contains("Вишнёвый сад · Москва × 2 = 3601.50 RUB\nTotal 3601.50 RUB"), "{words}");
+    assert_eq!(text(&comments[0], "related_to"), text(&hub.vtiger.records("Potentials")[0], "id"));
+    hub.take(&order("1", |data| {
+        data["updated_at"] = "2026-11-21T10:00:00Z".into();
+        data["refunds"] =
+            json!([{ "id": "r1", "amount": "1800.75", "at": "2026-11-21T10:00:00Z", "tickets": ["1-1"] }]);
+    }))
+    .await;
+    hub.settled().await;
+    let comments = hub.vtiger.records("ModComments");
+    assert_eq!(comments.len(), 1);
+    assert!(text(&comments[0], "commentcontent").contains("Received 3601.50 RUB, returned 1800.75 RUB"));
+}
