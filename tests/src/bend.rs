@@ -32,6 +32,11 @@ pub fn signed(sample: &Sample, path: &str, body: Vec<u8>) -> Parcel {
             parcel.headers.push(("x-twilio-email-event-webhook-signature".into(), signature));
             parcel.headers.push(("x-twilio-email-event-webhook-timestamp".into(), stamp));
         }
+        "stripe" => {
+            let proof = stripe(secret, at.as_second(), &body);
+            parcel.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("stripe-signature"));
+            parcel.headers.push(("stripe-signature".into(), format!("t={},v1={proof}", at.as_second())));
+        }
         "twilio" => {
             let url = "https://hub.example.test/mail/twilio/main";
             parcel.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-twilio-signature"));
@@ -75,7 +80,7 @@ pub fn spoilt(sample: &Sample, path: &str, spoil: impl Fn(&str) -> Option<String
     let mut parcel = sample.parcel(path);
     let secret = sample.notes.get("secret").expect("a secret").clone();
     match sample.provider.as_str() {
-        "pretix" | "ticketscloud" | "amocrm" | "sendpulse" | "mailchimp" | "smsc" => {
+        "pretix" | "ticketscloud" | "yookassa" | "amocrm" | "sendpulse" | "mailchimp" | "smsc" => {
             parcel.path = spoil(&secret).map_or_else(|| path.to_owned(), |shown| format!("{path}/{shown}"));
         }
         "vk" => {
@@ -96,6 +101,13 @@ pub fn spoilt(sample: &Sample, path: &str, spoil: impl Fn(&str) -> Option<String
             let shown = body.pointer(place).and_then(Value::as_str).and_then(spoil);
             *body.pointer_mut(place).expect("a proof") = shown.map_or(Value::Null, Value::String);
             parcel.body = body.to_string().into_bytes();
+        }
+        "stripe" => {
+            let at: stagedoor_model::Timestamp = sample.notes["at"].parse().expect("a time");
+            let right = stripe(&secret, at.as_second(), &parcel.body);
+            parcel.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("stripe-signature"));
+            let shown = spoil(&right).map(|proof| format!("t={},v1={proof}", at.as_second()));
+            parcel.headers.extend(shown.map(|shown| ("stripe-signature".into(), shown)));
         }
         "carrotquest" => {
             let text = String::from_utf8(parcel.body).expect("a form");
@@ -134,6 +146,11 @@ fn key(sample: &Sample) -> Vec<u8> {
 fn ecdsa(sample: &Sample, message: &[u8]) -> String {
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key(sample)).expect("a key");
     STANDARD.encode(key.sign(&SystemRandom::new(), message).expect("signed"))
+}
+
+/// docs.stripe.com/webhooks: over the time, a point and the body.
+fn stripe(secret: &str, second: i64, body: &[u8]) -> String {
+    hmac_sha256_hex(secret, &[format!("{second}.").as_bytes(), body].concat())
 }
 
 /// twilio.com/docs/usage/security.

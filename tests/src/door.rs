@@ -59,6 +59,10 @@ pub fn options_of(provider: &str) -> serde_json::Value {
             serde_json::json!({ "verify_token": "check", "phone_number_id": "106540352242922", "number": "15550783881" })
         }
         "ses" => serde_json::json!({ "topic": "arn:aws:sns:eu-central-1:123456789012:ses-feedback" }),
+        "yookassa" => {
+            serde_json::json!({ "shop_id": "1", "key": "k", "orders_of": "theatre", "base_url": "http://127.0.0.1:1" })
+        }
+        "stripe" => serde_json::json!({ "orders_of": "theatre" }),
         "twilio" => serde_json::json!({ "url": "https://hub.example.test/mail/twilio/main" }),
         _ => serde_json::json!({}),
     }

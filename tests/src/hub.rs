@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use stagedoor::{DEFAULT_CONFIG, Hub, Running, Status, THEATRE_CONFIG, read_config, start};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{Clock, SystemClock};
-use stagedoor_sandbox::{Messengers, Post, Sandbox, VtigerSandbox};
+use stagedoor_sandbox::{Messengers, Payments, Post, Sandbox, VtigerSandbox};
 use stagedoor_testkit::{Parcel, form_signed, free_port};
 use tokio::net::TcpListener;
 
@@ -25,6 +25,7 @@ pub struct TheatreHub {
     pub hub: Arc<Hub>,
     pub base: String,
     pub vtiger: VtigerSandbox,
+    pub payments: Payments,
     pub folder: tempfile::TempDir,
     http: reqwest::Client,
     _running: Running,
@@ -40,13 +41,17 @@ impl TheatreHub {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let text = THEATRE_CONFIG.replace("127.0.0.1:8080", &address.to_string()).replace("127.0.0.1:8081", &free());
+        let text = THEATRE_CONFIG
+            .replace("127.0.0.1:8080", &address.to_string())
+            .replace("127.0.0.1:8081", &free())
+            .replace("127.0.0.1:8082", &free());
         let config = read_config("theatre.toml", &change(text), None).expect("a config");
         let hub = Arc::new(Hub::open_by(clock, config, folder.path(), "serve").expect("a hub"));
         let running = start(&hub, listener).await.expect("started");
         let vtiger = running.vtiger.clone().expect("a sandbox");
+        let payments = running.messengers.as_ref().expect("stand-ins").payments().clone();
         let http = reqwest::Client::builder().build().expect("a client");
-        Self { hub, base: format!("http://{address}"), vtiger, folder, http, _running: running }
+        Self { hub, base: format!("http://{address}"), vtiger, payments, folder, http, _running: running }
     }
 
     /// Posts and insists that it is taken.

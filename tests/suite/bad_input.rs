@@ -13,7 +13,7 @@ use stagedoor_tests::{
 };
 
 /// The sample of each provider that the others are bent from.
-const MODELS: [(&str, &str); 23] = [
+const MODELS: [(&str, &str); 25] = [
     ("tilda", "lead_simple"),
     ("form", "lead"),
     ("carrotquest", "event_contact_left"),
@@ -37,10 +37,13 @@ const MODELS: [(&str, &str); 23] = [
     ("ses", "bounce"),
     ("smsc", "status_delivered"),
     ("twilio", "sms_status_delivered"),
+    ("stripe", "checkout_session_completed"),
+    ("yookassa", "payment_succeeded"),
 ];
 
 /// Those whose proof is a secret that is shown and binds no body, or binds what the body says and not its bytes.
-const PLAIN: [&str; 13] = [
+const PLAIN: [&str; 14] = [
+    "yookassa",
     "tilda",
     "carrotquest",
     "pretix",
@@ -173,6 +176,8 @@ async fn an_unknown_event_type_is_kept() {
         let (from, to) = match sample.provider.as_str() {
             "pretix" => ("pretix.event.order.paid", "pretix.event.seance.held"),
             "ticketscloud" => ("order_done", "order_levitated"),
+            "yookassa" => ("payment.succeeded", "payment.levitated"),
+            "stripe" => ("checkout.session.completed", "checkout.seance.held"),
             "shop" => ("\"type\":\"order\"", "\"type\":\"seance\""),
             "carrotquest" => ("type=event", "type=seance"),
             "amocrm" => ("contacts%5Bupdate", "ghosts%5Bupdate"),

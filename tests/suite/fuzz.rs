@@ -39,6 +39,8 @@ targets!(
     qtickets,
     shop,
     ticketscloud,
+    stripe,
+    yookassa,
     amocrm,
     telegram,
     viber,

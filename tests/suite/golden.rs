@@ -37,6 +37,7 @@ async fn every_sample_becomes_the_events_beside_it() {
         "ses",
         "shop",
         "smsc",
+        "stripe",
         "telegram",
         "ticketscloud",
         "tilda",
@@ -45,6 +46,7 @@ async fn every_sample_becomes_the_events_beside_it() {
         "viber",
         "vk",
         "whatsapp",
+        "yookassa",
     ];
     assert_eq!(providers.into_iter().collect::<Vec<_>>(), expected);
     for sample in &all {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
-use stagedoor_testkit::{Parcel, form_signed};
+use stagedoor_testkit::{Parcel, form_signed, json as json_parcel};
 use stagedoor_tests::hub::TheatreHub;
 
 /// An order of the theatre's own shop.
@@ -17,6 +17,12 @@ pub fn order(id: &str, change: impl FnOnce(&mut Value)) -> Parcel {
     let body = json!({ "type": "order", "data": data });
     let revision = data["updated_at"].as_str().unwrap_or_default().to_owned();
     form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &format!("{id}-{revision}"), Timestamp::now())
+}
+
+/// YooKassa tells of a payment or a refund.
+fn told(event: &str, id: &str) -> Parcel {
+    let body = json!({ "type": "notification", "event": event, "object": { "id": id, "status": "succeeded" } });
+    json_parcel("/ticketing/yookassa/yk-path-secret", &body)
 }
 
 fn text<'v>(row: &'v Value, field: &str) -> &'v str {
@@ -144,4 +150,72 @@ async fn a_vtiger_that_makes_no_invoices_gets_the_document_as_a_comment_on_the_d
     let comments = hub.vtiger.records("ModComments");
     assert_eq!(comments.len(), 1);
     assert!(text(&comments[0], "commentcontent").contains("Received 3601.50 RUB, returned 1800.75 RUB"));
+}
+
+#[tokio::test]
+async fn a_payment_settles_a_collective_order_part_by_part() {
+    let hub = TheatreHub::start().await;
+    hub.take(&order("1", |data| {
+        data["status"] = "placed".into();
+        data["company"] = json!({ "name": "ООО «Садовое»", "inn": "7707083893" });
+        data["due_at"] = "2030-01-01T00:00:00Z".into();
+    }))
+    .await;
+    hub.settled().await;
+    let stands = |hub: &TheatreHub| {
+        let (deal, invoice) = (hub.vtiger.records("Potentials").remove(0), hub.vtiger.records("Invoice").remove(0));
+        let of = |row: &Value, field: &str| text(row, field).to_owned();
+        (
+            of(&deal, "cf_stagedoor_payment"),
+            of(&deal, "sales_stage"),
+            of(&invoice, "balance"),
+            of(&invoice, "invoicestatus"),
+        )
+    };
+    let is = |payment: &str, stage: &str, balance: &str, status: &str| {
+        (payment.to_owned(), stage.to_owned(), balance.to_owned(), status.to_owned())
+    };
+    // A forged notification names a payment that is not there: nothing happens.
+    hub.take(&told("payment.succeeded", "forged-1")).await;
+    hub.settled().await;
+    assert_eq!(stands(&hub), is("unpaid", "Proposal or Price Quote", "3601.50000000", "Created"));
+    hub.payments.pay("p-1", "1", "1000.00", "2026-11-21T10:00:00Z");
+    hub.take(&told("payment.succeeded", "p-1")).await;
+    hub.settled().await;
+    assert_eq!(stands(&hub), is("partly paid", "Proposal or Price Quote", "2601.50000000", "Created"));
+    hub.payments.pay("p-2", "1", "2601.50", "2026-11-22T10:00:00Z");
+    hub.take(&told("payment.succeeded", "p-2")).await;
+    hub.settled().await;
+    assert_eq!(stands(&hub), is("paid", "Closed Won", "0.00000000", "Paid"));
+    assert!(hub.vtiger.records("Calendar").is_empty(), "nothing for a manager");
+    hub.payments.refund("r-1", "p-2", "3601.50", "2026-11-23T10:00:00Z");
+    hub.take(&told("refund.succeeded", "r-1")).await;
+    hub.settled().await;
+    assert_eq!(stands(&hub).3, "Cancel");
+}
+
+#[tokio::test]
+async fn an_order_paid_twice_or_with_another_amount_is_one_task_with_the_figures() {
+    let hub = TheatreHub::start().await;
+    hub.take(&order("1", |_| {})).await;
+    for (id, at) in [("p-1", "2026-11-20T10:04:00Z"), ("p-2", "2026-11-20T10:06:00Z")] {
+        hub.payments.pay(id, "1", "3601.50", at);
+        hub.take(&told("payment.succeeded", id)).await;
+    }
+    hub.settled().await;
+    let tasks = hub.vtiger.records("Calendar");
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+    let words = text(&tasks[0], "description");
+    assert!(words.contains("paid twice: asked for 3601.50 RUB, received 7203.00 RUB in 2 payments"), "{words}");
+    assert_eq!(text(&tasks[0], "contact_id"), text(&hub.vtiger.records("Contacts")[0], "id"));
+    // Told once more, it is no second task.
+    hub.take(&told("payment.succeeded", "p-2")).await;
+    hub.settled().await;
+    assert_eq!(hub.vtiger.records("Calendar").len(), 1);
+    // What was too much goes back: the deal is paid again, and nobody is asked.
+    hub.payments.refund("r-1", "p-2", "3601.50", "2026-11-23T10:00:00Z");
+    hub.take(&told("refund.succeeded", "r-1")).await;
+    hub.settled().await;
+    assert_eq!(hub.vtiger.records("Calendar").len(), 1);
+    assert_eq!(text(&hub.vtiger.records("Potentials")[0], "cf_stagedoor_payment"), "paid");
 }

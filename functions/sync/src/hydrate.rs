@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
-use stagedoor_model::{Body, Event, OrderNoticed, ShowRef, SourceName, Timestamp};
+use stagedoor_model::{Body, Event, OrderNoticed, PaymentNoticed, ShowRef, SourceName, Timestamp};
 use stagedoor_ports::{Found, PortError};
 
 use crate::Sync;
@@ -15,6 +15,7 @@ const READS: usize = 4;
 enum Pointer {
     Order { order: String, scope: Option<String> },
     Show(ShowRef),
+    Payment { payment: String, refund: bool },
 }
 
 /// With the time of the fact, where the shop tells one.
@@ -67,6 +68,10 @@ impl Sync {
                     }
                 }
             }
+            Pointer::Payment { payment, refund } => {
+                let noticed = PaymentNoticed { payment: payment.clone(), refund: *refund };
+                Ok(desk.payment(&noticed).await?.map(|(body, at)| (body, Some(at))))
+            }
             Pointer::Show(show) => Ok(desk.show(show).await?.map(|body| (body, None))),
         }
     }
@@ -75,6 +80,7 @@ impl Sync {
 fn pointer(event: &Event) -> Option<(SourceName, Pointer)> {
     let pointer = match &event.body {
         Body::OrderNoticed(noticed) => Pointer::Order { order: noticed.order.clone(), scope: noticed.scope.clone() },
+        Body::PaymentNoticed(noticed) => Pointer::Payment { payment: noticed.payment.clone(), refund: noticed.refund },
         Body::ShowNoticed(noticed) => Pointer::Show(noticed.show.clone()),
         _ => return None,
     };

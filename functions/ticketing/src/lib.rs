@@ -3,7 +3,9 @@
 mod pretix;
 mod qtickets;
 mod shop;
+mod stripe;
 mod ticketscloud;
+mod yookassa;
 
 use axum::Router;
 use stagedoor_webhook::{Build, Provider, Receiver, Source, table};
@@ -13,7 +15,9 @@ pub const PROVIDERS: &[(&str, Build)] = &[
     ("pretix", pretix::build),
     ("qtickets", qtickets::build),
     ("shop", shop::build),
+    ("stripe", stripe::build),
     ("ticketscloud", ticketscloud::build),
+    ("yookassa", yookassa::build),
 ];
 
 /// # Errors

@@ -11,6 +11,7 @@ mod links;
 pub mod lists;
 pub mod messengers;
 mod oauth;
+pub mod payments;
 pub mod post;
 mod remarks;
 mod setup;
@@ -27,6 +28,7 @@ use axum::{
 pub use control::{Fault, FaultKind};
 pub use lists::{ListBreak, Lists};
 pub use messengers::{Arrived, Break, Messengers, Platform};
+pub use payments::Payments;
 pub use post::{Delivered, Post, PostBreak};
 use state::State;
 pub use state::{PipelineSeed, Seed};

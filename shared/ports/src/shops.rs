@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use stagedoor_model::{Body, OrderNoticed, ShowRef, Timestamp};
+use stagedoor_model::{Body, OrderNoticed, PaymentNoticed, ShowRef, Timestamp};
 
 use crate::Result;
 
@@ -28,6 +28,12 @@ pub trait OrderDesk: Send + Sync {
 
     /// A show as the shop has it now; `None` when there is nothing to tell.
     async fn show(&self, noticed: &ShowRef) -> Result<Option<Body>>;
+
+    /// A payment or a refund as its provider has it now; `None` when it is not there, or moved no money.
+    async fn payment(&self, noticed: &PaymentNoticed) -> Result<Option<(Body, Timestamp)>> {
+        _ = noticed;
+        Ok(None)
+    }
 
     /// Changes since `since`, page by page; `page` is what the previous answer named as its next.
     async fn pull(&self, since: Timestamp, page: Option<String>) -> Result<PullPage>;

@@ -5,6 +5,7 @@ mod http;
 mod pretix;
 mod sns;
 mod ticketscloud;
+mod yookassa;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +17,8 @@ use stagedoor_webhook::Source;
 type Build = fn(&Source) -> Result<Arc<dyn OrderDesk>, String>;
 
 /// Every shop that can be asked, one line each.
-const DESKS: &[(&str, Build)] = &[("pretix", pretix::build), ("ticketscloud", ticketscloud::build)];
+const DESKS: &[(&str, Build)] =
+    &[("pretix", pretix::build), ("ticketscloud", ticketscloud::build), ("yookassa", yookassa::build)];
 
 /// The desks of all sources that have one.
 ///

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::Lists;
+use crate::{Lists, Payments};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,7 +86,7 @@ pub(crate) struct Board {
 
 /// Every messenger at once.
 #[derive(Clone)]
-pub struct Messengers(Arc<Mutex<Board>>, Lists);
+pub struct Messengers(Arc<Mutex<Board>>, Lists, Payments);
 
 /// The tokens that the stand-ins take.
 pub const TOKENS: [(Platform, &str); 6] = [
@@ -112,6 +112,7 @@ impl Default for Messengers {
                 next: 700_000,
             })),
             Lists::default(),
+            Payments::default(),
         )
     }
 }
@@ -189,6 +190,12 @@ impl Messengers {
             .route("/_sandbox/breaks", post(breaks))
             .with_state(self.clone())
             .merge(self.1.router())
+            .merge(self.2.router())
+    }
+
+    /// A payment provider's books at the same address.
+    pub fn payments(&self) -> &Payments {
+        &self.2
     }
 
     /// The mailing lists at the same address.
