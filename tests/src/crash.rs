@@ -14,8 +14,8 @@ use stagedoor_engine::{
 };
 use stagedoor_model::{Email, EventId, Identifier, Timestamp};
 use stagedoor_ports::{
-    Cell, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, Hangs, JournalRow, Listed, MailingList, PortError,
-    Result, Row, Saved, Store, Totals, Versioned,
+    Cell, Changes, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, Hangs, JournalRow, Listed, MailingList,
+    PortError, Result, Row, Saved, Store, Totals, Versioned,
 };
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
@@ -224,6 +224,19 @@ impl Crm for Mortal<dyn Crm> {
     }
     fn invoices(&self) -> bool {
         self.inner.invoices()
+    }
+    fn tells(&self) -> bool {
+        self.inner.tells()
+    }
+    async fn changes(&self, since: Timestamp) -> std::result::Result<Changes, CrmError> {
+        self.inner.changes(since).await
+    }
+    async fn missing(
+        &self,
+        contacts: &BTreeSet<u64>,
+        deals: &BTreeSet<u64>,
+    ) -> std::result::Result<(BTreeSet<u64>, BTreeSet<u64>), CrmError> {
+        self.inner.missing(contacts, deals).await
     }
     fn in_bulk(&self) -> bool {
         self.inner.in_bulk()

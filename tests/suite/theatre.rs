@@ -219,3 +219,71 @@ async fn an_order_paid_twice_or_with_another_amount_is_one_task_with_the_figures
     assert_eq!(hub.vtiger.records("Calendar").len(), 1);
     assert_eq!(text(&hub.vtiger.records("Potentials")[0], "cf_stagedoor_payment"), "paid");
 }
+
+fn polled(text: String) -> String {
+    text.replace("sessions = 4\n", "sessions = 4\npoll_seconds = 1\n")
+}
+
+/// Waits until what a manager did was heard.
+async fn heard(hub: &TheatreHub, is: impl AsyncFn(&TheatreHub) -> bool) {
+    for _ in 0..200 {
+        if is(hub).await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("it was not heard in ten seconds");
+}
+
+async fn journal_has(hub: &TheatreHub, kind: &str) -> bool {
+    let rows = hub.hub.store.journal(1_000).await.expect("the journal");
+    rows.iter().any(|row| row.event.kind() == kind)
+}
+
+#[tokio::test]
+async fn a_managers_own_move_is_heard_and_never_pushed_back() {
+    let hub = TheatreHub::by(std::sync::Arc::new(stagedoor_ports::SystemClock), polled).await;
+    hub.take(&order("1", |data| data["status"] = "placed".into())).await;
+    hub.settled().await;
+    let deal = text(&hub.vtiger.records("Potentials")[0], "id").to_owned();
+    hub.vtiger.by_manager(5, &deal, &[("sales_stage", "Negotiation or Review")]);
+    heard(&hub, async |hub| journal_has(hub, "stagedoor.crm-lead.changed.v1").await).await;
+    // What happened before the move moves nothing, though it comes after it; the rest of the deal is written.
+    hub.take(&order("1", |data| {
+        (data["status"], data["updated_at"]) = ("placed".into(), "2026-11-20T11:00:00Z".into());
+        data["promo_codes"] = json!(["ВИШНЯ"]);
+    }))
+    .await;
+    hub.settled().await;
+    let row = hub.vtiger.records("Potentials").remove(0);
+    assert_eq!((text(&row, "sales_stage"), text(&row, "cf_stagedoor_promo")), ("Negotiation or Review", "ВИШНЯ"));
+    // The hub's own writing is nobody's move.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let rows = hub.hub.store.journal(1_000).await.expect("the journal");
+    let moves = rows.iter().filter(|row| row.event.kind() == "stagedoor.crm-lead.changed.v1").count();
+    assert_eq!(moves, 1);
+}
+
+#[tokio::test]
+async fn a_managers_contact_is_known_and_what_a_manager_deleted_is_not_brought_back() {
+    let hub = TheatreHub::by(std::sync::Arc::new(stagedoor_ports::SystemClock), polled).await;
+    let fields = [("firstname", "Ольга"), ("lastname", "Петрова"), ("phone", "8 916 111-22-33")];
+    let known = hub.vtiger.added_by_manager(5, "Contacts", &fields).expect("added");
+    heard(&hub, async |hub| journal_has(hub, "stagedoor.crm-contact.changed.v1").await).await;
+    hub.take(&order("1", |_| {})).await;
+    hub.settled().await;
+    let contacts = hub.vtiger.records("Contacts");
+    assert_eq!((contacts.len(), text(&contacts[0], "id")), (1, known.as_str()));
+    // The manager's phone stays where it is, and the e-mail that was told since is beside it.
+    assert_eq!((text(&contacts[0], "phone"), text(&contacts[0], "email")), ("8 916 111-22-33", "olga@example.com"));
+    hub.vtiger.deleted_by_manager(&known);
+    heard(&hub, async |hub| {
+        let rows = hub.hub.store.journal(1_000).await.expect("the journal");
+        let gone = |body: &stagedoor_model::Body| matches!(body, stagedoor_model::Body::ContactChanged(change) if change.deleted);
+        rows.iter().any(|row| gone(&row.event.body))
+    })
+    .await;
+    hub.take(&order("2", |_| {})).await;
+    hub.settled().await;
+    assert!(hub.vtiger.records("Contacts").is_empty());
+}

@@ -1,6 +1,7 @@
 //! The queue's consumer: one file a step. Webhooks become people here, and people become rows in the CRM.
 
 mod backfill;
+mod changes;
 mod companies;
 mod enrol;
 mod erase;
@@ -25,6 +26,7 @@ use std::{
 };
 
 pub use backfill::Backfilled;
+pub use changes::Heard;
 pub use erase::{Erased, ErasureKey};
 pub use invite::{Invited, Invitee};
 pub use reconcile::{Pace, Reconciled};

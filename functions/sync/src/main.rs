@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
-use stagedoor_model::{Event, LinkKey};
+use stagedoor_model::{Event, LinkKey, SourceName};
 use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_sync::{ErasureKey, Pace, Sync, Talking};
 
@@ -36,10 +36,13 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let lists = stagedoor_lists::mailers(&config)?;
     let sync =
         Sync { store, crm, clock, desks, topics, catalog, policy, lists, erasure, talk, owner, outage: Arc::default() };
-    Ok(Arc::new(Syncing(sync)))
+    let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());
+    let mirror = named.map_or_else(|| SourceName::new("crm"), Ok)?;
+    Ok(Arc::new(Syncing(sync, mirror)))
 }
 
-struct Syncing(Sync);
+/// With the source under which the CRM's contacts are mirrored.
+struct Syncing(Sync, SourceName);
 
 #[async_trait]
 impl Consumer for Syncing {
@@ -51,6 +54,9 @@ impl Consumer for Syncing {
         }
         if is_tick && let Err(error) = self.0.ask_lists().await {
             tracing::warn!(%error, "who left the mailing lists could not be heard");
+        }
+        if is_tick && let Err(error) = self.0.hear_crm(&self.1).await {
+            tracing::warn!(%error, "what managers changed could not be heard");
         }
         let failed = self.0.handle(events).await;
         let folded = taken.saturating_sub(failed.len());

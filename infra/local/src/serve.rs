@@ -207,7 +207,14 @@ async fn reconcile(hub: Arc<Hub>) {
     let (mut last_news, mut last_flush) = (Instant::now(), Instant::now());
     let mut pause = Duration::from_millis(500);
     let mut left_before = 0;
+    let mut heard_at: Option<Instant> = None;
     loop {
+        if heard_at.is_none_or(|at| at.elapsed() >= hub.config.crm.poll) {
+            heard_at = Some(Instant::now());
+            if let Err(error) = hub.sync.hear_crm(&hub.mirror).await {
+                tracing::warn!(%error, "what managers changed could not be heard");
+            }
+        }
         let quiet = last_news.elapsed() >= LINGER && hub.waiting().await == 0;
         let pace = if quiet || last_flush.elapsed() >= PATIENCE { Pace::Everything } else { Pace::FullBatches };
         let round = hub.sync.reconcile(pace).await;

@@ -28,9 +28,10 @@ impl Reader<'_> {
         let timeout = Duration::from_secs(u64::from(section.timeout_seconds.max(1)));
         let invoicing = section.invoices.as_ref().and_then(|invoices| self.invoicing(invoices, value, section.kind));
         let service = section.invoices.as_ref().map(|invoices| invoices.service.clone()).unwrap_or_default();
+        let poll = Duration::from_secs(u64::from(section.poll_seconds.max(1)));
         let CrmSection { kind, base_url, tags, owner, .. } = section;
         let (credentials, rate) = (credentials?, rate?);
-        Some(CrmConfig { kind, base_url, credentials, rate, timeout, tags, service, invoicing, owner })
+        Some(CrmConfig { kind, base_url, credentials, rate, timeout, poll, tags, service, invoicing, owner })
     }
 
     fn tokens(&mut self, section: &CrmSection, value: &Value<'_>) -> Option<Credentials> {

@@ -87,6 +87,9 @@ pub struct CrmSection {
     pub sessions: u32,
     /// vtiger: the name of a user or a group that new records belong to; else the hub's own user.
     pub owner: Option<String>,
+    /// vtiger: seconds between two looks at what managers changed: it tells nothing by itself.
+    #[serde(default = "sixty")]
+    pub poll_seconds: u32,
     /// vtiger: closing documents of orders.
     pub invoices: Option<InvoiceSection>,
     /// amocrm: requests a second for this integration.
@@ -131,6 +134,10 @@ fn fourteen() -> u32 {
 
 fn seven() -> u32 {
     7
+}
+
+fn sixty() -> u32 {
+    60
 }
 
 fn four() -> u32 {

@@ -54,6 +54,8 @@ pub struct CrmConfig {
     pub rate: NonZeroU32,
     pub timeout: Duration,
     pub tags: bool,
+    /// Between two looks at what managers changed, in a CRM that tells nothing by itself.
+    pub poll: Duration,
     /// The service that lines of invoices are of.
     pub service: String,
     pub invoicing: Option<stagedoor_engine::Invoicing>,

@@ -33,6 +33,26 @@ pub struct CrmPage {
     pub next: Option<u32>,
 }
 
+/// What changed in a CRM that tells nothing by itself.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    pub contacts: Vec<(Timestamp, Body)>,
+    pub deals: Vec<SeenDeal>,
+    /// The last change that was seen, by its clock; `None` where there was none.
+    pub until: Option<Timestamp>,
+}
+
+/// A deal as it stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenDeal {
+    pub id: u64,
+    pub changed_at: Timestamp,
+    /// By its name.
+    pub stage: String,
+    /// The user who changed it last; `None` for the hub itself.
+    pub by: Option<u64>,
+}
+
 /// What an invoice hangs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hangs {
@@ -69,6 +89,24 @@ pub trait Crm: Send + Sync {
     async fn find_invoices(&self, keys: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, CrmError> {
         _ = keys;
         Ok(BTreeMap::new())
+    }
+    /// Whether it tells of changes itself, by webhooks.
+    fn tells(&self) -> bool {
+        true
+    }
+    /// What changed since then, by its own clock; for one that tells nothing by itself.
+    async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError> {
+        _ = since;
+        Ok(Changes::default())
+    }
+    /// Which of these contacts and deals are no longer there.
+    async fn missing(
+        &self,
+        contacts: &BTreeSet<u64>,
+        deals: &BTreeSet<u64>,
+    ) -> Result<(BTreeSet<u64>, BTreeSet<u64>), CrmError> {
+        _ = (contacts, deals);
+        Ok((BTreeSet::new(), BTreeSet::new()))
     }
     /// A text as it will hold it: what is looked for after a lost answer.
     fn as_held(&self, text: &str) -> String {

@@ -10,11 +10,11 @@ use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
-use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Hangs, Row};
+use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Hangs, Row};
 use tokio::sync::{OnceCell, RwLock};
 
 use crate::vtiger::{
-    companies,
+    changes, companies,
     create::{Maker, New},
     fit::fit,
     invoices::Ability,
@@ -253,6 +253,25 @@ impl Crm for Vtiger {
         let schema = self.schema().await?;
         let keys: Vec<String> = keys.iter().cloned().collect();
         Ok(self.invoices_by_key(&schema, &keys).await?)
+    }
+
+    fn tells(&self) -> bool {
+        false
+    }
+
+    async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError> {
+        let own = self.transport.user().await?;
+        Ok(changes::since(&self.transport, &own, self.settings.region, since).await?)
+    }
+
+    async fn missing(
+        &self,
+        contacts: &BTreeSet<u64>,
+        deals: &BTreeSet<u64>,
+    ) -> Result<(BTreeSet<u64>, BTreeSet<u64>), CrmError> {
+        let schema = self.schema().await?;
+        let contacts = changes::missing(&self.transport, &schema.contacts, contacts).await?;
+        Ok((contacts, changes::missing(&self.transport, &schema.deals, deals).await?))
     }
 
     fn as_held(&self, text: &str) -> String {

@@ -2,6 +2,7 @@
 //! running server; the recordings are in `tests/vtiger`, and the stand-in in `infra/sandbox` is held to them.
 
 mod build;
+mod changes;
 mod client;
 mod companies;
 mod create;
