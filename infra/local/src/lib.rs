@@ -15,6 +15,7 @@ pub mod import;
 pub mod month;
 pub mod person;
 pub mod report;
+pub mod season;
 pub mod serve;
 pub mod tour;
 pub mod ufa;

@@ -9,13 +9,14 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use stagedoor::{
-    DEFAULT_CONFIG, Hub, Moved, audience, bind, commands,
+    DEFAULT_CONFIG, Hub, Moved, THEATRE_CONFIG, audience, bind, commands,
     import::{self, Origin},
     month, person, read_config, report, start, tour, world,
 };
 use stagedoor_config::Config;
 use stagedoor_model::{EventId, Timestamp};
 use stagedoor_ports::{Clock, SystemClock};
+use stagedoor_testkit::season::Season;
 
 #[derive(Parser)]
 #[command(
@@ -51,9 +52,9 @@ enum Command {
     /// Start the hub (and the sandbox, where the config has one) and play nothing.
     Serve,
     /// Read kept deliveries again: all that were not understood, one event by its id, or all of a time. `replay ufa` and `replay
-    /// month` play the Ufa case and a month of a tour into the sandbox.
+    /// month` play the Ufa case and a month of a tour into the sandbox, `replay season` a theatre's season into a Vtiger.
     Replay {
-        /// The event's id, as the console shows it; or the name of a sample tour: ufa, month.
+        /// The event's id, as the console shows it; or the name of a sample tour: ufa, month, season.
         #[arg(conflicts_with_all = ["from", "until"])]
         id: Option<String>,
         /// Every event folded from this time on, such as 2026-11-24T18:00:00Z.
@@ -156,6 +157,7 @@ async fn run(cli: Cli) -> Result<(), String> {
         None => demo(place, Play::Tour).await,
         Some(Command::Replay { id: Some(id), .. }) if id == "ufa" => demo(place, Play::Ufa).await,
         Some(Command::Replay { id: Some(id), .. }) if id == "month" => demo(place, Play::Month).await,
+        Some(Command::Replay { id: Some(id), .. }) if id == "season" => season(place).await,
         Some(Command::Serve) if place.aws.is_some() => {
             Err("a deployment serves by itself; --aws is for the other commands".into())
         }
@@ -351,7 +353,7 @@ async fn serve(place: &Place) -> Result<(), String> {
     let mut running = start(&hub, listener).await?;
     println!("The hub listens on http://{}/", running.address);
     if let Some(address) = hub.config.sandbox {
-        println!("The amoCRM sandbox listens on http://{address}/");
+        println!("The CRM's sandbox listens on http://{address}/");
         let deals = hub.status().await.map_err(|error| error.to_string())?.deals;
         if deals > 0 {
             println!(
@@ -415,6 +417,28 @@ async fn demo(mut place: Place, play: Play) -> Result<(), String> {
         _ => return Err("this play needs [sandbox] messengers".into()),
     }
     println!("It stays up; stop it with Ctrl-C. Next: README.md, “Where to look”.");
+    until_stopped(&mut running).await;
+    Ok(())
+}
+
+/// A theatre's season: into the sandbox, or into the Vtiger that the config names.
+async fn season(mut place: Place) -> Result<(), String> {
+    place.data = place.data.join("season");
+    if place.data.exists() {
+        std::fs::remove_dir_all(&place.data)
+            .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
+    }
+    let config = match &place.config {
+        Some(_) => config(&place)?,
+        None => read_config("infra/local/theatre.toml", THEATRE_CONFIG, place.listen)?,
+    };
+    let hub = Arc::new(Hub::open(config, &place.data, "serve")?);
+    let listener = bind(hub.config.listen).await?;
+    let mut running = start(&hub, listener).await?;
+    let crm = if running.vtiger.is_some() { "the Vtiger sandbox" } else { &hub.config.crm.base_url };
+    println!("Stagedoor listens on http://{}/; the CRM is {crm}.", running.address);
+    stagedoor::season::play(&hub, &format!("http://{}", running.address), Season::default()).await?;
+    println!("It stays up; stop it with Ctrl-C. The CRM: {}/webservice.php (docs/crm.md)", hub.config.crm.base_url);
     until_stopped(&mut running).await;
     Ok(())
 }

@@ -187,6 +187,8 @@ struct Sketch {
     lost_at: Option<Timestamp>,
     refunded_at: Option<Timestamp>,
     asked: Option<Money>,
+    /// What collective orders that are not yet paid are about: each is owed, whatever else was bought.
+    owed: i64,
     money: Option<Money>,
     paid: i64,
     refunded: i64,
@@ -208,6 +210,7 @@ impl Sketch {
             lost_at: None,
             refunded_at: None,
             asked: None,
+            owed: 0,
             money: None,
             paid: 0,
             refunded: 0,
@@ -238,11 +241,11 @@ impl Sketch {
             .max_by_key(|(_, at)| *at)
             .filter(|(_, at)| self.live == 0 && self.last_touch.is_none_or(|touch| touch <= *at));
         let (stage, since) = aside.unwrap_or((top, since));
-        let paid = self.money.as_ref().map(|money| money.with_minor(self.paid - self.refunded));
+        let paid = self.money.as_ref().map(|money| money.with_minor(self.paid - self.refunded + self.owed));
         Deal {
             stage,
             since,
-            worth: if self.paid > 0 { paid } else { self.asked },
+            worth: if self.paid > 0 || self.owed > 0 { paid } else { self.asked },
             paid_minor: self.paid,
             refunded_minor: self.refunded,
             live_tickets: self.live,
@@ -319,6 +322,7 @@ fn add_order(
         sketch.refunded += refunded;
         sketch.climb(Stage::Cart, order.placed_at);
         match (order.state, order.paid_at) {
+            (OrderState::Placed, _) if order.company.is_some() => sketch.owed += total,
             (OrderState::Placed, _) => sketch.asked = Some(order.total.with_minor(total)),
             (OrderState::Cancelled, None) => sketch.lost_at = sketch.lost_at.max(Some(order.revision)),
             (_, paid_at) => {

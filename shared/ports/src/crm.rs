@@ -53,6 +53,15 @@ pub struct SeenDeal {
     pub by: Option<u64>,
 }
 
+/// What deals and invoices come to in the CRM, in minor units.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    pub deals: i64,
+    pub invoiced: i64,
+    /// What came and did not go back.
+    pub received: i64,
+}
+
 /// What an invoice hangs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hangs {
@@ -136,6 +145,11 @@ pub trait Crm: Send + Sync {
     async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError>;
     /// What it holds of these contacts and deals now, with notes and tasks, in its own words.
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError>;
+    /// What these deals and invoices come to there.
+    async fn holds(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<Held, CrmError> {
+        _ = (deals, invoices);
+        Err(CrmError::Denied("this CRM is not asked for its sums".into()))
+    }
     /// Rows a bulk call takes at most.
     fn batch(&self) -> usize;
     /// Whether a batch costs one call, so that rows wait for company.

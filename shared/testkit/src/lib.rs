@@ -4,6 +4,7 @@ pub mod fans;
 mod parcel;
 mod ports;
 pub mod samples;
+pub mod season;
 pub mod tour;
 
 pub use parcel::{

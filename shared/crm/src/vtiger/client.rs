@@ -10,14 +10,14 @@ use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
-use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Hangs, Row};
+use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Hangs, Held, Row};
 use tokio::sync::{OnceCell, RwLock};
 
 use crate::vtiger::{
     changes, companies,
     create::{Maker, New},
-    fit::fit,
-    invoices::Ability,
+    fit::{self, fit},
+    invoices::{self, Ability},
     login::Login,
     query::{self, IN, PAGE},
     remarks,
@@ -138,6 +138,31 @@ impl Vtiger {
         Ok(())
     }
 
+    /// Deals that these contacts have for these shows already, though another id of the hub's is in them: its files may be new,
+    /// and the person another one.
+    async fn deals_there(&self, schema: &Schema, rows: &[(u64, DealDraft)]) -> Result<BTreeMap<String, u64>, Failure> {
+        let field = schema.deals.key()?.to_owned();
+        let mut there = BTreeMap::new();
+        let contacts: BTreeSet<String> = rows.iter().map(|(contact, _)| schema.contacts.of(*contact)).collect();
+        let contacts: Vec<String> = contacts.into_iter().collect();
+        for chunk in contacts.chunks(IN) {
+            let list = query::list(chunk.iter().map(String::as_str));
+            let (columns, condition) = (format!("id,contact_id,{field}"), format!("contact_id in ({list})"));
+            for row in query::all(&self.transport, &columns, "Potentials", &condition).await? {
+                let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default();
+                let show = text(&field).split_once('|').map(|(_, show)| show.to_owned());
+                let mine = rows.iter().filter(|(contact, draft)| {
+                    schema.contacts.of(*contact) == text("contact_id") && show.as_deref() == Some(draft.show.0.as_str())
+                });
+                let number = query::id(&row).and_then(|id| query::number(&id));
+                for (_, draft) in mine {
+                    there.extend(number.map(|number| (wire::deal_id(draft.person, &draft.show), number)));
+                }
+            }
+        }
+        Ok(there)
+    }
+
     async fn mark(&self, schema: &Schema, contact: u64, of: u64) -> Row {
         if let Err(failure) = self.move_deals(schema, contact, of).await {
             tracing::warn!(?failure, "deals of a duplicate were not moved; tried again later");
@@ -156,11 +181,15 @@ impl Vtiger {
     }
 
     async fn rows(&self, module: &str, ids: &[String]) -> Result<Vec<Value>, CrmError> {
+        self.columns("*", module, ids).await
+    }
+
+    async fn columns(&self, columns: &str, module: &str, ids: &[String]) -> Result<Vec<Value>, CrmError> {
         let mut rows = Vec::new();
         for chunk in ids.chunks(IN) {
             let list = query::list(chunk.iter().map(String::as_str));
             if !list.is_empty() {
-                rows.extend(query::all(&self.transport, "*", module, &format!("id in ({list})")).await?);
+                rows.extend(query::all(&self.transport, columns, module, &format!("id in ({list})")).await?);
             }
         }
         Ok(rows)
@@ -189,7 +218,7 @@ impl Crm for Vtiger {
             let fields = Self::owned(wire::contact(draft, &schema, &Value::Null), &schema);
             Ok(New { key: draft.person.to_string(), fields })
         };
-        self.contacts_of(&schema).create(rows.iter().map(new).collect()).await
+        self.contacts_of(&schema).create(rows.iter().map(new).collect(), BTreeMap::new()).await
     }
 
     async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
@@ -215,7 +244,14 @@ impl Crm for Vtiger {
             let fields = wire::deal(draft, Some(*contact), &schema, &self.settings.zone, now)?;
             Ok(New { key: wire::deal_id(draft.person, &draft.show), fields: Self::owned(fields, &schema) })
         };
-        self.deals_of(&schema).create(rows.iter().map(new).collect()).await
+        let there = match self.deals_there(&schema, rows).await {
+            Ok(there) => there,
+            Err(failure) => {
+                tracing::warn!(?failure, "deals of these contacts could not be looked up");
+                return vec![Row::NotSent; rows.len()];
+            }
+        };
+        self.deals_of(&schema).create(rows.iter().map(new).collect(), there).await
     }
 
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
@@ -365,6 +401,30 @@ impl Crm for Vtiger {
             "notes": words(remarks::of(&self.transport, &schema, notes, contacts, ever).await?),
             "tasks": words(remarks::of(&self.transport, &schema, tasks, contacts, ever).await?),
         }))
+    }
+
+    async fn holds(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<Held, CrmError> {
+        let schema = self.schema().await?;
+        let of = |module: &crate::vtiger::schema::Module, all: &BTreeSet<u64>| -> Vec<String> {
+            all.iter().map(|number| module.of(*number)).collect()
+        };
+        let sum = |rows: &[Value], field: &str| -> i64 { rows.iter().map(|row| fit::minor(row, field)).sum() };
+        let rows = self.columns("id,amount", "Potentials", &of(&schema.deals, deals)).await?;
+        let mut held = Held { deals: sum(&rows, "amount"), ..Held::default() };
+        if let Some(known) = &schema.invoices {
+            let ids = of(&known.module, invoices);
+            let rows = self.columns("id,hdnGrandTotal,received", "Invoice", &ids).await?;
+            (held.invoiced, held.received) = (sum(&rows, "hdnGrandTotal"), sum(&rows, "received"));
+            // Those that are comments, where the server makes no invoices.
+            if rows.len() < invoices.len() {
+                let ids = of(&known.comments, invoices);
+                for row in self.columns("id,commentcontent", "ModComments", &ids).await? {
+                    let (total, received) = invoices::sums(row.get("commentcontent").and_then(Value::as_str));
+                    (held.invoiced, held.received) = (held.invoiced + total, held.received + received);
+                }
+            }
+        }
+        Ok(held)
     }
 
     fn batch(&self) -> usize {

@@ -33,6 +33,8 @@ pub(super) struct Maker<'t> {
     pub module: &'t Module,
     /// Fields that have to be as they were sent; others may be shorter.
     pub exact: &'static [&'static str],
+    /// Fields that an answer tells before the CRM has counted them.
+    pub late: &'static [&'static str],
     /// How long a call that was given up may still go on over there.
     pub grace: Duration,
     failed: AtomicU32,
@@ -40,7 +42,7 @@ pub(super) struct Maker<'t> {
 
 impl<'t> Maker<'t> {
     pub fn new(transport: &'t Transport, module: &'t Module, exact: &'static [&'static str], grace: Duration) -> Self {
-        Self { transport, module, exact, grace, failed: AtomicU32::new(0) }
+        Self { transport, module, exact, late: &[], grace, failed: AtomicU32::new(0) }
     }
 
     /// Ids in the CRM by the hub's own, the lowest where there are two.
@@ -64,8 +66,9 @@ impl<'t> Maker<'t> {
         Ok(found)
     }
 
-    /// Makes the rows, through all sessions at once. `Err` is a row that was refused before anything was sent.
-    pub async fn create(&self, rows: Vec<Result<New, String>>) -> Vec<Row> {
+    /// Makes the rows, through all sessions at once. `Err` is a row that was refused before anything was sent; `there` are
+    /// those that are known to be there under another key.
+    pub async fn create(&self, rows: Vec<Result<New, String>>, there: BTreeMap<String, u64>) -> Vec<Row> {
         let keys: Vec<String> = rows.iter().filter_map(|row| Some(row.as_ref().ok()?.key.clone())).collect();
         let known = match self.find(&keys).await {
             Ok(known) => known,
@@ -74,6 +77,7 @@ impl<'t> Maker<'t> {
                 return rows.iter().map(|_| Row::NotSent).collect();
             }
         };
+        let known: BTreeMap<String, u64> = there.into_iter().chain(known).collect();
         let known = &known;
         let making = rows.into_iter().map(|row| async move {
             match row {
@@ -186,7 +190,8 @@ impl<'t> Maker<'t> {
         let Some(number) = query::id(held).and_then(|id| query::number(&id)) else {
             return Row::Refused("the CRM answered success without an id".into());
         };
-        let changed = changed(sent, held);
+        let mut changed = changed(sent, held);
+        changed.retain(|field| !self.late.contains(&field.as_str()));
         let wrong: Vec<&String> = changed.iter().filter(|field| self.must(field)).collect();
         if !wrong.is_empty() {
             let names = wrong.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");

@@ -16,8 +16,9 @@ use crate::vtiger::{
     transport::Failure,
 };
 
-/// Fields that have to come back as they were sent.
-const EXACT: &[&str] = &["account_id", "contact_id", "potential_id", "received", "balance"];
+/// Fields that have to come back as they were sent. What is open is told by the answer to `create` before it is counted (recorded:
+/// invoice and balance_is_the_total).
+const EXACT: &[&str] = &["account_id", "contact_id", "potential_id", "received"];
 const NONE: &str = "the config names no service for invoices";
 
 impl Vtiger {
@@ -59,7 +60,7 @@ impl Vtiger {
 
     async fn make(&self, schema: &Schema, known: &Invoices, hangs: Hangs, visitors: u64, draft: &InvoiceDraft) -> Row {
         if self.ability.is_missing() {
-            return self.comment(schema, hangs, draft).await;
+            return self.comment(schema, known, hangs, draft).await;
         }
         let account = hangs.company.unwrap_or(visitors);
         let fields = match invoices::whole(draft, hangs, account, schema, known, &self.settings.zone) {
@@ -71,15 +72,26 @@ impl Vtiger {
             // Every id in it came from the CRM itself a moment ago.
             Row::Refused(reason) if reason.contains("INVALID_ID_ATTRIBUTE") => {
                 self.ability.miss();
-                self.comment(schema, hangs, draft).await
+                self.comment(schema, known, hangs, draft).await
             }
             row => row,
         }
     }
 
-    async fn comment(&self, schema: &Schema, hangs: Hangs, draft: &InvoiceDraft) -> Row {
-        let row = remarks::comment(&schema.deals.of(hangs.deal), &invoices::words(draft), &schema.owner);
-        remarks::make(&self.transport, "ModComments", vec![row]).await.pop().unwrap_or(Row::NotSent)
+    async fn comment(&self, schema: &Schema, known: &Invoices, hangs: Hangs, draft: &InvoiceDraft) -> Row {
+        let like = query::literal(&format!("{}%", invoices::heading(&draft.key)));
+        let query = format!("select id from ModComments where commentcontent like {like} order by id limit 0,1;");
+        let mut found = BTreeMap::new();
+        if self.first(&mut found, &draft.key, &query).await.is_err() {
+            return Row::NotSent;
+        }
+        match found.get(&draft.key) {
+            Some(number) => self.rewrite(known, *number, draft).await,
+            None => {
+                let row = remarks::comment(&schema.deals.of(hangs.deal), &invoices::words(draft), &schema.owner);
+                remarks::make(&self.transport, "ModComments", vec![row]).await.pop().unwrap_or(Row::NotSent)
+            }
+        }
     }
 
     async fn change(&self, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Row {
@@ -93,6 +105,10 @@ impl Vtiger {
                 Err(_) => return Row::NotSent,
             }
         }
+        self.rewrite(known, number, draft).await
+    }
+
+    async fn rewrite(&self, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Row {
         let comments = Maker::new(&self.transport, &known.comments, &[], self.settings.grace);
         let mut fields = Map::new();
         fields.insert("commentcontent".into(), fit("commentcontent", &invoices::words(draft)).into());
@@ -100,10 +116,12 @@ impl Vtiger {
     }
 
     fn invoices_of<'s>(&'s self, known: &'s Invoices) -> Maker<'s> {
-        Maker::new(&self.transport, &known.module, EXACT, self.settings.grace)
+        let mut maker = Maker::new(&self.transport, &known.module, EXACT, self.settings.grace);
+        maker.late = &["balance"];
+        maker
     }
 
-    /// By the hub's own field, else by what an invoice is called; and those that are comments.
+    /// By the hub's own field, else by what an invoice is called. Those that are comments are looked for when one is to be made.
     pub(super) async fn invoices_by_key(
         &self,
         schema: &Schema,
@@ -118,14 +136,6 @@ impl Vtiger {
                 let like = query::literal(&format!("%, {key}"));
                 let query = format!("select id from Invoice where subject like {like} order by id limit 0,1;");
                 self.first(&mut found, key, &query).await?;
-            }
-        }
-        if self.ability.is_missing() {
-            for key in keys.iter().filter(|key| !found.contains_key(*key)).cloned().collect::<Vec<_>>() {
-                let like = query::literal(&format!("{}%", invoices::heading(&key)));
-                let query =
-                    format!("select id from ModComments where commentcontent like {like} order by id limit 0,1;");
-                self.first(&mut found, &key, &query).await?;
             }
         }
         Ok(found)

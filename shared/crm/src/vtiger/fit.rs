@@ -55,6 +55,13 @@ pub(super) fn amount(minor: i64) -> String {
     format!("{sign}{}.{:02}", whole / 100, whole % 100)
 }
 
+/// An amount as the CRM tells it, in hundredths.
+pub(super) fn minor(row: &Value, field: &str) -> i64 {
+    let text = row.get(field).map(plain).unwrap_or_default();
+    let amount = Decimal::from_str_exact(&text).unwrap_or_default() * Decimal::ONE_HUNDRED;
+    i64::try_from(amount.round()).unwrap_or(0)
+}
+
 /// Names of fields that came back as something else than was sent. Fields that are not in the answer are dropped ones.
 pub(super) fn changed(sent: &Map<String, Value>, held: &Value) -> Vec<String> {
     let differs = |(field, value): &(&String, &Value)| {
@@ -62,7 +69,7 @@ pub(super) fn changed(sent: &Map<String, Value>, held: &Value) -> Vec<String> {
         !same(&plain(value), &is.map(plain).unwrap_or_default()) || (is.is_none() && !plain(value).is_empty())
     };
     sent.iter()
-        .filter(|(field, _)| *field != "id" && *field != "LineItems")
+        .filter(|(field, _)| !matches!(field.as_str(), "id" | "LineItems" | "productid"))
         .filter(differs)
         .map(|(f, _)| f.clone())
         .collect()

@@ -9,6 +9,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::tz::TimeZone;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use stagedoor_engine::{InvoiceDraft, InvoiceLine, InvoiceState};
 use stagedoor_ports::Hangs;
@@ -119,6 +120,19 @@ pub(super) fn heading(key: &str) -> String {
     format!("Closing document {key} ")
 }
 
+/// What the comment of a document says that it is about, and what came and did not go back, in hundredths.
+pub(super) fn sums(words: Option<&str>) -> (i64, i64) {
+    let amount = |line: &str, after: &str| -> i64 {
+        let text = line.split_once(after).and_then(|(_, rest)| rest.split_whitespace().next()).unwrap_or_default();
+        let amount = Decimal::from_str_exact(text).unwrap_or_default() * Decimal::ONE_HUNDRED;
+        i64::try_from(amount).unwrap_or(0)
+    };
+    let lines = || words.unwrap_or_default().lines();
+    let total = lines().find(|line| line.starts_with("Total ")).map_or(0, |line| amount(line, "Total "));
+    let moved = lines().find(|line| line.starts_with("Received ")).unwrap_or_default();
+    (total, amount(moved, "Received ") - amount(moved, "returned "))
+}
+
 /// The same document in words.
 pub(super) fn words(draft: &InvoiceDraft) -> String {
     let money = |minor: i64| format!("{} {}", amount(minor), draft.currency);
@@ -136,4 +150,17 @@ pub(super) fn words(draft: &InvoiceDraft) -> String {
     ));
     lines.extend(Some(draft.payments.clone()).filter(|text| !text.is_empty()));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sums_of_a_document_in_words_are_read_back() {
+        let words =
+            "Closing document theatre:1 (order 7)\nTotal 3601.50 RUB\nReceived 3601.50 RUB, returned 1800.75 RUB: Paid";
+        assert_eq!(sums(Some(words)), (360_150, 180_075));
+        assert_eq!(sums(None), (0, 0));
+    }
 }
