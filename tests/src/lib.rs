@@ -1,6 +1,7 @@
 //! What the suite stands on: doors that take one delivery, a whole hub, a world that breaks on demand.
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "it is test code")]
 
+pub mod account;
 pub mod bend;
 pub mod clock;
 pub mod crash;

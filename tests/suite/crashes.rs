@@ -30,7 +30,7 @@ fn identifiers(names: &[&str]) -> BTreeSet<Identifier> {
     names.iter().map(|name| name.parse().expect("an identifier")).collect()
 }
 
-fn form(n: i64, names: &[&str]) -> Event {
+pub fn form(n: i64, names: &[&str]) -> Event {
     let form = FormSubmitted {
         identifiers: identifiers(names),
         name: Some(format!("Fan {n}")),
@@ -44,7 +44,7 @@ fn form(n: i64, names: &[&str]) -> Event {
     Event::new(&source(), EventId::derive(&source(), &["form", &n.to_string()]), at(n), Body::FormSubmitted(form))
 }
 
-fn order(n: i64, names: &[&str]) -> Event {
+pub fn order(n: i64, names: &[&str]) -> Event {
     let money = Money { minor: 150_000, currency: "RUB".into() };
     let order = Order {
         revision: at(n),
@@ -76,7 +76,7 @@ fn chat(n: i64, id: &str, names: &[&str]) -> Event {
 }
 
 /// Three people: one is known twice before an order joins both, one buys, one only asks; two of them chat.
-fn batches() -> Vec<Vec<Event>> {
+pub fn batches() -> Vec<Vec<Event>> {
     vec![
         vec![
             form(1, &["phone:+79161234567"]),

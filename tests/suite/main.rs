@@ -12,6 +12,7 @@ mod config;
 mod consent;
 mod console;
 mod crashes;
+mod crm_port;
 mod end_to_end;
 mod fuzz;
 mod golden;

@@ -141,7 +141,8 @@ pub fn seed(hub: &Hub) -> Seed {
 fn vtiger_seed(hub: &Hub) -> VtigerSeed {
     let field = |(module, name, label): &(&str, &str, &str)| ((*module).into(), (*name).into(), (*label).into());
     let fields = stagedoor_crm::vtiger::FIELDS.iter().map(field).collect();
-    let mut seed = VtigerSeed { fields, makes_invoices: true, ..VtigerSeed::default() };
+    let stages = hub.config.catalog.pipelines.iter().flat_map(|one| one.stages.values().cloned()).collect();
+    let mut seed = VtigerSeed { fields, stages, makes_invoices: true, ..VtigerSeed::default() };
     if let Credentials::AccessKey { user, key, .. } = &hub.config.crm.credentials
         && !seed.users.iter().any(|known| known.name == *user)
     {

@@ -37,6 +37,8 @@ pub struct VtigerSeed {
     pub users: Vec<VtigerUser>,
     /// Custom text fields: module, name, label.
     pub fields: Vec<(String, String, String)>,
+    /// Values of the picklist "Sales Stage" beside those that are there from the start.
+    pub stages: Vec<String>,
     /// Whether invoices can be made: by 8.4.0 as it is shipped they cannot (recorded: `invoice` in 10 and in 11).
     pub makes_invoices: bool,
     /// What a call that writes takes, and one that reads: recorded 65 and 14 ms (timings).
@@ -58,6 +60,7 @@ impl Default for VtigerSeed {
             fields: ["Contacts", "Potentials"]
                 .map(|module| (module.into(), "cf_stagedoor_id".into(), "Stagedoor ID".into()))
                 .to_vec(),
+            stages: Vec::new(),
             makes_invoices: false,
             write: Duration::ZERO,
             read: Duration::ZERO,
@@ -108,7 +111,7 @@ pub struct VtigerSandbox {
 
 impl VtigerSandbox {
     pub fn new(seed: VtigerSeed) -> Self {
-        let modules = modules::all(&seed.fields);
+        let modules = modules::all(&seed.fields, &seed.stages);
         let state = State {
             seed,
             modules,

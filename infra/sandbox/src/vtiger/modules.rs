@@ -59,7 +59,7 @@ pub(crate) fn result_of(name: &str) -> Value {
     pairs.into_iter().find(named).and_then(|pair| pair.pointer("/response/json/result").cloned()).unwrap_or_default()
 }
 
-pub(crate) fn all(custom: &[(String, String, String)]) -> BTreeMap<&'static str, Module> {
+pub(crate) fn all(custom: &[(String, String, String)], stages: &[String]) -> BTreeMap<&'static str, Module> {
     let names = [
         "Contacts",
         "Potentials",
@@ -78,6 +78,11 @@ pub(crate) fn all(custom: &[(String, String, String)]) -> BTreeMap<&'static str,
         // Custom fields are the installation's; those of the recorded one are not this one's.
         if let Some(fields) = described.get_mut("fields").and_then(Value::as_array_mut) {
             fields.retain(|field| !text(field, "name").starts_with("cf_"));
+            let stage = fields.iter_mut().find(|field| text(field, "name") == "sales_stage");
+            let values = stage.and_then(|field| field.pointer_mut("/type/picklistValues")?.as_array_mut());
+            if let Some(values) = values {
+                values.extend(stages.iter().map(|stage| json!({ "label": stage, "value": stage })));
+            }
             for (_, field, label) in custom.iter().filter(|(module, _, _)| module == name) {
                 fields.push(json!({ "name": field, "label": label, "mandatory": false, "type": { "name": "string" },
                     "isunique": false, "nullable": true, "editable": true, "default": "" }));

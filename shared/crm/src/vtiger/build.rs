@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use stagedoor_config::{Config, Credentials};
 use stagedoor_ports::{Clock, Store};
 
-use crate::vtiger::{Settings, Vtiger, login::Login};
+use crate::vtiger::{Settings, Vtiger};
 
 /// The client of a configured installation. `owner` names this process among those that share `store`.
 ///
@@ -19,13 +19,6 @@ pub fn from_config(
     let Credentials::AccessKey { user, key, sessions } = &config.crm.credentials else {
         return Err("crm: a Vtiger needs user and access_key".into());
     };
-    let login = Login::new(
-        (user.clone(), key.clone()),
-        Arc::clone(store),
-        Arc::clone(clock),
-        owner.to_owned(),
-        usize::try_from(sessions.get()).unwrap_or(1),
-    );
     let stages = config.catalog.pipelines.iter().flat_map(|one| one.stages.values().cloned());
     let settings = Settings {
         base_url: config.crm.base_url.clone(),
@@ -38,5 +31,6 @@ pub fn from_config(
         zone: config.catalog.zone.clone().unwrap_or(TimeZone::UTC),
         stages: stages.collect(),
     };
-    Vtiger::new(settings, login, Arc::clone(clock))
+    let shared = (Arc::clone(store), Arc::clone(clock), owner);
+    Vtiger::open(settings, (user.clone(), key.clone()), *sessions, shared)
 }

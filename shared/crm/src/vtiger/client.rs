@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +11,8 @@ use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
-use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Hangs, Held, Row};
+use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Hangs, Held, Row, Store};
+use stagedoor_webhook::Secret;
 use tokio::sync::{OnceCell, RwLock};
 
 use crate::vtiger::{
@@ -66,9 +68,23 @@ pub struct Vtiger {
 }
 
 impl Vtiger {
+    /// A client of its own: the user and their access key, how many sessions, and the store, the clock and the name of this process
+    /// among those that share it.
+    ///
     /// # Errors
     /// When the HTTP client cannot be built.
-    pub(super) fn new(settings: Settings, login: Login, clock: Arc<dyn Clock>) -> Result<Self, String> {
+    pub fn open(
+        settings: Settings,
+        user: (String, Secret),
+        sessions: NonZeroU32,
+        (store, clock, owner): (Arc<dyn Store>, Arc<dyn Clock>, &str),
+    ) -> Result<Self, String> {
+        let sessions = usize::try_from(sessions.get()).unwrap_or(1);
+        let login = Login::new(user, store, Arc::clone(&clock), owner.to_owned(), sessions);
+        Self::new(settings, login, clock)
+    }
+
+    fn new(settings: Settings, login: Login, clock: Arc<dyn Clock>) -> Result<Self, String> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(settings.timeout)

@@ -1,0 +1,230 @@
+//! A CRM of either kind with its sandbox: what the port's promises are held against.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
+
+use stagedoor_crm::{
+    amocrm::{AmoCrm, Authorization},
+    vtiger::{FIELDS, Vtiger},
+};
+use stagedoor_ports::{Clock, Crm, Store, SystemClock, memory::MemoryStore};
+use stagedoor_sandbox::{Fault, FaultKind, Sandbox, VtigerSandbox, VtigerSeed};
+use stagedoor_sync::{Pace, Sync};
+use stagedoor_webhook::Secret;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::world::{catalog, seed, settings, sync};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    Amo,
+    Vtiger,
+}
+
+#[derive(Clone)]
+enum Sand {
+    Amo(Sandbox),
+    Vtiger(VtigerSandbox),
+}
+
+pub struct Account {
+    sand: Sand,
+    pub store: Arc<dyn Store>,
+    pub crm: Arc<dyn Crm>,
+    pub sync: Sync,
+    base: String,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Account {
+    pub async fn of(which: Which) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let (sand, serving) = match which {
+            Which::Amo => {
+                let sandbox = Sandbox::new(stagedoor_sandbox::Seed { rate: 1_000, ..seed() });
+                (Sand::Amo(sandbox.clone()), tokio::spawn(sandbox.serve(listener)))
+            }
+            Which::Vtiger => {
+                let field =
+                    |(module, name, label): &(&str, &str, &str)| ((*module).into(), (*name).into(), (*label).into());
+                let stages = catalog().pipelines.into_iter().flat_map(|one| one.stages.into_values()).collect();
+                let seed = VtigerSeed {
+                    fields: FIELDS.iter().map(field).collect(),
+                    stages,
+                    makes_invoices: true,
+                    ..VtigerSeed::default()
+                };
+                let sandbox = VtigerSandbox::new(seed);
+                (Sand::Vtiger(sandbox.clone()), tokio::spawn(sandbox.serve(listener)))
+            }
+        };
+        let crm = client(&sand, &base, &store, "test");
+        let sync = sync(Arc::clone(&store), Arc::clone(&crm));
+        Self { sand, store, crm, sync, base, serving }
+    }
+
+    /// Another process of the hub: its own client, on the same store.
+    pub fn another(&self, owner: &str) -> Sync {
+        let crm = client(&self.sand, &self.base, &self.store, owner);
+        Sync { owner: owner.to_owned(), ..sync(Arc::clone(&self.store), crm) }
+    }
+
+    pub async fn reconcile(&self) {
+        for _ in 0..60 {
+            let round = self.sync.reconcile(Pace::Everything).await.expect("a round");
+            let waiting = self.store.totals().await.expect("totals").waiting;
+            if round.left == 0 && round.unavailable.is_none() && waiting == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("people still wait after sixty rounds");
+    }
+
+    pub fn set_down(&self, down: bool) {
+        match &self.sand {
+            Sand::Amo(sandbox) => sandbox.set_down(down),
+            Sand::Vtiger(sandbox) => sandbox.set_down(down),
+        }
+    }
+
+    /// The answer of the next call that makes contacts, or deals, is lost after it took effect.
+    pub fn lose_answer(&self, deals: bool) {
+        let call = match (&self.sand, deals) {
+            (Sand::Amo(_), false) => "POST /api/v4/contacts",
+            (Sand::Amo(_), true) => "POST /api/v4/leads",
+            (Sand::Vtiger(_), false) => "create Contacts",
+            (Sand::Vtiger(_), true) => "create Potentials",
+        };
+        self.fault(Fault::once(FaultKind::AnswerLost, call));
+    }
+
+    pub fn fault(&self, fault: Fault) {
+        match &self.sand {
+            Sand::Amo(sandbox) => sandbox.set_fault(fault),
+            Sand::Vtiger(sandbox) => sandbox.set_fault(fault),
+        }
+    }
+
+    pub fn vtiger(&self) -> &VtigerSandbox {
+        match &self.sand {
+            Sand::Vtiger(sandbox) => sandbox,
+            Sand::Amo(_) => panic!("not a Vtiger"),
+        }
+    }
+
+    /// Contacts by their names, each with its deals, their amounts and stages.
+    pub fn picture(&self) -> BTreeMap<String, Vec<String>> {
+        match &self.sand {
+            Sand::Amo(sandbox) => crate::world::picture(sandbox),
+            Sand::Vtiger(sandbox) => of_vtiger(sandbox),
+        }
+    }
+
+    /// (contacts, deals).
+    pub fn counts(&self) -> (usize, usize) {
+        match &self.sand {
+            Sand::Amo(sandbox) => (sandbox.count("contacts"), sandbox.count("leads")),
+            Sand::Vtiger(sandbox) => (sandbox.records("Contacts").len(), sandbox.records("Potentials").len()),
+        }
+    }
+
+    pub fn companies(&self) -> usize {
+        match &self.sand {
+            Sand::Amo(sandbox) => sandbox.count("companies"),
+            Sand::Vtiger(sandbox) => sandbox.records("Accounts").len(),
+        }
+    }
+
+    /// The contact that a deal belongs to first.
+    pub fn owner_of(&self, deal: u64) -> Option<u64> {
+        match &self.sand {
+            Sand::Amo(sandbox) => {
+                let leads = sandbox.leads();
+                let lead = leads.iter().find(|lead| lead["id"] == deal)?;
+                let contacts = lead["_embedded"]["contacts"].as_array()?;
+                contacts.iter().find(|contact| contact["is_main"] == true)?["id"].as_u64()
+            }
+            Sand::Vtiger(sandbox) => {
+                let deals = sandbox.records("Potentials");
+                let deal = deals.iter().find(|row| row["id"] == format!("13x{deal}"))?;
+                deal["contact_id"].as_str()?.split_once('x')?.1.parse().ok()
+            }
+        }
+    }
+}
+
+fn client(sand: &Sand, base: &str, store: &Arc<dyn Store>, owner: &str) -> Arc<dyn Crm> {
+    match sand {
+        Sand::Amo(_) => {
+            let token = stagedoor_sandbox::Seed::default().long_lived;
+            Arc::new(AmoCrm::new(settings(base, 1_000), Authorization::LongLived(token)).expect("a client"))
+        }
+        Sand::Vtiger(_) => {
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            let stages: BTreeSet<String> =
+                catalog().pipelines.into_iter().flat_map(|one| one.stages.into_values()).collect();
+            let settings = stagedoor_crm::vtiger::Settings {
+                base_url: base.to_owned(),
+                region: stagedoor_model::Region::new("RU").expect("a region"),
+                timeout: Duration::from_secs(5),
+                grace: Duration::from_millis(20),
+                owner: None,
+                service: Some("Билет".into()),
+                visitors: "Частные лица".into(),
+                zone: jiff::tz::TimeZone::UTC,
+                stages,
+            };
+            let user = ("admin".to_owned(), Secret::new("StagedoorKey0001"));
+            let sessions = NonZeroU32::new(4).expect("four");
+            Arc::new(Vtiger::open(settings, user, sessions, (Arc::clone(store), clock, owner)).expect("a client"))
+        }
+    }
+}
+
+fn of_vtiger(sandbox: &VtigerSandbox) -> BTreeMap<String, Vec<String>> {
+    let text = |row: &serde_json::Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let (mut all, mut names) = (BTreeMap::<String, Vec<String>>::new(), BTreeMap::new());
+    for contact in sandbox.records("Contacts") {
+        let mut values: Vec<String> = ["mobile", "phone", "homephone", "otherphone", "email", "secondaryemail"]
+            .map(|key| text(&contact, key))
+            .into();
+        values.retain(|value| !value.is_empty());
+        values.sort();
+        let name = format!("{} {} {}", text(&contact, "firstname"), text(&contact, "lastname"), values.join(" "));
+        names.insert(text(&contact, "id"), name.clone());
+        all.entry(name).or_default().push(String::new());
+    }
+    let owner = |id: String| names.get(&id).cloned().unwrap_or_else(|| "nobody".into());
+    for deal in sandbox.records("Potentials") {
+        let line = format!("{} {} {}", text(&deal, "potentialname"), text(&deal, "amount"), text(&deal, "sales_stage"));
+        all.entry(owner(text(&deal, "contact_id"))).or_default().push(line);
+    }
+    for invoice in sandbox.records("Invoice") {
+        let line =
+            format!("{} {} {}", text(&invoice, "subject"), text(&invoice, "received"), text(&invoice, "invoicestatus"));
+        all.entry(owner(text(&invoice, "contact_id"))).or_default().push(line);
+    }
+    for note in sandbox.records("ModComments") {
+        let words = text(&note, "commentcontent");
+        let lines = words.lines().filter(|line| line.contains('▸')).map(|line| format!("note {line}"));
+        all.entry(owner(text(&note, "related_to"))).or_default().extend(lines);
+    }
+    for task in sandbox.records("Calendar") {
+        all.entry(owner(text(&task, "contact_id"))).or_default().push("task".into());
+    }
+    all.values_mut().for_each(|lines| lines.sort());
+    all
+}
