@@ -11,6 +11,7 @@ use stagedoor_crm::{
     amocrm::{AmoCrm, Authorization},
     vtiger::{FIELDS, Vtiger},
 };
+use stagedoor_engine::Invoicing;
 use stagedoor_ports::{Clock, Crm, Store, SystemClock, memory::MemoryStore};
 use stagedoor_sandbox::{Fault, FaultKind, Sandbox, VtigerSandbox, VtigerSeed};
 use stagedoor_sync::{Pace, Sync};
@@ -71,14 +72,15 @@ impl Account {
             }
         };
         let crm = client(&sand, &base, &store, "test");
-        let sync = sync(Arc::clone(&store), Arc::clone(&crm));
+        let sync = invoicing(sync(Arc::clone(&store), Arc::clone(&crm)), which);
         Self { sand, store, crm, sync, base, serving }
     }
 
     /// Another process of the hub: its own client, on the same store.
     pub fn another(&self, owner: &str) -> Sync {
         let crm = client(&self.sand, &self.base, &self.store, owner);
-        Sync { owner: owner.to_owned(), ..sync(Arc::clone(&self.store), crm) }
+        let which = if matches!(self.sand, Sand::Amo(_)) { Which::Amo } else { Which::Vtiger };
+        Sync { owner: owner.to_owned(), ..invoicing(sync(Arc::clone(&self.store), crm), which) }
     }
 
     pub async fn reconcile(&self) {
@@ -164,6 +166,13 @@ impl Account {
             }
         }
     }
+}
+
+/// Only a Vtiger holds invoices.
+fn invoicing(mut sync: Sync, which: Which) -> Sync {
+    let invoicing = Invoicing { visitors: "Частные лица".into(), vat: None, days: 14 };
+    sync.catalog.invoicing = Some(invoicing).filter(|_| which == Which::Vtiger);
+    sync
 }
 
 fn client(sand: &Sand, base: &str, store: &Arc<dyn Store>, owner: &str) -> Arc<dyn Crm> {

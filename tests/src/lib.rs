@@ -10,4 +10,5 @@ pub mod fuzz;
 pub mod hub;
 pub mod mailers;
 pub mod month;
+pub mod theatre;
 pub mod world;

@@ -9,11 +9,11 @@ use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey,
 use stagedoor_model::{Body, Event, RecordKey, Timestamp};
 use stagedoor_ports::{Crm, Row, Store};
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_sync::Pace;
+use stagedoor_sync::{Pace, Sync};
 use stagedoor_tests::{
     account::{Account, Which},
     crash::{Life, Mortal},
-    world::{PIPELINE, catalog, sync},
+    world::{PIPELINE, catalog},
 };
 
 use crate::crashes::{batches, form, order};
@@ -214,8 +214,8 @@ async fn a_company_is_made_once_whoever_asks(which: Which) {
 }
 
 async fn killed_at_any_step_it_ends_as_if_nothing_had_been(which: Which) {
-    let work = async |store: Arc<dyn Store>, crm: Arc<dyn Crm>| {
-        let sync = sync(store, crm);
+    let work = async |account: &Account, store: Arc<dyn Store>, crm: Arc<dyn Crm>| {
+        let sync = Sync { store, crm, ..account.sync.clone() };
         for batch in batches() {
             sync.handle(batch).await;
             for _ in 0..4 {
@@ -224,7 +224,7 @@ async fn killed_at_any_step_it_ends_as_if_nothing_had_been(which: Which) {
         }
     };
     let calm = Account::of(which).await;
-    work(Arc::clone(&calm.store), Arc::clone(&calm.crm)).await;
+    work(&calm, Arc::clone(&calm.store), Arc::clone(&calm.crm)).await;
     let expected = calm.picture();
     let mut steps = 1;
     loop {
@@ -232,10 +232,10 @@ async fn killed_at_any_step_it_ends_as_if_nothing_had_been(which: Which) {
         let life = Life::of(steps);
         let store = Arc::new(Mortal { inner: Arc::clone(&account.store), life: life.clone() });
         let crm = Arc::new(Mortal { inner: Arc::clone(&account.crm), life: life.clone() });
-        work(store, crm).await;
+        work(&account, store, crm).await;
         let died = life.is_over();
         // The next process: the queue gives the batches again, for they were never acknowledged.
-        work(Arc::clone(&account.store), Arc::clone(&account.crm)).await;
+        work(&account, Arc::clone(&account.store), Arc::clone(&account.crm)).await;
         account.reconcile().await;
         assert_eq!(account.picture(), expected, "killed at step {steps}");
         if !died {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
+use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_testkit::{Parcel, form_signed, json as json_parcel};
 use stagedoor_tests::hub::TheatreHub;
 
@@ -286,4 +287,27 @@ async fn a_managers_contact_is_known_and_what_a_manager_deleted_is_not_brought_b
     hub.take(&order("2", |_| {})).await;
     hub.settled().await;
     assert!(hub.vtiger.records("Contacts").is_empty());
+}
+
+#[tokio::test]
+async fn an_invoice_that_lost_a_line_is_made_again() {
+    let hub = TheatreHub::start().await;
+    for _ in 0..2 {
+        hub.vtiger.set_fault(Fault::once(FaultKind::HalfMade, "create Invoice"));
+    }
+    hub.take(&order("1", |_| {})).await;
+    hub.settled().await;
+    let invoices = hub.vtiger.records("Invoice");
+    assert_eq!((invoices.len(), text(&invoices[0], "hdnGrandTotal")), (1, "3601.50000000"));
+}
+
+#[tokio::test]
+async fn a_server_that_cleaned_its_sessions_up_is_logged_into_again() {
+    let hub = TheatreHub::start().await;
+    hub.take(&order("1", |_| {})).await;
+    hub.settled().await;
+    hub.vtiger.forget_sessions();
+    hub.take(&order("2", |_| {})).await;
+    let status = hub.settled().await;
+    assert_eq!((hub.vtiger.records("Invoice").len(), status.parked), (2, 0));
 }

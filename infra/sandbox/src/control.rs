@@ -28,6 +28,8 @@ pub enum FaultKind {
     Cut,
     /// The connection breaks after it took effect.
     AnswerLost,
+    /// Vtiger: an invoice loses a line while it is made, and is answered with success.
+    HalfMade,
     /// Every call takes `milliseconds` longer.
     Latency,
 }

@@ -40,7 +40,7 @@ pub async fn gate(State(sandbox): State<Sandbox>, request: Request, next: Next) 
             next.run(request).await;
             answers::cut()
         }
-        Some(FaultKind::Latency) | None => {
+        Some(FaultKind::Latency | FaultKind::HalfMade) | None => {
             let mut response = next.run(request).await;
             if let Ok(id) = format!("sandbox-{}", state::now()).parse() {
                 response.headers_mut().insert("x-request-id", id);

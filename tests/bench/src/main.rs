@@ -10,6 +10,7 @@ mod ingest;
 mod reply;
 mod segments;
 mod stage;
+mod vtiger;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,8 @@ enum Name {
     Segments,
     /// Calls that it takes to enrol 50,000 people into ten lists.
     Enrol,
+    /// A theatre's season into a Vtiger that takes 65 ms a write.
+    Vtiger,
     /// A simulated month of withdrawals and faults: is anybody on a list without a consent?
     Consent,
 }
@@ -57,6 +60,7 @@ async fn main() -> ExitCode {
         Name::Reply => reply::run().await,
         Name::Segments => segments::run().await,
         Name::Enrol => enrol::run().await,
+        Name::Vtiger => vtiger::run().await,
         Name::Consent => enrol::month().await,
     };
     match figures {

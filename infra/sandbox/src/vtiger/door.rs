@@ -105,6 +105,7 @@ pub(crate) async fn door(Shared(sandbox): Shared<VtigerSandbox>, request: Reques
             return page(StatusCode::SERVICE_UNAVAILABLE, "busy");
         }
         Some(FaultKind::Cut) => return answers::cut(),
+        Some(FaultKind::HalfMade) => sandbox.state().loses_a_line = true,
         Some(FaultKind::AnswerLost | FaultKind::Latency) | None => {}
     }
     let session = all.get("sessionName").and_then(|name| sandbox.state().sessions.get(name).cloned());

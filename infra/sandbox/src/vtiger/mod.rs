@@ -99,6 +99,8 @@ pub(crate) struct State {
     pub calls: BTreeMap<String, u64>,
     pub faults: Vec<Fault>,
     pub down: bool,
+    /// The next invoice loses its last line to a neighbour.
+    pub loses_a_line: bool,
     /// Seconds to add to the clock.
     pub ahead: u64,
 }
@@ -128,6 +130,7 @@ impl VtigerSandbox {
             calls: BTreeMap::new(),
             faults: Vec::new(),
             down: false,
+            loses_a_line: false,
             ahead: 0,
         };
         Self { state: Arc::new(Mutex::new(state)) }

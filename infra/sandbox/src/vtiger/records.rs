@@ -66,7 +66,10 @@ impl State {
     }
 
     /// The lines of an invoice, and what they come to.
-    fn invoiced(&mut self, number: u64, lines: Vec<Value>) -> Value {
+    fn invoiced(&mut self, number: u64, mut lines: Vec<Value>) -> Value {
+        if std::mem::take(&mut self.loses_a_line) {
+            lines.pop();
+        }
         let money = |line: &Value, key: &str| number_of(line.get(key).unwrap_or(&Value::Null));
         let (mut sum, mut taxes) = (0.0, 0.0);
         let mut kept = Vec::new();

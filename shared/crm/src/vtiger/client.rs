@@ -13,7 +13,7 @@ use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Pers
 use stagedoor_model::{Region, Timestamp};
 use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Hangs, Held, Row, Store};
 use stagedoor_webhook::Secret;
-use tokio::sync::{OnceCell, RwLock};
+use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::vtiger::{
     changes, companies,
@@ -65,6 +65,8 @@ pub struct Vtiger {
     schema: RwLock<Option<Arc<Schema>>>,
     pub(super) ability: Ability,
     pub(super) visitors: OnceCell<u64>,
+    /// For invoices that are made again.
+    pub(super) alone: Mutex<()>,
 }
 
 impl Vtiger {
@@ -100,6 +102,7 @@ impl Vtiger {
             schema: RwLock::new(None),
             ability: Ability::default(),
             visitors: OnceCell::new(),
+            alone: Mutex::default(),
         })
     }
 

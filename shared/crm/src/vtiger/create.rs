@@ -84,7 +84,7 @@ impl<'t> Maker<'t> {
                 Err(reason) => Row::Refused(reason),
                 Ok(new) => match known.get(&new.key) {
                     Some(number) => self.update(*number, new.fields).await,
-                    None => self.one(new).await,
+                    None => self.create_unlooked(new).await,
                 },
             }
         });
@@ -93,27 +93,28 @@ impl<'t> Maker<'t> {
 
     /// For rows that were looked for in another way.
     pub async fn create_unlooked(&self, new: New) -> Row {
-        self.one(new).await
+        self.create_telling(new).await.0
     }
 
-    async fn one(&self, new: New) -> Row {
+    /// With the CRM's answer, where it gave one.
+    pub async fn create_telling(&self, new: New) -> (Row, Option<Value>) {
         if self.failed.load(Ordering::Relaxed) >= PATIENCE {
-            return Row::NotSent;
+            return (Row::NotSent, None);
         }
         for last in [false, true] {
             match self.post("create", &new.fields).await {
                 Ok(held) => {
                     self.failed.store(0, Ordering::Relaxed);
-                    return self.held(&new.fields, &held);
+                    return (self.held(&new.fields, &held), Some(held));
                 }
                 Err(failure) => {
                     if let Some(row) = self.after(&new, failure, last).await {
-                        return row;
+                        return (row, None);
                     }
                 }
             }
         }
-        Row::Unknown
+        (Row::Unknown, None)
     }
 
     /// What became of a create that has no good answer; `None`: it is not there and may be tried once more.
