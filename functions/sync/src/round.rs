@@ -86,13 +86,11 @@ impl Round {
         companies.insert(key.to_owned(), id);
     }
 
-    /// Tells a draft its company's id; `false` while that is not known.
-    fn with_company(&self, company: &mut Option<CompanyRef>) -> bool {
-        let companies = self.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(company) = company else { return true };
-        let known = companies.get(&company.key);
-        company.id = known.copied().flatten();
-        known.is_some()
+    /// A draft's company with its id; `None` while that is not known.
+    fn resolved(&self, company: Option<&CompanyRef>) -> Option<Option<CompanyRef>> {
+        let Some(company) = company else { return Some(None) };
+        let id = self.company_id(Some(&company.key))?;
+        Some(Some(CompanyRef { key: company.key.clone(), id }))
     }
 
     fn company_id(&self, key: Option<&String>) -> Option<Option<u64>> {
@@ -106,15 +104,15 @@ impl Round {
             for (step, digest) in &case.plan.steps {
                 match step.clone() {
                     // One whose intent could not be looked up waits.
-                    Step::CreateContact(mut draft) if case.link.contact.id.is_none() => {
-                        if self.with_company(&mut draft.company) {
-                            create.push((*id, Job::CreateContact(draft), digest.clone()));
-                        }
+                    Step::CreateContact(draft) if case.link.contact.id.is_none() => {
+                        let company = self.resolved(draft.company.as_ref());
+                        let job = |company| Job::CreateContact(ContactDraft { company, ..draft });
+                        create.extend(company.map(|company| (*id, job(company), digest.clone())));
                     }
-                    Step::UpdateContact(contact, mut draft) => {
-                        if self.with_company(&mut draft.company) {
-                            update.push((*id, Job::UpdateContact(contact, draft), digest.clone()));
-                        }
+                    Step::UpdateContact(contact, draft) => {
+                        let company = self.resolved(draft.company.as_ref());
+                        let job = |company| Job::UpdateContact(contact, ContactDraft { company, ..draft });
+                        update.extend(company.map(|company| (*id, job(company), digest.clone())));
                     }
                     Step::MarkDuplicate { contact, of } => {
                         mark.push((*id, Job::MarkDuplicate(contact, of), digest.clone()));
@@ -133,18 +131,18 @@ impl Round {
             let refused = case.link.contact.parked.is_some();
             for (step, digest) in &case.plan.steps {
                 match (step.clone(), contact) {
-                    (Step::CreateDeal(mut draft), Some(contact)) => {
+                    (Step::CreateDeal(draft), Some(contact)) => {
                         let known = case.link.deals.get(&draft.show).and_then(|deal| deal.id);
-                        if known.is_none() && self.with_company(&mut draft.company) {
-                            create.push((*id, Job::CreateDeal(contact, draft), digest.clone()));
-                        }
+                        let company = self.resolved(draft.company.as_ref()).filter(|_| known.is_none());
+                        let job = |company| Job::CreateDeal(contact, DealDraft { company, ..draft });
+                        create.extend(company.map(|company| (*id, job(company), digest.clone())));
                     }
                     // A deal whose contact the CRM refuses waits for the same manager.
                     (Step::CreateDeal(_), None) if refused => case.open = case.open.saturating_sub(1),
-                    (Step::UpdateDeal(lead, mut draft), _) => {
-                        if self.with_company(&mut draft.company) {
-                            update.push((*id, Job::UpdateDeal(lead, draft), digest.clone()));
-                        }
+                    (Step::UpdateDeal(lead, draft), _) => {
+                        let company = self.resolved(draft.company.as_ref());
+                        let job = |company| Job::UpdateDeal(lead, DealDraft { company, ..draft });
+                        update.extend(company.map(|company| (*id, job(company), digest.clone())));
                     }
                     _ => {}
                 }

@@ -133,7 +133,8 @@ async fn of_the_journal(hub: &Hub) -> Result<Sums, String> {
         let settlement = Settlement::of(order, payments.get(key).unwrap_or(&none).iter());
         let kept = settlement.received - settlement.returned;
         let settled = order.state == OrderState::Paid || settlement.paid_at.is_some();
-        sums.deals += if settled { kept } else { order.total.minor };
+        // Of what is still owed, what was given back is owed no more.
+        sums.deals += if settled { kept } else { order.total.minor - settlement.returned };
         if order.company.is_some() || settlement.received > 0 {
             sums.invoiced += order.total.minor;
             sums.received += kept;

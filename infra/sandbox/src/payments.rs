@@ -99,13 +99,13 @@ async fn list(
         .iter()
         .filter(|((kind, id), _)| *kind == "payments" && *id > after)
         .map(|(_, payment)| payment)
-        .filter(|payment| payment["created_at"].as_str().unwrap_or_default() >= since.as_str())
+        .filter(|payment| payment.get("created_at").and_then(Value::as_str).unwrap_or_default() >= since.as_str())
         .collect();
     let more = items.len() > limit;
     items.truncate(limit.min(100));
-    let mut body = json!({ "type": "list", "items": items });
-    if let (true, Some(last)) = (more, items.last()) {
-        body["next_cursor"] = last["id"].clone();
+    let next = items.last().filter(|_| more).and_then(|last| last.get("id")).cloned();
+    match next {
+        Some(next) => Json(json!({ "type": "list", "items": items, "next_cursor": next })).into_response(),
+        None => Json(json!({ "type": "list", "items": items })).into_response(),
     }
-    Json(body).into_response()
 }

@@ -162,7 +162,9 @@ fn a_note_holds_what_a_crm_takes_and_the_latest_before_all() {
     world.deliver(records);
     assert_eq!(world.people.len(), 1);
     let person = world.people.values().next().expect("one");
-    let note = plan(person, &Link::default(), &Catalog::default()).note.expect("a note");
+    let note = plan(person, &Link::default(), &Catalog::default(), stagedoor_model::Timestamp::UNIX_EPOCH)
+        .note
+        .expect("a note");
     assert!(note.text.chars().count() <= 16_000, "{}", note.text.chars().count());
     assert!(note.text.contains("№89 ") && !note.text.contains("№2 "), "the latest stay");
 }

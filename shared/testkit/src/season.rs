@@ -97,12 +97,13 @@ fn phone(n: usize) -> String {
 
 /// Of four visitors one subscribed before, or filled in a questionnaire at the box office.
 fn subscription(n: usize, now: Timestamp) -> Parcel {
-    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": n % 5 != 0, "wording": "2026-1" }]);
+    let consents =
+        json!([{ "purpose": "marketing", "channel": "email", "given": !n.is_multiple_of(5), "wording": "2026-1" }]);
     let form = if n.is_multiple_of(3) { "questionnaire" } else { "subscription" };
     let mut body = json!({ "kind": "lead", "form": form, "email": email(n * 3), "name": name(n * 3), "consents": consents,
         "at": "2026-09-01T10:00:00Z" });
     if n.is_multiple_of(3) {
-        body["phone"] = phone(n * 3).into();
+        put(&mut body, "phone", phone(n * 3));
     }
     form_signed("/website/site", &body, "generic-source-secret", &format!("season-form-{n}"), now)
 }
@@ -157,35 +158,45 @@ impl Order {
             "placed_at": at(10), "updated_at": at(11), "total": major(self.total()),
             "tickets": (0..self.seats).map(ticket).collect::<Vec<Value>>() });
         if self.company.is_none() {
-            data["paid_at"] = at(11).into();
+            put(&mut data, "paid_at", at(11));
         }
-        data["buyer"] = match visitor % 3 {
-            0 => json!({ "name": name(visitor), "email": email(visitor) }),
-            1 => json!({ "name": name(visitor), "email": email(visitor), "phone": phone(visitor) }),
-            _ => json!({ "name": name(visitor), "phone": phone(visitor) }),
-        };
+        put(
+            &mut data,
+            "buyer",
+            match visitor % 3 {
+                0 => json!({ "name": name(visitor), "email": email(visitor) }),
+                1 => json!({ "name": name(visitor), "email": email(visitor), "phone": phone(visitor) }),
+                _ => json!({ "name": name(visitor), "phone": phone(visitor) }),
+            },
+        );
         if self.goods {
-            data["items"] =
-                json!([{ "id": format!("{id}-mug"), "title": "Кружка с чайкой", "quantity": 2, "price": "450.50" }]);
+            put(
+                &mut data,
+                "items",
+                json!([{ "id": format!("{id}-mug"), "title": "Кружка с чайкой", "quantity": 2, "price": "450.50" }]),
+            );
         }
         if self.n % 7 == 6 {
-            data["promo_codes"] = json!(["ОСЕНЬ"]);
+            put(&mut data, "promo_codes", json!(["ОСЕНЬ"]));
         }
         if let Some((company, inn)) = self.company {
             // Two people of one company write it in two ways.
             let written = if self.n.is_multiple_of(2) { company.to_owned() } else { company.to_uppercase() };
-            data["company"] = json!({ "name": written, "inn": inn });
-            data["due_at"] = "2026-11-15T00:00:00Z".into();
+            put(&mut data, "company", json!({ "name": written, "inn": inn }));
+            put(&mut data, "due_at", "2026-11-15T00:00:00Z");
         }
         if step == Step::Refunded {
-            data["updated_at"] = at(15).into();
+            put(&mut data, "updated_at", at(15));
             let whole = self.n % 18 == 4;
             let (amount, tickets) = match whole {
                 true => (self.total(), (0..self.seats).map(|seat| format!("{id}-{seat}")).collect::<Vec<_>>()),
                 false => (u64::from(self.show.2), vec![format!("{id}-0")]),
             };
-            data["refunds"] =
-                json!([{ "id": format!("{id}-r"), "amount": major(amount), "at": at(15), "tickets": tickets }]);
+            put(
+                &mut data,
+                "refunds",
+                json!([{ "id": format!("{id}-r"), "amount": major(amount), "at": at(15), "tickets": tickets }]),
+            );
         }
         let revision = if step == Step::Refunded { "refunded" } else { "first" };
         let body = json!({ "type": "order", "data": data });
@@ -205,6 +216,12 @@ impl Order {
         };
         let paid = |(part, minor): (usize, u64)| stripe(&format!("pi_S{}_{part}", self.n), &self.id(), minor, now);
         parts.into_iter().enumerate().map(paid).collect()
+    }
+}
+
+fn put(object: &mut Value, key: &str, value: impl Into<Value>) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(key.to_owned(), value.into());
     }
 }
 

@@ -72,8 +72,8 @@ async fn season() -> Result<(f64, usize, f64), String> {
     let http = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
     for chunk in deliveries.chunks(32) {
         let mut hands = JoinSet::new();
-        for parcel in chunk.iter().cloned() {
-            let (http, base) = (http.clone(), hub.base.clone());
+        for parcel in chunk {
+            let (http, base, parcel) = (http.clone(), hub.base.clone(), parcel.clone());
             hands.spawn(async move { parcel.post(&http, &base).await.map(|(status, _)| status) });
         }
         while let Some(done) = hands.join_next().await {
@@ -149,7 +149,8 @@ async fn doubles() -> Result<usize, String> {
     let mut doubles = 0;
     for module in ["Contacts", "Potentials", "Invoice"] {
         let records = sandbox.records(module);
-        let keys: BTreeSet<&str> = records.iter().filter_map(|row| row["cf_stagedoor_id"].as_str()).collect();
+        let keys: BTreeSet<&str> =
+            records.iter().filter_map(|row| row.get("cf_stagedoor_id").and_then(Value::as_str)).collect();
         doubles += records.len() - keys.len().min(records.len()) + records.len().saturating_sub(BUYERS);
     }
     Ok(doubles)
@@ -196,9 +197,10 @@ async fn login(http: &reqwest::Client, base: &str) -> Result<String, String> {
         answer.json().await.map_err(|error| error.to_string())
     };
     let challenge = call(http.get(base).query(&[("operation", "getchallenge"), ("username", "admin")])).await?;
-    let token = challenge["result"]["token"].as_str().unwrap_or_default();
+    let token = challenge.pointer("/result/token").and_then(Value::as_str).unwrap_or_default();
     let proof = hex::encode(Md5::digest(format!("{token}StagedoorKey0001")));
     let form = [("operation", "login"), ("username", "admin"), ("accessKey", &proof)];
     let answer = call(http.post(base).form(&form)).await?;
-    answer["result"]["sessionName"].as_str().map(str::to_owned).ok_or_else(|| "no session".to_owned())
+    let session = answer.pointer("/result/sessionName").and_then(Value::as_str);
+    session.map(str::to_owned).ok_or_else(|| "no session".to_owned())
 }

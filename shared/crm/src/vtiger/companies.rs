@@ -81,9 +81,12 @@ async fn fill(maker: &Maker<'_>, number: u64, fields: Fields) -> Row {
     maker.revise(number, fields, &held).await
 }
 
+/// What a company tells for one way of finding it.
+type Told = fn(&CompanyDraft) -> String;
+
 async fn look_up(maker: &Maker<'_>, drafts: &[&CompanyDraft]) -> Result<BTreeMap<String, u64>, Failure> {
     let mut known = BTreeMap::new();
-    let ways: [(Option<&str>, fn(&CompanyDraft) -> String); 3] = [
+    let ways: [(Option<&str>, Told); 3] = [
         (maker.module.own("id"), |draft| draft.key.clone()),
         (maker.module.own("inn"), |draft| draft.inn.clone().unwrap_or_default()),
         (Some("accountname"), |draft| fit("accountname", &draft.name)),
