@@ -225,6 +225,7 @@ pub async fn retry_parked(hub: &Hub) -> Result<usize, PortError> {
     let unpark = |mut link: Link| {
         link.contact.parked = None;
         link.deals.values_mut().for_each(|deal| deal.parked = None);
+        link.invoices.values_mut().for_each(|invoice| invoice.parked = None);
         link
     };
     let ids: BTreeSet<_> = parked.iter().map(|(id, _)| *id).collect();
