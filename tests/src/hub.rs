@@ -25,6 +25,8 @@ pub struct TheatreHub {
     pub hub: Arc<Hub>,
     pub base: String,
     pub vtiger: VtigerSandbox,
+    /// Where the config has a second CRM.
+    pub amo: Option<Sandbox>,
     pub payments: Payments,
     pub folder: tempfile::TempDir,
     http: reqwest::Client,
@@ -49,9 +51,10 @@ impl TheatreHub {
         let hub = Arc::new(Hub::open_by(clock, config, folder.path(), "serve").expect("a hub"));
         let running = start(&hub, listener).await.expect("started");
         let vtiger = running.vtiger.clone().expect("a sandbox");
+        let amo = running.sandbox.clone();
         let payments = running.messengers.as_ref().expect("stand-ins").payments().clone();
         let http = reqwest::Client::builder().build().expect("a client");
-        Self { hub, base: format!("http://{address}"), vtiger, payments, folder, http, _running: running }
+        Self { hub, base: format!("http://{address}"), vtiger, amo, payments, folder, http, _running: running }
     }
 
     /// Posts and insists that it is taken.

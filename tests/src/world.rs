@@ -109,6 +109,8 @@ pub fn sync(store: Arc<dyn Store>, crm: Arc<dyn Crm>) -> Sync {
         lists: BTreeMap::new(),
         owner: "test".into(),
         outage: Arc::default(),
+        second: None,
+        scope: "",
     }
 }
 

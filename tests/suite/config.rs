@@ -153,3 +153,23 @@ fn a_list_of_invitees_is_read_whole_or_not_at_all() {
     let told = stagedoor::campaign::read_invitees("8 917 123-45-67\nnobody\n12", region).expect_err("mistakes");
     assert!(told.contains("line 2") && told.contains("line 3") && !told.contains("nobody;"), "{told}");
 }
+
+#[test]
+fn mistakes_of_the_crm_are_told_at_once_by_its_kind() {
+    let text = stagedoor::THEATRE_CONFIG
+        .replace("user = \"admin\"\n", "token = \"dev:t\"\n")
+        .replace("sessions = 4", "sessions = 0")
+        .replace("service = \"Билет\"", "service = \"\"\nvat = 120")
+        .replace("[sandbox]\n", "[second_crm]\nkind = \"vtiger\"\nbase_url = \"http://127.0.0.1:1\"\nuser = \"u\"\naccess_key = \"dev:k\"\n\n[sandbox]\n");
+    let told = stagedoor::read_config("theatre.toml", &text, None).expect_err("mistakes");
+    for part in [
+        "crm.token: a CRM of the kind vtiger has user and access_key",
+        "crm.user: is missing",
+        "crm.sessions: must be 1 to 32",
+        "crm.invoices.service: is empty",
+        "crm.invoices.vat: must be 0 to 100 per cent",
+        "second_crm.kind: the second CRM has to be of another kind than the first",
+    ] {
+        assert!(told.contains(part), "{part} is not in\n{told}");
+    }
+}

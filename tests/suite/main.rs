@@ -4,6 +4,7 @@
 mod answers;
 mod architecture;
 mod bad_input;
+mod both_crms;
 mod bulk;
 mod channels;
 mod chats;

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use stagedoor_model::{
-    Body, Channel, ConsentRecorded, ContactChanged, Email, Event, Identifier, Kind, LeadChanged, Phone, Timestamp,
+    Body, Channel, ConsentRecorded, ContactChanged, Email, Event, Identifier, Kind, LeadChanged, Phone, SECOND_CRM,
+    Timestamp,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, FormValue, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
@@ -91,6 +92,11 @@ const KNOWN: [&str; 10] = [
 ];
 
 impl AmoCrm {
+    /// Of its numbers: those of a second CRM are others.
+    fn scope(&self) -> &'static str {
+        if self.source.name.as_str() == SECOND_CRM { SECOND_CRM } else { "" }
+    }
+
     fn event(
         &self,
         delivery: &VerifiedDelivery,
@@ -143,7 +149,7 @@ impl AmoCrm {
         let tag = tags.into_iter().find(own)?.to_owned();
         let contact = number(item, "id")?.to_string();
         let at = time(item, &["last_modified", "updated_at"]).unwrap_or_else(|| delivery.received_at());
-        let who = Identifier::opaque(Kind::CrmContact, "", &contact)?;
+        let who = Identifier::opaque(Kind::CrmContact, self.scope(), &contact)?;
         let said = ConsentRecorded {
             evidence: [("tag".to_owned(), tag.clone())].into(),
             ..ConsentRecorded::withdrawn(who, Channel::Email, "crm")

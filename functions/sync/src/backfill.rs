@@ -30,7 +30,7 @@ impl Sync {
             if !self.lease().await? {
                 return Err(PortError::Retry("another process uses the CRM".into()));
             }
-            let cell = self.store.cell(CURSOR).await?;
+            let cell = self.store.cell(&self.cell_of(CURSOR)).await?;
             let page = cell.as_ref().and_then(|cell| cell.value.parse().ok()).unwrap_or(1);
             let answer = self.crm.contacts(page).await.map_err(|error| PortError::Retry(error.to_string()))?;
             let events: Vec<Event> = answer
@@ -47,7 +47,7 @@ impl Sync {
                 return Err(PortError::Retry(format!("page {page} was not saved whole")));
             }
             let next = answer.next.unwrap_or(1);
-            self.store.put_cell(CURSOR, &next.to_string(), cell.map(|cell| cell.version)).await?;
+            self.store.put_cell(&self.cell_of(CURSOR), &next.to_string(), cell.map(|cell| cell.version)).await?;
             if answer.next.is_none() {
                 return Ok(done);
             }

@@ -50,7 +50,7 @@ impl Sync {
 
     async fn hear_leased(&self, source: &SourceName) -> Result<Heard, PortError> {
         let now = self.clock.now();
-        let cell = self.store.cell(SINCE).await?;
+        let cell = self.store.cell(&self.cell_of(SINCE)).await?;
         let known = cell.as_ref().and_then(|cell| cell.value.parse::<Timestamp>().ok());
         let since = known.map_or(now - FIRST, |known| known - OVERLAP);
         let changes = self.crm.changes(since).await.map_err(|error| PortError::Retry(error.to_string()))?;
@@ -71,13 +71,18 @@ impl Sync {
         }
         let until = changes.until.unwrap_or(since).max(since + OVERLAP);
         // Another process that heard the same does no harm.
-        self.store.put_cell(SINCE, &until.to_string(), cell.map(|cell| cell.version)).await?;
+        self.store.put_cell(&self.cell_of(SINCE), &until.to_string(), cell.map(|cell| cell.version)).await?;
         Ok(heard)
+    }
+
+    /// What is known of somebody in this CRM.
+    fn own<'l>(&self, link: &'l Link) -> Option<&'l Link> {
+        if self.scope.is_empty() { Some(link) } else { link.second.as_deref() }
     }
 
     /// Deals that stand elsewhere than the hub put them last.
     async fn moves(&self, source: &SourceName, deals: Vec<SeenDeal>) -> Result<Vec<Event>, PortError> {
-        let name = |id: u64| Identifier::opaque(Kind::CrmLead, "", &id.to_string());
+        let name = |id: u64| Identifier::opaque(Kind::CrmLead, self.scope, &id.to_string());
         let wanted: BTreeSet<Identifier> = deals.iter().filter_map(|deal| name(deal.id)).collect();
         if wanted.is_empty() {
             return Ok(vec![]);
@@ -86,10 +91,11 @@ impl Sync {
         let people: BTreeSet<PersonId> = owners.values().copied().collect();
         let links = self.store.links(&people).await?;
         let loaded = self.store.load(&people).await?;
-        let persons: BTreeMap<PersonId, &Person> = loaded.iter().map(|one| (one.value.id, &one.value)).collect();
+        let loaded: Vec<Person> = loaded.iter().map(|one| one.value.seen_by(self.scope)).collect();
+        let persons: BTreeMap<PersonId, &Person> = loaded.iter().map(|one| (one.id, one)).collect();
         let moved = |seen: SeenDeal| {
             let owner = owners.get(&name(seen.id)?)?;
-            let link: &DealLink = links.get(owner)?.deals.values().find(|deal| deal.id == Some(seen.id))?;
+            let link: &DealLink = self.own(links.get(owner)?)?.deals.values().find(|deal| deal.id == Some(seen.id))?;
             let status = number_of(&seen.stage);
             let put_there = is_where_put(link, &seen.stage, &self.catalog);
             let known = persons.get(owner).is_some_and(|person| is_known(person, seen.id, status));
@@ -111,15 +117,21 @@ impl Sync {
 
     /// Rows of the next few people that are no longer there.
     async fn vanished(&self, source: &SourceName, now: Timestamp) -> Result<Vec<Event>, PortError> {
-        let cell = self.store.cell(COMPARED).await?;
+        let cell = self.store.cell(&self.cell_of(COMPARED)).await?;
         let after = cell.as_ref().map(|cell| cell.value.clone()).filter(|text| !text.is_empty());
         let (people, next) = self.store.everybody(after, PEOPLE).await?;
         let links = self.store.links(&people).await?;
         let loaded = self.store.load(&people).await?;
         // What is known to be gone is asked for no more.
-        let gone: BTreeSet<(bool, u64)> = loaded.iter().flat_map(|one| known_gone(&one.value)).collect();
+        let seen: Vec<Person> = loaded.iter().map(|one| one.value.seen_by(self.scope)).collect();
+        let gone: BTreeSet<(bool, u64)> = seen.iter().flat_map(known_gone).collect();
         let ids = |of: fn(&Link) -> Vec<u64>, deal: bool| -> BTreeSet<u64> {
-            links.values().flat_map(of).filter(|id| !gone.contains(&(deal, *id))).collect()
+            links
+                .values()
+                .filter_map(|link| self.own(link))
+                .flat_map(of)
+                .filter(|id| !gone.contains(&(deal, *id)))
+                .collect()
         };
         let contacts = ids(|link| link.contact.id.into_iter().chain(link.doubles.iter().copied()).collect(), false);
         let deals = ids(|link| link.deals.values().filter_map(|deal| deal.id).collect(), true);
@@ -153,7 +165,7 @@ impl Sync {
             told("deal", lead, Body::LeadChanged(change))
         });
         let events = contacts.chain(deals).collect();
-        self.store.put_cell(COMPARED, &next.unwrap_or_default(), cell.map(|cell| cell.version)).await?;
+        self.store.put_cell(&self.cell_of(COMPARED), &next.unwrap_or_default(), cell.map(|cell| cell.version)).await?;
         Ok(events)
     }
 }

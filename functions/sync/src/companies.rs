@@ -32,7 +32,7 @@ impl Sync {
     pub(crate) async fn companies(&self, round: &Round) -> Result<(), PortError> {
         let mut due = Vec::new();
         for (key, draft) in round.companies_wanted() {
-            let cell = self.store.cell(&name(&key)).await?;
+            let cell = self.store.cell(&self.company(&key)).await?;
             let (known, version) = read(cell);
             let digest = Digest::of(&draft);
             let refused = known.parked.as_ref().is_some_and(|(parked, _)| *parked == digest);
@@ -83,18 +83,23 @@ impl Sync {
         Ok(())
     }
 
+    fn company(&self, key: &str) -> String {
+        self.cell_of(&format!("company/{key}"))
+    }
+
+    /// The cell of this CRM.
+    pub(crate) fn cell_of(&self, name: &str) -> String {
+        if self.scope.is_empty() { name.to_owned() } else { format!("{}/{name}", self.scope) }
+    }
+
     async fn keep_company(&self, one: &mut Due) -> Result<(), PortError> {
         let value = serde_json::to_string(&one.known).unwrap_or_default();
-        if !self.store.put_cell(&name(&one.draft.key), &value, one.version).await? {
+        if !self.store.put_cell(&self.company(&one.draft.key), &value, one.version).await? {
             return Err(PortError::Retry("another process writes the same company".into()));
         }
         one.version = Some(one.version.unwrap_or(0) + 1);
         Ok(())
     }
-}
-
-fn name(key: &str) -> String {
-    format!("company/{key}")
 }
 
 fn read(cell: Option<Cell>) -> (Known, Option<u64>) {

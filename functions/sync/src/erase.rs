@@ -39,6 +39,8 @@ pub struct Erased {
     pub identifiers: usize,
     /// The CRM has no call that deletes them: somebody has to.
     pub contacts: BTreeSet<u64>,
+    /// The same in the second CRM.
+    pub second_contacts: BTreeSet<u64>,
     pub deals: BTreeSet<u64>,
     /// Mailing lists that they were taken off.
     pub lists: BTreeSet<String>,
@@ -85,6 +87,9 @@ impl Sync {
         for link in self.store.links(&ids).await?.into_values() {
             erased.contacts.extend(link.contact.id);
             erased.contacts.extend(&link.doubles);
+            if let Some(second) = &link.second {
+                erased.second_contacts.extend(second.contact.id.iter().chain(&second.doubles));
+            }
             erased.deals.extend(link.deals.values().filter_map(|deal| deal.id));
         }
         for person in &found {

@@ -31,7 +31,7 @@ pub use erase::{Erased, ErasureKey};
 pub use invite::{Invited, Invitee};
 pub use reconcile::{Pace, Reconciled};
 pub use segment::why;
-use stagedoor_engine::{Catalog, Policy};
+use stagedoor_engine::{Catalog, Invoicing, Policy};
 use stagedoor_model::{Event, LinkKey, SourceName};
 use stagedoor_ports::{Clock, Crm, MailingList, OrderDesk, Queue, Store, Topics};
 
@@ -59,6 +59,17 @@ pub struct Sync {
     /// Whether the CRM could not be used in the last round: then more people are looked at, so that nobody waits for their lists and
     /// letters behind those who wait for the CRM.
     pub outage: Arc<AtomicBool>,
+    /// Another CRM that is fed from the same people, with a lease, a rate and parked rows of its own.
+    pub second: Option<Second>,
+    /// Of the numbers of the CRM: none for the first, `SECOND_CRM` for the second.
+    pub scope: &'static str,
+}
+
+/// The second CRM.
+#[derive(Clone)]
+pub struct Second {
+    pub crm: Arc<dyn Crm>,
+    pub invoicing: Option<Invoicing>,
 }
 
 /// What answering takes.

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
-use stagedoor_model::{Event, LinkKey, SourceName};
+use stagedoor_model::{Event, LinkKey, SECOND_CRM, SourceName};
 use stagedoor_ports::{Clock, SystemClock};
-use stagedoor_sync::{ErasureKey, Pace, Sync, Talking};
+use stagedoor_sync::{ErasureKey, Pace, Second, Sync, Talking};
 
 /// Left of an invocation when no new round is begun.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -23,6 +23,8 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     // One process of many: its lease is its own.
     let owner = format!("lambda-{}-{}", std::process::id(), clock.now().as_nanosecond());
     let crm = stagedoor_crm::crm(&config, &store, &clock, &owner)?;
+    let second =
+        stagedoor_crm::second(&config, &store, &clock, &owner)?.map(|(crm, invoicing)| Second { crm, invoicing });
     let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
     let topics: Option<Arc<dyn stagedoor_ports::Topics>> = Some(Arc::new(stagedoor_shops::Sns::new(None)?));
     let (catalog, policy) = (config.catalog.clone(), config.policy.clone());
@@ -34,8 +36,22 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
         public_url: public_url.clone(),
     });
     let lists = stagedoor_lists::mailers(&config)?;
-    let sync =
-        Sync { store, crm, clock, desks, topics, catalog, policy, lists, erasure, talk, owner, outage: Arc::default() };
+    let sync = Sync {
+        store,
+        crm,
+        clock,
+        desks,
+        topics,
+        catalog,
+        policy,
+        lists,
+        erasure,
+        talk,
+        owner,
+        outage: Arc::default(),
+        second,
+        scope: "",
+    };
     let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());
     let mirror = named.map_or_else(|| SourceName::new("crm"), Ok)?;
     Ok(Arc::new(Syncing(sync, mirror)))
@@ -57,6 +73,12 @@ impl Consumer for Syncing {
         }
         if is_tick && let Err(error) = self.0.hear_crm(&self.1).await {
             tracing::warn!(%error, "what managers changed could not be heard");
+        }
+        if is_tick
+            && let (Some(second), Ok(source)) = (self.0.second(), SourceName::new(SECOND_CRM))
+            && let Err(error) = second.hear_crm(&source).await
+        {
+            tracing::warn!(%error, "what managers changed in the second CRM could not be heard");
         }
         let failed = self.0.handle(events).await;
         let folded = taken.saturating_sub(failed.len());

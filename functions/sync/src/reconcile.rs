@@ -5,18 +5,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
-use stagedoor_engine::{PersonId, next_turn, plan};
-use stagedoor_model::Timestamp;
+use stagedoor_engine::{Catalog, PersonId, next_turn, plan};
+use stagedoor_model::{SECOND_CRM, Timestamp};
 use stagedoor_ports::{Commit, CrmError, Dirty, PortError, Row};
 use tracing::Instrument;
 
 use crate::{
-    Sync,
+    Second, Sync,
     round::{Case, Job, Round, Task, Unanswered},
 };
 
@@ -76,7 +76,58 @@ impl Sync {
 
     pub(crate) async fn lease(&self) -> Result<bool, PortError> {
         let now = self.clock.now();
-        self.store.lease(LEASE, &self.owner, now, now + LEASE_TIME).await
+        let mine = self.store.lease(LEASE, &self.owner, now, now + LEASE_TIME).await?;
+        if !mine || self.scope.is_empty() {
+            return Ok(mine);
+        }
+        // The second CRM has a lease of its own beside it: its rate is another account's.
+        self.store.lease(&format!("{LEASE}/{}", self.scope), &self.owner, now, now + LEASE_TIME).await
+    }
+
+    /// The same for the second CRM, where there is one.
+    pub fn second(&self) -> Option<Self> {
+        let Second { crm, invoicing } = self.second.clone()?;
+        let mut catalog = self.catalog.clone();
+        catalog.invoicing = invoicing;
+        Some(Self { crm, catalog, scope: SECOND_CRM, second: None, ..self.clone() })
+    }
+
+    /// The same people, compared with what the second CRM is known to hold.
+    async fn push_second(&self, first: &Arc<Round>, catalog: &Catalog, pace: Pace) -> Result<(), PortError> {
+        let catalog = Catalog { invoicing: self.catalog.invoicing.clone(), ..catalog.clone() };
+        let draft = |(id, case): (&PersonId, &Case)| {
+            let (person, link) = (case.person.seen_by(self.scope), case.link.second.clone().unwrap_or_default());
+            let plan = plan(&person, &link, &catalog, first.at);
+            let open = plan.len();
+            (*id, Case { version: case.version, person, link: *link, plan, trace: case.trace.clone(), open })
+        };
+        let cases: BTreeMap<PersonId, Case> = first.cases().iter().map(draft).collect();
+        if cases.values().all(|case| case.open == 0) {
+            return Ok(());
+        }
+        let round = Round {
+            cases: Mutex::new(cases),
+            report: Mutex::default(),
+            saving: tokio::sync::Mutex::default(),
+            unsaved: Mutex::default(),
+            companies: Mutex::default(),
+            at: first.at,
+            beneath: Some(Arc::clone(first)),
+            scope: self.scope,
+        };
+        self.push(&round, pace).await?;
+        // Whoever is not done here is not done.
+        let own = std::mem::take(&mut *round.report());
+        let mut cases = first.cases();
+        for (id, case) in round.cases().iter() {
+            if let Some(theirs) = cases.get_mut(id) {
+                theirs.open += case.open;
+            }
+        }
+        let mut report = first.report();
+        (report.rows, report.parked) = (report.rows + own.rows, report.parked + own.parked);
+        report.unavailable = report.unavailable.take().or(own.unavailable);
+        Ok(())
     }
 
     async fn reconcile_leased(&self, pace: Pace) -> Result<Reconciled, PortError> {
@@ -92,7 +143,10 @@ impl Sync {
         unsaved.extend(self.look_at_dues(&mut dirty, now).await?);
         let unsaved = Mutex::new(unsaved);
         let draft = |dirty: Dirty| {
-            let plan = plan(&dirty.person, &dirty.link, &catalog, now);
+            let plan = match self.second {
+                Some(_) => plan(&dirty.person.seen_by(self.scope), &dirty.link, &catalog, now),
+                None => plan(&dirty.person, &dirty.link, &catalog, now),
+            };
             let open = plan.len();
             let Dirty { person, version, link, trace } = dirty;
             (person.id, Case { version, person, link, plan, trace, open })
@@ -100,21 +154,26 @@ impl Sync {
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         let idle = cases.values().all(|case| case.open == 0);
         let (cases, at) = (Mutex::new(cases), self.clock.now());
-        let round = Round {
+        let round = Arc::new(Round {
             cases,
             report: Mutex::default(),
             saving: tokio::sync::Mutex::default(),
             unsaved,
             companies: Mutex::default(),
             at,
-        };
+            beneath: None,
+            scope: "",
+        });
         if !idle {
             self.push(&round, pace).await?;
+        }
+        if let Some(second) = self.second() {
+            second.push_second(&round, &catalog, pace).await?;
         }
         self.enrol(&round).await?;
         let unsaved = std::mem::take(&mut *round.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         self.keep(&round, unsaved).await?;
-        self.settle(round).await
+        self.settle(&round).await
     }
 
     /// Orders that become overdue by themselves are looked at again then.
@@ -198,6 +257,10 @@ impl Sync {
         if people.is_empty() {
             return Ok(());
         }
+        if let Some(beneath) = &round.beneath {
+            beneath.learn_second(round.links_of(&people));
+            return Box::pin(self.keep(beneath, people)).await;
+        }
         let _turn = round.saving.lock().await;
         let links = round.links_of(&people);
         self.store.save_links(links).await?;
@@ -278,14 +341,17 @@ impl Sync {
         Ok(Ok(()))
     }
 
-    async fn settle(&self, round: Round) -> Result<Reconciled, PortError> {
-        let cases = round.cases.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut report = round.report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let done: Vec<(PersonId, u64)> =
-            cases.iter().filter(|(_, case)| case.open == 0).map(|(id, case)| (*id, case.version)).collect();
+    async fn settle(&self, round: &Round) -> Result<Reconciled, PortError> {
+        let mut report = std::mem::take(&mut *round.report());
+        let (done, all) = {
+            let cases = round.cases();
+            let done: Vec<(PersonId, u64)> =
+                cases.iter().filter(|(_, case)| case.open == 0).map(|(id, case)| (*id, case.version)).collect();
+            (done, cases.len())
+        };
         self.outage.store(report.unavailable.is_some(), Ordering::Relaxed);
         report.settled = done.len();
-        report.left = cases.len() - done.len();
+        report.left = all - done.len();
         if !done.is_empty() {
             self.store.settle(done).await?;
         }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use stagedoor_engine::{
@@ -48,6 +48,10 @@ pub(crate) struct Round {
     /// By their keys; `None` for one that the CRM refuses.
     pub companies: Mutex<BTreeMap<String, Option<u64>>>,
     pub at: Timestamp,
+    /// The round of the first CRM, where this is the second's: what is learnt is saved with it.
+    pub beneath: Option<Arc<Round>>,
+    /// Of the CRM's numbers.
+    pub scope: &'static str,
 }
 
 impl Round {
@@ -185,6 +189,16 @@ impl Round {
         [create, update, old]
     }
 
+    /// Takes over what the second CRM is now known to hold.
+    pub(crate) fn learn_second(&self, links: Vec<(PersonId, Link)>) {
+        let mut cases = self.cases();
+        for (person, link) in links {
+            if let Some(case) = cases.get_mut(&person) {
+                case.link.second = Some(Box::new(link));
+            }
+        }
+    }
+
     /// What was written is now a revision further.
     pub(crate) fn kept(&self, people: &BTreeSet<PersonId>) {
         self.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|id| !people.contains(id));
@@ -238,7 +252,7 @@ impl Round {
             match &row {
                 Row::Done(id) => {
                     report.rows += 1;
-                    claims.extend(claim(job, *id).map(|identifier| (identifier, *person, None)));
+                    claims.extend(claim(job, *id, self.scope).map(|identifier| (identifier, *person, None)));
                 }
                 Row::Refused(reason) => {
                     report.parked += 1;
@@ -331,10 +345,10 @@ fn key_of(order: &str, known: &InvoiceLink) -> String {
     }
 }
 
-fn claim(job: &Job, id: u64) -> Option<Identifier> {
+fn claim(job: &Job, id: u64, scope: &str) -> Option<Identifier> {
     match job {
-        Job::CreateContact(_) => Identifier::opaque(Kind::CrmContact, "", &id.to_string()),
-        Job::CreateDeal(..) => Identifier::opaque(Kind::CrmLead, "", &id.to_string()),
+        Job::CreateContact(_) => Identifier::opaque(Kind::CrmContact, scope, &id.to_string()),
+        Job::CreateDeal(..) => Identifier::opaque(Kind::CrmLead, scope, &id.to_string()),
         _ => None,
     }
 }

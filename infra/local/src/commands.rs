@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
 use stagedoor_engine::{Link, Person, explain};
-use stagedoor_model::{Body, Email, EventId, Identifier, Phone, Region, Timestamp};
+use stagedoor_model::{Body, Email, EventId, Identifier, Phone, Region, SECOND_CRM, SourceName, Timestamp};
 use stagedoor_ports::{DeadLetter, JournalRow, PortError};
 use stagedoor_sync::Backfilled;
 use stagedoor_webhook::reread;
@@ -159,6 +159,9 @@ pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, St
                     let names = done.lists.iter().cloned().collect::<Vec<_>>().join(", ");
                     lines.push(format!("taken off these mailing lists: {names}"));
                 }
+                if !done.second_contacts.is_empty() {
+                    lines.push(format!("and these in the second CRM: {}", ids(&done.second_contacts)));
+                }
                 if !done.contacts.is_empty() {
                     lines.push(format!(
                         "delete these contacts in the CRM, it has no call for it: {}",
@@ -183,9 +186,16 @@ pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, St
 /// # Errors
 /// A sentence when the CRM cannot be used for half a minute.
 pub async fn backfill(hub: &Hub) -> Result<Backfilled, String> {
+    let done = mirror(&hub.sync, &hub.mirror).await?;
+    let (Some(second), Ok(source)) = (hub.sync.second(), SourceName::new(SECOND_CRM)) else { return Ok(done) };
+    let other = mirror(&second, &source).await?;
+    Ok(Backfilled { pages: done.pages + other.pages, contacts: done.contacts + other.contacts })
+}
+
+async fn mirror(sync: &stagedoor_sync::Sync, source: &SourceName) -> Result<Backfilled, String> {
     let mut last = String::new();
     for _ in 0..150 {
-        match hub.sync.backfill(&hub.mirror).await {
+        match sync.backfill(source).await {
             Ok(done) => return Ok(done),
             Err(PortError::Retry(reason)) => last = reason,
             Err(error) => return Err(error.to_string()),
@@ -227,6 +237,10 @@ pub async fn retry_parked(hub: &Hub) -> Result<usize, PortError> {
         link.deals.values_mut().for_each(|deal| deal.parked = None);
         link.invoices.values_mut().for_each(|invoice| invoice.parked = None);
         link
+    };
+    let unpark = |mut link: Link| {
+        link.second = link.second.take().map(|second| Box::new(unpark(*second)));
+        unpark(link)
     };
     let ids: BTreeSet<_> = parked.iter().map(|(id, _)| *id).collect();
     hub.store.save_links(parked.into_iter().map(|(id, link)| (id, unpark(link))).collect()).await?;

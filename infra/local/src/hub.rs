@@ -14,7 +14,7 @@ use stagedoor_outreach::{Outreach, Pace};
 use stagedoor_ports::{Clock, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore};
-use stagedoor_sync::{ErasureKey, Sync, Talking};
+use stagedoor_sync::{ErasureKey, Second, Sync, Talking};
 use stagedoor_webhook::{Counters, Receiver};
 
 use crate::{console, functions};
@@ -104,6 +104,8 @@ impl Hub {
         owner: &str,
     ) -> Result<Self, String> {
         let crm = stagedoor_crm::crm(&config, &store, &clock, owner)?;
+        let second = stagedoor_crm::second(&config, &store, &clock, owner)?;
+        let second = second.map(|(crm, invoicing)| Second { crm, invoicing });
         let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
         let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
             outbox: Arc::clone(&queues.outbox),
@@ -134,6 +136,8 @@ impl Hub {
             erasure: config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal())),
             owner: owner.to_owned(),
             outage: Arc::default(),
+            second,
+            scope: "",
         };
         let schedule = Schedule { store: Arc::clone(&store), queue: queue.clone(), clock, desks };
         let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());

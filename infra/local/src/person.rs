@@ -26,6 +26,14 @@ pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String>
     contacts.extend(&link.doubles);
     let leads: BTreeSet<u64> = link.deals.values().filter_map(|deal| deal.id).collect();
     let crm = hub.sync.crm.export(&contacts, &leads).await.map_err(|error| error.to_string())?;
+    let second = match (&hub.sync.second, &link.second) {
+        (Some(second), Some(known)) => {
+            let contacts = known.contact.id.into_iter().chain(known.doubles.iter().copied()).collect();
+            let deals = known.deals.values().filter_map(|deal| deal.id).collect();
+            second.crm.export(&contacts, &deals).await.map_err(|error| error.to_string())?
+        }
+        _ => Value::Null,
+    };
     let own: Vec<Value> = deals(&person, &catalog).values().map(|deal| json!(deal)).collect();
     Ok(json!({
         "told_at": hub.sync.clock.now(),
@@ -39,6 +47,7 @@ pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String>
         "mailing_lists": link.lists,
         "written": link.written,
         "crm": { "contacts": contacts, "deals": leads, "held": crm },
+        "second_crm": second,
         "events": events,
     }))
 }

@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stagedoor_config::{Credentials, CrmKind};
+use stagedoor_config::{Credentials, CrmConfig, CrmKind};
+use stagedoor_model::{SECOND_CRM, SourceName};
 use stagedoor_ports::{Queue, Received};
 use stagedoor_sandbox::{Messengers, PipelineSeed, Post, Sandbox, Seed, VtigerSandbox, VtigerSeed, VtigerUser};
 use stagedoor_sync::{Pace, Reconciled};
@@ -60,18 +61,20 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     }
     let mut tasks = JoinSet::new();
     let (mut sandbox, mut vtiger) = (None, None);
-    match hub.config.sandbox.map(|address| (address, hub.config.crm.kind)) {
-        Some((address, CrmKind::Amocrm)) => {
-            let serving = sandbox.insert(Sandbox::new(seed(hub))).clone();
-            let listener = bind(address).await?;
-            tasks.spawn(async move { report(serving.serve(listener).await, "the sandbox") });
+    let second = hub.config.second_crm.as_ref();
+    let places = [(hub.config.sandbox, Some(&hub.config.crm)), (hub.config.second_sandbox, second)];
+    for (address, crm) in places.into_iter().filter_map(|(address, crm)| Some((address?, crm?))) {
+        let listener = bind(address).await?;
+        match crm.kind {
+            CrmKind::Amocrm => {
+                let serving = sandbox.insert(Sandbox::new(seed(hub, crm))).clone();
+                tasks.spawn(async move { report(serving.serve(listener).await, "the sandbox") });
+            }
+            CrmKind::Vtiger => {
+                let serving = vtiger.insert(VtigerSandbox::new(vtiger_seed(hub, crm))).clone();
+                tasks.spawn(async move { report(serving.serve(listener).await, "the sandbox") });
+            }
         }
-        Some((address, CrmKind::Vtiger)) => {
-            let serving = vtiger.insert(VtigerSandbox::new(vtiger_seed(hub))).clone();
-            let listener = bind(address).await?;
-            tasks.spawn(async move { report(serving.serve(listener).await, "the sandbox") });
-        }
-        None => {}
     }
     let messengers = match hub.config.messengers {
         Some(address) => {
@@ -128,22 +131,22 @@ fn report(ended: std::io::Result<()>, what: &str) {
 }
 
 /// An account for the sandbox, with the pipelines that the config speaks of.
-pub fn seed(hub: &Hub) -> Seed {
+pub fn seed(hub: &Hub, crm: &CrmConfig) -> Seed {
     let closing = ["Успешно реализовано", "Закрыто и не реализовано"];
     let pipelines = hub.config.catalog.pipelines.iter().map(|pipeline| PipelineSeed {
         name: pipeline.name.clone(),
         stages: pipeline.stages.values().filter(|stage| !closing.contains(&stage.as_str())).cloned().collect(),
     });
-    Seed { pipelines: pipelines.collect(), rate: hub.config.crm.rate.get() as usize, ..Seed::default() }
+    Seed { pipelines: pipelines.collect(), rate: crm.rate.get() as usize, ..Seed::default() }
 }
 
 /// An installation for the sandbox: the config's user, and the fields that docs/crm.md asks an administrator for.
-fn vtiger_seed(hub: &Hub) -> VtigerSeed {
+fn vtiger_seed(hub: &Hub, crm: &CrmConfig) -> VtigerSeed {
     let field = |(module, name, label): &(&str, &str, &str)| ((*module).into(), (*name).into(), (*label).into());
     let fields = stagedoor_crm::vtiger::FIELDS.iter().map(field).collect();
     let stages = hub.config.catalog.pipelines.iter().flat_map(|one| one.stages.values().cloned()).collect();
     let mut seed = VtigerSeed { fields, stages, makes_invoices: true, ..VtigerSeed::default() };
-    if let Credentials::AccessKey { user, key, .. } = &hub.config.crm.credentials
+    if let Credentials::AccessKey { user, key, .. } = &crm.credentials
         && !seed.users.iter().any(|known| known.name == *user)
     {
         let user = VtigerUser { name: user.clone(), number: 7, access_key: key.reveal(), admin: true, active: true };
@@ -214,6 +217,11 @@ async fn reconcile(hub: Arc<Hub>) {
             heard_at = Some(Instant::now());
             if let Err(error) = hub.sync.hear_crm(&hub.mirror).await {
                 tracing::warn!(%error, "what managers changed could not be heard");
+            }
+            if let (Some(second), Ok(source)) = (hub.sync.second(), SourceName::new(SECOND_CRM))
+                && let Err(error) = second.hear_crm(&source).await
+            {
+                tracing::warn!(%error, "what managers changed in the second CRM could not be heard");
             }
         }
         let quiet = last_news.elapsed() >= LINGER && hub.waiting().await == 0;

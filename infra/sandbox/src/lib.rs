@@ -106,6 +106,11 @@ impl Sandbox {
         self.state().entities.get(entity).map_or(0, std::collections::BTreeMap::len)
     }
 
+    /// Ids of all rows of an entity.
+    pub fn all_ids(&self, entity: &str) -> Vec<u64> {
+        self.state().entities.get(entity).into_iter().flat_map(std::collections::BTreeMap::keys).copied().collect()
+    }
+
     /// Notes of contacts, by id.
     pub fn notes(&self) -> Vec<serde_json::Value> {
         self.state().all("contacts/notes")

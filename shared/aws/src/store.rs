@@ -175,7 +175,7 @@ impl DynamoStore {
         let mut one = item([("person", text(id.to_string())), ("doc", packed(&link)?), ("deals", number(deals))]);
         let by = unique();
         one.extend(item([("revision", number(link.revision)), ("written_by", text(by.as_str()))]));
-        if link.parked().next().is_some() {
+        if !link.parked().is_empty() {
             one.insert("has_parked".into(), text("yes"));
         }
         let request = self.client.put_item().table_name(self.table("links")).set_item(Some(one));

@@ -15,7 +15,25 @@ use crate::{
 impl Reader<'_> {
     pub(crate) fn crm(&mut self, root: &DeTable<'_>) -> Option<CrmConfig> {
         let value = self.required(root, "crm")?;
-        let section: CrmSection = self.read(value, "crm")?;
+        self.one_crm(value, "crm")
+    }
+
+    /// The second has to be of another kind: each kind keeps one set of tokens or sessions.
+    pub(crate) fn second_crm(&mut self, root: &DeTable<'_>, first: &CrmConfig) -> Option<CrmConfig> {
+        let value = root.get("second_crm")?;
+        let second = self.one_crm(value, "second_crm")?;
+        if second.kind == first.kind {
+            self.ledger.note(
+                spot(value, "kind"),
+                "second_crm.kind",
+                "the second CRM has to be of another kind than the first",
+            );
+        }
+        Some(second)
+    }
+
+    fn one_crm(&mut self, value: &Value<'_>, place: &str) -> Option<CrmConfig> {
+        let section: CrmSection = self.read(value, place)?;
         self.url(&section.base_url, spot(value, "base_url"), "crm.base_url");
         let rate = NonZeroU32::new(section.rate);
         if rate.is_none() {

@@ -13,6 +13,7 @@ use crate::file_mailings::{MailingSection, MannersSection, SmtpSection};
 pub struct StagedoorToml {
     hub: HubSection,
     crm: CrmSection,
+    second_crm: Option<CrmSection>,
     identity: Option<IdentitySection>,
     schedule: Option<ScheduleSection>,
     sandbox: Option<SandboxSection>,
@@ -274,9 +275,12 @@ impl Default for ScheduleSection {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SandboxSection {
-    /// Where the amoCRM sandbox listens.
+    /// Where the CRM's sandbox listens.
     #[schemars(with = "String")]
     pub listen: SocketAddr,
+    /// Where the second CRM's sandbox listens.
+    #[schemars(with = "Option<String>")]
+    pub second: Option<SocketAddr>,
     /// Where the stand-ins for messengers and SMS listen.
     #[schemars(with = "Option<String>")]
     pub messengers: Option<SocketAddr>,

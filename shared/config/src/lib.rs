@@ -37,11 +37,14 @@ pub struct Config {
     /// Accounts with mailing lists, by name.
     pub mailers: BTreeMap<String, MailerConfig>,
     pub crm: CrmConfig,
+    /// Another CRM that is fed from the same people.
+    pub second_crm: Option<CrmConfig>,
     pub policy: Policy,
     pub catalog: Catalog,
     pub sources: Vec<Configured>,
     pub pull_every: Duration,
     pub sandbox: Option<SocketAddr>,
+    pub second_sandbox: Option<SocketAddr>,
     pub messengers: Option<SocketAddr>,
     pub post: Option<SocketAddr>,
 }

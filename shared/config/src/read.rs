@@ -21,9 +21,28 @@ use crate::{
     secrets::resolve_options,
 };
 
-const SECTIONS: [&str; 20] = [
-    "hub", "crm", "identity", "schedule", "sandbox", "sms", "consent", "report", "segment", "mailer", "list",
-    "campaign", "promo", "reply", "pipeline", "show", "source", "smtp", "manners", "mailing",
+const SECTIONS: [&str; 21] = [
+    "hub",
+    "crm",
+    "second_crm",
+    "identity",
+    "schedule",
+    "sandbox",
+    "sms",
+    "consent",
+    "report",
+    "segment",
+    "mailer",
+    "list",
+    "campaign",
+    "promo",
+    "reply",
+    "pipeline",
+    "show",
+    "source",
+    "smtp",
+    "manners",
+    "mailing",
 ];
 
 /// Asks a function whether its provider can be made of a source.
@@ -156,6 +175,7 @@ impl Reader<'_> {
         self.talk(root, &mut catalog, hub.as_ref());
         let smtp = self.smtp(root);
         self.mailings(root, &mut catalog, hub.as_ref());
+        let second_crm = crm.as_ref().and_then(|first| self.second_crm(root, first));
         let (hub, crm) = (hub?, crm?);
         catalog.tags = crm.tags;
         catalog.invoicing = crm.invoicing.clone();
@@ -174,7 +194,9 @@ impl Reader<'_> {
             catalog,
             sources,
             pull_every: Duration::from_secs(u64::from(pull.pull_seconds.max(1))),
+            second_crm,
             sandbox: sandbox.as_ref().map(|sandbox| sandbox.listen),
+            second_sandbox: sandbox.as_ref().and_then(|sandbox| sandbox.second),
             messengers: sandbox.as_ref().and_then(|sandbox| sandbox.messengers),
             post: sandbox.and_then(|sandbox| sandbox.post),
         })

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use stagedoor_config::{Config, CrmKind};
+use stagedoor_engine::Invoicing;
+use stagedoor_model::SECOND_CRM;
 use stagedoor_ports::{Clock, Crm, Store};
 
 use crate::{amocrm, vtiger};
@@ -21,4 +23,26 @@ pub fn crm(
         CrmKind::Amocrm => Arc::new(amocrm::from_config(config, store, clock, owner)?),
         CrmKind::Vtiger => Arc::new(vtiger::from_config(config, store, clock, owner)?),
     })
+}
+
+/// A CRM and how invoices are written in it.
+type Invoiced = (Arc<dyn Crm>, Option<Invoicing>);
+
+/// The client of the second account, where the config has one, and how its invoices are written.
+///
+/// # Errors
+/// When a client cannot be built.
+pub fn second(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    owner: &str,
+) -> Result<Option<Invoiced>, String> {
+    let Some(second) = &config.second_crm else { return Ok(None) };
+    let mut config = config.clone();
+    config.crm = second.clone();
+    config.catalog.invoicing = second.invoicing.clone();
+    // Its own webhooks would come under the name of the second CRM.
+    config.sources.retain(|one| one.function != "crm" || one.source.name.as_str() == SECOND_CRM);
+    Ok(Some((crm(&config, store, clock, owner)?, second.invoicing.clone())))
 }

@@ -4,4 +4,4 @@ pub mod amocrm;
 mod choice;
 pub mod vtiger;
 
-pub use choice::crm;
+pub use choice::{crm, second};

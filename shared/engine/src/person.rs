@@ -5,7 +5,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
-    Email, Fact, Identifier, Kind, Phone, Promo, Record, RecordKey, SourceName, Talk, Timestamp, TrackedLink,
+    Email, Fact, Identifier, Kind, Phone, Promo, Record, RecordKey, Rung, SECOND_CRM, SourceName, Talk, Timestamp,
+    Touch, TrackedLink,
 };
 use uuid::Uuid;
 
@@ -142,6 +143,35 @@ impl Person {
                     _ => false,
                 })
         })
+    }
+
+    /// As one of two CRMs sees them: what the other holds of them is only something that they told.
+    #[must_use]
+    pub fn seen_by(&self, scope: &str) -> Self {
+        let own = |record: &Record| (record.source.as_str() == SECOND_CRM) == (scope == SECOND_CRM);
+        let told = |record: &Record| match &record.fact {
+            Fact::CrmContact { changed_at, deleted: false, .. } if !own(record) => {
+                let touch = Touch {
+                    last: *changed_at,
+                    rung: Rung::Interested,
+                    show: None,
+                    form: None,
+                    amount: None,
+                    consents: vec![],
+                    labels: BTreeMap::new(),
+                    company: None,
+                    quiet: true,
+                };
+                let mut record = record.clone();
+                record.identifiers.retain(|identifier| identifier.kind() != Kind::CrmContact);
+                record.fact = Fact::Touch(touch);
+                Some(record)
+            }
+            Fact::CrmContact { .. } | Fact::CrmLead { .. } if !own(record) => None,
+            _ => Some(record.clone()),
+        };
+        let records = self.records.iter().filter_map(|(key, record)| Some((key.clone(), told(record)?))).collect();
+        Self { records, ..self.clone() }
     }
 
     /// The CRM's contacts of this person that are not deleted, the oldest (lowest id) first.

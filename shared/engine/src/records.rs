@@ -1,10 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Body, Event, Fact, Identifier, Kind, Record, RecordKey, Touch};
+use stagedoor_model::{Body, Event, Fact, Identifier, Kind, Record, RecordKey, SECOND_CRM, Touch};
 
 /// The key under which everything known of one order meets.
 pub fn order_record_key(source: &str, order: &str) -> RecordKey {
     RecordKey(format!("order/{source}:{order}"))
+}
+
+/// The scope of a CRM's numbers: the first one's have none.
+fn crm_of(source: &str) -> &'static str {
+    if source == SECOND_CRM { SECOND_CRM } else { "" }
+}
+
+fn row_key(kind: &str, scope: &str, number: u64) -> String {
+    if scope.is_empty() { format!("{kind}:{number}") } else { format!("{kind}/{scope}:{number}") }
 }
 
 /// Whom an event names, also one that changes nothing about them.
@@ -65,7 +74,8 @@ pub fn record_of(event: &Event) -> Option<Record> {
         }
         Body::ContactChanged(change) => {
             let mut identifiers = change.identifiers.clone();
-            identifiers.extend(Identifier::opaque(Kind::CrmContact, "", &change.contact.to_string()));
+            let scope = crm_of(source);
+            identifiers.extend(Identifier::opaque(Kind::CrmContact, scope, &change.contact.to_string()));
             let fact = Fact::CrmContact {
                 changed_at: event.time,
                 contact: change.contact,
@@ -73,13 +83,18 @@ pub fn record_of(event: &Event) -> Option<Record> {
                 phones: change.phones.clone(),
                 emails: change.emails.clone(),
             };
-            let mut record =
-                record(RecordKey(format!("crm-contact:{}", change.contact)), identifiers, change.name.as_ref(), fact);
+            let mut record = record(
+                RecordKey(row_key("crm-contact", scope, change.contact)),
+                identifiers,
+                change.name.as_ref(),
+                fact,
+            );
             record.at = change.created_at;
             Some(record)
         }
         Body::LeadChanged(change) => {
-            let identifiers = Identifier::opaque(Kind::CrmLead, "", &change.lead.to_string()).into_iter().collect();
+            let identifiers = Identifier::opaque(Kind::CrmLead, crm_of(source), &change.lead.to_string());
+            let identifiers = identifiers.into_iter().collect();
             let fact = Fact::CrmLead {
                 changed_at: event.time,
                 lead: change.lead,
@@ -88,7 +103,7 @@ pub fn record_of(event: &Event) -> Option<Record> {
                 status: change.status,
                 by: change.moved_by,
             };
-            Some(record(RecordKey(format!("crm-lead:{}", change.lead)), identifiers, None, fact))
+            Some(record(RecordKey(row_key("crm-lead", crm_of(source), change.lead)), identifiers, None, fact))
         }
         Body::OrderPlaced(_) | Body::OrderPaid(_) | Body::OrderCancelled(_) | Body::OrderRefunded(_) => {
             let order = event.body.order()?;

@@ -16,6 +16,9 @@ use crate::{
     Order, OrderState, Payment, Refund, Rung, ShowRef, Ticket, Timestamp, TraceParent,
 };
 
+/// The source under which a second CRM's contacts and deals are mirrored: its numbers are other numbers.
+pub const SECOND_CRM: &str = "second-crm";
+
 /// Derived from the provider's own id of a fact, never random: a second delivery of the fact has the same id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

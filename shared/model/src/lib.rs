@@ -28,7 +28,7 @@ pub use event::{
     Body, ContactChanged, Event, EventId, FormSubmitted, MailingBegun, OrderBody, OrderNoticed, PaymentNoticed,
     PaymentReported, RefundReported, SegmentChanged, ShowChanged, SourceName, TopicOffered, Unrecognized,
 };
-pub use event::{LeadChanged, ShowChange, SpecVersion};
+pub use event::{LeadChanged, SECOND_CRM, ShowChange, SpecVersion};
 pub use identifier::{Identifier, Kind, ParseIdentifierError};
 pub use mail::{AddressChanged, Letter, LetterReported, LetterState, MembershipReported};
 pub use money::{Money, MoneyError};

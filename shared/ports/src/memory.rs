@@ -172,7 +172,7 @@ impl Store for MemoryStore {
 
     async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
         let state = self.state();
-        let parked = state.links.iter().filter(|(_, link)| link.parked().next().is_some());
+        let parked = state.links.iter().filter(|(_, link)| !link.parked().is_empty());
         Ok(parked.take(max).map(|(id, link)| (*id, link.clone())).collect())
     }
 
@@ -317,7 +317,7 @@ impl Store for MemoryStore {
             waiting: state.dirty.len() as u64,
             // Memory has no clock.
             waiting_since: None,
-            parked: state.links.values().filter(|link| link.parked().next().is_some()).count() as u64,
+            parked: state.links.values().filter(|link| !link.parked().is_empty()).count() as u64,
             unrecognized: state.journal.iter().filter(|r| r.outcome == Outcome::Unrecognized).count() as u64,
         })
     }

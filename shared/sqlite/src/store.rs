@@ -304,7 +304,7 @@ impl Store for SqliteStore {
                 for (id, mut link) in links {
                     link.revision += 1;
                     let deals = link.deals.values().filter(|deal| deal.id.is_some()).count() as i64;
-                    put.execute(params![id.to_string(), json(&link)?, deals, link.parked().count() as i64])?;
+                    put.execute(params![id.to_string(), json(&link)?, deals, link.parked().len() as i64])?;
                 }
                 Ok(true)
             })

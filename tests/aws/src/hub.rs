@@ -147,7 +147,7 @@ impl AwsHub {
             .collect();
         let operator = operator(&meter.url, &deployed, &layer, &base).await;
         let (messengers, post) = (Messengers::default(), Post::default());
-        let sandbox = Sandbox::new(stagedoor::serve::seed(&operator));
+        let sandbox = Sandbox::new(stagedoor::serve::seed(&operator, &operator.config.crm));
         let serving = vec![
             tokio::spawn({
                 let sandbox = sandbox.clone();

@@ -102,6 +102,9 @@ pub struct Link {
     /// By `<source>:<the shop's id of the order>`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub invoices: BTreeMap<String, InvoiceLink>,
+    /// What the second CRM is known to hold, where there is one. Only what is about a CRM is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<Box<Link>>,
     /// Troubles with money that a manager was told of.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub troubles: BTreeSet<String>,
@@ -174,6 +177,10 @@ impl Link {
             (None, _) if other.contact != ContactLink::default() => self.contact = other.contact,
             _ => {}
         }
+        self.second = match (self.second, other.second) {
+            (Some(own), Some(other)) => Some(Box::new(own.join(*other))),
+            (own, other) => own.or(other),
+        };
         self.troubles.extend(other.troubles);
         for (key, invoice) in other.invoices {
             let known = self.invoices.entry(key).or_default();
@@ -215,9 +222,10 @@ impl Link {
         self
     }
 
-    pub fn parked(&self) -> impl Iterator<Item = &Parked> {
+    pub fn parked(&self) -> Vec<&Parked> {
         let deals = self.deals.values().filter_map(|deal| deal.parked.as_ref());
         let invoices = self.invoices.values().filter_map(|invoice| invoice.parked.as_ref());
-        self.contact.parked.iter().chain(deals).chain(invoices)
+        let second = self.second.iter().flat_map(|second| second.parked());
+        self.contact.parked.iter().chain(deals).chain(invoices).chain(second).collect()
     }
 }

@@ -1,0 +1,158 @@
+//! Two CRMs fed from one state: each with its own numbers, lease, intents and parked rows, and neither waits for the other.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use stagedoor_model::{Body, ContactChanged, Event, EventId, SECOND_CRM, SourceName, Timestamp};
+use stagedoor_ports::{Crm, Store, SystemClock};
+use stagedoor_sync::{Pace, Second, Sync};
+use stagedoor_testkit::free_port;
+use stagedoor_tests::{
+    account::{Account, Which},
+    crash::{Life, Mortal},
+    hub::TheatreHub,
+};
+
+use crate::{crashes::batches, theatre::order};
+
+/// amoCRM first, with its store; a Vtiger second.
+async fn both() -> (Account, Account) {
+    let (mut first, second) = (Account::of(Which::Amo).await, Account::of(Which::Vtiger).await);
+    let invoicing = second.sync.catalog.invoicing.clone();
+    first.sync.second = Some(Second { crm: Arc::clone(&second.crm), invoicing });
+    (first, second)
+}
+
+/// What each holds when it is alone.
+async fn alone(which: Which) -> Account {
+    let account = Account::of(which).await;
+    for batch in batches() {
+        assert!(account.sync.handle(batch).await.is_empty());
+        account.reconcile().await;
+    }
+    account
+}
+
+/// The same, folded before anything is written.
+async fn at_once(which: Which) -> Account {
+    let account = Account::of(which).await;
+    assert!(account.sync.handle(batches().concat()).await.is_empty());
+    account.reconcile().await;
+    account
+}
+
+#[tokio::test]
+async fn both_hold_what_each_would_hold_alone() {
+    let (first, second) = both().await;
+    for batch in batches() {
+        assert!(first.sync.handle(batch).await.is_empty());
+        first.reconcile().await;
+    }
+    assert_eq!(first.picture(), alone(Which::Amo).await.picture());
+    assert_eq!(second.picture(), alone(Which::Vtiger).await.picture());
+    // Everything once more changes nothing.
+    let before = second.vtiger().calls();
+    for batch in batches() {
+        assert!(first.sync.handle(batch).await.is_empty());
+    }
+    first.reconcile().await;
+    assert_eq!(second.vtiger().calls(), before);
+}
+
+#[tokio::test]
+async fn the_one_that_is_down_holds_up_nothing_of_the_other() {
+    for down in [true, false] {
+        let (first, second) = both().await;
+        let broken = if down { &first } else { &second };
+        broken.set_down(true);
+        assert!(first.sync.handle(batches().concat()).await.is_empty());
+        for _ in 0..2 {
+            _ = first.sync.reconcile(Pace::Everything).await.expect("a round");
+        }
+        let (whole, which) = if down { (&second, Which::Vtiger) } else { (&first, Which::Amo) };
+        assert_eq!(whole.picture(), at_once(which).await.picture());
+        assert_eq!(broken.counts(), (0, 0));
+        broken.set_down(false);
+        first.reconcile().await;
+        assert_eq!(first.picture(), at_once(Which::Amo).await.picture());
+        assert_eq!(second.picture(), at_once(Which::Vtiger).await.picture());
+    }
+}
+
+#[tokio::test]
+async fn killed_at_any_step_neither_has_a_double() {
+    let work = async |account: &Account, store: Arc<dyn Store>, crm: Arc<dyn Crm>, second: Second| {
+        let sync = Sync { store, crm, second: Some(second), ..account.sync.clone() };
+        for batch in batches() {
+            sync.handle(batch).await;
+            for _ in 0..4 {
+                _ = sync.reconcile(Pace::Everything).await;
+            }
+        }
+    };
+    let (amo, vtiger) = (alone(Which::Amo).await.picture(), alone(Which::Vtiger).await.picture());
+    let mut steps = 3;
+    loop {
+        let (first, second) = both().await;
+        let life = Life::of(steps);
+        let store = Arc::new(Mortal { inner: Arc::clone(&first.store), life: life.clone() });
+        let crm = Arc::new(Mortal { inner: Arc::clone(&first.crm), life: life.clone() });
+        let other = Arc::new(Mortal { inner: Arc::clone(&second.crm), life: life.clone() });
+        let invoicing = second.sync.catalog.invoicing.clone();
+        work(&first, store, crm, Second { crm: other, invoicing }).await;
+        let died = life.is_over();
+        let living = first.sync.second.clone().expect("a second");
+        work(&first, Arc::clone(&first.store), Arc::clone(&first.crm), living).await;
+        first.reconcile().await;
+        assert_eq!((first.picture(), second.picture()), (amo.clone(), vtiger.clone()), "killed at step {steps}");
+        if !died {
+            break;
+        }
+        steps += 7;
+    }
+    assert!(steps > 100, "only {steps} steps: the test does not reach what it should");
+}
+
+#[tokio::test]
+async fn the_same_number_in_both_is_two_contacts() {
+    let (first, second) = both().await;
+    let told = |source: &str, phone: &str| {
+        let source = SourceName::new(source).expect("a name");
+        let at = Timestamp::from_second(1_700_000_000).expect("a time");
+        let change = ContactChanged {
+            contact: 12,
+            deleted: false,
+            name: Some(phone.to_owned()),
+            identifiers: BTreeSet::from([format!("phone:{phone}").parse().expect("an identifier")]),
+            phones: vec![phone.to_owned()],
+            emails: vec![],
+            created_at: at,
+        };
+        Event::new(&source, EventId::derive(&source, &["mirror", phone]), at, Body::ContactChanged(change))
+    };
+    let events = vec![told("crm", "+79161110001"), told(SECOND_CRM, "+79161110002")];
+    assert!(first.sync.handle(events).await.is_empty());
+    assert_eq!(first.store.totals().await.expect("totals").people, 2);
+    first.reconcile().await;
+    // Whom the one knows is made in the other, and nobody is made where they are known.
+    assert_eq!((first.counts().0, second.counts().0), (1, 1));
+    assert!(first.picture().keys().next().expect("a contact").contains("+79161110002"));
+    assert!(second.picture().keys().next().expect("a contact").contains("+79161110001"));
+}
+
+#[tokio::test]
+async fn a_config_with_two_crms_feeds_both_through_the_hub() {
+    let other = format!("127.0.0.1:{}", free_port());
+    let section = format!(
+        "[second_crm]\nkind = \"amocrm\"\nbase_url = \"http://{other}\"\ntoken = \"dev:dev-long-lived-token\"\nrate = 200\n\n[sandbox]\nsecond = \"{other}\"\n"
+    );
+    let hub = TheatreHub::by(Arc::new(SystemClock), |text| text.replace("[sandbox]\n", &section)).await;
+    hub.take(&order("1", |data| data["company"] = serde_json::json!({ "name": "ООО «Сад»", "inn": "7707083893" })))
+        .await;
+    let status = hub.settled().await;
+    let amo = hub.amo.clone().expect("the second's sandbox");
+    assert_eq!((amo.count("contacts"), amo.count("leads"), amo.count("companies")), (1, 1, 1));
+    let counts = ["Contacts", "Potentials", "Invoice"].map(|module| hub.vtiger.records(module).len());
+    assert_eq!((counts, status.parked, status.people), ([1, 1, 1], 0, 1));
+    assert_eq!(amo.leads()[0]["price"], 3601);
+    assert_eq!(amo.leads()[0]["_embedded"]["companies"][0]["id"], amo.all_ids("companies")[0]);
+}
