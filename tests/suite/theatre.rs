@@ -130,6 +130,39 @@ async fn a_collective_order_is_the_companys_and_is_paid_by_invoice() {
 }
 
 #[tokio::test]
+async fn a_company_that_the_crm_refuses_waits_for_a_manager_and_its_people_do_not() {
+    let hub = TheatreHub::start().await;
+    // Somebody marked the KPP as unique, and another organisation has it.
+    hub.vtiger.set_unique("Accounts", &["cf_stagedoor_kpp"]);
+    let other = [("accountname", "Тополь"), ("cf_stagedoor_kpp", "773601001")];
+    let theirs = hub.vtiger.added_by_manager(1, "Accounts", &other).expect("an organisation");
+    let collective = |id: &str| {
+        order(id, |data| {
+            data["status"] = "placed".into();
+            data["company"] = json!({ "name": "ООО «Садовое»", "inn": "7707083893", "kpp": "773601001" });
+        })
+    };
+    hub.take(&collective("1")).await;
+    let status = hub.settled().await;
+    let counts = |hub: &TheatreHub| ["Contacts", "Potentials", "Invoice"].map(|one| hub.vtiger.records(one).len());
+    assert_eq!((status.parked, counts(&hub)), (1, [1, 1, 0]), "a company's invoice is in nobody else's name");
+    let parked = hub.hub.store.parked(10).await.expect("parked");
+    assert!(parked[0].1.parked()[0].reason.contains("Duplicate"), "{parked:?}");
+    // A second order of theirs asks the CRM no more than it has to.
+    hub.take(&collective("2")).await;
+    assert_eq!((hub.settled().await.parked, counts(&hub)), (1, [1, 1, 0]));
+
+    hub.vtiger.deleted_by_manager(&theirs);
+    assert_eq!(stagedoor::commands::retry_parked(&hub.hub).await.expect("retried"), 1);
+    assert_eq!(hub.settled().await.parked, 0);
+    assert_eq!(counts(&hub), [1, 1, 2]);
+    let account = text(&hub.vtiger.records("Accounts")[0], "id").to_owned();
+    for (module, field) in [("Contacts", "account_id"), ("Potentials", "related_to"), ("Invoice", "account_id")] {
+        assert!(hub.vtiger.records(module).iter().all(|row| text(row, field) == account), "{module}");
+    }
+}
+
+#[tokio::test]
 async fn a_vtiger_that_makes_no_invoices_gets_the_document_as_a_comment_on_the_deal() {
     let hub = TheatreHub::start().await;
     hub.vtiger.set_makes_invoices(false);

@@ -1,14 +1,17 @@
 //! Companies before their people: a company is nobody's own, so what is known of it in the CRM stands in a cell of its own, and
 //! an intent there is what a lost answer is looked up by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_engine::{CompanyDraft, Digest};
+use stagedoor_engine::{CompanyDraft, Digest, Parked, PersonId};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{Cell, PortError, Row};
 
-use crate::{Sync, round::Round};
+use crate::{
+    Sync,
+    round::{Case, Round},
+};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Known {
@@ -16,8 +19,6 @@ struct Known {
     pushed: Option<Digest>,
     /// When it was asked for without an answer yet.
     intent: Option<Timestamp>,
-    /// What the CRM refused, and why.
-    parked: Option<(Digest, String)>,
 }
 
 struct Due {
@@ -35,10 +36,9 @@ impl Sync {
             let cell = self.store.cell(&self.company(&key)).await?;
             let (known, version) = read(cell);
             let digest = Digest::of(&draft);
-            let refused = known.parked.as_ref().is_some_and(|(parked, _)| *parked == digest);
             match known.id {
                 Some(id) if known.pushed.as_ref() == Some(&digest) => round.company_is(&key, Some(id)),
-                _ if refused => round.company_is(&key, known.id),
+                _ if round.is_company_parked(&key, &digest) => round.company_is(&key, known.id),
                 _ => due.push(Due { draft, digest, known, version }),
             }
         }
@@ -48,7 +48,7 @@ impl Sync {
             }
             self.put_companies(round, chunk).await?;
         }
-        Ok(())
+        self.keep(round, round.companies_found()).await
     }
 
     async fn put_companies(&self, round: &Round, due: &mut [Due]) -> Result<(), PortError> {
@@ -59,16 +59,19 @@ impl Sync {
         }
         let rows: Vec<(Option<u64>, CompanyDraft)> = due.iter().map(|one| (one.known.id, one.draft.clone())).collect();
         let answers = self.crm.put_companies(&rows, since).await;
+        let mut refused = BTreeSet::new();
         for (one, row) in due.iter_mut().zip(answers) {
             match row {
                 Row::Done(id) => {
-                    one.known = Known { id: Some(id), pushed: Some(one.digest.clone()), ..Known::default() };
+                    one.known = Known { id: Some(id), pushed: Some(one.digest.clone()), intent: None };
                     round.company_is(&one.draft.key, Some(id));
                 }
                 Row::Refused(reason) => {
                     tracing::warn!(reason, "the CRM refused a company");
                     round.report().parked += 1;
-                    (one.known.intent, one.known.parked) = (None, Some((one.digest.clone(), reason)));
+                    one.known.intent = None;
+                    let parked = Parked { digest: one.digest.clone(), reason, at: round.at };
+                    refused.extend(round.park_company(&one.draft.key, &parked));
                     // Its people and deals are written all the same.
                     round.company_is(&one.draft.key, one.known.id);
                 }
@@ -80,7 +83,7 @@ impl Sync {
             }
             self.keep_company(one).await?;
         }
-        Ok(())
+        self.keep(round, refused).await
     }
 
     fn company(&self, key: &str) -> String {
@@ -102,13 +105,61 @@ impl Sync {
     }
 }
 
+impl Round {
+    /// Companies that something to be written points at.
+    fn companies_wanted(&self) -> BTreeMap<String, CompanyDraft> {
+        let cases = self.cases();
+        let open = cases.values().filter(|case| !case.plan.steps.is_empty());
+        merged(open.flat_map(|case| case.plan.companies.iter().cloned()))
+    }
+
+    /// Whether everybody who wants a company knows that the CRM refuses it as it is.
+    fn is_company_parked(&self, key: &str, digest: &Digest) -> bool {
+        let parked = |case: &Case| case.link.companies.get(key).is_some_and(|parked| parked.digest == *digest);
+        self.cases().values().filter(|case| case.wants(key)).all(parked)
+    }
+
+    /// Notes with those who want a company that the CRM refuses it, and why.
+    fn park_company(&self, key: &str, parked: &Parked) -> BTreeSet<PersonId> {
+        let mut cases = self.cases();
+        let wanting = cases.iter_mut().filter(|(_, case)| case.wants(key));
+        let note = |(id, case): (&PersonId, &mut Case)| {
+            case.link.companies.insert(key.to_owned(), parked.clone());
+            *id
+        };
+        wanting.map(note).collect()
+    }
+
+    /// Companies that were refused before and are in the CRM now: whoever was written without them is written again.
+    fn companies_found(&self) -> BTreeSet<PersonId> {
+        let companies = self.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let (mut cases, mut changed) = (self.cases(), BTreeSet::new());
+        for (id, case) in cases.iter_mut() {
+            let before = case.link.companies.len();
+            case.link.companies.retain(|key, _| !companies.get(key).is_some_and(Option::is_some));
+            if case.link.companies.len() < before {
+                case.link.write_rows_again();
+                // This round's plan knows nothing of it: the next one's does.
+                case.open += 1;
+                changed.insert(*id);
+            }
+        }
+        changed
+    }
+
+    fn company_is(&self, key: &str, id: Option<u64>) {
+        let mut companies = self.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        companies.insert(key.to_owned(), id);
+    }
+}
+
 fn read(cell: Option<Cell>) -> (Known, Option<u64>) {
     let version = cell.as_ref().map(|cell| cell.version);
     (cell.and_then(|cell| serde_json::from_str(&cell.value).ok()).unwrap_or_default(), version)
 }
 
 /// What several people of a company told of it, as one.
-pub(crate) fn merged(all: impl Iterator<Item = CompanyDraft>) -> BTreeMap<String, CompanyDraft> {
+fn merged(all: impl Iterator<Item = CompanyDraft>) -> BTreeMap<String, CompanyDraft> {
     let mut companies = BTreeMap::<String, CompanyDraft>::new();
     for draft in all {
         match companies.get_mut(&draft.key) {

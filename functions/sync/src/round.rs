@@ -6,13 +6,13 @@ use std::{
 };
 
 use stagedoor_engine::{
-    CompanyDraft, CompanyRef, ContactDraft, DealDraft, Digest, Intent, InvoiceDraft, InvoiceLink, Link, ORDERS, Parked,
-    Person, PersonId, Plan, ShowKey, Step,
+    CompanyRef, ContactDraft, DealDraft, Digest, Intent, InvoiceDraft, InvoiceLink, Link, ORDERS, Parked, Person,
+    PersonId, Plan, ShowKey, Step,
 };
 use stagedoor_model::{Identifier, Kind, Timestamp};
 use stagedoor_ports::{Hangs, Row};
 
-use crate::{Reconciled, companies::merged};
+use crate::Reconciled;
 
 /// A person in work.
 pub(crate) struct Case {
@@ -23,6 +23,12 @@ pub(crate) struct Case {
     pub trace: Option<String>,
     /// Steps that were neither done nor refused.
     pub open: usize,
+}
+
+impl Case {
+    pub(crate) fn wants(&self, company: &str) -> bool {
+        !self.plan.steps.is_empty() && self.plan.companies.iter().any(|one| one.key == company)
+    }
 }
 
 pub(crate) enum Job {
@@ -76,18 +82,6 @@ impl Round {
 
     pub(crate) fn stopped(&self) -> bool {
         self.report().unavailable.is_some()
-    }
-
-    /// Companies that something to be written points at.
-    pub(crate) fn companies_wanted(&self) -> BTreeMap<String, CompanyDraft> {
-        let cases = self.cases();
-        let open = cases.values().filter(|case| !case.plan.steps.is_empty());
-        merged(open.flat_map(|case| case.plan.companies.iter().cloned()))
-    }
-
-    pub(crate) fn company_is(&self, key: &str, id: Option<u64>) {
-        let mut companies = self.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        companies.insert(key.to_owned(), id);
     }
 
     /// A draft's company with its id; `None` while that is not known.
@@ -164,11 +158,14 @@ impl Round {
                 match step.clone() {
                     Step::CreateInvoice(draft, fixed) => {
                         let deal = case.link.deals.get(&draft.show);
-                        let hangs =
-                            contact.zip(deal.and_then(|deal| deal.id)).zip(self.company_id(draft.company.as_ref()));
-                        // What the CRM refuses them to hang on waits for the same manager.
-                        let refused =
-                            case.link.contact.parked.is_some() || deal.is_some_and(|deal| deal.parked.is_some());
+                        let company = self.company_id(draft.company.as_ref());
+                        // What the CRM refuses them to hang on waits for the same manager; a company's invoice is in nobody else's name.
+                        let nameless = draft.company.is_some() && company == Some(None);
+                        let refused = nameless
+                            || case.link.contact.parked.is_some()
+                            || deal.is_some_and(|deal| deal.parked.is_some());
+                        let company = company.filter(|_| !nameless);
+                        let hangs = contact.zip(deal.and_then(|deal| deal.id)).zip(company);
                         match hangs {
                             Some(((contact, deal), company)) => {
                                 let job = Job::CreateInvoice(Hangs { contact, deal, company }, draft, fixed);

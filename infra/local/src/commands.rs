@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
-use stagedoor_engine::{Link, Person, explain};
+use stagedoor_engine::{Person, explain};
 use stagedoor_model::{Body, Email, EventId, Identifier, Phone, Region, SECOND_CRM, SourceName, Timestamp};
 use stagedoor_ports::{DeadLetter, JournalRow, PortError};
 use stagedoor_sync::Backfilled;
@@ -159,14 +159,14 @@ pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, St
                     let names = done.lists.iter().cloned().collect::<Vec<_>>().join(", ");
                     lines.push(format!("taken off these mailing lists: {names}"));
                 }
-                if !done.second_contacts.is_empty() {
-                    lines.push(format!("and these in the second CRM: {}", ids(&done.second_contacts)));
-                }
                 if !done.contacts.is_empty() {
                     lines.push(format!(
                         "delete these contacts in the CRM, it has no call for it: {}",
                         ids(&done.contacts)
                     ));
+                }
+                if !done.second_contacts.is_empty() {
+                    lines.push(format!("delete these contacts in the second CRM: {}", ids(&done.second_contacts)));
                 }
                 if !done.deals.is_empty() {
                     lines.push(format!("and these deals: {}", ids(&done.deals)));
@@ -232,18 +232,8 @@ pub async fn replay_unrecognized(hub: &Hub) -> Result<Replayed, PortError> {
 /// When the store fails.
 pub async fn retry_parked(hub: &Hub) -> Result<usize, PortError> {
     let parked = hub.store.parked(10_000).await?;
-    let unpark = |mut link: Link| {
-        link.contact.parked = None;
-        link.deals.values_mut().for_each(|deal| deal.parked = None);
-        link.invoices.values_mut().for_each(|invoice| invoice.parked = None);
-        link
-    };
-    let unpark = |mut link: Link| {
-        link.second = link.second.take().map(|second| Box::new(unpark(*second)));
-        unpark(link)
-    };
     let ids: BTreeSet<_> = parked.iter().map(|(id, _)| *id).collect();
-    hub.store.save_links(parked.into_iter().map(|(id, link)| (id, unpark(link))).collect()).await?;
+    hub.store.save_links(parked.into_iter().map(|(id, link)| (id, link.unparked())).collect()).await?;
     let count = ids.len();
     // Somebody may live under another id by now.
     let living = hub.store.load(&ids).await?.into_iter().map(|person| person.value.id).collect();

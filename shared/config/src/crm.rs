@@ -19,32 +19,29 @@ impl Reader<'_> {
     }
 
     /// The second has to be of another kind: each kind keeps one set of tokens or sessions.
-    pub(crate) fn second_crm(&mut self, root: &DeTable<'_>, first: &CrmConfig) -> Option<CrmConfig> {
+    pub(crate) fn second_crm(&mut self, root: &DeTable<'_>) -> Option<CrmConfig> {
         let value = root.get("second_crm")?;
-        let second = self.one_crm(value, "second_crm")?;
-        if second.kind == first.kind {
-            self.ledger.note(
-                spot(value, "kind"),
-                "second_crm.kind",
-                "the second CRM has to be of another kind than the first",
-            );
+        if root.get("crm").is_some_and(|first| kind(first).is_some() && kind(first) == kind(value)) {
+            let what = "the second CRM has to be of another kind than the first";
+            self.ledger.note(spot(value, "kind"), "second_crm.kind", what);
         }
-        Some(second)
+        self.one_crm(value, "second_crm")
     }
 
     fn one_crm(&mut self, value: &Value<'_>, place: &str) -> Option<CrmConfig> {
         let section: CrmSection = self.read(value, place)?;
-        self.url(&section.base_url, spot(value, "base_url"), "crm.base_url");
+        self.url(&section.base_url, spot(value, "base_url"), &format!("{place}.base_url"));
         let rate = NonZeroU32::new(section.rate);
         if rate.is_none() {
-            self.ledger.note(spot(value, "rate"), "crm.rate", "must be at least 1 request a second");
+            self.ledger.note(spot(value, "rate"), format!("{place}.rate"), "must be at least 1 request a second");
         }
         let credentials = match section.kind {
-            CrmKind::Amocrm => self.tokens(&section, value),
-            CrmKind::Vtiger => self.access_key(&section, value),
+            CrmKind::Amocrm => self.tokens(&section, value, place),
+            CrmKind::Vtiger => self.access_key(&section, value, place),
         };
         let timeout = Duration::from_secs(u64::from(section.timeout_seconds.max(1)));
-        let invoicing = section.invoices.as_ref().and_then(|invoices| self.invoicing(invoices, value, section.kind));
+        let invoicing =
+            section.invoices.as_ref().and_then(|invoices| self.invoicing(invoices, value, section.kind, place));
         let service = section.invoices.as_ref().map(|invoices| invoices.service.clone()).unwrap_or_default();
         let poll = Duration::from_secs(u64::from(section.poll_seconds.max(1)));
         let CrmSection { kind, base_url, tags, owner, .. } = section;
@@ -52,13 +49,16 @@ impl Reader<'_> {
         Some(CrmConfig { kind, base_url, credentials, rate, timeout, poll, tags, service, invoicing, owner })
     }
 
-    fn tokens(&mut self, section: &CrmSection, value: &Value<'_>) -> Option<Credentials> {
+    fn tokens(&mut self, section: &CrmSection, value: &Value<'_>, place: &str) -> Option<Credentials> {
         let others = [("user", section.user.is_some()), ("access_key", section.access_key.is_some())];
-        self.of_another_kind(value, "amocrm", &others, "token or [crm.oauth]");
+        self.of_another_kind(value, place, "amocrm", &others, &format!("token or [{place}.oauth]"));
         match (&section.token, &section.oauth) {
-            (Some(token), None) => self.crm_secret(token, value, "token", "crm.token").map(Credentials::LongLived),
+            (Some(token), None) => {
+                self.crm_secret(token, value, "token", &format!("{place}.token")).map(Credentials::LongLived)
+            }
             (None, Some(oauth)) => {
-                let secret = self.crm_secret(&oauth.client_secret, value, "oauth", "crm.oauth.client_secret");
+                let secret =
+                    self.crm_secret(&oauth.client_secret, value, "oauth", &format!("{place}.oauth.client_secret"));
                 secret.map(|client_secret| Credentials::OAuth {
                     client_id: oauth.client_id.clone(),
                     client_secret,
@@ -66,49 +66,55 @@ impl Reader<'_> {
                 })
             }
             _ => {
-                let what = "give either token (a long-lived token) or [crm.oauth], not both";
-                self.ledger.note(value.span(), "crm", what);
+                let what = format!("give either token (a long-lived token) or [{place}.oauth], not both");
+                self.ledger.note(value.span(), place, what);
                 None
             }
         }
     }
 
-    fn access_key(&mut self, section: &CrmSection, value: &Value<'_>) -> Option<Credentials> {
+    fn access_key(&mut self, section: &CrmSection, value: &Value<'_>, place: &str) -> Option<Credentials> {
         let others = [("token", section.token.is_some()), ("oauth", section.oauth.is_some())];
-        self.of_another_kind(value, "vtiger", &others, "user and access_key");
+        self.of_another_kind(value, place, "vtiger", &others, "user and access_key");
         let sessions = NonZeroU32::new(section.sessions).filter(|sessions| sessions.get() <= 32);
         if sessions.is_none() {
-            self.ledger.note(spot(value, "sessions"), "crm.sessions", "must be 1 to 32");
+            self.ledger.note(spot(value, "sessions"), format!("{place}.sessions"), "must be 1 to 32");
         }
         let key = match &section.access_key {
-            Some(reference) => self.crm_secret(reference, value, "access_key", "crm.access_key"),
+            Some(reference) => self.crm_secret(reference, value, "access_key", &format!("{place}.access_key")),
             None => {
                 let what = "is missing: the user's access key, from My Preferences, as a secret reference";
-                self.ledger.note(value.span(), "crm.access_key", what);
+                self.ledger.note(value.span(), format!("{place}.access_key"), what);
                 None
             }
         };
         let user = section.user.clone().filter(|user| !user.trim().is_empty());
         if user.is_none() {
             let what = "is missing: the name of the user that the hub is in the CRM";
-            self.ledger.note(value.span(), "crm.user", what);
+            self.ledger.note(value.span(), format!("{place}.user"), what);
         }
         Some(Credentials::AccessKey { user: user?, key: key?, sessions: sessions? })
     }
 
-    fn invoicing(&mut self, section: &InvoiceSection, value: &Value<'_>, kind: CrmKind) -> Option<Invoicing> {
+    fn invoicing(
+        &mut self,
+        section: &InvoiceSection,
+        value: &Value<'_>,
+        kind: CrmKind,
+        place: &str,
+    ) -> Option<Invoicing> {
         let span = spot(value, "invoices");
         if kind != CrmKind::Vtiger {
-            self.ledger.note(span, "crm.invoices", "only a CRM of the kind vtiger holds invoices");
+            self.ledger.note(span, format!("{place}.invoices"), "only a CRM of the kind vtiger holds invoices");
             return None;
         }
         for (key, text) in [("service", &section.service), ("visitors", &section.visitors)] {
             if text.trim().is_empty() {
-                self.ledger.note(span.clone(), format!("crm.invoices.{key}"), "is empty: give it a name");
+                self.ledger.note(span.clone(), format!("{place}.invoices.{key}"), "is empty: give it a name");
             }
         }
         if section.vat.is_some_and(|vat| !(0.0..=100.0).contains(&vat)) {
-            self.ledger.note(span, "crm.invoices.vat", "must be 0 to 100 per cent");
+            self.ledger.note(span, format!("{place}.invoices.vat"), "must be 0 to 100 per cent");
             return None;
         }
         // Hundredths of a per cent; the range is checked above.
@@ -116,14 +122,18 @@ impl Reader<'_> {
         Some(Invoicing { visitors: section.visitors.clone(), vat, days: i64::from(section.days) })
     }
 
-    fn of_another_kind(&mut self, value: &Value<'_>, kind: &str, others: &[(&str, bool)], has: &str) {
+    fn of_another_kind(&mut self, value: &Value<'_>, place: &str, kind: &str, others: &[(&str, bool)], has: &str) {
         for (key, _) in others.iter().filter(|(_, given)| *given) {
             let what = format!("a CRM of the kind {kind} has {has}");
-            self.ledger.note(spot(value, key), format!("crm.{key}"), what);
+            self.ledger.note(spot(value, key), format!("{place}.{key}"), what);
         }
     }
 
     fn crm_secret(&mut self, reference: &str, value: &Value<'_>, key: &str, place: &str) -> Option<Secret> {
         if self.reading.crm() { self.secret(reference, spot(value, key), place) } else { Some(Secret::new("")) }
     }
+}
+
+fn kind<'t>(section: &'t Value<'_>) -> Option<&'t str> {
+    section.get_ref().as_table()?.get("kind")?.get_ref().as_str()
 }

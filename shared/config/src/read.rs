@@ -175,7 +175,7 @@ impl Reader<'_> {
         self.talk(root, &mut catalog, hub.as_ref());
         let smtp = self.smtp(root);
         self.mailings(root, &mut catalog, hub.as_ref());
-        let second_crm = crm.as_ref().and_then(|first| self.second_crm(root, first));
+        let second_crm = self.second_crm(root);
         let (hub, crm) = (hub?, crm?);
         catalog.tags = crm.tags;
         catalog.invoicing = crm.invoicing.clone();

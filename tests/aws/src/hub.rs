@@ -103,6 +103,9 @@ fn configured(crm: &str, messengers: &str, relay: u16) -> (String, BTreeMap<Stri
         assert!(text.contains(line), "{line}");
         text = text.replace(line, &format!("{line}\napi = \"{messengers}{version}\""));
     }
+    let shop = "shop_id = \"100500\"";
+    assert!(text.contains(shop), "{shop}");
+    text = text.replace(shop, &format!("{shop}\nbase_url = \"{messengers}/yookassa\""));
     // The relay's too.
     let host = "host = \"smtp.go2.unisender.ru\"\nencryption = \"tls\"";
     assert!(text.contains(host), "{host}");

@@ -105,6 +105,9 @@ pub struct Link {
     /// What the second CRM is known to hold, where there is one. Only what is about a CRM is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second: Option<Box<Link>>,
+    /// Companies of theirs that the CRM refuses, by the company's key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub companies: BTreeMap<String, Parked>,
     /// Troubles with money that a manager was told of.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub troubles: BTreeSet<String>,
@@ -181,6 +184,7 @@ impl Link {
             (Some(own), Some(other)) => Some(Box::new(own.join(*other))),
             (own, other) => own.or(other),
         };
+        self.companies.extend(other.companies);
         self.troubles.extend(other.troubles);
         for (key, invoice) in other.invoices {
             let known = self.invoices.entry(key).or_default();
@@ -226,6 +230,25 @@ impl Link {
         let deals = self.deals.values().filter_map(|deal| deal.parked.as_ref());
         let invoices = self.invoices.values().filter_map(|invoice| invoice.parked.as_ref());
         let second = self.second.iter().flat_map(|second| second.parked());
-        self.contact.parked.iter().chain(deals).chain(invoices).chain(second).collect()
+        self.contact.parked.iter().chain(deals).chain(invoices).chain(self.companies.values()).chain(second).collect()
+    }
+
+    /// As it is once everything parked is to be tried again.
+    #[must_use]
+    pub fn unparked(mut self) -> Self {
+        self.contact.parked = None;
+        self.deals.values_mut().for_each(|deal| deal.parked = None);
+        self.invoices.values_mut().for_each(|invoice| invoice.parked = None);
+        if !std::mem::take(&mut self.companies).is_empty() {
+            self.write_rows_again();
+        }
+        self.second = self.second.map(|second| Box::new(second.unparked()));
+        self
+    }
+
+    /// Once a company of theirs is in the CRM: rows that were written without it are written with it.
+    pub fn write_rows_again(&mut self) {
+        self.contact.pushed = None;
+        self.deals.values_mut().for_each(|deal| deal.pushed = None);
     }
 }

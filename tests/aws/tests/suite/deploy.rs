@@ -17,7 +17,7 @@ async fn a_missing_secret_stops_the_deploy_before_anything_is_made() {
     // What `infra/aws/deploy` asks first: every missing secret with its place and its remedy.
     let (fine, said) = stagedoor_proof::stack::command(&moto.url, &config.join("stagedoor.toml"), &["check-config"]);
     assert!(!fine && said.contains("source.tilda.secrets") && said.contains("aws ssm put-parameter"), "{said}");
-    assert!(said.contains("/stagedoor/crm-token") && said.contains("26 mistakes"), "all at once: {said}");
+    assert!(said.contains("/stagedoor/crm-token") && said.contains("28 mistakes"), "all at once: {said}");
     let aws = stagedoor_proof::hub::keys("operator", &moto.url).await;
     let tables = aws_sdk_sqs::Client::new(&aws).list_queues().send().await.unwrap().queue_urls.unwrap_or_default();
     assert!(tables.is_empty(), "{tables:?}");
