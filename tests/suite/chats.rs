@@ -1,15 +1,16 @@
 //! From an SMS through the page of messengers and a chat to one contact in the CRM.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use serde_json::{Value, json};
-use stagedoor_model::{Phone, Region};
+use stagedoor_model::{Phone, Region, Timestamp};
 use stagedoor_sandbox::{Arrived, Platform};
 use stagedoor_sync::Invitee;
 use stagedoor_testkit::fans::{Account, ChatFan};
 use stagedoor_tests::hub::TestHub;
 
-const NOW: i64 = 1_795_600_000;
+/// Whoever wrote more than a day ago is not answered any more.
+static NOW: LazyLock<i64> = LazyLock::new(|| Timestamp::now().as_second());
 
 fn phone(text: &str) -> Phone {
     Phone::parse(text, Region::new("RU").expect("a region")).expect("a phone")
@@ -68,7 +69,7 @@ async fn a_fan_known_by_phone_who_starts_a_chat_stays_one_contact_and_gets_a_cod
     let token = token_on_page(&link, "t.me/stagedoor_tour_bot?start=").await;
     let fan = ChatFan::new(Account::Telegram(5_342_492_667), "🌸 lubasha");
     hub.messengers.open(Platform::Telegram, &fan.id());
-    hub.take(&fan.start(Some(&token), 1, NOW)).await;
+    hub.take(&fan.start(Some(&token), 1, *NOW)).await;
 
     let reply = arrived(&hub, Platform::Telegram, &fan.id(), 1).await.remove(0);
     assert!(reply.text.contains("Раневская Любовь"), "by the name that the CRM knows: {}", reply.text);
@@ -86,7 +87,7 @@ async fn a_fan_known_by_phone_who_starts_a_chat_stays_one_contact_and_gets_a_cod
     assert!(notes.iter().any(|note| note["params"]["text"].as_str().is_some_and(|text| text.contains("UFA-"))));
 
     // The same webhook again changes nothing and sends nothing.
-    hub.take(&fan.start(Some(&token), 1, NOW)).await;
+    hub.take(&fan.start(Some(&token), 1, *NOW)).await;
     hub.settled().await;
     assert_eq!(arrived(&hub, Platform::Telegram, &fan.id(), 1).await.len(), 1);
 }
@@ -96,16 +97,16 @@ async fn of_an_erased_chatter_no_report_of_a_delivery_is_left_either() {
     let hub = TestHub::start().await;
     let fan = ChatFan::new(Account::Whatsapp("79161234567".into()), "мила");
     hub.messengers.open(Platform::Whatsapp, &fan.id());
-    hub.take(&fan.say("Во сколько начало?", 1, NOW)).await;
+    hub.take(&fan.say("Во сколько начало?", 1, *NOW)).await;
     hub.settled().await;
-    hub.take(&fan.delivered("wamid.1", NOW + 5).expect("WhatsApp tells")).await;
+    hub.take(&fan.delivered("wamid.1", *NOW + 5).expect("WhatsApp tells")).await;
     hub.settled().await;
     let phone = "phone:+79161234567".parse().expect("an identifier");
     stagedoor::commands::erase(&hub.hub, &phone).await.expect("erased");
     let rows = hub.hub.store.journal(100).await.expect("read");
     let told = serde_json::to_string(&rows.iter().map(|row| &row.event).collect::<Vec<_>>()).expect("JSON");
     assert!(!told.contains("79161234567"), "{told}");
-    hub.take(&fan.delivered("wamid.2", NOW + 9).expect("WhatsApp tells")).await;
+    hub.take(&fan.delivered("wamid.2", *NOW + 9).expect("WhatsApp tells")).await;
     hub.settled().await;
     let kinds: Vec<_> = hub.hub.store.journal(1).await.expect("read").iter().map(|row| row.event.kind()).collect();
     assert_eq!(kinds, ["stagedoor.person.erased.v1"], "what came is known, not what it said");
@@ -128,7 +129,7 @@ impl<'h> Dialogue<'h> {
     async fn answer_to(&mut self, parcel: impl FnOnce(&ChatFan, u64, i64) -> stagedoor_testkit::Parcel) -> String {
         let before = self.hub.messengers.arrived().iter().filter(|one| one.to == self.fan.id()).count();
         self.serial += 1;
-        let second = NOW + i64::try_from(self.serial % 100).expect("small") * 2;
+        let second = *NOW + i64::try_from(self.serial % 100).expect("small") * 2;
         self.hub.take(&parcel(&self.fan, self.serial, second)).await;
         arrived(self.hub, Platform::Telegram, &self.fan.id(), before + 1).await.pop().expect("an answer").text
     }
@@ -231,10 +232,10 @@ async fn a_block_that_no_webhook_tells_of_shows_in_the_next_answer_and_closes_th
     let hub = TestHub::start().await;
     let fan = ChatFan::new(Account::Messenger(1_476_077_422_000_777), "кот");
     hub.messengers.open(Platform::Messenger, &fan.id());
-    hub.take(&fan.say("привет", 1, NOW)).await;
+    hub.take(&fan.say("привет", 1, *NOW)).await;
     arrived(&hub, Platform::Messenger, &fan.id(), 1).await;
     hub.messengers.block(Platform::Messenger, &fan.id());
-    hub.take(&fan.say("ещё вопрос", 2, NOW + 10)).await;
+    hub.take(&fan.say("ещё вопрос", 2, *NOW + 10)).await;
     hub.settled().await;
     let contact = hub.sandbox.contacts().remove(0);
     assert_eq!(field(&contact, "STAGEDOOR_CHANNELS").as_deref(), Some("Messenger (closed)"));
@@ -292,7 +293,7 @@ async fn a_stop_word_ends_letters_and_a_block_closes_the_channel() {
     let mut chat = Dialogue::of(&hub, 708);
     chat.say("привет").await;
     assert!(chat.say("Стоп!").await.contains("Больше не напишем"));
-    let block = chat.fan.block(999_999, NOW + 1_000).expect("Telegram tells");
+    let block = chat.fan.block(999_999, *NOW + 1_000).expect("Telegram tells");
     hub.take(&block).await;
     hub.settled().await;
     let contact = hub.sandbox.contacts().remove(0);
@@ -321,7 +322,7 @@ async fn viber_and_vk_and_messenger_and_whatsapp_give_the_same_fan_the_same_code
     for (n, (platform, account, token)) in fans.into_iter().enumerate() {
         let fan = ChatFan::new(account, "кот");
         hub.messengers.open(platform, &fan.id());
-        let second = NOW + 10 * n as i64;
+        let second = *NOW + 10 * n as i64;
         hub.take(&fan.start(Some(&token), 5_000 + n as u64, second)).await;
         if platform == Platform::Viber {
             hub.take(&fan.say("Получить промокод", 6_000, second + 1)).await;

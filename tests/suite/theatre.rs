@@ -17,7 +17,13 @@ pub fn order(id: &str, change: impl FnOnce(&mut Value)) -> Parcel {
     change(&mut data);
     let body = json!({ "type": "order", "data": data });
     let revision = data["updated_at"].as_str().unwrap_or_default().to_owned();
-    form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &format!("{id}-{revision}"), Timestamp::now())
+    form_signed(
+        "/ticketing/theatre",
+        &body,
+        "theatre-shop-secret",
+        &format!("{}-{revision}", id.escape_default()),
+        Timestamp::now(),
+    )
 }
 
 /// YooKassa tells of a payment or a refund.
@@ -130,6 +136,24 @@ async fn a_collective_order_is_the_companys_and_is_paid_by_invoice() {
 }
 
 #[tokio::test]
+async fn an_amount_that_nobody_pays_is_kept_as_it_came_and_breaks_nothing() {
+    let hub = TheatreHub::start().await;
+    let dear = |id: &str, price: &str, quantity: u32| {
+        let (price, item) =
+            (price.to_owned(), json!({ "id": "1", "title": "Программка", "quantity": quantity, "price": "100000000" }));
+        order(id, move |data| (data["total"], data["items"]) = (price.into(), json!([item.clone()])))
+    };
+    for (id, price, quantity) in
+        [("1", "92233720368547758.07", 1), ("2", "-92233720368547758.08", 1), ("3", "1", u32::MAX)]
+    {
+        hub.take(&dear(id, price, quantity)).await;
+    }
+    hub.take(&order("4", |_| {})).await;
+    let status = hub.settled().await;
+    assert_eq!((status.unrecognized, status.people), (3, 1));
+}
+
+#[tokio::test]
 async fn a_company_that_the_crm_refuses_waits_for_a_manager_and_its_people_do_not() {
     let hub = TheatreHub::start().await;
     // Somebody marked the KPP as unique, and another organisation has it.
@@ -184,6 +208,22 @@ async fn a_vtiger_that_makes_no_invoices_gets_the_document_as_a_comment_on_the_d
     let comments = hub.vtiger.records("ModComments");
     assert_eq!(comments.len(), 1);
     assert!(text(&comments[0], "commentcontent").contains("Received 3601.50 RUB, returned 1800.75 RUB"));
+    // To the CRM's `like` this number is any number of one letter.
+    hub.take(&order("_", |_| {})).await;
+    hub.settled().await;
+    let comments = hub.vtiger.records("ModComments");
+    let of = |order: &str| comments.iter().filter(|one| text(one, "commentcontent").contains(order)).count();
+    assert_eq!((comments.len(), of("theatre:1 ("), of("theatre:_ (")), (2, 1, 1));
+}
+
+#[tokio::test]
+async fn an_order_whose_number_the_crm_cannot_hold_has_one_invoice() {
+    let hub = TheatreHub::start().await;
+    hub.vtiger.set_fault(Fault::once(FaultKind::AnswerLost, "create Invoice"));
+    hub.take(&order("🎭<1>", |_| {})).await;
+    hub.settled().await;
+    hub.take(&order("🎭<1>", |data| data["updated_at"] = "2026-11-21T10:00:00Z".into())).await;
+    assert_eq!((hub.settled().await.parked, hub.vtiger.records("Invoice").len()), (0, 1));
 }
 
 #[tokio::test]

@@ -209,7 +209,9 @@ fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
     };
     let item = |item: &ItemPayload| {
         let ItemPayload { id, title, quantity, price } = item;
-        Ok(Item { id: id.clone(), title: title.clone(), quantity: *quantity, price: money(price)? })
+        let price = money(price)?;
+        price.times(*quantity)?;
+        Ok(Item { id: id.clone(), title: title.clone(), quantity: *quantity, price })
     };
     Ok(Order {
         revision: payload.updated_at,

@@ -116,7 +116,6 @@ impl Stripe {
 /// Amounts are in minor units already (docs.stripe.com/currencies).
 fn money(object: &Value, path: &str) -> Result<Money, NotUnderstood> {
     let currency = text(object, "/currency").unwrap_or_default().to_uppercase();
-    let zero = Money::zero(&currency).map_err(|error| NotUnderstood::new(format!("currency: {error}")))?;
     let minor = object.pointer(path).and_then(Value::as_i64).ok_or(NotUnderstood::from("no amount"))?;
-    Ok(zero.with_minor(minor))
+    Money::from_minor(minor, &currency).map_err(|error| NotUnderstood::new(format!("amount: {error}")))
 }

@@ -24,6 +24,9 @@ pub enum MoneyError {
     OutOfRange,
 }
 
+/// The largest amount that is believed, in minor units: as many of them as a body can hold still have a sum.
+const LARGEST: u64 = 10_000_000_000_000;
+
 impl Money {
     /// Reads an amount in major units, as providers print it (`"1399"`, `"156.00"`, `1,500.50` is refused).
     ///
@@ -39,7 +42,27 @@ impl Money {
             return Err(MoneyError::TooPrecise);
         }
         let minor = i64::try_from(minor).map_err(|_| MoneyError::OutOfRange)?;
-        Ok(Self { minor, currency: known.code().to_owned() })
+        Self { minor: 0, currency: known.code().to_owned() }.of_minor(minor)
+    }
+
+    /// Reads an amount in minor units, as some providers tell it.
+    ///
+    /// # Errors
+    /// As of `from_major`.
+    pub fn from_minor(minor: i64, currency: &str) -> Result<Self, MoneyError> {
+        Self::zero(currency)?.of_minor(minor)
+    }
+
+    /// The price of several.
+    ///
+    /// # Errors
+    /// `OutOfRange` when together they cost more than is believed.
+    pub fn times(&self, quantity: u32) -> Result<Self, MoneyError> {
+        self.of_minor(self.minor.saturating_mul(quantity.into()))
+    }
+
+    fn of_minor(&self, minor: i64) -> Result<Self, MoneyError> {
+        if minor.unsigned_abs() > LARGEST { Err(MoneyError::OutOfRange) } else { Ok(self.with_minor(minor)) }
     }
 
     /// # Errors
@@ -93,6 +116,10 @@ mod tests {
         assert_eq!(Money::from_major("1.005", "RUB"), Err(MoneyError::TooPrecise));
         assert_eq!(Money::from_major("1e9", "RUB"), Err(MoneyError::NotANumber));
         assert_eq!(Money::from_major("99999999999999999999", "RUB"), Err(MoneyError::OutOfRange));
+        assert_eq!(Money::from_major("100000000000.01", "RUB"), Err(MoneyError::OutOfRange));
+        assert_eq!(Money::from_minor(i64::MIN, "RUB"), Err(MoneyError::OutOfRange));
+        let dear = Money::from_major("100000000000.00", "RUB").expect("the dearest");
+        assert_eq!((dear.times(1), dear.times(u32::MAX)), (Ok(dear.clone()), Err(MoneyError::OutOfRange)));
         assert_eq!(Money::from_major("5", "XXQ"), Err(MoneyError::UnknownCurrency));
     }
 }

@@ -1,10 +1,10 @@
 //! A small story of chats, played on both worlds: SMS, page, messengers, a phone, a stop, a question for a manager.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use serde_json::json;
 use stagedoor::Hub;
-use stagedoor_model::Phone;
+use stagedoor_model::{Phone, Timestamp};
 use stagedoor_sandbox::{Messengers, Platform};
 use stagedoor_sync::Invitee;
 use stagedoor_testkit::{
@@ -13,8 +13,8 @@ use stagedoor_testkit::{
     form_signed, unisender,
 };
 
-/// Later than anything of the tour.
-const NOW: i64 = 1_795_900_000;
+/// Later than anything of the tour; and whoever wrote more than a day ago is not answered any more.
+static NOW: LazyLock<i64> = LazyLock::new(|| Timestamp::now().as_second());
 
 pub struct Stage<'s> {
     pub hub: &'s Hub,
@@ -71,7 +71,7 @@ impl Stage<'_> {
             let page = browser().get(link).send().await.expect("a page").text().await.expect("text");
             let at = page.find(before).unwrap_or_else(|| panic!("{before} in {page}")) + before.len();
             let token: String = page[at..].chars().take_while(char::is_ascii_alphanumeric).collect();
-            let (fan, serial, second) = (ChatFan::new(account, "кот"), 800_000 + 10 * n as u64, NOW + 100 * n as i64);
+            let (fan, serial, second) = (ChatFan::new(account, "кот"), 800_000 + 10 * n as u64, *NOW + 100 * n as i64);
             self.messengers.open(platform, &fan.id());
             self.post(fan.start(Some(&token), serial, second)).await;
             if platform == Platform::Viber {
@@ -88,7 +88,7 @@ impl Stage<'_> {
         // WhatsApp tells a phone, and needs no link.
         let fan = ChatFan::new(Account::Whatsapp("79175550001".into()), "кот");
         self.messengers.open(Platform::Whatsapp, &fan.id());
-        self.post(fan.say("сколько стоит?", 800_900, NOW + 900)).await;
+        self.post(fan.say("сколько стоит?", 800_900, *NOW + 900)).await;
         self.arrived(Platform::Whatsapp, 1).await;
         settled().await;
         // A fan of the tour opens a letter and wants no more of them; a number takes an SMS.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 use stagedoor_engine::InvoiceDraft;
 use stagedoor_ports::{Hangs, Row};
 
@@ -22,6 +22,11 @@ const EXACT: &[&str] = &["account_id", "contact_id", "potential_id", "received"]
 /// Times that an invoice is made until it has all its lines.
 const ATTEMPTS: usize = 6;
 const NONE: &str = "the config names no service for invoices";
+
+/// The key of a document as the CRM can hold it.
+pub(super) fn as_held(key: &str) -> String {
+    fit("", key)
+}
 
 impl Vtiger {
     pub(super) async fn make_invoices(&self, rows: &[(Hangs, InvoiceDraft)]) -> Vec<Row> {
@@ -81,7 +86,7 @@ impl Vtiger {
         for attempt in 0..ATTEMPTS {
             // Whoever lost a line to a neighbour is made again with less company.
             let _alone = if attempt > 0 { Some(self.alone.lock().await) } else { None };
-            let (row, answer) = maker.create_telling(New { key: draft.key.clone(), fields: fields.clone() }).await;
+            let (row, answer) = maker.create_telling(New { key: as_held(&draft.key), fields: fields.clone() }).await;
             let number = match row {
                 Row::Done(number) => number,
                 // Every id in it came from the CRM itself a moment ago.
@@ -130,14 +135,13 @@ impl Vtiger {
     }
 
     async fn comment(&self, schema: &Schema, known: &Invoices, hangs: Hangs, draft: &InvoiceDraft) -> Row {
-        let like = query::literal(&format!("{}%", invoices::heading(&draft.key)));
-        let query = format!("select id from ModComments where commentcontent like {like} order by id limit 0,1;");
-        let mut found = BTreeMap::new();
-        if self.first(&mut found, &draft.key, &query).await.is_err() {
+        let heading = fit("commentcontent", &format!("{}(", invoices::heading(&draft.key)));
+        let is_it = |words: &str| words.starts_with(&heading);
+        let Ok(found) = self.first("ModComments", "commentcontent", &format!("{heading}%"), is_it).await else {
             return Row::NotSent;
-        }
-        match found.get(&draft.key) {
-            Some(number) => self.rewrite(known, *number, draft).await,
+        };
+        match found {
+            Some(number) => self.rewrite(known, number, draft).await,
             None => {
                 let row = remarks::comment(&schema.deals.of(hangs.deal), &invoices::words(draft), &schema.owner);
                 remarks::make(&self.transport, "ModComments", vec![row]).await.pop().unwrap_or(Row::NotSent)
@@ -181,23 +185,32 @@ impl Vtiger {
         let Some(known) = &schema.invoices else { return Ok(BTreeMap::new()) };
         let mut found = BTreeMap::new();
         if known.module.own("id").is_some() {
-            found = self.invoices_of(known).find(keys).await?;
+            let held: Vec<String> = keys.iter().map(|key| as_held(key)).collect();
+            let there = self.invoices_of(known).find(&held).await?;
+            found.extend(keys.iter().zip(&held).filter_map(|(key, held)| Some((key.clone(), *there.get(held)?))));
         } else {
             for key in keys {
-                let like = query::literal(&format!("%, {key}"));
-                let query = format!("select id from Invoice where subject like {like} order by id limit 0,1;");
-                self.first(&mut found, key, &query).await?;
+                let end = format!(", {}", as_held(key));
+                let number =
+                    self.first("Invoice", "subject", &format!("%{end}"), |words| words.ends_with(&end)).await?;
+                found.extend(number.map(|number| (key.clone(), number)));
             }
         }
         Ok(found)
     }
 
-    async fn first(&self, found: &mut BTreeMap<String, u64>, key: &str, query: &str) -> Result<(), Failure> {
-        let rows = query::page(&self.transport, query).await?;
-        if let Some(number) = rows.first().and_then(query::id).and_then(|id| query::number(&id)) {
-            found.insert(key.to_owned(), number);
-        }
-        Ok(())
+    /// The first of those whose text is like a pattern, of which `_` and `%` in an order's id would make more than it says.
+    async fn first(
+        &self,
+        module: &str,
+        field: &str,
+        pattern: &str,
+        is_it: impl Fn(&str) -> bool,
+    ) -> Result<Option<u64>, Failure> {
+        let like = query::literal(pattern);
+        let rows = query::all(&self.transport, &format!("id,{field}"), module, &format!("{field} like {like}")).await?;
+        let is_it = |row: &&Value| row.get(field).and_then(Value::as_str).is_some_and(&is_it);
+        Ok(rows.iter().filter(is_it).find_map(|row| query::number(&query::id(row)?)))
     }
 
     /// The organisation that single visitors' invoices are on: an invoice has to have one (invoice_without_account).

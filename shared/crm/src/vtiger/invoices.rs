@@ -15,6 +15,7 @@ use stagedoor_engine::{InvoiceDraft, InvoiceLine, InvoiceState};
 use stagedoor_ports::Hangs;
 
 use crate::vtiger::{
+    documents::as_held,
     fit::{amount, fit, put},
     schema::{Invoices, Module, Schema},
     wire::Fields,
@@ -100,7 +101,7 @@ pub(super) fn whole(
         row.insert(field.into(), value.into());
     }
     if let Some(field) = invoices.module.own("id") {
-        row.insert(field.to_owned(), fit(field, &draft.key).into());
+        row.insert(field.to_owned(), as_held(&draft.key).into());
     }
     let line = |line: &InvoiceLine| {
         json!({ "productid": invoices.service, "quantity": line.quantity.to_string(), "listprice": amount(line.price),
@@ -110,14 +111,16 @@ pub(super) fn whole(
     Ok(row)
 }
 
-/// By which one is found where the module has no field of the hub's.
+/// By which one is found where the module has no field of the hub's: of a hundred letters the key has to be among them.
 fn subject(draft: &InvoiceDraft) -> String {
-    format!("Order {}, {}", draft.number, draft.key)
+    let key = as_held(&draft.key);
+    let room = 90_usize.saturating_sub(key.chars().count());
+    format!("Order {}, {key}", draft.number.chars().take(room).collect::<String>())
 }
 
 /// With what the comment of a document begins.
 pub(super) fn heading(key: &str) -> String {
-    format!("Closing document {key} ")
+    format!("Closing document {} ", as_held(key))
 }
 
 /// What the comment of a document says that it is about, and what came and did not go back, in hundredths.
