@@ -9,10 +9,11 @@ use std::{
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use serde_json::{Value, json};
-use stagedoor::Hub;
+use stagedoor::{Hub, tour::send};
 use stagedoor_aws::{DynamoStore, SqsQueue};
 use stagedoor_ports::{Queue, Store};
 use stagedoor_sandbox::{Messengers, Post, Sandbox};
+use stagedoor_testkit::Parcel;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
@@ -221,6 +222,16 @@ impl AwsHub {
         _ = self.function(function).invoke(event.into()).await;
     }
 
+    /// Posts many, no faster than they are read: the stand-in counts the whole queue for every message that it hands out.
+    pub async fn take(&self, parcels: Vec<Parcel>) {
+        for some in parcels.chunks(64) {
+            send(some.to_vec(), &self.base).await.expect("taken");
+            while self.operator.queues.events.depth().await.expect("a depth") > 128 {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        }
+    }
+
     /// Waits until nothing is queued and nobody waits; the schedule ticks meanwhile.
     pub async fn settled(&self) {
         let mut calm = 0;
@@ -232,13 +243,13 @@ impl AwsHub {
             let waiting = self.operator.store.totals().await.expect("totals").waiting;
             let busy = self.functions.values().any(Function::is_busy);
             calm = if depth == 0 && waiting == 0 && !busy { calm + 1 } else { 0 };
-            if calm >= 8 {
+            if calm >= 4 {
                 return;
             }
             if depth == 0 && waiting > 0 {
                 self.tick("sync").await;
             }
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
         panic!("not settled: {:?}", self.operator.status().await);
     }

@@ -77,7 +77,7 @@ pub async fn prove(say: impl Fn(String)) -> Proof {
     aws.sandbox.add_contacts(&existing);
     commands::backfill(&aws.operator).await.expect("mirrored");
     let backfill_calls = aws.sandbox.calls().values().sum();
-    send(parcels, &aws.base).await.expect("taken");
+    aws.take(parcels).await;
     aws.settled().await;
     aws.tick("sync").await;
     // What the tour costs is counted before anybody chats.

@@ -156,15 +156,17 @@ impl Deployed {
     }
 }
 
+/// Builds what the whole workspace's tests are built with: every other choice of features compiles the SDK once more.
+fn cargo_build(binaries: &[&str]) {
+    let mut command = Command::new("cargo");
+    command.args(["build", "--quiet", "--workspace", "--all-features", "--tests"]).current_dir(root());
+    command.args(binaries.iter().flat_map(|binary| ["--bin", binary]));
+    assert!(command.status().is_ok_and(|status| status.success()), "{binaries:?} are built");
+}
+
 /// Builds the functions once and lays them out as `cargo lambda build` does: `<folder>/<function>/bootstrap`.
 pub fn build(folder: &Path) {
-    let mut command = Command::new("cargo");
-    command.args(["build", "--quiet"]).current_dir(root());
-    for function in FUNCTIONS {
-        let package = package(function);
-        command.args(["-p", &package, "--features", &format!("{package}/lambda")]);
-    }
-    assert!(command.status().is_ok_and(|status| status.success()), "the functions are built");
+    cargo_build(&FUNCTIONS);
     for function in FUNCTIONS {
         let to = folder.join(function);
         std::fs::create_dir_all(&to).expect("a folder");
@@ -173,13 +175,6 @@ pub fn build(folder: &Path) {
         if !status.is_ok_and(|status| status.success()) {
             std::fs::copy(&from, to.join("bootstrap")).expect("the binary");
         }
-    }
-}
-
-fn package(function: &str) -> String {
-    match function {
-        "crm" => "stagedoor-crm-hooks".into(),
-        other => format!("stagedoor-{other}"),
     }
 }
 
@@ -205,11 +200,7 @@ pub fn deploy(moto: &Moto, artifacts: &Path, config: &Path, parameters: &Value) 
 pub fn command(endpoint: &str, config: &Path, args: &[&str]) -> (bool, String) {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let binary = BUILT.get_or_init(|| {
-        let mut build = Command::new("cargo");
-        build
-            .args(["build", "--quiet", "-p", "stagedoor", "--features", "aws", "--bin", "stagedoor"])
-            .current_dir(root());
-        assert!(build.status().is_ok_and(|status| status.success()), "stagedoor is built");
+        cargo_build(&["stagedoor"]);
         // Another build without the feature may take its place in the target folder.
         let own = root().join("target/lambda-proof/stagedoor");
         std::fs::create_dir_all(root().join("target/lambda-proof")).expect("a folder");

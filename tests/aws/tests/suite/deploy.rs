@@ -1,10 +1,13 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::json;
 use stagedoor_proof::{
     hub::artifacts,
     runtime::{Function, Spec},
-    stack::{Moto, deploy, root},
+    stack::{FUNCTIONS, Moto, deploy, root},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,6 +24,21 @@ async fn a_missing_secret_stops_the_deploy_before_anything_is_made() {
     let aws = stagedoor_proof::hub::keys("operator", &moto.url).await;
     let tables = aws_sdk_sqs::Client::new(&aws).list_queues().send().await.unwrap().queue_urls.unwrap_or_default();
     assert!(tables.is_empty(), "{tables:?}");
+}
+
+#[test]
+fn every_function_of_the_template_is_built_and_looked_for_before_a_deploy() {
+    let file = |name: &str| std::fs::read_to_string(root().join("infra/aws").join(name)).unwrap();
+    let functions = |script: &str| -> BTreeSet<String> {
+        let line = script.lines().find_map(|line| line.strip_prefix("for function in ")).expect("a list");
+        let names = line.trim_end_matches("; do").split_whitespace();
+        names.map(|name| name.split(':').next().unwrap_or(name).to_owned()).collect()
+    };
+    let template = file("template.yaml");
+    let code = template.lines().filter_map(|line| line.trim().strip_prefix("CodeUri: ../../target/lambda/"));
+    let deployed: BTreeSet<String> = code.map(|name| name.trim_end_matches('/').to_owned()).collect();
+    assert_eq!(deployed, FUNCTIONS.map(str::to_owned).into());
+    assert_eq!((functions(&file("build")), functions(&file("deploy"))), (deployed.clone(), deployed));
 }
 
 fn website(config: &str, extra: &[(&str, &str)]) -> Function {
