@@ -6,20 +6,26 @@ use std::{
     process::Command,
 };
 
+use serde_json::Value;
+
 fn root() -> PathBuf {
     stagedoor_testkit::samples::folder().join("..").canonicalize().expect("the repository")
 }
 
-/// Ordinary dependencies within the workspace, by package.
-fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+fn packages() -> Vec<Value> {
     let output = Command::new("cargo")
         .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
         .current_dir(root())
         .output()
         .expect("cargo metadata");
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let packages = metadata["packages"].as_array().expect("packages").iter();
-    packages
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+/// Ordinary dependencies within the workspace, by package.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    packages()
+        .iter()
         .map(|package| {
             let all = package["dependencies"].as_array().expect("dependencies").iter();
             let ordinary =
@@ -103,6 +109,28 @@ fn sources(folder: &Path, all: &mut Vec<PathBuf>) {
             all.push(path);
         }
     }
+}
+
+/// Where a manifest says `test = false`, so that nothing is compiled for no test, one would never run.
+#[test]
+fn no_test_is_where_none_is_run() {
+    let mut looked = 0;
+    for package in packages() {
+        for target in package["targets"].as_array().expect("targets").iter().filter(|target| target["test"] == false) {
+            let entry = PathBuf::from(target["src_path"].as_str().expect("a path"));
+            let mut files = vec![entry.clone()];
+            if entry.ends_with("src/lib.rs") {
+                sources(entry.parent().expect("a folder"), &mut files);
+            }
+            for file in files {
+                let text = std::fs::read_to_string(&file).expect("a source");
+                let tests = ["#[test]", "#[tokio::test", "#[cfg(test)]"].iter().any(|mark| text.contains(mark));
+                assert!(!tests, "{} has tests that nobody runs", file.display());
+                looked += 1;
+            }
+        }
+    }
+    assert!(looked > 100, "{looked}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_testkit::free_port;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub const STACK: &str = "stagedoor";
 pub const REGION: &str = "eu-central-1";
@@ -30,7 +31,11 @@ pub fn tool(name: &str) -> PathBuf {
 pub struct Moto {
     child: Child,
     pub url: String,
+    _place: SemaphorePermit<'static>,
 }
+
+/// A stand-in keeps a core busy: more of them at once only make each other wait.
+static PLACES: Semaphore = Semaphore::const_new(2);
 
 impl Drop for Moto {
     fn drop(&mut self) {
@@ -41,6 +46,7 @@ impl Drop for Moto {
 
 impl Moto {
     pub async fn start() -> Self {
+        let place = PLACES.acquire().await.expect("it is never closed");
         let port = free_port();
         let child = Command::new(tool("moto_server"))
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
@@ -48,7 +54,7 @@ impl Moto {
             .stderr(Stdio::null())
             .spawn()
             .expect("moto_server; tests/run installs it");
-        let moto = Self { child, url: format!("http://127.0.0.1:{port}") };
+        let moto = Self { child, url: format!("http://127.0.0.1:{port}"), _place: place };
         for _ in 0..300 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return moto;
