@@ -316,7 +316,10 @@ async fn journal_has(hub: &TheatreHub, kind: &str) -> bool {
 
 #[tokio::test]
 async fn a_managers_own_move_is_heard_and_never_pushed_back() {
-    let hub = TheatreHub::by(std::sync::Arc::new(stagedoor_ports::SystemClock), polled).await;
+    let hub = TheatreHub::by(std::sync::Arc::new(stagedoor_ports::SystemClock), |text| {
+        polled(text) + "\n[segment.bargains]\nrule = 'crm_stage = \"Negotiation or Review\"'\n"
+    })
+    .await;
     hub.take(&order("1", |data| data["status"] = "placed".into())).await;
     hub.settled().await;
     let deal = text(&hub.vtiger.records("Potentials")[0], "id").to_owned();
@@ -331,6 +334,8 @@ async fn a_managers_own_move_is_heard_and_never_pushed_back() {
     hub.settled().await;
     let row = hub.vtiger.records("Potentials").remove(0);
     assert_eq!((text(&row, "sales_stage"), text(&row, "cf_stagedoor_promo")), ("Negotiation or Review", "ВИШНЯ"));
+    // A segment knows the stage by the CRM's own name.
+    assert_eq!(text(&hub.vtiger.records("Contacts")[0], "cf_stagedoor_segments"), "bargains");
     // The hub's own writing is nobody's move.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let rows = hub.hub.store.journal(1_000).await.expect("the journal");

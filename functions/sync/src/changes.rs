@@ -96,7 +96,7 @@ impl Sync {
         let moved = |seen: SeenDeal| {
             let owner = owners.get(&name(seen.id)?)?;
             let link: &DealLink = self.own(links.get(owner)?)?.deals.values().find(|deal| deal.id == Some(seen.id))?;
-            let status = number_of(&seen.stage);
+            let status = LeadChanged::number_of_stage(&seen.stage);
             let put_there = is_where_put(link, &seen.stage, &self.catalog);
             let known = persons.get(owner).is_some_and(|person| is_known(person, seen.id, status));
             (!put_there && !known).then(|| {
@@ -188,10 +188,4 @@ fn known_gone(person: &Person) -> impl Iterator<Item = (bool, u64)> + '_ {
         Fact::CrmLead { lead, deleted: true, .. } => Some((true, lead)),
         _ => None,
     })
-}
-
-/// Stages of a CRM that has no numbers for them, as numbers.
-fn number_of(stage: &str) -> u64 {
-    // FNV-1a, 32 bits: the same everywhere and for ever.
-    u64::from(stage.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
 }

@@ -447,6 +447,13 @@ pub struct LeadChanged {
     pub moved_by: Option<u64>,
 }
 
+impl LeadChanged {
+    /// A stage of a CRM that has names for them and no numbers (Vtiger), as a number: FNV-1a, 32 bits, the same everywhere and for ever.
+    pub fn number_of_stage(name: &str) -> u64 {
+        u64::from(name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentChanged {

@@ -54,7 +54,7 @@ pub enum Count {
     Letters,
     Tickets,
     Worth,
-    /// The CRM's own id of the stage to which a manager moved the deal.
+    /// The CRM's own id of the stage to which a manager moved the deal (amoCRM).
     CrmStage,
 }
 
@@ -80,6 +80,8 @@ pub enum Text {
     /// A field of a form, or a campaign mark, such as `utm_source`.
     Label(String),
     Tag,
+    /// The CRM's own name of the stage to which a manager moved the deal (Vtiger).
+    CrmStage,
 }
 
 #[derive(Debug, Clone, PartialEq)]

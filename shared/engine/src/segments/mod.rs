@@ -13,7 +13,7 @@ use std::{
 use language::{Count, Moment, Test, Text};
 pub use language::{Facets, Rule, Wrong};
 pub use parse::{parse, parse_of_deal};
-use stagedoor_model::Timestamp;
+use stagedoor_model::{LeadChanged, Timestamp};
 pub use traits::{DealTraits, LetterTraits, Looked, Traits};
 
 use crate::Mailing;
@@ -208,6 +208,7 @@ impl Look<'_> {
             Text::City => deal.is_some_and(|deal| deal.city.as_deref() == Some(value)),
             Text::Show => deal.is_some_and(|deal| deal.show == value),
             Text::Campaign => deal.is_some_and(|deal| deal.campaign.as_deref() == Some(value)),
+            Text::CrmStage => deal.is_some_and(|deal| deal.moved_to == Some(LeadChanged::number_of_stage(value))),
             Text::Label(name) => self.traits.labels.get(name).is_some_and(|values| values.contains(value)),
             Text::Tag => {
                 let tags = ["tag", "tags"].iter().filter_map(|name| self.traits.labels.get(*name)).flatten();

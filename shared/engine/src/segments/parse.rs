@@ -287,6 +287,21 @@ impl Parser {
         }
     }
 
+    /// amoCRM has numbers for its stages, Vtiger names.
+    fn crm_stage(&mut self) -> Read<Test> {
+        match (self.op()?, self.take()) {
+            (op, Some((_, Token::Number(number)))) => Ok(Test::Count(Count::CrmStage, op, number)),
+            (op @ (Op::Eq | Op::Ne), Some((_, Token::Quoted(name)))) => {
+                Ok(Test::Text(Text::CrmStage, op == Op::Eq, name))
+            }
+            (_, Some((at, Token::Quoted(_)))) => wrong(at, "a stage's name is compared by = or !="),
+            (_, Some((at, token))) => {
+                wrong(at, format!("expected a stage's number, or its name in quotes, found {}", said(&token)))
+            }
+            (_, None) => wrong(self.end, "expected a stage's number or name; the rule breaks off"),
+        }
+    }
+
     fn test(&mut self, at: usize, fact: &str) -> Read<Test> {
         Ok(match fact {
             "bought" => Test::Bought,
@@ -305,7 +320,7 @@ impl Parser {
             "letters" => Test::Count(Count::Letters, self.op()?, self.number()?),
             "tickets" => Test::Count(Count::Tickets, self.op()?, self.number()?),
             "worth" => Test::Count(Count::Worth, self.op()?, self.number()?),
-            "crm_stage" => Test::Count(Count::CrmStage, self.op()?, self.number()?),
+            "crm_stage" => self.crm_stage()?,
             "city" => self.text(Text::City)?,
             "show" => self.text(Text::Show)?,
             "campaign" => self.text(Text::Campaign)?,

@@ -36,6 +36,29 @@ fn is_in(rule: &str, traits: &Traits, now: i64) -> bool {
 }
 
 #[test]
+fn a_managers_stage_is_named_by_the_crms_number_or_by_its_name() {
+    let mut moved = deal("Уфа", Stage::Paid, NOW, NOW, 2);
+    let mut in_stage = |rule: &str, to: Option<u64>| {
+        moved.moved_to = to;
+        is_in(rule, &Traits { deals: vec![moved.clone()], ..Traits::default() }, NOW)
+    };
+    let bargains = "crm_stage = \"Negotiation or Review\"";
+    let cases = [
+        ("crm_stage = 142", Some(142), true),
+        ("crm_stage = 142", Some(143), false),
+        (bargains, Some(LeadChanged::number_of_stage("Negotiation or Review")), true),
+        (bargains, Some(LeadChanged::number_of_stage("Closed Won")), false),
+        (bargains, None, false),
+    ];
+    for (rule, to, is) in cases {
+        assert_eq!(in_stage(rule, to), is, "{rule} of {to:?}");
+    }
+    for (rule, at) in [("crm_stage > \"Closed Won\"", 13), ("crm_stage = paid", 13), ("crm_stage =", 12)] {
+        assert_eq!(parse(rule).expect_err(rule).at, at, "{rule}");
+    }
+}
+
+#[test]
 fn a_rule_says_what_it_reads_like() {
     let traits = Traits {
         deals: vec![
