@@ -226,7 +226,11 @@ impl AwsHub {
     pub async fn take(&self, parcels: Vec<Parcel>) {
         for some in parcels.chunks(64) {
             send(some.to_vec(), &self.base).await.expect("taken");
-            while self.operator.queues.events.depth().await.expect("a depth") > 128 {
+            // One that does not drain is told of by `settled`.
+            for _ in 0..600 {
+                if self.operator.queues.events.depth().await.expect("a depth") <= 128 {
+                    break;
+                }
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
         }
