@@ -1,5 +1,6 @@
 //! Plain types that cannot hold a wrong value. No I/O, no clock, no randomness.
 
+pub mod breakage;
 mod chat;
 mod company;
 mod consent;
