@@ -30,6 +30,7 @@ mod report;
 mod segments;
 mod shops;
 mod simulation;
+mod stored_data;
 mod theatre;
 mod tokens;
 mod ufa;
