@@ -301,7 +301,9 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             println!("{count} people are tried again");
         }
         Command::Authorize { code } => {
-            let client = stagedoor_crm::amocrm::from_config(&hub.config, &hub.store, &hub.sync.clock, &hub.sync.owner)?;
+            let http = Arc::new(stagedoor_crm::SocketClient::new(hub.config.crm.timeout)?);
+            let (config, sync) = (&hub.config, &hub.sync);
+            let client = stagedoor_crm::amocrm::from_config(http, config, &hub.store, &sync.clock, &sync.owner)?;
             client.authorize(&code).await.map_err(|error| error.to_string())?;
             println!("authorised; the tokens are kept in the hub's files");
         }

@@ -7,7 +7,11 @@ use stagedoor_engine::Invoicing;
 use stagedoor_model::SECOND_CRM;
 use stagedoor_ports::{Clock, Crm, Store};
 
-use crate::{amocrm, vtiger};
+use crate::{
+    amocrm,
+    http::{HttpClient, SocketClient},
+    vtiger,
+};
 
 /// The client of the configured account. `owner` names this process among those that share `store`.
 ///
@@ -19,9 +23,23 @@ pub fn crm(
     clock: &Arc<dyn Clock>,
     owner: &str,
 ) -> Result<Arc<dyn Crm>, String> {
+    crm_over(Arc::new(SocketClient::new(config.crm.timeout)?), config, store, clock, owner)
+}
+
+/// The same over another carrier, such as a stand-in in this process.
+///
+/// # Errors
+/// When a client cannot be built.
+pub fn crm_over(
+    http: Arc<dyn HttpClient>,
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    owner: &str,
+) -> Result<Arc<dyn Crm>, String> {
     Ok(match config.crm.kind {
-        CrmKind::Amocrm => Arc::new(amocrm::from_config(config, store, clock, owner)?),
-        CrmKind::Vtiger => Arc::new(vtiger::from_config(config, store, clock, owner)?),
+        CrmKind::Amocrm => Arc::new(amocrm::from_config(http, config, store, clock, owner)?),
+        CrmKind::Vtiger => Arc::new(vtiger::from_config(http, config, store, clock, owner)?),
     })
 }
 
@@ -39,10 +57,26 @@ pub fn second(
     owner: &str,
 ) -> Result<Option<Invoiced>, String> {
     let Some(second) = &config.second_crm else { return Ok(None) };
+    let http = SocketClient::new(second.timeout)?;
+    second_over(Arc::new(http), config, store, clock, owner)
+}
+
+/// The same over another carrier, such as a stand-in in this process.
+///
+/// # Errors
+/// When a client cannot be built.
+pub fn second_over(
+    http: Arc<dyn HttpClient>,
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    owner: &str,
+) -> Result<Option<Invoiced>, String> {
+    let Some(second) = &config.second_crm else { return Ok(None) };
     let mut config = config.clone();
     config.crm = second.clone();
     config.catalog.invoicing = second.invoicing.clone();
     // Its own webhooks would come under the name of the second CRM.
     config.sources.retain(|one| one.function != "crm" || one.source.name.as_str() == SECOND_CRM);
-    Ok(Some((crm(&config, store, clock, owner)?, second.invoicing.clone())))
+    Ok(Some((crm_over(http, &config, store, clock, owner)?, second.invoicing.clone())))
 }

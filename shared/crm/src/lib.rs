@@ -2,6 +2,8 @@
 
 pub mod amocrm;
 mod choice;
+mod http;
 pub mod vtiger;
 
-pub use choice::{crm, second};
+pub use choice::{crm, crm_over, second, second_over};
+pub use http::{HttpClient, HttpError, SocketClient};

@@ -12,6 +12,8 @@ use stagedoor_model::Timestamp;
 use stagedoor_ports::{Clock, CrmError, Store};
 use tokio::sync::Mutex;
 
+use crate::http::{self, HttpClient};
+
 /// A pair is refreshed when less than this is left of its 24 hours.
 const AHEAD: SignedDuration = SignedDuration::from_hours(12);
 const CELL: &str = "amocrm/tokens";
@@ -70,7 +72,7 @@ enum Refused {
 }
 
 impl Authorization {
-    pub(super) async fn token(&self, http: &reqwest::Client, base: &str, rejected: bool) -> Result<String, CrmError> {
+    pub(super) async fn token(&self, http: &dyn HttpClient, base: &str, rejected: bool) -> Result<String, CrmError> {
         match self {
             Self::LongLived(token) if !rejected => Ok(token.clone()),
             Self::LongLived(_) => Err(CrmError::Denied("the long-lived token is not accepted; issue a new one".into())),
@@ -80,7 +82,7 @@ impl Authorization {
 }
 
 impl OAuth {
-    async fn token(&self, http: &reqwest::Client, base: &str, rejected: bool) -> Result<String, CrmError> {
+    async fn token(&self, http: &dyn HttpClient, base: &str, rejected: bool) -> Result<String, CrmError> {
         let _turn = self.turn.lock().await;
         let now = self.clock.now();
         let (pairs, _) = self.pairs().await?;
@@ -104,7 +106,7 @@ impl OAuth {
         }
     }
 
-    async fn refresh(&self, http: &reqwest::Client, base: &str) -> Result<String, CrmError> {
+    async fn refresh(&self, http: &dyn HttpClient, base: &str) -> Result<String, CrmError> {
         let now = self.clock.now();
         let until = now + SignedDuration::from_secs(60);
         if !self.store.lease(LEASE, &self.owner, now, until).await.map_err(unavailable)? {
@@ -115,7 +117,7 @@ impl OAuth {
         refreshed
     }
 
-    async fn refresh_leased(&self, http: &reqwest::Client, base: &str, now: Timestamp) -> Result<String, CrmError> {
+    async fn refresh_leased(&self, http: &dyn HttpClient, base: &str, now: Timestamp) -> Result<String, CrmError> {
         let (mut pairs, mut version) = self.pairs().await?;
         // Somebody else may have refreshed while we waited for the lease.
         if let Some(fresh) = pairs.iter().find(|pair| pair.expires_at > now + AHEAD && !pair.spent) {
@@ -150,7 +152,7 @@ impl OAuth {
     }
 
     /// Adds the pair that an authorisation code buys. Older pairs stay: they are the spare.
-    pub async fn authorize(&self, http: &reqwest::Client, base: &str, code: &str) -> Result<(), CrmError> {
+    pub async fn authorize(&self, http: &dyn HttpClient, base: &str, code: &str) -> Result<(), CrmError> {
         let grant = serde_json::json!({ "grant_type": "authorization_code", "code": code });
         let pair = self.exchange(http, base, grant, self.clock.now()).await.map_err(|refused| match refused {
             Refused::Final => CrmError::Denied("the code is not accepted: it lives 20 minutes and works once".into()),
@@ -164,7 +166,7 @@ impl OAuth {
 
     async fn exchange(
         &self,
-        http: &reqwest::Client,
+        http: &dyn HttpClient,
         base: &str,
         mut grant: serde_json::Value,
         now: Timestamp,
@@ -179,7 +181,8 @@ impl OAuth {
             }
         }
         let url = format!("{}/oauth2/access_token", base.trim_end_matches('/'));
-        let response = http.post(url).json(&grant).send().await.map_err(|_| Refused::Unknown)?;
+        let request = http::json(::http::Method::POST, &url, None, Some(&grant)).map_err(|_| Refused::Unknown)?;
+        let response = http.send(request).await.map_err(|_| Refused::Unknown)?;
         let status = response.status();
         // 403 and 429 are nginx speaking of the rate, not of the token.
         if status.is_client_error() && !matches!(status.as_u16(), 403 | 429) {
@@ -188,7 +191,7 @@ impl OAuth {
         if !status.is_success() {
             return Err(Refused::Unknown);
         }
-        let granted: Granted = response.json().await.map_err(|_| Refused::Unknown)?;
+        let granted: Granted = serde_json::from_slice(response.body()).map_err(|_| Refused::Unknown)?;
         let expires_at = now + SignedDuration::from_secs(granted.expires_in.clamp(60, 86_400));
         Ok(TokenPair { access: granted.access_token, refresh: granted.refresh_token, expires_at, spent: false })
     }

@@ -3,13 +3,17 @@ use std::sync::Arc;
 use stagedoor_config::{Config, Credentials};
 use stagedoor_ports::{Clock, Store};
 
-use crate::amocrm::{AmoCrm, Authorization, OAuth, Settings};
+use crate::{
+    amocrm::{AmoCrm, Authorization, OAuth, Settings},
+    http::HttpClient,
+};
 
 /// The client of a configured account. `owner` names this process among those that share `store`.
 ///
 /// # Errors
-/// When the HTTP client cannot be built.
+/// When the config is of another CRM.
 pub fn from_config(
+    http: Arc<dyn HttpClient>,
     config: &Config,
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
@@ -38,5 +42,5 @@ pub fn from_config(
         hook,
         stages,
     };
-    AmoCrm::new(settings, authorization).map_err(|error| error.to_string())
+    Ok(AmoCrm::over(http, settings, authorization))
 }

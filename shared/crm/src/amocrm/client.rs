@@ -6,20 +6,23 @@ use std::{
 };
 
 use async_trait::async_trait;
-use reqwest::Method;
+use http::Method;
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
 use stagedoor_ports::{Crm, CrmError, CrmPage, Row};
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
-use crate::amocrm::{
-    auth::Authorization,
-    bulk::{self, BATCH},
-    companies, remarks,
-    schema::{self, Schema, items, number},
-    transport::Transport,
-    wire,
+use crate::{
+    amocrm::{
+        auth::Authorization,
+        bulk::{self, BATCH},
+        companies, remarks,
+        schema::{self, Schema, items, number},
+        transport::Transport,
+        wire,
+    },
+    http::{HttpClient, SocketClient},
 };
 
 /// How far the CRM's clock may be from ours, in seconds, when we look for what we created.
@@ -61,15 +64,20 @@ impl AmoCrm {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn new(settings: Settings, authorization: Authorization) -> Result<Self, CrmError> {
-        let http = http_client(settings.timeout)?;
+        let http = SocketClient::new(settings.timeout).map_err(CrmError::Denied)?;
+        Ok(Self::over(Arc::new(http), settings, authorization))
+    }
+
+    /// The same over another carrier, such as a stand-in in this process.
+    pub fn over(http: Arc<dyn HttpClient>, settings: Settings, authorization: Authorization) -> Self {
         let transport = Transport::new(&settings.base_url, http, authorization, settings.rate);
-        Ok(Self {
+        Self {
             settings,
             transport,
             schema: RwLock::new(None),
             subscribed: Mutex::new(None),
             company_fields: OnceCell::new(),
-        })
+        }
     }
 
     /// Buys tokens with an authorisation code, for an integration that uses OAuth.
@@ -193,17 +201,6 @@ impl AmoCrm {
         let made = self.transport.call(Method::POST, "/api/v4/webhooks", Some(&body)).await;
         made.map(drop).map_err(schema::unusable)
     }
-}
-
-/// The one way this adapter makes an HTTP client.
-pub(super) fn http_client(timeout: Duration) -> Result<reqwest::Client, CrmError> {
-    reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(timeout)
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent("stagedoor")
-        .build()
-        .map_err(|error| CrmError::Denied(format!("no HTTP client: {error}")))
 }
 
 #[async_trait]

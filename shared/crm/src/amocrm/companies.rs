@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::Method;
+use http::Method;
 use serde_json::{Value, json};
 use stagedoor_engine::CompanyDraft;
 use stagedoor_model::Timestamp;

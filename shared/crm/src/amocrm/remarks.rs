@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::Method;
+use http::Method;
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{CrmError, Row};

@@ -9,12 +9,16 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Method, StatusCode};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
 use serde_json::Value;
 use stagedoor_ports::CrmError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::amocrm::auth::Authorization;
+use crate::{
+    amocrm::auth::Authorization,
+    http::{self as carrier, HttpClient, HttpError},
+};
 
 /// Why a call has no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,7 @@ const WINDOW: Duration = Duration::from_millis(1_005);
 
 pub struct Transport {
     base: String,
-    http: reqwest::Client,
+    http: Arc<dyn HttpClient>,
     authorization: Authorization,
     window: Arc<Semaphore>,
     calls: Arc<AtomicU64>,
@@ -49,7 +53,7 @@ pub struct Transport {
 
 impl Transport {
     /// `rate`: requests a second, 7 by default (developers.kommo.com, "Limitations").
-    pub fn new(base: &str, http: reqwest::Client, authorization: Authorization, rate: NonZeroU32) -> Self {
+    pub fn new(base: &str, http: Arc<dyn HttpClient>, authorization: Authorization, rate: NonZeroU32) -> Self {
         let base = base.trim_end_matches('/').to_owned();
         let window = Arc::new(Semaphore::new(rate.get() as usize));
         Self { base, http, authorization, window, calls: Arc::default(), refused: Arc::default() }
@@ -73,7 +77,7 @@ impl Transport {
 
     pub async fn authorize(&self, code: &str) -> Result<(), CrmError> {
         match &self.authorization {
-            Authorization::OAuth(oauth) => oauth.authorize(&self.http, &self.base, code).await,
+            Authorization::OAuth(oauth) => oauth.authorize(self.http.as_ref(), &self.base, code).await,
             Authorization::LongLived(_) => {
                 Err(CrmError::Denied("a long-lived token is configured; codes are for [crm.oauth]".into()))
             }
@@ -84,22 +88,22 @@ impl Transport {
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Value>, Failure> {
         let mut fresh_token = false;
         for attempt in 0..TRIES {
-            let token =
-                self.authorization.token(&self.http, &self.base, fresh_token).await.map_err(Failure::Unusable)?;
+            let token = self.authorization.token(self.http.as_ref(), &self.base, fresh_token).await;
+            let token = token.map_err(Failure::Unusable)?;
             let place = self.place().await;
             self.calls.fetch_add(1, Ordering::Relaxed);
-            let mut request = self.http.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(token);
-            if let Some(body) = body {
-                request = request.json(body);
-            }
-            let sent = request.send().await;
+            let request = carrier::json(method.clone(), &format!("{}{path}", self.base), Some(&token), body);
+            let sent = match request {
+                Ok(request) => self.http.send(request).await,
+                Err(error) => Err(error),
+            };
             tokio::spawn(async move {
                 tokio::time::sleep(WINDOW).await;
                 drop(place);
             });
             let response = match sent {
                 Ok(response) => response,
-                Err(error) if error.is_connect() => return Err(unavailable("no connection")),
+                Err(HttpError::NoConnection) => return Err(unavailable("no connection")),
                 Err(_) if method == Method::POST => return Err(Failure::Lost),
                 Err(_) => {
                     pause(attempt).await;
@@ -113,20 +117,20 @@ impl Transport {
             match status {
                 StatusCode::NO_CONTENT => return Ok(None),
                 status if status.is_success() => {
-                    // An answer that breaks off is as good as lost.
-                    return response.json().await.map(Some).map_err(|_| Failure::Lost);
+                    // An answer that cannot be read is as good as lost.
+                    return serde_json::from_slice(response.body()).map(Some).map_err(|_| Failure::Lost);
                 }
                 StatusCode::UNAUTHORIZED if !fresh_token => fresh_token = true,
                 StatusCode::UNAUTHORIZED => return Err(denied("the access token is not accepted; authorise again")),
                 StatusCode::PAYMENT_REQUIRED => return Err(denied("the account is not paid")),
-                StatusCode::FORBIDDEN => return Err(forbidden(response).await),
+                StatusCode::FORBIDDEN => return Err(forbidden(&response)),
                 // No Retry-After is documented, and the body is not JSON: back off by ourselves.
                 StatusCode::TOO_MANY_REQUESTS => pause(attempt + 1).await,
                 StatusCode::GATEWAY_TIMEOUT if method != Method::GET => return Err(Failure::TooSlow),
                 status if status.is_server_error() && method == Method::POST => return Err(Failure::Lost),
                 status if status.is_server_error() => pause(attempt).await,
                 _ => {
-                    let problem = response.json().await.unwrap_or(Value::Null);
+                    let problem = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
                     return Err(Failure::Refused(problem));
                 }
             }
@@ -135,7 +139,7 @@ impl Transport {
     }
 }
 
-async fn forbidden(response: reqwest::Response) -> Failure {
+fn forbidden(response: &Response<Bytes>) -> Failure {
     let problem = response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().ends_with(b"json"));
     match problem {
         true => denied("the authorised user lacks a right"),

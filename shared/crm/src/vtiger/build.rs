@@ -4,13 +4,17 @@ use jiff::tz::TimeZone;
 use stagedoor_config::{Config, Credentials};
 use stagedoor_ports::{Clock, Store};
 
-use crate::vtiger::{Settings, Vtiger};
+use crate::{
+    http::HttpClient,
+    vtiger::{Settings, Vtiger},
+};
 
 /// The client of a configured installation. `owner` names this process among those that share `store`.
 ///
 /// # Errors
-/// When the config is of another CRM, or the HTTP client cannot be built.
+/// When the config is of another CRM.
 pub fn from_config(
+    http: Arc<dyn HttpClient>,
     config: &Config,
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
@@ -32,5 +36,5 @@ pub fn from_config(
         stages: stages.collect(),
     };
     let shared = (Arc::clone(store), Arc::clone(clock), owner);
-    Vtiger::open(settings, (user.clone(), key.clone()), *sessions, shared)
+    Ok(Vtiger::over(http, settings, (user.clone(), key.clone()), *sessions, shared))
 }

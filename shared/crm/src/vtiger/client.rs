@@ -15,17 +15,20 @@ use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Hangs, Held, Row, 
 use stagedoor_webhook::Secret;
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
-use crate::vtiger::{
-    changes, companies,
-    create::{Maker, New},
-    fit::{self, fit},
-    invoices::{self, Ability},
-    login::Login,
-    query::{self, IN, PAGE},
-    remarks,
-    schema::Schema,
-    transport::{Failure, Transport},
-    wire::{self, Fields},
+use crate::{
+    http::{HttpClient, SocketClient},
+    vtiger::{
+        changes, companies,
+        create::{Maker, New},
+        fit::{self, fit},
+        invoices::{self, Ability},
+        login::Login,
+        query::{self, IN, PAGE},
+        remarks,
+        schema::Schema,
+        transport::{Failure, Transport},
+        wire::{self, Fields},
+    },
 };
 
 /// How far the CRM's clock may be from ours when we look for what we made.
@@ -81,21 +84,26 @@ impl Vtiger {
         sessions: NonZeroU32,
         (store, clock, owner): (Arc<dyn Store>, Arc<dyn Clock>, &str),
     ) -> Result<Self, String> {
-        let sessions = usize::try_from(sessions.get()).unwrap_or(1);
-        let login = Login::new(user, store, Arc::clone(&clock), owner.to_owned(), sessions);
-        Self::new(settings, login, clock)
+        let http = Arc::new(SocketClient::new(settings.timeout)?);
+        Ok(Self::over(http, settings, user, sessions, (store, clock, owner)))
     }
 
-    fn new(settings: Settings, login: Login, clock: Arc<dyn Clock>) -> Result<Self, String> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(settings.timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent("stagedoor")
-            .build()
-            .map_err(|error| format!("no HTTP client: {error}"))?;
+    /// The same over another carrier, such as a stand-in in this process.
+    pub fn over(
+        http: Arc<dyn HttpClient>,
+        settings: Settings,
+        user: (String, Secret),
+        sessions: NonZeroU32,
+        (store, clock, owner): (Arc<dyn Store>, Arc<dyn Clock>, &str),
+    ) -> Self {
+        let sessions = usize::try_from(sessions.get()).unwrap_or(1);
+        let login = Login::new(user, store, Arc::clone(&clock), owner.to_owned(), sessions);
+        Self::new(http, settings, login, clock)
+    }
+
+    fn new(http: Arc<dyn HttpClient>, settings: Settings, login: Login, clock: Arc<dyn Clock>) -> Self {
         let transport = Transport::new(&settings.base_url, http, login);
-        Ok(Self {
+        Self {
             settings,
             transport,
             clock,
@@ -103,7 +111,7 @@ impl Vtiger {
             ability: Ability::default(),
             visitors: OnceCell::new(),
             alone: Mutex::default(),
-        })
+        }
     }
 
     async fn schema(&self) -> Result<Arc<Schema>, CrmError> {

@@ -12,11 +12,15 @@ use std::{
     time::Duration,
 };
 
-use reqwest::StatusCode;
+use bytes::Bytes;
+use http::{Request, StatusCode};
 use serde_json::Value;
 use stagedoor_ports::CrmError;
 
-use crate::vtiger::login::Login;
+use crate::{
+    http::{HttpClient, HttpError},
+    vtiger::login::Login,
+};
 
 /// Tries of a call that changes nothing.
 const TRIES: u32 = 3;
@@ -62,7 +66,7 @@ pub(super) enum Method {
 
 pub(super) struct Transport {
     url: String,
-    http: reqwest::Client,
+    http: Arc<dyn HttpClient>,
     login: Login,
     calls: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
@@ -74,7 +78,7 @@ const SESSION_GONE: [&str; 4] =
     ["INVALID_SESSIONID", "SESSION_EXPIRED", "SESSION_LEFT_IDLE", "AUTHENTICATION_REQUIRED"];
 
 impl Transport {
-    pub fn new(base: &str, http: reqwest::Client, login: Login) -> Self {
+    pub fn new(base: &str, http: Arc<dyn HttpClient>, login: Login) -> Self {
         let url = format!("{}/webservice.php", base.trim_end_matches('/'));
         Self { url, http, login, calls: Arc::default(), refused: Arc::default() }
     }
@@ -139,20 +143,23 @@ impl Transport {
 
     /// One request without a session of ours: what logging in is made of.
     pub async fn send(&self, method: Method, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        let pairs = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let request = match method {
-            Method::Get => self.http.get(&self.url).query(parameters),
-            Method::Post => self.http.post(&self.url).form(parameters),
+            Method::Get => Request::get(format!("{}?{pairs}", self.url)).body(Bytes::new()),
+            Method::Post => Request::post(&self.url)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Bytes::from(pairs)),
         };
         self.calls.fetch_add(1, Ordering::Relaxed);
         let operation = parameters.first().map_or("", |(_, name)| *name);
-        let response = match request.send().await {
+        let request = request.map_err(|_| Failure::Denied("its address is no URL".to_owned()))?;
+        let response = match self.http.send(request).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return Err(Failure::Unavailable("no connection".to_owned())),
-            Err(_) => return Err(Failure::Lost),
+            Err(HttpError::NoConnection) => return Err(Failure::Unavailable("no connection".to_owned())),
+            Err(HttpError::NoAnswer) => return Err(Failure::Lost),
         };
         let status = response.status();
-        let body = response.bytes().await.map_err(|_| Failure::Lost)?;
-        let answer = read(status, &body);
+        let answer = read(status, response.body());
         let refused = matches!(answer, Err(Failure::Refused { .. }));
         self.refused.fetch_add(u64::from(refused), Ordering::Relaxed);
         tracing::info!(operation, status = status.as_u16(), refused, "CRM call");

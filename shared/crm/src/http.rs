@@ -1,0 +1,78 @@
+//! What carries a request to a CRM and brings the answer back: sockets in production, a stand-in's router in the
+//! simulation.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpError {
+    /// No connection was made: nothing can have happened there.
+    NoConnection,
+    /// The time ran out or the connection broke: the request may have taken effect, or still take it.
+    NoAnswer,
+}
+
+/// Sends one request and reads its whole answer. Follows no redirects and keeps the time-out of the CRM's settings.
+#[async_trait]
+pub trait HttpClient: Send + Sync {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError>;
+}
+
+/// The client over sockets.
+pub struct SocketClient(reqwest::Client);
+
+impl SocketClient {
+    /// # Errors
+    /// A sentence, when no client can be built.
+    pub fn new(timeout: Duration) -> Result<Self, String> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent("stagedoor")
+            .build();
+        client.map(Self).map_err(|error| format!("no HTTP client: {error}"))
+    }
+}
+
+#[async_trait]
+impl HttpClient for SocketClient {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let failed = |error: reqwest::Error| match error.is_connect() || error.is_builder() {
+            true => HttpError::NoConnection,
+            false => HttpError::NoAnswer,
+        };
+        let request = reqwest::Request::try_from(request).map_err(failed)?;
+        let mut response = self.0.execute(request).await.map_err(failed)?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        // An answer that breaks off is as good as none.
+        let mut answer = Response::new(response.bytes().await.map_err(|_| HttpError::NoAnswer)?);
+        (*answer.status_mut(), *answer.headers_mut()) = (status, headers);
+        Ok(answer)
+    }
+}
+
+/// The values that a call sends as JSON.
+///
+/// # Errors
+/// `NoConnection` when the address is none: nothing was sent.
+pub(crate) fn json(
+    method: http::Method,
+    url: &str,
+    bearer: Option<&str>,
+    body: Option<&serde_json::Value>,
+) -> Result<Request<Bytes>, HttpError> {
+    let mut request = Request::builder().method(method).uri(url);
+    if let Some(token) = bearer {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    if body.is_some() {
+        request = request.header("content-type", "application/json");
+    }
+    let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+    request.body(bytes).map_err(|_| HttpError::NoConnection)
+}
