@@ -15,7 +15,7 @@ use stagedoor_engine::{
 use stagedoor_model::{Email, EventId, Identifier, Timestamp};
 use stagedoor_ports::{
     Cell, Changes, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, Hangs, JournalRow, Listed, MailingList,
-    PortError, Result, Row, Saved, Store, Totals, Versioned,
+    PortError, Postponed, Result, Row, Saved, SetAside, Store, Taken, Totals, Versioned,
 };
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
@@ -108,8 +108,17 @@ impl Store for Mortal<dyn Store> {
     async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>> {
         self.io(self.inner.save(commits)).await
     }
-    async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>> {
-        self.io(self.inner.take_dirty(max)).await
+    async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>> {
+        self.io(self.inner.unreadable(ids)).await
+    }
+    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>> {
+        self.io(self.inner.set_aside(max)).await
+    }
+    async fn read_again(&self) -> Result<()> {
+        self.io(self.inner.read_again()).await
+    }
+    async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
+        self.io(self.inner.take_dirty(max, now)).await
     }
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
         self.io(self.inner.links(ids)).await
@@ -117,8 +126,11 @@ impl Store for Mortal<dyn Store> {
     async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
         self.io(self.inner.save_links(links)).await
     }
-    async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()> {
+    async fn settle(&self, people: Vec<Taken>) -> Result<()> {
         self.io(self.inner.settle(people)).await
+    }
+    async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
+        self.io(self.inner.postpone(people)).await
     }
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
         self.io(self.inner.mark_dirty(people)).await

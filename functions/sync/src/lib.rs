@@ -17,6 +17,7 @@ mod remarks;
 mod replies;
 mod round;
 mod segment;
+mod settle;
 mod shows;
 mod topics;
 

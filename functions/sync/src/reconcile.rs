@@ -99,7 +99,8 @@ impl Sync {
             let (person, link) = (case.person.seen_by(self.scope), case.link.second.clone().unwrap_or_default());
             let plan = plan(&person, &link, &catalog, first.at);
             let open = plan.len();
-            (*id, Case { version: case.version, person, link: *link, plan, trace: case.trace.clone(), open })
+            let (mark, tries, trace) = (case.mark.clone(), case.tries, case.trace.clone());
+            (*id, Case { version: case.version, mark, tries, failed: false, person, link: *link, plan, trace, open })
         };
         let cases: BTreeMap<PersonId, Case> = first.cases().iter().map(draft).collect();
         if cases.values().all(|case| case.open == 0) {
@@ -122,6 +123,7 @@ impl Sync {
         for (id, case) in round.cases().iter() {
             if let Some(theirs) = cases.get_mut(id) {
                 theirs.open += case.open;
+                theirs.failed |= case.failed;
             }
         }
         let mut report = first.report();
@@ -132,7 +134,7 @@ impl Sync {
 
     async fn reconcile_leased(&self, pace: Pace) -> Result<Reconciled, PortError> {
         let most = if self.outage.load(Ordering::Relaxed) { OUTAGE } else { ROUND };
-        let mut dirty = self.store.take_dirty(most).await?;
+        let mut dirty = self.store.take_dirty(most, Some(self.clock.now())).await?;
         if dirty.is_empty() {
             return Ok(Reconciled::default());
         }
@@ -148,8 +150,8 @@ impl Sync {
                 None => plan(&dirty.person, &dirty.link, &catalog, now),
             };
             let open = plan.len();
-            let Dirty { person, version, link, trace } = dirty;
-            (person.id, Case { version, person, link, plan, trace, open })
+            let Dirty { person, version, mark, tries, link, trace } = dirty;
+            (person.id, Case { version, mark, tries, failed: false, person, link, plan, trace, open })
         };
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         let idle = cases.values().all(|case| case.open == 0);
@@ -339,22 +341,5 @@ impl Sync {
         let changed = round.resolve_intents(&found_contacts, &found_deals, &found_invoices);
         self.keep(round, changed).await?;
         Ok(Ok(()))
-    }
-
-    async fn settle(&self, round: &Round) -> Result<Reconciled, PortError> {
-        let mut report = std::mem::take(&mut *round.report());
-        let (done, all) = {
-            let cases = round.cases();
-            let done: Vec<(PersonId, u64)> =
-                cases.iter().filter(|(_, case)| case.open == 0).map(|(id, case)| (*id, case.version)).collect();
-            (done, cases.len())
-        };
-        self.outage.store(report.unavailable.is_some(), Ordering::Relaxed);
-        report.settled = done.len();
-        report.left = all - done.len();
-        if !done.is_empty() {
-            self.store.settle(done).await?;
-        }
-        Ok(report)
     }
 }

@@ -10,13 +10,18 @@ use stagedoor_engine::{
     PersonId, Plan, ShowKey, Step,
 };
 use stagedoor_model::{Identifier, Kind, Timestamp};
-use stagedoor_ports::{Hangs, Row};
+use stagedoor_ports::{Hangs, Mark, Row};
 
 use crate::Reconciled;
 
 /// A person in work.
 pub(crate) struct Case {
     pub version: u64,
+    pub mark: Mark,
+    /// Runs that failed before this one.
+    pub tries: u32,
+    /// Whether one of its calls was made and brought no answer that stands.
+    pub failed: bool,
     pub person: Person,
     pub link: Link,
     pub plan: Plan,
@@ -258,8 +263,9 @@ impl Round {
                 Row::Unknown => tracing::warn!(%person, "the CRM's answer was lost; it will be looked up"),
                 Row::NotSent => report.unavailable = Some("the CRM cannot be used now".into()),
             }
-            if matches!(row, Row::Done(_) | Row::Refused(_)) {
-                case.open = case.open.saturating_sub(1);
+            match row {
+                Row::Done(_) | Row::Refused(_) => case.open = case.open.saturating_sub(1),
+                Row::Unknown | Row::NotSent => case.failed = true,
             }
             write(&mut case.link, job, digest, row, self.at);
             changed.insert(*person);

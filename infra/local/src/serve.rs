@@ -59,6 +59,7 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     if hub.sync.talk.is_none() && !hub.config.catalog.mailings.is_empty() {
         tracing::warn!("nobody is written to: [hub] public_url or link_key is missing");
     }
+    hub.store.read_again().await.map_err(|error| error.to_string())?;
     let mut tasks = JoinSet::new();
     let (mut sandbox, mut vtiger) = (None, None);
     let second = hub.config.second_crm.as_ref();

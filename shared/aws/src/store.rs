@@ -6,6 +6,7 @@ mod due;
 mod erase;
 mod ledger;
 mod pages;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +28,8 @@ use sha2::{Digest, Sha256};
 use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp};
 use stagedoor_ports::{
-    Cell, Claims, Commit, Dirty, DuePage, JournalRow, PortError, Result, Saved, Store, Totals, Versioned,
+    Cell, Claims, Commit, Dirty, DuePage, JournalRow, PortError, Postponed, Result, Saved, SetAside, Store, Taken,
+    Totals, Versioned, unreadable_reason,
 };
 
 use crate::dynamo::{Item, failed, get_all, held, item, number, number_of, text, text_of};
@@ -52,11 +54,11 @@ pub(crate) fn packed<T: serde::Serialize>(value: &T) -> Result<AttributeValue> {
 }
 
 pub(crate) fn unpacked<T: serde::de::DeserializeOwned>(item: &Item, name: &str) -> Result<T> {
-    let broken = |error: &dyn std::error::Error| PortError::Fail(format!("a stored {name} cannot be read: {error}"));
+    let broken = |reason: String| PortError::Fail(format!("a stored {name} cannot be read: {reason}"));
     let bytes = item.get(name).and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default();
     let mut json = Vec::new();
-    DeflateDecoder::new(bytes).read_to_end(&mut json).map_err(|error| broken(&error))?;
-    serde_json::from_slice(&json).map_err(|error| broken(&error))
+    DeflateDecoder::new(bytes).read_to_end(&mut json).map_err(|error| broken(error.to_string()))?;
+    serde_json::from_slice(&json).map_err(|error| broken(unreadable_reason(&error)))
 }
 
 /// Twelve bytes that stand for an event: short enough for a person's trail.
@@ -226,53 +228,43 @@ impl Store for DynamoStore {
 
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
         let items = self.people_items(ids).await?;
-        let read = |one: &Item| {
-            Ok(Versioned { value: unpacked(one, "doc")?, version: number_of(one, "version").unwrap_or(0) })
+        let read = |one: &Item| match unpacked(one, "doc") {
+            Ok(value) => Some(Versioned { value, version: number_of(one, "version").unwrap_or(0) }),
+            Err(error) => {
+                tracing::warn!(%error, "a stored person cannot be read");
+                None
+            }
         };
-        items.iter().map(read).collect()
+        Ok(items.iter().filter_map(read).collect())
     }
 
     async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>> {
         self.save_all(&commits).await
     }
 
-    async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>> {
-        let mut wanted = Vec::new();
-        let mut seen = BTreeSet::new();
-        let pages = self.waiting().await?;
-        let mut traces = BTreeMap::new();
-        for (id, trace) in pages.iter().flat_map(|page| &page.people) {
-            if seen.len() < max && seen.insert(*id) {
-                wanted.push(*id);
-            }
-            traces.insert(*id, pages::trace_of(*trace));
-        }
-        let mut people = BTreeMap::new();
-        for one in self.get("people", person_keys(wanted.iter().copied(), "id")).await? {
-            if one.contains_key("doc") {
-                let person: Person = unpacked(&one, "doc")?;
-                people.insert(person.id, (person, number_of(&one, "version").unwrap_or(0)));
-            }
-        }
-        // Who was joined into somebody waits no more: the one who took them in does.
-        let gone = wanted.iter().copied().filter(|id| !people.contains_key(id)).collect();
-        self.strike(pages, &gone).await?;
-        let own =
-            people.values().flat_map(|(person, _)| std::iter::once(person.id).chain(person.absorbed.iter().copied()));
-        let links = self.links(&own.collect()).await?;
-        let dirty = |id: &PersonId| {
-            let (person, version) = people.remove(id)?;
-            let own = std::iter::once(person.id).chain(person.absorbed.iter().copied());
-            let mut link = own.filter_map(|id| links.get(&id).cloned()).reduce(Link::join).unwrap_or_default();
-            link.revision = links.get(id).map_or(0, |own| own.revision);
-            Some(Dirty { person, version, link, trace: traces.get(id).cloned().flatten() })
-        };
-        Ok(wanted.iter().filter_map(dirty).collect())
+    async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>> {
+        self.unreadable_of(ids).await
+    }
+
+    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>> {
+        self.all_set_aside(max).await
+    }
+
+    async fn read_again(&self) -> Result<()> {
+        // A function starts many times an hour: what rests is read again when its rest is over.
+        Ok(())
+    }
+
+    async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
+        self.take(max, now).await
     }
 
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
-        let found = self.get("links", person_keys(ids.iter().copied(), "person")).await?;
-        found.iter().map(|one| Ok((person_id(text_of(one, "person").unwrap_or(""))?, unpacked(one, "doc")?))).collect()
+        let (links, unreadable) = self.links_of(ids).await?;
+        for (person, reason) in unreadable {
+            tracing::warn!(%person, reason, "what is known of the CRM cannot be read");
+        }
+        Ok(links)
     }
 
     async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
@@ -281,17 +273,12 @@ impl Store for DynamoStore {
         self.count_up(0, 0, grown.into_iter().sum()).await
     }
 
-    async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()> {
-        // The pages first: whoever changes after this is on a page that is not among them.
-        let pages = self.waiting().await?;
-        let found = self.get("people", person_keys(people.iter().map(|(id, _)| *id), "id")).await?;
-        let versions: BTreeMap<&str, u64> =
-            found.iter().filter_map(|one| Some((text_of(one, "id")?, number_of(one, "version")?))).collect();
-        let same = |(id, version): &(PersonId, u64)| {
-            versions.get(id.to_string().as_str()).is_none_or(|current| current == version)
-        };
-        let settled = people.iter().filter(|one| same(one)).map(|(id, _)| *id).collect();
-        self.strike(pages, &settled).await
+    async fn settle(&self, people: Vec<Taken>) -> Result<()> {
+        self.settle_taken(people).await
+    }
+
+    async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
+        self.postpone_taken(people).await
     }
 
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
@@ -437,7 +424,7 @@ impl Store for DynamoStore {
         let request = self.client.get_item().table_name(self.table("misc")).set_key(Some(key)).consistent_read(true);
         let counted = request.send().await.map_err(|error| failed("GetItem", error))?.item.unwrap_or_default();
         let pages = self.waiting().await?;
-        let since = pages.first().and_then(|page| page.key.split_once('#')?.0.parse().ok());
+        let since = pages.iter().map(pages::Page::since).min();
         let waiting: BTreeSet<PersonId> = pages.into_iter().flat_map(|page| page.people).map(|(id, _)| id).collect();
         Ok(Totals {
             events: number_of(&counted, "events").unwrap_or(0),
@@ -447,6 +434,7 @@ impl Store for DynamoStore {
             waiting_since: since.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
             parked: self.count("links", "parked", "has_parked").await?,
             unrecognized: self.count("journal", "kept", "kept").await?,
+            unreadable: self.all_set_aside(1_000).await?.len() as u64,
         })
     }
 }

@@ -17,8 +17,8 @@ pub use list::{Listed, MailingList};
 pub use queue::{DeadLetter, Queue, Receipt, Received};
 pub use shops::{Found, OrderDesk, PullPage, Topics};
 pub use store::{
-    Cell, Claims, Commit, Dirty, DuePage, JournalRow, Outcome, Removal, Saved, Store, Totals, Versioned, outdated,
-    up_to,
+    Cell, Claims, Commit, Dirty, DuePage, JournalRow, Mark, Outcome, Postponed, READ_AGAIN, Removal, Saved, SetAside,
+    Store, Taken, Totals, Versioned, outdated, unreadable_reason, up_to,
 };
 
 /// A port could not do what was asked.

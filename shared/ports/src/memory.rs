@@ -10,9 +10,16 @@ use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{Event, EventId, Identifier, Timestamp};
 
 use crate::{
-    Cell, Claims, Commit, DeadLetter, Dirty, DuePage, JournalRow, Outcome, Queue, Receipt, Received, Result, Saved,
-    Store, Totals, Versioned,
+    Cell, Claims, Commit, DeadLetter, Dirty, DuePage, JournalRow, Mark, Outcome, Postponed, Queue, Receipt, Received,
+    Result, Saved, SetAside, Store, Taken, Totals, Versioned,
 };
+
+struct Waiting {
+    id: PersonId,
+    mark: u64,
+    tries: u32,
+    until: Option<Timestamp>,
+}
 
 #[derive(Default)]
 struct State {
@@ -21,7 +28,8 @@ struct State {
     redirects: BTreeMap<PersonId, PersonId>,
     owners: BTreeMap<Identifier, PersonId>,
     weak: BTreeSet<Identifier>,
-    dirty: VecDeque<PersonId>,
+    dirty: Vec<Waiting>,
+    marks: u64,
     traces: BTreeMap<PersonId, String>,
     links: BTreeMap<PersonId, Link>,
     audience: BTreeMap<String, BTreeSet<PersonId>>,
@@ -51,6 +59,23 @@ impl State {
         id
     }
 
+    fn mark(&mut self, id: PersonId) {
+        self.marks += 1;
+        let mark = self.marks;
+        match self.dirty.iter_mut().find(|one| one.id == id) {
+            Some(known) => (known.mark, known.until) = (mark, None),
+            None => self.dirty.push(Waiting { id, mark, tries: 0, until: None }),
+        }
+    }
+
+    /// Whether nothing happened to this person since they were taken.
+    fn is_as_taken(&self, taken: &Taken) -> bool {
+        let marked = self.dirty.iter().find(|one| one.id == taken.id).is_some_and(|one| {
+            one.mark.to_string() == taken.mark.0 || stagedoor_model::breakage::is_on("mark-lost-in-run")
+        });
+        marked && self.people.get(&taken.id).is_none_or(|person| person.version == taken.version)
+    }
+
     fn conflicts(&self, commit: &Commit) -> bool {
         let at = |id: &PersonId| self.people.get(id).map(|person| person.version);
         commit.people.iter().any(|(person, version)| at(&person.id) != *version)
@@ -70,13 +95,11 @@ impl State {
         }
         for removal in commit.removed {
             self.people.remove(&removal.id);
-            self.dirty.retain(|id| *id != removal.id);
+            self.dirty.retain(|one| one.id != removal.id);
             self.redirects.insert(removal.id, removal.into);
         }
         for (person, version) in commit.people {
-            if !self.dirty.contains(&person.id) {
-                self.dirty.push_back(person.id);
-            }
+            self.mark(person.id);
             self.redirects.remove(&person.id);
             self.people.insert(person.id, Versioned { version: version.unwrap_or(0) + 1, value: person });
         }
@@ -122,17 +145,31 @@ impl Store for MemoryStore {
         Ok(commits.into_iter().map(save).collect())
     }
 
-    async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>> {
+    async fn unreadable(&self, _: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>> {
+        Ok(BTreeSet::new())
+    }
+
+    async fn set_aside(&self, _: usize) -> Result<Vec<SetAside>> {
+        Ok(vec![])
+    }
+
+    async fn read_again(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
         let state = self.state();
-        let dirty = |id: &PersonId| {
-            let person = state.people.get(id)?;
-            let own = std::iter::once(id).chain(&person.value.absorbed);
+        let dirty = |waiting: &Waiting| {
+            let person = state.people.get(&waiting.id)?;
+            let own = std::iter::once(&waiting.id).chain(&person.value.absorbed);
             let mut link = own.filter_map(|id| state.links.get(id).cloned()).reduce(Link::join).unwrap_or_default();
-            link.revision = state.links.get(id).map_or(0, |own| own.revision);
-            let trace = state.traces.get(id).cloned();
-            Some(Dirty { person: person.value.clone(), version: person.version, link, trace })
+            link.revision = state.links.get(&waiting.id).map_or(0, |own| own.revision);
+            let trace = state.traces.get(&waiting.id).cloned();
+            let (mark, tries) = (Mark(waiting.mark.to_string()), waiting.tries);
+            Some(Dirty { person: person.value.clone(), version: person.version, mark, tries, link, trace })
         };
-        Ok(state.dirty.iter().take(max).filter_map(dirty).collect())
+        let ready = |one: &&Waiting| now.is_none_or(|now| one.until.is_none_or(|until| until <= now));
+        Ok(state.dirty.iter().filter(ready).take(max).filter_map(dirty).collect())
     }
 
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
@@ -150,11 +187,29 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()> {
+    async fn settle(&self, people: Vec<Taken>) -> Result<()> {
         let mut state = self.state();
-        for (id, version) in people {
-            if state.people.get(&id).is_none_or(|person| person.version == version) {
-                state.dirty.retain(|other| *other != id);
+        for taken in people {
+            if state.is_as_taken(&taken) {
+                state.dirty.retain(|other| other.id != taken.id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
+        let mut state = self.state();
+        for Postponed { taken, tries, until } in people {
+            let is_as_taken = state.is_as_taken(&taken);
+            let Some(place) = state.dirty.iter().position(|one| one.id == taken.id) else { continue };
+            let mut waiting = state.dirty.remove(place);
+            waiting.tries = tries;
+            match until.filter(|_| is_as_taken) {
+                Some(until) => {
+                    waiting.until = Some(until);
+                    state.dirty.push(waiting);
+                }
+                None => state.dirty.insert(place, waiting),
             }
         }
         Ok(())
@@ -163,8 +218,9 @@ impl Store for MemoryStore {
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
         let mut state = self.state();
         for id in people {
-            if state.people.contains_key(&id) && !state.dirty.contains(&id) {
-                state.dirty.push_back(id);
+            let id = state.follow(id);
+            if state.people.contains_key(&id) {
+                state.mark(id);
             }
         }
         Ok(())
@@ -294,7 +350,7 @@ impl Store for MemoryStore {
         state.owners.retain(|name, owner| !people.contains(owner) && !names.contains(name));
         state.journal.retain(|row| row.person.is_none_or(|id| !people.contains(&id)));
         state.redirects.retain(|from, into| !people.contains(from) && !people.contains(into));
-        state.dirty.retain(|id| !people.contains(id));
+        state.dirty.retain(|one| !people.contains(&one.id));
         state.audience.values_mut().for_each(|all| all.retain(|id| !people.contains(id)));
         for id in people {
             state.people.remove(id);
@@ -319,12 +375,13 @@ impl Store for MemoryStore {
             waiting_since: None,
             parked: state.links.values().filter(|link| !link.parked().is_empty()).count() as u64,
             unrecognized: state.journal.iter().filter(|r| r.outcome == Outcome::Unrecognized).count() as u64,
+            unreadable: 0,
         })
     }
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Messages {
     next: u64,
     ready: VecDeque<(u64, Event, u32)>,
     taken: BTreeMap<u64, (Event, u32)>,
@@ -333,13 +390,13 @@ struct Waiting {
 
 /// Messages that are taken and not done come back only by `give_back`: memory has no clock.
 #[derive(Default)]
-pub struct MemoryQueue(Mutex<Waiting>);
+pub struct MemoryQueue(Mutex<Messages>);
 
 /// After this many attempts a message is a dead letter.
 pub const MAX_ATTEMPTS: u32 = 5;
 
 impl MemoryQueue {
-    fn state(&self) -> MutexGuard<'_, Waiting> {
+    fn state(&self) -> MutexGuard<'_, Messages> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{Event, EventId, Identifier, Timestamp, TraceParent};
@@ -81,15 +82,60 @@ pub enum Saved {
     Conflict,
 }
 
+/// What `take_dirty` read of one person's marks. Only the store that made it reads it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark(pub String);
+
+/// A person as `take_dirty` handed them out. Marks that are made later are not part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub id: PersonId,
+    pub version: u64,
+    pub mark: Mark,
+}
+
+/// A person whose run failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postponed {
+    pub taken: Taken,
+    /// Runs that failed, this one included.
+    pub tries: u32,
+    /// Sends them to the back of the queue; `take_dirty` leaves them out before this time. `None`: they keep their place.
+    pub until: Option<Timestamp>,
+}
+
 /// Somebody whose CRM state may differ from what it should be.
 #[derive(Debug, Clone)]
 pub struct Dirty {
     pub person: Person,
     pub version: u64,
+    pub mark: Mark,
+    /// Runs that failed since this person was last as they should be.
+    pub tries: u32,
     pub link: Link,
     /// The trace id of the delivery that changed them last, when that is known.
     pub trace: Option<String>,
 }
+
+impl Dirty {
+    pub fn taken(&self) -> Taken {
+        Taken { id: self.person.id, version: self.version, mark: self.mark.clone() }
+    }
+}
+
+/// Something stored that this version of the hub cannot read. It is kept, left out of all work, and read again later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// `person` (with what is known of the CRM) or `event`.
+    pub kind: String,
+    pub id: String,
+    /// Without values: they may be personal data.
+    pub reason: String,
+    pub since: Timestamp,
+}
+
+/// After this time what could not be read is read again.
+pub const READ_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// Some of those who are to be looked at again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +166,9 @@ pub struct Totals {
     /// People with a row that the CRM refused.
     pub parked: u64,
     pub unrecognized: u64,
+    /// Stored people and events that this version cannot read.
+    #[serde(default)]
+    pub unreadable: u64,
 }
 
 /// The hub's memory, in the domain's own operations.
@@ -128,21 +177,33 @@ pub trait Store: Send + Sync {
     /// Which of these events were folded already.
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>>;
     async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims>;
-    /// Follows redirects; ids that name nobody are left out.
+    /// Follows redirects. Ids that name nobody are left out, and so is who cannot be read (see `unreadable`).
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>>;
     /// Each commit on its own; the answers are in the order of the commits.
     async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>>;
 
-    /// The longest waiting first, each with its link (that of people joined into it included).
-    async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>>;
+    /// People of these who exist, redirects followed, but cannot be read.
+    async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>>;
+    /// What could not be read lately.
+    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>>;
+    /// What was set aside is read again at once: for the start of a process, which may be of another version.
+    async fn read_again(&self) -> Result<()>;
+
+    /// The longest waiting first, each with its link (that of people joined into it included). Who was postponed beyond `now`
+    /// is left out, and so is who cannot be read: they are set aside for a while. `None` changes nothing and leaves nobody out
+    /// who can be read.
+    async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>>;
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>>;
     /// Each from the revision that was read; it is kept with the next one.
     ///
     /// # Errors
     /// `Retry` when somebody else has written one meanwhile.
     async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()>;
-    /// No longer dirty, unless changed since this version.
-    async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()>;
+    /// No longer dirty, unless they changed or were marked since they were taken.
+    async fn settle(&self, people: Vec<Taken>) -> Result<()>;
+    /// Still dirty after a failed run. A change or a mark since they were taken lets them be taken at once.
+    async fn postpone(&self, people: Vec<Postponed>) -> Result<()>;
+    /// Follows redirects.
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()>;
     /// When somebody is to be looked at again though nothing happens to them: a moment in a segment's rule passes by then.
     /// Who is put down twice is looked at twice.
@@ -201,6 +262,20 @@ pub fn up_to(mut rows: Vec<JournalRow>, max: usize) -> (Vec<JournalRow>, Option<
     let next = end.and_then(|end| rows.get(end)).map(|row| row.folded_at);
     rows.truncate(end.unwrap_or(rows.len()));
     (rows, next)
+}
+
+/// Why stored JSON cannot be read, without the values in it.
+pub fn unreadable_reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let named = ["unknown field `", "missing field `", "unknown variant `"].iter().find_map(|start| {
+        let rest = text.strip_prefix(start)?;
+        Some(format!("{start}{}`", rest.split_once('`')?.0))
+    });
+    match (named, error.classify()) {
+        (Some(named), _) => format!("{named} (column {})", error.column()),
+        (None, serde_json::error::Category::Data) => format!("a value of another type at column {}", error.column()),
+        (None, _) => format!("no valid JSON at column {}", error.column()),
+    }
 }
 
 /// What a writer hears whose link is no longer the latest.

@@ -1,4 +1,6 @@
 mod erase;
+mod journal;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp};
 use stagedoor_ports::{
-    Cell, Claims, Commit, Dirty, DuePage, JournalRow, Outcome, Result, Saved, Store, Totals, Versioned,
+    Cell, Claims, Clock, Commit, Dirty, DuePage, JournalRow, Outcome, Postponed, Result, Saved, SetAside, Store,
+    SystemClock, Taken, Totals, Versioned, unreadable_reason,
 };
 
 use crate::{database::Database, due};
@@ -56,7 +59,24 @@ impl SqliteStore {
     /// # Errors
     /// When the file cannot be opened or is no database.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { database: Database::open(path, SCHEMA)? })
+        Ok(Self { database: Database::open(path, &format!("{SCHEMA}{}", waiting::SCHEMA))? })
+    }
+
+    /// The rows that can be read; the others are set aside.
+    async fn readable(&self, rows: journal::Rows) -> Result<Vec<JournalRow>> {
+        let (rows, unreadable) = (rows.rows, rows.unreadable);
+        if !unreadable.is_empty() {
+            let now = SystemClock.now();
+            self.database
+                .write(move |connection| {
+                    let note = |(id, reason): &(String, String)| {
+                        waiting::note_unreadable(connection, "event", id, reason, now)
+                    };
+                    unreadable.iter().try_for_each(note)
+                })
+                .await?;
+        }
+        Ok(rows)
     }
 }
 
@@ -67,7 +87,12 @@ fn json<T: Serialize>(value: &T) -> Sql<String> {
 }
 
 fn parsed<T: DeserializeOwned>(text: &str) -> Sql<T> {
-    serde_json::from_str(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+    read(text).map_err(|reason| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, reason.into()))
+}
+
+/// Or why not, without values.
+fn read<T: DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
+    serde_json::from_str(text).map_err(|error| unreadable_reason(&error))
 }
 
 pub(crate) fn person_id(text: &str) -> Sql<PersonId> {
@@ -121,6 +146,7 @@ fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
     }
     for removal in &commit.removed {
         connection.execute("DELETE FROM people WHERE id = ?1", [removal.id.to_string()])?;
+        connection.execute("DELETE FROM marks WHERE person = ?1", [removal.id.to_string()])?;
         let sql = "INSERT OR REPLACE INTO redirects VALUES (?1, ?2)";
         connection.execute(sql, [removal.id.to_string(), removal.into.to_string()])?;
     }
@@ -130,10 +156,16 @@ fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
     }
     let mut put = connection.prepare_cached(
         "INSERT INTO people VALUES (?1, ?2, ?3, (SELECT n FROM ticks)) ON CONFLICT (id) DO UPDATE SET
-         version = excluded.version, doc = excluded.doc, waiting = coalesce(waiting, excluded.waiting)",
+         version = excluded.version, doc = excluded.doc,
+         waiting = min(coalesce(waiting, excluded.waiting), excluded.waiting)",
     )?;
+    let mut news = connection.prepare_cached("UPDATE marks SET not_before = NULL WHERE person = ?1")?;
     for (person, version) in &commit.people {
-        put.execute(params![person.id.to_string(), version.unwrap_or(0) as i64 + 1, json(person)?])?;
+        let id = person.id.to_string();
+        put.execute(params![id, version.unwrap_or(0) as i64 + 1, json(person)?])?;
+        if version.is_some() {
+            news.execute([id])?;
+        }
     }
     if let Some(trace) = commit.trace() {
         let mut put = connection.prepare_cached("INSERT OR REPLACE INTO traces VALUES (?1, ?2)")?;
@@ -157,34 +189,6 @@ fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
     }
     let mut audience = connection.prepare_cached("INSERT OR IGNORE INTO audience VALUES (?1, ?2)")?;
     commit.audience.iter().try_for_each(|(show, person)| audience.execute(params![show, person.to_string()]).map(drop))
-}
-
-fn link_of(connection: &Connection, id: &str) -> Sql<Option<Link>> {
-    let mut select = connection.prepare_cached("SELECT doc FROM links WHERE person = ?1")?;
-    let doc: Option<String> = select.query_row([id], |row| row.get(0)).optional()?;
-    doc.map(|doc| parsed(&doc)).transpose()
-}
-
-fn dirty_of(connection: &Connection, doc: &str, version: i64, trace: Option<String>) -> Sql<Dirty> {
-    let person: Person = parsed(doc)?;
-    let mut link = Link::default();
-    for id in std::iter::once(&person.id).chain(&person.absorbed) {
-        if let Some(known) = link_of(connection, &id.to_string())? {
-            link = link.join(known);
-        }
-    }
-    link.revision = link_of(connection, &person.id.to_string())?.map_or(0, |own| own.revision);
-    Ok(Dirty { person, version: version as u64, link, trace })
-}
-
-fn journal_row(row: &Row<'_>) -> Sql<JournalRow> {
-    parsed(&row.get::<_, String>(0)?)
-}
-
-fn since(connection: &Connection) -> Sql<Option<Timestamp>> {
-    let sql = "SELECT min(waiting) FROM people WHERE waiting IS NOT NULL";
-    let at: Option<i64> = connection.query_row(sql, [], |row| row.get(0))?;
-    Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()))
 }
 
 #[async_trait]
@@ -235,9 +239,10 @@ impl Store for SqliteStore {
                     let id = follow(connection, &id.to_string())?;
                     let row: Option<(String, i64)> =
                         select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-                    if let Some((doc, version)) = row {
-                        let value: Person = parsed(&doc)?;
-                        people.insert(value.id, Versioned { value, version: version as u64 });
+                    let Some((doc, version)) = row else { continue };
+                    match read::<Person>(&doc) {
+                        Ok(value) => _ = people.insert(value.id, Versioned { value, version: version as u64 }),
+                        Err(reason) => tracing::warn!(reason, "a stored person cannot be read"),
                     }
                 }
                 Ok(people.into_values().collect())
@@ -261,33 +266,33 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn take_dirty(&self, max: usize) -> Result<Vec<Dirty>> {
-        self.database
-            .read(move |connection| {
-                let sql = "SELECT doc, version, trace FROM people LEFT JOIN traces ON person = id
-                    WHERE waiting IS NOT NULL ORDER BY waiting LIMIT ?1";
-                let mut select = connection.prepare_cached(sql)?;
-                let rows: Vec<(String, i64, Option<String>)> = select
-                    .query_map([max as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                    .collect::<Sql<_>>()?;
-                rows.into_iter().map(|(doc, version, trace)| dirty_of(connection, &doc, version, trace)).collect()
-            })
-            .await
+    async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>> {
+        let ids = ids.clone();
+        self.database.read(move |connection| waiting::unreadable(connection, &ids)).await
+    }
+
+    async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>> {
+        self.database.read(move |connection| waiting::all_set_aside(connection, max)).await
+    }
+
+    async fn read_again(&self) -> Result<()> {
+        self.database.write(waiting::read_again).await
+    }
+
+    async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
+        let mut taken = self.database.read(move |connection| waiting::take(connection, max, now)).await?;
+        let dirty = std::mem::take(&mut taken.dirty);
+        if let Some(now) = now
+            && !(taken.unreadable.is_empty() && taken.readable_again.is_empty())
+        {
+            self.database.write(move |connection| waiting::set_aside(connection, &taken, now)).await?;
+        }
+        Ok(dirty)
     }
 
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
         let ids = ids.clone();
-        self.database
-            .read(move |connection| {
-                let mut links = BTreeMap::new();
-                for id in ids {
-                    if let Some(link) = link_of(connection, &id.to_string())? {
-                        links.insert(id, link);
-                    }
-                }
-                Ok(links)
-            })
-            .await
+        self.database.read(move |connection| waiting::links(connection, &ids)).await
     }
 
     async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
@@ -295,8 +300,9 @@ impl Store for SqliteStore {
             .database
             .write(move |connection| {
                 for (id, link) in &links {
-                    let known = link_of(connection, &id.to_string())?.map_or(0, |link| link.revision);
-                    if known != link.revision {
+                    // What cannot be read is not overwritten.
+                    let known = waiting::link_of(connection, &id.to_string())?;
+                    if known.map_or(Some(0), |known| Some(known.ok()?.revision)) != Some(link.revision) {
                         return Ok(false);
                     }
                 }
@@ -312,27 +318,16 @@ impl Store for SqliteStore {
         if written { Ok(()) } else { Err(stagedoor_ports::outdated()) }
     }
 
-    async fn settle(&self, people: Vec<(PersonId, u64)>) -> Result<()> {
-        self.database
-            .write(move |connection| {
-                let sql = "UPDATE people SET waiting = NULL WHERE id = ?1 AND version = ?2";
-                let mut clear = connection.prepare_cached(sql)?;
-                people
-                    .iter()
-                    .try_for_each(|(id, version)| clear.execute(params![id.to_string(), *version as i64]).map(drop))
-            })
-            .await
+    async fn settle(&self, people: Vec<Taken>) -> Result<()> {
+        self.database.write(move |connection| waiting::settle(connection, &people)).await
+    }
+
+    async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
+        self.database.write(move |connection| waiting::postpone(connection, &people)).await
     }
 
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
-        self.database
-            .write(move |connection| {
-                connection.execute("UPDATE ticks SET n = n + 1", [])?;
-                let sql = "UPDATE people SET waiting = coalesce(waiting, (SELECT n FROM ticks)) WHERE id = ?1";
-                let mut mark = connection.prepare_cached(sql)?;
-                people.iter().try_for_each(|id| mark.execute([id.to_string()]).map(drop))
-            })
-            .await
+        self.database.write(move |connection| waiting::mark(connection, &people)).await
     }
 
     async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
@@ -354,11 +349,10 @@ impl Store for SqliteStore {
     async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
         self.database
             .read(move |connection| {
-                let mut select = connection.prepare("SELECT person, doc FROM links WHERE parked > 0 LIMIT ?1")?;
-                let rows = select.query_map([max as i64], |row| {
-                    Ok((person_id(&row.get::<_, String>(0)?)?, parsed(&row.get::<_, String>(1)?)?))
-                })?;
-                rows.collect()
+                let mut select = connection.prepare("SELECT person FROM links WHERE parked > 0 LIMIT ?1")?;
+                let ids = select.query_map([max as i64], |row| person_id(&row.get::<_, String>(0)?))?;
+                let ids = ids.collect::<Sql<_>>()?;
+                Ok(waiting::links(connection, &ids)?.into_iter().collect())
             })
             .await
     }
@@ -428,12 +422,7 @@ impl Store for SqliteStore {
     }
 
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
-        self.database
-            .read(move |connection| {
-                let mut select = connection.prepare("SELECT row FROM journal ORDER BY seq DESC LIMIT ?1")?;
-                select.query_map([max as i64], journal_row)?.collect()
-            })
-            .await
+        self.readable(self.database.read(move |connection| journal::latest(connection, max)).await?).await
     }
 
     async fn journal_between(
@@ -442,49 +431,21 @@ impl Store for SqliteStore {
         until: Timestamp,
         max: usize,
     ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
-        self.database
-            .read(move |connection| {
-                let mut select = connection.prepare_cached("SELECT row FROM journal ORDER BY seq")?;
-                let mut rows: Vec<JournalRow> = Vec::new();
-                for text in select.query_map([], |row| row.get::<_, String>(0))? {
-                    let row: JournalRow = parsed(&text?)?;
-                    if (from..until).contains(&row.folded_at) {
-                        rows.push(row);
-                    }
-                }
-                rows.sort_by_key(|row| row.folded_at);
-                Ok(stagedoor_ports::up_to(rows, max))
-            })
-            .await
+        let rows = self.database.read(move |connection| journal::between(connection, from, until)).await?;
+        Ok(stagedoor_ports::up_to(self.readable(rows).await?, max))
     }
 
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
-        self.database
-            .read(move |connection| {
-                let sql = "WITH RECURSIVE own (id) AS (VALUES (?1) UNION
-                           SELECT redirects.id FROM redirects JOIN own ON target = own.id)
-                           SELECT row FROM journal WHERE person IN own ORDER BY seq DESC";
-                connection.prepare(sql)?.query_map([person.to_string()], journal_row)?.collect()
-            })
-            .await
+        self.readable(self.database.read(move |connection| journal::of_person(connection, person)).await?).await
     }
 
     async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
-        self.database
-            .read(move |connection| {
-                let sql = "SELECT row FROM journal WHERE unrecognized ORDER BY seq DESC LIMIT ?1";
-                connection.prepare(sql)?.query_map([max as i64], journal_row)?.collect()
-            })
-            .await
+        self.readable(self.database.read(move |connection| journal::unrecognized(connection, max)).await?).await
     }
 
     async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
         let id = id.clone();
-        self.database
-            .read(move |connection| {
-                connection.query_row("SELECT row FROM journal WHERE id = ?1", [id.as_str()], journal_row).optional()
-            })
-            .await
+        self.database.read(move |connection| journal::event(connection, &id)).await
     }
 
     async fn forget(&self, id: &EventId) -> Result<()> {
@@ -528,9 +489,10 @@ impl Store for SqliteStore {
                     people: count("SELECT count(*) FROM people")?,
                     deals: count("SELECT coalesce(sum(deals), 0) FROM links")?,
                     waiting: count("SELECT count(*) FROM people WHERE waiting IS NOT NULL")?,
-                    waiting_since: since(connection)?,
+                    waiting_since: waiting::since(connection)?,
                     parked: count("SELECT count(*) FROM links WHERE parked > 0")?,
                     unrecognized: count("SELECT count(*) FROM journal WHERE unrecognized")?,
+                    unreadable: count("SELECT count(*) FROM unreadable")?,
                 })
             })
             .await

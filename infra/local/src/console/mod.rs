@@ -101,7 +101,7 @@ async fn person(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Page {
 }
 
 async fn waiting(State(hub): State<Arc<Hub>>) -> Page {
-    let dirty = hub.store.take_dirty(ROWS).await.map_err(|error| broken(&error))?;
+    let dirty = hub.store.take_dirty(ROWS, None).await.map_err(|error| broken(&error))?;
     Ok(pages::waiting(&dirty))
 }
 

@@ -42,7 +42,7 @@ impl DynamoStore {
         self.count_up(-rows, -living, 0).await
     }
 
-    async fn remove(&self, table: &str, key: Item) -> Result<()> {
+    pub(super) async fn remove(&self, table: &str, key: Item) -> Result<()> {
         let request = self.client.delete_item().table_name(self.table(table)).set_key(Some(key));
         request.send().await.map(drop).map_err(|error| failed("DeleteItem", error))
     }

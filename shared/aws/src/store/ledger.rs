@@ -66,7 +66,17 @@ impl DynamoStore {
         let unique: BTreeSet<String> = keys.collect();
         let keys = unique.into_iter().map(|key| item([("id", text(key))])).collect();
         let found = self.get("journal", keys).await?;
-        Ok(newest_first(found.iter().map(|one| unpacked(one, "row")).collect::<Result<_>>()?))
+        let mut rows = Vec::new();
+        for one in &found {
+            match unpacked(one, "row") {
+                Ok(row) => rows.push(row),
+                Err(error) => {
+                    let id = text_of(one, "id").unwrap_or("");
+                    self.note_unreadable("event", id, &error.to_string(), super::pages::now()).await?;
+                }
+            }
+        }
+        Ok(newest_first(rows))
     }
 
     /// The latest rows, page by page back from the last.

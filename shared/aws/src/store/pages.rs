@@ -10,7 +10,7 @@ use stagedoor_model::Timestamp;
 use stagedoor_ports::{Commit, Result};
 
 use crate::{
-    dynamo::{Item, failed, item, number, text, text_of},
+    dynamo::{Item, failed, item, number, number_of, text, text_of},
     store::{DynamoStore, KEEP, expires, packed, unique},
 };
 
@@ -23,9 +23,56 @@ const EVENTS: usize = 1_000;
 pub(super) type Entry = (PersonId, [u8; 16]);
 
 /// People who wait, as one page has them.
+#[derive(Clone)]
 pub(super) struct Page {
     pub key: String,
     pub people: Vec<Entry>,
+    pub why: Postponement,
+}
+
+/// What a page says of people whose runs failed; of others nothing.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Postponement {
+    pub tries: u32,
+    /// Milliseconds.
+    pub not_before: Option<i64>,
+    pub since: Option<i64>,
+    /// They could not be read.
+    pub is_aside: bool,
+}
+
+impl Page {
+    fn of(one: &Item) -> Self {
+        let ms = |name| number_of(one, name).and_then(|ms| i64::try_from(ms).ok());
+        let why = Postponement {
+            tries: number_of(one, "tries").and_then(|tries| u32::try_from(tries).ok()).unwrap_or(0),
+            not_before: ms("not_before"),
+            since: ms("since"),
+            is_aside: one.contains_key("aside"),
+        };
+        Self { key: text_of(one, "sk").unwrap_or("").to_owned(), people: entries_of(one), why }
+    }
+
+    /// Since when its people wait, in milliseconds.
+    pub(super) fn since(&self) -> i64 {
+        let written = || self.key.split_once('#').and_then(|(at, _)| at.parse().ok());
+        self.why.since.or_else(written).unwrap_or(0)
+    }
+
+    pub(super) fn is_ready(&self, now: Option<Timestamp>) -> bool {
+        now.is_none_or(|now| self.why.not_before.is_none_or(|at| at <= now.as_millisecond()))
+    }
+
+    fn item(&self, people: &[Entry]) -> Item {
+        let mut one =
+            item([("pk", text("dirty")), ("sk", text(self.key.as_str())), ("people", blob(entry_bytes(people)))]);
+        let Postponement { tries, not_before, since, is_aside } = self.why;
+        one.extend((tries > 0).then(|| ("tries".to_owned(), number(tries))));
+        one.extend(not_before.map(|at| ("not_before".to_owned(), number(at))));
+        one.extend(since.map(|at| ("since".to_owned(), number(at))));
+        one.extend(is_aside.then(|| ("aside".to_owned(), text("yes"))));
+        one
+    }
 }
 
 pub(super) fn trace_bytes(trace: Option<&str>) -> [u8; 16] {
@@ -80,11 +127,20 @@ impl DynamoStore {
 
     /// From now on these people wait, since `at`.
     pub(super) async fn wait(&self, people: &BTreeMap<PersonId, [u8; 16]>, at: Timestamp) -> Result<()> {
+        self.wait_because(people, at, Postponement::default()).await
+    }
+
+    /// The same for those whose runs failed; `at` is their place in the queue.
+    pub(super) async fn wait_because(
+        &self,
+        people: &BTreeMap<PersonId, [u8; 16]>,
+        at: Timestamp,
+        why: Postponement,
+    ) -> Result<()> {
         let people: Vec<Entry> = people.iter().map(|(id, trace)| (*id, *trace)).collect();
         for chunk in people.chunks(PEOPLE) {
-            let bytes = entry_bytes(chunk);
-            let key = page_key(at);
-            self.put_misc(item([("pk", text("dirty")), ("sk", text(key)), ("people", blob(bytes))])).await?;
+            let page = Page { key: page_key(at), people: vec![], why };
+            self.put_misc(page.item(chunk)).await?;
         }
         Ok(())
     }
@@ -101,11 +157,18 @@ impl DynamoStore {
     /// The pages of those who wait, the longest waiting first.
     pub(super) async fn waiting(&self) -> Result<Vec<Page>> {
         let found = self.query("misc", None, ("pk", "dirty"), usize::MAX, false).await?;
-        let page = |one: &Item| Page { key: text_of(one, "sk").unwrap_or("").to_owned(), people: entries_of(one) };
-        Ok(found.iter().map(page).collect())
+        Ok(found.iter().map(Page::of).collect())
     }
 
-    /// Takes people off the pages that were read before their versions were. A page that two settle at once may keep
+    /// Pages as they are now, without those that are gone.
+    pub(super) async fn pages_named(&self, keys: BTreeSet<&str>) -> Result<Vec<Page>> {
+        let keys = keys.into_iter().map(|key| item([("pk", text("dirty")), ("sk", text(key))])).collect();
+        let mut pages: Vec<Page> = self.get("misc", keys).await?.iter().map(Page::of).collect();
+        pages.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(pages)
+    }
+
+    /// Takes people off these pages. A page that two settle at once may keep
     /// somebody who no longer waits; they are looked at once more and found to need nothing.
     pub(super) async fn strike(&self, pages: Vec<Page>, settled: &BTreeSet<PersonId>) -> Result<()> {
         for page in pages {
@@ -118,8 +181,7 @@ impl DynamoStore {
                 let request = request.key("pk", text("dirty")).key("sk", text(page.key));
                 request.send().await.map_err(|error| failed("DeleteItem", error))?;
             } else {
-                let bytes = blob(entry_bytes(&left));
-                self.put_misc(item([("pk", text("dirty")), ("sk", text(page.key)), ("people", bytes)])).await?;
+                self.put_misc(page.item(&left)).await?;
             }
         }
         Ok(())

@@ -4,3 +4,4 @@
 mod conformance;
 mod lambda;
 mod moto;
+mod unreadable;

@@ -26,6 +26,8 @@ pub(super) fn erase(
             "DELETE FROM journal WHERE person = ?1",
             "DELETE FROM links WHERE person = ?1",
             "DELETE FROM traces WHERE person = ?1",
+            "DELETE FROM marks WHERE person = ?1",
+            "DELETE FROM unreadable WHERE id = ?1",
             "DELETE FROM audience WHERE person = ?1",
             "DELETE FROM redirects WHERE id = ?1 OR target = ?1",
             "DELETE FROM people WHERE id = ?1",

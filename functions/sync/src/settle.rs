@@ -1,0 +1,74 @@
+//! The end of a round: who is as they should be waits no more, and whose run failed goes to the back of the queue.
+
+use std::sync::atomic::Ordering;
+
+use jiff::SignedDuration;
+use stagedoor_engine::PersonId;
+use stagedoor_model::{Timestamp, breakage};
+use stagedoor_ports::{PortError, Postponed, Taken};
+
+use crate::{
+    Reconciled, Sync,
+    round::{Case, Round},
+};
+
+/// Failed runs after which a person goes to the back of the queue.
+const PATIENCE: u32 = 3;
+/// How long they rest first; twice as long with each failure.
+const FIRST_REST: SignedDuration = SignedDuration::from_secs(30);
+const LONGEST_REST: SignedDuration = SignedDuration::from_mins(15);
+
+impl Sync {
+    pub(crate) async fn settle(&self, round: &Round) -> Result<Reconciled, PortError> {
+        let mut report = std::mem::take(&mut *round.report());
+        let now = self.clock.now();
+        let is_out = report.unavailable.is_some();
+        let (done, failed, all) = {
+            let cases = round.cases();
+            let done: Vec<Taken> =
+                cases.iter().filter(|(_, case)| case.open == 0).map(|(id, case)| taken(*id, case)).collect();
+            let failed = cases.iter().filter(|(_, case)| case.open > 0 && case.failed);
+            let failed: Vec<Postponed> = failed.map(|(id, case)| postponed(*id, case, is_out, now)).collect();
+            (done, failed, cases.len())
+        };
+        self.outage.store(is_out, Ordering::Relaxed);
+        report.settled = done.len();
+        report.left = all - done.len();
+        if !done.is_empty() {
+            self.store.settle(done).await?;
+        }
+        if !failed.is_empty() && !breakage::is_on("poisoned-stays-first") {
+            self.store.postpone(failed).await?;
+        }
+        Ok(report)
+    }
+}
+
+fn taken(id: PersonId, case: &Case) -> Taken {
+    Taken { id, version: case.version, mark: case.mark.clone() }
+}
+
+/// While the CRM cannot be used at all nobody rests: everybody is served as soon as it can be used again.
+fn postponed(id: PersonId, case: &Case, is_out: bool, now: Timestamp) -> Postponed {
+    let tries = case.tries.saturating_add(1);
+    let rest = if is_out { SignedDuration::ZERO } else { rest(tries) };
+    let until = (tries >= PATIENCE).then(|| now + rest);
+    Postponed { taken: taken(id, case), tries, until }
+}
+
+fn rest(tries: u32) -> SignedDuration {
+    let doubled = 1_i32 << tries.saturating_sub(PATIENCE).min(10);
+    (FIRST_REST * doubled).min(LONGEST_REST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_fails_again_and_again_is_tried_every_quarter_of_an_hour() {
+        assert_eq!(rest(PATIENCE), FIRST_REST);
+        assert_eq!(rest(PATIENCE + 1), FIRST_REST * 2);
+        assert_eq!(rest(u32::MAX), LONGEST_REST);
+    }
+}

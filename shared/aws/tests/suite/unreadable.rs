@@ -1,0 +1,75 @@
+//! What DynamoDB holds and this version cannot read holds up nobody.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    primitives::Blob,
+    types::{AttributeValue, AttributeValue::S},
+};
+use stagedoor_aws::{DynamoStore, create_tables};
+use stagedoor_ports::{
+    Store,
+    testing::{form_event, put_people, readable_again_suite, unreadable_suite},
+};
+
+use crate::moto::{Moto, moto};
+
+async fn store() -> (Moto, DynamoStore, aws_sdk_dynamodb::Client) {
+    let moto = moto().await;
+    create_tables(&moto.config, "t").await.expect("tables");
+    let (store, client) = (DynamoStore::new(&moto.config, "t"), aws_sdk_dynamodb::Client::new(&moto.config));
+    (moto, store, client)
+}
+
+/// Replaces what is stored by something else, and answers what it was.
+async fn replace(
+    client: &aws_sdk_dynamodb::Client,
+    (table, key, id): (&str, &str, &str),
+    attribute: &str,
+    by: AttributeValue,
+) -> AttributeValue {
+    let key = HashMap::from([(key.to_owned(), S(id.to_owned()))]);
+    let request = client.get_item().table_name(table).set_key(Some(key.clone()));
+    let item = request.send().await.expect("read").item.expect("there");
+    let before = item.get(attribute).cloned().expect("it has the attribute");
+    let item: HashMap<_, _> = item.into_iter().chain([(attribute.to_owned(), by)]).collect();
+    client.put_item().table_name(table).set_item(Some(item)).send().await.expect("written");
+    before
+}
+
+fn garbage() -> AttributeValue {
+    AttributeValue::B(Blob::new(*b"not deflated"))
+}
+
+#[tokio::test]
+async fn a_person_who_cannot_be_read_is_set_aside_and_holds_up_nobody() {
+    let (_moto, store, client) = store().await;
+    let people = put_people(&store, 3).await;
+    let id = people[1].to_string();
+    let before = replace(&client, ("t-people", "id", &id), "doc", garbage()).await;
+    unreadable_suite(&store, &people, &[0, 2], 1).await;
+    replace(&client, ("t-people", "id", &id), "doc", before).await;
+    readable_again_suite(&store, people[1]).await;
+}
+
+#[tokio::test]
+async fn a_crm_state_that_cannot_be_read_is_not_taken_for_none() {
+    let (_moto, store, client) = store().await;
+    let people = put_people(&store, 3).await;
+    store.save_links(people.iter().map(|id| (*id, Default::default())).collect()).await.expect("saved");
+    replace(&client, ("t-links", "person", &people[0].to_string()), "doc", garbage()).await;
+    unreadable_suite(&store, &people, &[1, 2], 0).await;
+}
+
+#[tokio::test]
+async fn a_row_of_the_journal_that_cannot_be_read_hides_no_other() {
+    let (_moto, store, client) = store().await;
+    put_people(&store, 3).await;
+    let rows = client.scan().table_name("t-journal").send().await.expect("read").items.expect("rows");
+    let id = rows[0].get("id").and_then(|id| id.as_s().ok()).expect("an id");
+    replace(&client, ("t-journal", "id", id), "row", garbage()).await;
+    let left = store.journal(10).await.expect("read");
+    assert_eq!(left.len(), 2);
+    assert!(left.iter().all(|row| (1..=3).any(|n| row.event.id == form_event(n).id)));
+    assert_eq!(store.set_aside(10).await.expect("read").len(), 1);
+}

@@ -1,0 +1,229 @@
+//! Who waits for the CRM, the marks that say so, and what cannot be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_model::{Timestamp, breakage};
+use stagedoor_ports::{Dirty, Mark, Postponed, READ_AGAIN, SetAside, Taken};
+
+use super::{Sql, follow, person_id, read};
+
+pub(super) const SCHEMA: &str = "
+-- Marks of those who wait: the last mark that came from outside, failed runs, and how long a failed run is not repeated.
+CREATE TABLE IF NOT EXISTS marks (
+    person TEXT PRIMARY KEY, n INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
+    not_before INTEGER, since INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS marks_since ON marks (since) WHERE since IS NOT NULL;
+-- What this version of the hub cannot read.
+CREATE TABLE IF NOT EXISTS unreadable (
+    kind TEXT, id TEXT, reason TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Another version may have been started: what could not be read is read again.
+pub(super) fn read_again(connection: &Connection) -> Sql<()> {
+    let again = "UPDATE marks SET not_before = NULL WHERE person IN (SELECT id FROM unreadable WHERE kind = 'person')";
+    connection.execute(again, [])?;
+    connection.execute("DELETE FROM unreadable", []).map(drop)
+}
+
+/// People who were read, and why the others could not be.
+#[derive(Default)]
+pub(super) struct TakenDirty {
+    pub dirty: Vec<Dirty>,
+    pub unreadable: Vec<(String, String)>,
+    /// Of those who were read: set aside before.
+    pub readable_again: Vec<String>,
+}
+
+struct Waiting {
+    id: String,
+    doc: String,
+    version: i64,
+    trace: Option<String>,
+    n: i64,
+    tries: u32,
+}
+
+pub(super) fn take(connection: &Connection, max: usize, now: Option<Timestamp>) -> Sql<TakenDirty> {
+    let sql = "SELECT id, doc, version, trace, coalesce(n, 0), coalesce(tries, 0) FROM people
+        LEFT JOIN traces ON traces.person = id LEFT JOIN marks ON marks.person = id
+        WHERE waiting IS NOT NULL AND (?2 IS NULL OR not_before IS NULL OR not_before <= ?2)
+        ORDER BY waiting LIMIT ?1";
+    let mut select = connection.prepare_cached(sql)?;
+    let rows = select.query_map(params![max as i64, now.map(|now| now.as_millisecond())], |row| {
+        let [id, doc] = [row.get(0)?, row.get(1)?];
+        Ok(Waiting { id, doc, version: row.get(2)?, trace: row.get(3)?, n: row.get(4)?, tries: row.get(5)? })
+    })?;
+    let aside: BTreeSet<String> = connection
+        .prepare_cached("SELECT id FROM unreadable WHERE kind = 'person'")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Sql<_>>()?;
+    let mut taken = TakenDirty::default();
+    for waiting in rows {
+        let waiting = waiting?;
+        let id = waiting.id.clone();
+        match dirty_of(connection, waiting)? {
+            Ok(dirty) => {
+                taken.dirty.push(dirty);
+                taken.readable_again.extend(aside.contains(&id).then_some(id));
+            }
+            Err(reason) => taken.unreadable.push((id, reason)),
+        }
+    }
+    Ok(taken)
+}
+
+fn dirty_of(connection: &Connection, waiting: Waiting) -> Sql<Result<Dirty, String>> {
+    let person: Person = match read(&waiting.doc) {
+        Ok(person) => person,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let (mut link, mut revision) = (Link::default(), 0);
+    for id in std::iter::once(&person.id).chain(&person.absorbed) {
+        match link_of(connection, &id.to_string())? {
+            Some(Ok(known)) => {
+                revision = if *id == person.id { known.revision } else { revision };
+                link = link.join(known);
+            }
+            Some(Err(reason)) => return Ok(Err(format!("what is known of the CRM: {reason}"))),
+            None => {}
+        }
+    }
+    link.revision = revision;
+    let (version, mark) = (waiting.version as u64, Mark(waiting.n.to_string()));
+    Ok(Ok(Dirty { person, version, mark, tries: waiting.tries, link, trace: waiting.trace }))
+}
+
+pub(super) fn link_of(connection: &Connection, id: &str) -> Sql<Option<Result<Link, String>>> {
+    let mut select = connection.prepare_cached("SELECT doc FROM links WHERE person = ?1")?;
+    let doc: Option<String> = select.query_row([id], |row| row.get(0)).optional()?;
+    Ok(doc.map(|doc| read(&doc)))
+}
+
+/// Keeps in mind why these cannot be read, and lets them rest.
+pub(super) fn set_aside(connection: &Connection, taken: &TakenDirty, now: Timestamp) -> Sql<()> {
+    let until = (now + READ_AGAIN).as_millisecond();
+    for (id, reason) in &taken.unreadable {
+        note_unreadable(connection, "person", id, reason, now)?;
+        back(connection, id, until)?;
+    }
+    let mut forget = connection.prepare_cached("DELETE FROM unreadable WHERE kind = 'person' AND id = ?1")?;
+    taken.readable_again.iter().try_for_each(|id| forget.execute([id]).map(drop))
+}
+
+pub(super) fn note_unreadable(connection: &Connection, kind: &str, id: &str, reason: &str, now: Timestamp) -> Sql<()> {
+    let sql = "INSERT INTO unreadable VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET reason = excluded.reason";
+    connection.prepare_cached(sql)?.execute(params![kind, id, reason, now.as_millisecond()]).map(drop)
+}
+
+/// To the end of the queue, and not before `until` (milliseconds).
+fn back(connection: &Connection, id: &str, until: i64) -> Sql<()> {
+    connection.execute("UPDATE ticks SET n = n + 1", [])?;
+    let sql = "INSERT INTO marks (person, not_before, since) SELECT id, ?2, waiting FROM people WHERE id = ?1
+        ON CONFLICT (person) DO UPDATE SET not_before = excluded.not_before, since = coalesce(since, excluded.since)";
+    connection.prepare_cached(sql)?.execute(params![id, until])?;
+    let sql = "UPDATE people SET waiting = max((SELECT n FROM ticks), ?2) WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![id, until]).map(drop)
+}
+
+/// 1 if somebody is as they were taken: neither changed nor marked since.
+const AS_TAKEN: &str = "id = ?1 AND version = ?2 AND waiting IS NOT NULL
+    AND (?3 < 0 OR coalesce((SELECT n FROM marks WHERE person = ?1), 0) = ?3)";
+
+fn mark_of(taken: &Taken) -> i64 {
+    if breakage::is_on("mark-lost-in-run") { -1 } else { taken.mark.0.parse().unwrap_or(0) }
+}
+
+pub(super) fn settle(connection: &Connection, people: &[Taken]) -> Sql<()> {
+    let mut clear = connection.prepare_cached(&format!("UPDATE people SET waiting = NULL WHERE {AS_TAKEN}"))?;
+    let mut forget = connection.prepare_cached("DELETE FROM marks WHERE person = ?1")?;
+    for taken in people {
+        let id = taken.id.to_string();
+        if clear.execute(params![id, taken.version as i64, mark_of(taken)])? == 1 {
+            forget.execute([id])?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn postpone(connection: &Connection, people: &[Postponed]) -> Sql<()> {
+    let mut as_taken = connection.prepare_cached(&format!("SELECT 1 FROM people WHERE {AS_TAKEN}"))?;
+    let sql = "INSERT INTO marks (person, tries) SELECT id, ?2 FROM people WHERE id = ?1 AND waiting IS NOT NULL
+        ON CONFLICT (person) DO UPDATE SET tries = excluded.tries";
+    let mut count = connection.prepare_cached(sql)?;
+    for Postponed { taken, tries, until } in people {
+        let id = taken.id.to_string();
+        count.execute(params![id, tries])?;
+        if let Some(until) = until
+            && as_taken.exists(params![id, taken.version as i64, mark_of(taken)])?
+        {
+            back(connection, &id, until.as_millisecond())?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn mark(connection: &Connection, people: &BTreeSet<PersonId>) -> Sql<()> {
+    connection.execute("UPDATE ticks SET n = n + 1", [])?;
+    let sql = "UPDATE people SET waiting = min(coalesce(waiting, (SELECT n FROM ticks)), (SELECT n FROM ticks))
+        WHERE id = ?1";
+    let mut mark = connection.prepare_cached(sql)?;
+    let sql = "INSERT INTO marks (person, n) VALUES (?1, (SELECT n FROM ticks))
+        ON CONFLICT (person) DO UPDATE SET n = excluded.n, not_before = NULL";
+    let mut number = connection.prepare_cached(sql)?;
+    for id in people {
+        let id = follow(connection, &id.to_string())?;
+        if mark.execute([&id])? == 1 {
+            number.execute([&id])?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn since(connection: &Connection) -> Sql<Option<Timestamp>> {
+    let first = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
+    let waiting = first("SELECT min(waiting) FROM people WHERE waiting IS NOT NULL")?;
+    let postponed = first("SELECT min(since) FROM marks WHERE since IS NOT NULL")?;
+    Ok(waiting.into_iter().chain(postponed).min().and_then(|at| Timestamp::from_millisecond(at).ok()))
+}
+
+/// Who of these exists and cannot be read, redirects followed.
+pub(super) fn unreadable(connection: &Connection, ids: &BTreeSet<PersonId>) -> Sql<BTreeSet<PersonId>> {
+    let mut select = connection.prepare_cached("SELECT doc FROM people WHERE id = ?1")?;
+    let mut found = BTreeSet::new();
+    for id in ids {
+        let id = follow(connection, &id.to_string())?;
+        let doc: Option<String> = select.query_row([&id], |row| row.get(0)).optional()?;
+        let broken = doc.is_some_and(|doc| read::<Person>(&doc).is_err());
+        if broken || matches!(link_of(connection, &id)?, Some(Err(_))) {
+            found.insert(person_id(&id)?);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn all_set_aside(connection: &Connection, max: usize) -> Sql<Vec<SetAside>> {
+    let sql = "SELECT kind, id, reason, since FROM unreadable ORDER BY since DESC LIMIT ?1";
+    let mut select = connection.prepare_cached(sql)?;
+    let rows = select.query_map([max as i64], |row| {
+        let since = Timestamp::from_millisecond(row.get(3)?).unwrap_or_default();
+        Ok(SetAside { kind: row.get(0)?, id: row.get(1)?, reason: row.get(2)?, since })
+    })?;
+    rows.collect()
+}
+
+/// Links that can be read; the others are left out.
+pub(super) fn links(connection: &Connection, ids: &BTreeSet<PersonId>) -> Sql<BTreeMap<PersonId, Link>> {
+    let mut links = BTreeMap::new();
+    for id in ids {
+        match link_of(connection, &id.to_string())? {
+            Some(Ok(link)) => _ = links.insert(*id, link),
+            Some(Err(reason)) => tracing::warn!(person = %id, reason, "what is known of the CRM cannot be read"),
+            None => {}
+        }
+    }
+    Ok(links)
+}
