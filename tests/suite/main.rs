@@ -34,4 +34,5 @@ mod stored_data;
 mod theatre;
 mod tokens;
 mod ufa;
+mod unkind;
 mod vtiger_recorded;

@@ -11,8 +11,8 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Sandbox, answers, hooks, links,
-    state::{ACCOUNT, State as Account, USER, now},
+    Sandbox, answers, hooks, links, robots,
+    state::{ACCOUNT, State as Account, USER},
     validate,
 };
 
@@ -89,6 +89,12 @@ fn with_parts(state: &Account, entity: &str, row: &Map<String, Value>, with: &st
     let asked = |name: &str| with.split(',').any(|part| part.trim() == name);
     let id = row.get("id").and_then(Value::as_u64).unwrap_or(0);
     if let Some(embedded) = row.get_mut("_embedded").and_then(Value::as_object_mut) {
+        for other in ["contacts", "companies"] {
+            // What lies in the bin is not shown.
+            if let Some(all) = embedded.get_mut(other).and_then(Value::as_array_mut) {
+                all.retain(|one| one.get("id").and_then(Value::as_u64).is_some_and(|id| state.there(other, id)));
+            }
+        }
         if !asked("contacts") {
             embedded.remove("contacts");
         }
@@ -149,7 +155,12 @@ pub fn add(sandbox: &Sandbox, entity: &str, rows: &[Value]) -> Response {
         let link = json!({ "self": { "href": format!("{host}/api/v4/{entity}/{id}") } });
         made.push(json!({ "id": id, "request_id": validate::request_id(row, index), "_links": link }));
     }
-    sandbox.hooks.send(&state, sent);
+    sandbox.hooks.send(&mut state, sent);
+    let ids: Vec<u64> = made.iter().filter_map(|row| row.get("id")?.as_u64()).collect();
+    drop(state);
+    if entity == "leads" {
+        robots::stir(sandbox, &ids);
+    }
     let links = json!({ "self": { "href": format!("{host}/api/v4/{entity}") } });
     answers::hal(StatusCode::OK, &json!({ "_links": links, "_embedded": { entity: made } }))
 }
@@ -162,7 +173,7 @@ fn refused(state: &Account, entity: &str, rows: &[Value], update: bool) -> Optio
 
 fn insert(state: &mut Account, entity: &str, given: &Value) -> u64 {
     let id = state.id();
-    let host = state.host();
+    let (host, now) = (state.host(), state.now());
     let mut row = Map::new();
     let number = |key: &str| given.get(key).and_then(Value::as_u64);
     row.insert("id".into(), id.into());
@@ -179,8 +190,8 @@ fn insert(state: &mut Account, entity: &str, given: &Value) -> u64 {
         ("group_id", 0),
         ("created_by", number("created_by").unwrap_or(USER)),
         ("updated_by", number("updated_by").or(number("created_by")).unwrap_or(USER)),
-        ("created_at", number("created_at").unwrap_or_else(now)),
-        ("updated_at", number("updated_at").unwrap_or_else(now)),
+        ("created_at", number("created_at").unwrap_or(now)),
+        ("updated_at", number("updated_at").unwrap_or(now)),
         ("account_id", ACCOUNT),
     ] {
         row.insert(key.into(), value.into());
@@ -267,7 +278,7 @@ fn custom_fields(state: &Account, entity: &str, given: &Value) -> Vec<Value> {
 
 pub async fn update(State(sandbox): State<Sandbox>, Path(entity): Path<String>, body: Bytes) -> Response {
     match rows_of(&body) {
-        Ok(rows) if is_entity(&entity) => change(&sandbox, &entity, rows),
+        Ok(rows) if is_entity(&entity) => change(&sandbox, &entity, &rows),
         Ok(_) => answers::not_found().await,
         Err(refusal) => refusal,
     }
@@ -283,17 +294,24 @@ pub async fn update_one(
         Some(object) => _ = object.insert("id".into(), id.into()),
         None => return answers::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed"),
     }
-    change(&sandbox, &entity, vec![row])
+    change(&sandbox, &entity, &[row])
 }
 
-pub fn change(sandbox: &Sandbox, entity: &str, rows: Vec<Value>) -> Response {
+pub fn change(sandbox: &Sandbox, entity: &str, rows: &[Value]) -> Response {
+    let (answer, moved) = change_quietly(sandbox, entity, rows);
+    robots::stir(sandbox, &moved);
+    answer
+}
+
+/// Without the robots; the deals that came to another stage are told.
+pub fn change_quietly(sandbox: &Sandbox, entity: &str, rows: &[Value]) -> (Response, Vec<u64>) {
     let mut state = sandbox.state();
-    if let Some(refusal) = refused(&state, entity, &rows, true) {
-        return refusal;
+    if let Some(refusal) = refused(&state, entity, rows, true) {
+        return (refusal, vec![]);
     }
-    let host = state.host();
-    let (mut sent, mut changed) = (Vec::new(), Vec::new());
-    for given in &rows {
+    let (host, now) = (state.host(), state.now());
+    let (mut sent, mut changed, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+    for given in rows {
         let Some(id) = given.get("id").and_then(Value::as_u64) else { continue };
         let mut old_status = None;
         if let Some(row) = state.entities.get_mut(entity).and_then(|all| all.get_mut(&id)) {
@@ -304,21 +322,22 @@ pub fn change(sandbox: &Sandbox, entity: &str, rows: Vec<Value>) -> Response {
                 }
             }
             row.insert("updated_by".into(), given.get("updated_by").cloned().unwrap_or_else(|| USER.into()));
-            row.insert("updated_at".into(), given.get("updated_at").cloned().unwrap_or_else(|| now().into()));
+            row.insert("updated_at".into(), given.get("updated_at").cloned().unwrap_or_else(|| now.into()));
         }
         apply(&mut state, entity, id, given);
         let status = given.get("status_id").and_then(Value::as_u64);
-        let moved = status.is_some() && status != old_status;
-        sent.extend(hooks::change(&state, entity, id, if moved && entity == "leads" { "status" } else { "update" }));
+        let moves = entity == "leads" && status.is_some() && status != old_status;
+        moved.extend(moves.then_some(id));
+        sent.extend(hooks::change(&state, entity, id, if moves { "status" } else { "update" }));
         let name = state.entities.get(entity).and_then(|all| all.get(&id)?.get("name").cloned());
         changed.push(json!({
-            "id": id, "name": name, "updated_at": now(), "request_id": given.get("request_id"),
+            "id": id, "name": name, "updated_at": now, "request_id": given.get("request_id"),
             "_links": { "self": { "href": format!("{host}/api/v4/{entity}/{id}") } },
         }));
     }
-    sandbox.hooks.send(&state, sent);
+    sandbox.hooks.send(&mut state, sent);
     let links = json!({ "self": { "href": format!("{host}/api/v4/{entity}") } });
-    answers::hal(StatusCode::OK, &json!({ "_links": links, "_embedded": { entity: changed } }))
+    (answers::hal(StatusCode::OK, &json!({ "_links": links, "_embedded": { entity: changed } })), moved)
 }
 
 pub async fn complex(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
@@ -354,6 +373,6 @@ pub async fn complex(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
             "id": id, "contact_id": contact, "company_id": null, "request_id": [validate::request_id(row, index)], "merged": false,
         }));
     }
-    sandbox.hooks.send(&state, sent);
+    sandbox.hooks.send(&mut state, sent);
     answers::hal(StatusCode::OK, &Value::Array(made))
 }

@@ -1,6 +1,6 @@
 //! What stands before every call: faults, the token, the rate.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::{
     extract::{Request, State},
@@ -8,8 +8,12 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
+use tokio::time::Instant;
 
-use crate::{Sandbox, answers, control::FaultKind, state};
+use crate::{
+    Sandbox, answers,
+    faults::{self, FaultKind},
+};
 
 /// Calls over the rate within one blocking period after which the account is blocked.
 const PATIENCE: u32 = 100;
@@ -28,7 +32,14 @@ pub async fn gate(State(sandbox): State<Sandbox>, request: Request, next: Next) 
     if let Some(refused) = refuse(&sandbox, &request) {
         return refused;
     }
+    let (fault, after) = fault.unzip();
+    if let Some(page) = fault.and_then(faults::page) {
+        return page;
+    }
     match fault {
+        Some(kind @ (FaultKind::LateAfterTimeout | FaultKind::LateAfterCut | FaultKind::LateWithoutAnswer)) => {
+            faults::late(kind, after.unwrap_or_default(), request, next).await
+        }
         Some(FaultKind::Throttled) => answers::html(StatusCode::TOO_MANY_REQUESTS),
         Some(FaultKind::Broken) => answers::problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", ""),
         Some(FaultKind::TooSlow) => answers::html(StatusCode::GATEWAY_TIMEOUT),
@@ -40,9 +51,9 @@ pub async fn gate(State(sandbox): State<Sandbox>, request: Request, next: Next) 
             next.run(request).await;
             answers::cut()
         }
-        Some(FaultKind::Latency | FaultKind::HalfMade) | None => {
+        Some(_) | None => {
             let mut response = next.run(request).await;
-            if let Ok(id) = format!("sandbox-{}", state::now()).parse() {
+            if let Ok(id) = format!("sandbox-{}", sandbox.state().now()).parse() {
                 response.headers_mut().insert("x-request-id", id);
             }
             response
@@ -70,7 +81,7 @@ fn refuse(sandbox: &Sandbox, request: &Request) -> Option<Response> {
     state.window.push_back(now);
     let header = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or("");
     let token = header.strip_prefix("Bearer ").unwrap_or("");
-    let alive = state.access.get(token).is_some_and(|end| *end > state::now());
+    let alive = state.access.get(token).is_some_and(|end| *end > state.now());
     (!alive).then(|| answers::problem(StatusCode::UNAUTHORIZED, "Unauthorized", "Неверный логин или пароль"))
 }
 

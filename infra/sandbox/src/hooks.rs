@@ -9,12 +9,13 @@ use std::{
 
 use axum::{body::Bytes, extract::State, response::Response};
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
     Sandbox, answers,
-    state::{ACCOUNT, Hook, State as Account, USER, now},
+    hook_faults::{HookFault, Post, SentHook},
+    state::{ACCOUNT, Hook, State as Account, USER},
 };
 
 /// One item of a body: `contacts[add]` and its fields.
@@ -25,16 +26,24 @@ pub struct Item {
 }
 
 /// A deleted row names its id and type, nothing else.
-pub fn deletion(_: &Account, entity: &str, row: &Map<String, Value>) -> Option<Item> {
-    let id = row.get("id")?.to_string();
-    let kind = entity.trim_end_matches('s').to_owned();
-    let fields = vec![("[id]".to_owned(), id), ("[type]".to_owned(), kind.clone())];
-    Some(Item { setting: format!("delete_{kind}"), prefix: format!("{entity}[delete]"), fields })
+pub fn deletion(entity: &str, id: u64) -> Item {
+    let (kind, bracket) = names(entity);
+    let fields = vec![("[id]".to_owned(), id.to_string()), ("[type]".to_owned(), kind.to_owned())];
+    Item { setting: format!("delete_{kind}"), prefix: format!("{bracket}[delete]"), fields }
+}
+
+/// The kind of a row, and what its bodies begin with: companies come as contacts of type company.
+fn names(entity: &str) -> (&str, &str) {
+    match entity {
+        "companies" => ("company", "contacts"),
+        "contacts" => ("contact", "contacts"),
+        _ => ("lead", "leads"),
+    }
 }
 
 pub fn change(state: &Account, entity: &str, id: u64, action: &str) -> Option<Item> {
     let row = state.entities.get(entity)?.get(&id)?;
-    let kind = entity.trim_end_matches('s');
+    let (kind, bracket) = names(entity);
     let text =
         |key: &str| row.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
     let mut fields: Vec<(String, String)> = Vec::new();
@@ -69,16 +78,10 @@ pub fn change(state: &Account, entity: &str, id: u64, action: &str) -> Option<It
             fields.push((format!("[custom_fields][{n}][values][{k}][value]"), plain));
         }
     }
-    Some(Item { setting: format!("{action}_{kind}"), prefix: format!("{entity}[{action}]"), fields })
+    Some(Item { setting: format!("{action}_{kind}"), prefix: format!("{bracket}[{action}]"), fields })
 }
 
 const SYSTEM: [&str; 4] = ["PHONE", "EMAIL", "POSITION", "IM"];
-
-struct Post {
-    hook: u64,
-    destination: String,
-    body: String,
-}
 
 /// Bad answers after which a webhook is disabled, when the last was bad too; re-enabled by hand. The original counts
 /// them over two hours.
@@ -98,15 +101,47 @@ impl Sender {
         Self(sender)
     }
 
-    pub fn send(&self, state: &Account, items: impl IntoIterator<Item = Item>) {
+    pub fn send(&self, state: &mut Account, items: impl IntoIterator<Item = Item>) {
         let items: Vec<Item> = items.into_iter().collect();
+        let mut posts = Vec::new();
         for hook in state.hooks.iter().filter(|hook| !hook.disabled) {
             let wanted: Vec<&Item> = items.iter().filter(|item| hook.settings.contains(&item.setting)).collect();
             for chunk in wanted.chunks(ITEMS) {
                 let body = encode(chunk, &state.seed.subdomain);
-                _ = self.0.send(Post { hook: hook.id, destination: hook.destination.clone(), body });
+                let sent = SentHook { destination: hook.destination.clone(), body, wait: Duration::ZERO };
+                let settings: Vec<&str> = chunk.iter().map(|item| item.setting.as_str()).collect();
+                posts.extend(state.hook_faults.on_the_way(Post { hook: hook.id, sent }, &settings));
             }
         }
+        self.post(state, posts);
+    }
+
+    fn post(&self, state: &mut Account, posts: Vec<Post>) {
+        for post in posts {
+            match state.seed.keeps_hooks {
+                true => state.hook_faults.kept.push(post.sent),
+                false => _ = self.0.send(post),
+            }
+        }
+    }
+}
+
+impl Sandbox {
+    /// Replaces what happens to the next webhooks.
+    pub fn set_hook_faults(&self, faults: Vec<HookFault>) {
+        self.state().hook_faults.all = faults;
+    }
+
+    /// Sends the overtaken webhooks that no other followed.
+    pub fn release_hooks(&self) {
+        let mut state = self.state();
+        let posts = state.hook_faults.release();
+        self.hooks.post(&mut state, posts);
+    }
+
+    /// Webhooks that left since the last call, for a sandbox that keeps them.
+    pub fn take_hooks(&self) -> Vec<SentHook> {
+        std::mem::take(&mut self.state().hook_faults.kept)
     }
 }
 
@@ -131,23 +166,35 @@ async fn deliver(mut posts: mpsc::UnboundedReceiver<Post>, state: Arc<Mutex<Acco
     let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build();
     let Ok(client) = client else { return };
     while let Some(post) = posts.recv().await {
-        if is_disabled(&state, post.hook) {
+        if post.sent.wait.is_zero() {
+            attempt(&client, &post, &state).await;
             continue;
         }
-        for (attempt, wait) in LADDER_MS.into_iter().enumerate() {
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-            let request = client
-                .post(&post.destination)
-                .header("content-type", "application/x-www-form-urlencoded")
-                .header("user-agent", "amoCRM-WebHook-client/1.0")
-                .body(post.body.clone());
-            let status = request.send().await.map(|response| response.status().as_u16());
-            match status {
-                Ok(100..=299) => break,
-                // The last two attempts are made only after 499 or 5xx.
-                Ok(status) if attempt >= 2 && status != 499 && status < 500 => break,
-                _ => count_bad(&state, post.hook),
-            }
+        let (client, state) = (client.clone(), Arc::clone(&state));
+        tokio::spawn(async move {
+            tokio::time::sleep(post.sent.wait).await;
+            attempt(&client, &post, &state).await;
+        });
+    }
+}
+
+async fn attempt(client: &reqwest::Client, post: &Post, state: &Mutex<Account>) {
+    if is_disabled(state, post.hook) {
+        return;
+    }
+    for (attempt, wait) in LADDER_MS.into_iter().enumerate() {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let request = client
+            .post(&post.sent.destination)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("user-agent", "amoCRM-WebHook-client/1.0")
+            .body(post.sent.body.clone());
+        let status = request.send().await.map(|response| response.status().as_u16());
+        match status {
+            Ok(100..=299) => break,
+            // The last two attempts are made only after 499 or 5xx.
+            Ok(status) if attempt >= 2 && status != 499 && status < 500 => break,
+            _ => count_bad(state, post.hook),
         }
     }
 }
@@ -181,7 +228,7 @@ pub async fn list(State(sandbox): State<Sandbox>) -> Response {
     }
 }
 
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 14] = [
     "add_lead",
     "update_lead",
     "delete_lead",
@@ -192,6 +239,10 @@ const SETTINGS: [&str; 10] = [
     "delete_contact",
     "restore_contact",
     "note_lead",
+    "add_company",
+    "update_company",
+    "delete_company",
+    "restore_company",
 ];
 
 pub async fn subscribe(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
@@ -211,7 +262,8 @@ pub async fn subscribe(State(sandbox): State<Sandbox>, body: Bytes) -> Response 
     let mut state = sandbox.state();
     let id = state.id();
     state.hooks.retain(|hook| hook.destination != destination);
-    let hook = Hook { id, destination: destination.to_owned(), settings, disabled: false, bad: 0, created_at: now() };
+    let created_at = state.now();
+    let hook = Hook { id, destination: destination.to_owned(), settings, disabled: false, bad: 0, created_at };
     let body = shape(&hook);
     state.hooks.push(hook);
     answers::hal(StatusCode::CREATED, &body)

@@ -3,17 +3,22 @@
 //! only real accounts show, the issue threads of amocrm/amocrm-api-php.
 
 mod answers;
+mod clock;
 mod control;
 mod entities;
+mod faults;
 mod gate;
+mod hook_faults;
 mod hooks;
 mod links;
 pub mod lists;
+mod manager;
 pub mod messengers;
 mod oauth;
 pub mod payments;
 pub mod post;
 mod remarks;
+mod robots;
 mod setup;
 mod state;
 mod validate;
@@ -25,11 +30,14 @@ use axum::{
     Router, middleware,
     routing::{get, patch, post},
 };
-pub use control::{Fault, FaultKind};
+pub use clock::SandboxClock;
+pub use faults::{Fault, FaultKind};
+pub use hook_faults::{HookFault, HookFaultKind, SentHook};
 pub use lists::{ListBreak, Lists};
 pub use messengers::{Arrived, Break, Messengers, Platform};
 pub use payments::Payments;
 pub use post::{Delivered, Post, PostBreak};
+pub use robots::{Robot, StageIds};
 use state::State;
 pub use state::{PipelineSeed, Seed};
 use tokio::net::TcpListener;
@@ -77,8 +85,17 @@ impl Sandbox {
             .route("/_sandbox/stats", get(control::stats))
             .route("/_sandbox/unblock", post(control::unblock))
             .route("/_sandbox/codes", post(control::code))
-            .route("/_sandbox/{entity}", post(control::add_by_manager))
-            .route("/_sandbox/{entity}/{id}", patch(control::by_manager).delete(control::delete_by_manager))
+            .route("/_sandbox/clock", post(control::clock))
+            .route("/_sandbox/elsewhere", get(control::elsewhere))
+            .route("/_sandbox/hooks", post(control::hook_faults))
+            .route("/_sandbox/hooks/release", post(manager::release_hooks))
+            .route("/_sandbox/robots", post(manager::set_robots))
+            .route("/_sandbox/stages", get(manager::stages).post(manager::change_stage))
+            .route("/_sandbox/leads/{id}/move", post(manager::move_lead))
+            .route("/_sandbox/{entity}", post(manager::add))
+            .route("/_sandbox/{entity}/{id}", patch(manager::change).delete(manager::delete))
+            .route("/_sandbox/{entity}/{id}/restore", post(manager::restore))
+            .route("/_sandbox/{entity}/{id}/merge", post(manager::merge))
             .fallback(answers::not_found)
             .with_state(self.clone())
     }
@@ -160,6 +177,16 @@ impl Sandbox {
 
     pub fn set_fault(&self, fault: Fault) {
         self.state().faults.push(fault);
+    }
+
+    /// Takes all faults of calls away.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
+    /// Companies, by id.
+    pub fn companies(&self) -> Vec<serde_json::Value> {
+        self.state().all("companies")
     }
 
     /// Every call fails with 500 while it is down.

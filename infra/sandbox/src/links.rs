@@ -39,6 +39,7 @@ fn of_entity(state: &Account, entity: &str, id: u64) -> Vec<Value> {
         _ => leads
             .filter(|(lead, _)| **lead == id)
             .flat_map(|(_, lead)| contacts_of(lead))
+            .filter(|(contact, _)| state.there("contacts", *contact))
             .map(|(contact, main)| link(contact, "contacts", json!({ "main_contact": main })))
             .collect(),
     }

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     Sandbox, answers,
-    control::FaultKind,
-    state::{ACCOUNT, State as Account, now},
+    faults::{self, FaultKind},
+    state::{ACCOUNT, State as Account},
 };
 
 const DAY: u64 = 86_400;
@@ -23,9 +23,10 @@ pub async fn access_token(State(sandbox): State<Sandbox>, body: Bytes) -> Respon
     let mut state = sandbox.state();
     let call = "POST /oauth2/access_token";
     *state.calls.entry(call.to_owned()).or_default() += 1;
-    let fault = state.faults.iter_mut().find_map(|fault| fault.strikes(call));
+    let fault = state.faults.iter_mut().find_map(|fault| fault.strikes(call)).map(|(kind, _)| kind);
     match fault {
         Some(FaultKind::Cut) => return answers::cut(),
+        Some(kind) if faults::page(kind).is_some() => return faults::page(kind).unwrap_or_else(answers::unknown),
         Some(FaultKind::Broken | FaultKind::TooSlow) => return answers::html(StatusCode::BAD_GATEWAY),
         _ if state.down => return answers::html(StatusCode::BAD_GATEWAY),
         _ => {}
@@ -48,10 +49,11 @@ fn grant(state: &mut Account, body: &Value) -> Result<Response, (u16, &'static s
     if text("redirect_uri") != state.seed.redirect_uri {
         return Err((400, "Redirect URI is not associated with client"));
     }
+    let now = state.now();
     match text("grant_type") {
         "authorization_code" => match state.codes.remove(text("code")) {
             None => return Err((400, "Authorization code has been revoked")),
-            Some(end) if end < now() => return Err((400, "Authorization code has expired")),
+            Some(end) if end < now => return Err((400, "Authorization code has expired")),
             Some(_) => {}
         },
         "refresh_token" => {
@@ -62,20 +64,20 @@ fn grant(state: &mut Account, body: &Value) -> Result<Response, (u16, &'static s
         _ => return Err((400, "Check the `grant_type` parameter")),
     }
     state.issued += 1;
-    let (access, refresh) = (jwt(state.issued), format!("def502{:032x}", state.issued * 7919));
-    state.access.insert(access.clone(), now() + DAY);
+    let (access, refresh) = (jwt(state.issued, now), format!("def502{:032x}", state.issued * 7919));
+    state.access.insert(access.clone(), now + DAY);
     state.refresh.insert(refresh.clone());
     let body = json!({
-        "token_type": "Bearer", "expires_in": DAY, "server_time": now(),
+        "token_type": "Bearer", "expires_in": DAY, "server_time": now,
         "access_token": access, "refresh_token": refresh,
     });
     Ok((StatusCode::OK, [("content-type", "application/json")], body.to_string()).into_response())
 }
 
 // Published clients decode it: a well-formed JWT with `exp`.
-fn jwt(number: u64) -> String {
+fn jwt(number: u64, now: u64) -> String {
     let claims = json!({
-        "aud": "dev-client", "jti": format!("{number:064x}"), "iat": now(), "nbf": now(), "exp": now() + DAY,
+        "aud": "dev-client", "jti": format!("{number:064x}"), "iat": now, "nbf": now, "exp": now + DAY,
         "sub": "504141", "account_id": ACCOUNT, "scopes": ["crm"],
     });
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     Sandbox, answers,
     entities::rows_of,
-    state::{State as Account, USER, now},
+    state::{State as Account, USER},
     validate,
 };
 
@@ -108,12 +108,11 @@ fn add(
     if !errors.is_empty() {
         return answers::invalid(errors);
     }
-    let mut made = Vec::new();
+    let (mut made, now) = (Vec::new(), state.now());
     for (index, row) in rows.iter().enumerate() {
         let id = state.id();
         let mut kept = row.as_object().cloned().unwrap_or_default();
-        let own =
-            BTreeMap::from([("id", id), ("created_at", now()), ("updated_at", now()), ("responsible_user_id", USER)]);
+        let own = BTreeMap::from([("id", id), ("created_at", now), ("updated_at", now), ("responsible_user_id", USER)]);
         kept.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value.into())));
         kept.remove("request_id");
         made.push(

@@ -1,11 +1,10 @@
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
-use crate::control::Fault;
+use crate::{Fault, SandboxClock, hook_faults::HookFaults, robots::Robot};
 
 /// What the account has from the start.
 #[derive(Debug, Clone)]
@@ -21,6 +20,9 @@ pub struct Seed {
     pub rate: usize,
     /// The paid add-on "filters".
     pub filters: bool,
+    pub clock: SandboxClock,
+    /// Webhooks are kept for `take_hooks` instead of being posted.
+    pub keeps_hooks: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ impl Default for Seed {
             pipelines: vec![PipelineSeed { name: "Воронка".into(), stages: stages.map(String::from).to_vec() }],
             rate: 7,
             filters: false,
+            clock: SandboxClock::default(),
+            keeps_hooks: false,
         }
     }
 }
@@ -96,7 +100,27 @@ pub struct State {
     pub blocked: bool,
     pub down: bool,
     pub faults: Vec<Fault>,
+    pub hook_faults: HookFaults,
     pub calls: BTreeMap<String, u64>,
+    /// Rows in the bin, by entity: a manager may restore them.
+    pub bin: BTreeMap<String, BTreeMap<u64, Map<String, Value>>>,
+    pub robots: Vec<Robot>,
+    /// Seconds to add to the clock.
+    ahead: u64,
+    /// The second at which the clock is held.
+    held: Option<u64>,
+}
+
+/// A change of the sandbox's clock.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockMove {
+    /// Seconds that pass at once.
+    #[serde(default)]
+    pub pass: u64,
+    /// Holds the clock within this second, or lets it go on.
+    #[serde(default)]
+    pub hold: Option<bool>,
 }
 
 pub const ACCOUNT: u64 = 28_805_383;
@@ -122,7 +146,12 @@ impl State {
             blocked: false,
             down: false,
             faults: Vec::new(),
+            hook_faults: HookFaults::default(),
             calls: BTreeMap::new(),
+            bin: BTreeMap::new(),
+            robots: Vec::new(),
+            ahead: 0,
+            held: None,
             seed,
         };
         for (entity, code, name, kind) in [
@@ -157,6 +186,25 @@ impl State {
         self.pipelines.push(Pipeline { id, name: seed.name.clone(), statuses });
     }
 
+    /// Unix seconds.
+    pub fn now(&self) -> u64 {
+        self.held.unwrap_or_else(|| self.seed.clock.seconds()) + self.ahead
+    }
+
+    pub fn move_clock(&mut self, moved: ClockMove) {
+        self.ahead += moved.pass;
+        match moved.hold {
+            Some(true) => self.held = Some(self.seed.clock.seconds()),
+            Some(false) => self.held = None,
+            None => {}
+        }
+    }
+
+    /// Rows that are there, not in the bin.
+    pub fn there(&self, entity: &str, id: u64) -> bool {
+        self.entities.get(entity).is_some_and(|all| all.contains_key(&id))
+    }
+
     pub fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
@@ -182,10 +230,4 @@ impl State {
     pub fn host(&self) -> String {
         format!("https://{}.amocrm.ru", self.seed.subdomain)
     }
-}
-
-/// Unix seconds.
-#[allow(clippy::disallowed_methods, reason = "the stand-in's own clock")]
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Messengers, Platform, Told, bearer, text};
-use crate::state::now;
+use crate::clock::now;
 
 const DAY: u64 = 24 * 3_600;
 

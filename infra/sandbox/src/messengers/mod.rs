@@ -215,7 +215,7 @@ impl Messengers {
     pub fn open(&self, platform: Platform, id: &str) {
         let mut board = self.board();
         let fan = board.fans.entry((platform, id.to_owned())).or_default();
-        (fan.open, fan.blocked, fan.heard_at) = (true, false, crate::state::now());
+        (fan.open, fan.blocked, fan.heard_at) = (true, false, crate::clock::now());
     }
 
     pub fn block(&self, platform: Platform, id: &str) {
@@ -226,7 +226,7 @@ impl Messengers {
     pub fn silent_for(&self, platform: Platform, id: &str, seconds: u64) {
         let mut board = self.board();
         let fan = board.fans.entry((platform, id.to_owned())).or_default();
-        fan.heard_at = crate::state::now().saturating_sub(seconds);
+        fan.heard_at = crate::clock::now().saturating_sub(seconds);
     }
 
     pub fn break_next(&self, platform: Platform, how: Break, times: u32) {

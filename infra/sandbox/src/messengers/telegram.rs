@@ -12,7 +12,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Messengers, Platform, Told, text};
-use crate::state::now;
+use crate::clock::now;
 
 const OWN: Platform = Platform::Telegram;
 

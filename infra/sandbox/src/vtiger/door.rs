@@ -12,7 +12,10 @@ use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
 use super::{Fields, Session, State, VtigerSandbox, modules::result_of, vtql};
-use crate::{answers, control::FaultKind, state::now};
+use crate::{
+    answers,
+    faults::{self, FaultKind},
+};
 
 pub(crate) type Answer = Result<Value, Wrong>;
 
@@ -99,14 +102,28 @@ pub(crate) async fn door(Shared(sandbox): Shared<VtigerSandbox>, request: Reques
     if let Some(latency) = latency {
         tokio::time::sleep(std::time::Duration::from_millis(latency)).await;
     }
+    let (fault, after) = fault.unzip();
+    if let Some(page) = fault.and_then(faults::page) {
+        return page;
+    }
     match fault {
+        Some(kind @ (FaultKind::LateAfterTimeout | FaultKind::LateAfterCut | FaultKind::LateWithoutAnswer)) => {
+            let (sandbox, method) = (sandbox.clone(), parts.method);
+            tokio::spawn(async move {
+                tokio::time::sleep(after.unwrap_or_default()).await;
+                let session = all.get("sessionName").and_then(|name| sandbox.state().sessions.get(name).cloned());
+                let given = if method == Method::GET { &query } else { &form };
+                respond(&sandbox, &operation, &all, given, &method, session.as_ref());
+            });
+            return faults::given_up(kind).await;
+        }
         Some(FaultKind::Broken) => return uncaught("text/html; charset=UTF-8"),
         Some(FaultKind::Throttled | FaultKind::TooSlow | FaultKind::Unpaid) => {
             return page(StatusCode::SERVICE_UNAVAILABLE, "busy");
         }
         Some(FaultKind::Cut) => return answers::cut(),
         Some(FaultKind::HalfMade) => sandbox.state().loses_a_line = true,
-        Some(FaultKind::AnswerLost | FaultKind::Latency) | None => {}
+        Some(_) | None => {}
     }
     let session = all.get("sessionName").and_then(|name| sandbox.state().sessions.get(name).cloned());
     let answer = {
@@ -185,7 +202,7 @@ fn uncaught(kind: &'static str) -> Response {
 
 impl State {
     pub(crate) fn now(&self) -> u64 {
-        now() + self.ahead
+        self.seed.clock.seconds() + self.ahead
     }
 
     fn token(&mut self) -> String {

@@ -1,7 +1,9 @@
 //! VtigerCRM 8.4.0's webservice, made of nothing but what was recorded from a running one (`recorded/vtiger`), and held to
 //! it by a test that plays the recordings against it. What is silently cut, dropped or replaced there is here, too.
 
+mod control;
 mod door;
+mod manager;
 mod modules;
 mod records;
 mod related;
@@ -18,7 +20,7 @@ use modules::Module;
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 
-use crate::Fault;
+use crate::{Fault, SandboxClock};
 
 pub(crate) type Fields = Map<String, Value>;
 
@@ -44,6 +46,7 @@ pub struct VtigerSeed {
     /// What a call that writes takes, and one that reads: recorded 65 and 14 ms (timings).
     pub write: Duration,
     pub read: Duration,
+    pub clock: SandboxClock,
 }
 
 impl Default for VtigerSeed {
@@ -64,6 +67,7 @@ impl Default for VtigerSeed {
             makes_invoices: false,
             write: Duration::ZERO,
             read: Duration::ZERO,
+            clock: SandboxClock::default(),
         }
     }
 }
@@ -103,6 +107,8 @@ pub(crate) struct State {
     pub loses_a_line: bool,
     /// Seconds to add to the clock.
     pub ahead: u64,
+    /// A deal that comes to the first stage is moved to the second by a workflow.
+    pub workflows: Vec<(String, String)>,
 }
 
 /// A running installation.
@@ -132,6 +138,7 @@ impl VtigerSandbox {
             down: false,
             loses_a_line: false,
             ahead: 0,
+            workflows: Vec::new(),
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -141,7 +148,7 @@ impl VtigerSandbox {
     }
 
     pub fn router(&self) -> Router {
-        Router::new().fallback(door::door).with_state(self.clone())
+        control::router().fallback(door::door).with_state(self.clone())
     }
 
     /// Serves until the task is dropped.
@@ -168,6 +175,11 @@ impl VtigerSandbox {
         self.state().faults.push(fault);
     }
 
+    /// Takes all faults of calls away.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
     /// The database stopped: 500 and an empty body for everything (recorded: database_down_...).
     pub fn set_down(&self, down: bool) {
         self.state().down = down;
@@ -176,35 +188,6 @@ impl VtigerSandbox {
     /// PHP cleaned its sessions up.
     pub fn forget_sessions(&self) {
         self.state().sessions.clear();
-    }
-
-    /// What a manager changes by hand.
-    pub fn by_manager(&self, user: u64, id: &str, changes: &[(&str, &str)]) {
-        let fields = changes.iter().map(|(field, value)| ((*field).to_owned(), Value::from(*value))).collect();
-        let mut state = self.state();
-        // By their own rights in its pages, which are not the webservice's.
-        if state.revise(1, id, fields).is_ok()
-            && let Some(record) =
-                id.split_once('x').and_then(|(_, n)| n.parse().ok()).and_then(|n: u64| state.records.get_mut(&n))
-        {
-            record.fields.insert("modifiedby".into(), format!("19x{user}").into());
-        }
-    }
-
-    /// What a manager adds by hand; the answer is its id.
-    pub fn added_by_manager(&self, user: u64, module: &str, fields: &[(&str, &str)]) -> Option<String> {
-        let mut all: Fields = fields.iter().map(|(field, value)| ((*field).to_owned(), Value::from(*value))).collect();
-        all.entry("assigned_user_id").or_insert_with(|| format!("19x{user}").into());
-        let made = self.state().create(user, module, all).ok()?;
-        made.get("id").and_then(Value::as_str).map(str::to_owned)
-    }
-
-    pub fn deleted_by_manager(&self, id: &str) {
-        let number = id.split_once('x').and_then(|(_, number)| number.parse::<u64>().ok());
-        let mut state = self.state();
-        if let Some(record) = number.and_then(|number| state.records.get_mut(&number)) {
-            record.deleted = true;
-        }
     }
 
     /// The number that the next record gets, for playing recordings.

@@ -59,6 +59,7 @@ impl State {
         }
         self.records.insert(number, Record { module: name, fields, deleted: false });
         self.next += 1;
+        self.run_workflows(number);
         if name == "Invoice" {
             return Ok(self.invoiced(number, lines));
         }
@@ -185,6 +186,7 @@ impl State {
         if let Some(record) = self.records.get_mut(&number) {
             record.fields = fields;
         }
+        self.run_workflows(number);
         let mut told = self.told(number, true).ok_or(Wrong::Uncaught)?;
         if module == "Invoice"
             && let Some(told) = told.as_object_mut()

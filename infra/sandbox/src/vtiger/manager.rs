@@ -1,0 +1,158 @@
+//! What a manager or a workflow does in Vtiger's pages. Nothing of it sends a webhook.
+
+use serde_json::{Value, json};
+
+use super::{
+    Fields, State, VtigerSandbox,
+    modules::Field,
+    records::{clock, plain},
+};
+
+fn number(id: &str) -> Option<u64> {
+    id.split_once('x').and_then(|(_, number)| number.parse().ok())
+}
+
+impl State {
+    /// A workflow moves a deal that comes to its stage; it acts as the administrator.
+    pub(super) fn run_workflows(&mut self, number: u64) {
+        let Some(record) = self.records.get_mut(&number).filter(|record| record.module == "Potentials") else { return };
+        let stage = plain(record.fields.get("sales_stage"));
+        if let Some((_, to)) = self.workflows.iter().find(|(from, _)| *from == stage) {
+            record.fields.insert("sales_stage".into(), to.as_str().into());
+            record.fields.insert("modifiedby".into(), "19x1".into());
+        }
+    }
+
+    fn stage_values(&mut self) -> Option<&mut Vec<Value>> {
+        let described = &mut self.modules.get_mut("Potentials")?.described;
+        let fields = described.get_mut("fields")?.as_array_mut()?;
+        let stage = fields.iter_mut().find(|field| field.get("name").and_then(Value::as_str) == Some("sales_stage"))?;
+        stage.pointer_mut("/type/picklistValues")?.as_array_mut()
+    }
+
+    /// Deals of a stage get another; the time of their change stays, as it does there.
+    fn restage(&mut self, from: &str, to: &str) {
+        for record in self.records.values_mut().filter(|record| record.module == "Potentials") {
+            if plain(record.fields.get("sales_stage")) == from {
+                record.fields.insert("sales_stage".into(), to.into());
+            }
+        }
+    }
+}
+
+impl VtigerSandbox {
+    /// What a manager changes by hand.
+    pub fn by_manager(&self, user: u64, id: &str, changes: &[(&str, &str)]) {
+        let fields = changes.iter().map(|(field, value)| ((*field).to_owned(), Value::from(*value))).collect();
+        self.changed_by_manager(user, id, fields);
+    }
+
+    pub(super) fn changed_by_manager(&self, user: u64, id: &str, fields: Fields) -> bool {
+        let mut state = self.state();
+        // By their own rights in its pages, which are not the webservice's.
+        if state.revise(1, id, fields).is_err() {
+            return false;
+        }
+        if let Some(record) = number(id).and_then(|number| state.records.get_mut(&number)) {
+            record.fields.insert("modifiedby".into(), format!("19x{user}").into());
+        }
+        true
+    }
+
+    /// What a manager adds by hand; the answer is its id.
+    pub fn added_by_manager(&self, user: u64, module: &str, fields: &[(&str, &str)]) -> Option<String> {
+        let mut all: Fields = fields.iter().map(|(field, value)| ((*field).to_owned(), Value::from(*value))).collect();
+        all.entry("assigned_user_id").or_insert_with(|| format!("19x{user}").into());
+        let made = self.state().create(user, module, all).ok()?;
+        made.get("id").and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// Into the recycle bin: from then on nothing tells it from a record that never was.
+    pub fn deleted_by_manager(&self, id: &str) {
+        self.set_deleted(id, true);
+    }
+
+    /// Out of the recycle bin, as it was; its time of change stays, too.
+    pub fn restored_by_manager(&self, id: &str) {
+        self.set_deleted(id, false);
+    }
+
+    fn set_deleted(&self, id: &str, deleted: bool) {
+        let mut state = self.state();
+        if let Some(record) = number(id).and_then(|number| state.records.get_mut(&number)) {
+            record.deleted = deleted;
+        }
+    }
+
+    /// Merges two records: `kept` gets what points at `gone` and its values where it has none itself.
+    pub fn merged_by_manager(&self, user: u64, gone: &str, kept: &str) -> bool {
+        let mut state = self.state();
+        let (Some(old), Some(new)) = (number(gone).filter(|_| gone != kept), number(kept)) else { return false };
+        let there = |number: u64| state.records.get(&number).filter(|record| !record.deleted);
+        let (Some(from), Some(to)) = (there(old), there(new)) else { return false };
+        if from.module != to.module {
+            return false;
+        }
+        let more = from.fields.clone();
+        let now = clock(state.now());
+        if let Some(record) = state.records.get_mut(&new) {
+            for (field, value) in more {
+                if plain(record.fields.get(&field)).is_empty() {
+                    record.fields.insert(field, value);
+                }
+            }
+            record.fields.insert("modifiedtime".into(), now.into());
+            record.fields.insert("modifiedby".into(), format!("19x{user}").into());
+        }
+        if let Some(record) = state.records.get_mut(&old) {
+            record.deleted = true;
+        }
+        for record in state.records.values_mut() {
+            for value in record.fields.values_mut().filter(|value| value.as_str() == Some(gone)) {
+                *value = kept.into();
+            }
+        }
+        let moved: Vec<(u64, u64)> = state.relations.iter().filter(|(from, _)| *from == old).copied().collect();
+        state.relations.extend(moved.into_iter().map(|(_, to)| (new, to)));
+        true
+    }
+
+    /// Renames a value of the picklist "Sales Stage"; deals that have it follow.
+    pub fn rename_stage(&self, stage: &str, to: &str) -> bool {
+        let mut state = self.state();
+        let found = state
+            .stage_values()
+            .and_then(|all| all.iter_mut().find(|value| value.get("value").and_then(Value::as_str) == Some(stage)));
+        let Some(value) = found else { return false };
+        *value = json!({ "label": to, "value": to });
+        state.restage(stage, to);
+        true
+    }
+
+    /// Deletes a value of the picklist "Sales Stage"; its deals get another, as Vtiger asks for.
+    pub fn delete_stage(&self, stage: &str, instead: &str) -> bool {
+        let mut state = self.state();
+        let Some(all) = state.stage_values() else { return false };
+        let before = all.len();
+        all.retain(|value| value.get("value").and_then(Value::as_str) != Some(stage));
+        let gone = all.len() < before;
+        state.restage(stage, instead);
+        gone
+    }
+
+    /// Workflows: a deal that comes to the first stage is moved to the second.
+    pub fn set_workflows(&self, all: Vec<(String, String)>) {
+        self.state().workflows = all;
+    }
+
+    /// Takes a field away, as an administrator does in the layout editor.
+    pub fn delete_field(&self, module: &str, field: &str) {
+        let mut state = self.state();
+        if let Some(module) = state.modules.get_mut(module) {
+            module.fields.retain(|known: &Field| known.name != field);
+            if let Some(fields) = module.described.get_mut("fields").and_then(Value::as_array_mut) {
+                fields.retain(|known| known.get("name").and_then(Value::as_str) != Some(field));
+            }
+        }
+    }
+}
