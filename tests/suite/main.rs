@@ -15,6 +15,7 @@ mod console;
 mod crashes;
 mod crm_port;
 mod end_to_end;
+mod facts;
 mod fuzz;
 mod golden;
 mod kill;
