@@ -16,6 +16,7 @@ mod crashes;
 mod crm_port;
 mod end_to_end;
 mod facts;
+mod fairness;
 mod fuzz;
 mod golden;
 mod kill;
