@@ -16,6 +16,7 @@ pub enum OrderState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Ticket {
     pub id: String,
     pub show: ShowRef,
@@ -26,6 +27,7 @@ pub struct Ticket {
 
 /// Something of an order that is no ticket: a programme, a mug.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Item {
     pub id: String,
     pub title: String,
@@ -43,6 +45,7 @@ pub enum PaymentKind {
 
 /// Money that moved for an order, as whoever moved it tells: a payment provider, a bank.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Payment {
     #[schemars(with = "String")]
     pub at: Timestamp,
@@ -51,6 +54,7 @@ pub struct Payment {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Refund {
     pub amount: Money,
     #[schemars(with = "String")]
@@ -60,21 +64,9 @@ pub struct Refund {
     pub tickets: BTreeSet<String>,
 }
 
-/// Whether a ticket was checked in at the door, as its shop last told.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CheckIn {
-    /// As of when this is known: of two tellings about one ticket the later stands.
-    #[schemars(with = "String")]
-    pub told_at: Timestamp,
-    /// When the ticket's holder came in; `None` if the check-in was taken back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub checked_at: Option<Timestamp>,
-}
-
 /// The whole state of an order as its shop knew it at `revision`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Order {
     /// When the shop last changed the order: of two states of one order the later wins.
     #[schemars(with = "String")]
@@ -111,9 +103,6 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub due_at: Option<Timestamp>,
-    /// By the ticket's id. A shop may tell one ticket at a time, so it does not follow `revision`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub checks: BTreeMap<String, CheckIn>,
 }
 
 impl Order {
@@ -130,12 +119,7 @@ impl Order {
         })
     }
 
-    /// When a ticket's holder came in, if they did.
-    pub fn checked_at(&self, ticket: &str) -> Option<Timestamp> {
-        self.checks.get(ticket)?.checked_at
-    }
-
-    /// The later state, with the refunds and check-ins of both: associative, commutative, idempotent.
+    /// The later state, with the refunds of both: associative, commutative, idempotent.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let (mut late, early) = if self >= other { (self, other) } else { (other, self) };
@@ -144,14 +128,6 @@ impl Order {
                 Some(known) if *known >= refund => {}
                 _ => {
                     late.refunds.insert(id, refund);
-                }
-            }
-        }
-        for (id, check) in early.checks {
-            match late.checks.get(&id) {
-                Some(known) if *known >= check => {}
-                _ => {
-                    late.checks.insert(id, check);
                 }
             }
         }

@@ -9,6 +9,7 @@ mod identity;
 mod ingest;
 mod reply;
 mod segments;
+mod simulation;
 mod stage;
 mod vtiger;
 
@@ -23,6 +24,12 @@ struct Cli {
     /// One JSON object a figure instead of a table.
     #[arg(long)]
     json: bool,
+    /// Of `simulation`: how many worlds.
+    #[arg(long, default_value_t = 300)]
+    seeds: u64,
+    /// Of `simulation`: the seed of the first world.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -45,13 +52,17 @@ enum Name {
     Vtiger,
     /// A simulated month of withdrawals and faults: is anybody on a list without a consent?
     Consent,
+    /// The whole hub in virtual time, in a world that is not kind.
+    Simulation,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let quiet = tracing_subscriber::EnvFilter::new("error");
-    tracing_subscriber::fmt().with_env_filter(quiet).with_writer(std::io::stderr).init();
     let cli = Cli::parse();
+    // Errors are part of a world that is not kind.
+    let level = if matches!(cli.name, Name::Simulation) { "off" } else { "error" };
+    let quiet = tracing_subscriber::EnvFilter::new(level);
+    tracing_subscriber::fmt().with_env_filter(quiet).with_writer(std::io::stderr).init();
     let figures = match cli.name {
         Name::Burst => burst::run().await,
         Name::Ingest => ingest::run().await,
@@ -62,6 +73,7 @@ async fn main() -> ExitCode {
         Name::Enrol => enrol::run().await,
         Name::Vtiger => vtiger::run().await,
         Name::Consent => enrol::month().await,
+        Name::Simulation => simulation::run(cli.from, cli.seeds),
     };
     match figures {
         Ok(figures) => {

@@ -1,0 +1,192 @@
+//! What happens in a world: each action changes the truth, and sends what a provider would send of it.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use stagedoor_model::Timestamp;
+use stagedoor_ports::Clock;
+use stagedoor_testkit::Parcel;
+
+use crate::{
+    deliver,
+    hub::Shared,
+    rng::Rng,
+    story::Story,
+    world::{FormFact, OrderFact, SHOWS, Shop, TicketFact},
+};
+
+/// What shops and their buyers do beside the plain way of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Habit {
+    /// Two changes of one order within one second.
+    SameSecond,
+}
+
+/// A world in which something happens.
+pub struct Actors {
+    pub shared: Arc<Shared>,
+    pub story: Story,
+    pub rng: Rng,
+    /// Numbers of orders, tickets and deliveries.
+    serial: u64,
+    /// Deliveries that are under way.
+    pub under_way: Arc<std::sync::atomic::AtomicU32>,
+}
+
+impl Actors {
+    pub fn new(shared: Arc<Shared>, story: Story, rng: Rng) -> Self {
+        Self { shared, story, rng, serial: 100, under_way: Arc::default() }
+    }
+
+    pub fn serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    pub fn now(&self) -> Timestamp {
+        let now = self.shared.clock.now();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+
+    /// Sends a delivery as providers do: late, twice, and again until it is acknowledged. `word` is what the journal has
+    /// to hold then.
+    pub fn send(&mut self, word: String, make: impl Fn(Timestamp) -> Parcel + Send + Sync + 'static) {
+        let make = Arc::new(make);
+        for _ in 0..if self.rng.once_in(5) { 2 } else { 1 } {
+            let (shared, make, word) = (Arc::clone(&self.shared), Arc::clone(&make), word.clone());
+            let (receipts, under_way) = (self.story.receipts(), Arc::clone(&self.under_way));
+            let late = match self.rng.below(8) {
+                0 => self.rng.between(60, 1_200),
+                1 | 2 => self.rng.between(5, 60),
+                _ => self.rng.between(0, 3),
+            };
+            under_way.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(late)).await;
+                loop {
+                    let status = shared.post(make(shared.clock.now())).await;
+                    if status == 200 {
+                        receipts.lock().unwrap_or_else(PoisonError::into_inner).insert(word);
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_secs(45)).await;
+                }
+                under_way.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            });
+        }
+    }
+
+    /// Somebody fills in a form of the site.
+    pub fn form(&mut self) {
+        let human = self.rng.below(self.story.world.humans.len());
+        let Some(who) = self.story.world.humans.get(human).cloned() else { return };
+        let fact = FormFact {
+            human,
+            identifiers: who.shows(&mut self.rng),
+            show: self.rng.below(SHOWS.len()),
+            at: self.now(),
+        };
+        let id = format!("w{}", self.serial());
+        let show = SHOWS.get(fact.show).map_or("", |show| show.key);
+        self.story.tell(format!("{} sends form {id} about {show} with {:?}", who.name, fact.identifiers));
+        self.story.world.forms.push(fact.clone());
+        self.send(format!("\"{id}\""), move |now| deliver::form(&who, &fact, &id, now));
+    }
+
+    /// Somebody places an order.
+    pub fn order(&mut self) {
+        let human = self.rng.below(self.story.world.humans.len());
+        let Some(who) = self.story.world.humans.get(human).cloned() else { return };
+        let shop = if self.rng.once_in(3) { Shop::BoxOffice } else { Shop::Own };
+        let mut identifiers = who.shows(&mut self.rng);
+        if shop == Shop::BoxOffice {
+            identifiers.insert(format!("customer:{}", 7_000 + human));
+        }
+        let show = self.rng.below(SHOWS.len());
+        let count = 1 + self.rng.below(3);
+        let both = shop == Shop::Own && self.rng.once_in(5);
+        let tickets = (0..count).map(|n| TicketFact {
+            id: self.serial(),
+            show: if both && n % 2 == 1 { (show + 1) % SHOWS.len() } else { show },
+            price: i64::try_from(500 + 100 * self.rng.between(0, 45)).unwrap_or(500),
+            refunded_at: None,
+        });
+        let tickets = tickets.collect();
+        let now = self.now();
+        let paid = self.rng.once_in(2);
+        let fact = OrderFact {
+            id: self.serial(),
+            shop,
+            human,
+            identifiers,
+            tickets,
+            placed_at: now,
+            updated_at: now,
+            paid_at: paid.then_some(now),
+            cancelled: false,
+        };
+        let what = if paid { "orders and pays" } else { "orders" };
+        self.tell_order(what, &fact);
+        self.story.world.orders.push(fact.clone());
+        self.send_order(fact);
+    }
+
+    fn tell_order(&mut self, what: &str, fact: &OrderFact) {
+        let name = self.story.world.humans.get(fact.human).map(|who| who.name.clone()).unwrap_or_default();
+        let tickets: Vec<String> = fact
+            .tickets
+            .iter()
+            .map(|one| format!("t{} {} {}", one.id, SHOWS.get(one.show).map_or("", |show| show.key), one.price))
+            .collect();
+        let line = format!("{name} {what} {:?} o{} {tickets:?} with {:?}", fact.shop, fact.id, fact.identifiers);
+        self.story.tell(line);
+    }
+
+    fn send_order(&mut self, fact: OrderFact) {
+        let Some(who) = self.story.world.humans.get(fact.human).cloned() else { return };
+        let id = format!("d{}", self.serial());
+        let word = match fact.shop {
+            Shop::Own => format!("\"o{}\"", fact.id),
+            Shop::BoxOffice => format!("\"{}\"", fact.id),
+        };
+        self.send(word, move |now| deliver::order(&who, &fact, &id, now));
+    }
+
+    /// An order goes on: it is paid, given back in part or whole, or let go.
+    pub fn change_order(&mut self) {
+        let now = self.now();
+        let open: Vec<usize> = (0..self.story.world.orders.len())
+            .filter(|index| self.story.world.orders.get(*index).is_some_and(|one| !one.is_over()))
+            .collect();
+        let Some(index) = self.rng.pick(&open).copied() else { return };
+        let (all, cancel) = (self.rng.once_in(3), self.rng.once_in(4));
+        let Some(fact) = self.story.world.orders.get_mut(index) else { return };
+        // Shops tell the time in seconds: two changes within one are told apart by what they say.
+        fact.updated_at = now;
+        let what = match fact.paid_at {
+            None if cancel => {
+                fact.cancelled = true;
+                "lets go"
+            }
+            None => {
+                fact.paid_at = Some(now);
+                "pays"
+            }
+            Some(_) => {
+                let live = fact.tickets.iter_mut().filter(|ticket| ticket.refunded_at.is_none());
+                live.take(if all { usize::MAX } else { 1 }).for_each(|ticket| ticket.refunded_at = Some(now));
+                if all { "gives back all of" } else { "gives back a ticket of" }
+            }
+        };
+        let fact = fact.clone();
+        self.tell_order(what, &fact);
+        self.send_order(fact);
+    }
+
+    /// What was under way is there.
+    pub fn is_still(&self) -> bool {
+        self.under_way.load(std::sync::atomic::Ordering::Relaxed) == 0
+    }
+}

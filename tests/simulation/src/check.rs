@@ -1,0 +1,164 @@
+//! The invariants, checked whenever the world is quiet.
+
+use std::collections::BTreeSet;
+
+use stagedoor_ports::Queue;
+
+use crate::{
+    account::{self, Account, Contact},
+    hub::Shared,
+    story::Story,
+    world::PersonTruth,
+};
+
+/// Every invariant, in the order in which they are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Invariant {
+    /// Nobody waits for ever: neither events, nor people, nor refused rows.
+    NobodyWaits,
+    /// What was acknowledged is in the journal.
+    NothingIsLost,
+    /// No account sees more requests in any second than it allows.
+    RateIsKept,
+    /// A human who should have a contact has exactly one.
+    OneContact,
+    /// No contact holds what two humans own.
+    NoStrangers,
+    /// A person has one live deal for a show.
+    OneDeal,
+    /// The price of a deal is the money kept.
+    Money,
+    /// The stage of a deal is that of its facts, or a manager's.
+    DealStage,
+    /// What a manager added to a contact stays.
+    ManagersValues,
+    /// A manager's move stays until something new happens.
+    ManagersMoves,
+}
+
+/// A broken invariant in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub invariant: Invariant,
+    pub what: String,
+}
+
+fn broken(invariant: Invariant, what: String) -> Violation {
+    Violation { invariant, what }
+}
+
+/// All that is broken now.
+pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
+    let mut found = Vec::new();
+    waiting(shared, &mut found).await;
+    lost(shared, story, &mut found).await;
+    if shared.amocrm.over_the_rate() > 0 {
+        let what = format!("{} requests came over the rate of amoCRM", shared.amocrm.over_the_rate());
+        found.push(broken(Invariant::RateIsKept, what));
+    }
+    let account = account::of_amocrm(&shared.amocrm, &shared.stages);
+    for person in story.world.people() {
+        of_person(&account, &person, story, &mut found);
+    }
+    strangers(&account, story, &mut found);
+    for (contact, phone) in &story.added_phones {
+        let there = account.contacts.iter().find(|one| one.id == *contact);
+        if there.is_some_and(|one| !one.phones.contains(phone)) {
+            let what = format!("a manager added {phone} to contact {contact}, and it is gone");
+            found.push(broken(Invariant::ManagersValues, what));
+        }
+    }
+    found
+}
+
+async fn waiting(shared: &Shared, found: &mut Vec<Violation>) {
+    let totals = shared.store.totals().await.unwrap_or_default();
+    let (depth, dead) =
+        (shared.events.depth().await.unwrap_or_default(), shared.events.dead_letters().await.unwrap_or_default());
+    for (count, what) in [
+        (totals.waiting, "people wait for the CRM"),
+        (totals.parked, "people have a row that the CRM refused"),
+        (totals.unrecognized, "deliveries were not recognised"),
+        (depth, "events wait in the queue"),
+        (dead, "events are dead letters"),
+    ] {
+        if count > 0 {
+            found.push(broken(Invariant::NobodyWaits, format!("{count} {what}")));
+        }
+    }
+}
+
+async fn lost(shared: &Shared, story: &Story, found: &mut Vec<Violation>) {
+    let journal = shared.store.journal(10_000).await.unwrap_or_default();
+    let text: String = journal.iter().map(|row| serde_json::to_string(&row.event).unwrap_or_default()).collect();
+    let acknowledged = story.acknowledged();
+    for word in acknowledged.iter().filter(|word| !text.contains(*word)) {
+        found.push(broken(Invariant::NothingIsLost, format!("{word} was acknowledged and is not in the journal")));
+    }
+}
+
+fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut Vec<Violation>) {
+    let Some(human) = story.world.humans.get(person.human) else { return };
+    if story.deleted_humans.contains(&person.human) {
+        return;
+    }
+    let living: Vec<&Contact> = account.contacts.iter().filter(|one| !one.duplicate).collect();
+    let own: Vec<&&Contact> = living.iter().filter(|one| one.holds_any(&person.identifiers)).collect();
+    if own.len() != 1 {
+        let ids: Vec<u64> = own.iter().map(|one| one.id).collect();
+        let what = format!("{} ({:?}) has {} contacts: {ids:?}", human.name, person.identifiers, own.len());
+        found.push(broken(Invariant::OneContact, what));
+        return;
+    }
+    let ids: BTreeSet<u64> =
+        account.contacts.iter().filter(|one| one.holds_any(&person.identifiers)).map(|one| one.id).collect();
+    for (show, truth) in &person.deals {
+        let about = |what: String| format!("{} and {show}: {what}", human.name);
+        let deals: Vec<_> = account
+            .deals
+            .iter()
+            .filter(|deal| deal.show == *show && !deal.duplicate && deal.contact.is_some_and(|id| ids.contains(&id)))
+            .collect();
+        let [deal] = deals.as_slice() else {
+            if !story.deleted_deals.contains(&(person.human, show)) {
+                let all: Vec<u64> = deals.iter().map(|deal| deal.id).collect();
+                found.push(broken(Invariant::OneDeal, about(format!("{} live deals: {all:?}", all.len()))));
+            }
+            continue;
+        };
+        if let Some(price) = truth.price.filter(|price| *price != deal.price) {
+            let what = about(format!("deal {} has the price {}, expected {price}", deal.id, deal.price));
+            found.push(broken(Invariant::Money, what));
+        }
+        let moved = story.moves.get(&deal.id);
+        match moved {
+            Some((at, stage)) if *at > truth.touched_at && deal.stage != *stage => {
+                let what = about(format!("a manager moved deal {} to {stage:?}, now {:?}", deal.id, deal.stage));
+                found.push(broken(Invariant::ManagersMoves, what));
+            }
+            Some(_) => {}
+            None if !truth.stages.is_empty() && !truth.stages.contains(deal.stage.as_str()) => {
+                let what = about(format!("deal {} stands at {:?}, expected {:?}", deal.id, deal.stage, truth.stages));
+                found.push(broken(Invariant::DealStage, what));
+            }
+            None => {}
+        }
+    }
+}
+
+fn strangers(account: &Account, story: &Story, found: &mut Vec<Violation>) {
+    for contact in account.contacts.iter().filter(|one| !one.duplicate) {
+        let values = || contact.phones.iter().chain(&contact.emails);
+        let owners: BTreeSet<&str> = story
+            .world
+            .humans
+            .iter()
+            .filter(|human| values().any(|value| human.owns(value)))
+            .map(|human| human.name.as_str())
+            .collect();
+        if owners.len() > 1 {
+            let what = format!("contact {} holds values of {owners:?}", contact.id);
+            found.push(broken(Invariant::NoStrangers, what));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The bytes that providers send of what humans did, signed as each signs.
+
+use serde_json::{Value, json};
+use stagedoor_model::Timestamp;
+use stagedoor_testkit::{Parcel, form_signed, qtickets};
+
+use crate::world::{FormFact, Human, OrderFact, SHOWS, Shop};
+
+fn first<'s>(identifiers: impl IntoIterator<Item = &'s String>, of: fn(&str) -> bool) -> Option<String> {
+    identifiers.into_iter().find(|one| of(one)).cloned()
+}
+
+fn phone(one: &str) -> bool {
+    one.starts_with('+')
+}
+
+fn email(one: &str) -> bool {
+    one.contains('@')
+}
+
+/// `id` names the delivery: it is the same over retries.
+pub fn form(human: &Human, fact: &FormFact, id: &str, now: Timestamp) -> Parcel {
+    let show = SHOWS.get(fact.show).map(|show| show.key);
+    let body = json!({
+        "kind": "lead", "name": human.name, "show": show, "at": fact.at.to_string(), "word": id,
+        "phone": first(&fact.identifiers, phone), "email": first(&fact.identifiers, email),
+    });
+    form_signed("/website/site", &body, "simulated-site-secret", id, now)
+}
+
+/// The whole order as it stands, in the way of its shop.
+pub fn order(human: &Human, fact: &OrderFact, id: &str, now: Timestamp) -> Parcel {
+    match fact.shop {
+        Shop::Own => form_signed("/ticketing/shop", &own(human, fact), "simulated-shop-secret", id, now),
+        Shop::BoxOffice => {
+            let over = fact.tickets.iter().any(|ticket| ticket.refunded_at.is_some());
+            let kind = match (fact.cancelled, fact.paid_at, over) {
+                (true, _, _) => "deleted",
+                (_, Some(_), true) => "refunded",
+                (_, Some(_), false) => "payed",
+                _ => "created",
+            };
+            qtickets("/ticketing/box", kind, &of_box_office(human, fact), "simulated-box-secret")
+        }
+    }
+}
+
+fn own(human: &Human, fact: &OrderFact) -> Value {
+    let ticket = |ticket: &crate::world::TicketFact| {
+        let show = SHOWS.get(ticket.show).map(|show| show.shop);
+        json!({
+            "id": format!("t{}", ticket.id), "show": { "id": show }, "price": format!("{}.00", ticket.price),
+            "cancelled": ticket.refunded_at.is_some(),
+        })
+    };
+    let refund = |ticket: &crate::world::TicketFact| {
+        let at = ticket.refunded_at?.to_string();
+        let id = format!("t{}", ticket.id);
+        Some(
+            json!({ "id": format!("r{}", ticket.id), "amount": format!("{}.00", ticket.price), "at": at, "tickets": [id] }),
+        )
+    };
+    let status = match (fact.cancelled, fact.paid_at) {
+        (true, _) => "cancelled",
+        (_, Some(_)) => "paid",
+        _ => "placed",
+    };
+    json!({ "type": "order", "data": {
+        "id": format!("o{}", fact.id), "status": status, "updated_at": fact.updated_at.to_string(),
+        "placed_at": fact.placed_at.to_string(), "paid_at": fact.paid_at.map(|at| at.to_string()),
+        "currency": "RUB", "total": format!("{}.00", fact.total()),
+        "buyer": { "name": human.name, "phone": first(&fact.identifiers, phone), "email": first(&fact.identifiers, email) },
+        "tickets": fact.tickets.iter().map(ticket).collect::<Vec<_>>(),
+        "refunds": fact.tickets.iter().filter_map(refund).collect::<Vec<_>>(),
+    } })
+}
+
+fn of_box_office(human: &Human, fact: &OrderFact) -> Value {
+    let customer = fact.identifiers.iter().find_map(|one| one.strip_prefix("customer:")?.parse::<u64>().ok());
+    let basket = |ticket: &crate::world::TicketFact| {
+        json!({
+            "id": ticket.id, "show_id": SHOWS.get(ticket.show).map(|show| show.box_office), "price": ticket.price,
+            "deleted_at": ticket.refunded_at.map(|at| at.to_string()),
+        })
+    };
+    let all: Vec<Value> = fact.tickets.iter().map(basket).collect();
+    let refunded: Vec<Value> = fact.tickets.iter().filter(|ticket| ticket.refunded_at.is_some()).map(basket).collect();
+    json!({
+        "id": fact.id, "payed": fact.paid_at.is_some(), "payed_at": fact.paid_at.map(|at| at.to_string()),
+        "created_at": fact.placed_at.to_string(), "updated_at": fact.updated_at.to_string(),
+        "deleted_at": fact.cancelled.then(|| fact.updated_at.to_string()),
+        "client": {
+            "id": customer, "email": first(&fact.identifiers, email),
+            "details": { "name": human.name, "surname": null, "phone": first(&fact.identifiers, phone) },
+        },
+        "event_id": 41, "price": fact.total(), "currency_id": "RUB", "utm": [], "baskets": all,
+        "refunded_baskets": refunded,
+    })
+}

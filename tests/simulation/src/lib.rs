@@ -1,0 +1,22 @@
+//! The whole hub from the wire to the CRM, in virtual time from a seed, in a world that is not kind: `docs/simulation.md`.
+
+mod account;
+mod act;
+mod carrier;
+mod check;
+mod clock;
+mod deliver;
+mod hub;
+mod manager;
+mod queue;
+mod rng;
+mod run;
+mod story;
+mod trouble;
+mod world;
+
+pub use act::Habit;
+pub use check::{Invariant, Violation};
+pub use manager::Work;
+pub use run::{ENABLED, Outcome, Switches, run, run_many};
+pub use trouble::Trouble;

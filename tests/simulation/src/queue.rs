@@ -1,0 +1,117 @@
+//! A queue in memory that keeps a real queue's promises in virtual time: delays, and what was not done comes again.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use stagedoor_model::{Event, Timestamp};
+use stagedoor_ports::{Clock, DeadLetter, PortError, Queue, Receipt, Received, Result};
+
+/// How long a message that was handed out is hidden.
+const HIDDEN: Duration = Duration::from_secs(120);
+/// Attempts before a message is a dead letter. Processes of the simulation die more often than real ones.
+const ATTEMPTS: u32 = 50;
+
+struct Message {
+    event: Event,
+    from: Timestamp,
+    attempts: u32,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    all: BTreeMap<u64, Message>,
+}
+
+pub struct SimulatedQueue {
+    clock: Arc<dyn Clock>,
+    waiting: Mutex<Waiting>,
+    /// While it is on, nothing is taken.
+    pub broken: AtomicBool,
+}
+
+impl SimulatedQueue {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, waiting: Mutex::default(), broken: AtomicBool::new(false) }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Queue for SimulatedQueue {
+    async fn send(&self, events: Vec<Event>) -> Result<()> {
+        self.send_later(events, Duration::ZERO).await
+    }
+
+    async fn send_later(&self, events: Vec<Event>, delay: Duration) -> Result<()> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(PortError::Retry("the queue is away".into()));
+        }
+        let from = self.clock.now() + delay;
+        let mut waiting = self.waiting();
+        for event in events {
+            waiting.next += 1;
+            let id = waiting.next;
+            waiting.all.insert(id, Message { event, from, attempts: 0 });
+        }
+        Ok(())
+    }
+
+    async fn receive(&self, max: usize) -> Result<Vec<Received>> {
+        let now = self.clock.now();
+        let mut waiting = self.waiting();
+        let ready = waiting.all.iter_mut().filter(|(_, one)| one.from <= now && one.attempts < ATTEMPTS);
+        let hand_out = |(id, one): (&u64, &mut Message)| {
+            (one.from, one.attempts) = (now + HIDDEN, one.attempts + 1);
+            Received { event: one.event.clone(), receipt: Receipt(id.to_string()), attempts: one.attempts }
+        };
+        Ok(ready.take(max).map(hand_out).collect())
+    }
+
+    async fn done(&self, receipts: Vec<Receipt>) -> Result<()> {
+        let mut waiting = self.waiting();
+        receipts.iter().filter_map(|one| one.0.parse::<u64>().ok()).for_each(|id| _ = waiting.all.remove(&id));
+        Ok(())
+    }
+
+    async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()> {
+        let now = self.clock.now();
+        let mut waiting = self.waiting();
+        for id in receipts.iter().filter_map(|one| one.0.parse::<u64>().ok()) {
+            if let Some(one) = waiting.all.get_mut(&id) {
+                one.from = now;
+            }
+        }
+        Ok(())
+    }
+
+    async fn depth(&self) -> Result<u64> {
+        Ok(self.waiting().all.values().filter(|one| one.attempts < ATTEMPTS).count() as u64)
+    }
+
+    async fn dead_letters(&self) -> Result<u64> {
+        Ok(self.waiting().all.values().filter(|one| one.attempts >= ATTEMPTS).count() as u64)
+    }
+
+    async fn oldest(&self) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
+
+    async fn dead(&self, _: usize) -> Result<Vec<DeadLetter>> {
+        Ok(vec![])
+    }
+
+    async fn redrive(&self) -> Result<u64> {
+        Ok(0)
+    }
+}

@@ -1,0 +1,180 @@
+//! One world from its seed to its last quiet point.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    act::{Actors, Habit},
+    check::{self, Invariant, Violation},
+    hub::{self, Shared},
+    manager::Work,
+    rng::Rng,
+    story::Story,
+    trouble::Trouble,
+    world::Human,
+};
+
+/// What may happen in a world, and what is checked in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Switches {
+    pub troubles: &'static [Trouble],
+    pub work: &'static [Work],
+    pub habits: &'static [Habit],
+    pub invariants: &'static [Invariant],
+}
+
+/// All that the hub withstands today. What is not here is named in docs/simulation.md.
+pub const ENABLED: Switches = Switches {
+    troubles: &[Trouble::FailedCall, Trouble::Outage, Trouble::Webhooks, Trouble::Queue],
+    work: &[Work::MoveDeal],
+    habits: &[],
+    invariants: &[
+        Invariant::NobodyWaits,
+        Invariant::NothingIsLost,
+        Invariant::RateIsKept,
+        Invariant::OneContact,
+        Invariant::NoStrangers,
+        Invariant::Money,
+        Invariant::DealStage,
+        Invariant::ManagersValues,
+    ],
+};
+
+/// How a world ended.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub seed: u64,
+    /// The actions in order, with their virtual times.
+    pub story: Vec<String>,
+    pub violations: Vec<Violation>,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}: --from {} --seeds 1", self.seed, self.seed)?;
+        self.story.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
+        self.violations.iter().try_for_each(|one| writeln!(f, "  BROKEN {:?}: {}", one.invariant, one.what))
+    }
+}
+
+/// Quiet points of a world.
+const ACTS: usize = 2;
+
+/// Runs one world.
+///
+/// # Errors
+/// A sentence, when the world cannot be built.
+pub fn run(seed: u64, switches: &Switches) -> Result<Outcome, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let outcome = runtime.block_on(live(seed, switches));
+    // Nothing of this world outlives it.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Runs worlds on all cores; the broken ones, in the order of their seeds.
+///
+/// # Errors
+/// A sentence, when a world cannot be built or panics.
+pub fn run_many(from: u64, seeds: u64, switches: &'static Switches) -> Result<Vec<Outcome>, String> {
+    let (next, until) = (Arc::new(AtomicU64::new(from)), from + seeds);
+    let worlds = move |next: Arc<AtomicU64>| {
+        let mut broken = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= until {
+                return Ok(broken);
+            }
+            let outcome = run(seed, switches)?;
+            broken.extend((!outcome.violations.is_empty()).then_some(outcome));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers: Vec<_> = (0..threads)
+        .map(|_| {
+            let next = Arc::clone(&next);
+            std::thread::spawn(move || worlds(next))
+        })
+        .collect();
+    let mut broken = Vec::new();
+    for worker in workers {
+        let part: Result<Vec<Outcome>, String> = worker.join().map_err(|_| "a world panicked".to_owned())?;
+        broken.extend(part?);
+    }
+    broken.sort_by_key(|outcome| outcome.seed);
+    Ok(broken)
+}
+
+async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
+    let mut rng = Rng::new(seed);
+    let shared = Shared::open(rng.fork())?;
+    let story = Story::new(shared.clock);
+    let mut actors = Actors::new(Arc::clone(&shared), story, rng.fork());
+    let humans = 6 + rng.below(7);
+    actors.story.world.humans = (0..humans).map(Human::new).collect();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(hub::carry_hooks(Arc::clone(&shared)));
+    for name in ["first", "second"].into_iter().take(1 + rng.below(2)) {
+        tasks.spawn(Arc::clone(&shared).supervise(name));
+    }
+    let mut violations = Vec::new();
+    for _ in 0..ACTS {
+        shared.calm.store(false, Ordering::Relaxed);
+        for _ in 0..20 + rng.below(15) {
+            step(&mut actors, &mut rng, switches);
+            let pause = if rng.once_in(6) { 300_000 } else { 20_000 };
+            // Shops tell the time in seconds.
+            let least = if switches.habits.contains(&Habit::SameSecond) { 0 } else { 1_000 };
+            tokio::time::sleep(Duration::from_millis(rng.between(least, pause))).await;
+        }
+        actors.calm();
+        still(&shared, &actors).await;
+        violations = check::check(&shared, &actors.story).await;
+        violations.retain(|one| switches.invariants.contains(&one.invariant));
+        actors.story.quiet_at = actors.now();
+        actors.story.tell(format!("quiet: {} violations", violations.len()));
+        if !violations.is_empty() {
+            break;
+        }
+    }
+    Ok(Outcome { seed, story: actors.story.lines().to_vec(), violations })
+}
+
+fn step(actors: &mut Actors, rng: &mut Rng, switches: &Switches) {
+    match rng.below(12) {
+        0..=2 => actors.form(),
+        3..=5 => actors.order(),
+        6..=8 => actors.change_order(),
+        9 => {
+            if let Some(work) = rng.pick(switches.work) {
+                actors.manager(*work);
+            }
+        }
+        _ => {
+            if let Some(trouble) = rng.pick(switches.troubles) {
+                actors.trouble(*trouble);
+            }
+        }
+    }
+}
+
+/// Lets virtual time pass until nothing waits any more, for at most a day.
+async fn still(shared: &Shared, actors: &Actors) {
+    let mut quiet = 0;
+    for minute in 0..1_440 {
+        tokio::time::sleep(Duration::from_secs(if minute < 60 { 60 } else { 300 })).await;
+        let still = actors.is_still() && shared.is_still().await;
+        quiet = if still { quiet + 1 } else { 0 };
+        // What was overtaken or is late comes within these.
+        if quiet >= 20 {
+            return;
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What has happened so far, and how it is told.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use stagedoor_model::Timestamp;
+
+use crate::{clock::VirtualClock, world::World};
+
+pub struct Story {
+    clock: VirtualClock,
+    pub world: World,
+    lines: Vec<String>,
+    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+    /// Phones that managers added, by contact.
+    pub added_phones: Vec<(u64, String)>,
+    /// Where a manager moved a deal last. What happened before the instant was in the CRM by then.
+    pub moves: BTreeMap<u64, (Timestamp, String)>,
+    /// The last quiet point.
+    pub quiet_at: Timestamp,
+    /// Humans of whom a manager deleted a contact: whether they have one is not checked.
+    pub deleted_humans: BTreeSet<usize>,
+    /// Deals that a manager deleted, by human and show.
+    pub deleted_deals: BTreeSet<(usize, &'static str)>,
+}
+
+impl Story {
+    pub fn new(clock: VirtualClock) -> Self {
+        Self {
+            clock,
+            world: World::default(),
+            lines: Vec::new(),
+            acknowledged: Arc::default(),
+            added_phones: Vec::new(),
+            moves: BTreeMap::new(),
+            quiet_at: Timestamp::UNIX_EPOCH,
+            deleted_humans: BTreeSet::new(),
+            deleted_deals: BTreeSet::new(),
+        }
+    }
+
+    pub fn tell(&mut self, line: impl Into<String>) {
+        self.lines.push(format!("{} {}", self.clock.told(), line.into()));
+    }
+
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// Words of deliveries that the hub acknowledged; they have to be in its journal.
+    pub fn acknowledged(&self) -> BTreeSet<String> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where deliveries under way note that they were acknowledged.
+    pub fn receipts(&self) -> Arc<Mutex<BTreeSet<String>>> {
+        Arc::clone(&self.acknowledged)
+    }
+}

@@ -1,0 +1,227 @@
+//! The ground truth: which human did what, with which proof. The hub never sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::Timestamp;
+
+use crate::rng::Rng;
+
+pub struct ShowFact {
+    /// The organiser's key.
+    pub key: &'static str,
+    /// Ids in the shop and in the box office's system.
+    pub shop: &'static str,
+    pub box_office: u64,
+}
+
+pub const SHOWS: [ShowFact; 2] = [
+    ShowFact { key: "orchard", shop: "orchard-1", box_office: 41 },
+    ShowFact { key: "seagull", shop: "seagull-1", box_office: 42 },
+];
+
+#[derive(Debug, Clone)]
+pub struct Human {
+    pub name: String,
+    /// In E.164.
+    pub phones: [String; 2],
+    pub emails: [String; 2],
+}
+
+impl Human {
+    pub fn new(number: usize) -> Self {
+        const NAMES: [&str; 8] = ["Анна", "Ольга", "Пётр", "Мария", "Иван", "Елена", "Дарья", "Юлия"];
+        let first = NAMES.get(number % NAMES.len()).copied().unwrap_or_default();
+        Self {
+            name: format!("{first} Человек{number}"),
+            phones: [format!("+7916100{number:04}"), format!("+7926200{number:04}")],
+            emails: [format!("human{number}@example.com"), format!("work{number}@example.org")],
+        }
+    }
+
+    /// Whether an identifier is this human's own.
+    pub fn owns(&self, identifier: &str) -> bool {
+        self.phones.iter().chain(&self.emails).any(|own| own == identifier)
+    }
+
+    /// What they show this time: one phone, one e-mail, or both.
+    pub fn shows(&self, rng: &mut Rng) -> BTreeSet<String> {
+        let [phone, other_phone] = self.phones.clone();
+        let [email, other_email] = self.emails.clone();
+        let phone = Some(if rng.once_in(6) { other_phone } else { phone });
+        let email = Some(if rng.once_in(4) { other_email } else { email });
+        match rng.below(4) {
+            0 => phone.into_iter().collect(),
+            1 => email.into_iter().collect(),
+            _ => phone.into_iter().chain(email).collect(),
+        }
+    }
+}
+
+/// Something that a human did: a form that they sent.
+#[derive(Debug, Clone)]
+pub struct FormFact {
+    pub human: usize,
+    pub identifiers: BTreeSet<String>,
+    pub show: usize,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shop {
+    /// A theatre's own shop.
+    Own,
+    /// Qtickets.
+    BoxOffice,
+}
+
+#[derive(Debug, Clone)]
+pub struct TicketFact {
+    pub id: u64,
+    pub show: usize,
+    /// In roubles.
+    pub price: i64,
+    pub refunded_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone)]
+pub struct OrderFact {
+    pub id: u64,
+    pub shop: Shop,
+    pub human: usize,
+    pub identifiers: BTreeSet<String>,
+    pub tickets: Vec<TicketFact>,
+    pub placed_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub paid_at: Option<Timestamp>,
+    pub cancelled: bool,
+}
+
+impl OrderFact {
+    pub fn total(&self) -> i64 {
+        self.tickets.iter().map(|ticket| ticket.price).sum()
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.cancelled || self.tickets.iter().all(|ticket| ticket.refunded_at.is_some())
+    }
+}
+
+/// What should stand on one deal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DealTruth {
+    /// In roubles; `None` where the truth does not say.
+    pub price: Option<i64>,
+    /// The names of stages of which one is right; empty where the truth does not say.
+    pub stages: BTreeSet<&'static str>,
+    /// When somebody but the CRM last did something about it.
+    pub touched_at: Timestamp,
+}
+
+#[derive(Debug, Default)]
+pub struct World {
+    pub humans: Vec<Human>,
+    pub forms: Vec<FormFact>,
+    pub orders: Vec<OrderFact>,
+}
+
+/// One person as the facts prove them: a human, and those of their identifiers that their own facts hold together.
+#[derive(Debug, Clone)]
+pub struct PersonTruth {
+    pub human: usize,
+    pub identifiers: BTreeSet<String>,
+    /// By the organiser's key of the show.
+    pub deals: BTreeMap<&'static str, DealTruth>,
+}
+
+impl World {
+    pub fn people(&self) -> Vec<PersonTruth> {
+        let mut people = Vec::new();
+        for (human, who) in self.humans.iter().enumerate() {
+            let mut groups: Vec<BTreeSet<String>> = Vec::new();
+            for shown in self.shown_by(human) {
+                let mut whole: BTreeSet<String> = shown.iter().filter(|one| who.owns(one)).cloned().collect();
+                if let BoxCustomer(Some(customer)) = customer_of(shown) {
+                    whole.insert(customer);
+                }
+                let (together, apart): (Vec<_>, Vec<_>) =
+                    groups.into_iter().partition(|group| !group.is_disjoint(&whole));
+                whole.extend(together.into_iter().flatten());
+                groups = apart;
+                groups.extend((!whole.is_empty()).then_some(whole));
+            }
+            for identifiers in groups {
+                let deals = self.deals(human, &identifiers);
+                people.push(PersonTruth { human, identifiers, deals });
+            }
+        }
+        people
+    }
+
+    fn shown_by(&self, human: usize) -> impl Iterator<Item = &BTreeSet<String>> {
+        let forms = self.forms.iter().filter(move |form| form.human == human).map(|form| &form.identifiers);
+        let orders = self.orders.iter().filter(move |order| order.human == human).map(|order| &order.identifiers);
+        forms.chain(orders)
+    }
+
+    fn deals(&self, human: usize, identifiers: &BTreeSet<String>) -> BTreeMap<&'static str, DealTruth> {
+        let mut deals = BTreeMap::new();
+        for (number, show) in SHOWS.iter().enumerate() {
+            let forms: Vec<&FormFact> = self
+                .forms
+                .iter()
+                .filter(|form| form.human == human && form.show == number)
+                .filter(|form| !form.identifiers.is_disjoint(identifiers))
+                .collect();
+            let orders: Vec<&OrderFact> = self
+                .orders
+                .iter()
+                .filter(|order| order.human == human && order.tickets.iter().any(|ticket| ticket.show == number))
+                .filter(|order| !order.identifiers.is_disjoint(identifiers))
+                .collect();
+            if !forms.is_empty() || !orders.is_empty() {
+                deals.insert(show.key, deal(&forms, &orders, number));
+            }
+        }
+        deals
+    }
+}
+
+/// A customer of the box office keeps one number there, and all of their orders show it.
+pub struct BoxCustomer(pub Option<String>);
+
+pub fn customer_of(shown: &BTreeSet<String>) -> BoxCustomer {
+    BoxCustomer(shown.iter().find(|one| one.starts_with("customer:")).cloned())
+}
+
+fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
+    let of = |order: &OrderFact, live: bool| -> i64 {
+        let tickets = order.tickets.iter().filter(|ticket| ticket.show == show);
+        tickets.filter(|ticket| !live || ticket.refunded_at.is_none()).map(|ticket| ticket.price).sum()
+    };
+    let paid: Vec<&&OrderFact> = orders.iter().filter(|order| order.paid_at.is_some()).collect();
+    let open: Vec<&&OrderFact> = orders.iter().filter(|order| order.paid_at.is_none() && !order.cancelled).collect();
+    let let_go = orders.iter().any(|order| order.cancelled);
+    let kept: i64 = paid.iter().map(|order| of(order, true)).sum();
+    let refunded_at = paid.iter().flat_map(|order| &order.tickets).filter_map(|ticket| ticket.refunded_at).max();
+    let touches = forms.iter().map(|form| form.at).chain(orders.iter().map(|order| order.placed_at));
+    let touched = touches.chain(paid.iter().filter_map(|order| order.paid_at)).max();
+    let price = match (paid.is_empty(), open.as_slice()) {
+        (false, _) => Some(kept),
+        (true, [one]) if orders.len() == 1 => Some(of(one, false)),
+        _ => None,
+    };
+    let stages: BTreeSet<&'static str> = match () {
+        () if kept > 0 => ["Оплачено"].into(),
+        // What came last is not told apart here: the money, or an order that was let go.
+        () if !paid.is_empty() && refunded_at > touched && let_go => [].into(),
+        () if !paid.is_empty() && refunded_at > touched => ["Возврат"].into(),
+        () if !paid.is_empty() => [].into(),
+        () if !open.is_empty() && let_go => [].into(),
+        () if !open.is_empty() => ["Корзина"].into(),
+        () if orders.is_empty() => ["Интерес"].into(),
+        () if forms.is_empty() => ["Закрыто и не реализовано"].into(),
+        () => [].into(),
+    };
+    let touched_at = orders.iter().map(|order| order.updated_at).chain(forms.iter().map(|form| form.at)).max();
+    DealTruth { price, stages, touched_at: touched_at.unwrap_or_default() }
+}
