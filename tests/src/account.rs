@@ -12,7 +12,7 @@ use stagedoor_crm::{
     vtiger::{FIELDS, Vtiger},
 };
 use stagedoor_engine::Invoicing;
-use stagedoor_ports::{Clock, Crm, Store, SystemClock, memory::MemoryStore};
+use stagedoor_ports::{Clock, Crm, Gone, Store, SystemClock, memory::MemoryStore};
 use stagedoor_sandbox::{Fault, FaultKind, Sandbox, VtigerSandbox, VtigerSeed};
 use stagedoor_sync::{Pace, Sync};
 use stagedoor_webhook::Secret;
@@ -117,6 +117,39 @@ impl Account {
         match &self.sand {
             Sand::Amo(sandbox) => sandbox.set_fault(fault),
             Sand::Vtiger(sandbox) => sandbox.set_fault(fault),
+        }
+    }
+
+    /// A manager deletes a row there.
+    pub fn delete(&self, gone: Gone) {
+        match &self.sand {
+            Sand::Amo(sandbox) => {
+                let (entity, id) = match gone {
+                    Gone::Contact(id) => ("contacts", id),
+                    Gone::Deal(id) => ("leads", id),
+                    Gone::Company(id) => ("companies", id),
+                };
+                assert!(sandbox.deleted_by_manager(entity, id), "{gone:?} is not there");
+            }
+            Sand::Vtiger(sandbox) => sandbox.deleted_by_manager(&match gone {
+                Gone::Contact(id) => format!("12x{id}"),
+                Gone::Deal(id) => format!("13x{id}"),
+                Gone::Company(id) => format!("11x{id}"),
+            }),
+        }
+    }
+
+    pub fn clear_faults(&self) {
+        match &self.sand {
+            Sand::Amo(sandbox) => sandbox.clear_faults(),
+            Sand::Vtiger(sandbox) => sandbox.clear_faults(),
+        }
+    }
+
+    pub fn amocrm(&self) -> &Sandbox {
+        match &self.sand {
+            Sand::Amo(sandbox) => sandbox,
+            Sand::Vtiger(_) => panic!("not an amoCRM"),
         }
     }
 

@@ -18,6 +18,8 @@ use stagedoor_tests::{
 
 use crate::crashes::{batches, form, order};
 
+/// Each promise as a test of its own for each CRM.
+#[macro_export]
 macro_rules! promises {
     ($($name:ident),* $(,)?) => {
         mod amocrm { $(#[tokio::test] async fn $name() { super::$name(super::Which::Amo).await; })* }
@@ -38,7 +40,7 @@ promises!(
     four_at_once_make_no_double,
 );
 
-fn contact(name: &str, phone: &str) -> ContactDraft {
+pub fn contact(name: &str, phone: &str) -> ContactDraft {
     ContactDraft {
         person: PersonId::of(&RecordKey(name.to_owned())),
         name: Some(name.to_owned()),
@@ -53,7 +55,7 @@ fn contact(name: &str, phone: &str) -> ContactDraft {
     }
 }
 
-fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
+pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
     let named = |stage: Stage| (stage, catalog().pipelines[0].stages[&stage].clone());
     DealDraft {
         person: of.person,
@@ -77,7 +79,7 @@ fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
     }
 }
 
-fn done(rows: Vec<Row>) -> Vec<u64> {
+pub fn done(rows: Vec<Row>) -> Vec<u64> {
     let id = |row| if let Row::Done(id) = row { id } else { panic!("not done: {row:?}") };
     rows.into_iter().map(id).collect()
 }

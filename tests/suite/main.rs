@@ -14,6 +14,7 @@ mod consent;
 mod console;
 mod crashes;
 mod crm_port;
+mod crm_trouble;
 mod end_to_end;
 mod fuzz;
 mod golden;

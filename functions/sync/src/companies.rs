@@ -61,7 +61,7 @@ impl Sync {
         let answers = self.crm.put_companies(&rows, since).await;
         let mut refused = BTreeSet::new();
         for (one, row) in due.iter_mut().zip(answers) {
-            match row {
+            match row.or_refused() {
                 Row::Done(id) => {
                     one.known = Known { id: Some(id), pushed: Some(one.digest.clone()), intent: None };
                     round.company_is(&one.draft.key, Some(id));
@@ -75,6 +75,12 @@ impl Sync {
                     // Its people and deals are written all the same.
                     round.company_is(&one.draft.key, one.known.id);
                 }
+                Row::Held(reason) => {
+                    tracing::warn!(reason, "a company waits for a manager");
+                    one.known.intent = None;
+                }
+                // Its people and deals are written all the same.
+                Row::Gone(_) => {}
                 Row::NotSent => {
                     one.known.intent = None;
                     round.stop("the CRM cannot be used now".into());

@@ -196,8 +196,8 @@ fn answered<T>(
     let mut changed = BTreeSet::new();
     for (due, row) in all.iter().zip(answers) {
         let Some(case) = cases.get_mut(&due.person) else { continue };
-        match row {
-            Row::Done(_) | Row::Refused(_) => {
+        match row.or_refused() {
+            row @ (Row::Done(_) | Row::Refused(_)) => {
                 if let Row::Refused(reason) = &row {
                     tracing::warn!(person = %due.person, reason, "the CRM refused a note or a task");
                 }
@@ -209,7 +209,8 @@ fn answered<T>(
                 settle(case, false);
                 round.stop("the CRM cannot be used now".into());
             }
-            Row::Unknown => {}
+            Row::Held(_) => settle(case, false),
+            Row::Unknown | Row::Gone(_) => {}
         }
         changed.insert(due.person);
     }

@@ -251,6 +251,7 @@ impl Round {
         let (mut changed, mut claims) = (BTreeSet::new(), Vec::new());
         for ((person, job, digest), row) in tasks.iter().zip(rows) {
             let Some(case) = cases.get_mut(person) else { continue };
+            let row = row.or_refused();
             match &row {
                 Row::Done(id) => {
                     report.rows += 1;
@@ -262,10 +263,12 @@ impl Round {
                 }
                 Row::Unknown => tracing::warn!(%person, "the CRM's answer was lost; it will be looked up"),
                 Row::NotSent => report.unavailable = Some("the CRM cannot be used now".into()),
+                Row::Held(reason) => tracing::warn!(%person, reason, "a row waits for a manager"),
+                Row::Gone(gone) => tracing::warn!(%person, %gone, "a row is gone"),
             }
             match row {
                 Row::Done(_) | Row::Refused(_) => case.open = case.open.saturating_sub(1),
-                Row::Unknown | Row::NotSent => case.failed = true,
+                Row::Unknown | Row::NotSent | Row::Held(_) | Row::Gone(_) => case.failed = true,
             }
             write(&mut case.link, job, digest, row, self.at);
             changed.insert(*person);
@@ -368,7 +371,7 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, at: Timestamp) {
                     (contact.intent, contact.parked) = (None, None);
                 }
                 Row::Refused(reason) => (contact.intent, contact.parked) = (None, parked(reason)),
-                Row::NotSent => contact.intent = None,
+                Row::NotSent | Row::Held(_) | Row::Gone(_) => contact.intent = None,
                 Row::Unknown => {}
             }
         }
@@ -383,7 +386,7 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, at: Timestamp) {
                     (deal.intent, deal.parked) = (None, None);
                 }
                 Row::Refused(reason) => (deal.intent, deal.parked) = (None, parked(reason)),
-                Row::NotSent => deal.intent = None,
+                Row::NotSent | Row::Held(_) | Row::Gone(_) => deal.intent = None,
                 Row::Unknown => {}
             }
         }
@@ -398,7 +401,7 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, at: Timestamp) {
                     (invoice.intent, invoice.parked) = (None, None);
                 }
                 Row::Refused(reason) => (invoice.intent, invoice.parked) = (None, parked(reason)),
-                Row::NotSent => invoice.intent = None,
+                Row::NotSent | Row::Held(_) | Row::Gone(_) => invoice.intent = None,
                 Row::Unknown => {}
             }
         }

@@ -29,10 +29,12 @@ impl SocketClient {
     /// # Errors
     /// A sentence, when no client can be built.
     pub fn new(timeout: Duration) -> Result<Self, String> {
+        let follow = stagedoor_model::breakage::is_on("follow-redirects");
+        let redirects = if follow { reqwest::redirect::Policy::limited(5) } else { reqwest::redirect::Policy::none() };
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(timeout)
-            .redirect(reqwest::redirect::Policy::none())
+            .redirect(redirects)
             .user_agent("stagedoor")
             .build();
         client.map(Self).map_err(|error| format!("no HTTP client: {error}"))

@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use async_trait::async_trait;
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, PersonId, ShowKey};
@@ -14,6 +17,42 @@ pub enum Row {
     Unknown,
     /// Not sent: the CRM cannot be used just now.
     NotSent,
+    /// Not done, because the row itself or a row that it points at is not in the CRM any more.
+    Gone(Gone),
+    /// Not sent: something that concerns this row and its like has to be put right in the CRM first, such as a stage that
+    /// is missing. The reason is for a manager's eyes. It is tried again by itself, and others go on.
+    Held(String),
+}
+
+/// A row that was in the CRM and is not there any more: somebody deleted it, or merged it into another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    Contact(u64),
+    Deal(u64),
+    Company(u64),
+}
+
+impl fmt::Display for Gone {
+    /// A sentence for a manager.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, id) = match self {
+            Self::Contact(id) => ("contact", id),
+            Self::Deal(id) => ("deal", id),
+            Self::Company(id) => ("company", id),
+        };
+        write!(f, "the {kind} {id} is no longer in the CRM; somebody deleted or merged it there")
+    }
+}
+
+impl Row {
+    /// For callers that cannot look for another row: what is gone is refused, in words.
+    #[must_use]
+    pub fn or_refused(self) -> Self {
+        match self {
+            Self::Gone(gone) => Self::Refused(gone.to_string()),
+            row => row,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

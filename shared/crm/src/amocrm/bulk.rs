@@ -4,15 +4,28 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use serde_json::Value;
-use stagedoor_ports::{CrmError, Row};
+use stagedoor_ports::{CrmError, Gone, Row};
 
 use crate::amocrm::transport::{Failure, Transport};
 
 /// Rows a bulk call takes at most (amocrm.ru/developers/content/api/recommendations).
 pub const BATCH: usize = 250;
 
-/// Sends `rows` and says of each what became of it. `entity` is the key under `_embedded`.
-pub async fn send(transport: &Transport, method: &Method, path: &str, entity: &str, rows: Vec<Value>) -> Vec<Row> {
+/// What is gone, where an error names a field of the row with this index: the row itself or what it points at.
+pub type GoneIn<'a> = &'a (dyn Fn(usize, &str) -> Option<Gone> + Send + Sync);
+
+/// For rows that point at nothing.
+pub const NOTHING: fn(usize, &str) -> Option<Gone> = |_, _| None;
+
+/// Sends `rows` and answers for each of them. `entity` is the key under `_embedded`.
+pub async fn send(
+    transport: &Transport,
+    method: &Method,
+    path: &str,
+    entity: &str,
+    rows: Vec<Value>,
+    gone: GoneIn<'_>,
+) -> Vec<Row> {
     let mut outcome = vec![Row::NotSent; rows.len()];
     let mut work: Vec<Vec<(usize, Value)>> = Vec::new();
     let mut numbered: Vec<(usize, Value)> = rows.into_iter().enumerate().collect();
@@ -38,7 +51,12 @@ pub async fn send(transport: &Transport, method: &Method, path: &str, entity: &s
                     set(&mut outcome, *index, id.map_or(Row::Unknown, Row::Done));
                 }
             }
-            Err(Failure::Refused(problem)) => work.extend(without_refused(batch, &problem, &mut outcome)),
+            Err(Failure::Refused(problem)) => work.extend(without_refused(batch, &problem, &mut outcome, gone)),
+            Err(Failure::TooLarge) if batch.len() > 1 => work.extend(halves(batch)),
+            Err(Failure::TooLarge) => {
+                let reason = "it is too large for the CRM".to_owned();
+                batch.iter().for_each(|(index, _)| set(&mut outcome, *index, Row::Refused(reason.clone())));
+            }
             Err(Failure::TooSlow) if batch.len() > 1 && *method == Method::PATCH => work.extend(halves(batch)),
             Err(Failure::Lost | Failure::TooSlow) => {
                 batch.iter().for_each(|(index, _)| set(&mut outcome, *index, Row::Unknown));
@@ -77,22 +95,32 @@ fn ids(answer: Option<&Value>, entity: &str) -> BTreeMap<String, u64> {
 type Batch = Vec<(usize, Value)>;
 
 // The error names rows by their `request_id`; where it names none of ours, the batch is halved until one row is left.
-fn without_refused(batch: Batch, problem: &Value, outcome: &mut [Row]) -> Vec<Batch> {
-    let reasons = reasons(problem);
+fn without_refused(batch: Batch, problem: &Value, outcome: &mut [Row], gone: GoneIn<'_>) -> Vec<Batch> {
+    let named = by_row(problem);
     let (refused, rest): (Batch, Batch) =
-        batch.into_iter().partition(|(index, _)| reasons.contains_key(&index.to_string()));
+        batch.into_iter().partition(|(index, _)| named.contains_key(&index.to_string()));
     if refused.is_empty() {
         if let [(index, _)] = rest.as_slice() {
-            set(outcome, *index, Row::Refused(detail(problem)));
+            let errors = named.into_values().next().unwrap_or_default();
+            let row = verdict(*index, &errors, gone).unwrap_or_else(|| Row::Refused(detail(problem)));
+            set(outcome, *index, row);
             return vec![];
         }
         return halves(rest);
     }
     for (index, _) in &refused {
-        let reason = reasons.get(&index.to_string()).cloned().unwrap_or_default();
-        set(outcome, *index, Row::Refused(reason));
+        let errors = named.get(&index.to_string()).map_or(&[][..], Vec::as_slice);
+        let words = || Row::Refused(errors.iter().map(|error| sentence(error)).collect::<Vec<_>>().join("; "));
+        set(outcome, *index, verdict(*index, errors, gone).unwrap_or_else(words));
     }
     if rest.is_empty() { vec![] } else { vec![rest] }
+}
+
+/// What is gone, if an error of the row says so.
+fn verdict(index: usize, errors: &[&Value], gone: GoneIn<'_>) -> Option<Row> {
+    let text = |error: &Value, key: &str| error.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+    let choices = errors.iter().filter(|error| text(error, "code") == "NotSupportedChoice");
+    choices.filter_map(|error| gone(index, &text(error, "path"))).map(Row::Gone).next()
 }
 
 fn halves(mut batch: Batch) -> Vec<Batch> {
@@ -100,13 +128,12 @@ fn halves(mut batch: Batch) -> Vec<Batch> {
     vec![second, batch]
 }
 
-/// Reasons by `request_id`, in words that name the field and never the value.
-fn reasons(problem: &Value) -> BTreeMap<String, String> {
+/// Errors by `request_id`.
+fn by_row(problem: &Value) -> BTreeMap<String, Vec<&Value>> {
     let errors = problem.get("validation-errors").and_then(Value::as_array).into_iter().flatten();
     errors
         .filter_map(|row| {
-            let sentences: Vec<String> = row.get("errors")?.as_array()?.iter().map(sentence).collect();
-            Some((row.get("request_id")?.as_str()?.to_owned(), sentences.join("; ")))
+            Some((row.get("request_id")?.as_str()?.to_owned(), row.get("errors")?.as_array()?.iter().collect()))
         })
         .collect()
 }
@@ -132,7 +159,8 @@ fn sentence(error: &Value) -> String {
     format!("{words} [{path}: {} {code}]", text("detail"))
 }
 
-fn detail(problem: &Value) -> String {
+/// The reason of a refusal that names no row, in words.
+pub fn detail(problem: &Value) -> String {
     let first = problem.get("validation-errors").and_then(|errors| errors.get(0)?.get("errors")?.get(0));
     let detail = problem.get("detail").and_then(Value::as_str).unwrap_or("refused without a reason");
     first.map_or_else(|| detail.to_owned(), sentence)

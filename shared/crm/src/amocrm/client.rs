@@ -10,14 +10,16 @@ use http::Method;
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
-use stagedoor_ports::{Crm, CrmError, CrmPage, Row};
+use stagedoor_ports::{Crm, CrmError, CrmPage, Gone, Row};
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::{
     amocrm::{
         auth::Authorization,
-        bulk::{self, BATCH},
-        companies, remarks,
+        bulk::{self, BATCH, GoneIn},
+        companies,
+        links::{self, Link},
+        remarks,
         schema::{self, Schema, items, number},
         transport::Transport,
         wire,
@@ -27,6 +29,9 @@ use crate::{
 
 /// How far the CRM's clock may be from ours, in seconds, when we look for what we created.
 const SKEW: i64 = 120;
+
+/// A row as it is sent, or why it is not.
+type Built = Result<Value, Row>;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -98,20 +103,21 @@ impl AmoCrm {
     }
 
     // A field that an admin deleted fails every row that names it: read the fields anew, once.
-    async fn send_healing<F>(&self, method: &Method, path: &str, entity: &str, rows: F) -> Vec<Row>
+    async fn send_healing<F>(&self, method: &Method, path: &str, entity: &str, rows: F, gone: GoneIn<'_>) -> Vec<Row>
     where
-        F: Fn(&Schema) -> Vec<Result<Value, String>>,
+        F: Fn(&Schema) -> Vec<Built>,
     {
-        let mut outcome = self.send(method, path, entity, &rows).await;
+        let mut outcome = self.send(method, path, entity, &rows, gone).await;
         let stale = |row: &Row| matches!(row, Row::Refused(reason) if reason.contains("field_id"));
         if outcome.iter().any(stale) {
             *self.schema.write().await = None;
             let again: Vec<usize> = outcome.iter().enumerate().filter(|(_, row)| stale(row)).map(|(i, _)| i).collect();
             let chosen = |schema: &Schema| {
-                let mut all: Vec<Option<Result<Value, String>>> = rows(schema).into_iter().map(Some).collect();
+                let mut all: Vec<Option<Built>> = rows(schema).into_iter().map(Some).collect();
                 again.iter().filter_map(|index| all.get_mut(*index)?.take()).collect()
             };
-            let second = self.send(method, path, entity, &chosen).await;
+            let gone = |index: usize, field: &str| gone(*again.get(index)?, field);
+            let second = self.send(method, path, entity, &chosen, &gone).await;
             for (index, row) in again.iter().zip(second) {
                 if let Some(place) = outcome.get_mut(*index) {
                     *place = row;
@@ -121,9 +127,9 @@ impl AmoCrm {
         outcome
     }
 
-    async fn send<F>(&self, method: &Method, path: &str, entity: &str, rows: &F) -> Vec<Row>
+    async fn send<F>(&self, method: &Method, path: &str, entity: &str, rows: &F, gone: GoneIn<'_>) -> Vec<Row>
     where
-        F: Fn(&Schema) -> Vec<Result<Value, String>>,
+        F: Fn(&Schema) -> Vec<Built>,
     {
         let schema = match self.schema().await {
             Ok(schema) => schema,
@@ -132,15 +138,25 @@ impl AmoCrm {
                 return rows(&Schema::default()).iter().map(|_| Row::NotSent).collect();
             }
         };
-        let rows = rows(&schema);
-        let good: Vec<Value> = rows.iter().filter_map(|row| row.clone().ok()).collect();
-        let mut sent = bulk::send(&self.transport, method, path, entity, good).await.into_iter();
-        rows.into_iter()
-            .map(|row| match row {
-                Ok(_) => sent.next().unwrap_or(Row::NotSent),
-                Err(reason) => Row::Refused(reason),
-            })
-            .collect()
+        let (mut places, mut good, mut outcome) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, row) in rows(&schema).into_iter().enumerate() {
+            match row {
+                Ok(row) => {
+                    places.push(index);
+                    good.push(row);
+                    outcome.push(Row::NotSent);
+                }
+                Err(row) => outcome.push(row),
+            }
+        }
+        let gone = |index: usize, field: &str| gone(*places.get(index)?, field);
+        let sent = bulk::send(&self.transport, method, path, entity, good, &gone).await;
+        for (index, row) in places.iter().zip(sent) {
+            if let Some(place) = outcome.get_mut(*index) {
+                *place = row;
+            }
+        }
+        outcome
     }
 
     /// Walks the newest rows down to those created before `since`.
@@ -158,40 +174,26 @@ impl AmoCrm {
         Ok(())
     }
 
-    /// The public API merges nothing: what it lets move is moved, and doing it twice changes nothing.
-    async fn move_deals(&self, rows: &[(u64, u64)]) -> Result<(), CrmError> {
-        let ids: Vec<String> =
-            rows.iter().map(|(contact, _)| format!("filter%5Bentity_id%5D%5B%5D={contact}")).collect();
-        let path = format!("/api/v4/contacts/links?filter%5Bto_entity_type%5D=leads&{}", ids.join("&"));
-        let answer = schema::get(&self.transport, &path).await?;
-        let elder = |contact: u64| rows.iter().find(|(id, _)| *id == contact).map(|(_, of)| *of);
-        let moves = items(answer.as_ref(), "links").into_iter().filter_map(|link| {
-            let (contact, lead) = (number(link, "entity_id")?, number(link, "to_entity_id")?);
-            let to = elder(contact).filter(|_| schema::text(link, "to_entity_type").as_deref() == Some("leads"))?;
-            let metadata = json!({ "is_main": true });
-            Some(json!({ "entity_id": lead, "to_entity_id": to, "to_entity_type": "contacts", "metadata": metadata }))
-        });
-        let moves: Vec<Value> = moves.collect();
-        for chunk in moves.chunks(BATCH) {
-            let body = Value::Array(chunk.to_vec());
-            self.transport.call(Method::POST, "/api/v4/leads/link", Some(&body)).await.map_err(schema::unusable)?;
+    /// Links rows that are there to their companies. `made`: the rows were made by this call; one whose link failed is
+    /// looked up next time, and its company hangs on the update then.
+    async fn hang(&self, entity: &str, mut rows: Vec<Row>, companies: Vec<Option<u64>>, made: bool) -> Vec<Row> {
+        let (mut places, mut wanted) = (Vec::new(), Vec::new());
+        for (index, (row, company)) in rows.iter().zip(&companies).enumerate() {
+            if let (Row::Done(from), Some(to)) = (row, company) {
+                places.push(index);
+                wanted.push(Link { from: *from, to_entity: "companies", to: *to });
+            }
         }
-        Ok(())
-    }
-
-    /// Links rows that are there to their companies; those whose link failed are answered `otherwise`.
-    async fn hang(&self, entity: &str, mut rows: Vec<Row>, companies: Vec<Option<u64>>, otherwise: Row) -> Vec<Row> {
-        let pair = |(row, company): (&Row, &Option<u64>)| match row {
-            Row::Done(id) => Some((*id, (*company)?)),
-            _ => None,
-        };
-        let pairs: Vec<(u64, u64)> = rows.iter().zip(&companies).filter_map(pair).collect();
-        if !pairs.is_empty()
-            && let Err(error) = companies::link(&self.transport, entity, &pairs).await
-        {
-            tracing::warn!(%error, entity, "companies were not linked; tried again later");
-            let theirs = rows.iter_mut().zip(&companies).filter(|(_, company)| company.is_some());
-            theirs.for_each(|(row, _)| *row = otherwise.clone());
+        if wanted.is_empty() {
+            return rows;
+        }
+        let linked = links::link(&self.transport, entity, &wanted).await;
+        for (index, answer) in places.into_iter().zip(linked) {
+            if let Some(place) = rows.get_mut(index)
+                && !matches!(answer, Row::Done(_))
+            {
+                *place = if made { Row::Unknown } else { answer };
+            }
         }
         rows
     }
@@ -232,33 +234,46 @@ impl Crm for AmoCrm {
 
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
         let build = |schema: &Schema| rows.iter().map(|draft| Ok(wire::contact(draft, schema))).collect();
-        let made = self.send_healing(&Method::POST, "/api/v4/contacts", "contacts", build).await;
+        let made = self.send_healing(&Method::POST, "/api/v4/contacts", "contacts", build, &bulk::NOTHING).await;
         let companies = rows.iter().map(|draft| draft.company.as_ref().and_then(|company| company.id));
-        // Looked up and updated next time: their company hangs on the update then.
-        self.hang("contacts", made, companies.collect(), Row::Unknown).await
+        self.hang("contacts", made, companies.collect(), true).await
     }
 
     async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
         let build =
             |schema: &Schema| rows.iter().map(|(id, draft)| Ok(with_id(*id, wire::contact(draft, schema)))).collect();
-        let done = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await;
+        let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Contact(rows.get(index)?.0));
+        let done = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
         let companies = rows.iter().map(|(_, draft)| draft.company.as_ref().and_then(|company| company.id));
-        self.hang("contacts", done, companies.collect(), Row::NotSent).await
+        self.hang("contacts", done, companies.collect(), false).await
     }
 
     async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
-        let build =
-            |schema: &Schema| rows.iter().map(|(contact, draft)| wire::deal(draft, Some(*contact), schema)).collect();
-        self.send_healing(&Method::POST, "/api/v4/leads", "leads", build).await
+        let build = |schema: &Schema| {
+            rows.iter()
+                .map(|(contact, draft)| wire::deal(draft, Some(*contact), schema).map_err(Row::Refused))
+                .collect()
+        };
+        let gone = |index: usize, field: &str| {
+            let (contact, draft) = rows.get(index)?;
+            match field {
+                "_embedded.contacts.0.id" => Some(Gone::Contact(*contact)),
+                "_embedded.companies.0.id" => draft.company.as_ref()?.id.map(Gone::Company),
+                _ => None,
+            }
+        };
+        self.send_healing(&Method::POST, "/api/v4/leads", "leads", build, &gone).await
     }
 
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
         let build = |schema: &Schema| {
-            rows.iter().map(|(id, draft)| wire::deal(draft, None, schema).map(|row| with_id(*id, row))).collect()
+            let row = |(id, draft): &(u64, DealDraft)| wire::deal(draft, None, schema).map(|row| with_id(*id, row));
+            rows.iter().map(|one| row(one).map_err(Row::Refused)).collect()
         };
-        let done = self.send_healing(&Method::PATCH, "/api/v4/leads", "leads", build).await;
+        let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Deal(rows.get(index)?.0));
+        let done = self.send_healing(&Method::PATCH, "/api/v4/leads", "leads", build, &gone).await;
         let companies = rows.iter().map(|(_, draft)| draft.company.as_ref().and_then(|company| company.id));
-        self.hang("leads", done, companies.collect(), Row::NotSent).await
+        self.hang("leads", done, companies.collect(), false).await
     }
 
     async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<Row> {
@@ -273,32 +288,40 @@ impl Crm for AmoCrm {
     }
 
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
-        if let Err(error) = self.move_deals(rows).await {
-            tracing::warn!(%error, "deals of duplicates were not moved; tried again later");
-            return vec![Row::NotSent; rows.len()];
-        }
+        let moved = match links::move_deals(&self.transport, rows).await {
+            Ok(moved) => moved,
+            Err(error) => {
+                tracing::warn!(%error, "deals of duplicates were not moved; tried again later");
+                return vec![Row::NotSent; rows.len()];
+            }
+        };
         let build = |_: &Schema| {
             rows.iter()
-                .map(|(contact, of)| {
+                .zip(&moved)
+                .map(|((contact, of), moved)| {
                     let tags = json!([{ "name": format!("duplicate of {of}") }]);
-                    Ok(with_id(*contact, json!({ "tags_to_add": tags, "updated_by": 0 })))
+                    let row = with_id(*contact, json!({ "tags_to_add": tags, "updated_by": 0 }));
+                    if matches!(moved, Row::Done(_)) { Ok(row) } else { Err(moved.clone()) }
                 })
                 .collect()
         };
-        let tagged = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build).await;
+        let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Contact(rows.get(index)?.0));
+        let tagged = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
         remarks::tell_managers(&self.transport, rows, &tagged).await;
         tagged
     }
 
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         let build = |_: &Schema| rows.iter().map(|(contact, text)| Ok(remarks::note(*contact, text))).collect();
-        self.send_healing(&Method::POST, "/api/v4/contacts/notes", "notes", build).await
+        let gone = |index: usize, field: &str| (field == "entity_id").then_some(Gone::Contact(rows.get(index)?.0));
+        self.send_healing(&Method::POST, "/api/v4/contacts/notes", "notes", build, &gone).await
     }
 
     async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
         let build =
             |_: &Schema| rows.iter().map(|(contact, text, until)| Ok(remarks::task(*contact, text, *until))).collect();
-        self.send_healing(&Method::POST, "/api/v4/tasks", "tasks", build).await
+        let gone = |index: usize, field: &str| (field == "entity_id").then_some(Gone::Contact(rows.get(index)?.0));
+        self.send_healing(&Method::POST, "/api/v4/tasks", "tasks", build, &gone).await
     }
 
     async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {

@@ -10,7 +10,7 @@ use stagedoor_model::Timestamp;
 use stagedoor_ports::{CrmError, Row};
 
 use crate::amocrm::{
-    bulk::{self, BATCH},
+    bulk,
     schema::{self, items, number},
     transport::Transport,
     wire,
@@ -73,7 +73,7 @@ pub async fn put(
     let bodies = made.iter().map(|draft| row(draft, fields)).collect();
     let mut answers = match made.is_empty() {
         true => vec![],
-        false => bulk::send(transport, &Method::POST, "/api/v4/companies", "companies", bodies).await,
+        false => bulk::send(transport, &Method::POST, "/api/v4/companies", "companies", bodies, &bulk::NOTHING).await,
     }
     .into_iter();
     rows.iter()
@@ -114,19 +114,6 @@ async fn by_tax_id(transport: &Transport, inn: &str) -> Result<Option<u64>, CrmE
     };
     let rows = items(answer.as_ref(), "companies");
     Ok(rows.iter().filter(has).filter_map(|row| number(row, "id")).min())
-}
-
-/// Hangs contacts or leads on their companies; twice is once.
-pub async fn link(transport: &Transport, entity: &str, pairs: &[(u64, u64)]) -> Result<(), CrmError> {
-    let row =
-        |(id, company): &(u64, u64)| json!({ "entity_id": id, "to_entity_id": company, "to_entity_type": "companies" });
-    let rows: Vec<Value> = pairs.iter().map(row).collect();
-    for chunk in rows.chunks(BATCH) {
-        let body = Value::Array(chunk.to_vec());
-        let path = format!("/api/v4/{entity}/link");
-        transport.call(Method::POST, &path, Some(&body)).await.map_err(schema::unusable)?;
-    }
-    Ok(())
 }
 
 pub fn second(since: Option<Timestamp>, skew: i64) -> Option<i64> {

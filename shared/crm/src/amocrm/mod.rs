@@ -5,6 +5,7 @@ mod build;
 mod bulk;
 mod client;
 mod companies;
+mod links;
 mod remarks;
 mod schema;
 mod transport;

@@ -101,7 +101,7 @@ pub fn unusable(failure: Failure) -> CrmError {
         Failure::Refused(_) => {
             CrmError::Denied("it refuses a call that set-up needs; the authorised user may lack a right".into())
         }
-        Failure::Lost | Failure::TooSlow => CrmError::Unavailable(failure.to_string()),
+        Failure::Lost | Failure::TooSlow | Failure::TooLarge => CrmError::Unavailable(failure.to_string()),
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde_json::Value;
+use stagedoor_model::breakage;
 use stagedoor_ports::CrmError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -23,9 +24,12 @@ use crate::{
 /// Why a call has no good answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// 400: the CRM understood and will not have it. The body is problem+json.
+    /// 400 or 422 with problem+json: the CRM understood and will not have these rows.
     #[error("refused")]
     Refused(Value),
+    /// 413: too much for one call, and nothing was done.
+    #[error("the batch is too large for the CRM")]
+    TooLarge,
     /// It may or may not have taken effect.
     #[error("the answer was lost")]
     Lost,
@@ -129,13 +133,31 @@ impl Transport {
                 StatusCode::GATEWAY_TIMEOUT if method != Method::GET => return Err(Failure::TooSlow),
                 status if status.is_server_error() && method == Method::POST => return Err(Failure::Lost),
                 status if status.is_server_error() => pause(attempt).await,
-                _ => {
-                    let problem = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
-                    return Err(Failure::Refused(problem));
-                }
+                StatusCode::PAYLOAD_TOO_LARGE => return Err(Failure::TooLarge),
+                StatusCode::REQUEST_TIMEOUT if method == Method::POST => return Err(Failure::Lost),
+                status => return Err(about_rows(status, &response)),
             }
         }
         Err(unavailable("it did not answer well in several tries"))
+    }
+}
+
+/// Only the API itself speaks of rows, in its own form. Any other answer is about the account or the way to it, and says
+/// nothing of what was sent.
+fn about_rows(status: StatusCode, response: &Response<Bytes>) -> Failure {
+    let problem = serde_json::from_slice::<Value>(response.body()).ok().filter(Value::is_object);
+    if breakage::is_on("404-is-refused") {
+        return Failure::Refused(problem.unwrap_or_default());
+    }
+    match (status, problem) {
+        (StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY, Some(problem)) => Failure::Refused(problem),
+        (status, _) if status.is_redirection() => unavailable(&format!(
+            "it answers {} and points elsewhere; the account's address may have changed: check crm.base_url",
+            status.as_u16()
+        )),
+        (status, _) => {
+            unavailable(&format!("it answers {} instead of its API; check crm.base_url if that lasts", status.as_u16()))
+        }
     }
 }
 

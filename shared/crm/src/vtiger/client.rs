@@ -11,7 +11,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
-use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Hangs, Held, Row, Store};
+use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Gone, Hangs, Held, Row, Store};
 use stagedoor_webhook::Secret;
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
@@ -21,6 +21,7 @@ use crate::{
         changes, companies,
         create::{Maker, New},
         fit::{self, fit},
+        gone::companies_of,
         invoices::{self, Ability},
         login::Login,
         query::{self, IN, PAGE},
@@ -36,7 +37,7 @@ const SKEW: SignedDuration = SignedDuration::from_secs(120);
 /// Rows in work under one look at the lease: four sessions do them in about a second.
 const BATCH: usize = 48;
 /// Fields that have to come back as they were sent.
-const CONTACT: &[&str] = &["email", "mobile", "phone"];
+const CONTACT: &[&str] = &["email", "mobile", "phone", "account_id"];
 const DEAL: &[&str] = &["amount", "closingdate", "contact_id", "sales_stage", "related_to"];
 
 #[derive(Debug, Clone)]
@@ -155,16 +156,6 @@ impl Vtiger {
         stream::iter((0..rows.len()).map(work)).buffered(self.transport.sessions() * 2).collect().await
     }
 
-    /// Deals of the one go to the other; doing it twice changes nothing.
-    async fn move_deals(&self, schema: &Schema, contact: u64, of: u64) -> Result<(), Failure> {
-        let condition = format!("contact_id={}", query::literal(&schema.contacts.of(contact)));
-        for row in query::all(&self.transport, "id", "Potentials", &condition).await? {
-            let element = json!({ "id": row.get("id"), "contact_id": schema.contacts.of(of) }).to_string();
-            self.transport.post("revise", &[("element", &element)]).await?;
-        }
-        Ok(())
-    }
-
     /// Deals that these contacts have for these shows already, though another id of the hub's is in them: its files may be new,
     /// and the person another one.
     async fn deals_there(&self, schema: &Schema, rows: &[(u64, DealDraft)]) -> Result<BTreeMap<String, u64>, Failure> {
@@ -188,23 +179,6 @@ impl Vtiger {
             }
         }
         Ok(there)
-    }
-
-    async fn mark(&self, schema: &Schema, contact: u64, of: u64) -> Row {
-        if let Err(failure) = self.move_deals(schema, contact, of).await {
-            tracing::warn!(?failure, "deals of a duplicate were not moved; tried again later");
-            return Row::NotSent;
-        }
-        let told = |at: u64, text: String| remarks::comment(&schema.contacts.of(at), &text, &schema.owner);
-        // It merges nothing by its webservice: both say it, and a manager merges them there.
-        let rows = vec![
-            told(contact, format!("Duplicate of {}: its deals were moved there", schema.contacts.of(of))),
-            told(of, format!("{} is a duplicate of this contact: merge them", schema.contacts.of(contact))),
-        ];
-        let made = remarks::make(&self.transport, "ModComments", rows).await;
-        made.into_iter()
-            .next()
-            .map_or(Row::NotSent, |row| if let Row::Done(_) = row { Row::Done(contact) } else { row })
     }
 
     async fn rows(&self, module: &str, ids: &[String]) -> Result<Vec<Value>, CrmError> {
@@ -245,7 +219,8 @@ impl Crm for Vtiger {
             let fields = Self::owned(wire::contact(draft, &schema, &Value::Null), &schema);
             Ok(New { key: draft.person.to_string(), fields })
         };
-        self.contacts_of(&schema).create(rows.iter().map(new).collect(), BTreeMap::new()).await
+        let made = self.contacts_of(&schema).create(rows.iter().map(new).collect(), BTreeMap::new()).await;
+        self.gone(&schema, made, |index| companies_of(rows.get(index).and_then(|draft| draft.company.as_ref()))).await
     }
 
     async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
@@ -257,11 +232,12 @@ impl Crm for Vtiger {
             let id = schema.contacts.of(*number);
             match self.transport.get("retrieve", &[("id", &id)]).await {
                 Ok(held) => maker.revise(*number, wire::contact(draft, schema, &held), &held).await,
-                // The way of a missing record is told in one place.
-                Err(_) => maker.update(*number, Fields::new()).await,
+                Err(failure) => maker.refused_or_later(*number, failure),
             }
         };
-        self.each(rows, one).await
+        let done = self.each(rows, one).await;
+        self.gone(schema, done, |index| companies_of(rows.get(index).and_then(|(_, draft)| draft.company.as_ref())))
+            .await
     }
 
     async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
@@ -278,7 +254,12 @@ impl Crm for Vtiger {
                 return vec![Row::NotSent; rows.len()];
             }
         };
-        self.deals_of(&schema).create(rows.iter().map(new).collect(), there).await
+        let made = self.deals_of(&schema).create(rows.iter().map(new).collect(), there).await;
+        let points_at = |index: usize| {
+            let Some((contact, draft)) = rows.get(index) else { return vec![] };
+            [Gone::Contact(*contact)].into_iter().chain(companies_of(draft.company.as_ref())).collect()
+        };
+        self.gone(&schema, made, points_at).await
     }
 
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
@@ -292,7 +273,9 @@ impl Crm for Vtiger {
                 Err(reason) => Row::Refused(reason),
             }
         };
-        self.each(rows, one).await
+        let done = self.each(rows, one).await;
+        self.gone(schema, done, |index| companies_of(rows.get(index).and_then(|(_, draft)| draft.company.as_ref())))
+            .await
     }
 
     async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], _: Option<Timestamp>) -> Vec<Row> {
@@ -354,7 +337,8 @@ impl Crm for Vtiger {
         let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
         let row =
             |(contact, text): &(u64, String)| remarks::comment(&schema.contacts.of(*contact), text, &schema.owner);
-        remarks::make(&self.transport, "ModComments", rows.iter().map(row).collect()).await
+        let made = remarks::make(&self.transport, "ModComments", rows.iter().map(row).collect()).await;
+        self.gone(&schema, made, |index| rows.get(index).map(|(id, _)| Gone::Contact(*id)).into_iter().collect()).await
     }
 
     async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {

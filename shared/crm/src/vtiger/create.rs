@@ -9,10 +9,11 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use stagedoor_ports::Row;
+use stagedoor_ports::{Gone, Row};
 
 use crate::vtiger::{
     fit::changed,
+    gone::OTHERWISE,
     query::{self, IN},
     schema::Module,
     transport::{Failure, Transport},
@@ -124,7 +125,10 @@ impl<'t> Maker<'t> {
             Failure::Refused { code, message } => {
                 return Some(Row::Refused(format!("the CRM will not have it: {message} ({code})")));
             }
-            Failure::Unavailable(_) | Failure::Denied(_) => return Some(Row::NotSent),
+            Failure::Unavailable(_) | Failure::Denied(_) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                return Some(Row::NotSent);
+            }
             Failure::Broken(what) => what,
             Failure::Lost => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
@@ -156,7 +160,7 @@ impl<'t> Maker<'t> {
         let id = self.module.of(number);
         let held = match self.transport.get("retrieve", &[("id", &id)]).await {
             Ok(held) => held,
-            Err(failure) => return refused_or_later(failure),
+            Err(failure) => return self.refused_or_later(number, failure),
         };
         self.revise(number, fields, &held).await
     }
@@ -172,7 +176,21 @@ impl<'t> Maker<'t> {
         row.insert("id".into(), self.module.of(number).into());
         match self.post("revise", &row).await {
             Ok(held) => self.held(&sent, &held),
-            Err(failure) => refused_or_later(failure),
+            Err(failure) => self.refused_or_later(number, failure),
+        }
+    }
+
+    /// What a failure says about an update of this record.
+    pub fn refused_or_later(&self, number: u64, failure: Failure) -> Row {
+        let gone = match self.module.name {
+            "Contacts" => Some(Gone::Contact(number)),
+            "Potentials" => Some(Gone::Deal(number)),
+            "Accounts" => Some(Gone::Company(number)),
+            _ => None,
+        };
+        match (gone, failure) {
+            (Some(gone), failure) if failure.is_gone() => Row::Gone(gone),
+            (_, failure) => refused_or_later(failure),
         }
     }
 
@@ -196,11 +214,7 @@ impl<'t> Maker<'t> {
         let wrong: Vec<&String> = changed.iter().filter(|field| self.must(field)).collect();
         if !wrong.is_empty() {
             let names = wrong.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-            return Row::Refused(format!(
-                "{} {}: the CRM said yes and holds something else in {names}",
-                self.module.name,
-                self.module.of(number)
-            ));
+            return Row::Refused(format!("{} {}: {OTHERWISE} in {names}", self.module.name, self.module.of(number)));
         }
         if !changed.is_empty() {
             tracing::warn!(

@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde_json::Value;
+use stagedoor_model::breakage;
 use stagedoor_ports::CrmError;
 
 use crate::{
@@ -41,6 +42,12 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether a record is not there any more. One that is private to somebody else has the same code and another text
+    /// (retrieve_deleted, limited_user_retrieve_private_deal).
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Refused { code, message } if code == "ACCESS_DENIED" && message == NOT_THERE)
+    }
+
     pub fn refused(&self, wanted: &str) -> bool {
         matches!(self, Self::Refused { code, .. } if code == wanted)
     }
@@ -74,6 +81,7 @@ pub(super) struct Transport {
 
 /// A session that the CRM does not know (any more), by the recorded codes. SESSION_EXPIRED and SESSION_LEFT_IDLE are in
 /// the server's source and were never seen.
+const NOT_THERE: &str = "Permission to perform the operation is denied";
 const SESSION_GONE: [&str; 4] =
     ["INVALID_SESSIONID", "SESSION_EXPIRED", "SESSION_LEFT_IDLE", "AUTHENTICATION_REQUIRED"];
 
@@ -170,18 +178,30 @@ impl Transport {
 fn read(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
     match status {
         StatusCode::OK => {}
+        // The call may have reached it, and may still be under way there.
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => {
+            return Err(Failure::Lost);
+        }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             return Err(Failure::Unavailable(format!("it answers {}", status.as_u16())));
         }
-        StatusCode::NOT_FOUND => return Err(Failure::Denied("there is no /webservice.php at this address".into())),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             return Err(Failure::Denied(format!("its web server answers {}", status.as_u16())));
+        }
+        // A web server speaks here, not the webservice: that says nothing of what was sent.
+        status if !status.is_server_error() && !breakage::is_on("404-is-refused") => {
+            let what = "it answers {} instead of its webservice; check the address of the CRM if that lasts";
+            return Err(Failure::Unavailable(what.replace("{}", status.as_str())));
         }
         _ => return Err(Failure::Broken("it answers with an error and says nothing")),
     }
     // Also 200 and a bare sentence in text/html: a record for an owner that does not exist (recorded: owner_not_existing).
     let Ok(mut answer) = serde_json::from_slice::<Value>(body) else {
-        return Err(Failure::Broken("it answers with a page instead of JSON"));
+        // A whole page is a web server's, too: a notice of maintenance, a login page of a network.
+        return Err(match body.trim_ascii_start().starts_with(b"<") {
+            true => Failure::Unavailable("it answers with a web page instead of its webservice".to_owned()),
+            false => Failure::Broken("it answers with a sentence instead of JSON"),
+        });
     };
     if answer.get("success").and_then(Value::as_bool) == Some(true) {
         return Ok(answer.get_mut("result").map(Value::take).unwrap_or_default());

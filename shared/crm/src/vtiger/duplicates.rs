@@ -1,0 +1,54 @@
+//! Two contacts of one person: the deals of one go to the other, and both say so.
+
+use serde_json::json;
+use stagedoor_model::breakage;
+use stagedoor_ports::{Gone, Row};
+
+use crate::vtiger::{client::Vtiger, query, remarks, schema::Schema, transport::Failure};
+
+impl Vtiger {
+    /// Deals of the one go to the other; doing it twice changes nothing.
+    async fn move_deals(&self, schema: &Schema, contact: u64, of: u64) -> Result<(), Failure> {
+        let condition = format!("contact_id={}", query::literal(&schema.contacts.of(contact)));
+        for row in query::all(&self.transport, "id", "Potentials", &condition).await? {
+            let element = json!({ "id": row.get("id"), "contact_id": schema.contacts.of(of) }).to_string();
+            match self.transport.post("revise", &[("element", &element)]).await {
+                // One that was deleted meanwhile needs no other contact.
+                Err(failure) if failure.is_gone() => {}
+                answer => drop(answer?),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn mark(&self, schema: &Schema, contact: u64, of: u64) -> Row {
+        // A deal whose new contact is gone would lose the old one, and be answered with success.
+        let moved = match self.missing_of(schema, &[Gone::Contact(of), Gone::Contact(contact)]).await {
+            Ok(gone) => match gone.first() {
+                Some(gone) => return Row::Gone(*gone),
+                None => self.move_deals(schema, contact, of).await,
+            },
+            Err(failure) => Err(failure),
+        };
+        match moved {
+            Ok(()) => {}
+            Err(Failure::Refused { code, message }) if !breakage::is_on("link-4xx-stops-all") => {
+                return Row::Refused(format!("its deals could not be moved: {message} ({code})"));
+            }
+            Err(failure) => {
+                tracing::warn!(?failure, "deals of a duplicate were not moved; tried again later");
+                return Row::NotSent;
+            }
+        }
+        let told = |at: u64, text: String| remarks::comment(&schema.contacts.of(at), &text, &schema.owner);
+        // It merges nothing by its webservice: both say it, and a manager merges them there.
+        let rows = vec![
+            told(contact, format!("Duplicate of {}: its deals were moved there", schema.contacts.of(of))),
+            told(of, format!("{} is a duplicate of this contact: merge them", schema.contacts.of(contact))),
+        ];
+        let made = remarks::make(&self.transport, "ModComments", rows).await;
+        made.into_iter()
+            .next()
+            .map_or(Row::NotSent, |row| if let Row::Done(_) = row { Row::Done(contact) } else { row })
+    }
+}

@@ -1,0 +1,70 @@
+//! Records that are not there any more. Vtiger empties a reference to such a record and answers success, so a row that came
+//! back with another reference than was sent is looked into.
+
+use std::collections::BTreeSet;
+
+use stagedoor_engine::CompanyRef;
+use stagedoor_ports::{Gone, Row};
+
+use crate::vtiger::{changes::missing, client::Vtiger, schema::Schema, transport::Failure};
+
+/// Part of the reason of a row that the CRM holds otherwise than it was sent.
+pub(super) const OTHERWISE: &str = "the CRM said yes and holds something else";
+
+impl Vtiger {
+    /// Rows that were not done, because what they point at is gone, say so. `points_at` names what a row points at.
+    pub(super) async fn gone(
+        &self,
+        schema: &Schema,
+        mut rows: Vec<Row>,
+        points_at: impl Fn(usize) -> Vec<Gone>,
+    ) -> Vec<Row> {
+        let suspect = |row: &Row| match row {
+            Row::Refused(reason) => reason.contains(OTHERWISE),
+            // A comment at a record that is gone is answered with a sentence that says nothing.
+            row => *row == Row::Unknown,
+        };
+        let suspects: Vec<(usize, Vec<Gone>)> = rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| suspect(row))
+            .map(|(index, _)| (index, points_at(index)))
+            .filter(|(_, points_at)| !points_at.is_empty())
+            .collect();
+        if suspects.is_empty() {
+            return rows;
+        }
+        let all: Vec<Gone> = suspects.iter().flat_map(|(_, points_at)| points_at.iter().copied()).collect();
+        let gone = match self.missing_of(schema, &all).await {
+            Ok(gone) => gone,
+            Err(failure) => {
+                tracing::warn!(?failure, "what rows point at could not be looked up");
+                return rows;
+            }
+        };
+        for (index, points_at) in suspects {
+            if let (Some(place), Some(gone)) =
+                (rows.get_mut(index), points_at.into_iter().find(|one| gone.contains(one)))
+            {
+                *place = Row::Gone(gone);
+            }
+        }
+        rows
+    }
+
+    /// Which of these are not there.
+    pub(super) async fn missing_of(&self, schema: &Schema, all: &[Gone]) -> Result<Vec<Gone>, Failure> {
+        let of = |number: &dyn Fn(&Gone) -> Option<u64>| -> BTreeSet<u64> { all.iter().filter_map(number).collect() };
+        let contacts = of(&|one| if let Gone::Contact(id) = one { Some(*id) } else { None });
+        let companies = of(&|one| if let Gone::Company(id) = one { Some(*id) } else { None });
+        let mut gone: Vec<Gone> = Vec::new();
+        gone.extend(missing(&self.transport, &schema.contacts, &contacts).await?.into_iter().map(Gone::Contact));
+        gone.extend(missing(&self.transport, &schema.accounts, &companies).await?.into_iter().map(Gone::Company));
+        Ok(gone)
+    }
+}
+
+/// The company that a row points at.
+pub(super) fn companies_of(company: Option<&CompanyRef>) -> Vec<Gone> {
+    company.and_then(|company| company.id).map(Gone::Company).into_iter().collect()
+}
