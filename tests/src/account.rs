@@ -223,6 +223,7 @@ fn client(sand: &Sand, base: &str, store: &Arc<dyn Store>, owner: &str) -> Arc<d
                 region: stagedoor_model::Region::new("RU").expect("a region"),
                 timeout: Duration::from_secs(5),
                 grace: Duration::from_millis(20),
+                late_for: jiff::SignedDuration::ZERO,
                 owner: None,
                 service: Some("Билет".into()),
                 visitors: "Частные лица".into(),

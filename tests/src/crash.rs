@@ -292,15 +292,25 @@ impl Crm for Mortal<dyn Crm> {
         &self,
         people: &BTreeSet<PersonId>,
         since: Timestamp,
-    ) -> std::result::Result<BTreeMap<PersonId, u64>, CrmError> {
+    ) -> std::result::Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError> {
         self.crm(self.inner.find_contacts(people, since)).await
     }
     async fn find_deals(
         &self,
         deals: &BTreeSet<(PersonId, ShowKey)>,
         since: Timestamp,
-    ) -> std::result::Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError> {
+    ) -> std::result::Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError> {
         self.crm(self.inner.find_deals(deals, since)).await
+    }
+    async fn find_companies(
+        &self,
+        keys: &BTreeSet<String>,
+        since: Timestamp,
+    ) -> std::result::Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
+        self.crm(self.inner.find_companies(keys, since)).await
+    }
+    fn late_for(&self) -> jiff::SignedDuration {
+        self.inner.late_for()
     }
     async fn contacts(&self, page: u32) -> std::result::Result<CrmPage, CrmError> {
         self.crm(self.inner.contacts(page)).await

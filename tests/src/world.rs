@@ -3,13 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use stagedoor_crm::amocrm::{AmoCrm, Authorization, Settings};
 use stagedoor_engine::{Catalog, Pipeline, Policy, Stage};
-use stagedoor_model::{Event, Region};
+use stagedoor_model::{Event, Region, Timestamp};
 use stagedoor_ports::{Clock, Crm, Store, SystemClock, memory::MemoryStore};
 use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
 use stagedoor_sync::{Pace, Sync};
@@ -21,12 +25,29 @@ pub struct World {
     pub crm: Arc<dyn Crm>,
     pub sync: Sync,
     pub base: String,
+    pub ahead: Arc<Ahead>,
     serving: JoinHandle<std::io::Result<()>>,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         self.serving.abort();
+    }
+}
+
+/// The machine's clock, and as much ahead of it as a test says.
+#[derive(Default)]
+pub struct Ahead(AtomicI64);
+
+impl Ahead {
+    pub fn pass(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + SignedDuration::from_secs(self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -47,8 +68,9 @@ impl World {
         let crm = AmoCrm::new(settings(&base, rate), authorization).expect("a client");
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let crm: Arc<dyn Crm> = Arc::new(crm);
-        let sync = sync(Arc::clone(&store), Arc::clone(&crm));
-        Self { sandbox, store, crm, sync, base, serving }
+        let ahead = Arc::new(Ahead::default());
+        let sync = Sync { clock: Arc::clone(&ahead) as Arc<dyn Clock>, ..sync(Arc::clone(&store), Arc::clone(&crm)) };
+        Self { sandbox, store, crm, sync, base, ahead, serving }
     }
 
     /// Folds and reconciles until nobody waits.
@@ -65,6 +87,8 @@ impl World {
             {
                 return;
             }
+            // Whoever failed several times rests before the next try.
+            self.ahead.pass(i64::from(round.settled == 0) * 15);
         }
         panic!("people still wait after sixty rounds");
     }
@@ -89,6 +113,7 @@ pub fn settings(base: &str, rate: u32) -> Settings {
         region: Region::new("RU").expect("a region"),
         rate: NonZeroU32::new(rate).expect("a rate"),
         timeout: Duration::from_secs(5),
+        late_for: SignedDuration::ZERO,
         hook: None,
         stages: BTreeSet::new(),
     }

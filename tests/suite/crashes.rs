@@ -267,18 +267,21 @@ impl Crm for Slow {
         &self,
         people: &BTreeSet<PersonId>,
         since: Timestamp,
-    ) -> Result<BTreeMap<PersonId, u64>, CrmError> {
+    ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError> {
         self.inner.find_contacts(people, since).await
     }
     async fn find_deals(
         &self,
         deals: &BTreeSet<(PersonId, ShowKey)>,
         since: Timestamp,
-    ) -> Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError> {
+    ) -> Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError> {
         self.inner.find_deals(deals, since).await
     }
     async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError> {
         self.inner.contacts(page).await
+    }
+    fn late_for(&self) -> jiff::SignedDuration {
+        self.inner.late_for()
     }
     fn batch(&self) -> usize {
         self.inner.batch()

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_engine::{CompanyDraft, Digest, Parked, PersonId};
+use stagedoor_engine::{CompanyDraft, Digest, Intent, Parked, PersonId};
 use stagedoor_model::Timestamp;
-use stagedoor_ports::{Cell, PortError, Row};
+use stagedoor_ports::{Cell, CrmError, PortError, Row};
 
 use crate::{
     Sync,
@@ -19,6 +19,15 @@ struct Known {
     pushed: Option<Digest>,
     /// When it was asked for without an answer yet.
     intent: Option<Timestamp>,
+    /// Until when that call may still take effect. Earlier builds wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    late_until: Option<Timestamp>,
+}
+
+impl Known {
+    fn intent(&self) -> Option<Intent> {
+        Some(Intent { at: self.intent?, late_until: self.late_until })
+    }
 }
 
 struct Due {
@@ -42,6 +51,11 @@ impl Sync {
                 _ => due.push(Due { draft, digest, known, version }),
             }
         }
+        if let Err(error) = self.look_up_companies(round, &mut due).await? {
+            tracing::warn!(%error, "companies could not be looked up");
+            round.stop(error.to_string());
+            return Ok(());
+        }
         for chunk in due.chunks_mut(self.crm.batch().max(1)) {
             if round.stopped() || !self.lease().await? {
                 return Ok(());
@@ -51,10 +65,38 @@ impl Sync {
         self.keep(round, round.companies_found()).await
     }
 
+    /// Looks up those that were asked for without an answer. Those that may still be made are left out of `due`.
+    async fn look_up_companies(
+        &self,
+        round: &Round,
+        due: &mut Vec<Due>,
+    ) -> Result<std::result::Result<(), CrmError>, PortError> {
+        let open = |one: &&Due| one.known.id.is_none() && one.known.intent.is_some();
+        let keys: BTreeSet<String> = due.iter().filter(open).map(|one| one.draft.key.clone()).collect();
+        let Some(since) = due.iter().filter(open).filter_map(|one| one.known.intent).min() else { return Ok(Ok(())) };
+        let found = match self.crm.find_companies(&keys, since).await {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (now, late_for) = (self.clock.now(), self.crm.late_for());
+        due.retain_mut(|one| {
+            let Some(intent) = one.known.intent().filter(|_| one.known.id.is_none()) else { return true };
+            one.known.id = found.get(&one.draft.key).and_then(|ids| ids.first().copied());
+            let is_awaited = one.known.id.is_none() && !intent.is_over(now, late_for);
+            if is_awaited {
+                round.is_looking_for(&one.draft.key);
+            }
+            !is_awaited
+        });
+        Ok(Ok(()))
+    }
+
     async fn put_companies(&self, round: &Round, due: &mut [Due]) -> Result<(), PortError> {
         let since = due.iter().filter_map(|one| one.known.intent).min();
-        for one in due.iter_mut().filter(|one| one.known.id.is_none() && one.known.intent.is_none()) {
-            one.known.intent = Some(round.at);
+        let late_for = self.crm.late_for();
+        for one in due.iter_mut().filter(|one| one.known.id.is_none()) {
+            let now = self.clock.now();
+            (one.known.intent, one.known.late_until) = (Some(now), Some(now + late_for));
             self.keep_company(one).await?;
         }
         let rows: Vec<(Option<u64>, CompanyDraft)> = due.iter().map(|one| (one.known.id, one.draft.clone())).collect();
@@ -63,7 +105,7 @@ impl Sync {
         for (one, row) in due.iter_mut().zip(answers) {
             match row.or_refused() {
                 Row::Done(id) => {
-                    one.known = Known { id: Some(id), pushed: Some(one.digest.clone()), intent: None };
+                    one.known = Known { id: Some(id), pushed: Some(one.digest.clone()), ..Known::default() };
                     round.company_is(&one.draft.key, Some(id));
                 }
                 Row::Refused(reason) => {
@@ -85,7 +127,10 @@ impl Sync {
                     one.known.intent = None;
                     round.stop("the CRM cannot be used now".into());
                 }
-                Row::Unknown => tracing::warn!("the CRM's answer about a company was lost; it will be looked up"),
+                Row::Unknown => {
+                    tracing::warn!("the CRM's answer about a company was lost; it will be looked up");
+                    one.known.late_until = Some(self.clock.now() + late_for);
+                }
             }
             self.keep_company(one).await?;
         }
@@ -151,6 +196,10 @@ impl Round {
             }
         }
         changed
+    }
+
+    fn is_looking_for(&self, key: &str) {
+        self.looking.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(key.to_owned());
     }
 
     fn company_is(&self, key: &str, id: Option<u64>) {

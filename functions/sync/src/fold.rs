@@ -110,6 +110,26 @@ impl Sync {
         Ok(lost.flat_map(|(indices, _)| indices).collect())
     }
 
+    /// Joins somebody of whom only a CRM told into the person whose row that is.
+    pub(crate) async fn attach(&self, person: &Person, other: &Person) -> Result<()> {
+        let own = person.records.values().filter(|record| !is_mirror(record));
+        let Some(oldest) = own.min_by_key(|record| (record.at, &record.key)) else { return Ok(()) };
+        let weak = self.store.resolve(&strong(oldest).cloned().collect()).await?.weak;
+        let Some(anchor) = strong(oldest).filter(|one| !weak.contains(*one)).min().cloned() else { return Ok(()) };
+        for _ in 0..TRIES {
+            let mut records: Vec<Record> = other.records.values().cloned().collect();
+            records.iter_mut().for_each(|record| _ = record.identifiers.insert(anchor.clone()));
+            let known = self.know(&mut records, true).await?;
+            let loaded = known.people.values().map(|person| person.value.clone()).collect();
+            let groups = group(records, loaded, &known.claims.owners, &known.claims.weak);
+            let commits = groups.into_iter().map(|group| self.commit(group, &known, &BTreeMap::new()).1).collect();
+            if self.store.save(commits).await?.iter().all(|saved| *saved == Saved::Done) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     async fn owners(&self, named: BTreeSet<Identifier>) -> Result<BTreeMap<Identifier, PersonId>> {
         if named.is_empty() { Ok(BTreeMap::new()) } else { Ok(self.store.resolve(&named).await?.owners) }
     }
@@ -222,6 +242,11 @@ fn holder(key: &RecordKey, folded: &Folded, known: &Known) -> Option<PersonId> {
     changed.or_else(unchanged)
 }
 
+/// Whether a CRM told it.
+fn is_mirror(record: &Record) -> bool {
+    matches!(record.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. })
+}
+
 /// A row of the CRM that the hub made for somebody, or found to be theirs, stays theirs when a manager rewrites its
 /// phone: it gets an identifier of what that person did themselves.
 fn glue(record: &mut Record, known: &Known) {
@@ -231,7 +256,7 @@ fn glue(record: &mut Record, known: &Known) {
     let Some(owner) = known.claims.owners.get(row) else { return };
     let person = known.people.values().map(|p| &p.value).find(|p| p.id == *owner || p.absorbed.contains(owner));
     let own = person.into_iter().flat_map(|person| person.records.values());
-    let own = own.filter(|record| !matches!(record.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. }));
+    let own = own.filter(|record| !is_mirror(record));
     let oldest = own.min_by_key(|record| (record.at, record.key.clone()));
     let usable = |identifier: &&Identifier| !known.claims.weak.contains(identifier);
     let anchor = oldest.and_then(|oldest| strong(oldest).filter(usable).min());

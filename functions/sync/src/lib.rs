@@ -2,11 +2,13 @@
 
 mod backfill;
 mod changes;
+mod claims;
 mod companies;
 mod enrol;
 mod erase;
 mod fold;
 mod hydrate;
+mod intents;
 mod invite;
 mod leavers;
 mod mailing;

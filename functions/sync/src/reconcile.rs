@@ -1,7 +1,7 @@
 //! Step 3: people whose CRM state may differ from what it should be are compared and made equal, in bulk.
 //!
 //! Creating is crash-safe: an intent is saved before the call, and an intent without an answer is looked up by the
-//! hub's own id before anything is created again.
+//! hub's own id until the call can have no late effect (`intents`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,14 +10,14 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
-use stagedoor_engine::{Catalog, PersonId, next_turn, plan};
+use stagedoor_engine::{Catalog, Intent, PersonId, next_turn, plan};
 use stagedoor_model::{SECOND_CRM, Timestamp};
-use stagedoor_ports::{Commit, CrmError, Dirty, PortError, Row};
+use stagedoor_ports::{Dirty, PortError, Row};
 use tracing::Instrument;
 
 use crate::{
     Second, Sync,
-    round::{Case, Job, Round, Task, Unanswered},
+    round::{Case, Job, Round, Task},
 };
 
 const LEASE: &str = "reconciler";
@@ -50,6 +50,8 @@ pub struct Reconciled {
     pub parked: usize,
     /// People who still wait.
     pub left: usize,
+    /// People who wait for a call without an answer that may still take effect; they are looked at again in time.
+    pub pending: usize,
     /// Why the CRM could not be used.
     pub unavailable: Option<String>,
 }
@@ -100,7 +102,8 @@ impl Sync {
             let plan = plan(&person, &link, &catalog, first.at);
             let open = plan.len();
             let (mark, tries, trace) = (case.mark.clone(), case.tries, case.trace.clone());
-            (*id, Case { version: case.version, mark, tries, failed: false, person, link: *link, plan, trace, open })
+            let version = case.version;
+            (*id, Case { version, mark, tries, failed: false, person, link: *link, plan, trace, open, held: 0 })
         };
         let cases: BTreeMap<PersonId, Case> = first.cases().iter().map(draft).collect();
         if cases.values().all(|case| case.open == 0) {
@@ -112,6 +115,7 @@ impl Sync {
             saving: tokio::sync::Mutex::default(),
             unsaved: Mutex::default(),
             companies: Mutex::default(),
+            looking: Mutex::default(),
             at: first.at,
             beneath: Some(Arc::clone(first)),
             scope: self.scope,
@@ -124,6 +128,7 @@ impl Sync {
             if let Some(theirs) = cases.get_mut(id) {
                 theirs.open += case.open;
                 theirs.failed |= case.failed;
+                theirs.held += case.held;
             }
         }
         let mut report = first.report();
@@ -151,7 +156,7 @@ impl Sync {
             };
             let open = plan.len();
             let Dirty { person, version, mark, tries, link, trace } = dirty;
-            (person.id, Case { version, mark, tries, failed: false, person, link, plan, trace, open })
+            (person.id, Case { version, mark, tries, failed: false, person, link, plan, trace, open, held: 0 })
         };
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         let idle = cases.values().all(|case| case.open == 0);
@@ -162,6 +167,7 @@ impl Sync {
             saving: tokio::sync::Mutex::default(),
             unsaved,
             companies: Mutex::default(),
+            looking: Mutex::default(),
             at,
             beneath: None,
             scope: "",
@@ -207,6 +213,9 @@ impl Sync {
             round.stop(error.to_string());
             return Ok(());
         }
+        let everybody = round.cases().keys().copied().collect();
+        let claimed = self.claim_rows(round, &everybody, &BTreeSet::new()).await?;
+        self.keep(round, claimed).await?;
         self.companies(round).await?;
         self.run(round, round.contact_tasks(), pace).await?;
         self.run(round, round.deal_tasks(), pace).await?;
@@ -239,18 +248,15 @@ impl Sync {
             round.stop(ELSEWHERE.into());
             return Ok(());
         }
-        self.keep(round, round.intend(&tasks)).await?;
+        let late_for = self.crm.late_for();
+        self.keep(round, round.intend(&tasks, Intent::new(self.clock.now(), late_for))).await?;
         // The calls' own log lines stand in it: this is where deliveries come to the CRM.
         let span = tracing::info_span!("crm", traces = round.traces_of(&tasks));
         let rows = self.send(&tasks).instrument(span).await;
-        let (people, claims) = round.answer(&tasks, rows);
-        self.keep(round, people).await?;
-        if !claims.is_empty() {
-            // A claim that the CRM's own webhook made first stands: a conflict loses nothing.
-            let alone = |claim| Commit { claims: vec![claim], ..Commit::default() };
-            self.store.save(claims.into_iter().map(alone).collect()).await?;
-        }
-        Ok(())
+        let (mut people, made) = round.answer(&tasks, rows, self.clock.now() + late_for);
+        // In one write with the ids: a crash in between leaves an intent, and the next look finds the row.
+        people.extend(self.claim_rows(round, &people, &made).await?);
+        self.keep(round, people).await
     }
 
     /// Saves the links of `people` as they are now. In turns: two calls under way may be about the same person, and what
@@ -312,34 +318,5 @@ impl Sync {
             rows.extend(self.crm.update_invoices(&update_invoices).await);
         }
         rows
-    }
-
-    /// What was asked for and never answered is looked up; what is not there may be created again.
-    async fn look_up_intents(&self, round: &Round) -> Result<Result<(), CrmError>, PortError> {
-        let Unanswered { contacts, deals, invoices, since } = round.unanswered();
-        let Some(since) = since else { return Ok(Ok(())) };
-        let (mut found_contacts, mut found_deals, mut found_invoices) =
-            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        if !contacts.is_empty() {
-            match self.crm.find_contacts(&contacts, since).await {
-                Ok(found) => found_contacts = found,
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        if !deals.is_empty() {
-            match self.crm.find_deals(&deals, since).await {
-                Ok(found) => found_deals = found,
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        if !invoices.is_empty() {
-            match self.crm.find_invoices(&invoices).await {
-                Ok(found) => found_invoices = found,
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        let changed = round.resolve_intents(&found_contacts, &found_deals, &found_invoices);
-        self.keep(round, changed).await?;
-        Ok(Ok(()))
     }
 }

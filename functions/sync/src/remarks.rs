@@ -37,6 +37,10 @@ impl Sync {
         let full = |len: usize| if pace == Pace::FullBatches { len / batch * batch } else { len };
         let mut notes: Vec<Due<NoteDraft>> = due(round, |case| {
             let note = case.plan.note.clone()?;
+            if case.link.note_intent.is_some() {
+                case.held += 1;
+                return None;
+            }
             // What is looked for after a lost answer is what the CRM holds.
             Some(NoteDraft { text: self.crm.as_held(&note.text), ..note })
         });
@@ -46,6 +50,10 @@ impl Sync {
         }
         let mut tasks: Vec<Due<TaskDraft>> = due(round, |case| {
             let task = case.plan.task.clone()?;
+            if case.link.task_intent.is_some() {
+                case.held += 1 + usize::from(case.plan.more);
+                return None;
+            }
             Some(TaskDraft { text: self.crm.as_held(&task.text), ..task })
         });
         tasks.truncate(full(tasks.len()));
@@ -70,8 +78,10 @@ impl Sync {
         if !self.may_call(round).await? {
             return Ok(());
         }
+        let (now, late_for) = (self.clock.now(), self.crm.late_for());
         let intended = each(round, notes, |case, due| {
-            case.link.note_intent = Some(Remark::of_note(&due.draft, round.at));
+            let remark = Remark::of_note(&due.draft, now);
+            case.link.note_intent = Some(Remark { late_until: Some(now + late_for), ..remark });
         });
         self.keep(round, intended).await?;
         let rows: Vec<(u64, String)> = notes.iter().map(|due| (due.contact, due.draft.text.clone())).collect();
@@ -90,8 +100,10 @@ impl Sync {
         if !self.may_call(round).await? {
             return Ok(());
         }
+        let (now, late_for) = (self.clock.now(), self.crm.late_for());
         let intended = each(round, tasks, |case, due| {
-            case.link.task_intent = Some(Remark::of_task(&due.draft, round.at));
+            let remark = Remark::of_task(&due.draft, now);
+            case.link.task_intent = Some(Remark { late_until: Some(now + late_for), ..remark });
         });
         self.keep(round, intended).await?;
         let rows: Vec<(u64, String, Timestamp)> =
@@ -107,7 +119,7 @@ impl Sync {
         self.keep(round, changed).await
     }
 
-    /// What was sent and never answered: is it there? Whoever is not found may be written to again in this round.
+    /// What was sent and never answered: is it there? What is not found is written again once the call can have no late effect.
     async fn look_up_remarks(&self, round: &Round) -> Result<Result<(), CrmError>, PortError> {
         let (notes, tasks, since) = unanswered(round);
         let Some(since) = since else { return Ok(Ok(())) };
@@ -125,14 +137,18 @@ impl Sync {
             }
         }
         let mut changed = BTreeSet::new();
+        let (now, late_for) = (self.clock.now(), self.crm.late_for());
         for (person, case) in round.cases().iter_mut() {
             let Some(contact) = contact_of(case) else { continue };
             let is_there = |found: &[(u64, String)], remark: &Remark| {
                 found.iter().any(|(at, text)| *at == contact && remark.is(text))
             };
+            let is_over = |remark: &Remark| remark.is_over(now, late_for);
             if let Some(remark) = case.link.note_intent.take() {
                 changed.insert(*person);
-                if is_there(&found_notes, &remark) {
+                let found = is_there(&found_notes, &remark);
+                case.link.note_intent = (!found && !is_over(&remark)).then(|| remark.clone());
+                if found {
                     case.link.noted.extend(remark.lines);
                     // What was planned held these lines too; the rest is planned anew.
                     case.open = case.open.saturating_sub(usize::from(
@@ -142,7 +158,9 @@ impl Sync {
             }
             if let Some(remark) = case.link.task_intent.take() {
                 changed.insert(*person);
-                if is_there(&found_tasks, &remark) {
+                let found = is_there(&found_tasks, &remark);
+                case.link.task_intent = (!found && !is_over(&remark)).then(|| remark.clone());
+                if found {
                     case.link.troubles.extend(remark.lines);
                     case.link.tasked = remark.about.or(case.link.tasked.take());
                     case.open = case.open.saturating_sub(usize::from(case.plan.task.take().is_some()));
@@ -158,7 +176,7 @@ fn contact_of(case: &Case) -> Option<u64> {
     case.plan.contact.or(case.link.contact.id)
 }
 
-fn due<T>(round: &Round, draft: impl Fn(&Case) -> Option<T>) -> Vec<Due<T>> {
+fn due<T>(round: &Round, draft: impl Fn(&mut Case) -> Option<T>) -> Vec<Due<T>> {
     let mut cases = round.cases();
     let mut all = Vec::new();
     for (person, case) in cases.iter_mut() {
@@ -167,7 +185,7 @@ fn due<T>(round: &Round, draft: impl Fn(&Case) -> Option<T>) -> Vec<Due<T>> {
             Some(contact) => all.push(Due { person: *person, contact, draft }),
             // A contact that the CRM refuses waits for the same manager as its conversation.
             None if case.link.contact.parked.is_some() => case.open = case.open.saturating_sub(1),
-            None => {}
+            None => case.held += usize::from(case.is_contact_held()),
         }
     }
     all

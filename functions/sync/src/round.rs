@@ -6,10 +6,10 @@ use std::{
 };
 
 use stagedoor_engine::{
-    CompanyRef, ContactDraft, DealDraft, Digest, Intent, InvoiceDraft, InvoiceLink, Link, ORDERS, Parked, Person,
-    PersonId, Plan, ShowKey, Step,
+    CompanyRef, ContactDraft, DealDraft, Digest, Intent, InvoiceDraft, Link, ORDERS, Parked, Person, PersonId, Plan,
+    ShowKey, Step,
 };
-use stagedoor_model::{Identifier, Kind, Timestamp};
+use stagedoor_model::{Kind, Timestamp};
 use stagedoor_ports::{Hangs, Mark, Row};
 
 use crate::Reconciled;
@@ -28,9 +28,25 @@ pub(crate) struct Case {
     pub trace: Option<String>,
     /// Steps that were neither done nor refused.
     pub open: usize,
+    /// Open steps that wait for a call without an answer, which may still take effect.
+    pub held: usize,
 }
 
 impl Case {
+    /// Whether an earlier call may still make the contact. A company that holds the contact up holds up its deals, too.
+    pub(crate) fn is_contact_held(&self) -> bool {
+        self.link.contact.intent.is_some() || self.held > 0
+    }
+
+    /// Whether all that is open waits for calls that may still take effect.
+    pub(crate) fn waits_for_a_late_call(&self) -> bool {
+        self.held > 0 && self.held >= self.open
+    }
+
+    fn is_deal_held(&self, show: &ShowKey) -> bool {
+        self.link.deals.get(show).is_some_and(|deal| deal.intent.is_some() && deal.id.is_none())
+    }
+
     pub(crate) fn wants(&self, company: &str) -> bool {
         !self.plan.steps.is_empty() && self.plan.companies.iter().any(|one| one.key == company)
     }
@@ -58,6 +74,8 @@ pub(crate) struct Round {
     pub unsaved: Mutex<BTreeSet<PersonId>>,
     /// By their keys; `None` for one that the CRM refuses.
     pub companies: Mutex<BTreeMap<String, Option<u64>>>,
+    /// Companies that a call without an answer may still make.
+    pub looking: Mutex<BTreeSet<String>>,
     pub at: Timestamp,
     /// The round of the first CRM, where this is the second's: what is learnt is saved with it.
     pub beneath: Option<Arc<Round>>,
@@ -96,6 +114,12 @@ impl Round {
         Some(Some(CompanyRef { key: company.key.clone(), id }))
     }
 
+    /// One step more waits where a company does that may still be made.
+    fn held_by(&self, company: Option<&String>) -> usize {
+        let looking = self.looking.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        usize::from(company.is_some_and(|key| looking.contains(key)))
+    }
+
     fn company_id(&self, key: Option<&String>) -> Option<Option<u64>> {
         let companies = self.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         key.map_or(Some(None), |key| companies.get(key).copied())
@@ -103,17 +127,20 @@ impl Round {
 
     pub(crate) fn contact_tasks(&self) -> [Vec<Task>; 3] {
         let (mut create, mut update, mut mark) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, case) in self.cases().iter() {
+        for (id, case) in self.cases().iter_mut() {
             for (step, digest) in &case.plan.steps {
                 match step.clone() {
-                    // One whose intent could not be looked up waits.
+                    // One that an earlier call may still make waits.
+                    Step::CreateContact(_) if case.link.contact.intent.is_some() => case.held += 1,
                     Step::CreateContact(draft) if case.link.contact.id.is_none() => {
                         let company = self.resolved(draft.company.as_ref());
+                        case.held += self.held_by(draft.company.as_ref().map(|company| &company.key));
                         let job = |company| Job::CreateContact(ContactDraft { company, ..draft });
                         create.extend(company.map(|company| (*id, job(company), digest.clone())));
                     }
                     Step::UpdateContact(contact, draft) => {
                         let company = self.resolved(draft.company.as_ref());
+                        case.held += self.held_by(draft.company.as_ref().map(|company| &company.key));
                         let job = |company| Job::UpdateContact(contact, ContactDraft { company, ..draft });
                         update.extend(company.map(|company| (*id, job(company), digest.clone())));
                     }
@@ -132,18 +159,23 @@ impl Round {
         for (id, case) in self.cases().iter_mut() {
             let contact = case.plan.contact.or(case.link.contact.id);
             let refused = case.link.contact.parked.is_some();
+            let held = usize::from(contact.is_none() && case.is_contact_held());
             for (step, digest) in &case.plan.steps {
                 match (step.clone(), contact) {
+                    (Step::CreateDeal(draft), _) if case.is_deal_held(&draft.show) => case.held += 1,
                     (Step::CreateDeal(draft), Some(contact)) => {
                         let known = case.link.deals.get(&draft.show).and_then(|deal| deal.id);
                         let company = self.resolved(draft.company.as_ref()).filter(|_| known.is_none());
+                        case.held += self.held_by(draft.company.as_ref().map(|company| &company.key));
                         let job = |company| Job::CreateDeal(contact, DealDraft { company, ..draft });
                         create.extend(company.map(|company| (*id, job(company), digest.clone())));
                     }
                     // A deal whose contact the CRM refuses waits for the same manager.
                     (Step::CreateDeal(_), None) if refused => case.open = case.open.saturating_sub(1),
+                    (Step::CreateDeal(_), None) => case.held += held,
                     (Step::UpdateDeal(lead, draft), _) => {
                         let company = self.resolved(draft.company.as_ref());
+                        case.held += self.held_by(draft.company.as_ref().map(|company| &company.key));
                         let job = |company| Job::UpdateDeal(lead, DealDraft { company, ..draft });
                         update.extend(company.map(|company| (*id, job(company), digest.clone())));
                     }
@@ -161,6 +193,14 @@ impl Round {
             let contact = case.plan.contact.or(case.link.contact.id);
             for (step, digest) in &case.plan.steps {
                 match step.clone() {
+                    Step::CreateInvoice(draft, _)
+                        if case.link.invoices.get(&draft.order).is_some_and(|one| one.intent.is_some())
+                            || case.is_deal_held(&draft.show)
+                            || contact.is_none() && case.is_contact_held()
+                            || self.held_by(draft.company.as_ref()) > 0 =>
+                    {
+                        case.held += 1;
+                    }
                     Step::CreateInvoice(draft, fixed) => {
                         let deal = case.link.deals.get(&draft.show);
                         let company = self.company_id(draft.company.as_ref());
@@ -218,8 +258,8 @@ impl Round {
     }
 
     /// Marks what is about to be created; the links of these people are to be saved before the call.
-    pub(crate) fn intend(&self, tasks: &[Task]) -> BTreeSet<PersonId> {
-        let intent = Some(Intent { at: self.at });
+    pub(crate) fn intend(&self, tasks: &[Task], intent: Intent) -> BTreeSet<PersonId> {
+        let intent = Some(intent);
         let mut cases = self.cases();
         let mut changed = BTreeSet::new();
         for (id, job, _) in tasks {
@@ -239,23 +279,24 @@ impl Round {
         changed
     }
 
-    /// Writes the answers into the links, and says whom the CRM's new rows belong to.
-    #[allow(clippy::type_complexity, reason = "the two halves of one answer")]
+    /// Writes the answers into the links. Answers whose links changed, and which ids the CRM gave to new rows. A call without an
+    /// answer may take effect until `late_until`.
     pub(crate) fn answer(
         &self,
         tasks: &[Task],
         rows: Vec<Row>,
-    ) -> (BTreeSet<PersonId>, Vec<(Identifier, PersonId, Option<PersonId>)>) {
+        late_until: Timestamp,
+    ) -> (BTreeSet<PersonId>, BTreeSet<(Kind, u64)>) {
         let mut cases = self.cases();
         let mut report = self.report();
-        let (mut changed, mut claims) = (BTreeSet::new(), Vec::new());
+        let (mut changed, mut made) = (BTreeSet::new(), BTreeSet::new());
         for ((person, job, digest), row) in tasks.iter().zip(rows) {
             let Some(case) = cases.get_mut(person) else { continue };
             let row = row.or_refused();
             match &row {
                 Row::Done(id) => {
                     report.rows += 1;
-                    claims.extend(claim(job, *id, self.scope).map(|identifier| (identifier, *person, None)));
+                    made.extend(kind_of_made(job).map(|kind| (kind, *id)));
                 }
                 Row::Refused(reason) => {
                     report.parked += 1;
@@ -270,139 +311,75 @@ impl Round {
                 Row::Done(_) | Row::Refused(_) => case.open = case.open.saturating_sub(1),
                 Row::Unknown | Row::NotSent | Row::Held(_) | Row::Gone(_) => case.failed = true,
             }
-            write(&mut case.link, job, digest, row, self.at);
+            write(&mut case.link, job, digest, row, (self.at, late_until));
             changed.insert(*person);
         }
-        (changed, claims)
-    }
-
-    pub(crate) fn unanswered(&self) -> Unanswered {
-        let mut unanswered = Unanswered::default();
-        for (id, case) in self.cases().iter() {
-            let contact = case.link.contact.intent.iter().map(|intent| intent.at);
-            let deals = case.link.deals.iter().filter_map(|(show, deal)| Some((deal.intent.as_ref()?.at, show)));
-            let invoices = case.link.invoices.iter();
-            let invoices = invoices.filter_map(|(order, one)| Some((one.intent.as_ref()?.at, key_of(order, one))));
-            let mut since: Vec<Timestamp> = contact.collect();
-            if !since.is_empty() {
-                unanswered.contacts.insert(*id);
-            }
-            for (at, show) in deals {
-                since.push(at);
-                unanswered.deals.insert((*id, show.clone()));
-            }
-            for (at, key) in invoices {
-                since.push(at);
-                unanswered.invoices.insert(key);
-            }
-            unanswered.since = since.into_iter().chain(unanswered.since).min();
-        }
-        unanswered
-    }
-
-    pub(crate) fn resolve_intents(
-        &self,
-        contacts: &BTreeMap<PersonId, u64>,
-        deals: &BTreeMap<(PersonId, ShowKey), u64>,
-        invoices: &BTreeMap<String, u64>,
-    ) -> BTreeSet<PersonId> {
-        let mut changed = BTreeSet::new();
-        for (id, case) in self.cases().iter_mut() {
-            let before = case.link.clone();
-            if case.link.contact.intent.take().is_some() {
-                case.link.contact.id = case.link.contact.id.or(contacts.get(id).copied());
-            }
-            for (show, deal) in &mut case.link.deals {
-                if deal.intent.take().is_some() {
-                    deal.id = deal.id.or(deals.get(&(*id, show.clone())).copied());
-                }
-            }
-            for (order, invoice) in &mut case.link.invoices {
-                let key = key_of(order, invoice);
-                if invoice.intent.take().is_some()
-                    && let Some(found) = invoices.get(&key)
-                {
-                    let anew = invoice.anew + u32::from(invoice.id.is_some());
-                    *invoice = InvoiceLink { id: Some(*found), anew, ..InvoiceLink::default() };
-                }
-            }
-            if case.link != before {
-                changed.insert(*id);
-            }
-        }
-        changed
+        (changed, made)
     }
 }
 
-/// What was asked for and never answered.
-#[derive(Default)]
-pub(crate) struct Unanswered {
-    pub contacts: BTreeSet<PersonId>,
-    pub deals: BTreeSet<(PersonId, ShowKey)>,
-    pub invoices: BTreeSet<String>,
-    pub since: Option<Timestamp>,
-}
-
-/// The key of the invoice that was asked for last.
-fn key_of(order: &str, known: &InvoiceLink) -> String {
-    match known.anew + u32::from(known.id.is_some()) {
-        0 => order.to_owned(),
-        turn => format!("{order}/{turn}"),
-    }
-}
-
-fn claim(job: &Job, id: u64, scope: &str) -> Option<Identifier> {
+fn kind_of_made(job: &Job) -> Option<Kind> {
     match job {
-        Job::CreateContact(_) => Identifier::opaque(Kind::CrmContact, scope, &id.to_string()),
-        Job::CreateDeal(..) => Identifier::opaque(Kind::CrmLead, scope, &id.to_string()),
+        Job::CreateContact(_) => Some(Kind::CrmContact),
+        Job::CreateDeal(..) => Some(Kind::CrmLead),
         _ => None,
     }
 }
 
-fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, at: Timestamp) {
+/// What stays of an intent after the answer of a call. A call that creates nothing says nothing of an earlier one that did.
+fn after(intent: &mut Option<Intent>, creates: bool, is_lost: bool, late_until: Timestamp) {
+    match intent {
+        Some(intent) if is_lost && creates => intent.late_until = Some(late_until),
+        _ if creates => *intent = None,
+        _ => {}
+    }
+}
+
+fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until): (Timestamp, Timestamp)) {
+    let is_lost = row == Row::Unknown;
     let parked = |reason: String| Some(Parked { digest: digest.clone(), reason, at });
     match job {
         Job::CreateContact(draft) | Job::UpdateContact(_, draft) => {
             let contact = &mut link.contact;
+            after(&mut contact.intent, matches!(job, Job::CreateContact(_)), is_lost, late_until);
             match row {
                 Row::Done(id) => {
                     contact.marketed = draft.marketing.as_ref().is_some_and(|shown| !shown.is_empty());
                     (contact.id, contact.pushed) = (Some(id), Some(digest.clone()));
-                    (contact.intent, contact.parked) = (None, None);
+                    contact.parked = None;
                 }
-                Row::Refused(reason) => (contact.intent, contact.parked) = (None, parked(reason)),
-                Row::NotSent | Row::Held(_) | Row::Gone(_) => contact.intent = None,
-                Row::Unknown => {}
+                Row::Refused(reason) => contact.parked = parked(reason),
+                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) => {}
             }
         }
         Job::CreateDeal(_, draft) | Job::UpdateDeal(_, draft) => {
             let deal = link.deals.entry(draft.show.clone()).or_default();
+            after(&mut deal.intent, matches!(job, Job::CreateDeal(..)), is_lost, late_until);
             match row {
                 Row::Done(id) => {
                     (deal.id, deal.pushed) = (Some(id), Some(digest.clone()));
                     deal.stage = draft.stage.as_ref().map(|(stage, _)| *stage).or(deal.stage);
                     deal.orders =
                         draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();
-                    (deal.intent, deal.parked) = (None, None);
+                    deal.parked = None;
                 }
-                Row::Refused(reason) => (deal.intent, deal.parked) = (None, parked(reason)),
-                Row::NotSent | Row::Held(_) | Row::Gone(_) => deal.intent = None,
-                Row::Unknown => {}
+                Row::Refused(reason) => deal.parked = parked(reason),
+                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) => {}
             }
         }
         Job::CreateInvoice(_, draft, _) | Job::UpdateInvoice(_, draft) => {
             let invoice = link.invoices.entry(draft.order.clone()).or_default();
+            after(&mut invoice.intent, matches!(job, Job::CreateInvoice(..)), is_lost, late_until);
             match row {
                 Row::Done(id) => {
                     if let Job::CreateInvoice(_, _, fixed) = job {
                         (invoice.fixed, invoice.anew) = (Some(fixed.clone()), draft.turn);
                     }
                     (invoice.id, invoice.pushed) = (Some(id), Some(digest.clone()));
-                    (invoice.intent, invoice.parked) = (None, None);
+                    invoice.parked = None;
                 }
-                Row::Refused(reason) => (invoice.intent, invoice.parked) = (None, parked(reason)),
-                Row::NotSent | Row::Held(_) | Row::Gone(_) => invoice.intent = None,
-                Row::Unknown => {}
+                Row::Refused(reason) => invoice.parked = parked(reason),
+                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) => {}
             }
         }
         // The next plan finds the new one in its place.

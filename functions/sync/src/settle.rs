@@ -9,6 +9,7 @@ use stagedoor_ports::{PortError, Postponed, Taken};
 
 use crate::{
     Reconciled, Sync,
+    intents::next_look,
     round::{Case, Round},
 };
 
@@ -28,12 +29,17 @@ impl Sync {
             let done: Vec<Taken> =
                 cases.iter().filter(|(_, case)| case.open == 0).map(|(id, case)| taken(*id, case)).collect();
             let failed = cases.iter().filter(|(_, case)| case.open > 0 && case.failed);
-            let failed: Vec<Postponed> = failed.map(|(id, case)| postponed(*id, case, is_out, now)).collect();
+            let mut failed: Vec<Postponed> = failed.map(|(id, case)| postponed(*id, case, is_out, now)).collect();
+            // A CRM that cannot be used could not be asked for their rows either.
+            let held = cases.iter().filter(|(_, case)| !is_out && !case.failed && case.waits_for_a_late_call());
+            let held: Vec<Postponed> = held.map(|(id, case)| looked_up_later(*id, case, now)).collect();
+            report.pending = held.len();
+            failed.extend(held);
             (done, failed, cases.len())
         };
         self.outage.store(is_out, Ordering::Relaxed);
         report.settled = done.len();
-        report.left = all - done.len();
+        report.left = all - done.len() - report.pending;
         if !done.is_empty() {
             self.store.settle(done).await?;
         }
@@ -46,6 +52,11 @@ impl Sync {
 
 fn taken(id: PersonId, case: &Case) -> Taken {
     Taken { id, version: case.version, mark: case.mark.clone() }
+}
+
+/// A call without an answer may still take effect: no failure of theirs.
+fn looked_up_later(id: PersonId, case: &Case, now: Timestamp) -> Postponed {
+    Postponed { taken: taken(id, case), tries: case.tries, until: Some(next_look(case, now)) }
 }
 
 /// While the CRM cannot be used at all nobody rests: everybody is served as soon as it can be used again.

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use jiff::SignedDuration;
 use stagedoor_engine::Invoicing;
 use stagedoor_webhook::Secret;
 use toml::de::DeTable;
@@ -40,13 +41,14 @@ impl Reader<'_> {
             CrmKind::Vtiger => self.access_key(&section, value, place),
         };
         let timeout = Duration::from_secs(u64::from(section.timeout_seconds.max(1)));
+        let late_for = SignedDuration::from_secs(i64::from(section.late_seconds));
         let invoicing =
             section.invoices.as_ref().and_then(|invoices| self.invoicing(invoices, value, section.kind, place));
         let service = section.invoices.as_ref().map(|invoices| invoices.service.clone()).unwrap_or_default();
         let poll = Duration::from_secs(u64::from(section.poll_seconds.max(1)));
         let CrmSection { kind, base_url, tags, owner, .. } = section;
         let (credentials, rate) = (credentials?, rate?);
-        Some(CrmConfig { kind, base_url, credentials, rate, timeout, poll, tags, service, invoicing, owner })
+        Some(CrmConfig { kind, base_url, credentials, rate, timeout, late_for, poll, tags, service, invoicing, owner })
     }
 
     fn tokens(&mut self, section: &CrmSection, value: &Value<'_>, place: &str) -> Option<Credentials> {

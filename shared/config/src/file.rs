@@ -102,6 +102,9 @@ pub struct CrmSection {
     /// Seconds to wait for an answer.
     #[serde(default = "twenty")]
     pub timeout_seconds: u32,
+    /// Seconds in which a call that got no answer may still take effect. Only then is a row made anew.
+    #[serde(default = "late")]
+    pub late_seconds: u32,
 }
 
 /// How invoices are written.
@@ -131,6 +134,10 @@ fn visitors() -> String {
 
 fn fourteen() -> u32 {
     14
+}
+
+fn late() -> u32 {
+    150
 }
 
 fn seven() -> u32 {

@@ -56,6 +56,8 @@ pub struct CrmConfig {
     pub credentials: Credentials,
     pub rate: NonZeroU32,
     pub timeout: Duration,
+    /// How long a call that got no answer may still take effect there.
+    pub late_for: jiff::SignedDuration,
     pub tags: bool,
     /// Between two looks at what managers changed, in a CRM that tells nothing by itself.
     pub poll: Duration,

@@ -4,6 +4,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, PersonId, ShowKey};
 use stagedoor_model::{Body, Timestamp};
 
@@ -109,6 +110,9 @@ pub struct Hangs {
     pub company: Option<u64>,
 }
 
+/// How long a call that was given up may still take effect in a CRM, where its client knows no better.
+pub const LATE_FOR: SignedDuration = SignedDuration::from_secs(150);
+
 /// A CRM that holds contacts and deals. Bulk calls answer row by row, in the order of their input.
 #[async_trait]
 pub trait Crm: Send + Sync {
@@ -142,6 +146,10 @@ pub trait Crm: Send + Sync {
     fn tells(&self) -> bool {
         true
     }
+    /// How long a call that was given up may still take effect there. A create without an answer is made anew only after that.
+    fn late_for(&self) -> SignedDuration {
+        LATE_FOR
+    }
     /// What changed since then, by its own clock; for one that tells nothing by itself.
     async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError> {
         _ = since;
@@ -169,17 +177,27 @@ pub trait Crm: Send + Sync {
     /// Notes that these contacts got since `since`: the contact and the text.
     async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError>;
     async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError>;
-    /// Contacts that the hub itself created since `since`, by the hub's own id in them.
+    /// All contacts that the hub itself created since `since`, by the hub's own id in them. Several contacts may bear one id.
     async fn find_contacts(
         &self,
         people: &BTreeSet<PersonId>,
         since: Timestamp,
-    ) -> Result<BTreeMap<PersonId, u64>, CrmError>;
+    ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError>;
+    /// The same for deals.
     async fn find_deals(
         &self,
         deals: &BTreeSet<(PersonId, ShowKey)>,
         since: Timestamp,
-    ) -> Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError>;
+    ) -> Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError>;
+    /// Companies that the hub created since `since`, by their keys.
+    async fn find_companies(
+        &self,
+        keys: &BTreeSet<String>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
+        _ = (keys, since);
+        Ok(BTreeMap::new())
+    }
     /// The account's contacts, page by page from 1.
     async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError>;
     /// What it holds of these contacts and deals now, with notes and tasks, in its own words.

@@ -39,6 +39,7 @@ pub fn from_config(
         region: config.region,
         rate: config.crm.rate,
         timeout: config.crm.timeout,
+        late_for: config.crm.late_for,
         hook,
         stages,
     };

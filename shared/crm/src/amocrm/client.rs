@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use http::Method;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub region: Region,
     pub rate: NonZeroU32,
     pub timeout: Duration,
+    /// How long a call that was given up may still take effect there.
+    pub late_for: SignedDuration,
     /// The hub's own address for the CRM's webhooks; subscribed at set-up.
     pub hook: Option<String>,
     /// (pipeline, stage) names that the config uses.
@@ -336,13 +339,12 @@ impl Crm for AmoCrm {
         &self,
         people: &BTreeSet<PersonId>,
         since: Timestamp,
-    ) -> Result<BTreeMap<PersonId, u64>, CrmError> {
-        let mut found = BTreeMap::new();
+    ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError> {
+        let mut found = BTreeMap::<PersonId, BTreeSet<u64>>::new();
         self.newest("contacts", since, |contact| {
             let person = wire::values(contact, "STAGEDOOR_ID").first().and_then(|text| PersonId::parse(text).ok());
             if let (Some(person), Some(id)) = (person.filter(|person| people.contains(person)), number(contact, "id")) {
-                // The lowest id wins: should there be two after all, the elder stays.
-                found.insert(person, id);
+                found.entry(person).or_default().insert(id);
             }
         })
         .await?;
@@ -353,18 +355,28 @@ impl Crm for AmoCrm {
         &self,
         deals: &BTreeSet<(PersonId, ShowKey)>,
         since: Timestamp,
-    ) -> Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError> {
+    ) -> Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError> {
         let by_text: BTreeMap<String, &(PersonId, ShowKey)> =
             deals.iter().map(|key| (wire::deal_id(key.0, &key.1), key)).collect();
-        let mut found = BTreeMap::new();
+        let mut found = BTreeMap::<(PersonId, ShowKey), BTreeSet<u64>>::new();
         self.newest("leads", since, |lead| {
             let ids = wire::values(lead, "STAGEDOOR_ID");
             let key = ids.first().and_then(|text| by_text.get(text));
             if let (Some(key), Some(id)) = (key, number(lead, "id")) {
-                found.insert((*key).clone(), id);
+                found.entry((*key).clone()).or_default().insert(id);
             }
         })
         .await?;
+        Ok(found)
+    }
+
+    async fn find_companies(
+        &self,
+        keys: &BTreeSet<String>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
+        let mut found = companies::newest(&self.transport, since.as_second() - SKEW).await?;
+        found.retain(|key, _| keys.contains(key));
         Ok(found)
     }
 
@@ -389,6 +401,10 @@ impl Crm for AmoCrm {
             "notes": words(notes),
             "tasks": words(tasks),
         }))
+    }
+
+    fn late_for(&self) -> SignedDuration {
+        self.settings.late_for
     }
 
     fn batch(&self) -> usize {

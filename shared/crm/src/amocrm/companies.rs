@@ -1,7 +1,7 @@
 //! Companies: made in bulk, found again by the hub's own field among the newest or by their tax id, and linked to contacts and
 //! leads (amocrm.ru/developers/content/crm_platform/companies-api, entity-links-api). A lead and a contact have at most one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -54,7 +54,8 @@ pub async fn put(
     let fresh = rows.iter().filter(|(id, _)| id.is_none()).map(|(_, draft)| draft);
     let looked = async {
         if let Some(since) = since {
-            known.extend(newest(transport, since).await?);
+            let elder = newest(transport, since).await?;
+            known.extend(elder.into_iter().filter_map(|(key, ids)| Some((key, ids.first().copied()?))));
         }
         for draft in fresh.clone() {
             if let (Some(inn), false) = (&draft.inn, known.contains_key(&draft.key))
@@ -84,16 +85,16 @@ pub async fn put(
         .collect()
 }
 
-/// Companies made since then, by the hub's own field, the lowest id where there are two.
-async fn newest(transport: &Transport, since: i64) -> Result<BTreeMap<String, u64>, CrmError> {
-    let mut found = BTreeMap::new();
+/// Companies made since then, by the hub's own field.
+pub async fn newest(transport: &Transport, since: i64) -> Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
+    let mut found = BTreeMap::<String, BTreeSet<u64>>::new();
     for page in 1.. {
         let path = format!("/api/v4/companies?order%5Bid%5D=desc&limit=250&page={page}");
         let answer = schema::get(transport, &path).await?;
         let rows = items(answer.as_ref(), "companies");
         for row in &rows {
             if let (Some(key), Some(id)) = (wire::values(row, "STAGEDOOR_ID").into_iter().next(), number(row, "id")) {
-                found.insert(key, id);
+                found.entry(key).or_default().insert(id);
             }
         }
         let oldest = rows.last().and_then(|row| row.get("created_at")?.as_i64());

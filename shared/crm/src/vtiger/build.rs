@@ -29,6 +29,7 @@ pub fn from_config(
         region: config.region,
         timeout: config.crm.timeout,
         grace: Duration::from_secs(3),
+        late_for: config.crm.late_for,
         owner: config.crm.owner.clone(),
         service: config.catalog.invoicing.is_some().then(|| config.crm.service.clone()),
         visitors: config.catalog.invoicing.as_ref().map(|invoicing| invoicing.visitors.clone()).unwrap_or_default(),

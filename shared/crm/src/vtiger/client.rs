@@ -47,8 +47,10 @@ pub struct Settings {
     /// Where phones without a country code are dialled.
     pub region: Region,
     pub timeout: Duration,
-    /// How long a call that was given up may still be under way over there before it is looked for.
+    /// How long to wait before the first look for what a call that was given up has made.
     pub grace: Duration,
+    /// How long a call that was given up may still take effect there.
+    pub late_for: SignedDuration,
     /// The name of a user or a group that new records belong to; the hub's own user where it is `None`.
     pub owner: Option<String>,
     /// The name of the service that lines of invoices are of; none are written where it is `None`.
@@ -366,22 +368,35 @@ impl Crm for Vtiger {
         &self,
         people: &BTreeSet<PersonId>,
         _: Timestamp,
-    ) -> Result<BTreeMap<PersonId, u64>, CrmError> {
+    ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError> {
         let schema = self.schema().await?;
         let keys: Vec<String> = people.iter().map(PersonId::to_string).collect();
-        let found = self.contacts_of(&schema).find(&keys).await?;
-        Ok(people.iter().filter_map(|id| Some((*id, *found.get(&id.to_string())?))).collect())
+        let found = self.contacts_of(&schema).find_all(&keys).await?;
+        Ok(people.iter().filter_map(|id| Some((*id, found.get(&id.to_string())?.clone()))).collect())
     }
 
     async fn find_deals(
         &self,
         deals: &BTreeSet<(PersonId, ShowKey)>,
         _: Timestamp,
-    ) -> Result<BTreeMap<(PersonId, ShowKey), u64>, CrmError> {
+    ) -> Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError> {
         let schema = self.schema().await?;
         let key = |(person, show): &(PersonId, ShowKey)| wire::deal_id(*person, show);
-        let found = self.deals_of(&schema).find(&deals.iter().map(key).collect::<Vec<_>>()).await?;
-        Ok(deals.iter().filter_map(|deal| Some((deal.clone(), *found.get(&key(deal))?))).collect())
+        let found = self.deals_of(&schema).find_all(&deals.iter().map(key).collect::<Vec<_>>()).await?;
+        Ok(deals.iter().filter_map(|deal| Some((deal.clone(), found.get(&key(deal))?.clone()))).collect())
+    }
+
+    async fn find_companies(
+        &self,
+        keys: &BTreeSet<String>,
+        _: Timestamp,
+    ) -> Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
+        let schema = self.schema().await?;
+        Ok(self.accounts_of(&schema).find_all(&keys.iter().cloned().collect::<Vec<_>>()).await?)
+    }
+
+    fn late_for(&self) -> SignedDuration {
+        self.settings.late_for
     }
 
     /// From the contact with this number on, in the order of numbers: what is made or deleted meanwhile shifts no page.

@@ -2,7 +2,7 @@
 //! bears the hub's own id is adopted, and a create that was not answered is looked for before anything is made again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -48,8 +48,14 @@ impl<'t> Maker<'t> {
 
     /// Ids in the CRM by the hub's own, the lowest where there are two.
     pub async fn find(&self, keys: &[String]) -> Result<BTreeMap<String, u64>, Failure> {
+        let all = self.find_all(keys).await?;
+        Ok(all.into_iter().filter_map(|(key, ids)| Some((key, ids.first().copied()?))).collect())
+    }
+
+    /// All ids in the CRM by the hub's own.
+    pub async fn find_all(&self, keys: &[String]) -> Result<BTreeMap<String, BTreeSet<u64>>, Failure> {
         let field = self.module.key()?;
-        let mut found = BTreeMap::<String, u64>::new();
+        let mut found = BTreeMap::<String, BTreeSet<u64>>::new();
         for chunk in keys.chunks(IN) {
             let list = query::list(chunk.iter().map(String::as_str));
             if list.is_empty() {
@@ -59,8 +65,7 @@ impl<'t> Maker<'t> {
             for row in query::all(self.transport, &columns, self.module.name, &condition).await? {
                 let key = row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
                 if let Some(number) = query::id(&row).and_then(|id| query::number(&id)) {
-                    let known = found.entry(key).or_insert(number);
-                    *known = number.min(*known);
+                    found.entry(key).or_default().insert(number);
                 }
             }
         }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use stagedoor_model::Timestamp;
+use stagedoor_model::{Timestamp, breakage};
 
 use crate::{NoteDraft, ShowKey, Stage, TaskDraft, Written, enrolment::Places, segments::Looked};
 
@@ -21,10 +22,46 @@ impl Digest {
     }
 }
 
-/// Said before a creating call. One without an answer is looked up before anything is created again.
+/// A creating call that was not answered yet. Its row is looked up, and is made anew only when the call can have no late effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
+    /// When the call began.
     pub at: Timestamp,
+    /// Until when the CRM may still carry the call out. Earlier builds wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_until: Option<Timestamp>,
+}
+
+impl Intent {
+    /// A call that begins now, in a CRM where calls take effect for so long after they were given up.
+    pub fn new(now: Timestamp, late_for: SignedDuration) -> Self {
+        Self { at: now, late_until: Some(now + late_for) }
+    }
+
+    /// Whether the call can have no effect any more.
+    pub fn is_over(&self, now: Timestamp, late_for: SignedDuration) -> bool {
+        is_over(self.at, self.late_until, now, late_for)
+    }
+
+    /// Both of two calls.
+    fn join(self, other: Self) -> Self {
+        Self { at: self.at.min(other.at), late_until: self.late_until.max(other.late_until) }
+    }
+}
+
+/// An end further away than two waits comes from a clock that was put back since.
+fn is_over(at: Timestamp, until: Option<Timestamp>, now: Timestamp, late_for: SignedDuration) -> bool {
+    let until = until.unwrap_or(at + late_for);
+    now >= until || until > now + late_for + late_for || breakage::is_on("create-anew-at-once")
+}
+
+/// The links of joined people are joined in each run: what was looked up since is not open again.
+fn joined(one: Option<Intent>, other: Option<Intent>, looked_until: Option<Timestamp>) -> Option<Intent> {
+    let fresh = |intent: &Intent| Some(intent.at) > looked_until;
+    match (one.filter(fresh), other.filter(fresh)) {
+        (Some(one), Some(other)) => Some(one.join(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Why a row waits for a manager: the CRM refuses it as it is.
@@ -45,6 +82,26 @@ pub struct ContactLink {
     /// Whether its fields of consent, letters and segments hold something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marketed: bool,
+    /// Calls of joined people that began until then were looked up already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_until: Option<Timestamp>,
+    /// Ids of contacts that the index has for this person.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claimed: BTreeSet<u64>,
+}
+
+impl ContactLink {
+    fn join(self, other: Self) -> Self {
+        let (known, second) = if self.id.is_none() && other.id.is_some() { (other, self) } else { (self, other) };
+        let looked_until = known.looked_until.max(second.looked_until);
+        Self {
+            intent: joined(known.intent, second.intent, looked_until),
+            looked_until,
+            claimed: known.claimed.into_iter().chain(second.claimed).collect(),
+            parked: known.parked.or(second.parked.filter(|_| known.id.is_none())),
+            ..known
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -57,6 +114,36 @@ pub struct DealLink {
     /// Orders that the deal was last pushed with.
     #[serde(default)]
     pub orders: BTreeSet<String>,
+    /// Further deals that the CRM holds for the same person and show.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub doubles: BTreeSet<u64>,
+    /// Doubles that were closed as such.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub closed: BTreeSet<u64>,
+    /// Calls of joined people that began until then were looked up already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_until: Option<Timestamp>,
+    /// Ids of deals that the index has for this person.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claimed: BTreeSet<u64>,
+}
+
+impl DealLink {
+    /// What is known of two people's deals for one show. One of the two deals is the double of the other.
+    fn join(self, other: Self) -> Self {
+        let (known, second) = if self.id.is_none() && other.id.is_some() { (other, self) } else { (self, other) };
+        let doubles = known.doubles.into_iter().chain(second.doubles).chain(second.id);
+        let looked_until = known.looked_until.max(second.looked_until);
+        Self {
+            doubles: doubles.filter(|id| known.id != Some(*id)).collect(),
+            looked_until,
+            closed: known.closed.into_iter().chain(second.closed).collect(),
+            claimed: known.claimed.into_iter().chain(second.claimed).collect(),
+            intent: joined(known.intent, second.intent, looked_until),
+            parked: known.parked.or(second.parked.filter(|_| known.id.is_none())),
+            ..known
+        }
+    }
 }
 
 /// An invoice in the CRM.
@@ -135,6 +222,15 @@ pub struct Link {
 }
 
 impl Link {
+    /// When the first of the calls began that were not answered.
+    pub fn unanswered_since(&self) -> Option<Timestamp> {
+        let intents = [&self.contact.intent].into_iter();
+        let intents = intents.chain(self.deals.values().map(|deal| &deal.intent));
+        let intents = intents.chain(self.invoices.values().map(|invoice| &invoice.intent));
+        let remarks = [&self.note_intent, &self.task_intent].into_iter().flatten().map(|remark| remark.at);
+        intents.flatten().map(|intent| intent.at).chain(remarks).min()
+    }
+
     /// The CRM's ids of deals, by show.
     pub fn leads(&self) -> BTreeMap<String, u64> {
         self.deals.iter().filter_map(|(show, deal)| Some((show.0.clone(), deal.id?))).collect()
@@ -145,6 +241,9 @@ impl Link {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
     pub at: Timestamp,
+    /// Until when the CRM may still carry the call out. Earlier builds wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_until: Option<Timestamp>,
     pub digest: Digest,
     /// Of a note: the lines that it holds.
     #[serde(default)]
@@ -156,12 +255,23 @@ pub struct Remark {
 
 impl Remark {
     pub fn of_note(note: &NoteDraft, at: Timestamp) -> Self {
-        Self { at, digest: Digest::of(&note.text), lines: note.lines.clone(), about: None }
+        Self { at, late_until: None, digest: Digest::of(&note.text), lines: note.lines.clone(), about: None }
     }
 
     pub fn of_task(task: &TaskDraft, at: Timestamp) -> Self {
         let about = task.trouble.is_none().then(|| task.about.clone());
-        Self { at, digest: Digest::of(&task.text), lines: task.trouble.iter().cloned().collect(), about }
+        Self {
+            at,
+            late_until: None,
+            digest: Digest::of(&task.text),
+            lines: task.trouble.iter().cloned().collect(),
+            about,
+        }
+    }
+
+    /// Whether the call can have no effect any more.
+    pub fn is_over(&self, now: Timestamp, late_for: SignedDuration) -> bool {
+        is_over(self.at, self.late_until, now, late_for)
     }
 
     /// Whether this text is what was sent.
@@ -177,9 +287,9 @@ impl Link {
         self.doubles.extend(other.doubles);
         match (self.contact.id, other.contact.id) {
             (Some(known), Some(second)) if known != second => _ = self.doubles.insert(second),
-            (None, _) if other.contact != ContactLink::default() => self.contact = other.contact,
             _ => {}
         }
+        self.contact = self.contact.join(other.contact);
         self.second = match (self.second, other.second) {
             (Some(own), Some(other)) => Some(Box::new(own.join(*other))),
             (own, other) => own.or(other),
@@ -194,9 +304,7 @@ impl Link {
         }
         for (show, deal) in other.deals {
             let known = self.deals.entry(show).or_default();
-            if known.id.is_none() {
-                *known = deal;
-            }
+            *known = std::mem::take(known).join(deal);
         }
         self.marked.extend(other.marked);
         self.noted.extend(other.noted);

@@ -1,0 +1,192 @@
+//! The index knows every row that the hub has in a CRM: what happens to the row there then reaches its person. A row is
+//! claimed when its creating call is answered, and also when it was found by a look, or when a crash came in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::{ContactLink, DealLink, Link, Person, PersonId};
+use stagedoor_model::{Fact, Identifier, Kind, RecordKey, breakage};
+use stagedoor_ports::{Commit, PortError, Saved, Versioned};
+
+use crate::{Sync, round::Round};
+
+/// A row that the index may not know yet.
+struct Unclaimed {
+    person: PersonId,
+    kind: Kind,
+    id: u64,
+    identifier: Identifier,
+}
+
+impl Sync {
+    /// Claims the rows of these people that the index was not told of. `made` are ids that creating calls were just answered
+    /// with. The links are changed and not saved.
+    pub(crate) async fn claim_rows(
+        &self,
+        round: &Round,
+        people: &BTreeSet<PersonId>,
+        made: &BTreeSet<(Kind, u64)>,
+    ) -> Result<BTreeSet<PersonId>, PortError> {
+        let unclaimed = round.unclaimed(people, made);
+        if unclaimed.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let alone =
+            |one: &Unclaimed| Commit { claims: vec![(one.identifier.clone(), one.person, None)], ..Commit::default() };
+        let saved = self.store.save(unclaimed.iter().map(alone).collect()).await?;
+        let taken = unclaimed.iter().zip(saved).filter(|(_, saved)| *saved == Saved::Conflict);
+        let taken: Vec<&Unclaimed> = taken.map(|(one, _)| one).collect();
+        if !taken.is_empty() {
+            let identifiers = taken.iter().map(|one| one.identifier.clone()).collect();
+            let owners = self.store.resolve(&identifiers).await?.owners;
+            for one in taken {
+                let Some(owner) = owners.get(&one.identifier).filter(|owner| **owner != one.person) else { continue };
+                self.take_over(round, one, *owner, made.contains(&(one.kind, one.id))).await?;
+            }
+        }
+        Ok(round.claimed(&unclaimed))
+    }
+
+    /// A row of ours that the index has under somebody else.
+    async fn take_over(&self, round: &Round, row: &Unclaimed, owner: PersonId, is_new: bool) -> Result<(), PortError> {
+        // Those who were joined meanwhile are found under one id.
+        let loaded = self.store.load(&BTreeSet::from([owner, row.person])).await?;
+        let of = |id: PersonId| loaded.iter().find(|one| one.value.id == id || one.value.absorbed.contains(&id));
+        let (Some(other), Some(own)) = (of(owner), of(row.person)) else { return Ok(()) };
+        if other.value.id == own.value.id {
+            return Ok(());
+        }
+        let known: BTreeSet<&Identifier> = own.value.identifiers();
+        let is_strange = other.value.identifiers().iter().any(|one| **one != row.identifier && !known.contains(one));
+        if is_told_by_the_crm_alone(&other.value, &row.identifier) && !(is_new && is_strange) {
+            // The row's webhook was faster than the claim, and its record stands alone.
+            self.attach(&own.value, &other.value).await?;
+        } else if is_new && !breakage::is_on("reused-id-believed") {
+            tracing::warn!(person = %row.person, other = %other.value.id, "the CRM gave an id again: the hub's data are older");
+            self.disown(round, row, other).await?;
+        } else {
+            tracing::warn!(person = %row.person, other = %other.value.id, "a row in the CRM belongs to somebody else already");
+        }
+        Ok(())
+    }
+
+    /// The CRM made a row under an id that somebody else's row had: theirs is gone, and what the hub knew of it is forgotten.
+    async fn disown(&self, round: &Round, row: &Unclaimed, other: &Versioned<Person>) -> Result<(), PortError> {
+        let mut person = other.value.clone();
+        let before: BTreeSet<Identifier> = person.identifiers().into_iter().cloned().collect();
+        let is_mirror = |fact: &Fact| matches!(fact, Fact::CrmContact { .. } | Fact::CrmLead { .. });
+        let gone: BTreeSet<RecordKey> = person
+            .records
+            .iter()
+            .filter(|(_, record)| is_mirror(&record.fact) && record.identifiers.contains(&row.identifier))
+            .map(|(key, _)| key.clone())
+            .collect();
+        if gone.len() < person.records.len() {
+            person.records.retain(|key, _| !gone.contains(key));
+        }
+        // Of those whom only that row told of, the row is gone, and what it told stays.
+        for record in person.records.values_mut().filter(|record| gone.contains(&record.key)) {
+            record.identifiers.remove(&row.identifier);
+            if let Fact::CrmContact { deleted, .. } | Fact::CrmLead { deleted, .. } = &mut record.fact {
+                *deleted = true;
+            }
+        }
+        let after: BTreeSet<Identifier> = person.identifiers().into_iter().cloned().collect();
+        let released = before.difference(&after).filter(|one| one.kind().is_strong() && **one != row.identifier);
+        let released: BTreeSet<Identifier> = released.cloned().collect();
+        let owners = self.store.resolve(&released).await?.owners;
+        let id = person.id;
+        let commit = Commit {
+            claims: vec![(row.identifier.clone(), row.person, Some(id))],
+            released: released.into_iter().filter(|one| owners.get(one) == Some(&id)).collect(),
+            people: vec![(person, Some(other.version))],
+            ..Commit::default()
+        };
+        if self.store.save(vec![commit]).await? != [Saved::Done] {
+            return Err(PortError::Retry("somebody changed while a row of theirs was forgotten".into()));
+        }
+        if round.forget_row(id, row.kind, row.id) {
+            self.keep(round, BTreeSet::from([id])).await?;
+        } else if let Some(mut link) = self.store.links(&BTreeSet::from([id])).await?.remove(&id) {
+            let own = if self.scope.is_empty() { Some(&mut link) } else { link.second.as_deref_mut() };
+            own.into_iter().for_each(|own| forget_row(own, row.kind, row.id));
+            self.store.save_links(vec![(id, link)]).await?;
+        }
+        self.store.mark_dirty(BTreeSet::from([id])).await
+    }
+}
+
+/// Whether all that is known of somebody is what the CRM told of this row.
+fn is_told_by_the_crm_alone(person: &Person, row: &Identifier) -> bool {
+    let mut facts = person.records.values();
+    facts.all(|record| {
+        matches!(record.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. }) && record.identifiers.contains(row)
+    })
+}
+
+fn forget_row(link: &mut Link, kind: Kind, id: u64) {
+    if kind == Kind::CrmContact {
+        link.doubles.remove(&id);
+        link.marked.remove(&id);
+        if link.contact.id == Some(id) {
+            link.contact = ContactLink::default();
+        }
+        link.contact.claimed.remove(&id);
+        return;
+    }
+    for deal in link.deals.values_mut() {
+        deal.doubles.remove(&id);
+        if deal.id == Some(id) {
+            *deal = DealLink { doubles: std::mem::take(&mut deal.doubles), ..DealLink::default() };
+        }
+        deal.claimed.remove(&id);
+    }
+}
+
+impl Round {
+    fn unclaimed(&self, people: &BTreeSet<PersonId>, made: &BTreeSet<(Kind, u64)>) -> Vec<Unclaimed> {
+        let cases = self.cases();
+        let mut all = Vec::new();
+        for (person, case) in people.iter().filter_map(|id| Some((id, cases.get(id)?))) {
+            let contact = &case.link.contact;
+            let contacts = contact.id.iter().chain(&case.link.doubles).filter(|id| !contact.claimed.contains(id));
+            let deals = case
+                .link
+                .deals
+                .values()
+                .flat_map(|deal| deal.id.iter().chain(&deal.doubles).filter(|id| !deal.claimed.contains(id)));
+            let rows = contacts.map(|id| (Kind::CrmContact, *id)).chain(deals.map(|id| (Kind::CrmLead, *id)));
+            let rows = rows.filter(|row| made.contains(row) || !breakage::is_on("lookup-unclaimed"));
+            all.extend(rows.filter_map(|(kind, id)| {
+                let identifier = Identifier::opaque(kind, self.scope, &id.to_string())?;
+                Some(Unclaimed { person: *person, kind, id, identifier })
+            }));
+        }
+        all
+    }
+
+    /// Notes that the index has these rows now.
+    fn claimed(&self, rows: &[Unclaimed]) -> BTreeSet<PersonId> {
+        let mut cases = self.cases();
+        for row in rows {
+            let Some(case) = cases.get_mut(&row.person) else { continue };
+            if row.kind == Kind::CrmContact {
+                case.link.contact.claimed.insert(row.id);
+                continue;
+            }
+            let has = |deal: &&mut DealLink| deal.id == Some(row.id) || deal.doubles.contains(&row.id);
+            case.link.deals.values_mut().filter(has).for_each(|deal| _ = deal.claimed.insert(row.id));
+        }
+        rows.iter().map(|row| row.person).collect()
+    }
+
+    /// Forgets a row of somebody in this round. Answers whether they are in it.
+    fn forget_row(&self, person: PersonId, kind: Kind, id: u64) -> bool {
+        let mut cases: std::sync::MutexGuard<'_, BTreeMap<_, _>> = self.cases();
+        let Some(case) = cases.get_mut(&person) else { return false };
+        forget_row(&mut case.link, kind, id);
+        // This run's plan is about the forgotten row.
+        case.plan.steps.clear();
+        case.open += 1;
+        true
+    }
+}

@@ -1,0 +1,342 @@
+//! A CRM in memory that may be slow: what it is asked to make may appear long after it was given up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use stagedoor_engine::{Catalog, CompanyDraft, ContactDraft, DealDraft, PersonId, Pipeline, Policy, ShowKey, Stage};
+use stagedoor_model::{
+    Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket,
+    Timestamp,
+};
+use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Row, Store, memory::MemoryStore};
+use stagedoor_sync::{Pace, Reconciled, Sync};
+
+pub fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("in range")
+}
+
+/// A clock that the test moves.
+#[derive(Default)]
+pub struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        at(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum Made {
+    Contact(ContactDraft),
+    Deal(u64, DealDraft),
+    Company(CompanyDraft),
+    Note(u64, String),
+    Task(u64, String),
+}
+
+#[derive(Default)]
+pub struct State {
+    pub next: u64,
+    pub rows: BTreeMap<u64, Made>,
+    /// What takes effect later: when, and what.
+    late: Vec<(Timestamp, Made)>,
+    /// Calls that get no answer and take effect so many seconds later, by kind.
+    pub slow: BTreeMap<&'static str, SignedDuration>,
+    /// Contacts that were marked as duplicates, and of which.
+    pub marked: Vec<(u64, u64)>,
+    /// How often contacts were looked up.
+    pub looks: usize,
+}
+
+#[derive(Clone)]
+pub struct Fake {
+    pub state: Arc<Mutex<State>>,
+    clock: Arc<Hand>,
+}
+
+impl Fake {
+    pub fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        let mut state = self.state.lock().expect("a lock");
+        let now = self.clock.now();
+        let (due, late): (Vec<_>, Vec<_>) = std::mem::take(&mut state.late).into_iter().partition(|(at, _)| *at <= now);
+        state.late = late;
+        for (_, made) in due {
+            state.next += 1;
+            let id = state.next;
+            state.rows.insert(id, made);
+        }
+        state
+    }
+
+    fn make(&self, kind: &'static str, rows: Vec<Made>) -> Vec<Row> {
+        let mut state = self.state();
+        let slow = state.slow.remove(kind);
+        let now = self.clock.now();
+        let make = |made: Made| match slow {
+            Some(delay) => {
+                state.late.push((now + delay, made));
+                Row::Unknown
+            }
+            None => {
+                state.next += 1;
+                let id = state.next;
+                state.rows.insert(id, made);
+                Row::Done(id)
+            }
+        };
+        rows.into_iter().map(make).collect()
+    }
+}
+
+#[async_trait]
+impl Crm for Fake {
+    async fn set_up(&self) -> Result<(), CrmError> {
+        Ok(())
+    }
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
+        self.make("contacts", rows.iter().cloned().map(Made::Contact).collect())
+    }
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
+        let mut state = self.state();
+        rows.iter()
+            .map(|(id, draft)| {
+                state.rows.insert(*id, Made::Contact(draft.clone()));
+                Row::Done(*id)
+            })
+            .collect()
+    }
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        self.make("deals", rows.iter().map(|(contact, draft)| Made::Deal(*contact, draft.clone())).collect())
+    }
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        let mut state = self.state();
+        rows.iter()
+            .map(|(id, draft)| {
+                let known = state.rows.get(id).cloned();
+                let (contact, stage) = match known {
+                    Some(Made::Deal(contact, known)) => (contact, known.stage),
+                    _ => (0, None),
+                };
+                let stage = draft.stage.clone().or(stage);
+                state.rows.insert(*id, Made::Deal(contact, DealDraft { stage, ..draft.clone() }));
+                Row::Done(*id)
+            })
+            .collect()
+    }
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], _: Option<Timestamp>) -> Vec<Row> {
+        let fresh = rows.iter().filter(|(id, _)| id.is_none()).map(|(_, draft)| Made::Company(draft.clone())).collect();
+        let mut made = self.make("companies", fresh).into_iter();
+        rows.iter().map(|(id, _)| id.map(Row::Done).or_else(|| made.next()).unwrap_or(Row::NotSent)).collect()
+    }
+    fn late_for(&self) -> SignedDuration {
+        SignedDuration::from_secs(150)
+    }
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        self.state().marked.extend(rows);
+        rows.iter().map(|(id, _)| Row::Done(*id)).collect()
+    }
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
+        self.make("notes", rows.iter().map(|(contact, text)| Made::Note(*contact, text.clone())).collect())
+    }
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
+        self.make("tasks", rows.iter().map(|(contact, text, _)| Made::Task(*contact, text.clone())).collect())
+    }
+    async fn find_notes(&self, contacts: &BTreeSet<u64>, _: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
+        let note = |made: &Made| match made {
+            Made::Note(contact, text) if contacts.contains(contact) => Some((*contact, text.clone())),
+            _ => None,
+        };
+        Ok(self.state().rows.values().filter_map(note).collect())
+    }
+    async fn find_tasks(&self, contacts: &BTreeSet<u64>, _: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
+        let task = |made: &Made| match made {
+            Made::Task(contact, text) if contacts.contains(contact) => Some((*contact, text.clone())),
+            _ => None,
+        };
+        Ok(self.state().rows.values().filter_map(task).collect())
+    }
+    async fn find_contacts(
+        &self,
+        people: &BTreeSet<PersonId>,
+        _: Timestamp,
+    ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError> {
+        let mut found = BTreeMap::<PersonId, BTreeSet<u64>>::new();
+        let mut state = self.state();
+        state.looks += 1;
+        for (id, made) in &state.rows {
+            if let Made::Contact(draft) = made
+                && people.contains(&draft.person)
+            {
+                found.entry(draft.person).or_default().insert(*id);
+            }
+        }
+        Ok(found)
+    }
+    async fn find_deals(
+        &self,
+        deals: &BTreeSet<(PersonId, ShowKey)>,
+        _: Timestamp,
+    ) -> Result<BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>, CrmError> {
+        let mut found = BTreeMap::<(PersonId, ShowKey), BTreeSet<u64>>::new();
+        for (id, made) in &self.state().rows {
+            if let Made::Deal(_, draft) = made
+                && deals.contains(&(draft.person, draft.show.clone()))
+            {
+                found.entry((draft.person, draft.show.clone())).or_default().insert(*id);
+            }
+        }
+        Ok(found)
+    }
+    async fn find_companies(
+        &self,
+        keys: &BTreeSet<String>,
+        _: Timestamp,
+    ) -> Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
+        let mut found = BTreeMap::<String, BTreeSet<u64>>::new();
+        for (id, made) in &self.state().rows {
+            if let Made::Company(draft) = made
+                && keys.contains(&draft.key)
+            {
+                found.entry(draft.key.clone()).or_default().insert(*id);
+            }
+        }
+        Ok(found)
+    }
+    async fn contacts(&self, _: u32) -> Result<CrmPage, CrmError> {
+        Ok(CrmPage { bodies: vec![], next: None })
+    }
+    async fn export(&self, _: &BTreeSet<u64>, _: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError> {
+        Ok(serde_json::Value::Null)
+    }
+    fn batch(&self) -> usize {
+        250
+    }
+    fn calls(&self) -> u64 {
+        0
+    }
+}
+
+pub struct World {
+    pub sync: Sync,
+    pub store: Arc<dyn Store>,
+    pub crm: Fake,
+    clock: Arc<Hand>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let clock = Arc::new(Hand::default());
+        let crm = Fake { state: Arc::default(), clock: Arc::clone(&clock) };
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let stages = Stage::ALL.iter().map(|stage| (*stage, stage.name().to_owned())).collect();
+        let pipelines = vec![Pipeline { name: "Tour".into(), stages }];
+        let sync = Sync {
+            store: Arc::clone(&store),
+            crm: Arc::new(crm.clone()),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            desks: BTreeMap::new(),
+            topics: None,
+            catalog: Catalog { pipelines, ..Catalog::default() },
+            policy: Policy::default(),
+            lists: BTreeMap::new(),
+            erasure: None,
+            talk: None,
+            owner: "test".into(),
+            outage: Arc::default(),
+            second: None,
+            scope: "",
+        };
+        Self { sync, store, crm, clock }
+    }
+
+    pub fn pass(&self, seconds: i64) {
+        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub async fn tell(&self, events: Vec<Event>) {
+        assert!(self.sync.handle(events).await.is_empty(), "all events are saved");
+    }
+
+    /// One run, after those were marked whose time has come.
+    pub async fn run(&self) -> Reconciled {
+        self.sync.wake().await.expect("woken");
+        let report = self.sync.reconcile(Pace::Everything).await.expect("a run");
+        self.pass(2);
+        report
+    }
+
+    /// Runs every two seconds for so long.
+    pub async fn runs_for(&self, seconds: i64) {
+        for _ in 0..=seconds / 2 {
+            self.run().await;
+        }
+    }
+
+    /// How many rows the CRM holds for which this holds.
+    pub fn count(&self, is_it: impl Fn(&Made) -> bool) -> usize {
+        self.crm.state().rows.values().filter(|made| is_it(made)).count()
+    }
+
+    pub fn contacts(&self) -> usize {
+        self.count(|made| matches!(made, Made::Contact(_)))
+    }
+
+    pub fn deals(&self) -> usize {
+        self.count(|made| matches!(made, Made::Deal(..)))
+    }
+}
+
+fn identifiers(names: &[&str]) -> BTreeSet<Identifier> {
+    names.iter().map(|name| name.parse().expect("an identifier")).collect()
+}
+
+pub fn event(source: &str, key: &str, second: i64, body: Body) -> Event {
+    let source = SourceName::new(source).expect("a name");
+    Event::new(&source, EventId::derive(&source, &[key]), at(second), body)
+}
+
+pub fn form(key: &str, names: &[&str]) -> Event {
+    let form = FormSubmitted {
+        identifiers: identifiers(names),
+        name: Some("Раневская".into()),
+        form: None,
+        show: Some(ShowRef::id("cherry")),
+        amount: None,
+        consents: vec![],
+        labels: BTreeMap::new(),
+        company: None,
+    };
+    event("site", key, 1, Body::FormSubmitted(form))
+}
+
+fn order(key: &str, show: &str) -> Order {
+    let money = Money { minor: 150_000, currency: "RUB".into() };
+    Order {
+        revision: at(1),
+        state: OrderState::Paid,
+        id: key.to_owned(),
+        number: None,
+        placed_at: at(1),
+        paid_at: Some(at(1)),
+        paid: money.clone(),
+        total: money.clone(),
+        tickets: vec![Ticket { id: "t".into(), show: ShowRef::id(show), price: money, live: true }],
+        refunds: BTreeMap::new(),
+        promo_codes: vec![],
+        utm: BTreeMap::new(),
+        items: vec![],
+        company: None,
+        due_at: None,
+    }
+}
+
+pub fn bought(key: &str, show: &str, names: &[&str]) -> Event {
+    event("shop", key, 1, Body::of_order(OrderBody::new(identifiers(names), None, order(key, show))))
+}

@@ -1,0 +1,4 @@
+//! `sync` against a CRM that is not kind: it answers too late, gives ids again, forgets rows.
+
+mod fake;
+mod late;
