@@ -32,6 +32,7 @@ pub fn orders(count: usize) -> Vec<Event> {
             items: vec![],
             company: None,
             due_at: None,
+            checks: BTreeMap::new(),
         };
         let names = [format!("phone:+7916{:07}", 1_000_000 + n), format!("email:buyer{n}@example.com")];
         let names = names.iter().map(|text| text.parse().expect("an identifier")).collect();

@@ -219,11 +219,12 @@ async fn a_chat_comes_first_and_a_letter_follows_where_nobody_read_it() {
     assert_eq!(stage.letters("anna@example.com"), [], "first the chat");
     assert_eq!(stage.letters("boris@example.com").len(), 1, "who has no chat gets a letter at once");
     assert!(!stage.letters("boris@example.com")[0].one_click, "it is no advertising");
-    // Boris opens his letter; Anna does nothing.
-    let read = json!({ "event_name": "email_status", "event_time": "2027-05-03 13:00:00",
+    // Boris opens his letter a minute later; Anna does nothing.
+    stage.clock.on(60);
+    let read = json!({ "event_name": "email_status", "event_time": "2027-05-03 12:01:00",
         "event_data": { "email": "boris@example.com", "campaign_id": 9, "status": "ok_read" } });
     stage.hub.take(&unisender("/mail/unisender", &[read], KEY)).await;
-    stage.on(4 * HOUR + 1).await;
+    stage.on(4 * HOUR - 59).await;
     assert_eq!(stage.letters("anna@example.com").len(), 1, "nobody read it in four hours");
     let sms = |stage: &Stage| stage.chats(Platform::Sms).len();
     assert_eq!(sms(&stage), 0);

@@ -16,6 +16,7 @@ mod crashes;
 mod crm_port;
 mod crm_trouble;
 mod end_to_end;
+mod facts;
 mod fuzz;
 mod golden;
 mod kill;

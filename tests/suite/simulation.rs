@@ -87,6 +87,7 @@ fn order(n: u64, fan: u64, dice: &mut Dice) -> Event {
         items: vec![],
         company: None,
         due_at: None,
+        checks: BTreeMap::new(),
     };
     let time = order.revision;
     let body = Body::of_order(OrderBody::new(who(fan, dice), Some(format!("Fan {fan}")), order));

@@ -63,7 +63,9 @@ impl Schedule {
                 .bodies
                 .into_iter()
                 .map(|(fact, at, body)| {
-                    let mut event = Event::new(source, EventId::derive(source, &["pull", &fact]), at, body);
+                    // The shop's name of a fact may be coarser than the fact.
+                    let id = EventId::derive(source, &["pull", &fact, &body.digest()]);
+                    let mut event = Event::new(source, id, at, body).received_by(self.clock.now());
                     event.traceparent = Some(trace.clone());
                     event
                 })

@@ -47,7 +47,7 @@ impl Sync {
                 }
                 Some(Ok(Some((body, time)))) => {
                     (event.body, event.time) = (body.clone(), time.unwrap_or(event.time));
-                    ready.push((index, event));
+                    ready.push((index, event.received_by(self.clock.now())));
                 }
                 Some(Ok(None)) | None => ready.push((index, event)),
             }

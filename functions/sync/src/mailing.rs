@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::TimeZone;
 use stagedoor_engine::{
     Campaign, Catalog, Due, Link, Message, Person, PersonId, Show, ShowKey, Traits, Written, WrittenStep, deals, dues,
 };
 use stagedoor_model::{
     Body, Button, Channel, Event, EventId, Identifier, Kind, LinkIssued, MailingBegun, MessageDecided, PromoIssued,
-    Purpose, SourceName, Talk, Timestamp, Token,
+    Purpose, SourceName, Talk, Timestamp, Token, time_zone,
 };
 use stagedoor_ports::{Dirty, PortError, Result};
 
@@ -270,7 +270,7 @@ fn show_of(person: &Person, show: Option<&ShowKey>, campaign: Option<&Campaign>,
 
 /// When it begins, on the clocks of its place.
 fn when(show: &Show, catalog: &Catalog) -> String {
-    let zone = show.zone.as_ref().and_then(|zone| TimeZoneDatabase::bundled().get(zone).ok());
+    let zone = show.zone.as_deref().and_then(time_zone);
     let zone = zone.or_else(|| catalog.zone.clone()).unwrap_or(TimeZone::UTC);
     show.starts_at.map_or(String::new(), |at| at.to_zoned_datetime(zone).strftime("%d.%m.%Y %H:%M").to_string())
 }

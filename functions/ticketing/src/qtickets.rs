@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Number, Value};
 use stagedoor_model::{
-    Body, Event, Identifier, Kind, Money, Order, OrderBody, OrderState, Refund, ShowRef, Ticket, Timestamp,
+    Body, CheckIn, Event, Identifier, Kind, Money, Order, OrderBody, OrderState, Refund, ShowRef, Ticket, Timestamp,
 };
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
@@ -42,10 +42,15 @@ struct OrderPayload {
     currency_id: String,
     #[serde(default)]
     utm: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     baskets: Vec<Basket>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     refunded_baskets: Vec<Basket>,
+    /// The ticket that was scanned at the door, and the one whose scan was taken back.
+    #[serde(default)]
+    checked_basket: Value,
+    #[serde(default)]
+    unchecked_basket: Value,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +58,7 @@ struct Client {
     id: u64,
     #[serde(default)]
     email: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     details: Details,
 }
 
@@ -84,6 +89,15 @@ struct Basket {
     deleted_at: Option<Timestamp>,
 }
 
+/// PHP sends `null` or an empty array where something is empty.
+fn or_empty<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(T::default()),
+        Value::Array(items) if items.is_empty() => Ok(T::default()),
+        value => serde_json::from_value(value).map_err(serde::de::Error::custom),
+    }
+}
+
 const KINDS: [&str; 6] = ["created", "updated", "payed", "deleted", "refunded", "checked"];
 
 impl Provider for Qtickets {
@@ -104,7 +118,7 @@ impl Provider for Qtickets {
         let (id, at) = (payload.id.to_string(), payload.updated_at);
         let parts = ["order", id.as_str(), kind, &at.to_string()];
         let body = OrderBody::new(self.identifiers(&payload.client), name(&payload.client), order(&payload)?);
-        Ok(vec![delivery.event(&parts, at, Body::of_order(body))])
+        Ok(vec![delivery.event_by_content(&parts, at, Body::of_order(body))])
     }
 
     fn kept_headers(&self) -> &'static [&'static str] {
@@ -172,7 +186,25 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
         items: vec![],
         company: None,
         due_at: None,
+        checks: checks(payload),
     })
+}
+
+/// One scan a webhook. Only a scan that says when it was has a time of its own.
+fn checks(payload: &OrderPayload) -> BTreeMap<String, CheckIn> {
+    let scans = [(&payload.unchecked_basket, false), (&payload.checked_basket, true)];
+    let baskets = scans.into_iter().flat_map(|(value, is_in)| {
+        let one = std::slice::from_ref(value).iter().filter(|value| value.is_object());
+        one.chain(value.as_array().into_iter().flatten()).map(move |basket| (basket, is_in))
+    });
+    let check = |(basket, is_in): (&Value, bool)| {
+        let id = basket.get("id")?.as_u64()?;
+        let time = |name: &str| basket.get(name)?.as_str()?.parse::<Timestamp>().ok();
+        let told_at = payload.updated_at.max(time("updated_at").unwrap_or(payload.updated_at));
+        let checked_at = is_in.then(|| time("checked_at").unwrap_or(told_at));
+        Some((id.to_string(), CheckIn { told_at: told_at.max(checked_at.unwrap_or(told_at)), checked_at }))
+    };
+    baskets.filter_map(check).collect()
 }
 
 /// PHP sends an empty array where a map is empty.

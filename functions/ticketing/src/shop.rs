@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use stagedoor_model::{
-    Body, Company, Event, Identifier, Item, Kind, Money, MoneyError, Order, OrderBody, OrderState, Refund, ShowChanged,
-    ShowRef, Ticket, Timestamp,
+    Body, CheckIn, Company, Event, Identifier, Item, Kind, LocalInstant, Money, MoneyError, Order, OrderBody,
+    OrderState, Refund, ShowChanged, ShowRef, Ticket, Timestamp, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
@@ -89,6 +89,14 @@ struct TicketPayload {
     price: String,
     #[serde(default)]
     cancelled: bool,
+    /// When its holder came in; `null` takes a check-in back.
+    #[serde(default, deserialize_with = "told")]
+    checked_at: Option<Option<Timestamp>>,
+}
+
+/// Tells a field that is null from one that is absent.
+fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Timestamp>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -109,7 +117,7 @@ struct CompanyPayload {
     kpp: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct ShowPayload {
     id: String,
     #[serde(default)]
@@ -117,7 +125,7 @@ struct ShowPayload {
     #[serde(default)]
     city: Option<String>,
     #[serde(default)]
-    starts_at: Option<Timestamp>,
+    starts_at: Option<LocalInstant>,
     #[serde(default)]
     zone: Option<String>,
     /// When the shop decided it; for changes of a show.
@@ -143,6 +151,10 @@ impl Provider for Shop {
         signature::standard_webhooks(delivery, &self.source.secrets)
     }
 
+    fn kept_headers(&self) -> &'static [&'static str] {
+        &["content-type", "webhook-id"]
+    }
+
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
         let payload: Payload = serde_json::from_slice(delivery.body())?;
         let event = match payload {
@@ -151,7 +163,7 @@ impl Provider for Shop {
                 let parts = ["order", payload.id.as_str(), &at.to_string(), &format!("{:?}", payload.status)];
                 let order = order(&payload).map_err(|error| NotUnderstood::new(format!("an amount: {error}")))?;
                 let body = OrderBody::new(self.identifiers(&payload.buyer), payload.buyer.name.clone(), order);
-                delivery.event(&parts, at, Body::of_order(body))
+                delivery.event_by_content(&parts, at, Body::of_order(body))
             }
             Payload::Rescheduled(show) => self.show(delivery, show, Body::ShowRescheduled),
             Payload::Cancelled(show) => self.show(delivery, show, Body::ShowCancelled),
@@ -172,15 +184,21 @@ impl Shop {
 
     fn show(&self, delivery: &VerifiedDelivery, show: ShowPayload, body: fn(ShowChanged) -> Body) -> Event {
         let at = show.changed_at.unwrap_or(delivery.received_at());
-        let starts = show.starts_at.map(|at| at.to_string()).unwrap_or_default();
+        // A show may move back to where it was: each change has its own time, or at least its own delivery.
+        let change = match show.changed_at {
+            Some(at) => at.to_string(),
+            None => delivery.header("webhook-id").unwrap_or("").to_owned(),
+        };
         let show = reference(show);
         let body = body(ShowChanged { show: show.clone() });
-        delivery.event(&["show", &show.id, body.kind(), &starts], at, body)
+        let change = if breakage::is_on("event-id-coarse") { "" } else { &change };
+        delivery.event_by_content(&["show", &show.id, body.kind(), change], at, body)
     }
 }
 
 fn reference(show: ShowPayload) -> ShowRef {
-    ShowRef { id: show.id, title: show.title, city: show.city, starts_at: show.starts_at, zone: show.zone }
+    let ShowPayload { id, title, city, starts_at, zone, .. } = show;
+    ShowRef { title, city, zone, ..ShowRef::id(id).starting(starts_at) }
 }
 
 fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
@@ -193,16 +211,13 @@ fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
         None => total.with_minor(0),
     };
     let ticket = |ticket: &TicketPayload| {
-        let TicketPayload { id, show, price, cancelled } = ticket;
-        let show = ShowRef {
-            id: show.id.clone(),
-            title: show.title.clone(),
-            city: show.city.clone(),
-            starts_at: show.starts_at,
-            zone: show.zone.clone(),
-        };
-        Ok(Ticket { id: id.clone(), show, price: money(price)?, live: !cancelled })
+        let TicketPayload { id, show, price, cancelled, .. } = ticket;
+        Ok(Ticket { id: id.clone(), show: reference(show.clone()), price: money(price)?, live: !cancelled })
     };
+    let checks = payload.tickets.iter().filter_map(|ticket| {
+        let check = CheckIn { told_at: payload.updated_at, checked_at: ticket.checked_at? };
+        Some((ticket.id.clone(), check))
+    });
     let refund = |refund: &RefundPayload| {
         let detail = Refund { amount: money(&refund.amount)?, at: refund.at, tickets: refund.tickets.clone() };
         Ok((refund.id.clone(), detail))
@@ -232,5 +247,6 @@ fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
             .as_ref()
             .and_then(|company| Company::read(company.name.as_deref(), company.inn.as_deref(), company.kpp.as_deref())),
         due_at: payload.due_at,
+        checks: checks.collect(),
     })
 }

@@ -4,7 +4,7 @@
 //! Source of the envelope: public clients of the webhook (Arutemu64/fanfan-bot); of the order: ticketscloud/doc.
 
 use serde::Deserialize;
-use stagedoor_model::{Body, Event, OrderNoticed};
+use stagedoor_model::{Body, Event, OrderNoticed, breakage};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
 };
@@ -61,7 +61,10 @@ impl Provider for Ticketscloud {
             return Err("data.id is not 24 hexadecimal digits".into());
         }
         let Pointer { id: order, status } = notice.data;
-        let parts = ["order", order.as_str(), notice.kind.as_str(), status.as_str()];
+        // A status may be told twice, with another customer or other tickets: the whole of what came names the change.
+        let told =
+            if breakage::is_on("event-id-coarse") { "".into() } else { String::from_utf8_lossy(delivery.body()) };
+        let parts = ["order", order.as_str(), notice.kind.as_str(), status.as_str(), &told];
         let body = Body::OrderNoticed(OrderNoticed { order: order.clone(), scope: None });
         Ok(vec![delivery.event(&parts, delivery.received_at(), body)])
     }

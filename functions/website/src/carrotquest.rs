@@ -82,7 +82,13 @@ impl Provider for CarrotQuest {
             company: None,
         };
         let body = if cart { Body::CartAbandoned(submitted) } else { Body::FormSubmitted(submitted) };
-        Ok(vec![delivery.event(&["event", &fact.id.to_string()], at, body)])
+        // One event of a visitor may set off several webhooks: each pop-up that it leads to is a fact of its own.
+        let sending = form.text("sending_id").or(form.text("message_id")).unwrap_or("");
+        let id = fact.id.to_string();
+        Ok(vec![match sending {
+            "" => delivery.event(&["event", &id], at, body),
+            sending => delivery.event(&["event", &id, sending], at, body),
+        }])
     }
 }
 

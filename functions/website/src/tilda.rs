@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::Value;
 use stagedoor_model::{
     Body, Event, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, ShowRef, Ticket,
 };
@@ -74,7 +75,11 @@ impl Provider for Tilda {
         }
         let fact = match text("tranid").filter(|id| !id.is_empty()) {
             Some(tranid) => tranid.to_owned(),
-            None => String::from_utf8_lossy(delivery.body()).into_owned(),
+            // The same words on another day are said anew.
+            None => {
+                let day = delivery.received_at().strftime("%F");
+                format!("{day} {}", String::from_utf8_lossy(delivery.body()))
+            }
         };
         let name = text(&self.options.name).map(str::to_owned);
         let payment = fields.get("payment").map(payment).transpose()?;
@@ -108,6 +113,21 @@ impl Tilda {
             .map_err(|error| NotUnderstood::new(format!("payment amount: {error}")))
     }
 
+    /// What each piece of a line costs: the line's amount, in equal parts as far as minor units allow.
+    fn prices(&self, line: &Line) -> Result<Vec<Money>, NotUnderstood> {
+        let whole = match (&line.amount, &line.price) {
+            (Some(amount), _) => self.money(amount)?,
+            (None, Some(price)) => {
+                let price = self.money(price)?;
+                price.times(line.quantity).map_err(|error| NotUnderstood::new(format!("payment products: {error}")))?
+            }
+            (None, None) => return Err("payment products: a line without an amount".into()),
+        };
+        let pieces = i64::from(line.quantity);
+        let (each, rest) = (whole.minor / pieces, whole.minor % pieces);
+        Ok((0..pieces).map(|nth| whole.with_minor(each + i64::from(nth < rest))).collect())
+    }
+
     /// Campaign marks and the owner's own fields; what identifies somebody is not repeated here.
     fn labels(&self, fields: &Fields) -> BTreeMap<String, String> {
         let own = [&self.options.phone, &self.options.email, &self.options.name, &self.options.key_name];
@@ -127,10 +147,14 @@ impl Tilda {
             Some(show) => ShowRef::id(show),
             None => ShowRef { title: Some(title.to_owned()), ..ShowRef::id(title) },
         };
-        let tickets = payment.lines.iter().enumerate().map(|(index, (title, amount))| {
-            let price = self.money(amount)?;
-            Ok(Ticket { id: index.to_string(), show: show(title), price, live: true })
-        });
+        let mut tickets = Vec::new();
+        for (index, line) in payment.lines.iter().enumerate() {
+            // A line that is not read is missing; what was paid stands all the same.
+            let Ok(prices) = self.prices(line) else { continue };
+            let id = |nth: usize| if nth == 0 { index.to_string() } else { format!("{index}.{nth}") };
+            let one = |(nth, price): (usize, Money)| Ticket { id: id(nth), show: show(&line.title), price, live: true };
+            tickets.extend(prices.into_iter().enumerate().map(one));
+        }
         let at = delivery.received_at();
         Ok(Order {
             revision: at,
@@ -141,13 +165,14 @@ impl Tilda {
             paid_at: Some(at),
             paid: total.clone(),
             total,
-            tickets: tickets.collect::<Result<_, NotUnderstood>>()?,
+            tickets,
             refunds: BTreeMap::new(),
             promo_codes: payment.promocode.clone().into_iter().collect(),
             utm: BTreeMap::new(),
             items: vec![],
             company: None,
             due_at: None,
+            checks: BTreeMap::new(),
         })
     }
 }
@@ -156,9 +181,9 @@ fn fields(body: &[u8], is_form: bool) -> Result<Fields, NotUnderstood> {
     if is_form {
         return Ok(Form::parse(body).fields().map(|(key, value)| (key.to_lowercase(), value.clone())).collect());
     }
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)?;
-    let text = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => text,
+    let object: serde_json::Map<String, Value> = serde_json::from_slice(body)?;
+    let text = |value: Value| match value {
+        Value::String(text) => text,
         other => other.to_string(),
     };
     let value = |value| FormValue { text: Some(text(value)), children: BTreeMap::new() };
@@ -171,8 +196,18 @@ struct Payment {
     sys: String,
     amount: String,
     promocode: Option<String>,
-    /// Title and amount of each line.
-    lines: Vec<(String, String)>,
+    lines: Vec<Line>,
+}
+
+/// A product in the cart.
+struct Line {
+    title: String,
+    /// At least 1.
+    quantity: u32,
+    /// Of all pieces.
+    amount: Option<String>,
+    /// Of one piece.
+    price: Option<String>,
 }
 
 impl Payment {
@@ -182,50 +217,59 @@ impl Payment {
     }
 }
 
-#[derive(Deserialize)]
-struct PaymentJson {
-    #[serde(default)]
-    sys: String,
-    #[serde(default)]
-    systranid: String,
-    orderid: String,
-    amount: String,
-    #[serde(default)]
-    promocode: Option<String>,
-    #[serde(default)]
-    products: Vec<serde_json::Value>,
-}
-
+/// The cart as text and as a form's tree look the same from here. Sites send numbers beside strings.
 fn payment(field: &FormValue) -> Result<Payment, NotUnderstood> {
-    if let Some(json) = field.text.as_deref() {
-        let read: PaymentJson = serde_json::from_str(json)?;
-        let lines = read.products.iter().filter_map(|product| line(product.as_str()?)).collect();
-        let PaymentJson { sys, systranid, orderid, amount, promocode, .. } = read;
-        return Ok(Payment { orderid, systranid, sys, amount, promocode, lines });
-    }
-    let text = |name| field.text_of(name).unwrap_or("").to_owned();
-    let products = field.child("products").map(|products| &products.children);
-    let lines = products
-        .into_iter()
-        .flat_map(BTreeMap::values)
-        .filter_map(|product| Some((product.text_of("name")?.to_owned(), product.text_of("amount")?.to_owned())));
-    let needed = |name: &'static str| {
-        field.text_of(name).map(str::to_owned).ok_or(NotUnderstood::new(format!("no payment[{name}]")))
+    let read = match field.text.as_deref() {
+        Some(json) => tree(serde_json::from_str(json)?),
+        None => field.clone(),
     };
+    let text = |name| read.text_of(name).map(str::to_owned);
+    let needed = |name: &'static str| text(name).ok_or(NotUnderstood::new(format!("no payment[{name}]")));
+    let products = read.child("products").map(|products| &products.children);
+    // The keys are the places of the products: `10` comes after `9`.
+    let mut products: Vec<(&String, &FormValue)> = products.into_iter().flatten().collect();
+    products.sort_by_key(|(place, _)| (place.len(), *place));
     Ok(Payment {
         orderid: needed("orderid")?,
         amount: needed("amount")?,
-        systranid: text("systranid"),
-        sys: text("sys"),
-        promocode: field.text_of("promocode").map(str::to_owned),
-        lines: lines.collect(),
+        systranid: text("systranid").unwrap_or_default(),
+        sys: text("sys").unwrap_or_default(),
+        promocode: text("promocode").filter(|code| !code.is_empty()),
+        lines: products.into_iter().filter_map(|(_, product)| line(product)).collect(),
     })
 }
 
-/// `Name=1399` or `Name (sku, options) x 1 ≡ 490`.
-fn line(text: &str) -> Option<(String, String)> {
+fn tree(value: Value) -> FormValue {
+    match value {
+        Value::Null => FormValue::default(),
+        Value::String(text) => FormValue { text: Some(text), children: BTreeMap::new() },
+        Value::Object(fields) => {
+            FormValue { text: None, children: fields.into_iter().map(|(key, value)| (key, tree(value))).collect() }
+        }
+        Value::Array(items) => {
+            let children = items.into_iter().enumerate().map(|(index, item)| (index.to_string(), tree(item)));
+            FormValue { text: None, children: children.collect() }
+        }
+        other => FormValue { text: Some(other.to_string()), children: BTreeMap::new() },
+    }
+}
+
+/// More pieces of one product in one order are a mistake.
+const MOST: u32 = 500;
+
+/// A product with fields of its own, or `Name=1399`, or `Name (sku, options) x 2 ≡ 980`.
+fn line(product: &FormValue) -> Option<Line> {
+    let Some(text) = product.text.as_deref() else {
+        let text = |name| product.text_of(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let quantity = text("quantity").map_or(Some(1), |text| text.parse().ok())?;
+        let line = Line { title: text("name")?, quantity, amount: text("amount"), price: text("price") };
+        let is_priced = line.amount.is_some() || line.price.is_some();
+        return Some(line).filter(|line| is_priced && (1..=MOST).contains(&line.quantity));
+    };
     let (title, amount) = text.rsplit_once('≡').or_else(|| text.rsplit_once('='))?;
-    Some((title.trim().to_owned(), amount.trim().to_owned()))
+    let counted = title.trim().rsplit_once(" x ").and_then(|(title, count)| Some((title, count.trim().parse().ok()?)));
+    let (title, quantity) = counted.filter(|(_, count)| (1..=MOST).contains(count)).unwrap_or((title, 1));
+    Some(Line { title: title.trim().to_owned(), quantity, amount: Some(amount.trim().to_owned()), price: None })
 }
 
 /// The web counters' cookies: weak hints that the same browser was here.

@@ -31,6 +31,7 @@ pub struct Show {
     pub title: String,
     pub city: Option<String>,
     pub starts_at: Option<Timestamp>,
+    /// The zone in which its times are told: an IANA name, or an offset from UTC such as `+05:00`.
     pub zone: Option<String>,
     pub cancelled: bool,
     /// When it was said that it begins at another time than was announced first.
@@ -129,7 +130,7 @@ impl Catalog {
                 title: named.title.clone().unwrap_or_else(|| named.id.clone()),
                 city: named.city.clone(),
                 starts_at: named.starts_at,
-                zone: named.zone.clone(),
+                zone: named.local_zone().map(str::to_owned),
                 cancelled: false,
                 moved_at: None,
                 key,
@@ -142,7 +143,12 @@ impl Catalog {
             show.title = change.show.title.clone().unwrap_or(show.title);
             show.city = change.show.city.clone().or(show.city);
             show.starts_at = change.show.starts_at.or(show.starts_at);
-            show.zone = change.show.zone.clone().or(show.zone);
+            // A zone by its name knows of daylight saving; an offset is the last resort.
+            let told = change
+                .show
+                .local_zone()
+                .filter(|zone| show.zone.is_none() || Some(*zone) == change.show.zone.as_deref());
+            show.zone = told.map(str::to_owned).or(show.zone);
         }
         show
     }

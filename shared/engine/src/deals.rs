@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Company, Fact, Money, Order, OrderState, Rung, Talk, Timestamp, Token};
+use stagedoor_model::{Company, Fact, Money, Order, OrderState, Rung, Talk, Timestamp, Token, breakage};
 
 use crate::{Attribution, Catalog, GOODS, Person, Settlement, Show, ShowKey};
 
@@ -281,7 +281,8 @@ fn add_order(
         shares.insert(show.key.clone(), (show, goods, BTreeSet::new()));
     }
     if shares.is_empty() {
-        let show = catalog.show(source, None);
+        // Of an order without lines only its source says what it may be for.
+        let show = catalog.house_show(catalog.show_of_source.get(source));
         shares.insert(show.key.clone(), (show, 0, BTreeSet::new()));
     }
     let refunded_at = order.refunds.values().map(|refund| refund.at).max();
@@ -321,6 +322,13 @@ fn add_order(
         sketch.paid += paid;
         sketch.refunded += refunded;
         sketch.climb(Stage::Cart, order.placed_at);
+        // Only a check-in says that somebody came; the date of the show does not.
+        let seated = order.live_tickets().filter(|ticket| tickets.contains(ticket.id.as_str()));
+        if let Some(at) = seated.filter_map(|ticket| order.checked_at(&ticket.id)).min()
+            && !breakage::is_on("checkin-ignored")
+        {
+            sketch.climb(Stage::Attended, at);
+        }
         match (order.state, order.paid_at) {
             (OrderState::Placed, _) if order.company.is_some() => sketch.owed += total,
             (OrderState::Placed, _) => sketch.asked = Some(order.total.with_minor(total)),

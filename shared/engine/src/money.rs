@@ -184,6 +184,7 @@ mod tests {
             items: vec![],
             company: company.then(|| stagedoor_model::Company::read(Some("Сад"), None, None)).flatten(),
             due_at: company.then(|| at(100)),
+            checks: BTreeMap::new(),
         }
     }
 

@@ -5,106 +5,18 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::chat::{
     ChatChanged, ChatStarted, ContactShared, LinkClicked, LinkIssued, MessageDecided, MessageHeard, MessageReported,
     MessageSent, PromoIssued,
 };
 use crate::{
-    AddressChanged, Company, ConsentClaim, ConsentRecorded, Identifier, LetterReported, MembershipReported, Money,
-    Order, OrderState, Payment, Refund, Rung, ShowRef, Ticket, Timestamp, TraceParent,
+    AddressChanged, Company, ConsentClaim, ConsentRecorded, EventId, Identifier, LetterReported, MembershipReported,
+    Money, Order, OrderState, Payment, Refund, Rung, ShowRef, SourceName, Ticket, Timestamp, TraceParent,
 };
 
 /// The source under which a second CRM's contacts and deals are mirrored: its numbers are other numbers.
 pub const SECOND_CRM: &str = "second-crm";
-
-/// Derived from the provider's own id of a fact, never random: a second delivery of the fact has the same id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct EventId(String);
-
-impl EventId {
-    /// `parts` are hashed, so that nothing personal hides in an id and its length is bounded.
-    pub fn derive(source: &SourceName, parts: &[&str]) -> Self {
-        let mut hash = Sha256::new();
-        for part in parts {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        let digest = hex::encode(hash.finalize());
-        Self(format!("{source}.{}", digest.get(..24).unwrap_or(&digest)))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for EventId {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The name of a configured origin of webhooks: lower-case letters, digits and dashes, at most 64.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SourceName(String);
-
-impl JsonSchema for SourceName {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "SourceName".into()
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$" })
-    }
-}
-
-impl SourceName {
-    /// # Errors
-    /// A sentence that says which characters a name may have.
-    pub fn new(text: &str) -> Result<Self, &'static str> {
-        let fits = !text.is_empty()
-            && text.len() <= 64
-            && !text.starts_with('-')
-            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("a source's name has lower-case letters, digits and dashes, at most 64")
-        }
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for SourceName {
-    type Error = &'static str;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::new(&text)
-    }
-}
-
-impl From<SourceName> for String {
-    fn from(name: SourceName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for SourceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 pub enum SpecVersion {
@@ -122,6 +34,10 @@ pub struct Event {
     /// When it happened there, not when it arrived here.
     #[schemars(with = "String")]
     pub time: Timestamp,
+    /// The instant as the sender's clock gave it, if `time` had to be bounded by the receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub told_at: Option<Timestamp>,
     /// The provider's id of what the event is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -135,7 +51,16 @@ pub struct Event {
 impl Event {
     pub fn new(source: &SourceName, id: EventId, time: Timestamp, body: Body) -> Self {
         let subject = body.subject();
-        Self { specversion: SpecVersion::V1, id, source: source.clone(), time, subject, traceparent: None, body }
+        Self {
+            specversion: SpecVersion::V1,
+            id,
+            source: source.clone(),
+            time,
+            told_at: None,
+            subject,
+            traceparent: None,
+            body,
+        }
     }
 
     /// The trace of its delivery, for log lines.

@@ -6,12 +6,14 @@ mod company;
 mod consent;
 mod email;
 mod event;
+mod event_id;
 mod identifier;
 mod mail;
 mod money;
 mod order;
 mod phone;
 mod quiet;
+mod receipt;
 mod record;
 mod show;
 mod talk;
@@ -26,18 +28,19 @@ pub use company::{Company, TaxId, TaxIdError};
 pub use consent::{Channel, ConsentClaim, ConsentRecorded, Decision, MARKETING, is_stop_word};
 pub use email::{Email, EmailError};
 pub use event::{
-    Body, ContactChanged, Event, EventId, FormSubmitted, MailingBegun, OrderBody, OrderNoticed, PaymentNoticed,
-    PaymentReported, RefundReported, SegmentChanged, ShowChanged, SourceName, TopicOffered, Unrecognized,
+    Body, ContactChanged, Event, FormSubmitted, MailingBegun, OrderBody, OrderNoticed, PaymentNoticed, PaymentReported,
+    RefundReported, SegmentChanged, ShowChanged, TopicOffered, Unrecognized,
 };
 pub use event::{LeadChanged, SECOND_CRM, ShowChange, SpecVersion};
+pub use event_id::{EventId, SourceName};
 pub use identifier::{Identifier, Kind, ParseIdentifierError};
 pub use mail::{AddressChanged, Letter, LetterReported, LetterState, MembershipReported};
 pub use money::{Money, MoneyError};
-pub use order::{Item, Order, OrderState, Payment, PaymentKind, Refund, Ticket};
+pub use order::{CheckIn, Item, Order, OrderState, Payment, PaymentKind, Refund, Ticket};
 pub use phone::{Phone, PhoneError, Region};
 pub use quiet::QuietHours;
 pub use record::{Fact, Record, RecordKey, Rung, Touch};
-pub use show::ShowRef;
+pub use show::{LocalInstant, ShowRef, time_zone};
 pub use talk::{Line, LinkUse, Promo, Said, Talk, TrackedLink};
 pub use token::{Header, LinkKey, Purpose, Token, TokenTag};
 pub use trace::TraceParent;

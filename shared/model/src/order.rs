@@ -64,6 +64,19 @@ pub struct Refund {
     pub tickets: BTreeSet<String>,
 }
 
+/// Whether a ticket was checked in at the door, as its shop last told.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckIn {
+    /// As of when this is known: of two tellings about one ticket the later stands.
+    #[schemars(with = "String")]
+    pub told_at: Timestamp,
+    /// When the ticket's holder came in; `None` if the check-in was taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub checked_at: Option<Timestamp>,
+}
+
 /// The whole state of an order as its shop knew it at `revision`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -103,6 +116,9 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub due_at: Option<Timestamp>,
+    /// By the ticket's id. A shop may tell one ticket at a time, so it does not follow `revision`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub checks: BTreeMap<String, CheckIn>,
 }
 
 impl Order {
@@ -119,7 +135,12 @@ impl Order {
         })
     }
 
-    /// The later state, with the refunds of both: associative, commutative, idempotent.
+    /// When a ticket's holder came in, if they did.
+    pub fn checked_at(&self, ticket: &str) -> Option<Timestamp> {
+        self.checks.get(ticket)?.checked_at
+    }
+
+    /// The later state, with the refunds and check-ins of both: associative, commutative, idempotent.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let (mut late, early) = if self >= other { (self, other) } else { (other, self) };
@@ -128,6 +149,14 @@ impl Order {
                 Some(known) if *known >= refund => {}
                 _ => {
                     late.refunds.insert(id, refund);
+                }
+            }
+        }
+        for (id, check) in early.checks {
+            match late.checks.get(&id) {
+                Some(known) if *known >= check => {}
+                _ => {
+                    late.checks.insert(id, check);
                 }
             }
         }

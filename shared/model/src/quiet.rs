@@ -1,10 +1,10 @@
 //! Hours in which nobody is written to.
 
-use jiff::{civil::Time, tz::TimeZoneDatabase};
+use jiff::{civil::Time, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{Timestamp, time_zone};
 
 /// From one time of the day to another, over midnight where the second is earlier, on the clocks of a place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -14,14 +14,14 @@ pub struct QuietHours {
     pub from: Time,
     #[schemars(with = "String")]
     pub until: Time,
-    /// IANA zone; one that is unknown is UTC.
+    /// IANA zone, or an offset from UTC such as `+05:00`; one that is unknown is UTC.
     pub zone: String,
 }
 
 impl QuietHours {
     /// When they end, if it is quiet now.
     pub fn end(&self, now: Timestamp) -> Option<Timestamp> {
-        let zone = TimeZoneDatabase::bundled().get(&self.zone).unwrap_or(jiff::tz::TimeZone::UTC);
+        let zone = time_zone(&self.zone).unwrap_or(TimeZone::UTC);
         let here = now.to_zoned_datetime(zone);
         let time = here.time();
         let is_quiet = match self.from <= self.until {

@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use serde::Deserialize;
 use stagedoor_model::{
-    Body, Identifier, Kind, Money, MoneyError, Order, OrderBody, OrderNoticed, OrderState, Refund, ShowChanged,
-    ShowRef, Ticket, Timestamp,
+    Body, CheckIn, Identifier, Kind, LocalInstant, Money, MoneyError, Order, OrderBody, OrderNoticed, OrderState,
+    Refund, ShowChanged, ShowRef, Ticket, Timestamp,
 };
 use stagedoor_ports::{Found, OrderDesk, PortError, PullPage, Result};
 use stagedoor_webhook::{Source, contact_identifiers};
@@ -62,7 +62,7 @@ struct EventAnswer {
     currency: Option<String>,
     #[serde(default)]
     timezone: Option<String>,
-    date_from: Option<Timestamp>,
+    date_from: Option<LocalInstant>,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +107,17 @@ struct Position {
     subevent: Option<u64>,
     #[serde(default)]
     canceled: bool,
+    #[serde(default)]
+    checkins: Vec<Scan>,
+}
+
+/// A successful scan; one that was annulled is not listed.
+#[derive(Deserialize)]
+struct Scan {
+    datetime: Timestamp,
+    /// `entry` or `exit`.
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -225,7 +236,7 @@ impl Pretix {
             }
         };
         let title = answer.name.get("ru").or_else(|| answer.name.values().next()).cloned();
-        let show = ShowRef { title, starts_at: answer.date_from, zone, ..ShowRef::id(id) };
+        let show = ShowRef { title, zone, ..ShowRef::id(id).starting(answer.date_from) };
         let hall = Hall { currency, show };
         known.insert(key, (Instant::now(), hall.clone()));
         Ok(Some(hall))
@@ -243,6 +254,13 @@ fn name(answer: &OrderAnswer) -> Option<String> {
     let billed = answer.invoice_address.as_ref().and_then(|address| address.name.clone());
     let attendee = || answer.positions.iter().find_map(|position| position.attendee_name.clone());
     billed.filter(|name| !name.trim().is_empty()).or_else(attendee)
+}
+
+/// A scan and its annulment are changes of the order, so `last_modified` is as of when its scans are known.
+fn check(position: &Position, told_at: Timestamp) -> (String, CheckIn) {
+    let entries = position.checkins.iter().filter(|scan| scan.kind.as_deref() != Some("exit"));
+    let checked_at = entries.map(|scan| scan.datetime).min();
+    (position.positionid.to_string(), CheckIn { told_at, checked_at })
 }
 
 fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, Hall>) -> std::result::Result<Order, MoneyError> {
@@ -290,5 +308,6 @@ fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, Hall>) -> std::resu
         items: vec![],
         company: None,
         due_at: None,
+        checks: answer.positions.iter().map(|position| check(position, answer.last_modified)).collect(),
     })
 }

@@ -256,6 +256,7 @@ impl Ticketscloud {
             items: vec![],
             company: None,
             due_at: None,
+            checks: BTreeMap::new(),
         })
     }
 }
@@ -270,6 +271,7 @@ fn show(id: &str, refs: &Refs) -> ShowRef {
         city,
         starts_at: text(event, &["lifetime", "start"]).and_then(|at| utc(&at).ok()),
         zone: text(event, &["timezone"]),
+        offset: None,
     }
 }
 

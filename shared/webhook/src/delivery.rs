@@ -1,7 +1,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, Unrecognized};
+use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, Unrecognized, breakage};
 
 use crate::{NotUnderstood, Provider, Verified};
 
@@ -60,9 +60,16 @@ impl<'a> VerifiedDelivery<'a> {
         self.delivery.received_at
     }
 
-    /// An event of this source whose id is made of the provider's own ids.
+    /// An event of this source whose id is made of the provider's own ids. Its instants are bounded by the receipt.
     pub fn event(&self, parts: &[&str], time: Timestamp, body: Body) -> Event {
-        Event::new(self.source, EventId::derive(self.source, parts), time, body)
+        Event::new(self.source, EventId::derive(self.source, parts), time, body).received_by(self.received_at())
+    }
+
+    /// An event whose provider has no id for a single change: a clock of whole seconds gives two changes the same time.
+    /// The content is a part of the id, as it was told.
+    pub fn event_by_content(&self, parts: &[&str], time: Timestamp, body: Body) -> Event {
+        let digest = if breakage::is_on("event-id-coarse") { String::new() } else { body.digest() };
+        self.event(&[parts, &[digest.as_str()]].concat(), time, body)
     }
 
     /// The whole delivery as an event of its own.

@@ -195,6 +195,7 @@ impl Tour {
             items: vec![],
             company: None,
             due_at: None,
+            checks: BTreeMap::new(),
         };
         let identifiers = contacts.iter().map(|text| identifier(text)).collect::<Result<_, _>>()?;
         let body = Body::of_order(OrderBody::new(identifiers, Some(format!("Fan {who}")), order));

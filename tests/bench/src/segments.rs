@@ -97,6 +97,7 @@ fn event(dice: &mut Dice, n: u64, serial: u64) -> Result<Event, String> {
                     items: vec![],
                     company: None,
                     due_at: None,
+                    checks: BTreeMap::new(),
                 },
             ))
         }
