@@ -9,6 +9,7 @@ pub mod door;
 pub mod fuzz;
 pub mod hub;
 pub mod mailers;
+pub mod meddling;
 pub mod month;
 pub mod theatre;
 pub mod world;

@@ -17,6 +17,7 @@ mod crm_port;
 mod crm_trouble;
 mod end_to_end;
 mod facts;
+mod fairness;
 mod fuzz;
 mod golden;
 mod kill;

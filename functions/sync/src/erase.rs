@@ -70,7 +70,13 @@ impl Sync {
                 "it was seen on too many people and names nobody; name the person otherwise".into(),
             ));
         }
-        let found = self.store.load(&claims.owners.values().copied().collect()).await?;
+        let owners: BTreeSet<PersonId> = claims.owners.values().copied().collect();
+        if !self.store.unreadable(&owners).await?.is_empty() {
+            return Err(PortError::Fail(
+                "what is stored of this person cannot be read by this version, so their CRM rows are not known".into(),
+            ));
+        }
+        let found = self.store.load(&owners).await?;
         let mut ids: BTreeSet<PersonId> = BTreeSet::new();
         let mut names = BTreeSet::from([identifier.clone()]);
         for person in &found {

@@ -16,6 +16,17 @@ const TRIES: usize = 8;
 struct Known {
     people: BTreeMap<PersonId, Versioned<Person>>,
     claims: Claims,
+    /// Owners of claims and neighbours who cannot be read, and people who cannot be folded without them.
+    unreadable: BTreeSet<PersonId>,
+}
+
+/// Of one try, by the events' places in the batch.
+#[derive(Default)]
+struct Tried {
+    /// Somebody else was faster.
+    conflicted: BTreeSet<usize>,
+    /// What they are about cannot be read.
+    unreadable: BTreeSet<usize>,
 }
 
 impl Sync {
@@ -44,18 +55,20 @@ impl Sync {
     }
 
     async fn fold_until_saved(&self, mut events: Vec<(usize, Event)>) -> Result<BTreeSet<usize>> {
+        let mut unreadable = BTreeSet::new();
         for attempt in 0..TRIES {
-            let conflicted = self.fold_once(&events, attempt > 0).await?;
-            events.retain(|(index, _)| conflicted.contains(index));
+            let tried = self.fold_once(&events, attempt > 0).await?;
+            unreadable.extend(tried.unreadable);
+            events.retain(|(index, _)| tried.conflicted.contains(index));
             if events.is_empty() {
                 break;
             }
         }
-        Ok(events.into_iter().map(|(index, _)| index).collect())
+        Ok(events.into_iter().map(|(index, _)| index).chain(unreadable).collect())
     }
 
-    /// Answers which events have to be folded anew. `again`: a first try found somebody else to be faster.
-    async fn fold_once(&self, events: &[(usize, Event)], again: bool) -> Result<BTreeSet<usize>> {
+    /// `again`: a first try found somebody else to be faster.
+    async fn fold_once(&self, events: &[(usize, Event)], again: bool) -> Result<Tried> {
         let struck = self.without_the_erased(events).await?;
         let events = struck.as_deref().unwrap_or(events);
         let ids: Vec<_> = events.iter().map(|(_, event)| event.id.clone()).collect();
@@ -83,7 +96,9 @@ impl Sync {
             }
         }
         let known = self.know(&mut records, again).await?;
-        let loaded = known.people.values().map(|person| person.value.clone()).collect();
+        let unreadable = leave_out_unreadable(&mut records, &known, &by_record);
+        let loaded = known.people.values().map(|person| &person.value);
+        let loaded = loaded.filter(|person| !known.unreadable.contains(&person.id)).cloned().collect();
         let groups = group(records, loaded, &known.claims.owners, &known.claims.weak);
         let mut commits: Vec<(Vec<usize>, Commit)> =
             groups.into_iter().map(|group| self.commit(group, &known, &by_record)).collect();
@@ -107,7 +122,7 @@ impl Sync {
             }
         }
         let lost = indices.into_iter().zip(saved).filter(|(_, saved)| *saved == Saved::Conflict);
-        Ok(lost.flat_map(|(indices, _)| indices).collect())
+        Ok(Tried { conflicted: lost.flat_map(|(indices, _)| indices).collect(), unreadable })
     }
 
     /// Joins somebody of whom only a CRM told into the person whose row that is.
@@ -143,14 +158,21 @@ impl Sync {
             // A crash may have left somebody whom no name finds yet.
             wanted.extend(records.iter().map(|record| PersonId::of(&record.key)));
         }
+        let mut missing = BTreeSet::new();
         while !wanted.is_empty() {
             let loaded = self.store.load(&wanted).await?;
-            wanted.clear();
+            missing.extend(std::mem::take(&mut wanted));
             for person in loaded {
+                missing.remove(&person.value.id);
+                missing.retain(|id| !person.value.absorbed.contains(id));
                 wanted.extend(person.value.neighbours.iter().copied());
                 known.people.insert(person.value.id, person);
             }
-            wanted.retain(|id| !known.people.contains_key(id));
+            wanted.retain(|id| !known.people.contains_key(id) && !missing.contains(id));
+        }
+        if !missing.is_empty() {
+            known.unreadable = self.store.unreadable(&missing).await?;
+            known.spread_unreadable();
         }
         let theirs: BTreeSet<Identifier> = known
             .people
@@ -230,6 +252,42 @@ impl Sync {
         let outcome = outcome::of(event, person.is_some());
         JournalRow { event: event.clone(), folded_at: self.clock.now(), outcome, person, note }
     }
+}
+
+impl Known {
+    /// Who has a neighbour that cannot be read cannot be folded either: the guards weigh all of them together.
+    fn spread_unreadable(&mut self) {
+        loop {
+            let touched = self.people.values().map(|person| &person.value).filter(|person| {
+                let near = person.neighbours.iter().chain(&person.absorbed);
+                !self.unreadable.contains(&person.id) && near.into_iter().any(|id| self.unreadable.contains(id))
+            });
+            let touched: BTreeSet<PersonId> =
+                touched.flat_map(|person| person.absorbed.iter().copied().chain([person.id])).collect();
+            if touched.is_empty() {
+                return;
+            }
+            self.unreadable.extend(touched);
+        }
+    }
+}
+
+/// Takes the records out that are about somebody who cannot be read. Folded without them, the records would make a second
+/// person and take over the first one's identifiers. Answers the events' places.
+fn leave_out_unreadable(
+    records: &mut Vec<Record>,
+    known: &Known,
+    by_record: &BTreeMap<RecordKey, Vec<&(usize, Event)>>,
+) -> BTreeSet<usize> {
+    let owned = |identifier| known.claims.owners.get(identifier).is_some_and(|id| known.unreadable.contains(id));
+    let keys: BTreeSet<RecordKey> =
+        records.iter().filter(|record| strong(record).any(owned)).map(|record| record.key.clone()).collect();
+    records.retain(|record| !keys.contains(&record.key));
+    let events = keys.iter().filter_map(|key| by_record.get(key)).flatten();
+    let events = events.inspect(|(_, event)| {
+        tracing::error!(trace = event.trace_id(), event = %event.id, "the person of this event cannot be read; it waits");
+    });
+    events.map(|(index, _)| *index).collect()
 }
 
 fn strong(record: &Record) -> impl Iterator<Item = &Identifier> {

@@ -26,10 +26,12 @@ impl Sync {
         let is_out = report.unavailable.is_some();
         let (done, failed, all) = {
             let cases = round.cases();
+            let is_starved = |case: &Case| case.open > 0 && !case.failed && !case.waits_for_a_late_call();
+            let rests = Rests { now, is_out: is_out && report.rows == 0, others_wait: cases.values().any(is_starved) };
             let done: Vec<Taken> =
                 cases.iter().filter(|(_, case)| case.open == 0).map(|(id, case)| taken(*id, case)).collect();
             let failed = cases.iter().filter(|(_, case)| case.open > 0 && case.failed);
-            let mut failed: Vec<Postponed> = failed.map(|(id, case)| postponed(*id, case, is_out, now)).collect();
+            let mut failed: Vec<Postponed> = failed.map(|(id, case)| rests.of(*id, case)).collect();
             // A CRM that cannot be used could not be asked for their rows either.
             let held = cases.iter().filter(|(_, case)| !is_out && !case.failed && case.waits_for_a_late_call());
             let held: Vec<Postponed> = held.map(|(id, case)| looked_up_later(*id, case, now)).collect();
@@ -59,12 +61,27 @@ fn looked_up_later(id: PersonId, case: &Case, now: Timestamp) -> Postponed {
     Postponed { taken: taken(id, case), tries: case.tries, until: Some(next_look(case, now)) }
 }
 
-/// While the CRM cannot be used at all nobody rests: everybody is served as soon as it can be used again.
-fn postponed(id: PersonId, case: &Case, is_out: bool, now: Timestamp) -> Postponed {
-    let tries = case.tries.saturating_add(1);
-    let rest = if is_out { SignedDuration::ZERO } else { rest(tries) };
-    let until = (tries >= PATIENCE).then(|| now + rest);
-    Postponed { taken: taken(id, case), tries, until }
+/// How long those rest whose runs failed.
+struct Rests {
+    now: Timestamp,
+    /// The CRM took nothing of anybody.
+    is_out: bool,
+    /// Some people were not even tried.
+    others_wait: bool,
+}
+
+impl Rests {
+    /// An outage is not the fault of those who were tried first: they rest only so long that others are tried, too.
+    fn of(&self, id: PersonId, case: &Case) -> Postponed {
+        let tries = case.tries.saturating_add(1);
+        let rest = match (self.is_out, self.others_wait) {
+            (false, _) => rest(tries),
+            (true, true) => FIRST_REST,
+            (true, false) => SignedDuration::ZERO,
+        };
+        let until = (tries >= PATIENCE).then(|| self.now + rest);
+        Postponed { taken: taken(id, case), tries, until }
+    }
 }
 
 fn rest(tries: u32) -> SignedDuration {

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
-use stagedoor_model::{Body, Company, ConsentClaim, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp};
+use stagedoor_model::{
+    Body, Channel, Company, ConsentClaim, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp,
+};
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form as Fields, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
     contact_identifiers, signature,
@@ -92,7 +94,7 @@ impl Provider for SiteForm {
             None => delivery.received_at(),
         };
         let consents = match field("consents") {
-            Some(value @ Value::Array(_)) => serde_json::from_value::<Vec<ConsentClaim>>(value.clone())?,
+            Some(value @ Value::Array(_)) => read_claims(value)?,
             _ => vec![],
         };
         let cart = text("kind").as_deref() == Some("cart_abandoned");
@@ -174,6 +176,23 @@ fn read(body: &[u8], is_form: bool) -> Result<serde_json::Map<String, Value>, No
             .collect());
     }
     Ok(serde_json::from_slice(body)?)
+}
+
+/// Stricter than what is stored: a misspelt field of a consent has to be found.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClaimPayload {
+    purpose: String,
+    channel: Channel,
+    given: bool,
+    #[serde(default)]
+    wording: Option<String>,
+}
+
+fn read_claims(value: &Value) -> Result<Vec<ConsentClaim>, serde_json::Error> {
+    let claims: Vec<ClaimPayload> = serde_json::from_value(value.clone())?;
+    let claim = |ClaimPayload { purpose, channel, given, wording }| ConsentClaim { purpose, channel, given, wording };
+    Ok(claims.into_iter().map(claim).collect())
 }
 
 fn plain(value: &Value) -> Option<String> {

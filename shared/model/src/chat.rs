@@ -9,7 +9,6 @@ use crate::{Identifier, Purpose, QuietHours, ShowRef, SourceName, Timestamp, Tok
 
 /// The person at the other end of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ChatRef {
     /// The id under which the messenger takes messages for them.
     pub id: Identifier,
@@ -28,7 +27,7 @@ impl ChatRef {
 
 /// How somebody calls themselves in a messenger. A nickname is no name: it never replaces one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
@@ -46,7 +45,6 @@ impl Profile {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ChatStarted {
     pub chat: ChatRef,
     /// The token of the link through which they came, as they brought it.
@@ -72,7 +70,6 @@ pub enum Content {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct MessageHeard {
     pub chat: ChatRef,
     /// The messenger's id of the message.
@@ -82,14 +79,12 @@ pub struct MessageHeard {
 
 /// A phone or an e-mail that somebody gave in a chat as their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ContactShared {
     pub chat: ChatRef,
     pub given: Identifier,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ChatChanged {
     /// Under a new id, when that is what changed; the old one is in `also`.
     pub chat: ChatRef,
@@ -108,7 +103,6 @@ pub enum Delivered {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct MessageReported {
     pub chat: ChatRef,
     /// The messenger's id of our message; `None`: all up to the event's time.
@@ -124,7 +118,6 @@ pub struct MessageReported {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Button {
     pub label: String,
     pub url: String,
@@ -132,7 +125,6 @@ pub struct Button {
 
 /// A message that is to be sent. The event's id is the decision's: it is never sent twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct MessageDecided {
     /// The source (the bot, the community, the page, the SMS gateway) through which it goes.
     pub through: SourceName,
@@ -207,7 +199,6 @@ pub enum Outcome {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct MessageSent {
     pub decision: String,
     pub through: SourceName,
@@ -220,7 +211,6 @@ pub struct MessageSent {
 
 /// A personal link was made for somebody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct LinkIssued {
     /// Whose it is.
     pub identifiers: BTreeSet<Identifier>,
@@ -233,7 +223,6 @@ pub struct LinkIssued {
 
 /// A person (no robot) opened a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct LinkClicked {
     pub token: Token,
     pub campaign: String,
@@ -243,7 +232,6 @@ pub struct LinkClicked {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct PromoIssued {
     pub identifiers: BTreeSet<Identifier>,
     pub campaign: String,

@@ -14,7 +14,6 @@ pub struct TaxId {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct Raw {
     /// Ten digits of an organisation, twelve of an entrepreneur.
     #[schemars(regex(pattern = "^([0-9]{10}|[0-9]{12})$"))]
@@ -93,7 +92,6 @@ fn is_kpp(text: &str) -> bool {
 
 /// An organisation as somebody named it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Company {
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

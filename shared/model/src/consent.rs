@@ -41,7 +41,6 @@ impl Channel {
 
 /// What somebody said about being written to, as a source reported it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ConsentClaim {
     pub purpose: String,
     pub channel: Channel,
@@ -65,7 +64,6 @@ pub enum Decision {
 
 /// An entry of the consent ledger that came as a fact of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ConsentRecorded {
     /// Whose it is: the addresses that were told with it.
     pub identifiers: BTreeSet<Identifier>,

@@ -260,7 +260,6 @@ impl Body {
 
 /// Somebody left their contacts: a form, a pop-up, an abandoned cart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct FormSubmitted {
     pub identifiers: BTreeSet<Identifier>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -282,7 +281,6 @@ pub struct FormSubmitted {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct OrderNoticed {
     pub order: String,
     /// The shop's own scope of the order, for example pretix's event.
@@ -291,7 +289,6 @@ pub struct OrderNoticed {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct OrderBody {
     pub identifiers: BTreeSet<Identifier>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -300,7 +297,6 @@ pub struct OrderBody {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RefundReported {
     pub order: String,
     /// The shop's id of the refund.
@@ -309,7 +305,6 @@ pub struct RefundReported {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct PaymentReported {
     /// The source whose order it is, where that is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -321,7 +316,6 @@ pub struct PaymentReported {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct PaymentNoticed {
     pub payment: String,
     /// Whether `payment` is the id of a refund.
@@ -336,14 +330,12 @@ pub enum ShowChange {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ShowChanged {
     pub show: ShowRef,
 }
 
 /// A contact as the CRM holds it now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ContactChanged {
     pub contact: u64,
     pub deleted: bool,
@@ -359,7 +351,6 @@ pub struct ContactChanged {
 
 /// A deal as the CRM holds it now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct LeadChanged {
     pub lead: u64,
     pub deleted: bool,
@@ -380,14 +371,12 @@ impl LeadChanged {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct SegmentChanged {
     pub segment: String,
 }
 
 /// Somebody is written to about something, or is left out so that the effect shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct MailingBegun {
     pub mailing: String,
     /// The house's show that it is about.
@@ -400,7 +389,6 @@ pub struct MailingBegun {
 
 /// An SNS topic's question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct TopicOffered {
     pub topic: String,
     pub token: String,
@@ -408,7 +396,6 @@ pub struct TopicOffered {
 
 /// The body of a delivery that no parser understood, exactly as received.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Unrecognized {
     /// `<function>/<source>`.
     pub route: String,

@@ -27,7 +27,6 @@ pub enum LetterState {
 
 /// What a provider says of one letter or SMS to one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct LetterReported {
     /// An e-mail, or a phone.
     pub to: Identifier,
@@ -51,7 +50,6 @@ pub struct LetterReported {
 
 /// Somebody is on a provider's list, or no longer. It says nothing of consent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct MembershipReported {
     pub who: Identifier,
     pub lists: BTreeSet<String>,
@@ -60,7 +58,6 @@ pub struct MembershipReported {
 
 /// Somebody has another address now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct AddressChanged {
     pub old: Identifier,
     pub new: Identifier,

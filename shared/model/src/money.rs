@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 /// An amount in minor units (kopecks, cents) of an ISO 4217 currency. Never a float.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Money {
     pub minor: i64,
     #[schemars(regex(pattern = "^[A-Z]{3}$"))]

@@ -16,7 +16,6 @@ pub enum OrderState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Ticket {
     pub id: String,
     pub show: ShowRef,
@@ -27,7 +26,6 @@ pub struct Ticket {
 
 /// Something of an order that is no ticket: a programme, a mug.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Item {
     pub id: String,
     pub title: String,
@@ -45,7 +43,6 @@ pub enum PaymentKind {
 
 /// Money that moved for an order, as whoever moved it tells: a payment provider, a bank.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Payment {
     #[schemars(with = "String")]
     pub at: Timestamp,
@@ -54,7 +51,6 @@ pub struct Payment {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Refund {
     pub amount: Money,
     #[schemars(with = "String")]
@@ -79,7 +75,6 @@ pub struct CheckIn {
 
 /// The whole state of an order as its shop knew it at `revision`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Order {
     /// When the shop last changed the order: of two states of one order the later wins.
     #[schemars(with = "String")]

@@ -12,7 +12,6 @@ use crate::{Timestamp, breakage};
 /// One performance at one place and time, as a provider names it. The catalogue in the config maps it to the
 /// house's own show; what is not mapped is a show of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ShowRef {
     /// The provider's own id of the show within its source.
     pub id: String,

@@ -182,7 +182,7 @@ pub trait Store: Send + Sync {
     /// Each commit on its own; the answers are in the order of the commits.
     async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>>;
 
-    /// People of these who exist, redirects followed, but cannot be read.
+    /// Those of `ids` that lead, redirects followed, to somebody who cannot be read.
     async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>>;
     /// What could not be read lately.
     async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>>;

@@ -1,5 +1,6 @@
 //! One conformance suite a port. Every implementation runs it; each promise is one sentence.
 
+mod trails;
 mod unreadable;
 mod waiting;
 
@@ -43,7 +44,8 @@ fn record(n: u32) -> Record {
     record_of(&form_event(n)).expect("about a person")
 }
 
-fn newcomer(n: u32) -> (Person, Commit) {
+/// Somebody new, and the commit that saves them.
+pub fn newcomer(n: u32) -> (Person, Commit) {
     let group = Group { records: vec![record(n)], people: vec![] };
     let folded: Folded = fold(group, &BTreeSet::new(), &Policy::default());
     let person = folded.people.into_iter().next().expect("one person");
@@ -85,6 +87,7 @@ pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
     a_removed_person_is_found_where_they_went(&fresh().await).await;
     a_crowds_identifier_names_nobody(&fresh().await).await;
     waiting::suite(&fresh).await;
+    trails::each_person_has_their_own_rows_of_a_commit(&fresh().await).await;
     links_of_joined_people_come_together(&fresh().await).await;
     parked_rows_are_listed_and_counted(&fresh().await).await;
     a_link_is_written_only_from_the_one_that_was_read(&fresh().await).await;

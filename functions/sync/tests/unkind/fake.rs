@@ -334,6 +334,7 @@ fn order(key: &str, show: &str) -> Order {
         items: vec![],
         company: None,
         due_at: None,
+        checks: BTreeMap::new(),
     }
 }
 

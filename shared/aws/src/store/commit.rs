@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, Delete, Put, TransactWriteItem, Update},
 };
 use stagedoor_engine::{Person, PersonId};
-use stagedoor_model::Identifier;
+use stagedoor_model::{Identifier, breakage};
 use stagedoor_ports::{Commit, PortError, Removal, Result, Saved};
 
 use crate::{
@@ -68,7 +68,10 @@ impl PersonWrite {
     fn of(person: &Person, version: Option<u64>, commit: &Commit) -> Result<Self> {
         let mut values =
             item([(":doc", packed(person)?), (":next", number(version.unwrap_or(0) + 1)), (":by", text(unique()))]);
-        let trail: Vec<Blob> = commit.journal.iter().map(|row| Blob::new(journal_key(&row.event.id))).collect();
+        // Their own rows only: a neighbour's would be shown and erased with them.
+        let all = breakage::is_on("trails-to-all");
+        let own = commit.journal.iter().filter(|row| all || row.person == Some(person.id));
+        let trail: Vec<Blob> = own.map(|row| Blob::new(journal_key(&row.event.id))).collect();
         let mut expression = "SET doc = :doc, version = :next, written_by = :by REMOVE target".to_owned();
         if !trail.is_empty() {
             values.insert(":trail".into(), AttributeValue::Bs(trail));

@@ -187,6 +187,19 @@ impl DynamoStore {
         Ok(())
     }
 
+    pub(super) async fn write_audiences<'c>(&self, commits: impl Iterator<Item = &'c Commit> + Clone) -> Result<()> {
+        let at = commits.clone().flat_map(|commit| &commit.journal).map(|row| row.folded_at).max();
+        let mut audiences = BTreeMap::<&str, BTreeSet<PersonId>>::new();
+        for (show, person) in commits.flat_map(|commit| &commit.audience) {
+            audiences.entry(show).or_default().insert(*person);
+        }
+        for (show, people) in audiences {
+            let people: Vec<PersonId> = people.into_iter().collect();
+            self.put_people(&format!("show#{show}"), at.unwrap_or_default(), &people).await?;
+        }
+        Ok(())
+    }
+
     /// What a batch came to, for all of its commits that were made.
     pub(super) async fn write_pages(&self, commits: &[&Commit]) -> Result<()> {
         let rows = commits.iter().flat_map(|commit| &commit.journal);
@@ -200,14 +213,6 @@ impl DynamoStore {
             people.extend(commit.people.iter().map(|(person, _)| person.id).chain(named).map(|id| (id, trace)));
         }
         self.wait(&people, at.unwrap_or_else(now)).await?;
-        let mut audiences = BTreeMap::<&str, BTreeSet<PersonId>>::new();
-        for (show, person) in commits.iter().flat_map(|commit| &commit.audience) {
-            audiences.entry(show).or_default().insert(*person);
-        }
-        for (show, people) in audiences {
-            let people: Vec<PersonId> = people.into_iter().collect();
-            self.put_people(&format!("show#{show}"), at.unwrap_or_default(), &people).await?;
-        }
         let Some(at) = at else { return Ok(()) };
         let ids: Vec<&str> = rows.map(|row| row.event.id.as_str()).collect();
         for chunk in ids.chunks(EVENTS) {

@@ -215,17 +215,25 @@ impl DynamoStore {
     }
 
     pub(super) async fn unreadable_of(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>> {
+        if ids.is_empty() || !self.is_any_unreadable(ids).await? {
+            return Ok(BTreeSet::new());
+        }
         let mut broken = BTreeSet::new();
-        let mut living = BTreeSet::new();
-        for one in self.people_items(ids).await? {
-            let id = person_id(text_of(&one, "id").unwrap_or(""))?;
-            living.insert(id);
-            if one.contains_key("doc") && unpacked::<Person>(&one, "doc").is_err() {
-                broken.insert(id);
+        for id in ids {
+            if self.is_any_unreadable(&BTreeSet::from([*id])).await? {
+                broken.insert(*id);
             }
         }
-        broken.extend(self.links_of(&living).await?.1.into_keys());
         Ok(broken)
+    }
+
+    async fn is_any_unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<bool> {
+        let found = self.people_items(ids).await?;
+        if found.iter().any(|one| one.contains_key("doc") && unpacked::<Person>(one, "doc").is_err()) {
+            return Ok(true);
+        }
+        let living: Result<_> = found.iter().map(|one| person_id(text_of(one, "id").unwrap_or(""))).collect();
+        Ok(!self.links_of(&living?).await?.1.is_empty())
     }
 }
 

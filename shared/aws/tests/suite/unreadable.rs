@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 use stagedoor_aws::{DynamoStore, create_tables};
 use stagedoor_ports::{
     Store,
-    testing::{form_event, put_people, readable_again_suite, unreadable_suite},
+    testing::{form_event, newcomer, put_people, readable_again_suite, unreadable_suite},
 };
 
 use crate::moto::{Moto, moto};
@@ -72,4 +72,21 @@ async fn a_row_of_the_journal_that_cannot_be_read_hides_no_other() {
     assert_eq!(left.len(), 2);
     assert!(left.iter().all(|row| (1..=3).any(|n| row.event.id == form_event(n).id)));
     assert_eq!(store.set_aside(10).await.expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_torn_leaves_nobody_out_of_an_audience() {
+    let (_moto, store, _client) = store().await;
+    let mut commits: Vec<_> = (1..=3).map(newcomer).collect();
+    // DynamoDB takes no item of more than 400 KB: the commit in the middle fails, the others are made.
+    let noise = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let heavy: String = (0..60_000).map(|n| format!("{:016x}", noise(n))).collect();
+    commits[1].1.people[0].0.records.values_mut().for_each(|record| record.name = Some((record.at, heavy.clone())));
+    let people: Vec<_> = commits.iter().map(|(person, _)| person.id).collect();
+    let saved = store.save(commits.into_iter().map(|(_, commit)| commit).collect()).await;
+    assert!(saved.is_err(), "the batch is torn: {saved:?}");
+    let living = store.load(&people.iter().copied().collect()).await.expect("read");
+    assert!(!living.is_empty(), "somebody was saved before it was torn");
+    let audience = store.audience("site/show-1").await.expect("read");
+    assert!(living.iter().all(|one| audience.contains(&one.value.id)), "{} of {}", audience.len(), living.len());
 }

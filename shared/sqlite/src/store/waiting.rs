@@ -7,7 +7,7 @@ use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{Dirty, Mark, Postponed, READ_AGAIN, SetAside, Taken};
 
-use super::{Sql, follow, person_id, read};
+use super::{Sql, follow, read};
 
 pub(super) const SCHEMA: &str = "
 -- Marks of those who wait: the last mark that came from outside, failed runs, and how long a failed run is not repeated.
@@ -69,6 +69,9 @@ pub(super) fn take(connection: &Connection, max: usize, now: Option<Timestamp>) 
             Ok(dirty) => {
                 taken.dirty.push(dirty);
                 taken.readable_again.extend(aside.contains(&id).then_some(id));
+            }
+            Err(reason) if breakage::is_on("unreadable-stops-all") => {
+                return Err(rusqlite::Error::InvalidColumnName(reason));
             }
             Err(reason) => taken.unreadable.push((id, reason)),
         }
@@ -190,16 +193,16 @@ pub(super) fn since(connection: &Connection) -> Sql<Option<Timestamp>> {
     Ok(waiting.into_iter().chain(postponed).min().and_then(|at| Timestamp::from_millisecond(at).ok()))
 }
 
-/// Who of these exists and cannot be read, redirects followed.
+/// Those of `ids` that lead to somebody who cannot be read.
 pub(super) fn unreadable(connection: &Connection, ids: &BTreeSet<PersonId>) -> Sql<BTreeSet<PersonId>> {
     let mut select = connection.prepare_cached("SELECT doc FROM people WHERE id = ?1")?;
     let mut found = BTreeSet::new();
-    for id in ids {
-        let id = follow(connection, &id.to_string())?;
+    for asked in ids {
+        let id = follow(connection, &asked.to_string())?;
         let doc: Option<String> = select.query_row([&id], |row| row.get(0)).optional()?;
         let broken = doc.is_some_and(|doc| read::<Person>(&doc).is_err());
         if broken || matches!(link_of(connection, &id)?, Some(Err(_))) {
-            found.insert(person_id(&id)?);
+            found.insert(*asked);
         }
     }
     Ok(found)
