@@ -144,6 +144,9 @@ impl Store for Mortal<dyn Store> {
     async fn done_looking(&self, pages: Vec<String>) -> Result<()> {
         self.io(self.inner.done_looking(pages)).await
     }
+    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
+        self.io(self.inner.crowds(max)).await
+    }
     async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
         self.io(self.inner.everybody(after, max)).await
     }

@@ -20,6 +20,7 @@ mod facts;
 mod fairness;
 mod fuzz;
 mod golden;
+mod identity;
 mod kill;
 mod letters;
 mod links;

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Folded, Group, Person, PersonId, Refusal, fold, group, named_in, record_of};
-use stagedoor_model::{Event, Fact, Identifier, Kind, Record, RecordKey};
-use stagedoor_ports::{Claims, Commit, JournalRow, Removal, Result, Saved, Versioned};
+use stagedoor_engine::{
+    Folded, Group, Person, PersonId, Refusal, fold, group, looked_up, named_in, owner_of, recognise, record_of,
+};
+use stagedoor_model::{Event, Identifier, Record, RecordKey};
+use stagedoor_ports::{Claims, Commit, JournalRow, PortError, Removal, Result, Saved, Versioned};
 
 use crate::{Sync, outcome, shows::shows_of};
 
@@ -57,7 +59,7 @@ impl Sync {
     async fn fold_until_saved(&self, mut events: Vec<(usize, Event)>) -> Result<BTreeSet<usize>> {
         let mut unreadable = BTreeSet::new();
         for attempt in 0..TRIES {
-            let tried = self.fold_once(&events, attempt > 0).await?;
+            let tried = self.fold_once(&events, attempt > 0, &BTreeSet::new()).await?;
             unreadable.extend(tried.unreadable);
             events.retain(|(index, _)| tried.conflicted.contains(index));
             if events.is_empty() {
@@ -67,8 +69,25 @@ impl Sync {
         Ok(events.into_iter().map(|(index, _)| index).chain(unreadable).collect())
     }
 
+    /// Folds a manager's decision at once, with `among`: people whom no identifier leads to, and whom it is about.
+    ///
+    /// # Errors
+    /// When the store fails, or other processes were faster each time.
+    pub async fn fold_decision(&self, event: Event, among: &BTreeSet<PersonId>) -> Result<()> {
+        for attempt in 0..TRIES {
+            let tried = self.fold_once(&[(0, event.clone())], attempt > 0, among).await?;
+            if !tried.unreadable.is_empty() {
+                return Err(PortError::Fail("somebody whom it is about cannot be read".into()));
+            }
+            if tried.conflicted.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(PortError::Retry("other processes write about the same people; try again".into()))
+    }
+
     /// `again`: a first try found somebody else to be faster.
-    async fn fold_once(&self, events: &[(usize, Event)], again: bool) -> Result<Tried> {
+    async fn fold_once(&self, events: &[(usize, Event)], again: bool, among: &BTreeSet<PersonId>) -> Result<Tried> {
         let struck = self.without_the_erased(events).await?;
         let events = struck.as_deref().unwrap_or(events);
         let ids: Vec<_> = events.iter().map(|(_, event)| event.id.clone()).collect();
@@ -95,11 +114,11 @@ impl Sync {
                 None => of_nobody.push(numbered),
             }
         }
-        let known = self.know(&mut records, again).await?;
+        let known = self.know(&mut records, again, among).await?;
         let unreadable = leave_out_unreadable(&mut records, &known, &by_record);
         let loaded = known.people.values().map(|person| &person.value);
         let loaded = loaded.filter(|person| !known.unreadable.contains(&person.id)).cloned().collect();
-        let groups = group(records, loaded, &known.claims.owners, &known.claims.weak);
+        let groups = group(records, loaded, &known.claims.owners, &known.claims.weak, &self.policy);
         let mut commits: Vec<(Vec<usize>, Commit)> =
             groups.into_iter().map(|group| self.commit(group, &known, &by_record)).collect();
         if !of_nobody.is_empty() {
@@ -127,16 +146,13 @@ impl Sync {
 
     /// Joins somebody of whom only a CRM told into the person whose row that is.
     pub(crate) async fn attach(&self, person: &Person, other: &Person) -> Result<()> {
-        let own = person.records.values().filter(|record| !is_mirror(record));
-        let Some(oldest) = own.min_by_key(|record| (record.at, &record.key)) else { return Ok(()) };
-        let weak = self.store.resolve(&strong(oldest).cloned().collect()).await?.weak;
-        let Some(anchor) = strong(oldest).filter(|one| !weak.contains(*one)).min().cloned() else { return Ok(()) };
+        let both = BTreeSet::from([person.id, other.id]);
         for _ in 0..TRIES {
             let mut records: Vec<Record> = other.records.values().cloned().collect();
-            records.iter_mut().for_each(|record| _ = record.identifiers.insert(anchor.clone()));
-            let known = self.know(&mut records, true).await?;
+            let known = self.know(&mut records, true, &both).await?;
+            records.iter_mut().for_each(|record| recognise(record, person));
             let loaded = known.people.values().map(|person| person.value.clone()).collect();
-            let groups = group(records, loaded, &known.claims.owners, &known.claims.weak);
+            let groups = group(records, loaded, &known.claims.owners, &known.claims.weak, &self.policy);
             let commits = groups.into_iter().map(|group| self.commit(group, &known, &BTreeMap::new()).1).collect();
             if self.store.save(commits).await?.iter().all(|saved| *saved == Saved::Done) {
                 break;
@@ -149,11 +165,11 @@ impl Sync {
         if named.is_empty() { Ok(BTreeMap::new()) } else { Ok(self.store.resolve(&named).await?.owners) }
     }
 
-    /// Loads everybody whom the records could touch, and glues the CRM's own rows to the people they were made for.
-    async fn know(&self, records: &mut [Record], again: bool) -> Result<Known> {
-        let named: BTreeSet<Identifier> = records.iter().flat_map(strong).cloned().collect();
+    /// Loads everybody whom the records could touch, and ties the CRM's own rows to the people they were made for.
+    async fn know(&self, records: &mut [Record], again: bool, among: &BTreeSet<PersonId>) -> Result<Known> {
+        let named: BTreeSet<Identifier> = records.iter().flat_map(looked_up).collect();
         let mut known = Known { claims: self.store.resolve(&named).await?, ..Known::default() };
-        let mut wanted: BTreeSet<PersonId> = known.claims.owners.values().copied().collect();
+        let mut wanted: BTreeSet<PersonId> = known.claims.owners.values().chain(among).copied().collect();
         if again {
             // A crash may have left somebody whom no name finds yet.
             wanted.extend(records.iter().map(|record| PersonId::of(&record.key)));
@@ -177,16 +193,24 @@ impl Sync {
         let theirs: BTreeSet<Identifier> = known
             .people
             .values()
-            .flat_map(|person| person.value.identifiers())
-            .filter(|identifier| identifier.kind().is_strong() && !named.contains(*identifier))
-            .cloned()
+            .flat_map(|person| person.value.records.values())
+            .flat_map(looked_up)
+            .filter(|identifier| !named.contains(identifier))
             .collect();
         if !theirs.is_empty() {
             let more = self.store.resolve(&theirs).await?;
             known.claims.owners.extend(more.owners);
             known.claims.weak.extend(more.weak);
         }
-        records.iter_mut().for_each(|record| glue(record, &known));
+        let find = |id: PersonId| {
+            let joined = || known.people.values().find(|person| person.value.absorbed.contains(&id));
+            known.people.get(&id).or_else(joined).map(|person| &person.value)
+        };
+        for record in records.iter_mut() {
+            if let Some(owner) = owner_of(record, &known.claims.owners, find) {
+                recognise(record, owner);
+            }
+        }
         Ok(known)
     }
 
@@ -237,6 +261,7 @@ impl Sync {
             claims: claims.collect(),
             released: folded.released.iter().cloned().collect(),
             crowded: folded.crowded.iter().cloned().collect(),
+            lifted: folded.lifted.iter().cloned().collect(),
             audience: audience.into_iter().collect(),
             people: folded
                 .people
@@ -279,9 +304,10 @@ fn leave_out_unreadable(
     known: &Known,
     by_record: &BTreeMap<RecordKey, Vec<&(usize, Event)>>,
 ) -> BTreeSet<usize> {
-    let owned = |identifier| known.claims.owners.get(identifier).is_some_and(|id| known.unreadable.contains(id));
+    let owned =
+        |identifier: &Identifier| known.claims.owners.get(identifier).is_some_and(|id| known.unreadable.contains(id));
     let keys: BTreeSet<RecordKey> =
-        records.iter().filter(|record| strong(record).any(owned)).map(|record| record.key.clone()).collect();
+        records.iter().filter(|record| looked_up(record).iter().any(owned)).map(|record| record.key.clone()).collect();
     records.retain(|record| !keys.contains(&record.key));
     let events = keys.iter().filter_map(|key| by_record.get(key)).flatten();
     let events = events.inspect(|(_, event)| {
@@ -290,33 +316,8 @@ fn leave_out_unreadable(
     events.map(|(index, _)| *index).collect()
 }
 
-fn strong(record: &Record) -> impl Iterator<Item = &Identifier> {
-    record.identifiers.iter().filter(|identifier| identifier.kind().is_strong())
-}
-
 fn holder(key: &RecordKey, folded: &Folded, known: &Known) -> Option<PersonId> {
     let changed = folded.people.iter().find(|person| person.records.contains_key(key)).map(|person| person.id);
     let unchanged = || known.people.values().map(|p| &p.value).find(|p| p.records.contains_key(key)).map(|p| p.id);
     changed.or_else(unchanged)
-}
-
-/// Whether a CRM told it.
-fn is_mirror(record: &Record) -> bool {
-    matches!(record.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. })
-}
-
-/// A row of the CRM that the hub made for somebody, or found to be theirs, stays theirs when a manager rewrites its
-/// phone: it gets an identifier of what that person did themselves.
-fn glue(record: &mut Record, known: &Known) {
-    let Some(row) = record.identifiers.iter().find(|i| matches!(i.kind(), Kind::CrmContact | Kind::CrmLead)) else {
-        return;
-    };
-    let Some(owner) = known.claims.owners.get(row) else { return };
-    let person = known.people.values().map(|p| &p.value).find(|p| p.id == *owner || p.absorbed.contains(owner));
-    let own = person.into_iter().flat_map(|person| person.records.values());
-    let own = own.filter(|record| !is_mirror(record));
-    let oldest = own.min_by_key(|record| (record.at, record.key.clone()));
-    let usable = |identifier: &&Identifier| !known.claims.weak.contains(identifier);
-    let anchor = oldest.and_then(|oldest| strong(oldest).filter(usable).min());
-    record.identifiers.extend(anchor.cloned());
 }

@@ -2,6 +2,7 @@
 //! pages for what concerns many. Nothing on an event's way scans.
 
 mod commit;
+mod crowds;
 mod due;
 mod erase;
 mod ledger;
@@ -234,6 +235,10 @@ impl Store for DynamoStore {
             }
         }
         Ok(claims)
+    }
+
+    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
+        self.all_crowds(max).await
     }
 
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {

@@ -179,8 +179,11 @@ pub struct IdentitySection {
     pub phones: Option<usize>,
     /// A person has at most this many e-mails.
     pub emails: Option<usize>,
-    /// A phone seen with more e-mails than this (or the reverse) belongs to a crowd and joins nobody.
+    /// A phone seen with more e-mails than this (or the reverse), with more customers of one shop or with more chats
+    /// belongs to a crowd and joins nobody.
     pub crowd: Option<usize>,
+    /// A phone or an e-mail that came alone with more names than this belongs to a crowd and joins nobody.
+    pub names: Option<usize>,
     /// A personal link that more chats than this came through was published: it joins nobody.
     pub published: Option<usize>,
     /// Identifiers that name nobody, such as phone:+74951234567 (the box office's own).

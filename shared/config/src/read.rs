@@ -277,6 +277,7 @@ impl Reader<'_> {
         policy.phones = section.phones.unwrap_or(policy.phones);
         policy.emails = section.emails.unwrap_or(policy.emails);
         policy.crowd = section.crowd.unwrap_or(policy.crowd);
+        policy.names = section.names.unwrap_or(policy.names);
         policy.published = section.published.unwrap_or(policy.published);
         for text in &section.blocked {
             match text.parse::<Identifier>() {

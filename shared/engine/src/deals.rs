@@ -128,7 +128,9 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
             | Fact::Letter(_)
             | Fact::Consent(_)
             | Fact::Membership { .. }
-            | Fact::Moved => {}
+            | Fact::Moved
+            | Fact::HandedOn { .. }
+            | Fact::Decided { .. } => {}
         }
     }
     sketches.into_iter().map(|(key, sketch)| (key, sketch.finish())).collect()

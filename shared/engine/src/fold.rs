@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Identifier, Record, RecordKey};
+use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, Verdict};
 
-use crate::{Person, PersonId, Policy, Refusal, partition};
+use crate::{Person, PersonId, Policy, Refusal, handed_on, partition, shared_identifiers::lifts};
 
 /// Records and people that share identifiers and so must be folded and saved together.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +26,8 @@ pub struct Folded {
     pub released: BTreeSet<Identifier>,
     /// Identifiers that turned out to belong to a crowd.
     pub crowded: BTreeSet<Identifier>,
+    /// Marks of crowds that a manager lifted.
+    pub lifted: BTreeSet<Identifier>,
     pub refusals: Vec<Refusal>,
 }
 
@@ -35,27 +37,40 @@ pub fn group(
     people: Vec<Person>,
     owners: &BTreeMap<Identifier, PersonId>,
     weak: &BTreeSet<Identifier>,
+    policy: &Policy,
 ) -> Vec<Group> {
     let mut groups = Groups::default();
+    let lifting: BTreeSet<Identifier> = lifts(&records).into_keys().cloned().collect();
+    let besides: BTreeSet<RecordKey> = records.iter().filter_map(|record| record.beside.clone()).collect();
     for person in people {
         let ids: Vec<Node> = std::iter::once(person.id)
             .chain(person.neighbours.iter().copied())
             .chain(person.absorbed.iter().copied())
             .map(Node::Person)
+            .chain(lifting.iter().filter(|one| mentions(&person, one)).cloned().map(Node::Identifier))
+            .chain(besides.iter().filter(|key| person.records.contains_key(*key)).cloned().map(Node::Record))
             .collect();
         groups.put(&ids, |group| group.people.push(person));
     }
     for record in records {
-        // Whoever was made from this record before, although no name finds them: a crash may have left them so.
+        // Somebody may have been made from this record before and be found by no identifier, after a crash.
         let made = Node::Person(PersonId::of(&record.key));
         let mut nodes = vec![Node::Record(record.key.clone()), made];
-        for identifier in record.identifiers.iter().filter(|i| i.kind().is_strong() && !weak.contains(i)) {
-            nodes.push(Node::Identifier(identifier.clone()));
-            nodes.extend(owners.get(identifier).copied().map(Node::Person));
+        nodes.extend(record.beside.clone().map(Node::Record));
+        let lifted = |one: &Identifier| matches!(&record.fact, Fact::Decided { verdict: Verdict::NotShared(of), .. } if of == one);
+        for identifier in record.mentions() {
+            if policy.joins(&record, &identifier, weak) || lifted(&identifier) {
+                nodes.extend(owners.get(&identifier).copied().map(Node::Person));
+                nodes.push(Node::Identifier(identifier));
+            }
         }
         groups.put(&nodes, |group| group.records.push(record));
     }
     groups.groups.into_values().filter(|group| !group.records.is_empty()).collect()
+}
+
+fn mentions(person: &Person, identifier: &Identifier) -> bool {
+    person.records.values().any(|record| record.identifiers.contains(identifier))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +118,8 @@ impl Groups {
 
 /// Folds one group. `weak` are identifiers known to belong to a crowd.
 pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folded {
+    let lifted = lifted_by(&group.records, weak);
+    let weak: BTreeSet<Identifier> = weak.difference(&lifted).cloned().collect();
     let before: BTreeMap<PersonId, Person> = group.people.into_iter().map(|person| (person.id, person)).collect();
     let mut records = BTreeMap::<RecordKey, Record>::new();
     let known = before.values().flat_map(|person| person.records.values().cloned());
@@ -113,17 +130,26 @@ pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folde
         };
         records.insert(joined.key.clone(), joined);
     }
-    let split = partition(records.values(), weak, policy);
-    let mut folded = Folded { crowded: split.crowded.clone(), refusals: split.refusals.clone(), ..Folded::default() };
-    let mut after: Vec<Person> =
-        split.clusters.iter().map(|cluster| person_of(&cluster.records, &records, &before)).collect();
-    // Somebody joined earlier and parted now lives again under the old id.
-    let living: BTreeSet<PersonId> = after.iter().map(|person| person.id).collect();
-    after.iter_mut().for_each(|person| person.absorbed.retain(|id| !living.contains(id)));
+    handed_on::settle(&mut records);
+    let mut before = before;
+    follow_origins(&mut before, &mut records);
+    let split = partition(records.values(), &weak, policy);
+    let mut folded = Folded { crowded: split.crowded.clone(), refusals: split.refusals, lifted, ..Folded::default() };
+    folded.lifted.retain(|mark| !split.crowded.contains(mark));
+    let clusters: Vec<&BTreeSet<RecordKey>> = split.clusters.iter().map(|cluster| &cluster.records).collect();
+    let mut after = successors(&clusters, &records, &before);
     for (person, cluster) in after.iter().zip(&split.clusters) {
         folded.claims.extend(cluster.identifiers.iter().map(|identifier| (identifier.clone(), person.id)));
     }
-    name_neighbours(&mut after, &mut folded, weak, policy);
+    let shared: BTreeSet<Identifier> = weak.union(&split.crowded).cloned().collect();
+    name_neighbours(&mut after, &mut folded, &shared, policy);
+    let forgets = stagedoor_model::breakage::is_on("crowd-forgets");
+    let named = |record: &Record| {
+        let usable = |one: &Identifier| policy.joins(record, one, &weak) || policy.blocked.contains(one) || forgets;
+        record.mentions().into_iter().filter(usable).collect::<Vec<_>>()
+    };
+    let all = before.values().flat_map(|person| person.records.values());
+    folded.released = all.flat_map(named).filter(|identifier| !folded.claims.contains_key(identifier)).collect();
     for person in after {
         for absorbed in before.keys().filter(|id| **id != person.id && person.absorbed.contains(*id)) {
             folded.redirects.insert(*absorbed, person.id);
@@ -132,67 +158,145 @@ pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folde
             folded.people.push(person);
         }
     }
-    folded.released = before
-        .values()
-        .flat_map(Person::identifiers)
-        .filter(|identifier| identifier.kind().is_strong() && !folded.claims.contains_key(*identifier))
-        .cloned()
-        .collect();
     folded
 }
 
-fn person_of(
-    keys: &BTreeSet<RecordKey>,
+/// Marks that fresh decisions of managers lift.
+fn lifted_by(fresh: &[Record], weak: &BTreeSet<Identifier>) -> BTreeSet<Identifier> {
+    let marks = lifts(fresh).into_keys().flat_map(|identifier| [identifier.clone(), identifier.typed()]);
+    marks.filter(|mark| weak.contains(mark)).collect()
+}
+
+/// Where an order was handed on, its former buyer is made from what it left with them, and so is what stands beside it.
+fn follow_origins(before: &mut BTreeMap<PersonId, Person>, records: &mut BTreeMap<RecordKey, Record>) {
+    for person in before.values_mut() {
+        let origin = handed_on::origin_of(person, records);
+        if origin == person.origin {
+            continue;
+        }
+        for record in records.values_mut().filter(|record| record.beside.as_ref() == Some(&person.origin)) {
+            record.beside = Some(origin.clone());
+        }
+        person.origin = origin;
+    }
+}
+
+/// The people that these clusters of records are, with the ids of those they were before.
+fn successors(
+    clusters: &[&BTreeSet<RecordKey>],
     records: &BTreeMap<RecordKey, Record>,
     before: &BTreeMap<PersonId, Person>,
-) -> Person {
-    let own: BTreeMap<RecordKey, Record> =
-        keys.iter().filter_map(|key| records.get(key).map(|record| (key.clone(), record.clone()))).collect();
-    let mut earlier: Vec<&Person> = before.values().filter(|person| keys.contains(&person.origin)).collect();
-    earlier.sort_by_key(|person| (person.born, person.id));
-    let absorbed = earlier.iter().skip(1).flat_map(|person| person.absorbed.iter().copied().chain([person.id]));
-    match earlier.first() {
-        Some(elder) => Person {
-            absorbed: elder.absorbed.iter().copied().chain(absorbed).filter(|id| *id != elder.id).collect(),
-            records: own,
-            neighbours: BTreeSet::new(),
-            ..(*elder).clone()
-        },
-        None => {
-            let oldest = own.values().min_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)));
-            let origin = oldest.map_or_else(|| RecordKey(String::new()), |record| record.key.clone());
-            Person {
-                id: PersonId::of(&origin),
-                born: oldest.map_or_else(Default::default, |record| record.at),
-                origin,
-                records: own,
-                neighbours: BTreeSet::new(),
-                absorbed: BTreeSet::new(),
+) -> Vec<Person> {
+    let cluster_of: BTreeMap<&RecordKey, usize> =
+        clusters.iter().enumerate().flat_map(|(index, keys)| keys.iter().map(move |key| (key, index))).collect();
+    let mut elders = BTreeMap::<usize, Vec<&Person>>::new();
+    for person in before.values() {
+        if let Some(index) = cluster_of.get(&person.origin) {
+            elders.entry(*index).or_default().push(person);
+        }
+    }
+    let taken: BTreeSet<PersonId> = elders.values().flatten().map(|person| person.id).collect();
+    let earlier: BTreeSet<PersonId> = before.values().flat_map(|person| &person.absorbed).copied().collect();
+    let mut after: Vec<Person> = clusters
+        .iter()
+        .enumerate()
+        .map(|(index, keys)| {
+            let own = keys.iter().filter_map(|key| records.get(key).map(|record| (key.clone(), record.clone())));
+            let own: BTreeMap<RecordKey, Record> = own.collect();
+            match elders.remove(&index) {
+                Some(elders) => joined(elders, own),
+                None => newcomer(own, &taken, &earlier),
             }
+        })
+        .collect();
+    // Somebody joined earlier and parted now lives again under the old id.
+    let living: BTreeSet<PersonId> = after.iter().map(|person| person.id).collect();
+    after.iter_mut().for_each(|person| person.absorbed.retain(|id| !living.contains(id)));
+    remember_partings(&mut after, &cluster_of, before);
+    after
+}
+
+fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Person {
+    elders.sort_by_key(|person| (person.born, person.id));
+    let all = |of: fn(&Person) -> &BTreeSet<PersonId>| elders.iter().flat_map(move |person| of(person)).copied();
+    let absorbed: BTreeSet<PersonId> =
+        all(|person| &person.absorbed).chain(elders.iter().skip(1).map(|person| person.id)).collect();
+    let parted = all(|person| &person.parted).filter(|id| !absorbed.contains(id)).collect();
+    let former = elders.iter().flat_map(|person| &person.former).cloned().collect();
+    let Some(elder) = elders.first() else { return newcomer(records, &BTreeSet::new(), &BTreeSet::new()) };
+    let absorbed = absorbed.into_iter().filter(|id| *id != elder.id).collect();
+    let (id, origin, born) = (elder.id, elder.origin.clone(), elder.born);
+    Person { id, origin, born, records, neighbours: BTreeSet::new(), absorbed, parted, former }
+}
+
+/// Somebody whom no living person was before: one who was joined into another and parts again, or somebody new.
+fn newcomer(records: BTreeMap<RecordKey, Record>, taken: &BTreeSet<PersonId>, earlier: &BTreeSet<PersonId>) -> Person {
+    let mut keys: Vec<&Record> = records.values().collect();
+    keys.sort_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)));
+    let ids =
+        || keys.iter().map(|record| (PersonId::of(&record.key), &record.key)).filter(|(id, _)| !taken.contains(id));
+    // An order that was handed on may have given its id to the buyer before.
+    let oldest = keys.first().map_or_else(|| RecordKey(String::new()), |record| record.key.clone());
+    let newest = keys.last().map_or("", |record| record.key.0.as_str());
+    let again = || (PersonId::of(&RecordKey(format!("{}#{newest}", oldest.0))), &oldest);
+    let found = ids().find(|(id, _)| earlier.contains(id)).or_else(|| ids().next());
+    let (id, origin) = found.unwrap_or_else(again);
+    Person {
+        id,
+        origin: origin.clone(),
+        born: keys.first().map_or_else(Default::default, |record| record.at),
+        neighbours: BTreeSet::new(),
+        absorbed: BTreeSet::new(),
+        parted: BTreeSet::new(),
+        former: BTreeSet::new(),
+        records: records.clone(),
+    }
+}
+
+/// Where facts of one person are two people's now, each remembers the other, and the values that may stand in their rows
+/// of the CRM and are theirs no more.
+fn remember_partings(
+    after: &mut [Person],
+    cluster_of: &BTreeMap<&RecordKey, usize>,
+    before: &BTreeMap<PersonId, Person>,
+) {
+    let is_written = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email) || one.kind().is_chat();
+    for person in before.values() {
+        let parts: BTreeSet<usize> = person.records.keys().filter_map(|key| cluster_of.get(key)).copied().collect();
+        let ids: BTreeSet<PersonId> = parts.iter().filter_map(|index| after.get(*index)).map(|one| one.id).collect();
+        let held: BTreeSet<Identifier> = person.identifiers().into_iter().filter(is_written).cloned().collect();
+        for index in parts {
+            let Some(part) = after.get_mut(index) else { continue };
+            part.parted.extend(ids.iter().filter(|id| **id != part.id));
+            let own: BTreeSet<Identifier> = part.identifiers().into_iter().cloned().collect();
+            part.former.extend(held.iter().chain(&person.former).cloned());
+            part.former.retain(|one| !own.contains(one));
         }
     }
 }
 
-/// Every person whose records mention an identifier must be found through it, also where a guard kept them apart:
-/// the identifier names the one it joined, and the others are that one's neighbours.
+/// Every person whose records mention an identifier must be found through it, also where a guard kept them apart: the
+/// identifier names the one it joined, who knows the others.
 fn name_neighbours(people: &mut [Person], folded: &mut Folded, weak: &BTreeSet<Identifier>, policy: &Policy) {
     let mut mentions = BTreeMap::<Identifier, BTreeSet<PersonId>>::new();
     for person in people.iter() {
-        for identifier in person.identifiers() {
-            let joins = identifier.kind().is_strong()
-                && ![weak, &folded.crowded, &policy.blocked].iter().any(|set| set.contains(identifier));
-            if joins {
-                mentions.entry(identifier.clone()).or_default().insert(person.id);
+        for record in person.records.values() {
+            for identifier in record.mentions().into_iter().filter(|one| policy.joins(record, one, weak)) {
+                mentions.entry(identifier).or_default().insert(person.id);
             }
         }
     }
     let mut near = BTreeMap::<PersonId, BTreeSet<PersonId>>::new();
+    let all_to_all = stagedoor_model::breakage::is_on("neighbours-all-to-all");
     for (identifier, ids) in mentions {
-        if let Some(first) = ids.first() {
-            folded.claims.entry(identifier).or_insert(*first);
-        }
-        if ids.len() > 1 {
-            ids.iter().for_each(|id| near.entry(*id).or_default().extend(ids.iter().filter(|other| *other != id)));
+        let Some(first) = ids.first().copied() else { continue };
+        let centre = *folded.claims.entry(identifier).or_insert(first);
+        for id in ids.iter().filter(|id| **id != centre) {
+            near.entry(*id).or_default().insert(centre);
+            near.entry(centre).or_default().insert(*id);
+            if all_to_all {
+                near.entry(*id).or_default().extend(ids.iter().filter(|other| *other != id));
+            }
         }
     }
     for person in people {

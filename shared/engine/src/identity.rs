@@ -1,12 +1,16 @@
 //! Who is who: records are held together by strong identifiers, under guards. The result depends on the set of
 //! records alone, never on the order in which they came: links are weighed by the time of their record.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, Timestamp};
+use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, Timestamp, Verdict};
 
-use crate::links;
+use crate::{
+    cluster::UnionFind,
+    links,
+    shared_identifiers::{crowds, is_typed},
+};
 
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -14,8 +18,11 @@ pub struct Policy {
     pub phones: usize,
     /// A person has at most this many e-mails.
     pub emails: usize,
-    /// A phone seen with more e-mails than this (or the reverse) belongs to a crowd: it no longer joins.
+    /// A phone seen with more e-mails than this (or the reverse), with more customers of one shop or with more chats,
+    /// belongs to a crowd: it no longer joins.
     pub crowd: usize,
+    /// And so does a phone or an e-mail that came alone with more names than this.
+    pub names: usize,
     /// A personal link that more chats than this came through was published: it is everybody's, and joins nobody.
     pub published: usize,
     /// Values that name nobody: `+7 999 999-99-99`, `test@…`, the box office's own phone.
@@ -24,8 +31,28 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { phones: 5, emails: 5, crowd: 8, published: 50, blocked: BTreeSet::new() }
+        Self { phones: 5, emails: 5, crowd: 8, names: 12, published: 50, blocked: BTreeSet::new() }
     }
+}
+
+impl Policy {
+    /// Whether an identifier of a record leads to other records that hold it. `weak` are the marks of crowds.
+    pub fn joins(&self, record: &Record, identifier: &Identifier, weak: &BTreeSet<Identifier>) -> bool {
+        let is_shared = weak.contains(identifier) || is_typed(record) && weak.contains(&identifier.typed());
+        identifier.kind().is_strong() && !is_shared && !self.blocked.contains(identifier)
+    }
+}
+
+/// What has to be looked up to know whether the record's identifiers join: themselves, and their marks.
+pub fn looked_up(record: &Record) -> BTreeSet<Identifier> {
+    let strong = record.mentions().into_iter().filter(|one| one.kind().is_strong());
+    let mut all: BTreeSet<Identifier> = strong.collect();
+    let of_decision = matches!(record.fact, Fact::Decided { .. });
+    if is_typed(record) || of_decision {
+        let typed = all.iter().filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).map(Identifier::typed);
+        all.extend(typed.collect::<Vec<_>>());
+    }
+    all
 }
 
 /// Why two people who share an identifier were not joined.
@@ -41,6 +68,8 @@ pub enum Why {
     LinkExpired,
     /// A chat came through a personal link, but gave another phone (or e-mail, or customer's id) than the link's owner has.
     LinkOfAnother(Kind),
+    /// A manager said that they are two people.
+    Decided,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,147 +103,67 @@ pub fn partition<'a>(
     let mut sorted: Vec<&Record> = records.into_iter().collect();
     sorted.sort_by(|a, b| (trust(a), a.at, &a.key).cmp(&(trust(b), b.at, &b.key)));
     let crowded = crowds(&sorted, weak, policy);
-    let mut forest = Forest::new(policy);
+    let shared: BTreeSet<Identifier> = weak.union(&crowded).cloned().collect();
+    let mut clusters = UnionFind::new(policy, apart(&sorted));
     for record in &sorted {
-        let joins = record.identifiers.iter().filter(|identifier| {
-            identifier.kind().is_strong()
-                && links::joins_at_once(record, identifier)
-                && !policy.blocked.contains(identifier)
-                && !weak.contains(identifier)
-                && !crowded.contains(identifier)
-        });
-        forest.add(record, joins);
+        let joins = record
+            .identifiers
+            .iter()
+            .filter(|identifier| policy.joins(record, identifier, &shared) && links::joins_at_once(record, identifier));
+        clusters.add(record, joins);
     }
-    links::join_chats(&mut forest, &sorted, |link| weak.contains(link) || crowded.contains(link));
-    let mut clusters: Vec<(Timestamp, RecordKey, Cluster)> =
-        forest.clusters.into_values().map(|growing| (growing.oldest.0, growing.oldest.1, growing.cluster)).collect();
-    clusters.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    Partition {
-        clusters: clusters.into_iter().map(|(_, _, cluster)| cluster).collect(),
-        refusals: forest.refusals,
-        crowded,
-    }
+    join_decided(&mut clusters, &sorted);
+    links::join_chats(&mut clusters, &sorted, |link| shared.contains(link));
+    let refusals = std::mem::take(&mut clusters.refusals);
+    let mut grown: Vec<_> = clusters.clusters.into_values().map(|grown| (grown.oldest, grown.cluster)).collect();
+    grown.sort_by(|a, b| a.0.cmp(&b.0));
+    Partition { clusters: grown.into_iter().map(|(_, cluster)| cluster).collect(), refusals, crowded }
 }
 
 // Links of the CRM's own mirror are weighed after what people did themselves: managers paste.
 fn trust(record: &Record) -> u8 {
-    u8::from(record.key.0.starts_with("crm-"))
+    u8::from(record.key.0.starts_with("crm-") || record.beside.is_some())
 }
 
-fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &Policy) -> BTreeSet<Identifier> {
-    let mut seen_with = BTreeMap::<&Identifier, BTreeSet<&Identifier>>::new();
-    let mut chats = BTreeMap::<&Identifier, usize>::new();
-    for record in records {
-        if matches!(record.fact, Fact::Talk(_)) {
-            let through = record.identifiers.iter().filter(|one| one.kind() == Kind::Link);
-            through.for_each(|link| *chats.entry(link).or_default() += 1);
-        }
-        for a in &record.identifiers {
-            for b in &record.identifiers {
-                if matches!((a.kind(), b.kind()), (Kind::Phone, Kind::Email) | (Kind::Email, Kind::Phone)) {
-                    seen_with.entry(a).or_default().insert(b);
-                }
-            }
-        }
-    }
-    seen_with
-        .into_iter()
-        .filter(|(_, others)| others.len() > policy.crowd)
-        .map(|(identifier, _)| identifier)
-        .chain(chats.into_iter().filter(|(_, count)| *count > policy.published).map(|(link, _)| link))
-        .filter(|identifier| !weak.contains(identifier))
-        .cloned()
-        .collect()
+/// What managers decided, the latest first.
+fn decisions<'r>(records: &[&'r Record]) -> Vec<(Timestamp, &'r RecordKey, &'r Verdict)> {
+    let decided = records.iter().filter_map(|record| match &record.fact {
+        Fact::Decided { at, verdict } => Some((*at, &record.key, verdict)),
+        _ => None,
+    });
+    let mut decisions: Vec<_> = decided.collect();
+    decisions.sort_by(|a, b| b.cmp(a));
+    decisions
 }
 
-pub(crate) struct Growing {
-    pub cluster: Cluster,
-    oldest: (Timestamp, RecordKey),
+fn apart(records: &[&Record]) -> Vec<(Identifier, Identifier)> {
+    let pair = |verdict: &Verdict| match verdict {
+        Verdict::DifferentPeople(one, other) if one != other => Some((one.clone(), other.clone())),
+        _ => None,
+    };
+    decisions(records).into_iter().filter_map(|(_, _, verdict)| pair(verdict)).collect()
 }
 
-pub(crate) struct Forest<'p> {
-    policy: &'p Policy,
-    pub clusters: BTreeMap<usize, Growing>,
-    owner: BTreeMap<Identifier, usize>,
-    pub refusals: Vec<Refusal>,
-}
-
-impl<'p> Forest<'p> {
-    fn new(policy: &'p Policy) -> Self {
-        Self { policy, clusters: BTreeMap::new(), owner: BTreeMap::new(), refusals: Vec::new() }
-    }
-
-    fn add<'a>(&mut self, record: &Record, identifiers: impl Iterator<Item = &'a Identifier>) {
-        let mut home = self.fresh(record);
-        for identifier in identifiers {
-            let other = self.owner.get(identifier).copied();
-            if other == Some(home) {
-                continue;
-            }
-            match self.obstacle(home, other, identifier) {
-                Some(why) => {
-                    let refusal = Refusal { record: record.key.clone(), identifier: identifier.clone(), why };
-                    self.refusals.push(refusal);
-                }
-                None => home = self.join(home, other, identifier),
-            }
-        }
-    }
-
-    fn fresh(&mut self, record: &Record) -> usize {
-        let id = self.clusters.last_key_value().map_or(0, |(id, _)| id + 1);
-        let cluster = Cluster { records: BTreeSet::from([record.key.clone()]), identifiers: BTreeSet::new() };
-        self.clusters.insert(id, Growing { cluster, oldest: (record.at, record.key.clone()) });
-        id
-    }
-
-    fn join(&mut self, home: usize, other: Option<usize>, identifier: &Identifier) -> usize {
-        let target = other.map_or(home, |other| self.merge(home, other));
-        if let Some(growing) = self.clusters.get_mut(&target) {
-            growing.cluster.identifiers.insert(identifier.clone());
-        }
-        self.owner.insert(identifier.clone(), target);
-        target
-    }
-
-    /// Makes one of two clusters, whatever speaks against it.
-    pub(crate) fn merge(&mut self, one: usize, other: usize) -> usize {
-        let (target, source) = (one.min(other), one.max(other));
-        if target != source
-            && let Some(moved) = self.clusters.remove(&source)
+/// Joins whom a manager called one person, over every guard but another manager's word. Each decision stays with one of
+/// those whom it is about.
+fn join_decided(clusters: &mut UnionFind<'_>, records: &[&Record]) {
+    for (_, key, verdict) in decisions(records) {
+        let named = verdict.identifiers();
+        let held: Vec<usize> = named.into_iter().filter_map(|one| clusters.of_identifier(one)).collect();
+        let (Some(own), Some(first)) = (clusters.of_record(key), held.first().copied()) else { continue };
+        clusters.merge(own, first);
+        let ignored = stagedoor_model::breakage::is_on("join-ignored");
+        if let (Verdict::SamePerson(one, other), false) = (verdict, ignored)
+            && let (Some(one), Some(other)) = (clusters.of_identifier(one), clusters.of_identifier(other))
+            && one != other
         {
-            for identifier in &moved.cluster.identifiers {
-                self.owner.insert(identifier.clone(), target);
-            }
-            if let Some(growing) = self.clusters.get_mut(&target) {
-                growing.cluster.records.extend(moved.cluster.records);
-                growing.cluster.identifiers.extend(moved.cluster.identifiers);
-                growing.oldest = moved.oldest.min(growing.oldest.clone());
-            }
-        }
-        target
-    }
-
-    fn obstacle(&self, home: usize, other: Option<usize>, identifier: &Identifier) -> Option<Why> {
-        let mut union: BTreeSet<&Identifier> = BTreeSet::from([identifier]);
-        for id in [Some(home), other].into_iter().flatten() {
-            union.extend(self.clusters.get(&id).into_iter().flat_map(|growing| &growing.cluster.identifiers));
-        }
-        let count = |kind| union.iter().filter(|identifier| identifier.kind() == kind).count();
-        if count(Kind::Phone) > self.policy.phones {
-            return Some(Why::TooManyPhones);
-        }
-        if count(Kind::Email) > self.policy.emails {
-            return Some(Why::TooManyEmails);
-        }
-        let mut only = BTreeMap::new();
-        for one in union.iter().filter(|identifier| identifier.kind().is_exclusive()) {
-            if let Some(known) = only.insert((one.kind(), one.scope()), one.value())
-                && known != one.value()
-            {
-                return Some(Why::TwoOf(one.kind(), one.scope().to_owned()));
+            if clusters.are_apart(one, other, None) {
+                let identifier = verdict.identifiers().into_iter().next().cloned();
+                let refusal = |identifier| Refusal { record: key.clone(), identifier, why: Why::Decided };
+                clusters.refusals.extend(identifier.map(refusal));
+            } else {
+                clusters.merge(one, other);
             }
         }
-        None
     }
 }

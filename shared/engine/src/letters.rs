@@ -10,14 +10,7 @@ use stagedoor_model::{
 pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
     let source = event.source.as_str();
     let record = |key: String, identifiers: BTreeSet<Identifier>, fact: Fact| {
-        Some(Record {
-            key: RecordKey(key),
-            source: event.source.clone(),
-            at: event.time,
-            identifiers,
-            name: None,
-            fact,
-        })
+        Some(Record { identifiers, ..Record::new(RecordKey(key), event.source.clone(), event.time, fact) })
     };
     match body {
         Body::LetterReported(reported) => {

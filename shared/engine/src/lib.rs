@@ -2,6 +2,7 @@
 
 mod campaign;
 mod catalog;
+mod cluster;
 mod consent;
 mod conversation;
 mod deals;
@@ -9,17 +10,20 @@ mod documents;
 mod enrolment;
 mod explain;
 mod fold;
+mod handed_on;
 mod identity;
 mod letters;
 mod links;
 mod mailings;
 mod marketing;
+mod mirror;
 mod money;
 mod person;
 mod plan;
 mod records;
 mod scenario;
 pub mod segments;
+mod shared_identifiers;
 mod talks;
 
 pub use campaign::{Attribution, By, Campaign, Pool, Windows};
@@ -31,12 +35,13 @@ pub use documents::{CompanyDraft, InvoiceDraft, InvoiceLine, InvoiceState, Invoi
 pub use enrolment::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolment};
 pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
-pub use identity::{Cluster, Partition, Policy, Refusal, Why, partition};
+pub use identity::{Cluster, Partition, Policy, Refusal, Why, looked_up, partition};
 pub use mailings::{
     Audience, Due, Dues, Mailing, Manners, Message, Variant, Way, Written, WrittenStep, capped, dues, takes_no_sms,
     was_read, was_refused,
 };
 pub use marketing::Marketing;
+pub use mirror::{owner_of, recognise};
 pub use money::{Payments, Settlement, Trouble, settlements, words};
 pub use person::{Person, PersonId};
 pub use plan::{

@@ -18,10 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Kind, LinkUse, Purpose, Record, RecordKey, Timestamp};
 
-use crate::{
-    Refusal, Why,
-    identity::{Cluster, Forest},
-};
+use crate::{Cluster, Refusal, Why, cluster::UnionFind};
 
 /// Whether an identifier of a record joins like any other. A token in a chat does not: it is weighed last.
 pub(crate) fn joins_at_once(record: &Record, identifier: &Identifier) -> bool {
@@ -36,7 +33,7 @@ struct Owned<'r> {
     expires_at: Timestamp,
 }
 
-pub(crate) fn join_chats(forest: &mut Forest<'_>, records: &[&Record], is_everybodys: impl Fn(&Identifier) -> bool) {
+pub(crate) fn join_chats(forest: &mut UnionFind<'_>, records: &[&Record], is_everybodys: impl Fn(&Identifier) -> bool) {
     let mut owners = BTreeMap::<&str, Owned<'_>>::new();
     let mut uses = BTreeMap::<&str, Vec<(&LinkUse, &RecordKey)>>::new();
     for record in records {
@@ -64,11 +61,11 @@ pub(crate) fn join_chats(forest: &mut Forest<'_>, records: &[&Record], is_everyb
     }
 }
 
-fn join_uses(forest: &mut Forest<'_>, identifier: &Identifier, owned: &Owned<'_>, uses: &[(&LinkUse, &RecordKey)]) {
+fn join_uses(forest: &mut UnionFind<'_>, identifier: &Identifier, owned: &Owned<'_>, uses: &[(&LinkUse, &RecordKey)]) {
     // The first use's browser, once it has joined.
     let mut first: Option<Option<&LinkUse>> = None;
     for (used, chat) in uses {
-        let (Some(home), Some(other)) = (cluster_of(forest, owned.record), cluster_of(forest, chat)) else { continue };
+        let (Some(home), Some(other)) = (forest.of_record(owned.record), forest.of_record(chat)) else { continue };
         if home == other {
             first.get_or_insert(Some(used));
             continue;
@@ -82,6 +79,8 @@ fn join_uses(forest: &mut Forest<'_>, identifier: &Identifier, owned: &Owned<'_>
             Some(Why::LinkExpired)
         } else if !same_browser {
             Some(Why::LinkUsedBefore)
+        } else if forest.are_apart(home, other, None) {
+            Some(Why::Decided)
         } else {
             contradiction(forest, home, other).map(Why::LinkOfAnother)
         };
@@ -102,12 +101,8 @@ fn join_uses(forest: &mut Forest<'_>, identifier: &Identifier, owned: &Owned<'_>
     }
 }
 
-fn cluster_of(forest: &Forest<'_>, record: &RecordKey) -> Option<usize> {
-    forest.clusters.iter().find(|(_, growing)| growing.cluster.records.contains(record)).map(|(id, _)| *id)
-}
-
 /// The kind by which two clusters are certainly two people.
-fn contradiction(forest: &Forest<'_>, one: usize, other: usize) -> Option<Kind> {
+fn contradiction(forest: &UnionFind<'_>, one: usize, other: usize) -> Option<Kind> {
     let (one, other) = (&forest.clusters.get(&one)?.cluster, &forest.clusters.get(&other)?.cluster);
     TELLING.into_iter().find(|kind| {
         let (mine, theirs) = (values(one, *kind), values(other, *kind));

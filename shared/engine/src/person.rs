@@ -55,6 +55,12 @@ pub struct Person {
     /// People who were joined into this one.
     #[serde(default)]
     pub absorbed: BTreeSet<PersonId>,
+    /// People with whom this one shared facts that were taken for one person's, and are not any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub parted: BTreeSet<PersonId>,
+    /// Addresses that were theirs and are not any more: they may still stand in their rows of the CRM.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub former: BTreeSet<Identifier>,
 }
 
 impl Person {

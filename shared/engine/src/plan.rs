@@ -106,8 +106,8 @@ fn plan_invoices(plan: &mut Plan, person: &Person, link: &Link, catalog: &Catalo
     }
 }
 
-/// Deals in the CRM whose orders were all exchanged for another show: they are worth nothing any more. Where the orders
-/// went to somebody else, a manager decides.
+/// Deals in the CRM whose orders were all exchanged for another show or handed to another buyer: they are worth nothing
+/// any more.
 fn vacated(
     person: &Person,
     link: &Link,
@@ -115,7 +115,11 @@ fn vacated(
     moves: &BTreeMap<u64, Move>,
     catalog: &Catalog,
 ) -> Vec<(Step, Digest)> {
-    let held: BTreeSet<&String> = deals.values().flat_map(|deal| &deal.orders).collect();
+    let mut held: BTreeSet<&String> = deals.values().flat_map(|deal| &deal.orders).collect();
+    held.extend(person.records.values().filter_map(|record| match &record.fact {
+        Fact::HandedOn { number, .. } => Some(number),
+        _ => None,
+    }));
     let left = link.deals.iter().filter(|(show, known)| {
         !deals.contains_key(*show) && !known.orders.is_empty() && known.orders.iter().all(|order| held.contains(order))
     });
@@ -269,7 +273,7 @@ fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<&stagedoor_model:
         .records
         .values()
         .filter(|record| matches!(record.fact, Fact::CrmContact { contact: id, .. } if Some(id) == contact))
-        .flat_map(|record| &record.identifiers)
+        .flat_map(stagedoor_model::Record::held)
         .collect()
 }
 

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Body, Event, Fact, Identifier, Kind, Record, RecordKey, SECOND_CRM, Touch};
+use stagedoor_model::{Body, Event, Fact, Identifier, Kind, Record, RecordKey, SECOND_CRM, Touch, Verdict};
 
 /// The key under which everything known of one order meets.
 pub fn order_record_key(source: &str, order: &str) -> RecordKey {
@@ -21,7 +21,7 @@ pub fn named_in(event: &Event) -> BTreeSet<Identifier> {
     match (&event.body, record_of(event)) {
         (Body::MessageReported(reported), _) => reported.chat.also.iter().chain([&reported.chat.id]).cloned().collect(),
         (Body::MessageSent(sent), None) => BTreeSet::from([sent.to.clone()]),
-        (_, record) => record.map(|record| record.identifiers).unwrap_or_default(),
+        (_, record) => record.map(|record| record.mentions()).unwrap_or_default(),
     }
 }
 
@@ -29,12 +29,9 @@ pub fn named_in(event: &Event) -> BTreeSet<Identifier> {
 pub fn record_of(event: &Event) -> Option<Record> {
     let source = event.source.as_str();
     let record = |key: RecordKey, identifiers: BTreeSet<Identifier>, name: Option<&String>, fact: Fact| Record {
-        key,
-        source: event.source.clone(),
-        at: event.time,
         identifiers,
         name: name.map(|text| text.trim()).filter(|text| !text.is_empty()).map(|text| (event.time, text.to_owned())),
-        fact,
+        ..Record::new(key, event.source.clone(), event.time, fact)
     };
     match &event.body {
         Body::FormSubmitted(form) | Body::CartAbandoned(form) | Body::QuestionnaireImported(form) => {
@@ -114,6 +111,13 @@ pub fn record_of(event: &Event) -> Option<Record> {
             let mut record = record(order_record_key(source, &order.order.id), identifiers, order.name.as_ref(), fact);
             record.at = order.order.placed_at;
             Some(record)
+        }
+        Body::IdentityDecided(decided) => {
+            let names: Vec<String> = decided.verdict.identifiers().into_iter().map(ToString::to_string).collect();
+            let lifts = matches!(decided.verdict, Verdict::NotShared(_));
+            let key = format!("decided{}:{}", if lifts { "-shared" } else { "" }, names.join("|"));
+            let fact = Fact::Decided { at: event.time, verdict: decided.verdict.clone() };
+            Some(record(RecordKey(key), BTreeSet::new(), None, fact))
         }
         body => crate::talks::record_of(event, body).or_else(|| crate::letters::record_of(event, body)),
     }

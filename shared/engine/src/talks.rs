@@ -106,7 +106,7 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
 }
 
 fn record(event: &Event, key: RecordKey, identifiers: BTreeSet<Identifier>, fact: Fact) -> Record {
-    Record { key, source: event.source.clone(), at: event.time, identifiers, name: None, fact }
+    Record { identifiers, ..Record::new(key, event.source.clone(), event.time, fact) }
 }
 
 fn talk_of(event: &Event, chat: &ChatRef) -> Talk {

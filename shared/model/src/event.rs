@@ -11,8 +11,9 @@ use crate::chat::{
     MessageSent, PromoIssued,
 };
 use crate::{
-    AddressChanged, Company, ConsentClaim, ConsentRecorded, EventId, Identifier, LetterReported, MembershipReported,
-    Money, Order, OrderState, Payment, Refund, Rung, ShowRef, SourceName, Ticket, Timestamp, TraceParent,
+    AddressChanged, Company, ConsentClaim, ConsentRecorded, EventId, Identifier, IdentityDecided, LetterReported,
+    MembershipReported, Money, Order, OrderState, Payment, Refund, Rung, ShowRef, SourceName, Ticket, Timestamp,
+    TraceParent,
 };
 
 /// The source under which a second CRM's contacts and deals are mirrored: its numbers are other numbers.
@@ -168,6 +169,9 @@ pub enum Body {
     /// The hub began to write to somebody of its own accord, or held them out.
     #[serde(rename = "stagedoor.mailing.begun.v1")]
     MailingBegun(MailingBegun),
+    /// A manager decided who is who.
+    #[serde(rename = "stagedoor.identity.decided.v1")]
+    IdentityDecided(IdentityDecided),
     /// Authentic, but not understood: kept whole for replay.
     #[serde(rename = "stagedoor.delivery.unrecognized.v1")]
     Unrecognized(Unrecognized),
@@ -226,6 +230,7 @@ impl Body {
             Body::SegmentEntered(_) => "stagedoor.segment.entered.v1",
             Body::SegmentLeft(_) => "stagedoor.segment.left.v1",
             Body::MailingBegun(_) => "stagedoor.mailing.begun.v1",
+            Body::IdentityDecided(_) => "stagedoor.identity.decided.v1",
             Body::Unrecognized(_) => "stagedoor.delivery.unrecognized.v1",
             Body::Erased => "stagedoor.person.erased.v1",
         }

@@ -43,10 +43,12 @@ pub enum Kind {
     Visitor,
     /// A cookie of a web counter (`_ga`, `_ym_uid`). Weak.
     Cookie,
+    /// Another identifier as people type it in public forms and in chats, where nothing proves it. Only marks bear it.
+    Typed,
 }
 
 impl Kind {
-    const NAMES: [(Kind, &'static str); 17] = [
+    const NAMES: [(Kind, &'static str); 18] = [
         (Kind::CrmContact, "crm_contact"),
         (Kind::Order, "order"),
         (Kind::CrmLead, "crm_lead"),
@@ -64,6 +66,7 @@ impl Kind {
         (Kind::Link, "link"),
         (Kind::Visitor, "visitor"),
         (Kind::Cookie, "cookie"),
+        (Kind::Typed, "typed"),
     ];
 
     pub fn name(self) -> &'static str {
@@ -72,7 +75,7 @@ impl Kind {
 
     /// A strong identifier joins two people into one, a weak one only hints.
     pub fn is_strong(self) -> bool {
-        !matches!(self, Kind::Visitor | Kind::Cookie)
+        !matches!(self, Kind::Visitor | Kind::Cookie | Kind::Typed)
     }
 
     /// Names a chat in a messenger.
@@ -133,6 +136,12 @@ impl Identifier {
             return None;
         }
         Some(Self { kind, scope: scope.to_owned(), value: value.to_owned() })
+    }
+
+    /// The mark under which this identifier is known to be shared where it was only typed.
+    #[must_use]
+    pub fn typed(&self) -> Self {
+        Self { kind: Kind::Typed, scope: String::new(), value: self.to_string() }
     }
 
     pub fn kind(&self) -> Kind {

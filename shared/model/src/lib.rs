@@ -4,6 +4,7 @@ pub mod breakage;
 mod chat;
 mod company;
 mod consent;
+mod decision;
 mod email;
 mod event;
 mod event_id;
@@ -14,7 +15,7 @@ mod order;
 mod phone;
 mod quiet;
 mod receipt;
-mod record;
+pub mod record;
 mod show;
 mod talk;
 mod token;
@@ -26,6 +27,7 @@ pub use chat::{
 };
 pub use company::{Company, TaxId, TaxIdError};
 pub use consent::{Channel, ConsentClaim, ConsentRecorded, Decision, MARKETING, is_stop_word};
+pub use decision::{IdentityDecided, Verdict};
 pub use email::{Email, EmailError};
 pub use event::{
     Body, ContactChanged, Event, FormSubmitted, MailingBegun, OrderBody, OrderNoticed, PaymentNoticed, PaymentReported,
@@ -39,7 +41,7 @@ pub use money::{Money, MoneyError};
 pub use order::{CheckIn, Item, Order, OrderState, Payment, PaymentKind, Refund, Ticket};
 pub use phone::{Phone, PhoneError, Region};
 pub use quiet::QuietHours;
-pub use record::{Fact, Record, RecordKey, Rung, Touch};
+pub use record::{Buyer, Fact, Record, RecordKey, Rung, Touch};
 pub use show::{LocalInstant, ShowRef, time_zone};
 pub use talk::{Line, LinkUse, Promo, Said, Talk, TrackedLink};
 pub use token::{Header, LinkKey, Purpose, Token, TokenTag};

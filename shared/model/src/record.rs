@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Company, ConsentClaim, ConsentRecorded, Identifier, Letter, Money, Order, Payment, Promo, Refund, ShowRef,
-    SourceName, Talk, Timestamp, TrackedLink,
+    Company, ConsentClaim, ConsentRecorded, Identifier, Kind, Letter, Money, Order, Payment, Promo, Refund, ShowRef,
+    SourceName, Talk, Timestamp, TrackedLink, Verdict,
 };
 
 /// A step of the ladder that a deal climbs.
@@ -36,6 +36,23 @@ pub struct Record {
     /// Latest name with the time it was given.
     pub name: Option<(Timestamp, String)>,
     pub fact: Fact,
+    /// Of an order: every buyer that its revisions named, once they named more than one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub buyers: BTreeSet<Buyer>,
+    /// Of the CRM's mirror: values in the row that the hub wrote there itself. They prove nothing about who is who.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub echoes: BTreeSet<Identifier>,
+    /// Of the CRM's mirror: the record that stands for the person whom the row was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<RecordKey>,
+}
+
+/// Whom one revision of an order names as its buyer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Buyer {
+    pub revision: Timestamp,
+    pub identifiers: BTreeSet<Identifier>,
+    pub name: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,6 +97,18 @@ pub enum Fact {
     },
     /// They told another address.
     Moved,
+    /// They were the buyer of an order that a later revision gave to somebody else.
+    HandedOn {
+        /// The record of the order.
+        order: RecordKey,
+        /// How deals name the order.
+        number: String,
+    },
+    /// A manager decided who is who.
+    Decided {
+        at: Timestamp,
+        verdict: Verdict,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -100,29 +129,122 @@ pub struct Touch {
 }
 
 impl Record {
+    /// A fact with nothing but what it came with.
+    pub fn new(key: RecordKey, source: SourceName, at: Timestamp, fact: Fact) -> Self {
+        let (identifiers, buyers, echoes) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { key, source, at, identifiers, name: None, fact, buyers, echoes, beside: None }
+    }
+
     /// Two tellings of one fact become one: associative, commutative, idempotent.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
-        let mirror = matches!(self.fact, Fact::CrmContact { .. });
-        let identifiers = if mirror {
+        let at = self.at.min(other.at);
+        let source = self.source.clone().min(other.source.clone());
+        let beside = self.beside.clone().into_iter().chain(other.beside.clone()).min();
+        let mut record = match (&self.fact, &other.fact) {
             // A manager who takes a phone away from a contact means it: the later state's identifiers stand alone.
-            if self.version() >= other.version() { self.identifiers } else { other.identifiers }
-        } else {
-            self.identifiers.into_iter().chain(other.identifiers).collect()
+            (Fact::CrmContact { .. }, Fact::CrmContact { .. }) => {
+                let name = self.name.clone().max(other.name.clone());
+                let (late, early) = if self.version() >= other.version() { (self, other) } else { (other, self) };
+                Self { fact: late.fact.clone().join(early.fact), name, ..late }
+            }
+            (Fact::Order { .. }, Fact::Order { .. }) => self.join_order(other),
+            _ => Self {
+                identifiers: self.identifiers.into_iter().chain(other.identifiers).collect(),
+                name: self.name.max(other.name),
+                fact: self.fact.join(other.fact),
+                ..Self::new(self.key, source.clone(), at, Fact::Moved)
+            },
         };
-        Self {
-            key: self.key,
-            source: self.source.min(other.source),
-            at: self.at.min(other.at),
-            identifiers,
-            name: self.name.max(other.name),
-            fact: self.fact.join(other.fact),
+        (record.at, record.source, record.beside) = (at, source, beside);
+        record
+    }
+
+    /// The buyer of the latest revision that names one stands; what a payment or a refund tells names nobody.
+    fn join_order(self, other: Self) -> Self {
+        let mut named = BTreeMap::<(BTreeSet<Identifier>, Option<String>), Timestamp>::new();
+        for buyer in self.named_buyers().into_iter().chain(other.named_buyers()) {
+            let known = named.entry((buyer.identifiers, buyer.name)).or_insert(buyer.revision);
+            *known = buyer.revision.max(*known);
+        }
+        let buyer = |((identifiers, name), revision)| Buyer { revision, identifiers, name };
+        let buyers: BTreeSet<Buyer> = named.into_iter().map(buyer).collect();
+        let identifiers = self.identifiers.iter().chain(&other.identifiers).cloned().collect();
+        let name = self.name.max(other.name);
+        let fact = self.fact.join(other.fact);
+        let mut record = Self { identifiers, name, buyers, ..Self::new(self.key, self.source, self.at, fact) };
+        if !crate::breakage::is_on("order-identifiers-union") {
+            record.stand_by_latest_buyer();
+        }
+        record
+    }
+
+    fn stand_by_latest_buyer(&mut self) {
+        let Some(standing) = self.buyers.last().cloned() else { return };
+        self.identifiers.retain(|one| one.kind() == Kind::Order);
+        self.identifiers.extend(standing.identifiers);
+        if self.buyers.len() > 1 {
+            let former: BTreeSet<&Buyer> = self.former_buyers().collect();
+            let named = self.buyers.iter().rev().filter(|buyer| !former.contains(buyer));
+            let name = named.filter_map(|buyer| Some((buyer.revision, buyer.name.clone()?))).next();
+            self.name = name;
+        } else if matches!(&self.fact, Fact::Order { order: Some(order), .. } if order.revision == standing.revision) {
+            self.buyers.clear();
         }
     }
 
-    fn version(&self) -> (&Fact, &BTreeSet<Identifier>) {
-        (&self.fact, &self.identifiers)
+    fn named_buyers(&self) -> BTreeSet<Buyer> {
+        let Fact::Order { order: Some(order), .. } = &self.fact else { return BTreeSet::new() };
+        if !self.buyers.is_empty() {
+            return self.buyers.clone();
+        }
+        let own = self.identifiers.iter().filter(|one| one.kind() != Kind::Order);
+        let identifiers: BTreeSet<Identifier> = own.cloned().collect();
+        if !identifiers.iter().any(|one| one.kind().is_strong()) {
+            return BTreeSet::new();
+        }
+        BTreeSet::from([Buyer { revision: order.revision, identifiers, name: self.name.clone().map(|(_, text)| text) }])
     }
+
+    /// The buyers who have nothing in common with the one of the latest revision: the order was handed on. Another
+    /// address with the same name, or another name with one of the addresses, is a correction.
+    pub fn former_buyers(&self) -> impl Iterator<Item = &Buyer> {
+        let standing = self.buyers.last();
+        self.buyers.iter().filter(move |buyer| {
+            standing.is_some_and(|standing| {
+                buyer.identifiers.is_disjoint(&standing.identifiers) && !is_same_name(&buyer.name, &standing.name)
+            })
+        })
+    }
+
+    /// Every identifier that the fact is about, also those that it proves nothing of.
+    pub fn mentions(&self) -> BTreeSet<Identifier> {
+        let mut all = self.identifiers.clone();
+        match &self.fact {
+            Fact::Decided { verdict, .. } => all.extend(verdict.identifiers().into_iter().cloned()),
+            Fact::HandedOn { order, .. } => all.extend(order.0.parse::<Identifier>().ok()),
+            _ => {}
+        }
+        all
+    }
+
+    /// Everything that the row holds, also what the hub wrote there.
+    pub fn held(&self) -> impl Iterator<Item = &Identifier> {
+        self.identifiers.iter().chain(&self.echoes)
+    }
+
+    fn version(&self) -> (&Fact, BTreeSet<&Identifier>, &BTreeSet<Identifier>) {
+        (&self.fact, self.held().collect(), &self.echoes)
+    }
+}
+
+fn is_same_name(one: &Option<String>, other: &Option<String>) -> bool {
+    matches!((one, other), (Some(one), Some(other)) if words(one) == words(other))
+}
+
+/// A name without case, order of words and dots on letters.
+pub fn words(name: &str) -> BTreeSet<String> {
+    name.to_lowercase().replace('ё', "е").split_whitespace().map(str::to_owned).collect()
 }
 
 impl Fact {

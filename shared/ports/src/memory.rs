@@ -81,7 +81,8 @@ impl State {
         commit.people.iter().any(|(person, version)| at(&person.id) != *version)
             || commit.removed.iter().any(|removal| at(&removal.id) != Some(removal.version))
             || commit.claims.iter().any(|(identifier, _, expected)| {
-                self.weak.contains(identifier) || self.owners.get(identifier) != expected.as_ref()
+                let is_weak = self.weak.contains(identifier) && !commit.lifted.contains(identifier);
+                is_weak || self.owners.get(identifier) != expected.as_ref()
             })
     }
 
@@ -106,6 +107,7 @@ impl State {
         for identifier in commit.released.iter().chain(&commit.crowded) {
             self.owners.remove(identifier);
         }
+        self.weak.retain(|mark| !commit.lifted.contains(mark));
         self.weak.extend(commit.crowded);
         self.owners.extend(commit.claims.into_iter().map(|(identifier, id, _)| (identifier, id)));
         for (show, id) in commit.audience {
@@ -125,6 +127,10 @@ impl Store for MemoryStore {
         let state = self.state();
         let owners = identifiers.iter().filter_map(|i| state.owners.get(i).map(|id| (i.clone(), *id))).collect();
         Ok(Claims { owners, weak: identifiers.intersection(&state.weak).cloned().collect() })
+    }
+
+    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
+        Ok(self.state().weak.iter().take(max).cloned().collect())
     }
 
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {

@@ -64,6 +64,8 @@ pub struct Commit {
     pub claims: Vec<(Identifier, PersonId, Option<PersonId>)>,
     pub released: Vec<Identifier>,
     pub crowded: Vec<Identifier>,
+    /// Marks of crowds that are taken away. A mark that is neither here nor claimed stays for good.
+    pub lifted: Vec<Identifier>,
     /// `<source>/<show id>` to the people interested in it, for those new to it.
     pub audience: Vec<(String, PersonId)>,
 }
@@ -177,6 +179,8 @@ pub trait Store: Send + Sync {
     /// Which of these events were folded already.
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>>;
     async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims>;
+    /// At most `max` identifiers that belong to crowds. May read every identifier there is: for commands only.
+    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>>;
     /// Follows redirects. Ids that name nobody are left out, and so is who cannot be read (see `unreadable`).
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>>;
     /// Each commit on its own; the answers are in the order of the commits.

@@ -1,5 +1,6 @@
 //! One conformance suite a port. Every implementation runs it; each promise is one sentence.
 
+mod crowds;
 mod trails;
 mod unreadable;
 mod waiting;
@@ -86,6 +87,7 @@ pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
     one_conflict_does_not_spoil_its_neighbours(&fresh().await).await;
     a_removed_person_is_found_where_they_went(&fresh().await).await;
     a_crowds_identifier_names_nobody(&fresh().await).await;
+    crowds::suite(&fresh).await;
     waiting::suite(&fresh).await;
     trails::each_person_has_their_own_rows_of_a_commit(&fresh().await).await;
     links_of_joined_people_come_together(&fresh().await).await;

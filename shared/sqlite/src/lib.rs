@@ -1,5 +1,6 @@
 //! `Store` and `Queue` on SQLite: WAL, `synchronous=FULL`, one writer that groups concurrent commits.
 
+mod crowds;
 mod database;
 mod due;
 mod queue;

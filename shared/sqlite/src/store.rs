@@ -17,7 +17,7 @@ use stagedoor_ports::{
     SystemClock, Taken, Totals, Versioned, unreadable_reason,
 };
 
-use crate::{database::Database, due};
+use crate::{crowds, database::Database, due};
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS journal (
@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS traces (person TEXT PRIMARY KEY, trace TEXT NOT NULL)
 CREATE TABLE IF NOT EXISTS redirects (id TEXT PRIMARY KEY, target TEXT NOT NULL) STRICT, WITHOUT ROWID;
 -- An identifier without a person belongs to a crowd.
 CREATE TABLE IF NOT EXISTS identifiers (identifier TEXT PRIMARY KEY, person TEXT) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS identifiers_crowds ON identifiers (identifier) WHERE person IS NULL;
 CREATE TABLE IF NOT EXISTS links (
     person TEXT PRIMARY KEY, doc TEXT NOT NULL, deals INTEGER NOT NULL, parked INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -126,7 +127,7 @@ fn conflicts(connection: &Connection, commit: &Commit) -> Sql<bool> {
         let found: Option<Option<String>> = owner.query_row([identifier.to_string()], |row| row.get(0)).optional()?;
         let fits = match found {
             None => expected.is_none(),
-            Some(None) => false,
+            Some(None) => commit.lifted.contains(identifier),
             Some(Some(id)) => expected.map(|id| id.to_string()) == Some(id),
         };
         if !fits {
@@ -175,9 +176,10 @@ fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
     }
     for identifier in &commit.released {
         connection
-            .prepare_cached("DELETE FROM identifiers WHERE identifier = ?1")?
+            .prepare_cached("DELETE FROM identifiers WHERE identifier = ?1 AND person IS NOT NULL")?
             .execute([identifier.to_string()])?;
     }
+    crowds::lift(connection, &commit.lifted)?;
     let mut name = connection.prepare_cached("INSERT OR REPLACE INTO identifiers VALUES (?1, ?2)")?;
     for identifier in &commit.crowded {
         name.execute(params![identifier.to_string(), None::<String>])?;
@@ -227,6 +229,10 @@ impl Store for SqliteStore {
                 Ok(claims)
             })
             .await
+    }
+
+    async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
+        crowds::all(&self.database, max).await
     }
 
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {

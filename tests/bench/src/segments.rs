@@ -148,6 +148,8 @@ pub async fn run() -> Result<Vec<Figure>, String> {
             records: BTreeMap::new(),
             neighbours: BTreeSet::new(),
             absorbed: BTreeSet::new(),
+            parted: BTreeSet::new(),
+            former: BTreeSet::new(),
         };
         join(&mut person, &first);
         for _ in 0..4 {

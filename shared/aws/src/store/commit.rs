@@ -90,7 +90,8 @@ impl PersonWrite {
 
 impl DynamoStore {
     pub(super) async fn save_one(&self, commit: &Commit) -> Result<Saved> {
-        let joins = !commit.removed.is_empty() || !commit.released.is_empty() || !commit.crowded.is_empty();
+        let names = [&commit.released, &commit.crowded, &commit.lifted];
+        let joins = !commit.removed.is_empty() || names.iter().any(|one| !one.is_empty());
         if joins || commit.people.len() > 1 {
             self.save_together(commit).await
         } else {
@@ -197,7 +198,18 @@ impl DynamoStore {
         let table = self.table("names");
         let claimed = |identifier| commit.claims.iter().any(|(one, _, _)| one == identifier);
         for identifier in commit.released.iter().filter(|one| !claimed(*one) && !commit.crowded.contains(one)) {
-            let delete = Delete::builder().table_name(&table).key("identifier", text(identifier.to_string()));
+            // Without a person it is the mark of a crowd, which stays.
+            let delete = Delete::builder()
+                .table_name(&table)
+                .key("identifier", text(identifier.to_string()))
+                .condition_expression("attribute_exists(person) OR attribute_not_exists(identifier)");
+            actions.push(TransactWriteItem::builder().delete(built(delete.build())?).build());
+        }
+        for identifier in commit.lifted.iter().filter(|one| !claimed(*one)) {
+            let delete = Delete::builder()
+                .table_name(&table)
+                .key("identifier", text(identifier.to_string()))
+                .condition_expression("attribute_not_exists(person)");
             actions.push(TransactWriteItem::builder().delete(built(delete.build())?).build());
         }
         for identifier in &commit.crowded {
@@ -208,6 +220,9 @@ impl DynamoStore {
             let claim = item([("identifier", text(identifier.to_string())), ("person", text(person.to_string()))]);
             let builder = Put::builder().table_name(&table).set_item(Some(claim));
             let builder = match expected {
+                None if commit.lifted.contains(identifier) => {
+                    builder.condition_expression("attribute_not_exists(person)")
+                }
                 None => builder.condition_expression("attribute_not_exists(identifier)"),
                 Some(owner) => builder
                     .condition_expression("person = :owner")

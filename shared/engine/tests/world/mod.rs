@@ -21,7 +21,7 @@ pub struct World {
 impl World {
     pub fn deliver(&mut self, records: Vec<Record>) {
         let touched: BTreeSet<PersonId> =
-            records.iter().flat_map(|r| &r.identifiers).filter_map(|i| self.owners.get(i)).copied().collect();
+            records.iter().flat_map(Record::mentions).filter_map(|i| self.owners.get(&i)).copied().collect();
         let mut loaded = BTreeMap::new();
         let mut wanted: Vec<PersonId> = touched.into_iter().collect();
         while let Some(id) = wanted.pop() {
@@ -31,12 +31,15 @@ impl World {
                 wanted.extend(person.neighbours.iter());
             }
         }
-        for part in group(records, loaded.into_values().collect(), &self.owners, &self.weak) {
+        for part in group(records, loaded.into_values().collect(), &self.owners, &self.weak, &self.policy) {
             let before: BTreeSet<PersonId> = part.people.iter().map(|person| person.id).collect();
             let folded = fold(part, &self.weak, &self.policy);
             for identifier in folded.released.iter().chain(&folded.crowded) {
                 self.owners.remove(identifier);
+                // As a store does that keeps the mark in the place of the owner.
+                self.weak.remove(identifier);
             }
+            self.weak.retain(|mark| !folded.lifted.contains(mark));
             self.weak.extend(folded.crowded);
             self.owners.extend(folded.claims);
             for id in folded.redirects.keys() {

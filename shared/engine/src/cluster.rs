@@ -1,0 +1,162 @@
+//! Records that identifiers hold together, as they grow one identifier at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{Identifier, Kind, Record, RecordKey, Timestamp};
+
+use crate::{Cluster, Policy, Refusal, Why};
+
+/// A cluster with what the guards ask for, kept up to date instead of counted anew.
+#[derive(Default)]
+pub(crate) struct Grown {
+    pub cluster: Cluster,
+    pub oldest: Option<(Timestamp, RecordKey)>,
+    counts: BTreeMap<Kind, usize>,
+    /// The value of each kind that a person has only one of, by kind and scope.
+    exclusive: BTreeMap<(Kind, String), String>,
+}
+
+impl Grown {
+    fn count(&self, kind: Kind) -> usize {
+        self.counts.get(&kind).copied().unwrap_or(0)
+    }
+
+    fn hold(&mut self, identifier: &Identifier) {
+        if self.cluster.identifiers.insert(identifier.clone()) {
+            *self.counts.entry(identifier.kind()).or_default() += 1;
+            if identifier.kind().is_exclusive() {
+                let slot = (identifier.kind(), identifier.scope().to_owned());
+                self.exclusive.entry(slot).or_insert_with(|| identifier.value().to_owned());
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.cluster.records.len() + self.cluster.identifiers.len()
+    }
+}
+
+pub(crate) struct UnionFind<'p> {
+    policy: &'p Policy,
+    /// Pairs that a manager said belong to two people.
+    apart: Vec<(Identifier, Identifier)>,
+    pub clusters: BTreeMap<usize, Grown>,
+    owner: BTreeMap<Identifier, usize>,
+    records: BTreeMap<RecordKey, usize>,
+    pub refusals: Vec<Refusal>,
+}
+
+impl<'p> UnionFind<'p> {
+    pub fn new(policy: &'p Policy, apart: Vec<(Identifier, Identifier)>) -> Self {
+        Self {
+            policy,
+            apart,
+            clusters: BTreeMap::new(),
+            owner: BTreeMap::new(),
+            records: BTreeMap::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    pub fn add<'a>(&mut self, record: &Record, identifiers: impl Iterator<Item = &'a Identifier>) {
+        let mut root = self.fresh(record);
+        if let Some(other) = record.beside.as_ref().and_then(|key| self.of_record(key)) {
+            root = self.merge(root, other);
+        }
+        for identifier in identifiers {
+            let other = self.of_identifier(identifier);
+            if other == Some(root) {
+                continue;
+            }
+            match self.obstacle(root, other, identifier) {
+                Some(why) => {
+                    let refusal = Refusal { record: record.key.clone(), identifier: identifier.clone(), why };
+                    self.refusals.push(refusal);
+                }
+                None => {
+                    root = other.map_or(root, |other| self.merge(root, other));
+                    if let Some(grown) = self.clusters.get_mut(&root) {
+                        grown.hold(identifier);
+                    }
+                    self.owner.insert(identifier.clone(), root);
+                }
+            }
+        }
+    }
+
+    fn fresh(&mut self, record: &Record) -> usize {
+        let id = self.records.len();
+        let cluster = Cluster { records: BTreeSet::from([record.key.clone()]), identifiers: BTreeSet::new() };
+        let oldest = Some((record.at, record.key.clone()));
+        self.clusters.insert(id, Grown { cluster, oldest, ..Grown::default() });
+        self.records.insert(record.key.clone(), id);
+        id
+    }
+
+    pub fn of_record(&self, record: &RecordKey) -> Option<usize> {
+        self.records.get(record).copied()
+    }
+
+    pub fn of_identifier(&self, identifier: &Identifier) -> Option<usize> {
+        self.owner.get(identifier).copied()
+    }
+
+    /// Makes one of two clusters, whatever a guard says. The smaller one moves.
+    pub fn merge(&mut self, one: usize, other: usize) -> usize {
+        let size = |id: usize| self.clusters.get(&id).map_or(0, Grown::size);
+        let (target, source) = if size(one) >= size(other) { (one, other) } else { (other, one) };
+        if target != source
+            && let Some(moved) = self.clusters.remove(&source)
+            && let Some(grown) = self.clusters.get_mut(&target)
+        {
+            for identifier in &moved.cluster.identifiers {
+                grown.hold(identifier);
+                self.owner.insert(identifier.clone(), target);
+            }
+            for record in moved.cluster.records {
+                self.records.insert(record.clone(), target);
+                grown.cluster.records.insert(record);
+            }
+            grown.oldest = [grown.oldest.take(), moved.oldest].into_iter().flatten().min();
+        }
+        target
+    }
+
+    /// What a manager said against a cluster that holds both of these.
+    pub fn are_apart(&self, one: usize, other: usize, more: Option<&Identifier>) -> bool {
+        if stagedoor_model::breakage::is_on("part-ignored") {
+            return false;
+        }
+        let holds = |identifier: &Identifier| {
+            more == Some(identifier) || self.of_identifier(identifier).is_some_and(|id| id == one || id == other)
+        };
+        self.apart.iter().any(|(a, b)| holds(a) && holds(b))
+    }
+
+    fn obstacle(&self, root: usize, other: Option<usize>, identifier: &Identifier) -> Option<Why> {
+        if self.are_apart(root, other.unwrap_or(root), Some(identifier)) {
+            return Some(Why::Decided);
+        }
+        let grown = [Some(root), other].map(|id| id.and_then(|id| self.clusters.get(&id)));
+        let parts = || grown.iter().flatten();
+        let count = |kind| {
+            let own = usize::from(other.is_none() && identifier.kind() == kind);
+            parts().map(|one| one.count(kind)).sum::<usize>() + own
+        };
+        if count(Kind::Phone) > self.policy.phones {
+            return Some(Why::TooManyPhones);
+        }
+        if count(Kind::Email) > self.policy.emails {
+            return Some(Why::TooManyEmails);
+        }
+        let slot = (identifier.kind(), identifier.scope().to_owned());
+        let differs = |one: &&Grown| one.exclusive.get(&slot).is_some_and(|value| value != identifier.value());
+        if identifier.kind().is_exclusive() && parts().copied().any(|one| differs(&one)) {
+            return Some(Why::TwoOf(slot.0, slot.1));
+        }
+        let [Some(one), Some(two)] = grown else { return None };
+        let (few, many) = if one.exclusive.len() <= two.exclusive.len() { (one, two) } else { (two, one) };
+        let clash = few.exclusive.iter().find(|(slot, value)| many.exclusive.get(*slot).is_some_and(|v| v != *value));
+        clash.map(|((kind, scope), _)| Why::TwoOf(*kind, scope.clone()))
+    }
+}

@@ -1,0 +1,57 @@
+//! An order that is handed to another buyer leaves a fact with the one who had it, and that one stays who they were.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey};
+
+use crate::{Person, PersonId};
+
+/// What each order that was handed on leaves with its former buyers. An order that is not among `records` changes
+/// nothing, and what it left before stays.
+pub(crate) fn settle(records: &mut BTreeMap<RecordKey, Record>) {
+    let orders: BTreeSet<RecordKey> = records.keys().cloned().collect();
+    records.retain(|_, record| !matches!(&record.fact, Fact::HandedOn { order, .. } if orders.contains(order)));
+    let left: Vec<Record> = records.values().flat_map(left_by).collect();
+    records.extend(left.into_iter().map(|record| (record.key.clone(), record)));
+}
+
+fn left_by(record: &Record) -> Vec<Record> {
+    let Fact::Order { order: Some(order), .. } = &record.fact else { return vec![] };
+    let number = order.number.clone().unwrap_or_else(|| order.id.clone());
+    let former = record.former_buyers().map(|buyer| {
+        let names: Vec<String> = buyer.identifiers.iter().map(ToString::to_string).collect();
+        let hash = PersonId::of(&RecordKey(names.join(" ")));
+        let key = RecordKey(format!("handed-on:{}:{hash}", record.key.0));
+        let fact = Fact::HandedOn { order: record.key.clone(), number: number.clone() };
+        Record {
+            identifiers: buyer.identifiers.clone(),
+            name: buyer.name.clone().map(|name| (buyer.revision, name)),
+            ..Record::new(key, record.source.clone(), record.at, fact)
+        }
+    });
+    former.collect()
+}
+
+/// The record that a person is made from, as the facts stand now: with an order that was handed on, the fact that it
+/// left with them.
+pub(crate) fn origin_of(person: &Person, records: &BTreeMap<RecordKey, Record>) -> RecordKey {
+    let Some(origin) = person.records.get(&person.origin) else { return person.origin.clone() };
+    let order = match &origin.fact {
+        Fact::HandedOn { order, .. } => order,
+        Fact::Order { .. } => &person.origin,
+        _ => return person.origin.clone(),
+    };
+    let named = buyer_of(origin);
+    let is_theirs = |key: &RecordKey| records.get(key).is_some_and(|record| !named.is_disjoint(&buyer_of(record)));
+    if named.is_empty() || is_theirs(&person.origin) {
+        return person.origin.clone();
+    }
+    let of_order = |record: &&Record| matches!(&record.fact, Fact::HandedOn { order: one, .. } if one == order);
+    let left = records.values().filter(of_order).map(|record| &record.key);
+    let theirs = std::iter::once(order).chain(left).find(|key| is_theirs(key));
+    theirs.or_else(|| records.get_key_value(&person.origin).map(|(key, _)| key)).unwrap_or(order).clone()
+}
+
+fn buyer_of(record: &Record) -> BTreeSet<&Identifier> {
+    record.identifiers.iter().filter(|one| one.kind() != Kind::Order).collect()
+}

@@ -1,0 +1,72 @@
+//! The CRM's own rows come back to the hub. What the hub wrote there itself proves nothing about who is who; what a
+//! manager added does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey};
+
+use crate::{Person, PersonId};
+
+/// Ties what is told of a CRM's row to the person whom the row was made for, or was found to belong to: a row stays
+/// theirs when a manager rewrites its phone. Values that they had before they stood in the row are echoes.
+pub fn recognise(record: &mut Record, owner: &Person) {
+    let earlier = owner.records.get(&record.key);
+    let tied = earlier.and_then(|earlier| earlier.beside.clone());
+    record.beside = tied.or_else(|| anchor_of(owner)).filter(|key| *key != record.key);
+    if !matches!(record.fact, Fact::CrmContact { .. }) || stagedoor_model::breakage::is_on("mirror-proves") {
+        return;
+    }
+    let proven = earlier.map(|earlier| &earlier.identifiers);
+    let echoed = earlier.map(|earlier| &earlier.echoes);
+    let own = own_values(owner);
+    let is_echo = |one: &Identifier| {
+        !is_row(one)
+            && (echoed.is_some_and(|echoed| echoed.contains(one))
+                || !proven.is_some_and(|proven| proven.contains(one))
+                    && (own.contains(one) || owner.former.contains(one)))
+    };
+    record.echoes = record.identifiers.iter().filter(|one| is_echo(one)).cloned().collect();
+    record.identifiers.retain(|one| !record.echoes.contains(one));
+}
+
+/// Whose the CRM's row is that a record is about: that of the person who owns its number, or else that of somebody whom
+/// it can only be a copy of. `owners` say whom identifiers name.
+pub fn owner_of<'p>(
+    record: &Record,
+    owners: &BTreeMap<Identifier, PersonId>,
+    find: impl Fn(PersonId) -> Option<&'p Person>,
+) -> Option<&'p Person> {
+    let row = record.identifiers.iter().find(|one| is_row(one))?;
+    if let Some(owner) = owners.get(row) {
+        return find(*owner);
+    }
+    let named = record.identifiers.iter().find_map(|one| owners.get(one))?;
+    find(*named).filter(|person| is_copy_of(record, person))
+}
+
+/// The row is younger than the person, and all that it holds is theirs: the hub made it, and its number is not known yet.
+fn is_copy_of(record: &Record, person: &Person) -> bool {
+    let own = own_values(person);
+    let is_contact = matches!(record.fact, Fact::CrmContact { .. });
+    is_contact && record.at >= person.born && record.identifiers.iter().all(|one| is_row(one) || own.contains(one))
+}
+
+fn is_row(identifier: &Identifier) -> bool {
+    matches!(identifier.kind(), Kind::CrmContact | Kind::CrmLead)
+}
+
+fn is_mirror(record: &Record) -> bool {
+    matches!(record.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. })
+}
+
+/// What they told anywhere but in the CRM.
+fn own_values(person: &Person) -> BTreeSet<&Identifier> {
+    person.records.values().filter(|record| !is_mirror(record)).flat_map(|record| &record.identifiers).collect()
+}
+
+fn anchor_of(person: &Person) -> Option<RecordKey> {
+    let is_own = |record: &&Record| !is_mirror(record) && record.beside.is_none() && !record.identifiers.is_empty();
+    let origin = person.records.get(&person.origin).filter(is_own);
+    let oldest = || person.records.values().filter(is_own).min_by_key(|record| (record.at, record.key.clone()));
+    origin.or_else(oldest).map(|record| record.key.clone())
+}

@@ -1,0 +1,102 @@
+//! Which values belong to a crowd: the phone of a box office, the e-mail of a cashier, a link that was published.
+//!
+//! What forms and chats say proves nothing, so a value that is shared there alone is marked as typed: it joins no more
+//! forms and chats, and what signed servers say of it still joins. Counts only grow with what is known, and start anew
+//! when a manager lifts the mark.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{Fact, Identifier, Kind, Record, Timestamp, Verdict, record::words};
+
+use crate::Policy;
+
+/// A mark is kept as text of at most this many bytes.
+const LONGEST: usize = 256;
+
+/// Whether nothing but the word of an unknown visitor stands behind the record.
+pub(crate) fn is_typed(record: &Record) -> bool {
+    match &record.fact {
+        Fact::Touch(touch) => !touch.quiet,
+        Fact::Talk(_) => true,
+        _ => false,
+    }
+}
+
+/// What one value was seen with.
+#[derive(Default)]
+struct Seen<'r> {
+    /// Phones of an e-mail, e-mails of a phone.
+    others: BTreeSet<&'r Identifier>,
+    /// By kind and scope: ids of which a person has only one.
+    exclusive: BTreeMap<(Kind, &'r str), BTreeSet<&'r str>>,
+    chats: BTreeSet<&'r Identifier>,
+    /// Of records that hold no other phone and e-mail.
+    names: BTreeSet<BTreeSet<String>>,
+}
+
+impl<'r> Seen<'r> {
+    fn see(&mut self, value: &Identifier, record: &'r Record) {
+        let is_address = |one: &Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
+        let mut alone = true;
+        for other in record.identifiers.iter().filter(|other| *other != value) {
+            alone &= !is_address(other);
+            if is_address(other) && other.kind() != value.kind() {
+                self.others.insert(other);
+            }
+            if other.kind().is_exclusive() {
+                self.exclusive.entry((other.kind(), other.scope())).or_default().insert(other.value());
+            }
+            if other.kind().is_chat() {
+                self.chats.insert(other);
+            }
+        }
+        if let Some((_, name)) = record.name.as_ref().filter(|_| alone) {
+            self.names.insert(words(name));
+        }
+    }
+
+    fn is_crowd(&self, policy: &Policy) -> bool {
+        let most = |count: usize| count > policy.crowd;
+        most(self.others.len())
+            || self.exclusive.values().any(|values| most(values.len()))
+            || most(self.chats.len())
+            || self.names.len() > policy.names
+    }
+}
+
+/// When a manager last said that a value belongs to one person.
+pub(crate) fn lifts<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<&'r Identifier, Timestamp> {
+    let mut lifts = BTreeMap::new();
+    for record in records {
+        if let Fact::Decided { at, verdict: Verdict::NotShared(identifier) } = &record.fact {
+            let known = lifts.entry(identifier).or_insert(*at);
+            *known = (*at).max(*known);
+        }
+    }
+    lifts
+}
+
+/// Marks of values that turned out to belong to a crowd and are not in `weak` yet.
+pub(crate) fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &Policy) -> BTreeSet<Identifier> {
+    let lifts = lifts(records.iter().copied());
+    let (mut signed, mut typed) = (BTreeMap::<&Identifier, Seen<'_>>::new(), BTreeMap::<&Identifier, Seen<'_>>::new());
+    let mut chats = BTreeMap::<&Identifier, usize>::new();
+    for record in records {
+        let counts = |value: &Identifier| lifts.get(value).is_none_or(|lifted| record.at > *lifted);
+        for value in record.identifiers.iter().filter(|value| counts(value)) {
+            match value.kind() {
+                Kind::Link if matches!(record.fact, Fact::Talk(_)) => *chats.entry(value).or_default() += 1,
+                Kind::Phone | Kind::Email if is_typed(record) => typed.entry(value).or_default().see(value, record),
+                Kind::Phone | Kind::Email => signed.entry(value).or_default().see(value, record),
+                _ => {}
+            }
+        }
+    }
+    let of = |seen: BTreeMap<&Identifier, Seen<'_>>| -> Vec<Identifier> {
+        seen.into_iter().filter(|(_, seen)| seen.is_crowd(policy)).map(|(value, _)| value.clone()).collect()
+    };
+    let typed = of(typed).into_iter().map(|value| value.typed()).filter(|mark| mark.value().len() <= LONGEST);
+    let published = chats.into_iter().filter(|(_, count)| *count > policy.published).map(|(link, _)| link.clone());
+    let all = of(signed).into_iter().chain(typed).chain(published);
+    all.filter(|mark| !weak.contains(mark)).collect()
+}

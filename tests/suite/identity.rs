@@ -1,0 +1,121 @@
+//! Who is who, seen in the CRM: crowds, the CRM's own mirror, orders that are handed on, and what managers decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::Person;
+use stagedoor_model::{
+    Body, Event, EventId, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket, Timestamp,
+};
+use stagedoor_tests::account::{Account, Which};
+
+const BOTH: [Which; 2] = [Which::Amo, Which::Vtiger];
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("in range")
+}
+
+fn identifier(text: &str) -> Identifier {
+    text.parse().expect("an identifier")
+}
+
+pub fn source(name: &str) -> SourceName {
+    SourceName::new(name).expect("a name")
+}
+
+/// A paid order of one ticket, as the shop has it at this revision.
+fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str]) -> Event {
+    let price = Money { minor: 500_000, currency: "RUB".into() };
+    let ticket = Ticket { id: "t".into(), show: ShowRef::id(show), price: price.clone(), live: true };
+    let order = Order {
+        revision: at(revision),
+        state: OrderState::Paid,
+        id: id.into(),
+        number: None,
+        placed_at: at(0),
+        paid_at: Some(at(0)),
+        paid: price.clone(),
+        total: price,
+        tickets: vec![ticket],
+        refunds: BTreeMap::new(),
+        promo_codes: vec![],
+        utm: BTreeMap::new(),
+        items: vec![],
+        company: None,
+        due_at: None,
+        checks: Default::default(),
+    };
+    let identifiers = who.iter().map(|text| identifier(text)).collect();
+    let body = Body::of_order(OrderBody::new(identifiers, Some(name.into()), order));
+    let id = EventId::derive(&source("shop"), &[id, &revision.to_string()]);
+    Event::new(&source("shop"), id, at(revision), body)
+}
+
+async fn tell(account: &Account, events: Vec<Event>) {
+    assert!(account.sync.handle(events).await.is_empty());
+    account.reconcile().await;
+}
+
+/// The CRM tells the hub every contact that it holds.
+async fn mirror(account: &Account) {
+    account.sync.backfill(&source("crm")).await.expect("mirrored");
+    account.reconcile().await;
+}
+
+async fn known_by(account: &Account, text: &str) -> Person {
+    let wanted = BTreeSet::from([identifier(text)]);
+    let owner = account.store.resolve(&wanted).await.expect("resolved").owners;
+    let owner = *owner.get(&identifier(text)).unwrap_or_else(|| panic!("nobody is known by {text}"));
+    account.store.load(&BTreeSet::from([owner])).await.expect("loaded").remove(0).value
+}
+
+/// What the CRM holds under the only contact with this value.
+fn held(account: &Account, value: &str) -> (String, Vec<String>) {
+    let mut found = account.picture().into_iter().filter(|(contact, _)| contact.contains(value));
+    let one = found.next().unwrap_or_else(|| panic!("no contact with {value}"));
+    assert_eq!(found.next(), None, "a second contact with {value}");
+    one
+}
+
+#[tokio::test]
+async fn an_order_handed_to_another_buyer_hangs_on_their_contact() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (alla, boris) = (["phone:+79160000001", "email:alla@example.com"], ["phone:+79160000002"]);
+        tell(&account, vec![order("1", "moscow", 1, "Алла", &alla), order("2", "kazan", 2, "Борис", &boris)]).await;
+        mirror(&account).await;
+        tell(&account, vec![order("1", "moscow", 50, "Борис", &boris)]).await;
+        mirror(&account).await;
+        assert_eq!(account.counts().0, 2, "{which:?}: two people, two contacts");
+        let (first, second) = (held(&account, "+79160000001"), held(&account, "+79160000002"));
+        assert!(first.0.contains("Алла") && !first.0.contains("+79160000002"), "{which:?}: {first:?}");
+        assert!(second.0.contains("Борис") && !second.0.contains("alla@"), "{which:?}: {second:?}");
+        let is_worth = |deal: &&String| !deal.starts_with("Order") && deal.contains("5000");
+        let worth = |deals: &[String]| deals.iter().filter(is_worth).count();
+        assert_eq!((worth(&first.1), worth(&second.1)), (0, 2), "{which:?}: {first:?} {second:?}");
+    }
+}
+
+#[tokio::test]
+async fn buyers_with_a_cashiers_email_part_when_it_turns_out_to_be_one() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let buyer = |n: i64| {
+            let phone = format!("phone:+791600000{n:02}");
+            order(&n.to_string(), "moscow", n, &format!("Buyer {n}"), &[&phone, "email:kassa@example.com"])
+        };
+        for n in 0..5 {
+            tell(&account, vec![buyer(n)]).await;
+        }
+        assert_eq!(account.counts().0, 1, "{which:?}: five phones are one person so far");
+        mirror(&account).await;
+        for n in 5..14 {
+            tell(&account, vec![buyer(n)]).await;
+            mirror(&account).await;
+        }
+        let mut people = BTreeSet::new();
+        for n in 0..14 {
+            people.insert(known_by(&account, &format!("phone:+791600000{n:02}")).await.id);
+        }
+        assert_eq!(people.len(), 14, "{which:?}: what the hub wrote into one contact proves nothing");
+    }
+}
