@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{
-    Body, ChatRef, Content, Event, EventId, FormSubmitted, Identifier, MessageHeard, Money, Order, OrderBody,
+    Body, ChatRef, Content, Event, EventId, Fact, FormSubmitted, Identifier, MessageHeard, Money, Order, OrderBody,
     OrderState, ShowRef, SourceName, Ticket, Timestamp,
 };
 use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Row, Store, SystemClock};
@@ -135,7 +135,7 @@ async fn killed_between_any_two_steps_it_ends_as_if_nothing_had_been() {
 }
 
 #[tokio::test]
-async fn a_row_that_the_crm_refuses_is_parked_alone_with_its_reason() {
+async fn a_deal_that_was_deleted_unheard_is_known_to_be_gone_and_the_others_go_on() {
     let world = World::new().await;
     let all: Vec<Event> = (10..20).map(|n| order(n, &[&format!("email:fan{n}@example.com")])).collect();
     world.run(all).await;
@@ -146,11 +146,12 @@ async fn a_row_that_the_crm_refuses_is_parked_alone_with_its_reason() {
     let refunds: Vec<Event> = (10..20).map(refunded).collect();
     world.run(refunds).await;
     let totals = world.store.totals().await.expect("totals");
-    assert_eq!((totals.parked, totals.waiting), (1, 0));
-    let parked = world.store.parked(10).await.expect("parked");
-    let reason =
-        parked.iter().flat_map(|(_, link)| link.parked()).map(|one| one.reason.clone()).next().expect("a reason");
-    assert!(reason.contains("deleted"), "in words that a manager can act on: {reason}");
+    assert_eq!((totals.parked, totals.waiting), (0, 0));
+    let row = format!("crm_lead:{victim}").parse().expect("an identifier");
+    let owners = world.store.resolve(&BTreeSet::from([row])).await.expect("resolved").owners;
+    let buyer = world.store.load(&owners.into_values().collect()).await.expect("loaded").remove(0).value;
+    let is_deleted = |fact: &Fact| matches!(fact, Fact::CrmLead { lead, deleted: true, .. } if *lead == victim);
+    assert!(buyer.records.values().any(|record| is_deleted(&record.fact)), "as if its webhook had come");
     let lowered = world.sandbox.leads().iter().filter(|lead| lead.get("price") == Some(&serde_json::json!(0))).count();
     assert_eq!(lowered, 9, "the others went through");
 }

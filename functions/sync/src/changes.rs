@@ -24,7 +24,7 @@ const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 /// People of whom one look asks whether their rows are still there.
 const PEOPLE: usize = 100;
 /// More rows than this that vanished at once, and more than a fifth of those asked for, are rights that were lost.
-const VANISHED: usize = 10;
+pub(crate) const VANISHED: usize = 10;
 
 /// What one look brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -101,9 +101,9 @@ impl Sync {
         }
         let rows: Vec<(Option<u64>, CompanyDraft)> = due.iter().map(|one| (one.known.id, one.draft.clone())).collect();
         let answers = self.crm.put_companies(&rows, since).await;
-        let mut refused = BTreeSet::new();
+        let (mut refused, mut unsent) = (BTreeSet::new(), 0);
         for (one, row) in due.iter_mut().zip(answers) {
-            match row.or_refused() {
+            match row {
                 Row::Done(id) => {
                     one.known = Known { id: Some(id), pushed: Some(one.digest.clone()), ..Known::default() };
                     round.company_is(&one.draft.key, Some(id));
@@ -121,11 +121,11 @@ impl Sync {
                     tracing::warn!(reason, "a company waits for a manager");
                     one.known.intent = None;
                 }
-                // Its people and deals are written all the same.
-                Row::Gone(_) => {}
+                // Looked for or made again by the next run.
+                Row::Gone(_) => one.known = Known::default(),
                 Row::NotSent => {
                     one.known.intent = None;
-                    round.stop("the CRM cannot be used now".into());
+                    unsent += 1;
                 }
                 Row::Unknown => {
                     tracing::warn!("the CRM's answer about a company was lost; it will be looked up");
@@ -134,7 +134,28 @@ impl Sync {
             }
             self.keep_company(one).await?;
         }
+        round.unsent(unsent, due.len());
         self.keep(round, refused).await
+    }
+
+    /// A company that is not in the CRM any more is looked for or made again by the next run.
+    pub(crate) async fn forget_company(&self, round: &Round, id: u64) -> Result<(), PortError> {
+        let keys: Vec<String> = {
+            let mut companies = round.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let keys = companies.iter().filter(|(_, known)| **known == Some(id)).map(|(key, _)| key.clone()).collect();
+            companies.retain(|_, known| *known != Some(id));
+            keys
+        };
+        for key in keys {
+            let (known, version) = read(self.store.cell(&self.company(&key)).await?);
+            if known.id == Some(id) {
+                tracing::warn!(company = id, "a company is not in the CRM any more; it is looked for again");
+                let value = serde_json::to_string(&Known::default()).unwrap_or_default();
+                // Another process that wrote it meanwhile knows more.
+                self.store.put_cell(&self.company(&key), &value, version).await?;
+            }
+        }
+        Ok(())
     }
 
     fn company(&self, key: &str) -> String {

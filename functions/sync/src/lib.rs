@@ -7,6 +7,7 @@ mod companies;
 mod enrol;
 mod erase;
 mod fold;
+mod gone;
 mod hydrate;
 mod intents;
 mod invite;

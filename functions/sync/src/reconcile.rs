@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use futures_util::{StreamExt, stream};
@@ -116,6 +119,8 @@ impl Sync {
             unsaved: Mutex::default(),
             companies: Mutex::default(),
             looking: Mutex::default(),
+            gone: Mutex::default(),
+            strikes: AtomicUsize::default(),
             at: first.at,
             beneath: Some(Arc::clone(first)),
             scope: self.scope,
@@ -168,6 +173,8 @@ impl Sync {
             unsaved,
             companies: Mutex::default(),
             looking: Mutex::default(),
+            gone: Mutex::default(),
+            strikes: AtomicUsize::default(),
             at,
             beneath: None,
             scope: "",
@@ -202,6 +209,11 @@ impl Sync {
     }
 
     async fn push(&self, round: &Round, pace: Pace) -> Result<(), PortError> {
+        self.push_rows(round, pace).await?;
+        self.hear_of_gone(round).await
+    }
+
+    async fn push_rows(&self, round: &Round, pace: Pace) -> Result<(), PortError> {
         let pace = if self.crm.in_bulk() { pace } else { Pace::Everything };
         if let Err(error) = self.crm.set_up().await {
             tracing::warn!(%error, "the CRM is not ready");
@@ -288,7 +300,7 @@ impl Sync {
                 Job::CreateContact(draft) => create_contacts.push(draft.clone()),
                 Job::UpdateContact(id, draft) => update_contacts.push((*id, draft.clone())),
                 Job::CreateDeal(contact, draft) => create_deals.push((*contact, draft.clone())),
-                Job::UpdateDeal(id, draft) => update_deals.push((*id, draft.clone())),
+                Job::UpdateDeal(id, draft) | Job::CloseDouble(id, draft) => update_deals.push((*id, draft.clone())),
                 Job::MarkDuplicate(contact, of) => duplicates.push((*contact, *of)),
                 Job::CreateInvoice(hangs, draft, _) => create_invoices.push((*hangs, draft.clone())),
                 Job::UpdateInvoice(id, draft) | Job::LetGo(id, draft) => update_invoices.push((*id, draft.clone())),

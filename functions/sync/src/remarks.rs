@@ -211,10 +211,10 @@ fn answered<T>(
     settle: impl Fn(&mut Case, bool),
 ) -> BTreeSet<PersonId> {
     let mut cases = round.cases();
-    let mut changed = BTreeSet::new();
+    let (mut changed, mut unsent) = (BTreeSet::new(), 0);
     for (due, row) in all.iter().zip(answers) {
         let Some(case) = cases.get_mut(&due.person) else { continue };
-        match row.or_refused() {
+        match row {
             row @ (Row::Done(_) | Row::Refused(_)) => {
                 if let Row::Refused(reason) = &row {
                     tracing::warn!(person = %due.person, reason, "the CRM refused a note or a task");
@@ -225,13 +225,20 @@ fn answered<T>(
             }
             Row::NotSent => {
                 settle(case, false);
-                round.stop("the CRM cannot be used now".into());
+                case.failed = true;
+                unsent += 1;
+            }
+            Row::Gone(gone) => {
+                settle(case, false);
+                case.failed = true;
+                round.is_gone(gone);
             }
             Row::Held(_) => settle(case, false),
-            Row::Unknown | Row::Gone(_) => {}
+            Row::Unknown => {}
         }
         changed.insert(due.person);
     }
+    round.unsent(unsent, all.len());
     changed
 }
 

@@ -2,17 +2,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use stagedoor_engine::{
     CompanyRef, ContactDraft, DealDraft, Digest, Intent, InvoiceDraft, Link, ORDERS, Parked, Person, PersonId, Plan,
     ShowKey, Step,
 };
-use stagedoor_model::{Kind, Timestamp};
-use stagedoor_ports::{Hangs, Mark, Row};
+use stagedoor_model::{Kind, Timestamp, breakage};
+use stagedoor_ports::{Gone, Hangs, Mark, Row};
 
 use crate::Reconciled;
+
+/// So many calls of which no row could be sent stop a round.
+const STRIKES: usize = 2;
 
 /// A person in work.
 pub(crate) struct Case {
@@ -57,6 +63,8 @@ pub(crate) enum Job {
     UpdateContact(u64, ContactDraft),
     CreateDeal(u64, DealDraft),
     UpdateDeal(u64, DealDraft),
+    /// A further deal of the same person and show.
+    CloseDouble(u64, DealDraft),
     MarkDuplicate(u64, u64),
     /// With the digest of what cannot be changed once it is made.
     CreateInvoice(Hangs, InvoiceDraft, Digest),
@@ -76,6 +84,10 @@ pub(crate) struct Round {
     pub companies: Mutex<BTreeMap<String, Option<u64>>>,
     /// Companies that a call without an answer may still make.
     pub looking: Mutex<BTreeSet<String>>,
+    /// Rows that calls found to be gone from the CRM.
+    pub gone: Mutex<BTreeSet<Gone>>,
+    /// Calls in a row of which no row could be sent.
+    pub strikes: AtomicUsize,
     pub at: Timestamp,
     /// The round of the first CRM, where this is the second's: what is learnt is saved with it.
     pub beneath: Option<Arc<Round>>,
@@ -101,10 +113,29 @@ impl Round {
 
     pub(crate) fn stop(&self, reason: String) {
         self.report().unavailable = Some(reason);
+        self.strikes.store(STRIKES, Ordering::Relaxed);
     }
 
     pub(crate) fn stopped(&self) -> bool {
-        self.report().unavailable.is_some()
+        self.strikes.load(Ordering::Relaxed) >= STRIKES
+    }
+
+    /// Notes how many rows of a call could not be sent. One row may be at fault alone; a whole call, or a second one, is the CRM.
+    pub(crate) fn unsent(&self, unsent: usize, of: usize) {
+        match unsent {
+            0 if of > 0 => self.strikes.store(0, Ordering::Relaxed),
+            0 => {}
+            _ => {
+                self.report().unavailable = Some("the CRM cannot be used now".into());
+                let is_one_row = of == 1 && !breakage::is_on("one-row-stops-all");
+                let strikes = if is_one_row { 1 } else { STRIKES * usize::from(unsent == of) };
+                self.strikes.fetch_add(strikes, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn is_gone(&self, gone: Gone) {
+        self.gone.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(gone);
     }
 
     /// A draft's company with its id; `None` while that is not known.
@@ -155,7 +186,7 @@ impl Round {
     }
 
     pub(crate) fn deal_tasks(&self) -> [Vec<Task>; 3] {
-        let (mut create, mut update) = (Vec::new(), Vec::new());
+        let (mut create, mut update, mut double) = (Vec::new(), Vec::new(), Vec::new());
         for (id, case) in self.cases().iter_mut() {
             let contact = case.plan.contact.or(case.link.contact.id);
             let refused = case.link.contact.parked.is_some();
@@ -173,6 +204,9 @@ impl Round {
                     // A deal whose contact the CRM refuses waits for the same manager.
                     (Step::CreateDeal(_), None) if refused => case.open = case.open.saturating_sub(1),
                     (Step::CreateDeal(_), None) => case.held += held,
+                    (Step::CloseDouble(lead, draft), _) => {
+                        double.push((*id, Job::CloseDouble(lead, draft), digest.clone()));
+                    }
                     (Step::UpdateDeal(lead, draft), _) => {
                         let company = self.resolved(draft.company.as_ref());
                         case.held += self.held_by(draft.company.as_ref().map(|company| &company.key));
@@ -183,7 +217,7 @@ impl Round {
                 }
             }
         }
-        [create, update, Vec::new()]
+        [create, update, double]
     }
 
     /// Invoices hang on deals, so they come after them.
@@ -289,10 +323,10 @@ impl Round {
     ) -> (BTreeSet<PersonId>, BTreeSet<(Kind, u64)>) {
         let mut cases = self.cases();
         let mut report = self.report();
-        let (mut changed, mut made) = (BTreeSet::new(), BTreeSet::new());
+        let (mut changed, mut made, mut unsent) = (BTreeSet::new(), BTreeSet::new(), 0);
         for ((person, job, digest), row) in tasks.iter().zip(rows) {
             let Some(case) = cases.get_mut(person) else { continue };
-            let row = row.or_refused();
+            let row = if breakage::is_on("company-gone-kept") { row.or_refused() } else { row };
             match &row {
                 Row::Done(id) => {
                     report.rows += 1;
@@ -303,9 +337,12 @@ impl Round {
                     tracing::warn!(%person, reason, "the CRM refused a row");
                 }
                 Row::Unknown => tracing::warn!(%person, "the CRM's answer was lost; it will be looked up"),
-                Row::NotSent => report.unavailable = Some("the CRM cannot be used now".into()),
+                Row::NotSent => unsent += 1,
                 Row::Held(reason) => tracing::warn!(%person, reason, "a row waits for a manager"),
-                Row::Gone(gone) => tracing::warn!(%person, %gone, "a row is gone"),
+                Row::Gone(gone) => {
+                    tracing::warn!(%person, %gone, "a row is gone");
+                    self.is_gone(*gone);
+                }
             }
             match row {
                 Row::Done(_) | Row::Refused(_) => case.open = case.open.saturating_sub(1),
@@ -314,6 +351,8 @@ impl Round {
             write(&mut case.link, job, digest, row, (self.at, late_until));
             changed.insert(*person);
         }
+        drop((cases, report));
+        self.unsent(unsent, tasks.len());
         (changed, made)
     }
 }
@@ -384,6 +423,11 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until)
         }
         // The next plan finds the new one in its place.
         Job::LetGo(..) => {}
+        Job::CloseDouble(lead, draft) => {
+            if matches!(row, Row::Done(_) | Row::Refused(_)) {
+                link.deals.entry(draft.show.clone()).or_default().closed.insert(*lead);
+            }
+        }
         Job::MarkDuplicate(contact, _) => {
             if matches!(row, Row::Done(_) | Row::Refused(_)) {
                 link.marked.insert(*contact);

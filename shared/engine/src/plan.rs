@@ -1,5 +1,6 @@
 //! What the CRM should hold for a person, compared with what it is known to hold.
 
+mod doubles;
 mod draft;
 mod link;
 
@@ -42,6 +43,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     let moves = manager_moves(person);
     let deals = deals(person, catalog);
     plan.steps.extend(vacated(person, link, &deals, &moves, catalog));
+    plan.steps.extend(doubles::doubles(person, link, &moves, catalog));
     for (show, deal) in deals {
         let known = link.deals.get(&show).cloned().unwrap_or_default();
         let moved = known.id.and_then(|lead| moves.get(&lead));

@@ -26,7 +26,7 @@ pub enum Row {
 }
 
 /// A row that was in the CRM and is not there any more: somebody deleted it, or merged it into another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gone {
     Contact(u64),
     Deal(u64),

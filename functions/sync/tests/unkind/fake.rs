@@ -15,7 +15,7 @@ use stagedoor_model::{
     Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket,
     Timestamp,
 };
-use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Row, Store, memory::MemoryStore};
+use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Gone, Row, Store, memory::MemoryStore};
 use stagedoor_sync::{Pace, Reconciled, Sync};
 
 pub fn at(second: i64) -> Timestamp {
@@ -49,6 +49,8 @@ pub struct State {
     late: Vec<(Timestamp, Made)>,
     /// Calls that get no answer and take effect so many seconds later, by kind.
     pub slow: BTreeMap<&'static str, SignedDuration>,
+    /// Phones of contacts that cannot be sent.
+    pub stuck: BTreeSet<String>,
     /// Contacts that were marked as duplicates, and of which.
     pub marked: Vec<(u64, u64)>,
     /// How often contacts were looked up.
@@ -101,29 +103,47 @@ impl Crm for Fake {
         Ok(())
     }
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
-        self.make("contacts", rows.iter().cloned().map(Made::Contact).collect())
+        let is_stuck = |draft: &ContactDraft| draft.phones.iter().any(|phone| self.state().stuck.contains(phone));
+        let stuck: Vec<bool> = rows.iter().map(is_stuck).collect();
+        let free = rows.iter().zip(&stuck).filter(|(_, stuck)| !**stuck);
+        let free = free.map(|(draft, _)| Made::Contact(draft.clone())).collect();
+        let mut made = self.make("contacts", free).into_iter();
+        stuck.into_iter().map(|stuck| if stuck { Row::NotSent } else { made.next().unwrap_or(Row::NotSent) }).collect()
     }
     async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
         let mut state = self.state();
-        rows.iter()
-            .map(|(id, draft)| {
-                state.rows.insert(*id, Made::Contact(draft.clone()));
-                Row::Done(*id)
-            })
-            .collect()
+        let update = |(id, draft): &(u64, ContactDraft)| {
+            let company = draft.company.as_ref().and_then(|company| company.id);
+            match company.filter(|company| !state.rows.contains_key(company)) {
+                Some(company) => return Row::Gone(Gone::Company(company)),
+                None if !state.rows.contains_key(id) => return Row::Gone(Gone::Contact(*id)),
+                None => _ = state.rows.insert(*id, Made::Contact(draft.clone())),
+            }
+            Row::Done(*id)
+        };
+        rows.iter().map(update).collect()
     }
     async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
-        self.make("deals", rows.iter().map(|(contact, draft)| Made::Deal(*contact, draft.clone())).collect())
+        let missing = |(contact, draft): &(u64, DealDraft)| {
+            let state = self.state();
+            let company = draft.company.as_ref().and_then(|company| company.id);
+            let company = company.filter(|id| !state.rows.contains_key(id)).map(Gone::Company);
+            company.or_else(|| (!state.rows.contains_key(contact)).then_some(Gone::Contact(*contact)))
+        };
+        let gone: Vec<Option<Gone>> = rows.iter().map(missing).collect();
+        let there = rows.iter().zip(&gone).filter(|(_, gone)| gone.is_none());
+        let made = there.map(|((contact, draft), _)| Made::Deal(*contact, draft.clone())).collect();
+        let mut made = self.make("deals", made).into_iter();
+        gone.into_iter().map(|gone| gone.map(Row::Gone).or_else(|| made.next()).unwrap_or(Row::NotSent)).collect()
     }
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
         let mut state = self.state();
         rows.iter()
             .map(|(id, draft)| {
-                let known = state.rows.get(id).cloned();
-                let (contact, stage) = match known {
-                    Some(Made::Deal(contact, known)) => (contact, known.stage),
-                    _ => (0, None),
+                let Some(Made::Deal(contact, known)) = state.rows.get(id).cloned() else {
+                    return Row::Gone(Gone::Deal(*id));
                 };
+                let stage = known.stage;
                 let stage = draft.stage.clone().or(stage);
                 state.rows.insert(*id, Made::Deal(contact, DealDraft { stage, ..draft.clone() }));
                 Row::Done(*id)

@@ -185,8 +185,6 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             return Err(Failure::Unavailable(format!("it answers {}", status.as_u16())));
         }
-        // The server before it gave up: the call may still be under way behind that.
-        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => return Err(Failure::Lost),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             return Err(Failure::Denied(format!("its web server answers {}", status.as_u16())));
         }

@@ -75,6 +75,8 @@ pub enum Step {
     /// The contact's id is known or comes from this plan's `CreateContact`.
     CreateDeal(DealDraft),
     UpdateDeal(u64, DealDraft),
+    /// A further deal of the same person and show: worth nothing, lost, and it names the one that counts.
+    CloseDouble(u64, DealDraft),
     /// The contact's and the deal's ids are known or come from this plan.
     CreateInvoice(InvoiceDraft, Digest),
     UpdateInvoice(u64, InvoiceDraft),

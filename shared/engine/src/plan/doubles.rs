@@ -1,0 +1,62 @@
+//! Further deals that the CRM holds for the same person and show: of a create that took effect late, or of two people who were
+//! joined. One deal remains; each other is worth nothing, is lost, and names the one that counts.
+
+use std::collections::BTreeMap;
+
+use stagedoor_model::breakage;
+
+use super::{DealDraft, DealLink, Digest, Link, Move, Step};
+use crate::{Catalog, Person, ShowKey, Stage};
+
+pub(super) fn doubles(
+    person: &Person,
+    link: &Link,
+    moves: &BTreeMap<u64, Move>,
+    catalog: &Catalog,
+) -> Vec<(Step, Digest)> {
+    if breakage::is_on("double-deal-counts") {
+        return vec![];
+    }
+    link.deals.iter().flat_map(|(show, known)| of_show(person, show, known, moves, catalog)).collect()
+}
+
+fn of_show(
+    person: &Person,
+    show: &ShowKey,
+    known: &DealLink,
+    moves: &BTreeMap<u64, Move>,
+    catalog: &Catalog,
+) -> Vec<(Step, Digest)> {
+    let Some(of) = known.id else { return vec![] };
+    let is_gone = |lead: &u64| moves.get(lead).is_some_and(|moved| moved.deleted);
+    let open = known.doubles.iter().filter(|lead| **lead != of && !known.closed.contains(lead) && !is_gone(lead));
+    let configured = catalog.shows.get(show).and_then(|show| catalog.pipeline(show));
+    let Some(pipeline) = configured.or_else(|| catalog.pipelines.first()) else { return vec![] };
+    let step = |lead: &u64| {
+        // Where a manager moved it, its stage stays.
+        let lost = pipeline.stages.get(&Stage::Lost).filter(|_| !moves.contains_key(lead));
+        let draft = DealDraft {
+            person: person.id,
+            show: show.clone(),
+            name: String::new(),
+            pipeline: pipeline.name.clone(),
+            stage: lost.map(|name| (Stage::Lost, name.clone())),
+            price: Some(0),
+            fraction: 0,
+            city: None,
+            starts_at: None,
+            show_cancelled: false,
+            orders: format!("duplicate of deal {of}"),
+            promo_codes: String::new(),
+            tickets: 0,
+            refunded: 0,
+            utm: BTreeMap::new(),
+            campaign: None,
+            company: None,
+            payment: None,
+        };
+        let digest = Digest::of(&draft);
+        (Step::CloseDouble(*lead, draft), digest)
+    };
+    open.map(step).collect()
+}
