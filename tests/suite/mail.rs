@@ -5,6 +5,7 @@ use stagedoor_engine::{Standing, ledger, standing};
 use stagedoor_model::{Body as Fact, Channel, Email, Identifier, MARKETING, Timestamp};
 use stagedoor_testkit::{Parcel, form_signed, samples, samples::Sample, unisender};
 use stagedoor_tests::{
+    clock::Moved,
     door::{Door, source},
     hub::TestHub,
 };
@@ -20,10 +21,15 @@ fn letters(told: &[Value]) -> Parcel {
     unisender("/mail/unisender", told, KEY)
 }
 
-fn questionnaire(email: &str, given: bool, id: &str) -> Parcel {
+/// The second of January 2030, 15:00 UTC.
+const EVENING: i64 = 1_893_596_400;
+const HOUR: i64 = 3_600;
+
+fn questionnaire(email: &str, given: bool, id: &str, now: Timestamp) -> Parcel {
     let consents = json!([{ "purpose": "marketing", "channel": "email", "given": given, "wording": "2027-01" }]);
-    let body = json!({ "kind": "lead", "form": "questionnaire", "email": email, "name": "Анна", "consents": consents });
-    form_signed("/website/site", &body, "generic-source-secret", id, Timestamp::now())
+    let body = json!({ "kind": "lead", "form": "questionnaire", "email": email, "name": "Анна", "consents": consents,
+        "at": "2030-01-01T09:00:00Z" });
+    form_signed("/website/site", &body, "generic-source-secret", id, now)
 }
 
 fn field(entity: &Value, code: &str) -> Option<String> {
@@ -34,8 +40,9 @@ fn field(entity: &Value, code: &str) -> Option<String> {
 
 #[tokio::test]
 async fn opens_are_summed_up_on_the_contact_and_whoever_leaves_is_seen_to_have_left() {
-    let hub = TestHub::start().await;
-    hub.take(&questionnaire("anna@example.com", true, "q1")).await;
+    let clock = Moved::at(EVENING);
+    let hub = TestHub::by(std::sync::Arc::new(clock.clone()), |text| text).await;
+    hub.take(&questionnaire("anna@example.com", true, "q1", hub.now())).await;
     hub.settled().await;
     let consent = |hub: &TestHub| field(&hub.sandbox.contacts()[0], "STAGEDOOR_CONSENT").unwrap_or_default();
     assert!(consent(&hub).starts_with("e-mail: yes, ") && consent(&hub).ends_with("(site)"), "{}", consent(&hub));
@@ -46,6 +53,7 @@ async fn opens_are_summed_up_on_the_contact_and_whoever_leaves_is_seen_to_have_l
     hub.settled().await;
     let sum = field(&hub.sandbox.contacts()[0], "STAGEDOOR_LETTERS");
     assert_eq!(sum.as_deref(), Some("1 letters, 1 opened, 0 clicked, last opened 02.01.2030"));
+    clock.on(24 * HOUR);
     hub.take(&letters(&[report("unsubscribe", "Anna@Example.com", "", "2030-01-03 12:00:00")])).await;
     hub.settled().await;
     assert_eq!(consent(&hub), "e-mail: withdrawn, 03.01.2030 (unsubscribe)");
@@ -55,7 +63,7 @@ async fn opens_are_summed_up_on_the_contact_and_whoever_leaves_is_seen_to_have_l
 
 #[tokio::test]
 async fn an_address_that_nobody_ever_spoke_for_makes_no_contact() {
-    let hub = TestHub::start().await;
+    let hub = TestHub::by(std::sync::Arc::new(Moved::at(EVENING)), |text| text).await;
     let told = ["ok_delivered", "ok_read", "err_user_unknown", "ok_unsubscribed"];
     let told: Vec<Value> =
         told.iter().map(|status| report("email_status", "who@example.com", status, "2030-01-02 12:00:00")).collect();
@@ -63,7 +71,7 @@ async fn an_address_that_nobody_ever_spoke_for_makes_no_contact() {
     let status = hub.settled().await;
     assert_eq!((status.people, hub.sandbox.contacts().len()), (1, 0));
     // Once they speak for themselves, it is known that they left.
-    hub.take(&questionnaire("who@example.com", true, "q2")).await;
+    hub.take(&questionnaire("who@example.com", true, "q2", hub.now())).await;
     hub.settled().await;
     let consent = field(&hub.sandbox.contacts()[0], "STAGEDOOR_CONSENT").unwrap_or_default();
     assert!(consent.starts_with("e-mail: withdrawn, 02.01.2030"), "the later word counts: {consent}");

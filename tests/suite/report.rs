@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stagedoor::report::report;
 use stagedoor_model::Timestamp;
 use stagedoor_testkit::{Parcel, form_signed, unisender};
-use stagedoor_tests::hub::TestHub;
+use stagedoor_tests::{clock::Moved, hub::TestHub};
 
 const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
 
@@ -14,13 +14,16 @@ fn letter(email: &str, campaign: u32, status: &str, at: &str) -> Value {
         "event_data": { "email": email, "campaign_id": campaign, "status": status } })
 }
 
-fn order(id: &str, email: &str, at: &str) -> Parcel {
+/// The seventh of January 2027, after all that is reported here.
+const AFTERWARDS: i64 = 1_799_280_000;
+
+fn order(id: &str, email: &str, at: &str, now: Timestamp) -> Parcel {
     let tickets = json!([{ "id": "t1", "show": { "id": "kzn-1" }, "price": "1500.00" }]);
     let body = json!({ "type": "order", "data": {
         "id": id, "number": id, "status": "paid", "updated_at": at, "placed_at": at, "paid_at": at, "currency": "RUB",
         "total": "1500.00", "buyer": { "name": "Анна", "email": email }, "tickets": tickets, "refunds": [],
     }});
-    form_signed("/ticketing/theatre", &body, "theatre-shop-secret", id, Timestamp::now())
+    form_signed("/ticketing/theatre", &body, "theatre-shop-secret", id, now)
 }
 
 async fn told(hub: &TestHub, letters: &[Value]) {
@@ -29,7 +32,7 @@ async fn told(hub: &TestHub, letters: &[Value]) {
 
 #[tokio::test]
 async fn letters_are_counted_by_campaign_and_city_and_a_sale_is_owed_to_what_was_clicked_or_opened() {
-    let hub = TestHub::start().await;
+    let hub = TestHub::by(std::sync::Arc::new(Moved::at(AFTERWARDS)), |text| text).await;
     for fan in ["anna", "boris", "vera", "gone"] {
         let email = format!("{fan}@example.com");
         told(&hub, &[letter(&email, 7, "ok_sent", "2027-01-01 12:00:00")]).await;
@@ -45,11 +48,11 @@ async fn letters_are_counted_by_campaign_and_city_and_a_sale_is_owed_to_what_was
     told(&hub, &[letter("anna@example.com", 7, "ok_link_visited", "2027-01-01 13:31:00")]).await;
     told(&hub, &[letter("boris@example.com", 7, "ok_read", "2027-01-02 12:00:00")]).await;
     told(&hub, &[letter("vera@example.com", 7, "ok_link_visited", "2027-01-01 12:00:02")]).await;
-    hub.take(&order("A-1", "anna@example.com", "2027-01-06T10:00:00Z")).await;
+    hub.take(&order("A-1", "anna@example.com", "2027-01-06T10:00:00Z", hub.now())).await;
     // Too long after he opened it; and once within the day.
-    hub.take(&order("B-1", "boris@example.com", "2027-01-04T10:00:00Z")).await;
-    hub.take(&order("B-2", "boris@example.com", "2027-01-02T20:00:00Z")).await;
-    hub.take(&order("V-1", "vera@example.com", "2027-01-01T10:00:00Z")).await;
+    hub.take(&order("B-1", "boris@example.com", "2027-01-04T10:00:00Z", hub.now())).await;
+    hub.take(&order("B-2", "boris@example.com", "2027-01-02T20:00:00Z", hub.now())).await;
+    hub.take(&order("V-1", "vera@example.com", "2027-01-01T10:00:00Z", hub.now())).await;
     hub.settled().await;
     let report = report(&hub.hub).await.expect("a report");
     let lines = report.lines();
