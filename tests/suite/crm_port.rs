@@ -68,6 +68,7 @@ pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
         city: Some("Уфа".to_owned()),
         starts_at: None,
         show_cancelled: false,
+        show_resumed: false,
         orders: "1".to_owned(),
         promo_codes: String::new(),
         tickets: 2,

@@ -33,6 +33,7 @@ mod promo;
 mod report;
 mod segments;
 mod shops;
+mod show_changes;
 mod simulation;
 mod stored_data;
 mod theatre;

@@ -23,6 +23,7 @@ mod segment;
 mod settle;
 mod shows;
 mod topics;
+mod zones;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,6 +39,7 @@ pub use segment::why;
 use stagedoor_engine::{Catalog, Invoicing, Policy};
 use stagedoor_model::{Event, LinkKey, SourceName};
 use stagedoor_ports::{Clock, Crm, MailingList, OrderDesk, Queue, Store, Topics};
+pub use zones::UNKNOWN_ZONES;
 
 /// What the consumer works with. The same on AWS and on a laptop.
 #[derive(Clone)]

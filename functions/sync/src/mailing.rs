@@ -259,6 +259,7 @@ fn remember(link: &mut Link, due: &Due<'_>, step: Option<WrittenStep>, now: Time
         variant,
         marketing: !due.mailing.is_service,
         steps: vec![],
+        told: due.told,
     });
     written.steps.extend(step);
 }

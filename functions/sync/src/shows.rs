@@ -13,18 +13,23 @@ const PREFIX: &str = "show/";
 impl Sync {
     /// Remembers the change and marks the show's audience. Doing it twice changes nothing.
     pub(crate) async fn learn_show(&self, event: &Event) -> Result<()> {
+        self.say_unknown_zones(event).await?;
         let (change, cancelled) = match &event.body {
             Body::ShowRescheduled(change) => (change, false),
             Body::ShowCancelled(change) => (change, true),
             _ => return Ok(()),
         };
         let name = format!("{PREFIX}{}/{}", event.source, change.show.id);
-        let state = ShowState { changed_at: event.time, show: change.show.clone(), cancelled };
+        let told = ShowState::new(event.time, change.show.clone(), cancelled);
         loop {
             let cell = self.store.cell(&name).await?;
             let known = cell.as_ref().and_then(|cell| serde_json::from_str::<ShowState>(&cell.value).ok());
-            if known.is_some_and(|known| known.changed_at > state.changed_at) {
-                return Ok(());
+            let state = match known.clone() {
+                Some(known) => known.join(told.clone()),
+                None => told.clone(),
+            };
+            if known.as_ref() == Some(&state) {
+                break;
             }
             let value = serde_json::to_string(&state).unwrap_or_default();
             if self.store.put_cell(&name, &value, cell.map(|cell| cell.version)).await? {
@@ -111,6 +116,8 @@ mod tests {
             zone: None,
             cancelled: false,
             moved_at: None,
+            announced: None,
+            course: vec![],
         };
         let catalog = Catalog { known_as, shows: [(key.clone(), show)].into(), ..Catalog::default() };
         let told = names_of("theatre", "kzn-1", &catalog);

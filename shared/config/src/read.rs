@@ -336,6 +336,8 @@ impl Reader<'_> {
                 zone: section.zone,
                 cancelled: false,
                 moved_at: None,
+                announced: None,
+                course: vec![],
             };
             if catalog.shows.insert(key, show).is_some() {
                 self.ledger.note(spot(value, "key"), place, "another show has this key");

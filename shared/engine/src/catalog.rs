@@ -7,7 +7,10 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{ShowRef, Timestamp};
 
-use crate::{Campaign, ConsentPolicy, Invoicing, ListRule, Mailing, Manners, Pool, Scenario, Segment, Stage, Windows};
+use crate::{
+    Campaign, ConsentPolicy, Invoicing, ListRule, Mailing, Manners, Pool, Scenario, Segment, ShowNotice, ShowState,
+    Stage, Windows,
+};
 
 /// The key of an interest in nothing particular.
 pub const INTEREST: &str = "interest";
@@ -37,14 +40,25 @@ pub struct Show {
     /// When it was said that it begins at another time than was announced first.
     #[serde(default)]
     pub moved_at: Option<Timestamp>,
+    /// When it was to begin before any change was told.
+    #[serde(skip)]
+    pub announced: Option<Timestamp>,
+    /// How it stood from each change on, in the order of time.
+    #[serde(skip)]
+    pub course: Vec<ShowNotice>,
 }
 
-/// What a provider said of a show; of two the later stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShowState {
-    pub changed_at: Timestamp,
-    pub show: ShowRef,
-    pub cancelled: bool,
+impl Show {
+    /// Whether it takes place although it was called off once.
+    pub fn is_resumed(&self) -> bool {
+        !self.cancelled && self.course.iter().any(|change| change.cancelled)
+    }
+
+    /// How the show stood right before an instant.
+    pub fn stood_at(&self, at: Timestamp) -> ShowNotice {
+        let first = ShowNotice { changed_at: Timestamp::MIN, cancelled: false, starts_at: self.announced };
+        self.course.iter().rev().find(|change| change.changed_at < at).copied().unwrap_or(first)
+    }
 }
 
 /// A pipeline of the CRM and the name of its stage for each of ours.
@@ -103,6 +117,8 @@ impl Catalog {
                 zone: None,
                 cancelled: false,
                 moved_at: None,
+                announced: None,
+                course: vec![],
             };
         };
         self.show_by_key(self.key(source, &named.id), named)
@@ -133,10 +149,14 @@ impl Catalog {
                 zone: named.local_zone().map(str::to_owned),
                 cancelled: false,
                 moved_at: None,
+                announced: None,
+                course: vec![],
                 key,
             },
         };
+        show.announced = show.starts_at;
         if let Some(change) = change {
+            show.course = change.course(show.announced);
             show.cancelled = change.cancelled;
             let (before, after) = (show.starts_at, change.show.starts_at);
             show.moved_at = Some(change.changed_at).filter(|_| before.is_some() && after.is_some() && before != after);
@@ -155,9 +175,11 @@ impl Catalog {
 
     pub fn learn(&mut self, source: &str, state: ShowState) {
         let key = self.key(source, &state.show.id);
-        if self.learned.get(&key).is_none_or(|known| known.changed_at <= state.changed_at) {
-            self.learned.insert(key, state);
-        }
+        let known = match self.learned.remove(&key) {
+            Some(known) => known.join(state),
+            None => state,
+        };
+        self.learned.insert(key, known);
     }
 
     pub fn key(&self, source: &str, id: &str) -> ShowKey {

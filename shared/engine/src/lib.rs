@@ -24,10 +24,11 @@ mod records;
 mod scenario;
 pub mod segments;
 mod shared_identifiers;
+mod show_history;
 mod talks;
 
 pub use campaign::{Attribution, By, Campaign, Pool, Windows};
-pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey, ShowState};
+pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey};
 pub use consent::{ConsentPolicy, Entry, Standing, addresses, is_suppressed, ledger, may_advertise, standing};
 pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
 pub use deals::{Deal, Stage, deals};
@@ -51,4 +52,5 @@ pub use plan::{
 pub use records::{named_in, order_record_key, record_of};
 pub use scenario::{Ask, Heard, Localised, On, Reply, Scenario, Turn, turns};
 pub use segments::{Segment, Traits};
+pub use show_history::{ShowNotice, ShowState};
 pub use talks::talk_key;

@@ -3,8 +3,9 @@
 //! occasion is written about once: through the first channel that is alive, and through the next where nobody read it.
 
 mod cascade;
+mod notices;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cascade::Next;
 pub use cascade::{takes_no_sms, was_read, was_refused};
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 use stagedoor_model::{Channel, Fact, Identifier, MARKETING, Purpose, QuietHours, Timestamp};
 
 use crate::{
-    Catalog, INTEREST, Link, Localised, Person, PersonId, ShowKey, Standing, Traits, consent,
+    Catalog, Deal, INTEREST, Link, Localised, Person, PersonId, ShowKey, ShowNotice, Standing, Traits, consent, deals,
     segments::{DealTraits, Rule, holds},
 };
 
@@ -42,7 +43,7 @@ pub struct Mailing {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Audience {
-    /// Each deal of which the rule is true, once; where it is about what became of a show, once a change.
+    /// Each deal of which the rule is true, once; where it is about changes of a show, once a change that is news.
     Deals(Rule),
     /// Whoever is in the segment, once.
     Segment(String),
@@ -88,6 +89,9 @@ pub struct Written {
     pub marketing: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<WrittenStep>,
+    /// The change of a show that they were told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<ShowNotice>,
 }
 
 /// One message of it.
@@ -121,6 +125,7 @@ impl Written {
     pub fn join(self, other: Self) -> Self {
         let (mut first, second) = if self.began_at <= other.began_at { (self, other) } else { (other, self) };
         first.variant = first.variant.or(second.variant);
+        first.told = first.told.max(second.told);
         first.steps.extend(second.steps);
         first.steps.sort();
         first.steps.dedup();
@@ -146,6 +151,8 @@ pub struct Due<'c> {
     pub city: Option<String>,
     /// Whether nothing was written about it yet.
     pub begins: bool,
+    /// The change of a show that it is about.
+    pub told: Option<ShowNotice>,
     /// `None`: they are held out.
     pub message: Option<Message<'c>>,
 }
@@ -172,12 +179,17 @@ struct Occasion<'t> {
     deal: Option<&'t DealTraits>,
     /// Only this address.
     address: Option<Identifier>,
+    told: Option<ShowNotice>,
 }
 
 /// What somebody is to be written at `now`.
 pub fn dues<'c>(person: &Person, link: &Link, traits: &Traits, catalog: &'c Catalog, now: Timestamp) -> Dues<'c> {
     let mut dues = Dues::default();
-    let mut look = Desk { person, link, traits, catalog, now, again_at: None, spent: spent(person, link, None) };
+    let spent = spent(person, link, None);
+    let is_of_changes = |one: &Mailing| matches!(&one.to, Audience::Deals(rule) if rule.is_about_changes());
+    let tells = !catalog.learned.is_empty() && catalog.mailings.iter().any(is_of_changes);
+    let deals = if tells { deals(person, catalog) } else { BTreeMap::new() };
+    let mut look = Desk { person, link, traits, catalog, now, again_at: None, spent, deals };
     for mailing in &catalog.mailings {
         for occasion in look.occasions(mailing) {
             dues.now.extend(look.due(mailing, &occasion));
@@ -225,6 +237,8 @@ struct Desk<'l, 'c> {
     now: Timestamp,
     again_at: Option<Timestamp>,
     spent: BTreeSet<(Timestamp, String)>,
+    /// Where a change of a show may be told.
+    deals: BTreeMap<ShowKey, Deal>,
 }
 
 impl<'l, 'c> Desk<'l, 'c> {
@@ -241,30 +255,36 @@ impl<'l, 'c> Desk<'l, 'c> {
         }
         match &mailing.to {
             Audience::Deals(rule) => {
-                let by_change = rule.is_about_changes();
-                let key = |deal: &DealTraits| match by_change {
-                    true => {
-                        let start = deal.starts_at.map_or(0, Timestamp::as_second);
-                        format!("{name}|{}|{start}|{}", deal.show, if deal.cancelled { "off" } else { "on" })
-                    }
-                    false => format!("{name}|{}", deal.show),
-                };
-                let (now, again_at) = (self.now, &mut self.again_at);
                 let told = traits.deals.iter().filter(|deal| mailing.can_speak_of(deal));
+                if rule.is_about_changes() {
+                    return told.filter_map(|deal| self.change(name, rule, deal)).collect();
+                }
+                let (now, again_at) = (self.now, &mut self.again_at);
                 let open = told.filter(|deal| holds(rule, traits, Some(deal), now, again_at));
-                open.map(|deal| Occasion { key: key(deal), deal: Some(deal), address: None }).collect()
+                let key = |deal: &DealTraits| format!("{name}|{}", deal.show);
+                open.map(|deal| Occasion { key: key(deal), deal: Some(deal), address: None, told: None }).collect()
             }
             Audience::Segment(segment) if self.link.segments.contains_key(segment) => {
                 // The latest show that they asked for says where they are.
                 let deal = traits.deals.iter().filter(|deal| deal.zone.is_some()).max_by_key(|deal| deal.since);
-                vec![Occasion { key: format!("{name}|"), deal, address: None }]
+                vec![Occasion { key: format!("{name}|"), deal, address: None, told: None }]
             }
             Audience::Segment(_) => vec![],
             Audience::Unconfirmed => {
                 let addresses = self.unconfirmed().into_iter();
-                addresses.map(|one| Occasion { key: format!("{name}|{one}"), deal: None, address: Some(one) }).collect()
+                let key = |one: &Identifier| format!("{name}|{one}");
+                let of = |one: Identifier| Occasion { key: key(&one), deal: None, address: Some(one), told: None };
+                addresses.map(of).collect()
             }
         }
+    }
+
+    /// The latest change of a deal's show, if the rule makes it news to this holder.
+    fn change(&mut self, name: &str, rule: &Rule, deal: &'l DealTraits) -> Option<Occasion<'l>> {
+        let news = self.news(deal)?;
+        let is_open = holds(rule, self.traits, Some(&news.deal), self.now, &mut self.again_at);
+        let key = self.key_of_change(name, &deal.show, &news.now);
+        is_open.then_some(Occasion { key, deal: Some(deal), address: None, told: Some(news.now) })
     }
 
     fn unconfirmed(&self) -> BTreeSet<Identifier> {
@@ -320,6 +340,7 @@ impl<'l, 'c> Desk<'l, 'c> {
             show: deal.map(|deal| ShowKey(deal.show.clone())),
             city: occasion.deal.and_then(|deal| deal.city.clone()),
             begins: known.is_none(),
+            told: occasion.told,
             message,
         })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
-use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp};
+use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp, breakage};
 
 use crate::amocrm::schema::{Schema, number, text};
 
@@ -127,6 +127,9 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema) -> Result<
     }
     if draft.show_cancelled {
         row.insert("tags_to_add".into(), json!([{ "name": "show cancelled" }]));
+    }
+    if draft.show_resumed && contact.is_none() && !breakage::is_on("cancelled-tag-stays") {
+        row.insert("tags_to_delete".into(), json!([{ "name": "show cancelled" }]));
     }
     Ok(Value::Object(row))
 }

@@ -67,6 +67,8 @@ fn catalog(mailings: Vec<Mailing>) -> Catalog {
         zone: Some("Europe/Moscow".into()),
         cancelled: false,
         moved_at: None,
+        announced: None,
+        course: vec![],
     };
     Catalog {
         shows: [(show.key.clone(), show)].into(),
@@ -91,6 +93,7 @@ fn remember(link: &mut Link, dues: &Dues<'_>, now: i64) {
             variant: due.message.as_ref().map(|message| message.variant.name.clone()),
             marketing: !due.mailing.is_service,
             steps: vec![],
+            told: due.told,
         });
         if let Some(message) = &due.message {
             written.steps.push(WrittenStep {

@@ -46,6 +46,7 @@ fn of_show(
             city: None,
             starts_at: None,
             show_cancelled: false,
+            show_resumed: false,
             orders: format!("duplicate of deal {of}"),
             promo_codes: String::new(),
             tickets: 0,

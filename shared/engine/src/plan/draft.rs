@@ -52,6 +52,9 @@ pub struct DealDraft {
     pub city: Option<String>,
     pub starts_at: Option<Timestamp>,
     pub show_cancelled: bool,
+    /// The show was called off, and is on again: what says so in the CRM is taken away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub show_resumed: bool,
     pub orders: String,
     pub promo_codes: String,
     pub tickets: usize,

@@ -91,6 +91,7 @@ pub enum Test {
     MovedByManager,
     Cancelled,
     Moved,
+    OnAgain,
     Consent(Channel),
     Withdrawn(Channel),
     /// A way on which they can be reached, such as `email` or `telegram`.
@@ -145,6 +146,15 @@ impl Rule {
 }
 
 impl Rule {
+    /// Whether the rule asks for a fact, in any sense.
+    pub fn asks(&self, fact: &Test) -> bool {
+        match self {
+            Rule::All(rules) | Rule::Any(rules) => rules.iter().any(|rule| rule.asks(fact)),
+            Rule::Not(rule) | Rule::Deal(rule) => rule.asks(fact),
+            Rule::Test(test) => test == fact,
+        }
+    }
+
     /// Whether it is about what became of a show: that it moved, or was called off. That it was not is no news.
     pub fn is_about_changes(&self) -> bool {
         fn asks(rule: &Rule, negated: bool) -> bool {
@@ -152,7 +162,7 @@ impl Rule {
                 Rule::All(rules) | Rule::Any(rules) => rules.iter().any(|rule| asks(rule, negated)),
                 Rule::Not(rule) => asks(rule, !negated),
                 Rule::Deal(rule) => asks(rule, negated),
-                Rule::Test(test) => !negated && matches!(test, Test::Cancelled | Test::Moved),
+                Rule::Test(test) => !negated && matches!(test, Test::Cancelled | Test::Moved | Test::OnAgain),
             }
         }
         asks(self, false)
@@ -167,6 +177,7 @@ impl Test {
             | Test::MovedByManager
             | Test::Cancelled
             | Test::Moved
+            | Test::OnAgain
             | Test::Stage(..) => Facets::DEALS,
             Test::Text(Text::Label(_) | Text::Tag, ..) => Facets::LABELS,
             Test::Text(..) => Facets::DEALS,
@@ -226,6 +237,7 @@ impl fmt::Display for Test {
             Test::MovedByManager => f.write_str("a manager moved the deal"),
             Test::Cancelled => f.write_str("the show is cancelled"),
             Test::Moved => f.write_str("the show was moved to another time"),
+            Test::OnAgain => f.write_str("the show takes place after all as it was announced"),
             Test::Consent(channel) => write!(f, "consents to {}", channel.name()),
             Test::Withdrawn(channel) => write!(f, "withdrew from {}", channel.name()),
             Test::Reached(way) => write!(f, "can be reached by {way}"),

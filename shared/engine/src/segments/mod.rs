@@ -10,7 +10,8 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use language::{Count, Moment, Test, Text};
+pub(crate) use language::Test;
+use language::{Count, Moment, Text};
 pub use language::{Facets, Rule, Wrong};
 pub use parse::{parse, parse_of_deal};
 use stagedoor_model::{LeadChanged, Timestamp};
@@ -144,6 +145,7 @@ impl Look<'_> {
             Test::MovedByManager => deal.is_some_and(|deal| deal.moved_to.is_some()),
             Test::Cancelled => deal.is_some_and(|deal| deal.cancelled),
             Test::Moved => deal.is_some_and(|deal| deal.moved),
+            Test::OnAgain => deal.is_some_and(|deal| deal.on_again),
             Test::Consent(channel) => traits.consents.contains(channel),
             Test::Withdrawn(channel) => traits.withdrawn.contains(channel),
             Test::Reached(way) => traits.ways.contains(way.as_str()),

@@ -309,6 +309,7 @@ impl Parser {
             "moved_by_manager" => Test::MovedByManager,
             "cancelled" => Test::Cancelled,
             "moved" => Test::Moved,
+            "on_again" => Test::OnAgain,
             "consent" => Test::Consent(self.channel(at, fact)?),
             "withdrawn" => Test::Withdrawn(self.channel(at, fact)?),
             "reached" => Test::Reached(self.way(at)?),
@@ -382,10 +383,21 @@ impl Parser {
 }
 
 /// Facts of a deal: alone they mean any deal, within `deal(…)` the same one.
-const DEALS: [&str; 10] =
-    ["city", "show", "campaign", "stage", "tickets", "worth", "crm_stage", "moved_by_manager", "cancelled", "moved"];
+const DEALS: [&str; 11] = [
+    "city",
+    "show",
+    "campaign",
+    "stage",
+    "tickets",
+    "worth",
+    "crm_stage",
+    "moved_by_manager",
+    "cancelled",
+    "moved",
+    "on_again",
+];
 
-const FACTS: [&str; 25] = [
+const FACTS: [&str; 26] = [
     "bought",
     "orders",
     "visits",
@@ -409,6 +421,7 @@ const FACTS: [&str; 25] = [
     "moved_by_manager",
     "cancelled",
     "moved",
+    "on_again",
     "age",
     "until",
 ];

@@ -23,6 +23,7 @@ fn deal(city: &str, stage: Stage, since: i64, starts: i64, tickets: usize) -> De
         worth: 1_500,
         cancelled: false,
         moved: false,
+        on_again: false,
         zone: None,
         campaign: None,
         moved_to: None,

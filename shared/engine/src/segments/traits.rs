@@ -39,6 +39,8 @@ pub struct DealTraits {
     pub worth: i64,
     pub cancelled: bool,
     pub moved: bool,
+    /// It takes place after all as it was announced. Only mailings know of whom that is news.
+    pub on_again: bool,
     /// IANA.
     pub zone: Option<String>,
     pub campaign: Option<String>,
@@ -70,6 +72,7 @@ impl Traits {
                 cancelled: deal.show.cancelled,
                 // Whoever came later knows the new time.
                 moved: deal.show.moved_at.is_some_and(|at| deal.since <= at),
+                on_again: false,
                 zone: deal.show.zone,
                 campaign: deal.attribution.map(|owed| owed.campaign),
                 moved_to: moved.copied(),

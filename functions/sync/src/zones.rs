@@ -1,0 +1,43 @@
+//! Zones that a provider gave and no database has: they are said, once each.
+
+use std::collections::BTreeSet;
+
+use stagedoor_model::{Body, Event, ShowRef};
+use stagedoor_ports::Result;
+
+use crate::Sync;
+
+/// Cells with this prefix name a source and the zone that it gave.
+pub const UNKNOWN_ZONES: &str = "unknown-zone/";
+/// The longest part of a zone that is kept: it is a stranger's text.
+const LONGEST: usize = 40;
+
+impl Sync {
+    /// Says that a show's zone is unknown. Its offset is used, or the hub's zone.
+    pub(crate) async fn say_unknown_zones(&self, event: &Event) -> Result<()> {
+        let unknown: BTreeSet<String> =
+            shows(event).into_iter().filter_map(ShowRef::unknown_zone).map(readable).collect();
+        for zone in unknown {
+            let name = format!("{UNKNOWN_ZONES}{}/{zone}", event.source);
+            if self.store.cell(&name).await?.is_some() {
+                continue;
+            }
+            let source = &event.source;
+            tracing::warn!(%source, zone, "a show's zone is no IANA name; its offset is used, or the hub's zone");
+            self.store.put_cell(&name, "", None).await?;
+        }
+        Ok(())
+    }
+}
+
+fn readable(zone: &str) -> String {
+    zone.chars().filter(|one| one.is_ascii_graphic() && *one != '/').take(LONGEST).collect()
+}
+
+fn shows(event: &Event) -> Vec<&ShowRef> {
+    match &event.body {
+        Body::ShowRescheduled(change) | Body::ShowCancelled(change) => vec![&change.show],
+        Body::FormSubmitted(form) | Body::CartAbandoned(form) => form.show.iter().collect(),
+        body => body.order().into_iter().flat_map(|body| body.tickets()).map(|ticket| &ticket.show).collect(),
+    }
+}

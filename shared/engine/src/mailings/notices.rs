@@ -1,0 +1,89 @@
+//! What a holder is to be told of a show that changed: the difference between how it stands and what this holder knows.
+
+use stagedoor_model::{Timestamp, breakage};
+
+use super::{Audience, Desk, Mailing};
+use crate::{
+    Deal, ShowKey, ShowNotice, order_record_key,
+    segments::{DealTraits, Test},
+};
+
+/// How a show stands for one holder.
+pub(super) struct News {
+    /// Its latest change.
+    pub now: ShowNotice,
+    /// The deal's facts `cancelled`, `moved` and `on_again`, as news.
+    pub deal: DealTraits,
+}
+
+impl Desk<'_, '_> {
+    /// `None`: nothing of the show was changed since it was announced.
+    pub(super) fn news(&self, traits: &DealTraits) -> Option<News> {
+        let own = self.deals.get(&ShowKey(traits.show.clone()))?;
+        let now = *own.show.course.last()?;
+        let bought = own.show.stood_at(self.known_since(own));
+        // What they were told of an earlier change; of the latest one another mailing may have told them already.
+        let told = self.told(traits).filter(|told| told.changed_at < now.changed_at && *told != now).max();
+        let known = told.unwrap_or(bought);
+        let is_as_announced = now.starts_at == bought.starts_at && !bought.cancelled;
+        let mut deal = traits.clone();
+        deal.cancelled = now.cancelled && !known.cancelled;
+        let differs = !now.says_the_same(&known) && !now.cancelled;
+        deal.on_again = differs && (now.starts_at == known.starts_at || (is_as_announced && told.is_some()));
+        // Without a mailing of its own, that a show is back at its first date is told as any other move.
+        let back = deal.on_again && now.starts_at != known.starts_at && !self.tells_on_again();
+        deal.moved = (differs && !deal.on_again && now.starts_at.is_some()) || back;
+        if breakage::is_on("moved-by-first-date") {
+            (deal.cancelled, deal.moved, deal.on_again) = (traits.cancelled, traits.moved, false);
+        }
+        Some(News { now, deal })
+    }
+
+    fn tells_on_again(&self) -> bool {
+        let tells = |one: &Mailing| matches!(&one.to, Audience::Deals(rule) if rule.asks(&Test::OnAgain));
+        self.catalog.mailings.iter().any(tells)
+    }
+
+    /// Notices of this show that they were written.
+    fn told(&self, traits: &DealTraits) -> impl Iterator<Item = ShowNotice> {
+        let own = self.link.written.iter();
+        let own = own.filter(|(_, written)| written.show.as_ref().is_some_and(|show| show.0 == traits.show));
+        own.filter(|(_, written)| !written.steps.is_empty()).filter_map(|(key, written)| {
+            // Earlier builds wrote the state into the key alone.
+            written.told.or_else(|| of_key(key, written.began_at))
+        })
+    }
+
+    /// Since when they know of the show: the first order that is a part of the deal.
+    fn known_since(&self, deal: &Deal) -> Timestamp {
+        let order = |(source, id): &(String, String)| {
+            Some(self.person.records.get(&order_record_key(source, id))?.fact.order()?.placed_at)
+        };
+        deal.made_of.iter().filter_map(order).min().unwrap_or(deal.since)
+    }
+
+    /// Names the occasion of a change. One that an earlier build began goes on under its own name.
+    pub(super) fn key_of_change(&self, mailing: &str, show: &str, now: &ShowNotice) -> String {
+        let state = if now.cancelled { "off" } else { "on" };
+        let start = now.starts_at.map_or(0, Timestamp::as_second);
+        let plain = format!("{mailing}|{show}|{start}|{state}");
+        let begun = self.link.written.get(&plain).filter(|written| written.told.is_none());
+        match begun.is_some_and(|written| written.began_at >= now.changed_at) {
+            true => plain,
+            false => format!("{plain}|{}", now.changed_at.as_nanosecond()),
+        }
+    }
+}
+
+/// `<mailing>|<show>|<start>|<on or off>`.
+fn of_key(key: &str, changed_at: Timestamp) -> Option<ShowNotice> {
+    let mut parts = key.rsplit('|');
+    let cancelled = match parts.next()? {
+        "on" => false,
+        "off" => true,
+        _ => return None,
+    };
+    let start: i64 = parts.next()?.parse().ok()?;
+    let starts_at = Timestamp::from_second(start).ok().filter(|_| start != 0);
+    Some(ShowNotice { changed_at, cancelled, starts_at })
+}

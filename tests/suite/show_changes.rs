@@ -1,0 +1,106 @@
+//! A show that changes more than once: each holder is told the difference to what this holder knows.
+
+use serde_json::{Value, json};
+use stagedoor_sandbox::Platform;
+use stagedoor_testkit::form_signed;
+
+use crate::mailings::{HOUR, Stage, noon};
+
+const A: &str = "2027-05-20T16:00:00Z";
+const B: &str = "2027-05-22T16:00:00Z";
+
+impl Stage {
+    /// What stands in the subjects of somebody's letters, the first first.
+    fn subjects(&self, to: &str) -> Vec<String> {
+        let text = |letter: stagedoor_sandbox::Delivered| letter.text.lines().next().unwrap_or_default().to_owned();
+        self.letters(to).into_iter().map(text).collect()
+    }
+
+    /// The show changes, and twenty minutes go by: nobody gets the same by SMS yet.
+    async fn changes(&mut self, kind: &str, starts_at: &str) {
+        self.show(kind, "kzn-1", starts_at).await;
+        self.on(HOUR / 3).await;
+    }
+
+    fn has_tag(&self) -> bool {
+        self.hub.sandbox.leads().iter().any(|lead| lead["_embedded"]["tags"].to_string().contains("show cancelled"))
+    }
+}
+
+fn tells(text: &str, words: &[&str]) {
+    assert!(words.iter().all(|word| text.contains(word)), "{text:?} does not say {words:?}");
+}
+
+#[tokio::test]
+async fn a_show_that_moves_back_and_forth_is_told_each_time() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+    stage.on(60).await;
+    stage.changes("show.rescheduled", B).await;
+    stage.changes("show.rescheduled", A).await;
+    stage.changes("show.rescheduled", B).await;
+    let letters = stage.subjects("anna@example.com");
+    assert_eq!(letters.len(), 3, "{letters:?}");
+    tells(&letters[0], &["переносится", "22.05.2027"]);
+    tells(&letters[1], &["состоится 20.05.2027 19:00, как и было"]);
+    tells(&letters[2], &["переносится", "22.05.2027"]);
+}
+
+#[tokio::test]
+async fn a_show_that_is_called_off_and_on_again_is_told_each_time_and_the_crm_follows() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+    stage.on(60).await;
+    stage.changes("show.cancelled", A).await;
+    assert!(stage.has_tag(), "managers see it");
+    stage.changes("show.rescheduled", A).await;
+    assert!(!stage.has_tag(), "and see that it is over");
+    stage.changes("show.cancelled", A).await;
+    assert!(stage.has_tag());
+    stage.changes("show.rescheduled", B).await;
+    let letters = stage.subjects("anna@example.com");
+    assert_eq!(letters.len(), 4, "{letters:?}");
+    tells(&letters[0], &["отменяется"]);
+    tells(&letters[1], &["состоится", "как и было"]);
+    tells(&letters[2], &["отменяется"]);
+    tells(&letters[3], &["переносится", "22.05.2027"]);
+    // The same word again is no news.
+    stage.changes("show.rescheduled", B).await;
+    assert_eq!(stage.letters("anna@example.com").len(), 4);
+}
+
+#[tokio::test]
+async fn a_holder_is_told_only_what_differs_from_what_they_bought() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+    stage.on(60).await;
+    stage.changes("show.rescheduled", B).await;
+    stage.buys("boris@example.com", "+79161234561", "kzn-1").await;
+    // A lead without a ticket hears nothing of it.
+    stage.leaves_a_cart("vera@example.com", "cherry-kazan").await;
+    stage.on(60).await;
+    assert_eq!(stage.letters("boris@example.com"), [], "he bought for the new date");
+    stage.changes("show.rescheduled", A).await;
+    tells(&stage.subjects("boris@example.com")[0], &["переносится", "20.05.2027"]);
+    tells(&stage.subjects("anna@example.com")[1], &["состоится 20.05.2027", "как и было"]);
+    stage.changes("show.cancelled", A).await;
+    assert_eq!(stage.letters("anna@example.com").len(), 3);
+    assert_eq!(stage.letters("vera@example.com"), [], "she has no ticket");
+}
+
+#[tokio::test]
+async fn a_time_is_told_on_the_clocks_of_the_show_also_if_its_zone_has_no_known_name() {
+    let mut stage = Stage::at(noon(3)).await;
+    for (n, zone) in [json!(null), json!("MSK"), json!("")].into_iter().enumerate() {
+        let (show, email) = (format!("perm-{n}"), format!("fan{n}@example.com"));
+        stage.buys(&email, &format!("+7916123457{n}"), &show).await;
+        stage.on(60).await;
+        let now = stage.hub.now();
+        let body: Value = json!({ "type": "show.rescheduled", "data": { "id": show, "title": "Вишнёвый сад",
+            "city": "Пермь", "starts_at": "2027-06-08T19:00:00+05:00", "zone": zone, "changed_at": now.to_string() } });
+        stage.hub.take(&form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &show, now)).await;
+        stage.on(60).await;
+        tells(&stage.subjects(&email)[0], &["08.06.2027 19:00"]);
+    }
+    assert!(stage.chats(Platform::Sms).is_empty());
+}
