@@ -28,6 +28,7 @@ mod lists;
 mod mail;
 mod mailings;
 mod mailings_decided;
+mod managers_edits;
 mod month;
 mod promo;
 mod report;

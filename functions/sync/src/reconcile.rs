@@ -100,8 +100,12 @@ impl Sync {
     /// The same people, compared with what the second CRM is known to hold.
     async fn push_second(&self, first: &Arc<Round>, catalog: &Catalog, pace: Pace) -> Result<(), PortError> {
         let catalog = Catalog { invoicing: self.catalog.invoicing.clone(), ..catalog.clone() };
+        let mut learnt = Vec::new();
         let draft = |(id, case): (&PersonId, &Case)| {
-            let (person, link) = (case.person.seen_by(self.scope), case.link.second.clone().unwrap_or_default());
+            let (person, mut link) = (case.person.seen_by(self.scope), case.link.second.clone().unwrap_or_default());
+            if link.remember_values(&person) {
+                learnt.push((*id, (*link).clone()));
+            }
             let plan = plan(&person, &link, &catalog, first.at);
             let open = plan.len();
             let (mark, tries, trace) = (case.mark.clone(), case.tries, case.trace.clone());
@@ -109,6 +113,9 @@ impl Sync {
             (*id, Case { version, mark, tries, failed: false, person, link: *link, plan, trace, open, held: 0 })
         };
         let cases: BTreeMap<PersonId, Case> = first.cases().iter().map(draft).collect();
+        let ids = learnt.iter().map(|(id, _)| *id);
+        first.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(ids);
+        first.learn_second(learnt);
         if cases.values().all(|case| case.open == 0) {
             return Ok(());
         }
@@ -153,17 +160,21 @@ impl Sync {
         unsaved.extend(self.write(&mut dirty, &catalog).await?);
         let now = self.clock.now();
         unsaved.extend(self.look_at_dues(&mut dirty, now).await?);
-        let unsaved = Mutex::new(unsaved);
+        let mut learnt = BTreeSet::new();
         let draft = |dirty: Dirty| {
-            let plan = match self.second {
-                Some(_) => plan(&dirty.person.seen_by(self.scope), &dirty.link, &catalog, now),
-                None => plan(&dirty.person, &dirty.link, &catalog, now),
-            };
+            let Dirty { person, version, mark, tries, mut link, trace } = dirty;
+            let own = self.second.as_ref().map(|_| person.seen_by(self.scope));
+            let seen = own.as_ref().unwrap_or(&person);
+            if link.remember_values(seen) {
+                learnt.insert(person.id);
+            }
+            let plan = plan(seen, &link, &catalog, now);
             let open = plan.len();
-            let Dirty { person, version, mark, tries, link, trace } = dirty;
             (person.id, Case { version, mark, tries, failed: false, person, link, plan, trace, open, held: 0 })
         };
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
+        unsaved.extend(learnt);
+        let unsaved = Mutex::new(unsaved);
         let idle = cases.values().all(|case| case.open == 0);
         let (cases, at) = (Mutex::new(cases), self.clock.now());
         let round = Arc::new(Round {

@@ -379,12 +379,16 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until)
     let parked = |reason: String| Some(Parked { digest: digest.clone(), reason, at });
     match job {
         Job::CreateContact(draft) | Job::UpdateContact(_, draft) => {
+            if let Row::Done(id) = row {
+                link.wrote_values(id, draft);
+            }
             let contact = &mut link.contact;
             after(&mut contact.intent, matches!(job, Job::CreateContact(_)), is_lost, late_until);
             match row {
                 Row::Done(id) => {
+                    let digest = draft.settled(matches!(job, Job::CreateContact(_)));
                     contact.marketed = draft.marketing.as_ref().is_some_and(|shown| !shown.is_empty());
-                    (contact.id, contact.pushed) = (Some(id), Some(digest.clone()));
+                    (contact.id, contact.pushed) = (Some(id), Some(digest));
                     contact.parked = None;
                 }
                 Row::Refused(reason) => contact.parked = parked(reason),

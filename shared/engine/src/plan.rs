@@ -1,5 +1,6 @@
 //! What the CRM should hold for a person, compared with what it is known to hold.
 
+mod contact;
 mod doubles;
 mod draft;
 mod link;
@@ -8,11 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use draft::{CompanyRef, ContactDraft, DealDraft, Plan, Step};
 pub use link::{ContactLink, DealLink, Digest, Intent, InvoiceLink, Link, Parked, Remark};
-use stagedoor_model::{Fact, Kind, Timestamp};
+use stagedoor_model::{Fact, Timestamp};
 
 use crate::{
-    By, Catalog, Deal, Marketing, Payments, Person, ShowKey, Stage, TaskDraft, chats, conversation, deals, documents,
-    marketing::{marketing, tags},
+    By, Catalog, Deal, Payments, Person, ShowKey, Stage, TaskDraft, conversation, deals, documents,
     money::{self, settlements},
 };
 
@@ -29,7 +29,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     if !reachable || gone {
         return plan;
     }
-    plan_contact(&mut plan, person, link, contact, catalog);
+    contact::plan_contact(&mut plan, person, link, contact, catalog);
     plan.note = conversation::note(person, &link.noted, catalog);
     let asked = conversation::task(person, link.tasked.as_ref(), catalog);
     let trouble = untold(person, link);
@@ -176,109 +176,6 @@ fn payment_of(person: &Person, deal: &Deal, now: Timestamp) -> Option<Payments> 
 
 /// Between the numbers of orders in one field.
 pub const ORDERS: &str = ", ";
-
-fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u64>, catalog: &Catalog) {
-    let (mut phones, mut emails) = held_by_crm(person, contact);
-    let known: BTreeSet<&stagedoor_model::Identifier> = mirrored(person, contact);
-    let fresh = |kind: Kind, value: &str| !known.iter().any(|i| i.kind() == kind && i.value() == value);
-    let mut news = false;
-    for phone in person.phones().iter().filter(|phone| fresh(Kind::Phone, phone.as_str())) {
-        phones.push(phone.as_str().to_owned());
-        news = true;
-    }
-    for email in person.emails().iter().filter(|email| fresh(Kind::Email, email.as_str())) {
-        emails.push(email.as_str().to_owned());
-        news = true;
-    }
-    let telegram = person.identifiers().iter().find(|i| i.kind() == Kind::Telegram).map(|i| i.value().to_owned());
-    news |= telegram.is_some();
-    let renamed = person.name().filter(|_| bears_stand_in(person, contact)).map(str::to_owned);
-    news |= renamed.is_some();
-    let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
-    let chats = chats(person);
-    let marketing = marketing(person, &link.segments.keys().collect(), catalog);
-    // What they held is emptied, once.
-    let marketing = marketing.or_else(|| link.contact.marketed.then(Marketing::default));
-    news |= chats.is_some() || marketing.is_some();
-    let (tags, untagged) = if catalog.tags { tags(person, link, catalog) } else { (vec![], vec![]) };
-    news |= !tags.is_empty() || catalog.tags && link.contact.marketed;
-    let company = documents::company_of(person).map(|key| CompanyRef { key, id: None });
-    news |= company.is_some();
-    let draft =
-        ContactDraft { person: person.id, name, phones, emails, telegram, tags, untagged, chats, marketing, company };
-    // What there was before a field came must have the digest that it had.
-    let digest = match (&renamed, &draft.chats) {
-        _ if draft.company.is_some() => Digest::of(&(
-            &draft.phones,
-            &draft.emails,
-            &draft.telegram,
-            &renamed,
-            &draft.chats,
-            &draft.marketing,
-            &draft.tags,
-            &draft.company,
-        )),
-        _ if catalog.tags => Digest::of(&(
-            &draft.phones,
-            &draft.emails,
-            &draft.telegram,
-            &renamed,
-            &draft.chats,
-            &draft.marketing,
-            &draft.tags,
-        )),
-        _ if draft.marketing.is_some() => {
-            Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, &renamed, &draft.chats, &draft.marketing))
-        }
-        (None, None) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram)),
-        (Some(name), None) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, name)),
-        (name, chats) => Digest::of(&(&draft.phones, &draft.emails, &draft.telegram, name, chats)),
-    };
-    let refused = link.contact.parked.as_ref().is_some_and(|parked| parked.digest == digest);
-    let same = link.contact.pushed.as_ref() == Some(&digest);
-    match contact {
-        _ if refused || same => {}
-        None => plan.steps.push((Step::CreateContact(draft), digest)),
-        Some(id) if news => plan.steps.push((Step::UpdateContact(id, draft), digest)),
-        Some(_) => {}
-    }
-}
-
-fn display_name(person: &Person) -> String {
-    let masked = || person.emails().first().map(|email| email.as_str().to_owned());
-    let phone = || person.phones().first().map(|phone| phone.as_str().to_owned());
-    person.name().map(str::to_owned).or_else(masked).or_else(phone).unwrap_or_else(|| "?".to_owned())
-}
-
-/// Whether the contact in the CRM has no name yet, as its mirror tells.
-fn bears_stand_in(person: &Person, contact: Option<u64>) -> bool {
-    let mirrors = person.records.values().filter(
-        |record| matches!(record.fact, Fact::CrmContact { contact: id, deleted: false, .. } if Some(id) == contact),
-    );
-    mirrors.filter_map(|record| record.name.as_ref()).any(|(_, name)| person.is_stand_in(name))
-}
-
-fn held_by_crm(person: &Person, contact: Option<u64>) -> (Vec<String>, Vec<String>) {
-    person
-        .records
-        .values()
-        .find_map(|record| match &record.fact {
-            Fact::CrmContact { contact: id, phones, emails, .. } if Some(*id) == contact => {
-                Some((phones.clone(), emails.clone()))
-            }
-            _ => None,
-        })
-        .unwrap_or_default()
-}
-
-fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<&stagedoor_model::Identifier> {
-    person
-        .records
-        .values()
-        .filter(|record| matches!(record.fact, Fact::CrmContact { contact: id, .. } if Some(id) == contact))
-        .flat_map(stagedoor_model::Record::held)
-        .collect()
-}
 
 fn deleted_contacts(person: &Person) -> BTreeSet<u64> {
     let gone = |record: &stagedoor_model::Record| match record.fact {

@@ -21,6 +21,7 @@ use crate::{
         companies,
         links::{self, Link},
         remarks,
+        rows::Pages,
         schema::{self, Schema, items, number},
         transport::Transport,
         wire,
@@ -52,12 +53,15 @@ pub struct Settings {
 
 pub struct AmoCrm {
     settings: Settings,
-    transport: Transport,
+    pub(super) transport: Transport,
     schema: RwLock<Option<Arc<Schema>>>,
     /// When the hub's webhook was last subscribed.
     subscribed: Mutex<Option<Instant>>,
     /// Fields of companies, made once somebody bought for one.
     company_fields: OnceCell<BTreeMap<String, u64>>,
+    /// Whether the account has the paid add-on "filters".
+    pub(super) filters: OnceCell<bool>,
+    pub(super) pages: Mutex<Pages>,
 }
 
 /// How often the subscription is made again: an admin may have deleted it, and the CRM disables what it could not
@@ -85,6 +89,8 @@ impl AmoCrm {
             schema: RwLock::new(None),
             subscribed: Mutex::new(None),
             company_fields: OnceCell::new(),
+            filters: OnceCell::new(),
+            pages: Mutex::default(),
         }
     }
 
@@ -236,15 +242,27 @@ impl Crm for AmoCrm {
     }
 
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
-        let build = |schema: &Schema| rows.iter().map(|draft| Ok(wire::contact(draft, schema))).collect();
+        let region = self.settings.region;
+        let build = |schema: &Schema| rows.iter().map(|one| Ok(wire::contact(one, schema, None, region))).collect();
         let made = self.send_healing(&Method::POST, "/api/v4/contacts", "contacts", build, &bulk::NOTHING).await;
         let companies = rows.iter().map(|draft| draft.company.as_ref().and_then(|company| company.id));
         self.hang("contacts", made, companies.collect(), true).await
     }
 
     async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
-        let build =
-            |schema: &Schema| rows.iter().map(|(id, draft)| Ok(with_id(*id, wire::contact(draft, schema)))).collect();
+        let adds = |draft: &ContactDraft| !draft.phones.is_empty() || !draft.emails.is_empty();
+        let ids: BTreeSet<u64> = rows.iter().filter(|(_, draft)| adds(draft)).map(|(id, _)| *id).collect();
+        let held = match self.standing(ids).await {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::warn!(%error, "contacts could not be read before they are written");
+                return vec![Row::NotSent; rows.len()];
+            }
+        };
+        let build = |schema: &Schema| {
+            let row = |id: &u64, draft| wire::contact(draft, schema, held.get(id), self.settings.region);
+            rows.iter().map(|(id, draft)| Ok(with_id(*id, row(id, draft)))).collect()
+        };
         let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Contact(rows.get(index)?.0));
         let done = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
         let companies = rows.iter().map(|(_, draft)| draft.company.as_ref().and_then(|company| company.id));
@@ -417,20 +435,6 @@ impl Crm for AmoCrm {
 
     fn refused(&self) -> u64 {
         self.transport.refused()
-    }
-}
-
-impl AmoCrm {
-    /// Rows by their ids. Without the paid add-on `filter[id]` is ignored and others come, too: they are left out.
-    async fn rows(&self, entity: &str, ids: &BTreeSet<u64>) -> Result<Vec<Value>, CrmError> {
-        let mut rows = Vec::new();
-        for id in ids {
-            let path = format!("/api/v4/{entity}?limit=250&filter%5Bid%5D%5B%5D={id}");
-            let answer = schema::get(&self.transport, &path).await?;
-            let own = items(answer.as_ref(), entity).into_iter().filter(|row| number(row, "id") == Some(*id));
-            rows.extend(own.cloned());
-        }
-        Ok(rows)
     }
 }
 

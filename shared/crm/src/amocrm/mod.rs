@@ -7,6 +7,7 @@ mod client;
 mod companies;
 mod links;
 mod remarks;
+mod rows;
 mod schema;
 mod transport;
 mod wire;

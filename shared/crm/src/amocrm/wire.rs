@@ -11,19 +11,13 @@ use crate::amocrm::schema::{Schema, number, text};
 /// A text field holds at most 255 characters [amoCRM interface; longer text is refused].
 const TEXT: usize = 255;
 
-pub fn contact(draft: &ContactDraft, schema: &Schema) -> Value {
+/// `held`: the contact as it stands in the CRM, where phones or e-mails are to be added to it.
+pub fn contact(draft: &ContactDraft, schema: &Schema, held: Option<&Value>, region: Region) -> Value {
     let mut fields = Vec::new();
-    let multi = |code: &str, kind: &str, values: &[String]| {
-        let values: Vec<Value> = values.iter().map(|value| json!({ "value": value, "enum_code": kind })).collect();
-        json!({ "field_code": code, "values": values })
-    };
-    // Writing a multitext field replaces all its values, so all of them are sent.
-    if !draft.phones.is_empty() {
-        fields.push(multi("PHONE", "WORK", &draft.phones));
-    }
-    if !draft.emails.is_empty() {
-        fields.push(multi("EMAIL", "WORK", &draft.emails));
-    }
+    let phone = |text: &str| Phone::parse_all(text, region).into_iter().map(|it| it.as_str().to_owned()).collect();
+    let email = |text: &str| Email::parse(text).map(|it| it.as_str().to_owned()).into_iter().collect();
+    fields.extend(added("PHONE", &draft.phones, held, &phone));
+    fields.extend(added("EMAIL", &draft.emails, held, &email));
     fields.extend(own(schema.contact_fields.get("STAGEDOOR_ID"), draft.person.to_string().into()));
     let telegram = draft.telegram.clone().map(Value::from);
     fields.extend(telegram.and_then(|id| own(schema.contact_fields.get("STAGEDOOR_TELEGRAM"), id)));
@@ -62,6 +56,35 @@ pub fn contact(draft: &ContactDraft, schema: &Schema) -> Value {
         }
     }
     Value::Object(row)
+}
+
+/// A multitext field with these values added. Writing it replaces all its values, so those that stand there are sent with
+/// it, each with its kind. `None` where nothing is missing. `plain` finds the values in a text that a manager typed.
+fn added(code: &str, values: &[String], held: Option<&Value>, plain: &dyn Fn(&str) -> Vec<String>) -> Option<Value> {
+    let fields = held.and_then(|held| held.get("custom_fields_values")?.as_array()).into_iter().flatten();
+    let field = fields.filter(|field| text(field, "field_code").as_deref() == Some(code));
+    let standing: Vec<&Value> = field.filter_map(|field| field.get("values")?.as_array()).flatten().collect();
+    let known: BTreeSet<String> = standing
+        .iter()
+        .filter_map(|value| text(value, "value"))
+        .flat_map(|text| plain(&text).into_iter().chain([text]))
+        .collect();
+    let new: Vec<&String> = values.iter().filter(|value| !known.contains(*value)).collect();
+    if new.is_empty() {
+        return None;
+    }
+    let kept = standing.into_iter().map(|value| {
+        let mut kept = json!({ "value": value.get("value") });
+        let kind =
+            ["enum_code", "enum_id"].iter().find_map(|key| Some((*key, value.get(*key).filter(|it| !it.is_null())?)));
+        if let (Some(kept), Some((key, kind))) = (kept.as_object_mut(), kind) {
+            kept.insert(key.to_owned(), kind.clone());
+        }
+        kept
+    });
+    let values: Vec<Value> =
+        kept.chain(new.into_iter().map(|value| json!({ "value": value, "enum_code": "WORK" }))).collect();
+    Some(json!({ "field_code": code, "values": values }))
 }
 
 /// The hub's own id of a deal as it travels in a field.

@@ -218,7 +218,7 @@ impl Crm for Vtiger {
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
         let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
         let new = |draft: &ContactDraft| {
-            let fields = Self::owned(wire::contact(draft, &schema, &Value::Null), &schema);
+            let fields = Self::owned(wire::contact(draft, &schema, &Value::Null, self.settings.region), &schema);
             Ok(New { key: draft.person.to_string(), fields })
         };
         let made = self.contacts_of(&schema).create(rows.iter().map(new).collect(), BTreeMap::new()).await;
@@ -233,7 +233,9 @@ impl Crm for Vtiger {
             let Some((number, draft)) = rows.get(index) else { return Row::NotSent };
             let id = schema.contacts.of(*number);
             match self.transport.get("retrieve", &[("id", &id)]).await {
-                Ok(held) => maker.revise(*number, wire::contact(draft, schema, &held), &held).await,
+                Ok(held) => {
+                    maker.revise(*number, wire::contact(draft, schema, &held, self.settings.region), &held).await
+                }
                 Err(failure) => maker.refused_or_later(*number, failure),
             }
         };

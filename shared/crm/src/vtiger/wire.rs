@@ -23,7 +23,7 @@ pub(super) const CONTACT: &str =
     "id,firstname,lastname,mobile,phone,homephone,otherphone,email,secondaryemail,createdtime,modifiedtime";
 
 /// What the contact should have. `held` is what it has now; empty for one that is not there yet.
-pub(super) fn contact(draft: &ContactDraft, schema: &Schema, held: &Value) -> Fields {
+pub(super) fn contact(draft: &ContactDraft, schema: &Schema, held: &Value, region: Region) -> Fields {
     let module = &schema.contacts;
     let mut row = Fields::new();
     if let Some(name) = &draft.name {
@@ -31,8 +31,10 @@ pub(super) fn contact(draft: &ContactDraft, schema: &Schema, held: &Value) -> Fi
         put(&mut row, "firstname", &first);
         put(&mut row, "lastname", &last);
     }
-    room(&mut row, &PHONES, &draft.phones, held);
-    room(&mut row, &EMAILS, &draft.emails, held);
+    let phone = |text: &str| Phone::parse_all(text, region).into_iter().map(|it| it.as_str().to_owned()).collect();
+    let email = |text: &str| Email::parse(text).map(|it| it.as_str().to_owned()).into_iter().collect();
+    room(&mut row, &PHONES, &draft.phones, held, &phone);
+    room(&mut row, &EMAILS, &draft.emails, held, &email);
     own(&mut row, module, "id", &draft.person.to_string());
     // Whose contact somebody is already, a manager knows better.
     let free = held.get("account_id").map(plain).unwrap_or_default().is_empty();
@@ -65,9 +67,11 @@ fn names(name: &str) -> (String, String) {
 }
 
 /// Puts values that the contact has nowhere yet into the places that are empty: those that are taken are a manager's.
-fn room(row: &mut Fields, places: &[&str], values: &[String], held: &Value) {
+/// `read` finds the values in a text that a manager typed.
+fn room(row: &mut Fields, places: &[&str], values: &[String], held: &Value, read: &dyn Fn(&str) -> Vec<String>) {
     let has = |place: &&&str| held.get(**place).map(plain).unwrap_or_default();
-    let known: BTreeSet<String> = places.iter().map(|place| has(&place)).collect();
+    let texts = places.iter().map(|place| has(&place));
+    let known: BTreeSet<String> = texts.flat_map(|text| read(&text).into_iter().chain([text])).collect();
     let mut free = places.iter().filter(|place| has(place).is_empty());
     for value in values.iter().filter(|value| !known.contains(*value)) {
         let Some(place) = free.next() else { break };
@@ -197,10 +201,12 @@ mod tests {
 
     #[test]
     fn a_managers_phones_stay_where_they_are() {
-        let held = json!({ "mobile": "+7 916 000", "phone": "", "homephone": null, "otherphone": "" });
+        let held = json!({ "mobile": "8 (916) 000-00-00", "phone": "", "homephone": null, "otherphone": "" });
         let mut row = Fields::new();
-        let values = ["+7 916 000", "+79030000001", "+79030000002"].map(String::from);
-        room(&mut row, &PHONES, &values, &held);
+        let values = ["+79160000000", "+79030000001", "+79030000002"].map(String::from);
+        let region = Region::new("RU").expect("a region");
+        let read = |text: &str| Phone::parse_all(text, region).into_iter().map(|it| it.as_str().to_owned()).collect();
+        room(&mut row, &PHONES, &values, &held, &read);
         assert_eq!(Value::Object(row), json!({ "phone": "+79030000001", "homephone": "+79030000002" }));
     }
 }

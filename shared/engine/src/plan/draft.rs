@@ -15,7 +15,7 @@ pub struct ContactDraft {
     /// For contacts that we create, and for those that were made before anybody told a name; any other name in the CRM
     /// belongs to the manager.
     pub name: Option<String>,
-    /// All values the field should have, those the CRM holds first.
+    /// Values that the contact never had, and is to get. Nothing that stands there is taken away.
     pub phones: Vec<String>,
     pub emails: Vec<String>,
     pub telegram: Option<String>,
@@ -26,6 +26,16 @@ pub struct ContactDraft {
     pub marketing: Option<Marketing>,
     /// The company that they are a contact of.
     pub company: Option<CompanyRef>,
+}
+
+impl ContactDraft {
+    /// What of it is compared with what was last sent. Phones and e-mails are remembered one by one, and the name that a
+    /// contact was `made` with is its manager's from then on.
+    pub fn settled(&self, made: bool) -> Digest {
+        let name = self.name.as_ref().filter(|_| !made);
+        let company = self.company.as_ref().map(|company| &company.key);
+        Digest::of(&(2, &self.telegram, name, &self.chats, &self.marketing, &self.tags, company))
+    }
 }
 
 /// A company by its key, and by its id in the CRM once that is known.

@@ -175,6 +175,10 @@ pub struct Link {
     /// Contacts that the hub made for people who turned out to be this one.
     #[serde(default)]
     pub doubles: BTreeSet<u64>,
+    /// Phones and e-mails that each contact has or had, as the hub writes them. One that is gone there was taken away by a
+    /// manager.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contact_values: BTreeMap<u64, BTreeSet<String>>,
     /// Marks of the lines of conversations that a note holds.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub noted: BTreeSet<String>,
@@ -285,6 +289,9 @@ impl Link {
     #[must_use]
     pub fn join(mut self, other: Self) -> Self {
         self.doubles.extend(other.doubles);
+        for (contact, values) in other.contact_values {
+            self.contact_values.entry(contact).or_default().extend(values);
+        }
         match (self.contact.id, other.contact.id) {
             (Some(known), Some(second)) if known != second => _ = self.doubles.insert(second),
             _ => {}

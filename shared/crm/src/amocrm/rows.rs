@@ -1,0 +1,151 @@
+//! Rows by their ids, as they stand in the account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use stagedoor_model::breakage;
+use stagedoor_ports::CrmError;
+
+use crate::amocrm::{
+    client::AmoCrm,
+    schema::{self, items, number},
+};
+
+/// Ids of one list call: more would make its address too long.
+const IDS: usize = 100;
+/// From how many contacts on pages are cheaper than single reads.
+const MANY: usize = 8;
+/// Pages that it takes to find one's way in an account that was not read before.
+const SEARCH: usize = 16;
+
+/// Where contacts stand in the list of all of them in the order of ids, as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    /// Pages by their first id.
+    firsts: BTreeMap<u64, u32>,
+    /// The first page that was empty.
+    end: Option<u32>,
+}
+
+impl Pages {
+    /// The page on which an id may stand, from 1.
+    fn guess(&self, id: u64) -> u32 {
+        let below = self.firsts.range(..=id).next_back().map_or(1, |(_, page)| *page);
+        let above = self.firsts.range(id + 1..).next().map(|(_, page)| *page);
+        match above.or(self.end) {
+            Some(above) => below + above.saturating_sub(below + 1).div_ceil(2),
+            None if self.firsts.is_empty() => 1,
+            None => below.saturating_mul(2),
+        }
+    }
+
+    fn learn(&mut self, page: u32, first: Option<u64>) {
+        match first {
+            // Deletions move the rows: what was known of this page is out of date.
+            Some(first) => {
+                self.firsts.retain(|_, known| *known != page);
+                self.firsts.insert(first, page);
+                self.end = self.end.filter(|end| *end > page);
+            }
+            None => self.end = Some(self.end.map_or(page, |end| end.min(page))),
+        }
+    }
+}
+
+impl AmoCrm {
+    /// Contacts that phones or e-mails are to be added to, by their ids.
+    pub(super) async fn standing(&self, ids: BTreeSet<u64>) -> Result<BTreeMap<u64, Value>, CrmError> {
+        if ids.is_empty() || breakage::is_on("phones-sent-whole") {
+            return Ok(BTreeMap::new());
+        }
+        let rows = self.rows("contacts", &ids).await?;
+        Ok(rows.into_iter().filter_map(|row| Some((number(&row, "id")?, row))).collect())
+    }
+
+    /// Those of these rows that are there. Without the paid add-on `filter[id]` is ignored: few are read one by one, many
+    /// by the pages of the list on which they stand.
+    pub(super) async fn rows(&self, entity: &str, ids: &BTreeSet<u64>) -> Result<Vec<Value>, CrmError> {
+        let mut rows = Vec::new();
+        if ids.len() < 2 || !self.has_filters().await? {
+            let mut left = ids.clone();
+            if ids.len() >= MANY && entity == "contacts" {
+                rows = self.by_pages(&mut left).await?;
+            }
+            for id in left {
+                rows.extend(schema::get(&self.transport, &format!("/api/v4/{entity}/{id}")).await?);
+            }
+            return Ok(rows);
+        }
+        let ids: Vec<u64> = ids.iter().copied().collect();
+        for chunk in ids.chunks(IDS) {
+            let filter: Vec<String> =
+                chunk.iter().enumerate().map(|(n, id)| format!("filter%5Bid%5D%5B{n}%5D={id}")).collect();
+            let path = format!("/api/v4/{entity}?limit=250&{}", filter.join("&"));
+            let answer = schema::get(&self.transport, &path).await?;
+            let own = |row: &&Value| number(row, "id").is_some_and(|id| chunk.contains(&id));
+            rows.extend(items(answer.as_ref(), entity).into_iter().filter(own).cloned());
+        }
+        Ok(rows)
+    }
+
+    /// Reads the pages of the list of contacts on which these stand, and takes out of `left` those that it could tell of.
+    async fn by_pages(&self, left: &mut BTreeSet<u64>) -> Result<Vec<Value>, CrmError> {
+        let mut pages = self.pages.lock().await;
+        let (mut rows, mut read) = (Vec::new(), BTreeSet::new());
+        // A call that finds nobody is worth no more than a call for one contact.
+        let mut misses = SEARCH + left.len() / 2;
+        let mut next = left.first().copied();
+        while let Some(id) = next {
+            let page = pages.guess(id);
+            if misses == 0 || !read.insert(page) {
+                next = left.range(id + 1..).next().copied();
+                continue;
+            }
+            let path = format!("/api/v4/contacts?order%5Bid%5D=asc&limit=250&page={page}");
+            let answer = schema::get(&self.transport, &path).await?;
+            let found = items(answer.as_ref(), "contacts");
+            pages.learn(page, found.first().and_then(|row| number(row, "id")));
+            let own: Vec<Value> =
+                found.into_iter().filter(|row| number(row, "id").is_some_and(|id| left.remove(&id))).cloned().collect();
+            misses = if own.is_empty() { misses - 1 } else { misses };
+            rows.extend(own);
+            next = if left.contains(&id) { Some(id) } else { left.range(id..).next().copied() };
+        }
+        Ok(rows)
+    }
+
+    async fn has_filters(&self) -> Result<bool, CrmError> {
+        let ask = async || {
+            let account = schema::get(&self.transport, "/api/v4/account").await?;
+            let flag = account.as_ref().and_then(|account| account.get("is_api_filter_enabled")?.as_bool());
+            Ok(flag.unwrap_or(false))
+        };
+        self.filters.get_or_try_init(ask).await.copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pages;
+
+    /// Reads until the page of an id is found; the answer is how many calls that took.
+    fn search(pages: &mut Pages, id: u64, account: u64) -> u32 {
+        for calls in 1..40 {
+            let page = pages.guess(id);
+            let first = u64::from(page - 1) * 250 + 1;
+            pages.learn(page, (first <= account).then_some(first));
+            if (first..first + 250).contains(&id) {
+                return calls;
+            }
+        }
+        panic!("the page of {id} is not found");
+    }
+
+    #[test]
+    fn a_page_is_found_in_few_calls_and_its_neighbours_in_fewer() {
+        let mut pages = Pages::default();
+        assert!(search(&mut pages, 70_001, 100_000) <= 20);
+        assert!(search(&mut pages, 70_240, 100_000) <= 1);
+        assert!(search(&mut pages, 70_500, 100_000) <= 2);
+    }
+}

@@ -1,0 +1,157 @@
+//! What a contact should hold. Phones and e-mails are only ever added, each once: a value that a contact had and has no more
+//! was taken away by a manager, and stays away.
+
+use std::collections::BTreeSet;
+
+use stagedoor_model::{Fact, Kind, Record, breakage};
+
+use crate::{
+    Catalog, Marketing, Person, chats, documents,
+    marketing::{marketing, tags},
+    plan::{CompanyRef, ContactDraft, Digest, Link, Plan, Step},
+};
+
+pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u64>, catalog: &Catalog) {
+    let had = had(person, link, contact);
+    let phones: Vec<String> = person.phones().iter().map(|phone| phone.as_str().to_owned()).collect();
+    let emails: Vec<String> = person.emails().iter().map(|email| email.as_str().to_owned()).collect();
+    let new = |values: Vec<String>| values.into_iter().filter(|value| !had.contains(value)).collect::<Vec<_>>();
+    let (mut phones, mut emails) = (new(phones), new(emails));
+    let telegram = person.identifiers().iter().find(|i| i.kind() == Kind::Telegram).map(|i| i.value().to_owned());
+    let mut news = telegram.is_some();
+    let renamed = person.name().filter(|_| bears_stand_in(person, contact)).map(str::to_owned);
+    news |= renamed.is_some();
+    let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
+    let chats = chats(person);
+    let marketing = marketing(person, &link.segments.keys().collect(), catalog);
+    // What they held is emptied, once.
+    let marketing = marketing.or_else(|| link.contact.marketed.then(Marketing::default));
+    news |= chats.is_some() || marketing.is_some();
+    let (tags, untagged) = if catalog.tags { tags(person, link, catalog) } else { (vec![], vec![]) };
+    news |= !tags.is_empty() || catalog.tags && link.contact.marketed;
+    let company = documents::company_of(person).map(|key| CompanyRef { key, id: None });
+    news |= company.is_some();
+    let mut draft = ContactDraft {
+        person: person.id,
+        name,
+        phones: vec![],
+        emails: vec![],
+        telegram,
+        tags,
+        untagged,
+        chats,
+        marketing,
+        company,
+    };
+    // Sent by an earlier version, which remembered no values: what it sent whole is not sent again.
+    let sent = link.contact.pushed.as_ref();
+    let by_earlier = contact.is_some_and(|id| !link.contact_values.contains_key(&id))
+        && sent == Some(&digest_of_earlier(person, contact, &draft, renamed.as_ref(), catalog));
+    if by_earlier {
+        (phones, emails) = (vec![], vec![]);
+    }
+    let settled = draft.settled(contact.is_none());
+    let adds = !phones.is_empty() || !emails.is_empty();
+    let digest = if adds { Digest::of(&(&settled, &phones, &emails)) } else { settled.clone() };
+    (draft.phones, draft.emails) = (phones, emails);
+    let refused = link.contact.parked.as_ref().is_some_and(|parked| parked.digest == digest);
+    let same = !adds && (sent == Some(&settled) || by_earlier);
+    match contact {
+        _ if refused => {}
+        None => plan.steps.push((Step::CreateContact(draft), digest)),
+        Some(id) if !same && (news || adds) => plan.steps.push((Step::UpdateContact(id, draft), digest)),
+        Some(_) => {}
+    }
+}
+
+/// The mirror of a contact.
+fn mirrors(person: &Person, contact: Option<u64>) -> impl Iterator<Item = &Record> {
+    let is_it =
+        move |record: &&Record| matches!(record.fact, Fact::CrmContact { contact: id, .. } if Some(id) == contact);
+    person.records.values().filter(is_it)
+}
+
+/// Phones and e-mails that stand in a contact, by its mirror.
+fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<String> {
+    let mut values = BTreeSet::new();
+    for record in mirrors(person, contact) {
+        let own = record.held().filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email));
+        values.extend(own.map(|one| one.value().to_owned()));
+        if let Fact::CrmContact { phones, emails, .. } = &record.fact {
+            values.extend(phones.iter().chain(emails).cloned());
+        }
+    }
+    values
+}
+
+/// Phones and e-mails that a contact has or had.
+fn had(person: &Person, link: &Link, contact: Option<u64>) -> BTreeSet<String> {
+    let mut values = mirrored(person, contact);
+    if !breakage::is_on("removed-phone-comes-back") {
+        values.extend(contact.and_then(|id| link.contact_values.get(&id)).into_iter().flatten().cloned());
+    }
+    values
+}
+
+impl Link {
+    /// Remembers the phones and e-mails that now stand in the contacts of the CRM; whether that was news.
+    pub fn remember_values(&mut self, person: &Person) -> bool {
+        let mut news = false;
+        // Of a contact that the hub never wrote to, the mirror is enough.
+        for id in self.contact.id.iter().chain(&self.doubles).copied().collect::<Vec<_>>() {
+            for value in mirrored(person, Some(id)) {
+                news |= self.contact_values.entry(id).or_default().insert(value);
+            }
+        }
+        news
+    }
+
+    /// Remembers the phones and e-mails that were written into a contact.
+    pub fn wrote_values(&mut self, contact: u64, draft: &ContactDraft) {
+        let values = self.contact_values.entry(contact).or_default();
+        values.extend(draft.phones.iter().chain(&draft.emails).cloned());
+    }
+}
+
+fn display_name(person: &Person) -> String {
+    let masked = || person.emails().first().map(|email| email.as_str().to_owned());
+    let phone = || person.phones().first().map(|phone| phone.as_str().to_owned());
+    person.name().map(str::to_owned).or_else(masked).or_else(phone).unwrap_or_else(|| "?".to_owned())
+}
+
+/// Whether the contact in the CRM has no name yet, as its mirror tells.
+fn bears_stand_in(person: &Person, contact: Option<u64>) -> bool {
+    let mirrors = person.records.values().filter(
+        |record| matches!(record.fact, Fact::CrmContact { contact: id, deleted: false, .. } if Some(id) == contact),
+    );
+    mirrors.filter_map(|record| record.name.as_ref()).any(|(_, name)| person.is_stand_in(name))
+}
+
+/// What the whole contact was compared by before phones and e-mails were remembered one by one.
+fn digest_of_earlier(
+    person: &Person,
+    contact: Option<u64>,
+    draft: &ContactDraft,
+    renamed: Option<&String>,
+    catalog: &Catalog,
+) -> Digest {
+    let known: BTreeSet<_> = mirrors(person, contact).flat_map(Record::held).collect();
+    let fresh = |kind: Kind, value: &str| !known.iter().any(|one| one.kind() == kind && one.value() == value);
+    let held = mirrors(person, contact).find_map(|record| match &record.fact {
+        Fact::CrmContact { phones, emails, .. } => Some((phones.clone(), emails.clone())),
+        _ => None,
+    });
+    let (mut phones, mut emails) = held.unwrap_or_default();
+    let (own, owned) = (person.phones(), person.emails());
+    phones.extend(own.iter().map(|phone| phone.as_str()).filter(|value| fresh(Kind::Phone, value)).map(str::to_owned));
+    emails.extend(owned.iter().map(|mail| mail.as_str()).filter(|value| fresh(Kind::Email, value)).map(str::to_owned));
+    let ContactDraft { telegram, chats, marketing, tags, company, .. } = draft;
+    match (renamed, chats) {
+        _ if company.is_some() => Digest::of(&(&phones, &emails, telegram, renamed, chats, marketing, tags, company)),
+        _ if catalog.tags => Digest::of(&(&phones, &emails, telegram, renamed, chats, marketing, tags)),
+        _ if marketing.is_some() => Digest::of(&(&phones, &emails, telegram, renamed, chats, marketing)),
+        (None, None) => Digest::of(&(&phones, &emails, telegram)),
+        (Some(name), None) => Digest::of(&(&phones, &emails, telegram, name)),
+        (name, chats) => Digest::of(&(&phones, &emails, telegram, name, chats)),
+    }
+}
