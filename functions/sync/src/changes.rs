@@ -13,7 +13,7 @@ use stagedoor_model::{
 };
 use stagedoor_ports::{PortError, SeenDeal};
 
-use crate::Sync;
+use crate::{Sync, reconcile::ELSEWHERE};
 
 const SINCE: &str = "crm/changes";
 const COMPARED: &str = "crm/compared";
@@ -21,6 +21,8 @@ const COMPARED: &str = "crm/compared";
 const FIRST: SignedDuration = SignedDuration::from_hours(1);
 /// A change is written a little after the time that it bears.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
+/// Changes that are folded under one look at the lease.
+const AT_ONCE: usize = 500;
 /// People of whom one look asks whether their rows are still there.
 const PEOPLE: usize = 100;
 /// More rows than this that vanished at once, and more than a fifth of those asked for, are rights that were lost.
@@ -60,19 +62,29 @@ impl Sync {
             events.push(Event::new(source, EventId::derive(source, &["mirror", &about]), at, body));
         }
         let mut heard = Heard { contacts: events.len(), ..Heard::default() };
+        // Many pages may have taken long: nobody else may write while deals are compared with where they were put.
+        self.still_leased().await?;
         let moves = self.moves(source, changes.deals).await?;
         heard.moves = moves.len();
         events.extend(moves);
         let gone = self.vanished(source, now).await?;
         heard.deleted = gone.len();
         events.extend(gone);
-        if !events.is_empty() && !self.handle(events).await.is_empty() {
-            return Err(PortError::Retry("what changed in the CRM was not saved whole".into()));
+        while !events.is_empty() {
+            self.still_leased().await?;
+            let rest = events.split_off(events.len().min(AT_ONCE));
+            if !self.handle(std::mem::replace(&mut events, rest)).await.is_empty() {
+                return Err(PortError::Retry("what changed in the CRM was not saved whole".into()));
+            }
         }
         let until = changes.until.unwrap_or(since).max(since + OVERLAP);
         // Another process that heard the same does no harm.
         self.store.put_cell(&self.cell_of(SINCE), &until.to_string(), cell.map(|cell| cell.version)).await?;
         Ok(heard)
+    }
+
+    async fn still_leased(&self) -> Result<(), PortError> {
+        if self.lease().await? { Ok(()) } else { Err(PortError::Retry(ELSEWHERE.into())) }
     }
 
     /// What is known of somebody in this CRM.

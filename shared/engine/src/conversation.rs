@@ -128,12 +128,18 @@ pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog)
         .filter(|(line, _)| !matches!(line.said, Said::Allowed) && !noted.contains(&mark(line)))
         .collect();
     fresh.sort();
-    let lines: BTreeSet<String> = fresh.iter().map(|(line, _)| mark(line)).collect();
-    let text: Vec<String> = fresh.into_iter().map(|(line, channel)| spoken(line, channel, catalog)).collect();
-    let text = text.join("\n");
-    // The latest matters most.
-    let spare = text.chars().count().saturating_sub(NOTE);
-    (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.chars().skip(spare).collect(), lines })
+    let (mut lines, mut text, mut length) = (BTreeSet::new(), Vec::new(), 0);
+    for (line, channel) in fresh {
+        let words = spoken(line, channel, catalog);
+        length += words.chars().count() + 1;
+        // The rest fills the next note.
+        if length > NOTE && !lines.is_empty() {
+            break;
+        }
+        lines.insert(mark(line));
+        text.push(words);
+    }
+    (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.join("\n"), lines })
 }
 
 fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {

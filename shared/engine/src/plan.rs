@@ -33,7 +33,10 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     plan.note = conversation::note(person, &link.noted, catalog);
     let asked = conversation::task(person, link.tasked.as_ref(), catalog);
     let trouble = untold(person, link);
-    plan.more = asked.is_some() && trouble.is_some();
+    // What one note has no room for fills the next one.
+    let noted = plan.note.iter().flat_map(|note| &note.lines).chain(&link.noted).cloned().collect();
+    let rest = plan.note.as_ref().and_then(|_| conversation::note(person, &noted, catalog));
+    plan.more = rest.is_some() || asked.is_some() && trouble.is_some();
     plan.task = trouble.or(asked);
     plan.marks = conversation::marks(person);
     if let Some(of) = contact {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Identifier, Profile, Purpose, Timestamp, Token, TokenTag};
 
-/// Lines of a chat that a person keeps; the journal has all of them.
-const LINES: usize = 24;
+/// Lines of a chat that a person keeps: as many as may come while a CRM is out. The journal has all of them.
+const LINES: usize = 240;
 /// Tokens of a chat that are remembered.
 const TOKENS: usize = 8;
 /// Characters of a line that a person keeps.
@@ -142,7 +142,8 @@ impl Talk {
             last.and_then(|token| self.uses.remove(&token));
         }
         self.lines.extend(other.lines);
-        while self.lines.len() > LINES {
+        let most = if crate::breakage::is_on("unnoted-lines-dropped") { 24 } else { LINES };
+        while self.lines.len() > most {
             self.lines.pop_first();
         }
         let earliest = |a: Option<Timestamp>, b: Option<Timestamp>| [a, b].into_iter().flatten().min();
