@@ -30,6 +30,9 @@ struct Cli {
     /// Of `simulation`: the seed of the first world.
     #[arg(long, default_value_t = 1)]
     from: u64,
+    /// Of `simulation`: switches that are off otherwise, by their names in `switches.rs`; `everything` for all.
+    #[arg(long, value_delimiter = ',')]
+    with: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -73,7 +76,7 @@ async fn main() -> ExitCode {
         Name::Enrol => enrol::run().await,
         Name::Vtiger => vtiger::run().await,
         Name::Consent => enrol::month().await,
-        Name::Simulation => simulation::run(cli.from, cli.seeds),
+        Name::Simulation => simulation::run(cli.from, cli.seeds, &cli.with),
     };
     match figures {
         Ok(figures) => {

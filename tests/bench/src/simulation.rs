@@ -2,16 +2,19 @@
 
 use std::time::Instant;
 
-use stagedoor_simulation::{ENABLED, run_many};
+use stagedoor_simulation::{Switches, run_many};
 
 use crate::figure::{Figure, Goal};
 
 /// Broken worlds whose story is told in full.
 const TOLD: usize = 3;
 
-pub fn run(from: u64, seeds: u64) -> Result<Vec<Figure>, String> {
+/// `with` names switches that are off otherwise; `everything` turns all on.
+pub fn run(from: u64, seeds: u64, with: &[String]) -> Result<Vec<Figure>, String> {
     let begin = Instant::now();
-    let broken = run_many(from, seeds, &ENABLED)?;
+    let everything = with.iter().any(|name| name == "everything");
+    let switches = if everything { Switches::everything() } else { Switches::with(with) };
+    let broken = run_many(from, seeds, &switches)?;
     for (index, outcome) in broken.iter().enumerate() {
         let mut outcome = outcome.clone();
         if index >= TOLD {

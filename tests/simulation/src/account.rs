@@ -33,6 +33,10 @@ pub struct Deal {
     pub price: i64,
     pub stage: String,
     pub duplicate: bool,
+    /// It is told that the show was called off.
+    pub cancelled: bool,
+    /// When the show begins, in seconds of Unix time.
+    pub starts_at: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -47,6 +51,13 @@ fn values(row: &Value, code: &str) -> BTreeSet<String> {
     let named = fields.filter(|field| field.get("field_code").and_then(Value::as_str) == Some(code));
     let all = named.flat_map(|field| field.get("values").and_then(Value::as_array).into_iter().flatten());
     all.filter_map(|value| value.get("value")?.as_str().map(str::to_owned)).collect()
+}
+
+/// The first number of a row's field.
+fn numbers(row: &Value, code: &str) -> Option<i64> {
+    let fields = row.get("custom_fields_values").and_then(Value::as_array)?;
+    let named = fields.iter().find(|field| field.get("field_code").and_then(Value::as_str) == Some(code))?;
+    named.pointer("/values/0/value").and_then(Value::as_i64)
 }
 
 /// Digits of a phone in E.164, however it is written.
@@ -85,6 +96,8 @@ pub fn of_amocrm(sandbox: &Sandbox, stages: &BTreeMap<u64, String>) -> Account {
             price: row.get("price").and_then(Value::as_i64).unwrap_or_default(),
             stage: stages.get(&number(row, "status_id")).cloned().unwrap_or_default(),
             duplicate: tagged(row, "duplicate of"),
+            cancelled: tagged(row, "show cancelled"),
+            starts_at: numbers(row, "STAGEDOOR_SHOW_AT"),
         }
     });
     let deals = deals.collect();

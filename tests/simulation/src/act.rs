@@ -22,6 +22,20 @@ use crate::{
 pub enum Habit {
     /// Two changes of one order within one second.
     SameSecond,
+    /// A buyer types somebody else's e-mail, and corrects it later.
+    WrongEmail,
+    /// A buyer hands an order on to somebody else.
+    Transfer,
+    /// One cashier types one e-mail for all who have none.
+    CashierEmail,
+    /// A payment provider tells of payments, and the shop does not always.
+    Stripe,
+    /// A payment provider gives money back, and the shop does not tell.
+    StripeRefund,
+    /// Shows are called off, moved, and on again.
+    Shows,
+    /// Companies buy.
+    Company,
 }
 
 /// A world in which something happens.
@@ -31,13 +45,19 @@ pub struct Actors {
     pub rng: Rng,
     /// Numbers of orders, tickets and deliveries.
     serial: u64,
+    /// Orders with somebody else's e-mail.
+    pub wrong: Vec<usize>,
+    /// Humans who buy at a cashier's desk.
+    pub at_cashier: Vec<usize>,
+    pub habits: Vec<Habit>,
     /// Deliveries that are under way.
     pub under_way: Arc<std::sync::atomic::AtomicU32>,
 }
 
 impl Actors {
-    pub fn new(shared: Arc<Shared>, story: Story, rng: Rng) -> Self {
-        Self { shared, story, rng, serial: 100, under_way: Arc::default() }
+    pub fn new(shared: Arc<Shared>, story: Story, rng: Rng, habits: Vec<Habit>) -> Self {
+        let (wrong, at_cashier) = (Vec::new(), Vec::new());
+        Self { shared, story, rng, serial: 100, wrong, at_cashier, habits, under_way: Arc::default() }
     }
 
     pub fn serial(&mut self) -> u64 {
@@ -98,9 +118,18 @@ impl Actors {
     /// Somebody places an order.
     pub fn order(&mut self) {
         let human = self.rng.below(self.story.world.humans.len());
+        self.order_of(human, None);
+    }
+
+    /// An order of this human, with this e-mail in place of their own.
+    pub fn order_of(&mut self, human: usize, email: Option<String>) {
         let Some(who) = self.story.world.humans.get(human).cloned() else { return };
         let shop = if self.rng.once_in(3) { Shop::BoxOffice } else { Shop::Own };
         let mut identifiers = who.shows(&mut self.rng);
+        let [phone, _] = &who.phones;
+        if let Some(email) = email {
+            identifiers = [phone.clone(), email].into();
+        }
         if shop == Shop::BoxOffice {
             identifiers.insert(format!("customer:{}", 7_000 + human));
         }
@@ -116,6 +145,7 @@ impl Actors {
         let tickets = tickets.collect();
         let now = self.now();
         let paid = self.rng.once_in(2);
+        let company = self.has(Habit::Company) && shop == Shop::Own && self.rng.once_in(5);
         let fact = OrderFact {
             id: self.serial(),
             shop,
@@ -126,6 +156,9 @@ impl Actors {
             updated_at: now,
             paid_at: paid.then_some(now),
             cancelled: false,
+            shop_tells: true,
+            returned_at: None,
+            company: company.then(|| self.rng.below(2)),
         };
         let what = if paid { "orders and pays" } else { "orders" };
         self.tell_order(what, &fact);
@@ -133,7 +166,11 @@ impl Actors {
         self.send_order(fact);
     }
 
-    fn tell_order(&mut self, what: &str, fact: &OrderFact) {
+    pub fn has(&self, habit: Habit) -> bool {
+        self.habits.contains(&habit)
+    }
+
+    pub fn tell_order(&mut self, what: &str, fact: &OrderFact) {
         let name = self.story.world.humans.get(fact.human).map(|who| who.name.clone()).unwrap_or_default();
         let tickets: Vec<String> = fact
             .tickets
@@ -144,7 +181,7 @@ impl Actors {
         self.story.tell(line);
     }
 
-    fn send_order(&mut self, fact: OrderFact) {
+    pub fn send_order(&mut self, fact: OrderFact) {
         let Some(who) = self.story.world.humans.get(fact.human).cloned() else { return };
         let id = format!("d{}", self.serial());
         let word = match fact.shop {
@@ -161,7 +198,12 @@ impl Actors {
             .filter(|index| self.story.world.orders.get(*index).is_some_and(|one| !one.is_over()))
             .collect();
         let Some(index) = self.rng.pick(&open).copied() else { return };
-        let (all, cancel) = (self.rng.once_in(3), self.rng.once_in(4));
+        let (all, cancel, by_provider) = (self.rng.once_in(3), self.rng.once_in(4), self.rng.once_in(3));
+        let plain =
+            self.story.world.orders.get(index).is_some_and(|one| one.shop == Shop::Own && one.company.is_none());
+        if by_provider && plain && !cancel && self.by_provider(index) {
+            return;
+        }
         let Some(fact) = self.story.world.orders.get_mut(index) else { return };
         // Shops tell the time in seconds: two changes within one are told apart by what they say.
         fact.updated_at = now;

@@ -8,7 +8,7 @@ use crate::{
     account::{self, Account, Contact},
     hub::Shared,
     story::Story,
-    world::PersonTruth,
+    world::{PersonTruth, SHOWS},
 };
 
 /// Every invariant, in the order in which they are checked.
@@ -30,6 +30,8 @@ pub enum Invariant {
     Money,
     /// The stage of a deal is that of its facts, or a manager's.
     DealStage,
+    /// A deal says of its show what the shop said last.
+    ShowState,
     /// What a manager added to a contact stays.
     ManagersValues,
     /// A manager's move stays until something new happens.
@@ -65,6 +67,13 @@ pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
         let there = account.contacts.iter().find(|one| one.id == *contact);
         if there.is_some_and(|one| !one.phones.contains(phone)) {
             let what = format!("a manager added {phone} to contact {contact}, and it is gone");
+            found.push(broken(Invariant::ManagersValues, what));
+        }
+    }
+    for (contact, phone) in &story.removed_phones {
+        let there = account.contacts.iter().find(|one| one.id == *contact);
+        if there.is_some_and(|one| one.phones.contains(phone)) {
+            let what = format!("a manager took {phone} from contact {contact}, and it is there again");
             found.push(broken(Invariant::ManagersValues, what));
         }
     }
@@ -130,6 +139,7 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
             let what = about(format!("deal {} has the price {}, expected {price}", deal.id, deal.price));
             found.push(broken(Invariant::Money, what));
         }
+        shows(deal, show, story, &about, found);
         let moved = story.moves.get(&deal.id);
         match moved {
             Some((at, stage)) if *at > truth.touched_at && deal.stage != *stage => {
@@ -137,12 +147,33 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
                 found.push(broken(Invariant::ManagersMoves, what));
             }
             Some(_) => {}
+            None if story.robots && deal.stage == "Переговоры" => {}
             None if !truth.stages.is_empty() && !truth.stages.contains(deal.stage.as_str()) => {
                 let what = about(format!("deal {} stands at {:?}, expected {:?}", deal.id, deal.stage, truth.stages));
                 found.push(broken(Invariant::DealStage, what));
             }
             None => {}
         }
+    }
+}
+
+fn shows(
+    deal: &account::Deal,
+    show: &str,
+    story: &Story,
+    about: &impl Fn(String) -> String,
+    found: &mut Vec<Violation>,
+) {
+    let all = SHOWS.iter().zip(story.world.shows);
+    let Some((_, truth)) = all.into_iter().find(|(fact, _)| fact.key == show) else { return };
+    if deal.cancelled != truth.cancelled {
+        let what = about(format!("deal {} says cancelled: {}, expected {}", deal.id, deal.cancelled, truth.cancelled));
+        found.push(broken(Invariant::ShowState, what));
+    }
+    let expected = truth.starts_at.map(|at| at.as_second());
+    if expected.is_some() && deal.starts_at != expected {
+        let what = about(format!("deal {} begins at {:?}, expected {expected:?}", deal.id, deal.starts_at));
+        found.push(broken(Invariant::ShowState, what));
     }
 }
 

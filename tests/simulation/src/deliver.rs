@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
-use stagedoor_testkit::{Parcel, form_signed, qtickets};
+use stagedoor_testkit::{Parcel, form_signed, hmac_sha256_hex, json as posted, qtickets};
 
-use crate::world::{FormFact, Human, OrderFact, SHOWS, Shop};
+use crate::world::{FormFact, Human, OrderFact, SHOWS, Shop, ShowFact, ShowTruth};
 
 fn first<'s>(identifiers: impl IntoIterator<Item = &'s String>, of: fn(&str) -> bool) -> Option<String> {
     identifiers.into_iter().find(|one| of(one)).cloned()
@@ -45,6 +45,9 @@ pub fn order(human: &Human, fact: &OrderFact, id: &str, now: Timestamp) -> Parce
     }
 }
 
+/// Numbers of companies as the tax office gives them, with a right check digit.
+const INNS: [&str; 2] = ["7707083893", "7736050003"];
+
 fn own(human: &Human, fact: &OrderFact) -> Value {
     let ticket = |ticket: &crate::world::TicketFact| {
         let show = SHOWS.get(ticket.show).map(|show| show.shop);
@@ -60,14 +63,16 @@ fn own(human: &Human, fact: &OrderFact) -> Value {
             json!({ "id": format!("r{}", ticket.id), "amount": format!("{}.00", ticket.price), "at": at, "tickets": [id] }),
         )
     };
-    let status = match (fact.cancelled, fact.paid_at) {
+    let paid_at = fact.paid_at.filter(|_| fact.shop_tells);
+    let status = match (fact.cancelled, paid_at) {
         (true, _) => "cancelled",
         (_, Some(_)) => "paid",
         _ => "placed",
     };
     json!({ "type": "order", "data": {
         "id": format!("o{}", fact.id), "status": status, "updated_at": fact.updated_at.to_string(),
-        "placed_at": fact.placed_at.to_string(), "paid_at": fact.paid_at.map(|at| at.to_string()),
+        "placed_at": fact.placed_at.to_string(), "paid_at": paid_at.map(|at| at.to_string()),
+        "company": fact.company.map(|number| json!({ "name": format!("ООО Фирма {number}"), "inn": INNS.get(number) })),
         "currency": "RUB", "total": format!("{}.00", fact.total()),
         "buyer": { "name": human.name, "phone": first(&fact.identifiers, phone), "email": first(&fact.identifiers, email) },
         "tickets": fact.tickets.iter().map(ticket).collect::<Vec<_>>(),
@@ -96,4 +101,22 @@ fn of_box_office(human: &Human, fact: &OrderFact) -> Value {
         "event_id": 41, "price": fact.total(), "currency_id": "RUB", "utm": [], "baskets": all,
         "refunded_baskets": refunded,
     })
+}
+
+/// A payment at Stripe of an order of the shop; `kind` and `object` are Stripe's own.
+pub fn stripe(kind: &str, object: &Value, at: Timestamp, now: Timestamp) -> Parcel {
+    let event = json!({ "id": "evt", "object": "event", "created": at.as_second(), "type": kind, "data": { "object": object } });
+    let parcel = posted("/ticketing/stripe", &event);
+    let mut signed = format!("{}.", now.as_second()).into_bytes();
+    signed.extend_from_slice(&parcel.body);
+    let proof = hmac_sha256_hex("simulated-stripe-secret", &signed);
+    parcel.header("stripe-signature", &format!("t={},v1={proof}", now.as_second()))
+}
+
+/// The shop calls a show off, or moves it; `at` is when it decided that.
+pub fn show(fact: &ShowFact, truth: ShowTruth, at: Timestamp, id: &str, now: Timestamp) -> Parcel {
+    let kind = if truth.cancelled { "show.cancelled" } else { "show.rescheduled" };
+    let starts_at = truth.starts_at.map(|at| at.to_string());
+    let data = json!({ "id": fact.shop, "starts_at": starts_at, "changed_at": at.to_string() });
+    form_signed("/ticketing/shop", &json!({ "type": kind, "data": data }), "simulated-shop-secret", id, now)
 }

@@ -35,6 +35,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// Names of stages of amoCRM by their ids, as they were at the beginning.
     pub stages: BTreeMap<u64, String>,
+    /// The id of amoCRM's pipeline.
+    pub amocrm_pipeline: Option<u64>,
     router: Router,
     rng: Mutex<Rng>,
     /// No process is killed any more, and nothing is lost on the way.
@@ -62,9 +64,25 @@ impl Shared {
         let named = config.catalog.pipelines.iter().flat_map(|one| one.stages.values().map(|name| (&one.name, name)));
         let stages =
             named.filter_map(|(pipeline, name)| Some((amocrm.stage(pipeline, name)?.1, name.clone()))).collect();
+        let pipeline = config.catalog.pipelines.first();
+        let first = pipeline.and_then(|one| Some((one.name.clone(), one.stages.values().next()?.clone())));
+        let amocrm_pipeline = first.and_then(|(pipeline, stage)| Some(amocrm.stage(&pipeline, &stage)?.0));
         let rng = Mutex::new(rng.fork());
         let (calm, deaths) = (AtomicBool::new(false), Default::default());
-        Ok(Arc::new(Self { clock, config, amocrm, store, events, hub, stages, router, rng, calm, deaths }))
+        Ok(Arc::new(Self {
+            clock,
+            config,
+            amocrm,
+            store,
+            events,
+            hub,
+            stages,
+            amocrm_pipeline,
+            router,
+            rng,
+            calm,
+            deaths,
+        }))
     }
 
     pub fn rng(&self) -> Rng {

@@ -1,65 +1,172 @@
-//! What managers and robots do in the CRM.
+//! What managers and robots do in amoCRM.
 
-use serde_json::json;
+use std::collections::BTreeSet;
 
-use crate::{account, act::Actors};
+use serde_json::{Value, json};
+use stagedoor_sandbox::Robot;
+
+use crate::{
+    account::{self, Account, Contact},
+    act::Actors,
+    world::SHOWS,
+};
 
 /// A kind of work that managers do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     AddPhone,
+    /// A value that the hub wrote is taken away; it must not come back.
+    RemovePhone,
+    /// A contact of somebody whom the hub may know already.
+    AddContact,
     MoveDeal,
     DeleteDeal,
     DeleteContact,
+    /// Something that was deleted comes back.
+    Restore,
+    /// A marked duplicate is merged into its contact.
+    MergeDuplicate,
+    RenameStage,
+    DeleteCompany,
+    /// A robot moves every deal that comes to the cart on to a stage of managers.
+    Robots,
 }
 
 impl Actors {
     pub fn manager(&mut self, work: Work) {
         let account = account::of_amocrm(&self.shared.amocrm, &self.shared.stages);
         match work {
-            Work::AddPhone => {
-                let serial = self.serial();
-                let Some(contact) = self.rng.pick(&account.contacts).cloned() else { return };
-                let phone = format!("+7495300{serial:04}");
-                let phones = contact.phones.iter().chain([&phone]);
-                let values: Vec<_> = phones.map(|one| json!({ "value": one, "enum_code": "MOB" })).collect();
-                let body = json!({ "custom_fields_values": [{ "field_code": "PHONE", "values": values }] });
-                self.story.tell(format!("a manager adds {phone} to contact {}", contact.id));
-                self.shared.amocrm.changed_by_manager("contacts", contact.id, body);
-                self.story.added_phones.push((contact.id, phone));
-            }
-            Work::MoveDeal => {
-                let Some(deal) = self.rng.pick(&account.deals).cloned() else { return };
-                let to = self.rng.either("Переговоры", "Закрыто и не реализовано");
-                let Some(stage) = self.shared.amocrm.stage("Тур", to) else { return };
-                self.story.tell(format!("a manager moves deal {} to {to:?}", deal.id));
-                self.shared.amocrm.moved_by_manager(deal.id, stage);
-                self.story.moves.insert(deal.id, (self.story.quiet_at, to.to_owned()));
-            }
-            Work::DeleteDeal => {
-                let Some(deal) = self.rng.pick(&account.deals).cloned() else { return };
-                self.story.tell(format!("a manager deletes deal {}", deal.id));
-                self.shared.amocrm.deleted_by_manager("leads", deal.id);
-                let holder = account.contacts.iter().find(|one| Some(one.id) == deal.contact);
-                let humans = self.story.world.humans.iter().enumerate();
-                let owners = humans.filter(|(_, human)| {
-                    holder.is_some_and(|one| one.phones.iter().chain(&one.emails).any(|value| human.owns(value)))
-                });
-                let owners: Vec<usize> = owners.map(|(index, _)| index).collect();
-                let shows = crate::world::SHOWS.iter().filter(|show| show.key == deal.show);
-                for show in shows {
-                    self.story.deleted_deals.extend(owners.iter().map(|human| (*human, show.key)));
-                }
-            }
-            Work::DeleteContact => {
-                let Some(contact) = self.rng.pick(&account.contacts).cloned() else { return };
-                self.story.tell(format!("a manager deletes contact {}", contact.id));
-                self.shared.amocrm.deleted_by_manager("contacts", contact.id);
-                let humans = self.story.world.humans.iter().enumerate();
-                let owners =
-                    humans.filter(|(_, human)| contact.phones.iter().chain(&contact.emails).any(|one| human.owns(one)));
-                self.story.deleted_humans.extend(owners.map(|(index, _)| index));
-            }
+            Work::AddPhone => self.add_phone(&account),
+            Work::RemovePhone => self.remove_phone(&account),
+            Work::AddContact => self.add_contact(),
+            Work::MoveDeal => self.move_deal(&account),
+            Work::DeleteDeal => self.delete_deal(&account),
+            Work::DeleteContact => self.delete_contact(&account),
+            Work::Restore => self.restore(),
+            Work::MergeDuplicate => self.merge_duplicate(&account),
+            Work::RenameStage => self.rename_stage(),
+            Work::DeleteCompany => self.delete_company(),
+            Work::Robots => self.set_robots(),
         }
+    }
+
+    /// The humans who own values of a contact.
+    fn owners(&self, contact: &Contact) -> BTreeSet<usize> {
+        let humans = self.story.world.humans.iter().enumerate();
+        let owns = humans.filter(|(_, human)| contact.phones.iter().chain(&contact.emails).any(|one| human.owns(one)));
+        owns.map(|(index, _)| index).collect()
+    }
+
+    fn write_phones(&self, contact: u64, phones: &BTreeSet<String>) {
+        let values: Vec<Value> = phones.iter().map(|one| json!({ "value": one, "enum_code": "MOB" })).collect();
+        let body = json!({ "custom_fields_values": [{ "field_code": "PHONE", "values": values }] });
+        self.shared.amocrm.changed_by_manager("contacts", contact, body);
+    }
+
+    fn add_phone(&mut self, account: &Account) {
+        let serial = self.serial();
+        let Some(mut contact) = self.rng.pick(&account.contacts).cloned() else { return };
+        let phone = format!("+7495300{serial:04}");
+        self.story.tell(format!("a manager adds {phone} to contact {}", contact.id));
+        contact.phones.insert(phone.clone());
+        self.write_phones(contact.id, &contact.phones);
+        self.story.added_phones.push((contact.id, phone));
+    }
+
+    fn remove_phone(&mut self, account: &Account) {
+        let Some(mut contact) = self.rng.pick(&account.contacts).cloned() else { return };
+        if contact.phones.len() < 2 {
+            return;
+        }
+        let Some(phone) = contact.phones.pop_last() else { return };
+        self.story.tell(format!("a manager removes {phone} from contact {}", contact.id));
+        self.write_phones(contact.id, &contact.phones);
+        self.story.added_phones.retain(|(id, added)| *id != contact.id || *added != phone);
+        self.story.removed_phones.push((contact.id, phone));
+    }
+
+    fn add_contact(&mut self) {
+        let Some(who) = self.rng.pick(&self.story.world.humans).cloned() else { return };
+        let [phone, _] = &who.phones;
+        self.story.tell(format!("a manager adds a contact of {} with {phone}", who.name));
+        let value = json!({ "value": phone.replace("+7", "8"), "enum_code": "WORK" });
+        let field = json!({ "field_code": "PHONE", "values": [value] });
+        self.shared.amocrm.add_contacts(&[json!({ "name": who.name, "custom_fields_values": [field] })]);
+    }
+
+    fn move_deal(&mut self, account: &Account) {
+        let Some(deal) = self.rng.pick(&account.deals).cloned() else { return };
+        let to = self.rng.either("Переговоры", "Закрыто и не реализовано");
+        let stage = self.shared.stages.iter().find(|(_, name)| *name == to).map(|(id, _)| *id);
+        let Some(stage) = self.shared.amocrm_pipeline.zip(stage) else { return };
+        self.story.tell(format!("a manager moves deal {} to {to:?}", deal.id));
+        self.shared.amocrm.moved_by_manager(deal.id, stage);
+        self.story.moves.insert(deal.id, (self.story.quiet_at, to.to_owned()));
+    }
+
+    fn delete_deal(&mut self, account: &Account) {
+        let Some(deal) = self.rng.pick(&account.deals).cloned() else { return };
+        self.story.tell(format!("a manager deletes deal {}", deal.id));
+        self.shared.amocrm.deleted_by_manager("leads", deal.id);
+        self.story.bin.push(("leads", deal.id));
+        let holder = account.contacts.iter().find(|one| Some(one.id) == deal.contact);
+        let owners = holder.map(|one| self.owners(one)).unwrap_or_default();
+        for show in SHOWS.iter().filter(|show| show.key == deal.show) {
+            self.story.deleted_deals.extend(owners.iter().map(|human| (*human, show.key)));
+        }
+    }
+
+    fn delete_contact(&mut self, account: &Account) {
+        let Some(contact) = self.rng.pick(&account.contacts).cloned() else { return };
+        self.story.tell(format!("a manager deletes contact {}", contact.id));
+        self.shared.amocrm.deleted_by_manager("contacts", contact.id);
+        self.story.bin.push(("contacts", contact.id));
+        let owners = self.owners(&contact);
+        self.story.deleted_humans.extend(owners);
+    }
+
+    fn restore(&mut self) {
+        let Some((entity, id)) = self.story.bin.pop() else { return };
+        self.story.tell(format!("a manager restores {entity} {id}"));
+        self.shared.amocrm.restored_by_manager(entity, id);
+    }
+
+    fn merge_duplicate(&mut self, account: &Account) {
+        let pair = account.contacts.iter().filter(|one| one.duplicate).find_map(|gone| {
+            let values: BTreeSet<String> = gone.phones.union(&gone.emails).cloned().collect();
+            let kept = account.contacts.iter().find(|one| !one.duplicate && one.holds_any(&values))?;
+            Some((gone.id, kept.id))
+        });
+        let Some((gone, kept)) = pair else { return };
+        self.story.tell(format!("a manager merges contact {gone} into {kept}"));
+        self.shared.amocrm.merged_by_manager("contacts", gone, kept);
+        // The merged contact has what both had.
+        self.story.removed_phones.clear();
+        self.story.added_phones.iter_mut().filter(|(id, _)| *id == gone).for_each(|(id, _)| *id = kept);
+    }
+
+    fn rename_stage(&mut self) {
+        let (serial, stage) = (self.serial(), self.rng.either("Корзина", "Оплачено"));
+        self.story.tell(format!("a manager renames the stage {stage:?}"));
+        self.shared.amocrm.rename_stage("Тур", stage, &format!("{stage} {serial}"));
+    }
+
+    fn delete_company(&mut self) {
+        let companies = self.shared.amocrm.all_ids("companies");
+        let Some(id) = self.rng.pick(&companies).copied() else { return };
+        self.story.tell(format!("a manager deletes company {id}"));
+        self.shared.amocrm.deleted_by_manager("companies", id);
+    }
+
+    fn set_robots(&mut self) {
+        let id = |name: &str| self.shared.stages.iter().find(|(_, known)| *known == name).map(|(id, _)| *id);
+        let (Some(pipeline), Some(from), Some(to)) = (self.shared.amocrm_pipeline, id("Корзина"), id("Переговоры"))
+        else {
+            return;
+        };
+        self.story.tell("a robot moves deals from the cart on to \"Переговоры\" from here");
+        self.story.robots = true;
+        let robot = Robot { from: (pipeline, from), to: (pipeline, to), milliseconds: 700 };
+        self.shared.amocrm.set_robots(vec![robot]);
     }
 }

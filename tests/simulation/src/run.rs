@@ -11,39 +11,12 @@ use std::{
 
 use crate::{
     act::{Actors, Habit},
-    check::{self, Invariant, Violation},
+    check::{self, Violation},
     hub::{self, Shared},
-    manager::Work,
     rng::Rng,
     story::Story,
-    trouble::Trouble,
+    switches::Switches,
     world::Human,
-};
-
-/// What may happen in a world, and what is checked in it.
-#[derive(Debug, Clone, Copy)]
-pub struct Switches {
-    pub troubles: &'static [Trouble],
-    pub work: &'static [Work],
-    pub habits: &'static [Habit],
-    pub invariants: &'static [Invariant],
-}
-
-/// All that the hub withstands today. What is not here is named in docs/simulation.md.
-pub const ENABLED: Switches = Switches {
-    troubles: &[Trouble::FailedCall, Trouble::Outage, Trouble::Webhooks, Trouble::Queue],
-    work: &[Work::MoveDeal],
-    habits: &[],
-    invariants: &[
-        Invariant::NobodyWaits,
-        Invariant::NothingIsLost,
-        Invariant::RateIsKept,
-        Invariant::OneContact,
-        Invariant::NoStrangers,
-        Invariant::Money,
-        Invariant::DealStage,
-        Invariant::ManagersValues,
-    ],
 };
 
 /// How a world ended.
@@ -83,24 +56,25 @@ pub fn run(seed: u64, switches: &Switches) -> Result<Outcome, String> {
 ///
 /// # Errors
 /// A sentence, when a world cannot be built or panics.
-pub fn run_many(from: u64, seeds: u64, switches: &'static Switches) -> Result<Vec<Outcome>, String> {
+pub fn run_many(from: u64, seeds: u64, switches: &Switches) -> Result<Vec<Outcome>, String> {
     let (next, until) = (Arc::new(AtomicU64::new(from)), from + seeds);
-    let worlds = move |next: Arc<AtomicU64>| {
+    let switches = switches.clone();
+    let worlds = move |next: Arc<AtomicU64>, switches: Switches| {
         let mut broken = Vec::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= until {
                 return Ok(broken);
             }
-            let outcome = run(seed, switches)?;
+            let outcome = run(seed, &switches)?;
             broken.extend((!outcome.violations.is_empty()).then_some(outcome));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers: Vec<_> = (0..threads)
         .map(|_| {
-            let next = Arc::clone(&next);
-            std::thread::spawn(move || worlds(next))
+            let (next, switches) = (Arc::clone(&next), switches.clone());
+            std::thread::spawn(move || worlds(next, switches))
         })
         .collect();
     let mut broken = Vec::new();
@@ -116,8 +90,10 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
     let mut rng = Rng::new(seed);
     let shared = Shared::open(rng.fork())?;
     let story = Story::new(shared.clock);
-    let mut actors = Actors::new(Arc::clone(&shared), story, rng.fork());
-    let humans = 6 + rng.below(7);
+    let mut actors = Actors::new(Arc::clone(&shared), story, rng.fork(), switches.habits.clone());
+    let crowd = switches.habits.contains(&Habit::CashierEmail) && rng.once_in(4);
+    let humans = if crowd { 11 } else { 6 + rng.below(7) };
+    actors.at_cashier = if crowd { (0..10).collect() } else { vec![] };
     actors.story.world.humans = (0..humans).map(Human::new).collect();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(hub::carry_hooks(Arc::clone(&shared)));
@@ -134,6 +110,8 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
             let least = if switches.habits.contains(&Habit::SameSecond) { 0 } else { 1_000 };
             tokio::time::sleep(Duration::from_millis(rng.between(least, pause))).await;
         }
+        actors.correct_all();
+        actors.serve_all();
         actors.calm();
         still(&shared, &actors).await;
         violations = check::check(&shared, &actors.story).await;
@@ -148,17 +126,23 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
 }
 
 fn step(actors: &mut Actors, rng: &mut Rng, switches: &Switches) {
-    match rng.below(12) {
+    match rng.below(15) {
+        12 | 13 => {
+            if let Some(habit) = rng.pick(&switches.habits) {
+                actors.habit(*habit);
+            }
+        }
+        14 => actors.correct_all(),
         0..=2 => actors.form(),
         3..=5 => actors.order(),
         6..=8 => actors.change_order(),
         9 => {
-            if let Some(work) = rng.pick(switches.work) {
+            if let Some(work) = rng.pick(&switches.work) {
                 actors.manager(*work);
             }
         }
         _ => {
-            if let Some(trouble) = rng.pick(switches.troubles) {
+            if let Some(trouble) = rng.pick(&switches.troubles) {
                 actors.trouble(*trouble);
             }
         }

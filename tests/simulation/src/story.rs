@@ -16,6 +16,12 @@ pub struct Story {
     acknowledged: Arc<Mutex<BTreeSet<String>>>,
     /// Phones that managers added, by contact.
     pub added_phones: Vec<(u64, String)>,
+    /// Phones that managers took away, by contact.
+    pub removed_phones: Vec<(u64, String)>,
+    /// What managers deleted and may restore: the kind of row, its id.
+    pub bin: Vec<(&'static str, u64)>,
+    /// Robots move deals.
+    pub robots: bool,
     /// Where a manager moved a deal last. What happened before the instant was in the CRM by then.
     pub moves: BTreeMap<u64, (Timestamp, String)>,
     /// The last quiet point.
@@ -34,6 +40,9 @@ impl Story {
             lines: Vec::new(),
             acknowledged: Arc::default(),
             added_phones: Vec::new(),
+            removed_phones: Vec::new(),
+            bin: Vec::new(),
+            robots: false,
             moves: BTreeMap::new(),
             quiet_at: Timestamp::UNIX_EPOCH,
             deleted_humans: BTreeSet::new(),

@@ -94,6 +94,12 @@ pub struct OrderFact {
     pub updated_at: Timestamp,
     pub paid_at: Option<Timestamp>,
     pub cancelled: bool,
+    /// The shop tells of its payment itself; else the payment provider alone does.
+    pub shop_tells: bool,
+    /// When a payment provider gave all of it back; the shop does not tell.
+    pub returned_at: Option<Timestamp>,
+    /// The company that it is for.
+    pub company: Option<usize>,
 }
 
 impl OrderFact {
@@ -102,7 +108,7 @@ impl OrderFact {
     }
 
     pub fn is_over(&self) -> bool {
-        self.cancelled || self.tickets.iter().all(|ticket| ticket.refunded_at.is_some())
+        self.cancelled || self.returned_at.is_some() || self.tickets.iter().all(|ticket| ticket.refunded_at.is_some())
     }
 }
 
@@ -117,9 +123,19 @@ pub struct DealTruth {
     pub touched_at: Timestamp,
 }
 
+/// How a show stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShowTruth {
+    pub cancelled: bool,
+    /// When it begins, where it was moved.
+    pub starts_at: Option<Timestamp>,
+}
+
 #[derive(Debug, Default)]
 pub struct World {
     pub humans: Vec<Human>,
+    /// How each show stands, in the order of `SHOWS`.
+    pub shows: [ShowTruth; 2],
     pub forms: Vec<FormFact>,
     pub orders: Vec<OrderFact>,
 }
@@ -195,7 +211,8 @@ pub fn customer_of(shown: &BTreeSet<String>) -> BoxCustomer {
 
 fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
     let of = |order: &OrderFact, live: bool| -> i64 {
-        let tickets = order.tickets.iter().filter(|ticket| ticket.show == show);
+        let returned = live && order.returned_at.is_some();
+        let tickets = order.tickets.iter().filter(|ticket| ticket.show == show && !returned);
         tickets.filter(|ticket| !live || ticket.refunded_at.is_none()).map(|ticket| ticket.price).sum()
     };
     let paid: Vec<&&OrderFact> = orders.iter().filter(|order| order.paid_at.is_some()).collect();
@@ -203,6 +220,7 @@ fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
     let let_go = orders.iter().any(|order| order.cancelled);
     let kept: i64 = paid.iter().map(|order| of(order, true)).sum();
     let refunded_at = paid.iter().flat_map(|order| &order.tickets).filter_map(|ticket| ticket.refunded_at).max();
+    let refunded_at = refunded_at.max(paid.iter().filter_map(|order| order.returned_at).max());
     let touches = forms.iter().map(|form| form.at).chain(orders.iter().map(|order| order.placed_at));
     let touched = touches.chain(paid.iter().filter_map(|order| order.paid_at)).max();
     let price = match (paid.is_empty(), open.as_slice()) {
@@ -222,6 +240,7 @@ fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
         () if forms.is_empty() => ["Закрыто и не реализовано"].into(),
         () => [].into(),
     };
-    let touched_at = orders.iter().map(|order| order.updated_at).chain(forms.iter().map(|form| form.at)).max();
+    let last = |order: &&OrderFact| order.updated_at.max(order.returned_at.unwrap_or_default());
+    let touched_at = orders.iter().map(last).chain(forms.iter().map(|form| form.at)).max();
     DealTruth { price, stages, touched_at: touched_at.unwrap_or_default() }
 }

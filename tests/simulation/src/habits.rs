@@ -1,0 +1,138 @@
+//! What shops, buyers and payment providers do beside the plain way of an order.
+
+use serde_json::json;
+
+use crate::{
+    act::{Actors, Habit},
+    deliver,
+    world::{SHOWS, Shop},
+};
+
+impl Actors {
+    /// Something that is not every day's; it does nothing where the world has no such habit.
+    pub fn habit(&mut self, habit: Habit) {
+        match habit {
+            Habit::SameSecond | Habit::Company | Habit::Stripe | Habit::StripeRefund => self.change_order(),
+            Habit::WrongEmail => self.order_with_wrong_email(),
+            Habit::Transfer => self.transfer(),
+            Habit::CashierEmail => self.next_at_cashier(),
+            Habit::Shows => self.change_show(),
+        }
+    }
+
+    fn order_with_wrong_email(&mut self) {
+        let humans = self.story.world.humans.len();
+        let (human, other) = (self.rng.below(humans), self.rng.below(humans));
+        let email = self.story.world.humans.get(other).map(|who| who.emails[0].clone());
+        if human != other {
+            self.order_of(human, email);
+            self.wrong.push(self.story.world.orders.len() - 1);
+        }
+    }
+
+    /// Buyers correct the e-mails that they typed wrong.
+    pub fn correct_all(&mut self) {
+        for index in std::mem::take(&mut self.wrong) {
+            let now = self.now();
+            let Some(fact) = self.story.world.orders.get_mut(index) else { continue };
+            let Some(who) = self.story.world.humans.get(fact.human) else { continue };
+            let customer = fact.identifiers.iter().find(|one| one.starts_with("customer:")).cloned();
+            fact.identifiers = [who.phones[0].clone(), who.emails[0].clone()].into_iter().chain(customer).collect();
+            fact.updated_at = now;
+            let fact = fact.clone();
+            self.tell_order("corrects the e-mail of", &fact);
+            self.send_order(fact);
+        }
+    }
+
+    fn transfer(&mut self) {
+        let (now, to) = (self.now(), self.rng.below(self.story.world.humans.len()));
+        let all = self.story.world.orders.iter().enumerate();
+        let own = all.filter(|(index, one)| {
+            one.shop == Shop::Own
+                && !one.is_over()
+                && one.human != to
+                && one.company.is_none()
+                && !self.wrong.contains(index)
+        });
+        let own: Vec<usize> = own.map(|(index, _)| index).collect();
+        let Some(index) = self.rng.pick(&own).copied() else { return };
+        let Some(who) = self.story.world.humans.get(to).cloned() else { return };
+        let shown = who.shows(&mut self.rng);
+        let Some(fact) = self.story.world.orders.get_mut(index) else { return };
+        (fact.human, fact.identifiers, fact.updated_at) = (to, shown, now);
+        let fact = fact.clone();
+        self.tell_order("takes over", &fact);
+        self.send_order(fact);
+    }
+
+    fn next_at_cashier(&mut self) {
+        if let Some(human) = self.at_cashier.pop() {
+            self.order_of(human, Some("kassa@theatre.example.ru".to_owned()));
+        }
+    }
+
+    /// All who wait at the cashier's desk are served.
+    pub fn serve_all(&mut self) {
+        while !self.at_cashier.is_empty() {
+            self.next_at_cashier();
+        }
+    }
+
+    /// The payment provider tells of a payment, or of money given back; `false` where it has nothing to tell.
+    pub fn by_provider(&mut self, index: usize) -> bool {
+        let (now, quiet) = (self.now(), self.rng.once_in(2));
+        let Some(fact) = self.story.world.orders.get(index).cloned() else { return false };
+        let minor = fact.total() * 100;
+        let payment = format!("pi_{}", fact.id);
+        let order = format!("o{}", fact.id);
+        let (kind, object) = match fact.paid_at {
+            None if self.has(Habit::Stripe) => (
+                "checkout.session.completed",
+                json!({
+                    "id": format!("cs_{}", fact.id), "object": "checkout.session", "amount_total": minor, "currency": "rub",
+                    "client_reference_id": order, "payment_intent": payment, "payment_status": "paid", "status": "complete",
+                }),
+            ),
+            Some(_) if self.has(Habit::StripeRefund) && fact.tickets.iter().all(|one| one.refunded_at.is_none()) => (
+                "charge.refunded",
+                json!({
+                    "id": format!("ch_{}", fact.id), "object": "charge", "amount": minor, "amount_refunded": minor,
+                    "currency": "rub", "payment_intent": payment, "metadata": { "order_id": order }, "refunded": true,
+                }),
+            ),
+            _ => return false,
+        };
+        let Some(known) = self.story.world.orders.get_mut(index) else { return false };
+        let paying = known.paid_at.is_none();
+        if paying {
+            (known.paid_at, known.updated_at) = (Some(now), now);
+            // Some shops are told by the provider, and tell it on.
+            known.shop_tells = !quiet;
+        } else {
+            known.returned_at = Some(now);
+        }
+        let known = known.clone();
+        self.tell_order(if paying { "pays at Stripe" } else { "gets all back from Stripe for" }, &known);
+        self.send(format!("o{}", fact.id), move |now_| deliver::stripe(kind, &object, now, now_));
+        if paying && !quiet {
+            self.send_order(known);
+        }
+        true
+    }
+
+    fn change_show(&mut self) {
+        let (now, number, id) = (self.now(), self.rng.below(SHOWS.len()), format!("d{}", self.serial()));
+        let later = self.rng.between(1, 20);
+        let (Some(fact), Some(truth)) = (SHOWS.get(number), self.story.world.shows.get_mut(number)) else { return };
+        if !truth.cancelled && self.rng.once_in(2) {
+            truth.cancelled = true;
+        } else {
+            truth.cancelled = false;
+            truth.starts_at = Some(now + std::time::Duration::from_secs(86_400 * (60 + later)));
+        }
+        let truth = *truth;
+        self.story.tell(format!("the shop says of {}: {truth:?}", fact.key));
+        self.send(fact.shop.to_owned(), move |sent_at| deliver::show(fact, truth, now, &id, sent_at));
+    }
+}

@@ -1,0 +1,89 @@
+//! What may happen in a world, and what is checked in it.
+
+use crate::{Habit, Invariant, Trouble, Work};
+
+#[derive(Debug, Clone, Default)]
+pub struct Switches {
+    pub troubles: Vec<Trouble>,
+    pub work: Vec<Work>,
+    pub habits: Vec<Habit>,
+    pub invariants: Vec<Invariant>,
+}
+
+/// One line a switch: whether the hub withstands it today. What is off is explained in docs/simulation.md.
+const TROUBLES: &[(Trouble, bool)] = &[
+    (Trouble::FailedCall, true),
+    (Trouble::LateEffect, false),
+    (Trouble::Pages, false),
+    (Trouble::Outage, true),
+    (Trouble::Webhooks, true),
+    (Trouble::Queue, true),
+];
+const WORK: &[(Work, bool)] = &[
+    (Work::AddPhone, false),
+    (Work::RemovePhone, false),
+    (Work::AddContact, false),
+    (Work::MoveDeal, true),
+    (Work::DeleteDeal, false),
+    (Work::DeleteContact, false),
+    (Work::Restore, false),
+    (Work::MergeDuplicate, false),
+    (Work::RenameStage, false),
+    (Work::DeleteCompany, false),
+    (Work::Robots, false),
+];
+const HABITS: &[(Habit, bool)] = &[
+    (Habit::SameSecond, false),
+    (Habit::WrongEmail, false),
+    (Habit::Transfer, false),
+    (Habit::CashierEmail, false),
+    (Habit::Stripe, false),
+    (Habit::StripeRefund, false),
+    (Habit::Shows, false),
+    (Habit::Company, false),
+];
+const INVARIANTS: &[(Invariant, bool)] = &[
+    (Invariant::NobodyWaits, true),
+    (Invariant::NothingIsLost, true),
+    (Invariant::RateIsKept, true),
+    (Invariant::OneContact, true),
+    (Invariant::NoStrangers, true),
+    (Invariant::OneDeal, false),
+    (Invariant::Money, true),
+    (Invariant::DealStage, true),
+    (Invariant::ShowState, false),
+    (Invariant::ManagersValues, true),
+    (Invariant::ManagersMoves, false),
+];
+
+fn chosen<T: Copy>(all: &[(T, bool)], wanted: impl Fn(&T, bool) -> bool) -> Vec<T> {
+    all.iter().filter(|(one, on)| wanted(one, *on)).map(|(one, _)| *one).collect()
+}
+
+impl Switches {
+    /// What the hub withstands today.
+    pub fn enabled() -> Self {
+        Self::with(&[])
+    }
+
+    /// Everything that the simulation knows.
+    pub fn everything() -> Self {
+        Self {
+            troubles: chosen(TROUBLES, |_, _| true),
+            work: chosen(WORK, |_, _| true),
+            habits: chosen(HABITS, |_, _| true),
+            invariants: chosen(INVARIANTS, |_, _| true),
+        }
+    }
+
+    /// What is enabled, and these by their names.
+    pub fn with(names: &[String]) -> Self {
+        let named = |name: String, on: bool| on || names.contains(&name);
+        Self {
+            troubles: chosen(TROUBLES, |one, on| named(format!("{one:?}"), on)),
+            work: chosen(WORK, |one, on| named(format!("{one:?}"), on)),
+            habits: chosen(HABITS, |one, on| named(format!("{one:?}"), on)),
+            invariants: chosen(INVARIANTS, |one, on| named(format!("{one:?}"), on)),
+        }
+    }
+}
