@@ -10,6 +10,8 @@ pub struct Contact {
     pub id: u64,
     pub phones: BTreeSet<String>,
     pub emails: BTreeSet<String>,
+    /// The hub's own id of its person; empty where the hub did not make it.
+    pub own: String,
     /// The contact that this one is marked as a duplicate of.
     pub duplicate: bool,
 }
@@ -82,6 +84,7 @@ pub fn of_amocrm(sandbox: &Sandbox, stages: &BTreeMap<u64, String>) -> Account {
         id: number(row, "id"),
         phones: values(row, "PHONE").iter().map(|phone| dialled(phone)).collect(),
         emails: values(row, "EMAIL").iter().map(|email| email.to_lowercase()).collect(),
+        own: values(row, "STAGEDOOR_ID").into_iter().next().unwrap_or_default(),
         duplicate: tagged(row, "duplicate of"),
     });
     let contacts = contacts.collect();

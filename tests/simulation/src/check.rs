@@ -22,6 +22,8 @@ pub enum Invariant {
     RateIsKept,
     /// A human who should have a contact has exactly one.
     OneContact,
+    /// A late effect or a crash makes no second row of one person.
+    MadeOnce,
     /// No contact holds what two humans own.
     NoStrangers,
     /// A person has one live deal for a show.
@@ -63,6 +65,13 @@ pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
         of_person(&account, &person, story, &mut found);
     }
     strangers(&account, story, &mut found);
+    let mut known = BTreeSet::new();
+    for contact in account.contacts.iter().filter(|one| !one.own.is_empty()) {
+        if !known.insert(&contact.own) {
+            let what = format!("contact {} is a second one of {}", contact.id, contact.own);
+            found.push(broken(Invariant::MadeOnce, what));
+        }
+    }
     for (contact, phone) in &story.added_phones {
         let there = account.contacts.iter().find(|one| one.id == *contact);
         if there.is_some_and(|one| !one.phones.contains(phone)) {

@@ -47,6 +47,7 @@ const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::NothingIsLost, true),
     (Invariant::RateIsKept, true),
     (Invariant::OneContact, true),
+    (Invariant::MadeOnce, false),
     (Invariant::NoStrangers, true),
     (Invariant::OneDeal, false),
     (Invariant::Money, true),

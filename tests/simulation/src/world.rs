@@ -224,7 +224,10 @@ fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
     let touches = forms.iter().map(|form| form.at).chain(orders.iter().map(|order| order.placed_at));
     let touched = touches.chain(paid.iter().filter_map(|order| order.paid_at)).max();
     let price = match (paid.is_empty(), open.as_slice()) {
-        (false, _) => Some(kept),
+        // What companies still have to pay is owed, whatever else was bought.
+        (false, _) => {
+            Some(kept + open.iter().filter(|one| one.company.is_some()).map(|one| of(one, false)).sum::<i64>())
+        }
         (true, [one]) if orders.len() == 1 => Some(of(one, false)),
         _ => None,
     };
