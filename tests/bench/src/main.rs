@@ -1,6 +1,7 @@
 //! `cargo run --release -p stagedoor-bench -- <name> [--json]`
 
 mod baseline;
+mod breakages;
 mod burst;
 mod coldstart;
 mod enrol;
@@ -33,6 +34,9 @@ struct Cli {
     /// Of `simulation`: switches that are off otherwise, by their names in `switches.rs`; `everything` for all.
     #[arg(long, value_delimiter = ',')]
     with: Vec<String>,
+    /// Of `simulation`: runs the deliberate breakages of tests/breakages.toml. By default where more than one world runs.
+    #[arg(long)]
+    breakages: Option<bool>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -76,7 +80,12 @@ async fn main() -> ExitCode {
         Name::Enrol => enrol::run().await,
         Name::Vtiger => vtiger::run().await,
         Name::Consent => enrol::month().await,
-        Name::Simulation => simulation::run(cli.from, cli.seeds, &cli.with),
+        Name::Simulation => simulation::run(
+            cli.from,
+            cli.seeds,
+            &cli.with,
+            cli.breakages.unwrap_or(cli.seeds > 1 && cli.with.is_empty()),
+        ),
     };
     match figures {
         Ok(figures) => {

@@ -10,7 +10,7 @@ use crate::figure::{Figure, Goal};
 const TOLD: usize = 3;
 
 /// `with` names switches that are off otherwise; `everything` turns all on.
-pub fn run(from: u64, seeds: u64, with: &[String]) -> Result<Vec<Figure>, String> {
+pub fn run(from: u64, seeds: u64, with: &[String], breakages: bool) -> Result<Vec<Figure>, String> {
     let begin = Instant::now();
     let everything = with.iter().any(|name| name == "everything");
     let switches = if everything { Switches::everything() } else { Switches::with(with) };
@@ -25,9 +25,13 @@ pub fn run(from: u64, seeds: u64, with: &[String]) -> Result<Vec<Figure>, String
     let rate = seeds as f64 / begin.elapsed().as_secs_f64();
     let plain =
         |figure, value, unit, goal| Figure { figure, value, unit, limit: None, ratio: None, baseline: None, goal };
-    Ok(vec![
+    let mut figures = vec![
         plain("simulation.seeds", seeds as f64, "worlds", Goal::None),
         plain("simulation.violations", broken.len() as f64, "worlds", Goal::ValueAtMost(0.0)),
         plain("simulation.rate", rate, "worlds/s", Goal::None),
-    ])
+    ];
+    if breakages {
+        figures.push(crate::breakages::run_all()?);
+    }
+    Ok(figures)
 }

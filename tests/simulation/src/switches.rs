@@ -8,6 +8,8 @@ pub struct Switches {
     pub work: Vec<Work>,
     pub habits: Vec<Habit>,
     pub invariants: Vec<Invariant>,
+    /// A deliberate breakage of the code that is on in this world.
+    pub breakage: Option<&'static str>,
 }
 
 /// One line a switch: whether the hub withstands it today. What is off is explained in docs/simulation.md.
@@ -74,6 +76,7 @@ impl Switches {
             work: chosen(WORK, |_, _| true),
             habits: chosen(HABITS, |_, _| true),
             invariants: chosen(INVARIANTS, |_, _| true),
+            breakage: None,
         }
     }
 
@@ -85,6 +88,7 @@ impl Switches {
             work: chosen(WORK, |one, on| named(format!("{one:?}"), on)),
             habits: chosen(HABITS, |one, on| named(format!("{one:?}"), on)),
             invariants: chosen(INVARIANTS, |one, on| named(format!("{one:?}"), on)),
+            breakage: None,
         }
     }
 }
