@@ -15,8 +15,8 @@ pub struct Switches {
 /// One line a switch: whether the hub withstands it today. What is off is explained in docs/simulation.md.
 const TROUBLES: &[(Trouble, bool)] = &[
     (Trouble::FailedCall, true),
-    (Trouble::LateEffect, false),
-    (Trouble::Pages, false),
+    (Trouble::LateEffect, true),
+    (Trouble::Pages, true),
     (Trouble::Outage, true),
     (Trouble::Webhooks, true),
     (Trouble::Queue, true),
@@ -32,17 +32,17 @@ const WORK: &[(Work, bool)] = &[
     (Work::MergeDuplicate, false),
     (Work::RenameStage, false),
     (Work::DeleteCompany, false),
-    (Work::Robots, false),
+    (Work::Robots, true),
 ];
 const HABITS: &[(Habit, bool)] = &[
     (Habit::SameSecond, false),
     (Habit::WrongEmail, false),
     (Habit::Transfer, false),
     (Habit::CashierEmail, false),
-    (Habit::Stripe, false),
+    (Habit::Stripe, true),
     (Habit::StripeRefund, false),
     (Habit::Shows, false),
-    (Habit::Company, false),
+    (Habit::Company, true),
 ];
 const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::NobodyWaits, true),
