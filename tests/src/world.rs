@@ -16,7 +16,7 @@ use stagedoor_engine::{Catalog, Pipeline, Policy, Stage};
 use stagedoor_model::{Event, Region, Timestamp};
 use stagedoor_ports::{Clock, Crm, Store, SystemClock, memory::MemoryStore};
 use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
-use stagedoor_sync::{Pace, Sync};
+use stagedoor_sync::{Breakers, Pace, Sync};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub struct World {
@@ -134,6 +134,8 @@ pub fn sync(store: Arc<dyn Store>, crm: Arc<dyn Crm>) -> Sync {
         lists: BTreeMap::new(),
         owner: "test".into(),
         outage: Arc::default(),
+        breakers: Breakers::default(),
+        events: None,
         second: None,
         scope: "",
     }

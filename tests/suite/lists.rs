@@ -410,6 +410,49 @@ async fn what_a_round_that_lost_its_lease_left_undone_is_looked_at_again() {
     assert!(!due.is_empty(), "and they are not forgotten");
 }
 
+/// A list that never answers.
+struct Silent(std::sync::atomic::AtomicUsize);
+
+#[async_trait::async_trait]
+impl MailingList for Silent {
+    fn batch(&self) -> usize {
+        500
+    }
+    async fn add(&self, _: &str, _: &[Member]) -> Vec<Listed> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        std::future::pending().await
+    }
+    async fn remove(&self, _: &str, _: &[Email], _: Leaving) -> Vec<Listed> {
+        std::future::pending().await
+    }
+    fn calls(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed) as u64
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_never_answers_holds_up_neither_the_crm_nor_the_other_list() {
+    let (first, second) = two().await;
+    let mut world = world(&first, &second).await;
+    let silent = Arc::new(Silent(Default::default()));
+    world.sync.lists.insert("first".into(), silent.clone());
+    let began = std::time::Instant::now();
+    let round = async |n: i64, address: &str| {
+        assert!(world.sync.handle(vec![says(address, true, n)]).await.is_empty());
+        world.sync.reconcile(Pace::Everything).await.expect("a round")
+    };
+    assert_eq!(round(0, "anna@example.com").await.left, 0);
+    assert_eq!(round(1, "boris@example.com").await.left, 0);
+    assert_eq!(world.sandbox.contacts().len(), 2);
+    assert_eq!(second.lists.mailed(OTHER).len(), 2);
+    assert_eq!(silent.calls(), 1, "it is left alone for a while");
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    let reasons = stagedoor_sync::waiting_reasons(world.store.as_ref()).await.expect("read");
+    assert!(reasons.iter().any(|one| one.reason.contains("mailing list first does not answer")), "{reasons:?}");
+    let due = world.store.due(Timestamp::MAX).await.expect("read");
+    assert!(!due.is_empty(), "and whom it did not take is not forgotten");
+}
+
 /// A list that takes so long that another process takes the lease.
 struct Thief {
     inner: Arc<dyn MailingList>,

@@ -2,17 +2,26 @@
 //! is compared with what is known, so that an outage or a crash heals itself. Two things are kept at any price: nobody is
 //! added whose consent does not hold at the moment of the call, and whoever may be on a list is known to be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use stagedoor_engine::{Enrolment, Leaving, Member, PersonId, Place, enrolment, may_advertise};
-use stagedoor_model::{Body, Channel, ConsentRecorded, Email, Event, EventId, Identifier, SourceName, Timestamp};
+use stagedoor_model::{
+    Body, Channel, ConsentRecorded, Email, Event, EventId, Identifier, SourceName, Timestamp, breakage,
+};
 use stagedoor_ports::{Listed, MailingList, PortError};
+use tokio::time::Instant;
 
 use crate::{Sync, round::Round};
 
 /// When those are looked at again whom a list did not take now.
 const LATER: SignedDuration = SignedDuration::from_secs(60);
+
+/// What one account with mailing lists may take of a round's time.
+const BUDGET: Duration = Duration::from_secs(10);
 
 /// One address of one person.
 struct Task {
@@ -37,29 +46,75 @@ impl Sync {
             };
             work.entry(kind).or_default().push(Task { person, member });
         }
-        let (mut later, mut is_ours) = (BTreeSet::new(), true);
-        for ((_, name, why), mut tasks) in work {
-            let Some(rule) = self.catalog.lists.iter().find(|rule| rule.name == name) else { continue };
-            let Some(mailer) = self.lists.get(&rule.mailer) else { continue };
-            tasks.sort_by(|a, b| a.member.email.cmp(&b.member.email));
-            let batch = mailer.batch().max(1);
-            while !tasks.is_empty() {
-                let rest = tasks.split_off(tasks.len().min(batch));
-                let chunk = std::mem::replace(&mut tasks, rest);
-                is_ours = is_ours && self.lease().await?;
-                if !is_ours {
-                    // Another process reconciles; what is left undone is not forgotten with the round.
-                    later.extend(chunk.iter().map(|task| task.person));
-                    continue;
-                }
-                later.extend(self.call_list(round, &name, &rule.id, mailer.as_ref(), why, chunk).await?);
-            }
+        let mut mailers = BTreeMap::<String, Vec<(Kind, Vec<Task>)>>::new();
+        for (kind, tasks) in work {
+            let Some(rule) = self.catalog.lists.iter().find(|rule| rule.name == kind.1) else { continue };
+            mailers.entry(rule.mailer.clone()).or_default().push((kind, tasks));
+        }
+        // One after the other, for whoever withdraws meanwhile is added to no further list. An account that did not answer
+        // comes last, and costs the others its budget once, then nothing while it rests.
+        let mut mailers: Vec<_> = mailers.into_iter().collect();
+        mailers.sort_by_key(|(mailer, _)| self.breakers.is_on_trial(&breaker_of(mailer)));
+        let mut later = BTreeSet::new();
+        for (mailer, work) in mailers {
+            later.extend(self.enrol_at(round, &mailer, work).await?);
         }
         if !later.is_empty() {
             let at = self.clock.now() + LATER;
             self.store.look_again(&later.into_iter().map(|id| (id, at)).collect()).await?;
         }
         Ok(())
+    }
+
+    /// The calls to one account, within its budget of a round. Answers who is to be looked at again.
+    async fn enrol_at(
+        &self,
+        round: &Round,
+        mailer_name: &str,
+        work: Vec<(Kind, Vec<Task>)>,
+    ) -> Result<BTreeSet<PersonId>, PortError> {
+        let Some(mailer) = self.lists.get(mailer_name) else { return Ok(BTreeSet::new()) };
+        let breaker = breaker_of(mailer_name);
+        let (mut later, mut is_over) = (BTreeSet::new(), self.breakers.rest(&breaker, self.clock.now()).is_some());
+        let mut until = Instant::now() + BUDGET;
+        if breakage::is_on("list-holds-round") {
+            until += BUDGET * 1_000;
+        }
+        for ((_, name, why), mut tasks) in work {
+            let Some(rule) = self.catalog.lists.iter().find(|rule| rule.name == name) else { continue };
+            tasks.sort_by(|a, b| a.member.email.cmp(&b.member.email));
+            let batch = mailer.batch().max(1);
+            while !tasks.is_empty() {
+                let rest = tasks.split_off(tasks.len().min(batch));
+                let chunk = std::mem::replace(&mut tasks, rest);
+                is_over = is_over || round.is_over() || !self.lease().await?;
+                let people: BTreeSet<PersonId> = chunk.iter().map(|task| task.person).collect();
+                if is_over {
+                    // Another process reconciles, or the time is up; what is left undone is not forgotten with the round.
+                    later.extend(people);
+                    continue;
+                }
+                let call = self.call_list(round, &name, &rule.id, mailer.as_ref(), why, chunk);
+                match tokio::time::timeout_at(until, call).await {
+                    Ok(called) => {
+                        later.extend(called?);
+                        if self.breakers.succeeded(&breaker) {
+                            self.note_list(mailer_name, None).await;
+                        }
+                    }
+                    // As if the process had ended in the call: the next look calls again.
+                    Err(_) => {
+                        is_over = true;
+                        later.extend(people);
+                        if let Some(since) = self.breakers.failed(&breaker, self.clock.now(), true) {
+                            tracing::warn!(list = mailer_name, %since, "the mailing list does not answer in time");
+                            self.note_list(mailer_name, Some(since)).await;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(later)
     }
 
     /// One bulk call. Answers who is to be looked at again.
@@ -153,6 +208,10 @@ impl Sync {
         let failed = self.fold(events.enumerate().collect()).await;
         if failed.is_empty() { Ok(()) } else { Err(PortError::Retry("a withdrawal was not saved".into())) }
     }
+}
+
+fn breaker_of(mailer: &str) -> String {
+    format!("list/{mailer}")
 }
 
 fn pair((task, place): (&Task, Place)) -> (PersonId, String, Place) {

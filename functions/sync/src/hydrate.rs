@@ -1,15 +1,26 @@
-//! Step 0: what a webhook only pointed to is fetched. Many webhooks of one order in a batch cost one read.
+//! What a webhook only pointed to is fetched, each source on its own. Many webhooks of one order in a batch cost one read.
+//!
+//! A source has a budget of time a batch. What could not be fetched within it goes back to the queue.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream};
-use stagedoor_model::{Body, Event, OrderNoticed, PaymentNoticed, ShowRef, SourceName, Timestamp};
+use jiff::SignedDuration;
+use stagedoor_model::{Body, Event, OrderNoticed, PaymentNoticed, ShowRef, SourceName, Timestamp, breakage};
 use stagedoor_ports::{Found, PortError};
+use tokio::time::Instant;
 
 use crate::Sync;
 
-/// Reads under way at once: shops are small servers.
+/// Reads under way at one source at once: shops are small servers.
 const READS: usize = 4;
+/// What a source may take of a batch's time.
+const BUDGET: Duration = Duration::from_secs(15);
+/// What the budget did not suffice for is fetched after this pause.
+const SOON: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Pointer {
@@ -21,38 +32,149 @@ enum Pointer {
 /// With the time of the fact, where the shop tells one.
 type Fetched = Result<Option<(Body, Option<Timestamp>)>, PortError>;
 
+/// Events by their places in the batch.
+pub(crate) type Numbered = Vec<(usize, Event)>;
+
+/// The events of one source after it was asked.
+#[derive(Default)]
+pub(crate) struct Hydrated {
+    pub ready: Numbered,
+    /// They come again and the attempt counts.
+    pub failed: BTreeSet<usize>,
+    /// The source was not asked, or did not answer in time: they come again after this pause, and the attempt does not count.
+    pub deferred: Option<(Numbered, Duration)>,
+}
+
+/// Whether a source has to be asked before the event can be folded.
+pub(crate) fn needs_source(event: &Event) -> bool {
+    pointer(event).is_some()
+}
+
+pub(crate) fn by_source(events: Numbered) -> BTreeMap<SourceName, Numbered> {
+    let mut sources = BTreeMap::<SourceName, Numbered>::new();
+    for (index, event) in events {
+        sources.entry(event.source.clone()).or_default().push((index, event));
+    }
+    sources
+}
+
 impl Sync {
-    pub(crate) async fn hydrate(&self, events: Vec<(usize, Event)>) -> (Vec<(usize, Event)>, BTreeSet<usize>) {
-        let wanted: BTreeSet<(SourceName, Pointer)> = events.iter().filter_map(|(_, event)| pointer(event)).collect();
-        if wanted.is_empty() {
-            return (events, BTreeSet::new());
+    /// Asks one source, until `deadline` at most.
+    pub(crate) async fn hydrate(&self, source: SourceName, events: Numbered, deadline: Option<Instant>) -> Hydrated {
+        if !self.desks.contains_key(&source) {
+            return Hydrated { ready: events, ..Hydrated::default() };
         }
-        let fetched: BTreeMap<(SourceName, Pointer), Fetched> = stream::iter(wanted)
-            .map(|key| async move {
-                let answer = self.fetch(&key.0, &key.1).await;
-                (key, answer)
-            })
-            .buffer_unordered(READS)
-            .collect()
-            .await;
-        for ((source, _), error) in fetched.iter().filter_map(|(key, answer)| Some((key, answer.as_ref().err()?))) {
-            tracing::warn!(%source, %error, "the shop could not be asked back");
+        if let Some(rest) = self.breakers.rest(source.as_str(), self.clock.now()) {
+            tracing::info!(%source, events = events.len(), "the source does not answer; its events wait");
+            return Hydrated { deferred: Some((events, pause(rest))), ..Hydrated::default() };
         }
-        let (mut ready, mut failed) = (Vec::new(), BTreeSet::new());
+        let mut until = Instant::now() + BUDGET;
+        if breakage::is_on("shop-holds-batch") {
+            until += BUDGET * 1_000;
+        }
+        let until = deadline.map_or(until, |deadline| deadline.min(until));
+        let wanted: BTreeSet<Pointer> = events.iter().filter_map(|(_, event)| pointer(event)).collect();
+        let fetched = self.fetch_all(&source, wanted, until).await;
+        let rest = self.breakers.rest(source.as_str(), self.clock.now());
+        let mut hydrated = Hydrated::default();
+        let mut deferred = Vec::new();
         for (index, mut event) in events {
-            match pointer(&event).and_then(|key| fetched.get(&key)) {
-                Some(Err(_)) => {
-                    tracing::warn!(trace = event.trace_id(), event = %event.id, "the event waits for its shop");
-                    failed.insert(index);
-                }
-                Some(Ok(Some((body, time)))) => {
+            match pointer(&event).map(|pointer| fetched.get(&pointer)) {
+                None | Some(Some(Ok(None))) => hydrated.ready.push((index, event)),
+                Some(Some(Ok(Some((body, time))))) => {
                     (event.body, event.time) = (body.clone(), time.unwrap_or(event.time));
-                    ready.push((index, event.received_by(self.clock.now())));
+                    hydrated.ready.push((index, event));
                 }
-                Some(Ok(None)) | None => ready.push((index, event)),
+                // What fails while nothing answers is not the event's fault.
+                Some(Some(Err(PortError::Retry(_)))) if rest.is_some() => deferred.push((index, event)),
+                Some(Some(Err(_))) => {
+                    tracing::warn!(trace = event.trace_id(), event = %event.id, "the event waits for its shop");
+                    hydrated.failed.insert(index);
+                }
+                Some(None) => deferred.push((index, event)),
             }
         }
-        (ready, failed)
+        hydrated.deferred = (!deferred.is_empty()).then(|| (deferred, rest.map_or(SOON, pause)));
+        hydrated
+    }
+
+    /// What there was time for.
+    async fn fetch_all(
+        &self,
+        source: &SourceName,
+        wanted: BTreeSet<Pointer>,
+        until: Instant,
+    ) -> BTreeMap<Pointer, Fetched> {
+        let mut fetched = BTreeMap::new();
+        let (mut wanted, mut answered) = (wanted.into_iter(), false);
+        // A source that did not answer has to answer once before it is asked for all.
+        let first = if self.breakers.is_on_trial(source.as_str()) { 1 } else { 0 };
+        for (some, reads) in [(wanted.by_ref().take(first).collect(), 1), (wanted.by_ref().collect::<Vec<_>>(), READS)]
+        {
+            let some: Vec<Pointer> = some;
+            if some.is_empty() {
+                continue;
+            }
+            let mut calls = stream::iter(some)
+                .map(|pointer| async move {
+                    let answer = self.fetch(source, &pointer).await;
+                    (pointer, answer)
+                })
+                .buffer_unordered(reads);
+            loop {
+                let Ok(next) = tokio::time::timeout_at(until, calls.next()).await else {
+                    if !answered {
+                        self.source_failed(source, true).await;
+                    }
+                    return fetched;
+                };
+                let Some((pointer, answer)) = next else { break };
+                let is_out = match &answer {
+                    Err(error) => {
+                        tracing::warn!(%source, %error, "the shop could not be asked back");
+                        matches!(error, PortError::Retry(_)) && self.source_failed(source, false).await
+                    }
+                    Ok(_) => {
+                        answered = true;
+                        self.source_answered(source).await;
+                        false
+                    }
+                };
+                fetched.insert(pointer, answer);
+                if is_out {
+                    return fetched;
+                }
+            }
+        }
+        fetched
+    }
+
+    /// True if the source is left alone from now on.
+    async fn source_failed(&self, source: &SourceName, outright: bool) -> bool {
+        let Some(since) = self.breakers.failed(source.as_str(), self.clock.now(), outright) else { return false };
+        tracing::warn!(%source, %since, "the source does not answer; its events wait");
+        self.note_source(source, Some(since)).await;
+        true
+    }
+
+    async fn source_answered(&self, source: &SourceName) {
+        if self.breakers.succeeded(source.as_str()) {
+            tracing::info!(%source, "the source answers again");
+            self.note_source(source, None).await;
+        }
+    }
+
+    /// Puts events back for later. Answers those that could not be put back: they come again by themselves.
+    pub(crate) async fn defer(&self, events: Numbered, after: Duration) -> BTreeSet<usize> {
+        let (places, events): (BTreeSet<usize>, Vec<Event>) = events.into_iter().unzip();
+        let Some(queue) = &self.events else { return places };
+        match queue.send_later(events, after).await {
+            Ok(()) => BTreeSet::new(),
+            Err(error) => {
+                tracing::warn!(%error, "events that wait for their shop could not be put back");
+                places
+            }
+        }
     }
 
     async fn fetch(&self, source: &SourceName, pointer: &Pointer) -> Fetched {
@@ -77,12 +199,20 @@ impl Sync {
     }
 }
 
-fn pointer(event: &Event) -> Option<(SourceName, Pointer)> {
-    let pointer = match &event.body {
-        Body::OrderNoticed(noticed) => Pointer::Order { order: noticed.order.clone(), scope: noticed.scope.clone() },
-        Body::PaymentNoticed(noticed) => Pointer::Payment { payment: noticed.payment.clone(), refund: noticed.refund },
-        Body::ShowNoticed(noticed) => Pointer::Show(noticed.show.clone()),
-        _ => return None,
-    };
-    Some((event.source.clone(), pointer))
+/// At most the longest delay of a queue.
+fn pause(rest: SignedDuration) -> Duration {
+    rest.unsigned_abs().clamp(SOON, Duration::from_secs(900))
+}
+
+fn pointer(event: &Event) -> Option<Pointer> {
+    match &event.body {
+        Body::OrderNoticed(noticed) => {
+            Some(Pointer::Order { order: noticed.order.clone(), scope: noticed.scope.clone() })
+        }
+        Body::PaymentNoticed(noticed) => {
+            Some(Pointer::Payment { payment: noticed.payment.clone(), refund: noticed.refund })
+        }
+        Body::ShowNoticed(noticed) => Some(Pointer::Show(noticed.show.clone())),
+        _ => None,
+    }
 }

@@ -1,6 +1,6 @@
 //! Who left a list whose provider tells nobody: it is asked now and then, and their word is heard as any other.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::SignedDuration;
 use stagedoor_model::{Email, Identifier, Timestamp};
@@ -10,6 +10,8 @@ use crate::Sync;
 
 /// How often a list is asked.
 const EVERY: SignedDuration = SignedDuration::from_mins(15);
+/// How long one list may take to say who left it.
+const BUDGET: Duration = Duration::from_secs(30);
 /// Addresses that are looked up at once.
 const CHUNK: usize = 500;
 
@@ -31,7 +33,8 @@ impl Sync {
             if !is_due || !self.store.put_cell(&cell, &now.to_string(), known.map(|cell| cell.version)).await? {
                 continue;
             }
-            let Some(left) = mailer.left(&rule.id).await else { continue };
+            // A list that does not answer in time is asked next time: the others are not held up.
+            let Ok(Some(left)) = tokio::time::timeout(BUDGET, mailer.left(&rule.id)).await else { continue };
             for chunk in left.chunks(CHUNK) {
                 found += self.hear_leavers(&rule.name, chunk, now).await?;
             }

@@ -1,6 +1,7 @@
 //! The queue's consumer: one file a step. Webhooks become people here, and people become rows in the CRM.
 
 mod backfill;
+mod breaker;
 mod changes;
 mod claims;
 mod companies;
@@ -15,6 +16,7 @@ mod leavers;
 mod mailing;
 mod outcome;
 mod promo;
+mod reasons;
 mod reconcile;
 mod remarks;
 mod replies;
@@ -28,18 +30,26 @@ mod zones;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 pub use backfill::Backfilled;
+pub use breaker::Breakers;
 pub use changes::Heard;
 pub use erase::{Erased, ErasureKey};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 pub use invite::{Invited, Invitee};
+pub use reasons::{WaitingReason, waiting_reasons};
 pub use reconcile::{Pace, Reconciled};
 pub use segment::why;
 use stagedoor_engine::{Catalog, Invoicing, Policy};
 use stagedoor_model::{Event, LinkKey, SourceName};
 use stagedoor_ports::{Clock, Crm, MailingList, OrderDesk, Queue, Store, Topics};
+use tokio::time::Instant;
 pub use zones::UNKNOWN_ZONES;
+
+/// Left of an invocation for folding what sources answered.
+const FOLDING: Duration = Duration::from_secs(20);
 
 /// What the consumer works with. The same on AWS and on a laptop.
 #[derive(Clone)]
@@ -65,6 +75,10 @@ pub struct Sync {
     /// Whether the CRM could not be used in the last round: then more people are looked at, so that nobody waits for their lists and
     /// letters behind those who wait for the CRM.
     pub outage: Arc<AtomicBool>,
+    /// Sources and mailing lists that do not answer.
+    pub breakers: Breakers,
+    /// Where events go that wait for their source; without it they come again as failed.
+    pub events: Option<Arc<dyn Queue>>,
     /// Another CRM that is fed from the same people, with a lease, a rate and parked rows of its own.
     pub second: Option<Second>,
     /// Of the numbers of the CRM: none for the first, `SECOND_CRM` for the second.
@@ -94,11 +108,48 @@ impl Sync {
     /// Hydrates, folds and saves a batch, and decides what chats in it are answered. The answer names the events that failed
     /// and should come again, by their place in `events`; all others are durable.
     pub async fn handle(&self, events: Vec<Event>) -> BTreeSet<usize> {
-        let numbered = events.into_iter().enumerate().collect();
-        let (mut ready, mut failed) = self.hydrate(numbered).await;
-        let untaken = self.take_offers(&ready).await;
-        ready.retain(|(index, _)| !untaken.contains(index));
-        failed.extend(untaken);
+        self.handle_within(events, None).await
+    }
+
+    /// The same within a time; sources get less of it than their budget when there is less. What needs no source comes first,
+    /// and each source's events are folded as soon as it has answered.
+    pub async fn handle_within(&self, events: Vec<Event>, left: Option<Duration>) -> BTreeSet<usize> {
+        let deadline = left.map(|left| Instant::now() + left.saturating_sub(FOLDING));
+        let (pointing, ready): (Vec<_>, Vec<_>) =
+            events.into_iter().enumerate().partition(|(_, event)| hydrate::needs_source(event));
+        let mut failed = self.fold_and_answer(ready).await;
+        let asked = hydrate::by_source(pointing);
+        let mut asking: FuturesUnordered<_> =
+            asked.into_iter().map(|(source, events)| self.hydrate(source, events, deadline)).collect();
+        while let Some(hydrated) = asking.next().await {
+            failed.extend(hydrated.failed);
+            if let Some((events, after)) = hydrated.deferred {
+                failed.extend(self.defer(events, after).await);
+            }
+            failed.extend(self.fold_and_answer(hydrated.ready).await);
+        }
+        failed
+    }
+
+    /// Gives the lease back after something that may have held it was dropped.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn let_go(&self) -> stagedoor_ports::Result<()> {
+        if self.lease().await? { self.release().await } else { Ok(()) }
+    }
+
+    /// Whether a source has to be asked before the event can be folded.
+    pub fn needs_source(event: &Event) -> bool {
+        hydrate::needs_source(event)
+    }
+
+    async fn fold_and_answer(&self, mut ready: Vec<(usize, Event)>) -> BTreeSet<usize> {
+        if ready.is_empty() {
+            return BTreeSet::new();
+        }
+        let mut failed = self.take_offers(&ready).await;
+        ready.retain(|(index, _)| !failed.contains(index));
         let heard: Vec<(usize, Event)> = ready.iter().filter(|(_, event)| replies::asks(event)).cloned().collect();
         failed.extend(self.fold(ready).await);
         // Also those that were folded before: a crash may have come between hearing and answering.

@@ -6,11 +6,16 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
 use stagedoor_model::{Event, LinkKey, SECOND_CRM, SourceName};
-use stagedoor_ports::{Clock, SystemClock};
-use stagedoor_sync::{ErasureKey, Pace, Second, Sync, Talking};
+use stagedoor_ports::{Clock, PortError, SystemClock};
+use stagedoor_sync::{Breakers, ErasureKey, Pace, Second, Sync, Talking};
+use tokio::time::Instant;
 
-/// Left of an invocation when no new round is begun.
+/// Left of an invocation when no new call is begun: for the call under way and for saving what it answered.
 const RESERVE: Duration = Duration::from_secs(15);
+/// A batch is acknowledged after this time at the latest, whoever still waits for the CRM: the next batch or tick goes on.
+const ACKNOWLEDGED: Duration = Duration::from_secs(45);
+/// What of a tick each of its other tasks may take.
+const TASK: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -18,7 +23,7 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn build() -> Result<Arc<dyn Consumer>, Error> {
-    let Setting { config, store, chats, outbox, clock, .. } = setting(Reading::Sync, &|_, _| Ok(())).await?;
+    let Setting { config, store, queue, chats, outbox, clock } = setting(Reading::Sync, &|_, _| Ok(())).await?;
     let store: Arc<dyn stagedoor_ports::Store> = Arc::new(store);
     // One process of many: its lease is its own.
     let owner = format!("lambda-{}-{}", std::process::id(), clock.now().as_nanosecond());
@@ -49,6 +54,8 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
         talk,
         owner,
         outage: Arc::default(),
+        breakers: Breakers::default(),
+        events: Some(Arc::new(queue)),
         second,
         scope: "",
     };
@@ -63,29 +70,25 @@ struct Syncing(Sync, SourceName);
 #[async_trait]
 impl Consumer for Syncing {
     async fn handle(&self, events: Vec<Event>, left: Duration) -> BTreeSet<usize> {
-        let began = SystemClock.now();
+        let began = Instant::now();
         let (taken, is_tick) = (events.len(), events.is_empty());
-        if is_tick && let Err(error) = self.0.wake().await {
-            tracing::error!(%error, "who is to be looked at again could not be read");
+        if is_tick {
+            self.tick().await;
         }
-        if is_tick && let Err(error) = self.0.ask_lists().await {
-            tracing::warn!(%error, "who left the mailing lists could not be heard");
-        }
-        if is_tick && let Err(error) = self.0.hear_crm(&self.1).await {
-            tracing::warn!(%error, "what managers changed could not be heard");
-        }
-        if is_tick
-            && let (Some(second), Ok(source)) = (self.0.second(), SourceName::new(SECOND_CRM))
-            && let Err(error) = second.hear_crm(&source).await
-        {
-            tracing::warn!(%error, "what managers changed in the second CRM could not be heard");
-        }
-        let failed = self.0.handle(events).await;
+        let spent = began.elapsed();
+        let failed = self.0.handle_within(events, Some(left.saturating_sub(spent))).await;
         let folded = taken.saturating_sub(failed.len());
         emit("sync", &[count("Folded", folded as u64), count("Failed", failed.len() as u64)], false);
-        loop {
+        let end = if is_tick { left } else { left.min(ACKNOWLEDGED + RESERVE) };
+        let mut reserve = RESERVE;
+        while began.elapsed() + reserve < end {
             let (calls, refused) = (self.0.crm.calls(), self.0.crm.refused());
-            let round = self.0.reconcile(Pace::Everything).await;
+            let until = began + end.saturating_sub(reserve);
+            let round = self.0.reconcile_until(Pace::Everything, Some(until)).await;
+            if let Ok(round) = &round {
+                // Half as long again as the longest call so far.
+                reserve = reserve.max(round.longest_call.mul_f64(1.5));
+            }
             let parked = round.as_ref().map_or(0, |round| round.parked);
             // Told round by round: an invocation that is cut off has told all but its last.
             let calls = count("CrmCalls", self.0.crm.calls() - calls);
@@ -100,10 +103,6 @@ impl Consumer for Syncing {
                     break;
                 }
             }
-            let spent = SystemClock.now().duration_since(began).unsigned_abs();
-            if spent + RESERVE >= left {
-                break;
-            }
         }
         if is_tick {
             self.gauges().await;
@@ -117,6 +116,31 @@ fn count(name: &'static str, value: u64) -> (&'static str, f64, &'static str) {
 }
 
 impl Syncing {
+    /// What the clock has to do besides. A task that takes too long is dropped, as if the process had ended: it is begun again
+    /// by the next tick.
+    async fn tick(&self) {
+        self.task("who is to be looked at again could not be read", self.0.wake()).await;
+        self.task("who left the mailing lists could not be heard", self.0.ask_lists()).await;
+        self.task("what managers changed could not be heard", self.0.hear_crm(&self.1)).await;
+        if let (Some(second), Ok(source)) = (self.0.second(), SourceName::new(SECOND_CRM)) {
+            self.task("what managers changed in the second CRM could not be heard", second.hear_crm(&source)).await;
+        }
+    }
+
+    async fn task<T>(&self, otherwise: &str, task: impl Future<Output = Result<T, PortError>>) {
+        match tokio::time::timeout(TASK, task).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "{otherwise}"),
+            Err(_) => {
+                tracing::warn!(seconds = TASK.as_secs(), "{otherwise}: it took too long");
+                // It may have held the lease.
+                if let Err(error) = self.0.let_go().await {
+                    tracing::warn!(%error, "the lease ends by itself");
+                }
+            }
+        }
+    }
+
     /// Told once a tick: how it stands with those who wait for the CRM.
     async fn gauges(&self) {
         match self.0.store.totals().await {

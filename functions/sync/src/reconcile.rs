@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
@@ -16,6 +17,7 @@ use jiff::SignedDuration;
 use stagedoor_engine::{Catalog, Intent, PersonId, next_turn, plan};
 use stagedoor_model::{SECOND_CRM, Timestamp};
 use stagedoor_ports::{Dirty, PortError, Row};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
@@ -57,6 +59,8 @@ pub struct Reconciled {
     pub pending: usize,
     /// Why the CRM could not be used.
     pub unavailable: Option<String>,
+    /// How long the longest bulk call took.
+    pub longest_call: Duration,
 }
 
 impl Sync {
@@ -65,10 +69,18 @@ impl Sync {
     /// # Errors
     /// When the store fails. A CRM that cannot be used is no error: its people wait.
     pub async fn reconcile(&self, pace: Pace) -> Result<Reconciled, PortError> {
+        self.reconcile_until(pace, None).await
+    }
+
+    /// The same; no call begins after `until`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn reconcile_until(&self, pace: Pace, until: Option<Instant>) -> Result<Reconciled, PortError> {
         if !self.lease().await? {
             return Ok(Reconciled { unavailable: Some(ELSEWHERE.into()), ..Reconciled::default() });
         }
-        let report = self.reconcile_leased(pace).await;
+        let report = self.reconcile_leased(pace, until).await;
         self.release().await?;
         report
     }
@@ -129,6 +141,7 @@ impl Sync {
             gone: Mutex::default(),
             strikes: AtomicUsize::default(),
             at: first.at,
+            until: first.until,
             beneath: Some(Arc::clone(first)),
             scope: self.scope,
         };
@@ -145,11 +158,12 @@ impl Sync {
         }
         let mut report = first.report();
         (report.rows, report.parked) = (report.rows + own.rows, report.parked + own.parked);
-        report.unavailable = report.unavailable.take().or(own.unavailable);
+        let second = |reason: String| if reason == ELSEWHERE { reason } else { format!("second CRM: {reason}") };
+        report.unavailable = report.unavailable.take().or(own.unavailable.map(second));
         Ok(())
     }
 
-    async fn reconcile_leased(&self, pace: Pace) -> Result<Reconciled, PortError> {
+    async fn reconcile_leased(&self, pace: Pace, until: Option<Instant>) -> Result<Reconciled, PortError> {
         let most = if self.outage.load(Ordering::Relaxed) { OUTAGE } else { ROUND };
         let mut dirty = self.store.take_dirty(most, Some(self.clock.now())).await?;
         if dirty.is_empty() {
@@ -187,6 +201,7 @@ impl Sync {
             gone: Mutex::default(),
             strikes: AtomicUsize::default(),
             at,
+            until,
             beneath: None,
             scope: "",
         });
@@ -264,7 +279,7 @@ impl Sync {
 
     /// One bulk call: intents saved, rows sent, answers saved.
     async fn call(&self, round: &Round, tasks: Vec<Task>) -> Result<(), PortError> {
-        if round.stopped() {
+        if round.stopped() || round.is_over() {
             return Ok(());
         }
         if !self.lease().await? {
@@ -275,7 +290,9 @@ impl Sync {
         self.keep(round, round.intend(&tasks, Intent::new(self.clock.now(), late_for))).await?;
         // The calls' own log lines stand in it: this is where deliveries come to the CRM.
         let span = tracing::info_span!("crm", traces = round.traces_of(&tasks));
+        let began = Instant::now();
         let rows = self.send(&tasks).instrument(span).await;
+        round.took(began.elapsed());
         let (mut people, made) = round.answer(&tasks, rows, self.clock.now() + late_for);
         // In one write with the ids: a crash in between leaves an intent, and the next look finds the row.
         people.extend(self.claim_rows(round, &people, &made).await?);

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use stagedoor_engine::{
@@ -14,6 +15,8 @@ use stagedoor_engine::{
 };
 use stagedoor_model::{Kind, Timestamp, breakage};
 use stagedoor_ports::{Gone, Hangs, Mark, Row};
+
+use tokio::time::Instant;
 
 use crate::Reconciled;
 
@@ -89,6 +92,8 @@ pub(crate) struct Round {
     /// Calls in a row of which no row could be sent.
     pub strikes: AtomicUsize,
     pub at: Timestamp,
+    /// No call begins after this.
+    pub until: Option<Instant>,
     /// The round of the first CRM, where this is the second's: what is learnt is saved with it.
     pub beneath: Option<Arc<Round>>,
     /// Of the CRM's numbers.
@@ -114,6 +119,17 @@ impl Round {
     pub(crate) fn stop(&self, reason: String) {
         self.report().unavailable = Some(reason);
         self.strikes.store(STRIKES, Ordering::Relaxed);
+    }
+
+    /// Whether its time is over; who is left waits for the next one.
+    pub(crate) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// Told by each call that was made.
+    pub(crate) fn took(&self, time: Duration) {
+        let mut report = self.report();
+        report.longest_call = report.longest_call.max(time);
     }
 
     pub(crate) fn stopped(&self) -> bool {

@@ -1,6 +1,9 @@
 //! The end of a round: who is as they should be waits no more, and whose run failed goes to the back of the queue.
 
-use std::sync::atomic::Ordering;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+};
 
 use jiff::SignedDuration;
 use stagedoor_engine::PersonId;
@@ -10,6 +13,8 @@ use stagedoor_ports::{PortError, Postponed, Taken};
 use crate::{
     Reconciled, Sync,
     intents::next_look,
+    reasons::{Cause, who_acts},
+    reconcile::ELSEWHERE,
     round::{Case, Round},
 };
 
@@ -24,7 +29,7 @@ impl Sync {
         let mut report = std::mem::take(&mut *round.report());
         let now = self.clock.now();
         let is_out = report.unavailable.is_some();
-        let (done, failed, all) = {
+        let (done, failed, all, causes) = {
             let cases = round.cases();
             let is_starved = |case: &Case| case.open > 0 && !case.failed && !case.waits_for_a_late_call();
             let rests = Rests { now, is_out: is_out && report.rows == 0, others_wait: cases.values().any(is_starved) };
@@ -37,7 +42,7 @@ impl Sync {
             let held: Vec<Postponed> = held.map(|(id, case)| looked_up_later(*id, case, now)).collect();
             report.pending = held.len();
             failed.extend(held);
-            (done, failed, cases.len())
+            (done, failed, cases.len(), causes(&cases, report.unavailable.as_deref()))
         };
         self.outage.store(is_out, Ordering::Relaxed);
         report.settled = done.len();
@@ -48,8 +53,20 @@ impl Sync {
         if !failed.is_empty() && !breakage::is_on("poisoned-stays-first") {
             self.store.postpone(failed).await?;
         }
+        if let Some(causes) = causes {
+            self.note_crm(causes).await?;
+        }
         Ok(report)
     }
+}
+
+/// Why the CRM could not be used; `None` if this round does not say.
+fn causes(cases: &BTreeMap<PersonId, Case>, unavailable: Option<&str>) -> Option<Vec<Cause>> {
+    let Some(reason) = unavailable else { return Some(vec![]) };
+    let people: BTreeSet<PersonId> = cases.iter().filter(|(_, case)| case.open > 0).map(|(id, _)| *id).collect();
+    let cause = Cause { cause: "crm".into(), reason: reason.into(), who_acts: who_acts(reason), people };
+    // The process that reconciles says why.
+    (reason != ELSEWHERE).then(|| vec![cause])
 }
 
 fn taken(id: PersonId, case: &Case) -> Taken {

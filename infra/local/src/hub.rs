@@ -14,7 +14,7 @@ use stagedoor_outreach::{Outreach, Pace};
 use stagedoor_ports::{Clock, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore};
-use stagedoor_sync::{ErasureKey, Second, Sync, Talking};
+use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking};
 use stagedoor_webhook::{Counters, Receiver};
 
 use crate::{console, functions};
@@ -136,6 +136,8 @@ impl Hub {
             erasure: config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal())),
             owner: owner.to_owned(),
             outage: Arc::default(),
+            breakers: Breakers::default(),
+            events: Some(Arc::clone(&queues.events)),
             second,
             scope: "",
         };
@@ -204,7 +206,18 @@ impl Hub {
             deals: totals.deals,
             events: totals.events,
             unrecognized: totals.unrecognized,
+            unreadable: totals.unreadable,
+            waiting_reason: vec![],
         })
+    }
+
+    /// With why people and events wait.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub async fn status_with_reasons(&self) -> Result<Status, stagedoor_ports::PortError> {
+        let status = self.status().await?;
+        Ok(Status { waiting_reason: stagedoor_sync::waiting_reasons(self.store.as_ref()).await?, ..status })
     }
 }
 
@@ -212,7 +225,7 @@ impl Status {
     /// In lines for a terminal.
     pub fn lines(&self) -> Vec<String> {
         let since = |seconds: Option<u64>, what: &str| seconds.map_or(String::new(), |s| format!(", {what} {s} s"));
-        vec![
+        let mut lines = vec![
             format!("queue         {} events{}", self.queue_depth, since(self.oldest_seconds, "the oldest")),
             format!("outbox        {} messages to send", self.outbox),
             format!("dead letters  {}", self.dead_letters),
@@ -220,12 +233,24 @@ impl Status {
             format!("parked        {} people with a row that the CRM refused", self.parked),
             format!("unrecognized  {} deliveries kept for replay", self.unrecognized),
             format!("in all        {} people, {} deals, {} events", self.people, self.deals, self.events),
-        ]
+        ];
+        if self.unreadable > 0 {
+            lines.push(format!(
+                "unreadable    {} stored people and events that this version cannot read",
+                self.unreadable
+            ));
+        }
+        for one in &self.waiting_reason {
+            lines.push(format!("why           {}", one.reason));
+            let people = if one.people > 0 { format!("{} people, ", one.people) } else { String::new() };
+            lines.push(format!("              {people}since {}; to act: {}", one.since, one.who_acts));
+        }
+        lines
     }
 }
 
 /// What `status --json` prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Status {
     /// Events that are not yet folded.
     pub queue_depth: u64,
@@ -246,4 +271,10 @@ pub struct Status {
     pub deals: u64,
     pub events: u64,
     pub unrecognized: u64,
+    /// Stored people and events that this version cannot read.
+    #[serde(default)]
+    pub unreadable: u64,
+    /// Why people and events wait, the longest first. `status` asks for it, callers that only count do not.
+    #[serde(default)]
+    pub waiting_reason: Vec<stagedoor_sync::WaitingReason>,
 }

@@ -271,7 +271,7 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             print!("{}", commands::explanation(hub, &identifier).await?);
         }
         Command::Status { json } => {
-            let status = hub.status().await.map_err(|error| error.to_string())?;
+            let status = hub.status_with_reasons().await.map_err(|error| error.to_string())?;
             if json {
                 println!("{}", serde_json::to_string(&status).unwrap_or_default());
             } else {

@@ -12,7 +12,7 @@ use stagedoor_config::{Credentials, CrmConfig, CrmKind};
 use stagedoor_model::{SECOND_CRM, SourceName};
 use stagedoor_ports::{Queue, Received};
 use stagedoor_sandbox::{Messengers, PipelineSeed, Post, Sandbox, Seed, VtigerSandbox, VtigerSeed, VtigerUser};
-use stagedoor_sync::{Pace, Reconciled};
+use stagedoor_sync::{Pace, Reconciled, Sync};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::hub::Hub;
@@ -21,6 +21,8 @@ use crate::hub::Hub;
 const BATCH: usize = 500;
 /// Events of chats folded in one batch: few, so that the first in it need not wait for the last.
 const CHATS: usize = 50;
+/// Batches under way at once whose sources are asked.
+const ASKING: usize = 32;
 /// Batches of the outbox under way at once.
 const SENDING: usize = 8;
 /// How long the queue sleeps when it is empty.
@@ -156,11 +158,27 @@ fn vtiger_seed(hub: &Hub, crm: &CrmConfig) -> VtigerSeed {
     seed
 }
 
+/// Events whose source has to be asked first are handled beside the others, which never wait for a shop.
 async fn consume(hub: Arc<Hub>, queue: Arc<dyn Queue>, most: usize) {
+    let mut asking = JoinSet::new();
     loop {
+        while asking.try_join_next().is_some() {}
+        if asking.len() >= ASKING {
+            asking.join_next().await;
+        }
         match queue.receive(most).await {
             Ok(batch) if batch.is_empty() => tokio::time::sleep(IDLE).await,
-            Ok(batch) => fold(&hub, queue.as_ref(), batch).await,
+            Ok(batch) => {
+                let (pointing, ready): (Vec<_>, Vec<_>) =
+                    batch.into_iter().partition(|one| Sync::needs_source(&one.event));
+                if !pointing.is_empty() {
+                    let (hub, queue) = (Arc::clone(&hub), Arc::clone(&queue));
+                    asking.spawn(async move { fold(&hub, queue.as_ref(), pointing).await });
+                }
+                if !ready.is_empty() {
+                    fold(&hub, queue.as_ref(), ready).await;
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "the queue cannot be read");
                 tokio::time::sleep(Duration::from_secs(1)).await;

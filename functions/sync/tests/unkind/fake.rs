@@ -270,6 +270,8 @@ impl World {
             talk: None,
             owner: "test".into(),
             outage: Arc::default(),
+            breakers: Default::default(),
+            events: None,
             second: None,
             scope: "",
         };

@@ -56,7 +56,7 @@ fn missing(what: &str) -> Response {
 }
 
 async fn home(State(hub): State<Arc<Hub>>) -> Page {
-    let status = hub.status().await.map_err(|error| broken(&error))?;
+    let status = hub.status_with_reasons().await.map_err(|error| broken(&error))?;
     // What the CRM tells of the hub's own writes would hide everything else.
     let mut rows = hub.store.journal(ROWS * 10).await.map_err(|error| broken(&error))?;
     rows.retain(|row| !matches!(row.event.body, Body::ContactChanged(_)));

@@ -122,6 +122,20 @@ pub fn home(
             (tile("unrecognized", status.unrecognized, "/console/unrecognized", status.unrecognized > 0))
             (tile("dead letters", status.dead_letters, "/", status.dead_letters > 0))
         }
+        @if !status.waiting_reason.is_empty() {
+            h2 { "Why something waits" }
+            ul.rows {
+                @for one in &status.waiting_reason {
+                    li {
+                        span.refused { (one.reason) }
+                        @if let Some(id) = one.person {
+                            " " a href={ "/console/person/" (id) } { (one.people) " people" }
+                        }
+                        div.dim { "since " (moment(one.since)) ". To act: " (one.who_acts) }
+                    }
+                }
+            }
+        }
         form.find method="post" action="/console/find" {
             input name="identifier" placeholder="A phone, an e-mail, or customer/qtickets:235" aria-label="Identifier" required;
             button { "Find" }

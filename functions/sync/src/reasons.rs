@@ -1,0 +1,179 @@
+//! Why people and events wait, in words that say who has to act. One value of the store holds it, for every process, the
+//! console and `stagedoor status`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use stagedoor_engine::PersonId;
+use stagedoor_model::{SourceName, Timestamp};
+use stagedoor_ports::{Result, Store};
+
+use crate::Sync;
+
+const CELL: &str = "waiting-reasons";
+/// How often a value that others change meanwhile is written anew.
+const TRIES: usize = 5;
+/// Refused rows that are read to say since when there are any.
+const PARKED: usize = 500;
+/// People who are read to say whose runs failed.
+const FAILING: usize = 500;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingReason {
+    pub reason: String,
+    pub who_acts: String,
+    /// People who wait for it; none where only events wait.
+    pub people: u64,
+    pub since: Timestamp,
+    /// One of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonId>,
+}
+
+/// A reason by its cause, before it is known since when it holds.
+pub(crate) struct Cause {
+    pub cause: String,
+    pub reason: String,
+    pub who_acts: &'static str,
+    pub people: BTreeSet<PersonId>,
+}
+
+const BY_ITSELF: &str = "nobody: it is tried again by itself";
+const OWNER: &str = "the owner of the CRM account";
+const ADMINISTRATOR: &str = "an administrator of the CRM, or the operator in stagedoor.toml";
+
+/// Who has to act when the CRM cannot be used for this reason.
+pub(crate) fn who_acts(reason: &str) -> &'static str {
+    let names = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if names(&["stage", "pipeline", "field", "crm.owner", "right"]) {
+        ADMINISTRATOR
+    } else if names(&["refuses us", "not paid", "402", "blocked", "token", "authoris"]) {
+        OWNER
+    } else {
+        BY_ITSELF
+    }
+}
+
+impl Sync {
+    /// The CRM's reasons as they are after a round.
+    pub(crate) async fn note_crm(&self, causes: Vec<Cause>) -> Result<()> {
+        self.note_reasons("crm", causes).await
+    }
+
+    /// A source that has not answered since then, or answers again. What cannot be noted is only not shown.
+    pub(crate) async fn note_source(&self, source: &SourceName, since: Option<Timestamp>) {
+        let reason = format!("order shop {source} does not answer; its orders wait in the queue");
+        self.note_outage(format!("source/{source}"), reason, "whoever runs the shop", since).await;
+    }
+
+    pub(crate) async fn note_list(&self, list: &str, since: Option<Timestamp>) {
+        let reason = format!("mailing list {list} does not answer; its members are changed later");
+        self.note_outage(format!("list/{list}"), reason, "the provider of the mailing list", since).await;
+    }
+
+    async fn note_outage(&self, cause: String, reason: String, who_acts: &'static str, since: Option<Timestamp>) {
+        let own = Cause { cause: cause.clone(), reason, who_acts, people: BTreeSet::new() };
+        let causes = since.map(|_| own).into_iter().collect();
+        if let Err(error) = self.note_reasons(&cause, causes).await {
+            tracing::warn!(%error, cause, "why events wait could not be noted");
+        }
+    }
+
+    /// Replaces the reasons whose cause begins so.
+    async fn note_reasons(&self, prefix: &str, causes: Vec<Cause>) -> Result<()> {
+        for _ in 0..TRIES {
+            let cell = self.store.cell(CELL).await?;
+            let before = cell.as_ref().map(|cell| read(&cell.value)).unwrap_or_default();
+            let mut after = before.clone();
+            after.retain(|cause, _| !cause.starts_with(prefix));
+            for cause in &causes {
+                let same = before.get(&cause.cause).filter(|known| known.reason == cause.reason);
+                let reason = WaitingReason {
+                    reason: cause.reason.clone(),
+                    who_acts: cause.who_acts.to_owned(),
+                    people: cause.people.len() as u64,
+                    since: same.map_or_else(|| self.clock.now(), |known| known.since),
+                    person: cause.people.first().copied(),
+                };
+                after.insert(cause.cause.clone(), reason);
+            }
+            if after == before {
+                return Ok(());
+            }
+            let value = serde_json::to_string(&after).unwrap_or_default();
+            if self.store.put_cell(CELL, &value, cell.map(|cell| cell.version)).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(value: &str) -> BTreeMap<String, WaitingReason> {
+    serde_json::from_str(value).unwrap_or_default()
+}
+
+/// Why people and events wait now, the longest first.
+///
+/// # Errors
+/// When the store fails.
+pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
+    let cell = store.cell(CELL).await?;
+    let mut causes = cell.map(|cell| read(&cell.value)).unwrap_or_default();
+    let totals = store.totals().await?;
+    if totals.waiting == 0 {
+        // A round that finds nobody writes nothing.
+        causes.retain(|cause, _| !cause.starts_with("crm"));
+    }
+    let is_out = causes.keys().any(|cause| cause.starts_with("crm"));
+    let mut reasons: Vec<WaitingReason> = causes.into_values().collect();
+    if totals.waiting > 0 && !is_out {
+        let waiting = store.take_dirty(FAILING, None).await?;
+        let failing: Vec<PersonId> = waiting.iter().filter(|one| one.tries > 0).map(|one| one.person.id).collect();
+        let reason = WaitingReason {
+            reason: "the CRM gave no answer that stands about the rows of these people".into(),
+            who_acts: BY_ITSELF.into(),
+            people: failing.len() as u64,
+            since: totals.waiting_since.unwrap_or_default(),
+            person: failing.first().copied(),
+        };
+        reasons.extend((!failing.is_empty()).then_some(reason));
+    }
+    let parked = store.parked(PARKED).await?;
+    let refused = parked.iter().flat_map(|(id, link)| link.parked().into_iter().map(|one| (one.at, *id)));
+    if let Some((since, person)) = refused.min() {
+        reasons.push(WaitingReason {
+            reason: "the CRM refused rows of these people; `stagedoor parked` says why".into(),
+            who_acts: "a manager: correct the row, then `stagedoor retry-parked`".into(),
+            people: parked.len() as u64,
+            since,
+            person: Some(person),
+        });
+    }
+    let aside = store.set_aside(PARKED).await?;
+    for (kind, what) in [("person", "people"), ("event", "events")] {
+        let all: Vec<_> = aside.iter().filter(|one| one.kind == kind).collect();
+        let Some(first) = all.iter().min_by_key(|one| one.since) else { continue };
+        reasons.push(WaitingReason {
+            reason: format!("{} stored {what} cannot be read by this version: {}", all.len(), first.reason),
+            who_acts: "the operator: start the version that wrote them, or a newer one".into(),
+            people: if kind == "person" { all.len() as u64 } else { 0 },
+            since: first.since,
+            person: PersonId::parse(&first.id).ok().filter(|_| kind == "person"),
+        });
+    }
+    reasons.sort_by_key(|one| one.since);
+    Ok(reasons)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_names_who_can_end_it() {
+        assert_eq!(who_acts("the CRM refuses us: amoCRM answers 402: the account is not paid"), OWNER);
+        assert_eq!(who_acts("stage «Оплачено» of pipeline «Тур» was not found"), ADMINISTRATOR);
+        assert_eq!(who_acts("the CRM cannot be used now: no answer"), BY_ITSELF);
+    }
+}
