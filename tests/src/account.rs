@@ -8,7 +8,7 @@ use std::{
 };
 
 use stagedoor_crm::{
-    amocrm::{AmoCrm, Authorization},
+    amocrm::{AmoCrm, Authorization, Settings as AmoSettings},
     vtiger::{FIELDS, Vtiger},
 };
 use stagedoor_engine::Invoicing;
@@ -49,6 +49,11 @@ impl Drop for Account {
 
 impl Account {
     pub async fn of(which: Which) -> Self {
+        Self::where_calls_are_late(which, jiff::SignedDuration::ZERO).await
+    }
+
+    /// Where a call that was given up may take effect for so long.
+    pub async fn where_calls_are_late(which: Which, late_for: jiff::SignedDuration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
@@ -71,14 +76,14 @@ impl Account {
                 (Sand::Vtiger(sandbox.clone()), tokio::spawn(sandbox.serve(listener)))
             }
         };
-        let crm = client(&sand, &base, &store, "test");
+        let crm = client(&sand, &base, &store, "test", late_for);
         let sync = invoicing(sync(Arc::clone(&store), Arc::clone(&crm)), which);
         Self { sand, store, crm, sync, base, serving }
     }
 
     /// Another process of the hub: its own client, on the same store.
     pub fn another(&self, owner: &str) -> Sync {
-        let crm = client(&self.sand, &self.base, &self.store, owner);
+        let crm = client(&self.sand, &self.base, &self.store, owner, jiff::SignedDuration::ZERO);
         let which = if matches!(self.sand, Sand::Amo(_)) { Which::Amo } else { Which::Vtiger };
         Sync { owner: owner.to_owned(), ..invoicing(sync(Arc::clone(&self.store), crm), which) }
     }
@@ -208,11 +213,20 @@ fn invoicing(mut sync: Sync, which: Which) -> Sync {
     sync
 }
 
-fn client(sand: &Sand, base: &str, store: &Arc<dyn Store>, owner: &str) -> Arc<dyn Crm> {
+fn client(
+    sand: &Sand,
+    base: &str,
+    store: &Arc<dyn Store>,
+    owner: &str,
+    late_for: jiff::SignedDuration,
+) -> Arc<dyn Crm> {
     match sand {
         Sand::Amo(_) => {
             let token = stagedoor_sandbox::Seed::default().long_lived;
-            Arc::new(AmoCrm::new(settings(base, 1_000), Authorization::LongLived(token)).expect("a client"))
+            Arc::new(
+                AmoCrm::new(AmoSettings { late_for, ..settings(base, 1_000) }, Authorization::LongLived(token))
+                    .expect("a client"),
+            )
         }
         Sand::Vtiger(_) => {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -223,7 +237,7 @@ fn client(sand: &Sand, base: &str, store: &Arc<dyn Store>, owner: &str) -> Arc<d
                 region: stagedoor_model::Region::new("RU").expect("a region"),
                 timeout: Duration::from_secs(5),
                 grace: Duration::from_millis(20),
-                late_for: jiff::SignedDuration::ZERO,
+                late_for,
                 owner: None,
                 service: Some("Билет".into()),
                 visitors: "Частные лица".into(),

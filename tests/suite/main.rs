@@ -23,6 +23,7 @@ mod fuzz;
 mod golden;
 mod identity;
 mod kill;
+mod late;
 mod letters;
 mod links;
 mod lists;
