@@ -23,6 +23,7 @@ crate::promises!(
     a_managers_phone_stays_beside_a_new_one_without_any_webhook,
     what_stands_there_in_other_signs_is_not_added_again,
     a_value_that_a_manager_took_away_does_not_come_back,
+    a_deal_that_was_deleted_and_restored_is_written_again,
 );
 
 /// (value, kind) of a contact's phones and e-mails, as they stand there.
@@ -128,6 +129,34 @@ async fn a_value_that_a_manager_took_away_does_not_come_back(which: Which) {
     fold(order(2, &["phone:+79161110001", "email:anna@example.com"])).await;
     let after: Vec<String> = values(&account, which, id).into_iter().map(|(value, _)| value).collect();
     assert_eq!(after, ["+79161110009", "anna@example.com"]);
+}
+
+async fn a_deal_that_was_deleted_and_restored_is_written_again(which: Which) {
+    let account = Account::of(which).await;
+    let fold = async |event: Event| {
+        assert!(account.sync.handle(vec![event]).await.is_empty());
+        account.reconcile().await;
+    };
+    let told = |deal: u64, deleted: bool, at: &str| {
+        let source = SourceName::new(if which == Which::Amo { "amocrm" } else { "crm" }).expect("a name");
+        let moved_by = (!deleted).then_some(0);
+        let change = stagedoor_model::LeadChanged { lead: deal, deleted, pipeline: None, status: None, moved_by };
+        let id = EventId::derive(&source, &["deal", at]);
+        Event::new(&source, id, at.parse().expect("a time"), Body::LeadChanged(change))
+    };
+    fold(order(1, &["phone:+79161110001"])).await;
+    let rows = if which == Which::Amo { account.amocrm().leads() } else { account.vtiger().records("Potentials") };
+    let id = &rows.first().expect("a deal")["id"];
+    let deal = id.as_u64().or_else(|| id.as_str()?.split_once('x')?.1.parse().ok()).expect("an id");
+    fold(told(deal, true, "2030-01-01T00:00:00Z")).await;
+    fold(order(2, &["phone:+79161110001"])).await;
+    assert!(!format!("{:?}", account.picture()).contains("3000"), "nothing is written into what lies in the bin");
+    fold(told(deal, false, "2030-01-02T00:00:00Z")).await;
+    assert!(format!("{:?}", account.picture()).contains("3000"), "{:?}", account.picture());
+    // A second deletion counts as the first did.
+    fold(told(deal, true, "2030-01-03T00:00:00Z")).await;
+    fold(order(3, &["phone:+79161110001"])).await;
+    assert!(!format!("{:?}", account.picture()).contains("4500"));
 }
 
 fn contact_id(account: &Account, which: Which) -> u64 {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use stagedoor_model::{
     Body, Channel, ConsentRecorded, ContactChanged, Email, Event, Identifier, Kind, LeadChanged, Phone, SECOND_CRM,
-    Timestamp,
+    Timestamp, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, FormValue, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
@@ -113,9 +113,11 @@ impl AmoCrm {
                 }
                 Body::ContactChanged(self.contact(item, deleted, delivery.received_at())?)
             }
-            ("leads", "status" | "delete") => {
-                let moved_by = number(item, "modified_user_id");
-                if !deleted && moved_by == Some(0) {
+            ("leads", "restore") if breakage::is_on("restore-unheard") => return Ok(None),
+            ("leads", "status" | "delete" | "restore") => {
+                // A restored deal is there again, and nobody moved it: it stays the hub's to move.
+                let moved_by = if action == "restore" { Some(0) } else { number(item, "modified_user_id") };
+                if action == "status" && moved_by == Some(0) {
                     return Ok(None);
                 }
                 Body::LeadChanged(LeadChanged {
@@ -128,12 +130,13 @@ impl AmoCrm {
             }
             _ => return Ok(None),
         };
-        let at = time(item, &["last_modified", "updated_at"]).unwrap_or_else(|| delivery.received_at());
+        // A deletion names no time, and what is restored keeps the time of its last change: both happened by now.
+        let told = time(item, &["last_modified", "updated_at"]).filter(|_| action != "restore");
+        let at = told.unwrap_or_else(|| delivery.received_at());
         let about = body.subject().unwrap_or_default();
         // Two changes may fall into one second: what was said is part of the fact.
         let said = format!("{item:?}");
-        let stamp = if deleted { String::new() } else { at.to_string() };
-        Ok(Some(delivery.event(&[entity, action, &about, &stamp, &said], at, body)))
+        Ok(Some(delivery.event(&[entity, action, &about, &at.to_string(), &said], at, body)))
     }
 
     /// A manager's tag is a word of the contact's: they said it on the phone, or at the box office. Told once a day, so that

@@ -69,8 +69,15 @@ pub struct AmoCrm {
 const RESUBSCRIBE: Duration = Duration::from_secs(3_600);
 
 /// What the hub wants to hear of (amocrm.ru/developers/content/crm_platform/webhooks-api).
-const HOOKS: [&str; 6] =
-    ["add_contact", "update_contact", "delete_contact", "restore_contact", "status_lead", "delete_lead"];
+const HOOKS: [&str; 7] = [
+    "add_contact",
+    "update_contact",
+    "delete_contact",
+    "restore_contact",
+    "status_lead",
+    "delete_lead",
+    "restore_lead",
+];
 
 impl AmoCrm {
     /// # Errors
