@@ -1,3 +1,4 @@
+mod conflict;
 mod erase;
 mod journal;
 mod waiting;
@@ -110,31 +111,6 @@ fn follow(connection: &Connection, id: &str) -> Sql<String> {
         }
     }
     Ok(current)
-}
-
-fn conflicts(connection: &Connection, commit: &Commit) -> Sql<bool> {
-    let mut version = connection.prepare_cached("SELECT version FROM people WHERE id = ?1")?;
-    let known = commit.people.iter().map(|(person, version)| (person.id, *version));
-    let removed = commit.removed.iter().map(|removal| (removal.id, Some(removal.version)));
-    for (id, expected) in known.chain(removed) {
-        let found: Option<i64> = version.query_row([id.to_string()], |row| row.get(0)).optional()?;
-        if found.map(|version| version as u64) != expected {
-            return Ok(true);
-        }
-    }
-    let mut owner = connection.prepare_cached("SELECT person FROM identifiers WHERE identifier = ?1")?;
-    for (identifier, _, expected) in &commit.claims {
-        let found: Option<Option<String>> = owner.query_row([identifier.to_string()], |row| row.get(0)).optional()?;
-        let fits = match found {
-            None => expected.is_none(),
-            Some(None) => commit.lifted.contains(identifier),
-            Some(Some(id)) => expected.map(|id| id.to_string()) == Some(id),
-        };
-        if !fits {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
@@ -262,7 +238,7 @@ impl Store for SqliteStore {
                 commits
                     .iter()
                     .map(|commit| {
-                        if conflicts(connection, commit)? {
+                        if conflict::conflicts(connection, commit)? {
                             return Ok(Saved::Conflict);
                         }
                         apply(connection, commit).map(|()| Saved::Done)
