@@ -170,6 +170,9 @@ impl Sync {
             return Ok(Reconciled::default());
         }
         let catalog = self.catalog().await?;
+        for one in &mut dirty {
+            one.link = std::mem::take(&mut one.link).rekeyed(&catalog);
+        }
         let mut unsaved = self.segment(&mut dirty, &catalog).await?;
         unsaved.extend(self.write(&mut dirty, &catalog).await?);
         let now = self.clock.now();

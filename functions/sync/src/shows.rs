@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{Catalog, ShowKey, ShowState};
+use stagedoor_engine::{Catalog, PastShow, PastShows, ShowKey, ShowState};
 use stagedoor_model::{Body, Event, Fact, Record, Token};
-use stagedoor_ports::Result;
+use stagedoor_ports::{Cell, Result};
 
 use crate::Sync;
 
 const PREFIX: &str = "show/";
+/// The cell with every show that a config had.
+const PAST: &str = "past-shows";
 
 impl Sync {
     /// Remembers the change and marks the show's audience. Doing it twice changes nothing.
@@ -37,15 +39,32 @@ impl Sync {
             }
         }
         let mut audience = BTreeSet::new();
-        for name in names_of(event.source.as_str(), &change.show.id, &self.catalog) {
+        let mut catalog = self.catalog.clone();
+        catalog.recall(&self.past_shows().await?);
+        for name in names_of(event.source.as_str(), &change.show.id, &catalog) {
             audience.extend(self.store.audience(&name).await?);
         }
         self.store.mark_dirty(audience).await
     }
 
-    /// The config's shows with what providers said of them since.
+    /// Every show that a config of this hub had. The cell is written when the config changes.
+    async fn past_shows(&self) -> Result<PastShows> {
+        let cell = self.store.cell(PAST).await?;
+        let read = |cell: &Cell| serde_json::from_str::<Vec<PastShow>>(&cell.value).unwrap_or_default();
+        let known: PastShows = cell.iter().flat_map(read).map(|one| (one.show.key.clone(), one)).collect();
+        let now = self.catalog.remembered(known.clone());
+        if now != known {
+            let value = serde_json::to_string(&now.values().collect::<Vec<_>>()).unwrap_or_default();
+            // Another process may be faster: it has the same config, or the next look writes it.
+            self.store.put_cell(PAST, &value, cell.map(|cell| cell.version)).await?;
+        }
+        Ok(now)
+    }
+
+    /// The config's shows, and those of past configs, with what providers said of them since.
     pub async fn catalog(&self) -> Result<Catalog> {
         let mut catalog = self.catalog.clone();
+        catalog.recall(&self.past_shows().await?);
         for (name, cell) in self.store.cells(PREFIX).await? {
             let source = name.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next());
             if let (Some(source), Ok(state)) = (source, serde_json::from_str::<ShowState>(&cell.value)) {
@@ -73,7 +92,9 @@ fn names_of(source: &str, id: &str, catalog: &Catalog) -> BTreeSet<String> {
     let key = catalog.key(source, id);
     let same = catalog.known_as.iter().filter(|(_, known)| **known == key);
     let others = same.map(|((source, id), _)| format!("{source}/{id}"));
-    others.chain([house(&key.0), name_of(source, id, catalog)]).collect()
+    // Under a key of a past config, too.
+    let formerly = catalog.formerly.iter().filter(|(_, now)| **now == key).map(|(old, _)| house(&old.0));
+    others.chain(formerly).chain([house(&key.0), house(id), name_of(source, id, catalog)]).collect()
 }
 
 /// The names of every show that a record is about.

@@ -75,6 +75,8 @@ pub struct Catalog {
     pub shows: BTreeMap<ShowKey, Show>,
     /// (source, provider's id) to the house's show.
     pub known_as: BTreeMap<(String, String), ShowKey>,
+    /// Keys of past configs to those of the same shows now.
+    pub formerly: BTreeMap<ShowKey, ShowKey>,
     /// What providers said since.
     pub learned: BTreeMap<ShowKey, ShowState>,
     pub pipelines: Vec<Pipeline>,

@@ -18,6 +18,7 @@ mod mailings;
 mod marketing;
 mod mirror;
 mod money;
+mod past_shows;
 mod person;
 mod plan;
 mod records;
@@ -44,6 +45,7 @@ pub use mailings::{
 pub use marketing::Marketing;
 pub use mirror::{owner_of, recognise};
 pub use money::{Payments, Settlement, Trouble, settlements, words};
+pub use past_shows::{PastShow, PastShows};
 pub use person::{Person, PersonId};
 pub use plan::{
     CompanyRef, ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, InvoiceLink, Link, ORDERS, Parked,

@@ -1,0 +1,191 @@
+//! Shows that the config had before. Changing the config rewrites nobody's history: a show that is taken out stays known,
+//! and one that gets another key, or is named for the first time, keeps the deals and messages of its people.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use stagedoor_model::breakage;
+
+use crate::{Catalog, DealLink, Link, Show, ShowKey};
+
+/// A show as a config had it, with the names that its sources gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastShow {
+    pub show: Show,
+    /// Source and the source's id.
+    #[serde(default)]
+    pub known_as: BTreeSet<(String, String)>,
+    /// The name of its pipeline, where it had one of its own.
+    #[serde(default)]
+    pub pipeline: Option<String>,
+}
+
+/// Every show that a config ever had, by key.
+pub type PastShows = BTreeMap<ShowKey, PastShow>;
+
+impl Catalog {
+    /// What is known of past shows after this config; the config's own word stands.
+    #[must_use]
+    pub fn remembered(&self, mut past: PastShows) -> PastShows {
+        for (key, show) in &self.shows {
+            let names = self.known_as.iter().filter(|(_, known)| *known == key).map(|(name, _)| name.clone());
+            let index = self.pipeline_of_show.get(key);
+            let pipeline = index.and_then(|index| self.pipelines.get(*index)).map(|pipeline| pipeline.name.clone());
+            past.insert(key.clone(), PastShow { show: show.clone(), known_as: names.collect(), pipeline });
+        }
+        past
+    }
+
+    /// Adds the shows that are no longer in the config. One whose names another show has now is that show.
+    pub fn recall(&mut self, past: &PastShows) {
+        if breakage::is_on("rekeyed-show-new-deal") {
+            return;
+        }
+        for (key, one) in past.iter().filter(|(key, _)| !self.shows.contains_key(*key)).collect::<Vec<_>>() {
+            if let Some(now) = one.known_as.iter().find_map(|name| self.known_as.get(name)).cloned() {
+                self.formerly.insert(key.clone(), now);
+                continue;
+            }
+            self.shows.insert(key.clone(), one.show.clone());
+            self.known_as.extend(one.known_as.iter().map(|name| (name.clone(), key.clone())));
+            let index = one.pipeline.as_ref().and_then(|own| self.pipelines.iter().position(|one| one.name == *own));
+            self.pipeline_of_show.extend(index.map(|index| (key.clone(), index)));
+        }
+    }
+
+    /// The key under which a show is known now that was known by another.
+    pub fn current(&self, key: &ShowKey) -> Option<&ShowKey> {
+        if self.shows.contains_key(key) || breakage::is_on("rekeyed-show-new-deal") {
+            return None;
+        }
+        let of_source = || {
+            let (source, id) = key.0.split_once('/')?;
+            let plain = self.shows.get_key_value(&ShowKey(id.to_owned())).map(|(key, _)| key);
+            plain.or_else(|| self.known_as.get(&(source.to_owned(), id.to_owned())))
+        };
+        self.formerly.get(key).or_else(of_source).filter(|now| *now != key)
+    }
+}
+
+impl Link {
+    /// With the deals and messages of shows that have another key now under that key.
+    #[must_use]
+    pub fn rekeyed(mut self, catalog: &Catalog) -> Self {
+        let moves: Vec<(ShowKey, ShowKey)> = self
+            .deals
+            .keys()
+            .chain(self.written.values().filter_map(|written| written.show.as_ref()))
+            .filter_map(|key| Some((key.clone(), catalog.current(key)?.clone())))
+            .collect();
+        for (old, new) in moves {
+            // Where there is a deal already, the second one is left for what becomes of a second deal.
+            if self.deals.get(&new).is_none_or(|known| *known == DealLink::default())
+                && let Some(deal) = self.deals.remove(&old)
+            {
+                self.deals.insert(new.clone(), deal);
+            }
+            self.rename_written(&old, &new);
+        }
+        self.second = self.second.map(|second| Box::new(second.rekeyed(catalog)));
+        self
+    }
+
+    fn rename_written(&mut self, old: &ShowKey, new: &ShowKey) {
+        let is_of = |show: &Option<ShowKey>| show.as_ref() == Some(old);
+        let keys: Vec<String> =
+            self.written.iter().filter(|(_, one)| is_of(&one.show)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let Some(mut written) = self.written.remove(&key) else { continue };
+            let named = key.replacen(&format!("|{old}"), &format!("|{new}"), 1);
+            written.show = Some(new.clone());
+            let both = match self.written.remove(&named) {
+                Some(known) => known.join(written),
+                None => written,
+            };
+            self.written.insert(named, both);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Digest, Written};
+
+    fn key(text: &str) -> ShowKey {
+        ShowKey(text.to_owned())
+    }
+
+    /// A config with one show that the shop calls `kzn-1`, or none.
+    fn config(own: Option<&str>) -> Catalog {
+        let mut catalog = Catalog::default();
+        if let Some(own) = own {
+            let mut show = catalog.show("", None);
+            (show.key, show.title) = (key(own), "Вишнёвый сад".into());
+            catalog.shows.insert(key(own), show);
+            catalog.known_as.insert(("shop".into(), "kzn-1".into()), key(own));
+        }
+        catalog
+    }
+
+    /// Configs one after another: the last, with what the hub remembers of the others.
+    fn after(configs: &[Option<&str>]) -> Catalog {
+        let mut past = PastShows::new();
+        let mut last = Catalog::default();
+        for own in configs {
+            last = config(*own);
+            past = last.remembered(past);
+            last.recall(&past);
+        }
+        last
+    }
+
+    fn link(of: &str) -> Link {
+        let deal = DealLink { id: Some(7), pushed: Some(Digest::of(&"row")), ..DealLink::default() };
+        let written = Written {
+            mailing: "reminder".into(),
+            show: Some(key(of)),
+            city: None,
+            began_at: stagedoor_model::Timestamp::UNIX_EPOCH,
+            variant: None,
+            marketing: false,
+            steps: vec![],
+            told: None,
+        };
+        let written = [(format!("reminder|{of}"), written)].into();
+        Link { deals: [(key(of), deal)].into(), written, ..Link::default() }
+    }
+
+    /// The key under which the shop's `kzn-1` is known, and those of what a person has.
+    fn keys(catalog: &Catalog, link: Link) -> (String, Vec<String>, Vec<String>) {
+        let link = link.rekeyed(catalog);
+        let deals = link.deals.keys().map(|key| key.0.clone()).collect();
+        (catalog.key("shop", "kzn-1").0, deals, link.written.into_keys().collect())
+    }
+
+    #[test]
+    fn a_show_that_comes_into_the_config_keeps_its_deals_and_messages() {
+        let (now, deals, written) = keys(&after(&[None, Some("cherry")]), link("shop/kzn-1"));
+        assert_eq!((now.as_str(), deals), ("cherry", vec!["cherry".to_owned()]));
+        assert_eq!(written, ["reminder|cherry"]);
+    }
+
+    #[test]
+    fn a_show_that_is_taken_out_of_the_config_stays_what_it_was() {
+        let catalog = after(&[Some("cherry"), None]);
+        let (now, deals, _) = keys(&catalog, link("cherry"));
+        assert_eq!((now.as_str(), deals), ("cherry", vec!["cherry".to_owned()]));
+        assert_eq!(catalog.shows.get(&key("cherry")).map(|show| show.title.as_str()), Some("Вишнёвый сад"));
+    }
+
+    #[test]
+    fn a_show_that_gets_another_key_takes_its_deals_and_messages_along() {
+        let (now, deals, written) = keys(&after(&[Some("cherry"), Some("cherry-kazan")]), link("cherry"));
+        assert_eq!((now.as_str(), deals), ("cherry-kazan", vec!["cherry-kazan".to_owned()]));
+        assert_eq!(written, ["reminder|cherry-kazan"]);
+        // And back: nothing is ever new.
+        let (now, deals, _) =
+            keys(&after(&[Some("cherry"), Some("cherry-kazan"), Some("cherry")]), link("cherry-kazan"));
+        assert_eq!((now.as_str(), deals), ("cherry", vec!["cherry".to_owned()]));
+    }
+}
