@@ -6,7 +6,7 @@ use crate::fake::{Made, World, bought};
 
 fn for_a_company(key: &str, show: &str, names: &[&str]) -> Event {
     let mut event = bought(key, show, names);
-    let Body::OrderPaid(body) = &mut event.body else { panic!("a paid order") };
+    let Body::OrderPaid(body) = &mut event.body else { unreachable!("a paid order") };
     body.order.company =
         Some(Company { name: "ООО Вишнёвый сад".into(), tax_id: None, unchecked: Some("77".into()) });
     event

@@ -129,7 +129,7 @@ async fn a_company_that_comes_late_is_not_made_twice() {
     let world = World::new();
     slow(&world, "companies", 60);
     let mut event = bought("1", "cherry", &["email:kassa@theatre.example"]);
-    let Body::OrderPaid(body) = &mut event.body else { panic!("a paid order") };
+    let Body::OrderPaid(body) = &mut event.body else { unreachable!("a paid order") };
     body.order.company =
         Some(stagedoor_model::Company {
             name: "ООО Вишнёвый сад".into(), tax_id: None, unchecked: Some("77".into())
