@@ -92,13 +92,16 @@ pub fn of_amocrm(sandbox: &Sandbox, stages: &BTreeMap<u64, String>) -> Account {
         let linked = row.pointer("/_embedded/contacts").and_then(Value::as_array).into_iter().flatten();
         let main = linked.filter(|one| one.get("is_main").and_then(Value::as_bool) == Some(true));
         let own = values(row, "STAGEDOOR_ID").into_iter().next().unwrap_or_default();
+        let orders = values(row, "STAGEDOOR_ORDERS");
+        let price = row.get("price").and_then(Value::as_i64).unwrap_or_default();
         Deal {
             id: number(row, "id"),
             contact: main.filter_map(|one| one.get("id")?.as_u64()).next(),
             show: own.split_once('|').map(|(_, show)| show.to_owned()).unwrap_or_default(),
-            price: row.get("price").and_then(Value::as_i64).unwrap_or_default(),
+            price,
             stage: stages.get(&number(row, "status_id")).cloned().unwrap_or_default(),
-            duplicate: tagged(row, "duplicate of"),
+            // A closed double is worth nothing.
+            duplicate: price == 0 && orders.iter().any(|text| text.starts_with("duplicate of deal")),
             cancelled: tagged(row, "show cancelled"),
             starts_at: numbers(row, "STAGEDOOR_SHOW_AT"),
         }

@@ -26,22 +26,22 @@ const WORK: &[(Work, bool)] = &[
     (Work::RemovePhone, false),
     (Work::AddContact, false),
     (Work::MoveDeal, true),
-    (Work::DeleteDeal, false),
-    (Work::DeleteContact, false),
+    (Work::DeleteDeal, true),
+    (Work::DeleteContact, true),
     (Work::Restore, false),
     (Work::MergeDuplicate, false),
     (Work::RenameStage, false),
-    (Work::DeleteCompany, false),
+    (Work::DeleteCompany, true),
     (Work::Robots, true),
 ];
 const HABITS: &[(Habit, bool)] = &[
-    (Habit::SameSecond, false),
+    (Habit::SameSecond, true),
     (Habit::WrongEmail, false),
     (Habit::Transfer, false),
     (Habit::CashierEmail, false),
     (Habit::Stripe, true),
     (Habit::StripeRefund, false),
-    (Habit::Shows, false),
+    (Habit::Shows, true),
     (Habit::Company, true),
 ];
 const INVARIANTS: &[(Invariant, bool)] = &[
@@ -51,12 +51,12 @@ const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::OneContact, true),
     (Invariant::MadeOnce, false),
     (Invariant::NoStrangers, true),
-    (Invariant::OneDeal, false),
+    (Invariant::OneDeal, true),
     (Invariant::Money, true),
     (Invariant::DealStage, true),
-    (Invariant::ShowState, false),
+    (Invariant::ShowState, true),
     (Invariant::ManagersValues, true),
-    (Invariant::ManagersMoves, false),
+    (Invariant::ManagersMoves, true),
 ];
 
 fn chosen<T: Copy>(all: &[(T, bool)], wanted: impl Fn(&T, bool) -> bool) -> Vec<T> {
