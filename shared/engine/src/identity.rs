@@ -49,7 +49,10 @@ pub fn looked_up(record: &Record) -> BTreeSet<Identifier> {
     let mut all: BTreeSet<Identifier> = strong.collect();
     let of_decision = matches!(record.fact, Fact::Decided { .. });
     if is_typed(record) || of_decision {
-        let typed = all.iter().filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).map(Identifier::typed);
+        let typed = all
+            .iter()
+            .filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email | Kind::Link))
+            .map(Identifier::typed);
         all.extend(typed.collect::<Vec<_>>());
     }
     all
@@ -113,7 +116,7 @@ pub fn partition<'a>(
         clusters.add(record, joins);
     }
     join_decided(&mut clusters, &sorted);
-    links::join_chats(&mut clusters, &sorted, |link| shared.contains(link));
+    links::join_chats(&mut clusters, &sorted, |link| shared.contains(link) || shared.contains(&link.typed()));
     let refusals = std::mem::take(&mut clusters.refusals);
     let mut grown: Vec<_> = clusters.clusters.into_values().map(|grown| (grown.oldest, grown.cluster)).collect();
     grown.sort_by(|a, b| a.0.cmp(&b.0));

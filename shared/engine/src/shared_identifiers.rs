@@ -96,7 +96,10 @@ pub(crate) fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &
         seen.into_iter().filter(|(_, seen)| seen.is_crowd(policy)).map(|(value, _)| value.clone()).collect()
     };
     let typed = of(typed).into_iter().map(|value| value.typed()).filter(|mark| mark.value().len() <= LONGEST);
-    let published = chats.into_iter().filter(|(_, count)| *count > policy.published).map(|(link, _)| link.clone());
+    let published = chats.into_iter().filter(|(_, count)| *count > policy.published).map(|(link, _)| link);
+    // The mark is of the chats alone: the link goes on to name whose it is.
+    let loses_owner = stagedoor_model::breakage::is_on("published-link-loses-owner");
+    let published = published.map(|link| if loses_owner { link.clone() } else { link.typed() });
     let all = of(signed).into_iter().chain(typed).chain(published);
     all.filter(|mark| !weak.contains(mark)).collect()
 }

@@ -124,6 +124,23 @@ fn a_link_that_was_published_joins_nobody_and_makes_no_web_of_neighbours() {
 }
 
 #[test]
+fn a_link_that_was_published_still_names_whose_it_is() {
+    let policy = stagedoor_engine::Policy { published: 2, ..Default::default() };
+    let mut world = World { policy, ..World::default() };
+    world.deliver(vec![issued("t1", Purpose::Chat, phone(1), 0, 1_000)]);
+    for n in 0..5 {
+        world.deliver(vec![started(n, "t1", None, 10 + i64::from(n))]);
+    }
+    assert_eq!(world.people.len(), 6, "five strangers and the owner");
+    // The hub tells once more of the link, now with another address of its owner.
+    world.deliver(vec![issued("t1", Purpose::Chat, email(1), 0, 1_000)]);
+    assert_eq!(world.people.len(), 6, "one link belongs to one person");
+    assert!(together(&world, &email(1), &phone(1)));
+    world.deliver(vec![started(7, "t1", None, 30)]);
+    assert_eq!(world.people.len(), 7, "and it still joins nobody who presses it");
+}
+
+#[test]
 fn a_browsers_tag_is_no_part_of_the_link() {
     assert_eq!(token("t1").as_str(), tagged("t1", "a browser").as_str());
     assert_eq!(at(0), at(0));

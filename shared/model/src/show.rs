@@ -70,7 +70,8 @@ fn fixed(text: &str) -> Option<i32> {
         _ => return None,
     };
     let (hours, minutes) = text.get(1..)?.split_once(':')?;
-    let number = |text: &str| text.parse::<i32>().ok().filter(|_| text.len() == 2 && !text.starts_with('+'));
+    let is_number = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |text: &str| text.parse::<i32>().ok().filter(|_| is_number(text));
     Some(sign * (number(hours)? * 3600 + number(minutes)? * 60))
 }
 
