@@ -18,7 +18,7 @@ use crate::{crashes::batches, theatre::order};
 async fn both() -> (Account, Account) {
     let (mut first, second) = (Account::of(Which::Amo).await, Account::of(Which::Vtiger).await);
     let invoicing = second.sync.catalog.invoicing.clone();
-    first.sync.second = Some(Second { crm: Arc::clone(&second.crm), invoicing });
+    first.sync.second = Some(Second { crm: Arc::clone(&second.crm), invoicing, currency: None });
     (first, second)
 }
 
@@ -98,7 +98,7 @@ async fn killed_at_any_step_neither_has_a_double() {
         let crm = Arc::new(Mortal { inner: Arc::clone(&first.crm), life: life.clone() });
         let other = Arc::new(Mortal { inner: Arc::clone(&second.crm), life: life.clone() });
         let invoicing = second.sync.catalog.invoicing.clone();
-        work(&first, store, crm, Second { crm: other, invoicing }).await;
+        work(&first, store, crm, Second { crm: other, invoicing, currency: None }).await;
         let died = life.is_over();
         let living = first.sync.second.clone().expect("a second");
         work(&first, Arc::clone(&first.store), Arc::clone(&first.crm), living).await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey, Stage};
-use stagedoor_model::{Body, Event, RecordKey, Timestamp};
+use stagedoor_model::{Body, Event, RecordKey, Rung, Timestamp};
 use stagedoor_ports::{Crm, Row, Store};
 use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_sync::{Pace, Sync};
@@ -56,13 +56,13 @@ pub fn contact(name: &str, phone: &str) -> ContactDraft {
 }
 
 pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
-    let named = |stage: Stage| (stage, catalog().pipelines[0].stages[&stage].clone());
+    let named = |stage: Stage| (stage, catalog().pipelines[0].stages.get(stage).expect("named").clone());
     DealDraft {
         person: of.person,
         show: ShowKey(show.to_owned()),
         name: show.to_owned(),
         pipeline: PIPELINE.to_owned(),
-        stage: Some(stage.map_or((Stage::Paid, "no such stage".to_owned()), named)),
+        stage: Some(stage.map_or((Stage::Ladder(Rung::Paid), "no such stage".to_owned()), named)),
         price: Some(5_400),
         fraction: 50,
         city: Some("Уфа".to_owned()),
@@ -77,6 +77,7 @@ pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
         campaign: None,
         company: None,
         payment: None,
+        other_sums: String::new(),
     }
 }
 
@@ -92,7 +93,7 @@ async fn what_is_made_is_found_by_the_hubs_own_id(which: Which) {
     account.crm.set_up().await.expect("set up");
     let drafts = [contact("Анна O'Нил", "+79161110001"), contact("Гаев", "+79161110002")];
     let contacts = done(account.crm.create_contacts(&drafts).await);
-    let rows = [(contacts[0], deal(&drafts[0], "cherry", Some(Stage::Paid)))];
+    let rows = [(contacts[0], deal(&drafts[0], "cherry", Some(Stage::Ladder(Rung::Paid))))];
     let deals = done(account.crm.create_deals(&rows).await);
     let people: BTreeSet<PersonId> = drafts.iter().map(|draft| draft.person).collect();
     let found = account.crm.find_contacts(&people, LONG_AGO).await.expect("found");
@@ -110,9 +111,9 @@ async fn a_refused_row_stands_alone_with_its_reason(which: Which) {
     let draft = contact("Анна", "+79161110001");
     let id = done(account.crm.create_contacts(std::slice::from_ref(&draft)).await)[0];
     let rows = [
-        (id, deal(&draft, "one", Some(Stage::Paid))),
+        (id, deal(&draft, "one", Some(Stage::Ladder(Rung::Paid)))),
         (id, deal(&draft, "two", None)),
-        (id, deal(&draft, "three", Some(Stage::Cart))),
+        (id, deal(&draft, "three", Some(Stage::Ladder(Rung::Cart)))),
     ];
     let answers = account.crm.create_deals(&rows).await;
     assert!(matches!((&answers[0], &answers[2]), (Row::Done(_), Row::Done(_))), "{answers:?}");
@@ -161,7 +162,9 @@ async fn a_duplicates_deals_go_to_the_elder_and_twice_is_once(which: Which) {
     account.crm.set_up().await.expect("set up");
     let drafts = [contact("Анна", "+79161110001"), contact("Анна вторая", "+79161110002")];
     let contacts = done(account.crm.create_contacts(&drafts).await);
-    let deals = done(account.crm.create_deals(&[(contacts[1], deal(&drafts[1], "cherry", Some(Stage::Paid)))]).await);
+    let deals = done(
+        account.crm.create_deals(&[(contacts[1], deal(&drafts[1], "cherry", Some(Stage::Ladder(Rung::Paid))))]).await,
+    );
     for _ in 0..2 {
         assert_eq!(done(account.crm.mark_duplicates(&[(contacts[1], contacts[0])]).await), [contacts[1]]);
         assert_eq!(account.owner_of(deals[0]), Some(contacts[0]));

@@ -1,6 +1,7 @@
 //! An account in trouble: rows that a manager deleted, and pages where the API was. Each concerns what it concerns.
 
 use stagedoor_engine::{CompanyDraft, CompanyRef, ContactDraft, DealDraft, Stage};
+use stagedoor_model::Rung;
 use stagedoor_ports::{Gone, Row};
 use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_tests::account::{Account, Which};
@@ -36,8 +37,11 @@ async fn a_company_that_is_gone_concerns_its_own_rows(which: Which) {
     let drafts: Vec<ContactDraft> =
         (0..5).map(|n| contact(&format!("Гость {n}"), &format!("+7916111000{n}"))).collect();
     let ids = done(account.crm.create_contacts(&drafts).await);
-    let deals: Vec<(u64, DealDraft)> =
-        drafts.iter().zip(&ids).map(|(draft, id)| (*id, deal(draft, "cherry", Some(Stage::Cart)))).collect();
+    let deals: Vec<(u64, DealDraft)> = drafts
+        .iter()
+        .zip(&ids)
+        .map(|(draft, id)| (*id, deal(draft, "cherry", Some(Stage::Ladder(Rung::Cart)))))
+        .collect();
     let leads = done(account.crm.create_deals(&deals).await);
     account.delete(Gone::Company(company));
     let gone = Row::Gone(Gone::Company(company));
@@ -53,7 +57,7 @@ async fn a_company_that_is_gone_concerns_its_own_rows(which: Which) {
     let expected: Vec<Row> = (0..5).map(|n| if n == 2 { gone.clone() } else { Row::Done(leads[n]) }).collect();
     assert_eq!(account.crm.update_deals(&updates).await, expected);
     let creates: Vec<(u64, DealDraft)> = (0..5)
-        .map(|n| (ids[n], DealDraft { company: of(n), ..deal(&drafts[n], "seagull", Some(Stage::Cart)) }))
+        .map(|n| (ids[n], DealDraft { company: of(n), ..deal(&drafts[n], "seagull", Some(Stage::Ladder(Rung::Cart))) }))
         .collect();
     let answers = account.crm.create_deals(&creates).await;
     let made = answers.iter().filter(|row| matches!(row, Row::Done(_))).count();
@@ -73,7 +77,7 @@ async fn a_contact_that_is_gone_concerns_its_own_rows(which: Which) {
     let expected = vec![Row::Done(ids[0]), gone.clone(), Row::Done(ids[2])];
     assert_eq!(account.crm.update_contacts(&updates).await, expected);
     let creates: Vec<(u64, DealDraft)> =
-        (0..3).map(|n| (ids[n], deal(&drafts[n], "cherry", Some(Stage::Cart)))).collect();
+        (0..3).map(|n| (ids[n], deal(&drafts[n], "cherry", Some(Stage::Ladder(Rung::Cart))))).collect();
     let answers = account.crm.create_deals(&creates).await;
     let made = answers.iter().filter(|row| matches!(row, Row::Done(_))).count();
     assert_eq!((made, &answers[1]), (2, &gone), "{answers:?}");

@@ -185,7 +185,7 @@ impl Sync {
 fn is_where_put(link: &DealLink, stage: &str, catalog: &Catalog) -> bool {
     // Where the hub put it nowhere, nobody can have moved it away.
     link.stage.is_none_or(|put| {
-        catalog.pipelines.iter().any(|pipeline| pipeline.stages.get(&put).is_some_and(|name| name == stage))
+        catalog.pipelines.iter().any(|pipeline| pipeline.stages.get(put).is_some_and(|name| name == stage))
     })
 }
 

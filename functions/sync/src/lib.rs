@@ -90,6 +90,8 @@ pub struct Sync {
 pub struct Second {
     pub crm: Arc<dyn Crm>,
     pub invoicing: Option<Invoicing>,
+    /// ISO 4217: in which that account holds prices. `None`: RUB.
+    pub currency: Option<String>,
 }
 
 /// What answering takes.

@@ -28,8 +28,9 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     // One process of many: its lease is its own.
     let owner = format!("lambda-{}-{}", std::process::id(), clock.now().as_nanosecond());
     let crm = stagedoor_crm::crm(&config, &store, &clock, &owner)?;
-    let second =
-        stagedoor_crm::second(&config, &store, &clock, &owner)?.map(|(crm, invoicing)| Second { crm, invoicing });
+    let currency = config.second_crm.as_ref().map(|second| second.currency.clone());
+    let second = stagedoor_crm::second(&config, &store, &clock, &owner)?;
+    let second = second.map(|(crm, invoicing)| Second { crm, invoicing, currency });
     let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
     let topics: Option<Arc<dyn stagedoor_ports::Topics>> = Some(Arc::new(stagedoor_shops::Sns::new(None)?));
     let (catalog, policy) = (config.catalog.clone(), config.policy.clone());
@@ -64,6 +65,9 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     Ok(Arc::new(Syncing(sync, mirror)))
 }
 
+/// What an invocation has where its runtime tells no deadline: the time-out in the template.
+const UNTOLD: Duration = Duration::from_secs(120);
+
 /// With the source under which the CRM's contacts are mirrored.
 struct Syncing(Sync, SourceName);
 
@@ -71,6 +75,8 @@ struct Syncing(Sync, SourceName);
 impl Consumer for Syncing {
     async fn handle(&self, events: Vec<Event>, left: Duration) -> BTreeSet<usize> {
         let began = Instant::now();
+        // A runtime that tells no deadline, such as `cargo lambda`, seems to leave nothing.
+        let left = if left.is_zero() { UNTOLD } else { left };
         let (taken, is_tick) = (events.len(), events.is_empty());
         if is_tick {
             self.tick().await;

@@ -103,15 +103,16 @@ impl Sync {
 
     /// The same for the second CRM, where there is one.
     pub fn second(&self) -> Option<Self> {
-        let Second { crm, invoicing } = self.second.clone()?;
+        let Second { crm, invoicing, currency } = self.second.clone()?;
         let mut catalog = self.catalog.clone();
-        catalog.invoicing = invoicing;
+        (catalog.invoicing, catalog.currency) = (invoicing, currency);
         Some(Self { crm, catalog, scope: SECOND_CRM, second: None, ..self.clone() })
     }
 
     /// The same people, compared with what the second CRM is known to hold.
     async fn push_second(&self, first: &Arc<Round>, catalog: &Catalog, pace: Pace) -> Result<(), PortError> {
-        let catalog = Catalog { invoicing: self.catalog.invoicing.clone(), ..catalog.clone() };
+        let Catalog { invoicing, currency, .. } = self.catalog.clone();
+        let catalog = Catalog { invoicing, currency, ..catalog.clone() };
         let mut learnt = Vec::new();
         let draft = |(id, case): (&PersonId, &Case)| {
             let (person, mut link) = (case.person.seen_by(self.scope), case.link.second.clone().unwrap_or_default());

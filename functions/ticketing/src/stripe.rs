@@ -2,7 +2,10 @@
 //! ignored, and what is older than five minutes is refused.
 //!
 //! Source: docs.stripe.com/webhooks, "Verify webhook signatures manually"; the official Python SDK 16.1.0, `_webhook.py`. Fields:
-//! docs.stripe.com/api/checkout/sessions/object, …/charges/object.
+//! docs.stripe.com/api/checkout/sessions/object, …/charges/object, …/refunds/object, …/disputes/object; types:
+//! docs.stripe.com/api/events/types.
+
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -61,56 +64,134 @@ impl Provider for Stripe {
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
         let event: Value = serde_json::from_slice(delivery.body())?;
         let kind = text(&event, "/type").ok_or(NotUnderstood::from("no type"))?;
-        let at = second(&event, "/created", delivery.received_at());
+        // A clock that is ahead freezes nothing.
+        let at = second(&event, "/created", delivery.received_at()).min(delivery.received_at());
         let object = event.pointer("/data/object").ok_or(NotUnderstood::from("no data.object"))?;
         let reported = match kind.as_str() {
-            "checkout.session.completed" | "checkout.session.async_payment_succeeded" => self.paid(object, at)?,
+            "checkout.session.completed" | "checkout.session.async_payment_succeeded" => self.session(object, at)?,
+            "payment_intent.succeeded" => self.intent(object, at)?,
             "charge.refunded" => Some(self.returned(object, at)?),
-            "checkout.session.async_payment_failed" | "checkout.session.expired" => None,
+            "refund.failed" | "charge.refund.updated" | "refund.updated" => self.refund(object, at)?,
+            "charge.dispute.created" => Some(self.dispute(object, at, PaymentKind::Disputed)?),
+            "charge.dispute.closed" => self.closed(object, at)?,
+            _ if FAMILIES.iter().any(|family| kind.starts_with(family)) => None,
             _ => return Err("a type that is not known".into()),
         };
         let fact = |body: PaymentReported| {
-            let minor = body.detail.amount.minor.to_string();
-            let parts = ["payment", body.payment.as_str(), minor.as_str()].map(str::to_owned);
-            delivery.event(&parts.each_ref().map(String::as_str), at, Body::PaymentReported(body))
+            let (minor, created) = (body.detail.amount.minor.to_string(), at.to_string());
+            // The sum of refunds may be the same twice, with a failed one between.
+            let payment = body.payment.clone();
+            let parts = ["payment", kind.as_str(), payment.as_str(), minor.as_str(), created.as_str()];
+            delivery.event(&parts, at, Body::PaymentReported(body))
         };
         Ok(reported.into_iter().map(fact).collect())
     }
 }
 
+/// Types that move no money of an order, or repeat what another type tells: an endpoint may be subscribed to all of them.
+const FAMILIES: [&str; 20] = [
+    "account.",
+    "balance.",
+    "billing_portal.",
+    "capability.",
+    "cash_balance.",
+    "charge.",
+    "checkout.session.",
+    "coupon.",
+    "customer.",
+    "invoice.",
+    "payment_intent.",
+    "payment_link.",
+    "payment_method.",
+    "payout.",
+    "price.",
+    "product.",
+    "radar.",
+    "refund.",
+    "setup_intent.",
+    "topup.",
+];
+
 impl Stripe {
-    fn paid(&self, session: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
+    fn session(&self, session: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
         // A bank transfer's session is complete before its money came.
         match text(session, "/payment_status").as_deref() {
             Some("paid") => {}
             Some("unpaid" | "no_payment_required") => return Ok(None),
             _ => return Err("a payment_status that is not known".into()),
         }
-        let order = text(session, "/client_reference_id").or_else(|| text(session, "/metadata/order_id"));
         let payment = id(session, "/payment_intent").or_else(|| id(session, "/id"));
-        self.reported(order, payment, money(session, "/amount_total")?, at, PaymentKind::Received).map(Some)
+        self.reported(session, payment, money(session, "/amount_total")?, at, PaymentKind::Received).map(Some)
+    }
+
+    /// A payment without a session, where the shop gave it the order. Of any other its session tells.
+    fn intent(&self, intent: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
+        if order_of(intent).is_none() {
+            return Ok(None);
+        }
+        let amount = money(intent, "/amount_received").or_else(|_| money(intent, "/amount"))?;
+        self.reported(intent, id(intent, "/id"), amount, at, PaymentKind::Received).map(Some)
     }
 
     /// The sum of all refunds of a charge so far: told again it stands in the place of the last.
     fn returned(&self, charge: &Value, at: Timestamp) -> Result<PaymentReported, NotUnderstood> {
-        let payment = id(charge, "/id").map(|charge| format!("{charge}/refunded"));
-        let amount = money(charge, "/amount_refunded")?;
-        self.reported(text(charge, "/metadata/order_id"), payment, amount, at, PaymentKind::Returned)
+        let payment = id(charge, "/id").map(|charge| returned_of(&charge));
+        self.reported(charge, payment, money(charge, "/amount_refunded")?, at, PaymentKind::Returned)
+    }
+
+    /// Only a failed refund is told here: of all others the charge tells.
+    fn refund(&self, refund: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
+        if !matches!(text(refund, "/status").as_deref(), Some("failed" | "canceled")) {
+            return Ok(None);
+        }
+        let own = id(refund, "/id").ok_or(NotUnderstood::from("it has no id"))?;
+        let charge = id(refund, "/charge").or_else(|| id(refund, "/payment_intent"));
+        let payment = charge.map(|charge| format!("{}/failed/{own}", returned_of(&charge)));
+        self.reported(refund, payment, money(refund, "/amount")?, at, PaymentKind::ReturnFailed).map(Some)
+    }
+
+    fn dispute(&self, dispute: &Value, at: Timestamp, kind: PaymentKind) -> Result<PaymentReported, NotUnderstood> {
+        let own = id(dispute, "/id");
+        let payment = own.map(|id| if kind == PaymentKind::Returned { format!("{id}/lost") } else { id });
+        self.reported(dispute, payment, money(dispute, "/amount")?, at, kind)
+    }
+
+    /// A dispute that was lost took the money; one that was won left it.
+    fn closed(&self, dispute: &Value, at: Timestamp) -> Result<Option<PaymentReported>, NotUnderstood> {
+        match text(dispute, "/status").as_deref() {
+            Some("lost") => self.dispute(dispute, at, PaymentKind::Returned).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn reported(
         &self,
-        order: Option<String>,
+        object: &Value,
         payment: Option<String>,
         amount: Money,
         at: Timestamp,
         kind: PaymentKind,
     ) -> Result<PaymentReported, NotUnderstood> {
-        let order = order.filter(|order| !order.is_empty());
-        let order = order.ok_or(NotUnderstood::from("it names no order (client_reference_id, metadata.order_id)"))?;
         let payment = payment.ok_or(NotUnderstood::from("it has no id"))?;
-        Ok(PaymentReported { shop: Some(self.orders_of.clone()), order, payment, detail: Payment { at, kind, amount } })
+        let mut references: BTreeSet<String> =
+            ["/payment_intent", "/charge", "/latest_charge"].into_iter().filter_map(|path| id(object, path)).collect();
+        // A refund's or a dispute's own id finds no payment.
+        let named = matches!(kind, PaymentKind::Received) || text(object, "/object").as_deref() == Some("charge");
+        references.extend(id(object, "/id").filter(|_| named));
+        let (shop, order) = (Some(self.orders_of.clone()), order_of(object));
+        Ok(PaymentReported { shop, order, payment, references, detail: Payment { at, kind, amount } })
     }
+}
+
+/// The shop's id of the order, where the object bears it.
+fn order_of(object: &Value) -> Option<String> {
+    let named = ["/client_reference_id", "/metadata/order_id"].into_iter().filter_map(|path| text(object, path));
+    named.into_iter().find(|order| !order.is_empty())
+}
+
+/// Names the sum of a charge's refunds.
+fn returned_of(charge: &str) -> String {
+    format!("{charge}/refunded")
 }
 
 /// Amounts are in minor units already (docs.stripe.com/currencies).

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Attribution, By, Person, channel_title};
-use stagedoor_model::{Body, Fact, Identifier, Kind, Phone, Purpose, SendOutcome, Timestamp};
+use stagedoor_engine::{Attribution, By, Person, channel_title, settlements};
+use stagedoor_model::{Body, Identifier, Kind, Phone, Purpose, SendOutcome, Timestamp};
 use stagedoor_sync::Invitee;
 
-use crate::hub::Hub;
+use crate::{hub::Hub, report};
 
 /// Reads a list of invitees: one phone a line, and perhaps `;name` behind it. Every mistake is told with its line.
 ///
@@ -126,17 +126,13 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
     // Somebody with two chats was told the same code twice.
     let codes: BTreeSet<&String> = person.promos().filter(|one| one.campaign == name).map(|one| &one.code).collect();
     figures.codes += codes.len();
-    for order in person.records.values().filter_map(|record| match &record.fact {
-        fact @ Fact::Order { .. } => fact.order(),
-        _ => None,
-    }) {
-        let Some(owed) = Attribution::of(&order, person, catalog).filter(|owed| owed.campaign == name) else {
+    for (order, settlement) in settlements(person.records.values()).orders.values() {
+        let Some(owed) = Attribution::of(order, person, catalog).filter(|owed| owed.campaign == name) else {
             continue;
         };
-        if order.paid_at.is_some() {
+        if order.paid_at.is_some() || settlement.paid_at.is_some() {
             *figures.purchases.entry(owed.by).or_default() += 1;
-            *figures.revenue.entry(order.paid.currency.clone()).or_default() +=
-                order.paid.minor - order.refunded_minor();
+            report::add(&mut figures.revenue, order, settlement);
         }
     }
 }

@@ -105,7 +105,8 @@ impl Hub {
     ) -> Result<Self, String> {
         let crm = stagedoor_crm::crm(&config, &store, &clock, owner)?;
         let second = stagedoor_crm::second(&config, &store, &clock, owner)?;
-        let second = second.map(|(crm, invoicing)| Second { crm, invoicing });
+        let currency = config.second_crm.as_ref().map(|second| second.currency.clone());
+        let second = second.map(|(crm, invoicing)| Second { crm, invoicing, currency });
         let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
         let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
             outbox: Arc::clone(&queues.outbox),

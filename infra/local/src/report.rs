@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use stagedoor_engine::{
-    Attribution, By, Catalog, Link, Person, Written, WrittenStep, deals, is_suppressed, was_read, was_refused,
+    Attribution, By, Catalog, Link, Person, Settlement, Settlements, Written, WrittenStep, deals, is_suppressed,
+    settlements, was_read, was_refused,
 };
 use stagedoor_model::{Channel, Fact, Kind, Letter, Order, Purpose, Timestamp};
 
@@ -150,8 +151,8 @@ impl Report {
             written.steps.iter().for_each(|step| self.message(person, link, written, step, city));
             self.effect(person, written, city, catalog);
         }
-        for order in orders(person).filter(|order| order.paid_at.is_some()) {
-            self.order(person, link, &order, &city, catalog);
+        for (order, settlement) in paid(person).orders.values() {
+            self.order(person, link, (order, settlement), &city, catalog);
         }
     }
 
@@ -225,7 +226,14 @@ impl Report {
         line.bounced += usize::from(refused);
     }
 
-    fn order(&mut self, person: &Person, link: &Link, order: &Order, city: &str, catalog: &Catalog) {
+    fn order(
+        &mut self,
+        person: &Person,
+        link: &Link,
+        (order, settlement): (&Order, &Settlement),
+        city: &str,
+        catalog: &Catalog,
+    ) {
         let Some(owed) = Attribution::of(order, person, catalog) else { return };
         // The last message of that mailing before the order.
         let own = link.written.values().filter(|one| one.mailing == owed.campaign);
@@ -243,7 +251,7 @@ impl Report {
         let city = last.and_then(|(one, _)| one.city.clone()).unwrap_or_else(|| city.to_owned());
         let line = self.lines.entry((owed.campaign, channel, city, variant)).or_default();
         line.bought += 1;
-        *line.revenue.entry(order.paid.currency.clone()).or_default() += order.paid.minor - order.refunded_minor();
+        add(&mut line.revenue, order, settlement);
     }
 
     fn effect(&mut self, person: &Person, written: &Written, city: &str, catalog: &Catalog) {
@@ -255,13 +263,12 @@ impl Report {
         effect.people += 1;
         let within = |order: &Order| {
             let gap = order.placed_at.as_second() - written.began_at.as_second();
-            order.paid_at.is_some() && (0..=catalog.windows.effect).contains(&gap)
+            (0..=catalog.windows.effect).contains(&gap)
         };
         let mut bought = false;
-        for order in orders(person).filter(within) {
+        for (order, settlement) in paid(person).orders.values().filter(|(order, _)| within(order)) {
             bought = true;
-            *effect.revenue.entry(order.paid.currency.clone()).or_default() +=
-                order.paid.minor - order.refunded_minor();
+            add(&mut effect.revenue, order, settlement);
         }
         effect.bought += usize::from(bought);
     }
@@ -347,11 +354,18 @@ impl Effect {
     }
 }
 
-fn orders(person: &Person) -> impl Iterator<Item = Order> {
-    person.records.values().filter_map(|record| match &record.fact {
-        fact @ Fact::Order { .. } => fact.order(),
-        _ => None,
-    })
+/// Orders that were paid, as the shop or the payment provider tells.
+fn paid(person: &Person) -> Settlements {
+    let mut all = settlements(person.records.values());
+    all.orders.retain(|_, (order, settlement)| order.paid_at.is_some() || settlement.paid_at.is_some());
+    all
+}
+
+/// What was kept of an order, to sums by currency.
+pub(crate) fn add(sums: &mut BTreeMap<String, i64>, order: &Order, settlement: &Settlement) {
+    for (currency, minor) in settlement.kept_by_currency(order) {
+        *sums.entry(currency.to_owned()).or_default() += minor;
+    }
 }
 
 fn amount(minor: i64) -> String {

@@ -113,7 +113,8 @@ async fn of_the_journal(hub: &Hub) -> Result<Sums, String> {
         match row.event.body {
             Body::PaymentReported(reported) => {
                 let shop = reported.shop.map_or(source, |shop| shop.to_string());
-                payments.entry((shop, reported.order)).or_default().insert(reported.payment, reported.detail);
+                let order = reported.order.unwrap_or_default();
+                payments.entry((shop, order)).or_default().insert(reported.payment, reported.detail);
             }
             body => {
                 if let Some(told) = body.order() {

@@ -47,6 +47,7 @@ impl Payments {
         Router::new()
             .route("/yookassa/payments", get(list))
             .route("/yookassa/payments/{id}", get(payment))
+            .route("/yookassa/refunds", get(refunds))
             .route("/yookassa/refunds/{id}", get(refund))
             .with_state(self.clone())
     }
@@ -88,7 +89,19 @@ async fn list(
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refused) = comes_in(&headers) {
+    page(&payments, "payments", &query, &headers)
+}
+
+async fn refunds(
+    State(payments): State<Payments>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    page(&payments, "refunds", &query, &headers)
+}
+
+fn page(payments: &Payments, of: &str, query: &BTreeMap<String, String>, headers: &HeaderMap) -> Response {
+    if let Err(refused) = comes_in(headers) {
         return *refused;
     }
     let since = query.get("created_at.gte").cloned().unwrap_or_default();
@@ -97,7 +110,7 @@ async fn list(
     let all = payments.all();
     let mut items: Vec<&Value> = all
         .iter()
-        .filter(|((kind, id), _)| *kind == "payments" && *id > after)
+        .filter(|((kind, id), _)| *kind == of && *id > after)
         .map(|(_, payment)| payment)
         .filter(|payment| payment.get("created_at").and_then(Value::as_str).unwrap_or_default() >= since.as_str())
         .collect();

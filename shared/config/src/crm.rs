@@ -14,22 +14,22 @@ use crate::{
 };
 
 impl Reader<'_> {
-    pub(crate) fn crm(&mut self, root: &DeTable<'_>) -> Option<CrmConfig> {
+    pub(crate) fn crm(&mut self, root: &DeTable<'_>, currency: &str) -> Option<CrmConfig> {
         let value = self.required(root, "crm")?;
-        self.one_crm(value, "crm")
+        self.one_crm(value, "crm", currency)
     }
 
     /// The second has to be of another kind: each kind keeps one set of tokens or sessions.
-    pub(crate) fn second_crm(&mut self, root: &DeTable<'_>) -> Option<CrmConfig> {
+    pub(crate) fn second_crm(&mut self, root: &DeTable<'_>, currency: &str) -> Option<CrmConfig> {
         let value = root.get("second_crm")?;
         if root.get("crm").is_some_and(|first| kind(first).is_some() && kind(first) == kind(value)) {
             let what = "the second CRM has to be of another kind than the first";
             self.ledger.note(spot(value, "kind"), "second_crm.kind", what);
         }
-        self.one_crm(value, "second_crm")
+        self.one_crm(value, "second_crm", currency)
     }
 
-    fn one_crm(&mut self, value: &Value<'_>, place: &str) -> Option<CrmConfig> {
+    fn one_crm(&mut self, value: &Value<'_>, place: &str, currency: &str) -> Option<CrmConfig> {
         let section: CrmSection = self.read(value, place)?;
         self.url(&section.base_url, spot(value, "base_url"), &format!("{place}.base_url"));
         let rate = NonZeroU32::new(section.rate);
@@ -46,9 +46,25 @@ impl Reader<'_> {
             section.invoices.as_ref().and_then(|invoices| self.invoicing(invoices, value, section.kind, place));
         let service = section.invoices.as_ref().map(|invoices| invoices.service.clone()).unwrap_or_default();
         let poll = Duration::from_secs(u64::from(section.poll_seconds.max(1)));
+        let own = section.currency.as_deref();
+        let own = own.map(|code| self.currency(code, spot(value, "currency"), &format!("{place}.currency")));
+        let currency = own.unwrap_or_else(|| Some(currency.to_owned()));
         let CrmSection { kind, base_url, tags, owner, .. } = section;
-        let (credentials, rate) = (credentials?, rate?);
-        Some(CrmConfig { kind, base_url, credentials, rate, timeout, late_for, poll, tags, service, invoicing, owner })
+        let (credentials, rate, currency) = (credentials?, rate?, currency?);
+        Some(CrmConfig {
+            kind,
+            base_url,
+            credentials,
+            rate,
+            timeout,
+            late_for,
+            currency,
+            poll,
+            tags,
+            service,
+            invoicing,
+            owner,
+        })
     }
 
     fn tokens(&mut self, section: &CrmSection, value: &Value<'_>, place: &str) -> Option<Credentials> {

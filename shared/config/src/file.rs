@@ -93,6 +93,9 @@ pub struct CrmSection {
     pub poll_seconds: u32,
     /// vtiger: closing documents of orders.
     pub invoices: Option<InvoiceSection>,
+    /// ISO 4217: in which the account holds prices; else the hub's. Sums in other currencies are told in words, never
+    /// added.
+    pub currency: Option<String>,
     /// amocrm: requests a second for this integration.
     #[serde(default = "seven")]
     pub rate: u32,

@@ -58,6 +58,8 @@ pub struct CrmConfig {
     pub timeout: Duration,
     /// How long a call that got no answer may still take effect there.
     pub late_for: jiff::SignedDuration,
+    /// ISO 4217: in which the account holds prices.
+    pub currency: String,
     pub tags: bool,
     /// Between two looks at what managers changed, in a CRM that tells nothing by itself.
     pub poll: Duration,

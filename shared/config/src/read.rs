@@ -1,12 +1,12 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, de::IntoDeserializer};
-use stagedoor_engine::{Catalog, Pipeline, Policy, Show, ShowKey, Stage};
+use stagedoor_engine::{Catalog, Pipeline, Policy, Show, ShowKey, Stage, StageNames};
 use stagedoor_model::{Identifier, Money, Region, SourceName, Timestamp};
 use stagedoor_webhook::{Secret, Source};
 use toml::{
@@ -155,7 +155,8 @@ impl Reader<'_> {
             self.ledger.note(key.span(), key.get_ref().as_ref(), what);
         }
         let hub = self.hub(root);
-        let crm = self.crm(root);
+        let currency = hub.as_ref().map_or("RUB", |hub| hub.currency.as_str()).to_owned();
+        let crm = self.crm(root, &currency);
         let policy = self.policy(root);
         let pull = self.optional::<ScheduleSection>(root, "schedule").unwrap_or_default();
         let sandbox = self.optional::<SandboxSection>(root, "sandbox");
@@ -175,10 +176,11 @@ impl Reader<'_> {
         self.talk(root, &mut catalog, hub.as_ref());
         let smtp = self.smtp(root);
         self.mailings(root, &mut catalog, hub.as_ref());
-        let second_crm = self.second_crm(root);
+        let second_crm = self.second_crm(root, &currency);
         let (hub, crm) = (hub?, crm?);
         catalog.tags = crm.tags;
         catalog.invoicing = crm.invoicing.clone();
+        catalog.currency = Some(crm.currency.clone());
         Some(Config {
             listen: hub.section.listen,
             region: hub.region,
@@ -240,7 +242,7 @@ impl Reader<'_> {
         region.map_err(|error| self.ledger.note(span, place, error.to_string())).ok()
     }
 
-    fn currency(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<String> {
+    pub(crate) fn currency(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<String> {
         let zero = Money::zero(code);
         zero.map_err(|error| self.ledger.note(span, place, error.to_string())).ok().map(|money| money.currency)
     }
@@ -358,10 +360,10 @@ impl Reader<'_> {
             let Some(section) = self.read::<PipelineSection>(value, "pipeline") else { continue };
             let place = format!("pipeline {:?}", section.name);
             let index = catalog.pipelines.len();
-            let mut stages = BTreeMap::new();
+            let mut stages = StageNames::default();
             for (name, theirs) in section.stages {
-                match Stage::ALL.iter().find(|stage| stage.name() == name) {
-                    Some(stage) => _ = stages.insert(*stage, theirs),
+                match Stage::named(&name) {
+                    Some(stage) => stages.insert(stage, theirs),
                     None => {
                         let known = Stage::ALL.map(Stage::name).join(", ");
                         let what = format!("unknown stage {name:?}, expected one of {known}");

@@ -9,7 +9,7 @@ use stagedoor_model::{ShowRef, Timestamp};
 
 use crate::{
     Campaign, ConsentPolicy, Invoicing, ListRule, Mailing, Manners, Pool, Scenario, Segment, ShowNotice, ShowState,
-    Stage, Windows,
+    StageNames, Windows,
 };
 
 /// The key of an interest in nothing particular.
@@ -66,7 +66,7 @@ impl Show {
 pub struct Pipeline {
     pub name: String,
     /// Stages without a name here are not pushed.
-    pub stages: BTreeMap<Stage, String>,
+    pub stages: StageNames,
 }
 
 /// Shows and pipelines as the config has them, with what providers said of shows since.
@@ -80,6 +80,8 @@ pub struct Catalog {
     /// What providers said since.
     pub learned: BTreeMap<ShowKey, ShowState>,
     pub pipelines: Vec<Pipeline>,
+    /// ISO 4217: in which the CRM account holds prices. `None`: RUB.
+    pub currency: Option<String>,
     /// By show, else by city, else the first pipeline.
     pub pipeline_of_show: BTreeMap<ShowKey, usize>,
     pub pipeline_of_city: BTreeMap<String, usize>,
@@ -173,6 +175,11 @@ impl Catalog {
             show.zone = told.map(str::to_owned).or(show.zone);
         }
         show
+    }
+
+    /// The currency of the CRM account.
+    pub fn currency(&self) -> &str {
+        self.currency.as_deref().unwrap_or("RUB")
     }
 
     pub fn learn(&mut self, source: &str, state: ShowState) {

@@ -124,9 +124,6 @@ impl<'p> UnionFind<'p> {
 
     /// What a manager said against a cluster that holds both of these.
     pub fn are_apart(&self, one: usize, other: usize, more: Option<&Identifier>) -> bool {
-        if stagedoor_model::breakage::is_on("part-ignored") {
-            return false;
-        }
         let holds = |identifier: &Identifier| {
             more == Some(identifier) || self.of_identifier(identifier).is_some_and(|id| id == one || id == other)
         };

@@ -1,61 +1,30 @@
 //! A deal is one person's interest in one show. It is derived from the person's records, never stored as a fact.
 
+mod order;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-use stagedoor_model::{Company, Fact, Money, Order, OrderState, Rung, Talk, Timestamp, Token, breakage};
+use serde::Serialize;
+use stagedoor_model::{Company, Fact, Money, Rung, Talk, Timestamp, Token, breakage};
 
-use crate::{Attribution, Catalog, GOODS, Person, Settlement, Show, ShowKey};
+use crate::{Attribution, Catalog, Person, Show, ShowKey, Stage, money::Settlements, settlements};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    Interested,
-    Talked,
-    PromoIssued,
-    Cart,
-    Paid,
-    Attended,
-    Refunded,
-    Lost,
+/// What a deal comes to in one currency, in minor units.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct DealSum {
+    pub paid: i64,
+    /// Never more than `paid`.
+    pub refunded: i64,
+    /// What is asked for and has not come yet of orders that are invoiced or paid in part.
+    pub owed: i64,
+    /// What an unpaid cart or order asks for. It counts only while nothing is paid or owed.
+    pub asked: Option<i64>,
 }
 
-impl Stage {
-    pub const ALL: [Stage; 8] = [
-        Stage::Interested,
-        Stage::Talked,
-        Stage::PromoIssued,
-        Stage::Cart,
-        Stage::Paid,
-        Stage::Attended,
-        Stage::Refunded,
-        Stage::Lost,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Stage::Interested => "interested",
-            Stage::Talked => "talked",
-            Stage::PromoIssued => "promo_issued",
-            Stage::Cart => "cart",
-            Stage::Paid => "paid",
-            Stage::Attended => "attended",
-            Stage::Refunded => "refunded",
-            Stage::Lost => "lost",
-        }
-    }
-}
-
-impl From<Rung> for Stage {
-    fn from(rung: Rung) -> Self {
-        match rung {
-            Rung::Interested => Stage::Interested,
-            Rung::Talked => Stage::Talked,
-            Rung::PromoIssued => Stage::PromoIssued,
-            Rung::Cart => Stage::Cart,
-            Rung::Paid => Stage::Paid,
-            Rung::Attended => Stage::Attended,
-        }
+impl DealSum {
+    /// What was paid and did not go back.
+    pub fn kept(&self) -> i64 {
+        self.paid - self.refunded
     }
 }
 
@@ -65,10 +34,8 @@ pub struct Deal {
     pub stage: Stage,
     /// When the fact that made the stage happened.
     pub since: Timestamp,
-    /// What the deal is worth: paid less refunded, else what is asked for.
-    pub worth: Option<Money>,
-    pub paid_minor: i64,
-    pub refunded_minor: i64,
+    /// By currency; sums of different currencies are never added.
+    pub sums: BTreeMap<String, DealSum>,
     pub live_tickets: usize,
     /// Shop's numbers of the orders.
     pub orders: BTreeSet<String>,
@@ -85,8 +52,30 @@ pub struct Deal {
     pub made_of: BTreeSet<(String, String)>,
 }
 
+impl Deal {
+    /// What the deal is worth in one currency: paid less refunded and what is owed, else what is asked for. `None` where
+    /// nothing is known in that currency.
+    pub fn worth(&self, currency: &str) -> Option<Money> {
+        let sum = self.sums.get(currency)?;
+        let moved = self.sums.values().any(|sum| sum.paid > 0 || sum.owed > 0);
+        let minor = if moved { sum.kept() + sum.owed } else { sum.asked? };
+        Some(Money { minor, currency: currency.to_owned() })
+    }
+
+    /// What it is worth in all other currencies.
+    pub fn worth_beside<'d>(&'d self, currency: &'d str) -> impl Iterator<Item = Money> + 'd {
+        let others = self.sums.keys().filter(move |one| *one != currency);
+        others.filter_map(|one| self.worth(one)).filter(|money| money.minor != 0)
+    }
+}
+
 /// Every deal of a person, by show.
 pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
+    deals_of(person, catalog, &settlements(person.records.values()))
+}
+
+/// The same, from settlements that are known already.
+pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements) -> BTreeMap<ShowKey, Deal> {
     let mut sketches = BTreeMap::<ShowKey, Sketch>::new();
     for record in person.records.values() {
         let source = record.source.as_str();
@@ -95,21 +84,16 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
             Fact::Touch(touch) => {
                 let show = catalog.show(source, touch.show.as_ref());
                 let sketch = sketches.entry(show.key.clone()).or_insert_with(|| Sketch::new(show));
-                sketch.climb(touch.rung.into(), touch.last);
+                sketch.climb(touch.rung, touch.last);
                 sketch.asked = sketch.asked.take().or_else(|| touch.amount.clone());
                 sketch.labels.extend(touch.labels.clone());
             }
-            fact @ Fact::Order { .. } => {
-                if let Some(order) = fact.order() {
-                    let owed = Attribution::of(&order, person, catalog);
-                    let order = settled(order, fact);
-                    add_order(&mut sketches, catalog, source, &order, owed);
-                }
-            }
+            // Below, with its money.
+            Fact::Order { .. } => {}
             Fact::Talk(talk) => add_talk(&mut sketches, catalog, source, talk, person),
             Fact::Link(link) => {
                 if let (Some(campaign), Some(at)) = (catalog.campaigns.get(&link.campaign), link.first_opened) {
-                    climb(&mut sketches, catalog.house_show(campaign.show.as_ref()), Stage::Interested, at);
+                    climb(&mut sketches, catalog.house_show(campaign.show.as_ref()), Rung::Interested, at);
                 }
             }
             Fact::Promo(promo) => {
@@ -117,7 +101,7 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
                     let sketch = climb(
                         &mut sketches,
                         catalog.house_show(campaign.show.as_ref()),
-                        Stage::PromoIssued,
+                        Rung::PromoIssued,
                         promo.issued_at,
                     );
                     sketch.promo_codes.insert(promo.code.clone());
@@ -133,29 +117,16 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
             | Fact::Decided { .. } => {}
         }
     }
+    for ((source, _), (order, settlement)) in &money.orders {
+        let owed = Attribution::of(order, person, catalog);
+        order::add(&mut sketches, catalog, source, order, settlement, owed);
+    }
     sketches.into_iter().map(|(key, sketch)| (key, sketch.finish())).collect()
 }
 
-/// The order as its money says that it stands: a payment settles what the shop still calls placed.
-fn settled(mut order: Order, fact: &Fact) -> Order {
-    if fact.payments().next().is_none() {
-        return order;
-    }
-    let settlement = Settlement::of(&order, fact.payments());
-    if order.state == OrderState::Placed && settlement.paid_at.is_some() {
-        order.state = OrderState::Paid;
-    }
-    // What is paid in part is worth what was asked for.
-    if order.state != OrderState::Placed {
-        order.paid = order.total.with_minor(settlement.received);
-        order.paid_at = order.paid_at.or(settlement.paid_at);
-    }
-    order
-}
-
-fn climb(sketches: &mut BTreeMap<ShowKey, Sketch>, show: Show, stage: Stage, at: Timestamp) -> &mut Sketch {
+fn climb(sketches: &mut BTreeMap<ShowKey, Sketch>, show: Show, rung: Rung, at: Timestamp) -> &mut Sketch {
     let sketch = sketches.entry(show.key.clone()).or_insert_with(|| Sketch::new(show));
-    sketch.climb(stage, at);
+    sketch.climb(rung, at);
     sketch
 }
 
@@ -177,23 +148,21 @@ fn add_talk(sketches: &mut BTreeMap<ShowKey, Sketch>, catalog: &Catalog, source:
         about.insert(catalog.show_of_source.get(source), spoke_at);
     }
     for (show, at) in about {
-        climb(sketches, catalog.house_show(show), Stage::Talked, at);
+        climb(sketches, catalog.house_show(show), Rung::Talked, at);
     }
 }
 
 struct Sketch {
     show: Show,
     /// The highest rung with its earliest time.
-    top: Option<(Stage, Timestamp)>,
+    top: Option<(Rung, Timestamp)>,
     last_touch: Option<Timestamp>,
     lost_at: Option<Timestamp>,
     refunded_at: Option<Timestamp>,
+    /// Paid orders of which something still stands.
+    standing: usize,
     asked: Option<Money>,
-    /// What collective orders that are not yet paid are about: each is owed, whatever else was bought.
-    owed: i64,
-    money: Option<Money>,
-    paid: i64,
-    refunded: i64,
+    sums: BTreeMap<String, DealSum>,
     live: usize,
     orders: BTreeSet<String>,
     promo_codes: BTreeSet<String>,
@@ -211,11 +180,9 @@ impl Sketch {
             last_touch: None,
             lost_at: None,
             refunded_at: None,
+            standing: 0,
             asked: None,
-            owed: 0,
-            money: None,
-            paid: 0,
-            refunded: 0,
+            sums: BTreeMap::new(),
             live: 0,
             orders: BTreeSet::new(),
             promo_codes: BTreeSet::new(),
@@ -226,30 +193,35 @@ impl Sketch {
         }
     }
 
-    fn climb(&mut self, stage: Stage, at: Timestamp) {
+    fn climb(&mut self, rung: Rung, at: Timestamp) {
         self.last_touch = self.last_touch.max(Some(at));
         self.top = match self.top {
-            Some((top, since)) if top > stage || (top == stage && since <= at) => Some((top, since)),
-            _ => Some((stage, at)),
+            Some((top, since)) if top > rung || (top == rung && since <= at) => Some((top, since)),
+            _ => Some((rung, at)),
         };
     }
 
-    fn finish(self) -> Deal {
-        let (top, since) = self.top.unwrap_or((Stage::Interested, Timestamp::default()));
-        // Aside from the ladder: all tickets given back, or the only order let go; a later touch puts it back.
+    fn sum(&mut self, currency: &str) -> &mut DealSum {
+        let key = if breakage::is_on("currencies-added") { "RUB" } else { currency };
+        self.sums.entry(key.to_owned()).or_default()
+    }
+
+    fn finish(mut self) -> Deal {
+        let (top, since) = self.top.unwrap_or((Rung::Interested, Timestamp::default()));
+        // Beside the ladder: everything given back, or the only order given up; a later touch puts it back.
         let aside = [(Stage::Refunded, self.refunded_at), (Stage::Lost, self.lost_at)]
             .into_iter()
             .filter_map(|(stage, at)| at.map(|at| (stage, at)))
             .max_by_key(|(_, at)| *at)
-            .filter(|(_, at)| self.live == 0 && self.last_touch.is_none_or(|touch| touch <= *at));
-        let (stage, since) = aside.unwrap_or((top, since));
-        let paid = self.money.as_ref().map(|money| money.with_minor(self.paid - self.refunded + self.owed));
+            .filter(|(_, at)| self.standing == 0 && self.last_touch.is_none_or(|touch| touch <= *at));
+        let (stage, since) = aside.unwrap_or((Stage::Ladder(top), since));
+        if let Some(asked) = self.asked.take() {
+            self.sum(&asked.currency).asked = Some(asked.minor);
+        }
         Deal {
             stage,
             since,
-            worth: if self.paid > 0 || self.owed > 0 { paid } else { self.asked },
-            paid_minor: self.paid,
-            refunded_minor: self.refunded,
+            sums: self.sums,
             live_tickets: self.live,
             orders: self.orders,
             promo_codes: self.promo_codes,
@@ -260,100 +232,4 @@ impl Sketch {
             show: self.show,
         }
     }
-}
-
-fn add_order(
-    sketches: &mut BTreeMap<ShowKey, Sketch>,
-    catalog: &Catalog,
-    source: &str,
-    order: &Order,
-    owed: Option<Attribution>,
-) {
-    let goods: i64 = order.items.iter().map(|item| item.price.minor.saturating_mul(item.quantity.into())).sum();
-    let whole: i64 = order.tickets.iter().map(|ticket| ticket.price.minor).sum::<i64>() + goods;
-    let mut shares = BTreeMap::<ShowKey, (Show, i64, BTreeSet<&str>)>::new();
-    for ticket in &order.tickets {
-        let show = catalog.show(source, Some(&ticket.show));
-        let share = shares.entry(show.key.clone()).or_insert_with(|| (show, 0, BTreeSet::new()));
-        share.1 += ticket.price.minor;
-        share.2.insert(&ticket.id);
-    }
-    if !order.items.is_empty() {
-        let show = catalog.goods();
-        shares.insert(show.key.clone(), (show, goods, BTreeSet::new()));
-    }
-    if shares.is_empty() {
-        // Of an order without lines only its source says what it may be for.
-        let show = catalog.house_show(catalog.show_of_source.get(source));
-        shares.insert(show.key.clone(), (show, 0, BTreeSet::new()));
-    }
-    let refunded_at = order.refunds.values().map(|refund| refund.at).max();
-    let last = shares.len();
-    let (mut paid_left, mut total_left) = (order.paid.minor, order.total.minor);
-    for (index, (key, (show, part, tickets))) in shares.into_iter().enumerate() {
-        let rest = index + 1 == last;
-        let paid = if rest { paid_left } else { share(order.paid.minor, part, whole, last) };
-        let total = if rest { total_left } else { share(order.total.minor, part, whole, last) };
-        (paid_left, total_left) = (paid_left - paid, total_left - total);
-        let refunded: i64 = order
-            .refunds
-            .values()
-            .map(|refund| {
-                let here = refund.tickets.iter().filter(|id| tickets.contains(id.as_str())).count();
-                match refund.tickets.len() {
-                    0 => share(refund.amount.minor, part, whole, last),
-                    all => share(refund.amount.minor, here as i64, all as i64, last),
-                }
-            })
-            .sum();
-        let live = match show.key.0 == GOODS {
-            // Goods are not given back one by one.
-            true => usize::from(refunded < paid) * order.items.len(),
-            false => order.live_tickets().filter(|ticket| tickets.contains(ticket.id.as_str())).count(),
-        };
-        let sketch = sketches.entry(key).or_insert_with(|| Sketch::new(show));
-        sketch.orders.insert(order.number.clone().unwrap_or_else(|| order.id.clone()));
-        sketch.made_of.insert((source.to_owned(), order.id.clone()));
-        let company = order.company.clone().map(|company| (order.placed_at, company));
-        sketch.company = sketch.company.take().max(company);
-        sketch.promo_codes.extend(order.promo_codes.iter().cloned());
-        sketch.labels.extend(order.utm.clone());
-        sketch.attribution =
-            sketch.attribution.take().max(owed.clone().map(|attribution| (order.placed_at, attribution)));
-        sketch.money = Some(order.paid.clone());
-        sketch.paid += paid;
-        sketch.refunded += refunded;
-        sketch.climb(Stage::Cart, order.placed_at);
-        // Only a check-in says that somebody came; the date of the show does not.
-        let seated = order.live_tickets().filter(|ticket| tickets.contains(ticket.id.as_str()));
-        if let Some(at) = seated.filter_map(|ticket| order.checked_at(&ticket.id)).min()
-            && !breakage::is_on("checkin-ignored")
-        {
-            sketch.climb(Stage::Attended, at);
-        }
-        match (order.state, order.paid_at) {
-            (OrderState::Placed, _) if order.company.is_some() => sketch.owed += total,
-            (OrderState::Placed, _) => sketch.asked = Some(order.total.with_minor(total)),
-            (OrderState::Cancelled, None) => sketch.lost_at = sketch.lost_at.max(Some(order.revision)),
-            (_, paid_at) => {
-                let paid_at = paid_at.unwrap_or(order.revision);
-                sketch.climb(Stage::Paid, paid_at);
-                if live == 0 {
-                    let at = refunded_at.unwrap_or(order.revision).max(paid_at);
-                    sketch.refunded_at = sketch.refunded_at.max(Some(at));
-                }
-            }
-        }
-        if order.state != OrderState::Cancelled && order.state != OrderState::Placed {
-            sketch.live += live;
-        }
-    }
-}
-
-fn share(amount: i64, part: i64, whole: i64, ways: usize) -> i64 {
-    let exact = match whole {
-        0 => i128::from(amount) / (ways.max(1) as i128),
-        _ => i128::from(amount) * i128::from(part) / i128::from(whole),
-    };
-    i64::try_from(exact).unwrap_or(amount)
 }

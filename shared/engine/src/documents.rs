@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Company, Fact, Order, OrderState, Timestamp};
 
-use crate::{Catalog, Payments, Person, PersonId, Settlement, ShowKey, settlements, words};
+use crate::{Catalog, Payments, Person, PersonId, Settlement, Settlements, ShowKey, words};
 
 /// A company as the CRM should hold it. Its own data are a manager's once it is there: the hub fills what is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,10 +131,9 @@ pub(crate) fn company_of(person: &Person) -> Option<String> {
 }
 
 /// Invoices of orders that were paid, and of collective ones as soon as they are placed.
-pub(crate) fn invoices(person: &Person, catalog: &Catalog) -> Vec<InvoiceDraft> {
+pub(crate) fn invoices(person: &Person, money: &Settlements, catalog: &Catalog) -> Vec<InvoiceDraft> {
     let Some(invoicing) = &catalog.invoicing else { return vec![] };
-    let all = settlements(person.records.values());
-    let wanted = all.iter().filter(|(_, (order, settlement))| {
+    let wanted = money.orders.iter().filter(|(_, (order, settlement))| {
         order.total.minor > 0 && (settlement.received > 0 || order.company.is_some())
     });
     wanted
@@ -156,7 +155,8 @@ fn invoice(
     });
     // The deal that most of it is in.
     let main = shows.into_iter().max_by_key(|(_, worth)| *worth).map(|(show, _)| show);
-    let goods = || if order.items.is_empty() { catalog.show(source, None).key } else { catalog.goods().key };
+    let without_lines = || catalog.house_show(catalog.show_of_source.get(source)).key;
+    let goods = || if order.items.is_empty() { without_lines() } else { catalog.goods().key };
     let state = match settlement.state(order.revision) {
         _ if order.state == OrderState::Cancelled && settlement.received == 0 => InvoiceState::Cancelled,
         Payments::Refunded => InvoiceState::Cancelled,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey};
+use stagedoor_model::{Fact, Identifier, Record, RecordKey};
 
 use crate::{Person, PersonId};
 
@@ -53,5 +53,5 @@ pub(crate) fn origin_of(person: &Person, records: &BTreeMap<RecordKey, Record>) 
 }
 
 fn buyer_of(record: &Record) -> BTreeSet<&Identifier> {
-    record.identifiers.iter().filter(|one| one.kind() != Kind::Order).collect()
+    record.identifiers.iter().filter(|one| !one.kind().is_of_order()).collect()
 }

@@ -155,8 +155,7 @@ fn join_decided(clusters: &mut UnionFind<'_>, records: &[&Record]) {
         let held: Vec<usize> = named.into_iter().filter_map(|one| clusters.of_identifier(one)).collect();
         let (Some(own), Some(first)) = (clusters.of_record(key), held.first().copied()) else { continue };
         clusters.merge(own, first);
-        let ignored = stagedoor_model::breakage::is_on("join-ignored");
-        if let (Verdict::SamePerson(one, other), false) = (verdict, ignored)
+        if let Verdict::SamePerson(one, other) = verdict
             && let (Some(one), Some(other)) = (clusters.of_identifier(one), clusters.of_identifier(other))
             && one != other
         {

@@ -25,14 +25,16 @@ mod records;
 mod scenario;
 pub mod segments;
 mod shared_identifiers;
+mod shares;
 mod show_history;
+mod stage;
 mod talks;
 
 pub use campaign::{Attribution, By, Campaign, Pool, Windows};
 pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey};
 pub use consent::{ConsentPolicy, Entry, Standing, addresses, is_suppressed, ledger, may_advertise, standing};
 pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
-pub use deals::{Deal, Stage, deals};
+pub use deals::{Deal, DealSum, deals};
 pub use documents::{CompanyDraft, InvoiceDraft, InvoiceLine, InvoiceState, Invoicing};
 pub use enrolment::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolment};
 pub use explain::{Because, explain};
@@ -44,7 +46,7 @@ pub use mailings::{
 };
 pub use marketing::Marketing;
 pub use mirror::{owner_of, recognise};
-pub use money::{Payments, Settlement, Trouble, settlements, words};
+pub use money::{Moved, OrderKey, Payments, Settlement, Settlements, Trouble, settlements, troubles, words};
 pub use past_shows::{PastShow, PastShows};
 pub use person::{Person, PersonId};
 pub use plan::{
@@ -55,4 +57,5 @@ pub use records::{named_in, order_record_key, record_of};
 pub use scenario::{Ask, Heard, Localised, On, Reply, Scenario, Turn, turns};
 pub use segments::{Segment, Traits};
 pub use show_history::{ShowNotice, ShowState};
+pub use stage::{Stage, StageNames};
 pub use talks::talk_key;

@@ -1,9 +1,13 @@
-//! What became of an order's money: asked for, received, returned; and what about it only a manager can settle.
+//! How an order stands with its money: asked for, received, returned; and what about it only a manager can settle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Money, Order, OrderState, Payment, PaymentKind, Record, Timestamp};
+use stagedoor_model::{
+    Fact, Kind, Money, Order, OrderState, Payment, PaymentKind, Record, Refund, Timestamp, breakage,
+};
+
+use crate::records::PAYMENT_RECORD;
 
 /// How an order, or the orders of a deal, stand with their money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,32 +39,52 @@ impl Payments {
     }
 }
 
+/// What came and what went back in one currency, in minor units.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub received: i64,
+    pub returned: i64,
+}
+
 /// One order's money, in minor units of its currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
     pub asked: i64,
     pub received: i64,
+    /// What went back, also where that is more than came.
     pub returned: i64,
     /// When the last of what was asked for came.
     pub paid_at: Option<Timestamp>,
+    /// When money went back last.
+    pub returned_at: Option<Timestamp>,
     pub due_at: Option<Timestamp>,
     pub cancelled: bool,
     /// Single payments that came, the earliest first.
     pub came: Vec<(Timestamp, i64)>,
     pub went: Vec<(Timestamp, i64)>,
+    /// Money that moved in other currencies than the order's.
+    pub elsewhere: BTreeMap<String, Moved>,
+    /// What payers' banks ask back, by the provider's id of the dispute.
+    pub disputed: BTreeMap<String, i64>,
 }
 
 impl Settlement {
     /// A payment provider's word stands above the shop's: it has the money. Where none is told, the shop's does. A refund may
     /// be told by both, so of the two sums the greater is what went back.
     pub fn of<'p>(order: &Order, payments: impl Iterator<Item = (&'p String, &'p Payment)>) -> Self {
-        let (mut came, mut went) = (Vec::new(), Vec::new());
-        for (_, payment) in payments.filter(|(_, payment)| payment.amount.currency == order.total.currency) {
-            let list = if payment.kind == PaymentKind::Received { &mut came } else { &mut went };
-            list.push((payment.at, payment.amount.minor));
-        }
-        came.sort_unstable();
-        went.sort_unstable();
+        let all: Vec<(&String, &Payment)> = payments.collect();
+        let currency = order.total.currency.as_str();
+        let of_kind = |kind: PaymentKind| {
+            let own =
+                all.iter().filter(move |(_, payment)| payment.kind == kind && payment.amount.currency == currency);
+            own.map(|(id, payment)| (payment.at, payment.amount.minor - failed(&all, id, payment)))
+        };
+        let sorted = |kind: PaymentKind| {
+            let mut list: Vec<(Timestamp, i64)> = of_kind(kind).filter(|(_, minor)| *minor != 0).collect();
+            list.sort_unstable();
+            list
+        };
+        let (came, went) = (sorted(PaymentKind::Received), sorted(PaymentKind::Returned));
         let sum = |all: &[(Timestamp, i64)]| all.iter().map(|(_, minor)| *minor).fold(0, i64::saturating_add);
         let told = sum(&came) > 0;
         let received = if told { sum(&came) } else { order.paid.minor };
@@ -76,20 +100,39 @@ impl Settlement {
                 .map(|(at, _)| at),
             false => order.paid_at.filter(|_| order.paid.minor >= asked),
         };
+        let by_shop = refunds_in(order, currency).map(|refund| refund.amount.minor).fold(0, i64::saturating_add);
+        let provider = if breakage::is_on("provider-refund-ignored") { 0 } else { sum(&went) };
+        let returned_at = refunds_in(order, currency).map(|refund| refund.at).max();
+        let disputes = all.iter().filter(|(_, payment)| payment.kind == PaymentKind::Disputed);
         Self {
             asked,
             received,
-            returned: sum(&went).max(order.refunded_minor()),
+            returned: provider.max(by_shop),
             paid_at,
+            returned_at: returned_at.max(went.last().map(|(at, _)| *at)),
             due_at: order.due_at,
             cancelled: order.state == OrderState::Cancelled,
             came,
             went,
+            elsewhere: elsewhere(order, &all),
+            disputed: disputes.map(|(id, payment)| ((*id).clone(), payment.amount.minor)).collect(),
         }
     }
 
+    /// What came and did not go back; never below zero.
+    pub fn kept(&self) -> i64 {
+        self.received.saturating_sub(self.returned).max(0)
+    }
+
+    /// What was kept, by currency.
+    pub fn kept_by_currency<'s>(&'s self, order: &'s Order) -> impl Iterator<Item = (&'s str, i64)> {
+        let others = self.elsewhere.iter();
+        let others = others.map(|(currency, moved)| (currency.as_str(), (moved.received - moved.returned).max(0)));
+        std::iter::once((order.total.currency.as_str(), self.kept())).chain(others)
+    }
+
     pub fn state(&self, now: Timestamp) -> Payments {
-        let kept = self.received - self.returned;
+        let kept = self.received.saturating_sub(self.returned);
         let late = self.due_at.is_some_and(|due| due <= now) && !self.cancelled;
         match () {
             () if self.received > 0 && kept <= 0 => Payments::Refunded,
@@ -109,6 +152,47 @@ impl Settlement {
     }
 }
 
+/// What of a return did not go back after all. A provider that tells the sum of all returns so far tells it anew without the
+/// failed ones, so only failures since then count.
+fn failed(all: &[(&String, &Payment)], id: &str, returned: &Payment) -> i64 {
+    let own = all.iter().filter(|(failed, payment)| {
+        payment.kind == PaymentKind::ReturnFailed
+            && payment.at >= returned.at
+            && failed.strip_prefix(id).is_some_and(|rest| rest.starts_with("/failed/"))
+    });
+    let sum = own.map(|(_, payment)| payment.amount.minor).fold(0, i64::saturating_add);
+    if returned.kind == PaymentKind::Returned { sum.min(returned.amount.minor) } else { 0 }
+}
+
+/// The shop's refunds in one currency.
+pub(crate) fn refunds_in<'o>(order: &'o Order, currency: &'o str) -> impl Iterator<Item = &'o Refund> {
+    order.refunds.values().filter(move |refund| refund.amount.currency == currency)
+}
+
+fn elsewhere(order: &Order, all: &[(&String, &Payment)]) -> BTreeMap<String, Moved> {
+    let own = &order.total.currency;
+    let mut moved = BTreeMap::<String, Moved>::new();
+    for (id, payment) in all.iter().filter(|(_, payment)| payment.amount.currency != *own) {
+        let minor = payment.amount.minor - failed(all, id, payment);
+        let known = moved.entry(payment.amount.currency.clone()).or_default();
+        match payment.kind {
+            PaymentKind::Received => known.received = known.received.saturating_add(minor),
+            PaymentKind::Returned => known.returned = known.returned.saturating_add(minor),
+            PaymentKind::ReturnFailed | PaymentKind::Disputed => {}
+        }
+    }
+    let mut by_shop = BTreeMap::<&str, i64>::new();
+    for refund in order.refunds.values().filter(|refund| refund.amount.currency != *own) {
+        let sum = by_shop.entry(&refund.amount.currency).or_default();
+        *sum = sum.saturating_add(refund.amount.minor);
+    }
+    for (currency, minor) in by_shop {
+        let known = moved.entry(currency.to_owned()).or_default();
+        known.returned = known.returned.max(minor);
+    }
+    moved
+}
+
 /// Something about an order's money that a manager has to decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
@@ -117,14 +201,39 @@ pub struct Trouble {
     pub text: String,
 }
 
+/// Everything about an order's money that waits for a manager.
+pub fn troubles(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
+    let number = order.number.as_deref().unwrap_or(&order.id);
+    let mut all: Vec<Trouble> = trouble(order, settlement).into_iter().collect();
+    for (currency, moved) in &settlement.elsewhere {
+        let money = |minor: i64| words(&Money { minor, currency: currency.clone() });
+        let back = if moved.returned > 0 { format!(", {} went back", money(moved.returned)) } else { String::new() };
+        let asked = words(&order.total);
+        let text = format!(
+            "Order {number} costs {asked}, and {} came for it in another currency{back}. Decide what it settles.",
+            money(moved.received)
+        );
+        all.push(Trouble { key: format!("{}/{currency}/{}/{}", order.id, moved.received, moved.returned), text });
+    }
+    for (dispute, minor) in &settlement.disputed {
+        let money = words(&order.total.with_minor(*minor));
+        let text =
+            format!("The payer's bank asks {money} back for order {number}: answer the dispute at the provider.");
+        all.push(Trouble { key: format!("{}/dispute/{dispute}", order.id), text });
+    }
+    all
+}
+
 /// A collective order may be paid in parts; of any other the amount has to be what was asked for.
-pub fn trouble(order: &Order, settlement: &Settlement) -> Option<Trouble> {
+fn trouble(order: &Order, settlement: &Settlement) -> Option<Trouble> {
     let Settlement { asked, received, returned, cancelled, .. } = settlement;
     let money = |minor: i64| words(&order.total.with_minor(minor));
     let number = order.number.as_deref().unwrap_or(&order.id);
-    let kept = received - returned;
+    let kept = received.saturating_sub(*returned);
     let count = settlement.came.len();
-    let what = if *cancelled && !settlement.came.is_empty() && kept > 0 {
+    let what = if kept < 0 && *received > 0 {
+        format!("got more back than was paid: received {}", money(*received))
+    } else if *cancelled && !settlement.came.is_empty() && kept > 0 {
         format!("was cancelled, and {} came for it and did not go back", money(kept))
     } else if kept > *asked && settlement.came.iter().filter(|(_, minor)| minor == asked).count() > 1 {
         format!("was paid twice: asked for {}, received {} in {count} payments", money(*asked), money(*received))
@@ -147,14 +256,78 @@ pub fn words(money: &Money) -> String {
     format!("{sign}{}.{:02} {}", major.whole_major(), major.beyond_whole(), money.currency)
 }
 
-/// Every order of a person with its money, by source and the shop's id.
-pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> BTreeMap<(String, String), (Order, Settlement)> {
-    let one = |record: &'r Record| {
-        let order = record.fact.order()?;
-        let settlement = Settlement::of(&order, record.fact.payments());
-        Some(((record.source.to_string(), order.id.clone()), (order, settlement)))
+/// By source and the shop's id of the order.
+pub type OrderKey = (String, String);
+
+/// A person's money: every order with how it stands, and what matches no order.
+#[derive(Debug, Clone, Default)]
+pub struct Settlements {
+    pub orders: BTreeMap<OrderKey, (Order, Settlement)>,
+    /// Money of which no shop told the order yet. It settles when the order comes.
+    pub unmatched: Vec<Trouble>,
+}
+
+/// Every order of a person with its money. Money that was told by a payment's id alone goes to the order of that payment.
+pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements {
+    let (mut orders, mut beside) = (Vec::new(), Vec::new());
+    for record in records.filter(|record| matches!(record.fact, Fact::Order { .. })) {
+        match record.key.0.starts_with(PAYMENT_RECORD) {
+            true => beside.push((references(record), record)),
+            false => orders.push((references(record), record)),
+        }
+    }
+    let mut all = Settlements::default();
+    for (mut known, record) in orders {
+        let mut payments: BTreeMap<&String, &Payment> = record.fact.payments().collect();
+        // One message names the charge, another the payment intent, a third both.
+        while let Some(at) = beside.iter().position(|(ids, other)| shares(&known, ids) && record.source == other.source)
+        {
+            let (ids, other) = beside.swap_remove(at);
+            known.extend(ids);
+            payments.extend(other.fact.payments());
+        }
+        match record.fact.order() {
+            Some(order) => {
+                let settlement = Settlement::of(&order, payments.into_iter());
+                all.orders.insert((record.source.to_string(), order.id.clone()), (order, settlement));
+            }
+            None => all.unmatched.extend(unmatched(record, &payments)),
+        }
+    }
+    for (_, record) in &beside {
+        all.unmatched.extend(unmatched(record, &record.fact.payments().collect()));
+    }
+    all
+}
+
+/// The ids of payments that a record speaks of.
+fn references(record: &Record) -> BTreeSet<&str> {
+    let named = record.identifiers.iter().filter(|one| one.kind() == Kind::Payment).map(|one| one.value());
+    named.chain(record.fact.payments().map(|(id, _)| id.as_str())).collect()
+}
+
+fn shares(known: &BTreeSet<&str>, ids: &BTreeSet<&str>) -> bool {
+    !known.is_disjoint(ids)
+}
+
+/// Money of an order that no shop told of.
+fn unmatched(record: &Record, payments: &BTreeMap<&String, &Payment>) -> Option<Trouble> {
+    let moved = |(_, payment): &(&&String, &&Payment)| {
+        matches!(payment.kind, PaymentKind::Received | PaymentKind::Returned) && payment.amount.minor != 0
     };
-    records.filter_map(one).collect()
+    let lines: Vec<String> = payments.iter().filter(moved).map(|(_, payment)| told(payment)).collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let (_, name) = record.key.0.split_once(':').unwrap_or_default();
+    let what = if record.key.0.starts_with(PAYMENT_RECORD) { "payment" } else { "order" };
+    let text = format!("{} for {what} {name} of {}, which that shop has not told of.", lines.join(", "), record.source);
+    Some(Trouble { key: format!("{}/{}", record.key.0, lines.len()), text })
+}
+
+fn told(payment: &Payment) -> String {
+    let verb = if payment.kind == PaymentKind::Returned { "went back" } else { "came" };
+    format!("{} {verb}", words(&payment.amount))
 }
 
 #[cfg(test)]

@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use draft::{CompanyRef, ContactDraft, DealDraft, Plan, Step};
 pub use link::{ContactLink, DealLink, Digest, Intent, InvoiceLink, Link, Parked, Remark};
-use stagedoor_model::{Fact, Timestamp};
+use stagedoor_model::{Fact, Money, Timestamp};
 
 use crate::{
-    By, Catalog, Deal, Payments, Person, ShowKey, Stage, TaskDraft, conversation, deals, documents,
-    money::{self, settlements},
+    By, Catalog, Deal, Payments, Person, Settlements, ShowKey, Stage, TaskDraft, conversation,
+    deals::deals_of,
+    documents,
+    money::{self, settlements, words},
 };
 
 pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> Plan {
@@ -32,7 +34,8 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     contact::plan_contact(&mut plan, person, link, contact, catalog);
     plan.note = conversation::note(person, &link.noted, catalog);
     let asked = conversation::task(person, link.tasked.as_ref(), catalog);
-    let trouble = untold(person, link);
+    let money = settlements(person.records.values());
+    let trouble = untold(person, link, &money);
     // What one note has no room for fills the next one.
     let noted = plan.note.iter().flat_map(|note| &note.lines).chain(&link.noted).cloned().collect();
     let rest = plan.note.as_ref().and_then(|_| conversation::note(person, &noted, catalog));
@@ -44,7 +47,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         plan.steps.extend(doubles.map(|contact| (Step::MarkDuplicate { contact, of }, Digest::of(&contact))));
     }
     let moves = manager_moves(person);
-    let deals = deals(person, catalog);
+    let deals = deals_of(person, catalog, &money);
     plan.steps.extend(vacated(person, link, &deals, &moves, catalog));
     plan.steps.extend(doubles::doubles(person, link, &moves, catalog));
     for (show, deal) in deals {
@@ -53,36 +56,47 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         if moved.is_some_and(|moved| moved.deleted) {
             continue;
         }
-        let Some(draft) = draft_deal(person, deal, &known, moved, catalog, now) else { continue };
-        let digest = Digest::of(&draft);
+        let since = deal.since;
+        let Some(mut draft) = draft_deal(person, deal, &known, &money, catalog, now) else { continue };
+        // Of the hub's own stage, whether it is sent or not: what somebody else moved is no news.
+        let digest = draft.digest();
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
-        if known.pushed.as_ref() != Some(&digest) && !refused {
-            let step =
-                known.id.map_or_else(|| Step::CreateDeal(draft.clone()), |id| Step::UpdateDeal(id, draft.clone()));
-            plan.steps.push((step, digest));
+        if known.pushed.as_ref() == Some(&digest) || refused {
+            continue;
         }
+        let step = match known.id {
+            None => Step::CreateDeal(draft),
+            Some(id) => {
+                // A manager's own move is never pushed back: only what happened after it may move the deal.
+                let manager_has_it = moved.is_some_and(|moved| since <= moved.at);
+                let unchanged = draft.stage.as_ref().is_some_and(|(stage, _)| known.stage == Some(*stage));
+                draft.stage = draft.stage.filter(|_| !manager_has_it && !unchanged);
+                Step::UpdateDeal(id, draft)
+            }
+        };
+        plan.steps.push((step, digest));
     }
-    plan_invoices(&mut plan, person, link, catalog);
+    plan_invoices(&mut plan, person, link, &money, catalog);
     plan.companies = documents::companies(person);
     plan
 }
 
 /// When an order of somebody's becomes overdue, if one does.
 pub fn next_turn(person: &Person, now: Timestamp) -> Option<Timestamp> {
-    settlements(person.records.values()).values().filter_map(|(_, settlement)| settlement.turns_at(now)).min()
+    settlements(person.records.values()).orders.values().filter_map(|(_, settlement)| settlement.turns_at(now)).min()
 }
 
 /// The first trouble with money that no manager was told of.
-fn untold(person: &Person, link: &Link) -> Option<TaskDraft> {
-    let all = settlements(person.records.values());
-    let troubles = all.values().filter_map(|(order, settlement)| money::trouble(order, settlement));
+fn untold(person: &Person, link: &Link, all: &Settlements) -> Option<TaskDraft> {
+    let troubles = all.orders.values().flat_map(|(order, settlement)| money::troubles(order, settlement));
+    let troubles = troubles.chain(all.unmatched.iter().cloned());
     let fresh = troubles.into_iter().find(|trouble| !link.troubles.contains(&trouble.key))?;
     let about = (Timestamp::UNIX_EPOCH, String::new());
     Some(TaskDraft { person: person.id, text: fresh.text, about, trouble: Some(fresh.key) })
 }
 
-fn plan_invoices(plan: &mut Plan, person: &Person, link: &Link, catalog: &Catalog) {
-    for mut draft in documents::invoices(person, catalog) {
+fn plan_invoices(plan: &mut Plan, person: &Person, link: &Link, money: &Settlements, catalog: &Catalog) {
+    for mut draft in documents::invoices(person, money, catalog) {
         let known = link.invoices.get(&draft.key).cloned().unwrap_or_default();
         let fixed = Digest::of(&draft.fixed());
         let anew = known.id.is_some() && known.fixed.as_ref().is_some_and(|made| *made != fixed);
@@ -138,7 +152,7 @@ fn vacated(
         // is where a manager moved the deal.
         let configured = catalog.shows.get(show).and_then(|show| catalog.pipeline(show));
         let pipeline = configured.or_else(|| catalog.pipelines.first())?;
-        let lost = configured.filter(|_| moved.is_none()).and_then(|pipeline| pipeline.stages.get(&Stage::Lost));
+        let lost = configured.filter(|_| moved.is_none()).and_then(|pipeline| pipeline.stages.get(Stage::Lost));
         let draft = DealDraft {
             person: person.id,
             show: show.clone(),
@@ -159,6 +173,7 @@ fn vacated(
             campaign: None,
             company: None,
             payment: None,
+            other_sums: String::new(),
         };
         let digest = Digest::of(&draft);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
@@ -169,9 +184,8 @@ fn vacated(
 }
 
 /// Of several orders the one that a manager has to look at most.
-fn payment_of(person: &Person, deal: &Deal, now: Timestamp) -> Option<Payments> {
-    let all = settlements(person.records.values());
-    let states = deal.made_of.iter().filter_map(|key| Some(all.get(key)?.1.state(now)));
+fn payment_of(deal: &Deal, money: &Settlements, now: Timestamp) -> Option<Payments> {
+    let states = deal.made_of.iter().filter_map(|key| Some(money.orders.get(key)?.1.state(now)));
     let urgent =
         [Payments::Overdue, Payments::Over, Payments::Partly, Payments::Unpaid, Payments::Paid, Payments::Refunded];
     states.min_by_key(|state| urgent.iter().position(|one| one == state).unwrap_or(urgent.len()))
@@ -179,6 +193,8 @@ fn payment_of(person: &Person, deal: &Deal, now: Timestamp) -> Option<Payments> 
 
 /// Between the numbers of orders in one field.
 pub const ORDERS: &str = ", ";
+/// What a deal bears whose orders all went to somebody else.
+const HANDED_ON: &str = "-";
 
 fn deleted_contacts(person: &Person) -> BTreeSet<u64> {
     let gone = |record: &stagedoor_model::Record| match record.fact {
@@ -207,20 +223,26 @@ fn manager_moves(person: &Person) -> BTreeMap<u64, Move> {
         .collect()
 }
 
+/// What the deal should be, with the hub's own stage.
 fn draft_deal(
     person: &Person,
     deal: Deal,
     known: &DealLink,
-    moved: Option<&Move>,
+    money: &Settlements,
     catalog: &Catalog,
     now: Timestamp,
 ) -> Option<DealDraft> {
     let pipeline = catalog.pipeline(&deal.show)?;
-    // A manager's own move is never pushed back. Only what happened after it may move the deal, and only forward.
-    let manager_has_it = moved.is_some_and(|moved| deal.since <= moved.at || known.stage >= Some(deal.stage));
-    let stage = pipeline.stages.get(&deal.stage).filter(|_| !manager_has_it);
+    let stage = pipeline.stages.get(deal.stage);
     let company = deal.company.as_ref().map(|company| CompanyRef { key: company.key(), id: None });
-    let payment = payment_of(person, &deal, now);
+    let payment = payment_of(&deal, money, now);
+    let currency = catalog.currency();
+    // Orders that went to somebody else took their worth with them.
+    let emptied = deal.orders.is_empty() && !known.orders.is_empty();
+    let worth = deal.worth(currency).or_else(|| emptied.then(|| Money { minor: 0, currency: currency.to_owned() }));
+    let refunded = deal.sums.get(currency).map_or(0, |sum| sum.refunded);
+    let orders = if emptied { vec![HANDED_ON.to_owned()] } else { deal.orders.iter().cloned().collect() };
+    let other_sums: Vec<String> = deal.worth_beside(currency).map(|sum| words(&sum)).collect();
     Some(DealDraft {
         person: person.id,
         name: match &deal.show.city {
@@ -229,16 +251,16 @@ fn draft_deal(
         },
         pipeline: pipeline.name.clone(),
         stage: stage.map(|name| (deal.stage, name.clone())),
-        price: deal.worth.as_ref().map(stagedoor_model::Money::whole_major),
-        fraction: deal.worth.as_ref().map_or(0, stagedoor_model::Money::beyond_whole),
+        price: worth.as_ref().map(Money::whole_major),
+        fraction: worth.as_ref().map_or(0, Money::beyond_whole),
         city: deal.show.city.clone(),
         starts_at: deal.show.starts_at,
         show_cancelled: deal.show.cancelled,
         show_resumed: deal.show.is_resumed(),
-        orders: deal.orders.iter().cloned().collect::<Vec<_>>().join(ORDERS),
+        orders: orders.join(ORDERS),
         promo_codes: deal.promo_codes.iter().cloned().collect::<Vec<_>>().join(", "),
         tickets: deal.live_tickets,
-        refunded: deal.worth.as_ref().map_or(0, |worth| worth.with_minor(deal.refunded_minor).whole_major()),
+        refunded: Money { minor: refunded, currency: currency.to_owned() }.whole_major(),
         campaign: deal.attribution.map(|owed| match owed.by {
             By::Code => format!("{} (promo code)", owed.campaign),
             By::Link => format!("{} (link)", owed.campaign),
@@ -247,6 +269,7 @@ fn draft_deal(
         }),
         company,
         payment,
+        other_sums: other_sums.join(", "),
         utm: deal.labels.into_iter().filter(|(key, _)| key.starts_with("utm_")).collect(),
         show: deal.show.key,
     })

@@ -7,6 +7,14 @@ pub fn order_record_key(source: &str, order: &str) -> RecordKey {
     RecordKey(format!("order/{source}:{order}"))
 }
 
+/// The key of money that a provider told of by its own id alone.
+fn payment_record_key(shop: &str, payment: &str) -> RecordKey {
+    RecordKey(format!("{PAYMENT_RECORD}{shop}:{payment}"))
+}
+
+/// What keys of records begin with that are about a payment and name no order.
+pub(crate) const PAYMENT_RECORD: &str = "payment/";
+
 /// The scope of a CRM's numbers: the first one's have none.
 fn crm_of(source: &str) -> &'static str {
     if source == SECOND_CRM { SECOND_CRM } else { "" }
@@ -62,9 +70,19 @@ pub fn record_of(event: &Event) -> Option<Record> {
         Body::PaymentReported(reported) => {
             let shop = reported.shop.as_ref().map_or(source, |shop| shop.as_str());
             let payments = BTreeMap::from([(reported.payment.clone(), reported.detail.clone())]);
-            let identifiers = Identifier::opaque(Kind::Order, shop, &reported.order).into_iter().collect();
+            let references = reported.references.iter();
+            let mut identifiers: BTreeSet<Identifier> =
+                references.filter_map(|id| Identifier::opaque(Kind::Payment, shop, id)).collect();
+            // Without an order the record waits beside it; `settlements` puts the two together.
+            let key = match &reported.order {
+                Some(order) => {
+                    identifiers.extend(Identifier::opaque(Kind::Order, shop, order));
+                    order_record_key(shop, order)
+                }
+                None => payment_record_key(shop, reported.references.first().unwrap_or(&reported.payment)),
+            };
             let fact = Fact::Order { order: None, refunds: BTreeMap::new(), payments };
-            let mut record = record(order_record_key(shop, &reported.order), identifiers, None, fact);
+            let mut record = record(key, identifiers, None, fact);
             // The order's own: the smaller name would win.
             record.source = reported.shop.clone().unwrap_or(record.source);
             Some(record)

@@ -251,7 +251,7 @@ impl Body {
         match self {
             Body::OrderNoticed(noticed) => Some(noticed.order.clone()),
             Body::RefundReported(reported) => Some(reported.order.clone()),
-            Body::PaymentReported(reported) => Some(reported.order.clone()),
+            Body::PaymentReported(reported) => reported.order.clone().or_else(|| Some(reported.payment.clone())),
             Body::PaymentNoticed(noticed) => Some(noticed.payment.clone()),
             Body::ShowNoticed(change) | Body::ShowRescheduled(change) | Body::ShowCancelled(change) => {
                 Some(change.show.id.clone())
@@ -314,9 +314,14 @@ pub struct PaymentReported {
     /// The source whose order it is, where that is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shop: Option<SourceName>,
-    pub order: String,
+    /// `None`: the provider names only the payment, which `references` finds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     /// The provider's id of the payment, or of the refund.
     pub payment: String,
+    /// All ids under which the provider speaks of the payment. A refund that names no order is found by one of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub references: BTreeSet<String>,
     pub detail: Payment,
 }
 

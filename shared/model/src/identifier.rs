@@ -14,6 +14,8 @@ pub enum Kind {
     CrmContact,
     /// An order in a shop: it has one buyer, so its webhooks meet in one person.
     Order,
+    /// A payment of an order, by a provider's id; its scope is the shop. A refund that names no order meets its order here.
+    Payment,
     /// A deal's id in the CRM.
     CrmLead,
     /// A customer's id in a shop. A person has one a shop.
@@ -48,9 +50,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    const NAMES: [(Kind, &'static str); 18] = [
+    const NAMES: [(Kind, &'static str); 19] = [
         (Kind::CrmContact, "crm_contact"),
         (Kind::Order, "order"),
+        (Kind::Payment, "payment"),
         (Kind::CrmLead, "crm_lead"),
         (Kind::Customer, "customer"),
         (Kind::SiteUser, "site_user"),
@@ -76,6 +79,11 @@ impl Kind {
     /// A strong identifier joins two people into one, a weak one only hints.
     pub fn is_strong(self) -> bool {
         !matches!(self, Kind::Visitor | Kind::Cookie | Kind::Typed)
+    }
+
+    /// Names an order or its payment, and not the buyer.
+    pub fn is_of_order(self) -> bool {
+        matches!(self, Kind::Order | Kind::Payment)
     }
 
     /// Names a chat in a messenger.
@@ -111,7 +119,7 @@ pub enum ParseIdentifierError {
     #[error("expected kind:value, for example phone:+79161234567 or email:anna@example.com")]
     Shape,
     #[error(
-        "unknown kind of identifier, expected one of phone, email, telegram, vk, whatsapp, viber/<source>, messenger/<source>, instagram/<source>, whatsapp_user/<source>, link, customer/<source>, order/<source>, crm_contact, crm_lead, site_user/<source>, visitor/<source>, cookie/<name>"
+        "unknown kind of identifier, expected one of phone, email, telegram, vk, whatsapp, viber/<source>, messenger/<source>, instagram/<source>, whatsapp_user/<source>, link, customer/<source>, order/<source>, payment/<source>, crm_contact, crm_lead, site_user/<source>, visitor/<source>, cookie/<name>"
     )]
     Kind,
     #[error("the phone is not valid E.164")]

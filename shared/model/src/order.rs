@@ -39,6 +39,10 @@ pub struct Item {
 pub enum PaymentKind {
     Received,
     Returned,
+    /// A return that failed: the money stays. Its id is `<id of the return>/failed/<its own>`.
+    ReturnFailed,
+    /// The payer's bank asks for the money back: nothing has moved yet.
+    Disputed,
 }
 
 /// Money that moved for an order, as whoever moved it tells: a payment provider, a bank.

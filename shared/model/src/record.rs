@@ -180,8 +180,16 @@ impl Record {
     }
 
     fn stand_by_latest_buyer(&mut self) {
-        let Some(standing) = self.buyers.last().cloned() else { return };
-        self.identifiers.retain(|one| one.kind() == Kind::Order);
+        let Some(mut standing) = self.buyers.last().cloned() else { return };
+        // A later revision that leaves out a kind of address of the same buyer corrects nothing.
+        for earlier in self.buyers.iter().rev().skip(1) {
+            if !earlier.identifiers.is_disjoint(&standing.identifiers) {
+                let told: BTreeSet<Kind> = standing.identifiers.iter().map(Identifier::kind).collect();
+                let untold = earlier.identifiers.iter().filter(|one| !told.contains(&one.kind()));
+                standing.identifiers.extend(untold.cloned());
+            }
+        }
+        self.identifiers.retain(|one| one.kind().is_of_order());
         self.identifiers.extend(standing.identifiers);
         if self.buyers.len() > 1 {
             let former: BTreeSet<&Buyer> = self.former_buyers().collect();
@@ -198,7 +206,7 @@ impl Record {
         if !self.buyers.is_empty() {
             return self.buyers.clone();
         }
-        let own = self.identifiers.iter().filter(|one| one.kind() != Kind::Order);
+        let own = self.identifiers.iter().filter(|one| !one.kind().is_of_order());
         let identifiers: BTreeSet<Identifier> = own.cloned().collect();
         if !identifiers.iter().any(|one| one.kind().is_strong()) {
             return BTreeSet::new();

@@ -1,9 +1,12 @@
 //! YooKassa's API v3: the payment or the refund that a notification named, as it is there.
 //!
-//! Source: yookassa.ru/developers/api: `GET /payments/{id}`, `GET /refunds/{id}`, `GET /payments` (`created_at.gte`, `limit`, `cursor`,
-//! `next_cursor`), HTTP Basic with the shop's id and its secret key; the official Python SDK 3.13.0.
+//! Source: yookassa.ru/developers/api: `GET /payments/{id}`, `GET /refunds/{id}`, `GET /payments` and `GET /refunds` (`created_at.gte`, `limit`,
+//! `cursor`, `next_cursor`), HTTP Basic with the shop's id and its secret key; the official Python SDK 3.13.0.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -19,6 +22,8 @@ use crate::http::Shop;
 
 const API: &str = "https://api.yookassa.ru/v3";
 const PAGE: &str = "100";
+/// What pages of refunds begin with.
+const REFUNDS: &str = "refunds:";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,13 +43,25 @@ struct Yookassa {
     shop: Shop,
     orders_of: SourceName,
     test: bool,
+    /// What is known of payments, so that a refund that is polled again and again costs one question at most.
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// Payments that are remembered at most.
+const REMEMBERED: usize = 50_000;
+
+#[derive(Clone)]
+struct Known {
+    /// Whether it counts: payments of a test shop do not.
+    counts: bool,
+    order: Option<String>,
 }
 
 pub fn build(source: &Source) -> std::result::Result<Arc<dyn OrderDesk>, String> {
     let options: Options = source.options()?;
     let basic = STANDARD.encode(format!("{}:{}", options.shop_id, options.key));
     let shop = Shop::new(options.base_url.as_deref().unwrap_or(API), format!("Basic {basic}"))?;
-    Ok(Arc::new(Yookassa { shop, orders_of: options.orders_of, test: options.test }))
+    Ok(Arc::new(Yookassa { shop, orders_of: options.orders_of, test: options.test, known: Mutex::default() }))
 }
 
 #[derive(Deserialize)]
@@ -84,27 +101,65 @@ struct RefundAnswer {
 }
 
 #[derive(Deserialize)]
-struct List {
-    items: Vec<PaymentAnswer>,
+struct List<T> {
+    items: Vec<T>,
     #[serde(default)]
     next_cursor: Option<String>,
 }
 
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { items: vec![], next_cursor: None }
+    }
+}
+
 impl Yookassa {
-    fn received(&self, payment: &PaymentAnswer) -> Result<Option<(Body, Timestamp)>> {
-        let at = payment.captured_at.unwrap_or(payment.created_at);
-        match (&payment.metadata.order_id, payment.status.as_str()) {
-            (Some(order), "succeeded") if !payment.test || self.test => {
-                self.reported(order, &payment.id, &payment.amount, at, PaymentKind::Received).map(Some)
-            }
-            _ => Ok(None),
-        }
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    fn remember(&self, payment: &PaymentAnswer) -> Known {
+        let one = Known { counts: !payment.test || self.test, order: payment.metadata.order_id.clone() };
+        let mut known = self.known();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(payment.id.clone(), one.clone());
+        one
+    }
+
+    async fn payment_of(&self, refund: &RefundAnswer) -> Result<Option<Known>> {
+        let known = self.known().get(&refund.payment_id).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let payment = self.shop.get::<PaymentAnswer>(&["payments", &refund.payment_id], &[]).await?;
+        Ok(payment.map(|payment| self.remember(&payment)))
+    }
+
+    fn received(&self, payment: &PaymentAnswer) -> Result<Option<(Body, Timestamp)>> {
+        let at = payment.captured_at.unwrap_or(payment.created_at);
+        if payment.status != "succeeded" || payment.test && !self.test {
+            return Ok(None);
+        }
+        let order = payment.metadata.order_id.clone();
+        let ids = (payment.id.as_str(), payment.id.as_str());
+        self.reported(order, ids, &payment.amount, at, PaymentKind::Received).map(Some)
+    }
+
+    /// A refund names its payment, and the payment its order. Where the payment tells none, the hub finds it by the payment.
+    async fn refunded(&self, refund: &RefundAnswer) -> Result<Option<(Body, Timestamp)>> {
+        let known = self.payment_of(refund).await?;
+        let Some(Known { order, .. }) = known.filter(|known| known.counts) else { return Ok(None) };
+        let ids = (refund.id.as_str(), refund.payment_id.as_str());
+        self.reported(order, ids, &refund.amount, refund.created_at, PaymentKind::Returned).map(Some)
+    }
+
+    /// `own` is the id of the payment or the refund, `of` that of the payment.
     fn reported(
         &self,
-        order: &str,
-        payment: &str,
+        order: Option<String>,
+        (own, of): (&str, &str),
         amount: &Amount,
         at: Timestamp,
         kind: PaymentKind,
@@ -112,8 +167,9 @@ impl Yookassa {
         let amount = Money::from_major(&amount.value, &amount.currency);
         let amount = amount.map_err(|error| PortError::Fail(format!("the amount of a payment: {error}")))?;
         let detail = Payment { at, kind, amount };
-        let (shop, order, payment) = (Some(self.orders_of.clone()), order.to_owned(), payment.to_owned());
-        Ok((Body::PaymentReported(PaymentReported { shop, order, payment, detail }), at))
+        let (shop, payment, references) = (Some(self.orders_of.clone()), own.to_owned(), [of.to_owned()].into());
+        let order = order.filter(|order| !order.trim().is_empty());
+        Ok((Body::PaymentReported(PaymentReported { shop, order, payment, references, detail }), at))
     }
 }
 
@@ -134,28 +190,31 @@ impl OrderDesk for Yookassa {
         }
         let refund = self.shop.get::<RefundAnswer>(&["refunds", &noticed.payment], &[]).await?;
         let Some(refund) = refund.filter(|refund| refund.status == "succeeded") else { return Ok(None) };
-        // A refund names its payment, and the payment its order.
-        let payment = self.shop.get::<PaymentAnswer>(&["payments", &refund.payment_id], &[]).await?;
-        let payment = payment.filter(|payment| !payment.test || self.test);
-        let Some(order) = payment.and_then(|payment| payment.metadata.order_id) else { return Ok(None) };
-        self.reported(&order, &refund.id, &refund.amount, refund.created_at, PaymentKind::Returned).map(Some)
+        self.refunded(&refund).await
     }
 
-    /// Payments that no notification told of; refunds are told by theirs.
+    /// Payments, then refunds, that no notification told of.
     async fn pull(&self, since: Timestamp, page: Option<String>) -> Result<PullPage> {
         let since = since.to_string();
+        let refunds = page.as_deref().and_then(|page| page.strip_prefix(REFUNDS));
+        let cursor = refunds.map(str::to_owned).or(page.clone()).filter(|cursor| !cursor.is_empty());
         let mut query = vec![("created_at.gte", since.as_str()), ("status", "succeeded"), ("limit", PAGE)];
-        if let Some(page) = &page {
-            query.push(("cursor", page));
-        }
-        let Some(list) = self.shop.get::<List>(&["payments"], &query).await? else {
-            return Ok(PullPage { bodies: vec![], next: None });
-        };
+        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
         let mut bodies = Vec::new();
+        if refunds.is_some() {
+            let list = self.shop.get::<List<RefundAnswer>>(&["refunds"], &query).await?.unwrap_or_default();
+            for refund in &list.items {
+                bodies.extend(self.refunded(refund).await?.map(|(body, at)| (refund.id.clone(), at, body)));
+            }
+            let next = list.next_cursor.map(|cursor| format!("{REFUNDS}{cursor}"));
+            return Ok(PullPage { bodies, next });
+        }
+        let list = self.shop.get::<List<PaymentAnswer>>(&["payments"], &query).await?.unwrap_or_default();
         for payment in &list.items {
+            self.remember(payment);
             bodies.extend(self.received(payment)?.map(|(body, at)| (payment.id.clone(), at, body)));
         }
-        Ok(PullPage { bodies, next: list.next_cursor })
+        Ok(PullPage { bodies, next: list.next_cursor.or_else(|| Some(REFUNDS.to_owned())) })
     }
 
     fn overlap(&self) -> SignedDuration {

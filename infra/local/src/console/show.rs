@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
-use stagedoor_engine::{Because, Catalog, Link, Person, PersonId, Written, deals, explain, was_read, was_refused};
-use stagedoor_model::Timestamp;
+use stagedoor_engine::{
+    Because, Catalog, Link, Person, PersonId, Written, deals, explain, was_read, was_refused, words,
+};
+use stagedoor_model::{Money, Timestamp};
 use stagedoor_ports::JournalRow;
 
 use crate::console::pages::{frame, moment, short};
@@ -27,8 +29,11 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
                 li {
                     b { (deal.show.title) } @if let Some(city) = &deal.show.city { ", " (city) } " "
                     span.tag { (deal.stage.name()) } " "
-                    @if let Some(worth) = &deal.worth { (amount(worth.minor)) " " (worth.currency) }
-                    @if deal.refunded_minor > 0 { span.dim { " (refunded " (amount(deal.refunded_minor)) ")" } }
+                    @for (currency, sum) in &deal.sums {
+                        @if let Some(worth) = deal.worth(currency) { (words(&worth)) " " }
+                        @let back = Money { minor: sum.refunded, currency: currency.clone() };
+                        @if back.minor > 0 { span.dim { "(refunded " (words(&back)) ") " } }
+                    }
                     @if deal.show.cancelled { span.refused { " show cancelled" } }
                     @let known = link.deals.get(&key);
                     div.dim {
@@ -103,10 +108,6 @@ fn because(step: &Because) -> Markup {
             None => { div.dim { "the first record" } }
         }
     }
-}
-
-pub fn amount(minor: i64) -> String {
-    format!("{}.{:02}", minor / 100, (minor % 100).abs())
 }
 
 pub fn event(row: &JournalRow) -> Markup {

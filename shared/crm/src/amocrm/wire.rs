@@ -111,8 +111,8 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema) -> Result<
     if let Some(campaign) = &draft.campaign {
         fields.extend(field("STAGEDOOR_CAMPAIGN", cut(campaign).into()));
     }
-    if let Some(payment) = draft.payment {
-        fields.extend(field("STAGEDOOR_PAYMENT", payment.words().into()));
+    if let Some(payment) = draft.payment_words() {
+        fields.extend(field("STAGEDOOR_PAYMENT", cut(&payment).into()));
     }
     for (key, value) in &draft.utm {
         fields.extend(field(&key.to_ascii_uppercase(), cut(value).into()));

@@ -127,8 +127,8 @@ pub(super) fn deal(
     if let Some(company) = draft.company.as_ref().and_then(|company| company.id) {
         row.insert("related_to".into(), schema.accounts.of(company).into());
     }
-    if let Some(payment) = draft.payment {
-        own(&mut row, module, "payment", payment.words());
+    if let Some(payment) = draft.payment_words() {
+        own(&mut row, module, "payment", &payment);
     }
     own(&mut row, module, "id", &deal_id(draft.person, &draft.show));
     if let Some(city) = &draft.city {

@@ -34,7 +34,7 @@ fn of_show(
     let Some(pipeline) = configured.or_else(|| catalog.pipelines.first()) else { return vec![] };
     let step = |lead: &u64| {
         // Where a manager moved it, its stage stays.
-        let lost = pipeline.stages.get(&Stage::Lost).filter(|_| !moves.contains_key(lead));
+        let lost = pipeline.stages.get(Stage::Lost).filter(|_| !moves.contains_key(lead));
         let draft = DealDraft {
             person: person.id,
             show: show.clone(),
@@ -55,6 +55,7 @@ fn of_show(
             campaign: None,
             company: None,
             payment: None,
+            other_sums: String::new(),
         };
         let digest = Digest::of(&draft);
         (Step::CloseDouble(*lead, draft), digest)

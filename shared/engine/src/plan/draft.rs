@@ -79,6 +79,29 @@ pub struct DealDraft {
     /// How its orders stand with their money. What the stage says already makes no other draft.
     #[serde(default, skip_serializing_if = "is_plain")]
     pub payment: Option<Payments>,
+    /// What it is worth in other currencies than the CRM account's, in words; the price does not hold it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub other_sums: String,
+}
+
+impl DealDraft {
+    /// How its money stands, for people: `paid`, `paid; besides 30000.00 KZT`.
+    pub fn payment_words(&self) -> Option<String> {
+        let state = self.payment.map(|payment| payment.words().to_owned());
+        match self.other_sums.is_empty() {
+            true => state,
+            false => Some(format!("{}; besides {}", state.unwrap_or_default(), self.other_sums)),
+        }
+    }
+
+    /// Of what is to be sent. A refund that the stage does not say is a part of it.
+    pub(super) fn digest(&self) -> Digest {
+        let said = matches!(self.stage, Some((Stage::Refunded, _)));
+        match self.payment {
+            Some(Payments::Refunded) if !said => Digest::of(&(self, Payments::Refunded)),
+            _ => Digest::of(self),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -355,15 +355,13 @@ impl Parser {
 
     fn stage(&mut self) -> Read<Stage> {
         match self.take() {
-            Some((at, Token::Word(name) | Token::Quoted(name))) => {
-                match Stage::ALL.into_iter().find(|stage| stage.name() == name) {
-                    Some(stage) => Ok(stage),
-                    None => {
-                        let known = Stage::ALL.map(Stage::name).join(", ");
-                        wrong(at, format!("there is no stage {name:?}; there are {known}"))
-                    }
+            Some((at, Token::Word(name) | Token::Quoted(name))) => match Stage::named(&name) {
+                Some(stage) => Ok(stage),
+                None => {
+                    let known = Stage::ALL.map(Stage::name).join(", ");
+                    wrong(at, format!("there is no stage {name:?}; there are {known}"))
                 }
-            }
+            },
             Some((at, token)) => wrong(at, format!("expected a stage, found {}", said(&token))),
             None => wrong(self.end, "expected a stage; the rule breaks off"),
         }

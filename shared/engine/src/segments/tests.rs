@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use stagedoor_model::Channel;
+use stagedoor_model::{Channel, Rung};
 
 use super::*;
 use crate::Stage;
@@ -38,7 +38,7 @@ fn is_in(rule: &str, traits: &Traits, now: i64) -> bool {
 
 #[test]
 fn a_managers_stage_is_named_by_the_crms_number_or_by_its_name() {
-    let mut moved = deal("Уфа", Stage::Paid, NOW, NOW, 2);
+    let mut moved = deal("Уфа", Rung::Paid.into(), NOW, NOW, 2);
     let mut in_stage = |rule: &str, to: Option<u64>| {
         moved.moved_to = to;
         is_in(rule, &Traits { deals: vec![moved.clone()], ..Traits::default() }, NOW)
@@ -63,8 +63,8 @@ fn a_managers_stage_is_named_by_the_crms_number_or_by_its_name() {
 fn a_rule_says_what_it_reads_like() {
     let traits = Traits {
         deals: vec![
-            deal("Уфа", Stage::PromoIssued, NOW - 4 * DAY, NOW + 30 * DAY, 0),
-            deal("Казань", Stage::Paid, NOW - 50 * DAY, NOW - 10 * DAY, 2),
+            deal("Уфа", Rung::PromoIssued.into(), NOW - 4 * DAY, NOW + 30 * DAY, 0),
+            deal("Казань", Rung::Paid.into(), NOW - 50 * DAY, NOW - 10 * DAY, 2),
         ],
         orders: 1,
         bought_at: Some(at(NOW - 50 * DAY)),
@@ -140,7 +140,7 @@ fn what_is_wrong_with_a_rule_is_told_with_its_place() {
 #[test]
 fn time_alone_lets_somebody_enter_at_the_second_that_was_told() {
     let traits =
-        Traits { deals: vec![deal("Уфа", Stage::PromoIssued, NOW, NOW + 30 * DAY, 0)], ..Traits::default() };
+        Traits { deals: vec![deal("Уфа", Rung::PromoIssued.into(), NOW, NOW + 30 * DAY, 0)], ..Traits::default() };
     let rule = parse("deal(stage = promo_issued and age(stage_since) >= 3d)").expect("a rule");
     let all = [Segment { name: "cold".into(), title: String::new(), text: String::new(), rule }];
     let first = evaluate(&all, &traits, at(NOW));
@@ -152,7 +152,7 @@ fn time_alone_lets_somebody_enter_at_the_second_that_was_told() {
 
 #[test]
 fn why_somebody_is_not_in_is_told_test_by_test() {
-    let traits = Traits { deals: vec![deal("Уфа", Stage::Paid, NOW, NOW, 1)], ..Traits::default() };
+    let traits = Traits { deals: vec![deal("Уфа", Rung::Paid.into(), NOW, NOW, 1)], ..Traits::default() };
     let text = "deal(city = \"Уфа\" and stage < paid) and consent(email)";
     let segment =
         Segment { name: "s".into(), title: String::new(), text: text.into(), rule: parse(text).expect("a rule") };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use stagedoor_model::{Channel, Fact, Identifier, Kind, Letter, MARKETING, Timestamp};
 
 use super::Facets;
-use crate::{Catalog, Person, Stage, Standing, consent, deals, is_suppressed};
+use crate::{Catalog, Person, Stage, Standing, consent, deals::deals_of, is_suppressed, settlements};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Traits {
@@ -35,7 +35,7 @@ pub struct DealTraits {
     pub since: Timestamp,
     pub starts_at: Option<Timestamp>,
     pub tickets: usize,
-    /// In whole major units.
+    /// In whole major units of the CRM account's currency; sums in other currencies are not in it.
     pub worth: i64,
     pub cancelled: bool,
     pub moved: bool,
@@ -61,14 +61,18 @@ impl Traits {
     pub fn of(person: &Person, leads: &BTreeMap<String, u64>, catalog: &Catalog) -> Self {
         let mut traits = Self::default();
         let moves = moves(person);
-        for (key, deal) in deals(person, catalog) {
+        let money = settlements(person.records.values());
+        // A payment that only its provider told of is a purchase too.
+        let paid = money.orders.values().filter_map(|(order, settlement)| order.paid_at.or(settlement.paid_at));
+        traits.bought_at = paid.max();
+        for (key, deal) in deals_of(person, catalog, &money) {
             let moved = leads.get(&key.0).and_then(|lead| moves.get(lead));
             traits.orders += deal.orders.len();
             traits.deals.push(DealTraits {
                 stage: deal.stage,
                 since: deal.since,
                 tickets: deal.live_tickets,
-                worth: deal.worth.as_ref().map_or(0, stagedoor_model::Money::whole_major),
+                worth: deal.worth(catalog.currency()).as_ref().map_or(0, stagedoor_model::Money::whole_major),
                 cancelled: deal.show.cancelled,
                 // Whoever came later knows the new time.
                 moved: deal.show.moved_at.is_some_and(|at| deal.since <= at),
@@ -106,7 +110,6 @@ impl Traits {
                 let order = fact.order();
                 if let Some(order) = &order {
                     codes.extend(order.promo_codes.iter().map(|code| code.to_uppercase()));
-                    self.bought_at = self.bought_at.max(order.paid_at);
                 }
                 order.map(|order| order.placed_at)
             }

@@ -1,0 +1,162 @@
+//! One order in the deals of its shows: its money, its tickets and the stage that they make.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{Order, OrderState, Rung, breakage};
+
+use super::Sketch;
+use crate::{
+    Attribution, Catalog, GOODS, Settlement, Show, ShowKey,
+    money::refunds_in,
+    shares::{split, take},
+};
+
+/// What of an order belongs to one show.
+struct Part<'o> {
+    show: Show,
+    /// What it costs, in minor units.
+    price: i64,
+    tickets: BTreeSet<&'o str>,
+}
+
+pub(super) fn add(
+    sketches: &mut BTreeMap<ShowKey, Sketch>,
+    catalog: &Catalog,
+    source: &str,
+    order: &Order,
+    settlement: &Settlement,
+    owed: Option<Attribution>,
+) {
+    let parts = parts(order, source, catalog);
+    let prices: Vec<i64> = parts.iter().map(|part| part.price).collect();
+    let received = split(settlement.received, &prices);
+    let asked = split(order.total.minor, &prices);
+    let returned = returned(order, settlement, &parts, &received);
+    // Of what is still owed, what was given back is owed no more.
+    let beyond = split((settlement.returned - returned.iter().sum::<i64>()).max(0), &prices);
+    let elsewhere: Vec<(&String, Vec<i64>, Vec<i64>)> = settlement
+        .elsewhere
+        .iter()
+        .map(|(currency, moved)| {
+            let came = split(moved.received, &prices);
+            let went = take(&mut came.clone(), moved.returned, &prices);
+            (currency, came, went)
+        })
+        .collect();
+    // A payment settles what the shop still calls placed.
+    let state = match order.state {
+        OrderState::Placed if settlement.paid_at.is_some() => OrderState::Paid,
+        state => state,
+    };
+    let at = |all: &[i64], index: usize| all.get(index).copied().unwrap_or(0);
+    for (index, part) in parts.into_iter().enumerate() {
+        let (paid, total, refunded) = (at(&received, index), at(&asked, index), at(&returned, index));
+        let gone = paid > 0 && refunded >= paid;
+        let live = match part.show.key.0 == GOODS {
+            _ if gone => 0,
+            // Goods are not given back one by one.
+            true => usize::from(paid > 0) * order.items.len(),
+            false => order.live_tickets().filter(|ticket| part.tickets.contains(ticket.id.as_str())).count(),
+        };
+        let sketch = sketches.entry(part.show.key.clone()).or_insert_with(|| Sketch::new(part.show));
+        sketch.orders.insert(order.number.clone().unwrap_or_else(|| order.id.clone()));
+        sketch.made_of.insert((source.to_owned(), order.id.clone()));
+        let company = order.company.clone().map(|company| (order.placed_at, company));
+        sketch.company = sketch.company.take().max(company);
+        sketch.promo_codes.extend(order.promo_codes.iter().cloned());
+        sketch.labels.extend(order.utm.clone());
+        let attribution = owed.clone().map(|attribution| (order.placed_at, attribution));
+        sketch.attribution = sketch.attribution.take().max(attribution);
+        for (currency, came, went) in &elsewhere {
+            let sum = sketch.sum(currency);
+            (sum.paid, sum.refunded) = (sum.paid + at(came, index), sum.refunded + at(went, index));
+        }
+        if paid != 0 || refunded != 0 {
+            let sum = sketch.sum(&order.total.currency);
+            (sum.paid, sum.refunded) = (sum.paid + paid, sum.refunded + refunded);
+        }
+        sketch.climb(Rung::Cart, order.placed_at);
+        // Only a check-in says that somebody came; the date of the show does not.
+        let seated = order.live_tickets().filter(|ticket| part.tickets.contains(ticket.id.as_str()));
+        if let Some(at) = seated.filter_map(|ticket| order.checked_at(&ticket.id)).min()
+            && !breakage::is_on("checkin-ignored")
+        {
+            sketch.climb(Rung::Attended, at);
+        }
+        match (state, order.paid_at.or(settlement.paid_at)) {
+            // What is paid in part, or by invoice, is worth what was asked for, whatever else was bought.
+            (OrderState::Placed, _) if order.company.is_some() || paid > 0 => {
+                sketch.sum(&order.total.currency).owed += (total - paid - at(&beyond, index)).max(0);
+            }
+            (OrderState::Placed, _) => sketch.asked = Some(order.total.with_minor(total)),
+            (OrderState::Cancelled, None) => sketch.lost_at = sketch.lost_at.max(Some(order.revision)),
+            (_, paid_at) => {
+                let paid_at = paid_at.unwrap_or(order.revision);
+                sketch.climb(Rung::Paid, paid_at);
+                // An order without tickets has none that live, and stands all the same.
+                let returned = gone || state == OrderState::Cancelled || (!part.tickets.is_empty() && live == 0);
+                let returned = returned || breakage::is_on("nothing-live-is-refunded") && live == 0;
+                if returned {
+                    let at = settlement.returned_at.unwrap_or(order.revision).max(paid_at);
+                    sketch.refunded_at = sketch.refunded_at.max(Some(at));
+                } else {
+                    sketch.standing += 1;
+                }
+                if state != OrderState::Cancelled {
+                    sketch.live += live;
+                }
+            }
+        }
+    }
+}
+
+fn parts<'o>(order: &'o Order, source: &str, catalog: &Catalog) -> Vec<Part<'o>> {
+    let mut parts = BTreeMap::<ShowKey, Part<'o>>::new();
+    for ticket in &order.tickets {
+        let show = catalog.show(source, Some(&ticket.show));
+        let part = parts.entry(show.key.clone()).or_insert_with(|| Part { show, price: 0, tickets: BTreeSet::new() });
+        part.price = part.price.saturating_add(ticket.price.minor);
+        part.tickets.insert(&ticket.id);
+    }
+    if !order.items.is_empty() {
+        let show = catalog.goods();
+        let prices = order.items.iter().map(|item| item.price.minor.saturating_mul(item.quantity.into()));
+        let price = prices.fold(0, i64::saturating_add);
+        parts.insert(show.key.clone(), Part { show, price, tickets: BTreeSet::new() });
+    }
+    if parts.is_empty() {
+        // Of an order without lines only its source says what it may be for.
+        let show = catalog.house_show(catalog.show_of_source.get(source));
+        parts.insert(show.key.clone(), Part { show, price: 0, tickets: BTreeSet::new() });
+    }
+    parts.into_values().collect()
+}
+
+/// What went back of each part: refunds that name tickets by the tickets' prices, all others by what is left. What only the
+/// payment provider told of comes on top. No part gives back more than came for it.
+fn returned(order: &Order, settlement: &Settlement, parts: &[Part<'_>], received: &[i64]) -> Vec<i64> {
+    let mut left: Vec<i64> = received.iter().map(|part| (*part).max(0)).collect();
+    let mut rest = settlement.returned.max(0);
+    let mut refunds: Vec<_> = refunds_in(order, &order.total.currency).collect();
+    refunds.sort();
+    for refund in refunds {
+        let named = |part: &Part<'_>| -> (i64, i64) {
+            let own = order
+                .tickets
+                .iter()
+                .filter(|ticket| part.tickets.contains(ticket.id.as_str()) && refund.tickets.contains(&ticket.id));
+            own.fold((0, 0), |(price, count), ticket| (price + ticket.price.minor, count + 1))
+        };
+        let named: Vec<(i64, i64)> = parts.iter().map(named).collect();
+        let weights: Vec<i64> = match named.iter().map(|(price, _)| price).sum::<i64>() {
+            0 if named.iter().all(|(_, count)| *count == 0) => left.clone(),
+            0 => named.iter().map(|(_, count)| *count).collect(),
+            _ => named.iter().map(|(price, _)| *price).collect(),
+        };
+        let amount = refund.amount.minor.min(rest);
+        rest -= take(&mut left, amount, &weights).iter().sum::<i64>();
+    }
+    let weights = left.clone();
+    take(&mut left, rest, &weights);
+    received.iter().zip(left).map(|(came, left)| (*came).max(0) - left).collect()
+}
