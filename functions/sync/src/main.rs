@@ -86,7 +86,8 @@ impl Consumer for Syncing {
         let folded = taken.saturating_sub(failed.len());
         emit("sync", &[count("Folded", folded as u64), count("Failed", failed.len() as u64)], false);
         let end = if is_tick { left } else { left.min(ACKNOWLEDGED + RESERVE) };
-        let mut reserve = RESERVE;
+        // An invocation that is shorter than that has to reach the CRM, too.
+        let mut reserve = RESERVE.min(left / 4);
         while began.elapsed() + reserve < end {
             let (calls, refused) = (self.0.crm.calls(), self.0.crm.refused());
             let until = began + end.saturating_sub(reserve);
