@@ -107,6 +107,8 @@ impl Sync {
     ) -> BTreeMap<Pointer, Fetched> {
         let mut fetched = BTreeMap::new();
         let (mut wanted, mut answered) = (wanted.into_iter(), false);
+        // A source that had less than its budget may only have been short of time.
+        let in_full = until.saturating_duration_since(Instant::now()) + SOON >= BUDGET;
         // A source that did not answer has to answer once before it is asked for all.
         let first = if self.breakers.is_on_trial(source.as_str()) { 1 } else { 0 };
         for (some, reads) in [(wanted.by_ref().take(first).collect(), 1), (wanted.by_ref().collect::<Vec<_>>(), READS)]
@@ -124,7 +126,7 @@ impl Sync {
             loop {
                 let Ok(next) = tokio::time::timeout_at(until, calls.next()).await else {
                     if !answered {
-                        self.source_failed(source, true).await;
+                        self.source_failed(source, in_full).await;
                     }
                     return fetched;
                 };
