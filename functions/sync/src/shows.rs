@@ -94,7 +94,7 @@ fn names_of(source: &str, id: &str, catalog: &Catalog) -> BTreeSet<String> {
     let others = same.map(|((source, id), _)| format!("{source}/{id}"));
     // Under a key of a past config, too.
     let formerly = catalog.formerly.iter().filter(|(_, now)| **now == key).map(|(old, _)| house(&old.0));
-    others.chain(formerly).chain([house(&key.0), house(id), name_of(source, id, catalog)]).collect()
+    others.chain(formerly).chain([house(&key.0), name_of(source, id, catalog)]).collect()
 }
 
 /// The names of every show that a record is about.
