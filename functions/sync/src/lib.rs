@@ -116,7 +116,7 @@ impl Sync {
     /// The same within a time; sources get less of it than their budget when there is less. What needs no source comes first,
     /// and each source's events are folded as soon as it has answered.
     pub async fn handle_within(&self, events: Vec<Event>, left: Option<Duration>) -> BTreeSet<usize> {
-        let deadline = left.map(|left| Instant::now() + left.saturating_sub(FOLDING.min(left / 4)));
+        let deadline = left.map(|left| Instant::now() + left.saturating_sub(FOLDING).max(left / 5));
         let (pointing, ready): (Vec<_>, Vec<_>) =
             events.into_iter().enumerate().partition(|(_, event)| hydrate::needs_source(event));
         let mut failed = self.fold_and_answer(ready).await;

@@ -53,7 +53,10 @@ impl DynamoStore {
                 mark.keys.push(page.key.clone());
                 mark.tries = mark.tries.max(page.why.tries);
                 mark.is_aside |= page.why.is_aside;
-                mark.trace = *trace;
+                // A mark without a delivery hides none.
+                if *trace != [0; 16] {
+                    mark.trace = *trace;
+                }
             }
         }
         let (mut people, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
@@ -143,7 +146,8 @@ impl DynamoStore {
         for page in &pages {
             for (id, trace) in &page.people {
                 let entry = known.entry(*id).or_insert((*trace, page.since()));
-                *entry = (*trace, entry.1.min(page.since()));
+                let latest = if *trace == [0; 16] { entry.0 } else { *trace };
+                *entry = (latest, entry.1.min(page.since()));
             }
         }
         let mut groups = BTreeMap::<Postponement, BTreeMap<PersonId, [u8; 16]>>::new();
