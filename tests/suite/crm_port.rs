@@ -78,6 +78,8 @@ pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
         company: None,
         payment: None,
         other_sums: String::new(),
+        guard: None,
+        stage_at: None,
     }
 }
 

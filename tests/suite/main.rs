@@ -38,6 +38,7 @@ mod segments;
 mod shops;
 mod show_changes;
 mod simulation;
+mod stages;
 mod stored_data;
 mod theatre;
 mod tokens;

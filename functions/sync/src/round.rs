@@ -417,7 +417,10 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until)
             match row {
                 Row::Done(id) => {
                     (deal.id, deal.pushed) = (Some(id), Some(digest.clone()));
-                    deal.stage = draft.stage.as_ref().map(|(stage, _)| *stage).or(deal.stage);
+                    if let Some((stage, _)) = &draft.stage {
+                        (deal.stage, deal.pipeline) = (Some(*stage), Some(draft.pipeline.clone()));
+                        deal.stage_at = draft.stage_at.or(deal.stage_at);
+                    }
                     deal.orders =
                         draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();
                     deal.parked = None;

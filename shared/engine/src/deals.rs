@@ -47,6 +47,9 @@ pub struct Deal {
     /// Whose the latest collective order is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub company: Option<Company>,
+    /// When the last of the orders was paid that stand.
+    #[serde(skip)]
+    pub bought_at: Option<Timestamp>,
     /// The orders it is made of: source and the shop's id.
     #[serde(skip)]
     pub made_of: BTreeSet<(String, String)>,
@@ -161,6 +164,8 @@ struct Sketch {
     refunded_at: Option<Timestamp>,
     /// Paid orders of which something still stands.
     standing: usize,
+    /// When the last of them was paid.
+    bought_at: Option<Timestamp>,
     asked: Option<Money>,
     sums: BTreeMap<String, DealSum>,
     live: usize,
@@ -181,6 +186,7 @@ impl Sketch {
             lost_at: None,
             refunded_at: None,
             standing: 0,
+            bought_at: None,
             asked: None,
             sums: BTreeMap::new(),
             live: 0,
@@ -228,6 +234,7 @@ impl Sketch {
             labels: self.labels,
             attribution: self.attribution.map(|(_, attribution)| attribution),
             company: self.company.map(|(_, company)| company),
+            bought_at: self.bought_at,
             made_of: self.made_of,
             show: self.show,
         }

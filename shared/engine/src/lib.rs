@@ -51,7 +51,7 @@ pub use past_shows::{PastShow, PastShows};
 pub use person::{Person, PersonId};
 pub use plan::{
     CompanyRef, ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, InvoiceLink, Link, ORDERS, Parked,
-    Plan, Remark, Step, next_turn, plan,
+    Plan, Remark, StageGuard, StagePlace, Step, next_turn, plan,
 };
 pub use records::{named_in, order_record_key, record_of};
 pub use scenario::{Ask, Heard, Localised, On, Reply, Scenario, Turn, turns};

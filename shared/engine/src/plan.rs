@@ -3,11 +3,13 @@
 mod contact;
 mod doubles;
 mod draft;
+mod guard;
 mod link;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use draft::{CompanyRef, ContactDraft, DealDraft, Plan, Step};
+pub use guard::{StageGuard, StagePlace};
 pub use link::{ContactLink, DealLink, Digest, Intent, InvoiceLink, Link, Parked, Remark};
 use stagedoor_model::{Fact, Money, Timestamp};
 
@@ -56,10 +58,11 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         if moved.is_some_and(|moved| moved.deleted) {
             continue;
         }
-        let since = deal.since;
+        let (is_news, spoken_at) = (guard::is_news(&deal, &known, moved), guard::spoken_at(&deal));
         let Some(mut draft) = draft_deal(person, deal, &known, &money, catalog, now) else { continue };
         // Of the hub's own stage, whether it is sent or not: what somebody else moved is no news.
         let digest = draft.digest();
+        draft.stage_at = Some(spoken_at);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
         if known.pushed.as_ref() == Some(&digest) || refused {
             continue;
@@ -67,10 +70,9 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         let step = match known.id {
             None => Step::CreateDeal(draft),
             Some(id) => {
-                // A manager's own move is never pushed back: only what happened after it may move the deal.
-                let manager_has_it = moved.is_some_and(|moved| since <= moved.at);
-                let unchanged = draft.stage.as_ref().is_some_and(|(stage, _)| known.stage == Some(*stage));
-                draft.stage = draft.stage.filter(|_| !manager_has_it && !unchanged);
+                draft.stage = draft.stage.filter(|_| is_news);
+                let pipeline = catalog.pipelines.iter().find(|one| one.name == draft.pipeline);
+                draft.guard = pipeline.map(|pipeline| StageGuard::of(pipeline, &known, catalog));
                 Step::UpdateDeal(id, draft)
             }
         };
@@ -174,6 +176,8 @@ fn vacated(
             company: None,
             payment: None,
             other_sums: String::new(),
+            guard: Some(StageGuard::of(pipeline, known, catalog)),
+            stage_at: None,
         };
         let digest = Digest::of(&draft);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
@@ -270,6 +274,8 @@ fn draft_deal(
         company,
         payment,
         other_sums: other_sums.join(", "),
+        guard: None,
+        stage_at: None,
         utm: deal.labels.into_iter().filter(|(key, _)| key.starts_with("utm_")).collect(),
         show: deal.show.key,
     })

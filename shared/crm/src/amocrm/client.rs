@@ -61,7 +61,8 @@ pub struct AmoCrm {
     company_fields: OnceCell<BTreeMap<String, u64>>,
     /// Whether the account has the paid add-on "filters".
     pub(super) filters: OnceCell<bool>,
-    pub(super) pages: Mutex<Pages>,
+    /// By entity.
+    pub(super) pages: Mutex<BTreeMap<String, Pages>>,
 }
 
 /// How often the subscription is made again: an admin may have deleted it, and the CRM disables what it could not
@@ -109,13 +110,21 @@ impl AmoCrm {
         self.transport.authorize(code).await
     }
 
-    async fn schema(&self) -> Result<Arc<Schema>, CrmError> {
+    pub(super) async fn schema(&self) -> Result<Arc<Schema>, CrmError> {
         if let Some(schema) = self.schema.read().await.as_ref() {
             return Ok(Arc::clone(schema));
         }
         let schema = Arc::new(schema::read(&self.transport).await?);
         *self.schema.write().await = Some(Arc::clone(&schema));
         Ok(schema)
+    }
+
+    /// Reads pipelines and stages anew; the fields stay as they were read.
+    pub(super) async fn read_stages(&self) -> Result<(), CrmError> {
+        let mut schema = (*self.schema().await?).clone();
+        schema::read_stages(&self.transport, &mut schema).await?;
+        *self.schema.write().await = Some(Arc::new(schema));
+        Ok(())
     }
 
     // A field that an admin deleted fails every row that names it: read the fields anew, once.
@@ -279,7 +288,7 @@ impl Crm for AmoCrm {
     async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
         let build = |schema: &Schema| {
             rows.iter()
-                .map(|(contact, draft)| wire::deal(draft, Some(*contact), schema).map_err(Row::Refused))
+                .map(|(contact, draft)| wire::deal(draft, Some(*contact), schema, None).map_err(Row::Refused))
                 .collect()
         };
         let gone = |index: usize, field: &str| {
@@ -294,8 +303,17 @@ impl Crm for AmoCrm {
     }
 
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        let held = match self.deals_to_move(rows).await {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::warn!(%error, "deals could not be read before they are moved");
+                return vec![Row::NotSent; rows.len()];
+            }
+        };
         let build = |schema: &Schema| {
-            let row = |(id, draft): &(u64, DealDraft)| wire::deal(draft, None, schema).map(|row| with_id(*id, row));
+            let row = |(id, draft): &(u64, DealDraft)| {
+                wire::deal(draft, None, schema, held.get(id)).map(|row| with_id(*id, row))
+            };
             rows.iter().map(|one| row(one).map_err(Row::Refused)).collect()
         };
         let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Deal(rows.get(index)?.0));

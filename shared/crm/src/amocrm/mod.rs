@@ -9,6 +9,7 @@ mod links;
 mod remarks;
 mod rows;
 mod schema;
+mod stages;
 mod transport;
 mod wire;
 

@@ -13,12 +13,14 @@ use crate::amocrm::{
 
 /// Ids of one list call: more would make its address too long.
 const IDS: usize = 100;
-/// From how many contacts on pages are cheaper than single reads.
+/// From how many deals on a page is cheaper than single reads.
+const FEW: usize = 3;
+/// From how many rows on searched pages are cheaper than single reads.
 const MANY: usize = 8;
 /// Pages that it takes to find one's way in an account that was not read before.
 const SEARCH: usize = 16;
 
-/// Where contacts stand in the list of all of them in the order of ids, as far as it was read.
+/// Where rows stand in the list of all of them in the order of ids, as far as it was read.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     /// Pages by their first id.
@@ -68,8 +70,12 @@ impl AmoCrm {
         let mut rows = Vec::new();
         if ids.len() < 2 || !self.has_filters().await? {
             let mut left = ids.clone();
-            if ids.len() >= MANY && entity == "contacts" {
-                rows = self.by_pages(&mut left).await?;
+            // Deals that move are young, mostly: they stand on the first page from behind.
+            if ids.len() >= FEW && entity == "leads" {
+                rows = self.page(entity, "desc", 1, &mut left).await?.1;
+            }
+            if left.len() >= MANY {
+                rows.extend(self.by_pages(entity, &mut left).await?);
             }
             for id in left {
                 rows.extend(schema::get(&self.transport, &format!("/api/v4/{entity}/{id}")).await?);
@@ -88,9 +94,10 @@ impl AmoCrm {
         Ok(rows)
     }
 
-    /// Reads the pages of the list of contacts on which these stand, and takes out of `left` those that it could tell of.
-    async fn by_pages(&self, left: &mut BTreeSet<u64>) -> Result<Vec<Value>, CrmError> {
-        let mut pages = self.pages.lock().await;
+    /// Reads the pages of the list on which these rows stand, and takes out of `left` those that it found.
+    async fn by_pages(&self, entity: &str, left: &mut BTreeSet<u64>) -> Result<Vec<Value>, CrmError> {
+        let mut all = self.pages.lock().await;
+        let pages = all.entry(entity.to_owned()).or_default();
         let (mut rows, mut read) = (Vec::new(), BTreeSet::new());
         // A call that finds nobody is worth no more than a call for one contact.
         let mut misses = SEARCH + left.len() / 2;
@@ -101,17 +108,29 @@ impl AmoCrm {
                 next = left.range(id + 1..).next().copied();
                 continue;
             }
-            let path = format!("/api/v4/contacts?order%5Bid%5D=asc&limit=250&page={page}");
-            let answer = schema::get(&self.transport, &path).await?;
-            let found = items(answer.as_ref(), "contacts");
-            pages.learn(page, found.first().and_then(|row| number(row, "id")));
-            let own: Vec<Value> =
-                found.into_iter().filter(|row| number(row, "id").is_some_and(|id| left.remove(&id))).cloned().collect();
+            let (first, own) = self.page(entity, "asc", page, left).await?;
+            pages.learn(page, first);
             misses = if own.is_empty() { misses - 1 } else { misses };
             rows.extend(own);
             next = if left.contains(&id) { Some(id) } else { left.range(id..).next().copied() };
         }
         Ok(rows)
+    }
+
+    /// One page in the order of ids: its first id, and the rows on it that `left` names, which are taken out there.
+    async fn page(
+        &self,
+        entity: &str,
+        order: &str,
+        page: u32,
+        left: &mut BTreeSet<u64>,
+    ) -> Result<(Option<u64>, Vec<Value>), CrmError> {
+        let path = format!("/api/v4/{entity}?order%5Bid%5D={order}&limit=250&page={page}");
+        let answer = schema::get(&self.transport, &path).await?;
+        let found = items(answer.as_ref(), entity);
+        let first = found.first().and_then(|row| number(row, "id"));
+        let own = found.into_iter().filter(|row| number(row, "id").is_some_and(|id| left.remove(&id)));
+        Ok((first, own.cloned().collect()))
     }
 
     async fn has_filters(&self) -> Result<bool, CrmError> {

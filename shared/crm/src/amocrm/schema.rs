@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use serde_json::{Value, json};
+use stagedoor_engine::StagePlace;
 use stagedoor_ports::CrmError;
 
 use crate::amocrm::transport::{Failure, Transport};
@@ -38,8 +39,13 @@ pub struct Schema {
     pub lead_fields: BTreeMap<String, u64>,
     /// (pipeline, stage) by name to their ids.
     pub stages: BTreeMap<(String, String), (u64, u64)>,
-    pub pipelines: BTreeMap<String, u64>,
+    /// By the ids of the pipeline and of the stage.
+    pub places: BTreeMap<(u64, u64), StagePlace>,
 }
+
+/// These two close deals in every pipeline, as won and as lost, whatever they are called there.
+const WON: u64 = 142;
+const LOST: u64 = 143;
 
 pub async fn read(transport: &Transport) -> Result<Schema, CrmError> {
     let mut schema = Schema {
@@ -47,17 +53,28 @@ pub async fn read(transport: &Transport) -> Result<Schema, CrmError> {
         lead_fields: fields(transport, "leads", &LEAD_FIELDS).await?,
         ..Schema::default()
     };
+    read_stages(transport, &mut schema).await?;
+    Ok(schema)
+}
+
+/// Replaces what is known of pipelines and stages.
+pub async fn read_stages(transport: &Transport, schema: &mut Schema) -> Result<(), CrmError> {
     let answer = get(transport, "/api/v4/leads/pipelines").await?;
+    schema.stages.clear();
+    schema.places.clear();
     for pipeline in items(answer.as_ref(), "pipelines") {
         let (Some(name), Some(id)) = (text(pipeline, "name"), number(pipeline, "id")) else { continue };
-        schema.pipelines.insert(name.clone(), id);
         for status in items(Some(pipeline), "statuses") {
-            if let (Some(stage), Some(status)) = (text(status, "name"), number(status, "id")) {
-                schema.stages.insert((name.clone(), stage), (id, status));
+            if let (Some(stage), Some(number)) = (text(status, "name"), number(status, "id")) {
+                let position = status.get("sort").and_then(Value::as_i64).unwrap_or(0);
+                let (won, lost) = (number == WON, number == LOST);
+                let place = StagePlace { pipeline: id, stage: number, position, won, lost };
+                schema.places.insert((id, number), place);
+                schema.stages.insert((name.clone(), stage), (id, number));
             }
         }
     }
-    Ok(schema)
+    Ok(())
 }
 
 pub async fn fields(

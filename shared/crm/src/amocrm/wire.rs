@@ -6,7 +6,10 @@ use serde_json::{Map, Value, json};
 use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp, breakage};
 
-use crate::amocrm::schema::{Schema, number, text};
+use crate::amocrm::{
+    schema::{Schema, number, text},
+    stages,
+};
 
 /// A text field holds at most 255 characters [amoCRM interface; longer text is refused].
 const TEXT: usize = 255;
@@ -94,7 +97,11 @@ pub fn deal_id(person: PersonId, show: &ShowKey) -> String {
     id
 }
 
-pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema) -> Result<Value, String> {
+/// `held`: the deal as it stands in the CRM, where a stage is to be sent to it.
+///
+/// # Errors
+/// A stage that the CRM does not have.
+pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema, held: Option<&Value>) -> Result<Value, String> {
     let field = |code: &str, value: Value| own(schema.lead_fields.get(code), value);
     let mut fields = Vec::new();
     fields.extend(field("STAGEDOOR_ID", deal_id(draft.person, &draft.show).into()));
@@ -127,16 +134,9 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema) -> Result<
     if let Some(price) = draft.price {
         row.insert("price".into(), price.into());
     }
-    if let Some((_, stage)) = &draft.stage {
-        let key = (draft.pipeline.clone(), stage.clone());
-        let (pipeline, status) = schema.stages.get(&key).ok_or_else(|| {
-            format!(
-                "the CRM has no stage {stage:?} in pipeline {:?}; make it there or change the config",
-                draft.pipeline
-            )
-        })?;
-        row.insert("pipeline_id".into(), (*pipeline).into());
-        row.insert("status_id".into(), (*status).into());
+    if let Some(to) = stages::moved_to(draft, schema, held)? {
+        row.insert("pipeline_id".into(), to.pipeline.into());
+        row.insert("status_id".into(), to.stage.into());
     }
     if let Some(contact) = contact {
         row.insert("created_by".into(), 0.into());

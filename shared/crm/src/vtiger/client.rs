@@ -68,7 +68,7 @@ pub struct Vtiger {
     pub(super) settings: Settings,
     pub(super) transport: Transport,
     clock: Arc<dyn Clock>,
-    schema: RwLock<Option<Arc<Schema>>>,
+    pub(super) schema: RwLock<Option<Arc<Schema>>>,
     pub(super) ability: Ability,
     pub(super) visitors: OnceCell<u64>,
     /// For invoices that are made again.
@@ -117,7 +117,7 @@ impl Vtiger {
         }
     }
 
-    async fn schema(&self) -> Result<Arc<Schema>, CrmError> {
+    pub(super) async fn schema(&self) -> Result<Arc<Schema>, CrmError> {
         if let Some(schema) = self.schema.read().await.as_ref() {
             return Ok(Arc::clone(schema));
         }
@@ -272,10 +272,7 @@ impl Crm for Vtiger {
         let (maker, schema) = (&maker, &schema);
         let one = |index: usize| async move {
             let Some((number, draft)) = rows.get(index) else { return Row::NotSent };
-            match wire::deal(draft, None, schema, &self.settings.zone, now) {
-                Ok(fields) => maker.update(*number, fields).await,
-                Err(reason) => Row::Refused(reason),
-            }
+            self.update_deal(maker, schema, (*number, draft), now).await
         };
         let done = self.each(rows, one).await;
         self.gone(schema, done, |index| companies_of(rows.get(index).and_then(|(_, draft)| draft.company.as_ref())))

@@ -15,6 +15,7 @@ mod login;
 mod query;
 mod remarks;
 mod schema;
+mod stages;
 mod transport;
 mod wire;
 

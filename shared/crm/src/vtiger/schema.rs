@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use stagedoor_engine::StagePlace;
 use stagedoor_ports::CrmError;
 
 use crate::vtiger::{
@@ -18,7 +19,8 @@ pub(super) struct Module {
     fields: BTreeSet<String>,
     /// The hub's own fields: what the hub calls them, to their names here.
     own: BTreeMap<&'static str, String>,
-    choices: BTreeMap<String, BTreeSet<String>>,
+    /// What picklists may be, in their order.
+    choices: BTreeMap<String, Vec<String>>,
 }
 
 /// The fields that the hub writes where an administrator has made them: module, name and label. Found by either.
@@ -57,6 +59,9 @@ fn own_name(module: &str, name: &str, label: &str) -> Option<&'static str> {
     FIELDS.iter().find(is).and_then(|known| known.1.strip_prefix("cf_stagedoor_"))
 }
 
+/// The field of a deal that holds its stage.
+pub(super) const STAGE: &str = "sales_stage";
+
 #[derive(Debug, Clone)]
 pub(super) struct Schema {
     pub contacts: Module,
@@ -93,7 +98,14 @@ impl Module {
     }
 
     pub fn may_be(&self, field: &str, value: &str) -> bool {
-        self.choices.get(field).is_none_or(|choices| choices.contains(value))
+        self.choices.get(field).is_none_or(|choices| choices.iter().any(|one| one == value))
+    }
+
+    /// The place of a stage among the values of the picklist.
+    pub fn stage(&self, name: &str) -> Option<StagePlace> {
+        let index = self.choices.get(STAGE)?.iter().position(|one| one == name)?;
+        let (stage, position) = (u64::try_from(index).ok()?, i64::try_from(index).ok()?);
+        Some(StagePlace { pipeline: 0, stage, position, won: name == "Closed Won", lost: name == "Closed Lost" })
     }
 
     /// The hub's own field without which nothing is found again.

@@ -101,6 +101,7 @@ pub(super) fn add(
                     sketch.refunded_at = sketch.refunded_at.max(Some(at));
                 } else {
                     sketch.standing += 1;
+                    sketch.bought_at = sketch.bought_at.max(Some(paid_at));
                 }
                 if state != OrderState::Cancelled {
                     sketch.live += live;

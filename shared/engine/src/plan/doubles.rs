@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use stagedoor_model::breakage;
 
-use super::{DealDraft, DealLink, Digest, Link, Move, Step};
+use super::{DealDraft, DealLink, Digest, Link, Move, StageGuard, Step};
 use crate::{Catalog, Person, ShowKey, Stage};
 
 pub(super) fn doubles(
@@ -56,6 +56,8 @@ fn of_show(
             company: None,
             payment: None,
             other_sums: String::new(),
+            guard: Some(StageGuard::of_double(pipeline)),
+            stage_at: None,
         };
         let digest = Digest::of(&draft);
         (Step::CloseDouble(*lead, draft), digest)

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use stagedoor_model::Timestamp;
 
 use crate::{
-    Chats, CompanyDraft, Digest, InvoiceDraft, Marketing, NoteDraft, Payments, PersonId, ShowKey, Stage, TaskDraft,
+    Chats, CompanyDraft, Digest, InvoiceDraft, Marketing, NoteDraft, Payments, PersonId, ShowKey, Stage, StageGuard,
+    TaskDraft,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,12 @@ pub struct DealDraft {
     /// What it is worth in other currencies than the CRM account's, in words; the price does not hold it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub other_sums: String,
+    /// What decides whether the stage may be sent, where the deal exists already.
+    #[serde(skip)]
+    pub guard: Option<StageGuard>,
+    /// When the last fact happened that speaks for the stage.
+    #[serde(skip)]
+    pub stage_at: Option<Timestamp>,
 }
 
 impl DealDraft {

@@ -109,6 +109,12 @@ pub struct DealLink {
     pub id: Option<u64>,
     pub pushed: Option<Digest>,
     pub stage: Option<Stage>,
+    /// The pipeline in which that stage was sent, by its name in the config. Earlier builds wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// When the last fact happened that spoke for that stage. Earlier builds wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_at: Option<Timestamp>,
     pub intent: Option<Intent>,
     pub parked: Option<Parked>,
     /// Orders that the deal was last pushed with.

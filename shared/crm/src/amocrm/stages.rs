@@ -1,0 +1,58 @@
+//! Where deals stand, and whether the hub may move them from there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use stagedoor_engine::{DealDraft, StagePlace};
+use stagedoor_model::breakage;
+use stagedoor_ports::CrmError;
+
+use crate::amocrm::{
+    client::AmoCrm,
+    schema::{Schema, number},
+};
+
+impl AmoCrm {
+    /// Deals as they stand, by their ids: those to which a stage is to be sent. Robots and managers move deals, and not every
+    /// webhook comes through.
+    pub(super) async fn deals_to_move(&self, rows: &[(u64, DealDraft)]) -> Result<BTreeMap<u64, Value>, CrmError> {
+        let moving = rows.iter().filter(|(_, draft)| draft.stage.is_some() && draft.guard.is_some());
+        let ids: BTreeSet<u64> = moving.map(|(id, _)| *id).collect();
+        if ids.is_empty() || breakage::is_on("stages-sent-unread") {
+            return Ok(BTreeMap::new());
+        }
+        let found = self.rows("leads", &ids).await?;
+        let held: BTreeMap<u64, Value> = found.into_iter().filter_map(|row| Some((number(&row, "id")?, row))).collect();
+        // A manager may have made a stage since the account was read.
+        let schema = self.schema().await?;
+        if held.values().filter_map(ids_of).any(|ids| !schema.places.contains_key(&ids)) {
+            self.read_stages().await?;
+        }
+        Ok(held)
+    }
+}
+
+/// The pipeline and the stage of a deal.
+fn ids_of(deal: &Value) -> Option<(u64, u64)> {
+    number(deal, "pipeline_id").zip(number(deal, "status_id"))
+}
+
+/// The stage that the deal is to have; `None` where it stays as it is.
+///
+/// # Errors
+/// A stage that the CRM does not have.
+pub(super) fn moved_to(draft: &DealDraft, schema: &Schema, held: Option<&Value>) -> Result<Option<StagePlace>, String> {
+    let Some((stage, name)) = &draft.stage else { return Ok(None) };
+    let place = |pipeline: &str, name: &str| {
+        let ids = schema.stages.get(&(pipeline.to_owned(), name.to_owned()))?;
+        schema.places.get(ids).copied()
+    };
+    let to = place(&draft.pipeline, name).ok_or_else(|| {
+        format!("the CRM has no stage {name:?} in pipeline {:?}; make it there or change the config", draft.pipeline)
+    })?;
+    let (Some(guard), Some(held)) = (&draft.guard, held) else { return Ok(Some(to)) };
+    // Where it stands in a pipeline that the hub does not see, it stays.
+    let from = ids_of(held).and_then(|ids| schema.places.get(&ids));
+    let is_allowed = from.is_some_and(|from| guard.allows((*stage, &draft.pipeline), from, &to, &place));
+    Ok(is_allowed.then_some(to))
+}

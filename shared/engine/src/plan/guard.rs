@@ -1,0 +1,180 @@
+//! Whether the hub may move a deal from where it stands in the CRM. Where the hub put it, the hub may move it. A deal that a
+//! manager or a robot moved goes only forward, and never into another pipeline.
+
+use std::collections::BTreeSet;
+
+use stagedoor_model::{Rung, Timestamp, breakage};
+
+use super::{DealLink, Move};
+use crate::{Catalog, Deal, Pipeline, Stage};
+
+/// What decides whether a stage may be sent to a deal that exists. Stages are named as the config names them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StageGuard {
+    /// Where the hub itself may have put the deal: pipelines and stages.
+    pub own: BTreeSet<(String, String)>,
+    /// Stages of the pipeline in which the deal belongs.
+    pub paid: Option<String>,
+    pub refunded: Option<String>,
+    pub lost: Option<String>,
+}
+
+/// A stage as the CRM has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StagePlace {
+    /// Id of the pipeline; 0 in a CRM without pipelines.
+    pub pipeline: u64,
+    /// Id of the stage within its pipeline.
+    pub stage: u64,
+    /// A later stage of the pipeline has a greater one.
+    pub position: i64,
+    /// Whether it closes deals as won, or as lost.
+    pub won: bool,
+    pub lost: bool,
+}
+
+impl StagePlace {
+    fn is(&self, other: &Self) -> bool {
+        (self.pipeline, self.stage) == (other.pipeline, other.stage)
+    }
+}
+
+impl StageGuard {
+    pub(super) fn of(pipeline: &Pipeline, known: &DealLink, catalog: &Catalog) -> Self {
+        let sent_in = catalog.pipelines.iter().find(|one| Some(&one.name) == known.pipeline.as_ref());
+        let sent_in = sent_in.unwrap_or(pipeline);
+        let sent = known.stage.and_then(|stage| sent_in.stages.get(stage));
+        let own = sent.map(|name| (sent_in.name.clone(), name.clone())).into_iter().collect();
+        Self { own, ..Self::within(pipeline) }
+    }
+
+    /// Of a further deal of the same show: it stands wherever the hub put it for somebody else.
+    pub(super) fn of_double(pipeline: &Pipeline) -> Self {
+        let own = pipeline.stages.values().map(|stage| (pipeline.name.clone(), stage.clone())).collect();
+        Self { own, ..Self::within(pipeline) }
+    }
+
+    fn within(pipeline: &Pipeline) -> Self {
+        let name = |stage: Stage| pipeline.stages.get(stage).cloned();
+        Self {
+            own: BTreeSet::new(),
+            paid: name(Rung::Paid.into()),
+            refunded: name(Stage::Refunded),
+            lost: name(Stage::Lost),
+        }
+    }
+
+    /// Whether a deal that stands at `from` may be moved to `to`, which is `stage` of `pipeline` in the config. `place` finds a
+    /// stage of the config in the CRM.
+    pub fn allows(
+        &self,
+        (stage, pipeline): (Stage, &str),
+        from: &StagePlace,
+        to: &StagePlace,
+        place: &dyn Fn(&str, &str) -> Option<StagePlace>,
+    ) -> bool {
+        let is_own = self.own.iter().filter_map(|(pipeline, name)| place(pipeline, name)).any(|own| own.is(from));
+        if from.is(to) || is_own || breakage::is_on("stage-pushed-back") {
+            return !from.is(to);
+        }
+        if from.pipeline != to.pipeline {
+            return breakage::is_on("pipeline-pushed-back");
+        }
+        let named = |name: &Option<String>| name.as_ref().and_then(|name| place(pipeline, name));
+        let stands = |name: &Option<String>| named(name).is_some_and(|one| one.is(from));
+        let is_lost = from.lost || stands(&self.lost);
+        let is_aside = is_lost || stands(&self.refunded);
+        let is_paid = from.won || !is_aside && named(&self.paid).is_some_and(|paid| from.position >= paid.position);
+        match stage {
+            Stage::Refunded => !is_lost,
+            // What somebody called paid is not lost because the shop gave an order up.
+            Stage::Lost => !is_paid && !is_aside,
+            Stage::Ladder(rung) if is_aside => rung >= Rung::Paid,
+            Stage::Ladder(_) => !from.won && to.position > from.position,
+        }
+    }
+}
+
+/// When the last fact happened that speaks for the deal's stage: each purchase speaks for a paid one.
+pub(super) fn spoken_at(deal: &Deal) -> Timestamp {
+    match deal.stage {
+        Stage::Ladder(rung) if rung >= Rung::Paid => deal.bought_at.map_or(deal.since, |at| at.max(deal.since)),
+        _ => deal.since,
+    }
+}
+
+/// Whether the deal's stage is to be sent: it changed since it was sent last, or somebody bought after a manager moved the deal.
+/// A manager's own move is never pushed back: only what happened after it may move the deal.
+pub(super) fn is_news(deal: &Deal, known: &DealLink, moved: Option<&Move>) -> bool {
+    let is_after = |moved: &Move| spoken_at(deal) > moved.at;
+    let is_changed = known.stage != Some(deal.stage) || breakage::is_on("stage-sent-always");
+    let is_bought = matches!(deal.stage, Stage::Ladder(rung) if rung >= Rung::Paid);
+    let reopened = |moved: &Move| is_bought && known.stage_at.is_none_or(|sent| sent < moved.at);
+    match moved {
+        None => is_changed,
+        Some(moved) if breakage::is_on("reopened-stays-lost") => is_changed && deal.since > moved.at,
+        Some(moved) => is_after(moved) && (is_changed || reopened(moved)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [(&str, u64, i64); 7] = [
+        ("Интерес", 1, 10),
+        ("Корзина", 2, 20),
+        ("Переговоры", 3, 30),
+        ("Оплачено", 4, 40),
+        ("Возврат", 5, 50),
+        ("Успешно", 142, 10_000),
+        ("Закрыто", 143, 11_000),
+    ];
+
+    fn place(pipeline: &str, name: &str) -> Option<StagePlace> {
+        let (_, stage, position) = ALL.into_iter().find(|(known, ..)| *known == name)?;
+        let pipeline = if pipeline == "Уфа" { 1 } else { 2 };
+        Some(StagePlace { pipeline, stage, position, won: stage == 142, lost: stage == 143 })
+    }
+
+    fn allowed(sent: &str, (pipeline, from): (&str, &str), stage: Stage, to: &str) -> bool {
+        let guard = StageGuard {
+            own: BTreeSet::from([("Уфа".to_owned(), sent.to_owned())]),
+            paid: Some("Оплачено".into()),
+            refunded: Some("Возврат".into()),
+            lost: Some("Закрыто".into()),
+        };
+        let (from, to) = (place(pipeline, from).expect("a stage"), place("Уфа", to).expect("a stage"));
+        guard.allows((stage, "Уфа"), &from, &to, &place)
+    }
+
+    #[test]
+    fn a_stage_goes_only_forward_from_where_somebody_else_put_the_deal() {
+        let (cart, paid) = (Stage::Ladder(Rung::Cart), Stage::Ladder(Rung::Paid));
+        assert!(allowed("Корзина", ("Уфа", "Переговоры"), paid, "Оплачено"));
+        assert!(!allowed("Интерес", ("Уфа", "Переговоры"), cart, "Корзина"));
+        // Cash at the counter: the shop's own payment changes nothing.
+        assert!(!allowed("Корзина", ("Уфа", "Успешно"), paid, "Оплачено"));
+        assert!(!allowed("Корзина", ("Уфа", "Успешно"), Stage::Lost, "Закрыто"));
+        assert!(allowed("Корзина", ("Уфа", "Успешно"), Stage::Refunded, "Возврат"));
+        assert!(!allowed("Оплачено", ("Уфа", "Закрыто"), Stage::Refunded, "Возврат"));
+    }
+
+    #[test]
+    fn a_lost_or_refunded_deal_that_is_paid_becomes_paid() {
+        let paid = Stage::Ladder(Rung::Paid);
+        assert!(allowed("Закрыто", ("Уфа", "Переговоры"), paid, "Оплачено"));
+        assert!(allowed("Возврат", ("Уфа", "Корзина"), paid, "Оплачено"));
+        assert!(allowed("Корзина", ("Уфа", "Закрыто"), paid, "Оплачено"));
+        assert!(allowed("Корзина", ("Уфа", "Возврат"), paid, "Оплачено"));
+        assert!(!allowed("Интерес", ("Уфа", "Закрыто"), Stage::Ladder(Rung::Cart), "Корзина"));
+        // The hub itself closed it.
+        assert!(allowed("Закрыто", ("Уфа", "Закрыто"), Stage::Ladder(Rung::Cart), "Корзина"));
+    }
+
+    #[test]
+    fn a_deal_that_somebody_moved_to_another_pipeline_keeps_its_stage_there() {
+        assert!(!allowed("Корзина", ("Казань", "Корзина"), Stage::Ladder(Rung::Paid), "Оплачено"));
+        assert!(!allowed("Корзина", ("Казань", "Интерес"), Stage::Refunded, "Возврат"));
+    }
+}
