@@ -11,6 +11,7 @@ mod channels;
 mod chats;
 mod clients;
 mod config;
+mod config_changes;
 mod consent;
 mod console;
 mod crashes;

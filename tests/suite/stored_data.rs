@@ -13,18 +13,19 @@ use stagedoor_model::Event;
 use stagedoor_ports::SystemClock;
 
 /// What the build itself said of its folder.
-struct Told {
+pub(crate) struct Told {
     folder: &'static str,
     config: &'static str,
     people: u64,
     deals: u64,
 }
 
-const TOUR: Told = Told { folder: "649f0ec/tour", config: DEFAULT_CONFIG, people: 300, deals: 340 };
+pub(crate) const TOUR: Told = Told { folder: "649f0ec/tour", config: DEFAULT_CONFIG, people: 300, deals: 340 };
 const UFA: Told = Told { folder: "649f0ec/ufa", config: DEFAULT_CONFIG, people: 249, deals: 118 };
 const SEASON: Told = Told { folder: "649f0ec/season", config: THEATRE_CONFIG, people: 345, deals: 495 };
 
-fn open(told: &Told, folder: &Path) -> Hub {
+/// The folder as the earlier build left it.
+pub(crate) fn unpack(told: &Told, folder: &Path) {
     let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("stored").join(told.folder);
     for name in ["hub.db", "queue.db", "chats.db", "outbox.db"] {
         let packed = std::fs::File::open(stored.join(format!("{name}.gz"))).expect("a stored file");
@@ -32,6 +33,10 @@ fn open(told: &Told, folder: &Path) -> Hub {
         flate2::read::GzDecoder::new(packed).read_to_end(&mut bytes).expect("gzip");
         std::fs::write(folder.join(name), bytes).expect("written");
     }
+}
+
+fn open(told: &Told, folder: &Path) -> Hub {
+    unpack(told, folder);
     let config = read_config("stagedoor.toml", told.config, None).expect("a config");
     Hub::open_by(Arc::new(SystemClock), config, folder, "serve").expect("the folder opens")
 }

@@ -42,6 +42,7 @@ pub use invite::{Invited, Invitee};
 pub use reasons::{WaitingReason, waiting_reasons};
 pub use reconcile::{Pace, Reconciled};
 pub use segment::why;
+pub use shows::{learn_changes, shows_of_past_configs};
 use stagedoor_engine::{Catalog, Invoicing, Policy};
 use stagedoor_model::{Event, LinkKey, SourceName};
 use stagedoor_ports::{Clock, Crm, MailingList, OrderDesk, Queue, Store, Topics};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stagedoor_engine::{Catalog, PastShow, PastShows, ShowKey, ShowState};
 use stagedoor_model::{Body, Event, Fact, Record, Token};
-use stagedoor_ports::{Cell, Result};
+use stagedoor_ports::{Cell, Result, Store};
 
 use crate::Sync;
 
@@ -50,8 +50,7 @@ impl Sync {
     /// Every show that a config of this hub had. The cell is written when the config changes.
     async fn past_shows(&self) -> Result<PastShows> {
         let cell = self.store.cell(PAST).await?;
-        let read = |cell: &Cell| serde_json::from_str::<Vec<PastShow>>(&cell.value).unwrap_or_default();
-        let known: PastShows = cell.iter().flat_map(read).map(|one| (one.show.key.clone(), one)).collect();
+        let known = read(cell.as_ref());
         let now = self.catalog.remembered(known.clone());
         if now != known {
             let value = serde_json::to_string(&now.values().collect::<Vec<_>>()).unwrap_or_default();
@@ -65,14 +64,36 @@ impl Sync {
     pub async fn catalog(&self) -> Result<Catalog> {
         let mut catalog = self.catalog.clone();
         catalog.recall(&self.past_shows().await?);
-        for (name, cell) in self.store.cells(PREFIX).await? {
-            let source = name.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next());
-            if let (Some(source), Ok(state)) = (source, serde_json::from_str::<ShowState>(&cell.value)) {
-                catalog.learn(source, state);
-            }
-        }
+        learn_changes(self.store.as_ref(), &mut catalog).await?;
         Ok(catalog)
     }
+}
+
+fn read(cell: Option<&Cell>) -> PastShows {
+    let read = |cell: &Cell| serde_json::from_str::<Vec<PastShow>>(&cell.value).unwrap_or_default();
+    cell.into_iter().flat_map(read).map(|one| (one.show.key.clone(), one)).collect()
+}
+
+/// Every show that a config of the hub had that uses this store. Changes nothing.
+///
+/// # Errors
+/// When the store fails.
+pub async fn shows_of_past_configs(store: &dyn Store) -> Result<PastShows> {
+    Ok(read(store.cell(PAST).await?.as_ref()))
+}
+
+/// Adds to a catalog what providers said of its shows.
+///
+/// # Errors
+/// When the store fails.
+pub async fn learn_changes(store: &dyn Store, catalog: &mut Catalog) -> Result<()> {
+    for (name, cell) in store.cells(PREFIX).await? {
+        let source = name.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next());
+        if let (Some(source), Ok(state)) = (source, serde_json::from_str::<ShowState>(&cell.value)) {
+            catalog.learn(source, state);
+        }
+    }
+    Ok(())
 }
 
 /// Under which a show's audience is kept: the house's own key, or what its source calls it.

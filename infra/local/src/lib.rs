@@ -8,6 +8,7 @@ pub mod audience;
 pub mod campaign;
 mod clock;
 pub mod commands;
+pub mod config_changes;
 pub mod console;
 pub mod functions;
 pub mod hub;

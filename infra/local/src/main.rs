@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use stagedoor::{
-    DEFAULT_CONFIG, Hub, Moved, THEATRE_CONFIG, audience, bind, commands,
+    DEFAULT_CONFIG, Hub, Moved, THEATRE_CONFIG, audience, bind, commands, config_changes,
     import::{self, Origin},
     month, person, read_config, report, start, tour, world,
 };
@@ -17,6 +17,9 @@ use stagedoor_config::Config;
 use stagedoor_model::{EventId, Timestamp};
 use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_testkit::season::Season;
+
+/// Where the hub's files are if no folder is named.
+const DEFAULT_DATA: &str = "data";
 
 #[derive(Parser)]
 #[command(
@@ -33,7 +36,7 @@ struct Cli {
 #[derive(clap::Args, Clone)]
 struct Place {
     /// The folder with the hub's files.
-    #[arg(long, global = true, default_value = "data")]
+    #[arg(long, global = true, default_value = DEFAULT_DATA)]
     data: PathBuf,
     /// Another config than the built-in infra/local/stagedoor.toml.
     #[arg(long, global = true)]
@@ -127,7 +130,8 @@ enum Command {
     RetryParked,
     /// Exchange an authorisation code of the CRM for tokens (it lives 20 minutes and works once).
     Authorize { code: String },
-    /// Read the config and say everything that is wrong with it.
+    /// Read the config and say everything that is wrong with it. With the --data of a hub that runs or is stopped, also say what
+    /// the config would change for the people in it.
     CheckConfig,
     /// Print the JSON Schema of the config, or of the events.
     Schema {
@@ -168,6 +172,11 @@ async fn run(cli: Cli) -> Result<(), String> {
                 None => config(&place)?,
             };
             println!("fine: {} sources, {} pipelines", config.sources.len(), config.catalog.pipelines.len());
+            // The default folder need not be there.
+            let is_named = place.data != Path::new(DEFAULT_DATA) || place.data.join("hub.db").is_file();
+            if place.aws.is_none() && is_named {
+                config_changes::report(&config, &place.data).await?.iter().for_each(|line| println!("{line}"));
+            }
             Ok(())
         }
         Some(Command::Schema { of }) => {

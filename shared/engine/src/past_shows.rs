@@ -15,9 +15,16 @@ pub struct PastShow {
     /// Source and the source's id.
     #[serde(default)]
     pub known_as: BTreeSet<(String, String)>,
-    /// The name of its pipeline, where it had one of its own.
+    /// The name of its pipeline.
     #[serde(default)]
     pub pipeline: Option<String>,
+    /// True if the last config had it.
+    #[serde(default = "yes")]
+    pub configured: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Every show that a config ever had, by key.
@@ -27,13 +34,25 @@ impl Catalog {
     /// What is known of past shows after this config; the config's own word stands.
     #[must_use]
     pub fn remembered(&self, mut past: PastShows) -> PastShows {
+        past.values_mut().for_each(|one| one.configured = false);
         for (key, show) in &self.shows {
             let names = self.known_as.iter().filter(|(_, known)| *known == key).map(|(name, _)| name.clone());
-            let index = self.pipeline_of_show.get(key);
-            let pipeline = index.and_then(|index| self.pipelines.get(*index)).map(|pipeline| pipeline.name.clone());
-            past.insert(key.clone(), PastShow { show: show.clone(), known_as: names.collect(), pipeline });
+            let pipeline = self.pipeline(show).map(|pipeline| pipeline.name.clone());
+            let one = PastShow { show: show.clone(), known_as: names.collect(), pipeline, configured: true };
+            past.insert(key.clone(), one);
         }
         past
+    }
+
+    /// This config with the shows of the last one, as far as `past` knows them.
+    #[must_use]
+    pub fn with_last_shows(&self, past: &PastShows) -> Self {
+        let mut last = self.clone();
+        (last.shows, last.known_as, last.pipeline_of_show) = Default::default();
+        let (configured, gone): (PastShows, PastShows) = past.clone().into_iter().partition(|(_, one)| one.configured);
+        last.recall(&configured);
+        last.recall(&gone);
+        last
     }
 
     /// Adds the shows that are no longer in the config. One whose names another show has now is that show.

@@ -53,6 +53,17 @@ impl Database {
         Ok(Self { writer, reader: Arc::new(Mutex::new(reader)), path: Arc::from(path) })
     }
 
+    /// Opens a file beside the process that writes it, for reading only. Tables that an earlier version did not have are empty.
+    pub fn open_read_only(path: &Path, schema: &str) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reader = Connection::open_with_flags(path, flags).map_err(|error| broken(&error))?;
+        reader.execute_batch("PRAGMA busy_timeout=5000;").map_err(|error| broken(&error))?;
+        add_missing_tables(&reader, schema).map_err(|error| broken(&error))?;
+        // Nobody takes jobs: each write is an error.
+        let (writer, _) = mpsc::channel();
+        Ok(Self { writer, reader: Arc::new(Mutex::new(reader)), path: Arc::from(path) })
+    }
+
     /// Returns after the commit that carries `work` is on the disk.
     pub async fn write<T: Send + 'static>(
         &self,
@@ -111,6 +122,21 @@ impl Database {
         .await
         .map_err(|error| PortError::Fail(error.to_string()))?
     }
+}
+
+/// Makes the tables of `schema` that the file does not have, in the connection's own memory.
+fn add_missing_tables(connection: &Connection, schema: &str) -> rusqlite::Result<()> {
+    const TABLE: &str = "CREATE TABLE IF NOT EXISTS ";
+    for statement in schema.split(';') {
+        let Some((_, rest)) = statement.split_once(TABLE) else { continue };
+        let name = rest.split_whitespace().next().unwrap_or_default();
+        let sql = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = ?1";
+        let count: i64 = connection.query_row(sql, [name], |row| row.get(0))?;
+        if count == 0 {
+            connection.execute_batch(&format!("CREATE TEMP TABLE {rest};"))?;
+        }
+    }
+    Ok(())
 }
 
 // A job that fails takes back its own changes and no one else's.

@@ -64,6 +64,14 @@ impl SqliteStore {
         Ok(Self { database: Database::open(path, &format!("{SCHEMA}{}", waiting::SCHEMA))? })
     }
 
+    /// Opens the file of a hub that runs or is stopped, for reading only: every write is an error.
+    ///
+    /// # Errors
+    /// When the file is not there or is no database.
+    pub fn open_read_only(path: &Path) -> Result<Self> {
+        Ok(Self { database: Database::open_read_only(path, &format!("{SCHEMA}{}", waiting::SCHEMA))? })
+    }
+
     /// The rows that can be read; the others are set aside.
     async fn readable(&self, rows: journal::Rows) -> Result<Vec<JournalRow>> {
         let (rows, unreadable) = (rows.rows, rows.unreadable);

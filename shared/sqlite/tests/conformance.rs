@@ -103,3 +103,17 @@ async fn a_message_that_is_no_event_holds_up_nobody() {
     assert_eq!(queue.receive(10).await.expect("received").len(), 1);
     assert_eq!(queue.dead_letters().await.expect("counted"), 1);
 }
+
+#[tokio::test]
+async fn a_file_that_is_opened_for_reading_shows_what_is_there_and_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hub.db");
+    let store = SqliteStore::open(&path).expect("opened");
+    let people = put_people(&store, 3).await;
+    let reader = SqliteStore::open_read_only(&path).expect("opened beside it");
+    let (seen, _) = reader.everybody(None, 10).await.expect("read");
+    assert_eq!(seen, people.into_iter().collect());
+    assert!(reader.put_cell("a", "b", None).await.is_err());
+    assert_eq!(store.cell("a").await.expect("read"), None);
+    assert!(SqliteStore::open_read_only(&folder.path().join("none.db")).is_err(), "nothing is made");
+}
