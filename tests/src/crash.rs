@@ -271,6 +271,9 @@ impl Crm for Mortal<dyn Crm> {
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
         self.rows(rows.len(), self.inner.mark_duplicates(rows)).await
     }
+    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.hang_deals(rows)).await
+    }
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         self.rows(rows.len(), self.inner.add_notes(rows)).await
     }

@@ -45,6 +45,9 @@ impl Crm for Meddling {
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
         self.inner.mark_duplicates(rows).await
     }
+    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        self.inner.hang_deals(rows).await
+    }
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         self.inner.add_notes(rows).await
     }

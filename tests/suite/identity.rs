@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::Person;
 use stagedoor_model::{
-    Body, Event, EventId, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket, Timestamp,
+    Body, Event, EventId, Identifier, IdentityDecided, Money, Order, OrderBody, OrderState, ShowRef, SourceName,
+    Ticket, Timestamp, Verdict,
 };
 use stagedoor_tests::account::{Account, Which};
 
@@ -117,5 +118,44 @@ async fn buyers_with_a_cashiers_email_part_when_it_turns_out_to_be_one() {
             people.insert(known_by(&account, &format!("phone:+791600000{n:02}")).await.id);
         }
         assert_eq!(people.len(), 14, "{which:?}: what the hub wrote into one contact proves nothing");
+    }
+}
+
+fn decided(verdict: Verdict, second: i64) -> Event {
+    let id = EventId::derive(&source("manager"), &[&second.to_string()]);
+    let body = Body::IdentityDecided(IdentityDecided { verdict, by: "manager".into() });
+    Event::new(&source("manager"), id, at(second), body)
+}
+
+#[tokio::test]
+async fn people_parted_by_a_manager_have_their_own_contacts_and_deals_again() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (anna, boris) = ("phone:+79160000001", "email:boris@example.com");
+        tell(&account, vec![order("1", "moscow", 1, "Anna", &[anna])]).await;
+        tell(&account, vec![order("2", "kazan", 2, "Boris", &[boris])]).await;
+        mirror(&account).await;
+        let ids = (known_by(&account, anna).await.id, known_by(&account, boris).await.id);
+        tell(&account, vec![decided(Verdict::SamePerson(identifier(anna), identifier(boris)), 10)]).await;
+        mirror(&account).await;
+        assert_eq!(known_by(&account, anna).await.id, known_by(&account, boris).await.id);
+        tell(&account, vec![decided(Verdict::DifferentPeople(identifier(anna), identifier(boris)), 20)]).await;
+        mirror(&account).await;
+        assert_eq!((known_by(&account, anna).await.id, known_by(&account, boris).await.id), ids);
+        let picture = account.picture();
+        let deals = |name: &str| -> Vec<String> {
+            let of = picture.iter().filter(|(contact, _)| contact.contains(name));
+            of.flat_map(|(_, deals)| {
+                deals.iter().filter(|deal| deal.contains("5000") && !deal.starts_with("Order")).cloned()
+            })
+            .collect()
+        };
+        let (first, second) = (deals("Anna"), deals("Boris"));
+        assert!(first.len() == 1 && first[0].contains("moscow"), "{which:?}: {picture:?}");
+        assert!(second.len() == 1 && second[0].contains("kazan"), "{which:?}: {picture:?}");
+        assert_eq!(account.counts(), (2, 2), "{which:?}: nothing was made anew");
+        // The next purchase of each is each one's own.
+        tell(&account, vec![order("3", "ufa", 30, "Boris", &[boris])]).await;
+        assert_eq!(account.counts(), (2, 3), "{which:?}");
     }
 }

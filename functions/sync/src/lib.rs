@@ -25,6 +25,7 @@ mod segment;
 mod settle;
 mod shows;
 mod topics;
+mod untangle;
 mod zones;
 
 use std::{

@@ -174,7 +174,8 @@ impl Sync {
         for one in &mut dirty {
             one.link = std::mem::take(&mut one.link).rekeyed(&catalog);
         }
-        let mut unsaved = self.segment(&mut dirty, &catalog).await?;
+        let mut unsaved = self.untangle(&mut dirty).await?;
+        unsaved.extend(self.segment(&mut dirty, &catalog).await?);
         unsaved.extend(self.write(&mut dirty, &catalog).await?);
         let now = self.clock.now();
         unsaved.extend(self.look_at_dues(&mut dirty, now).await?);

@@ -10,6 +10,7 @@ mod clock;
 pub mod commands;
 pub mod config_changes;
 pub mod console;
+pub mod decisions;
 pub mod functions;
 pub mod hub;
 pub mod import;

@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use stagedoor::{
-    DEFAULT_CONFIG, Hub, Moved, THEATRE_CONFIG, audience, bind, commands, config_changes,
+    DEFAULT_CONFIG, Hub, Moved, THEATRE_CONFIG, audience, bind, commands, config_changes, decisions,
     import::{self, Origin},
     month, person, read_config, report, start, tour, world,
 };
@@ -48,6 +48,15 @@ struct Place {
     /// Where the hub listens, instead of what the config says.
     #[arg(long, global = true)]
     listen: Option<std::net::SocketAddr>,
+}
+
+/// Whose decisions those of the command line are.
+const OPERATOR: &str = "operator";
+
+#[derive(Subcommand)]
+enum CrowdAction {
+    /// This value belongs to one person again.
+    Lift { identifier: String },
 }
 
 #[derive(Subcommand)]
@@ -115,6 +124,15 @@ enum Command {
     Backfill,
     /// Why is this one person? Takes a phone, an e-mail, or kind:value.
     Explain { identifier: String },
+    /// These two are one person, whatever a guard says. Takes identifiers as `explain` does.
+    Join { one: String, other: String },
+    /// These two are two people, whatever connects them. The CRM follows.
+    Part { one: String, other: String },
+    /// List the values that belong to crowds, or `crowd lift <identifier>`.
+    Crowd {
+        #[command(subcommand)]
+        action: Option<CrowdAction>,
+    },
     /// Queue depth, waiting, parked, people, deals.
     Status {
         #[arg(long)]
@@ -278,6 +296,21 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         Command::Explain { identifier } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
             print!("{}", commands::explanation(hub, &identifier).await?);
+        }
+        Command::Join { one, other } => {
+            let [one, other] = [one, other].map(|text| commands::read_identifier(text.trim(), hub.config.region));
+            decisions::join(hub, &one?, &other?, OPERATOR).await?.iter().for_each(|line| println!("{line}"));
+        }
+        Command::Part { one, other } => {
+            let [one, other] = [one, other].map(|text| commands::read_identifier(text.trim(), hub.config.region));
+            decisions::part(hub, &one?, &other?, OPERATOR).await?.iter().for_each(|line| println!("{line}"));
+        }
+        Command::Crowd { action: None } => {
+            decisions::crowds(hub).await?.iter().for_each(|line| println!("{line}"));
+        }
+        Command::Crowd { action: Some(CrowdAction::Lift { identifier }) } => {
+            let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
+            decisions::lift(hub, &identifier, OPERATOR).await?.iter().for_each(|line| println!("{line}"));
         }
         Command::Status { json } => {
             let status = hub.status_with_reasons().await.map_err(|error| error.to_string())?;

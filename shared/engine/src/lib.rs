@@ -29,6 +29,7 @@ mod shares;
 mod show_history;
 mod stage;
 mod talks;
+mod untangle;
 
 pub use campaign::{Attribution, By, Campaign, Pool, Windows};
 pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey};
@@ -59,3 +60,4 @@ pub use segments::{Segment, Traits};
 pub use show_history::{ShowNotice, ShowState};
 pub use stage::{Stage, StageNames};
 pub use talks::talk_key;
+pub use untangle::{Hung, rows_of, untangle};

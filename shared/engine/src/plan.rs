@@ -142,7 +142,9 @@ fn vacated(
         _ => None,
     }));
     let left = link.deals.iter().filter(|(show, known)| {
-        !deals.contains_key(*show) && !known.orders.is_empty() && known.orders.iter().all(|order| held.contains(order))
+        let is_moved = !known.orders.is_empty() && known.orders.iter().all(|order| held.contains(order));
+        // What made it is somebody else's since two people were parted.
+        !deals.contains_key(*show) && (is_moved || !person.parted.is_empty())
     });
     let step = |(show, known): (&ShowKey, &DealLink)| {
         let lead = known.id?;

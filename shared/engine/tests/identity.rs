@@ -77,6 +77,8 @@ fn any_record() -> impl Strategy<Value = Record> {
             second
         )),
         (0u8..4, 1i64..40).prop_map(|(chat, second)| said(chat, second)),
+        (0u8..6, 0u8..6, 1i64..40).prop_map(|(one, other, second)| same(phone(one), email(other), second)),
+        (0u8..6, 0u8..6, 1i64..40).prop_map(|(one, other, second)| different(phone(one), email(other), second)),
     ]
 }
 
@@ -296,4 +298,63 @@ fn customer_order(id: u8) -> Identifier {
 
 fn paid() -> stagedoor_model::Fact {
     stagedoor_model::Fact::Order { order: None, refunds: BTreeMap::new(), payments: BTreeMap::new() }
+}
+
+fn decided(verdict: stagedoor_model::Verdict, second: i64) -> Record {
+    let id = EventId::derive(&source(), &[&format!("{verdict:?}"), &second.to_string()]);
+    let body = Body::IdentityDecided(stagedoor_model::IdentityDecided { verdict, by: "manager".into() });
+    record_of(&Event::new(&source(), id, at(second), body)).expect("about people")
+}
+
+fn same(one: Identifier, other: Identifier, second: i64) -> Record {
+    decided(stagedoor_model::Verdict::SamePerson(one, other), second)
+}
+
+fn different(one: Identifier, other: Identifier, second: i64) -> Record {
+    decided(stagedoor_model::Verdict::DifferentPeople(one, other), second)
+}
+
+#[test]
+fn what_a_manager_calls_one_person_is_one_over_every_guard() {
+    let mut world = World::default();
+    world.deliver(vec![form(1, 1, vec![phone(1), customer(1)]), form(2, 2, vec![phone(1), customer(2)])]);
+    world.deliver(vec![form(3, 3, vec![email(3)])]);
+    assert_eq!(world.people.len(), 3);
+    world.deliver(vec![same(customer(1), customer(2), 10)]);
+    world.deliver(vec![same(email(3), phone(1), 11)]);
+    assert_eq!(world.people.len(), 1);
+    // The later word about the same pair counts.
+    world.deliver(vec![different(phone(1), email(3), 12)]);
+    assert_eq!(world.people.len(), 2);
+    world.deliver(vec![same(email(3), phone(1), 13)]);
+    assert_eq!(world.people.len(), 1);
+}
+
+#[test]
+fn what_a_manager_calls_two_people_stays_two_whatever_connects_them() {
+    let mut world = World::default();
+    world.deliver(vec![form(1, 1, vec![phone(1)]), form(2, 2, vec![email(2)])]);
+    let ids: BTreeSet<PersonId> = world.people.keys().copied().collect();
+    world.deliver(vec![order(7, 3, OrderState::Paid, vec![phone(1), email(2)])]);
+    assert_eq!(world.people.len(), 1);
+    world.deliver(vec![different(phone(1), email(2), 10)]);
+    assert_eq!(world.people.keys().copied().collect::<BTreeSet<_>>(), ids, "they live again under their own ids");
+    world.deliver(vec![order(8, 20, OrderState::Paid, vec![phone(1), email(2)])]);
+    assert_eq!(world.people.len(), 2);
+    let all = world.people.values().map(|person| (person.phones().len(), person.emails().len()));
+    assert_eq!(all.filter(|held| *held == (0, 1)).count(), 1, "a decision gives nobody the other's address");
+}
+
+#[test]
+fn a_lifted_value_joins_again_and_old_facts_do_not_mark_it_anew() {
+    let mut world = World::default();
+    let orders: Vec<Record> = (0..9).map(|n| order(n, 1, OrderState::Paid, vec![phone(1), email(n)])).collect();
+    world.deliver(orders);
+    assert!(world.weak.contains(&phone(1)));
+    world.deliver(vec![decided(stagedoor_model::Verdict::NotShared(phone(1)), 100)]);
+    assert!(!world.weak.contains(&phone(1)));
+    world.deliver(vec![order(50, 200, OrderState::Paid, vec![phone(1)])]);
+    world.deliver(vec![order(51, 201, OrderState::Paid, vec![phone(1)])]);
+    assert!(!world.weak.contains(&phone(1)));
+    assert_eq!(world.people.len(), 10, "both orders are one person's");
 }

@@ -170,6 +170,8 @@ pub trait Crm: Send + Sync {
     }
     /// Marks the first as a duplicate of the second, in a way that a manager sees.
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row>;
+    /// Each deal, by its id, becomes that of the contact beside it. Doing it twice changes nothing.
+    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row>;
     /// A note on each of these contacts.
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row>;
     /// A task for a manager at each of these contacts, to be done until then.

@@ -162,6 +162,9 @@ impl Crm for Fake {
         self.state().marked.extend(rows);
         rows.iter().map(|(id, _)| Row::Done(*id)).collect()
     }
+    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        rows.iter().map(|(deal, _)| Row::Done(*deal)).collect()
+    }
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         self.make("notes", rows.iter().map(|(contact, text)| Made::Note(*contact, text.clone())).collect())
     }

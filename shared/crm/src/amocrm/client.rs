@@ -357,6 +357,12 @@ impl Crm for AmoCrm {
         tagged
     }
 
+    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        let link = |(deal, contact): &(u64, u64)| links::Link { from: *deal, to_entity: "contacts", to: *contact };
+        let links: Vec<links::Link> = rows.iter().map(link).collect();
+        links::link(&self.transport, "leads", &links).await
+    }
+
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         let build = |_: &Schema| rows.iter().map(|(contact, text)| Ok(remarks::note(*contact, text))).collect();
         let gone = |index: usize, field: &str| (field == "entity_id").then_some(Gone::Contact(rows.get(index)?.0));

@@ -334,6 +334,15 @@ impl Crm for Vtiger {
         marked
     }
 
+    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let mut hung = Vec::new();
+        for (deal, contact) in rows {
+            hung.push(self.hang(&schema, *deal, *contact).await);
+        }
+        hung
+    }
+
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
         let row =

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stagedoor_model::{Timestamp, breakage};
 
-use crate::{NoteDraft, ShowKey, Stage, TaskDraft, Written, enrolment::Places, segments::Looked};
+use crate::{NoteDraft, PersonId, ShowKey, Stage, TaskDraft, Written, enrolment::Places, segments::Looked};
 
 /// A hash of what was last sent, so that nothing is sent twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -229,6 +229,9 @@ pub struct Link {
     /// When they are to be looked at again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_again_at: Option<Timestamp>,
+    /// People who were parted from this one and whose rows are not among these any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub untangled: BTreeSet<PersonId>,
 }
 
 impl Link {

@@ -1,0 +1,101 @@
+//! What managers decide about who is who, as commands.
+
+use std::collections::BTreeSet;
+
+use stagedoor_engine::PersonId;
+use stagedoor_model::{Body, Event, EventId, Identifier, IdentityDecided, SourceName, Verdict};
+
+use crate::hub::Hub;
+
+/// Crowds that one command lists.
+const LISTED: usize = 10_000;
+
+/// "These two are one person." In lines for a terminal.
+///
+/// # Errors
+/// A sentence: nobody is known by one of them, or the store fails.
+pub async fn join(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> Result<Vec<String>, String> {
+    person_of(hub, one).await?;
+    person_of(hub, other).await?;
+    decide(hub, Verdict::SamePerson(one.clone(), other.clone()), by, &BTreeSet::new()).await?;
+    let (first, second) = (person_of(hub, one).await?, person_of(hub, other).await?);
+    if first != second {
+        return Err(
+            "kept apart: another decision says that they are two people; part and join name the same pair".into()
+        );
+    }
+    Ok(vec![format!("one person: {first}"), "the CRM follows with the next run".to_owned()])
+}
+
+/// "These two are two people." In lines for a terminal.
+///
+/// # Errors
+/// A sentence: nobody is known by one of them, or nothing but one fact holds both.
+pub async fn part(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> Result<Vec<String>, String> {
+    person_of(hub, one).await?;
+    person_of(hub, other).await?;
+    decide(hub, Verdict::DifferentPeople(one.clone(), other.clone()), by, &BTreeSet::new()).await?;
+    let (first, second) = (person_of(hub, one).await?, person_of(hub, other).await?);
+    if first == second {
+        return Err(format!("no fact tells of {other} alone: correct it where it was entered"));
+    }
+    Ok(vec![format!("two people: {first} and {second}"), "the CRM follows with the next run".to_owned()])
+}
+
+/// Identifiers that belong to crowds, one a line.
+///
+/// # Errors
+/// A sentence when the store cannot be read.
+pub async fn crowds(hub: &Hub) -> Result<Vec<String>, String> {
+    let marks = hub.store.crowds(LISTED).await.map_err(|error| error.to_string())?;
+    let line = |mark: &Identifier| match mark.to_string().strip_prefix("typed:") {
+        Some(value) => format!("{value}  (typed in forms and chats; what shops tell of it still joins)"),
+        None => mark.to_string(),
+    };
+    Ok(marks.iter().map(line).collect())
+}
+
+/// "This value belongs to one person." Reads everybody, to find those who have it.
+///
+/// # Errors
+/// A sentence: it is no crowd's, or the store fails.
+pub async fn lift(hub: &Hub, identifier: &Identifier, by: &str) -> Result<Vec<String>, String> {
+    let marks = BTreeSet::from([identifier.clone(), identifier.typed()]);
+    let known = hub.store.resolve(&marks).await.map_err(|error| error.to_string())?;
+    if known.weak.is_empty() {
+        return Err(format!("{identifier} is not marked as a crowd's"));
+    }
+    let (mut among, mut after) = (BTreeSet::new(), None);
+    loop {
+        let (ids, next) = hub.store.everybody(after, 500).await.map_err(|error| error.to_string())?;
+        let people = hub.store.load(&ids).await.map_err(|error| error.to_string())?;
+        let have = people.iter().filter(|person| person.value.identifiers().contains(identifier));
+        among.extend(have.map(|person| person.value.id));
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    decide(hub, Verdict::NotShared(identifier.clone()), by, &among).await?;
+    Ok(vec![format!("lifted; {} people had it, and those whom no guard keeps apart are one now", among.len())])
+}
+
+async fn person_of(hub: &Hub, identifier: &Identifier) -> Result<PersonId, String> {
+    let claims = hub.store.resolve(&BTreeSet::from([identifier.clone()])).await.map_err(|error| error.to_string())?;
+    if claims.weak.contains(identifier) {
+        return Err(format!("{identifier} belongs to a crowd and names nobody; name the person otherwise"));
+    }
+    let owner = claims.owners.get(identifier).ok_or_else(|| format!("nobody is known by {identifier}"))?;
+    let people = hub.store.load(&BTreeSet::from([*owner])).await.map_err(|error| error.to_string())?;
+    people.first().map(|person| person.value.id).ok_or_else(|| format!("nobody is known by {identifier}"))
+}
+
+async fn decide(hub: &Hub, verdict: Verdict, by: &str, among: &BTreeSet<PersonId>) -> Result<(), String> {
+    let source = SourceName::new("manager")?;
+    let now = hub.sync.clock.now();
+    let names: Vec<String> = verdict.identifiers().into_iter().map(ToString::to_string).collect();
+    let id = EventId::derive(&source, &[&names.join(" "), &now.to_string()]);
+    let body = Body::IdentityDecided(IdentityDecided { verdict, by: by.to_owned() });
+    let event = Event::new(&source, id, now, body);
+    hub.sync.fold_decision(event, among).await.map_err(|error| error.to_string())
+}
