@@ -181,6 +181,16 @@ impl Account {
         }
     }
 
+    /// Each contact with all its fields, as the CRM would tell it.
+    pub fn contacts(&self) -> Vec<String> {
+        match &self.sand {
+            Sand::Amo(sandbox) => sandbox.contacts().iter().map(ToString::to_string).collect(),
+            Sand::Vtiger(sandbox) => {
+                sandbox.records("Contacts").iter().map(|row| serde_json::json!(row).to_string()).collect()
+            }
+        }
+    }
+
     pub fn companies(&self) -> usize {
         match &self.sand {
             Sand::Amo(sandbox) => sandbox.count("companies"),

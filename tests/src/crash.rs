@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use stagedoor_engine::{
-    CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Leaving, Link, Member, Person, PersonId, ShowKey,
+    CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Leaving, Link, Member, Parting, Person, PersonId, ShowKey,
 };
 use stagedoor_model::{Email, EventId, Identifier, Timestamp};
 use stagedoor_ports::{
@@ -271,8 +271,8 @@ impl Crm for Mortal<dyn Crm> {
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
         self.rows(rows.len(), self.inner.mark_duplicates(rows)).await
     }
-    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row> {
-        self.rows(rows.len(), self.inner.hang_deals(rows)).await
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
+        self.rows(rows.len(), self.inner.part_contacts(rows)).await
     }
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         self.rows(rows.len(), self.inner.add_notes(rows)).await

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{Crm, CrmError, CrmPage, Row};
 
@@ -45,8 +45,8 @@ impl Crm for Meddling {
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
         self.inner.mark_duplicates(rows).await
     }
-    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row> {
-        self.inner.hang_deals(rows).await
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
+        self.inner.part_contacts(rows).await
     }
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         self.inner.add_notes(rows).await

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::Person;
 use stagedoor_model::{
-    Body, Event, EventId, Identifier, IdentityDecided, Money, Order, OrderBody, OrderState, ShowRef, SourceName,
-    Ticket, Timestamp, Verdict,
+    Body, ChatRef, Content, Event, EventId, Identifier, IdentityDecided, MessageHeard, Money, Order, OrderBody,
+    OrderState, ShowRef, SourceName, Ticket, Timestamp, Verdict,
 };
 use stagedoor_tests::account::{Account, Which};
 
@@ -127,6 +127,15 @@ fn decided(verdict: Verdict, second: i64) -> Event {
     Event::new(&source("manager"), id, at(second), body)
 }
 
+/// A message in a chat whose messenger tells whose it is.
+fn wrote(chat: &str, who: &[&str], second: i64) -> Event {
+    let chat = ChatRef { also: who.iter().map(|text| identifier(text)).collect(), ..ChatRef::of(identifier(chat)) };
+    let heard =
+        MessageHeard { chat, message: second.to_string(), content: Content::Text("When does it begin?".into()) };
+    let id = EventId::derive(&source("chats"), &[&second.to_string()]);
+    Event::new(&source("chats"), id, at(second), Body::MessageReceived(heard))
+}
+
 #[tokio::test]
 async fn people_parted_by_a_manager_have_their_own_contacts_and_deals_again() {
     for which in BOTH {
@@ -134,8 +143,11 @@ async fn people_parted_by_a_manager_have_their_own_contacts_and_deals_again() {
         let (anna, boris) = ("phone:+79160000001", "email:boris@example.com");
         tell(&account, vec![order("1", "moscow", 1, "Anna", &[anna])]).await;
         tell(&account, vec![order("2", "kazan", 2, "Boris", &[boris])]).await;
+        tell(&account, vec![wrote("telegram:4711", &[anna], 3)]).await;
         mirror(&account).await;
         let ids = (known_by(&account, anna).await.id, known_by(&account, boris).await.id);
+        let (contacts, deals_before) = account.counts();
+        assert_eq!(contacts, 2);
         tell(&account, vec![decided(Verdict::SamePerson(identifier(anna), identifier(boris)), 10)]).await;
         mirror(&account).await;
         assert_eq!(known_by(&account, anna).await.id, known_by(&account, boris).await.id);
@@ -153,9 +165,18 @@ async fn people_parted_by_a_manager_have_their_own_contacts_and_deals_again() {
         let (first, second) = (deals("Anna"), deals("Boris"));
         assert!(first.len() == 1 && first[0].contains("moscow"), "{which:?}: {picture:?}");
         assert!(second.len() == 1 && second[0].contains("kazan"), "{which:?}: {picture:?}");
-        assert_eq!(account.counts(), (2, 2), "{which:?}: nothing was made anew");
+        assert_eq!(account.counts(), (2, deals_before), "{which:?}: nothing was made anew: {picture:?}");
+        assert!(held(&account, "+79160000001").0.contains("Anna"), "{which:?}: {picture:?}");
+        assert!(held(&account, "boris@example.com").0.contains("Boris"), "{which:?}: {picture:?}");
+        let contacts = account.contacts();
+        let with_chat: Vec<&String> = contacts.iter().filter(|contact| contact.contains("Telegram: ")).collect();
+        assert!(with_chat.len() == 1 && with_chat[0].contains("Anna"), "{which:?}: {contacts:?}");
+        assert!(!contacts.iter().any(|contact| contact.contains("duplicate of")), "{which:?}: {contacts:?}");
+        let hung: usize =
+            picture.values().flatten().filter(|deal| deal.contains("5000") && !deal.starts_with("Order")).count();
+        assert_eq!(hung, 2, "{which:?}: a deal hangs on both");
         // The next purchase of each is each one's own.
         tell(&account, vec![order("3", "ufa", 30, "Boris", &[boris])]).await;
-        assert_eq!(account.counts(), (2, 3), "{which:?}");
+        assert_eq!(account.counts(), (2, deals_before + 1), "{which:?}");
     }
 }

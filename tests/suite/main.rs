@@ -17,6 +17,7 @@ mod console;
 mod crashes;
 mod crm_port;
 mod crm_trouble;
+mod decisions;
 mod end_to_end;
 mod facts;
 mod fairness;

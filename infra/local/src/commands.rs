@@ -259,7 +259,7 @@ pub async fn explanation(hub: &Hub, identifier: &Identifier) -> Result<String, S
 
 fn lines(person: &Person) -> String {
     let mut text = format!("{} · {}\n", person.id, person.name().unwrap_or("without a name"));
-    for step in explain(person) {
+    for (index, step) in explain(person).into_iter().enumerate() {
         let at = person.records.get(&step.record).map(|record| record.at.to_string()).unwrap_or_default();
         text.push_str(&format!("  {} ({at})\n", step.record.0));
         match &step.to {
@@ -267,7 +267,9 @@ fn lines(person: &Person) -> String {
                 let shared: Vec<String> = step.shared.iter().map(ToString::to_string).collect();
                 text.push_str(&format!("      shares {} with {}\n", shared.join(", "), to.0));
             }
-            None => text.push_str("      the record that the person was made from\n"),
+            None if index == 0 => text.push_str("      the record that the person was made from\n"),
+            // What shares nothing is held by its row: `beside` names whose it is.
+            None => text.push_str("      a row of the CRM that was made for them\n"),
         }
     }
     for id in &person.absorbed {

@@ -15,6 +15,7 @@ const LISTED: usize = 10_000;
 /// # Errors
 /// A sentence: nobody is known by one of them, or the store fails.
 pub async fn join(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> Result<Vec<String>, String> {
+    must_differ(one, other)?;
     person_of(hub, one).await?;
     person_of(hub, other).await?;
     decide(hub, Verdict::SamePerson(one.clone(), other.clone()), by, &BTreeSet::new()).await?;
@@ -32,6 +33,7 @@ pub async fn join(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> 
 /// # Errors
 /// A sentence: nobody is known by one of them, or nothing but one fact holds both.
 pub async fn part(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> Result<Vec<String>, String> {
+    must_differ(one, other)?;
     person_of(hub, one).await?;
     person_of(hub, other).await?;
     decide(hub, Verdict::DifferentPeople(one.clone(), other.clone()), by, &BTreeSet::new()).await?;
@@ -78,6 +80,10 @@ pub async fn lift(hub: &Hub, identifier: &Identifier, by: &str) -> Result<Vec<St
     }
     decide(hub, Verdict::NotShared(identifier.clone()), by, &among).await?;
     Ok(vec![format!("lifted; {} people had it, and those whom no guard keeps apart are one now", among.len())])
+}
+
+fn must_differ(one: &Identifier, other: &Identifier) -> Result<(), String> {
+    if one == other { Err("both are the same identifier; name two, one of each person".into()) } else { Ok(()) }
 }
 
 async fn person_of(hub: &Hub, identifier: &Identifier) -> Result<PersonId, String> {

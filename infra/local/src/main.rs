@@ -50,8 +50,11 @@ struct Place {
     listen: Option<std::net::SocketAddr>,
 }
 
-/// Whose decisions those of the command line are.
-const OPERATOR: &str = "operator";
+/// Whose decisions those of the command line are: the account of the operating system.
+fn operator() -> String {
+    let named = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| stagedoor_config::variable(name).ok());
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned())
+}
 
 #[derive(Subcommand)]
 enum CrowdAction {
@@ -299,18 +302,18 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         }
         Command::Join { one, other } => {
             let [one, other] = [one, other].map(|text| commands::read_identifier(text.trim(), hub.config.region));
-            decisions::join(hub, &one?, &other?, OPERATOR).await?.iter().for_each(|line| println!("{line}"));
+            decisions::join(hub, &one?, &other?, &operator()).await?.iter().for_each(|line| println!("{line}"));
         }
         Command::Part { one, other } => {
             let [one, other] = [one, other].map(|text| commands::read_identifier(text.trim(), hub.config.region));
-            decisions::part(hub, &one?, &other?, OPERATOR).await?.iter().for_each(|line| println!("{line}"));
+            decisions::part(hub, &one?, &other?, &operator()).await?.iter().for_each(|line| println!("{line}"));
         }
         Command::Crowd { action: None } => {
             decisions::crowds(hub).await?.iter().for_each(|line| println!("{line}"));
         }
         Command::Crowd { action: Some(CrowdAction::Lift { identifier }) } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
-            decisions::lift(hub, &identifier, OPERATOR).await?.iter().for_each(|line| println!("{line}"));
+            decisions::lift(hub, &identifier, &operator()).await?.iter().for_each(|line| println!("{line}"));
         }
         Command::Status { json } => {
             let status = hub.status_with_reasons().await.map_err(|error| error.to_string())?;

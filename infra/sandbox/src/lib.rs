@@ -71,6 +71,7 @@ impl Sandbox {
             .route("/api/v4/{entity}/{id}", get(entities::one).patch(entities::update_one))
             .route("/api/v4/{entity}/links", get(links::links_of_many))
             .route("/api/v4/{entity}/link", post(links::link_many))
+            .route("/api/v4/{entity}/unlink", post(links::unlink_many))
             .route("/api/v4/{entity}/{id}/links", get(links::links))
             .route("/api/v4/{entity}/{id}/link", post(links::link))
             .route("/api/v4/{entity}/custom_fields", get(setup::fields).post(setup::add_fields))

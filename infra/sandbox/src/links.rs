@@ -84,6 +84,26 @@ pub async fn link_many(State(sandbox): State<Sandbox>, Path(entity): Path<String
     connect(&sandbox, &entity, None, &body)
 }
 
+/// `POST /{entity}/unlink`, each row naming its `entity_id`. Answers with 204; a link that is not there is not missed.
+pub async fn unlink_many(State(sandbox): State<Sandbox>, Path(entity): Path<String>, body: Bytes) -> Response {
+    let rows = match rows_of(&body) {
+        Ok(rows) => rows,
+        Err(refusal) => return refusal,
+    };
+    let mut state = sandbox.state();
+    for row in &rows {
+        let number = |key: &str| row.get(key).and_then(Value::as_u64);
+        let (Some(from), Some(to)) = (number("entity_id"), number("to_entity_id")) else { continue };
+        let (lead, contact) = if entity == "leads" { (from, to) } else { (to, from) };
+        let lead = state.entities.get_mut("leads").and_then(|all| all.get_mut(&lead));
+        let contacts = lead.and_then(|lead| lead.get_mut("_embedded")?.get_mut("contacts")?.as_array_mut());
+        if let Some(contacts) = contacts {
+            contacts.retain(|known| known.get("id").and_then(Value::as_u64) != Some(contact));
+        }
+    }
+    answers::nothing()
+}
+
 fn connect(sandbox: &Sandbox, entity: &str, id: Option<u64>, body: &[u8]) -> Response {
     let rows = match rows_of(body) {
         Ok(rows) => rows,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use stagedoor_model::{Identifier, RecordKey};
+use stagedoor_model::{Fact, Identifier, RecordKey, Verdict};
 
 use crate::Person;
 
@@ -18,8 +18,12 @@ pub struct Because {
 /// From the first record outwards; a record that no shared strong identifier leads to comes last, without a reason.
 pub fn explain(person: &Person) -> Vec<Because> {
     let strong = |key: &RecordKey| -> BTreeSet<Identifier> {
-        let record = person.records.get(key);
-        record.into_iter().flat_map(|record| &record.identifiers).filter(|i| i.kind().is_strong()).cloned().collect()
+        let Some(record) = person.records.get(key) else { return BTreeSet::new() };
+        let decided = match &record.fact {
+            Fact::Decided { verdict: verdict @ Verdict::SamePerson(..), .. } => verdict.identifiers(),
+            _ => BTreeSet::new(),
+        };
+        record.identifiers.iter().chain(decided).filter(|i| i.kind().is_strong()).cloned().collect()
     };
     let first = if person.records.contains_key(&person.origin) {
         Some(person.origin.clone())

@@ -5,7 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, PersonId, ShowKey};
+use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Body, Timestamp};
 
 /// What became of one row of a bulk call.
@@ -170,8 +170,9 @@ pub trait Crm: Send + Sync {
     }
     /// Marks the first as a duplicate of the second, in a way that a manager sees.
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row>;
-    /// Each deal, by its id, becomes that of the contact beside it. Doing it twice changes nothing.
-    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row>;
+    /// Puts contacts of parted people in order: what is somebody else's is taken out of them, and their deals hang on them
+    /// alone. Doing it twice changes nothing.
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row>;
     /// A note on each of these contacts.
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row>;
     /// A task for a manager at each of these contacts, to be done until then.

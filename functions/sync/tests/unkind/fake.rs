@@ -10,7 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use stagedoor_engine::{Catalog, CompanyDraft, ContactDraft, DealDraft, PersonId, Pipeline, Policy, ShowKey, Stage};
+use stagedoor_engine::{
+    Catalog, CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, Pipeline, Policy, ShowKey, Stage,
+};
 use stagedoor_model::{
     Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket,
     Timestamp,
@@ -162,8 +164,8 @@ impl Crm for Fake {
         self.state().marked.extend(rows);
         rows.iter().map(|(id, _)| Row::Done(*id)).collect()
     }
-    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row> {
-        rows.iter().map(|(deal, _)| Row::Done(*deal)).collect()
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
+        rows.iter().map(|row| Row::Done(row.contact)).collect()
     }
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         self.make("notes", rows.iter().map(|(contact, text)| Made::Note(*contact, text.clone())).collect())

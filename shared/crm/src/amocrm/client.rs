@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey};
+use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
 use stagedoor_ports::{Crm, CrmError, CrmPage, Gone, Row};
 use tokio::sync::{Mutex, OnceCell, RwLock};
@@ -52,7 +52,7 @@ pub struct Settings {
 }
 
 pub struct AmoCrm {
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) transport: Transport,
     schema: RwLock<Option<Arc<Schema>>>,
     /// When the hub's webhook was last subscribed.
@@ -128,7 +128,14 @@ impl AmoCrm {
     }
 
     // A field that an admin deleted fails every row that names it: read the fields anew, once.
-    async fn send_healing<F>(&self, method: &Method, path: &str, entity: &str, rows: F, gone: GoneIn<'_>) -> Vec<Row>
+    pub(super) async fn send_healing<F>(
+        &self,
+        method: &Method,
+        path: &str,
+        entity: &str,
+        rows: F,
+        gone: GoneIn<'_>,
+    ) -> Vec<Row>
     where
         F: Fn(&Schema) -> Vec<Built>,
     {
@@ -357,10 +364,12 @@ impl Crm for AmoCrm {
         tagged
     }
 
-    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row> {
-        let link = |(deal, contact): &(u64, u64)| links::Link { from: *deal, to_entity: "contacts", to: *contact };
-        let links: Vec<links::Link> = rows.iter().map(link).collect();
-        links::link(&self.transport, "leads", &links).await
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
+        let mut parted = Vec::new();
+        for row in rows {
+            parted.push(self.part(row).await);
+        }
+        parted
     }
 
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
@@ -469,7 +478,7 @@ impl Crm for AmoCrm {
     }
 }
 
-fn with_id(id: u64, mut row: Value) -> Value {
+pub(super) fn with_id(id: u64, mut row: Value) -> Value {
     if let Some(row) = row.as_object_mut() {
         row.insert("id".into(), id.into());
     }

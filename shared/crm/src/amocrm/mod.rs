@@ -11,6 +11,7 @@ mod rows;
 mod schema;
 mod stages;
 mod transport;
+mod untangle;
 mod wire;
 
 pub use auth::{Authorization, OAuth, TokenPair};

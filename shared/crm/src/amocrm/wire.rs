@@ -76,18 +76,21 @@ fn added(code: &str, values: &[String], held: Option<&Value>, plain: &dyn Fn(&st
     if new.is_empty() {
         return None;
     }
-    let kept = standing.into_iter().map(|value| {
-        let mut kept = json!({ "value": value.get("value") });
-        let kind =
-            ["enum_code", "enum_id"].iter().find_map(|key| Some((*key, value.get(*key).filter(|it| !it.is_null())?)));
-        if let (Some(kept), Some((key, kind))) = (kept.as_object_mut(), kind) {
-            kept.insert(key.to_owned(), kind.clone());
-        }
-        kept
-    });
+    let kept = standing.into_iter().map(with_kind);
     let values: Vec<Value> =
         kept.chain(new.into_iter().map(|value| json!({ "value": value, "enum_code": "WORK" }))).collect();
     Some(json!({ "field_code": code, "values": values }))
+}
+
+/// A value of a multitext field as it is written again, with its kind.
+pub fn with_kind(value: &Value) -> Value {
+    let mut kept = json!({ "value": value.get("value") });
+    let kind =
+        ["enum_code", "enum_id"].iter().find_map(|key| Some((*key, value.get(*key).filter(|it| !it.is_null())?)));
+    if let (Some(kept), Some((key, kind))) = (kept.as_object_mut(), kind) {
+        kept.insert(key.to_owned(), kind.clone());
+    }
+    kept
 }
 
 /// The hub's own id of a deal as it travels in a field.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Value, json};
-use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, PersonId, ShowKey};
+use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp};
 use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Gone, Hangs, Held, Row, Store};
 use stagedoor_webhook::Secret;
@@ -132,7 +132,7 @@ impl Vtiger {
         self.schema().await.inspect_err(|error| tracing::warn!(%error, "the CRM's fields could not be read")).ok()
     }
 
-    fn contacts_of<'s>(&'s self, schema: &'s Schema) -> Maker<'s> {
+    pub(super) fn contacts_of<'s>(&'s self, schema: &'s Schema) -> Maker<'s> {
         Maker::new(&self.transport, &schema.contacts, CONTACT, self.settings.grace)
     }
 
@@ -334,13 +334,13 @@ impl Crm for Vtiger {
         marked
     }
 
-    async fn hang_deals(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
         let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
-        let mut hung = Vec::new();
-        for (deal, contact) in rows {
-            hung.push(self.hang(&schema, *deal, *contact).await);
+        let mut parted = Vec::new();
+        for row in rows {
+            parted.push(self.part(&schema, row).await);
         }
-        hung
+        parted
     }
 
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {

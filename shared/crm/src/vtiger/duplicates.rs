@@ -21,23 +21,6 @@ impl Vtiger {
         Ok(())
     }
 
-    /// The deal becomes the contact's.
-    pub(super) async fn hang(&self, schema: &Schema, deal: u64, contact: u64) -> Row {
-        // A deal whose new contact is gone would lose the old one, and be answered with success.
-        match self.missing_of(schema, &[Gone::Contact(contact)]).await.map(|gone| gone.first().copied()) {
-            Ok(None) => {}
-            Ok(Some(gone)) => return Row::Gone(gone),
-            Err(_) => return Row::NotSent,
-        }
-        let element = json!({ "id": schema.deals.of(deal), "contact_id": schema.contacts.of(contact) }).to_string();
-        match self.transport.post("revise", &[("element", &element)]).await {
-            Ok(_) => Row::Done(deal),
-            Err(failure) if failure.is_gone() => Row::Gone(Gone::Deal(deal)),
-            Err(Failure::Refused { code, message }) => Row::Refused(format!("{message} ({code})")),
-            Err(_) => Row::NotSent,
-        }
-    }
-
     pub(super) async fn mark(&self, schema: &Schema, contact: u64, of: u64) -> Row {
         // A deal whose new contact is gone would lose the old one, and be answered with success.
         let moved = match self.missing_of(schema, &[Gone::Contact(of), Gone::Contact(contact)]).await {

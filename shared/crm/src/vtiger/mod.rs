@@ -17,6 +17,7 @@ mod remarks;
 mod schema;
 mod stages;
 mod transport;
+mod untangle;
 mod wire;
 
 pub use build::from_config;

@@ -1,0 +1,138 @@
+//! Contacts of people who were taken for one and parted: deals, phones, e-mails, chats and tags go back.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use serde_json::{Value, json};
+use stagedoor_engine::Parting;
+use stagedoor_model::{Email, Identifier, Kind, Phone, Region};
+use stagedoor_ports::{CrmError, Gone, Row};
+
+use crate::amocrm::{
+    client::{AmoCrm, with_id},
+    links::{self, Link},
+    schema::{self, Schema, items, number, text},
+};
+
+/// Fields that tell of chats.
+const CHATS: [&str; 4] =
+    ["STAGEDOOR_CHANNELS", "STAGEDOOR_CHAT", "STAGEDOOR_LAST_MESSAGE", "STAGEDOOR_LAST_MESSAGE_AT"];
+
+impl AmoCrm {
+    pub(super) async fn part(&self, parting: &Parting) -> Row {
+        let link = |deal: &u64| Link { from: *deal, to_entity: "contacts", to: parting.contact };
+        let wanted: Vec<Link> = parting.deals.iter().map(link).collect();
+        let linked = links::link(&self.transport, "leads", &wanted).await;
+        // A deal that was deleted meanwhile needs no other contact.
+        let fault = linked.into_iter().find(|row| !matches!(row, Row::Done(_) | Row::Gone(Gone::Deal(_))));
+        if let Some(fault) = fault {
+            return fault;
+        }
+        if let Err(error) = self.unlink_strangers(parting).await {
+            tracing::warn!(%error, "deals of parted people were not taken off; tried again later");
+            return Row::NotSent;
+        }
+        let held = match self.rows("contacts", &BTreeSet::from([parting.contact])).await {
+            Ok(held) => held.into_iter().next(),
+            Err(error) => {
+                tracing::warn!(%error, "a contact could not be read before it is written");
+                return Row::NotSent;
+            }
+        };
+        let Some(held) = held else { return Row::Gone(Gone::Contact(parting.contact)) };
+        let region = self.settings.region;
+        let build = |schema: &Schema| cleared(&held, parting, schema, region).into_iter().map(Ok).collect::<Vec<_>>();
+        match self.schema().await {
+            Ok(schema) if build(&schema).is_empty() => return Row::Done(parting.contact),
+            Ok(_) => {}
+            Err(_) => return Row::NotSent,
+        }
+        let gone = |_: usize, field: &str| (field == "id").then_some(Gone::Contact(parting.contact));
+        let done = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
+        done.into_iter().next().unwrap_or(Row::NotSent)
+    }
+
+    /// Linking a contact leaves the one that was the deal's before.
+    async fn unlink_strangers(&self, parting: &Parting) -> Result<(), CrmError> {
+        if parting.deals.is_empty() || parting.strangers.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<String> = parting.deals.iter().map(|deal| format!("filter%5Bentity_id%5D%5B%5D={deal}")).collect();
+        let answer = schema::get(&self.transport, &format!("/api/v4/leads/links?{}", ids.join("&"))).await?;
+        let theirs = items(answer.as_ref(), "links").into_iter().filter_map(|link| {
+            let (deal, contact) = (number(link, "entity_id")?, number(link, "to_entity_id")?);
+            let is_contact = text(link, "to_entity_type").as_deref() == Some("contacts");
+            (is_contact && parting.strangers.contains(&contact))
+                .then(|| json!({ "entity_id": deal, "to_entity_id": contact, "to_entity_type": "contacts" }))
+        });
+        let theirs: Vec<Value> = theirs.collect();
+        if theirs.is_empty() {
+            return Ok(());
+        }
+        let answer = self.transport.call(Method::POST, "/api/v4/leads/unlink", Some(&Value::Array(theirs))).await;
+        answer.map(drop).map_err(schema::unusable)
+    }
+}
+
+/// The row that takes out of a contact what is somebody else's; `None` where nothing of it stands there.
+fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> Option<Value> {
+    let phone = |text: &str| Phone::parse_all(text, region).into_iter().map(Identifier::phone).collect();
+    let email = |text: &str| Email::parse(text).map(Identifier::email).into_iter().collect();
+    let mut fields = Vec::new();
+    fields.extend(without(held, "PHONE", parting, &phone));
+    fields.extend(without(held, "EMAIL", parting, &email));
+    let own = |code: &str| {
+        let id = schema.contact_fields.get(code)?;
+        let all = held.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();
+        let mut standing = all.filter(|field| number(field, "field_id") == Some(*id));
+        standing.next().map(|field| (*id, field))
+    };
+    let empty = |id: u64| json!({ "field_id": id, "values": [] });
+    if let Some((id, field)) = own("STAGEDOOR_TELEGRAM") {
+        let value =
+            field.pointer("/values/0/value").map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
+        let is_theirs = |one: &Identifier| one.kind() == Kind::Telegram && Some(one.value()) == value.as_deref();
+        fields.extend(parting.values.iter().any(is_theirs).then(|| empty(id)));
+    }
+    if parting.values.iter().any(|one| one.kind().is_chat()) {
+        fields.extend(CHATS.iter().filter_map(|code| own(code)).map(|(id, _)| empty(id)));
+    }
+    let tags = held.pointer("/_embedded/tags").and_then(Value::as_array).into_iter().flatten();
+    let of_stranger = |name: &String| {
+        name.strip_prefix("duplicate of ")
+            .and_then(|id| id.parse().ok())
+            .is_some_and(|id| parting.strangers.contains(&id))
+    };
+    let tags: Vec<Value> =
+        tags.filter_map(|tag| text(tag, "name")).filter(of_stranger).map(|name| json!({ "name": name })).collect();
+    let mut row = json!({ "updated_by": 0 });
+    if let Some(row) = row.as_object_mut() {
+        if !fields.is_empty() {
+            row.insert("custom_fields_values".into(), fields.into());
+        }
+        if !tags.is_empty() {
+            row.insert("tags_to_delete".into(), tags.into());
+        }
+        if row.len() == 1 {
+            return None;
+        }
+    }
+    Some(with_id(parting.contact, row))
+}
+
+/// A multitext field without the values that are somebody else's. `None` where none of them stands there.
+fn without(held: &Value, code: &str, parting: &Parting, read: &dyn Fn(&str) -> Vec<Identifier>) -> Option<Value> {
+    let fields = held.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();
+    let field = fields.filter(|field| text(field, "field_code").as_deref() == Some(code));
+    let standing: Vec<&Value> = field.filter_map(|field| field.get("values")?.as_array()).flatten().collect();
+    let is_theirs = |value: &&&Value| {
+        let read = text(value, "value").map(|text| read(&text)).unwrap_or_default();
+        !read.is_empty() && read.iter().all(|one| parting.values.contains(one))
+    };
+    let kept: Vec<&&Value> = standing.iter().filter(|value| !is_theirs(value)).collect();
+    if kept.len() == standing.len() {
+        return None;
+    }
+    let kept: Vec<Value> = kept.into_iter().map(|value| super::wire::with_kind(value)).collect();
+    Some(json!({ "field_code": code, "values": kept }))
+}

@@ -1,0 +1,79 @@
+//! Contacts of people who were taken for one and parted: deals, phones, e-mails and chats go back.
+
+use serde_json::json;
+use stagedoor_engine::Parting;
+use stagedoor_model::{Email, Identifier, Kind, Phone};
+use stagedoor_ports::{Gone, Row};
+
+use crate::vtiger::{
+    client::Vtiger,
+    fit::plain,
+    remarks,
+    schema::Schema,
+    transport::Failure,
+    wire::{EMAILS, Fields, PHONES},
+};
+
+impl Vtiger {
+    pub(super) async fn part(&self, schema: &Schema, parting: &Parting) -> Row {
+        for deal in &parting.deals {
+            match self.hang(schema, *deal, parting.contact).await {
+                Row::Done(_) | Row::Gone(Gone::Deal(_)) => {}
+                other => return other,
+            }
+        }
+        let maker = self.contacts_of(schema);
+        let id = schema.contacts.of(parting.contact);
+        let held = match self.transport.get("retrieve", &[("id", &id)]).await {
+            Ok(held) => held,
+            Err(failure) => return maker.refused_or_later(parting.contact, failure),
+        };
+        let mut fields = Fields::new();
+        let text = |place: &str| held.get(place).map(plain).unwrap_or_default();
+        let region = self.settings.region;
+        for place in PHONES.into_iter().chain(EMAILS) {
+            let text = text(place);
+            let phones = Phone::parse_all(&text, region).into_iter().map(Identifier::phone);
+            let read: Vec<Identifier> = phones.chain(Email::parse(&text).ok().map(Identifier::email)).collect();
+            if !read.is_empty() && read.iter().all(|one| parting.values.contains(one)) {
+                fields.insert(place.into(), "".into());
+            }
+        }
+        let is_theirs = |one: &Identifier, value: &str| one.kind() == Kind::Telegram && one.value() == value;
+        if let Some(field) = schema.contacts.own("telegram") {
+            let standing = text(field);
+            if parting.values.iter().any(|one| is_theirs(one, &standing)) {
+                fields.insert(field.into(), "".into());
+            }
+        }
+        if parting.values.iter().any(|one| one.kind().is_chat()) {
+            let chats = ["channels", "chat", "last_message"].into_iter().filter_map(|what| schema.contacts.own(what));
+            fields.extend(chats.map(|field| (field.to_owned(), "".into())));
+        }
+        let is_news = fields.iter().any(|(field, _)| !text(field).is_empty());
+        let done = maker.revise(parting.contact, fields, &held).await;
+        if is_news && matches!(done, Row::Done(_)) {
+            // Comments about a duplicate stay: it cannot take any back.
+            let said = "Two people were parted: this contact is a duplicate of none of the other's any more";
+            remarks::make(&self.transport, "ModComments", vec![remarks::comment(&id, said, &schema.owner)]).await;
+        }
+        done
+    }
+
+    /// The deal becomes the contact's.
+    async fn hang(&self, schema: &Schema, deal: u64, contact: u64) -> Row {
+        // A deal whose new contact is gone would lose the old one, and be answered with success.
+        match self.missing_of(schema, &[Gone::Contact(contact)]).await.map(|gone| gone.first().copied()) {
+            Ok(None) => {}
+            Ok(Some(gone)) => return Row::Gone(gone),
+            Err(_) => return Row::NotSent,
+        }
+        let element = json!({ "id": schema.deals.of(deal), "contact_id": schema.contacts.of(contact) }).to_string();
+        match self.transport.post("revise", &[("element", &element)]).await {
+            Ok(_) => Row::Done(deal),
+            Err(failure) if failure.is_gone() => Row::Gone(Gone::Deal(deal)),
+            Err(Failure::Refused { code, message }) => Row::Refused(format!("{message} ({code})")),
+            Err(_) => Row::NotSent,
+        }
+    }
+}
