@@ -11,7 +11,7 @@ use stagedoor_crm::{
     amocrm::{AmoCrm, Authorization, Settings as AmoSettings},
     vtiger::{FIELDS, Vtiger},
 };
-use stagedoor_engine::Invoicing;
+use stagedoor_engine::{Invoicing, Pipeline};
 use stagedoor_ports::{Clock, Crm, Gone, Store, SystemClock, memory::MemoryStore};
 use stagedoor_sandbox::{Fault, FaultKind, Sandbox, VtigerSandbox, VtigerSeed};
 use stagedoor_sync::{Pace, Sync};
@@ -233,10 +233,11 @@ fn client(
     match sand {
         Sand::Amo(_) => {
             let token = stagedoor_sandbox::Seed::default().long_lived;
-            Arc::new(
-                AmoCrm::new(AmoSettings { late_for, ..settings(base, 1_000) }, Authorization::LongLived(token))
-                    .expect("a client"),
-            )
+            let stages = catalog().pipelines.into_iter();
+            let named = |one: Pipeline| one.stages.into_values().map(move |stage| (one.name.clone(), stage));
+            let settings = AmoSettings { late_for, stages: stages.flat_map(named).collect(), ..settings(base, 1_000) };
+            let client = AmoCrm::new(settings, Authorization::LongLived(token)).expect("a client");
+            Arc::new(client.remembering(store))
         }
         Sand::Vtiger(_) => {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -29,7 +29,7 @@ macro_rules! promises {
 
 promises!(
     what_is_made_is_found_by_the_hubs_own_id,
-    a_refused_row_stands_alone_with_its_reason,
+    a_row_without_its_stage_waits_alone_with_the_reason,
     while_it_is_down_nothing_is_made_and_afterwards_all_is,
     an_answer_that_is_lost_makes_no_double,
     a_duplicates_deals_go_to_the_elder_and_twice_is_once,
@@ -107,7 +107,7 @@ async fn what_is_made_is_found_by_the_hubs_own_id(which: Which) {
     assert_eq!(found, BTreeMap::from([(key, only(deals[0]))]));
 }
 
-async fn a_refused_row_stands_alone_with_its_reason(which: Which) {
+async fn a_row_without_its_stage_waits_alone_with_the_reason(which: Which) {
     let account = Account::of(which).await;
     account.crm.set_up().await.expect("set up");
     let draft = contact("Анна", "+79161110001");
@@ -119,7 +119,7 @@ async fn a_refused_row_stands_alone_with_its_reason(which: Which) {
     ];
     let answers = account.crm.create_deals(&rows).await;
     assert!(matches!((&answers[0], &answers[2]), (Row::Done(_), Row::Done(_))), "{answers:?}");
-    let Row::Refused(reason) = &answers[1] else { panic!("{:?}", answers[1]) };
+    let Row::Held(reason) = &answers[1] else { panic!("{:?}", answers[1]) };
     assert!(reason.contains("no such stage"), "{reason}");
     assert_eq!(account.counts(), (1, 2));
 }

@@ -41,6 +41,7 @@ mod shops;
 mod show_changes;
 mod simulation;
 mod stages;
+mod stages_in_the_account;
 mod stored_data;
 mod theatre;
 mod tokens;

@@ -26,12 +26,12 @@ crate::promises!(
     a_managers_move_after_a_payment_stays_whatever_else_changes,
 );
 
-fn stage(stage: impl Into<Stage>) -> String {
+pub fn stage(stage: impl Into<Stage>) -> String {
     catalog().pipelines[0].stages.get(stage.into()).expect("named").clone()
 }
 
 /// An order that is not paid yet.
-fn cart(n: i64, names: &[&str]) -> Event {
+pub fn cart(n: i64, names: &[&str]) -> Event {
     changed(n, n, names, |order| {
         (order.state, order.paid_at, order.paid.minor) = (OrderState::Placed, None, 0);
     })
@@ -57,7 +57,7 @@ fn refund(n: i64, second: i64, names: &[&str]) -> Event {
     })
 }
 
-fn deals(account: &Account, which: Which) -> Vec<(u64, String, String)> {
+pub fn deals(account: &Account, which: Which) -> Vec<(u64, String, String)> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match which {
         Which::Amo => {

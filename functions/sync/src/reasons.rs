@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stagedoor_engine::PersonId;
 use stagedoor_model::{SourceName, Timestamp};
-use stagedoor_ports::{Result, Store};
+use stagedoor_ports::{Dirty, Result, Store};
 
 use crate::Sync;
 
@@ -113,6 +113,26 @@ fn read(value: &str) -> BTreeMap<String, WaitingReason> {
     serde_json::from_str(value).unwrap_or_default()
 }
 
+/// Why people wait for something in the CRM that holds up many, such as a stage that is missing.
+fn held(waiting: &[Dirty]) -> Vec<WaitingReason> {
+    let mut by_reason = BTreeMap::<&str, WaitingReason>::new();
+    for one in waiting {
+        let mut known = BTreeSet::new();
+        for held in one.link.held() {
+            let reason = by_reason.entry(&held.reason).or_insert_with(|| WaitingReason {
+                reason: held.reason.clone(),
+                who_acts: who_acts(&held.reason).to_owned(),
+                people: 0,
+                since: held.at,
+                person: Some(one.person.id),
+            });
+            reason.people += u64::from(known.insert(&held.reason));
+            reason.since = reason.since.min(held.at);
+        }
+    }
+    by_reason.into_values().collect()
+}
+
 /// Why people and events wait now, the longest first.
 ///
 /// # Errors
@@ -127,9 +147,11 @@ pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
     }
     let is_out = causes.keys().any(|cause| cause.starts_with("crm"));
     let mut reasons: Vec<WaitingReason> = causes.into_values().collect();
+    let waiting = if totals.waiting > 0 { store.take_dirty(FAILING, None).await? } else { vec![] };
+    reasons.extend(held(&waiting));
     if totals.waiting > 0 && !is_out {
-        let waiting = store.take_dirty(FAILING, None).await?;
-        let failing: Vec<PersonId> = waiting.iter().filter(|one| one.tries > 0).map(|one| one.person.id).collect();
+        let failing = waiting.iter().filter(|one| one.tries > 0 && one.link.held().is_empty());
+        let failing: Vec<PersonId> = failing.map(|one| one.person.id).collect();
         let reason = WaitingReason {
             reason: "the CRM gave no answer that stands about the rows of these people".into(),
             who_acts: BY_ITSELF.into(),

@@ -390,6 +390,14 @@ fn after(intent: &mut Option<Intent>, creates: bool, is_lost: bool, late_until: 
     }
 }
 
+/// The same reason holds since it was first heard.
+fn hold(held: &mut Option<Parked>, now: Option<Parked>) {
+    let same = |known: &Parked| now.as_ref().is_some_and(|now| now.reason == known.reason);
+    if !held.as_ref().is_some_and(same) {
+        *held = now;
+    }
+}
+
 fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until): (Timestamp, Timestamp)) {
     let is_lost = row == Row::Unknown;
     let parked = |reason: String| Some(Parked { digest: digest.clone(), reason, at });
@@ -423,10 +431,11 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until)
                     }
                     deal.orders =
                         draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();
-                    deal.parked = None;
+                    (deal.parked, deal.held) = (None, None);
                 }
-                Row::Refused(reason) => deal.parked = parked(reason),
-                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) => {}
+                Row::Refused(reason) => (deal.parked, deal.held) = (parked(reason), None),
+                Row::Held(reason) => hold(&mut deal.held, parked(reason)),
+                Row::NotSent | Row::Unknown | Row::Gone(_) => {}
             }
         }
         Job::CreateInvoice(_, draft, _) | Job::UpdateInvoice(_, draft) => {
@@ -447,8 +456,11 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until)
         // The next plan finds the new one in its place.
         Job::LetGo(..) => {}
         Job::CloseDouble(lead, draft) => {
-            if matches!(row, Row::Done(_) | Row::Refused(_)) {
-                link.deals.entry(draft.show.clone()).or_default().closed.insert(*lead);
+            let deal = link.deals.entry(draft.show.clone()).or_default();
+            match row {
+                Row::Done(_) | Row::Refused(_) => _ = deal.closed.insert(*lead),
+                Row::Held(reason) => hold(&mut deal.held, parked(reason)),
+                Row::NotSent | Row::Unknown | Row::Gone(_) => {}
             }
         }
         Job::MarkDuplicate(contact, _) => {

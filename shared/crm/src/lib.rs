@@ -3,6 +3,7 @@
 pub mod amocrm;
 mod choice;
 mod http;
+mod stage_memory;
 pub mod vtiger;
 
 pub use choice::{crm, crm_over, second, second_over};

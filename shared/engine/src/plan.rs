@@ -62,6 +62,8 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         let Some(mut draft) = draft_deal(person, deal, &known, &money, catalog, now) else { continue };
         // Of the hub's own stage, whether it is sent or not: what somebody else moved is no news.
         let digest = draft.digest();
+        let pipeline = catalog.pipelines.iter().find(|one| one.name == draft.pipeline);
+        draft.guard = pipeline.map(|pipeline| StageGuard::of(pipeline, &known, catalog));
         draft.stage_at = Some(spoken_at);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
         if known.pushed.as_ref() == Some(&digest) || refused {
@@ -71,8 +73,6 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
             None => Step::CreateDeal(draft),
             Some(id) => {
                 draft.stage = draft.stage.filter(|_| is_news);
-                let pipeline = catalog.pipelines.iter().find(|one| one.name == draft.pipeline);
-                draft.guard = pipeline.map(|pipeline| StageGuard::of(pipeline, &known, catalog));
                 Step::UpdateDeal(id, draft)
             }
         };

@@ -129,6 +129,12 @@ impl VtigerSandbox {
         true
     }
 
+    /// Adds a value to the end of the picklist "Sales Stage".
+    pub fn add_stage(&self, stage: &str) {
+        let mut state = self.state();
+        state.stage_values().into_iter().for_each(|all| all.push(json!({ "label": stage, "value": stage })));
+    }
+
     /// Deletes a value of the picklist "Sales Stage"; its deals get another, as Vtiger asks for.
     pub fn delete_stage(&self, stage: &str, instead: &str) -> bool {
         let mut state = self.state();

@@ -43,5 +43,5 @@ pub fn from_config(
         hook,
         stages,
     };
-    Ok(AmoCrm::over(http, settings, authorization))
+    Ok(AmoCrm::over(http, settings, authorization).remembering(store))
 }

@@ -10,8 +10,8 @@ use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, ShowKey};
-use stagedoor_model::{Region, Timestamp};
-use stagedoor_ports::{Crm, CrmError, CrmPage, Gone, Row};
+use stagedoor_model::{Region, Timestamp, breakage};
+use stagedoor_ports::{Crm, CrmError, CrmPage, Gone, Row, Store};
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::{
@@ -27,10 +27,14 @@ use crate::{
         wire,
     },
     http::{HttpClient, SocketClient},
+    stage_memory::StageMemory,
 };
 
 /// How far the CRM's clock may be from ours, in seconds, when we look for what we created.
 const SKEW: i64 = 120;
+
+/// Fields that a refusal names when what was read of the account is out of date.
+const STALE: [&str; 3] = ["field_id", "[status_id", "[pipeline_id"];
 
 /// A row as it is sent, or why it is not.
 type Built = Result<Value, Row>;
@@ -63,6 +67,7 @@ pub struct AmoCrm {
     pub(super) filters: OnceCell<bool>,
     /// By entity.
     pub(super) pages: Mutex<BTreeMap<String, Pages>>,
+    pub(super) memory: Option<StageMemory>,
 }
 
 /// How often the subscription is made again: an admin may have deleted it, and the CRM disables what it could not
@@ -99,7 +104,15 @@ impl AmoCrm {
             company_fields: OnceCell::new(),
             filters: OnceCell::new(),
             pages: Mutex::default(),
+            memory: None,
         }
+    }
+
+    /// Remembers the ids of the config's stages in the store, so that a stage that somebody renames is no loss.
+    #[must_use]
+    pub fn remembering(self, store: &Arc<dyn Store>) -> Self {
+        let memory = StageMemory::new(store, &self.settings.base_url);
+        Self { memory: Some(memory), ..self }
     }
 
     /// Buys tokens with an authorisation code, for an integration that uses OAuth.
@@ -114,7 +127,9 @@ impl AmoCrm {
         if let Some(schema) = self.schema.read().await.as_ref() {
             return Ok(Arc::clone(schema));
         }
-        let schema = Arc::new(schema::read(&self.transport).await?);
+        let mut schema = schema::read(&self.transport).await?;
+        self.recall_stages(&mut schema).await?;
+        let schema = Arc::new(schema);
         *self.schema.write().await = Some(Arc::clone(&schema));
         Ok(schema)
     }
@@ -123,11 +138,12 @@ impl AmoCrm {
     pub(super) async fn read_stages(&self) -> Result<(), CrmError> {
         let mut schema = (*self.schema().await?).clone();
         schema::read_stages(&self.transport, &mut schema).await?;
+        self.recall_stages(&mut schema).await?;
         *self.schema.write().await = Some(Arc::new(schema));
         Ok(())
     }
 
-    // A field that an admin deleted fails every row that names it: read the fields anew, once.
+    // A field or a stage that an admin deleted fails every row that names it: read the account anew, once.
     pub(super) async fn send_healing<F>(
         &self,
         method: &Method,
@@ -140,7 +156,8 @@ impl AmoCrm {
         F: Fn(&Schema) -> Vec<Built>,
     {
         let mut outcome = self.send(method, path, entity, &rows, gone).await;
-        let stale = |row: &Row| matches!(row, Row::Refused(reason) if reason.contains("field_id"));
+        let names_gone = |reason: &String| STALE.iter().any(|field| reason.contains(field));
+        let stale = |row: &Row| matches!(row, Row::Refused(reason) if names_gone(reason));
         if outcome.iter().any(stale) {
             *self.schema.write().await = None;
             let again: Vec<usize> = outcome.iter().enumerate().filter(|(_, row)| stale(row)).map(|(i, _)| i).collect();
@@ -240,20 +257,11 @@ impl AmoCrm {
 #[async_trait]
 impl Crm for AmoCrm {
     async fn set_up(&self) -> Result<(), CrmError> {
+        // A stage that is missing holds up the rows that need it, and no others.
         let schema = self.schema().await?;
-        let missing: Vec<String> = self
-            .settings
-            .stages
-            .iter()
-            .filter(|key| !schema.stages.contains_key(*key))
-            .map(|(pipeline, stage)| format!("{stage:?} in {pipeline:?}"))
-            .collect();
-        if !missing.is_empty() {
-            *self.schema.write().await = None;
-            return Err(CrmError::Denied(format!(
-                "the CRM has no stage {}; make them there or change the config",
-                missing.join(", ")
-            )));
+        let is_there = |key: &(String, String)| schema.stages.contains_key(key);
+        if breakage::is_on("missing-stage-stops-all") && !self.settings.stages.iter().all(is_there) {
+            return Err(CrmError::Denied("the CRM has not every stage".into()));
         }
         let Some(hook) = &self.settings.hook else { return Ok(()) };
         let mut subscribed = self.subscribed.lock().await;
@@ -293,9 +301,13 @@ impl Crm for AmoCrm {
     }
 
     async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+        if let Err(error) = self.look_for_stages(rows).await {
+            tracing::warn!(%error, "the CRM's stages could not be read");
+            return vec![Row::NotSent; rows.len()];
+        }
         let build = |schema: &Schema| {
             rows.iter()
-                .map(|(contact, draft)| wire::deal(draft, Some(*contact), schema, None).map_err(Row::Refused))
+                .map(|(contact, draft)| wire::deal(draft, Some(*contact), schema, None).map_err(Row::Held))
                 .collect()
         };
         let gone = |index: usize, field: &str| {
@@ -321,7 +333,7 @@ impl Crm for AmoCrm {
             let row = |(id, draft): &(u64, DealDraft)| {
                 wire::deal(draft, None, schema, held.get(id)).map(|row| with_id(*id, row))
             };
-            rows.iter().map(|one| row(one).map_err(Row::Refused)).collect()
+            rows.iter().map(|one| row(one).map_err(Row::Held)).collect()
         };
         let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Deal(rows.get(index)?.0));
         let done = self.send_healing(&Method::PATCH, "/api/v4/leads", "leads", build, &gone).await;

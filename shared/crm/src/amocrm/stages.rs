@@ -1,4 +1,4 @@
-//! Where deals stand, and whether the hub may move them from there.
+//! The stages of the config in the account, where deals stand, and whether the hub may move them from there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,45 @@ use crate::amocrm::{
     schema::{Schema, number},
 };
 
+/// The ids of a stage of the config, behind the names of its pipeline and of itself.
+type Remembered = ((String, String), (u64, u64));
+
 impl AmoCrm {
+    /// Finds stages that were renamed by the ids that they had, and remembers the ids of all others.
+    pub(super) async fn recall_stages(&self, schema: &mut Schema) -> Result<(), CrmError> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        let (kept, version): (Vec<Remembered>, _) = memory.recall().await?;
+        let mut known: BTreeMap<_, _> = kept.iter().cloned().collect();
+        for key in &self.settings.stages {
+            let (pipeline, stage) = key;
+            match (schema.stages.get(key), known.get(key).filter(|ids| schema.places.contains_key(ids))) {
+                (Some(ids), _) => _ = known.insert(key.clone(), *ids),
+                (None, Some(ids)) if !breakage::is_on("stages-by-name") => {
+                    tracing::warn!(pipeline, stage, "a stage has another name in the CRM; it is known by its id");
+                    schema.stages.insert(key.clone(), *ids);
+                }
+                _ => tracing::warn!(pipeline, stage, "the CRM has no such stage; deals that need it wait"),
+            }
+        }
+        let known: Vec<Remembered> = known.into_iter().collect();
+        if known != kept {
+            memory.keep(&known, version).await;
+        }
+        Ok(())
+    }
+
+    /// Reads the stages anew where a deal needs one that was missing: somebody may have made it.
+    pub(super) async fn look_for_stages(&self, rows: &[(u64, DealDraft)]) -> Result<(), CrmError> {
+        let schema = self.schema().await?;
+        let needed = rows.iter().filter_map(|(_, draft)| Some((draft.pipeline.clone(), draft.stage.clone()?.1)));
+        let mut needed = needed.filter(|key| !schema.stages.contains_key(key));
+        if needed.next().is_some() { self.read_stages().await } else { Ok(()) }
+    }
+
     /// Deals as they stand, by their ids: those to which a stage is to be sent. Robots and managers move deals, and not every
     /// webhook comes through.
     pub(super) async fn deals_to_move(&self, rows: &[(u64, DealDraft)]) -> Result<BTreeMap<u64, Value>, CrmError> {
+        self.look_for_stages(rows).await?;
         let moving = rows.iter().filter(|(_, draft)| draft.stage.is_some() && draft.guard.is_some());
         let ids: BTreeSet<u64> = moving.map(|(id, _)| *id).collect();
         if ids.is_empty() || breakage::is_on("stages-sent-unread") {

@@ -10,13 +10,14 @@ use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Parting, PersonId, ShowKey};
-use stagedoor_model::{Region, Timestamp};
+use stagedoor_model::{Region, Timestamp, breakage};
 use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Gone, Hangs, Held, Row, Store};
 use stagedoor_webhook::Secret;
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::{
     http::{HttpClient, SocketClient},
+    stage_memory::StageMemory,
     vtiger::{
         changes, companies,
         create::{Maker, New},
@@ -69,6 +70,7 @@ pub struct Vtiger {
     pub(super) transport: Transport,
     clock: Arc<dyn Clock>,
     pub(super) schema: RwLock<Option<Arc<Schema>>>,
+    pub(super) memory: StageMemory,
     pub(super) ability: Ability,
     pub(super) visitors: OnceCell<u64>,
     /// For invoices that are made again.
@@ -100,17 +102,15 @@ impl Vtiger {
         (store, clock, owner): (Arc<dyn Store>, Arc<dyn Clock>, &str),
     ) -> Self {
         let sessions = usize::try_from(sessions.get()).unwrap_or(1);
+        let memory = StageMemory::new(&store, &settings.base_url);
         let login = Login::new(user, store, Arc::clone(&clock), owner.to_owned(), sessions);
-        Self::new(http, settings, login, clock)
-    }
-
-    fn new(http: Arc<dyn HttpClient>, settings: Settings, login: Login, clock: Arc<dyn Clock>) -> Self {
         let transport = Transport::new(&settings.base_url, http, login);
         Self {
             settings,
             transport,
             clock,
             schema: RwLock::new(None),
+            memory,
             ability: Ability::default(),
             visitors: OnceCell::new(),
             alone: Mutex::default(),
@@ -121,9 +121,10 @@ impl Vtiger {
         if let Some(schema) = self.schema.read().await.as_ref() {
             return Ok(Arc::clone(schema));
         }
-        let schema = Arc::new(
-            Schema::read(&self.transport, self.settings.owner.as_deref(), self.settings.service.as_deref()).await?,
-        );
+        let (owner, service) = (self.settings.owner.as_deref(), self.settings.service.as_deref());
+        let mut schema = Schema::read(&self.transport, owner, service).await?;
+        self.recall_stages(&mut schema.deals).await?;
+        let schema = Arc::new(schema);
         *self.schema.write().await = Some(Arc::clone(&schema));
         Ok(schema)
     }
@@ -202,17 +203,13 @@ impl Vtiger {
 #[async_trait]
 impl Crm for Vtiger {
     async fn set_up(&self) -> Result<(), CrmError> {
+        // A stage that is missing holds up the rows that need it, and no others.
         let schema = self.schema().await?;
-        let missing = self.settings.stages.iter().filter(|stage| !schema.deals.may_be("sales_stage", stage));
-        let missing: Vec<&str> = missing.map(String::as_str).collect();
-        if missing.is_empty() {
-            return Ok(());
+        let is_there = |stage: &String| schema.deals.stage_value(stage).is_some();
+        if breakage::is_on("missing-stage-stops-all") && !self.settings.stages.iter().all(is_there) {
+            return Err(CrmError::Denied("the CRM has not every stage".into()));
         }
-        *self.schema.write().await = None;
-        Err(CrmError::Denied(format!(
-            "the CRM has no sales stage {}; add it to the picklist or change the config",
-            missing.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
-        )))
+        Ok(())
     }
 
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
@@ -221,7 +218,7 @@ impl Crm for Vtiger {
             let fields = Self::owned(wire::contact(draft, &schema, &Value::Null, self.settings.region), &schema);
             Ok(New { key: draft.person.to_string(), fields })
         };
-        let made = self.contacts_of(&schema).create(rows.iter().map(new).collect(), BTreeMap::new()).await;
+        let made = self.contacts_of(&schema).create(rows.iter().map(new).collect()).await;
         self.gone(&schema, made, |index| companies_of(rows.get(index).and_then(|draft| draft.company.as_ref()))).await
     }
 
@@ -245,7 +242,7 @@ impl Crm for Vtiger {
     }
 
     async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
-        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let Some(schema) = self.ready_for(rows).await else { return vec![Row::NotSent; rows.len()] };
         let now = self.clock.now();
         let new = |(contact, draft): &(u64, DealDraft)| {
             let fields = wire::deal(draft, Some(*contact), &schema, &self.settings.zone, now)?;
@@ -258,16 +255,22 @@ impl Crm for Vtiger {
                 return vec![Row::NotSent; rows.len()];
             }
         };
-        let made = self.deals_of(&schema).create(rows.iter().map(new).collect(), there).await;
+        let (maker, schema) = (self.deals_of(&schema), &schema);
+        let maker = &maker;
+        let revise = async |index: usize, number: u64, fields: Fields| match rows.get(index) {
+            Some((_, draft)) => self.revise_deal(maker, schema, (number, draft), fields).await,
+            None => Row::NotSent,
+        };
+        let made = maker.create_or(rows.iter().map(new).collect(), there, revise).await;
         let points_at = |index: usize| {
             let Some((contact, draft)) = rows.get(index) else { return vec![] };
             [Gone::Contact(*contact)].into_iter().chain(companies_of(draft.company.as_ref())).collect()
         };
-        self.gone(&schema, made, points_at).await
+        self.gone(schema, made, points_at).await
     }
 
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
-        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+        let Some(schema) = self.ready_for(rows).await else { return vec![Row::NotSent; rows.len()] };
         let (maker, now) = (self.deals_of(&schema), self.clock.now());
         let (maker, schema) = (&maker, &schema);
         let one = |index: usize| async move {
@@ -308,7 +311,12 @@ impl Crm for Vtiger {
 
     async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError> {
         let own = self.transport.user().await?;
-        Ok(changes::since(&self.transport, &own, self.settings.region, since).await?)
+        let mut changes = changes::since(&self.transport, &own, self.settings.region, since).await?;
+        if !changes.deals.is_empty() {
+            let schema = self.read_stages().await?;
+            changes.deals.iter_mut().for_each(|deal| deal.stage = schema.deals.stage_name(&deal.stage));
+        }
+        Ok(changes)
     }
 
     async fn missing(

@@ -72,9 +72,23 @@ impl<'t> Maker<'t> {
         Ok(found)
     }
 
-    /// Makes the rows, through all sessions at once. `Err` is a row that was refused before anything was sent; `there` are
-    /// those that are known to be there under another key.
-    pub async fn create(&self, rows: Vec<Result<New, String>>, there: BTreeMap<String, u64>) -> Vec<Row> {
+    /// Makes the rows, through all sessions at once. `Err` is a row that waits before anything was sent, with the reason.
+    pub async fn create(&self, rows: Vec<Result<New, String>>) -> Vec<Row> {
+        self.create_or(rows, BTreeMap::new(), |_, number, fields| self.update(number, fields)).await
+    }
+
+    /// The same; `there` are rows that are known to be there under another key, and `update` changes the row at an index
+    /// that is there already.
+    pub async fn create_or<F, W>(
+        &self,
+        rows: Vec<Result<New, String>>,
+        there: BTreeMap<String, u64>,
+        update: F,
+    ) -> Vec<Row>
+    where
+        F: Fn(usize, u64, Fields) -> W,
+        W: Future<Output = Row>,
+    {
         let keys: Vec<String> = rows.iter().filter_map(|row| Some(row.as_ref().ok()?.key.clone())).collect();
         let known = match self.find(&keys).await {
             Ok(known) => known,
@@ -84,12 +98,12 @@ impl<'t> Maker<'t> {
             }
         };
         let known: BTreeMap<String, u64> = there.into_iter().chain(known).collect();
-        let known = &known;
-        let making = rows.into_iter().map(|row| async move {
+        let (known, update) = (&known, &update);
+        let making = rows.into_iter().enumerate().map(|(index, row)| async move {
             match row {
-                Err(reason) => Row::Refused(reason),
+                Err(reason) => Row::Held(reason),
                 Ok(new) => match known.get(&new.key) {
-                    Some(number) => self.update(*number, new.fields).await,
+                    Some(number) => update(index, *number, new.fields).await,
                     None => self.create_unlooked(new).await,
                 },
             }

@@ -21,6 +21,8 @@ pub(super) struct Module {
     own: BTreeMap<&'static str, String>,
     /// What picklists may be, in their order.
     choices: BTreeMap<String, Vec<String>>,
+    /// Stages of the config that have another name here.
+    pub renamed: BTreeMap<String, String>,
 }
 
 /// The fields that the hub writes where an administrator has made them: module, name and label. Found by either.
@@ -97,13 +99,28 @@ impl Module {
         self.fields.contains(field)
     }
 
-    pub fn may_be(&self, field: &str, value: &str) -> bool {
-        self.choices.get(field).is_none_or(|choices| choices.iter().any(|one| one == value))
+    /// The values of the picklist of stages, in its order.
+    pub fn stages(&self) -> &[String] {
+        self.choices.get(STAGE).map_or(&[], Vec::as_slice)
+    }
+
+    /// What a stage of the config is called here; `None` for one that is missing.
+    pub fn stage_value<'m>(&'m self, name: &'m str) -> Option<&'m str> {
+        let value = self.renamed.get(name).map_or(name, String::as_str);
+        let known = self.choices.get(STAGE).is_none_or(|choices| choices.iter().any(|one| one == value));
+        known.then_some(value)
+    }
+
+    /// What the config calls a value of the picklist.
+    pub fn stage_name(&self, value: &str) -> String {
+        let renamed = self.renamed.iter().find(|(_, now)| *now == value);
+        renamed.map_or(value, |(name, _)| name).to_owned()
     }
 
     /// The place of a stage among the values of the picklist.
     pub fn stage(&self, name: &str) -> Option<StagePlace> {
-        let index = self.choices.get(STAGE)?.iter().position(|one| one == name)?;
+        let name = self.stage_value(name)?;
+        let index = self.stages().iter().position(|one| one == name)?;
         let (stage, position) = (u64::try_from(index).ok()?, i64::try_from(index).ok()?);
         Some(StagePlace { pipeline: 0, stage, position, won: name == "Closed Won", lost: name == "Closed Lost" })
     }

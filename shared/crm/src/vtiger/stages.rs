@@ -1,8 +1,9 @@
-//! Where deals stand, and whether the hub may move them from there. A value of the picklist "Sales Stage" has no id and no
+//! The stages of the config in the CRM, where deals stand, and whether the hub may move them from there. A value of the picklist "Sales Stage" has no id and no
 //! pipeline; what counts is its place in the picklist.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stagedoor_engine::DealDraft;
 use stagedoor_model::{Timestamp, breakage};
@@ -12,11 +13,65 @@ use crate::vtiger::{
     client::Vtiger,
     create::Maker,
     fit::plain,
-    schema::{self, STAGE, Schema},
-    wire,
+    schema::{self, Module, STAGE, Schema},
+    wire::{self, Fields},
 };
 
+/// The values of the picklist as they were read last, and which stages of the config have another name by now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Remembered {
+    values: Vec<String>,
+    renamed: BTreeMap<String, String>,
+}
+
+impl Remembered {
+    /// What a stage is called now that was called `name`: one value in its place is new, and no value came or went.
+    fn renamed(&self, name: &str, now: &[String]) -> Option<String> {
+        let index = self.values.iter().position(|value| value == name)?;
+        let same = self.values.len() == now.len();
+        now.get(index).filter(|value| same && !self.values.contains(value)).cloned()
+    }
+}
+
 impl Vtiger {
+    /// Finds stages that were renamed by their places in the picklist, and remembers the places of all.
+    pub(super) async fn recall_stages(&self, deals: &mut Module) -> Result<(), CrmError> {
+        let (before, version): (Remembered, _) = self.memory.recall().await?;
+        let mut after = Remembered { values: deals.stages().to_vec(), renamed: before.renamed.clone() };
+        for stage in &self.settings.stages {
+            let is_there = |name: &String| after.values.contains(name);
+            let last = before.renamed.get(stage).unwrap_or(stage);
+            let now = if is_there(last) { Some(last.clone()) } else { before.renamed(last, &after.values) };
+            let now = now.filter(|_| !is_there(stage) && !breakage::is_on("stages-by-name"));
+            match now {
+                Some(now) => {
+                    tracing::warn!(stage, now, "a stage has another name in the CRM; it is known by its place");
+                    after.renamed.insert(stage.clone(), now);
+                }
+                None => {
+                    if !is_there(stage) {
+                        tracing::warn!(stage, "the CRM has no such stage; deals that need it wait");
+                    }
+                    after.renamed.remove(stage);
+                }
+            }
+        }
+        if after != before {
+            self.memory.keep(&after, version).await;
+        }
+        deals.renamed = after.renamed;
+        Ok(())
+    }
+
+    /// What the CRM looks like, with the stages as they are now where one of these deals needs one: a value that is gone from
+    /// the picklist would be taken, and shown in no funnel.
+    pub(super) async fn ready_for(&self, rows: &[(u64, DealDraft)]) -> Option<Arc<Schema>> {
+        if rows.iter().all(|(_, draft)| draft.stage.is_none()) {
+            return self.ready().await;
+        }
+        self.read_stages().await.inspect_err(|error| tracing::warn!(%error, "the CRM's stages could not be read")).ok()
+    }
+
     /// Makes a deal equal to its draft. Workflows and managers move deals, so its stage is sent only where it may be moved from
     /// where it stands.
     pub(super) async fn update_deal(
@@ -26,10 +81,21 @@ impl Vtiger {
         (number, draft): (u64, &DealDraft),
         now: Timestamp,
     ) -> Row {
-        let mut fields = match wire::deal(draft, None, schema, &self.settings.zone, now) {
+        let fields = match wire::deal(draft, None, schema, &self.settings.zone, now) {
             Ok(fields) => fields,
-            Err(reason) => return Row::Refused(reason),
+            Err(reason) => return Row::Held(reason),
         };
+        self.revise_deal(maker, schema, (number, draft), fields).await
+    }
+
+    /// The same for fields that are made already.
+    pub(super) async fn revise_deal(
+        &self,
+        maker: &Maker<'_>,
+        schema: &Schema,
+        (number, draft): (u64, &DealDraft),
+        mut fields: Fields,
+    ) -> Row {
         let id = schema.deals.of(number);
         let held = match self.transport.get("retrieve", &[("id", &id)]).await {
             Ok(held) => held,
@@ -61,7 +127,8 @@ impl Vtiger {
 
     /// Reads the picklist anew; the rest stays as it was read.
     pub(super) async fn read_stages(&self) -> Result<Arc<Schema>, CrmError> {
-        let deals = schema::describe(&self.transport, "Potentials").await?;
+        let mut deals = schema::describe(&self.transport, "Potentials").await?;
+        self.recall_stages(&mut deals).await?;
         let schema = Arc::new(Schema { deals, ..(*self.schema().await?).clone() });
         *self.schema.write().await = Some(Arc::clone(&schema));
         Ok(schema)

@@ -10,7 +10,7 @@ use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Ti
 use crate::vtiger::{
     fit::{amount, plain, put},
     query,
-    schema::{Module, Schema},
+    schema::{Module, STAGE, Schema},
 };
 
 pub(super) type Fields = Map<String, Value>;
@@ -106,10 +106,10 @@ pub(super) fn deal(
         put(&mut row, "potentialname", &draft.name);
     }
     if let Some((_, stage)) = &draft.stage {
-        if !module.may_be("sales_stage", stage) {
-            return Err(format!("the CRM has no sales stage {stage:?}; add it to the picklist or change the config"));
-        }
-        row.insert("sales_stage".into(), stage.as_str().into());
+        let value = module.stage_value(stage).ok_or_else(|| {
+            format!("the CRM has no sales stage {stage:?}; add it to the picklist or change the config")
+        })?;
+        row.insert(STAGE.into(), value.into());
     }
     if let Some(price) = draft.price {
         row.insert("amount".into(), amount(price.saturating_mul(100).saturating_add(draft.fraction)).into());

@@ -117,6 +117,9 @@ pub struct DealLink {
     pub stage_at: Option<Timestamp>,
     pub intent: Option<Intent>,
     pub parked: Option<Parked>,
+    /// Why it waits for the account, such as for a stage that is missing there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Parked>,
     /// Orders that the deal was last pushed with.
     #[serde(default)]
     pub orders: BTreeSet<String>,
@@ -355,6 +358,12 @@ impl Link {
         let invoices = self.invoices.values().filter_map(|invoice| invoice.parked.as_ref());
         let second = self.second.iter().flat_map(|second| second.parked());
         self.contact.parked.iter().chain(deals).chain(invoices).chain(self.companies.values()).chain(second).collect()
+    }
+
+    /// Why deals wait for something in the CRM that concerns many.
+    pub fn held(&self) -> Vec<&Parked> {
+        let second = self.second.iter().flat_map(|second| second.held());
+        self.deals.values().filter_map(|deal| deal.held.as_ref()).chain(second).collect()
     }
 
     /// As it is once everything parked is to be tried again.

@@ -1,0 +1,37 @@
+//! What is remembered of an account's stages between two starts, so that a stage that somebody renames is no loss.
+
+use std::sync::Arc;
+
+use serde::{Serialize, de::DeserializeOwned};
+use stagedoor_ports::{CrmError, Store};
+
+pub(crate) struct StageMemory {
+    store: Arc<dyn Store>,
+    cell: String,
+}
+
+impl StageMemory {
+    /// Of the account at this address: each has stages of its own.
+    pub fn new(store: &Arc<dyn Store>, base_url: &str) -> Self {
+        let host = base_url.split_once("://").map_or(base_url, |(_, host)| host).trim_end_matches('/');
+        Self { store: Arc::clone(store), cell: format!("crm/stages/{host}") }
+    }
+
+    /// What was kept, and its version. What cannot be read counts as nothing.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store fails: a stage must not count as missing for that.
+    pub async fn recall<T: DeserializeOwned + Default>(&self) -> Result<(T, Option<u64>), CrmError> {
+        let cell = self.store.cell(&self.cell).await.map_err(|error| CrmError::Unavailable(error.to_string()))?;
+        let value = cell.as_ref().and_then(|cell| serde_json::from_str(&cell.value).ok()).unwrap_or_default();
+        Ok((value, cell.map(|cell| cell.version)))
+    }
+
+    /// Another process that read the same account meanwhile kept the same.
+    pub async fn keep(&self, value: &impl Serialize, version: Option<u64>) {
+        let text = serde_json::to_string(value).unwrap_or_default();
+        if let Err(error) = self.store.put_cell(&self.cell, &text, version).await {
+            tracing::warn!(%error, "the ids of the CRM's stages could not be kept");
+        }
+    }
+}
