@@ -18,6 +18,7 @@ mod crashes;
 mod crm_port;
 mod crm_trouble;
 mod decisions;
+mod deletions;
 mod end_to_end;
 mod facts;
 mod fairness;

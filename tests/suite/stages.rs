@@ -37,7 +37,7 @@ pub fn cart(n: i64, names: &[&str]) -> Event {
     })
 }
 
-fn changed(n: i64, second: i64, names: &[&str], change: impl Fn(&mut stagedoor_model::Order)) -> Event {
+pub fn changed(n: i64, second: i64, names: &[&str], change: impl Fn(&mut stagedoor_model::Order)) -> Event {
     let event = order(n, names);
     let Body::OrderPaid(mut body) = event.body else { panic!("an order") };
     body.order.revision = order(second, names).time;

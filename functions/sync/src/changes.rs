@@ -158,7 +158,8 @@ impl Sync {
             return Ok(vec![]);
         }
         let told = |kind: &str, id: u64, body: Body| {
-            Event::new(source, EventId::derive(source, &["gone", kind, &id.to_string()]), now, body)
+            // A row may be deleted, restored and deleted again: each time is a fact of its own.
+            Event::new(source, EventId::derive(source, &["gone", kind, &id.to_string(), &now.to_string()]), now, body)
         };
         let contacts = missing.0.into_iter().map(|contact| {
             let change = ContactChanged {

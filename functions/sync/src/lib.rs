@@ -9,6 +9,7 @@ mod enrol;
 mod erase;
 mod fold;
 mod gone;
+mod hang;
 mod hydrate;
 mod intents;
 mod invite;

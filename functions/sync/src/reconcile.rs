@@ -116,7 +116,7 @@ impl Sync {
         let mut learnt = Vec::new();
         let draft = |(id, case): (&PersonId, &Case)| {
             let (person, mut link) = (case.person.seen_by(self.scope), case.link.second.clone().unwrap_or_default());
-            if link.remember_values(&person) {
+            if link.remember_values(&person) | link.renew_deleted(&person, &catalog) {
                 learnt.push((*id, (*link).clone()));
             }
             let plan = plan(&person, &link, &catalog, first.at);
@@ -184,7 +184,7 @@ impl Sync {
             let Dirty { person, version, mark, tries, mut link, trace } = dirty;
             let own = self.second.as_ref().map(|_| person.seen_by(self.scope));
             let seen = own.as_ref().unwrap_or(&person);
-            if link.remember_values(seen) {
+            if link.remember_values(seen) | link.renew_deleted(seen, &catalog) {
                 learnt.insert(person.id);
             }
             let plan = plan(seen, &link, &catalog, now);
@@ -261,6 +261,7 @@ impl Sync {
         self.keep(round, claimed).await?;
         self.companies(round).await?;
         self.run(round, round.contact_tasks(), pace).await?;
+        self.hang_deals(round).await?;
         self.run(round, round.deal_tasks(), pace).await?;
         self.run(round, round.invoice_tasks(), pace).await?;
         self.remark(round, pace).await

@@ -1,6 +1,7 @@
 //! What the CRM should hold for a person, compared with what it is known to hold.
 
 mod contact;
+mod deletions;
 mod doubles;
 mod draft;
 mod guard;
@@ -21,14 +22,13 @@ use crate::{
 };
 
 pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> Plan {
-    let contacts = person.contacts();
     let deleted = deleted_contacts(person);
-    let held: BTreeSet<u64> = link.contact.id.iter().chain(&link.doubles).chain(&contacts).copied().collect();
+    let held = deletions::contacts(person, link);
     let living: BTreeSet<u64> = held.difference(&deleted).copied().collect();
     let contact = living.first().copied();
     let mut plan = Plan { contact, ..Plan::default() };
-    // Somebody whose contact a manager deleted is not brought back.
-    let gone = !held.is_empty() && living.is_empty();
+    // Somebody whose contact a manager deleted is not brought back, unless they buy again.
+    let gone = !held.is_empty() && living.is_empty() && !deletions::has_bought_since(person, link, catalog);
     let reachable = person.is_reachable() || conversation::calls_for_contact(person, catalog);
     if !reachable || gone {
         return plan;

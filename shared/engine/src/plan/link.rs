@@ -184,6 +184,9 @@ pub struct Link {
     /// Contacts that the hub made for people who turned out to be this one.
     #[serde(default)]
     pub doubles: BTreeSet<u64>,
+    /// Deals that are to hang on the contact once it is made anew.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unhung: BTreeSet<u64>,
     /// Phones and e-mails that each contact has or had, as the hub writes them. One that is gone there was taken away by a
     /// manager.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -301,6 +304,7 @@ impl Link {
     #[must_use]
     pub fn join(mut self, other: Self) -> Self {
         self.doubles.extend(other.doubles);
+        self.unhung.extend(other.unhung);
         for (contact, values) in other.contact_values {
             self.contact_values.entry(contact).or_default().extend(values);
         }

@@ -1,0 +1,101 @@
+//! Rows that a manager deleted stay away, until the person buys: a purchase that the deleted row never showed makes a new one.
+
+use std::collections::BTreeSet;
+
+use stagedoor_model::{Fact, OrderState, Rung, Timestamp, breakage};
+
+use super::{ContactLink, DealLink, Link, manager_moves};
+use crate::{Catalog, Deal, Person, Settlements, Stage, deals::deals_of, settlements};
+
+/// Every contact of somebody that the hub knows of, deleted ones too.
+pub(super) fn contacts(person: &Person, link: &Link) -> BTreeSet<u64> {
+    link.contact.id.iter().chain(&link.doubles).chain(&person.contacts()).copied().collect()
+}
+
+/// Whether somebody whose contacts are all deleted bought since the last of them was.
+pub(super) fn has_bought_since(person: &Person, link: &Link, catalog: &Catalog) -> bool {
+    let money = settlements(person.records.values());
+    let died = deleted_at(person, link).filter(|_| !breakage::is_on("deleted-for-ever"));
+    died.is_some_and(|at| {
+        let deals = deals_of(person, catalog, &money);
+        deals.iter().any(|(show, deal)| is_bought(deal, link.deals.get(show), &money, at))
+    })
+}
+
+impl Link {
+    /// Forgets rows that a manager deleted where the person bought since, so that they are made anew. Returns whether there
+    /// were any. A forgotten row stays a double: should somebody restore it, it is closed as one.
+    pub fn renew_deleted(&mut self, person: &Person, catalog: &Catalog) -> bool {
+        let moves = manager_moves(person);
+        let gone_at = |id: u64| moves.get(&id).filter(|moved| moved.deleted).map(|moved| moved.at);
+        let is_gone = |deal: &DealLink| deal.id.and_then(gone_at).is_some();
+        let died = deleted_at(person, self).filter(|_| self.contact.id.is_some());
+        if died.is_none() && !self.deals.values().any(is_gone) || breakage::is_on("deleted-for-ever") {
+            return false;
+        }
+        let money = settlements(person.records.values());
+        let deals = deals_of(person, catalog, &money);
+        let is_back =
+            died.is_some_and(|at| deals.iter().any(|(show, deal)| is_bought(deal, self.deals.get(show), &money, at)));
+        let mut changed = false;
+        for (show, known) in &mut self.deals {
+            let open = known.doubles.iter().find(|id| !known.closed.contains(id) && gone_at(**id).is_none()).copied();
+            match known.id.and_then(gone_at) {
+                Some(at)
+                    if open.is_some()
+                        || deals.get(show).is_some_and(|deal| is_bought(deal, Some(known), &money, at)) =>
+                {
+                    become_of(known, open);
+                    changed = true;
+                }
+                _ => {}
+            }
+        }
+        if is_back {
+            let former = std::mem::take(&mut self.contact);
+            self.doubles.extend(former.id);
+            self.contact =
+                ContactLink { looked_until: former.looked_until, claimed: former.claimed, ..ContactLink::default() };
+            let living = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
+            self.unhung = living.collect();
+        }
+        changed || is_back
+    }
+}
+
+/// The deal is another row from now on, or none yet.
+fn become_of(known: &mut DealLink, id: Option<u64>) {
+    let doubles = known.doubles.iter().copied().chain(known.id).filter(|one| Some(*one) != id).collect();
+    let (closed, claimed) = (std::mem::take(&mut known.closed), std::mem::take(&mut known.claimed));
+    *known = DealLink { id, doubles, closed, claimed, looked_until: known.looked_until, ..DealLink::default() };
+}
+
+/// When the last of somebody's contacts was deleted; `None` while one lives, or where there was none.
+fn deleted_at(person: &Person, link: &Link) -> Option<Timestamp> {
+    let (mut left, mut last) = (contacts(person, link), None);
+    for record in person.records.values() {
+        if let Fact::CrmContact { contact, deleted: true, changed_at, .. } = record.fact
+            && left.remove(&contact)
+        {
+            last = last.max(Some(changed_at));
+        }
+    }
+    last.filter(|_| left.is_empty())
+}
+
+/// Whether one of the deal's orders is a purchase that the row, which was deleted then, did not show.
+fn is_bought(deal: &Deal, known: Option<&DealLink>, money: &Settlements, at: Timestamp) -> bool {
+    let orders = deal.made_of.iter().filter_map(|key| money.orders.get(key));
+    let mut bought = orders.filter(|(order, settlement)| {
+        let number = order.number.as_ref().unwrap_or(&order.id);
+        let is_shown = known.is_some_and(|known| known.orders.contains(number));
+        let is_paid = settlement.paid_at.or(order.paid_at).is_some();
+        let has_come = settlement.came.last().is_some_and(|(came, _)| *came > at);
+        // It was deleted as an unpaid one.
+        let stage = known.and_then(|known| known.stage);
+        let was_unpaid = stage.is_some_and(|stage| stage == Stage::Lost || stage < Stage::Ladder(Rung::Paid));
+        let is_alive = order.state != OrderState::Cancelled || settlement.kept() > 0;
+        is_alive && (!is_shown || has_come || is_paid && was_unpaid)
+    });
+    bought.next().is_some()
+}

@@ -1,0 +1,132 @@
+//! What a manager deletes stays away until the person buys again; then a row is made again, and no money is dropped.
+
+use stagedoor_model::{Body, ContactChanged, Event, EventId, LeadChanged, SourceName};
+use stagedoor_ports::Gone;
+use stagedoor_tests::account::{Account, Which};
+
+use crate::{
+    crashes::{form, order},
+    stages::{cart, changed, deals},
+};
+
+crate::promises!(
+    a_purchase_after_a_deal_was_deleted_makes_a_deal_again,
+    a_purchase_that_finds_its_deal_gone_makes_a_deal_again,
+    a_cart_that_is_paid_after_its_deal_was_deleted_makes_a_deal_again,
+    a_purchase_after_a_contact_was_deleted_makes_a_contact_again_with_its_deals,
+    a_deal_that_is_restored_after_another_was_made_is_its_double,
+);
+
+const ANNA: [&str; 1] = ["phone:+79161110001"];
+
+async fn fold(account: &Account, event: Event) {
+    assert!(account.sync.handle(vec![event]).await.is_empty());
+    account.reconcile().await;
+}
+
+fn source(which: Which) -> SourceName {
+    SourceName::new(if which == Which::Amo { "amocrm" } else { "crm" }).expect("a name")
+}
+
+/// What the CRM tells of a row that a manager deleted or restored.
+fn told(which: Which, row: Gone, deleted: bool, second: i64) -> Event {
+    let at = order(second, &[]).time;
+    let body = match row {
+        Gone::Deal(lead) => {
+            let moved_by = (!deleted).then_some(0);
+            Body::LeadChanged(LeadChanged { lead, deleted, pipeline: None, status: None, moved_by })
+        }
+        Gone::Contact(contact) | Gone::Company(contact) => Body::ContactChanged(ContactChanged {
+            contact,
+            deleted,
+            name: None,
+            identifiers: Default::default(),
+            phones: vec![],
+            emails: vec![],
+            created_at: at,
+        }),
+    };
+    let id = EventId::derive(&source(which), &["told", &second.to_string()]);
+    Event::new(&source(which), id, at, body)
+}
+
+fn only_deal(account: &Account, which: Which) -> (u64, String) {
+    let all = deals(account, which);
+    let [(id, _, price)] = all.as_slice() else { panic!("{all:?}") };
+    (*id, price.clone())
+}
+
+async fn a_purchase_after_a_deal_was_deleted_makes_a_deal_again(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, order(1, &ANNA)).await;
+    let (id, _) = only_deal(&account, which);
+    account.delete(Gone::Deal(id));
+    fold(&account, told(which, Gone::Deal(id), true, 5)).await;
+    // What is no purchase brings nothing back.
+    fold(&account, form(6, &ANNA)).await;
+    fold(&account, changed(1, 7, &ANNA, |order| order.promo_codes.push("SPRING".into()))).await;
+    assert_eq!(account.counts(), (1, 0));
+    fold(&account, order(8, &ANNA)).await;
+    let (second, price) = only_deal(&account, which);
+    assert_ne!(second, id);
+    assert_eq!(price, "3000");
+    // And the new one goes on.
+    fold(&account, order(9, &ANNA)).await;
+    assert_eq!(only_deal(&account, which), (second, "4500".into()));
+}
+
+async fn a_purchase_that_finds_its_deal_gone_makes_a_deal_again(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, order(1, &ANNA)).await;
+    let (id, _) = only_deal(&account, which);
+    account.delete(Gone::Deal(id));
+    // No webhook told of it.
+    fold(&account, order(8, &ANNA)).await;
+    assert_eq!(only_deal(&account, which).1, "3000");
+}
+
+async fn a_cart_that_is_paid_after_its_deal_was_deleted_makes_a_deal_again(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, cart(1, &ANNA)).await;
+    let (id, _) = only_deal(&account, which);
+    account.delete(Gone::Deal(id));
+    fold(&account, told(which, Gone::Deal(id), true, 5)).await;
+    assert_eq!(account.counts().1, 0);
+    fold(&account, changed(1, 9, &ANNA, |_| {})).await;
+    assert_eq!(only_deal(&account, which).1, "1500");
+}
+
+async fn a_purchase_after_a_contact_was_deleted_makes_a_contact_again_with_its_deals(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, order(1, &ANNA)).await;
+    let (deal, _) = only_deal(&account, which);
+    let contact = account.owner_of(deal).expect("a contact");
+    account.delete(Gone::Contact(contact));
+    fold(&account, told(which, Gone::Contact(contact), true, 5)).await;
+    fold(&account, form(6, &ANNA)).await;
+    assert_eq!(account.counts().0, 0);
+    fold(&account, order(8, &ANNA)).await;
+    assert_eq!(account.counts(), (1, 1));
+    assert_eq!(only_deal(&account, which), (deal, "3000".into()));
+    let owner = account.owner_of(deal).expect("a contact");
+    assert_ne!(owner, contact);
+    let picture = format!("{:?}", account.picture());
+    assert!(picture.contains("+79161110001"), "{picture}");
+}
+
+async fn a_deal_that_is_restored_after_another_was_made_is_its_double(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, order(1, &ANNA)).await;
+    let (id, _) = only_deal(&account, which);
+    account.delete(Gone::Deal(id));
+    fold(&account, told(which, Gone::Deal(id), true, 5)).await;
+    fold(&account, order(8, &ANNA)).await;
+    match which {
+        Which::Amo => assert!(account.amocrm().restored_by_manager("leads", id)),
+        Which::Vtiger => account.vtiger().restored_by_manager(&format!("13x{id}")),
+    }
+    fold(&account, told(which, Gone::Deal(id), false, 12)).await;
+    let all = deals(&account, which);
+    let prices: Vec<(bool, &str)> = all.iter().map(|(one, _, price)| (*one == id, price.as_str())).collect();
+    assert!(prices.contains(&(true, "0")) && prices.contains(&(false, "3000")), "{prices:?}");
+}
