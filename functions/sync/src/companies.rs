@@ -26,7 +26,7 @@ struct Known {
 
 impl Known {
     fn intent(&self) -> Option<Intent> {
-        Some(Intent { at: self.intent?, late_until: self.late_until })
+        Some(Intent { at: self.intent?, late_until: self.late_until, values: BTreeSet::new() })
     }
 }
 

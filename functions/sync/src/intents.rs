@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use stagedoor_engine::{Intent, InvoiceLink, Person, PersonId, ShowKey};
-use stagedoor_model::Timestamp;
+use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{CrmError, PortError};
 
 use crate::{
@@ -77,9 +77,17 @@ fn ids_of(person: &Person) -> impl Iterator<Item = PersonId> + Clone + '_ {
     std::iter::once(person.id).chain(person.absorbed.iter().copied())
 }
 
-/// Drops an intent that was answered by a look, or that can have no effect any more. Answers whether it did.
-fn resolve(intent: &mut Option<Intent>, is_found: bool, now: Timestamp, late_for: SignedDuration) -> bool {
-    let is_done = is_found || intent.as_ref().is_some_and(|intent| intent.is_over(now, late_for));
+/// Drops an intent that was answered by a look, or that can have no effect any more. Answers whether it did. Joined people
+/// may each have asked for the row: one that is found says nothing of the other's call.
+fn resolve(
+    intent: &mut Option<Intent>,
+    is_found: bool,
+    is_joined: bool,
+    now: Timestamp,
+    late_for: SignedDuration,
+) -> bool {
+    let is_answered = is_found && (!is_joined || breakage::is_on("late-row-of-joined-unseen"));
+    let is_done = is_answered || intent.as_ref().is_some_and(|intent| intent.is_over(now, late_for));
     if is_done {
         *intent = None;
     }
@@ -117,11 +125,17 @@ impl Round {
         for (id, case) in self.cases().iter_mut() {
             let before = case.link.clone();
             let ids: Vec<PersonId> = ids_of(&case.person).collect();
+            let is_joined = ids.len() > 1;
             let link = &mut case.link;
             if link.contact.intent.is_some() {
                 let rows: BTreeSet<u64> =
                     ids.iter().filter_map(|id| found.contacts.get(id)).flatten().copied().collect();
-                if resolve(&mut link.contact.intent, !rows.is_empty(), now, late_for) && ids.len() > 1 {
+                let sent = link.contact.intent.as_ref().map(|intent| intent.values.clone()).unwrap_or_default();
+                for row in rows.iter().filter(|_| !sent.is_empty()) {
+                    // What a manager takes away before the hub looks stays away, too.
+                    link.contact_values.entry(*row).or_default().extend(sent.iter().cloned());
+                }
+                if resolve(&mut link.contact.intent, !rows.is_empty(), is_joined, now, late_for) && is_joined {
                     link.contact.looked_until = Some(now);
                 }
                 link.contact.id = link.contact.id.or(rows.first().copied());
@@ -131,7 +145,7 @@ impl Round {
             for (show, deal) in link.deals.iter_mut().filter(|(_, deal)| deal.intent.is_some()) {
                 let keys = ids.iter().map(|id| (*id, show.clone()));
                 let rows: BTreeSet<u64> = keys.filter_map(|key| found.deals.get(&key)).flatten().copied().collect();
-                if resolve(&mut deal.intent, !rows.is_empty(), now, late_for) && ids.len() > 1 {
+                if resolve(&mut deal.intent, !rows.is_empty(), is_joined, now, late_for) && is_joined {
                     deal.looked_until = Some(now);
                 }
                 deal.id = deal.id.or(rows.first().copied());
@@ -140,11 +154,14 @@ impl Round {
             }
             for (order, invoice) in link.invoices.iter_mut().filter(|(_, invoice)| invoice.intent.is_some()) {
                 let row = found.invoices.get(&key_of(order, invoice)).copied();
-                resolve(&mut invoice.intent, row.is_some(), now, late_for);
+                resolve(&mut invoice.intent, row.is_some(), false, now, late_for);
                 if row.is_some() {
                     let anew = invoice.anew + u32::from(invoice.id.is_some());
                     *invoice = InvoiceLink { id: row, anew, ..InvoiceLink::default() };
                 }
+            }
+            if case.late && !case.link.awaits_rows() {
+                (case.late, case.open) = (false, case.open.saturating_sub(1));
             }
             if case.link != before {
                 let doubles = |link: &stagedoor_engine::Link| {

@@ -32,7 +32,7 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let second = stagedoor_crm::second(&config, &store, &clock, &owner)?;
     let second = second.map(|(crm, invoicing)| Second { crm, invoicing, currency });
     let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
-    let topics: Option<Arc<dyn stagedoor_ports::Topics>> = Some(Arc::new(stagedoor_shops::Sns::new(None)?));
+    let topics: Option<Arc<dyn stagedoor_ports::Topics>> = Some(Arc::new(stagedoor_shops::Sns::new(None)));
     let (catalog, policy) = (config.catalog.clone(), config.policy.clone());
     let erasure = config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal()));
     let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {

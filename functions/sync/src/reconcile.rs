@@ -120,10 +120,11 @@ impl Sync {
                 learnt.push((*id, (*link).clone()));
             }
             let plan = plan(&person, &link, &catalog, first.at);
-            let open = plan.len();
+            let late = link.awaits_rows();
+            let open = plan.len() + usize::from(late);
             let (mark, tries, trace) = (case.mark.clone(), case.tries, case.trace.clone());
             let version = case.version;
-            (*id, Case { version, mark, tries, failed: false, person, link: *link, plan, trace, open, held: 0 })
+            (*id, Case { version, mark, tries, failed: false, person, link: *link, plan, trace, open, held: 0, late })
         };
         let cases: BTreeMap<PersonId, Case> = first.cases().iter().map(draft).collect();
         let ids = learnt.iter().map(|(id, _)| *id);
@@ -154,7 +155,7 @@ impl Sync {
             if let Some(theirs) = cases.get_mut(id) {
                 theirs.open += case.open;
                 theirs.failed |= case.failed;
-                theirs.held += case.held;
+                theirs.held += case.held + usize::from(case.late);
             }
         }
         let mut report = first.report();
@@ -188,8 +189,9 @@ impl Sync {
                 learnt.insert(person.id);
             }
             let plan = plan(seen, &link, &catalog, now);
-            let open = plan.len();
-            (person.id, Case { version, mark, tries, failed: false, person, link, plan, trace, open, held: 0 })
+            let late = link.awaits_rows();
+            let open = plan.len() + usize::from(late);
+            (person.id, Case { version, mark, tries, failed: false, person, link, plan, trace, open, held: 0, late })
         };
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         unsaved.extend(learnt);

@@ -39,6 +39,8 @@ pub(crate) struct Case {
     pub open: usize,
     /// Open steps that wait for a call without an answer, which may still take effect.
     pub held: usize,
+    /// Calls without an answer may still make rows: one more open step is to look for them, whatever the plan says.
+    pub late: bool,
 }
 
 impl Case {
@@ -49,7 +51,8 @@ impl Case {
 
     /// Whether all that is open waits for calls that may still take effect.
     pub(crate) fn waits_for_a_late_call(&self) -> bool {
-        self.held > 0 && self.held >= self.open
+        let waiting = self.held + usize::from(self.late);
+        waiting > 0 && waiting >= self.open
     }
 
     fn is_deal_held(&self, show: &ShowKey) -> bool {
@@ -307,7 +310,7 @@ impl Round {
         people.iter().filter_map(|id| cases.get(id).map(|case| (*id, case.link.clone()))).collect()
     }
 
-    /// Marks what is about to be created; the links of these people are to be saved before the call.
+    /// Marks what is about to be created, and stages that are about to be sent; the links of these people are to be saved before the call.
     pub(crate) fn intend(&self, tasks: &[Task], intent: Intent) -> BTreeSet<PersonId> {
         let intent = Some(intent);
         let mut cases = self.cases();
@@ -315,12 +318,24 @@ impl Round {
         for (id, job, _) in tasks {
             let Some(case) = cases.get_mut(id) else { continue };
             match job {
-                Job::CreateContact(_) => case.link.contact.intent = intent.clone(),
+                Job::CreateContact(draft) => {
+                    let values = draft.phones.iter().chain(&draft.emails).cloned().collect();
+                    case.link.contact.intent = intent.clone().map(|intent| Intent { values, ..intent });
+                }
                 Job::CreateDeal(_, draft) => {
                     case.link.deals.entry(draft.show.clone()).or_default().intent = intent.clone();
                 }
                 Job::CreateInvoice(_, draft, _) => {
                     case.link.invoices.entry(draft.order.clone()).or_default().intent = intent.clone();
+                }
+                // A crash must not leave the deal at a stage of which the hub does not know.
+                Job::UpdateDeal(_, draft) if !breakage::is_on("stage-sent-unnoted") => {
+                    let Some((stage, _)) = draft.stage else { continue };
+                    let sent = &mut case.link.deals.entry(draft.show.clone()).or_default().sent_stages;
+                    if sent.contains(&stage) {
+                        continue;
+                    }
+                    sent.push(stage);
                 }
                 _ => continue,
             }
@@ -428,6 +443,7 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until)
                     if let Some((stage, _)) = &draft.stage {
                         (deal.stage, deal.pipeline) = (Some(*stage), Some(draft.pipeline.clone()));
                         deal.stage_at = draft.stage_at.or(deal.stage_at);
+                        deal.sent_stages.clear();
                     }
                     deal.orders =
                         draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();

@@ -14,8 +14,8 @@ use stagedoor_engine::{
     Catalog, CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, Pipeline, Policy, ShowKey, Stage,
 };
 use stagedoor_model::{
-    Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket,
-    Timestamp,
+    Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, Refund, ShowRef, SourceName,
+    Ticket, Timestamp,
 };
 use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Gone, Row, Store, memory::MemoryStore};
 use stagedoor_sync::{Pace, Reconciled, Sync};
@@ -51,6 +51,8 @@ pub struct State {
     late: Vec<(Timestamp, Made)>,
     /// Calls that get no answer and take effect so many seconds later, by kind.
     pub slow: BTreeMap<&'static str, SignedDuration>,
+    /// Updates of deals take effect, and bring no answer.
+    pub mute: bool,
     /// Phones of contacts that cannot be sent.
     pub stuck: BTreeSet<String>,
     /// Contacts that were marked as duplicates, and of which.
@@ -148,7 +150,7 @@ impl Crm for Fake {
                 let stage = known.stage;
                 let stage = draft.stage.clone().or(stage);
                 state.rows.insert(*id, Made::Deal(contact, DealDraft { stage, ..draft.clone() }));
-                Row::Done(*id)
+                if state.mute { Row::Unknown } else { Row::Done(*id) }
             })
             .collect()
     }
@@ -367,4 +369,14 @@ fn order(key: &str, show: &str) -> Order {
 
 pub fn bought(key: &str, show: &str, names: &[&str]) -> Event {
     event("shop", key, 1, Body::of_order(OrderBody::new(identifiers(names), None, order(key, show))))
+}
+
+/// The same order once its ticket was given back.
+pub fn given_back(key: &str, show: &str, names: &[&str]) -> Event {
+    let mut order = Order { revision: at(2), ..order(key, show) };
+    order.tickets.iter_mut().for_each(|ticket| ticket.live = false);
+    let refund = Refund { amount: order.paid.clone(), at: at(2), tickets: ["t".to_owned()].into() };
+    order.refunds.insert("r".into(), refund);
+    let body = Body::of_order(OrderBody::new(identifiers(names), None, order));
+    event("shop", &format!("{key} back"), 2, body)
 }

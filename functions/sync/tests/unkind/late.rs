@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use stagedoor_engine::Link;
 use stagedoor_model::{Body, LeadChanged};
 
-use crate::fake::{Made, World, bought, event, form};
+use crate::fake::{Made, World, bought, event, form, given_back};
 
 fn slow(world: &World, kind: &'static str, seconds: i64) {
     world.crm.state().slow.insert(kind, SignedDuration::from_secs(seconds));
@@ -81,6 +81,47 @@ async fn people_joined_while_a_contact_is_late_end_with_one_and_the_other_marked
     world.runs_for(300).await;
     assert_eq!(world.contacts(), 2, "both came late");
     assert_eq!(world.crm.state().marked.len(), 1, "one is the other's duplicate");
+}
+
+#[tokio::test]
+async fn a_deal_that_comes_late_for_somebody_who_was_joined_meanwhile_is_closed_as_a_double() {
+    let world = World::new();
+    world.tell(vec![bought("1", "cherry", &["phone:+79161230001"])]).await;
+    world.runs_for(4).await;
+    slow(&world, "deals", 60);
+    world.tell(vec![bought("2", "cherry", &["email:anna@example.com"])]).await;
+    world.run().await;
+    world.tell(vec![bought("3", "gull", &["phone:+79161230001", "email:anna@example.com"])]).await;
+    world.runs_for(300).await;
+    let of_cherry = world.count(|made| matches!(made, Made::Deal(_, draft) if draft.show.0.contains("cherry")));
+    assert_eq!(of_cherry, 2, "the second came late");
+    let closed = world.count(|made| matches!(made, Made::Deal(_, draft) if draft.orders.starts_with("duplicate")));
+    assert_eq!(closed, 1, "and is the other's double");
+    assert_eq!(world.store.totals().await.expect("totals").waiting, 0);
+}
+
+#[tokio::test]
+async fn a_deal_whose_stage_was_sent_without_an_answer_follows_its_order_back() {
+    let world = World::new();
+    let stage = |world: &World| {
+        let state = world.crm.state();
+        let stages = state.rows.values().filter_map(|made| match made {
+            Made::Deal(_, draft) => draft.stage.as_ref().map(|(stage, _)| *stage),
+            _ => None,
+        });
+        stages.collect::<Vec<_>>()
+    };
+    world.tell(vec![given_back("1", "cherry", &["phone:+79161230001"])]).await;
+    world.runs_for(4).await;
+    let before = stage(&world);
+    world.crm.state().mute = true;
+    world.tell(vec![bought("2", "cherry", &["phone:+79161230001"])]).await;
+    world.run().await;
+    assert_ne!(stage(&world), before, "the deal moved, and nobody heard of it");
+    world.crm.state().mute = false;
+    world.tell(vec![given_back("2", "cherry", &["phone:+79161230001"])]).await;
+    world.runs_for(60).await;
+    assert_eq!(stage(&world), before);
 }
 
 #[tokio::test]

@@ -43,8 +43,8 @@ impl StageGuard {
     pub(super) fn of(pipeline: &Pipeline, known: &DealLink, catalog: &Catalog) -> Self {
         let sent_in = catalog.pipelines.iter().find(|one| Some(&one.name) == known.pipeline.as_ref());
         let sent_in = sent_in.unwrap_or(pipeline);
-        let sent = known.stage.and_then(|stage| sent_in.stages.get(stage));
-        let own = sent.map(|name| (sent_in.name.clone(), name.clone())).into_iter().collect();
+        let sent = known.stage.iter().chain(&known.sent_stages).filter_map(|stage| sent_in.stages.get(*stage));
+        let own = sent.map(|name| (sent_in.name.clone(), name.clone())).collect();
         Self { own, ..Self::within(pipeline) }
     }
 
@@ -107,7 +107,8 @@ pub(super) fn spoken_at(deal: &Deal) -> Timestamp {
 /// A manager's own move is never pushed back: only what happened after it may move the deal.
 pub(super) fn is_news(deal: &Deal, known: &DealLink, moved: Option<&Move>) -> bool {
     let is_after = |moved: &Move| spoken_at(deal) > moved.at;
-    let is_changed = known.stage != Some(deal.stage) || breakage::is_on("stage-sent-always");
+    let is_unsure = !known.sent_stages.is_empty();
+    let is_changed = known.stage != Some(deal.stage) || is_unsure || breakage::is_on("stage-sent-always");
     let is_bought = matches!(deal.stage, Stage::Ladder(rung) if rung >= Rung::Paid);
     let reopened = |moved: &Move| is_bought && known.stage_at.is_none_or(|sent| sent < moved.at);
     match moved {

@@ -30,12 +30,15 @@ pub struct Intent {
     /// Until when the CRM may still carry the call out. Earlier builds wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_until: Option<Timestamp>,
+    /// Phones and e-mails that the row is made with.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub values: BTreeSet<String>,
 }
 
 impl Intent {
     /// A call that begins now, in a CRM where calls take effect for so long after they were given up.
     pub fn new(now: Timestamp, late_for: SignedDuration) -> Self {
-        Self { at: now, late_until: Some(now + late_for) }
+        Self { at: now, late_until: Some(now + late_for), values: BTreeSet::new() }
     }
 
     /// Whether the call can have no effect any more.
@@ -43,9 +46,10 @@ impl Intent {
         is_over(self.at, self.late_until, now, late_for)
     }
 
-    /// Both of two calls.
+    /// Both of two calls. Which of the two made a row that is found is not known, nor what is in it.
     fn join(self, other: Self) -> Self {
-        Self { at: self.at.min(other.at), late_until: self.late_until.max(other.late_until) }
+        let late_until = self.late_until.max(other.late_until);
+        Self { at: self.at.min(other.at), late_until, values: BTreeSet::new() }
     }
 }
 
@@ -115,6 +119,9 @@ pub struct DealLink {
     /// When the last fact happened that spoke for that stage. Earlier builds wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_at: Option<Timestamp>,
+    /// Stages that were sent since without an answer: the deal may stand at each of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent_stages: Vec<Stage>,
     pub intent: Option<Intent>,
     pub parked: Option<Parked>,
     /// Why it waits for the account, such as for a stage that is missing there.
@@ -250,6 +257,16 @@ impl Link {
         intents.flatten().map(|intent| intent.at).chain(remarks).min()
     }
 
+    /// Whether calls without an answer may still make contacts, deals or invoices.
+    pub fn awaits_rows(&self) -> bool {
+        let mut deals = self.deals.values();
+        let mut invoices = self.invoices.values();
+        let is_late = self.contact.intent.is_some()
+            || deals.any(|deal| deal.intent.is_some())
+            || invoices.any(|invoice| invoice.intent.is_some());
+        is_late && !breakage::is_on("late-row-of-joined-unseen")
+    }
+
     /// The CRM's ids of deals, by show.
     pub fn leads(&self) -> BTreeMap<String, u64> {
         self.deals.iter().filter_map(|(show, deal)| Some((show.0.clone(), deal.id?))).collect()
@@ -321,9 +338,11 @@ impl Link {
         self.troubles.extend(other.troubles);
         for (key, invoice) in other.invoices {
             let known = self.invoices.entry(key).or_default();
+            let intent = joined(known.intent.take(), invoice.intent.clone(), None);
             if known.id.is_none() {
                 *known = invoice;
             }
+            known.intent = intent;
         }
         for (show, deal) in other.deals {
             let known = self.deals.entry(show).or_default();
