@@ -207,7 +207,7 @@ async fn sns(answers: Vec<u16>) -> (String, std::sync::Arc<std::sync::Mutex<Vec<
 async fn a_topics_offer_is_taken_once_snss_answer_allows() {
     let (base, asked) = sns(vec![500, 200]).await;
     let mut world = stagedoor_tests::world::World::new().await;
-    world.sync.topics = Some(std::sync::Arc::new(stagedoor_shops::Sns::new(Some(base)).expect("a client")));
+    world.sync.topics = Some(std::sync::Arc::new(stagedoor_shops::Sns::new(Some(base))));
     let source = stagedoor_model::SourceName::new("ses").expect("a name");
     let offer = stagedoor_model::TopicOffered {
         topic: "arn:aws:sns:eu-central-1:123456789012:letters".into(),

@@ -11,7 +11,7 @@ use stagedoor_config::{Config, LocalSecrets};
 use stagedoor_links::Desk;
 use stagedoor_model::{LinkKey, SourceName};
 use stagedoor_outreach::{Outreach, Pace};
-use stagedoor_ports::{Clock, Queue, Store, SystemClock};
+use stagedoor_ports::{Clock, Crm, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore};
 use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking};
@@ -104,6 +104,22 @@ impl Hub {
         owner: &str,
     ) -> Result<Self, String> {
         let crm = stagedoor_crm::crm(&config, &store, &clock, owner)?;
+        Self::over(crm, clock, config, store, queues, folder, owner)
+    }
+
+    /// The same with a client of the CRM that was built before.
+    ///
+    /// # Errors
+    /// A sentence that says what cannot be built.
+    pub fn over(
+        crm: Arc<dyn Crm>,
+        clock: Arc<dyn Clock>,
+        config: Config,
+        store: Arc<dyn Store>,
+        queues: Queues,
+        folder: &Path,
+        owner: &str,
+    ) -> Result<Self, String> {
         let second = stagedoor_crm::second(&config, &store, &clock, owner)?;
         let currency = config.second_crm.as_ref().map(|second| second.currency.clone());
         let second = second.map(|(crm, invoicing)| Second { crm, invoicing, currency });
@@ -129,7 +145,7 @@ impl Hub {
             crm,
             clock: Arc::clone(&clock),
             desks: desks.clone(),
-            topics: Some(Arc::new(stagedoor_shops::Sns::new(None)?)),
+            topics: Some(Arc::new(stagedoor_shops::Sns::new(None))),
             catalog: config.catalog.clone(),
             policy: config.policy.clone(),
             talk,

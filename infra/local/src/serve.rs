@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stagedoor_config::{Credentials, CrmConfig, CrmKind};
+use stagedoor_config::{Config, Credentials, CrmConfig, CrmKind};
 use stagedoor_model::{SECOND_CRM, SourceName};
 use stagedoor_ports::{Queue, Received};
 use stagedoor_sandbox::{Messengers, PipelineSeed, Post, Sandbox, Seed, VtigerSandbox, VtigerSeed, VtigerUser};
@@ -70,11 +70,11 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
         let listener = bind(address).await?;
         match crm.kind {
             CrmKind::Amocrm => {
-                let serving = sandbox.insert(Sandbox::new(seed(hub, crm))).clone();
+                let serving = sandbox.insert(Sandbox::new(seed(&hub.config, crm))).clone();
                 tasks.spawn(async move { report(serving.serve(listener).await, "the sandbox") });
             }
             CrmKind::Vtiger => {
-                let serving = vtiger.insert(VtigerSandbox::new(vtiger_seed(hub, crm))).clone();
+                let serving = vtiger.insert(VtigerSandbox::new(vtiger_seed(&hub.config, crm))).clone();
                 tasks.spawn(async move { report(serving.serve(listener).await, "the sandbox") });
             }
         }
@@ -134,9 +134,9 @@ fn report(ended: std::io::Result<()>, what: &str) {
 }
 
 /// An account for the sandbox, with the pipelines that the config speaks of.
-pub fn seed(hub: &Hub, crm: &CrmConfig) -> Seed {
+pub fn seed(config: &Config, crm: &CrmConfig) -> Seed {
     let closing = ["Успешно реализовано", "Закрыто и не реализовано"];
-    let pipelines = hub.config.catalog.pipelines.iter().map(|pipeline| PipelineSeed {
+    let pipelines = config.catalog.pipelines.iter().map(|pipeline| PipelineSeed {
         name: pipeline.name.clone(),
         stages: pipeline.stages.values().filter(|stage| !closing.contains(&stage.as_str())).cloned().collect(),
     });
@@ -144,10 +144,10 @@ pub fn seed(hub: &Hub, crm: &CrmConfig) -> Seed {
 }
 
 /// An installation for the sandbox: the config's user, and the fields that docs/crm.md asks an administrator for.
-fn vtiger_seed(hub: &Hub, crm: &CrmConfig) -> VtigerSeed {
+pub fn vtiger_seed(config: &Config, crm: &CrmConfig) -> VtigerSeed {
     let field = |(module, name, label): &(&str, &str, &str)| ((*module).into(), (*name).into(), (*label).into());
     let fields = stagedoor_crm::vtiger::FIELDS.iter().map(field).collect();
-    let stages = hub.config.catalog.pipelines.iter().flat_map(|one| one.stages.values().cloned()).collect();
+    let stages = config.catalog.pipelines.iter().flat_map(|one| one.stages.values().cloned()).collect();
     let mut seed = VtigerSeed { fields, stages, makes_invoices: true, ..VtigerSeed::default() };
     if let Credentials::AccessKey { user, key, .. } = &crm.credentials
         && !seed.users.iter().any(|known| known.name == *user)

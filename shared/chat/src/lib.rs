@@ -42,8 +42,14 @@ const CHANNELS: &[(&str, Build)] = &[
 /// # Errors
 /// A sentence that names the source and what is wrong.
 pub fn channels(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn Channel>>, String> {
-    let caller = Caller::new()?;
     let mut channels = BTreeMap::new();
+    if let Some(smtp) = &config.smtp {
+        channels.insert(SourceName::new(EMAIL)?, Arc::new(smtp::Smtp::new(smtp)?) as Arc<dyn Channel>);
+    }
+    if config.sms.is_none() && config.sources_of("messaging").is_empty() {
+        return Ok(channels);
+    }
+    let caller = Caller::new()?;
     for source in config.sources_of("messaging") {
         let Some((_, build)) = CHANNELS.iter().find(|(provider, _)| *provider == source.provider) else { continue };
         let built = build(&source, caller.clone()).map_err(|error| format!("{}: {error}", source.name))?;
@@ -55,9 +61,6 @@ pub fn channels(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn Channel>
             SmsProvider::Http => Arc::new(sms_http::SmsHttp::new(sms, caller)),
         };
         channels.insert(SourceName::new(SMS)?, channel);
-    }
-    if let Some(smtp) = &config.smtp {
-        channels.insert(SourceName::new(EMAIL)?, Arc::new(smtp::Smtp::new(smtp)?));
     }
     Ok(channels)
 }

@@ -10,16 +10,13 @@ use url::Url;
 use crate::http::client;
 
 pub struct Sns {
-    http: reqwest::Client,
     /// In the place of SNS's own, for tests.
     base: Option<String>,
 }
 
 impl Sns {
-    /// # Errors
-    /// When no HTTP client can be made.
-    pub fn new(base: Option<String>) -> std::result::Result<Self, String> {
-        Ok(Self { http: client()?, base })
+    pub fn new(base: Option<String>) -> Self {
+        Self { base }
     }
 }
 
@@ -47,8 +44,10 @@ impl Topics for Sns {
             [("Action", "ConfirmSubscription"), ("Version", "2010-03-31"), ("TopicArn", topic), ("Token", token)];
         let url =
             Url::parse_with_params(&base, query).map_err(|_| PortError::Fail("the topic has no address".into()))?;
+        // Offers are rare: a client for them is not worth the reading of all certificates at every start.
+        let http = client().map_err(PortError::Fail)?;
         // Its own text may hold the URL, and that the token.
-        let answer = self.http.get(url).send().await.map_err(|_| PortError::Retry("SNS cannot be reached".into()))?;
+        let answer = http.get(url).send().await.map_err(|_| PortError::Retry("SNS cannot be reached".into()))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             // The token is three days old, or none of theirs.

@@ -151,7 +151,7 @@ impl AwsHub {
             .collect();
         let operator = operator(&meter.url, &deployed, &layer, &base).await;
         let (messengers, post) = (Messengers::default(), Post::default());
-        let sandbox = Sandbox::new(stagedoor::serve::seed(&operator, &operator.config.crm));
+        let sandbox = Sandbox::new(stagedoor::serve::seed(&operator.config, &operator.config.crm));
         let serving = vec![
             tokio::spawn({
                 let sandbox = sandbox.clone();
