@@ -37,6 +37,9 @@ struct Cli {
     /// Of `simulation`: runs the deliberate breakages of tests/breakages.toml. By default where more than one world runs.
     #[arg(long)]
     breakages: Option<bool>,
+    /// Of `simulation`: stories of broken worlds tell every call of the CRM.
+    #[arg(long)]
+    calls: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -85,6 +88,7 @@ async fn main() -> ExitCode {
             cli.seeds,
             &cli.with,
             cli.breakages.unwrap_or(cli.seeds > 1 && cli.with.is_empty()),
+            cli.calls,
         ),
     };
     match figures {

@@ -10,10 +10,11 @@ use crate::figure::{Figure, Goal};
 const TOLD: usize = 3;
 
 /// `with` names switches that are off otherwise; `everything` turns all on.
-pub fn run(from: u64, seeds: u64, with: &[String], breakages: bool) -> Result<Vec<Figure>, String> {
+pub fn run(from: u64, seeds: u64, with: &[String], breakages: bool, calls: bool) -> Result<Vec<Figure>, String> {
     let begin = Instant::now();
     let everything = with.iter().any(|name| name == "everything");
     let switches = if everything { Switches::everything() } else { Switches::with(with) };
+    let switches = Switches { calls, ..switches };
     let broken = run_many(from, seeds, &switches)?;
     for (index, outcome) in broken.iter().enumerate() {
         let mut outcome = outcome.clone();

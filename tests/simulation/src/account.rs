@@ -47,6 +47,24 @@ pub struct Account {
     pub deals: Vec<Deal>,
 }
 
+impl Account {
+    /// What it holds, a line a row.
+    pub fn lines(&self) -> Vec<String> {
+        let contacts = self.contacts.iter().map(|one| {
+            let Contact { id, phones, emails, own, duplicate } = one;
+            let double = if *duplicate { ", a duplicate" } else { "" };
+            format!("contact {id} of {own:?}: {phones:?} {emails:?}{double}")
+        });
+        let deals = self.deals.iter().map(|one| {
+            let Deal { id, contact, show, price, stage, duplicate, .. } = one;
+            let double = if *duplicate { ", a double" } else { "" };
+            let contact = contact.map_or("nobody".to_owned(), |id| id.to_string());
+            format!("deal {id} of {contact}, {show}: {price}, {stage:?}{double}")
+        });
+        contacts.chain(deals).collect()
+    }
+}
+
 /// Values of a row's field, by its code.
 fn values(row: &Value, code: &str) -> BTreeSet<String> {
     let fields = row.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();

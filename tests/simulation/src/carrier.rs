@@ -1,12 +1,16 @@
 //! Carries a CRM client's requests to a stand-in's router, in virtual time.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{Request, Response};
 use stagedoor_crm::{HttpClient, HttpError};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use crate::rng::Rng;
@@ -14,20 +18,45 @@ use crate::rng::Rng;
 /// Bytes of an answer at most.
 const MOST: usize = 64 << 20;
 
+/// The calls of a CRM in their order, for those who look for a cause. It notes nothing until it is opened.
+#[derive(Debug, Clone, Default)]
+pub struct CallLog(Arc<Mutex<Option<Vec<(Instant, String)>>>>);
+
+impl CallLog {
+    pub fn open(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(vec![]);
+    }
+
+    fn note(&self, line: impl FnOnce() -> String) {
+        if let Some(lines) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            lines.push((Instant::now(), line()));
+        }
+    }
+
+    pub fn lines(&self) -> Vec<(Instant, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    }
+}
+
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).chars().take(1_500).collect()
+}
+
 pub struct Carrier {
     router: Router,
     timeout: Duration,
     rng: Mutex<Rng>,
+    calls: CallLog,
 }
 
 impl Carrier {
-    pub fn new(router: Router, timeout: Duration, rng: Rng) -> Self {
-        Self { router, timeout, rng: Mutex::new(rng) }
+    pub fn new(router: Router, timeout: Duration, rng: Rng, calls: CallLog) -> Self {
+        Self { router, timeout, rng: Mutex::new(rng), calls }
     }
 
     /// How long a request is under way.
     fn way(&self) -> Duration {
-        let mut rng = self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
         Duration::from_millis(rng.between(20, 180))
     }
 }
@@ -35,13 +64,15 @@ impl Carrier {
 #[async_trait]
 impl HttpClient for Carrier {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (router, way) = (self.router.clone(), self.way());
+        let (router, way, calls) = (self.router.clone(), self.way(), self.calls.clone());
+        calls.note(|| format!("  > {} {} {}", request.method(), request.uri().path(), text(request.body())));
         // A server goes on when its caller has hung up.
         let served = tokio::spawn(async move {
             tokio::time::sleep(way).await;
             let Ok(answer) = router.oneshot(request.map(Body::from)).await;
             let (parts, body) = answer.into_parts();
             let body = axum::body::to_bytes(body, MOST).await.map_err(|_| HttpError::NoAnswer)?;
+            calls.note(|| format!("  < {} {}", parts.status.as_u16(), text(&body)));
             Ok(Response::from_parts(parts, body))
         });
         match tokio::time::timeout(self.timeout, served).await {

@@ -120,16 +120,19 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
     if story.deleted_humans.contains(&person.human) {
         return;
     }
-    let living: Vec<&Contact> = account.contacts.iter().filter(|one| !one.duplicate).collect();
-    let own: Vec<&&Contact> = living.iter().filter(|one| one.holds_any(&person.identifiers)).collect();
+    // A contact stays theirs where a manager took the value away that it was made for.
+    let is_own = |contact: &Contact| {
+        let mut taken = story.removed_phones.iter().filter(|(id, _)| *id == contact.id);
+        contact.holds_any(&person.identifiers) || taken.any(|(_, phone)| person.identifiers.contains(phone))
+    };
+    let own: Vec<&Contact> = account.contacts.iter().filter(|one| !one.duplicate && is_own(one)).collect();
     if own.len() != 1 {
         let ids: Vec<u64> = own.iter().map(|one| one.id).collect();
         let what = format!("{} ({:?}) has {} contacts: {ids:?}", human.name, person.identifiers, own.len());
         found.push(broken(Invariant::OneContact, what));
         return;
     }
-    let ids: BTreeSet<u64> =
-        account.contacts.iter().filter(|one| one.holds_any(&person.identifiers)).map(|one| one.id).collect();
+    let ids: BTreeSet<u64> = account.contacts.iter().filter(|one| is_own(one)).map(|one| one.id).collect();
     for (show, truth) in &person.deals {
         let about = |what: String| format!("{} and {show}: {what}", human.name);
         let deals: Vec<_> = account

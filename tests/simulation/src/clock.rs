@@ -30,7 +30,11 @@ impl VirtualClock {
 
     /// Time since the beginning, as a story tells it.
     pub fn told(self) -> String {
-        let seconds = self.0.elapsed().as_secs();
+        self.told_of(Instant::now())
+    }
+
+    pub fn told_of(self, at: Instant) -> String {
+        let seconds = at.duration_since(self.0).as_secs();
         format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
     }
 }

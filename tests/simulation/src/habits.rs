@@ -125,6 +125,11 @@ impl Actors {
         let (now, number, id) = (self.now(), self.rng.below(SHOWS.len()), format!("d{}", self.serial()));
         let later = self.rng.between(1, 20);
         let (Some(fact), Some(truth)) = (SHOWS.get(number), self.story.world.shows.get_mut(number)) else { return };
+        // Shops tell the time in seconds: of two opposite words within one nobody knows which is the later.
+        if truth.changed_at == Some(now) {
+            return;
+        }
+        truth.changed_at = Some(now);
         if !truth.cancelled && self.rng.once_in(2) {
             truth.cancelled = true;
         } else {

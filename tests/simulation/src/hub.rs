@@ -20,7 +20,12 @@ use stagedoor_tests::crash::{Life, Mortal};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-use crate::{carrier::Carrier, clock::VirtualClock, queue::SimulatedQueue, rng::Rng};
+use crate::{
+    carrier::{CallLog, Carrier},
+    clock::VirtualClock,
+    queue::SimulatedQueue,
+    rng::Rng,
+};
 
 /// The longest pause of an idle process.
 const IDLE: Duration = Duration::from_secs(15);
@@ -37,6 +42,8 @@ pub struct Shared {
     pub stages: BTreeMap<u64, String>,
     /// The id of amoCRM's pipeline.
     pub amocrm_pipeline: Option<u64>,
+    /// Calls of the CRM, where somebody asked for them.
+    pub calls: CallLog,
     router: Router,
     rng: Mutex<Rng>,
     /// No process is killed any more, and nothing is lost on the way.
@@ -56,9 +63,12 @@ impl Shared {
         let (events, chats, outbox) = (queue(), queue(), queue());
         let queues = Queues { events: Arc::clone(&events) as Arc<dyn Queue>, chats, outbox };
         let folder = std::path::Path::new("unused");
-        let hub = Hub::with(clock.shared(), config.clone(), Arc::clone(&store), queues, folder, "receiver")?;
-        let seed = stagedoor::serve::seed(&hub, &config.crm);
+        let seed = stagedoor::serve::seed(&config, &config.crm);
         let amocrm = Sandbox::new(Seed { clock: clock.of_sandbox(), keeps_hooks: true, ..seed });
+        let calls = CallLog::default();
+        let carrier = Carrier::new(amocrm.router(), config.crm.timeout, rng.fork(), calls.clone());
+        let crm = stagedoor_crm::crm_over(Arc::new(carrier), &config, &store, &clock.shared(), "receiver")?;
+        let hub = Hub::over(crm, clock.shared(), config.clone(), Arc::clone(&store), queues, folder, "receiver")?;
         let hub = Arc::new(hub);
         let router = hub.router()?;
         let named = config.catalog.pipelines.iter().flat_map(|one| one.stages.values().map(|name| (&one.name, name)));
@@ -78,6 +88,7 @@ impl Shared {
             hub,
             stages,
             amocrm_pipeline,
+            calls,
             router,
             rng,
             calm,
@@ -101,7 +112,7 @@ impl Shared {
     }
 
     fn sync(&self, life: &Life, owner: &str) -> Result<Sync, String> {
-        let carrier = Carrier::new(self.amocrm.router(), self.config.crm.timeout, self.rng());
+        let carrier = Carrier::new(self.amocrm.router(), self.config.crm.timeout, self.rng(), self.calls.clone());
         let clock = self.clock.shared();
         let store: Arc<dyn Store> = Arc::new(Mortal { inner: Arc::clone(&self.store), life: life.clone() });
         let crm = stagedoor_crm::crm_over(Arc::new(carrier), &self.config, &store, &clock, owner)?;

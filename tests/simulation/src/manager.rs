@@ -53,7 +53,9 @@ impl Actors {
     /// The humans who own values of a contact.
     fn owners(&self, contact: &Contact) -> BTreeSet<usize> {
         let humans = self.story.world.humans.iter().enumerate();
-        let owns = humans.filter(|(_, human)| contact.phones.iter().chain(&contact.emails).any(|one| human.owns(one)));
+        let taken = self.story.removed_phones.iter().filter(|(id, _)| *id == contact.id).map(|(_, phone)| phone);
+        let values: BTreeSet<&String> = contact.phones.iter().chain(&contact.emails).chain(taken).collect();
+        let owns = humans.filter(|(_, human)| values.iter().any(|one| human.owns(one)));
         owns.map(|(index, _)| index).collect()
     }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    account,
     act::{Actors, Habit},
     check::{self, Violation},
     hub::{self, Shared},
@@ -93,6 +94,9 @@ pub fn run_many(from: u64, seeds: u64, switches: &Switches) -> Result<Vec<Outcom
 async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
     let mut rng = Rng::new(seed);
     let shared = Shared::open(rng.fork())?;
+    if switches.calls {
+        shared.calls.open();
+    }
     let story = Story::new(shared.clock);
     let mut actors = Actors::new(Arc::clone(&shared), story, rng.fork(), switches.habits.clone());
     let crowd = switches.habits.contains(&Habit::CashierEmail) && rng.once_in(4);
@@ -126,7 +130,15 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
             break;
         }
     }
-    Ok(Outcome { seed, story: actors.story.lines().to_vec(), violations })
+    let mut story = actors.story.lines().to_vec();
+    if switches.calls {
+        story.extend(shared.calls.lines().iter().map(|(at, line)| format!("{}{line}", shared.clock.told_of(*at))));
+        story.sort_by(|a, b| a.get(..8).cmp(&b.get(..8)));
+    }
+    if !violations.is_empty() {
+        story.extend(account::of_amocrm(&shared.amocrm, &shared.stages).lines());
+    }
+    Ok(Outcome { seed, story, violations })
 }
 
 fn step(actors: &mut Actors, rng: &mut Rng, switches: &Switches) {

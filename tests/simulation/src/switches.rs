@@ -10,6 +10,8 @@ pub struct Switches {
     pub invariants: Vec<Invariant>,
     /// A deliberate breakage of the code that is on in this world.
     pub breakage: Option<&'static str>,
+    /// The story tells every call of the CRM.
+    pub calls: bool,
 }
 
 /// One line a switch: whether the hub withstands it today. What is off is explained in docs/simulation.md.
@@ -22,8 +24,8 @@ const TROUBLES: &[(Trouble, bool)] = &[
     (Trouble::Queue, true),
 ];
 const WORK: &[(Work, bool)] = &[
-    (Work::AddPhone, false),
-    (Work::RemovePhone, false),
+    (Work::AddPhone, true),
+    (Work::RemovePhone, true),
     (Work::AddContact, false),
     (Work::MoveDeal, true),
     (Work::DeleteDeal, true),
@@ -40,7 +42,7 @@ const HABITS: &[(Habit, bool)] = &[
     (Habit::Transfer, false),
     (Habit::CashierEmail, false),
     (Habit::Stripe, true),
-    (Habit::StripeRefund, false),
+    (Habit::StripeRefund, true),
     (Habit::Shows, true),
     (Habit::Company, true),
 ];
@@ -77,6 +79,7 @@ impl Switches {
             habits: chosen(HABITS, |_, _| true),
             invariants: chosen(INVARIANTS, |_, _| true),
             breakage: None,
+            calls: false,
         }
     }
 
@@ -89,6 +92,7 @@ impl Switches {
             habits: chosen(HABITS, |one, on| named(format!("{one:?}"), on)),
             invariants: chosen(INVARIANTS, |one, on| named(format!("{one:?}"), on)),
             breakage: None,
+            calls: false,
         }
     }
 }

@@ -129,6 +129,8 @@ pub struct ShowTruth {
     pub cancelled: bool,
     /// When it begins, where it was moved.
     pub starts_at: Option<Timestamp>,
+    /// When its shop decided that.
+    pub changed_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
