@@ -98,3 +98,22 @@ async fn a_crowd_is_listed_and_can_be_lifted() {
     let after = hub.settled().await.people;
     assert!((3..12).contains(&after), "{after} people");
 }
+
+#[tokio::test]
+async fn strangers_who_part_when_a_crowd_is_found_are_written_once() {
+    let hub = TestHub::start().await;
+    let cashier = "kassa@example.com";
+    let buy = |n: usize| order(&format!("T-{n}"), &format!("Гость {n}"), &format!("+7916000{n:04}"), cashier);
+    for n in 0..5 {
+        hub.take(&buy(n)).await;
+    }
+    assert_eq!(hub.settled().await.people, 1);
+    for n in 5..11 {
+        hub.take(&buy(n)).await;
+    }
+    assert_eq!(hub.settled().await.people, 11);
+    let calls = hub.sandbox.calls();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(hub.sandbox.calls(), calls, "nothing is left to do");
+    assert_eq!(worth(&hub).iter().map(|(_, sum)| *sum).collect::<Vec<_>>(), [1500; 11]);
+}

@@ -14,6 +14,12 @@ impl Sync {
         let (mut changed, mut again) = (BTreeSet::new(), BTreeSet::new());
         for one in dirty.iter_mut().filter(|one| one.person.parted != one.link.untangled) {
             let id = one.person.id;
+            // One of them came back: there is nothing to take apart.
+            if one.person.parted.is_subset(&one.link.untangled) {
+                one.link.untangled = one.person.parted.clone();
+                changed.insert(id);
+                continue;
+            }
             let mut links = self.store.links(&one.person.parted).await?;
             links.insert(id, one.link.clone());
             let rows: BTreeSet<Identifier> = links

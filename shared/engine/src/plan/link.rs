@@ -334,6 +334,7 @@ impl Link {
             (Some(own), Some(other)) => Some(Box::new(own.join(*other))),
             (own, other) => own.or(other),
         };
+        self.untangled.extend(other.untangled);
         self.companies.extend(other.companies);
         self.troubles.extend(other.troubles);
         for (key, invoice) in other.invoices {

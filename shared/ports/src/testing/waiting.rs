@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{Person, PersonId};
+use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::Timestamp;
 
 use super::{at, put, waiting};
@@ -19,6 +19,17 @@ pub(super) async fn suite<S: Store, F: AsyncFn() -> S>(fresh: &F) {
     a_failed_run_is_counted_until_a_run_succeeds(&fresh().await).await;
     news_of_a_postponed_person_is_looked_at_at_once(&fresh().await).await;
     a_postponed_person_waits_as_long_as_they_waited(&fresh().await).await;
+    what_is_known_of_the_crm_comes_back_as_it_was_saved(&fresh().await).await;
+}
+
+async fn what_is_known_of_the_crm_comes_back_as_it_was_saved(store: &dyn Store) {
+    let (one, two) = (put(store, 1).await, put(store, 2).await);
+    let again = Some(at(500));
+    let known = Link { turns_at: again, look_again_at: again, untangled: [two.id].into(), ..Link::default() };
+    store.save_links(vec![(one.id, known.clone())]).await.expect("saved");
+    let dirty = taken(store, Some(at(1_000))).await;
+    let found = dirty.into_iter().find(|dirty| dirty.person.id == one.id).expect("they wait").link;
+    assert_eq!(found, Link { revision: 1, ..known });
 }
 
 async fn taken(store: &dyn Store, now: Option<Timestamp>) -> Vec<Dirty> {

@@ -84,17 +84,22 @@ fn dirty_of(connection: &Connection, waiting: Waiting) -> Sql<Result<Dirty, Stri
         Ok(person) => person,
         Err(reason) => return Ok(Err(reason)),
     };
-    let (mut link, mut revision) = (Link::default(), 0);
+    let (mut link, mut revision) = (None::<Link>, 0);
     for id in std::iter::once(&person.id).chain(&person.absorbed) {
         match link_of(connection, &id.to_string())? {
             Some(Ok(known)) => {
                 revision = if *id == person.id { known.revision } else { revision };
-                link = link.join(known);
+                // The own one is the first: nothing of it is changed by joining it with an empty one.
+                link = Some(match link {
+                    Some(own) => own.join(known),
+                    None => known,
+                });
             }
             Some(Err(reason)) => return Ok(Err(format!("what is known of the CRM: {reason}"))),
             None => {}
         }
     }
+    let mut link = link.unwrap_or_default();
     link.revision = revision;
     let (version, mark) = (waiting.version as u64, Mark(waiting.n.to_string()));
     Ok(Ok(Dirty { person, version, mark, tries: waiting.tries, link, trace: waiting.trace }))
