@@ -48,5 +48,6 @@ mod theatre;
 mod tokens;
 mod ufa;
 mod unkind;
+mod unmatched_money;
 mod vtiger_recorded;
 mod worlds;

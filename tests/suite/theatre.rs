@@ -344,7 +344,7 @@ async fn a_managers_own_move_is_heard_and_never_pushed_back() {
 }
 
 #[tokio::test]
-async fn a_managers_contact_is_known_and_what_a_manager_deleted_is_not_brought_back() {
+async fn a_managers_contact_is_known_and_what_a_manager_deleted_comes_back_with_a_purchase_alone() {
     let hub = TheatreHub::by(std::sync::Arc::new(stagedoor_ports::SystemClock), polled).await;
     let fields = [("firstname", "Ольга"), ("lastname", "Петрова"), ("phone", "8 916 111-22-33")];
     let known = hub.vtiger.added_by_manager(5, "Contacts", &fields).expect("added");
@@ -362,9 +362,18 @@ async fn a_managers_contact_is_known_and_what_a_manager_deleted_is_not_brought_b
         rows.iter().any(|row| gone(&row.event.body))
     })
     .await;
-    hub.take(&order("2", |_| {})).await;
+    hub.take(&order("1", |data| {
+        (data["updated_at"], data["promo_codes"]) = ("2026-11-20T12:00:00Z".into(), json!(["ВИШНЯ"]));
+    }))
+    .await;
     hub.settled().await;
     assert!(hub.vtiger.records("Contacts").is_empty());
+    hub.take(&order("2", |_| {})).await;
+    hub.settled().await;
+    let contacts = hub.vtiger.records("Contacts");
+    assert_eq!((contacts.len(), text(&contacts[0], "email")), (1, "olga@example.com"));
+    let deals = hub.vtiger.records("Potentials");
+    assert!(!deals.is_empty() && deals.iter().all(|deal| text(deal, "contact_id") == text(&contacts[0], "id")));
 }
 
 #[tokio::test]

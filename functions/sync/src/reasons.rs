@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_engine::PersonId;
+use stagedoor_engine::{Parked, PersonId};
 use stagedoor_model::{SourceName, Timestamp};
 use stagedoor_ports::{Dirty, Result, Store};
 
@@ -113,6 +113,19 @@ fn read(value: &str) -> BTreeMap<String, WaitingReason> {
     serde_json::from_str(value).unwrap_or_default()
 }
 
+/// One reason for all people of whom something is listed.
+fn listed<'l>(
+    all: impl Iterator<Item = (PersonId, Vec<&'l Parked>)>,
+    reason: &str,
+    who_acts: &str,
+) -> Option<WaitingReason> {
+    let first = all.filter_map(|(id, listed)| Some((listed.iter().map(|one| one.at).min()?, id)));
+    let people: Vec<(Timestamp, PersonId)> = first.collect();
+    let (since, person) = people.iter().min().copied()?;
+    let (reason, who_acts) = (reason.to_owned(), who_acts.to_owned());
+    Some(WaitingReason { reason, who_acts, people: people.len() as u64, since, person: Some(person) })
+}
+
 /// Why people wait for something in the CRM that holds up many, such as a stage that is missing.
 fn held(waiting: &[Dirty]) -> Vec<WaitingReason> {
     let mut by_reason = BTreeMap::<&str, WaitingReason>::new();
@@ -162,16 +175,16 @@ pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
         reasons.extend((!failing.is_empty()).then_some(reason));
     }
     let parked = store.parked(PARKED).await?;
-    let refused = parked.iter().flat_map(|(id, link)| link.parked().into_iter().map(|one| (one.at, *id)));
-    if let Some((since, person)) = refused.min() {
-        reasons.push(WaitingReason {
-            reason: "the CRM refused rows of these people; `stagedoor parked` says why".into(),
-            who_acts: "a manager: correct the row, then `stagedoor retry-parked`".into(),
-            people: parked.len() as u64,
-            since,
-            person: Some(person),
-        });
-    }
+    reasons.extend(listed(
+        parked.iter().map(|(id, link)| (*id, link.refused())),
+        "the CRM refused rows of these people; `stagedoor parked` says why",
+        "a manager: correct the row, then `stagedoor retry-parked`",
+    ));
+    reasons.extend(listed(
+        parked.iter().map(|(id, link)| (*id, link.unmatched.values().collect())),
+        "money of these people matches no order, or came in another currency; `stagedoor parked` lists it",
+        "a manager: find out what it was for, or give it back",
+    ));
     let aside = store.set_aside(PARKED).await?;
     for (kind, what) in [("person", "people"), ("event", "events")] {
         let all: Vec<_> = aside.iter().filter(|one| one.kind == kind).collect();

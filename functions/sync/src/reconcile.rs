@@ -180,6 +180,8 @@ impl Sync {
         unsaved.extend(self.write(&mut dirty, &catalog).await?);
         let now = self.clock.now();
         unsaved.extend(self.look_at_dues(&mut dirty, now).await?);
+        let list = |one: &mut Dirty| one.link.list_unmatched(&one.person, now).then_some(one.person.id);
+        unsaved.extend(dirty.iter_mut().filter_map(list));
         let mut learnt = BTreeSet::new();
         let draft = |dirty: Dirty| {
             let Dirty { person, version, mark, tries, mut link, trace } = dirty;

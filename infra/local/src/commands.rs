@@ -226,6 +226,31 @@ pub async fn replay_unrecognized(hub: &Hub) -> Result<Replayed, PortError> {
     Ok(replayed)
 }
 
+/// What waits for a manager: rows that the CRM refused, and money without an order. In lines for a terminal.
+///
+/// # Errors
+/// When the store fails.
+pub async fn parked(hub: &Hub) -> Result<Vec<String>, PortError> {
+    let parked = hub.store.parked(1_000).await?;
+    let lines = parked.iter().flat_map(|(id, link)| {
+        link.parked().into_iter().map(move |one| format!("{id}  since {}  {}", one.at, one.reason))
+    });
+    let lines: Vec<String> = lines.collect();
+    Ok(if lines.is_empty() { vec!["Nothing is parked.".to_owned()] } else { lines })
+}
+
+/// Puts every dead letter back into its queue, and answers how many.
+///
+/// # Errors
+/// When a queue fails.
+pub async fn redrive(hub: &Hub) -> Result<u64, PortError> {
+    let mut count = 0;
+    for queue in [&hub.queues.events, &hub.queues.chats, &hub.queues.outbox] {
+        count += queue.redrive().await?;
+    }
+    Ok(count)
+}
+
 /// Takes every parked row out, so that it is tried again.
 ///
 /// # Errors

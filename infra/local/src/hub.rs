@@ -247,7 +247,7 @@ impl Status {
             format!("outbox        {} messages to send", self.outbox),
             format!("dead letters  {}", self.dead_letters),
             format!("waiting       {} people for the CRM{}", self.waiting, since(self.waiting_seconds, "the longest")),
-            format!("parked        {} people with a row that the CRM refused", self.parked),
+            format!("parked        {} people with a row that the CRM refused, or money without an order", self.parked),
             format!("unrecognized  {} deliveries kept for replay", self.unrecognized),
             format!("in all        {} people, {} deals, {} events", self.people, self.deals, self.events),
         ];

@@ -147,6 +147,8 @@ enum Command {
     Redrive,
     /// Remove every trace of a person, and keep them removed. Takes a phone, an e-mail, or kind:value.
     Erase { identifier: String },
+    /// What waits for a manager: rows that the CRM refused, and money without an order.
+    Parked,
     /// Try rows again that the CRM refused, after the cause is mended.
     RetryParked,
     /// Exchange an authorisation code of the CRM for tokens (it lives 20 minutes and works once).
@@ -335,12 +337,10 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             }
         }
         Command::Redrive => {
-            let mut count = 0;
-            for queue in [&hub.queues.events, &hub.queues.chats, &hub.queues.outbox] {
-                count += queue.redrive().await.map_err(|error| error.to_string())?;
-            }
+            let count = commands::redrive(hub).await.map_err(|error| error.to_string())?;
             println!("{count} dead letters are in the queue again");
         }
+        Command::Parked => println!("{}", commands::parked(hub).await.map_err(|error| error.to_string())?.join("\n")),
         Command::RetryParked => {
             let count = commands::retry_parked(hub).await.map_err(|error| error.to_string())?;
             println!("{count} people are tried again");

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
     Fact, Kind, Money, Order, OrderState, Payment, PaymentKind, Record, Refund, Timestamp, breakage,
 };
 
 use crate::records::PAYMENT_RECORD;
+
+/// How long after its payment an order may be told.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(15);
 
 /// How an order, or the orders of a deal, stand with their money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -199,12 +203,27 @@ pub struct Trouble {
     /// Names this trouble with these figures: other figures are another one.
     pub key: String,
     pub text: String,
+    /// When it becomes one: a shop may tell of an order after its payment came.
+    pub not_before: Option<Timestamp>,
 }
 
 /// Everything about an order's money that waits for a manager.
 pub fn troubles(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
     let number = order.number.as_deref().unwrap_or(&order.id);
-    let mut all: Vec<Trouble> = trouble(order, settlement).into_iter().collect();
+    let mut all: Vec<Trouble> = trouble(order, settlement).into_iter().chain(elsewhere_of(order, settlement)).collect();
+    for (dispute, minor) in &settlement.disputed {
+        let money = words(&order.total.with_minor(*minor));
+        let text =
+            format!("The payer's bank asks {money} back for order {number}: answer the dispute at the provider.");
+        all.push(Trouble { key: format!("{}/dispute/{dispute}", order.id), text, not_before: None });
+    }
+    all
+}
+
+/// Money that came for an order in other currencies than its own.
+pub(crate) fn elsewhere_of(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
+    let number = order.number.as_deref().unwrap_or(&order.id);
+    let mut all = Vec::new();
     for (currency, moved) in &settlement.elsewhere {
         let money = |minor: i64| words(&Money { minor, currency: currency.clone() });
         let back = if moved.returned > 0 { format!(", {} went back", money(moved.returned)) } else { String::new() };
@@ -213,13 +232,8 @@ pub fn troubles(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
             "Order {number} costs {asked}, and {} came for it in another currency{back}. Decide what it settles.",
             money(moved.received)
         );
-        all.push(Trouble { key: format!("{}/{currency}/{}/{}", order.id, moved.received, moved.returned), text });
-    }
-    for (dispute, minor) in &settlement.disputed {
-        let money = words(&order.total.with_minor(*minor));
-        let text =
-            format!("The payer's bank asks {money} back for order {number}: answer the dispute at the provider.");
-        all.push(Trouble { key: format!("{}/dispute/{dispute}", order.id), text });
+        let key = format!("{}/{currency}/{}/{}", order.id, moved.received, moved.returned);
+        all.push(Trouble { key, text, not_before: None });
     }
     all
 }
@@ -246,7 +260,8 @@ fn trouble(order: &Order, settlement: &Settlement) -> Option<Trouble> {
     };
     let back = if *returned > 0 { format!(", returned {}", money(*returned)) } else { String::new() };
     let text = format!("Order {number} {what}{back}. Decide what is to be returned or asked for.");
-    Some(Trouble { key: format!("{}/{asked}/{received}/{returned}/{cancelled}", order.id), text })
+    let key = format!("{}/{asked}/{received}/{returned}/{cancelled}", order.id);
+    Some(Trouble { key, text, not_before: None })
 }
 
 /// An amount for people: `5400.00 RUB`.
@@ -265,6 +280,13 @@ pub struct Settlements {
     pub orders: BTreeMap<OrderKey, (Order, Settlement)>,
     /// Money of which no shop told the order yet. It settles when the order comes.
     pub unmatched: Vec<Trouble>,
+}
+
+impl Settlements {
+    /// Money of which no shop told the order in time.
+    pub fn unmatched_by(&self, now: Timestamp) -> impl Iterator<Item = &Trouble> {
+        self.unmatched.iter().filter(move |one| one.not_before.is_none_or(|at| at <= now))
+    }
 }
 
 /// Every order of a person with its money. Money that was told by a payment's id alone goes to the order of that payment.
@@ -322,7 +344,8 @@ fn unmatched(record: &Record, payments: &BTreeMap<&String, &Payment>) -> Option<
     let (_, name) = record.key.0.split_once(':').unwrap_or_default();
     let what = if record.key.0.starts_with(PAYMENT_RECORD) { "payment" } else { "order" };
     let text = format!("{} for {what} {name} of {}, which that shop has not told of.", lines.join(", "), record.source);
-    Some(Trouble { key: format!("{}/{}", record.key.0, lines.len()), text })
+    let last = payments.values().map(|payment| payment.at).max();
+    Some(Trouble { key: format!("{}/{}", record.key.0, lines.len()), text, not_before: last.map(|at| at + PATIENCE) })
 }
 
 fn told(payment: &Payment) -> String {

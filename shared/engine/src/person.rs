@@ -123,7 +123,8 @@ impl Person {
             return true;
         }
         let own = self.records.values().flat_map(|record| &record.identifiers);
-        name == "?" || own.filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).any(|one| one.value() == name)
+        let is_unknown = name == "?" || name.starts_with("? № ");
+        is_unknown || own.filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).any(|one| one.value() == name)
     }
 
     pub fn phones(&self) -> Vec<Phone> {

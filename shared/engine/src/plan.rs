@@ -6,6 +6,7 @@ mod doubles;
 mod draft;
 mod guard;
 mod link;
+mod unmatched;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +31,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     // Somebody whose contact a manager deleted is not brought back, unless they buy again.
     let gone = !held.is_empty() && living.is_empty() && !deletions::has_bought_since(person, link, catalog);
     let reachable = person.is_reachable() || conversation::calls_for_contact(person, catalog);
+    let reachable = reachable || unmatched::has_unmatched(person, now);
     if !reachable || gone {
         return plan;
     }
@@ -37,7 +39,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     plan.note = conversation::note(person, &link.noted, catalog);
     let asked = conversation::task(person, link.tasked.as_ref(), catalog);
     let money = settlements(person.records.values());
-    let trouble = untold(person, link, &money);
+    let trouble = untold(person, link, &money, now);
     // What one note has no room for fills the next one.
     let noted = plan.note.iter().flat_map(|note| &note.lines).chain(&link.noted).cloned().collect();
     let rest = plan.note.as_ref().and_then(|_| conversation::note(person, &noted, catalog));
@@ -83,15 +85,17 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     plan
 }
 
-/// When an order of somebody's becomes overdue, if one does.
+/// When an order of somebody's becomes overdue, or their money has no order in time, if so.
 pub fn next_turn(person: &Person, now: Timestamp) -> Option<Timestamp> {
-    settlements(person.records.values()).orders.values().filter_map(|(_, settlement)| settlement.turns_at(now)).min()
+    let money = settlements(person.records.values());
+    let overdue = money.orders.values().filter_map(|(_, settlement)| settlement.turns_at(now));
+    overdue.chain(money.unmatched.iter().filter_map(|one| one.not_before).filter(|at| *at > now)).min()
 }
 
 /// The first trouble with money that no manager was told of.
-fn untold(person: &Person, link: &Link, all: &Settlements) -> Option<TaskDraft> {
+fn untold(person: &Person, link: &Link, all: &Settlements, now: Timestamp) -> Option<TaskDraft> {
     let troubles = all.orders.values().flat_map(|(order, settlement)| money::troubles(order, settlement));
-    let troubles = troubles.chain(all.unmatched.iter().cloned());
+    let troubles = troubles.chain(all.unmatched_by(now).cloned());
     let fresh = troubles.into_iter().find(|trouble| !link.troubles.contains(&trouble.key))?;
     let about = (Timestamp::UNIX_EPOCH, String::new());
     Some(TaskDraft { person: person.id, text: fresh.text, about, trouble: Some(fresh.key) })

@@ -14,6 +14,9 @@ const GROUP: usize = 512;
 type Answer = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
 type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
 
+const SETTINGS: &str =
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000; PRAGMA secure_delete=ON;";
+
 /// One file: a writer thread that commits what has gathered, and a reader of its own.
 #[derive(Clone)]
 pub struct Database {
@@ -31,8 +34,9 @@ impl Database {
     /// The same for files of before: where the first statement of a pair counts none, the second is made.
     pub fn open_upgraded(path: &Path, schema: &str, upgrades: &[(&str, &str)]) -> Result<Self> {
         let connection = Connection::open(path).map_err(|error| broken(&error))?;
+        // What is deleted or replaced is overwritten: of an erased person no earlier version is left in the file.
         connection
-            .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;")
+            .execute_batch(SETTINGS)
             .and_then(|()| connection.execute_batch(schema))
             .map_err(|error| broken(&error))?;
         for (count, make) in upgrades {

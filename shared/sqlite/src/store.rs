@@ -452,15 +452,7 @@ impl Store for SqliteStore {
         tombstones: &BTreeSet<String>,
     ) -> Result<()> {
         let (people, names, tombstones) = (people.clone(), names.clone(), tombstones.clone());
-        self.database
-            .write(move |connection| {
-                // What is deleted is overwritten, not only forgotten.
-                connection.execute_batch("PRAGMA secure_delete = ON")?;
-                let done = erase::erase(connection, &people, &names, &tombstones);
-                connection.execute_batch("PRAGMA secure_delete = OFF")?;
-                done
-            })
-            .await?;
+        self.database.write(move |connection| erase::erase(connection, &people, &names, &tombstones)).await?;
         // The log of writes still has them until it is taken into the file.
         self.database.settle_log().await
     }

@@ -211,7 +211,7 @@ pub fn parked(rows: &[(PersonId, Link)], people: &[Versioned<Person>]) -> Markup
         people.iter().find(|p| p.value.id == *id || p.value.absorbed.contains(id)).and_then(|p| p.value.name())
     };
     let body = html! {
-        p { "Rows that the CRM refuses as they are. Each comes by itself again when its person changes; after the cause is mended in the CRM, try all again." }
+        p { "Rows that the CRM refuses as they are. Each comes by itself again when its person changes; after the cause is mended in the CRM, try all again. Money that matches no order, or came in another currency, stands here until it does." }
         @if rows.is_empty() { p { "Nothing is parked." } } @else {
             form method="post" { button { "Try all again" } }
         }

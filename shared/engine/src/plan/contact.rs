@@ -116,7 +116,13 @@ impl Link {
 fn display_name(person: &Person) -> String {
     let masked = || person.emails().first().map(|email| email.as_str().to_owned());
     let phone = || person.phones().first().map(|phone| phone.as_str().to_owned());
-    person.name().map(str::to_owned).or_else(masked).or_else(phone).unwrap_or_else(|| "?".to_owned())
+    // Of somebody whose payment alone is known.
+    let order = || {
+        let order = person.identifiers().iter().find(|one| one.kind() == Kind::Order)?.value().to_owned();
+        Some(format!("? № {order}"))
+    };
+    let known = person.name().map(str::to_owned).or_else(masked).or_else(phone).or_else(order);
+    known.unwrap_or_else(|| "?".to_owned())
 }
 
 /// Whether the contact in the CRM has no name yet, as its mirror tells.

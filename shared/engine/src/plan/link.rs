@@ -218,6 +218,9 @@ pub struct Link {
     /// Companies of theirs that the CRM refuses, by the company's key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub companies: BTreeMap<String, Parked>,
+    /// Money that has no place in an order, by what names it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unmatched: BTreeMap<String, Parked>,
     /// Troubles with money that a manager was told of.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub troubles: BTreeSet<String>,
@@ -336,6 +339,7 @@ impl Link {
         };
         self.untangled.extend(other.untangled);
         self.companies.extend(other.companies);
+        self.unmatched.extend(other.unmatched);
         self.troubles.extend(other.troubles);
         for (key, invoice) in other.invoices {
             let known = self.invoices.entry(key).or_default();
@@ -377,10 +381,15 @@ impl Link {
         self
     }
 
+    /// What waits for a manager: rows that the CRM refused, and money that has no place.
     pub fn parked(&self) -> Vec<&Parked> {
+        self.refused().into_iter().chain(self.unmatched.values()).collect()
+    }
+
+    pub fn refused(&self) -> Vec<&Parked> {
         let deals = self.deals.values().filter_map(|deal| deal.parked.as_ref());
         let invoices = self.invoices.values().filter_map(|invoice| invoice.parked.as_ref());
-        let second = self.second.iter().flat_map(|second| second.parked());
+        let second = self.second.iter().flat_map(|second| second.refused());
         self.contact.parked.iter().chain(deals).chain(invoices).chain(self.companies.values()).chain(second).collect()
     }
 
