@@ -8,6 +8,7 @@ use std::{
 };
 
 use stagedoor_crm::{
+    HttpClient, SocketClient,
     amocrm::{AmoCrm, Authorization, Settings as AmoSettings},
     vtiger::{FIELDS, Vtiger},
 };
@@ -76,16 +77,21 @@ impl Account {
                 (Sand::Vtiger(sandbox.clone()), tokio::spawn(sandbox.serve(listener)))
             }
         };
-        let crm = client(&sand, &base, &store, "test", late_for);
+        let crm = client(&sand, &base, &store, "test", late_for, sockets());
         let sync = invoicing(sync(Arc::clone(&store), Arc::clone(&crm)), which);
         Self { sand, store, crm, sync, base, serving }
     }
 
     /// Another process of the hub: its own client, on the same store.
     pub fn another(&self, owner: &str) -> Sync {
-        let crm = client(&self.sand, &self.base, &self.store, owner, jiff::SignedDuration::ZERO);
+        let crm = client(&self.sand, &self.base, &self.store, owner, jiff::SignedDuration::ZERO, sockets());
         let which = if matches!(self.sand, Sand::Amo(_)) { Which::Amo } else { Which::Vtiger };
         Sync { owner: owner.to_owned(), ..invoicing(sync(Arc::clone(&self.store), crm), which) }
+    }
+
+    /// A client whose requests another carrier takes there.
+    pub fn client_over(&self, http: Arc<dyn HttpClient>) -> Arc<dyn Crm> {
+        client(&self.sand, &self.base, &self.store, "test", jiff::SignedDuration::ZERO, http)
     }
 
     pub async fn reconcile(&self) {
@@ -223,12 +229,17 @@ fn invoicing(mut sync: Sync, which: Which) -> Sync {
     sync
 }
 
+fn sockets() -> Arc<dyn HttpClient> {
+    Arc::new(SocketClient::new(Duration::from_secs(5)).expect("a client"))
+}
+
 fn client(
     sand: &Sand,
     base: &str,
     store: &Arc<dyn Store>,
     owner: &str,
     late_for: jiff::SignedDuration,
+    http: Arc<dyn HttpClient>,
 ) -> Arc<dyn Crm> {
     match sand {
         Sand::Amo(_) => {
@@ -236,8 +247,7 @@ fn client(
             let stages = catalog().pipelines.into_iter();
             let named = |one: Pipeline| one.stages.into_values().map(move |stage| (one.name.clone(), stage));
             let settings = AmoSettings { late_for, stages: stages.flat_map(named).collect(), ..settings(base, 1_000) };
-            let client = AmoCrm::new(settings, Authorization::LongLived(token)).expect("a client");
-            Arc::new(client.remembering(store))
+            Arc::new(AmoCrm::over(http, settings, Authorization::LongLived(token)).remembering(store))
         }
         Sand::Vtiger(_) => {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -257,7 +267,7 @@ fn client(
             };
             let user = ("admin".to_owned(), Secret::new("StagedoorKey0001"));
             let sessions = NonZeroU32::new(4).expect("four");
-            Arc::new(Vtiger::open(settings, user, sessions, (Arc::clone(store), clock, owner)).expect("a client"))
+            Arc::new(Vtiger::over(http, settings, user, sessions, (Arc::clone(store), clock, owner)))
         }
     }
 }

@@ -126,6 +126,7 @@ async fn the_same_number_in_both_is_two_contacts() {
             phones: vec![phone.to_owned()],
             emails: vec![],
             created_at: at,
+            hub_id: None,
         };
         Event::new(&source, EventId::derive(&source, &["mirror", phone]), at, Body::ContactChanged(change))
     };

@@ -46,6 +46,7 @@ fn draft(name: &str) -> ContactDraft {
         chats: None,
         marketing: None,
         company: None,
+        other_ids: BTreeSet::new(),
     }
 }
 

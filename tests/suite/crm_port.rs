@@ -52,6 +52,7 @@ pub fn contact(name: &str, phone: &str) -> ContactDraft {
         chats: None,
         marketing: None,
         company: None,
+        other_ids: BTreeSet::new(),
     }
 }
 
@@ -78,6 +79,7 @@ pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
         company: None,
         payment: None,
         other_sums: String::new(),
+        other_ids: BTreeSet::new(),
         guard: None,
         stage_at: None,
     }

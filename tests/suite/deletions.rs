@@ -34,7 +34,7 @@ fn told(which: Which, row: Gone, deleted: bool, second: i64) -> Event {
     let body = match row {
         Gone::Deal(lead) => {
             let moved_by = (!deleted).then_some(0);
-            Body::LeadChanged(LeadChanged { lead, deleted, pipeline: None, status: None, moved_by })
+            Body::LeadChanged(LeadChanged { lead, deleted, pipeline: None, status: None, moved_by, hub_id: None })
         }
         Gone::Contact(contact) | Gone::Company(contact) => Body::ContactChanged(ContactChanged {
             contact,
@@ -44,6 +44,7 @@ fn told(which: Which, row: Gone, deleted: bool, second: i64) -> Event {
             phones: vec![],
             emails: vec![],
             created_at: at,
+            hub_id: None,
         }),
     };
     let id = EventId::derive(&source(which), &["told", &second.to_string()]);

@@ -110,6 +110,7 @@ fn told(which: Which, id: u64, phones: &[&str]) -> Event {
         phones: phones.iter().map(|phone| (*phone).to_owned()).collect(),
         emails: vec![],
         created_at: now,
+        hub_id: None,
     };
     Event::new(&source, EventId::derive(&source, &["edited", &id.to_string()]), now, Body::ContactChanged(changed))
 }
@@ -141,7 +142,8 @@ async fn a_deal_that_was_deleted_and_restored_is_written_again(which: Which) {
     let told = |deal: u64, deleted: bool, at: &str| {
         let source = SourceName::new(if which == Which::Amo { "amocrm" } else { "crm" }).expect("a name");
         let moved_by = (!deleted).then_some(0);
-        let change = stagedoor_model::LeadChanged { lead: deal, deleted, pipeline: None, status: None, moved_by };
+        let change =
+            stagedoor_model::LeadChanged { lead: deal, deleted, pipeline: None, status: None, moved_by, hub_id: None };
         let id = EventId::derive(&source, &["deal", at]);
         Event::new(&source, id, at.parse().expect("a time"), Body::LeadChanged(change))
     };

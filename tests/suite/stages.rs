@@ -116,7 +116,8 @@ async fn moved(account: &Account, which: Which, to: &str, second: i64) {
         }
         Which::Vtiger => (None, LeadChanged::number_of_stage(to)),
     };
-    let change = LeadChanged { lead: id, deleted: false, pipeline, status: Some(status), moved_by: Some(5) };
+    let change =
+        LeadChanged { lead: id, deleted: false, pipeline, status: Some(status), moved_by: Some(5), hub_id: None };
     let at: Timestamp = order(second, &[]).time;
     let event = Event::new(
         &source,

@@ -114,6 +114,15 @@ impl AmoCrm {
                 Body::ContactChanged(self.contact(item, deleted, delivery.received_at())?)
             }
             ("leads", "restore") if breakage::is_on("restore-unheard") => return Ok(None),
+            // Of new deals only a manager's copy of one that the hub made is of interest: it bears the same id.
+            ("leads", "add") => {
+                let is_own = number(item, "created_user_id").is_none_or(|user| user == 0);
+                let hub_id = hub_id(item).filter(|_| !is_own);
+                let (Some(lead), Some(hub_id)) = (number(item, "id"), hub_id) else { return Ok(None) };
+                let (pipeline, status) = (number(item, "pipeline_id"), number(item, "status_id"));
+                let (deleted, moved_by, hub_id) = (false, Some(0), Some(hub_id));
+                Body::LeadChanged(LeadChanged { lead, deleted, pipeline, status, moved_by, hub_id })
+            }
             ("leads", "status" | "delete" | "restore") => {
                 // A restored deal is there again, and nobody moved it: it stays the hub's to move.
                 let moved_by = if action == "restore" { Some(0) } else { number(item, "modified_user_id") };
@@ -126,6 +135,7 @@ impl AmoCrm {
                     pipeline: number(item, "pipeline_id"),
                     status: number(item, "status_id"),
                     moved_by,
+                    hub_id: hub_id(item),
                 })
             }
             _ => return Ok(None),
@@ -174,6 +184,7 @@ impl AmoCrm {
             phones,
             emails,
             created_at: time(item, &["date_create", "created_at"]).unwrap_or(now),
+            hub_id: hub_id(item),
         })
     }
 }
@@ -185,6 +196,18 @@ fn number(item: &FormValue, key: &str) -> Option<u64> {
 fn time(item: &FormValue, keys: &[&str]) -> Option<Timestamp> {
     let second = keys.iter().find_map(|key| item.text_of(key)?.parse().ok())?;
     Timestamp::from_second(second).ok()
+}
+
+/// The hub's own id in a row. Codes come for the system's own fields only, so its field is known by its name, too.
+fn hub_id(item: &FormValue) -> Option<String> {
+    let fields = item.child("custom_fields").into_iter().flat_map(|fields| fields.children.values());
+    let is_own = |field: &&FormValue| {
+        field.text_of("code") == Some("STAGEDOOR_ID")
+            || field.text_of("name").is_some_and(|name| ["Stagedoor: person", "Stagedoor: deal"].contains(&name))
+    };
+    let value = fields.filter(is_own).find_map(|field| field.child("values")?.children.values().next());
+    let text = value.and_then(|value| value.text_of("value").or(value.text.as_deref()))?;
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Values of a system field; its `code` is there for those only.

@@ -1,16 +1,22 @@
 //! Mirrors the contacts that the account has already into the identity index, so that finding a person costs no call.
 
-use stagedoor_model::{Event, EventId, SourceName};
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::PersonId;
+use stagedoor_model::{Body, Event, EventId, Identifier, Kind, LeadChanged, SourceName};
 use stagedoor_ports::PortError;
 
 use crate::Sync;
 
 const CURSOR: &str = "backfill/page";
+const DEALS: &str = "backfill/deals";
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backfilled {
     pub pages: u32,
     pub contacts: usize,
+    /// Deals that bear the hub's id and were not known.
+    pub deals: usize,
 }
 
 impl Sync {
@@ -19,9 +25,66 @@ impl Sync {
     /// # Errors
     /// `Retry` when the CRM cannot be used now; the next call goes on from the page that failed.
     pub async fn backfill(&self, source: &SourceName) -> Result<Backfilled, PortError> {
-        let done = self.walk(source).await;
+        let mut done = self.walk(source).await;
+        if let Ok(done) = &mut done
+            && let Err(error) = self.walk_deals(source, done).await
+        {
+            self.release().await?;
+            return Err(error);
+        }
         self.release().await?;
         done
+    }
+
+    /// Walks the deals that bear the hub's id. One that the hub does not know may be a second one of a person and a show.
+    async fn walk_deals(&self, source: &SourceName, done: &mut Backfilled) -> Result<(), PortError> {
+        loop {
+            if !self.lease().await? {
+                return Err(PortError::Retry("another process uses the CRM".into()));
+            }
+            let cell = self.store.cell(&self.cell_of(DEALS)).await?;
+            let page = cell.as_ref().and_then(|cell| cell.value.parse().ok()).unwrap_or(1);
+            let (rows, next) = self.crm.deals(page).await.map_err(|error| PortError::Retry(error.to_string()))?;
+            let events = self.unknown_deals(source, rows).await?;
+            done.deals += events.len();
+            if !self.handle(events).await.is_empty() {
+                return Err(PortError::Retry(format!("page {page} of deals was not saved whole")));
+            }
+            let value = next.unwrap_or(1).to_string();
+            self.store.put_cell(&self.cell_of(DEALS), &value, cell.map(|cell| cell.version)).await?;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deals that the index does not know and that bear the id of somebody whom the hub knows, as events.
+    pub(crate) async fn unknown_deals(
+        &self,
+        source: &SourceName,
+        rows: Vec<(u64, String)>,
+    ) -> Result<Vec<Event>, PortError> {
+        let name = |lead: u64| Identifier::opaque(Kind::CrmLead, self.scope, &lead.to_string());
+        let names: BTreeSet<Identifier> = rows.iter().filter_map(|(lead, _)| name(*lead)).collect();
+        let owners = self.store.resolve(&names).await?.owners;
+        let unknown = rows.into_iter().filter(|(lead, _)| name(*lead).is_some_and(|name| !owners.contains_key(&name)));
+        let bearer = |hub_id: &str| PersonId::parse(hub_id.split('|').next()?.trim()).ok();
+        let unknown: BTreeMap<u64, (String, PersonId)> =
+            unknown.filter_map(|(lead, hub_id)| Some((lead, (hub_id.clone(), bearer(&hub_id)?)))).collect();
+        if unknown.is_empty() {
+            return Ok(vec![]);
+        }
+        let bearers: BTreeSet<PersonId> = unknown.values().map(|(_, bearer)| *bearer).collect();
+        let living = self.store.load(&bearers).await?;
+        let is_known = |id: &PersonId| living.iter().any(|one| one.value.id == *id || one.value.absorbed.contains(id));
+        let now = self.clock.now();
+        let told = |(lead, (hub_id, _)): (u64, (String, PersonId))| {
+            let id = EventId::derive(source, &["hub-id", &lead.to_string(), &hub_id, &now.to_string()]);
+            let (pipeline, status, moved_by) = (None, None, Some(0));
+            let change = LeadChanged { lead, deleted: false, pipeline, status, moved_by, hub_id: Some(hub_id) };
+            Event::new(source, id, now, Body::LeadChanged(change))
+        };
+        Ok(unknown.into_iter().filter(|(_, (_, bearer))| is_known(bearer)).map(told).collect())
     }
 
     async fn walk(&self, source: &SourceName) -> Result<Backfilled, PortError> {

@@ -11,7 +11,7 @@ use stagedoor_engine::{Catalog, DealLink, Link, Person, PersonId};
 use stagedoor_model::{
     Body, ContactChanged, Event, EventId, Fact, Identifier, Kind, LeadChanged, SourceName, Timestamp,
 };
-use stagedoor_ports::{PortError, SeenDeal};
+use stagedoor_ports::{CrmError, PortError, SeenDeal};
 
 use crate::{Sync, reconcile::ELSEWHERE};
 
@@ -64,6 +64,8 @@ impl Sync {
         let mut heard = Heard { contacts: events.len(), ..Heard::default() };
         // Many pages may have taken long: nobody else may write while deals are compared with where they were put.
         self.still_leased().await?;
+        let bearing = changes.deals.iter().filter_map(|deal| Some((deal.id, deal.hub_id.clone()?))).collect();
+        events.extend(self.unknown_deals(source, bearing).await?);
         let moves = self.moves(source, changes.deals).await?;
         heard.moves = moves.len();
         events.extend(moves);
@@ -118,6 +120,7 @@ impl Sync {
                     pipeline: None,
                     status: Some(status),
                     moved_by: seen.by,
+                    hub_id: seen.hub_id,
                 };
                 let about = format!("{}:{}:{status}", seen.id, seen.changed_at);
                 let id = EventId::derive(source, &["moved", &about]);
@@ -150,7 +153,15 @@ impl Sync {
         let asked = contacts.len() + deals.len();
         let missing = match asked {
             0 => (BTreeSet::new(), BTreeSet::new()),
-            _ => self.crm.missing(&contacts, &deals).await.map_err(|error| PortError::Retry(error.to_string()))?,
+            _ => match self.crm.missing(&contacts, &deals).await {
+                Ok(missing) => missing,
+                // Somebody has to give the hub's user its rights back; what changed is heard meanwhile.
+                Err(CrmError::Denied(reason)) => {
+                    tracing::error!(reason, "rows that may be gone from the CRM could not be looked for");
+                    return Ok(vec![]);
+                }
+                Err(error) => return Err(PortError::Retry(error.to_string())),
+            },
         };
         let count = missing.0.len() + missing.1.len();
         if count > VANISHED && count * 5 > asked {
@@ -170,11 +181,13 @@ impl Sync {
                 phones: vec![],
                 emails: vec![],
                 created_at: now,
+                hub_id: None,
             };
             told("contact", contact, Body::ContactChanged(change))
         });
         let deals = missing.1.into_iter().map(|lead| {
-            let change = LeadChanged { lead, deleted: true, pipeline: None, status: None, moved_by: None };
+            let change =
+                LeadChanged { lead, deleted: true, pipeline: None, status: None, moved_by: None, hub_id: None };
             told("deal", lead, Body::LeadChanged(change))
         });
         let events = contacts.chain(deals).collect();

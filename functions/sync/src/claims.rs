@@ -72,27 +72,7 @@ impl Sync {
     /// The CRM made a row under an id that somebody else's row had: theirs is gone, and what the hub knew of it is forgotten.
     async fn disown(&self, round: &Round, row: &Unclaimed, other: &Versioned<Person>) -> Result<(), PortError> {
         let mut person = other.value.clone();
-        let before: BTreeSet<Identifier> = person.identifiers().into_iter().cloned().collect();
-        let is_mirror = |fact: &Fact| matches!(fact, Fact::CrmContact { .. } | Fact::CrmLead { .. });
-        let gone: BTreeSet<RecordKey> = person
-            .records
-            .iter()
-            .filter(|(_, record)| is_mirror(&record.fact) && record.identifiers.contains(&row.identifier))
-            .map(|(key, _)| key.clone())
-            .collect();
-        if gone.len() < person.records.len() {
-            person.records.retain(|key, _| !gone.contains(key));
-        }
-        // Of those whom only that row told of, the row is gone, and what it told stays.
-        for record in person.records.values_mut().filter(|record| gone.contains(&record.key)) {
-            record.identifiers.remove(&row.identifier);
-            if let Fact::CrmContact { deleted, .. } | Fact::CrmLead { deleted, .. } = &mut record.fact {
-                *deleted = true;
-            }
-        }
-        let after: BTreeSet<Identifier> = person.identifiers().into_iter().cloned().collect();
-        let released = before.difference(&after).filter(|one| one.kind().is_strong() && **one != row.identifier);
-        let released: BTreeSet<Identifier> = released.cloned().collect();
+        let released = without_row(&mut person, &row.identifier);
         let owners = self.store.resolve(&released).await?.owners;
         let id = person.id;
         let commit = Commit {
@@ -115,6 +95,30 @@ impl Sync {
     }
 }
 
+/// Takes a row of the CRM away from somebody. Answers which names went with it; the row's own is not among them.
+pub(crate) fn without_row(person: &mut Person, row: &Identifier) -> BTreeSet<Identifier> {
+    let before: BTreeSet<Identifier> = person.identifiers().into_iter().cloned().collect();
+    let is_mirror = |fact: &Fact| matches!(fact, Fact::CrmContact { .. } | Fact::CrmLead { .. });
+    let gone: BTreeSet<RecordKey> = person
+        .records
+        .iter()
+        .filter(|(_, record)| is_mirror(&record.fact) && record.identifiers.contains(row))
+        .map(|(key, _)| key.clone())
+        .collect();
+    if gone.len() < person.records.len() {
+        person.records.retain(|key, _| !gone.contains(key));
+    }
+    // Of those whom only that row told of, the row is gone, and what it told stays.
+    for record in person.records.values_mut().filter(|record| gone.contains(&record.key)) {
+        record.identifiers.remove(row);
+        if let Fact::CrmContact { deleted, .. } | Fact::CrmLead { deleted, .. } = &mut record.fact {
+            *deleted = true;
+        }
+    }
+    let after: BTreeSet<Identifier> = person.identifiers().into_iter().cloned().collect();
+    before.difference(&after).filter(|one| one.kind().is_strong() && *one != row).cloned().collect()
+}
+
 /// Whether all that is known of somebody is what the CRM told of this row.
 fn is_told_by_the_crm_alone(person: &Person, row: &Identifier) -> bool {
     let mut facts = person.records.values();
@@ -123,7 +127,7 @@ fn is_told_by_the_crm_alone(person: &Person, row: &Identifier) -> bool {
     })
 }
 
-fn forget_row(link: &mut Link, kind: Kind, id: u64) {
+pub(crate) fn forget_row(link: &mut Link, kind: Kind, id: u64) {
     if kind == Kind::CrmContact {
         link.doubles.remove(&id);
         link.marked.remove(&id);

@@ -122,7 +122,7 @@ impl Sync {
                     one.known.intent = None;
                 }
                 // Looked for or made again by the next run.
-                Row::Gone(_) => one.known = Known::default(),
+                Row::Gone(_) | Row::Misidentified(_) => one.known = Known::default(),
                 Row::NotSent => {
                     one.known.intent = None;
                     unsent += 1;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
-    Folded, Group, Person, PersonId, Refusal, fold, group, looked_up, named_in, owner_of, recognise, record_of,
+    Folded, Group, Person, PersonId, Refusal, bearer_of, fold, group, looked_up, named_in, owner_of, recognise,
+    record_of,
 };
 use stagedoor_model::{Event, Identifier, Record, RecordKey};
 use stagedoor_ports::{Claims, Commit, JournalRow, PortError, Removal, Result, Saved, Versioned};
@@ -170,6 +171,7 @@ impl Sync {
         let named: BTreeSet<Identifier> = records.iter().flat_map(looked_up).collect();
         let mut known = Known { claims: self.store.resolve(&named).await?, ..Known::default() };
         let mut wanted: BTreeSet<PersonId> = known.claims.owners.values().chain(among).copied().collect();
+        wanted.extend(records.iter().filter_map(bearer_of));
         if again {
             // A crash may have left somebody whom no name finds yet.
             wanted.extend(records.iter().map(|record| PersonId::of(&record.key)));

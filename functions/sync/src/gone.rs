@@ -53,11 +53,13 @@ fn event(source: &SourceName, gone: &Gone, now: Timestamp) -> Option<Event> {
                 phones: vec![],
                 emails: vec![],
                 created_at: now,
+                hub_id: None,
             };
             told("contact", *contact, Body::ContactChanged(change))
         }
         Gone::Deal(lead) => {
-            let change = LeadChanged { lead: *lead, deleted: true, pipeline: None, status: None, moved_by: None };
+            let change =
+                LeadChanged { lead: *lead, deleted: true, pipeline: None, status: None, moved_by: None, hub_id: None };
             told("deal", *lead, Body::LeadChanged(change))
         }
         Gone::Company(_) => None,

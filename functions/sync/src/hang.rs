@@ -31,7 +31,7 @@ impl Sync {
             let mut cases = round.cases();
             let Some(case) = cases.get_mut(&id) else { continue };
             match row {
-                Row::Done(_) | Row::Refused(_) | Row::Gone(_) => {
+                Row::Done(_) | Row::Refused(_) | Row::Gone(_) | Row::Misidentified(_) => {
                     case.link.unhung.clear();
                     hung.insert(id);
                 }

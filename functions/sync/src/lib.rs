@@ -15,6 +15,7 @@ mod intents;
 mod invite;
 mod leavers;
 mod mailing;
+mod misidentified;
 mod outcome;
 mod promo;
 mod reasons;

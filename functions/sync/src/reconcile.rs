@@ -15,7 +15,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
 use stagedoor_engine::{Catalog, Intent, PersonId, next_turn, plan};
-use stagedoor_model::{SECOND_CRM, Timestamp};
+use stagedoor_model::{SECOND_CRM, Timestamp, breakage};
 use stagedoor_ports::{Dirty, PortError, Row};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -28,6 +28,10 @@ use crate::{
 const LEASE: &str = "reconciler";
 pub(crate) const ELSEWHERE: &str = "another process reconciles";
 const LEASE_TIME: SignedDuration = SignedDuration::from_secs(120);
+/// How often a lease is prolonged while a command works.
+const RENEW: Duration = Duration::from_secs(30);
+/// How long a command waits for the CRM.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A second, and a little for clocks that differ.
 const REST: SignedDuration = SignedDuration::from_millis(1_100);
 /// People compared in one round.
@@ -85,10 +89,45 @@ impl Sync {
         report
     }
 
+    /// Does something in the CRM while no other process uses it: the rate limit is one account's. Waits for it as long as rounds
+    /// of other processes may take.
+    ///
+    /// # Errors
+    /// `Retry` when the CRM was not free within half a minute.
+    pub async fn alone_in_crm<T>(&self, work: impl Future<Output = T>) -> Result<T, PortError> {
+        let began = Instant::now();
+        while !breakage::is_on("commands-take-no-lease") && !self.lease().await? {
+            if began.elapsed() >= PATIENCE {
+                return Err(PortError::Retry("another process uses the CRM; try again".into()));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => {
+                    self.release().await?;
+                    return Ok(done);
+                }
+                () = tokio::time::sleep(RENEW) => drop(self.lease().await?),
+            }
+        }
+    }
+
     /// Gives the lease back, but not at once: whoever takes it next must not spend the same second of the CRM's rate.
     pub(crate) async fn release(&self) -> Result<(), PortError> {
         let now = self.clock.now();
+        self.release_account().await?;
         self.store.lease(LEASE, &self.owner, now, now + REST).await.map(drop)
+    }
+
+    /// Gives back the lease of the second CRM's account, where this is about it.
+    async fn release_account(&self) -> Result<(), PortError> {
+        if self.scope.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        self.store.lease(&format!("{LEASE}/{}", self.scope), &self.owner, now, now + REST).await.map(drop)
     }
 
     pub(crate) async fn lease(&self) -> Result<bool, PortError> {
@@ -116,7 +155,10 @@ impl Sync {
         let mut learnt = Vec::new();
         let draft = |(id, case): (&PersonId, &Case)| {
             let (person, mut link) = (case.person.seen_by(self.scope), case.link.second.clone().unwrap_or_default());
-            if link.remember_values(&person) | link.renew_deleted(&person, &catalog) {
+            if link.remember_values(&person)
+                | link.remember_rows(&person, &catalog)
+                | link.renew_deleted(&person, &catalog)
+            {
                 learnt.push((*id, (*link).clone()));
             }
             let plan = plan(&person, &link, &catalog, first.at);
@@ -141,13 +183,16 @@ impl Sync {
             companies: Mutex::default(),
             looking: Mutex::default(),
             gone: Mutex::default(),
+            misidentified: Mutex::default(),
             strikes: AtomicUsize::default(),
             at: first.at,
             until: first.until,
             beneath: Some(Arc::clone(first)),
             scope: self.scope,
         };
-        self.push(&round, pace).await?;
+        let pushed = self.push(&round, pace).await;
+        self.release_account().await?;
+        pushed?;
         // Whoever is not done here is not done.
         let own = std::mem::take(&mut *round.report());
         let mut cases = first.cases();
@@ -187,7 +232,7 @@ impl Sync {
             let Dirty { person, version, mark, tries, mut link, trace } = dirty;
             let own = self.second.as_ref().map(|_| person.seen_by(self.scope));
             let seen = own.as_ref().unwrap_or(&person);
-            if link.remember_values(seen) | link.renew_deleted(seen, &catalog) {
+            if link.remember_values(seen) | link.remember_rows(seen, &catalog) | link.renew_deleted(seen, &catalog) {
                 learnt.insert(person.id);
             }
             let plan = plan(seen, &link, &catalog, now);
@@ -208,6 +253,7 @@ impl Sync {
             companies: Mutex::default(),
             looking: Mutex::default(),
             gone: Mutex::default(),
+            misidentified: Mutex::default(),
             strikes: AtomicUsize::default(),
             at,
             until,
@@ -245,6 +291,7 @@ impl Sync {
 
     async fn push(&self, round: &Round, pace: Pace) -> Result<(), PortError> {
         self.push_rows(round, pace).await?;
+        self.look_at_misidentified(round).await?;
         self.hear_of_gone(round).await
     }
 

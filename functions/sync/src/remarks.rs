@@ -233,7 +233,7 @@ fn answered<T>(
                 case.failed = true;
                 round.is_gone(gone);
             }
-            Row::Held(_) => settle(case, false),
+            Row::Held(_) | Row::Misidentified(_) => settle(case, false),
             Row::Unknown => {}
         }
         changed.insert(due.person);

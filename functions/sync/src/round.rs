@@ -18,7 +18,7 @@ use stagedoor_ports::{Gone, Hangs, Mark, Row};
 
 use tokio::time::Instant;
 
-use crate::Reconciled;
+use crate::{Reconciled, misidentified::Misidentified};
 
 /// So many calls of which no row could be sent stop a round.
 const STRIKES: usize = 2;
@@ -53,6 +53,11 @@ impl Case {
     pub(crate) fn waits_for_a_late_call(&self) -> bool {
         let waiting = self.held + usize::from(self.late);
         waiting > 0 && waiting >= self.open
+    }
+
+    /// Ids beside the person's own that their rows may bear.
+    fn other_ids(&self) -> BTreeSet<PersonId> {
+        self.person.absorbed.iter().chain(&self.link.other_ids).copied().collect()
     }
 
     fn is_deal_held(&self, show: &ShowKey) -> bool {
@@ -92,6 +97,8 @@ pub(crate) struct Round {
     pub looking: Mutex<BTreeSet<String>>,
     /// Rows that calls found to be gone from the CRM.
     pub gone: Mutex<BTreeSet<Gone>>,
+    /// Rows that were not written, because they bear somebody else's id.
+    pub misidentified: Mutex<Vec<Misidentified>>,
     /// Calls in a row of which no row could be sent.
     pub strikes: AtomicUsize,
     pub at: Timestamp,
@@ -191,7 +198,8 @@ impl Round {
                     Step::UpdateContact(contact, draft) => {
                         let company = self.resolved(draft.company.as_ref());
                         case.held += self.held_by(draft.company.as_ref().map(|company| &company.key));
-                        let job = |company| Job::UpdateContact(contact, ContactDraft { company, ..draft });
+                        let other_ids = case.other_ids();
+                        let job = |company| Job::UpdateContact(contact, ContactDraft { company, other_ids, ..draft });
                         update.extend(company.map(|company| (*id, job(company), digest.clone())));
                     }
                     Step::MarkDuplicate { contact, of } => {
@@ -224,12 +232,14 @@ impl Round {
                     (Step::CreateDeal(_), None) if refused => case.open = case.open.saturating_sub(1),
                     (Step::CreateDeal(_), None) => case.held += held,
                     (Step::CloseDouble(lead, draft), _) => {
+                        let draft = DealDraft { other_ids: case.other_ids(), ..draft };
                         double.push((*id, Job::CloseDouble(lead, draft), digest.clone()));
                     }
                     (Step::UpdateDeal(lead, draft), _) => {
                         let company = self.resolved(draft.company.as_ref());
                         case.held += self.held_by(draft.company.as_ref().map(|company| &company.key));
-                        let job = |company| Job::UpdateDeal(lead, DealDraft { company, ..draft });
+                        let other_ids = case.other_ids();
+                        let job = |company| Job::UpdateDeal(lead, DealDraft { company, other_ids, ..draft });
                         update.extend(company.map(|company| (*id, job(company), digest.clone())));
                     }
                     _ => {}
@@ -374,10 +384,13 @@ impl Round {
                     tracing::warn!(%person, %gone, "a row is gone");
                     self.is_gone(*gone);
                 }
+                Row::Misidentified(bearer) => self.is_misidentified(*person, job, *bearer),
             }
             match row {
                 Row::Done(_) | Row::Refused(_) => case.open = case.open.saturating_sub(1),
                 Row::Unknown | Row::NotSent | Row::Held(_) | Row::Gone(_) => case.failed = true,
+                // Looked at below, and done by the next run.
+                Row::Misidentified(_) => {}
             }
             write(&mut case.link, job, digest, row, (self.at, late_until));
             changed.insert(*person);
@@ -431,7 +444,7 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until)
                     contact.parked = None;
                 }
                 Row::Refused(reason) => contact.parked = parked(reason),
-                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) => {}
+                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) | Row::Misidentified(_) => {}
             }
         }
         Job::CreateDeal(_, draft) | Job::UpdateDeal(_, draft) => {
@@ -451,7 +464,7 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until)
                 }
                 Row::Refused(reason) => (deal.parked, deal.held) = (parked(reason), None),
                 Row::Held(reason) => hold(&mut deal.held, parked(reason)),
-                Row::NotSent | Row::Unknown | Row::Gone(_) => {}
+                Row::NotSent | Row::Unknown | Row::Gone(_) | Row::Misidentified(_) => {}
             }
         }
         Job::CreateInvoice(_, draft, _) | Job::UpdateInvoice(_, draft) => {
@@ -466,7 +479,7 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until)
                     invoice.parked = None;
                 }
                 Row::Refused(reason) => invoice.parked = parked(reason),
-                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) => {}
+                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) | Row::Misidentified(_) => {}
             }
         }
         // The next plan finds the new one in its place.
@@ -476,7 +489,7 @@ fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until)
             match row {
                 Row::Done(_) | Row::Refused(_) => _ = deal.closed.insert(*lead),
                 Row::Held(reason) => hold(&mut deal.held, parked(reason)),
-                Row::NotSent | Row::Unknown | Row::Gone(_) => {}
+                Row::NotSent | Row::Unknown | Row::Gone(_) | Row::Misidentified(_) => {}
             }
         }
         Job::MarkDuplicate(contact, _) => {

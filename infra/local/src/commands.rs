@@ -189,7 +189,11 @@ pub async fn backfill(hub: &Hub) -> Result<Backfilled, String> {
     let done = mirror(&hub.sync, &hub.mirror).await?;
     let (Some(second), Ok(source)) = (hub.sync.second(), SourceName::new(SECOND_CRM)) else { return Ok(done) };
     let other = mirror(&second, &source).await?;
-    Ok(Backfilled { pages: done.pages + other.pages, contacts: done.contacts + other.contacts })
+    Ok(Backfilled {
+        pages: done.pages + other.pages,
+        contacts: done.contacts + other.contacts,
+        deals: done.deals + other.deals,
+    })
 }
 
 async fn mirror(sync: &stagedoor_sync::Sync, source: &SourceName) -> Result<Backfilled, String> {

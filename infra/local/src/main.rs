@@ -349,7 +349,8 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             let http = Arc::new(stagedoor_crm::SocketClient::new(hub.config.crm.timeout)?);
             let (config, sync) = (&hub.config, &hub.sync);
             let client = stagedoor_crm::amocrm::from_config(http, config, &hub.store, &sync.clock, &sync.owner)?;
-            client.authorize(&code).await.map_err(|error| error.to_string())?;
+            let done = sync.alone_in_crm(client.authorize(&code)).await.map_err(|error| error.to_string())?;
+            done.map_err(|error| error.to_string())?;
             println!("authorised; the tokens are kept in the hub's files");
         }
         Command::Serve | Command::CheckConfig | Command::Schema { .. } => {}

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use stagedoor_engine::deals;
 use stagedoor_model::{Event, Identifier};
+use stagedoor_sync::Sync;
 
 use crate::{
     audience::{evidence_of, found},
@@ -25,12 +26,12 @@ pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String>
     contacts.extend(link.contact.id);
     contacts.extend(&link.doubles);
     let leads: BTreeSet<u64> = link.deals.values().filter_map(|deal| deal.id).collect();
-    let crm = hub.sync.crm.export(&contacts, &leads).await.map_err(|error| error.to_string())?;
-    let second = match (&hub.sync.second, &link.second) {
+    let crm = exported(&hub.sync, &contacts, &leads).await?;
+    let second = match (hub.sync.second(), &link.second) {
         (Some(second), Some(known)) => {
             let contacts = known.contact.id.into_iter().chain(known.doubles.iter().copied()).collect();
             let deals = known.deals.values().filter_map(|deal| deal.id).collect();
-            second.crm.export(&contacts, &deals).await.map_err(|error| error.to_string())?
+            exported(&second, &contacts, &deals).await?
         }
         _ => Value::Null,
     };
@@ -50,4 +51,10 @@ pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String>
         "second_crm": second,
         "events": events,
     }))
+}
+
+/// What a CRM holds. No other process uses it meanwhile, so that the calls of both stay within its rate.
+async fn exported(sync: &Sync, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Value, String> {
+    let held = sync.alone_in_crm(sync.crm.export(contacts, deals)).await.map_err(|error| error.to_string())?;
+    held.map_err(|error| error.to_string())
 }

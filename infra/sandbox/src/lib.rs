@@ -97,6 +97,7 @@ impl Sandbox {
             .route("/_sandbox/{entity}/{id}", patch(manager::change).delete(manager::delete))
             .route("/_sandbox/{entity}/{id}/restore", post(manager::restore))
             .route("/_sandbox/{entity}/{id}/merge", post(manager::merge))
+            .route("/_sandbox/{entity}/{id}/copy", post(manager::copy))
             .fallback(answers::not_found)
             .with_state(self.clone())
     }

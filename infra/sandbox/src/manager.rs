@@ -68,6 +68,10 @@ pub struct Move {
     robot: bool,
 }
 
+pub async fn copy(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(String, u64)>) -> Response {
+    done(sandbox.copied_by_manager(&entity, id).is_some())
+}
+
 pub async fn move_lead(State(sandbox): State<Sandbox>, Path(id): Path<u64>, Json(to): Json<Move>) -> Response {
     let Some(stage) = sandbox.stage(&to.pipeline, &to.stage) else { return answers::unknown() };
     done(if to.robot { sandbox.moved_by_robot(id, stage) } else { sandbox.moved_by_manager(id, stage) })
@@ -158,6 +162,21 @@ impl Sandbox {
         let deleted = hooks::deletion(entity, gone);
         self.hooks.send(&mut state, changed.into_iter().chain([deleted]));
         true
+    }
+
+    /// Copies a row with all its fields, the hub's own among them; the answer is the copy's id.
+    pub fn copied_by_manager(&self, entity: &str, id: u64) -> Option<u64> {
+        let mut state = self.state();
+        let mut row = state.entities.get(entity)?.get(&id)?.clone();
+        let (copy, now) = (state.id(), state.now());
+        for (field, value) in [("id", copy), ("created_by", MANAGER), ("created_at", now)] {
+            row.insert(field.into(), value.into());
+        }
+        touch(&mut row, now);
+        state.entities.entry(entity.to_owned()).or_default().insert(copy, row);
+        let sent = hooks::change(&state, entity, copy, "add");
+        self.hooks.send(&mut state, sent);
+        Some(copy)
     }
 
     pub fn moved_by_manager(&self, lead: u64, stage: StageIds) -> bool {

@@ -3,6 +3,8 @@
 pub mod amocrm;
 mod choice;
 mod http;
+mod hub_id;
+mod pause;
 mod stage_memory;
 pub mod vtiger;
 

@@ -46,7 +46,7 @@ pub use mailings::{
     was_read, was_refused,
 };
 pub use marketing::Marketing;
-pub use mirror::{owner_of, recognise};
+pub use mirror::{bearer_of, owner_of, recognise};
 pub use money::{Moved, OrderKey, Payments, Settlement, Settlements, Trouble, settlements, troubles, words};
 pub use past_shows::{PastShow, PastShows};
 pub use person::{Person, PersonId};

@@ -40,8 +40,33 @@ pub fn owner_of<'p>(
     if let Some(owner) = owners.get(row) {
         return find(*owner);
     }
+    let bearer = bearer_of(record).and_then(&find).filter(|person| is_of_bearer(record, person, owners));
+    if bearer.is_some() && !stagedoor_model::breakage::is_on("second-row-unseen") {
+        return bearer;
+    }
     let named = record.identifiers.iter().find_map(|one| owners.get(one))?;
     find(*named).filter(|person| is_copy_of(record, person))
+}
+
+/// The person whose id the hub wrote into a CRM's row. A manager who copies a row copies the id, too.
+pub fn bearer_of(record: &Record) -> Option<PersonId> {
+    let (Fact::CrmContact { hub_id, .. } | Fact::CrmLead { hub_id, .. }) = &record.fact else { return None };
+    PersonId::parse(hub_id.as_ref()?.split('|').next()?.trim()).ok()
+}
+
+/// A deal with their id is theirs. A contact is, too, unless it holds addresses of somebody else only: then a manager made
+/// another person's contact out of a copy.
+fn is_of_bearer(record: &Record, person: &Person, owners: &BTreeMap<Identifier, PersonId>) -> bool {
+    if !matches!(record.fact, Fact::CrmContact { .. }) {
+        return true;
+    }
+    let values: BTreeSet<&Identifier> = record.held().filter(|one| !is_row(one)).collect();
+    let is_own = |id: &PersonId| *id == person.id || person.absorbed.contains(id);
+    if values.iter().any(|one| owners.get(*one).is_some_and(|owner| !is_own(owner))) {
+        return false;
+    }
+    let known = person.identifiers();
+    values.is_empty() || values.iter().any(|one| known.contains(*one))
 }
 
 /// The row is younger than the person, and all that it holds is theirs: the hub made it, and its number is not known yet.

@@ -182,6 +182,7 @@ fn vacated(
             company: None,
             payment: None,
             other_sums: String::new(),
+            other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of(pipeline, known, catalog)),
             stage_at: None,
         };
@@ -280,6 +281,7 @@ fn draft_deal(
         company,
         payment,
         other_sums: other_sums.join(", "),
+        other_ids: BTreeSet::new(),
         guard: None,
         stage_at: None,
         utm: deal.labels.into_iter().filter(|(key, _)| key.starts_with("utm_")).collect(),

@@ -97,6 +97,7 @@ pub fn record_of(event: &Event) -> Option<Record> {
                 deleted: change.deleted,
                 phones: change.phones.clone(),
                 emails: change.emails.clone(),
+                hub_id: change.hub_id.clone(),
             };
             let mut record = record(
                 RecordKey(row_key("crm-contact", scope, change.contact)),
@@ -117,6 +118,7 @@ pub fn record_of(event: &Event) -> Option<Record> {
                 pipeline: change.pipeline,
                 status: change.status,
                 by: change.moved_by,
+                hub_id: change.hub_id.clone(),
             };
             Some(record(RecordKey(row_key("crm-lead", crm_of(source), change.lead)), identifiers, None, fact))
         }

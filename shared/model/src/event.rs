@@ -357,6 +357,9 @@ pub struct ContactChanged {
     pub emails: Vec<String>,
     #[schemars(with = "String")]
     pub created_at: Timestamp,
+    /// The hub's own id that stands in it: a person's. A manager who copies a row copies it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub_id: Option<String>,
 }
 
 /// A deal as the CRM holds it now.
@@ -371,6 +374,9 @@ pub struct LeadChanged {
     /// The user whose hand moved it; 0 is a robot or an integration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_by: Option<u64>,
+    /// The hub's own id that stands in it: a person's and a show's, with `|` between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub_id: Option<String>,
 }
 
 impl LeadChanged {

@@ -74,6 +74,9 @@ pub enum Fact {
         deleted: bool,
         phones: Vec<String>,
         emails: Vec<String>,
+        /// The hub's own id that stands in it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hub_id: Option<String>,
     },
     /// The mirror of a CRM deal that somebody moved by hand.
     CrmLead {
@@ -83,6 +86,9 @@ pub enum Fact {
         pipeline: Option<u64>,
         status: Option<u64>,
         by: Option<u64>,
+        /// The hub's own id that stands in it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hub_id: Option<String>,
     },
     Talk(Box<Talk>),
     Link(TrackedLink),

@@ -23,6 +23,8 @@ pub enum Row {
     /// Not sent: something that concerns this row and its like has to be put right in the CRM first, such as a stage that
     /// is missing. The reason is for a manager's eyes. It is tried again by itself, and others go on.
     Held(String),
+    /// Not written: the row bears the hub's id of this other person. A number was used again, or a manager merged rows.
+    Misidentified(PersonId),
 }
 
 /// A row that was in the CRM and is not there any more: somebody deleted it, or merged it into another.
@@ -91,6 +93,8 @@ pub struct SeenDeal {
     pub stage: String,
     /// The user who changed it last; `None` for the hub itself.
     pub by: Option<u64>,
+    /// The hub's own id in it.
+    pub hub_id: Option<String>,
 }
 
 /// What deals and invoices come to in the CRM, in minor units.
@@ -203,6 +207,11 @@ pub trait Crm: Send + Sync {
     }
     /// The account's contacts, page by page from 1.
     async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError>;
+    /// Deals that bear the hub's own id, with it, page by page from 1; the second part is the next page.
+    async fn deals(&self, page: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
+        _ = page;
+        Ok((vec![], None))
+    }
     /// What it holds of these contacts and deals now, with notes and tasks, in its own words.
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError>;
     /// What these deals and invoices come to there.

@@ -20,7 +20,10 @@ use stagedoor_ports::{
 
 use crate::{crowds, database::Database, due};
 
+// What is deleted or replaced is overwritten, not only forgotten: else the space that earlier versions of a person left would
+// still hold them after they were erased.
 const SCHEMA: &str = "
+PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS journal (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, person TEXT, unrecognized INTEGER NOT NULL,
     row TEXT NOT NULL

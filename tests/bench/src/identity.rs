@@ -114,6 +114,7 @@ impl Tour {
             phones: vec![],
             emails: vec![],
             created_at: at(n % 100),
+            hub_id: None,
         };
         let crm = format!("crm_contact:{}", n + 1);
         self.add(n, "amocrm", &format!("contact {n}"), 100, Body::ContactChanged(contact), &crm, &[phone(n)])?;

@@ -28,6 +28,7 @@ pub(super) fn router() -> Router<VtigerSandbox> {
         .route("/_sandbox/{module}/{id}", axum::routing::patch(change).delete(delete))
         .route("/_sandbox/{module}/{id}/restore", post(restore))
         .route("/_sandbox/{module}/{id}/merge", post(merge))
+        .route("/_sandbox/{module}/{id}/copy", post(copy))
 }
 
 #[derive(Deserialize)]
@@ -132,6 +133,10 @@ async fn delete(State(sandbox): State<VtigerSandbox>, Path((_, id)): Path<(Strin
 async fn restore(State(sandbox): State<VtigerSandbox>, Path((_, id)): Path<(String, String)>) -> Response {
     sandbox.restored_by_manager(&id);
     answers::nothing()
+}
+
+async fn copy(State(sandbox): State<VtigerSandbox>, Path((_, id)): Path<(String, String)>) -> Response {
+    done(sandbox.copied_by_manager(MANAGER, &id).is_some())
 }
 
 async fn merge(

@@ -302,7 +302,7 @@ impl State {
 
     /// Modules that a profile has not (recorded: limited_user_...).
     pub(crate) fn hidden(&self, user: u64, module: &str) -> bool {
-        !self.admin(user) && matches!(module, "Leads" | "Users")
+        !self.admin(user) && matches!(module, "Leads" | "Users") || self.hidden.contains(module)
     }
 
     fn types(&self, user: u64, of: &str) -> Value {

@@ -67,6 +67,15 @@ impl VtigerSandbox {
         made.get("id").and_then(Value::as_str).map(str::to_owned)
     }
 
+    /// Copies a record with all its fields, the hub's own among them; the answer is the copy's id.
+    pub fn copied_by_manager(&self, user: u64, id: &str) -> Option<String> {
+        let mut state = self.state();
+        let record = state.records.get(&number(id)?).filter(|record| !record.deleted)?;
+        let (module, fields) = (record.module.to_owned(), record.fields.clone());
+        let made = state.create(user, &module, fields).ok()?;
+        made.get("id").and_then(Value::as_str).map(str::to_owned)
+    }
+
     /// Into the recycle bin: from then on nothing tells it from a record that never was.
     pub fn deleted_by_manager(&self, id: &str) {
         self.set_deleted(id, true);

@@ -100,6 +100,10 @@ pub(crate) struct State {
     pub sessions: BTreeMap<String, Session>,
     /// Fields that an administrator marked as unique, by module.
     pub unique: BTreeMap<String, Vec<String>>,
+    /// Modules to which the hub's user has no right.
+    pub hidden: BTreeSet<String>,
+    /// Modules of which the hub's user sees no record.
+    pub private: BTreeSet<String>,
     pub calls: BTreeMap<String, u64>,
     pub faults: Vec<Fault>,
     pub down: bool,
@@ -133,6 +137,8 @@ impl VtigerSandbox {
             challenges: BTreeMap::new(),
             sessions: BTreeMap::new(),
             unique: BTreeMap::from([("Accounts".to_owned(), vec!["accountname".to_owned()])]),
+            hidden: BTreeSet::new(),
+            private: BTreeSet::new(),
             calls: BTreeMap::new(),
             faults: Vec::new(),
             down: false,
@@ -203,6 +209,19 @@ impl VtigerSandbox {
 
     pub fn set_active(&self, user: &str, active: bool) {
         self.state().seed.users.iter_mut().filter(|one| one.name == user).for_each(|one| one.active = active);
+    }
+
+    /// An administrator takes the right to a module away from the hub's user: `hidden`, the module itself; else all its records.
+    pub fn take_right(&self, module: &str, hidden: bool) {
+        let mut state = self.state();
+        let State { hidden: modules, private, .. } = &mut *state;
+        if hidden { modules } else { private }.insert(module.to_owned());
+    }
+
+    pub fn give_rights_back(&self) {
+        let mut state = self.state();
+        state.hidden.clear();
+        state.private.clear();
     }
 
     /// Lets the clock go on.

@@ -144,7 +144,7 @@ impl State {
 
     pub(crate) fn retrieve(&self, user: u64, id: &str) -> Answer {
         let number = self.number(id)?;
-        self.may_see(user, number)?;
+        self.may_use(user, number)?;
         let mut told = self.told(number, true).ok_or_else(|| denied(FORBIDDEN))?;
         if id.starts_with("7x")
             && let Some(told) = told.as_object_mut()
@@ -159,7 +159,7 @@ impl State {
             return Err(wrong("INVALID_ID_ATTRIBUTE", "Id specified is incorrect"));
         }
         let number = self.number(id)?;
-        self.may_see(user, number)?;
+        self.may_use(user, number)?;
         given.remove("id");
         let Some(record) = self.records.get(&number) else { return Err(denied(FORBIDDEN)) };
         let Some(described) = self.modules.get(record.module) else { return Err(denied(FORBIDDEN)) };
@@ -265,6 +265,12 @@ impl State {
         self.modules.get(module).map(|module| module.prefix.clone()).unwrap_or_default()
     }
 
+    /// A module that a profile does not have is answered as a record that is not there.
+    fn may_use(&self, user: u64, number: u64) -> Result<(), Wrong> {
+        let hidden = self.records.get(&number).is_some_and(|record| self.hidden(user, record.module));
+        if hidden { Err(denied(FORBIDDEN)) } else { self.may_see(user, number) }
+    }
+
     fn may_see(&self, user: u64, number: u64) -> Result<(), Wrong> {
         if self.sees(user, number) { Ok(()) } else { Err(denied("Permission to read given object is denied")) }
     }
@@ -273,7 +279,7 @@ impl State {
     pub(crate) fn sees(&self, user: u64, number: u64) -> bool {
         let Some(record) = self.records.get(&number) else { return true };
         let own = plain(record.fields.get("assigned_user_id")) == format!("19x{user}");
-        self.admin(user) || own || record.module != "Potentials"
+        !self.private.contains(record.module) && (self.admin(user) || own || record.module != "Potentials")
     }
 
     fn mandatory(&self, module: &Module, given: &Fields) -> Result<(), Wrong> {

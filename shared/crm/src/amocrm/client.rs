@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How far the CRM's clock may be from ours, in seconds, when we look for what we created.
-const SKEW: i64 = 120;
+pub(super) const SKEW: i64 = 120;
 
 /// Fields that a refusal names when what was read of the account is out of date.
 const STALE: [&str; 3] = ["field_id", "[status_id", "[pipeline_id"];
@@ -75,11 +75,12 @@ pub struct AmoCrm {
 const RESUBSCRIBE: Duration = Duration::from_secs(3_600);
 
 /// What the hub wants to hear of (amocrm.ru/developers/content/crm_platform/webhooks-api).
-const HOOKS: [&str; 7] = [
+const HOOKS: [&str; 8] = [
     "add_contact",
     "update_contact",
     "delete_contact",
     "restore_contact",
+    "add_lead",
     "status_lead",
     "delete_lead",
     "restore_lead",
@@ -208,21 +209,6 @@ impl AmoCrm {
         outcome
     }
 
-    /// Walks the newest rows down to those created before `since`.
-    async fn newest(&self, entity: &str, since: Timestamp, mut visit: impl FnMut(&Value)) -> Result<(), CrmError> {
-        for page in 1.. {
-            let path = format!("/api/v4/{entity}?order%5Bid%5D=desc&limit=250&page={page}");
-            let answer = schema::get(&self.transport, &path).await?;
-            let rows = items(answer.as_ref(), entity);
-            rows.iter().for_each(|row| visit(row));
-            let oldest = rows.last().and_then(|row| row.get("created_at")?.as_i64());
-            if rows.len() < 250 || oldest.is_some_and(|second| second < since.as_second() - SKEW) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Links rows that are there to their companies. `made`: the rows were made by this call; one whose link failed is
     /// looked up next time, and its company hangs on the update then.
     async fn hang(&self, entity: &str, mut rows: Vec<Row>, companies: Vec<Option<u64>>, made: bool) -> Vec<Row> {
@@ -291,8 +277,12 @@ impl Crm for AmoCrm {
             }
         };
         let build = |schema: &Schema| {
-            let row = |id: &u64, draft| wire::contact(draft, schema, held.get(id), self.settings.region);
-            rows.iter().map(|(id, draft)| Ok(with_id(*id, row(id, draft)))).collect()
+            let row = |(id, draft): &(u64, ContactDraft)| {
+                let other = wire::foreign(held.get(id), draft.person, &draft.other_ids);
+                let row = wire::contact(draft, schema, held.get(id), self.settings.region);
+                other.map_or_else(|| Ok(with_id(*id, row)), Err)
+            };
+            rows.iter().map(row).collect()
         };
         let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Contact(rows.get(index)?.0));
         let done = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
@@ -331,9 +321,12 @@ impl Crm for AmoCrm {
         };
         let build = |schema: &Schema| {
             let row = |(id, draft): &(u64, DealDraft)| {
-                wire::deal(draft, None, schema, held.get(id)).map(|row| with_id(*id, row))
+                if let Some(other) = wire::foreign(held.get(id), draft.person, &draft.other_ids) {
+                    return Err(other);
+                }
+                wire::deal(draft, None, schema, held.get(id)).map(|row| with_id(*id, row)).map_err(Row::Held)
             };
-            rows.iter().map(|one| row(one).map_err(Row::Held)).collect()
+            rows.iter().map(row).collect()
         };
         let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Deal(rows.get(index)?.0));
         let done = self.send_healing(&Method::PATCH, "/api/v4/leads", "leads", build, &gone).await;
@@ -459,6 +452,10 @@ impl Crm for AmoCrm {
             bodies: rows.into_iter().filter_map(|row| wire::mirrored(row, self.settings.region)).collect(),
             next,
         })
+    }
+
+    async fn deals(&self, page: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
+        self.deals_of_the_hub(page).await
     }
 
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Value, CrmError> {

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use stagedoor_model::breakage;
+use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::CrmError;
 
 use crate::amocrm::{
-    client::AmoCrm,
+    bulk::BATCH,
+    client::{AmoCrm, SKEW},
     schema::{self, items, number},
+    wire,
 };
 
 /// Ids of one list call: more would make its address too long.
@@ -131,6 +133,36 @@ impl AmoCrm {
         let first = found.first().and_then(|row| number(row, "id"));
         let own = found.into_iter().filter(|row| number(row, "id").is_some_and(|id| left.remove(&id)));
         Ok((first, own.cloned().collect()))
+    }
+
+    /// Walks the newest rows down to those created before `since`.
+    pub(super) async fn newest(
+        &self,
+        entity: &str,
+        since: Timestamp,
+        mut visit: impl FnMut(&Value),
+    ) -> Result<(), CrmError> {
+        for page in 1.. {
+            let path = format!("/api/v4/{entity}?order%5Bid%5D=desc&limit=250&page={page}");
+            let answer = schema::get(&self.transport, &path).await?;
+            let rows = items(answer.as_ref(), entity);
+            rows.iter().for_each(|row| visit(row));
+            let oldest = rows.last().and_then(|row| row.get("created_at")?.as_i64());
+            if rows.len() < 250 || oldest.is_some_and(|second| second < since.as_second() - SKEW) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals on one page of the list that bear the hub's id, and the next page.
+    pub(super) async fn deals_of_the_hub(&self, page: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
+        let path = format!("/api/v4/leads?order%5Bid%5D=asc&limit=250&page={page}");
+        let answer = schema::get(&self.transport, &path).await?;
+        let rows = items(answer.as_ref(), "leads");
+        let next = (rows.len() == BATCH).then_some(page + 1);
+        let own = |row: &Value| Some((number(row, "id")?, wire::values(row, "STAGEDOOR_ID").into_iter().next()?));
+        Ok((rows.into_iter().filter_map(own).collect(), next))
     }
 
     async fn has_filters(&self) -> Result<bool, CrmError> {

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     amocrm::auth::Authorization,
     http::{self as carrier, HttpClient, HttpError},
+    pause::SharedPause,
 };
 
 /// Why a call has no good answer.
@@ -51,6 +52,7 @@ pub struct Transport {
     http: Arc<dyn HttpClient>,
     authorization: Authorization,
     window: Arc<Semaphore>,
+    pause: SharedPause,
     calls: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
 }
@@ -60,7 +62,8 @@ impl Transport {
     pub fn new(base: &str, http: Arc<dyn HttpClient>, authorization: Authorization, rate: NonZeroU32) -> Self {
         let base = base.trim_end_matches('/').to_owned();
         let window = Arc::new(Semaphore::new(rate.get() as usize));
-        Self { base, http, authorization, window, calls: Arc::default(), refused: Arc::default() }
+        let pause = SharedPause::default();
+        Self { base, http, authorization, window, pause, calls: Arc::default(), refused: Arc::default() }
     }
 
     /// A place in the window of one second. It is given back a second after the answer came: they saw the call before
@@ -95,6 +98,7 @@ impl Transport {
             let token = self.authorization.token(self.http.as_ref(), &self.base, fresh_token).await;
             let token = token.map_err(Failure::Unusable)?;
             let place = self.place().await;
+            self.pause.wait().await;
             self.calls.fetch_add(1, Ordering::Relaxed);
             let request = carrier::json(method.clone(), &format!("{}{path}", self.base), Some(&token), body);
             let sent = match request {
@@ -119,8 +123,12 @@ impl Transport {
             // Its path names no person: bulk calls and lists do not.
             tracing::info!(%method, path = path.split('?').next(), status = status.as_u16(), "CRM call");
             match status {
-                StatusCode::NO_CONTENT => return Ok(None),
+                StatusCode::NO_CONTENT => {
+                    self.pause.answered();
+                    return Ok(None);
+                }
                 status if status.is_success() => {
+                    self.pause.answered();
                     // An answer that cannot be read is as good as lost.
                     return serde_json::from_slice(response.body()).map(Some).map_err(|_| Failure::Lost);
                 }
@@ -128,8 +136,8 @@ impl Transport {
                 StatusCode::UNAUTHORIZED => return Err(denied("the access token is not accepted; authorise again")),
                 StatusCode::PAYMENT_REQUIRED => return Err(denied("the account is not paid")),
                 StatusCode::FORBIDDEN => return Err(forbidden(&response)),
-                // No Retry-After is documented, and the body is not JSON: back off by ourselves.
-                StatusCode::TOO_MANY_REQUESTS => pause(attempt + 1).await,
+                // No Retry-After is documented, and the body is not JSON: back off by ourselves, all calls together.
+                StatusCode::TOO_MANY_REQUESTS => self.pause.throttled(response.headers()),
                 StatusCode::GATEWAY_TIMEOUT if method != Method::GET => return Err(Failure::TooSlow),
                 status if status.is_server_error() && method == Method::POST => return Err(Failure::Lost),
                 status if status.is_server_error() => pause(attempt).await,

@@ -5,10 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp, breakage};
+use stagedoor_ports::Row;
 
-use crate::amocrm::{
-    schema::{Schema, number, text},
-    stages,
+use crate::{
+    amocrm::{
+        schema::{Schema, number, text},
+        stages,
+    },
+    hub_id::misidentified,
 };
 
 /// A text field holds at most 255 characters [amoCRM interface; longer text is refused].
@@ -178,6 +182,11 @@ pub fn values(entity: &Value, code: &str) -> Vec<String> {
         .collect()
 }
 
+/// What is said of a row that was read and bears the hub's id of somebody else.
+pub fn foreign(held: Option<&Value>, person: PersonId, other_ids: &BTreeSet<PersonId>) -> Option<Row> {
+    values(held?, "STAGEDOOR_ID").first().and_then(|text| misidentified(text, person, other_ids))
+}
+
 pub fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
     let (phones, emails) = (values(contact, "PHONE"), values(contact, "EMAIL"));
     let mut identifiers: BTreeSet<Identifier> =
@@ -192,6 +201,7 @@ pub fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
         phones,
         emails,
         created_at: second("created_at")?,
+        hub_id: values(contact, "STAGEDOOR_ID").into_iter().next(),
     };
     Some((second("updated_at")?, Body::ContactChanged(changed)))
 }

@@ -231,9 +231,12 @@ impl Crm for Vtiger {
             let id = schema.contacts.of(*number);
             match self.transport.get("retrieve", &[("id", &id)]).await {
                 Ok(held) => {
+                    if let Some(other) = schema.contacts.foreign(&held, draft.person, &draft.other_ids) {
+                        return other;
+                    }
                     maker.revise(*number, wire::contact(draft, schema, &held, self.settings.region), &held).await
                 }
-                Err(failure) => maker.refused_or_later(*number, failure),
+                Err(failure) => maker.refused_or_later(*number, failure).await,
             }
         };
         let done = self.each(rows, one).await;
@@ -311,7 +314,8 @@ impl Crm for Vtiger {
 
     async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError> {
         let own = self.transport.user().await?;
-        let mut changes = changes::since(&self.transport, &own, self.settings.region, since).await?;
+        let schema = self.schema().await?;
+        let mut changes = changes::since(&self.transport, &schema, &own, self.settings.region, since).await?;
         if !changes.deals.is_empty() {
             let schema = self.read_stages().await?;
             changes.deals.iter_mut().for_each(|deal| deal.stage = schema.deals.stage_name(&deal.stage));
@@ -325,8 +329,8 @@ impl Crm for Vtiger {
         deals: &BTreeSet<u64>,
     ) -> Result<(BTreeSet<u64>, BTreeSet<u64>), CrmError> {
         let schema = self.schema().await?;
-        let contacts = changes::missing(&self.transport, &schema.contacts, contacts).await?;
-        Ok((contacts, changes::missing(&self.transport, &schema.deals, deals).await?))
+        let contacts = changes::gone(&self.transport, &schema.contacts, contacts).await?;
+        Ok((contacts, changes::gone(&self.transport, &schema.deals, deals).await?))
     }
 
     fn as_held(&self, text: &str) -> String {
@@ -418,14 +422,19 @@ impl Crm for Vtiger {
     /// From the contact with this number on, in the order of numbers: what is made or deleted meanwhile shifts no page.
     async fn contacts(&self, from: u32) -> Result<CrmPage, CrmError> {
         let schema = self.schema().await?;
-        let columns = wire::CONTACT;
+        let columns = wire::columns(&schema.contacts);
         let after = query::literal(&schema.contacts.of(u64::from(from.saturating_sub(1))));
         let query = format!("select {columns} from Contacts where id > {after} order by id limit 0,{PAGE};");
         let rows = query::page(&self.transport, &query).await?;
         let last = rows.last().and_then(query::id).and_then(|id| query::number(&id));
         let next = last.filter(|_| rows.len() == PAGE).and_then(|number| u32::try_from(number + 1).ok());
-        let bodies = rows.iter().filter_map(|row| wire::mirrored(row, self.settings.region)).collect();
-        Ok(CrmPage { bodies, next })
+        let bodies = rows.iter().filter_map(|row| wire::mirrored(row, &schema.contacts, self.settings.region));
+        Ok(CrmPage { bodies: bodies.collect(), next })
+    }
+
+    async fn deals(&self, from: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
+        let schema = self.schema().await?;
+        Ok(changes::deals_of_the_hub(&self.transport, &schema, from).await?)
     }
 
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Value, CrmError> {

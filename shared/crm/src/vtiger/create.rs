@@ -9,9 +9,11 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
+use stagedoor_model::breakage;
 use stagedoor_ports::{Gone, Row};
 
 use crate::vtiger::{
+    changes::missing,
     fit::changed,
     gone::OTHERWISE,
     query::{self, IN},
@@ -179,7 +181,7 @@ impl<'t> Maker<'t> {
         let id = self.module.of(number);
         let held = match self.transport.get("retrieve", &[("id", &id)]).await {
             Ok(held) => held,
-            Err(failure) => return self.refused_or_later(number, failure),
+            Err(failure) => return self.refused_or_later(number, failure).await,
         };
         self.revise(number, fields, &held).await
     }
@@ -195,12 +197,12 @@ impl<'t> Maker<'t> {
         row.insert("id".into(), self.module.of(number).into());
         match self.post("revise", &row).await {
             Ok(held) => self.held(&sent, &held),
-            Err(failure) => self.refused_or_later(number, failure),
+            Err(failure) => self.refused_or_later(number, failure).await,
         }
     }
 
     /// What a failure says about an update of this record.
-    pub fn refused_or_later(&self, number: u64, failure: Failure) -> Row {
+    pub async fn refused_or_later(&self, number: u64, failure: Failure) -> Row {
         let gone = match self.module.name {
             "Contacts" => Some(Gone::Contact(number)),
             "Potentials" => Some(Gone::Deal(number)),
@@ -208,8 +210,26 @@ impl<'t> Maker<'t> {
             _ => None,
         };
         match (gone, failure) {
-            (Some(gone), failure) if failure.is_gone() => Row::Gone(gone),
+            (Some(gone), failure) if failure.refused("ACCESS_DENIED") => {
+                self.gone_or_out_of_sight(number, gone, failure).await
+            }
             (_, failure) => refused_or_later(failure),
+        }
+    }
+
+    /// A record of a module to which the hub's user has lost the right is answered as one that is gone.
+    async fn gone_or_out_of_sight(&self, number: u64, gone: Gone, failure: Failure) -> Row {
+        if breakage::is_on("lost-right-is-deletion") && failure.is_gone() {
+            return Row::Gone(gone);
+        }
+        match missing(self.transport, self.module, &BTreeSet::from([number])).await {
+            Ok(missing) if missing.contains(&number) && failure.is_gone() => Row::Gone(gone),
+            Ok(_) => Row::Held(format!(
+                "the hub's user may not read or write {} {number}: give it the right, or the record another owner",
+                self.module.name
+            )),
+            Err(Failure::Denied(reason)) => Row::Held(reason),
+            Err(_) => Row::NotSent,
         }
     }
 

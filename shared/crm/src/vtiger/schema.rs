@@ -4,12 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use stagedoor_engine::StagePlace;
-use stagedoor_ports::CrmError;
+use stagedoor_engine::{PersonId, StagePlace};
+use stagedoor_ports::{CrmError, Row};
 
-use crate::vtiger::{
-    query,
-    transport::{Failure, Transport},
+use crate::{
+    hub_id::misidentified,
+    vtiger::{
+        fit::plain,
+        query,
+        transport::{Failure, Transport},
+    },
 };
 
 #[derive(Debug, Clone, Default)]
@@ -123,6 +127,16 @@ impl Module {
         let index = self.stages().iter().position(|one| one == name)?;
         let (stage, position) = (u64::try_from(index).ok()?, i64::try_from(index).ok()?);
         Some(StagePlace { pipeline: 0, stage, position, won: name == "Closed Won", lost: name == "Closed Lost" })
+    }
+
+    /// What is said of a record that bears the hub's id of somebody else.
+    pub fn foreign(&self, held: &Value, person: PersonId, other_ids: &BTreeSet<PersonId>) -> Option<Row> {
+        misidentified(&self.hub_id(held)?, person, other_ids)
+    }
+
+    /// The hub's id in a record.
+    pub fn hub_id(&self, held: &Value) -> Option<String> {
+        held.get(self.own("id")?).map(plain).filter(|text| !text.is_empty())
     }
 
     /// The hub's own field without which nothing is found again.

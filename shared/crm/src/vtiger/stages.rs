@@ -99,8 +99,11 @@ impl Vtiger {
         let id = schema.deals.of(number);
         let held = match self.transport.get("retrieve", &[("id", &id)]).await {
             Ok(held) => held,
-            Err(failure) => return maker.refused_or_later(number, failure),
+            Err(failure) => return maker.refused_or_later(number, failure).await,
         };
+        if let Some(other) = schema.deals.foreign(&held, draft.person, &draft.other_ids) {
+            return other;
+        }
         if draft.stage.is_some() && draft.guard.is_some() && !breakage::is_on("stages-sent-unread") {
             match self.may_move(schema, draft, &held).await {
                 Ok(true) => {}

@@ -13,13 +13,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
 use stagedoor_model::breakage;
 use stagedoor_ports::CrmError;
 
 use crate::{
     http::{HttpClient, HttpError},
+    pause::SharedPause,
     vtiger::login::Login,
 };
 
@@ -75,9 +76,12 @@ pub(super) struct Transport {
     url: String,
     http: Arc<dyn HttpClient>,
     login: Login,
+    pause: SharedPause,
     calls: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
 }
+
+type Answered = (StatusCode, HeaderMap, Result<Value, Failure>);
 
 /// A session that the CRM does not know (any more), by the recorded codes. SESSION_EXPIRED and SESSION_LEFT_IDLE are in
 /// the server's source and were never seen.
@@ -88,7 +92,7 @@ const SESSION_GONE: [&str; 4] =
 impl Transport {
     pub fn new(base: &str, http: Arc<dyn HttpClient>, login: Login) -> Self {
         let url = format!("{}/webservice.php", base.trim_end_matches('/'));
-        Self { url, http, login, calls: Arc::default(), refused: Arc::default() }
+        Self { url, http, login, pause: SharedPause::default(), calls: Arc::default(), refused: Arc::default() }
     }
 
     pub fn calls(&self) -> u64 {
@@ -149,8 +153,27 @@ impl Transport {
         Err(Failure::Unavailable("no session".to_owned()))
     }
 
-    /// One request without a session of ours: what logging in is made of.
+    /// One request without a session of ours: what logging in is made of. One that is throttled was not carried out: it is made
+    /// again after the pause of all calls.
     pub async fn send(&self, method: Method, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        let mut answer = Err(Failure::Lost);
+        for _ in 0..TRIES {
+            self.pause.wait().await;
+            answer = match self.send_once(method, parameters).await? {
+                (StatusCode::TOO_MANY_REQUESTS, headers, answer) => {
+                    self.pause.throttled(&headers);
+                    answer
+                }
+                (_, _, answer) => {
+                    self.pause.answered();
+                    return answer;
+                }
+            };
+        }
+        answer
+    }
+
+    async fn send_once(&self, method: Method, parameters: &[(&str, &str)]) -> Result<Answered, Failure> {
         let pairs = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let request = match method {
             Method::Get => Request::get(format!("{}?{pairs}", self.url)).body(Bytes::new()),
@@ -166,12 +189,12 @@ impl Transport {
             Err(HttpError::NoConnection) => return Err(Failure::Unavailable("no connection".to_owned())),
             Err(HttpError::NoAnswer) => return Err(Failure::Lost),
         };
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         let answer = read(status, response.body());
         let refused = matches!(answer, Err(Failure::Refused { .. }));
         self.refused.fetch_add(u64::from(refused), Ordering::Relaxed);
         tracing::info!(operation, status = status.as_u16(), refused, "CRM call");
-        answer
+        Ok((status, headers, answer))
     }
 }
 

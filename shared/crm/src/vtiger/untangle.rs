@@ -26,7 +26,7 @@ impl Vtiger {
         let id = schema.contacts.of(parting.contact);
         let held = match self.transport.get("retrieve", &[("id", &id)]).await {
             Ok(held) => held,
-            Err(failure) => return maker.refused_or_later(parting.contact, failure),
+            Err(failure) => return maker.refused_or_later(parting.contact, failure).await,
         };
         let mut fields = Fields::new();
         let text = |place: &str| held.get(place).map(plain).unwrap_or_default();

@@ -19,7 +19,7 @@ pub(super) type Fields = Map<String, Value>;
 pub(super) const PHONES: [&str; 4] = ["mobile", "phone", "homephone", "otherphone"];
 pub(super) const EMAILS: [&str; 2] = ["email", "secondaryemail"];
 /// What is read of a contact for the mirror.
-pub(super) const CONTACT: &str =
+const CONTACT: &str =
     "id,firstname,lastname,mobile,phone,homephone,otherphone,email,secondaryemail,createdtime,modifiedtime";
 
 /// What the contact should have. `held` is what it has now; empty for one that is not there yet.
@@ -165,7 +165,12 @@ pub(super) fn clock(at: Timestamp) -> String {
     at.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-pub(super) fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
+/// What is read of a contact for the mirror, with the hub's own id.
+pub(super) fn columns(module: &Module) -> String {
+    [CONTACT].into_iter().chain(module.own("id")).collect::<Vec<_>>().join(",")
+}
+
+pub(super) fn mirrored(contact: &Value, module: &Module, region: Region) -> Option<(Timestamp, Body)> {
     let values = |places: &[&str]| -> Vec<String> {
         let all = places.iter().map(|place| contact.get(*place).map(plain).unwrap_or_default());
         all.filter(|value| !value.is_empty()).collect()
@@ -182,6 +187,7 @@ pub(super) fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Bo
         phones,
         emails,
         created_at: time(contact, "createdtime")?,
+        hub_id: module.hub_id(contact),
     };
     Some((time(contact, "modifiedtime")?, Body::ContactChanged(changed)))
 }

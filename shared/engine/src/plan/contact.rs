@@ -42,6 +42,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contac
         chats,
         marketing,
         company,
+        other_ids: BTreeSet::new(),
     };
     // Sent by an earlier version, which remembered no values: what it sent whole is not sent again.
     let sent = link.contact.pushed.as_ref();

@@ -1,12 +1,12 @@
 //! Further deals that the CRM holds for the same person and show: of a create that took effect late, or of two people who were
 //! joined. One deal remains; each other is worth nothing, is lost, and names the one that counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::breakage;
+use stagedoor_model::{Fact, breakage};
 
 use super::{DealDraft, DealLink, Digest, Link, Move, StageGuard, Step};
-use crate::{Catalog, Person, ShowKey, Stage};
+use crate::{Catalog, Person, PersonId, ShowKey, Stage};
 
 pub(super) fn doubles(
     person: &Person,
@@ -56,6 +56,7 @@ fn of_show(
             company: None,
             payment: None,
             other_sums: String::new(),
+            other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of_double(pipeline)),
             stage_at: None,
         };
@@ -63,4 +64,41 @@ fn of_show(
         (Step::CloseDouble(*lead, draft), digest)
     };
     open.map(step).collect()
+}
+
+impl Link {
+    /// Takes over deals of the CRM that bear the hub's id of this person: beside the one that counts they are its doubles.
+    /// Answers whether there are new ones.
+    pub fn remember_rows(&mut self, person: &Person, catalog: &Catalog) -> bool {
+        let mut news = false;
+        for (lead, show) in person
+            .records
+            .values()
+            .filter_map(|record| own_deal(&self.other_ids, &record.fact, person))
+            .collect::<Vec<_>>()
+        {
+            let known =
+                |deal: &DealLink| deal.id == Some(lead) || deal.doubles.contains(&lead) || deal.closed.contains(&lead);
+            if self.deals.values().any(known) {
+                continue;
+            }
+            let show = catalog.current(&show).cloned().unwrap_or(show);
+            let deal = self.deals.entry(show).or_default();
+            match deal.id {
+                None => deal.id = Some(lead),
+                Some(_) => _ = deal.doubles.insert(lead),
+            }
+            news = true;
+        }
+        news
+    }
+}
+
+/// The number and the show of a deal that bears an id of this person.
+fn own_deal(other_ids: &BTreeSet<PersonId>, fact: &Fact, person: &Person) -> Option<(u64, ShowKey)> {
+    let Fact::CrmLead { lead, deleted: false, hub_id: Some(text), .. } = fact else { return None };
+    let (bearer, show) = text.split_once('|')?;
+    let bearer = PersonId::parse(bearer.trim()).ok()?;
+    let is_own = bearer == person.id || person.absorbed.contains(&bearer) || other_ids.contains(&bearer);
+    is_own.then(|| (*lead, ShowKey(show.to_owned())))
 }

@@ -27,6 +27,9 @@ pub struct ContactDraft {
     pub marketing: Option<Marketing>,
     /// The company that they are a contact of.
     pub company: Option<CompanyRef>,
+    /// Other ids that the row may bear: of people who were joined into this one, or whom the hub does not know any more.
+    #[serde(skip)]
+    pub other_ids: BTreeSet<PersonId>,
 }
 
 impl ContactDraft {
@@ -83,6 +86,9 @@ pub struct DealDraft {
     /// What it is worth in other currencies than the CRM account's, in words; the price does not hold it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub other_sums: String,
+    /// Other people's ids that the row may bear, as in `ContactDraft`.
+    #[serde(skip)]
+    pub other_ids: BTreeSet<PersonId>,
     /// What decides whether the stage may be sent, where the deal exists already.
     #[serde(skip)]
     pub guard: Option<StageGuard>,

@@ -198,6 +198,9 @@ pub struct Link {
     /// manager.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contact_values: BTreeMap<u64, BTreeSet<String>>,
+    /// Ids that rows of theirs bear and that name nobody else: of people whom the hub does not know any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub other_ids: BTreeSet<PersonId>,
     /// Marks of the lines of conversations that a note holds.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub noted: BTreeSet<String>,
@@ -354,6 +357,7 @@ impl Link {
             *known = std::mem::take(known).join(deal);
         }
         self.marked.extend(other.marked);
+        self.other_ids.extend(other.other_ids);
         self.noted.extend(other.noted);
         self.tasked = self.tasked.max(other.tasked);
         self.note_intent = self.note_intent.or(other.note_intent);

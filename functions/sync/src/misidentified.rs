@@ -1,0 +1,139 @@
+//! Rows that bear the hub's id of somebody else than they were to be written for: the CRM gave a number again, the index was
+//! wrong, or a manager merged rows. Such a row is not overwritten. It is forgotten, and the person's own row is looked for.
+
+use std::collections::BTreeSet;
+
+use stagedoor_engine::{Intent, Link, Person, PersonId, ShowKey};
+use stagedoor_model::{Fact, Identifier, Kind, Timestamp};
+use stagedoor_ports::{Commit, PortError, Saved};
+
+use crate::{
+    Sync,
+    claims::{forget_row, without_row},
+    round::{Job, Round},
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Misidentified {
+    person: PersonId,
+    kind: Kind,
+    row: u64,
+    /// Of a deal.
+    show: Option<ShowKey>,
+    /// The person whose id it bears.
+    bearer: PersonId,
+}
+
+impl Misidentified {
+    /// Whether the bearer has a row of their own beside this one: then this one is a copy.
+    fn is_copy(&self, bearer: &Person, theirs: &Link) -> bool {
+        let own = match &self.show {
+            None => theirs.contact.id,
+            Some(show) => theirs.deals.get(show).and_then(|deal| deal.id),
+        };
+        let is_gone = |id: u64| {
+            bearer.records.values().any(|record| match record.fact {
+                Fact::CrmContact { contact, deleted: true, .. } => self.show.is_none() && contact == id,
+                Fact::CrmLead { lead, deleted: true, .. } => self.show.is_some() && lead == id,
+                _ => false,
+            })
+        };
+        own.is_some_and(|id| id != self.row && !is_gone(id))
+    }
+}
+
+impl Round {
+    pub(crate) fn is_misidentified(&self, person: PersonId, job: &Job, bearer: PersonId) {
+        let (kind, row, show) = match job {
+            Job::UpdateContact(id, _) => (Kind::CrmContact, *id, None),
+            Job::UpdateDeal(id, draft) | Job::CloseDouble(id, draft) => (Kind::CrmLead, *id, Some(draft.show.clone())),
+            _ => return,
+        };
+        let one = Misidentified { person, kind, row, show, bearer };
+        self.misidentified.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
+    }
+
+    /// The row is theirs, whoever's id it bears: the next run writes it.
+    fn accept(&self, one: &Misidentified) {
+        if let Some(case) = self.cases().get_mut(&one.person) {
+            case.link.other_ids.insert(one.bearer);
+        }
+    }
+
+    /// Forgets the row; the person's own one is looked for from `since` on.
+    fn look_for_another(&self, one: &Misidentified, since: Timestamp, now: Timestamp) {
+        let mut cases = self.cases();
+        let Some(case) = cases.get_mut(&one.person) else { return };
+        forget_row(&mut case.link, one.kind, one.row);
+        let intent = Some(Intent { at: since, late_until: Some(now), values: BTreeSet::new() });
+        match &one.show {
+            None => case.link.contact.intent = intent,
+            Some(show) => {
+                let deal = case.link.deals.entry(show.clone()).or_default();
+                // A double that is not theirs leaves the one that counts as it is.
+                if deal.id.is_none() {
+                    deal.intent = intent;
+                }
+            }
+        }
+    }
+}
+
+impl Sync {
+    /// Settles whose the rows are that calls of this round did not write.
+    pub(crate) async fn look_at_misidentified(&self, round: &Round) -> Result<(), PortError> {
+        let all = std::mem::take(&mut *round.misidentified.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        for one in all {
+            let found = self.store.load(&BTreeSet::from([one.bearer])).await?.pop().map(|found| found.value);
+            // Nobody bears that id any more, or they were joined into this person.
+            let is_own = match found.filter(|bearer| bearer.id != one.person) {
+                None => true,
+                Some(bearer) => {
+                    let theirs = self.link_in_this_crm(bearer.id).await?.unwrap_or_default();
+                    let bearer = if self.second.is_some() || !self.scope.is_empty() {
+                        bearer.seen_by(self.scope)
+                    } else {
+                        bearer
+                    };
+                    one.is_copy(&bearer, &theirs)
+                }
+            };
+            if is_own {
+                round.accept(&one);
+            } else {
+                tracing::warn!(person = %one.person, bearer = %one.bearer, row = one.row, "a row in the CRM is somebody else's");
+                self.let_row_go(round, &one).await?;
+            }
+            self.keep(round, BTreeSet::from([one.person])).await?;
+        }
+        Ok(())
+    }
+
+    async fn link_in_this_crm(&self, person: PersonId) -> Result<Option<Link>, PortError> {
+        let link = self.store.links(&BTreeSet::from([person])).await?.remove(&person);
+        Ok(if self.scope.is_empty() { link } else { link.and_then(|link| link.second).map(|second| *second) })
+    }
+
+    /// Takes the row away from the person, in the index too.
+    async fn let_row_go(&self, round: &Round, one: &Misidentified) -> Result<(), PortError> {
+        let Some(identifier) = Identifier::opaque(one.kind, self.scope, &one.row.to_string()) else { return Ok(()) };
+        let Some(loaded) = self.store.load(&BTreeSet::from([one.person])).await?.pop() else { return Ok(()) };
+        let (version, mut person) = (loaded.version, loaded.value);
+        let (id, now) = (person.id, self.clock.now());
+        let since = person.records.values().map(|record| record.at).min().unwrap_or(now);
+        let mut released = without_row(&mut person, &identifier);
+        released.insert(identifier);
+        let owners = self.store.resolve(&released).await?.owners;
+        released.retain(|name| owners.get(name) == Some(&id));
+        let commit = Commit {
+            released: released.into_iter().collect(),
+            people: vec![(person, Some(version))],
+            ..Commit::default()
+        };
+        if self.store.save(vec![commit]).await? != [Saved::Done] {
+            return Err(PortError::Retry("somebody changed while a row of theirs was forgotten".into()));
+        }
+        round.look_for_another(one, since, now);
+        Ok(())
+    }
+}

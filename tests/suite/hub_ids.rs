@@ -1,0 +1,223 @@
+//! The hub's own id in a row of the CRM says whose row it is, also when a manager copied it or it stands in the wrong row.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use stagedoor_engine::PersonId;
+use stagedoor_model::{Body, ContactChanged, Event, EventId, Identifier, Phone, Region, SourceName, Timestamp};
+use stagedoor_ports::Gone;
+use stagedoor_tests::account::{Account, Which};
+
+use crate::{
+    crashes::order,
+    mailings::{Stage, noon},
+};
+
+crate::promises!(
+    a_copy_of_a_contact_ends_as_its_duplicate,
+    a_copy_of_a_deal_ends_as_its_double,
+    a_copy_that_became_another_persons_contact_stays_theirs,
+    a_row_with_the_id_of_somebody_else_is_not_overwritten,
+);
+
+const ANNA: &str = "phone:+79161110001";
+
+async fn fold(account: &Account, n: i64, names: &[&str]) {
+    assert!(account.sync.handle(vec![order(n, names)]).await.is_empty());
+}
+
+fn source(which: Which) -> SourceName {
+    SourceName::new(if which == Which::Amo { "amocrm" } else { "crm" }).expect("a name")
+}
+
+/// All rows of a kind, as they stand there.
+fn rows(account: &Account, which: Which, deals: bool) -> Vec<Value> {
+    match (which, deals) {
+        (Which::Amo, false) => account.amocrm().contacts(),
+        (Which::Amo, true) => account.amocrm().leads(),
+        (Which::Vtiger, false) => account.vtiger().records("Contacts"),
+        (Which::Vtiger, true) => account.vtiger().records("Potentials"),
+    }
+}
+
+fn copy(account: &Account, which: Which, deals: bool, row: &Value) -> Value {
+    match which {
+        Which::Amo => {
+            let entity = if deals { "leads" } else { "contacts" };
+            account.amocrm().copied_by_manager(entity, row["id"].as_u64().expect("an id")).expect("a copy").into()
+        }
+        Which::Vtiger => {
+            account.vtiger().copied_by_manager(5, row["id"].as_str().expect("an id")).expect("a copy").into()
+        }
+    }
+}
+
+/// A manager writes a text into a field of a contact, by its code at amoCRM and by its name at Vtiger.
+fn edit(account: &Account, which: Which, contact: &Value, (code, name): (&str, &str), text: &str) {
+    match which {
+        Which::Amo => {
+            let kind = if code == "PHONE" { json!("MOB") } else { Value::Null };
+            let fields = contact["custom_fields_values"].as_array().expect("fields");
+            let field = fields.iter().find(|field| field["field_code"] == code).expect("the field");
+            let value =
+                if kind.is_null() { json!({ "value": text }) } else { json!({ "value": text, "enum_code": kind }) };
+            let body = json!({ "custom_fields_values": [{ "field_id": field["field_id"], "values": [value] }] });
+            let id = contact["id"].as_u64().expect("an id");
+            assert!(account.amocrm().changed_by_manager("contacts", id, body).status().is_success());
+        }
+        Which::Vtiger => account.vtiger().by_manager(5, contact["id"].as_str().expect("an id"), &[(name, text)]),
+    }
+}
+
+/// A manager deletes a contact, and the hub is told.
+async fn delete(account: &Account, which: Which, row: &Value) {
+    let contact = row.as_u64().or_else(|| row.as_str()?.split_once('x')?.1.parse().ok()).expect("an id");
+    account.delete(Gone::Contact(contact));
+    let now: Timestamp = "2030-01-01T00:00:00Z".parse().expect("a time");
+    let change = ContactChanged {
+        contact,
+        deleted: true,
+        name: None,
+        identifiers: BTreeSet::new(),
+        phones: vec![],
+        emails: vec![],
+        created_at: now,
+        hub_id: None,
+    };
+    let (source, body) = (source(which), Body::ContactChanged(change));
+    let event = Event::new(&source, EventId::derive(&source, &["deleted"]), now, body);
+    assert!(account.sync.handle(vec![event]).await.is_empty());
+}
+
+/// What stands in a row, in any field.
+fn bears(row: &Value, text: &str) -> bool {
+    row.to_string().contains(text)
+}
+
+fn by_id<'r>(rows: &'r [Value], id: &Value) -> &'r Value {
+    rows.iter().find(|row| row["id"] == *id).expect("the row")
+}
+
+async fn person(account: &Account, phone: &str) -> PersonId {
+    let phone = Phone::parse(phone, Region::new("RU").expect("a region")).expect("a phone");
+    let name = Identifier::phone(phone);
+    account.store.resolve(&[name.clone()].into()).await.expect("read").owners[&name]
+}
+
+/// What the CRM has is walked, and what follows from it is written.
+async fn seen(account: &Account, which: Which) {
+    account.sync.backfill(&source(which)).await.expect("mirrored");
+    account.reconcile().await;
+}
+
+async fn a_copy_of_a_contact_ends_as_its_duplicate(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, 1, &[ANNA]).await;
+    account.reconcile().await;
+    let first = rows(&account, which, false)[0].clone();
+    let copied = copy(&account, which, false, &first);
+    // In the copy the phone is gone: only the hub's id tells whose it is.
+    let contacts = rows(&account, which, false);
+    edit(&account, which, by_id(&contacts, &copied), ("PHONE", "mobile"), if which == Which::Amo { "-" } else { "" });
+    seen(&account, which).await;
+    fold(&account, 2, &[ANNA]).await;
+    account.reconcile().await;
+    let contacts = rows(&account, which, false);
+    assert_eq!(contacts.len(), 2);
+    match which {
+        Which::Amo => assert!(bears(by_id(&contacts, &copied), "duplicate of"), "{contacts:?}"),
+        Which::Vtiger => {
+            let comments = account.vtiger().records("ModComments");
+            let told = comments.iter().find(|row| row["related_to"] == copied).expect("a comment");
+            assert!(bears(told, "Duplicate of"), "{told}");
+        }
+    }
+    assert_eq!(account.store.totals().await.expect("totals").people, 1);
+}
+
+async fn a_copy_of_a_deal_ends_as_its_double(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, 1, &[ANNA]).await;
+    account.reconcile().await;
+    let first = rows(&account, which, true)[0].clone();
+    let copied = copy(&account, which, true, &first);
+    seen(&account, which).await;
+    let deals = rows(&account, which, true);
+    assert_eq!(deals.len(), 2);
+    let double = by_id(&deals, &copied);
+    assert!(bears(double, "duplicate of deal"), "{double}");
+    let price = |row: &Value| {
+        let price = if which == Which::Amo { &row["price"] } else { &row["amount"] };
+        price.as_f64().or_else(|| price.as_str()?.parse().ok()).expect("a price")
+    };
+    assert_eq!((price(by_id(&deals, &first["id"])), price(double)), (1_500.0, 0.0));
+    // Seen again, it is nothing new.
+    seen(&account, which).await;
+    assert_eq!(rows(&account, which, true).len(), 2);
+}
+
+async fn a_copy_that_became_another_persons_contact_stays_theirs(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, 1, &[ANNA]).await;
+    account.reconcile().await;
+    let first = rows(&account, which, false)[0].clone();
+    let copied = copy(&account, which, false, &first);
+    let contacts = rows(&account, which, false);
+    edit(&account, which, by_id(&contacts, &copied), ("PHONE", "mobile"), "+79162220002");
+    seen(&account, which).await;
+    fold(&account, 2, &["phone:+79162220002", "email:boris@example.com"]).await;
+    account.reconcile().await;
+    let contacts = rows(&account, which, false);
+    assert_eq!(contacts.len(), 2, "the copy is the contact of the second person");
+    assert!(bears(by_id(&contacts, &copied), "boris@example.com"));
+    assert!(!bears(by_id(&contacts, &first["id"]), "boris@example.com"));
+    let boris = person(&account, "+79162220002").await;
+    assert_ne!(boris, person(&account, "+79161110001").await);
+    assert!(bears(by_id(&contacts, &copied), &boris.to_string()), "and bears their id from now on");
+}
+
+async fn a_row_with_the_id_of_somebody_else_is_not_overwritten(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, 1, &[ANNA]).await;
+    account.reconcile().await;
+    let first = rows(&account, which, false)[0].clone();
+    fold(&account, 2, &["phone:+79163330003"]).await;
+    account.reconcile().await;
+    let vera = person(&account, "+79163330003").await;
+    let contacts = rows(&account, which, false);
+    let second = contacts.iter().find(|row| bears(row, "+79163330003")).expect("a contact")["id"].clone();
+    // As after a merge or a restored backup: the second contact is gone, and its id stands in the first.
+    delete(&account, which, &second).await;
+    edit(&account, which, &first, ("STAGEDOOR_ID", "cf_stagedoor_id"), &vera.to_string());
+    fold(&account, 3, &[ANNA, "email:anna@example.com"]).await;
+    account.reconcile().await;
+    let contacts = rows(&account, which, false);
+    let taken = by_id(&contacts, &first["id"]);
+    assert!(bears(taken, &vera.to_string()) && !bears(taken, "anna@example.com"), "{taken}");
+    let anna = person(&account, "+79161110001").await;
+    let own: Vec<&Value> = contacts.iter().filter(|row| bears(row, &anna.to_string())).collect();
+    assert_eq!(own.len(), 1, "{contacts:?}");
+    assert!(bears(own[0], "anna@example.com"));
+}
+
+#[tokio::test]
+async fn a_row_that_a_manager_copies_is_found_by_its_webhook() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+    stage.on(60).await;
+    let sandbox = stage.hub.sandbox.clone();
+    let id = |rows: Vec<Value>| rows[0]["id"].as_u64().expect("an id");
+    let deal = sandbox.copied_by_manager("leads", id(sandbox.leads())).expect("a copy");
+    let contact = sandbox.copied_by_manager("contacts", id(sandbox.contacts())).expect("a copy");
+    for _ in 0..100 {
+        let (deals, contacts) = (sandbox.leads(), sandbox.contacts());
+        if bears(by_id(&deals, &deal.into()), "duplicate of deal")
+            && bears(by_id(&contacts, &contact.into()), "duplicate of")
+        {
+            return;
+        }
+        stage.on(10).await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{:?} {:?}", sandbox.leads(), sandbox.contacts());
+}
