@@ -20,7 +20,10 @@ const MOST: usize = 64 << 20;
 
 /// The calls of a CRM in their order, for those who look for a cause. It notes nothing until it is opened.
 #[derive(Debug, Clone, Default)]
-pub struct CallLog(Arc<Mutex<Option<Vec<(Instant, String)>>>>);
+pub struct CallLog(Arc<Mutex<Option<Vec<Call>>>>);
+
+/// When a call was made or answered, and a line of it.
+pub type Call = (Instant, String);
 
 impl CallLog {
     pub fn open(&self) {
@@ -33,7 +36,7 @@ impl CallLog {
         }
     }
 
-    pub fn lines(&self) -> Vec<(Instant, String)> {
+    pub fn lines(&self) -> Vec<Call> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
 }

@@ -149,6 +149,10 @@ impl Actors {
 
     fn rename_stage(&mut self) {
         let (serial, stage) = (self.serial(), self.rng.either("Корзина", "Оплачено"));
+        // A stage that never bore its name in the config cannot be known.
+        if self.shared.amocrm.leads().is_empty() {
+            return;
+        }
         self.story.tell(format!("a manager renames the stage {stage:?}"));
         self.shared.amocrm.rename_stage("Тур", stage, &format!("{stage} {serial}"));
     }
