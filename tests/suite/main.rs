@@ -52,5 +52,4 @@ mod ufa;
 mod unkind;
 mod unmatched_money;
 mod vtiger_recorded;
-mod waiting;
 mod worlds;

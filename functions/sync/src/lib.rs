@@ -1,6 +1,5 @@
 //! The queue's consumer: one file a step. Webhooks become people here, and people become rows in the CRM.
 
-mod answers;
 mod backfill;
 mod breaker;
 mod changes;
@@ -19,7 +18,6 @@ mod mailing;
 mod misidentified;
 mod outcome;
 mod promo;
-mod reason_words;
 mod reasons;
 mod reconcile;
 mod remarks;

@@ -238,7 +238,11 @@ fn newcomer(records: BTreeMap<RecordKey, Record>, taken: &BTreeSet<PersonId>, ea
     // An order that was handed on may have given its id to the buyer before.
     let oldest = keys.first().map_or_else(|| RecordKey(String::new()), |record| record.key.clone());
     let newest = keys.last().map_or("", |record| record.key.0.as_str());
-    let again = || (PersonId::of(&RecordKey(format!("{}#{newest}", oldest.0))), &oldest);
+    // And each buyer after them may have been made the same way.
+    let once = stagedoor_model::breakage::is_on("handed-on-twice-one-id");
+    let turn = |turn: usize| PersonId::of(&RecordKey(format!("{}#{newest}{}", oldest.0, "#".repeat(turn))));
+    let free = (0..=taken.len()).map(turn).find(|id| once || !taken.contains(id));
+    let again = || (free.unwrap_or_else(|| turn(taken.len() + 1)), &oldest);
     let found = ids().find(|(id, _)| earlier.contains(id)).or_else(|| ids().next());
     let (id, origin) = found.unwrap_or_else(again);
     Person {

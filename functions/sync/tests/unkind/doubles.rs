@@ -2,7 +2,7 @@
 
 use stagedoor_engine::Stage;
 
-use crate::fake::{Made, World, bought, form};
+use crate::fake::{Made, World, bought, form, handed_on};
 
 /// Price, stage and orders of all deals.
 fn deals(world: &World) -> Vec<(i64, Option<Stage>, String)> {
@@ -31,4 +31,24 @@ async fn two_people_joined_late_end_with_one_deal_that_counts() {
     assert_eq!(closed[0].1, Some(Stage::Lost));
     assert!(closed[0].2.starts_with("duplicate of deal "), "{}", closed[0].2);
     assert_eq!(world.store.totals().await.expect("totals").waiting, 0);
+}
+
+#[tokio::test]
+async fn an_order_that_is_handed_on_twice_makes_three_people_and_holds_up_none_of_them() {
+    let world = World::new();
+    let buyers = [
+        ["phone:+79161230001", "email:maria@example.com"],
+        ["phone:+79161230002", "email:olga@example.com"],
+        ["phone:+79161230003", "email:yulia@example.com"],
+    ];
+    for (second, buyer) in buyers.iter().enumerate() {
+        world.tell(vec![handed_on(i64::try_from(second).expect("small"), buyer)]).await;
+        world.run().await;
+    }
+    for (number, buyer) in buyers.iter().enumerate() {
+        world.tell(vec![form(&number.to_string(), buyer)]).await;
+    }
+    world.runs_for(20).await;
+    assert_eq!(world.store.totals().await.expect("totals").people, 3);
+    assert_eq!(world.contacts(), 3);
 }

@@ -14,8 +14,8 @@ use stagedoor_engine::{
     Catalog, CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, Pipeline, Policy, ShowKey, Stage,
 };
 use stagedoor_model::{
-    Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, Refund, ShowRef, SourceName,
-    Ticket, Timestamp,
+    Body, Event, EventId, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, Refund, ShowRef,
+    SourceName, Ticket, Timestamp,
 };
 use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Gone, Row, Store, memory::MemoryStore};
 use stagedoor_sync::{Pace, Reconciled, Sync};
@@ -379,4 +379,13 @@ pub fn given_back(key: &str, show: &str, names: &[&str]) -> Event {
     order.refunds.insert("r".into(), refund);
     let body = Body::of_order(OrderBody::new(identifiers(names), None, order));
     event("shop", &format!("{key} back"), 2, body)
+}
+
+/// One order of the shop as it stood at this second, with the buyer whom it named then.
+pub fn handed_on(second: i64, names: &[&str]) -> Event {
+    let order = Order { revision: at(second), ..order("1", "cherry") };
+    let number = Identifier::opaque(Kind::Order, "shop", "1");
+    let named = identifiers(names).into_iter().chain(number).collect();
+    let body = Body::of_order(OrderBody::new(named, None, order));
+    event("shop", &format!("1 at {second}"), second, body)
 }

@@ -4,7 +4,6 @@
 mod access;
 mod pages;
 mod show;
-mod words;
 
 use std::sync::Arc;
 
@@ -56,7 +55,7 @@ fn missing(what: &str) -> Response {
     (StatusCode::NOT_FOUND, pages::frame("Not found", &pages::sentence(what))).into_response()
 }
 
-async fn home(State(hub): State<Arc<Hub>>, headers: http::HeaderMap) -> Page {
+async fn home(State(hub): State<Arc<Hub>>) -> Page {
     let status = hub.status_with_reasons().await.map_err(|error| broken(&error))?;
     // What the CRM tells of the hub's own writes would hide everything else.
     let mut rows = hub.store.journal(ROWS * 10).await.map_err(|error| broken(&error))?;
@@ -64,7 +63,7 @@ async fn home(State(hub): State<Arc<Hub>>, headers: http::HeaderMap) -> Page {
     rows.truncate(ROWS);
     let ids = rows.iter().filter_map(|row| row.person).collect();
     let links = hub.store.links(&ids).await.map_err(|error| broken(&error))?;
-    Ok(pages::home(&status, &rows, &links, &hub.counters.all(), words::Words::of(&headers)))
+    Ok(pages::home(&status, &rows, &links, &hub.counters.all()))
 }
 
 #[derive(Deserialize)]
