@@ -52,4 +52,5 @@ mod ufa;
 mod unkind;
 mod unmatched_money;
 mod vtiger_recorded;
+mod waiting;
 mod worlds;

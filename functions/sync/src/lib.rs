@@ -1,5 +1,6 @@
 //! The queue's consumer: one file a step. Webhooks become people here, and people become rows in the CRM.
 
+mod answers;
 mod backfill;
 mod breaker;
 mod changes;
@@ -18,6 +19,7 @@ mod mailing;
 mod misidentified;
 mod outcome;
 mod promo;
+mod reason_words;
 mod reasons;
 mod reconcile;
 mod remarks;

@@ -8,7 +8,7 @@ use stagedoor_engine::{Parked, PersonId};
 use stagedoor_model::{SourceName, Timestamp};
 use stagedoor_ports::{Dirty, Result, Store};
 
-use crate::Sync;
+use crate::{Sync, reason_words::in_russian};
 
 const CELL: &str = "waiting-reasons";
 /// How often a value that others change meanwhile is written anew.
@@ -18,13 +18,21 @@ const PARKED: usize = 500;
 /// People who are read to say whose runs failed.
 const FAILING: usize = 500;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingReason {
     pub reason: String,
     pub who_acts: String,
+    /// The same in Russian.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason_ru: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub who_acts_ru: String,
     /// People who wait for it; none where only events wait.
     pub people: u64,
     pub since: Timestamp,
+    /// When it ends by itself at the latest, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// One of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonId>,
@@ -63,7 +71,7 @@ impl Sync {
     /// A source that has not answered since then, or answers again. What cannot be noted is only not shown.
     pub(crate) async fn note_source(&self, source: &SourceName, since: Option<Timestamp>) {
         let reason = format!("order shop {source} does not answer; its orders wait in the queue");
-        self.note_outage(format!("source/{source}"), reason, "whoever runs the shop", since).await;
+        self.note_outage(format!("source/{source}"), reason, "the one who runs the shop", since).await;
     }
 
     pub(crate) async fn note_list(&self, list: &str, since: Option<Timestamp>) {
@@ -94,6 +102,7 @@ impl Sync {
                     people: cause.people.len() as u64,
                     since: same.map_or_else(|| self.clock.now(), |known| known.since),
                     person: cause.people.first().copied(),
+                    ..WaitingReason::default()
                 };
                 after.insert(cause.cause.clone(), reason);
             }
@@ -123,7 +132,8 @@ fn listed<'l>(
     let people: Vec<(Timestamp, PersonId)> = first.collect();
     let (since, person) = people.iter().min().copied()?;
     let (reason, who_acts) = (reason.to_owned(), who_acts.to_owned());
-    Some(WaitingReason { reason, who_acts, people: people.len() as u64, since, person: Some(person) })
+    let (people, person) = (people.len() as u64, Some(person));
+    Some(WaitingReason { reason, who_acts, people, since, person, ..WaitingReason::default() })
 }
 
 /// Why people wait for something in the CRM that holds up many, such as a stage that is missing.
@@ -138,12 +148,33 @@ fn held(waiting: &[Dirty]) -> Vec<WaitingReason> {
                 people: 0,
                 since: held.at,
                 person: Some(one.person.id),
+                ..WaitingReason::default()
             });
             reason.people += u64::from(known.insert(&held.reason));
             reason.since = reason.since.min(held.at);
         }
     }
     by_reason.into_values().collect()
+}
+
+/// Rows that a call without an answer may still make.
+fn late(waiting: &[Dirty]) -> Option<WaitingReason> {
+    let since_and_until = |one: &Dirty| {
+        let links = [Some(&one.link), one.link.second.as_deref()].into_iter().flatten();
+        let calls = links.filter_map(|link| Some((link.unanswered_since()?, link.late_until())));
+        calls.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+    };
+    let calls: Vec<_> = waiting.iter().filter_map(|one| Some((one.person.id, since_and_until(one)?))).collect();
+    let (person, _) = calls.first()?;
+    Some(WaitingReason {
+        reason: "a call to the CRM got no answer and may still take effect; its rows are looked up until then".into(),
+        who_acts: BY_ITSELF.into(),
+        people: calls.len() as u64,
+        since: calls.iter().map(|(_, (since, _))| *since).min()?,
+        until: calls.iter().filter_map(|(_, (_, until))| *until).max(),
+        person: Some(*person),
+        ..WaitingReason::default()
+    })
 }
 
 /// Why people and events wait now, the longest first.
@@ -162,6 +193,7 @@ pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
     let mut reasons: Vec<WaitingReason> = causes.into_values().collect();
     let waiting = if totals.waiting > 0 { store.take_dirty(FAILING, None).await? } else { vec![] };
     reasons.extend(held(&waiting));
+    reasons.extend(late(&waiting));
     if totals.waiting > 0 && !is_out {
         let failing = waiting.iter().filter(|one| one.tries > 0 && one.link.held().is_empty());
         let failing: Vec<PersonId> = failing.map(|one| one.person.id).collect();
@@ -171,6 +203,7 @@ pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
             people: failing.len() as u64,
             since: totals.waiting_since.unwrap_or_default(),
             person: failing.first().copied(),
+            ..WaitingReason::default()
         };
         reasons.extend((!failing.is_empty()).then_some(reason));
     }
@@ -195,7 +228,11 @@ pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
             people: if kind == "person" { all.len() as u64 } else { 0 },
             since: first.since,
             person: PersonId::parse(&first.id).ok().filter(|_| kind == "person"),
+            ..WaitingReason::default()
         });
+    }
+    for one in &mut reasons {
+        (one.reason_ru, one.who_acts_ru) = (in_russian(&one.reason), in_russian(&one.who_acts));
     }
     reasons.sort_by_key(|one| one.since);
     Ok(reasons)

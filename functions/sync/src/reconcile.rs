@@ -291,6 +291,7 @@ impl Sync {
 
     async fn push(&self, round: &Round, pace: Pace) -> Result<(), PortError> {
         self.push_rows(round, pace).await?;
+        round.explain(self.crm.trouble());
         self.look_at_misidentified(round).await?;
         self.hear_of_gone(round).await
     }

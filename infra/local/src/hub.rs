@@ -14,7 +14,7 @@ use stagedoor_outreach::{Outreach, Pace};
 use stagedoor_ports::{Clock, Crm, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore};
-use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking};
+use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking, UNKNOWN_ZONES};
 use stagedoor_webhook::{Counters, Receiver};
 
 use crate::{console, functions};
@@ -225,6 +225,7 @@ impl Hub {
             unrecognized: totals.unrecognized,
             unreadable: totals.unreadable,
             waiting_reason: vec![],
+            unknown_zones: vec![],
         })
     }
 
@@ -234,7 +235,11 @@ impl Hub {
     /// When the files cannot be read.
     pub async fn status_with_reasons(&self) -> Result<Status, stagedoor_ports::PortError> {
         let status = self.status().await?;
-        Ok(Status { waiting_reason: stagedoor_sync::waiting_reasons(self.store.as_ref()).await?, ..status })
+        let waiting_reason = stagedoor_sync::waiting_reasons(self.store.as_ref()).await?;
+        let zones = self.store.cells(UNKNOWN_ZONES).await?;
+        let told = zones.keys().filter_map(|name| name.strip_prefix(UNKNOWN_ZONES)?.split_once('/'));
+        let unknown_zones = told.map(|(source, zone)| format!("{zone} ({source})")).collect();
+        Ok(Status { waiting_reason, unknown_zones, ..status })
     }
 }
 
@@ -259,8 +264,15 @@ impl Status {
         }
         for one in &self.waiting_reason {
             lines.push(format!("why           {}", one.reason));
+            let until = one.until.map_or(String::new(), |until| format!(", until {until} at the latest"));
             let people = if one.people > 0 { format!("{} people, ", one.people) } else { String::new() };
-            lines.push(format!("              {people}since {}; to act: {}", one.since, one.who_acts));
+            lines.push(format!("              {people}since {}{until}; to act: {}", one.since, one.who_acts));
+        }
+        if !self.unknown_zones.is_empty() {
+            let zones = self.unknown_zones.join(", ");
+            lines.push(format!(
+                "zones         no IANA zones: {zones}; the offset of the times is used, or the hub's zone"
+            ));
         }
         lines
     }
@@ -294,4 +306,7 @@ pub struct Status {
     /// Why people and events wait, the longest first. `status` asks for it, callers that only count do not.
     #[serde(default)]
     pub waiting_reason: Vec<stagedoor_sync::WaitingReason>,
+    /// Zones of shows that are no IANA zones, each with its source.
+    #[serde(default)]
+    pub unknown_zones: Vec<String>,
 }

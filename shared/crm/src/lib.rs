@@ -6,6 +6,7 @@ mod http;
 mod hub_id;
 mod pause;
 mod stage_memory;
+mod trouble;
 pub mod vtiger;
 
 pub use choice::{crm, crm_over, second, second_over};

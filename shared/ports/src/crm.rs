@@ -225,6 +225,10 @@ pub trait Crm: Send + Sync {
     fn in_bulk(&self) -> bool {
         true
     }
+    /// Why the last call could not be carried out; `None` once one was. A bulk call answers its rows only.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
     /// Calls made since the start, for the figures.
     fn calls(&self) -> u64;
     /// Calls that it answered with an error of the 400s, since the start.

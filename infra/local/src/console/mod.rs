@@ -4,6 +4,7 @@
 mod access;
 mod pages;
 mod show;
+mod words;
 
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ fn missing(what: &str) -> Response {
     (StatusCode::NOT_FOUND, pages::frame("Not found", &pages::sentence(what))).into_response()
 }
 
-async fn home(State(hub): State<Arc<Hub>>) -> Page {
+async fn home(State(hub): State<Arc<Hub>>, headers: http::HeaderMap) -> Page {
     let status = hub.status_with_reasons().await.map_err(|error| broken(&error))?;
     // What the CRM tells of the hub's own writes would hide everything else.
     let mut rows = hub.store.journal(ROWS * 10).await.map_err(|error| broken(&error))?;
@@ -63,7 +64,7 @@ async fn home(State(hub): State<Arc<Hub>>) -> Page {
     rows.truncate(ROWS);
     let ids = rows.iter().filter_map(|row| row.person).collect();
     let links = hub.store.links(&ids).await.map_err(|error| broken(&error))?;
-    Ok(pages::home(&status, &rows, &links, &hub.counters.all()))
+    Ok(pages::home(&status, &rows, &links, &hub.counters.all(), words::Words::of(&headers)))
 }
 
 #[derive(Deserialize)]

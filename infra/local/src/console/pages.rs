@@ -7,6 +7,7 @@ use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{Event, Timestamp};
 use stagedoor_ports::{Dirty, JournalRow, Outcome, Versioned};
 
+use super::words::Words;
 use crate::{hub::Status, report::Report};
 
 const STYLE: &str = "
@@ -102,6 +103,7 @@ pub fn home(
     rows: &[JournalRow],
     links: &BTreeMap<PersonId, Link>,
     counters: &BTreeMap<(String, String), u64>,
+    words: &Words,
 ) -> Markup {
     let tile = |name: &str, value: u64, href: &str, bad: bool| {
         html! { a href=(href) class=[bad.then_some("bad")] { b { (value) } (name) } }
@@ -123,18 +125,26 @@ pub fn home(
             (tile("dead letters", status.dead_letters, "/", status.dead_letters > 0))
         }
         @if !status.waiting_reason.is_empty() {
-            h2 { "Why something waits" }
+            h2 { (words.why) }
             ul.rows {
                 @for one in &status.waiting_reason {
                     li {
-                        span.refused { (one.reason) }
+                        span.refused { (words.reason(one)) }
                         @if let Some(id) = one.person {
-                            " " a href={ "/console/person/" (id) } { (one.people) " people" }
+                            " " a href={ "/console/person/" (id) } { (one.people) " " (words.people) }
                         }
-                        div.dim { "since " (moment(one.since)) ". To act: " (one.who_acts) }
+                        div.dim {
+                            (words.since) " " (moment(one.since))
+                            @if let Some(until) = one.until { ", " (words.until) " " (moment(until)) }
+                            ". " (words.to_act) ": " (words.who_acts(one))
+                        }
                     }
                 }
             }
+        }
+        @if !status.unknown_zones.is_empty() {
+            h2 { (words.zones) }
+            ul.rows { @for zone in &status.unknown_zones { li { (zone) } } }
         }
         form.find method="post" action="/console/find" {
             input name="identifier" placeholder="A phone, an e-mail, or customer/qtickets:235" aria-label="Identifier" required;

@@ -478,6 +478,10 @@ impl Crm for AmoCrm {
         BATCH
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.transport.trouble()
+    }
+
     fn calls(&self) -> u64 {
         self.transport.calls()
     }

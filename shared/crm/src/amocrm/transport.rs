@@ -20,6 +20,7 @@ use crate::{
     amocrm::auth::Authorization,
     http::{self as carrier, HttpClient, HttpError},
     pause::SharedPause,
+    trouble::Trouble,
 };
 
 /// Why a call has no good answer.
@@ -53,6 +54,7 @@ pub struct Transport {
     authorization: Authorization,
     window: Arc<Semaphore>,
     pause: SharedPause,
+    trouble: Trouble,
     calls: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
 }
@@ -62,8 +64,8 @@ impl Transport {
     pub fn new(base: &str, http: Arc<dyn HttpClient>, authorization: Authorization, rate: NonZeroU32) -> Self {
         let base = base.trim_end_matches('/').to_owned();
         let window = Arc::new(Semaphore::new(rate.get() as usize));
-        let pause = SharedPause::default();
-        Self { base, http, authorization, window, pause, calls: Arc::default(), refused: Arc::default() }
+        let (pause, trouble) = (SharedPause::default(), Trouble::default());
+        Self { base, http, authorization, window, pause, trouble, calls: Arc::default(), refused: Arc::default() }
     }
 
     /// A place in the window of one second. It is given back a second after the answer came: they saw the call before
@@ -91,8 +93,22 @@ impl Transport {
         }
     }
 
+    /// Why the last call could not be carried out.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.get()
+    }
+
     /// `Ok(None)` is 204: an empty list, a missing id.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Value>, Failure> {
+        let answer = self.tried(method, path, body).await;
+        match &answer {
+            Err(Failure::Unusable(error)) => self.trouble.note(Some(error.to_string())),
+            _ => self.trouble.note(None),
+        }
+        answer
+    }
+
+    async fn tried(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Value>, Failure> {
         let mut fresh_token = false;
         for attempt in 0..TRIES {
             let token = self.authorization.token(self.http.as_ref(), &self.base, fresh_token).await;

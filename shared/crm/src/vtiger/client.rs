@@ -486,6 +486,10 @@ impl Crm for Vtiger {
         false
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.transport.trouble()
+    }
+
     fn calls(&self) -> u64 {
         self.transport.calls()
     }

@@ -21,6 +21,7 @@ use stagedoor_ports::CrmError;
 use crate::{
     http::{HttpClient, HttpError},
     pause::SharedPause,
+    trouble::Trouble,
     vtiger::login::Login,
 };
 
@@ -77,6 +78,7 @@ pub(super) struct Transport {
     http: Arc<dyn HttpClient>,
     login: Login,
     pause: SharedPause,
+    trouble: Trouble,
     calls: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
 }
@@ -92,7 +94,15 @@ const SESSION_GONE: [&str; 4] =
 impl Transport {
     pub fn new(base: &str, http: Arc<dyn HttpClient>, login: Login) -> Self {
         let url = format!("{}/webservice.php", base.trim_end_matches('/'));
-        Self { url, http, login, pause: SharedPause::default(), calls: Arc::default(), refused: Arc::default() }
+        Self {
+            url,
+            http,
+            login,
+            pause: SharedPause::default(),
+            trouble: Trouble::default(),
+            calls: Arc::default(),
+            refused: Arc::default(),
+        }
     }
 
     pub fn calls(&self) -> u64 {
@@ -132,7 +142,23 @@ impl Transport {
         self.call(Method::Post, operation, parameters).await
     }
 
+    /// Why the last call could not be carried out.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.get()
+    }
+
     async fn call(&self, method: Method, operation: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        let answer = self.called(method, operation, parameters).await;
+        match &answer {
+            Err(failure @ (Failure::Unavailable(_) | Failure::Denied(_))) => {
+                self.trouble.note(Some(CrmError::from(failure.clone()).to_string()));
+            }
+            _ => self.trouble.note(None),
+        }
+        answer
+    }
+
+    async fn called(&self, method: Method, operation: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
         let mut seat = self.login.seat(self).await?;
         for fresh in [false, true] {
             let session = match fresh {

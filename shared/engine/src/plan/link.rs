@@ -273,6 +273,16 @@ impl Link {
         is_late && !breakage::is_on("late-row-of-joined-unseen")
     }
 
+    /// Until when the last of the calls that were not answered may still take effect.
+    pub fn late_until(&self) -> Option<Timestamp> {
+        let intents = [&self.contact.intent].into_iter();
+        let intents = intents.chain(self.deals.values().map(|deal| &deal.intent));
+        let intents = intents.chain(self.invoices.values().map(|invoice| &invoice.intent));
+        let remarks =
+            [&self.note_intent, &self.task_intent].into_iter().flatten().filter_map(|remark| remark.late_until);
+        intents.flatten().filter_map(|intent| intent.late_until).chain(remarks).max()
+    }
+
     /// The CRM's ids of deals, by show.
     pub fn leads(&self) -> BTreeMap<String, u64> {
         self.deals.iter().filter_map(|(show, deal)| Some((show.0.clone(), deal.id?))).collect()

@@ -1,0 +1,108 @@
+//! What the CRM answered of one row, written into what is known of it.
+
+use stagedoor_engine::{Digest, Intent, Link, ORDERS, Parked};
+use stagedoor_model::{Kind, Timestamp};
+use stagedoor_ports::Row;
+
+use crate::round::Job;
+
+/// What a creating job makes.
+pub(crate) fn kind_of_made(job: &Job) -> Option<Kind> {
+    match job {
+        Job::CreateContact(_) => Some(Kind::CrmContact),
+        Job::CreateDeal(..) => Some(Kind::CrmLead),
+        _ => None,
+    }
+}
+
+/// What stays of an intent after the answer of a call. A call that creates nothing says nothing of an earlier one that did.
+fn after(intent: &mut Option<Intent>, creates: bool, is_lost: bool, late_until: Timestamp) {
+    match intent {
+        Some(intent) if is_lost && creates => intent.late_until = Some(late_until),
+        _ if creates => *intent = None,
+        _ => {}
+    }
+}
+
+/// The same reason holds since it was first heard.
+fn hold(held: &mut Option<Parked>, now: Option<Parked>) {
+    let same = |known: &Parked| now.as_ref().is_some_and(|now| now.reason == known.reason);
+    if !held.as_ref().is_some_and(same) {
+        *held = now;
+    }
+}
+
+/// Writes the answer of a job into what is known of the CRM.
+pub(crate) fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until): (Timestamp, Timestamp)) {
+    let is_lost = row == Row::Unknown;
+    let parked = |reason: String| Some(Parked { digest: digest.clone(), reason, at });
+    match job {
+        Job::CreateContact(draft) | Job::UpdateContact(_, draft) => {
+            if let Row::Done(id) = row {
+                link.wrote_values(id, draft);
+            }
+            let contact = &mut link.contact;
+            after(&mut contact.intent, matches!(job, Job::CreateContact(_)), is_lost, late_until);
+            match row {
+                Row::Done(id) => {
+                    let digest = draft.settled(matches!(job, Job::CreateContact(_)));
+                    contact.marketed = draft.marketing.as_ref().is_some_and(|shown| !shown.is_empty());
+                    (contact.id, contact.pushed) = (Some(id), Some(digest));
+                    contact.parked = None;
+                }
+                Row::Refused(reason) => contact.parked = parked(reason),
+                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) | Row::Misidentified(_) => {}
+            }
+        }
+        Job::CreateDeal(_, draft) | Job::UpdateDeal(_, draft) => {
+            let deal = link.deals.entry(draft.show.clone()).or_default();
+            after(&mut deal.intent, matches!(job, Job::CreateDeal(..)), is_lost, late_until);
+            match row {
+                Row::Done(id) => {
+                    (deal.id, deal.pushed) = (Some(id), Some(digest.clone()));
+                    if let Some((stage, _)) = &draft.stage {
+                        (deal.stage, deal.pipeline) = (Some(*stage), Some(draft.pipeline.clone()));
+                        deal.stage_at = draft.stage_at.or(deal.stage_at);
+                        deal.sent_stages.clear();
+                    }
+                    deal.orders =
+                        draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();
+                    (deal.parked, deal.held) = (None, None);
+                }
+                Row::Refused(reason) => (deal.parked, deal.held) = (parked(reason), None),
+                Row::Held(reason) => hold(&mut deal.held, parked(reason)),
+                Row::NotSent | Row::Unknown | Row::Gone(_) | Row::Misidentified(_) => {}
+            }
+        }
+        Job::CreateInvoice(_, draft, _) | Job::UpdateInvoice(_, draft) => {
+            let invoice = link.invoices.entry(draft.order.clone()).or_default();
+            after(&mut invoice.intent, matches!(job, Job::CreateInvoice(..)), is_lost, late_until);
+            match row {
+                Row::Done(id) => {
+                    if let Job::CreateInvoice(_, _, fixed) = job {
+                        (invoice.fixed, invoice.anew) = (Some(fixed.clone()), draft.turn);
+                    }
+                    (invoice.id, invoice.pushed) = (Some(id), Some(digest.clone()));
+                    invoice.parked = None;
+                }
+                Row::Refused(reason) => invoice.parked = parked(reason),
+                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) | Row::Misidentified(_) => {}
+            }
+        }
+        // The next plan finds the new one in its place.
+        Job::LetGo(..) => {}
+        Job::CloseDouble(lead, draft) => {
+            let deal = link.deals.entry(draft.show.clone()).or_default();
+            match row {
+                Row::Done(_) | Row::Refused(_) => _ = deal.closed.insert(*lead),
+                Row::Held(reason) => hold(&mut deal.held, parked(reason)),
+                Row::NotSent | Row::Unknown | Row::Gone(_) | Row::Misidentified(_) => {}
+            }
+        }
+        Job::MarkDuplicate(contact, _) => {
+            if matches!(row, Row::Done(_) | Row::Refused(_)) {
+                link.marked.insert(*contact);
+            }
+        }
+    }
+}
