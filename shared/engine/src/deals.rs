@@ -157,9 +157,8 @@ fn add_talk(sketches: &mut BTreeMap<ShowKey, Sketch>, catalog: &Catalog, source:
 
 struct Sketch {
     show: Show,
-    /// The highest rung with its earliest time.
-    top: Option<(Rung, Timestamp)>,
-    last_touch: Option<Timestamp>,
+    /// When each rung was reached.
+    touches: Vec<(Rung, Timestamp)>,
     lost_at: Option<Timestamp>,
     refunded_at: Option<Timestamp>,
     /// Paid orders of which something still stands.
@@ -181,8 +180,7 @@ impl Sketch {
     fn new(show: Show) -> Self {
         Self {
             show,
-            top: None,
-            last_touch: None,
+            touches: vec![],
             lost_at: None,
             refunded_at: None,
             standing: 0,
@@ -200,11 +198,14 @@ impl Sketch {
     }
 
     fn climb(&mut self, rung: Rung, at: Timestamp) {
-        self.last_touch = self.last_touch.max(Some(at));
-        self.top = match self.top {
-            Some((top, since)) if top > rung || (top == rung && since <= at) => Some((top, since)),
-            _ => Some((rung, at)),
-        };
+        self.touches.push((rung, at));
+    }
+
+    /// The highest rung with its earliest time; `after` an instant when all was given back, of those that cost nothing.
+    fn top(&self, after: Option<Timestamp>) -> Option<(Rung, Timestamp)> {
+        let touches =
+            self.touches.iter().filter(|(rung, at)| after.is_none_or(|after| *at > after && *rung < Rung::Paid));
+        touches.copied().max_by_key(|(rung, at)| (*rung, std::cmp::Reverse(*at)))
     }
 
     fn sum(&mut self, currency: &str) -> &mut DealSum {
@@ -213,14 +214,23 @@ impl Sketch {
     }
 
     fn finish(mut self) -> Deal {
-        let (top, since) = self.top.unwrap_or((Rung::Interested, Timestamp::default()));
-        // Beside the ladder: everything given back, or the only order given up; a later touch puts it back.
+        // Beside the ladder: everything given back, or the only order given up. A later touch puts it back, on the rung
+        // of that touch: what was paid before is given back.
         let aside = [(Stage::Refunded, self.refunded_at), (Stage::Lost, self.lost_at)]
             .into_iter()
             .filter_map(|(stage, at)| at.map(|at| (stage, at)))
             .max_by_key(|(_, at)| *at)
-            .filter(|(_, at)| self.standing == 0 && self.last_touch.is_none_or(|touch| touch <= *at));
-        let (stage, since) = aside.unwrap_or((Stage::Ladder(top), since));
+            .filter(|_| self.standing == 0);
+        let after = aside.map(|(_, at)| at).filter(|_| !breakage::is_on("refund-forgotten-by-touch"));
+        let top = self.top(after);
+        let (stage, since) = match (aside, top) {
+            (Some(aside), None) => aside,
+            (Some((stage, at)), Some((_, since))) if since <= at => (stage, at),
+            (_, top) => {
+                let (rung, since) = top.unwrap_or((Rung::Interested, Timestamp::default()));
+                (Stage::Ladder(rung), since)
+            }
+        };
         if let Some(asked) = self.asked.take() {
             self.sum(&asked.currency).asked = Some(asked.minor);
         }

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use stagedoor_engine::{Catalog, Deal, Person, PersonId, Stage, deals, settlements};
 use stagedoor_model::{
-    Body, Event, EventId, Fact, Item, Money, Order, OrderBody, OrderState, Payment, PaymentKind, PaymentReported,
-    Record, Refund, Rung, ShowRef, Ticket,
+    Body, Event, EventId, Fact, FormSubmitted, Item, Money, Order, OrderBody, OrderState, Payment, PaymentKind,
+    PaymentReported, Record, Refund, Rung, ShowRef, Ticket,
 };
 use world::{World, at, email, phone, source};
 
@@ -95,6 +95,33 @@ fn deal(person: &Person, show: &str) -> Deal {
 
 fn worth(person: &Person, show: &str) -> i64 {
     deal(person, show).worth("RUB").map_or(0, |money| money.minor)
+}
+
+#[test]
+fn who_asks_again_after_a_refund_is_interested_and_has_paid_nothing() {
+    let mut bought = order("1", &[("moscow", 500_000)], "RUB");
+    bought.refunds.insert("r".into(), refund(500_000, "RUB", &["t0"]));
+    bought.tickets[0].live = false;
+    let form = FormSubmitted {
+        identifiers: BTreeSet::from([phone(1)]),
+        name: None,
+        form: None,
+        show: Some(ShowRef::id("moscow")),
+        company: None,
+        amount: None,
+        consents: vec![],
+        labels: BTreeMap::new(),
+    };
+    let asked = Event::new(&source(), EventId::derive(&source(), &["form"]), at(100), Body::FormSubmitted(form));
+    let stages = |world: &World| -> Vec<Stage> {
+        let all = world.people.values().flat_map(|person| deals(person, &Catalog::default()).into_values());
+        all.map(|deal| deal.stage).collect()
+    };
+    let mut world = World::default();
+    world.deliver(vec![told(&bought, 1)]);
+    assert_eq!(stages(&world), [Stage::Refunded]);
+    world.deliver(vec![stagedoor_engine::record_of(&asked).expect("about people")]);
+    assert_eq!(stages(&world), [Stage::Ladder(Rung::Interested)]);
 }
 
 #[test]
