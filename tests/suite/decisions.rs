@@ -54,7 +54,16 @@ async fn two_people_whom_a_manager_joins_and_parts_have_their_own_deals_again() 
     let told = decisions::part(&hub.hub, &anna, &boris, "olga").await.expect("parted");
     assert!(told[0].starts_with("two people: "), "{told:?}");
     assert_eq!(hub.settled().await.people, 2);
-    assert_eq!(worth(&hub), [("Анна".to_owned(), 1500), ("Борис".to_owned(), 1500)]);
+    let both = [("Анна".to_owned(), 1500), ("Борис".to_owned(), 1500)];
+    assert_eq!(worth(&hub), both);
+    let paid = |hub: &TestHub| hub.sandbox.leads_by_stage().get(&("Казань".to_owned(), "Оплачено".to_owned())).copied();
+    assert_eq!(paid(&hub), Some(2), "neither is lost any more: {:?}", hub.sandbox.leads_by_stage());
+    // Once more, there and back.
+    decisions::join(&hub.hub, &anna, &boris, "olga").await.expect("joined");
+    assert_eq!(hub.settled().await.people, 1);
+    decisions::part(&hub.hub, &anna, &boris, "olga").await.expect("parted");
+    assert_eq!(hub.settled().await.people, 2);
+    assert_eq!((worth(&hub), paid(&hub)), (both.to_vec(), Some(2)), "{:?}", hub.sandbox.leads_by_stage());
     // What holds them together by itself does not undo the decision.
     hub.take(&order("T-3", "Борис", "+79161234567", "boris@example.com")).await;
     assert_eq!(hub.settled().await.people, 2);

@@ -175,6 +175,12 @@ async fn people_parted_by_a_manager_have_their_own_contacts_and_deals_again() {
         let hung: usize =
             picture.values().flatten().filter(|deal| deal.contains("5000") && !deal.starts_with("Order")).count();
         assert_eq!(hung, 2, "{which:?}: a deal hangs on both");
+        // Once more, there and back.
+        tell(&account, vec![decided(Verdict::SamePerson(identifier(anna), identifier(boris)), 25)]).await;
+        mirror(&account).await;
+        tell(&account, vec![decided(Verdict::DifferentPeople(identifier(anna), identifier(boris)), 26)]).await;
+        mirror(&account).await;
+        assert_eq!(account.picture(), picture, "{which:?}");
         // The next purchase of each is each one's own.
         tell(&account, vec![order("3", "ufa", 30, "Boris", &[boris])]).await;
         assert_eq!(account.counts(), (2, deals_before + 1), "{which:?}");

@@ -23,6 +23,7 @@ use tracing::Instrument;
 use crate::{
     Second, Sync,
     round::{Case, Job, Round, Task},
+    untangle::Untangled,
 };
 
 const LEASE: &str = "reconciler";
@@ -220,7 +221,7 @@ impl Sync {
         for one in &mut dirty {
             one.link = std::mem::take(&mut one.link).rekeyed(&catalog);
         }
-        let mut unsaved = self.untangle(&mut dirty).await?;
+        let Untangled { changed: mut unsaved, unfinished } = self.untangle(&mut dirty, until).await?;
         unsaved.extend(self.segment(&mut dirty, &catalog).await?);
         unsaved.extend(self.write(&mut dirty, &catalog).await?);
         let now = self.clock.now();
@@ -237,8 +238,10 @@ impl Sync {
             }
             let plan = plan(seen, &link, &catalog, now);
             let late = link.awaits_rows();
-            let open = plan.len() + usize::from(late);
-            (person.id, Case { version, mark, tries, failed: false, person, link, plan, trace, open, held: 0, late })
+            // Rows of parted people that the CRM did not put in order are one more thing to do, and a failed run.
+            let failed = unfinished.contains(&person.id);
+            let open = plan.len() + usize::from(late) + usize::from(failed);
+            (person.id, Case { version, mark, tries, failed, person, link, plan, trace, open, held: 0, late })
         };
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         unsaved.extend(learnt);

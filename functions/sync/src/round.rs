@@ -406,8 +406,8 @@ impl Round {
             match row {
                 Row::Done(_) | Row::Refused(_) => case.open = case.open.saturating_sub(1),
                 Row::Unknown | Row::NotSent | Row::Held(_) | Row::Gone(_) => case.failed = true,
-                // Looked at below, and done by the next run.
-                Row::Misidentified(_) => {}
+                // Looked at below, and done by the next run; of a row that was to be made there is nothing to look at.
+                Row::Misidentified(_) => case.failed |= kind_of_made(job).is_some(),
             }
             write(&mut case.link, job, digest, row, (self.at, late_until));
             changed.insert(*person);

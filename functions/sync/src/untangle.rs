@@ -5,19 +5,33 @@ use std::collections::BTreeSet;
 use stagedoor_engine::{Parting, PersonId, rows_of, untangle};
 use stagedoor_model::{Identifier, SECOND_CRM};
 use stagedoor_ports::{Crm, Dirty, PortError, Row};
+use tokio::time::Instant;
 
 use crate::Sync;
 
+/// Whose links changed, and for whom the CRM has still to be called.
+#[derive(Default)]
+pub(crate) struct Untangled {
+    pub changed: BTreeSet<PersonId>,
+    pub unfinished: BTreeSet<PersonId>,
+}
+
 impl Sync {
-    /// Puts the rows of parted people in order, and answers whose links changed.
-    pub(crate) async fn untangle(&self, dirty: &mut [Dirty]) -> Result<BTreeSet<PersonId>, PortError> {
-        let (mut changed, mut again) = (BTreeSet::new(), BTreeSet::new());
+    /// Puts the rows of parted people in order. No call begins after `until`, or after one that the CRM did not answer.
+    pub(crate) async fn untangle(&self, dirty: &mut [Dirty], until: Option<Instant>) -> Result<Untangled, PortError> {
+        let mut untangled = Untangled::default();
         for one in dirty.iter_mut().filter(|one| one.person.parted != one.link.untangled) {
             let id = one.person.id;
+            self.forget_partings_of(&one.person.absorbed).await?;
             // One of them came back: there is nothing to take apart.
             if one.person.parted.is_subset(&one.link.untangled) {
                 one.link.untangled = one.person.parted.clone();
-                changed.insert(id);
+                untangled.changed.insert(id);
+                continue;
+            }
+            let is_over = until.is_some_and(|until| Instant::now() >= until);
+            if is_over || !untangled.unfinished.is_empty() || !self.lease().await? {
+                untangled.unfinished.insert(id);
                 continue;
             }
             let mut links = self.store.links(&one.person.parted).await?;
@@ -36,17 +50,22 @@ impl Sync {
                 let partings = untangle(link, &one.person, &owners, SECOND_CRM);
                 done &= part(second.crm.as_ref(), &partings).await;
             }
-            changed.insert(id);
+            untangled.changed.insert(id);
             if done {
                 one.link.untangled = one.person.parted.clone();
             } else {
-                again.insert(id);
+                untangled.unfinished.insert(id);
             }
         }
-        if !again.is_empty() {
-            self.store.mark_dirty(again).await?;
-        }
-        Ok(changed)
+        Ok(untangled)
+    }
+
+    /// Should people part again from whom they were joined into, their rows are to be put in order again.
+    async fn forget_partings_of(&self, absorbed: &BTreeSet<PersonId>) -> Result<(), PortError> {
+        let mut links = self.store.links(absorbed).await?;
+        links.retain(|_, link| !link.untangled.is_empty());
+        links.values_mut().for_each(|link| link.untangled.clear());
+        if links.is_empty() { Ok(()) } else { self.store.save_links(links.into_iter().collect()).await }
     }
 }
 

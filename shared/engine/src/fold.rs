@@ -221,7 +221,8 @@ fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Per
     let all = |of: fn(&Person) -> &BTreeSet<PersonId>| elders.iter().flat_map(move |person| of(person)).copied();
     let absorbed: BTreeSet<PersonId> =
         all(|person| &person.absorbed).chain(elders.iter().skip(1).map(|person| person.id)).collect();
-    let parted = all(|person| &person.parted).filter(|id| !absorbed.contains(id)).collect();
+    let own: BTreeSet<PersonId> = elders.iter().map(|person| person.id).collect();
+    let parted = all(|person| &person.parted).filter(|id| !absorbed.contains(id) && !own.contains(id)).collect();
     let former = elders.iter().flat_map(|person| &person.former).cloned().collect();
     let Some(elder) = elders.first() else { return newcomer(records, &BTreeSet::new(), &BTreeSet::new()) };
     let absorbed = absorbed.into_iter().filter(|id| *id != elder.id).collect();

@@ -148,7 +148,7 @@ fn vacated(
     let left = link.deals.iter().filter(|(show, known)| {
         let is_moved = !known.orders.is_empty() && known.orders.iter().all(|order| held.contains(order));
         // What made it is somebody else's since two people were parted.
-        !deals.contains_key(*show) && (is_moved || !person.parted.is_empty())
+        !deals.contains_key(*show) && (is_moved || known.is_parted)
     });
     let step = |(show, known): (&ShowKey, &DealLink)| {
         let lead = known.id?;

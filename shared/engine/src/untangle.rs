@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Identifier, Kind, breakage};
 
-use crate::{ContactLink, Link, Person, PersonId};
+use crate::{ContactLink, Link, Person, PersonId, Stage};
 
 /// What has to change at a contact after its person was parted from somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ fn row(kind: Kind, scope: &str, id: u64) -> Option<Identifier> {
 /// Every row of a CRM that the link has, as the index names it.
 pub fn rows_of(link: &Link, scope: &str) -> BTreeSet<Identifier> {
     let contacts = link.contact.id.iter().chain(&link.doubles).chain(&link.marked);
-    let deals = link.deals.values().filter_map(|deal| deal.id);
+    let deals = link.deals.values().flat_map(|deal| deal.id.iter().chain(&deal.doubles).chain(&deal.closed).copied());
     let contacts = contacts.filter_map(|id| row(Kind::CrmContact, scope, *id));
     contacts.chain(deals.filter_map(|id| row(Kind::CrmLead, scope, id))).collect()
 }
@@ -54,7 +54,17 @@ pub fn untangle(
     link.doubles.retain(|id| !their_contact(id));
     link.marked.retain(|id| !their_contact(id));
     link.deals.retain(|_, deal| !deal.id.is_some_and(|id| is_theirs(Kind::CrmLead, id)));
-    link.deals.values_mut().for_each(|deal| deal.pushed = None);
+    for deal in link.deals.values_mut() {
+        deal.doubles.retain(|id| !is_theirs(Kind::CrmLead, *id));
+        deal.closed.retain(|id| !is_theirs(Kind::CrmLead, *id));
+        (deal.pushed, deal.is_parted) = (None, true);
+        // While the two were one it may have been closed as the double of the other's.
+        if !deal.sent_stages.contains(&Stage::Lost) {
+            deal.sent_stages.push(Stage::Lost);
+        }
+    }
+    // Rows that were written while the two were one bear the other's id.
+    link.other_ids.extend(&person.parted);
     link.contact.pushed = None;
     // Marks of letters and segments of the other stand there, too.
     link.contact.marketed |= link.contact.id.is_some();

@@ -9,9 +9,11 @@ use stagedoor_model::{Email, Identifier, Kind, Phone, Region};
 use stagedoor_ports::{CrmError, Gone, Row};
 
 use crate::amocrm::{
+    bulk,
     client::{AmoCrm, with_id},
     links::{self, Link},
     schema::{self, Schema, items, number, text},
+    transport::Failure,
 };
 
 /// Fields that tell of chats.
@@ -69,8 +71,14 @@ impl AmoCrm {
         if theirs.is_empty() {
             return Ok(());
         }
-        let answer = self.transport.call(Method::POST, "/api/v4/leads/unlink", Some(&Value::Array(theirs))).await;
-        answer.map(drop).map_err(schema::unusable)
+        match self.transport.call(Method::POST, "/api/v4/leads/unlink", Some(&Value::Array(theirs))).await {
+            // A link that it refuses to take off stays; the contact is put in order all the same.
+            Err(Failure::Refused(problem)) => {
+                tracing::warn!(reason = bulk::detail(&problem), "deals of parted people keep both contacts");
+                Ok(())
+            }
+            answer => answer.map(drop).map_err(schema::unusable),
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
         query::{self, IN, PAGE},
         remarks,
         schema::Schema,
-        transport::{Failure, Transport},
+        transport::Transport,
         wire::{self, Fields},
     },
 };
@@ -159,31 +159,6 @@ impl Vtiger {
         stream::iter((0..rows.len()).map(work)).buffered(self.transport.sessions() * 2).collect().await
     }
 
-    /// Deals that these contacts have for these shows already, though another id of the hub's is in them: its files may be new,
-    /// and the person another one.
-    async fn deals_there(&self, schema: &Schema, rows: &[(u64, DealDraft)]) -> Result<BTreeMap<String, u64>, Failure> {
-        let field = schema.deals.key()?.to_owned();
-        let mut there = BTreeMap::new();
-        let contacts: BTreeSet<String> = rows.iter().map(|(contact, _)| schema.contacts.of(*contact)).collect();
-        let contacts: Vec<String> = contacts.into_iter().collect();
-        for chunk in contacts.chunks(IN) {
-            let list = query::list(chunk.iter().map(String::as_str));
-            let (columns, condition) = (format!("id,contact_id,{field}"), format!("contact_id in ({list})"));
-            for row in query::all(&self.transport, &columns, "Potentials", &condition).await? {
-                let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default();
-                let show = text(&field).split_once('|').map(|(_, show)| show.to_owned());
-                let mine = rows.iter().filter(|(contact, draft)| {
-                    schema.contacts.of(*contact) == text("contact_id") && show.as_deref() == Some(draft.show.0.as_str())
-                });
-                let number = query::id(&row).and_then(|id| query::number(&id));
-                for (_, draft) in mine {
-                    there.extend(number.map(|number| (wire::deal_id(draft.person, &draft.show), number)));
-                }
-            }
-        }
-        Ok(there)
-    }
-
     async fn rows(&self, module: &str, ids: &[String]) -> Result<Vec<Value>, CrmError> {
         self.columns("*", module, ids).await
     }
@@ -251,8 +226,8 @@ impl Crm for Vtiger {
             let fields = wire::deal(draft, Some(*contact), &schema, &self.settings.zone, now)?;
             Ok(New { key: wire::deal_id(draft.person, &draft.show), fields: Self::owned(fields, &schema) })
         };
-        let there = match self.deals_there(&schema, rows).await {
-            Ok(there) => there,
+        let (there, bearers) = match self.deals_there(&schema, rows).await {
+            Ok(found) => found,
             Err(failure) => {
                 tracing::warn!(?failure, "deals of these contacts could not be looked up");
                 return vec![Row::NotSent; rows.len()];
@@ -261,7 +236,13 @@ impl Crm for Vtiger {
         let (maker, schema) = (self.deals_of(&schema), &schema);
         let maker = &maker;
         let revise = async |index: usize, number: u64, fields: Fields| match rows.get(index) {
-            Some((_, draft)) => self.revise_deal(maker, schema, (number, draft), fields).await,
+            Some((_, draft)) => {
+                // A deal of that show on the person's own contact is theirs, whoever's id an earlier hub gave it.
+                let other_ids =
+                    bearers.get(&number).copied().into_iter().chain(draft.other_ids.iter().copied()).collect();
+                let draft = DealDraft { other_ids, ..draft.clone() };
+                self.revise_deal(maker, schema, (number, &draft), fields).await
+            }
             None => Row::NotSent,
         };
         let made = maker.create_or(rows.iter().map(new).collect(), there, revise).await;

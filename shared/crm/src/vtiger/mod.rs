@@ -6,6 +6,7 @@ mod changes;
 mod client;
 mod companies;
 mod create;
+mod deals_there;
 mod documents;
 mod duplicates;
 mod fit;

@@ -16,9 +16,12 @@ use crate::vtiger::{
 
 impl Vtiger {
     pub(super) async fn part(&self, schema: &Schema, parting: &Parting) -> Row {
+        let mut fault = None;
         for deal in &parting.deals {
             match self.hang(schema, *deal, parting.contact).await {
                 Row::Done(_) | Row::Gone(Gone::Deal(_)) => {}
+                // One deal that is refused keeps no other from going back.
+                refused @ Row::Refused(_) => fault = Some(refused),
                 other => return other,
             }
         }
@@ -57,7 +60,7 @@ impl Vtiger {
             let said = "Two people were parted: this contact is a duplicate of none of the other's any more";
             remarks::make(&self.transport, "ModComments", vec![remarks::comment(&id, said, &schema.owner)]).await;
         }
-        done
+        if matches!(done, Row::Done(_)) { fault.unwrap_or(done) } else { done }
     }
 
     /// The deal becomes the contact's.

@@ -122,6 +122,9 @@ pub struct DealLink {
     /// Stages that were sent since without an answer: the deal may stand at each of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sent_stages: Vec<Stage>,
+    /// Its person was parted from somebody; what made it may be the other's now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_parted: bool,
     pub intent: Option<Intent>,
     pub parked: Option<Parked>,
     /// Why it waits for the account, such as for a stage that is missing there.
