@@ -1,6 +1,7 @@
 //! Who is who on a tour of 20,000 people with every accident that a personal link meets: nicknames, forwarded links, links
-//! opened twice and in a second messenger, friends who came first, a box office's phone on many orders. Seeded, so each run
-//! is the same tour; each fact knows whose it truly is.
+//! opened twice and in a second messenger, friends who came first, a box office's phone on many orders, a cashier's e-mail
+//! on those of a crowd that goes on buying, orders that change hands, corrected slips, and the CRM's mirror of what the hub
+//! wrote. Seeded, so each run is the same tour; each fact knows whose it truly is.
 //!
 //! `identity.wrong` are pairs of people who became one; `identity.apart` are facts of one person that a strong identifier, or a
 //! token by the rules of docs/identity.md, connects and that are two people. Two more figures say what no rule can know: friends
@@ -9,10 +10,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{
-    Body, ChatRef, ChatStarted, ContactChanged, ContactShared, Content, Event, EventId, Identifier, Kind, LinkClicked,
+    Body, ChatRef, ChatStarted, ContactChanged, ContactShared, Content, Event, EventId, Identifier, LinkClicked,
     LinkIssued, LinkKey, MessageHeard, Money, Order, OrderBody, OrderState, Profile, Purpose, ShowRef, SourceName,
     Ticket, Timestamp, Token, TokenTag,
 };
+
+mod measure;
+
+use measure::{apart, naive, people, wrong};
 
 use crate::{
     figure::{Figure, Goal},
@@ -21,6 +26,7 @@ use crate::{
 
 const PEOPLE: u64 = 20_000;
 const BATCH: usize = 500;
+const CASHIER: &str = "email:kassa@example.com";
 
 /// A small generator, so that a seed is the whole story.
 pub struct Dice(u64);
@@ -60,6 +66,8 @@ struct Tour {
     /// Owners who came through their link after such a friend.
     spent: u64,
     strangers: u64,
+    /// Who bought at the counter, where the cashier typed an address of the house.
+    crowd: Vec<u64>,
 }
 
 fn at(second: u64) -> Timestamp {
@@ -178,12 +186,20 @@ impl Tour {
     }
 
     fn orders(&mut self, who: u64, number: u64, contacts: &[String], second: u64) -> Result<(), String> {
+        // What stands on many people's orders ties nobody.
+        let ties: Vec<String> =
+            contacts.iter().filter(|text| !text.contains("7495") && *text != CASHIER).cloned().collect();
+        self.sells(who, &format!("{who}-{number}"), contacts, &ties, second)
+    }
+
+    /// A revision of an order, by its buyer in the end.
+    fn sells(&mut self, who: u64, id: &str, contacts: &[String], ties: &[String], second: u64) -> Result<(), String> {
         let money = Money { minor: 620_000, currency: "RUB".into() };
         let ticket = Ticket { id: "t".into(), show: ShowRef::id("ufa-1"), price: money.clone(), live: true };
         let order = Order {
             revision: at(second),
             state: OrderState::Paid,
-            id: format!("{who}-{number}"),
+            id: id.to_owned(),
             number: None,
             placed_at: at(second),
             paid_at: Some(at(second)),
@@ -200,10 +216,8 @@ impl Tour {
         };
         let identifiers = contacts.iter().map(|text| identifier(text)).collect::<Result<_, _>>()?;
         let body = Body::of_order(OrderBody::new(identifiers, Some(format!("Fan {who}")), order));
-        // The box office's phone is on everybody's orders and ties nobody.
-        let ties: Vec<String> = contacts.iter().filter(|text| !text.contains("7495")).cloned().collect();
-        let named = format!("order/theatre:{who}-{number}");
-        self.add(who, "theatre", &format!("order {who} {number}"), second, body, &named, &ties)
+        let named = format!("order/theatre:{id}");
+        self.add(who, "theatre", &format!("order {id} {second}"), second, body, &named, ties)
     }
 
     fn person(&mut self, n: u64) -> Result<(), String> {
@@ -261,6 +275,21 @@ impl Tour {
             // At the box office: its own phone, and the buyer's e-mail.
             self.orders(n, 3, &["phone:+74957654321".into(), format!("email:fan{n}@example.com")], second + 5_500)?;
         }
+        if self.dice.chance(2) {
+            self.changes_hands(n, second + 7_000)?;
+        }
+        if self.dice.chance(2) {
+            // A slip of the keyboard is somebody else's address, until it is corrected.
+            let (id, own) = (format!("{n}-5"), phone(n));
+            let slip = format!("email:fan{}@example.com", (n + 1) % PEOPLE);
+            self.sells(n, &id, &[own.clone(), slip], &[own.clone()], second + 8_000)?;
+            let right = format!("email:fan{n}@example.com");
+            self.sells(n, &id, &[own.clone(), right.clone()], &[own, right], second + 8_100)?;
+        }
+        if self.dice.chance(1) {
+            self.orders(n, 6, &[phone(n), CASHIER.to_owned()], second + 9_000)?;
+            self.crowd.push(n);
+        }
         for _ in 0..self.dice.roll(3) {
             let clicked =
                 LinkClicked { token: self.token(n), campaign: "ufa".into(), purpose: Purpose::Chat, show: None };
@@ -269,6 +298,44 @@ impl Tour {
             self.add(n, "links", &id, second - 60, Body::LinkClicked(clicked), &link, &[])?;
         }
         Ok(())
+    }
+
+    /// An order that one bought and another went with: it is the other's, and makes them no one person.
+    fn changes_hands(&mut self, n: u64, second: u64) -> Result<(), String> {
+        let other = PEOPLE + self.strangers;
+        self.strangers += 1;
+        let id = format!("{n}-4");
+        self.sells(other, &id, &[phone(n), format!("email:fan{n}@example.com")], &[], second)?;
+        let theirs = [phone(other), format!("email:fan{other}@example.com")];
+        self.sells(other, &id, &theirs, &theirs, second + 100)
+    }
+
+    /// After the CRM's mirror: who bought at the counter buys again, also by phone alone, and strangers come after them.
+    fn second_wave(&mut self) -> Result<(), String> {
+        for n in self.crowd.clone() {
+            self.orders(n, 7, &[phone(n)], 300_000)?;
+            self.orders(n, 8, &[phone(n), CASHIER.to_owned()], 300_100)?;
+            let stranger = PEOPLE + self.strangers;
+            self.strangers += 1;
+            self.orders(stranger, 1, &[phone(stranger), CASHIER.to_owned()], 300_200)?;
+        }
+        Ok(())
+    }
+
+    /// What the hub wrote into somebody's contact comes back from the CRM.
+    fn mirrored(&mut self, n: u64, held: BTreeSet<Identifier>) -> Result<(), String> {
+        let contact = ContactChanged {
+            contact: n + 1,
+            deleted: false,
+            name: Some(format!("Fan {n}")),
+            identifiers: held,
+            phones: vec![],
+            emails: vec![],
+            created_at: at(n % 100),
+            hub_id: None,
+        };
+        let crm = format!("crm_contact:{}", n + 1);
+        self.add(n, "amocrm", &format!("mirror {n}"), 200_000, Body::ContactChanged(contact), &crm, &[phone(n)])
     }
 
     /// Its owner used it first; then a friend does, elsewhere.
@@ -303,6 +370,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
         unknowable: BTreeSet::new(),
         spent: 0,
         strangers: 0,
+        crowd: Vec::new(),
     };
     for n in 0..PEOPLE {
         tour.person(n)?;
@@ -317,19 +385,19 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     order.extend(twice);
     // Who is who is asked for, not what they are answered.
     let sync = stagedoor_sync::Sync { talk: None, ..stage.hub.sync.clone() };
-    for chunk in order.chunks(BATCH) {
-        let events = chunk.iter().filter_map(|index| tour.facts.get(*index)).map(|fact| fact.event.clone()).collect();
-        let failed = sync.handle(events).await;
-        if !failed.is_empty() {
-            return Err(format!("{} events were not folded", failed.len()));
-        }
-    }
+    fold(&sync, &tour.facts, &order).await?;
+    let before = tour.facts.len();
+    mirror(&stage, &mut tour).await?;
+    fold(&sync, &tour.facts, &(before..tour.facts.len()).collect::<Vec<_>>()).await?;
+    let before = tour.facts.len();
+    tour.second_wave()?;
+    fold(&sync, &tour.facts, &(before..tour.facts.len()).collect::<Vec<_>>()).await?;
     let people = people(&stage, &tour.facts).await?;
     let (wrong, unknowable) = wrong(&tour, &people);
     let apart = apart(&tour.facts, &people);
     let naive = naive(&tour.facts);
-    let (naive_wrong, _) = self::wrong(&tour, &naive);
-    let naive_apart = self::apart(&tour.facts, &naive);
+    let (naive_wrong, _) = measure::wrong(&tour, &naive);
+    let naive_apart = measure::apart(&tour.facts, &naive);
     let figure = |figure, value: u64, baseline: Option<u64>, goal| Figure {
         figure,
         value: value as f64,
@@ -347,88 +415,34 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     ])
 }
 
-/// Whose each fact is, as the hub has it.
-async fn people(stage: &stage::Stage, facts: &[Fact]) -> Result<Vec<String>, String> {
-    let mut owners = BTreeMap::new();
-    let names: Vec<&Identifier> = facts.iter().map(|fact| &fact.name).collect();
-    for chunk in names.chunks(500) {
-        let wanted = chunk.iter().map(|name| (*name).clone()).collect();
-        owners.extend(stage.hub.store.resolve(&wanted).await.map_err(|error| error.to_string())?.owners);
-    }
-    let mut found = Vec::new();
-    for fact in facts {
-        let owner =
-            owners.get(&fact.name).ok_or_else(|| format!("nobody is known by a {}", fact.name.kind().name()))?;
-        found.push(owner.to_string());
-    }
-    Ok(found)
-}
-
-/// Pairs of people who share a person: those that could be known, and those that could not.
-fn wrong(tour: &Tour, people: &[String]) -> (u64, u64) {
-    let mut owners = BTreeMap::<&String, BTreeSet<u64>>::new();
-    for (fact, person) in tour.facts.iter().zip(people) {
-        owners.entry(person).or_default().insert(fact.owner);
-    }
-    let (mut wrong, mut unknowable) = (0, 0);
-    for all in owners.into_values() {
-        let known = all.iter().filter(|owner| !tour.unknowable.contains(owner)).count() as u64;
-        wrong += known * known.saturating_sub(1) / 2;
-        unknowable += all.len() as u64 - known;
-    }
-    (wrong, unknowable)
-}
-
-/// Parts of truly connected facts of one person that are apart.
-fn apart(facts: &[Fact], people: &[String]) -> u64 {
-    let mut by_owner = BTreeMap::<u64, Vec<usize>>::new();
-    for (index, fact) in facts.iter().enumerate() {
-        by_owner.entry(fact.owner).or_default().push(index);
-    }
-    let mut apart = 0;
-    for own in by_owner.into_values() {
-        // Parts that hang together by what truly ties them.
-        let mut parts: Vec<(BTreeSet<&String>, BTreeSet<&String>)> = Vec::new();
-        for index in own {
-            let (Some(fact), Some(person)) = (facts.get(index), people.get(index)) else { continue };
-            let mut whole = (fact.ties.iter().collect::<BTreeSet<_>>(), BTreeSet::from([person]));
-            parts.retain(|part| {
-                let touches = !part.0.is_disjoint(&whole.0);
-                if touches {
-                    whole.0.extend(part.0.iter().copied());
-                    whole.1.extend(part.1.iter().copied());
-                }
-                !touches
-            });
-            parts.push(whole);
-        }
-        apart += parts.iter().map(|(_, people)| people.len() as u64 - 1).sum::<u64>();
-    }
-    apart
-}
-
-/// The naive rule: the same phone or the same e-mail is the same person, and nothing else is.
-fn naive(facts: &[Fact]) -> Vec<String> {
-    let mut part_of = (0..facts.len()).collect::<Vec<usize>>();
-    fn root(part_of: &[usize], mut index: usize) -> usize {
-        while let Some(up) = part_of.get(index).filter(|up| **up != index) {
-            index = *up;
-        }
-        index
-    }
-    let mut first = BTreeMap::new();
-    for (index, fact) in facts.iter().enumerate() {
-        let record = stagedoor_engine::record_of(&fact.event);
-        let own = record.iter().flat_map(|record| &record.identifiers);
-        let telling = own.filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).map(ToString::to_string);
-        // A chat is at least one with itself.
-        for one in telling.chain([fact.name.to_string()]) {
-            let known = *first.entry(one).or_insert(index);
-            let (a, b) = (root(&part_of, known), root(&part_of, index));
-            if let Some(place) = part_of.get_mut(a.max(b)) {
-                *place = a.min(b);
-            }
+async fn fold(sync: &stagedoor_sync::Sync, facts: &[Fact], order: &[usize]) -> Result<(), String> {
+    for chunk in order.chunks(BATCH) {
+        let events = chunk.iter().filter_map(|index| facts.get(*index)).map(|fact| fact.event.clone()).collect();
+        let failed = sync.handle(events).await;
+        if !failed.is_empty() {
+            return Err(format!("{} events were not folded", failed.len()));
         }
     }
-    (0..facts.len()).map(|index| root(&part_of, index).to_string()).collect()
+    Ok(())
+}
+
+/// Every contact comes back with all phones and e-mails of the person whose it is.
+async fn mirror(stage: &stage::Stage, tour: &mut Tour) -> Result<(), String> {
+    let fans: Vec<u64> = (0..PEOPLE).collect();
+    for some in fans.chunks(BATCH) {
+        let names: BTreeSet<Identifier> =
+            some.iter().map(|n| identifier(&format!("crm_contact:{}", n + 1))).collect::<Result<_, _>>()?;
+        let store = &stage.hub.store;
+        let owners = store.resolve(&names).await.map_err(|error| error.to_string())?.owners;
+        let ids = owners.values().copied().collect();
+        let people = store.load(&ids).await.map_err(|error| error.to_string())?;
+        for n in some {
+            let Some(owner) = owners.get(&identifier(&format!("crm_contact:{}", n + 1))?) else { continue };
+            let Some(person) = people.iter().find(|person| person.value.id == *owner) else { continue };
+            let phones = person.value.phones().into_iter().map(Identifier::phone);
+            let emails = person.value.emails().into_iter().map(Identifier::email);
+            tour.mirrored(*n, phones.chain(emails).collect())?;
+        }
+    }
+    Ok(())
 }
