@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::Person;
 use stagedoor_model::{
-    Body, ChatRef, Content, Event, EventId, Identifier, IdentityDecided, MessageHeard, Money, Order, OrderBody,
-    OrderState, ShowRef, SourceName, Ticket, Timestamp, Verdict,
+    Body, ChatRef, ContactChanged, Content, Event, EventId, Identifier, IdentityDecided, MessageHeard, Money, Order,
+    OrderBody, OrderState, ShowRef, SourceName, Ticket, Timestamp, Verdict,
 };
 use stagedoor_tests::account::{Account, Which};
 
@@ -119,6 +119,32 @@ async fn buyers_with_a_cashiers_email_part_when_it_turns_out_to_be_one() {
         }
         assert_eq!(people.len(), 14, "{which:?}: what the hub wrote into one contact proves nothing");
     }
+}
+
+/// Somebody's contact was in the CRM before the hub, and is told while a slip makes two people one.
+#[tokio::test]
+async fn a_contact_stays_with_whose_phone_it_holds_when_a_slip_is_corrected() {
+    let account = Account::of(Which::Amo).await;
+    let (anna, boris) = ("phone:+79160000001", "phone:+79160000002");
+    let (hers, his) = ("email:anna@example.com", "email:boris@example.com");
+    let orders = vec![order("1", "moscow", 1, "Anna", &[anna, his]), order("2", "kazan", 2, "Boris", &[boris, his])];
+    assert!(account.sync.handle(orders).await.is_empty());
+    let contact = ContactChanged {
+        contact: 77,
+        deleted: false,
+        name: Some("Boris".into()),
+        identifiers: [identifier(boris)].into(),
+        phones: vec![],
+        emails: vec![],
+        created_at: at(0),
+        hub_id: None,
+    };
+    let id = EventId::derive(&source("crm"), &["77"]);
+    let told = Event::new(&source("crm"), id, at(5), Body::ContactChanged(contact));
+    assert!(account.sync.handle(vec![told]).await.is_empty());
+    assert!(account.sync.handle(vec![order("1", "moscow", 10, "Anna", &[anna, hers])]).await.is_empty());
+    assert_ne!(known_by(&account, anna).await.id, known_by(&account, boris).await.id);
+    assert_eq!(known_by(&account, "crm_contact:77").await.id, known_by(&account, boris).await.id);
 }
 
 fn decided(verdict: Verdict, second: i64) -> Event {

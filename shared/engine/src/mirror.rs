@@ -12,7 +12,7 @@ use crate::{Person, PersonId};
 pub fn recognise(record: &mut Record, owner: &Person) {
     let earlier = owner.records.get(&record.key);
     let tied = earlier.and_then(|earlier| earlier.beside.clone());
-    record.beside = tied.or_else(|| anchor_of(owner)).filter(|key| *key != record.key);
+    record.beside = tied.or_else(|| anchor_of(owner, record)).filter(|key| *key != record.key);
     if !matches!(record.fact, Fact::CrmContact { .. }) || stagedoor_model::breakage::is_on("mirror-proves") {
         return;
     }
@@ -89,9 +89,16 @@ fn own_values(person: &Person) -> BTreeSet<&Identifier> {
     person.records.values().filter(|record| !is_mirror(record)).flat_map(|record| &record.identifiers).collect()
 }
 
-fn anchor_of(person: &Person) -> Option<RecordKey> {
+/// The fact beside which a row stands, should the person turn out to be two: one that shares a value with the row, or else
+/// what the person was made from.
+fn anchor_of(person: &Person, row: &Record) -> Option<RecordKey> {
     let is_own = |record: &&Record| !is_mirror(record) && record.beside.is_none() && !record.identifiers.is_empty();
+    let oldest = |shares: bool| {
+        let told = |record: &&Record| row.held().any(|one| !is_row(one) && record.identifiers.contains(one));
+        let all = person.records.values().filter(is_own).filter(|record| !shares || told(record));
+        all.min_by_key(|record| (record.at, record.key.clone()))
+    };
+    let sharing = oldest(true).filter(|_| !stagedoor_model::breakage::is_on("row-beside-anybody"));
     let origin = person.records.get(&person.origin).filter(is_own);
-    let oldest = || person.records.values().filter(is_own).min_by_key(|record| (record.at, record.key.clone()));
-    origin.or_else(oldest).map(|record| record.key.clone())
+    sharing.or(origin).or_else(|| oldest(false)).map(|record| record.key.clone())
 }
