@@ -282,7 +282,7 @@ impl Tour {
             // A slip of the keyboard is somebody else's address, until it is corrected.
             let (id, own) = (format!("{n}-5"), phone(n));
             let slip = format!("email:fan{}@example.com", (n + 1) % PEOPLE);
-            self.sells(n, &id, &[own.clone(), slip], &[own.clone()], second + 8_000)?;
+            self.sells(n, &id, &[own.clone(), slip], std::slice::from_ref(&own), second + 8_000)?;
             let right = format!("email:fan{n}@example.com");
             self.sells(n, &id, &[own.clone(), right.clone()], &[own, right], second + 8_100)?;
         }
