@@ -272,6 +272,7 @@ async fn a_payment_settles_a_collective_order_part_by_part() {
 async fn an_order_paid_twice_or_with_another_amount_is_one_task_with_the_figures() {
     let hub = TheatreHub::start().await;
     hub.take(&order("1", |_| {})).await;
+    hub.settled().await;
     for (id, at) in [("p-1", "2026-11-20T10:04:00Z"), ("p-2", "2026-11-20T10:06:00Z")] {
         hub.payments.pay(id, "1", "3601.50", at);
         hub.take(&told("payment.succeeded", id)).await;
