@@ -12,7 +12,7 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-fn lead(name: &str, phone: &str, email: &str) -> Parcel {
+pub fn lead(name: &str, phone: &str, email: &str) -> Parcel {
     let tranid = format!("{phone}:{email}");
     let fields = [
         ("Name", name),
@@ -24,7 +24,7 @@ fn lead(name: &str, phone: &str, email: &str) -> Parcel {
     form("/website/tilda", &fields).header("x-api-key", "tilda-api-key")
 }
 
-fn order(id: &str, status: &str, updated: &str, buyer: Value, refunds: Value) -> Parcel {
+pub fn order(id: &str, status: &str, updated: &str, buyer: Value, refunds: Value) -> Parcel {
     let paid_at = if status == "placed" { Value::Null } else { json!("2026-01-10T10:05:00Z") };
     let tickets = json!([
         { "id": "t1", "show": { "id": "kzn-1" }, "price": "1500.00" }, { "id": "t2", "show": { "id": "kzn-1" }, "price": "1500.00" },
@@ -36,7 +36,7 @@ fn order(id: &str, status: &str, updated: &str, buyer: Value, refunds: Value) ->
     form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &format!("{id} {status} {updated}"), now())
 }
 
-fn anna() -> Value {
+pub fn anna() -> Value {
     json!({ "name": "Анна Каренина", "email": "anna@example.com", "phone": "+79161234567" })
 }
 
@@ -44,7 +44,7 @@ fn stage_of(hub: &TestHub) -> Vec<String> {
     hub.sandbox.leads_by_stage().into_keys().map(|(pipeline, stage)| format!("{pipeline}: {stage}")).collect()
 }
 
-fn field(entity: &Value, code: &str) -> Option<String> {
+pub fn field(entity: &Value, code: &str) -> Option<String> {
     let fields = entity.get("custom_fields_values")?.as_array()?;
     let field = fields.iter().find(|field| field.get("field_code").and_then(Value::as_str) == Some(code))?;
     field.pointer("/values/0/value").map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
@@ -98,96 +98,6 @@ async fn a_contact_made_before_anybody_told_a_name_gets_it_later() {
     hub.take(&nameless("T-3", "Анна Аркадьевна Каренина")).await;
     hub.settled().await;
     assert_eq!(hub.sandbox.contacts()[0].get("name"), Some(&json!("Анна К., ложа")));
-}
-
-#[tokio::test]
-async fn of_an_erased_person_nothing_is_left_and_nothing_comes_back() {
-    let hub = TestHub::start().await;
-    hub.take(&order("T-1", "paid", "2026-01-10T10:05:00Z", anna(), json!([]))).await;
-    hub.take(&lead("Борис", "+79161112233", "boris@example.com")).await;
-    hub.settled().await;
-    let email = "email:anna@example.com".parse().expect("an identifier");
-    let told = stagedoor::commands::erase(&hub.hub, &email).await.expect("erased");
-    let contact =
-        hub.sandbox.contacts().iter().find(|one| field(one, "EMAIL").as_deref() == Some("anna@example.com")).cloned();
-    let contact = contact.expect("still in the CRM").get("id").map(ToString::to_string).expect("an id");
-    assert!(told.iter().any(|line| line.contains(&contact)), "a manager is told what to delete: {told:?}");
-    let phone = "phone:+79161234567".parse().expect("an identifier");
-    assert!(stagedoor::commands::explanation(&hub.hub, &phone).await.is_err(), "nobody is known by her phone");
-    assert!(stagedoor::commands::explanation(&hub.hub, &"email:boris@example.com".parse().expect("one")).await.is_ok());
-    for file in ["hub.db", "hub.db-wal"] {
-        let bytes = std::fs::read(hub.folder.path().join(file)).unwrap_or_default();
-        for trace in ["anna@example.com", "79161234567", "Каренина"] {
-            let found = bytes.windows(trace.len()).any(|window| window == trace.as_bytes());
-            assert!(!found, "{trace} is still in {file}");
-        }
-    }
-    // She is told of once more, by e-mail alone and by phone alone.
-    hub.take(&lead("Анна", "+79160000001", "anna@example.com")).await;
-    hub.take(&lead("Анна", "8 916 123-45-67", "other@example.com")).await;
-    let status = hub.settled().await;
-    assert_eq!((status.people, hub.sandbox.contacts().len()), (1, 2), "only he is known, and the CRM got nobody new");
-    let kinds: Vec<_> = hub.hub.store.journal(2).await.expect("read").iter().map(|row| row.event.kind()).collect();
-    assert_eq!(kinds, ["stagedoor.person.erased.v1"; 2], "what came is known, not what it said");
-}
-
-#[tokio::test]
-async fn who_asks_gets_all_that_is_kept_of_them_and_nothing_of_another() {
-    let hub = TestHub::start().await;
-    hub.take(&order("T-1", "paid", "2026-01-10T10:05:00Z", anna(), json!([]))).await;
-    hub.take(&lead("Борис", "+79161112233", "boris@example.com")).await;
-    hub.settled().await;
-    let email = "email:anna@example.com".parse().expect("an identifier");
-    let all = stagedoor::person::export(&hub.hub, &email).await.expect("exported");
-    assert_eq!(all["name"], "Анна Каренина");
-    let named = all["identifiers"].as_array().expect("identifiers");
-    assert!(
-        named.contains(&json!("email:anna@example.com")) && named.contains(&json!("phone:+79161234567")),
-        "{named:?}"
-    );
-    let kinds: Vec<&Value> = all["events"].as_array().expect("events").iter().map(|event| &event["type"]).collect();
-    assert!(kinds.contains(&&json!("stagedoor.order.paid.v1")), "{kinds:?}");
-    assert_eq!(all["deals"][0]["stage"], "paid");
-    let held = &all["crm"]["held"];
-    assert_eq!(held["contacts"].as_array().map(Vec::len), Some(1), "{held}");
-    assert_eq!(held["deals"].as_array().map(Vec::len), Some(1), "{held}");
-    let text = all.to_string();
-    assert!(!text.contains("boris@example.com") && !text.contains("Борис"), "{text}");
-}
-
-#[tokio::test]
-async fn erasing_somebody_takes_nothing_from_a_neighbour_or_a_crowd() {
-    let hub = TestHub::start().await;
-    hub.take(&lead("Анна", "+79161234567", "family@example.com")).await;
-    hub.take(&lead("Борис", "+79161112233", "boris@example.com")).await;
-    hub.settled().await;
-    let store = &hub.hub.store;
-    let name = |text: &str| text.parse::<stagedoor_model::Identifier>().expect("an identifier");
-    let (family, office) = (name("email:family@example.com"), name("phone:+74950000000"));
-    let owner = async |identifier: stagedoor_model::Identifier| {
-        let claims = store.resolve(&std::collections::BTreeSet::from([identifier.clone()])).await.expect("read");
-        claims.owners.get(&identifier).copied()
-    };
-    let (anna, boris) = (owner(family.clone()).await, owner(name("phone:+79161112233")).await);
-    // A guard left the family's address with him, and the box office's phone belongs to a crowd.
-    let commit = stagedoor_ports::Commit {
-        claims: vec![(family.clone(), boris.expect("known"), anna)],
-        crowded: vec![office.clone()],
-        ..stagedoor_ports::Commit::default()
-    };
-    store.save(vec![commit]).await.expect("saved");
-    assert!(stagedoor::commands::erase(&hub.hub, &office).await.is_err(), "a crowd is nobody");
-    stagedoor::commands::erase(&hub.hub, &name("phone:+79161234567")).await.expect("erased");
-    assert_eq!(owner(family).await, boris);
-    assert_eq!(owner(name("phone:+79161234567")).await, None);
-    hub.take(&lead("Борис", "+79161112233", "family@example.com")).await;
-    hub.settled().await;
-    let rows = hub.hub.store.journal(100).await.expect("read");
-    let kinds: Vec<_> = rows.iter().map(|row| row.event.kind()).collect();
-    assert!(
-        kinds.contains(&"stagedoor.form.submitted.v1") && !kinds.contains(&"stagedoor.person.erased.v1"),
-        "{kinds:?}"
-    );
 }
 
 #[tokio::test]

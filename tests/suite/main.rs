@@ -20,6 +20,7 @@ mod crm_trouble;
 mod decisions;
 mod deletions;
 mod end_to_end;
+mod erasing;
 mod facts;
 mod fairness;
 mod fuzz;

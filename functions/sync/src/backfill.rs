@@ -58,7 +58,7 @@ impl Sync {
         }
     }
 
-    /// Deals that the index does not know and that bear the id of somebody whom the hub knows, as events.
+    /// Deals that are not in the index, as events. Each bears the hub's id of a known person.
     pub(crate) async fn unknown_deals(
         &self,
         source: &SourceName,

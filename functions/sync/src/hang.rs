@@ -1,4 +1,4 @@
-//! Deals of somebody whose contact was deleted and made anew hang on the new one.
+//! A manager deleted a contact, and its person bought again. Their deals hang on the new contact.
 
 use std::collections::BTreeSet;
 

@@ -53,7 +53,7 @@ impl Round {
         self.misidentified.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
     }
 
-    /// The row is theirs, whoever's id it bears: the next run writes it.
+    /// The row is this person's, and the next run writes it. The id of the other is overwritten then.
     fn accept(&self, one: &Misidentified) {
         if let Some(case) = self.cases().get_mut(&one.person) {
             case.link.other_ids.insert(one.bearer);

@@ -28,7 +28,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     let living: BTreeSet<u64> = held.difference(&deleted).copied().collect();
     let contact = living.first().copied();
     let mut plan = Plan { contact, ..Plan::default() };
-    // Somebody whose contact a manager deleted is not brought back, unless they buy again.
+    // A manager deleted the contact: it is made again only when its person buys.
     let gone = !held.is_empty() && living.is_empty() && !deletions::has_bought_since(person, link, catalog);
     let reachable = person.is_reachable() || conversation::calls_for_contact(person, catalog);
     let reachable = reachable || unmatched::has_unmatched(person, now);

@@ -117,7 +117,7 @@ async fn a_deal_whose_stage_was_sent_without_an_answer_follows_its_order_back() 
     world.crm.state().mute = true;
     world.tell(vec![bought("2", "cherry", &["phone:+79161230001"])]).await;
     world.run().await;
-    assert_ne!(stage(&world), before, "the deal moved, and nobody heard of it");
+    assert_ne!(stage(&world), before, "the deal moved, and no answer came");
     world.crm.state().mute = false;
     world.tell(vec![given_back("2", "cherry", &["phone:+79161230001"])]).await;
     world.runs_for(60).await;

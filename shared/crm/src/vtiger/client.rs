@@ -237,7 +237,7 @@ impl Crm for Vtiger {
         let maker = &maker;
         let revise = async |index: usize, number: u64, fields: Fields| match rows.get(index) {
             Some((_, draft)) => {
-                // A deal of that show on the person's own contact is theirs, whoever's id an earlier hub gave it.
+                // A deal of that show on the person's own contact is theirs. An earlier hub may have given it another id.
                 let other_ids =
                     bearers.get(&number).copied().into_iter().chain(draft.other_ids.iter().copied()).collect();
                 let draft = DealDraft { other_ids, ..draft.clone() };
