@@ -7,7 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use stagedoor_model::{Company, Fact, Money, Rung, Talk, Timestamp, Token, breakage};
 
-use crate::{Attribution, Catalog, Person, Show, ShowKey, Stage, money::Settlements, settlements};
+use crate::{
+    Attribution, Catalog, Person, Show, ShowKey, Stage,
+    money::{Settlements, owed},
+    settlements,
+};
 
 /// What a deal comes to in one currency, in minor units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -62,7 +66,7 @@ impl Deal {
         let sum = self.sums.get(currency)?;
         let moved = self.sums.values().any(|sum| sum.paid > 0 || sum.owed > 0);
         let minor = if moved { sum.kept() + sum.owed } else { sum.asked? };
-        Some(Money { minor, currency: currency.to_owned() })
+        Some(Money { minor: owed(minor), currency: currency.to_owned() })
     }
 
     /// What it is worth in all other currencies.
@@ -121,8 +125,8 @@ pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements) 
         }
     }
     for ((source, _), (order, settlement)) in &money.orders {
-        let owed = Attribution::of(order, person, catalog);
-        order::add(&mut sketches, catalog, source, order, settlement, owed);
+        let campaign = Attribution::of(order, person, catalog);
+        order::add(&mut sketches, catalog, source, order, settlement, campaign);
     }
     sketches.into_iter().map(|(key, sketch)| (key, sketch.finish())).collect()
 }
@@ -163,6 +167,9 @@ struct Sketch {
     refunded_at: Option<Timestamp>,
     /// Paid orders of which something still stands.
     standing: usize,
+    /// Orders that wait for their money, and those of them of which a part came or that a company ordered.
+    open: usize,
+    owing: usize,
     /// When the last of them was paid.
     bought_at: Option<Timestamp>,
     asked: Option<Money>,
@@ -184,6 +191,8 @@ impl Sketch {
             lost_at: None,
             refunded_at: None,
             standing: 0,
+            open: 0,
+            owing: 0,
             bought_at: None,
             asked: None,
             sums: BTreeMap::new(),
@@ -215,14 +224,18 @@ impl Sketch {
 
     fn finish(mut self) -> Deal {
         // Beside the ladder: everything given back, or the only order given up. A later touch puts it back, on the rung
-        // of that touch: what was paid before is given back.
+        // of that touch: what was paid before is given back. An order that still waits for its money is not given up with
+        // another; after a refund only one counts that is owed for sure.
+        let closes_open = breakage::is_on("open-order-lost");
         let aside = [(Stage::Refunded, self.refunded_at), (Stage::Lost, self.lost_at)]
             .into_iter()
             .filter_map(|(stage, at)| at.map(|at| (stage, at)))
             .max_by_key(|(_, at)| *at)
             .filter(|_| self.standing == 0);
+        let waits = |stage: Stage| if stage == Stage::Lost { self.open > 0 } else { self.owing > 0 };
+        let (over, aside) = (aside, aside.filter(|(stage, _)| closes_open || !waits(*stage)));
         let after = aside.map(|(_, at)| at).filter(|_| !breakage::is_on("refund-forgotten-by-touch"));
-        let top = self.top(after);
+        let top = if over.is_some() && aside.is_none() { self.top(Some(Timestamp::MIN)) } else { self.top(after) };
         let (stage, since) = match (aside, top) {
             (Some(aside), None) => aside,
             (Some((stage, at)), Some((_, since))) if since <= at => (stage, at),

@@ -81,7 +81,7 @@ impl Settlement {
         let of_kind = |kind: PaymentKind| {
             let own =
                 all.iter().filter(move |(_, payment)| payment.kind == kind && payment.amount.currency == currency);
-            own.map(|(id, payment)| (payment.at, payment.amount.minor - failed(&all, id, payment)))
+            own.map(|(id, payment)| (payment.at, owed(payment.amount.minor) - failed(&all, id, payment)))
         };
         let sorted = |kind: PaymentKind| {
             let mut list: Vec<(Timestamp, i64)> = of_kind(kind).filter(|(_, minor)| *minor != 0).collect();
@@ -91,8 +91,8 @@ impl Settlement {
         let (came, went) = (sorted(PaymentKind::Received), sorted(PaymentKind::Returned));
         let sum = |all: &[(Timestamp, i64)]| all.iter().map(|(_, minor)| *minor).fold(0, i64::saturating_add);
         let told = sum(&came) > 0;
-        let received = if told { sum(&came) } else { order.paid.minor };
-        let asked = order.total.minor;
+        let received = if told { sum(&came) } else { owed(order.paid.minor) };
+        let asked = owed(order.total.minor);
         let paid_at = match told {
             true => came
                 .iter()
@@ -104,7 +104,7 @@ impl Settlement {
                 .map(|(at, _)| at),
             false => order.paid_at.filter(|_| order.paid.minor >= asked),
         };
-        let by_shop = refunds_in(order, currency).map(|refund| refund.amount.minor).fold(0, i64::saturating_add);
+        let by_shop = refunds_in(order, currency).map(|refund| owed(refund.amount.minor)).fold(0, i64::saturating_add);
         let provider = if breakage::is_on("provider-refund-ignored") { 0 } else { sum(&went) };
         let returned_at = refunds_in(order, currency).map(|refund| refund.at).max();
         let disputes = all.iter().filter(|(_, payment)| payment.kind == PaymentKind::Disputed);
@@ -156,6 +156,11 @@ impl Settlement {
     }
 }
 
+/// An amount as deals count it: a negative one, such as that of a credit note, says nothing of what somebody paid.
+pub(crate) fn owed(minor: i64) -> i64 {
+    if breakage::is_on("negative-price") { minor } else { minor.max(0) }
+}
+
 /// What of a return did not go back after all. A provider that tells the sum of all returns so far tells it anew without the
 /// failed ones, so only failures since then count.
 fn failed(all: &[(&String, &Payment)], id: &str, returned: &Payment) -> i64 {
@@ -165,7 +170,7 @@ fn failed(all: &[(&String, &Payment)], id: &str, returned: &Payment) -> i64 {
             && failed.strip_prefix(id).is_some_and(|rest| rest.starts_with("/failed/"))
     });
     let sum = own.map(|(_, payment)| payment.amount.minor).fold(0, i64::saturating_add);
-    if returned.kind == PaymentKind::Returned { sum.min(returned.amount.minor) } else { 0 }
+    if returned.kind == PaymentKind::Returned { sum.clamp(0, owed(returned.amount.minor)) } else { 0 }
 }
 
 /// The shop's refunds in one currency.
@@ -177,7 +182,7 @@ fn elsewhere(order: &Order, all: &[(&String, &Payment)]) -> BTreeMap<String, Mov
     let own = &order.total.currency;
     let mut moved = BTreeMap::<String, Moved>::new();
     for (id, payment) in all.iter().filter(|(_, payment)| payment.amount.currency != *own) {
-        let minor = payment.amount.minor - failed(all, id, payment);
+        let minor = owed(payment.amount.minor) - failed(all, id, payment);
         let known = moved.entry(payment.amount.currency.clone()).or_default();
         match payment.kind {
             PaymentKind::Received => known.received = known.received.saturating_add(minor),
@@ -188,7 +193,7 @@ fn elsewhere(order: &Order, all: &[(&String, &Payment)]) -> BTreeMap<String, Mov
     let mut by_shop = BTreeMap::<&str, i64>::new();
     for refund in order.refunds.values().filter(|refund| refund.amount.currency != *own) {
         let sum = by_shop.entry(&refund.amount.currency).or_default();
-        *sum = sum.saturating_add(refund.amount.minor);
+        *sum = sum.saturating_add(owed(refund.amount.minor));
     }
     for (currency, minor) in by_shop {
         let known = moved.entry(currency.to_owned()).or_default();

@@ -241,6 +241,80 @@ fn tickets_that_were_cancelled_after_the_payment_are_refunded() {
     assert_eq!(deal(&one(vec![told(&dead, 1)]), "a").stage, Stage::Refunded);
 }
 
+#[test]
+fn an_exchanged_ticket_takes_its_money_along() {
+    let mut exchanged = order("1", &[("a", 300_000), ("b", 300_000)], "RUB");
+    exchanged.tickets[0].live = false;
+    (exchanged.paid, exchanged.total) = (money(300_000, "RUB"), money(300_000, "RUB"));
+    let person = one(vec![told(&exchanged, 1)]);
+    assert_eq!((deal(&person, "a").stage, worth(&person, "a")), (Stage::Refunded, 0));
+    assert_eq!((deal(&person, "b").stage, worth(&person, "b")), (Rung::Paid.into(), 300_000));
+    // With a fee for the exchange.
+    (exchanged.paid, exchanged.total) = (money(330_000, "RUB"), money(330_000, "RUB"));
+    let person = one(vec![told(&exchanged, 1)]);
+    assert_eq!((worth(&person, "a"), worth(&person, "b")), (0, 330_000));
+}
+
+#[test]
+fn a_refund_that_names_no_ticket_is_of_the_cancelled_ones() {
+    for total in [100_000, 200_000] {
+        let mut part = order("1", &[("a", 100_000), ("b", 100_000)], "RUB");
+        part.tickets[0].live = false;
+        part.total = money(total, "RUB");
+        part.refunds.insert("r".into(), refund(100_000, "RUB", &[]));
+        let person = one(vec![told(&part, 1)]);
+        assert_eq!((deal(&person, "a").stage, worth(&person, "a")), (Stage::Refunded, 0), "{total}");
+        assert_eq!((deal(&person, "b").stage, worth(&person, "b")), (Rung::Paid.into(), 100_000), "{total}");
+    }
+}
+
+#[test]
+fn a_ticket_cancelled_within_the_second_of_the_payment_is_cancelled() {
+    let before = order("1", &[("a", 150_000), ("a", 150_000)], "RUB");
+    let mut after = before.clone();
+    after.tickets[1].live = false;
+    (after.total, after.paid) = (money(150_000, "RUB"), money(150_000, "RUB"));
+    for states in [[&before, &after], [&after, &before]] {
+        let person = one(states.map(|state| told(state, 1)).to_vec());
+        assert_eq!((worth(&person, "a"), deal(&person, "a").live_tickets), (150_000, 1));
+    }
+}
+
+#[test]
+fn an_order_that_waits_for_its_money_is_not_given_up_with_another() {
+    let firm = |id: &str, second: i64| {
+        let mut placed = order(id, &[("a", 540_000)], "RUB");
+        (placed.state, placed.paid_at, placed.paid) = (OrderState::Placed, None, money(0, "RUB"));
+        (placed.placed_at, placed.revision) = (at(second), at(second));
+        placed
+    };
+    let mut given_up = firm("2", 20);
+    (given_up.state, given_up.revision) = (OrderState::Cancelled, at(30));
+    let part = paid(Some("1"), "pi_1", &["pi_1"], PaymentKind::Received, 200_000, 6);
+    let open = one(vec![told(&firm("1", 0), 1), told(&given_up, 1)]);
+    assert_eq!((deal(&open, "a").stage, worth(&open, "a")), (Rung::Cart.into(), 540_000));
+    let partly = one(vec![told(&firm("1", 0), 1), part.clone(), told(&given_up, 1)]);
+    assert_eq!((deal(&partly, "a").stage, worth(&partly, "a")), (Rung::Cart.into(), 540_000));
+    // And with one that was paid and given back.
+    let mut back = order("3", &[("a", 100_000)], "RUB");
+    back.refunds.insert("r".into(), refund(100_000, "RUB", &["t0"]));
+    let beside = one(vec![told(&firm("1", 0), 1), part, told(&back, 1)]);
+    assert_eq!((deal(&beside, "a").stage, worth(&beside, "a")), (Rung::Cart.into(), 540_000));
+}
+
+#[test]
+fn a_price_is_never_negative() {
+    let mut credit = order("2", &[("a", -50_000)], "RUB");
+    (credit.paid, credit.total) = (money(-50_000, "RUB"), money(-50_000, "RUB"));
+    let alone = one(vec![told(&credit, 1)]);
+    assert_eq!(worth(&alone, "a"), 0);
+    let beside = one(vec![told(&order("1", &[("a", 300_000)], "RUB"), 1), told(&credit, 1)]);
+    assert_eq!(worth(&beside, "a"), 300_000);
+    let mut back = order("1", &[("a", 300_000)], "RUB");
+    back.refunds.insert("r".into(), refund(-100_000, "RUB", &["t0"]));
+    assert_eq!(worth(&one(vec![told(&back, 1)]), "a"), 300_000);
+}
+
 /// One order as the generator makes it.
 #[derive(Debug, Clone)]
 struct Made {
@@ -250,7 +324,7 @@ struct Made {
 }
 
 fn made() -> impl Strategy<Value = Made> {
-    let tickets = proptest::collection::vec((0_u8..3, 0_i64..500_000), 0..4);
+    let tickets = proptest::collection::vec((0_u8..3, 0_i64..500_000, any::<bool>()), 0..4);
     let goods = proptest::option::of((1_u32..4, 1_i64..70_000));
     let refunds = proptest::collection::vec((0_i64..900_000, proptest::collection::btree_set(0_u8..4, 0..3)), 0..3);
     let payments = proptest::collection::vec((any::<bool>(), 1_i64..900_000, any::<bool>()), 0..4);
@@ -260,7 +334,7 @@ fn made() -> impl Strategy<Value = Made> {
             let currency = if tenge { "KZT" } else { "RUB" };
             let lines: Vec<(&str, i64)> = tickets
                 .iter()
-                .map(|(show, price)| (["a", "b", "c"].get(usize::from(*show)).copied().unwrap_or("c"), *price))
+                .map(|(show, price, _)| (["a", "b", "c"].get(usize::from(*show)).copied().unwrap_or("c"), *price))
                 .collect();
             let mut order = order("x", &lines, currency);
             if let Some((quantity, price)) = goods {
@@ -272,6 +346,11 @@ fn made() -> impl Strategy<Value = Made> {
                 order.total.minor = bare;
             }
             order.paid = order.total.clone();
+            // Cancelled tickets: in every other order its shop lowers the total.
+            for (ticket, (_, price, live)) in order.tickets.iter_mut().zip(&tickets) {
+                ticket.live = *live;
+                order.total.minor -= if *live || bare % 2 == 0 { 0 } else { *price };
+            }
             if state == 0 {
                 (order.state, order.paid_at, order.paid) = (OrderState::Placed, None, money(0, currency));
             }

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Company, Money, ShowRef, Timestamp};
+use crate::{Company, Money, ShowRef, Timestamp, breakage};
 
 /// Where an order stands. A refund is not a state: it is an amount and tickets that are no longer live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -139,10 +139,18 @@ impl Order {
         self.checks.get(ticket)?.checked_at
     }
 
+    /// Orders the states of one order. Clocks of whole seconds give two states one time: then the further one is later, the
+    /// one with more tickets cancelled.
+    fn lateness(&self) -> (Timestamp, OrderState, usize) {
+        let cancelled = self.tickets.iter().filter(|ticket| !ticket.live).count();
+        (self.revision, self.state, if breakage::is_on("cancelled-ticket-lives") { 0 } else { cancelled })
+    }
+
     /// The later state, with the refunds and check-ins of both: associative, commutative, idempotent.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
-        let (mut late, early) = if self >= other { (self, other) } else { (other, self) };
+        let is_later = (self.lateness(), &self) >= (other.lateness(), &other);
+        let (mut late, early) = if is_later { (self, other) } else { (other, self) };
         for (id, refund) in early.refunds {
             match late.refunds.get(&id) {
                 Some(known) if *known >= refund => {}

@@ -7,15 +7,17 @@ use stagedoor_model::{Order, OrderState, Rung, breakage};
 use super::Sketch;
 use crate::{
     Attribution, Catalog, GOODS, Settlement, Show, ShowKey,
-    money::refunds_in,
+    money::{owed, refunds_in},
     shares::{split, take},
 };
 
 /// What of an order belongs to one show.
 struct Part<'o> {
     show: Show,
-    /// What it costs, in minor units.
+    /// What all of it costs, in minor units.
     price: i64,
+    /// What of that is for tickets that are cancelled, and that no refund names.
+    cancelled: i64,
     tickets: BTreeSet<&'o str>,
 }
 
@@ -25,13 +27,14 @@ pub(super) fn add(
     source: &str,
     order: &Order,
     settlement: &Settlement,
-    owed: Option<Attribution>,
+    campaign: Option<Attribution>,
 ) {
     let parts = parts(order, source, catalog);
     let prices: Vec<i64> = parts.iter().map(|part| part.price).collect();
-    let received = split(settlement.received, &prices);
-    let asked = split(order.total.minor, &prices);
-    let returned = returned(order, settlement, &parts, &received);
+    let placed = Placed::of(order, &parts, settlement.received);
+    let received = placed.received();
+    let asked = split(settlement.asked, &placed.asked_of);
+    let returned = returned(order, settlement, &parts, &placed);
     // Of what is still owed, what was given back is owed no more.
     let beyond = split((settlement.returned - returned.iter().sum::<i64>()).max(0), &prices);
     let elsewhere: Vec<(&String, Vec<i64>, Vec<i64>)> = settlement
@@ -65,7 +68,7 @@ pub(super) fn add(
         sketch.company = sketch.company.take().max(company);
         sketch.promo_codes.extend(order.promo_codes.iter().cloned());
         sketch.labels.extend(order.utm.clone());
-        let attribution = owed.clone().map(|attribution| (order.placed_at, attribution));
+        let attribution = campaign.clone().map(|campaign| (order.placed_at, campaign));
         sketch.attribution = sketch.attribution.take().max(attribution);
         for (currency, came, went) in &elsewhere {
             let sum = sketch.sum(currency);
@@ -87,8 +90,12 @@ pub(super) fn add(
             // What is paid in part, or by invoice, is worth what was asked for, whatever else was bought.
             (OrderState::Placed, _) if order.company.is_some() || paid > 0 => {
                 sketch.sum(&order.total.currency).owed += (total - paid - at(&beyond, index)).max(0);
+                (sketch.open, sketch.owing) = (sketch.open + 1, sketch.owing + 1);
             }
-            (OrderState::Placed, _) => sketch.asked = Some(order.total.with_minor(total)),
+            (OrderState::Placed, _) => {
+                sketch.open += 1;
+                sketch.asked = Some(order.total.with_minor(total));
+            }
             (OrderState::Cancelled, None) => sketch.lost_at = sketch.lost_at.max(Some(order.revision)),
             (_, paid_at) => {
                 let paid_at = paid_at.unwrap_or(order.revision);
@@ -111,32 +118,84 @@ pub(super) fn add(
     }
 }
 
+impl Part<'_> {
+    fn of(show: Show, price: i64) -> Self {
+        Self { show, price, cancelled: 0, tickets: BTreeSet::new() }
+    }
+}
+
+/// Which part of an order the money is for that came. What was paid is for what the order costs; only what came beyond
+/// that is for cancelled tickets. So an exchanged ticket takes its money along.
+struct Placed {
+    /// For what is live or was named by a refund, by part.
+    kept: Vec<i64>,
+    /// For cancelled tickets, by part.
+    cancelled: Vec<i64>,
+    /// How what is asked for is to be split.
+    asked_of: Vec<i64>,
+}
+
+impl Placed {
+    fn of(order: &Order, parts: &[Part<'_>], received: i64) -> Self {
+        let prices: Vec<i64> = parts.iter().map(|part| part.price).collect();
+        let sum = |all: &[i64]| all.iter().copied().fold(0, i64::saturating_add);
+        let cancelled: Vec<i64> = parts.iter().map(|part| part.cancelled).collect();
+        let kept: Vec<i64> = parts.iter().map(|part| part.price - part.cancelled).collect();
+        let (all, live, asked) = (sum(&prices), sum(&kept), owed(order.total.minor));
+        if all == live || live == 0 || breakage::is_on("exchanged-ticket-keeps-money") {
+            return Self { kept: split(received, &prices), cancelled: vec![0; parts.len()], asked_of: prices };
+        }
+        // Some shops lower the total when a ticket is cancelled, others leave it. Fees and discounts blur it: the nearer
+        // sum tells.
+        let is_lowered = asked.abs_diff(live) < asked.abs_diff(all);
+        let whole = if is_lowered { live } else { all };
+        let cost = i128::from(live) * i128::from(asked) / i128::from(whole);
+        let for_kept = received.min(i64::try_from(cost).unwrap_or(i64::MAX));
+        let asked_of = if is_lowered { kept.clone() } else { prices };
+        Self { kept: split(for_kept, &kept), cancelled: split(received - for_kept, &cancelled), asked_of }
+    }
+
+    fn received(&self) -> Vec<i64> {
+        self.kept.iter().zip(&self.cancelled).map(|(kept, cancelled)| kept + cancelled).collect()
+    }
+}
+
 fn parts<'o>(order: &'o Order, source: &str, catalog: &Catalog) -> Vec<Part<'o>> {
     let mut parts = BTreeMap::<ShowKey, Part<'o>>::new();
     for ticket in &order.tickets {
         let show = catalog.show(source, Some(&ticket.show));
-        let part = parts.entry(show.key.clone()).or_insert_with(|| Part { show, price: 0, tickets: BTreeSet::new() });
-        part.price = part.price.saturating_add(ticket.price.minor);
+        let part = parts.entry(show.key.clone()).or_insert_with(|| Part::of(show, 0));
+        let price = owed(ticket.price.minor);
+        part.price = part.price.saturating_add(price);
+        if !ticket.live && !order.refunds.values().any(|refund| refund.tickets.contains(&ticket.id)) {
+            part.cancelled = part.cancelled.saturating_add(price);
+        }
         part.tickets.insert(&ticket.id);
     }
     if !order.items.is_empty() {
         let show = catalog.goods();
-        let prices = order.items.iter().map(|item| item.price.minor.saturating_mul(item.quantity.into()));
+        let prices = order.items.iter().map(|item| owed(item.price.minor).saturating_mul(item.quantity.into()));
         let price = prices.fold(0, i64::saturating_add);
-        parts.insert(show.key.clone(), Part { show, price, tickets: BTreeSet::new() });
+        parts.insert(show.key.clone(), Part::of(show, price));
     }
     if parts.is_empty() {
         // Of an order without lines only its source says what it may be for.
         let show = catalog.house_show(catalog.show_of_source.get(source));
-        parts.insert(show.key.clone(), Part { show, price: 0, tickets: BTreeSet::new() });
+        parts.insert(show.key.clone(), Part::of(show, 0));
     }
     parts.into_values().collect()
 }
 
 /// What went back of each part: refunds that name tickets by the tickets' prices, all others by what is left. What only the
 /// payment provider told of comes on top. No part gives back more than came for it.
-fn returned(order: &Order, settlement: &Settlement, parts: &[Part<'_>], received: &[i64]) -> Vec<i64> {
+fn returned(order: &Order, settlement: &Settlement, parts: &[Part<'_>], placed: &Placed) -> Vec<i64> {
+    let received = placed.received();
     let mut left: Vec<i64> = received.iter().map(|part| (*part).max(0)).collect();
+    // What names no ticket goes back for cancelled ones first.
+    let unnamed = |left: &[i64]| -> Vec<i64> {
+        let first: Vec<i64> = placed.cancelled.iter().zip(left).map(|(part, left)| *part.min(left)).collect();
+        if first.iter().any(|part| *part > 0) { first } else { left.to_vec() }
+    };
     let mut rest = settlement.returned.max(0);
     let mut refunds: Vec<_> = refunds_in(order, &order.total.currency).collect();
     refunds.sort();
@@ -146,18 +205,18 @@ fn returned(order: &Order, settlement: &Settlement, parts: &[Part<'_>], received
                 .tickets
                 .iter()
                 .filter(|ticket| part.tickets.contains(ticket.id.as_str()) && refund.tickets.contains(&ticket.id));
-            own.fold((0, 0), |(price, count), ticket| (price + ticket.price.minor, count + 1))
+            own.fold((0, 0), |(price, count), ticket| (price + owed(ticket.price.minor), count + 1))
         };
         let named: Vec<(i64, i64)> = parts.iter().map(named).collect();
         let weights: Vec<i64> = match named.iter().map(|(price, _)| price).sum::<i64>() {
-            0 if named.iter().all(|(_, count)| *count == 0) => left.clone(),
+            0 if named.iter().all(|(_, count)| *count == 0) => unnamed(&left),
             0 => named.iter().map(|(_, count)| *count).collect(),
             _ => named.iter().map(|(price, _)| *price).collect(),
         };
-        let amount = refund.amount.minor.min(rest);
+        let amount = owed(refund.amount.minor).min(rest);
         rest -= take(&mut left, amount, &weights).iter().sum::<i64>();
     }
-    let weights = left.clone();
+    let weights = unnamed(&left);
     take(&mut left, rest, &weights);
     received.iter().zip(left).map(|(came, left)| (*came).max(0) - left).collect()
 }
