@@ -108,6 +108,25 @@ async fn a_pretix_order_is_fetched_once_for_many_webhooks_and_lands_in_the_crm()
 }
 
 #[tokio::test]
+async fn a_wrong_clock_of_a_shop_that_is_asked_back_does_not_freeze_an_order() {
+    let (shop, desk) = pretix().await;
+    let mut world = World::new().await;
+    world.sync.desks.insert(shop_source(), desk);
+    let mut order = recorded("pretix_order_paid.json");
+    (order["status"], order["payments"]) = (json!("n"), json!([]));
+    order["last_modified"] = json!("2099-05-01T10:00:00Z");
+    shop.say("/api/v1/organizers/stagedoor/events/cherry/orders/QJETG/", 200, order);
+    world.run(vec![notice(1, "QJETG")]).await;
+    world.ahead.pass(60);
+    let mut order = recorded("pretix_order_paid.json");
+    order["last_modified"] = json!(world.ahead.now().to_string());
+    shop.say("/api/v1/organizers/stagedoor/events/cherry/orders/QJETG/", 200, order);
+    world.run(vec![notice(2, "QJETG")]).await;
+    let stands = world.sandbox.leads_by_stage();
+    assert_eq!(stands.keys().map(|(_, stage)| stage.as_str()).collect::<Vec<_>>(), ["paid ·"]);
+}
+
+#[tokio::test]
 async fn ten_recorded_pretix_orders_with_their_refunds_add_up_in_the_crm() {
     let (shop, desk) = pretix().await;
     shop.say("/api/v1/organizers/stagedoor/orders/", 200, recorded("pretix_orders_page.json"));
@@ -189,6 +208,29 @@ async fn a_ticketscloud_order_is_found_in_the_list_by_the_second_in_its_id() {
     assert_eq!(shop.asked("created_at=2019-07-25T14%3A56%3A11%2C2019-07-25T14%3A56%3A21"), 1);
     let deal = world.sandbox.leads().remove(0);
     assert_eq!(deal["price"], json!(156), "what the buyer paid, the fee included");
+}
+
+#[tokio::test]
+async fn a_ticketscloud_order_belongs_to_the_buyer_whom_the_shop_names_now() {
+    let (shop, desk) = ticketscloud().await;
+    let source = SourceName::new("ticketscloud-test").expect("a name");
+    let mut world = World::new().await;
+    world.sync.desks.insert(source.clone(), desk);
+    // The shop tells no time of such a change. Once the greater phone is the later one, once the smaller.
+    for (n, phone) in ["+79991234576", "+79990000001", "+79999999999"].into_iter().enumerate() {
+        let mut one = recorded("ticketscloud_order.json");
+        one["data"]["settings"]["customer"] = json!({ "name": format!("Buyer {n}"), "phone": phone });
+        shop.say("/v2/resources/orders", 200, listed(one, 1, 1));
+        let noticed = OrderNoticed { order: "5d39c3108cd381a4891e07e0".into(), scope: None };
+        let id = EventId::derive(&source, &[phone]);
+        world.run(vec![Event::new(&source, id, SystemClock.now(), Body::OrderNoticed(noticed))]).await;
+        let owner = world.sandbox.contacts().into_iter().find(|one| one["name"] == format!("Buyer {n}"));
+        let owner = owner.expect("a contact of the buyer")["id"].clone();
+        let deals = world.sandbox.leads();
+        let live: Vec<_> = deals.iter().filter(|deal| deal["price"] == json!(156)).collect();
+        assert_eq!(live.len(), 1, "{phone}");
+        assert_eq!(live[0]["_embedded"]["contacts"][0]["id"], owner, "{phone}");
+    }
 }
 
 fn schedule(store: &Arc<dyn Store>, queue: &Arc<MemoryQueue>, desk: Arc<dyn OrderDesk>) -> Schedule {

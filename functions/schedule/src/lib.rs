@@ -58,6 +58,7 @@ impl Schedule {
         let mut done = Pulled::default();
         let trace = TraceParent::derived(&[b"pull", source.as_str().as_bytes(), &began.as_nanosecond().to_be_bytes()]);
         loop {
+            let asked_at = self.clock.now();
             let answer = desk.pull(since, page).await?;
             let events: Vec<Event> = answer
                 .bodies
@@ -65,6 +66,7 @@ impl Schedule {
                 .map(|(fact, at, body)| {
                     // The shop's name of a fact may be coarser than the fact.
                     let id = EventId::derive(source, &["pull", &fact, &body.digest()]);
+                    let body = if desk.tells_changes() { body } else { body.known_at(asked_at) };
                     let mut event = Event::new(source, id, at, body).received_by(self.clock.now());
                     event.traceparent = Some(trace.clone());
                     event

@@ -75,7 +75,8 @@ impl Sync {
         let until = deadline.map_or(until, |deadline| deadline.min(until));
         let wanted: BTreeSet<Pointer> = events.iter().filter_map(|(_, event)| pointer(event)).collect();
         let fetched = self.fetch_all(&source, wanted, until).await;
-        let rest = self.breakers.rest(source.as_str(), self.clock.now());
+        let now = self.clock.now();
+        let rest = self.breakers.rest(source.as_str(), now);
         let mut hydrated = Hydrated::default();
         let mut deferred = Vec::new();
         for (index, mut event) in events {
@@ -83,7 +84,8 @@ impl Sync {
                 None | Some(Some(Ok(None))) => hydrated.ready.push((index, event)),
                 Some(Some(Ok(Some((body, time))))) => {
                     (event.body, event.time) = (body.clone(), time.unwrap_or(event.time));
-                    hydrated.ready.push((index, event));
+                    // A shop's own clock is no better where the hub asks.
+                    hydrated.ready.push((index, event.received_by(now)));
                 }
                 // What fails while nothing answers is not the event's fault.
                 Some(Some(Err(PortError::Retry(_)))) if rest.is_some() => deferred.push((index, event)),
@@ -184,8 +186,10 @@ impl Sync {
         match pointer {
             Pointer::Order { order, scope } => {
                 let noticed = OrderNoticed { order: order.clone(), scope: scope.clone() };
+                let asked_at = self.clock.now();
                 match desk.order(&noticed).await? {
-                    Found::Order(body, time) => Ok(Some((*body, Some(time)))),
+                    Found::Order(body, time) if desk.tells_changes() => Ok(Some((*body, Some(time)))),
+                    Found::Order(body, time) => Ok(Some((body.known_at(asked_at), Some(time)))),
                     Found::Nothing(reason) => {
                         tracing::info!(%source, reason, "an order that is not folded");
                         Ok(None)

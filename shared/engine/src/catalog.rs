@@ -182,10 +182,12 @@ impl Catalog {
         self.currency.as_deref().unwrap_or("RUB")
     }
 
+    /// Adds what a source said of one show. Another source may have said something of the same show.
     pub fn learn(&mut self, source: &str, state: ShowState) {
         let key = self.key(source, &state.show.id);
+        let announced = self.shows.get(&key).and_then(|show| show.starts_at);
         let known = match self.learned.remove(&key) {
-            Some(known) => known.join(state),
+            Some(known) => known.join_other(state, announced),
             None => state,
         };
         self.learned.insert(key, known);

@@ -1,4 +1,5 @@
-//! Which values belong to a crowd: the phone of a box office, the e-mail of a cashier, a link that was published.
+//! Which values belong to a crowd: the phone of a box office, the e-mail of a cashier, the one account of a cash desk, a
+//! link that was published.
 //!
 //! What forms and chats say proves nothing, so a value that is shared there alone is marked as typed: it joins no more
 //! forms and chats, and what signed servers say of it still joins. Counts only grow with what is known, and start anew
@@ -6,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Fact, Identifier, Kind, Record, Timestamp, Verdict, record::words};
+use stagedoor_model::{Fact, Identifier, Kind, Record, Timestamp, Verdict, breakage, record::words};
 
 use crate::Policy;
 
@@ -25,8 +26,8 @@ pub(crate) fn is_typed(record: &Record) -> bool {
 /// What one value was seen with.
 #[derive(Default)]
 struct Seen<'r> {
-    /// Phones of an e-mail, e-mails of a phone.
-    others: BTreeSet<&'r Identifier>,
+    /// Phones and e-mails beside it, but for its own kind.
+    others: BTreeMap<Kind, BTreeSet<&'r Identifier>>,
     /// By kind and scope: ids of which a person has only one.
     exclusive: BTreeMap<(Kind, &'r str), BTreeSet<&'r str>>,
     chats: BTreeSet<&'r Identifier>,
@@ -41,7 +42,7 @@ impl<'r> Seen<'r> {
         for other in record.identifiers.iter().filter(|other| *other != value) {
             alone &= !is_address(other);
             if is_address(other) && other.kind() != value.kind() {
-                self.others.insert(other);
+                self.others.entry(other.kind()).or_default().insert(other);
             }
             if other.kind().is_exclusive() {
                 self.exclusive.entry((other.kind(), other.scope())).or_default().insert(other.value());
@@ -57,7 +58,7 @@ impl<'r> Seen<'r> {
 
     fn is_crowd(&self, policy: &Policy) -> bool {
         let most = |count: usize| count > policy.crowd;
-        most(self.others.len())
+        self.others.values().any(|values| most(values.len()))
             || self.exclusive.values().any(|values| most(values.len()))
             || most(self.chats.len())
             || self.names.len() > policy.names
@@ -88,6 +89,10 @@ pub(crate) fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &
                 Kind::Link if matches!(record.fact, Fact::Talk(_)) => *chats.entry(value).or_default() += 1,
                 Kind::Phone | Kind::Email if is_typed(record) => typed.entry(value).or_default().see(value, record),
                 Kind::Phone | Kind::Email => signed.entry(value).or_default().see(value, record),
+                // The one account of a box office: all who buy there are its customer.
+                kind if (kind.is_exclusive() || kind.is_chat()) && !breakage::is_on("customer-of-all-joins") => {
+                    signed.entry(value).or_default().see(value, record);
+                }
                 _ => {}
             }
         }
@@ -98,7 +103,7 @@ pub(crate) fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &
     let typed = of(typed).into_iter().map(|value| value.typed()).filter(|mark| mark.value().len() <= LONGEST);
     let published = chats.into_iter().filter(|(_, count)| *count > policy.published).map(|(link, _)| link);
     // The mark is of the chats alone: the link goes on to name whose it is.
-    let loses_owner = stagedoor_model::breakage::is_on("published-link-loses-owner");
+    let loses_owner = breakage::is_on("published-link-loses-owner");
     let published = published.map(|link| if loses_owner { link.clone() } else { link.typed() });
     let all = of(signed).into_iter().chain(typed).chain(published);
     all.filter(|mark| !weak.contains(mark)).collect()

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{ShowRef, Timestamp};
+use stagedoor_model::{ShowRef, Timestamp, breakage};
 
 /// The most changes of one show that are kept.
 const MOST: usize = 50;
@@ -60,6 +60,27 @@ impl ShowState {
         Self { changes, ..late }
     }
 
+    /// The same of two sources. A source that tells a show as it told it before says nothing: its page may have been
+    /// edited after the other called the show off.
+    #[must_use]
+    pub fn join_other(self, other: Self, announced: Option<Timestamp>) -> Self {
+        if breakage::is_on("edited-page-is-on-again") {
+            return self.join(other);
+        }
+        match (self.without_repetitions(announced), other.without_repetitions(announced)) {
+            (Some(one), Some(other)) => one.join(other),
+            (Some(only), None) => only,
+            (None, Some(only)) => only,
+            (None, None) => self.join(other),
+        }
+    }
+
+    fn without_repetitions(&self, announced: Option<Timestamp>) -> Option<Self> {
+        let changes: BTreeSet<ShowNotice> = self.course(announced).into_iter().collect();
+        let last = changes.last().copied()?;
+        Some(Self { changed_at: last.changed_at, cancelled: last.cancelled, changes, ..self.clone() })
+    }
+
     /// How the show stood from each change on, if it was announced for `announced` first. A change that left the show as
     /// it was is none.
     pub fn course(&self, announced: Option<Timestamp>) -> Vec<ShowNotice> {
@@ -105,6 +126,21 @@ mod tests {
     fn of_two_changes_of_one_second_the_cancellation_stands() {
         let both = state(1, 100, true).join(state(1, 200, false));
         assert!(both.cancelled);
+    }
+
+    #[test]
+    fn a_page_that_was_edited_does_not_put_a_show_on_again_that_another_source_called_off() {
+        let off = state(5, 100, false).join(state(10, 100, true));
+        let edited = state(1, 100, false).join(state(20, 100, false));
+        for joined in
+            [off.clone().join_other(edited.clone(), Some(at(100))), edited.join_other(off.clone(), Some(at(100)))]
+        {
+            assert!(joined.cancelled);
+            assert_eq!(joined.course(Some(at(100))).len(), 1);
+        }
+        let moved = state(1, 100, false).join(state(20, 300, false));
+        let joined = moved.join_other(off, Some(at(100)));
+        assert_eq!((joined.cancelled, joined.show.starts_at), (false, Some(at(300))));
     }
 
     #[test]

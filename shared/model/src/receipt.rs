@@ -40,6 +40,19 @@ impl Body {
         digest.get(..24).unwrap_or(&digest).to_owned()
     }
 
+    /// An order as its shop knew it when it was asked, where the shop tells no time of the last change. Earlier answers
+    /// would otherwise be as late as this one.
+    #[must_use]
+    pub fn known_at(mut self, asked_at: Timestamp) -> Self {
+        if let Body::OrderPlaced(body) | Body::OrderPaid(body) | Body::OrderCancelled(body) | Body::OrderRefunded(body) =
+            &mut self
+            && !breakage::is_on("revision-by-state-alone")
+        {
+            body.order.revision = body.order.revision.max(asked_at);
+        }
+        self
+    }
+
     fn bound(&mut self, received_at: Timestamp) {
         match self {
             Body::OrderPlaced(body)

@@ -38,6 +38,11 @@ pub trait OrderDesk: Send + Sync {
     /// Changes since `since`, page by page; `page` is what the previous answer named as its next.
     async fn pull(&self, since: Timestamp, page: Option<String>) -> Result<PullPage>;
 
+    /// Whether an order tells when it was changed last. Else it is taken as it stood when the shop was asked.
+    fn tells_changes(&self) -> bool {
+        true
+    }
+
     /// How far behind the last pull the next begins, so that nothing that was late is missed.
     fn overlap(&self) -> SignedDuration;
 }

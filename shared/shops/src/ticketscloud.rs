@@ -173,6 +173,10 @@ impl OrderDesk for Ticketscloud {
         }
     }
 
+    fn tells_changes(&self) -> bool {
+        false
+    }
+
     // Orders are listed by their creation alone: a day covers what was paid, cancelled or let expire after it.
     fn overlap(&self) -> SignedDuration {
         SignedDuration::from_hours(24)
@@ -240,7 +244,7 @@ impl Ticketscloud {
         };
         let code = |id: &String| text(refs.promocodes.get(id), &["code"]).unwrap_or_else(|| id.clone());
         Ok(Order {
-            // They tell no time of the last change; of two states at one time the further one stands.
+            // They tell no time of the last change; who asks puts the time of asking here.
             revision: paid_at.unwrap_or(placed_at),
             state,
             id: answer.id.clone(),
