@@ -23,7 +23,6 @@ crate::promises!(
     a_deal_that_a_manager_won_for_cash_stays_won,
     a_refunded_deal_that_a_manager_reopens_and_a_client_pays_becomes_paid,
     a_deal_that_a_manager_gave_up_and_a_client_pays_becomes_paid,
-    a_payment_that_was_told_after_a_managers_move_makes_the_deal_paid,
     a_managers_move_after_a_payment_stays_whatever_else_changes,
 );
 
@@ -193,18 +192,6 @@ async fn a_deal_that_a_manager_gave_up_and_a_client_pays_becomes_paid(which: Whi
     moved(&account, which, given_up(which), 5).await;
     fold(&account, order(8, &ANNA)).await;
     assert_eq!(only(&account, which), (stage(Rung::Paid), "3000".into()));
-}
-
-async fn a_payment_that_was_told_after_a_managers_move_makes_the_deal_paid(which: Which) {
-    let account = Account::of(which).await;
-    fold(&account, cart(1, &ANNA)).await;
-    moved(&account, which, &stage(Rung::Talked), 5).await;
-    // It came before the move, and its shop told of it after.
-    fold(&account, order(1, &ANNA)).await;
-    assert_eq!(only(&account, which), (stage(Rung::Paid), "1500".into()));
-    moved(&account, which, &stage(Rung::Talked), 7).await;
-    fold(&account, changed(1, 9, &ANNA, |order| order.promo_codes.push("SPRING".into()))).await;
-    assert_eq!(only(&account, which).0, stage(Rung::Talked), "what the manager knew stays moved");
 }
 
 async fn a_managers_move_after_a_payment_stays_whatever_else_changes(which: Which) {

@@ -104,20 +104,17 @@ pub(super) fn spoken_at(deal: &Deal) -> Timestamp {
 }
 
 /// Whether the deal's stage is to be sent: it changed since it was sent last, or somebody bought after a manager moved the deal.
-/// A manager's own move is never pushed back: only what happened after it may move the deal. Of a payment that was never
-/// sent the manager did not know, so it counts also if it was made before the move.
+/// A manager's own move is never pushed back: only what happened after it may move the deal.
 pub(super) fn is_news(deal: &Deal, known: &DealLink, moved: Option<&Move>) -> bool {
-    let is_paid = |stage: &Stage| matches!(stage, Stage::Ladder(rung) if *rung >= Rung::Paid);
     let is_after = |moved: &Move| spoken_at(deal) > moved.at;
     let is_unsure = !known.sent_stages.is_empty();
     let is_changed = known.stage != Some(deal.stage) || is_unsure || breakage::is_on("stage-sent-always");
-    let is_bought = is_paid(&deal.stage);
+    let is_bought = matches!(deal.stage, Stage::Ladder(rung) if rung >= Rung::Paid);
     let reopened = |moved: &Move| is_bought && known.stage_at.is_none_or(|sent| sent < moved.at);
-    let was_paid = known.stage.iter().chain(&known.sent_stages).any(is_paid) || breakage::is_on("late-payment-unsent");
     match moved {
         None => is_changed,
         Some(moved) if breakage::is_on("reopened-stays-lost") => is_changed && deal.since > moved.at,
-        Some(moved) => is_after(moved) && (is_changed || reopened(moved)) || is_bought && !was_paid,
+        Some(moved) => is_after(moved) && (is_changed || reopened(moved)),
     }
 }
 
