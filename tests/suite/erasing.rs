@@ -37,6 +37,29 @@ async fn of_an_erased_person_nothing_is_left_and_nothing_comes_back() {
 }
 
 #[tokio::test]
+async fn an_erased_person_does_not_come_back_from_an_order_that_is_somebody_elses_now() {
+    let hub = TestHub::start().await;
+    hub.take(&order("T-1", "paid", "2026-01-10T10:05:00Z", anna(), json!([]))).await;
+    hub.settled().await;
+    let boris = json!({ "name": "Борис Годунов", "phone": "+79161112233", "email": "boris@example.com" });
+    hub.take(&order("T-1", "paid", "2026-01-11T10:05:00Z", boris.clone(), json!([]))).await;
+    hub.settled().await;
+    assert_eq!(hub.sandbox.contacts().len(), 2);
+    let email = "email:anna@example.com".parse().expect("an identifier");
+    stagedoor::commands::erase(&hub.hub, &email).await.expect("erased");
+    hub.take(&order("T-1", "paid", "2026-01-12T10:05:00Z", boris, json!([]))).await;
+    let status = hub.settled().await;
+    assert_eq!((status.people, hub.sandbox.contacts().len()), (1, 2));
+    for file in ["hub.db", "hub.db-wal"] {
+        let bytes = std::fs::read(hub.folder.path().join(file)).unwrap_or_default();
+        for trace in ["anna@example.com", "79161234567", "Каренина"] {
+            let found = bytes.windows(trace.len()).any(|window| window == trace.as_bytes());
+            assert!(!found, "{trace} is still in {file}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_asks_gets_all_that_is_kept_of_them_and_nothing_of_another() {
     let hub = TestHub::start().await;
     hub.take(&order("T-1", "paid", "2026-01-10T10:05:00Z", anna(), json!([]))).await;

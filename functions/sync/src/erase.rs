@@ -108,6 +108,7 @@ impl Sync {
         if self.store.cell(ANY).await?.is_none() {
             self.store.put_cell(ANY, "yes", None).await?;
         }
+        self.strike(&found, &names).await?;
         self.store.erase(&ids, &names, &tombstones).await?;
         Ok(erased)
     }

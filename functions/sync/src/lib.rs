@@ -28,6 +28,7 @@ mod round;
 mod segment;
 mod settle;
 mod shows;
+mod struck;
 mod topics;
 mod untangle;
 mod zones;
