@@ -15,7 +15,7 @@ use stagedoor_engine::{
 use stagedoor_model::{Email, EventId, Identifier, Timestamp};
 use stagedoor_ports::{
     Cell, Changes, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, Hangs, JournalRow, Listed, MailingList,
-    PortError, Postponed, Result, Row, Saved, SetAside, Store, Taken, Totals, Versioned,
+    Missing, PortError, Postponed, Result, Row, Saved, SetAside, Store, Taken, Totals, Versioned,
 };
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
@@ -246,12 +246,11 @@ impl Crm for Mortal<dyn Crm> {
     async fn changes(&self, since: Timestamp) -> std::result::Result<Changes, CrmError> {
         self.inner.changes(since).await
     }
-    async fn missing(
-        &self,
-        contacts: &BTreeSet<u64>,
-        deals: &BTreeSet<u64>,
-    ) -> std::result::Result<(BTreeSet<u64>, BTreeSet<u64>), CrmError> {
+    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> std::result::Result<Missing, CrmError> {
         self.inner.missing(contacts, deals).await
+    }
+    async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> std::result::Result<Changes, CrmError> {
+        self.inner.fetch(contacts, deals).await
     }
     fn in_bulk(&self) -> bool {
         self.inner.in_bulk()

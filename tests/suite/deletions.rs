@@ -6,6 +6,7 @@ use stagedoor_tests::account::{Account, Which};
 
 use crate::{
     crashes::{form, order},
+    restored::{hear, restore},
     stages::{cart, changed, deals},
 };
 
@@ -24,12 +25,29 @@ async fn fold(account: &Account, event: Event) {
     account.reconcile().await;
 }
 
-fn source(which: Which) -> SourceName {
-    SourceName::new(if which == Which::Amo { "amocrm" } else { "crm" }).expect("a name")
+/// A manager deletes or restores a row, and the hub hears of it: amoCRM tells, Vtiger is asked.
+pub async fn meddle(account: &Account, which: Which, row: Gone, deleted: bool, second: i64) {
+    match (which, deleted, row) {
+        (_, true, row) => account.delete(row),
+        (Which::Amo, false, Gone::Deal(id)) => assert!(account.amocrm().restored_by_manager("leads", id)),
+        (Which::Amo, false, Gone::Contact(id) | Gone::Company(id)) => {
+            assert!(account.amocrm().restored_by_manager("contacts", id));
+        }
+        (Which::Vtiger, false, row) => restore(account, row, false),
+    }
+    match which {
+        Which::Amo => fold(account, told(row, deleted, second)).await,
+        Which::Vtiger => {
+            let heard = hear(account, second).await;
+            assert_eq!((heard.deleted, heard.restored), if deleted { (1, 0) } else { (0, 1) });
+            account.reconcile().await;
+        }
+    }
 }
 
-/// What the CRM tells of a row that a manager deleted or restored.
-fn told(which: Which, row: Gone, deleted: bool, second: i64) -> Event {
+/// What amoCRM tells of a row that a manager deleted or restored.
+fn told(row: Gone, deleted: bool, second: i64) -> Event {
+    let source = SourceName::new("amocrm").expect("a name");
     let at = order(second, &[]).time;
     let body = match row {
         Gone::Deal(lead) => {
@@ -47,8 +65,8 @@ fn told(which: Which, row: Gone, deleted: bool, second: i64) -> Event {
             hub_id: None,
         }),
     };
-    let id = EventId::derive(&source(which), &["told", &second.to_string()]);
-    Event::new(&source(which), id, at, body)
+    let id = EventId::derive(&source, &["told", &second.to_string()]);
+    Event::new(&source, id, at, body)
 }
 
 fn only_deal(account: &Account, which: Which) -> (u64, String) {
@@ -61,8 +79,7 @@ async fn a_purchase_after_a_deal_was_deleted_makes_a_deal_again(which: Which) {
     let account = Account::of(which).await;
     fold(&account, order(1, &ANNA)).await;
     let (id, _) = only_deal(&account, which);
-    account.delete(Gone::Deal(id));
-    fold(&account, told(which, Gone::Deal(id), true, 5)).await;
+    meddle(&account, which, Gone::Deal(id), true, 5).await;
     // What is no purchase brings nothing back.
     fold(&account, form(6, &ANNA)).await;
     fold(&account, changed(1, 7, &ANNA, |order| order.promo_codes.push("SPRING".into()))).await;
@@ -90,8 +107,7 @@ async fn a_cart_that_is_paid_after_its_deal_was_deleted_makes_a_deal_again(which
     let account = Account::of(which).await;
     fold(&account, cart(1, &ANNA)).await;
     let (id, _) = only_deal(&account, which);
-    account.delete(Gone::Deal(id));
-    fold(&account, told(which, Gone::Deal(id), true, 5)).await;
+    meddle(&account, which, Gone::Deal(id), true, 5).await;
     assert_eq!(account.counts().1, 0);
     fold(&account, changed(1, 9, &ANNA, |_| {})).await;
     assert_eq!(only_deal(&account, which).1, "1500");
@@ -102,8 +118,7 @@ async fn a_purchase_after_a_contact_was_deleted_makes_a_contact_again_with_its_d
     fold(&account, order(1, &ANNA)).await;
     let (deal, _) = only_deal(&account, which);
     let contact = account.owner_of(deal).expect("a contact");
-    account.delete(Gone::Contact(contact));
-    fold(&account, told(which, Gone::Contact(contact), true, 5)).await;
+    meddle(&account, which, Gone::Contact(contact), true, 5).await;
     fold(&account, form(6, &ANNA)).await;
     assert_eq!(account.counts().0, 0);
     fold(&account, order(8, &ANNA)).await;
@@ -119,14 +134,9 @@ async fn a_deal_that_is_restored_after_another_was_made_is_its_double(which: Whi
     let account = Account::of(which).await;
     fold(&account, order(1, &ANNA)).await;
     let (id, _) = only_deal(&account, which);
-    account.delete(Gone::Deal(id));
-    fold(&account, told(which, Gone::Deal(id), true, 5)).await;
+    meddle(&account, which, Gone::Deal(id), true, 5).await;
     fold(&account, order(8, &ANNA)).await;
-    match which {
-        Which::Amo => assert!(account.amocrm().restored_by_manager("leads", id)),
-        Which::Vtiger => account.vtiger().restored_by_manager(&format!("13x{id}")),
-    }
-    fold(&account, told(which, Gone::Deal(id), false, 12)).await;
+    meddle(&account, which, Gone::Deal(id), false, 12).await;
     let all = deals(&account, which);
     let prices: Vec<(bool, &str)> = all.iter().map(|(one, _, price)| (*one == id, price.as_str())).collect();
     assert!(prices.contains(&(true, "0")) && prices.contains(&(false, "3000")), "{prices:?}");

@@ -7,7 +7,7 @@ use stagedoor_engine::{ContactDraft, PersonId};
 use stagedoor_model::{
     Body, ContactChanged, Event, EventId, Identifier, Phone, RecordKey, Region, SourceName, Timestamp,
 };
-use stagedoor_ports::Row;
+use stagedoor_ports::{Gone, Row};
 use stagedoor_sandbox::{Sandbox, Seed};
 use stagedoor_tests::{
     account::{Account, Which},
@@ -17,6 +17,7 @@ use stagedoor_tests::{
 use crate::{
     crashes::order,
     crm_port::{contact, done},
+    deletions::meddle,
     stages::{changed, deals},
 };
 
@@ -139,25 +140,18 @@ async fn a_deal_that_was_deleted_and_restored_is_written_again(which: Which) {
         assert!(account.sync.handle(vec![event]).await.is_empty());
         account.reconcile().await;
     };
-    let told = |deal: u64, deleted: bool, at: &str| {
-        let source = SourceName::new(if which == Which::Amo { "amocrm" } else { "crm" }).expect("a name");
-        let moved_by = (!deleted).then_some(0);
-        let change =
-            stagedoor_model::LeadChanged { lead: deal, deleted, pipeline: None, status: None, moved_by, hub_id: None };
-        let id = EventId::derive(&source, &["deal", at]);
-        Event::new(&source, id, at.parse().expect("a time"), Body::LeadChanged(change))
-    };
     fold(order(1, &["phone:+79161110001"])).await;
     let rows = if which == Which::Amo { account.amocrm().leads() } else { account.vtiger().records("Potentials") };
     let id = &rows.first().expect("a deal")["id"];
     let deal = id.as_u64().or_else(|| id.as_str()?.split_once('x')?.1.parse().ok()).expect("an id");
-    fold(told(deal, true, "2030-01-01T00:00:00Z")).await;
+    let deal = Gone::Deal(deal);
+    meddle(&account, which, deal, true, 10).await;
     fold(dearer(2, 300_000)).await;
     assert!(!costs(&account, which, "3000"), "nothing is written into what lies in the bin");
-    fold(told(deal, false, "2030-01-02T00:00:00Z")).await;
+    meddle(&account, which, deal, false, 20).await;
     assert!(costs(&account, which, "3000"), "{:?}", account.picture());
     // A second deletion counts as the first did.
-    fold(told(deal, true, "2030-01-03T00:00:00Z")).await;
+    meddle(&account, which, deal, true, 30).await;
     fold(dearer(3, 450_000)).await;
     assert!(!costs(&account, which, "4500"));
 }

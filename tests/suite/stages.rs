@@ -48,7 +48,7 @@ pub fn changed(n: i64, second: i64, names: &[&str], change: impl Fn(&mut stagedo
 }
 
 /// Order `n` was given back.
-fn refund(n: i64, second: i64, names: &[&str]) -> Event {
+pub fn refund(n: i64, second: i64, names: &[&str]) -> Event {
     changed(n, second, names, |order| {
         let amount = Money { minor: 150_000, currency: "RUB".into() };
         let refund = Refund { amount, at: order.revision, tickets: [String::from("t")].into() };

@@ -4,9 +4,14 @@
 use std::collections::BTreeSet;
 
 use stagedoor_model::{Body, ContactChanged, Event, EventId, LeadChanged, SECOND_CRM, SourceName, Timestamp};
-use stagedoor_ports::{Gone, PortError};
+use stagedoor_ports::{CrmError, Gone, PortError};
 
-use crate::{Sync, changes::VANISHED, round::Round};
+use crate::{Sync, restored::number, round::Round};
+
+/// More rows than this that calls of one round found to be gone, and more than a fifth of its rows, are looked at again.
+const MANY: usize = 10;
+/// Rows that are looked at again in one round; the others wait for the next.
+const LOOKED_AT: usize = 50;
 
 impl Sync {
     /// Takes over what the calls of this round found to be gone.
@@ -17,28 +22,53 @@ impl Sync {
                 self.forget_company(round, *id).await?;
             }
         }
-        let rows: Vec<&Gone> = gone.iter().filter(|one| !matches!(one, Gone::Company(_))).collect();
+        let mut rows: Vec<Gone> = gone.into_iter().filter(|one| !matches!(one, Gone::Company(_))).collect();
         if rows.is_empty() {
             return Ok(());
         }
-        if rows.len() > VANISHED && rows.len() * 5 > rows.len() + round.report().rows {
-            let count = rows.len();
-            tracing::error!(count, "rows vanished from the CRM all at once: has the hub's user lost a right?");
-            return Ok(());
+        if rows.len() > MANY && rows.len() * 5 > rows.len() + round.report().rows {
+            rows = self.gone_for_sure(rows).await?;
         }
         let source = SourceName::new(if self.scope.is_empty() { "crm" } else { SECOND_CRM });
         let Ok(source) = source else { return Ok(()) };
         let now = self.clock.now();
-        let events: Vec<Event> = rows.into_iter().filter_map(|one| event(&source, one, now)).collect();
+        let events: Vec<Event> = rows.iter().filter_map(|one| event(&source, one, now)).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.note_gone(rows).await?;
         tracing::warn!(rows = events.len(), "rows are not in the CRM any more; no webhook told of it");
         if !Box::pin(self.handle(events)).await.is_empty() {
             return Err(PortError::Retry("what is gone from the CRM was not saved whole".into()));
         }
         Ok(())
     }
+
+    /// Those of these rows that are gone, and not only hidden from the hub's user: each is looked at by itself.
+    async fn gone_for_sure(&self, mut rows: Vec<Gone>) -> Result<Vec<Gone>, PortError> {
+        rows.truncate(LOOKED_AT);
+        let of = |wanted: fn(&&Gone) -> bool| rows.iter().filter(wanted).copied().map(number).collect();
+        let (contacts, deals) = (of(|row| matches!(row, Gone::Contact(_))), of(|row| matches!(row, Gone::Deal(_))));
+        match self.crm.missing(&contacts, &deals).await {
+            Ok(missing) => {
+                if missing.hidden > 0 {
+                    self.note_hidden(true).await?;
+                }
+                rows.retain(|row| match row {
+                    Gone::Contact(id) => missing.contacts.contains(id),
+                    Gone::Deal(id) => missing.deals.contains(id),
+                    Gone::Company(_) => false,
+                });
+                Ok(rows)
+            }
+            Err(CrmError::Denied(reason)) => self.note_denied(&reason).await.map(|()| vec![]),
+            // The calls find it out again.
+            Err(CrmError::Unavailable(_)) => Ok(vec![]),
+        }
+    }
 }
 
-fn event(source: &SourceName, gone: &Gone, now: Timestamp) -> Option<Event> {
+pub(crate) fn event(source: &SourceName, gone: &Gone, now: Timestamp) -> Option<Event> {
     let told = |kind: &str, id: u64, body: Body| {
         let id = EventId::derive(source, &["gone", kind, &id.to_string(), &now.to_string()]);
         Some(Event::new(source, id, now, body))

@@ -24,6 +24,7 @@ mod reasons;
 mod reconcile;
 mod remarks;
 mod replies;
+mod restored;
 mod round;
 mod segment;
 mod settle;

@@ -63,6 +63,10 @@ const WORDS: &[(&str, &str)] = &[
     ("no session", "нет сессии"),
     ("{}: no answer", "{}: нет ответа"),
     ("it answers with an error and says nothing", "отвечает ошибкой без пояснений"),
+    (
+        "it answers with an error and says nothing, for this row; others are taken",
+        "на эту строку отвечает ошибкой без пояснений; другие строки принимает",
+    ),
     ("{}: it answers with an error and says nothing", "{}: отвечает ошибкой без пояснений"),
     ("it answers with a web page instead of its webservice", "вместо веб-сервиса отвечает страницей сайта"),
     (
@@ -93,6 +97,10 @@ const WORDS: &[(&str, &str)] = &[
     (
         "the CRM shows the hub no {} any more: give its user the right to see them",
         "CRM больше не показывает хабу {}: верните его пользователю право на просмотр",
+    ),
+    (
+        "the CRM hides rows of the hub from its user: give the user the right to see them",
+        "CRM скрывает строки хаба от его пользователя: верните пользователю право на просмотр",
     ),
     (
         "the hub's user may not read or write {}: give it the right, or the record another owner",

@@ -79,6 +79,29 @@ impl Sync {
         self.note_outage(format!("list/{list}"), reason, "the provider of the mailing list", since).await;
     }
 
+    /// Whether the CRM hides rows that the hub made from the hub's user.
+    pub(crate) async fn note_hidden(&self, is_hidden: bool) -> Result<()> {
+        let reason = "the CRM hides rows of the hub from its user: give the user the right to see them";
+        self.note_rights(is_hidden.then_some(reason)).await
+    }
+
+    /// Why the CRM does not say which rows are there.
+    pub(crate) async fn note_denied(&self, reason: &str) -> Result<()> {
+        tracing::error!(reason, "rows that may be gone from the CRM could not be looked for");
+        self.note_rights(Some(reason)).await
+    }
+
+    async fn note_rights(&self, reason: Option<&str>) -> Result<()> {
+        let cause = if self.scope.is_empty() { "rights" } else { "second-rights" };
+        let own = |reason: &str| Cause {
+            cause: cause.to_owned(),
+            reason: reason.to_owned(),
+            who_acts: ADMINISTRATOR,
+            people: BTreeSet::new(),
+        };
+        self.note_reasons(cause, reason.map(own).into_iter().collect()).await
+    }
+
     async fn note_outage(&self, cause: String, reason: String, who_acts: &'static str, since: Option<Timestamp>) {
         let own = Cause { cause: cause.clone(), reason, who_acts, people: BTreeSet::new() };
         let causes = since.map(|_| own).into_iter().collect();

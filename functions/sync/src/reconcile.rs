@@ -217,6 +217,13 @@ impl Sync {
         if dirty.is_empty() {
             return Ok(Reconciled::default());
         }
+        let mut is_stale = self.hear_restored(&dirty).await?;
+        if let Some(second) = self.second() {
+            is_stale |= second.hear_restored(&dirty).await?;
+        }
+        if is_stale {
+            dirty = self.store.take_dirty(most, Some(self.clock.now())).await?;
+        }
         let catalog = self.catalog().await?;
         for one in &mut dirty {
             one.link = std::mem::take(&mut one.link).rekeyed(&catalog);

@@ -84,6 +84,15 @@ pub struct Changes {
     pub until: Option<Timestamp>,
 }
 
+/// Which of the rows that the hub knows are gone for sure.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing {
+    pub contacts: BTreeSet<u64>,
+    pub deals: BTreeSet<u64>,
+    /// Rows that are there, and that the hub's user may not see.
+    pub hidden: usize,
+}
+
 /// A deal as it stands there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenDeal {
@@ -159,14 +168,15 @@ pub trait Crm: Send + Sync {
         _ = since;
         Ok(Changes::default())
     }
-    /// Which of these contacts and deals are no longer there.
-    async fn missing(
-        &self,
-        contacts: &BTreeSet<u64>,
-        deals: &BTreeSet<u64>,
-    ) -> Result<(BTreeSet<u64>, BTreeSet<u64>), CrmError> {
+    /// Which of these contacts and deals are no longer there. A row that the hub's user may not see is not missing.
+    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {
         _ = (contacts, deals);
-        Ok((BTreeSet::new(), BTreeSet::new()))
+        Ok(Missing::default())
+    }
+    /// These contacts and deals as they are now. Rows that are not there, or out of sight, are left out.
+    async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
+        _ = (contacts, deals);
+        Ok(Changes::default())
     }
     /// A text as it will hold it: what is looked for after a lost answer.
     fn as_held(&self, text: &str) -> String {

@@ -12,7 +12,7 @@ mod store;
 pub mod testing;
 
 pub use channel::{Channel, Sending, Settled};
-pub use crm::{Changes, Crm, CrmError, CrmPage, Gone, Hangs, Held, LATE_FOR, Row, SeenDeal};
+pub use crm::{Changes, Crm, CrmError, CrmPage, Gone, Hangs, Held, LATE_FOR, Missing, Row, SeenDeal};
 pub use list::{Listed, MailingList};
 pub use queue::{DeadLetter, Queue, Receipt, Received};
 pub use shops::{Found, OrderDesk, PullPage, Topics};

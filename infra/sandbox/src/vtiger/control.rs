@@ -55,11 +55,16 @@ async fn faults(State(sandbox): State<VtigerSandbox>, Json(switches): Json<Switc
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClockMove {
+    #[serde(default)]
     pass: u64,
+    /// The zone of the server, in seconds east of UTC.
+    #[serde(default)]
+    zone: Option<i64>,
 }
 
 async fn clock(State(sandbox): State<VtigerSandbox>, Json(moved): Json<ClockMove>) -> Response {
     sandbox.pass(moved.pass);
+    moved.zone.into_iter().for_each(|zone| sandbox.set_zone(zone));
     answers::nothing()
 }
 
@@ -131,7 +136,7 @@ async fn delete(State(sandbox): State<VtigerSandbox>, Path((_, id)): Path<(Strin
 }
 
 async fn restore(State(sandbox): State<VtigerSandbox>, Path((_, id)): Path<(String, String)>) -> Response {
-    sandbox.restored_by_manager(&id);
+    sandbox.restored_by_manager(MANAGER, &id, true);
     answers::nothing()
 }
 

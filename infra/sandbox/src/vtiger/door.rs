@@ -11,7 +11,7 @@ use http::{Method, StatusCode, header};
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
-use super::{Fields, Session, State, VtigerSandbox, modules::result_of, vtql};
+use super::{Fields, Session, State, VtigerSandbox, modules::result_of, records::clock, vtql};
 use crate::{
     answers,
     faults::{self, FaultKind},
@@ -203,6 +203,11 @@ fn uncaught(kind: &'static str) -> Response {
 impl State {
     pub(crate) fn now(&self) -> u64 {
         self.seed.clock.seconds() + self.ahead
+    }
+
+    /// The present as the server writes it into records.
+    pub(crate) fn written_at(&self) -> String {
+        clock(self.now().saturating_add_signed(self.zone))
     }
 
     fn token(&mut self) -> String {

@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Fields, State, VtigerSandbox,
-    modules::Field,
-    records::{clock, plain},
-};
+use super::{Fields, State, VtigerSandbox, modules::Field, records::plain};
 
 fn number(id: &str) -> Option<u64> {
     id.split_once('x').and_then(|(_, number)| number.parse().ok())
@@ -78,19 +74,41 @@ impl VtigerSandbox {
 
     /// Into the recycle bin: from then on nothing tells it from a record that never was.
     pub fn deleted_by_manager(&self, id: &str) {
-        self.set_deleted(id, true);
-    }
-
-    /// Out of the recycle bin, as it was; its time of change stays, too.
-    pub fn restored_by_manager(&self, id: &str) {
-        self.set_deleted(id, false);
-    }
-
-    fn set_deleted(&self, id: &str, deleted: bool) {
         let mut state = self.state();
         if let Some(record) = number(id).and_then(|number| state.records.get_mut(&number)) {
-            record.deleted = deleted;
+            record.deleted = true;
         }
+    }
+
+    /// Out of the recycle bin, as it was. `touches`: the time of change is the present, and the manager changed it last, as
+    /// 8.4 writes it; earlier versions and coreBOS write neither.
+    pub fn restored_by_manager(&self, user: u64, id: &str, touches: bool) {
+        let mut state = self.state();
+        let now = state.written_at();
+        let Some(record) = number(id).and_then(|number| state.records.get_mut(&number)) else { return };
+        record.deleted = false;
+        if touches {
+            record.fields.insert("modifiedtime".into(), now.into());
+            record.fields.insert("modifiedby".into(), format!("19x{user}").into());
+        }
+    }
+
+    /// Gives a record another time of change, such as an import or a clock that was wrong leaves behind.
+    pub fn set_modified(&self, id: &str, text: &str) {
+        let mut state = self.state();
+        if let Some(record) = number(id).and_then(|number| state.records.get_mut(&number)) {
+            record.fields.insert("modifiedtime".into(), text.into());
+        }
+    }
+
+    /// The zone in which the server writes times from now on, in seconds east of UTC.
+    pub fn set_zone(&self, seconds: i64) {
+        self.state().zone = seconds;
+    }
+
+    /// Takes the right to see one record away from the hub's user: its owner is another one now.
+    pub fn hide(&self, id: &str) {
+        self.state().hidden_records.extend(number(id));
     }
 
     /// Merges two records: `kept` gets what points at `gone` and its values where it has none itself.
@@ -103,7 +121,7 @@ impl VtigerSandbox {
             return false;
         }
         let more = from.fields.clone();
-        let now = clock(state.now());
+        let now = state.written_at();
         if let Some(record) = state.records.get_mut(&new) {
             for (field, value) in more {
                 if plain(record.fields.get(&field)).is_empty() {

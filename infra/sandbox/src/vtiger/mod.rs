@@ -111,6 +111,10 @@ pub(crate) struct State {
     pub loses_a_line: bool,
     /// Seconds to add to the clock.
     pub ahead: u64,
+    /// Of the server's clock, in seconds east of UTC.
+    pub zone: i64,
+    /// Records that the hub's user may not see.
+    pub hidden_records: BTreeSet<u64>,
     /// A deal that comes to the first stage is moved to the second by a workflow.
     pub workflows: Vec<(String, String)>,
 }
@@ -144,6 +148,8 @@ impl VtigerSandbox {
             down: false,
             loses_a_line: false,
             ahead: 0,
+            zone: 0,
+            hidden_records: BTreeSet::new(),
             workflows: Vec::new(),
         };
         Self { state: Arc::new(Mutex::new(state)) }
@@ -222,6 +228,7 @@ impl VtigerSandbox {
         let mut state = self.state();
         state.hidden.clear();
         state.private.clear();
+        state.hidden_records.clear();
     }
 
     /// Lets the clock go on.

@@ -36,7 +36,7 @@ impl State {
             }
         }
         self.unlike_others(module, None, &fields)?;
-        let at = clock(self.now());
+        let at = self.written_at();
         for (key, value) in [
             ("createdtime", at.clone()),
             ("modifiedtime", at),
@@ -181,7 +181,7 @@ impl State {
         fields.extend(taken);
         let module = record.module;
         self.unlike_others(module, Some(number), &fields)?;
-        fields.insert("modifiedtime".into(), clock(self.now()).into());
+        fields.insert("modifiedtime".into(), self.written_at().into());
         fields.insert("modifiedby".into(), format!("19x{user}").into());
         if let Some(record) = self.records.get_mut(&number) {
             record.fields = fields;
@@ -279,7 +279,8 @@ impl State {
     pub(crate) fn sees(&self, user: u64, number: u64) -> bool {
         let Some(record) = self.records.get(&number) else { return true };
         let own = plain(record.fields.get("assigned_user_id")) == format!("19x{user}");
-        !self.private.contains(record.module) && (self.admin(user) || own || record.module != "Potentials")
+        let hidden = self.private.contains(record.module) || self.hidden_records.contains(&number);
+        !hidden && (self.admin(user) || own || record.module != "Potentials")
     }
 
     fn mandatory(&self, module: &Module, given: &Fields) -> Result<(), Wrong> {

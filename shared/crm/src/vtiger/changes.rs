@@ -3,50 +3,81 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use stagedoor_model::{Region, Timestamp, breakage};
-use stagedoor_ports::{Changes, SeenDeal};
+use stagedoor_model::{Body, Timestamp, breakage};
+use stagedoor_ports::{Changes, CrmError, SeenDeal};
 
 use crate::vtiger::{
+    client::Vtiger,
     query::{self, IN, PAGE},
-    schema::{Module, Schema},
+    schema::{Module, STAGE, Schema},
     transport::{Failure, Transport},
-    wire::{self, time},
+    wire,
 };
 
-/// Missing records that are read one by one.
-const LOOKED_AT: usize = 12;
 /// Pages of one look: the rest is heard by the next.
 const PAGES: usize = 40;
 
-pub(super) async fn since(
-    transport: &Transport,
-    schema: &Schema,
-    own: &str,
-    region: Region,
-    since: Timestamp,
-) -> Result<Changes, Failure> {
-    let contacts = rows(transport, "Contacts", &wire::columns(&schema.contacts), since).await?;
-    let columns = format!("id,sales_stage,modifiedby,modifiedtime,{}", schema.deals.key()?);
-    let deals = rows(transport, "Potentials", &columns, since).await?;
-    // Where one was cut short, the other waits for it.
-    let ends = [&contacts, &deals].into_iter().filter(|found| found.cut).filter_map(|found| found.last).min();
-    let until = ends.or_else(|| contacts.last.max(deals.last));
-    let seen = |row: &Value| {
+impl Vtiger {
+    pub(super) async fn changes_since(&self, since: Timestamp) -> Result<Changes, CrmError> {
+        let (transport, schema) = (&self.transport, self.schema().await?);
+        let contacts = rows(transport, "Contacts", &wire::columns(&schema.contacts), since).await?;
+        let deals = rows(transport, "Potentials", &deal_columns(&schema)?, since).await?;
+        // Where one was cut short, the other waits for it.
+        let ends = [&contacts, &deals].into_iter().filter(|found| found.cut).filter_map(|found| found.last).min();
+        let until = ends.or_else(|| contacts.last.max(deals.last));
+        let changes = self.told(contacts.rows.values(), deals.rows.values()).await?;
+        Ok(Changes { until, ..changes })
+    }
+
+    /// These rows as they are now; those that are not there are left out.
+    pub(super) async fn rows_now(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
+        let schema = self.schema().await?;
+        let of = |module: &Module, numbers: &BTreeSet<u64>| -> Vec<String> {
+            numbers.iter().map(|number| module.of(*number)).collect()
+        };
+        let columns = wire::columns(&schema.contacts);
+        let contacts = self.columns(&columns, "Contacts", &of(&schema.contacts, contacts)).await?;
+        let deals = self.columns(&deal_columns(&schema)?, "Potentials", &of(&schema.deals, deals)).await?;
+        self.told(contacts.iter(), deals.iter()).await
+    }
+
+    async fn told<'r>(
+        &self,
+        contacts: impl Iterator<Item = &'r Value>,
+        mut deals: impl Iterator<Item = &'r Value>,
+    ) -> Result<Changes, CrmError> {
+        let own = self.transport.user().await?;
+        let mut schema = self.schema().await?;
+        let mut seen = Vec::new();
+        if let Some(first) = deals.next() {
+            schema = self.read_stages().await?;
+            let deals = std::iter::once(first).chain(deals);
+            seen = deals.filter_map(|row| self.seen(row, &schema.deals, &own)).collect();
+        }
+        let contacts = contacts.filter_map(|row| self.mirrored(row, &schema)).collect();
+        Ok(Changes { contacts, deals: seen, until: None })
+    }
+
+    pub(super) fn mirrored(&self, row: &Value, schema: &Schema) -> Option<(Timestamp, Body)> {
+        wire::mirrored(row, &schema.contacts, self.settings.region, &self.transport.server_clock)
+    }
+
+    fn seen(&self, row: &Value, deals: &Module, own: &str) -> Option<SeenDeal> {
         let by = row.get("modifiedby").and_then(Value::as_str).filter(|by| *by != own);
         Some(SeenDeal {
             id: query::number(&query::id(row)?)?,
-            changed_at: time(row, "modifiedtime")?,
-            stage: row.get("sales_stage").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            changed_at: self.transport.server_clock.time(row, "modifiedtime")?,
+            stage: deals.stage_name(row.get(STAGE).and_then(Value::as_str).unwrap_or_default()),
             by: by.and_then(query::number),
-            hub_id: schema.deals.hub_id(row),
+            hub_id: deals.hub_id(row),
         })
-    };
-    Ok(Changes {
-        contacts: contacts.rows.values().filter_map(|row| wire::mirrored(row, &schema.contacts, region)).collect(),
-        deals: deals.rows.values().filter_map(seen).collect(),
-        until,
-    })
+    }
+}
+
+fn deal_columns(schema: &Schema) -> Result<String, Failure> {
+    Ok(format!("id,{STAGE},modifiedby,modifiedtime,{}", schema.deals.key()?))
 }
 
 #[derive(Default)]
@@ -63,13 +94,13 @@ async fn rows(transport: &Transport, module: &str, columns: &str, since: Timesta
     let mut found = Found::default();
     let (mut from, mut skip) = (since, 0);
     for _ in 0..PAGES {
-        let at = query::literal(&wire::clock(from));
+        let at = query::literal(&transport.server_clock.text(from));
         let query = format!(
             "select {columns} from {module} where modifiedtime>={at} order by modifiedtime limit {skip},{PAGE};"
         );
         let page = query::page(transport, &query).await?;
         let full = page.len() == PAGE;
-        let last = page.last().and_then(|row| time(row, "modifiedtime"));
+        let last = page.last().and_then(|row| transport.server_clock.time(row, "modifiedtime"));
         found.last = found.last.max(last);
         found.rows.extend(page.into_iter().filter_map(|row| Some((query::id(&row)?, row))));
         found.cut = full;
@@ -123,28 +154,34 @@ pub(super) async fn missing(
     Ok(missing)
 }
 
-/// Those of these that are gone for sure. A query leaves out what the hub's user may not see; a single read tells the one from
-/// the other.
+/// Those of these that are gone for sure, and how many are hidden. A query leaves out what the hub's user may not see; a
+/// single read tells the one from the other.
 pub(super) async fn gone(
     transport: &Transport,
     module: &Module,
     numbers: &BTreeSet<u64>,
-) -> Result<BTreeSet<u64>, Failure> {
-    let mut missing = missing(transport, module, numbers).await?;
-    let looked_at: Vec<u64> = missing.iter().take(LOOKED_AT).copied().collect();
-    for number in looked_at {
-        match transport.get("retrieve", &[("id", &module.of(number))]).await {
-            Err(failure) if failure.is_gone() => {}
-            Err(failure) if failure.refused("ACCESS_DENIED") && !breakage::is_on("lost-right-is-deletion") => {
-                return Err(lost_right(module));
+) -> Result<(BTreeSet<u64>, usize), Failure> {
+    let missing = missing(transport, module, numbers).await?;
+    let read = |number: u64| async move { (number, transport.get("retrieve", &[("id", &module.of(number))]).await) };
+    let answers: Vec<_> =
+        stream::iter(missing.into_iter().map(read)).buffered(transport.sessions() * 2).collect().await;
+    let (mut gone, mut hidden) = (BTreeSet::new(), 0);
+    for (number, answer) in answers {
+        match answer {
+            Err(failure)
+                if failure.refused("ACCESS_DENIED")
+                    && !failure.is_gone()
+                    && !breakage::is_on("lost-right-is-deletion") =>
+            {
+                hidden += 1;
             }
-            Err(Failure::Refused { .. }) => {}
+            Err(Failure::Refused { .. }) => _ = gone.insert(number),
             Err(failure) => return Err(failure),
             // It was made again, or restored meanwhile.
-            Ok(_) => _ = missing.remove(&number),
+            Ok(_) => {}
         }
     }
-    Ok(missing)
+    Ok((gone, hidden))
 }
 
 fn lost_right(module: &Module) -> Failure {

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp, breakage};
-use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Gone, Hangs, Held, Row, Store};
+use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Gone, Hangs, Held, Missing, Row, Store};
 use stagedoor_webhook::Secret;
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
@@ -122,6 +122,7 @@ impl Vtiger {
             return Ok(Arc::clone(schema));
         }
         let (owner, service) = (self.settings.owner.as_deref(), self.settings.service.as_deref());
+        self.transport.server_clock.recall().await;
         let mut schema = Schema::read(&self.transport, owner, service).await?;
         self.recall_stages(&mut schema.deals).await?;
         let schema = Arc::new(schema);
@@ -163,7 +164,7 @@ impl Vtiger {
         self.columns("*", module, ids).await
     }
 
-    async fn columns(&self, columns: &str, module: &str, ids: &[String]) -> Result<Vec<Value>, CrmError> {
+    pub(super) async fn columns(&self, columns: &str, module: &str, ids: &[String]) -> Result<Vec<Value>, CrmError> {
         let mut rows = Vec::new();
         for chunk in ids.chunks(IN) {
             let list = query::list(chunk.iter().map(String::as_str));
@@ -294,24 +295,18 @@ impl Crm for Vtiger {
     }
 
     async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError> {
-        let own = self.transport.user().await?;
-        let schema = self.schema().await?;
-        let mut changes = changes::since(&self.transport, &schema, &own, self.settings.region, since).await?;
-        if !changes.deals.is_empty() {
-            let schema = self.read_stages().await?;
-            changes.deals.iter_mut().for_each(|deal| deal.stage = schema.deals.stage_name(&deal.stage));
-        }
-        Ok(changes)
+        self.changes_since(since).await
     }
 
-    async fn missing(
-        &self,
-        contacts: &BTreeSet<u64>,
-        deals: &BTreeSet<u64>,
-    ) -> Result<(BTreeSet<u64>, BTreeSet<u64>), CrmError> {
+    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {
         let schema = self.schema().await?;
-        let contacts = changes::gone(&self.transport, &schema.contacts, contacts).await?;
-        Ok((contacts, changes::gone(&self.transport, &schema.deals, deals).await?))
+        let (contacts, hidden) = changes::gone(&self.transport, &schema.contacts, contacts).await?;
+        let (deals, more) = changes::gone(&self.transport, &schema.deals, deals).await?;
+        Ok(Missing { contacts, deals, hidden: hidden + more })
+    }
+
+    async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
+        self.rows_now(contacts, deals).await
     }
 
     fn as_held(&self, text: &str) -> String {
@@ -347,7 +342,8 @@ impl Crm for Vtiger {
     async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
         let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
         let row = |(contact, text, until): &(u64, String, Timestamp)| {
-            remarks::task(&schema.contacts.of(*contact), text, *until, &schema.owner)
+            let until = self.transport.server_clock.text(*until);
+            remarks::task(&schema.contacts.of(*contact), text, &until, &schema.owner)
         };
         remarks::make(&self.transport, "Calendar", rows.iter().map(row).collect()).await
     }
@@ -409,7 +405,7 @@ impl Crm for Vtiger {
         let rows = query::page(&self.transport, &query).await?;
         let last = rows.last().and_then(query::id).and_then(|id| query::number(&id));
         let next = last.filter(|_| rows.len() == PAGE).and_then(|number| u32::try_from(number + 1).ok());
-        let bodies = rows.iter().filter_map(|row| wire::mirrored(row, &schema.contacts, self.settings.region));
+        let bodies = rows.iter().filter_map(|row| self.mirrored(row, &schema));
         Ok(CrmPage { bodies: bodies.collect(), next })
     }
 

@@ -18,7 +18,7 @@ use crate::vtiger::{
     gone::OTHERWISE,
     query::{self, IN},
     schema::Module,
-    transport::{Failure, Transport},
+    transport::{Failure, SERVER_ERROR, Transport},
     wire::Fields,
 };
 
@@ -123,14 +123,15 @@ impl<'t> Maker<'t> {
         if self.failed.load(Ordering::Relaxed) >= PATIENCE {
             return (Row::NotSent, None);
         }
+        let before = self.taken("create");
         for last in [false, true] {
             match self.post("create", &new.fields).await {
                 Ok(held) => {
-                    self.failed.store(0, Ordering::Relaxed);
+                    self.note_taken("create", &new.key);
                     return (self.held(&new.fields, &held), Some(held));
                 }
                 Err(failure) => {
-                    if let Some(row) = self.after(&new, failure, last).await {
+                    if let Some(row) = self.after(&new, failure, last.then_some(before)).await {
                         return (row, None);
                     }
                 }
@@ -139,8 +140,10 @@ impl<'t> Maker<'t> {
         (Row::Unknown, None)
     }
 
-    /// What became of a create that has no good answer; `None`: it is not there and may be tried once more.
-    async fn after(&self, new: &New, failure: Failure, last: bool) -> Option<Row> {
+    /// The outcome of a create that has no good answer; `None`: it is not there and may be tried once more. `last`: how many
+    /// creates had been taken when its first try began, where there is no further one.
+    async fn after(&self, new: &New, failure: Failure, last: Option<u64>) -> Option<Row> {
+        let is_server = failure == Failure::ServerError;
         let reason = match failure {
             // Duplicate prevention of an administrator's: code 0, and it does not say of what (07_duplicates).
             Failure::Refused { code, message } => {
@@ -151,6 +154,7 @@ impl<'t> Maker<'t> {
                 return Some(Row::NotSent);
             }
             Failure::Broken(what) => what,
+            Failure::ServerError => SERVER_ERROR,
             Failure::Lost => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 // It may still be under way there: looked for once it cannot be any more.
@@ -165,9 +169,10 @@ impl<'t> Maker<'t> {
         match self.find(std::slice::from_ref(&new.key)).await {
             Ok(found) => match found.get(&new.key) {
                 Some(number) => Some(Row::Done(*number)),
-                // It answers everything else, and this one never: it will not have this row.
-                None if last => Some(Row::Refused(format!("{what}, twice, for this row alone", what = reason))),
-                None => None,
+                None => last.map(|before| match is_server {
+                    true => self.server_error("create", &new.key, before),
+                    false => Row::Refused(format!("{reason}, twice, for this row alone")),
+                }),
             },
             Err(_) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
@@ -193,12 +198,44 @@ impl<'t> Maker<'t> {
         if row.is_empty() {
             return Row::Done(number);
         }
-        let sent = row.clone();
-        row.insert("id".into(), self.module.of(number).into());
-        match self.post("revise", &row).await {
-            Ok(held) => self.held(&sent, &held),
+        if self.failed.load(Ordering::Relaxed) >= PATIENCE {
+            return Row::NotSent;
+        }
+        let (sent, id, before) = (row.clone(), self.module.of(number), self.taken("revise"));
+        row.insert("id".into(), id.clone().into());
+        let mut answer = self.post("revise", &row).await;
+        if answer == Err(Failure::ServerError) {
+            // The same values written again change nothing.
+            answer = self.post("revise", &row).await;
+        }
+        match answer {
+            Ok(held) => {
+                self.note_taken("revise", &id);
+                self.held(&sent, &held)
+            }
+            Err(Failure::ServerError) => self.server_error("revise", &id, before),
             Err(failure) => self.refused_or_later(number, failure).await,
         }
+    }
+
+    fn kind(&self, operation: &str) -> String {
+        format!("{operation} {}", self.module.name)
+    }
+
+    fn taken(&self, operation: &str) -> u64 {
+        self.transport.write_failures.count(&self.kind(operation))
+    }
+
+    fn note_taken(&self, operation: &str, row: &str) {
+        self.failed.store(0, Ordering::Relaxed);
+        self.transport.write_failures.taken(&self.kind(operation), row);
+    }
+
+    /// What an error of the server says of this row, after the row was tried twice.
+    fn server_error(&self, operation: &str, row: &str, before: u64) -> Row {
+        let row = self.transport.write_failures.verdict(&self.kind(operation), row, before);
+        self.failed.fetch_add(u32::from(row == Row::NotSent), Ordering::Relaxed);
+        row
     }
 
     /// What a failure says about an update of this record.
@@ -280,6 +317,6 @@ fn refused_or_later(failure: Failure) -> Row {
         Failure::Refused { code, message } => Row::Refused(format!("the CRM will not have it: {message} ({code})")),
         Failure::Broken(what) => Row::Refused(what.to_owned()),
         // The same values written again change nothing.
-        Failure::Lost | Failure::Unavailable(_) | Failure::Denied(_) => Row::NotSent,
+        Failure::Lost | Failure::ServerError | Failure::Unavailable(_) | Failure::Denied(_) => Row::NotSent,
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use stagedoor_engine::CompanyRef;
 use stagedoor_ports::{Gone, Row};
 
-use crate::vtiger::{changes::missing, client::Vtiger, schema::Schema, transport::Failure};
+use crate::vtiger::{changes, client::Vtiger, schema::Schema, transport::Failure};
 
 /// Part of the reason of a row that the CRM holds otherwise than it was sent.
 pub(super) const OTHERWISE: &str = "the CRM said yes and holds something else";
@@ -58,8 +58,12 @@ impl Vtiger {
         let contacts = of(&|one| if let Gone::Contact(id) = one { Some(*id) } else { None });
         let companies = of(&|one| if let Gone::Company(id) = one { Some(*id) } else { None });
         let mut gone: Vec<Gone> = Vec::new();
-        gone.extend(missing(&self.transport, &schema.contacts, &contacts).await?.into_iter().map(Gone::Contact));
-        gone.extend(missing(&self.transport, &schema.accounts, &companies).await?.into_iter().map(Gone::Company));
+        gone.extend(
+            changes::gone(&self.transport, &schema.contacts, &contacts).await?.0.into_iter().map(Gone::Contact),
+        );
+        gone.extend(
+            changes::gone(&self.transport, &schema.accounts, &companies).await?.0.into_iter().map(Gone::Company),
+        );
         Ok(gone)
     }
 }

@@ -145,7 +145,7 @@ impl Login {
                 }
                 // Superseded by somebody who logs in as the same user, or truly wrong: it reads the same.
                 Err(failure @ Failure::Refused { .. }) => refused = failure,
-                Err(failure @ (Failure::Lost | Failure::Broken(_))) => refused = failure,
+                Err(failure @ (Failure::Lost | Failure::Broken(_) | Failure::ServerError)) => refused = failure,
                 Err(other) => return Err(other),
             }
             tokio::time::sleep(Duration::from_millis(u64::from(attempt + 1) * self.jitter())).await;

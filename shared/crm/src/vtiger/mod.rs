@@ -16,10 +16,12 @@ mod login;
 mod query;
 mod remarks;
 mod schema;
+mod server_clock;
 mod stages;
 mod transport;
 mod untangle;
 mod wire;
+mod write_failures;
 
 pub use build::from_config;
 pub use client::{Settings, Vtiger};

@@ -13,7 +13,6 @@ use crate::vtiger::{
     query::{self, IN},
     schema::Schema,
     transport::{Failure, Transport},
-    wire,
 };
 
 /// A task's subject is short; the words are in its description.
@@ -23,9 +22,10 @@ pub(super) fn comment(record: &str, text: &str, owner: &str) -> Value {
     json!({ "commentcontent": fit("commentcontent", text), "related_to": record, "assigned_user_id": owner })
 }
 
-pub(super) fn task(contact: &str, text: &str, until: Timestamp, owner: &str) -> Value {
-    let (until, words) = (wire::clock(until), fit("description", text));
-    let (date, time) = until.split_once(' ').unwrap_or((&until, "12:00:00"));
+/// `until` is a time as the server writes it.
+pub(super) fn task(contact: &str, text: &str, until: &str, owner: &str) -> Value {
+    let words = fit("description", text);
+    let (date, time) = until.split_once(' ').unwrap_or((until, "12:00:00"));
     json!({ "subject": words.chars().take(SUBJECT).collect::<String>(), "description": words, "contact_id": contact,
         "date_start": date, "due_date": date, "time_start": time, "taskstatus": "Not Started", "activitytype": "Task",
         "assigned_user_id": owner })
@@ -37,7 +37,7 @@ pub(super) async fn make(transport: &Transport, module: &str, rows: Vec<Value>) 
         match transport.post("create", &[("elementType", module), ("element", &row.to_string())]).await {
             Ok(held) => query::id(&held).and_then(|id| query::number(&id)).map_or(Row::Unknown, Row::Done),
             Err(Failure::Refused { code, message }) => Row::Refused(format!("{message} ({code})")),
-            Err(Failure::Broken(_) | Failure::Lost) => Row::Unknown,
+            Err(Failure::Broken(_) | Failure::ServerError | Failure::Lost) => Row::Unknown,
             Err(Failure::Unavailable(_) | Failure::Denied(_)) => Row::NotSent,
         }
     };
@@ -56,7 +56,8 @@ pub(super) async fn of(
     let mut found = Vec::new();
     for chunk in ids.chunks(IN) {
         let list = query::list(chunk.iter().map(String::as_str));
-        let condition = format!("{about} in ({list}) and createdtime>={}", query::literal(&wire::clock(since)));
+        let condition =
+            format!("{about} in ({list}) and createdtime>={}", query::literal(&transport.server_clock.text(since)));
         let rows = query::all(transport, &format!("id,{about},{words}"), module, &condition).await?;
         found.extend(rows.iter().filter_map(|row| {
             let contact = query::number(row.get(about)?.as_str()?)?;

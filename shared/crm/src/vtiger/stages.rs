@@ -13,6 +13,7 @@ use crate::vtiger::{
     client::Vtiger,
     create::Maker,
     fit::plain,
+    query::{self, PAGE},
     schema::{self, Module, STAGE, Schema},
     wire::{self, Fields},
 };
@@ -25,11 +26,18 @@ struct Remembered {
 }
 
 impl Remembered {
-    /// What a stage is called now that was called `name`: one value in its place is new, and no value came or went.
+    /// What a stage may be called now that was called `name`: one value in its place is new, and no value came or went.
     fn renamed(&self, name: &str, now: &[String]) -> Option<String> {
         let index = self.values.iter().position(|value| value == name)?;
         let same = self.values.len() == now.len();
         now.get(index).filter(|value| same && !self.values.contains(value)).cloned()
+    }
+
+    /// Whether its place alone says that a stage was renamed: it is the only one that is missing, and a value that an
+    /// administrator adds in place of a deleted one would stand at the end.
+    fn is_certain(&self, name: &str, now: &[String]) -> bool {
+        let missing = self.values.iter().filter(|value| !now.contains(value)).count();
+        missing == 1 && self.values.last().is_some_and(|last| last != name) || breakage::is_on("stage-by-place-alone")
     }
 }
 
@@ -41,7 +49,11 @@ impl Vtiger {
         for stage in &self.settings.stages {
             let is_there = |name: &String| after.values.contains(name);
             let last = before.renamed.get(stage).unwrap_or(stage);
-            let now = if is_there(last) { Some(last.clone()) } else { before.renamed(last, &after.values) };
+            let now = if is_there(last) {
+                Some(last.clone())
+            } else {
+                self.renamed(&before, last, &after.values, deals).await?
+            };
             let now = now.filter(|_| !is_there(stage) && !breakage::is_on("stages-by-name"));
             match now {
                 Some(now) => {
@@ -61,6 +73,40 @@ impl Vtiger {
         }
         deals.renamed = after.renamed;
         Ok(())
+    }
+
+    /// What a stage is called now that was called `name`. One that was deleted while another was added looks the same: then
+    /// its deals have to tell. A rename changes the deals that stand there, and not who changed them last.
+    async fn renamed(
+        &self,
+        before: &Remembered,
+        name: &str,
+        values: &[String],
+        deals: &Module,
+    ) -> Result<Option<String>, CrmError> {
+        let Some(now) = before.renamed(name, values).filter(|now| !self.settings.stages.contains(now)) else {
+            return Ok(None);
+        };
+        if before.is_certain(name, values) {
+            return Ok(Some(now));
+        }
+        let (own, key) = (self.transport.user().await?, deals.key()?);
+        let query = format!(
+            "select id,modifiedby,{key} from Potentials where {STAGE}={} limit 0,{PAGE};",
+            query::literal(&now)
+        );
+        let rows = query::page(&self.transport, &query).await?;
+        // The hub never put a deal there: the value was changed under the deal.
+        let is_of_hub = |row: &Value| row.get("modifiedby").and_then(Value::as_str) == Some(&own);
+        let is_renamed = rows.iter().any(|row| is_of_hub(row) && deals.hub_id(row).is_some());
+        if !is_renamed {
+            tracing::warn!(
+                name,
+                now,
+                "a stage may have been renamed or deleted; no deal tells which, so it counts as deleted"
+            );
+        }
+        Ok(Some(now).filter(|_| is_renamed))
     }
 
     /// What the CRM looks like, with the stages as they are now where one of these deals needs one: a value that is gone from

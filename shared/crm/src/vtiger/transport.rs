@@ -22,19 +22,22 @@ use crate::{
     http::{HttpClient, HttpError},
     pause::SharedPause,
     trouble::Trouble,
-    vtiger::login::Login,
+    vtiger::{login::Login, server_clock::ServerClock, write_failures::WriteFailures},
 };
 
 /// Tries of a call that changes nothing.
 const TRIES: u32 = 3;
+pub(super) const SERVER_ERROR: &str = "it answers with an error and says nothing";
 
 /// Why a call has no good answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
     /// `success: false`, in the CRM's own words. `code` may have been a number.
     Refused { code: String, message: String },
-    /// Answered, but not with what can be read: 500 and an empty body, a page instead of JSON. The call is over there.
+    /// Answered, but not with what can be read: a sentence instead of JSON. The call is over there.
     Broken(&'static str),
+    /// 500 and an empty body. The call is over there; it says neither whether it took effect nor whether that lasts.
+    ServerError,
     /// No answer: the call may have taken effect, or still be under way.
     Lost,
     /// Nothing was done.
@@ -62,6 +65,7 @@ impl From<Failure> for CrmError {
             Failure::Unavailable(reason) => Self::Unavailable(reason),
             Failure::Refused { code, message } => Self::Unavailable(format!("{code}: {message}")),
             Failure::Broken(what) => Self::Unavailable(what.to_owned()),
+            Failure::ServerError => Self::Unavailable(SERVER_ERROR.to_owned()),
             Failure::Lost => Self::Unavailable("no answer".to_owned()),
         }
     }
@@ -77,8 +81,12 @@ pub(super) struct Transport {
     url: String,
     http: Arc<dyn HttpClient>,
     login: Login,
+    pub server_clock: ServerClock,
+    pub write_failures: WriteFailures,
     pause: SharedPause,
     trouble: Trouble,
+    /// Of writes that are answered with an error that says nothing.
+    write_trouble: Trouble,
     calls: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
 }
@@ -94,12 +102,16 @@ const SESSION_GONE: [&str; 4] =
 impl Transport {
     pub fn new(base: &str, http: Arc<dyn HttpClient>, login: Login) -> Self {
         let url = format!("{}/webservice.php", base.trim_end_matches('/'));
+        let server_clock = ServerClock::new(&login.store, base);
         Self {
             url,
             http,
             login,
+            server_clock,
+            write_failures: WriteFailures::default(),
             pause: SharedPause::default(),
             trouble: Trouble::default(),
+            write_trouble: Trouble::default(),
             calls: Arc::default(),
             refused: Arc::default(),
         }
@@ -128,23 +140,27 @@ impl Transport {
         let mut failure = Failure::Lost;
         for attempt in 0..TRIES {
             match self.call(Method::Get, operation, parameters).await {
-                Err(gone @ (Failure::Lost | Failure::Broken(_))) => failure = gone,
+                Err(gone @ (Failure::Lost | Failure::Broken(_) | Failure::ServerError)) => failure = gone,
                 answer => return answer,
             }
             tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
         }
-        let what = if failure == Failure::Lost { "no answer" } else { "it answers with an error and says nothing" };
+        let what = if failure == Failure::Lost { "no answer" } else { SERVER_ERROR };
         Err(Failure::Unavailable(format!("{operation}: {what}")))
     }
 
     /// A call that changes something: it is made once.
     pub async fn post(&self, operation: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
-        self.call(Method::Post, operation, parameters).await
+        let answer = self.call(Method::Post, operation, parameters).await?;
+        if matches!(operation, "create" | "revise") {
+            self.server_clock.measure(&answer, self.login.clock.now()).await;
+        }
+        Ok(answer)
     }
 
     /// Why the last call could not be carried out.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.get()
+        self.trouble.get().or_else(|| self.write_trouble.get())
     }
 
     async fn call(&self, method: Method, operation: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
@@ -154,6 +170,11 @@ impl Transport {
                 self.trouble.note(Some(CrmError::from(failure.clone()).to_string()));
             }
             _ => self.trouble.note(None),
+        }
+        if method == Method::Post {
+            // Reads may be answered well meanwhile: the disk is full, or the database lets nobody write.
+            let failure = answer.as_ref().err().filter(|failure| **failure == Failure::ServerError);
+            self.write_trouble.note(failure.map(|failure| CrmError::from(failure.clone()).to_string()));
         }
         answer
     }
@@ -242,7 +263,7 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
             let what = "it answers {} instead of its webservice; check the address of the CRM if that lasts";
             return Err(Failure::Unavailable(what.replace("{}", status.as_str())));
         }
-        _ => return Err(Failure::Broken("it answers with an error and says nothing")),
+        _ => return Err(Failure::ServerError),
     }
     // Also 200 and a bare sentence in text/html: a record for an owner that does not exist (recorded: owner_not_existing).
     let Ok(mut answer) = serde_json::from_slice::<Value>(body) else {

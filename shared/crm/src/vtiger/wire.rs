@@ -11,6 +11,7 @@ use crate::vtiger::{
     fit::{amount, plain, put},
     query,
     schema::{Module, STAGE, Schema},
+    server_clock::ServerClock,
 };
 
 pub(super) type Fields = Map<String, Value>;
@@ -153,24 +154,17 @@ pub(super) fn deal(
     Ok(row)
 }
 
-/// Times are the server's, without a zone: UTC unless its administrator changed that (recorded: also for a user who set
-/// another zone).
-pub(super) fn time(row: &Value, field: &str) -> Option<Timestamp> {
-    let text = row.get(field)?.as_str()?;
-    text.parse::<jiff::civil::DateTime>().ok()?.to_zoned_datetime(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-}
-
-/// A time as it is asked for.
-pub(super) fn clock(at: Timestamp) -> String {
-    at.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
 /// What is read of a contact for the mirror, with the hub's own id.
 pub(super) fn columns(module: &Module) -> String {
     [CONTACT].into_iter().chain(module.own("id")).collect::<Vec<_>>().join(",")
 }
 
-pub(super) fn mirrored(contact: &Value, module: &Module, region: Region) -> Option<(Timestamp, Body)> {
+pub(super) fn mirrored(
+    contact: &Value,
+    module: &Module,
+    region: Region,
+    clock: &ServerClock,
+) -> Option<(Timestamp, Body)> {
     let values = |places: &[&str]| -> Vec<String> {
         let all = places.iter().map(|place| contact.get(*place).map(plain).unwrap_or_default());
         all.filter(|value| !value.is_empty()).collect()
@@ -186,10 +180,10 @@ pub(super) fn mirrored(contact: &Value, module: &Module, region: Region) -> Opti
         identifiers,
         phones,
         emails,
-        created_at: time(contact, "createdtime")?,
+        created_at: clock.time(contact, "createdtime")?,
         hub_id: module.hub_id(contact),
     };
-    Some((time(contact, "modifiedtime")?, Body::ContactChanged(changed)))
+    Some((clock.time(contact, "modifiedtime")?, Body::ContactChanged(changed)))
 }
 
 #[cfg(test)]

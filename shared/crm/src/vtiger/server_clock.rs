@@ -1,0 +1,112 @@
+//! How far the server's clock is from UTC. The webservice tells times without a zone, in the zone of its installation (UTC
+//! as it is shipped). A row that the hub has just written bears the present, so it tells the offset.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use jiff::{SignedDuration, tz::TimeZone};
+use serde_json::Value;
+use stagedoor_model::{Timestamp, breakage};
+use stagedoor_ports::Store;
+use tokio::sync::OnceCell;
+
+/// Offsets of zones are multiples of this, in seconds.
+const STEP: i64 = 15 * 60;
+/// Seconds between the server's write and the receipt of its answer, with what two clocks differ by.
+const SLACK: i64 = 120;
+/// The greatest offset of a zone, in seconds.
+const MOST: i64 = 14 * 3_600;
+
+pub(super) struct ServerClock {
+    store: Arc<dyn Store>,
+    cell: String,
+    /// Seconds east of UTC.
+    offset: AtomicI64,
+    recalled: OnceCell<()>,
+}
+
+impl ServerClock {
+    /// Of the installation at this address.
+    pub fn new(store: &Arc<dyn Store>, base_url: &str) -> Self {
+        let host = base_url.split_once("://").map_or(base_url, |(_, host)| host).trim_end_matches('/');
+        let cell = format!("crm/server-clock/{host}");
+        Self { store: Arc::clone(store), cell, offset: AtomicI64::new(0), recalled: OnceCell::new() }
+    }
+
+    /// Reads what an earlier process measured, once. An offset that cannot be read is measured anew by the next write.
+    pub async fn recall(&self) {
+        let read = async || {
+            let cell = self.store.cell(&self.cell).await.ok().flatten();
+            if let Some(offset) = cell.and_then(|cell| cell.value.parse().ok()) {
+                self.offset.store(offset, Ordering::Relaxed);
+            }
+        };
+        self.recalled.get_or_init(read).await;
+    }
+
+    /// Measures by the answer to a write.
+    pub async fn measure(&self, written: &Value, now: Timestamp) {
+        let told = written.get("modifiedtime").and_then(Value::as_str);
+        let Some(offset) = told.and_then(|text| offset_of(text, now)) else { return };
+        if breakage::is_on("server-clock-is-utc") || self.offset.swap(offset, Ordering::Relaxed) == offset {
+            return;
+        }
+        tracing::info!(offset, "the CRM's clock is so many seconds east of UTC");
+        let kept = async {
+            let version = self.store.cell(&self.cell).await?.map(|cell| cell.version);
+            self.store.put_cell(&self.cell, &offset.to_string(), version).await
+        };
+        if let Err(error) = kept.await {
+            tracing::warn!(%error, "the offset of the CRM's clock could not be kept");
+        }
+    }
+
+    fn offset(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.offset.load(Ordering::Relaxed))
+    }
+
+    /// A time that a row tells.
+    pub fn time(&self, row: &Value, field: &str) -> Option<Timestamp> {
+        read(row.get(field)?.as_str()?)?.checked_sub(self.offset()).ok()
+    }
+
+    /// A time as the server writes it.
+    pub fn text(&self, at: Timestamp) -> String {
+        let there = at.checked_add(self.offset()).unwrap_or(at);
+        there.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+}
+
+/// As if the server's zone were UTC.
+fn read(text: &str) -> Option<Timestamp> {
+    text.parse::<jiff::civil::DateTime>().ok()?.to_zoned_datetime(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+/// The offset of a server that writes `text` at `now`; `None` where it can be no zone's.
+fn offset_of(text: &str, now: Timestamp) -> Option<i64> {
+    let ahead = read(text)?.as_second() - now.as_second();
+    let offset = (ahead + STEP / 2).div_euclid(STEP) * STEP;
+    ((ahead - offset).abs() <= SLACK && offset.abs() <= MOST).then_some(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_what_a_zone_can_have() {
+        let now: Timestamp = "2026-11-24T13:26:13.8Z".parse().expect("a time");
+        for (text, offset) in [
+            ("2026-11-24 13:26:12", Some(0)),
+            ("2026-11-24 16:26:13", Some(10_800)),
+            ("2026-11-24 09:56:20", Some(-12_600)),
+            ("2026-11-24 13:19:00", None),
+            ("2036-11-24 13:26:13", None),
+            ("0000-00-00 00:00:00", None),
+        ] {
+            assert_eq!(offset_of(text, now), offset, "{text}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Rows whose writes the CRM answers with 500 and an empty body. That may be the row, for good, or the database, for a while:
+//! the answer never says which (recorded: 08_other). A row is refused only if it failed time and again while others of its
+//! kind were taken in between.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use stagedoor_model::breakage;
+use stagedoor_ports::Row;
+
+use crate::vtiger::transport::SERVER_ERROR;
+
+/// So often others have to be taken between two failures of a row, before it is the row.
+const PROOFS: u32 = 3;
+/// Rows that are remembered.
+const MOST: usize = 1_000;
+
+/// What is known of writes since this process began.
+#[derive(Default)]
+pub(super) struct WriteFailures(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// Writes that were taken, by operation and module.
+    taken: BTreeMap<String, u64>,
+    failed: BTreeMap<(String, String), Failed>,
+}
+
+struct Failed {
+    /// How many of its kind had been taken when it failed last.
+    taken: u64,
+    proofs: u32,
+}
+
+impl WriteFailures {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn taken(&self, kind: &str, row: &str) {
+        let mut known = self.known();
+        *known.taken.entry(kind.to_owned()).or_default() += 1;
+        known.failed.remove(&(kind.to_owned(), row.to_owned()));
+    }
+
+    /// Writes of this kind that were taken so far.
+    pub fn count(&self, kind: &str) -> u64 {
+        self.known().taken.get(kind).copied().unwrap_or_default()
+    }
+
+    /// What a 500 says of this row. `before` is the count when this try of it began.
+    pub fn verdict(&self, kind: &str, row: &str, before: u64) -> Row {
+        let mut known = self.known();
+        let taken = known.taken.get(kind).copied().unwrap_or_default();
+        if known.failed.len() >= MOST {
+            known.failed.clear();
+        }
+        let failed =
+            known.failed.entry((kind.to_owned(), row.to_owned())).or_insert(Failed { taken: before, proofs: 0 });
+        if taken > failed.taken {
+            (failed.taken, failed.proofs) = (taken, failed.proofs + 1);
+        }
+        if failed.proofs >= PROOFS || breakage::is_on("server-error-is-refusal") {
+            return Row::Refused(format!("{SERVER_ERROR}, time and again, for this row alone"));
+        }
+        match failed.proofs {
+            0 => Row::NotSent,
+            _ => Row::Held(format!("{SERVER_ERROR}, for this row; others are taken")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_refused_only_if_others_were_taken_between_its_failures() {
+        let failures = WriteFailures::default();
+        for _ in 0..20 {
+            assert_eq!(failures.verdict("revise Contacts", "1", failures.count("revise Contacts")), Row::NotSent);
+        }
+        let mut verdicts = Vec::new();
+        for other in 0..3 {
+            failures.taken("revise Contacts", &format!("other {other}"));
+            // Of another kind: it proves nothing.
+            failures.taken("create Potentials", "7");
+            verdicts.push(failures.verdict("revise Contacts", "1", 0));
+            verdicts.push(failures.verdict("revise Contacts", "1", 0));
+        }
+        let held = |row: &Row| matches!(row, Row::Held(_));
+        assert!(verdicts[..4].iter().all(held) && matches!(verdicts[4], Row::Refused(_)), "{verdicts:?}");
+        failures.taken("revise Contacts", "1");
+        assert_eq!(failures.verdict("revise Contacts", "1", failures.count("revise Contacts")), Row::NotSent);
+    }
+}
