@@ -82,6 +82,7 @@ pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
         other_ids: BTreeSet::new(),
         guard: None,
         stage_at: None,
+        paid_orders: Default::default(),
     }
 }
 

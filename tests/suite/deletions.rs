@@ -1,13 +1,18 @@
 //! What a manager deletes stays away until the person buys again; then a row is made again, and no money is dropped.
 
-use stagedoor_model::{Body, ContactChanged, Event, EventId, LeadChanged, SourceName};
+use stagedoor_engine::Stage;
+use stagedoor_model::{Body, ContactChanged, Event, EventId, LeadChanged, Rung, SourceName};
 use stagedoor_ports::Gone;
-use stagedoor_tests::account::{Account, Which};
+use stagedoor_sync::Pace;
+use stagedoor_tests::{
+    account::{Account, Which},
+    world::PIPELINE,
+};
 
 use crate::{
     crashes::{form, order},
     restored::{hear, restore},
-    stages::{cart, changed, deals},
+    stages::{cart, changed, deals, moved, stage},
 };
 
 crate::promises!(
@@ -16,6 +21,8 @@ crate::promises!(
     a_cart_that_is_paid_after_its_deal_was_deleted_makes_a_deal_again,
     a_purchase_after_a_contact_was_deleted_makes_a_contact_again_with_its_deals,
     a_deal_that_is_restored_after_another_was_made_is_its_double,
+    a_deal_that_waits_for_the_account_brings_no_deleted_contact_back,
+    a_cart_that_a_manager_paid_before_the_shop_did_stays_deleted,
 );
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
@@ -140,4 +147,51 @@ async fn a_deal_that_is_restored_after_another_was_made_is_its_double(which: Whi
     let all = deals(&account, which);
     let prices: Vec<(bool, &str)> = all.iter().map(|(one, _, price)| (*one == id, price.as_str())).collect();
     assert!(prices.contains(&(true, "0")) && prices.contains(&(false, "3000")), "{prices:?}");
+}
+
+async fn a_deal_that_waits_for_the_account_brings_no_deleted_contact_back(which: Which) {
+    let account = Account::of(which).await;
+    let (gone, first) = (stage(Rung::Paid), stage(Stage::ALL[0]));
+    assert!(match which {
+        Which::Amo => account.amocrm().delete_stage(PIPELINE, &gone),
+        Which::Vtiger => account.vtiger().delete_stage(&gone, &first),
+    });
+    assert!(account.sync.handle(vec![order(1, &ANNA)]).await.is_empty());
+    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    assert_eq!(account.counts(), (1, 0), "the deal needs a stage that is gone");
+    let contact = match which {
+        Which::Amo => account.amocrm().contacts()[0]["id"].as_u64().expect("an id"),
+        Which::Vtiger => {
+            let contacts = account.vtiger().records("Contacts");
+            let (_, id) = contacts[0]["id"].as_str().and_then(|id| id.split_once('x')).expect("an id");
+            id.parse().expect("a number")
+        }
+    };
+    account.delete(Gone::Contact(contact));
+    fold(&account, told(which, Gone::Contact(contact), true, 5)).await;
+    fold(&account, form(6, &ANNA)).await;
+    assert_eq!(account.counts(), (0, 0), "what the hub tried to show before the deletion is no purchase after it");
+    assert!(account.sync.handle(vec![order(8, &ANNA)]).await.is_empty());
+    for _ in 0..100 {
+        account.sync.reconcile(Pace::Everything).await.expect("a round");
+        if account.counts() == (1, 0) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("a purchase after the deletion makes no contact");
+}
+
+async fn a_cart_that_a_manager_paid_before_the_shop_did_stays_deleted(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, cart(1, &ANNA)).await;
+    moved(&account, which, &stage(Rung::Paid), 10).await;
+    // Paid before the manager's move, and told after it.
+    fold(&account, changed(1, 12, &ANNA, |_| {})).await;
+    let (id, price) = only_deal(&account, which);
+    assert_eq!(price, "1500");
+    account.delete(Gone::Deal(id));
+    fold(&account, told(which, Gone::Deal(id), true, 20)).await;
+    fold(&account, changed(1, 22, &ANNA, |order| order.promo_codes.push("SPRING".into()))).await;
+    assert_eq!(account.counts(), (1, 0));
 }

@@ -27,6 +27,7 @@ mod fuzz;
 mod golden;
 mod hub_ids;
 mod identity;
+mod invoices_moved;
 mod kill;
 mod late;
 mod letters;

@@ -105,7 +105,7 @@ fn moved_unheard(account: &Account, which: Which, to: &str) {
 }
 
 /// A manager moves the only deal, and the hub hears of it.
-async fn moved(account: &Account, which: Which, to: &str, second: i64) {
+pub async fn moved(account: &Account, which: Which, to: &str, second: i64) {
     moved_unheard(account, which, to);
     let id = deals(account, which)[0].0;
     let source = SourceName::new(if which == Which::Amo { "amocrm" } else { "crm" }).expect("a name");

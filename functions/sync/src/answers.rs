@@ -1,7 +1,7 @@
 //! What the CRM answered of one row, written into what is known of it.
 
 use stagedoor_engine::{Digest, Intent, Link, ORDERS, Parked};
-use stagedoor_model::{Kind, Timestamp};
+use stagedoor_model::{Kind, Timestamp, breakage};
 use stagedoor_ports::Row;
 
 use crate::round::Job;
@@ -67,6 +67,7 @@ pub(crate) fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, 
                     }
                     deal.orders =
                         draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();
+                    deal.paid_orders.clone_from(&draft.paid_orders);
                     (deal.parked, deal.held) = (None, None);
                 }
                 Row::Refused(reason) => (deal.parked, deal.held) = (parked(reason), None),
@@ -79,8 +80,12 @@ pub(crate) fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, 
             after(&mut invoice.intent, matches!(job, Job::CreateInvoice(..)), is_lost, late_until);
             match row {
                 Row::Done(id) => {
-                    if let Job::CreateInvoice(_, _, fixed) = job {
-                        (invoice.fixed, invoice.anew) = (Some(fixed.clone()), draft.turn);
+                    match job {
+                        Job::CreateInvoice(hangs, _, fixed) => {
+                            (invoice.fixed, invoice.anew) = (Some(fixed.clone()), draft.turn);
+                            invoice.deal = Some(hangs.deal);
+                        }
+                        _ => invoice.deal = draft.parents.map(|parents| parents.deal).or(invoice.deal),
                     }
                     (invoice.id, invoice.pushed) = (Some(id), Some(digest.clone()));
                     invoice.parked = None;
@@ -94,7 +99,13 @@ pub(crate) fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, 
         Job::CloseDouble(lead, draft) => {
             let deal = link.deals.entry(draft.show.clone()).or_default();
             match row {
-                Row::Done(_) | Row::Refused(_) => _ = deal.closed.insert(*lead),
+                Row::Done(_) | Row::Refused(_) => {
+                    deal.closed.insert(*lead);
+                    let is_its = deal.held.as_ref().is_some_and(|held| held.digest == *digest);
+                    if is_its && !breakage::is_on("held-reason-stays") {
+                        deal.held = None;
+                    }
+                }
                 Row::Held(reason) => hold(&mut deal.held, parked(reason)),
                 Row::NotSent | Row::Unknown | Row::Gone(_) | Row::Misidentified(_) => {}
             }

@@ -2,43 +2,81 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::Parting;
-use stagedoor_model::breakage;
-use stagedoor_ports::{PortError, Row};
+use stagedoor_engine::{Digest, Link, Parked, Parting, Person};
+use stagedoor_model::{Fact, breakage};
+use stagedoor_ports::{Gone, PortError, Row};
 
-use crate::{Sync, round::Round};
+use crate::{
+    Sync,
+    round::{Case, Round},
+};
 
 impl Sync {
     pub(crate) async fn hang_deals(&self, round: &Round) -> Result<(), PortError> {
-        let unhung: Vec<_> = {
-            let cases = round.cases();
-            let wanted = cases.iter().filter(|(_, case)| !case.link.unhung.is_empty());
-            let parting = |contact, deals: &BTreeSet<u64>| Parting {
-                contact,
-                deals: deals.iter().copied().collect(),
-                strangers: BTreeSet::new(),
-                values: BTreeSet::new(),
-            };
-            wanted.filter_map(|(id, case)| Some((*id, parting(case.link.contact.id?, &case.link.unhung)))).collect()
-        };
+        let unhung: Vec<_> =
+            round.cases().iter().filter_map(|(id, case)| Some((*id, to_hang(&case.person, &case.link)?))).collect();
         if unhung.is_empty() || round.stopped() || round.is_over() || breakage::is_on("deals-left-unhung") {
             return Ok(());
         }
         let (people, partings): (Vec<_>, Vec<_>) = unhung.into_iter().unzip();
         let rows = self.crm.part_contacts(&partings).await;
-        let mut hung = BTreeSet::new();
-        for (id, row) in people.into_iter().zip(rows) {
+        let mut changed = BTreeSet::new();
+        for ((id, parting), row) in people.into_iter().zip(&partings).zip(rows) {
             let mut cases = round.cases();
             let Some(case) = cases.get_mut(&id) else { continue };
-            match row {
-                Row::Done(_) | Row::Refused(_) | Row::Gone(_) | Row::Misidentified(_) => {
-                    case.link.unhung.clear();
-                    hung.insert(id);
-                }
-                // Tried again by the next run.
-                Row::Unknown | Row::NotSent | Row::Held(_) => (case.failed, case.open) = (true, case.open + 1),
+            if breakage::is_on("hang-given-up") {
+                case.link.unhung.clear();
             }
+            match row {
+                Row::Done(_) => (case.link.unhung, case.link.unhung_reason) = (BTreeSet::new(), None),
+                // Said to a manager, and tried again with other deals, another contact, or by `retry-parked`.
+                Row::Refused(reason) => {
+                    tracing::warn!(person = %id, reason, "the CRM refused to hang deals on the contact made anew");
+                    round.report().parked += 1;
+                    let reason = format!("deals were not moved to contact {}: {reason}", parting.contact);
+                    case.link.unhung_reason = Some(Parked { digest: Digest::of(&key(parting)), reason, at: round.at });
+                }
+                Row::Gone(gone) => {
+                    if let Gone::Deal(deal) = gone {
+                        case.link.unhung.remove(&deal);
+                    }
+                    round.is_gone(gone);
+                    case.failed = true;
+                }
+                Row::Unknown | Row::NotSent | Row::Held(_) | Row::Misidentified(_) => case.failed = true,
+            }
+            changed.insert(id);
         }
-        self.keep(round, hung).await
+        self.keep(round, changed).await
     }
+}
+
+/// Whether there is nothing to do for a person.
+pub(crate) fn is_idle(case: &Case) -> bool {
+    case.open == 0 && to_hang(&case.person, &case.link).is_none()
+}
+
+/// At the end of a round: deals that are still to be hung are one more open step.
+pub(crate) fn count_unhung(round: &Round) {
+    let mut cases = round.cases();
+    cases.values_mut().for_each(|case| case.open += usize::from(to_hang(&case.person, &case.link).is_some()));
+}
+
+/// What a refusal is about.
+fn key(parting: &Parting) -> (u64, &[u64]) {
+    (parting.contact, &parting.deals)
+}
+
+/// Deals that are to hang on a person's contact, if there are any. They wait while there is no living contact, and after a
+/// refusal until something changes.
+fn to_hang(person: &Person, link: &Link) -> Option<Parting> {
+    let contact = link.contact.id.filter(|_| !link.unhung.is_empty())?;
+    let is_dead = |fact: &Fact| matches!(fact, Fact::CrmContact { contact: one, deleted: true, .. } if *one == contact);
+    if person.records.values().any(|record| is_dead(&record.fact)) {
+        return None;
+    }
+    let deals = link.unhung.iter().copied().collect();
+    let parting = Parting { contact, deals, strangers: BTreeSet::new(), values: BTreeSet::new() };
+    let refused = link.unhung_reason.as_ref().map(|reason| &reason.digest);
+    (refused != Some(&Digest::of(&key(&parting)))).then_some(parting)
 }

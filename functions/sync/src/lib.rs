@@ -14,6 +14,7 @@ mod hang;
 mod hydrate;
 mod intents;
 mod invite;
+mod joined;
 mod leavers;
 mod mailing;
 mod misidentified;

@@ -237,7 +237,7 @@ pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
         "a manager: correct the row, then `stagedoor retry-parked`",
     ));
     reasons.extend(listed(
-        parked.iter().map(|(id, link)| (*id, link.unmatched.values().collect())),
+        parked.iter().map(|(id, link)| (*id, link.unplaced())),
         "money of these people matches no order, or came in another currency; `stagedoor parked` lists it",
         "a manager: find out what it was for, or give it back",
     ));

@@ -22,6 +22,7 @@ use tracing::Instrument;
 
 use crate::{
     Second, Sync,
+    hang::{count_unhung, is_idle},
     round::{Case, Job, Round, Task},
     untangle::Untangled,
 };
@@ -156,13 +157,15 @@ impl Sync {
         let mut learnt = Vec::new();
         let draft = |(id, case): (&PersonId, &Case)| {
             let (person, mut link) = (case.person.seen_by(self.scope), case.link.second.clone().unwrap_or_default());
-            if link.remember_values(&person)
+            let mut is_news = link.remember_values(&person)
                 | link.remember_rows(&person, &catalog)
-                | link.renew_deleted(&person, &catalog)
-            {
+                | link.renew_deleted(&person, &catalog);
+            // Tasks about money are as old in this CRM as in the first.
+            is_news |= std::mem::replace(&mut link.unmatched, case.link.unmatched.clone()) != link.unmatched;
+            let plan = plan(&person, &link, &catalog, first.at);
+            if is_news | link.release_held(&plan) {
                 learnt.push((*id, (*link).clone()));
             }
-            let plan = plan(&person, &link, &catalog, first.at);
             let late = link.awaits_rows();
             let open = plan.len() + usize::from(late);
             let (mark, tries, trace) = (case.mark.clone(), case.tries, case.trace.clone());
@@ -173,7 +176,7 @@ impl Sync {
         let ids = learnt.iter().map(|(id, _)| *id);
         first.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(ids);
         first.learn_second(learnt);
-        if cases.values().all(|case| case.open == 0) {
+        if cases.values().all(is_idle) {
             return Ok(());
         }
         let round = Round {
@@ -229,21 +232,24 @@ impl Sync {
             one.link = std::mem::take(&mut one.link).rekeyed(&catalog);
         }
         let Untangled { changed: mut unsaved, unfinished } = self.untangle(&mut dirty, until).await?;
+        unsaved.extend(self.quiet_joined(&mut dirty).await?);
         unsaved.extend(self.segment(&mut dirty, &catalog).await?);
         unsaved.extend(self.write(&mut dirty, &catalog).await?);
         let now = self.clock.now();
-        unsaved.extend(self.look_at_dues(&mut dirty, now).await?);
         let list = |one: &mut Dirty| one.link.list_unmatched(&one.person, now).then_some(one.person.id);
         unsaved.extend(dirty.iter_mut().filter_map(list));
+        unsaved.extend(self.look_at_dues(&mut dirty, now).await?);
         let mut learnt = BTreeSet::new();
         let draft = |dirty: Dirty| {
             let Dirty { person, version, mark, tries, mut link, trace } = dirty;
             let own = self.second.as_ref().map(|_| person.seen_by(self.scope));
             let seen = own.as_ref().unwrap_or(&person);
-            if link.remember_values(seen) | link.remember_rows(seen, &catalog) | link.renew_deleted(seen, &catalog) {
+            let is_news =
+                link.remember_values(seen) | link.remember_rows(seen, &catalog) | link.renew_deleted(seen, &catalog);
+            let plan = plan(seen, &link, &catalog, now);
+            if is_news | link.release_held(&plan) {
                 learnt.insert(person.id);
             }
-            let plan = plan(seen, &link, &catalog, now);
             let late = link.awaits_rows();
             // Rows of parted people that the CRM did not put in order are one more thing to do, and a failed run.
             let failed = unfinished.contains(&person.id);
@@ -253,7 +259,7 @@ impl Sync {
         let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         unsaved.extend(learnt);
         let unsaved = Mutex::new(unsaved);
-        let idle = cases.values().all(|case| case.open == 0);
+        let idle = cases.values().all(is_idle);
         let (cases, at) = (Mutex::new(cases), self.clock.now());
         let round = Arc::new(Round {
             cases,
@@ -282,11 +288,11 @@ impl Sync {
         self.settle(&round).await
     }
 
-    /// Orders that become overdue by themselves are looked at again then.
+    /// Orders that become overdue by themselves, and money whose order does not come, are looked at again then.
     async fn look_at_dues(&self, dirty: &mut [Dirty], now: Timestamp) -> Result<BTreeSet<PersonId>, PortError> {
         let (mut again, mut changed) = (BTreeMap::new(), BTreeSet::new());
         for one in dirty {
-            let turns_at = next_turn(&one.person, now);
+            let turns_at = next_turn(&one.person, &one.link, now);
             if turns_at != one.link.turns_at {
                 one.link.turns_at = turns_at;
                 changed.insert(one.person.id);
@@ -301,6 +307,7 @@ impl Sync {
 
     async fn push(&self, round: &Round, pace: Pace) -> Result<(), PortError> {
         self.push_rows(round, pace).await?;
+        count_unhung(round);
         round.explain(self.crm.trouble());
         self.look_at_misidentified(round).await?;
         self.hear_of_gone(round).await

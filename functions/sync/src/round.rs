@@ -10,7 +10,8 @@ use std::{
 };
 
 use stagedoor_engine::{
-    CompanyRef, ContactDraft, DealDraft, Digest, Intent, InvoiceDraft, Link, Person, PersonId, Plan, ShowKey, Step,
+    CompanyRef, ContactDraft, DealDraft, Digest, Intent, InvoiceDraft, InvoiceParents, Link, Person, PersonId, Plan,
+    ShowKey, Step,
 };
 use stagedoor_model::{Kind, Timestamp, breakage};
 use stagedoor_ports::{Gone, Hangs, Mark, Row};
@@ -301,6 +302,19 @@ impl Round {
                         }
                     }
                     Step::UpdateInvoice(invoice, draft) => {
+                        let deal = case.link.deals.get(&draft.show);
+                        let of = deal.and_then(|deal| deal.id);
+                        let is_moving = case.link.invoices.get(&draft.order).is_some_and(|one| one.deal.is_some());
+                        // It moves to its deal once that is made.
+                        if is_moving && of.is_none() {
+                            case.held += usize::from(case.is_deal_held(&draft.show));
+                            if deal.is_some_and(|deal| deal.parked.is_some()) {
+                                case.open = case.open.saturating_sub(1);
+                            }
+                            continue;
+                        }
+                        let parents = contact.zip(of).map(|(contact, deal)| InvoiceParents { contact, deal });
+                        let draft = InvoiceDraft { parents, ..draft };
                         update.push((*id, Job::UpdateInvoice(invoice, draft), digest.clone()));
                     }
                     Step::LetGo(invoice, draft) => old.push((*id, Job::LetGo(invoice, draft), digest.clone())),

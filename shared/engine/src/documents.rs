@@ -61,6 +61,13 @@ pub enum InvoiceState {
     Cancelled,
 }
 
+/// What an invoice that is written anew belongs to, by ids of the CRM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvoiceParents {
+    pub contact: u64,
+    pub deal: u64,
+}
+
 /// The invoice of one order. Lines are written once; what came and went is written again whenever it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceDraft {
@@ -90,6 +97,9 @@ pub struct InvoiceDraft {
     pub tax: Option<String>,
     /// Single payments and refunds, a line each.
     pub payments: String,
+    /// Where one that exists is to be, if that is known: its deal may be another one by now.
+    #[serde(skip)]
+    pub parents: Option<InvoiceParents>,
 }
 
 impl InvoiceDraft {
@@ -190,6 +200,7 @@ fn invoice(
         due: order.due_at.unwrap_or(order.placed_at + days),
         tax,
         payments: moved(order, settlement),
+        parents: None,
     }
 }
 

@@ -36,7 +36,7 @@ pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey};
 pub use consent::{ConsentPolicy, Entry, Standing, addresses, is_suppressed, ledger, may_advertise, standing};
 pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
 pub use deals::{Deal, DealSum, deals};
-pub use documents::{CompanyDraft, InvoiceDraft, InvoiceLine, InvoiceState, Invoicing};
+pub use documents::{CompanyDraft, InvoiceDraft, InvoiceLine, InvoiceParents, InvoiceState, Invoicing};
 pub use enrolment::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolment};
 pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};

@@ -2,16 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
     Fact, Kind, Money, Order, OrderState, Payment, PaymentKind, Record, Refund, Timestamp, breakage,
 };
 
 use crate::records::PAYMENT_RECORD;
-
-/// How long after its payment an order may be told.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(15);
 
 /// How an order, or the orders of a deal, stand with their money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -208,8 +204,6 @@ pub struct Trouble {
     /// Names this trouble with these figures: other figures are another one.
     pub key: String,
     pub text: String,
-    /// When it becomes one: a shop may tell of an order after its payment came.
-    pub not_before: Option<Timestamp>,
 }
 
 /// Everything about an order's money that waits for a manager.
@@ -220,7 +214,7 @@ pub fn troubles(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
         let money = words(&order.total.with_minor(*minor));
         let text =
             format!("The payer's bank asks {money} back for order {number}: answer the dispute at the provider.");
-        all.push(Trouble { key: format!("{}/dispute/{dispute}", order.id), text, not_before: None });
+        all.push(Trouble { key: format!("{}/dispute/{dispute}", order.id), text });
     }
     all
 }
@@ -238,7 +232,7 @@ pub(crate) fn elsewhere_of(order: &Order, settlement: &Settlement) -> Vec<Troubl
             money(moved.received)
         );
         let key = format!("{}/{currency}/{}/{}", order.id, moved.received, moved.returned);
-        all.push(Trouble { key, text, not_before: None });
+        all.push(Trouble { key, text });
     }
     all
 }
@@ -266,7 +260,7 @@ fn trouble(order: &Order, settlement: &Settlement) -> Option<Trouble> {
     let back = if *returned > 0 { format!(", returned {}", money(*returned)) } else { String::new() };
     let text = format!("Order {number} {what}{back}. Decide what is to be returned or asked for.");
     let key = format!("{}/{asked}/{received}/{returned}/{cancelled}", order.id);
-    Some(Trouble { key, text, not_before: None })
+    Some(Trouble { key, text })
 }
 
 /// An amount for people: `5400.00 RUB`.
@@ -285,13 +279,6 @@ pub struct Settlements {
     pub orders: BTreeMap<OrderKey, (Order, Settlement)>,
     /// Money of which no shop told the order yet. It settles when the order comes.
     pub unmatched: Vec<Trouble>,
-}
-
-impl Settlements {
-    /// Money of which no shop told the order in time.
-    pub fn unmatched_by(&self, now: Timestamp) -> impl Iterator<Item = &Trouble> {
-        self.unmatched.iter().filter(move |one| one.not_before.is_none_or(|at| at <= now))
-    }
 }
 
 /// Every order of a person with its money. Money that was told by a payment's id alone goes to the order of that payment.
@@ -349,8 +336,7 @@ fn unmatched(record: &Record, payments: &BTreeMap<&String, &Payment>) -> Option<
     let (_, name) = record.key.0.split_once(':').unwrap_or_default();
     let what = if record.key.0.starts_with(PAYMENT_RECORD) { "payment" } else { "order" };
     let text = format!("{} for {what} {name} of {}, which that shop has not told of.", lines.join(", "), record.source);
-    let last = payments.values().map(|payment| payment.at).max();
-    Some(Trouble { key: format!("{}/{}", record.key.0, lines.len()), text, not_before: last.map(|at| at + PATIENCE) })
+    Some(Trouble { key: format!("{}/{}", record.key.0, lines.len()), text })
 }
 
 fn told(payment: &Payment) -> String {

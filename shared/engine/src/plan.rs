@@ -5,6 +5,7 @@ mod deletions;
 mod doubles;
 mod draft;
 mod guard;
+mod join;
 mod link;
 mod unmatched;
 
@@ -13,10 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use draft::{CompanyRef, ContactDraft, DealDraft, Plan, Step};
 pub use guard::{StageGuard, StagePlace};
 pub use link::{ContactLink, DealLink, Digest, Intent, InvoiceLink, Link, Parked, Remark};
-use stagedoor_model::{Fact, Money, Timestamp};
+use stagedoor_model::{Fact, Money, Order, Timestamp};
 
 use crate::{
-    By, Catalog, Deal, Payments, Person, Settlements, ShowKey, Stage, TaskDraft, conversation,
+    By, Catalog, Deal, Payments, Person, Settlement, Settlements, ShowKey, Stage, TaskDraft, conversation,
     deals::deals_of,
     documents,
     money::{self, settlements, words},
@@ -31,7 +32,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     // A manager deleted the contact: it is made again only when its person buys.
     let gone = !held.is_empty() && living.is_empty() && !deletions::has_bought_since(person, link, catalog);
     let reachable = person.is_reachable() || conversation::calls_for_contact(person, catalog);
-    let reachable = reachable || unmatched::has_unmatched(person, now);
+    let reachable = reachable || unmatched::has_unmatched(person, link, now);
     if !reachable || gone {
         return plan;
     }
@@ -85,17 +86,17 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     plan
 }
 
-/// When an order of somebody's becomes overdue, or their money has no order in time, if so.
-pub fn next_turn(person: &Person, now: Timestamp) -> Option<Timestamp> {
+/// When an order of somebody's becomes overdue, or money that the link lists has no order in time, if so.
+pub fn next_turn(person: &Person, link: &Link, now: Timestamp) -> Option<Timestamp> {
     let money = settlements(person.records.values());
     let overdue = money.orders.values().filter_map(|(_, settlement)| settlement.turns_at(now));
-    overdue.chain(money.unmatched.iter().filter_map(|one| one.not_before).filter(|at| *at > now)).min()
+    overdue.chain(unmatched::next_overdue(link, &money, now)).min()
 }
 
 /// The first trouble with money that no manager was told of.
 fn untold(person: &Person, link: &Link, all: &Settlements, now: Timestamp) -> Option<TaskDraft> {
     let troubles = all.orders.values().flat_map(|(order, settlement)| money::troubles(order, settlement));
-    let troubles = troubles.chain(all.unmatched_by(now).cloned());
+    let troubles = troubles.chain(unmatched::overdue(link, all, now).cloned());
     let fresh = troubles.into_iter().find(|trouble| !link.troubles.contains(&trouble.key))?;
     let about = (Timestamp::UNIX_EPOCH, String::new());
     Some(TaskDraft { person: person.id, text: fresh.text, about, trouble: Some(fresh.key) })
@@ -123,8 +124,12 @@ fn plan_invoices(plan: &mut Plan, person: &Person, link: &Link, money: &Settleme
         }
         let digest = Digest::of(&draft);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
+        let is_made = plan.makes_deal(&draft.show);
+        let deal = link.deals.get(&draft.show).and_then(|deal| deal.id);
+        // Its deal was deleted and made again, or is somebody else's since people were parted.
+        let is_elsewhere = known.deal.is_some() && known.deal != deal && (deal.is_some() || is_made);
         match known.id.filter(|_| !anew) {
-            _ if refused || known.pushed.as_ref() == Some(&digest) => {}
+            _ if refused || known.pushed.as_ref() == Some(&digest) && !is_elsewhere => {}
             Some(id) => plan.steps.push((Step::UpdateInvoice(id, draft), digest)),
             None => plan.steps.push((Step::CreateInvoice(draft, fixed), digest)),
         }
@@ -185,6 +190,7 @@ fn vacated(
             other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of(pipeline, known, catalog)),
             stage_at: None,
+            paid_orders: known.paid_orders.clone(),
         };
         let digest = Digest::of(&draft);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
@@ -200,6 +206,11 @@ fn payment_of(deal: &Deal, money: &Settlements, now: Timestamp) -> Option<Paymen
     let urgent =
         [Payments::Overdue, Payments::Over, Payments::Partly, Payments::Unpaid, Payments::Paid, Payments::Refunded];
     states.min_by_key(|state| urgent.iter().position(|one| one == state).unwrap_or(urgent.len()))
+}
+
+/// An order that is paid, by the number that the deal shows.
+fn paid_number((order, settlement): &(Order, Settlement)) -> Option<String> {
+    deletions::is_paid(order, settlement).then(|| order.number.as_ref().unwrap_or(&order.id).clone())
 }
 
 /// Between the numbers of orders in one field.
@@ -284,6 +295,7 @@ fn draft_deal(
         other_ids: BTreeSet::new(),
         guard: None,
         stage_at: None,
+        paid_orders: deal.made_of.iter().filter_map(|key| paid_number(money.orders.get(key)?)).collect(),
         utm: deal.labels.into_iter().filter(|(key, _)| key.starts_with("utm_")).collect(),
         show: deal.show.key,
     })

@@ -52,3 +52,30 @@ async fn an_order_that_is_handed_on_twice_makes_three_people_and_holds_up_none_o
     assert_eq!(world.store.totals().await.expect("totals").people, 3);
     assert_eq!(world.contacts(), 3);
 }
+
+#[tokio::test]
+async fn a_double_that_waited_for_the_account_says_so_no_more_once_it_is_closed() {
+    let world = World::new();
+    world
+        .tell(vec![bought("1", "cherry", &["phone:+79161230001"]), bought("2", "cherry", &["email:a@example.com"])])
+        .await;
+    world.runs_for(4).await;
+    world.crm.state().holds_doubles = true;
+    world.tell(vec![form("3", &["phone:+79161230001", "email:a@example.com"])]).await;
+    world.runs_for(4).await;
+    let held = async || {
+        let waiting = world.store.take_dirty(10, None).await.expect("read");
+        let people: std::collections::BTreeSet<_> =
+            world.store.resolve(&names()).await.expect("read").owners.into_values().collect();
+        let links = world.store.links(&people).await.expect("read");
+        (waiting.len(), links.values().map(|link| link.held().len()).sum::<usize>())
+    };
+    assert_eq!(held().await, (1, 1));
+    world.crm.state().holds_doubles = false;
+    world.runs_for(120).await;
+    assert_eq!(held().await, (0, 0));
+}
+
+fn names() -> std::collections::BTreeSet<stagedoor_model::Identifier> {
+    ["phone:+79161230001".parse().expect("an identifier")].into()
+}

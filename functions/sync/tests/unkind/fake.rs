@@ -1,7 +1,7 @@
 //! A CRM in memory that may be slow: what it is asked to make may appear long after it was given up.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, Ordering},
@@ -59,6 +59,12 @@ pub struct State {
     pub marked: Vec<(u64, u64)>,
     /// How often contacts were looked up.
     pub looks: usize,
+    /// Answers to the next calls that move deals to another contact, the first first.
+    pub parting_answers: VecDeque<Row>,
+    /// Those calls.
+    pub partings: Vec<Parting>,
+    /// Doubles of deals wait for the account.
+    pub holds_doubles: bool,
 }
 
 #[derive(Clone)]
@@ -147,6 +153,9 @@ impl Crm for Fake {
                 let Some(Made::Deal(contact, known)) = state.rows.get(id).cloned() else {
                     return Row::Gone(Gone::Deal(*id));
                 };
+                if state.holds_doubles && draft.orders.starts_with("duplicate of") {
+                    return Row::Held("stage «lost» is not in the account".into());
+                }
                 let stage = known.stage;
                 let stage = draft.stage.clone().or(stage);
                 state.rows.insert(*id, Made::Deal(contact, DealDraft { stage, ..draft.clone() }));
@@ -167,7 +176,9 @@ impl Crm for Fake {
         rows.iter().map(|(id, _)| Row::Done(*id)).collect()
     }
     async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
-        rows.iter().map(|row| Row::Done(row.contact)).collect()
+        let mut state = self.state();
+        state.partings.extend(rows.iter().cloned());
+        rows.iter().map(|row| state.parting_answers.pop_front().unwrap_or(Row::Done(row.contact))).collect()
     }
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
         self.make("notes", rows.iter().map(|(contact, text)| Made::Note(*contact, text.clone())).collect())

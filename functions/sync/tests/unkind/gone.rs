@@ -1,8 +1,9 @@
 //! What a manager deleted, though no webhook told of it, holds up nobody.
 
-use stagedoor_model::{Body, Company, Event};
+use stagedoor_model::{Body, Company, ContactChanged, Event};
+use stagedoor_ports::{Gone, Row};
 
-use crate::fake::{Made, World, bought};
+use crate::fake::{Made, World, at, bought, event};
 
 fn for_a_company(key: &str, show: &str, names: &[&str]) -> Event {
     let mut event = bought(key, show, names);
@@ -76,4 +77,70 @@ async fn one_contact_that_cannot_be_sent_stops_nobody_elses_deal() {
     world.tell(buyers("gull", 1)).await;
     world.run().await;
     assert_eq!((world.contacts(), world.deals()), (4, 8));
+}
+
+/// A manager deletes the only contact, and its person buys again.
+async fn bought_after_the_contact_was_deleted(world: &World) -> u64 {
+    world.tell(vec![bought("1", "cherry", &["phone:+79161230001"])]).await;
+    world.runs_for(4).await;
+    let contact = only_contact(world);
+    world.crm.state().rows.remove(&contact);
+    let change = ContactChanged {
+        contact,
+        deleted: true,
+        name: None,
+        identifiers: Default::default(),
+        phones: vec![],
+        emails: vec![],
+        created_at: at(3),
+        hub_id: None,
+    };
+    world.tell(vec![event("crm", "deleted", 3, Body::ContactChanged(change))]).await;
+    world.tell(vec![bought("2", "gull", &["phone:+79161230001"])]).await;
+    contact
+}
+
+fn only_contact(world: &World) -> u64 {
+    let state = world.crm.state();
+    let all: Vec<u64> =
+        state.rows.iter().filter(|(_, made)| matches!(made, Made::Contact(_))).map(|(id, _)| *id).collect();
+    assert_eq!(all.len(), 1, "one contact");
+    all.into_iter().next().expect("one")
+}
+
+#[tokio::test]
+async fn deals_that_the_crm_does_not_hang_on_a_new_contact_are_said_and_tried_again() {
+    let world = World::new();
+    world.crm.state().parting_answers.push_back(Row::Refused("no right to link".into()));
+    bought_after_the_contact_was_deleted(&world).await;
+    world.runs_for(10).await;
+    assert_eq!(world.crm.state().partings.len(), 1, "what is refused is not sent again and again");
+    let parked = world.store.parked(10).await.expect("read");
+    let reasons: Vec<String> =
+        parked.iter().flat_map(|(_, link)| link.parked()).map(|one| one.reason.clone()).collect();
+    assert!(matches!(reasons.as_slice(), [one] if one.contains("no right to link")), "{reasons:?}");
+    // As `retry-parked` does.
+    world.store.save_links(parked.into_iter().map(|(id, link)| (id, link.unparked())).collect()).await.expect("saved");
+    let owner = world.store.resolve(&["phone:+79161230001".parse().expect("a phone")].into()).await.expect("read");
+    world.store.mark_dirty(owner.owners.into_values().collect()).await.expect("marked");
+    world.runs_for(10).await;
+    let tried = world.crm.state().partings.clone();
+    assert!(matches!(tried.as_slice(), [one, two] if one.deals == two.deals), "{tried:?}");
+    assert_eq!(world.store.totals().await.expect("totals").parked, 0);
+}
+
+#[tokio::test]
+async fn deals_hang_on_the_contact_that_is_made_when_the_new_one_is_gone_too() {
+    let world = World::new();
+    let first = bought_after_the_contact_was_deleted(&world).await;
+    world.crm.state().parting_answers.push_back(Row::Gone(Gone::Contact(first + 2)));
+    world.run().await;
+    assert!(!world.crm.state().partings.is_empty(), "the hub tried");
+    world.runs_for(60).await;
+    assert_eq!(world.store.totals().await.expect("totals").waiting, 0, "nobody waits for ever");
+    world.tell(vec![bought("3", "ivanov", &["phone:+79161230001"])]).await;
+    world.runs_for(10).await;
+    let tried = world.crm.state().partings.clone();
+    assert_eq!(tried.last().map(|one| one.deals.contains(&(first + 1))), Some(true), "{tried:?}");
+    assert!(tried.len() > 1);
 }

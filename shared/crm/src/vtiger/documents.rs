@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use stagedoor_engine::InvoiceDraft;
+use stagedoor_engine::{InvoiceDraft, InvoiceParents};
+use stagedoor_model::breakage;
 use stagedoor_ports::{Hangs, Row};
 
 use crate::vtiger::{
@@ -22,6 +23,11 @@ const EXACT: &[&str] = &["account_id", "contact_id", "potential_id", "received"]
 /// Times that an invoice is made until it has all its lines.
 const ATTEMPTS: usize = 6;
 const NONE: &str = "the config names no service for invoices";
+
+/// Where a document that exists is to be.
+fn parents_of(draft: &InvoiceDraft) -> Option<InvoiceParents> {
+    draft.parents.filter(|_| !breakage::is_on("invoice-left-behind"))
+}
 
 /// The key of a document as the CRM can hold it.
 pub(super) fn as_held(key: &str) -> String {
@@ -50,7 +56,11 @@ impl Vtiger {
             match there.get(&draft.key) {
                 // One that was made without an answer may lack a line.
                 Some(number) => match self.is_whole(known, *number, draft).await {
-                    Ok(true) => self.change(known, *number, draft).await,
+                    // It may have been another buyer's, whose deal it belongs to still.
+                    Ok(true) => {
+                        let parents = Some(InvoiceParents { contact: hangs.contact, deal: hangs.deal });
+                        self.change(schema, known, *number, &InvoiceDraft { parents, ..draft.clone() }).await
+                    }
                     Ok(false) => match self.unmake(known, *number).await {
                         Ok(()) => self.make(schema, known, *hangs, visitors, draft).await,
                         Err(row) => row,
@@ -66,9 +76,10 @@ impl Vtiger {
     pub(super) async fn change_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<Row> {
         let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
         let Some(known) = &schema.invoices else { return vec![Row::Refused(NONE.into()); rows.len()] };
+        let schema = &schema;
         let one = |index: usize| async move {
             let Some((number, draft)) = rows.get(index) else { return Row::NotSent };
-            self.change(known, *number, draft).await
+            self.change(schema, known, *number, draft).await
         };
         self.each(rows, one).await
     }
@@ -141,7 +152,10 @@ impl Vtiger {
             return Row::NotSent;
         };
         match found {
-            Some(number) => self.rewrite(known, number, draft).await,
+            Some(number) => {
+                let parents = Some(InvoiceParents { contact: hangs.contact, deal: hangs.deal });
+                self.rewrite(schema, known, number, &InvoiceDraft { parents, ..draft.clone() }).await
+            }
             None => {
                 let row = remarks::comment(&schema.deals.of(hangs.deal), &invoices::words(draft), &schema.owner);
                 remarks::make(&self.transport, "ModComments", vec![row]).await.pop().unwrap_or(Row::NotSent)
@@ -149,24 +163,34 @@ impl Vtiger {
         }
     }
 
-    async fn change(&self, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Row {
+    async fn change(&self, schema: &Schema, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Row {
         let id = known.module.of(number);
         let maker = self.invoices_of(known);
         if !self.ability.is_missing() {
             match self.transport.get("retrieve", &[("id", &id)]).await {
-                Ok(held) => return maker.revise(number, invoices::moving(draft, &known.module), &held).await,
+                Ok(held) => {
+                    let mut fields = invoices::moving(draft, &known.module);
+                    if let Some(parents) = parents_of(draft) {
+                        fields.insert("contact_id".into(), schema.contacts.of(parents.contact).into());
+                        fields.insert("potential_id".into(), schema.deals.of(parents.deal).into());
+                    }
+                    return maker.revise(number, fields, &held).await;
+                }
                 // Of another module, or gone: perhaps it was written as a comment.
                 Err(Failure::Refused { .. }) => {}
                 Err(_) => return Row::NotSent,
             }
         }
-        self.rewrite(known, number, draft).await
+        self.rewrite(schema, known, number, draft).await
     }
 
-    async fn rewrite(&self, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Row {
+    async fn rewrite(&self, schema: &Schema, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Row {
         let comments = Maker::new(&self.transport, &known.comments, &[], self.settings.grace);
         let mut fields = Map::new();
         fields.insert("commentcontent".into(), fit("commentcontent", &invoices::words(draft)).into());
+        if let Some(parents) = parents_of(draft) {
+            fields.insert("related_to".into(), schema.deals.of(parents.deal).into());
+        }
         comments.update(number, fields).await
     }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_model::{Fact, OrderState, Rung, Timestamp, breakage};
+use stagedoor_model::{Fact, Order, OrderState, Rung, Timestamp, breakage};
 
 use super::{ContactLink, DealLink, Link, manager_moves};
-use crate::{Catalog, Deal, Person, Settlements, Stage, deals::deals_of, settlements};
+use crate::{Catalog, Deal, Person, Settlement, Settlements, ShowKey, Stage, deals::deals_of, settlements};
 
 /// Every contact of somebody that the hub knows of, deleted ones too.
 pub(super) fn contacts(person: &Person, link: &Link) -> BTreeSet<u64> {
@@ -18,7 +18,7 @@ pub(super) fn has_bought_since(person: &Person, link: &Link, catalog: &Catalog) 
     let died = deleted_at(person, link).filter(|_| !breakage::is_on("deleted-for-ever"));
     died.is_some_and(|at| {
         let deals = deals_of(person, catalog, &money);
-        deals.iter().any(|(show, deal)| is_bought(deal, link.deals.get(show), &money, at))
+        deals.iter().any(|(show, deal)| is_bought(deal, link.deals.get(show), &money, catalog, at))
     })
 }
 
@@ -35,15 +35,15 @@ impl Link {
         }
         let money = settlements(person.records.values());
         let deals = deals_of(person, catalog, &money);
-        let is_back =
-            died.is_some_and(|at| deals.iter().any(|(show, deal)| is_bought(deal, self.deals.get(show), &money, at)));
+        let is_new = |show: &ShowKey, deal: &Deal, at| is_bought(deal, self.deals.get(show), &money, catalog, at);
+        let is_back = died.is_some_and(|at| deals.iter().any(|(show, deal)| is_new(show, deal, at)));
         let mut changed = false;
         for (show, known) in &mut self.deals {
             let open = known.doubles.iter().find(|id| !known.closed.contains(id) && gone_at(**id).is_none()).copied();
             match known.id.and_then(gone_at) {
                 Some(at)
                     if open.is_some()
-                        || deals.get(show).is_some_and(|deal| is_bought(deal, Some(known), &money, at)) =>
+                        || deals.get(show).is_some_and(|deal| is_bought(deal, Some(known), &money, catalog, at)) =>
                 {
                     become_of(known, open);
                     changed = true;
@@ -57,7 +57,7 @@ impl Link {
             self.contact =
                 ContactLink { looked_until: former.looked_until, claimed: former.claimed, ..ContactLink::default() };
             let living = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
-            self.unhung = living.collect();
+            (self.unhung, self.unhung_reason) = (living.collect(), None);
         }
         changed || is_back
     }
@@ -83,19 +83,36 @@ fn deleted_at(person: &Person, link: &Link) -> Option<Timestamp> {
     last.filter(|_| left.is_empty())
 }
 
+pub(super) fn is_paid(order: &Order, settlement: &Settlement) -> bool {
+    settlement.paid_at.or(order.paid_at).is_some()
+}
+
 /// Whether one of the deal's orders is a purchase that the row, which was deleted then, did not show.
-fn is_bought(deal: &Deal, known: Option<&DealLink>, money: &Settlements, at: Timestamp) -> bool {
+fn is_bought(deal: &Deal, known: Option<&DealLink>, money: &Settlements, catalog: &Catalog, at: Timestamp) -> bool {
+    // The hub tried to show it before: it does not come again for that, whatever a manager deletes.
+    let is_tried = known.is_some_and(|known| known.parked.is_some() || known.held.is_some());
+    let is_unshowable = is_tried || catalog.pipeline(&deal.show).is_none();
+    let is_unshowable = is_unshowable && !breakage::is_on("unshown-remade");
     let orders = deal.made_of.iter().filter_map(|key| money.orders.get(key));
     let mut bought = orders.filter(|(order, settlement)| {
         let number = order.number.as_ref().unwrap_or(&order.id);
         let is_shown = known.is_some_and(|known| known.orders.contains(number));
-        let is_paid = settlement.paid_at.or(order.paid_at).is_some();
         let has_come = settlement.came.last().is_some_and(|(came, _)| *came > at);
-        // It was deleted as an unpaid one.
-        let stage = known.and_then(|known| known.stage);
-        let was_unpaid = stage.is_some_and(|stage| stage == Stage::Lost || stage < Stage::Ladder(Rung::Paid));
+        let bought_at = settlement.paid_at.max(order.paid_at).max(Some(order.placed_at));
+        let is_unseen = !is_shown && (has_come || !is_unshowable || bought_at > Some(at));
         let is_alive = order.state != OrderState::Cancelled || settlement.kept() > 0;
-        is_alive && (!is_shown || has_come || is_paid && was_unpaid)
+        let is_news = is_unseen || has_come || is_shown && is_paid(order, settlement) && was_unpaid(known, number);
+        is_alive && is_news
     });
     bought.next().is_some()
+}
+
+/// Whether the row showed the order as an unpaid one. Earlier builds noted only the stage.
+fn was_unpaid(known: Option<&DealLink>, number: &String) -> bool {
+    let Some(known) = known else { return false };
+    let by_stage = known.stage.is_some_and(|stage| stage == Stage::Lost || stage < Stage::Ladder(Rung::Paid));
+    match known.paid_orders.contains(number) {
+        true if !breakage::is_on("seen-payment-remade") => false,
+        _ => by_stage || !known.paid_orders.is_empty(),
+    }
 }

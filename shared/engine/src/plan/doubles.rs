@@ -59,6 +59,7 @@ fn of_show(
             other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of_double(pipeline)),
             stage_at: None,
+            paid_orders: BTreeSet::new(),
         };
         let digest = Digest::of(&draft);
         (Step::CloseDouble(*lead, draft), digest)

@@ -95,6 +95,9 @@ pub struct DealDraft {
     /// When the last fact happened that speaks for the stage.
     #[serde(skip)]
     pub stage_at: Option<Timestamp>,
+    /// Those of its orders that are paid.
+    #[serde(skip)]
+    pub paid_orders: BTreeSet<String>,
 }
 
 impl DealDraft {
@@ -158,6 +161,10 @@ impl Plan {
     /// Things to do.
     pub fn len(&self) -> usize {
         self.steps.len() + usize::from(self.note.is_some()) + usize::from(self.task.is_some()) + usize::from(self.more)
+    }
+
+    pub(super) fn makes_deal(&self, of: &ShowKey) -> bool {
+        self.steps.iter().any(|(step, _)| matches!(step, Step::CreateDeal(draft) if draft.show == *of))
     }
 
     pub fn is_empty(&self) -> bool {

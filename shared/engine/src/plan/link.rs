@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stagedoor_model::{Timestamp, breakage};
 
+use super::{Plan, Step};
 use crate::{NoteDraft, PersonId, ShowKey, Stage, TaskDraft, Written, enrolment::Places, segments::Looked};
 
 /// A hash of what was last sent, so that nothing is sent twice.
@@ -45,27 +46,12 @@ impl Intent {
     pub fn is_over(&self, now: Timestamp, late_for: SignedDuration) -> bool {
         is_over(self.at, self.late_until, now, late_for)
     }
-
-    /// Both of two calls. Which of the two made a row that is found is not known, nor what is in it.
-    fn join(self, other: Self) -> Self {
-        let late_until = self.late_until.max(other.late_until);
-        Self { at: self.at.min(other.at), late_until, values: BTreeSet::new() }
-    }
 }
 
 /// An end further away than two waits comes from a clock that was put back since.
 fn is_over(at: Timestamp, until: Option<Timestamp>, now: Timestamp, late_for: SignedDuration) -> bool {
     let until = until.unwrap_or(at + late_for);
     now >= until || until > now + late_for + late_for || breakage::is_on("create-anew-at-once")
-}
-
-/// The links of joined people are joined in each run: what was looked up since is not open again.
-fn joined(one: Option<Intent>, other: Option<Intent>, looked_until: Option<Timestamp>) -> Option<Intent> {
-    let fresh = |intent: &Intent| Some(intent.at) > looked_until;
-    match (one.filter(fresh), other.filter(fresh)) {
-        (Some(one), Some(other)) => Some(one.join(other)),
-        (one, other) => one.or(other),
-    }
 }
 
 /// Why a row waits for a manager: the CRM refuses it as it is.
@@ -94,20 +80,6 @@ pub struct ContactLink {
     pub claimed: BTreeSet<u64>,
 }
 
-impl ContactLink {
-    fn join(self, other: Self) -> Self {
-        let (known, second) = if self.id.is_none() && other.id.is_some() { (other, self) } else { (self, other) };
-        let looked_until = known.looked_until.max(second.looked_until);
-        Self {
-            intent: joined(known.intent, second.intent, looked_until),
-            looked_until,
-            claimed: known.claimed.into_iter().chain(second.claimed).collect(),
-            parked: known.parked.or(second.parked.filter(|_| known.id.is_none())),
-            ..known
-        }
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DealLink {
     pub id: Option<u64>,
@@ -133,6 +105,9 @@ pub struct DealLink {
     /// Orders that the deal was last pushed with.
     #[serde(default)]
     pub orders: BTreeSet<String>,
+    /// Those of them that were paid then. Earlier builds wrote none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub paid_orders: BTreeSet<String>,
     /// Further deals that the CRM holds for the same person and show.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub doubles: BTreeSet<u64>,
@@ -147,24 +122,6 @@ pub struct DealLink {
     pub claimed: BTreeSet<u64>,
 }
 
-impl DealLink {
-    /// What is known of two people's deals for one show. One of the two deals is the double of the other.
-    fn join(self, other: Self) -> Self {
-        let (known, second) = if self.id.is_none() && other.id.is_some() { (other, self) } else { (self, other) };
-        let doubles = known.doubles.into_iter().chain(second.doubles).chain(second.id);
-        let looked_until = known.looked_until.max(second.looked_until);
-        Self {
-            doubles: doubles.filter(|id| known.id != Some(*id)).collect(),
-            looked_until,
-            closed: known.closed.into_iter().chain(second.closed).collect(),
-            claimed: known.claimed.into_iter().chain(second.claimed).collect(),
-            intent: joined(known.intent, second.intent, looked_until),
-            parked: known.parked.or(second.parked.filter(|_| known.id.is_none())),
-            ..known
-        }
-    }
-}
-
 /// An invoice in the CRM.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct InvoiceLink {
@@ -177,6 +134,9 @@ pub struct InvoiceLink {
     /// How often the order's invoice was made anew because that changed.
     #[serde(default)]
     pub anew: u32,
+    /// The deal that it belongs to in the CRM. Earlier builds wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deal: Option<u64>,
 }
 
 /// What is known of a person in the CRM. Written by the reconciler alone.
@@ -197,6 +157,9 @@ pub struct Link {
     /// Deals that are to hang on the contact once it is made anew.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unhung: BTreeSet<u64>,
+    /// Why the CRM refuses to hang them there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhung_reason: Option<Parked>,
     /// Phones and e-mails that each contact has or had, as the hub writes them. One that is gone there was taken away by a
     /// manager.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -251,6 +214,9 @@ pub struct Link {
     /// When they are to be looked at again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_again_at: Option<Timestamp>,
+    /// People who were joined into this one and whose own links say nothing to people any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub joined: BTreeSet<PersonId>,
     /// People who were parted from this one and whose rows are not among these any more.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub untangled: BTreeSet<PersonId>,
@@ -336,68 +302,6 @@ impl Remark {
 }
 
 impl Link {
-    /// What two joined people had in the CRM, the elder's first.
-    #[must_use]
-    pub fn join(mut self, other: Self) -> Self {
-        self.doubles.extend(other.doubles);
-        self.unhung.extend(other.unhung);
-        for (contact, values) in other.contact_values {
-            self.contact_values.entry(contact).or_default().extend(values);
-        }
-        match (self.contact.id, other.contact.id) {
-            (Some(known), Some(second)) if known != second => _ = self.doubles.insert(second),
-            _ => {}
-        }
-        self.contact = self.contact.join(other.contact);
-        self.second = match (self.second, other.second) {
-            (Some(own), Some(other)) => Some(Box::new(own.join(*other))),
-            (own, other) => own.or(other),
-        };
-        self.untangled.extend(other.untangled);
-        self.companies.extend(other.companies);
-        self.unmatched.extend(other.unmatched);
-        self.troubles.extend(other.troubles);
-        for (key, invoice) in other.invoices {
-            let known = self.invoices.entry(key).or_default();
-            let intent = joined(known.intent.take(), invoice.intent.clone(), None);
-            if known.id.is_none() {
-                *known = invoice;
-            }
-            known.intent = intent;
-        }
-        for (show, deal) in other.deals {
-            let known = self.deals.entry(show).or_default();
-            *known = std::mem::take(known).join(deal);
-        }
-        self.marked.extend(other.marked);
-        self.other_ids.extend(other.other_ids);
-        self.noted.extend(other.noted);
-        self.tasked = self.tasked.max(other.tasked);
-        self.note_intent = self.note_intent.or(other.note_intent);
-        self.task_intent = self.task_intent.or(other.task_intent);
-        for (list, places) in other.lists {
-            let known = self.lists.entry(list).or_default();
-            for (address, place) in places {
-                let place = known.get(&address).map_or(place.clone(), |known| known.clone().min(place));
-                known.insert(address, place);
-            }
-        }
-        for (key, written) in other.written {
-            let both = match self.written.remove(&key) {
-                Some(known) => known.join(written),
-                None => written,
-            };
-            self.written.insert(key, both);
-        }
-        // Together they are somebody else than each was.
-        (self.looked, self.write_again_at) = (None, None);
-        for (segment, since) in other.segments {
-            let known = self.segments.entry(segment).or_insert(since);
-            *known = since.min(*known);
-        }
-        self
-    }
-
     /// What waits for a manager: rows that the CRM refused, and money that has no place.
     pub fn parked(&self) -> Vec<&Parked> {
         self.refused().into_iter().chain(self.unmatched.values()).collect()
@@ -407,7 +311,8 @@ impl Link {
         let deals = self.deals.values().filter_map(|deal| deal.parked.as_ref());
         let invoices = self.invoices.values().filter_map(|invoice| invoice.parked.as_ref());
         let second = self.second.iter().flat_map(|second| second.refused());
-        self.contact.parked.iter().chain(deals).chain(invoices).chain(self.companies.values()).chain(second).collect()
+        let own = self.contact.parked.iter().chain(&self.unhung_reason).chain(deals).chain(invoices);
+        own.chain(self.companies.values()).chain(second).collect()
     }
 
     /// Why deals wait for something in the CRM that concerns many.
@@ -416,10 +321,38 @@ impl Link {
         self.deals.values().filter_map(|deal| deal.held.as_ref()).chain(second).collect()
     }
 
+    /// Takes off why deals waited that the plan has nothing to do for any more. Returns whether there were any.
+    pub fn release_held(&mut self, plan: &Plan) -> bool {
+        // Without a living contact nothing is planned, and the deals wait as before.
+        if plan.contact.is_none() {
+            return false;
+        }
+        let is_planned = |show: &ShowKey| {
+            plan.steps.iter().any(|(step, _)| match step {
+                Step::CreateDeal(draft) | Step::UpdateDeal(_, draft) | Step::CloseDouble(_, draft) => {
+                    draft.show == *show
+                }
+                _ => false,
+            })
+        };
+        let over = self.deals.iter_mut().filter(|(show, deal)| deal.held.is_some() && !is_planned(show));
+        over.map(|(_, deal)| deal.held = None).count() > 0
+    }
+
+    /// Takes off what is shown to people. The link of the person into whom this one was joined says it from now on.
+    pub fn forget_reasons(&mut self) {
+        (self.contact.parked, self.unhung_reason) = (None, None);
+        self.deals.values_mut().for_each(|deal| (deal.parked, deal.held) = (None, None));
+        self.invoices.values_mut().for_each(|invoice| invoice.parked = None);
+        self.companies.clear();
+        self.unmatched.clear();
+        self.second.iter_mut().for_each(|second| second.forget_reasons());
+    }
+
     /// As it is once everything parked is to be tried again.
     #[must_use]
     pub fn unparked(mut self) -> Self {
-        self.contact.parked = None;
+        (self.contact.parked, self.unhung_reason) = (None, None);
         self.deals.values_mut().for_each(|deal| deal.parked = None);
         self.invoices.values_mut().for_each(|invoice| invoice.parked = None);
         if !std::mem::take(&mut self.companies).is_empty() {

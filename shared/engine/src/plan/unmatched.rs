@@ -1,16 +1,36 @@
 //! Money without a place: it matches no order, or came in another currency than its order. It is listed for people until it
 //! has a place.
 
+use jiff::SignedDuration;
 use stagedoor_model::{Fact, Order, Timestamp, breakage};
 
 use super::{Digest, Link, Parked};
-use crate::{Person, Settlement, Trouble, money::elsewhere_of, records::PAYMENT_RECORD, settlements};
+use crate::{Person, Settlement, Settlements, Trouble, money::elsewhere_of, records::PAYMENT_RECORD, settlements};
+
+/// How long money waits for its order since the hub listed it: a shop may tell of an order after its payment.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Whether somebody's money is for an order that no shop tells of: the task about it needs a contact. Money that names no order
 /// may be of another business, and is only listed.
-pub(super) fn has_unmatched(person: &Person, now: Timestamp) -> bool {
+pub(super) fn has_unmatched(person: &Person, link: &Link, now: Timestamp) -> bool {
     let names_order = |one: &Trouble| !one.key.starts_with(PAYMENT_RECORD);
-    has_payments(person) && settlements(person.records.values()).unmatched_by(now).any(names_order)
+    has_payments(person) && overdue(link, &settlements(person.records.values()), now).any(names_order)
+}
+
+/// Money whose order no shop told of in time. The provider's own time does not count: an old payment may be told first.
+pub(super) fn overdue<'m>(link: &'m Link, money: &'m Settlements, now: Timestamp) -> impl Iterator<Item = &'m Trouble> {
+    let is_over = move |since: Timestamp| waits_until(since) <= now || breakage::is_on("unmatched-task-at-once");
+    money.unmatched.iter().filter(move |one| link.unmatched.get(&one.key).is_some_and(|listed| is_over(listed.at)))
+}
+
+/// When money that is listed becomes a manager's task, if its order does not come before.
+pub(super) fn next_overdue(link: &Link, money: &Settlements, now: Timestamp) -> Option<Timestamp> {
+    let listed = money.unmatched.iter().filter_map(|one| link.unmatched.get(&one.key));
+    listed.map(|one| waits_until(one.at)).filter(|until| *until > now).min()
+}
+
+fn waits_until(since: Timestamp) -> Timestamp {
+    since.checked_add(PATIENCE).unwrap_or(Timestamp::MAX)
 }
 
 fn has_payments(person: &Person) -> bool {
@@ -19,7 +39,8 @@ fn has_payments(person: &Person) -> bool {
 }
 
 impl Link {
-    /// Lists money without a place, and takes off the list what has one by now. Returns whether the list changed.
+    /// Lists money without a place, with the time at which the hub first saw it, and takes off the list what has a place by now.
+    /// Returns whether the list changed.
     pub fn list_unmatched(&mut self, person: &Person, now: Timestamp) -> bool {
         if self.unmatched.is_empty() && !has_payments(person) || breakage::is_on("unmatched-unseen") {
             return false;
@@ -30,11 +51,20 @@ impl Link {
             |one: &&(Order, Settlement)| one.1.elsewhere.values().any(|moved| moved.received > moved.returned);
         let elsewhere = money.orders.values().filter(is_kept);
         let elsewhere = elsewhere.flat_map(|(order, settlement)| elsewhere_of(order, settlement));
-        let listed = money.unmatched_by(now).cloned().chain(elsewhere).map(|one| {
+        let listed = money.unmatched.iter().cloned().chain(elsewhere).map(|one| {
+            // A clock that was put back since must not make it wait longer.
+            let known = self.unmatched.get(&one.key).map(|known| Parked { at: known.at.min(now), ..known.clone() });
             let new = || Parked { digest: Digest::of(&one.text), reason: one.text.clone(), at: now };
-            (one.key.clone(), self.unmatched.get(&one.key).cloned().unwrap_or_else(new))
+            (one.key.clone(), known.unwrap_or_else(new))
         });
         let listed = listed.collect();
         std::mem::replace(&mut self.unmatched, listed) != self.unmatched
+    }
+
+    /// Listed money that a manager has to place. What may still find its order by itself is left out: the person is looked at
+    /// again when that time is over.
+    pub fn unplaced(&self) -> Vec<&Parked> {
+        let waits = |one: &Parked| self.turns_at.is_some_and(|at| at <= waits_until(one.at));
+        self.unmatched.values().filter(|one| !waits(one)).collect()
     }
 }

@@ -1,0 +1,33 @@
+//! What is said to people of somebody who was joined into another is said of that other from then on.
+
+use std::collections::BTreeSet;
+
+use stagedoor_engine::PersonId;
+use stagedoor_model::breakage;
+use stagedoor_ports::{Dirty, PortError};
+
+use crate::Sync;
+
+impl Sync {
+    /// Takes parked rows and unplaced money off the links of people who were joined since. Their own links stay: they hold the
+    /// rows of the CRM. Returns whose links changed.
+    pub(crate) async fn quiet_joined(&self, dirty: &mut [Dirty]) -> Result<BTreeSet<PersonId>, PortError> {
+        let mut changed = BTreeSet::new();
+        let mut fresh = BTreeSet::new();
+        for one in dirty.iter_mut().filter(|one| one.person.absorbed != one.link.joined) {
+            fresh.extend(one.person.absorbed.difference(&one.link.joined).copied());
+            one.link.joined = one.person.absorbed.clone();
+            changed.insert(one.person.id);
+        }
+        if fresh.is_empty() || breakage::is_on("joined-still-parked") {
+            return Ok(changed);
+        }
+        let mut links = self.store.links(&fresh).await?;
+        links.retain(|_, link| !link.parked().is_empty());
+        links.values_mut().for_each(|link| link.forget_reasons());
+        if !links.is_empty() {
+            self.store.save_links(links.into_iter().collect()).await?;
+        }
+        Ok(changed)
+    }
+}

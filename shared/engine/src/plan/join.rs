@@ -1,0 +1,215 @@
+//! What is known of two people in the CRM, once they are one. Each `join` takes the other apart field by field, without `..`: a
+//! field that is added later cannot be forgotten here.
+
+use stagedoor_model::Timestamp;
+
+use super::{ContactLink, DealLink, Intent, InvoiceLink, Link};
+
+impl Intent {
+    /// Both of two calls. Which of the two made a row that is found is not known, nor what is in it.
+    fn join(self, other: Self) -> Self {
+        let late_until = self.late_until.max(other.late_until);
+        Self { at: self.at.min(other.at), late_until, values: Default::default() }
+    }
+}
+
+/// The links of joined people are joined in each run: what was looked up since is not open again.
+fn joined(one: Option<Intent>, other: Option<Intent>, looked_until: Option<Timestamp>) -> Option<Intent> {
+    let fresh = |intent: &Intent| Some(intent.at) > looked_until;
+    match (one.filter(fresh), other.filter(fresh)) {
+        (Some(one), Some(other)) => Some(one.join(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+impl ContactLink {
+    /// The contact that exists counts; what was last sent is said of that one alone.
+    fn join(self, other: Self) -> Self {
+        let (known, second) = if self.id.is_none() && other.id.is_some() { (other, self) } else { (self, other) };
+        let Self { id, pushed, intent, parked, marketed, looked_until, claimed } = known;
+        let Self {
+            id: _,
+            pushed: _,
+            intent: second_intent,
+            parked: second_parked,
+            marketed: _,
+            looked_until: second_looked,
+            claimed: second_claimed,
+        } = second;
+        let looked_until = looked_until.max(second_looked);
+        Self {
+            id,
+            pushed,
+            intent: joined(intent, second_intent, looked_until),
+            parked: parked.or(second_parked.filter(|_| id.is_none())),
+            marketed,
+            looked_until,
+            claimed: claimed.into_iter().chain(second_claimed).collect(),
+        }
+    }
+}
+
+impl DealLink {
+    /// What is known of two people's deals for one show. One of the two deals is the double of the other.
+    fn join(self, other: Self) -> Self {
+        let (known, second) = if self.id.is_none() && other.id.is_some() { (other, self) } else { (self, other) };
+        let Self {
+            id,
+            pushed,
+            stage,
+            pipeline,
+            stage_at,
+            sent_stages,
+            is_parted,
+            intent,
+            parked,
+            held,
+            orders,
+            paid_orders,
+            doubles,
+            closed,
+            looked_until,
+            claimed,
+        } = known;
+        let Self {
+            id: second_id,
+            pushed: _,
+            stage: _,
+            pipeline: _,
+            stage_at: _,
+            sent_stages: _,
+            is_parted: _,
+            intent: second_intent,
+            parked: second_parked,
+            held: second_held,
+            orders: _,
+            paid_orders: _,
+            doubles: second_doubles,
+            closed: second_closed,
+            looked_until: second_looked,
+            claimed: second_claimed,
+        } = second;
+        let looked_until = looked_until.max(second_looked);
+        let doubles = doubles.into_iter().chain(second_doubles).chain(second_id);
+        Self {
+            id,
+            pushed,
+            stage,
+            pipeline,
+            stage_at,
+            sent_stages,
+            is_parted,
+            intent: joined(intent, second_intent, looked_until),
+            parked: parked.or(second_parked.filter(|_| id.is_none())),
+            held: held.or(second_held.filter(|_| id.is_none())),
+            orders,
+            paid_orders,
+            doubles: doubles.filter(|double| id != Some(*double)).collect(),
+            closed: closed.into_iter().chain(second_closed).collect(),
+            looked_until,
+            claimed: claimed.into_iter().chain(second_claimed).collect(),
+        }
+    }
+}
+
+impl InvoiceLink {
+    /// An order has one invoice: the one that exists counts.
+    fn join(self, other: Self) -> Self {
+        let (known, second) = if self.id.is_none() { (other, self) } else { (self, other) };
+        let Self { id, pushed, intent, parked, fixed, anew, deal } = known;
+        let intent = joined(intent, second.intent, None);
+        Self { id, pushed, intent, parked, fixed, anew, deal }
+    }
+}
+
+impl Link {
+    /// What two joined people had in the CRM, the elder's first.
+    #[must_use]
+    pub fn join(mut self, other: Self) -> Self {
+        let Self {
+            // Each link has its own revision. Due times are worked out anew, and differ from what the elder's says.
+            revision: _,
+            turns_at: _,
+            look_again_at: _,
+            // Together they are somebody else than each was.
+            write_again_at: _,
+            looked: _,
+            contact,
+            deals,
+            marked,
+            doubles,
+            unhung,
+            unhung_reason,
+            contact_values,
+            other_ids,
+            noted,
+            tasked,
+            note_intent,
+            task_intent,
+            invoices,
+            second,
+            companies,
+            unmatched,
+            troubles,
+            segments,
+            lists,
+            written,
+            untangled,
+            joined: their_joined,
+        } = other;
+        (self.looked, self.write_again_at) = (None, None);
+        self.doubles.extend(doubles);
+        self.unhung.extend(unhung);
+        self.unhung_reason = self.unhung_reason.or(unhung_reason);
+        for (id, values) in contact_values {
+            self.contact_values.entry(id).or_default().extend(values);
+        }
+        match (self.contact.id, contact.id) {
+            (Some(known), Some(second)) if known != second => _ = self.doubles.insert(second),
+            _ => {}
+        }
+        self.contact = self.contact.join(contact);
+        self.second = match (self.second, second) {
+            (Some(own), Some(other)) => Some(Box::new(own.join(*other))),
+            (own, other) => own.or(other),
+        };
+        self.untangled.extend(untangled);
+        self.joined.extend(their_joined);
+        self.companies.extend(companies);
+        self.unmatched.extend(unmatched);
+        self.troubles.extend(troubles);
+        for (key, invoice) in invoices {
+            let known = self.invoices.entry(key).or_default();
+            *known = std::mem::take(known).join(invoice);
+        }
+        for (show, deal) in deals {
+            let known = self.deals.entry(show).or_default();
+            *known = std::mem::take(known).join(deal);
+        }
+        self.marked.extend(marked);
+        self.other_ids.extend(other_ids);
+        self.noted.extend(noted);
+        self.tasked = self.tasked.max(tasked);
+        self.note_intent = self.note_intent.or(note_intent);
+        self.task_intent = self.task_intent.or(task_intent);
+        for (list, places) in lists {
+            let known = self.lists.entry(list).or_default();
+            for (address, place) in places {
+                let place = known.get(&address).map_or(place.clone(), |known| known.clone().min(place));
+                known.insert(address, place);
+            }
+        }
+        for (key, written) in written {
+            let both = match self.written.remove(&key) {
+                Some(known) => known.join(written),
+                None => written,
+            };
+            self.written.insert(key, both);
+        }
+        for (segment, since) in segments {
+            let known = self.segments.entry(segment).or_insert(since);
+            *known = since.min(*known);
+        }
+        self
+    }
+}

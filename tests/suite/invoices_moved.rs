@@ -1,0 +1,83 @@
+//! The invoice of an order belongs to the deal that the order is in, also when that becomes another deal.
+
+use serde_json::Value;
+use stagedoor_model::Identifier;
+use stagedoor_model::{Body, Event, EventId, Kind, LeadChanged, SourceName};
+use stagedoor_ports::Gone;
+use stagedoor_tests::account::{Account, Which};
+
+use crate::{crashes::order, stages::changed};
+
+const ANNA: [&str; 1] = ["phone:+79161110001"];
+const BORIS: [&str; 1] = ["phone:+79161110002"];
+
+async fn fold(account: &Account, event: Event) {
+    assert!(account.sync.handle(vec![event]).await.is_empty());
+    account.reconcile().await;
+}
+
+fn texts(account: &Account, module: &str, field: &str) -> Vec<String> {
+    let text = |row: &Value| row[field].as_str().unwrap_or_default().to_owned();
+    account.vtiger().records(module).iter().map(text).collect()
+}
+
+/// The one deal that is worth something: its id and its contact.
+fn worth(account: &Account) -> (String, String) {
+    let deals = account.vtiger().records("Potentials");
+    let counts = deals.iter().filter(|row| row["amount"].as_str().is_some_and(|sum| !sum.starts_with("0")));
+    let all: Vec<&Value> = counts.collect();
+    let [deal] = all.as_slice() else { panic!("{deals:?}") };
+    let text = |field: &str| deal[field].as_str().unwrap_or_default().to_owned();
+    (text("id"), text("contact_id"))
+}
+
+async fn a_deal_is_made_again(account: &Account) {
+    fold(account, order(1, &ANNA)).await;
+    let deal = worth(account).0;
+    let lead = deal.split_once('x').and_then(|(_, id)| id.parse().ok()).expect("a number");
+    account.delete(Gone::Deal(lead));
+    let source = SourceName::new("crm").expect("a name");
+    let change = LeadChanged { lead, deleted: true, pipeline: None, status: None, moved_by: None, hub_id: None };
+    let id = EventId::derive(&source, &["deleted"]);
+    fold(account, Event::new(&source, id, order(5, &[]).time, Body::LeadChanged(change))).await;
+    fold(account, order(8, &ANNA)).await;
+    assert_ne!(worth(account).0, deal);
+}
+
+#[tokio::test]
+async fn invoices_of_a_deal_that_is_made_again_belong_to_the_new_deal() {
+    let account = Account::of(Which::Vtiger).await;
+    a_deal_is_made_again(&account).await;
+    let deal = worth(&account).0;
+    assert_eq!(texts(&account, "Invoice", "potential_id"), [deal.clone(), deal]);
+}
+
+#[tokio::test]
+async fn closing_documents_that_are_comments_move_to_the_new_deal() {
+    let account = Account::of(Which::Vtiger).await;
+    account.vtiger().set_makes_invoices(false);
+    a_deal_is_made_again(&account).await;
+    let deal = worth(&account).0;
+    assert_eq!(texts(&account, "ModComments", "related_to"), [deal.clone(), deal]);
+}
+
+/// Order 1 as it stands at this second, with its number as an identifier.
+fn of_buyer(second: i64, names: &[&str]) -> Event {
+    let mut event = changed(1, second, names, |_| {});
+    let Body::OrderPaid(body) = &mut event.body else { panic!("an order") };
+    body.identifiers.extend(Identifier::opaque(Kind::Order, event.source.as_str(), "1"));
+    event
+}
+
+#[tokio::test]
+async fn the_invoice_of_an_order_that_is_handed_on_belongs_to_its_new_buyer() {
+    let account = Account::of(Which::Vtiger).await;
+    fold(&account, of_buyer(1, &ANNA)).await;
+    let (first, anna) = worth(&account);
+    assert_eq!(texts(&account, "Invoice", "potential_id"), [first.clone()]);
+    fold(&account, of_buyer(9, &BORIS)).await;
+    let (second, boris) = worth(&account);
+    assert!(second != first && boris != anna);
+    assert_eq!(texts(&account, "Invoice", "potential_id"), [second]);
+    assert_eq!(texts(&account, "Invoice", "contact_id"), [boris]);
+}
