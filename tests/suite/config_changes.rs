@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use stagedoor::{DEFAULT_CONFIG, config_changes::report, read_config};
+use stagedoor::{
+    DEFAULT_CONFIG,
+    config_changes::{report, report_of},
+    read_config,
+};
 use stagedoor_engine::ShowKey;
 
 use crate::{
@@ -126,4 +130,12 @@ async fn a_folder_of_an_earlier_build_is_read_and_left_as_it_is() {
     assert!(std::fs::read(folder.path().join("hub.db")).expect("a file") == before, "the file is as it was");
     let config = read_config("stagedoor.toml", DEFAULT_CONFIG, None).expect("a config");
     assert!(report(&config, Path::new("/nowhere")).await.expect_err("no hub").contains("there is no hub in /nowhere"));
+}
+
+#[tokio::test]
+async fn the_store_of_a_deployment_is_read_the_same_way() {
+    let stage = sold().await;
+    let config = read_config("stagedoor.toml", DEFAULT_CONFIG, None).expect("a config");
+    let text = report_of(&config, stage.hub.hub.store.as_ref()).await.expect("readable").join("\n");
+    says(&text, &["nothing changes for people who are in the hub", "compared with 3 people; nothing was changed"]);
 }

@@ -1,6 +1,10 @@
 //! What is kept of somebody, and how it is removed.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use stagedoor_ports::SystemClock;
+use stagedoor_sqlite::SqliteQueue;
 use stagedoor_tests::hub::TestHub;
 
 use crate::end_to_end::{anna, field, lead, order};
@@ -116,4 +120,30 @@ async fn erasing_somebody_takes_nothing_from_a_neighbour_or_a_crowd() {
         kinds.contains(&"stagedoor.form.submitted.v1") && !kinds.contains(&"stagedoor.person.erased.v1"),
         "{kinds:?}"
     );
+}
+
+#[test]
+fn a_file_of_an_earlier_version_keeps_no_remnants_of_what_was_deleted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("queue.db");
+    let old = rusqlite::Connection::open(&path).expect("opened");
+    let made = "PRAGMA journal_mode=WAL; PRAGMA secure_delete=OFF;
+        CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL,
+        visible_at INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0) STRICT;
+        INSERT INTO messages (body) VALUES ('a message of anna@example.com to the theatre');
+        INSERT INTO messages (body) VALUES ('what is still to be done');
+        DELETE FROM messages WHERE id = 1;";
+    old.execute_batch(made).expect("made");
+    drop(old);
+    let holds = |text: &str| {
+        let files =
+            ["queue.db", "queue.db-wal"].map(|file| std::fs::read(folder.path().join(file)).unwrap_or_default());
+        files.iter().any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    };
+    assert!(holds("anna@example.com"), "an earlier version leaves it in the file");
+    for _ in 0..2 {
+        drop(SqliteQueue::open(&path, Arc::new(SystemClock)).expect("opened"));
+        assert!(!holds("anna@example.com"));
+        assert!(holds("what is still to be done"));
+    }
 }

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use jiff::SignedDuration;
 use stagedoor_crm::{HttpClient, HttpError, SocketClient};
 use stagedoor_model::SourceName;
-use stagedoor_sync::Pace;
+use stagedoor_sync::{Pace, WaitingReason, waiting_reasons};
 use stagedoor_tests::account::{Account, Which};
 
 use crate::crashes::order;
@@ -94,6 +94,9 @@ async fn a_right_that_the_hub_lost_deletes_nobody_and_is_no_refusal() {
             _ = account.sync.hear_crm(&SourceName::new("crm").expect("a name")).await;
         }
         assert_eq!(account.store.totals().await.expect("totals").parked, 0, "{module} {hidden}");
+        let reasons = waiting_reasons(account.store.as_ref()).await.expect("read");
+        let says = |one: &WaitingReason| one.reason.contains("right") && one.reason_ru.contains("право");
+        assert!(reasons.iter().any(says), "{module} {hidden}: {reasons:?}");
         vtiger.give_rights_back();
         let (everybody, _) = account.store.everybody(None, 10).await.expect("read");
         account.store.mark_dirty(everybody).await.expect("marked");

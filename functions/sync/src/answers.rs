@@ -25,7 +25,7 @@ fn after(intent: &mut Option<Intent>, creates: bool, is_lost: bool, late_until: 
 }
 
 /// The same reason holds since it was first heard.
-fn hold(held: &mut Option<Parked>, now: Option<Parked>) {
+pub(crate) fn hold(held: &mut Option<Parked>, now: Option<Parked>) {
     let same = |known: &Parked| now.as_ref().is_some_and(|now| now.reason == known.reason);
     if !held.as_ref().is_some_and(same) {
         *held = now;
@@ -48,10 +48,12 @@ pub(crate) fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, 
                     let digest = draft.settled(matches!(job, Job::CreateContact(_)));
                     contact.marketed = draft.marketing.as_ref().is_some_and(|shown| !shown.is_empty());
                     (contact.id, contact.pushed) = (Some(id), Some(digest));
-                    contact.parked = None;
+                    (contact.parked, contact.held) = (None, None);
                 }
-                Row::Refused(reason) => contact.parked = parked(reason),
-                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) | Row::Misidentified(_) => {}
+                Row::Refused(reason) => (contact.parked, contact.held) = (parked(reason), None),
+                Row::Held(_) if breakage::is_on("held-contact-unsaid") => {}
+                Row::Held(reason) => hold(&mut contact.held, parked(reason)),
+                Row::NotSent | Row::Unknown | Row::Gone(_) | Row::Misidentified(_) => {}
             }
         }
         Job::CreateDeal(_, draft) | Job::UpdateDeal(_, draft) => {

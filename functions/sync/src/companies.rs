@@ -10,6 +10,7 @@ use stagedoor_ports::{Cell, CrmError, PortError, Row};
 
 use crate::{
     Sync,
+    answers::hold,
     round::{Case, Round},
 };
 
@@ -120,6 +121,8 @@ impl Sync {
                 Row::Held(reason) => {
                     tracing::warn!(reason, "a company waits for a manager");
                     one.known.intent = None;
+                    let held = Parked { digest: one.digest.clone(), reason, at: round.at };
+                    refused.extend(round.hold_for_company(&one.draft.key, &held));
                 }
                 // Looked for or made again by the next run.
                 Row::Gone(_) | Row::Misidentified(_) => one.known = Known::default(),
@@ -197,6 +200,18 @@ impl Round {
         let wanting = cases.iter_mut().filter(|(_, case)| case.wants(key));
         let note = |(id, case): (&PersonId, &mut Case)| {
             case.link.companies.insert(key.to_owned(), parked.clone());
+            *id
+        };
+        wanting.map(note).collect()
+    }
+
+    /// Contacts wait for their company.
+    fn hold_for_company(&self, key: &str, reason: &Parked) -> BTreeSet<PersonId> {
+        let mut cases = self.cases();
+        let wanting = cases.iter_mut().filter(|(_, case)| case.wants(key));
+        let note = |(id, case): (&PersonId, &mut Case)| {
+            hold(&mut case.link.contact.held, Some(reason.clone()));
+            case.failed = true;
             *id
         };
         wanting.map(note).collect()

@@ -34,6 +34,15 @@ pub async fn report(config: &Config, folder: &Path) -> Result<Vec<String>, Strin
     lines.map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
+/// The same for the store of a deployment.
+///
+/// # Errors
+/// A sentence: the store cannot be read.
+pub async fn report_of(config: &Config, store: &dyn Store) -> Result<Vec<String>, String> {
+    let lines = changes(config, store, SystemClock.now()).await;
+    lines.map_err(|error| format!("cannot read the deployment's store: {error}"))
+}
+
 async fn changes(config: &Config, store: &dyn Store, now: Timestamp) -> stagedoor_ports::Result<Vec<String>> {
     let past = shows_of_past_configs(store).await?;
     // Of what is not known, nothing is said.

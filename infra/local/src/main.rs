@@ -154,8 +154,12 @@ enum Command {
     /// Exchange an authorisation code of the CRM for tokens (it lives 20 minutes and works once).
     Authorize { code: String },
     /// Read the config and say everything that is wrong with it. With the --data of a hub that runs or is stopped, also say what
-    /// the config would change for the people in it.
-    CheckConfig,
+    /// the config would change for the people in it; of a deployment with --aws and --changes.
+    CheckConfig {
+        /// With --aws: read the deployment's people, and say what the config would change for them.
+        #[arg(long)]
+        changes: bool,
+    },
     /// Print the JSON Schema of the config, or of the events.
     Schema {
         #[arg(value_parser = ["config", "events"])]
@@ -189,7 +193,17 @@ async fn run(cli: Cli) -> Result<(), String> {
             Err("a deployment serves by itself; --aws is for the other commands".into())
         }
         Some(Command::Serve) => serve(&place).await,
-        Some(Command::CheckConfig) => {
+        Some(Command::CheckConfig { changes }) => {
+            if place.aws.is_some() && place.data != Path::new(DEFAULT_DATA) {
+                return Err(
+                    "--data names a folder and --aws a deployment; what a config would change for the people of a \
+                            deployment is said by `check-config --aws <stack> --changes`"
+                        .into(),
+                );
+            }
+            if changes && place.aws.is_none() {
+                return Err("--changes is for a deployment (--aws <stack>); of a folder give --data <folder>".into());
+            }
             let config = match &place.aws {
                 Some(_) => world::deployed_config(&place.config).await?,
                 None => config(&place)?,
@@ -197,9 +211,15 @@ async fn run(cli: Cli) -> Result<(), String> {
             println!("fine: {} sources, {} pipelines", config.sources.len(), config.catalog.pipelines.len());
             // The default folder need not be there.
             let is_named = place.data != Path::new(DEFAULT_DATA) || place.data.join("hub.db").is_file();
-            if place.aws.is_none() && is_named {
-                config_changes::report(&config, &place.data).await?.iter().for_each(|line| println!("{line}"));
-            }
+            let lines = match &place.aws {
+                None if is_named => config_changes::report(&config, &place.data).await?,
+                Some(stack) if changes => {
+                    let hub = world::deployed(stack, &place.config, "check-config").await?;
+                    config_changes::report_of(&config, hub.store.as_ref()).await?
+                }
+                _ => vec![],
+            };
+            lines.iter().for_each(|line| println!("{line}"));
             Ok(())
         }
         Some(Command::Schema { of }) => {
@@ -353,7 +373,7 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             done.map_err(|error| error.to_string())?;
             println!("authorised; the tokens are kept in the hub's files");
         }
-        Command::Serve | Command::CheckConfig | Command::Schema { .. } => {}
+        Command::Serve | Command::CheckConfig { .. } | Command::Schema { .. } => {}
     }
     Ok(())
 }

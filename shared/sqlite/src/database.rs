@@ -5,6 +5,7 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
+use stagedoor_model::breakage;
 use stagedoor_ports::{PortError, Result};
 use tokio::sync::oneshot;
 
@@ -37,6 +38,7 @@ impl Database {
         // What is deleted or replaced is overwritten: of an erased person no earlier version is left in the file.
         connection
             .execute_batch(SETTINGS)
+            .and_then(|()| overwrite_remnants(&connection))
             .and_then(|()| connection.execute_batch(schema))
             .map_err(|error| broken(&error))?;
         for (count, make) in upgrades {
@@ -126,6 +128,28 @@ impl Database {
         .await
         .map_err(|error| PortError::Fail(error.to_string()))?
     }
+}
+
+/// `user_version` of files in which all that was deleted is overwritten.
+const OVERWRITTEN: i64 = 1;
+
+/// Earlier versions left deleted rows in the file: it is written anew once, without them. A file that cannot be written anew now,
+/// for want of disk space, is tried at the next start.
+fn overwrite_remnants(connection: &Connection) -> rusqlite::Result<()> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    if number("PRAGMA user_version")? >= OVERWRITTEN || breakage::is_on("old-remnants-stay") {
+        return Ok(());
+    }
+    let is_new = number("SELECT count(*) FROM sqlite_schema")? == 0;
+    let anew = if is_new { "" } else { "VACUUM;" };
+    let done = connection.execute_batch(anew).and_then(|()| {
+        connection.pragma_update(None, "user_version", OVERWRITTEN)?;
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")
+    });
+    if let Err(error) = done {
+        tracing::warn!(%error, "remnants of deleted rows were not overwritten; the next start tries it again");
+    }
+    Ok(())
 }
 
 /// Makes the tables of `schema` that the file does not have, in the connection's own memory.

@@ -63,6 +63,8 @@ pub struct State {
     pub parting_answers: VecDeque<Row>,
     /// Those calls.
     pub partings: Vec<Parting>,
+    /// Contacts with a landline of Moscow wait for the account.
+    pub withholds_landlines: bool,
     /// Doubles of deals wait for the account.
     pub holds_doubles: bool,
 }
@@ -114,6 +116,17 @@ impl Crm for Fake {
     }
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
         let is_stuck = |draft: &ContactDraft| draft.phones.iter().any(|phone| self.state().stuck.contains(phone));
+        let withheld = |draft: &ContactDraft| draft.phones.iter().any(|phone| phone.starts_with("+7499"));
+        if !self.state().withholds_landlines && rows.iter().any(withheld) {
+            return self.make("contacts", rows.iter().map(|draft| Made::Contact(draft.clone())).collect());
+        }
+        if rows.iter().any(withheld) {
+            let one = |draft: &ContactDraft| match withheld(draft) {
+                true => Row::Held("the hub's user may not read or write Contacts 1: give it the right".into()),
+                false => self.make("contacts", vec![Made::Contact(draft.clone())]).remove(0),
+            };
+            return rows.iter().map(one).collect();
+        }
         let stuck: Vec<bool> = rows.iter().map(is_stuck).collect();
         let free = rows.iter().zip(&stuck).filter(|(_, stuck)| !**stuck);
         let free = free.map(|(draft, _)| Made::Contact(draft.clone())).collect();

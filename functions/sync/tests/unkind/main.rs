@@ -5,3 +5,4 @@ mod doubles;
 mod fake;
 mod gone;
 mod late;
+mod starving;

@@ -23,6 +23,7 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
             dt { "Id" } dd { (person.id) }
         }
         @if let Some(parked) = &link.contact.parked { p.refused { "The CRM refuses the contact: " (parked.reason) } }
+        @if let Some(held) = &link.contact.held { p.refused { "The contact waits: " (held.reason) } }
         h2 { "Deals" }
         ul.rows {
             @for (key, deal) in deals(person, catalog) {
@@ -42,6 +43,7 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
                         @if !deal.orders.is_empty() { " · orders " (deal.orders.iter().cloned().collect::<Vec<_>>().join(", ")) }
                     }
                     @if let Some(parked) = known.and_then(|deal| deal.parked.as_ref()) { div.refused { (parked.reason) } }
+                    @if let Some(held) = known.and_then(|deal| deal.held.as_ref()) { div.refused { "It waits: " (held.reason) } }
                 }
             }
         }

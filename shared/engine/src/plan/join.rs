@@ -26,12 +26,13 @@ impl ContactLink {
     /// The contact that exists counts; what was last sent is said of that one alone.
     fn join(self, other: Self) -> Self {
         let (known, second) = if self.id.is_none() && other.id.is_some() { (other, self) } else { (self, other) };
-        let Self { id, pushed, intent, parked, marketed, looked_until, claimed } = known;
+        let Self { id, pushed, intent, parked, held, marketed, looked_until, claimed } = known;
         let Self {
             id: _,
             pushed: _,
             intent: second_intent,
             parked: second_parked,
+            held: second_held,
             marketed: _,
             looked_until: second_looked,
             claimed: second_claimed,
@@ -42,6 +43,7 @@ impl ContactLink {
             pushed,
             intent: joined(intent, second_intent, looked_until),
             parked: parked.or(second_parked.filter(|_| id.is_none())),
+            held: held.or(second_held.filter(|_| id.is_none())),
             marketed,
             looked_until,
             claimed: claimed.into_iter().chain(second_claimed).collect(),

@@ -69,6 +69,9 @@ pub struct ContactLink {
     pub pushed: Option<Digest>,
     pub intent: Option<Intent>,
     pub parked: Option<Parked>,
+    /// Why it, or its company, waits for the account, such as for a right that the hub's user lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Parked>,
     /// Whether its fields of consent, letters and segments hold something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marketed: bool,
@@ -315,17 +318,19 @@ impl Link {
         own.chain(self.companies.values()).chain(second).collect()
     }
 
-    /// Why deals wait for something in the CRM that concerns many.
+    /// Why contacts and deals wait for something in the CRM that concerns many.
     pub fn held(&self) -> Vec<&Parked> {
         let second = self.second.iter().flat_map(|second| second.held());
-        self.deals.values().filter_map(|deal| deal.held.as_ref()).chain(second).collect()
+        let deals = self.deals.values().filter_map(|deal| deal.held.as_ref());
+        self.contact.held.iter().chain(deals).chain(second).collect()
     }
 
     /// Takes off why deals waited that the plan has nothing to do for any more. Returns whether there were any.
     pub fn release_held(&mut self, plan: &Plan) -> bool {
+        let is_over = plan.is_empty() && self.contact.held.take().is_some();
         // Without a living contact nothing is planned, and the deals wait as before.
         if plan.contact.is_none() {
-            return false;
+            return is_over;
         }
         let is_planned = |show: &ShowKey| {
             plan.steps.iter().any(|(step, _)| match step {
@@ -336,12 +341,12 @@ impl Link {
             })
         };
         let over = self.deals.iter_mut().filter(|(show, deal)| deal.held.is_some() && !is_planned(show));
-        over.map(|(_, deal)| deal.held = None).count() > 0
+        over.map(|(_, deal)| deal.held = None).count() > 0 || is_over
     }
 
     /// Takes off what is shown to people. The link of the person into whom this one was joined says it from now on.
     pub fn forget_reasons(&mut self) {
-        (self.contact.parked, self.unhung_reason) = (None, None);
+        (self.contact.parked, self.contact.held, self.unhung_reason) = (None, None, None);
         self.deals.values_mut().for_each(|deal| (deal.parked, deal.held) = (None, None));
         self.invoices.values_mut().for_each(|invoice| invoice.parked = None);
         self.companies.clear();
