@@ -168,7 +168,7 @@ async fn a_deal_that_waits_for_the_account_brings_no_deleted_contact_back(which:
         }
     };
     account.delete(Gone::Contact(contact));
-    fold(&account, told(which, Gone::Contact(contact), true, 5)).await;
+    fold(&account, told(Gone::Contact(contact), true, 5)).await;
     fold(&account, form(6, &ANNA)).await;
     assert_eq!(account.counts(), (0, 0), "what the hub tried to show before the deletion is no purchase after it");
     assert!(account.sync.handle(vec![order(8, &ANNA)]).await.is_empty());
@@ -191,7 +191,7 @@ async fn a_cart_that_a_manager_paid_before_the_shop_did_stays_deleted(which: Whi
     let (id, price) = only_deal(&account, which);
     assert_eq!(price, "1500");
     account.delete(Gone::Deal(id));
-    fold(&account, told(which, Gone::Deal(id), true, 20)).await;
+    fold(&account, told(Gone::Deal(id), true, 20)).await;
     fold(&account, changed(1, 22, &ANNA, |order| order.promo_codes.push("SPRING".into()))).await;
     assert_eq!(account.counts(), (1, 0));
 }

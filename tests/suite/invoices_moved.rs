@@ -74,7 +74,7 @@ async fn the_invoice_of_an_order_that_is_handed_on_belongs_to_its_new_buyer() {
     let account = Account::of(Which::Vtiger).await;
     fold(&account, of_buyer(1, &ANNA)).await;
     let (first, anna) = worth(&account);
-    assert_eq!(texts(&account, "Invoice", "potential_id"), [first.clone()]);
+    assert!(matches!(texts(&account, "Invoice", "potential_id").as_slice(), [one] if *one == first));
     fold(&account, of_buyer(9, &BORIS)).await;
     let (second, boris) = worth(&account);
     assert!(second != first && boris != anna);
