@@ -20,6 +20,7 @@ crate::promises!(
     a_purchase_that_finds_its_deal_gone_makes_a_deal_again,
     a_cart_that_is_paid_after_its_deal_was_deleted_makes_a_deal_again,
     a_purchase_after_a_contact_was_deleted_makes_a_contact_again_with_its_deals,
+    a_clean_up_of_which_no_webhook_told_stops_no_purchase,
     a_deal_that_is_restored_after_another_was_made_is_its_double,
     a_deal_that_waits_for_the_account_brings_no_deleted_contact_back,
     a_cart_that_a_manager_paid_before_the_shop_did_stays_deleted,
@@ -135,6 +136,21 @@ async fn a_purchase_after_a_contact_was_deleted_makes_a_contact_again_with_its_d
     assert_ne!(owner, contact);
     let picture = format!("{:?}", account.picture());
     assert!(picture.contains("+79161110001"), "{picture}");
+}
+
+async fn a_clean_up_of_which_no_webhook_told_stops_no_purchase(which: Which) {
+    let account = Account::of(which).await;
+    let buys = |turn: i64, more: &str| -> Vec<Event> {
+        let names = |n: i64| [format!("phone:+791611100{n:02}"), format!("email:fan{n}{more}@example.com")];
+        (0..14).map(|n| order(turn + n, &names(n).each_ref().map(String::as_str))).collect()
+    };
+    assert!(account.sync.handle(buys(0, "")).await.is_empty());
+    account.reconcile().await;
+    let owners: Vec<u64> = deals(&account, which).iter().filter_map(|(id, ..)| account.owner_of(*id)).collect();
+    owners.into_iter().for_each(|id| account.delete(Gone::Contact(id)));
+    assert!(account.sync.handle(buys(100, "-too")).await.is_empty());
+    account.reconcile().await;
+    assert_eq!(account.counts(), (14, 14));
 }
 
 async fn a_deal_that_is_restored_after_another_was_made_is_its_double(which: Which) {

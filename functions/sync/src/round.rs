@@ -232,8 +232,13 @@ impl Round {
 
     pub(crate) fn deal_tasks(&self) -> [Vec<Task>; 3] {
         let (mut create, mut update, mut double) = (Vec::new(), Vec::new(), Vec::new());
+        let gone = self.gone.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         for (id, case) in self.cases().iter_mut() {
             let contact = case.plan.contact.or(case.link.contact.id);
+            // A deal that showed the purchase now would say that the contact was deleted after it.
+            if contact.is_some_and(|contact| gone.contains(&Gone::Contact(contact))) {
+                continue;
+            }
             let refused = case.link.contact.parked.is_some();
             let held = usize::from(contact.is_none() && case.is_contact_held());
             for (step, digest) in &case.plan.steps {

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp, breakage};
-use stagedoor_ports::{Crm, CrmError, CrmPage, Gone, Row, Store};
+use stagedoor_ports::{Crm, CrmError, CrmPage, Gone, Missing, Row, Store};
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::{
@@ -280,7 +280,7 @@ impl Crm for AmoCrm {
             let row = |(id, draft): &(u64, ContactDraft)| {
                 let other = wire::foreign(held.get(id), draft.person, &draft.other_ids);
                 let row = wire::contact(draft, schema, held.get(id), self.settings.region);
-                other.map_or_else(|| Ok(with_id(*id, row)), Err)
+                other.map_or_else(|| Ok(wire::with_id(*id, row)), Err)
             };
             rows.iter().map(row).collect()
         };
@@ -324,7 +324,7 @@ impl Crm for AmoCrm {
                 if let Some(other) = wire::foreign(held.get(id), draft.person, &draft.other_ids) {
                     return Err(other);
                 }
-                wire::deal(draft, None, schema, held.get(id)).map(|row| with_id(*id, row)).map_err(Row::Held)
+                wire::deal(draft, None, schema, held.get(id)).map(|row| wire::with_id(*id, row)).map_err(Row::Held)
             };
             rows.iter().map(row).collect()
         };
@@ -358,7 +358,7 @@ impl Crm for AmoCrm {
                 .zip(&moved)
                 .map(|((contact, of), moved)| {
                     let tags = json!([{ "name": format!("duplicate of {of}") }]);
-                    let row = with_id(*contact, json!({ "tags_to_add": tags, "updated_by": 0 }));
+                    let row = wire::with_id(*contact, json!({ "tags_to_add": tags, "updated_by": 0 }));
                     if matches!(moved, Row::Done(_)) { Ok(row) } else { Err(moved.clone()) }
                 })
                 .collect()
@@ -474,6 +474,10 @@ impl Crm for AmoCrm {
         self.settings.late_for
     }
 
+    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {
+        self.missing_rows(contacts, deals).await
+    }
+
     fn batch(&self) -> usize {
         BATCH
     }
@@ -489,11 +493,4 @@ impl Crm for AmoCrm {
     fn refused(&self) -> u64 {
         self.transport.refused()
     }
-}
-
-pub(super) fn with_id(id: u64, mut row: Value) -> Value {
-    if let Some(row) = row.as_object_mut() {
-        row.insert("id".into(), id.into());
-    }
-    row
 }

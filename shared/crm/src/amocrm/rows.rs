@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::CrmError;
+use stagedoor_ports::{CrmError, Missing};
 
 use crate::amocrm::{
     bulk::BATCH,
@@ -94,6 +94,28 @@ impl AmoCrm {
             rows.extend(items(answer.as_ref(), entity).into_iter().filter(own).cloned());
         }
         Ok(rows)
+    }
+
+    pub(super) async fn missing_rows(
+        &self,
+        contacts: &BTreeSet<u64>,
+        deals: &BTreeSet<u64>,
+    ) -> Result<Missing, CrmError> {
+        let (contacts, deals) = (self.gone("contacts", contacts).await?, self.gone("leads", deals).await?);
+        Ok(Missing { contacts, deals, hidden: 0 })
+    }
+
+    /// Those of these rows that are not there. Each is asked for by itself: a list leaves out what the user may not see, and a
+    /// single read is refused then.
+    async fn gone(&self, entity: &str, ids: &BTreeSet<u64>) -> Result<BTreeSet<u64>, CrmError> {
+        let mut gone = BTreeSet::new();
+        for id in ids {
+            // A row that is gone is answered with 204.
+            if schema::get(&self.transport, &format!("/api/v4/{entity}/{id}")).await?.is_none() {
+                gone.insert(*id);
+            }
+        }
+        Ok(gone)
     }
 
     /// Reads the pages of the list on which these rows stand, and takes out of `left` those that it found.

@@ -10,10 +10,11 @@ use stagedoor_ports::{CrmError, Gone, Row};
 
 use crate::amocrm::{
     bulk,
-    client::{AmoCrm, with_id},
+    client::AmoCrm,
     links::{self, Link},
     schema::{self, Schema, items, number, text},
     transport::Failure,
+    wire,
 };
 
 /// Fields that tell of chats.
@@ -125,7 +126,7 @@ fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> 
             return None;
         }
     }
-    Some(with_id(parting.contact, row))
+    Some(wire::with_id(parting.contact, row))
 }
 
 /// A multitext field without the values that are somebody else's. `None` where none of them stands there.
@@ -141,6 +142,6 @@ fn without(held: &Value, code: &str, parting: &Parting, read: &dyn Fn(&str) -> V
     if kept.len() == standing.len() {
         return None;
     }
-    let kept: Vec<Value> = kept.into_iter().map(|value| super::wire::with_kind(value)).collect();
+    let kept: Vec<Value> = kept.into_iter().map(|value| wire::with_kind(value)).collect();
     Some(json!({ "field_code": code, "values": kept }))
 }

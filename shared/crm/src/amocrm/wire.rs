@@ -205,3 +205,11 @@ pub fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
     };
     Some((second("updated_at")?, Body::ContactChanged(changed)))
 }
+
+/// The row with the number by which the CRM knows it.
+pub fn with_id(id: u64, mut row: Value) -> Value {
+    if let Some(row) = row.as_object_mut() {
+        row.insert("id".into(), id.into());
+    }
+    row
+}
