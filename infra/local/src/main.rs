@@ -1,5 +1,7 @@
 //! `stagedoor`: the hub as one process, and its commands.
 
+mod check_config;
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -9,7 +11,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use stagedoor::{
-    DEFAULT_CONFIG, Hub, Moved, THEATRE_CONFIG, audience, bind, commands, config_changes, decisions,
+    DEFAULT_CONFIG, Hub, Moved, THEATRE_CONFIG, audience, bind, commands, decisions,
     import::{self, Origin},
     month, person, read_config, report, start, tour, world,
 };
@@ -193,35 +195,7 @@ async fn run(cli: Cli) -> Result<(), String> {
             Err("a deployment serves by itself; --aws is for the other commands".into())
         }
         Some(Command::Serve) => serve(&place).await,
-        Some(Command::CheckConfig { changes }) => {
-            if place.aws.is_some() && place.data != Path::new(DEFAULT_DATA) {
-                return Err(
-                    "--data names a folder and --aws a deployment; what a config would change for the people of a \
-                            deployment is said by `check-config --aws <stack> --changes`"
-                        .into(),
-                );
-            }
-            if changes && place.aws.is_none() {
-                return Err("--changes is for a deployment (--aws <stack>); of a folder give --data <folder>".into());
-            }
-            let config = match &place.aws {
-                Some(_) => world::deployed_config(&place.config).await?,
-                None => config(&place)?,
-            };
-            println!("fine: {} sources, {} pipelines", config.sources.len(), config.catalog.pipelines.len());
-            // The default folder need not be there.
-            let is_named = place.data != Path::new(DEFAULT_DATA) || place.data.join("hub.db").is_file();
-            let lines = match &place.aws {
-                None if is_named => config_changes::report(&config, &place.data).await?,
-                Some(stack) if changes => {
-                    let hub = world::deployed(stack, &place.config, "check-config").await?;
-                    config_changes::report_of(&config, hub.store.as_ref()).await?
-                }
-                _ => vec![],
-            };
-            lines.iter().for_each(|line| println!("{line}"));
-            Ok(())
-        }
+        Some(Command::CheckConfig { changes }) => check_config::check_config(&place, changes).await,
         Some(Command::Schema { of }) => {
             let schema = if of == "config" { stagedoor_config::schema() } else { stagedoor_model::schema() };
             println!("{}", serde_json::to_string_pretty(&schema).unwrap_or_default());
