@@ -12,7 +12,7 @@ use stagedoor_tests::{
 use crate::{
     crashes::{form, order},
     restored::{hear, restore},
-    stages::{cart, changed, deals, moved, stage},
+    stages::{cart, changed, deals, moved, refund, stage},
 };
 
 crate::promises!(
@@ -24,6 +24,7 @@ crate::promises!(
     a_deal_that_is_restored_after_another_was_made_is_its_double,
     a_deal_that_waits_for_the_account_brings_no_deleted_contact_back,
     a_cart_that_a_manager_paid_before_the_shop_did_stays_deleted,
+    a_deal_that_is_back_follows_its_order_though_no_webhook_told_of_it,
 );
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
@@ -210,4 +211,15 @@ async fn a_cart_that_a_manager_paid_before_the_shop_did_stays_deleted(which: Whi
     fold(&account, told(Gone::Deal(id), true, 20)).await;
     fold(&account, changed(1, 22, &ANNA, |order| order.promo_codes.push("SPRING".into()))).await;
     assert_eq!(account.counts(), (1, 0));
+}
+
+async fn a_deal_that_is_back_follows_its_order_though_no_webhook_told_of_it(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, order(1, &ANNA)).await;
+    let (id, _) = only_deal(&account, which);
+    // The deal was restored before the webhook of its deletion came.
+    fold(&account, told(Gone::Deal(id), true, 5)).await;
+    fold(&account, refund(1, 7, &ANNA)).await;
+    account.reconcile().await;
+    assert_eq!(only_deal(&account, which), (id, "0".into()));
 }

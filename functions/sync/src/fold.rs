@@ -6,7 +6,7 @@ use stagedoor_engine::{
     Folded, Group, Person, PersonId, Refusal, bearer_of, fold, group, looked_up, named_in, owner_of, recognise,
     record_of,
 };
-use stagedoor_model::{Event, Identifier, Record, RecordKey};
+use stagedoor_model::{Event, Identifier, Record, RecordKey, breakage};
 use stagedoor_ports::{Claims, Commit, JournalRow, PortError, Removal, Result, Saved, Versioned};
 
 use crate::{Sync, outcome, shows::shows_of};
@@ -235,19 +235,7 @@ impl Sync {
                 journal.push(self.row(event, person, outcome::note(&refusals)));
             }
         }
-        let listed: BTreeSet<String> = before
-            .iter()
-            .flat_map(|id| known.people.get(id))
-            .flat_map(|person| person.value.records.values())
-            .flat_map(|record| shows_of(record, &self.catalog))
-            .collect();
-        let audience = fresh.iter().flat_map(|record| {
-            let person = holder(&record.key, &folded, known);
-            let new =
-                shows_of(record, &self.catalog).into_iter().filter(|show| !listed.contains(show)).collect::<Vec<_>>();
-            new.into_iter().filter_map(move |show| Some((show, person?)))
-        });
-        let audience: BTreeSet<(String, PersonId)> = audience.collect();
+        let audience = self.audience_of(&fresh, &before, &folded, known);
         let version = |id: &PersonId| known.people.get(id).map(|person| person.version);
         let removed = folded
             .redirects
@@ -273,6 +261,34 @@ impl Sync {
                 .collect(),
         };
         (indices, commit)
+    }
+
+    /// Who is to be added to the audiences of shows. Each person is listed under their own id: somebody who parts from another
+    /// takes their shows along.
+    fn audience_of(
+        &self,
+        fresh: &[Record],
+        before: &[PersonId],
+        folded: &Folded,
+        known: &Known,
+    ) -> BTreeSet<(String, PersonId)> {
+        let shows = |person: &Person| -> BTreeSet<String> {
+            person.records.values().flat_map(|record| shows_of(record, &self.catalog)).collect()
+        };
+        if breakage::is_on("parted-unlisted") {
+            let all = before.iter().filter_map(|id| known.people.get(id)).map(|person| shows(&person.value));
+            let listed: BTreeSet<String> = all.flatten().collect();
+            let new = fresh.iter().filter_map(|one| Some((holder(&one.key, folded, known)?, one)));
+            let named = new.flat_map(|(id, one)| shows_of(one, &self.catalog).into_iter().map(move |show| (show, id)));
+            return named.filter(|(show, _)| !listed.contains(show)).collect();
+        }
+        let new = folded.people.iter().flat_map(|person| {
+            // Earlier builds listed those who were joined under the id that they had.
+            let same = known.people.get(&person.id).filter(|one| one.value.absorbed.is_subset(&person.absorbed));
+            let listed = same.map(|one| shows(&one.value)).unwrap_or_default();
+            shows(person).into_iter().filter(move |show| !listed.contains(show)).map(|show| (show, person.id))
+        });
+        new.collect()
     }
 
     fn row(&self, event: &Event, person: Option<PersonId>, note: Option<String>) -> JournalRow {

@@ -6,6 +6,7 @@ mod breaker;
 mod changes;
 mod claims;
 mod companies;
+mod doubted;
 mod enrol;
 mod erase;
 mod fold;

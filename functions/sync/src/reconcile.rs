@@ -172,7 +172,9 @@ impl Sync {
             let version = case.version;
             (*id, Case { version, mark, tries, failed: false, person, link: *link, plan, trace, open, held: 0, late })
         };
-        let cases: BTreeMap<PersonId, Case> = first.cases().iter().map(draft).collect();
+        let mut cases: BTreeMap<PersonId, Case> = first.cases().iter().map(draft).collect();
+        let absent = self.look_for_restored(&mut cases).await?;
+        learnt.extend(absent.into_iter().filter_map(|id| Some((id, cases.get(&id)?.link.clone()))));
         let ids = learnt.iter().map(|(id, _)| *id);
         first.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(ids);
         first.learn_second(learnt);
@@ -256,8 +258,9 @@ impl Sync {
             let open = plan.len() + usize::from(late) + usize::from(failed);
             (person.id, Case { version, mark, tries, failed, person, link, plan, trace, open, held: 0, late })
         };
-        let cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
+        let mut cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
         unsaved.extend(learnt);
+        unsaved.extend(self.look_for_restored(&mut cases).await?);
         let unsaved = Mutex::new(unsaved);
         let idle = cases.values().all(is_idle);
         let (cases, at) = (Mutex::new(cases), self.clock.now());

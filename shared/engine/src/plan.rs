@@ -11,7 +11,7 @@ mod unmatched;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use draft::{CompanyRef, ContactDraft, DealDraft, Plan, Step};
+pub use draft::{CompanyRef, ContactDraft, DealDraft, Doubted, Plan, Step};
 pub use guard::{StageGuard, StagePlace};
 pub use link::{ContactLink, DealLink, Digest, Intent, InvoiceLink, Link, Parked, Remark};
 use stagedoor_model::{Fact, Money, Order, Timestamp};
@@ -58,13 +58,17 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     for (show, deal) in deals {
         let known = link.deals.get(&show).cloned().unwrap_or_default();
         let moved = known.id.and_then(|lead| moves.get(&lead));
-        if moved.is_some_and(|moved| moved.deleted) {
-            continue;
-        }
         let (is_news, spoken_at) = (guard::is_news(&deal, &known, moved), guard::spoken_at(&deal));
         let Some(mut draft) = draft_deal(person, deal, &known, &money, catalog, now) else { continue };
         // Of the hub's own stage, whether it is sent or not: what somebody else moved is no news.
         let digest = draft.digest();
+        if let (Some(deal), Some(moved)) = (known.id, moved.filter(|moved| moved.deleted)) {
+            let deleted_at = moved.at;
+            if known.pushed.as_ref() != Some(&digest) && known.absent.as_ref() != Some(&digest) {
+                plan.doubted.push(Doubted { show, deal, deleted_at, digest });
+            }
+            continue;
+        }
         let pipeline = catalog.pipelines.iter().find(|one| one.name == draft.pipeline);
         draft.guard = pipeline.map(|pipeline| StageGuard::of(pipeline, &known, catalog));
         draft.stage_at = Some(spoken_at);

@@ -12,7 +12,7 @@ pub struct Contact {
     pub emails: BTreeSet<String>,
     /// The hub's own id of its person; empty where the hub did not make it.
     pub own: String,
-    /// The contact that this one is marked as a duplicate of.
+    /// It is marked as a duplicate of another contact.
     pub duplicate: bool,
 }
 
@@ -30,6 +30,8 @@ impl Contact {
 pub struct Deal {
     pub id: u64,
     pub contact: Option<u64>,
+    /// The hub's own id of its person.
+    pub own: String,
     /// The organiser's key of the show, by the hub's own id in the deal.
     pub show: String,
     pub price: i64,
@@ -103,7 +105,8 @@ pub fn of_amocrm(sandbox: &Sandbox, stages: &BTreeMap<u64, String>) -> Account {
         phones: values(row, "PHONE").iter().map(|phone| dialled(phone)).collect(),
         emails: values(row, "EMAIL").iter().map(|email| email.to_lowercase()).collect(),
         own: values(row, "STAGEDOOR_ID").into_iter().next().unwrap_or_default(),
-        duplicate: tagged(row, "duplicate of"),
+        // A manager who merges the duplicate into its contact merges the tag, too.
+        duplicate: tagged(row, "duplicate of") && !tagged(row, &format!("duplicate of {}", number(row, "id"))),
     });
     let contacts = contacts.collect();
     let deals = leads.iter().map(|row| {
@@ -115,6 +118,7 @@ pub fn of_amocrm(sandbox: &Sandbox, stages: &BTreeMap<u64, String>) -> Account {
         Deal {
             id: number(row, "id"),
             contact: main.filter_map(|one| one.get("id")?.as_u64()).next(),
+            own: own.split('|').next().unwrap_or_default().to_owned(),
             show: own.split_once('|').map(|(_, show)| show.to_owned()).unwrap_or_default(),
             price,
             stage: stages.get(&number(row, "status_id")).cloned().unwrap_or_default(),

@@ -20,6 +20,8 @@ pub struct Story {
     pub removed_phones: Vec<(u64, String)>,
     /// What managers deleted and may restore: the kind of row, its id.
     pub bin: Vec<(&'static str, u64)>,
+    /// Webhooks of the CRM were lost.
+    pub hooks_lost: bool,
     /// Robots move deals.
     pub robots: bool,
     /// Where a manager moved a deal last. What happened before the instant was in the CRM by then.
@@ -42,6 +44,7 @@ impl Story {
             added_phones: Vec::new(),
             removed_phones: Vec::new(),
             bin: Vec::new(),
+            hooks_lost: false,
             robots: false,
             moves: BTreeMap::new(),
             quiet_at: Timestamp::UNIX_EPOCH,

@@ -26,13 +26,13 @@ const TROUBLES: &[(Trouble, bool)] = &[
 const WORK: &[(Work, bool)] = &[
     (Work::AddPhone, true),
     (Work::RemovePhone, true),
-    (Work::AddContact, false),
+    (Work::AddContact, true),
     (Work::MoveDeal, true),
     (Work::DeleteDeal, true),
     (Work::DeleteContact, true),
-    (Work::Restore, false),
-    (Work::MergeDuplicate, false),
-    (Work::RenameStage, false),
+    (Work::Restore, true),
+    (Work::MergeDuplicate, true),
+    (Work::RenameStage, true),
     (Work::DeleteCompany, true),
     (Work::Robots, true),
 ];

@@ -83,6 +83,7 @@ impl Actors {
                 let kinds =
                     [HookFaultKind::Lost, HookFaultKind::Delayed, HookFaultKind::Doubled, HookFaultKind::Overtaken];
                 let kind = self.rng.pick(&kinds).copied().unwrap_or(HookFaultKind::Lost);
+                self.story.hooks_lost |= kind == HookFaultKind::Lost;
                 let milliseconds = seconds * 10_000;
                 let fault = HookFault { kind, setting: String::new(), after: 0, times: 3, milliseconds };
                 amocrm.set_hook_faults(vec![fault]);

@@ -17,7 +17,7 @@ use stagedoor_model::{
     Body, Event, EventId, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, Refund, ShowRef,
     SourceName, Ticket, Timestamp,
 };
-use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Gone, Row, Store, memory::MemoryStore};
+use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Gone, Missing, Row, Store, memory::MemoryStore};
 use stagedoor_sync::{Pace, Reconciled, Sync};
 
 pub fn at(second: i64) -> Timestamp {
@@ -244,6 +244,11 @@ impl Crm for Fake {
             }
         }
         Ok(found)
+    }
+    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {
+        let state = self.state();
+        let of = |ids: &BTreeSet<u64>| ids.iter().filter(|id| !state.rows.contains_key(id)).copied().collect();
+        Ok(Missing { contacts: of(contacts), deals: of(deals), hidden: 0 })
     }
     async fn find_companies(
         &self,

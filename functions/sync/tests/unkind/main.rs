@@ -5,4 +5,5 @@ mod doubles;
 mod fake;
 mod gone;
 mod late;
+mod shows;
 mod starving;

@@ -19,6 +19,7 @@ use crate::{
         auth::Authorization,
         bulk::{self, BATCH, GoneIn},
         companies,
+        hooks::RESUBSCRIBE,
         links::{self, Link},
         remarks,
         rows::Pages,
@@ -69,22 +70,6 @@ pub struct AmoCrm {
     pub(super) pages: Mutex<BTreeMap<String, Pages>>,
     pub(super) memory: Option<StageMemory>,
 }
-
-/// How often the subscription is made again: an admin may have deleted it, and the CRM disables what it could not
-/// deliver to. It is an upsert by destination.
-const RESUBSCRIBE: Duration = Duration::from_secs(3_600);
-
-/// What the hub wants to hear of (amocrm.ru/developers/content/crm_platform/webhooks-api).
-const HOOKS: [&str; 8] = [
-    "add_contact",
-    "update_contact",
-    "delete_contact",
-    "restore_contact",
-    "add_lead",
-    "status_lead",
-    "delete_lead",
-    "restore_lead",
-];
 
 impl AmoCrm {
     /// # Errors
@@ -232,12 +217,6 @@ impl AmoCrm {
         }
         rows
     }
-
-    async fn subscribe(&self, destination: &str) -> Result<(), CrmError> {
-        let body = json!({ "destination": destination, "settings": HOOKS, "sort": 10 });
-        let made = self.transport.call(Method::POST, "/api/v4/webhooks", Some(&body)).await;
-        made.map(drop).map_err(schema::unusable)
-    }
 }
 
 #[async_trait]
@@ -256,6 +235,11 @@ impl Crm for AmoCrm {
             *subscribed = Some(Instant::now());
         }
         Ok(())
+    }
+
+    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {
+        let (contacts, deals) = (self.missing_of("contacts", contacts).await?, self.missing_of("leads", deals).await?);
+        Ok(Missing { contacts, deals, hidden: 0 })
     }
 
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {

@@ -5,6 +5,7 @@ mod build;
 mod bulk;
 mod client;
 mod companies;
+mod hooks;
 mod links;
 mod remarks;
 mod rows;

@@ -141,6 +141,16 @@ pub enum Step {
     },
 }
 
+/// A deal that counts as deleted, and that would be written otherwise if it were there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubted {
+    pub show: ShowKey,
+    pub deal: u64,
+    pub deleted_at: Timestamp,
+    /// Of what would be written.
+    pub digest: Digest,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     pub steps: Vec<(Step, Digest)>,
@@ -153,6 +163,8 @@ pub struct Plan {
     pub task: Option<TaskDraft>,
     /// Whether another task waits for this one.
     pub more: bool,
+    /// Deals that may have been restored.
+    pub doubted: Vec<Doubted>,
     /// Lines that chats no longer hold need not be remembered as noted.
     pub marks: BTreeSet<String>,
 }

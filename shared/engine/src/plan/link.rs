@@ -100,6 +100,9 @@ pub struct DealLink {
     /// Its person was parted from somebody; what made it may be the other's now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_parted: bool,
+    /// What was to be written when the CRM was last found to have the deal no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<Digest>,
     pub intent: Option<Intent>,
     pub parked: Option<Parked>,
     /// Why it waits for the account, such as for a stage that is missing there.

@@ -1,0 +1,70 @@
+//! Deals that count as deleted, and of which something new is to be told. A webhook that tells of a restored deal may be lost,
+//! or be overtaken by the one that told of the deletion: the CRM is asked before such a deal is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+use stagedoor_engine::PersonId;
+use stagedoor_model::{Body, Event, EventId, LeadChanged, SECOND_CRM, SourceName, Timestamp, breakage};
+use stagedoor_ports::PortError;
+
+use crate::{Sync, round::Case};
+
+impl Sync {
+    /// Asks for deals that count as deleted. One that is there becomes the event that the lost webhook would have been.
+    /// Returns whose links changed.
+    pub(crate) async fn look_for_restored(
+        &self,
+        cases: &mut BTreeMap<PersonId, Case>,
+    ) -> Result<BTreeSet<PersonId>, PortError> {
+        let all = cases.values().flat_map(|case| &case.plan.doubted);
+        let died: BTreeMap<u64, Timestamp> = all.map(|one| (one.deal, one.deleted_at)).collect();
+        let doubted: BTreeSet<u64> = died.keys().copied().collect();
+        if doubted.is_empty() || breakage::is_on("deletion-believed") {
+            return Ok(BTreeSet::new());
+        }
+        let missing = match self.crm.missing(&BTreeSet::new(), &doubted).await {
+            // Of a row that is out of the hub's sight nobody knows whether it is there.
+            Ok(missing) if missing.hidden > 0 => return Ok(BTreeSet::new()),
+            Ok(missing) => missing.deals,
+            Err(error) => {
+                tracing::warn!(%error, "deals that may have been restored could not be looked for");
+                for case in cases.values_mut().filter(|case| !case.plan.doubted.is_empty()) {
+                    (case.open, case.failed) = (case.open + 1, true);
+                }
+                return Ok(BTreeSet::new());
+            }
+        };
+        let mut changed = BTreeSet::new();
+        for (id, case) in cases.iter_mut() {
+            for one in case.plan.doubted.iter().filter(|one| missing.contains(&one.deal)) {
+                if let Some(known) = case.link.deals.get_mut(&one.show).filter(|known| known.id == Some(one.deal)) {
+                    known.absent = Some(one.digest.clone());
+                    changed.insert(*id);
+                }
+            }
+        }
+        let source = SourceName::new(if self.scope.is_empty() { "crm" } else { SECOND_CRM });
+        let Ok(source) = source else { return Ok(changed) };
+        let now = self.clock.now();
+        let restored = died.into_iter().filter(|(deal, _)| !missing.contains(deal)).map(|(deal, deleted_at)| {
+            // The clock that gave the deletion its time may be ahead.
+            let at = now.max(deleted_at + SignedDuration::from_secs(1));
+            let id = EventId::derive(&source, &["restored", &deal.to_string(), &now.to_string()]);
+            let change = LeadChanged {
+                lead: deal,
+                deleted: false,
+                pipeline: None,
+                status: None,
+                moved_by: Some(0),
+                hub_id: None,
+            };
+            Event::new(&source, id, at, Body::LeadChanged(change))
+        });
+        let restored: Vec<Event> = restored.collect();
+        if !restored.is_empty() && !Box::pin(self.handle(restored)).await.is_empty() {
+            return Err(PortError::Retry("deals that were restored were not saved whole".into()));
+        }
+        Ok(changed)
+    }
+}
