@@ -237,11 +237,6 @@ impl Crm for AmoCrm {
         Ok(())
     }
 
-    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {
-        let (contacts, deals) = (self.missing_of("contacts", contacts).await?, self.missing_of("leads", deals).await?);
-        Ok(Missing { contacts, deals, hidden: 0 })
-    }
-
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
         let region = self.settings.region;
         let build = |schema: &Schema| rows.iter().map(|one| Ok(wire::contact(one, schema, None, region))).collect();

@@ -66,17 +66,6 @@ impl AmoCrm {
         Ok(rows.into_iter().filter_map(|row| Some((number(&row, "id")?, row))).collect())
     }
 
-    /// Those of these rows that are not there any more.
-    pub(super) async fn missing_of(&self, entity: &str, ids: &BTreeSet<u64>) -> Result<BTreeSet<u64>, CrmError> {
-        if ids.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let rows = self.rows(entity, ids).await?;
-        let is_there = |row: &&Value| row.get("is_deleted").and_then(Value::as_bool) != Some(true);
-        let there: BTreeSet<u64> = rows.iter().filter(is_there).filter_map(|row| number(row, "id")).collect();
-        Ok(ids.difference(&there).copied().collect())
-    }
-
     /// Those of these rows that are there. Without the paid add-on `filter[id]` is ignored: few are read one by one, many
     /// by the pages of the list on which they stand.
     pub(super) async fn rows(&self, entity: &str, ids: &BTreeSet<u64>) -> Result<Vec<Value>, CrmError> {
