@@ -56,5 +56,6 @@ mod unkind;
 mod unmatched_money;
 mod vtiger_clock;
 mod vtiger_recorded;
+mod vtiger_unkind;
 mod waiting;
 mod worlds;

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use draft::{CompanyRef, ContactDraft, DealDraft, Doubted, Plan, Step};
 pub use guard::{StageGuard, StagePlace};
 pub use link::{ContactLink, DealLink, Digest, Intent, InvoiceLink, Link, Parked, Remark};
-use stagedoor_model::{Fact, Money, Order, Timestamp};
+use stagedoor_model::{Fact, Money, Order, Timestamp, breakage};
 
 use crate::{
     By, Catalog, Deal, Payments, Person, Settlement, Settlements, ShowKey, Stage, TaskDraft, conversation,
@@ -85,7 +85,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         };
         plan.steps.push((step, digest));
     }
-    plan_invoices(&mut plan, person, link, &money, catalog);
+    plan_invoices(&mut plan, person, link, &money, catalog, &moves);
     plan.companies = documents::companies(person);
     plan
 }
@@ -106,7 +106,19 @@ fn untold(person: &Person, link: &Link, all: &Settlements, now: Timestamp) -> Op
     Some(TaskDraft { person: person.id, text: fresh.text, about, trouble: Some(fresh.key) })
 }
 
-fn plan_invoices(plan: &mut Plan, person: &Person, link: &Link, money: &Settlements, catalog: &Catalog) {
+fn plan_invoices(
+    plan: &mut Plan,
+    person: &Person,
+    link: &Link,
+    money: &Settlements,
+    catalog: &Catalog,
+    moves: &BTreeMap<u64, Move>,
+) {
+    let is_gone = |show: &ShowKey| {
+        let deal = link.deals.get(show).and_then(|deal| deal.id);
+        let moved = deal.and_then(|id| moves.get(&id));
+        moved.is_some_and(|moved| moved.deleted) && !breakage::is_on("invoice-waits-for-deleted-deal")
+    };
     for mut draft in documents::invoices(person, money, catalog) {
         let known = link.invoices.get(&draft.key).cloned().unwrap_or_default();
         let fixed = Digest::of(&draft.fixed());
@@ -135,6 +147,8 @@ fn plan_invoices(plan: &mut Plan, person: &Person, link: &Link, money: &Settleme
         match known.id.filter(|_| !anew) {
             _ if refused || known.pushed.as_ref() == Some(&digest) && !is_elsewhere => {}
             Some(id) => plan.steps.push((Step::UpdateInvoice(id, draft), digest)),
+            // A manager deleted the deal that it would hang on: it comes with the deal, should that come again.
+            None if is_gone(&draft.show) => {}
             None => plan.steps.push((Step::CreateInvoice(draft, fixed), digest)),
         }
     }

@@ -1,9 +1,6 @@
 //! What a CRM holds, as a manager sees it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::Value;
-use stagedoor_sandbox::Sandbox;
+use std::collections::BTreeSet;
 
 #[derive(Debug, Clone, Default)]
 pub struct Contact {
@@ -65,69 +62,4 @@ impl Account {
         });
         contacts.chain(deals).collect()
     }
-}
-
-/// Values of a row's field, by its code.
-fn values(row: &Value, code: &str) -> BTreeSet<String> {
-    let fields = row.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();
-    let named = fields.filter(|field| field.get("field_code").and_then(Value::as_str) == Some(code));
-    let all = named.flat_map(|field| field.get("values").and_then(Value::as_array).into_iter().flatten());
-    all.filter_map(|value| value.get("value")?.as_str().map(str::to_owned)).collect()
-}
-
-/// The first number of a row's field.
-fn numbers(row: &Value, code: &str) -> Option<i64> {
-    let fields = row.get("custom_fields_values").and_then(Value::as_array)?;
-    let named = fields.iter().find(|field| field.get("field_code").and_then(Value::as_str) == Some(code))?;
-    named.pointer("/values/0/value").and_then(Value::as_i64)
-}
-
-/// Digits of a phone in E.164, however it is written.
-fn dialled(phone: &str) -> String {
-    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
-    match digits.strip_prefix('8').filter(|rest| rest.len() == 10) {
-        Some(rest) => format!("+7{rest}"),
-        None => format!("+{digits}"),
-    }
-}
-
-fn tagged(row: &Value, word: &str) -> bool {
-    let tags = row.pointer("/_embedded/tags").and_then(Value::as_array).into_iter().flatten();
-    tags.filter_map(|tag| tag.get("name")?.as_str()).any(|name| name.starts_with(word))
-}
-
-/// `stages`: names of stages by their ids, as they were at the beginning.
-pub fn of_amocrm(sandbox: &Sandbox, stages: &BTreeMap<u64, String>) -> Account {
-    let number = |row: &Value, key: &str| row.get(key).and_then(Value::as_u64).unwrap_or_default();
-    let (contacts, leads) = (sandbox.contacts(), sandbox.leads());
-    let contacts = contacts.iter().map(|row| Contact {
-        id: number(row, "id"),
-        phones: values(row, "PHONE").iter().map(|phone| dialled(phone)).collect(),
-        emails: values(row, "EMAIL").iter().map(|email| email.to_lowercase()).collect(),
-        own: values(row, "STAGEDOOR_ID").into_iter().next().unwrap_or_default(),
-        // A manager who merges the duplicate into its contact merges the tag, too.
-        duplicate: tagged(row, "duplicate of") && !tagged(row, &format!("duplicate of {}", number(row, "id"))),
-    });
-    let contacts = contacts.collect();
-    let deals = leads.iter().map(|row| {
-        let linked = row.pointer("/_embedded/contacts").and_then(Value::as_array).into_iter().flatten();
-        let main = linked.filter(|one| one.get("is_main").and_then(Value::as_bool) == Some(true));
-        let own = values(row, "STAGEDOOR_ID").into_iter().next().unwrap_or_default();
-        let orders = values(row, "STAGEDOOR_ORDERS");
-        let price = row.get("price").and_then(Value::as_i64).unwrap_or_default();
-        Deal {
-            id: number(row, "id"),
-            contact: main.filter_map(|one| one.get("id")?.as_u64()).next(),
-            own: own.split('|').next().unwrap_or_default().to_owned(),
-            show: own.split_once('|').map(|(_, show)| show.to_owned()).unwrap_or_default(),
-            price,
-            stage: stages.get(&number(row, "status_id")).cloned().unwrap_or_default(),
-            // A closed double is worth nothing.
-            duplicate: price == 0 && orders.iter().any(|text| text.starts_with("duplicate of deal")),
-            cancelled: tagged(row, "show cancelled"),
-            starts_at: numbers(row, "STAGEDOOR_SHOW_AT"),
-        }
-    });
-    let deals = deals.collect();
-    Account { contacts, deals }
 }

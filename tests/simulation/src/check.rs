@@ -16,6 +16,8 @@ use crate::{
 pub enum Invariant {
     /// Nobody waits for ever: neither events, nor people, nor refused rows.
     NobodyWaits,
+    /// What is left of somebody who was joined into another waits for no manager.
+    JoinedAskNothing,
     /// What was acknowledged is in the journal.
     NothingIsLost,
     /// No account sees more requests in any second than it allows.
@@ -56,11 +58,11 @@ pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
     let mut found = Vec::new();
     waiting(shared, &mut found).await;
     lost(shared, story, &mut found).await;
-    if shared.amocrm.over_the_rate() > 0 {
-        let what = format!("{} requests came over the rate of amoCRM", shared.amocrm.over_the_rate());
+    if shared.crm.over_the_rate() > 0 {
+        let what = format!("{} requests came over the rate of {}", shared.crm.over_the_rate(), shared.crm.name());
         found.push(broken(Invariant::RateIsKept, what));
     }
-    let account = account::of_amocrm(&shared.amocrm, &shared.stages);
+    let account = shared.crm.account();
     for person in story.world.people() {
         of_person(&account, &person, story, &mut found);
     }
@@ -87,9 +89,15 @@ async fn waiting(shared: &Shared, found: &mut Vec<Violation>) {
     let totals = shared.store.totals().await.unwrap_or_default();
     let (depth, dead) =
         (shared.events.depth().await.unwrap_or_default(), shared.events.dead_letters().await.unwrap_or_default());
+    for (person, link) in shared.store.parked(10).await.unwrap_or_default() {
+        let reasons: Vec<&str> = link.parked().iter().map(|one| one.reason.as_str()).collect();
+        let living = shared.store.load(&[person].into()).await.unwrap_or_default();
+        let joined = living.first().is_some_and(|one| one.value.id != person);
+        let invariant = if joined { Invariant::JoinedAskNothing } else { Invariant::NobodyWaits };
+        found.push(broken(invariant, format!("a manager has to look after {person}: {reasons:?}")));
+    }
     for (count, what) in [
         (totals.waiting, "people wait for the CRM"),
-        (totals.parked, "people have a row that the CRM refused"),
         (totals.unrecognized, "deliveries were not recognised"),
         (depth, "events wait in the queue"),
         (dead, "events are dead letters"),

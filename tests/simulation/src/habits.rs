@@ -1,6 +1,7 @@
 //! What shops, buyers and payment providers do beside the plain way of an order.
 
 use serde_json::json;
+use stagedoor_model::Timestamp;
 
 use crate::{
     act::{Actors, Habit},
@@ -123,7 +124,7 @@ impl Actors {
 
     fn change_show(&mut self) {
         let (now, number, id) = (self.now(), self.rng.below(SHOWS.len()), format!("d{}", self.serial()));
-        let later = self.rng.between(1, 20);
+        let later = i64::try_from(self.rng.between(1, 20)).unwrap_or(1);
         let (Some(fact), Some(truth)) = (SHOWS.get(number), self.story.world.shows.get_mut(number)) else { return };
         // Shops tell the time in seconds: of two opposite words within one nobody knows which is the later.
         if truth.changed_at == Some(now) {
@@ -134,7 +135,9 @@ impl Actors {
             truth.cancelled = true;
         } else {
             truth.cancelled = false;
-            truth.starts_at = Some(now + std::time::Duration::from_secs(86_400 * (60 + later)));
+            // Some CRMs tell it in minutes.
+            let minute = now.as_second() / 60 * 60 + 86_400 * (60 + later);
+            truth.starts_at = Timestamp::from_second(minute).ok();
         }
         let truth = *truth;
         self.story.tell(format!("the shop says of {}: {truth:?}", fact.key));

@@ -12,6 +12,7 @@ mod manager;
 mod queue;
 mod rng;
 mod run;
+mod sand;
 mod story;
 mod switches;
 mod trouble;

@@ -1,13 +1,11 @@
-//! What managers and robots do in amoCRM.
+//! What managers and robots do in the CRM.
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-use stagedoor_sandbox::Robot;
-
 use crate::{
-    account::{self, Account, Contact},
+    account::{Account, Contact},
     act::Actors,
+    sand::Row,
     world::SHOWS,
 };
 
@@ -34,11 +32,11 @@ pub enum Work {
 
 impl Actors {
     pub fn manager(&mut self, work: Work) {
-        let account = account::of_amocrm(&self.shared.amocrm, &self.shared.stages);
+        let account = self.shared.crm.account();
         match work {
             Work::AddPhone => self.add_phone(&account),
             Work::RemovePhone => self.remove_phone(&account),
-            Work::AddContact => self.add_contact(),
+            Work::AddContact => self.add_contact(&account),
             Work::MoveDeal => self.move_deal(&account),
             Work::DeleteDeal => self.delete_deal(&account),
             Work::DeleteContact => self.delete_contact(&account),
@@ -59,20 +57,14 @@ impl Actors {
         owns.map(|(index, _)| index).collect()
     }
 
-    fn write_phones(&self, contact: u64, phones: &BTreeSet<String>) {
-        let values: Vec<Value> = phones.iter().map(|one| json!({ "value": one, "enum_code": "MOB" })).collect();
-        let body = json!({ "custom_fields_values": [{ "field_code": "PHONE", "values": values }] });
-        self.shared.amocrm.changed_by_manager("contacts", contact, body);
-    }
-
     fn add_phone(&mut self, account: &Account) {
         let serial = self.serial();
-        let Some(mut contact) = self.rng.pick(&account.contacts).cloned() else { return };
+        let Some(contact) = self.rng.pick(&account.contacts).cloned() else { return };
         let phone = format!("+7495300{serial:04}");
-        self.story.tell(format!("a manager adds {phone} to contact {}", contact.id));
-        contact.phones.insert(phone.clone());
-        self.write_phones(contact.id, &contact.phones);
-        self.story.added_phones.push((contact.id, phone));
+        if self.shared.crm.add_phone(contact.id, &phone) {
+            self.story.tell(format!("a manager adds {phone} to contact {}", contact.id));
+            self.story.added_phones.push((contact.id, phone));
+        }
     }
 
     fn remove_phone(&mut self, account: &Account) {
@@ -82,39 +74,35 @@ impl Actors {
         }
         let Some(phone) = contact.phones.pop_last() else { return };
         self.story.tell(format!("a manager removes {phone} from contact {}", contact.id));
-        self.write_phones(contact.id, &contact.phones);
+        self.shared.crm.remove_phone(contact.id, &phone);
         self.story.added_phones.retain(|(id, added)| *id != contact.id || *added != phone);
         self.story.removed_phones.push((contact.id, phone));
     }
 
-    fn add_contact(&mut self) {
+    fn add_contact(&mut self, account: &Account) {
         let Some(who) = self.rng.pick(&self.story.world.humans).cloned() else { return };
         // What was in the CRM before the hub, and what no webhook told of, is read by `backfill`.
-        if self.shared.amocrm.leads().is_empty() || self.story.hooks_lost {
+        if account.deals.is_empty() || self.story.hooks_lost {
             return;
         }
         let [phone, _] = &who.phones;
         self.story.tell(format!("a manager adds a contact of {} with {phone}", who.name));
-        let value = json!({ "value": phone.replace("+7", "8"), "enum_code": "WORK" });
-        let field = json!({ "field_code": "PHONE", "values": [value] });
-        self.shared.amocrm.add_contacts(&[json!({ "name": who.name, "custom_fields_values": [field] })]);
+        self.shared.crm.add_contact(&who.name, phone);
     }
 
     fn move_deal(&mut self, account: &Account) {
         let Some(deal) = self.rng.pick(&account.deals).cloned() else { return };
         let to = self.rng.either("Переговоры", "Закрыто и не реализовано");
-        let stage = self.shared.stages.iter().find(|(_, name)| *name == to).map(|(id, _)| *id);
-        let Some(stage) = self.shared.amocrm_pipeline.zip(stage) else { return };
         self.story.tell(format!("a manager moves deal {} to {to:?}", deal.id));
-        self.shared.amocrm.moved_by_manager(deal.id, stage);
+        self.shared.crm.move_deal(deal.id, to);
         self.story.moves.insert(deal.id, (self.story.quiet_at, to.to_owned()));
     }
 
     fn delete_deal(&mut self, account: &Account) {
         let Some(deal) = self.rng.pick(&account.deals).cloned() else { return };
         self.story.tell(format!("a manager deletes deal {}", deal.id));
-        self.shared.amocrm.deleted_by_manager("leads", deal.id);
-        self.story.bin.push(("leads", deal.id));
+        self.shared.crm.delete(Row::Deal, deal.id);
+        self.story.bin.push((Row::Deal, deal.id));
         let holder = account.contacts.iter().find(|one| Some(one.id) == deal.contact);
         let owners = holder.map(|one| self.owners(one)).unwrap_or_default();
         for show in SHOWS.iter().filter(|show| show.key == deal.show) {
@@ -125,8 +113,8 @@ impl Actors {
     fn delete_contact(&mut self, account: &Account) {
         let Some(contact) = self.rng.pick(&account.contacts).cloned() else { return };
         self.story.tell(format!("a manager deletes contact {}", contact.id));
-        self.shared.amocrm.deleted_by_manager("contacts", contact.id);
-        self.story.bin.push(("contacts", contact.id));
+        self.shared.crm.delete(Row::Contact, contact.id);
+        self.story.bin.push((Row::Contact, contact.id));
         let owners = self.owners(&contact);
         self.story.deleted_humans.extend(owners);
     }
@@ -136,9 +124,9 @@ impl Actors {
         if self.story.hooks_lost {
             return;
         }
-        let Some((entity, id)) = self.story.bin.pop() else { return };
-        self.story.tell(format!("a manager restores {entity} {id}"));
-        self.shared.amocrm.restored_by_manager(entity, id);
+        let Some((row, id)) = self.story.bin.pop() else { return };
+        self.story.tell(format!("a manager restores {row:?} {id}"));
+        self.shared.crm.restore(row, id);
     }
 
     fn merge_duplicate(&mut self, account: &Account) {
@@ -149,7 +137,7 @@ impl Actors {
         });
         let Some((gone, kept)) = pair else { return };
         self.story.tell(format!("a manager merges contact {gone} into {kept}"));
-        self.shared.amocrm.merged_by_manager("contacts", gone, kept);
+        self.shared.crm.merge_contacts(gone, kept);
         // The merged contact has what both had.
         self.story.removed_phones.clear();
         self.story.added_phones.iter_mut().filter(|(id, _)| *id == gone).for_each(|(id, _)| *id = kept);
@@ -158,29 +146,23 @@ impl Actors {
     fn rename_stage(&mut self) {
         let (serial, stage) = (self.serial(), self.rng.either("Корзина", "Оплачено"));
         // A stage that never bore its name in the config cannot be known.
-        if self.shared.amocrm.leads().is_empty() {
+        if self.shared.crm.account().deals.is_empty() {
             return;
         }
         self.story.tell(format!("a manager renames the stage {stage:?}"));
-        self.shared.amocrm.rename_stage("Тур", stage, &format!("{stage} {serial}"));
+        self.shared.crm.rename_stage(stage, &format!("{stage} {serial}"));
     }
 
     fn delete_company(&mut self) {
-        let companies = self.shared.amocrm.all_ids("companies");
+        let companies = self.shared.crm.companies();
         let Some(id) = self.rng.pick(&companies).copied() else { return };
         self.story.tell(format!("a manager deletes company {id}"));
-        self.shared.amocrm.deleted_by_manager("companies", id);
+        self.shared.crm.delete(Row::Company, id);
     }
 
     fn set_robots(&mut self) {
-        let id = |name: &str| self.shared.stages.iter().find(|(_, known)| *known == name).map(|(id, _)| *id);
-        let (Some(pipeline), Some(from), Some(to)) = (self.shared.amocrm_pipeline, id("Корзина"), id("Переговоры"))
-        else {
-            return;
-        };
         self.story.tell("a robot moves deals from the cart on to \"Переговоры\" from here");
         self.story.robots = true;
-        let robot = Robot { from: (pipeline, from), to: (pipeline, to), milliseconds: 700 };
-        self.shared.amocrm.set_robots(vec![robot]);
+        self.shared.crm.set_robot("Корзина", "Переговоры");
     }
 }

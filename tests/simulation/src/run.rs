@@ -10,7 +10,6 @@ use std::{
 };
 
 use crate::{
-    account,
     act::{Actors, Habit},
     check::{self, Violation},
     hub::{self, Shared},
@@ -93,11 +92,12 @@ pub fn run_many(from: u64, seeds: u64, switches: &Switches) -> Result<Vec<Outcom
 
 async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
     let mut rng = Rng::new(seed);
-    let shared = Shared::open(rng.fork())?;
+    let shared = Shared::open(seed, rng.fork())?;
     if switches.calls {
         shared.calls.open();
     }
-    let story = Story::new(shared.clock);
+    let mut story = Story::new(shared.clock);
+    story.tell(format!("the CRM is {}", shared.crm.name()));
     let mut actors = Actors::new(Arc::clone(&shared), story, rng.fork(), switches.habits.clone());
     let crowd = switches.habits.contains(&Habit::CashierEmail) && rng.once_in(4);
     let humans = if crowd { 11 } else { 6 + rng.below(7) };
@@ -136,7 +136,7 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
         story.sort_by(|a, b| a.get(..8).cmp(&b.get(..8)));
     }
     if !violations.is_empty() {
-        story.extend(account::of_amocrm(&shared.amocrm, &shared.stages).lines());
+        story.extend(shared.crm.account().lines());
     }
     Ok(Outcome { seed, story, violations })
 }
@@ -173,7 +173,7 @@ async fn still(shared: &Shared, actors: &Actors) {
         let still = actors.is_still() && shared.is_still().await;
         quiet = if still { quiet + 1 } else { 0 };
         // What was overtaken or is late comes within these.
-        if quiet >= 20 || shared.amocrm.calls().values().sum::<u64>() > MANY {
+        if quiet >= 20 || shared.crm.calls() > MANY {
             return;
         }
     }

@@ -7,7 +7,7 @@ use std::{
 
 use stagedoor_model::Timestamp;
 
-use crate::{clock::VirtualClock, world::World};
+use crate::{clock::VirtualClock, sand::Row, world::World};
 
 pub struct Story {
     clock: VirtualClock,
@@ -19,7 +19,7 @@ pub struct Story {
     /// Phones that managers took away, by contact.
     pub removed_phones: Vec<(u64, String)>,
     /// What managers deleted and may restore: the kind of row, its id.
-    pub bin: Vec<(&'static str, u64)>,
+    pub bin: Vec<(Row, u64)>,
     /// Webhooks of the CRM were lost.
     pub hooks_lost: bool,
     /// Robots move deals.

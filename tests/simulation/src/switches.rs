@@ -48,6 +48,7 @@ const HABITS: &[(Habit, bool)] = &[
 ];
 const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::NobodyWaits, true),
+    (Invariant::JoinedAskNothing, false),
     (Invariant::NothingIsLost, true),
     (Invariant::RateIsKept, true),
     (Invariant::OneContact, true),

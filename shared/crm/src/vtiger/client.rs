@@ -13,7 +13,7 @@ use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Part
 use stagedoor_model::{Region, Timestamp, breakage};
 use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Gone, Hangs, Held, Missing, Row, Store};
 use stagedoor_webhook::Secret;
-use tokio::sync::{Mutex, OnceCell, RwLock};
+use tokio::sync::{Mutex, RwLock};
 
 use crate::{
     http::{HttpClient, SocketClient},
@@ -72,7 +72,7 @@ pub struct Vtiger {
     pub(super) schema: RwLock<Option<Arc<Schema>>>,
     pub(super) memory: StageMemory,
     pub(super) ability: Ability,
-    pub(super) visitors: OnceCell<u64>,
+    pub(super) visitors: Mutex<Option<u64>>,
     /// For invoices that are made again.
     pub(super) alone: Mutex<()>,
 }
@@ -112,7 +112,7 @@ impl Vtiger {
             schema: RwLock::new(None),
             memory,
             ability: Ability::default(),
-            visitors: OnceCell::new(),
+            visitors: Mutex::default(),
             alone: Mutex::default(),
         }
     }
@@ -287,7 +287,7 @@ impl Crm for Vtiger {
     async fn find_invoices(&self, keys: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, CrmError> {
         let schema = self.schema().await?;
         let keys: Vec<String> = keys.iter().cloned().collect();
-        Ok(self.invoices_by_key(&schema, &keys).await?)
+        Ok(self.whole_by_key(&schema, &keys).await?)
     }
 
     fn tells(&self) -> bool {

@@ -116,7 +116,7 @@ async fn look_up(maker: &Maker<'_>, drafts: &[&CompanyDraft]) -> Result<BTreeMap
 }
 
 /// The number of the organisation that single visitors' invoices are on.
-pub(super) async fn visitors(maker: &Maker<'_>, name: &str, owner: &str) -> Result<u64, String> {
+pub(super) async fn visitors(maker: &Maker<'_>, name: &str, owner: &str) -> Row {
     let draft = CompanyDraft {
         key: format!("visitors:{name}"),
         name: name.to_owned(),
@@ -125,9 +125,5 @@ pub(super) async fn visitors(maker: &Maker<'_>, name: &str, owner: &str) -> Resu
         unchecked: None,
         domains: Default::default(),
     };
-    match put(maker, &[(None, draft)], owner).await.pop() {
-        Some(Row::Done(number)) => Ok(number),
-        Some(Row::Refused(reason)) => Err(reason),
-        _ => Err("it could not be looked up".to_owned()),
-    }
+    put(maker, &[(None, draft)], owner).await.pop().unwrap_or(Row::NotSent)
 }

@@ -1,17 +1,18 @@
 //! Invoices where the server makes them, comments of the same words where it does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use stagedoor_engine::{InvoiceDraft, InvoiceParents};
 use stagedoor_model::breakage;
-use stagedoor_ports::{Hangs, Row};
+use stagedoor_ports::{Gone, Hangs, Row};
 
 use crate::vtiger::{
     client::Vtiger,
     companies,
     create::{Maker, New},
     fit::{self, fit},
+    gone::OTHERWISE,
     invoices, query, remarks,
     schema::{Invoices, Schema},
     transport::Failure,
@@ -34,6 +35,16 @@ pub(super) fn as_held(key: &str) -> String {
     fit("", key)
 }
 
+/// A reference to a record that is gone is emptied, with success.
+fn hangs_on_nothing(invoice: &Value) -> bool {
+    let reference = |field: &str| invoice.get(field).map(fit::plain).unwrap_or_default();
+    ["account_id", "contact_id", "potential_id"].iter().any(|field| reference(field).is_empty())
+}
+
+fn has_account(row: &Value) -> bool {
+    row.get("account_id").is_some_and(|account| !fit::plain(account).is_empty())
+}
+
 impl Vtiger {
     pub(super) async fn make_invoices(&self, rows: &[(Hangs, InvoiceDraft)]) -> Vec<Row> {
         let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
@@ -48,7 +59,7 @@ impl Vtiger {
         };
         let visitors = match self.visitors(&schema, rows).await {
             Ok(visitors) => visitors,
-            Err(reason) => return vec![Row::Refused(reason); rows.len()],
+            Err(row) => return vec![row; rows.len()],
         };
         let (schema, there) = (&schema, &there);
         let one = |index: usize| async move {
@@ -70,7 +81,20 @@ impl Vtiger {
                 None => self.make(schema, known, *hangs, visitors, draft).await,
             }
         };
-        self.each(rows, one).await
+        let made = self.each(rows, one).await;
+        if breakage::is_on("invoice-of-gone-row-refused") {
+            return made;
+        }
+        let points_at = |index: usize| {
+            let Some((hangs, _)) = rows.get(index) else { return vec![] };
+            let company = Gone::Company(hangs.company.unwrap_or(visitors));
+            vec![Gone::Contact(hangs.contact), Gone::Deal(hangs.deal), company]
+        };
+        let made = self.gone(schema, made, points_at).await;
+        if made.contains(&Row::Gone(Gone::Company(visitors))) {
+            *self.visitors.lock().await = None;
+        }
+        made
     }
 
     pub(super) async fn change_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<Row> {
@@ -100,6 +124,16 @@ impl Vtiger {
             let (row, answer) = maker.create_telling(New { key: as_held(&draft.key), fields: fields.clone() }).await;
             let number = match row {
                 Row::Done(number) => number,
+                // It was made without what it points at, which is gone; nobody could revise it.
+                Row::Refused(reason) if reason.contains(OTHERWISE) => {
+                    let bare = answer.as_ref().filter(|answer| hangs_on_nothing(answer));
+                    let number = bare.and_then(query::id).and_then(|id| query::number(&id));
+                    let left = match number {
+                        Some(number) => self.unmake(known, number).await.err(),
+                        None => None,
+                    };
+                    return left.unwrap_or(Row::Refused(reason));
+                }
                 // Every id in it came from the CRM itself a moment ago.
                 Row::Refused(reason) if reason.contains("INVALID_ID_ATTRIBUTE") => {
                     self.ability.miss();
@@ -128,14 +162,33 @@ impl Vtiger {
     /// line, and is answered with success all the same (5 of 120 through four sessions; recorded/vtiger/README.md).
     async fn is_whole(&self, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Result<bool, Failure> {
         let id = query::literal(&known.module.of(number));
-        let query = format!("select id,hdnGrandTotal from Invoice where id={id};");
+        let query = format!("select id,hdnGrandTotal,account_id from Invoice where id={id};");
         let rows = query::page(&self.transport, &query).await?;
-        Ok(rows.first().is_some_and(|row| fit::minor(row, "hdnGrandTotal") == draft.total))
+        Ok(rows.first().is_some_and(|row| fit::minor(row, "hdnGrandTotal") == draft.total && has_account(row)))
+    }
+
+    /// Those of the invoices that can be revised: one without an account is made anew.
+    pub(super) async fn whole_by_key(
+        &self,
+        schema: &Schema,
+        keys: &[String],
+    ) -> Result<BTreeMap<String, u64>, Failure> {
+        let mut found = self.invoices_by_key(schema, keys).await?;
+        let Some(known) = schema.invoices.as_ref().filter(|_| !found.is_empty()) else { return Ok(found) };
+        let ids: Vec<String> = found.values().map(|number| known.module.of(*number)).collect();
+        let mut bare = BTreeSet::new();
+        for chunk in ids.chunks(query::IN) {
+            let condition = format!("id in ({})", query::list(chunk.iter().map(String::as_str)));
+            let rows = query::all(&self.transport, "id,account_id", "Invoice", &condition).await?;
+            bare.extend(rows.iter().filter(|row| !has_account(row)).filter_map(|row| query::number(&query::id(row)?)));
+        }
+        found.retain(|_, number| !bare.contains(number));
+        Ok(found)
     }
 
     async fn unmake(&self, known: &Invoices, number: u64) -> Result<(), Row> {
         let id = known.module.of(number);
-        tracing::warn!(id, "an invoice lost a line while it was made; it is made again");
+        tracing::warn!(id, "an invoice is not whole; it is made again");
         match self.transport.post("delete", &[("id", &id)]).await {
             Ok(_) => Ok(()),
             Err(failure) if failure.refused("ACCESS_DENIED") => {
@@ -238,13 +291,21 @@ impl Vtiger {
     }
 
     /// The organisation that single visitors' invoices are on: an invoice has to have one (invoice_without_account).
-    async fn visitors(&self, schema: &Schema, rows: &[(Hangs, InvoiceDraft)]) -> Result<u64, String> {
+    async fn visitors(&self, schema: &Schema, rows: &[(Hangs, InvoiceDraft)]) -> Result<u64, Row> {
         if self.ability.is_missing() || rows.iter().all(|(hangs, _)| hangs.company.is_some()) {
             return Ok(0);
         }
+        let mut known = self.visitors.lock().await;
+        if let Some(number) = *known {
+            return Ok(number);
+        }
         let name = &self.settings.visitors;
-        let find = async || companies::visitors(&self.accounts_of(schema), name, &schema.owner).await;
-        let number = self.visitors.get_or_try_init(find).await;
-        number.copied().map_err(|reason| format!("the organisation {name:?} of single visitors: {reason}"))
+        match companies::visitors(&self.accounts_of(schema), name, &schema.owner).await {
+            Row::Done(number) => Ok(*known.insert(number)),
+            Row::Refused(reason) => {
+                Err(Row::Refused(format!("the organisation {name:?} of single visitors: {reason}")))
+            }
+            _ => Err(Row::NotSent),
+        }
     }
 }

@@ -57,6 +57,7 @@ impl Vtiger {
         let of = |number: &dyn Fn(&Gone) -> Option<u64>| -> BTreeSet<u64> { all.iter().filter_map(number).collect() };
         let contacts = of(&|one| if let Gone::Contact(id) = one { Some(*id) } else { None });
         let companies = of(&|one| if let Gone::Company(id) = one { Some(*id) } else { None });
+        let deals = of(&|one| if let Gone::Deal(id) = one { Some(*id) } else { None });
         let mut gone: Vec<Gone> = Vec::new();
         gone.extend(
             changes::gone(&self.transport, &schema.contacts, &contacts).await?.0.into_iter().map(Gone::Contact),
@@ -64,6 +65,7 @@ impl Vtiger {
         gone.extend(
             changes::gone(&self.transport, &schema.accounts, &companies).await?.0.into_iter().map(Gone::Company),
         );
+        gone.extend(changes::gone(&self.transport, &schema.deals, &deals).await?.0.into_iter().map(Gone::Deal));
         Ok(gone)
     }
 }

@@ -115,6 +115,10 @@ impl Module {
         known.then_some(value)
     }
 
+    pub fn has_stage(&self, value: &str) -> bool {
+        self.choices.get(STAGE).is_some_and(|choices| choices.iter().any(|one| one == value))
+    }
+
     /// What the config calls a value of the picklist.
     pub fn stage_name(&self, value: &str) -> String {
         let renamed = self.renamed.iter().find(|(_, now)| *now == value);

@@ -1,0 +1,96 @@
+//! The stand-in of a world's CRM, and what managers do in it: the same for amoCRM and for Vtiger.
+
+mod amocrm;
+mod vtiger;
+
+use std::sync::Arc;
+
+pub use amocrm::AmoCrm;
+use axum::Router;
+use stagedoor_config::{Config, CrmKind};
+use stagedoor_sandbox::{Fault, HookFault, SentHook};
+pub use vtiger::Vtiger;
+
+use crate::{account::Account, clock::VirtualClock};
+
+/// A kind of row that managers delete and restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    Contact,
+    Deal,
+    Company,
+}
+
+pub trait Sand: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    fn router(&self) -> Router;
+
+    /// All calls so far.
+    fn calls(&self) -> u64;
+
+    /// Requests that came over the rate that the account allows.
+    fn over_the_rate(&self) -> u32;
+
+    /// Calls that faults strike.
+    fn struck(&self) -> &'static [&'static str];
+
+    /// The calls that make contacts and deals.
+    fn making(&self) -> [&'static str; 2];
+
+    fn set_fault(&self, fault: Fault);
+
+    fn set_down(&self, down: bool);
+
+    fn set_hook_faults(&self, faults: Vec<HookFault>);
+
+    /// Ends all trouble.
+    fn calm(&self);
+
+    /// Webhooks that wait to be carried.
+    fn take_hooks(&self) -> Vec<SentHook>;
+
+    /// What it holds, as a manager sees it.
+    fn account(&self) -> Account;
+
+    /// `false` where the contact has no room for it.
+    fn add_phone(&self, contact: u64, phone: &str) -> bool;
+
+    fn remove_phone(&self, contact: u64, phone: &str);
+
+    fn add_contact(&self, name: &str, phone: &str);
+
+    /// Moves a deal to the stage that had this name at the beginning.
+    fn move_deal(&self, deal: u64, stage: &str);
+
+    fn delete(&self, row: Row, id: u64);
+
+    fn restore(&self, row: Row, id: u64);
+
+    fn merge_contacts(&self, gone: u64, kept: u64);
+
+    /// Renames the stage that had this name at the beginning.
+    fn rename_stage(&self, stage: &str, to: &str);
+
+    fn companies(&self) -> Vec<u64>;
+
+    /// From now on deals that come to the one stage are moved to the other.
+    fn set_robot(&self, from: &str, to: &str);
+}
+
+/// The stand-in of the CRM that the config names.
+pub fn of(config: &Config, clock: VirtualClock) -> Arc<dyn Sand> {
+    match config.crm.kind {
+        CrmKind::Amocrm => Arc::new(AmoCrm::new(config, clock)),
+        CrmKind::Vtiger => Arc::new(Vtiger::new(config, clock)),
+    }
+}
+
+/// Digits of a phone in E.164, however it is written.
+fn dialled(phone: &str) -> String {
+    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+    match digits.strip_prefix('8').filter(|rest| rest.len() == 10) {
+        Some(rest) => format!("+7{rest}"),
+        None => format!("+{digits}"),
+    }
+}

@@ -1,0 +1,229 @@
+//! Vtiger in a world. It sends no webhooks: the hub asks it what managers changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
+use axum::Router;
+use jiff::{civil::DateTime, tz::TimeZone};
+use serde_json::Value;
+use stagedoor_config::Config;
+use stagedoor_sandbox::{Fault, HookFault, SentHook, VtigerSandbox, VtigerSeed};
+
+use super::{Row, Sand, dialled};
+use crate::{
+    account::{Account, Contact, Deal},
+    clock::VirtualClock,
+};
+
+/// The number of the user as whom managers work.
+const MANAGER: u64 = 5;
+const PHONES: [&str; 4] = ["mobile", "phone", "homephone", "otherphone"];
+const EMAILS: [&str; 2] = ["email", "secondaryemail"];
+
+pub struct Vtiger {
+    sandbox: VtigerSandbox,
+    /// Where times in the hub's fields are told.
+    zone: TimeZone,
+    /// What stages are named now, by their names at the beginning.
+    renamed: Mutex<BTreeMap<String, String>>,
+}
+
+impl Vtiger {
+    pub fn new(config: &Config, clock: VirtualClock) -> Self {
+        let seed = stagedoor::serve::vtiger_seed(config, &config.crm);
+        let sandbox = VtigerSandbox::new(VtigerSeed { clock: clock.of_sandbox(), ..seed });
+        let zone = config.catalog.zone.clone().unwrap_or(TimeZone::UTC);
+        Self { sandbox, zone, renamed: Mutex::default() }
+    }
+
+    /// The present name of the stage that had this one at the beginning.
+    fn now_named(&self, stage: &str) -> String {
+        let renamed = self.renamed.lock().unwrap_or_else(PoisonError::into_inner);
+        renamed.get(stage).cloned().unwrap_or_else(|| stage.to_owned())
+    }
+
+    fn first_named(&self, stage: String) -> String {
+        let renamed = self.renamed.lock().unwrap_or_else(PoisonError::into_inner);
+        renamed.iter().find(|(_, now)| **now == stage).map_or(stage, |(first, _)| first.clone())
+    }
+
+    fn contact(&self, id: u64) -> Option<Value> {
+        self.sandbox.records("Contacts").into_iter().find(|row| number(row, "id") == Some(id))
+    }
+
+    fn write(&self, row: Row, id: u64, changes: &[(&str, &str)]) {
+        self.sandbox.by_manager(MANAGER, &told(row, id), changes);
+    }
+
+    fn deal(&self, row: &Value) -> Deal {
+        let price = text(row, "amount").split('.').next().and_then(|whole| whole.parse().ok()).unwrap_or_default();
+        let show_at = text(row, "cf_stagedoor_show_at");
+        let begins = show_at.strip_suffix(" (cancelled)").unwrap_or(&show_at);
+        let begins = begins.parse::<DateTime>().ok().and_then(|at| at.to_zoned_datetime(self.zone.clone()).ok());
+        Deal {
+            id: number(row, "id").unwrap_or_default(),
+            contact: number(row, "contact_id"),
+            own: text(row, "cf_stagedoor_id").split('|').next().unwrap_or_default().to_owned(),
+            show: text(row, "cf_stagedoor_id").split_once('|').map(|(_, show)| show.to_owned()).unwrap_or_default(),
+            price,
+            stage: self.first_named(text(row, "sales_stage")),
+            // A closed double is worth nothing.
+            duplicate: price == 0 && text(row, "cf_stagedoor_orders").starts_with("duplicate of deal"),
+            cancelled: show_at.ends_with("(cancelled)"),
+            starts_at: begins.map(|at| at.timestamp().as_second()),
+        }
+    }
+}
+
+fn told(row: Row, id: u64) -> String {
+    let prefix = match row {
+        Row::Contact => 12,
+        Row::Deal => 13,
+        Row::Company => 11,
+    };
+    format!("{prefix}x{id}")
+}
+
+fn text(row: &Value, field: &str) -> String {
+    row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The number of the record that a field names.
+fn number(row: &Value, field: &str) -> Option<u64> {
+    text(row, field).split_once('x').and_then(|(_, number)| number.parse().ok())
+}
+
+fn values(row: &Value, places: &[&str]) -> impl Iterator<Item = String> {
+    places.iter().map(|place| text(row, place)).filter(|value| !value.is_empty()).collect::<Vec<_>>().into_iter()
+}
+
+impl Sand for Vtiger {
+    fn name(&self) -> &'static str {
+        "Vtiger"
+    }
+
+    fn router(&self) -> Router {
+        self.sandbox.router()
+    }
+
+    fn calls(&self) -> u64 {
+        self.sandbox.calls().values().sum()
+    }
+
+    fn over_the_rate(&self) -> u32 {
+        // It has no rate.
+        0
+    }
+
+    fn struck(&self) -> &'static [&'static str] {
+        &[
+            "create Contacts",
+            "create Potentials",
+            "create ModComments",
+            "create Calendar",
+            "create Accounts",
+            "revise",
+            "query",
+            "retrieve",
+            "login",
+            "",
+        ]
+    }
+
+    fn making(&self) -> [&'static str; 2] {
+        ["create Contacts$", "create Potentials$"]
+    }
+
+    fn set_fault(&self, fault: Fault) {
+        self.sandbox.set_fault(fault);
+    }
+
+    fn set_down(&self, down: bool) {
+        self.sandbox.set_down(down);
+    }
+
+    /// Instead of webhooks sessions end.
+    fn set_hook_faults(&self, _: Vec<HookFault>) {
+        self.sandbox.forget_sessions();
+    }
+
+    fn calm(&self) {
+        self.sandbox.clear_faults();
+        self.sandbox.set_down(false);
+    }
+
+    fn take_hooks(&self) -> Vec<SentHook> {
+        vec![]
+    }
+
+    fn account(&self) -> Account {
+        let comments = self.sandbox.records("ModComments");
+        let marked = comments.iter().filter(|row| text(row, "commentcontent").starts_with("Duplicate of "));
+        let marked: BTreeSet<u64> = marked.filter_map(|row| number(row, "related_to")).collect();
+        let contacts = self.sandbox.records("Contacts").into_iter().filter_map(|row| {
+            let id = number(&row, "id")?;
+            Some(Contact {
+                id,
+                phones: values(&row, &PHONES).map(|phone| dialled(&phone)).collect(),
+                emails: values(&row, &EMAILS).map(|email| email.to_lowercase()).collect(),
+                own: text(&row, "cf_stagedoor_id"),
+                duplicate: marked.contains(&id),
+            })
+        });
+        let deals = self.sandbox.records("Potentials");
+        Account { contacts: contacts.collect(), deals: deals.iter().map(|row| self.deal(row)).collect() }
+    }
+
+    fn add_phone(&self, contact: u64, phone: &str) -> bool {
+        let Some(row) = self.contact(contact) else { return false };
+        let Some(place) = PHONES.iter().find(|place| text(&row, place).is_empty()) else { return false };
+        self.write(Row::Contact, contact, &[(place, phone)]);
+        true
+    }
+
+    fn remove_phone(&self, contact: u64, phone: &str) {
+        let Some(row) = self.contact(contact) else { return };
+        for place in PHONES.iter().filter(|place| dialled(&text(&row, place)) == phone) {
+            self.write(Row::Contact, contact, &[(place, "")]);
+        }
+    }
+
+    fn add_contact(&self, name: &str, phone: &str) {
+        let (first, last) = name.split_once(' ').unwrap_or(("", name));
+        let fields = [("firstname", first), ("lastname", last), ("phone", &phone.replace("+7", "8"))];
+        self.sandbox.added_by_manager(MANAGER, "Contacts", &fields);
+    }
+
+    fn move_deal(&self, deal: u64, stage: &str) {
+        self.write(Row::Deal, deal, &[("sales_stage", &self.now_named(stage))]);
+    }
+
+    fn delete(&self, row: Row, id: u64) {
+        self.sandbox.deleted_by_manager(&told(row, id));
+    }
+
+    fn restore(&self, row: Row, id: u64) {
+        self.sandbox.restored_by_manager(&told(row, id));
+    }
+
+    fn merge_contacts(&self, gone: u64, kept: u64) {
+        self.sandbox.merged_by_manager(MANAGER, &told(Row::Contact, gone), &told(Row::Contact, kept));
+    }
+
+    fn rename_stage(&self, stage: &str, to: &str) {
+        if self.sandbox.rename_stage(&self.now_named(stage), to) {
+            let mut renamed = self.renamed.lock().unwrap_or_else(PoisonError::into_inner);
+            renamed.insert(stage.to_owned(), to.to_owned());
+        }
+    }
+
+    fn companies(&self) -> Vec<u64> {
+        self.sandbox.records("Accounts").iter().filter_map(|row| number(row, "id")).collect()
+    }
+
+    fn set_robot(&self, from: &str, to: &str) {
+        self.sandbox.set_workflows(vec![(self.now_named(from), self.now_named(to))]);
+    }
+}

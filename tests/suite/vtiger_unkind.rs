@@ -1,0 +1,81 @@
+//! A Vtiger in which workflows, deletions and single errors come between the hub and its rows.
+
+use stagedoor_model::SourceName;
+use stagedoor_ports::Gone;
+use stagedoor_sandbox::{Fault, FaultKind};
+use stagedoor_sync::Pace;
+use stagedoor_tests::account::{Account, Which};
+
+use crate::crashes::order;
+
+fn values(account: &Account, module: &str, field: &str) -> Vec<String> {
+    let rows = account.vtiger().records(module);
+    rows.iter().map(|row| row[field].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+async fn buys(account: &Account, number: i64, email: &str) {
+    assert!(account.sync.handle(vec![order(number, &[&format!("email:{email}")])]).await.is_empty());
+}
+
+/// Rows that the CRM refused, as `status` counts them.
+async fn refused(account: &Account) -> u64 {
+    account.store.totals().await.expect("totals").parked
+}
+
+#[tokio::test]
+async fn a_workflow_that_moves_a_deal_while_it_is_saved_is_no_refusal() {
+    let account = Account::of(Which::Vtiger).await;
+    buys(&account, 1, "anna@example.com").await;
+    account.reconcile().await;
+    let stage = values(&account, "Potentials", "sales_stage").remove(0);
+    account.vtiger().set_workflows(vec![(stage.clone(), "Value Proposition".to_owned())]);
+    buys(&account, 2, "gaev@example.com").await;
+    account.reconcile().await;
+    assert_eq!(refused(&account).await, 0);
+    assert_eq!(values(&account, "Potentials", "sales_stage"), [stage, "Value Proposition".to_owned()]);
+}
+
+#[tokio::test]
+async fn an_invoice_is_made_though_a_manager_deleted_the_company_of_single_visitors() {
+    let account = Account::of(Which::Vtiger).await;
+    buys(&account, 1, "anna@example.com").await;
+    account.reconcile().await;
+    let company = values(&account, "Accounts", "id").remove(0);
+    account.vtiger().deleted_by_manager(&company);
+    buys(&account, 2, "gaev@example.com").await;
+    account.reconcile().await;
+    assert_eq!(refused(&account).await, 0);
+    let again = values(&account, "Accounts", "id");
+    assert_eq!(again.len(), 1, "it was made again");
+    // A reference to a record that is gone is told as nothing.
+    assert_eq!(values(&account, "Invoice", "account_id"), [String::new(), again[0].clone()]);
+}
+
+#[tokio::test]
+async fn one_error_that_says_nothing_refuses_no_row() {
+    let account = Account::of(Which::Vtiger).await;
+    buys(&account, 1, "anna@example.com").await;
+    account.reconcile().await;
+    for number in [2, 3] {
+        account.fault(Fault::once(FaultKind::Broken, "revise"));
+        buys(&account, number, "anna@example.com").await;
+        account.reconcile().await;
+    }
+    assert_eq!(refused(&account).await, 0);
+    assert_eq!(values(&account, "Potentials", "amount"), ["4500.00000000"]);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_invoice_of_a_deal_that_a_manager_deleted() {
+    let account = Account::of(Which::Vtiger).await;
+    account.fault(Fault::always(FaultKind::Throttled, "create Invoice"));
+    buys(&account, 1, "anna@example.com").await;
+    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    let deal = values(&account, "Potentials", "id").remove(0);
+    account.delete(Gone::Deal(deal.trim_start_matches("13x").parse().expect("a number")));
+    account.clear_faults();
+    account.sync.hear_crm(&SourceName::new("crm").expect("a name")).await.expect("changes");
+    account.reconcile().await;
+    assert_eq!(refused(&account).await, 0);
+    assert!(values(&account, "Invoice", "id").is_empty());
+}
