@@ -239,8 +239,6 @@ fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
         () if open.iter().any(|one| one.company.is_some()) => ["Корзина"].into(),
         // What came last is not told apart here: the money, or an order that was let go.
         () if !paid.is_empty() && refunded_at > touched && let_go => [].into(),
-        // An order that waits for its money need not be given back with another.
-        () if !paid.is_empty() && refunded_at > touched && !open.is_empty() => ["Возврат", "Корзина"].into(),
         () if !paid.is_empty() && refunded_at > touched => ["Возврат"].into(),
         () if !paid.is_empty() => [].into(),
         () if !open.is_empty() => ["Корзина"].into(),
