@@ -44,6 +44,8 @@ pub struct Deal {
 pub struct Account {
     pub contacts: Vec<Contact>,
     pub deals: Vec<Deal>,
+    /// Webhooks tell of its changes; else the hub has to ask.
+    pub tells: bool,
 }
 
 impl Account {

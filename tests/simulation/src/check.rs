@@ -34,6 +34,8 @@ pub enum Invariant {
     Money,
     /// The stage of a deal is that of its facts, or a manager's.
     DealStage,
+    /// A deal that was closed is open again with an order that is placed later; of CRMs that tell of no changes.
+    OpenedAgain,
     /// A deal says of its show what the shop said last.
     ShowState,
     /// What a manager added to a contact stays.
@@ -169,7 +171,9 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
             None if story.robots && deal.stage == "Переговоры" => {}
             None if !truth.stages.is_empty() && !truth.stages.contains(deal.stage.as_str()) => {
                 let what = about(format!("deal {} stands at {:?}, expected {:?}", deal.id, deal.stage, truth.stages));
-                found.push(broken(Invariant::DealStage, what));
+                let opened =
+                    !account.tells && deal.stage == "Закрыто и не реализовано" && truth.stages.contains("Корзина");
+                found.push(broken(if opened { Invariant::OpenedAgain } else { Invariant::DealStage }, what));
             }
             None => {}
         }

@@ -57,6 +57,7 @@ const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::OneDeal, true),
     (Invariant::Money, true),
     (Invariant::DealStage, true),
+    (Invariant::OpenedAgain, false),
     (Invariant::ShowState, true),
     (Invariant::ManagersValues, true),
     (Invariant::ManagersMoves, true),

@@ -173,7 +173,7 @@ impl Sand for AmoCrm {
             }
         });
         let deals = deals.collect();
-        Account { contacts, deals }
+        Account { contacts, deals, tells: true }
     }
 
     fn add_phone(&self, contact: u64, phone: &str) -> bool {

@@ -173,7 +173,7 @@ impl Sand for Vtiger {
             })
         });
         let deals = self.sandbox.records("Potentials");
-        Account { contacts: contacts.collect(), deals: deals.iter().map(|row| self.deal(row)).collect() }
+        Account { contacts: contacts.collect(), deals: deals.iter().map(|row| self.deal(row)).collect(), tells: false }
     }
 
     fn add_phone(&self, contact: u64, phone: &str) -> bool {
