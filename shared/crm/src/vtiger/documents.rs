@@ -223,9 +223,9 @@ impl Vtiger {
             match self.transport.get("retrieve", &[("id", &id)]).await {
                 Ok(held) => {
                     let mut fields = invoices::moving(draft, &known.module);
-                    if let Some(parents) = parents_of(draft) {
-                        fields.insert("contact_id".into(), schema.contacts.of(parents.contact).into());
-                        fields.insert("potential_id".into(), schema.deals.of(parents.deal).into());
+                    match self.moved_to(schema, draft, &held).await {
+                        Ok(parents) => fields.extend(parents),
+                        Err(_) => return Row::NotSent,
                     }
                     return maker.revise(number, fields, &held).await;
                 }
@@ -235,6 +235,28 @@ impl Vtiger {
             }
         }
         self.rewrite(schema, known, number, draft).await
+    }
+
+    /// References that the invoice should have and has not. One to a record that is gone would be emptied, so it stays as it is.
+    async fn moved_to(
+        &self,
+        schema: &Schema,
+        draft: &InvoiceDraft,
+        held: &Value,
+    ) -> Result<Map<String, Value>, Failure> {
+        let Some(parents) = parents_of(draft) else { return Ok(Map::new()) };
+        let wanted = [
+            ("contact_id", schema.contacts.of(parents.contact), Gone::Contact(parents.contact)),
+            ("potential_id", schema.deals.of(parents.deal), Gone::Deal(parents.deal)),
+        ];
+        let mut stale = Vec::from(wanted);
+        stale.retain(|(field, id, _)| held.get(*field).map(fit::plain).unwrap_or_default() != *id);
+        if !stale.is_empty() && !breakage::is_on("invoice-of-gone-row-refused") {
+            let asked: Vec<Gone> = stale.iter().map(|(_, _, row)| *row).collect();
+            let gone = self.missing_of(schema, &asked).await?;
+            stale.retain(|(_, _, row)| !gone.contains(row));
+        }
+        Ok(stale.into_iter().map(|(field, id, _)| (field.to_owned(), id.into())).collect())
     }
 
     async fn rewrite(&self, schema: &Schema, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Row {
