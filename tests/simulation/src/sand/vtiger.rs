@@ -160,7 +160,11 @@ impl Sand for Vtiger {
 
     fn account(&self) -> Account {
         let comments = self.sandbox.records("ModComments");
-        let marked = comments.iter().filter(|row| text(row, "commentcontent").starts_with("Duplicate of "));
+        // A manager who merges the duplicate into its contact merges the comment, too.
+        let of_itself = |row: &Value| format!("Duplicate of {}:", text(row, "related_to"));
+        let says = |row: &&Value| text(row, "commentcontent").starts_with("Duplicate of ");
+        let marked = comments.iter().filter(says);
+        let marked = marked.filter(|row| !text(row, "commentcontent").starts_with(&of_itself(row)));
         let marked: BTreeSet<u64> = marked.filter_map(|row| number(row, "related_to")).collect();
         let contacts = self.sandbox.records("Contacts").into_iter().filter_map(|row| {
             let id = number(&row, "id")?;
