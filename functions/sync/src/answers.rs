@@ -85,9 +85,12 @@ pub(crate) fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, 
                     match job {
                         Job::CreateInvoice(hangs, _, fixed) => {
                             (invoice.fixed, invoice.anew) = (Some(fixed.clone()), draft.turn);
-                            invoice.deal = Some(hangs.deal);
+                            (invoice.deal, invoice.contact) = (Some(hangs.deal), Some(hangs.contact));
                         }
-                        _ => invoice.deal = draft.parents.map(|parents| parents.deal).or(invoice.deal),
+                        _ => {
+                            invoice.deal = draft.parents.map(|parents| parents.deal).or(invoice.deal);
+                            invoice.contact = draft.parents.map(|parents| parents.contact).or(invoice.contact);
+                        }
                     }
                     (invoice.id, invoice.pushed) = (Some(id), Some(digest.clone()));
                     invoice.parked = None;

@@ -144,6 +144,8 @@ fn plan_invoices(
         let deal = link.deals.get(&draft.show).and_then(|deal| deal.id);
         // Its deal was deleted and made again, or is somebody else's since people were parted.
         let is_elsewhere = known.deal.is_some() && known.deal != deal && (deal.is_some() || is_made);
+        let contact = link.contact.id;
+        let is_elsewhere = is_elsewhere || known.contact.is_some() && contact.is_some() && known.contact != contact;
         match known.id.filter(|_| !anew) {
             _ if refused || known.pushed.as_ref() == Some(&digest) && !is_elsewhere => {}
             Some(id) => plan.steps.push((Step::UpdateInvoice(id, draft), digest)),

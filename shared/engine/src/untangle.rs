@@ -63,6 +63,8 @@ pub fn untangle(
             deal.sent_stages.push(Stage::Lost);
         }
     }
+    // While the two were one their invoices hung on one contact, and the link may be older than that.
+    link.invoices.values_mut().for_each(|invoice| invoice.pushed = None);
     // Rows that were written while the two were one bear the other's id.
     link.other_ids.extend(&person.parted);
     link.contact.pushed = None;

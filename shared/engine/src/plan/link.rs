@@ -143,6 +143,9 @@ pub struct InvoiceLink {
     /// The deal that it belongs to in the CRM. Earlier builds wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deal: Option<u64>,
+    /// And its contact there: the deal may go along with somebody who is joined or parted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<u64>,
 }
 
 /// What is known of a person in the CRM. Written by the reconciler alone.
