@@ -263,8 +263,8 @@ impl Sync {
         (indices, commit)
     }
 
-    /// Who is to be added to the audiences of shows. Each person is listed under their own id: somebody who parts from another
-    /// takes their shows along.
+    /// The people to add to the audiences of shows, each under their own id. A person who parts from another keeps their own
+    /// shows.
     fn audience_of(
         &self,
         fresh: &[Record],

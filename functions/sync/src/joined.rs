@@ -1,4 +1,4 @@
-//! What is said to people of somebody who was joined into another is said of that other from then on.
+//! After a join, reasons and unplaced money stand with the person who remains.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,4 @@
-//! What facts of other people say of somebody who is erased: an order that was theirs before it was handed on, and what a
-//! manager decided of them and another.
+//! An erased person may stand in the facts of others: as the former buyer of an order, or in a manager's decision.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +42,7 @@ impl Sync {
                 return Ok(());
             }
         }
-        Err(PortError::Retry("somebody who has to do with this person changes all the time".into()))
+        Err(PortError::Retry("the facts of a connected person keep changing; erase again".into()))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 pub enum Invariant {
     /// Nobody waits for ever: neither events, nor people, nor refused rows.
     NobodyWaits,
-    /// What is left of somebody who was joined into another waits for no manager.
+    /// After a join, nothing of the absorbed person waits for a manager.
     JoinedAskNothing,
     /// What was acknowledged is in the journal.
     NothingIsLost,

@@ -143,7 +143,7 @@ pub struct InvoiceLink {
     /// The deal that it belongs to in the CRM. Earlier builds wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deal: Option<u64>,
-    /// And its contact there: the deal may go along with somebody who is joined or parted.
+    /// Its contact there. A join or a parting moves the deal to another contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<u64>,
 }
