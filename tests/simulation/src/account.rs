@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::orders::roubles;
+
 #[derive(Debug, Clone, Default)]
 pub struct Contact {
     pub id: u64,
@@ -31,6 +33,7 @@ pub struct Deal {
     pub own: String,
     /// The organiser's key of the show, by the hub's own id in the deal.
     pub show: String,
+    /// In kopecks.
     pub price: i64,
     pub stage: String,
     pub duplicate: bool,
@@ -46,9 +49,16 @@ pub struct Account {
     pub deals: Vec<Deal>,
     /// Webhooks tell of its changes; else the hub has to ask.
     pub tells: bool,
+    /// Prices are whole roubles, rounded down.
+    pub in_roubles: bool,
 }
 
 impl Account {
+    /// What a price of so many kopecks is here.
+    pub fn told(&self, kopecks: i64) -> i64 {
+        if self.in_roubles { kopecks / 100 * 100 } else { kopecks }
+    }
+
     /// What it holds, a line a row.
     pub fn lines(&self) -> Vec<String> {
         let contacts = self.contacts.iter().map(|one| {
@@ -60,7 +70,7 @@ impl Account {
             let Deal { id, contact, show, price, stage, duplicate, .. } = one;
             let double = if *duplicate { ", a double" } else { "" };
             let contact = contact.map_or("nobody".to_owned(), |id| id.to_string());
-            format!("deal {id} of {contact}, {show}: {price}, {stage:?}{double}")
+            format!("deal {id} of {contact}, {show}: {}, {stage:?}{double}", roubles(*price))
         });
         contacts.chain(deals).collect()
     }

@@ -12,6 +12,7 @@ use stagedoor_testkit::Parcel;
 use crate::{
     deliver,
     hub::Shared,
+    orders::roubles,
     rng::Rng,
     story::Story,
     world::{FormFact, OrderFact, SHOWS, Shop, TicketFact},
@@ -32,6 +33,12 @@ pub enum Habit {
     Stripe,
     /// A payment provider gives money back, and the shop does not tell.
     StripeRefund,
+    /// It gives back a part of the money.
+    PartialRefund,
+    /// A refund fails at the payer's bank days later: the money stays.
+    FailedRefund,
+    /// Prices have kopecks.
+    Kopecks,
     /// Shows are called off, moved, and on again.
     Shows,
     /// Companies buy.
@@ -139,13 +146,14 @@ impl Actors {
         let tickets = (0..count).map(|n| TicketFact {
             id: self.serial(),
             show: if both && n % 2 == 1 { (show + 1) % SHOWS.len() } else { show },
-            price: i64::try_from(500 + 100 * self.rng.between(0, 45)).unwrap_or(500),
+            price: self.price(),
             refunded_at: None,
         });
         let tickets = tickets.collect();
         let now = self.now();
         let paid = self.rng.once_in(2);
         let company = self.has(Habit::Company) && shop == Shop::Own && self.rng.once_in(5);
+        let provider = self.provider().filter(|_| shop == Shop::Own && !company);
         let fact = OrderFact {
             id: self.serial(),
             shop,
@@ -157,13 +165,23 @@ impl Actors {
             paid_at: paid.then_some(now),
             cancelled: false,
             shop_tells: true,
-            returned_at: None,
+            provider,
+            given_back: vec![],
+            given_back_at: None,
             company: company.then(|| self.rng.below(2)),
         };
         let what = if paid { "orders and pays" } else { "orders" };
         self.tell_order(what, &fact);
         self.story.world.orders.push(fact.clone());
+        if paid && self.rng.once_in(2) {
+            self.send_payment(&fact);
+        }
         self.send_order(fact);
+    }
+
+    fn price(&mut self) -> i64 {
+        let kopecks = if self.has(Habit::Kopecks) && self.rng.once_in(4) { 50 } else { 0 };
+        i64::try_from(50_000 + 10_000 * self.rng.between(0, 45) + kopecks).unwrap_or(50_000)
     }
 
     pub fn has(&self, habit: Habit) -> bool {
@@ -175,7 +193,10 @@ impl Actors {
         let tickets: Vec<String> = fact
             .tickets
             .iter()
-            .map(|one| format!("t{} {} {}", one.id, SHOWS.get(one.show).map_or("", |show| show.key), one.price))
+            .map(|one| {
+                let show = SHOWS.get(one.show).map_or("", |show| show.key);
+                format!("t{} {show} {}", one.id, roubles(one.price))
+            })
             .collect();
         let line = format!("{name} {what} {:?} o{} {tickets:?} with {:?}", fact.shop, fact.id, fact.identifiers);
         self.story.tell(line);
@@ -198,10 +219,8 @@ impl Actors {
             .filter(|index| self.story.world.orders.get(*index).is_some_and(|one| !one.is_over()))
             .collect();
         let Some(index) = self.rng.pick(&open).copied() else { return };
-        let (all, cancel, by_provider) = (self.rng.once_in(3), self.rng.once_in(4), self.rng.once_in(3));
-        let plain =
-            self.story.world.orders.get(index).is_some_and(|one| one.shop == Shop::Own && one.company.is_none());
-        if by_provider && plain && !cancel && self.by_provider(index) {
+        let (all, cancel, by_provider) = (self.rng.once_in(3), self.rng.once_in(4), self.rng.once_in(2));
+        if by_provider && !cancel && self.by_provider(index) {
             return;
         }
         let Some(fact) = self.story.world.orders.get_mut(index) else { return };
@@ -224,6 +243,9 @@ impl Actors {
         };
         let fact = fact.clone();
         self.tell_order(what, &fact);
+        if fact.refunded_at() == Some(now) {
+            self.send_refund(&fact);
+        }
         self.send_order(fact);
     }
 

@@ -7,6 +7,7 @@ use stagedoor_ports::Queue;
 use crate::{
     account::{self, Account, Contact},
     hub::Shared,
+    orders::roubles,
     story::Story,
     world::{PersonTruth, SHOWS},
 };
@@ -142,6 +143,19 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
         return;
     }
     let ids: BTreeSet<u64> = account.contacts.iter().filter(|one| is_own(one)).map(|one| one.id).collect();
+    if let Some(expected) = person.together {
+        let own =
+            account.deals.iter().filter(|deal| !deal.duplicate && deal.contact.is_some_and(|id| ids.contains(&id)));
+        let prices: Vec<i64> = own.map(|deal| deal.price).collect();
+        let lost = if account.in_roubles { 100 * prices.len().try_into().unwrap_or(0) } else { 1 };
+        let off = expected - prices.iter().sum::<i64>();
+        // A deal that a manager deleted holds nothing.
+        if prices.len() == person.deals.len() && !(0..lost).contains(&off) {
+            let prices: Vec<String> = prices.into_iter().map(roubles).collect();
+            let what = format!("{}: the deals hold {prices:?}, expected {} together", human.name, roubles(expected));
+            found.push(broken(Invariant::Money, what));
+        }
+    }
     for (show, truth) in &person.deals {
         let about = |what: String| format!("{} and {show}: {what}", human.name);
         let deals: Vec<_> = account
@@ -156,8 +170,9 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
             }
             continue;
         };
-        if let Some(price) = truth.price.filter(|price| *price != deal.price) {
-            let what = about(format!("deal {} has the price {}, expected {price}", deal.id, deal.price));
+        if let Some(price) = truth.price.filter(|price| account.told(*price) != deal.price) {
+            let (is, expected) = (roubles(deal.price), roubles(price));
+            let what = about(format!("deal {} has the price {is}, expected {expected}", deal.id));
             found.push(broken(Invariant::Money, what));
         }
         shows(deal, show, story, &about, found);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
 use stagedoor_testkit::{Parcel, form_signed, hmac_sha256_hex, json as posted, qtickets};
 
+use crate::orders::roubles;
 use crate::world::{FormFact, Human, OrderFact, SHOWS, Shop, ShowFact, ShowTruth};
 
 fn first<'s>(identifiers: impl IntoIterator<Item = &'s String>, of: fn(&str) -> bool) -> Option<String> {
@@ -52,16 +53,14 @@ fn own(human: &Human, fact: &OrderFact) -> Value {
     let ticket = |ticket: &crate::world::TicketFact| {
         let show = SHOWS.get(ticket.show).map(|show| show.shop);
         json!({
-            "id": format!("t{}", ticket.id), "show": { "id": show }, "price": format!("{}.00", ticket.price),
+            "id": format!("t{}", ticket.id), "show": { "id": show }, "price": roubles(ticket.price),
             "cancelled": ticket.refunded_at.is_some(),
         })
     };
     let refund = |ticket: &crate::world::TicketFact| {
         let at = ticket.refunded_at?.to_string();
         let id = format!("t{}", ticket.id);
-        Some(
-            json!({ "id": format!("r{}", ticket.id), "amount": format!("{}.00", ticket.price), "at": at, "tickets": [id] }),
-        )
+        Some(json!({ "id": format!("r{}", ticket.id), "amount": roubles(ticket.price), "at": at, "tickets": [id] }))
     };
     let paid_at = fact.paid_at.filter(|_| fact.shop_tells);
     let status = match (fact.cancelled, paid_at) {
@@ -73,18 +72,23 @@ fn own(human: &Human, fact: &OrderFact) -> Value {
         "id": format!("o{}", fact.id), "status": status, "updated_at": fact.updated_at.to_string(),
         "placed_at": fact.placed_at.to_string(), "paid_at": paid_at.map(|at| at.to_string()),
         "company": fact.company.map(|number| json!({ "name": format!("ООО Фирма {number}"), "inn": INNS.get(number) })),
-        "currency": "RUB", "total": format!("{}.00", fact.total()),
+        "currency": "RUB", "total": roubles(fact.total()),
         "buyer": { "name": human.name, "phone": first(&fact.identifiers, phone), "email": first(&fact.identifiers, email) },
         "tickets": fact.tickets.iter().map(ticket).collect::<Vec<_>>(),
         "refunds": fact.tickets.iter().filter_map(refund).collect::<Vec<_>>(),
     } })
 }
 
+/// An amount as the box office writes it: a number.
+fn number(kopecks: i64) -> Value {
+    if kopecks % 100 == 0 { json!(kopecks / 100) } else { json!(kopecks as f64 / 100.0) }
+}
+
 fn of_box_office(human: &Human, fact: &OrderFact) -> Value {
     let customer = fact.identifiers.iter().find_map(|one| one.strip_prefix("customer:")?.parse::<u64>().ok());
     let basket = |ticket: &crate::world::TicketFact| {
         json!({
-            "id": ticket.id, "show_id": SHOWS.get(ticket.show).map(|show| show.box_office), "price": ticket.price,
+            "id": ticket.id, "show_id": SHOWS.get(ticket.show).map(|show| show.box_office), "price": number(ticket.price),
             "deleted_at": ticket.refunded_at.map(|at| at.to_string()),
         })
     };
@@ -98,7 +102,7 @@ fn of_box_office(human: &Human, fact: &OrderFact) -> Value {
             "id": customer, "email": first(&fact.identifiers, email),
             "details": { "name": human.name, "surname": null, "phone": first(&fact.identifiers, phone) },
         },
-        "event_id": 41, "price": fact.total(), "currency_id": "RUB", "utm": [], "baskets": all,
+        "event_id": 41, "price": number(fact.total()), "currency_id": "RUB", "utm": [], "baskets": all,
         "refunded_baskets": refunded,
     })
 }

@@ -1,6 +1,5 @@
 //! What shops, buyers and payment providers do beside the plain way of an order.
 
-use serde_json::json;
 use stagedoor_model::Timestamp;
 
 use crate::{
@@ -13,7 +12,13 @@ impl Actors {
     /// Something that is not every day's; it does nothing where the world has no such habit.
     pub fn habit(&mut self, habit: Habit) {
         match habit {
-            Habit::SameSecond | Habit::Company | Habit::Stripe | Habit::StripeRefund => self.change_order(),
+            Habit::SameSecond
+            | Habit::Company
+            | Habit::Stripe
+            | Habit::StripeRefund
+            | Habit::PartialRefund
+            | Habit::Kopecks => self.change_order(),
+            Habit::FailedRefund => self.fail_refund(),
             Habit::WrongEmail => self.order_with_wrong_email(),
             Habit::Transfer => self.transfer(),
             Habit::CashierEmail => self.next_at_cashier(),
@@ -78,48 +83,6 @@ impl Actors {
         while !self.at_cashier.is_empty() {
             self.next_at_cashier();
         }
-    }
-
-    /// The payment provider tells of a payment, or of money given back; `false` where it has nothing to tell.
-    pub fn by_provider(&mut self, index: usize) -> bool {
-        let (now, quiet) = (self.now(), self.rng.once_in(2));
-        let Some(fact) = self.story.world.orders.get(index).cloned() else { return false };
-        let minor = fact.total() * 100;
-        let payment = format!("pi_{}", fact.id);
-        let order = format!("o{}", fact.id);
-        let (kind, object) = match fact.paid_at {
-            None if self.has(Habit::Stripe) => (
-                "checkout.session.completed",
-                json!({
-                    "id": format!("cs_{}", fact.id), "object": "checkout.session", "amount_total": minor, "currency": "rub",
-                    "client_reference_id": order, "payment_intent": payment, "payment_status": "paid", "status": "complete",
-                }),
-            ),
-            Some(_) if self.has(Habit::StripeRefund) && fact.tickets.iter().all(|one| one.refunded_at.is_none()) => (
-                "charge.refunded",
-                json!({
-                    "id": format!("ch_{}", fact.id), "object": "charge", "amount": minor, "amount_refunded": minor,
-                    "currency": "rub", "payment_intent": payment, "metadata": { "order_id": order }, "refunded": true,
-                }),
-            ),
-            _ => return false,
-        };
-        let Some(known) = self.story.world.orders.get_mut(index) else { return false };
-        let paying = known.paid_at.is_none();
-        if paying {
-            (known.paid_at, known.updated_at) = (Some(now), now);
-            // Some shops are told by the provider, and tell it on.
-            known.shop_tells = !quiet;
-        } else {
-            known.returned_at = Some(now);
-        }
-        let known = known.clone();
-        self.tell_order(if paying { "pays at Stripe" } else { "gets all back from Stripe for" }, &known);
-        self.send(format!("o{}", fact.id), move |now_| deliver::stripe(kind, &object, now, now_));
-        if paying && !quiet {
-            self.send_order(known);
-        }
-        true
     }
 
     fn change_show(&mut self) {

@@ -9,6 +9,8 @@ mod deliver;
 mod habits;
 mod hub;
 mod manager;
+mod orders;
+mod pay;
 mod queue;
 mod rng;
 mod run;

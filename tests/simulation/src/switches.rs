@@ -43,6 +43,9 @@ const HABITS: &[(Habit, bool)] = &[
     (Habit::CashierEmail, false),
     (Habit::Stripe, true),
     (Habit::StripeRefund, true),
+    (Habit::PartialRefund, true),
+    (Habit::FailedRefund, true),
+    (Habit::Kopecks, true),
     (Habit::Shows, true),
     (Habit::Company, true),
 ];

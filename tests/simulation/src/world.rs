@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::Timestamp;
 
+pub use crate::orders::{OrderFact, Shop, TicketFact};
 use crate::rng::Rng;
 
 pub struct ShowFact {
@@ -66,61 +67,17 @@ pub struct FormFact {
     pub at: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shop {
-    /// A theatre's own shop.
-    Own,
-    /// Qtickets.
-    BoxOffice,
-}
-
-#[derive(Debug, Clone)]
-pub struct TicketFact {
-    pub id: u64,
-    pub show: usize,
-    /// In roubles.
-    pub price: i64,
-    pub refunded_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone)]
-pub struct OrderFact {
-    pub id: u64,
-    pub shop: Shop,
-    pub human: usize,
-    pub identifiers: BTreeSet<String>,
-    pub tickets: Vec<TicketFact>,
-    pub placed_at: Timestamp,
-    pub updated_at: Timestamp,
-    pub paid_at: Option<Timestamp>,
-    pub cancelled: bool,
-    /// The shop tells of its payment itself; else the payment provider alone does.
-    pub shop_tells: bool,
-    /// When a payment provider gave all of it back; the shop does not tell.
-    pub returned_at: Option<Timestamp>,
-    /// The company that it is for.
-    pub company: Option<usize>,
-}
-
-impl OrderFact {
-    pub fn total(&self) -> i64 {
-        self.tickets.iter().map(|ticket| ticket.price).sum()
-    }
-
-    pub fn is_over(&self) -> bool {
-        self.cancelled || self.returned_at.is_some() || self.tickets.iter().all(|ticket| ticket.refunded_at.is_some())
-    }
-}
-
 /// What should stand on one deal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DealTruth {
-    /// In roubles; `None` where the truth does not say.
+    /// In kopecks; `None` where the truth does not say.
     pub price: Option<i64>,
     /// The names of stages of which one is right; empty where the truth does not say.
     pub stages: BTreeSet<&'static str>,
     /// When somebody but the CRM last did something about it.
     pub touched_at: Timestamp,
+    /// What companies still have to pay, in kopecks.
+    pub owed: i64,
 }
 
 /// How a show stands.
@@ -149,6 +106,8 @@ pub struct PersonTruth {
     pub identifiers: BTreeSet<String>,
     /// By the organiser's key of the show.
     pub deals: BTreeMap<&'static str, DealTruth>,
+    /// What all deals hold together, in kopecks, where nobody can say what each holds.
+    pub together: Option<i64>,
 }
 
 impl World {
@@ -168,8 +127,10 @@ impl World {
                 groups.extend((!whole.is_empty()).then_some(whole));
             }
             for identifiers in groups {
-                let deals = self.deals(human, &identifiers);
-                people.push(PersonTruth { human, identifiers, deals });
+                let orders = self.orders_of(human, &identifiers);
+                let deals = self.deals(human, &identifiers, &orders);
+                let together = together(&orders, &deals);
+                people.push(PersonTruth { human, identifiers, deals, together });
             }
         }
         people
@@ -181,7 +142,17 @@ impl World {
         forms.chain(orders)
     }
 
-    fn deals(&self, human: usize, identifiers: &BTreeSet<String>) -> BTreeMap<&'static str, DealTruth> {
+    fn orders_of(&self, human: usize, identifiers: &BTreeSet<String>) -> Vec<&OrderFact> {
+        let own = self.orders.iter().filter(|order| order.human == human);
+        own.filter(|order| !order.identifiers.is_disjoint(identifiers)).collect()
+    }
+
+    fn deals(
+        &self,
+        human: usize,
+        identifiers: &BTreeSet<String>,
+        all: &[&OrderFact],
+    ) -> BTreeMap<&'static str, DealTruth> {
         let mut deals = BTreeMap::new();
         for (number, show) in SHOWS.iter().enumerate() {
             let forms: Vec<&FormFact> = self
@@ -190,12 +161,8 @@ impl World {
                 .filter(|form| form.human == human && form.show == number)
                 .filter(|form| !form.identifiers.is_disjoint(identifiers))
                 .collect();
-            let orders: Vec<&OrderFact> = self
-                .orders
-                .iter()
-                .filter(|order| order.human == human && order.tickets.iter().any(|ticket| ticket.show == number))
-                .filter(|order| !order.identifiers.is_disjoint(identifiers))
-                .collect();
+            let of_show = |order: &&OrderFact| order.tickets.iter().any(|ticket| ticket.show == number);
+            let orders: Vec<&OrderFact> = all.iter().copied().filter(of_show).collect();
             if !forms.is_empty() || !orders.is_empty() {
                 deals.insert(show.key, deal(&forms, &orders, number));
             }
@@ -212,29 +179,26 @@ pub fn customer_of(shown: &BTreeSet<String>) -> BoxCustomer {
 }
 
 fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
-    let of = |order: &OrderFact, live: bool| -> i64 {
-        let returned = live && order.returned_at.is_some();
-        let tickets = order.tickets.iter().filter(|ticket| ticket.show == show && !returned);
-        tickets.filter(|ticket| !live || ticket.refunded_at.is_none()).map(|ticket| ticket.price).sum()
+    let asked = |order: &OrderFact| -> i64 {
+        order.tickets.iter().filter(|ticket| ticket.show == show).map(|ticket| ticket.price).sum()
     };
     let paid: Vec<&&OrderFact> = orders.iter().filter(|order| order.paid_at.is_some()).collect();
     let open: Vec<&&OrderFact> = orders.iter().filter(|order| order.paid_at.is_none() && !order.cancelled).collect();
     let let_go = orders.iter().any(|order| order.cancelled);
-    let kept: i64 = paid.iter().map(|order| of(order, true)).sum();
-    let refunded_at = paid.iter().flat_map(|order| &order.tickets).filter_map(|ticket| ticket.refunded_at).max();
-    let refunded_at = refunded_at.max(paid.iter().filter_map(|order| order.returned_at).max());
+    // Of money that went back for tickets of several shows nobody knows for which.
+    let kept: Option<i64> = paid.iter().map(|order| order.kept_for(show)).sum();
+    let refunded_at = paid.iter().filter_map(|order| order.refunded_at()).max();
     let touches = forms.iter().map(|form| form.at).chain(orders.iter().map(|order| order.placed_at));
     let touched = touches.chain(paid.iter().filter_map(|order| order.paid_at)).max();
+    let owed: i64 = open.iter().filter(|one| one.company.is_some()).map(|one| asked(one)).sum();
     let price = match (paid.is_empty(), open.as_slice()) {
         // What companies still have to pay is owed, whatever else was bought.
-        (false, _) => {
-            Some(kept + open.iter().filter(|one| one.company.is_some()).map(|one| of(one, false)).sum::<i64>())
-        }
-        (true, [one]) if orders.len() == 1 => Some(of(one, false)),
+        (false, _) => kept.map(|kept| kept + owed),
+        (true, [one]) if orders.len() == 1 => Some(asked(one)),
         _ => None,
     };
     let stages: BTreeSet<&'static str> = match () {
-        () if kept > 0 => ["Оплачено"].into(),
+        () if kept != Some(0) => ["Оплачено"].into(),
         // What a company still has to pay for is neither given back nor given up with another order.
         () if open.iter().any(|one| one.company.is_some()) => ["Корзина"].into(),
         // What came last is not told apart here: the money, or an order that was let go.
@@ -246,7 +210,16 @@ fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
         () if forms.is_empty() => ["Закрыто и не реализовано"].into(),
         () => [].into(),
     };
-    let last = |order: &&OrderFact| order.updated_at.max(order.returned_at.unwrap_or_default());
+    let last = |order: &&OrderFact| order.updated_at.max(order.given_back_at.unwrap_or_default());
     let touched_at = orders.iter().map(last).chain(forms.iter().map(|form| form.at)).max();
-    DealTruth { price, stages, touched_at: touched_at.unwrap_or_default() }
+    DealTruth { price, stages, touched_at: touched_at.unwrap_or_default(), owed }
+}
+
+/// What all deals of these facts hold together, in kopecks, where nobody can say what each holds.
+fn together(orders: &[&OrderFact], deals: &BTreeMap<&'static str, DealTruth>) -> Option<i64> {
+    let blurred = orders
+        .iter()
+        .any(|order| (0..SHOWS.len()).any(|show| order.paid_at.is_some() && order.kept_for(show).is_none()));
+    let kept: i64 = orders.iter().filter(|order| order.paid_at.is_some()).map(|order| order.kept()).sum();
+    blurred.then(|| kept + deals.values().map(|deal| deal.owed).sum::<i64>())
 }

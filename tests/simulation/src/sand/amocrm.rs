@@ -164,7 +164,7 @@ impl Sand for AmoCrm {
                 contact: main.filter_map(|one| one.get("id")?.as_u64()).next(),
                 own: own.split('|').next().unwrap_or_default().to_owned(),
                 show: own.split_once('|').map(|(_, show)| show.to_owned()).unwrap_or_default(),
-                price,
+                price: price * 100,
                 stage: self.stages.get(&number(row, "status_id")).cloned().unwrap_or_default(),
                 // A closed double is worth nothing.
                 duplicate: price == 0 && orders.iter().any(|text| text.starts_with("duplicate of deal")),
@@ -173,7 +173,7 @@ impl Sand for AmoCrm {
             }
         });
         let deals = deals.collect();
-        Account { contacts, deals, tells: true }
+        Account { contacts, deals, tells: true, in_roubles: true }
     }
 
     fn add_phone(&self, contact: u64, phone: &str) -> bool {

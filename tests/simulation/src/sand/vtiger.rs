@@ -58,7 +58,7 @@ impl Vtiger {
     }
 
     fn deal(&self, row: &Value) -> Deal {
-        let price = text(row, "amount").split('.').next().and_then(|whole| whole.parse().ok()).unwrap_or_default();
+        let price = kopecks(&text(row, "amount"));
         let show_at = text(row, "cf_stagedoor_show_at");
         let begins = show_at.strip_suffix(" (cancelled)").unwrap_or(&show_at);
         let begins = begins.parse::<DateTime>().ok().and_then(|at| at.to_zoned_datetime(self.zone.clone()).ok());
@@ -93,6 +93,13 @@ fn text(row: &Value, field: &str) -> String {
 /// The number of the record that a field names.
 fn number(row: &Value, field: &str) -> Option<u64> {
     text(row, field).split_once('x').and_then(|(_, number)| number.parse().ok())
+}
+
+/// An amount as the CRM holds it, with up to eight decimals.
+fn kopecks(amount: &str) -> i64 {
+    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+    let hundredths: String = fraction.chars().chain("00".chars()).take(2).collect();
+    whole.parse::<i64>().unwrap_or_default() * 100 + hundredths.parse::<i64>().unwrap_or_default()
 }
 
 fn values(row: &Value, places: &[&str]) -> impl Iterator<Item = String> {
@@ -177,7 +184,12 @@ impl Sand for Vtiger {
             })
         });
         let deals = self.sandbox.records("Potentials");
-        Account { contacts: contacts.collect(), deals: deals.iter().map(|row| self.deal(row)).collect(), tells: false }
+        Account {
+            contacts: contacts.collect(),
+            deals: deals.iter().map(|row| self.deal(row)).collect(),
+            tells: false,
+            in_roubles: false,
+        }
     }
 
     fn add_phone(&self, contact: u64, phone: &str) -> bool {

@@ -1,0 +1,113 @@
+//! What payment providers do, and tell of it.
+
+use serde_json::{Value, json};
+
+use crate::{
+    act::{Actors, Habit},
+    deliver,
+    orders::{OrderFact, Provider, roubles},
+};
+
+/// What a provider leaves of a payment that it does not give back whole, in kopecks.
+const LEAST: i64 = 10_000;
+
+/// Of the next refund of a charge at Stripe: the sum of all so far.
+fn charge(fact: &OrderFact) -> Value {
+    json!({
+        "id": format!("ch_{}", fact.id), "object": "charge", "amount": fact.total(), "amount_refunded": fact.returned(),
+        "currency": "rub", "payment_intent": format!("pi_{}", fact.id),
+        "metadata": { "order_id": format!("o{}", fact.id) }, "refunded": fact.kept() == 0,
+    })
+}
+
+impl Actors {
+    /// Through whom the money of the next order goes.
+    pub fn provider(&mut self) -> Option<Provider> {
+        let stripe = self.has(Habit::Stripe) || self.has(Habit::StripeRefund);
+        (self.rng.once_in(2) && stripe).then_some(Provider::Stripe)
+    }
+
+    /// A payment provider takes the money of an order, or gives some back for no single ticket; `false` where it does not.
+    pub fn by_provider(&mut self, index: usize) -> bool {
+        let Some(fact) = self.story.world.orders.get(index).cloned() else { return false };
+        match (fact.provider, fact.paid_at) {
+            (None, _) => false,
+            (_, None) => self.has(Habit::Stripe) && self.pay(index),
+            _ => self.has(Habit::StripeRefund) && self.give_back(index),
+        }
+    }
+
+    fn pay(&mut self, index: usize) -> bool {
+        let (now, quiet) = (self.now(), self.rng.once_in(2));
+        let Some(fact) = self.story.world.orders.get_mut(index) else { return false };
+        (fact.paid_at, fact.updated_at) = (Some(now), now);
+        // Some shops are told by the provider, and tell it on.
+        fact.shop_tells = !quiet;
+        let fact = fact.clone();
+        self.tell_order(&format!("pays at {:?}", fact.provider), &fact);
+        self.send_payment(&fact);
+        if !quiet {
+            self.send_order(fact);
+        }
+        true
+    }
+
+    /// All of the money, or a part.
+    fn give_back(&mut self, index: usize) -> bool {
+        let now = self.now();
+        let part = self.has(Habit::PartialRefund) && !self.rng.once_in(3);
+        let share = i64::try_from(self.rng.between(1, 99)).unwrap_or(50);
+        let Some(fact) = self.story.world.orders.get_mut(index) else { return false };
+        let kept = fact.kept();
+        let amount = if part { (kept * share / 100).min(kept - LEAST) } else { kept };
+        // Within one second Stripe could not be told apart: its sums have no numbers.
+        if amount <= 0 || fact.refunded_at() == Some(now) {
+            return false;
+        }
+        fact.given_back.push(amount);
+        fact.given_back_at = Some(now);
+        let fact = fact.clone();
+        self.tell_order(&format!("gets {} back from {:?} for", roubles(amount), fact.provider), &fact);
+        self.send_refund(&fact);
+        true
+    }
+
+    /// What was given back last for no single ticket stays after all.
+    pub fn fail_refund(&mut self) {
+        let (now, id) = (self.now(), self.serial());
+        let orders = self.story.world.orders.iter().enumerate();
+        let can_fail =
+            |fact: &OrderFact| fact.left() >= 0 && !fact.given_back.is_empty() && fact.refunded_at() != Some(now);
+        let failing: Vec<usize> = orders.filter(|(_, fact)| can_fail(fact)).map(|(index, _)| index).collect();
+        let Some(index) = self.rng.pick(&failing).copied() else { return };
+        let Some(fact) = self.story.world.orders.get_mut(index) else { return };
+        let Some(amount) = fact.given_back.pop() else { return };
+        fact.given_back_at = Some(now);
+        let fact = fact.clone();
+        self.tell_order(&format!("does not get the {} back for", roubles(amount)), &fact);
+        let refund = json!({
+            "id": format!("re_{id}"), "object": "refund", "amount": amount, "currency": "rub", "status": "failed",
+            "charge": format!("ch_{}", fact.id), "payment_intent": format!("pi_{}", fact.id),
+        });
+        self.send(format!("pi_{}", fact.id), move |sent_at| deliver::stripe("refund.failed", &refund, now, sent_at));
+    }
+
+    /// The order's provider tells of the payment.
+    pub fn send_payment(&mut self, fact: &OrderFact) {
+        let (Some(Provider::Stripe), Some(at)) = (fact.provider, fact.paid_at) else { return };
+        let session = json!({
+            "id": format!("cs_{}", fact.id), "object": "checkout.session", "amount_total": fact.total(), "currency": "rub",
+            "client_reference_id": format!("o{}", fact.id), "payment_intent": format!("pi_{}", fact.id),
+            "payment_status": "paid", "status": "complete",
+        });
+        let kind = "checkout.session.completed";
+        self.send(format!("o{}", fact.id), move |sent_at| deliver::stripe(kind, &session, at, sent_at));
+    }
+
+    /// The order's provider tells of the money that went back last.
+    pub fn send_refund(&mut self, fact: &OrderFact) {
+        let (Some(Provider::Stripe), Some(at)) = (fact.provider, fact.refunded_at()) else { return };
+        let charge = charge(fact);
+        self.send(format!("o{}", fact.id), move |sent_at| deliver::stripe("charge.refunded", &charge, at, sent_at));
+    }
+}
