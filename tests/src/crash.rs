@@ -2,10 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
 };
 
 use async_trait::async_trait;
@@ -20,19 +23,28 @@ use stagedoor_ports::{
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
 #[derive(Clone)]
-pub struct Life(Arc<AtomicI64>);
+pub struct Life {
+    steps: Arc<AtomicI64>,
+    holds_time: bool,
+}
 
 impl Life {
     pub fn of(steps: i64) -> Self {
-        Self(Arc::new(AtomicI64::new(steps)))
+        Self { steps: Arc::new(AtomicI64::new(steps)), holds_time: false }
+    }
+
+    /// Without an end. A store that works on other threads, as one in a file does, holds up the caller's thread meanwhile:
+    /// no virtual time passes, and everything happens in one order.
+    pub fn that_holds_time() -> Self {
+        Self { holds_time: true, ..Self::of(i64::MAX) }
     }
 
     pub fn is_over(&self) -> bool {
-        self.0.load(Ordering::SeqCst) <= 0
+        self.steps.load(Ordering::SeqCst) <= 0
     }
 
     fn step(&self) -> std::result::Result<(), PortError> {
-        if self.0.fetch_sub(1, Ordering::SeqCst) > 0 { Ok(()) } else { Err(PortError::Fail("killed".into())) }
+        if self.steps.fetch_sub(1, Ordering::SeqCst) > 0 { Ok(()) } else { Err(PortError::Fail("killed".into())) }
     }
 }
 
@@ -52,6 +64,26 @@ impl MailingList for Mortal<dyn MailingList> {
     }
 }
 
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn on_this_thread<R>(work: impl Future<Output = R>) -> R {
+    // The runtime's budget would never be given back here.
+    let mut work = pin!(tokio::task::unconstrained(work));
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match work.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
 pub struct Mortal<T: ?Sized> {
     pub inner: Arc<T>,
     pub life: Life,
@@ -60,7 +92,7 @@ pub struct Mortal<T: ?Sized> {
 impl<T: ?Sized> Mortal<T> {
     async fn io<R>(&self, work: impl Future<Output = Result<R>>) -> Result<R> {
         self.life.step()?;
-        let answer = work.await?;
+        let answer = if self.life.holds_time { on_this_thread(work)? } else { work.await? };
         self.life.step()?;
         Ok(answer)
     }

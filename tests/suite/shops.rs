@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
     Router,
     extract::{Request, State},
-    response::{IntoResponse, Response},
+    response::{Html, IntoResponse, Response},
 };
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -26,6 +29,8 @@ struct Shop {
     answers: Arc<Mutex<BTreeMap<String, (u16, Value)>>>,
     asked: Arc<Mutex<Vec<String>>>,
     authorization: &'static str,
+    /// A web server answers 404 with a page where the shop was.
+    pages: Arc<AtomicBool>,
 }
 
 async fn answer(State(shop): State<Shop>, request: Request) -> Response {
@@ -34,6 +39,9 @@ async fn answer(State(shop): State<Shop>, request: Request) -> Response {
     let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok());
     if shown != Some(shop.authorization) {
         return StatusCode::UNAUTHORIZED.into_response();
+    }
+    if shop.pages.load(Ordering::Relaxed) {
+        return (StatusCode::NOT_FOUND, Html("<h1>404 Not Found</h1><hr>nginx")).into_response();
     }
     let answers = shop.answers.lock().expect("a lock");
     let fits = |key: &str| {
@@ -45,7 +53,7 @@ async fn answer(State(shop): State<Shop>, request: Request) -> Response {
         Some((_, (status, body))) => {
             (StatusCode::from_u16(*status).expect("a status"), axum::Json(body.clone())).into_response()
         }
-        None => StatusCode::NOT_FOUND.into_response(),
+        None => (StatusCode::NOT_FOUND, axum::Json(json!({ "detail": "Not found." }))).into_response(),
     }
 }
 
@@ -105,6 +113,20 @@ async fn a_pretix_order_is_fetched_once_for_many_webhooks_and_lands_in_the_crm()
     assert_eq!(contacts[0]["name"], json!("Анна Каренина"));
     let deal = world.sandbox.leads().remove(0);
     assert_eq!((deal["price"].clone(), deal["name"].clone()), (json!(1500), json!("Вишнёвый сад. Гастроли")));
+}
+
+#[tokio::test]
+async fn a_web_servers_page_in_the_place_of_the_shop_loses_no_order() {
+    let (shop, desk) = pretix().await;
+    let mut world = World::new().await;
+    world.sync.desks.insert(shop_source(), desk);
+    shop.pages.store(true, Ordering::Relaxed);
+    let failed = world.sync.handle(vec![notice(1, "QJETG")]).await;
+    assert_eq!(failed, [0].into(), "a page says nothing of the order: the webhook comes again");
+    shop.pages.store(false, Ordering::Relaxed);
+    shop.say("/api/v1/organizers/stagedoor/events/cherry/orders/QJETG/", 200, recorded("pretix_order_paid.json"));
+    world.run(vec![notice(1, "QJETG")]).await;
+    assert_eq!(world.sandbox.leads().len(), 1);
 }
 
 #[tokio::test]
@@ -181,6 +203,28 @@ async fn a_strangers_order_code_cannot_leave_its_place_in_the_path() {
         asked.iter().all(|path| path.starts_with("/api/v1/organizers/stagedoor/events/cherry%2F../orders/")),
         "{asked:?}"
     );
+}
+
+#[tokio::test]
+async fn an_order_that_changes_while_pages_are_pulled_pushes_no_other_out() {
+    let (shop, desk) = pretix().await;
+    let changed = |code: &str, minute: u32| {
+        let mut order = recorded("pretix_order_paid.json");
+        (order["code"], order["last_modified"]) = (json!(code), json!(format!("2026-11-24T13:{minute}:00Z")));
+        order
+    };
+    let orders = "/api/v1/organizers/stagedoor/orders/";
+    let page = |results: Vec<Value>, more: bool| json!({ "next": more.then_some("there is more"), "results": results });
+    shop.say(orders, 200, page(vec![changed("AAAAA", 10), changed("BBBBB", 20)], true));
+    let since = "2026-11-24T13:00:00Z".parse().expect("a time");
+    let first = desk.pull(since, None).await.expect("a page");
+    // Meanwhile the first order changed: what was on the second page is on the first now.
+    let next = page(vec![changed("BBBBB", 20), changed("CCCCC", 30), changed("AAAAA", 40)], false);
+    shop.say(&format!("{orders}&modified_since=2026-11-24T13%3A20"), 200, next);
+    shop.say(&format!("{orders}&page=2"), 200, page(vec![changed("AAAAA", 40)], false));
+    let second = desk.pull(since, first.next).await.expect("a page");
+    let found = |code: &str| second.bodies.iter().any(|(fact, _, _)| fact.starts_with(code));
+    assert!(found("CCCCC") && found("AAAAA"));
 }
 
 async fn ticketscloud() -> (Shop, Arc<dyn OrderDesk>) {

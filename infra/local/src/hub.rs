@@ -34,6 +34,12 @@ pub struct Queues {
     pub outbox: Arc<dyn Queue>,
 }
 
+/// Servers of others that the hub calls: the CRM, and the shops that can be asked.
+pub struct Clients {
+    pub crm: Arc<dyn Crm>,
+    pub desks: stagedoor_shops::Desks,
+}
+
 pub struct Hub {
     pub config: Config,
     pub store: Arc<dyn Store>,
@@ -104,15 +110,16 @@ impl Hub {
         owner: &str,
     ) -> Result<Self, String> {
         let crm = stagedoor_crm::crm(&config, &store, &clock, owner)?;
-        Self::over(crm, clock, config, store, queues, folder, owner)
+        let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
+        Self::over(Clients { crm, desks }, clock, config, store, queues, folder, owner)
     }
 
-    /// The same with a client of the CRM that was built before.
+    /// The same with clients that were built before.
     ///
     /// # Errors
     /// A sentence that says what cannot be built.
     pub fn over(
-        crm: Arc<dyn Crm>,
+        Clients { crm, desks }: Clients,
         clock: Arc<dyn Clock>,
         config: Config,
         store: Arc<dyn Store>,
@@ -123,7 +130,6 @@ impl Hub {
         let second = stagedoor_crm::second(&config, &store, &clock, owner)?;
         let currency = config.second_crm.as_ref().map(|second| second.currency.clone());
         let second = second.map(|(crm, invoicing)| Second { crm, invoicing, currency });
-        let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
         let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
             outbox: Arc::clone(&queues.outbox),
             chats: Arc::clone(&queues.chats),

@@ -1,26 +1,11 @@
-//! What carries a request to a CRM and brings the answer back: sockets in production, a stand-in's router in the
-//! simulation.
+//! What carries a request to a CRM over sockets. It follows no redirects and keeps the time-out of the CRM's settings.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
-
-/// Why a request has no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpError {
-    /// No connection was made: nothing can have happened there.
-    NoConnection,
-    /// The time ran out or the connection broke: the request may have taken effect, or still take it.
-    NoAnswer,
-}
-
-/// Sends one request and reads its whole answer. Follows no redirects and keeps the time-out of the CRM's settings.
-#[async_trait]
-pub trait HttpClient: Send + Sync {
-    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError>;
-}
+pub use stagedoor_ports::{HttpClient, HttpError};
 
 /// The client over sockets.
 pub struct SocketClient(reqwest::Client);

@@ -2,6 +2,7 @@
 
 mod channel;
 mod crm;
+mod http;
 mod list;
 #[cfg(feature = "testing")]
 pub mod memory;
@@ -13,6 +14,7 @@ pub mod testing;
 
 pub use channel::{Channel, Sending, Settled};
 pub use crm::{Changes, Crm, CrmError, CrmPage, Gone, Hangs, Held, LATE_FOR, Missing, Row, SeenDeal};
+pub use http::{HttpClient, HttpError};
 pub use list::{Listed, MailingList};
 pub use queue::{DeadLetter, Queue, Receipt, Received};
 pub use shops::{Found, OrderDesk, PullPage, Topics};

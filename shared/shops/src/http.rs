@@ -1,10 +1,13 @@
 //! The one way in which shops are asked.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use reqwest::StatusCode;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use stagedoor_ports::{PortError, Result};
+use stagedoor_model::breakage;
+use stagedoor_ports::{HttpClient, HttpError, PortError, Result};
 use url::Url;
 
 /// # Errors
@@ -19,9 +22,36 @@ pub fn client() -> std::result::Result<reqwest::Client, String> {
         .map_err(|error| format!("no HTTP client: {error}"))
 }
 
+/// The client over sockets.
+pub struct Sockets(reqwest::Client);
+
+impl Sockets {
+    /// # Errors
+    /// When none can be made.
+    pub fn open() -> std::result::Result<Arc<dyn HttpClient>, String> {
+        client().map(|client| Arc::new(Self(client)) as Arc<dyn HttpClient>)
+    }
+}
+
+#[async_trait]
+impl HttpClient for Sockets {
+    async fn send(&self, request: Request<Bytes>) -> std::result::Result<Response<Bytes>, HttpError> {
+        let failed = |error: reqwest::Error| match error.is_timeout() {
+            true => HttpError::NoAnswer,
+            false => HttpError::NoConnection,
+        };
+        let request = reqwest::Request::try_from(request).map_err(failed)?;
+        let answer = self.0.execute(request).await.map_err(failed)?;
+        let mut read = Response::new(Bytes::new());
+        *read.status_mut() = answer.status();
+        *read.body_mut() = answer.bytes().await.map_err(failed)?;
+        Ok(read)
+    }
+}
+
 pub struct Shop {
     base: Url,
-    http: reqwest::Client,
+    http: Arc<dyn HttpClient>,
     /// The value of the `Authorization` header.
     authorization: String,
 }
@@ -29,7 +59,7 @@ pub struct Shop {
 impl Shop {
     /// # Errors
     /// A sentence for `check-config`.
-    pub fn new(base: &str, authorization: String) -> std::result::Result<Self, String> {
+    pub fn new(base: &str, authorization: String, http: &Arc<dyn HttpClient>) -> std::result::Result<Self, String> {
         let mut base: Url = base.parse().map_err(|_| {
             "options.base_url is no URL, expected the shop's address such as https://tickets.example.ru".to_owned()
         })?;
@@ -37,11 +67,11 @@ impl Shop {
             return Err("options.base_url must begin with https:// or http://".into());
         }
         base.set_query(None);
-        Ok(Self { base, http: client()?, authorization })
+        Ok(Self { base, http: Arc::clone(http), authorization })
     }
 
     /// `path` is taken segment by segment, so that what a stranger's webhook named cannot leave its place; the host is
-    /// the configured one whatever an answer says. `None` is 404.
+    /// the configured one whatever an answer says. `None` is a 404 of the shop's own.
     pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Option<T>> {
         let mut url = self.base.clone();
         url.path_segments_mut()
@@ -51,16 +81,25 @@ impl Shop {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let request =
-            self.http.get(url).header("authorization", &self.authorization).header("accept", "application/json");
-        let response = request.send().await.map_err(|error| {
-            let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
+        let request = Request::get(url.as_str())
+            .header("authorization", &self.authorization)
+            .header("accept", "application/json")
+            .body(Bytes::new())
+            .map_err(|_| {
+                PortError::Fail("the shop's address or key cannot be sent; look at the source's options".into())
+            })?;
+        let answer = self.http.send(request).await.map_err(|error| {
+            let what = match error {
+                HttpError::NoAnswer => "did not answer in time",
+                HttpError::NoConnection => "cannot be reached",
+            };
             PortError::Retry(format!("the shop {what}"))
         })?;
-        match response.status() {
-            StatusCode::NOT_FOUND => Ok(None),
+        match answer.status() {
+            // A page instead is of a web server that stands where the shop was.
+            StatusCode::NOT_FOUND if is_json(answer.body()) || breakage::is_on("page-of-a-shop-is-gone") => Ok(None),
             status if status.is_success() => {
-                let read = response.json().await;
+                let read = serde_json::from_slice(answer.body());
                 read.map(Some).map_err(|_| PortError::Retry("the shop's answer has another shape".into()))
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -69,4 +108,8 @@ impl Shop {
             status => Err(PortError::Retry(format!("the shop answered {}", status.as_u16()))),
         }
     }
+}
+
+fn is_json(body: &Bytes) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }

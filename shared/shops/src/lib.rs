@@ -11,23 +11,33 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use sns::Sns;
 use stagedoor_model::SourceName;
-use stagedoor_ports::OrderDesk;
+use stagedoor_ports::{HttpClient, OrderDesk};
 use stagedoor_webhook::Source;
 
-type Build = fn(&Source) -> Result<Arc<dyn OrderDesk>, String>;
+type Build = fn(&Source, &Arc<dyn HttpClient>) -> Result<Arc<dyn OrderDesk>, String>;
 
 /// Every shop that can be asked, one line each.
 const DESKS: &[(&str, Build)] =
     &[("pretix", pretix::build), ("ticketscloud", ticketscloud::build), ("yookassa", yookassa::build)];
 
+/// The shops that can be asked, by source.
+pub type Desks = BTreeMap<SourceName, Arc<dyn OrderDesk>>;
+
 /// The desks of all sources that have one.
 ///
 /// # Errors
 /// A sentence that says which option of a source is wrong.
-pub fn desks<'s>(
-    sources: impl Iterator<Item = &'s Source>,
-) -> Result<BTreeMap<SourceName, Arc<dyn OrderDesk>>, String> {
+pub fn desks<'s>(sources: impl Iterator<Item = &'s Source>) -> Result<Desks, String> {
     sources.filter_map(|source| Some(desk(source)?.map(|desk| (source.name.clone(), desk)))).collect()
+}
+
+/// The same over another carrier, such as a stand-in in this process.
+///
+/// # Errors
+/// A sentence that says which option of a source is wrong.
+pub fn desks_over<'s>(http: &Arc<dyn HttpClient>, sources: impl Iterator<Item = &'s Source>) -> Result<Desks, String> {
+    let built = sources.filter_map(|source| Some((source, build_of(source)?)));
+    built.map(|(source, build)| Ok((source.name.clone(), build(source, http)?))).collect()
 }
 
 /// The desk of a source whose provider has one.
@@ -35,5 +45,9 @@ pub fn desks<'s>(
 /// # Errors
 /// A sentence that says which option of the source is wrong.
 pub fn desk(source: &Source) -> Option<Result<Arc<dyn OrderDesk>, String>> {
-    DESKS.iter().find(|(name, _)| *name == source.provider).map(|(_, build)| build(source))
+    build_of(source).map(|build| build(source, &http::Sockets::open()?))
+}
+
+fn build_of(source: &Source) -> Option<Build> {
+    DESKS.iter().find(|(name, _)| *name == source.provider).map(|(_, build)| *build)
 }

@@ -18,7 +18,7 @@ use stagedoor_model::{
     Body, Money, MoneyError, Order, OrderBody, OrderNoticed, OrderState, Refund, RefundReported, ShowRef, Ticket,
     Timestamp,
 };
-use stagedoor_ports::{Found, OrderDesk, PortError, PullPage, Result};
+use stagedoor_ports::{Found, HttpClient, OrderDesk, PortError, PullPage, Result};
 use stagedoor_webhook::{Source, contact_identifiers};
 
 use crate::http::Shop;
@@ -39,9 +39,9 @@ struct Ticketscloud {
     shop: Shop,
 }
 
-pub fn build(source: &Source) -> std::result::Result<Arc<dyn OrderDesk>, String> {
+pub fn build(source: &Source, http: &Arc<dyn HttpClient>) -> std::result::Result<Arc<dyn OrderDesk>, String> {
     let options: Options = source.options()?;
-    let shop = Shop::new(&options.base_url, format!("key {}", options.key))?;
+    let shop = Shop::new(&options.base_url, format!("key {}", options.key), http)?;
     Ok(Arc::new(Ticketscloud { source: source.clone(), shop }))
 }
 

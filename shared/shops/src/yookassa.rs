@@ -15,7 +15,7 @@ use serde::Deserialize;
 use stagedoor_model::{
     Body, Money, OrderNoticed, Payment, PaymentKind, PaymentNoticed, PaymentReported, ShowRef, SourceName, Timestamp,
 };
-use stagedoor_ports::{Found, OrderDesk, PortError, PullPage, Result};
+use stagedoor_ports::{Found, HttpClient, OrderDesk, PortError, PullPage, Result};
 use stagedoor_webhook::Source;
 
 use crate::http::Shop;
@@ -57,10 +57,10 @@ struct Known {
     order: Option<String>,
 }
 
-pub fn build(source: &Source) -> std::result::Result<Arc<dyn OrderDesk>, String> {
+pub fn build(source: &Source, http: &Arc<dyn HttpClient>) -> std::result::Result<Arc<dyn OrderDesk>, String> {
     let options: Options = source.options()?;
     let basic = STANDARD.encode(format!("{}:{}", options.shop_id, options.key));
-    let shop = Shop::new(options.base_url.as_deref().unwrap_or(API), format!("Basic {basic}"))?;
+    let shop = Shop::new(options.base_url.as_deref().unwrap_or(API), format!("Basic {basic}"), http)?;
     Ok(Arc::new(Yookassa { shop, orders_of: options.orders_of, test: options.test, known: Mutex::default() }))
 }
 

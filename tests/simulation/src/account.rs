@@ -43,8 +43,25 @@ pub struct Deal {
     pub starts_at: Option<i64>,
 }
 
+/// The closing document of an order.
+#[derive(Debug, Clone, Default)]
+pub struct Invoice {
+    pub id: u64,
+    /// `<source>:<the shop's id>`.
+    pub order: String,
+    pub contact: Option<u64>,
+    pub deal: Option<u64>,
+    /// In kopecks: what all lines come to, what came and is still there, and what is open.
+    pub total: i64,
+    pub received: i64,
+    pub open: i64,
+    pub cancelled: bool,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Account {
+    /// None in a CRM that has none.
+    pub invoices: Option<Vec<Invoice>>,
     pub contacts: Vec<Contact>,
     pub deals: Vec<Deal>,
     /// Webhooks tell of its changes; else the hub has to ask.
@@ -72,6 +89,12 @@ impl Account {
             let contact = contact.map_or("nobody".to_owned(), |id| id.to_string());
             format!("deal {id} of {contact}, {show}: {}, {stage:?}{double}", roubles(*price))
         });
-        contacts.chain(deals).collect()
+        let invoices = self.invoices.iter().flatten().map(|one| {
+            let Invoice { id, order, contact, deal, total, received, open, cancelled } = one;
+            let [total, received, open] = [*total, *received, *open].map(roubles);
+            let state = if *cancelled { ", cancelled" } else { "" };
+            format!("invoice {id} of {order}, {contact:?} {deal:?}: {total}, came {received}, open {open}{state}")
+        });
+        contacts.chain(deals).chain(invoices).collect()
     }
 }

@@ -37,8 +37,18 @@ pub enum Habit {
     PartialRefund,
     /// A refund fails at the payer's bank days later: the money stays.
     FailedRefund,
+    /// Two humans have one phone, and each an e-mail of their own.
+    Family,
+    /// Some hubs keep their store in an SQLite file.
+    Sqlite,
     /// Prices have kopecks.
     Kopecks,
+    /// Orders are paid at YooKassa.
+    Yookassa,
+    /// Orders are placed in pretix.
+    Pretix,
+    /// Notifications that only point to something are lost, some for good.
+    LostNotices,
     /// Shows are called off, moved, and on again.
     Shows,
     /// Companies buy.
@@ -131,14 +141,15 @@ impl Actors {
     /// An order of this human, with this e-mail in place of their own.
     pub fn order_of(&mut self, human: usize, email: Option<String>) {
         let Some(who) = self.story.world.humans.get(human).cloned() else { return };
-        let shop = if self.rng.once_in(3) { Shop::BoxOffice } else { Shop::Own };
+        let shop = self.shop();
         let mut identifiers = who.shows(&mut self.rng);
         let [phone, _] = &who.phones;
         if let Some(email) = email {
             identifiers = [phone.clone(), email].into();
         }
         if shop == Shop::BoxOffice {
-            identifiers.insert(format!("customer:{}", 7_000 + human));
+            // A family has one account there.
+            identifiers.insert(format!("customer:{}", 7_000 + who.family));
         }
         let show = self.rng.below(SHOWS.len());
         let count = 1 + self.rng.below(3);
@@ -167,16 +178,26 @@ impl Actors {
             shop_tells: true,
             provider,
             given_back: vec![],
+            told_back: 0,
             given_back_at: None,
             company: company.then(|| self.rng.below(2)),
         };
         let what = if paid { "orders and pays" } else { "orders" };
         self.tell_order(what, &fact);
         self.story.world.orders.push(fact.clone());
-        if paid && self.rng.once_in(2) {
-            self.send_payment(&fact);
+        if paid {
+            let told = self.rng.once_in(2);
+            self.send_payment(&fact, told);
         }
         self.send_order(fact);
+    }
+
+    fn shop(&mut self) -> Shop {
+        match self.rng.below(6) {
+            0 | 1 => Shop::BoxOffice,
+            2 if self.has(Habit::Pretix) => Shop::Pretix,
+            _ => Shop::Own,
+        }
     }
 
     fn price(&mut self) -> i64 {
@@ -204,10 +225,13 @@ impl Actors {
 
     pub fn send_order(&mut self, fact: OrderFact) {
         let Some(who) = self.story.world.humans.get(fact.human).cloned() else { return };
+        if fact.shop == Shop::Pretix {
+            return self.send_pretix(&who, &fact);
+        }
         let id = format!("d{}", self.serial());
         let word = match fact.shop {
             Shop::Own => format!("\"o{}\"", fact.id),
-            Shop::BoxOffice => format!("\"{}\"", fact.id),
+            Shop::BoxOffice | Shop::Pretix => format!("\"{}\"", fact.id),
         };
         self.send(word, move |now| deliver::order(&who, &fact, &id, now));
     }
@@ -224,6 +248,10 @@ impl Actors {
             return;
         }
         let Some(fact) = self.story.world.orders.get_mut(index) else { return };
+        // Within one second nobody could tell whether a sum of refunds has the one in it that failed.
+        if fact.given_back_at == Some(now) {
+            return;
+        }
         // Shops tell the time in seconds: two changes within one are told apart by what they say.
         fact.updated_at = now;
         let what = match fact.paid_at {
@@ -244,7 +272,10 @@ impl Actors {
         let fact = fact.clone();
         self.tell_order(what, &fact);
         if fact.refunded_at() == Some(now) {
-            self.send_refund(&fact);
+            self.send_refund(index);
+        } else if fact.paid_at == Some(now) {
+            let told = self.rng.once_in(2);
+            self.send_payment(&fact, told);
         }
         self.send_order(fact);
     }

@@ -7,6 +7,7 @@ use stagedoor_ports::Queue;
 use crate::{
     account::{self, Account, Contact},
     hub::Shared,
+    invoices,
     orders::roubles,
     story::Story,
     world::{PersonTruth, SHOWS},
@@ -37,6 +38,8 @@ pub enum Invariant {
     DealStage,
     /// A closed deal is open again with an order that is placed or paid later; of CRMs that tell of no changes.
     OpenedAgain,
+    /// An order that was paid, or that a company placed, has one live invoice: its sums, and where it belongs.
+    Invoices,
     /// A deal says of its show what the shop said last.
     ShowState,
     /// What a manager added to a contact stays.
@@ -52,7 +55,7 @@ pub struct Violation {
     pub what: String,
 }
 
-fn broken(invariant: Invariant, what: String) -> Violation {
+pub fn broken(invariant: Invariant, what: String) -> Violation {
     Violation { invariant, what }
 }
 
@@ -127,7 +130,7 @@ async fn lost(shared: &Shared, story: &Story, found: &mut Vec<Violation>) {
 
 fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut Vec<Violation>) {
     let Some(human) = story.world.humans.get(person.human) else { return };
-    if story.deleted_humans.contains(&person.human) {
+    if story.deleted_humans.iter().any(|human| story.world.are_one(*human, person.human)) {
         return;
     }
     // A contact stays theirs where a manager took the value away that it was made for.
@@ -156,6 +159,7 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
             found.push(broken(Invariant::Money, what));
         }
     }
+    invoices::check(account, person, &ids, story, found);
     for (show, truth) in &person.deals {
         let about = |what: String| format!("{} and {show}: {what}", human.name);
         let deals: Vec<_> = account
@@ -164,7 +168,7 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
             .filter(|deal| deal.show == *show && !deal.duplicate && deal.contact.is_some_and(|id| ids.contains(&id)))
             .collect();
         let [deal] = deals.as_slice() else {
-            if !story.deleted_deals.contains(&(person.human, show)) {
+            if !story.deleted_deals.iter().any(|(human, of)| of == show && story.world.are_one(*human, person.human)) {
                 let all: Vec<u64> = deals.iter().map(|deal| deal.id).collect();
                 found.push(broken(Invariant::OneDeal, about(format!("{} live deals: {all:?}", all.len()))));
             }
@@ -236,15 +240,17 @@ fn shows(
 fn strangers(account: &Account, story: &Story, found: &mut Vec<Violation>) {
     for contact in account.contacts.iter().filter(|one| !one.duplicate) {
         let values = || contact.phones.iter().chain(&contact.emails);
-        let owners: BTreeSet<&str> = story
+        let owners: BTreeSet<usize> = story
             .world
             .humans
             .iter()
             .filter(|human| values().any(|value| human.owns(value)))
-            .map(|human| human.name.as_str())
+            .map(|human| human.family)
             .collect();
         if owners.len() > 1 {
-            let what = format!("contact {} holds values of {owners:?}", contact.id);
+            let of_owners = story.world.humans.iter().filter(|human| owners.contains(&human.family));
+            let names: Vec<&str> = of_owners.map(|human| human.name.as_str()).collect();
+            let what = format!("contact {} holds values of {names:?}", contact.id);
             found.push(broken(Invariant::NoStrangers, what));
         }
     }

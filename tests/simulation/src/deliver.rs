@@ -33,6 +33,7 @@ pub fn form(human: &Human, fact: &FormFact, id: &str, now: Timestamp) -> Parcel 
 pub fn order(human: &Human, fact: &OrderFact, id: &str, now: Timestamp) -> Parcel {
     match fact.shop {
         Shop::Own => form_signed("/ticketing/shop", &own(human, fact), "simulated-shop-secret", id, now),
+        Shop::Pretix => pretix(fact, 0),
         Shop::BoxOffice => {
             let over = fact.tickets.iter().any(|ticket| ticket.refunded_at.is_some());
             let kind = match (fact.cancelled, fact.paid_at, over) {
@@ -115,6 +116,22 @@ pub fn stripe(kind: &str, object: &Value, at: Timestamp, now: Timestamp) -> Parc
     signed.extend_from_slice(&parcel.body);
     let proof = hmac_sha256_hex("simulated-stripe-secret", &signed);
     parcel.header("stripe-signature", &format!("t={},v1={proof}", now.as_second()))
+}
+
+/// Something happened at YooKassa to the payment or the refund with this id.
+pub fn yookassa(kind: &str, id: &str) -> Parcel {
+    let body = json!({ "type": "notification", "event": kind, "object": { "id": id, "status": "succeeded" } });
+    posted("/ticketing/yookassa/simulated-yookassa-path", &body)
+}
+
+/// Something happened to an order in pretix.
+pub fn pretix(fact: &OrderFact, notification: u64) -> Parcel {
+    let event = fact.tickets.first().and_then(|ticket| SHOWS.get(ticket.show)).map(|show| show.pretix);
+    let body = json!({
+        "notification_id": notification, "organizer": "stagedoor", "event": event, "code": crate::pretix::code(fact),
+        "action": "pretix.event.order.modified",
+    });
+    posted("/ticketing/pretix/simulated-pretix-path", &body)
 }
 
 /// The shop calls a show off, or moves it; `at` is when it decided that.

@@ -17,7 +17,12 @@ impl Actors {
             | Habit::Stripe
             | Habit::StripeRefund
             | Habit::PartialRefund
-            | Habit::Kopecks => self.change_order(),
+            | Habit::Family
+            | Habit::Sqlite
+            | Habit::Kopecks
+            | Habit::Yookassa
+            | Habit::Pretix
+            | Habit::LostNotices => self.change_order(),
             Habit::FailedRefund => self.fail_refund(),
             Habit::WrongEmail => self.order_with_wrong_email(),
             Habit::Transfer => self.transfer(),

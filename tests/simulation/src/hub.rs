@@ -1,6 +1,7 @@
 //! The hub of one simulated world: its receiving functions, and processes that share one store and die at any step.
 
 use std::{
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,16 +10,21 @@ use std::{
 };
 
 use axum::{Router, body::Body};
-use stagedoor::{Hub, Queues, read_config};
+use stagedoor::{Clients, Hub, Queues, read_config};
 use stagedoor_config::Config;
-use stagedoor_ports::{Queue, Store, memory::MemoryStore};
-use stagedoor_sync::{Pace, Sync};
+use stagedoor_ports::{HttpClient, Queue, Store, memory::MemoryStore};
+use stagedoor_schedule::Schedule;
+use stagedoor_shops::Desks;
+use stagedoor_sqlite::SqliteStore;
+use stagedoor_sync::{Breakers, Pace, Sync};
 use stagedoor_testkit::Parcel;
 use stagedoor_tests::crash::{Life, Mortal};
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use crate::{
+    apis::Apis,
     carrier::{CallLog, Carrier},
     clock::VirtualClock,
     queue::SimulatedQueue,
@@ -29,8 +35,17 @@ use crate::{
 /// Worlds whose number this divides have a Vtiger.
 const IN_VTIGER: u64 = 3;
 
+/// Worlds whose number this divides keep their store in an SQLite file.
+const IN_SQLITE: u64 = 5;
+
 /// The longest pause of an idle process.
 const IDLE: Duration = Duration::from_secs(15);
+
+/// How long a shop's answer is waited for.
+const ASKING: Duration = Duration::from_secs(20);
+
+/// The longest pause between two pulls of a source, in seconds.
+const PULLED: u64 = 500;
 
 /// What every process of a simulated hub shares.
 pub struct Shared {
@@ -38,6 +53,10 @@ pub struct Shared {
     pub config: Config,
     /// The stand-in of the CRM.
     pub crm: Arc<dyn Sand>,
+    /// What the hub asks back of shops and payment providers.
+    pub apis: Apis,
+    /// Where the store's file is, if it has one.
+    file: Option<TempDir>,
     pub store: Arc<dyn Store>,
     pub events: Arc<SimulatedQueue>,
     pub hub: Arc<Hub>,
@@ -54,27 +73,53 @@ pub struct Shared {
 impl Shared {
     /// # Errors
     /// A sentence, when the config or a client is wrong.
-    pub fn open(seed: u64, mut rng: Rng) -> Result<Arc<Self>, String> {
+    pub fn open(seed: u64, mut rng: Rng, sqlite: bool) -> Result<Arc<Self>, String> {
         let clock = VirtualClock::start();
         let crm =
             if seed.is_multiple_of(IN_VTIGER) { include_str!("vtiger.toml") } else { include_str!("amocrm.toml") };
         let text = format!("{}\n{crm}", include_str!("stagedoor.toml"));
         let config = read_config("stagedoor.toml", &text, None)?;
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let file = (sqlite && seed.is_multiple_of(IN_SQLITE)).then(folder_in_memory).transpose()?;
+        let store: Arc<dyn Store> = match &file {
+            None => Arc::new(MemoryStore::default()),
+            Some(folder) => {
+                let inner = SqliteStore::open(&folder.path().join("hub.db")).map_err(|error| error.to_string())?;
+                Arc::new(Mortal { inner: Arc::new(inner) as Arc<dyn Store>, life: Life::that_holds_time() })
+            }
+        };
         let queue = || Arc::new(SimulatedQueue::new(clock.shared()));
         let (events, chats, outbox) = (queue(), queue(), queue());
         let queues = Queues { events: Arc::clone(&events) as Arc<dyn Queue>, chats, outbox };
-        let folder = std::path::Path::new("unused");
+        let folder = Path::new("unused");
         let sand = sand::of(&config, clock);
-        let calls = CallLog::default();
+        let (apis, calls) = (Apis::new(clock), CallLog::default());
         let carrier = Carrier::new(sand.router(), config.crm.timeout, rng.fork(), calls.clone());
         let crm = stagedoor_crm::crm_over(Arc::new(carrier), &config, &store, &clock.shared(), "receiver")?;
-        let hub = Hub::over(crm, clock.shared(), config.clone(), Arc::clone(&store), queues, folder, "receiver")?;
+        let clients = Clients { crm, desks: Desks::new() };
+        let hub = Hub::over(clients, clock.shared(), config.clone(), Arc::clone(&store), queues, folder, "receiver")?;
         let hub = Arc::new(hub);
         let router = hub.router()?;
         let rng = Mutex::new(rng.fork());
         let (calm, deaths) = (AtomicBool::new(false), Default::default());
-        Ok(Arc::new(Self { clock, config, crm: sand, store, events, hub, calls, router, rng, calm, deaths }))
+        Ok(Arc::new(Self {
+            clock,
+            config,
+            crm: sand,
+            apis,
+            file,
+            store,
+            events,
+            hub,
+            calls,
+            router,
+            rng,
+            calm,
+            deaths,
+        }))
+    }
+
+    pub fn stored_in(&self) -> &'static str {
+        if self.file.is_some() { "SQLite" } else { "memory" }
     }
 
     pub fn rng(&self) -> Rng {
@@ -98,7 +143,17 @@ impl Shared {
         let store: Arc<dyn Store> = Arc::new(Mortal { inner: Arc::clone(&self.store), life: life.clone() });
         let crm = stagedoor_crm::crm_over(Arc::new(carrier), &self.config, &store, &clock, owner)?;
         let crm = Arc::new(Mortal { inner: crm, life: life.clone() });
-        Ok(Sync { store, crm, owner: owner.to_owned(), outage: Arc::default(), ..self.hub.sync.clone() })
+        let asked = Carrier::new(self.apis.router(), ASKING, self.rng(), self.calls.clone());
+        let sources = self.config.sources.iter().map(|one| &one.source);
+        let desks = stagedoor_shops::desks_over(&(Arc::new(asked) as Arc<dyn HttpClient>), sources)?;
+        let (owner, outage, breakers) = (owner.to_owned(), Arc::default(), Breakers::default());
+        Ok(Sync { store, crm, desks, owner, outage, breakers, ..self.hub.sync.clone() })
+    }
+
+    fn schedule(&self, sync: &Sync) -> Schedule {
+        let queue = Arc::clone(&self.events) as Arc<dyn Queue>;
+        let (store, clock, desks) = (Arc::clone(&sync.store), Arc::clone(&sync.clock), sync.desks.clone());
+        Schedule { store, queue, clock, desks }
     }
 
     /// One process after another under one name, each until it dies; the world's calm makes them immortal.
@@ -113,6 +168,7 @@ impl Shared {
             let Ok(sync) = self.sync(&life, &owner) else { return };
             let mut parts = JoinSet::new();
             parts.spawn(consume(Arc::clone(&self), sync.clone(), life.clone()));
+            parts.spawn(pull(self.schedule(&sync), self.rng(), life.clone()));
             parts.spawn(reconcile(Arc::clone(&self), sync, life));
             while parts.join_next().await.is_some() {}
             self.deaths.fetch_add(1, Ordering::Relaxed);
@@ -126,6 +182,13 @@ impl Shared {
         let waiting = self.store.totals().await.map_or(1, |totals| totals.waiting);
         waiting == 0 && self.events.depth().await.unwrap_or(1) == 0
     }
+}
+
+/// A folder in memory where the system has such, since each step of a store waits for the disk.
+fn folder_in_memory() -> Result<TempDir, String> {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.map_err(|error| error.to_string())
 }
 
 async fn consume(shared: Arc<Shared>, sync: Sync, life: Life) {
@@ -146,6 +209,13 @@ async fn consume(shared: Arc<Shared>, sync: Sync, life: Life) {
         let done = receipts.into_iter().enumerate().filter(|(index, _)| !failed.contains(index));
         _ = shared.events.done(done.map(|(_, receipt)| receipt).collect()).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn pull(schedule: Schedule, mut rng: Rng, life: Life) {
+    while !life.is_over() {
+        tokio::time::sleep(Duration::from_secs(rng.between(30, PULLED))).await;
+        _ = schedule.pull_all().await;
     }
 }
 

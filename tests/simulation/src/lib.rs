@@ -2,15 +2,18 @@
 
 mod account;
 mod act;
+mod apis;
 mod carrier;
 mod check;
 mod clock;
 mod deliver;
 mod habits;
 mod hub;
+mod invoices;
 mod manager;
 mod orders;
 mod pay;
+mod pretix;
 mod queue;
 mod rng;
 mod run;

@@ -10,12 +10,16 @@ pub enum Shop {
     Own,
     /// Qtickets.
     BoxOffice,
+    /// A pretix, whose webhook only points to the order.
+    Pretix,
 }
 
 /// A payment provider of the own shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
     Stripe,
+    /// Its webhook only points to the payment or the refund.
+    Yookassa,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +48,8 @@ pub struct OrderFact {
     pub provider: Option<Provider>,
     /// What the provider gave back for no single ticket, each time, in kopecks. The shop does not tell.
     pub given_back: Vec<i64>,
+    /// What the provider told so far that went back, in kopecks.
+    pub told_back: i64,
     /// When the provider last gave something back, or a refund of it failed.
     pub given_back_at: Option<Timestamp>,
     /// The company that it is for.
@@ -54,6 +60,14 @@ impl OrderFact {
     /// In kopecks.
     pub fn total(&self) -> i64 {
         self.tickets.iter().map(|ticket| ticket.price).sum()
+    }
+
+    /// What its shop asks for: pretix asks no more for a ticket that was given back.
+    pub fn asked(&self) -> i64 {
+        match self.shop {
+            Shop::Pretix => self.live().map(|ticket| ticket.price).sum(),
+            Shop::Own | Shop::BoxOffice => self.total(),
+        }
     }
 
     fn live(&self) -> impl Iterator<Item = &TicketFact> {

@@ -1,6 +1,8 @@
 //! What payment providers do, and tell of it.
 
 use serde_json::{Value, json};
+use stagedoor_model::Timestamp;
+use stagedoor_testkit::Parcel;
 
 use crate::{
     act::{Actors, Habit},
@@ -24,7 +26,11 @@ impl Actors {
     /// Through whom the money of the next order goes.
     pub fn provider(&mut self) -> Option<Provider> {
         let stripe = self.has(Habit::Stripe) || self.has(Habit::StripeRefund);
-        (self.rng.once_in(2) && stripe).then_some(Provider::Stripe)
+        match self.rng.below(5) {
+            0 | 1 if stripe => Some(Provider::Stripe),
+            2 if self.has(Habit::Yookassa) => Some(Provider::Yookassa),
+            _ => None,
+        }
     }
 
     /// A payment provider takes the money of an order, or gives some back for no single ticket; `false` where it does not.
@@ -45,7 +51,7 @@ impl Actors {
         fact.shop_tells = !quiet;
         let fact = fact.clone();
         self.tell_order(&format!("pays at {:?}", fact.provider), &fact);
-        self.send_payment(&fact);
+        self.send_payment(&fact, true);
         if !quiet {
             self.send_order(fact);
         }
@@ -68,7 +74,7 @@ impl Actors {
         fact.given_back_at = Some(now);
         let fact = fact.clone();
         self.tell_order(&format!("gets {} back from {:?} for", roubles(amount), fact.provider), &fact);
-        self.send_refund(&fact);
+        self.send_refund(index);
         true
     }
 
@@ -76,13 +82,15 @@ impl Actors {
     pub fn fail_refund(&mut self) {
         let (now, id) = (self.now(), self.serial());
         let orders = self.story.world.orders.iter().enumerate();
-        let can_fail =
-            |fact: &OrderFact| fact.left() >= 0 && !fact.given_back.is_empty() && fact.refunded_at() != Some(now);
+        let can_fail = |fact: &OrderFact| {
+            let told = fact.provider == Some(Provider::Stripe) && !fact.given_back.is_empty();
+            told && fact.left() >= 0 && fact.refunded_at() != Some(now)
+        };
         let failing: Vec<usize> = orders.filter(|(_, fact)| can_fail(fact)).map(|(index, _)| index).collect();
         let Some(index) = self.rng.pick(&failing).copied() else { return };
         let Some(fact) = self.story.world.orders.get_mut(index) else { return };
         let Some(amount) = fact.given_back.pop() else { return };
-        fact.given_back_at = Some(now);
+        (fact.given_back_at, fact.told_back) = (Some(now), fact.returned());
         let fact = fact.clone();
         self.tell_order(&format!("does not get the {} back for", roubles(amount)), &fact);
         let refund = json!({
@@ -92,22 +100,60 @@ impl Actors {
         self.send(format!("pi_{}", fact.id), move |sent_at| deliver::stripe("refund.failed", &refund, now, sent_at));
     }
 
-    /// The order's provider tells of the payment.
-    pub fn send_payment(&mut self, fact: &OrderFact) {
-        let (Some(Provider::Stripe), Some(at)) = (fact.provider, fact.paid_at) else { return };
-        let session = json!({
-            "id": format!("cs_{}", fact.id), "object": "checkout.session", "amount_total": fact.total(), "currency": "rub",
-            "client_reference_id": format!("o{}", fact.id), "payment_intent": format!("pi_{}", fact.id),
-            "payment_status": "paid", "status": "complete",
-        });
-        let kind = "checkout.session.completed";
-        self.send(format!("o{}", fact.id), move |sent_at| deliver::stripe(kind, &session, at, sent_at));
+    /// The order's provider took the money, and tells of it or not.
+    pub fn send_payment(&mut self, fact: &OrderFact, told: bool) {
+        let (Some(provider), Some(at)) = (fact.provider, fact.paid_at) else { return };
+        let order = format!("o{}", fact.id);
+        match provider {
+            Provider::Stripe => {
+                let session = json!({
+                    "id": format!("cs_{}", fact.id), "object": "checkout.session", "amount_total": fact.total(),
+                    "currency": "rub", "client_reference_id": order, "payment_intent": format!("pi_{}", fact.id),
+                    "payment_status": "paid", "status": "complete",
+                });
+                if told {
+                    let kind = "checkout.session.completed";
+                    self.send(order, move |sent_at| deliver::stripe(kind, &session, at, sent_at));
+                }
+            }
+            Provider::Yookassa => {
+                let id = format!("pay-{}", fact.id);
+                self.shared.apis.payments.pay(&id, &order, &roubles(fact.total()), &at.to_string());
+                if told {
+                    self.point(format!("\"{id}\""), move |_| deliver::yookassa("payment.succeeded", &id));
+                }
+            }
+        }
     }
 
-    /// The order's provider tells of the money that went back last.
-    pub fn send_refund(&mut self, fact: &OrderFact) {
-        let (Some(Provider::Stripe), Some(at)) = (fact.provider, fact.refunded_at()) else { return };
-        let charge = charge(fact);
-        self.send(format!("o{}", fact.id), move |sent_at| deliver::stripe("charge.refunded", &charge, at, sent_at));
+    /// The order's provider tells of the money that went back since it told last.
+    pub fn send_refund(&mut self, index: usize) {
+        let id = format!("ref-{}", self.serial());
+        let Some(fact) = self.story.world.orders.get_mut(index) else { return };
+        let (Some(provider), Some(at)) = (fact.provider, fact.refunded_at()) else { return };
+        let amount = fact.returned() - fact.told_back;
+        fact.told_back = fact.returned();
+        if amount == 0 {
+            return;
+        }
+        match provider {
+            Provider::Stripe => {
+                let (order, charge) = (format!("o{}", fact.id), charge(fact));
+                self.send(order, move |sent_at| deliver::stripe("charge.refunded", &charge, at, sent_at));
+            }
+            Provider::Yookassa => {
+                let payment = format!("pay-{}", fact.id);
+                self.shared.apis.payments.refund(&id, &payment, &roubles(amount), &at.to_string());
+                self.point(format!("\"{id}\""), move |_| deliver::yookassa("refund.succeeded", &id));
+            }
+        }
+    }
+
+    /// Sends a notification that only points to something; some are lost.
+    pub fn point(&mut self, word: String, make: impl Fn(Timestamp) -> Parcel + Send + Sync + 'static) {
+        match self.has(Habit::LostNotices) && self.rng.once_in(6) {
+            true => self.story.tell(format!("the notification about {word} is lost")),
+            false => self.send(word, make),
+        }
     }
 }

@@ -92,17 +92,27 @@ pub fn run_many(from: u64, seeds: u64, switches: &Switches) -> Result<Vec<Outcom
 
 async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
     let mut rng = Rng::new(seed);
-    let shared = Shared::open(seed, rng.fork())?;
+    let shared = Shared::open(seed, rng.fork(), switches.habits.contains(&Habit::Sqlite))?;
     if switches.calls {
         shared.calls.open();
     }
     let mut story = Story::new(shared.clock);
-    story.tell(format!("the CRM is {}", shared.crm.name()));
+    story.tell(format!("the CRM is {}, the store is {}", shared.crm.name(), shared.stored_in()));
     let mut actors = Actors::new(Arc::clone(&shared), story, rng.fork(), switches.habits.clone());
     let crowd = switches.habits.contains(&Habit::CashierEmail) && rng.once_in(4);
     let humans = if crowd { 11 } else { 6 + rng.below(7) };
     actors.at_cashier = if crowd { (0..10).collect() } else { vec![] };
-    actors.story.world.humans = (0..humans).map(Human::new).collect();
+    let mut all: Vec<Human> = (0..humans).map(Human::new).collect();
+    if !crowd
+        && switches.habits.contains(&Habit::Family)
+        && rng.once_in(3)
+        && let [first, second, ..] = all.as_mut_slice()
+    {
+        second.shares_phone_of(first);
+        let line = format!("{} and {} have one phone", first.name, second.name);
+        actors.story.tell(line);
+    }
+    actors.story.world.humans = all;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(hub::carry_hooks(Arc::clone(&shared)));
     for name in ["first", "second"].into_iter().take(1 + rng.below(2)) {

@@ -22,6 +22,7 @@ const TROUBLES: &[(Trouble, bool)] = &[
     (Trouble::Outage, true),
     (Trouble::Webhooks, true),
     (Trouble::Queue, true),
+    (Trouble::Apis, true),
 ];
 const WORK: &[(Work, bool)] = &[
     (Work::AddPhone, true),
@@ -45,7 +46,12 @@ const HABITS: &[(Habit, bool)] = &[
     (Habit::StripeRefund, true),
     (Habit::PartialRefund, true),
     (Habit::FailedRefund, true),
+    (Habit::Family, true),
+    (Habit::Sqlite, true),
     (Habit::Kopecks, true),
+    (Habit::Yookassa, true),
+    (Habit::Pretix, true),
+    (Habit::LostNotices, true),
     (Habit::Shows, true),
     (Habit::Company, true),
 ];
@@ -61,6 +67,7 @@ const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::Money, true),
     (Invariant::DealStage, true),
     (Invariant::OpenedAgain, false),
+    (Invariant::Invoices, false),
     (Invariant::ShowState, true),
     (Invariant::ManagersValues, true),
     (Invariant::ManagersMoves, true),

@@ -7,7 +7,7 @@ use std::{
 
 use stagedoor_sandbox::{Fault, FaultKind, HookFault, HookFaultKind};
 
-use crate::act::Actors;
+use crate::{act::Actors, apis::ApiFault};
 
 /// A kind of trouble that a world may be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Trouble {
     Webhooks,
     /// The queue takes nothing for a while.
     Queue,
+    /// The API of a shop or a payment provider fails, answers with pages, hangs, is slow, or tells an older state.
+    Apis,
 }
 
 impl Actors {
@@ -79,6 +81,11 @@ impl Actors {
                 crm.set_hook_faults(vec![fault]);
                 format!("{}'s next webhooks: {kind:?}", crm.name())
             }
+            Trouble::Apis => {
+                let fault = self.rng.pick(&ApiFault::ALL).copied().unwrap_or(ApiFault::Broken);
+                self.shared.apis.strike(fault, Duration::from_secs(seconds * 3));
+                format!("APIs of shops: {fault:?} for {} s", seconds * 3)
+            }
             Trouble::Queue => {
                 let events = std::sync::Arc::clone(&self.shared.events);
                 events.broken.store(true, Ordering::Relaxed);
@@ -97,6 +104,7 @@ impl Actors {
         self.story.tell("calm: no faults from here");
         self.shared.calm.store(true, Ordering::Relaxed);
         self.shared.crm.calm();
+        self.shared.apis.calm();
         self.shared.events.broken.store(false, Ordering::Relaxed);
     }
 }

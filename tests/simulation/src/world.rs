@@ -13,11 +13,13 @@ pub struct ShowFact {
     /// Ids in the shop and in the box office's system.
     pub shop: &'static str,
     pub box_office: u64,
+    /// The event in pretix.
+    pub pretix: &'static str,
 }
 
 pub const SHOWS: [ShowFact; 2] = [
-    ShowFact { key: "orchard", shop: "orchard-1", box_office: 41 },
-    ShowFact { key: "seagull", shop: "seagull-1", box_office: 42 },
+    ShowFact { key: "orchard", shop: "orchard-1", box_office: 41, pretix: "orchard-p" },
+    ShowFact { key: "seagull", shop: "seagull-1", box_office: 42, pretix: "seagull-p" },
 ];
 
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub struct Human {
     /// In E.164.
     pub phones: [String; 2],
     pub emails: [String; 2],
+    /// The number of the first of their family, who all have one phone. What shares a phone is one person to the hub.
+    pub family: usize,
 }
 
 impl Human {
@@ -36,7 +40,14 @@ impl Human {
             name: format!("{first} Человек{number}"),
             phones: [format!("+7916100{number:04}"), format!("+7926200{number:04}")],
             emails: [format!("human{number}@example.com"), format!("work{number}@example.org")],
+            family: number,
         }
+    }
+
+    /// From now on they use the phone of this one, too.
+    pub fn shares_phone_of(&mut self, other: &Self) {
+        let ([phone, _], [shared, _]) = (&mut self.phones, &other.phones);
+        (*phone, self.family) = (shared.clone(), other.family);
     }
 
     /// Whether an identifier is this human's own.
@@ -99,13 +110,14 @@ pub struct World {
     pub orders: Vec<OrderFact>,
 }
 
-/// One person as the facts prove them: a human, and those of their identifiers that their own facts hold together.
+/// One person as the facts prove them: a human with their family, and those of their identifiers that their own facts hold together.
 #[derive(Debug, Clone)]
 pub struct PersonTruth {
     pub human: usize,
     pub identifiers: BTreeSet<String>,
     /// By the organiser's key of the show.
     pub deals: BTreeMap<&'static str, DealTruth>,
+    pub orders: Vec<OrderFact>,
     /// What all deals hold together, in kopecks, where nobody can say what each holds.
     pub together: Option<i64>,
 }
@@ -113,10 +125,12 @@ pub struct PersonTruth {
 impl World {
     pub fn people(&self) -> Vec<PersonTruth> {
         let mut people = Vec::new();
-        for (human, who) in self.humans.iter().enumerate() {
+        for human in
+            self.humans.iter().enumerate().filter(|(number, who)| who.family == *number).map(|(number, _)| number)
+        {
             let mut groups: Vec<BTreeSet<String>> = Vec::new();
             for shown in self.shown_by(human) {
-                let mut whole: BTreeSet<String> = shown.iter().filter(|one| who.owns(one)).cloned().collect();
+                let mut whole: BTreeSet<String> = shown.iter().filter(|one| self.owns(human, one)).cloned().collect();
                 if let BoxCustomer(Some(customer)) = customer_of(shown) {
                     whole.insert(customer);
                 }
@@ -130,20 +144,32 @@ impl World {
                 let orders = self.orders_of(human, &identifiers);
                 let deals = self.deals(human, &identifiers, &orders);
                 let together = together(&orders, &deals);
-                people.push(PersonTruth { human, identifiers, deals, together });
+                let orders = orders.into_iter().cloned().collect();
+                people.push(PersonTruth { human, identifiers, deals, orders, together });
             }
         }
         people
     }
 
     fn shown_by(&self, human: usize) -> impl Iterator<Item = &BTreeSet<String>> {
-        let forms = self.forms.iter().filter(move |form| form.human == human).map(|form| &form.identifiers);
-        let orders = self.orders.iter().filter(move |order| order.human == human).map(|order| &order.identifiers);
-        forms.chain(orders)
+        let forms = self.forms.iter().filter(move |form| self.are_one(form.human, human));
+        let orders = self.orders.iter().filter(move |order| self.are_one(order.human, human));
+        forms.map(|form| &form.identifiers).chain(orders.map(|order| &order.identifiers))
+    }
+
+    /// Whether these two are one human, or of one family.
+    pub fn are_one(&self, one: usize, other: usize) -> bool {
+        let family = |human: usize| self.humans.get(human).map(|who| who.family);
+        family(one) == family(other)
+    }
+
+    /// Whether an identifier is this human's own, or of their family.
+    fn owns(&self, human: usize, identifier: &str) -> bool {
+        self.humans.iter().filter(|who| who.family == human).any(|who| who.owns(identifier))
     }
 
     fn orders_of(&self, human: usize, identifiers: &BTreeSet<String>) -> Vec<&OrderFact> {
-        let own = self.orders.iter().filter(|order| order.human == human);
+        let own = self.orders.iter().filter(move |order| self.are_one(order.human, human));
         own.filter(|order| !order.identifiers.is_disjoint(identifiers)).collect()
     }
 
@@ -158,7 +184,7 @@ impl World {
             let forms: Vec<&FormFact> = self
                 .forms
                 .iter()
-                .filter(|form| form.human == human && form.show == number)
+                .filter(|form| self.are_one(form.human, human) && form.show == number)
                 .filter(|form| !form.identifiers.is_disjoint(identifiers))
                 .collect();
             let of_show = |order: &&OrderFact| order.tickets.iter().any(|ticket| ticket.show == number);

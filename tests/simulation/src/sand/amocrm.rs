@@ -173,7 +173,7 @@ impl Sand for AmoCrm {
             }
         });
         let deals = deals.collect();
-        Account { contacts, deals, tells: true, in_roubles: true }
+        Account { invoices: None, contacts, deals, tells: true, in_roubles: true }
     }
 
     fn add_phone(&self, contact: u64, phone: &str) -> bool {

@@ -13,7 +13,7 @@ use stagedoor_sandbox::{Fault, HookFault, SentHook, VtigerSandbox, VtigerSeed};
 
 use super::{Row, Sand, dialled};
 use crate::{
-    account::{Account, Contact, Deal},
+    account::{Account, Contact, Deal, Invoice},
     clock::VirtualClock,
 };
 
@@ -93,6 +93,20 @@ fn text(row: &Value, field: &str) -> String {
 /// The number of the record that a field names.
 fn number(row: &Value, field: &str) -> Option<u64> {
     text(row, field).split_once('x').and_then(|(_, number)| number.parse().ok())
+}
+
+fn invoice(row: &Value) -> Invoice {
+    let key = text(row, "cf_stagedoor_id");
+    Invoice {
+        id: number(row, "id").unwrap_or_default(),
+        order: key.split('/').next().unwrap_or_default().to_owned(),
+        contact: number(row, "contact_id"),
+        deal: number(row, "potential_id"),
+        total: kopecks(&text(row, "hdnGrandTotal")),
+        received: kopecks(&text(row, "received")),
+        open: kopecks(&text(row, "balance")),
+        cancelled: text(row, "invoicestatus") == "Cancel",
+    }
 }
 
 /// An amount as the CRM holds it, with up to eight decimals.
@@ -184,9 +198,11 @@ impl Sand for Vtiger {
             })
         });
         let deals = self.sandbox.records("Potentials");
+        let invoices = self.sandbox.records("Invoice").iter().map(invoice).collect();
         Account {
             contacts: contacts.collect(),
             deals: deals.iter().map(|row| self.deal(row)).collect(),
+            invoices: Some(invoices),
             tells: false,
             in_roubles: false,
         }
