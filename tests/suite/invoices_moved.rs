@@ -1,9 +1,11 @@
 //! The invoice of an order belongs to the deal that the order is in, also when that becomes another deal.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
-use stagedoor_model::Identifier;
-use stagedoor_model::{Body, Event, EventId, Kind, LeadChanged, SourceName};
+use stagedoor_model::{Body, Event, EventId, Identifier, Kind, LeadChanged, Refund, ShowRef, SourceName, Ticket};
 use stagedoor_ports::Gone;
+use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_tests::account::{Account, Which};
 
 use crate::{crashes::order, stages::changed};
@@ -80,4 +82,62 @@ async fn the_invoice_of_an_order_that_is_handed_on_belongs_to_its_new_buyer() {
     assert!(second != first && boris != anna);
     assert_eq!(texts(&account, "Invoice", "potential_id"), [second]);
     assert_eq!(texts(&account, "Invoice", "contact_id"), [boris]);
+}
+
+/// Order 1 with two tickets; `back` of them were given back, and the shop asks for the others only.
+fn with_tickets_back(second: i64, back: usize) -> Event {
+    changed(1, second, &ANNA, |order| {
+        let half = order.total.with_minor(75_000);
+        let ticket = |n: usize| Ticket {
+            id: format!("t{n}"),
+            show: ShowRef::id("show-1"),
+            price: half.clone(),
+            live: n >= back,
+        };
+        order.tickets = (0..2).map(ticket).collect();
+        order.total = order.total.with_minor(75_000 * (2 - back as i64));
+        let refund = || Refund { amount: half.clone(), at: order.revision, tickets: BTreeSet::new() };
+        order.refunds = (0..back).map(|n| (n.to_string(), refund())).collect();
+    })
+}
+
+fn statuses(account: &Account) -> Vec<String> {
+    texts(account, "Invoice", "invoicestatus")
+}
+
+#[tokio::test]
+async fn an_order_that_asks_for_nothing_any_more_has_no_live_invoice() {
+    let account = Account::of(Which::Vtiger).await;
+    fold(&account, with_tickets_back(1, 0)).await;
+    fold(&account, with_tickets_back(5, 2)).await;
+    assert_eq!(statuses(&account), ["Cancel"]);
+}
+
+#[tokio::test]
+async fn an_invoice_that_another_takes_the_place_of_is_cancelled_in_the_end() {
+    let account = Account::of(Which::Vtiger).await;
+    fold(&account, with_tickets_back(1, 0)).await;
+    // The new one is made, and the call that cancels the old one fails.
+    account.fault(Fault { after: 1, times: 2, ..Fault::once(FaultKind::Broken, "revise") });
+    fold(&account, with_tickets_back(5, 1)).await;
+    account.clear_faults();
+    fold(&account, order(9, &ANNA)).await;
+    let mut all = statuses(&account);
+    all.sort();
+    assert_eq!(all, ["Cancel", "Paid", "Paid"], "the old one, the new one, and that of the other order");
+}
+
+#[tokio::test]
+async fn an_invoice_that_is_made_after_a_part_went_back_lets_nothing_open() {
+    let account = Account::of(Which::Vtiger).await;
+    let event = changed(1, 1, &ANNA, |order| {
+        let refund = Refund { amount: order.total.with_minor(50_000), at: order.revision, tickets: BTreeSet::new() };
+        order.refunds = BTreeMap::from([("r".to_owned(), refund)]);
+    });
+    fold(&account, event).await;
+    let amounts = |field: &str| -> Vec<f64> {
+        texts(&account, "Invoice", field).iter().map(|text| text.parse().expect("an amount")).collect()
+    };
+    assert_eq!((amounts("received"), amounts("balance")), (vec![1000.0], vec![0.0]));
+    assert_eq!(statuses(&account), ["Paid"]);
 }

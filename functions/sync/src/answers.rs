@@ -99,8 +99,12 @@ pub(crate) fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, 
                 Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) | Row::Misidentified(_) => {}
             }
         }
-        // The next plan finds the new one in its place.
-        Job::LetGo(..) => {}
+        // One that cannot be cancelled is a manager's.
+        Job::LetGo(id, draft) => {
+            if matches!(row, Row::Done(_) | Row::Refused(_)) {
+                link.invoices.entry(draft.order.clone()).or_default().let_go(*id);
+            }
+        }
         Job::CloseDouble(lead, draft) => {
             let deal = link.deals.entry(draft.show.clone()).or_default();
             match row {

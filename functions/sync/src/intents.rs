@@ -157,7 +157,8 @@ impl Round {
                 resolve(&mut invoice.intent, row.is_some(), false, now, late_for);
                 if row.is_some() {
                     let anew = invoice.anew + u32::from(invoice.id.is_some());
-                    *invoice = InvoiceLink { id: row, anew, ..InvoiceLink::default() };
+                    let old = std::mem::take(&mut invoice.old);
+                    *invoice = InvoiceLink { id: row, anew, old, ..InvoiceLink::default() };
                 }
             }
             if case.late && !case.link.awaits_rows() {

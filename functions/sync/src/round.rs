@@ -372,7 +372,9 @@ impl Round {
                     case.link.deals.entry(draft.show.clone()).or_default().intent = intent.clone();
                 }
                 Job::CreateInvoice(_, draft, _) => {
-                    case.link.invoices.entry(draft.order.clone()).or_default().intent = intent.clone();
+                    let invoice = case.link.invoices.entry(draft.order.clone()).or_default();
+                    invoice.old.extend(invoice.id);
+                    invoice.intent = intent.clone();
                 }
                 // A crash must not leave the deal at a stage of which the hub does not know.
                 Job::UpdateDeal(_, draft) if !breakage::is_on("stage-sent-unnoted") => {

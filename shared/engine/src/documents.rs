@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Company, Fact, Order, OrderState, Timestamp};
+use stagedoor_model::{Company, Fact, Order, OrderState, Timestamp, breakage};
 
 use crate::{Catalog, Payments, Person, PersonId, Settlement, Settlements, ShowKey, words};
 
@@ -140,11 +140,14 @@ pub(crate) fn company_of(person: &Person) -> Option<String> {
     person.records.values().filter_map(told).max().map(|(_, key)| key)
 }
 
-/// Invoices of orders that were paid, and of collective ones as soon as they are placed.
+/// Invoices of orders that were paid, and of collective ones as soon as they are placed. Some shops ask for nothing any
+/// more once all was given back: what was invoiced before is cancelled then.
 pub(crate) fn invoices(person: &Person, money: &Settlements, catalog: &Catalog) -> Vec<InvoiceDraft> {
     let Some(invoicing) = &catalog.invoicing else { return vec![] };
     let wanted = money.orders.iter().filter(|(_, (order, settlement))| {
-        order.total.minor > 0 && (settlement.received > 0 || order.company.is_some())
+        let was_paid = settlement.received > 0;
+        let is_back = was_paid && settlement.kept() == 0 && !breakage::is_on("invoice-of-nothing-stands");
+        (order.total.minor > 0 && (was_paid || order.company.is_some())) || is_back
     });
     wanted
         .map(|((source, _), (order, settlement))| invoice(person, source, order, settlement, catalog, invoicing))

@@ -67,7 +67,7 @@ const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::Money, true),
     (Invariant::DealStage, true),
     (Invariant::OpenedAgain, false),
-    (Invariant::Invoices, false),
+    (Invariant::Invoices, true),
     (Invariant::ShowState, true),
     (Invariant::ManagersValues, true),
     (Invariant::ManagersMoves, true),

@@ -146,7 +146,7 @@ impl Vtiger {
                 None => self.is_whole(known, number, draft).await,
             };
             match whole {
-                Ok(true) => return Row::Done(number),
+                Ok(true) => return self.count_open(schema, known, number, draft).await,
                 Ok(false) => {}
                 // It is there; whether it is whole is looked at when it is found again.
                 Err(_) => return Row::Unknown,
@@ -156,6 +156,18 @@ impl Vtiger {
             }
         }
         Row::Refused("it lost lines each time that it was made: others write invoices at the same time".into())
+    }
+
+    /// What is open of an invoice that was just made.
+    async fn count_open(&self, schema: &Schema, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Row {
+        if !invoices::is_counted_wrong(draft) || breakage::is_on("refund-counts-as-owed") {
+            return Row::Done(number);
+        }
+        match self.change(schema, known, number, draft).await {
+            // It is there, and is revised once it is found again.
+            Row::NotSent => Row::Unknown,
+            row => row,
+        }
     }
 
     /// Lines get their numbers by counting up the highest, so of two invoices that are made at the same time one may lose a

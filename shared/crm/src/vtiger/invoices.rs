@@ -49,13 +49,22 @@ fn status(state: InvoiceState) -> &'static str {
     }
 }
 
+/// What the buyer still has to pay, in minor units.
+fn open(draft: &InvoiceDraft) -> i64 {
+    if draft.state == InvoiceState::Created { draft.total - (draft.received - draft.returned) } else { 0 }
+}
+
+/// Whether a new invoice has to be revised at once: the server counts what is open by what came, and takes what went back for
+/// owed (recorded: balance_is_the_total).
+pub(super) fn is_counted_wrong(draft: &InvoiceDraft) -> bool {
+    open(draft) != draft.total - (draft.received - draft.returned)
+}
+
 /// What changes: what came and is still there, what is open, and how it stands.
 pub(super) fn moving(draft: &InvoiceDraft, module: &Module) -> Fields {
-    let kept = draft.received - draft.returned;
-    let open = if draft.state == InvoiceState::Created { draft.total - kept } else { 0 };
     let mut row = Fields::new();
-    row.insert("received".into(), amount(kept).into());
-    row.insert("balance".into(), amount(open).into());
+    row.insert("received".into(), amount(draft.received - draft.returned).into());
+    row.insert("balance".into(), amount(open(draft)).into());
     row.insert("invoicestatus".into(), status(draft.state).into());
     if let Some(field) = module.own("payments") {
         row.insert(field.to_owned(), fit(field, &draft.payments.replace('\n', "; ")).into());

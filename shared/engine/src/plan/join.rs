@@ -121,9 +121,10 @@ impl InvoiceLink {
     /// An order has one invoice: the one that exists counts.
     fn join(self, other: Self) -> Self {
         let (known, second) = if self.id.is_none() { (other, self) } else { (self, other) };
-        let Self { id, pushed, intent, parked, fixed, anew, deal, contact } = known;
+        let Self { id, pushed, intent, parked, fixed, anew, deal, contact, mut old } = known;
         let intent = joined(intent, second.intent, None);
-        Self { id, pushed, intent, parked, fixed, anew, deal, contact }
+        old.extend(second.old.into_iter().filter(|one| id != Some(*one)));
+        Self { id, pushed, intent, parked, fixed, anew, deal, contact, old }
     }
 }
 

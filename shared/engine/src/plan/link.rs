@@ -146,6 +146,20 @@ pub struct InvoiceLink {
     /// Its contact there. A join or a parting moves the deal to another contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<u64>,
+    /// Invoices of the order that another took the place of, and that are not cancelled yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub old: BTreeSet<u64>,
+}
+
+impl InvoiceLink {
+    /// One that was cancelled because its lines changed; what the order gets next has another key.
+    pub fn let_go(&mut self, id: u64) {
+        self.old.remove(&id);
+        if self.id == Some(id) {
+            let (intent, old, anew) = (self.intent.take(), std::mem::take(&mut self.old), self.anew + 1);
+            *self = Self { intent, old, anew, ..Self::default() };
+        }
+    }
 }
 
 /// What is known of a person in the CRM. Written by the reconciler alone.
