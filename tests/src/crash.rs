@@ -346,6 +346,10 @@ impl Crm for Mortal<dyn Crm> {
     ) -> std::result::Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
         self.crm(self.inner.find_companies(keys, since)).await
     }
+    fn room(&self) -> Option<(usize, usize)> {
+        self.inner.room()
+    }
+
     fn late_for(&self) -> jiff::SignedDuration {
         self.inner.late_for()
     }

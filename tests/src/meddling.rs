@@ -80,6 +80,10 @@ impl Crm for Meddling {
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError> {
         self.inner.export(contacts, deals).await
     }
+    fn room(&self) -> Option<(usize, usize)> {
+        self.inner.room()
+    }
+
     fn late_for(&self) -> jiff::SignedDuration {
         self.inner.late_for()
     }

@@ -285,6 +285,10 @@ impl Crm for Slow {
     async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError> {
         self.inner.contacts(page).await
     }
+    fn room(&self) -> Option<(usize, usize)> {
+        self.inner.room()
+    }
+
     fn late_for(&self) -> jiff::SignedDuration {
         self.inner.late_for()
     }

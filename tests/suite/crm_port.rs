@@ -79,6 +79,7 @@ pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
         company: None,
         payment: None,
         other_sums: String::new(),
+        clears: false,
         other_ids: BTreeSet::new(),
         guard: None,
         stage_at: None,

@@ -33,13 +33,24 @@ pub(crate) fn hold(held: &mut Option<Parked>, now: Option<Parked>) {
 }
 
 /// Writes the answer of a job into what is known of the CRM.
-pub(crate) fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, late_until): (Timestamp, Timestamp)) {
+pub(crate) fn write(
+    link: &mut Link,
+    job: &Job,
+    digest: &Digest,
+    row: Row,
+    (at, late_until): (Timestamp, Timestamp),
+    room: Option<(usize, usize)>,
+) {
     let is_lost = row == Row::Unknown;
     let parked = |reason: String| Some(Parked { digest: digest.clone(), reason, at });
     match job {
         Job::CreateContact(draft) | Job::UpdateContact(_, draft) => {
             if let Row::Done(id) = row {
-                link.wrote_values(id, draft);
+                link.wrote_values(id, draft, room);
+                // Of joined people the elder's contact may be the younger row: it stays one of theirs.
+                let former =
+                    link.contact.id.filter(|former| *former != id && !breakage::is_on("former-contact-forgotten"));
+                link.doubles.extend(former);
             }
             let contact = &mut link.contact;
             after(&mut contact.intent, matches!(job, Job::CreateContact(_)), is_lost, late_until);
@@ -124,5 +135,41 @@ pub(crate) fn write(link: &mut Link, job: &Job, digest: &Digest, row: Row, (at, 
                 link.marked.insert(*contact);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use stagedoor_engine::{ContactDraft, PersonId};
+    use stagedoor_model::RecordKey;
+
+    use super::*;
+
+    #[test]
+    fn a_contact_that_counts_no_more_stays_one_of_its_persons() {
+        let draft = ContactDraft {
+            person: PersonId::of(&RecordKey("order/shop:1".into())),
+            name: None,
+            phones: vec![],
+            emails: vec![],
+            telegram: None,
+            tags: vec![],
+            untagged: vec![],
+            chats: None,
+            marketing: None,
+            company: None,
+            other_ids: BTreeSet::new(),
+        };
+        let mut link = Link::default();
+        link.contact.id = Some(52);
+        let (digest, at) = (Digest::of(&1), Timestamp::default());
+        write(&mut link, &Job::UpdateContact(36, draft), &digest, Row::Done(36), (at, at), None);
+        assert_eq!(
+            (link.contact.id, link.doubles),
+            (Some(36), BTreeSet::from([52])),
+            "it is to be marked as a duplicate"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
     Folded, Group, Person, PersonId, Refusal, bearer_of, fold, group, looked_up, named_in, owner_of, recognise,
-    record_of,
+    record_of, row_of,
 };
 use stagedoor_model::{Event, Identifier, Record, RecordKey, breakage};
 use stagedoor_ports::{Claims, Commit, JournalRow, PortError, Removal, Result, Saved, Versioned};
@@ -151,7 +151,7 @@ impl Sync {
         for _ in 0..TRIES {
             let mut records: Vec<Record> = other.records.values().cloned().collect();
             let known = self.know(&mut records, true, &both).await?;
-            records.iter_mut().for_each(|record| recognise(record, person));
+            records.iter_mut().for_each(|record| recognise(record, person, None));
             let loaded = known.people.values().map(|person| person.value.clone()).collect();
             let groups = group(records, loaded, &known.claims.owners, &known.claims.weak, &self.policy);
             let commits = groups.into_iter().map(|group| self.commit(group, &known, &BTreeMap::new()).1).collect();
@@ -210,7 +210,8 @@ impl Sync {
         };
         for record in records.iter_mut() {
             if let Some(owner) = owner_of(record, &known.claims.owners, find) {
-                recognise(record, owner);
+                let row_of = row_of(record, &known.claims.owners);
+                recognise(record, owner, row_of);
             }
         }
         Ok(known)

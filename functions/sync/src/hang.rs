@@ -76,7 +76,8 @@ fn to_hang(person: &Person, link: &Link) -> Option<Parting> {
         return None;
     }
     let deals = link.unhung.iter().copied().collect();
-    let parting = Parting { contact, deals, strangers: BTreeSet::new(), values: BTreeSet::new() };
+    let (strangers, kin, values) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let parting = Parting { contact, deals, strangers, kin, values };
     let refused = link.unhung_reason.as_ref().map(|reason| &reason.digest);
     (refused != Some(&Digest::of(&key(&parting)))).then_some(parting)
 }

@@ -371,7 +371,7 @@ impl Sync {
         let began = Instant::now();
         let rows = self.send(&tasks).instrument(span).await;
         round.took(began.elapsed());
-        let (mut people, made) = round.answer(&tasks, rows, self.clock.now() + late_for);
+        let (mut people, made) = round.answer(&tasks, rows, self.clock.now() + late_for, self.crm.room());
         // In one write with the ids: a crash in between leaves an intent, and the next look finds the row.
         people.extend(self.claim_rows(round, &people, &made).await?);
         self.keep(round, people).await

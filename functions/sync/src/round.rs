@@ -393,12 +393,13 @@ impl Round {
     }
 
     /// Writes the answers into the links. Answers whose links changed, and which ids the CRM gave to new rows. A call without an
-    /// answer may take effect until `late_until`.
+    /// answer may take effect until `late_until`. `room`: how many phones and e-mails a contact takes.
     pub(crate) fn answer(
         &self,
         tasks: &[Task],
         rows: Vec<Row>,
         late_until: Timestamp,
+        room: Option<(usize, usize)>,
     ) -> (BTreeSet<PersonId>, BTreeSet<(Kind, u64)>) {
         let mut cases = self.cases();
         let mut report = self.report();
@@ -430,7 +431,7 @@ impl Round {
                 // Looked at below, and done by the next run; of a row that was to be made there is nothing to look at.
                 Row::Misidentified(_) => case.failed |= kind_of_made(job).is_some(),
             }
-            write(&mut case.link, job, digest, row, (self.at, late_until));
+            write(&mut case.link, job, digest, row, (self.at, late_until), room);
             changed.insert(*person);
         }
         drop((cases, report));

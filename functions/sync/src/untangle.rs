@@ -1,8 +1,8 @@
 //! People who were taken for one and parted have their own rows in the CRM again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Parting, PersonId, rows_of, untangle};
+use stagedoor_engine::{Link, Parting, Person, PersonId, rows_of, untangle};
 use stagedoor_model::{Identifier, SECOND_CRM};
 use stagedoor_ports::{Crm, Dirty, PortError, Row};
 use tokio::time::Instant;
@@ -34,20 +34,33 @@ impl Sync {
                 untangled.unfinished.insert(id);
                 continue;
             }
-            let mut links = self.store.links(&one.person.parted).await?;
-            links.insert(id, one.link.clone());
+            // Rows of those who were joined into the others since are the others'.
+            let others = self.store.load(&one.person.parted).await?;
+            let absorbed = others.iter().flat_map(|other| other.value.absorbed.iter().copied());
+            let ids = absorbed.chain(one.person.parted.iter().copied()).filter(|other| *other != id).collect();
+            let links = self.store.links(&ids).await?;
             let rows: BTreeSet<Identifier> = links
                 .values()
+                .chain([&one.link])
                 .flat_map(|link| {
                     let second = link.second.iter().flat_map(|second| rows_of(second, SECOND_CRM));
                     rows_of(link, "").into_iter().chain(second)
                 })
                 .collect();
-            let owners = self.store.resolve(&rows).await?.owners;
-            let partings = untangle(&mut one.link, &one.person, &owners, "");
+            let mut owners = self.store.resolve(&rows).await?.owners;
+            let living = || others.iter().map(|other| &other.value).filter(|other| other.id != id);
+            let joined =
+                |person: &Person| person.absorbed.iter().map(|absorbed| (*absorbed, person.id)).collect::<Vec<_>>();
+            let joined: BTreeMap<PersonId, PersonId> = living().chain([&one.person]).flat_map(joined).collect();
+            owners.values_mut().for_each(|owner| *owner = joined.get(owner).copied().unwrap_or(*owner));
+            let parted = one.person.parted.iter().copied().chain(living().map(|other| other.id)).collect();
+            let person = Person { parted, ..one.person.clone() };
+            let others: Vec<&Link> = links.values().collect();
+            let partings = untangle(&mut one.link, &person, &owners, &others, "");
             let mut done = part(self.crm.as_ref(), &partings).await;
             if let (Some(link), Some(second)) = (one.link.second.as_deref_mut(), &self.second) {
-                let partings = untangle(link, &one.person, &owners, SECOND_CRM);
+                let others: Vec<&Link> = links.values().filter_map(|link| link.second.as_deref()).collect();
+                let partings = untangle(link, &person, &owners, &others, SECOND_CRM);
                 done &= part(second.crm.as_ref(), &partings).await;
             }
             untangled.changed.insert(id);

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, Verdict};
+use stagedoor_model::{Fact, Identifier, Record, RecordKey, Verdict};
 
-use crate::{Person, PersonId, Policy, Refusal, handed_on, partition, shared_identifiers::lifts};
+use crate::{Person, PersonId, Policy, Refusal, handed_on, partings, partition, shared_identifiers::lifts};
 
 /// Records and people that share identifiers and so must be folded and saved together.
 #[derive(Debug, Clone, Default)]
@@ -167,17 +167,28 @@ fn lifted_by(fresh: &[Record], weak: &BTreeSet<Identifier>) -> BTreeSet<Identifi
     marks.filter(|mark| weak.contains(mark)).collect()
 }
 
-/// Where an order was handed on, its former buyer is made from what it left with them, and so is what stands beside it.
+/// Where an order was handed on, its former buyer is made from what it left with them, and so is what stands beside it. A
+/// row of the CRM stays with the one whom it was made for.
 fn follow_origins(before: &mut BTreeMap<PersonId, Person>, records: &mut BTreeMap<RecordKey, Record>) {
+    let mut moved = BTreeMap::<RecordKey, RecordKey>::new();
     for person in before.values_mut() {
-        let origin = handed_on::origin_of(person, records);
-        if origin == person.origin {
-            continue;
+        let beside = person.records.keys().filter_map(|key| records.get(key)?.beside.as_ref());
+        let rows_go_along = stagedoor_model::breakage::is_on("rows-go-with-the-order");
+        let origins = person.absorbed_origins.values().chain([&person.origin]);
+        let beside: BTreeSet<&RecordKey> = beside.filter(|_| !rows_go_along).chain(origins).collect();
+        let now_under = |key: &RecordKey| (key.clone(), handed_on::now_under(key, person, records));
+        let own: BTreeMap<RecordKey, RecordKey> = beside.into_iter().map(now_under).filter(|(a, b)| a != b).collect();
+        for origin in person.absorbed_origins.values_mut().chain([&mut person.origin]) {
+            if let Some(now) = own.get(origin) {
+                origin.clone_from(now);
+            }
         }
-        for record in records.values_mut().filter(|record| record.beside.as_ref() == Some(&person.origin)) {
-            record.beside = Some(origin.clone());
+        moved.extend(own);
+    }
+    for record in records.values_mut() {
+        if let Some(now) = record.beside.as_ref().and_then(|key| moved.get(key)) {
+            record.beside = Some(now.clone());
         }
-        person.origin = origin;
     }
 }
 
@@ -196,7 +207,7 @@ fn successors(
         }
     }
     let taken: BTreeSet<PersonId> = elders.values().flatten().map(|person| person.id).collect();
-    let earlier: BTreeSet<PersonId> = before.values().flat_map(|person| &person.absorbed).copied().collect();
+    let earlier = partings::absorbed_before(before, records);
     let mut after: Vec<Person> = clusters
         .iter()
         .enumerate()
@@ -209,10 +220,8 @@ fn successors(
             }
         })
         .collect();
-    // Somebody joined earlier and parted now lives again under the old id.
-    let living: BTreeSet<PersonId> = after.iter().map(|person| person.id).collect();
-    after.iter_mut().for_each(|person| person.absorbed.retain(|id| !living.contains(id)));
-    remember_partings(&mut after, &cluster_of, before);
+    partings::settle_absorbed(&mut after, &cluster_of, &earlier);
+    partings::remember_partings(&mut after, &cluster_of, before);
     after
 }
 
@@ -224,59 +233,48 @@ fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Per
     let own: BTreeSet<PersonId> = elders.iter().map(|person| person.id).collect();
     let parted = all(|person| &person.parted).filter(|id| !absorbed.contains(id) && !own.contains(id)).collect();
     let former = elders.iter().flat_map(|person| &person.former).cloned().collect();
-    let Some(elder) = elders.first() else { return newcomer(records, &BTreeSet::new(), &BTreeSet::new()) };
+    let origins = elders.iter().skip(1).map(|person| (person.id, person.origin.clone()));
+    let absorbed_origins = elders.iter().flat_map(|person| person.absorbed_origins.clone()).chain(origins).collect();
+    let Some(elder) = elders.first() else { return newcomer(records, &BTreeSet::new(), &BTreeMap::new()) };
     let absorbed = absorbed.into_iter().filter(|id| *id != elder.id).collect();
     let (id, origin, born) = (elder.id, elder.origin.clone(), elder.born);
-    Person { id, origin, born, records, neighbours: BTreeSet::new(), absorbed, parted, former }
+    Person { id, origin, born, records, neighbours: BTreeSet::new(), absorbed, absorbed_origins, parted, former }
 }
 
-/// Somebody whom no living person was before: one who was joined into another and parts again, or somebody new.
-fn newcomer(records: BTreeMap<RecordKey, Record>, taken: &BTreeSet<PersonId>, earlier: &BTreeSet<PersonId>) -> Person {
+/// Somebody whom no living person was before: one who was joined into another and parts again, or somebody new. `earlier`
+/// are those who were joined, with the records that they were made from.
+fn newcomer(
+    records: BTreeMap<RecordKey, Record>,
+    taken: &BTreeSet<PersonId>,
+    earlier: &BTreeMap<PersonId, RecordKey>,
+) -> Person {
     let mut keys: Vec<&Record> = records.values().collect();
     keys.sort_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)));
-    let ids =
-        || keys.iter().map(|record| (PersonId::of(&record.key), &record.key)).filter(|(id, _)| !taken.contains(id));
+    let is_free = |id: &PersonId| !taken.contains(id) && !earlier.contains_key(id);
+    let ids = || keys.iter().map(|record| (PersonId::of(&record.key), &record.key)).filter(|(id, _)| is_free(id));
     // An order that was handed on may have given its id to the buyer before.
     let oldest = keys.first().map_or_else(|| RecordKey(String::new()), |record| record.key.clone());
     let newest = keys.last().map_or("", |record| record.key.0.as_str());
     // And each buyer after them may have been made the same way.
     let once = stagedoor_model::breakage::is_on("handed-on-twice-one-id");
     let turn = |turn: usize| PersonId::of(&RecordKey(format!("{}#{newest}{}", oldest.0, "#".repeat(turn))));
-    let free = (0..=taken.len()).map(turn).find(|id| once || !taken.contains(id));
-    let again = || (free.unwrap_or_else(|| turn(taken.len() + 1)), &oldest);
-    let found = ids().find(|(id, _)| earlier.contains(id)).or_else(|| ids().next());
-    let (id, origin) = found.unwrap_or_else(again);
+    let free = (0..=taken.len() + earlier.len()).map(turn).find(|id| once || is_free(id));
+    let again = || (free.unwrap_or_else(|| turn(taken.len() + earlier.len() + 1)), &oldest);
+    let revived = || {
+        let of = |record: &&Record| earlier.iter().find(|(id, key)| **key == record.key && !taken.contains(*id));
+        keys.iter().find_map(of).map(|(id, key)| (*id, key))
+    };
+    let (id, origin) = revived().or_else(|| ids().next()).unwrap_or_else(again);
     Person {
         id,
         origin: origin.clone(),
         born: keys.first().map_or_else(Default::default, |record| record.at),
         neighbours: BTreeSet::new(),
         absorbed: BTreeSet::new(),
+        absorbed_origins: BTreeMap::new(),
         parted: BTreeSet::new(),
         former: BTreeSet::new(),
         records: records.clone(),
-    }
-}
-
-/// Where facts of one person are two people's now, each remembers the other, and the values that may stand in their rows
-/// of the CRM and are theirs no more.
-fn remember_partings(
-    after: &mut [Person],
-    cluster_of: &BTreeMap<&RecordKey, usize>,
-    before: &BTreeMap<PersonId, Person>,
-) {
-    let is_written = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email) || one.kind().is_chat();
-    for person in before.values() {
-        let parts: BTreeSet<usize> = person.records.keys().filter_map(|key| cluster_of.get(key)).copied().collect();
-        let ids: BTreeSet<PersonId> = parts.iter().filter_map(|index| after.get(*index)).map(|one| one.id).collect();
-        let held: BTreeSet<Identifier> = person.identifiers().into_iter().filter(is_written).cloned().collect();
-        for index in parts {
-            let Some(part) = after.get_mut(index) else { continue };
-            part.parted.extend(ids.iter().filter(|id| **id != part.id));
-            let own: BTreeSet<Identifier> = part.identifiers().into_iter().cloned().collect();
-            part.former.extend(held.iter().chain(&person.former).cloned());
-            part.former.retain(|one| !own.contains(one));
-        }
     }
 }
 

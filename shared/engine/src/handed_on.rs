@@ -18,38 +18,42 @@ pub(crate) fn settle(records: &mut BTreeMap<RecordKey, Record>) {
 fn left_by(record: &Record) -> Vec<Record> {
     let Fact::Order { order: Some(order), .. } = &record.fact else { return vec![] };
     let number = order.number.clone().unwrap_or_else(|| order.id.clone());
-    let former = record.former_buyers().map(|buyer| {
+    let former = record.former_buyers().into_iter().map(|buyer| {
         let names: Vec<String> = buyer.identifiers.iter().map(ToString::to_string).collect();
         let hash = PersonId::of(&RecordKey(names.join(" ")));
         let key = RecordKey(format!("handed-on:{}:{hash}", record.key.0));
         let fact = Fact::HandedOn { order: record.key.clone(), number: number.clone() };
         Record {
-            identifiers: buyer.identifiers.clone(),
-            name: buyer.name.clone().map(|name| (buyer.revision, name)),
+            identifiers: buyer.identifiers,
+            name: buyer.name.map(|name| (buyer.revision, name)),
             ..Record::new(key, record.source.clone(), record.at, fact)
         }
     });
     former.collect()
 }
 
-/// The record that a person is made from, as the facts stand now: with an order that was handed on, the fact that it
-/// left with them.
-pub(crate) fn origin_of(person: &Person, records: &BTreeMap<RecordKey, Record>) -> RecordKey {
-    let Some(origin) = person.records.get(&person.origin) else { return person.origin.clone() };
-    let order = match &origin.fact {
+/// The record that now stands for one of a person's own, as the facts stand now: with an order that was handed on, the fact
+/// that it left with them.
+pub(crate) fn now_under(key: &RecordKey, person: &Person, records: &BTreeMap<RecordKey, Record>) -> RecordKey {
+    let Some(known) = person.records.get(key) else { return key.clone() };
+    let order = match &known.fact {
         Fact::HandedOn { order, .. } => order,
-        Fact::Order { .. } => &person.origin,
-        _ => return person.origin.clone(),
+        Fact::Order { .. } => key,
+        _ => return key.clone(),
     };
-    let named = buyer_of(origin);
+    let named = buyer_of(known);
     let is_theirs = |key: &RecordKey| records.get(key).is_some_and(|record| !named.is_disjoint(&buyer_of(record)));
-    if named.is_empty() || is_theirs(&person.origin) {
-        return person.origin.clone();
+    if named.is_empty() || is_theirs(key) {
+        return key.clone();
     }
     let of_order = |record: &&Record| matches!(&record.fact, Fact::HandedOn { order: one, .. } if one == order);
     let left = records.values().filter(of_order).map(|record| &record.key);
     let theirs = std::iter::once(order).chain(left).find(|key| is_theirs(key));
-    theirs.or_else(|| records.get_key_value(&person.origin).map(|(key, _)| key)).unwrap_or(order).clone()
+    let theirs = theirs.or_else(|| records.get_key_value(key).map(|(key, _)| key));
+    // A revision that came late tells that they never had the order as it was known: they stay with what else is theirs.
+    let others = person.records.keys().filter(|key| *key != order && records.contains_key(key));
+    let others = others.filter(|key| is_theirs(key)).min_by_key(|key| records.get(*key).map(|one| (one.at, &one.key)));
+    theirs.or(others).unwrap_or(order).clone()
 }
 
 fn buyer_of(record: &Record) -> BTreeSet<&Identifier> {

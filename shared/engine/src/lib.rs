@@ -18,6 +18,7 @@ mod mailings;
 mod marketing;
 mod mirror;
 mod money;
+mod partings;
 mod past_shows;
 mod person;
 mod plan;
@@ -46,7 +47,7 @@ pub use mailings::{
     was_read, was_refused,
 };
 pub use marketing::Marketing;
-pub use mirror::{bearer_of, owner_of, recognise};
+pub use mirror::{bearer_of, owner_of, recognise, row_of};
 pub use money::{Moved, OrderKey, Payments, Settlement, Settlements, Trouble, settlements, troubles, words};
 pub use past_shows::{PastShow, PastShows};
 pub use person::{Person, PersonId};

@@ -8,11 +8,12 @@ use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey};
 use crate::{Person, PersonId};
 
 /// Ties what is told of a CRM's row to the person whom the row was made for, or was found to belong to: a row stays
-/// theirs when a manager rewrites its phone. Values that they had before they stood in the row are echoes.
-pub fn recognise(record: &mut Record, owner: &Person) {
+/// theirs when a manager rewrites its phone. Values that they had before they stood in the row are echoes. `row_of` is the
+/// person under whom the index has the row: the owner, or somebody who was joined into them since.
+pub fn recognise(record: &mut Record, owner: &Person, row_of: Option<PersonId>) {
     let earlier = owner.records.get(&record.key);
     let tied = earlier.and_then(|earlier| earlier.beside.clone());
-    record.beside = tied.or_else(|| anchor_of(owner, record)).filter(|key| *key != record.key);
+    record.beside = tied.or_else(|| anchor_of(owner, record, row_of)).filter(|key| *key != record.key);
     if !matches!(record.fact, Fact::CrmContact { .. }) || stagedoor_model::breakage::is_on("mirror-proves") {
         return;
     }
@@ -27,6 +28,11 @@ pub fn recognise(record: &mut Record, owner: &Person) {
     };
     record.echoes = record.identifiers.iter().filter(|one| is_echo(one)).cloned().collect();
     record.identifiers.retain(|one| !record.echoes.contains(one));
+}
+
+/// Under whom the index has the CRM's row that a record is about.
+pub fn row_of(record: &Record, owners: &BTreeMap<Identifier, PersonId>) -> Option<PersonId> {
+    owners.get(record.identifiers.iter().find(|one| is_row(one))?).copied()
 }
 
 /// Whose the CRM's row is that a record is about: that of the person who owns its number, or else that of somebody whom
@@ -90,8 +96,17 @@ fn own_values(person: &Person) -> BTreeSet<&Identifier> {
 }
 
 /// The fact beside which a row stands, should the person turn out to be two: one that shares a value with the row, or else
-/// what the person was made from.
-fn anchor_of(person: &Person, row: &Record) -> Option<RecordKey> {
+/// what the person was made from. A row that was made before people were joined is that one's for whom it was made, whatever
+/// was written there since.
+fn anchor_of(person: &Person, row: &Record, row_of: Option<PersonId>) -> Option<RecordKey> {
+    let made_for = row_of.filter(|_| !person.absorbed.is_empty()).and_then(|id| match id == person.id {
+        true => Some(&person.origin),
+        false => person.absorbed_origins.get(&id),
+    });
+    let stands = |key: &&RecordKey| person.records.get(*key).is_some_and(|record| !is_mirror(record));
+    if let Some(key) = made_for.filter(stands).filter(|_| !stagedoor_model::breakage::is_on("row-of-joined-anybodys")) {
+        return Some(key.clone());
+    }
     let is_own = |record: &&Record| !is_mirror(record) && record.beside.is_none() && !record.identifiers.is_empty();
     let oldest = |shares: bool| {
         let told = |record: &&Record| row.held().any(|one| !is_row(one) && record.identifiers.contains(one));

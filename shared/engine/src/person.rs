@@ -55,6 +55,9 @@ pub struct Person {
     /// People who were joined into this one.
     #[serde(default)]
     pub absorbed: BTreeSet<PersonId>,
+    /// The records that those people were made from. Earlier builds wrote none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub absorbed_origins: BTreeMap<PersonId, RecordKey>,
     /// People with whom this one shared facts that were taken for one person's, and are not any more.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub parted: BTreeSet<PersonId>,

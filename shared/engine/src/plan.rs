@@ -210,6 +210,7 @@ fn vacated(
             company: None,
             payment: None,
             other_sums: String::new(),
+            clears: known.is_parted,
             other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of(pipeline, known, catalog)),
             stage_at: None,
@@ -284,7 +285,9 @@ fn draft_deal(
     let currency = catalog.currency();
     // Orders that went to somebody else took their worth with them.
     let emptied = deal.orders.is_empty() && !known.orders.is_empty();
-    let worth = deal.worth(currency).or_else(|| emptied.then(|| Money { minor: 0, currency: currency.to_owned() }));
+    let clears = known.is_parted && !breakage::is_on("parted-deal-keeps-fields");
+    let worth =
+        deal.worth(currency).or_else(|| (emptied || clears).then(|| Money { minor: 0, currency: currency.to_owned() }));
     let refunded = deal.sums.get(currency).map_or(0, |sum| sum.refunded);
     let orders = if emptied { vec![HANDED_ON.to_owned()] } else { deal.orders.iter().cloned().collect() };
     let other_sums: Vec<String> = deal.worth_beside(currency).map(|sum| words(&sum)).collect();
@@ -315,6 +318,7 @@ fn draft_deal(
         company,
         payment,
         other_sums: other_sums.join(", "),
+        clears,
         other_ids: BTreeSet::new(),
         guard: None,
         stage_at: None,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Identifier, Kind, breakage};
+use stagedoor_model::{Fact, Identifier, Kind, Record, breakage};
 
-use crate::{ContactLink, Link, Person, PersonId, Stage};
+use crate::{ContactLink, DealLink, Link, Person, PersonId, Stage};
 
 /// What has to change at a contact after its person was parted from somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub struct Parting {
     pub deals: Vec<u64>,
     /// Contacts of those from whom the person was parted: none of them has a part in these deals.
     pub strangers: BTreeSet<u64>,
+    /// All contacts of the person. A mark that says that the contact is a duplicate of any other is taken off. Where there
+    /// are none, marks stay.
+    pub kin: BTreeSet<u64>,
     /// Phones, e-mails and chats that may stand in the contact and are somebody else's.
     pub values: BTreeSet<Identifier>,
 }
@@ -30,12 +33,35 @@ pub fn rows_of(link: &Link, scope: &str) -> BTreeSet<Identifier> {
     contacts.chain(deals.filter_map(|id| row(Kind::CrmLead, scope, id))).collect()
 }
 
+/// Where the deal may stand by the hub's own calls of the time when the people were one: it may have been closed as a double
+/// then, or have been the deal of all of them.
+fn sent_while_one(deal: &DealLink, others: &[&Link]) -> Vec<Stage> {
+    let all = || others.iter().flat_map(|link| link.deals.values());
+    let is_double = all().any(|one| deal.id.is_some_and(|id| one.doubles.contains(&id)));
+    let theirs: Vec<&DealLink> = all().filter(|one| deal.id.is_some() && one.id == deal.id).collect();
+    let mut sent = vec![Stage::Lost];
+    match theirs.is_empty() && !is_double {
+        _ if breakage::is_on("parted-deal-keeps-stage") => {}
+        // Their links say it no more: the hub may have put it anywhere.
+        true => sent.extend(Stage::ALL),
+        false => sent.extend(theirs.iter().flat_map(|one| one.stage.iter().chain(&one.sent_stages))),
+    }
+    let mut fresh = Vec::new();
+    for stage in sent {
+        if !deal.sent_stages.contains(&stage) && !fresh.contains(&stage) {
+            fresh.push(stage);
+        }
+    }
+    fresh
+}
+
 /// Takes the rows out of the link that the index has under those from whom the person was parted, and has the rest written
-/// anew. `owners` are those of the rows of this link and of the links of the others.
+/// anew. `owners` are those of the rows of this link and of the links of the `others`.
 pub fn untangle(
     link: &mut Link,
     person: &Person,
     owners: &BTreeMap<Identifier, PersonId>,
+    others: &[&Link],
     scope: &str,
 ) -> Vec<Parting> {
     if breakage::is_on("part-leaves-rows") {
@@ -58,13 +84,13 @@ pub fn untangle(
         deal.doubles.retain(|id| !is_theirs(Kind::CrmLead, *id));
         deal.closed.retain(|id| !is_theirs(Kind::CrmLead, *id));
         (deal.pushed, deal.is_parted) = (None, true);
-        // While the two were one it may have been closed as the double of the other's.
-        if !deal.sent_stages.contains(&Stage::Lost) {
-            deal.sent_stages.push(Stage::Lost);
-        }
+        let sent = sent_while_one(deal, others);
+        deal.sent_stages.extend(sent);
     }
     // While the two were one their invoices hung on one contact, and the link may be older than that.
     link.invoices.values_mut().for_each(|invoice| invoice.pushed = None);
+    // Whose duplicates they were marked as is somebody else's contact now, perhaps: they are marked anew.
+    let marked = std::mem::take(&mut link.marked);
     // Rows that were written while the two were one bear the other's id.
     link.other_ids.extend(&person.parted);
     link.contact.pushed = None;
@@ -72,20 +98,38 @@ pub fn untangle(
     link.contact.marketed |= link.contact.id.is_some();
     let held = person.identifiers();
     let values: BTreeSet<Identifier> = person.former.iter().filter(|one| !held.contains(one)).cloned().collect();
+    // Where the other's values go there is room again.
+    link.left_out.clear();
     for (contact, known) in &mut link.contact_values {
         if !their_contact(contact) {
             known.retain(|value| !values.iter().any(|one| one.value() == value));
         }
     }
-    let of_scope = |one: &&Identifier| one.kind() == Kind::CrmContact && one.scope() == scope;
+    let of_scope = |one: &Identifier| one.kind() == Kind::CrmContact && one.scope() == scope;
     let theirs = owners.iter().filter(|(row, owner)| of_scope(row) && person.parted.contains(owner));
     let strangers: BTreeSet<u64> = theirs.filter_map(|(row, _)| row.value().parse().ok()).collect();
     let deals = link.deals.values().filter_map(|deal| deal.id).filter(|id| is_own(Kind::CrmLead, *id)).collect();
-    let main = link.contact.id.map(|contact| (contact, deals));
-    let others = link.doubles.iter().map(|contact| (*contact, vec![]));
+    let is_there = |record: &&Record| matches!(record.fact, Fact::CrmContact { deleted: false, .. });
+    let mirrored = person.records.values().filter(is_there).flat_map(|record| &record.identifiers);
+    let mirrored = mirrored.filter(|one| of_scope(one)).filter_map(|row| row.value().parse().ok());
+    let others: BTreeSet<u64> = link.doubles.iter().copied().chain(marked).chain(mirrored).collect();
+    let kin: BTreeSet<u64> = others.into_iter().filter(|id| !their_contact(id)).chain(link.contact.id).collect();
+    // A manager deleted the contact that they had: their deals hang on another one, if there is any.
+    let is_deleted = |record: &&Record| matches!(record.fact, Fact::CrmContact { deleted: true, .. });
+    let deleted: BTreeSet<&Identifier> =
+        person.records.values().filter(is_deleted).flat_map(|record| &record.identifiers).collect();
+    let is_gone = |id: &u64| row(Kind::CrmContact, scope, *id).is_some_and(|row| deleted.contains(&row));
+    let own = link.contact.id.filter(|id| !is_gone(id) || breakage::is_on("parted-deals-hang-nowhere"));
+    let own = own.or_else(|| kin.iter().copied().find(|id| !is_gone(id)));
+    let others: Vec<(u64, Vec<u64>)> = kin
+        .iter()
+        .filter(|contact| Some(**contact) != own && !is_gone(contact))
+        .map(|contact| (*contact, vec![]))
+        .collect();
+    let main = own.map(|contact| (contact, deals));
     let parting = |(contact, deals): (u64, Vec<u64>)| {
-        let (strangers, values) = (strangers.clone(), values.clone());
-        Parting { contact, deals, strangers, values }
+        let (strangers, kin, values) = (strangers.clone(), kin.clone(), values.clone());
+        Parting { contact, deals, strangers, kin, values }
     };
     main.into_iter().chain(others).map(parting).collect()
 }

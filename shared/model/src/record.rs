@@ -186,25 +186,30 @@ impl Record {
     }
 
     fn stand_by_latest_buyer(&mut self) {
-        let Some(mut standing) = self.buyers.last().cloned() else { return };
-        // A later revision that leaves out a kind of address of the same buyer corrects nothing.
-        for earlier in self.buyers.iter().rev().skip(1) {
-            if !earlier.identifiers.is_disjoint(&standing.identifiers) {
-                let told: BTreeSet<Kind> = standing.identifiers.iter().map(Identifier::kind).collect();
-                let untold = earlier.identifiers.iter().filter(|one| !told.contains(&one.kind()));
-                standing.identifiers.extend(untold.cloned());
-            }
-        }
+        let Some(standing) = self.buyers_in_turn().pop() else { return };
         self.identifiers.retain(|one| one.kind().is_of_order());
         self.identifiers.extend(standing.identifiers);
         if self.buyers.len() > 1 {
-            let former: BTreeSet<&Buyer> = self.former_buyers().collect();
-            let named = self.buyers.iter().rev().filter(|buyer| !former.contains(buyer));
-            let name = named.filter_map(|buyer| Some((buyer.revision, buyer.name.clone()?))).next();
-            self.name = name;
+            self.name = standing.name.map(|name| (standing.revision, name));
         } else if matches!(&self.fact, Fact::Order { order: Some(order), .. } if order.revision == standing.revision) {
             self.buyers.clear();
         }
+    }
+
+    /// The buyers whom the order had one after the other, each as their last revision names them. Another address with the
+    /// same name, or another name with one of the addresses, is a correction. What it replaces is nobody's.
+    fn buyers_in_turn(&self) -> Vec<Buyer> {
+        let mut turns: Vec<(Vec<&Buyer>, Buyer)> = Vec::new();
+        for buyer in &self.buyers {
+            match turns.last_mut().filter(|(_, standing)| is_same_buyer(standing, buyer)) {
+                Some((revisions, standing)) => {
+                    *standing = corrected(revisions, buyer);
+                    revisions.push(buyer);
+                }
+                None => turns.push((vec![buyer], buyer.clone())),
+            }
+        }
+        turns.into_iter().map(|(_, standing)| standing).collect()
     }
 
     fn named_buyers(&self) -> BTreeSet<Buyer> {
@@ -220,15 +225,15 @@ impl Record {
         BTreeSet::from([Buyer { revision: order.revision, identifiers, name: self.name.clone().map(|(_, text)| text) }])
     }
 
-    /// The buyers who have nothing in common with the one of the latest revision: the order was handed on. Another
-    /// address with the same name, or another name with one of the addresses, is a correction.
-    pub fn former_buyers(&self) -> impl Iterator<Item = &Buyer> {
-        let standing = self.buyers.last();
-        self.buyers.iter().filter(move |buyer| {
-            standing.is_some_and(|standing| {
-                buyer.identifiers.is_disjoint(&standing.identifiers) && !is_same_name(&buyer.name, &standing.name)
-            })
-        })
+    /// The buyers who handed the order on to somebody else. A buyer who gets it back later is among them, too: what their
+    /// earlier revision proved stands.
+    pub fn former_buyers(&self) -> Vec<Buyer> {
+        let mut turns = self.buyers_in_turn();
+        let standing = turns.pop();
+        if crate::breakage::is_on("handed-back-is-corrected") {
+            turns.retain(|buyer| standing.as_ref().is_some_and(|standing| !is_same_buyer(buyer, standing)));
+        }
+        turns
     }
 
     /// Every identifier that the fact is about, also those that it proves nothing of.
@@ -250,6 +255,24 @@ impl Record {
     fn version(&self) -> (&Fact, BTreeSet<&Identifier>, &BTreeSet<Identifier>) {
         (&self.fact, self.held().collect(), &self.echoes)
     }
+}
+
+fn is_same_buyer(one: &Buyer, other: &Buyer) -> bool {
+    !one.identifiers.is_disjoint(&other.identifiers) || is_same_name(&one.name, &other.name)
+}
+
+/// The buyer of the latest of these revisions. One that leaves out a kind of address of the same buyer corrects nothing.
+fn corrected(earlier: &[&Buyer], latest: &Buyer) -> Buyer {
+    let mut standing = latest.clone();
+    for earlier in earlier.iter().rev() {
+        if !earlier.identifiers.is_disjoint(&standing.identifiers) {
+            let told: BTreeSet<Kind> = standing.identifiers.iter().map(Identifier::kind).collect();
+            let untold = earlier.identifiers.iter().filter(|one| !told.contains(&one.kind()));
+            standing.identifiers.extend(untold.cloned());
+        }
+        standing.name = standing.name.or_else(|| earlier.name.clone());
+    }
+    standing
 }
 
 fn is_same_name(one: &Option<String>, other: &Option<String>) -> bool {

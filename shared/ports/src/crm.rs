@@ -229,6 +229,11 @@ pub trait Crm: Send + Sync {
         _ = (deals, invoices);
         Err(CrmError::Denied("this CRM is not asked for its sums".into()))
     }
+    /// How many phones and e-mails a contact has room for; `None` without a limit. The hub's values that find no room are
+    /// left out.
+    fn room(&self) -> Option<(usize, usize)> {
+        None
+    }
     /// Rows a bulk call takes at most.
     fn batch(&self) -> usize;
     /// Whether a batch costs one call, so that rows wait for company.

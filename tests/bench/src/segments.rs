@@ -148,6 +148,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
             records: BTreeMap::new(),
             neighbours: BTreeSet::new(),
             absorbed: BTreeSet::new(),
+            absorbed_origins: BTreeMap::new(),
             parted: BTreeSet::new(),
             former: BTreeSet::new(),
         };

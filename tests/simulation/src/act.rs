@@ -181,6 +181,7 @@ impl Actors {
             told_back: 0,
             given_back_at: None,
             company: company.then(|| self.rng.below(2)),
+            former: vec![],
         };
         let what = if paid { "orders and pays" } else { "orders" };
         self.tell_order(what, &fact);

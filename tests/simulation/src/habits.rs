@@ -46,6 +46,11 @@ impl Actors {
         for index in std::mem::take(&mut self.wrong) {
             let now = self.now();
             let Some(fact) = self.story.world.orders.get_mut(index) else { continue };
+            // Within the same second nobody knows which is the later word.
+            if fact.updated_at >= now {
+                self.wrong.push(index);
+                continue;
+            }
             let Some(who) = self.story.world.humans.get(fact.human) else { continue };
             let customer = fact.identifiers.iter().find(|one| one.starts_with("customer:")).cloned();
             fact.identifiers = [who.phones[0].clone(), who.emails[0].clone()].into_iter().chain(customer).collect();
@@ -65,13 +70,16 @@ impl Actors {
                 && one.human != to
                 && one.company.is_none()
                 && !self.wrong.contains(index)
+                // Shops tell the time in seconds: of two buyers within one nobody knows who is the later.
+                && one.updated_at < now
         });
         let own: Vec<usize> = own.map(|(index, _)| index).collect();
         let Some(index) = self.rng.pick(&own).copied() else { return };
         let Some(who) = self.story.world.humans.get(to).cloned() else { return };
         let shown = who.shows(&mut self.rng);
         let Some(fact) = self.story.world.orders.get_mut(index) else { return };
-        (fact.human, fact.identifiers, fact.updated_at) = (to, shown, now);
+        fact.former.push((fact.human, std::mem::replace(&mut fact.identifiers, shown)));
+        (fact.human, fact.updated_at) = (to, now);
         let fact = fact.clone();
         self.tell_order("takes over", &fact);
         self.send_order(fact);

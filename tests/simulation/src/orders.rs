@@ -54,6 +54,8 @@ pub struct OrderFact {
     pub given_back_at: Option<Timestamp>,
     /// The company that it is for.
     pub company: Option<usize>,
+    /// Who had it before, with what they showed then.
+    pub former: Vec<(usize, BTreeSet<String>)>,
 }
 
 impl OrderFact {

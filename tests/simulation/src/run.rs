@@ -128,8 +128,9 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
             let least = if switches.habits.contains(&Habit::SameSecond) { 0 } else { 1_000 };
             tokio::time::sleep(Duration::from_millis(rng.between(least, pause))).await;
         }
-        actors.correct_all();
         actors.serve_all();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        actors.correct_all();
         actors.calm();
         still(&shared, &actors).await;
         violations = check::check(&shared, &actors.story).await;

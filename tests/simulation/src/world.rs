@@ -154,7 +154,10 @@ impl World {
     fn shown_by(&self, human: usize) -> impl Iterator<Item = &BTreeSet<String>> {
         let forms = self.forms.iter().filter(move |form| self.are_one(form.human, human));
         let orders = self.orders.iter().filter(move |order| self.are_one(order.human, human));
-        forms.map(|form| &form.identifiers).chain(orders.map(|order| &order.identifiers))
+        // Who handed an order on had shown all of that together.
+        let former = self.orders.iter().flat_map(|order| &order.former);
+        let former = former.filter(move |(one, _)| self.are_one(*one, human)).map(|(_, identifiers)| identifiers);
+        forms.map(|form| &form.identifiers).chain(orders.map(|order| &order.identifiers)).chain(former)
     }
 
     /// Whether these two are one human, or of one family.

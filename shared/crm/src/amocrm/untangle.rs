@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::{Value, json};
 use stagedoor_engine::Parting;
-use stagedoor_model::{Email, Identifier, Kind, Phone, Region};
+use stagedoor_model::{Email, Identifier, Kind, Phone, Region, breakage};
 use stagedoor_ports::{CrmError, Gone, Row};
 
 use crate::amocrm::{
@@ -108,9 +108,12 @@ fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> 
     }
     let tags = held.pointer("/_embedded/tags").and_then(Value::as_array).into_iter().flatten();
     let of_stranger = |name: &String| {
-        name.strip_prefix("duplicate of ")
-            .and_then(|id| id.parse().ok())
-            .is_some_and(|id| parting.strangers.contains(&id))
+        name.strip_prefix("duplicate of ").and_then(|id| id.parse().ok()).is_some_and(|id| {
+            match breakage::is_on("duplicate-of-strangers-stays") {
+                true => parting.strangers.contains(&id),
+                false => !parting.kin.is_empty() && !parting.kin.contains(&id),
+            }
+        })
     };
     let tags: Vec<Value> =
         tags.filter_map(|tag| text(tag, "name")).filter(of_stranger).map(|name| json!({ "name": name })).collect();

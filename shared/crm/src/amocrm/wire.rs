@@ -110,24 +110,23 @@ pub fn deal_id(person: PersonId, show: &ShowKey) -> String {
 /// A stage that the CRM does not have.
 pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema, held: Option<&Value>) -> Result<Value, String> {
     let field = |code: &str, value: Value| own(schema.lead_fields.get(code), value);
+    let empty = |code: &str| Some(json!({ "field_id": schema.lead_fields.get(code)?, "values": [] }));
+    let told = |code: &str, text: &str| match text {
+        "" => empty(code).filter(|_| draft.clears),
+        text => field(code, cut(text).into()),
+    };
     let mut fields = Vec::new();
     fields.extend(field("STAGEDOOR_ID", deal_id(draft.person, &draft.show).into()));
     fields.extend(draft.city.clone().and_then(|city| field("STAGEDOOR_CITY", cut(&city).into())));
     fields.extend(draft.starts_at.and_then(|at| field("STAGEDOOR_SHOW_AT", at.as_second().into())));
-    if !draft.orders.is_empty() {
-        fields.extend(field("STAGEDOOR_ORDERS", cut(&draft.orders).into()));
+    fields.extend(told("STAGEDOOR_ORDERS", &draft.orders));
+    if draft.clears || !draft.orders.is_empty() {
         fields.extend(field("STAGEDOOR_TICKETS", draft.tickets.to_string().into()));
         fields.extend(field("STAGEDOOR_REFUNDED", draft.refunded.to_string().into()));
     }
-    if !draft.promo_codes.is_empty() {
-        fields.extend(field("STAGEDOOR_PROMO", cut(&draft.promo_codes).into()));
-    }
-    if let Some(campaign) = &draft.campaign {
-        fields.extend(field("STAGEDOOR_CAMPAIGN", cut(campaign).into()));
-    }
-    if let Some(payment) = draft.payment_words() {
-        fields.extend(field("STAGEDOOR_PAYMENT", cut(&payment).into()));
-    }
+    fields.extend(told("STAGEDOOR_PROMO", &draft.promo_codes));
+    fields.extend(told("STAGEDOOR_CAMPAIGN", draft.campaign.as_deref().unwrap_or_default()));
+    fields.extend(told("STAGEDOOR_PAYMENT", &draft.payment_words().unwrap_or_default()));
     for (key, value) in &draft.utm {
         fields.extend(field(&key.to_ascii_uppercase(), cut(value).into()));
     }

@@ -392,6 +392,10 @@ impl Crm for Vtiger {
         Ok(self.accounts_of(&schema).find_all(&keys.iter().cloned().collect::<Vec<_>>()).await?)
     }
 
+    fn room(&self) -> Option<(usize, usize)> {
+        Some((wire::PHONES.len(), wire::EMAILS.len()))
+    }
+
     fn late_for(&self) -> SignedDuration {
         self.settings.late_for
     }

@@ -6,6 +6,9 @@ use stagedoor_ports::{Gone, Row};
 
 use crate::vtiger::{client::Vtiger, query, remarks, schema::Schema, transport::Failure};
 
+/// How the comment begins that says of which contact one is a duplicate.
+pub(super) const DUPLICATE_OF: &str = "Duplicate of ";
+
 impl Vtiger {
     /// Deals of the one go to the other; doing it twice changes nothing.
     async fn move_deals(&self, schema: &Schema, contact: u64, of: u64) -> Result<(), Failure> {
@@ -43,7 +46,7 @@ impl Vtiger {
         let told = |at: u64, text: String| remarks::comment(&schema.contacts.of(at), &text, &schema.owner);
         // It merges nothing by its webservice: both say it, and a manager merges them there.
         let rows = vec![
-            told(contact, format!("Duplicate of {}: its deals were moved there", schema.contacts.of(of))),
+            told(contact, format!("{DUPLICATE_OF}{}: its deals were moved there", schema.contacts.of(of))),
             told(of, format!("{} is a duplicate of this contact: merge them", schema.contacts.of(contact))),
         ];
         let made = remarks::make(&self.transport, "ModComments", rows).await;

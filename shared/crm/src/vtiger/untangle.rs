@@ -1,18 +1,22 @@
 //! Contacts of people who were taken for one and parted: deals, phones, e-mails and chats go back.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stagedoor_engine::Parting;
-use stagedoor_model::{Email, Identifier, Kind, Phone};
+use stagedoor_model::{Email, Identifier, Kind, Phone, breakage};
 use stagedoor_ports::{Gone, Row};
 
 use crate::vtiger::{
     client::Vtiger,
+    duplicates::DUPLICATE_OF,
     fit::plain,
-    remarks,
+    query, remarks,
     schema::Schema,
     transport::Failure,
     wire::{EMAILS, Fields, PHONES},
 };
+
+/// How the comment begins that takes the word of a duplicate back.
+const PARTED: &str = "Two people were parted";
 
 impl Vtiger {
     pub(super) async fn part(&self, schema: &Schema, parting: &Parting) -> Row {
@@ -53,14 +57,36 @@ impl Vtiger {
             let chats = ["channels", "chat", "last_message"].into_iter().filter_map(|what| schema.contacts.own(what));
             fields.extend(chats.map(|field| (field.to_owned(), "".into())));
         }
-        let is_news = fields.iter().any(|(field, _)| !text(field).is_empty());
         let done = maker.revise(parting.contact, fields, &held).await;
-        if is_news && matches!(done, Row::Done(_)) {
-            // Comments about a duplicate stay: it cannot take any back.
-            let said = "Two people were parted: this contact is a duplicate of none of the other's any more";
-            remarks::make(&self.transport, "ModComments", vec![remarks::comment(&id, said, &schema.owner)]).await;
+        if matches!(done, Row::Done(_)) {
+            match self.is_called_duplicate(schema, parting).await {
+                // Comments about a duplicate stay: it cannot take any back.
+                Ok(true) => {
+                    let said = format!("{PARTED}: this contact is a duplicate of none of the other's any more");
+                    let comment = remarks::comment(&id, &said, &schema.owner);
+                    remarks::make(&self.transport, "ModComments", vec![comment]).await;
+                }
+                Ok(false) => {}
+                Err(failure) => return maker.refused_or_later(parting.contact, failure).await,
+            }
         }
         if matches!(done, Row::Done(_)) { fault.unwrap_or(done) } else { done }
+    }
+
+    /// Whether the last word about it in the comments is that it is a duplicate of somebody else's contact.
+    async fn is_called_duplicate(&self, schema: &Schema, parting: &Parting) -> Result<bool, Failure> {
+        if parting.kin.is_empty() || breakage::is_on("duplicate-of-strangers-stays") {
+            return Ok(false);
+        }
+        let condition = format!("related_to={}", query::literal(&schema.contacts.of(parting.contact)));
+        let mut rows = query::all(&self.transport, "id,commentcontent", "ModComments", &condition).await?;
+        rows.sort_by_key(|row| query::id(row).and_then(|id| query::number(&id)));
+        let said = |row: &Value| {
+            let text = row.get("commentcontent").map(plain)?;
+            let of = text.strip_prefix(DUPLICATE_OF).and_then(|rest| query::number(rest.split(':').next()?));
+            of.map(|of| !parting.kin.contains(&of)).or_else(|| text.starts_with(PARTED).then_some(false))
+        };
+        Ok(rows.iter().rev().find_map(said).unwrap_or(false))
     }
 
     /// The deal becomes the contact's.

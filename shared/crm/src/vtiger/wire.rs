@@ -128,9 +128,15 @@ pub(super) fn deal(
     if let Some(company) = draft.company.as_ref().and_then(|company| company.id) {
         row.insert("related_to".into(), schema.accounts.of(company).into());
     }
-    if let Some(payment) = draft.payment_words() {
-        own(&mut row, module, "payment", &payment);
-    }
+    let mut told = |what: &str, text: &str| {
+        if draft.clears || !text.is_empty() {
+            own(&mut row, module, what, text);
+        }
+    };
+    told("payment", &draft.payment_words().unwrap_or_default());
+    told("orders", &draft.orders);
+    told("promo", &draft.promo_codes);
+    told("campaign", draft.campaign.as_deref().unwrap_or_default());
     own(&mut row, module, "id", &deal_id(draft.person, &draft.show));
     if let Some(city) = &draft.city {
         own(&mut row, module, "city", city);
@@ -140,16 +146,9 @@ pub(super) fn deal(
         let words = if draft.show_cancelled { format!("{words} (cancelled)") } else { words };
         own(&mut row, module, "show_at", &words);
     }
-    if !draft.orders.is_empty() {
-        own(&mut row, module, "orders", &draft.orders);
+    if draft.clears || !draft.orders.is_empty() {
         own(&mut row, module, "tickets", &draft.tickets.to_string());
         own(&mut row, module, "refunded", &draft.refunded.to_string());
-    }
-    if !draft.promo_codes.is_empty() {
-        own(&mut row, module, "promo", &draft.promo_codes);
-    }
-    if let Some(campaign) = &draft.campaign {
-        own(&mut row, module, "campaign", campaign);
     }
     Ok(row)
 }

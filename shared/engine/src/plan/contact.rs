@@ -90,6 +90,7 @@ fn had(person: &Person, link: &Link, contact: Option<u64>) -> BTreeSet<String> {
     let mut values = mirrored(person, contact);
     if !breakage::is_on("removed-phone-comes-back") {
         values.extend(contact.and_then(|id| link.contact_values.get(&id)).into_iter().flatten().cloned());
+        values.extend(contact.and_then(|id| link.left_out.get(&id)).into_iter().flatten().cloned());
     }
     values
 }
@@ -107,10 +108,21 @@ impl Link {
         news
     }
 
-    /// Remembers the phones and e-mails that were written into a contact.
-    pub fn wrote_values(&mut self, contact: u64, draft: &ContactDraft) {
+    /// Remembers the phones and e-mails that were written into a contact. `room`: how many of each it takes; what found no
+    /// room is not taken for a value that a manager removed.
+    pub fn wrote_values(&mut self, contact: u64, draft: &ContactDraft, room: Option<(usize, usize)>) {
         let values = self.contact_values.entry(contact).or_default();
-        values.extend(draft.phones.iter().chain(&draft.emails).cloned());
+        let (phones, emails) =
+            room.filter(|_| !breakage::is_on("no-room-is-removed")).unwrap_or((usize::MAX, usize::MAX));
+        let is_email = |value: &&String| value.contains('@');
+        let emails = emails.saturating_sub(values.iter().filter(is_email).count());
+        let phones = phones.saturating_sub(values.iter().filter(|value| !is_email(value)).count());
+        values.extend(draft.phones.iter().take(phones).chain(draft.emails.iter().take(emails)).cloned());
+        let left: Vec<String> =
+            draft.phones.iter().skip(phones).chain(draft.emails.iter().skip(emails)).cloned().collect();
+        if !left.is_empty() {
+            self.left_out.entry(contact).or_default().extend(left);
+        }
     }
 }
 

@@ -56,6 +56,7 @@ fn of_show(
             company: None,
             payment: None,
             other_sums: String::new(),
+            clears: false,
             other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of_double(pipeline)),
             stage_at: None,

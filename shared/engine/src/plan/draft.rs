@@ -86,6 +86,9 @@ pub struct DealDraft {
     /// What it is worth in other currencies than the CRM account's, in words; the price does not hold it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub other_sums: String,
+    /// Fields for which it has nothing are emptied: while two people were one, somebody else's facts were written there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clears: bool,
     /// Other people's ids that the row may bear, as in `ContactDraft`.
     #[serde(skip)]
     pub other_ids: BTreeSet<PersonId>,

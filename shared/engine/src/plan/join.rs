@@ -147,6 +147,7 @@ impl Link {
             unhung,
             unhung_reason,
             contact_values,
+            left_out,
             other_ids,
             noted,
             tasked,
@@ -169,6 +170,9 @@ impl Link {
         self.unhung_reason = self.unhung_reason.or(unhung_reason);
         for (id, values) in contact_values {
             self.contact_values.entry(id).or_default().extend(values);
+        }
+        for (id, values) in left_out {
+            self.left_out.entry(id).or_default().extend(values);
         }
         match (self.contact.id, contact.id) {
             (Some(known), Some(second)) if known != second => _ = self.doubles.insert(second),

@@ -180,13 +180,19 @@ impl Sand for Vtiger {
     }
 
     fn account(&self) -> Account {
-        let comments = self.sandbox.records("ModComments");
+        let mut comments = self.sandbox.records("ModComments");
+        comments.sort_by_key(|row| number(row, "id"));
         // A manager who merges the duplicate into its contact merges the comment, too.
         let of_itself = |row: &Value| format!("Duplicate of {}:", text(row, "related_to"));
-        let says = |row: &&Value| text(row, "commentcontent").starts_with("Duplicate of ");
-        let marked = comments.iter().filter(says);
-        let marked = marked.filter(|row| !text(row, "commentcontent").starts_with(&of_itself(row)));
-        let marked: BTreeSet<u64> = marked.filter_map(|row| number(row, "related_to")).collect();
+        let mut marked = BTreeSet::<u64>::new();
+        for row in comments.iter().filter(|row| !text(row, "commentcontent").starts_with(&of_itself(row))) {
+            // Managers read the last word.
+            match (number(row, "related_to"), text(row, "commentcontent")) {
+                (Some(contact), said) if said.starts_with("Duplicate of ") => _ = marked.insert(contact),
+                (Some(contact), said) if said.starts_with("Two people were parted") => _ = marked.remove(&contact),
+                _ => {}
+            }
+        }
         let contacts = self.sandbox.records("Contacts").into_iter().filter_map(|row| {
             let id = number(&row, "id")?;
             Some(Contact {

@@ -1,0 +1,88 @@
+//! What people remember of each other when facts that were one person's become two people's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{Identifier, Kind, Record, RecordKey, breakage};
+
+use crate::{Person, PersonId};
+
+/// People who were joined into others, with the record that each was made from. Earlier builds remembered none: then it is
+/// the one that the id was derived from.
+pub(crate) fn absorbed_before(
+    before: &BTreeMap<PersonId, Person>,
+    records: &BTreeMap<RecordKey, Record>,
+) -> BTreeMap<PersonId, RecordKey> {
+    let mut earlier = BTreeMap::new();
+    for person in before.values().filter(|person| !person.absorbed.is_empty()) {
+        let unknown = |id: &&PersonId| !person.absorbed_origins.contains_key(*id);
+        let unknown: BTreeSet<&PersonId> = person.absorbed.iter().filter(unknown).collect();
+        if !unknown.is_empty() {
+            let derived = records.keys().map(|key| (PersonId::of(key), key.clone()));
+            earlier.extend(derived.filter(|(id, _)| unknown.contains(id)));
+        }
+        earlier.extend(person.absorbed_origins.iter().map(|(id, key)| (*id, key.clone())));
+    }
+    earlier
+}
+
+/// Whoever was joined into somebody goes with the record that they were made from, and lives again where that stands alone.
+pub(crate) fn settle_absorbed(
+    after: &mut [Person],
+    cluster_of: &BTreeMap<&RecordKey, usize>,
+    earlier: &BTreeMap<PersonId, RecordKey>,
+) {
+    let living: BTreeSet<PersonId> = after.iter().map(|person| person.id).collect();
+    let stays = breakage::is_on("joined-stay-behind");
+    let mut moved = Vec::new();
+    for (index, person) in after.iter_mut().enumerate() {
+        let home = |id: &PersonId| earlier.get(id).and_then(|key| cluster_of.get(key)).copied();
+        let goes = |id: &PersonId| !stays && home(id).is_some_and(|home| home != index);
+        let leaving = person.absorbed.iter().filter(|id| !living.contains(*id) && goes(id));
+        moved.extend(leaving.filter_map(|id| Some((*id, home(id)?))));
+        person.absorbed.retain(|id| !living.contains(id) && !goes(id));
+    }
+    for (id, home) in moved {
+        if let Some(person) = after.get_mut(home) {
+            person.absorbed.insert(id);
+        }
+    }
+    for person in after {
+        let absorbed = &person.absorbed;
+        let origin = |id: &PersonId| Some((*id, earlier.get(id)?.clone()));
+        person.absorbed_origins =
+            absorbed.iter().filter_map(origin).chain(std::mem::take(&mut person.absorbed_origins)).collect();
+        person.absorbed_origins.retain(|id, _| absorbed.contains(id));
+    }
+}
+
+/// Where facts of one person are two people's now, each remembers the other, all from whom that person had parted before, and
+/// the values that may stand in their rows of the CRM and are theirs no more.
+pub(crate) fn remember_partings(
+    after: &mut [Person],
+    cluster_of: &BTreeMap<&RecordKey, usize>,
+    before: &BTreeMap<PersonId, Person>,
+) {
+    let is_written = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email) || one.kind().is_chat();
+    for person in before.values() {
+        let parts: BTreeSet<usize> = person.records.keys().filter_map(|key| cluster_of.get(key)).copied().collect();
+        let mut ids: BTreeSet<PersonId> = BTreeSet::new();
+        for part in parts.iter().filter_map(|index| after.get(*index)) {
+            ids.insert(part.id);
+            ids.extend(part.absorbed.intersection(&person.absorbed));
+        }
+        if parts.len() > 1 && !breakage::is_on("parted-once-only") {
+            // Rows of theirs may stand with somebody who had a part in that person earlier.
+            ids.extend(&person.parted);
+        }
+        let held: BTreeSet<Identifier> = person.identifiers().into_iter().filter(is_written).cloned().collect();
+        for index in parts {
+            let Some(part) = after.get_mut(index) else { continue };
+            let strange = |id: &&PersonId| **id != part.id && !part.absorbed.contains(*id);
+            let strangers: Vec<PersonId> = ids.iter().filter(strange).copied().collect();
+            part.parted.extend(strangers);
+            let own: BTreeSet<Identifier> = part.identifiers().into_iter().cloned().collect();
+            part.former.extend(held.iter().chain(&person.former).cloned());
+            part.former.retain(|one| !own.contains(one));
+        }
+    }
+}
