@@ -192,7 +192,7 @@ async fn vk_sends_one_decision_once_however_often_it_is_asked() {
 async fn an_sms_whose_answer_was_lost_is_asked_for() {
     let scene = sms().await;
     let message = scene.message("Ваш промокод: UFA-7K2");
-    assert_eq!(scene.channel.settle("d1", &message).await, Settled::Again, "nobody knows of it");
+    assert_eq!(scene.channel.settle("d1", &message).await, Settled::NotKnown, "nobody knows of it");
     scene.messengers.break_next(Platform::Sms, Break::AnswerLost, 1);
     assert_eq!(scene.channel.send("d1", &message).await, Sending::Lost);
     assert!(matches!(scene.channel.settle("d1", &message).await, Settled::Sent(_)));

@@ -16,7 +16,7 @@ pub use pace::Pace;
 use stagedoor_engine::{ConsentPolicy, may_advertise};
 use stagedoor_model::{
     Body, Channel as Consented, Event, EventId, Identifier, MessageDecided, MessageSent, SendOutcome, SourceName,
-    Timestamp,
+    Timestamp, breakage,
 };
 use stagedoor_ports::{Channel, Clock, PortError, Queue, Result, Sending, Settled, Store};
 
@@ -28,6 +28,8 @@ const DENIED: Duration = Duration::from_secs(300);
 const REPORTED: Duration = Duration::from_secs(30);
 /// And how often; after that nobody knows.
 const REPORTS: u32 = 10;
+/// How often a channel is asked for a message that it does not know, until nothing of it can arrive any more.
+const UNKNOWN: u32 = 4;
 /// The longest that a queue holds a message back.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
@@ -120,11 +122,13 @@ impl Outreach {
         if let Some(reason) = outworn(channel, message, now) {
             return refused(reason);
         }
-        if let Some(end) = message.quiet.as_ref().and_then(|quiet| quiet.end(now)) {
+        if let Some(end) = message.quiet.as_ref().and_then(|quiet| quiet.end(now))
+            && !breakage::is_on("night-unasked")
+        {
             let rest = Duration::try_from(end.duration_since(now)).unwrap_or_default().min(LONGEST);
             return Ok(Some(Verdict::Later(rest)));
         }
-        if message.marketing && !self.consents(message).await? {
+        if message.marketing && !breakage::is_on("consent-unasked") && !self.consents(message).await? {
             return refused("no consent");
         }
         Ok(None)
@@ -159,7 +163,8 @@ impl Outreach {
                 Settled::Sent(id) => return Ok(Verdict::Ended(SendOutcome::Sent(id))),
                 Settled::Unknown => return Ok(Verdict::Ended(SendOutcome::Unknown)),
                 Settled::Later if *asked >= REPORTS => return Ok(Verdict::Ended(SendOutcome::Unknown)),
-                Settled::Later => {
+                Settled::NotKnown if *asked >= UNKNOWN || breakage::is_on("late-sms-sent-again") => {}
+                Settled::Later | Settled::NotKnown => {
                     self.put(decision, &Entry::Begun { asked: *asked + 1 }, version).await?;
                     return Ok(Verdict::Later(REPORTED));
                 }

@@ -23,9 +23,16 @@ use stagedoor_ports::{
 /// Says what it was told to say, in turn; then that all is sent.
 struct Scripted {
     answers: Mutex<Vec<Sending>>,
-    settled: Settled,
+    settled: Mutex<Settled>,
     window: Option<Duration>,
     sent: Mutex<Vec<String>>,
+}
+
+impl Scripted {
+    /// From now on the channel knows the message by this id.
+    fn found(&self, id: &str) {
+        *self.settled.lock().expect("a lock") = Settled::Sent(id.to_owned());
+    }
 }
 
 #[async_trait]
@@ -37,7 +44,7 @@ impl Channel for Scripted {
     }
 
     async fn settle(&self, _: &str, _: &MessageDecided) -> Settled {
-        self.settled.clone()
+        self.settled.lock().expect("a lock").clone()
     }
 
     fn rate(&self) -> NonZeroU32 {
@@ -66,7 +73,8 @@ impl Scene {
     }
 
     fn within(answers: Vec<Sending>, settled: Settled, window: Option<Duration>) -> Self {
-        let channel = Arc::new(Scripted { answers: Mutex::new(answers), settled, window, sent: Mutex::default() });
+        let (answers, settled) = (Mutex::new(answers), Mutex::new(settled));
+        let channel = Arc::new(Scripted { answers, settled, window, sent: Mutex::default() });
         let (outbox, chats) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryQueue::default()));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let channels = BTreeMap::from([(bot(), channel.clone() as Arc<dyn Channel>)]);
@@ -142,6 +150,28 @@ async fn a_channel_that_knows_a_decision_by_its_id_is_simply_asked_again() {
     scene.outreach.handle(vec![decided(1, 0)]).await;
     assert_eq!(scene.calls(), 2);
     assert_eq!(scene.told().await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_sms_that_arrives_after_its_caller_gave_up_is_not_sent_again() {
+    let scene = Scene::new(vec![Sending::Lost], Settled::NotKnown);
+    for _ in 0..4 {
+        scene.outreach.handle(vec![decided(1, 0)]).await;
+    }
+    assert_eq!(scene.calls(), 1, "it may be on its way for two minutes");
+    scene.channel.found("4711");
+    scene.outreach.handle(vec![decided(1, 0)]).await;
+    assert_eq!(scene.calls(), 1);
+    assert_eq!(scene.told().await.first().map(|sent| sent.outcome.clone()), Some(SendOutcome::Sent("4711".into())));
+}
+
+#[tokio::test]
+async fn an_sms_that_stays_unknown_at_its_gateway_is_sent_again() {
+    let scene = Scene::new(vec![Sending::Lost], Settled::NotKnown);
+    for _ in 0..6 {
+        scene.outreach.handle(vec![decided(1, 0)]).await;
+    }
+    assert_eq!((scene.calls(), scene.told().await.len()), (2, 1));
 }
 
 #[tokio::test]

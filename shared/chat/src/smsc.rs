@@ -1,6 +1,6 @@
 //! SMS through smsc.ru: POST /sys/send.php with login, psw, phones, mes, id, fmt=3, charset (smsc.ru/api/http, "Отправка
 //! SMS-сообщения"); errors are `{"error", "error_code"}`. The id is ours, a number up to 2147483647, and status.php finds the
-//! message by phone and id: so one whose answer was lost is asked for, and sent again only where it is not known.
+//! message by phone and id: so one whose answer was lost is asked for, and sent again only if it stays unknown there.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -77,7 +77,7 @@ impl Channel for Smsc {
         match self.caller.call(self.caller.post(&self.url("status.php")).form(&fields)).await {
             Ok(answer) if answer.number("/status").is_some() => Settled::Sent(id),
             // 3: no such message.
-            Ok(answer) if answer.number("/error_code") == Some(3) => Settled::Again,
+            Ok(answer) if answer.number("/error_code") == Some(3) => Settled::NotKnown,
             _ => Settled::Later,
         }
     }

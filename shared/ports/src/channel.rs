@@ -32,6 +32,8 @@ pub enum Settled {
     Again,
     /// It will be told by a webhook: ask later.
     Later,
+    /// The channel does not know it. What was lost may still arrive, so it is asked again before another is sent.
+    NotKnown,
     /// There is no way to know.
     Unknown,
 }
