@@ -15,10 +15,11 @@ use async_trait::async_trait;
 use stagedoor_engine::{
     CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Leaving, Link, Member, Parting, Person, PersonId, ShowKey,
 };
-use stagedoor_model::{Email, EventId, Identifier, Timestamp};
+use stagedoor_model::{Email, EventId, Identifier, MessageDecided, Timestamp};
 use stagedoor_ports::{
-    Cell, Changes, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, Hangs, JournalRow, Listed, MailingList,
-    Missing, PortError, Postponed, Result, Row, Saved, SetAside, Store, Taken, Totals, Versioned,
+    Cell, Changes, Channel, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, Hangs, JournalRow, Listed,
+    MailingList, Missing, PortError, Postponed, Result, Row, Saved, Sending, SetAside, Settled, Store, Taken, Totals,
+    Versioned,
 };
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
@@ -45,6 +46,29 @@ impl Life {
 
     fn step(&self) -> std::result::Result<(), PortError> {
         if self.steps.fetch_sub(1, Ordering::SeqCst) > 0 { Ok(()) } else { Err(PortError::Fail("killed".into())) }
+    }
+}
+
+#[async_trait]
+impl Channel for Mortal<dyn Channel> {
+    async fn send(&self, decision: &str, message: &MessageDecided) -> Sending {
+        if self.life.step().is_err() {
+            return Sending::NotSent("killed".into());
+        }
+        let answer = self.inner.send(decision, message).await;
+        if self.life.step().is_err() { Sending::Lost } else { answer }
+    }
+    async fn settle(&self, decision: &str, message: &MessageDecided) -> Settled {
+        if self.life.step().is_err() { Settled::Later } else { self.inner.settle(decision, message).await }
+    }
+    fn rate(&self) -> std::num::NonZeroU32 {
+        self.inner.rate()
+    }
+    fn pause(&self) -> std::time::Duration {
+        self.inner.pause()
+    }
+    fn window(&self) -> Option<std::time::Duration> {
+        self.inner.window()
     }
 }
 

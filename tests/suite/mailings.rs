@@ -200,6 +200,28 @@ async fn one_click_takes_somebody_off_every_list_and_looking_at_the_page_does_no
 }
 
 #[tokio::test]
+async fn who_consents_anew_and_clicks_again_within_the_minute_is_out() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.consents("anna@example.com").await;
+    stage.leaves_a_cart("anna@example.com", "cherry-kazan").await;
+    stage.on(2 * HOUR + 1).await;
+    let url = stage.letters("anna@example.com")[0].unsubscribe.clone().expect("a link");
+    let http = reqwest::Client::new();
+    let click = async || {
+        let told = http.post(&url).form(&[("List-Unsubscribe", "One-Click")]).send().await.expect("an answer");
+        assert_eq!(told.status(), 200);
+    };
+    click().await;
+    stage.on(5).await;
+    stage.consents("anna@example.com").await;
+    stage.on(5).await;
+    click().await;
+    stage.leaves_a_cart("anna@example.com", "cherry-moscow").await;
+    stage.on(3 * HOUR).await;
+    assert_eq!(stage.letters("anna@example.com").len(), 1, "the second cart is not written about");
+}
+
+#[tokio::test]
 async fn a_chat_comes_first_and_a_letter_follows_where_nobody_read_it() {
     let mut stage = Stage::at(noon(3)).await;
     let fan = ChatFan::new(Account::Telegram(5_300_000_001), "anna");

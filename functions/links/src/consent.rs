@@ -14,7 +14,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode};
 use stagedoor_model::{
-    Body, Channel, ConsentRecorded, Decision, Event, EventId, Identifier, Kind, MARKETING, Timestamp, Token,
+    Body, Channel, ConsentRecorded, Decision, Event, EventId, Identifier, Kind, MARKETING, Timestamp, Token, breakage,
 };
 
 use crate::{
@@ -95,7 +95,7 @@ impl Hall {
         }
     }
 
-    /// Said twice within a minute it is said once.
+    /// Each time is a word of its own: somebody may consent anew between two of them.
     fn said(&self, wish: Wish, token: &Token, now: Timestamp) -> Event {
         let (decision, method, what) = match wish {
             Wish::Unsubscribe => (Decision::Withdrawn, "one-click", "unsubscribed"),
@@ -112,8 +112,9 @@ impl Hall {
             lists: std::collections::BTreeSet::new(),
             evidence: std::collections::BTreeMap::new(),
         };
-        let minute = (now.as_second() / 60).to_string();
-        let id = EventId::derive(&self.source, &[what, token.as_str(), &minute]);
+        let minute_only = breakage::is_on("second-click-unheard");
+        let moment = if minute_only { now.as_second() / 60 } else { now.as_millisecond() };
+        let id = EventId::derive(&self.source, &[what, token.as_str(), &moment.to_string()]);
         Event::new(&self.source, id, now, Body::ConsentRecorded(recorded))
     }
 }

@@ -1,9 +1,6 @@
 //! What happens in a world: each action changes the truth, and sends what a provider would send of it.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use stagedoor_model::Timestamp;
 use stagedoor_ports::Clock;
@@ -53,6 +50,14 @@ pub enum Habit {
     Shows,
     /// Companies buy.
     Company,
+    /// People consent to advertising in forms, and withdraw.
+    Consents,
+    /// People write to a bot, and say a stop word there.
+    Chats,
+    /// A stranger types somebody's phone together with an e-mail of their own.
+    Strangers,
+    /// Some worlds begin in the evening or before the day, and a night passes in some.
+    Nights,
 }
 
 /// A world in which something happens.
@@ -105,7 +110,7 @@ impl Actors {
                 loop {
                     let status = shared.post(make(shared.clock.now())).await;
                     if status == 200 {
-                        receipts.lock().unwrap_or_else(PoisonError::into_inner).insert(word);
+                        receipts.note(word, shared.clock.now());
                         break;
                     }
                     tokio::time::sleep(Duration::from_secs(45)).await;
@@ -119,17 +124,31 @@ impl Actors {
     pub fn form(&mut self) {
         let human = self.rng.below(self.story.world.humans.len());
         let Some(who) = self.story.world.humans.get(human).cloned() else { return };
-        let fact = FormFact {
+        let identifiers = who.shows(&mut self.rng);
+        self.form_with(human, identifiers);
+    }
+
+    /// A form that a human fills in with these identifiers.
+    pub fn form_with(&mut self, human: usize, identifiers: BTreeSet<String>) {
+        let Some(who) = self.story.world.humans.get(human).cloned() else { return };
+        let id = format!("w{}", self.serial());
+        let mut fact = FormFact {
+            id: id.clone(),
             human,
-            identifiers: who.shows(&mut self.rng),
+            identifiers,
             show: self.rng.below(SHOWS.len()),
             at: self.now(),
+            boxes: vec![],
         };
-        let id = format!("w{}", self.serial());
         let show = SHOWS.get(fact.show).map_or("", |show| show.key);
-        self.story.tell(format!("{} sends form {id} about {show} with {:?}", who.name, fact.identifiers));
+        let word = format!("\"{id}\"");
+        if self.has(Habit::Consents) {
+            self.boxes(&mut fact, &word);
+        }
+        let FormFact { identifiers, boxes, .. } = &fact;
+        self.story.tell(format!("{} sends form {id} about {show} with {identifiers:?} {boxes:?}", who.name));
         self.story.world.forms.push(fact.clone());
-        self.send(format!("\"{id}\""), move |now| deliver::form(&who, &fact, &id, now));
+        self.send(word, move |now| deliver::form(&who, &fact, &id, now));
     }
 
     /// Somebody places an order.
@@ -230,11 +249,7 @@ impl Actors {
             return self.send_pretix(&who, &fact);
         }
         let id = format!("d{}", self.serial());
-        let word = match fact.shop {
-            Shop::Own => format!("\"o{}\"", fact.id),
-            Shop::BoxOffice | Shop::Pretix => format!("\"{}\"", fact.id),
-        };
-        self.send(word, move |now| deliver::order(&who, &fact, &id, now));
+        self.send(fact.word(), move |now| deliver::order(&who, &fact, &id, now));
     }
 
     /// An order goes on: it is paid, given back in part or whole, or let go.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_ports::Queue;
+use stagedoor_ports::{Clock, Queue};
 
 use crate::{
     account::{self, Account, Contact},
@@ -11,6 +11,7 @@ use crate::{
     orders::roubles,
     story::Story,
     world::{PersonTruth, SHOWS},
+    written,
 };
 
 /// Every invariant, in the order in which they are checked.
@@ -46,6 +47,12 @@ pub enum Invariant {
     ManagersValues,
     /// A manager's move stays until something new happens.
     ManagersMoves,
+    /// No advertising without a standing consent or at night.
+    Advertising,
+    /// No message reaches anybody twice.
+    WrittenOnce,
+    /// Each holder of a live ticket was told how its show stands.
+    ServiceNews,
 }
 
 /// A broken invariant in a sentence.
@@ -73,6 +80,7 @@ pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
         of_person(&account, &person, story, &mut found);
     }
     strangers(&account, story, &mut found);
+    written::check(shared, story, &mut found).await;
     made_once(&account, &mut found);
     for (contact, phone) in &story.added_phones {
         let there = account.contacts.iter().find(|one| one.id == *contact);
@@ -93,8 +101,6 @@ pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
 
 async fn waiting(shared: &Shared, found: &mut Vec<Violation>) {
     let totals = shared.store.totals().await.unwrap_or_default();
-    let (depth, dead) =
-        (shared.events.depth().await.unwrap_or_default(), shared.events.dead_letters().await.unwrap_or_default());
     for (person, link) in shared.store.parked(10).await.unwrap_or_default() {
         let reasons: Vec<&str> = link.parked().iter().map(|one| one.reason.as_str()).collect();
         let living = shared.store.load(&[person].into()).await.unwrap_or_default();
@@ -102,14 +108,18 @@ async fn waiting(shared: &Shared, found: &mut Vec<Violation>) {
         let invariant = if joined { Invariant::JoinedAskNothing } else { Invariant::NobodyWaits };
         found.push(broken(invariant, format!("a manager has to look after {person}: {reasons:?}")));
     }
-    for (count, what) in [
-        (totals.waiting, "people wait for the CRM"),
-        (totals.unrecognized, "deliveries were not recognised"),
-        (depth, "events wait in the queue"),
-        (dead, "events are dead letters"),
-    ] {
+    for (count, what) in
+        [(totals.waiting, "people wait for the CRM"), (totals.unrecognized, "deliveries were not recognised")]
+    {
         if count > 0 {
             found.push(broken(Invariant::NobodyWaits, format!("{count} {what}")));
+        }
+    }
+    for (name, queue) in [("events", &shared.events), ("chats", &shared.chats), ("outbox", &shared.outbox)] {
+        let (waiting, dead) = (queue.waiting(shared.clock.now()), queue.dead_letters().await.unwrap_or_default());
+        if waiting > 0 || dead > 0 {
+            let what = format!("{waiting} wait in the queue {name}, {dead} are dead letters");
+            found.push(broken(Invariant::NobodyWaits, what));
         }
     }
     for (person, link) in shared.store.parked(10).await.unwrap_or_default() {

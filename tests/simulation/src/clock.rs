@@ -10,13 +10,14 @@ use tokio::time::Instant;
 /// 2027-03-01, 10:00 in Moscow.
 const BEGIN: i64 = 1_803_884_400;
 
+/// Its beginning, and that in seconds of Unix time.
 #[derive(Debug, Clone, Copy)]
-pub struct VirtualClock(Instant);
+pub struct VirtualClock(Instant, i64);
 
 impl VirtualClock {
-    /// A clock that begins now, in a runtime whose time is paused.
-    pub fn start() -> Self {
-        Self(Instant::now())
+    /// A clock that begins now, in a runtime whose time is paused: so many minutes after 10:00 in Moscow.
+    pub fn start(minutes: i64) -> Self {
+        Self(Instant::now(), BEGIN + minutes * 60)
     }
 
     /// The same time for a stand-in.
@@ -33,15 +34,23 @@ impl VirtualClock {
         self.told_of(Instant::now())
     }
 
-    pub fn told_of(self, at: Instant) -> String {
-        let seconds = at.duration_since(self.0).as_secs();
-        format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+    pub fn told_at(self, at: Timestamp) -> String {
+        let begin = Timestamp::from_second(self.1).unwrap_or_default();
+        told(at.duration_since(begin).as_secs().unsigned_abs())
     }
+
+    pub fn told_of(self, at: Instant) -> String {
+        told(at.duration_since(self.0).as_secs())
+    }
+}
+
+fn told(seconds: u64) -> String {
+    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
-        let begin = Timestamp::from_second(BEGIN).unwrap_or_default();
+        let begin = Timestamp::from_second(self.1).unwrap_or_default();
         begin + self.0.elapsed()
     }
 }

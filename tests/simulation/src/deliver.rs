@@ -22,8 +22,11 @@ fn email(one: &str) -> bool {
 /// `id` names the delivery: it is the same over retries.
 pub fn form(human: &Human, fact: &FormFact, id: &str, now: Timestamp) -> Parcel {
     let show = SHOWS.get(fact.show).map(|show| show.key);
+    let boxes = fact.boxes.iter().map(|(channel, given)| {
+        json!({ "purpose": "marketing", "channel": channel.name(), "given": given, "wording": "site-1" })
+    });
     let body = json!({
-        "kind": "lead", "name": human.name, "show": show, "at": fact.at.to_string(), "word": id,
+        "consents": boxes.collect::<Vec<_>>(), "kind": "lead", "name": human.name, "show": show, "at": fact.at.to_string(), "word": id,
         "phone": first(&fact.identifiers, phone), "email": first(&fact.identifiers, email),
     });
     form_signed("/website/site", &body, "simulated-site-secret", id, now)

@@ -28,6 +28,21 @@ impl Actors {
             Habit::Transfer => self.transfer(),
             Habit::CashierEmail => self.next_at_cashier(),
             Habit::Shows => self.change_show(),
+            Habit::Consents | Habit::Nights => self.withdraw(),
+            Habit::Chats => self.chat(),
+            Habit::Strangers => self.form_of_stranger(),
+        }
+    }
+
+    /// The form says nothing true of the phone's owner.
+    fn form_of_stranger(&mut self) {
+        let humans = self.story.world.humans.len();
+        let (stranger, other) = (self.rng.below(humans), self.rng.below(humans));
+        let of = |number: usize| self.story.world.humans.get(number);
+        let (Some(own), Some(foreign)) = (of(stranger), of(other)) else { return };
+        let identifiers = [own.emails[0].clone(), foreign.phones[0].clone()].into();
+        if stranger != other {
+            self.form_with(stranger, identifiers);
         }
     }
 
@@ -116,6 +131,7 @@ impl Actors {
             truth.starts_at = Timestamp::from_second(minute).ok();
         }
         let truth = *truth;
+        self.story.world.show_history.push((number, truth));
         self.story.tell(format!("the shop says of {}: {truth:?}", fact.key));
         self.send(fact.shop.to_owned(), move |sent_at| deliver::show(fact, truth, now, &id, sent_at));
     }

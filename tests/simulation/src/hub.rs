@@ -12,7 +12,7 @@ use std::{
 use axum::{Router, body::Body};
 use stagedoor::{Clients, Hub, Queues, read_config};
 use stagedoor_config::Config;
-use stagedoor_ports::{HttpClient, Queue, Store, memory::MemoryStore};
+use stagedoor_ports::{Clock, HttpClient, Queue, Store, memory::MemoryStore};
 use stagedoor_schedule::Schedule;
 use stagedoor_shops::Desks;
 use stagedoor_sqlite::SqliteStore;
@@ -24,12 +24,15 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use crate::{
+    act::Habit,
     apis::Apis,
     carrier::{CallLog, Carrier},
     clock::VirtualClock,
+    outreach,
     queue::SimulatedQueue,
     rng::Rng,
     sand::{self, Sand},
+    way_out::{Mishap, WayOut},
 };
 
 /// Worlds whose number this divides have a Vtiger.
@@ -39,13 +42,15 @@ const IN_VTIGER: u64 = 3;
 const IN_SQLITE: u64 = 5;
 
 /// The longest pause of an idle process.
-const IDLE: Duration = Duration::from_secs(15);
+pub const IDLE: Duration = Duration::from_secs(15);
 
 /// How long a shop's answer is waited for.
 const ASKING: Duration = Duration::from_secs(20);
 
 /// The longest pause between two pulls of a source, in seconds.
 const PULLED: u64 = 500;
+/// When worlds begin, in minutes after 10:00 in Moscow: most by day, some shortly before the night of a place or before its end.
+const BEGINS: [i64; 8] = [0, 645, 0, 0, 525, 0, 0, -110];
 
 /// What every process of a simulated hub shares.
 pub struct Shared {
@@ -59,6 +64,10 @@ pub struct Shared {
     file: Option<TempDir>,
     pub store: Arc<dyn Store>,
     pub events: Arc<SimulatedQueue>,
+    pub chats: Arc<SimulatedQueue>,
+    pub outbox: Arc<SimulatedQueue>,
+    /// Mail relay, SMS gateway, bot.
+    pub way_out: Arc<WayOut>,
     pub hub: Arc<Hub>,
     /// Calls of the CRM, where somebody asked for them.
     pub calls: CallLog,
@@ -73,8 +82,11 @@ pub struct Shared {
 impl Shared {
     /// # Errors
     /// A sentence, when the config or a client is wrong.
-    pub fn open(seed: u64, mut rng: Rng, sqlite: bool) -> Result<Arc<Self>, String> {
-        let clock = VirtualClock::start();
+    pub fn open(seed: u64, mut rng: Rng, habits: &[Habit]) -> Result<Arc<Self>, String> {
+        let (sqlite, nights) = (habits.contains(&Habit::Sqlite), habits.contains(&Habit::Nights));
+        let begin = usize::try_from(seed % BEGINS.len() as u64).ok().and_then(|number| BEGINS.get(number).copied());
+        let begin = begin.filter(|_| nights).unwrap_or_default();
+        let clock = VirtualClock::start(begin);
         let crm =
             if seed.is_multiple_of(IN_VTIGER) { include_str!("vtiger.toml") } else { include_str!("amocrm.toml") };
         let text = format!("{}\n{crm}", include_str!("stagedoor.toml"));
@@ -89,7 +101,8 @@ impl Shared {
         };
         let queue = || Arc::new(SimulatedQueue::new(clock.shared()));
         let (events, chats, outbox) = (queue(), queue(), queue());
-        let queues = Queues { events: Arc::clone(&events) as Arc<dyn Queue>, chats, outbox };
+        let shown = |queue: &Arc<SimulatedQueue>| Arc::clone(queue) as Arc<dyn Queue>;
+        let queues = Queues { events: shown(&events), chats: shown(&chats), outbox: shown(&outbox) };
         let folder = Path::new("unused");
         let sand = sand::of(&config, clock);
         let (apis, calls) = (Apis::new(clock), CallLog::default());
@@ -101,6 +114,11 @@ impl Shared {
         let router = hub.router()?;
         let rng = Mutex::new(rng.fork());
         let (calm, deaths) = (AtomicBool::new(false), Default::default());
+        let way_out = WayOut::new(clock, Rng::new(seed ^ 0x0077_6179));
+        if begin > 0 {
+            // What was decided in the evening is held up into the night.
+            way_out.set_mishap(Mishap::Denied, Duration::from_secs(60));
+        }
         Ok(Arc::new(Self {
             clock,
             config,
@@ -109,6 +127,9 @@ impl Shared {
             file,
             store,
             events,
+            chats,
+            outbox,
+            way_out,
             hub,
             calls,
             router,
@@ -166,9 +187,12 @@ impl Shared {
             // On AWS a process that begins again has another name; on one machine it has not.
             let owner = if rng.once_in(2) { format!("{name}-{generation}") } else { name.to_owned() };
             let Ok(sync) = self.sync(&life, &owner) else { return };
+            let Ok(outreach) = self.outreach(&life) else { return };
             let mut parts = JoinSet::new();
-            parts.spawn(consume(Arc::clone(&self), sync.clone(), life.clone()));
             parts.spawn(pull(self.schedule(&sync), self.rng(), life.clone()));
+            parts.spawn(consume(Arc::clone(&self.events), sync.clone(), life.clone()));
+            parts.spawn(consume(Arc::clone(&self.chats), sync.clone(), life.clone()));
+            parts.spawn(outreach::write(Arc::clone(&self.outbox), outreach, life.clone()));
             parts.spawn(reconcile(Arc::clone(&self), sync, life));
             while parts.join_next().await.is_some() {}
             self.deaths.fetch_add(1, Ordering::Relaxed);
@@ -180,7 +204,9 @@ impl Shared {
     /// Whether nothing waits anywhere.
     pub async fn is_still(&self) -> bool {
         let waiting = self.store.totals().await.map_or(1, |totals| totals.waiting);
-        waiting == 0 && self.events.depth().await.unwrap_or(1) == 0
+        let now = self.clock.now();
+        let queues = [&self.events, &self.chats, &self.outbox];
+        waiting == 0 && queues.into_iter().all(|queue| queue.waiting(now) == 0) && self.way_out.is_still()
     }
 }
 
@@ -191,10 +217,10 @@ fn folder_in_memory() -> Result<TempDir, String> {
     folder.map_err(|error| error.to_string())
 }
 
-async fn consume(shared: Arc<Shared>, sync: Sync, life: Life) {
+async fn consume(queue: Arc<SimulatedQueue>, sync: Sync, life: Life) {
     let mut idle = Duration::from_millis(500);
     while !life.is_over() {
-        let batch = shared.events.receive(100).await.unwrap_or_default();
+        let batch = queue.receive(100).await.unwrap_or_default();
         if batch.is_empty() {
             tokio::time::sleep(idle).await;
             idle = (idle * 2).min(IDLE);
@@ -207,7 +233,7 @@ async fn consume(shared: Arc<Shared>, sync: Sync, life: Life) {
             return;
         }
         let done = receipts.into_iter().enumerate().filter(|(index, _)| !failed.contains(index));
-        _ = shared.events.done(done.map(|(_, receipt)| receipt).collect()).await;
+        _ = queue.done(done.map(|(_, receipt)| receipt).collect()).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

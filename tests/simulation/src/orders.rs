@@ -59,6 +59,14 @@ pub struct OrderFact {
 }
 
 impl OrderFact {
+    /// What the journal holds of it.
+    pub fn word(&self) -> String {
+        match self.shop {
+            Shop::Own => format!("\"o{}\"", self.id),
+            Shop::BoxOffice | Shop::Pretix => format!("\"{}\"", self.id),
+        }
+    }
+
     /// In kopecks.
     pub fn total(&self) -> i64 {
         self.tickets.iter().map(|ticket| ticket.price).sum()

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use stagedoor_model::{Event, Timestamp};
+use stagedoor_model::{Body, Event, Timestamp};
 use stagedoor_ports::{Clock, DeadLetter, PortError, Queue, Receipt, Received, Result};
 
 /// How long a message that was handed out is hidden.
@@ -42,7 +42,16 @@ impl SimulatedQueue {
         Self { clock, waiting: Mutex::default(), broken: AtomicBool::new(false) }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    /// Messages that wait for more than the end of the night.
+    pub fn waiting(&self, now: Timestamp) -> usize {
+        let of_night = |event: &Event| match &event.body {
+            Body::MessageDecided(message) => message.quiet.as_ref().is_some_and(|quiet| quiet.end(now).is_some()),
+            _ => false,
+        };
+        self.all().all.values().filter(|one| one.attempts < ATTEMPTS && !of_night(&one.event)).count()
+    }
+
+    fn all(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -58,7 +67,7 @@ impl Queue for SimulatedQueue {
             return Err(PortError::Retry("the queue is away".into()));
         }
         let from = self.clock.now() + delay;
-        let mut waiting = self.waiting();
+        let mut waiting = self.all();
         for event in events {
             waiting.next += 1;
             let id = waiting.next;
@@ -69,7 +78,7 @@ impl Queue for SimulatedQueue {
 
     async fn receive(&self, max: usize) -> Result<Vec<Received>> {
         let now = self.clock.now();
-        let mut waiting = self.waiting();
+        let mut waiting = self.all();
         let ready = waiting.all.iter_mut().filter(|(_, one)| one.from <= now && one.attempts < ATTEMPTS);
         let hand_out = |(id, one): (&u64, &mut Message)| {
             (one.from, one.attempts) = (now + HIDDEN, one.attempts + 1);
@@ -79,14 +88,14 @@ impl Queue for SimulatedQueue {
     }
 
     async fn done(&self, receipts: Vec<Receipt>) -> Result<()> {
-        let mut waiting = self.waiting();
+        let mut waiting = self.all();
         receipts.iter().filter_map(|one| one.0.parse::<u64>().ok()).for_each(|id| _ = waiting.all.remove(&id));
         Ok(())
     }
 
     async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()> {
         let now = self.clock.now();
-        let mut waiting = self.waiting();
+        let mut waiting = self.all();
         for id in receipts.iter().filter_map(|one| one.0.parse::<u64>().ok()) {
             if let Some(one) = waiting.all.get_mut(&id) {
                 one.from = now;
@@ -96,11 +105,11 @@ impl Queue for SimulatedQueue {
     }
 
     async fn depth(&self) -> Result<u64> {
-        Ok(self.waiting().all.values().filter(|one| one.attempts < ATTEMPTS).count() as u64)
+        Ok(self.all().all.values().filter(|one| one.attempts < ATTEMPTS).count() as u64)
     }
 
     async fn dead_letters(&self) -> Result<u64> {
-        Ok(self.waiting().all.values().filter(|one| one.attempts >= ATTEMPTS).count() as u64)
+        Ok(self.all().all.values().filter(|one| one.attempts >= ATTEMPTS).count() as u64)
     }
 
     async fn oldest(&self) -> Result<Option<Timestamp>> {

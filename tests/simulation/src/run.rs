@@ -92,7 +92,7 @@ pub fn run_many(from: u64, seeds: u64, switches: &Switches) -> Result<Vec<Outcom
 
 async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
     let mut rng = Rng::new(seed);
-    let shared = Shared::open(seed, rng.fork(), switches.habits.contains(&Habit::Sqlite))?;
+    let shared = Shared::open(seed, rng.fork(), &switches.habits)?;
     if switches.calls {
         shared.calls.open();
     }
@@ -136,13 +136,19 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
         violations = check::check(&shared, &actors.story).await;
         violations.retain(|one| switches.invariants.contains(&one.invariant));
         actors.story.quiet_at = actors.now();
-        actors.story.tell(format!("quiet: {} violations", violations.len()));
+        let written = shared.way_out.calls().len();
+        actors.story.tell(format!("quiet: {} violations, {written} messages", violations.len()));
         if !violations.is_empty() {
             break;
+        }
+        if switches.habits.contains(&Habit::Nights) && seed % 16 == 1 {
+            actors.story.tell("a night passes");
+            tokio::time::sleep(Duration::from_secs(10 * 3_600)).await;
         }
     }
     let mut story = actors.story.lines().to_vec();
     if switches.calls {
+        story.extend(shared.way_out.calls().iter().map(|call| call.line(shared.clock)));
         story.extend(shared.calls.lines().iter().map(|(at, line)| format!("{}{line}", shared.clock.told_of(*at))));
         story.sort_by(|a, b| a.get(..8).cmp(&b.get(..8)));
     }

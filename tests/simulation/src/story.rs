@@ -13,7 +13,7 @@ pub struct Story {
     clock: VirtualClock,
     pub world: World,
     lines: Vec<String>,
-    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+    receipts: Arc<Receipts>,
     /// Phones that managers added, by contact.
     pub added_phones: Vec<(u64, String)>,
     /// Phones that managers took away, by contact.
@@ -40,7 +40,7 @@ impl Story {
             clock,
             world: World::default(),
             lines: Vec::new(),
-            acknowledged: Arc::default(),
+            receipts: Arc::default(),
             added_phones: Vec::new(),
             removed_phones: Vec::new(),
             bin: Vec::new(),
@@ -63,11 +63,30 @@ impl Story {
 
     /// Words of deliveries that the hub acknowledged; they have to be in its journal.
     pub fn acknowledged(&self) -> BTreeSet<String> {
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.receipts.all().into_keys().collect()
+    }
+
+    /// When the hub first acknowledged a delivery, by its word.
+    pub fn acknowledged_at(&self, word: &str) -> Option<Timestamp> {
+        self.receipts.all().get(word).copied()
     }
 
     /// Where deliveries under way note that they were acknowledged.
-    pub fn receipts(&self) -> Arc<Mutex<BTreeSet<String>>> {
-        Arc::clone(&self.acknowledged)
+    pub fn receipts(&self) -> Arc<Receipts> {
+        Arc::clone(&self.receipts)
+    }
+}
+
+/// Deliveries that the hub acknowledged: their words, and when it first did.
+#[derive(Debug, Default)]
+pub struct Receipts(Mutex<BTreeMap<String, Timestamp>>);
+
+impl Receipts {
+    pub fn note(&self, word: String, at: Timestamp) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(word).or_insert(at);
+    }
+
+    fn all(&self) -> BTreeMap<String, Timestamp> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -23,6 +23,7 @@ const TROUBLES: &[(Trouble, bool)] = &[
     (Trouble::Webhooks, true),
     (Trouble::Queue, true),
     (Trouble::Apis, true),
+    (Trouble::WayOut, true),
 ];
 const WORK: &[(Work, bool)] = &[
     (Work::AddPhone, true),
@@ -54,6 +55,10 @@ const HABITS: &[(Habit, bool)] = &[
     (Habit::LostNotices, true),
     (Habit::Shows, true),
     (Habit::Company, true),
+    (Habit::Consents, true),
+    (Habit::Nights, true),
+    (Habit::Chats, true),
+    (Habit::Strangers, false),
 ];
 const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::NobodyWaits, true),
@@ -71,6 +76,9 @@ const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::ShowState, true),
     (Invariant::ManagersValues, true),
     (Invariant::ManagersMoves, true),
+    (Invariant::Advertising, true),
+    (Invariant::WrittenOnce, true),
+    (Invariant::ServiceNews, true),
 ];
 
 fn chosen<T: Copy>(all: &[(T, bool)], wanted: impl Fn(&T, bool) -> bool) -> Vec<T> {

@@ -7,7 +7,7 @@ use std::{
 
 use stagedoor_sandbox::{Fault, FaultKind, HookFault, HookFaultKind};
 
-use crate::{act::Actors, apis::ApiFault};
+use crate::{act::Actors, apis::ApiFault, way_out::Mishap};
 
 /// A kind of trouble that a world may be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Trouble {
     Queue,
     /// The API of a shop or a payment provider fails, answers with pages, hangs, is slow, or tells an older state.
     Apis,
+    /// A message to somebody fails, is lost, arrives late or is refused.
+    WayOut,
 }
 
 impl Actors {
@@ -86,6 +88,11 @@ impl Actors {
                 self.shared.apis.strike(fault, Duration::from_secs(seconds * 3));
                 format!("APIs of shops: {fault:?} for {} s", seconds * 3)
             }
+            Trouble::WayOut => {
+                let mishap = self.rng.pick(&Mishap::ALL).copied().unwrap_or(Mishap::NotSent);
+                self.shared.way_out.set_mishap(mishap, Duration::from_secs(seconds));
+                format!("the next message: {mishap:?}, {seconds} s")
+            }
             Trouble::Queue => {
                 let events = std::sync::Arc::clone(&self.shared.events);
                 events.broken.store(true, Ordering::Relaxed);
@@ -105,6 +112,7 @@ impl Actors {
         self.shared.calm.store(true, Ordering::Relaxed);
         self.shared.crm.calm();
         self.shared.apis.calm();
+        self.shared.way_out.calm();
         self.shared.events.broken.store(false, Ordering::Relaxed);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::Timestamp;
+use stagedoor_model::{Channel, Timestamp};
 
 pub use crate::orders::{OrderFact, Shop, TicketFact};
-use crate::rng::Rng;
+use crate::{chats::TalkFact, consent::ConsentFact, rng::Rng};
 
 pub struct ShowFact {
     /// The organiser's key.
@@ -15,11 +15,32 @@ pub struct ShowFact {
     pub box_office: u64,
     /// The event in pretix.
     pub pretix: &'static str,
+    pub title: &'static str,
+    /// On whose clocks it begins, and its people sleep.
+    pub zone: &'static str,
+    /// As it was announced.
+    pub begins: &'static str,
 }
 
 pub const SHOWS: [ShowFact; 2] = [
-    ShowFact { key: "orchard", shop: "orchard-1", box_office: 41, pretix: "orchard-p" },
-    ShowFact { key: "seagull", shop: "seagull-1", box_office: 42, pretix: "seagull-p" },
+    ShowFact {
+        key: "orchard",
+        shop: "orchard-1",
+        box_office: 41,
+        pretix: "orchard-p",
+        title: "Вишнёвый сад",
+        zone: "Europe/Moscow",
+        begins: "2027-05-28T19:00:00+03:00",
+    },
+    ShowFact {
+        key: "seagull",
+        shop: "seagull-1",
+        box_office: 42,
+        pretix: "seagull-p",
+        title: "Чайка",
+        zone: "Asia/Yekaterinburg",
+        begins: "2027-06-02T19:00:00+05:00",
+    },
 ];
 
 #[derive(Debug, Clone)]
@@ -72,10 +93,13 @@ impl Human {
 /// Something that a human did: a form that they sent.
 #[derive(Debug, Clone)]
 pub struct FormFact {
+    pub id: String,
     pub human: usize,
     pub identifiers: BTreeSet<String>,
     pub show: usize,
     pub at: Timestamp,
+    /// Its boxes about being written to.
+    pub boxes: Vec<(Channel, bool)>,
 }
 
 /// What should stand on one deal.
@@ -106,8 +130,12 @@ pub struct World {
     pub humans: Vec<Human>,
     /// How each show stands, in the order of `SHOWS`.
     pub shows: [ShowTruth; 2],
+    /// Every change of a show, by its number in `SHOWS`.
+    pub show_history: Vec<(usize, ShowTruth)>,
     pub forms: Vec<FormFact>,
     pub orders: Vec<OrderFact>,
+    pub consents: Vec<ConsentFact>,
+    pub talks: Vec<TalkFact>,
 }
 
 /// One person as the facts prove them: a human with their family, and those of their identifiers that their own facts hold together.
@@ -123,6 +151,12 @@ pub struct PersonTruth {
 }
 
 impl World {
+    /// How a show stood at an instant.
+    pub fn stood_at(&self, show: usize, at: Timestamp) -> ShowTruth {
+        let own = self.show_history.iter().filter(|(number, truth)| *number == show && truth.changed_at <= Some(at));
+        own.map(|(_, truth)| *truth).max_by_key(|truth| truth.changed_at).unwrap_or_default()
+    }
+
     pub fn people(&self) -> Vec<PersonTruth> {
         let mut people = Vec::new();
         for human in
@@ -157,7 +191,9 @@ impl World {
         // Who handed an order on had shown all of that together.
         let former = self.orders.iter().flat_map(|order| &order.former);
         let former = former.filter(move |(one, _)| self.are_one(*one, human)).map(|(_, identifiers)| identifiers);
-        forms.map(|form| &form.identifiers).chain(orders.map(|order| &order.identifiers)).chain(former)
+        let talks = self.talks.iter().filter(move |talk| self.are_one(talk.human, human));
+        let shown = forms.map(|form| &form.identifiers).chain(orders.map(|order| &order.identifiers));
+        shown.chain(former).chain(talks.map(|talk| &talk.identifiers))
     }
 
     /// Whether these two are one human, or of one family.
@@ -171,7 +207,7 @@ impl World {
         self.humans.iter().filter(|who| who.family == human).any(|who| who.owns(identifier))
     }
 
-    fn orders_of(&self, human: usize, identifiers: &BTreeSet<String>) -> Vec<&OrderFact> {
+    pub fn orders_of(&self, human: usize, identifiers: &BTreeSet<String>) -> Vec<&OrderFact> {
         let own = self.orders.iter().filter(move |order| self.are_one(order.human, human));
         own.filter(|order| !order.identifiers.is_disjoint(identifiers)).collect()
     }

@@ -1,0 +1,97 @@
+//! The invariants of what holders are told of their shows, and that nothing is told twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, tz::TimeZone};
+use stagedoor_model::Timestamp;
+
+use crate::{
+    check::{Invariant, Violation},
+    story::Story,
+    way_out::Call,
+    world::{OrderFact, PersonTruth, SHOWS, ShowFact, ShowTruth},
+    written::{SERVICE, show_of},
+};
+
+/// All that is broken of these calls.
+pub fn check(calls: &[Call], story: &Story, found: &mut Vec<Violation>) {
+    for person in story.world.people() {
+        for (number, show) in SHOWS.iter().enumerate() {
+            if let Some(what) = untold(calls, story, &person, number, show) {
+                found.push(Violation { invariant: Invariant::ServiceNews, what });
+            }
+        }
+    }
+    let mut told = BTreeMap::<(&str, &str, &str), usize>::new();
+    for call in calls.iter().filter(|call| call.arrived) {
+        let (Some(mailing), Some(show)) = (call.mailing.as_deref(), show_of(&call.text)) else { continue };
+        let is_service = SERVICE.contains(&mailing);
+        let subject = if is_service { call.text.as_str() } else { show.key };
+        let count = told.entry((&call.to, mailing, subject)).or_default();
+        *count += 1;
+        let states = story.world.show_history.iter().filter(|(number, truth)| {
+            SHOWS.get(*number).is_some_and(|one| one.key == show.key && says(&call.text, one, truth))
+        });
+        if *count > if is_service { states.count() } else { 1 } {
+            let what = format!("{} got {mailing:?} of {} {count} times, the last at {}", call.to, show.key, call.at);
+            found.push(Violation { invariant: Invariant::WrittenOnce, what });
+        }
+    }
+}
+
+/// What a holder of a live ticket should have been told of a show and was not.
+fn untold(calls: &[Call], story: &Story, person: &PersonTruth, number: usize, show: &ShowFact) -> Option<String> {
+    let own = |call: &&Call| person.identifiers.contains(&call.to);
+    // Who takes no messages cannot be told.
+    if calls.iter().filter(own).any(|call| call.rejected) {
+        return None;
+    }
+    let of_show = |order: &&OrderFact| order.tickets.iter().any(|ticket| ticket.show == number);
+    let orders = story.world.orders_of(person.human, &person.identifiers);
+    let orders: Vec<&OrderFact> = orders.into_iter().filter(of_show).collect();
+    if !orders.iter().any(|order| is_live(order, number)) {
+        return None;
+    }
+    let truth = story.world.shows.get(number)?;
+    let service = |call: &&Call| call.mailing.as_deref().is_some_and(|mailing| SERVICE.contains(&mailing));
+    let about = |call: &&Call| show_of(&call.text).is_some_and(|one| one.key == show.key);
+    let last = calls.iter().filter(own).filter(service).filter(about).max_by_key(|call| call.at);
+    let known = match last {
+        Some(last) => says(&last.text, show, truth),
+        None => orders.iter().any(|order| {
+            let second = SignedDuration::from_secs(1);
+            let states = [order.placed_at, order.placed_at - second, order.placed_at + second];
+            states.iter().any(|at| says(&text_of(show, truth), show, &story.world.stood_at(number, *at)))
+        }),
+    };
+    let told = last.map_or("nothing".to_owned(), |call| format!("{:?} at {}", call.text, call.at));
+    let who: BTreeSet<&String> = person.identifiers.iter().collect();
+    (!known).then(|| format!("{who:?} hold a ticket, were told {told}; now it is {:?}", text_of(show, truth)))
+}
+
+/// Whether it certainly lives: nothing of its money went back.
+fn is_live(order: &OrderFact, show: usize) -> bool {
+    order.paid_at.is_some()
+        && !order.cancelled
+        && order.given_back.is_empty()
+        && order.tickets.iter().any(|ticket| ticket.show == show && ticket.refunded_at.is_none())
+}
+
+/// Whether a service message says how a show stands.
+fn says(text: &str, show: &ShowFact, truth: &ShowTruth) -> bool {
+    match truth.cancelled {
+        true => text.starts_with("Отмена"),
+        false => !text.starts_with("Отмена") && text.contains(&when(show, truth)),
+    }
+}
+
+fn text_of(show: &ShowFact, truth: &ShowTruth) -> String {
+    if truth.cancelled { "Отмена".to_owned() } else { when(show, truth) }
+}
+
+/// When it begins, on the clocks of its place.
+fn when(show: &ShowFact, truth: &ShowTruth) -> String {
+    let at = truth.starts_at.or_else(|| show.begins.parse::<Timestamp>().ok()).unwrap_or_default();
+    let zone = TimeZone::get(show.zone).unwrap_or(TimeZone::UTC);
+    at.to_zoned_datetime(zone).strftime("%d.%m.%Y %H:%M").to_string()
+}
