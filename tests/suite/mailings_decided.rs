@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use stagedoor_model::{
-    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, LinkKey, MARKETING, Money, ShowRef,
-    SourceName,
+    Body, Channel, ChatRef, ConsentClaim, ContactShared, Email, Event, EventId, FormSubmitted, Identifier, Kind,
+    LinkKey, MARKETING, Money, ShowRef, SourceName,
 };
 use stagedoor_ports::{Queue, memory::MemoryQueue};
 use stagedoor_sync::{Pace, Talking};
@@ -113,6 +113,43 @@ async fn killed_at_any_step_it_is_decided_once_and_remembered() {
         let links = world.store.links(&people).await.expect("read");
         let written: Vec<_> = links.values().flat_map(|link| link.written.values()).collect();
         assert_eq!(written.iter().map(|one| one.steps.len()).collect::<Vec<_>>(), [1], "killed at step {steps}");
+        if !life.is_over() {
+            assert!(steps > 5, "there are steps to be killed at");
+            break;
+        }
+    }
+}
+
+/// A chat of the same person, in which they told their address.
+fn chat(now: stagedoor_model::Timestamp) -> Event {
+    let bot = SourceName::new("telegram").expect("a name");
+    let id = Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id");
+    let given = Identifier::email(Email::parse("anna@example.com").expect("an address"));
+    let body = Body::ContactShared(ContactShared { chat: ChatRef::of(id), given });
+    Event::new(&bot, EventId::derive(&bot, &["shared"]), now, body)
+}
+
+#[tokio::test]
+async fn killed_at_any_step_a_message_does_not_go_another_way_as_well() {
+    for steps in 1.. {
+        let (mut world, clock, outbox) = with_a_cart().await;
+        mail(&mut world);
+        world.sync.catalog.consent.chats = true;
+        world.sync.wake().await.expect("woken");
+        let life = Life::of(steps);
+        let mut mortal = world.sync.clone();
+        mortal.store = Arc::new(Mortal { inner: Arc::clone(&world.store), life: life.clone() });
+        _ = mortal.reconcile(Pace::Everything).await;
+        // Before another process goes on, she opens a chat, through which she would be written to first.
+        clock.on(200);
+        world.run(vec![chat(world.sync.clock.now())]).await;
+        let decided = outbox.receive(99).await.expect("read").into_iter().map(|one| one.event);
+        let is_of_cart = |event: &Event| match &event.body {
+            Body::MessageDecided(message) => message.campaign.as_deref() == Some("cart"),
+            _ => false,
+        };
+        let ids: BTreeSet<String> = decided.filter(is_of_cart).map(|event| event.id.to_string()).collect();
+        assert_eq!(ids.len(), 1, "killed at step {steps}: {ids:?}");
         if !life.is_over() {
             assert!(steps > 5, "there are steps to be killed at");
             break;

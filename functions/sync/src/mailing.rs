@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use stagedoor_engine::{
-    Campaign, Catalog, Due, Link, Message, Person, PersonId, Show, ShowKey, Traits, Written, WrittenStep, deals, dues,
+    Campaign, Catalog, Due, Link, Message, Person, PersonId, Show, ShowKey, Traits, Way, Written, WrittenStep, deals,
+    dues,
 };
 use stagedoor_model::{
     Body, Button, Channel, Event, EventId, Identifier, Kind, LinkIssued, MailingBegun, MessageDecided, PromoIssued,
-    Purpose, SourceName, Talk, Timestamp, Token, time_zone,
+    Purpose, SourceName, Talk, Timestamp, Token, breakage, time_zone,
 };
 use stagedoor_ports::{Dirty, PortError, Result};
 
@@ -136,6 +137,8 @@ impl Sync {
         now: Timestamp,
         decided: &mut Decided,
     ) -> Result<Option<WrittenStep>> {
+        let way = self.first_way(person, due, message).await?;
+        let message = &Message { way, ..message.clone() };
         let through = SourceName::new(&message.way.through).map_err(|error| PortError::Fail(error.into()))?;
         let campaign = due.mailing.campaign.as_ref().and_then(|name| catalog.campaigns.get(name));
         let letter = Letter { talk, person, due, message, through, campaign, now };
@@ -144,6 +147,33 @@ impl Sync {
         let (through, to, decision) = (way.through.clone(), way.to.clone(), event.id.to_string());
         decided.messages.push(event);
         Ok(Some(WrittenStep { at: now, channel: way.channel, through, to, decision }))
+    }
+
+    /// The way that was chosen when this message was first decided. Who decides it again after a crash chooses no other: the first
+    /// may be on its way.
+    async fn first_way(&self, person: &Person, due: &Due<'_>, message: &Message<'_>) -> Result<Way> {
+        if breakage::is_on("way-chosen-again") {
+            return Ok(message.way.clone());
+        }
+        let own = own_source()?;
+        let id = EventId::derive(&own, &["way", &due.key, &person.id.to_string(), &message.step.to_string()]);
+        // The store keeps no address beside the person.
+        let sealed = |through: &str, to: &Identifier| EventId::derive(&own, &[through, &to.to_string()]).to_string();
+        let (name, chosen) = (format!("way/{id}"), &message.way);
+        if self.store.put_cell(&name, &sealed(&chosen.through, &chosen.to), None).await? {
+            return Ok(chosen.clone());
+        }
+        let Some(first) = self.store.cell(&name).await? else { return Ok(chosen.clone()) };
+        let known = due.mailing.through.iter().flat_map(|channel| {
+            let to = person.identifiers().into_iter().filter(|one| channel.reaches(one.kind()));
+            to.map(|to| (*channel, to))
+        });
+        let mut ways = known.flat_map(|(channel, to)| {
+            let through = person.talks().filter(move |(_, talk)| talk.chat == *to).map(|(source, _)| source.as_str());
+            let through = through.chain([channel.name()]).map(str::to_owned);
+            through.map(move |through| Way { channel, through, to: to.clone() })
+        });
+        Ok(ways.find(|way| sealed(&way.through, &way.to) == first.value).unwrap_or_else(|| chosen.clone()))
     }
 
     async fn compose_letter(

@@ -61,6 +61,8 @@ impl Actors {
         let Some(phone) = self.story.world.humans.get(human).map(|who| who.phones[0].clone()) else { return };
         let shared = phone.clone();
         let word = self.say(human, chat, "p", move |fan, serial, at| fan.share_phone(&shared, serial, at));
+        // Who writes first and is heard to begin later has opened it all the same.
+        self.note_consent(human, (Channel::Messenger, true, BEGUN), [chat.to_owned()].into(), &word);
         let identifiers = [chat.to_owned(), phone].into();
         self.story.world.talks.push(TalkFact { human, identifiers, word });
     }

@@ -83,6 +83,13 @@ fn tagged(row: &Value, word: &str) -> bool {
     tags.filter_map(|tag| tag.get("name")?.as_str()).any(|name| name.starts_with(word))
 }
 
+/// Of another: a manager who merges a duplicate into its contact merges the tag, too.
+fn is_duplicate(row: &Value) -> bool {
+    let tags = row.pointer("/_embedded/tags").and_then(Value::as_array).into_iter().flatten();
+    let originals = tags.filter_map(|tag| tag.get("name")?.as_str()?.strip_prefix("duplicate of "));
+    originals.into_iter().any(|of| of != number(row, "id").to_string())
+}
+
 impl Sand for AmoCrm {
     fn name(&self) -> &'static str {
         "amoCRM"
@@ -149,8 +156,7 @@ impl Sand for AmoCrm {
             phones: values(row, "PHONE").iter().map(|phone| dialled(phone)).collect(),
             emails: values(row, "EMAIL").iter().map(|email| email.to_lowercase()).collect(),
             own: values(row, "STAGEDOOR_ID").into_iter().next().unwrap_or_default(),
-            // A manager who merges the duplicate into its contact merges the tag, too.
-            duplicate: tagged(row, "duplicate of") && !tagged(row, &format!("duplicate of {}", number(row, "id"))),
+            duplicate: is_duplicate(row),
         });
         let contacts = contacts.collect();
         let deals = leads.iter().map(|row| {
