@@ -77,6 +77,18 @@ async fn a_stage_that_is_renamed_while_the_hub_runs_is_no_loss(which: Which) {
     assert_eq!(count(&account, which, "Билет куплен"), 3);
 }
 
+#[tokio::test]
+async fn several_stages_of_vtiger_that_are_renamed_while_no_deal_stands_there_are_known_by_their_places() {
+    let account = Account::of(Which::Vtiger).await;
+    assert!(account.sync.handle(vec![form(1, &ANNA)]).await.is_empty());
+    account.reconcile().await;
+    rename(&account, Which::Vtiger, &stage(Rung::Paid), "Билет куплен");
+    rename(&account, Which::Vtiger, &stage(Rung::Cart), "Думают");
+    assert!(account.sync.handle(vec![order(2, &BORIS), cart(3, &GAEV)]).await.is_empty());
+    account.reconcile().await;
+    assert_eq!(["Билет куплен", "Думают"].map(|name| count(&account, Which::Vtiger, name)), [1, 1]);
+}
+
 async fn a_stage_that_is_gone_holds_up_only_the_deals_that_need_it(which: Which) {
     let account = Account::of(which).await;
     assert!(account.sync.handle(vec![order(1, &ANNA)]).await.is_empty());

@@ -1,12 +1,17 @@
 //! A Vtiger in which workflows, deletions and single errors come between the hub and its rows.
 
+use stagedoor_engine::Stage;
 use stagedoor_model::SourceName;
 use stagedoor_ports::Gone;
 use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_sync::Pace;
 use stagedoor_tests::account::{Account, Which};
 
-use crate::crashes::order;
+use crate::{
+    crashes::order,
+    restored::{at, hear},
+    stages::{cart, deals, refund, stage},
+};
 
 fn values(account: &Account, module: &str, field: &str) -> Vec<String> {
     let rows = account.vtiger().records(module);
@@ -78,4 +83,26 @@ async fn nobody_waits_for_the_invoice_of_a_deal_that_a_manager_deleted() {
     account.reconcile().await;
     assert_eq!(refused(&account).await, 0);
     assert!(values(&account, "Invoice", "id").is_empty());
+}
+
+#[tokio::test]
+async fn a_stage_that_was_sent_without_an_answer_is_no_managers_move() {
+    let account = Account::of(Which::Vtiger).await;
+    let anna = ["phone:+79161110001"];
+    let ahead = order(0, &[]).time.as_second() - account.sync.clock.now().as_second();
+    account.vtiger().pass(ahead.try_into().expect("the orders are of tomorrow"));
+    assert!(account.sync.handle(vec![cart(1, &anna)]).await.is_empty());
+    account.reconcile().await;
+    hear(&account, 3).await;
+    account.vtiger().pass(60);
+    account.fault(Fault::always(FaultKind::AnswerLost, "revise"));
+    assert!(account.sync.handle(vec![order(1, &anna)]).await.is_empty());
+    at(&account, 61).reconcile(Pace::Everything).await.expect("a round");
+    assert_eq!(deals(&account, Which::Vtiger)[0].1, stage(stagedoor_model::Rung::Paid), "it took effect");
+    account.clear_faults();
+    hear(&account, 62).await;
+    // The shop tells late of a refund that came before.
+    assert!(account.sync.handle(vec![refund(1, 30, &anna)]).await.is_empty());
+    account.reconcile().await;
+    assert_eq!(deals(&account, Which::Vtiger)[0].1, stage(Stage::Refunded));
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
-use stagedoor_engine::{Catalog, DealLink, Link, Person, PersonId};
+use stagedoor_engine::{Catalog, DealLink, Link, Person, PersonId, Stage};
 use stagedoor_model::{Body, Event, EventId, Fact, Identifier, Kind, LeadChanged, SourceName, Timestamp, breakage};
 use stagedoor_ports::{CrmError, Gone, Missing, PortError, SeenDeal};
 
@@ -206,10 +206,13 @@ fn not_after(told: Timestamp, now: Timestamp) -> Timestamp {
 }
 
 fn is_where_put(link: &DealLink, stage: &str, catalog: &Catalog) -> bool {
-    // Where the hub put it nowhere, nobody can have moved it away.
-    link.stage.is_none_or(|put| {
+    // A call without an answer may have put it there, too.
+    let sent = link.sent_stages.iter().copied().filter(|_| !breakage::is_on("unanswered-stage-is-a-move"));
+    let is_there = |put: Stage| {
         catalog.pipelines.iter().any(|pipeline| pipeline.stages.get(put).is_some_and(|name| name == stage))
-    })
+    };
+    // Where the hub put it nowhere, nobody can have moved it away.
+    link.stage.is_none_or(|put| std::iter::once(put).chain(sent).any(is_there))
 }
 
 fn is_known(person: &Person, id: u64, status: u64) -> bool {

@@ -33,11 +33,15 @@ impl Remembered {
         now.get(index).filter(|value| same && !self.values.contains(value)).cloned()
     }
 
-    /// Whether its place alone says that a stage was renamed: it is the only one that is missing, and a value that an
-    /// administrator adds in place of a deleted one would stand at the end.
-    fn is_certain(&self, name: &str, now: &[String]) -> bool {
-        let missing = self.values.iter().filter(|value| !now.contains(value)).count();
-        missing == 1 && self.values.last().is_some_and(|last| last != name) || breakage::is_on("stage-by-place-alone")
+    /// Whether its place alone says that a stage was renamed: an administrator who adds a value in place of a deleted one
+    /// finds it at the end. Of several that are missing, all others have to stand where they stood.
+    fn is_certain(&self, now: &[String]) -> bool {
+        let is_missing = |value: &&String| !now.contains(value);
+        let missing = self.values.iter().filter(is_missing).count();
+        let others_stand = self.values.iter().zip(now).all(|(was, is)| was == is || is_missing(&was));
+        let several = others_stand && !breakage::is_on("one-stage-renamed-at-a-time");
+        let last_is_there = self.values.last().is_some_and(|last| now.contains(last));
+        last_is_there && (missing == 1 || several) || breakage::is_on("stage-by-place-alone")
     }
 }
 
@@ -87,7 +91,7 @@ impl Vtiger {
         let Some(now) = before.renamed(name, values).filter(|now| !self.settings.stages.contains(now)) else {
             return Ok(None);
         };
-        if before.is_certain(name, values) {
+        if before.is_certain(values) {
             return Ok(Some(now));
         }
         let (own, key) = (self.transport.user().await?, deals.key()?);
