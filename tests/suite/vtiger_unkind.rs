@@ -1,7 +1,7 @@
 //! A Vtiger in which workflows, deletions and single errors come between the hub and its rows.
 
 use stagedoor_engine::Stage;
-use stagedoor_model::SourceName;
+use stagedoor_model::{Rung, ShowRef, SourceName};
 use stagedoor_ports::Gone;
 use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_sync::Pace;
@@ -10,7 +10,7 @@ use stagedoor_tests::account::{Account, Which};
 use crate::{
     crashes::order,
     restored::{at, hear},
-    stages::{cart, deals, refund, stage},
+    stages::{cart, changed, deals, refund, stage},
 };
 
 fn values(account: &Account, module: &str, field: &str) -> Vec<String> {
@@ -86,6 +86,24 @@ async fn nobody_waits_for_the_invoice_of_a_deal_that_a_manager_deleted() {
 }
 
 #[tokio::test]
+async fn a_look_that_fails_once_refuses_no_invoice_of_a_deal_that_is_gone() {
+    for looks_before in 0..10 {
+        let account = Account::of(Which::Vtiger).await;
+        account.fault(Fault::always(FaultKind::Throttled, "create Invoice"));
+        buys(&account, 1, "anna@example.com").await;
+        account.sync.reconcile(Pace::Everything).await.expect("a round");
+        let deal = values(&account, "Potentials", "id").remove(0);
+        account.vtiger().deleted_by_manager(&deal);
+        account.clear_faults();
+        account.fault(Fault { after: looks_before, ..Fault::once(FaultKind::Moved, "query") });
+        account.sync.reconcile(Pace::Everything).await.expect("a round");
+        account.clear_faults();
+        account.reconcile().await;
+        assert_eq!(refused(&account).await, 0, "{looks_before} looks before the one that failed");
+    }
+}
+
+#[tokio::test]
 async fn a_stage_that_was_sent_without_an_answer_is_no_managers_move() {
     let account = Account::of(Which::Vtiger).await;
     let anna = ["phone:+79161110001"];
@@ -98,11 +116,39 @@ async fn a_stage_that_was_sent_without_an_answer_is_no_managers_move() {
     account.fault(Fault::always(FaultKind::AnswerLost, "revise"));
     assert!(account.sync.handle(vec![order(1, &anna)]).await.is_empty());
     at(&account, 61).reconcile(Pace::Everything).await.expect("a round");
-    assert_eq!(deals(&account, Which::Vtiger)[0].1, stage(stagedoor_model::Rung::Paid), "it took effect");
+    assert_eq!(deals(&account, Which::Vtiger)[0].1, stage(Rung::Paid), "it took effect");
     account.clear_faults();
     hear(&account, 62).await;
     // The shop tells late of a refund that came before.
     assert!(account.sync.handle(vec![refund(1, 30, &anna)]).await.is_empty());
     account.reconcile().await;
     assert_eq!(deals(&account, Which::Vtiger)[0].1, stage(Stage::Refunded));
+}
+
+#[tokio::test]
+async fn a_stage_that_was_sent_for_somebody_who_was_joined_since_is_no_managers_move() {
+    let account = Account::of(Which::Vtiger).await;
+    let anna = ["phone:+79161110001", "email:anna@example.com"];
+    let ahead = order(0, &[]).time.as_second() - account.sync.clock.now().as_second();
+    account.vtiger().pass(ahead.try_into().expect("the orders are of tomorrow"));
+    let of_another_show = changed(1, 1, &anna[1..], |order| order.tickets[0].show = ShowRef::id("show-2"));
+    // Who has the cart is joined into the older person.
+    for event in [of_another_show, cart(2, &anna[..1])] {
+        assert!(account.sync.handle(vec![event]).await.is_empty());
+        account.reconcile().await;
+    }
+    hear(&account, 3).await;
+    account.vtiger().pass(60);
+    // The contact is revised first.
+    account.fault(Fault { after: 1, ..Fault::always(FaultKind::AnswerLost, "revise") });
+    assert!(account.sync.handle(vec![order(2, &anna)]).await.is_empty());
+    at(&account, 61).reconcile(Pace::Everything).await.expect("a round");
+    account.clear_faults();
+    assert!(deals(&account, Which::Vtiger).iter().any(|deal| deal.1 == stage(Rung::Paid)), "it took effect");
+    hear(&account, 62).await;
+    // The shop tells late of a refund that came before.
+    assert!(account.sync.handle(vec![refund(2, 30, &anna)]).await.is_empty());
+    account.reconcile().await;
+    let stages: Vec<String> = deals(&account, Which::Vtiger).into_iter().map(|(_, stage, _)| stage).collect();
+    assert!(stages.contains(&stage(Stage::Refunded)), "{stages:?}");
 }

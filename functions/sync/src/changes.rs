@@ -111,6 +111,10 @@ impl Sync {
         if self.scope.is_empty() { Some(link) } else { link.second.as_deref() }
     }
 
+    fn own_of<'l>(&self, links: &'l BTreeMap<PersonId, Link>, id: PersonId) -> Option<&'l Link> {
+        self.own(links.get(&id)?)
+    }
+
     /// Deals that stand elsewhere than the hub put them last.
     async fn moves(&self, source: &SourceName, deals: Vec<SeenDeal>, now: Timestamp) -> Result<Vec<Event>, PortError> {
         let name = |id: u64| Identifier::opaque(Kind::CrmLead, self.scope, &id.to_string());
@@ -120,19 +124,29 @@ impl Sync {
         }
         let owners = self.store.resolve(&wanted).await?.owners;
         let people: BTreeSet<PersonId> = owners.values().copied().collect();
-        let links = self.store.links(&people).await?;
         let loaded = self.store.load(&people).await?;
         let loaded: Vec<Person> = loaded.iter().map(|one| one.value.seen_by(self.scope)).collect();
-        let persons: BTreeMap<PersonId, &Person> = loaded.iter().map(|one| (one.id, one)).collect();
+        let names = |person: &Person| [person.id].into_iter().chain(person.absorbed.clone()).collect::<Vec<_>>();
+        let persons: BTreeMap<PersonId, &Person> =
+            loaded.iter().flat_map(|person| names(person).into_iter().map(move |id| (id, person))).collect();
+        let links = self.store.links(&people.iter().copied().chain(loaded.iter().map(|one| one.id)).collect()).await?;
         let moved = |seen: SeenDeal| {
             let owner = owners.get(&name(seen.id)?)?;
-            if persons.get(owner).is_some_and(|person| gone_rows(person).contains(&Gone::Deal(seen.id))) {
+            let person =
+                persons.get(owner).filter(|one| one.id == *owner || !breakage::is_on("absorbed-link-believed"));
+            if person.is_some_and(|person| gone_rows(person).contains(&Gone::Deal(seen.id))) {
                 return restored::deal(source, seen, now);
             }
-            let link: &DealLink = self.own(links.get(owner)?)?.deals.values().find(|deal| deal.id == Some(seen.id))?;
+            // What was sent last stands with the person who remains after a join; before their first round, with the other.
+            let mut ids = person.map(|person| person.id).into_iter().chain([*owner]);
+            let link: &DealLink =
+                ids.find_map(|id| self.own_of(&links, id)?.deals.values().find(|deal| deal.id == Some(seen.id)))?;
             let status = LeadChanged::number_of_stage(&seen.stage);
-            let put_there = is_where_put(link, &seen.stage, &self.catalog);
-            let known = persons.get(owner).is_some_and(|person| is_known(person, seen.id, status));
+            let put_there = is_where_put(link, &seen.stage, &self.catalog)
+                || person.is_some_and(|person| {
+                    self.own_of(&links, person.id).is_some_and(|link| is_closed_double(link, &seen, &self.catalog))
+                });
+            let known = person.is_some_and(|person| is_known(person, seen.id, status));
             (!put_there && !known).then(|| {
                 let change = LeadChanged {
                     lead: seen.id,
@@ -208,11 +222,18 @@ fn not_after(told: Timestamp, now: Timestamp) -> Timestamp {
 fn is_where_put(link: &DealLink, stage: &str, catalog: &Catalog) -> bool {
     // A call without an answer may have put it there, too.
     let sent = link.sent_stages.iter().copied().filter(|_| !breakage::is_on("unanswered-stage-is-a-move"));
-    let is_there = |put: Stage| {
-        catalog.pipelines.iter().any(|pipeline| pipeline.stages.get(put).is_some_and(|name| name == stage))
-    };
     // Where the hub put it nowhere, nobody can have moved it away.
-    link.stage.is_none_or(|put| std::iter::once(put).chain(sent).any(is_there))
+    link.stage.is_none_or(|put| std::iter::once(put).chain(sent).any(|put| is_called(put, stage, catalog)))
+}
+
+/// Whether the hub closed a deal, or is about to, because its person has another of the same show.
+fn is_closed_double(link: &Link, seen: &SeenDeal, catalog: &Catalog) -> bool {
+    let is_double = |deal: &DealLink| deal.doubles.contains(&seen.id) || deal.closed.contains(&seen.id);
+    link.deals.values().any(is_double) && is_called(Stage::Lost, &seen.stage, catalog)
+}
+
+fn is_called(stage: Stage, name: &str, catalog: &Catalog) -> bool {
+    catalog.pipelines.iter().any(|pipeline| pipeline.stages.get(stage).is_some_and(|one| one == name))
 }
 
 fn is_known(person: &Person, id: u64, status: u64) -> bool {

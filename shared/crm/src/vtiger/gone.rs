@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use stagedoor_engine::CompanyRef;
+use stagedoor_model::breakage;
 use stagedoor_ports::{Gone, Row};
 
 use crate::vtiger::{changes, client::Vtiger, schema::Schema, transport::Failure};
@@ -39,6 +40,14 @@ impl Vtiger {
             Ok(gone) => gone,
             Err(failure) => {
                 tracing::warn!(?failure, "what rows point at could not be looked up");
+                // Whether the CRM refused them is not known before that is.
+                for (index, _) in suspects {
+                    if let Some(row) = rows.get_mut(index)
+                        && !breakage::is_on("unsure-row-is-refused")
+                    {
+                        *row = Row::Unknown;
+                    }
+                }
                 return rows;
             }
         };
