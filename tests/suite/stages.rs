@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use stagedoor_engine::{DealDraft, Stage, StageGuard};
-use stagedoor_model::{Body, Event, EventId, LeadChanged, Money, OrderState, Refund, Rung, SourceName, Timestamp};
+use stagedoor_model::{
+    Body, Company, Event, EventId, LeadChanged, Money, OrderState, Refund, Rung, SourceName, Timestamp,
+};
 use stagedoor_ports::{Crm, Row};
 use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
 use stagedoor_tests::{
@@ -24,6 +26,7 @@ crate::promises!(
     a_refunded_deal_that_a_manager_reopens_and_a_client_pays_becomes_paid,
     a_deal_that_a_manager_gave_up_and_a_client_pays_becomes_paid,
     a_managers_move_after_a_payment_stays_whatever_else_changes,
+    a_company_that_orders_again_after_a_refund_has_an_open_deal,
 );
 
 pub fn stage(stage: impl Into<Stage>) -> String {
@@ -200,6 +203,21 @@ async fn a_managers_move_after_a_payment_stays_whatever_else_changes(which: Whic
     moved(&account, which, &stage(Rung::Talked), 5).await;
     fold(&account, changed(1, 7, &ANNA, |order| order.promo_codes.push("SPRING".into()))).await;
     assert_eq!(only(&account, which).0, stage(Rung::Talked));
+}
+
+async fn a_company_that_orders_again_after_a_refund_has_an_open_deal(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, cart(1, &ANNA)).await;
+    moved(&account, which, &stage(Rung::Talked), 2).await;
+    fold(&account, changed(1, 3, &ANNA, |_| {})).await;
+    fold(&account, refund(1, 5, &ANNA)).await;
+    assert_eq!(only(&account, which).0, stage(Stage::Refunded));
+    let of_company = changed(7, 7, &ANNA, |order| {
+        (order.state, order.paid_at, order.paid.minor) = (OrderState::Placed, None, 0);
+        order.company = Some(Company { name: "ООО Вишнёвый сад".into(), tax_id: None, unchecked: None });
+    });
+    fold(&account, of_company).await;
+    assert_eq!(only(&account, which), (stage(Rung::Cart), "1500".into()));
 }
 
 #[tokio::test]

@@ -54,6 +54,9 @@ pub struct Deal {
     /// When the last of the orders was paid that stand.
     #[serde(skip)]
     pub bought_at: Option<Timestamp>,
+    /// When the last of the orders was placed that wait for their money.
+    #[serde(skip)]
+    pub ordered_at: Option<Timestamp>,
     /// The orders it is made of: source and the shop's id.
     #[serde(skip)]
     pub made_of: BTreeSet<(String, String)>,
@@ -172,6 +175,8 @@ struct Sketch {
     owing: usize,
     /// When the last of them was paid.
     bought_at: Option<Timestamp>,
+    /// When the last of the open ones was placed.
+    ordered_at: Option<Timestamp>,
     asked: Option<Money>,
     sums: BTreeMap<String, DealSum>,
     live: usize,
@@ -194,6 +199,7 @@ impl Sketch {
             open: 0,
             owing: 0,
             bought_at: None,
+            ordered_at: None,
             asked: None,
             sums: BTreeMap::new(),
             live: 0,
@@ -258,6 +264,7 @@ impl Sketch {
             attribution: self.attribution.map(|(_, attribution)| attribution),
             company: self.company.map(|(_, company)| company),
             bought_at: self.bought_at,
+            ordered_at: self.ordered_at,
             made_of: self.made_of,
             show: self.show,
         }

@@ -86,6 +86,9 @@ pub(super) fn add(
         {
             sketch.climb(Rung::Attended, at);
         }
+        if state == OrderState::Placed {
+            sketch.ordered_at = sketch.ordered_at.max(Some(order.placed_at));
+        }
         match (state, order.paid_at.or(settlement.paid_at)) {
             // What is paid in part, or by invoice, is worth what was asked for, whatever else was bought.
             (OrderState::Placed, _) if order.company.is_some() || paid > 0 => {

@@ -95,10 +95,14 @@ impl StageGuard {
     }
 }
 
-/// When the last fact happened that speaks for the deal's stage: each purchase speaks for a paid one.
+/// When the last fact happened that speaks for the deal's stage: each purchase speaks for a paid one, and each open order for
+/// a cart.
 pub(super) fn spoken_at(deal: &Deal) -> Timestamp {
     match deal.stage {
         Stage::Ladder(rung) if rung >= Rung::Paid => deal.bought_at.map_or(deal.since, |at| at.max(deal.since)),
+        Stage::Ladder(Rung::Cart) if !breakage::is_on("new-order-is-no-news") => {
+            deal.ordered_at.map_or(deal.since, |at| at.max(deal.since))
+        }
         _ => deal.since,
     }
 }
