@@ -38,6 +38,7 @@ mod mailings;
 mod mailings_decided;
 mod managers_edits;
 mod month;
+mod partings;
 mod promo;
 mod rate;
 mod report;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{Digest, Link, Parked, Parting, Person};
+use stagedoor_engine::{Digest, Link, Parked, Parting, Person, outdated};
 use stagedoor_model::{Fact, breakage};
 use stagedoor_ports::{Gone, PortError, Row};
 
@@ -56,10 +56,14 @@ pub(crate) fn is_idle(case: &Case) -> bool {
     case.open == 0 && to_hang(&case.person, &case.link).is_none()
 }
 
-/// At the end of a round: deals that are still to be hung are one more open step.
+/// At the end of a round: deals that are still to be hung, and corrected values that a call of this round wrote, are one more
+/// open step each.
 pub(crate) fn count_unhung(round: &Round) {
     let mut cases = round.cases();
-    cases.values_mut().for_each(|case| case.open += usize::from(to_hang(&case.person, &case.link).is_some()));
+    for case in cases.values_mut() {
+        case.open += usize::from(to_hang(&case.person, &case.link).is_some());
+        case.open += usize::from(!outdated(&case.link, &case.person).is_empty());
+    }
 }
 
 /// What a refusal is about.
@@ -76,8 +80,7 @@ fn to_hang(person: &Person, link: &Link) -> Option<Parting> {
         return None;
     }
     let deals = link.unhung.iter().copied().collect();
-    let (strangers, kin, values) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let parting = Parting { contact, deals, strangers, kin, values };
+    let parting = Parting { deals, ..Parting::of(person.id, contact) };
     let refused = link.unhung_reason.as_ref().map(|reason| &reason.digest);
     (refused != Some(&Digest::of(&key(&parting)))).then_some(parting)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Link, Parting, Person, PersonId, rows_of, untangle};
+use stagedoor_engine::{Link, Parting, Person, PersonId, outdated, rows_of, untangle};
 use stagedoor_model::{Identifier, SECOND_CRM};
 use stagedoor_ports::{Crm, Dirty, PortError, Row};
 use tokio::time::Instant;
@@ -20,8 +20,12 @@ impl Sync {
     /// Puts the rows of parted people in order. No call begins after `until`, or after one that the CRM did not answer.
     pub(crate) async fn untangle(&self, dirty: &mut [Dirty], until: Option<Instant>) -> Result<Untangled, PortError> {
         let mut untangled = Untangled::default();
-        for one in dirty.iter_mut().filter(|one| one.person.parted != one.link.untangled) {
+        for one in dirty.iter_mut() {
             let id = one.person.id;
+            if one.person.parted == one.link.untangled {
+                self.clear_outdated(one, until, &mut untangled).await?;
+                continue;
+            }
             self.forget_partings_of(&one.person.absorbed).await?;
             // One of them came back: there is nothing to take apart.
             if one.person.parted.is_subset(&one.link.untangled) {
@@ -71,6 +75,44 @@ impl Sync {
             }
         }
         Ok(untangled)
+    }
+
+    /// Takes phones and e-mails out of the contacts of somebody who corrected them.
+    async fn clear_outdated(
+        &self,
+        one: &mut Dirty,
+        until: Option<Instant>,
+        untangled: &mut Untangled,
+    ) -> Result<(), PortError> {
+        let (id, first) = (one.person.id, outdated(&one.link, &one.person));
+        let second = one.link.second.as_ref().filter(|_| self.second.is_some());
+        let second = second.map(|link| outdated(link, &one.person)).unwrap_or_default();
+        if first.is_empty() && second.is_empty() {
+            return Ok(());
+        }
+        let is_over = until.is_some_and(|until| Instant::now() >= until);
+        if is_over || !untangled.unfinished.is_empty() || !self.lease().await? {
+            untangled.unfinished.insert(id);
+            return Ok(());
+        }
+        let mut done = part(self.crm.as_ref(), &first).await;
+        if done {
+            one.link.note_cleared(&first);
+        }
+        if let (Some(link), Some(crm)) = (one.link.second.as_deref_mut(), self.second.as_ref().map(|one| &one.crm))
+            && !second.is_empty()
+        {
+            let is_clear = part(crm.as_ref(), &second).await;
+            if is_clear {
+                link.note_cleared(&second);
+            }
+            done &= is_clear;
+        }
+        untangled.changed.insert(id);
+        if !done {
+            untangled.unfinished.insert(id);
+        }
+        Ok(())
     }
 
     /// Should people part again from whom they were joined into, their rows are to be put in order again.

@@ -99,7 +99,9 @@ fn own_values(person: &Person) -> BTreeSet<&Identifier> {
 /// what the person was made from. A row that was made before people were joined is that one's for whom it was made, whatever
 /// was written there since.
 fn anchor_of(person: &Person, row: &Record, row_of: Option<PersonId>) -> Option<RecordKey> {
-    let made_for = row_of.filter(|_| !person.absorbed.is_empty()).and_then(|id| match id == person.id {
+    // What the row itself bears tells more: the index has one that came late under the id of them together.
+    let bearer = bearer_of(row).filter(|id| person.absorbed_origins.contains_key(id));
+    let made_for = bearer.or(row_of).filter(|_| !person.absorbed.is_empty()).and_then(|id| match id == person.id {
         true => Some(&person.origin),
         false => person.absorbed_origins.get(&id),
     });

@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Kind, Record, breakage};
 
-use crate::{ContactLink, DealLink, Link, Person, PersonId, Stage};
+use crate::{ContactLink, DealLink, Link, Person, PersonId, ShowKey, Stage};
 
 /// What has to change at a contact after its person was parted from somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parting {
+    pub person: PersonId,
     pub contact: u64,
     /// Deals that are this contact's, wherever they hang now.
     pub deals: Vec<u64>,
+    /// The shows of these deals, where they are known: then each bears the person's id again.
+    pub shows: BTreeMap<u64, ShowKey>,
     /// Contacts of those from whom the person was parted: none of them has a part in these deals.
     pub strangers: BTreeSet<u64>,
     /// All contacts of the person. A mark that says that the contact is a duplicate of any other is taken off. Where there
@@ -19,6 +22,14 @@ pub struct Parting {
     pub kin: BTreeSet<u64>,
     /// Phones, e-mails and chats that may stand in the contact and are somebody else's.
     pub values: BTreeSet<Identifier>,
+}
+
+impl Parting {
+    /// Nothing to change yet.
+    pub fn of(person: PersonId, contact: u64) -> Self {
+        let (strangers, kin, values) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { person, contact, deals: vec![], shows: BTreeMap::new(), strangers, kin, values }
+    }
 }
 
 fn row(kind: Kind, scope: &str, id: u64) -> Option<Identifier> {
@@ -119,7 +130,7 @@ pub fn untangle(
     let deleted: BTreeSet<&Identifier> =
         person.records.values().filter(is_deleted).flat_map(|record| &record.identifiers).collect();
     let is_gone = |id: &u64| row(Kind::CrmContact, scope, *id).is_some_and(|row| deleted.contains(&row));
-    let own = link.contact.id.filter(|id| !is_gone(id) || breakage::is_on("parted-deals-hang-nowhere"));
+    let own = link.contact.id.filter(|id| !is_gone(id));
     let own = own.or_else(|| kin.iter().copied().find(|id| !is_gone(id)));
     let others: Vec<(u64, Vec<u64>)> = kin
         .iter()
@@ -129,7 +140,43 @@ pub fn untangle(
     let main = own.map(|contact| (contact, deals));
     let parting = |(contact, deals): (u64, Vec<u64>)| {
         let (strangers, kin, values) = (strangers.clone(), kin.clone(), values.clone());
-        Parting { contact, deals, strangers, kin, values }
+        let known = link.deals.iter().filter_map(|(show, deal)| Some((deal.id?, show.clone())));
+        let shows = known.filter(|(deal, _)| deals.contains(deal)).collect();
+        Parting { person: person.id, contact, deals, shows, strangers, kin, values }
     };
     main.into_iter().chain(others).map(parting).collect()
+}
+
+/// Phones and e-mails that the hub wrote into contacts of a person and that are theirs no more, such as a corrected typo: by
+/// contact. What was taken out once is not looked for again.
+pub fn outdated(link: &Link, person: &Person) -> Vec<Parting> {
+    let held = person.identifiers();
+    let is_written = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
+    let former: Vec<&Identifier> = person.former.iter().filter(is_written).filter(|one| !held.contains(one)).collect();
+    if former.is_empty() || breakage::is_on("corrected-typo-stays") {
+        return vec![];
+    }
+    let of_contact = |contact: &u64| {
+        let (known, cleared) = (link.contact_values.get(contact)?, link.cleared.get(contact));
+        let stands = |one: &&&Identifier| {
+            known.contains(one.value()) && !cleared.is_some_and(|cleared| cleared.contains(one.value()))
+        };
+        let values: BTreeSet<Identifier> = former.iter().filter(stands).map(|one| (*one).clone()).collect();
+        let parting = Parting { values, ..Parting::of(person.id, *contact) };
+        (!parting.values.is_empty()).then_some(parting)
+    };
+    link.contact.id.iter().chain(&link.doubles).filter_map(of_contact).collect()
+}
+
+impl Link {
+    /// Notes that these values stand in these contacts no more.
+    pub fn note_cleared(&mut self, partings: &[Parting]) {
+        for parting in partings {
+            let values = parting.values.iter().map(|one| one.value().to_owned());
+            if let Some(known) = self.contact_values.get_mut(&parting.contact) {
+                known.retain(|value| !parting.values.iter().any(|one| one.value() == value));
+            }
+            self.cleared.entry(parting.contact).or_default().extend(values);
+        }
+    }
 }

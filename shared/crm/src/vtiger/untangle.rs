@@ -1,6 +1,6 @@
 //! Contacts of people who were taken for one and parted: deals, phones, e-mails and chats go back.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use stagedoor_engine::Parting;
 use stagedoor_model::{Email, Identifier, Kind, Phone, breakage};
 use stagedoor_ports::{Gone, Row};
@@ -12,7 +12,7 @@ use crate::vtiger::{
     query, remarks,
     schema::Schema,
     transport::Failure,
-    wire::{EMAILS, Fields, PHONES},
+    wire::{EMAILS, Fields, PHONES, deal_id},
 };
 
 /// How the comment begins that takes the word of a duplicate back.
@@ -22,7 +22,7 @@ impl Vtiger {
     pub(super) async fn part(&self, schema: &Schema, parting: &Parting) -> Row {
         let mut fault = None;
         for deal in &parting.deals {
-            match self.hang(schema, *deal, parting.contact).await {
+            match self.hang(schema, *deal, parting).await {
                 Row::Done(_) | Row::Gone(Gone::Deal(_)) => {}
                 // One deal that is refused keeps no other from going back.
                 refused @ Row::Refused(_) => fault = Some(refused),
@@ -57,6 +57,9 @@ impl Vtiger {
             let chats = ["channels", "chat", "last_message"].into_iter().filter_map(|what| schema.contacts.own(what));
             fields.extend(chats.map(|field| (field.to_owned(), "".into())));
         }
+        if let Some(field) = schema.contacts.own("id").filter(|_| !parting.kin.is_empty()) {
+            fields.insert(field.to_owned(), parting.person.to_string().into());
+        }
         let done = maker.revise(parting.contact, fields, &held).await;
         if matches!(done, Row::Done(_)) {
             match self.is_called_duplicate(schema, parting).await {
@@ -89,15 +92,22 @@ impl Vtiger {
         Ok(rows.iter().rev().find_map(said).unwrap_or(false))
     }
 
-    /// The deal becomes the contact's.
-    async fn hang(&self, schema: &Schema, deal: u64, contact: u64) -> Row {
+    /// The deal becomes the contact's. With the other's id it would be taken for a deal of theirs that is to be made.
+    async fn hang(&self, schema: &Schema, deal: u64, parting: &Parting) -> Row {
+        let contact = parting.contact;
         // A deal whose new contact is gone would lose the old one, and be answered with success.
         match self.missing_of(schema, &[Gone::Contact(contact)]).await.map(|gone| gone.first().copied()) {
             Ok(None) => {}
             Ok(Some(gone)) => return Row::Gone(gone),
             Err(_) => return Row::NotSent,
         }
-        let element = json!({ "id": schema.deals.of(deal), "contact_id": schema.contacts.of(contact) }).to_string();
+        let mut fields = Fields::new();
+        fields.insert("id".into(), schema.deals.of(deal).into());
+        fields.insert("contact_id".into(), schema.contacts.of(contact).into());
+        if let (Some(field), Some(show)) = (schema.deals.own("id"), parting.shows.get(&deal)) {
+            fields.insert(field.to_owned(), deal_id(parting.person, show).into());
+        }
+        let element = Value::Object(fields).to_string();
         match self.transport.post("revise", &[("element", &element)]).await {
             Ok(_) => Row::Done(deal),
             Err(failure) if failure.is_gone() => Row::Gone(Gone::Deal(deal)),

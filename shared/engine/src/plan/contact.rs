@@ -120,6 +120,10 @@ impl Link {
         values.extend(draft.phones.iter().take(phones).chain(draft.emails.iter().take(emails)).cloned());
         let left: Vec<String> =
             draft.phones.iter().skip(phones).chain(draft.emails.iter().skip(emails)).cloned().collect();
+        // Theirs again.
+        if let Some(cleared) = self.cleared.get_mut(&contact) {
+            cleared.retain(|value| !draft.phones.contains(value) && !draft.emails.contains(value));
+        }
         if !left.is_empty() {
             self.left_out.entry(contact).or_default().extend(left);
         }

@@ -148,6 +148,7 @@ impl Link {
             unhung_reason,
             contact_values,
             left_out,
+            cleared,
             other_ids,
             noted,
             tasked,
@@ -170,6 +171,9 @@ impl Link {
         self.unhung_reason = self.unhung_reason.or(unhung_reason);
         for (id, values) in contact_values {
             self.contact_values.entry(id).or_default().extend(values);
+        }
+        for (id, values) in cleared {
+            self.cleared.entry(id).or_default().extend(values);
         }
         for (id, values) in left_out {
             self.left_out.entry(id).or_default().extend(values);

@@ -190,6 +190,9 @@ pub struct Link {
     /// Phones and e-mails of the hub for which a contact had no room.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<u64, BTreeSet<String>>,
+    /// Former phones and e-mails of theirs that were taken out of a contact.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cleared: BTreeMap<u64, BTreeSet<String>>,
     /// Ids that rows of theirs bear and that name nobody else: of people whom the hub does not know any more.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub other_ids: BTreeSet<PersonId>,

@@ -1,0 +1,170 @@
+//! People who were taken for one and part, seen in the CRM: each has their own contact and deals again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{
+    Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket,
+    Timestamp,
+};
+use stagedoor_tests::account::{Account, Which};
+
+const BOTH: [Which; 2] = [Which::Amo, Which::Vtiger];
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).expect("in range")
+}
+
+fn source(name: &str) -> SourceName {
+    SourceName::new(name).expect("a name")
+}
+
+fn identifiers(who: &[&str]) -> BTreeSet<Identifier> {
+    who.iter().map(|text| text.parse().expect("an identifier")).collect()
+}
+
+/// A paid order of one ticket, as the shop has it at this revision.
+fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str]) -> Event {
+    let price = Money { minor: 500_000, currency: "RUB".into() };
+    let ticket = Ticket { id: "t".into(), show: ShowRef::id(show), price: price.clone(), live: true };
+    let order = Order {
+        revision: at(revision),
+        state: OrderState::Paid,
+        id: id.into(),
+        number: None,
+        placed_at: at(2),
+        paid_at: Some(at(2)),
+        paid: price.clone(),
+        total: price,
+        tickets: vec![ticket],
+        refunds: BTreeMap::new(),
+        promo_codes: vec![],
+        utm: BTreeMap::new(),
+        items: vec![],
+        company: None,
+        due_at: None,
+        checks: BTreeMap::new(),
+    };
+    let body = Body::of_order(OrderBody::new(identifiers(who), Some(name.into()), order));
+    Event::new(&source("shop"), EventId::derive(&source("shop"), &[id, &revision.to_string()]), at(revision), body)
+}
+
+fn form(show: &str, second: i64, name: &str, who: &[&str]) -> Event {
+    let body = FormSubmitted {
+        identifiers: identifiers(who),
+        name: Some(name.into()),
+        form: None,
+        show: Some(ShowRef::id(show)),
+        amount: None,
+        consents: vec![],
+        labels: BTreeMap::new(),
+        company: None,
+    };
+    let id = EventId::derive(&source("shop"), &["form", &second.to_string()]);
+    Event::new(&source("shop"), id, at(second), Body::FormSubmitted(body))
+}
+
+async fn tell(account: &Account, event: Event) {
+    assert!(account.sync.handle(vec![event]).await.is_empty());
+    account.reconcile().await;
+}
+
+/// The CRM tells the hub every contact that it holds.
+async fn mirror(account: &Account) {
+    account.sync.backfill(&source("crm")).await.expect("mirrored");
+    account.reconcile().await;
+}
+
+/// What the CRM holds under the only contact with this value.
+fn held(account: &Account, value: &str) -> (String, Vec<String>) {
+    let mut found = account.picture().into_iter().filter(|(contact, _)| contact.contains(value));
+    let one = found.next().unwrap_or_else(|| panic!("no contact with {value}: {:?}", account.picture()));
+    assert_eq!(found.next(), None, "a second contact with {value}");
+    one
+}
+
+/// Whether each deal is worth something, and its stage.
+fn deals(lines: &[String]) -> BTreeSet<(bool, String)> {
+    let is_deal = |line: &&String| !line.is_empty() && *line != "task" && !line.starts_with("Order");
+    let stage = |line: &String| line.trim_end_matches(" ·").rsplit(' ').next().unwrap_or_default().to_owned();
+    lines.iter().filter(is_deal).map(|line| (line.contains("5000"), stage(line))).collect()
+}
+
+/// How many contacts a manager would take for duplicates.
+fn duplicates(account: &Account, which: Which) -> usize {
+    if which == Which::Amo {
+        return account.contacts().iter().filter(|contact| contact.contains("duplicate of")).count();
+    }
+    let mut last = BTreeMap::<String, bool>::new();
+    for row in account.vtiger().records("ModComments") {
+        let text = |field: &str| row.get(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        let said = text("commentcontent");
+        if said.starts_with("Duplicate of ") || said.starts_with("Two people were parted") {
+            last.insert(text("related_to"), said.starts_with("Duplicate of "));
+        }
+    }
+    last.values().filter(|is_duplicate| **is_duplicate).count()
+}
+
+#[tokio::test]
+async fn two_who_part_have_their_own_rows_as_if_they_had_never_been_one() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (anna, boris, hers) = ("phone:+79160000001", "phone:+79160000002", "email:anna@example.com");
+        tell(&account, order("1", "moscow", 2, "Анна", &[anna, hers])).await;
+        // The elder of the two, whose contact is the younger row.
+        tell(&account, form("moscow", 1, "Борис", &[boris])).await;
+        let before = ["+79160000001", "+79160000002"].map(|phone| deals(&held(&account, phone).1));
+        // He mistypes his e-mail, and it is hers.
+        tell(&account, order("3", "kazan", 3, "Борис", &[boris, hers])).await;
+        assert_eq!(duplicates(&account, which), 1, "{which:?}");
+        mirror(&account).await;
+        tell(&account, order("3", "kazan", 50, "Борис", &[boris, "email:boris@example.com"])).await;
+        mirror(&account).await;
+        assert_eq!((account.counts().0, duplicates(&account, which)), (2, 0), "{which:?}: {:?}", account.picture());
+        let (first, second) = (held(&account, "+79160000001"), held(&account, "+79160000002"));
+        assert!(first.0.contains("anna@example.com") && !first.0.contains("+79160000002"), "{which:?}: {first:?}");
+        assert!(second.0.contains("boris@example.com") && !second.0.contains("anna@"), "{which:?}: {second:?}");
+        assert_eq!(deals(&first.1), before[0], "{which:?}: her deal is as it was");
+        let both: BTreeSet<_> = before[0].union(&before[1]).cloned().collect();
+        assert_eq!(deals(&second.1), both, "{which:?}: his is, too, and his purchase stands beside it");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_corrected_is_taken_out_of_the_contact() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let phone = "phone:+79160000001";
+        tell(&account, order("1", "moscow", 1, "Анна", &[phone, "email:anan@example.com"])).await;
+        tell(&account, order("1", "moscow", 50, "Анна", &[phone, "email:anna@example.com"])).await;
+        for _ in 0..2 {
+            let (contact, lines) = held(&account, "+79160000001");
+            assert!(contact.contains("anna@") && !contact.contains("anan@"), "{which:?}: {contact}");
+            assert_eq!(deals(&lines).len(), 1, "{which:?}");
+            mirror(&account).await;
+        }
+        // What was a slip before is right now.
+        tell(&account, order("1", "moscow", 90, "Анна", &[phone, "email:anan@example.com"])).await;
+        assert!(held(&account, "+79160000001").0.contains("anan@"), "{which:?}");
+    }
+}
+
+/// A contact of Vtiger has room for four phones.
+#[tokio::test]
+async fn a_phone_for_which_there_was_no_room_is_written_once_there_is() {
+    let account = Account::of(Which::Vtiger).await;
+    let (boris, kassa) = ("customer/shop:7", "email:kassa@example.com");
+    tell(&account, order("b1", "moscow", 1, "Борис", &[boris, kassa])).await;
+    let other = |n: i64| {
+        order(&n.to_string(), "moscow", 1 + n, &format!("Гость {n}"), &[&format!("phone:+791600000{n:02}"), kassa])
+    };
+    for n in 1..5 {
+        tell(&account, other(n)).await;
+    }
+    tell(&account, order("b2", "moscow", 9, "Борис", &[boris, "phone:+79160000050"])).await;
+    assert_eq!(account.counts().0, 1, "five phones are one person so far");
+    for n in 10..16 {
+        tell(&account, other(n)).await;
+    }
+    assert!(held(&account, "+79160000050").0.contains("Борис"), "{:?}", account.picture());
+}
