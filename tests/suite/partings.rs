@@ -130,6 +130,25 @@ async fn two_who_part_have_their_own_rows_as_if_they_had_never_been_one() {
     }
 }
 
+/// While they are one the elder's purchase stands on the deal of the other, under the elder's id.
+#[tokio::test]
+async fn a_deal_that_goes_back_is_as_it_was_and_is_not_taken_for_a_new_one_of_the_other() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (anna, boris, hers) = ("phone:+79160000001", "phone:+79160000002", "email:anna@example.com");
+        tell(&account, order("1", "kazan", 1, "Анна", &[anna, hers])).await;
+        tell(&account, form("moscow", 9, "Борис", &[boris])).await;
+        let before = deals(&held(&account, "+79160000002").1);
+        // She mistypes her phone, and it is his.
+        tell(&account, order("2", "moscow", 20, "Анна", &[boris, hers])).await;
+        tell(&account, order("2", "moscow", 50, "Анна", &[anna, hers])).await;
+        let (first, second) = (held(&account, "+79160000001").1, held(&account, "+79160000002").1);
+        assert_eq!(deals(&second), before, "{which:?}: he bought nothing: {second:?}");
+        let is_worth = |line: &&String| line.contains("5000") && !line.starts_with("Order");
+        assert_eq!(first.iter().filter(is_worth).count(), 2, "{which:?}: she bought both: {first:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_address_that_is_corrected_is_taken_out_of_the_contact() {
     for which in BOTH {
