@@ -1,12 +1,13 @@
 //! Mailings without the wire: what is decided and remembered, and that a crash decides nothing twice.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use stagedoor_model::{
     Body, Channel, ChatRef, ConsentClaim, ContactShared, Email, Event, EventId, FormSubmitted, Identifier, Kind,
     LinkKey, MARKETING, Money, ShowRef, SourceName,
 };
-use stagedoor_ports::{Queue, memory::MemoryQueue};
+use stagedoor_ports::{DeadLetter, PortError, Queue, Receipt, Received, Result, memory::MemoryQueue};
 use stagedoor_sync::{Pace, Talking};
 use stagedoor_tests::{
     clock::Moved,
@@ -155,4 +156,71 @@ async fn killed_at_any_step_a_message_does_not_go_another_way_as_well() {
             break;
         }
     }
+}
+
+/// A queue that takes nothing.
+struct Away;
+
+#[async_trait]
+impl Queue for Away {
+    async fn send(&self, _: Vec<Event>) -> Result<()> {
+        Err(PortError::Retry("the queue is away".into()))
+    }
+    async fn send_later(&self, events: Vec<Event>, _: Duration) -> Result<()> {
+        self.send(events).await
+    }
+    async fn receive(&self, _: usize) -> Result<Vec<Received>> {
+        Ok(vec![])
+    }
+    async fn done(&self, _: Vec<Receipt>) -> Result<()> {
+        Ok(())
+    }
+    async fn give_back(&self, _: Vec<Receipt>) -> Result<()> {
+        Ok(())
+    }
+    async fn depth(&self) -> Result<u64> {
+        Ok(0)
+    }
+    async fn dead_letters(&self) -> Result<u64> {
+        Ok(0)
+    }
+    async fn oldest(&self) -> Result<Option<stagedoor_model::Timestamp>> {
+        Ok(None)
+    }
+    async fn dead(&self, _: usize) -> Result<Vec<DeadLetter>> {
+        Ok(vec![])
+    }
+    async fn redrive(&self) -> Result<u64> {
+        Ok(0)
+    }
+}
+
+#[tokio::test]
+async fn an_outbox_that_takes_nothing_keeps_nobody_from_the_crm() {
+    let (mut world, clock, outbox) = with_a_cart().await;
+    mail(&mut world);
+    world.sync.wake().await.expect("woken");
+    let talk = world.sync.talk.clone().expect("a way to answer");
+    world.sync.talk = Some(Talking { outbox: Arc::new(Away), ..talk.clone() });
+    let before = world.sandbox.contacts().len();
+    let site = SourceName::new("site").expect("a name");
+    let form = FormSubmitted {
+        identifiers: [Identifier::email(Email::parse("boris@example.com").expect("an address"))].into(),
+        name: None,
+        form: None,
+        show: Some(ShowRef::id("cherry-kazan")),
+        amount: None,
+        consents: vec![],
+        labels: Default::default(),
+        company: None,
+    };
+    let id = EventId::derive(&site, &["boris"]);
+    world.run(vec![Event::new(&site, id, world.sync.clock.now(), Body::FormSubmitted(form))]).await;
+    assert_eq!(world.sandbox.contacts().len(), before + 1);
+    // When the outbox is back, Anna's letter goes.
+    world.sync.talk = Some(talk);
+    clock.on(120);
+    world.sync.wake().await.expect("woken");
+    world.reconcile().await;
+    assert_eq!(outbox.depth().await.expect("a depth"), 1);
 }

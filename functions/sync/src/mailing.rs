@@ -21,6 +21,8 @@ use crate::{Sync, Talking, invite::fill_name, segment::own_source};
 const WORTH: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 /// When somebody is looked at again for whom there was no promo code.
 const LATER: jiff::SignedDuration = jiff::SignedDuration::from_mins(30);
+/// When they are looked at again whose messages the queues did not take.
+const QUEUES: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
 /// Links under which letters are unsubscribed from are good until the end of the year after the next: RFC 8058 wants them to
 /// work for as long as a letter is kept.
 const YEARS: i16 = 2;
@@ -66,12 +68,16 @@ impl Sync {
                 links.insert(one.person.id, link);
             }
         }
-        // First what is found out: a link must be known before anybody presses it.
-        if !decided.facts.is_empty() {
-            talk.chats.send(decided.facts).await?;
-        }
-        if !decided.messages.is_empty() {
-            talk.outbox.send(decided.messages).await?;
+        let (facts, messages) = (std::mem::take(&mut decided.facts), std::mem::take(&mut decided.messages));
+        if let Err(error) = hand_over(talk, facts, messages).await {
+            if breakage::is_on("outbox-stops-crm") {
+                return Err(error);
+            }
+            // Nobody waits for the CRM because messages do: those concerned are decided again.
+            tracing::warn!(%error, people = links.len(), "the queues take no messages; they are decided again");
+            let again = links.keys().map(|person| (*person, now + QUEUES)).collect();
+            self.store.look_again(&again).await?;
+            return Ok(BTreeSet::new());
         }
         let rows: Vec<(PersonId, &Event)> = decided.begun.iter().map(|(id, event)| (*id, event)).collect();
         self.journal_found(&rows, now).await?;
@@ -266,6 +272,17 @@ fn language_of(person: &Person, talk: Option<&Talk>) -> Option<String> {
     };
     let told = talk.and_then(told).or_else(|| person.talks().filter_map(|(_, talk)| told(talk)).max());
     told.map(|(_, language)| language)
+}
+
+/// First what is found out: a link must be known before anybody presses it.
+async fn hand_over(talk: &Talking, facts: Vec<Event>, messages: Vec<Event>) -> Result<()> {
+    if !facts.is_empty() {
+        talk.chats.send(facts).await?;
+    }
+    if !messages.is_empty() {
+        talk.outbox.send(messages).await?;
+    }
+    Ok(())
 }
 
 fn begun(person: &Person, due: &Due<'_>, now: Timestamp) -> Result<Event> {

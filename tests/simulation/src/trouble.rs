@@ -94,13 +94,17 @@ impl Actors {
                 format!("the next message: {mishap:?}, {seconds} s")
             }
             Trouble::Queue => {
-                let events = std::sync::Arc::clone(&self.shared.events);
-                events.broken.store(true, Ordering::Relaxed);
+                let shared = &self.shared;
+                let queues = [("events", &shared.events), ("chats", &shared.chats), ("outbox", &shared.outbox)];
+                let Some((name, queue)) = self.rng.pick(&queues).map(|(name, queue)| (*name, Arc::clone(queue))) else {
+                    return;
+                };
+                queue.broken.store(true, Ordering::Relaxed);
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_secs(seconds)).await;
-                    events.broken.store(false, Ordering::Relaxed);
+                    queue.broken.store(false, Ordering::Relaxed);
                 });
-                format!("the queue takes nothing for {seconds} s")
+                format!("the queue {name} takes nothing for {seconds} s")
             }
         };
         self.story.tell(line);
@@ -113,6 +117,8 @@ impl Actors {
         self.shared.crm.calm();
         self.shared.apis.calm();
         self.shared.way_out.calm();
-        self.shared.events.broken.store(false, Ordering::Relaxed);
+        for queue in [&self.shared.events, &self.shared.chats, &self.shared.outbox] {
+            queue.broken.store(false, Ordering::Relaxed);
+        }
     }
 }
