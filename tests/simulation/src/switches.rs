@@ -78,7 +78,7 @@ const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::ManagersMoves, true),
     (Invariant::Advertising, true),
     (Invariant::WrittenOnce, true),
-    (Invariant::ServiceNews, true),
+    (Invariant::ServiceNews, false),
 ];
 
 fn chosen<T: Copy>(all: &[(T, bool)], wanted: impl Fn(&T, bool) -> bool) -> Vec<T> {
