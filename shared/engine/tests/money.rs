@@ -97,22 +97,27 @@ fn worth(person: &Person, show: &str) -> i64 {
     deal(person, show).worth("RUB").map_or(0, |money| money.minor)
 }
 
-#[test]
-fn who_asks_again_after_a_refund_is_interested_and_has_paid_nothing() {
-    let mut bought = order("1", &[("moscow", 500_000)], "RUB");
-    bought.refunds.insert("r".into(), refund(500_000, "RUB", &["t0"]));
-    bought.tickets[0].live = false;
+/// Somebody sends a form about a show.
+fn asks(show: &str, second: i64) -> Record {
     let form = FormSubmitted {
         identifiers: BTreeSet::from([phone(1)]),
         name: None,
         form: None,
-        show: Some(ShowRef::id("moscow")),
+        show: Some(ShowRef::id(show.to_owned())),
         company: None,
         amount: None,
         consents: vec![],
         labels: BTreeMap::new(),
     };
-    let asked = Event::new(&source(), EventId::derive(&source(), &["form"]), at(100), Body::FormSubmitted(form));
+    let asked = Event::new(&source(), EventId::derive(&source(), &["form"]), at(second), Body::FormSubmitted(form));
+    stagedoor_engine::record_of(&asked).expect("about people")
+}
+
+#[test]
+fn who_asks_again_after_a_refund_is_interested_and_has_paid_nothing() {
+    let mut bought = order("1", &[("moscow", 500_000)], "RUB");
+    bought.refunds.insert("r".into(), refund(500_000, "RUB", &["t0"]));
+    bought.tickets[0].live = false;
     let stages = |world: &World| -> Vec<Stage> {
         let all = world.people.values().flat_map(|person| deals(person, &Catalog::default()).into_values());
         all.map(|deal| deal.stage).collect()
@@ -120,8 +125,18 @@ fn who_asks_again_after_a_refund_is_interested_and_has_paid_nothing() {
     let mut world = World::default();
     world.deliver(vec![told(&bought, 1)]);
     assert_eq!(stages(&world), [Stage::Refunded]);
-    world.deliver(vec![stagedoor_engine::record_of(&asked).expect("about people")]);
+    world.deliver(vec![asks("moscow", 100)]);
     assert_eq!(stages(&world), [Stage::Ladder(Rung::Interested)]);
+}
+
+#[test]
+fn what_goes_back_of_another_show_closes_no_new_interest() {
+    let mut both = order("1", &[("a", 1_000_000), ("b", 200_000)], "RUB");
+    both.refunds.insert("r".into(), refund(1_000_000, "RUB", &["t0"]));
+    both.refunds.insert("s".into(), Refund { at: at(200), ..refund(200_000, "RUB", &["t1"]) });
+    let person = one(vec![told(&both, 1), asks("a", 100)]);
+    assert_eq!(deal(&person, "a").stage, Stage::Ladder(Rung::Interested));
+    assert_eq!(deal(&person, "b").stage, Stage::Refunded);
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub enum Habit {
     Yookassa,
     /// Orders are placed in pretix.
     Pretix,
+    /// Orders are placed in Ticketscloud.
+    Ticketscloud,
     /// Notifications that only point to something are lost, some for good.
     LostNotices,
     /// Shows are called off, moved, and on again.
@@ -99,7 +101,7 @@ impl Actors {
         for _ in 0..if self.rng.once_in(5) { 2 } else { 1 } {
             let (shared, make, word) = (Arc::clone(&self.shared), Arc::clone(&make), word.clone());
             let (receipts, under_way) = (self.story.receipts(), Arc::clone(&self.under_way));
-            let late = match self.rng.below(8) {
+            let late = match self.rng.below(6) {
                 0 => self.rng.between(60, 1_200),
                 1 | 2 => self.rng.between(5, 60),
                 _ => self.rng.between(0, 3),
@@ -213,9 +215,10 @@ impl Actors {
     }
 
     fn shop(&mut self) -> Shop {
-        match self.rng.below(6) {
+        match self.rng.below(8) {
             0 | 1 => Shop::BoxOffice,
             2 if self.has(Habit::Pretix) => Shop::Pretix,
+            3 if self.has(Habit::Ticketscloud) => Shop::Ticketscloud,
             _ => Shop::Own,
         }
     }
@@ -245,8 +248,10 @@ impl Actors {
 
     pub fn send_order(&mut self, fact: OrderFact) {
         let Some(who) = self.story.world.humans.get(fact.human).cloned() else { return };
-        if fact.shop == Shop::Pretix {
-            return self.send_pretix(&who, &fact);
+        match fact.shop {
+            Shop::Pretix => return self.send_pretix(&who, &fact),
+            Shop::Ticketscloud => return self.send_ticketscloud(&who, &fact),
+            Shop::Own | Shop::BoxOffice => {}
         }
         let id = format!("d{}", self.serial());
         self.send(fact.word(), move |now| deliver::order(&who, &fact, &id, now));

@@ -15,7 +15,7 @@ use http::StatusCode;
 use stagedoor_sandbox::Payments;
 use tokio::time::Instant;
 
-use crate::{clock::VirtualClock, pretix::Pretix};
+use crate::{clock::VirtualClock, pretix::Pretix, ticketscloud::Ticketscloud};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiFault {
@@ -43,13 +43,15 @@ type Struck = Arc<Mutex<Option<(ApiFault, Instant)>>>;
 pub struct Apis {
     pub payments: Payments,
     pub pretix: Pretix,
+    pub ticketscloud: Ticketscloud,
     /// Until when what breaks.
     struck: Struck,
 }
 
 impl Apis {
     pub fn new(clock: VirtualClock) -> Self {
-        Self { payments: Payments::default(), pretix: Pretix::new(clock), struck: Struck::default() }
+        let (pretix, ticketscloud) = (Pretix::new(clock), Ticketscloud::default());
+        Self { payments: Payments::default(), pretix, ticketscloud, struck: Struck::default() }
     }
 
     pub fn strike(&self, fault: ApiFault, during: Duration) {
@@ -63,7 +65,7 @@ impl Apis {
     }
 
     pub fn router(&self) -> Router {
-        let all = self.payments.router().merge(self.pretix.router());
+        let all = self.payments.router().merge(self.pretix.router()).merge(self.ticketscloud.router());
         all.layer(middleware::from_fn_with_state(Arc::clone(&self.struck), strike))
     }
 }

@@ -37,6 +37,7 @@ pub fn order(human: &Human, fact: &OrderFact, id: &str, now: Timestamp) -> Parce
     match fact.shop {
         Shop::Own => form_signed("/ticketing/shop", &own(human, fact), "simulated-shop-secret", id, now),
         Shop::Pretix => pretix(fact, 0),
+        Shop::Ticketscloud => ticketscloud(fact, 0),
         Shop::BoxOffice => {
             let over = fact.tickets.iter().any(|ticket| ticket.refunded_at.is_some());
             let kind = match (fact.cancelled, fact.paid_at, over) {
@@ -135,6 +136,14 @@ pub fn pretix(fact: &OrderFact, notification: u64) -> Parcel {
         "action": "pretix.event.order.modified",
     });
     posted("/ticketing/pretix/simulated-pretix-path", &body)
+}
+
+/// Something happened to an order in Ticketscloud.
+pub fn ticketscloud(fact: &OrderFact, number: u64) -> Parcel {
+    let status = crate::ticketscloud::status(fact);
+    let data = json!({ "id": crate::ticketscloud::id(fact), "status": status, "number": number });
+    let body = json!({ "type": format!("order_{status}"), "data": data });
+    posted("/ticketing/cloud/simulated-ticketscloud-path", &body)
 }
 
 /// The shop calls a show off, or moves it; `at` is when it decided that.

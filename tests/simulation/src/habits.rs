@@ -22,6 +22,7 @@ impl Actors {
             | Habit::Kopecks
             | Habit::Yookassa
             | Habit::Pretix
+            | Habit::Ticketscloud
             | Habit::LostNotices => self.change_order(),
             Habit::FailedRefund => self.fail_refund(),
             Habit::WrongEmail => self.order_with_wrong_email(),

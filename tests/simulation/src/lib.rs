@@ -24,6 +24,7 @@ mod run;
 mod sand;
 mod story;
 mod switches;
+mod ticketscloud;
 mod trouble;
 mod way_out;
 mod world;

@@ -12,6 +12,8 @@ pub enum Shop {
     BoxOffice,
     /// A pretix, whose webhook only points to the order.
     Pretix,
+    /// A Ticketscloud, whose webhook only points to the order, and which tells no time of a change.
+    Ticketscloud,
 }
 
 /// A payment provider of the own shop.
@@ -63,7 +65,7 @@ impl OrderFact {
     pub fn word(&self) -> String {
         match self.shop {
             Shop::Own => format!("\"o{}\"", self.id),
-            Shop::BoxOffice | Shop::Pretix => format!("\"{}\"", self.id),
+            Shop::BoxOffice | Shop::Pretix | Shop::Ticketscloud => format!("\"{}\"", self.id),
         }
     }
 
@@ -76,7 +78,7 @@ impl OrderFact {
     pub fn asked(&self) -> i64 {
         match self.shop {
             Shop::Pretix => self.live().map(|ticket| ticket.price).sum(),
-            Shop::Own | Shop::BoxOffice => self.total(),
+            Shop::Own | Shop::BoxOffice | Shop::Ticketscloud => self.total(),
         }
     }
 
@@ -114,6 +116,15 @@ impl OrderFact {
 
     pub fn is_over(&self) -> bool {
         self.cancelled || self.kept() == 0
+    }
+
+    /// When the last of what was for a show went back.
+    pub fn show_refunded_at(&self, show: usize) -> Option<Timestamp> {
+        let own = || self.tickets.iter().filter(|ticket| ticket.show == show);
+        // What went back for no single ticket may have been for this show, and the last of it with any other refund.
+        let is_beside = own().any(|ticket| ticket.refunded_at.is_none()) || self.left() < 0;
+        let beside = self.refunded_at().filter(|_| is_beside);
+        own().filter_map(|ticket| ticket.refunded_at).max().max(beside)
     }
 
     /// When it was last given back in whole or in part.

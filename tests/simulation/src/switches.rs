@@ -52,6 +52,7 @@ const HABITS: &[(Habit, bool)] = &[
     (Habit::Kopecks, true),
     (Habit::Yookassa, true),
     (Habit::Pretix, true),
+    (Habit::Ticketscloud, false),
     (Habit::LostNotices, true),
     (Habit::Shows, true),
     (Habit::Company, true),

@@ -15,6 +15,8 @@ pub struct ShowFact {
     pub box_office: u64,
     /// The event in pretix.
     pub pretix: &'static str,
+    /// The event in Ticketscloud.
+    pub ticketscloud: &'static str,
     pub title: &'static str,
     /// On whose clocks it begins, and its people sleep.
     pub zone: &'static str,
@@ -28,6 +30,7 @@ pub const SHOWS: [ShowFact; 2] = [
         shop: "orchard-1",
         box_office: 41,
         pretix: "orchard-p",
+        ticketscloud: "orchard-t",
         title: "Вишнёвый сад",
         zone: "Europe/Moscow",
         begins: "2027-05-28T19:00:00+03:00",
@@ -37,6 +40,7 @@ pub const SHOWS: [ShowFact; 2] = [
         shop: "seagull-1",
         box_office: 42,
         pretix: "seagull-p",
+        ticketscloud: "seagull-t",
         title: "Чайка",
         zone: "Asia/Yekaterinburg",
         begins: "2027-06-02T19:00:00+05:00",
@@ -252,7 +256,7 @@ fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
     let let_go = orders.iter().any(|order| order.cancelled);
     // Of money that went back for tickets of several shows nobody knows for which.
     let kept: Option<i64> = paid.iter().map(|order| order.kept_for(show)).sum();
-    let refunded_at = paid.iter().filter_map(|order| order.refunded_at()).max();
+    let refunded_at = paid.iter().filter_map(|order| order.show_refunded_at(show)).max();
     let touches = forms.iter().map(|form| form.at).chain(orders.iter().map(|order| order.placed_at));
     let touched = touches.chain(paid.iter().filter_map(|order| order.paid_at)).max();
     let owed: i64 = open.iter().filter(|one| one.company.is_some()).map(|one| asked(one)).sum();

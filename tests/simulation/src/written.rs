@@ -103,8 +103,9 @@ impl<'s> Known<'s> {
         let forms = world.forms.iter().filter(|form| world.are_one(form.human, human));
         let forms = forms.map(|form| (format!("\"{}\"", form.id), &form.identifiers));
         // An order that a webhook only points to is known when the shop has answered.
-        let orders =
-            world.orders.iter().filter(|order| world.are_one(order.human, human) && order.shop != Shop::Pretix);
+        let orders = world.orders.iter().filter(|order| {
+            world.are_one(order.human, human) && !matches!(order.shop, Shop::Pretix | Shop::Ticketscloud)
+        });
         let talks = world.talks.iter().filter(|talk| world.are_one(talk.human, human));
         let talks = talks.map(|talk| (talk.word.clone(), &talk.identifiers));
         let shown = forms.chain(orders.map(|order| (order.word(), &order.identifiers))).chain(talks);

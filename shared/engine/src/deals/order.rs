@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Order, OrderState, Rung, breakage};
+use stagedoor_model::{Order, OrderState, Rung, Timestamp, breakage};
 
 use super::Sketch;
 use crate::{
@@ -107,7 +107,8 @@ pub(super) fn add(
                 let returned = gone || state == OrderState::Cancelled || (!part.tickets.is_empty() && live == 0);
                 let returned = returned || breakage::is_on("nothing-live-is-refunded") && live == 0;
                 if returned {
-                    let at = settlement.returned_at.unwrap_or(order.revision).max(paid_at);
+                    let own = named_return(order, &part.tickets).filter(|_| !breakage::is_on("returned-with-others"));
+                    let at = own.or(settlement.returned_at).unwrap_or(order.revision).max(paid_at);
                     sketch.refunded_at = sketch.refunded_at.max(Some(at));
                 } else {
                     sketch.standing += 1;
@@ -119,6 +120,17 @@ pub(super) fn add(
             }
         }
     }
+}
+
+/// When the last ticket of a part was given back, where refunds name them all: what goes back of other parts later says
+/// nothing of this one.
+fn named_return(order: &Order, tickets: &BTreeSet<&str>) -> Option<Timestamp> {
+    let back_at = |ticket: &&str| {
+        let own = order.refunds.values().filter(|refund| refund.tickets.contains(*ticket));
+        own.map(|refund| refund.at).max()
+    };
+    let all: Option<Vec<Timestamp>> = tickets.iter().map(back_at).collect();
+    all?.into_iter().max()
 }
 
 impl Part<'_> {
