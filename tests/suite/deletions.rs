@@ -1,7 +1,7 @@
 //! What a manager deletes stays away until the person buys again; then a row is made again, and no money is dropped.
 
 use stagedoor_engine::Stage;
-use stagedoor_model::{Body, ContactChanged, Event, EventId, LeadChanged, Rung, SourceName};
+use stagedoor_model::{Body, Company, ContactChanged, Event, EventId, LeadChanged, OrderState, Rung, SourceName};
 use stagedoor_ports::Gone;
 use stagedoor_sync::Pace;
 use stagedoor_tests::{
@@ -22,6 +22,7 @@ crate::promises!(
     a_purchase_after_a_contact_was_deleted_makes_a_contact_again_with_its_deals,
     a_clean_up_of_which_no_webhook_told_stops_no_purchase,
     a_deal_that_is_restored_after_another_was_made_is_its_double,
+    a_deal_that_takes_the_place_of_a_deleted_one_follows_its_orders,
     a_deal_that_waits_for_the_account_brings_no_deleted_contact_back,
     a_cart_that_a_manager_paid_before_the_shop_did_stays_deleted,
     a_deal_that_is_back_follows_its_order_though_no_webhook_told_of_it,
@@ -164,6 +165,23 @@ async fn a_deal_that_is_restored_after_another_was_made_is_its_double(which: Whi
     let all = deals(&account, which);
     let prices: Vec<(bool, &str)> = all.iter().map(|(one, _, price)| (*one == id, price.as_str())).collect();
     assert!(prices.contains(&(true, "0")) && prices.contains(&(false, "3000")), "{prices:?}");
+}
+
+async fn a_deal_that_takes_the_place_of_a_deleted_one_follows_its_orders(which: Which) {
+    let account = Account::of(which).await;
+    let (anna, mail) = (ANNA[0], "email:anna@example.com");
+    for event in [order(1, &ANNA), refund(1, 2, &ANNA), order(3, &[mail]), refund(3, 4, &[mail])] {
+        fold(&account, event).await;
+    }
+    let all = deals(&account, which);
+    assert!(all.iter().all(|deal| deal.1 == stage(Stage::Refunded)) && all.len() == 2, "{all:?}");
+    meddle(&account, which, Gone::Deal(all[0].0), true, 5).await;
+    let of_company = changed(7, 7, &[anna, mail], |order| {
+        (order.state, order.paid_at, order.paid.minor) = (OrderState::Placed, None, 0);
+        order.company = Some(Company { name: "ООО Вишнёвый сад".into(), tax_id: None, unchecked: None });
+    });
+    fold(&account, of_company).await;
+    assert_eq!(deals(&account, which), [(all[1].0, stage(Rung::Cart), "1500".to_owned())]);
 }
 
 async fn a_deal_that_waits_for_the_account_brings_no_deleted_contact_back(which: Which) {

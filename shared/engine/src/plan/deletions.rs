@@ -67,7 +67,10 @@ impl Link {
 fn become_of(known: &mut DealLink, id: Option<u64>) {
     let doubles = known.doubles.iter().copied().chain(known.id).filter(|one| Some(*one) != id).collect();
     let (closed, claimed) = (std::mem::take(&mut known.closed), std::mem::take(&mut known.claimed));
-    *known = DealLink { id, doubles, closed, claimed, looked_until: known.looked_until, ..DealLink::default() };
+    // It stands wherever the hub put it for somebody else.
+    let stages = if id.is_some() && !breakage::is_on("heir-stage-unknown") { Stage::ALL.to_vec() } else { vec![] };
+    let looked_until = known.looked_until;
+    *known = DealLink { id, doubles, closed, claimed, looked_until, sent_stages: stages, ..DealLink::default() };
 }
 
 /// When the last of somebody's contacts was deleted; `None` while one lives, or where there was none.
