@@ -101,7 +101,7 @@ impl Actors {
         for _ in 0..if self.rng.once_in(5) { 2 } else { 1 } {
             let (shared, make, word) = (Arc::clone(&self.shared), Arc::clone(&make), word.clone());
             let (receipts, under_way) = (self.story.receipts(), Arc::clone(&self.under_way));
-            let late = match self.rng.below(6) {
+            let late = match self.rng.below(8) {
                 0 => self.rng.between(60, 1_200),
                 1 | 2 => self.rng.between(5, 60),
                 _ => self.rng.between(0, 3),
@@ -215,7 +215,7 @@ impl Actors {
     }
 
     fn shop(&mut self) -> Shop {
-        match self.rng.below(8) {
+        match self.rng.below(6) {
             0 | 1 => Shop::BoxOffice,
             2 if self.has(Habit::Pretix) => Shop::Pretix,
             3 if self.has(Habit::Ticketscloud) => Shop::Ticketscloud,
