@@ -26,6 +26,7 @@ crate::promises!(
     a_deal_that_waits_for_the_account_brings_no_deleted_contact_back,
     a_cart_that_a_manager_paid_before_the_shop_did_stays_deleted,
     a_deal_that_is_back_follows_its_order_though_no_webhook_told_of_it,
+    a_purchase_after_an_unheard_restore_makes_no_second_row,
 );
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
@@ -240,4 +241,49 @@ async fn a_deal_that_is_back_follows_its_order_though_no_webhook_told_of_it(whic
     fold(&account, refund(1, 7, &ANNA)).await;
     account.reconcile().await;
     assert_eq!(only_deal(&account, which), (id, "0".into()));
+}
+
+async fn a_purchase_after_an_unheard_restore_makes_no_second_row(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, order(1, &ANNA)).await;
+    let (id, contact) = (only_deal(&account, which).0, first_contact(&account, which));
+    let rows = [Gone::Deal(id), Gone::Contact(contact)];
+    for row in rows {
+        meddle(&account, which, row, true, 3).await;
+    }
+    for row in rows {
+        match which {
+            Which::Amo => assert!(account.amocrm().restored_by_manager(entity_of(row), number_of(row))),
+            Which::Vtiger => restore(&account, row, false),
+        }
+    }
+    // The CRM cannot be asked at first: nothing is made meanwhile.
+    account.set_down(true);
+    assert!(account.sync.handle(vec![order(5, &ANNA)]).await.is_empty());
+    let round = account.sync.reconcile(Pace::Everything).await.expect("a round");
+    assert_eq!((round.left, round.unavailable.is_some()), (1, true));
+    account.set_down(false);
+    account.reconcile().await;
+    assert_eq!(account.counts(), (1, 1));
+    assert_eq!(only_deal(&account, which), (id, "3000".into()));
+}
+
+fn entity_of(row: Gone) -> &'static str {
+    if matches!(row, Gone::Deal(_)) { "leads" } else { "contacts" }
+}
+
+fn number_of(row: Gone) -> u64 {
+    match row {
+        Gone::Deal(id) | Gone::Contact(id) | Gone::Company(id) => id,
+    }
+}
+
+fn first_contact(account: &Account, which: Which) -> u64 {
+    match which {
+        Which::Amo => account.amocrm().all_ids("contacts")[0],
+        Which::Vtiger => {
+            let id = account.vtiger().records("Contacts")[0]["id"].as_str().expect("an id").to_owned();
+            id.trim_start_matches("12x").parse().expect("a number")
+        }
+    }
 }

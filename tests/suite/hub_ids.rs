@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, ContactChanged, Event, EventId, Identifier, Phone, Region, SourceName, Timestamp};
 use stagedoor_ports::Gone;
+use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_tests::account::{Account, Which};
 
 use crate::{
@@ -18,6 +19,7 @@ crate::promises!(
     a_copy_of_a_deal_ends_as_its_double,
     a_copy_that_became_another_persons_contact_stays_theirs,
     a_row_with_the_id_of_somebody_else_is_not_overwritten,
+    a_contact_of_joined_people_is_marked_though_the_first_try_failed,
 );
 
 const ANNA: &str = "phone:+79161110001";
@@ -133,6 +135,31 @@ async fn a_copy_of_a_contact_ends_as_its_duplicate(which: Which) {
         }
     }
     assert_eq!(account.store.totals().await.expect("totals").people, 1);
+}
+
+async fn a_contact_of_joined_people_is_marked_though_the_first_try_failed(which: Which) {
+    const MAIL: &str = "email:anna@example.com";
+    // The elder's contact is the older one here, and the younger one there.
+    for (names, numbers) in [([ANNA, MAIL], [1, 2]), ([MAIL, ANNA], [1, 2]), ([ANNA, MAIL], [2, 1])] {
+        let account = Account::of(which).await;
+        for (n, name) in numbers.into_iter().zip(names) {
+            fold(&account, n, &[name]).await;
+            account.reconcile().await;
+        }
+        let failing = if which == Which::Amo { "POST /api/v4/leads/link" } else { "create ModComments" };
+        account.fault(Fault::once(FaultKind::TooSlow, failing));
+        fold(&account, 3, &names).await;
+        account.reconcile().await;
+        let contacts = rows(&account, which, false);
+        let marks = match which {
+            Which::Amo => contacts.iter().filter(|row| bears(row, "duplicate of")).count(),
+            Which::Vtiger => {
+                let comments = account.vtiger().records("ModComments");
+                comments.iter().filter(|row| bears(row, "Duplicate of")).count()
+            }
+        };
+        assert_eq!((contacts.len(), marks), (2, 1), "{names:?} {numbers:?}");
+    }
 }
 
 async fn a_copy_of_a_deal_ends_as_its_double(which: Which) {

@@ -27,6 +27,7 @@ crate::promises!(
     a_deal_that_a_manager_gave_up_and_a_client_pays_becomes_paid,
     a_managers_move_after_a_payment_stays_whatever_else_changes,
     a_company_that_orders_again_after_a_refund_has_an_open_deal,
+    a_deal_that_the_hub_closed_after_a_robots_move_is_open_again_for_another_order,
 );
 
 pub fn stage(stage: impl Into<Stage>) -> String {
@@ -218,6 +219,21 @@ async fn a_company_that_orders_again_after_a_refund_has_an_open_deal(which: Whic
     });
     fold(&account, of_company).await;
     assert_eq!(only(&account, which), (stage(Rung::Cart), "1500".into()));
+}
+
+async fn a_deal_that_the_hub_closed_after_a_robots_move_is_open_again_for_another_order(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, cart(1, &ANNA)).await;
+    moved(&account, which, &stage(Rung::Talked), 5).await;
+    fold(&account, changed(1, 7, &ANNA, |order| (order.state, order.paid_at) = (OrderState::Cancelled, None))).await;
+    assert_eq!(only(&account, which).0, stage(Stage::Lost));
+    // The shop tells late of an order that was placed before the robot's move.
+    fold(&account, cart(2, &ANNA)).await;
+    assert_eq!(only(&account, which).0, stage(Rung::Cart));
+    // A manager's later move counts again.
+    moved(&account, which, &stage(Rung::Talked), 9).await;
+    fold(&account, cart(3, &ANNA)).await;
+    assert_eq!(only(&account, which).0, stage(Rung::Talked));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use crate::{
 
 crate::promises!(
     a_stage_that_was_renamed_while_the_hub_was_down_is_no_loss,
+    stages_without_deals_that_are_renamed_at_once_are_no_loss,
     a_stage_that_is_renamed_while_the_hub_runs_is_no_loss,
     a_stage_that_is_gone_holds_up_only_the_deals_that_need_it,
 );
@@ -65,6 +66,18 @@ async fn a_stage_that_was_renamed_while_the_hub_was_down_is_no_loss(which: Which
     assert_eq!((count(&account, which, "Билет куплен"), count(&account, which, "Думают")), (2, 1));
     let totals = account.store.totals().await.expect("totals");
     assert_eq!((totals.waiting, totals.parked), (0, 0));
+}
+
+async fn stages_without_deals_that_are_renamed_at_once_are_no_loss(which: Which) {
+    let account = Account::of(which).await;
+    assert!(account.sync.handle(vec![form(1, &ANNA)]).await.is_empty());
+    account.reconcile().await;
+    rename(&account, which, &stage(Rung::Paid), "Билет куплен");
+    rename(&account, which, &stage(Rung::Cart), "Думают");
+    let next = account.another("the next start");
+    assert!(next.handle(vec![order(2, &BORIS), cart(3, &GAEV)]).await.is_empty());
+    round(&next).await;
+    assert_eq!((count(&account, which, "Билет куплен"), count(&account, which, "Думают")), (1, 1));
 }
 
 async fn a_stage_that_is_renamed_while_the_hub_runs_is_no_loss(which: Which) {

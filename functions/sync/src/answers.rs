@@ -73,6 +73,8 @@ pub(crate) fn write(
             match row {
                 Row::Done(id) => {
                     (deal.id, deal.pushed) = (Some(id), Some(digest.clone()));
+                    // It may have been a double that was closed before.
+                    deal.closed.remove(&id);
                     if let Some((stage, _)) = &draft.stage {
                         (deal.stage, deal.pipeline) = (Some(*stage), Some(draft.pipeline.clone()));
                         deal.stage_at = draft.stage_at.or(deal.stage_at);

@@ -107,7 +107,7 @@ impl Sync {
     }
 
     /// What is known of somebody in this CRM.
-    fn own<'l>(&self, link: &'l Link) -> Option<&'l Link> {
+    pub(crate) fn own<'l>(&self, link: &'l Link) -> Option<&'l Link> {
         if self.scope.is_empty() { Some(link) } else { link.second.as_deref() }
     }
 

@@ -2,13 +2,25 @@
 //! even the time of change alone. So rows that are known to be gone are asked for again: lately deleted ones at each look,
 //! all others in turns, and those of a person before rows are made in their place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::Person;
+use jiff::SignedDuration;
+use stagedoor_engine::{Catalog, Person, PersonId};
 use stagedoor_model::{Body, Event, EventId, Fact, LeadChanged, SECOND_CRM, SourceName, Timestamp, breakage};
 use stagedoor_ports::{Changes, CrmError, Dirty, Gone, PortError, SeenDeal};
 
 use crate::Sync;
+
+/// What came of asking for rows that are known to be gone.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// Some are there again: what was read of their people is out of date.
+    pub is_stale: bool,
+    /// People whose rows would be made anew, and could not be asked for.
+    pub waiting: BTreeSet<PersonId>,
+    /// Why the CRM could not be asked.
+    pub trouble: Option<String>,
+}
 
 const LATELY: &str = "crm/lately-gone";
 /// Lately deleted rows that are asked for at each look, at most: two calls.
@@ -16,9 +28,14 @@ const KEPT: usize = 80;
 
 /// The contacts and deals of a person that are known to be gone.
 pub(crate) fn gone_rows(person: &Person) -> BTreeSet<Gone> {
+    died(person).into_keys().collect()
+}
+
+/// The same, and when each was deleted.
+fn died(person: &Person) -> BTreeMap<Gone, Timestamp> {
     let gone = person.records.values().filter_map(|record| match record.fact {
-        Fact::CrmContact { contact, deleted: true, .. } => Some(Gone::Contact(contact)),
-        Fact::CrmLead { lead, deleted: true, .. } => Some(Gone::Deal(lead)),
+        Fact::CrmContact { contact, deleted: true, changed_at, .. } => Some((Gone::Contact(contact), changed_at)),
+        Fact::CrmLead { lead, deleted: true, changed_at, .. } => Some((Gone::Deal(lead), changed_at)),
         _ => None,
     });
     gone.collect()
@@ -32,7 +49,7 @@ pub(crate) fn number(row: Gone) -> u64 {
 
 /// A deal that is there again. Its stage is no manager's move: the hub reads where a deal stands before it sends a stage.
 pub(crate) fn deal(source: &SourceName, seen: SeenDeal, now: Timestamp) -> Option<Event> {
-    let status = Some(LeadChanged::number_of_stage(&seen.stage));
+    let status = Some(seen.stage).filter(|stage| !stage.is_empty()).map(|stage| LeadChanged::number_of_stage(&stage));
     let change =
         LeadChanged { lead: seen.id, deleted: false, pipeline: None, status, moved_by: Some(0), hub_id: seen.hub_id };
     let event = Event::new(source, id(source, Gone::Deal(seen.id), now), now, Body::LeadChanged(change));
@@ -85,27 +102,46 @@ impl Sync {
         }
     }
 
-    /// Hears which rows of these people, known to be gone, are there again. Returns whether there were any: what was read of
-    /// these people is out of date then.
-    pub(crate) async fn hear_restored(&self, people: &[Dirty]) -> Result<bool, PortError> {
+    /// Hears which rows of these people, known to be gone, are there again. A CRM that sends webhooks is asked only before a
+    /// row is made anew: the webhook that told of the restore may be lost, or overtaken by the one of the deletion.
+    pub(crate) async fn hear_restored(&self, people: &[Dirty], catalog: &Catalog) -> Result<Asked, PortError> {
+        let is_asked = |one: &&Dirty| match self.crm.tells() {
+            true => self.renews(one, catalog) && !breakage::is_on("deletion-believed-by-purchase"),
+            false => true,
+        };
+        let people: Vec<&Dirty> = people.iter().filter(is_asked).collect();
         let gone: BTreeSet<Gone> = people.iter().flat_map(|one| gone_rows(&one.person.seen_by(self.scope))).collect();
         let source = SourceName::new(if self.scope.is_empty() { "crm" } else { SECOND_CRM });
-        let (Ok(source), false) = (source, gone.is_empty()) else { return Ok(false) };
-        let events = match self.restored(&source, &gone, self.clock.now()).await {
+        let (Ok(source), false) = (source, gone.is_empty()) else { return Ok(Asked::default()) };
+        let mut events = match self.restored(&source, &gone, self.clock.now()).await {
             Ok(events) => events,
             Err(error) => {
                 tracing::warn!(%error, "rows that may have been restored could not be looked for");
-                return Ok(false);
+                let waiting = people.iter().filter(|one| self.renews(one, catalog)).map(|one| one.person.id).collect();
+                return Ok(Asked { is_stale: false, waiting, trouble: Some(error.to_string()) });
             }
         };
         if events.is_empty() {
-            return Ok(false);
+            return Ok(Asked::default());
+        }
+        // The clock that gave a deletion its time may be ahead.
+        let died: BTreeMap<Gone, Timestamp> =
+            people.iter().flat_map(|one| died(&one.person.seen_by(self.scope))).collect();
+        for event in &mut events {
+            let after = row_of(event).and_then(|row| died.get(&row)).map(|at| *at + SignedDuration::from_secs(1));
+            event.time = event.time.max(after.unwrap_or(event.time));
         }
         tracing::info!(rows = events.len(), "rows that were deleted in the CRM are there again");
         if !Box::pin(self.handle(events)).await.is_empty() {
             return Err(PortError::Retry("what was restored in the CRM was not saved whole".into()));
         }
-        Ok(true)
+        Ok(Asked { is_stale: true, ..Asked::default() })
+    }
+
+    /// Whether this run would make a row in the place of a deleted one.
+    fn renews(&self, one: &Dirty, catalog: &Catalog) -> bool {
+        let (person, link) = (one.person.seen_by(self.scope), self.own(&one.link));
+        link.is_some_and(|link| link.clone().rekeyed(catalog).renew_deleted(&person, catalog))
     }
 
     /// Remembers rows that were found to be gone.

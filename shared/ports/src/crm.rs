@@ -98,7 +98,7 @@ pub struct Missing {
 pub struct SeenDeal {
     pub id: u64,
     pub changed_at: Timestamp,
-    /// By its name.
+    /// By its name; empty where the CRM tells it in another way.
     pub stage: String,
     /// The user who changed it last; `None` for the hub itself.
     pub by: Option<u64>,

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp, breakage};
-use stagedoor_ports::{Crm, CrmError, CrmPage, Gone, Missing, Row, Store};
+use stagedoor_ports::{Changes, Crm, CrmError, CrmPage, Gone, Missing, Row, Store};
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::{
@@ -451,6 +451,10 @@ impl Crm for AmoCrm {
 
     fn late_for(&self) -> SignedDuration {
         self.settings.late_for
+    }
+
+    async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
+        self.rows_now(contacts, deals).await
     }
 
     async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {

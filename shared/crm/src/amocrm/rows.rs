@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{CrmError, Missing};
+use stagedoor_ports::{Changes, CrmError, Missing};
 
 use crate::amocrm::{
     bulk::BATCH,
@@ -94,6 +94,21 @@ impl AmoCrm {
             rows.extend(items(answer.as_ref(), entity).into_iter().filter(own).cloned());
         }
         Ok(rows)
+    }
+
+    /// These rows as they are now; those that are not there are left out.
+    pub(super) async fn rows_now(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
+        let is_there = |row: &Value| row.get("is_deleted").and_then(Value::as_bool) != Some(true);
+        let of = async |entity: &str, ids: &BTreeSet<u64>| match ids.is_empty() {
+            true => Ok(vec![]),
+            false => self.rows(entity, ids).await,
+        };
+        let (contacts, deals) = (of("contacts", contacts).await?, of("leads", deals).await?);
+        let region = self.settings.region;
+        let contacts =
+            contacts.iter().filter(|row| is_there(row)).filter_map(|row| wire::mirrored(row, region)).collect();
+        let deals = deals.iter().filter(|row| is_there(row)).filter_map(wire::seen).collect();
+        Ok(Changes { contacts, deals, until: None })
     }
 
     pub(super) async fn missing_rows(

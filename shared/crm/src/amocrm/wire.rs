@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp, breakage};
-use stagedoor_ports::Row;
+use stagedoor_ports::{Row, SeenDeal};
 
 use crate::{
     amocrm::{
@@ -203,6 +203,17 @@ pub fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
         hub_id: values(contact, "STAGEDOOR_ID").into_iter().next(),
     };
     Some((second("updated_at")?, Body::ContactChanged(changed)))
+}
+
+/// A deal as it is now. Its stage has a number there, and is told by webhooks.
+pub fn seen(deal: &Value) -> Option<SeenDeal> {
+    Some(SeenDeal {
+        id: number(deal, "id")?,
+        changed_at: deal.get("updated_at").and_then(Value::as_i64).and_then(|s| Timestamp::from_second(s).ok())?,
+        stage: String::new(),
+        by: None,
+        hub_id: values(deal, "STAGEDOOR_ID").into_iter().next(),
+    })
 }
 
 /// The row with the number by which the CRM knows it.

@@ -43,7 +43,11 @@ impl StageGuard {
     pub(super) fn of(pipeline: &Pipeline, known: &DealLink, catalog: &Catalog) -> Self {
         let sent_in = catalog.pipelines.iter().find(|one| Some(&one.name) == known.pipeline.as_ref());
         let sent_in = sent_in.unwrap_or(pipeline);
-        let sent = known.stage.iter().chain(&known.sent_stages).filter_map(|stage| sent_in.stages.get(*stage));
+        // A closed double that counts again stands where the hub closed it.
+        let is_closed = known.id.is_none_or(|id| known.closed.contains(&id)) && !known.closed.is_empty();
+        let closed = Some(&Stage::Lost).filter(|_| is_closed && !breakage::is_on("double-stays-closed"));
+        let sent = known.stage.iter().chain(&known.sent_stages).chain(closed);
+        let sent = sent.filter_map(|stage| sent_in.stages.get(*stage));
         let own = sent.map(|name| (sent_in.name.clone(), name.clone())).collect();
         Self { own, ..Self::within(pipeline) }
     }
@@ -115,7 +119,9 @@ pub(super) fn is_news(deal: &Deal, known: &DealLink, moved: Option<&Move>) -> bo
     let is_changed = known.stage != Some(deal.stage) || is_unsure || breakage::is_on("stage-sent-always");
     let is_bought = matches!(deal.stage, Stage::Ladder(rung) if rung >= Rung::Paid);
     let reopened = |moved: &Move| is_bought && known.stage_at.is_none_or(|sent| sent < moved.at);
-    match moved {
+    // The hub moved the deal again since, for a fact after the move.
+    let is_outdated = |moved: &Move| known.stage_at > Some(moved.at) && !breakage::is_on("outdated-move-holds-deal");
+    match moved.filter(|moved| !is_outdated(moved)) {
         None => is_changed,
         Some(moved) if breakage::is_on("reopened-stays-lost") => is_changed && deal.since > moved.at,
         Some(moved) => is_after(moved) && (is_changed || reopened(moved)),
@@ -175,6 +181,23 @@ mod tests {
         assert!(!allowed("Интерес", ("Уфа", "Закрыто"), Stage::Ladder(Rung::Cart), "Корзина"));
         // The hub itself closed it.
         assert!(allowed("Закрыто", ("Уфа", "Закрыто"), Stage::Ladder(Rung::Cart), "Корзина"));
+    }
+
+    #[test]
+    fn a_double_that_the_hub_closed_may_count_again() {
+        let stages = [(Rung::Cart.into(), "Корзина"), (Stage::Refunded, "Возврат"), (Stage::Lost, "Закрыто")];
+        let stages = stages.into_iter().map(|(stage, name)| (stage, name.to_owned())).collect();
+        let pipeline = Pipeline { name: "Уфа".into(), stages };
+        let allows = |known: &DealLink| {
+            let guard = StageGuard::of(&pipeline, known, &Catalog::default());
+            let (from, to) = (place("Уфа", "Закрыто").expect("a stage"), place("Уфа", "Возврат").expect("a stage"));
+            guard.allows((Stage::Refunded, "Уфа"), &from, &to, &place)
+        };
+        let closed = DealLink { closed: [8].into(), ..DealLink::default() };
+        assert!(allows(&closed));
+        assert!(allows(&DealLink { id: Some(8), ..closed.clone() }));
+        // Another deal counts, and a manager gave that up.
+        assert!(!allows(&DealLink { id: Some(9), ..closed }));
     }
 
     #[test]
