@@ -138,8 +138,11 @@ impl Actors {
         let Some((gone, kept)) = pair else { return };
         self.story.tell(format!("a manager merges contact {gone} into {kept}"));
         self.shared.crm.merge_contacts(gone, kept);
-        // The merged contact has what both had.
-        self.story.removed_phones.clear();
+        // The merged contact has what both had, where it has room for it.
+        self.story.removed_phones.retain(|(id, _)| *id != gone && *id != kept);
+        let merged = self.shared.crm.account();
+        let holds = |phone: &String| merged.contacts.iter().any(|one| one.id == kept && one.phones.contains(phone));
+        self.story.added_phones.retain(|(id, phone)| *id != gone || holds(phone));
         self.story.added_phones.iter_mut().filter(|(id, _)| *id == gone).for_each(|(id, _)| *id = kept);
     }
 
