@@ -14,3 +14,10 @@ fn one_seed_tells_one_story() {
     let tell = || run(7, &Switches::enabled()).expect("a world").story;
     assert_eq!(tell(), tell());
 }
+
+/// In world 478 a note gets no answer, and its person is joined into another before it is looked for.
+#[test]
+fn a_world_in_which_somebody_is_joined_whose_note_got_no_answer_comes_to_rest() {
+    let outcome = run(478, &Switches::enabled()).expect("a world");
+    assert!(outcome.violations.is_empty(), "{outcome}");
+}

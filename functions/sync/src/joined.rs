@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::PersonId;
+use stagedoor_engine::{Link, PersonId};
 use stagedoor_model::breakage;
 use stagedoor_ports::{Dirty, PortError};
 
 use crate::Sync;
 
 impl Sync {
-    /// Takes parked rows and unplaced money off the links of people who were joined since. Their own links stay: they hold the
+    /// Takes parked rows, unplaced money and notes without an answer off the links of people who were joined since. Their own links stay: they hold the
     /// rows of the CRM. Returns whose links changed.
     pub(crate) async fn quiet_joined(&self, dirty: &mut [Dirty]) -> Result<BTreeSet<PersonId>, PortError> {
         let mut changed = BTreeSet::new();
@@ -23,8 +23,14 @@ impl Sync {
             return Ok(changed);
         }
         let mut links = self.store.links(&fresh).await?;
-        links.retain(|_, link| !link.parked().is_empty());
-        links.values_mut().for_each(|link| link.forget_reasons());
+        let is_asked_for = |link: &Link| link.has_remarks() && !breakage::is_on("joined-note-looked-for");
+        links.retain(|_, link| !link.parked().is_empty() || is_asked_for(link));
+        links.values_mut().for_each(|link| {
+            link.forget_reasons();
+            if is_asked_for(link) {
+                link.forget_remarks();
+            }
+        });
         if !links.is_empty() {
             self.store.save_links(links.into_iter().collect()).await?;
         }

@@ -132,9 +132,9 @@ fn who_was_joined_into_two_people_one_after_the_other_parts_from_both() {
     let mut world = World { policy: Policy { phones: 2, ..Policy::default() }, ..World::default() };
     let kassa = email(9);
     let (anna, boris, vera) = (phone(1), phone(2), phone(3));
-    world.deliver(vec![order(1, 1, "Anna", &[anna.clone()])]);
-    world.deliver(vec![order(2, 2, "Boris", &[boris.clone()])]);
-    world.deliver(vec![order(3, 3, "Vera", &[vera.clone()])]);
+    world.deliver(vec![order(1, 1, "Anna", std::slice::from_ref(&anna))]);
+    world.deliver(vec![order(2, 2, "Boris", std::slice::from_ref(&boris))]);
+    world.deliver(vec![order(3, 3, "Vera", std::slice::from_ref(&vera))]);
     let id = |world: &World, one: &Identifier| of(world, one).id;
     let [a, b, v] = [&anna, &boris, &vera].map(|one| id(&world, one));
     world.deliver(vec![order(6, 22, "Vera", &[vera.clone(), kassa.clone()])]);

@@ -380,6 +380,18 @@ impl Link {
         self.second.iter_mut().for_each(|second| second.forget_reasons());
     }
 
+    /// Whether a note or a task was sent without an answer.
+    pub fn has_remarks(&self) -> bool {
+        let own = self.note_intent.is_some() || self.task_intent.is_some();
+        own || self.second.as_ref().is_some_and(|second| second.has_remarks())
+    }
+
+    /// The link of the person into whom this one was joined looks for them from now on.
+    pub fn forget_remarks(&mut self) {
+        (self.note_intent, self.task_intent) = (None, None);
+        self.second.iter_mut().for_each(|second| second.forget_remarks());
+    }
+
     /// As it is once everything parked is to be tried again.
     #[must_use]
     pub fn unparked(mut self) -> Self {
