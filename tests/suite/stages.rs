@@ -8,14 +8,15 @@ use stagedoor_model::{
     Body, Company, Event, EventId, LeadChanged, Money, OrderState, Refund, Rung, SourceName, Timestamp,
 };
 use stagedoor_ports::{Crm, Row};
-use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
+use stagedoor_sandbox::{Fault, FaultKind, PipelineSeed, Sandbox, Seed};
+use stagedoor_sync::Pace;
 use stagedoor_tests::{
     account::{Account, Which},
     world::{PIPELINE, World, catalog, seed, settings},
 };
 
 use crate::{
-    crashes::order,
+    crashes::{form, order},
     crm_port::{contact, deal, done},
 };
 
@@ -27,6 +28,7 @@ crate::promises!(
     a_deal_that_a_manager_gave_up_and_a_client_pays_becomes_paid,
     a_managers_move_after_a_payment_stays_whatever_else_changes,
     a_company_that_orders_again_after_a_refund_has_an_open_deal,
+    a_deal_whose_making_got_no_answer_follows_its_buyer,
     a_deal_that_the_hub_closed_after_a_robots_move_is_open_again_for_another_order,
 );
 
@@ -208,11 +210,10 @@ async fn a_managers_move_after_a_payment_stays_whatever_else_changes(which: Whic
 
 async fn a_company_that_orders_again_after_a_refund_has_an_open_deal(which: Which) {
     let account = Account::of(which).await;
-    fold(&account, cart(1, &ANNA)).await;
-    moved(&account, which, &stage(Rung::Talked), 2).await;
-    fold(&account, changed(1, 3, &ANNA, |_| {})).await;
-    fold(&account, refund(1, 5, &ANNA)).await;
+    fold(&account, order(1, &ANNA)).await;
+    fold(&account, refund(1, 3, &ANNA)).await;
     assert_eq!(only(&account, which).0, stage(Stage::Refunded));
+    moved(&account, which, &stage(Rung::Talked), 5).await;
     let of_company = changed(7, 7, &ANNA, |order| {
         (order.state, order.paid_at, order.paid.minor) = (OrderState::Placed, None, 0);
         order.company = Some(Company { name: "ООО Вишнёвый сад".into(), tax_id: None, unchecked: None });
@@ -234,6 +235,17 @@ async fn a_deal_that_the_hub_closed_after_a_robots_move_is_open_again_for_anothe
     moved(&account, which, &stage(Rung::Talked), 9).await;
     fold(&account, cart(3, &ANNA)).await;
     assert_eq!(only(&account, which).0, stage(Rung::Talked));
+}
+
+async fn a_deal_whose_making_got_no_answer_follows_its_buyer(which: Which) {
+    let account = Account::of(which).await;
+    let making = if which == Which::Amo { "POST /api/v4/leads$" } else { "create Potentials$" };
+    account.fault(Fault::once(FaultKind::AnswerLost, making));
+    assert!(account.sync.handle(vec![order(1, &ANNA), refund(1, 3, &ANNA)]).await.is_empty());
+    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    assert_eq!(only(&account, which).0, stage(Stage::Refunded));
+    fold(&account, form(5, &ANNA)).await;
+    assert_eq!(only(&account, which), (stage(Rung::Interested), "0".into()));
 }
 
 #[tokio::test]

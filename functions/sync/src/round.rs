@@ -369,7 +369,12 @@ impl Round {
                     case.link.contact.intent = intent.clone().map(|intent| Intent { values, ..intent });
                 }
                 Job::CreateDeal(_, draft) => {
-                    case.link.deals.entry(draft.show.clone()).or_default().intent = intent.clone();
+                    let deal = case.link.deals.entry(draft.show.clone()).or_default();
+                    deal.intent = intent.clone();
+                    // Found later, it stands where it was made.
+                    let made_at = draft.stage.as_ref().map(|(stage, _)| *stage);
+                    let made_at = made_at.filter(|stage| !deal.sent_stages.contains(stage));
+                    deal.sent_stages.extend(made_at.filter(|_| !breakage::is_on("made-stage-unnoted")));
                 }
                 Job::CreateInvoice(_, draft, _) => {
                     let invoice = case.link.invoices.entry(draft.order.clone()).or_default();
