@@ -11,7 +11,10 @@ use tokio::net::TcpListener;
 
 pub struct TestHub {
     pub hub: Arc<Hub>,
+    /// Where webhooks go.
     pub base: String,
+    /// Where the console is.
+    pub console: String,
     pub sandbox: Sandbox,
     pub messengers: Messengers,
     pub post: Post,
@@ -45,6 +48,7 @@ impl TheatreHub {
         let address = listener.local_addr().expect("an address");
         let text = THEATRE_CONFIG
             .replace("127.0.0.1:8080", &address.to_string())
+            .replace("127.0.0.1:8090", "127.0.0.1:0")
             .replace("127.0.0.1:8081", &free())
             .replace("127.0.0.1:8082", &free());
         let config = read_config("theatre.toml", &change(text), None).expect("a config");
@@ -86,6 +90,7 @@ impl TestHub {
         let address = listener.local_addr().expect("an address");
         let text = DEFAULT_CONFIG
             .replace("127.0.0.1:8080", &address.to_string())
+            .replace("127.0.0.1:8090", "127.0.0.1:0")
             .replace("127.0.0.1:8081", &free())
             .replace("127.0.0.1:8082", &free())
             .replace("8083", &free_port().to_string())
@@ -98,7 +103,18 @@ impl TestHub {
         let messengers = running.messengers.clone().expect("stand-ins");
         let post = running.post.clone().expect("a relay");
         let http = reqwest::Client::builder().build().expect("a client");
-        Self { hub, base: format!("http://{address}"), sandbox, messengers, post, folder, http, _running: running }
+        let console = format!("http://{}", running.console);
+        Self {
+            hub,
+            base: format!("http://{address}"),
+            console,
+            sandbox,
+            messengers,
+            post,
+            folder,
+            http,
+            _running: running,
+        }
     }
 
     pub async fn post(&self, parcel: &Parcel) -> (u16, String) {

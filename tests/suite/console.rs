@@ -43,15 +43,15 @@ async fn a_browser_shows_what_came_and_what_became_of_it_the_whole_way_to_the_cr
     .await;
     hub.settled().await;
     let contact = hub.sandbox.contacts()[0]["id"].to_string();
-    let home = dom(format!("{}/", hub.base)).await;
+    let home = dom(format!("{}/", hub.console)).await;
     assert!(home.contains("form.submitted") && home.contains("kept as unrecognized"), "{home}");
     assert!(home.contains(&format!("contact {contact}")), "the way to the CRM's id");
     assert!(home.contains("name=\"viewport\""));
     let person =
         home.split("/console/person/").nth(1).and_then(|rest| rest.split('"').next()).expect("a person's page");
-    let page = dom(format!("{}/console/person/{person}", hub.base)).await;
+    let page = dom(format!("{}/console/person/{person}", hub.console)).await;
     assert!(page.contains("+79161234567") && page.contains("interested"), "{page}");
     assert!(page.contains("Анна &lt;b&gt;Каренина"), "names are text, never markup");
-    let kept = dom(format!("{}/console/unrecognized", hub.base)).await;
+    let kept = dom(format!("{}/console/unrecognized", hub.console)).await;
     assert!(kept.contains("JSON of another shape") && kept.contains("Replay"));
 }

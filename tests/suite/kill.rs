@@ -31,6 +31,7 @@ async fn child_hub() {
     };
     let text = DEFAULT_CONFIG
         .replace("127.0.0.1:8080", &hub)
+        .replace("127.0.0.1:8090", "127.0.0.1:0")
         .replace("127.0.0.1:8081", &sandbox)
         .replace("127.0.0.1:8082", &free())
         .replace("8083", &free_port().to_string());

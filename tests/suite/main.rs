@@ -19,6 +19,7 @@ mod crm_port;
 mod crm_trouble;
 mod decisions;
 mod deletions;
+mod edge;
 mod end_to_end;
 mod erasing;
 mod facts;

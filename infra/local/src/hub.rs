@@ -7,9 +7,9 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use stagedoor_config::{Config, LocalSecrets};
+use stagedoor_config::{Config, Listeners, LocalSecrets, Reading, is_development, load_for};
 use stagedoor_links::Desk;
-use stagedoor_model::{LinkKey, SourceName};
+use stagedoor_model::{LinkKey, SourceName, breakage};
 use stagedoor_outreach::{Outreach, Pace};
 use stagedoor_ports::{Clock, Crm, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
@@ -55,21 +55,22 @@ pub struct Hub {
     pub mirror: SourceName,
 }
 
-/// Reads a config for the local hub; `listen` stands above what it says. `dev:` secrets are taken only where the hub listens on loopback.
+/// Reads a config for the hub on one machine; `listen` stands above what it says.
 ///
 /// # Errors
 /// Every mistake, with its line.
 pub fn read_config(file: &str, text: &str, listen: Option<SocketAddr>) -> Result<Config, String> {
-    let load = |allow_dev| {
-        let config = stagedoor_config::load(file, text, &LocalSecrets { allow_dev }, &functions::check);
-        config.map_err(|mistakes| mistakes.to_string())
-    };
-    let mut config = load(true)?;
-    config.listen = listen.unwrap_or(config.listen);
-    if !config.listen.ip().is_loopback() {
-        load(false)?;
-    }
-    Ok(config)
+    read_config_for(Listeners { hub: listen, console: None }, file, text)
+}
+
+/// The same with both addresses. `dev:` secrets are taken only where no stranger can reach the hub.
+///
+/// # Errors
+/// Every mistake, with its line.
+pub fn read_config_for(listeners: Listeners, file: &str, text: &str) -> Result<Config, String> {
+    let secrets = LocalSecrets { allow_dev: is_development(text, listeners) };
+    let config = load_for(Reading::OneMachine(listeners), file, text, &secrets, &functions::check);
+    config.map_err(|mistakes| mistakes.to_string())
 }
 
 impl Hub {
@@ -181,7 +182,7 @@ impl Hub {
         })
     }
 
-    /// Every function's router, the console and `/healthz`.
+    /// What strangers can reach: every function's router and `/healthz`. Nothing personal answers here.
     ///
     /// # Errors
     /// What a provider says of its source.
@@ -198,7 +199,15 @@ impl Hub {
             let desk = Desk::new(talk.links.clone(), &talk.public_url, &self.config.catalog, messengers);
             functions = functions.merge(stagedoor_links::router(chats, desk)?);
         }
-        Ok(functions.merge(console::router(Arc::clone(self))).route("/healthz", get(async || "ok")))
+        if breakage::is_on("console-on-public-address") {
+            functions = functions.merge(console::router(Arc::clone(self)));
+        }
+        Ok(functions.route("/healthz", get(async || "ok")))
+    }
+
+    /// The console, for a listener of its own.
+    pub fn console(self: &Arc<Self>) -> Router {
+        console::router(Arc::clone(self))
     }
 
     /// Events that are not yet folded.

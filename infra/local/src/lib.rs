@@ -24,5 +24,5 @@ pub mod ufa;
 pub mod world;
 
 pub use clock::Moved;
-pub use hub::{Clients, DEFAULT_CONFIG, Hub, Queues, Status, THEATRE_CONFIG, read_config};
+pub use hub::{Clients, DEFAULT_CONFIG, Hub, Queues, Status, THEATRE_CONFIG, read_config, read_config_for};
 pub use serve::{Running, bind, start};

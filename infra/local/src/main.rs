@@ -1,9 +1,9 @@
 //! `stagedoor`: the hub as one process, and its commands.
 
 mod check_config;
+mod plays;
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -11,14 +11,14 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use stagedoor::{
-    DEFAULT_CONFIG, Hub, Moved, THEATRE_CONFIG, audience, bind, commands, decisions,
+    DEFAULT_CONFIG, Hub, audience, commands, decisions,
     import::{self, Origin},
-    month, person, read_config, report, start, tour, world,
+    person, read_config_for, report, world,
 };
-use stagedoor_config::Config;
+use stagedoor_config::{Config, Listeners};
 use stagedoor_model::{EventId, Timestamp};
-use stagedoor_ports::{Clock, SystemClock};
-use stagedoor_testkit::season::Season;
+
+use crate::plays::{Play, demo, season, serve};
 
 /// Where the hub's files are if no folder is named.
 const DEFAULT_DATA: &str = "data";
@@ -47,9 +47,18 @@ struct Place {
     /// with `--features aws`.
     #[arg(long, global = true)]
     aws: Option<String>,
-    /// Where the hub listens, instead of what the config says.
+    /// Where the hub takes webhooks, instead of what the config says.
     #[arg(long, global = true)]
     listen: Option<std::net::SocketAddr>,
+    /// Where the console listens, instead of what the config says.
+    #[arg(long, global = true)]
+    console: Option<std::net::SocketAddr>,
+}
+
+impl Place {
+    fn listeners(&self) -> Listeners {
+        Listeners { hub: self.listen, console: self.console }
+    }
 }
 
 /// Whose decisions those of the command line are: the account of the operating system.
@@ -379,115 +388,12 @@ fn config(place: &Place) -> Result<Config, String> {
         Some(path) => {
             let file = path.display().to_string();
             let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {file}: {error}"))?;
-            read_config(&file, &text, place.listen)
+            read_config_for(place.listeners(), &file, &text)
         }
-        None => read_config("infra/local/stagedoor.toml", DEFAULT_CONFIG, place.listen),
+        None => read_config_for(place.listeners(), "infra/local/stagedoor.toml", DEFAULT_CONFIG),
     }
 }
 
 fn open(place: &Place, owner: &str) -> Result<Hub, String> {
     Hub::open(config(place)?, &place.data, owner)
-}
-
-async fn serve(place: &Place) -> Result<(), String> {
-    let hub = Arc::new(open(place, "serve")?);
-    let listener = bind(hub.config.listen).await?;
-    let mut running = start(&hub, listener).await?;
-    println!("The hub listens on http://{}/", running.address);
-    if let Some(address) = hub.config.sandbox {
-        println!("The CRM's sandbox listens on http://{address}/");
-        let deals = hub.status().await.map_err(|error| error.to_string())?.deals;
-        if deals > 0 {
-            println!(
-                "Note: the sandbox forgets with its process, and these files say that {deals} deals are in it. \
-                 For a fresh start take another --data folder."
-            );
-        }
-    }
-    until_stopped(&mut running).await;
-    Ok(())
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Play {
-    Tour,
-    Ufa,
-    Month,
-}
-
-async fn demo(mut place: Place, play: Play) -> Result<(), String> {
-    // The sandbox forgets with its process, so the tour's files do too.
-    place.data = place.data.join(match play {
-        Play::Tour => "tour",
-        Play::Ufa => "ufa",
-        Play::Month => "month",
-    });
-    if place.data.exists() {
-        std::fs::remove_dir_all(&place.data)
-            .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
-    }
-    // A month is played by a clock of its own.
-    let moved = Moved::at(month::BEGINS);
-    let clock: Arc<dyn Clock> = if play == Play::Month { Arc::new(moved.clone()) } else { Arc::new(SystemClock) };
-    let hub = Arc::new(Hub::open_by(clock, config(&place)?, &place.data, "serve")?);
-    if hub.config.sandbox.is_none() {
-        return Err("the sample tour is played into the sandbox only; use `stagedoor serve` for a real account".into());
-    }
-    let listener = bind(hub.config.listen).await?;
-    let mut running = start(&hub, listener).await?;
-    println!("Stagedoor listens on http://{}/ with the amoCRM sandbox behind it.\n", running.address);
-    let base = format!("http://{}", running.address);
-    match (running.sandbox.clone(), running.messengers.clone()) {
-        (Some(sandbox), Some(messengers)) if play == Play::Month => {
-            let post = running.post.clone().ok_or("a month needs [sandbox] post")?;
-            month::play(&hub, &moved, &base, (&sandbox, &messengers, &post)).await?;
-        }
-        (Some(sandbox), Some(messengers)) if play == Play::Ufa => {
-            stagedoor::ufa::play(&hub, &base, &sandbox, &messengers).await?
-        }
-        (Some(sandbox), messengers) if play == Play::Tour => {
-            tour::play(&hub, &base, &sandbox).await?;
-            if let Some(messengers) = messengers {
-                let on = messengers.lists().mailed("134").len();
-                println!("Of the 300, {on} consented to letters and are on the mailing list.");
-            }
-            if let Some(post) = &running.post {
-                let told: BTreeSet<String> = post.arrived().into_iter().map(|letter| letter.to).collect();
-                println!("One show moved: {} people who hold tickets to it were written a letter.", told.len());
-            }
-        }
-        _ => return Err("this play needs [sandbox] messengers".into()),
-    }
-    println!("It stays up; stop it with Ctrl-C. Next: README.md, “Where to look”.");
-    until_stopped(&mut running).await;
-    Ok(())
-}
-
-/// A theatre's season: into the sandbox, or into the Vtiger that the config names.
-async fn season(mut place: Place) -> Result<(), String> {
-    place.data = place.data.join("season");
-    if place.data.exists() {
-        std::fs::remove_dir_all(&place.data)
-            .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
-    }
-    let config = match &place.config {
-        Some(_) => config(&place)?,
-        None => read_config("infra/local/theatre.toml", THEATRE_CONFIG, place.listen)?,
-    };
-    let hub = Arc::new(Hub::open(config, &place.data, "serve")?);
-    let listener = bind(hub.config.listen).await?;
-    let mut running = start(&hub, listener).await?;
-    let crm = if running.vtiger.is_some() { "the Vtiger sandbox" } else { &hub.config.crm.base_url };
-    println!("Stagedoor listens on http://{}/; the CRM is {crm}.", running.address);
-    stagedoor::season::play(&hub, &format!("http://{}", running.address), Season::default()).await?;
-    println!("It stays up; stop it with Ctrl-C. The CRM: {}/webservice.php (docs/crm.md)", hub.config.crm.base_url);
-    until_stopped(&mut running).await;
-    Ok(())
-}
-
-async fn until_stopped(running: &mut stagedoor::Running) {
-    tokio::select! {
-        () = running.wait() => {}
-        _ = tokio::signal::ctrl_c() => println!("\nStopped. Everything that was acknowledged is on the disk."),
-    }
 }

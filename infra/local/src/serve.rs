@@ -36,7 +36,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Everything that runs; dropping it ends it.
 pub struct Running {
+    /// Where webhooks are taken.
     pub address: SocketAddr,
+    /// Where the console is.
+    pub console: SocketAddr,
     pub sandbox: Option<Sandbox>,
     pub vtiger: Option<VtigerSandbox>,
     pub messengers: Option<Messengers>,
@@ -52,7 +55,7 @@ impl Running {
     }
 }
 
-/// Starts the hub on `listener` and, where the config has one, the sandbox beside it.
+/// Starts the hub on `listener`, its console beside it and, where the config has one, the sandbox.
 ///
 /// # Errors
 /// A sentence that says which address is taken or which source is wrong.
@@ -102,13 +105,17 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let app = hub.router()?.into_make_service_with_connect_info::<SocketAddr>();
     tasks.spawn(async move { report(axum::serve(listener, app).await, "the hub") });
+    let listener = bind(hub.config.console).await?;
+    let console = listener.local_addr().map_err(|error| error.to_string())?;
+    let app = hub.console().into_make_service_with_connect_info::<SocketAddr>();
+    tasks.spawn(async move { report(axum::serve(listener, app).await, "the console") });
     tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.events), BATCH));
     tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.chats), CHATS));
     tasks.spawn(send(Arc::clone(hub)));
     tasks.spawn(reconcile(Arc::clone(hub)));
     tasks.spawn(wake(Arc::clone(hub)));
     tasks.spawn(pull(Arc::clone(hub)));
-    Ok(Running { address, sandbox, vtiger, messengers, post, tasks, _lock: lock })
+    Ok(Running { address, console, sandbox, vtiger, messengers, post, tasks, _lock: lock })
 }
 
 /// # Errors

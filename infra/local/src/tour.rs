@@ -99,7 +99,7 @@ async fn summary(hub: &Hub, sandbox: &Sandbox, deliveries: usize, status: &Statu
     );
     println!("  parked            {}", status.parked);
     println!("  unrecognized      {}", status.unrecognized);
-    let base = format!("http://{}", hub.config.listen);
+    let base = format!("http://{}", hub.config.console);
     println!(
         "\nChats, links and promo codes have a sample tour of their own: cargo run -- replay ufa; letters: cargo run -- replay month"
     );

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::file_mailings::{MailingSection, MannersSection, SmtpSection};
+use crate::{
+    file_hub::HubSection,
+    file_mailings::{MailingSection, MannersSection, SmtpSection},
+};
 
 /// The whole file, for its JSON Schema; it is read section by section, so that one mistake hides no other.
 #[derive(Debug, JsonSchema)]
@@ -32,42 +35,6 @@ pub struct StagedoorToml {
     pipeline: Vec<PipelineSection>,
     show: Option<Vec<ShowSection>>,
     source: BTreeMap<String, SourceSection>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HubSection {
-    /// Where the local hub listens.
-    #[serde(default = "listen")]
-    #[schemars(with = "String")]
-    pub listen: SocketAddr,
-    /// ISO 3166-1 alpha-2: where a phone without a country code is dialled.
-    pub region: String,
-    /// ISO 4217, for sources that name none.
-    pub currency: String,
-    /// The house's IANA time zone, such as Europe/Moscow, in which managers read the times of a conversation; else UTC.
-    pub zone: Option<String>,
-    /// The address under which the CRM reaches this hub, such as https://hub.example.ru.
-    pub public_url: Option<String>,
-    /// A secret reference. With it the console answers beyond loopback, to those who show it.
-    pub console_token: Option<String>,
-    /// A secret reference: the key under which identifiers of erased people are hashed. Never change it: who was erased
-    /// under another key comes back.
-    pub erasure_key: Option<String>,
-    /// A secret reference: the key that tracked links and promo codes are drawn with. With another key, links that are out
-    /// lead nowhere.
-    pub link_key: Option<String>,
-    /// Words by which somebody in a chat says that they want no more letters.
-    #[serde(default = "stop_words")]
-    pub stop_words: Vec<String>,
-}
-
-fn stop_words() -> Vec<String> {
-    ["стоп", "отписаться", "отпишите", "отписка", "stop", "unsubscribe"].map(str::to_owned).to_vec()
-}
-
-fn listen() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 8080))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

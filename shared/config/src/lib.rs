@@ -3,7 +3,9 @@
 mod audience;
 mod crm;
 mod file;
+mod file_hub;
 mod file_mailings;
+mod hub;
 mod mailings;
 mod mistake;
 mod pools;
@@ -15,6 +17,7 @@ use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duratio
 
 pub use file::{CrmKind, MailerProvider, SmsProvider};
 pub use file_mailings::Encryption;
+pub use hub::{Listeners, is_development};
 pub use mistake::{Mistake, Mistakes};
 pub use read::{Reading, load, load_for};
 pub use secrets::{LocalSecrets, Secrets, variable};
@@ -25,7 +28,10 @@ use stagedoor_webhook::{Secret, Source};
 /// What the hub is made of, checked and with its secrets.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Where webhooks are taken.
     pub listen: SocketAddr,
+    /// Where the console listens.
+    pub console: SocketAddr,
     pub region: Region,
     /// The address under which the CRM reaches this hub, without a slash at its end.
     pub public_url: Option<String>,

@@ -12,7 +12,8 @@ use crate::{
     SmtpConfig,
     file::Text,
     file_mailings::{Encryption, MailingPurpose, MailingSection, MannersSection, SmtpSection, VariantSection},
-    read::{HubRead, Reader, Value, spot},
+    hub::HubRead,
+    read::{Reader, Value, spot},
     talk::{localised, strange_place, table},
 };
 

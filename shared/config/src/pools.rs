@@ -9,7 +9,8 @@ use toml::de::DeTable;
 
 use crate::{
     file::PromoSection,
-    read::{HubRead, Reader, Value, spot},
+    hub::HubRead,
+    read::{Reader, Value, spot},
     talk::table,
 };
 

@@ -16,7 +16,8 @@ use toml::{
 
 use crate::{
     Config, Configured, Mistakes, Secrets,
-    file::{HubSection, IdentitySection, PipelineSection, SandboxSection, ScheduleSection, ShowSection, SourceSection},
+    file::{IdentitySection, PipelineSection, SandboxSection, ScheduleSection, ShowSection, SourceSection},
+    hub::Listeners,
     mistake::Ledger,
     secrets::resolve_options,
 };
@@ -85,6 +86,8 @@ pub fn load_for(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     Everything,
+    /// The hub as one process needs everything, and has a console. The addresses of the command line come first.
+    OneMachine(Listeners),
     /// A receiving function needs the webhook secrets of its own sources. It joins nobody, so it leaves `[identity]`
     /// unread: a phone in it would make every cold start read the numbering plans.
     Receiving(&'static str),
@@ -99,37 +102,42 @@ pub enum Reading {
 impl Reading {
     fn webhooks_of(self, function: &str) -> bool {
         match self {
-            Self::Everything => true,
+            Self::Everything | Self::OneMachine(_) => true,
             Self::Receiving(own) => own == function,
             Self::Sync => function == "crm",
             Self::Schedule | Self::Outreach => false,
         }
     }
 
+    /// On AWS nothing serves a console.
+    pub(crate) fn has_console(self) -> bool {
+        matches!(self, Self::OneMachine(_))
+    }
+
     pub(crate) fn crm(self) -> bool {
-        matches!(self, Self::Everything | Self::Sync)
+        matches!(self, Self::Everything | Self::OneMachine(_) | Self::Sync)
     }
 
     /// Whether secrets in the options of a function's sources are read.
     fn options_of(self, function: &str) -> bool {
         match self {
-            Self::Everything => true,
+            Self::Everything | Self::OneMachine(_) => true,
             Self::Receiving(_) => false,
             Self::Sync | Self::Schedule => function != "messaging",
             Self::Outreach => function == "messaging",
         }
     }
 
-    fn links(self) -> bool {
-        matches!(self, Self::Everything | Self::Sync | Self::Receiving("links"))
+    pub(crate) fn links(self) -> bool {
+        matches!(self, Self::Everything | Self::OneMachine(_) | Self::Sync | Self::Receiving("links"))
     }
 
     pub(crate) fn gives_codes(self) -> bool {
-        matches!(self, Self::Everything | Self::Sync)
+        matches!(self, Self::Everything | Self::OneMachine(_) | Self::Sync)
     }
 
     pub(crate) fn sends(self) -> bool {
-        matches!(self, Self::Everything | Self::Outreach)
+        matches!(self, Self::Everything | Self::OneMachine(_) | Self::Outreach)
     }
 }
 
@@ -182,7 +190,8 @@ impl Reader<'_> {
         catalog.invoicing = crm.invoicing.clone();
         catalog.currency = Some(crm.currency.clone());
         Some(Config {
-            listen: hub.section.listen,
+            listen: hub.listeners.hub.unwrap_or(hub.section.listen),
+            console: hub.listeners.console.unwrap_or(hub.section.console),
             region: hub.region,
             public_url: hub.section.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             console_token: hub.token,
@@ -237,7 +246,7 @@ impl Reader<'_> {
         }
     }
 
-    fn region(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<Region> {
+    pub(crate) fn region(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<Region> {
         let region = Region::new(code);
         region.map_err(|error| self.ledger.note(span, place, error.to_string())).ok()
     }
@@ -251,23 +260,6 @@ impl Reader<'_> {
         if !text.parse::<url::Url>().is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
             self.ledger.note(span, place, "not an address, expected something like https://demo.amocrm.ru");
         }
-    }
-
-    fn hub(&mut self, root: &DeTable<'_>) -> Option<HubRead> {
-        let value = self.required(root, "hub")?;
-        let section: HubSection = self.read(value, "hub")?;
-        let region = self.region(&section.region, spot(value, "region"), "hub.region");
-        let currency = self.currency(&section.currency, spot(value, "currency"), "hub.currency");
-        if let Some(url) = &section.public_url {
-            self.url(url, spot(value, "public_url"), "hub.public_url");
-        }
-        let reference = section.console_token.clone().filter(|_| self.reading == Reading::Everything);
-        let token = reference.and_then(|text| self.secret(&text, spot(value, "console_token"), "hub.console_token"));
-        let reference = section.erasure_key.clone().filter(|_| self.reading.crm());
-        let erasure_key = reference.and_then(|text| self.secret(&text, spot(value, "erasure_key"), "hub.erasure_key"));
-        let reference = section.link_key.clone().filter(|_| self.reading.links());
-        let link_key = reference.and_then(|text| self.secret(&text, spot(value, "link_key"), "hub.link_key"));
-        Some(HubRead { section, region: region?, currency: currency?, token, erasure_key, link_key })
     }
 
     fn policy(&mut self, root: &DeTable<'_>) -> Policy {
@@ -476,13 +468,4 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-pub(crate) struct HubRead {
-    pub section: HubSection,
-    pub region: Region,
-    currency: String,
-    token: Option<Secret>,
-    erasure_key: Option<Secret>,
-    pub link_key: Option<Secret>,
 }

@@ -18,7 +18,7 @@ impl Secrets for LocalSecrets {
         match reference.split_once(':') {
             Some(("env", name)) => variable(name),
             Some(("dev", text)) if self.allow_dev && !text.is_empty() => Ok(text.to_owned()),
-            Some(("dev", _)) => Err("a dev: secret is only for a hub that listens on loopback; use env:NAME".into()),
+            Some(("dev", _)) => Err("a dev: secret is only for a hub that listens on loopback, with its console and public_url there too; use env:NAME".into()),
             Some(("ssm", _)) => Err("ssm: references are resolved on AWS only; use env:NAME here".into()),
             _ => Err("not a secret reference, expected env:NAME, ssm:/path or dev:text".into()),
         }

@@ -14,7 +14,8 @@ use toml::de::DeTable;
 use crate::{
     SmsConfig, SmsProvider,
     file::{CampaignSection, ReplyAsk, ReplyOn, ReplySection, SmsSection, Text},
-    read::{HubRead, Reader, Value, spot},
+    hub::HubRead,
+    read::{Reader, Value, spot},
 };
 
 /// Placeholders of a reply's text.

@@ -50,6 +50,7 @@ async fn built() -> Result<(tempfile::TempDir, TcpListener, Arc<Hub>), String> {
     let text = DEFAULT_CONFIG
         .replace("rate = 20000", "rate = 1000000")
         .replace("127.0.0.1:8080", &address.to_string())
+        .replace("127.0.0.1:8090", "127.0.0.1:0")
         .replace("127.0.0.1:8081", &free())
         .replace("127.0.0.1:8082", &free())
         .replace("8083", &free_port().to_string());

@@ -1,7 +1,8 @@
-//! The console: what came, what became of it, who waits. It shows personal data, so it answers on loopback only unless
-//! a token is configured.
+//! The console: what came, what became of it, who waits. It shows personal data, so it has a listener of its own, and
+//! answers on loopback only unless a token is configured.
 
 mod access;
+mod backoff;
 mod pages;
 mod show;
 mod words;
@@ -40,8 +41,9 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/console/effect.csv", get(effect_csv))
         .route("/console/event/{id}", get(event))
         .route("/console/replay/{id}", post(replay))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&hub), access::guard))
-        .with_state(hub)
+        .with_state(Arc::clone(&hub))
+        // Around all of it: what is not there is refused in the same way.
+        .layer(middleware::from_fn_with_state(Arc::new(access::Access::new(hub)), access::guard))
 }
 
 /// A page, or a sentence about why there is none.

@@ -1,0 +1,127 @@
+//! The hub as a process: with a sample tour, or without.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use stagedoor::{Hub, Moved, THEATRE_CONFIG, bind, month, read_config_for, start, tour};
+use stagedoor_ports::{Clock, SystemClock};
+use stagedoor_testkit::season::Season;
+
+use crate::{Place, config, open};
+
+/// Serves until it is stopped.
+///
+/// # Errors
+/// A sentence: a mistake of the config, or an address that is taken.
+pub async fn serve(place: &Place) -> Result<(), String> {
+    let hub = Arc::new(open(place, "serve")?);
+    let listener = bind(hub.config.listen).await?;
+    let mut running = start(&hub, listener).await?;
+    println!("The hub takes webhooks on http://{}/", running.address);
+    println!("The console is on http://{}/", running.console);
+    if let Some(address) = hub.config.sandbox {
+        println!("The CRM's sandbox listens on http://{address}/");
+        let deals = hub.status().await.map_err(|error| error.to_string())?.deals;
+        if deals > 0 {
+            println!(
+                "Note: the sandbox forgets with its process, and these files say that {deals} deals are in it. \
+                 For a fresh start take another --data folder."
+            );
+        }
+    }
+    until_stopped(&mut running).await;
+    Ok(())
+}
+
+/// A sample tour.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Play {
+    Tour,
+    Ufa,
+    Month,
+}
+
+/// Plays a sample tour into the sandbox, and stays up.
+///
+/// # Errors
+/// A sentence: a mistake of the config, or a config without a sandbox.
+pub async fn demo(mut place: Place, play: Play) -> Result<(), String> {
+    // The sandbox forgets with its process, so the tour's files do too.
+    place.data = place.data.join(match play {
+        Play::Tour => "tour",
+        Play::Ufa => "ufa",
+        Play::Month => "month",
+    });
+    if place.data.exists() {
+        std::fs::remove_dir_all(&place.data)
+            .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
+    }
+    // A month is played by a clock of its own.
+    let moved = Moved::at(month::BEGINS);
+    let clock: Arc<dyn Clock> = if play == Play::Month { Arc::new(moved.clone()) } else { Arc::new(SystemClock) };
+    let hub = Arc::new(Hub::open_by(clock, config(&place)?, &place.data, "serve")?);
+    if hub.config.sandbox.is_none() {
+        return Err("the sample tour is played into the sandbox only; use `stagedoor serve` for a real account".into());
+    }
+    let listener = bind(hub.config.listen).await?;
+    let mut running = start(&hub, listener).await?;
+    println!("Stagedoor takes webhooks on http://{}/ with the amoCRM sandbox behind it.", running.address);
+    println!("The console is on http://{}/.\n", running.console);
+    let base = format!("http://{}", running.address);
+    match (running.sandbox.clone(), running.messengers.clone()) {
+        (Some(sandbox), Some(messengers)) if play == Play::Month => {
+            let post = running.post.clone().ok_or("a month needs [sandbox] post")?;
+            month::play(&hub, &moved, &base, (&sandbox, &messengers, &post)).await?;
+        }
+        (Some(sandbox), Some(messengers)) if play == Play::Ufa => {
+            stagedoor::ufa::play(&hub, &base, &sandbox, &messengers).await?
+        }
+        (Some(sandbox), messengers) if play == Play::Tour => {
+            tour::play(&hub, &base, &sandbox).await?;
+            if let Some(messengers) = messengers {
+                let on = messengers.lists().mailed("134").len();
+                println!("Of the 300, {on} consented to letters and are on the mailing list.");
+            }
+            if let Some(post) = &running.post {
+                let told: BTreeSet<String> = post.arrived().into_iter().map(|letter| letter.to).collect();
+                println!("One show moved: {} people who hold tickets to it were written a letter.", told.len());
+            }
+        }
+        _ => return Err("this play needs [sandbox] messengers".into()),
+    }
+    println!("It stays up; stop it with Ctrl-C. Next: README.md, “Where to look”.");
+    until_stopped(&mut running).await;
+    Ok(())
+}
+
+/// A theatre's season: into the sandbox, or into the Vtiger that the config names.
+///
+/// # Errors
+/// A sentence: a mistake of the config, or a CRM that cannot be used.
+pub async fn season(mut place: Place) -> Result<(), String> {
+    place.data = place.data.join("season");
+    if place.data.exists() {
+        std::fs::remove_dir_all(&place.data)
+            .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
+    }
+    let config = match &place.config {
+        Some(_) => config(&place)?,
+        None => read_config_for(place.listeners(), "infra/local/theatre.toml", THEATRE_CONFIG)?,
+    };
+    let hub = Arc::new(Hub::open(config, &place.data, "serve")?);
+    let listener = bind(hub.config.listen).await?;
+    let mut running = start(&hub, listener).await?;
+    let crm = if running.vtiger.is_some() { "the Vtiger sandbox" } else { &hub.config.crm.base_url };
+    println!("Stagedoor takes webhooks on http://{}/; the CRM is {crm}.", running.address);
+    println!("The console is on http://{}/.", running.console);
+    stagedoor::season::play(&hub, &format!("http://{}", running.address), Season::default()).await?;
+    println!("It stays up; stop it with Ctrl-C. The CRM: {}/webservice.php (docs/crm.md)", hub.config.crm.base_url);
+    until_stopped(&mut running).await;
+    Ok(())
+}
+
+async fn until_stopped(running: &mut stagedoor::Running) {
+    tokio::select! {
+        () = running.wait() => {}
+        _ = tokio::signal::ctrl_c() => println!("\nStopped. Everything that was acknowledged is on the disk."),
+    }
+}

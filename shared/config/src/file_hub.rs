@@ -1,0 +1,50 @@
+//! The shape of `[hub]`.
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HubSection {
+    /// Where the hub on one machine takes webhooks. Nothing personal answers here.
+    #[serde(default = "listen")]
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// Where the console of the hub on one machine listens. It shows personal data.
+    #[serde(default = "console")]
+    #[schemars(with = "String")]
+    pub console: SocketAddr,
+    /// ISO 3166-1 alpha-2: where a phone without a country code is dialled.
+    pub region: String,
+    /// ISO 4217, for sources that name none.
+    pub currency: String,
+    /// The house's IANA time zone, such as Europe/Moscow, in which managers read the times of a conversation; else UTC.
+    pub zone: Option<String>,
+    /// The address under which the CRM reaches this hub, such as https://hub.example.ru.
+    pub public_url: Option<String>,
+    /// A secret reference: the console's token. Needed when `public_url` or `console` is another address than loopback.
+    pub console_token: Option<String>,
+    /// A secret reference: the key under which identifiers of erased people are hashed. Never change it: who was erased
+    /// under another key comes back.
+    pub erasure_key: Option<String>,
+    /// A secret reference: the key that tracked links and promo codes are drawn with. With another key, links that are out
+    /// lead nowhere.
+    pub link_key: Option<String>,
+    /// Words by which somebody in a chat says that they want no more letters.
+    #[serde(default = "stop_words")]
+    pub stop_words: Vec<String>,
+}
+
+fn stop_words() -> Vec<String> {
+    ["стоп", "отписаться", "отпишите", "отписка", "stop", "unsubscribe"].map(str::to_owned).to_vec()
+}
+
+fn listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+fn console() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8090))
+}

@@ -1,0 +1,3 @@
+//! The hub's outer edge: what a stranger can reach, and what stays closed.
+
+mod console_address;

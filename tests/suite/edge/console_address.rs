@@ -1,0 +1,250 @@
+//! The console has an address of its own, and shows personal data to nobody else than this machine or its token.
+
+use std::process::{Child, Command, Stdio};
+
+use stagedoor::{DEFAULT_CONFIG, read_config};
+use stagedoor_testkit::form;
+use stagedoor_tests::hub::{TestHub, free};
+
+/// What no answer to a stranger may hold.
+const PERSONAL: [&str; 4] = ["Каренина", "9161234567", "anna@example.com", "form.submitted"];
+const TOKEN: &str = "open-sesame-open-sesame";
+
+async fn with_anna(change: impl FnOnce(String) -> String) -> TestHub {
+    let hub = TestHub::with(change).await;
+    let fields = [("Name", "Анна Каренина"), ("Phone", "8 916 123-45-67"), ("Email", "anna@example.com")];
+    let parcel =
+        form("/website/tilda", &[&fields[..], &[("tranid", "1:2")]].concat()).header("x-api-key", "tilda-api-key");
+    hub.take(&parcel).await;
+    hub.settled().await;
+    hub
+}
+
+fn token(text: String) -> String {
+    text.replace("[hub]", &format!("[hub]\nconsole_token = \"dev:{TOKEN}\""))
+}
+
+fn client() -> reqwest::Client {
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    client.build().expect("a client")
+}
+
+/// nginx in front of the hub; it ends with the test.
+struct Nginx {
+    process: Child,
+    base: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Nginx {
+    /// Asks to be nothing more than what a first how-to says, with `lines` added to its one location.
+    async fn before(address: &str, lines: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (root, listen) = (folder.path().display(), free());
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .iter()
+            .map(|kind| format!("{kind}_temp_path {root}/{kind};\n"))
+            .collect();
+        let config = format!(
+            "daemon off; pid {root}/pid; error_log {root}/error.log; worker_processes 1; user root; events {{}}\n\
+             http {{ access_log off; {temporary} server {{ listen {listen}; server_name hub.theatre.example;\n\
+             location / {{ proxy_pass {address}; {lines} }} }} }}"
+        );
+        let file = folder.path().join("nginx.conf");
+        std::fs::write(&file, config).expect("a config");
+        let process = Command::new("nginx")
+            .arg("-c")
+            .arg(&file)
+            .args(["-p", &root.to_string(), "-e", "stderr"])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nginx (Debian's nginx-light)");
+        let nginx = Self { process, base: format!("http://{listen}"), _folder: folder };
+        for _ in 0..400 {
+            if client().get(&nginx.base).send().await.is_ok() {
+                return nginx;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        panic!("nginx did not come up");
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its worker leaves when the master's socket closes.
+        _ = Command::new("kill").args(["-QUIT", &self.process.id().to_string()]).status();
+        _ = self.process.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_default_nginx_webhooks_are_taken_and_nothing_personal_is_seen() {
+    let hub = with_anna(|text| text).await;
+    let nginx = Nginx::before(&hub.base, "").await;
+    let http = client();
+    assert_eq!(http.get(format!("{}/healthz", nginx.base)).send().await.expect("an answer").status(), 200);
+    let parcel = form("/website/tilda", &[("Phone", "8 916 123-45-68"), ("tranid", "1:3")]);
+    let taken = parcel.header("x-api-key", "tilda-api-key").post(&http, &nginx.base).await.expect("an answer");
+    assert_eq!(taken.0, 200, "webhooks go through: {taken:?}");
+    let known = hub.hub.store.totals().await.expect("totals");
+    assert!(known.people >= 1);
+    let paths =
+        ["", "console/waiting", "console/parked", "console/unrecognized", "console/report", "console/report.csv"];
+    for path in paths {
+        let answer = http.get(format!("{}/{path}", nginx.base)).send().await.expect("an answer");
+        assert_eq!(answer.status(), 404, "/{path}");
+        let text = answer.text().await.expect("text");
+        assert!(PERSONAL.iter().all(|word| !text.contains(word)), "/{path}: {text}");
+    }
+    let find = http.post(format!("{}/console/find", nginx.base)).form(&[("identifier", "anna@example.com")]);
+    assert_eq!(find.send().await.expect("an answer").status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_in_front_of_the_console_sees_nothing_without_the_token() {
+    let hub = with_anna(|text| text).await;
+    // The default (HTTP/1.0 to what is behind), and what how-tos add.
+    for lines in [
+        "",
+        "proxy_http_version 1.1; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        "proxy_http_version 1.1; proxy_set_header X-Real-IP $remote_addr;",
+    ] {
+        let nginx = Nginx::before(&hub.console, lines).await;
+        for host in ["127.0.0.1", "hub.theatre.example"] {
+            let answer = client().get(&nginx.base).header("host", host).send().await.expect("an answer");
+            assert_eq!(answer.status(), 401, "{lines}");
+            let text = answer.text().await.expect("text");
+            assert!(PERSONAL.iter().all(|word| !text.contains(word)), "{lines}: {text}");
+        }
+    }
+    let nginx = Nginx::before(&hub.console, "proxy_http_version 1.1; proxy_set_header Host $host;").await;
+    let answer = client().get(&nginx.base).header("host", "hub.theatre.example").send().await.expect("an answer");
+    assert_eq!(answer.status(), 401, "a name that is not this machine's");
+}
+
+#[tokio::test]
+async fn the_console_answers_this_machine_only_and_no_proxy() {
+    let hub = with_anna(|text| text).await;
+    let http = client();
+    let get = || http.get(format!("{}/", hub.console));
+    let page = get().send().await.expect("an answer");
+    assert_eq!(page.status(), 200);
+    assert!(page.text().await.expect("text").contains("form.submitted"), "it shows what came");
+    assert_eq!(get().header("host", "127.0.0.1:1").send().await.expect("an answer").status(), 200);
+    assert_eq!(get().header("host", "stagedoor.example.ru").send().await.expect("an answer").status(), 401);
+    for (name, value) in [
+        ("forwarded", "for=192.0.2.1"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "127.0.0.1"),
+        ("x-real-ip", "127.0.0.1"),
+        ("via", "1.1 caddy"),
+    ] {
+        assert_eq!(get().header(name, value).send().await.expect("an answer").status(), 401, "{name}");
+    }
+    let refused = hub.hub.counters.all().get(&("console".to_owned(), "refused".to_owned())).copied();
+    assert_eq!(refused, Some(7), "each refusal is counted");
+}
+
+#[tokio::test]
+async fn another_site_presses_no_button_of_the_console() {
+    let hub = TestHub::with(token).await;
+    let http = client();
+    let press = || http.post(format!("{}/console/parked", hub.console)).basic_auth("me", Some(TOKEN));
+    let own = hub.console.clone();
+    for (name, value, expected) in [
+        ("origin", "https://elsewhere.example", 403),
+        ("origin", "null", 403),
+        ("sec-fetch-site", "cross-site", 403),
+        ("sec-fetch-site", "same-site", 403),
+        ("sec-fetch-site", "same-origin", 303),
+        ("origin", own.as_str(), 303),
+    ] {
+        let answer = press().header(name, value).send().await.expect("an answer");
+        assert_eq!(answer.status(), expected, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_of_the_console_bears_the_same_headers() {
+    let hub = TestHub::with(token).await;
+    let http = client();
+    let url = |path: &str| format!("{}{path}", hub.console);
+    let asked = [
+        (http.get(url("/")), 401),
+        (http.get(url("/")).basic_auth("me", Some(TOKEN)), 200),
+        (http.get(url("/nothing")).basic_auth("me", Some(TOKEN)), 404),
+        (http.get(url("/console/find")).basic_auth("me", Some(TOKEN)), 405),
+        (http.post(url("/console/parked")).basic_auth("me", Some(TOKEN)).header("origin", "null"), 403),
+    ];
+    for (request, status) in asked {
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), status);
+        let header =
+            |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+        assert_eq!(header("cache-control"), "no-store", "{status}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{status}");
+        let policy = header("content-security-policy");
+        for part in ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'", "form-action 'self'"] {
+            assert!(policy.contains(part), "{status}: {policy}");
+        }
+    }
+    assert_eq!(
+        http.get(url("/nothing")).send().await.expect("an answer").status(),
+        401,
+        "no path tells a stranger more"
+    );
+}
+
+#[tokio::test]
+async fn who_guesses_the_token_has_to_wait_each_time_longer() {
+    let hub = TestHub::with(token).await;
+    let http = client();
+    let ask = async |given: &str| {
+        let request = http.get(format!("{}/", hub.console)).header("authorization", given);
+        let answer = request.send().await.expect("an answer");
+        let wait = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        (answer.status().as_u16(), wait)
+    };
+    let basic = {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode(format!("me:{TOKEN}"))
+    };
+    for right in
+        [format!("Bearer {TOKEN}"), format!("bearer {TOKEN}"), format!("basic {basic}"), format!("BASIC {basic}")]
+    {
+        assert_eq!(ask(&right).await.0, 200, "the scheme's case does not matter");
+    }
+    let mut answers = Vec::new();
+    for n in 0..8 {
+        answers.push(ask(&format!("Bearer guess-{n}")).await);
+    }
+    assert_eq!(answers[..5], [(401, None); 5], "a person may mistype");
+    assert!(answers[5..].iter().all(|(status, wait)| *status == 429 && wait.is_some()), "{answers:?}");
+    let right = format!("Bearer {TOKEN}");
+    assert_eq!(ask(&right).await.0, 429, "in the pause nothing is compared");
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    assert_eq!(ask("Bearer guess").await.0, 401);
+    assert!(ask("Bearer guess").await.1 >= Some(2), "the next pause is longer");
+    let counted = hub.hub.counters.all();
+    let count = |outcome: &str| counted.get(&("console".to_owned(), outcome.to_owned())).copied().unwrap_or(0);
+    assert_eq!((count("refused"), count("slowed")), (6, 5));
+}
+
+#[test]
+fn a_hub_that_strangers_can_reach_needs_a_token_and_takes_no_development_secrets() {
+    let told = |text: &str| read_config("stagedoor.toml", text, None).map(|_| ()).expect_err("mistakes");
+    let public =
+        DEFAULT_CONFIG.replace("public_url = \"http://127.0.0.1:8080\"", "public_url = \"https://hub.example.ru\"");
+    let beyond = DEFAULT_CONFIG.replace("console = \"127.0.0.1:8090\"", "console = \"0.0.0.0:8090\"");
+    for (text, why) in [(&public, "strangers can reach"), (&beyond, "the console listens on another address")] {
+        let told = told(text);
+        let line = told.lines().find(|line| line.contains("hub.console_token")).unwrap_or_else(|| panic!("{told}"));
+        assert!(line.contains(why) && line.contains("openssl rand -hex 32"), "{line}");
+        assert!(told.contains("dev: secret"), "{told}");
+    }
+    let local =
+        DEFAULT_CONFIG.replace("public_url = \"http://127.0.0.1:8080\"", "public_url = \"http://localhost:8080\"");
+    assert!(read_config("stagedoor.toml", &local, None).is_ok(), "localhost is this machine");
+}
