@@ -39,7 +39,7 @@ impl Sync {
     /// Walks the deals that bear the hub's id. One that the hub does not know may be a second one of a person and a show.
     async fn walk_deals(&self, source: &SourceName, done: &mut Backfilled) -> Result<(), PortError> {
         loop {
-            if !self.lease().await? {
+            if !self.lease_in_turn().await? {
                 return Err(PortError::Retry("another process uses the CRM".into()));
             }
             let cell = self.store.cell(&self.cell_of(DEALS)).await?;
@@ -90,7 +90,7 @@ impl Sync {
     async fn walk(&self, source: &SourceName) -> Result<Backfilled, PortError> {
         let mut done = Backfilled::default();
         loop {
-            if !self.lease().await? {
+            if !self.lease_in_turn().await? {
                 return Err(PortError::Retry("another process uses the CRM".into()));
             }
             let cell = self.store.cell(&self.cell_of(CURSOR)).await?;

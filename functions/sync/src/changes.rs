@@ -53,7 +53,7 @@ impl Sync {
     /// # Errors
     /// `Retry` when the CRM cannot be used now; the next call goes on from the same place.
     pub async fn hear_crm(&self, source: &SourceName) -> Result<Heard, PortError> {
-        if self.crm.tells() || !self.lease().await? {
+        if self.crm.tells() || self.is_wanted().await? || !self.lease().await? {
             return Ok(Heard::default());
         }
         let heard = self.hear_leased(source).await;

@@ -55,7 +55,7 @@ impl Sync {
         let Some(key) = &self.erasure else {
             return Err(PortError::Fail("no erasure key is configured; give [hub] erasure_key a secret".into()));
         };
-        if !self.lease().await? {
+        if !self.lease_in_turn().await? {
             return Err(PortError::Retry("another process reconciles".into()));
         }
         let done = self.erase_leased(key, identifier).await;

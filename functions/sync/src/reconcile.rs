@@ -35,6 +35,10 @@ const LEASE_TIME: SignedDuration = SignedDuration::from_secs(120);
 const RENEW: Duration = Duration::from_secs(30);
 /// How long a command waits for the CRM.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Which command waits for the lease, and until when the holder leaves it: `<owner> <RFC 3339>`.
+const WANTED: &str = "wanted/reconciler";
+/// How long the holder skips its turns for a command. One that was killed is waited for no longer.
+const SKIPPED: SignedDuration = SignedDuration::from_secs(6);
 /// A second, and a little for clocks that differ.
 const REST: SignedDuration = SignedDuration::from_millis(1_100);
 /// People compared in one round.
@@ -43,6 +47,11 @@ const ROUND: usize = 2_000;
 const OUTAGE: usize = 20_000;
 /// Bulk calls under way at once: a CRM takes seconds for a full batch, and the rate is kept elsewhere.
 const CALLS: usize = 3;
+
+/// Until when `owner` wants the lease, if it is the one who does.
+fn wanted_until(value: &str, owner: &str) -> Option<Timestamp> {
+    value.strip_prefix(owner)?.trim_start().parse().ok()
+}
 
 /// Whether a batch that is not full is sent now or waits for company.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +93,7 @@ impl Sync {
     /// # Errors
     /// When the store fails.
     pub async fn reconcile_until(&self, pace: Pace, until: Option<Instant>) -> Result<Reconciled, PortError> {
-        if !self.lease().await? {
+        if self.is_wanted().await? || !self.lease().await? {
             return Ok(Reconciled { unavailable: Some(ELSEWHERE.into()), ..Reconciled::default() });
         }
         let report = self.reconcile_leased(pace, until).await;
@@ -99,7 +108,7 @@ impl Sync {
     /// `Retry` when the CRM was not free within half a minute.
     pub async fn alone_in_crm<T>(&self, work: impl Future<Output = T>) -> Result<T, PortError> {
         let began = Instant::now();
-        while !breakage::is_on("commands-take-no-lease") && !self.lease().await? {
+        while !breakage::is_on("commands-take-no-lease") && !self.lease_in_turn().await? {
             if began.elapsed() >= PATIENCE {
                 return Err(PortError::Retry("another process uses the CRM; try again".into()));
             }
@@ -131,6 +140,34 @@ impl Sync {
         }
         let now = self.clock.now();
         self.store.lease(&format!("{LEASE}/{}", self.scope), &self.owner, now, now + REST).await.map(drop)
+    }
+
+    /// Takes the lease for a command. Where another process holds it, that one is asked to skip its turns for a moment: a hub
+    /// that serves takes the lease anew as soon as it has given it back.
+    pub(crate) async fn lease_in_turn(&self) -> Result<bool, PortError> {
+        let mine = self.lease().await?;
+        let now = self.clock.now();
+        let cell = self.store.cell(WANTED).await?;
+        let until = cell.as_ref().and_then(|cell| wanted_until(&cell.value, &self.owner));
+        let value = match (mine, until) {
+            (true, Some(_)) => String::new(),
+            (false, until) if until.is_none_or(|until| until < now + SKIPPED / 2) => {
+                format!("{} {}", self.owner, now + SKIPPED)
+            }
+            _ => return Ok(mine),
+        };
+        // Where another command wrote meanwhile, it comes first.
+        self.store.put_cell(WANTED, &value, cell.map(|cell| cell.version)).await?;
+        Ok(mine)
+    }
+
+    /// True while a command of another process waits for the lease.
+    pub(crate) async fn is_wanted(&self) -> Result<bool, PortError> {
+        let Some(cell) = self.store.cell(WANTED).await? else { return Ok(false) };
+        let Some((owner, _)) = cell.value.rsplit_once(' ') else { return Ok(false) };
+        let until = wanted_until(&cell.value, owner);
+        let waits = owner != self.owner && until.is_some_and(|until| until > self.clock.now());
+        Ok(waits && !breakage::is_on("lease-never-yielded"))
     }
 
     pub(crate) async fn lease(&self) -> Result<bool, PortError> {
