@@ -1,3 +1,8 @@
 //! The hub's outer edge: what a stranger can reach, and what stays closed.
 
 mod console_address;
+mod files;
+mod hostile;
+mod listener;
+mod secrets;
+mod two_processes;

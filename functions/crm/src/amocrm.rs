@@ -45,6 +45,11 @@ impl Provider for AmoCrm {
         Accepts::Form
     }
 
+    /// One webhook tells what a manager changed in many rows at once.
+    fn max_fields(&self) -> usize {
+        20_000
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         let verified = signature::shown(Some(&delivery.tail), &self.source.secrets)?;
         let form = Form::parse(&delivery.body);

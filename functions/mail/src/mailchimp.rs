@@ -36,6 +36,10 @@ impl Provider for Mailchimp {
         (delivery.method == http::Method::GET).then(|| Answer::json("{}"))
     }
 
+    fn secret_is_of_the_account(&self) -> bool {
+        self.options.signed
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         if !self.options.signed {
             return signature::shown(Some(&delivery.tail), &self.source.secrets);

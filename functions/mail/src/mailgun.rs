@@ -8,7 +8,7 @@ use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
     read::{id, second, text},
-    signature,
+    scan, signature,
 };
 
 use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
@@ -41,15 +41,23 @@ impl Provider for Mailgun {
         Accepts::JsonOrForm
     }
 
+    fn secret_is_of_the_account(&self) -> bool {
+        true
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
-        let whole = read(&delivery.body, delivery.is_form()).map_err(|_| Reject::MissingSignature)?;
-        let part = |name: &str| text(&whole, &format!("/signature/{name}"));
-        let (stamp, token) =
-            (part("timestamp").ok_or(Reject::MissingSignature)?, part("token").ok_or(Reject::MissingSignature)?);
+        let [stamp, token, signature] = match delivery.is_form() {
+            true => ["timestamp", "token", "signature"].map(|name| scan::form_field(&delivery.body, name)),
+            false => {
+                scan::json_fields(&delivery.body, ["signature/timestamp", "signature/token", "signature/signature"])
+            }
+        };
+        let (stamp, token) = (stamp.ok_or(Reject::MissingSignature)?, token.ok_or(Reject::MissingSignature)?);
+        let (stamp, token) = (stamp.trim(), token.trim());
         let at: i64 = stamp.parse().map_err(|_| Reject::MalformedSignature)?;
         signature::within(at, REPEATED, delivery.received_at)?;
         let message: [&[u8]; 2] = [stamp.as_bytes(), token.as_bytes()];
-        signature::hmac_sha256_hex_of(&message, part("signature").as_deref(), &self.0.secrets)
+        signature::hmac_sha256_hex_of(&message, signature.as_deref(), &self.0.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

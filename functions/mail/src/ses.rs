@@ -9,6 +9,7 @@ use stagedoor_model::{Body, Event, Identifier, LetterReported, LetterState, Time
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
     read::{is_true, list, text},
+    scan,
     signature::{self, RsaDigest},
 };
 
@@ -37,24 +38,49 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(Ses { source: source.clone(), topic }))
 }
 
-/// What is signed, as `Key\nValue\n` (the subject only when there is one).
-fn signed(message: &Value) -> Option<String> {
-    let keys: &[&str] = match text(message, "/Type")?.as_str() {
-        "Notification" => &["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"],
-        "SubscriptionConfirmation" | "UnsubscribeConfirmation" => {
-            &["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
-        }
-        _ => return None,
-    };
-    let mut whole = String::new();
-    for key in keys {
-        match message.get(*key).and_then(Value::as_str) {
-            Some(value) => whole.extend([*key, "\n", value, "\n"]),
-            None if *key == "Subject" => {}
-            None => return None,
-        }
+/// Fields of a message: those that are signed, in the order of their names, and those that say how.
+const FIELDS: [&str; 11] = [
+    "Message",
+    "MessageId",
+    "SubscribeURL",
+    "Subject",
+    "Timestamp",
+    "Token",
+    "TopicArn",
+    "Type",
+    "Signature",
+    "SignatureVersion",
+    "SigningCertURL",
+];
+
+/// A message as it came, not yet believed.
+struct Unproved([Option<String>; 11]);
+
+impl Unproved {
+    fn get(&self, name: &str) -> Option<&str> {
+        let at = FIELDS.iter().position(|field| *field == name)?;
+        self.0.get(at)?.as_deref()
     }
-    Some(whole)
+
+    /// What is signed, as `Key\nValue\n` (the subject only when there is one).
+    fn signed(&self) -> Option<String> {
+        let keys: &[&str] = match self.get("Type")? {
+            "Notification" => &["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"],
+            "SubscriptionConfirmation" | "UnsubscribeConfirmation" => {
+                &["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
+            }
+            _ => return None,
+        };
+        let mut whole = String::new();
+        for key in keys {
+            match self.get(key) {
+                Some(value) => whole.extend([*key, "\n", value, "\n"]),
+                None if *key == "Subject" => {}
+                None => return None,
+            }
+        }
+        Some(whole)
+    }
 }
 
 /// `sns.<region>.amazonaws.com[.cn]`, nothing before it, no port, and SNS's own name of a certificate.
@@ -81,23 +107,24 @@ impl Provider for Ses {
         Accepts::Text
     }
 
+    fn secret_is_of_the_account(&self) -> bool {
+        true
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
-        let message: Value = serde_json::from_slice(&delivery.body).map_err(|_| Reject::MissingSignature)?;
-        let given = text(&message, "/Signature");
-        if given.is_none() {
-            return Err(Reject::MissingSignature);
-        }
-        let certificate = text(&message, "/SigningCertURL").ok_or(Reject::MalformedSignature)?;
-        if !is_snss(&certificate) || text(&message, "/TopicArn").as_deref() != Some(&self.topic) {
+        let told = Unproved(scan::json_fields(&delivery.body, FIELDS));
+        let given = told.get("Signature").ok_or(Reject::MissingSignature)?;
+        let certificate = told.get("SigningCertURL").ok_or(Reject::MalformedSignature)?;
+        if !is_snss(certificate) || told.get("TopicArn") != Some(&self.topic) {
             return Err(Reject::WrongOrigin);
         }
-        let digest = match text(&message, "/SignatureVersion").as_deref() {
+        let digest = match told.get("SignatureVersion") {
             Some("1") => RsaDigest::Sha1,
             Some("2") => RsaDigest::Sha256,
             _ => return Err(Reject::MalformedSignature),
         };
-        let signed = signed(&message).ok_or(Reject::MalformedSignature)?;
-        signature::rsa_certificate(signed.as_bytes(), given.as_deref(), digest, &self.source.secrets)
+        let signed = told.signed().ok_or(Reject::MalformedSignature)?;
+        signature::rsa_certificate(signed.as_bytes(), Some(given), digest, &self.source.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

@@ -39,13 +39,18 @@ impl Provider for Twilio {
         Accepts::Form
     }
 
+    fn secret_is_of_the_account(&self) -> bool {
+        true
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
+        let given = delivery.header("x-twilio-signature").ok_or(Reject::MissingSignature)?;
         let mut sorted = fields(&delivery.body);
         sorted.sort();
         sorted.dedup();
         let mut message = self.url.clone();
         sorted.iter().for_each(|(name, value)| message.extend([name.as_str(), value.as_str()]));
-        signature::hmac_sha1_base64(message.as_bytes(), delivery.header("x-twilio-signature"), &self.source.secrets)
+        signature::hmac_sha1_base64(message.as_bytes(), Some(given), &self.source.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

@@ -8,7 +8,7 @@ use stagedoor_model::{Body, Event, Identifier, LetterReported, LetterState, Time
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
     read::{id, list, text},
-    signature,
+    scan, signature,
 };
 
 use crate::report::{bare_link, complained, email, is_machine, letter, membership, unsubscribed, zone, zoned};
@@ -40,9 +40,13 @@ impl Provider for Unisender {
         (delivery.method == http::Method::GET).then(|| Answer::json("{}"))
     }
 
+    fn secret_is_of_the_account(&self) -> bool {
+        true
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
-        let body: Value = serde_json::from_slice(&delivery.body).map_err(|_| Reject::MissingSignature)?;
-        signature::md5_in_body(delivery, text(&body, "/auth").as_deref(), &self.source.secrets)
+        let auth = scan::json_field(&delivery.body, "auth");
+        signature::md5_in_body(delivery, auth.as_deref(), &self.source.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

@@ -85,6 +85,10 @@ impl Provider for Page {
         handshake(delivery, &self.options.verify_token)
     }
 
+    fn secret_is_of_the_account(&self) -> bool {
+        true
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         verify(delivery, &self.source.secrets)
     }

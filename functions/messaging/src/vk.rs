@@ -9,7 +9,7 @@ use stagedoor_model::{
     Token,
 };
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, scan, signature,
 };
 
 use crate::read::{chat, id, list, number, other, second, text};
@@ -71,16 +71,20 @@ impl Provider for Vk {
     }
 
     fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
-        let body: Value = serde_json::from_slice(&delivery.body).ok()?;
         // A fresh server has no secret yet: the community's id decides.
-        let asked = text(&body, "/type").as_deref() == Some("confirmation");
-        (asked && number(&body, "/group_id") == Some(self.options.group)).then(|| plain(&self.options.confirmation))
+        let [kind, group] = scan::json_fields(&delivery.body, ["type", "group_id"]);
+        let own = group.and_then(|group| group.parse().ok()) == Some(self.options.group);
+        (kind.as_deref() == Some("confirmation") && own).then(|| plain(&self.options.confirmation))
+    }
+
+    fn secret_fields(&self) -> Vec<String> {
+        vec!["secret".into()]
     }
 
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
-        let body: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
-        let verified = signature::shown(text(&body, "/secret").as_deref(), &self.source.secrets)?;
-        let own = number(&body, "/group_id").is_none_or(|group| group == self.options.group);
+        let [secret, group] = scan::json_fields(&delivery.body, ["secret", "group_id"]);
+        let verified = signature::shown(secret.as_deref(), &self.source.secrets)?;
+        let own = group.is_none_or(|group| group.parse() == Ok(self.options.group));
         if own { Ok(verified) } else { Err(Reject::WrongOrigin) }
     }
 

@@ -79,6 +79,10 @@ impl Provider for Whatsapp {
         meta::handshake(delivery, &self.options.verify_token)
     }
 
+    fn secret_is_of_the_account(&self) -> bool {
+        true
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         meta::verify(delivery, &self.source.secrets)
     }

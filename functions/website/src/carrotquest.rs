@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use stagedoor_model::{Body, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
-    signature,
+    scan, signature,
 };
 
 struct CarrotQuest {
@@ -56,8 +56,12 @@ impl Provider for CarrotQuest {
         Accepts::Form
     }
 
+    fn secret_fields(&self) -> Vec<String> {
+        vec!["token".into()]
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
-        signature::shown(Form::parse(&delivery.body).text("token"), &self.source.secrets)
+        signature::shown(scan::form_field(&delivery.body, "token").as_deref(), &self.source.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

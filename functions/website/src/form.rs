@@ -13,7 +13,7 @@ use stagedoor_model::{
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form as Fields, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
-    contact_identifiers, signature,
+    contact_identifiers, scan, signature,
 };
 
 #[derive(Debug, Deserialize)]
@@ -34,6 +34,9 @@ enum Auth {
     Signature,
     Browser,
 }
+
+/// A page's form in bytes. Its key is public, so that anybody can send one.
+const MAX_ANONYMOUS: usize = 64 * 1024;
 
 struct SiteForm {
     source: Source,
@@ -64,14 +67,24 @@ impl Provider for SiteForm {
         Accepts::JsonOrForm
     }
 
+    fn secret_fields(&self) -> Vec<String> {
+        vec!["key".into()]
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         match self.options.auth {
             Auth::Signature => signature::standard_webhooks(delivery, &self.source.secrets),
             Auth::Browser => {
                 self.origin(delivery).ok_or(Reject::WrongOrigin)?;
-                let body = read(&delivery.body, delivery.is_form()).unwrap_or_default();
-                let in_body = body.get("key").and_then(Value::as_str);
-                signature::shown(delivery.header("x-stagedoor-key").or(in_body), &self.source.secrets)
+                if delivery.body.len() > MAX_ANONYMOUS {
+                    return Err(Reject::TooLarge);
+                }
+                let in_body = || match delivery.is_form() {
+                    true => scan::form_field(&delivery.body, "key"),
+                    false => scan::json_field(&delivery.body, "key"),
+                };
+                let shown = delivery.header("x-stagedoor-key").map(str::to_owned).or_else(in_body);
+                signature::shown(shown.as_deref(), &self.source.secrets)
             }
         }
     }

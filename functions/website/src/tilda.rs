@@ -13,7 +13,7 @@ use stagedoor_model::{
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, FormValue, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
-    contact_identifiers, signature,
+    contact_identifiers, scan, signature,
 };
 
 #[derive(Debug, Deserialize)]
@@ -57,12 +57,20 @@ impl Provider for Tilda {
         (others == 0).then(|| Answer::json("ok"))
     }
 
+    fn secret_fields(&self) -> Vec<String> {
+        vec![self.options.key_name.to_lowercase()]
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
-        let name = &self.options.key_name;
-        let fields = fields(&delivery.body, delivery.is_form()).unwrap_or_default();
-        let in_body = fields.get(&name.to_lowercase()).and_then(|value| value.text.as_deref());
+        let name = self.options.key_name.to_lowercase();
         let in_path = Some(delivery.tail.as_str()).filter(|tail| !tail.is_empty());
-        signature::shown(delivery.header(&name.to_lowercase()).or(in_body).or(in_path), &self.source.secrets)
+        let shown = delivery.header(&name).or(in_path).map(str::to_owned);
+        // The body of a stranger is not read into fields: only the key is looked for.
+        let in_body = || match delivery.is_form() {
+            true => scan::form_field_any_case(&delivery.body, &name),
+            false => scan::json_field_any_case(&delivery.body, &name),
+        };
+        signature::shown(shown.or_else(in_body).as_deref(), &self.source.secrets)
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {

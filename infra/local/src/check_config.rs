@@ -32,6 +32,6 @@ pub async fn check_config(place: &Place, changes: bool) -> Result<(), String> {
         }
         _ => vec![],
     };
-    lines.iter().for_each(|line| println!("{line}"));
+    lines.iter().for_each(stagedoor::terminal::line);
     Ok(())
 }

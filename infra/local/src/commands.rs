@@ -9,7 +9,7 @@ use stagedoor_ports::{DeadLetter, JournalRow, PortError};
 use stagedoor_sync::Backfilled;
 use stagedoor_webhook::reread;
 
-use crate::{functions, hub::Hub};
+use crate::{functions, hub::Hub, terminal::escaped};
 
 /// `phone:+7916…`, `customer/qtickets:235`, or plainly a phone or an e-mail as people write them.
 ///
@@ -147,7 +147,7 @@ fn shape_of(event: &Value) -> Value {
 /// A sentence: there is no key, or the store fails.
 pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, String> {
     let mut last = String::new();
-    for _ in 0..150 {
+    for _ in 0..TRIES {
         match hub.sync.erase(identifier).await {
             Ok(done) => {
                 let ids = |all: &BTreeSet<u64>| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -181,10 +181,13 @@ pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, St
     Err(format!("not erased: {last}"))
 }
 
+/// How often a command tries to take the lease of a hub that serves, a fifth of a second apart: longer than a round of it takes.
+const TRIES: usize = 600;
+
 /// Mirrors the CRM's contacts, also beside a hub that serves: the reconciler holds the CRM for a round at a time.
 ///
 /// # Errors
-/// A sentence when the CRM cannot be used for half a minute.
+/// A sentence when the CRM cannot be used for two minutes.
 pub async fn backfill(hub: &Hub) -> Result<Backfilled, String> {
     let done = mirror(&hub.sync, &hub.mirror).await?;
     let (Some(second), Ok(source)) = (hub.sync.second(), SourceName::new(SECOND_CRM)) else { return Ok(done) };
@@ -198,7 +201,7 @@ pub async fn backfill(hub: &Hub) -> Result<Backfilled, String> {
 
 async fn mirror(sync: &stagedoor_sync::Sync, source: &SourceName) -> Result<Backfilled, String> {
     let mut last = String::new();
-    for _ in 0..150 {
+    for _ in 0..TRIES {
         match sync.backfill(source).await {
             Ok(done) => return Ok(done),
             Err(PortError::Retry(reason)) => last = reason,
@@ -287,25 +290,22 @@ pub async fn explanation(hub: &Hub, identifier: &Identifier) -> Result<String, S
 }
 
 fn lines(person: &Person) -> String {
-    let mut text = format!("{} · {}\n", person.id, person.name().unwrap_or("without a name"));
+    let mut lines = vec![format!("{} · {}", person.id, person.name().unwrap_or("without a name"))];
     for (index, step) in explain(person).into_iter().enumerate() {
         let at = person.records.get(&step.record).map(|record| record.at.to_string()).unwrap_or_default();
-        text.push_str(&format!("  {} ({at})\n", step.record.0));
+        lines.push(format!("  {} ({at})", step.record.0));
         match &step.to {
             Some(to) => {
                 let shared: Vec<String> = step.shared.iter().map(ToString::to_string).collect();
-                text.push_str(&format!("      shares {} with {}\n", shared.join(", "), to.0));
+                lines.push(format!("      shares {} with {}", shared.join(", "), to.0));
             }
-            None if index == 0 => text.push_str("      the record that the person was made from\n"),
+            None if index == 0 => lines.push("      the record that the person was made from".into()),
             // What shares nothing is held by its row: `beside` names whose it is.
-            None => text.push_str("      a row of the CRM that was made for them\n"),
+            None => lines.push("      a row of the CRM that was made for them".into()),
         }
     }
-    for id in &person.absorbed {
-        text.push_str(&format!("  was joined with {id}\n"));
-    }
-    for id in &person.neighbours {
-        text.push_str(&format!("  kept apart from {id} by a guard\n"));
-    }
-    text
+    lines.extend(person.absorbed.iter().map(|id| format!("  was joined with {id}")));
+    lines.extend(person.neighbours.iter().map(|id| format!("  kept apart from {id} by a guard")));
+    // No name begins a line of its own.
+    lines.iter().map(|line| escaped(line) + "\n").collect()
 }

@@ -1,7 +1,10 @@
 //! The receiving functions, one line each.
 
+use std::sync::{Mutex, PoisonError};
+
 use axum::Router;
-use stagedoor_webhook::{Provider, Receiver, Source};
+use stagedoor_model::{SourceName, breakage};
+use stagedoor_webhook::{Provider, Receiver, Secret, Source};
 
 type Sources = Vec<(Source, Box<dyn Provider>)>;
 
@@ -19,15 +22,43 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "crm", provider: stagedoor_crm_hooks::provider, router: stagedoor_crm_hooks::router },
 ];
 
-/// Can a provider be made of this source? For `check-config`.
-///
-/// # Errors
-/// A sentence that says what is wrong and what would be right.
-pub fn check(function: &str, source: &Source) -> Result<(), String> {
-    provider(function, source)?;
-    match stagedoor_shops::desk(source) {
-        Some(Err(error)) => Err(error),
-        _ => Ok(()),
+/// Checks the sources of one config, one after another.
+#[derive(Default)]
+pub struct Checker {
+    /// Development secrets protect nothing, and may stand twice.
+    is_development: bool,
+    /// Secrets that belong to one source, with its name.
+    seen: Mutex<Vec<(Secret, SourceName)>>,
+}
+
+impl Checker {
+    pub fn new(is_development: bool) -> Self {
+        Self { is_development, seen: Mutex::default() }
+    }
+
+    /// Can a provider be made of this source, and has it a secret of its own?
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what would be right.
+    pub fn check(&self, function: &str, source: &Source) -> Result<(), String> {
+        let provider = provider(function, source)?;
+        if let Some(Err(error)) = stagedoor_shops::desk(source) {
+            return Err(error);
+        }
+        if self.is_development || provider.secret_is_of_the_account() || breakage::is_on("secret-used-twice") {
+            return Ok(());
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let twice = seen.iter().find(|(secret, name)| *name != source.name && source.secrets.contains(secret));
+        let other = twice.map(|(_, name)| name.as_str().to_owned());
+        seen.extend(source.secrets.iter().map(|secret| (secret.clone(), source.name.clone())));
+        match other {
+            Some(other) => Err(format!(
+                "secrets: source.{other} has the same secret, so each could speak for the other; make another with \
+                 `openssl rand -hex 32`"
+            )),
+            None => Ok(()),
+        }
     }
 }
 

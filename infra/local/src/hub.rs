@@ -13,9 +13,9 @@ use stagedoor_model::{LinkKey, SourceName, breakage};
 use stagedoor_outreach::{Outreach, Pace};
 use stagedoor_ports::{Clock, Crm, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
-use stagedoor_sqlite::{SqliteQueue, SqliteStore};
+use stagedoor_sqlite::{SqliteQueue, SqliteStore, private_folder};
 use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking, UNKNOWN_ZONES};
-use stagedoor_webhook::{Counters, Receiver};
+use stagedoor_webhook::{Counters, Receiver, Source};
 
 use crate::{console, functions};
 
@@ -68,8 +68,10 @@ pub fn read_config(file: &str, text: &str, listen: Option<SocketAddr>) -> Result
 /// # Errors
 /// Every mistake, with its line.
 pub fn read_config_for(listeners: Listeners, file: &str, text: &str) -> Result<Config, String> {
-    let secrets = LocalSecrets { allow_dev: is_development(text, listeners) };
-    let config = load_for(Reading::OneMachine(listeners), file, text, &secrets, &functions::check);
+    let allow_dev = is_development(text, listeners);
+    let checker = functions::Checker::new(allow_dev);
+    let check = |function: &str, source: &Source| checker.check(function, source);
+    let config = load_for(Reading::OneMachine(listeners), file, text, &LocalSecrets { allow_dev }, &check);
     config.map_err(|mistakes| mistakes.to_string())
 }
 
@@ -88,7 +90,7 @@ impl Hub {
     /// # Errors
     /// A sentence that says what cannot be opened or built.
     pub fn open_by(clock: Arc<dyn Clock>, config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
-        std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        private_folder(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         let store = Arc::new(SqliteStore::open(&folder.join("hub.db")).map_err(|error| error.to_string())?);
         let open = |name: &str| -> Result<Arc<dyn Queue>, String> {
             let queue = SqliteQueue::open(&folder.join(name), Arc::clone(&clock));

@@ -1,5 +1,14 @@
 //! The whole hub as one process: every function's router merged, SQLite, the sandbox, a console page.
 
+/// The standard library's panic when a pipe is closed; these two do not.
+macro_rules! println {
+    () => { $crate::terminal::raw("\n") };
+    ($($text:tt)*) => { $crate::terminal::raw(&(format!($($text)*) + "\n")) };
+}
+macro_rules! print {
+    ($($text:tt)*) => { $crate::terminal::raw(&format!($($text)*)) };
+}
+
 /// Webhooks are many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,11 +23,13 @@ pub mod decisions;
 pub mod functions;
 pub mod hub;
 pub mod import;
+pub mod listener;
 pub mod month;
 pub mod person;
 pub mod report;
 pub mod season;
 pub mod serve;
+pub mod terminal;
 pub mod tour;
 pub mod ufa;
 pub mod world;

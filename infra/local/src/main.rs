@@ -1,5 +1,10 @@
 //! `stagedoor`: the hub as one process, and its commands.
 
+/// Prints through `terminal`: what others wrote moves no cursor, and a closed pipe is no panic.
+macro_rules! println {
+    ($($text:tt)*) => { stagedoor::terminal::block(format!($($text)*) + "\n") };
+}
+
 mod check_config;
 mod plays;
 
@@ -13,10 +18,18 @@ use clap::{Parser, Subcommand};
 use stagedoor::{
     DEFAULT_CONFIG, Hub, audience, commands, decisions,
     import::{self, Origin},
-    person, read_config_for, report, world,
+    person, read_config_for, report, terminal, world,
 };
 use stagedoor_config::{Config, Listeners};
 use stagedoor_model::{EventId, Timestamp};
+
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::plays::{Play, demo, season, serve};
 
@@ -180,9 +193,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter =
-        tracing_subscriber::EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    start_logs();
     let cli = Cli::parse();
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -191,6 +202,15 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Log lines on the standard error, as `RUST_LOG` says; without it, warnings.
+fn start_logs() {
+    let wanted = EnvFilter::builder().with_default_directive(Level::WARN.into()).from_env_lossy();
+    // At `trace` it writes down the numbers that it reads, whatever RUST_LOG says.
+    let quiet = filter_fn(|told| !told.target().starts_with("rlibphonenumber") || *told.level() <= Level::INFO);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(wanted.and(quiet));
+    tracing_subscriber::registry().with(lines).init();
 }
 
 async fn run(cli: Cli) -> Result<(), String> {
@@ -256,25 +276,25 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             }
         }
         Command::Campaign { name } => {
-            stagedoor::campaign::figures(hub, &name).await?.lines().iter().for_each(|line| println!("{line}"));
+            stagedoor::campaign::figures(hub, &name).await?.lines().iter().for_each(terminal::line);
         }
         Command::Report { effect, csv } => {
             let report = report::report(hub).await?;
             let table = if effect { report.effect_lines() } else { report.lines() };
             match (csv, effect) {
-                (true, false) => print!("{}", report.csv()?),
-                (true, true) => print!("{}", report.effect_csv()?),
-                (false, _) => table.iter().for_each(|line| println!("{line}")),
+                (true, false) => terminal::raw(&report.csv()?),
+                (true, true) => terminal::raw(&report.effect_csv()?),
+                (false, _) => table.iter().for_each(terminal::line),
             }
         }
         Command::Segment { name, of: None } => {
             let members = audience::members(hub, &name).await?;
-            members.iter().for_each(|line| println!("{line}"));
+            members.iter().for_each(terminal::line);
             println!("{} people are in {name}", members.len());
         }
         Command::Segment { name, of: Some(identifier) } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
-            audience::why(hub, &name, &identifier).await?.iter().for_each(|line| println!("{line}"));
+            audience::why(hub, &name, &identifier).await?.iter().for_each(terminal::line);
         }
         Command::Consent { identifier } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
@@ -303,47 +323,50 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         }
         Command::Explain { identifier } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
-            print!("{}", commands::explanation(hub, &identifier).await?);
+            terminal::block(commands::explanation(hub, &identifier).await?);
         }
         Command::Join { one, other } => {
             let [one, other] = [one, other].map(|text| commands::read_identifier(text.trim(), hub.config.region));
-            decisions::join(hub, &one?, &other?, &operator()).await?.iter().for_each(|line| println!("{line}"));
+            decisions::join(hub, &one?, &other?, &operator()).await?.iter().for_each(terminal::line);
         }
         Command::Part { one, other } => {
             let [one, other] = [one, other].map(|text| commands::read_identifier(text.trim(), hub.config.region));
-            decisions::part(hub, &one?, &other?, &operator()).await?.iter().for_each(|line| println!("{line}"));
+            decisions::part(hub, &one?, &other?, &operator()).await?.iter().for_each(terminal::line);
         }
         Command::Crowd { action: None } => {
-            decisions::crowds(hub).await?.iter().for_each(|line| println!("{line}"));
+            decisions::crowds(hub).await?.iter().for_each(terminal::line);
         }
         Command::Crowd { action: Some(CrowdAction::Lift { identifier }) } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
-            decisions::lift(hub, &identifier, &operator()).await?.iter().for_each(|line| println!("{line}"));
+            decisions::lift(hub, &identifier, &operator()).await?.iter().for_each(terminal::line);
         }
         Command::Status { json } => {
             let status = hub.status_with_reasons().await.map_err(|error| error.to_string())?;
             if json {
                 println!("{}", serde_json::to_string(&status).unwrap_or_default());
             } else {
-                status.lines().iter().for_each(|line| println!("{line}"));
+                status.lines().iter().for_each(terminal::line);
             }
         }
         Command::DeadLetters { id } => {
             for line in commands::dead_letters(hub, id.as_deref()).await? {
-                println!("{line}");
+                terminal::line(line);
             }
         }
         Command::Erase { identifier } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
             for line in commands::erase(hub, &identifier).await? {
-                println!("{line}");
+                terminal::line(line);
             }
         }
         Command::Redrive => {
             let count = commands::redrive(hub).await.map_err(|error| error.to_string())?;
             println!("{count} dead letters are in the queue again");
         }
-        Command::Parked => println!("{}", commands::parked(hub).await.map_err(|error| error.to_string())?.join("\n")),
+        Command::Parked => {
+            let lines = commands::parked(hub).await.map_err(|error| error.to_string())?;
+            lines.iter().for_each(terminal::line);
+        }
         Command::RetryParked => {
             let count = commands::retry_parked(hub).await.map_err(|error| error.to_string())?;
             println!("{count} people are tried again");
@@ -364,9 +387,9 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
 async fn import_file(hub: &Hub, file: &Path, origin: &Origin, dry_run: bool) -> Result<(), String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let (rows, wrong) = import::read(&text, origin, hub);
-    wrong.iter().for_each(|line| println!("{line}"));
+    wrong.iter().for_each(terminal::line);
     if dry_run {
-        import::dry_run(hub, &rows).await?.iter().for_each(|line| println!("{line}"));
+        import::dry_run(hub, &rows).await?.iter().for_each(terminal::line);
         println!(
             "a dry run: {} rows would be imported, {} hold a mistake; nothing was changed",
             rows.len(),

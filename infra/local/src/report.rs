@@ -7,7 +7,7 @@ use stagedoor_engine::{
     Attribution, By, Catalog, Link, Person, Settlement, Settlements, Written, WrittenStep, deals, is_suppressed,
     settlements, was_read, was_refused,
 };
-use stagedoor_model::{Channel, Fact, Kind, Letter, Order, Purpose, Timestamp};
+use stagedoor_model::{Channel, Fact, Kind, Letter, Order, Purpose, Timestamp, breakage};
 
 use crate::hub::Hub;
 
@@ -389,6 +389,13 @@ fn table<const N: usize>(titles: [&str; N], rows: impl Iterator<Item = [String; 
     all.iter().map(padded).collect()
 }
 
+/// A cell that no spreadsheet takes for a formula: names of cities and campaigns come from shops and mail providers.
+fn cell(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
+    let is_plain = text == "-" || text.parse::<f64>().is_ok() || breakage::is_on("csv-formulas");
+    if is_formula && !is_plain { format!("'{text}") } else { text.to_owned() }
+}
+
 /// A line a currency; without a sale one line all the same.
 fn written<'r>(
     titles: &[&str],
@@ -403,7 +410,7 @@ fn written<'r>(
             sums.push(("0.00".into(), String::new()));
         }
         for (sum, currency) in sums {
-            let cells = row.iter().cloned().chain([sum, currency]);
+            let cells = row.iter().map(|text| cell(text)).chain([sum, currency]);
             writer.write_record(cells).map_err(|error| error.to_string())?;
         }
     }

@@ -15,7 +15,10 @@ use stagedoor_sandbox::{Messengers, PipelineSeed, Post, Sandbox, Seed, VtigerSan
 use stagedoor_sync::{Pace, Reconciled, Sync};
 use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::hub::Hub;
+use crate::{
+    hub::Hub,
+    listener::{self, Limits},
+};
 
 /// Events folded in one batch.
 const BATCH: usize = 500;
@@ -103,12 +106,13 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
         None => None,
     };
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let app = hub.router()?.into_make_service_with_connect_info::<SocketAddr>();
-    tasks.spawn(async move { report(axum::serve(listener, app).await, "the hub") });
+    let proxies = hub.config.trusted_proxies.clone();
+    let serving = listener::serve(listener, hub.router()?, Limits::default(), proxies.clone());
+    tasks.spawn(async move { report(serving.await, "the hub") });
     let listener = bind(hub.config.console).await?;
     let console = listener.local_addr().map_err(|error| error.to_string())?;
-    let app = hub.console().into_make_service_with_connect_info::<SocketAddr>();
-    tasks.spawn(async move { report(axum::serve(listener, app).await, "the console") });
+    let serving = listener::serve(listener, hub.console(), Limits::default(), proxies);
+    tasks.spawn(async move { report(serving.await, "the console") });
     tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.events), BATCH));
     tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.chats), CHATS));
     tasks.spawn(send(Arc::clone(hub)));
@@ -127,7 +131,8 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 /// One hub a folder: two would both be the reconciler. The lock ends with the process, however it ends.
 fn lock(folder: &Path) -> Result<File, String> {
     let path = folder.join("serving.lock");
-    let file = File::create(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+    let file =
+        stagedoor_sqlite::private_file(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(_) => Err(format!("another hub serves from {}; give this one another --data", folder.display())),

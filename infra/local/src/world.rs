@@ -16,7 +16,7 @@ const WITHOUT: &str = "this build knows no AWS; take `cargo run --features aws -
 #[cfg(feature = "aws")]
 pub async fn deployed(stack: &str, config: &Option<PathBuf>, owner: &str) -> Result<Hub, String> {
     let deployment = stagedoor_aws::deployment(stack).await?;
-    let config = read(&deployment.aws, config).await?;
+    let config = read(&deployment.aws, stagedoor_aws::Reading::Everything, config).await?;
     let folder = std::env::temp_dir();
     let queues = crate::hub::Queues {
         events: std::sync::Arc::new(deployment.queue),
@@ -40,7 +40,7 @@ pub async fn deployed(_: &str, _: &Option<PathBuf>, _: &str) -> Result<Hub, Stri
 /// Every mistake and every secret that is missing.
 #[cfg(feature = "aws")]
 pub async fn deployed_config(config: &Option<PathBuf>) -> Result<Config, String> {
-    read(&stagedoor_aws::sdk().await, config).await
+    read(&stagedoor_aws::sdk().await, stagedoor_aws::Reading::Deployment, config).await
 }
 
 /// # Errors
@@ -51,11 +51,16 @@ pub async fn deployed_config(_: &Option<PathBuf>) -> Result<Config, String> {
 }
 
 #[cfg(feature = "aws")]
-async fn read(aws: &stagedoor_aws::SdkConfig, config: &Option<PathBuf>) -> Result<Config, String> {
+async fn read(
+    aws: &stagedoor_aws::SdkConfig,
+    reading: stagedoor_aws::Reading,
+    config: &Option<PathBuf>,
+) -> Result<Config, String> {
     let file = config.clone().unwrap_or_else(|| PathBuf::from("infra/aws/config/stagedoor.toml"));
     let name = file.display().to_string();
     let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {name}: {error}"))?;
-    let reading = stagedoor_aws::Reading::Everything;
-    let read = stagedoor_aws::read_config(aws, reading, &name, &text, &crate::functions::check).await;
+    let checker = crate::functions::Checker::new(reading != stagedoor_aws::Reading::Deployment);
+    let check = |function: &str, source: &stagedoor_webhook::Source| checker.check(function, source);
+    let read = stagedoor_aws::read_config(aws, reading, &name, &text, &check).await;
     read.map_err(|error| error.to_string())
 }

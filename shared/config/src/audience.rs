@@ -59,7 +59,7 @@ impl Reader<'_> {
             let Some(section) = self.read::<MailerSection>(value, &place) else { continue };
             // Only who enrols needs the keys.
             let secret = match self.reading {
-                Reading::Everything | Reading::OneMachine(_) | Reading::Sync => {
+                Reading::Everything | Reading::OneMachine(_) | Reading::Deployment | Reading::Sync => {
                     self.secret(&section.secret, spot(value, "secret"), &format!("{place}.secret"))
                 }
                 _ => Some(Secret::new("")),

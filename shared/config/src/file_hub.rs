@@ -16,6 +16,10 @@ pub struct HubSection {
     #[serde(default = "console")]
     #[schemars(with = "String")]
     pub console: SocketAddr,
+    /// Addresses or networks of reverse proxies in front of the hub, such as 127.0.0.1 or 10.0.0.0/8. Their X-Forwarded-For names
+    /// the client; nobody else's does.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
     /// ISO 3166-1 alpha-2: where a phone without a country code is dialled.
     pub region: String,
     /// ISO 4217, for sources that name none.

@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use stagedoor_model::{Region, breakage};
 use stagedoor_webhook::Secret;
 use toml::de::DeTable;
 
 use crate::{
+    Configured,
     file_hub::HubSection,
     read::{Reader, Reading, spot},
+    secrets::{KEY, SECRET},
 };
 
 /// Addresses of the command line, which stand above those of the file.
@@ -21,6 +24,7 @@ pub struct Listeners {
 pub(crate) struct HubRead {
     pub section: HubSection,
     pub listeners: Listeners,
+    pub trusted_proxies: Vec<IpNet>,
     pub region: Region,
     pub currency: String,
     pub token: Option<Secret>,
@@ -65,11 +69,23 @@ impl Reader<'_> {
             self.url(url, spot(value, "public_url"), "hub.public_url");
         }
         let reference = section.console_token.clone().filter(|_| self.reading.has_console());
-        let token = reference.and_then(|text| self.secret(&text, spot(value, "console_token"), "hub.console_token"));
+        let token =
+            reference.and_then(|text| self.secret_of(&text, spot(value, "console_token"), "hub.console_token", SECRET));
         let reference = section.erasure_key.clone().filter(|_| self.reading.crm());
-        let erasure_key = reference.and_then(|text| self.secret(&text, spot(value, "erasure_key"), "hub.erasure_key"));
+        let erasure_key =
+            reference.and_then(|text| self.secret_of(&text, spot(value, "erasure_key"), "hub.erasure_key", KEY));
         let reference = section.link_key.clone().filter(|_| self.reading.links());
-        let link_key = reference.and_then(|text| self.secret(&text, spot(value, "link_key"), "hub.link_key"));
+        let link_key = reference.and_then(|text| self.secret_of(&text, spot(value, "link_key"), "hub.link_key", KEY));
+        let mut trusted_proxies = Vec::new();
+        for text in &section.trusted_proxies {
+            match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(net) => trusted_proxies.push(net),
+                Err(_) => {
+                    let what = format!("{text:?} is no address and no network, such as 127.0.0.1 or 10.0.0.0/8");
+                    self.ledger.note(spot(value, "trusted_proxies"), "hub.trusted_proxies", what);
+                }
+            }
+        }
         let listeners = match self.reading {
             Reading::OneMachine(listeners) => listeners,
             _ => Listeners::default(),
@@ -84,7 +100,47 @@ impl Reader<'_> {
             );
             self.ledger.note(value.span(), "hub.console_token", what);
         }
-        Some(HubRead { section, listeners, region: region?, currency: currency?, token, erasure_key, link_key })
+        Some(HubRead {
+            section,
+            listeners,
+            trusted_proxies,
+            region: region?,
+            currency: currency?,
+            token,
+            erasure_key,
+            link_key,
+        })
+    }
+}
+
+impl Reader<'_> {
+    /// A key or token of the hub opens nothing else: each has to be another than the other two and than every source's.
+    pub(crate) fn keys_are_their_own(&mut self, root: &DeTable<'_>, hub: Option<&HubRead>, sources: &[Configured]) {
+        let (Some(hub), Some(value)) = (hub, root.get("hub")) else { return };
+        if !self.reading.checks_secrets() || breakage::is_on("secret-used-twice") {
+            return;
+        }
+        let section = &hub.section;
+        let keys = [
+            ("console_token", &section.console_token, &hub.token),
+            ("erasure_key", &section.erasure_key, &hub.erasure_key),
+            ("link_key", &section.link_key, &hub.link_key),
+        ];
+        let real = |reference: &Option<String>| reference.as_deref().is_some_and(|text| !text.starts_with("dev:"));
+        let known: Vec<(&str, &Secret)> = keys
+            .iter()
+            .filter(|(_, reference, _)| real(reference))
+            .filter_map(|(name, _, secret)| Some((*name, secret.as_ref()?)))
+            .collect();
+        for (at, (name, secret)) in known.iter().enumerate() {
+            let other = known.iter().take(at).find(|(_, one)| one == secret).map(|(name, _)| format!("hub.{name}"));
+            let source = || sources.iter().find(|one| one.source.secrets.contains(secret));
+            let twice = other.or_else(|| source().map(|one| format!("source.{}", one.source.name.as_str())));
+            if let Some(place) = twice {
+                let what = format!("is the secret of {place} too; make another with `openssl rand -hex 32`");
+                self.ledger.note(spot(value, name), format!("hub.{name}"), what);
+            }
+        }
     }
 }
 

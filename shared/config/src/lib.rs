@@ -32,6 +32,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the console listens.
     pub console: SocketAddr,
+    /// Networks whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     pub region: Region,
     /// The address under which the CRM reaches this hub, without a slash at its end.
     pub public_url: Option<String>,

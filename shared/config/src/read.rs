@@ -19,7 +19,7 @@ use crate::{
     file::{IdentitySection, PipelineSection, SandboxSection, ScheduleSection, ShowSection, SourceSection},
     hub::Listeners,
     mistake::Ledger,
-    secrets::resolve_options,
+    secrets::{SECRET, resolve_options},
 };
 
 const SECTIONS: [&str; 21] = [
@@ -88,6 +88,8 @@ pub enum Reading {
     Everything,
     /// The hub as one process needs everything, and has a console. The addresses of the command line come first.
     OneMachine(Listeners),
+    /// What a deployment is checked for before it is made: everything, and how good its secrets are.
+    Deployment,
     /// A receiving function needs the webhook secrets of its own sources. It joins nobody, so it leaves `[identity]`
     /// unread: a phone in it would make every cold start read the numbering plans.
     Receiving(&'static str),
@@ -100,9 +102,18 @@ pub enum Reading {
 }
 
 impl Reading {
+    fn is_everything(self) -> bool {
+        matches!(self, Self::Everything | Self::OneMachine(_) | Self::Deployment)
+    }
+
+    /// Functions of a deployment do not: a webhook is not lost for a secret that was good enough yesterday.
+    pub(crate) fn checks_secrets(self) -> bool {
+        matches!(self, Self::OneMachine(_) | Self::Deployment)
+    }
+
     fn webhooks_of(self, function: &str) -> bool {
         match self {
-            Self::Everything | Self::OneMachine(_) => true,
+            Self::Everything | Self::OneMachine(_) | Self::Deployment => true,
             Self::Receiving(own) => own == function,
             Self::Sync => function == "crm",
             Self::Schedule | Self::Outreach => false,
@@ -115,13 +126,13 @@ impl Reading {
     }
 
     pub(crate) fn crm(self) -> bool {
-        matches!(self, Self::Everything | Self::OneMachine(_) | Self::Sync)
+        self.is_everything() || self == Self::Sync
     }
 
     /// Whether secrets in the options of a function's sources are read.
     fn options_of(self, function: &str) -> bool {
         match self {
-            Self::Everything | Self::OneMachine(_) => true,
+            Self::Everything | Self::OneMachine(_) | Self::Deployment => true,
             Self::Receiving(_) => false,
             Self::Sync | Self::Schedule => function != "messaging",
             Self::Outreach => function == "messaging",
@@ -129,21 +140,21 @@ impl Reading {
     }
 
     pub(crate) fn links(self) -> bool {
-        matches!(self, Self::Everything | Self::OneMachine(_) | Self::Sync | Self::Receiving("links"))
+        self.is_everything() || matches!(self, Self::Sync | Self::Receiving("links"))
     }
 
     pub(crate) fn gives_codes(self) -> bool {
-        matches!(self, Self::Everything | Self::OneMachine(_) | Self::Sync)
+        self.is_everything() || self == Self::Sync
     }
 
     pub(crate) fn sends(self) -> bool {
-        matches!(self, Self::Everything | Self::OneMachine(_) | Self::Outreach)
+        self.is_everything() || self == Self::Outreach
     }
 }
 
 pub(crate) struct Reader<'t> {
     pub ledger: Ledger<'t>,
-    secrets: &'t dyn Secrets,
+    pub secrets: &'t dyn Secrets,
     pub reading: Reading,
     /// Where other files that the config names are.
     pub folder: PathBuf,
@@ -173,6 +184,7 @@ impl Reader<'_> {
         let stand_in = Region::new("RU").ok().map(|region| (region, "RUB"));
         let defaults = hub.as_ref().map(|hub| (hub.region, hub.currency.as_str())).or(stand_in);
         let sources = self.sources(root, defaults, check);
+        self.keys_are_their_own(root, hub.as_ref(), &sources);
         let table = root.get("source").and_then(|value| value.get_ref().as_table());
         let names: BTreeSet<String> =
             table.into_iter().flat_map(|table| table.keys()).map(|key| key.get_ref().to_string()).collect();
@@ -192,6 +204,7 @@ impl Reader<'_> {
         Some(Config {
             listen: hub.listeners.hub.unwrap_or(hub.section.listen),
             console: hub.listeners.console.unwrap_or(hub.section.console),
+            trusted_proxies: hub.trusted_proxies,
             region: hub.region,
             public_url: hub.section.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             console_token: hub.token,
@@ -234,16 +247,6 @@ impl Reader<'_> {
             self.ledger.note(0..0, name, format!("the section [{name}] is missing"));
         }
         value
-    }
-
-    pub(crate) fn secret(&mut self, reference: &str, span: Range<usize>, place: &str) -> Option<Secret> {
-        match self.secrets.resolve(reference) {
-            Ok(secret) => Some(Secret::new(&secret)),
-            Err(error) => {
-                self.ledger.note(span, place, error);
-                None
-            }
-        }
     }
 
     pub(crate) fn region(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<Region> {
@@ -425,7 +428,7 @@ impl Reader<'_> {
         let own = self.reading.webhooks_of(&section.function);
         let references = section.secrets.iter().filter(|_| own);
         let secrets: Vec<Option<Secret>> =
-            references.map(|text| self.secret(text, spot(value, "secrets"), &secret_place)).collect();
+            references.map(|text| self.secret_of(text, spot(value, "secrets"), &secret_place, SECRET)).collect();
         let mut options = section.options.unwrap_or_else(|| serde_json::json!({}));
         let mut errors = Vec::new();
         if self.reading.options_of(&section.function) {
@@ -446,7 +449,8 @@ impl Reader<'_> {
             options,
         };
         if !failed && let Err(error) = check(&section.function, &source) {
-            let key = if error.starts_with("options") { "options" } else { "provider" };
+            let keys = ["options", "secrets"];
+            let key = keys.into_iter().find(|key| error.starts_with(key)).unwrap_or("provider");
             self.ledger.note(spot(value, key), place, error);
         }
         Some(Configured { function: section.function, source })

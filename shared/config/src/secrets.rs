@@ -1,4 +1,21 @@
+use std::ops::Range;
+
 use serde_json::Value;
+use stagedoor_model::breakage;
+use stagedoor_webhook::Secret;
+
+use crate::read::Reader;
+
+/// The least length of a secret in a path, of a token and of a webhook's key, in bytes: 128 bits if it is drawn.
+pub(crate) const SECRET: usize = 16;
+/// The least length of a key that the hub hashes with, in bytes.
+pub(crate) const KEY: usize = 32;
+
+/// The mistake of a secret with less than `least` bytes.
+fn too_short(length: usize, least: usize) -> String {
+    let used = if least == KEY { "; docs/security.md says what changes with a key in use" } else { "" };
+    format!("has {length} bytes, at least {least} are needed; make another with `openssl rand -hex 32`{used}")
+}
 
 /// Where secrets are kept. Values never appear in an error text.
 pub trait Secrets {
@@ -50,5 +67,35 @@ pub fn resolve_options(options: &mut Value, secrets: &dyn Secrets, errors: &mut 
         Value::Array(items) => items.iter_mut().for_each(|item| resolve_options(item, secrets, errors)),
         Value::Object(map) => map.values_mut().for_each(|item| resolve_options(item, secrets, errors)),
         _ => {}
+    }
+}
+
+impl Reader<'_> {
+    pub(crate) fn secret(&mut self, reference: &str, span: Range<usize>, place: &str) -> Option<Secret> {
+        self.secret_of(reference, span, place, 0)
+    }
+
+    /// A secret that the organiser makes: one with less than `least` bytes is a mistake. A `dev:` secret may be short: it
+    /// protects nothing that a stranger could reach.
+    pub(crate) fn secret_of(
+        &mut self,
+        reference: &str,
+        span: Range<usize>,
+        place: &str,
+        least: usize,
+    ) -> Option<Secret> {
+        match self.secrets.resolve(reference) {
+            Ok(secret) => {
+                let is_short = secret.len() < least && !breakage::is_on("short-secrets");
+                if is_short && self.reading.checks_secrets() && !reference.starts_with("dev:") {
+                    self.ledger.note(span, place, too_short(secret.len(), least));
+                }
+                Some(Secret::new(&secret))
+            }
+            Err(error) => {
+                self.ledger.note(span, place, error);
+                None
+            }
+        }
     }
 }

@@ -9,6 +9,8 @@ use stagedoor_model::breakage;
 use stagedoor_ports::{PortError, Result};
 use tokio::sync::oneshot;
 
+use crate::private::private_database;
+
 /// Jobs that one commit may carry; enough for a burst, few enough that no one waits long.
 const GROUP: usize = 512;
 
@@ -34,6 +36,8 @@ impl Database {
 
     /// The same for files of before: where the first statement of a pair counts none, the second is made.
     pub fn open_upgraded(path: &Path, schema: &str, upgrades: &[(&str, &str)]) -> Result<Self> {
+        private_database(path)
+            .map_err(|error| PortError::Fail(format!("cannot keep {} to its owner: {error}", path.display())))?;
         let connection = Connection::open(path).map_err(|error| broken(&error))?;
         // What is deleted or replaced is overwritten: of an erased person no earlier version is left in the file.
         connection

@@ -3,8 +3,10 @@
 mod crowds;
 mod database;
 mod due;
+mod private;
 mod queue;
 mod store;
 
+pub use private::{private_file, private_folder};
 pub use queue::SqliteQueue;
 pub use store::SqliteStore;

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, Unrecognized, breakage};
 
-use crate::{NotUnderstood, Provider, Verified};
+use crate::{NotUnderstood, Provider, Verified, scan::without_fields};
 
 /// One HTTP request as it came, its body inflated but otherwise untouched.
 #[derive(Clone)]
@@ -72,14 +72,17 @@ impl<'a> VerifiedDelivery<'a> {
         self.event(&[parts, &[digest.as_str()]].concat(), time, body)
     }
 
-    /// The whole delivery as an event of its own.
-    pub(crate) fn unrecognized(&self, route: String, why: &NotUnderstood, keep: &[&str]) -> Event {
-        let headers = keep
+    /// The whole delivery as an event of its own, without the secrets that its body may show.
+    pub(crate) fn unrecognized(&self, route: String, why: &NotUnderstood, provider: &dyn Provider) -> Event {
+        let headers = provider
+            .kept_headers()
             .iter()
             .filter_map(|name| self.header(name).map(|value| ((*name).to_owned(), value.to_owned())))
             .collect();
-        let body = STANDARD.encode(&self.delivery.body);
-        let id = EventId::derive(self.source, &["unrecognized", &body]);
+        // Of the body as it came, as before: a delivery that is repeated keeps its id.
+        let id = EventId::derive(self.source, &["unrecognized", &STANDARD.encode(&self.delivery.body)]);
+        let names = if breakage::is_on("secret-kept") { vec![] } else { provider.secret_fields() };
+        let body = STANDARD.encode(without_fields(&self.delivery.body, self.is_form(), &names));
         let kept = Unrecognized { route, reason: why.reason.clone(), headers, body };
         Event::new(self.source, id, self.received_at(), Body::Unrecognized(kept))
     }

@@ -3,6 +3,26 @@ use std::collections::BTreeMap;
 /// The deepest bracket nesting that is followed; deeper keys keep their rest as one name.
 const MAX_DEPTH: usize = 8;
 
+/// Nodes of the tree for each pair that is let in, on average.
+const NODES_A_PAIR: usize = 5;
+
+/// Whether the tree of this body would be small enough: at most `pairs` fields, and five nodes for each. Counted over the bytes,
+/// before anything is made of them: sixteen bytes of brackets are seven nodes.
+pub(crate) fn is_within(body: &[u8], pairs: usize) -> bool {
+    let (mut seen, mut nodes) = (0_usize, 0_usize);
+    for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        let key = pair.split(|byte| *byte == b'=').next().unwrap_or(pair);
+        let plain = key.iter().filter(|byte| **byte == b'[').count();
+        let encoded = key.windows(3).filter(|part| part.eq_ignore_ascii_case(b"%5b")).count();
+        seen += 1;
+        nodes += 1 + (plain + encoded).min(MAX_DEPTH - 1);
+        if seen > pairs || nodes > pairs.saturating_mul(NODES_A_PAIR) {
+            return false;
+        }
+    }
+    true
+}
+
 /// A form-encoded body with PHP's brackets (`leads[status][0][id]=7`) as a tree. Values are strings, keys are unique:
 /// the last of equal keys wins, and a key that is both a value and a parent keeps both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,6 +106,20 @@ mod tests {
         let form = Form::parse(b"note[type]=3&note[type][uuid]=x");
         let kind = form.get("note").and_then(|v| v.child("type")).expect("a type");
         assert_eq!((kind.text.as_deref(), kind.text_of("uuid")), (Some("3"), Some("x")));
+    }
+
+    #[test]
+    fn a_tree_is_counted_before_it_is_made() {
+        assert!(is_within(b"a[b][c]=1&d=2", 2) && is_within(b"", 0) && is_within(&b"a=1&".repeat(1000), 1000));
+        assert!(!is_within(&b"a=1&".repeat(1001), 1000));
+        assert!(
+            !is_within(&b"a[][][][][][][]&".repeat(700), 1000)
+                && !is_within(&b"a%5B]%5b][][][][][]&".repeat(700), 1000)
+        );
+        assert!(
+            is_within(&[b"a=".to_vec(), b"[".repeat(100_000)].concat(), 10),
+            "brackets of a value are none of a key"
+        );
     }
 
     #[test]

@@ -2,15 +2,19 @@
 //! only that turns a `Delivery` into a `VerifiedDelivery`, and only that can be parsed.
 
 mod body;
+mod client;
 mod delivery;
 mod form;
 mod provider;
 pub mod read;
 mod receive;
 pub mod robots;
+pub mod scan;
 pub mod signature;
 mod source;
 
+pub use body::{BodyRefused, MAX_BODY};
+pub use client::ClientAddress;
 pub use delivery::{Delivery, VerifiedDelivery, reread};
 pub use form::{Form, FormValue};
 pub use provider::{Accepts, Answer, NotUnderstood, Provider, Reject};

@@ -22,10 +22,16 @@ pub enum Reject {
     UnreadableBody,
     #[error("the body is too large")]
     TooLarge,
+    #[error("the body did not come in time")]
+    TooSlow,
+    #[error("too many bodies are under way")]
+    Busy,
     #[error("this content type is not accepted here")]
     WrongContentType,
     #[error("too many requests")]
     TooMany,
+    #[error("too many refused requests from this address")]
+    RefusedOften,
     #[error("no such source")]
     UnknownSource,
     #[error("this method is not accepted here")]
@@ -33,6 +39,16 @@ pub enum Reject {
 }
 
 impl Reject {
+    /// After how many seconds another try makes sense, where one does.
+    pub(crate) fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::TooMany => Some(1),
+            Self::RefusedOften => Some(60),
+            Self::Busy => Some(5),
+            _ => None,
+        }
+    }
+
     pub fn status(self) -> StatusCode {
         match self {
             Self::MissingSignature
@@ -42,8 +58,10 @@ impl Reject {
             | Self::WrongOrigin => StatusCode::UNAUTHORIZED,
             Self::EmptyBody | Self::UnreadableBody => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany | Self::RefusedOften => StatusCode::TOO_MANY_REQUESTS,
             // Never 410: pretix and others take it as an order to stop for good.
             Self::UnknownSource => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -155,6 +173,22 @@ pub trait Provider: Send + Sync {
     fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
         _ = delivery;
         None
+    }
+
+    /// Fields that a form of this provider has at most. More than that is refused before anything is made of it.
+    fn max_fields(&self) -> usize {
+        1_000
+    }
+
+    /// Fields of the body that hold a secret, in lower case. They are blanked in what is kept of a delivery.
+    fn secret_fields(&self) -> Vec<String> {
+        vec![]
+    }
+
+    /// True if the provider issues one secret for a whole account, which several sources then share. Any other secret belongs
+    /// to one source.
+    fn secret_is_of_the_account(&self) -> bool {
+        false
     }
 
     /// Headers that `parse` reads, kept with what was not understood.

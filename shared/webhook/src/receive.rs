@@ -16,10 +16,13 @@ use axum::{
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, Method, StatusCode};
-use stagedoor_model::{Event, SourceName, TraceParent};
+use stagedoor_model::{Event, SourceName, TraceParent, breakage};
 use stagedoor_ports::{Clock, Queue};
 
-use crate::{Answer, Delivery, Provider, Reject, Source, VerifiedDelivery, body};
+use crate::{
+    Answer, ClientAddress, Delivery, Provider, Reject, Source, VerifiedDelivery, body, client::Refusals,
+    form::is_within,
+};
 
 /// Deliveries by source and outcome, since the start.
 #[derive(Clone, Default)]
@@ -62,6 +65,7 @@ struct Hall {
     deliveries: AtomicU64,
     doors: BTreeMap<String, Door>,
     receiver: Receiver,
+    refusals: Refusals,
 }
 
 /// The router of one receiving function: `/<function>/<source>` and what a provider hangs below it.
@@ -74,7 +78,8 @@ pub fn router(function: &'static str, receiver: Receiver, sources: Vec<(Source, 
             (source.name.as_str().to_owned(), Door { source: source.name, provider, limit })
         })
         .collect();
-    let hall = Arc::new(Hall { function, deliveries: AtomicU64::new(0), doors, receiver });
+    let hall =
+        Arc::new(Hall { function, deliveries: AtomicU64::new(0), doors, receiver, refusals: Refusals::default() });
     Router::new()
         .route(&format!("/{function}/{{source}}"), any(plain))
         .route(&format!("/{function}/{{source}}/{{*tail}}"), any(with_tail))
@@ -95,10 +100,11 @@ async fn with_tail(
 
 impl Hall {
     async fn receive(&self, source: &str, tail: &str, request: Request) -> Response {
+        let client = request.extensions().get::<ClientAddress>().copied();
         let Some(door) = self.doors.get(source) else {
             // The name is a stranger's text: it is neither logged nor counted by itself.
             self.receiver.counters.count("?", "unknown_source");
-            return refusal(Reject::UnknownSource);
+            return refusal(self.weighed(Reject::UnknownSource, client));
         };
         let trace = self.trace(source, request.headers());
         match self.admit(door, tail, request, &trace).await {
@@ -106,9 +112,28 @@ impl Hall {
             Err(reject) => {
                 self.receiver.counters.count(source, &format!("{reject:?}"));
                 let trace = trace.trace_id();
-                tracing::warn!(source, function = self.function, trace, reason = %reject, "delivery refused");
-                refusal(reject)
+                let told = self.weighed(reject, client);
+                match told == reject {
+                    true => {
+                        tracing::warn!(source, function = self.function, trace, reason = %reject, "delivery refused")
+                    }
+                    // A flood fills no log.
+                    false => {
+                        tracing::debug!(source, function = self.function, trace, reason = %reject, "delivery refused")
+                    }
+                }
+                refusal(told)
             }
+        }
+    }
+
+    /// What a client hears of a refusal: the reason, or that it was refused too often. Nobody is locked out by it: a delivery
+    /// that is believed is taken from any address.
+    fn weighed(&self, reject: Reject, client: Option<ClientAddress>) -> Reject {
+        let by_address = !matches!(reject, Reject::TooMany | Reject::Busy);
+        match client.filter(|_| by_address && !breakage::is_on("refusals-unlimited")) {
+            Some(client) if !self.refusals.count(client) => Reject::RefusedOften,
+            _ => reject,
         }
     }
 
@@ -124,7 +149,9 @@ impl Hall {
     }
 
     async fn admit(&self, door: &Door, tail: &str, request: Request, trace: &TraceParent) -> Result<Response, Reject> {
-        door.limit.check().map_err(|_| Reject::TooMany)?;
+        if breakage::is_on("rate-before-proof") {
+            door.limit.check().map_err(|_| Reject::TooMany)?;
+        }
         let (parts, http_body) = request.into_parts();
         let mut delivery = Delivery {
             method: parts.method,
@@ -136,6 +163,12 @@ impl Hall {
         };
         if delivery.method == Method::POST {
             delivery.body = self.body(door, &delivery.headers, http_body).await?;
+            if delivery.is_form()
+                && !is_within(&delivery.body, door.provider.max_fields())
+                && !breakage::is_on("form-unbounded")
+            {
+                return Err(Reject::UnreadableBody);
+            }
         }
         if let Some(answer) = door.provider.handshake(&delivery) {
             return Ok(spoken(answer));
@@ -144,6 +177,10 @@ impl Hall {
             return Err(Reject::WrongMethod);
         }
         let verified = door.provider.verify(&delivery)?;
+        // What strangers send takes nothing of the rate of those who are believed.
+        if !breakage::is_on("rate-before-proof") {
+            door.limit.check().map_err(|_| Reject::TooMany)?;
+        }
         let trusted = VerifiedDelivery::new(&delivery, &door.source, &verified);
         let mut events = self.understand(door, &trusted, trace);
         events.iter_mut().for_each(|event| event.traceparent = Some(trace.clone()));
@@ -167,7 +204,7 @@ impl Hall {
             self.receiver.counters.count(source, "unrecognized");
             let route = format!("{}/{source}", self.function);
             let mut events = std::mem::take(&mut why.beside);
-            events.push(trusted.unrecognized(route, &why, door.provider.kept_headers()));
+            events.push(trusted.unrecognized(route, &why, door.provider.as_ref()));
             events
         })
     }
@@ -196,7 +233,11 @@ impl Hall {
 
 fn refusal(reject: Reject) -> Response {
     let body = serde_json::json!({ "error": reject.to_string() }).to_string();
-    (reject.status(), [("content-type", "application/json")], body).into_response()
+    let mut response = (reject.status(), [("content-type", "application/json")], body).into_response();
+    if let Some(seconds) = reject.retry_after() {
+        response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 fn spoken(answer: Answer) -> Response {

@@ -39,16 +39,27 @@ struct Nginx {
 impl Nginx {
     /// Asks to be nothing more than what a first how-to says, with `lines` added to its one location.
     async fn before(address: &str, lines: &str) -> Self {
+        Self::with(|listen, _| {
+            format!(
+                "server {{ listen {listen}; server_name hub.theatre.example; \
+                 location / {{ proxy_pass {address}; {lines} }} }}"
+            )
+        })
+        .await
+    }
+
+    /// With what stands in `http`, made of an address to listen at and a folder for logs.
+    async fn with(http: impl FnOnce(&str, &str) -> String) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (root, listen) = (folder.path().display(), free());
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
             .map(|kind| format!("{kind}_temp_path {root}/{kind};\n"))
             .collect();
+        let own = http(&listen, &root.to_string());
         let config = format!(
             "daemon off; pid {root}/pid; error_log {root}/error.log; worker_processes 1; user root; events {{}}\n\
-             http {{ access_log off; {temporary} server {{ listen {listen}; server_name hub.theatre.example;\n\
-             location / {{ proxy_pass {address}; {lines} }} }} }}"
+             http {{ access_log off; {temporary} {own} }}"
         );
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, config).expect("a config");
@@ -99,6 +110,49 @@ async fn behind_a_default_nginx_webhooks_are_taken_and_nothing_personal_is_seen(
     }
     let find = http.post(format!("{}/console/find", nginx.base)).form(&[("identifier", "anna@example.com")]);
     assert_eq!(find.send().await.expect("an answer").status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_the_docs_lets_webhooks_through_and_nothing_else() {
+    let hub = with_anna(|text| text.replace("[hub]", "[hub]\ntrusted_proxies = [\"127.0.0.1\"]")).await;
+    let docs = std::fs::read_to_string(stagedoor_testkit::samples::folder().join("../docs/security.md")).expect("docs");
+    let example = docs.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let address = hub.base.trim_start_matches("http://").to_owned();
+    let mut log = std::path::PathBuf::new();
+    let nginx = Nginx::with(|listen, folder| {
+        log = std::path::Path::new(folder).join("hub.log");
+        let plain = example.lines().filter(|line| !line.trim().starts_with("ssl_")).collect::<Vec<_>>().join("\n");
+        plain
+            .replace("listen 443 ssl", &format!("listen {listen}"))
+            .replace("/var/log/nginx/hub.log", &log.display().to_string())
+            .replace("127.0.0.1:8080", &address)
+    })
+    .await;
+    let http = client();
+    let ask =
+        async |path: &str| http.get(format!("{}{path}", nginx.base)).send().await.expect("an answer").status().as_u16();
+    for path in [
+        "/",
+        "/console/find",
+        "/console/report",
+        "/healthz",
+        "/metrics",
+        "//console/report",
+        "/website/../console/report",
+    ] {
+        assert_eq!(ask(path).await, 404, "{path}");
+    }
+    let parcel = form("/website/tilda", &[("Phone", "8 916 123-45-69"), ("tranid", "1:4")]);
+    let taken = parcel.header("x-api-key", "tilda-api-key").post(&http, &nginx.base).await.expect("an answer");
+    assert_eq!(taken.0, 200);
+    // A secret in the path is in no log.
+    assert_eq!(
+        http.post(format!("{}/crm/amocrm/s3cr3t-in-the-path", nginx.base)).send().await.expect("one").status(),
+        415
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let logged = std::fs::read_to_string(&log).expect("a log");
+    assert!(logged.contains("/crm/amocrm/...") && !logged.contains("s3cr3t"), "{logged}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

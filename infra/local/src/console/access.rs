@@ -14,6 +14,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, Method, StatusCode, Version, header};
 use stagedoor_model::breakage;
+use stagedoor_webhook::ClientAddress;
 use subtle::ConstantTimeEq;
 
 use super::backoff::Backoff;
@@ -46,23 +47,25 @@ impl Access {
                     .into_response()
             });
         };
+        // Who waits is the client, and not the proxy that all come through.
+        let client = request.extensions().get::<ClientAddress>().map_or(address, |client| client.network());
         if !breakage::is_on("console-guessed-freely")
-            && let Some(pause) = self.backoff.pause(address)
+            && let Some(pause) = self.backoff.pause(client)
         {
             self.hub.counters.count("console", "slowed");
             let seconds = [("retry-after", pause.as_secs().saturating_add(1).to_string())];
             return Some((StatusCode::TOO_MANY_REQUESTS, seconds, "too many wrong tokens").into_response());
         }
         if shows(headers, token.reveal().as_bytes()) {
-            self.backoff.right(address);
+            self.backoff.right(client);
             return None;
         }
         // A browser asks without a token first; that is no guess.
         if headers.contains_key(header::AUTHORIZATION) {
-            self.backoff.wrong(address);
-            self.note(address, "wrong token");
+            self.backoff.wrong(client);
+            self.note(client, "wrong token");
         } else {
-            self.note(address, "no token");
+            self.note(client, "no token");
         }
         let ask = [(header::WWW_AUTHENTICATE, "Basic realm=\"stagedoor\"")];
         Some((StatusCode::UNAUTHORIZED, ask, "the console asks for its token").into_response())

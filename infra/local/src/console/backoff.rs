@@ -26,7 +26,7 @@ struct Wrong {
     until: Instant,
 }
 
-/// Wrong tokens by address. It answers at once: no connection is held.
+/// Wrong tokens by client. It answers at once: no connection is held.
 #[derive(Default)]
 pub struct Backoff(Mutex<BTreeMap<IpAddr, Wrong>>);
 
@@ -34,7 +34,7 @@ impl Backoff {
     /// How long this address still has to wait. `None` if it may try now.
     pub fn pause(&self, address: IpAddr) -> Option<Duration> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = known.get(&network(address))?.until.saturating_duration_since(Instant::now());
+        let left = known.get(&address)?.until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
@@ -42,7 +42,6 @@ impl Backoff {
     pub fn wrong(&self, address: IpAddr) {
         let now = Instant::now();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = network(address);
         if known.len() >= MOST && !known.contains_key(&address) {
             known.retain(|_, wrong| wrong.until > now);
             if known.len() >= MOST {
@@ -59,14 +58,6 @@ impl Backoff {
 
     /// Forgets an address that showed the right token.
     pub fn right(&self, address: IpAddr) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&network(address));
-    }
-}
-
-/// One household of IPv6 has a /64 to itself.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
-        ip @ IpAddr::V4(_) => ip,
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&address);
     }
 }

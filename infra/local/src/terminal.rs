@@ -1,0 +1,40 @@
+//! What commands print: names that people gave themselves move no cursor, and a closed pipe is no panic.
+
+use std::{fmt::Write as _, io::Write as _};
+
+use stagedoor_model::breakage;
+
+/// The text with control characters, line breaks and changes of direction written out, such as `\u{1b}`.
+pub fn escaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_hidden(c) && !breakage::is_on("terminal-raw") {
+            true => _ = write!(plain, "\\u{{{:x}}}", u32::from(c)),
+            false => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Controls, and what changes the direction of a text or ends its line.
+fn is_hidden(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Prints one line. Nothing in it begins another.
+pub fn line(text: impl AsRef<str>) {
+    raw(&(escaped(text.as_ref()) + "\n"));
+}
+
+/// Prints a text of several lines.
+pub fn block(text: impl AsRef<str>) {
+    let lines: Vec<String> = text.as_ref().split('\n').map(escaped).collect();
+    raw(&lines.join("\n"));
+}
+
+/// Prints a text of our own as it is. Who closed the pipe reads no more, and nothing is wrong.
+pub fn raw(text: &str) {
+    let mut out = std::io::stdout().lock();
+    _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,167 @@
+//! What a stranger sends costs little, whoever the provider is, and shuts nobody out.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use stagedoor_model::Timestamp;
+use stagedoor_testkit::{
+    Parcel, form_signed,
+    samples::{self, Sample},
+};
+use stagedoor_tests::{bend::signed, door::Door, hub::TestHub};
+
+/// A head is cut at 16 kB.
+const HEAD: usize = 14 * 1024;
+
+/// One sample a provider that is taken as it is.
+fn models() -> Vec<Sample> {
+    let mut first = BTreeMap::new();
+    for sample in samples::all().expect("samples").into_iter().filter(|one| !one.case.contains("confirmation")) {
+        first.entry(sample.provider.clone()).or_insert(sample);
+    }
+    assert!(first.len() >= 25, "{:?}", first.keys());
+    first.into_values().collect()
+}
+
+/// The time of the quickest of several refusals.
+async fn refused_in(door: &Door, parcel: &Parcel) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let began = Instant::now();
+        let outcome = door.take(parcel).await;
+        best = best.min(began.elapsed());
+        assert!(outcome.events.is_empty() && outcome.status.is_client_error(), "{}: {}", parcel.path, outcome.status);
+    }
+    best
+}
+
+#[tokio::test]
+async fn however_many_signatures_are_offered_one_mac_is_made() {
+    for sample in models() {
+        let door = Door::of(&sample);
+        let mut parcel = signed(&sample, &door.path, sample.body.clone());
+        // Another body than the one that was signed: nothing fits.
+        parcel.body = [parcel.body.clone(), vec![b' '; 400_000]].concat();
+        parcel.path = door.path.clone();
+        let one = refused_or_taken(&door, &parcel).await;
+        let Some(one) = one else { continue };
+        for (at, (name, value)) in parcel.headers.clone().into_iter().enumerate() {
+            if name.eq_ignore_ascii_case("content-type") || value.is_empty() {
+                continue;
+            }
+            // The whole value again and again, and only what follows its first mark: `t=1,v1=a,v1=a…`, `v1,a v1,a…`.
+            let last = value.rsplit(',').next().unwrap_or(&value).to_owned();
+            for (part, between) in
+                [(value.as_str(), ","), (value.as_str(), " "), (last.as_str(), ","), ("v1,YWJj", " ")]
+            {
+                let more = (HEAD - value.len()) / (part.len() + between.len());
+                let many = format!("{value}{}", format!("{between}{part}").repeat(more));
+                let mut hostile = parcel.clone();
+                hostile.headers[at].1 = many;
+                let time = refused_in(&door, &hostile).await;
+                let most = one * 4 + Duration::from_millis(20);
+                assert!(time < most, "{} {name}: {time:?} for {more} signatures, {one:?} for one", sample.provider);
+            }
+        }
+    }
+}
+
+/// How long the refusal of this takes. `None` where it is no stranger's: another body under the same token, say.
+async fn refused_or_taken(door: &Door, parcel: &Parcel) -> Option<Duration> {
+    let outcome = door.take(parcel).await;
+    if !outcome.status.is_client_error() {
+        return None;
+    }
+    Some(refused_in(door, parcel).await)
+}
+
+#[tokio::test]
+async fn a_bomb_of_brackets_or_pairs_is_refused_before_anything_is_made_of_it() {
+    let bombs = [
+        b"a[][][][][][][]&".repeat(44_000),
+        b"a%5B%5D%5b%5d[][][][][]&".repeat(29_000),
+        b"a&".repeat(350_000),
+        (0..40_000).map(|n| format!("{n}[{n}]=&")).collect::<String>().into_bytes(),
+    ];
+    let mut forms = 0;
+    for sample in models() {
+        let door = Door::of(&sample);
+        let is_form = sample.headers.iter().any(|(_, value)| value.contains("x-www-form"));
+        forms += usize::from(is_form);
+        for bomb in &bombs {
+            // With the right path and headers: what is in them is known to whoever has seen one delivery.
+            let mut parcel = sample.parcel(&door.path);
+            parcel.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+            parcel = parcel.header("content-type", "application/x-www-form-urlencoded");
+            parcel.body.clone_from(bomb);
+            let began = Instant::now();
+            let outcome = door.take(&parcel).await;
+            let expected = if is_form { &[400][..] } else { &[400, 401, 415] };
+            assert!(expected.contains(&outcome.status.as_u16()), "{}: {}", sample.provider, outcome.status);
+            assert!(began.elapsed() < Duration::from_millis(500), "{}: {:?}", sample.provider, began.elapsed());
+        }
+    }
+    assert!(forms >= 5, "{forms} providers send forms");
+}
+
+#[tokio::test]
+async fn a_managers_change_of_a_hundred_rows_is_no_bomb() {
+    let sample = models().into_iter().find(|one| one.provider == "amocrm").expect("a sample");
+    let door = Door::of(&sample);
+    let mut body = String::from_utf8(sample.body.clone()).expect("text");
+    for row in 0..100 {
+        for field in 0..30 {
+            body.push_str(&format!("&contacts[update][{}][custom_fields][{field}][values][0][value]=x", 1000 + row));
+        }
+    }
+    let outcome = door.take(&Parcel { body: body.into_bytes(), ..sample.parcel(&door.path) }).await;
+    assert_eq!(outcome.status, 200);
+    assert!(!outcome.events.is_empty());
+}
+
+#[tokio::test]
+async fn what_strangers_send_takes_nothing_of_the_rate_of_who_is_believed() {
+    let mut source = stagedoor_tests::door::source("form", "generic-source-secret");
+    source.rate = 3;
+    let now: Timestamp = "2027-01-15T12:00:00Z".parse().expect("a time");
+    let door = Door::open(source, now);
+    for _ in 0..20 {
+        let junk = Parcel::new(&door.path, "application/json", b"{}".to_vec());
+        assert_eq!(door.take(&junk).await.status, 401);
+    }
+    let mut statuses = Vec::new();
+    for n in 0..5 {
+        let lead = serde_json::json!({ "phone": "+79161234567" });
+        let parcel = form_signed(&door.path, &lead, "generic-source-secret", &format!("n{n}"), now);
+        statuses.push(door.take(&parcel).await.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_refused_often_is_told_to_wait_and_genuine_deliveries_are_taken_all_the_same() {
+    let hub = TestHub::start().await;
+    let http = reqwest::Client::new();
+    let url = format!("{}/website/site", hub.base);
+    let (mut refused, mut slowed) = (0, 0);
+    for n in 0..300 {
+        let answer =
+            http.post(&url).header("content-type", "application/json").body("{}").send().await.expect("an answer");
+        let wait = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        match (answer.status().as_u16(), wait) {
+            (401, None) => refused += 1,
+            (429, Some(seconds)) if seconds > 0 => slowed += 1,
+            other => panic!("{other:?}"),
+        }
+        if n % 10 == 0 {
+            let lead = serde_json::json!({ "phone": "+79161234567" });
+            let parcel = form_signed("/website/site", &lead, "generic-source-secret", &format!("g{n}"), hub.now());
+            hub.take(&parcel).await;
+        }
+    }
+    assert!((60..80).contains(&refused) && slowed > 200, "{refused} refused, {slowed} slowed");
+    let junk = Parcel::new("/website/nobody-there", "application/json", b"{}".to_vec());
+    assert_eq!(hub.post(&junk).await.0, 429, "made-up names count too");
+}

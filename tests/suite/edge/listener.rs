@@ -1,0 +1,172 @@
+//! Connections that send nothing, or slowly, or too much.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{Extension, body::Bytes, routing::any};
+use stagedoor::listener::{Limits, serve};
+use stagedoor_model::Timestamp;
+use stagedoor_tests::door::{Stopped, source};
+use stagedoor_webhook::{ClientAddress, Counters, Receiver};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::{Instant, timeout},
+};
+
+const SOON: Duration = Duration::from_millis(400);
+
+/// Bounds that a test can wait for.
+fn quick() -> Limits {
+    Limits { head_time: SOON, body_time: SOON, ..Limits::default() }
+}
+
+/// A listener with a source that takes forms, and a page that says who asks.
+async fn listening(limits: Limits, proxies: &[&str]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let queue = std::sync::Arc::new(stagedoor_ports::memory::MemoryQueue::default());
+    let clock = std::sync::Arc::new(Stopped(Timestamp::now()));
+    let source = source("tilda", "tilda-api-key");
+    let provider = stagedoor::functions::provider("website", &source).expect("a provider");
+    let app =
+        stagedoor_website::router(Receiver { queue, clock, counters: Counters::default() }, vec![(source, provider)])
+            .route("/who", any(|Extension(client): Extension<ClientAddress>| async move { client.0.to_string() }))
+            .route("/echo", any(|body: Bytes| async move { body.len().to_string() }));
+    let proxies = proxies.iter().map(|net| net.parse().expect("a network")).collect();
+    tokio::spawn(serve(listener, app, limits, proxies));
+    address
+}
+
+async fn open(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    stream.write_all(bytes).await.expect("written");
+    stream
+}
+
+/// What comes until the other side closes, which it has to do soon.
+async fn ended(mut stream: TcpStream) -> String {
+    let mut all = Vec::new();
+    let closed = timeout(SOON * 8, stream.read_to_end(&mut all)).await;
+    assert!(closed.is_ok(), "still open; so far {}", String::from_utf8_lossy(&all));
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+const POST: &str =
+    "POST /website/tilda-test HTTP/1.1\r\nhost: h\r\ncontent-type: application/x-www-form-urlencoded\r\n";
+
+fn genuine() -> Vec<u8> {
+    let body = "Phone=89161234567&tranid=1:1";
+    format!("{POST}x-api-key: tilda-api-key\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+        .into()
+}
+
+#[tokio::test]
+async fn who_sends_nothing_or_half_is_closed_soon() {
+    let address = listening(quick(), &[]).await;
+    assert_eq!(ended(open(address, b"").await).await, "", "silent");
+    assert_eq!(ended(open(address, b"GET /who HTTP/1.1\r\nhost: h\r\nx-half: ").await).await, "", "half a head");
+    let half = ended(open(address, format!("{POST}content-length: 100\r\n\r\nPhone=").as_bytes()).await).await;
+    assert!(half.starts_with("HTTP/1.1 408"), "half a body: {half}");
+    let chunked =
+        ended(open(address, format!("{POST}transfer-encoding: chunked\r\n\r\n5\r\nPhone\r\n").as_bytes()).await).await;
+    assert!(chunked.starts_with("HTTP/1.1 408"), "half of the chunks: {chunked}");
+    let idle = ended(open(address, b"GET /who HTTP/1.1\r\nhost: h\r\n\r\n").await).await;
+    assert!(idle.starts_with("HTTP/1.1 200"), "kept alive and idle: {idle}");
+    let slow = open(address, format!("{POST}content-length: 100000\r\n\r\n").as_bytes()).await;
+    let (mut reading, mut writing) = slow.into_split();
+    let began = Instant::now();
+    let drip = tokio::spawn(async move {
+        while writing.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(SOON / 8).await
+        }
+    });
+    let mut answer = [0; 12];
+    timeout(SOON * 8, reading.read_exact(&mut answer)).await.expect("soon").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 408", "a byte now and then is no progress");
+    assert!(began.elapsed() < SOON * 4);
+    drip.abort();
+}
+
+#[tokio::test]
+async fn a_head_of_more_than_sixteen_kilobytes_is_refused() {
+    let address = listening(quick(), &[]).await;
+    for (bytes, expected) in [(15_000, "HTTP/1.1 200"), (17_000, "HTTP/1.1 431"), (400_000, "HTTP/1.1 431")] {
+        let head = format!("GET /who HTTP/1.1\r\nhost: h\r\nx-long: {}\r\n\r\n", "a".repeat(bytes));
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = [0; 12];
+        timeout(SOON * 8, stream.read_exact(&mut answer)).await.expect("soon").expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&answer), expected, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out_for_long() {
+    let address = listening(Limits { connections: 8, ..quick() }, &[]).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(open(address, b"").await);
+    }
+    let answer = ended(open(address, &genuine()).await).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_and_no_more() {
+    let address = listening(Limits { per_address: 3, loopback_is_one: true, ..quick() }, &[]).await;
+    let _silent = [open(address, b"").await, open(address, b"").await, open(address, b"").await];
+    tokio::time::sleep(SOON / 4).await;
+    let began = Instant::now();
+    let mut refused = TcpStream::connect(address).await.expect("connected");
+    _ = refused.write_all(&genuine()).await;
+    let mut all = Vec::new();
+    _ = timeout(SOON, refused.read_to_end(&mut all)).await.expect("closed at once");
+    assert!(all.is_empty() && began.elapsed() < SOON / 2, "{}", String::from_utf8_lossy(&all));
+    tokio::time::sleep(SOON * 2).await;
+    assert!(ended(open(address, &genuine()).await).await.starts_with("HTTP/1.1 200"), "they ended, and it may again");
+    let trusted = listening(Limits { per_address: 3, loopback_is_one: true, ..quick() }, &["127.0.0.0/8"]).await;
+    let _many =
+        [open(trusted, b"").await, open(trusted, b"").await, open(trusted, b"").await, open(trusted, b"").await];
+    assert!(ended(open(trusted, &genuine()).await).await.starts_with("HTTP/1.1 200"), "a proxy speaks for many");
+}
+
+#[tokio::test]
+async fn large_bodies_that_never_end_take_a_bounded_room_and_no_small_delivery_waits_for_them() {
+    let bounds = Limits { small_body: 1_000, large_bodies: 20_000, body_time: SOON * 4, ..quick() };
+    let address = listening(bounds, &[]).await;
+    let half = |bytes: usize| format!("{POST}content-length: 100000\r\n\r\n{}", "a".repeat(bytes)).into_bytes();
+    let held = [open(address, &half(10_000)).await, open(address, &half(10_000)).await];
+    tokio::time::sleep(SOON / 4).await;
+    let third = ended(open(address, &half(10_000)).await).await;
+    assert!(third.starts_with("HTTP/1.1 503") && third.to_lowercase().contains("retry-after: "), "{third}");
+    assert!(ended(open(address, &genuine()).await).await.starts_with("HTTP/1.1 200"), "a small body goes through");
+    drop(held);
+    tokio::time::sleep(SOON).await;
+    let whole = format!("{POST}content-length: 15000\r\nconnection: close\r\n\r\n{}", "a".repeat(15_000));
+    assert!(ended(open(address, whole.as_bytes()).await).await.starts_with("HTTP/1.1 401"), "the room is free again");
+}
+
+#[tokio::test]
+async fn only_a_trusted_proxy_says_who_the_client_is() {
+    let direct = listening(Limits::default(), &[]).await;
+    let behind = listening(Limits::default(), &["127.0.0.1/32", "10.0.0.0/8"]).await;
+    let asked = async |address: SocketAddr, headers: &[&str]| {
+        let mut request = reqwest::Client::new().get(format!("http://{address}/who"));
+        for value in headers {
+            request = request.header("x-forwarded-for", *value);
+        }
+        request.send().await.expect("an answer").text().await.expect("text")
+    };
+    assert_eq!(asked(direct, &["192.0.2.7"]).await, "127.0.0.1", "a stranger writes what it likes");
+    assert_eq!(asked(behind, &[]).await, "127.0.0.1");
+    assert_eq!(asked(behind, &["192.0.2.7"]).await, "192.0.2.7");
+    assert_eq!(
+        asked(behind, &["203.0.113.9, 192.0.2.7"]).await,
+        "192.0.2.7",
+        "what stands left was written by the client"
+    );
+    assert_eq!(asked(behind, &["203.0.113.9, 192.0.2.7, 10.1.2.3"]).await, "192.0.2.7", "two proxies");
+    assert_eq!(asked(behind, &["203.0.113.9", "192.0.2.7"]).await, "192.0.2.7", "two headers are one list");
+    assert_eq!(asked(behind, &["192.0.2.7, nonsense"]).await, "127.0.0.1");
+    assert_eq!(asked(behind, &["2001:db8::1"]).await, "2001:db8::1");
+}
