@@ -6,6 +6,7 @@ mod burst;
 mod coldstart;
 mod enrol;
 mod figure;
+mod hostile;
 mod identity;
 mod ingest;
 mod reply;
@@ -62,6 +63,8 @@ enum Name {
     Vtiger,
     /// A simulated month of withdrawals and faults: is anybody on a list without a consent?
     Consent,
+    /// What strangers cost: the work of a refused request, memory of requests that never end, genuine deliveries in a flood.
+    Hostile,
     /// The whole hub in virtual time, in a world that is not kind.
     Simulation,
 }
@@ -83,6 +86,7 @@ async fn main() -> ExitCode {
         Name::Enrol => enrol::run().await,
         Name::Vtiger => vtiger::run().await,
         Name::Consent => enrol::month().await,
+        Name::Hostile => hostile::run().await,
         Name::Simulation => simulation::run(
             cli.from,
             cli.seeds,

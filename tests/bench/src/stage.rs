@@ -1,8 +1,12 @@
 //! A hub and a sandbox on free ports, in this process, with its files in a temporary folder.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use stagedoor::{DEFAULT_CONFIG, Hub, Running, read_config, start};
+use stagedoor::{
+    DEFAULT_CONFIG, Hub, Running,
+    listener::{self, Limits},
+    read_config, start,
+};
 use stagedoor_testkit::free_port;
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -26,9 +30,9 @@ pub async fn open() -> Result<Stage, String> {
 pub async fn receiving_only() -> Result<Stage, String> {
     let (folder, listener, hub) = built().await?;
     let base = base(&listener)?;
-    let app = hub.router()?.into_make_service_with_connect_info::<SocketAddr>();
+    let app = hub.router()?;
     let mut serving = JoinSet::new();
-    serving.spawn(async move { _ = axum::serve(listener, app).await });
+    serving.spawn(async move { _ = listener::serve(listener, app, Limits::default(), vec![]).await });
     Ok(Stage { hub, base, running: None, _serving: Some(serving), _folder: folder })
 }
 

@@ -1,0 +1,269 @@
+//! What strangers cost: the work of a refused request, the memory of requests that never end, and whether genuine deliveries
+//! are still taken.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use stagedoor_testkit::{
+    Parcel, form_signed,
+    samples::{self, Sample},
+};
+use stagedoor_tests::{bend::signed, door::Door};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+
+use crate::{
+    burst::order,
+    figure::{Figure, Goal},
+    stage,
+};
+
+/// Bytes of a delivery, genuine and refused: a large one.
+const BODY: usize = 100_000;
+/// Requests that never end.
+const SILENT: usize = 1_000;
+const ROUNDS: usize = 25;
+const FLOOD: Duration = Duration::from_secs(20);
+const FLOODING: usize = 48;
+const GENUINE: usize = 4;
+
+pub async fn run() -> Result<Vec<Figure>, String> {
+    let mut figures = vec![cpu().await?];
+    figures.push(memory().await?);
+    figures.extend(genuine().await?);
+    Ok(figures)
+}
+
+fn models() -> Result<Vec<Sample>, String> {
+    let mut first = BTreeMap::new();
+    let all = samples::all().map_err(|error| error.to_string())?;
+    for sample in all.into_iter().filter(|one| !one.case.contains("confirmation")) {
+        first.entry(sample.provider.clone()).or_insert(sample);
+    }
+    Ok(first.into_values().collect())
+}
+
+fn is_form(sample: &Sample) -> bool {
+    sample.headers.iter().any(|(_, value)| value.contains("x-www-form"))
+}
+
+/// The sample's body, as long as a large delivery is: with rows that its provider may send and the hub does not know.
+fn large(sample: &Sample) -> Vec<u8> {
+    let text = String::from_utf8_lossy(&sample.body);
+    if is_form(sample) {
+        let fields: String = (0..900).map(|n| format!("&more{n}={}", "v".repeat(BODY / 900 - 10))).collect();
+        return format!("{}{fields}", text.trim_end()).into_bytes();
+    }
+    let row = r#"{"id":1234567,"name":"Anna","price":"1500.00","tags":["a","b"]}"#;
+    let rows = vec![row; BODY / (row.len() + 1)].join(",");
+    match text.trim_start().strip_prefix('{') {
+        Some(rest) => format!("{{\"more_rows\":[{rows}],{rest}").into_bytes(),
+        None => text.trim_start().replacen('[', &format!("[{rows},"), 1).into_bytes(),
+    }
+}
+
+/// What a stranger sends to this source, each about as long as the genuine delivery.
+fn hostile(sample: &Sample, genuine: &Parcel, path: &str) -> Vec<(&'static str, Parcel)> {
+    let mut all = Vec::new();
+    let mut wrong = genuine.clone();
+    wrong.body.extend_from_slice(b" ");
+    wrong.path = format!("{path}/wrong-secret-in-the-path");
+    for (name, value) in &mut wrong.headers {
+        if !name.eq_ignore_ascii_case("content-type") && !value.chars().all(|c| c.is_ascii_digit()) {
+            *value = value.replace('a', "b").replace('A', "B");
+        }
+    }
+    for (at, (name, value)) in wrong.headers.iter().enumerate() {
+        if name.eq_ignore_ascii_case("content-type") {
+            continue;
+        }
+        let last = value.rsplit(',').next().unwrap_or(value);
+        for (part, between) in [(value.as_str(), ","), (value.as_str(), " "), (last, ",")] {
+            let mut many = wrong.clone();
+            let more = 14_000_usize.saturating_sub(value.len()) / (part.len() + between.len());
+            if let Some(header) = many.headers.get_mut(at) {
+                header.1 = format!("{value}{}", format!("{between}{part}").repeat(more));
+            }
+            all.push(("many signatures", many));
+        }
+    }
+    let body = |body: Vec<u8>| Parcel { body, ..wrong.clone() };
+    let nodes = if is_form(sample) {
+        [b"a[][][][][][][]&".repeat(BODY / 16), b"a&".repeat(BODY / 2)]
+    } else {
+        let maps = vec![r#"{"":0}"#; BODY / 7].join(",");
+        [format!("{{\"a\":[{maps}]}}").into_bytes(), format!("[{maps}]").into_bytes()]
+    };
+    all.extend(nodes.map(|nodes| ("many nodes", body(nodes))));
+    let mut bare = wrong.clone();
+    bare.headers.retain(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    all.push(("no signature", bare));
+    all.push(("wrong signature", wrong));
+    all
+}
+
+/// The quickest of several, and the status.
+async fn seconds(door: &Door, parcel: &Parcel) -> (f64, u16) {
+    let (mut best, mut status) = (f64::MAX, 0);
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        status = door.take(parcel).await.status.as_u16();
+        best = best.min(began.elapsed().as_secs_f64());
+    }
+    (best, status)
+}
+
+async fn cpu() -> Result<Figure, String> {
+    let (mut worst, mut whose) = (0.0_f64, String::new());
+    let mut providers = 0;
+    for sample in models()? {
+        let door = Door::of(&sample);
+        let genuine = signed(&sample, &sample.parcel(&door.path).path, large(&sample));
+        let (one, status) = seconds(&door, &genuine).await;
+        if status != 200 {
+            return Err(format!("{}: a genuine delivery is answered {status}", sample.provider));
+        }
+        providers += 1;
+        for (kind, parcel) in hostile(&sample, &genuine, &door.path) {
+            let (refused, status) = seconds(&door, &parcel).await;
+            // Another body under the same proof, where the proof binds none.
+            if status < 400 {
+                continue;
+            }
+            if refused / one > worst {
+                (worst, whose) = (refused / one, format!("{}, {kind}", sample.provider));
+            }
+        }
+    }
+    eprintln!("hostile.cpu: {providers} providers; the worst is {whose}");
+    Ok(Figure {
+        figure: "hostile.cpu",
+        value: worst,
+        unit: "times",
+        limit: Some(1.0),
+        ratio: Some(worst),
+        baseline: None,
+        goal: Goal::ValueAtMost(2.0),
+    })
+}
+
+/// Resident bytes of this process.
+fn resident() -> Result<f64, String> {
+    let text = std::fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().map_err(|_| "VmRSS is no number")?;
+    Ok(kib / 1024.0)
+}
+
+fn address(base: &str) -> &str {
+    base.trim_start_matches("http://")
+}
+
+/// Nothing, half a head, half a small body, half a large one.
+async fn open(base: &str, n: usize) -> Result<TcpStream, std::io::Error> {
+    let mut stream = TcpStream::connect(address(base)).await?;
+    let head = "POST /website/site HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 700000\r\n";
+    let bytes = match n % 4 {
+        0 => String::new(),
+        1 => format!("{head}x-long: {}", "a".repeat(12_000)),
+        2 => format!("{head}\r\n{}", "a".repeat(2_000)),
+        _ => format!("{head}\r\n{}", "a".repeat(655_000)),
+    };
+    // Who is refused in the middle has written enough.
+    _ = stream.write_all(bytes.as_bytes()).await;
+    Ok(stream)
+}
+
+async fn memory() -> Result<Figure, String> {
+    let stage = stage::receiving_only().await?;
+    let before = resident()?;
+    let mut opening = JoinSet::new();
+    for n in 0..SILENT {
+        let base = stage.base.clone();
+        opening.spawn(async move { open(&base, n).await });
+    }
+    let (mut held, mut most) = (Vec::new(), 0.0_f64);
+    while let Some(one) = opening.join_next().await {
+        held.extend(one.map_err(|error| error.to_string())?.ok());
+        most = most.max(resident()? - before);
+    }
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        most = most.max(resident()? - before);
+    }
+    let sent = (SILENT / 4 * (12_000 + 2_000 + 655_000)) as f64 / 1_048_576.0;
+    Ok(Figure {
+        figure: "hostile.memory",
+        value: most,
+        unit: "MiB",
+        limit: None,
+        ratio: None,
+        baseline: Some(sent),
+        goal: Goal::ValueAtMost(128.0),
+    })
+}
+
+async fn genuine() -> Result<[Figure; 2], String> {
+    let stage = stage::open().await?;
+    let over = Arc::new(AtomicBool::new(false));
+    let (refused, mut flood) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
+    let mut silent = Vec::new();
+    for _ in 0..SILENT / 4 {
+        silent.push(TcpStream::connect(address(&stage.base)).await.map_err(|error| error.to_string())?);
+    }
+    let many = format!("t=1,{}", "v1=ab,".repeat(2_000));
+    for n in 0..FLOODING {
+        let (base, over, refused) = (stage.base.clone(), Arc::clone(&over), Arc::clone(&refused));
+        let junk = match n % 4 {
+            0 => Parcel::new("/website/site", "application/json", b"{}".to_vec()),
+            1 => Parcel::new("/ticketing/theatre", "application/json", vec![b' '; 20_000]),
+            2 => Parcel::new("/website/tilda", "application/x-www-form-urlencoded", b"a[][][][][][][]&".repeat(2_000)),
+            _ => Parcel::new("/ticketing/stripe", "application/json", vec![b' '; 20_000])
+                .header("stripe-signature", &many),
+        };
+        flood.spawn(async move {
+            let Ok(http) = reqwest::Client::builder().build() else { return };
+            while !over.load(Ordering::Relaxed) {
+                if junk.post(&http, &base).await.is_ok_and(|(status, _)| status >= 400) {
+                    refused.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+    let mut senders = JoinSet::new();
+    for sender in 0..GENUINE {
+        let (base, clock) = (stage.base.clone(), Arc::clone(&stage.hub.sync.clock));
+        senders.spawn(async move {
+            let Ok(http) = reqwest::Client::builder().build() else { return (0, 1) };
+            let (began, mut taken, mut all) = (Instant::now(), 0_u32, 0_u32);
+            while began.elapsed() < FLOOD {
+                let id = format!("genuine-{sender}-{all}");
+                let n = sender * 1_000_000 + all as usize;
+                let parcel = form_signed("/ticketing/theatre", &order(n), "theatre-shop-secret", &id, clock.now());
+                all += 1;
+                taken += u32::from(parcel.post(&http, &base).await.is_ok_and(|(status, _)| status == 200));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            (taken, all)
+        });
+    }
+    let (mut taken, mut all) = (0, 0);
+    while let Some(one) = senders.join_next().await {
+        let (more, of) = one.map_err(|error| error.to_string())?;
+        (taken, all) = (taken + more, all + of);
+    }
+    over.store(true, Ordering::Relaxed);
+    flood.shutdown().await;
+    let refused = refused.load(Ordering::Relaxed) as f64 / FLOOD.as_secs_f64();
+    let figure =
+        |figure, value, unit, goal| Figure { figure, value, unit, limit: None, ratio: None, baseline: None, goal };
+    Ok([
+        figure("hostile.genuine", f64::from(taken) / f64::from(all.max(1)), "share", Goal::ValueAtLeast(0.999)),
+        figure("hostile.refused", refused, "/s", Goal::None),
+    ])
+}
