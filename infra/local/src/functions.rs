@@ -48,6 +48,10 @@ impl Checker {
         if self.is_development || provider.secret_is_of_the_account() || breakage::is_on("secret-used-twice") {
             return Ok(());
         }
+        let own = &source.secrets;
+        if own.iter().enumerate().any(|(at, secret)| own.iter().take(at).any(|one| one == secret)) {
+            return Err("secrets: the same secret stands there twice; one is enough".into());
+        }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let twice = seen.iter().find(|(secret, name)| *name != source.name && source.secrets.contains(secret));
         let other = twice.map(|(_, name)| name.as_str().to_owned());

@@ -61,11 +61,14 @@ impl Default for Limits {
             head_time: Duration::from_secs(15),
             body_time: Duration::from_secs(15),
             small_body: 64 * 1024,
-            large_bodies: 64 * 1024 * 1024,
+            large_bodies: 32 * 1024 * 1024,
             age: Duration::from_secs(600),
         }
     }
 }
+
+/// Bytes that are read of a connection at once: hyper's own bound would be 400 kB for each.
+const BUFFER: usize = 32 * 1024;
 
 /// Serves `app` until the process ends.
 ///
@@ -163,7 +166,7 @@ impl Shared {
             async move { app.call(request).await }
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new());
+        builder.timer(TokioTimer::new()).max_buf_size(BUFFER);
         if !breakage::is_on("silent-connections-stay") {
             builder.header_read_timeout(self.limits.head_time).max_header_size(self.limits.head);
         } else {

@@ -27,6 +27,8 @@ use crate::{
 const BODY: usize = 100_000;
 /// Requests that never end.
 const SILENT: usize = 1_000;
+/// Bytes that they send of a head, of a small body, of a large one.
+const HALVES: [usize; 3] = [12_000, 2_000, 655_000];
 const ROUNDS: usize = 25;
 const FLOOD: Duration = Duration::from_secs(20);
 const FLOODING: usize = 48;
@@ -39,13 +41,26 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     Ok(figures)
 }
 
-fn models() -> Result<Vec<Sample>, String> {
-    let mut first = BTreeMap::new();
-    let all = samples::all().map_err(|error| error.to_string())?;
-    for sample in all.into_iter().filter(|one| !one.case.contains("confirmation")) {
-        first.entry(sample.provider.clone()).or_insert(sample);
+/// For each provider its samples, without those of a handshake.
+fn models() -> Result<BTreeMap<String, Vec<Sample>>, String> {
+    let mut all: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
+    let samples = samples::all().map_err(|error| error.to_string())?;
+    for sample in samples.into_iter().filter(|one| !one.case.contains("confirmation") || one.case.contains("error")) {
+        all.entry(sample.provider.clone()).or_default().push(sample);
     }
-    Ok(first.into_values().collect())
+    Ok(all)
+}
+
+/// The first sample that is taken with a large body: some can be signed by their provider only.
+async fn taken(samples: &[Sample]) -> Option<(&Sample, Door, Parcel)> {
+    for sample in samples {
+        let door = Door::of(sample);
+        let parcel = signed(sample, &door.path, large(sample));
+        if door.take(&parcel).await.status == 200 {
+            return Some((sample, door, parcel));
+        }
+    }
+    None
 }
 
 fn is_form(sample: &Sample) -> bool {
@@ -121,22 +136,18 @@ async fn seconds(door: &Door, parcel: &Parcel) -> (f64, u16) {
 async fn cpu() -> Result<Figure, String> {
     let (mut worst, mut whose) = (0.0_f64, String::new());
     let mut providers = 0;
-    for sample in models()? {
-        let door = Door::of(&sample);
-        let genuine = signed(&sample, &sample.parcel(&door.path).path, large(&sample));
-        let (one, status) = seconds(&door, &genuine).await;
-        if status != 200 {
-            return Err(format!("{}: a genuine delivery is answered {status}", sample.provider));
-        }
+    for (name, samples) in models()? {
+        let (sample, door, genuine) = taken(&samples).await.ok_or(format!("{name}: no genuine delivery is taken"))?;
+        let (one, _) = seconds(&door, &genuine).await;
         providers += 1;
-        for (kind, parcel) in hostile(&sample, &genuine, &door.path) {
+        for (kind, parcel) in hostile(sample, &genuine, &door.path) {
             let (refused, status) = seconds(&door, &parcel).await;
             // Another body under the same proof, where the proof binds none.
             if status < 400 {
                 continue;
             }
             if refused / one > worst {
-                (worst, whose) = (refused / one, format!("{}, {kind}", sample.provider));
+                (worst, whose) = (refused / one, format!("{name}, {kind}"));
             }
         }
     }
@@ -164,28 +175,30 @@ fn address(base: &str) -> &str {
     base.trim_start_matches("http://")
 }
 
-/// Nothing, half a head, half a small body, half a large one.
-async fn open(base: &str, n: usize) -> Result<TcpStream, std::io::Error> {
+/// Nothing, half a head, half a small body, half a large one. `filling` is what they send, shared: its memory is not the hub's.
+async fn open(base: &str, n: usize, filling: &[u8]) -> Result<TcpStream, std::io::Error> {
     let mut stream = TcpStream::connect(address(base)).await?;
     let head = "POST /website/site HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 700000\r\n";
-    let bytes = match n % 4 {
-        0 => String::new(),
-        1 => format!("{head}x-long: {}", "a".repeat(12_000)),
-        2 => format!("{head}\r\n{}", "a".repeat(2_000)),
-        _ => format!("{head}\r\n{}", "a".repeat(655_000)),
+    let (end, bytes) = match n % 4 {
+        0 => return Ok(stream),
+        1 => ("x-long: ", HALVES[0]),
+        2 => ("\r\n", HALVES[1]),
+        _ => ("\r\n", HALVES[2]),
     };
     // Who is refused in the middle has written enough.
-    _ = stream.write_all(bytes.as_bytes()).await;
+    _ = stream.write_all(format!("{head}{end}").as_bytes()).await;
+    _ = stream.write_all(filling.get(..bytes).unwrap_or_default()).await;
     Ok(stream)
 }
 
 async fn memory() -> Result<Figure, String> {
     let stage = stage::receiving_only().await?;
+    let filling: Arc<[u8]> = vec![b'a'; HALVES[2]].into();
     let before = resident()?;
     let mut opening = JoinSet::new();
     for n in 0..SILENT {
-        let base = stage.base.clone();
-        opening.spawn(async move { open(&base, n).await });
+        let (base, filling) = (stage.base.clone(), Arc::clone(&filling));
+        opening.spawn(async move { open(&base, n, &filling).await });
     }
     let (mut held, mut most) = (Vec::new(), 0.0_f64);
     while let Some(one) = opening.join_next().await {
@@ -196,7 +209,7 @@ async fn memory() -> Result<Figure, String> {
         tokio::time::sleep(Duration::from_millis(100)).await;
         most = most.max(resident()? - before);
     }
-    let sent = (SILENT / 4 * (12_000 + 2_000 + 655_000)) as f64 / 1_048_576.0;
+    let sent = (SILENT / 4 * HALVES.iter().sum::<usize>()) as f64 / 1_048_576.0;
     Ok(Figure {
         figure: "hostile.memory",
         value: most,
@@ -204,7 +217,7 @@ async fn memory() -> Result<Figure, String> {
         limit: None,
         ratio: None,
         baseline: Some(sent),
-        goal: Goal::ValueAtMost(128.0),
+        goal: Goal::ValueAtMost(96.0),
     })
 }
 

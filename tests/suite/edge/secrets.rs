@@ -97,6 +97,10 @@ fn the_same_secret_twice_is_a_mistake_except_where_an_account_has_one() {
     assert!(told.contains("hub.console_token: is the secret of source.smsc too"), "{told}");
     let told = same("[source.smsc]", "[source.amocrm]");
     assert!(told.contains("has the same secret") && told.contains("openssl rand -hex 32"), "{told}");
+    let one = variable(&text, "[source.smsc]");
+    let twice = text.replace(&format!("\"env:{one}\""), &format!("\"env:{one}\", \"env:{one}\""));
+    let told_twice = self::told(&twice, &long);
+    assert!(told_twice.contains("source.smsc") && told_twice.contains("stands there twice"), "{told_twice}");
     let told = same("[source.messenger]", "[source.whatsapp]");
     assert!(told.contains("fine"), "one app of Meta has one secret: {told}");
 }
