@@ -24,6 +24,7 @@ pub mod functions;
 pub mod hub;
 pub mod import;
 pub mod listener;
+mod logs;
 pub mod month;
 pub mod person;
 pub mod report;
@@ -36,4 +37,5 @@ pub mod world;
 
 pub use clock::Moved;
 pub use hub::{Clients, DEFAULT_CONFIG, Hub, Queues, Status, THEATRE_CONFIG, read_config, read_config_for};
+pub use logs::start_logs;
 pub use serve::{Running, bind, start};

@@ -23,14 +23,6 @@ use stagedoor::{
 use stagedoor_config::{Config, Listeners};
 use stagedoor_model::{EventId, Timestamp};
 
-use tracing::Level;
-use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt, filter_fn},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
-
 use crate::plays::{Play, demo, season, serve};
 
 /// Where the hub's files are if no folder is named.
@@ -193,24 +185,15 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    start_logs();
+    stagedoor::start_logs();
     let cli = Cli::parse();
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
-            eprintln!("stagedoor: {sentence}");
+            eprintln!("stagedoor: {}", terminal::escaped_lines(&sentence));
             ExitCode::FAILURE
         }
     }
-}
-
-/// Log lines on the standard error, as `RUST_LOG` says; without it, warnings.
-fn start_logs() {
-    let wanted = EnvFilter::builder().with_default_directive(Level::WARN.into()).from_env_lossy();
-    // At `trace` it writes down the numbers that it reads, whatever RUST_LOG says.
-    let quiet = filter_fn(|told| !told.target().starts_with("rlibphonenumber") || *told.level() <= Level::INFO);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(wanted.and(quiet));
-    tracing_subscriber::registry().with(lines).init();
 }
 
 async fn run(cli: Cli) -> Result<(), String> {

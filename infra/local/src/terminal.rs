@@ -27,10 +27,14 @@ pub fn line(text: impl AsRef<str>) {
     raw(&(escaped(text.as_ref()) + "\n"));
 }
 
+/// The same for a text of several lines, which stay lines.
+pub fn escaped_lines(text: &str) -> String {
+    text.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
+}
+
 /// Prints a text of several lines.
 pub fn block(text: impl AsRef<str>) {
-    let lines: Vec<String> = text.as_ref().split('\n').map(escaped).collect();
-    raw(&lines.join("\n"));
+    raw(&escaped_lines(text.as_ref()));
 }
 
 /// Prints a text of our own as it is. Who closed the pipe reads no more, and nothing is wrong.

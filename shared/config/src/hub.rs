@@ -21,6 +21,13 @@ pub struct Listeners {
     pub console: Option<SocketAddr>,
 }
 
+impl Listeners {
+    /// Where webhooks are taken, and where the console is.
+    pub(crate) fn of(self, section: &HubSection) -> (SocketAddr, SocketAddr) {
+        (self.hub.unwrap_or(section.listen), self.console.unwrap_or(section.console))
+    }
+}
+
 pub(crate) struct HubRead {
     pub section: HubSection,
     pub listeners: Listeners,
@@ -90,6 +97,13 @@ impl Reader<'_> {
             Reading::OneMachine(listeners) => listeners,
             _ => Listeners::default(),
         };
+        let (listen, console) = listeners.of(&section);
+        if self.reading.has_console() && listen == console && console.port() != 0 {
+            let what = format!(
+                "{console} is where webhooks are taken; the console needs another address, such as 127.0.0.1:8090"
+            );
+            self.ledger.note(spot(value, "console"), "hub.console", what);
+        }
         if self.reading.has_console()
             && section.console_token.is_none()
             && let Some(why) = needs_token(&section, listeners)
@@ -146,7 +160,7 @@ impl Reader<'_> {
 
 /// Why a console of these addresses may not answer without a token.
 fn needs_token(section: &HubSection, listeners: Listeners) -> Option<&'static str> {
-    let console = listeners.console.unwrap_or(section.console);
+    let (_, console) = listeners.of(section);
     if !console.ip().is_loopback() {
         return Some("the console listens on another address than loopback");
     }

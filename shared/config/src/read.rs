@@ -198,12 +198,13 @@ impl Reader<'_> {
         self.mailings(root, &mut catalog, hub.as_ref());
         let second_crm = self.second_crm(root, &currency);
         let (hub, crm) = (hub?, crm?);
+        let (listen, console) = hub.listeners.of(&hub.section);
         catalog.tags = crm.tags;
         catalog.invoicing = crm.invoicing.clone();
         catalog.currency = Some(crm.currency.clone());
         Some(Config {
-            listen: hub.listeners.hub.unwrap_or(hub.section.listen),
-            console: hub.listeners.console.unwrap_or(hub.section.console),
+            listen,
+            console,
             trusted_proxies: hub.trusted_proxies,
             region: hub.region,
             public_url: hub.section.public_url.map(|url| url.trim_end_matches('/').to_owned()),

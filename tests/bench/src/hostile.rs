@@ -271,6 +271,7 @@ async fn genuine() -> Result<[Figure; 2], String> {
         (taken, all) = (taken + more, all + of);
     }
     over.store(true, Ordering::Relaxed);
+    eprintln!("hostile.genuine: {taken} of {all} orders");
     flood.shutdown().await;
     let refused = refused.load(Ordering::Relaxed) as f64 / FLOOD.as_secs_f64();
     let figure =

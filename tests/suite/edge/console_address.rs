@@ -301,4 +301,6 @@ fn a_hub_that_strangers_can_reach_needs_a_token_and_takes_no_development_secrets
     let local =
         DEFAULT_CONFIG.replace("public_url = \"http://127.0.0.1:8080\"", "public_url = \"http://localhost:8080\"");
     assert!(read_config("stagedoor.toml", &local, None).is_ok(), "localhost is this machine");
+    let one = DEFAULT_CONFIG.replace("127.0.0.1:8090", "127.0.0.1:8080");
+    assert!(told(&one).contains("hub.console: 127.0.0.1:8080 is where webhooks are taken"), "{}", told(&one));
 }

@@ -123,6 +123,27 @@ async fn a_closed_pipe_is_no_panic() {
 }
 
 #[test]
+fn no_log_line_holds_a_phone_whatever_is_asked_for() {
+    let this = std::env::current_exe().expect("this binary");
+    let output = Command::new(this)
+        .args(["--ignored", "--exact", "--nocapture", "edge::files::child_reads_a_phone"])
+        .env("RUST_LOG", "trace,rlibphonenumber=trace,rlibphonenumber::phonenumberutil=trace")
+        .output()
+        .expect("a child");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(!told.contains("9161234567") && !told.contains("123-45-67"), "{told}");
+}
+
+#[test]
+#[ignore = "only as a child process"]
+fn child_reads_a_phone() {
+    stagedoor::start_logs();
+    let region = stagedoor_model::Region::new("RU").expect("a region");
+    assert!(!stagedoor_model::Phone::parse_all("8 (916) 123-45-67", region).is_empty());
+}
+
+#[test]
 #[ignore = "only as a child process"]
 fn child_prints_much() {
     for n in 0..100_000 {
