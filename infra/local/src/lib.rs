@@ -1,14 +1,5 @@
 //! The whole hub as one process: every function's router merged, SQLite, the sandbox, a console page.
 
-/// The standard library's panic when a pipe is closed; these two do not.
-macro_rules! println {
-    () => { $crate::terminal::raw("\n") };
-    ($($text:tt)*) => { $crate::terminal::raw(&(format!($($text)*) + "\n")) };
-}
-macro_rules! print {
-    ($($text:tt)*) => { $crate::terminal::raw(&format!($($text)*)) };
-}
-
 /// Webhooks are many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

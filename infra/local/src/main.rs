@@ -185,6 +185,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    terminal::end_on_closed_pipe();
     stagedoor::start_logs();
     let cli = Cli::parse();
     match run(cli).await {

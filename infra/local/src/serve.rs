@@ -13,7 +13,10 @@ use stagedoor_model::{SECOND_CRM, SourceName};
 use stagedoor_ports::{Queue, Received};
 use stagedoor_sandbox::{Messengers, PipelineSeed, Post, Sandbox, Seed, VtigerSandbox, VtigerSeed, VtigerUser};
 use stagedoor_sync::{Pace, Reconciled, Sync};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinSet,
+};
 
 use crate::{
     hub::Hub,
@@ -122,10 +125,20 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     Ok(Running { address, console, sandbox, vtiger, messengers, post, tasks, _lock: lock })
 }
 
+/// Connections that may wait to be accepted while all are taken, or in the first second of an on-sale night.
+const BACKLOG: u32 = 1_024;
+
 /// # Errors
 /// A sentence that names the address.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A hub that starts again takes its address back at once.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error: std::io::Error| format!("cannot listen on {address}: {error}"))
 }
 
 /// One hub a folder: two would both be the reconciler. The lock ends with the process, however it ends.

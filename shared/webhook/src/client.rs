@@ -1,9 +1,12 @@
 //! Who sends: for limits by address, never for trust.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use std::num::NonZeroU32;
 
 /// The address of the client, as the listener knows it. Where a request bears none (a function behind a gateway), nothing is
 /// limited by address.
@@ -24,24 +27,54 @@ impl ClientAddress {
 const BURST: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 /// Refusals a minute that come on top.
 const A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
-/// Clients that are remembered at once.
-const MOST: usize = 10_000;
+/// After so many refusals, clients are forgotten that were refused a while ago. It looks at each that is known, so it is not
+/// done at every refusal: a flood comes from many addresses.
+const FORGETTING: u64 = 10_000;
 
 /// Refused deliveries by client, in a bucket of their own: they take nothing of the rate of a source.
-pub struct Refusals(DefaultKeyedRateLimiter<IpAddr>);
+pub struct Refusals {
+    limit: DefaultKeyedRateLimiter<IpAddr>,
+    all: AtomicU64,
+}
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self(RateLimiter::keyed(Quota::per_minute(A_MINUTE).allow_burst(BURST)))
+        let limit = RateLimiter::keyed(Quota::per_minute(A_MINUTE).allow_burst(BURST));
+        Self { limit, all: AtomicU64::new(0) }
     }
 }
 
 impl Refusals {
     /// Counts one more. False if this client was refused too often lately.
     pub fn count(&self, client: ClientAddress) -> bool {
-        if self.0.len() > MOST {
-            self.0.retain_recent();
+        if self.all.fetch_add(1, Ordering::Relaxed) % FORGETTING == FORGETTING - 1 {
+            self.limit.retain_recent();
         }
-        self.0.check_key(&client.network()).is_ok()
+        self.limit.check_key(&client.network()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_from_many_addresses_leaves_nothing_behind_and_slows_only_who_repeats() {
+        let refusals = Refusals::default();
+        let one = ClientAddress("192.0.2.1".parse().expect("an address"));
+        assert_eq!((0..100).filter(|_| refusals.count(one)).count(), 60, "a burst");
+        for n in 0..50_000_u32 {
+            let other = ClientAddress(IpAddr::V4((0x0a00_0000 + n).into()));
+            assert!(refusals.count(other));
+        }
+        assert!(refusals.limit.len() < 60_000);
+    }
+
+    #[test]
+    fn a_household_of_ipv6_is_one_client_and_a_mapped_address_is_its_own() {
+        let network = |text: &str| ClientAddress(text.parse().expect("an address")).network();
+        assert_eq!(network("2001:db8:1:2:3::4"), network("2001:db8:1:2::9"));
+        assert_ne!(network("2001:db8:1:2::9"), network("2001:db8:1:3::9"));
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
     }
 }

@@ -108,18 +108,19 @@ async fn explain_and_segment_write_names_out() {
     assert!(!text.lines().any(|line| line.starts_with("fake")), "{text:?}");
 }
 
-/// The program itself, with its output closed at once.
+/// A program that prints through the hub's functions, with its output closed after a line.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_pipe_is_no_panic() {
-    // The suite's own binary prints through the same functions.
-    let run = || {
-        let this = std::env::current_exe().expect("this binary");
-        let line = format!("{} --ignored --exact --nocapture edge::files::child_prints_much | head -1", this.display());
-        Command::new("bash").args(["-c", &format!("set -o pipefail; {line}")]).output().expect("a shell")
-    };
-    let output = tokio::task::spawn_blocking(run).await.expect("joined");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(!error.contains("panicked"), "{error}");
+    for child in ["child_prints_much", "child_plays_much"] {
+        let run = move || {
+            let this = std::env::current_exe().expect("this binary");
+            let line = format!("{} --ignored --exact --nocapture edge::files::{child} | head -1", this.display());
+            Command::new("bash").args(["-c", &line]).output().expect("a shell")
+        };
+        let output = tokio::task::spawn_blocking(run).await.expect("joined");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!error.contains("panicked"), "{error}");
+    }
 }
 
 #[test]
@@ -141,6 +142,16 @@ fn child_reads_a_phone() {
     stagedoor::start_logs();
     let region = stagedoor_model::Region::new("RU").expect("a region");
     assert!(!stagedoor_model::Phone::parse_all("8 (916) 123-45-67", region).is_empty());
+}
+
+#[test]
+#[ignore = "only as a child process"]
+fn child_plays_much() {
+    terminal::end_on_closed_pipe();
+    for n in 0..100_000 {
+        println!("{n} people");
+    }
+    std::process::exit(0);
 }
 
 #[test]
