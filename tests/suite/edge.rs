@@ -3,6 +3,7 @@
 mod console_address;
 mod files;
 mod hostile;
+mod links;
 mod listener;
 mod secrets;
 mod two_processes;

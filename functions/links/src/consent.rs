@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Path, Query},
     response::{IntoResponse, Response},
     routing::get,
@@ -16,6 +16,7 @@ use http::{HeaderMap, StatusCode};
 use stagedoor_model::{
     Body, Channel, ConsentRecorded, Decision, Event, EventId, Identifier, Kind, MARKETING, Timestamp, Token, breakage,
 };
+use stagedoor_webhook::ClientAddress;
 
 use crate::{
     Hall, SOURCE,
@@ -30,16 +31,18 @@ pub enum Wish {
     Confirm,
 }
 
+type Client = Option<Extension<ClientAddress>>;
+
 type Asked = Query<std::collections::BTreeMap<String, String>>;
 
 pub fn router(hall: &Arc<Hall>) -> Router {
     let page = |wish: Wish| {
         let (asking, doing) = (Arc::clone(hall), Arc::clone(hall));
-        let ask = move |Path(token): Path<String>, query: Asked, headers: HeaderMap| async move {
-            sealed(asking.ask(wish, &token, language(&query, &headers)))
+        let ask = move |Path(token): Path<String>, query: Asked, client: Client, headers: HeaderMap| async move {
+            sealed(asking.ask(wish, &token, client, language(&query, &headers)))
         };
-        let fulfil = move |Path(token): Path<String>, query: Asked, headers: HeaderMap| async move {
-            sealed(doing.fulfil(wish, &token, language(&query, &headers)).await)
+        let fulfil = move |Path(token): Path<String>, query: Asked, client: Client, headers: HeaderMap| async move {
+            sealed(doing.fulfil(wish, &token, client, language(&query, &headers)).await)
         };
         get(ask).post(fulfil)
     };
@@ -51,15 +54,15 @@ fn language(query: &Asked, headers: &HeaderMap) -> Language {
 }
 
 impl Hall {
-    fn ask(&self, wish: Wish, text: &str, language: Language) -> Response {
-        match self.admit(text, language) {
+    fn ask(&self, wish: Wish, text: &str, client: Client, language: Language) -> Response {
+        match self.admit(text, client, language) {
             Ok(_) => page::asked(language, wish).into_response(),
             Err(refusal) => *refusal,
         }
     }
 
-    async fn fulfil(&self, wish: Wish, text: &str, language: Language) -> Response {
-        let token = match self.admit(text, language) {
+    async fn fulfil(&self, wish: Wish, text: &str, client: Client, language: Language) -> Response {
+        let token = match self.admit(text, client, language) {
             Ok(token) => token,
             Err(refusal) => return *refusal,
         };
@@ -77,22 +80,20 @@ impl Hall {
         }
     }
 
-    /// The token, unless it is none of ours or too old. Whose it is, the ledger finds by the token itself.
-    fn admit(&self, text: &str, language: Language) -> Result<Token, Box<Response>> {
-        let refuse = |status: StatusCode, what: &str, page: maud::Markup| {
-            self.receiver.counters.count(SOURCE, what);
-            Err(Box::new((status, page).into_response()))
+    /// The token, unless it is none of ours or too old. Whose it is, the ledger finds by the token itself. A link that is ours is
+    /// not limited by address: mail providers unsubscribe many people from one.
+    fn admit(&self, text: &str, client: Client, language: Language) -> Result<Token, Box<Response>> {
+        let Some((token, expires_at)) = self.desk.read_consent(text) else {
+            return Err(Box::new(self.unknown(client.map(|Extension(client)| client), language)));
         };
         if self.limit.check().is_err() {
-            return refuse(StatusCode::TOO_MANY_REQUESTS, "TooMany", page::sorry(language));
+            return Err(Box::new(self.too_many(1, language)));
         }
-        let Some((token, expires_at)) = self.desk.read_consent(text) else {
-            return refuse(StatusCode::NOT_FOUND, "unknown_link", page::unknown(language));
-        };
-        match self.receiver.clock.now() >= expires_at {
-            true => refuse(StatusCode::GONE, "expired_link", page::expired(language)),
-            false => Ok(token),
+        if self.receiver.clock.now() >= expires_at {
+            self.receiver.counters.count(SOURCE, "expired_link");
+            return Err(Box::new((StatusCode::GONE, page::expired(language)).into_response()));
         }
+        Ok(token)
     }
 
     /// Each time is a word of its own: somebody may consent anew between two of them.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Path, Query, State},
     response::{IntoResponse, Response},
     routing::get,
@@ -25,22 +25,27 @@ pub use desk::Desk;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use stagedoor_engine::Campaign;
-use stagedoor_model::{Body, Event, EventId, LinkClicked, Purpose, SourceName, Timestamp, Token, TokenTag};
-use stagedoor_webhook::Receiver;
+use stagedoor_model::{Body, Event, EventId, LinkClicked, Purpose, SourceName, Timestamp, Token, TokenTag, breakage};
+use stagedoor_webhook::{ClientAddress, ClientLimit, Receiver};
 
 use crate::page::{Language, Page};
 
 /// The source of the events of links.
 pub const SOURCE: &str = "links";
 
-/// Requests a second that are let in.
+/// Requests a second that are let in, of links that are ours.
 const RATE: u32 = 2_000;
+/// Looks a second of one client. Thousands of fans share an address of a mobile network.
+const LOOKS: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 const COOKIE: &str = "stagedoor_browser";
 
 pub(crate) struct Hall {
     desk: Desk,
     receiver: Receiver,
     limit: DefaultDirectRateLimiter,
+    looks: ClientLimit,
+    /// Made-up links: they take nothing of what fans may have.
+    refusals: ClientLimit,
     browsers: AtomicU64,
     source: SourceName,
 }
@@ -50,7 +55,8 @@ pub(crate) struct Hall {
 pub fn router(receiver: Receiver, desk: Desk) -> Result<Router, &'static str> {
     let limit = RateLimiter::direct(Quota::per_second(NonZeroU32::new(RATE).unwrap_or(NonZeroU32::MIN)));
     let source = SourceName::new(SOURCE)?;
-    let hall = Arc::new(Hall { desk, receiver, limit, browsers: AtomicU64::new(0), source });
+    let (looks, refusals) = (ClientLimit::per_second(LOOKS), ClientLimit::refusals());
+    let hall = Arc::new(Hall { desk, receiver, limit, looks, refusals, browsers: AtomicU64::new(0), source });
     let consents = consent::router(&hall);
     Ok(Router::new().route("/l/{token}", get(open)).with_state(hall).merge(consents))
 }
@@ -60,10 +66,12 @@ async fn open(
     Path(token): Path<String>,
     method: Method,
     Query(query): Query<std::collections::BTreeMap<String, String>>,
+    client: Option<Extension<ClientAddress>>,
     headers: HeaderMap,
 ) -> Response {
     let language = Language::of(query.get("lang").map(String::as_str), &headers);
-    let response = hall.answer(&token, &method, language, &headers).await;
+    let client = client.map(|Extension(client)| client);
+    let response = hall.answer(&token, &method, language, client, &headers).await;
     sealed(response)
 }
 
@@ -85,17 +93,24 @@ fn sealed(mut response: Response) -> Response {
 }
 
 impl Hall {
-    async fn answer(&self, text: &str, method: &Method, language: Language, headers: &HeaderMap) -> Response {
+    async fn answer(
+        &self,
+        text: &str,
+        method: &Method,
+        language: Language,
+        client: Option<ClientAddress>,
+        headers: &HeaderMap,
+    ) -> Response {
         let counted = |outcome| self.receiver.counters.count(SOURCE, outcome);
-        if self.limit.check().is_err() {
-            counted("TooMany");
-            return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], page::sorry(language)).into_response();
-        }
         let now = self.receiver.clock.now();
         let Some((token, campaign, purpose, expires_at)) = self.desk.read(text) else {
-            counted("unknown_link");
-            return (StatusCode::NOT_FOUND, page::unknown(language)).into_response();
+            return self.unknown(client, language);
         };
+        // An address of this machine is a proxy's that is not in trusted_proxies: it speaks for all.
+        let one = client.filter(|client| !client.0.to_canonical().is_loopback());
+        if self.limit.check().is_err() || one.is_some_and(|client| !self.looks.admits(client)) {
+            return self.too_many(1, language);
+        }
         if now >= expires_at {
             counted("expired_link");
             return (StatusCode::GONE, page::expired(language)).into_response();
@@ -127,6 +142,22 @@ impl Hall {
                 response
             }
         }
+    }
+
+    /// The answer to a link that is none of ours.
+    fn unknown(&self, client: Option<ClientAddress>, language: Language) -> Response {
+        let counts_for_all = breakage::is_on("made-up-links-count") && self.limit.check().is_err();
+        if counts_for_all || client.is_some_and(|client| !self.refusals.admits(client)) {
+            return self.too_many(60, language);
+        }
+        self.receiver.counters.count(SOURCE, "unknown_link");
+        (StatusCode::NOT_FOUND, page::unknown(language)).into_response()
+    }
+
+    fn too_many(&self, seconds: u32, language: Language) -> Response {
+        self.receiver.counters.count(SOURCE, "TooMany");
+        let after = [(header::RETRY_AFTER, HeaderValue::from(seconds))];
+        (StatusCode::TOO_MANY_REQUESTS, after, page::sorry(language)).into_response()
     }
 
     /// A robot's look counts for nothing; a person's second within a minute is the same.

@@ -27,26 +27,33 @@ impl ClientAddress {
 const BURST: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 /// Refusals a minute that come on top.
 const A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
-/// After so many refusals, clients are forgotten that were refused a while ago. It looks at each that is known, so it is not
-/// done at every refusal: a flood comes from many addresses.
+/// After so many requests, clients are forgotten that sent theirs a while ago. It looks at each that is known, so it is not done
+/// at every request: a flood comes from many addresses.
 const FORGETTING: u64 = 10_000;
 
-/// Refused deliveries by client, in a bucket of their own: they take nothing of the rate of a source.
-pub struct Refusals {
+/// A bucket for each client.
+pub struct ClientLimit {
     limit: DefaultKeyedRateLimiter<IpAddr>,
     all: AtomicU64,
 }
 
-impl Default for Refusals {
-    fn default() -> Self {
-        let limit = RateLimiter::keyed(Quota::per_minute(A_MINUTE).allow_burst(BURST));
-        Self { limit, all: AtomicU64::new(0) }
+impl ClientLimit {
+    /// For what is refused: it takes nothing of the rate of what is believed.
+    pub fn refusals() -> Self {
+        Self::of(Quota::per_minute(A_MINUTE).allow_burst(BURST))
     }
-}
 
-impl Refusals {
-    /// Counts one more. False if this client was refused too often lately.
-    pub fn count(&self, client: ClientAddress) -> bool {
+    /// For what each client may do so often a second, and ten times as often at once.
+    pub fn per_second(rate: NonZeroU32) -> Self {
+        Self::of(Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::new(10).unwrap_or(rate))))
+    }
+
+    fn of(quota: Quota) -> Self {
+        Self { limit: RateLimiter::keyed(quota), all: AtomicU64::new(0) }
+    }
+
+    /// Counts one more. False if this client did it too often lately.
+    pub fn admits(&self, client: ClientAddress) -> bool {
         if self.all.fetch_add(1, Ordering::Relaxed) % FORGETTING == FORGETTING - 1 {
             self.limit.retain_recent();
         }
@@ -60,12 +67,12 @@ mod tests {
 
     #[test]
     fn a_flood_from_many_addresses_leaves_nothing_behind_and_slows_only_who_repeats() {
-        let refusals = Refusals::default();
+        let refusals = ClientLimit::refusals();
         let one = ClientAddress("192.0.2.1".parse().expect("an address"));
-        assert_eq!((0..100).filter(|_| refusals.count(one)).count(), 60, "a burst");
+        assert_eq!((0..100).filter(|_| refusals.admits(one)).count(), 60, "a burst");
         for n in 0..50_000_u32 {
             let other = ClientAddress(IpAddr::V4((0x0a00_0000 + n).into()));
-            assert!(refusals.count(other));
+            assert!(refusals.admits(other));
         }
         assert!(refusals.limit.len() < 60_000);
     }

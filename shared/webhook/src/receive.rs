@@ -20,8 +20,7 @@ use stagedoor_model::{Event, SourceName, TraceParent, breakage};
 use stagedoor_ports::{Clock, Queue};
 
 use crate::{
-    Answer, ClientAddress, Delivery, Provider, Reject, Source, VerifiedDelivery, body, client::Refusals,
-    form::is_within,
+    Answer, ClientAddress, ClientLimit, Delivery, Provider, Reject, Source, VerifiedDelivery, body, form::is_within,
 };
 
 /// Deliveries by source and outcome, since the start.
@@ -65,7 +64,7 @@ struct Hall {
     deliveries: AtomicU64,
     doors: BTreeMap<String, Door>,
     receiver: Receiver,
-    refusals: Refusals,
+    refusals: ClientLimit,
 }
 
 /// The router of one receiving function: `/<function>/<source>` and what a provider hangs below it.
@@ -79,7 +78,7 @@ pub fn router(function: &'static str, receiver: Receiver, sources: Vec<(Source, 
         })
         .collect();
     let hall =
-        Arc::new(Hall { function, deliveries: AtomicU64::new(0), doors, receiver, refusals: Refusals::default() });
+        Arc::new(Hall { function, deliveries: AtomicU64::new(0), doors, receiver, refusals: ClientLimit::refusals() });
     Router::new()
         .route(&format!("/{function}/{{source}}"), any(plain))
         .route(&format!("/{function}/{{source}}/{{*tail}}"), any(with_tail))
@@ -132,7 +131,7 @@ impl Hall {
     fn weighed(&self, reject: Reject, client: Option<ClientAddress>) -> Reject {
         let by_address = !matches!(reject, Reject::TooMany | Reject::Busy);
         match client.filter(|_| by_address && !breakage::is_on("refusals-unlimited")) {
-            Some(client) if !self.refusals.count(client) => Reject::RefusedOften,
+            Some(client) if !self.refusals.admits(client) => Reject::RefusedOften,
             _ => reject,
         }
     }

@@ -1,0 +1,63 @@
+//! Public links in a flood: made-up ones shut out nobody, and one client does not use up what all may have.
+
+use axum::{Router, body::Body};
+use http::{Request, Response};
+use stagedoor_model::{LinkKey, Purpose};
+use stagedoor_tests::hub::TestHub;
+use stagedoor_webhook::ClientAddress;
+use tower::ServiceExt;
+
+async fn look(router: &Router, path: &str, client: Option<&str>) -> Response<Body> {
+    let mut request = Request::get(path).body(Body::empty()).expect("a request");
+    if let Some(client) = client {
+        request.extensions_mut().insert(ClientAddress(client.parse().expect("an address")));
+    }
+    router.clone().oneshot(request).await.expect("an answer")
+}
+
+fn waits(answer: &Response<Body>) -> Option<u32> {
+    answer.headers().get("retry-after")?.to_str().ok()?.parse().ok()
+}
+
+#[tokio::test]
+async fn made_up_links_take_nothing_of_what_fans_may_have() {
+    let hub = TestHub::start().await;
+    let router = hub.hub.router().expect("a router");
+    let ours = path(&hub);
+    for n in 0..6_000 {
+        let made_up = format!("/l/made-up-{n:015}");
+        assert_eq!(look(&router, &made_up, None).await.status(), 404);
+    }
+    assert_eq!(look(&router, &ours, None).await.status(), 302);
+    let mut last = look(&router, "/u/made-up", Some("192.0.2.1")).await;
+    for _ in 0..80 {
+        last = look(&router, "/u/made-up", Some("192.0.2.1")).await;
+    }
+    assert_eq!((last.status().as_u16(), waits(&last)), (429, Some(60)), "who guesses is told to wait");
+    assert_eq!(look(&router, "/u/made-up", Some("192.0.2.2")).await.status(), 404, "and nobody else");
+    assert_eq!(look(&router, &ours, Some("192.0.2.1")).await.status(), 302, "a link that is ours leads on");
+}
+
+#[tokio::test]
+async fn one_client_does_not_use_up_what_all_may_have() {
+    let hub = TestHub::start().await;
+    let router = hub.hub.router().expect("a router");
+    let ours = path(&hub);
+    let mut slowed = 0;
+    for _ in 0..800 {
+        let answer = look(&router, &ours, Some("192.0.2.1")).await;
+        slowed += u32::from(answer.status() == 429 && waits(&answer).is_some());
+    }
+    assert!(slowed > 50, "{slowed} of 800 looks at once are told to wait");
+    assert_eq!(look(&router, &ours, Some("192.0.2.2")).await.status(), 302);
+    for _ in 0..600 {
+        let behind = look(&router, &ours, Some("127.0.0.1")).await;
+        assert_eq!(behind.status(), 302, "a proxy that is not named speaks for all");
+    }
+}
+
+/// A link to the shop, of the sample's first campaign.
+fn path(hub: &TestHub) -> String {
+    let until = hub.now() + std::time::Duration::from_secs(20 * 86_400);
+    format!("/l/{}", LinkKey::new("link-key").mint(1, Purpose::Shop, "fan", until))
+}
