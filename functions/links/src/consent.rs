@@ -21,7 +21,6 @@ use stagedoor_webhook::ClientAddress;
 use crate::{
     Hall, SOURCE,
     page::{self, Language},
-    sealed,
 };
 
 /// What a link in a letter is about.
@@ -39,10 +38,11 @@ pub fn router(hall: &Arc<Hall>) -> Router {
     let page = |wish: Wish| {
         let (asking, doing) = (Arc::clone(hall), Arc::clone(hall));
         let ask = move |Path(token): Path<String>, query: Asked, client: Client, headers: HeaderMap| async move {
-            sealed(asking.ask(wish, &token, client, language(&query, &headers)))
+            asking.sealed(asking.ask(wish, &token, client, language(&query, &headers)))
         };
         let fulfil = move |Path(token): Path<String>, query: Asked, client: Client, headers: HeaderMap| async move {
-            sealed(doing.fulfil(wish, &token, client, language(&query, &headers)).await)
+            let done = doing.fulfil(wish, &token, client, language(&query, &headers)).await;
+            doing.sealed(done)
         };
         get(ask).post(fulfil)
     };

@@ -72,27 +72,30 @@ async fn open(
     let language = Language::of(query.get("lang").map(String::as_str), &headers);
     let client = client.map(|Extension(client)| client);
     let response = hall.answer(&token, &method, language, client, &headers).await;
-    sealed(response)
-}
-
-/// A link is its reader's alone: it is not kept, not indexed, and not told to where it leads.
-fn sealed(mut response: Response) -> Response {
-    for (name, value) in [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-        ),
-        (header::HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
+    hall.sealed(response)
 }
 
 impl Hall {
+    /// A link is its reader's alone: it is not kept, not indexed, and not told to where it leads.
+    fn sealed(&self, mut response: Response) -> Response {
+        let csp = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; \
+                   frame-ancestors 'none'";
+        for (name, value) in [
+            (header::CACHE_CONTROL, "no-store"),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::CONTENT_SECURITY_POLICY, csp),
+            (header::HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
+        ] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        if self.desk.is_secure() {
+            let year = HeaderValue::from_static("max-age=31536000");
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
+        }
+        response
+    }
+
     async fn answer(
         &self,
         text: &str,

@@ -2,6 +2,7 @@
 
 use axum::{Router, body::Body};
 use http::{Request, Response};
+use stagedoor::{DEFAULT_CONFIG, Hub, read_config};
 use stagedoor_model::{LinkKey, Purpose};
 use stagedoor_tests::hub::TestHub;
 use stagedoor_webhook::ClientAddress;
@@ -53,6 +54,21 @@ async fn one_client_does_not_use_up_what_all_may_have() {
     for _ in 0..600 {
         let behind = look(&router, &ours, Some("127.0.0.1")).await;
         assert_eq!(behind.status(), 302, "a proxy that is not named speaks for all");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_an_https_hub_is_asked_for_by_https_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (url, secure) in [("https://hub.example.ru", true), ("http://127.0.0.1:1", false)] {
+        let mut config = read_config("stagedoor.toml", DEFAULT_CONFIG, None).expect("a config");
+        config.public_url = Some(url.to_owned());
+        let hub = std::sync::Arc::new(Hub::open(config, folder.path(), "serve").expect("a hub"));
+        let router = hub.router().expect("a router");
+        for path in ["/l/unknown", "/u/unknown", "/c/unknown"] {
+            let answer = look(&router, path, None).await;
+            assert_eq!(answer.headers().contains_key("strict-transport-security"), secure, "{url}{path}");
+        }
     }
 }
 
