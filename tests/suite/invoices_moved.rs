@@ -1,12 +1,19 @@
 //! The invoice of an order belongs to the deal that the order is in, also when that becomes another deal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 use stagedoor_model::{Body, Event, EventId, Identifier, Kind, LeadChanged, Refund, ShowRef, SourceName, Ticket};
 use stagedoor_ports::Gone;
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_tests::account::{Account, Which};
+use stagedoor_sync::Pace;
+use stagedoor_tests::{
+    account::{Account, Which},
+    crash::{Life, Mortal},
+};
 
 use crate::{crashes::order, stages::changed};
 
@@ -140,4 +147,45 @@ async fn an_invoice_that_is_made_after_a_part_went_back_lets_nothing_open() {
     };
     assert_eq!((amounts("received"), amounts("balance")), (vec![1000.0], vec![0.0]));
     assert_eq!(statuses(&account), ["Paid"]);
+}
+
+#[tokio::test]
+async fn killed_at_any_step_an_invoice_asks_for_what_its_order_costs_now() {
+    for steps in 1.. {
+        let account = Account::of(Which::Vtiger).await;
+        assert!(account.sync.handle(vec![with_tickets_back(1, 0)]).await.is_empty());
+        let life = Life::of(steps);
+        let mut mortal = account.another("test");
+        mortal.store = Arc::new(Mortal { inner: Arc::clone(&account.store), life: life.clone() });
+        _ = mortal.reconcile(Pace::Everything).await;
+        // Before another process goes on, a ticket goes back.
+        fold(&account, with_tickets_back(5, 1)).await;
+        fold(&account, order(9, &ANNA)).await;
+        let (totals, all) = (texts(&account, "Invoice", "hdnGrandTotal"), statuses(&account));
+        let live = totals.iter().zip(&all).filter(|(_, status)| *status != "Cancel").map(|(total, _)| total.as_str());
+        assert_eq!(live.collect::<BTreeSet<_>>(), BTreeSet::from(["1500.00000000", "750.00000000"]), "step {steps}");
+        if !life.is_over() {
+            assert!(steps > 5, "there are steps to be killed at");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn killed_at_any_step_an_invoice_that_is_found_again_stays() {
+    for steps in 1.. {
+        let account = Account::of(Which::Vtiger).await;
+        assert!(account.sync.handle(vec![order(1, &ANNA)]).await.is_empty());
+        let life = Life::of(steps);
+        let mut mortal = account.another("test");
+        mortal.store = Arc::new(Mortal { inner: Arc::clone(&account.store), life: life.clone() });
+        _ = mortal.reconcile(Pace::Everything).await;
+        account.reconcile().await;
+        fold(&account, order(9, &ANNA)).await;
+        assert_eq!(statuses(&account), ["Paid", "Paid"], "killed at step {steps}");
+        if !life.is_over() {
+            assert!(steps > 5, "there are steps to be killed at");
+            break;
+        }
+    }
 }

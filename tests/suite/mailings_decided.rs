@@ -15,9 +15,12 @@ use stagedoor_tests::{
     world::World,
 };
 
+use crate::crashes::order;
+
 const HOUR: i64 = 3_600;
 /// 2027-05-03, noon in Moscow.
 const NOON: i64 = 1_809_334_800;
+const PHONE: &str = "phone:+79161110001";
 
 /// Everything of `sync` with a cart that a letter is due about, and the outbox.
 async fn with_a_cart() -> (World, Moved, Arc<MemoryQueue>) {
@@ -152,6 +155,35 @@ async fn killed_at_any_step_a_message_does_not_go_another_way_as_well() {
         let ids: BTreeSet<String> = decided.filter(is_of_cart).map(|event| event.id.to_string()).collect();
         assert_eq!(ids.len(), 1, "killed at step {steps}: {ids:?}");
         if !life.is_over() {
+            assert!(steps > 5, "there are steps to be killed at");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn killed_at_any_step_a_message_does_not_go_again_to_somebody_who_was_joined_since() {
+    for steps in 1.. {
+        let (mut world, clock, outbox) = with_a_cart().await;
+        mail(&mut world);
+        world.run(vec![order(1, &[PHONE])]).await;
+        world.sync.wake().await.expect("woken");
+        let life = Life::of(steps);
+        let mut mortal = world.sync.clone();
+        mortal.store = Arc::new(Mortal { inner: Arc::clone(&world.store), life: life.clone() });
+        _ = mortal.reconcile(Pace::Everything).await;
+        // Before another process goes on, the buyer shows that the cart is theirs, too.
+        clock.on(200);
+        world.run(vec![order(2, &[PHONE, "email:anna@example.com"])]).await;
+        let decided = outbox.receive(99).await.expect("read").into_iter().map(|one| one.event);
+        let is_of_cart = |event: &Event| match &event.body {
+            Body::MessageDecided(message) => message.campaign.as_deref() == Some("cart"),
+            _ => false,
+        };
+        let ids: BTreeSet<String> = decided.filter(is_of_cart).map(|event| event.id.to_string()).collect();
+        assert!(ids.len() < 2, "killed at step {steps}: {ids:?}");
+        if !life.is_over() {
+            assert_eq!(ids.len(), 1);
             assert!(steps > 5, "there are steps to be killed at");
             break;
         }

@@ -1,6 +1,6 @@
 //! What is known of a decision, in one cell of the store.
 
-use stagedoor_model::SendOutcome;
+use stagedoor_model::{Notice, SendOutcome, Timestamp};
 use stagedoor_ports::{PortError, Result};
 
 use crate::Outreach;
@@ -57,6 +57,20 @@ impl Outreach {
     pub(crate) async fn forget(&self, decision: &str) -> Result<()> {
         let (_, version) = self.entry(decision).await?;
         self.put(decision, &Entry::Fresh, version).await
+    }
+
+    /// Remembers that a change is being told. `false`: a later one was told before.
+    pub(crate) async fn is_latest(&self, notice: &Notice) -> Result<bool> {
+        let name = format!("told/{}", notice.about);
+        let cell = self.store.cell(&name).await?;
+        let told = cell.as_ref().and_then(|cell| cell.value.parse::<Timestamp>().ok());
+        if told.is_some_and(|told| told >= notice.changed_at) {
+            return Ok(told == Some(notice.changed_at));
+        }
+        match self.store.put_cell(&name, &notice.changed_at.to_string(), cell.map(|cell| cell.version)).await? {
+            true => Ok(true),
+            false => Err(PortError::Retry("somebody else sends a notice of it".into())),
+        }
     }
 
     pub(crate) async fn close(&self, decision: &str, outcome: &SendOutcome) -> Result<()> {

@@ -131,6 +131,14 @@ impl Outreach {
         if message.marketing && !breakage::is_on("consent-unasked") && !self.consents(message).await? {
             return refused("no consent");
         }
+        // Held up behind a later one it would undo what they were told since.
+        if let Some(notice) = &message.notice
+            && !breakage::is_on("overtaken-notice-sent")
+            && !self.is_latest(notice).await?
+        {
+            let reason = "a later notice was sent before".to_owned();
+            return Ok(Some(Verdict::Ended(SendOutcome::Dropped(reason))));
+        }
         Ok(None)
     }
 

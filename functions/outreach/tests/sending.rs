@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use stagedoor_engine::{ConsentPolicy, Group, Policy, fold};
 use stagedoor_model::{
-    Body, ChatChanged, ChatRef, Event, EventId, Identifier, Kind, MessageDecided, MessageSent, QuietHours, SendOutcome,
-    SourceName, Timestamp,
+    Body, ChatChanged, ChatRef, Event, EventId, Identifier, Kind, MessageDecided, MessageSent, Notice, QuietHours,
+    SendOutcome, SourceName, Timestamp,
 };
 use stagedoor_outreach::{Outreach, Pace};
 use stagedoor_ports::{
@@ -290,4 +290,29 @@ async fn what_is_held_up_until_quiet_hours_waits_for_their_end() {
     assert_eq!(scene.calls(), 0);
     assert!(scene.told().await.is_empty(), "it is not given up");
     assert_eq!(scene.outbox.depth().await.expect("a depth"), 1);
+}
+
+/// A message about the change of a show at this second.
+fn notice(number: u32, changed_at: i64, to: &str) -> Event {
+    let mut event = decided(number, 0);
+    if let Body::MessageDecided(message) = &mut event.body {
+        message.to = Identifier::opaque(Kind::Telegram, "", to).expect("an id");
+        let changed_at = Timestamp::from_second(changed_at).expect("a time");
+        message.notice = Some(Notice { about: "the show and its holder".into(), changed_at });
+    }
+    event
+}
+
+#[tokio::test]
+async fn a_notice_that_was_held_up_behind_a_later_one_is_not_sent_any_more() {
+    let scene = Scene::new(vec![Sending::Busy(Duration::from_secs(1))], Settled::Unknown);
+    let (moved, called_off) = (notice(1, 1_800_000_000, "5342492667"), notice(2, 1_800_000_600, "77"));
+    scene.outreach.handle(vec![moved.clone()]).await;
+    scene.outreach.handle(vec![called_off.clone()]).await;
+    // Each comes again: what was told is told, and what was overtaken stays so.
+    scene.outreach.handle(vec![moved, called_off]).await;
+    assert_eq!(scene.calls(), 2, "the one that was busy, and the later one");
+    let told = scene.told().await;
+    assert!(told.iter().any(|sent| matches!(&sent.outcome, SendOutcome::Dropped(reason) if reason.contains("later"))));
+    assert!(told.iter().any(|sent| matches!(sent.outcome, SendOutcome::Sent(_))));
 }

@@ -157,8 +157,10 @@ impl Round {
                 resolve(&mut invoice.intent, row.is_some(), false, now, late_for);
                 if row.is_some() {
                     let anew = invoice.anew + u32::from(invoice.id.is_some());
-                    let old = std::mem::take(&mut invoice.old);
-                    *invoice = InvoiceLink { id: row, anew, old, ..InvoiceLink::default() };
+                    let mut old = std::mem::take(&mut invoice.old);
+                    old.retain(|one| Some(*one) != row);
+                    let fixed = invoice.asked.take();
+                    *invoice = InvoiceLink { id: row, anew, old, fixed, ..InvoiceLink::default() };
                 }
             }
             if case.late && !case.link.awaits_rows() {
@@ -179,7 +181,7 @@ impl Round {
 
 /// The key of the invoice that was asked for last.
 fn key_of(order: &str, known: &InvoiceLink) -> String {
-    match known.anew + u32::from(known.id.is_some()) {
+    match known.turn() {
         0 => order.to_owned(),
         turn => format!("{order}/{turn}"),
     }

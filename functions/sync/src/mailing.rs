@@ -10,8 +10,8 @@ use stagedoor_engine::{
     dues,
 };
 use stagedoor_model::{
-    Body, Button, Channel, Event, EventId, Identifier, Kind, LinkIssued, MailingBegun, MessageDecided, PromoIssued,
-    Purpose, SourceName, Talk, Timestamp, Token, breakage, time_zone,
+    Body, Button, Channel, Event, EventId, Identifier, Kind, LinkIssued, MailingBegun, MessageDecided, Notice,
+    PromoIssued, Purpose, SourceName, Talk, Timestamp, Token, breakage, time_zone,
 };
 use stagedoor_ports::{Dirty, PortError, Result};
 
@@ -45,6 +45,8 @@ struct Letter<'l> {
     through: SourceName,
     campaign: Option<&'l Campaign>,
     now: Timestamp,
+    /// The person under whose id it was first decided.
+    decided_for: PersonId,
 }
 
 /// The texts of a message while their places are filled.
@@ -119,7 +121,8 @@ impl Sync {
                 }
             };
             if due.begins {
-                decided.begun.push((person.id, begun(person, due, now)?));
+                let first = self.decided_for(person, due, 0).await?;
+                decided.begun.push((person.id, begun(first, due, now)?));
             }
             remember(&mut link, due, step, now);
         }
@@ -143,11 +146,12 @@ impl Sync {
         now: Timestamp,
         decided: &mut Decided,
     ) -> Result<Option<WrittenStep>> {
-        let way = self.first_way(person, due, message).await?;
+        let decided_for = self.decided_for(person, due, message.step).await?;
+        let way = self.first_way(person, decided_for, due, message).await?;
         let message = &Message { way, ..message.clone() };
         let through = SourceName::new(&message.way.through).map_err(|error| PortError::Fail(error.into()))?;
         let campaign = due.mailing.campaign.as_ref().and_then(|name| catalog.campaigns.get(name));
-        let letter = Letter { talk, person, due, message, through, campaign, now };
+        let letter = Letter { talk, person, due, message, through, campaign, now, decided_for };
         let Some(event) = self.compose_letter(&letter, catalog, decided).await? else { return Ok(None) };
         let way = &message.way;
         let (through, to, decision) = (way.through.clone(), way.to.clone(), event.id.to_string());
@@ -155,17 +159,27 @@ impl Sync {
         Ok(Some(WrittenStep { at: now, channel: way.channel, through, to, decision }))
     }
 
+    /// The person under whose id this message was first decided. A crash may have come before it was remembered, and a join after
+    /// the crash; under another id the same message would go twice.
+    async fn decided_for(&self, person: &Person, due: &Due<'_>, step: usize) -> Result<PersonId> {
+        for absorbed in person.absorbed.iter().filter(|_| !breakage::is_on("joined-written-again")) {
+            if self.store.cell(&cell_of_way(&due.key, *absorbed, step)?).await?.is_some() {
+                return Ok(*absorbed);
+            }
+        }
+        Ok(person.id)
+    }
+
     /// The way that was chosen when this message was first decided. Who decides it again after a crash chooses no other: the first
     /// may be on its way.
-    async fn first_way(&self, person: &Person, due: &Due<'_>, message: &Message<'_>) -> Result<Way> {
+    async fn first_way(&self, person: &Person, of: PersonId, due: &Due<'_>, message: &Message<'_>) -> Result<Way> {
         if breakage::is_on("way-chosen-again") {
             return Ok(message.way.clone());
         }
         let own = own_source()?;
-        let id = EventId::derive(&own, &["way", &due.key, &person.id.to_string(), &message.step.to_string()]);
         // The store keeps no address beside the person.
         let sealed = |through: &str, to: &Identifier| EventId::derive(&own, &[through, &to.to_string()]).to_string();
-        let (name, chosen) = (format!("way/{id}"), &message.way);
+        let (name, chosen) = (cell_of_way(&due.key, of, message.step)?, &message.way);
         if self.store.put_cell(&name, &sealed(&chosen.through, &chosen.to), None).await? {
             return Ok(chosen.clone());
         }
@@ -188,7 +202,7 @@ impl Sync {
         catalog: &Catalog,
         decided: &mut Decided,
     ) -> Result<Option<Event>> {
-        let Letter { person, due, message, through, campaign, now, .. } = letter;
+        let Letter { person, due, message, through, campaign, now, decided_for, .. } = letter;
         let (way, variant) = (&message.way, message.variant);
         let talk = person.talks().map(|(_, talk)| talk).find(|talk| talk.chat == way.to);
         let language = language_of(person, talk);
@@ -232,7 +246,8 @@ impl Sync {
         decision.campaign = Some(due.mailing.name.clone());
         decision.marketing = !due.mailing.is_service;
         decision.quiet.clone_from(&message.quiet);
-        let parts = ["mailing", &due.key, &person.id.to_string(), &message.step.to_string()];
+        decision.notice = letter.notice()?;
+        let parts = ["mailing", &due.key, &decided_for.to_string(), &message.step.to_string()];
         let id = EventId::derive(through, &parts);
         Ok(Some(Event::new(through, id, *now, Body::MessageDecided(Box::new(decision)))))
     }
@@ -285,14 +300,20 @@ async fn hand_over(talk: &Talking, facts: Vec<Event>, messages: Vec<Event>) -> R
     Ok(())
 }
 
-fn begun(person: &Person, due: &Due<'_>, now: Timestamp) -> Result<Event> {
+/// Names the cell that holds the way of one message.
+fn cell_of_way(occasion: &str, person: PersonId, step: usize) -> Result<String> {
+    let id = EventId::derive(&own_source()?, &["way", occasion, &person.to_string(), &step.to_string()]);
+    Ok(format!("way/{id}"))
+}
+
+fn begun(person: PersonId, due: &Due<'_>, now: Timestamp) -> Result<Event> {
     let own = own_source()?;
     let body = MailingBegun {
         mailing: due.mailing.name.clone(),
         show: due.show.as_ref().map(|show| show.0.clone()),
         variant: due.message.as_ref().map(|message| message.variant.name.clone()),
     };
-    let id = EventId::derive(&own, &["mailing", &due.key, &person.id.to_string()]);
+    let id = EventId::derive(&own, &["mailing", &due.key, &person.to_string()]);
     Ok(Event::new(&own, id, now, Body::MailingBegun(body)))
 }
 
@@ -331,6 +352,13 @@ impl Letter<'_> {
         let expires_at = token.header().map_or(expires_at, |header| header.expires_at);
         let body = LinkIssued { identifiers, token, campaign: campaign.to_owned(), purpose, expires_at };
         Event::new(&self.through, id, self.now, Body::LinkIssued(body))
+    }
+
+    /// Of a message about a change of a show.
+    fn notice(&self) -> Result<Option<Notice>> {
+        let Some((told, show)) = self.due.told.zip(self.due.show.as_ref()) else { return Ok(None) };
+        let about = EventId::derive(&own_source()?, &["notice", &show.0, &self.person.id.to_string()]).to_string();
+        Ok(Some(Notice { about, changed_at: told.changed_at }))
     }
 
     /// One's own link to the campaign's shop, told apart by mailing and by where it was sent.

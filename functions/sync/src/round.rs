@@ -287,6 +287,10 @@ impl Round {
                     {
                         case.held += 1;
                     }
+                    // A look found it since the plan was made.
+                    Step::CreateInvoice(draft, _)
+                        if case.link.invoices.get(&draft.order).is_some_and(|one| one.turn() != draft.turn)
+                            && !breakage::is_on("found-invoice-made-again") => {}
                     Step::CreateInvoice(draft, fixed) => {
                         let deal = case.link.deals.get(&draft.show);
                         let company = self.company_id(draft.company.as_ref());
@@ -376,8 +380,9 @@ impl Round {
                     let made_at = made_at.filter(|stage| !deal.sent_stages.contains(stage));
                     deal.sent_stages.extend(made_at.filter(|_| !breakage::is_on("made-stage-unnoted")));
                 }
-                Job::CreateInvoice(_, draft, _) => {
+                Job::CreateInvoice(_, draft, fixed) => {
                     let invoice = case.link.invoices.entry(draft.order.clone()).or_default();
+                    invoice.asked = Some(fixed.clone()).filter(|_| !breakage::is_on("found-lines-unknown"));
                     invoice.old.extend(invoice.id);
                     invoice.intent = intent.clone();
                 }

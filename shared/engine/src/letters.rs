@@ -24,7 +24,7 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
             let state = match sent.outcome {
                 SendOutcome::Withdrawn(_) => LetterState::HardBounced,
                 SendOutcome::Refused(_) => LetterState::Rejected,
-                SendOutcome::Sent(_) | SendOutcome::Unknown => return None,
+                SendOutcome::Sent(_) | SendOutcome::Unknown | SendOutcome::Dropped(_) => return None,
             };
             let reported = LetterReported {
                 to: sent.to.clone(),

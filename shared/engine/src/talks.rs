@@ -68,6 +68,7 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
                 SendOutcome::Withdrawn(_) => {
                     (talk.may_write, talk.refused_at) = (Some((event.time, false)), Some(event.time));
                 }
+                SendOutcome::Dropped(_) => {}
                 SendOutcome::Refused(_) => talk.refused_at = Some(event.time),
             }
             Some(about_chat(event, &ChatRef::of(sent.to.clone()), talk, None))

@@ -161,6 +161,19 @@ pub struct MessageDecided {
     /// It is not sent in these hours, but after them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet: Option<QuietHours>,
+    /// It tells of a change. Once a later one was told, it is not sent any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
+}
+
+/// Of what a message tells the latest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Notice {
+    /// Names what changed and for whom, without naming them.
+    pub about: String,
+    /// When it changed.
+    #[schemars(with = "String")]
+    pub changed_at: Timestamp,
 }
 
 impl MessageDecided {
@@ -180,6 +193,7 @@ impl MessageDecided {
             marketing: false,
             unsubscribe: None,
             quiet: None,
+            notice: None,
         }
     }
 }
@@ -196,6 +210,8 @@ pub enum Outcome {
     Refused(String),
     /// They blocked us, are gone, or never let us write: the channel is withdrawn.
     Withdrawn(String),
+    /// The hub itself left it out, and why: a later message says how things stand now.
+    Dropped(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -23,7 +23,7 @@ mod trace;
 
 pub use chat::{
     Button, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Delivered, LinkClicked, LinkIssued,
-    MessageDecided, MessageHeard, MessageReported, MessageSent, Outcome as SendOutcome, Profile, PromoIssued,
+    MessageDecided, MessageHeard, MessageReported, MessageSent, Notice, Outcome as SendOutcome, Profile, PromoIssued,
 };
 pub use company::{Company, TaxId, TaxIdError};
 pub use consent::{Channel, ConsentClaim, ConsentRecorded, Decision, MARKETING, is_stop_word};

@@ -30,7 +30,7 @@ impl CallLog {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(vec![]);
     }
 
-    fn note(&self, line: impl FnOnce() -> String) {
+    pub fn note(&self, line: impl FnOnce() -> String) {
         if let Some(lines) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             lines.push((Instant::now(), line()));
         }

@@ -143,9 +143,9 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
     if story.deleted_humans.iter().any(|human| story.world.are_one(*human, person.human)) {
         return;
     }
-    // A contact stays theirs where a manager took the value away that it was made for.
+    // A contact of the hub stays theirs where a manager took the value away that it was made for.
     let is_own = |contact: &Contact| {
-        let mut taken = story.removed_phones.iter().filter(|(id, _)| *id == contact.id);
+        let mut taken = story.removed_phones.iter().filter(|(id, _)| *id == contact.id && !contact.own.is_empty());
         contact.holds_any(&person.identifiers) || taken.any(|(_, phone)| person.identifiers.contains(phone))
     };
     let own: Vec<&Contact> = account.contacts.iter().filter(|one| !one.duplicate && is_own(one)).collect();

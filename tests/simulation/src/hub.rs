@@ -275,7 +275,9 @@ pub async fn carry_hooks(shared: Arc<Shared>) {
                 let path = sent.destination.trim_start_matches("http://hub.invalid").to_owned();
                 let parcel = Parcel::new(&path, "application/x-www-form-urlencoded", sent.body.into_bytes());
                 for _ in 0..5 {
-                    if shared.post(parcel.clone()).await < 300 {
+                    let status = shared.post(parcel.clone()).await;
+                    shared.calls.note(|| format!("  ! {status} {}", String::from_utf8_lossy(&parcel.body)));
+                    if status < 300 {
                         return;
                     }
                     tokio::time::sleep(Duration::from_secs(300)).await;

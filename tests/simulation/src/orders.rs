@@ -118,13 +118,12 @@ impl OrderFact {
         self.cancelled || self.kept() == 0
     }
 
-    /// When the last of what was for a show went back.
+    /// When the last of what was for a show went back. Where what went back for no single ticket may have been for it, too,
+    /// the earliest instant that can be meant.
     pub fn show_refunded_at(&self, show: usize) -> Option<Timestamp> {
         let own = || self.tickets.iter().filter(|ticket| ticket.show == show);
-        // What went back for no single ticket may have been for this show, and the last of it with any other refund.
-        let is_beside = own().any(|ticket| ticket.refunded_at.is_none()) || self.left() < 0;
-        let beside = self.refunded_at().filter(|_| is_beside);
-        own().filter_map(|ticket| ticket.refunded_at).max().max(beside)
+        let named = own().filter_map(|ticket| ticket.refunded_at).max();
+        if own().any(|ticket| ticket.refunded_at.is_none()) { named.max(self.refunded_at()) } else { named }
     }
 
     /// When it was last given back in whole or in part.

@@ -18,8 +18,12 @@ const HIDDEN: Duration = Duration::from_secs(120);
 /// Attempts before a message is a dead letter. Processes of the simulation die more often than real ones.
 const ATTEMPTS: u32 = 50;
 
+/// How long a consumer may take to look for messages, and to work on them.
+const FRESH: Duration = Duration::from_secs(30);
+
 struct Message {
     event: Event,
+    came: Timestamp,
     from: Timestamp,
     attempts: u32,
 }
@@ -42,13 +46,16 @@ impl SimulatedQueue {
         Self { clock, waiting: Mutex::default(), broken: AtomicBool::new(false) }
     }
 
-    /// Messages that wait for more than the end of the night.
+    /// Messages that wait for more than the end of the night, or for a consumer to look: each pull brings some that are known.
     pub fn waiting(&self, now: Timestamp) -> usize {
         let of_night = |event: &Event| match &event.body {
             Body::MessageDecided(message) => message.quiet.as_ref().is_some_and(|quiet| quiet.end(now).is_some()),
             _ => false,
         };
-        self.all().all.values().filter(|one| one.attempts < ATTEMPTS && !of_night(&one.event)).count()
+        let is_fresh =
+            |one: &Message| one.came + FRESH > now && (one.attempts == 1 || one.attempts == 0 && one.from <= now);
+        let all = self.all();
+        all.all.values().filter(|one| one.attempts < ATTEMPTS && !of_night(&one.event) && !is_fresh(one)).count()
     }
 
     fn all(&self) -> MutexGuard<'_, Waiting> {
@@ -66,12 +73,13 @@ impl Queue for SimulatedQueue {
         if self.broken.load(Ordering::Relaxed) {
             return Err(PortError::Retry("the queue is away".into()));
         }
-        let from = self.clock.now() + delay;
+        let came = self.clock.now();
+        let from = came + delay;
         let mut waiting = self.all();
         for event in events {
             waiting.next += 1;
             let id = waiting.next;
-            waiting.all.insert(id, Message { event, from, attempts: 0 });
+            waiting.all.insert(id, Message { event, came, from, attempts: 0 });
         }
         Ok(())
     }

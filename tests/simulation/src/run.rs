@@ -154,8 +154,24 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
     }
     if !violations.is_empty() {
         story.extend(shared.crm.account().lines());
+        if switches.calls {
+            story.extend(known_to_hub(&shared).await);
+        }
     }
     Ok(Outcome { seed, story, violations })
+}
+
+/// What the hub knows of each person's rows.
+async fn known_to_hub(shared: &Shared) -> Vec<String> {
+    let people = shared.store.everybody(None, 1_000).await.unwrap_or_default().0;
+    let links = shared.store.links(&people).await.unwrap_or_default();
+    let mut lines = Vec::new();
+    for (person, link) in links {
+        lines.push(format!("  {person} has {:?}, doubles {:?}, marked {:?}", link.contact, link.doubles, link.marked));
+        lines.extend(link.deals.iter().map(|(show, deal)| format!("    {}: {deal:?}", show.0)));
+        lines.extend(link.invoices.iter().map(|(order, invoice)| format!("    {order}: {invoice:?}")));
+    }
+    lines
 }
 
 fn step(actors: &mut Actors, rng: &mut Rng, switches: &Switches) {

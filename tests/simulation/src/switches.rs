@@ -79,7 +79,7 @@ const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::ManagersMoves, true),
     (Invariant::Advertising, true),
     (Invariant::WrittenOnce, true),
-    (Invariant::ServiceNews, false),
+    (Invariant::ServiceNews, true),
 ];
 
 fn chosen<T: Copy>(all: &[(T, bool)], wanted: impl Fn(&T, bool) -> bool) -> Vec<T> {

@@ -271,8 +271,7 @@ fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
         // What a company still has to pay for is neither given back nor given up with another order.
         () if open.iter().any(|one| one.company.is_some()) => ["Корзина"].into(),
         // What came last is not told apart here: the money, or an order that was let go.
-        () if !paid.is_empty() && refunded_at > touched && let_go => [].into(),
-        () if !paid.is_empty() && refunded_at > touched => ["Возврат"].into(),
+        () if !paid.is_empty() && refunded_at > touched && !let_go => ["Возврат"].into(),
         () if !paid.is_empty() => [].into(),
         () if !open.is_empty() => ["Корзина"].into(),
         () if orders.is_empty() => ["Интерес"].into(),

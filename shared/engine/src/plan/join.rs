@@ -1,7 +1,9 @@
 //! What is known of two people in the CRM, once they are one. Each `join` takes the other apart field by field, without `..`: a
 //! field that is added later cannot be forgotten here.
 
-use stagedoor_model::Timestamp;
+use std::collections::BTreeSet;
+
+use stagedoor_model::{Timestamp, breakage};
 
 use super::{ContactLink, DealLink, Intent, InvoiceLink, Link};
 
@@ -23,9 +25,11 @@ fn joined(one: Option<Intent>, other: Option<Intent>, looked_until: Option<Times
 }
 
 impl ContactLink {
-    /// The contact that exists counts; what was last sent is said of that one alone.
-    fn join(self, other: Self) -> Self {
-        let (known, second) = if self.id.is_none() && other.id.is_some() { (other, self) } else { (self, other) };
+    /// The contact that exists counts; what was last sent is said of that one alone. `is_marked`: the elder's was marked as a
+    /// duplicate of the other.
+    fn join(self, other: Self, is_marked: bool) -> Self {
+        let is_second = other.id.is_some() && (self.id.is_none() || is_marked);
+        let (known, second) = if is_second { (other, self) } else { (self, other) };
         let Self { id, pushed, intent, parked, held, marketed, looked_until, claimed } = known;
         let Self {
             id: _,
@@ -52,9 +56,18 @@ impl ContactLink {
 }
 
 impl DealLink {
-    /// What is known of two people's deals for one show. One of the two deals is the double of the other.
+    /// Its deal was closed as a double, and the other's was not.
+    fn counts_less_than(&self, other: &Self) -> bool {
+        let is_closed = |one: &Self, by: &Self| one.id.is_some_and(|id| by.closed.contains(&id));
+        is_closed(self, other) && !is_closed(other, self)
+    }
+
+    /// What is known of two people's deals for one show. One of the two deals is the double of the other, and the one that was
+    /// closed as such stays it.
     fn join(self, other: Self) -> Self {
-        let (known, second) = if self.id.is_none() && other.id.is_some() { (other, self) } else { (self, other) };
+        let is_closed = self.counts_less_than(&other) && !breakage::is_on("closed-double-counts");
+        let is_second = other.id.is_some() && (self.id.is_none() || is_closed);
+        let (known, second) = if is_second { (other, self) } else { (self, other) };
         let Self {
             id,
             pushed,
@@ -121,10 +134,10 @@ impl InvoiceLink {
     /// An order has one invoice: the one that exists counts.
     fn join(self, other: Self) -> Self {
         let (known, second) = if self.id.is_none() { (other, self) } else { (self, other) };
-        let Self { id, pushed, intent, parked, fixed, anew, deal, contact, mut old } = known;
+        let Self { id, pushed, intent, parked, fixed, asked, anew, deal, contact, mut old } = known;
         let intent = joined(intent, second.intent, None);
         old.extend(second.old.into_iter().filter(|one| id != Some(*one)));
-        Self { id, pushed, intent, parked, fixed, anew, deal, contact, old }
+        Self { id, pushed, intent, parked, fixed, asked, anew, deal, contact, old }
     }
 }
 
@@ -178,11 +191,11 @@ impl Link {
         for (id, values) in left_out {
             self.left_out.entry(id).or_default().extend(values);
         }
-        match (self.contact.id, contact.id) {
-            (Some(known), Some(second)) if known != second => _ = self.doubles.insert(second),
-            _ => {}
-        }
-        self.contact = self.contact.join(contact);
+        let is_in = |marked: &BTreeSet<u64>, one: Option<u64>| one.is_some_and(|id| marked.contains(&id));
+        let is_marked = is_in(&marked, self.contact.id) && !is_in(&self.marked, contact.id);
+        let both = [self.contact.id, contact.id];
+        self.contact = self.contact.join(contact, is_marked && !breakage::is_on("closed-double-counts"));
+        self.doubles.extend(both.into_iter().flatten().filter(|id| self.contact.id != Some(*id)));
         self.second = match (self.second, second) {
             (Some(own), Some(other)) => Some(Box::new(own.join(*other))),
             (own, other) => own.or(other),
@@ -225,5 +238,30 @@ impl Link {
             *known = since.min(*known);
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ShowKey;
+
+    /// Somebody with a contact and a deal, and what was marked as their doubles.
+    fn link(contact: u64, deal: u64, marked: &[u64], closed: &[u64]) -> Link {
+        let mut link = Link::default();
+        (link.contact.id, link.marked) = (Some(contact), marked.iter().copied().collect());
+        let own = DealLink { id: Some(deal), closed: closed.iter().copied().collect(), ..DealLink::default() };
+        link.deals.insert(ShowKey("ufa".into()), own);
+        link
+    }
+
+    #[test]
+    fn rows_that_were_closed_as_doubles_stay_so_when_their_person_is_joined_again() {
+        let (closed, counts) = (link(13, 11, &[], &[]), link(9, 14, &[13], &[11]));
+        for joined in [closed.clone().join(counts.clone()), counts.join(closed)] {
+            let deal = joined.deals.values().next().expect("a deal");
+            assert_eq!((joined.contact.id, deal.id), (Some(9), Some(14)));
+            assert!(joined.doubles.contains(&13) && deal.doubles.contains(&11));
+        }
     }
 }

@@ -137,6 +137,9 @@ pub struct InvoiceLink {
     pub parked: Option<Parked>,
     /// Of what cannot be changed once it is made.
     pub fixed: Option<Digest>,
+    /// The same of the one that was asked for last. A look that finds it says nothing of its lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Digest>,
     /// How often the order's invoice was made anew because that changed.
     #[serde(default)]
     pub anew: u32,
@@ -152,6 +155,12 @@ pub struct InvoiceLink {
 }
 
 impl InvoiceLink {
+    /// Which invoice of its order is made next, from 0.
+    #[must_use]
+    pub fn turn(&self) -> u32 {
+        self.anew + u32::from(self.id.is_some())
+    }
+
     /// One that was cancelled because its lines changed; what the order gets next has another key.
     pub fn let_go(&mut self, id: u64) {
         self.old.remove(&id);
