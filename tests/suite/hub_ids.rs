@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use stagedoor_engine::PersonId;
-use stagedoor_model::{Body, ContactChanged, Event, EventId, Identifier, Phone, Region, SourceName, Timestamp};
+use stagedoor_model::{
+    Body, ContactChanged, Event, EventId, Identifier, LeadChanged, Phone, Region, SourceName, Timestamp,
+};
 use stagedoor_ports::Gone;
 use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_tests::account::{Account, Which};
@@ -17,6 +19,7 @@ use crate::{
 crate::promises!(
     a_copy_of_a_contact_ends_as_its_duplicate,
     a_copy_of_a_deal_ends_as_its_double,
+    a_deal_that_was_deleted_before_the_hub_knew_it_is_a_double_once_it_is_restored,
     a_copy_that_became_another_persons_contact_stays_theirs,
     a_row_with_the_id_of_somebody_else_is_not_overwritten,
     a_contact_of_joined_people_is_marked_though_the_first_try_failed,
@@ -181,6 +184,27 @@ async fn a_copy_of_a_deal_ends_as_its_double(which: Which) {
     // Seen again, it is nothing new.
     seen(&account, which).await;
     assert_eq!(rows(&account, which, true).len(), 2);
+}
+
+async fn a_deal_that_was_deleted_before_the_hub_knew_it_is_a_double_once_it_is_restored(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, 1, &[ANNA]).await;
+    account.reconcile().await;
+    let first = rows(&account, which, true)[0].clone();
+    let copied = copy(&account, which, true, &first);
+    let lead = copied.as_u64().or_else(|| copied.as_str()?.split_once('x')?.1.parse().ok()).expect("an id");
+    let hub_id = format!("{}|shop/show-1", person(&account, "+79161110001").await);
+    for (n, deleted, hub_id) in [(1, true, None), (2, false, Some(hub_id))] {
+        let now: Timestamp = format!("2030-01-01T00:00:0{n}Z").parse().expect("a time");
+        let change = LeadChanged { lead, deleted, pipeline: None, status: None, moved_by: Some(0), hub_id };
+        let source = source(which);
+        let id = EventId::derive(&source, &[&now.to_string()]);
+        let event = Event::new(&source, id, now, Body::LeadChanged(change));
+        assert!(account.sync.handle(vec![event]).await.is_empty());
+        account.reconcile().await;
+    }
+    let deals = rows(&account, which, true);
+    assert!(bears(by_id(&deals, &copied), "duplicate of deal"), "{deals:?}");
 }
 
 async fn a_copy_that_became_another_persons_contact_stays_theirs(which: Which) {

@@ -43,10 +43,14 @@ pub fn owner_of<'p>(
     find: impl Fn(PersonId) -> Option<&'p Person>,
 ) -> Option<&'p Person> {
     let row = record.identifiers.iter().find(|one| is_row(one))?;
-    if let Some(owner) = owners.get(row) {
-        return find(*owner);
-    }
     let bearer = bearer_of(record).and_then(&find).filter(|person| is_of_bearer(record, person, owners));
+    if let Some(owner) = owners.get(row) {
+        let owner = find(*owner);
+        // The CRM told of the row before it told whose it is: with its id it is more than a row by itself.
+        let is_by_itself = owner.is_some_and(|owner| owner.records.keys().all(|key| *key == record.key));
+        let is_told_now = is_by_itself && !stagedoor_model::breakage::is_on("row-stays-by-itself");
+        return if is_told_now { bearer.or(owner) } else { owner };
+    }
     if bearer.is_some() && !stagedoor_model::breakage::is_on("second-row-unseen") {
         return bearer;
     }
