@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stagedoor_ports::{Clock, Queue};
 
 use crate::{
-    account::{self, Account, Contact},
+    account::{self, Account, Contact, Deal},
     hub::Shared,
     invoices,
     orders::roubles,
@@ -157,8 +157,8 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
     }
     let ids: BTreeSet<u64> = account.contacts.iter().filter(|one| is_own(one)).map(|one| one.id).collect();
     if let Some(expected) = person.together {
-        let own =
-            account.deals.iter().filter(|deal| !deal.duplicate && deal.contact.is_some_and(|id| ids.contains(&id)));
+        let counts = |deal: &&Deal| !deal.duplicate && person.deals.contains_key(deal.show.as_str());
+        let own = account.deals.iter().filter(counts).filter(|deal| deal.contact.is_some_and(|id| ids.contains(&id)));
         let prices: Vec<i64> = own.map(|deal| deal.price).collect();
         let lost = if account.in_roubles { 100 * prices.len().try_into().unwrap_or(0) } else { 1 };
         let off = expected - prices.iter().sum::<i64>();
