@@ -21,6 +21,7 @@ crate::promises!(
     a_copy_of_a_deal_ends_as_its_double,
     a_deal_that_was_deleted_before_the_hub_knew_it_is_a_double_once_it_is_restored,
     a_copy_that_became_another_persons_contact_stays_theirs,
+    nobody_waits_for_a_deleted_double_that_is_somebody_elses_deal,
     a_row_with_the_id_of_somebody_else_is_not_overwritten,
     a_contact_of_joined_people_is_marked_though_the_first_try_failed,
 );
@@ -205,6 +206,26 @@ async fn a_deal_that_was_deleted_before_the_hub_knew_it_is_a_double_once_it_is_r
     }
     let deals = rows(&account, which, true);
     assert!(bears(by_id(&deals, &copied), "duplicate of deal"), "{deals:?}");
+}
+
+async fn nobody_waits_for_a_deleted_double_that_is_somebody_elses_deal(which: Which) {
+    const BORIS: &str = "phone:+79161110002";
+    let account = Account::of(which).await;
+    fold(&account, 1, &[ANNA]).await;
+    fold(&account, 2, &[BORIS]).await;
+    account.reconcile().await;
+    let (anna, boris) = (person(&account, "+79161110001").await, person(&account, "+79161110002").await);
+    let links = account.store.links(&[anna, boris].into()).await.expect("read");
+    let theirs = links[&boris].deals.values().find_map(|deal| deal.id).expect("a deal");
+    // As after a parting of the two.
+    let mut link = links[&anna].clone();
+    link.deals.values_mut().for_each(|deal| _ = deal.doubles.insert(theirs));
+    account.store.save_links(vec![(anna, link)]).await.expect("saved");
+    account.delete(Gone::Deal(theirs));
+    fold(&account, 3, &[ANNA]).await;
+    account.reconcile().await;
+    let links = account.store.links(&[anna].into()).await.expect("read");
+    assert!(links[&anna].deals.values().all(|deal| deal.doubles.is_empty()));
 }
 
 async fn a_copy_that_became_another_persons_contact_stays_theirs(which: Which) {

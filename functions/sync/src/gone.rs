@@ -1,12 +1,14 @@
 //! Rows that are not in the CRM any more, though no webhook told of it. A contact or a deal becomes the same event that a
 //! webhook would have been; a company is forgotten, and looked for or made again by the next run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Body, ContactChanged, Event, EventId, LeadChanged, SECOND_CRM, SourceName, Timestamp, breakage};
+use stagedoor_model::{
+    Body, ContactChanged, Event, EventId, Identifier, Kind, LeadChanged, SECOND_CRM, SourceName, Timestamp, breakage,
+};
 use stagedoor_ports::{Gone, PortError};
 
-use crate::{Sync, restored::number, round::Round};
+use crate::{Sync, claims::forget_row, restored::number, round::Round};
 
 /// More rows than this that calls of one round found to be gone, and more than a fifth of its rows, are looked at again.
 const MANY: usize = 10;
@@ -36,12 +38,39 @@ impl Sync {
         if events.is_empty() {
             return Ok(());
         }
-        self.note_gone(rows).await?;
+        self.note_gone(rows.clone()).await?;
         tracing::warn!(rows = events.len(), "rows are not in the CRM any more; no webhook told of it");
         if !Box::pin(self.handle(events)).await.is_empty() {
             return Err(PortError::Retry("what is gone from the CRM was not saved whole".into()));
         }
-        Ok(())
+        self.forget_gone_of_others(round, &rows).await
+    }
+
+    /// Since people parted, a row that is gone may be somebody else's: that it is gone is a fact of theirs, and it is forgotten
+    /// here.
+    async fn forget_gone_of_others(&self, round: &Round, rows: &[Gone]) -> Result<(), PortError> {
+        let named = rows.iter().filter_map(|row| {
+            let (kind, id) = match row {
+                Gone::Contact(id) => (Kind::CrmContact, *id),
+                Gone::Deal(id) => (Kind::CrmLead, *id),
+                Gone::Company(_) => return None,
+            };
+            Some((Identifier::opaque(kind, self.scope, &id.to_string())?, (kind, id)))
+        });
+        let named: BTreeMap<Identifier, (Kind, u64)> = named.collect();
+        let owners = self.store.resolve(&named.keys().cloned().collect()).await?.owners;
+        let mut changed = BTreeSet::new();
+        for (person, case) in round.cases().iter_mut().filter(|_| !breakage::is_on("gone-double-of-others")) {
+            let before = case.link.clone();
+            for (name, (kind, id)) in &named {
+                let owner = owners.get(name).filter(|owner| *owner != person && !case.person.absorbed.contains(*owner));
+                if owner.is_some() {
+                    forget_row(&mut case.link, *kind, *id);
+                }
+            }
+            changed.extend((case.link != before).then_some(*person));
+        }
+        self.keep(round, changed).await
     }
 
     /// Those of these rows that are gone, and not only hidden from the hub's user: each is looked at by itself.
