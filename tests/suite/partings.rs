@@ -187,3 +187,23 @@ async fn a_phone_for_which_there_was_no_room_is_written_once_there_is() {
     }
     assert!(held(&account, "+79160000050").0.contains("Борис"), "{:?}", account.picture());
 }
+
+#[tokio::test]
+async fn who_parts_from_people_who_were_joined_one_after_the_other_is_nobodys_duplicate() {
+    let (anna, boris, clara) = ("phone:+79161110001", "phone:+79161110002", "phone:+79161110003");
+    for which in BOTH {
+        let account = Account::of(which).await;
+        tell(&account, form("moscow", 1, "Anna", &[anna])).await;
+        tell(&account, form("moscow", 2, "Boris", &[boris, "email:boris@example.com"])).await;
+        tell(&account, form("moscow", 3, "Clara", &[clara, "email:clara@example.com"])).await;
+        // Boris mistypes his address, and is found to be Anna then.
+        tell(&account, order("1", "moscow", 10, "Boris", &[boris, "email:clara@example.com"])).await;
+        tell(&account, form("moscow", 20, "Anna", &[anna, "email:boris@example.com"])).await;
+        assert_eq!(duplicates(&account, which), 2);
+        tell(&account, order("1", "moscow", 30, "Boris", &[boris, "email:boris@example.com"])).await;
+        tell(&account, form("moscow", 40, "Anna", &[anna])).await;
+        let (contact, _) = held(&account, "+79161110003");
+        assert!(contact.contains("clara@example.com") && !contact.contains("duplicate"), "{contact}");
+        assert_eq!(duplicates(&account, which), 1, "Boris is Anna");
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Link, Parting, Person, PersonId, outdated, rows_of, untangle};
-use stagedoor_model::{Identifier, SECOND_CRM};
+use stagedoor_engine::{Link, Parting, Person, PersonId, outdated, rows_of, untangle, without_rows_of_parted};
+use stagedoor_model::{Identifier, SECOND_CRM, breakage};
 use stagedoor_ports::{Crm, Dirty, PortError, Row};
 use tokio::time::Instant;
 
@@ -43,8 +43,10 @@ impl Sync {
             let absorbed = others.iter().flat_map(|other| other.value.absorbed.iter().copied());
             let ids = absorbed.chain(one.person.parted.iter().copied()).filter(|other| *other != id).collect();
             let links = self.store.links(&ids).await?;
+            let absorbed = self.store.links(&one.person.absorbed).await?;
             let rows: BTreeSet<Identifier> = links
                 .values()
+                .chain(absorbed.values())
                 .chain([&one.link])
                 .flat_map(|link| {
                     let second = link.second.iter().flat_map(|second| rows_of(second, SECOND_CRM));
@@ -59,6 +61,7 @@ impl Sync {
             owners.values_mut().for_each(|owner| *owner = joined.get(owner).copied().unwrap_or(*owner));
             let parted = one.person.parted.iter().copied().chain(living().map(|other| other.id)).collect();
             let person = Person { parted, ..one.person.clone() };
+            self.leave_rows(absorbed, &person, &owners).await?;
             let others: Vec<&Link> = links.values().collect();
             let partings = untangle(&mut one.link, &person, &owners, &others, "");
             let mut done = part(self.crm.as_ref(), &partings).await;
@@ -113,6 +116,24 @@ impl Sync {
             untangled.unfinished.insert(id);
         }
         Ok(())
+    }
+
+    /// Links of people who are absorbed hold no row of those who part.
+    async fn leave_rows(
+        &self,
+        mut absorbed: BTreeMap<PersonId, Link>,
+        person: &Person,
+        owners: &BTreeMap<Identifier, PersonId>,
+    ) -> Result<(), PortError> {
+        absorbed.retain(|_, link| {
+            let before = link.clone();
+            without_rows_of_parted(link, person, owners, "");
+            if let Some(second) = link.second.as_deref_mut() {
+                without_rows_of_parted(second, person, owners, SECOND_CRM);
+            }
+            *link != before && !breakage::is_on("parted-rows-come-back")
+        });
+        if absorbed.is_empty() { Ok(()) } else { self.store.save_links(absorbed.into_iter().collect()).await }
     }
 
     /// Should people part again from whom they were joined into, their rows are to be put in order again.

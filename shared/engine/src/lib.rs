@@ -61,4 +61,4 @@ pub use segments::{Segment, Traits};
 pub use show_history::{ShowNotice, ShowState};
 pub use stage::{Stage, StageNames};
 pub use talks::talk_key;
-pub use untangle::{Parting, outdated, rows_of, untangle};
+pub use untangle::{Parting, outdated, rows_of, untangle, without_rows_of_parted};

@@ -66,6 +66,26 @@ fn sent_while_one(deal: &DealLink, others: &[&Link]) -> Vec<Stage> {
     fresh
 }
 
+/// Takes the rows out of a link of somebody absorbed that the index has under those from whom the person was parted: the links
+/// are joined in each run, and would bring them back.
+pub fn without_rows_of_parted(link: &mut Link, person: &Person, owners: &BTreeMap<Identifier, PersonId>, scope: &str) {
+    let is_theirs = |kind, id: u64| {
+        let owner = row(kind, scope, id).and_then(|row| owners.get(&row));
+        owner.is_some_and(|owner| person.parted.contains(owner))
+    };
+    let their_contact = |id: &u64| is_theirs(Kind::CrmContact, *id);
+    if link.contact.id.as_ref().is_some_and(their_contact) {
+        link.contact = ContactLink::default();
+    }
+    link.doubles.retain(|id| !their_contact(id));
+    link.marked.retain(|id| !their_contact(id));
+    link.deals.retain(|_, deal| !deal.id.is_some_and(|id| is_theirs(Kind::CrmLead, id)));
+    for deal in link.deals.values_mut() {
+        deal.doubles.retain(|id| !is_theirs(Kind::CrmLead, *id));
+        deal.closed.retain(|id| !is_theirs(Kind::CrmLead, *id));
+    }
+}
+
 /// Takes the rows out of the link that the index has under those from whom the person was parted, and has the rest written
 /// anew. `owners` are those of the rows of this link and of the links of the `others`.
 pub fn untangle(
