@@ -104,3 +104,18 @@ async fn a_time_is_told_on_the_clocks_of_the_show_also_if_its_zone_has_no_known_
     }
     assert!(stage.chats(Platform::Sms).is_empty());
 }
+
+#[tokio::test]
+async fn holders_whose_orders_bear_a_cashiers_address_hear_of_a_change_on_their_own_phones() {
+    let mut stage = Stage::at(noon(3)).await;
+    let phones: Vec<String> = (0..10).map(|n| format!("+7916123456{n}")).collect();
+    for phone in &phones {
+        stage.buys("kassa@example.com", phone, "kzn-1").await;
+    }
+    stage.on(60).await;
+    stage.changes("show.cancelled", A).await;
+    assert!(stage.letters("kassa@example.com").is_empty(), "the cashier holds no ticket");
+    let arrived = stage.hub.messengers.arrived().into_iter().filter(|one| one.platform == Platform::Sms);
+    let told: std::collections::BTreeSet<String> = arrived.map(|sms| sms.to).collect();
+    assert_eq!(told, phones.iter().map(|phone| phone.trim_start_matches('+').to_owned()).collect());
+}

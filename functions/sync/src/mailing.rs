@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use stagedoor_engine::{
-    Campaign, Catalog, Due, Link, Message, Person, PersonId, Show, ShowKey, Traits, Way, Written, WrittenStep, deals,
-    dues,
+    Campaign, Catalog, Due, Dues, Link, Message, Person, PersonId, Show, ShowKey, Traits, Way, Written, WrittenStep,
+    deals, dues,
 };
 use stagedoor_model::{
     Body, Button, Channel, Event, EventId, Identifier, Kind, LinkIssued, MailingBegun, MessageDecided, Notice,
@@ -106,7 +106,11 @@ impl Sync {
     ) -> Result<Link> {
         let (person, mut link) = (&one.person, one.link.clone());
         let traits = Traits::of(person, &link.leads(), catalog);
-        let found = dues(person, &link, &traits, catalog, now);
+        let mut found = dues(person, &link, &traits, catalog, &BTreeSet::new(), now);
+        let shared = self.shared_addresses(person, &found).await?;
+        if !shared.is_empty() {
+            found = dues(person, &link, &traits, catalog, &shared, now);
+        }
         let mut again_at = found.again_at;
         for due in &found.now {
             let step = match &due.message {
@@ -128,7 +132,7 @@ impl Sync {
         }
         if link.written != one.link.written {
             // Nobody may have read it by then.
-            let next = dues(person, &link, &traits, catalog, now).again_at;
+            let next = dues(person, &link, &traits, catalog, &shared, now).again_at;
             again_at = [again_at, next].into_iter().flatten().min();
         }
         if again_at != link.write_again_at {
@@ -136,6 +140,20 @@ impl Sync {
             link.write_again_at = again_at;
         }
         Ok(link)
+    }
+
+    /// Phones and e-mails of somebody that are a crowd's, where a message may go to one of them.
+    async fn shared_addresses(&self, person: &Person, dues: &Dues<'_>) -> Result<BTreeSet<Identifier>> {
+        let is_post = |one: &Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
+        let goes = dues.now.iter().filter_map(|due| due.message.as_ref()).any(|message| is_post(&message.way.to));
+        if !goes || breakage::is_on("crowd-written-to") {
+            return Ok(BTreeSet::new());
+        }
+        let named: BTreeSet<Identifier> =
+            person.identifiers().into_iter().filter(|one| is_post(one)).cloned().collect();
+        let weak = self.store.resolve(&named).await?.weak;
+        let is_shared = |one: &Identifier| weak.contains(one) || self.policy.blocked.contains(one);
+        Ok(named.into_iter().filter(is_shared).collect())
     }
 
     /// `None`: it cannot be written just now.

@@ -191,7 +191,7 @@ impl Found {
                 Enrolment::Remove { list, .. } => self.lists.entry(list).or_default().1 += 1,
             }
         }
-        for due in dues(person, &link, &traits, after, now).now {
+        for due in dues(person, &link, &traits, after, &BTreeSet::new(), now).now {
             if due.begins && due.message.is_some() {
                 *self.mailings.entry(due.mailing.name.clone()).or_default() += 1;
             }

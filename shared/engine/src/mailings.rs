@@ -182,14 +182,22 @@ struct Occasion<'t> {
     told: Option<ShowNotice>,
 }
 
-/// What somebody is to be written at `now`.
-pub fn dues<'c>(person: &Person, link: &Link, traits: &Traits, catalog: &'c Catalog, now: Timestamp) -> Dues<'c> {
+/// What somebody is to be written at `now`. `shared`: addresses that many people have, such as a cashier's. They get no
+/// advertising, and a notice only of somebody who has no address of their own.
+pub fn dues<'c>(
+    person: &Person,
+    link: &Link,
+    traits: &Traits,
+    catalog: &'c Catalog,
+    shared: &BTreeSet<Identifier>,
+    now: Timestamp,
+) -> Dues<'c> {
     let mut dues = Dues::default();
     let spent = spent(person, link, None);
     let is_of_changes = |one: &Mailing| matches!(&one.to, Audience::Deals(rule) if rule.is_about_changes());
     let tells = !catalog.learned.is_empty() && catalog.mailings.iter().any(is_of_changes);
     let deals = if tells { deals(person, catalog) } else { BTreeMap::new() };
-    let mut look = Desk { person, link, traits, catalog, now, again_at: None, spent, deals };
+    let mut look = Desk { person, link, traits, catalog, shared, now, again_at: None, spent, deals };
     for mailing in &catalog.mailings {
         for occasion in look.occasions(mailing) {
             dues.now.extend(look.due(mailing, &occasion));
@@ -234,6 +242,7 @@ struct Desk<'l, 'c> {
     link: &'l Link,
     traits: &'l Traits,
     catalog: &'c Catalog,
+    shared: &'l BTreeSet<Identifier>,
     now: Timestamp,
     again_at: Option<Timestamp>,
     spent: BTreeSet<(Timestamp, String)>,

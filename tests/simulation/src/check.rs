@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use stagedoor_model::{Identifier, Kind};
 use stagedoor_ports::{Clock, Queue};
 
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
     hub::Shared,
     invoices,
     orders::roubles,
+    sand::Row,
     story::Story,
     world::{PersonTruth, SHOWS},
     written,
@@ -81,7 +83,8 @@ pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
     }
     strangers(&account, story, &mut found);
     written::check(shared, story, &mut found).await;
-    made_once(&account, &mut found);
+    let unheard = unheard(shared, story).await;
+    made_once(&account, &unheard, &mut found);
     for (contact, phone) in &story.added_phones {
         let there = account.contacts.iter().find(|one| one.id == *contact);
         if there.is_some_and(|one| !one.phones.contains(phone)) {
@@ -208,18 +211,34 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
     }
 }
 
+/// Rows that came out of the recycle bin and that the hub does not know: deleted before it knew their numbers, and restored
+/// in a CRM that tells of nothing, they are like any row that stood there before the hub.
+async fn unheard(shared: &Shared, story: &Story) -> Vec<(Row, u64)> {
+    let mut unheard = Vec::new();
+    for (row, id) in story.restored.iter().filter(|_| !shared.crm.account().tells) {
+        let kind = if *row == Row::Contact { Kind::CrmContact } else { Kind::CrmLead };
+        let Some(name) = Identifier::opaque(kind, "", &id.to_string()) else { continue };
+        let known = shared.store.resolve(&[name].into()).await.unwrap_or_default();
+        unheard.extend(known.owners.is_empty().then_some((*row, *id)));
+    }
+    unheard
+}
+
 /// Of rows with one id of the hub one counts. The CRM has no key that would keep a call that came twice from making a second
 /// row: such a row is marked for a manager, as the rows of joined people are.
-fn made_once(account: &Account, found: &mut Vec<Violation>) {
+fn made_once(account: &Account, unheard: &[(Row, u64)], found: &mut Vec<Violation>) {
     let mut known = BTreeSet::new();
-    for contact in account.contacts.iter().filter(|one| !one.own.is_empty() && !one.duplicate) {
+    let is_heard = |row: Row, id: u64| !unheard.contains(&(row, id));
+    let contacts = account.contacts.iter().filter(|one| !one.own.is_empty() && !one.duplicate);
+    for contact in contacts.filter(|one| is_heard(Row::Contact, one.id)) {
         if !known.insert(&contact.own) {
             let what = format!("contact {} is a second one of {}, and not marked", contact.id, contact.own);
             found.push(broken(Invariant::MadeOnce, what));
         }
     }
     let mut known = BTreeSet::new();
-    for deal in account.deals.iter().filter(|one| !one.own.is_empty() && !one.duplicate) {
+    let deals = account.deals.iter().filter(|one| !one.own.is_empty() && !one.duplicate);
+    for deal in deals.filter(|one| is_heard(Row::Deal, one.id)) {
         if !known.insert((&deal.own, &deal.show)) {
             let what = format!("deal {} is a second one of {}, and not closed", deal.id, deal.own);
             found.push(broken(Invariant::MadeOnce, what));

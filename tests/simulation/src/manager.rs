@@ -127,6 +127,7 @@ impl Actors {
         let Some((row, id)) = self.story.bin.pop() else { return };
         self.story.tell(format!("a manager restores {row:?} {id}"));
         self.shared.crm.restore(row, id);
+        self.story.restored.push((row, id));
     }
 
     fn merge_duplicate(&mut self, account: &Account) {

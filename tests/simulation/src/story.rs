@@ -20,6 +20,8 @@ pub struct Story {
     pub removed_phones: Vec<(u64, String)>,
     /// What managers deleted and may restore: the kind of row, its id.
     pub bin: Vec<(Row, u64)>,
+    /// What managers restored.
+    pub restored: Vec<(Row, u64)>,
     /// Webhooks of the CRM were lost.
     pub hooks_lost: bool,
     /// Robots move deals.
@@ -44,6 +46,7 @@ impl Story {
             added_phones: Vec::new(),
             removed_phones: Vec::new(),
             bin: Vec::new(),
+            restored: Vec::new(),
             hooks_lost: false,
             robots: false,
             moves: BTreeMap::new(),

@@ -52,6 +52,8 @@ fn ways(mailing: &Mailing, address: Option<&Identifier>, desk: &Desk<'_, '_>) ->
         ways.extend(own);
     }
     ways.retain(|way| desk.catalog.senders.contains(&way.through));
+    // Their own first, through whatever channel.
+    ways.sort_by_key(|way| desk.shared.contains(&way.to));
     ways
 }
 
@@ -90,7 +92,9 @@ fn post(
     let takes = |one: &Identifier| {
         channel.reaches(one.kind()) && !consent::is_suppressed(person, one) && !takes_no_sms(person, one)
     };
-    let first = known.into_iter().find(takes);
+    let known: Vec<Identifier> = known.into_iter().filter(takes).collect();
+    let own = known.iter().find(|one| !desk.shared.contains(*one));
+    let first = own.or_else(|| known.first().filter(|_| mailing.is_service)).cloned();
     first.into_iter().map(|to| Way { channel, through: through.to_owned(), to }).collect()
 }
 

@@ -79,7 +79,7 @@ fn catalog(mailings: Vec<Mailing>) -> Catalog {
 }
 
 fn look<'c>(person: &Person, link: &Link, catalog: &'c Catalog, now: i64) -> Dues<'c> {
-    dues(person, link, &Traits::of(person, &BTreeMap::new(), catalog), catalog, at(now))
+    dues(person, link, &Traits::of(person, &BTreeMap::new(), catalog), catalog, &BTreeSet::new(), at(now))
 }
 
 /// As the consumer remembers it.

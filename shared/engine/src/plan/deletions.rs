@@ -54,8 +54,9 @@ impl Link {
         if is_back {
             let former = std::mem::take(&mut self.contact);
             self.doubles.extend(former.id);
-            self.contact =
-                ContactLink { looked_until: former.looked_until, claimed: former.claimed, ..ContactLink::default() };
+            // A call that made it may still take effect.
+            let ContactLink { looked_until, claimed, intent, .. } = former;
+            self.contact = ContactLink { looked_until, claimed, intent, ..ContactLink::default() };
             let living = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
             (self.unhung, self.unhung_reason) = (living.collect(), None);
         }
@@ -69,8 +70,10 @@ fn become_of(known: &mut DealLink, id: Option<u64>) {
     let (closed, claimed) = (std::mem::take(&mut known.closed), std::mem::take(&mut known.claimed));
     // It stands wherever the hub put it for somebody else.
     let stages = if id.is_some() && !breakage::is_on("heir-stage-unknown") { Stage::ALL.to_vec() } else { vec![] };
-    let looked_until = known.looked_until;
-    *known = DealLink { id, doubles, closed, claimed, looked_until, sent_stages: stages, ..DealLink::default() };
+    // A call that made another may still take effect.
+    let (looked_until, intent) = (known.looked_until, known.intent.take());
+    *known =
+        DealLink { id, doubles, closed, claimed, looked_until, intent, sent_stages: stages, ..DealLink::default() };
 }
 
 /// When the last of somebody's contacts was deleted; `None` while one lives, or where there was none.

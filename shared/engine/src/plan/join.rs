@@ -25,10 +25,8 @@ fn joined(one: Option<Intent>, other: Option<Intent>, looked_until: Option<Times
 }
 
 impl ContactLink {
-    /// The contact that exists counts; what was last sent is said of that one alone. `is_marked`: the elder's was marked as a
-    /// duplicate of the other.
-    fn join(self, other: Self, is_marked: bool) -> Self {
-        let is_second = other.id.is_some() && (self.id.is_none() || is_marked);
+    /// The contact that exists counts; what was last sent is said of that one alone. `is_second`: the other's counts.
+    fn join(self, other: Self, is_second: bool) -> Self {
         let (known, second) = if is_second { (other, self) } else { (self, other) };
         let Self { id, pushed, intent, parked, held, marketed, looked_until, claimed } = known;
         let Self {
@@ -66,7 +64,10 @@ impl DealLink {
     /// closed as such stays it.
     fn join(self, other: Self) -> Self {
         let is_closed = self.counts_less_than(&other) && !breakage::is_on("closed-double-counts");
-        let is_second = other.id.is_some() && (self.id.is_none() || is_closed);
+        // Another is being made in its place.
+        let is_replaced =
+            other.id.is_some_and(|id| self.doubles.contains(&id)) && !breakage::is_on("replaced-row-back");
+        let is_second = other.id.is_some() && (self.id.is_none() && !is_replaced || is_closed);
         let (known, second) = if is_second { (other, self) } else { (self, other) };
         let Self {
             id,
@@ -179,7 +180,6 @@ impl Link {
             joined: their_joined,
         } = other;
         (self.looked, self.write_again_at) = (None, None);
-        self.doubles.extend(doubles);
         self.unhung.extend(unhung);
         self.unhung_reason = self.unhung_reason.or(unhung_reason);
         for (id, values) in contact_values {
@@ -193,8 +193,13 @@ impl Link {
         }
         let is_in = |marked: &BTreeSet<u64>, one: Option<u64>| one.is_some_and(|id| marked.contains(&id));
         let is_marked = is_in(&marked, self.contact.id) && !is_in(&self.marked, contact.id);
+        let is_replaced = is_in(&self.doubles, contact.id) && !breakage::is_on("replaced-row-back");
+        let is_missing = self.contact.id.is_none() && !is_replaced;
+        let is_marked = is_marked && !breakage::is_on("closed-double-counts");
         let both = [self.contact.id, contact.id];
-        self.contact = self.contact.join(contact, is_marked && !breakage::is_on("closed-double-counts"));
+        let is_second = contact.id.is_some() && (is_missing || is_marked);
+        self.contact = self.contact.join(contact, is_second);
+        self.doubles.extend(doubles);
         self.doubles.extend(both.into_iter().flatten().filter(|id| self.contact.id != Some(*id)));
         self.second = match (self.second, second) {
             (Some(own), Some(other)) => Some(Box::new(own.join(*other))),
@@ -253,6 +258,23 @@ mod tests {
         let own = DealLink { id: Some(deal), closed: closed.iter().copied().collect(), ..DealLink::default() };
         link.deals.insert(ShowKey("ufa".into()), own);
         link
+    }
+
+    #[test]
+    fn rows_in_whose_place_others_are_being_made_do_not_come_back_with_a_join() {
+        let mut making = link(9, 14, &[], &[]);
+        making.doubles.extend(making.contact.id.take());
+        let intent = Intent { at: Timestamp::UNIX_EPOCH, late_until: None, values: BTreeSet::new() };
+        making.contact.intent = Some(intent.clone());
+        for deal in making.deals.values_mut() {
+            deal.doubles.extend(deal.id.take());
+            deal.intent = Some(intent.clone());
+        }
+        let joined = making.join(link(9, 14, &[], &[]));
+        let deal = joined.deals.values().next().expect("a deal");
+        assert_eq!((joined.contact.id, deal.id), (None, None));
+        assert!(joined.contact.intent.is_some() && deal.intent.is_some());
+        assert!(joined.doubles.contains(&9) && deal.doubles.contains(&14));
     }
 
     #[test]
