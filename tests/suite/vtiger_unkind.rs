@@ -152,3 +152,29 @@ async fn a_stage_that_was_sent_for_somebody_who_was_joined_since_is_no_managers_
     let stages: Vec<String> = deals(&account, Which::Vtiger).into_iter().map(|(_, stage, _)| stage).collect();
     assert!(stages.contains(&stage(Stage::Refunded)), "{stages:?}");
 }
+
+#[tokio::test]
+async fn a_deal_that_was_closed_while_two_were_taken_for_one_was_moved_by_no_manager() {
+    let account = Account::of(Which::Vtiger).await;
+    let (anna, boris) = (["phone:+79161110001", "email:anna@example.com"], "phone:+79161110002");
+    let ahead = order(0, &[]).time.as_second() - account.sync.clock.now().as_second();
+    account.vtiger().pass(ahead.try_into().expect("the orders are of tomorrow"));
+    for event in [order(1, &anna), order(2, &[boris])] {
+        assert!(account.sync.handle(vec![event]).await.is_empty());
+        account.reconcile().await;
+    }
+    hear(&account, 3).await;
+    account.vtiger().pass(60);
+    let mistyped = changed(5, 5, &[boris, anna[1]], |_| {});
+    assert!(account.sync.handle(vec![mistyped]).await.is_empty());
+    account.reconcile().await;
+    let lost =
+        |account: &Account| deals(account, Which::Vtiger).iter().filter(|deal| deal.1 == stage(Stage::Lost)).count();
+    assert_eq!(lost(&account), 1, "the double");
+    // They part, and the CRM is looked at before their rows are put in order.
+    let corrected = changed(5, 9, &[boris, "email:boris@example.com"], |_| {});
+    assert!(account.sync.handle(vec![corrected]).await.is_empty());
+    hear(&account, 62).await;
+    account.reconcile().await;
+    assert_eq!(lost(&account), 0);
+}

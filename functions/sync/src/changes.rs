@@ -129,7 +129,9 @@ impl Sync {
         let names = |person: &Person| [person.id].into_iter().chain(person.absorbed.clone()).collect::<Vec<_>>();
         let persons: BTreeMap<PersonId, &Person> =
             loaded.iter().flat_map(|person| names(person).into_iter().map(move |id| (id, person))).collect();
-        let links = self.store.links(&people.iter().copied().chain(loaded.iter().map(|one| one.id)).collect()).await?;
+        let parted = loaded.iter().flat_map(|one| one.parted.iter().copied());
+        let ids = people.iter().copied().chain(loaded.iter().map(|one| one.id)).chain(parted).collect();
+        let links = self.store.links(&ids).await?;
         let moved = |seen: SeenDeal| {
             let owner = owners.get(&name(seen.id)?)?;
             let person =
@@ -144,7 +146,10 @@ impl Sync {
             let status = LeadChanged::number_of_stage(&seen.stage);
             let put_there = is_where_put(link, &seen.stage, &self.catalog)
                 || person.is_some_and(|person| {
-                    self.own_of(&links, person.id).is_some_and(|link| is_closed_double(link, &seen, &self.catalog))
+                    let own = self.own_of(&links, person.id);
+                    own.is_some_and(|link| is_closed_double(link, &seen, &self.catalog))
+                        || own.is_none_or(|link| person.parted != link.untangled)
+                            && self.put_while_one(&links, person, &seen)
                 });
             let known = person.is_some_and(|person| is_known(person, seen.id, status));
             (!put_there && !known).then(|| {
@@ -162,6 +167,17 @@ impl Sync {
             })
         };
         Ok(deals.into_iter().filter_map(moved).collect())
+    }
+
+    /// Whether the hub put a deal there while its person was one with others. Its own link says so once it is put in order.
+    fn put_while_one(&self, links: &BTreeMap<PersonId, Link>, person: &Person, seen: &SeenDeal) -> bool {
+        let others = person.parted.iter().filter_map(|id| self.own_of(links, *id));
+        let is_theirs = |link: &Link| {
+            let mut deals = link.deals.values().filter(|deal| deal.id == Some(seen.id));
+            deals.any(|deal| is_where_put(deal, &seen.stage, &self.catalog))
+                || is_closed_double(link, seen, &self.catalog)
+        };
+        others.into_iter().any(is_theirs) && !breakage::is_on("move-while-one-is-managers")
     }
 
     /// Compares the rows of the next few people with what is there.

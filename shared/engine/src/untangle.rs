@@ -118,6 +118,15 @@ pub fn untangle(
         let sent = sent_while_one(deal, others);
         deal.sent_stages.extend(sent);
     }
+    // What came to their own addresses while they were one does not come again.
+    for (key, written) in others.iter().flat_map(|other| &other.written) {
+        let mut own = written.clone();
+        own.steps.retain(|step| person.identifiers().contains(&step.to));
+        if !own.steps.is_empty() && !breakage::is_on("parted-written-again") {
+            let known = link.written.remove(key);
+            link.written.insert(key.clone(), known.map_or(own.clone(), |known| known.join(own)));
+        }
+    }
     // While the two were one their invoices hung on one contact, and the link may be older than that.
     link.invoices.values_mut().for_each(|invoice| invoice.pushed = None);
     // Whose duplicates they were marked as is somebody else's contact now, perhaps: they are marked anew.

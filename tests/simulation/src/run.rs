@@ -169,6 +169,7 @@ async fn known_to_hub(shared: &Shared) -> Vec<String> {
     for (person, link) in links {
         lines.push(format!("  {person} has {:?}, doubles {:?}, marked {:?}", link.contact, link.doubles, link.marked));
         lines.extend(link.deals.iter().map(|(show, deal)| format!("    {}: {deal:?}", show.0)));
+        lines.extend(link.written.iter().map(|(key, one)| format!("    wrote {key}: {:?}", one.steps)));
         lines.extend(link.invoices.iter().map(|(order, invoice)| format!("    {order}: {invoice:?}")));
     }
     lines

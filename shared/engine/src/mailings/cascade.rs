@@ -1,6 +1,6 @@
 //! Through which channel somebody is written to next.
 
-use stagedoor_model::{Channel, Fact, Identifier, Kind, Timestamp};
+use stagedoor_model::{Channel, Fact, Identifier, Kind, Timestamp, breakage};
 
 use super::{Desk, Mailing, Way, WrittenStep};
 use crate::{Person, addresses, consent};
@@ -11,7 +11,7 @@ pub(super) enum Next {
     Write(Way),
 }
 
-/// After a message that was not taken the next way follows at once; after one that nobody read, the next channel's first, once it
+/// After a message that was not taken, or went to an address that is not theirs, the next way follows at once; after one that nobody read, the next channel's first, once it
 /// had its time; after one that was read, nothing.
 pub(super) fn next(
     mailing: &Mailing,
@@ -24,10 +24,13 @@ pub(super) fn next(
     let Some(last) = steps.last() else {
         return ways.into_iter().next().map_or(Next::Nothing, Next::Write);
     };
-    if was_read(desk.person, last) {
+    // Such as a typo that was corrected since: whoever reads it there is somebody else.
+    let is_theirs = desk.person.records.values().any(|record| record.identifiers.contains(&last.to));
+    let is_strange = !is_theirs && !breakage::is_on("strange-address-counts");
+    if !is_strange && was_read(desk.person, last) {
         return Next::Nothing;
     }
-    if was_refused(desk.person, last) {
+    if is_strange || was_refused(desk.person, last) {
         return ways.into_iter().find(fresh).map_or(Next::Nothing, Next::Write);
     }
     let tried = |channel: Channel| steps.iter().any(|step| step.channel == channel);

@@ -135,6 +135,27 @@ fn one_of_two_mailings_that_are_due_at_once_waits_for_the_cap() {
 }
 
 #[test]
+fn a_message_that_went_to_somebody_elses_address_is_followed_by_one_to_their_own() {
+    let (catalog, now) = (catalog(vec![mailing("cart", 0)]), NOON + 2 * HOUR);
+    let (person, mut link) = (with_a_cart(1), Link::default());
+    remember(&mut link, &look(&with_a_cart(2), &Link::default(), &catalog, now), now);
+    let due = look(&person, &link, &catalog, now + 60);
+    let message = due.now[0].message.as_ref().expect("a message");
+    assert_eq!((message.way.to.clone(), message.step), (email("fan1@example.com"), 1));
+    remember(&mut link, &due, now + 60);
+    assert!(look(&person, &link, &catalog, now + 9 * HOUR).now.is_empty(), "once");
+}
+
+#[test]
+fn who_parts_is_not_written_again_what_came_to_their_own_address() {
+    let (catalog, now) = (catalog(vec![mailing("cart", 0)]), NOON + 2 * HOUR);
+    let (person, mut link, mut theirs) = (with_a_cart(1), Link::default(), Link::default());
+    remember(&mut theirs, &look(&person, &Link::default(), &catalog, now), now);
+    crate::untangle(&mut link, &person, &BTreeMap::new(), &[&theirs], "");
+    assert!(look(&person, &link, &catalog, now + HOUR).now.is_empty());
+}
+
+#[test]
 fn about_so_many_are_held_out_as_the_config_says_and_half_get_each_variant() {
     let catalog = catalog(vec![mailing("cart", 20)]);
     let (mut held_out, mut first) = (0, 0);
