@@ -50,6 +50,10 @@ impl Provider for AmoCrm {
         20_000
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::shown(Some(&head.tail), &self.source.secrets).map(drop)
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         let verified = signature::shown(Some(&delivery.tail), &self.source.secrets)?;
         let form = Form::parse(&delivery.body);

@@ -40,6 +40,13 @@ impl Provider for Mailchimp {
         self.options.signed
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        match self.options.signed {
+            true => signature::offered(head, "x-mailchimp-signature"),
+            false => signature::shown(Some(&head.tail), &self.source.secrets).map(drop),
+        }
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         if !self.options.signed {
             return signature::shown(Some(&delivery.tail), &self.source.secrets);

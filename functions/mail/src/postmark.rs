@@ -24,6 +24,10 @@ impl Provider for Postmark {
         Accepts::Json
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::basic(head, &self.0.secrets).map(drop)
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         signature::basic(delivery, &self.0.secrets)
     }

@@ -28,6 +28,10 @@ impl Provider for Sendgrid {
         Accepts::Json
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::offered(head, "x-twilio-email-event-webhook-signature")
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         let stamp = delivery.header("x-twilio-email-event-webhook-timestamp").ok_or(Reject::MissingSignature)?;
         let at: i64 = stamp.parse().map_err(|_| Reject::MalformedSignature)?;

@@ -24,6 +24,10 @@ impl Provider for Sendpulse {
         Accepts::Json
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::shown(Some(&head.tail), &self.0.secrets).map(drop)
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         signature::shown(Some(&delivery.tail), &self.0.secrets)
     }

@@ -43,6 +43,10 @@ impl Provider for Twilio {
         true
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::offered(head, "x-twilio-signature")
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         let given = delivery.header("x-twilio-signature").ok_or(Reject::MissingSignature)?;
         let mut sorted = fields(&delivery.body);

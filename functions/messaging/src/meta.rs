@@ -89,6 +89,10 @@ impl Provider for Page {
         true
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::offered(head, "x-hub-signature-256")
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         verify(delivery, &self.source.secrets)
     }

@@ -114,6 +114,10 @@ impl Provider for Telegram {
         Accepts::Json
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::shown(head.header("x-telegram-bot-api-secret-token"), &self.source.secrets).map(drop)
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         signature::shown(delivery.header("x-telegram-bot-api-secret-token"), &self.source.secrets)
     }

@@ -83,6 +83,10 @@ impl Provider for Whatsapp {
         true
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        stagedoor_webhook::signature::offered(head, "x-hub-signature-256")
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         meta::verify(delivery, &self.source.secrets)
     }

@@ -105,6 +105,10 @@ impl Provider for Qtickets {
         Accepts::Json
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::offered(head, "x-signature")
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         signature::hmac_sha1_hex(delivery, "x-signature", &self.source.secrets)
     }

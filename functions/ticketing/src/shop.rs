@@ -147,6 +147,10 @@ impl Provider for Shop {
         Accepts::Json
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::offered(head, "webhook-signature")
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         signature::standard_webhooks(delivery, &self.source.secrets)
     }

@@ -41,6 +41,10 @@ impl Provider for Stripe {
         Accepts::Json
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::offered(head, "stripe-signature")
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         let header = delivery.header("stripe-signature").ok_or(Reject::MissingSignature)?;
         let all = |key: &'static str| {

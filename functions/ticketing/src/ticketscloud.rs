@@ -48,6 +48,10 @@ impl Provider for Ticketscloud {
         Accepts::Json
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        signature::shown(Some(&head.tail), &self.source.secrets).map(drop)
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         signature::shown(Some(&delivery.tail), &self.source.secrets)
     }

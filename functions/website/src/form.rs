@@ -71,6 +71,13 @@ impl Provider for SiteForm {
         vec!["key".into()]
     }
 
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        match self.options.auth {
+            Auth::Signature => signature::offered(head, "webhook-signature"),
+            Auth::Browser => self.origin(head).map(drop).ok_or(Reject::WrongOrigin),
+        }
+    }
+
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject> {
         match self.options.auth {
             Auth::Signature => signature::standard_webhooks(delivery, &self.source.secrets),

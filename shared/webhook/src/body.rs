@@ -32,13 +32,17 @@ fn reason(error: &axum::Error) -> Reject {
     Reject::UnreadableBody
 }
 
-/// Reads and inflates a body, never holding more than the cap.
+/// Receives a body, never holding more than the cap.
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     if declared.is_some_and(|length: usize| length > MAX_BODY) {
         return Err(Reject::TooLarge);
     }
-    let raw = to_bytes(body, MAX_BODY).await.map_err(|error| reason(&error))?;
+    to_bytes(body, MAX_BODY).await.map_err(|error| reason(&error))
+}
+
+/// The body as its sender wrote it, never more than the cap.
+pub fn inflated(headers: &HeaderMap, raw: Bytes) -> Result<Bytes, Reject> {
     let coding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase());
     match coding.as_deref() {
         None | Some("" | "identity") => Ok(raw),

@@ -23,7 +23,7 @@ impl ClientAddress {
     }
 }
 
-/// Refusals that one client gets to read in a burst. Afterwards it is told to wait.
+/// Refusals that one client gets to read in a burst. Afterwards it has to wait.
 const BURST: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 /// Refusals a minute that come on top.
 const A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");

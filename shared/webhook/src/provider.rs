@@ -154,6 +154,15 @@ impl Accepts {
 pub trait Provider: Send + Sync {
     fn accepts(&self) -> Accepts;
 
+    /// What path and headers alone can refuse, before the body is inflated and looked at. `verify` is asked all the same.
+    ///
+    /// # Errors
+    /// Why the delivery is not believed.
+    fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
+        _ = head;
+        Ok(())
+    }
+
     /// # Errors
     /// Why the delivery is not believed.
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject>;

@@ -161,7 +161,14 @@ impl Hall {
             received_at: self.receiver.clock.now(),
         };
         if delivery.method == Method::POST {
-            delivery.body = self.body(door, &delivery.headers, http_body).await?;
+            let raw = self.body(door, &delivery.headers, http_body).await?;
+            if !breakage::is_on("inflated-before-proof") {
+                door.provider.verify_head(&delivery)?;
+            }
+            delivery.body = body::inflated(&delivery.headers, raw)?;
+            if delivery.body.is_empty() {
+                return Err(Reject::EmptyBody);
+            }
             if delivery.is_form()
                 && !is_within(&delivery.body, door.provider.max_fields())
                 && !breakage::is_on("form-unbounded")

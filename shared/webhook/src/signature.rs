@@ -185,6 +185,14 @@ pub fn within(second: i64, tolerance: i64, now: Timestamp) -> Result<(), Reject>
     if apart <= tolerance { Ok(()) } else { Err(Reject::OutsideReplayWindow) }
 }
 
+/// Whether a signature stands in this header at all.
+///
+/// # Errors
+/// `MissingSignature`.
+pub fn offered(delivery: &Delivery, header: &str) -> Result<(), Reject> {
+    delivery.header(header).map(drop).ok_or(Reject::MissingSignature)
+}
+
 /// The sender shows the secret itself: in a field, a header, or the path.
 ///
 /// # Errors

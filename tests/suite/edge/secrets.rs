@@ -81,7 +81,7 @@ fn a_short_secret_is_a_mistake_with_the_command_that_makes_one() {
         let line = line(place);
         assert!(line.contains(least) && line.contains("openssl rand -hex 32"), "{line}");
     }
-    assert!(!told.contains("-ab"), "no secret is told: {told}");
+    assert!(!told.contains("-ab"), "no secret is shown: {told}");
 }
 
 #[test]

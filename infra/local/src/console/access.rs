@@ -122,7 +122,7 @@ fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
 fn is_proxied(request: &Request) -> bool {
     let names = request.headers().keys().map(header::HeaderName::as_str);
     let told = names.into_iter().any(|name| OF_PROXIES.contains(&name) || name.starts_with("x-forwarded"));
-    // Browsers and curl speak HTTP/1.1; nginx speaks 1.0 to what is behind it unless it is told otherwise.
+    // Browsers and curl speak HTTP/1.1; nginx speaks 1.0 to what is behind it unless its config says otherwise.
     let old = request.version() < Version::HTTP_11;
     (told || old) && !breakage::is_on("console-behind-proxy")
 }

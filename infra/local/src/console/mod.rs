@@ -1,4 +1,4 @@
-//! The console: what came, what became of it, who waits. It shows personal data, so it has a listener of its own, and
+//! The console: what came, what was made of it, who waits. It shows personal data, so it has a listener of its own, and
 //! answers on loopback only unless a token is configured.
 
 mod access;
