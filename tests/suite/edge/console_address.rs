@@ -150,9 +150,11 @@ async fn the_example_of_the_docs_lets_webhooks_through_and_nothing_else() {
         http.post(format!("{}/crm/amocrm/s3cr3t-in-the-path", nginx.base)).send().await.expect("one").status(),
         415
     );
+    assert_eq!(ask("/u/a-token-of-somebody").await, 404);
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let logged = std::fs::read_to_string(&log).expect("a log");
     assert!(logged.contains("/crm/amocrm/...") && !logged.contains("s3cr3t"), "{logged}");
+    assert!(logged.contains("/u/...") && !logged.contains("a-token"), "{logged}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
