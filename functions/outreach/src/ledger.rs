@@ -8,9 +8,11 @@ use crate::Outreach;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     Fresh,
-    /// A call was begun and never answered; how often its channel was asked about it.
+    /// A call was begun and never answered: how often its channel was asked about it, and when it began. Earlier builds noted
+    /// no time.
     Begun {
         asked: u32,
+        at: Option<Timestamp>,
     },
     Ended(SendOutcome),
 }
@@ -22,7 +24,10 @@ fn name(decision: &str) -> String {
 impl Entry {
     fn read(value: &str) -> Self {
         match value.split_once(' ') {
-            Some(("begun", asked)) => Self::Begun { asked: asked.parse().unwrap_or(0) },
+            Some(("begun", call)) => {
+                let (asked, at) = call.split_once(' ').unwrap_or((call, ""));
+                Self::Begun { asked: asked.parse().unwrap_or(0), at: at.parse().ok() }
+            }
             Some(("ended", outcome)) => serde_json::from_str(outcome).map_or(Self::Fresh, Self::Ended),
             _ => Self::Fresh,
         }
@@ -31,7 +36,8 @@ impl Entry {
     fn write(&self) -> String {
         match self {
             Self::Fresh => "fresh ".to_owned(),
-            Self::Begun { asked } => format!("begun {asked}"),
+            Self::Begun { asked, at: Some(at) } => format!("begun {asked} {at}"),
+            Self::Begun { asked, at: None } => format!("begun {asked}"),
             Self::Ended(outcome) => format!("ended {}", serde_json::to_string(outcome).unwrap_or_default()),
         }
     }

@@ -28,8 +28,10 @@ const DENIED: Duration = Duration::from_secs(300);
 const REPORTED: Duration = Duration::from_secs(30);
 /// And how often; after that nobody knows.
 const REPORTS: u32 = 10;
-/// How often a channel is asked for a message that it does not know, until nothing of it can arrive any more.
+/// How often a channel is asked at least for a message that it does not know, and for how long: then nothing of it can arrive
+/// any more. After a crash two copies of a message may be about, and both ask.
 const UNKNOWN: u32 = 4;
+const UNKNOWN_FOR: jiff::SignedDuration = jiff::SignedDuration::from_secs(120);
 /// The longest that a queue holds a message back.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
@@ -161,7 +163,9 @@ impl Outreach {
         version: Option<u64>,
     ) -> Result<Verdict> {
         let decision = event.id.as_str();
-        if let Entry::Begun { asked } = entry {
+        if let Entry::Begun { asked, at } = entry {
+            let is_over = at.is_none_or(|at| self.clock.now().duration_since(at) >= UNKNOWN_FOR)
+                || breakage::is_on("late-sms-asked-twice");
             let reported = self.store.cell(&format!("reported/{decision}")).await?;
             let settled = match reported {
                 Some(cell) => Settled::Sent(cell.value),
@@ -171,9 +175,9 @@ impl Outreach {
                 Settled::Sent(id) => return Ok(Verdict::Ended(SendOutcome::Sent(id))),
                 Settled::Unknown => return Ok(Verdict::Ended(SendOutcome::Unknown)),
                 Settled::Later if *asked >= REPORTS => return Ok(Verdict::Ended(SendOutcome::Unknown)),
-                Settled::NotKnown if *asked >= UNKNOWN || breakage::is_on("late-sms-sent-again") => {}
+                Settled::NotKnown if *asked >= UNKNOWN && is_over || breakage::is_on("late-sms-sent-again") => {}
                 Settled::Later | Settled::NotKnown => {
-                    self.put(decision, &Entry::Begun { asked: *asked + 1 }, version).await?;
+                    self.put(decision, &Entry::Begun { asked: *asked + 1, at: *at }, version).await?;
                     return Ok(Verdict::Later(REPORTED));
                 }
                 Settled::Again => {}
@@ -182,7 +186,8 @@ impl Outreach {
         if let Some(wait) = self.pace.admit(&message.through, &message.to, channel, self.clock.now()).await {
             return Ok(Verdict::Later(wait));
         }
-        self.put(decision, &Entry::Begun { asked: 0 }, version).await?;
+        let at = Some(self.clock.now());
+        self.put(decision, &Entry::Begun { asked: 0, at }, version).await?;
         let sending = channel.send(decision, message).await;
         let (through, trace) = (&message.through, event.trace_id());
         Ok(match sending {

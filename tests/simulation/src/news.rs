@@ -6,6 +6,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use stagedoor_model::Timestamp;
 
 use crate::{
+    account::Account,
     check::{Invariant, Violation},
     story::Story,
     way_out::Call,
@@ -14,8 +15,9 @@ use crate::{
 };
 
 /// All that is broken of these calls.
-pub fn check(calls: &[Call], story: &Story, found: &mut Vec<Violation>) {
-    for person in story.world.people() {
+pub fn check(calls: &[Call], account: &Account, story: &Story, found: &mut Vec<Violation>) {
+    let people = story.world.people().into_iter().map(|person| with_added_phones(person, account, story));
+    for person in people {
         for (number, show) in SHOWS.iter().enumerate() {
             if let Some(what) = untold(calls, story, &person, number, show) {
                 found.push(Violation { invariant: Invariant::ServiceNews, what });
@@ -37,6 +39,15 @@ pub fn check(calls: &[Call], story: &Story, found: &mut Vec<Violation>) {
             found.push(Violation { invariant: Invariant::WrittenOnce, what });
         }
     }
+}
+
+/// Who has a contact is reached by the phones that managers added to it, too.
+fn with_added_phones(mut person: PersonTruth, account: &Account, story: &Story) -> PersonTruth {
+    let is_own = |id: u64| account.contacts.iter().any(|one| one.id == id && one.holds_any(&person.identifiers));
+    let added = story.added_phones.iter().filter(|(contact, _)| is_own(*contact)).map(|(_, phone)| phone.clone());
+    let added: BTreeSet<String> = added.collect();
+    person.identifiers.extend(added);
+    person
 }
 
 /// What a holder of a live ticket should have been told of a show and was not.

@@ -169,7 +169,10 @@ async fn known_to_hub(shared: &Shared) -> Vec<String> {
     for (person, link) in links {
         lines.push(format!("  {person} has {:?}, doubles {:?}, marked {:?}", link.contact, link.doubles, link.marked));
         lines.extend(link.deals.iter().map(|(show, deal)| format!("    {}: {deal:?}", show.0)));
-        lines.extend(link.written.iter().map(|(key, one)| format!("    wrote {key}: {:?}", one.steps)));
+        for (key, step) in link.written.iter().flat_map(|(key, one)| one.steps.iter().map(move |step| (key, step))) {
+            let cell = shared.store.cell(&format!("sent/{}", step.decision)).await.unwrap_or_default();
+            lines.push(format!("    wrote {key} at {}: {:?}", step.at, cell.map(|cell| cell.value)));
+        }
         lines.extend(link.invoices.iter().map(|(order, invoice)| format!("    {order}: {invoice:?}")));
     }
     lines

@@ -41,7 +41,7 @@ const WORK: &[(Work, bool)] = &[
 const HABITS: &[(Habit, bool)] = &[
     (Habit::SameSecond, true),
     (Habit::WrongEmail, false),
-    (Habit::Transfer, false),
+    (Habit::Transfer, true),
     (Habit::CashierEmail, false),
     (Habit::Stripe, true),
     (Habit::StripeRefund, true),
@@ -52,7 +52,7 @@ const HABITS: &[(Habit, bool)] = &[
     (Habit::Kopecks, true),
     (Habit::Yookassa, true),
     (Habit::Pretix, true),
-    (Habit::Ticketscloud, false),
+    (Habit::Ticketscloud, true),
     (Habit::LostNotices, true),
     (Habit::Shows, true),
     (Habit::Company, true),

@@ -38,7 +38,7 @@ pub async fn check(shared: &Shared, story: &Story, found: &mut Vec<Violation>) {
             broken(Invariant::Advertising, format!("{}: at night at the place of {}", told(call), show.key));
         }
     }
-    news::check(&calls, story, found);
+    news::check(&calls, &shared.crm.account(), story, found);
     let mut broken = |invariant, what| found.push(Violation { invariant, what });
     let mut arrived = BTreeMap::<&str, usize>::new();
     for call in calls.iter().filter(|call| call.arrived) {
