@@ -22,6 +22,7 @@ crate::promises!(
     a_deal_that_was_deleted_before_the_hub_knew_it_is_a_double_once_it_is_restored,
     a_copy_that_became_another_persons_contact_stays_theirs,
     nobody_waits_for_a_deleted_double_that_is_somebody_elses_deal,
+    what_a_manager_added_stays_in_a_contact_that_was_deleted_and_restored,
     a_row_with_the_id_of_somebody_else_is_not_overwritten,
     a_contact_of_joined_people_is_marked_though_the_first_try_failed,
 );
@@ -75,10 +76,17 @@ fn edit(account: &Account, which: Which, contact: &Value, (code, name): (&str, &
     }
 }
 
+fn number(id: &Value) -> u64 {
+    id.as_u64().or_else(|| id.as_str()?.split_once('x')?.1.parse().ok()).expect("an id")
+}
+
 /// A manager deletes a contact, and the hub is told.
 async fn delete(account: &Account, which: Which, row: &Value) {
-    let contact = row.as_u64().or_else(|| row.as_str()?.split_once('x')?.1.parse().ok()).expect("an id");
-    account.delete(Gone::Contact(contact));
+    account.delete(Gone::Contact(number(row)));
+    tell_of_deletion(account, which, number(row)).await;
+}
+
+async fn tell_of_deletion(account: &Account, which: Which, contact: u64) {
     let now: Timestamp = "2030-01-01T00:00:00Z".parse().expect("a time");
     let change = ContactChanged {
         contact,
@@ -193,7 +201,7 @@ async fn a_deal_that_was_deleted_before_the_hub_knew_it_is_a_double_once_it_is_r
     account.reconcile().await;
     let first = rows(&account, which, true)[0].clone();
     let copied = copy(&account, which, true, &first);
-    let lead = copied.as_u64().or_else(|| copied.as_str()?.split_once('x')?.1.parse().ok()).expect("an id");
+    let lead = number(&copied);
     let hub_id = format!("{}|shop/show-1", person(&account, "+79161110001").await);
     for (n, deleted, hub_id) in [(1, true, None), (2, false, Some(hub_id))] {
         let now: Timestamp = format!("2030-01-01T00:00:0{n}Z").parse().expect("a time");
@@ -206,6 +214,20 @@ async fn a_deal_that_was_deleted_before_the_hub_knew_it_is_a_double_once_it_is_r
     }
     let deals = rows(&account, which, true);
     assert!(bears(by_id(&deals, &copied), "duplicate of deal"), "{deals:?}");
+}
+
+async fn what_a_manager_added_stays_in_a_contact_that_was_deleted_and_restored(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, 1, &[ANNA, "email:anna@example.com"]).await;
+    account.reconcile().await;
+    let contact = rows(&account, which, false)[0].clone();
+    edit(&account, which, &contact, ("EMAIL", "email"), "added@example.com");
+    seen(&account, which).await;
+    // It is there again, and the hub has heard of the deletion only.
+    tell_of_deletion(&account, which, number(&contact["id"])).await;
+    account.reconcile().await;
+    let contact = rows(&account, which, false)[0].clone();
+    assert!(bears(&contact, "added@example.com"), "{contact}");
 }
 
 async fn nobody_waits_for_a_deleted_double_that_is_somebody_elses_deal(which: Which) {

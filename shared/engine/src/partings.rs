@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Identifier, Kind, Record, RecordKey, breakage};
+use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, breakage};
 
 use crate::{Person, PersonId};
 
@@ -81,8 +81,20 @@ pub(crate) fn remember_partings(
             let strangers: Vec<PersonId> = ids.iter().filter(strange).copied().collect();
             part.parted.extend(strangers);
             let own: BTreeSet<Identifier> = part.identifiers().into_iter().cloned().collect();
-            part.former.extend(held.iter().chain(&person.former).cloned());
+            let lost = held.iter().filter(|one| !left_with_deleted_contacts(one, person, part));
+            let lost: Vec<Identifier> = lost.chain(&person.former).cloned().collect();
+            part.former.extend(lost);
             part.former.retain(|one| !own.contains(one));
         }
     }
+}
+
+/// Whether a value stood in contacts of the CRM alone that are deleted now. Should they be restored it is theirs again.
+fn left_with_deleted_contacts(value: &Identifier, before: &Person, now: &Person) -> bool {
+    let is_deleted = |key: &RecordKey| {
+        let told = now.records.get(key).map(|record| &record.fact);
+        matches!(told, Some(Fact::CrmContact { deleted: true, .. }))
+    };
+    let mut holders = before.records.values().filter(|record| record.identifiers.contains(value));
+    holders.all(|record| is_deleted(&record.key)) && !breakage::is_on("deleted-contact-cleared")
 }

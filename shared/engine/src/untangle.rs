@@ -148,7 +148,8 @@ pub fn untangle(
     let of_scope = |one: &Identifier| one.kind() == Kind::CrmContact && one.scope() == scope;
     let theirs = owners.iter().filter(|(row, owner)| of_scope(row) && person.parted.contains(owner));
     let strangers: BTreeSet<u64> = theirs.filter_map(|(row, _)| row.value().parse().ok()).collect();
-    let deals = link.deals.values().filter_map(|deal| deal.id).filter(|id| is_own(Kind::CrmLead, *id)).collect();
+    let deals = link.deals.values().filter_map(|deal| deal.id).filter(|id| is_own(Kind::CrmLead, *id));
+    let deals: Vec<u64> = deals.collect();
     let is_there = |record: &&Record| matches!(record.fact, Fact::CrmContact { deleted: false, .. });
     let mirrored = person.records.values().filter(is_there).flat_map(|record| &record.identifiers);
     let mirrored = mirrored.filter(|one| of_scope(one)).filter_map(|row| row.value().parse().ok());
@@ -166,6 +167,10 @@ pub fn untangle(
         .filter(|contact| Some(**contact) != own && !is_gone(contact))
         .map(|contact| (*contact, vec![]))
         .collect();
+    // Of somebody who has no contact yet: they hang on it once it is made.
+    if own.is_none() && !breakage::is_on("parted-deal-unhung") {
+        link.unhung.extend(deals.iter().copied());
+    }
     let main = own.map(|contact| (contact, deals));
     let parting = |(contact, deals): (u64, Vec<u64>)| {
         let (strangers, kin, values) = (strangers.clone(), kin.clone(), values.clone());
@@ -207,5 +212,33 @@ impl Link {
             }
             self.cleared.entry(parting.contact).or_default().extend(values);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stagedoor_model::{RecordKey, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn the_deal_of_somebody_who_has_no_contact_yet_hangs_on_it_once_it_is_made() {
+        let origin = RecordKey("order/shop:1".into());
+        let person = Person {
+            id: PersonId::of(&origin),
+            origin,
+            born: Timestamp::UNIX_EPOCH,
+            records: BTreeMap::new(),
+            neighbours: BTreeSet::new(),
+            absorbed: BTreeSet::new(),
+            absorbed_origins: BTreeMap::new(),
+            parted: BTreeSet::new(),
+            former: BTreeSet::new(),
+        };
+        let mut link = Link::default();
+        link.deals.insert(ShowKey("ufa".into()), DealLink { id: Some(22), ..DealLink::default() });
+        let owners = row(Kind::CrmLead, "", 22).map(|deal| (deal, person.id)).into_iter().collect();
+        assert!(untangle(&mut link, &person, &owners, &[], "").is_empty());
+        assert_eq!(link.unhung, BTreeSet::from([22]));
     }
 }
