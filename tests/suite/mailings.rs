@@ -422,4 +422,16 @@ async fn a_consent_counts_once_its_address_is_confirmed_by_the_letters_own_link(
     assert_eq!(http.post(&url).send().await.expect("an answer").status(), 200);
     stage.hub.settled().await;
     assert!(stage.hub.messengers.lists().mailed("134").contains("anna@example.com"));
+    stage.leaves_a_cart("anna@example.com", "cherry-kazan").await;
+    stage.on(3 * HOUR).await;
+    let leave = stage.letters("anna@example.com").last().and_then(|one| one.unsubscribe.clone()).expect("a link");
+    let post = async |url: &str| http.post(url).send().await.expect("an answer").status().as_u16();
+    let each_opens_its_own = (post(&leave.replace("/u/", "/c/")).await, post(&url.replace("/c/", "/u/")).await);
+    assert_eq!(each_opens_its_own, (404, 404), "neither link opens the page of the other");
+    assert_eq!(post(&leave).await, 200);
+    stage.hub.settled().await;
+    assert!(!stage.hub.messengers.lists().mailed("134").contains("anna@example.com"), "she is out");
+    assert_eq!(post(&url).await, 200);
+    stage.hub.settled().await;
+    assert!(!stage.hub.messengers.lists().mailed("134").contains("anna@example.com"), "an old letter is no new word");
 }

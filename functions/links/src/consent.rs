@@ -55,14 +55,14 @@ fn language(query: &Asked, headers: &HeaderMap) -> Language {
 
 impl Hall {
     fn ask(&self, wish: Wish, text: &str, client: Client, language: Language) -> Response {
-        match self.admit(text, client, language) {
+        match self.admit(wish, text, client, language) {
             Ok(_) => page::asked(language, wish).into_response(),
             Err(refusal) => *refusal,
         }
     }
 
     async fn fulfil(&self, wish: Wish, text: &str, client: Client, language: Language) -> Response {
-        let token = match self.admit(text, client, language) {
+        let token = match self.admit(wish, text, client, language) {
             Ok(token) => token,
             Err(refusal) => return *refusal,
         };
@@ -82,8 +82,8 @@ impl Hall {
 
     /// The token, unless it is none of ours or too old. Whose it is, the ledger finds by the token itself. A link that is ours is
     /// not limited by address: mail providers unsubscribe many people from one.
-    fn admit(&self, text: &str, client: Client, language: Language) -> Result<Token, Box<Response>> {
-        let Some((token, expires_at)) = self.desk.read_consent(text) else {
+    fn admit(&self, wish: Wish, text: &str, client: Client, language: Language) -> Result<Token, Box<Response>> {
+        let Some((token, expires_at)) = self.desk.read_consent(text, wish) else {
             return Err(Box::new(self.unknown(client.map(|Extension(client)| client), language)));
         };
         if self.limit.check().is_err() {

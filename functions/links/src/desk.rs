@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
 use stagedoor_engine::{Campaign, Catalog};
-use stagedoor_model::{Header, LinkKey, Purpose, Timestamp, Token};
+use stagedoor_model::{Header, LinkKey, Purpose, Timestamp, Token, breakage};
 use stagedoor_webhook::Source;
 
 use crate::{
     buttons::{self, Button},
+    consent::Wish,
     page::Language,
 };
 
@@ -44,10 +45,13 @@ impl Desk {
         Some((token, campaign, header.purpose, header.expires_at))
     }
 
-    /// The same for a link about letters, which is no campaign's; with the end of its time.
-    pub(crate) fn read_consent(&self, text: &str) -> Option<(Token, Timestamp)> {
+    /// The same for a link about letters, which is no campaign's; with the end of its time. A link that withdraws confirms
+    /// nothing, and the reverse: whoever sees one letter must not have both.
+    pub(crate) fn read_consent(&self, text: &str, wish: Wish) -> Option<(Token, Timestamp)> {
         let (token, header) = self.known(text)?;
-        (header.purpose == Purpose::Consent).then_some((token, header.expires_at))
+        let is_meant = (header.campaign == Purpose::CONFIRMS) == (wish == Wish::Confirm);
+        let is_meant = is_meant || breakage::is_on("letter-link-opens-all");
+        (header.purpose == Purpose::Consent && is_meant).then_some((token, header.expires_at))
     }
 
     /// One that we made, without the browser's tag.

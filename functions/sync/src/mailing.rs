@@ -393,7 +393,8 @@ impl Letter<'_> {
     fn consent_link(&self, what: &str, path: &str, decided: &mut Decided) -> String {
         let year = self.now.to_zoned_datetime(TimeZone::UTC).date().year() + YEARS;
         let end = format!("{year}-12-31T00:00:00Z").parse().unwrap_or(self.now);
-        let token = self.talk.links.mint(0, Purpose::Consent, &format!("{what} {}", self.message.way.to), end);
+        let which = if what == "confirm" { Purpose::CONFIRMS } else { 0 };
+        let token = self.talk.links.mint(which, Purpose::Consent, &format!("{what} {}", self.message.way.to), end);
         let url = format!("{}/{path}/{token}", self.talk.public_url);
         if !self.person.links().any(|known| known.token == token) {
             decided.facts.push(self.issue(token, "consent", Purpose::Consent, end));

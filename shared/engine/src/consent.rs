@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Channel, Decision, Fact, Identifier, Kind, MARKETING, Record, Timestamp};
+use stagedoor_model::{Channel, Decision, Fact, Identifier, Kind, MARKETING, Record, Timestamp, breakage};
 
 use crate::Person;
 
@@ -178,6 +178,10 @@ pub fn standing(
                 Standing::Withdrawn(left)
             }
             (_, before) if !covers => before,
+            // The link of an old letter is no new word either: they have to be asked anew first.
+            (Decision::Confirmed, Standing::Withdrawn(left)) if !breakage::is_on("old-link-consents") => {
+                Standing::Withdrawn(left)
+            }
             (Decision::Confirmed, _) => Standing::Given(entry.clone()),
             // Given again, it stays confirmed.
             (Decision::Given, Standing::Given(_)) => Standing::Given(entry.clone()),
@@ -234,4 +238,37 @@ pub fn addresses(person: &Person, channel: Channel, policy: &ConsentPolicy) -> V
             && !is_suppressed(person, address)
     };
     sorted.into_iter().map(|(_, one)| one).filter(open).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(second: i64, decision: Decision, method: &str) -> Entry {
+        Entry {
+            at: Timestamp::from_second(1_800_000_000 + second).expect("a time"),
+            decision,
+            purpose: MARKETING.to_owned(),
+            channel: Channel::Email,
+            source: "site".to_owned(),
+            method: method.to_owned(),
+            wording: None,
+            identifiers: BTreeSet::new(),
+            lists: BTreeSet::new(),
+            evidence: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn the_link_of_an_old_letter_brings_nobody_back_who_withdrew_since() {
+        let policy = ConsentPolicy { double_opt_in: [Channel::Email].into(), ..ConsentPolicy::default() };
+        let confirmed = |second: i64| entry(second, Decision::Confirmed, "double-opt-in");
+        let mut all = vec![entry(1, Decision::Given, "form"), confirmed(2), entry(3, Decision::Withdrawn, "one-click")];
+        all.push(confirmed(4));
+        let now = |all: &[Entry]| standing(all, MARKETING, Channel::Email, None, &policy, None);
+        assert!(matches!(now(&all), Standing::Withdrawn(_)));
+        // Asked anew, they confirm anew.
+        all.extend([entry(5, Decision::Given, "form"), confirmed(6)]);
+        assert!(matches!(now(&all), Standing::Given(_)));
+    }
 }

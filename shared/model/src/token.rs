@@ -46,6 +46,9 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Stands in a token of consent in the place of the campaign: one that confirms an address. One that withdraws has 0 there, and
+    /// each opens its own page only.
+    pub const CONFIRMS: u16 = 1;
     const ALL: [Self; 4] = [Self::Chat, Self::Shop, Self::Public, Self::Consent];
 }
 
