@@ -111,7 +111,8 @@ impl Hall {
         };
         // An address of this machine is a proxy's that is not in trusted_proxies: it speaks for all.
         let one = client.filter(|client| !client.0.to_canonical().is_loopback());
-        if self.limit.check().is_err() || one.is_some_and(|client| !self.looks.admits(client)) {
+        // Who looks too often takes nothing of what all have together.
+        if one.is_some_and(|client| !self.looks.admits(client)) || self.limit.check().is_err() {
             return self.too_many(1, language);
         }
         if now >= expires_at {

@@ -192,14 +192,23 @@ impl Shared {
     /// address of `X-Forwarded-For` was written by the client.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer;
-        let told = headers.get_all("x-forwarded-for").iter().rev().filter_map(|value| value.to_str().ok());
-        for hop in told.flat_map(|value| value.rsplit(',')) {
+        // A line with other letters than those of addresses is not skipped: a proxy wrote its right end.
+        let lines = headers.get_all("x-forwarded-for").iter().rev();
+        let lines = lines.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let hops = lines.flat_map(|line| line.rsplit(',').map(address_in).collect::<Vec<_>>());
+        for hop in hops {
             let believed = self.is_proxy(client) || breakage::is_on("forwarded-for-believed");
-            let Some(address) = hop.trim().parse::<IpAddr>().ok().filter(|_| believed) else { break };
+            let Some(address) = hop.filter(|_| believed) else { break };
             client = address;
         }
         client
     }
+}
+
+/// Some proxies write the port, too.
+fn address_in(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 /// A body that ends with an error when it takes too long, or more room than is left for large ones.

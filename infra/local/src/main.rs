@@ -211,7 +211,7 @@ async fn run(cli: Cli) -> Result<(), String> {
         Some(Command::CheckConfig { changes }) => check_config::check_config(&place, changes).await,
         Some(Command::Schema { of }) => {
             let schema = if of == "config" { stagedoor_config::schema() } else { stagedoor_model::schema() };
-            println!("{}", serde_json::to_string_pretty(&schema).unwrap_or_default());
+            terminal::json(&schema);
             Ok(())
         }
         Some(command) => {
@@ -283,12 +283,12 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         Command::Consent { identifier } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
             let evidence = audience::evidence(hub, &identifier).await?;
-            println!("{}", serde_json::to_string_pretty(&evidence).unwrap_or_default());
+            terminal::json(&evidence);
         }
         Command::Export { identifier } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
             let all = person::export(hub, &identifier).await?;
-            println!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
+            terminal::json(&all);
         }
         Command::Import { file, source, method, wording, dry_run } => {
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, io::Write as _};
 
+use serde::Serialize;
 use stagedoor_model::breakage;
 
 /// The text with control characters, line breaks and changes of direction written out, such as `\u{1b}`.
@@ -20,6 +21,23 @@ pub fn escaped(text: &str) -> String {
 fn is_hidden(c: char) -> bool {
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// JSON with the same characters written as JSON writes them: `\u200e`.
+pub fn escaped_json(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_hidden(c) && c != '\n' {
+            true => _ = write!(plain, "\\u{:04x}", u32::from(c)),
+            false => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Prints a value as JSON.
+pub fn json(value: &impl Serialize) {
+    raw(&(escaped_json(&serde_json::to_string_pretty(value).unwrap_or_default()) + "\n"));
 }
 
 /// Prints one line. Nothing in it begins another.

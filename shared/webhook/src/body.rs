@@ -1,7 +1,7 @@
-use std::io::Read;
+use std::{future::poll_fn, io::Read, pin::Pin};
 
-use axum::body::{Body, to_bytes};
-use bytes::Bytes;
+use axum::body::{Body, HttpBody};
+use bytes::{Bytes, BytesMut};
 use flate2::read::{GzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
 
@@ -38,7 +38,20 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
     if declared.is_some_and(|length: usize| length > MAX_BODY) {
         return Err(Reject::TooLarge);
     }
-    to_bytes(body, MAX_BODY).await.map_err(|error| reason(&error))
+    whole(body).await
+}
+
+/// In one piece, however small the pieces are in which it comes: each of those holds on to a buffer of the connection.
+async fn whole(mut body: Body) -> Result<Bytes, Reject> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(part) = frame.map_err(|error| reason(&error))?.into_data() else { continue };
+        if whole.len() + part.len() > MAX_BODY {
+            return Err(Reject::TooLarge);
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.freeze())
 }
 
 /// The body as its sender wrote it, never more than the cap.
@@ -56,4 +69,65 @@ fn inflate(decoder: impl Read) -> Result<Bytes, Reject> {
     let mut plain = Vec::new();
     decoder.take(MAX_BODY as u64 + 1).read_to_end(&mut plain).map_err(|_| Reject::UnreadableBody)?;
     if plain.len() > MAX_BODY { Err(Reject::TooLarge) } else { Ok(plain.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{Context, Poll},
+    };
+
+    use http_body::Frame;
+
+    use super::*;
+
+    /// A buffer of the connection, of which a piece holds one byte.
+    struct Held(Arc<AtomicUsize>);
+
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            b"x"
+        }
+    }
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    struct Pieces {
+        left: usize,
+        held: Arc<AtomicUsize>,
+        most: Arc<AtomicUsize>,
+    }
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            self.left -= 1;
+            let held = self.held.fetch_add(1, Ordering::Relaxed) + 1;
+            self.most.fetch_max(held, Ordering::Relaxed);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(Held(Arc::clone(&self.held)))))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_tiny_pieces_holds_no_buffer_for_each_of_them() {
+        let most = Arc::new(AtomicUsize::default());
+        let pieces = |left| Body::new(Pieces { left, held: Arc::default(), most: Arc::clone(&most) });
+        let read_whole = read(&HeaderMap::new(), pieces(5_000)).await.expect("a body");
+        assert_eq!((read_whole.len(), most.load(Ordering::Relaxed)), (5_000, 1));
+        assert!(matches!(read(&HeaderMap::new(), pieces(MAX_BODY + 1)).await, Err(Reject::TooLarge)));
+    }
 }

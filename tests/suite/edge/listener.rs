@@ -154,7 +154,8 @@ async fn only_a_trusted_proxy_says_who_the_client_is() {
     let asked = async |address: SocketAddr, headers: &[&str]| {
         let mut request = reqwest::Client::new().get(format!("http://{address}/who"));
         for value in headers {
-            request = request.header("x-forwarded-for", *value);
+            let value = reqwest::header::HeaderValue::from_bytes(value.as_bytes()).expect("a header");
+            request = request.header("x-forwarded-for", value);
         }
         request.send().await.expect("an answer").text().await.expect("text")
     };
@@ -170,4 +171,7 @@ async fn only_a_trusted_proxy_says_who_the_client_is() {
     assert_eq!(asked(behind, &["203.0.113.9", "192.0.2.7"]).await, "192.0.2.7", "two headers are one list");
     assert_eq!(asked(behind, &["192.0.2.7, nonsense"]).await, "127.0.0.1");
     assert_eq!(asked(behind, &["2001:db8::1"]).await, "2001:db8::1");
+    assert_eq!(asked(behind, &["192.0.2.7:4444"]).await, "192.0.2.7", "some proxies write the port");
+    assert_eq!(asked(behind, &["é, 192.0.2.7"]).await, "192.0.2.7", "what the client wrote hides nobody");
+    assert_eq!(asked(behind, &["203.0.113.9", "é, 192.0.2.7"]).await, "192.0.2.7");
 }
