@@ -223,7 +223,7 @@ async fn what_a_manager_added_stays_in_a_contact_that_was_deleted_and_restored(w
     let contact = rows(&account, which, false)[0].clone();
     edit(&account, which, &contact, ("EMAIL", "email"), "added@example.com");
     seen(&account, which).await;
-    // It is there again, and the hub has heard of the deletion only.
+    // The manager restored the contact at once. The hub got the webhook of the deletion only.
     tell_of_deletion(&account, which, number(&contact["id"])).await;
     account.reconcile().await;
     let contact = rows(&account, which, false)[0].clone();

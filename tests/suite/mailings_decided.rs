@@ -133,6 +133,16 @@ fn chat(now: stagedoor_model::Timestamp) -> Event {
     Event::new(&bot, EventId::derive(&bot, &["shared"]), now, body)
 }
 
+/// The decisions about the cart in the outbox.
+async fn cart_decisions(outbox: &MemoryQueue) -> BTreeSet<String> {
+    let decided = outbox.receive(99).await.expect("read").into_iter().map(|one| one.event);
+    let is_of_cart = |event: &Event| match &event.body {
+        Body::MessageDecided(message) => message.campaign.as_deref() == Some("cart"),
+        _ => false,
+    };
+    decided.filter(is_of_cart).map(|event| event.id.to_string()).collect()
+}
+
 #[tokio::test]
 async fn killed_at_any_step_a_message_does_not_go_another_way_as_well() {
     for steps in 1.. {
@@ -147,12 +157,7 @@ async fn killed_at_any_step_a_message_does_not_go_another_way_as_well() {
         // Before another process goes on, she opens a chat, through which she would be written to first.
         clock.on(200);
         world.run(vec![chat(world.sync.clock.now())]).await;
-        let decided = outbox.receive(99).await.expect("read").into_iter().map(|one| one.event);
-        let is_of_cart = |event: &Event| match &event.body {
-            Body::MessageDecided(message) => message.campaign.as_deref() == Some("cart"),
-            _ => false,
-        };
-        let ids: BTreeSet<String> = decided.filter(is_of_cart).map(|event| event.id.to_string()).collect();
+        let ids = cart_decisions(&outbox).await;
         assert_eq!(ids.len(), 1, "killed at step {steps}: {ids:?}");
         if !life.is_over() {
             assert!(steps > 5, "there are steps to be killed at");
@@ -175,12 +180,7 @@ async fn killed_at_any_step_a_message_does_not_go_again_to_somebody_who_was_join
         // Before another process goes on, the buyer shows that the cart is theirs, too.
         clock.on(200);
         world.run(vec![order(2, &[PHONE, "email:anna@example.com"])]).await;
-        let decided = outbox.receive(99).await.expect("read").into_iter().map(|one| one.event);
-        let is_of_cart = |event: &Event| match &event.body {
-            Body::MessageDecided(message) => message.campaign.as_deref() == Some("cart"),
-            _ => false,
-        };
-        let ids: BTreeSet<String> = decided.filter(is_of_cart).map(|event| event.id.to_string()).collect();
+        let ids = cart_decisions(&outbox).await;
         assert!(ids.len() < 2, "killed at step {steps}: {ids:?}");
         if !life.is_over() {
             assert_eq!(ids.len(), 1);

@@ -46,7 +46,7 @@ impl Desk {
     }
 
     /// The same for a link about letters, which is no campaign's; with the end of its time. A link that withdraws confirms
-    /// nothing, and the reverse: whoever sees one letter must not have both.
+    /// nothing, and a link that confirms withdraws nothing: a reader of one letter must not get both rights.
     pub(crate) fn read_consent(&self, text: &str, wish: Wish) -> Option<(Token, Timestamp)> {
         let (token, header) = self.known(text)?;
         let is_meant = (header.campaign == Purpose::CONFIRMS) == (wish == Wish::Confirm);

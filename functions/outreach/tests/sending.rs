@@ -320,7 +320,7 @@ async fn a_notice_that_was_held_up_behind_a_later_one_is_not_sent_any_more() {
     let (moved, called_off) = (notice(1, 1_800_000_000, "5342492667"), notice(2, 1_800_000_600, "77"));
     scene.outreach.handle(vec![moved.clone()]).await;
     scene.outreach.handle(vec![called_off.clone()]).await;
-    // Each comes again: what was told is told, and what was overtaken stays so.
+    // The queue hands both out again. The hub sends neither of them twice.
     scene.outreach.handle(vec![moved, called_off]).await;
     assert_eq!(scene.calls(), 2, "the one that was busy, and the later one");
     let told = scene.told().await;

@@ -183,7 +183,7 @@ struct Occasion<'t> {
 }
 
 /// What somebody is to be written at `now`. `shared`: addresses that many people have, such as a cashier's. They get no
-/// advertising, and a notice only of somebody who has no address of their own.
+/// advertising. A notice goes there only if the person has no other address.
 pub fn dues<'c>(
     person: &Person,
     link: &Link,

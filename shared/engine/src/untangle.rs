@@ -99,21 +99,16 @@ pub fn untangle(
         return vec![];
     }
     let owner = |kind, id: u64| row(kind, scope, id).and_then(|row| owners.get(&row));
-    let is_theirs = |kind, id: u64| owner(kind, id).is_some_and(|owner| person.parted.contains(owner));
+    let their_contact = |id: &u64| owner(Kind::CrmContact, *id).is_some_and(|owner| person.parted.contains(owner));
     let is_own = |kind, id: u64| owner(kind, id).is_some_and(|owner| *owner == person.id);
-    let their_contact = |id: &u64| is_theirs(Kind::CrmContact, *id);
     if link.contact.id.as_ref().is_some_and(their_contact) {
         let own = link.doubles.iter().chain(&link.marked).copied().find(|id| is_own(Kind::CrmContact, *id));
         link.contact = ContactLink { id: own, claimed: own.into_iter().collect(), ..ContactLink::default() };
         link.doubles.retain(|id| Some(*id) != own);
         link.marked.retain(|id| Some(*id) != own);
     }
-    link.doubles.retain(|id| !their_contact(id));
-    link.marked.retain(|id| !their_contact(id));
-    link.deals.retain(|_, deal| !deal.id.is_some_and(|id| is_theirs(Kind::CrmLead, id)));
+    without_rows_of_parted(link, person, owners, scope);
     for deal in link.deals.values_mut() {
-        deal.doubles.retain(|id| !is_theirs(Kind::CrmLead, *id));
-        deal.closed.retain(|id| !is_theirs(Kind::CrmLead, *id));
         (deal.pushed, deal.is_parted) = (None, true);
         let sent = sent_while_one(deal, others);
         deal.sent_stages.extend(sent);
@@ -167,7 +162,7 @@ pub fn untangle(
         .filter(|contact| Some(**contact) != own && !is_gone(contact))
         .map(|contact| (*contact, vec![]))
         .collect();
-    // Of somebody who has no contact yet: they hang on it once it is made.
+    // The person has no contact yet. The deals hang on it once the hub has made it.
     if own.is_none() && !breakage::is_on("parted-deal-unhung") {
         link.unhung.extend(deals.iter().copied());
     }

@@ -24,7 +24,7 @@ pub(super) fn next(
     let Some(last) = steps.last() else {
         return ways.into_iter().next().map_or(Next::Nothing, Next::Write);
     };
-    // Such as a typo that was corrected since: whoever reads it there is somebody else.
+    // The buyer corrected a typo since, for example. Then somebody else reads the message at the old address.
     let is_theirs = desk.person.records.values().any(|record| record.identifiers.contains(&last.to));
     let is_strange = !is_theirs && !breakage::is_on("strange-address-counts");
     if !is_strange && was_read(desk.person, last) {
