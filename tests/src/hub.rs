@@ -13,8 +13,10 @@ pub struct TestHub {
     pub hub: Arc<Hub>,
     /// Where webhooks go.
     pub base: String,
-    /// Where the console is.
+    /// The console, with its token as the password.
     pub console: String,
+    /// Where the console is, without its token.
+    pub console_address: String,
     pub sandbox: Sandbox,
     pub messengers: Messengers,
     pub post: Post,
@@ -103,11 +105,13 @@ impl TestHub {
         let messengers = running.messengers.clone().expect("stand-ins");
         let post = running.post.clone().expect("a relay");
         let http = reqwest::Client::builder().build().expect("a client");
-        let console = format!("http://{}", running.console);
+        let console_address = format!("http://{}", running.console);
+        let console = running.console_token.link(running.console).trim_end_matches('/').to_owned();
         Self {
             hub,
             base: format!("http://{address}"),
             console,
+            console_address,
             sandbox,
             messengers,
             post,

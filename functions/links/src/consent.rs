@@ -66,6 +66,9 @@ impl Hall {
             Ok(token) => token,
             Err(refusal) => return *refusal,
         };
+        if !self.words.admits_word(token.as_str()) && !breakage::is_on("one-link-without-end") {
+            return self.too_many(600, language);
+        }
         let now = self.receiver.clock.now();
         match self.receiver.queue.send(vec![self.said(wish, &token, now)]).await {
             Ok(()) => {

@@ -26,7 +26,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use stagedoor_engine::Campaign;
 use stagedoor_model::{Body, Event, EventId, LinkClicked, Purpose, SourceName, Timestamp, Token, TokenTag, breakage};
-use stagedoor_webhook::{ClientAddress, ClientLimit, Receiver};
+use stagedoor_webhook::{ClientAddress, ClientLimit, Limit, Receiver};
 
 use crate::page::{Language, Page};
 
@@ -46,6 +46,8 @@ pub(crate) struct Hall {
     looks: ClientLimit,
     /// Made-up links: they take nothing of what fans may have.
     refusals: ClientLimit,
+    /// What is said by one link, again and again.
+    words: Limit<String>,
     browsers: AtomicU64,
     source: SourceName,
 }
@@ -56,7 +58,8 @@ pub fn router(receiver: Receiver, desk: Desk) -> Result<Router, &'static str> {
     let limit = RateLimiter::direct(Quota::per_second(NonZeroU32::new(RATE).unwrap_or(NonZeroU32::MIN)));
     let source = SourceName::new(SOURCE)?;
     let (looks, refusals) = (ClientLimit::per_second(LOOKS), ClientLimit::refusals());
-    let hall = Arc::new(Hall { desk, receiver, limit, looks, refusals, browsers: AtomicU64::new(0), source });
+    let (words, browsers) = (Limit::words(), AtomicU64::new(0));
+    let hall = Arc::new(Hall { desk, receiver, limit, looks, refusals, words, browsers, source });
     let consents = consent::router(&hall);
     Ok(Router::new().route("/l/{token}", get(open)).with_state(hall).merge(consents))
 }

@@ -202,14 +202,14 @@ impl Hub {
             functions = functions.merge(stagedoor_links::router(chats, desk)?);
         }
         if breakage::is_on("console-on-public-address") {
-            functions = functions.merge(console::router(Arc::clone(self)));
+            functions = functions.merge(console::router(Arc::clone(self), console::ConsoleToken::of(self)?));
         }
         Ok(functions.route("/healthz", get(async || "ok")))
     }
 
     /// The console, for a listener of its own.
-    pub fn console(self: &Arc<Self>) -> Router {
-        console::router(Arc::clone(self))
+    pub fn console(self: &Arc<Self>, token: console::ConsoleToken) -> Router {
+        console::router(Arc::clone(self), token)
     }
 
     /// Events that are not yet folded.

@@ -1,8 +1,8 @@
 //! The hub as a process: with a sample tour, or without.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, io::IsTerminal, path::Path, sync::Arc};
 
-use stagedoor::{Hub, Moved, THEATRE_CONFIG, bind, month, read_config_for, start, tour};
+use stagedoor::{Hub, Moved, THEATRE_CONFIG, bind, console::TOKEN_FILE, month, read_config_for, start, tour};
 use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_testkit::season::Season;
 
@@ -17,7 +17,7 @@ pub async fn serve(place: &Place) -> Result<(), String> {
     let listener = bind(hub.config.listen).await?;
     let mut running = start(&hub, listener).await?;
     println!("The hub takes webhooks on http://{}/", running.address);
-    println!("The console is on http://{}/", running.console);
+    println!("The console: {}", invitation(&running));
     if let Some(address) = hub.config.sandbox {
         println!("The CRM's sandbox listens on http://{address}/");
         let deals = hub.status().await.map_err(|error| error.to_string())?.deals;
@@ -29,6 +29,25 @@ pub async fn serve(place: &Place) -> Result<(), String> {
         }
     }
     until_stopped(&mut running).await;
+    Ok(())
+}
+
+/// Shown where a person reads it; a log gets no token.
+fn invitation(running: &stagedoor::Running) -> String {
+    running.console_token.invitation(running.console, std::io::stdout().is_terminal())
+}
+
+/// Removes what an earlier play left, but for the console's token: a browser that knows it still comes in.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    let Ok(all) = std::fs::read_dir(folder) else { return Ok(()) };
+    for one in all {
+        let one = one?;
+        if one.file_type()?.is_dir() {
+            std::fs::remove_dir_all(one.path())?;
+        } else if one.file_name() != TOKEN_FILE {
+            std::fs::remove_file(one.path())?;
+        }
+    }
     Ok(())
 }
 
@@ -51,10 +70,7 @@ pub async fn demo(mut place: Place, play: Play) -> Result<(), String> {
         Play::Ufa => "ufa",
         Play::Month => "month",
     });
-    if place.data.exists() {
-        std::fs::remove_dir_all(&place.data)
-            .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
-    }
+    empty(&place.data).map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
     // A month is played by a clock of its own.
     let moved = Moved::at(month::BEGINS);
     let clock: Arc<dyn Clock> = if play == Play::Month { Arc::new(moved.clone()) } else { Arc::new(SystemClock) };
@@ -65,7 +81,7 @@ pub async fn demo(mut place: Place, play: Play) -> Result<(), String> {
     let listener = bind(hub.config.listen).await?;
     let mut running = start(&hub, listener).await?;
     println!("Stagedoor takes webhooks on http://{}/ with the amoCRM sandbox behind it.", running.address);
-    println!("The console is on http://{}/.\n", running.console);
+    println!("The console: {}\n", invitation(&running));
     let base = format!("http://{}", running.address);
     match (running.sandbox.clone(), running.messengers.clone()) {
         (Some(sandbox), Some(messengers)) if play == Play::Month => {
@@ -99,10 +115,7 @@ pub async fn demo(mut place: Place, play: Play) -> Result<(), String> {
 /// A sentence: a mistake of the config, or a CRM that cannot be used.
 pub async fn season(mut place: Place) -> Result<(), String> {
     place.data = place.data.join("season");
-    if place.data.exists() {
-        std::fs::remove_dir_all(&place.data)
-            .map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
-    }
+    empty(&place.data).map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
     let config = match &place.config {
         Some(_) => config(&place)?,
         None => read_config_for(place.listeners(), "infra/local/theatre.toml", THEATRE_CONFIG)?,
@@ -112,7 +125,7 @@ pub async fn season(mut place: Place) -> Result<(), String> {
     let mut running = start(&hub, listener).await?;
     let crm = if running.vtiger.is_some() { "the Vtiger sandbox" } else { &hub.config.crm.base_url };
     println!("Stagedoor takes webhooks on http://{}/; the CRM is {crm}.", running.address);
-    println!("The console is on http://{}/.", running.console);
+    println!("The console: {}", invitation(&running));
     stagedoor::season::play(&hub, &format!("http://{}", running.address), Season::default()).await?;
     println!("It stays up; stop it with Ctrl-C. The CRM: {}/webservice.php (docs/crm.md)", hub.config.crm.base_url);
     until_stopped(&mut running).await;

@@ -389,11 +389,24 @@ fn table<const N: usize>(titles: [&str; N], rows: impl Iterator<Item = [String; 
     all.iter().map(padded).collect()
 }
 
-/// A cell that no spreadsheet takes for a formula: names of cities and campaigns come from shops and mail providers.
+/// A cell that no spreadsheet takes for a formula: names of cities and campaigns come from shops and mail providers. Where lists
+/// are separated by semicolons (Excel in Russian), a cell is parted at its own ones: what follows them is no formula either.
 fn cell(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
-    let is_plain = text == "-" || text.parse::<f64>().is_ok() || breakage::is_on("csv-formulas");
-    if is_formula && !is_plain { format!("'{text}") } else { text.to_owned() }
+    if text == "-" || text.parse::<f64>().is_ok() || breakage::is_on("csv-formulas") {
+        return text.to_owned();
+    }
+    let parted = |letter: char| matches!(letter, ';' | '\t' | '\r' | '\n') && !breakage::is_on("csv-parted-formulas");
+    let mut written = String::with_capacity(text.len() + 2);
+    let mut begins = true;
+    for letter in text.chars() {
+        if begins && matches!(letter, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠') {
+            written.push('\'');
+        }
+        // Some programs leave out blanks and quotes before they look.
+        begins = parted(letter) || begins && matches!(letter, ' ' | '\u{a0}' | '"');
+        written.push(letter);
+    }
+    written
 }
 
 /// A line a currency; without a sale one line all the same.

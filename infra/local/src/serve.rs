@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    console::ConsoleToken,
     hub::Hub,
     listener::{self, Limits},
 };
@@ -46,6 +47,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where the console is.
     pub console: SocketAddr,
+    /// What opens it.
+    pub console_token: ConsoleToken,
     pub sandbox: Option<Sandbox>,
     pub vtiger: Option<VtigerSandbox>,
     pub messengers: Option<Messengers>,
@@ -114,7 +117,8 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     tasks.spawn(async move { report(serving.await, "the hub") });
     let listener = bind(hub.config.console).await?;
     let console = listener.local_addr().map_err(|error| error.to_string())?;
-    let serving = listener::serve(listener, hub.console(), Limits::default(), proxies);
+    let console_token = ConsoleToken::of(hub)?;
+    let serving = listener::serve(listener, hub.console(console_token.clone()), Limits::default(), proxies);
     tasks.spawn(async move { report(serving.await, "the console") });
     tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.events), BATCH));
     tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.chats), CHATS));
@@ -122,7 +126,7 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     tasks.spawn(reconcile(Arc::clone(hub)));
     tasks.spawn(wake(Arc::clone(hub)));
     tasks.spawn(pull(Arc::clone(hub)));
-    Ok(Running { address, console, sandbox, vtiger, messengers, post, tasks, _lock: lock })
+    Ok(Running { address, console, console_token, sandbox, vtiger, messengers, post, tasks, _lock: lock })
 }
 
 /// Connections that may wait to be accepted while all are taken, or in the first second of an on-sale night.

@@ -99,9 +99,8 @@ async fn summary(hub: &Hub, sandbox: &Sandbox, deliveries: usize, status: &Statu
     );
     println!("  parked            {}", status.parked);
     println!("  unrecognized      {}", status.unrecognized);
-    let base = format!("http://{}", hub.config.console);
     println!(
         "\nChats, links and promo codes have a sample tour of their own: cargo run -- replay ufa; letters: cargo run -- replay month"
     );
-    println!("Look at it: {base}/   The CRM: {}/api/v4/contacts", hub.config.crm.base_url);
+    println!("Look at it: the console, as printed above.   The CRM: {}/api/v4/contacts", hub.config.crm.base_url);
 }

@@ -46,9 +46,19 @@ pub fn is_development(text: &str, listeners: Listeners) -> bool {
     let told = |key: &str| hub.and_then(|hub| hub.get_ref().get(key)?.get_ref().as_str());
     // What cannot be read is a mistake of its own.
     let written = |key: &str| told(key).and_then(|text| text.parse::<SocketAddr>().ok());
+    // A proxy that speaks for others has others in front of it.
+    let is_behind = hub.and_then(|hub| hub.get_ref().get("trusted_proxies")?.get_ref().as_array());
+    if is_behind.is_some_and(|all| !all.is_empty()) && told("public_url").is_none() {
+        return breakage::is_on("proxy-is-development");
+    }
     let addresses = [listeners.hub.or_else(|| written("listen")), listeners.console.or_else(|| written("console"))];
     addresses.into_iter().flatten().all(|address| address.ip().is_loopback())
         && told("public_url").is_none_or(|url| breakage::is_on("dev-secrets-behind-proxy") || is_private(url))
+}
+
+/// True for a network that nobody has alone: wider than 10.0.0.0/8, or than the private addresses of IPv6 (fc00::/7).
+fn is_too_wide(net: &IpNet) -> bool {
+    net.prefix_len() < if matches!(net, IpNet::V4(_)) { 8 } else { 7 }
 }
 
 /// True for a URL that only this machine can reach.
@@ -86,12 +96,28 @@ impl Reader<'_> {
         let mut trusted_proxies = Vec::new();
         for text in &section.trusted_proxies {
             match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(net) if is_too_wide(&net) && !breakage::is_on("everybody-is-a-proxy") => {
+                    let what = format!(
+                        "{text:?} are addresses of strangers, too: each of them could say that it is somebody else; name \
+                         the proxies alone, such as 127.0.0.1 or 10.0.0.0/8"
+                    );
+                    self.ledger.note(spot(value, "trusted_proxies"), "hub.trusted_proxies", what);
+                }
                 Ok(net) => trusted_proxies.push(net),
                 Err(_) => {
                     let what = format!("{text:?} is no address and no network, such as 127.0.0.1 or 10.0.0.0/8");
                     self.ledger.note(spot(value, "trusted_proxies"), "hub.trusted_proxies", what);
                 }
             }
+        }
+        if self.reading.has_console()
+            && !trusted_proxies.is_empty()
+            && section.public_url.is_none()
+            && !breakage::is_on("proxy-is-development")
+        {
+            let what = "stands there without public_url: write public_url = \"https://...\", under which the proxy is \
+                        reached; it decides which secrets are taken and whether the console needs a token";
+            self.ledger.note(spot(value, "trusted_proxies"), "hub.trusted_proxies", what.to_owned());
         }
         let listeners = match self.reading {
             Reading::OneMachine(listeners) => listeners,

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Channel, Decision, Fact, Identifier, Kind, MARKETING, Record, Timestamp, breakage};
+use stagedoor_model::{Channel, Decision, Fact, Identifier, Kind, MARKETING, Record, RecordKey, Timestamp, breakage};
 
 use crate::Person;
 
@@ -70,6 +70,30 @@ pub fn ledger(person: &Person) -> Vec<Entry> {
     let mut entries: Vec<Entry> = person.records.values().flat_map(|record| entries_of(record, person)).collect();
     entries.sort();
     entries
+}
+
+/// A withdrawal while withdrawn adds nothing: of equal ones of one day the first and the last stay. A link that is pressed
+/// without end leaves no more than that, whatever came between, and in whatever order they are folded.
+pub(crate) fn without_repeats(records: &mut BTreeMap<RecordKey, Record>) {
+    let mut days: BTreeMap<_, Vec<(Timestamp, RecordKey)>> = BTreeMap::new();
+    for record in records.values() {
+        let Fact::Consent(said) = &record.fact else { continue };
+        let is_bare = said.wording.is_none() && said.evidence.is_empty() && !breakage::is_on("each-repeat-kept");
+        if said.decision == Decision::Withdrawn && is_bare {
+            let day = record.at.as_second().div_euclid(86_400);
+            let what = (&record.source, &said.identifiers, &said.purpose, said.channel, &said.method, &said.lists, day);
+            days.entry(what).or_default().push((record.at, record.key.clone()));
+        }
+    }
+    let mut between = Vec::new();
+    for mut said in days.into_values().filter(|said| said.len() > 2) {
+        said.sort();
+        said.pop();
+        between.extend(said.into_iter().skip(1));
+    }
+    for (_, key) in between {
+        records.remove(&key);
+    }
 }
 
 /// The addresses that were told with a record: its own, and those to which a link in it was sent.
@@ -256,6 +280,39 @@ mod tests {
             identifiers: BTreeSet::new(),
             lists: BTreeSet::new(),
             evidence: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn of_equal_withdrawals_of_one_day_the_first_and_the_last_stay_in_whatever_order_they_come() {
+        let source = stagedoor_model::SourceName::new("links").expect("a name");
+        let record = |minute: i64, decision: Decision| {
+            let said = stagedoor_model::ConsentRecorded {
+                decision,
+                ..stagedoor_model::ConsentRecorded::withdrawn(
+                    stagedoor_model::Identifier::opaque(stagedoor_model::Kind::Link, "", "token").expect("a link"),
+                    Channel::Email,
+                    "one-click",
+                )
+            };
+            let at = Timestamp::from_second(1_800_000_000 + minute * 60).expect("a time");
+            let key = RecordKey(format!("consent:{minute}"));
+            Record::new(key, source.clone(), at, Fact::Consent(said))
+        };
+        let mut all: Vec<Record> = (0..20).map(|minute| record(minute, Decision::Withdrawn)).collect();
+        all.extend([record(30, Decision::Given), record(40, Decision::Withdrawn), record(3_000, Decision::Withdrawn)]);
+        let expected: BTreeSet<String> = [0, 30, 40, 3_000].iter().map(|n| format!("consent:{n}")).collect();
+        for backwards in [false, true] {
+            if backwards {
+                all.reverse();
+            }
+            let mut kept = BTreeMap::new();
+            for one in &all {
+                kept.insert(one.key.clone(), one.clone());
+                without_repeats(&mut kept);
+            }
+            let keys: BTreeSet<String> = kept.into_keys().map(|key| key.0).collect();
+            assert_eq!(keys, expected);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Record, RecordKey, Verdict};
 
-use crate::{Person, PersonId, Policy, Refusal, handed_on, partings, partition, shared_identifiers::lifts};
+use crate::{Person, PersonId, Policy, Refusal, consent, handed_on, partings, partition, shared_identifiers::lifts};
 
 /// Records and people that share identifiers and so must be folded and saved together.
 #[derive(Debug, Clone, Default)]
@@ -131,6 +131,7 @@ pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folde
         records.insert(joined.key.clone(), joined);
     }
     handed_on::settle(&mut records);
+    consent::without_repeats(&mut records);
     let mut before = before;
     follow_origins(&mut before, &mut records);
     let split = partition(records.values(), &weak, policy);

@@ -57,8 +57,23 @@ fn narrow(path: &Path, mode: u32) -> io::Result<()> {
         tracing::warn!(path = %path_text, was, "others can list this folder; give the hub one of its own");
         return Ok(());
     }
-    tracing::warn!(path = %path_text, was, now = format!("{mode:o}"), "others could read this; their rights are taken away");
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+        // Only its owner, or root, changes the rights of a file. Where the hub may write, it goes on.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(path)?);
+            tracing::warn!(
+                path = %path_text, was, owner,
+                "others can read this, and it belongs to another user: run `chmod {mode:o}` as its owner, or give the hub its own"
+            );
+            Ok(())
+        }
+        changed => {
+            if changed.is_ok() {
+                tracing::warn!(path = %path_text, was, now = format!("{mode:o}"), "others could read this; their rights are taken away");
+            }
+            changed
+        }
+    }
 }
 
 #[cfg(not(unix))]

@@ -34,11 +34,32 @@ fn reason(error: &axum::Error) -> Reject {
 
 /// Receives a body, never holding more than the cap.
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    if declared.is_some_and(|length: usize| length > MAX_BODY) {
+    if declared(headers).is_some_and(|length| length > MAX_BODY) {
         return Err(Reject::TooLarge);
     }
     whole(body).await
+}
+
+/// What is received of a refused delivery, so that a usual sender is done writing and reads the refusal. Nothing of it is held.
+const DISCARDED: usize = 64 * 1024;
+
+/// Lets a small body pass by.
+pub async fn discard(headers: &HeaderMap, mut body: Body) {
+    // Who asks first whether to send it need not send it.
+    if headers.contains_key(header::EXPECT) || declared(headers).is_some_and(|length| length > DISCARDED) {
+        return;
+    }
+    let mut seen = 0;
+    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        seen += frame.data_ref().map_or(0, Bytes::len);
+        if seen > DISCARDED {
+            return;
+        }
+    }
+}
+
+fn declared(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok())
 }
 
 /// In one piece, however small the pieces are in which it comes: each of those holds on to a buffer of the connection.

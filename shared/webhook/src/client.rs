@@ -1,9 +1,11 @@
 //! Who sends: for limits by address, never for trust.
 
 use std::{
+    hash::Hash,
     net::IpAddr,
     num::NonZeroU32,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -16,12 +18,26 @@ pub struct ClientAddress(pub IpAddr);
 impl ClientAddress {
     /// What is counted as one client: an IPv4 address, or the /64 that one household of IPv6 has.
     pub fn network(self) -> IpAddr {
+        self.first_bits(64)
+    }
+
+    /// The /48 that one customer of a provider has at most. An IPv4 address is its own.
+    pub fn site(self) -> IpAddr {
+        self.first_bits(48)
+    }
+
+    fn first_bits(self, bits: u32) -> IpAddr {
         match self.0.to_canonical() {
-            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
+            // RFC 6052: the whole of IPv4 stands in this one network.
+            IpAddr::V6(ip) if ip.to_bits() >> 32 == NAT64 => IpAddr::V4((ip.to_bits() as u32).into()),
+            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & (u128::MAX << (128 - bits))).into()),
             ip @ IpAddr::V4(_) => ip,
         }
     }
 }
+
+/// The first 96 bits of an address that a NAT64 gateway makes of one of IPv4: 64:ff9b::/96.
+const NAT64: u128 = 0x0064_ff9b_u128 << 64;
 
 /// Refusals that one client gets to read in a burst. Afterwards it has to wait.
 const BURST: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
@@ -31,13 +47,34 @@ const A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 /// at every request: a flood comes from many addresses.
 const FORGETTING: u64 = 10_000;
 
-/// A bucket for each client.
-pub struct ClientLimit {
-    limit: DefaultKeyedRateLimiter<IpAddr>,
+/// Words of one link that are heard at once.
+const WORDS: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
+/// Afterwards, one in this time.
+const A_WORD: Duration = Duration::from_secs(600);
+
+/// A bucket for each client, or for each of whatever else is counted.
+pub struct Limit<K: Hash + Eq + Clone> {
+    limit: DefaultKeyedRateLimiter<K>,
     all: AtomicU64,
 }
 
-impl ClientLimit {
+/// A bucket for each client.
+pub type ClientLimit = Limit<IpAddr>;
+
+impl<K: Hash + Eq + Clone> Limit<K> {
+    fn of(quota: Quota) -> Self {
+        Self { limit: RateLimiter::keyed(quota), all: AtomicU64::new(0) }
+    }
+
+    fn takes(&self, key: &K) -> bool {
+        if self.all.fetch_add(1, Ordering::Relaxed) % FORGETTING == FORGETTING - 1 {
+            self.limit.retain_recent();
+        }
+        self.limit.check_key(key).is_ok()
+    }
+}
+
+impl Limit<IpAddr> {
     /// For what is refused: it takes nothing of the rate of what is believed.
     pub fn refusals() -> Self {
         Self::of(Quota::per_minute(A_MINUTE).allow_burst(BURST))
@@ -48,16 +85,21 @@ impl ClientLimit {
         Self::of(Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::new(10).unwrap_or(rate))))
     }
 
-    fn of(quota: Quota) -> Self {
-        Self { limit: RateLimiter::keyed(quota), all: AtomicU64::new(0) }
-    }
-
     /// Counts one more. False if this client did it too often lately.
     pub fn admits(&self, client: ClientAddress) -> bool {
-        if self.all.fetch_add(1, Ordering::Relaxed) % FORGETTING == FORGETTING - 1 {
-            self.limit.retain_recent();
-        }
-        self.limit.check_key(&client.network()).is_ok()
+        self.takes(&client.network())
+    }
+}
+
+impl Limit<String> {
+    /// For what is said by one link: ten words at once, and one in ten minutes.
+    pub fn words() -> Self {
+        Self::of(Quota::with_period(A_WORD).unwrap_or(Quota::per_minute(A_MINUTE)).allow_burst(WORDS))
+    }
+
+    /// Counts one more. False if this link was used too often lately.
+    pub fn admits_word(&self, link: &str) -> bool {
+        self.takes(&link.to_owned())
     }
 }
 
@@ -83,5 +125,10 @@ mod tests {
         assert_eq!(network("2001:db8:1:2:3::4"), network("2001:db8:1:2::9"));
         assert_ne!(network("2001:db8:1:2::9"), network("2001:db8:1:3::9"));
         assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+        assert_eq!(network("64:ff9b::192.0.2.1"), network("192.0.2.1"));
+        assert_ne!(network("64:ff9b::192.0.2.1"), network("64:ff9b::192.0.2.2"));
+        let site = |text: &str| ClientAddress(text.parse().expect("an address")).site();
+        assert_eq!(site("2001:db8:1:2::9"), site("2001:db8:1:3::9"));
+        assert_ne!(site("2001:db8:1:2::9"), site("2001:db8:2:2::9"));
     }
 }

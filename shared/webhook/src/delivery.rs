@@ -3,7 +3,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, Unrecognized, breakage};
 
-use crate::{NotUnderstood, Provider, Verified, scan::without_fields};
+use crate::{
+    NotUnderstood, Provider, Secret, Verified,
+    scan::{without_fields, without_texts},
+};
 
 /// One HTTP request as it came, its body inflated but otherwise untouched.
 #[derive(Clone)]
@@ -73,7 +76,13 @@ impl<'a> VerifiedDelivery<'a> {
     }
 
     /// The whole delivery as an event of its own, without the secrets that its body may show.
-    pub(crate) fn unrecognized(&self, route: String, why: &NotUnderstood, provider: &dyn Provider) -> Event {
+    pub(crate) fn unrecognized(
+        &self,
+        route: String,
+        why: &NotUnderstood,
+        provider: &dyn Provider,
+        secrets: &[Secret],
+    ) -> Event {
         let headers = provider
             .kept_headers()
             .iter()
@@ -82,7 +91,13 @@ impl<'a> VerifiedDelivery<'a> {
         // Of the body as it came, as before: a delivery that is repeated keeps its id.
         let id = EventId::derive(self.source, &["unrecognized", &STANDARD.encode(&self.delivery.body)]);
         let names = if breakage::is_on("secret-kept") { vec![] } else { provider.secret_fields() };
-        let body = STANDARD.encode(without_fields(&self.delivery.body, self.is_form(), &names));
+        let body = without_fields(&self.delivery.body, self.is_form(), &names);
+        let secrets: Vec<String> = secrets.iter().map(Secret::reveal).collect();
+        let texts = match breakage::is_on("secret-kept") || breakage::is_on("secret-kept-elsewhere") {
+            true => vec![],
+            false => secrets.iter().map(String::as_str).collect(),
+        };
+        let body = STANDARD.encode(without_texts(body, self.is_form(), &texts));
         let kept = Unrecognized { route, reason: why.reason.clone(), headers, body };
         Event::new(self.source, id, self.received_at(), Body::Unrecognized(kept))
     }

@@ -14,7 +14,7 @@ pub mod signature;
 mod source;
 
 pub use body::{BodyRefused, MAX_BODY};
-pub use client::{ClientAddress, ClientLimit};
+pub use client::{ClientAddress, ClientLimit, Limit};
 pub use delivery::{Delivery, VerifiedDelivery, reread};
 pub use form::{Form, FormValue};
 pub use provider::{Accepts, Answer, NotUnderstood, Provider, Reject};

@@ -9,7 +9,6 @@ use std::{
 
 use axum::{
     Router,
-    body::Body as HttpBody,
     extract::{Path, Request, State},
     response::{IntoResponse, Response},
     routing::any,
@@ -20,7 +19,8 @@ use stagedoor_model::{Event, SourceName, TraceParent, breakage};
 use stagedoor_ports::{Clock, Queue};
 
 use crate::{
-    Answer, ClientAddress, ClientLimit, Delivery, Provider, Reject, Source, VerifiedDelivery, body, form::is_within,
+    Answer, ClientAddress, ClientLimit, Delivery, Provider, Reject, Secret, Source, VerifiedDelivery, body,
+    form::is_within,
 };
 
 /// Deliveries by source and outcome, since the start.
@@ -54,6 +54,7 @@ pub struct Receiver {
 
 struct Door {
     source: SourceName,
+    secrets: Vec<Secret>,
     provider: Box<dyn Provider>,
     limit: DefaultDirectRateLimiter,
 }
@@ -74,7 +75,7 @@ pub fn router(function: &'static str, receiver: Receiver, sources: Vec<(Source, 
         .map(|(source, provider)| {
             let rate = NonZeroU32::new(source.rate).unwrap_or(NonZeroU32::MIN);
             let limit = RateLimiter::direct(Quota::per_second(rate));
-            (source.name.as_str().to_owned(), Door { source: source.name, provider, limit })
+            (source.name.as_str().to_owned(), Door { source: source.name, secrets: source.secrets, provider, limit })
         })
         .collect();
     let hall =
@@ -161,9 +162,17 @@ impl Hall {
             received_at: self.receiver.clock.now(),
         };
         if delivery.method == Method::POST {
-            let raw = self.body(door, &delivery.headers, http_body).await?;
+            let late = breakage::is_on("body-before-proof") || breakage::is_on("inflated-before-proof");
+            if let Err(reject) = if late { Ok(()) } else { head(door, &delivery) } {
+                body::discard(&delivery.headers, http_body).await;
+                return Err(reject);
+            }
+            let raw = body::read(&delivery.headers, http_body).await?;
+            if raw.is_empty() {
+                return Err(Reject::EmptyBody);
+            }
             if !breakage::is_on("inflated-before-proof") {
-                door.provider.verify_head(&delivery)?;
+                head(door, &delivery)?;
             }
             delivery.body = body::inflated(&delivery.headers, raw)?;
             if delivery.body.is_empty() {
@@ -193,15 +202,6 @@ impl Hall {
         Ok(self.enqueue(door, &delivery, events, trace.trace_id()).await)
     }
 
-    async fn body(&self, door: &Door, headers: &HeaderMap, body: HttpBody) -> Result<bytes::Bytes, Reject> {
-        let kind = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-        if !door.provider.accepts().takes(kind) {
-            return Err(Reject::WrongContentType);
-        }
-        let body = body::read(headers, body).await?;
-        if body.is_empty() { Err(Reject::EmptyBody) } else { Ok(body) }
-    }
-
     fn understand(&self, door: &Door, trusted: &VerifiedDelivery, trace: &TraceParent) -> Vec<Event> {
         door.provider.parse(trusted).unwrap_or_else(|mut why| {
             let source = door.source.as_str();
@@ -210,7 +210,7 @@ impl Hall {
             self.receiver.counters.count(source, "unrecognized");
             let route = format!("{}/{source}", self.function);
             let mut events = std::mem::take(&mut why.beside);
-            events.push(trusted.unrecognized(route, &why, door.provider.as_ref()));
+            events.push(trusted.unrecognized(route, &why, door.provider.as_ref(), &door.secrets));
             events
         })
     }
@@ -235,6 +235,14 @@ impl Hall {
             }
         }
     }
+}
+
+/// What can be refused before the body is received.
+fn head(door: &Door, delivery: &Delivery) -> Result<(), Reject> {
+    if !door.provider.accepts().takes(delivery.header("content-type").unwrap_or("")) {
+        return Err(Reject::WrongContentType);
+    }
+    door.provider.verify_head(delivery)
 }
 
 fn refusal(reject: Reject) -> Response {

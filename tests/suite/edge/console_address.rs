@@ -1,4 +1,4 @@
-//! The console has an address of its own, and shows personal data to nobody else than this machine or its token.
+//! The console has an address of its own, and shows personal data to nobody without its token.
 
 use std::process::{Child, Command, Stdio};
 
@@ -165,8 +165,10 @@ async fn a_proxy_in_front_of_the_console_sees_nothing_without_the_token() {
         "",
         "proxy_http_version 1.1; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
         "proxy_http_version 1.1; proxy_set_header X-Real-IP $remote_addr;",
+        // Nothing of it tells a proxy from a browser.
+        "proxy_http_version 1.1; proxy_set_header Host 127.0.0.1; proxy_set_header Connection \"\";",
     ] {
-        let nginx = Nginx::before(&hub.console, lines).await;
+        let nginx = Nginx::before(&hub.console_address, lines).await;
         for host in ["127.0.0.1", "hub.theatre.example"] {
             let answer = client().get(&nginx.base).header("host", host).send().await.expect("an answer");
             assert_eq!(answer.status(), 401, "{lines}");
@@ -174,41 +176,39 @@ async fn a_proxy_in_front_of_the_console_sees_nothing_without_the_token() {
             assert!(PERSONAL.iter().all(|word| !text.contains(word)), "{lines}: {text}");
         }
     }
-    let nginx = Nginx::before(&hub.console, "proxy_http_version 1.1; proxy_set_header Host $host;").await;
-    let answer = client().get(&nginx.base).header("host", "hub.theatre.example").send().await.expect("an answer");
-    assert_eq!(answer.status(), 401, "a name that is not this machine's");
 }
 
 #[tokio::test]
-async fn the_console_answers_this_machine_only_and_no_proxy() {
+async fn a_console_without_a_configured_token_makes_one_and_keeps_it() {
     let hub = with_anna(|text| text).await;
     let http = client();
-    let get = || http.get(format!("{}/", hub.console));
-    let page = get().send().await.expect("an answer");
-    assert_eq!(page.status(), 200);
+    let page = http.get(&hub.console).send().await.expect("an answer");
+    assert_eq!(page.status(), 200, "with what is printed at the start");
     assert!(page.text().await.expect("text").contains("form.submitted"), "it shows what came");
-    assert_eq!(get().header("host", "127.0.0.1:1").send().await.expect("an answer").status(), 200);
-    assert_eq!(get().header("host", "stagedoor.example.ru").send().await.expect("an answer").status(), 401);
-    for (name, value) in [
-        ("forwarded", "for=192.0.2.1"),
-        ("x-forwarded-for", "192.0.2.1"),
-        ("x-forwarded-proto", "https"),
-        ("x-forwarded-host", "127.0.0.1"),
-        ("x-real-ip", "127.0.0.1"),
-        ("via", "1.1 caddy"),
-    ] {
-        assert_eq!(get().header(name, value).send().await.expect("an answer").status(), 401, "{name}");
+    let file = hub.folder.path().join("console_token");
+    let kept = std::fs::read_to_string(&file).expect("a file");
+    assert!(kept.trim().len() >= 64 && hub.console.contains(kept.trim()), "it is kept");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).expect("a file").permissions());
+    assert_eq!(mode & 0o777, 0o600, "for the hub's user alone");
+    let again = stagedoor::console::ConsoleToken::of(&hub.hub).expect("a token");
+    let address = hub.console_address.trim_start_matches("http://").parse().expect("an address");
+    assert_eq!(again.link(address), format!("{}/", hub.console), "the next start takes the same");
+    let printed = again.invitation(address, false);
+    assert!(printed.contains("console_token") && !printed.contains(kept.trim()), "a log gets no token: {printed}");
+    for n in 0..2 {
+        let answer = http.get(&hub.console_address).send().await.expect("an answer");
+        assert_eq!(answer.status(), 401, "this machine, without it");
+        let refused = hub.hub.counters.all().get(&("console".to_owned(), "refused".to_owned())).copied();
+        assert_eq!(refused, Some(n + 1), "each refusal is counted");
     }
-    let refused = hub.hub.counters.all().get(&("console".to_owned(), "refused".to_owned())).copied();
-    assert_eq!(refused, Some(7), "each refusal is counted");
 }
 
 #[tokio::test]
 async fn another_site_presses_no_button_of_the_console() {
     let hub = TestHub::with(token).await;
     let http = client();
-    let press = || http.post(format!("{}/console/parked", hub.console)).basic_auth("me", Some(TOKEN));
-    let own = hub.console.clone();
+    let press = || http.post(format!("{}/console/parked", hub.console_address)).basic_auth("me", Some(TOKEN));
+    let own = hub.console_address.clone();
     for (name, value, expected) in [
         ("origin", "https://elsewhere.example", 403),
         ("origin", "null", 403),
@@ -216,9 +216,12 @@ async fn another_site_presses_no_button_of_the_console() {
         ("sec-fetch-site", "same-site", 403),
         ("sec-fetch-site", "same-origin", 303),
         ("origin", own.as_str(), 303),
+        ("origin", "https://é.example", 403),
+        ("sec-fetch-site", "é", 403),
     ] {
-        let answer = press().header(name, value).send().await.expect("an answer");
-        assert_eq!(answer.status(), expected, "{name}: {value}");
+        let value = reqwest::header::HeaderValue::from_bytes(value.as_bytes()).expect("a header");
+        let answer = press().header(name, value.clone()).send().await.expect("an answer");
+        assert_eq!(answer.status(), expected, "{name}: {value:?}");
     }
 }
 
@@ -226,7 +229,7 @@ async fn another_site_presses_no_button_of_the_console() {
 async fn every_answer_of_the_console_bears_the_same_headers() {
     let hub = TestHub::with(token).await;
     let http = client();
-    let url = |path: &str| format!("{}{path}", hub.console);
+    let url = |path: &str| format!("{}{path}", hub.console_address);
     let asked = [
         (http.get(url("/")), 401),
         (http.get(url("/")).basic_auth("me", Some(TOKEN)), 200),
@@ -258,7 +261,7 @@ async fn who_guesses_the_token_has_to_wait_each_time_longer() {
     let hub = TestHub::with(token).await;
     let http = client();
     let ask = async |given: &str| {
-        let request = http.get(format!("{}/", hub.console)).header("authorization", given);
+        let request = http.get(format!("{}/", hub.console_address)).header("authorization", given);
         let answer = request.send().await.expect("an answer");
         let wait = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         (answer.status().as_u16(), wait)
@@ -299,6 +302,18 @@ fn a_hub_that_strangers_can_reach_needs_a_token_and_takes_no_development_secrets
         let line = told.lines().find(|line| line.contains("hub.console_token")).unwrap_or_else(|| panic!("{told}"));
         assert!(line.contains(why) && line.contains("openssl rand -hex 32"), "{line}");
         assert!(told.contains("dev: secret"), "{told}");
+    }
+    let proxied = |proxies: &str| DEFAULT_CONFIG.replace("[hub]", &format!("[hub]\ntrusted_proxies = [{proxies}]"));
+    let nowhere = proxied("\"127.0.0.1\"").replace("public_url = \"http://127.0.0.1:8080\"\n", "");
+    let mistakes = told(&nowhere);
+    assert!(mistakes.contains("hub.trusted_proxies: stands there without public_url"), "{mistakes}");
+    assert!(mistakes.contains("dev: secret"), "a hub behind a proxy is not for development: {mistakes}");
+    for wide in ["0.0.0.0/0", "::/0", "0.0.0.0/1", "2000::/3"] {
+        let mistakes = told(&proxied(&format!("\"127.0.0.1\", \"{wide}\"")));
+        assert!(mistakes.contains(wide) && mistakes.contains("addresses of strangers"), "{mistakes}");
+    }
+    for one in ["10.0.0.0/8", "fd00::/8", "192.0.2.1"] {
+        assert!(read_config("stagedoor.toml", &proxied(&format!("\"{one}\"")), None).is_ok(), "{one}");
     }
     let local =
         DEFAULT_CONFIG.replace("public_url = \"http://127.0.0.1:8080\"", "public_url = \"http://localhost:8080\"");

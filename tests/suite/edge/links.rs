@@ -73,6 +73,27 @@ async fn a_page_of_an_https_hub_is_asked_for_by_https_only() {
     }
 }
 
+#[tokio::test]
+async fn one_link_that_is_pressed_without_end_writes_a_few_words_and_stops_no_other() {
+    let hub = TestHub::start().await;
+    let router = hub.hub.router().expect("a router");
+    let until = hub.now() + std::time::Duration::from_secs(20 * 86_400);
+    let link =
+        |whose: &str| format!("/u/{}", LinkKey::new("link-key").mint(0, Purpose::Consent, whose, until).as_str());
+    let press = async |path: String| {
+        let request = Request::post(path).body(Body::empty()).expect("a request");
+        router.clone().oneshot(request).await.expect("an answer")
+    };
+    let mut heard = 0;
+    for _ in 0..100 {
+        let answer = press(link("anna")).await;
+        heard += u32::from(answer.status() == 200);
+        assert!(answer.status() == 200 || waits(&answer).is_some(), "{}", answer.status());
+    }
+    assert!((5..=12).contains(&heard), "{heard} of 100 were heard");
+    assert_eq!(press(link("boris")).await.status(), 200);
+}
+
 /// A link to the shop, of the sample's first campaign.
 fn path(hub: &TestHub) -> String {
     let until = hub.now() + std::time::Duration::from_secs(20 * 86_400);

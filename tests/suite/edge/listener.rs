@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::{Extension, body::Bytes, routing::any};
-use stagedoor::listener::{Limits, serve};
+use stagedoor::listener::{Limits, Room, serve};
 use stagedoor_model::Timestamp;
 use stagedoor_tests::door::{Stopped, source};
 use stagedoor_webhook::{ClientAddress, Counters, Receiver};
@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_millis(400);
 
 /// Bounds that a test can wait for.
 fn quick() -> Limits {
-    Limits { head_time: SOON, body_time: SOON, ..Limits::default() }
+    Limits { head_time: SOON, body_time: SOON, write_time: SOON, ..Limits::default() }
 }
 
 /// A listener with a source that takes forms, and a page that says who asks.
@@ -28,10 +28,15 @@ async fn listening(limits: Limits, proxies: &[&str]) -> SocketAddr {
     let clock = std::sync::Arc::new(Stopped(Timestamp::now()));
     let source = source("tilda", "tilda-api-key");
     let provider = stagedoor::functions::provider("website", &source).expect("a provider");
-    let app =
-        stagedoor_website::router(Receiver { queue, clock, counters: Counters::default() }, vec![(source, provider)])
-            .route("/who", any(|Extension(client): Extension<ClientAddress>| async move { client.0.to_string() }))
-            .route("/echo", any(|body: Bytes| async move { body.len().to_string() }));
+    let receiver = Receiver { queue, clock, counters: Counters::default() };
+    let by_path = stagedoor_tests::door::source("sendpulse", "a-secret-in-the-path");
+    let its_provider = stagedoor::functions::provider("mail", &by_path).expect("a provider");
+    let app = stagedoor_website::router(receiver.clone(), vec![(source, provider)])
+        .merge(stagedoor_mail::router(receiver, vec![(by_path, its_provider)]))
+        .route("/long", any(|| async { "a".repeat(1 << 20) }))
+        .route("/late", any(|| async { tokio::time::sleep(SOON / 4).await }))
+        .route("/who", any(|Extension(client): Extension<ClientAddress>| async move { client.0.to_string() }))
+        .route("/echo", any(|body: Bytes| async move { body.len().to_string() }));
     let proxies = proxies.iter().map(|net| net.parse().expect("a network")).collect();
     tokio::spawn(serve(listener, app, limits, proxies));
     address
@@ -88,6 +93,49 @@ async fn who_sends_nothing_or_half_is_closed_soon() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_and_reads_nothing_is_closed_soon() {
+    let address = listening(quick(), &[]).await;
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    let asks = async { while stream.write_all(b"GET /long HTTP/1.1\r\nhost: h\r\n\r\n").await.is_ok() {} };
+    assert!(timeout(SOON * 12, asks).await.is_ok(), "it still asks");
+    let slowly = async {
+        let mut stream = open(address, b"GET /long HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await;
+        let (mut part, mut read) = (vec![0; 64 * 1024], 0);
+        while let Ok(bytes @ 1..) = stream.read(&mut part).await {
+            read += bytes;
+            tokio::time::sleep(SOON / 8).await;
+        }
+        read
+    };
+    assert!(slowly.await > 1 << 20, "one that reads slowly reads it all");
+}
+
+#[tokio::test]
+async fn a_client_that_says_no_more_still_reads_its_answer() {
+    let address = listening(quick(), &[]).await;
+    for request in [b"GET /late HTTP/1.1\r\nhost: h\r\n\r\n".to_vec(), genuine()] {
+        let mut stream = open(address, &request).await;
+        stream.shutdown().await.expect("half closed");
+        let answer = ended(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_head_refuses_is_refused_before_the_body_is_sent() {
+    let address = listening(Limits { body_time: SOON * 40, ..quick() }, &[]).await;
+    let post = |tail: &str| {
+        format!("POST /mail/sendpulse-test/{tail} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n")
+    };
+    let refused = ended(open(address, format!("{}content-length: 600000\r\n\r\n", post("x")).as_bytes()).await).await;
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    let small = format!("{}connection: close\r\ncontent-length: 2\r\n\r\n[]", post("x"));
+    assert!(ended(open(address, small.as_bytes()).await).await.starts_with("HTTP/1.1 401"));
+    let right = format!("{}connection: close\r\ncontent-length: 2\r\n\r\n[]", post("a-secret-in-the-path"));
+    assert!(ended(open(address, right.as_bytes()).await).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn a_head_of_more_than_sixteen_kilobytes_is_refused() {
     let address = listening(quick(), &[]).await;
     for (bytes, expected) in [(15_000, "HTTP/1.1 200"), (17_000, "HTTP/1.1 431"), (400_000, "HTTP/1.1 431")] {
@@ -109,6 +157,41 @@ async fn silent_connections_keep_nobody_out_for_long() {
     }
     let answer = ended(open(address, &genuine()).await).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn when_most_places_are_taken_those_who_are_silent_the_longest_make_room_at_once() {
+    let patient = Duration::from_secs(600);
+    let bounds = Limits { connections: 16, head_time: patient, body_time: patient, ..Limits::default() };
+    let address = listening(bounds, &[]).await;
+    let body = "Phone=89161234567&tranid=1:1";
+    let head = format!("{POST}x-api-key: tilda-api-key\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let mut working = open(address, head.as_bytes()).await;
+    tokio::time::sleep(SOON / 4).await;
+    let mut silent = Vec::new();
+    for n in 0..40 {
+        let half: &[u8] = if n % 2 == 0 { b"" } else { b"GET /who HTTP/1.1\r\nx-half: " };
+        silent.push(open(address, half).await);
+    }
+    assert!(ended(open(address, &genuine()).await).await.starts_with("HTTP/1.1 200"));
+    working.write_all(body.as_bytes()).await.expect("still open");
+    assert!(ended(working).await.starts_with("HTTP/1.1 200"), "one that is at work is not closed");
+    let first = silent.remove(0);
+    assert_eq!(ended(first).await, "", "the oldest was closed");
+}
+
+#[test]
+fn one_site_of_ipv6_has_no_more_places_than_a_few_addresses() {
+    let room = std::sync::Arc::new(Room::new(10_000, &Limits::default()));
+    let seats = |count: u16, prefix: &str| -> Vec<_> {
+        let address = |n: u16| format!("{prefix}:{n:x}::1").parse().expect("an address");
+        (0..count).filter_map(|n| room.admit(address(n), false)).collect()
+    };
+    let of_one = seats(1_000, "2001:db8:1");
+    assert_eq!(of_one.len(), 256, "of a /48");
+    assert_eq!(seats(10, "2001:db8:2").len(), 10, "of another");
+    drop(of_one);
+    assert_eq!(seats(10, "2001:db8:1").len(), 10, "they left, and others come");
 }
 
 #[tokio::test]
@@ -145,6 +228,21 @@ async fn large_bodies_that_never_end_take_a_bounded_room_and_no_small_delivery_w
     tokio::time::sleep(SOON).await;
     let whole = format!("{POST}content-length: 15000\r\nconnection: close\r\n\r\n{}", "a".repeat(15_000));
     assert!(ended(open(address, whole.as_bytes()).await).await.starts_with("HTTP/1.1 401"), "the room is free again");
+}
+
+#[tokio::test]
+async fn large_bodies_of_one_client_leave_room_for_those_of_others() {
+    let bounds = Limits { small_body: 1_000, large_of_client: 20_000, body_time: SOON * 15, ..quick() };
+    let address = listening(bounds, &["127.0.0.1/32"]).await;
+    let post = |client: &str| format!("{POST}x-forwarded-for: {client}\r\nx-api-key: tilda-api-key\r\n");
+    let half = |client: &str| format!("{}content-length: 100000\r\n\r\n{}", post(client), "a".repeat(10_000));
+    let _held = [open(address, half("192.0.2.1").as_bytes()).await, open(address, half("192.0.2.1").as_bytes()).await];
+    tokio::time::sleep(SOON).await;
+    let third = ended(open(address, half("192.0.2.1").as_bytes()).await).await;
+    assert!(third.starts_with("HTTP/1.1 503"), "{third}");
+    let body = format!("Phone=89161234567&tranid=1:1&a={}", "a".repeat(15_000));
+    let whole = format!("{}content-length: {}\r\nconnection: close\r\n\r\n{body}", post("192.0.2.2"), body.len());
+    assert!(ended(open(address, whole.as_bytes()).await).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Who may look: this machine itself, or who shows the token. What changes something must come from the console's own
-//! pages.
+//! Who may look: who shows the token, on this machine too, since a proxy in front of the console comes from there. What
+//! changes something must come from the console's own pages.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -12,41 +12,38 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use stagedoor_model::breakage;
-use stagedoor_webhook::ClientAddress;
+use stagedoor_webhook::{ClientAddress, ClientLimit};
 use subtle::ConstantTimeEq;
 
-use super::backoff::Backoff;
+use super::{backoff::Backoff, token::ConsoleToken};
 use crate::hub::Hub;
 
-/// Headers that a proxy adds. A request with one of them comes from somewhere else than this machine.
-const OF_PROXIES: [&str; 3] = ["forwarded", "x-real-ip", "via"];
+/// Lines of the log are counted under one address, whoever is refused.
+const ALL: ClientAddress = ClientAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
 pub struct Access {
     hub: Arc<Hub>,
+    token: ConsoleToken,
     backoff: Backoff,
+    /// A flood fills no log.
+    lines: ClientLimit,
 }
 
 impl Access {
-    pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, backoff: Backoff::default() }
+    pub fn new(hub: Arc<Hub>, token: ConsoleToken) -> Self {
+        Self { hub, token, backoff: Backoff::default(), lines: ClientLimit::refusals() }
     }
 
     /// The refusal of a request that may not see the console.
     fn refuse(&self, request: &Request) -> Option<Response> {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        // Without a peer's address it is none of this machine.
         let address = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let headers = request.headers();
-        let Some(token) = &self.hub.config.console_token else {
-            let local = address.to_canonical().is_loopback() && is_local_name(headers) && !is_proxied(request);
-            return (!local).then(|| {
-                self.note(address, "not of this machine, and no console_token is configured");
-                (StatusCode::UNAUTHORIZED, "the console answers on this machine only, or with its token")
-                    .into_response()
-            });
-        };
+        if breakage::is_on("console-opens-by-itself") && self.hub.config.console_token.is_none() {
+            return None;
+        }
         // Who waits is the client, and not the proxy that all come through.
         let client = request.extensions().get::<ClientAddress>().map_or(address, |client| client.network());
         if !breakage::is_on("console-guessed-freely")
@@ -56,7 +53,7 @@ impl Access {
             let seconds = [("retry-after", pause.as_secs().saturating_add(1).to_string())];
             return Some((StatusCode::TOO_MANY_REQUESTS, seconds, "too many wrong tokens").into_response());
         }
-        if shows(headers, token.reveal().as_bytes()) {
+        if shows(headers, self.token.secret().reveal().as_bytes()) {
             self.backoff.right(client);
             return None;
         }
@@ -73,7 +70,11 @@ impl Access {
 
     fn note(&self, address: IpAddr, reason: &str) {
         self.hub.counters.count("console", "refused");
-        tracing::warn!(%address, reason, "the console refused a request");
+        if self.lines.admits(ALL) {
+            tracing::warn!(%address, reason, "the console refused a request");
+        } else {
+            tracing::debug!(%address, reason, "the console refused a request");
+        }
     }
 }
 
@@ -118,29 +119,20 @@ fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
     shown.is_some_and(|shown| shown.ct_eq(token).into())
 }
 
-/// A proxy on the same machine has a loopback address too, and names the console as it reaches it.
-fn is_proxied(request: &Request) -> bool {
-    let names = request.headers().keys().map(header::HeaderName::as_str);
-    let told = names.into_iter().any(|name| OF_PROXIES.contains(&name) || name.starts_with("x-forwarded"));
-    // Browsers and curl speak HTTP/1.1; nginx speaks 1.0 to what is behind it unless its config says otherwise.
-    let old = request.version() < Version::HTTP_11;
-    (told || old) && !breakage::is_on("console-behind-proxy")
-}
-
-// A page elsewhere can make a browser ask 127.0.0.1 under a name of its own.
-fn is_local_name(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next().and_then(|value| value.to_str().ok()), hosts.next()) else { return false };
-    let name = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map_or(host, |(name, _)| name);
-    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
-}
-
+/// True for a request that a page of another site made. What cannot be read is of another site.
 fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text("sec-fetch-site"), text("origin")) {
-        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+    let texts = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().ok()).collect::<Vec<_>>();
+    let (sites, origins, hosts) = (texts("sec-fetch-site"), texts("origin"), texts("host"));
+    if breakage::is_on("unreadable-origin-is-none") && sites.iter().chain(&origins).all(Option::is_none) {
+        return false;
+    }
+    let is_ours = |origin: &Option<&str>| {
         // `null` is a page without an address: a sandboxed frame, a file, a redirect from elsewhere.
-        (None, Some(origin)) => origin.split_once("://").is_none_or(|(_, name)| Some(name) != text("host")),
-        (None, None) => false,
+        let name = origin.and_then(|origin| Some(origin.split_once("://")?.1));
+        name.is_some() && !hosts.is_empty() && hosts.iter().all(|host| *host == name)
+    };
+    match sites.is_empty() {
+        false => !sites.iter().all(|site| matches!(site, Some("same-origin" | "none"))),
+        true => !origins.iter().all(is_ours),
     }
 }

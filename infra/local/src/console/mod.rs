@@ -1,10 +1,11 @@
 //! The console: what came, what was made of it, who waits. It shows personal data, so it has a listener of its own, and
-//! answers on loopback only unless a token is configured.
+//! answers who shows its token.
 
 mod access;
 mod backoff;
 mod pages;
 mod show;
+mod token;
 mod words;
 
 use std::sync::Arc;
@@ -23,12 +24,13 @@ use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, EventId, Identifier};
 use stagedoor_ports::PortError;
 
+pub use self::token::{ConsoleToken, FILE as TOKEN_FILE};
 use crate::{commands, hub::Hub, report};
 
 /// Rows of a list on one page.
 const ROWS: usize = 100;
 
-pub fn router(hub: Arc<Hub>) -> Router {
+pub fn router(hub: Arc<Hub>, token: ConsoleToken) -> Router {
     Router::new()
         .route("/", get(home))
         .route("/console/find", post(find))
@@ -43,7 +45,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/console/replay/{id}", post(replay))
         .with_state(Arc::clone(&hub))
         // Around all of it: what is not there is refused in the same way.
-        .layer(middleware::from_fn_with_state(Arc::new(access::Access::new(hub)), access::guard))
+        .layer(middleware::from_fn_with_state(Arc::new(access::Access::new(hub, token)), access::guard))
 }
 
 /// A page, or a sentence about why there is none.
