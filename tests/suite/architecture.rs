@@ -154,6 +154,20 @@ fn rooms_are_small() {
 }
 
 #[test]
+fn what_a_provider_tells_becomes_an_event_only_where_its_clock_is_bounded() {
+    let root = root();
+    let mut all = Vec::new();
+    for function in ["crm", "mail", "messaging", "ticketing", "website"] {
+        sources(&root.join("functions").join(function).join("src"), &mut all);
+    }
+    assert!(all.len() > 25, "{}", all.len());
+    for path in all {
+        let text = std::fs::read_to_string(&path).expect("a file");
+        assert!(!text.contains("Event::new("), "{} makes an event past the delivery", path.display());
+    }
+}
+
+#[test]
 fn after_normalisation_nobody_knows_the_provider() {
     let root = root();
     let mut all = Vec::new();

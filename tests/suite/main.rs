@@ -24,6 +24,7 @@ mod end_to_end;
 mod erasing;
 mod facts;
 mod fairness;
+mod foreign_clocks;
 mod fuzz;
 mod golden;
 mod hub_ids;

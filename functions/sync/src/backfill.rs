@@ -101,7 +101,8 @@ impl Sync {
                 .into_iter()
                 .map(|(at, body)| {
                     let about = format!("{}:{at}", body.subject().unwrap_or_default());
-                    Event::new(source, EventId::derive(source, &["mirror", &about]), at, body)
+                    let event = Event::new(source, EventId::derive(source, &["mirror", &about]), at, body);
+                    event.received_by(self.clock.now())
                 })
                 .collect();
             done.contacts += events.len();

@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Channel, Company, ConsentClaim, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp,
+    Body, Channel, Company, ConsentClaim, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form as Fields, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
@@ -109,8 +109,9 @@ impl Provider for SiteForm {
         identifiers.extend(weak(field("ids")));
         let currency = text("currency").unwrap_or_else(|| self.source.currency.clone());
         let amount = text("amount").map(|amount| Money::from_major(&amount, &currency)).transpose();
-        let at = match text("at") {
+        let at = match text("at").filter(|_| self.is_signed() || breakage::is_on("browser-dates-itself")) {
             Some(at) => at.parse::<Timestamp>().map_err(|_| NotUnderstood::from("at is not RFC 3339"))?,
+            // A browser's clock is anybody's to set, and so is the field.
             None => delivery.received_at(),
         };
         let consents = match field("consents") {
@@ -151,6 +152,10 @@ impl Provider for SiteForm {
 }
 
 impl SiteForm {
+    fn is_signed(&self) -> bool {
+        self.options.auth == Auth::Signature
+    }
+
     fn origin<'d>(&self, delivery: &'d Delivery) -> Option<&'d str> {
         delivery.header("origin").filter(|origin| self.options.origins.iter().any(|known| known == origin))
     }

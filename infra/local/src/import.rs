@@ -198,10 +198,13 @@ impl Row {
 /// When the queue does not take them: doing it again goes on, for what is there changes nothing.
 pub async fn run(hub: &Hub, rows: Vec<Row>, progress: impl Fn(usize)) -> Result<usize, String> {
     let own = SourceName::new("import")?;
-    let count = rows.len();
+    let (count, now) = (rows.len(), hub.sync.clock.now());
     let events: Vec<Event> = rows
         .into_iter()
-        .map(|row| Event::new(&own, EventId::derive(&own, &[&row.key]), row.at, Body::QuestionnaireImported(row.form)))
+        .map(|row| {
+            let id = EventId::derive(&own, &[&row.key]);
+            Event::new(&own, id, row.at, Body::QuestionnaireImported(row.form)).received_by(now)
+        })
         .collect();
     let mut queued = 0;
     for chunk in events.chunks(CHUNK) {

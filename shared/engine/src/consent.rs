@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Channel, Decision, Fact, Identifier, Kind, MARKETING, Record, RecordKey, Timestamp, breakage};
 
@@ -19,6 +20,7 @@ use crate::Person;
 /// One word.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Entry {
+    /// When it counts from.
     pub at: Timestamp,
     pub decision: Decision,
     pub purpose: String,
@@ -34,6 +36,12 @@ pub struct Entry {
     pub lists: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub evidence: BTreeMap<String, String>,
+    /// When the hub received it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Timestamp>,
+    /// The instant that the sender's clock gave, where it is another than `at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Timestamp>,
 }
 
 /// What the config asks of consents.
@@ -104,6 +112,17 @@ fn told_of(record: &Record, person: &Person, channel: Channel) -> BTreeSet<Ident
     all.filter(|one| channel.reaches(one.kind())).cloned().collect()
 }
 
+/// How far the zone or the clock of a provider may be wrong. A withdrawal that is told as older is a report of the past.
+const WRONG_CLOCK: SignedDuration = SignedDuration::from_hours(24);
+
+/// Since when a withdrawal counts: its receipt. A clock that is some hours behind would otherwise date it before the
+/// consent that it ends.
+fn withdrawn_since(record: &Record) -> Timestamp {
+    let received_at = record.received_at.filter(|_| !breakage::is_on("slow-clock-withdraws-before"));
+    let received_at = received_at.filter(|received| received.duration_since(record.at) < WRONG_CLOCK);
+    received_at.map_or(record.at, |received| received.max(record.at))
+}
+
 fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
     let entry = |at: Timestamp, channel: Channel, decision: Decision, method: &str| Entry {
         at,
@@ -116,6 +135,8 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
         identifiers: told_of(record, person, channel),
         lists: BTreeSet::new(),
         evidence: BTreeMap::new(),
+        received_at: record.received_at,
+        told_at: record.told_at.or(Some(record.at)).filter(|told| *told != at && record.received_at.is_some()),
     };
     match &record.fact {
         Fact::Touch(touch) => {
@@ -125,7 +146,8 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
             let claims = touch.consents.iter();
             let claims = claims.map(|claim| {
                 let decision = if claim.given { Decision::Given } else { Decision::Withdrawn };
-                let entry = entry(record.at, claim.channel, decision, method);
+                let at = if claim.given || touch.quiet { record.at } else { withdrawn_since(record) };
+                let entry = entry(at, claim.channel, decision, method);
                 let evidence = touch.form.iter().map(|form| ("form".to_owned(), form.clone()));
                 let row = touch.labels.iter().filter(|(key, _)| told(key));
                 let row = row.map(|(key, value)| (key.trim_start_matches("consent_").to_owned(), value.clone()));
@@ -139,7 +161,9 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
             claims.collect()
         }
         Fact::Consent(recorded) => {
-            let entry = entry(record.at, recorded.channel, recorded.decision, &recorded.method);
+            let is_withdrawal = recorded.decision == Decision::Withdrawn;
+            let at = if is_withdrawal { withdrawn_since(record) } else { record.at };
+            let entry = entry(at, recorded.channel, recorded.decision, &recorded.method);
             vec![Entry {
                 purpose: recorded.purpose.clone(),
                 wording: recorded.wording.clone(),
@@ -280,6 +304,8 @@ mod tests {
             identifiers: BTreeSet::new(),
             lists: BTreeSet::new(),
             evidence: BTreeMap::new(),
+            received_at: None,
+            told_at: None,
         }
     }
 

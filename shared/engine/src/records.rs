@@ -35,6 +35,12 @@ pub fn named_in(event: &Event) -> BTreeSet<Identifier> {
 
 /// What an event says about a person; `None` for events that are about no one (a show, an unread delivery).
 pub fn record_of(event: &Event) -> Option<Record> {
+    let record = fact_of(event)?;
+    let told_at = event.told_at.filter(|_| event.received_at.is_some());
+    Some(Record { received_at: event.received_at, told_at, ..record })
+}
+
+fn fact_of(event: &Event) -> Option<Record> {
     let source = event.source.as_str();
     let record = |key: RecordKey, identifiers: BTreeSet<Identifier>, name: Option<&String>, fact: Fact| Record {
         identifiers,

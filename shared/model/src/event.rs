@@ -39,6 +39,10 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub told_at: Option<Timestamp>,
+    /// When the hub received it. Only of events that hold a consent or a withdrawal: both instants are evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub received_at: Option<Timestamp>,
     /// The provider's id of what the event is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -58,6 +62,7 @@ impl Event {
             source: source.clone(),
             time,
             told_at: None,
+            received_at: None,
             subject,
             traceparent: None,
             body,

@@ -27,6 +27,7 @@ impl Event {
             self.told_at = Some(self.time);
             self.time = time;
         }
+        self.received_at = self.body.holds_consent().then_some(received_at);
         self.body.bound(received_at);
         self
     }
@@ -51,6 +52,17 @@ impl Body {
             body.order.revision = body.order.revision.max(asked_at);
         }
         self
+    }
+
+    /// Whether it holds a word of a person about advertising.
+    fn holds_consent(&self) -> bool {
+        match self {
+            Body::ConsentRecorded(_) => true,
+            Body::FormSubmitted(form) | Body::CartAbandoned(form) | Body::QuestionnaireImported(form) => {
+                !form.consents.is_empty()
+            }
+            _ => false,
+        }
     }
 
     fn bound(&mut self, received_at: Timestamp) {

@@ -45,6 +45,12 @@ pub struct Record {
     /// Of the CRM's mirror: the record that stands for the person whom the row was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<RecordKey>,
+    /// Of a consent or a withdrawal: when the hub first received it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Timestamp>,
+    /// Of a consent or a withdrawal: the instant that the sender's clock gave, where `at` had to be bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Timestamp>,
 }
 
 /// Whom one revision of an order names as its buyer.
@@ -138,7 +144,8 @@ impl Record {
     /// A fact with nothing but what it came with.
     pub fn new(key: RecordKey, source: SourceName, at: Timestamp, fact: Fact) -> Self {
         let (identifiers, buyers, echoes) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { key, source, at, identifiers, name: None, fact, buyers, echoes, beside: None }
+        let (received_at, told_at) = (None, None);
+        Self { key, source, at, identifiers, name: None, fact, buyers, echoes, beside: None, received_at, told_at }
     }
 
     /// Two tellings of one fact become one: associative, commutative, idempotent.
@@ -147,6 +154,8 @@ impl Record {
         let at = self.at.min(other.at);
         let source = self.source.clone().min(other.source.clone());
         let beside = self.beside.clone().into_iter().chain(other.beside.clone()).min();
+        let received_at = self.received_at.into_iter().chain(other.received_at).min();
+        let told_at = self.told_at.into_iter().chain(other.told_at).min();
         let mut record = match (&self.fact, &other.fact) {
             // A manager who takes a phone away from a contact means it: the later state's identifiers stand alone.
             (Fact::CrmContact { .. }, Fact::CrmContact { .. }) => {
@@ -163,6 +172,7 @@ impl Record {
             },
         };
         (record.at, record.source, record.beside) = (at, source, beside);
+        (record.received_at, record.told_at) = (received_at, told_at);
         record
     }
 
