@@ -434,4 +434,20 @@ async fn a_consent_counts_once_its_address_is_confirmed_by_the_letters_own_link(
     assert_eq!(post(&url).await, 200);
     stage.hub.settled().await;
     assert!(!stage.hub.messengers.lists().mailed("134").contains("anna@example.com"), "an old letter is no new word");
+    // A stranger may say in her name that she wants letters again: she is asked, and the old letter answers nothing.
+    stage.on(HOUR).await;
+    stage.consents("anna@example.com").await;
+    stage.on(HOUR).await;
+    let asks = |letter: &Letter| letter.text.split_whitespace().find(|word| word.contains("/c/")).map(str::to_owned);
+    let asked: Vec<String> = stage.letters("anna@example.com").iter().filter_map(asks).collect();
+    assert_eq!(asked.len(), 2, "she is asked anew: {asked:?}");
+    assert_eq!(post(&url).await, 200);
+    stage.hub.settled().await;
+    assert!(
+        !stage.hub.messengers.lists().mailed("134").contains("anna@example.com"),
+        "that letter asked before she left"
+    );
+    assert_eq!(post(&asked[1]).await, 200);
+    stage.hub.settled().await;
+    assert!(stage.hub.messengers.lists().mailed("134").contains("anna@example.com"));
 }

@@ -3,7 +3,7 @@
 //! Without one the secret is the last part of the path. Saving a webhook asks the address by GET.
 
 use serde::Deserialize;
-use stagedoor_model::{AddressChanged, Body, Event, LetterReported, LetterState, Timestamp};
+use stagedoor_model::{AddressChanged, Body, Event, LetterReported, LetterState, Timestamp, breakage};
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
 };
@@ -78,8 +78,8 @@ impl Provider for Mailchimp {
             ("profile" | "campaign" | "pending", _) => return Ok(vec![]),
             ("subscribe", _) => membership(who("email")?, list().into_iter().collect(), true),
             ("unsubscribe", Some("abuse")) | ("cleaned", Some("abuse")) => complained(who("email")?),
-            // The owner archived them.
-            ("unsubscribe", _) if field("action") == Some("delete") => {
+            // The owner tidies up the list: no word of the person's.
+            ("unsubscribe", _) if field("action").is_some_and(|action| is_hygiene(action)) => {
                 membership(who("email")?, list().into_iter().collect(), false)
             }
             ("unsubscribe", _) => unsubscribed(who("email")?, list()),
@@ -95,4 +95,8 @@ impl Provider for Mailchimp {
             [kind, fired_at, field("list_id").unwrap_or(""), field("email").or(field("new_email")).unwrap_or("")];
         Ok(vec![delivery.event(&parts, at, body)])
     }
+}
+
+fn is_hygiene(action: &str) -> bool {
+    action == "delete" || (action == "archive" && !breakage::is_on("archive-withdraws"))
 }

@@ -33,7 +33,11 @@ impl Provider for Sendpulse {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let batch: Vec<Value> = serde_json::from_slice(delivery.body())?;
+        // It may send one object in the place of an array.
+        let batch = match serde_json::from_slice(delivery.body())? {
+            Value::Array(batch) => batch,
+            one => vec![one],
+        };
         let (mut events, mut understood) = (Vec::new(), true);
         for one in &batch {
             let (Some(kind), Some(body)) = (text(one, "/event"), told(one)) else {

@@ -3,6 +3,8 @@
 //! signed with. That address is never fetched: the certificate is pinned in `secrets` (two while AWS changes it), and a
 //! message that names another host than SNS's, or another topic than ours, is refused whatever its signature.
 
+use std::cell::Cell;
+
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{Body, Event, Identifier, LetterReported, LetterState, Timestamp, TopicOffered};
@@ -145,10 +147,10 @@ impl Provider for Ses {
                     return Ok(vec![]);
                 }
                 let inner: Value = serde_json::from_str(&inner)?;
-                let told = told(&inner, at).ok_or("a message of another shape")?;
+                let (told, whole) = told(&inner, at).ok_or("a message of another shape")?;
                 let event =
                     |(who, at, body): (Identifier, Timestamp, Body)| delivery.event(&[&id, who.value()], at, body);
-                Ok(told.into_iter().map(event).collect())
+                NotUnderstood::unless(whole, "an address of another shape", told.into_iter().map(event).collect())
             }
         }
     }
@@ -156,14 +158,19 @@ impl Provider for Ses {
 
 type Told = Vec<(Identifier, Timestamp, Body)>;
 
-fn told(inner: &Value, received: Timestamp) -> Option<Told> {
+/// What can be read, and whether that is all.
+fn told(inner: &Value, received: Timestamp) -> Option<(Told, bool)> {
+    let whole = Cell::new(true);
     let kind = text(inner, "/eventType").or(text(inner, "/notificationType"))?;
     let at = |part: &str| text(inner, &format!("/{part}/timestamp")).and_then(|at| at.parse().ok()).unwrap_or(received);
     let named = |pointer: &str| -> Option<Vec<Identifier>> {
         let all: Vec<String> =
             list(inner, pointer).filter_map(|one| text(one, "").or_else(|| text(one, "/emailAddress"))).collect();
         let known: Vec<Identifier> = all.iter().filter_map(|address| email(address)).collect();
-        (!known.is_empty() && known.len() == list(inner, pointer).count()).then_some(known)
+        if known.len() != list(inner, pointer).count() {
+            whole.set(false);
+        }
+        (!known.is_empty()).then_some(known)
     };
     let letters = |who: Vec<Identifier>, at: Timestamp, state: LetterState, machine: bool, code: Option<String>| {
         let one = |to: Identifier| {
@@ -180,7 +187,7 @@ fn told(inner: &Value, received: Timestamp) -> Option<Told> {
         who.into_iter().map(one).collect::<Told>()
     };
     let everybody = || named("/mail/destination");
-    Some(match kind.as_str() {
+    let told = match kind.as_str() {
         "Send" => letters(everybody()?, at("mail"), LetterState::Sent, false, None),
         "DeliveryDelay" => {
             letters(named("/deliveryDelay/delayedRecipients")?, at("deliveryDelay"), LetterState::Deferred, false, None)
@@ -220,5 +227,6 @@ fn told(inner: &Value, received: Timestamp) -> Option<Told> {
         }
         "Subscription" => vec![],
         _ => return None,
-    })
+    };
+    Some((told, whole.get()))
 }

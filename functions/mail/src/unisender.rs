@@ -4,14 +4,16 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use stagedoor_model::{Body, Event, Identifier, LetterReported, LetterState, Timestamp};
+use stagedoor_model::{
+    Body, Channel, ConsentRecorded, Event, Identifier, LetterReported, LetterState, Timestamp, breakage,
+};
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
     read::{id, list, text},
     scan, signature,
 };
 
-use crate::report::{bare_link, complained, email, is_machine, letter, membership, unsubscribed, zone, zoned};
+use crate::report::{bare_link, complained, email, is_machine, letter, membership, phone, unsubscribed, zone, zoned};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,25 +91,34 @@ impl Unisender {
             | "transactional_spam_block" => {
                 return Some(None);
             }
+            "unsubscribe" => self.left(data)?,
             _ => body(&name, data, email(&text(data, "/email")?)?)?,
         };
         let stamp = text(data, "/event_time").or(text(one, "/event_time")).unwrap_or_default();
         let utc = jiff::tz::TimeZone::UTC;
         let at: Timestamp = zoned(&stamp, if is_go { &utc } else { &self.zone }).unwrap_or(delivery.received_at());
         let part = |pointer: &str| id(data, pointer).unwrap_or_default();
+        let who = if part("/email").is_empty() { part("/phone") } else { part("/email") };
         let lists: Vec<String> = lists(data).collect();
-        let parts = [
-            name,
-            stamp,
-            part("/email"),
-            part("/campaign_id"),
-            part("/job_id"),
-            part("/status"),
-            part("/url"),
-            lists.join(","),
-        ];
+        let parts =
+            [name, stamp, who, part("/campaign_id"), part("/job_id"), part("/status"), part("/url"), lists.join(",")];
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         Some(Some(delivery.event(&parts, at, body)))
+    }
+}
+
+impl Unisender {
+    /// Who unsubscribed, as far as it can be read: a contact of UniSender may have a phone and no e-mail.
+    fn left(&self, data: &Value) -> Option<Body> {
+        let phone = || id(data, "/phone").and_then(|number| phone(&number, self.source.region));
+        match text(data, "/email").and_then(|address| email(&address)) {
+            Some(address) => Some(unsubscribed(address, lists(data))),
+            None if breakage::is_on("phone-leaves-unheard") => None,
+            None => Some(Body::ConsentRecorded(ConsentRecorded {
+                lists: lists(data).collect(),
+                ..ConsentRecorded::withdrawn(phone()?, Channel::Sms, "unsubscribe")
+            })),
+        }
     }
 }
 
@@ -119,7 +130,6 @@ fn body(name: &str, data: &Value, to: Identifier) -> Option<Body> {
     let status = text(data, "/status").unwrap_or_default();
     let (state, code) = match (name, status.as_str()) {
         ("subscribe", _) => return Some(membership(to, lists(data).collect(), true)),
-        ("unsubscribe", _) => return Some(unsubscribed(to, lists(data))),
         (_, "ok_unsubscribed" | "unsubscribed") => return Some(unsubscribed(to, None)),
         (_, "ok_fbl" | "spam") => return Some(complained(to)),
         // Only Go tells it, of an address that was unsubscribed before: no consent.

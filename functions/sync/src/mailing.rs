@@ -389,12 +389,16 @@ impl Letter<'_> {
         Some(url)
     }
 
-    /// One link an address and year: whoever gets ten letters has one.
+    /// One link an address and year: whoever gets ten letters has one. A letter that asks for a confirmation has its own: its
+    /// link answers no later question.
     fn consent_link(&self, what: &str, path: &str, decided: &mut Decided) -> String {
         let year = self.now.to_zoned_datetime(TimeZone::UTC).date().year() + YEARS;
         let end = format!("{year}-12-31T00:00:00Z").parse().unwrap_or(self.now);
-        let which = if what == "confirm" { Purpose::CONFIRMS } else { 0 };
-        let token = self.talk.links.mint(which, Purpose::Consent, &format!("{what} {}", self.message.way.to), end);
+        let (which, whose) = match what {
+            "confirm" => (Purpose::CONFIRMS, format!("{what} {}", self.due.key)),
+            _ => (0, format!("{what} {}", self.message.way.to)),
+        };
+        let token = self.talk.links.mint(which, Purpose::Consent, &whose, end);
         let url = format!("{}/{path}/{token}", self.talk.public_url);
         if !self.person.links().any(|known| known.token == token) {
             decided.facts.push(self.issue(token, "consent", Purpose::Consent, end));

@@ -129,7 +129,7 @@ impl Provider for SiteForm {
             labels: self.labels(&body, field("utm")),
             company: Company::read(text("company").as_deref(), text("inn").as_deref(), text("kpp").as_deref()),
         };
-        let fact = self.fact(delivery);
+        let fact = self.fact(delivery, !form.consents.is_empty());
         let body = if cart { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
         Ok(vec![delivery.event(&["form", &fact], at, body)])
     }
@@ -171,12 +171,14 @@ impl SiteForm {
         ]
     }
 
-    /// A signed delivery keeps its id over retries. A browser has none: the same words on one day are one fact.
-    fn fact(&self, delivery: &VerifiedDelivery) -> String {
+    /// A signed delivery keeps its id over retries. A browser has none: the same words on one day are one fact. A consent of the
+    /// same day is a new word all the same, for a withdrawal may stand between the two.
+    fn fact(&self, delivery: &VerifiedDelivery, has_consents: bool) -> String {
         match (self.options.auth, delivery.header("webhook-id")) {
             (Auth::Signature, Some(id)) => id.to_owned(),
             _ => {
-                let day = delivery.received_at().strftime("%F");
+                let consents = has_consents && !breakage::is_on("same-day-consent-unheard");
+                let day = delivery.received_at().strftime(if consents { "%F %T" } else { "%F" });
                 format!("{day} {}", String::from_utf8_lossy(delivery.body()))
             }
         }

@@ -36,13 +36,9 @@ pub struct HubSection {
     /// A secret reference: the key that tracked links and promo codes are drawn with. With another key, links that are out
     /// lead nowhere.
     pub link_key: Option<String>,
-    /// Words by which somebody in a chat says that they want no more letters.
-    #[serde(default = "stop_words")]
+    /// Further words by which people say in chats that they want no more advertising, beside those that the hub knows.
+    #[serde(default)]
     pub stop_words: Vec<String>,
-}
-
-fn stop_words() -> Vec<String> {
-    ["стоп", "отписаться", "отпишите", "отписка", "stop", "unsubscribe"].map(str::to_owned).to_vec()
 }
 
 fn listen() -> SocketAddr {

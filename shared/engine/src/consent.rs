@@ -6,14 +6,19 @@
 //!    unsubscription, a complaint, a stop word) says it for every channel; who says no to one of several boxes of a form, or blocks one
 //!    bot, says it of that channel.
 //! 3. The later word counts; of two words of the same instant the withdrawal.
-//! 4. A provider's "subscribed" is no word of the person's and makes no entry. Nor does a bounce: that address is suppressed,
+//! 4. A withdrawal ends by a new word about that channel. Opening a chat is none, nor is an old list, nor the link of a letter
+//!    that asked before the withdrawal. A bot that was blocked and is let in again may write as before the block.
+//! 5. A provider's "subscribed" is no word of the person's and makes no entry. Nor does a bounce: that address is suppressed,
 //!    whatever was consented to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Channel, Decision, Fact, Identifier, Kind, MARKETING, Record, RecordKey, Timestamp, breakage};
+use stagedoor_model::{
+    Channel, ChatWord, Decision, Fact, Header, Identifier, Kind, MARKETING, Purpose, Record, RecordKey, Timestamp, TrackedLink,
+    breakage,
+};
 
 use crate::Person;
 
@@ -42,6 +47,9 @@ pub struct Entry {
     /// The instant that the sender's clock gave, where it is another than `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_at: Option<Timestamp>,
+    /// Of a confirmation: when the letter that it answers was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
 }
 
 /// What the config asks of consents.
@@ -72,6 +80,9 @@ const FOR_ALL: [&str; 5] = ["unsubscribe", "one-click", "complaint", "stop-word"
 const LIST: &str = "list";
 /// Of chats that somebody opened; whether that is a consent, the config says.
 const BEGUN: &str = "chat-begun";
+
+/// The method of a bot that somebody blocked.
+const BLOCKED: &str = "blocked";
 
 /// Every entry, the oldest first.
 pub fn ledger(person: &Person) -> Vec<Entry> {
@@ -123,6 +134,23 @@ fn withdrawn_since(record: &Record) -> Timestamp {
     received_at.map_or(record.at, |received| received.max(record.at))
 }
 
+/// Whether a link is that of a letter which asks for a confirmation.
+fn is_question(link: &TrackedLink) -> bool {
+    let asks = |header: Header| header.campaign == Purpose::CONFIRMS;
+    link.purpose == Purpose::Consent && link.token.header().is_some_and(asks)
+}
+
+/// When the letter was written whose link made this record.
+fn asked_at(record: &Record, person: &Person) -> Option<Timestamp> {
+    let links: BTreeSet<&str> =
+        record.identifiers.iter().filter(|one| one.kind() == Kind::Link).map(Identifier::value).collect();
+    let letters = person.records.values().filter(|letter| match &letter.fact {
+        Fact::Link(link) => links.contains(link.token.as_str()),
+        _ => false,
+    });
+    letters.map(|letter| letter.at).min()
+}
+
 fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
     let entry = |at: Timestamp, channel: Channel, decision: Decision, method: &str| Entry {
         at,
@@ -136,6 +164,7 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
         lists: BTreeSet::new(),
         evidence: BTreeMap::new(),
         received_at: record.received_at,
+        asked_at: None,
         told_at: record.told_at.or(Some(record.at)).filter(|told| *told != at && record.received_at.is_some()),
     };
     match &record.fact {
@@ -164,7 +193,9 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
             let is_withdrawal = recorded.decision == Decision::Withdrawn;
             let at = if is_withdrawal { withdrawn_since(record) } else { record.at };
             let entry = entry(at, recorded.channel, recorded.decision, &recorded.method);
+            let is_answer = recorded.decision == Decision::Confirmed;
             vec![Entry {
+                asked_at: is_answer.then(|| asked_at(record, person)).flatten(),
                 purpose: recorded.purpose.clone(),
                 wording: recorded.wording.clone(),
                 lists: recorded.lists.clone(),
@@ -174,21 +205,22 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
         }
         Fact::Talk(talk) => {
             let channel = if talk.chat.kind().is_chat() { Channel::Messenger } else { Channel::Sms };
-            let stopped = talk.may_write.filter(|(_, may)| !may).map(|(at, _)| (at, Decision::Withdrawn, "blocked"));
-            let marketing = talk.marketing.map(|(at, may)| {
-                (at, if may { Decision::Given } else { Decision::Withdrawn }, if may { "chat" } else { "stop-word" })
-            });
+            let is_messenger = channel == Channel::Messenger;
+            let opened = talk.open_since.map(|at| (at, ChatWord::Opened));
+            let words: BTreeSet<_> = talk.all_words().into_iter().chain(opened).collect();
             // A number that takes no SMS is no word of its owner's; a messenger tells us of a block.
-            let stopped = stopped.filter(|_| channel == Channel::Messenger);
-            let began = talk.open_since.filter(|_| channel == Channel::Messenger);
-            let began = began.map(|at| (at, Decision::Given, BEGUN));
-            began
+            let words = words
                 .into_iter()
-                .chain(stopped)
-                .chain(marketing)
-                .map(|(at, said, method)| entry(at, channel, said, method))
-                .collect()
+                .filter(|(_, word)| is_messenger || matches!(word, ChatWord::Stopped | ChatWord::Resumed));
+            let entries = words.map(|(at, word)| match word {
+                ChatWord::Opened => entry(at, channel, Decision::Given, BEGUN),
+                ChatWord::Resumed => entry(at, channel, Decision::Given, "chat"),
+                ChatWord::Blocked => entry(at, channel, Decision::Withdrawn, BLOCKED),
+                ChatWord::Stopped => entry(at, channel, Decision::Withdrawn, "stop-word"),
+            });
+            entries.collect()
         }
+        Fact::Link(link) if is_question(link) => vec![entry(record.at, Channel::Email, Decision::Asked, "letter")],
         _ => vec![],
     }
 }
@@ -212,32 +244,85 @@ pub fn standing(
     let known = entries
         .iter()
         .filter(|entry| entry.purpose == purpose && at.is_none_or(|at| entry.at <= at))
-        .filter(|entry| entry.channel == channel || entry.is_for_all())
-        .filter(|entry| policy.chats || entry.method != BEGUN);
-    let mut standing = Standing::Unknown;
+        .filter(|entry| entry.channel == channel || entry.is_for_all());
+    let mut stand = Stand { standing: Standing::Unknown, left_at: None, before_block: None };
     for entry in known {
         let covers = address.is_none_or(|address| entry.identifiers.contains(address));
-        let counts_at_once = !policy.double_opt_in.contains(&channel);
-        standing = match (entry.decision, standing) {
-            (Decision::Withdrawn, _) => Standing::Withdrawn(entry.clone()),
-            (Decision::Asked, before) => before,
-            // An old list is no new word of the person's, nor is a chat that was merely opened.
-            (_, Standing::Withdrawn(left)) if [LIST, BEGUN].contains(&entry.method.as_str()) => {
-                Standing::Withdrawn(left)
-            }
-            (_, before) if !covers => before,
-            // The link of an old letter is no new word either: they have to be asked anew first.
-            (Decision::Confirmed, Standing::Withdrawn(left)) if !breakage::is_on("old-link-consents") => {
-                Standing::Withdrawn(left)
-            }
-            (Decision::Confirmed, _) => Standing::Given(entry.clone()),
-            // Given again, it stays confirmed.
-            (Decision::Given, Standing::Given(_)) => Standing::Given(entry.clone()),
-            (Decision::Given, _) if counts_at_once => Standing::Given(entry.clone()),
-            (Decision::Given, _) => Standing::Unconfirmed(entry.clone()),
-        };
+        stand.hear(entry, channel, covers, policy);
     }
-    standing
+    stand.standing
+}
+
+/// How somebody stands while the words of the ledger are heard in their order.
+struct Stand {
+    standing: Standing,
+    /// When they withdrew, until a new word counts. A consent that waits for its confirmation ends no withdrawal.
+    left_at: Option<Timestamp>,
+    /// How they stood when they blocked the bot, and since when they had withdrawn.
+    before_block: Option<Box<(Standing, Option<Timestamp>)>>,
+}
+
+impl Stand {
+    fn hear(&mut self, entry: &Entry, channel: Channel, covers: bool, policy: &ConsentPolicy) {
+        let method = entry.method.as_str();
+        if method == BEGUN {
+            self.unblock(entry);
+        }
+        match entry.decision {
+            Decision::Asked => {}
+            Decision::Withdrawn => self.leave(entry),
+            // An old list is no new word of the person's, nor is a chat that was merely opened.
+            _ if [LIST, BEGUN].contains(&method) && self.left_at.is_some() => {}
+            _ if !covers || (method == BEGUN && !policy.chats) => {}
+            Decision::Confirmed => self.confirm(entry),
+            Decision::Given if self.is_given() || !policy.double_opt_in.contains(&channel) => self.give(entry),
+            Decision::Given => self.standing = Standing::Unconfirmed(entry.clone()),
+        }
+    }
+
+    fn is_given(&self) -> bool {
+        matches!(self.standing, Standing::Given(_))
+    }
+
+    fn give(&mut self, entry: &Entry) {
+        (self.standing, self.left_at, self.before_block) = (Standing::Given(entry.clone()), None, None);
+    }
+
+    fn leave(&mut self, entry: &Entry) {
+        let now = (Standing::Withdrawn(entry.clone()), Some(entry.at));
+        let before = (std::mem::replace(&mut self.standing, now.0), std::mem::replace(&mut self.left_at, now.1));
+        if entry.method != BLOCKED {
+            self.before_block = None;
+        } else if self.before_block.is_none() {
+            self.before_block = Some(Box::new(before));
+        }
+    }
+
+    /// A bot that is let in again may write as before the block, and no more.
+    fn unblock(&mut self, entry: &Entry) {
+        let Standing::Withdrawn(block) = &self.standing else { return };
+        if block.method == BLOCKED
+            && !block.identifiers.is_disjoint(&entry.identifiers)
+            && let Some(before) = self.before_block.take()
+        {
+            (self.standing, self.left_at) = *before;
+        }
+    }
+
+    /// A confirmation answers a question that was asked since they withdrew. The link of an old letter is no new word.
+    fn confirm(&mut self, entry: &Entry) {
+        let is_withdrawn = matches!(self.standing, Standing::Withdrawn(_)) && !breakage::is_on("old-link-consents");
+        let is_new = self.left_at.is_none_or(|left| entry.asked_at.is_some_and(|asked| asked > left));
+        if !is_withdrawn && (is_new || breakage::is_on("old-question-answered")) {
+            self.give(entry);
+        }
+    }
+}
+
+/// When somebody last withdrew from a channel: what was asked before is asked no more.
+pub fn withdrawn_at(entries: &[Entry], channel: Channel) -> Option<Timestamp> {
+    let of_channel = |entry: &&Entry| entry.channel == channel || entry.is_for_all();
+    entries.iter().filter(of_channel).filter(|entry| entry.decision == Decision::Withdrawn).map(|entry| entry.at).max()
 }
 
 /// Letters to an address that came back for a passing reason, after which it is held back.
@@ -306,6 +391,7 @@ mod tests {
             evidence: BTreeMap::new(),
             received_at: None,
             told_at: None,
+            asked_at: None,
         }
     }
 
@@ -345,13 +431,22 @@ mod tests {
     #[test]
     fn the_link_of_an_old_letter_brings_nobody_back_who_withdrew_since() {
         let policy = ConsentPolicy { double_opt_in: [Channel::Email].into(), ..ConsentPolicy::default() };
-        let confirmed = |second: i64| entry(second, Decision::Confirmed, "double-opt-in");
-        let mut all = vec![entry(1, Decision::Given, "form"), confirmed(2), entry(3, Decision::Withdrawn, "one-click")];
-        all.push(confirmed(4));
+        let answer = |second: i64, asked: i64| Entry {
+            asked_at: Timestamp::from_second(1_800_000_000 + asked).ok(),
+            ..entry(second, Decision::Confirmed, "double-opt-in")
+        };
+        let mut all = vec![entry(1, Decision::Given, "form"), answer(2, 1), entry(3, Decision::Withdrawn, "one-click")];
+        all.push(answer(4, 1));
         let now = |all: &[Entry]| standing(all, MARKETING, Channel::Email, None, &policy, None);
         assert!(matches!(now(&all), Standing::Withdrawn(_)));
+        // A stranger may say in their name that they want letters again: the old link answers that no more.
+        all.extend([entry(5, Decision::Given, "form"), entry(6, Decision::Asked, "letter"), answer(7, 1)]);
+        assert!(matches!(now(&all), Standing::Unconfirmed(_)));
+        // Nor does what counts for less than a consent, as long as nothing was confirmed.
+        all.push(entry(8, Decision::Given, "list"));
+        assert!(matches!(now(&all), Standing::Unconfirmed(_)));
         // Asked anew, they confirm anew.
-        all.extend([entry(5, Decision::Given, "form"), confirmed(6)]);
+        all.push(answer(9, 6));
         assert!(matches!(now(&all), Standing::Given(_)));
     }
 }

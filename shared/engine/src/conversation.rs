@@ -102,7 +102,8 @@ pub fn chats(person: &Person) -> Option<Chats> {
 pub(crate) fn calls_for_contact(person: &Person, catalog: &Catalog) -> bool {
     chatty(person).any(|(_, talk)| {
         let heard = turns(&catalog.scenario, talk, person).into_iter().map(|turn| turn.heard);
-        let mut said = heard.filter(|heard| matches!(heard, Heard::Other | Heard::Keyword | Heard::Menu(_)));
+        let mut said =
+            heard.filter(|heard| matches!(heard, Heard::Other | Heard::Doubt | Heard::Keyword | Heard::Menu(_)));
         said.next().is_some()
     })
 }
@@ -159,15 +160,21 @@ fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {
 /// A task for a manager, when something was not understood since the last one. `tasked` is the line that it was about.
 pub(crate) fn task(person: &Person, tasked: Option<&(Timestamp, String)>, catalog: &Catalog) -> Option<TaskDraft> {
     let open = |at: Timestamp| tasked.is_none_or(|(last, _)| at.as_second() - last.as_second() >= TASK_EVERY_SECONDS);
-    let mut asked: Vec<(Timestamp, String, &'static str)> = Vec::new();
+    let mut asked: Vec<(Timestamp, String, &'static str, bool)> = Vec::new();
     for (_, talk) in chatty(person) {
-        let lost = turns(&catalog.scenario, talk, person).into_iter().filter(|turn| turn.heard == Heard::Other);
-        asked.extend(lost.map(|turn| (turn.at, turn.cause, channel_title(talk.chat.kind()))));
+        let lost = turns(&catalog.scenario, talk, person).into_iter();
+        let lost = lost.filter(|turn| matches!(turn.heard, Heard::Other | Heard::Doubt));
+        asked.extend(
+            lost.map(|turn| (turn.at, turn.cause, channel_title(talk.chat.kind()), turn.heard == Heard::Doubt)),
+        );
     }
     asked.sort();
-    let (at, id, channel) = asked.into_iter().find(|(at, _, _)| open(*at))?;
-    let text = format!(
-        "The bot did not understand what they wrote in {channel}: answer there (the conversation is in the notes)"
-    );
+    let (at, id, channel, smells) = asked.into_iter().find(|(at, ..)| open(*at))?;
+    let text = match smells {
+        true => format!("Perhaps they want no more advertising: read what they wrote in {channel}, and ask them there"),
+        false => format!(
+            "The bot did not understand what they wrote in {channel}: answer there (the conversation is in the notes)"
+        ),
+    };
     Some(TaskDraft { person: person.id, text, about: (at, id), trouble: None })
 }

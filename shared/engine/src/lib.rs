@@ -34,7 +34,9 @@ mod untangle;
 
 pub use campaign::{Attribution, By, Campaign, Pool, Windows};
 pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey};
-pub use consent::{ConsentPolicy, Entry, Standing, addresses, is_suppressed, ledger, may_advertise, standing};
+pub use consent::{
+    ConsentPolicy, Entry, Standing, addresses, is_suppressed, ledger, may_advertise, standing, withdrawn_at,
+};
 pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
 pub use deals::{Deal, DealSum, deals};
 pub use documents::{CompanyDraft, InvoiceDraft, InvoiceLine, InvoiceParents, InvoiceState, Invoicing};

@@ -281,7 +281,10 @@ impl<'l, 'c> Desk<'l, 'c> {
             Audience::Segment(_) => vec![],
             Audience::Unconfirmed => {
                 let addresses = self.unconfirmed().into_iter();
-                let key = |one: &Identifier| format!("{name}|{one}");
+                // Who withdraws and consents anew is asked anew.
+                let left = consent::withdrawn_at(&consent::ledger(self.person), Channel::Email);
+                let round = left.map_or_else(String::new, |at| format!("|{}", at.as_second()));
+                let key = |one: &Identifier| format!("{name}|{one}{round}");
                 let of = |one: Identifier| Occasion { key: key(&one), deal: None, address: Some(one), told: None };
                 addresses.map(of).collect()
             }

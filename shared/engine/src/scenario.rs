@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Email, Identifier, Kind, Line, Phone, Purpose, Region, Said, Talk, Timestamp, Token};
+use stagedoor_model::{
+    Email, Identifier, Kind, Line, Phone, Purpose, Region, Said, StopWish, Talk, Timestamp, Token, stop_wish,
+};
 
 use crate::Person;
 
@@ -68,7 +70,7 @@ pub struct Reply {
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
     pub replies: Vec<Reply>,
-    /// In lower case.
+    /// Further words that begin a message that stops.
     pub stop_words: BTreeSet<String>,
     /// Where phones that people type are dialled.
     pub region: Option<Region>,
@@ -85,6 +87,8 @@ pub enum Heard {
     Given(Identifier),
     Wrong,
     Stop,
+    /// It smells of a stop word: a manager has to read it.
+    Doubt,
     /// Not understood.
     Other,
 }
@@ -174,8 +178,10 @@ impl<'s> State<'s, '_> {
 
     fn words(&self, text: &str) -> (Heard, Vec<Option<&'s Reply>>) {
         let said = text.trim().to_lowercase();
-        if self.scenario.stop_words.contains(said.trim_matches(|c: char| !c.is_alphanumeric())) {
-            return (Heard::Stop, vec![self.find(|on| *on == On::Stop)]);
+        match stop_wish(text, &self.scenario.stop_words) {
+            StopWish::Certain => return (Heard::Stop, vec![self.find(|on| *on == On::Stop)]),
+            StopWish::Doubtful => return (Heard::Doubt, vec![self.find(|on| *on == On::Other)]),
+            StopWish::None => {}
         }
         if let Some(ask) = self.awaiting {
             match (ask, self.given(ask, text)) {

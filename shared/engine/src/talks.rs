@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use stagedoor_model::{
-    Body, ChatRef, Content, Delivered, Event, Fact, Identifier, Kind, Line, Promo, Purpose, Record, RecordKey, Said,
-    SendOutcome, SourceName, Talk, Token, TrackedLink,
+    Body, ChatRef, ChatWord, Content, Delivered, Event, Fact, Identifier, Kind, Line, Promo, Purpose, Record,
+    RecordKey, Said, SendOutcome, SourceName, Talk, Token, TrackedLink,
 };
 
 /// The key under which everything of one chat with one source meets.
@@ -19,7 +19,7 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
         Body::ChatStarted(started) => {
             let mut talk = talk_of(event, &started.chat).with(line(Said::Started { token: started.token.clone() }));
             if started.may_write {
-                (talk.open_since, talk.may_write) = (Some(event.time), Some((event.time, true)));
+                talk = talk.saying(event.time, ChatWord::Opened);
             }
             Some(about_chat(event, &started.chat, talk, started.token.iter().filter_map(link)))
         }
@@ -36,21 +36,16 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
             Some(about_chat(event, &shared.chat, talk, [shared.given.clone()]))
         }
         Body::ChatStopped(changed) => {
-            let mut talk = talk_of(event, &changed.chat);
-            match changed.marketing_only {
-                true => talk.marketing = Some((event.time, false)),
-                false => talk.may_write = Some((event.time, false)),
-            }
+            let word = if changed.marketing_only { ChatWord::Stopped } else { ChatWord::Blocked };
+            let talk = talk_of(event, &changed.chat).saying(event.time, word);
             Some(about_chat(event, &changed.chat, talk, None))
         }
         Body::ChatResumed(changed) => {
-            let mut talk = talk_of(event, &changed.chat);
-            if changed.marketing_only {
-                talk.marketing = Some((event.time, true));
-            } else {
-                talk = talk.with(line(Said::Allowed));
-                (talk.open_since, talk.may_write) = (Some(event.time), Some((event.time, true)));
-            }
+            let talk = talk_of(event, &changed.chat);
+            let talk = match changed.marketing_only {
+                true => talk.saying(event.time, ChatWord::Resumed),
+                false => talk.with(line(Said::Allowed)).saying(event.time, ChatWord::Opened),
+            };
             Some(about_chat(event, &changed.chat, talk, None))
         }
         Body::ChatRenamed(changed) => {
@@ -66,7 +61,7 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
             match &sent.outcome {
                 SendOutcome::Sent(_) | SendOutcome::Unknown => talk = talk.with(line(Said::Hub(sent.text.clone()))),
                 SendOutcome::Withdrawn(_) => {
-                    (talk.may_write, talk.refused_at) = (Some((event.time, false)), Some(event.time));
+                    talk = Talk { refused_at: Some(event.time), ..talk.saying(event.time, ChatWord::Blocked) };
                 }
                 SendOutcome::Dropped(_) => {}
                 SendOutcome::Refused(_) => talk.refused_at = Some(event.time),

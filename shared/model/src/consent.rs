@@ -98,29 +98,3 @@ impl ConsentRecorded {
         }
     }
 }
-
-/// Words that end a channel, said alone: СТОП is what operators teach (38-FZ art. 18 asks to stop at once), STOP and its kin are
-/// CTIA's.
-const STOP_WORDS: [&str; 14] = [
-    "стоп",
-    "stop",
-    "stopall",
-    "unsubscribe",
-    "cancel",
-    "end",
-    "quit",
-    "отписаться",
-    "отписать",
-    "отпишите",
-    "отписка",
-    "не присылайте",
-    "не пишите",
-    "хватит",
-];
-
-/// Whether a message says only that nothing more is wanted.
-pub fn is_stop_word(text: &str) -> bool {
-    let said = text.to_lowercase().replace('ё', "е");
-    let said = said.trim_matches(|c: char| !c.is_alphanumeric());
-    STOP_WORDS.contains(&said)
-}

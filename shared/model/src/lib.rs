@@ -17,6 +17,7 @@ mod quiet;
 mod receipt;
 pub mod record;
 mod show;
+mod stop_words;
 mod talk;
 mod token;
 mod trace;
@@ -26,7 +27,7 @@ pub use chat::{
     MessageDecided, MessageHeard, MessageReported, MessageSent, Notice, Outcome as SendOutcome, Profile, PromoIssued,
 };
 pub use company::{Company, TaxId, TaxIdError};
-pub use consent::{Channel, ConsentClaim, ConsentRecorded, Decision, MARKETING, is_stop_word};
+pub use consent::{Channel, ConsentClaim, ConsentRecorded, Decision, MARKETING};
 pub use decision::{IdentityDecided, Verdict};
 pub use email::{Email, EmailError};
 pub use event::{
@@ -43,7 +44,8 @@ pub use phone::{Phone, PhoneError, Region};
 pub use quiet::QuietHours;
 pub use record::{Buyer, Fact, Record, RecordKey, Rung, Touch};
 pub use show::{LocalInstant, ShowRef, time_zone};
-pub use talk::{Line, LinkUse, Promo, Said, Talk, TrackedLink};
+pub use stop_words::{StopWish, is_stop_word, stop_wish};
+pub use talk::{ChatWord, Line, LinkUse, Promo, Said, Talk, TrackedLink};
 pub use token::{Header, LinkKey, Purpose, Token, TokenTag};
 pub use trace::TraceParent;
 

@@ -12,6 +12,8 @@ const LINES: usize = 240;
 const TOKENS: usize = 8;
 /// Characters of a line that a person keeps.
 const TEXT: usize = 400;
+/// Words about being written to that a chat keeps. The journal has all of them.
+const WORDS: usize = 400;
 
 /// One line of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,6 +55,20 @@ impl Said {
     }
 }
 
+/// What was said in a chat, or done to it, about being written to there. Of the same instant the later variant counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChatWord {
+    /// The chat was opened, or opened again after a block.
+    Opened,
+    /// Advertising is wanted again.
+    Resumed,
+    /// The bot was blocked.
+    Blocked,
+    /// No more advertising is wanted.
+    Stopped,
+}
+
 /// When a chat first came through a link, and from which browser.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LinkUse {
@@ -86,6 +102,9 @@ pub struct Talk {
     /// The last time that a message of ours was not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_at: Option<Timestamp>,
+    /// Every word about being written to: the consent ledger is made of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub words: BTreeSet<(Timestamp, ChatWord)>,
 }
 
 impl Talk {
@@ -102,7 +121,35 @@ impl Talk {
             spoke_at: None,
             seen_at: None,
             refused_at: None,
+            words: BTreeSet::new(),
         }
+    }
+
+    /// With one more word about being written to.
+    #[must_use]
+    pub fn saying(mut self, at: Timestamp, word: ChatWord) -> Self {
+        match word {
+            ChatWord::Opened => {
+                self.open_since = Some(self.open_since.map_or(at, |known| known.min(at)));
+                self.may_write = self.may_write.max(Some((at, true)));
+            }
+            ChatWord::Blocked => self.may_write = self.may_write.max(Some((at, false))),
+            ChatWord::Resumed => self.marketing = self.marketing.max(Some((at, true))),
+            ChatWord::Stopped => self.marketing = self.marketing.max(Some((at, false))),
+        }
+        self.words.insert((at, word));
+        self
+    }
+
+    /// Every word, with the last ones of a record that an earlier build stored.
+    pub fn all_words(&self) -> BTreeSet<(Timestamp, ChatWord)> {
+        let blocked = self.may_write.filter(|(_, may)| !may).map(|(at, _)| (at, ChatWord::Blocked));
+        let said = |(at, may)| (at, if may { ChatWord::Resumed } else { ChatWord::Stopped });
+        let last = blocked.into_iter().chain(self.marketing.map(said));
+        if crate::breakage::is_on("talk-forgets-withdrawals") {
+            return last.collect();
+        }
+        last.chain(self.words.iter().copied()).collect()
     }
 
     /// With one more line.
@@ -128,6 +175,10 @@ impl Talk {
     /// Associative, commutative, idempotent.
     #[must_use]
     pub fn join(mut self, other: Self) -> Self {
+        self.words = self.all_words().into_iter().chain(other.all_words()).collect();
+        while self.words.len() > WORDS {
+            self.words.pop_first();
+        }
         self.chat = self.chat.min(other.chat);
         self.profile = self.profile.max(other.profile);
         for (token, used) in other.uses {

@@ -1,0 +1,315 @@
+//! What says that somebody wants no more messages: one list for chats and SMS.
+//!
+//! СТОП is what Russian operators teach (38-FZ art. 18 asks to stop at once), STOP and its kin are CTIA's. People seldom write the
+//! bare word: "Стоп, спасибо", "отпишите меня", "СТОП 7". A message counts that begins with such a word and goes on with little
+//! else. What only smells of it ("как от вас отписаться?") is for a manager to read.
+
+use std::collections::BTreeSet;
+
+use crate::breakage;
+
+/// What a message says about being written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopWish {
+    /// Nothing.
+    None,
+    /// Perhaps that they want no more messages: a person has to read it.
+    Doubtful,
+    /// They want no more messages.
+    Certain,
+}
+
+/// Words with which a message begins that stops.
+const BEGIN: &[&str] = &[
+    "стоп",
+    "stop",
+    "stopall",
+    "stop all",
+    "unsubscribe",
+    "opt out",
+    "optout",
+    "отписаться",
+    "отписать",
+    "отписывайте",
+    "отписываюсь",
+    "отпишите",
+    "отпишитесь",
+    "отпиши",
+    "отписка",
+    "отмена рассылки",
+    "отмените рассылку",
+    "отключите рассылку",
+    "уберите из рассылки",
+    "удалите из рассылки",
+    "исключите из рассылки",
+    "прекратите",
+    "прекратить рассылку",
+    "не присылайте",
+    "не присылать",
+    "не пишите",
+    "не шлите",
+    "не надо присылать",
+    "не надо писать",
+    "больше не присылайте",
+    "больше не пишите",
+    "больше не шлите",
+    "хватит писать",
+    "хватит слать",
+    "хватит присылать",
+    "хватит спамить",
+    "не беспокойте",
+];
+
+/// Words that stop alone: in a sentence they are about something else.
+const ALONE: &[&str] = &["cancel", "end", "quit", "хватит", "спам", "spam"];
+
+/// Words before and after them that change nothing.
+const AROUND: &[&str] = &[
+    "пожалуйста",
+    "прошу",
+    "хочу",
+    "спасибо",
+    "здравствуйте",
+    "привет",
+    "добрый",
+    "день",
+    "вечер",
+    "меня",
+    "мне",
+    "нас",
+    "нам",
+    "сюда",
+    "от",
+    "с",
+    "из",
+    "на",
+    "вашей",
+    "вашу",
+    "ваши",
+    "этой",
+    "эту",
+    "свою",
+    "свои",
+    "всех",
+    "все",
+    "рассылки",
+    "рассылку",
+    "рассылок",
+    "реклама",
+    "рекламу",
+    "рекламы",
+    "спам",
+    "смс",
+    "sms",
+    "письма",
+    "сообщения",
+    "больше",
+    "ничего",
+    "уже",
+    "наконец",
+    "please",
+    "thanks",
+    "thank",
+    "you",
+    "me",
+    "my",
+    "from",
+    "the",
+    "this",
+    "your",
+    "list",
+    "all",
+    "now",
+    "messages",
+    "texts",
+    "emails",
+    "ads",
+];
+
+/// Parts of words, or of several, that smell of it anywhere.
+const SMELLS: &[&str] = &[
+    "отпис",
+    "отпиш",
+    "рассылк",
+    "не присыл",
+    "не пишите",
+    "не шлите",
+    "не звоните",
+    "спам",
+    "надоели",
+    "прекратите",
+    "удалите мо",
+    "удалите меня",
+    "отзываю соглас",
+    "отозвать соглас",
+    "unsubscr",
+    "opt out",
+    "spam",
+    "stop send",
+    "stop texting",
+    "stop messaging",
+];
+
+/// Characters of a message that may stop.
+const LONGEST: usize = 100;
+
+/// What a message says about being written to. `own`: further words of the config that begin a message that stops.
+pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
+    let words = words(text);
+    let said = words.join(" ");
+    let own = own.iter().map(String::as_str);
+    let begin: Vec<String> = BEGIN.iter().copied().chain(own).map(|one| self::words(one).join(" ")).collect();
+    if breakage::is_on("stop-words-whole-line-only") {
+        return if begin.contains(&said) { StopWish::Certain } else { StopWish::None };
+    }
+    let spelled: String = words.iter().filter(|word| word.chars().count() == 1).map(String::as_str).collect();
+    let is_spelled = spelled.chars().count() == words.len() && words.len() > 2;
+    if is_spelled && begin.iter().any(|one| *one == spelled) {
+        return StopWish::Certain;
+    }
+    let alone = ALONE.iter().any(|one| self::words(one).join(" ") == said);
+    let is_short = text.trim().chars().count() <= LONGEST && !text.contains('?');
+    if alone || (is_short && begins(&words, &begin)) {
+        return StopWish::Certain;
+    }
+    let first = words.iter().find(|word| !is_around(word));
+    let stops = |word: &&String| ["стоп", "stop"].iter().any(|one| folded(one) == **word);
+    let smells = SMELLS.iter().any(|one| said.contains(&folded(one)));
+    if smells || first.filter(stops).is_some() { StopWish::Doubtful } else { StopWish::None }
+}
+
+/// Whether a message says that nothing more is wanted.
+pub fn is_stop_word(text: &str) -> bool {
+    stop_wish(text, &BTreeSet::new()) == StopWish::Certain
+}
+
+/// Whether it begins so, with at most one word beside it that is not around such words anyway.
+fn begins(words: &[String], begin: &[String]) -> bool {
+    let lead = words.iter().take_while(|word| is_around(word)).count();
+    // "Больше не пишите" begins with a word that may also stand around.
+    (0..=lead).any(|from| {
+        let rest = words.get(from..).unwrap_or_default();
+        begin.iter().filter(|one| !one.is_empty()).any(|one| {
+            let length = one.split(' ').count();
+            let is_it = rest.get(..length).is_some_and(|head| head.join(" ") == *one);
+            is_it && rest.iter().skip(length).filter(|word| !is_around(word)).count() <= 1
+        })
+    })
+}
+
+fn is_around(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_digit()) || AROUND.iter().any(|one| folded(one) == word)
+}
+
+/// The words of a text, folded so that look-alikes are one.
+fn words(text: &str) -> Vec<String> {
+    let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    visible.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(folded).collect()
+}
+
+/// Characters that nobody sees and accents that stand on a letter.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{300}'..='\u{36f}')
+}
+
+/// In lower case, with the Latin letter in the place of each Cyrillic one that looks like it.
+fn folded(text: &str) -> String {
+    let is_number = text.chars().all(|c| c.is_ascii_digit());
+    let fold = |c: char| match c {
+        'ё' | 'е' | 'э' => 'e',
+        'а' => 'a',
+        'в' => 'b',
+        'к' => 'k',
+        'м' => 'm',
+        'н' => 'h',
+        'о' => 'o',
+        '0' if !is_number => 'o',
+        'р' => 'p',
+        'с' => 'c',
+        'т' => 't',
+        'у' => 'y',
+        'х' => 'x',
+        c => c,
+    };
+    text.to_lowercase().chars().map(fold).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(text: &str) -> StopWish {
+        stop_wish(text, &BTreeSet::from(["баста".to_owned()]))
+    }
+
+    #[test]
+    fn a_short_message_that_begins_with_a_stop_word_stops() {
+        for text in [
+            "стоп",
+            "СТОП",
+            "Стоп.",
+            "стоп!!!",
+            "Стоп, спасибо",
+            "стоп реклама",
+            "СТОП 7",
+            "с т о п",
+            "CTOП",
+            "cтoп",
+            "СТ0П",
+            "сто\u{200b}п",
+            "Stop. Thank you",
+            "STOPALL",
+            "unsubscribe",
+            "Unsubscribe me please",
+            "Отпишите меня",
+            "Пожалуйста, отпишите меня от рассылки",
+            "Здравствуйте! Хочу отписаться от вашей рассылки, спасибо",
+            "Отпишитесь",
+            "отписка",
+            "Прекратите",
+            "не пишите мне",
+            "Не присылайте мне больше ничего",
+            "Больше не пишите!",
+            "хватит",
+            "хватит слать рекламу",
+            "cancel",
+            "End",
+            "Баста, карапузики",
+        ] {
+            assert_eq!(wish(text), StopWish::Certain, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_smells_of_it_is_for_a_manager() {
+        for text in [
+            "Как отписаться?",
+            "Почему мне приходит ваш спам, откуда у вас мой номер",
+            "Стоп, а где мой билет на пятницу",
+            "Стоп? Какой ещё стоп?",
+            "Я устал от вашей рассылки и от театра вообще, займитесь делом",
+            "why do I get this spam",
+            "удалите мой номер",
+        ] {
+            assert_eq!(wish(text), StopWish::Doubtful, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_something_else_stops_nothing() {
+        for text in [
+            "",
+            "Cancel my order 1234",
+            "The end of the show when",
+            "хватит ли билетов на двоих",
+            "Остановка Стопкина где",
+            "Здравствуйте",
+            "Где моя подписка",
+            "столп",
+            "1",
+            "Не пришёл билет",
+        ] {
+            assert_eq!(wish(text), StopWish::None, "{text}");
+        }
+    }
+}

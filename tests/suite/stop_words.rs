@@ -1,0 +1,105 @@
+//! What people write to stop messages, wherever they write it, and what providers do that is no word of theirs.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use serde_json::json;
+use stagedoor_engine::{Standing, ledger, standing};
+use stagedoor_model::{Channel, Email, Identifier, Kind, MARKETING, Phone, Region, Timestamp};
+use stagedoor_testkit::{
+    Parcel,
+    fans::{Account, ChatFan},
+    form, form_signed, unisender,
+};
+use stagedoor_tests::{
+    door::{self, Door},
+    hub::TestHub,
+};
+
+/// Who wrote more than a day ago is not answered any more.
+static NOW: LazyLock<i64> = LazyLock::new(|| Timestamp::now().as_second());
+
+const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
+const STOPS: [&str; 6] = ["Отпишите меня", "стоп реклама", "Стоп, спасибо", "СТОП 7", "не присылайте", "cтоп"];
+const SMELLS: [&str; 2] = ["Как отписаться?", "Стоп, а где мой билет на пятницу"];
+
+fn phone(text: &str) -> Identifier {
+    Identifier::phone(Phone::parse(text, Region::new("RU").expect("a region")).expect("a phone"))
+}
+
+fn email(text: &str) -> Identifier {
+    Identifier::email(Email::parse(text).expect("an address"))
+}
+
+async fn stands(hub: &TestHub, who: Identifier, channel: Channel) -> Standing {
+    let owners = hub.hub.store.resolve(&BTreeSet::from([who])).await.expect("resolved").owners;
+    let person = hub.hub.store.load(&owners.into_values().collect()).await.expect("loaded").remove(0).value;
+    standing(&ledger(&person), MARKETING, channel, None, &hub.hub.config.catalog.consent, None)
+}
+
+fn sms(phone: &str, id: &str, words: &str) -> Parcel {
+    let zone = jiff::tz::TimeZone::get("Europe/Moscow").expect("a zone");
+    let time = Timestamp::now().to_zoned(zone).strftime("%d.%m.%Y %H:%M:%S").to_string();
+    form("/mail/smsc/smsc_hook_17", &[("sms_id", id), ("phone", phone), ("mes", words), ("time", &time)])
+}
+
+#[tokio::test]
+async fn the_same_words_stop_in_chats_and_by_sms() {
+    let hub = TestHub::start().await;
+    for (n, words) in (1_u64..).zip(STOPS.into_iter().chain(SMELLS)) {
+        let fan = ChatFan::new(Account::Telegram(4_243_000 + n), "Анна");
+        hub.take(&fan.start(None, n * 10, *NOW - 60)).await;
+        hub.take(&fan.say(words, n * 10 + 1, *NOW - 50)).await;
+        hub.take(&sms(&format!("7916100000{n}"), &n.to_string(), words)).await;
+    }
+    hub.settled().await;
+    for (n, words) in (1_u64..).zip(STOPS.into_iter().chain(SMELLS)) {
+        let chat = Identifier::opaque(Kind::Telegram, "", &(4_243_000 + n).to_string()).expect("an id");
+        let by_sms = stands(&hub, phone(&format!("+7916100000{n}")), Channel::Sms).await;
+        let in_chat = stands(&hub, chat, Channel::Messenger).await;
+        for stands in [by_sms, in_chat] {
+            assert_eq!(matches!(stands, Standing::Withdrawn(_)), STOPS.contains(&words), "{words}: {stands:?}");
+        }
+    }
+    let tasks = hub.sandbox.tasks();
+    let told = tasks.iter().filter(|task| task.to_string().contains("Perhaps they want no more advertising")).count();
+    assert_eq!(told, SMELLS.len() * 2, "{tasks:?}");
+}
+
+#[tokio::test]
+async fn a_list_that_is_tidied_up_withdraws_nobody() {
+    let door =
+        Door::open(door::source("mailchimp", "mailchimp-path-secret"), "2027-05-01T10:00:00Z".parse().expect("a time"));
+    for (action, withdraws) in [("unsub", true), ("archive", false), ("delete", false)] {
+        let parcel = form(
+            &format!("{}/mailchimp-path-secret", door.path),
+            &[
+                ("type", "unsubscribe"),
+                ("fired_at", "2027-05-01 09:00:00"),
+                ("data[action]", action),
+                ("data[reason]", "manual"),
+                ("data[email]", "anna@example.com"),
+                ("data[list_id]", "a6b5da1054"),
+            ],
+        );
+        let events = door.take(&parcel).await.events;
+        let kinds: Vec<&str> = events.iter().map(|event| event.kind()).collect();
+        let expected = if withdraws { "stagedoor.consent.recorded.v1" } else { "stagedoor.membership.reported.v1" };
+        assert_eq!(kinds, [expected], "{action}");
+    }
+}
+
+#[tokio::test]
+async fn an_unsubscription_that_cannot_be_read_whole_withdraws_what_can_be_read() {
+    let hub = TestHub::start().await;
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
+    let both = json!({ "email": "anna@example.com", "phone": "+79161234567", "consents": consents });
+    hub.take(&form_signed("/website/site", &both, "generic-source-secret", "1", Timestamp::now())).await;
+    hub.settled().await;
+    let when = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let event = json!({ "event_name": "unsubscribe", "event_time": when,
+        "event_data": { "email": "", "phone": "79161234567", "list_ids": [134] } });
+    hub.take(&unisender("/mail/unisender", &[event], KEY)).await;
+    hub.settled().await;
+    let letters = stands(&hub, email("anna@example.com"), Channel::Email).await;
+    assert!(matches!(letters, Standing::Withdrawn(_)), "{letters:?}");
+}

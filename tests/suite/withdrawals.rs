@@ -1,0 +1,166 @@
+//! A withdrawal holds until a new word about that very channel, and every word stays in the ledger.
+
+use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
+
+use serde_json::json;
+use stagedoor_engine::{Entry, Standing, ledger, standing};
+use stagedoor_model::{Channel, Decision, Email, Identifier, Kind, MARKETING, Timestamp};
+use stagedoor_testkit::{
+    Parcel,
+    fans::{Account, ChatFan},
+    form_signed, json as posted, unisender,
+};
+use stagedoor_tests::hub::TestHub;
+
+/// Who wrote more than a day ago is not answered any more.
+static NOW: LazyLock<i64> = LazyLock::new(|| Timestamp::now().as_second());
+
+const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
+
+async fn ledger_of(hub: &TestHub, who: Identifier) -> Vec<Entry> {
+    let owners = hub.hub.store.resolve(&BTreeSet::from([who])).await.expect("resolved").owners;
+    let person = hub.hub.store.load(&owners.into_values().collect()).await.expect("loaded").remove(0).value;
+    ledger(&person)
+}
+
+fn chats() -> [(Account, Kind); 5] {
+    [
+        (Account::Telegram(4_242_001), Kind::Telegram),
+        (Account::Viber("01234567890A=".into()), Kind::Viber),
+        (Account::Vk(4_242_003), Kind::Vk),
+        (Account::Messenger(4_242_004), Kind::Messenger),
+        (Account::Whatsapp("79990001122".into()), Kind::Whatsapp),
+    ]
+}
+
+fn stands(hub: &TestHub, entries: &[Entry], channel: Channel) -> Standing {
+    standing(entries, MARKETING, channel, None, &hub.hub.config.catalog.consent, None)
+}
+
+fn methods(entries: &[Entry], decision: Decision) -> Vec<&str> {
+    entries.iter().filter(|entry| entry.decision == decision).map(|entry| entry.method.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_start_deletes_no_withdrawal_in_any_messenger() {
+    for (account, kind) in chats() {
+        let hub = TestHub::start().await;
+        let fan = ChatFan::new(account, "Анна");
+        for parcel in [
+            fan.start(None, 1, *NOW - 60),
+            fan.say("Здравствуйте", 2, *NOW - 50),
+            fan.say("стоп", 3, *NOW - 40),
+            fan.start(None, 4, *NOW - 30),
+            fan.say("А билеты есть?", 5, *NOW - 20),
+        ] {
+            hub.take(&parcel).await;
+            hub.settled().await;
+        }
+        let id = Identifier::opaque(kind, "", &fan.id()).expect("an id");
+        let entries = ledger_of(&hub, id).await;
+        assert_eq!(methods(&entries, Decision::Withdrawn), ["stop-word"], "{kind:?}: {entries:?}");
+        for channel in [Channel::Email, Channel::Sms, Channel::Call] {
+            let stands = stands(&hub, &entries, channel);
+            assert!(matches!(stands, Standing::Withdrawn(_)), "{kind:?} {channel:?}: {stands:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bot_that_was_blocked_and_is_let_in_again_may_write_as_before_the_block() {
+    for (stops, account, kind) in [
+        (false, Account::Telegram(4_242_001), Kind::Telegram),
+        (true, Account::Telegram(4_242_001), Kind::Telegram),
+        (false, Account::Vk(4_242_003), Kind::Vk),
+    ] {
+        let hub = TestHub::start().await;
+        let fan = ChatFan::new(account, "Анна");
+        let stop = stops.then(|| fan.say("стоп", 3, *NOW - 40));
+        let block = fan.block(4, *NOW - 30);
+        for parcel in [Some(fan.start(None, 1, *NOW - 60)), stop, block].into_iter().flatten() {
+            hub.take(&parcel).await;
+            hub.settled().await;
+        }
+        let id = Identifier::opaque(kind, "", &fan.id()).expect("an id");
+        let now = stands(&hub, &ledger_of(&hub, id.clone()).await, Channel::Messenger);
+        assert!(matches!(&now, Standing::Withdrawn(entry) if entry.method == "blocked"), "{now:?}");
+        let again = match kind {
+            Kind::Telegram => fan.say("Это снова я", 5, *NOW - 20),
+            _ => fan.start(None, 5, Timestamp::now().as_second() + 1),
+        };
+        hub.take(&again).await;
+        hub.settled().await;
+        let entries = ledger_of(&hub, id.clone()).await;
+        assert!(methods(&entries, Decision::Withdrawn).contains(&"blocked"), "{entries:?}");
+        if kind == Kind::Telegram {
+            let now = stands(&hub, &entries, Channel::Messenger);
+            assert!(matches!(now, Standing::Withdrawn(_)), "a message is no word about advertising: {now:?}");
+            hub.take(&fan.start(None, 6, *NOW - 10)).await;
+            hub.settled().await;
+        }
+        let entries = ledger_of(&hub, id).await;
+        let now = stands(&hub, &entries, Channel::Messenger);
+        assert!(matches!(now, Standing::Given(_)), "{kind:?}, {stops}: {now:?}");
+        let letters = stands(&hub, &entries, Channel::Email);
+        assert_eq!(matches!(letters, Standing::Withdrawn(_)), stops, "{letters:?}");
+    }
+}
+
+fn unsubscribes(address: &str) -> Parcel {
+    let when = Timestamp::now().to_zoned(jiff::tz::TimeZone::get("Europe/Moscow").expect("a zone"));
+    let data = json!({ "email": address, "list_ids": [134] });
+    let when = when.strftime("%Y-%m-%d %H:%M:%S").to_string();
+    unisender("/mail/unisender", &[json!({ "event_name": "unsubscribe", "event_time": when, "event_data": data })], KEY)
+}
+
+#[tokio::test]
+async fn the_same_form_of_the_same_day_is_a_new_word_after_a_withdrawal() {
+    let hub = TestHub::start().await;
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
+    let body = json!({ "your-email": "anna@example.com", "consents": consents });
+    let form = || {
+        posted("/website/landing", &body)
+            .header("origin", "https://cherry.example.ru")
+            .header("x-stagedoor-key", "landing-key")
+    };
+    for parcel in [form(), unsubscribes("anna@example.com"), form()] {
+        hub.take(&parcel).await;
+        hub.settled().await;
+        // Two clicks within one second are one.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+    }
+    let anna = Identifier::email(Email::parse("anna@example.com").expect("an address"));
+    let said: Vec<Decision> = ledger_of(&hub, anna).await.iter().map(|entry| entry.decision).collect();
+    assert_eq!(said, [Decision::Given, Decision::Withdrawn, Decision::Given]);
+}
+
+#[tokio::test]
+async fn a_stop_word_holds_for_letters_until_a_word_about_letters() {
+    let hub = TestHub::start().await;
+    let fan = ChatFan::new(Account::Telegram(4_242_001), "Анна");
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
+    let form = |id: &str| {
+        let body = json!({ "form": "f", "email": "anna@example.com", "phone": "+79161234567", "consents": consents });
+        form_signed("/website/site", &body, "generic-source-secret", id, Timestamp::now())
+    };
+    let anna = Identifier::email(Email::parse("anna@example.com").expect("an address"));
+    let parcels = [
+        form("1"),
+        fan.start(None, 1, *NOW),
+        fan.share_phone("+79161234567", 2, *NOW + 1),
+        fan.say("Стоп", 3, *NOW + 2),
+        fan.start(None, 4, *NOW + 3),
+    ];
+    for parcel in parcels {
+        hub.take(&parcel).await;
+        hub.settled().await;
+    }
+    let entries = ledger_of(&hub, anna.clone()).await;
+    let letters = stands(&hub, &entries, Channel::Email);
+    assert!(matches!(letters, Standing::Withdrawn(_)), "a chat is no letter: {letters:?}");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    hub.take(&form("2")).await;
+    hub.settled().await;
+    let letters = stands(&hub, &ledger_of(&hub, anna).await, Channel::Email);
+    assert!(matches!(letters, Standing::Given(_)), "{letters:?}");
+}
