@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Body};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, StatusCode};
-use stagedoor_model::{Event, Region, SourceName, Timestamp};
+use stagedoor_model::{Event, Region, SourceName, Timestamp, Unrecognized};
 use stagedoor_ports::{Clock, Queue, memory::MemoryQueue};
 use stagedoor_testkit::{Parcel, samples::Sample};
-use stagedoor_webhook::{Counters, Provider, Receiver, Secret, Source};
+use stagedoor_webhook::{Counters, Provider, Receiver, Secret, Source, reread};
 use tower::ServiceExt;
 
 /// A clock that stands where it was put.
@@ -83,17 +84,36 @@ pub fn source(provider: &str, secret: &str) -> Source {
 
 type Built = (Source, Box<dyn Provider>);
 
+/// The source of a sample, and when it was received.
+fn source_of(sample: &Sample) -> (Source, Timestamp) {
+    let secret = sample.notes.get("secret").expect("a sample names its secret");
+    let at = sample.notes.get("at").and_then(|at| at.parse().ok()).expect("a sample names its time");
+    let mut source = source(&sample.provider, secret);
+    // Recorded at another account than the rest.
+    let own = sample.notes.get("options").and_then(|text| serde_json::from_str(text).ok());
+    if let (Some(serde_json::Value::Object(own)), Some(options)) = (own, source.options.as_object_mut()) {
+        options.extend(own);
+    }
+    (source, at)
+}
+
 impl Door {
     pub fn of(sample: &Sample) -> Self {
-        let secret = sample.notes.get("secret").expect("a sample names its secret");
-        let at = sample.notes.get("at").and_then(|at| at.parse().ok()).expect("a sample names its time");
-        let mut source = source(&sample.provider, secret);
-        // Recorded at another account than the rest.
-        let own = sample.notes.get("options").and_then(|text| serde_json::from_str(text).ok());
-        if let (Some(serde_json::Value::Object(own)), Some(options)) = (own, source.options.as_object_mut()) {
-            options.extend(own);
-        }
+        let (source, at) = source_of(sample);
         Self::open(source, at)
+    }
+
+    /// What a kept delivery with this body comes to at the source of a sample.
+    pub fn read_kept(sample: &Sample, body: &serde_json::Value) -> Vec<Event> {
+        let (source, at) = source_of(sample);
+        let provider = stagedoor::functions::provider(function_of(&source.provider), &source).expect("a provider");
+        let kept = Unrecognized {
+            route: String::new(),
+            reason: String::new(),
+            headers: [("content-type".to_owned(), "application/json".to_owned())].into(),
+            body: STANDARD.encode(body.to_string()),
+        };
+        reread(provider.as_ref(), &source.name, &kept, at).expect("it is understood")
     }
 
     pub fn open(source: Source, at: Timestamp) -> Self {

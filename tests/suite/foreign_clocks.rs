@@ -34,7 +34,10 @@ fn consents_at(told: Timestamp) -> Parcel {
 
 /// As UniSender tells a time: by the clock of Moscow.
 fn unsubscribes(told: Timestamp) -> Parcel {
-    let when = told.to_zoned(TimeZone::get("Europe/Moscow").expect("a zone")).strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let when = told
+        .to_zoned_datetime(TimeZone::get("Europe/Moscow").expect("a zone"))
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string();
     let data = json!({ "email": "anna@example.com", "list_ids": [134] });
     unisender("/mail/unisender", &[json!({ "event_name": "unsubscribe", "event_time": when, "event_data": data })], KEY)
 }

@@ -78,6 +78,19 @@ async fn writes_golden_events() {
     }
 }
 
+/// `cargo test -p stagedoor-tests -- --ignored writes_schemas` after a type was changed; read the diff.
+#[test]
+#[ignore = "rewrites events/schema.json and docs/stagedoor.schema.json"]
+fn writes_schemas() {
+    let root = samples::folder().join("..");
+    for (file, schema) in
+        [("events/schema.json", stagedoor_model::schema()), ("docs/stagedoor.schema.json", stagedoor_config::schema())]
+    {
+        let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+        std::fs::write(root.join(file), text + "\n").expect("written");
+    }
+}
+
 #[test]
 fn the_committed_schemas_are_those_of_the_types() {
     let root = samples::folder().join("..");

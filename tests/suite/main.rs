@@ -5,6 +5,7 @@ mod answers;
 mod architecture;
 mod bad_input;
 mod both_crms;
+mod bounces;
 mod breakages;
 mod bulk;
 mod channels;

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use serde_json::json;
 use stagedoor_engine::{Standing, ledger, standing};
 use stagedoor_model::{Channel, Email, Identifier, Kind, MARKETING, Phone, Region, Timestamp};
+use stagedoor_sandbox::Platform;
 use stagedoor_testkit::{
     Parcel,
     fans::{Account, ChatFan},
@@ -38,7 +39,7 @@ async fn stands(hub: &TestHub, who: Identifier, channel: Channel) -> Standing {
 
 fn sms(phone: &str, id: &str, words: &str) -> Parcel {
     let zone = jiff::tz::TimeZone::get("Europe/Moscow").expect("a zone");
-    let time = Timestamp::now().to_zoned(zone).strftime("%d.%m.%Y %H:%M:%S").to_string();
+    let time = Timestamp::now().to_zoned_datetime(zone).strftime("%d.%m.%Y %H:%M:%S").to_string();
     form("/mail/smsc/smsc_hook_17", &[("sms_id", id), ("phone", phone), ("mes", words), ("time", &time)])
 }
 
@@ -47,6 +48,7 @@ async fn the_same_words_stop_in_chats_and_by_sms() {
     let hub = TestHub::start().await;
     for (n, words) in (1_u64..).zip(STOPS.into_iter().chain(SMELLS)) {
         let fan = ChatFan::new(Account::Telegram(4_243_000 + n), "Анна");
+        hub.messengers.open(Platform::Telegram, &fan.id());
         hub.take(&fan.start(None, n * 10, *NOW - 60)).await;
         hub.take(&fan.say(words, n * 10 + 1, *NOW - 50)).await;
         hub.take(&sms(&format!("7916100000{n}"), &n.to_string(), words)).await;

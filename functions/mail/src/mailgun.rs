@@ -11,7 +11,7 @@ use stagedoor_webhook::{
     scan, signature,
 };
 
-use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
+use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, permanent, unsubscribed};
 
 /// How long a delivery is repeated under the pair that it was signed with, in seconds, and an hour more.
 const REPEATED: i64 = 9 * 3_600;
@@ -84,7 +84,13 @@ fn told(data: &Value) -> Option<Body> {
         // It was held back: for an earlier bounce, complaint or unsubscribe.
         ("rejected", _) => LetterState::Rejected,
         ("failed", _) if reason.starts_with("suppress-") => LetterState::Rejected,
-        ("failed", Some("permanent")) | ("bounced", _) => LetterState::HardBounced,
+        // Mailgun gave up: the letter grew too old.
+        ("failed", Some("permanent")) if reason == "old" => LetterState::SoftBounced,
+        ("failed", Some("permanent")) | ("bounced", _) => {
+            let status = |name: &str| text(data, &format!("/delivery-status/{name}"));
+            let said = [status("message"), status("description"), text(data, "/error"), Some(reason)];
+            permanent(status("enhanced-code").as_deref(), &said)
+        }
         ("failed", _) => LetterState::Deferred,
         ("dropped", _) => LetterState::Rejected,
         _ => return None,

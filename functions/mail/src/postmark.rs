@@ -10,7 +10,7 @@ use stagedoor_webhook::{
     signature,
 };
 
-use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
+use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, permanent, unsubscribed};
 
 struct Postmark(Source);
 
@@ -55,7 +55,9 @@ fn told(kind: &str, one: &Value) -> Option<Option<Body>> {
         "Click" => LetterState::Clicked,
         "SpamComplaint" => return Some(Some(complained(to))),
         "Bounce" => match text(one, "/Type")?.as_str() {
-            "HardBounce" | "BadEmailAddress" => LetterState::HardBounced,
+            "BadEmailAddress" => LetterState::HardBounced,
+            // The description is the same for all of them.
+            "HardBounce" => permanent(None, &[text(one, "/Details")]),
             "Transient" | "DnsError" => LetterState::Deferred,
             "Unsubscribe" => return Some(Some(unsubscribed(to, None))),
             "SpamNotification" | "SpamComplaint" => return Some(Some(complained(to))),

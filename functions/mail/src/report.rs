@@ -30,6 +30,13 @@ pub fn letter(to: Identifier, state: LetterState) -> LetterReported {
     LetterReported { to, state, by_machine: false, letter: None, campaign: None, link: None, code: None }
 }
 
+/// What a failure is that the provider calls permanent: `words` is all that it says beside the code.
+pub fn permanent(code: Option<&str>, words: &[Option<String>]) -> LetterState {
+    let words: Vec<&str> = words.iter().flatten().map(String::as_str).collect();
+    let closes = stagedoor_model::closes_address(code, &words.join(" "));
+    if closes { LetterState::HardBounced } else { LetterState::SoftBounced }
+}
+
 /// A link without what may tell of somebody: its query, its fragment, its user.
 pub fn bare_link(link: &str) -> Option<String> {
     let mut url = url::Url::parse(link).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;

@@ -11,7 +11,9 @@ use stagedoor_webhook::{
     signature,
 };
 
-use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, membership, unsubscribed};
+use crate::report::{
+    NoOptions, bare_link, campaign, complained, email, is_machine, letter, membership, permanent, unsubscribed,
+};
 
 /// How long SendGrid repeats a delivery, in seconds, and an hour more.
 const REPEATED: i64 = 25 * 3_600;
@@ -71,7 +73,7 @@ fn told(one: &Value) -> Option<Option<Body>> {
         "click" => LetterState::Clicked,
         // A mail server that blocks us for now; the address is fine.
         "bounce" if text(one, "/type").as_deref() == Some("blocked") => LetterState::SoftBounced,
-        "bounce" => LetterState::HardBounced,
+        "bounce" => permanent(text(one, "/status").as_deref(), &[Some(reason), text(one, "/bounce_classification")]),
         // Held back by SendGrid for what it knew before: `Unsubscribed Address` is no new withdrawal.
         "dropped" if reason.starts_with("Invalid") => LetterState::HardBounced,
         "dropped" => LetterState::Rejected,

@@ -10,7 +10,7 @@ use stagedoor_webhook::{
     signature,
 };
 
-use crate::report::{NoOptions, bare_link, complained, email, letter, membership, unsubscribed};
+use crate::report::{NoOptions, bare_link, complained, email, letter, membership, permanent, unsubscribed};
 
 struct Sendpulse(Source);
 
@@ -69,7 +69,7 @@ fn told(one: &Value) -> Option<Option<Body>> {
         "open" => LetterState::Opened,
         "redirect" => LetterState::Clicked,
         "soft_bounces" => LetterState::SoftBounced,
-        "hard_bounces" => LetterState::HardBounced,
+        "hard_bounces" => permanent(None, &[text(one, "/smtp_server_response")]),
         "spam" => return Some(Some(complained(to))),
         "unsubscribe" => return Some(Some(unsubscribed(to, book()))),
         "new_emails" => return Some(Some(membership(to, book().into_iter().collect(), true))),

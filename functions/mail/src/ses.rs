@@ -15,7 +15,7 @@ use stagedoor_webhook::{
     signature::{self, RsaDigest},
 };
 
-use crate::report::{bare_link, campaign, complained, email, is_machine, letter, unsubscribed};
+use crate::report::{bare_link, campaign, complained, email, is_machine, letter, permanent, unsubscribed};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,16 +203,23 @@ fn told(inner: &Value, received: Timestamp) -> Option<(Told, bool)> {
             letters(everybody()?, at("click"), LetterState::Clicked, machine, None)
         }
         "Bounce" => {
-            let state = match text(inner, "/bounce/bounceType")?.as_str() {
-                // On SES's own list for an earlier bounce.
-                "Permanent" if text(inner, "/bounce/bounceSubType")?.contains("OnAccountSuppressionList") => {
-                    LetterState::Rejected
-                }
-                "Permanent" => LetterState::HardBounced,
-                _ => LetterState::SoftBounced,
+            let is_permanent = text(inner, "/bounce/bounceType")? == "Permanent";
+            let kind = text(inner, "/bounce/bounceSubType").unwrap_or_default();
+            let state = |code: Option<&str>, words: Option<String>| match kind.as_str() {
+                _ if !is_permanent => LetterState::SoftBounced,
+                // On a list of SES's own, for an earlier bounce.
+                "Suppressed" | "OnAccountSuppressionList" => LetterState::Rejected,
+                "NoEmail" => LetterState::HardBounced,
+                _ => permanent(code, &[words]),
             };
-            let code = text(inner, "/bounce/bouncedRecipients/0/status");
-            letters(named("/bounce/bouncedRecipients")?, at("bounce"), state, false, code)
+            named("/bounce/bouncedRecipients")?;
+            let one = |one: &Value| {
+                let code = text(one, "/status");
+                let who = text(one, "/emailAddress").and_then(|address| email(&address))?;
+                let state = state(code.as_deref(), text(one, "/diagnosticCode"));
+                Some(letters(vec![who], at("bounce"), state, false, code))
+            };
+            list(inner, "/bounce/bouncedRecipients").filter_map(one).flatten().collect()
         }
         // The reverse of a complaint: somebody took the letter out of the spam folder.
         "Complaint" if text(inner, "/complaint/complaintFeedbackType").as_deref() == Some("not-spam") => vec![],

@@ -13,7 +13,9 @@ use stagedoor_webhook::{
     scan, signature,
 };
 
-use crate::report::{bare_link, complained, email, is_machine, letter, membership, phone, unsubscribed, zone, zoned};
+use crate::report::{
+    bare_link, complained, email, is_machine, letter, membership, permanent, phone, unsubscribed, zone, zoned,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -134,6 +136,8 @@ fn body(name: &str, data: &Value, to: Identifier) -> Option<Body> {
         (_, "ok_fbl" | "spam") => return Some(complained(to)),
         // Only Go tells it, of an address that was unsubscribed before: no consent.
         (_, "subscribed") => return Some(membership(to, lists(data).collect(), true)),
+        // Go tells beside it what happened, as UniSender itself would.
+        ("transactional_email_status", "hard_bounced") => (hard_bounced(data), true),
         ("email_status" | "transactional_email_status", _) => state(&status)?,
         _ => return None,
     };
@@ -146,6 +150,13 @@ fn body(name: &str, data: &Value, to: Identifier) -> Option<Body> {
         code: code.then_some(status),
         ..letter(to, state)
     }))
+}
+
+fn hard_bounced(data: &Value) -> LetterState {
+    let told = text(data, "/delivery_info/delivery_status").and_then(|status| state(&status)).map(|(state, _)| state);
+    let failed = |state: &LetterState| matches!(state, LetterState::HardBounced | LetterState::SoftBounced);
+    let said = text(data, "/delivery_info/destination_response");
+    told.filter(failed).unwrap_or_else(|| permanent(None, &[said]))
 }
 
 /// With whether the word is worth keeping beside it.

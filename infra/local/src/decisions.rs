@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::PersonId;
-use stagedoor_model::{Body, Event, EventId, Identifier, IdentityDecided, SourceName, Verdict};
+use stagedoor_engine::{PersonId, is_suppressed};
+use stagedoor_model::{
+    Body, Event, EventId, Identifier, IdentityDecided, LetterReported, LetterState, SourceName, Verdict,
+};
 
 use crate::hub::Hub;
 
@@ -80,6 +82,35 @@ pub async fn lift(hub: &Hub, identifier: &Identifier, by: &str) -> Result<Vec<St
     }
     decide(hub, Verdict::NotShared(identifier.clone()), by, &among).await?;
     Ok(vec![format!("lifted; {} people had it, and those whom no guard keeps apart are one now", among.len())])
+}
+
+/// "Letters may go to this address again", where earlier ones came back. In lines for a terminal.
+///
+/// # Errors
+/// A sentence: the address is unknown or not held back, or the store fails.
+pub async fn reopen(hub: &Hub, address: &Identifier) -> Result<Vec<String>, String> {
+    let owner = person_of(hub, address).await?;
+    let people = hub.store.load(&BTreeSet::from([owner])).await.map_err(|error| error.to_string())?;
+    if !people.first().is_some_and(|person| is_suppressed(&person.value, address)) {
+        return Err(format!("{address} is not held back: no letter to it failed since the last that arrived"));
+    }
+    let (source, now) = (SourceName::new("manager")?, hub.sync.clock.now());
+    let id = EventId::derive(&source, &["reopened", &address.to_string(), &now.to_string()]);
+    let reported = LetterReported {
+        to: address.clone(),
+        state: LetterState::Reopened,
+        by_machine: false,
+        letter: None,
+        campaign: Some("reopened".to_owned()),
+        link: None,
+        code: None,
+    };
+    let event = Event::new(&source, id, now, Body::LetterReported(reported));
+    hub.sync.fold_decision(event, &BTreeSet::new()).await.map_err(|error| error.to_string())?;
+    Ok(vec![
+        "letters go to it again, where a consent stands or none is needed".to_owned(),
+        "the mail provider may hold it back, too: take it off its suppression list".to_owned(),
+    ])
 }
 
 fn must_differ(one: &Identifier, other: &Identifier) -> Result<(), String> {

@@ -147,6 +147,8 @@ enum Command {
     Join { one: String, other: String },
     /// These two are two people, whatever connects them. The CRM follows.
     Part { one: String, other: String },
+    /// Letters may go to this address again, where earlier ones came back.
+    Reopen { address: String },
     /// List the values that belong to crowds, or `crowd lift <identifier>`.
     Crowd {
         #[command(subcommand)]
@@ -316,6 +318,10 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         Command::Part { one, other } => {
             let [one, other] = [one, other].map(|text| commands::read_identifier(text.trim(), hub.config.region));
             decisions::part(hub, &one?, &other?, &operator()).await?.iter().for_each(terminal::line);
+        }
+        Command::Reopen { address } => {
+            let address = commands::read_identifier(address.trim(), hub.config.region)?;
+            decisions::reopen(hub, &address).await?.iter().for_each(terminal::line);
         }
         Command::Crowd { action: None } => {
             decisions::crowds(hub).await?.iter().for_each(terminal::line);

@@ -222,8 +222,8 @@ fn refusal(error: &SmtpError) -> Option<Sending> {
     Some(match number {
         530 | 534 | 535 | 538 => Sending::Denied(words),
         400..=499 => Sending::Busy(REST),
-        // No such mailbox or domain, or one that moved (RFC 3463, X.1.1 to X.1.6). Without such a code it may be for us, or for what it says.
-        _ if (1..=6).any(|n| said.contains(&format!("5.1.{n} "))) => Sending::Withdrawn(words),
+        // Anything else may be for us, or for what the letter says.
+        _ if stagedoor_model::is_no_mailbox(None, &said) == Some(true) => Sending::Withdrawn(words),
         _ => Sending::Refused(words),
     })
 }

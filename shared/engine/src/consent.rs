@@ -328,7 +328,8 @@ pub fn withdrawn_at(entries: &[Entry], channel: Channel) -> Option<Timestamp> {
 /// Letters to an address that came back for a passing reason, after which it is held back.
 const SOFT_BOUNCES: usize = 5;
 
-/// Whether an address takes no letters, whatever was consented to: it does not exist, or it never takes one.
+/// Whether an address takes no letters, whatever was consented to: it does not exist, or it never takes one. A letter that
+/// arrives opens it again, and so does an operator, or its owner by a consent that was given since.
 pub fn is_suppressed(person: &Person, address: &Identifier) -> bool {
     let letters = || {
         person.records.values().filter_map(|record| match &record.fact {
@@ -336,10 +337,24 @@ pub fn is_suppressed(person: &Person, address: &Identifier) -> bool {
             _ => None,
         })
     };
-    let delivered = letters().filter_map(|letter| letter.delivered_at).max();
-    let since = |at: Option<Timestamp>| at.is_some() && at > delivered;
-    letters().any(|letter| since(letter.hard_bounced_at))
-        || letters().filter(|letter| since(letter.soft_bounced_at)).count() >= SOFT_BOUNCES
+    let open = letters().flat_map(|letter| [letter.delivered_at, letter.reopened_at]).max().flatten();
+    let is_held = |open: Option<Timestamp>| {
+        let since = |at: Option<Timestamp>| at.is_some() && at > open;
+        letters().any(|letter| since(letter.hard_bounced_at))
+            || letters().filter(|letter| since(letter.soft_bounced_at)).count() >= SOFT_BOUNCES
+    };
+    let again = || open.max(consented_at(person, address).filter(|_| !breakage::is_on("suppressed-for-ever")));
+    is_held(open) && is_held(again())
+}
+
+/// When the owner of an address last consented with it.
+fn consented_at(person: &Person, address: &Identifier) -> Option<Timestamp> {
+    let entries = ledger(person);
+    let said = |entry: &&Entry| {
+        matches!(entry.decision, Decision::Given | Decision::Confirmed)
+            && ![LIST, BEGUN].contains(&entry.method.as_str())
+    };
+    entries.iter().filter(said).filter(|entry| entry.identifiers.contains(address)).map(|entry| entry.at).max()
 }
 
 /// Whether advertising may be sent to this address at `at`, or now.

@@ -1,5 +1,6 @@
 //! Plain types that cannot hold a wrong value. No I/O, no clock, no randomness.
 
+mod bounce;
 pub mod breakage;
 mod chat;
 mod company;
@@ -22,6 +23,7 @@ mod talk;
 mod token;
 mod trace;
 
+pub use bounce::{closes_address, is_no_mailbox};
 pub use chat::{
     Button, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Delivered, LinkClicked, LinkIssued,
     MessageDecided, MessageHeard, MessageReported, MessageSent, Notice, Outcome as SendOutcome, Profile, PromoIssued,

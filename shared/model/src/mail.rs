@@ -23,6 +23,8 @@ pub enum LetterState {
     HardBounced,
     /// The provider did not send it: it holds the address back for an earlier reason.
     Rejected,
+    /// No report: an operator lets letters go to the address again.
+    Reopened,
 }
 
 /// What a provider says of one letter or SMS to one address.
@@ -97,6 +99,9 @@ pub struct Letter {
     pub hard_bounced_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_at: Option<Timestamp>,
+    /// When an operator let letters go to the address again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopened_at: Option<Timestamp>,
 }
 
 impl Letter {
@@ -114,6 +119,7 @@ impl Letter {
             soft_bounced_at: None,
             hard_bounced_at: None,
             rejected_at: None,
+            reopened_at: None,
         };
         match (reported.state, reported.by_machine) {
             (LetterState::Sent | LetterState::Deferred, _) => letter.sent_at = Some(at),
@@ -124,6 +130,7 @@ impl Letter {
             (LetterState::SoftBounced, _) => letter.soft_bounced_at = Some(at),
             (LetterState::HardBounced, _) => letter.hard_bounced_at = Some(at),
             (LetterState::Rejected, _) => letter.rejected_at = Some(at),
+            (LetterState::Reopened, _) => letter.reopened_at = Some(at),
         }
         letter
     }
@@ -147,6 +154,7 @@ impl Letter {
         self.soft_bounced_at = self.soft_bounced_at.max(other.soft_bounced_at);
         self.hard_bounced_at = self.hard_bounced_at.max(other.hard_bounced_at);
         self.rejected_at = self.rejected_at.max(other.rejected_at);
+        self.reopened_at = self.reopened_at.max(other.reopened_at);
         self
     }
 
