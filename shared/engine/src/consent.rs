@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
-    Channel, ChatWord, Decision, Fact, Header, Identifier, Kind, MARKETING, Purpose, Record, RecordKey, Timestamp, TrackedLink,
-    breakage,
+    Channel, ChatWord, Decision, Fact, Header, Identifier, Kind, MARKETING, Purpose, Record, RecordKey, Timestamp,
+    TrackedLink, breakage,
 };
 
 use crate::Person;
@@ -311,9 +311,12 @@ impl Stand {
 
     /// A confirmation answers a question that was asked since they withdrew. The link of an old letter is no new word.
     fn confirm(&mut self, entry: &Entry) {
-        let is_withdrawn = matches!(self.standing, Standing::Withdrawn(_)) && !breakage::is_on("old-link-consents");
         let is_new = self.left_at.is_none_or(|left| entry.asked_at.is_some_and(|asked| asked > left));
-        if !is_withdrawn && (is_new || breakage::is_on("old-question-answered")) {
+        let counts = match self.standing {
+            Standing::Withdrawn(_) => breakage::is_on("old-link-consents"),
+            _ => is_new || breakage::is_on("old-question-answered"),
+        };
+        if counts {
             self.give(entry);
         }
     }

@@ -53,11 +53,10 @@ pub fn is_no_mailbox(code: Option<&str>, words: &str) -> Option<bool> {
         Some(_) => return Some(false),
     }
     let said = words.to_lowercase();
-    let says = |one: &&str| said.contains(*one);
-    if NO_MAILBOX.iter().any(|one| says(one)) {
+    if NO_MAILBOX.iter().any(|one| said.contains(one)) {
         return Some(true);
     }
-    OTHER.iter().any(|one| says(one)).then_some(false)
+    OTHER.iter().any(|one| said.contains(one)).then_some(false)
 }
 
 /// The first enhanced status code of a failure in a text, for example `5.1.1`.

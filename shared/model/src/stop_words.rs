@@ -164,7 +164,7 @@ pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
     }
     let spelled: String = words.iter().filter(|word| word.chars().count() == 1).map(String::as_str).collect();
     let is_spelled = spelled.chars().count() == words.len() && words.len() > 2;
-    if is_spelled && begin.iter().any(|one| *one == spelled) {
+    if is_spelled && begin.contains(&spelled) {
         return StopWish::Certain;
     }
     let alone = ALONE.iter().any(|one| self::words(one).join(" ") == said);
