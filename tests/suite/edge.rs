@@ -5,5 +5,6 @@ mod files;
 mod hostile;
 mod links;
 mod listener;
+mod odd;
 mod secrets;
 mod two_processes;

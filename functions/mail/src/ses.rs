@@ -140,7 +140,12 @@ impl Provider for Ses {
                 let body = Body::TopicOffered(TopicOffered { topic: self.topic.clone(), token });
                 Ok(vec![delivery.event(&[&id], at, body)])
             }
-            Some("UnsubscribeConfirmation") => Ok(vec![]),
+            // Nobody asked for it: without the topic, bounces and complaints are no longer heard.
+            Some("UnsubscribeConfirmation") => {
+                let source = self.source.name.as_str();
+                tracing::error!(source, "SNS ended the subscription to the topic; subscribe again");
+                Err("SNS ended the subscription to the topic; subscribe again".into())
+            }
             _ => {
                 let inner = text(&message, "/Message").ok_or("no Message")?;
                 if inner.starts_with("Successfully validated SNS topic") {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, Kind, MessageHeard, MessageReported, Profile,
-    Token,
+    Token, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Secret, Source, Verified, VerifiedDelivery, signature,
@@ -131,7 +131,8 @@ impl Page {
             }
             strange |=
                 !["messaging", "standby", "changes"].iter().any(|kind| entry.get(*kind).is_some_and(Value::is_array));
-            // `standby` belongs to another app; `changes` is the dashboard's test button.
+            // `standby` belongs to another app. `changes` is told of pages, and by the dashboard's test button: it is kept.
+            strange |= list(entry, "/changes").next().is_some() && !breakage::is_on("changes-are-dropped");
             for update in list(entry, "/messaging") {
                 let at = millisecond(update, "/timestamp", delivery.received_at());
                 match self.update(update) {

@@ -108,30 +108,35 @@ impl Provider for SiteForm {
         }
         identifiers.extend(weak(field("ids")));
         let currency = text("currency").unwrap_or_else(|| self.source.currency.clone());
-        let amount = text("amount").map(|amount| Money::from_major(&amount, &currency)).transpose();
-        let at = match text("at").filter(|_| self.is_signed() || breakage::is_on("browser-dates-itself")) {
-            Some(at) => at.parse::<Timestamp>().map_err(|_| NotUnderstood::from("at is not RFC 3339"))?,
-            // A browser's clock is anybody's to set, and so is the field.
-            None => delivery.received_at(),
-        };
-        let consents = match field("consents") {
-            Some(value @ Value::Array(_)) => read_claims(value)?,
-            _ => vec![],
-        };
+        // What cannot be read loses only itself, and its name stands in the reason.
+        let mut lost = Vec::new();
+        let amount = text("amount").map(|amount| Money::from_major(&amount, &currency));
+        lost.extend(amount.as_ref().and_then(|amount| amount.as_ref().err()).map(|error| format!("amount ({error})")));
+        // A browser's clock is anybody's to set, and so is the field.
+        let told = text("at").filter(|_| self.is_signed() || breakage::is_on("browser-dates-itself"));
+        let told = told.map(|at| at.parse::<Timestamp>());
+        lost.extend(told.as_ref().filter(|told| told.is_err()).map(|_| "at (not RFC 3339)".to_owned()));
+        let at = told.and_then(Result::ok).unwrap_or(delivery.received_at());
+        // Each claim by itself: a withdrawal holds beside one that cannot be read.
+        let claims = field("consents").and_then(Value::as_array).into_iter().flatten().map(read_claim);
+        let (consents, odd): (Vec<_>, Vec<_>) = claims.partition(Result::is_ok);
+        lost.extend(odd.first().map(|_| "consents".to_owned()));
+        let consents = consents.into_iter().filter_map(Result::ok).collect::<Vec<_>>();
         let cart = text("kind").as_deref() == Some("cart_abandoned");
         let form = FormSubmitted {
             identifiers,
             name: text("name"),
             form: text("form"),
             show: text("show").or_else(|| self.source.show.clone()).map(ShowRef::id),
-            amount: amount.map_err(|error| NotUnderstood::new(format!("amount: {error}")))?,
+            amount: amount.and_then(Result::ok),
             consents,
             labels: self.labels(&body, field("utm")),
             company: Company::read(text("company").as_deref(), text("inn").as_deref(), text("kpp").as_deref()),
         };
         let fact = self.fact(delivery, !form.consents.is_empty());
         let body = if cart { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
-        Ok(vec![delivery.event(&["form", &fact], at, body)])
+        let events = vec![delivery.event(&["form", &fact], at, body)];
+        NotUnderstood::unless(lost.is_empty(), &format!("left out: {}", lost.join(", ")), events)
     }
 
     fn answer(&self, delivery: &Delivery) -> Answer {
@@ -144,6 +149,14 @@ impl Provider for SiteForm {
         let preflight = delivery.method == "OPTIONS" && self.options.auth == Auth::Browser;
         self.origin(delivery).filter(|_| preflight)?;
         Some(Answer { status: StatusCode::NO_CONTENT, headers: self.cors(delivery), body: String::new() })
+    }
+
+    fn takes_beacons(&self) -> bool {
+        self.options.auth == Auth::Browser
+    }
+
+    fn says_what_is_strange(&self) -> bool {
+        true
     }
 
     fn kept_headers(&self) -> &'static [&'static str] {
@@ -216,10 +229,9 @@ struct ClaimPayload {
     wording: Option<String>,
 }
 
-fn read_claims(value: &Value) -> Result<Vec<ConsentClaim>, serde_json::Error> {
-    let claims: Vec<ClaimPayload> = serde_json::from_value(value.clone())?;
-    let claim = |ClaimPayload { purpose, channel, given, wording }| ConsentClaim { purpose, channel, given, wording };
-    Ok(claims.into_iter().map(claim).collect())
+fn read_claim(value: &Value) -> Result<ConsentClaim, serde_json::Error> {
+    let ClaimPayload { purpose, channel, given, wording } = serde_json::from_value(value.clone())?;
+    Ok(ConsentClaim { purpose, channel, given, wording })
 }
 
 fn plain(value: &Value) -> Option<String> {

@@ -34,7 +34,8 @@ impl Money {
     pub fn from_major(text: &str, currency: &str) -> Result<Self, MoneyError> {
         let known = Self::currency(currency)?;
         let exponent = u32::from(known.exponent().unwrap_or(0));
-        let amount = Decimal::from_str_exact(text.trim()).map_err(|_| MoneyError::NotANumber)?;
+        let plain = || Decimal::from_str_exact(&without_noise(text)?).ok();
+        let amount = Decimal::from_str_exact(text.trim()).ok().or_else(plain).ok_or(MoneyError::NotANumber)?;
         let scale = Decimal::from(10_i64.pow(exponent.min(4)));
         let minor = amount.checked_mul(scale).ok_or(MoneyError::OutOfRange)?.normalize();
         if minor.scale() > 0 {
@@ -95,9 +96,60 @@ impl Money {
     }
 }
 
+/// An amount as people write it, such as `1 500,00 ₽`: without its currency, its blanks and what parts thousands. `None` where it
+/// could be read in two ways, such as `1,500`.
+fn without_noise(text: &str) -> Option<String> {
+    let core = text.trim_matches(|letter: char| !letter.is_ascii_digit() && letter != '-');
+    let plain: String = core.chars().filter(|letter| !letter.is_whitespace() && *letter != '\'').collect();
+    let (sign, digits) = plain.strip_prefix('-').map_or(("", plain.as_str()), |rest| ("-", rest));
+    let is_grouped = |text: &str, by: char| {
+        let mut groups = text.split(by);
+        groups.next().is_some_and(|first| (1..=3).contains(&first.len())) && groups.all(|group| group.len() == 3)
+    };
+    let last = digits.rfind(['.', ',']);
+    let (whole, cents) = match last.and_then(|at| Some((digits.get(..at)?, digits.get(at..)?))) {
+        None => (digits.to_owned(), String::new()),
+        Some((before, after)) => {
+            let mark = after.chars().next()?;
+            let other = if mark == '.' { ',' } else { '.' };
+            let decimals = after.len() - 1;
+            match (before.contains(mark), before.contains(other)) {
+                (true, false) if is_grouped(digits, mark) => (digits.replace(mark, ""), String::new()),
+                (false, true) if is_grouped(before, other) && decimals <= 2 => {
+                    (before.replace(other, ""), after.replace(mark, "."))
+                }
+                (false, false) if decimals <= 2 => (before.to_owned(), after.replace(mark, ".")),
+                _ => return None,
+            }
+        }
+    };
+    let is_plain = !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| format!("{sign}{whole}{cents}").trim_end_matches('.').to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_read_as_people_write_them_unless_they_could_be_read_in_two_ways() {
+        let minor = |text: &str| Money::from_major(text, "RUB").ok().map(|money| money.minor);
+        for (text, expected) in [
+            ("1 500,00 ₽", 150_000),
+            ("1\u{a0}500 руб.", 150_000),
+            ("RUB 1,234,567.50", 123_456_750),
+            ("1.234.567,5", 123_456_750),
+            ("-12,5", -1_250),
+            ("1'500", 150_000),
+            ("1500.00", 150_000),
+            ("1500.", 150_000),
+        ] {
+            assert_eq!(minor(text), Some(expected), "{text}");
+        }
+        for text in ["", "many", "1,500", "1,2,3", "1.2,3.4", "12 or 13", "1-2", "₽", "1,5000"] {
+            assert_eq!(minor(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn major_units_become_minor_ones_exactly() {

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -6,6 +8,7 @@ use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, Unrecognized,
 use crate::{
     NotUnderstood, Provider, Secret, Verified,
     scan::{without_fields, without_texts},
+    text::readable,
 };
 
 /// One HTTP request as it came, its body inflated but otherwise untouched.
@@ -34,16 +37,20 @@ impl Delivery {
 /// A delivery that one of the checks in `signature` has let through.
 pub struct VerifiedDelivery<'a> {
     delivery: &'a Delivery,
+    /// As a parser can read it.
+    body: Cow<'a, [u8]>,
     source: &'a SourceName,
 }
 
 impl<'a> VerifiedDelivery<'a> {
     pub(crate) fn new(delivery: &'a Delivery, source: &'a SourceName, _: &Verified) -> Self {
-        Self { delivery, source }
+        let kind = delivery.header("content-type").unwrap_or("");
+        Self { delivery, body: readable(&delivery.body, kind, delivery.is_form()), source }
     }
 
+    /// In UTF-8, whatever it was written in.
     pub fn body(&self) -> &[u8] {
-        &self.delivery.body
+        &self.body
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use stagedoor_model::breakage;
+
 /// The deepest bracket nesting that is followed; deeper keys keep their rest as one name.
 const MAX_DEPTH: usize = 8;
 
@@ -24,7 +26,7 @@ pub(crate) fn is_within(body: &[u8], pairs: usize) -> bool {
 }
 
 /// A form-encoded body with PHP's brackets (`leads[status][0][id]=7`) as a tree. Values are strings, keys are unique:
-/// the last of equal keys wins, and a key that is both a value and a parent keeps both.
+/// the last of equal keys that is not empty wins, and a key that is both a value and a parent keeps both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Form {
     root: FormValue,
@@ -46,7 +48,10 @@ impl Form {
                 let part = if part.is_empty() { place.children.len().to_string() } else { part.to_owned() };
                 place = place.children.entry(part).or_default();
             }
-            place.text = Some(value.into_owned());
+            // A second field of the same name that was left empty takes nothing away.
+            if !value.is_empty() || place.text.is_none() || breakage::is_on("empty-duplicate-counts") {
+                place.text = Some(value.into_owned());
+            }
         }
         Self { root }
     }
@@ -93,6 +98,13 @@ fn path(key: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_field_that_was_left_empty_takes_nothing_away() {
+        let form = Form::parse(b"Phone=8916&Phone=&Email=&Email=&Name=A&Name=B");
+        assert_eq!(form.text("Phone"), Some("8916"));
+        assert_eq!((form.text("Email"), form.text("Name")), (Some(""), Some("B")));
+    }
 
     #[test]
     fn brackets_become_a_tree() {

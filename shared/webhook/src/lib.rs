@@ -1,10 +1,12 @@
 //! The kit every receiving function is made of. Trust is a type: only the checks in `signature` make a `Verified`,
 //! only that turns a `Delivery` into a `VerifiedDelivery`, and only that can be parsed.
 
+mod beacon;
 mod body;
 mod client;
 mod delivery;
 mod form;
+mod lenient;
 mod provider;
 pub mod read;
 mod receive;
@@ -12,11 +14,13 @@ pub mod robots;
 pub mod scan;
 pub mod signature;
 mod source;
+mod text;
 
 pub use body::{BodyRefused, MAX_BODY};
 pub use client::{ClientAddress, ClientLimit, Limit};
 pub use delivery::{Delivery, VerifiedDelivery, reread};
 pub use form::{Form, FormValue};
+pub use lenient::lenient;
 pub use provider::{Accepts, Answer, NotUnderstood, Provider, Reject};
 pub use receive::{Counters, Receiver, router};
 pub use signature::Verified;

@@ -184,6 +184,16 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// True where a browser's page posts by itself: parts and plain text are taken as the form or JSON that they hold.
+    fn takes_beacons(&self) -> bool {
+        false
+    }
+
+    /// True if the contract is ours: the answer says what was not understood, and the delivery is kept all the same.
+    fn says_what_is_strange(&self) -> bool {
+        false
+    }
+
     /// Fields that a form of this provider has at most. More than that is refused before anything is made of it.
     fn max_fields(&self) -> usize {
         1_000

@@ -19,7 +19,7 @@ use stagedoor_model::{Event, SourceName, TraceParent, breakage};
 use stagedoor_ports::{Clock, Queue};
 
 use crate::{
-    Answer, ClientAddress, ClientLimit, Delivery, Provider, Reject, Secret, Source, VerifiedDelivery, body,
+    Answer, ClientAddress, ClientLimit, Delivery, Provider, Reject, Secret, Source, VerifiedDelivery, beacon, body,
     form::is_within,
 };
 
@@ -82,6 +82,7 @@ pub fn router(function: &'static str, receiver: Receiver, sources: Vec<(Source, 
         Arc::new(Hall { function, deliveries: AtomicU64::new(0), doors, receiver, refusals: ClientLimit::refusals() });
     Router::new()
         .route(&format!("/{function}/{{source}}"), any(plain))
+        .route(&format!("/{function}/{{source}}/"), any(plain))
         .route(&format!("/{function}/{{source}}/{{*tail}}"), any(with_tail))
         .with_state(hall)
 }
@@ -178,6 +179,9 @@ impl Hall {
             if delivery.body.is_empty() {
                 return Err(Reject::EmptyBody);
             }
+            if door.provider.takes_beacons() {
+                beacon::unfold(&mut delivery, door.provider.max_fields())?;
+            }
             if delivery.is_form()
                 && !is_within(&delivery.body, door.provider.max_fields())
                 && !breakage::is_on("form-unbounded")
@@ -197,25 +201,36 @@ impl Hall {
             door.limit.check().map_err(|_| Reject::TooMany)?;
         }
         let trusted = VerifiedDelivery::new(&delivery, &door.source, &verified);
-        let mut events = self.understand(door, &trusted, trace);
+        let (mut events, strange) = self.understand(door, &trusted, trace);
         events.iter_mut().for_each(|event| event.traceparent = Some(trace.clone()));
-        Ok(self.enqueue(door, &delivery, events, trace.trace_id()).await)
+        let said = strange.filter(|_| door.provider.says_what_is_strange());
+        Ok(self.enqueue(door, &delivery, events, trace.trace_id(), said).await)
     }
 
-    fn understand(&self, door: &Door, trusted: &VerifiedDelivery, trace: &TraceParent) -> Vec<Event> {
-        door.provider.parse(trusted).unwrap_or_else(|mut why| {
-            let source = door.source.as_str();
-            let trace = trace.trace_id();
-            tracing::warn!(source, function = self.function, trace, reason = %why, "delivery kept as unrecognized");
-            self.receiver.counters.count(source, "unrecognized");
-            let route = format!("{}/{source}", self.function);
-            let mut events = std::mem::take(&mut why.beside);
-            events.push(trusted.unrecognized(route, &why, door.provider.as_ref(), &door.secrets));
-            events
-        })
+    /// The events, and why the delivery is kept if something of it was not understood.
+    fn understand(&self, door: &Door, trusted: &VerifiedDelivery, trace: &TraceParent) -> (Vec<Event>, Option<String>) {
+        let mut why = match door.provider.parse(trusted) {
+            Ok(events) => return (events, None),
+            Err(why) => why,
+        };
+        let source = door.source.as_str();
+        let trace = trace.trace_id();
+        tracing::warn!(source, function = self.function, trace, reason = %why, "delivery kept as unrecognized");
+        self.receiver.counters.count(source, "unrecognized");
+        let route = format!("{}/{source}", self.function);
+        let mut events = std::mem::take(&mut why.beside);
+        events.push(trusted.unrecognized(route, &why, door.provider.as_ref(), &door.secrets));
+        (events, Some(why.reason))
     }
 
-    async fn enqueue(&self, door: &Door, delivery: &Delivery, events: Vec<Event>, trace: &str) -> Response {
+    async fn enqueue(
+        &self,
+        door: &Door,
+        delivery: &Delivery,
+        events: Vec<Event>,
+        trace: &str,
+        strange: Option<String>,
+    ) -> Response {
         let source = door.source.as_str();
         let ids: Vec<String> = match tracing::enabled!(tracing::Level::INFO) {
             true => events.iter().map(|event| event.id.to_string()).collect(),
@@ -225,7 +240,12 @@ impl Hall {
             Ok(()) => {
                 tracing::info!(source, function = self.function, trace, events = ?ids, "delivery accepted");
                 self.receiver.counters.count(source, "accepted");
-                spoken(door.provider.answer(delivery))
+                let mut answer = door.provider.answer(delivery);
+                if let Some(reason) = strange {
+                    let said = serde_json::json!({ "ok": true, "understood": false, "reason": reason });
+                    answer.body = said.to_string();
+                }
+                spoken(answer)
             }
             Err(error) => {
                 tracing::error!(source, function = self.function, trace, %error, "the queue did not take the delivery");
@@ -239,7 +259,8 @@ impl Hall {
 
 /// What can be refused before the body is received.
 fn head(door: &Door, delivery: &Delivery) -> Result<(), Reject> {
-    if !door.provider.accepts().takes(delivery.header("content-type").unwrap_or("")) {
+    let kind = delivery.header("content-type").unwrap_or("");
+    if !door.provider.accepts().takes(kind) && !(door.provider.takes_beacons() && beacon::is_beacon(kind)) {
         return Err(Reject::WrongContentType);
     }
     door.provider.verify_head(delivery)

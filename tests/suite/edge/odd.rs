@@ -1,0 +1,188 @@
+//! Deliveries that are nearly right: what they say is read, and what is odd is kept with a reason.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use stagedoor_model::{Body, Event, FormSubmitted, Timestamp, Unrecognized};
+use stagedoor_testkit::{Parcel, form, form_signed, json, standard_signature};
+use stagedoor_tests::door::{Door, Outcome, function_of, source};
+use stagedoor_webhook::{NotUnderstood, Source, reread};
+
+const AT: &str = "2027-01-15T12:00:00Z";
+const SECRET: &str = "generic-source-secret";
+const PAGE: &str = "https://theatre.example";
+
+fn at() -> Timestamp {
+    AT.parse().expect("a time")
+}
+
+fn page() -> Source {
+    let options = serde_json::json!({ "auth": "browser", "origins": [PAGE] });
+    Source { options, ..source("form", "a-key-in-the-page") }
+}
+
+fn forms(outcome: &Outcome) -> Vec<FormSubmitted> {
+    let one = |event: &Event| match &event.body {
+        Body::FormSubmitted(form) => Some(form.clone()),
+        _ => None,
+    };
+    outcome.events.iter().filter_map(one).collect()
+}
+
+fn reasons(outcome: &Outcome) -> Vec<String> {
+    let one = |event: &Event| match &event.body {
+        Body::Unrecognized(kept) => Some(kept.reason.clone()),
+        _ => None,
+    };
+    outcome.events.iter().filter_map(one).collect()
+}
+
+fn has_phone(form: &FormSubmitted) -> bool {
+    form.identifiers.iter().any(|one| one.value() == "+79161234567")
+}
+
+/// What a parser makes of a believed body.
+fn parsed(source: &Source, body: &serde_json::Value) -> Result<Vec<Event>, NotUnderstood> {
+    let provider = stagedoor::functions::provider(function_of(&source.provider), source).expect("a provider");
+    let headers = [("content-type".to_owned(), "application/json".to_owned())].into();
+    let kept =
+        Unrecognized { route: String::new(), reason: String::new(), headers, body: STANDARD.encode(body.to_string()) };
+    reread(provider.as_ref(), &source.name, &kept, at())
+}
+
+#[tokio::test]
+async fn a_browsers_form_is_taken_as_parts_as_a_beacon_and_with_a_slash_at_the_end() {
+    let door = Door::open(page(), at());
+    let fields = [("key", "a-key-in-the-page"), ("phone", "8 916 123-45-67"), ("name", "Анна")];
+    let parts: String = fields
+        .iter()
+        .map(|(name, value)| format!("--b0und\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"))
+        .collect();
+    let as_json = serde_json::json!({ "key": fields[0].1, "phone": fields[1].1, "name": fields[2].1 }).to_string();
+    let as_form = form("", &fields).body;
+    let slash = format!("{}/", door.path);
+    for parcel in [
+        Parcel::new(&door.path, "multipart/form-data; boundary=b0und", format!("{parts}--b0und--\r\n").into()),
+        Parcel::new(&door.path, "text/plain;charset=UTF-8", as_json.clone().into()),
+        Parcel::new(&door.path, "text/plain", as_form.clone()),
+        Parcel::new(&slash, "application/json", as_json.into()),
+    ] {
+        let outcome = door.take(&parcel.header("origin", PAGE)).await;
+        assert_eq!((outcome.status.as_u16(), outcome.answer.as_str()), (200, "{\"ok\":true}"));
+        let forms = forms(&outcome);
+        assert!(forms.len() == 1 && has_phone(&forms[0]) && forms[0].name.as_deref() == Some("Анна"), "{forms:?}");
+    }
+    let wrong = Parcel::new(&door.path, "text/plain", b"key=wrong-key-wrong-key&phone=89161234567".to_vec());
+    assert_eq!(door.take(&wrong.header("origin", PAGE)).await.status, 401);
+    // What is signed is not rewritten before the proof.
+    let signed = Door::open(source("form", SECRET), at());
+    assert_eq!(signed.take(&Parcel::new(&signed.path, "text/plain", as_form)).await.status, 415);
+}
+
+#[tokio::test]
+async fn a_body_in_another_charset_with_a_mark_or_with_half_an_emoji_is_read() {
+    let signed = |path: &str, kind: &str, body: &[u8]| {
+        Parcel::new(path, kind, body.to_vec())
+            .header("webhook-id", "m-1")
+            .header("webhook-timestamp", &at().as_second().to_string())
+            .header("webhook-signature", &standard_signature(SECRET, "m-1", at(), body))
+    };
+    let door = Door::open(source("form", SECRET), at());
+    let anna = "{\"phone\":\"89161234567\",\"name\":\"Анна\"}";
+    // Анна in windows-1251.
+    let in_1251 = [b"{\"phone\":\"89161234567\",\"name\":\"", &[0xC0, 0xED, 0xED, 0xE0][..], b"\"}"].concat();
+    let half = "{\"phone\":\"89161234567\",\"name\":\"Анна\",\"form\":\"\\ud83d\"}";
+    for (kind, body) in [
+        ("application/json", format!("\u{feff}{anna}").into_bytes()),
+        ("application/json; charset=windows-1251", in_1251),
+        ("application/json", half.into()),
+        ("application/x-www-form-urlencoded; charset=windows-1251", b"phone=89161234567&name=%C0%ED%ED%E0".to_vec()),
+        ("application/x-www-form-urlencoded", b"phone=89161234567&name=%D0%90%D0%BD%D0%BD%D0%B0&name=&phone=".to_vec()),
+    ] {
+        let outcome = door.take(&signed(&door.path, kind, &body)).await;
+        let forms = forms(&outcome);
+        assert!(forms.len() == 1 && has_phone(&forms[0]), "{kind}: {} {:?}", outcome.answer, reasons(&outcome));
+        assert_eq!(forms[0].name.as_deref(), Some("Анна"), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_odd_field_of_a_form_loses_only_itself_and_the_answer_names_it() {
+    let door = Door::open(source("form", SECRET), at());
+    let body = serde_json::json!({ "phone": "89161234567", "amount": "many", "at": "yesterday", "utm": [], "name": 7,
+        "consents": [{ "purpose": "marketing" }] });
+    let outcome = door.take(&form_signed(&door.path, &body, SECRET, "m-1", at())).await;
+    assert_eq!(outcome.status, 200);
+    let forms = forms(&outcome);
+    assert!(forms.len() == 1 && has_phone(&forms[0]) && forms[0].consents.is_empty(), "{forms:?}");
+    let reason = &reasons(&outcome)[0];
+    assert!(["amount", "at", "consents"].iter().all(|name| reason.contains(name)), "{reason}");
+    let answer: serde_json::Value = serde_json::from_str(&outcome.answer).expect("JSON");
+    assert_eq!(answer, serde_json::json!({ "ok": true, "understood": false, "reason": reason }));
+    // Written as people do.
+    let body = serde_json::json!({ "phone": "89161234567", "amount": "1 500,50 ₽" });
+    let outcome = door.take(&form_signed(&door.path, &body, SECRET, "m-2", at())).await;
+    assert_eq!(self::forms(&outcome)[0].amount.as_ref().map(|amount| amount.minor), Some(150_050));
+    let nothing = form_signed(&door.path, &serde_json::json!({ "city": "Уфа" }), SECRET, "m-3", at());
+    let answer = door.take(&nothing).await.answer;
+    assert!(answer.contains("\"understood\":false") && answer.contains("no phone"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_order_of_a_shop_in_php_is_read() {
+    let door = Door::open(source("shop", SECRET), at());
+    let show = serde_json::json!({ "id": 17, "title": "Чайка", "city": [] });
+    let order = |more: serde_json::Value| {
+        let mut data = serde_json::json!({ "id": 4711, "number": 4711, "status": "paid", "updated_at": AT, "placed_at": AT,
+            "currency": "RUB", "total": 1500, "buyer": { "name": [], "phone": 89161234567_u64, "email": null },
+            "tickets": [{ "id": 1, "show": show, "price": "1 500,00 руб.", "cancelled": "0" }], "refunds": [], "utm": [],
+            "company": [], "promo_codes": {} });
+        data.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        form_signed(&door.path, &serde_json::json!({ "type": "order", "data": data }), SECRET, "m-1", at())
+    };
+    let outcome = door.take(&order(serde_json::json!({}))).await;
+    assert_eq!(outcome.answer, "{\"ok\":true}", "{:?}", reasons(&outcome));
+    assert_eq!(outcome.events.len(), 1);
+    let odd = door.take(&order(serde_json::json!({ "due_at": "soon", "number": { "n": 1 } }))).await;
+    assert_eq!(odd.events.len(), 2, "the order, and what was odd");
+    let reason = &reasons(&odd)[0];
+    assert!(reason.contains("due_at") && reason.contains("number") && !reason.contains("soon"), "{reason}");
+    assert!(odd.answer.contains("\"understood\":false") && odd.answer.contains("due_at"), "{}", odd.answer);
+    let broken = door.take(&order(serde_json::json!({ "tickets": [{ "id": 1, "show": show, "price": {} }] }))).await;
+    assert_eq!((broken.events.len(), broken.status.as_u16()), (1, 200), "money that cannot be read is no order");
+    assert!(reasons(&broken)[0].contains("tickets.0"), "{:?}", reasons(&broken));
+    for odd in [serde_json::json!({ "refunds": "two" }), serde_json::json!({ "paid": "many" })] {
+        let outcome = door.take(&order(odd)).await;
+        assert_eq!(outcome.events.len(), 1, "nor is one whose refunds cannot be read");
+    }
+}
+
+#[tokio::test]
+async fn a_dot_in_the_id_of_a_signed_delivery_is_refused() {
+    let door = Door::open(source("form", SECRET), at());
+    let body = serde_json::json!({ "phone": "89161234567" });
+    assert_eq!(door.take(&form_signed(&door.path, &body, SECRET, "m-1", at())).await.status, 200);
+    // The same bytes are signed for the id `m` at another time with a longer body.
+    assert_eq!(door.take(&form_signed(&door.path, &body, SECRET, "m.1", at())).await.status, 401);
+}
+
+#[tokio::test]
+async fn one_event_without_a_list_around_it_is_heard() {
+    let door = Door::open(source("sendpulse", "a-secret-in-the-path"), at());
+    let one = serde_json::json!({ "event": "unsubscribe", "email": "anna@example.com", "timestamp": at().as_second() });
+    let outcome = door.take(&json(&format!("{}/a-secret-in-the-path", door.path), &one)).await;
+    assert!(matches!(outcome.events[0].body, Body::ConsentRecorded(_)), "{:?}", outcome.events);
+}
+
+#[test]
+fn an_end_of_a_subscription_and_changes_of_a_page_are_kept_for_a_person() {
+    let ended =
+        serde_json::json!({ "Type": "UnsubscribeConfirmation", "MessageId": "m-1", "Timestamp": AT, "Token": "t" });
+    let samples = stagedoor_testkit::samples::all().expect("samples");
+    // SNS's certificate.
+    let secret =
+        samples.iter().filter(|one| one.provider == "ses").find_map(|one| one.notes.get("secret")).expect("one");
+    let ses = parsed(&source("ses", secret), &ended).expect_err("it is kept");
+    assert!(ses.reason.contains("subscribe again"), "{ses}");
+    let changes =
+        serde_json::json!({ "object": "page", "entry": [{ "id": "1", "time": 1, "changes": [{ "field": "feed" }] }] });
+    assert!(parsed(&source("messenger", "a-secret-of-meta"), &changes).is_err());
+}
