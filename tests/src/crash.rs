@@ -261,6 +261,9 @@ impl Store for Mortal<dyn Store> {
     async fn forget(&self, id: &EventId) -> Result<()> {
         self.io(self.inner.forget(id)).await
     }
+    async fn sweep(&self, journal: Timestamp, kept: Option<Timestamp>) -> Result<u64> {
+        self.io(self.inner.sweep(journal, kept)).await
+    }
     async fn totals(&self) -> Result<Totals> {
         self.io(self.inner.totals()).await
     }

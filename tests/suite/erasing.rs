@@ -40,6 +40,106 @@ async fn of_an_erased_person_nothing_is_left_and_nothing_comes_back() {
     assert_eq!(kinds, ["stagedoor.person.erased.v1"; 2], "what came is known, not what it said");
 }
 
+/// Texts as they may stand in a file: plain, in a form, and in base64 at each of its three places.
+fn spellings(text: &str) -> Vec<String> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let encoded = (0..3).map(|before| {
+        let whole = STANDARD.encode(format!("{}{text}", "x".repeat(before)));
+        whole[4..whole.len() - 4].to_owned()
+    });
+    encoded.chain([text.to_owned(), text.replace('@', "%40")]).collect()
+}
+
+#[tokio::test]
+async fn of_an_erased_person_no_file_holds_a_trace_not_even_what_was_not_understood_or_given_up() {
+    let hub = TestHub::start().await;
+    hub.take(&order("T-1", "paid", "2026-01-10T10:05:00Z", anna(), json!([]))).await;
+    hub.take(&lead("Борис", "+79161112233", "boris@example.com")).await;
+    hub.settled().await;
+    for (n, strange) in
+        [json!({ "email": "anna@example.com" }), json!({ "phone": "8 (916) 123-45-67" }), json!({ "id": 7 })]
+            .into_iter()
+            .enumerate()
+    {
+        let body = json!({ "type": "seance", "data": strange });
+        let now = hub.now();
+        let parcel =
+            stagedoor_testkit::form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &format!("s-{n}"), now);
+        hub.take(&parcel).await;
+    }
+    hub.settled().await;
+    let told = hub.hub.store.journal(100).await.expect("rows");
+    let about = |name: &str| {
+        let row = told.iter().find(|row| serde_json::to_string(&row.event).expect("JSON").contains(name));
+        row.expect("an event").event.clone()
+    };
+    let (anna, boris) = (about("anna@example.com"), about("boris@example.com"));
+    let wait = std::time::Duration::from_secs(900);
+    hub.hub.queues.outbox.send_later(vec![anna.clone(), boris], wait).await.expect("queued");
+    for name in ["queue.db", "chats.db", "outbox.db"] {
+        let file = rusqlite::Connection::open(hub.folder.path().join(name)).expect("a file");
+        file.busy_timeout(wait).expect("set");
+        let body = serde_json::to_string(&anna).expect("JSON");
+        file.execute("INSERT INTO dead_letters (body) VALUES (?1)", [body]).expect("a dead letter");
+    }
+    let email = "email:anna@example.com".parse().expect("an identifier");
+    let lines = stagedoor::commands::erase(&hub.hub, &email).await.expect("erased");
+    assert!(lines.iter().any(|line| line.contains("6 kept deliveries and waiting messages")), "{lines:?}");
+    for file in std::fs::read_dir(hub.folder.path()).expect("a folder").flatten() {
+        let bytes = std::fs::read(file.path()).unwrap_or_default();
+        for trace in ["anna@example.com", "79161234567", "(916) 123-45-67", "Каренина"] {
+            for text in spellings(trace) {
+                let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+                assert!(!found, "{trace} ({text}) is still in {:?}", file.file_name());
+            }
+        }
+    }
+    let status = hub.hub.status().await.expect("a status");
+    assert_eq!((status.outbox, status.dead_letters, status.unrecognized), (1, 0, 1), "what is of others stays");
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_retention_goes_at_night_and_people_stay() {
+    let clock = stagedoor::Moved::at(1_800_000_000);
+    let section = "[retention]\njournal_days = 60\nunrecognized_days = 90\n\n[crm]";
+    let hub = TestHub::by(Arc::new(clock.clone()), |text| text.replacen("[crm]", section, 1)).await;
+    let tell = async |n: u32| {
+        let fields = [("Phone", format!("8 916 123-45-{n:02}")), ("tranid", format!("1:{n}"))];
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        hub.take(&stagedoor_testkit::form("/website/tilda", &fields).header("x-api-key", "tilda-api-key")).await;
+        let strange = json!({ "type": "seance", "data": { "n": n } });
+        let now = hub.now();
+        let parcel = stagedoor_testkit::form_signed(
+            "/ticketing/theatre",
+            &strange,
+            "theatre-shop-secret",
+            &format!("s-{n}"),
+            now,
+        );
+        hub.take(&parcel).await;
+        hub.settled().await;
+    };
+    let kept = async || {
+        let rows = hub.hub.store.journal(1_000).await.expect("rows");
+        let forms = rows.iter().filter(|row| row.event.kind() == "stagedoor.form.submitted.v1").count();
+        (forms, hub.hub.store.unrecognized(10).await.expect("rows").len())
+    };
+    const DAY: i64 = 86_400;
+    tell(1).await;
+    clock.on(50 * DAY);
+    tell(2).await;
+    stagedoor::retention::sweep(&hub.hub).await.expect("swept");
+    assert_eq!(kept().await, (2, 2), "nothing is old yet");
+    clock.on(20 * DAY);
+    assert!(stagedoor::retention::sweep(&hub.hub).await.expect("swept") >= Some(1));
+    assert_eq!(stagedoor::retention::sweep(&hub.hub).await.expect("swept"), None, "once a night");
+    assert_eq!(kept().await, (1, 2), "the journal of the first day");
+    clock.on(30 * DAY);
+    stagedoor::retention::sweep(&hub.hub).await.expect("swept");
+    assert_eq!(kept().await, (1, 1), "and the delivery that nobody came to understand");
+    assert_eq!(hub.hub.status().await.expect("a status").people, 2, "people stay");
+}
+
 #[tokio::test]
 async fn an_erased_person_does_not_come_back_from_an_order_that_is_somebody_elses_now() {
     let hub = TestHub::start().await;

@@ -222,6 +222,10 @@ impl Queue for Away {
     async fn dead(&self, _: usize) -> Result<Vec<DeadLetter>> {
         Ok(vec![])
     }
+    async fn drop_those(&self, _: &(dyn for<'t> Fn(&'t str) -> bool + Send + Sync)) -> Result<u64> {
+        Ok(0)
+    }
+
     async fn redrive(&self) -> Result<u64> {
         Ok(0)
     }

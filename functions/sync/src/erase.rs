@@ -37,6 +37,8 @@ impl ErasureKey {
 pub struct Erased {
     pub people: usize,
     pub identifiers: usize,
+    /// Deliveries that were not understood, and messages in the queues.
+    pub traces: u64,
     /// The CRM has no call that deletes them: somebody has to.
     pub contacts: BTreeSet<u64>,
     /// The same in the second CRM.
@@ -109,6 +111,7 @@ impl Sync {
             self.store.put_cell(ANY, "yes", None).await?;
         }
         self.strike(&found, &names).await?;
+        erased.traces = self.drop_traces(&names).await?;
         self.store.erase(&ids, &names, &tombstones).await?;
         Ok(erased)
     }

@@ -33,6 +33,7 @@ mod settle;
 mod shows;
 mod struck;
 mod topics;
+mod traces;
 mod untangle;
 mod zones;
 

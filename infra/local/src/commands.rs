@@ -155,6 +155,9 @@ pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, St
                     0 => "nobody was known; the identifier is kept from coming back".to_owned(),
                     _ => format!("erased, and {} identifiers are kept from coming back", done.identifiers),
                 }];
+                if done.traces > 0 {
+                    lines.push(format!("{} kept deliveries and waiting messages about them are removed", done.traces));
+                }
                 if !done.lists.is_empty() {
                     let names = done.lists.iter().cloned().collect::<Vec<_>>().join(", ");
                     lines.push(format!("taken off these mailing lists: {names}"));

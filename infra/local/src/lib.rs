@@ -19,6 +19,7 @@ mod logs;
 pub mod month;
 pub mod person;
 pub mod report;
+pub mod retention;
 pub mod season;
 pub mod serve;
 pub mod terminal;

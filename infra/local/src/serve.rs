@@ -120,6 +120,7 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     let console_token = ConsoleToken::of(hub)?;
     let serving = listener::serve(listener, hub.console(console_token.clone()), Limits::default(), proxies);
     tasks.spawn(async move { report(serving.await, "the console") });
+    tasks.spawn(crate::retention::every_night(Arc::clone(hub)));
     tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.events), BATCH));
     tasks.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.chats), CHATS));
     tasks.spawn(send(Arc::clone(hub)));

@@ -19,5 +19,5 @@ pub use operator::{Deployment, deployment};
 pub use queue::SqsQueue;
 pub use setting::{Error, Setting, read_config, sdk, setting};
 pub use stagedoor_config::Reading;
-pub use store::DynamoStore;
+pub use store::{DynamoStore, Retention};
 pub use tables::create_tables;

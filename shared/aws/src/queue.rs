@@ -1,6 +1,9 @@
 //! SQS: a standard queue with a dead-letter queue.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{
@@ -221,6 +224,28 @@ impl Queue for SqsQueue {
             nothing_new = if found.len() == before { nothing_new + 1 } else { 0 };
         }
         Ok(found.into_values().take(max).collect())
+    }
+
+    /// SQS shows nobody what waits: only dead letters are looked at.
+    async fn drop_those(&self, are_meant: &(dyn for<'t> Fn(&'t str) -> bool + Send + Sync)) -> Result<u64> {
+        let Some(dead) = &self.dead_letters else { return Ok(0) };
+        let (mut seen, mut dropped, mut nothing_new) = (BTreeSet::new(), 0, 0);
+        while nothing_new < 3 {
+            let request = self.client.receive_message().queue_url(dead).max_number_of_messages(BATCH as i32);
+            let answer = request.visibility_timeout(2).send().await.map_err(|error| retry("ReceiveMessage", &error))?;
+            let before = seen.len();
+            for message in answer.messages.unwrap_or_default() {
+                let (Some(id), Some(body)) = (message.message_id, message.body) else { continue };
+                if seen.insert(id) && are_meant(&body) {
+                    let receipt = message.receipt_handle.unwrap_or_default();
+                    let request = self.client.delete_message().queue_url(dead).receipt_handle(receipt);
+                    request.send().await.map_err(|error| retry("DeleteMessage", &error))?;
+                    dropped += 1;
+                }
+            }
+            nothing_new = if seen.len() == before { nothing_new + 1 } else { 0 };
+        }
+        Ok(dropped)
     }
 
     async fn dead_letters(&self) -> Result<u64> {

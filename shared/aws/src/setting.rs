@@ -9,7 +9,7 @@ use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_webhook::Source;
 
 use crate::{
-    DynamoStore, SqsQueue,
+    DynamoStore, Retention, SqsQueue,
     secrets::{Fetched, Wanted},
 };
 
@@ -47,12 +47,14 @@ pub async fn setting(reading: Reading, check: Check<'_>) -> Result<Setting, Erro
     };
     // Only the deployment knows under which address the CRM reaches it.
     config.public_url = variable("STAGEDOOR_PUBLIC_URL").ok().or(config.public_url);
+    let store = DynamoStore::new(&aws, &variable("STAGEDOOR_TABLES").unwrap_or_else(|_| "stagedoor".into()));
+    let retention = Retention { journal: config.retention.journal, kept: config.retention.unrecognized };
     Ok(Setting {
         config,
         queue: SqsQueue::new(&aws, &queue, dead_letters.as_deref()),
         chats: SqsQueue::new(&aws, &variable("STAGEDOOR_CHATS_URL").unwrap_or_default(), None),
         outbox: SqsQueue::new(&aws, &variable("STAGEDOOR_OUTBOX_URL").unwrap_or_default(), None),
-        store: DynamoStore::new(&aws, &variable("STAGEDOOR_TABLES").unwrap_or_else(|_| "stagedoor".into())),
+        store: store.keeping(retention),
         clock: Arc::new(SystemClock),
     })
 }

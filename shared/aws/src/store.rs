@@ -44,6 +44,21 @@ const HANDS: usize = 16;
 pub struct DynamoStore {
     pub(crate) client: Client,
     prefix: String,
+    retention: Retention,
+}
+
+/// How long rows are kept; DynamoDB removes them by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    pub journal: SignedDuration,
+    /// Deliveries that were not understood. `None`: until they are.
+    pub kept: Option<SignedDuration>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { journal: KEEP, kept: None }
+    }
 }
 
 /// As deflated JSON: a write unit is a kilobyte.
@@ -90,7 +105,13 @@ fn person_keys(ids: impl Iterator<Item = PersonId>, name: &str) -> Vec<Item> {
 
 impl DynamoStore {
     pub fn new(config: &aws_config::SdkConfig, prefix: &str) -> Self {
-        Self { client: Client::new(config), prefix: prefix.to_owned() }
+        Self { client: Client::new(config), prefix: prefix.to_owned(), retention: Retention::default() }
+    }
+
+    /// The same, with rows that end after another time.
+    #[must_use]
+    pub fn keeping(self, retention: Retention) -> Self {
+        Self { retention, ..self }
     }
 
     pub(crate) fn table(&self, name: &str) -> String {
@@ -410,6 +431,10 @@ impl Store for DynamoStore {
 
     async fn event(&self, id: &EventId) -> Result<Option<JournalRow>> {
         Ok(self.rows(std::iter::once(hex::encode(journal_key(id)))).await?.pop())
+    }
+
+    async fn sweep(&self, _: Timestamp, _: Option<Timestamp>) -> Result<u64> {
+        Ok(0)
     }
 
     async fn forget(&self, id: &EventId) -> Result<()> {

@@ -19,6 +19,7 @@ pub struct StagedoorToml {
     second_crm: Option<CrmSection>,
     identity: Option<IdentitySection>,
     schedule: Option<ScheduleSection>,
+    retention: Option<crate::retention::RetentionSection>,
     sandbox: Option<SandboxSection>,
     sms: Option<SmsSection>,
     smtp: Option<SmtpSection>,

@@ -10,6 +10,7 @@ mod mailings;
 mod mistake;
 mod pools;
 mod read;
+mod retention;
 mod secrets;
 mod talk;
 
@@ -20,6 +21,7 @@ pub use file_mailings::Encryption;
 pub use hub::{Listeners, is_development};
 pub use mistake::{Mistake, Mistakes};
 pub use read::{Reading, load, load_for};
+pub use retention::Retention;
 pub use secrets::{LocalSecrets, Secrets, variable};
 use stagedoor_engine::{Catalog, Policy};
 use stagedoor_model::Region;
@@ -51,6 +53,7 @@ pub struct Config {
     pub catalog: Catalog,
     pub sources: Vec<Configured>,
     pub pull_every: Duration,
+    pub retention: Retention,
     pub sandbox: Option<SocketAddr>,
     pub second_sandbox: Option<SocketAddr>,
     pub messengers: Option<SocketAddr>,

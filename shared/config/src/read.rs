@@ -22,12 +22,13 @@ use crate::{
     secrets::{SECRET, resolve_options},
 };
 
-const SECTIONS: [&str; 21] = [
+const SECTIONS: [&str; 22] = [
     "hub",
     "crm",
     "second_crm",
     "identity",
     "schedule",
+    "retention",
     "sandbox",
     "sms",
     "consent",
@@ -178,6 +179,7 @@ impl Reader<'_> {
         let crm = self.crm(root, &currency);
         let policy = self.policy(root);
         let pull = self.optional::<ScheduleSection>(root, "schedule").unwrap_or_default();
+        let retention = self.retention(root);
         let sandbox = self.optional::<SandboxSection>(root, "sandbox");
         let mut catalog = Catalog::default();
         // A mistake in [hub] hides none in the sources.
@@ -219,6 +221,7 @@ impl Reader<'_> {
             catalog,
             sources,
             pull_every: Duration::from_secs(u64::from(pull.pull_seconds.max(1))),
+            retention,
             second_crm,
             sandbox: sandbox.as_ref().map(|sandbox| sandbox.listen),
             second_sandbox: sandbox.as_ref().and_then(|sandbox| sandbox.second),

@@ -46,6 +46,9 @@ pub trait Queue: Send + Sync {
     async fn oldest(&self) -> Result<Option<Timestamp>>;
     /// Dead letters to look at; they stay where they are.
     async fn dead(&self, max: usize) -> Result<Vec<DeadLetter>>;
+    /// Removes messages and dead letters whose event, as JSON, is one of those; the number of them. A queue that cannot look into
+    /// what waits removes dead letters only.
+    async fn drop_those(&self, are_meant: &(dyn for<'t> Fn(&'t str) -> bool + Send + Sync)) -> Result<u64>;
     /// Puts every dead letter back, as if it were new; the number of them.
     async fn redrive(&self) -> Result<u64>;
 }

@@ -246,6 +246,9 @@ pub trait Store: Send + Sync {
     async fn event(&self, id: &EventId) -> Result<Option<JournalRow>>;
     /// Forgets that an event was folded, so that a replay is folded again.
     async fn forget(&self, id: &EventId) -> Result<()>;
+    /// Removes rows of the journal that were folded before `journal`, and deliveries that were kept before `kept`; the number
+    /// of them. A store whose rows end by themselves removes none.
+    async fn sweep(&self, journal: Timestamp, kept: Option<Timestamp>) -> Result<u64>;
     async fn totals(&self) -> Result<Totals>;
 
     /// Removes these people with their names, links and journal rows, and keeps `tombstones` instead.

@@ -143,6 +143,38 @@ impl Queue for SqliteQueue {
             .await
     }
 
+    async fn drop_those(&self, are_meant: &(dyn for<'t> Fn(&'t str) -> bool + Send + Sync)) -> Result<u64> {
+        let mut dropped = 0;
+        for (select, delete) in [
+            ("SELECT id, body FROM messages WHERE id > ?1 ORDER BY id LIMIT 500", "DELETE FROM messages WHERE id = ?1"),
+            (
+                "SELECT id, body FROM dead_letters WHERE id > ?1 ORDER BY id LIMIT 500",
+                "DELETE FROM dead_letters WHERE id = ?1",
+            ),
+        ] {
+            let mut after = i64::MIN;
+            loop {
+                let page = self.database.read(move |connection| {
+                    let mut select = connection.prepare_cached(select)?;
+                    select
+                        .query_map([after], |row| Ok((row.get(0)?, row.get(1)?)))?
+                        .collect::<rusqlite::Result<Vec<(i64, String)>>>()
+                });
+                let page = page.await?;
+                let Some((last, _)) = page.last() else { break };
+                after = *last;
+                let meant: Vec<i64> = page.iter().filter(|(_, body)| are_meant(body)).map(|(id, _)| *id).collect();
+                dropped += meant.len() as u64;
+                self.database
+                    .write(move |connection| meant.iter().try_for_each(|id| connection.execute(delete, [id]).map(drop)))
+                    .await?;
+            }
+        }
+        // The log of writes still has them until it is taken into the file.
+        self.database.settle_log().await?;
+        Ok(dropped)
+    }
+
     async fn redrive(&self) -> Result<u64> {
         self.database
             .write(|connection| {

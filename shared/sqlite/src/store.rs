@@ -448,6 +448,10 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn sweep(&self, journal: Timestamp, kept: Option<Timestamp>) -> Result<u64> {
+        journal::sweep(&self.database, journal, kept).await
+    }
+
     async fn erase(
         &self,
         people: &BTreeSet<PersonId>,

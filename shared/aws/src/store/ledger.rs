@@ -9,20 +9,20 @@ use stagedoor_ports::{JournalRow, Outcome, PortError, Result};
 
 use crate::{
     dynamo::{Item, failed, item, text, text_of},
-    store::{DynamoStore, KEEP, expires, journal_key, packed, unpacked},
+    store::{DynamoStore, Retention, expires, journal_key, packed, unpacked},
 };
 
 /// Rows of one call at most (DynamoDB, BatchWriteItem).
 const ROWS: usize = 25;
 
-fn row_item(row: &JournalRow) -> Result<Item> {
+fn row_item(row: &JournalRow, retention: Retention) -> Result<Item> {
     let mut one = item([("id", text(hex::encode(journal_key(&row.event.id)))), ("row", packed(row)?)]);
     if row.outcome == Outcome::Unrecognized {
         one.insert("kept".into(), text("yes"));
         one.insert("seq".into(), text(format!("{:015} {}", row.folded_at.as_millisecond(), row.event.id)));
+        one.extend(retention.kept.map(|kept| expires(row.folded_at + kept)).map(|(name, end)| (name.to_owned(), end)));
     } else {
-        // What waits for its parser does not expire.
-        one.extend(item([expires(row.folded_at + KEEP)]));
+        one.extend(item([expires(row.folded_at + retention.journal)]));
     }
     Ok(one)
 }
@@ -41,7 +41,7 @@ impl DynamoStore {
         let rows: Vec<&JournalRow> = rows.into_values().collect();
         for chunk in rows.chunks(ROWS) {
             let put = |row: &&JournalRow| {
-                let put = PutRequest::builder().set_item(Some(row_item(row)?)).build();
+                let put = PutRequest::builder().set_item(Some(row_item(row, self.retention)?)).build();
                 let put = put.map_err(|error| PortError::Fail(error.to_string()))?;
                 Ok(WriteRequest::builder().put_request(put).build())
             };

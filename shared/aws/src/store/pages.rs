@@ -11,7 +11,7 @@ use stagedoor_ports::{Commit, Result};
 
 use crate::{
     dynamo::{Item, failed, item, number, number_of, text, text_of},
-    store::{DynamoStore, KEEP, expires, packed, unique},
+    store::{DynamoStore, expires, packed, unique},
 };
 
 /// People of one page at most: thirty-two bytes each, so that rewriting one stays cheap.
@@ -217,7 +217,12 @@ impl DynamoStore {
         let ids: Vec<&str> = rows.map(|row| row.event.id.as_str()).collect();
         for chunk in ids.chunks(EVENTS) {
             let key = page_key(at);
-            let page = [("pk", text("journal")), ("sk", text(key)), ("events", packed(&chunk)?), expires(at + KEEP)];
+            let page = [
+                ("pk", text("journal")),
+                ("sk", text(key)),
+                ("events", packed(&chunk)?),
+                expires(at + self.retention.journal),
+            ];
             self.put_misc(item(page)).await?;
         }
         Ok(())

@@ -1,0 +1,43 @@
+//! The nightly sweep of the hub on one machine: what is older than `[retention]` says goes.
+
+use std::{sync::Arc, time::Duration};
+
+use stagedoor_ports::PortError;
+
+use crate::hub::Hub;
+
+/// The day of the last sweep.
+const SWEPT: &str = "retention/swept";
+/// From this hour on, UTC: early in the morning in Europe, before the office opens in Vladivostok.
+const HOUR: i8 = 1;
+/// Between two looks at the clock.
+const LOOK: Duration = Duration::from_secs(600);
+
+/// Removes what is too old, once a night; the number of rows. `None` if this night's sweep was made, or it is not yet time.
+///
+/// # Errors
+/// When the files cannot be read or written.
+pub async fn sweep(hub: &Hub) -> Result<Option<u64>, PortError> {
+    let now = hub.sync.clock.now();
+    let local = now.to_zoned(jiff::tz::TimeZone::UTC);
+    let (today, last) = (local.date().to_string(), hub.store.cell(SWEPT).await?);
+    if local.hour() < HOUR || last.as_ref().is_some_and(|cell| cell.value == today) {
+        return Ok(None);
+    }
+    let retention = hub.config.retention;
+    let removed = hub.store.sweep(now - retention.journal, retention.unrecognized.map(|kept| now - kept)).await?;
+    hub.store.put_cell(SWEPT, &today, last.map(|cell| cell.version)).await?;
+    Ok(Some(removed))
+}
+
+/// Sweeps each night, until the process ends.
+pub(crate) async fn every_night(hub: Arc<Hub>) {
+    loop {
+        match sweep(&hub).await {
+            Ok(Some(rows)) => tracing::info!(rows, "what was too old was removed"),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "what is too old could not be removed"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
