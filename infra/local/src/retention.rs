@@ -9,7 +9,7 @@ use crate::hub::Hub;
 /// The day of the last sweep.
 const SWEPT: &str = "retention/swept";
 /// From this hour on, UTC: early in the morning in Europe, before the office opens in Vladivostok.
-const HOUR: i8 = 1;
+const HOUR: i64 = 1;
 /// Between two looks at the clock.
 const LOOK: Duration = Duration::from_secs(600);
 
@@ -19,9 +19,9 @@ const LOOK: Duration = Duration::from_secs(600);
 /// When the files cannot be read or written.
 pub async fn sweep(hub: &Hub) -> Result<Option<u64>, PortError> {
     let now = hub.sync.clock.now();
-    let local = now.to_zoned(jiff::tz::TimeZone::UTC);
-    let (today, last) = (local.date().to_string(), hub.store.cell(SWEPT).await?);
-    if local.hour() < HOUR || last.as_ref().is_some_and(|cell| cell.value == today) {
+    let (today, last) = (now.strftime("%F").to_string(), hub.store.cell(SWEPT).await?);
+    let hour = now.as_second().div_euclid(3_600).rem_euclid(24);
+    if hour < HOUR || last.as_ref().is_some_and(|cell| cell.value == today) {
         return Ok(None);
     }
     let retention = hub.config.retention;

@@ -260,7 +260,7 @@ impl Hall {
 /// What can be refused before the body is received.
 fn head(door: &Door, delivery: &Delivery) -> Result<(), Reject> {
     let kind = delivery.header("content-type").unwrap_or("");
-    if !door.provider.accepts().takes(kind) && !(door.provider.takes_beacons() && beacon::is_beacon(kind)) {
+    if !(door.provider.accepts().takes(kind) || door.provider.takes_beacons() && beacon::is_beacon(kind)) {
         return Err(Reject::WrongContentType);
     }
     door.provider.verify_head(delivery)
