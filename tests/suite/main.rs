@@ -1,6 +1,7 @@
 //! One binary: the whole suite links once.
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "it is test code")]
 
+mod anonymous_forms;
 mod answers;
 mod architecture;
 mod bad_input;

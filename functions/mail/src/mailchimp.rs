@@ -79,7 +79,7 @@ impl Provider for Mailchimp {
             ("subscribe", _) => membership(who("email")?, list().into_iter().collect(), true),
             ("unsubscribe", Some("abuse")) | ("cleaned", Some("abuse")) => complained(who("email")?),
             // The owner tidies up the list: no word of the person's.
-            ("unsubscribe", _) if field("action").is_some_and(|action| is_hygiene(action)) => {
+            ("unsubscribe", _) if field("action").is_some_and(is_hygiene) => {
                 membership(who("email")?, list().into_iter().collect(), false)
             }
             ("unsubscribe", _) => unsubscribed(who("email")?, list()),

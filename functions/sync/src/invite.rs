@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_engine::{capped, may_advertise, takes_no_sms};
 use stagedoor_model::{
     Body, Channel, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided, Phone, Purpose, SourceName, Timestamp,
+    name_for_messages,
 };
 use stagedoor_ports::{PortError, Result};
 
@@ -124,9 +125,9 @@ impl Sync {
     }
 }
 
-/// Puts the name in, or takes its place out with the comma before it.
+/// Puts the name in, or takes its place out with the comma before it. What is no plain name is left out.
 pub(crate) fn fill_name(text: &str, name: Option<&str>) -> String {
-    match name.map(str::trim).filter(|name| !name.is_empty()) {
+    match name.and_then(name_for_messages) {
         Some(name) => text.replace("{name}", name),
         None => text.replace(", {name}", "").replace("{name}, ", "").replace("{name}", ""),
     }

@@ -244,6 +244,9 @@ impl Sync {
         if words.name("{confirm}") {
             words.put("{confirm}", &letter.consent_link("confirm", "c", decided));
         }
+        if words.name("{unsubscribe}") {
+            words.put("{unsubscribe}", &letter.consent_link("unsubscribe", "u", decided));
+        }
         let show = show_of(person, due.show.as_ref(), *campaign, catalog);
         words.put("{show}", &show.title);
         words.put("{city}", show.city.as_deref().unwrap_or(""));

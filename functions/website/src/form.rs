@@ -25,6 +25,8 @@ struct Options {
     origins: Vec<String>,
     /// Our name of a field to the form's name of it.
     fields: BTreeMap<String, String>,
+    /// A field of the form that people do not see: only robots fill it in, and what they send is dropped.
+    honeypot: Option<String>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -100,9 +102,13 @@ impl Provider for SiteForm {
         let body = read(delivery.body(), delivery.is_form())?;
         let field = |name: &str| body.get(self.options.fields.get(name).map_or(name, String::as_str));
         let text = |name: &str| field(name).and_then(plain);
+        if self.options.honeypot.as_ref().and_then(|trap| plain(body.get(trap)?)).is_some() {
+            return Ok(vec![]);
+        }
         let mut identifiers = contact_identifiers(&self.source, text("phone").as_deref(), text("email").as_deref());
-        identifiers
-            .extend(text("user_id").and_then(|id| Identifier::opaque(Kind::SiteUser, self.source.name.as_str(), &id)));
+        // Which user somebody is, only the site's own server knows.
+        let user = text("user_id").filter(|_| self.is_signed());
+        identifiers.extend(user.and_then(|id| Identifier::opaque(Kind::SiteUser, self.source.name.as_str(), &id)));
         if identifiers.is_empty() {
             return Err("no phone, no e-mail and no user id in the form".into());
         }
@@ -122,20 +128,23 @@ impl Provider for SiteForm {
         let (consents, odd): (Vec<_>, Vec<_>) = claims.partition(Result::is_ok);
         lost.extend(odd.first().map(|_| "consents".to_owned()));
         let consents = consents.into_iter().filter_map(Result::ok).collect::<Vec<_>>();
-        let cart = text("kind").as_deref() == Some("cart_abandoned");
+        // Nobody proves in a browser whose cart it is: the letter about it would go to an address that a stranger chose.
+        let has_cart = self.is_signed() || breakage::is_on("anonymous-counts-in-full");
+        let cart = has_cart && text("kind").as_deref() == Some("cart_abandoned");
         let form = FormSubmitted {
             identifiers,
             name: text("name"),
             form: text("form"),
             show: text("show").or_else(|| self.source.show.clone()).map(ShowRef::id),
-            amount: amount.and_then(Result::ok),
+            amount: amount.and_then(Result::ok).filter(|_| has_cart),
             consents,
             labels: self.labels(&body, field("utm")),
             company: Company::read(text("company").as_deref(), text("inn").as_deref(), text("kpp").as_deref()),
         };
         let fact = self.fact(delivery, !form.consents.is_empty());
         let body = if cart { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
-        let events = vec![delivery.event(&["form", &fact], at, body)];
+        let event = delivery.event(&["form", &fact], at, body);
+        let events = vec![Event { is_anonymous: !self.is_signed(), ..event }];
         NotUnderstood::unless(lost.is_empty(), &format!("left out: {}", lost.join(", ")), events)
     }
 

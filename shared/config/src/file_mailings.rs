@@ -64,6 +64,8 @@ pub enum MailingPurpose {
     Service,
     /// The letter of a double opt-in.
     Confirm,
+    /// The letter that asks whether a withdrawal of a browser's form was its owner's.
+    ConfirmWithdrawal,
 }
 
 /// What people are written to about of the hub's own accord: docs/mailings.md.
@@ -92,7 +94,8 @@ pub struct MailingSection {
     /// Whose shop `{link}` and the button lead to, and whose promo codes `{promo}` are.
     pub campaign: Option<String>,
     pub subject: Option<Text>,
-    /// With {name}, {show}, {city}, {when}, {promo}, {link}; in the letter of a double opt-in {confirm}.
+    /// With {name}, {show}, {city}, {when}, {promo}, {link}; in the letter of a double opt-in {confirm}, and in
+    /// the one that asks about a withdrawal {unsubscribe}.
     pub text: Option<Text>,
     /// What an SMS says instead.
     pub sms: Option<Text>,

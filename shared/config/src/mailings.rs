@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Placeholders of a mailing's texts.
-const PLACES: [&str; 7] = ["{name}", "{show}", "{city}", "{when}", "{promo}", "{link}", "{confirm}"];
+const PLACES: [&str; 8] = ["{name}", "{show}", "{city}", "{when}", "{promo}", "{link}", "{confirm}", "{unsubscribe}"];
 const WEEK: i64 = 7;
 /// The longest that a cascade may wait.
 const LONGEST_WAIT: i64 = 30 * 86_400;
@@ -166,7 +166,8 @@ impl Reader<'_> {
         if section.hold_out > 0 && !is_marketing {
             note("hold_out", "nobody is held out of what they have to know");
         }
-        if section.purpose == MailingPurpose::Confirm && section.through != [Channel::Email] {
+        let asks = matches!(section.purpose, MailingPurpose::Confirm | MailingPurpose::ConfirmWithdrawal);
+        if asks && section.through != [Channel::Email] {
             note("through", "an address is confirmed by a letter: through = [\"email\"]");
         }
         if let Some(campaign) = section.campaign.as_ref().filter(|name| !catalog.campaigns.contains_key(*name)) {
@@ -183,6 +184,7 @@ impl Reader<'_> {
     ) -> Option<Audience> {
         match (&section.deal, &section.segment, section.purpose) {
             (None, None, MailingPurpose::Confirm) => Some(Audience::Unconfirmed),
+            (None, None, MailingPurpose::ConfirmWithdrawal) => Some(Audience::Doubted),
             (Some(text), None, MailingPurpose::Marketing | MailingPurpose::Service) => {
                 match segments::parse_of_deal(text) {
                     Ok(rule) => Some(Audience::Deals(rule)),
@@ -201,7 +203,7 @@ impl Reader<'_> {
                 Some(Audience::Segment(segment.clone()))
             }
             _ => {
-                let what = "expected deal or segment, one of them; with purpose = \"confirm\" neither";
+                let what = "expected deal or segment, one of them; with purpose = \"confirm\" or \"confirm_withdrawal\" neither";
                 self.ledger.note(value.span(), place, what);
                 None
             }
@@ -272,11 +274,16 @@ impl Reader<'_> {
             if says("{promo}") && pool.is_none() {
                 note("{promo} is a code of its campaign: name one that has a pool of promo codes".into());
             }
-            let confirms = section.purpose == MailingPurpose::Confirm;
-            if confirms != variant.text.0.values().all(|text| text.contains("{confirm}"))
-                && (confirms || says("{confirm}"))
-            {
+            let all_say = |what: &str| variant.text.0.values().all(|text| text.contains(what));
+            let belongs = |what: &str, purpose| match section.purpose == purpose {
+                true => all_say(what),
+                false => !says(what),
+            };
+            if !belongs("{confirm}", MailingPurpose::Confirm) {
                 note("{confirm} belongs into the letter of a double opt-in, and into no other".into());
+            }
+            if !belongs("{unsubscribe}", MailingPurpose::ConfirmWithdrawal) {
+                note("{unsubscribe} belongs into the letter that asks about a withdrawal, and into no other".into());
             }
         }
         variants

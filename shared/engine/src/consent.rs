@@ -22,6 +22,10 @@ use stagedoor_model::{
 
 use crate::Person;
 
+mod standing;
+
+pub use standing::{doubted, standing, withdrawn_at};
+
 /// One word.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Entry {
@@ -47,6 +51,9 @@ pub struct Entry {
     /// The instant that the sender's clock gave, where it is another than `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_at: Option<Timestamp>,
+    /// Anybody can have said it: it counts once it is confirmed by a letter.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_anonymous: bool,
     /// Of a confirmation: when the letter that it answers was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Timestamp>,
@@ -165,6 +172,7 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
         evidence: BTreeMap::new(),
         received_at: record.received_at,
         asked_at: None,
+        is_anonymous: record.is_anonymous(),
         told_at: record.told_at.or(Some(record.at)).filter(|told| *told != at && record.received_at.is_some()),
     };
     match &record.fact {
@@ -232,102 +240,6 @@ impl Entry {
     }
 }
 
-/// How somebody stands at `at`, or now. For one address, or for the best of all.
-pub fn standing(
-    entries: &[Entry],
-    purpose: &str,
-    channel: Channel,
-    address: Option<&Identifier>,
-    policy: &ConsentPolicy,
-    at: Option<Timestamp>,
-) -> Standing {
-    let known = entries
-        .iter()
-        .filter(|entry| entry.purpose == purpose && at.is_none_or(|at| entry.at <= at))
-        .filter(|entry| entry.channel == channel || entry.is_for_all());
-    let mut stand = Stand { standing: Standing::Unknown, left_at: None, before_block: None };
-    for entry in known {
-        let covers = address.is_none_or(|address| entry.identifiers.contains(address));
-        stand.hear(entry, channel, covers, policy);
-    }
-    stand.standing
-}
-
-/// How somebody stands while the words of the ledger are heard in their order.
-struct Stand {
-    standing: Standing,
-    /// When they withdrew, until a new word counts. A consent that waits for its confirmation ends no withdrawal.
-    left_at: Option<Timestamp>,
-    /// How they stood when they blocked the bot, and since when they had withdrawn.
-    before_block: Option<Box<(Standing, Option<Timestamp>)>>,
-}
-
-impl Stand {
-    fn hear(&mut self, entry: &Entry, channel: Channel, covers: bool, policy: &ConsentPolicy) {
-        let method = entry.method.as_str();
-        if method == BEGUN {
-            self.unblock(entry);
-        }
-        match entry.decision {
-            Decision::Asked => {}
-            Decision::Withdrawn => self.leave(entry),
-            // An old list is no new word of the person's, nor is a chat that was merely opened.
-            _ if [LIST, BEGUN].contains(&method) && self.left_at.is_some() => {}
-            _ if !covers || (method == BEGUN && !policy.chats) => {}
-            Decision::Confirmed => self.confirm(entry),
-            Decision::Given if self.is_given() || !policy.double_opt_in.contains(&channel) => self.give(entry),
-            Decision::Given => self.standing = Standing::Unconfirmed(entry.clone()),
-        }
-    }
-
-    fn is_given(&self) -> bool {
-        matches!(self.standing, Standing::Given(_))
-    }
-
-    fn give(&mut self, entry: &Entry) {
-        (self.standing, self.left_at, self.before_block) = (Standing::Given(entry.clone()), None, None);
-    }
-
-    fn leave(&mut self, entry: &Entry) {
-        let now = (Standing::Withdrawn(entry.clone()), Some(entry.at));
-        let before = (std::mem::replace(&mut self.standing, now.0), std::mem::replace(&mut self.left_at, now.1));
-        if entry.method != BLOCKED {
-            self.before_block = None;
-        } else if self.before_block.is_none() {
-            self.before_block = Some(Box::new(before));
-        }
-    }
-
-    /// A bot that is let in again may write as before the block, and no more.
-    fn unblock(&mut self, entry: &Entry) {
-        let Standing::Withdrawn(block) = &self.standing else { return };
-        if block.method == BLOCKED
-            && !block.identifiers.is_disjoint(&entry.identifiers)
-            && let Some(before) = self.before_block.take()
-        {
-            (self.standing, self.left_at) = *before;
-        }
-    }
-
-    /// A confirmation answers a question that was asked since they withdrew. The link of an old letter is no new word.
-    fn confirm(&mut self, entry: &Entry) {
-        let is_new = self.left_at.is_none_or(|left| entry.asked_at.is_some_and(|asked| asked > left));
-        let counts = match self.standing {
-            Standing::Withdrawn(_) => breakage::is_on("old-link-consents"),
-            _ => is_new || breakage::is_on("old-question-answered"),
-        };
-        if counts {
-            self.give(entry);
-        }
-    }
-}
-
-/// When somebody last withdrew from a channel: what was asked before is asked no more.
-pub fn withdrawn_at(entries: &[Entry], channel: Channel) -> Option<Timestamp> {
-    let of_channel = |entry: &&Entry| entry.channel == channel || entry.is_for_all();
-    entries.iter().filter(of_channel).filter(|entry| entry.decision == Decision::Withdrawn).map(|entry| entry.at).max()
-}
-
 /// Letters to an address that came back for a passing reason, after which it is held back.
 const SOFT_BOUNCES: usize = 5;
 
@@ -357,7 +269,12 @@ fn consented_at(person: &Person, address: &Identifier) -> Option<Timestamp> {
         matches!(entry.decision, Decision::Given | Decision::Confirmed)
             && ![LIST, BEGUN].contains(&entry.method.as_str())
     };
-    entries.iter().filter(said).filter(|entry| entry.identifiers.contains(address)).map(|entry| entry.at).max()
+    entries
+        .iter()
+        .filter(said)
+        .filter(|entry| !entry.is_anonymous && entry.identifiers.contains(address))
+        .map(|entry| entry.at)
+        .max()
 }
 
 /// Whether advertising may be sent to this address at `at`, or now.
@@ -409,6 +326,7 @@ mod tests {
             evidence: BTreeMap::new(),
             received_at: None,
             told_at: None,
+            is_anonymous: false,
             asked_at: None,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Channel, Email, Timestamp};
+use stagedoor_model::{Channel, Email, Timestamp, name_for_messages};
 
 use crate::{Catalog, Link, Person, addresses};
 
@@ -97,7 +97,8 @@ pub fn enrolment(person: &Person, link: &Link, catalog: &Catalog) -> Vec<Enrolme
         }
         let place = wanted.and_then(|email| known?.get(email.as_str()));
         if let Some(email) = wanted.filter(|_| matches!(place, None | Some(Place::Out | Place::Adding { .. }))) {
-            let member = Member { email: email.clone(), name: person.name().map(str::to_owned) };
+            let member =
+                Member { email: email.clone(), name: person.name().and_then(name_for_messages).map(str::to_owned) };
             steps.push(Enrolment::Add { list: list.name.clone(), member });
         }
     }

@@ -49,6 +49,8 @@ pub enum Audience {
     Segment(String),
     /// Addresses whose consent waits to be confirmed, each once.
     Unconfirmed,
+    /// Addresses for which a stranger may have withdrawn a consent: their owners are asked.
+    Doubted,
 }
 
 /// One of several texts, so that they can be compared.
@@ -279,6 +281,16 @@ impl<'l, 'c> Desk<'l, 'c> {
                 vec![Occasion { key: format!("{name}|"), deal, address: None, told: None }]
             }
             Audience::Segment(_) => vec![],
+            Audience::Doubted => {
+                let entries = consent::ledger(self.person);
+                let doubted = consent::doubted(&entries, Channel::Email, &self.catalog.consent).into_iter();
+                // Once for each consent, however often a stranger says it.
+                let of = |(one, given): (Identifier, Timestamp)| {
+                    let key = format!("{name}|{one}|{}", given.as_second());
+                    Occasion { key, deal: None, address: Some(one), told: None }
+                };
+                doubted.filter(|(one, _)| !consent::is_suppressed(self.person, one)).map(of).collect()
+            }
             Audience::Unconfirmed => {
                 let addresses = self.unconfirmed().into_iter();
                 // Who withdraws and consents anew is asked anew.

@@ -6,7 +6,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
     Email, Fact, Identifier, Kind, Phone, Promo, Record, RecordKey, Rung, SECOND_CRM, SourceName, Talk, Timestamp,
-    Touch, TrackedLink,
+    Touch, TrackedLink, clean_name,
 };
 use uuid::Uuid;
 
@@ -71,15 +71,16 @@ impl Person {
         self.records.values().flat_map(|record| &record.identifiers).collect()
     }
 
-    /// The latest name that anybody gave, the longer of two equally late. A contact that had to be made without one bears
-    /// an e-mail or a phone in its place, and that is nobody's name.
+    /// The latest name that anybody gave, the longer of two equally late. What anybody can have sent counts only where there
+    /// is no other. A contact that had to be made without one bears an e-mail or a phone in its place, and that is nobody's
+    /// name.
     pub fn name(&self) -> Option<&str> {
         self.records
             .values()
-            .filter_map(|record| record.name.as_ref())
-            .filter(|(_, text)| !self.is_stand_in(text))
-            .max_by_key(|(at, text)| (*at, text.len(), text))
-            .map(|(_, text)| text.as_str())
+            .filter_map(|record| Some((record, record.name.as_ref()?)))
+            .filter(|(_, (_, text))| !self.is_stand_in(text))
+            .max_by_key(|(record, (at, text))| (!record.is_anonymous(), *at, text.len(), text))
+            .map(|(_, (_, text))| text.as_str())
             .or_else(|| self.nickname())
     }
 
@@ -122,7 +123,7 @@ impl Person {
     /// Whether this stands where a name should: one of the person's own addresses, a nickname, or a question mark.
     pub fn is_stand_in(&self, name: &str) -> bool {
         let nicknames = self.talks().filter_map(|(_, talk)| talk.profile.as_ref()?.1.nickname.as_deref());
-        if nicknames.into_iter().any(|nickname| nickname == name) {
+        if nicknames.into_iter().any(|nickname| nickname == name || clean_name(nickname).as_deref() == Some(name)) {
             return true;
         }
         let own = self.records.values().flat_map(|record| &record.identifiers);
@@ -171,6 +172,7 @@ impl Person {
                     labels: BTreeMap::new(),
                     company: None,
                     quiet: true,
+                    is_anonymous: false,
                 };
                 let mut record = record.clone();
                 record.identifiers.retain(|identifier| identifier.kind() != Kind::CrmContact);

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Body, Event, Fact, Identifier, Kind, Record, RecordKey, SECOND_CRM, Touch, Verdict};
+use stagedoor_model::{Body, Event, Fact, Identifier, Kind, Record, RecordKey, SECOND_CRM, Touch, Verdict, breakage};
 
 /// The key under which everything known of one order meets.
 pub fn order_record_key(source: &str, order: &str) -> RecordKey {
@@ -59,6 +59,7 @@ fn fact_of(event: &Event) -> Option<Record> {
                 labels: form.labels.clone(),
                 company: form.company.clone(),
                 quiet: matches!(event.body, Body::QuestionnaireImported(_)),
+                is_anonymous: event.is_anonymous && !breakage::is_on("anonymous-counts-in-full"),
             };
             let key = RecordKey(format!("touch:{}", event.id));
             Some(record(key, form.identifiers.clone(), form.name.as_ref(), Fact::Touch(touch)))

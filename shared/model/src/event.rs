@@ -43,6 +43,9 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub received_at: Option<Timestamp>,
+    /// Anybody can have sent it, such as a browser's form with its public key: it proves nothing about who sent it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_anonymous: bool,
     /// The provider's id of what the event is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -63,6 +66,7 @@ impl Event {
             time,
             told_at: None,
             received_at: None,
+            is_anonymous: false,
             subject,
             traceparent: None,
             body,

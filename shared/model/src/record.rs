@@ -138,6 +138,9 @@ pub struct Touch {
     /// It tells of a person and of no interest: it makes no deal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quiet: bool,
+    /// Anybody can have sent it: its name and its consents count for less.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_anonymous: bool,
 }
 
 impl Record {
@@ -146,6 +149,11 @@ impl Record {
         let (identifiers, buyers, echoes) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (received_at, told_at) = (None, None);
         Self { key, source, at, identifiers, name: None, fact, buyers, echoes, beside: None, received_at, told_at }
+    }
+
+    /// Whether anybody can have sent it.
+    pub fn is_anonymous(&self) -> bool {
+        matches!(&self.fact, Fact::Touch(touch) if touch.is_anonymous)
     }
 
     /// Two tellings of one fact become one: associative, commutative, idempotent.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_model::{Fact, Kind, Record, breakage};
+use stagedoor_model::{Fact, Kind, Record, breakage, clean_name};
 
 use crate::{
     Catalog, Marketing, Person, chats, documents,
@@ -19,7 +19,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contac
     let (mut phones, mut emails) = (new(phones), new(emails));
     let telegram = person.identifiers().iter().find(|i| i.kind() == Kind::Telegram).map(|i| i.value().to_owned());
     let mut news = telegram.is_some();
-    let renamed = person.name().filter(|_| bears_stand_in(person, contact)).map(str::to_owned);
+    let renamed = person.name().filter(|_| bears_stand_in(person, contact)).and_then(clean_name);
     news |= renamed.is_some();
     let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
     let chats = chats(person);
@@ -138,7 +138,7 @@ fn display_name(person: &Person) -> String {
         let order = person.identifiers().iter().find(|one| one.kind() == Kind::Order)?.value().to_owned();
         Some(format!("? № {order}"))
     };
-    let known = person.name().map(str::to_owned).or_else(masked).or_else(phone).or_else(order);
+    let known = person.name().and_then(clean_name).or_else(masked).or_else(phone).or_else(order);
     known.unwrap_or_else(|| "?".to_owned())
 }
 

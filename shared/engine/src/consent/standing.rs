@@ -1,0 +1,123 @@
+//! How somebody stands on a channel: what follows from the words of the ledger, heard in their order.
+
+use std::collections::BTreeMap;
+
+use stagedoor_model::{Channel, Decision, Identifier, MARKETING, Timestamp, breakage};
+
+use super::{BEGUN, BLOCKED, ConsentPolicy, Entry, LIST, Standing};
+
+/// How somebody stands at `at`, or now. For one address, or for the best of all.
+pub fn standing(
+    entries: &[Entry],
+    purpose: &str,
+    channel: Channel,
+    address: Option<&Identifier>,
+    policy: &ConsentPolicy,
+    at: Option<Timestamp>,
+) -> Standing {
+    let known = entries
+        .iter()
+        .filter(|entry| entry.purpose == purpose && at.is_none_or(|at| entry.at <= at))
+        .filter(|entry| entry.channel == channel || entry.is_for_all());
+    let mut stand = Stand { standing: Standing::Unknown, left_at: None, before_block: None };
+    for entry in known {
+        let covers = address.is_none_or(|address| entry.identifiers.contains(address));
+        stand.hear(entry, channel, covers, policy);
+    }
+    stand.standing
+}
+
+/// How somebody stands while the words of the ledger are heard in their order.
+struct Stand {
+    standing: Standing,
+    /// When they withdrew, until a new word counts. A consent that waits for its confirmation ends no withdrawal.
+    left_at: Option<Timestamp>,
+    /// How they stood when they blocked the bot, and since when they had withdrawn.
+    before_block: Option<Box<(Standing, Option<Timestamp>)>>,
+}
+
+impl Stand {
+    fn hear(&mut self, entry: &Entry, channel: Channel, covers: bool, policy: &ConsentPolicy) {
+        let method = entry.method.as_str();
+        if method == BEGUN {
+            self.unblock(entry);
+        }
+        match entry.decision {
+            Decision::Asked => {}
+            // A stranger takes nobody off: its owner is asked by a letter.
+            Decision::Withdrawn if entry.is_anonymous => {}
+            Decision::Withdrawn => self.leave(entry),
+            // An old list is no new word of the person's, nor is a chat that was merely opened.
+            _ if [LIST, BEGUN].contains(&method) && self.left_at.is_some() => {}
+            _ if !covers || (method == BEGUN && !policy.chats) => {}
+            Decision::Confirmed => self.confirm(entry),
+            Decision::Given if entry.is_anonymous && self.is_given() => {}
+            Decision::Given if entry.is_anonymous => self.standing = Standing::Unconfirmed(entry.clone()),
+            Decision::Given if self.is_given() || !policy.double_opt_in.contains(&channel) => self.give(entry),
+            Decision::Given => self.standing = Standing::Unconfirmed(entry.clone()),
+        }
+    }
+
+    fn is_given(&self) -> bool {
+        matches!(self.standing, Standing::Given(_))
+    }
+
+    fn give(&mut self, entry: &Entry) {
+        (self.standing, self.left_at, self.before_block) = (Standing::Given(entry.clone()), None, None);
+    }
+
+    fn leave(&mut self, entry: &Entry) {
+        let now = (Standing::Withdrawn(entry.clone()), Some(entry.at));
+        let before = (std::mem::replace(&mut self.standing, now.0), std::mem::replace(&mut self.left_at, now.1));
+        if entry.method != BLOCKED {
+            self.before_block = None;
+        } else if self.before_block.is_none() {
+            self.before_block = Some(Box::new(before));
+        }
+    }
+
+    /// A bot that is let in again may write as before the block, and no more.
+    fn unblock(&mut self, entry: &Entry) {
+        let Standing::Withdrawn(block) = &self.standing else { return };
+        if block.method == BLOCKED
+            && !block.identifiers.is_disjoint(&entry.identifiers)
+            && let Some(before) = self.before_block.take()
+        {
+            (self.standing, self.left_at) = *before;
+        }
+    }
+
+    /// A confirmation answers a question that was asked since they withdrew. The link of an old letter is no new word.
+    fn confirm(&mut self, entry: &Entry) {
+        let is_new = self.left_at.is_none_or(|left| entry.asked_at.is_some_and(|asked| asked > left));
+        let counts = match self.standing {
+            Standing::Withdrawn(_) => breakage::is_on("old-link-consents"),
+            _ => is_new || breakage::is_on("old-question-answered"),
+        };
+        if counts {
+            self.give(entry);
+        }
+    }
+}
+
+/// Addresses whose consent stands, and for which a stranger may have withdrawn it since, with the instant of the consent.
+pub fn doubted(entries: &[Entry], channel: Channel, policy: &ConsentPolicy) -> BTreeMap<Identifier, Timestamp> {
+    let said = |entry: &&Entry| entry.is_anonymous && entry.decision == Decision::Withdrawn && entry.channel == channel;
+    let mut doubted = BTreeMap::new();
+    for entry in entries.iter().filter(said) {
+        for address in &entry.identifiers {
+            match standing(entries, MARKETING, channel, Some(address), policy, None) {
+                Standing::Given(given) if given.at <= entry.at => doubted.insert(address.clone(), given.at),
+                _ => None,
+            };
+        }
+    }
+    doubted
+}
+
+/// When somebody last withdrew from a channel: what was asked before is asked no more.
+pub fn withdrawn_at(entries: &[Entry], channel: Channel) -> Option<Timestamp> {
+    let of_channel = |entry: &&Entry| entry.channel == channel || entry.is_for_all();
+    let left = entries.iter().filter(of_channel).filter(|entry| entry.decision == Decision::Withdrawn);
+    left.filter(|entry| !entry.is_anonymous).map(|entry| entry.at).max()
+}

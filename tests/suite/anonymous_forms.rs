@@ -1,0 +1,129 @@
+//! What a stranger can say by a browser's form, whose key and origin anybody can send.
+
+use serde_json::{Value, json};
+use stagedoor::audience;
+use stagedoor_model::{Body, Email, Identifier, Phone, Region, Timestamp};
+use stagedoor_testkit::{Parcel, json as posted};
+use stagedoor_tests::door::{self, Door};
+
+use crate::mailings::{HOUR, Stage, noon};
+
+fn by_browser(body: &Value) -> Parcel {
+    posted("/website/landing", body)
+        .header("origin", "https://cherry.example.ru")
+        .header("x-stagedoor-key", "landing-key")
+}
+
+fn anna() -> Identifier {
+    Identifier::email(Email::parse("anna@example.com").expect("an address"))
+}
+
+async fn stands(stage: &Stage) -> Value {
+    let evidence = audience::evidence(&stage.hub.hub, &anna()).await.expect("evidence");
+    evidence["now"]["email"]["standing"].clone()
+}
+
+fn link(text: &str, path: &str) -> Option<String> {
+    text.split_whitespace().find(|word| word.contains(path)).map(str::to_owned)
+}
+
+async fn posts(url: &str) -> u16 {
+    reqwest::Client::new().post(url).send().await.expect("an answer").status().as_u16()
+}
+
+#[tokio::test]
+async fn a_strangers_consent_counts_once_the_letter_to_the_address_is_answered() {
+    let stage = Stage::at(noon(3)).await;
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
+    let form = json!({ "your-email": "anna@example.com", "consents": consents });
+    for _ in 0..3 {
+        stage.hub.take(&by_browser(&form)).await;
+        stage.on(HOUR).await;
+    }
+    assert_eq!(stands(&stage).await, "unconfirmed");
+    let letters = stage.letters("anna@example.com");
+    assert_eq!(letters.len(), 1, "the address is asked once: {letters:?}");
+    let url = link(&letters[0].text, "/c/").expect("a link");
+    assert_eq!(posts(&url).await, 200);
+    stage.hub.settled().await;
+    assert_eq!(stands(&stage).await, "given");
+}
+
+#[tokio::test]
+async fn a_strangers_withdrawal_is_asked_back() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.consents("anna@example.com").await;
+    stage.on(HOUR).await;
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": false }]);
+    let form = json!({ "your-email": "anna@example.com", "consents": consents });
+    for _ in 0..3 {
+        stage.hub.take(&by_browser(&form)).await;
+        stage.on(HOUR).await;
+    }
+    assert_eq!(stands(&stage).await, "given", "anybody can have said it");
+    let asked: Vec<String> =
+        stage.letters("anna@example.com").iter().filter_map(|one| link(&one.text, "/u/")).collect();
+    assert_eq!(asked.len(), 1, "she is asked once: {asked:?}");
+    assert_eq!(posts(&asked[0]).await, 200);
+    stage.hub.settled().await;
+    assert_eq!(stands(&stage).await, "withdrawn");
+}
+
+#[tokio::test]
+async fn a_stranger_renames_no_buyer_and_writes_nothing_into_a_letter() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "+79161234567", "cherry-kazan").await;
+    stage.hub.settled().await;
+    let evil = "ВНИМАНИЕ: возврат билета только на https://evil.example/card";
+    stage.hub.take(&by_browser(&json!({ "your-tel": "+79161234567", "your-name": evil }))).await;
+    stage.hub.take(&by_browser(&json!({ "your-email": "vera@example.com", "your-name": evil }))).await;
+    stage.hub.settled().await;
+    let all: Vec<String> = stage.hub.sandbox.contacts().iter().map(ToString::to_string).collect();
+    assert!(all.iter().any(|one| one.contains("Анна")) && !all.join(" ").contains("evil"), "{all:?}");
+    // A signed site may send it, too: the letter leaves it out.
+    let cart = json!({
+        "kind": "cart_abandoned", "cart_id": "1", "email": "olga@example.com", "name": evil, "amount": "3000.00",
+        "currency": "RUB", "show": "cherry-kazan",
+        "consents": [{ "purpose": "marketing", "channel": "email", "given": true }],
+    });
+    let parcel = stage.site(cart);
+    stage.hub.take(&parcel).await;
+    stage.on(3 * HOUR).await;
+    let letters = stage.letters("olga@example.com");
+    assert_eq!(letters.len(), 1, "the letter goes without a name");
+    assert!(!letters[0].text.contains("evil") && !letters[0].text.contains("ВНИМАНИЕ"), "{}", letters[0].text);
+}
+
+fn browser(more: Value) -> Door {
+    let mut source = door::source("form", "browser-source-key");
+    source.options = json!({ "auth": "browser", "origins": ["https://cherry.example.ru"] });
+    if let (Some(options), Value::Object(more)) = (source.options.as_object_mut(), more) {
+        options.extend(more);
+    }
+    Door::open(source, "2027-05-01T10:00:00Z".parse::<Timestamp>().expect("a time"))
+}
+
+fn sent(door: &Door, body: &Value) -> Parcel {
+    let parcel = posted(&door.path, body).header("origin", "https://cherry.example.ru");
+    parcel.header("x-stagedoor-key", "browser-source-key")
+}
+
+#[tokio::test]
+async fn a_browser_knows_no_user_and_has_no_cart() {
+    let door = browser(json!({}));
+    let body = json!({ "phone": "+79161234567", "user_id": "17", "kind": "cart_abandoned", "amount": "100.00" });
+    let events = door.take(&sent(&door, &body)).await.events;
+    let Some(Body::FormSubmitted(form)) = events.first().map(|event| &event.body) else { panic!("{events:?}") };
+    let phone = Phone::parse("+79161234567", Region::new("RU").expect("a region")).expect("a phone");
+    assert_eq!(form.identifiers, [Identifier::phone(phone)].into());
+    assert!(form.amount.is_none() && events[0].is_anonymous);
+}
+
+#[tokio::test]
+async fn a_form_that_a_robot_filled_in_is_answered_and_dropped() {
+    let door = browser(json!({ "honeypot": "website" }));
+    let body = |trap: &str| json!({ "phone": "+79161234567", "website": trap });
+    let robot = door.take(&sent(&door, &body("https://spam.example"))).await;
+    assert_eq!((robot.status.as_u16(), robot.events.len()), (200, 0));
+    assert_eq!(door.take(&sent(&door, &body(""))).await.events.len(), 1, "a person does not see the field");
+}
