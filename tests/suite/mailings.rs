@@ -97,7 +97,7 @@ impl Stage {
 
     /// The same while messages wait in the outbox, at most for ten minutes: so slowly that nothing which is under way seems to have
     /// been forgotten.
-    async fn passes(&self, seconds: i64, until: impl Fn(&Self) -> bool) {
+    pub(crate) async fn passes(&self, seconds: i64, until: impl Fn(&Self) -> bool) {
         self.clock.on(seconds);
         for _ in 0..120 {
             self.hub.hub.sync.wake().await.expect("woken");

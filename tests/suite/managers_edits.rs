@@ -26,6 +26,7 @@ crate::promises!(
     what_stands_there_in_other_signs_is_not_added_again,
     a_value_that_a_manager_took_away_does_not_come_back,
     a_deal_that_was_deleted_and_restored_is_written_again,
+    a_contact_that_was_read_twice_within_a_second_stands_as_it_was_read_last,
 );
 
 /// (value, kind) of a contact's phones and e-mails, as they stand there.
@@ -51,7 +52,7 @@ fn values(account: &Account, which: Which, id: u64) -> Vec<(String, String)> {
 }
 
 /// What a manager makes of a contact's phones, with their kinds; Vtiger's places stand for kinds.
-fn edit(account: &Account, which: Which, id: u64, phones: &[(&str, &str, &str)]) {
+pub fn edit(account: &Account, which: Which, id: u64, phones: &[(&str, &str, &str)]) {
     match which {
         Which::Amo => {
             let values: Vec<Value> =
@@ -94,6 +95,20 @@ async fn what_stands_there_in_other_signs_is_not_added_again(which: Which) {
     let before = values(&account, which, id);
     assert_eq!(account.crm.update_contacts(&[(id, adding(&draft, &["+79031110002"]))]).await, [Row::Done(id)]);
     assert_eq!(values(&account, which, id), before);
+}
+
+async fn a_contact_that_was_read_twice_within_a_second_stands_as_it_was_read_last(which: Which) {
+    let account = Account::of(which).await;
+    account.crm.set_up().await.expect("set up");
+    let id = done(account.crm.create_contacts(&[contact("Анна", "+79161110001")]).await)[0];
+    let source = SourceName::new("crm").expect("a name");
+    for phone in ["+74957654321", "+74951234567"] {
+        edit(&account, which, id, &[("+79161110001", "MOB", "mobile"), (phone, "WORK", "homephone")]);
+        account.sync.backfill(&source).await.expect("mirrored");
+    }
+    assert!(account.sync.handle(vec![order(1, &["phone:+74951234567"])]).await.is_empty());
+    account.reconcile().await;
+    assert_eq!(account.counts().0, 1, "{:?}", account.picture());
 }
 
 /// What the CRM tells of a contact whose phones a manager changed.

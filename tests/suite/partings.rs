@@ -8,6 +8,8 @@ use stagedoor_model::{
 };
 use stagedoor_tests::account::{Account, Which};
 
+use crate::managers_edits::edit;
+
 const BOTH: [Which; 2] = [Which::Amo, Which::Vtiger];
 
 fn at(second: i64) -> Timestamp {
@@ -205,5 +207,40 @@ async fn who_parts_from_people_who_were_joined_one_after_the_other_is_nobodys_du
         let (contact, _) = held(&account, "+79161110003");
         assert!(contact.contains("clara@example.com") && !contact.contains("duplicate"), "{contact}");
         assert_eq!(duplicates(&account, which), 1, "Boris is Anna");
+    }
+}
+
+/// The number of the contact that bears this phone.
+fn contact_with(account: &Account, which: Which, phone: &str) -> u64 {
+    let rows = match which {
+        Which::Amo => account.amocrm().contacts(),
+        Which::Vtiger => account.vtiger().records("Contacts"),
+    };
+    let row = rows.into_iter().find(|row| row.to_string().contains(phone)).expect("a contact");
+    let of_vtiger = || row["id"].as_str()?.split_once('x')?.1.parse().ok();
+    row["id"].as_u64().or_else(of_vtiger).expect("a number")
+}
+
+/// While they are one, the hub writes into the contact of both what the manager wrote into his.
+#[tokio::test]
+async fn a_phone_that_a_manager_added_does_not_tie_those_who_were_taken_for_one() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (anna, boris, hers) = ("phone:+79160000001", "phone:+79160000002", "email:anna@example.com");
+        tell(&account, form("moscow", 1, "Анна", &[anna, hers])).await;
+        tell(&account, form("moscow", 2, "Борис", &[boris])).await;
+        let phones = [("+79160000002", "WORK", "mobile"), ("+74953000131", "WORK", "homephone")];
+        edit(&account, which, contact_with(&account, which, "+79160000002"), &phones);
+        mirror(&account).await;
+        tell(&account, order("3", "kazan", 3, "Борис", &[boris, hers])).await;
+        mirror(&account).await;
+        let joined = contact_with(&account, which, "+79160000001");
+        assert_eq!(joined, contact_with(&account, which, "+74953000131"), "{which:?}: {:?}", account.picture());
+        tell(&account, order("3", "kazan", 50, "Борис", &[boris, "email:boris@example.com"])).await;
+        mirror(&account).await;
+        let (first, second) = (held(&account, "+79160000001"), held(&account, "+79160000002"));
+        assert!(!first.0.contains("+79160000002") && !first.0.contains("+74953000131"), "{which:?}: {first:?}");
+        assert!(second.0.contains("+74953000131") && !second.0.contains("anna@"), "{which:?}: {second:?}");
+        assert_eq!(duplicates(&account, which), 0, "{which:?}");
     }
 }

@@ -119,3 +119,24 @@ async fn holders_whose_orders_bear_a_cashiers_address_hear_of_a_change_on_their_
     let told: std::collections::BTreeSet<String> = arrived.map(|sms| sms.to).collect();
     assert_eq!(told, phones.iter().map(|phone| phone.trim_start_matches('+').to_owned()).collect());
 }
+
+#[tokio::test]
+async fn a_letter_that_was_put_off_before_its_readers_were_found_to_be_one_does_not_undo_a_later_one() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+    stage.buys("a.petrova@example.com", "+79161234561", "kzn-1").await;
+    stage.on(60).await;
+    stage.hub.post.put_off(Some("переносится"));
+    stage.show("show.rescheduled", "kzn-1", B).await;
+    stage.passes(60, |stage| stage.hub.post.held_up() >= 2).await;
+    stage.buys("anna@example.com", "+79161234561", "kzn-1").await;
+    stage.passes(60, |stage| Value::from(stage.hub.sandbox.contacts()).to_string().contains("duplicate of")).await;
+    stage.show("show.cancelled", "kzn-1", A).await;
+    stage.passes(60, |stage| !stage.hub.post.arrived().is_empty()).await;
+    stage.hub.post.put_off(None);
+    stage.passes(HOUR, |_| false).await;
+    let addresses = ["anna@example.com", "a.petrova@example.com"];
+    let letters: Vec<String> = addresses.iter().flat_map(|to| stage.subjects(to)).collect();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    tells(&letters[0], &["отменяется"]);
+}

@@ -26,6 +26,7 @@ crate::promises!(
     a_deal_that_a_manager_won_for_cash_stays_won,
     a_refunded_deal_that_a_manager_reopens_and_a_client_pays_becomes_paid,
     a_deal_that_a_manager_gave_up_and_a_client_pays_becomes_paid,
+    a_deal_that_a_manager_gave_up_stays_so_when_its_buyer_hands_another_order_on,
     a_managers_move_after_a_payment_stays_whatever_else_changes,
     a_company_that_orders_again_after_a_refund_has_an_open_deal,
     a_deal_whose_making_got_no_answer_follows_its_buyer,
@@ -198,6 +199,18 @@ async fn a_deal_that_a_manager_gave_up_and_a_client_pays_becomes_paid(which: Whi
     moved(&account, which, given_up(which), 5).await;
     fold(&account, order(8, &ANNA)).await;
     assert_eq!(only(&account, which), (stage(Rung::Paid), "3000".into()));
+}
+
+async fn a_deal_that_a_manager_gave_up_stays_so_when_its_buyer_hands_another_order_on(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, order(1, &ANNA)).await;
+    fold(&account, refund(1, 3, &ANNA)).await;
+    moved(&account, which, &stage(Stage::Lost), 5).await;
+    let given_up = deals(&account, which);
+    fold(&account, cart(8, &ANNA)).await;
+    fold(&account, changed(8, 9, &["phone:+79161110002"], |_| {})).await;
+    let after = deals(&account, which);
+    assert_eq!((after.len(), &after[0]), (2, &given_up[0]), "{after:?}");
 }
 
 async fn a_managers_move_after_a_payment_stays_whatever_else_changes(which: Which) {

@@ -1,5 +1,7 @@
 //! What is known of a decision, in one cell of the store.
 
+use std::cmp::Ordering;
+
 use stagedoor_model::{Notice, SendOutcome, Timestamp};
 use stagedoor_ports::{PortError, Result};
 
@@ -67,16 +69,23 @@ impl Outreach {
 
     /// Remembers that a change is being told. `false`: a later one was told before.
     pub(crate) async fn is_latest(&self, notice: &Notice) -> Result<bool> {
-        let name = format!("told/{}", notice.about);
-        let cell = self.store.cell(&name).await?;
-        let told = cell.as_ref().and_then(|cell| cell.value.parse::<Timestamp>().ok());
-        if told.is_some_and(|told| told >= notice.changed_at) {
-            return Ok(told == Some(notice.changed_at));
+        let mut older = Vec::new();
+        for about in notice.joined.iter().chain([&notice.about]) {
+            let name = format!("told/{about}");
+            let cell = self.store.cell(&name).await?;
+            let told = cell.as_ref().and_then(|cell| cell.value.parse::<Timestamp>().ok());
+            match told.cmp(&Some(notice.changed_at)) {
+                Ordering::Greater => return Ok(false),
+                Ordering::Equal => {}
+                Ordering::Less => older.push((name, cell.map(|cell| cell.version))),
+            }
         }
-        match self.store.put_cell(&name, &notice.changed_at.to_string(), cell.map(|cell| cell.version)).await? {
-            true => Ok(true),
-            false => Err(PortError::Retry("somebody else sends a notice of it".into())),
+        for (name, version) in older {
+            if !self.store.put_cell(&name, &notice.changed_at.to_string(), version).await? {
+                return Err(PortError::Retry("somebody else sends a notice of it".into()));
+            }
         }
+        Ok(true)
     }
 
     pub(crate) async fn close(&self, decision: &str, outcome: &SendOutcome) -> Result<()> {

@@ -309,7 +309,7 @@ fn notice(number: u32, changed_at: i64, to: &str) -> Event {
     if let Body::MessageDecided(message) = &mut event.body {
         message.to = Identifier::opaque(Kind::Telegram, "", to).expect("an id");
         let changed_at = Timestamp::from_second(changed_at).expect("a time");
-        message.notice = Some(Notice { about: "the show and its holder".into(), changed_at });
+        message.notice = Some(Notice { about: "the show and its holder".into(), joined: BTreeSet::new(), changed_at });
     }
     event
 }
@@ -326,4 +326,17 @@ async fn a_notice_that_was_held_up_behind_a_later_one_is_not_sent_any_more() {
     let told = scene.told().await;
     assert!(told.iter().any(|sent| matches!(&sent.outcome, SendOutcome::Dropped(reason) if reason.contains("later"))));
     assert!(told.iter().any(|sent| matches!(sent.outcome, SendOutcome::Sent(_))));
+}
+
+#[tokio::test]
+async fn a_notice_of_the_time_before_two_were_joined_is_not_sent_after_one_to_both() {
+    let scene = Scene::new(vec![Sending::Busy(Duration::from_secs(1))], Settled::Unknown);
+    let (moved, mut called_off) = (notice(1, 1_800_000_000, "5342492667"), notice(2, 1_800_000_600, "5342492667"));
+    if let Body::MessageDecided(MessageDecided { notice: Some(notice), .. }) = &mut called_off.body {
+        notice.joined = BTreeSet::from([std::mem::replace(&mut notice.about, "the show and both of them".into())]);
+    }
+    scene.outreach.handle(vec![moved.clone()]).await;
+    scene.outreach.handle(vec![called_off]).await;
+    scene.outreach.handle(vec![moved]).await;
+    assert_eq!(scene.calls(), 2, "the one that was busy, and the later one");
 }

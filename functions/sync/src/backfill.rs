@@ -6,7 +6,7 @@ use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, Event, EventId, Identifier, Kind, LeadChanged, SourceName};
 use stagedoor_ports::PortError;
 
-use crate::Sync;
+use crate::{Sync, changes::mirrored};
 
 const CURSOR: &str = "backfill/page";
 const DEALS: &str = "backfill/deals";
@@ -96,15 +96,8 @@ impl Sync {
             let cell = self.store.cell(&self.cell_of(CURSOR)).await?;
             let page = cell.as_ref().and_then(|cell| cell.value.parse().ok()).unwrap_or(1);
             let answer = self.crm.contacts(page).await.map_err(|error| PortError::Retry(error.to_string()))?;
-            let events: Vec<Event> = answer
-                .bodies
-                .into_iter()
-                .map(|(at, body)| {
-                    let about = format!("{}:{at}", body.subject().unwrap_or_default());
-                    let event = Event::new(source, EventId::derive(source, &["mirror", &about]), at, body);
-                    event.received_by(self.clock.now())
-                })
-                .collect();
+            let now = self.clock.now();
+            let events: Vec<Event> = answer.bodies.into_iter().map(|told| mirrored(source, told, now)).collect();
             done.contacts += events.len();
             done.pages += 1;
             if !self.handle(events).await.is_empty() {

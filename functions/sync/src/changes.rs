@@ -47,6 +47,19 @@ struct Compared {
     restored: Vec<Event>,
 }
 
+/// A contact as it stood in the CRM at `now`. CRMs tell whole seconds: of two states of one second the one that was read later
+/// stands.
+pub(crate) fn mirrored(source: &SourceName, (at, body): (Timestamp, Body), now: Timestamp) -> Event {
+    let about = format!("{}:{at}", body.subject().unwrap_or_default());
+    if breakage::is_on("contact-of-one-second-unread") {
+        return Event::new(source, EventId::derive(source, &["mirror", &about]), at, body).received_by(now);
+    }
+    let state = serde_json::to_string(&body).unwrap_or_default();
+    let id = EventId::derive(source, &["mirror", &about, &state]);
+    let read_after = now.duration_since(at).clamp(SignedDuration::ZERO, SignedDuration::from_millis(999));
+    Event::new(source, id, at.checked_add(read_after).unwrap_or(at), body).received_by(now)
+}
+
 impl Sync {
     /// Hears what changed in the CRM since the last time. `source` is the one under which its contacts are mirrored.
     ///
@@ -70,9 +83,7 @@ impl Sync {
         let changes = self.crm.changes(since).await.map_err(|error| PortError::Retry(error.to_string()))?;
         let mut events = Vec::new();
         for (at, body) in changes.contacts {
-            let about = format!("{}:{at}", body.subject().unwrap_or_default());
-            let event = Event::new(source, EventId::derive(source, &["mirror", &about]), at, body);
-            events.push(event.received_by(now));
+            events.push(mirrored(source, (at, body), now));
         }
         let mut heard = Heard { contacts: events.len(), ..Heard::default() };
         // Many pages may have taken long: nobody else may write while deals are compared with where they were put.

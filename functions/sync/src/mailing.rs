@@ -378,8 +378,13 @@ impl Letter<'_> {
     /// Of a message about a change of a show.
     fn notice(&self) -> Result<Option<Notice>> {
         let Some((told, show)) = self.due.told.zip(self.due.show.as_ref()) else { return Ok(None) };
-        let about = EventId::derive(&own_source()?, &["notice", &show.0, &self.person.id.to_string()]).to_string();
-        Ok(Some(Notice { about, changed_at: told.changed_at }))
+        let source = own_source()?;
+        let about = |whom: &PersonId| EventId::derive(&source, &["notice", &show.0, &whom.to_string()]).to_string();
+        let mut joined: BTreeSet<String> = self.person.absorbed.iter().map(about).collect();
+        if breakage::is_on("notice-forgets-the-joined") {
+            joined.clear();
+        }
+        Ok(Some(Notice { about: about(&self.person.id), joined, changed_at: told.changed_at }))
     }
 
     /// One's own link to the campaign's shop, told apart by mailing and by where it was sent.

@@ -51,6 +51,10 @@ pub enum PostBreak {
 struct Board {
     arrived: Vec<Delivered>,
     closed: BTreeSet<String>,
+    /// Letters with this in their text are not taken now.
+    put_off: Option<String>,
+    /// How many calls were put off for it.
+    held_up: usize,
     breaks: VecDeque<PostBreak>,
 }
 
@@ -74,6 +78,16 @@ impl Post {
     /// Everything that arrived, in its order.
     pub fn arrived(&self) -> Vec<Delivered> {
         self.board().arrived.clone()
+    }
+
+    /// From now on letters that contain `words` are put off with a 451. `None`: no letter is.
+    pub fn put_off(&self, words: Option<&str>) {
+        self.board().put_off = words.map(str::to_owned);
+    }
+
+    /// How many tries to send a letter were put off for its words.
+    pub fn held_up(&self) -> usize {
+        self.board().held_up
     }
 
     /// From now on there is no such mailbox.
@@ -182,7 +196,12 @@ impl Post {
             return Some(b"451 4.3.0 not now\r\n");
         }
         let Some(read) = read(letter) else { return Some(b"554 5.6.0 that is no letter\r\n") };
-        self.board().arrived.extend(to.into_iter().map(|to| Delivered { to, ..read.clone() }));
+        let mut board = self.board();
+        if board.put_off.as_ref().is_some_and(|words| read.text.contains(words)) {
+            board.held_up += 1;
+            return Some(b"451 4.7.1 try again later\r\n");
+        }
+        board.arrived.extend(to.into_iter().map(|to| Delivered { to, ..read.clone() }));
         match broken {
             Some(_) => None,
             None => Some(b"250 2.0.0 taken\r\n"),

@@ -233,13 +233,26 @@ fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Per
         all(|person| &person.absorbed).chain(elders.iter().skip(1).map(|person| person.id)).collect();
     let own: BTreeSet<PersonId> = elders.iter().map(|person| person.id).collect();
     let parted = all(|person| &person.parted).filter(|id| !absorbed.contains(id) && !own.contains(id)).collect();
+    let absorbed_by =
+        all(|person| &person.absorbed_by).filter(|id| !absorbed.contains(id) && !own.contains(id)).collect();
     let former = elders.iter().flat_map(|person| &person.former).cloned().collect();
     let origins = elders.iter().skip(1).map(|person| (person.id, person.origin.clone()));
     let absorbed_origins = elders.iter().flat_map(|person| person.absorbed_origins.clone()).chain(origins).collect();
     let Some(elder) = elders.first() else { return newcomer(records, &BTreeSet::new(), &BTreeMap::new()) };
     let absorbed = absorbed.into_iter().filter(|id| *id != elder.id).collect();
     let (id, origin, born) = (elder.id, elder.origin.clone(), elder.born);
-    Person { id, origin, born, records, neighbours: BTreeSet::new(), absorbed, absorbed_origins, parted, former }
+    Person {
+        id,
+        origin,
+        born,
+        records,
+        neighbours: BTreeSet::new(),
+        absorbed,
+        absorbed_origins,
+        parted,
+        absorbed_by,
+        former,
+    }
 }
 
 /// Somebody whom no living person was before: one who was joined into another and parts again, or somebody new. `earlier`
@@ -274,6 +287,7 @@ fn newcomer(
         absorbed: BTreeSet::new(),
         absorbed_origins: BTreeMap::new(),
         parted: BTreeSet::new(),
+        absorbed_by: BTreeSet::new(),
         former: BTreeSet::new(),
         records: records.clone(),
     }

@@ -20,11 +20,12 @@ pub fn recognise(record: &mut Record, owner: &Person, row_of: Option<PersonId>) 
     let proven = earlier.map(|earlier| &earlier.identifiers);
     let echoed = earlier.map(|earlier| &earlier.echoes);
     let own = own_values(owner);
+    let rows = values_of_rows(owner, &record.key);
     let is_echo = |one: &Identifier| {
         !is_row(one)
             && (echoed.is_some_and(|echoed| echoed.contains(one))
                 || !proven.is_some_and(|proven| proven.contains(one))
-                    && (own.contains(one) || owner.former.contains(one)))
+                    && (own.contains(one) || rows.contains(one) || owner.former.contains(one)))
     };
     record.echoes = record.identifiers.iter().filter(|one| is_echo(one)).cloned().collect();
     record.identifiers.retain(|one| !record.echoes.contains(one));
@@ -97,6 +98,14 @@ fn is_mirror(record: &Record) -> bool {
 /// What they told anywhere but in the CRM.
 fn own_values(person: &Person) -> BTreeSet<&Identifier> {
     person.records.values().filter(|record| !is_mirror(record)).flat_map(|record| &record.identifiers).collect()
+}
+
+/// What a manager wrote into other contacts of theirs: the hub writes it into all of them.
+fn values_of_rows<'p>(person: &'p Person, key: &RecordKey) -> BTreeSet<&'p Identifier> {
+    let is_there = |record: &&Record| matches!(record.fact, Fact::CrmContact { deleted: false, .. });
+    let others = person.records.values().filter(is_there).filter(|record| record.key != *key);
+    let others = others.filter(|_| !stagedoor_model::breakage::is_on("copied-value-proves"));
+    others.flat_map(|record| &record.identifiers).filter(|one| !is_row(one)).collect()
 }
 
 /// The fact beside which a row stands, should the person turn out to be two: one that shares a value with the row, or else

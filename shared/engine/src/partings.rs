@@ -80,6 +80,9 @@ pub(crate) fn remember_partings(
             let strange = |id: &&PersonId| **id != part.id && !part.absorbed.contains(*id);
             let strangers: Vec<PersonId> = ids.iter().filter(strange).copied().collect();
             part.parted.extend(strangers);
+            if part.id != person.id {
+                part.absorbed_by.insert(person.id);
+            }
             let own: BTreeSet<Identifier> = part.identifiers().into_iter().cloned().collect();
             let lost = held.iter().filter(|one| !left_with_deleted_contacts(one, person, part));
             let lost: Vec<Identifier> = lost.chain(&person.former).cloned().collect();

@@ -61,6 +61,9 @@ pub struct Person {
     /// People with whom this one shared facts that were taken for one person's, and are not any more.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub parted: BTreeSet<PersonId>,
+    /// Those of them into whom this one was joined: the CRM's rows of all were kept in their links meanwhile.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub absorbed_by: BTreeSet<PersonId>,
     /// Addresses that were theirs and are not any more: they may still stand in their rows of the CRM.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub former: BTreeSet<Identifier>,

@@ -87,12 +87,13 @@ pub fn without_rows_of_parted(link: &mut Link, person: &Person, owners: &BTreeMa
 }
 
 /// Takes the rows out of the link that the index has under those from whom the person was parted, and has the rest written
-/// anew. `owners` are those of the rows of this link and of the links of the `others`.
+/// anew. `owners` are those of the rows of this link and of the links of the `others`. A person who was not absorbed meanwhile
+/// has a link that says itself where the hub put the deals.
 pub fn untangle(
     link: &mut Link,
     person: &Person,
     owners: &BTreeMap<Identifier, PersonId>,
-    others: &[&Link],
+    (others, was_absorbed): (&[&Link], bool),
     scope: &str,
 ) -> Vec<Parting> {
     if breakage::is_on("part-leaves-rows") {
@@ -110,8 +111,10 @@ pub fn untangle(
     without_rows_of_parted(link, person, owners, scope);
     for deal in link.deals.values_mut() {
         (deal.pushed, deal.is_parted) = (None, true);
-        let sent = sent_while_one(deal, others);
-        deal.sent_stages.extend(sent);
+        if was_absorbed || breakage::is_on("kept-link-any-stage") {
+            let sent = sent_while_one(deal, others);
+            deal.sent_stages.extend(sent);
+        }
     }
     // What came to their own addresses while they were one does not come again.
     for (key, written) in others.iter().flat_map(|other| &other.written) {
@@ -228,12 +231,13 @@ mod tests {
             absorbed: BTreeSet::new(),
             absorbed_origins: BTreeMap::new(),
             parted: BTreeSet::new(),
+            absorbed_by: BTreeSet::new(),
             former: BTreeSet::new(),
         };
         let mut link = Link::default();
         link.deals.insert(ShowKey("ufa".into()), DealLink { id: Some(22), ..DealLink::default() });
         let owners = row(Kind::CrmLead, "", 22).map(|deal| (deal, person.id)).into_iter().collect();
-        assert!(untangle(&mut link, &person, &owners, &[], "").is_empty());
+        assert!(untangle(&mut link, &person, &owners, (&[], false), "").is_empty());
         assert_eq!(link.unhung, BTreeSet::from([22]));
     }
 }

@@ -171,6 +171,9 @@ pub struct MessageDecided {
 pub struct Notice {
     /// Names what changed and for whom, without naming them.
     pub about: String,
+    /// The same of those who were joined into this person: messages decided before the join name them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub joined: BTreeSet<String>,
     /// When it changed.
     #[schemars(with = "String")]
     pub changed_at: Timestamp,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -192,6 +192,12 @@ impl AwsHub {
         self.functions.get(name).expect("a function")
     }
 
+    /// How often the queue of events was looked at while nothing was in it.
+    pub fn idle_looks(&self) -> u64 {
+        let of_events = self.sources.iter().filter(|(source, _)| source.url.ends_with("-events"));
+        of_events.map(|(source, _)| source.idle.load(Ordering::Relaxed)).sum()
+    }
+
     /// Nothing is handed to `sync` until `resume`.
     pub fn pause(&mut self) {
         self.polling.clear();
@@ -307,6 +313,7 @@ async fn sources(deployed: &Deployed, meter: &str, twice: bool) -> Vec<(Source, 
             concurrency: concurrency.unwrap_or(2) as usize,
             partial: mapping.function_response_types.iter().any(|one| one == "ReportBatchItemFailures"),
             twice,
+            idle: Arc::default(),
         };
         sources.push((source, name));
     }

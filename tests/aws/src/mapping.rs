@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -36,6 +39,8 @@ pub struct Source {
     pub partial: bool,
     /// Every message is handed out twice, as a standard queue may.
     pub twice: bool,
+    /// Looks that found nothing. How many there are depends on the clock.
+    pub idle: Arc<AtomicU64>,
 }
 
 /// Polls until it is dropped.
@@ -80,6 +85,7 @@ async fn gather(source: &Source) -> Vec<Message> {
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
         let messages = request.send().await.ok().and_then(|answer| answer.messages).unwrap_or_default();
         if messages.is_empty() {
+            source.idle.fetch_add(1, Ordering::Relaxed);
             // Lambda polls long; the stand-in would let everybody else wait meanwhile.
             tokio::time::sleep(Duration::from_millis(100)).await;
             if began.is_none() {

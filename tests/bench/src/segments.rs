@@ -150,6 +150,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
             absorbed: BTreeSet::new(),
             absorbed_origins: BTreeMap::new(),
             parted: BTreeSet::new(),
+            absorbed_by: BTreeSet::new(),
             former: BTreeSet::new(),
         };
         join(&mut person, &first);

@@ -233,7 +233,12 @@ impl World {
             let of_show = |order: &&OrderFact| order.tickets.iter().any(|ticket| ticket.show == number);
             let orders: Vec<&OrderFact> = all.iter().copied().filter(of_show).collect();
             if !forms.is_empty() || !orders.is_empty() {
-                deals.insert(show.key, deal(&forms, &orders, number));
+                let mut truth = deal(&forms, &orders, number);
+                // An order that was paid while it was theirs moved their deal, though it is somebody else's since.
+                let had = |order: &&OrderFact| order.former.iter().any(|(one, _)| self.are_one(*one, human));
+                let handed_on = self.orders.iter().filter(had).filter(of_show).filter_map(|order| order.paid_at);
+                truth.touched_at = handed_on.fold(truth.touched_at, Timestamp::max);
+                deals.insert(show.key, truth);
             }
         }
         deals
