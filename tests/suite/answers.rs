@@ -194,6 +194,7 @@ async fn killed_between_deciding_and_sending_nothing_is_sent_twice_and_all_of_it
                 clock: Arc::new(SystemClock),
                 channels: BTreeMap::from([(source("telegram"), channel.clone() as Arc<dyn Channel>)]),
                 consent: stagedoor_engine::ConsentPolicy::default(),
+                quiet: None,
                 pace: Arc::new(Pace::default()),
             };
             let life = Life::of(steps);

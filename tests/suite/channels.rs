@@ -196,7 +196,7 @@ async fn an_sms_whose_answer_was_lost_is_asked_for() {
     scene.messengers.break_next(Platform::Sms, Break::AnswerLost, 1);
     assert_eq!(scene.channel.send("d1", &message).await, Sending::Lost);
     assert!(matches!(scene.channel.settle("d1", &message).await, Settled::Sent(_)));
-    assert!(matches!(scene.channel.send("d1", &message).await, Sending::Throttled(_)), "the same text twice a minute");
+    assert!(matches!(scene.channel.send("d1", &message).await, Sending::Busy(_)), "the same text twice a minute");
 }
 
 #[tokio::test]

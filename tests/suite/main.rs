@@ -48,6 +48,7 @@ mod rate;
 mod report;
 mod restored;
 mod segments;
+mod sending;
 mod shops;
 mod show_changes;
 mod simulation;

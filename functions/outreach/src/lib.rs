@@ -15,8 +15,8 @@ use ledger::Entry;
 pub use pace::Pace;
 use stagedoor_engine::{ConsentPolicy, may_advertise};
 use stagedoor_model::{
-    Body, Channel as Consented, Event, EventId, Identifier, MessageDecided, MessageSent, SendOutcome, SourceName,
-    Timestamp, breakage,
+    Body, Channel as Consented, Event, EventId, Identifier, MessageDecided, MessageSent, QuietHours, SendOutcome,
+    SourceName, Timestamp, breakage,
 };
 use stagedoor_ports::{Channel, Clock, PortError, Queue, Result, Sending, Settled, Store};
 
@@ -46,6 +46,8 @@ pub struct Outreach {
     pub channels: BTreeMap<SourceName, Arc<dyn Channel>>,
     /// What the config asks of consents: advertising is held against it once more.
     pub consent: ConsentPolicy,
+    /// Advertising that bears no quiet hours of its own keeps to these.
+    pub quiet: Option<QuietHours>,
     pub pace: Arc<Pace>,
 }
 
@@ -124,7 +126,8 @@ impl Outreach {
         if let Some(reason) = outworn(channel, message, now) {
             return refused(reason);
         }
-        if let Some(end) = message.quiet.as_ref().and_then(|quiet| quiet.end(now))
+        let house = self.quiet.as_ref().filter(|_| message.marketing && !breakage::is_on("advertising-asks-no-night"));
+        if let Some(end) = message.quiet.as_ref().or(house).and_then(|quiet| quiet.end(now))
             && !breakage::is_on("night-unasked")
         {
             let rest = Duration::try_from(end.duration_since(now)).unwrap_or_default().min(LONGEST);

@@ -20,8 +20,9 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let channels = stagedoor_chat::channels(&config)?;
     let (outbox, chats) = (Arc::new(outbox), Arc::new(chats));
     let consent = config.catalog.consent.clone();
+    let quiet = config.catalog.quiet_hours(None);
     let pace = Arc::new(Pace::among(INVOCATIONS));
-    Ok(Arc::new(Sending(Outreach { store: Arc::new(store), outbox, chats, clock, channels, consent, pace })))
+    Ok(Arc::new(Sending(Outreach { store: Arc::new(store), outbox, chats, clock, channels, consent, quiet, pace })))
 }
 
 struct Sending(Outreach);

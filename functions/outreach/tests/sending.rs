@@ -94,6 +94,7 @@ impl Scene {
             clock: Arc::new(SystemClock),
             channels,
             consent: ConsentPolicy::default(),
+            quiet: None,
             pace: Arc::new(Pace::default()),
         };
         Self { outreach, channel, outbox, chats }
@@ -301,6 +302,23 @@ async fn what_is_held_up_until_quiet_hours_waits_for_their_end() {
     assert_eq!(scene.calls(), 0);
     assert!(scene.told().await.is_empty(), "it is not given up");
     assert_eq!(scene.outbox.depth().await.expect("a depth"), 1);
+}
+
+#[tokio::test]
+async fn advertising_that_bears_no_quiet_hours_keeps_to_those_of_the_house() {
+    for marketing in [true, false] {
+        let mut scene = Scene::new(vec![], Settled::Unknown);
+        let (midnight, last) = ("00:00:00", "23:59:59.999999999");
+        let times = (midnight.parse().expect("a time"), last.parse().expect("a time"));
+        scene.outreach.quiet = Some(QuietHours { from: times.0, until: times.1, zone: "UTC".into() });
+        let mut event = decided(10, 0);
+        if let Body::MessageDecided(message) = &mut event.body {
+            message.marketing = marketing;
+        }
+        assert!(scene.outreach.handle(vec![event]).await.is_empty());
+        assert_eq!(scene.calls(), usize::from(!marketing), "an answer waits for no morning");
+        assert_eq!(scene.outbox.depth().await.expect("a depth"), u64::from(marketing));
+    }
 }
 
 /// A message about the change of a show at this second.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_engine::{capped, may_advertise, takes_no_sms};
 use stagedoor_model::{
     Body, Channel, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided, Phone, Purpose, SourceName, Timestamp,
-    name_for_messages,
+    breakage, name_for_messages,
 };
 use stagedoor_ports::{PortError, Result};
 
@@ -47,6 +47,8 @@ impl Sync {
         let sms = campaign.sms.as_ref().ok_or_else(|| fail(format!("campaign {:?} has no sms", campaign.name)))?;
         let through = SourceName::new("sms").map_err(|error| fail(error.into()))?;
         let now = self.clock.now();
+        let place = self.catalog.house_show(campaign.show.as_ref());
+        let quiet = self.catalog.quiet_hours(place.zone.as_deref());
         let mut invited = Invited::default();
         for chunk in invitees.chunks(CHUNK) {
             let (mut issued, mut decided) = (Vec::new(), Vec::new());
@@ -85,6 +87,7 @@ impl Sync {
                 let message = MessageDecided {
                     campaign: Some(campaign.name.clone()),
                     marketing: true,
+                    quiet: quiet.clone().filter(|_| !breakage::is_on("invited-at-night")),
                     ..MessageDecided::new(through.clone(), phone, text, until)
                 };
                 let id = EventId::derive(&through, &["invite", &campaign.name, &whose]);

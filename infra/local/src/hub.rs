@@ -146,6 +146,7 @@ impl Hub {
             clock: Arc::clone(&clock),
             channels: stagedoor_chat::channels(&config)?,
             consent: config.catalog.consent.clone(),
+            quiet: config.catalog.quiet_hours(None),
             pace: Arc::new(Pace::default()),
         };
         let queue = Arc::clone(&queues.events);

@@ -7,7 +7,7 @@ use std::{num::NonZeroU32, time::Duration};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use stagedoor_config::SmsConfig;
-use stagedoor_model::MessageDecided;
+use stagedoor_model::{MessageDecided, breakage};
 use stagedoor_ports::{Channel, Sending, Settled};
 
 use crate::{
@@ -96,8 +96,9 @@ fn understood(answer: &Answer) -> Sending {
         },
         // Wrong login or password, no money, the address is blocked.
         Some(2..=4) => Sending::Denied(words),
-        // More than one and the same request within a minute, or too many at once.
-        Some(9) => Sending::Throttled(Duration::from_secs(60)),
+        // One and the same message to one number within a minute, or too many at once. Others do not wait for it.
+        Some(9) if breakage::is_on("repeated-sms-holds-all") => Sending::Throttled(Duration::from_secs(60)),
+        Some(9) => Sending::Busy(Duration::from_secs(60)),
         // The number is wrong, or cannot be reached at all.
         Some(7 | 8) => Sending::Withdrawn(words),
         Some(_) => Sending::Refused(words),

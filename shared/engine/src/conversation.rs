@@ -153,6 +153,8 @@ fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {
         Said::Other(kind, caption) => format!("{at} {channel} ▸ [{kind}] {}", caption.as_deref().unwrap_or("")),
         Said::Contact(given) => format!("{at} {channel} ▸ {}", given.value()),
         Said::Hub(text) => format!("{at} {channel} ◂ {text}"),
+        Said::Undelivered(None) => format!("{at} {channel} ◂ not delivered"),
+        Said::Undelivered(Some(code)) => format!("{at} {channel} ◂ not delivered ({code})"),
         Said::Allowed => String::new(),
     }
 }

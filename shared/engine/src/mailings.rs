@@ -379,10 +379,17 @@ impl<'l, 'c> Desk<'l, 'c> {
     }
 
     fn quiet(&self, mailing: &Mailing, deal: Option<&DealTraits>) -> Option<QuietHours> {
-        let (from, until) = self.catalog.manners.quiet.filter(|_| !mailing.is_urgent)?;
-        let house = || self.catalog.zone.as_ref().and_then(|zone| zone.iana_name()).unwrap_or("UTC").to_owned();
-        let zone = deal.and_then(|deal| deal.zone.clone()).unwrap_or_else(house);
-        Some(QuietHours { from, until, zone })
+        let zone = deal.and_then(|deal| deal.zone.as_deref());
+        self.catalog.quiet_hours(zone).filter(|_| !mailing.is_urgent)
+    }
+}
+
+impl Catalog {
+    /// The hours in which nothing goes out that can wait, by the clocks of `zone`, or else by those of the house.
+    pub fn quiet_hours(&self, zone: Option<&str>) -> Option<QuietHours> {
+        let (from, until) = self.manners.quiet?;
+        let house = || self.zone.as_ref().and_then(|zone| zone.iana_name()).unwrap_or("UTC");
+        Some(QuietHours { from, until, zone: zone.unwrap_or_else(house).to_owned() })
     }
 }
 

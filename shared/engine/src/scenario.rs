@@ -137,7 +137,7 @@ impl<'s> State<'s, '_> {
         }
         let (heard, on) = match (&line.said, self.pending.take()) {
             (Said::Started { token }, _) => self.start(token.as_ref()),
-            (Said::Hub(_), pending) => {
+            (Said::Hub(_) | Said::Undelivered(_), pending) => {
                 self.pending = pending;
                 return None;
             }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use stagedoor_model::{
-    Body, ChatRef, ChatWord, Content, Delivered, Event, Fact, Identifier, Kind, Line, Promo, Purpose, Record,
-    RecordKey, Said, SendOutcome, SourceName, Talk, Token, TrackedLink,
+    Body, ChatRef, ChatWord, Content, Delivered, Event, Fact, Identifier, Kind, Line, MessageReported, Promo, Purpose,
+    Record, RecordKey, Said, SendOutcome, SentMessage, SourceName, Talk, Token, TrackedLink, breakage,
 };
 
 /// The key under which everything of one chat with one source meets.
@@ -52,14 +52,16 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
             let talk = talk_of(event, &changed.chat);
             Some(about_chat(event, &changed.chat, talk, None))
         }
-        Body::MessageReported(told) if told.state == Delivered::Seen => {
-            let talk = Talk { seen_at: Some(event.time), ..talk_of(event, &told.chat) };
-            Some(about_chat(event, &told.chat, talk, None))
-        }
+        Body::MessageReported(told) => reported(event, told),
         Body::MessageSent(sent) if sent.to.kind() != Kind::Email => {
             let mut talk = Talk::of(sent.to.clone());
             match &sent.outcome {
-                SendOutcome::Sent(_) | SendOutcome::Unknown => talk = talk.with(line(Said::Hub(sent.text.clone()))),
+                SendOutcome::Sent(id) => {
+                    let (decision, sent_at) = (Some(sent.decision.clone()), Some(event.time));
+                    talk.messages.insert(id.clone(), SentMessage { decision, sent_at, ..SentMessage::default() });
+                    talk = talk.with(line(Said::Hub(sent.text.clone())));
+                }
+                SendOutcome::Unknown => talk = talk.with(line(Said::Hub(sent.text.clone()))),
                 SendOutcome::Withdrawn(_) => {
                     talk = Talk { refused_at: Some(event.time), ..talk.saying(event.time, ChatWord::Blocked) };
                 }
@@ -108,6 +110,28 @@ fn record(event: &Event, key: RecordKey, identifiers: BTreeSet<Identifier>, fact
 fn talk_of(event: &Event, chat: &ChatRef) -> Talk {
     let profile = (!chat.profile.is_empty()).then(|| (event.time, chat.profile.clone()));
     Talk { profile, ..Talk::of(chat.id.clone()) }
+}
+
+/// What a messenger tells later of a message that it took.
+fn reported(event: &Event, told: &MessageReported) -> Option<Record> {
+    let mut talk = talk_of(event, &told.chat);
+    let mut message = SentMessage { decision: told.decision.clone(), ..SentMessage::default() };
+    match told.state {
+        Delivered::Seen => message.seen_at = Some(event.time),
+        Delivered::Failed if breakage::is_on("late-failure-unheard") => return None,
+        Delivered::Failed => message.failed_at = Some(event.time),
+        Delivered::Sent | Delivered::Delivered => return None,
+    }
+    match (&told.message, told.state) {
+        (Some(id), _) => _ = talk.messages.insert(id.clone(), message),
+        (None, Delivered::Seen) => talk.seen_at = Some(event.time),
+        (None, _) => talk.refused_at = Some(event.time),
+    }
+    if told.state == Delivered::Failed {
+        let said = Said::Undelivered(told.code.clone());
+        talk = talk.with(Line { at: event.time, id: event.id.to_string(), said });
+    }
+    Some(about_chat(event, &told.chat, talk, None))
 }
 
 /// Whoever writes may be written to.

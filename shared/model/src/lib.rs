@@ -18,6 +18,7 @@ mod phone;
 mod quiet;
 mod receipt;
 pub mod record;
+mod sent_message;
 mod show;
 mod stop_words;
 mod talk;
@@ -47,6 +48,7 @@ pub use order::{CheckIn, Item, Order, OrderState, Payment, PaymentKind, Refund, 
 pub use phone::{Phone, PhoneError, Region};
 pub use quiet::QuietHours;
 pub use record::{Buyer, Fact, Record, RecordKey, Rung, Touch};
+pub use sent_message::SentMessage;
 pub use show::{LocalInstant, ShowRef, time_zone};
 pub use stop_words::{StopWish, is_stop_word, stop_wish};
 pub use talk::{ChatWord, Line, LinkUse, Promo, Said, Talk, TrackedLink};

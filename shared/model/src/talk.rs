@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Identifier, Profile, Purpose, Timestamp, Token, TokenTag};
+use crate::{Identifier, Profile, Purpose, SentMessage, Timestamp, Token, TokenTag, sent_message};
 
 /// Lines of a chat that a person keeps: as many as may come while a CRM is out. The journal has all of them.
 const LINES: usize = 240;
@@ -41,12 +41,14 @@ pub enum Said {
     Contact(Identifier),
     /// We wrote.
     Hub(String),
+    /// What we wrote did not arrive, with the messenger's code.
+    Undelivered(Option<String>),
 }
 
 impl Said {
     /// Whether it is their own act and not ours.
     pub fn is_theirs(&self) -> bool {
-        !matches!(self, Said::Hub(_))
+        !matches!(self, Said::Hub(_) | Said::Undelivered(_))
     }
 
     /// Whether they said something, beyond opening the chat.
@@ -102,6 +104,9 @@ pub struct Talk {
     /// The last time that a message of ours was not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_at: Option<Timestamp>,
+    /// Messages of ours, by the messenger's ids.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub messages: BTreeMap<String, SentMessage>,
     /// Every word about being written to: the consent ledger is made of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub words: BTreeSet<(Timestamp, ChatWord)>,
@@ -121,6 +126,7 @@ impl Talk {
             spoke_at: None,
             seen_at: None,
             refused_at: None,
+            messages: BTreeMap::new(),
             words: BTreeSet::new(),
         }
     }
@@ -205,6 +211,7 @@ impl Talk {
         self.heard_at = self.heard_at.max(other.heard_at);
         self.seen_at = self.seen_at.max(other.seen_at);
         self.refused_at = self.refused_at.max(other.refused_at);
+        sent_message::join(&mut self.messages, other.messages);
         self
     }
 

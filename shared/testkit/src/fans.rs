@@ -197,6 +197,17 @@ impl ChatFan {
         Some(whatsapp_change(contact, "statuses", status))
     }
 
+    /// Of a message that the messenger took before: `read`, or `failed` since it cannot be delivered. Only of WhatsApp.
+    pub fn reported(&self, message: &str, state: &str, second: i64) -> Option<Parcel> {
+        let Account::Whatsapp(id) = &self.account else { return None };
+        let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
+        let mut status = json!({ "id": message, "status": state, "timestamp": second.to_string(), "recipient_id": id });
+        if state == "failed" {
+            status["errors"] = json!([{ "code": 131_026, "title": "Message undeliverable" }]);
+        }
+        Some(whatsapp_change(contact, "statuses", status))
+    }
+
     /// Blocks the bot. Messenger and WhatsApp tell nothing of it.
     pub fn block(&self, serial: u64, second: i64) -> Option<Parcel> {
         match &self.account {

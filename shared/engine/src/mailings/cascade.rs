@@ -1,6 +1,6 @@
 //! Through which channel somebody is written to next.
 
-use stagedoor_model::{Channel, Fact, Identifier, Kind, Timestamp, breakage};
+use stagedoor_model::{Channel, Fact, Identifier, Kind, Talk, Timestamp, breakage};
 
 use super::{Desk, Mailing, Way, WrittenStep};
 use crate::{Person, addresses, consent};
@@ -69,7 +69,7 @@ fn chats(mailing: &Mailing, desk: &Desk<'_, '_>) -> Vec<Way> {
     let open = desk.person.talks().filter(|(_, talk)| talk.chat.kind().is_chat() && talk.is_open() && may(&talk.chat));
     let mut open: Vec<_> = open.collect();
     open.sort_by_key(|(source, talk)| (std::cmp::Reverse(talk.heard_at), *source));
-    let way = |(source, talk): (&stagedoor_model::SourceName, &stagedoor_model::Talk)| Way {
+    let way = |(source, talk): (&stagedoor_model::SourceName, &Talk)| Way {
         channel: Channel::Messenger,
         through: source.as_str().to_owned(),
         to: talk.chat.clone(),
@@ -103,30 +103,45 @@ fn post(
 
 /// A number that the gateway said takes none.
 pub fn takes_no_sms(person: &Person, address: &Identifier) -> bool {
-    let own = |talk: &stagedoor_model::Talk| talk.chat == *address && talk.may_write.is_some_and(|(_, may)| !may);
+    let own = |talk: &Talk| talk.chat == *address && talk.may_write.is_some_and(|(_, may)| !may);
     address.kind() == Kind::Phone && person.talks().any(|(_, talk)| own(talk))
 }
 
 /// It was not taken, or the chat is closed.
 pub fn was_refused(person: &Person, step: &WrittenStep) -> bool {
-    let in_chat = |talk: &stagedoor_model::Talk| {
+    let in_chat = |talk: &Talk| {
         talk.chat == step.to && (talk.refused_at >= Some(step.at) || (step.to.kind().is_chat() && !talk.is_open()))
     };
     let by_post = person.records.values().any(|record| match &record.fact {
         Fact::Letter(letter) => letter.to == step.to && letter.rejected_at.max(letter.hard_bounced_at) >= Some(step.at),
         _ => false,
     });
-    by_post || person.talks().any(|(_, talk)| in_chat(talk))
+    let failed = |talk: &Talk| {
+        let own = talk.messages.values().filter(|message| message.decision.as_ref() == Some(&step.decision));
+        talk.chat == step.to && own.into_iter().any(|message| message.failed_at.is_some())
+    };
+    by_post || person.talks().any(|(_, talk)| in_chat(talk) || failed(talk))
 }
 
 /// They saw it, answered, opened the letter, or followed a link that was in it.
 pub fn was_read(person: &Person, step: &WrittenStep) -> bool {
     let since = Some(step.at);
-    let in_chat = |talk: &stagedoor_model::Talk| talk.chat == step.to && talk.seen_at.max(talk.heard_at) > since;
+    let in_chat = |talk: &Talk| talk.chat == step.to && talk.seen_at.max(talk.heard_at) > since;
     let opened = person.records.values().any(|record| match &record.fact {
         Fact::Letter(letter) => letter.to == step.to && letter.last_opened_at.max(letter.clicked_at()) > since,
         Fact::Link(link) => link.last_opened > since && record.identifiers.contains(&step.to),
         _ => false,
     });
-    opened || person.talks().any(|(_, talk)| in_chat(talk))
+    opened || person.talks().any(|(_, talk)| in_chat(talk) || talk.chat == step.to && was_seen(talk, step))
+}
+
+/// Whether the messenger told that this message was seen, or one that was sent after it.
+fn was_seen(talk: &Talk, step: &WrittenStep) -> bool {
+    let mut seen = talk.messages.values().filter(|message| message.seen_at.is_some());
+    let own = talk.messages.values().find(|message| message.decision.as_ref() == Some(&step.decision));
+    match own.filter(|_| !breakage::is_on("another-message-seen")) {
+        Some(own) => seen.any(|message| message.seen_at == own.seen_at || message.sent_at > own.sent_at),
+        // Sent by an earlier build, or long ago.
+        None => seen.any(|message| message.seen_at > Some(step.at)),
+    }
 }

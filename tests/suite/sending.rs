@@ -1,0 +1,81 @@
+//! What every message is held against, whoever decided it, and what a messenger tells of it afterwards.
+
+use serde_json::json;
+use stagedoor_model::{Phone, Region};
+use stagedoor_sandbox::Platform;
+use stagedoor_sync::Invitee;
+use stagedoor_testkit::fans::{Account, ChatFan};
+
+use crate::mailings::{HOUR, Stage, noon};
+
+/// Holds a ticket and wrote to us in WhatsApp: (who, what arrived there so far).
+async fn holder(stage: &mut Stage) -> (ChatFan, usize) {
+    let fan = ChatFan::new(Account::Whatsapp("79161234560".into()), "anna");
+    stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+    stage.hub.messengers.open(Platform::Whatsapp, &fan.id());
+    stage.hub.take(&fan.say("Здравствуйте", 1, stage.hub.now().as_second())).await;
+    stage.on(60).await;
+    let before = stage.chats(Platform::Whatsapp).len();
+    (fan, before)
+}
+
+/// The messenger's id of the last message that arrived there.
+fn last(stage: &Stage) -> String {
+    let arrived = stage.hub.messengers.arrived().into_iter().filter(|one| one.platform == Platform::Whatsapp);
+    format!("wamid.{}", arrived.last().expect("a message").id)
+}
+
+async fn reported(stage: &Stage, fan: &ChatFan, message: &str, state: &str) {
+    let parcel = fan.reported(message, state, stage.hub.now().as_second()).expect("WhatsApp tells");
+    stage.hub.take(&parcel).await;
+    stage.on(1).await;
+}
+
+#[tokio::test]
+async fn a_message_that_the_messenger_took_and_did_not_deliver_is_followed_at_once() {
+    let mut stage = Stage::at(noon(3)).await;
+    let (fan, before) = holder(&mut stage).await;
+    stage.show("show.cancelled", "kzn-1", "2027-05-20T16:00:00Z").await;
+    stage.on(60).await;
+    assert_eq!((stage.chats(Platform::Whatsapp).len(), stage.letters("anna@example.com").len()), (before + 1, 0));
+    reported(&stage, &fan, &last(&stage), "failed").await;
+    let letters = stage.letters("anna@example.com");
+    assert_eq!(letters.len(), 1, "the letter follows");
+    assert!(letters[0].text.contains("отменяется"), "{}", letters[0].text);
+    let notes = json!(stage.hub.sandbox.notes()).to_string();
+    assert!(notes.contains("not delivered (131026)"), "a manager sees it: {notes}");
+}
+
+#[tokio::test]
+async fn that_an_earlier_message_was_read_or_failed_says_nothing_of_a_later_one() {
+    for state in ["read", "failed"] {
+        let mut stage = Stage::at(noon(3)).await;
+        let (fan, before) = holder(&mut stage).await;
+        let answer = last(&stage);
+        stage.show("show.rescheduled", "kzn-1", "2027-05-22T16:00:00Z").await;
+        stage.on(60).await;
+        assert_eq!(stage.chats(Platform::Whatsapp).len(), before + 1);
+        reported(&stage, &fan, &answer, state).await;
+        assert_eq!(stage.letters("anna@example.com").len(), 0, "{state}: nothing was said of the notice");
+        stage.on(4 * HOUR).await;
+        assert_eq!(stage.letters("anna@example.com").len(), 1, "{state}: the notice was not read");
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_waits_for_the_morning_of_the_campaigns_place() {
+    // 20:00 in Moscow, 22:00 in Ufa.
+    let stage = Stage::at(noon(3) + 8 * HOUR).await;
+    stage.hub.consents_to_sms(&["+79171234567"]).await;
+    stage.on(60).await;
+    let region = Region::new("RU").expect("a region");
+    let invitees = [Invitee { phone: Phone::parse("+79171234567", region).expect("a phone"), name: None }];
+    let invited = stage.hub.hub.sync.invite("ufa", &invitees).await.expect("invited");
+    assert_eq!(invited.messages, 1);
+    let is_there = |stage: &Stage| !stage.chats(Platform::Sms).is_empty();
+    stage.passes(HOUR, is_there).await;
+    assert!(!is_there(&stage), "it is night in Ufa");
+    // 07:30 in Moscow, 09:30 in Ufa.
+    stage.passes(10 * HOUR, is_there).await;
+    assert!(is_there(&stage), "it is day in Ufa");
+}
