@@ -5,48 +5,54 @@ use http::{HeaderMap, header};
 
 /// Parts of user agents, in lower case. Previews: core.telegram.org/bots/webhooks is silent, but `TelegramBot (like TwitterBot)`
 /// is what comes; developers.facebook.com/docs/sharing/webmasters/web-crawlers (facebookexternalhit, which WhatsApp's web and
-/// Messenger use, and iMessage imitates); vk.com/dev/widget_share (vkShare); WhatsApp/2.x from phones.
-const ROBOTS: [&str; 34] = [
-    "telegrambot",
-    "twitterbot",
+/// Messenger use, and iMessage imitates); vk.com/dev/widget_share (vkShare); WhatsApp/2.x from phones. Mail scanners come as
+/// headless browsers, office programs, HTTP libraries of their language, or under a name that ends in `bot`.
+const ROBOTS: [&str; 37] = [
     "facebookexternalhit",
     "facebookexternalua",
-    "facebot",
     "whatsapp/",
     "vkshare",
-    "viberbot",
-    "viber-preview",
-    "skypeuripreview",
-    "slackbot",
-    "discordbot",
-    "linkedinbot",
     "okhttp",
-    "googlebot",
     "google-inspectiontool",
     "google-read-aloud",
     "googleimageproxy",
-    "bingbot",
-    "bingpreview",
-    "yandexbot",
     "yandex.com/bots",
-    "mail.ru_bot",
-    "applebot",
-    "duckduckbot",
-    "ahrefsbot",
-    "semrushbot",
     "curl/",
     "wget/",
-    "python-requests",
-    "python-urllib",
-    "go-http-client",
     "crawler",
     "spider",
+    "preview",
+    "headless",
+    "phantomjs",
+    "scrapy",
+    "lighthouse",
+    "barracuda",
+    "proofpoint",
+    "mimecast",
+    "microsoft office",
+    "microsoft outlook",
+    "cfnetwork",
+    "python-",
+    "python/",
+    "httpx",
+    "aiohttp",
+    "http-client",
+    "httpclient",
+    "http client",
+    "java/",
+    "axios",
+    "node-fetch",
+    "undici",
+    "libwww",
+    "guzzle",
 ];
 
 /// Whether this user agent is a robot's.
 pub fn is_robots(agent: &str) -> bool {
     let agent = agent.to_lowercase();
-    agent.is_empty() || ROBOTS.iter().any(|robot| agent.contains(robot))
+    // Cubot makes phones.
+    let is_bot = agent.split(|c: char| !c.is_alphanumeric()).any(|word| word.ends_with("bot") && word != "cubot");
+    agent.is_empty() || is_bot || ROBOTS.iter().any(|robot| agent.contains(robot))
 }
 
 /// Without a user agent, with a robot's, or fetched ahead of a person who may never come.
@@ -82,6 +88,14 @@ mod tests {
             "Mozilla/5.0 (compatible; vkShare; +http://vk.com/dev/Share)",
             "Mozilla/5.0 (compatible; YandexBot/3.0; +http://yandex.com/bots)",
             "curl/8.5.0",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/130.0.0.0 Safari/537.36",
+            "Mozilla/5.0 (compatible; MicrosoftPreview/2.0; +https://aka.ms/MicrosoftPreview)",
+            "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0.17928; Pro)",
+            "Viber/22.5.0.4 CFNetwork/1498.700.2 Darwin/23.6.0",
+            "python-httpx/0.27.2",
+            "Apache-HttpClient/4.5.14 (Java/17.0.9)",
+            "Barracuda Sentinel (EE)",
+            "SomebodysNewBot/1.0 (+https://example.com)",
             "",
         ] {
             assert!(opened_by(robot), "{robot}");
@@ -91,6 +105,7 @@ mod tests {
             "Mozilla/5.0 (Linux; Android 13; CUBOT P80) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36",
             "Mozilla/5.0 (Linux; Android 12; SM-A525F; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/125.0 Mobile Safari/537.36 [FB_IAB/FB4A;FBAV/466.0;]",
             "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) YaBrowser/24.4.0 Safari/537.36",
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 Outlook-iOS/2.0",
         ] {
             assert!(!opened_by(person), "{person}");
         }
