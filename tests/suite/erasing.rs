@@ -141,6 +141,40 @@ async fn what_is_older_than_the_retention_goes_at_night_and_people_stay() {
 }
 
 #[tokio::test]
+async fn old_lines_of_a_chat_and_old_looks_at_a_link_go_and_who_it_was_stays() {
+    let clock = stagedoor::Moved::at(1_800_000_000);
+    let section = "[retention]\nconversation_days = 30\nclick_days = 30\n\n[crm]";
+    let hub = TestHub::by(Arc::new(clock.clone()), |text| text.replacen("[crm]", section, 1)).await;
+    let fan = stagedoor_testkit::fans::ChatFan::new(stagedoor_testkit::fans::Account::Telegram(5_300_000_007), "anna");
+    hub.take(&fan.start(None, 1, hub.now().as_second())).await;
+    hub.take(&fan.say("Есть ли скидка на Чайку?", 2, hub.now().as_second())).await;
+    hub.settled().await;
+    let lines = async || -> Vec<String> {
+        let (ids, _) = hub.hub.store.everybody(None, 10).await.expect("people");
+        let people = hub.hub.store.load(&ids).await.expect("loaded");
+        let all = people.iter().flat_map(|one| one.value.talks()).flat_map(|(_, talk)| &talk.lines);
+        all.map(|line| format!("{:?}", line.said)).collect()
+    };
+    assert!(lines().await.iter().any(|line| line.contains("скидка")));
+    clock.on(20 * 86_400);
+    hub.take(&fan.say("А завтра?", 3, hub.now().as_second())).await;
+    hub.settled().await;
+    stagedoor::retention::sweep(&hub.hub).await.expect("swept");
+    assert!(lines().await.iter().any(|line| line.contains("скидка")), "nothing is old yet");
+    clock.on(15 * 86_400);
+    stagedoor::retention::sweep(&hub.hub).await.expect("swept");
+    hub.settled().await;
+    let left = lines().await;
+    assert!(
+        left.iter().any(|line| line.contains("завтра")) && !left.iter().any(|line| line.contains("скидка")),
+        "{left:?}"
+    );
+    assert_eq!(hub.hub.status().await.expect("a status").people, 1);
+    let notes = format!("{:?}", hub.sandbox.notes());
+    assert!(notes.matches("скидка").count() <= 1, "what stands in the CRM stands there once");
+}
+
+#[tokio::test]
 async fn an_erased_person_does_not_come_back_from_an_order_that_is_somebody_elses_now() {
     let hub = TestHub::start().await;
     hub.take(&order("T-1", "paid", "2026-01-10T10:05:00Z", anna(), json!([]))).await;

@@ -14,11 +14,15 @@ pub struct RetentionSection {
     pub journal_days: u32,
     /// Days that deliveries wait which were not understood; else until they are.
     pub unrecognized_days: Option<u32>,
+    /// Days that people keep lines of their chats, on one machine; else the last 240.
+    pub conversation_days: Option<u32>,
+    /// Days that it is kept when a personal link was opened, on one machine; else for good.
+    pub click_days: Option<u32>,
 }
 
 impl Default for RetentionSection {
     fn default() -> Self {
-        Self { journal_days: 400, unrecognized_days: None }
+        Self { journal_days: 400, unrecognized_days: None, conversation_days: None, click_days: None }
     }
 }
 
@@ -28,6 +32,10 @@ pub struct Retention {
     pub journal: SignedDuration,
     /// `None`: until it is understood.
     pub unrecognized: Option<SignedDuration>,
+    /// Lines of chats. `None`: as many as a person keeps anyhow.
+    pub conversations: Option<SignedDuration>,
+    /// When links were opened. `None`: for good.
+    pub clicks: Option<SignedDuration>,
 }
 
 /// The journal knows a delivery that is repeated, and a report looks back over a campaign.
@@ -41,12 +49,22 @@ impl Reader<'_> {
                 let what = format!("is {}, at least {LEAST} days are needed", section.journal_days);
                 self.ledger.note(spot(value, "journal_days"), "retention.journal_days", what);
             }
-            if section.unrecognized_days == Some(0) {
-                let what = "is 0, at least one day is needed; leave it out to keep them until they are understood";
-                self.ledger.note(spot(value, "unrecognized_days"), "retention.unrecognized_days", what);
+            let optional = [
+                ("unrecognized_days", section.unrecognized_days),
+                ("conversation_days", section.conversation_days),
+                ("click_days", section.click_days),
+            ];
+            for (name, _) in optional.into_iter().filter(|(_, days)| *days == Some(0)) {
+                let what = "is 0, at least one day is needed; leave it out to set no end";
+                self.ledger.note(spot(value, name), format!("retention.{name}"), what);
             }
         }
         let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
-        Retention { journal: days(section.journal_days), unrecognized: section.unrecognized_days.map(days) }
+        Retention {
+            journal: days(section.journal_days),
+            unrecognized: section.unrecognized_days.map(days),
+            conversations: section.conversation_days.map(days),
+            clicks: section.click_days.map(days),
+        }
     }
 }

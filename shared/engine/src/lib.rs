@@ -18,6 +18,7 @@ mod mailings;
 mod marketing;
 mod mirror;
 mod money;
+mod old;
 mod partings;
 mod past_shows;
 mod person;

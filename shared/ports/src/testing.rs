@@ -1,6 +1,7 @@
 //! One conformance suite a port. Every implementation runs it; each promise is one sentence.
 
 mod crowds;
+mod old;
 mod trails;
 mod unreadable;
 mod waiting;
@@ -96,6 +97,7 @@ pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
     a_lease_has_one_holder_until_it_ends(&fresh().await).await;
     a_cell_changes_only_from_the_version_that_was_read(&fresh().await).await;
     the_journal_tells_the_latest_first(&fresh().await).await;
+    old::what_is_old_goes_and_nothing_younger(&fresh().await).await;
     a_time_of_the_journal_is_read_in_order(&fresh().await).await;
     who_was_saved_but_not_named_is_found_again(&fresh().await).await;
     of_the_erased_only_tombstones_are_left(&fresh().await).await;
@@ -338,6 +340,7 @@ async fn the_journal_tells_the_latest_first(store: &dyn Store) {
 pub async fn queue_suite<Q: Queue, F: AsyncFn() -> Q>(fresh: F) {
     what_is_sent_is_received_and_done_once(&fresh().await).await;
     what_is_given_back_comes_again(&fresh().await).await;
+    old::what_is_meant_is_dropped_and_nothing_else(&fresh().await).await;
     what_is_sent_for_later_is_not_lost(&fresh().await).await;
     what_is_given_back_too_often_is_a_dead_letter(&fresh().await).await;
 }

@@ -122,7 +122,7 @@ mod tests {
         let codes = vec!["A".to_owned(), "5".to_owned()];
         let expected = Order { id: "7".into(), name: None, codes, live: true, count: 12, utm: BTreeMap::new() };
         assert_eq!(order, expected);
-        assert_eq!(lost, ["name", "codes.2"]);
+        assert_eq!(lost, ["codes.2", "name"]);
     }
 
     #[test]

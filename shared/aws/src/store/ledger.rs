@@ -181,3 +181,25 @@ fn oldest_first(rows: Vec<JournalRow>) -> Vec<JournalRow> {
     rows.reverse();
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use stagedoor_ports::testing::newcomer;
+
+    use super::*;
+
+    #[test]
+    fn rows_end_after_the_time_of_the_config() {
+        let row = newcomer(1).1.journal.into_iter().next().expect("a row");
+        let kept = JournalRow { outcome: Outcome::Unrecognized, ..row.clone() };
+        let days = |days: i64| SignedDuration::from_hours(24 * days);
+        let end = |row: &JournalRow, retention: Retention| {
+            let value = row_item(row, retention).expect("an item").remove("expires")?;
+            value.as_n().ok()?.parse::<i64>().ok().map(|second| second - row.folded_at.as_second())
+        };
+        let both = Retention { journal: days(60), kept: Some(days(90)) };
+        assert_eq!((end(&row, both), end(&kept, both)), (Some(60 * 86_400), Some(90 * 86_400)));
+        assert_eq!(end(&kept, Retention::default()), None, "what waits for its parser does not end");
+    }
+}
