@@ -350,7 +350,9 @@ async fn a_notice_that_was_held_up_behind_a_later_one_is_not_sent_any_more() {
 async fn a_notice_of_the_time_before_two_were_joined_is_not_sent_after_one_to_both() {
     let scene = Scene::new(vec![Sending::Busy(Duration::from_secs(1))], Settled::Unknown);
     let (moved, mut called_off) = (notice(1, 1_800_000_000, "5342492667"), notice(2, 1_800_000_600, "5342492667"));
-    if let Body::MessageDecided(MessageDecided { notice: Some(notice), .. }) = &mut called_off.body {
+    if let Body::MessageDecided(message) = &mut called_off.body
+        && let Some(notice) = &mut message.notice
+    {
         notice.joined = BTreeSet::from([std::mem::replace(&mut notice.about, "the show and both of them".into())]);
     }
     scene.outreach.handle(vec![moved.clone()]).await;
