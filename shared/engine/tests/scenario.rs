@@ -122,9 +122,14 @@ fn the_menu_takes_digits_words_and_titles_and_refuses_items_that_it_has_not() {
 }
 
 #[test]
-fn a_stop_word_stops_only_when_it_is_all_that_is_said() {
-    for (said, expected) in [("Стоп", "stop"), ("стоп!!", "stop"), ("стоп-кран цена", "price"), ("не стоп", "other")]
-    {
+fn a_stop_word_stops_where_a_message_begins_with_it_and_says_little_else() {
+    for (said, expected) in [
+        ("Стоп", "stop"),
+        ("стоп!!", "stop"),
+        ("Стоп, спасибо", "stop"),
+        ("стоп-кран цена", "price"),
+        ("не стоп", "other"),
+    ] {
         assert_eq!(texts(vec![text(1, said)]), [expected], "{said}");
     }
 }

@@ -27,6 +27,7 @@ const BEGIN: &[&str] = &[
     "stop all",
     "unsubscribe",
     "opt out",
+    "opt-out",
     "optout",
     "отписаться",
     "отписать",
@@ -201,10 +202,11 @@ fn is_around(word: &str) -> bool {
     word.chars().all(|c| c.is_ascii_digit()) || AROUND.iter().any(|one| folded(one) == word)
 }
 
-/// The words of a text, folded so that look-alikes are one.
+/// The words of a text, folded so that look-alikes are one. A compound ("стоп-кран") is one word.
 fn words(text: &str) -> Vec<String> {
     let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
-    visible.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(folded).collect()
+    let words = visible.split(|c: char| !c.is_alphanumeric() && c != '-').map(|word| folded(word.trim_matches('-')));
+    words.filter(|word| !word.is_empty()).collect()
 }
 
 /// Characters that nobody sees and accents that stand on a letter.
@@ -303,6 +305,7 @@ mod tests {
             "The end of the show when",
             "хватит ли билетов на двоих",
             "Остановка Стопкина где",
+            "стоп-кран цена",
             "Здравствуйте",
             "Где моя подписка",
             "столп",
