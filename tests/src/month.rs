@@ -74,6 +74,7 @@ fn consents(n: u64, serial: u64, at: Timestamp) -> Event {
         vec![ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given: true, wording: None }];
     let form = FormSubmitted {
         identifiers: BTreeSet::from([identifier(n)]),
+        proof: Default::default(),
         name: Some(format!("Fan {n}")),
         form: None,
         show: None,

@@ -168,11 +168,40 @@ async fn a_phone_that_was_asked_for_is_checked_and_comes_to_the_contact() {
     let mut chat = Dialogue::of(&hub, 702);
     chat.answer_to(|fan, serial, second| fan.start(None, serial, second)).await;
     assert!(chat.say("8 917 765").await.contains("ошибка"));
-    assert!(chat.say("8 (917) 765-43-21").await.contains("Спасибо"));
+    let share = |fan: &ChatFan, serial, second| fan.share_phone("79177654321", serial, second);
+    assert!(chat.answer_to(share).await.contains("Спасибо"));
     hub.settled().await;
     let contacts = hub.sandbox.contacts();
     assert_eq!(contacts.len(), 1, "the number found whose it is");
     assert_eq!(field(&contacts[0], "STAGEDOOR_LAST_MESSAGE").as_deref(), Some("[contact]"));
+}
+
+#[tokio::test]
+async fn a_phone_that_is_only_typed_finds_nobody_and_the_stranger_is_told_nothing_of_its_owner() {
+    let hub = TestHub::start().await;
+    let known = json!({ "name": "Лопахин Ермолай", "custom_fields_values": [
+        { "field_code": "PHONE", "values": [{ "value": "+7 917 765-43-21", "enum_code": "MOB" }] } ] });
+    hub.sandbox.add_contacts(&[known]);
+    stagedoor::commands::backfill(&hub.hub).await.expect("mirrored");
+    let mut chat = Dialogue::of(&hub, 709);
+    chat.answer_to(|fan, serial, second| fan.start(None, serial, second)).await;
+    let answer = chat.say("8 (917) 765-43-21").await;
+    assert!(answer.contains("Спасибо") && !answer.contains("Лопахин"), "{answer}");
+    hub.settled().await;
+    let contacts = hub.sandbox.contacts();
+    let owner = contacts.iter().find(|contact| contact["name"] == "Лопахин Ермолай").expect("the owner");
+    assert_eq!((contacts.len(), field(owner, "STAGEDOOR_CHANNELS")), (2, None), "the chat is not the owner's");
+    let typed = "phone:+79177654321".parse().expect("a phone");
+    let told = stagedoor::commands::explanation(&hub.hub, &typed).await.expect("the owner is known");
+    assert!(!told.contains("chat:"), "{told}");
+    let stranger = "telegram:709".parse().expect("an id");
+    let told = stagedoor::commands::explanation(&hub.hub, &stranger).await.expect("the stranger is known");
+    assert!(told.contains("typed phone:+79177654321: somebody else proves it"), "{told}");
+    // A manager knows better.
+    stagedoor::decisions::join(&hub.hub, &stranger, &typed, "anna").await.expect("one person");
+    hub.settled().await;
+    let told = stagedoor::commands::explanation(&hub.hub, &typed).await.expect("known");
+    assert!(told.contains("chat:telegram"), "{told}");
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ fn identifiers(names: &[&str]) -> BTreeSet<Identifier> {
 pub fn form(n: i64, names: &[&str]) -> Event {
     let form = FormSubmitted {
         identifiers: identifiers(names),
+        proof: Default::default(),
         name: Some(format!("Fan {n}")),
         form: None,
         show: Some(ShowRef::id("show-1")),

@@ -112,6 +112,7 @@ fn at(second: i64) -> Timestamp {
 fn says(address: &str, given: bool, second: i64) -> Event {
     let form = FormSubmitted {
         identifiers: BTreeSet::from([Identifier::email(email(address))]),
+        proof: Default::default(),
         name: Some("Анна".into()),
         form: None,
         show: None,

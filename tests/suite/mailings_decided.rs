@@ -38,6 +38,7 @@ async fn with_a_cart() -> (World, Moved, Arc<MemoryQueue>) {
     let site = SourceName::new("site").expect("a name");
     let form = FormSubmitted {
         identifiers: [Identifier::email(Email::parse("anna@example.com").expect("an address"))].into(),
+        proof: Default::default(),
         name: None,
         form: None,
         show: Some(ShowRef::id("cherry-kazan")),
@@ -129,7 +130,8 @@ fn chat(now: stagedoor_model::Timestamp) -> Event {
     let bot = SourceName::new("telegram").expect("a name");
     let id = Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id");
     let given = Identifier::email(Email::parse("anna@example.com").expect("an address"));
-    let body = Body::ContactShared(ContactShared { chat: ChatRef::of(id), given });
+    let body =
+        Body::ContactShared(ContactShared { chat: ChatRef::of(id), given, proof: stagedoor_model::Proof::Channel });
     Event::new(&bot, EventId::derive(&bot, &["shared"]), now, body)
 }
 
@@ -242,6 +244,7 @@ async fn an_outbox_that_takes_nothing_keeps_nobody_from_the_crm() {
     let site = SourceName::new("site").expect("a name");
     let form = FormSubmitted {
         identifiers: [Identifier::email(Email::parse("boris@example.com").expect("an address"))].into(),
+        proof: Default::default(),
         name: None,
         form: None,
         show: Some(ShowRef::id("cherry-kazan")),

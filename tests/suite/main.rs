@@ -11,6 +11,7 @@ mod breakages;
 mod bulk;
 mod channels;
 mod chats;
+mod claims;
 mod clients;
 mod config;
 mod config_changes;

@@ -10,9 +10,9 @@ use stagedoor_tests::account::{Account, Which};
 
 use crate::managers_edits::edit;
 
-const BOTH: [Which; 2] = [Which::Amo, Which::Vtiger];
+pub(crate) const BOTH: [Which; 2] = [Which::Amo, Which::Vtiger];
 
-fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).expect("in range")
 }
 
@@ -20,12 +20,12 @@ fn source(name: &str) -> SourceName {
     SourceName::new(name).expect("a name")
 }
 
-fn identifiers(who: &[&str]) -> BTreeSet<Identifier> {
+pub(crate) fn identifiers(who: &[&str]) -> BTreeSet<Identifier> {
     who.iter().map(|text| text.parse().expect("an identifier")).collect()
 }
 
 /// A paid order of one ticket, as the shop has it at this revision.
-fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str]) -> Event {
+pub(crate) fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str]) -> Event {
     let price = Money { minor: 500_000, currency: "RUB".into() };
     let ticket = Ticket { id: "t".into(), show: ShowRef::id(show), price: price.clone(), live: true };
     let order = Order {
@@ -53,6 +53,7 @@ fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str]) -> Event
 fn form(show: &str, second: i64, name: &str, who: &[&str]) -> Event {
     let body = FormSubmitted {
         identifiers: identifiers(who),
+        proof: Default::default(),
         name: Some(name.into()),
         form: None,
         show: Some(ShowRef::id(show)),
@@ -65,13 +66,13 @@ fn form(show: &str, second: i64, name: &str, who: &[&str]) -> Event {
     Event::new(&source("shop"), id, at(second), Body::FormSubmitted(body))
 }
 
-async fn tell(account: &Account, event: Event) {
+pub(crate) async fn tell(account: &Account, event: Event) {
     assert!(account.sync.handle(vec![event]).await.is_empty());
     account.reconcile().await;
 }
 
 /// The CRM tells the hub every contact that it holds.
-async fn mirror(account: &Account) {
+pub(crate) async fn mirror(account: &Account) {
     account.sync.backfill(&source("crm")).await.expect("mirrored");
     account.reconcile().await;
 }

@@ -36,6 +36,7 @@ fn anna() -> BTreeSet<Identifier> {
 fn lead(second: i64) -> Event {
     let form = FormSubmitted {
         identifiers: anna(),
+        proof: Default::default(),
         name: Some("Анна".into()),
         form: None,
         show: None,

@@ -48,6 +48,7 @@ fn who(fan: u64, dice: &mut Dice) -> std::collections::BTreeSet<Identifier> {
 fn form(n: u64, fan: u64, dice: &mut Dice) -> Event {
     let form = FormSubmitted {
         identifiers: who(fan, dice),
+        proof: Default::default(),
         name: Some(format!("Fan {fan}")),
         form: None,
         show: Some(ShowRef::id(format!("show-{}", dice.roll(3)))),

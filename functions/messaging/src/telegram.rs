@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Event, Identifier, Kind, MessageHeard, Phone,
-    Profile, Token,
+    Profile, Proof, Token,
 };
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
@@ -181,7 +181,8 @@ impl Telegram {
             return Ok(Some(Body::ChatStarted(ChatStarted { chat, token, may_write: true })));
         }
         if let Some(phone) = self.own_phone(message, &chat) {
-            return Ok(Some(Body::ContactShared(ContactShared { chat, given: Identifier::phone(phone) })));
+            let (given, proof) = (Identifier::phone(phone), Proof::Channel);
+            return Ok(Some(Body::ContactShared(ContactShared { chat, given, proof })));
         }
         let holds = |kinds: &[&'static str]| kinds.iter().copied().find(|kind| message.get(*kind).is_some());
         let content = match (said, holds(&MEDIA), holds(&SERVICE)) {

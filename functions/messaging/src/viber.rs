@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Delivered, Event, Identifier, Kind, MessageHeard,
-    MessageReported, Phone, Profile, Token,
+    MessageReported, Phone, Profile, Proof, Token, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
@@ -140,7 +140,9 @@ impl Viber {
             .filter(|_| text(message, "/tracking_data").as_deref() == Some(ASKED))
             .and_then(|number| Phone::parse(&format!("+{}", number.trim_start_matches('+')), self.source.region).ok());
         if let Some(phone) = phone {
-            return Some(Body::ContactShared(ContactShared { chat, given: Identifier::phone(phone) }));
+            // `tracking_data` says that the card answers the question, and not whose card it is.
+            let proof = if breakage::is_on("viber-card-proves") { Proof::Channel } else { Proof::Claimed };
+            return Some(Body::ContactShared(ContactShared { chat, given: Identifier::phone(phone), proof }));
         }
         let words = text(message, "/text");
         if words.as_deref() == Some(self.begin()) {

@@ -55,8 +55,9 @@ impl Sync {
         if other.value.id == own.value.id {
             return Ok(());
         }
-        let known: BTreeSet<&Identifier> = own.value.identifiers();
-        let is_strange = other.value.identifiers().iter().any(|one| **one != row.identifier && !known.contains(one));
+        let known: BTreeSet<&Identifier> = own.value.identifiers_and_claims();
+        let tells = |one: &&&Identifier| ***one != row.identifier && one.kind() != Kind::Link;
+        let is_strange = other.value.identifiers().iter().filter(tells).any(|one| !known.contains(one));
         if is_told_by_the_crm_alone(&other.value, &row.identifier) && !(is_new && is_strange) {
             // The row's webhook was faster than the claim, and its record stands alone.
             self.attach(&own.value, &other.value).await?;
@@ -119,9 +120,9 @@ pub(crate) fn without_row(person: &mut Person, row: &Identifier) -> BTreeSet<Ide
     before.difference(&after).filter(|one| one.kind().is_strong() && *one != row).cloned().collect()
 }
 
-/// Whether all that is known of somebody is what the CRM told of this row.
+/// Whether all that is known of somebody is what the CRM told of this row, and what was told of addresses in it.
 fn is_told_by_the_crm_alone(person: &Person, row: &Identifier) -> bool {
-    let mut facts = person.records.values();
+    let mut facts = person.records.values().filter(|record| record.is_of_somebody());
     facts.all(|record| {
         matches!(record.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. }) && record.identifiers.contains(row)
     })

@@ -151,7 +151,8 @@ impl Sync {
         for _ in 0..TRIES {
             let mut records: Vec<Record> = other.records.values().cloned().collect();
             let known = self.know(&mut records, true, &both).await?;
-            records.iter_mut().for_each(|record| recognise(record, person, None));
+            let rows = records.iter_mut().filter(|record| record.is_mirror());
+            rows.for_each(|record| recognise(record, person, None));
             let loaded = known.people.values().map(|person| person.value.clone()).collect();
             let groups = group(records, loaded, &known.claims.owners, &known.claims.weak, &self.policy);
             let commits = groups.into_iter().map(|group| self.commit(group, &known, &BTreeMap::new()).1).collect();

@@ -31,6 +31,7 @@ fn sentence(refusal: &Refusal) -> String {
         Why::LinkUsedBefore => "the chat was not joined by its link: another chat used it before".to_owned(),
         Why::LinkExpired => "the chat was not joined by its link: it is too old".to_owned(),
         Why::Decided => format!("not joined by {kind}: a manager said that they are two people"),
+        Why::Claimed => format!("not joined by {kind}: it was only typed, and somebody else proves it"),
         Why::LinkOfAnother(other) => {
             format!("the chat was not joined by its link: the link's owner has another {}", other.name())
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_engine::{Campaign, Heard, On, Person, PersonId, Reply, Turn, turns};
 use stagedoor_model::{
     Body, Button, ChatChanged, ChatRef, ContactShared, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided,
-    PromoIssued, Purpose, SourceName, Talk,
+    PromoIssued, Proof, Purpose, SourceName, Talk,
 };
 use stagedoor_ports::{PortError, Result};
 
@@ -122,7 +122,7 @@ impl Sync {
         match &turn.heard {
             // What was typed is told as what it is; that is answered in its turn.
             Heard::Given(given) if !is_shared(chat, &turn.cause) => {
-                let shared = ContactShared { chat: chat_ref(), given: given.clone() };
+                let shared = ContactShared { chat: chat_ref(), given: given.clone(), proof: Proof::Claimed };
                 learn("given", Body::ContactShared(shared));
                 return Ok(());
             }

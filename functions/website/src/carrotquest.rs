@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use stagedoor_model::{Body, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp};
+use stagedoor_model::{Body, Event, FormSubmitted, Identifier, Kind, Money, Proof, ShowRef, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
     scan, signature,
@@ -77,6 +77,7 @@ impl Provider for CarrotQuest {
         let cart = amount.is_some();
         let submitted = FormSubmitted {
             identifiers: self.identifiers(&user, &fact),
+            proof: Proof::Signed,
             name: prop("$name", &user, &fact),
             form: form.text("event_name").or(form.text("message_name")).map(str::to_owned),
             show: self.source.show.as_deref().map(ShowRef::id),

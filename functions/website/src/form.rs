@@ -9,7 +9,8 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Channel, Company, ConsentClaim, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp, breakage,
+    Body, Channel, Company, ConsentClaim, Event, FormSubmitted, Identifier, Kind, Money, Proof, ShowRef, Timestamp,
+    breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form as Fields, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
@@ -35,6 +36,16 @@ enum Auth {
     #[default]
     Signature,
     Browser,
+}
+
+impl Auth {
+    /// The key of a page is public: anybody can type anything.
+    fn proof(self) -> Proof {
+        match self {
+            Self::Signature => Proof::Signed,
+            Self::Browser => Proof::Claimed,
+        }
+    }
 }
 
 /// A page's form in bytes. Its key is public, so that anybody can send one.
@@ -133,6 +144,7 @@ impl Provider for SiteForm {
         let cart = has_cart && text("kind").as_deref() == Some("cart_abandoned");
         let form = FormSubmitted {
             identifiers,
+            proof: self.options.auth.proof(),
             name: text("name"),
             form: text("form"),
             show: text("show").or_else(|| self.source.show.clone()).map(ShowRef::id),

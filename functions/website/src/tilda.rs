@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Event, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, ShowRef, Ticket,
+    Body, Event, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, Proof, ShowRef, Ticket,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, FormValue, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
@@ -98,6 +98,7 @@ impl Provider for Tilda {
         }
         let form = FormSubmitted {
             identifiers,
+            proof: Proof::Signed,
             name,
             form: text("formname").or(text("formid")).map(str::to_owned),
             show: self.source.show.as_deref().map(ShowRef::id),

@@ -307,6 +307,10 @@ fn lines(person: &Person) -> String {
             None => lines.push("      a row of the CRM that was made for them".into()),
         }
     }
+    lines.extend(person.claims().into_iter().map(|claim| match person.contested.contains(claim) {
+        true => format!("  typed {claim}: somebody else proves it"),
+        false => format!("  typed {claim}: not confirmed"),
+    }));
     lines.extend(person.absorbed.iter().map(|id| format!("  was joined with {id}")));
     lines.extend(person.neighbours.iter().map(|id| format!("  kept apart from {id} by a guard")));
     // No name begins a line of its own.

@@ -73,7 +73,7 @@ pub async fn lift(hub: &Hub, identifier: &Identifier, by: &str) -> Result<Vec<St
     loop {
         let (ids, next) = hub.store.everybody(after, 500).await.map_err(|error| error.to_string())?;
         let people = hub.store.load(&ids).await.map_err(|error| error.to_string())?;
-        let have = people.iter().filter(|person| person.value.identifiers().contains(identifier));
+        let have = people.iter().filter(|person| person.value.identifiers_and_claims().contains(identifier));
         among.extend(have.map(|person| person.value.id));
         after = next;
         if after.is_none() {

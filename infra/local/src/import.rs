@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use stagedoor_engine::{Standing, ledger, standing};
 use stagedoor_model::{
-    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, MARKETING, Phone, SourceName,
+    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, MARKETING, Phone, Proof, SourceName,
     Timestamp,
 };
 
@@ -134,8 +134,17 @@ fn one<'f>(number: usize, field: &impl Fn(&str) -> Option<&'f str>, origin: &Ori
     ]);
     labels.extend(field("tags").map(|tags| label("tags", tags)));
     let name = field("name").map(str::to_owned);
-    let form =
-        FormSubmitted { identifiers, name, form: None, show: None, company: None, amount: None, consents, labels };
+    let form = FormSubmitted {
+        identifiers,
+        proof: Proof::Signed,
+        name,
+        form: None,
+        show: None,
+        company: None,
+        amount: None,
+        consents,
+        labels,
+    };
     Ok(Row { number, form, at, key })
 }
 

@@ -41,6 +41,7 @@ pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String>
         "person": person.id,
         "name": person.name(),
         "identifiers": person.identifiers().into_iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "claims": person.claims().into_iter().map(ToString::to_string).collect::<Vec<_>>(),
         "records": person.records.values().collect::<Vec<_>>(),
         "deals": own,
         "consent": evidence_of(hub, &person),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Identifier, Kind, Record, RecordKey, Timestamp};
 
-use crate::{Cluster, Policy, Refusal, Why};
+use crate::{Cluster, Policy, Refusal, Why, claims};
 
 /// A cluster with what the guards ask for, kept up to date instead of counted anew.
 #[derive(Default)]
@@ -12,6 +12,12 @@ pub(crate) struct Grown {
     pub cluster: Cluster,
     pub oldest: Option<(Timestamp, RecordKey)>,
     counts: BTreeMap<Kind, usize>,
+    /// What its records claim and nothing proves.
+    pub claims: BTreeSet<Identifier>,
+    /// True if it holds more than claims and rows of the CRM that were made for them.
+    pub is_proven: bool,
+    /// True if it holds more than what providers and the hub itself tell of an address.
+    pub is_somebody: bool,
     /// The value of each kind that a person has only one of, by kind and scope.
     exclusive: BTreeMap<(Kind, String), String>,
 }
@@ -88,7 +94,9 @@ impl<'p> UnionFind<'p> {
         let id = self.records.len();
         let cluster = Cluster { records: BTreeSet::from([record.key.clone()]), identifiers: BTreeSet::new() };
         let oldest = Some((record.at, record.key.clone()));
-        self.clusters.insert(id, Grown { cluster, oldest, ..Grown::default() });
+        let (is_proven, is_somebody) = (claims::proves(record), record.is_of_somebody());
+        let claims = record.claims.clone();
+        self.clusters.insert(id, Grown { cluster, oldest, claims, is_proven, is_somebody, ..Grown::default() });
         self.records.insert(record.key.clone(), id);
         id
     }
@@ -99,6 +107,19 @@ impl<'p> UnionFind<'p> {
 
     pub fn of_identifier(&self, identifier: &Identifier) -> Option<usize> {
         self.owner.get(identifier).copied()
+    }
+
+    /// Lets a cluster hold an identifier that no other one holds.
+    pub fn hold(&mut self, root: usize, identifier: &Identifier) {
+        if let Some(grown) = self.clusters.get_mut(&root) {
+            grown.hold(identifier);
+            self.owner.insert(identifier.clone(), root);
+        }
+    }
+
+    /// Lets later records with the identifiers of a cluster begin another one.
+    pub fn seal(&mut self, root: usize) {
+        self.owner.retain(|_, owner| *owner != root);
     }
 
     /// Makes one of two clusters, whatever a guard says. The smaller one moves.
@@ -117,6 +138,9 @@ impl<'p> UnionFind<'p> {
                 self.records.insert(record.clone(), target);
                 grown.cluster.records.insert(record);
             }
+            grown.claims.extend(moved.claims);
+            grown.is_proven |= moved.is_proven;
+            grown.is_somebody |= moved.is_somebody;
             grown.oldest = [grown.oldest.take(), moved.oldest].into_iter().flatten().min();
         }
         target

@@ -126,7 +126,7 @@ pub(crate) fn without_repeats(records: &mut BTreeMap<RecordKey, Record>) {
 fn told_of(record: &Record, person: &Person, channel: Channel) -> BTreeSet<Identifier> {
     let links = record.identifiers.iter().filter(|one| one.kind() == Kind::Link);
     let through_links = links.flat_map(|link| person.addressees(link.value()));
-    let all = record.identifiers.iter().chain(through_links);
+    let all = record.identifiers.iter().chain(&record.claims).chain(through_links);
     all.filter(|one| channel.reaches(one.kind())).cloned().collect()
 }
 
@@ -362,6 +362,15 @@ mod tests {
             let keys: BTreeSet<String> = kept.into_keys().map(|key| key.0).collect();
             assert_eq!(keys, expected);
         }
+    }
+
+    #[test]
+    fn a_consent_for_an_address_that_nothing_proves_counts_once_it_is_confirmed() {
+        let mut all = vec![Entry { is_anonymous: true, ..entry(1, Decision::Given, "form") }];
+        let now = |all: &[Entry]| standing(all, MARKETING, Channel::Email, None, &ConsentPolicy::default(), None);
+        assert!(matches!(now(&all), Standing::Unconfirmed(_)));
+        all.push(entry(2, Decision::Confirmed, "double-opt-in"));
+        assert!(matches!(now(&all), Standing::Given(_)));
     }
 
     #[test]

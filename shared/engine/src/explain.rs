@@ -23,7 +23,14 @@ pub fn explain(person: &Person) -> Vec<Because> {
             Fact::Decided { verdict: verdict @ Verdict::SamePerson(..), .. } => verdict.identifiers(),
             _ => BTreeSet::new(),
         };
-        record.identifiers.iter().chain(decided).filter(|i| i.kind().is_strong()).cloned().collect()
+        record
+            .identifiers
+            .iter()
+            .chain(&record.claims)
+            .chain(decided)
+            .filter(|i| i.kind().is_strong())
+            .cloned()
+            .collect()
     };
     let first = if person.records.contains_key(&person.origin) {
         Some(person.origin.clone())

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Record, RecordKey, Verdict};
 
-use crate::{Person, PersonId, Policy, Refusal, consent, handed_on, partings, partition, shared_identifiers::lifts};
+use crate::{
+    Person, PersonId, Policy, Refusal, Why, consent, handed_on, partings, partition, shared_identifiers::lifts,
+};
 
 /// Records and people that share identifiers and so must be folded and saved together.
 #[derive(Debug, Clone, Default)]
@@ -70,7 +72,7 @@ pub fn group(
 }
 
 fn mentions(person: &Person, identifier: &Identifier) -> bool {
-    person.records.values().any(|record| record.identifiers.contains(identifier))
+    person.records.values().any(|record| record.names(identifier))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,6 +145,7 @@ pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folde
         folded.claims.extend(cluster.identifiers.iter().map(|identifier| (identifier.clone(), person.id)));
     }
     let shared: BTreeSet<Identifier> = weak.union(&split.crowded).cloned().collect();
+    note_contested(&mut after, &folded.refusals);
     name_neighbours(&mut after, &mut folded, &shared, policy);
     let forgets = stagedoor_model::breakage::is_on("crowd-forgets");
     let named = |record: &Record| {
@@ -252,6 +255,18 @@ fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Per
         parted,
         absorbed_by,
         former,
+        contested: BTreeSet::new(),
+    }
+}
+
+/// Notes with each person what they claim and somebody else proves.
+fn note_contested(people: &mut [Person], refusals: &[Refusal]) {
+    let claimed = refusals.iter().filter(|refusal| refusal.why == Why::Claimed);
+    let mut contested = BTreeMap::<&RecordKey, BTreeSet<Identifier>>::new();
+    claimed.for_each(|one| _ = contested.entry(&one.record).or_default().insert(one.identifier.clone()));
+    for person in people.iter_mut().filter(|_| !contested.is_empty()) {
+        let values = person.records.keys().filter_map(|key| contested.get(key)).flatten().cloned();
+        person.contested = values.collect();
     }
 }
 
@@ -289,6 +304,7 @@ fn newcomer(
         parted: BTreeSet::new(),
         absorbed_by: BTreeSet::new(),
         former: BTreeSet::new(),
+        contested: BTreeSet::new(),
         records: records.clone(),
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, Timestamp, Verdict, breakage};
 
 use crate::{
+    claims,
     cluster::UnionFind,
     links,
     shared_identifiers::{crowds, is_typed},
@@ -38,7 +39,8 @@ impl Default for Policy {
 impl Policy {
     /// Whether an identifier of a record leads to other records that hold it. `weak` are the marks of crowds.
     pub fn joins(&self, record: &Record, identifier: &Identifier, weak: &BTreeSet<Identifier>) -> bool {
-        let is_shared = weak.contains(identifier) || is_typed(record) && weak.contains(&identifier.typed());
+        let is_typed = is_typed(record) || record.claims.contains(identifier);
+        let is_shared = weak.contains(identifier) || is_typed && weak.contains(&identifier.typed());
         identifier.kind().is_strong() && !is_shared && !self.blocked.contains(identifier)
     }
 }
@@ -73,6 +75,8 @@ pub enum Why {
     LinkOfAnother(Kind),
     /// A manager said that they are two people.
     Decided,
+    /// It was only typed, and another person proves that it is theirs.
+    Claimed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,9 +119,12 @@ pub fn partition<'a>(
             .filter(|identifier| policy.joins(record, identifier, &shared) && links::joins_at_once(record, identifier));
         clusters.add(record, joins);
     }
+    claims::join_forms(&mut clusters, &sorted, &shared, policy);
+    claims::join_confirmed(&mut clusters, &sorted);
     join_decided(&mut clusters, &sorted);
     links::join_chats(&mut clusters, &sorted, |link| shared.contains(link) || shared.contains(&link.typed()));
-    let refusals = std::mem::take(&mut clusters.refusals);
+    let mut refusals = std::mem::take(&mut clusters.refusals);
+    refusals.extend(claims::contested(&clusters, &sorted, &shared, policy));
     let mut grown: Vec<_> = clusters.clusters.into_values().map(|grown| (grown.oldest, grown.cluster)).collect();
     grown.sort_by(|a, b| a.0.cmp(&b.0));
     Partition { clusters: grown.into_iter().map(|(_, cluster)| cluster).collect(), refusals, crowded }
@@ -129,7 +136,7 @@ fn trust(record: &Record) -> u8 {
 }
 
 /// What managers decided, the latest first. Of two words about the same pair the later one counts.
-fn decisions<'r>(records: &[&'r Record]) -> Vec<(Timestamp, &'r RecordKey, &'r Verdict)> {
+pub(crate) fn decisions<'r>(records: &[&'r Record]) -> Vec<(Timestamp, &'r RecordKey, &'r Verdict)> {
     let decided = records.iter().filter_map(|record| match &record.fact {
         Fact::Decided { at, verdict } => Some((*at, &record.key, verdict)),
         _ => None,
@@ -141,7 +148,7 @@ fn decisions<'r>(records: &[&'r Record]) -> Vec<(Timestamp, &'r RecordKey, &'r V
     decisions
 }
 
-fn apart(records: &[&Record]) -> Vec<(Identifier, Identifier)> {
+pub(crate) fn apart(records: &[&Record]) -> Vec<(Identifier, Identifier)> {
     let pair = |verdict: &Verdict| match verdict {
         Verdict::DifferentPeople(one, other) if one != other => Some((one.clone(), other.clone())),
         _ => None,
@@ -157,6 +164,11 @@ fn apart(records: &[&Record]) -> Vec<(Identifier, Identifier)> {
 fn join_decided(clusters: &mut UnionFind<'_>, records: &[&Record]) {
     for (_, key, verdict) in decisions(records) {
         let named = verdict.identifiers();
+        if let Verdict::SamePerson(one, other) = verdict
+            && !breakage::is_on("join-ignored")
+        {
+            claims::confirm(clusters, one, other);
+        }
         let held: Vec<usize> = named.into_iter().filter_map(|one| clusters.of_identifier(one)).collect();
         let (Some(own), Some(first)) = (clusters.of_record(key), held.first().copied()) else { continue };
         clusters.merge(own, first);

@@ -2,6 +2,7 @@
 
 mod campaign;
 mod catalog;
+mod claims;
 mod cluster;
 mod consent;
 mod conversation;

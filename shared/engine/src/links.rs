@@ -18,7 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Kind, LinkUse, Purpose, Record, RecordKey, Timestamp};
 
-use crate::{Cluster, Refusal, Why, cluster::UnionFind};
+use crate::{
+    Refusal, Why,
+    cluster::{Grown, UnionFind},
+};
 
 /// Whether an identifier of a record joins like any other. A token in a chat does not: it is weighed last.
 pub(crate) fn joins_at_once(record: &Record, identifier: &Identifier) -> bool {
@@ -103,7 +106,8 @@ fn join_uses(forest: &mut UnionFind<'_>, identifier: &Identifier, owned: &Owned<
 
 /// The kind by which two clusters are certainly two people.
 fn contradiction(forest: &UnionFind<'_>, one: usize, other: usize) -> Option<Kind> {
-    let (one, other) = (&forest.clusters.get(&one)?.cluster, &forest.clusters.get(&other)?.cluster);
+    // What was only typed joins nobody, and still tells two people apart.
+    let (one, other) = (forest.clusters.get(&one)?, forest.clusters.get(&other)?);
     TELLING.into_iter().find(|kind| {
         let (mine, theirs) = (values(one, *kind), values(other, *kind));
         // A customer's id of another shop says nothing.
@@ -112,6 +116,6 @@ fn contradiction(forest: &UnionFind<'_>, one: usize, other: usize) -> Option<Kin
     })
 }
 
-fn values(cluster: &Cluster, kind: Kind) -> BTreeSet<&Identifier> {
-    cluster.identifiers.iter().filter(|identifier| identifier.kind() == kind).collect()
+fn values(grown: &Grown, kind: Kind) -> BTreeSet<&Identifier> {
+    grown.cluster.identifiers.iter().chain(&grown.claims).filter(|identifier| identifier.kind() == kind).collect()
 }

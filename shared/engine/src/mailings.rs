@@ -283,7 +283,10 @@ impl<'l, 'c> Desk<'l, 'c> {
             Audience::Segment(_) => vec![],
             Audience::Doubted => {
                 let entries = consent::ledger(self.person);
-                let doubted = consent::doubted(&entries, Channel::Email, &self.catalog.consent).into_iter();
+                let doubted = {
+                    let (policy, contested) = (&self.catalog.consent, &self.person.contested);
+                    consent::doubted(&entries, Channel::Email, policy, contested).into_iter()
+                };
                 // Once for each consent, however often a stranger says it.
                 let of = |(one, given): (Identifier, Timestamp)| {
                     let key = format!("{name}|{one}|{}", given.as_second());

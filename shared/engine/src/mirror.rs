@@ -73,10 +73,12 @@ fn is_of_bearer(record: &Record, person: &Person, owners: &BTreeMap<Identifier, 
     }
     let values: BTreeSet<&Identifier> = record.held().filter(|one| !is_row(one)).collect();
     let is_own = |id: &PersonId| *id == person.id || person.absorbed.contains(id);
-    if values.iter().any(|one| owners.get(*one).is_some_and(|owner| !is_own(owner))) {
+    let known = person.identifiers_and_claims();
+    // A claim that the hub wrote there may have got a proven owner since.
+    let is_strange = |one: &&Identifier| !known.contains(one) && owners.get(*one).is_some_and(|owner| !is_own(owner));
+    if values.iter().any(is_strange) {
         return false;
     }
-    let known = person.identifiers();
     values.is_empty() || values.iter().any(|one| known.contains(*one))
 }
 
@@ -84,7 +86,9 @@ fn is_of_bearer(record: &Record, person: &Person, owners: &BTreeMap<Identifier, 
 fn is_copy_of(record: &Record, person: &Person) -> bool {
     let own = own_values(person);
     let is_contact = matches!(record.fact, Fact::CrmContact { .. });
-    is_contact && record.at >= person.born && record.identifiers.iter().all(|one| is_row(one) || own.contains(one))
+    // The CRM's clock has whole seconds.
+    let is_younger = record.at.as_second() >= person.born.as_second();
+    is_contact && is_younger && record.identifiers.iter().all(|one| is_row(one) || own.contains(one))
 }
 
 fn is_row(identifier: &Identifier) -> bool {
@@ -97,7 +101,8 @@ fn is_mirror(record: &Record) -> bool {
 
 /// What they told anywhere but in the CRM.
 fn own_values(person: &Person) -> BTreeSet<&Identifier> {
-    person.records.values().filter(|record| !is_mirror(record)).flat_map(|record| &record.identifiers).collect()
+    let told = person.records.values().filter(|record| !is_mirror(record));
+    told.flat_map(|record| record.identifiers.iter().chain(&record.claims)).collect()
 }
 
 /// What a manager wrote into other contacts of theirs: the hub writes it into all of them.
@@ -122,9 +127,12 @@ fn anchor_of(person: &Person, row: &Record, row_of: Option<PersonId>) -> Option<
     if let Some(key) = made_for.filter(stands).filter(|_| !stagedoor_model::breakage::is_on("row-of-joined-anybodys")) {
         return Some(key.clone());
     }
-    let is_own = |record: &&Record| !is_mirror(record) && record.beside.is_none() && !record.identifiers.is_empty();
+    let tells = |record: &Record| !record.identifiers.is_empty() || !record.claims.is_empty();
+    // What is told of an address alone may go to another person with it.
+    let is_own =
+        |record: &&Record| !is_mirror(record) && record.is_of_somebody() && record.beside.is_none() && tells(record);
     let oldest = |shares: bool| {
-        let told = |record: &&Record| row.held().any(|one| !is_row(one) && record.identifiers.contains(one));
+        let told = |record: &&Record| row.held().any(|one| !is_row(one) && record.names(one));
         let all = person.records.values().filter(is_own).filter(|record| !shares || told(record));
         all.min_by_key(|record| (record.at, record.key.clone()))
     };

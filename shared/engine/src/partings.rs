@@ -74,7 +74,8 @@ pub(crate) fn remember_partings(
             // Rows of theirs may stand with somebody who had a part in that person earlier.
             ids.extend(&person.parted);
         }
-        let held: BTreeSet<Identifier> = person.identifiers().into_iter().filter(is_written).cloned().collect();
+        let held: BTreeSet<Identifier> =
+            person.identifiers_and_claims().into_iter().filter(is_written).cloned().collect();
         for index in parts {
             let Some(part) = after.get_mut(index) else { continue };
             let strange = |id: &&PersonId| **id != part.id && !part.absorbed.contains(*id);
@@ -83,7 +84,7 @@ pub(crate) fn remember_partings(
             if part.id != person.id {
                 part.absorbed_by.insert(person.id);
             }
-            let own: BTreeSet<Identifier> = part.identifiers().into_iter().cloned().collect();
+            let own: BTreeSet<Identifier> = part.identifiers_and_claims().into_iter().cloned().collect();
             let lost = held.iter().filter(|one| !left_with_deleted_contacts(one, person, part));
             let lost: Vec<Identifier> = lost.chain(&person.former).cloned().collect();
             part.former.extend(lost);

@@ -6,9 +6,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
     Email, Fact, Identifier, Kind, Phone, Promo, Record, RecordKey, Rung, SECOND_CRM, SourceName, Talk, Timestamp,
-    Touch, TrackedLink, clean_name,
+    Touch, TrackedLink, Verdict, breakage, clean_name,
 };
 use uuid::Uuid;
+
+use crate::claims;
 
 /// Derived from the first record that named the person, so that the same facts make the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,11 +69,48 @@ pub struct Person {
     /// Addresses that were theirs and are not any more: they may still stand in their rows of the CRM.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub former: BTreeSet<Identifier>,
+    /// What they claim and somebody else proves.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub contested: BTreeSet<Identifier>,
 }
 
 impl Person {
+    /// Identifiers that are proved to be theirs, or that a manager confirmed.
     pub fn identifiers(&self) -> BTreeSet<&Identifier> {
-        self.records.values().flat_map(|record| &record.identifiers).collect()
+        let proves = |record: &&Record| record.is_of_somebody() || self.records.values().any(claims::is_confirmation);
+        let claimed = self.records.values().any(|record| !record.claims.is_empty());
+        // Of an address that is only claimed, what providers and the hub itself tell proves nothing.
+        let telling = self.records.values().filter(|record| !claimed || proves(record));
+        let mut proven: BTreeSet<&Identifier> = telling.flat_map(|record| &record.identifiers).collect();
+        if claimed {
+            let all = self.records.values().flat_map(|record| &record.identifiers);
+            let is_claimed = |one: &Identifier| self.records.values().any(|record| record.claims.contains(one));
+            proven.extend(all.filter(|one| !is_claimed(one)));
+        }
+        let confirmed = self.records.values().filter_map(|record| self.confirmed_by(record)).flatten();
+        proven.extend(confirmed.collect::<Vec<_>>());
+        proven
+    }
+
+    fn confirmed_by<'r>(&self, record: &'r Record) -> Option<BTreeSet<&'r Identifier>> {
+        let Fact::Decided { verdict: verdict @ Verdict::SamePerson(..), .. } = &record.fact else { return None };
+        let is_named = |one: &&Identifier| self.records.values().any(|record| record.names(one));
+        let named = verdict.identifiers();
+        named.iter().all(is_named).then(|| named.into_iter().filter(|one| !self.contested.contains(*one)).collect())
+    }
+
+    /// What they, or somebody in their place, typed, and nothing proves.
+    pub fn claims(&self) -> BTreeSet<&Identifier> {
+        let claims: BTreeSet<&Identifier> = self.records.values().flat_map(|record| &record.claims).collect();
+        if claims.is_empty() {
+            return claims;
+        }
+        let proven = self.identifiers();
+        claims.into_iter().filter(|one| !proven.contains(one)).collect()
+    }
+
+    pub fn identifiers_and_claims(&self) -> BTreeSet<&Identifier> {
+        self.records.values().flat_map(|record| record.identifiers.iter().chain(&record.claims)).collect()
     }
 
     /// The latest name that anybody gave, the longer of two equally late. What anybody can have sent counts only where there
@@ -82,7 +121,9 @@ impl Person {
             .values()
             .filter_map(|record| Some((record, record.name.as_ref()?)))
             .filter(|(_, (_, text))| !self.is_stand_in(text))
-            .max_by_key(|(record, (at, text))| (!record.is_anonymous(), *at, text.len(), text))
+            .max_by_key(|(record, (at, text))| {
+                (!record.is_anonymous() || breakage::is_on("claimed-name-wins"), *at, text.len(), text)
+            })
             .map(|(_, (_, text))| text.as_str())
             .or_else(|| self.nickname())
     }
@@ -129,17 +170,27 @@ impl Person {
         if nicknames.into_iter().any(|nickname| nickname == name || clean_name(nickname).as_deref() == Some(name)) {
             return true;
         }
-        let own = self.records.values().flat_map(|record| &record.identifiers);
+        let own = self.records.values().flat_map(|record| record.identifiers.iter().chain(&record.claims));
         let is_unknown = name == "?" || name.starts_with("? № ");
         is_unknown || own.filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).any(|one| one.value() == name)
     }
 
     pub fn phones(&self) -> Vec<Phone> {
-        self.values(Kind::Phone).filter_map(|text| Phone::try_from(text).ok()).collect()
+        self.values(Kind::Phone, false).filter_map(|text| Phone::try_from(text).ok()).collect()
+    }
+
+    /// Their phones for a manager's eyes: also claims that nobody else proves.
+    pub fn shown_phones(&self) -> Vec<Phone> {
+        self.values(Kind::Phone, true).filter_map(|text| Phone::try_from(text).ok()).collect()
+    }
+
+    /// Their e-mails for a manager's eyes: also claims that nobody else proves.
+    pub fn shown_emails(&self) -> Vec<Email> {
+        self.values(Kind::Email, true).filter_map(|text| Email::try_from(text).ok()).collect()
     }
 
     pub fn emails(&self) -> Vec<Email> {
-        self.values(Kind::Email).filter_map(|text| Email::try_from(text).ok()).collect()
+        self.values(Kind::Email, false).filter_map(|text| Email::try_from(text).ok()).collect()
     }
 
     /// Somebody whom a manager could write to or call, or whom the CRM has already. A chat alone is another matter: that
@@ -151,7 +202,7 @@ impl Person {
                 matches!(record.fact, Fact::Letter(_) | Fact::Consent(_) | Fact::Membership { .. } | Fact::Moved);
             let chat = matches!(record.fact, Fact::Talk(_) | Fact::Link(_) | Fact::Promo(_));
             !told
-                && record.identifiers.iter().any(|identifier| match identifier.kind() {
+                && record.identifiers.iter().chain(&record.claims).any(|identifier| match identifier.kind() {
                     Kind::Phone | Kind::Email | Kind::CrmContact => true,
                     Kind::Telegram => !chat,
                     _ => false,
@@ -200,10 +251,16 @@ impl Person {
             .collect()
     }
 
-    fn values(&self, kind: Kind) -> impl Iterator<Item = String> {
+    fn values(&self, kind: Kind, with_claims: bool) -> impl Iterator<Item = String> {
         let mut seen = BTreeMap::<&str, Timestamp>::new();
+        let proven = self.identifiers();
+        let contested = |one: &Identifier| self.contested.contains(one) && !breakage::is_on("contested-is-written");
         for record in self.records.values() {
-            for identifier in record.identifiers.iter().filter(|identifier| identifier.kind() == kind) {
+            let claims = record.claims.iter().filter(|one| with_claims && !contested(one));
+            let confirmed = self.confirmed_by(record).into_iter().flatten();
+            let told = record.identifiers.iter().filter(|one| with_claims || proven.contains(one));
+            let all = told.chain(claims).chain(confirmed);
+            for identifier in all.filter(|identifier| identifier.kind() == kind) {
                 let at = seen.entry(identifier.value()).or_insert(record.at);
                 *at = record.at.min(*at);
             }

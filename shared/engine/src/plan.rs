@@ -101,6 +101,7 @@ pub fn next_turn(person: &Person, link: &Link, now: Timestamp) -> Option<Timesta
 fn untold(person: &Person, link: &Link, all: &Settlements, now: Timestamp) -> Option<TaskDraft> {
     let troubles = all.orders.values().flat_map(|(order, settlement)| money::troubles(order, settlement));
     let troubles = troubles.chain(unmatched::overdue(link, all, now).cloned());
+    let troubles = troubles.chain(crate::claims::troubles(person));
     let fresh = troubles.into_iter().find(|trouble| !link.troubles.contains(&trouble.key))?;
     let about = (Timestamp::UNIX_EPOCH, String::new());
     Some(TaskDraft { person: person.id, text: fresh.text, about, trouble: Some(fresh.key) })

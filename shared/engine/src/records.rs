@@ -42,6 +42,8 @@ pub fn record_of(event: &Event) -> Option<Record> {
 
 fn fact_of(event: &Event) -> Option<Record> {
     let source = event.source.as_str();
+    let claims_join = event.body.proof().joins() || breakage::is_on("claims-join");
+    let is_claim = |one: &Identifier| !claims_join && one.kind().is_strong();
     let record = |key: RecordKey, identifiers: BTreeSet<Identifier>, name: Option<&String>, fact: Fact| Record {
         identifiers,
         name: name.map(|text| text.trim()).filter(|text| !text.is_empty()).map(|text| (event.time, text.to_owned())),
@@ -62,7 +64,9 @@ fn fact_of(event: &Event) -> Option<Record> {
                 is_anonymous: event.is_anonymous && !breakage::is_on("anonymous-counts-in-full"),
             };
             let key = RecordKey(format!("touch:{}", event.id));
-            Some(record(key, form.identifiers.clone(), form.name.as_ref(), Fact::Touch(touch)))
+            let (claims, identifiers) = form.identifiers.iter().cloned().partition(is_claim);
+            let record = record(key, identifiers, form.name.as_ref(), Fact::Touch(touch));
+            Some(Record { claims, ..record })
         }
         Body::RefundReported(reported) => {
             let refunds = BTreeMap::from([(reported.refund.clone(), reported.detail.clone())]);

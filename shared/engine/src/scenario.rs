@@ -152,7 +152,7 @@ impl<'s> State<'s, '_> {
         let replies: Vec<&Reply> = on.into_iter().flatten().collect();
         let known = |ask| {
             let kind = if ask == Ask::Phone { Kind::Phone } else { Kind::Email };
-            self.person.identifiers().iter().any(|one| one.kind() == kind)
+            self.person.identifiers_and_claims().iter().any(|one| one.kind() == kind)
         };
         self.awaiting = match heard {
             Heard::Wrong => self.awaiting,

@@ -39,7 +39,7 @@ impl<'r> Seen<'r> {
     fn see(&mut self, value: &Identifier, record: &'r Record) {
         let is_address = |one: &Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
         let mut alone = true;
-        for other in record.identifiers.iter().filter(|other| *other != value) {
+        for other in record.identifiers.iter().chain(&record.claims).filter(|other| *other != value) {
             alone &= !is_address(other);
             if is_address(other) && other.kind() != value.kind() {
                 self.others.entry(other.kind()).or_default().insert(other);
@@ -95,6 +95,9 @@ pub(crate) fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &
                 }
                 _ => {}
             }
+        }
+        for value in record.claims.iter().filter(|value| counts(value)) {
+            typed.entry(value).or_default().see(value, record);
         }
     }
     let of = |seen: BTreeMap<&Identifier, Seen<'_>>| -> Vec<Identifier> {

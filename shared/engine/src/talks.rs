@@ -33,7 +33,13 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
         }
         Body::ContactShared(shared) => {
             let talk = spoken(event, &shared.chat, line(Said::Contact(shared.given.clone())));
-            Some(about_chat(event, &shared.chat, talk, [shared.given.clone()]))
+            if shared.proof.joins() || breakage::is_on("claims-join") {
+                return Some(about_chat(event, &shared.chat, talk, [shared.given.clone()]));
+            }
+            let record = about_chat(event, &shared.chat, talk, None);
+            // Their own number that WhatsApp proves is no claim when they type it, too.
+            let claims = Some(shared.given.clone()).filter(|given| !record.identifiers.contains(given));
+            Some(Record { claims: claims.into_iter().collect(), ..record })
         }
         Body::ChatStopped(changed) => {
             let word = if changed.marketing_only { ChatWord::Stopped } else { ChatWord::Blocked };

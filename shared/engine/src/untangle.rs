@@ -134,7 +134,7 @@ pub fn untangle(
     link.contact.pushed = None;
     // Marks of letters and segments of the other stand there, too.
     link.contact.marketed |= link.contact.id.is_some();
-    let held = person.identifiers();
+    let held = person.identifiers_and_claims();
     let values: BTreeSet<Identifier> = person.former.iter().filter(|one| !held.contains(one)).cloned().collect();
     // Where the other's values go there is room again.
     link.left_out.clear();
@@ -182,7 +182,7 @@ pub fn untangle(
 /// Phones and e-mails that the hub wrote into contacts of a person and that are theirs no more, such as a corrected typo: by
 /// contact. What was taken out once is not looked for again.
 pub fn outdated(link: &Link, person: &Person) -> Vec<Parting> {
-    let held = person.identifiers();
+    let held = person.identifiers_and_claims();
     let is_written = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
     let former: Vec<&Identifier> = person.former.iter().filter(is_written).filter(|one| !held.contains(one)).collect();
     if former.is_empty() || breakage::is_on("corrected-typo-stays") {
@@ -233,6 +233,7 @@ mod tests {
             parted: BTreeSet::new(),
             absorbed_by: BTreeSet::new(),
             former: BTreeSet::new(),
+            contested: BTreeSet::new(),
         };
         let mut link = Link::default();
         link.deals.insert(ShowKey("ufa".into()), DealLink { id: Some(22), ..DealLink::default() });

@@ -17,6 +17,7 @@ fn form(id: u16, second: i64, identifiers: Vec<Identifier>) -> Record {
     let named = format!("{id} {}", identifiers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
     let body = FormSubmitted {
         identifiers: identifiers.into_iter().collect(),
+        proof: Default::default(),
         name: Some(format!("Fan {id}")),
         form: None,
         show: Some(ShowRef::id(format!("show-{}", id % 3))),

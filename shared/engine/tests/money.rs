@@ -101,6 +101,7 @@ fn worth(person: &Person, show: &str) -> i64 {
 fn asks(show: &str, second: i64) -> Record {
     let form = FormSubmitted {
         identifiers: BTreeSet::from([phone(1)]),
+        proof: Default::default(),
         name: None,
         form: None,
         show: Some(ShowRef::id(show.to_owned())),
@@ -474,6 +475,7 @@ proptest! {
         for (one, other) in joins {
             let form = stagedoor_model::FormSubmitted {
                 identifiers: BTreeSet::from([phone(one), email(other)]),
+                proof: Default::default(),
                 name: None,
                 form: None,
                 show: None,

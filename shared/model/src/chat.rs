@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Identifier, Purpose, QuietHours, ShowRef, SourceName, Timestamp, Token};
+use crate::{Identifier, Proof, Purpose, QuietHours, ShowRef, SourceName, Timestamp, Token};
 
 /// The person at the other end of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -82,6 +82,9 @@ pub struct MessageHeard {
 pub struct ContactShared {
     pub chat: ChatRef,
     pub given: Identifier,
+    /// How `given` is proved. The chat itself is proved by its channel.
+    #[serde(default = "Proof::channel", skip_serializing_if = "Proof::is_channel")]
+    pub proof: Proof,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -12,7 +12,7 @@ use crate::chat::{
 };
 use crate::{
     AddressChanged, Company, ConsentClaim, ConsentRecorded, EventId, Identifier, IdentityDecided, LetterReported,
-    MembershipReported, Money, Order, OrderState, Payment, Refund, Rung, ShowRef, SourceName, Ticket, Timestamp,
+    MembershipReported, Money, Order, OrderState, Payment, Proof, Refund, Rung, ShowRef, SourceName, Ticket, Timestamp,
     TraceParent,
 };
 
@@ -245,6 +245,22 @@ impl Body {
         }
     }
 
+    /// How the identifiers are proved that the event tells of its person. Of a contact share: the one that was given.
+    pub fn proof(&self) -> Proof {
+        match self {
+            Body::FormSubmitted(form) | Body::CartAbandoned(form) | Body::QuestionnaireImported(form) => form.proof,
+            Body::ContactShared(shared) => shared.proof,
+            Body::ContactChanged(_) | Body::LeadChanged(_) | Body::IdentityDecided(_) => Proof::Crm,
+            Body::ChatStarted(_)
+            | Body::MessageReceived(_)
+            | Body::ChatStopped(_)
+            | Body::ChatResumed(_)
+            | Body::ChatRenamed(_)
+            | Body::MessageReported(_) => Proof::Channel,
+            _ => Proof::Signed,
+        }
+    }
+
     pub fn order(&self) -> Option<&OrderBody> {
         match self {
             Body::OrderPlaced(body)
@@ -276,6 +292,9 @@ impl Body {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FormSubmitted {
     pub identifiers: BTreeSet<Identifier>,
+    /// How the identifiers are proved.
+    #[serde(default, skip_serializing_if = "Proof::is_default")]
+    pub proof: Proof,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

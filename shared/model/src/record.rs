@@ -7,6 +7,9 @@ use crate::{
     SourceName, Talk, Timestamp, TrackedLink, Verdict,
 };
 
+/// Claims that a fact keeps. A chat may name any number of phones; its lines hold them all.
+const CLAIMS: usize = 16;
+
 /// A step of the ladder that a deal climbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -33,6 +36,9 @@ pub struct Record {
     /// The earliest time the fact is known from.
     pub at: Timestamp,
     pub identifiers: BTreeSet<Identifier>,
+    /// Identifiers that nothing proves: somebody typed them. They join nobody who exists already.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claims: BTreeSet<Identifier>,
     /// Latest name with the time it was given.
     pub name: Option<(Timestamp, String)>,
     pub fact: Fact,
@@ -146,14 +152,15 @@ pub struct Touch {
 impl Record {
     /// A fact with nothing but what it came with.
     pub fn new(key: RecordKey, source: SourceName, at: Timestamp, fact: Fact) -> Self {
-        let (identifiers, buyers, echoes) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let (received_at, told_at) = (None, None);
-        Self { key, source, at, identifiers, name: None, fact, buyers, echoes, beside: None, received_at, told_at }
+        let (identifiers, claims) = (BTreeSet::new(), BTreeSet::new());
+        let (buyers, echoes) = (BTreeSet::new(), BTreeSet::new());
+        let (name, beside, received_at, told_at) = (None, None, None, None);
+        Self { key, source, at, identifiers, claims, name, fact, buyers, echoes, beside, received_at, told_at }
     }
 
     /// Whether anybody can have sent it.
     pub fn is_anonymous(&self) -> bool {
-        matches!(&self.fact, Fact::Touch(touch) if touch.is_anonymous)
+        matches!(&self.fact, Fact::Touch(touch) if touch.is_anonymous || !self.claims.is_empty())
     }
 
     /// Two tellings of one fact become one: associative, commutative, idempotent.
@@ -164,6 +171,7 @@ impl Record {
         let beside = self.beside.clone().into_iter().chain(other.beside.clone()).min();
         let received_at = self.received_at.into_iter().chain(other.received_at).min();
         let told_at = self.told_at.into_iter().chain(other.told_at).min();
+        let claims: BTreeSet<Identifier> = self.claims.iter().chain(&other.claims).cloned().collect();
         let mut record = match (&self.fact, &other.fact) {
             // A manager who takes a phone away from a contact means it: the later state's identifiers stand alone.
             (Fact::CrmContact { .. }, Fact::CrmContact { .. }) => {
@@ -181,6 +189,9 @@ impl Record {
         };
         (record.at, record.source, record.beside) = (at, source, beside);
         (record.received_at, record.told_at) = (received_at, told_at);
+        // What was proved since is no claim any more.
+        let unproven = claims.into_iter().filter(|one| !record.identifiers.contains(one));
+        record.claims = unproven.take(CLAIMS).collect();
         record
     }
 
@@ -257,12 +268,32 @@ impl Record {
     /// Every identifier that the fact is about, also those that it proves nothing of.
     pub fn mentions(&self) -> BTreeSet<Identifier> {
         let mut all = self.identifiers.clone();
+        all.extend(self.claims.iter().cloned());
         match &self.fact {
             Fact::Decided { verdict, .. } => all.extend(verdict.identifiers().into_iter().cloned()),
             Fact::HandedOn { order, .. } => all.extend(order.0.parse::<Identifier>().ok()),
             _ => {}
         }
         all
+    }
+
+    /// False for what providers and the hub itself tell of an address, such as the letter that asks whose it is.
+    pub fn is_of_somebody(&self) -> bool {
+        let of_address = matches!(
+            self.fact,
+            Fact::Letter(_) | Fact::Link(_) | Fact::Consent(_) | Fact::Membership { .. } | Fact::Moved | Fact::Promo(_)
+        );
+        !of_address
+    }
+
+    /// True for what the CRM tells of its own rows.
+    pub fn is_mirror(&self) -> bool {
+        matches!(self.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. })
+    }
+
+    /// True if the fact came with the identifier, proved or claimed.
+    pub fn names(&self, identifier: &Identifier) -> bool {
+        self.identifiers.contains(identifier) || self.claims.contains(identifier)
     }
 
     /// Everything that the row holds, also what the hub wrote there.

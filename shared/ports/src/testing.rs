@@ -26,6 +26,7 @@ pub fn form_event(n: u32) -> Event {
     let source = SourceName::new("site").expect("valid");
     let body = FormSubmitted {
         identifiers: BTreeSet::from([email(n)]),
+        proof: Default::default(),
         name: Some(format!("Fan {n}")),
         form: None,
         show: Some(ShowRef::id("show-1")),

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{
     Body, ChatRef, ChatStarted, ContactChanged, ContactShared, Content, Event, EventId, Identifier, LinkClicked,
-    LinkIssued, LinkKey, MessageHeard, Money, Order, OrderBody, OrderState, Profile, Purpose, ShowRef, SourceName,
-    Ticket, Timestamp, Token, TokenTag,
+    LinkIssued, LinkKey, MessageHeard, Money, Order, OrderBody, OrderState, Profile, Proof, Purpose, ShowRef,
+    SourceName, Ticket, Timestamp, Token, TokenTag,
 };
 
 mod measure;
@@ -180,7 +180,8 @@ impl Tour {
 
     fn shares(&mut self, who: u64, given: &str, second: u64, other: bool) -> Result<(), String> {
         let (chat, source) = self.chat_id(who, other);
-        let shared = ContactShared { chat: ChatRef::of(identifier(&chat)?), given: identifier(given)? };
+        let shared =
+            ContactShared { chat: ChatRef::of(identifier(&chat)?), given: identifier(given)?, proof: Proof::Channel };
         let body = Body::ContactShared(shared);
         self.add(who, source, &format!("share {who} {second}"), second, body, &chat, &[given.to_owned()])
     }

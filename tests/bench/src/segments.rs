@@ -63,6 +63,7 @@ fn event(dice: &mut Dice, n: u64, serial: u64) -> Result<Event, String> {
     let body = match dice.roll(10) {
         0..2 => Body::FormSubmitted(FormSubmitted {
             identifiers,
+            proof: Default::default(),
             name: Some(format!("Fan {n}")),
             form: Some("tour".into()),
             show: Some(show),
@@ -152,6 +153,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
             parted: BTreeSet::new(),
             absorbed_by: BTreeSet::new(),
             former: BTreeSet::new(),
+            contested: BTreeSet::new(),
         };
         join(&mut person, &first);
         for _ in 0..4 {

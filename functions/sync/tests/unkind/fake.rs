@@ -363,6 +363,7 @@ pub fn event(source: &str, key: &str, second: i64, body: Body) -> Event {
 pub fn form(key: &str, names: &[&str]) -> Event {
     let form = FormSubmitted {
         identifiers: identifiers(names),
+        proof: Default::default(),
         name: Some("Раневская".into()),
         form: None,
         show: Some(ShowRef::id("cherry")),

@@ -20,6 +20,9 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
             dd { @match contact { Some(id) => { "contact " (id) } None => { "not yet" } } }
             @for phone in person.phones() { dt { "Phone" } dd { (phone.as_str()) } }
             @for email in person.emails() { dt { "E-mail" } dd { (email.as_str()) } }
+            @for claim in person.claims() {
+                dt { (claim.kind().name()) } dd { (claim.value()) " " span.tag { "not confirmed" } }
+            }
             dt { "Id" } dd { (person.id) }
         }
         @if let Some(parked) = &link.contact.parked { p.refused { "The CRM refuses the contact: " (parked.reason) } }

@@ -1,6 +1,6 @@
 //! How somebody stands on a channel: what follows from the words of the ledger, heard in their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Channel, Decision, Identifier, MARKETING, Timestamp, breakage};
 
@@ -101,15 +101,22 @@ impl Stand {
 }
 
 /// Addresses whose consent stands, and for which a stranger may have withdrawn it since, with the instant of the consent.
-pub fn doubted(entries: &[Entry], channel: Channel, policy: &ConsentPolicy) -> BTreeMap<Identifier, Timestamp> {
+/// `contested` are addresses of theirs that somebody else proves: how that person stands is not known here.
+pub fn doubted(
+    entries: &[Entry],
+    channel: Channel,
+    policy: &ConsentPolicy,
+    contested: &BTreeSet<Identifier>,
+) -> BTreeMap<Identifier, Timestamp> {
     let said = |entry: &&Entry| entry.is_anonymous && entry.decision == Decision::Withdrawn && entry.channel == channel;
     let mut doubted = BTreeMap::new();
     for entry in entries.iter().filter(said) {
         for address in &entry.identifiers {
             match standing(entries, MARKETING, channel, Some(address), policy, None) {
-                Standing::Given(given) if given.at <= entry.at => doubted.insert(address.clone(), given.at),
-                _ => None,
-            };
+                Standing::Given(given) if given.at <= entry.at => _ = doubted.insert(address.clone(), given.at),
+                _ if contested.contains(address) => _ = doubted.entry(address.clone()).or_insert(entry.at),
+                _ => {}
+            }
         }
     }
     doubted

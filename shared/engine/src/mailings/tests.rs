@@ -28,6 +28,7 @@ fn with_a_cart(n: u64) -> Person {
         vec![ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given: true, wording: None }];
     let form = FormSubmitted {
         identifiers: BTreeSet::from([email(&format!("fan{n}@example.com"))]),
+        proof: Default::default(),
         name: None,
         form: None,
         show: Some(ShowRef::id("cherry")),

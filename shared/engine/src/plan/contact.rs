@@ -13,8 +13,8 @@ use crate::{
 
 pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u64>, catalog: &Catalog) {
     let had = had(person, link, contact);
-    let phones: Vec<String> = person.phones().iter().map(|phone| phone.as_str().to_owned()).collect();
-    let emails: Vec<String> = person.emails().iter().map(|email| email.as_str().to_owned()).collect();
+    let phones: Vec<String> = person.shown_phones().iter().map(|phone| phone.as_str().to_owned()).collect();
+    let emails: Vec<String> = person.shown_emails().iter().map(|email| email.as_str().to_owned()).collect();
     let new = |values: Vec<String>| values.into_iter().filter(|value| !had.contains(value)).collect::<Vec<_>>();
     let (mut phones, mut emails) = (new(phones), new(emails));
     let telegram = person.identifiers().iter().find(|i| i.kind() == Kind::Telegram).map(|i| i.value().to_owned());
@@ -131,8 +131,8 @@ impl Link {
 }
 
 fn display_name(person: &Person) -> String {
-    let masked = || person.emails().first().map(|email| email.as_str().to_owned());
-    let phone = || person.phones().first().map(|phone| phone.as_str().to_owned());
+    let masked = || person.shown_emails().first().map(|email| email.as_str().to_owned());
+    let phone = || person.shown_phones().first().map(|phone| phone.as_str().to_owned());
     // Of somebody whose payment alone is known.
     let order = || {
         let order = person.identifiers().iter().find(|one| one.kind() == Kind::Order)?.value().to_owned();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_engine::{Catalog, Person, PersonId, Policy, deals, fold, group, record_of};
 use stagedoor_model::{
     Body, ChatRef, ChatStarted, ContactShared, Content, Event, EventId, Identifier, Kind, LinkIssued, LinkKey,
-    MessageHeard, Purpose, Record, SourceName, Timestamp, Token, TokenTag,
+    MessageHeard, Proof, Purpose, Record, SourceName, Timestamp, Token, TokenTag,
 };
 
 /// A store of the plainest kind: what fold says, it does.
@@ -115,7 +115,7 @@ pub fn started(n: u8, name: &str, browser: Option<&str>, second: i64) -> Record 
 }
 
 pub fn shared(n: u8, given: Identifier, second: i64) -> Record {
-    let body = ContactShared { chat: ChatRef::of(chat(n)), given };
+    let body = ContactShared { chat: ChatRef::of(chat(n)), given, proof: Proof::Channel };
     record(&["shared", &n.to_string(), &second.to_string()], second, Body::ContactShared(body))
 }
 

@@ -1,0 +1,201 @@
+//! What people type proves nothing. A claimed phone or e-mail is kept and shown to managers, and joins nobody who exists
+//! already. The rules, which depend on the set of facts and never on the order in which they came:
+//!
+//! 1. A claim in a chat joins nobody.
+//! 2. Forms that hold nothing but claims join each other by what they claim: one visitor who asks twice is one lead.
+//! 3. They join no one of whom anything is proved. Where a claimed value has a proven owner, the two are neighbours, and a
+//!    manager is asked.
+//! 4. A manager's "the same person", or a click on the link of a confirming letter, makes the claims of until then theirs.
+//!    A later form with the same words begins anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::{Decision, Fact, Identifier, Kind, Record, Timestamp, Verdict, breakage};
+
+use crate::{Person, Policy, Refusal, Why, cluster::UnionFind, identity, money::Trouble};
+
+/// The method of a consent that was confirmed through the link of a letter.
+const CONFIRMED: &str = "double-opt-in";
+
+/// True if a record is more than claims, or a row of the CRM that was made for them.
+pub(crate) fn proves(record: &Record) -> bool {
+    !is_claimed(record) && !matches!(record.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. })
+}
+
+/// A form of which nothing is proved.
+pub(crate) fn is_claimed(record: &Record) -> bool {
+    let is_strong = |one: &Identifier| one.kind().is_strong();
+    matches!(record.fact, Fact::Touch(_)) && !record.claims.is_empty() && !record.identifiers.iter().any(is_strong)
+}
+
+/// Joins forms by what they claim, until a claim of theirs is confirmed.
+pub(crate) fn join_forms(
+    clusters: &mut UnionFind<'_>,
+    records: &[&Record],
+    shared: &BTreeSet<Identifier>,
+    policy: &Policy,
+) {
+    let forms: Vec<&&Record> = records.iter().filter(|record| is_claimed(record)).collect();
+    if forms.is_empty() {
+        return;
+    }
+    let mut confirmed = confirmations(records);
+    confirmed.sort();
+    let mut confirmed = confirmed.into_iter().peekable();
+    let mut leads = UnionFind::new(policy, identity::apart(records));
+    for form in &forms {
+        while let Some((_, named)) = confirmed.next_if(|(at, _)| *at < form.at) {
+            seal(&mut leads, clusters, &named);
+        }
+        let is_open = clusters.of_record(&form.key).and_then(|root| clusters.clusters.get(&root));
+        if is_open.is_some_and(|grown| !grown.is_proven) {
+            leads.add(form, form.claims.iter().filter(|one| policy.joins(form, one, shared)));
+        }
+    }
+    clusters.refusals.append(&mut leads.refusals);
+    for lead in leads.clusters.into_values() {
+        let mut keys = lead.cluster.records.iter();
+        let Some(first) = keys.next() else { continue };
+        for key in keys {
+            if let (Some(one), Some(other)) = (clusters.of_record(first), clusters.of_record(key)) {
+                merge(clusters, one, other);
+            }
+        }
+        // What is told of an address that nobody proves, such as that a letter came back, is told of who claims it.
+        for address in lead.cluster.identifiers {
+            let told = clusters.of_identifier(&address);
+            let told = told.filter(|root| clusters.clusters.get(root).is_some_and(|grown| !grown.is_somebody));
+            if let (Some(one), Some(other)) = (clusters.of_record(first), told) {
+                merge(clusters, one, other);
+            }
+        }
+    }
+}
+
+fn merge(clusters: &mut UnionFind<'_>, one: usize, other: usize) {
+    if one != other && !clusters.are_apart(one, other, None) {
+        clusters.merge(one, other);
+    }
+}
+
+/// When somebody confirmed a claim, with all identifiers that the word names.
+fn confirmations(records: &[&Record]) -> Vec<(Timestamp, BTreeSet<Identifier>)> {
+    if breakage::is_on("later-claims-join") {
+        return vec![];
+    }
+    let addresses = addresses_of_links(records);
+    let decided = identity::decisions(records).into_iter().filter_map(|(at, _, verdict)| match verdict {
+        Verdict::SamePerson(one, other) => Some((at, BTreeSet::from([one.clone(), other.clone()]))),
+        _ => None,
+    });
+    let confirmed = records.iter().filter_map(|record| Some((record.at, confirmed_by(record, &addresses)?)));
+    decided.chain(confirmed).collect()
+}
+
+/// True for the word that an address is theirs, through the link of a letter.
+pub(crate) fn is_confirmation(record: &Record) -> bool {
+    matches!(&record.fact, Fact::Consent(said) if said.decision == Decision::Confirmed && said.method == CONFIRMED)
+}
+
+/// E-mails that a record confirms.
+fn confirmed_by(
+    record: &Record,
+    addresses: &BTreeMap<&Identifier, &BTreeSet<Identifier>>,
+) -> Option<BTreeSet<Identifier>> {
+    if !is_confirmation(record) {
+        return None;
+    }
+    let through = record.identifiers.iter().filter_map(|one| addresses.get(one)).copied().flatten();
+    let emails = record.identifiers.iter().chain(through).filter(|one| one.kind() == Kind::Email);
+    Some(emails.cloned().collect())
+}
+
+/// To which addresses links were sent.
+fn addresses_of_links<'r>(records: &[&'r Record]) -> BTreeMap<&'r Identifier, &'r BTreeSet<Identifier>> {
+    let links = records.iter().filter(|record| matches!(record.fact, Fact::Link(_)));
+    let of = |record: &&'r Record| record.identifiers.iter().map(|one| (one, &record.identifiers)).collect::<Vec<_>>();
+    links.flat_map(of).filter(|(one, _)| one.kind() == Kind::Link).collect()
+}
+
+/// The leads that these identifiers name take no more forms.
+fn seal(leads: &mut UnionFind<'_>, clusters: &UnionFind<'_>, named: &BTreeSet<Identifier>) {
+    let mut roots: BTreeSet<usize> = named.iter().filter_map(|one| leads.of_identifier(one)).collect();
+    for one in named {
+        let root = clusters.of_identifier(one).and_then(|root| clusters.clusters.get(&root));
+        let records = root.into_iter().flat_map(|grown| &grown.cluster.records);
+        roots.extend(records.filter_map(|key| leads.of_record(key)));
+    }
+    for root in roots {
+        leads.seal(root);
+    }
+}
+
+/// Joins forms to those who confirmed their e-mail through a link in a letter.
+pub(crate) fn join_confirmed(clusters: &mut UnionFind<'_>, records: &[&Record]) {
+    let addresses = addresses_of_links(records);
+    let words = records.iter().filter_map(|record| Some((record, confirmed_by(record, &addresses)?)));
+    for (word, emails) in words.collect::<Vec<_>>() {
+        for form in records.iter().filter(|form| is_claimed(form) && form.at <= word.at) {
+            if form.claims.is_disjoint(&emails) || breakage::is_on("confirmed-stays-claimed") {
+                continue;
+            }
+            if let (Some(one), Some(other)) = (clusters.of_record(&word.key), clusters.of_record(&form.key)) {
+                merge(clusters, one, other);
+            }
+        }
+    }
+}
+
+/// A manager's word makes a claim an identifier, where nobody else proves it.
+pub(crate) fn confirm(clusters: &mut UnionFind<'_>, one: &Identifier, other: &Identifier) {
+    for (claim, known) in [(one, other), (other, one)] {
+        if clusters.of_identifier(claim).is_some() {
+            continue;
+        }
+        let claims = |root: &usize| clusters.clusters.get(root).is_some_and(|grown| grown.claims.contains(claim));
+        let by_name = clusters.of_identifier(known).filter(claims);
+        // Of two claims: the lead that has both, or the one that has this.
+        let claiming = || clusters.clusters.iter().filter(|(_, grown)| grown.claims.contains(claim));
+        let both = || claiming().find(|(_, grown)| grown.claims.contains(known)).map(|(root, _)| *root);
+        let only = || claiming().next().filter(|_| claiming().count() == 1).map(|(root, _)| *root);
+        let root = by_name.or_else(both).or_else(only);
+        if let Some(root) = root {
+            clusters.hold(root, claim);
+        }
+    }
+}
+
+/// Claims of values that another person proves, as refusals.
+pub(crate) fn contested(
+    clusters: &UnionFind<'_>,
+    records: &[&Record],
+    shared: &BTreeSet<Identifier>,
+    policy: &Policy,
+) -> Vec<Refusal> {
+    let of_record = |record: &&Record| {
+        let own = clusters.of_record(&record.key);
+        let is_another = |one: &&Identifier| {
+            let owner = clusters.of_identifier(one).filter(|owner| Some(*owner) != own);
+            owner.and_then(|owner| clusters.clusters.get(&owner)).is_some_and(|owner| owner.is_somebody)
+        };
+        let claims = record.claims.iter().filter(|one| policy.joins(record, one, shared)).filter(is_another);
+        let refusal =
+            |one: &Identifier| Refusal { record: record.key.clone(), identifier: one.clone(), why: Why::Claimed };
+        claims.map(refusal).collect::<Vec<_>>()
+    };
+    records.iter().flat_map(of_record).collect()
+}
+
+/// What a manager is asked of somebody who claims what another person proves.
+pub(crate) fn troubles(person: &Person) -> impl Iterator<Item = Trouble> {
+    let own = person.identifiers().into_iter().find(|one| one.kind().is_chat() || one.kind() == Kind::CrmContact);
+    let own = own.map_or_else(|| "<theirs>".to_owned(), ToString::to_string);
+    person.contested.iter().map(move |claim| {
+        let (kind, value) = (claim.kind().name(), claim.value());
+        let text = format!(
+            "They typed {value} as their own {kind}. It is another contact's, and nothing proves that it is theirs: tell them \
+             nothing of that contact. If the two are one person, join them: stagedoor join {own} {claim}"
+        );
+        Trouble { key: format!("claim/{claim}"), text }
+    })
+}

@@ -1,0 +1,152 @@
+//! A stranger types a buyer's phone: nothing of the buyer's reaches them, and the buyer keeps what is theirs, in both CRMs.
+
+use std::collections::BTreeMap;
+
+use stagedoor_model::{
+    Body, ChatRef, ContactShared, Content, Event, EventId, FormSubmitted, Identifier, Kind, MessageHeard, Proof,
+    ShowRef, SourceName,
+};
+use stagedoor_tests::account::{Account, Which};
+
+use stagedoor_model::Timestamp;
+use stagedoor_testkit::{fans::signed_by_viber, form};
+use stagedoor_tests::{
+    door::{Door, source},
+    hub::TestHub,
+};
+
+use crate::partings::{BOTH, at, identifiers, mirror, order, tell};
+
+const PHONE: &str = "phone:+79161234501";
+
+fn chat(proof: Proof, second: i64) -> [Event; 2] {
+    let source = SourceName::new("telegram").expect("a name");
+    let chat = || ChatRef::of(Identifier::opaque(Kind::Telegram, "", "777000333").expect("an id"));
+    let shared = ContactShared { chat: chat(), given: PHONE.parse().expect("a phone"), proof };
+    let content = Content::Text("Во сколько начало?".into());
+    let heard = MessageHeard { chat: chat(), message: second.to_string(), content };
+    let event = |second: i64, body: Body| {
+        Event::new(&source, EventId::derive(&source, &["chat", &second.to_string()]), at(second), body)
+    };
+    [event(second, Body::ContactShared(shared)), event(second + 1, Body::MessageReceived(heard))]
+}
+
+fn public_form(name: &str, second: i64, who: &[&str]) -> Event {
+    let form = FormSubmitted {
+        identifiers: identifiers(who),
+        proof: Proof::Claimed,
+        name: Some(name.into()),
+        form: None,
+        show: Some(ShowRef::id("cherry")),
+        amount: None,
+        consents: vec![],
+        labels: BTreeMap::new(),
+        company: None,
+    };
+    let source = SourceName::new("landing").expect("a name");
+    Event::new(&source, EventId::derive(&source, &[&second.to_string()]), at(second), Body::FormSubmitted(form))
+}
+
+/// Contacts that hold the phone.
+fn with_phone(account: &Account) -> usize {
+    account.contacts().iter().filter(|contact| contact.contains("79161234501")).count()
+}
+
+/// Who was asked about: managers' tasks by contact.
+fn tasks(account: &Account) -> usize {
+    account.picture().values().flatten().filter(|line| *line == "task").count()
+}
+
+async fn buyer(which: Which) -> Account {
+    let account = Account::of(which).await;
+    tell(&account, order("1", "cherry", 3, "Мария Петрова", &[PHONE, "email:maria@example.com"])).await;
+    account
+}
+
+#[tokio::test]
+async fn a_buyers_phone_that_a_stranger_types_in_a_chat_stays_on_the_buyers_contact_and_a_manager_is_asked() {
+    for which in BOTH {
+        let account = buyer(which).await;
+        for event in chat(Proof::Claimed, 10) {
+            tell(&account, event).await;
+        }
+        mirror(&account).await;
+        // One task about the question, one about the phone.
+        assert_eq!((account.counts().0, with_phone(&account), tasks(&account)), (2, 1, 2), "{which:?}");
+        let notes = account.picture();
+        let stranger = notes.iter().find(|(name, _)| !name.contains("Мария")).expect("the stranger's contact");
+        assert!(stranger.1.iter().any(|line| line.contains("+79161234501")), "{which:?}: what was typed is kept");
+    }
+}
+
+#[tokio::test]
+async fn a_buyers_phone_that_the_messenger_itself_shares_is_the_buyers_chat() {
+    for which in BOTH {
+        let account = buyer(which).await;
+        for event in chat(Proof::Channel, 10) {
+            tell(&account, event).await;
+        }
+        assert_eq!((account.counts().0, with_phone(&account)), (1, 1), "{which:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_public_form_with_a_buyers_phone_is_a_lead_of_its_own_and_renames_nobody() {
+    for which in BOTH {
+        let account = buyer(which).await;
+        tell(&account, public_form("Срочно позвоните", 10, &[PHONE])).await;
+        tell(&account, public_form("Срочно позвоните", 20, &[PHONE])).await;
+        mirror(&account).await;
+        assert_eq!((account.counts().0, with_phone(&account), tasks(&account)), (2, 1, 1), "{which:?}");
+        assert!(account.picture().keys().any(|name| name.contains("Мария Петрова")), "{which:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_lead_of_a_public_form_is_a_contact_with_its_phone_and_stays_one_when_it_asks_again() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        tell(&account, public_form("Вера", 10, &[PHONE])).await;
+        mirror(&account).await;
+        tell(&account, public_form("Вера", 20, &[PHONE, "email:vera@example.com"])).await;
+        mirror(&account).await;
+        assert_eq!((account.counts(), with_phone(&account), tasks(&account)), ((1, 1), 1, 0), "{which:?}");
+        // The owner of the phone comes: they are two until somebody confirms.
+        tell(&account, order("1", "cherry", 30, "Мария Петрова", &[PHONE])).await;
+        mirror(&account).await;
+        assert_eq!((account.counts().0, tasks(&account)), (2, 1), "{which:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_visitor_of_a_public_form_is_one_person_and_one_contact() {
+    let hub = TestHub::start().await;
+    for n in 0..5 {
+        let (phone, email) = (format!("8 916 200-00-0{n}"), format!("visitor{n}@example.com"));
+        let fields = [("your-name", "Вера"), ("your-tel", &phone), ("your-email", &email), ("key", "landing-key")];
+        hub.take(&form("/website/landing", &fields).header("origin", "https://cherry.example.ru")).await;
+    }
+    let status = hub.settled().await;
+    let first = "phone:+79162000000".parse().expect("a phone");
+    let told = stagedoor::commands::explanation(&hub.hub, &first).await.expect("known");
+    assert_eq!((status.people, hub.sandbox.contacts().len()), (5, 5), "{told}");
+    assert!(told.contains("typed phone:+79162000000: not confirmed"), "{told}");
+}
+
+#[tokio::test]
+async fn a_contact_card_in_viber_is_a_claim_also_where_the_bot_asked_for_it() {
+    let (mut source, secret) = (source("viber", "secret"), "secret");
+    source.name = SourceName::new("viber").expect("a name");
+    let door = Door::open(source, Timestamp::from_second(1_800_000_000).expect("in range"));
+    let card = serde_json::json!({
+        "event": "message", "timestamp": 1_800_000_000_000_i64, "message_token": 7,
+        "sender": { "id": "01234567890A=", "name": "Чужой" },
+        "message": { "type": "contact", "tracking_data": "ask-phone", "contact": { "phone_number": "79161234501" } },
+    });
+    let events = door.take(&signed_by_viber(&door.path, &card, secret)).await.events;
+    let shared = events.iter().find_map(|event| match &event.body {
+        Body::ContactShared(shared) => Some(shared),
+        _ => None,
+    });
+    assert_eq!(shared.expect("it is kept").proof, Proof::Claimed);
+}
