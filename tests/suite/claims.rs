@@ -150,3 +150,16 @@ async fn a_contact_card_in_viber_is_a_claim_also_where_the_bot_asked_for_it() {
     });
     assert_eq!(shared.expect("it is kept").proof, Proof::Claimed);
 }
+
+#[tokio::test]
+async fn a_phone_that_cannot_be_read_is_a_contact_and_a_managers_task() {
+    let hub = TestHub::start().await;
+    let fields = [("your-name", "Зоя"), ("your-tel", "позвоните на 22-35-0"), ("key", "landing-key")];
+    hub.take(&form("/website/landing", &fields).header("origin", "https://cherry.example.ru")).await;
+    let fields = [("your-name", "Яна"), ("your-tel", "8 917 223-45-05 Яна, после 18"), ("key", "landing-key")];
+    hub.take(&form("/website/landing", &fields).header("origin", "https://cherry.example.ru")).await;
+    let status = hub.settled().await;
+    assert_eq!((status.unrecognized, hub.sandbox.contacts().len(), hub.sandbox.tasks().len()), (0, 2, 1));
+    assert!(hub.sandbox.tasks()[0].to_string().contains("22-35-0"), "{:?}", hub.sandbox.tasks());
+    assert!(hub.sandbox.contacts().iter().any(|contact| contact.to_string().contains("79172234505")));
+}

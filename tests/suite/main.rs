@@ -67,4 +67,5 @@ mod vtiger_recorded;
 mod vtiger_unkind;
 mod waiting;
 mod withdrawals;
+mod words;
 mod worlds;

@@ -3,6 +3,7 @@
 use http::{HeaderMap, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use stagedoor_engine::Campaign;
+use stagedoor_model::token::{FILLED_IN_ENGLISH, FILLED_IN_RUSSIAN};
 
 use crate::{buttons::Button, consent::Wish};
 
@@ -45,7 +46,7 @@ impl Language {
     }
 
     pub fn whatsapp(self) -> &'static str {
-        self.say("Хочу промокод. Код моей ссылки:", "I would like the promo code. My link:")
+        self.say(FILLED_IN_RUSSIAN, FILLED_IN_ENGLISH)
     }
 }
 

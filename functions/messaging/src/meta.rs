@@ -15,7 +15,7 @@ use stagedoor_webhook::{
 };
 use subtle::ConstantTimeEq;
 
-use crate::read::{chat, id, is_true, list, millisecond, other, text};
+use crate::read::{chat, id, is_true, joined, list, millisecond, other, text};
 
 pub fn verify(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
     let header = delivery.header("x-hub-signature-256").ok_or(Reject::MissingSignature)?;
@@ -203,14 +203,22 @@ impl Page {
             facts.push((vec!["referral".into(), mid.clone()], started(person.clone(), Some(came))));
         }
         let words = text(message, "/text");
+        let inside = |one: &Value| joined([text(one, "/title"), text(one, "/payload/title")].into_iter().flatten());
+        let place = |axis: &str, one: &Value| Some(one.pointer(&format!("/payload/coordinates/{axis}"))?.to_string());
+        let attached = || list(message, "/attachments");
+        let beside = attached().filter_map(inside);
+        let beside = beside.chain(attached().flat_map(|one| [place("lat", one), place("long", one)]).flatten());
+        let files = attached().filter_map(|one| text(one, "/payload/url").or_else(|| text(one, "/url")));
         let content = match text(message, "/quick_reply/payload") {
             Some(payload) => Some(Content::Button(payload)),
             None => match words {
-                Some(words) => Some(Content::Text(words)),
-                None => {
+                Some(words) if attached().next().is_none() => Some(Content::Text(words)),
+                words => {
                     let sticker = message.get("sticker_id").map(|_| "sticker".to_owned());
-                    let attached = list(message, "/attachments").find_map(|one| text(one, "/type"));
-                    sticker.or(attached).map(|kind| other(&kind, None))
+                    let kind = sticker.or(attached().find_map(|one| text(one, "/type")));
+                    let kind = kind.unwrap_or_else(|| "attachment".to_owned());
+                    let is_empty = words.is_none() && attached().next().is_none() && kind == "attachment";
+                    (!is_empty).then(|| other(&kind, joined(words.into_iter().chain(beside)), files.collect()))
                 }
             },
         };

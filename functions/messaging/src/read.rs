@@ -1,6 +1,7 @@
 //! What messengers' deliveries have in common.
 
-use stagedoor_model::{ChatRef, Content, Identifier, Kind, Profile};
+use serde_json::Value;
+use stagedoor_model::{ChatRef, Content, Identifier, Kind, Profile, breakage};
 pub use stagedoor_webhook::read::{id, is_true, list, millisecond, number, second, text};
 
 /// The chat with an id of the messenger's own. `scope` is the source where ids differ from bot to bot.
@@ -8,6 +9,20 @@ pub fn chat(kind: Kind, scope: &str, id: &str, profile: Profile) -> Option<ChatR
     Some(ChatRef { profile, ..ChatRef::of(Identifier::opaque(kind, scope, id)?) })
 }
 
-pub fn other(kind: &str, caption: Option<String>) -> Content {
-    Content::Other { kind: kind.to_owned(), caption }
+/// Something beside text. `files` are ids or addresses under which the messenger keeps it.
+pub fn other(kind: &str, caption: Option<String>, files: Vec<String>) -> Content {
+    if breakage::is_on("words-beside-are-lost") {
+        return Content::Other { kind: kind.to_owned(), caption: None, files: vec![] };
+    }
+    Content::Other { kind: kind.to_owned(), caption, files }
+}
+
+/// What stands at these places, in one line each; `None` where nothing does.
+pub fn words(value: &Value, pointers: &[&str]) -> Option<String> {
+    joined(pointers.iter().filter_map(|pointer| text(value, pointer).or_else(|| id(value, pointer))))
+}
+
+pub fn joined(parts: impl IntoIterator<Item = String>) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().collect();
+    (!parts.is_empty()).then(|| parts.join("\n"))
 }

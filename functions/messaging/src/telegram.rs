@@ -13,7 +13,7 @@ use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
 };
 
-use crate::read::{id, is_true, number, other, second, text};
+use crate::read::{id, is_true, joined, number, other, second, text, words};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -187,7 +187,7 @@ impl Telegram {
         let holds = |kinds: &[&'static str]| kinds.iter().copied().find(|kind| message.get(*kind).is_some());
         let content = match (said, holds(&MEDIA), holds(&SERVICE)) {
             (Some(text), _, _) => Content::Text(text),
-            (None, Some(kind), _) => other(kind, text(message, "/caption")),
+            (None, Some(kind), _) => other(kind, media_words(message, kind), files(message, kind)),
             (None, None, Some(_)) => return Ok(None),
             (None, None, None) => return Err("a message of an unknown kind".into()),
         };
@@ -230,4 +230,29 @@ impl Telegram {
 fn start(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("/start")?;
     (rest.is_empty() || rest.starts_with(char::is_whitespace)).then(|| rest.trim())
+}
+
+/// The words of a message without text: its caption, and what else people wrote or picked.
+fn media_words(message: &Value, kind: &str) -> Option<String> {
+    let own = message.get(kind).unwrap_or(&Value::Null);
+    let inside: &[&str] = match kind {
+        "contact" => &["/first_name", "/last_name", "/phone_number", "/vcard"],
+        "location" => &["/latitude", "/longitude"],
+        "venue" => &["/title", "/address", "/location/latitude", "/location/longitude"],
+        "poll" => &["/question"],
+        "dice" => &["/emoji", "/value"],
+        "web_app_data" => &["/button_text", "/data"],
+        "document" | "audio" => &["/file_name", "/title"],
+        _ => &[],
+    };
+    let number = |pointer: &&str| own.pointer(pointer).filter(|value| value.is_f64()).map(ToString::to_string);
+    let numbers = joined(inside.iter().filter_map(number));
+    joined(text(message, "/caption").into_iter().chain(words(own, inside)).chain(numbers.filter(|_| kind != "dice")))
+}
+
+/// Ids of files: of a photo the largest size, which comes last.
+fn files(message: &Value, kind: &str) -> Vec<String> {
+    let own = message.get(kind).unwrap_or(&Value::Null);
+    let largest = own.as_array().and_then(|sizes| sizes.last()).unwrap_or(own);
+    id(largest, "/file_id").into_iter().collect()
 }

@@ -13,7 +13,7 @@ use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
 };
 
-use crate::read::{chat, id, is_true, millisecond, other, text};
+use crate::read::{chat, id, is_true, joined, millisecond, other, text};
 
 /// What our keyboard sends along when it asks for a phone: without it a contact card is anybody's.
 const ASKED: &str = "ask-phone";
@@ -151,7 +151,11 @@ impl Viber {
         }
         let content = match words {
             Some(words) if kind == "text" => Content::Text(words),
-            words => other(&kind, words),
+            said => {
+                let inside = ["/file_name", "/contact/name", "/contact/phone_number", "/location/lat", "/location/lon"];
+                let inside = crate::read::words(message, &inside);
+                other(&kind, joined(said.into_iter().chain(inside)), text(message, "/media").into_iter().collect())
+            }
         };
         Some(Body::MessageReceived(MessageHeard { chat, message: token.to_owned(), content }))
     }

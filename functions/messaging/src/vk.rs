@@ -6,13 +6,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, Kind, MessageHeard, MessageReported, Profile,
-    Token,
+    Token, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, scan, signature,
 };
 
-use crate::read::{chat, id, list, number, other, second, text};
+use crate::read::{chat, id, joined, list, number, other, second, text, words};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -209,16 +209,49 @@ fn is_group(object: &Value) -> bool {
     number(object, "/peer_id").is_some_and(|peer| Some(peer) != who)
 }
 
-fn content(message: &Value, words: Option<String>, command: Option<String>) -> Option<Content> {
+fn content(message: &Value, said: Option<String>, command: Option<String>) -> Option<Content> {
     if let Some(command) = command {
         return Some(Content::Button(command));
     }
-    if let Some(words) = words {
-        return Some(Content::Text(words));
-    }
-    let attached = list(message, "/attachments").find_map(|one| text(one, "/type"));
-    let kind = attached.or_else(|| message.get("geo").map(|_| "location".to_owned()))?;
-    Some(other(&kind, None))
+    let attached: Vec<&Value> = list(message, "/attachments").collect();
+    let place = message.get("geo").map(|_| "location".to_owned());
+    let passed_on: Vec<String> = list(message, "/fwd_messages").filter_map(passed_on).collect();
+    let is_passed_on = !passed_on.is_empty() || list(message, "/fwd_messages").next().is_some();
+    let passed_on = if breakage::is_on("forwards-unheard") { vec![] } else { passed_on };
+    let kind = attached.iter().find_map(|one| text(one, "/type")).or(place);
+    let kind = kind.or_else(|| (is_passed_on && !breakage::is_on("forwards-unheard")).then(|| "forwarded".to_owned()));
+    let Some(kind) = kind else { return said.map(Content::Text) };
+    let inside = attached.iter().filter_map(|one| attachment_words(one));
+    let place = words(message, &["/geo/place/title"]);
+    let place = place.into_iter().chain(
+        ["latitude", "longitude"]
+            .into_iter()
+            .filter_map(|axis| Some(message.pointer(&format!("/geo/coordinates/{axis}"))?.to_string())),
+    );
+    let caption = joined(said.into_iter().chain(inside).chain(place).chain(passed_on));
+    Some(other(&kind, caption, attached.iter().filter_map(|one| attachment_file(one)).collect()))
+}
+
+/// A message that somebody passes on: its words, and those of what hangs on it.
+fn passed_on(message: &Value) -> Option<String> {
+    let inside = list(message, "/attachments").filter_map(attachment_words);
+    let deeper = list(message, "/fwd_messages").filter_map(|one| text(one, "/text"));
+    let said = joined(text(message, "/text").into_iter().chain(inside).chain(deeper))?;
+    Some(said.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n"))
+}
+
+fn attachment_words(one: &Value) -> Option<String> {
+    let own = one.get(text(one, "/type")?.as_str())?;
+    words(own, &["/title", "/text", "/description", "/caption", "/transcript", "/message"])
+}
+
+/// Where a file is: its address, of a photo the largest one.
+fn attachment_file(one: &Value) -> Option<String> {
+    let own = one.get(text(one, "/type")?.as_str())?;
+    let largest = list(own, "/sizes").max_by_key(|size| number(size, "/width").unwrap_or(0));
+    let named = || Some(format!("{}{}_{}", text(one, "/type")?, number(own, "/owner_id")?, number(own, "/id")?));
+    let address = largest.and_then(|size| text(size, "/url")).or_else(|| text(own, "/url"));
+    address.or_else(|| text(own, "/link_mp3")).or_else(|| text(own, "/link_ogg")).or_else(named)
 }
 
 /// A payload is JSON as a text in messages, an object in callback buttons; ours has a command.

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, Content, Delivered, Event, Identifier, Kind, MessageHeard,
-    MessageReported, Phone, Profile, Token,
+    MessageReported, Phone, Profile, Token, breakage,
+    token::{FILLED_IN_ENGLISH, FILLED_IN_RUSSIAN},
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
@@ -17,7 +18,7 @@ use stagedoor_webhook::{
 
 use crate::{
     meta,
-    read::{id, list, other, second, text},
+    read::{id, joined, list, other, second, text, words},
 };
 
 #[derive(Deserialize)]
@@ -188,8 +189,16 @@ impl Whatsapp {
         }
         let chat = self.sender(value, message)?;
         let said = text(message, "/text/body");
-        if let Some(token) = said.as_deref().and_then(bracketed) {
-            return Some(vec![Body::ChatStarted(ChatStarted { chat, token: Some(token), may_write: true })]);
+        let mut bodies = Vec::new();
+        let (token, said) = match said.as_deref().and_then(|text| Some((bracketed(text)?, text))) {
+            Some((token, text)) => (Some(token.clone()), beside_token(text, &token)),
+            None => (None, said),
+        };
+        if let Some(token) = token {
+            bodies.push(Body::ChatStarted(ChatStarted { chat: chat.clone(), token: Some(token), may_write: true }));
+            if said.is_none() {
+                return Some(bodies);
+            }
         }
         let content = match kind.as_str() {
             "reaction" | "edit" | "revoke" => return Some(vec![]),
@@ -197,14 +206,16 @@ impl Whatsapp {
             "interactive" => {
                 let pressed = ["/interactive/button_reply/id", "/interactive/list_reply/id"];
                 let pressed = pressed.iter().find_map(|pointer| id(message, pointer));
-                pressed.map(Content::Button).or_else(|| Some(other("form", None)))
+                let filled =
+                    || words(message, &["/interactive/nfm_reply/body", "/interactive/nfm_reply/response_json"]);
+                pressed.map(Content::Button).or_else(|| Some(other("form", filled(), vec![])))
             }
             _ => said.map(Content::Text).or_else(|| {
-                let caption = text(message, &format!("/{kind}/caption"));
-                Some(other(if kind.is_empty() { "unknown" } else { &kind }, caption))
+                let own = message.get(&kind).unwrap_or(&Value::Null);
+                let files = id(own, "/id").into_iter().collect();
+                Some(other(if kind.is_empty() { "unknown" } else { &kind }, inside(own), files))
             }),
         };
-        let mut bodies = Vec::new();
         if message.get("referral").is_some() {
             bodies.push(Body::ChatStarted(ChatStarted { chat: chat.clone(), token: None, may_write: true }));
         }
@@ -282,4 +293,35 @@ impl Whatsapp {
 fn bracketed(text: &str) -> Option<Token> {
     let inside = text.rsplit_once('[')?.1.split_once(']')?.0;
     Token::parse(inside).filter(|token| token.to_string().len() >= 12)
+}
+
+/// What is said beside the token, if it is more than the words that the link itself fills in. Of brackets that hold no token
+/// of ours, all of it.
+fn beside_token(text: &str, token: &Token) -> Option<String> {
+    if breakage::is_on("token-eats-message") {
+        return None;
+    }
+    if token.header().is_none() {
+        return Some(text.to_owned());
+    }
+    let (before, rest) = text.rsplit_once('[')?;
+    let after = rest.split_once(']').map_or("", |(_, after)| after).trim();
+    let before = [FILLED_IN_RUSSIAN, FILLED_IN_ENGLISH].into_iter().fold(before.trim(), |said, filled| {
+        said.strip_suffix(filled).or_else(|| said.strip_prefix(filled)).unwrap_or(said).trim()
+    });
+    let is_said = |part: &&str| part.chars().any(char::is_alphanumeric);
+    joined([before, after].into_iter().filter(is_said).map(str::to_owned))
+}
+
+/// The words of a message without text: a caption, a file's name, cards, places, an order.
+fn inside(own: &Value) -> Option<String> {
+    let number = |pointer: &str| own.pointer(pointer).filter(|value| value.is_number()).map(ToString::to_string);
+    let plain = words(own, &["/caption", "/filename", "/text", "/name", "/address", "/emoji"]);
+    let place = ["/latitude", "/longitude"].into_iter().filter_map(number);
+    let cards = own.as_array().into_iter().flatten();
+    let cards = cards.filter_map(|card| {
+        words(card, &["/name/formatted_name", "/name/first_name", "/phones/0/phone", "/emails/0/email"])
+    });
+    let items = list(own, "/product_items").filter_map(|item| words(item, &["/product_retailer_id", "/quantity"]));
+    joined(plain.into_iter().chain(place).chain(cards).chain(items))
 }

@@ -119,6 +119,10 @@ impl Sync {
         let id = |what: &str| EventId::derive(source, &[what, &turn.cause]);
         let mut learn = |what, body| decided.facts.push(Event::new(source, id(what), turn.at, body));
         let chat_ref = || ChatRef::of(chat.chat.clone());
+        if let Some(given) = turn.beside.clone() {
+            let proof = Proof::Claimed;
+            learn("given", Body::ContactShared(ContactShared { chat: chat_ref(), given, proof }));
+        }
         match &turn.heard {
             // What was typed is told as what it is; that is answered in its turn.
             Heard::Given(given) if !is_shared(chat, &turn.cause) => {

@@ -186,16 +186,23 @@ pub(crate) fn contested(
     records.iter().flat_map(of_record).collect()
 }
 
-/// What a manager is asked of somebody who claims what another person proves.
+/// What a manager is asked of somebody who claims what another person proves, or whose phone or e-mail cannot be read.
 pub(crate) fn troubles(person: &Person) -> impl Iterator<Item = Trouble> {
     let own = person.identifiers().into_iter().find(|one| one.kind().is_chat() || one.kind() == Kind::CrmContact);
     let own = own.map_or_else(|| "<theirs>".to_owned(), ToString::to_string);
-    person.contested.iter().map(move |claim| {
+    let unread = person.records.values().flat_map(|record| &record.identifiers).filter(|one| one.is_unread());
+    let unread: BTreeSet<&Identifier> = unread.collect();
+    let unread = unread.into_iter().map(|one| {
+        let text = format!("They left a {} that cannot be read: {}", one.scope(), one.value());
+        Trouble { key: format!("unread/{one}"), text }
+    });
+    let contested = person.contested.iter().map(move |claim| {
         let (kind, value) = (claim.kind().name(), claim.value());
         let text = format!(
             "They typed {value} as their own {kind}. It is another contact's, and nothing proves that it is theirs: tell them \
              nothing of that contact. If the two are one person, join them: stagedoor join {own} {claim}"
         );
         Trouble { key: format!("claim/{claim}"), text }
-    })
+    });
+    contested.chain(unread)
 }

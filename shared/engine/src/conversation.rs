@@ -150,7 +150,10 @@ fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {
         Said::Started { token: Some(_) } => format!("{at} {channel}: opened the chat through a link"),
         Said::Started { token: None } => format!("{at} {channel}: opened the chat"),
         Said::Text(text) | Said::Button(text) => format!("{at} {channel} ▸ {text}"),
-        Said::Other(kind, caption) => format!("{at} {channel} ▸ [{kind}] {}", caption.as_deref().unwrap_or("")),
+        Said::Other(kind, caption) => {
+            let files: Vec<String> = line.files.iter().map(|file| format!(" ({file})")).collect();
+            format!("{at} {channel} ▸ [{kind}] {}{}", caption.as_deref().unwrap_or(""), files.concat())
+        }
         Said::Contact(given) => format!("{at} {channel} ▸ {}", given.value()),
         Said::Hub(text) => format!("{at} {channel} ◂ {text}"),
         Said::Undelivered(None) => format!("{at} {channel} ◂ not delivered"),

@@ -205,6 +205,7 @@ impl Person {
                 && record.identifiers.iter().chain(&record.claims).any(|identifier| match identifier.kind() {
                     Kind::Phone | Kind::Email | Kind::CrmContact => true,
                     Kind::Telegram => !chat,
+                    Kind::Typed => identifier.is_unread(),
                     _ => false,
                 })
         })

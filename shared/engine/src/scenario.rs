@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{
-    Email, Identifier, Kind, Line, Phone, Purpose, Region, Said, StopWish, Talk, Timestamp, Token, stop_wish,
+    Email, Identifier, Kind, Line, Phone, Purpose, Region, Said, StopWish, Talk, Timestamp, Token, breakage, stop_wish,
 };
 
 use crate::Person;
+
+/// Letters that may stand beside a phone or an e-mail in an answer: "мой номер …, звоните после шести".
+const BESIDE: usize = 32;
 
 /// A text by language (BCP 47 primary subtag).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,6 +103,8 @@ pub struct Turn<'s> {
     pub cause: String,
     pub at: Timestamp,
     pub heard: Heard,
+    /// A phone or an e-mail that was asked for and stands among other words.
+    pub beside: Option<Identifier>,
     /// The campaign of the link through which the chat came last.
     pub campaign: Option<String>,
     /// What to say, in this order; nothing where the config has no reply.
@@ -147,6 +152,8 @@ impl<'s> State<'s, '_> {
             (Said::Text(text) | Said::Button(text), None) => self.words(text),
             (Said::Contact(given), None) => (Heard::Given(given.clone()), vec![self.find(|on| *on == On::Given)]),
             (Said::Other(kind, _), None) if kind == "sticker" => return None,
+            // Degrees are no phone.
+            (Said::Other(kind, _), None) if kind == "location" => self.words(""),
             (Said::Other(_, caption), None) => self.words(caption.as_deref().unwrap_or("")),
         };
         let replies: Vec<&Reply> = on.into_iter().flatten().collect();
@@ -154,11 +161,17 @@ impl<'s> State<'s, '_> {
             let kind = if ask == Ask::Phone { Kind::Phone } else { Kind::Email };
             self.person.identifiers_and_claims().iter().any(|one| one.kind() == kind)
         };
+        let asked = self.awaiting;
         self.awaiting = match heard {
             Heard::Wrong => self.awaiting,
             _ => replies.iter().find_map(|reply| reply.ask).filter(|ask| !known(*ask)),
         };
-        Some(Turn { cause: line.id.clone(), at: line.at, heard, campaign: self.campaign.clone(), replies })
+        let beside =
+            asked.filter(|_| matches!(heard, Heard::Other | Heard::Keyword)).and_then(|ask| match &line.said {
+                Said::Text(text) | Said::Other(_, Some(text)) => self.given(ask, text),
+                _ => None,
+            });
+        Some(Turn { cause: line.id.clone(), at: line.at, heard, beside, campaign: self.campaign.clone(), replies })
     }
 
     fn start(&mut self, token: Option<&Token>) -> (Heard, Vec<Option<&'s Reply>>) {
@@ -183,16 +196,18 @@ impl<'s> State<'s, '_> {
             StopWish::Doubtful => return (Heard::Doubt, vec![self.find(|on| *on == On::Other)]),
             StopWish::None => {}
         }
-        if let Some(ask) = self.awaiting {
-            match (ask, self.given(ask, text)) {
-                (_, Some(given)) => return (Heard::Given(given), vec![self.find(|on| *on == On::Given)]),
-                (Ask::Phone, None) if text.chars().filter(char::is_ascii_digit).count() >= 5 => {
-                    return (Heard::Wrong, vec![self.find(|on| *on == On::Wrong(Ask::Phone))]);
+        if let Some(ask) = self.awaiting.filter(|_| is_answer(text) || breakage::is_on("question-swallows")) {
+            let wrong = match ask {
+                Ask::Phone => {
+                    let digits = text.chars().filter(char::is_ascii_digit).count();
+                    digits >= 5 && (digits > letters(text) || breakage::is_on("question-swallows"))
                 }
-                (Ask::Email, None) if text.contains('@') => {
-                    return (Heard::Wrong, vec![self.find(|on| *on == On::Wrong(Ask::Email))]);
-                }
-                _ => {}
+                Ask::Email => text.contains('@'),
+            };
+            match self.given(ask, text) {
+                Some(given) => return (Heard::Given(given), vec![self.find(|on| *on == On::Given)]),
+                None if wrong => return (Heard::Wrong, vec![self.find(|on| *on == On::Wrong(ask))]),
+                None => {}
             }
         }
         if let Some(items) = self.titled(&said).or_else(|| self.menu(&said)) {
@@ -209,14 +224,13 @@ impl<'s> State<'s, '_> {
         }
     }
 
+    /// What was asked for, or the other of the two.
     fn given(&self, ask: Ask, text: &str) -> Option<Identifier> {
+        let phone = || Some(Identifier::phone(Phone::parse_all(text, self.scenario.region?).into_iter().next()?));
+        let email = || Some(Identifier::email(Email::parse_all(text).into_iter().next()?));
         match ask {
-            Ask::Phone => {
-                let digits = text.chars().filter(char::is_ascii_digit).count();
-                let phones = Phone::parse_all(text, self.scenario.region?);
-                phones.into_iter().next().filter(|_| digits >= 7).map(Identifier::phone)
-            }
-            Ask::Email => Email::parse(text.trim()).ok().map(Identifier::email),
+            Ask::Phone => phone().or_else(email),
+            Ask::Email => email().or_else(phone),
         }
     }
 
@@ -256,6 +270,18 @@ impl<'s> State<'s, '_> {
         let own = all().find(|reply| reply.campaign.is_some() && reply.campaign == self.campaign);
         own.or_else(|| all().find(|reply| reply.campaign.is_none()))
     }
+}
+
+/// Whether a text answers the question for a phone or an e-mail, and asks nothing itself: a number or an address with few
+/// words beside it.
+fn is_answer(text: &str) -> bool {
+    letters(text) <= BESIDE && !text.contains('?')
+}
+
+/// Letters of a text, but for those of e-mails.
+fn letters(text: &str) -> usize {
+    let words = text.split_whitespace().filter(|word| !word.contains('@'));
+    words.flat_map(str::chars).filter(|c| c.is_alphabetic()).count()
 }
 
 const WORDS: [(&str, u8); 27] = [

@@ -14,7 +14,7 @@ pub fn talk_key(source: &SourceName, chat: &Identifier) -> RecordKey {
 
 /// What such an event says about a person; `None` for events that are about no one.
 pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
-    let line = |said: Said| Line { at: event.time, id: event.id.to_string(), said };
+    let line = |said: Said| Line { at: event.time, id: event.id.to_string(), said, files: vec![] };
     match body {
         Body::ChatStarted(started) => {
             let mut talk = talk_of(event, &started.chat).with(line(Said::Started { token: started.token.clone() }));
@@ -24,12 +24,13 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
             Some(about_chat(event, &started.chat, talk, started.token.iter().filter_map(link)))
         }
         Body::MessageReceived(heard) => {
-            let said = match heard.content.clone() {
-                Content::Text(text) => Said::Text(text),
-                Content::Button(payload) => Said::Button(payload),
-                Content::Other { kind, caption } => Said::Other(kind, caption),
+            let (said, files) = match heard.content.clone() {
+                Content::Text(text) => (Said::Text(text), vec![]),
+                Content::Button(payload) => (Said::Button(payload), vec![]),
+                Content::Other { kind, caption, files } => (Said::Other(kind, caption), files),
             };
-            Some(about_chat(event, &heard.chat, spoken(event, &heard.chat, line(said)), None))
+            let line = Line { files, ..line(said) };
+            Some(about_chat(event, &heard.chat, spoken(event, &heard.chat, line), None))
         }
         Body::ContactShared(shared) => {
             let talk = spoken(event, &shared.chat, line(Said::Contact(shared.given.clone())));
@@ -135,7 +136,7 @@ fn reported(event: &Event, told: &MessageReported) -> Option<Record> {
     }
     if told.state == Delivered::Failed {
         let said = Said::Undelivered(told.code.clone());
-        talk = talk.with(Line { at: event.time, id: event.id.to_string(), said });
+        talk = talk.with(Line { at: event.time, id: event.id.to_string(), said, files: vec![] });
     }
     Some(about_chat(event, &told.chat, talk, None))
 }

@@ -102,6 +102,38 @@ fn a_question_that_is_not_answered_is_dropped_for_what_was_said_instead() {
 }
 
 #[test]
+fn a_question_that_is_asked_instead_of_the_answer_is_a_managers_and_its_phone_is_kept() {
+    let used = || vec![issued("t1", stagedoor_model::Purpose::Chat, phone(1), 0, 1_000), started(2, "t1", None, 5)];
+    let said = |line: &str| {
+        let mut all = used();
+        all.extend([started(1, "t1", None, 10), text(11, line)]);
+        texts(all).pop().expect("an answer")
+    };
+    for line in ["Заказ 1234567 оплачен, а билет не пришёл!", "На 28.05.2027 есть билеты по 1500?"]
+    {
+        assert_eq!(said(line), "other", "{line}");
+    }
+    for line in ["+7 916 123-45-09 Анна", "тел 8 916 123 45 09 звоните после 18:00", "anna@example.com."]
+    {
+        assert_eq!(said(line), "given", "{line}");
+    }
+    let complaint = "Заказ оплачен, билета нет, деньги списали дважды: перезвоните +7 916 123-45-09!";
+    assert_eq!(said(complaint), "other");
+}
+
+#[test]
+fn a_long_line_is_whole_in_the_note_and_short_in_the_field() {
+    let long = format!("{} перезвоните", "ж".repeat(4_000));
+    let mut world = World::default();
+    world.deliver(vec![opened(1, true), text(2, &long)]);
+    let person = world.people.values().next().expect("one");
+    let plan = plan(person, &Link::default(), &Catalog::default(), stagedoor_model::Timestamp::UNIX_EPOCH);
+    assert!(plan.note.expect("a note").text.contains("перезвоните"));
+    let field = stagedoor_engine::chats(person).expect("a chat").last_message;
+    assert!(field.chars().count() == 400 && field.ends_with('…'), "{field}");
+}
+
+#[test]
 fn the_menu_takes_digits_words_and_titles_and_refuses_items_that_it_has_not() {
     for (said, expected) in [
         ("1 3", "when+where"),
@@ -142,8 +174,11 @@ fn a_chat_that_may_not_be_written_to_is_answered_at_its_first_word() {
 
 #[test]
 fn a_picture_is_a_managers_a_sticker_is_nobodys_and_a_contact_is_given() {
-    let other =
-        |kind: &str, caption: Option<&str>| Content::Other { kind: kind.into(), caption: caption.map(str::to_owned) };
+    let other = |kind: &str, caption: Option<&str>| Content::Other {
+        kind: kind.into(),
+        caption: caption.map(str::to_owned),
+        files: vec![],
+    };
     assert_eq!(texts(vec![line(1, other("photo", None))]), ["other"]);
     assert_eq!(texts(vec![line(1, other("photo", Some("цена?")))]), ["price"]);
     assert_eq!(texts(vec![line(1, other("sticker", None))]), Vec::<String>::new());
@@ -158,7 +193,11 @@ fn every_line_is_in_one_note_and_a_note_holds_what_a_crm_takes() {
         let kind = [Kind::Telegram, Kind::Viber, Kind::Vk, Kind::Messenger][usize::from(n % 4)];
         let mut chat = ChatRef::of(Identifier::opaque(kind, "", "700001").expect("valid"));
         chat.also.insert(phone(1));
-        let content = Content::Other { kind: "photo".into(), caption: Some(format!("№{n} {}", "ж".repeat(4_000))) };
+        let content = Content::Other {
+            kind: "photo".into(),
+            caption: Some(format!("№{n} {}", "ж".repeat(2_000))),
+            files: vec![],
+        };
         let body = MessageHeard { chat, message: n.to_string(), content };
         let id = EventId::derive(&source(), &["long", &n.to_string()]);
         let event = Event::new(&source(), id, at(i64::from(n)), Body::MessageReceived(body));
@@ -170,7 +209,7 @@ fn every_line_is_in_one_note_and_a_note_holds_what_a_crm_takes() {
     let (mut link, mut notes) = (Link::default(), Vec::new());
     while let Some(note) = plan(person, &link, &Catalog::default(), stagedoor_model::Timestamp::UNIX_EPOCH)
         .note
-        .filter(|_| notes.len() < 9)
+        .filter(|_| notes.len() < 20)
     {
         assert!(note.text.chars().count() <= 16_000, "{}", note.text.chars().count());
         link.noted.extend(note.lines);

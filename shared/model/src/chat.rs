@@ -66,6 +66,9 @@ pub enum Content {
         kind: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
+        /// Where the messenger keeps the files: their ids or addresses.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<String>,
     },
 }
 

@@ -1,8 +1,10 @@
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use email_address::{EmailAddress, Options};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
+
+use crate::phone::visible;
 
 /// An e-mail address, lower-cased, its domain in Punycode. `+tags` and dots are kept: the person typed them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,6 +26,22 @@ impl Email {
         let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
         EmailAddress::parse_with_options(&address, options).map_err(|_| EmailError)?;
         Ok(Self(address))
+    }
+
+    /// Every address in a text, in its order: between words, in brackets behind a name, with a dot behind it.
+    pub fn parse_all(text: &str) -> Vec<Self> {
+        let text = visible(text);
+        let is_gap = |c: char| c.is_whitespace() || ",;:<>()[]{}\"«»|/\\".contains(c);
+        let words = text.split(is_gap).map(|word| word.trim_matches(|c: char| ".!?…".contains(c)));
+        let bare = |word: &str| Self::parse(word.trim_matches(|c: char| "*_~'`’".contains(c)));
+        let mut found: Vec<Self> = words.filter_map(|word| Self::parse(word).or_else(|_| bare(word)).ok()).collect();
+        if found.is_empty() {
+            let apart = [" @ ", " @", "@ "].into_iter().fold(text, |text, gap| text.replace(gap, "@"));
+            found.extend(Self::parse(&apart).ok());
+        }
+        let mut seen = BTreeSet::new();
+        found.retain(|email| seen.insert(email.clone()));
+        found
     }
 
     pub fn as_str(&self) -> &str {
@@ -73,6 +91,24 @@ mod tests {
     fn what_is_no_address_is_refused() {
         for text in ["", "anna", "anna@", "@example.com", "a b@example.com", "anna@localhost", "Anna <a@example.com>"] {
             assert_eq!(read(text), Err(EmailError), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_found_between_words() {
+        for (text, expected) in [
+            ("Анна <Anna@Example.com>", vec!["anna@example.com"]),
+            ("anna@example.com.", vec!["anna@example.com"]),
+            ("пишите на anna@example.com или boris@example.com!", vec!["anna@example.com", "boris@example.com"]),
+            ("mailto:anna@example.com", vec!["anna@example.com"]),
+            ("\u{200b}anna@exa\u{ad}mple.com\u{feff}", vec!["anna@example.com"]),
+            ("anna @ example.com", vec!["anna@example.com"]),
+            ("o'neil@example.com, o'neil@example.com", vec!["o'neil@example.com"]),
+            ("anna@", vec![]),
+            ("@anna", vec![]),
+        ] {
+            let found: Vec<String> = Email::parse_all(text).into_iter().map(String::from).collect();
+            assert_eq!(found, expected, "{text}");
         }
     }
 

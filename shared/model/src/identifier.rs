@@ -45,7 +45,8 @@ pub enum Kind {
     Visitor,
     /// A cookie of a web counter (`_ga`, `_ym_uid`). Weak.
     Cookie,
-    /// Another identifier as people type it in public forms and in chats, where nothing proves it. Only marks bear it.
+    /// Another identifier as people type it in public forms and in chats, where nothing proves it: with no scope, a mark of a
+    /// shared value; with the scope `phone` or `email`, what could not be read as one. Weak.
     Typed,
 }
 
@@ -106,6 +107,9 @@ impl Kind {
     }
 }
 
+/// Characters that are kept of what cannot be read.
+const UNREAD: usize = 60;
+
 /// A normalised name for a person: `phone:+79161234567`, `customer/opera-shop:235`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identifier {
@@ -150,6 +154,18 @@ impl Identifier {
     #[must_use]
     pub fn typed(&self) -> Self {
         Self { kind: Kind::Typed, scope: String::new(), value: self.to_string() }
+    }
+
+    /// What was given as a phone or an e-mail and cannot be read as one, as it was typed.
+    pub fn unread(kind: Kind, text: &str) -> Option<Self> {
+        let text: String = text.trim().chars().take(UNREAD).collect();
+        let is_address = matches!(kind, Kind::Phone | Kind::Email);
+        Self::opaque(Kind::Typed, kind.name(), &text).filter(|_| is_address)
+    }
+
+    /// True for what was given as a phone or an e-mail and cannot be read as one.
+    pub fn is_unread(&self) -> bool {
+        self.kind == Kind::Typed && !self.scope.is_empty()
     }
 
     pub fn kind(&self) -> Kind {

@@ -23,7 +23,7 @@ mod sent_message;
 mod show;
 mod stop_words;
 mod talk;
-mod token;
+pub mod token;
 mod trace;
 
 pub use bounce::{closes_address, is_no_mailbox};

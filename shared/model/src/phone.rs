@@ -38,7 +38,7 @@ impl Phone {
     /// # Errors
     /// `Unparsable` for text that is no number, `Invalid` for one that its country cannot have assigned.
     pub fn parse(text: &str, region: Region) -> Result<Self, PhoneError> {
-        let text: String = text.nfkc().collect();
+        let text = visible(text);
         let text = text.trim();
         match Self::parse_once(text, Some(region.0)) {
             // `375291234567` without its plus reads as a Russian local number; with it, as the Belarusian one it is.
@@ -49,11 +49,37 @@ impl Phone {
         }
     }
 
-    /// Every number in a field into which people put two (`…, …`).
+    /// Every number in a text, in its order: between words, in brackets, two in a row.
     pub fn parse_all(text: &str, region: Region) -> Vec<Self> {
-        let mut found: Vec<Self> =
-            text.split([',', ';', '/', '\n']).filter_map(|part| Self::parse(part, region).ok()).collect();
-        found.dedup();
+        let text = visible(text);
+        let mut found: Vec<Self> = Vec::new();
+        for part in text.split([',', ';', '\n']) {
+            match Self::parse(part, region) {
+                // Letters may stand for digits there, as on a keypad: nobody means that.
+                Ok(phone) if !part.contains('/') && !has_latin(part) => found.push(phone),
+                _ => runs(part).for_each(|run| found.extend(Self::in_run(&run, region))),
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        found.retain(|phone| seen.insert(phone.clone()));
+        found
+    }
+
+    /// Numbers in digits and what stands between digits: one, or several one after the other.
+    fn in_run(run: &str, region: Region) -> Vec<Self> {
+        if let Ok(phone) = Self::parse(run, region) {
+            return vec![phone];
+        }
+        let (mut words, mut found): (Vec<&str>, Vec<Self>) = (run.split_whitespace().collect(), Vec::new());
+        while !words.is_empty() {
+            let longest = (1..=words.len()).rev().find_map(|count| {
+                let head = words.get(..count)?.join(" ");
+                Some((count, Self::parse(&head, region).ok()?))
+            });
+            let taken = longest.as_ref().map_or(1, |(count, _)| *count);
+            found.extend(longest.map(|(_, phone)| phone));
+            words.drain(..taken);
+        }
         found
     }
 
@@ -70,6 +96,45 @@ impl Phone {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// In NFKC, without characters that nobody sees: zero-width ones, marks of direction, soft hyphens.
+pub(crate) fn visible(text: &str) -> String {
+    let is_hidden = |c: &char| {
+        matches!(*c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            || matches!(*c, '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
+    };
+    text.nfkc().filter(|c| !is_hidden(c)).map(|c| if c == '\u{a0}' { ' ' } else { c }).collect()
+}
+
+fn has_latin(text: &str) -> bool {
+    text.chars().any(|c| c.is_ascii_alphabetic())
+}
+
+/// Runs of digits with what people put between them. A plus begins a run, and what has too few digits for a phone is none. A
+/// run that touches a letter or an `@` is a part of a word.
+fn runs(text: &str) -> impl Iterator<Item = String> {
+    let is_part = |c: char| c.is_ascii_digit() || " \t-.()‐‑‒–—−".contains(c);
+    let (mut runs, mut run) = (Vec::new(), String::new());
+    for c in text.chars() {
+        // An e-mail may begin with a number.
+        if c == '@' {
+            run.clear();
+        }
+        if c == '+' || !is_part(c) {
+            runs.push(std::mem::take(&mut run));
+        }
+        match c {
+            '+' => run.push(c),
+            '‐' | '‑' | '‒' | '–' | '—' | '−' => run.push('-'),
+            c if is_part(c) => run.push(c),
+            _ => {}
+        }
+    }
+    runs.push(run);
+    let trimmed = |run: String| run.trim_matches(|c: char| !c.is_ascii_digit() && c != '+' && c != '(').to_owned();
+    let is_phone = |run: &String| run.bytes().filter(u8::is_ascii_digit).count() >= 7;
+    runs.into_iter().map(trimmed).filter(is_phone)
 }
 
 impl TryFrom<String> for Phone {
@@ -136,6 +201,32 @@ mod tests {
     fn two_numbers_in_one_field_are_two() {
         let region = Region::new("RU").expect("RU is a region");
         assert_eq!(Phone::parse_all("8 916 123-45-67, +7 926 111 22 33", region).len(), 2);
+    }
+
+    #[test]
+    fn numbers_are_found_between_words() {
+        let region = Region::new("RU").expect("RU is a region");
+        for (text, expected) in [
+            ("+7 917 123-45-01 Анна", vec!["+79171234501"]),
+            ("тел 8 917 123 45 09 звоните после 18:00", vec!["+79171234509"]),
+            ("8 917 223 45 02 (Viber)", vec!["+79172234502"]),
+            ("89172234503 WhatsApp, 18-20", vec!["+79172234503"]),
+            ("Call 8 917 223 45 04 anytime", vec!["+79172234504"]),
+            ("8\u{a0}917\u{200b} 223‑45–05\u{202c}.", vec!["+79172234505"]),
+            ("8 917 223-45-06 8 917 223-45-07", vec!["+79172234506", "+79172234507"]),
+            ("(8-917)223.45.08/+79172234509", vec!["+79172234508", "+79172234509"]),
+            ("моб. +7(917)2234510; дом. 8 (495) 123-45-67", vec!["+79172234510", "+74951234567"]),
+            ("89172234511 доб. 12", vec!["+79172234511"]),
+            ("+79172234512, +7 917 223 45 12", vec!["+79172234512"]),
+            ("89172234513@example.com", vec![]),
+            ("Заказ 1234567 оплачен, а билет не пришёл!", vec![]),
+            ("На 28.05.2027 есть билеты по 1500?", vec![]),
+            ("25 000 руб., код 98765", vec![]),
+            ("нет", vec![]),
+        ] {
+            let found: Vec<String> = Phone::parse_all(text, region).into_iter().map(String::from).collect();
+            assert_eq!(found, expected, "{text}");
+        }
     }
 
     #[test]

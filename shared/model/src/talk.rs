@@ -10,8 +10,12 @@ use crate::{Identifier, Profile, Purpose, SentMessage, Timestamp, Token, TokenTa
 const LINES: usize = 240;
 /// Tokens of a chat that are remembered.
 const TOKENS: usize = 8;
-/// Characters of a line that a person keeps.
-const TEXT: usize = 400;
+/// Characters of a line that a person keeps: no messenger takes a longer one.
+const TEXT: usize = 10_000;
+/// Characters of all lines together, so that a person stays as small as stores can keep. The latest stay.
+const ALL_TEXT: usize = 60_000;
+/// Characters of the latest words that stand in a field of a contact.
+const FIELD: usize = 400;
 /// Words about being written to that a chat keeps. The journal has all of them.
 const WORDS: usize = 400;
 
@@ -22,6 +26,21 @@ pub struct Line {
     /// The event's id.
     pub id: String,
     pub said: Said,
+    /// Where the messenger keeps the files that came with it: their ids or addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+}
+
+impl Line {
+    /// Characters of it.
+    fn length(&self) -> usize {
+        match &self.said {
+            Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) | Said::Hub(text) => {
+                text.chars().count()
+            }
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -162,7 +181,7 @@ impl Talk {
     #[must_use]
     pub fn with(mut self, mut line: Line) -> Self {
         if let Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) | Said::Hub(text) = &mut line.said {
-            *text = text.chars().take(TEXT).collect();
+            *text = shortened(text, if crate::breakage::is_on("lines-are-cut") { 400 } else { TEXT });
         }
         if line.said.is_theirs() {
             self.heard_at = self.heard_at.max(Some(line.at));
@@ -200,8 +219,9 @@ impl Talk {
         }
         self.lines.extend(other.lines);
         let most = if crate::breakage::is_on("unnoted-lines-dropped") { 24 } else { LINES };
-        while self.lines.len() > most {
-            self.lines.pop_first();
+        let mut length: usize = self.lines.iter().map(Line::length).sum();
+        while self.lines.len() > most || length > ALL_TEXT {
+            length -= self.lines.pop_first().map_or(0, |line| line.length());
         }
         let earliest = |a: Option<Timestamp>, b: Option<Timestamp>| [a, b].into_iter().flatten().min();
         self.open_since = earliest(self.open_since, other.open_since);
@@ -222,13 +242,22 @@ impl Talk {
 
     /// The latest of their words, for a manager's eyes.
     pub fn last_words(&self) -> Option<(Timestamp, String)> {
-        self.lines.iter().rev().find_map(|line| match &line.said {
+        let latest = self.lines.iter().rev().find_map(|line| match &line.said {
             Said::Text(text) | Said::Button(text) => Some((line.at, text.clone())),
             Said::Other(kind, caption) => Some((line.at, caption.clone().unwrap_or_else(|| format!("[{kind}]")))),
             Said::Contact(_) => Some((line.at, "[contact]".to_owned())),
             _ => None,
-        })
+        });
+        latest.map(|(at, words)| (at, shortened(&words, FIELD)))
     }
+}
+
+/// At most so many characters, with a mark where something is missing.
+fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// A personal link, and how often it was opened.

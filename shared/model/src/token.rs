@@ -115,6 +115,10 @@ impl Token {
     }
 }
 
+/// The words that a link to WhatsApp fills in before its token: nobody said them.
+pub const FILLED_IN_RUSSIAN: &str = "Хочу промокод. Код моей ссылки:";
+pub const FILLED_IN_ENGLISH: &str = "I would like the promo code. My link:";
+
 /// What a token says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {

@@ -1,7 +1,7 @@
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::de::DeserializeOwned;
-use stagedoor_model::{Region, SourceName};
+use stagedoor_model::{Email, Identifier, Kind, Phone, Region, SourceName, breakage};
 
 use crate::Provider;
 
@@ -81,14 +81,18 @@ pub fn table(providers: &[(&str, Build)], source: &Source) -> Result<Box<dyn Pro
     }
 }
 
-/// What a provider's reader reports about the person, gathered from loosely typed fields.
-pub fn contact_identifiers(
-    source: &Source,
-    phone: Option<&str>,
-    email: Option<&str>,
-) -> std::collections::BTreeSet<stagedoor_model::Identifier> {
-    use stagedoor_model::{Email, Identifier, Phone};
-    let phones = phone.into_iter().flat_map(|text| Phone::parse_all(text, source.region)).map(Identifier::phone);
-    let emails = email.into_iter().filter_map(|text| Email::parse(text).ok()).map(Identifier::email);
-    phones.chain(emails).collect()
+/// What a provider's reader reports about the person, gathered from loosely typed fields. What looks like a phone or an e-mail
+/// and cannot be read is kept as it was typed.
+pub fn contact_identifiers(source: &Source, phone: Option<&str>, email: Option<&str>) -> BTreeSet<Identifier> {
+    let phones = phone.map(|text| Phone::parse_all(text, source.region)).unwrap_or_default();
+    let emails: Vec<Email> = email.into_iter().chain(phone).flat_map(Email::parse_all).collect();
+    let digits = |text: &&str| text.chars().filter(char::is_ascii_digit).count();
+    let lost_phone = phone.filter(|text| phones.is_empty() && digits(text) >= 4 && Email::parse_all(text).is_empty());
+    let lost_email = email.filter(|text| Email::parse_all(text).is_empty() && text.contains('@'));
+    let lost = [(Kind::Phone, lost_phone), (Kind::Email, lost_email)];
+    let unread = lost
+        .into_iter()
+        .filter_map(|(kind, text)| Identifier::unread(kind, text.filter(|_| !breakage::is_on("unread-phone-lost"))?));
+    let read = phones.into_iter().map(Identifier::phone).chain(emails.into_iter().map(Identifier::email));
+    read.chain(unread).collect()
 }

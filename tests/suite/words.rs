@@ -1,0 +1,144 @@
+//! Nothing that a person says in a messenger is lost: each word is in the conversation, or its delivery is kept whole.
+
+use serde_json::{Value, json};
+use stagedoor_model::{Body, Content, Event, SourceName, Timestamp};
+use stagedoor_testkit::{Parcel, fans::signed_by_meta, samples};
+use stagedoor_tests::door::{Door, source};
+
+const MESSENGERS: [&str; 6] = ["telegram", "viber", "vk", "messenger", "instagram", "whatsapp"];
+/// Fields in which people's own words stand, in any messenger.
+const SAID: [&str; 8] =
+    ["text", "caption", "body", "file_name", "filename", "question", "formatted_name", "first_name"];
+/// Parents of what somebody else said or what tells who they are.
+const OTHERS: [&str; 16] = [
+    "from",
+    "sender",
+    "chat",
+    "user",
+    "reply_to_message",
+    "reply_message",
+    "profile",
+    "contacts_of_sender",
+    "client_info",
+    "quick_reply",
+    "postback",
+    "button_reply",
+    "list_reply",
+    "context",
+    "system",
+    "entities",
+];
+
+fn said(value: &Value, all: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields.iter().filter(|(key, _)| !OTHERS.contains(&key.as_str())) {
+                match value.as_str() {
+                    Some(text) if SAID.contains(&key.as_str()) && !text.trim().is_empty() => all.push(text.to_owned()),
+                    _ => said(value, all),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| said(value, all)),
+        _ => {}
+    }
+}
+
+/// The words of the conversation, as it is kept.
+fn kept(events: &[Event]) -> String {
+    let content = |event: &Event| match &event.body {
+        Body::MessageReceived(heard) => match &heard.content {
+            Content::Text(text) | Content::Button(text) => text.clone(),
+            Content::Other { kind, caption, files } => {
+                format!("{kind}\n{}\n{}", caption.as_deref().unwrap_or(""), files.join("\n"))
+            }
+        },
+        _ => String::new(),
+    };
+    events.iter().map(content).collect::<Vec<_>>().join("\n")
+}
+
+fn is_heard(event: &Event) -> bool {
+    matches!(event.body, Body::MessageReceived(_))
+}
+
+#[tokio::test]
+async fn every_word_of_every_sample_is_in_the_conversation() {
+    let mut checked = 0;
+    for sample in samples::all().expect("events/ can be read") {
+        if !MESSENGERS.contains(&sample.provider.as_str()) {
+            continue;
+        }
+        let door = Door::of(&sample);
+        let events = door.take(&sample.parcel(&door.path)).await.events;
+        let body: Value = serde_json::from_slice(&sample.body).unwrap_or(Value::Null);
+        // Buttons are ours, and so is a token.
+        if !events.iter().any(is_heard) || events.iter().any(|event| matches!(event.body, Body::ChatStarted(_))) {
+            continue;
+        }
+        let mut words = Vec::new();
+        said(&body, &mut words);
+        let conversation = kept(&events);
+        let is_button = events.iter().any(
+            |event| matches!(&event.body, Body::MessageReceived(heard) if matches!(heard.content, Content::Button(_))),
+        );
+        for word in words.iter().filter(|_| !is_button) {
+            for line in word.trim().lines() {
+                checked += 1;
+                assert!(conversation.contains(line), "{}/{}: {line:?} is lost", sample.provider, sample.case);
+            }
+        }
+    }
+    assert!(checked > 30, "{checked}");
+}
+
+async fn heard(provider: &str, parcel: impl FnOnce(&str) -> Parcel) -> Vec<Event> {
+    let mut source = source(provider, "secret");
+    source.name = SourceName::new(provider).expect("a name");
+    let door = Door::open(source, Timestamp::from_second(1_800_000_000).expect("in range"));
+    door.take(&parcel(&door.path)).await.events
+}
+
+async fn whatsapp(text: &str) -> Vec<Event> {
+    let message = json!({ "from": "79161234567", "id": "wamid.1", "timestamp": "1800000000", "type": "text",
+        "text": { "body": text } });
+    let value = json!({ "metadata": { "phone_number_id": "106540352242922" }, "messages": [message] });
+    let body = json!({ "object": "whatsapp_business_account",
+        "entry": [{ "id": "1", "changes": [{ "field": "messages", "value": value }] }] });
+    heard("whatsapp", |path| signed_by_meta(path, &body, "secret")).await
+}
+
+#[tokio::test]
+async fn what_is_written_beside_the_token_of_whatsapp_is_heard() {
+    let token = stagedoor_model::LinkKey::new("test").mint(
+        1,
+        stagedoor_model::Purpose::Chat,
+        "fan",
+        Timestamp::from_second(1_800_000_000).expect("in range"),
+    );
+    let filled = format!("Хочу промокод. Код моей ссылки: [{token}]");
+    let alone = whatsapp(&filled).await;
+    assert_eq!((alone.len(), kept(&alone)), (1, String::new()), "nobody said the words of the link");
+    for (text, expected) in [
+        (format!("{filled}\nИ подскажите, есть ли места для коляски?"), "И подскажите, есть ли места для коляски?"),
+        (format!("Здравствуйте! {filled}"), "Здравствуйте!"),
+        ("Вот снимок [screenshot-2026-11-27] экрана".to_owned(), "Вот снимок [screenshot-2026-11-27] экрана"),
+    ] {
+        assert_eq!(kept(&whatsapp(&text).await).trim(), expected, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_forwarded_in_vk_is_heard() {
+    let message = json!({ "id": 7, "date": 1_800_000_000, "peer_id": 700, "from_id": 700, "text": "",
+        "fwd_messages": [{ "from_id": 5, "text": "Ваш билет: ряд 7" }, { "from_id": 5, "text": "место 9" }] });
+    let body = json!({ "type": "message_new", "group_id": 191_949_777, "secret": "secret", "event_id": "e1",
+        "object": { "message": message } });
+    let parcel = |path: &str| Parcel {
+        path: path.to_owned(),
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: body.to_string().into_bytes(),
+    };
+    let events = heard("vk", parcel).await;
+    assert_eq!(kept(&events).trim(), "forwarded\n> Ваш билет: ряд 7\n> место 9");
+}
