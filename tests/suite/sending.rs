@@ -21,8 +21,8 @@ async fn holder(stage: &mut Stage) -> (ChatFan, usize) {
 
 /// The messenger's id of the last message that arrived there.
 fn last(stage: &Stage) -> String {
-    let arrived = stage.hub.messengers.arrived().into_iter().filter(|one| one.platform == Platform::Whatsapp);
-    format!("wamid.{}", arrived.last().expect("a message").id)
+    let mut arrived = stage.hub.messengers.arrived().into_iter().filter(|one| one.platform == Platform::Whatsapp);
+    format!("wamid.{}", arrived.next_back().expect("a message").id)
 }
 
 async fn reported(stage: &Stage, fan: &ChatFan, message: &str, state: &str) {

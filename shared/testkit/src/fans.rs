@@ -201,10 +201,13 @@ impl ChatFan {
     pub fn reported(&self, message: &str, state: &str, second: i64) -> Option<Parcel> {
         let Account::Whatsapp(id) = &self.account else { return None };
         let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
-        let mut status = json!({ "id": message, "status": state, "timestamp": second.to_string(), "recipient_id": id });
-        if state == "failed" {
-            status["errors"] = json!([{ "code": 131_026, "title": "Message undeliverable" }]);
-        }
+        let errors = match state {
+            "failed" => json!([{ "code": 131_026, "title": "Message undeliverable" }]),
+            _ => json!([]),
+        };
+        let status = json!({
+            "id": message, "status": state, "timestamp": second.to_string(), "recipient_id": id, "errors": errors,
+        });
         Some(whatsapp_change(contact, "statuses", status))
     }
 
