@@ -61,7 +61,7 @@ fn fact_of(event: &Event) -> Option<Record> {
                 labels: form.labels.clone(),
                 company: form.company.clone(),
                 quiet: matches!(event.body, Body::QuestionnaireImported(_)),
-                is_anonymous: event.is_anonymous && !breakage::is_on("anonymous-counts-in-full"),
+                is_anonymous: event.is_anonymous,
             };
             let key = RecordKey(format!("touch:{}", event.id));
             let (claims, identifiers) = form.identifiers.iter().cloned().partition(is_claim);
