@@ -259,7 +259,9 @@ impl Stage<'_> {
             "changed_at": self.now().to_string(),
         });
         let body = json!({ "type": kind, "data": show });
-        self.send(form_signed("/ticketing/theatre", &body, "theatre-shop-secret", kind, self.now())).await
+        // Standard Webhooks allows no dot in an id.
+        let id = kind.replace('.', "-");
+        self.send(form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &id, self.now())).await
     }
 
     /// The money goes back.

@@ -376,3 +376,13 @@ fn a_lifted_value_joins_again_and_old_facts_do_not_mark_it_anew() {
     assert!(!world.weak.contains(&phone(1)));
     assert_eq!(world.people.len(), 10, "both orders are one person's");
 }
+
+#[test]
+fn a_revision_that_comes_late_gives_a_former_buyer_back_what_was_theirs_in_any_order() {
+    let latest = order(1, 6, OrderState::Placed, vec![phone(1)]);
+    let first = order(1, 0, OrderState::Placed, vec![phone(1), phone(4)]);
+    let between = order(1, 2, OrderState::Placed, vec![phone(2)]);
+    let known = form(9, 1, vec![phone(4)]);
+    let all = [latest, first, known, between];
+    assert_eq!(picture_of(&all, 1, &Policy::default()), picture_of(&all, all.len(), &Policy::default()));
+}

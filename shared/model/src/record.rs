@@ -273,6 +273,10 @@ impl Record {
         match &self.fact {
             Fact::Decided { verdict, .. } => all.extend(verdict.identifiers().into_iter().cloned()),
             Fact::HandedOn { order, .. } => all.extend(order.0.parse::<Identifier>().ok()),
+            // A revision that comes late may tell that another buyer had the order between two of these.
+            Fact::Order { .. } if !crate::breakage::is_on("former-buyers-unsought") => {
+                all.extend(self.buyers.iter().flat_map(|buyer| buyer.identifiers.clone()));
+            }
             _ => {}
         }
         all
