@@ -131,7 +131,7 @@ impl Page {
             }
             strange |=
                 !["messaging", "standby", "changes"].iter().any(|kind| entry.get(*kind).is_some_and(Value::is_array));
-            // `standby` belongs to another app. `changes` is told of pages, and by the dashboard's test button: it is kept.
+            // `standby` belongs to another app. Pages and the dashboard's test button send `changes`: it is kept.
             strange |= list(entry, "/changes").next().is_some() && !breakage::is_on("changes-are-dropped");
             for update in list(entry, "/messaging") {
                 let at = millisecond(update, "/timestamp", delivery.received_at());

@@ -397,7 +397,7 @@ impl Letter<'_> {
         Some(url)
     }
 
-    /// One link an address and year: whoever gets ten letters has one. A letter that asks for a confirmation has its own: its
+    /// One link an address and year: ten letters bear the same one. A letter that asks for a confirmation has its own: its
     /// link answers no later question.
     fn consent_link(&self, what: &str, path: &str, decided: &mut Decided) -> String {
         let year = self.now.to_zoned_datetime(TimeZone::UTC).date().year() + YEARS;
