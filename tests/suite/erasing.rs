@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use stagedoor_ports::SystemClock;
+use stagedoor_sandbox::Platform;
 use stagedoor_sqlite::SqliteQueue;
+use stagedoor_testkit::{
+    fans::{Account, ChatFan},
+    form,
+};
 use stagedoor_tests::hub::TestHub;
 
 use crate::end_to_end::{anna, field, lead, order};
@@ -96,6 +101,55 @@ async fn of_an_erased_person_no_file_holds_a_trace_not_even_what_was_not_underst
     }
     let status = hub.hub.status().await.expect("a status");
     assert_eq!((status.outbox, status.dead_letters, status.unrecognized), (1, 0, 1), "what is of others stays");
+}
+
+#[tokio::test]
+async fn what_strangers_typed_of_an_erased_person_goes_and_the_strangers_stay() {
+    let hub = TestHub::start().await;
+    let page = async |fields: &[(&str, &str)]| {
+        let fields = [&[("key", "landing-key")], fields].concat();
+        hub.take(&form("/website/landing", &fields).header("origin", "https://cherry.example.ru")).await;
+        hub.settled().await;
+    };
+    // One types her phone before anybody knows her, one in a chat, and one form is hers alone.
+    page(&[("your-name", "Вера"), ("your-tel", "8 916 123-45-67"), ("your-email", "vera@example.com")]).await;
+    hub.take(&order("T-1", "paid", "2026-01-10T10:05:00Z", anna(), json!([]))).await;
+    hub.settled().await;
+    let fan = ChatFan::new(Account::Telegram(5_300_000_009), "чужой");
+    hub.messengers.open(Platform::Telegram, &fan.id());
+    let begun = hub.now().as_second() - 60;
+    hub.take(&fan.start(None, 1, begun)).await;
+    hub.settled().await;
+    for (serial, words) in [(2, "8 (916) 123-45-67"), (3, "Во сколько начало?")] {
+        hub.take(&fan.say(words, serial, begun + 10 * i64::try_from(serial).expect("small"))).await;
+        hub.settled().await;
+    }
+    page(&[("your-email", "anna@example.com"), ("comment", "Пишите на anna@example.com")]).await;
+    assert_eq!(hub.hub.status().await.expect("a status").people, 4);
+    let email = "email:anna@example.com".parse().expect("an identifier");
+    let kept = stagedoor::person::export(&hub.hub, &email).await.expect("exported");
+    let claimed = kept["claimed_by_others"].to_string();
+    assert_eq!(kept["claimed_by_others"].as_array().map(Vec::len), Some(3), "{claimed}");
+    assert!(claimed.contains("phone:+79161234567") && claimed.contains("email:anna@example.com"), "{claimed}");
+    assert!(!claimed.contains("vera@example.com") && !claimed.contains("5300000009"), "{claimed}");
+    let lines = stagedoor::commands::erase(&hub.hub, &email).await.expect("erased");
+    assert!(lines.iter().any(|line| line.contains("others typed one of their addresses")), "{lines:?}");
+    hub.settled().await;
+    for file in std::fs::read_dir(hub.folder.path()).expect("a folder").flatten() {
+        let bytes = std::fs::read(file.path()).unwrap_or_default();
+        for trace in ["anna@example.com", "79161234567", "916 123-45-67", "(916) 123-45-67", "Каренина"] {
+            for text in spellings(trace) {
+                let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+                assert!(!found, "{trace} ({text}) is still in {:?}", file.file_name());
+            }
+        }
+    }
+    assert_eq!(hub.hub.status().await.expect("a status").people, 2, "Вера and the stranger stay");
+    for (who, words) in [("email:vera@example.com", "Вера"), ("telegram:5300000009", "Во сколько начало?")]
+    {
+        let kept = stagedoor::person::export(&hub.hub, &who.parse().expect("an identifier")).await.expect("exported");
+        assert!(kept.to_string().contains(words), "{kept}");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use stagedoor_engine::{Leaving, PersonId, named_in};
 use stagedoor_model::{Body, Email, Event, Identifier};
 use stagedoor_ports::{Listed, PortError, Result};
 
-use crate::Sync;
+use crate::{Sync, claimants::is_nobody_else};
 
 /// Says that anybody was ever erased: until then, nothing is looked up.
 const ANY: &str = "erased/any";
@@ -44,6 +44,10 @@ pub struct Erased {
     /// The same in the second CRM.
     pub second_contacts: BTreeSet<u64>,
     pub deals: BTreeSet<u64>,
+    /// Contacts of others who typed one of the addresses as their own: it may stand there.
+    pub claimed_in: BTreeSet<u64>,
+    /// The same in the second CRM.
+    pub second_claimed_in: BTreeSet<u64>,
     /// Mailing lists that they were taken off.
     pub lists: BTreeSet<String>,
 }
@@ -78,7 +82,7 @@ impl Sync {
                 "what is stored of this person cannot be read by this version, so their CRM rows are not known".into(),
             ));
         }
-        let found = self.store.load(&owners).await?;
+        let mut found = self.store.load(&owners).await?;
         let mut ids: BTreeSet<PersonId> = BTreeSet::new();
         let mut names = BTreeSet::from([identifier.clone()]);
         for person in &found {
@@ -91,6 +95,12 @@ impl Sync {
         names.retain(|name| {
             !owned.weak.contains(name) && owned.owners.get(name).is_none_or(|owner| ids.contains(owner))
         });
+        // A form that names nobody else is a form of theirs.
+        let (bare, claimants): (Vec<_>, Vec<_>) =
+            self.claimants(&found, &names).await?.into_iter().partition(|one| is_nobody_else(&one.value, &names));
+        let claimants: BTreeSet<PersonId> = claimants.iter().map(|one| one.value.id).collect();
+        ids.extend(bare.iter().flat_map(|one| one.value.absorbed.iter().copied().chain([one.value.id])));
+        found.extend(bare);
         let mut erased = Erased { people: found.len(), identifiers: names.len(), ..Erased::default() };
         for link in self.store.links(&ids).await?.into_values() {
             erased.contacts.extend(link.contact.id);
@@ -111,6 +121,8 @@ impl Sync {
             self.store.put_cell(ANY, "yes", None).await?;
         }
         self.strike(&found, &names).await?;
+        let marked = self.strike_claims(&claimants, &names).await?;
+        (erased.claimed_in, erased.second_claimed_in) = (marked.first, marked.second);
         erased.traces = self.drop_traces(&names).await?;
         self.store.erase(&ids, &names, &tombstones).await?;
         Ok(erased)

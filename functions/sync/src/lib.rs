@@ -4,6 +4,7 @@ mod answers;
 mod backfill;
 mod breaker;
 mod changes;
+mod claimants;
 mod claims;
 mod companies;
 mod doubted;

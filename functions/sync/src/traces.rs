@@ -15,13 +15,13 @@ const END: usize = 10;
 const LEAST: usize = 6;
 
 /// Somebody's addresses, to be found in a text however they are written.
-struct Addresses {
+pub(crate) struct Addresses {
     words: Vec<String>,
     digits: Vec<String>,
 }
 
 impl Addresses {
-    fn of(names: &BTreeSet<Identifier>) -> Self {
+    pub fn of(names: &BTreeSet<Identifier>) -> Self {
         let (mut words, mut digits) = (Vec::new(), Vec::new());
         for name in names.iter().filter(|name| name.value().len() >= LEAST) {
             if name.kind() == Kind::Phone {
@@ -34,7 +34,7 @@ impl Addresses {
         Self { words, digits }
     }
 
-    fn are_in(&self, text: &str) -> bool {
+    pub fn are_in(&self, text: &str) -> bool {
         let text = text.to_lowercase();
         // As a form, and as JSON that escapes more than it has to.
         let decoded: String = url::form_urlencoded::parse(text.as_bytes())

@@ -174,6 +174,14 @@ pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, St
                 if !done.deals.is_empty() {
                     lines.push(format!("and these deals: {}", ids(&done.deals)));
                 }
+                let of_others =
+                    "others typed one of their addresses; take it out of these contacts, their notes and tasks";
+                if !done.claimed_in.is_empty() {
+                    lines.push(format!("{of_others}: {}", ids(&done.claimed_in)));
+                }
+                if !done.second_claimed_in.is_empty() {
+                    lines.push(format!("{of_others}, in the second CRM: {}", ids(&done.second_claimed_in)));
+                }
                 return Ok(lines);
             }
             Err(PortError::Retry(reason)) => last = reason,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use stagedoor_engine::deals;
-use stagedoor_model::{Event, Identifier};
+use stagedoor_engine::{Person, deals};
+use stagedoor_model::{Event, Identifier, SourceName, Timestamp};
 use stagedoor_sync::Sync;
 
 use crate::{
@@ -35,6 +35,7 @@ pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String>
         }
         _ => Value::Null,
     };
+    let claimed = claimed_by_others(hub, &person).await.map_err(|error| error.to_string())?;
     let own: Vec<Value> = deals(&person, &catalog).values().map(|deal| json!(deal)).collect();
     Ok(json!({
         "told_at": hub.sync.clock.now(),
@@ -42,6 +43,7 @@ pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String>
         "name": person.name(),
         "identifiers": person.identifiers().into_iter().map(ToString::to_string).collect::<Vec<_>>(),
         "claims": person.claims().into_iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "claimed_by_others": claimed,
         "records": person.records.values().collect::<Vec<_>>(),
         "deals": own,
         "consent": evidence_of(hub, &person),
@@ -52,6 +54,17 @@ pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String>
         "second_crm": second,
         "events": events,
     }))
+}
+
+/// Where others typed an address of theirs as their own: `erase` takes it out there. It says nothing else of the others.
+async fn claimed_by_others(hub: &Hub, person: &Person) -> stagedoor_ports::Result<Vec<Value>> {
+    let own = person.identifiers();
+    let near = hub.store.load(&person.neighbours).await?;
+    let records = near.iter().flat_map(|one| one.value.records.values());
+    let claims = records.flat_map(|record| record.claims.iter().map(move |one| (record.at, &record.source, one)));
+    let claims: BTreeSet<_> = claims.filter(|(.., one)| own.contains(one)).collect();
+    let told = |(at, source, one): (Timestamp, &SourceName, &Identifier)| json!({ "identifier": one.to_string(), "at": at, "source": source });
+    Ok(claims.into_iter().map(told).collect())
 }
 
 /// What a CRM holds. No other process uses it meanwhile, so that the calls of both stay within its rate.

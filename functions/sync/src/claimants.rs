@@ -1,0 +1,183 @@
+//! What an erased person's addresses are to others: strangers may have typed them as their own. The addresses are taken out of
+//! what the strangers said; the strangers stay.
+
+use std::collections::BTreeSet;
+
+use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_model::{Body, Content, Event, Fact, Identifier, Kind, Line, Record, Said, breakage};
+use stagedoor_ports::{Commit, JournalRow, PortError, Result, Saved, Versioned};
+
+use crate::{Sync, traces::Addresses};
+
+/// How often another process may be faster.
+const ATTEMPTS: usize = 5;
+/// What stands in the place of words that hold an erased address.
+const STRUCK: &str = "…";
+
+/// Contacts in the CRM of those who claimed an erased address: it may stand there, in a field, a note or a task.
+#[derive(Debug, Default)]
+pub(crate) struct Marked {
+    pub first: BTreeSet<u64>,
+    pub second: BTreeSet<u64>,
+}
+
+impl Sync {
+    /// People who claim one of `names` and are none of `people`.
+    pub(crate) async fn claimants(
+        &self,
+        people: &[Versioned<Person>],
+        names: &BTreeSet<Identifier>,
+    ) -> Result<Vec<Versioned<Person>>> {
+        let own: BTreeSet<PersonId> = people.iter().map(|person| person.value.id).collect();
+        let near: BTreeSet<PersonId> = people.iter().flat_map(|person| person.value.neighbours.clone()).collect();
+        let found = self.store.load(&near.difference(&own).copied().collect()).await?;
+        Ok(found.into_iter().filter(|one| !own.contains(&one.value.id) && claims(&one.value, names)).collect())
+    }
+
+    /// Takes `names` out of what these people said: first where the next attempt finds it by their claims, which go last.
+    pub(crate) async fn strike_claims(
+        &self,
+        claimants: &BTreeSet<PersonId>,
+        names: &BTreeSet<Identifier>,
+    ) -> Result<Marked> {
+        let mut marked = Marked::default();
+        if claimants.is_empty() || breakage::is_on("erased-in-claims-of-others") {
+            return Ok(marked);
+        }
+        let addresses = Addresses::of(names);
+        for id in claimants {
+            let rows = self.store.journal_of(*id).await?.into_iter();
+            let struck = rows.filter_map(|row| {
+                let event = event_without(&row.event, names, &addresses)?;
+                Some(JournalRow { event, note: row.note.clone().filter(|note| !addresses.are_in(note)), ..row })
+            });
+            let journal: Vec<JournalRow> = struck.collect();
+            for row in &journal {
+                self.store.forget(&row.event.id).await?;
+            }
+            if !journal.is_empty() {
+                self.store.save(vec![Commit { journal, ..Commit::default() }]).await?;
+            }
+        }
+        for (id, mut link) in self.store.links(claimants).await? {
+            marked.first.extend(link.contact.id.iter().chain(&link.doubles));
+            if let Some(second) = &link.second {
+                marked.second.extend(second.contact.id.iter().chain(&second.doubles));
+            }
+            let before = link.clone();
+            strike_link(&mut link, names, &addresses);
+            if link != before {
+                self.store.save_links(vec![(id, link)]).await?;
+            }
+        }
+        for _ in 0..ATTEMPTS {
+            let found = self.store.load(claimants).await?.into_iter();
+            let struck = found.filter(|one| claims(&one.value, names));
+            let people: Vec<(Person, Option<u64>)> =
+                struck.map(|one| (person_without(one.value, names, &addresses), Some(one.version))).collect();
+            let commits = people.into_iter().map(|person| Commit { people: vec![person], ..Commit::default() });
+            if self.store.save(commits.collect()).await?.iter().all(|saved| *saved == Saved::Done) {
+                return Ok(marked);
+            }
+        }
+        Err(PortError::Retry("the claims of others keep changing; erase again".into()))
+    }
+}
+
+fn claims(person: &Person, names: &BTreeSet<Identifier>) -> bool {
+    person.records.values().any(|record| !record.claims.is_disjoint(names))
+}
+
+/// True if nothing names the person but these names, and the CRM's rows that were made for them: a form of an erased person.
+pub(crate) fn is_nobody_else(person: &Person, names: &BTreeSet<Identifier>) -> bool {
+    let all = person.identifiers_and_claims();
+    all.into_iter().filter(|one| one.kind().is_strong() && !is_row(one)).all(|one| names.contains(one))
+}
+
+fn is_row(identifier: &Identifier) -> bool {
+    matches!(identifier.kind(), Kind::CrmContact | Kind::CrmLead)
+}
+
+fn person_without(mut person: Person, names: &BTreeSet<Identifier>, addresses: &Addresses) -> Person {
+    person.contested.retain(|one| !names.contains(one));
+    person.records.values_mut().for_each(|record| strike_record(record, names, addresses));
+    person
+}
+
+fn strike_record(record: &mut Record, names: &BTreeSet<Identifier>, addresses: &Addresses) {
+    record.claims.retain(|one| !names.contains(one));
+    record.echoes.retain(|one| !names.contains(one));
+    record.name.take_if(|(_, name)| addresses.are_in(name));
+    match &mut record.fact {
+        Fact::Touch(touch) => touch.labels.retain(|_, text| !addresses.are_in(text)),
+        Fact::CrmContact { phones, emails, .. } => {
+            phones.retain(|text| !addresses.are_in(text));
+            emails.retain(|text| !addresses.are_in(text));
+        }
+        Fact::Talk(talk) => {
+            let lines = std::mem::take(&mut talk.lines).into_iter();
+            talk.lines = lines.filter_map(|line| line_without(line, names, addresses)).collect();
+        }
+        _ => {}
+    }
+}
+
+fn line_without(mut line: Line, names: &BTreeSet<Identifier>, addresses: &Addresses) -> Option<Line> {
+    match &mut line.said {
+        Said::Contact(given) if names.contains(given) => return None,
+        Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) | Said::Hub(text) => strike(text, addresses),
+        _ => {}
+    }
+    Some(line)
+}
+
+fn strike(text: &mut String, addresses: &Addresses) {
+    if addresses.are_in(text) {
+        STRUCK.clone_into(text);
+    }
+}
+
+/// The event without the addresses; `None` where it says nothing of them.
+fn event_without(event: &Event, names: &BTreeSet<Identifier>, addresses: &Addresses) -> Option<Event> {
+    let holds = |event: &Event| serde_json::to_string(event).is_ok_and(|text| addresses.are_in(&text));
+    if !holds(event) {
+        return None;
+    }
+    let mut event = event.clone();
+    event.subject.take_if(|subject| addresses.are_in(subject));
+    match &mut event.body {
+        Body::FormSubmitted(form) | Body::CartAbandoned(form) => {
+            form.identifiers.retain(|one| !names.contains(one));
+            form.name.take_if(|name| addresses.are_in(name));
+            form.labels.retain(|_, text| !addresses.are_in(text));
+        }
+        Body::MessageReceived(heard) => match &mut heard.content {
+            Content::Text(text) | Content::Button(text) | Content::Other { caption: Some(text), .. } => {
+                strike(text, addresses);
+            }
+            Content::Other { .. } => {}
+        },
+        Body::MessageSent(sent) => strike(&mut sent.text, addresses),
+        _ => {}
+    }
+    if holds(&event) {
+        event.body = Body::Erased;
+    }
+    Some(event)
+}
+
+fn strike_link(link: &mut Link, names: &BTreeSet<Identifier>, addresses: &Addresses) {
+    for values in [&mut link.contact_values, &mut link.left_out, &mut link.cleared] {
+        values.values_mut().for_each(|values| values.retain(|value| !addresses.are_in(value)));
+    }
+    if let Some(intent) = &mut link.contact.intent {
+        intent.values.retain(|value| !addresses.are_in(value));
+    }
+    link.troubles.retain(|key| !addresses.are_in(key));
+    link.lists.values_mut().for_each(|places| places.retain(|email, _| !addresses.are_in(email)));
+    link.written.retain(|occasion, _| !addresses.are_in(occasion));
+    link.written.values_mut().for_each(|written| written.steps.retain(|step| !names.contains(&step.to)));
+    if let Some(second) = &mut link.second {
+        strike_link(second, names, addresses);
+    }
+}
