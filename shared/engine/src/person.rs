@@ -43,6 +43,12 @@ impl fmt::Display for PersonId {
     }
 }
 
+/// The two that a manager called one person.
+fn same_person(record: &Record) -> Option<BTreeSet<&Identifier>> {
+    let Fact::Decided { verdict: verdict @ Verdict::SamePerson(..), .. } = &record.fact else { return None };
+    Some(verdict.identifiers())
+}
+
 /// A set of records that strong identifiers hold together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
@@ -77,25 +83,25 @@ pub struct Person {
 impl Person {
     /// Identifiers that are proved to be theirs, or that a manager confirmed.
     pub fn identifiers(&self) -> BTreeSet<&Identifier> {
-        let proves = |record: &&Record| record.is_of_somebody() || self.records.values().any(claims::is_confirmation);
-        let claimed = self.records.values().any(|record| !record.claims.is_empty());
-        // Of an address that is only claimed, what providers and the hub itself tell proves nothing.
-        let telling = self.records.values().filter(|record| !claimed || proves(record));
-        let mut proven: BTreeSet<&Identifier> = telling.flat_map(|record| &record.identifiers).collect();
-        if claimed {
-            let all = self.records.values().flat_map(|record| &record.identifiers);
-            let is_claimed = |one: &Identifier| self.records.values().any(|record| record.claims.contains(one));
-            proven.extend(all.filter(|one| !is_claimed(one)));
+        let (mut proven, mut told, mut claimed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut joined, mut is_confirmed) = (Vec::new(), false);
+        for record in self.records.values() {
+            is_confirmed |= claims::is_confirmation(record);
+            claimed.extend(&record.claims);
+            if record.is_of_somebody() { &mut proven } else { &mut told }.extend(&record.identifiers);
+            joined.extend(same_person(record));
         }
-        let confirmed = self.records.values().filter_map(|record| self.confirmed_by(record)).flatten();
-        proven.extend(confirmed.collect::<Vec<_>>());
+        let is_named = |one: &&Identifier| proven.contains(one) || told.contains(one) || claimed.contains(one);
+        joined.retain(|pair| pair.iter().all(is_named));
+        // Of an address that is only claimed, what providers and the hub itself tell proves nothing.
+        proven.extend(told.into_iter().filter(|one| is_confirmed || !claimed.contains(one)));
+        proven.extend(joined.into_iter().flatten().filter(|one| !self.contested.contains(*one)));
         proven
     }
 
     fn confirmed_by<'r>(&self, record: &'r Record) -> Option<BTreeSet<&'r Identifier>> {
-        let Fact::Decided { verdict: verdict @ Verdict::SamePerson(..), .. } = &record.fact else { return None };
         let is_named = |one: &&Identifier| self.records.values().any(|record| record.names(one));
-        let named = verdict.identifiers();
+        let named = same_person(record)?;
         named.iter().all(is_named).then(|| named.into_iter().filter(|one| !self.contested.contains(*one)).collect())
     }
 
