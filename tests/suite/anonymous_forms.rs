@@ -50,6 +50,30 @@ async fn a_strangers_consent_counts_once_the_letter_to_the_address_is_answered()
 }
 
 #[tokio::test]
+async fn the_page_of_a_link_that_counts_no_more_does_not_say_that_the_address_is_confirmed() {
+    let mut stage = Stage::at(noon(3)).await;
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
+    stage.hub.take(&by_browser(&json!({ "your-email": "anna@example.com", "consents": consents }))).await;
+    stage.on(HOUR).await;
+    let url = link(&stage.letters("anna@example.com")[0].text, "/c/").expect("a link");
+    assert_eq!(posts(&url).await, 200);
+    stage.hub.settled().await;
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": false }]);
+    let form = stage.site(json!({ "kind": "lead", "email": "anna@example.com", "consents": consents }));
+    stage.hub.take(&form).await;
+    stage.hub.settled().await;
+    assert_eq!(stands(&stage).await, "withdrawn");
+    for (language, words) in [("ru", "если после нашего письма вы не отписались"), ("en", "unless you unsubscribed")]
+    {
+        let answer = reqwest::Client::new().post(format!("{url}?lang={language}")).send().await.expect("an answer");
+        let page = answer.text().await.expect("a page");
+        assert!(page.contains(words) && !page.contains("подтверждён") && !page.contains("is confirmed"), "{page}");
+    }
+    stage.hub.settled().await;
+    assert_eq!(stands(&stage).await, "withdrawn", "an old link brings nobody back");
+}
+
+#[tokio::test]
 async fn a_strangers_withdrawal_is_asked_back() {
     let mut stage = Stage::at(noon(3)).await;
     stage.consents("anna@example.com").await;

@@ -173,3 +173,18 @@ fn mistakes_of_the_crm_are_told_at_once_by_its_kind() {
         assert!(told.contains(part), "{part} is not in\n{told}");
     }
 }
+
+#[test]
+fn a_browsers_form_whose_consents_nothing_confirms_is_told_with_the_remedy() {
+    let whole = read_config("stagedoor.toml", DEFAULT_CONFIG, None).expect("a config");
+    assert_eq!(whole.notices(), Vec::<String>::new());
+    let without = |from: &str, until: &str| {
+        let (start, end) = (DEFAULT_CONFIG.find(from).expect("there"), DEFAULT_CONFIG.find(until).expect("there"));
+        let text = format!("{}{}", &DEFAULT_CONFIG[..start], &DEFAULT_CONFIG[end..]);
+        read_config("stagedoor.toml", &text, None).expect("a config").notices().join("\n")
+    };
+    let told = without("[mailing.confirm-address]", "[mailing.confirm-withdrawal]");
+    assert!(told.contains("source.landing") && told.contains("purpose = \"confirm\""), "{told}");
+    let told = without("[mailing.confirm-withdrawal]", "[mailing.moved]");
+    assert!(told.contains("source.landing") && told.contains("purpose = \"confirm_withdrawal\""), "{told}");
+}

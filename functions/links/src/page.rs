@@ -3,7 +3,10 @@
 use http::{HeaderMap, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use stagedoor_engine::Campaign;
-use stagedoor_model::token::{FILLED_IN_ENGLISH, FILLED_IN_RUSSIAN};
+use stagedoor_model::{
+    breakage,
+    token::{FILLED_IN_ENGLISH, FILLED_IN_RUSSIAN},
+};
 
 use crate::{buttons::Button, consent::Wish};
 
@@ -156,7 +159,14 @@ pub fn done(language: Language, wish: Wish) -> Markup {
         Wish::Confirm => message(
             language,
             language.say("Спасибо!", "Thank you!"),
-            language.say("Адрес подтверждён.", "Your address is confirmed."),
+            // Whether the answer still counts, this function cannot know: it reads no store.
+            match breakage::is_on("dead-link-says-confirmed") {
+                true => language.say("Адрес подтверждён.", "Your address is confirmed."),
+                false => language.say(
+                    "Мы получили ваш ответ. Он действует, если после нашего письма вы не отписались.",
+                    "We have your answer. It counts unless you unsubscribed after our letter.",
+                ),
+            },
         ),
     }
 }

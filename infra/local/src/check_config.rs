@@ -22,6 +22,7 @@ pub async fn check_config(place: &Place, changes: bool) -> Result<(), String> {
         None => config(place)?,
     };
     println!("fine: {} sources, {} pipelines", config.sources.len(), config.catalog.pipelines.len());
+    config.notices().iter().for_each(stagedoor::terminal::line);
     // The default folder need not be there.
     let is_named = place.data != Path::new(DEFAULT_DATA) || place.data.join("hub.db").is_file();
     let lines = match &place.aws {

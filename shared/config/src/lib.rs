@@ -23,8 +23,8 @@ pub use mistake::{Mistake, Mistakes};
 pub use read::{Reading, load, load_for};
 pub use retention::Retention;
 pub use secrets::{LocalSecrets, Secrets, variable};
-use stagedoor_engine::{Catalog, Policy};
-use stagedoor_model::Region;
+use stagedoor_engine::{Audience, Catalog, Policy};
+use stagedoor_model::{Region, breakage};
 use stagedoor_webhook::{Secret, Source};
 
 /// What the hub is made of, checked and with its secrets.
@@ -147,6 +147,31 @@ impl Config {
     /// The sources of one receiving function.
     pub fn sources_of(&self, function: &str) -> Vec<Source> {
         self.sources.iter().filter(|one| one.function == function).map(|one| one.source.clone()).collect()
+    }
+
+    /// What works and may not be meant, each a sentence with its place and a remedy.
+    pub fn notices(&self) -> Vec<String> {
+        let asks = |audience: Audience| self.catalog.mailings.iter().any(|one| one.to == audience);
+        let (confirms, asks_back) = (asks(Audience::Unconfirmed), asks(Audience::Doubted));
+        let is_public = |source: &Source| source.options.get("auth").and_then(|auth| auth.as_str()) == Some("browser");
+        let forms = self.sources.iter().filter(|one| one.function == "website" && is_public(&one.source));
+        let notices = forms.flat_map(|one| {
+            let place = format!("source.{}", one.source.name);
+            let first = (!confirms).then(|| {
+                format!(
+                    "{place}: anybody can send this form, so its consents count once they are confirmed, and nothing asks \
+                     for it; add [mailing.confirm-address] with purpose = \"confirm\" (docs/consent.md)"
+                )
+            });
+            let second = (!asks_back).then(|| {
+                format!(
+                    "{place}: anybody can send this form, so its withdrawals are asked back, and nothing asks; add \
+                     [mailing.confirm-withdrawal] with purpose = \"confirm_withdrawal\" (docs/consent.md)"
+                )
+            });
+            first.into_iter().chain(second).filter(|_| !breakage::is_on("unconfirmable-form-unsaid"))
+        });
+        notices.collect()
     }
 }
 
