@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 use stagedoor_model::{Event, Region, SourceName, Timestamp, Unrecognized};
 use stagedoor_ports::{Clock, Queue, memory::MemoryQueue};
 use stagedoor_testkit::{Parcel, samples::Sample};
-use stagedoor_webhook::{Counters, Provider, Receiver, Secret, Source, reread};
+use stagedoor_webhook::{Counters, NotUnderstood, Provider, Receiver, Secret, Source, reread};
 use tower::ServiceExt;
 
 /// A clock that stands where it was put.
@@ -114,6 +114,18 @@ impl Door {
             body: STANDARD.encode(body.to_string()),
         };
         reread(provider.as_ref(), &source.name, &kept, at).expect("it is understood")
+    }
+
+    /// What the parser makes of this body in the place of a sample's, once it is believed.
+    ///
+    /// # Errors
+    /// What is kept of it, with what was understood beside.
+    pub fn parsed(sample: &Sample, body: &[u8]) -> Result<Vec<Event>, NotUnderstood> {
+        let (source, at) = source_of(sample);
+        let provider = stagedoor::functions::provider(function_of(&source.provider), &source).expect("a provider");
+        let headers = sample.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
+        let kept = Unrecognized { route: String::new(), reason: String::new(), headers, body: STANDARD.encode(body) };
+        reread(provider.as_ref(), &source.name, &kept, at)
     }
 
     pub fn open(source: Source, at: Timestamp) -> Self {

@@ -1,10 +1,12 @@
 //! What a fuzz target feeds: a provider, its verification, and its parser past it.
 
+use std::collections::BTreeMap;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, Method};
 use stagedoor_model::{Timestamp, Unrecognized};
 use stagedoor_testkit::samples;
-use stagedoor_webhook::{Delivery, Provider, Source, reread};
+use stagedoor_webhook::{Delivery, Form, Provider, Shape, Source, lenient, odd, parse_json, reread, scan};
 
 use crate::door::{function_of, source};
 
@@ -90,5 +92,111 @@ impl Target {
                 assert_eq!(again, event);
             }
         }
+    }
+}
+
+/// What all providers read through, with whatever a stranger or a provider sends.
+pub fn read(body: &[u8]) {
+    let shape =
+        Shape { texts: &["name", "all/*/name"], numbers: &["id"], instants: &["at"], lists: &["all"], flags: &["is"] };
+    if let Ok(value) = parse_json(body) {
+        _ = lenient::<stagedoor_model::Event>(&value, &["time"]);
+        _ = lenient::<BTreeMap<String, Vec<BTreeMap<String, u64>>>>(&value, &[]);
+        _ = odd(&value, &shape);
+    }
+    _ = Form::parse(body);
+    _ = scan::json_fields(body, ["id", "one/id", "all"]);
+    _ = scan::json_field_any_case(body, "NAME");
+    _ = scan::form_field_any_case(body, "name");
+    _ = scan::without_fields(body, body.len() % 2 == 0, &["secret".to_owned(), "name".to_owned()]);
+    let text = String::from_utf8_lossy(body);
+    _ = stagedoor_model::Money::from_major(&text, "RUB");
+    _ = stagedoor_model::Email::parse_all(&text);
+}
+
+/// Inputs that are nearly a provider's: its samples with bytes changed, cut, doubled and mixed with each other, and noise.
+pub struct Bender {
+    state: u64,
+    corpus: Vec<Vec<u8>>,
+}
+
+/// What parsers stumble over.
+const STONES: [&[u8]; 20] = [
+    b"\\ud83d",
+    b"\\u0000",
+    b"\xef\xbb\xbf",
+    b"[]",
+    b"{}",
+    b"null",
+    b"\"\"",
+    b"-1e999",
+    b"18446744073709551616",
+    b"[[[[",
+    b"a[][][]=",
+    b"&",
+    b"%",
+    b"%ff",
+    b"\xff\xfe",
+    b"0001-01-01T00:00:00Z",
+    b"9999-12-31T23:59:59Z",
+    b"\xe2\x80\xae",
+    b"{\"a\":",
+    b"\\",
+];
+
+impl Bender {
+    /// The same inputs for the same seed.
+    pub fn new(corpus: Vec<Vec<u8>>, seed: u64) -> Self {
+        Self { state: seed | 1, corpus }
+    }
+
+    /// Marsaglia's xorshift.
+    fn below(&mut self, bound: usize) -> usize {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        usize::try_from(self.state % (bound.max(1) as u64)).unwrap_or(0)
+    }
+
+    fn sample(&mut self) -> Vec<u8> {
+        let at = self.below(self.corpus.len());
+        self.corpus.get(at).cloned().unwrap_or_default()
+    }
+
+    pub fn next(&mut self) -> Vec<u8> {
+        if self.below(16) == 0 {
+            let length = self.below(200);
+            return (0..length).map(|_| self.below(256) as u8).collect();
+        }
+        let mut body = self.sample();
+        for _ in 0..=self.below(6) {
+            let (at, length) = (self.below(body.len() + 1), self.below(24));
+            let end = (at + length).min(body.len());
+            match self.below(6) {
+                0 => body.get_mut(at..end).into_iter().flatten().for_each(|byte| *byte = byte.wrapping_add(1)),
+                1 => _ = body.drain(at..end),
+                2 => {
+                    let twice = body.get(at..end).unwrap_or_default().to_vec();
+                    body.splice(at..at, twice);
+                }
+                3 => {
+                    let stone = STONES.get(self.below(STONES.len())).copied().unwrap_or_default();
+                    body.splice(at..end, stone.iter().copied());
+                }
+                4 => {
+                    let other = self.sample();
+                    let from = self.below(other.len() + 1);
+                    let part = other.get(from..(from + length).min(other.len())).unwrap_or_default().to_vec();
+                    body.splice(at..end, part);
+                }
+                _ => {
+                    let byte = self.below(256) as u8;
+                    if let Some(place) = body.get_mut(at) {
+                        *place = byte;
+                    }
+                }
+            }
+        }
+        body
     }
 }

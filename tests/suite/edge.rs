@@ -3,6 +3,7 @@
 mod console_address;
 mod files;
 mod hostile;
+mod lenient;
 mod links;
 mod listener;
 mod odd;

@@ -28,7 +28,10 @@ fn bent(provider: &str) {
 }
 
 macro_rules! targets {
-    ($($provider:ident),*) => { $(#[test] fn $provider() { bent(stringify!($provider)); })* };
+    ($($provider:ident),*) => {
+        const PROVIDERS: [&str; 25] = [$(stringify!($provider)),*];
+        $(#[test] fn $provider() { bent(stringify!($provider)); })*
+    };
 }
 
 targets!(
@@ -58,3 +61,36 @@ targets!(
     smsc,
     twilio
 );
+
+/// By hand, for hours: `STAGEDOOR_FUZZ=10000000 cargo test --release -p stagedoor-tests --test suite fuzz::long -- --ignored
+/// --nocapture`. All providers in turn, a part at a time, so that it may be stopped at any moment.
+#[test]
+#[ignore = "for hours, by hand"]
+fn long() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (most, seed) = (number("STAGEDOOR_FUZZ").unwrap_or(100_000), number("STAGEDOOR_FUZZ_SEED").unwrap_or(1));
+    const PART: u64 = 20_000;
+    let mut targets: Vec<_> = PROVIDERS.iter().map(|name| (*name, Some(fuzz::Target::of(name)))).collect();
+    targets.push(("the reader", None));
+    let all: Vec<Vec<u8>> = PROVIDERS.iter().flat_map(|name| fuzz::corpus(name)).collect();
+    let corpus = |name: &str, is_reader: bool| if is_reader { all.clone() } else { fuzz::corpus(name) };
+    let mut benders: Vec<_> =
+        targets.iter().map(|(name, target)| fuzz::Bender::new(corpus(name, target.is_none()), seed)).collect();
+    let began = std::time::Instant::now();
+    for part in 0..most.div_ceil(PART) {
+        for ((name, target), bender) in targets.iter().zip(&mut benders) {
+            for _ in 0..PART.min(most - part * PART) {
+                let body = bender.next();
+                let take = std::panic::AssertUnwindSafe(|| match target {
+                    Some(target) => target.take(&body),
+                    None => fuzz::read(&body),
+                });
+                if std::panic::catch_unwind(take).is_err() {
+                    panic!("{name}: a panic; the input in hex: {}", hex::encode(&body));
+                }
+            }
+        }
+        let each = ((part + 1) * PART).min(most);
+        println!("{each} inputs for each of {} targets, {} s", targets.len(), began.elapsed().as_secs());
+    }
+}

@@ -67,18 +67,24 @@ impl Provider for AmoCrm {
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
         let form = Form::parse(delivery.body());
-        let mut events = Vec::new();
+        let (mut events, mut odd) = (Vec::new(), None);
         let mut known = false;
         for (entity, actions) in form.fields().filter(|(key, _)| *key != "account") {
             for (action, items) in &actions.children {
                 known |= KNOWN.contains(&entity);
                 for item in items.children.values() {
-                    events.extend(self.event(delivery, entity, action, item)?);
+                    // A row that cannot be read loses only itself.
+                    match self.event(delivery, entity, action, item) {
+                        Ok(event) => events.extend(event),
+                        Err(why) if breakage::is_on("odd-row-loses-all") => return Err(why),
+                        Err(why) => odd = Some(why.reason),
+                    }
                     events.extend(self.withdrawal(delivery, entity, action, item));
                 }
             }
         }
-        if known { Ok(events) } else { Err("no entity that is known".into()) }
+        let why = odd.as_deref().or((!known).then_some("no entity that is known"));
+        NotUnderstood::unless(why.is_none(), why.unwrap_or_default(), events)
     }
 
     fn answer(&self, _: &Delivery) -> Answer {
@@ -184,7 +190,7 @@ impl AmoCrm {
         let (phones, emails) = (values(item, "PHONE"), values(item, "EMAIL"));
         let mut identifiers: BTreeSet<Identifier> =
             phones.iter().flat_map(|text| Phone::parse_all(text, self.source.region)).map(Identifier::phone).collect();
-        identifiers.extend(emails.iter().filter_map(|text| Email::parse(text).ok()).map(Identifier::email));
+        identifiers.extend(emails.iter().flat_map(|text| Email::parse_all(text)).map(Identifier::email));
         Ok(ContactChanged {
             contact: number(item, "id").ok_or("a contact without an id")?,
             deleted,

@@ -70,7 +70,9 @@ impl Provider for Mailchimp {
         let data = form.get("data").ok_or("no data")?;
         let field = |name: &str| data.text_of(name).filter(|text| !text.is_empty());
         let fired_at = form.text("fired_at").unwrap_or_default();
-        let at: Timestamp = zoned(fired_at, &jiff::tz::TimeZone::UTC).unwrap_or(delivery.received_at());
+        let told_at = zoned(fired_at, &jiff::tz::TimeZone::UTC);
+        let lost = if told_at.is_none() && !fired_at.is_empty() { vec!["fired_at".to_owned()] } else { vec![] };
+        let at: Timestamp = told_at.unwrap_or(delivery.received_at());
         let who = |name: &'static str| field(name).and_then(email).ok_or("no e-mail");
         let list = || field("list_id").map(str::to_owned);
         let body = match (kind, field("reason")) {
@@ -93,7 +95,7 @@ impl Provider for Mailchimp {
         };
         let parts =
             [kind, fired_at, field("list_id").unwrap_or(""), field("email").or(field("new_email")).unwrap_or("")];
-        Ok(vec![delivery.event(&parts, at, body)])
+        NotUnderstood::left_out(lost, vec![delivery.event(&parts, at, body)])
     }
 }
 

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, parse_json,
     read::{id, second, text},
     scan, signature,
 };
@@ -15,6 +15,28 @@ use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machin
 
 /// How long a delivery is repeated under the pair that it was signed with, in seconds, and an hour more.
 const REPEATED: i64 = 9 * 3_600;
+
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "severity",
+        "reason",
+        "url",
+        "user-variables/campaign",
+        "tags/*",
+        "client-info/bot",
+        "client-info/user-agent",
+        "message/headers/message-id",
+        "delivery-status/code",
+        "delivery-status/message",
+        "delivery-status/description",
+        "delivery-status/enhanced-code",
+        "mailing-list",
+    ],
+    numbers: &["timestamp"],
+    instants: &[],
+    lists: &[],
+    flags: &[],
+};
 
 struct Mailgun(Source);
 
@@ -27,7 +49,7 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
 /// stand before Mailgun's.
 fn read(body: &[u8], is_form: bool) -> Result<Value, serde_json::Error> {
     if !is_form {
-        return serde_json::from_slice(body);
+        return parse_json(body);
     }
     let fields: serde_json::Map<String, Value> = url::form_urlencoded::parse(body)
         .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
@@ -66,7 +88,7 @@ impl Provider for Mailgun {
         let data = whole.get("event-data").ok_or("no event-data")?;
         let at: Timestamp = second(data, "/timestamp", delivery.received_at());
         let body = told(data).ok_or("an event of another shape")?;
-        Ok(vec![delivery.event(&[&token], at, body)])
+        NotUnderstood::left_out(odd(data, &OPTIONAL), vec![delivery.event(&[&token], at, body)])
     }
 }
 

@@ -5,12 +5,32 @@
 use serde_json::Value;
 use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, is_true, text},
     signature,
 };
 
 use crate::report::{NoOptions, bare_link, campaign, complained, email, is_machine, letter, permanent, unsubscribed};
+
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "ID",
+        "MessageID",
+        "Tag",
+        "Metadata/campaign",
+        "OriginalLink",
+        "UserAgent",
+        "Details",
+        "MessageStream",
+        "Origin",
+        "SuppressionReason",
+        "Type",
+    ],
+    numbers: &[],
+    instants: &["DeliveredAt", "BouncedAt", "ReceivedAt", "ChangedAt"],
+    lists: &[],
+    flags: &["SuppressSending"],
+};
 
 struct Postmark(Source);
 
@@ -33,16 +53,20 @@ impl Provider for Postmark {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let one: Value = serde_json::from_slice(delivery.body())?;
+        let one = delivery.object()?;
         let kind = text(&one, "/RecordType").ok_or("no RecordType")?;
-        let Some(body) = told(&kind, &one).ok_or("a record of another shape")? else { return Ok(vec![]) };
+        let lost = odd(&one, &OPTIONAL);
+        let Some(body) = told(&kind, &one).ok_or("a record of another shape")? else {
+            return NotUnderstood::left_out(lost, vec![]);
+        };
         let when = ["/DeliveredAt", "/BouncedAt", "/ReceivedAt", "/ChangedAt"].iter().find_map(|at| text(&one, at));
         let at: Timestamp = when.as_deref().and_then(|at| at.parse().ok()).unwrap_or(delivery.received_at());
         // Only bounces have an id of their own; the rest is named by letter, recipient and moment.
         let who = text(&one, "/Email").or(text(&one, "/Recipient")).unwrap_or_default();
         let letter = text(&one, "/MessageID").unwrap_or_default();
         let own = id(&one, "/ID").unwrap_or_default();
-        Ok(vec![delivery.event(&[&kind, &own, &letter, &who, when.as_deref().unwrap_or("")], at, body)])
+        let event = delivery.event(&[&kind, &own, &letter, &who, when.as_deref().unwrap_or("")], at, body);
+        NotUnderstood::left_out(lost, vec![event])
     }
 }
 
@@ -69,12 +93,17 @@ fn told(kind: &str, one: &Value) -> Option<Option<Body>> {
             _ => LetterState::SoftBounced,
         },
         "SubscriptionChange" => {
+            let is_said =
+                one.get("SuppressSending").is_some_and(|it| it.is_boolean() || text(one, "/SuppressSending").is_some());
             let suppressed = is_true(one, "/SuppressSending");
             return match (suppressed, text(one, "/SuppressionReason").as_deref()) {
                 (true, Some("ManualSuppression")) if text(one, "/Origin").as_deref() == Some("Recipient") => {
                     Some(Some(unsubscribed(to, text(one, "/MessageStream"))))
                 }
                 (true, Some("SpamComplaint")) => Some(Some(complained(to))),
+                // Who asked for it has to be said: a withdrawal is not passed over.
+                _ if !is_said => None,
+                (true, Some("ManualSuppression")) if text(one, "/Origin").is_none() => None,
                 // The bounce itself is told by its own webhook; a block that is lifted gives no consent.
                 (_, Some("HardBounce" | "ManualSuppression")) | (false, _) => Some(None),
                 _ => None,

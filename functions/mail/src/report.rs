@@ -16,7 +16,8 @@ use stagedoor_webhook::read::text;
 pub struct NoOptions {}
 
 pub fn email(address: &str) -> Option<Identifier> {
-    Email::parse(address).ok().map(Identifier::email)
+    // Also `Анна <anna@example.com>`, as a letter's header names its recipient.
+    Email::parse_all(address).into_iter().next().map(Identifier::email)
 }
 
 pub fn phone(number: &str, region: Region) -> Option<Identifier> {

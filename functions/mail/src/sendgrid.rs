@@ -6,7 +6,7 @@
 use serde_json::Value;
 use stagedoor_model::{Body, LetterState, Timestamp};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, is_true, second, text},
     signature,
 };
@@ -17,6 +17,26 @@ use crate::report::{
 
 /// How long SendGrid repeats a delivery, in seconds, and an hour more.
 const REPEATED: i64 = 25 * 3_600;
+
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "reason",
+        "type",
+        "status",
+        "bounce_classification",
+        "useragent",
+        "sg_message_id",
+        "url",
+        "campaign",
+        "marketing_campaign_id",
+        "singlesend_id",
+        "asm_group_id",
+    ],
+    numbers: &["timestamp"],
+    instants: &[],
+    lists: &[],
+    flags: &["sg_machine_open"],
+};
 
 struct Sendgrid(Source);
 
@@ -43,8 +63,10 @@ impl Provider for Sendgrid {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<stagedoor_model::Event>, NotUnderstood> {
-        let batch: Vec<Value> = serde_json::from_slice(delivery.body())?;
+        let batch = delivery.list()?;
         let (mut events, mut understood) = (Vec::new(), true);
+        let mut lost: Vec<String> = batch.iter().flat_map(|one| odd(one, &OPTIONAL)).collect();
+        lost.extend(batch.iter().any(is_odd_category).then(|| "category".to_owned()));
         for one in &batch {
             let (Some(body), Some(fact)) = (told(one), id(one, "/sg_event_id")) else {
                 understood = false;
@@ -53,8 +75,18 @@ impl Provider for Sendgrid {
             let at: Timestamp = second(one, "/timestamp", delivery.received_at());
             events.extend(body.map(|body| delivery.event(&[&fact], at, body)));
         }
-        NotUnderstood::unless(understood, "an event of another shape", events)
+        NotUnderstood::unless_odd(understood, "an event of another shape", lost, events)
     }
+}
+
+/// It is a text or a list of texts.
+fn is_odd_category(one: &Value) -> bool {
+    let is_plain = |it: &Value| it.is_string() || it.is_number() || it.is_null();
+    one.get("category").is_some_and(|it| match it {
+        Value::Array(all) => !all.iter().all(is_plain),
+        Value::Object(fields) => !fields.is_empty(),
+        it => !is_plain(it),
+    })
 }
 
 /// `Some(None)`: nothing to tell of.

@@ -5,12 +5,20 @@
 use serde_json::Value;
 use stagedoor_model::{Body, Event, LetterReported, LetterState};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, second, text},
     signature,
 };
 
 use crate::report::{NoOptions, bare_link, complained, email, letter, membership, permanent, unsubscribed};
+
+const OPTIONAL: Shape = Shape {
+    texts: &["task_id", "link_id", "link_url", "book_id", "smtp_server_response"],
+    numbers: &["timestamp"],
+    instants: &[],
+    lists: &[],
+    flags: &[],
+};
 
 struct Sendpulse(Source);
 
@@ -34,10 +42,8 @@ impl Provider for Sendpulse {
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
         // It may send one object in the place of an array.
-        let batch = match serde_json::from_slice(delivery.body())? {
-            Value::Array(batch) => batch,
-            one => vec![one],
-        };
+        let batch = delivery.list()?;
+        let lost = batch.iter().flat_map(|one| odd(one, &OPTIONAL)).collect();
         let (mut events, mut understood) = (Vec::new(), true);
         for one in &batch {
             let (Some(kind), Some(body)) = (text(one, "/event"), told(one)) else {
@@ -52,7 +58,7 @@ impl Provider for Sendpulse {
             let at = second(one, "/timestamp", delivery.received_at());
             events.extend(body.map(|body| delivery.event(&parts, at, body)));
         }
-        NotUnderstood::unless(understood, "an event of another shape", events)
+        NotUnderstood::unless_odd(understood, "an event of another shape", lost, events)
     }
 }
 

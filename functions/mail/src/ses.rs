@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{Body, Event, Identifier, LetterReported, LetterState, Timestamp, TopicOffered};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, parse_json,
     read::{is_true, list, text},
     scan,
     signature::{self, RsaDigest},
@@ -23,6 +23,34 @@ struct Options {
     /// The ARN of the topic, such as `arn:aws:sns:eu-central-1:123456789012:ses-feedback`.
     topic: String,
 }
+
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "mail/messageId",
+        "mail/tags/campaign/*",
+        "click/link",
+        "open/userAgent",
+        "click/userAgent",
+        "bounce/bounceSubType",
+        "bounce/bouncedRecipients/*/status",
+        "bounce/bouncedRecipients/*/diagnosticCode",
+        "complaint/complaintFeedbackType",
+        "subscription/contactList",
+    ],
+    numbers: &[],
+    instants: &[
+        "mail/timestamp",
+        "deliveryDelay/timestamp",
+        "delivery/timestamp",
+        "open/timestamp",
+        "click/timestamp",
+        "bounce/timestamp",
+        "complaint/timestamp",
+        "subscription/timestamp",
+    ],
+    lists: &[],
+    flags: &["subscription/newTopicPreferences/unsubscribeAll"],
+};
 
 struct Ses {
     source: Source,
@@ -130,7 +158,7 @@ impl Provider for Ses {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let message: Value = serde_json::from_slice(delivery.body())?;
+        let message = delivery.object()?;
         let id = text(&message, "/MessageId").ok_or("no MessageId")?;
         let stamp = text(&message, "/Timestamp").and_then(|at| at.parse::<Timestamp>().ok());
         let at = stamp.unwrap_or(delivery.received_at());
@@ -151,11 +179,12 @@ impl Provider for Ses {
                 if inner.starts_with("Successfully validated SNS topic") {
                     return Ok(vec![]);
                 }
-                let inner: Value = serde_json::from_str(&inner)?;
+                let inner = parse_json(inner.as_bytes())?;
                 let (told, whole) = told(&inner, at).ok_or("a message of another shape")?;
                 let event =
                     |(who, at, body): (Identifier, Timestamp, Body)| delivery.event(&[&id, who.value()], at, body);
-                NotUnderstood::unless(whole, "an address of another shape", told.into_iter().map(event).collect())
+                let events = told.into_iter().map(event).collect();
+                NotUnderstood::unless_odd(whole, "an address of another shape", odd(&inner, &OPTIONAL), events)
             }
         }
     }

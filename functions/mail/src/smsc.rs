@@ -45,14 +45,14 @@ impl Provider for Smsc {
         let field = |name: &str| form.text(name).filter(|text| !text.is_empty());
         let to = field("phone").and_then(|number| phone(number, self.source.region)).ok_or("no phone")?;
         let stamp = field("time").unwrap_or_default();
-        let at: Timestamp = zoned(stamp, &self.zone).unwrap_or(delivery.received_at());
+        let told_at = zoned(stamp, &self.zone);
+        let lost = if told_at.is_none() && !stamp.is_empty() { vec!["time".to_owned()] } else { vec![] };
+        let at: Timestamp = told_at.unwrap_or(delivery.received_at());
         let id = field("id").or(field("sms_id")).unwrap_or_default();
         if let Some(words) = field("mes") {
-            return Ok(vec![delivery.event(
-                &["sms", id, to.value(), stamp, words],
-                at,
-                sms(to.clone(), id, words.to_owned()),
-            )]);
+            let body = sms(to.clone(), id, words.to_owned());
+            let event = delivery.event(&["sms", id, to.value(), stamp, words], at, body);
+            return NotUnderstood::left_out(lost, vec![event]);
         }
         let status = field("status").ok_or("no status")?;
         let state = match status {
@@ -71,6 +71,6 @@ impl Provider for Smsc {
             code: failed.then(|| format!("{status}/{}", field("err").unwrap_or("0"))),
             ..letter(to.clone(), state)
         });
-        Ok(vec![delivery.event(&["status", id, to.value(), status], at, body)])
+        NotUnderstood::left_out(lost, vec![delivery.event(&["status", id, to.value(), status], at, body)])
     }
 }

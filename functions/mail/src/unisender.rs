@@ -8,8 +8,8 @@ use stagedoor_model::{
     Body, Channel, ConsentRecorded, Event, Identifier, LetterReported, LetterState, Timestamp, breakage,
 };
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
-    read::{id, list, text},
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
+    read::{has_list, id, list, text},
     scan, signature,
 };
 
@@ -23,6 +23,24 @@ struct Options {
     /// The account's zone, in which it tells times.
     zone: Option<String>,
 }
+
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "event_time",
+        "campaign_id",
+        "job_id",
+        "url",
+        "list_ids/*",
+        "delivery_info/user_agent",
+        "delivery_info/delivery_status",
+        "delivery_info/destination_response",
+        "metadata/campaign",
+    ],
+    numbers: &[],
+    instants: &[],
+    lists: &["list_ids"],
+    flags: &[],
+};
 
 struct Unisender {
     source: Source,
@@ -54,7 +72,7 @@ impl Provider for Unisender {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let whole: Value = serde_json::from_slice(delivery.body())?;
+        let whole = delivery.object()?;
         let mut told: Vec<&Value> = Vec::new();
         let mut understood = true;
         if whole.get("event_name").is_some() {
@@ -62,18 +80,19 @@ impl Provider for Unisender {
             told.push(&whole);
         } else {
             let users: Vec<&Value> = list(&whole, "/events_by_user").collect();
-            let of = |user: &&Value| user.get("Events").or(user.get("events")).is_some_and(Value::is_array);
+            let of = |user: &&Value| ["/Events", "/events"].iter().any(|name| has_list(user, name));
             understood = !users.is_empty() && users.iter().all(of);
             told.extend(users.iter().flat_map(|user| list(user, "/Events").chain(list(user, "/events"))));
         }
-        let mut events = Vec::new();
+        let (mut events, mut lost) = (Vec::new(), Vec::new());
         for one in told {
+            lost.extend(odd(one.get("event_data").unwrap_or(one), &OPTIONAL));
             match self.event(delivery, one) {
                 Some(event) => events.extend(event),
                 None => understood = false,
             }
         }
-        NotUnderstood::unless(understood, "an event of another shape", events)
+        NotUnderstood::unless_odd(understood, "an event of another shape", lost, events)
     }
 }
 

@@ -11,11 +11,12 @@ use stagedoor_model::{
     Token, breakage,
 };
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Secret, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Secret, Shape, Source, Verified, VerifiedDelivery, odd,
+    signature,
 };
 use subtle::ConstantTimeEq;
 
-use crate::read::{chat, id, is_true, joined, list, millisecond, other, text};
+use crate::read::{chat, has_list, id, is_true, joined, list, millisecond, other, text};
 
 pub fn verify(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
     let header = delivery.header("x-hub-signature-256").ok_or(Reject::MissingSignature)?;
@@ -57,6 +58,38 @@ struct Options {
     /// Another server than graph.facebook.com.
     api: Option<String>,
 }
+
+/// Of one update.
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "message/mid",
+        "message/text",
+        "message/referral/ref",
+        "message/quick_reply/payload",
+        "message/attachments/*/type",
+        "message/attachments/*/title",
+        "message/attachments/*/payload/url",
+        "message/attachments/*/payload/title",
+        "postback/mid",
+        "postback/payload",
+        "postback/referral/ref",
+        "referral/ref",
+        "optin/ref",
+        "optin/notification_messages_status",
+        "delivery/mids/*",
+        "read/mid",
+    ],
+    numbers: &[
+        "timestamp",
+        "delivery/watermark",
+        "read/watermark",
+        "message/attachments/*/payload/coordinates/lat",
+        "message/attachments/*/payload/coordinates/long",
+    ],
+    instants: &[],
+    lists: &["message/attachments", "delivery/mids"],
+    flags: &["message/is_echo", "message/is_deleted"],
+};
 
 /// A page of Messenger or an account of Instagram: they differ in the object's name and in what some updates hold.
 struct Page {
@@ -118,23 +151,24 @@ const ASIDE: [&str; 10] = [
 
 impl Page {
     fn updates(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let envelope: Value = serde_json::from_slice(delivery.body())?;
+        let envelope = delivery.object()?;
         if text(&envelope, "/object").as_deref() != Some(self.object) {
             return Err("an object of another kind".into());
         }
-        let (mut events, mut strange) = (Vec::new(), !envelope.get("entry").is_some_and(Value::is_array));
+        let (mut events, mut lost) = (Vec::new(), Vec::new());
+        let mut strange = !has_list(&envelope, "/entry");
         for entry in list(&envelope, "/entry") {
             let foreign =
                 self.options.page.is_some() && id(entry, "/id").is_some_and(|id| Some(id) != self.options.page);
             if foreign {
                 continue;
             }
-            strange |=
-                !["messaging", "standby", "changes"].iter().any(|kind| entry.get(*kind).is_some_and(Value::is_array));
+            strange |= !["/messaging", "/standby", "/changes"].iter().any(|kind| has_list(entry, kind));
             // `standby` belongs to another app. Pages and the dashboard's test button send `changes`: it is kept.
             strange |= list(entry, "/changes").next().is_some() && !breakage::is_on("changes-are-dropped");
             for update in list(entry, "/messaging") {
                 let at = millisecond(update, "/timestamp", delivery.received_at());
+                lost.extend(odd(update, &OPTIONAL));
                 match self.update(update) {
                     Some(bodies) => events.extend(bodies.into_iter().map(|(fact, body)| {
                         let parts: Vec<&str> = fact.iter().map(String::as_str).collect();
@@ -144,7 +178,7 @@ impl Page {
                 }
             }
         }
-        NotUnderstood::unless(!strange, "an update of an unknown kind", events)
+        NotUnderstood::unless_odd(!strange, "an update of an unknown kind", lost, events)
     }
 
     /// Facts with what makes their ids; `None` for an update of an unknown kind.
@@ -155,7 +189,7 @@ impl Page {
             return Some(vec![]);
         }
         // The checkbox plugin names a reference in the place of a person.
-        if id(update, "/sender/id").is_none() && update.pointer("/sender/user_ref").is_some() {
+        if update.pointer("/sender/id").is_none_or(Value::is_null) && update.pointer("/sender/user_ref").is_some() {
             return Some(vec![]);
         }
         let person = id(update, "/sender/id").and_then(|id| self.person(&id))?;
@@ -172,7 +206,9 @@ impl Page {
             return Some(vec![(fact("referral", came.clone().unwrap_or_default()), started(person, came))]);
         }
         if let Some(optin) = update.get("optin") {
-            return Some(self.optin(person.clone(), optin, fact("optin", optin.to_string())).into_iter().collect());
+            let told = self.optin(person.clone(), optin, fact("optin", optin.to_string()));
+            let is_known = told.is_some() || text(optin, "/type").is_some();
+            return is_known.then(|| told.into_iter().collect());
         }
         if let Some(delivered) = update.get("delivery") {
             return Some(reports(&person, delivered, Delivered::Delivered, &fact("delivery", String::new())));
@@ -204,7 +240,7 @@ impl Page {
         }
         let words = text(message, "/text");
         let inside = |one: &Value| joined([text(one, "/title"), text(one, "/payload/title")].into_iter().flatten());
-        let place = |axis: &str, one: &Value| Some(one.pointer(&format!("/payload/coordinates/{axis}"))?.to_string());
+        let place = |axis: &str, one: &Value| id(one, &format!("/payload/coordinates/{axis}"));
         let attached = || list(message, "/attachments");
         let beside = attached().filter_map(inside);
         let beside = beside.chain(attached().flat_map(|one| [place("lat", one), place("long", one)]).flatten());

@@ -10,7 +10,7 @@ use stagedoor_model::{
     Profile, Proof, Token,
 };
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, signature,
 };
 
 use crate::read::{id, is_true, joined, number, other, second, text, words};
@@ -26,6 +26,50 @@ struct Options {
     /// Another server than api.telegram.org.
     api: Option<String>,
 }
+
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "message/from/first_name",
+        "message/from/last_name",
+        "message/from/username",
+        "message/from/language_code",
+        "callback_query/from/first_name",
+        "callback_query/from/last_name",
+        "callback_query/from/username",
+        "callback_query/from/language_code",
+        "my_chat_member/from/first_name",
+        "my_chat_member/from/last_name",
+        "my_chat_member/from/username",
+        "my_chat_member/from/language_code",
+        "message/caption",
+        "message/message_id",
+        "callback_query/id",
+        "message/voice/file_id",
+        "message/video/file_id",
+        "message/document/file_id",
+        "message/audio/file_id",
+        "message/animation/file_id",
+        "message/video_note/file_id",
+        "message/sticker/file_id",
+        "message/photo/*/file_id",
+        "message/document/file_name",
+        "message/audio/title",
+        "message/contact/phone_number",
+        "message/contact/user_id",
+        "message/contact/first_name",
+        "message/contact/last_name",
+        "message/contact/vcard",
+        "message/venue/title",
+        "message/venue/address",
+        "message/poll/question",
+        "message/web_app_data/data",
+        "message/web_app_data/button_text",
+    ],
+    numbers: &["message/date", "my_chat_member/date", "message/location/latitude", "message/location/longitude"],
+    instants: &[],
+    lists: &["message/photo"],
+    flags: &["message/from/is_bot"],
+};
 
 struct Telegram {
     source: Source,
@@ -123,7 +167,7 @@ impl Provider for Telegram {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let update: Value = serde_json::from_slice(delivery.body())?;
+        let update = delivery.object()?;
         let update_id = id(&update, "/update_id").ok_or("no update_id")?;
         let now = delivery.received_at();
         let (at, body) = if let Some(message) = update.get("message") {
@@ -137,7 +181,8 @@ impl Provider for Telegram {
             let known = update.as_object().is_some_and(|update| ASIDE.iter().any(|kind| update.contains_key(*kind)));
             return if known { Ok(vec![]) } else { Err("an update of an unknown kind".into()) };
         };
-        Ok(body.into_iter().map(|body| delivery.event(&["update", &update_id], at, body)).collect())
+        let events = body.into_iter().map(|body| delivery.event(&["update", &update_id], at, body)).collect();
+        NotUnderstood::left_out(odd(&update, &OPTIONAL), events)
     }
 }
 
@@ -245,9 +290,7 @@ fn media_words(message: &Value, kind: &str) -> Option<String> {
         "document" | "audio" => &["/file_name", "/title"],
         _ => &[],
     };
-    let number = |pointer: &&str| own.pointer(pointer).filter(|value| value.is_f64()).map(ToString::to_string);
-    let numbers = joined(inside.iter().filter_map(number));
-    joined(text(message, "/caption").into_iter().chain(words(own, inside)).chain(numbers.filter(|_| kind != "dice")))
+    joined(text(message, "/caption").into_iter().chain(words(own, inside)))
 }
 
 /// Ids of files: of a photo the largest size, which comes last.

@@ -10,7 +10,8 @@ use stagedoor_model::{
     MessageReported, Phone, Profile, Proof, Token, breakage,
 };
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
+    signature,
 };
 
 use crate::read::{chat, id, is_true, joined, millisecond, other, text};
@@ -35,6 +36,29 @@ struct Options {
     /// Another server than chatapi.viber.com.
     api: Option<String>,
 }
+
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "message_token",
+        "context",
+        "user/name",
+        "user/language",
+        "sender/name",
+        "sender/language",
+        "message/tracking_data",
+        "message/media",
+        "message/file_name",
+        "message/contact/name",
+        "message/contact/phone_number",
+        "message/location/lat",
+        "message/location/lon",
+        "message/text",
+    ],
+    numbers: &["timestamp"],
+    instants: &[],
+    lists: &[],
+    flags: &["subscribed"],
+};
 
 struct Viber {
     source: Source,
@@ -64,7 +88,7 @@ impl Provider for Viber {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let callback: Value = serde_json::from_slice(delivery.body())?;
+        let callback = delivery.object()?;
         let kind = text(&callback, "/event").ok_or("no event")?;
         let token = id(&callback, "/message_token").unwrap_or_default();
         let at = millisecond(&callback, "/timestamp", delivery.received_at());
@@ -84,7 +108,7 @@ impl Provider for Viber {
         let body = body.ok_or("a callback without its person")?;
         // The token of a status is that of our message, so it takes all three to name a fact.
         let parts = [kind.as_str(), &token, who.as_deref().unwrap_or("")];
-        Ok(vec![delivery.event(&parts, at, body)])
+        NotUnderstood::left_out(odd(&callback, &OPTIONAL), vec![delivery.event(&parts, at, body)])
     }
 
     fn answer(&self, delivery: &Delivery) -> Answer {

@@ -9,7 +9,8 @@ use stagedoor_model::{
     Token, breakage,
 };
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, scan, signature,
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, scan,
+    signature,
 };
 
 use crate::read::{chat, id, joined, list, number, other, second, text, words};
@@ -28,6 +29,53 @@ struct Options {
     /// Another server than api.vk.com.
     api: Option<String>,
 }
+
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "event_id",
+        "object/key",
+        "object/message/ref",
+        "object/message/text",
+        "object/message/id",
+        "object/ref",
+        "object/text",
+        "object/event_id",
+        "object/read_message_id",
+        "object/message/geo/place/title",
+        "object/message/attachments/*/type",
+        "object/message/fwd_messages/*/text",
+        "object/message/attachments/*/*/url",
+        "object/message/attachments/*/*/link_mp3",
+        "object/message/attachments/*/*/link_ogg",
+        "object/message/attachments/*/*/title",
+        "object/message/attachments/*/*/text",
+        "object/message/attachments/*/*/description",
+        "object/message/attachments/*/*/caption",
+        "object/message/attachments/*/*/transcript",
+        "object/message/attachments/*/*/message",
+        "object/message/attachments/*/photo/sizes/*/url",
+        "object/message/attachments/*/doc/url",
+        "object/message/attachments/*/audio_message/link_mp3",
+        "object/message/attachments/*/graffiti/url",
+    ],
+    numbers: &[
+        "object/message/date",
+        "object/date",
+        "object/client_info/lang_id",
+        "object/message/geo/coordinates/latitude",
+        "object/message/geo/coordinates/longitude",
+        "object/message/attachments/*/photo/sizes/*/width",
+    ],
+    instants: &[],
+    lists: &[
+        "object/message/attachments",
+        "object/message/fwd_messages",
+        "object/attachments",
+        "object/fwd_messages",
+        "object/message/attachments/*/photo/sizes",
+    ],
+    flags: &[],
+};
 
 struct Vk {
     source: Source,
@@ -89,7 +137,7 @@ impl Provider for Vk {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let envelope: Value = serde_json::from_slice(delivery.body())?;
+        let envelope = delivery.object()?;
         let kind = text(&envelope, "/type").ok_or("no type")?;
         let object = envelope.get("object").ok_or("no object")?;
         let one = |body: Option<Body>| body.map(|body| vec![body]).ok_or("an event without its person");
@@ -114,7 +162,8 @@ impl Provider for Vk {
         });
         let fact = fact.unwrap_or_else(|| format!("{kind} {}", object));
         let numbered = bodies.into_iter().enumerate();
-        Ok(numbered.map(|(n, body)| delivery.event(&[&fact, &n.to_string()], at, body)).collect())
+        let events = numbered.map(|(n, body)| delivery.event(&[&fact, &n.to_string()], at, body)).collect();
+        NotUnderstood::left_out(odd(&envelope, &OPTIONAL), events)
     }
 
     fn answer(&self, _: &Delivery) -> Answer {
@@ -206,7 +255,8 @@ impl Vk {
 /// A chat of many: its peer is not who wrote.
 fn is_group(object: &Value) -> bool {
     let who = number(object, "/from_id").or_else(|| number(object, "/user_id"));
-    number(object, "/peer_id").is_some_and(|peer| Some(peer) != who)
+    // Who cannot be read is kept, and not taken for many.
+    number(object, "/peer_id").zip(who).is_some_and(|(peer, who)| peer != who)
 }
 
 fn content(message: &Value, said: Option<String>, command: Option<String>) -> Option<Content> {
@@ -224,9 +274,7 @@ fn content(message: &Value, said: Option<String>, command: Option<String>) -> Op
     let inside = attached.iter().filter_map(|one| attachment_words(one));
     let place = words(message, &["/geo/place/title"]);
     let place = place.into_iter().chain(
-        ["latitude", "longitude"]
-            .into_iter()
-            .filter_map(|axis| Some(message.pointer(&format!("/geo/coordinates/{axis}"))?.to_string())),
+        ["latitude", "longitude"].into_iter().filter_map(|axis| id(message, &format!("/geo/coordinates/{axis}"))),
     );
     let caption = joined(said.into_iter().chain(inside).chain(place).chain(passed_on));
     Some(other(&kind, caption, attached.iter().filter_map(|one| attachment_file(one)).collect()))

@@ -13,12 +13,12 @@ use stagedoor_model::{
     token::{FILLED_IN_ENGLISH, FILLED_IN_RUSSIAN},
 };
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
 };
 
 use crate::{
     meta,
-    read::{id, joined, list, other, second, text, words},
+    read::{has_list, id, joined, list, other, second, text, words},
 };
 
 #[derive(Deserialize)]
@@ -36,6 +36,79 @@ struct Options {
     /// Another server than graph.facebook.com.
     api: Option<String>,
 }
+
+/// Of one change.
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "contacts/*/profile/name",
+        "contacts/*/profile/username",
+        "contacts/*/wa_id",
+        "contacts/*/user_id",
+        "messages/*/id",
+        "messages/*/type",
+        "messages/*/text/body",
+        "statuses/*/id",
+        "statuses/*/status",
+        "statuses/*/biz_opaque_callback_data",
+        "statuses/*/errors/*/code",
+        "messages/*/from",
+        "messages/*/from_user_id",
+        "messages/*/group_id",
+        "messages/*/button/payload",
+        "messages/*/button/text",
+        "messages/*/*/id",
+        "messages/*/*/caption",
+        "messages/*/*/filename",
+        "messages/*/*/text",
+        "messages/*/*/name",
+        "messages/*/*/address",
+        "messages/*/*/emoji",
+        "messages/*/*/body",
+        "messages/*/interactive/*/id",
+        "messages/*/interactive/*/body",
+        "messages/*/interactive/*/response_json",
+        "messages/*/contacts/*/name/formatted_name",
+        "messages/*/contacts/*/name/first_name",
+        "messages/*/contacts/*/phones/*/phone",
+        "messages/*/contacts/*/emails/*/email",
+        "messages/*/order/product_items/*/product_retailer_id",
+        "messages/*/order/product_items/*/quantity",
+        "statuses/*/recipient_id",
+        "statuses/*/recipient_user_id",
+        "user_preferences/*/wa_id",
+        "user_preferences/*/user_id",
+        "user_preferences/*/value",
+        "messages/*/audio/id",
+        "messages/*/document/id",
+        "messages/*/image/id",
+        "messages/*/video/id",
+        "messages/*/voice/id",
+        "messages/*/sticker/id",
+        "messages/*/interactive/button_reply/id",
+        "messages/*/interactive/list_reply/id",
+        "messages/*/interactive/nfm_reply/body",
+    ],
+    numbers: &[
+        "messages/*/timestamp",
+        "statuses/*/timestamp",
+        "user_preferences/*/timestamp",
+        "messages/*/location/latitude",
+        "messages/*/location/longitude",
+    ],
+    instants: &[],
+    lists: &[
+        "contacts",
+        "messages",
+        "statuses",
+        "messages/*/contacts",
+        "messages/*/contacts/*/phones",
+        "messages/*/contacts/*/emails",
+        "messages/*/order/product_items",
+        "user_preferences",
+        "statuses/*/errors",
+    ],
+    flags: &[],
+};
 
 struct Whatsapp {
     source: Source,
@@ -93,24 +166,29 @@ impl Provider for Whatsapp {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let envelope: Value = serde_json::from_slice(delivery.body())?;
+        let envelope = delivery.object()?;
         if text(&envelope, "/object").as_deref() != Some("whatsapp_business_account") {
             return Err("an object of another kind".into());
         }
-        let mut facts = Vec::new();
-        let mut strange = !envelope.get("entry").is_some_and(Value::is_array);
-        strange |= list(&envelope, "/entry").any(|entry| !entry.get("changes").is_some_and(Value::is_array));
+        let (mut facts, mut lost) = (Vec::new(), Vec::new());
+        let mut strange = !has_list(&envelope, "/entry");
+        strange |= list(&envelope, "/entry").any(|entry| !has_list(entry, "/changes"));
         for change in list(&envelope, "/entry").flat_map(|entry| list(entry, "/changes")) {
             let Some(value) = change.get("value") else {
                 strange = true;
                 continue;
             };
+            lost.extend(odd(value, &OPTIONAL));
             let foreign =
                 id(value, "/metadata/phone_number_id").is_some_and(|number| number != self.options.phone_number_id);
             match text(change, "/field").as_deref() {
                 _ if foreign => {}
                 Some("messages") => strange |= !self.messages(value, delivery, &mut facts),
-                Some("user_preferences") => facts.extend(self.preferences(value, delivery)),
+                Some("user_preferences") => {
+                    let told = self.preferences(value, delivery);
+                    strange |= told.len() != list(value, "/user_preferences").count() || told.is_empty();
+                    facts.extend(told);
+                }
                 Some(field) if ASIDE.iter().any(|family| field.starts_with(family)) => {}
                 _ => strange = true,
             }
@@ -120,15 +198,14 @@ impl Provider for Whatsapp {
             delivery.event(&parts, at, body)
         };
         let events = facts.into_iter().map(event).collect();
-        NotUnderstood::unless(!strange, "a change of an unknown kind", events)
+        NotUnderstood::unless_odd(!strange, "a change of an unknown kind", lost, events)
     }
 }
 
 impl Whatsapp {
     /// False when something in it was not understood.
     fn messages(&self, value: &Value, delivery: &VerifiedDelivery, facts: &mut Vec<Fact>) -> bool {
-        let mut understood =
-            ["messages", "statuses", "errors"].iter().any(|kind| value.get(*kind).is_some_and(Value::is_array));
+        let mut understood = ["/messages", "/statuses", "/errors"].iter().any(|kind| has_list(value, kind));
         let now = delivery.received_at();
         for error in list(value, "/errors") {
             let code = id(error, "/code").unwrap_or_default();
@@ -146,7 +223,9 @@ impl Whatsapp {
         }
         for status in list(value, "/statuses") {
             let at = second(status, "/timestamp", now);
-            facts.extend(self.status(value, status).into_iter().map(|(parts, body)| (parts, at, body)));
+            let told = self.status(value, status);
+            understood &= told.is_some();
+            facts.extend(told.into_iter().flatten().map(|(parts, body)| (parts, at, body)));
         }
         understood
     }
@@ -185,7 +264,7 @@ impl Whatsapp {
         }
         let kind = text(message, "/type").unwrap_or_default();
         if kind == "system" {
-            return Some(self.renamed(message).into_iter().collect());
+            return self.renamed(message);
         }
         let chat = self.sender(value, message)?;
         let said = text(message, "/text/body");
@@ -202,7 +281,9 @@ impl Whatsapp {
         }
         let content = match kind.as_str() {
             "reaction" | "edit" | "revoke" => return Some(vec![]),
-            "button" => text(message, "/button/payload").map(Content::Button),
+            "button" => text(message, "/button/payload")
+                .map(Content::Button)
+                .or_else(|| Some(other("button", words(message, &["/button/text"]), vec![]))),
             "interactive" => {
                 let pressed = ["/interactive/button_reply/id", "/interactive/list_reply/id"];
                 let pressed = pressed.iter().find_map(|pointer| id(message, pointer));
@@ -224,8 +305,8 @@ impl Whatsapp {
         Some(bodies)
     }
 
-    /// Somebody has another number, or another id: the same person still.
-    fn renamed(&self, message: &Value) -> Option<Body> {
+    /// Somebody has another number, or another id: the same person still. `None` if it cannot be read who.
+    fn renamed(&self, message: &Value) -> Option<Vec<Body>> {
         let system = message.get("system")?;
         let (new, old) = match text(system, "/type")?.as_str() {
             "user_changed_number" => {
@@ -236,28 +317,29 @@ impl Whatsapp {
                 let old = id(system, "/previous_user_id");
                 (self.person(None, id(system, "/user_id"), None)?, self.person(None, old, None)?)
             }
-            _ => return None,
+            _ => return Some(vec![]),
         };
         let mut chat = new;
         chat.also.insert(old.id);
-        Some(Body::ChatRenamed(ChatChanged { chat, marketing_only: false }))
+        Some(vec![Body::ChatRenamed(ChatChanged { chat, marketing_only: false })])
     }
 
-    fn status(&self, value: &Value, status: &Value) -> Vec<(Vec<String>, Body)> {
+    /// `None` where it cannot be read whose message it is, or how it fared.
+    fn status(&self, value: &Value, status: &Value) -> Option<Vec<(Vec<String>, Body)>> {
         let (wa_id, user) = (id(status, "/recipient_id"), id(status, "/recipient_user_id"));
         let contact = list(value, "/contacts").find(|contact| wa_id.is_some() && id(contact, "/wa_id") == wa_id);
         let user = user.or_else(|| contact.and_then(|contact| id(contact, "/user_id")));
         let decision = text(status, "/biz_opaque_callback_data");
-        let name = text(status, "/status").unwrap_or_default();
+        let name = text(status, "/status")?;
         let state = match name.as_str() {
             // Worth a fact only where it settles a message whose answer was lost.
             "sent" if decision.is_some() => Delivered::Sent,
             "delivered" => Delivered::Delivered,
             "read" | "played" => Delivered::Seen,
             "failed" => Delivered::Failed,
-            _ => return vec![],
+            _ => return Some(vec![]),
         };
-        let Some(chat) = self.person(wa_id, user, None) else { return vec![] };
+        let chat = self.person(wa_id, user, None)?;
         let message = id(status, "/id");
         let parts = vec!["status".to_owned(), message.clone().unwrap_or_default(), name];
         let code = list(status, "/errors").find_map(|error| id(error, "/code"));
@@ -269,7 +351,7 @@ impl Whatsapp {
             facts.push((parts, Body::ChatStopped(ChatChanged { chat: chat.clone(), marketing_only: true })));
         }
         facts.push((parts, Body::MessageReported(MessageReported { chat, message, state, code, decision })));
-        facts
+        Some(facts)
     }
 
     fn preferences(&self, value: &Value, delivery: &VerifiedDelivery) -> Vec<Fact> {
@@ -315,9 +397,8 @@ fn beside_token(text: &str, token: &Token) -> Option<String> {
 
 /// The words of a message without text: a caption, a file's name, cards, places, an order.
 fn inside(own: &Value) -> Option<String> {
-    let number = |pointer: &str| own.pointer(pointer).filter(|value| value.is_number()).map(ToString::to_string);
     let plain = words(own, &["/caption", "/filename", "/text", "/name", "/address", "/emoji"]);
-    let place = ["/latitude", "/longitude"].into_iter().filter_map(number);
+    let place = ["/latitude", "/longitude"].into_iter().filter_map(|axis| id(own, axis));
     let cards = own.as_array().into_iter().flatten();
     let cards = cards.filter_map(|card| {
         words(card, &["/name/formatted_name", "/name/first_name", "/phones/0/phone", "/emails/0/email"])

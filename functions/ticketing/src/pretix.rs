@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use stagedoor_model::{Body, Event, OrderNoticed, ShowChanged, ShowRef};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, lenient, signature,
 };
 
 /// Read by `stagedoor-shops`, which asks pretix back; listed here so that a misspelt option is found.
@@ -30,7 +30,9 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
 
 #[derive(Deserialize)]
 struct Notice {
-    notification_id: u64,
+    /// Its number, which the id of the event is made of.
+    #[serde(default)]
+    notification_id: Option<u64>,
     action: String,
     #[serde(default)]
     event: Option<String>,
@@ -52,7 +54,7 @@ impl Provider for Pretix {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let notice: Notice = serde_json::from_slice(delivery.body())?;
+        let (notice, lost) = lenient::<Notice>(&delivery.object()?, &["event", "code"])?;
         let body = match (notice.action.as_str(), notice.event, notice.code) {
             (action, Some(event), Some(order)) if is_of_order(action) => {
                 Body::OrderNoticed(OrderNoticed { order, scope: Some(event) })
@@ -63,7 +65,12 @@ impl Provider for Pretix {
             (action, _, _) if IRRELEVANT.iter().any(|prefix| action.starts_with(prefix)) => return Ok(vec![]),
             _ => return Err("an action that is not known".into()),
         };
-        Ok(vec![delivery.event(&["notification", &notice.notification_id.to_string()], delivery.received_at(), body)])
+        let at = delivery.received_at();
+        let event = match notice.notification_id {
+            Some(number) => delivery.event(&["notification", &number.to_string()], at, body),
+            None => delivery.event_by_content(&["notification", &notice.action, &at.to_string()], at, body),
+        };
+        NotUnderstood::left_out(lost, vec![event])
     }
 }
 

@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::{Number, Value};
+use serde::Deserialize;
+use serde_json::Value;
 use stagedoor_model::{
     Body, CheckIn, Event, Identifier, Kind, Money, Order, OrderBody, OrderState, Refund, ShowRef, Ticket, Timestamp,
 };
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
+    lenient,
+    read::{id, list, text},
     signature,
 };
 
@@ -36,15 +38,16 @@ struct OrderPayload {
     created_at: Timestamp,
     updated_at: Timestamp,
     deleted_at: Option<Timestamp>,
+    #[serde(default)]
     client: Client,
     event_id: u64,
-    price: Number,
+    price: String,
     currency_id: String,
     #[serde(default)]
     utm: Value,
-    #[serde(default, deserialize_with = "or_empty")]
+    #[serde(default)]
     baskets: Vec<Basket>,
-    #[serde(default, deserialize_with = "or_empty")]
+    #[serde(default)]
     refunded_baskets: Vec<Basket>,
     /// The ticket that was scanned at the door, and the one whose scan was taken back.
     #[serde(default)]
@@ -53,12 +56,13 @@ struct OrderPayload {
     unchecked_basket: Value,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Client {
-    id: u64,
+    #[serde(default)]
+    id: Option<u64>,
     #[serde(default)]
     email: Option<String>,
-    #[serde(default, deserialize_with = "or_empty")]
+    #[serde(default)]
     details: Details,
 }
 
@@ -84,19 +88,13 @@ struct Basket {
     id: u64,
     #[serde(default)]
     show_id: Option<u64>,
-    price: Number,
+    price: String,
     #[serde(default)]
     deleted_at: Option<Timestamp>,
 }
 
-/// PHP sends `null` or an empty array where something is empty.
-fn or_empty<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(T::default()),
-        Value::Array(items) if items.is_empty() => Ok(T::default()),
-        value => serde_json::from_value(value).map_err(serde::de::Error::custom),
-    }
-}
+/// Without these, what is left of an order would tell of other money or other seats.
+const ESSENTIAL: [&str; 4] = ["payed", "deleted_at", "baskets", "refunded_baskets"];
 
 const KINDS: [&str; 6] = ["created", "updated", "payed", "deleted", "refunded", "checked"];
 
@@ -118,11 +116,13 @@ impl Provider for Qtickets {
         if !KINDS.contains(&kind) {
             return Err("X-Event-Type is not known".into());
         }
-        let payload: OrderPayload = serde_json::from_slice(delivery.body())?;
+        let (payload, mut lost) = lenient::<OrderPayload>(&delivery.object()?, &ESSENTIAL)?;
+        let scans = [("checked_basket", &payload.checked_basket), ("unchecked_basket", &payload.unchecked_basket)];
+        lost.extend(scans.into_iter().filter(|(_, scan)| is_unread(scan)).map(|(name, _)| name.to_owned()));
         let (id, at) = (payload.id.to_string(), payload.updated_at);
         let parts = ["order", id.as_str(), kind, &at.to_string()];
         let body = OrderBody::new(self.identifiers(&payload.client), name(&payload.client), order(&payload)?);
-        Ok(vec![delivery.event_by_content(&parts, at, Body::of_order(body))])
+        NotUnderstood::left_out(lost, vec![delivery.event_by_content(&parts, at, Body::of_order(body))])
     }
 
     fn kept_headers(&self) -> &'static [&'static str] {
@@ -134,7 +134,8 @@ impl Qtickets {
     fn identifiers(&self, client: &Client) -> BTreeSet<Identifier> {
         let details = &client.details;
         let mut identifiers = contact_identifiers(&self.source, details.phone.as_deref(), client.email.as_deref());
-        identifiers.extend(Identifier::opaque(Kind::Customer, self.source.name.as_str(), &client.id.to_string()));
+        let own = client.id.map(|id| id.to_string());
+        identifiers.extend(own.and_then(|id| Identifier::opaque(Kind::Customer, self.source.name.as_str(), &id)));
         let telegram = details.telegram_user.as_ref().map(|user| user.id.to_string());
         identifiers.extend(telegram.and_then(|id| Identifier::opaque(Kind::Telegram, "", &id)));
         identifiers
@@ -148,9 +149,8 @@ fn name(client: &Client) -> Option<String> {
 }
 
 fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
-    let money = |number: &Number| {
-        Money::from_major(&number.to_string(), &payload.currency_id)
-            .map_err(|error| NotUnderstood::new(format!("price: {error}")))
+    let money = |amount: &str| {
+        Money::from_major(amount, &payload.currency_id).map_err(|error| NotUnderstood::new(format!("price: {error}")))
     };
     let total = money(&payload.price)?;
     // A ticket that was given back and is no longer among the baskets still says which show the order was for.
@@ -194,19 +194,23 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
     })
 }
 
+/// A scan that does not say which ticket it was of.
+fn is_unread(scan: &Value) -> bool {
+    let says_nothing = scan.as_array().is_some_and(Vec::is_empty) || scan.as_object().is_some_and(|it| it.is_empty());
+    let is_there = !scan.is_null() && !says_nothing;
+    is_there && (list(scan, "").next().is_none() || list(scan, "").any(|basket| id(basket, "/id").is_none()))
+}
+
 /// One scan a webhook. Only a scan that says when it was has a time of its own.
 fn checks(payload: &OrderPayload) -> BTreeMap<String, CheckIn> {
     let scans = [(&payload.unchecked_basket, false), (&payload.checked_basket, true)];
-    let baskets = scans.into_iter().flat_map(|(value, is_in)| {
-        let one = std::slice::from_ref(value).iter().filter(|value| value.is_object());
-        one.chain(value.as_array().into_iter().flatten()).map(move |basket| (basket, is_in))
-    });
+    let baskets = scans.into_iter().flat_map(|(value, is_in)| list(value, "").map(move |basket| (basket, is_in)));
     let check = |(basket, is_in): (&Value, bool)| {
-        let id = basket.get("id")?.as_u64()?;
-        let time = |name: &str| basket.get(name)?.as_str()?.parse::<Timestamp>().ok();
-        let told_at = payload.updated_at.max(time("updated_at").unwrap_or(payload.updated_at));
-        let checked_at = is_in.then(|| time("checked_at").unwrap_or(told_at));
-        Some((id.to_string(), CheckIn { told_at: told_at.max(checked_at.unwrap_or(told_at)), checked_at }))
+        let id = id(basket, "/id")?;
+        let time = |name: &str| text(basket, name)?.parse::<Timestamp>().ok();
+        let told_at = payload.updated_at.max(time("/updated_at").unwrap_or(payload.updated_at));
+        let checked_at = is_in.then(|| time("/checked_at").unwrap_or(told_at));
+        Some((id, CheckIn { told_at: told_at.max(checked_at.unwrap_or(told_at)), checked_at }))
     };
     baskets.filter_map(check).collect()
 }
@@ -215,5 +219,5 @@ fn checks(payload: &OrderPayload) -> BTreeMap<String, CheckIn> {
 fn utm(value: &Value) -> BTreeMap<String, String> {
     let fields = value.as_object().into_iter().flatten();
     let marked = |key: &str| if key.starts_with("utm_") { key.to_owned() } else { format!("utm_{key}") };
-    fields.filter_map(|(key, value)| Some((marked(key), value.as_str()?.to_owned()))).collect()
+    fields.filter_map(|(key, value)| Some((marked(key), text(value, "")?))).collect()
 }

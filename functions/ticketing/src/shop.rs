@@ -157,7 +157,7 @@ impl Provider for Shop {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let whole: Value = serde_json::from_slice(delivery.body())?;
+        let whole = delivery.object()?;
         let data = whole.get("data").unwrap_or(&Value::Null);
         let kind = text(&whole, "/type").unwrap_or_default();
         let (event, lost) = match kind.as_str() {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{Body, Event, Money, Payment, PaymentKind, PaymentReported, SourceName, Timestamp};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, second, text},
     signature,
 };
@@ -25,6 +25,22 @@ struct Options {
     /// The source whose orders are paid here.
     orders_of: SourceName,
 }
+
+const OPTIONAL: Shape = Shape {
+    texts: &[
+        "data/object/client_reference_id",
+        "data/object/metadata/order_id",
+        "data/object/object",
+        "data/object/id",
+        "data/object/payment_intent",
+        "data/object/charge",
+        "data/object/latest_charge",
+    ],
+    numbers: &["created"],
+    instants: &[],
+    lists: &[],
+    flags: &[],
+};
 
 struct Stripe {
     source: Source,
@@ -62,7 +78,7 @@ impl Provider for Stripe {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let event: Value = serde_json::from_slice(delivery.body())?;
+        let event = delivery.object()?;
         let kind = text(&event, "/type").ok_or(NotUnderstood::from("no type"))?;
         // A clock that is ahead freezes nothing.
         let at = second(&event, "/created", delivery.received_at()).min(delivery.received_at());
@@ -84,7 +100,7 @@ impl Provider for Stripe {
             let parts = ["payment", kind.as_str(), payment.as_str(), minor.as_str(), created.as_str()];
             delivery.event(&parts, at, Body::PaymentReported(body))
         };
-        Ok(reported.into_iter().map(fact).collect())
+        NotUnderstood::left_out(odd(&event, &OPTIONAL), reported.into_iter().map(fact).collect())
     }
 }
 
@@ -197,6 +213,8 @@ fn returned_of(charge: &str) -> String {
 /// Amounts are in minor units already (docs.stripe.com/currencies).
 fn money(object: &Value, path: &str) -> Result<Money, NotUnderstood> {
     let currency = text(object, "/currency").unwrap_or_default().to_uppercase();
-    let minor = object.pointer(path).and_then(Value::as_i64).ok_or(NotUnderstood::from("no amount"))?;
+    // Never a part of a minor unit: those are whole.
+    let whole = |it: &Value| it.as_i64().or_else(|| it.as_str()?.trim().parse().ok());
+    let minor = object.pointer(path).and_then(whole).ok_or(NotUnderstood::from("no amount"))?;
     Money::from_minor(minor, &currency).map_err(|error| NotUnderstood::new(format!("amount: {error}")))
 }

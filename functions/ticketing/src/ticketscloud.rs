@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use stagedoor_model::{Body, Event, OrderNoticed, breakage};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, lenient, signature,
 };
 
 /// Read by `stagedoor-shops`, which asks Ticketscloud back; listed here so that a misspelt option is found.
@@ -57,7 +57,7 @@ impl Provider for Ticketscloud {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let notice: Notice = serde_json::from_slice(delivery.body())?;
+        let (notice, lost) = lenient::<Notice>(&delivery.object()?, &[])?;
         if !KINDS.contains(&notice.kind.as_str()) {
             return Err("a type that is not known".into());
         }
@@ -70,6 +70,6 @@ impl Provider for Ticketscloud {
             if breakage::is_on("event-id-coarse") { "".into() } else { String::from_utf8_lossy(delivery.body()) };
         let parts = ["order", order.as_str(), notice.kind.as_str(), status.as_str(), &told];
         let body = Body::OrderNoticed(OrderNoticed { order: order.clone(), scope: None });
-        Ok(vec![delivery.event(&parts, delivery.received_at(), body)])
+        NotUnderstood::left_out(lost, vec![delivery.event(&parts, delivery.received_at(), body)])
     }
 }

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use stagedoor_model::{Body, Event, PaymentNoticed};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, lenient, signature,
 };
 
 /// Read by `stagedoor-shops`, which asks YooKassa back; listed here so that a misspelt option is found.
@@ -56,7 +56,7 @@ impl Provider for Yookassa {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let notice: Notice = serde_json::from_slice(delivery.body())?;
+        let (notice, lost) = lenient::<Notice>(&delivery.object()?, &[])?;
         let refund = match notice.event.as_str() {
             "payment.succeeded" | "payment.canceled" | "payment.waiting_for_capture" => false,
             "refund.succeeded" => true,
@@ -68,6 +68,7 @@ impl Provider for Yookassa {
             return Err("object.id is no id".into());
         }
         let body = Body::PaymentNoticed(PaymentNoticed { payment: id.clone(), refund });
-        Ok(vec![delivery.event(&["payment", &notice.event, &id], delivery.received_at(), body)])
+        let event = delivery.event(&["payment", &notice.event, &id], delivery.received_at(), body);
+        NotUnderstood::left_out(lost, vec![event])
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use stagedoor_model::{Body, Event, FormSubmitted, Identifier, Kind, Money, Proof, ShowRef, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
-    scan, signature,
+    lenient, parse_json, scan, signature,
 };
 
 struct CarrotQuest {
@@ -26,11 +26,12 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     Ok(Box::new(CarrotQuest { source: source.clone() }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct User {
-    id: u64,
     #[serde(default)]
-    user_id: Option<Value>,
+    id: Option<u64>,
+    #[serde(default)]
+    user_id: Option<String>,
     #[serde(default)]
     props: Map<String, Value>,
 }
@@ -39,16 +40,18 @@ struct User {
 struct Fact {
     id: u64,
     /// Unix seconds.
-    created: i64,
-    #[serde(rename = "type")]
+    #[serde(default)]
+    created: Option<i64>,
+    #[serde(default, rename = "type")]
     kind: FactKind,
     #[serde(default)]
     props: Map<String, Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct FactKind {
-    name: String,
+    #[serde(default)]
+    name: Option<String>,
 }
 
 impl Provider for CarrotQuest {
@@ -69,19 +72,36 @@ impl Provider for CarrotQuest {
         if !matches!(form.text("type"), Some("event" | "message_webhook")) {
             return Err("type is neither event nor message_webhook".into());
         }
-        let user: User = serde_json::from_str(form.text("user").ok_or("no user")?)?;
-        let fact: Fact = serde_json::from_str(form.text("event").ok_or("no event")?)?;
-        let at = Timestamp::from_second(fact.created).map_err(|_| NotUnderstood::from("event.created is no time"))?;
+        let (fact, odd) = lenient::<Fact>(&parse_json(form.text("event").ok_or("no event")?.as_bytes())?, &[])?;
+        // What the event itself says stands, whatever became of the visitor's profile.
+        let user = form.text("user").and_then(|user| parse_json(user.as_bytes()).ok());
+        let user = user.and_then(|user| lenient::<User>(&user, &[]).ok());
+        let is_lost = user.is_none();
+        let (user, odd_of_user) = user.unwrap_or_default();
+        let named = |of: &str, names: Vec<String>| names.into_iter().map(|name| format!("{of}.{name}")).collect();
+        let mut lost: Vec<String> = named("event", odd);
+        lost.extend::<Vec<String>>(named("user", odd_of_user));
+        lost.extend(is_lost.then(|| "user".to_owned()));
+        let told_at = fact.created.map(Timestamp::from_second);
+        lost.extend(told_at.as_ref().filter(|at| at.is_err()).map(|_| "event.created".to_owned()));
+        let at = told_at.and_then(Result::ok).unwrap_or(delivery.received_at());
+        let told = fact.props.get("$order_amount").filter(|amount| !amount.is_null());
         let amount =
-            fact.props.get("$order_amount").and_then(text).map(|text| Money::from_major(&text, &self.source.currency));
+            told.map(|amount| Money::from_major(&text(amount).unwrap_or_default(), &self.source.currency).ok());
         let cart = amount.is_some();
+        lost.extend(amount.iter().filter(|amount| amount.is_none()).map(|_| "$order_amount".to_owned()));
+        lost.extend(odd_props(&user, &fact));
+        let identifiers = self.identifiers(&user, &fact);
+        if identifiers.is_empty() {
+            return Err("neither a visitor nor a phone nor an e-mail".into());
+        }
         let submitted = FormSubmitted {
-            identifiers: self.identifiers(&user, &fact),
+            identifiers,
             proof: Proof::Signed,
             name: prop("$name", &user, &fact),
             form: form.text("event_name").or(form.text("message_name")).map(str::to_owned),
             show: self.source.show.as_deref().map(ShowRef::id),
-            amount: amount.transpose().map_err(|error| NotUnderstood::new(format!("$order_amount: {error}")))?,
+            amount: amount.flatten(),
             consents: vec![],
             labels: labels(&form, &user, &fact),
             company: None,
@@ -90,10 +110,11 @@ impl Provider for CarrotQuest {
         // One event of a visitor may set off several webhooks: each pop-up that it leads to is a fact of its own.
         let sending = form.text("sending_id").or(form.text("message_id")).unwrap_or("");
         let id = fact.id.to_string();
-        Ok(vec![match sending {
+        let event = match sending {
             "" => delivery.event(&["event", &id], at, body),
             sending => delivery.event(&["event", &id, sending], at, body),
-        }])
+        };
+        NotUnderstood::left_out(lost, vec![event])
     }
 }
 
@@ -104,9 +125,10 @@ impl CarrotQuest {
         let mut identifiers =
             contact_identifiers(&self.source, phone.as_deref(), prop("$email", user, fact).as_deref());
         let scope = self.source.name.as_str();
-        let own = user.user_id.as_ref().and_then(text);
-        identifiers.extend(own.and_then(|id| Identifier::opaque(Kind::SiteUser, scope, &id)));
-        identifiers.extend(Identifier::opaque(Kind::Visitor, scope, &user.id.to_string()));
+        let own = user.user_id.as_deref().filter(|id| !id.is_empty());
+        identifiers.extend(own.and_then(|id| Identifier::opaque(Kind::SiteUser, scope, id)));
+        let visitor = user.id.map(|id| id.to_string());
+        identifiers.extend(visitor.and_then(|id| Identifier::opaque(Kind::Visitor, scope, &id)));
         identifiers
     }
 }
@@ -116,8 +138,21 @@ fn prop(name: &str, user: &User, fact: &Fact) -> Option<String> {
     fact.props.get(name).or_else(|| user.props.get(name)).and_then(text)
 }
 
+/// Names of what tells of the person and holds no text.
+fn odd_props<'p>(user: &'p User, fact: &'p Fact) -> impl Iterator<Item = String> + 'p {
+    let is_odd = |value: &Value| value.is_array() || value.is_object();
+    let is_nothing =
+        |value: &Value| value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty);
+    let all = ["$name", "$phone", "$email", "$city"].into_iter();
+    all.filter(move |name| {
+        [&fact.props, &user.props].iter().filter_map(|props| props.get(*name)).any(|it| is_odd(it) && !is_nothing(it))
+    })
+    .map(str::to_owned)
+}
+
 fn labels(form: &Form, user: &User, fact: &Fact) -> BTreeMap<String, String> {
-    let mut labels = BTreeMap::from([("scenario".to_owned(), fact.kind.name.clone())]);
+    let scenario = fact.kind.name.clone().filter(|name| !name.is_empty());
+    let mut labels: BTreeMap<String, String> = scenario.map(|name| ("scenario".to_owned(), name)).into_iter().collect();
     // In Carrot quest each variant of an A/B test is a message of its own.
     for (label, field) in [("message", "message_name"), ("variant", "message_id"), ("sending", "sending_id")] {
         labels.extend(form.text(field).map(|value| (label.to_owned(), value.to_owned())));

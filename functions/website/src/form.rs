@@ -14,7 +14,7 @@ use stagedoor_model::{
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form as Fields, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
-    contact_identifiers, scan, signature,
+    contact_identifiers, lenient, parse_json, read::list, scan, signature,
 };
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +50,9 @@ impl Auth {
 
 /// A page's form in bytes. Its key is public, so that anybody can send one.
 const MAX_ANONYMOUS: usize = 64 * 1024;
+
+/// Bytes that all labels of a page's form have together.
+const ANONYMOUS_LABELS: usize = 2_000;
 
 struct SiteForm {
     source: Source,
@@ -135,9 +138,11 @@ impl Provider for SiteForm {
         lost.extend(told.as_ref().filter(|told| told.is_err()).map(|_| "at (not RFC 3339)".to_owned()));
         let at = told.and_then(Result::ok).unwrap_or(delivery.received_at());
         // Each claim by itself: a withdrawal holds beside one that cannot be read.
-        let claims = field("consents").and_then(Value::as_array).into_iter().flatten().map(read_claim);
-        let (consents, odd): (Vec<_>, Vec<_>) = claims.partition(Result::is_ok);
-        lost.extend(odd.first().map(|_| "consents".to_owned()));
+        let told = field("consents").unwrap_or(&Value::Null);
+        let (consents, odd): (Vec<_>, Vec<_>) = list(told, "").map(read_claim).partition(Result::is_ok);
+        let is_list = matches!(told, Value::Null | Value::Array(_) | Value::Object(_)) || told == "";
+        lost.extend((!odd.is_empty() || !is_list).then(|| "consents".to_owned()));
+        lost.extend(self.strange(&body));
         let consents = consents.into_iter().filter_map(Result::ok).collect::<Vec<_>>();
         // Nobody proves in a browser whose cart it is: the letter about it would go to an address that a stranger chose.
         let has_cart = self.is_signed() || breakage::is_on("anonymous-counts-in-full");
@@ -218,13 +223,41 @@ impl SiteForm {
         }
     }
 
+    /// Names of fields that hold something else than what they are for.
+    fn strange(&self, body: &serde_json::Map<String, Value>) -> Vec<String> {
+        let says_nothing = |it: &Value| it == "" || it.as_array().is_some_and(Vec::is_empty) || it.is_null();
+        let is_odd = |name: &&str| {
+            let value = body.get(self.options.fields.get(*name).map_or(*name, String::as_str));
+            let is_plain = |it: &Value| it.is_string() || it.is_number();
+            value.is_some_and(|it| {
+                let fits = match (*name, it) {
+                    ("utm" | "ids", Value::Object(all)) => all.values().all(|one| is_plain(one) || says_nothing(one)),
+                    ("utm" | "ids", _) => false,
+                    _ => is_plain(it),
+                };
+                !says_nothing(it) && !fits && it.as_object().is_none_or(|fields| !fields.is_empty())
+            })
+        };
+        let read = KNOWN.iter().filter(|name| !["consents"].contains(name));
+        read.copied().filter(is_odd).filter(|_| !breakage::is_on("odd-field-unnamed")).map(str::to_owned).collect()
+    }
+
     fn labels(&self, body: &serde_json::Map<String, Value>, utm: Option<&Value>) -> BTreeMap<String, String> {
         let mapped = |key: &str| KNOWN.contains(&key) || self.options.fields.values().any(|name| name == key);
         let own = body.iter().filter(|(key, _)| !mapped(key) && *key != "key");
         let own = own.filter_map(|(key, value)| Some((key.clone(), plain(value)?)));
         let marks = utm.and_then(Value::as_object).into_iter().flatten();
         let marks = marks.filter_map(|(key, value)| Some((format!("utm_{key}"), plain(value)?)));
-        own.chain(marks).filter(|(_, text)| !text.is_empty() && text.len() <= 500).take(40).collect()
+        // What anybody can send is kept shorter.
+        let is_short = !self.is_signed() && !breakage::is_on("anonymous-labels-unbounded");
+        let mut left = if is_short { ANONYMOUS_LABELS } else { usize::MAX };
+        let all = own.chain(marks).filter(|(_, text)| !text.is_empty() && text.len() <= 500).take(40);
+        all.take_while(|(key, text)| {
+            let fits = key.len() + text.len() <= left;
+            left = left.saturating_sub(key.len() + text.len());
+            fits
+        })
+        .collect()
     }
 }
 
@@ -236,7 +269,15 @@ fn read(body: &[u8], is_form: bool) -> Result<serde_json::Map<String, Value>, No
             .filter_map(|(key, value)| Some((key.to_owned(), value.text.clone()?.into())))
             .collect());
     }
-    Ok(serde_json::from_slice(body)?)
+    match parse_json(body)? {
+        Value::Object(fields) => Ok(fields),
+        // One form in a list of its own.
+        Value::Array(mut items) if items.len() == 1 => match items.pop() {
+            Some(Value::Object(fields)) => Ok(fields),
+            _ => Err("JSON of another shape: it is no object".into()),
+        },
+        _ => Err("JSON of another shape: it is no object".into()),
+    }
 }
 
 /// Stricter than what is stored: a misspelt field of a consent has to be found.
@@ -250,9 +291,14 @@ struct ClaimPayload {
     wording: Option<String>,
 }
 
-fn read_claim(value: &Value) -> Result<ConsentClaim, serde_json::Error> {
-    let ClaimPayload { purpose, channel, given, wording } = serde_json::from_value(value.clone())?;
-    Ok(ConsentClaim { purpose, channel, given, wording })
+/// `given` may be `1` or `"true"`, as PHP writes it; nothing of a consent is left out.
+fn read_claim(value: &Value) -> Result<ConsentClaim, NotUnderstood> {
+    match lenient::<ClaimPayload>(value, &["purpose", "channel", "given"])? {
+        (ClaimPayload { purpose, channel, given, wording }, lost) if lost.is_empty() => {
+            Ok(ConsentClaim { purpose, channel, given, wording })
+        }
+        _ => Err("a consent of another shape".into()),
+    }
 }
 
 fn plain(value: &Value) -> Option<String> {

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Event, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, Proof, ShowRef, Ticket,
+    Body, Event, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, Proof, ShowRef, Ticket, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, FormValue, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
-    contact_identifiers, scan, signature,
+    contact_identifiers, parse_json, scan, signature,
 };
 
 #[derive(Debug, Deserialize)]
@@ -52,7 +52,7 @@ impl Provider for Tilda {
 
     fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
         let ping = delivery.is_form() && delivery.body.len() < 64 && delivery.body.starts_with(b"test=test");
-        let fields = ping.then(|| fields(&delivery.body, true).unwrap_or_default())?;
+        let fields = ping.then(|| fields(&delivery.body, true).unwrap_or_default().0)?;
         let others = fields.iter().filter(|(key, value)| *key != "test" && value.text.as_deref() != Some("")).count();
         (others == 0).then(|| Answer::json("ok"))
     }
@@ -74,7 +74,7 @@ impl Provider for Tilda {
     }
 
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood> {
-        let fields = fields(delivery.body(), delivery.is_form())?;
+        let (fields, odd) = fields(delivery.body(), delivery.is_form())?;
         let text = |name: &str| fields.get(&name.to_lowercase()).and_then(|value| value.text.as_deref());
         let mut identifiers = contact_identifiers(&self.source, text(&self.options.phone), text(&self.options.email));
         identifiers.extend(cookies(text("cookies").unwrap_or("")));
@@ -89,26 +89,50 @@ impl Provider for Tilda {
                 format!("{day} {}", String::from_utf8_lossy(delivery.body()))
             }
         };
-        let name = text(&self.options.name).map(str::to_owned);
-        let payment = fields.get("payment").map(payment).transpose()?;
-        if let Some(paid) = payment.as_ref().filter(|payment| payment.is_paid()) {
-            let order = self.order(delivery, paid)?;
-            let body = Body::of_order(OrderBody::new(identifiers, name, order));
-            return Ok(vec![delivery.event(&["order", &paid.orderid, &fact], delivery.received_at(), body)]);
+        let name = text(&self.options.name).filter(|_| !odd.contains(&self.options.name.to_lowercase()));
+        let name = name.map(str::to_owned);
+        let mut lost: Vec<String> = odd.into_iter().filter(|key| self.is_own(key)).collect();
+        // A cart that cannot be read loses itself, and not the person who left it.
+        let told =
+            fields.get("payment").filter(|field| field.text.as_deref() != Some("") || !field.children.is_empty());
+        let payment = match told.map(payment).transpose() {
+            Ok(Some((payment, odd))) => {
+                lost.extend(odd);
+                Some(payment)
+            }
+            Ok(None) => None,
+            Err(why) => {
+                lost.push(why.reason);
+                None
+            }
+        };
+        let paid = payment.as_ref().filter(|payment| payment.is_paid());
+        match paid.map(|paid| self.order(delivery, paid).map(|order| (paid, order))).transpose() {
+            Ok(None) => {}
+            Ok(Some((paid, order))) => {
+                let body = Body::of_order(OrderBody::new(identifiers, name, order));
+                let event = delivery.event(&["order", &paid.orderid, &fact], delivery.received_at(), body);
+                return NotUnderstood::left_out(lost, vec![event]);
+            }
+            Err(why) => lost.push(why.reason),
         }
+        let amount = payment.as_ref().filter(|_| paid.is_none()).map(|payment| self.money(&payment.amount)).transpose();
+        lost.extend(amount.as_ref().err().map(|why| why.reason.clone()));
         let form = FormSubmitted {
             identifiers,
             proof: Proof::Signed,
             name,
             form: text("formname").or(text("formid")).map(str::to_owned),
             show: self.source.show.as_deref().map(ShowRef::id),
-            amount: payment.as_ref().map(|payment| self.money(&payment.amount)).transpose()?,
+            amount: amount.unwrap_or_default(),
             consents: vec![],
             labels: self.labels(&fields),
             company: None,
         };
-        let body = if payment.is_some() { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
-        Ok(vec![delivery.event(&["form", &fact], delivery.received_at(), body)])
+        // What was paid and cannot be read is no cart that was left.
+        let is_cart = payment.is_some() && paid.is_none();
+        let body = if is_cart { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
+        NotUnderstood::left_out(lost, vec![delivery.event(&["form", &fact], delivery.received_at(), body)])
     }
 
     fn answer(&self, _: &Delivery) -> Answer {
@@ -117,6 +141,12 @@ impl Provider for Tilda {
 }
 
 impl Tilda {
+    /// True for a field that holds one text: the owner's names of phone, e-mail and name, and Tilda's own.
+    fn is_own(&self, key: &str) -> bool {
+        let own = [&self.options.phone, &self.options.email, &self.options.name];
+        own.iter().any(|name| name.to_lowercase() == key) || ["tranid", "formname", "formid", "cookies"].contains(&key)
+    }
+
     fn money(&self, text: &str) -> Result<Money, NotUnderstood> {
         Money::from_major(text, &self.source.currency)
             .map_err(|error| NotUnderstood::new(format!("payment amount: {error}")))
@@ -186,17 +216,47 @@ impl Tilda {
     }
 }
 
-fn fields(body: &[u8], is_form: bool) -> Result<Fields, NotUnderstood> {
-    if is_form {
-        return Ok(Form::parse(body).fields().map(|(key, value)| (key.to_lowercase(), value.clone())).collect());
-    }
-    let object: serde_json::Map<String, Value> = serde_json::from_slice(body)?;
-    let text = |value: Value| match value {
-        Value::String(text) => text,
-        other => other.to_string(),
+/// The fields, and the names of those that hold several things where one belongs.
+fn fields(body: &[u8], is_form: bool) -> Result<(Fields, Vec<String>), NotUnderstood> {
+    let mut fields = Fields::new();
+    // `Phone` and `phone` are one field: the empty one of them takes nothing away.
+    let mut put = |key: &str, value: FormValue| {
+        let place = fields.entry(key.to_lowercase()).or_default();
+        let is_empty = value.children.is_empty() && value.text.as_deref().is_none_or(str::is_empty);
+        let has_more = place.text.as_deref().is_some_and(|text| !text.is_empty()) || !place.children.is_empty();
+        if !(is_empty && has_more) || breakage::is_on("empty-duplicate-counts") {
+            *place = value;
+        }
     };
-    let value = |value| FormValue { text: Some(text(value)), children: BTreeMap::new() };
-    Ok(object.into_iter().map(|(key, it)| (key.to_lowercase(), value(it))).collect())
+    if is_form {
+        Form::parse(body).fields().for_each(|(key, value)| put(key, value.clone()));
+        return Ok((fields, vec![]));
+    }
+    let Value::Object(object) = parse_json(body)? else { return Err("JSON of another shape: it is no object".into()) };
+    let mut odd = Vec::new();
+    for (key, value) in object {
+        let text = match value {
+            Value::Null => continue,
+            Value::Array(items) if items.is_empty() => continue,
+            Value::Object(fields) if fields.is_empty() => continue,
+            Value::String(text) => text,
+            // Several boxes that were ticked.
+            Value::Array(items) if items.iter().all(|it| it.is_string() || it.is_number()) => {
+                items.iter().map(plain).collect::<Vec<_>>().join(", ")
+            }
+            Value::Array(_) | Value::Object(_) => {
+                odd.push(key.to_lowercase());
+                value.to_string()
+            }
+            other => other.to_string(),
+        };
+        put(&key, FormValue { text: Some(text), children: BTreeMap::new() });
+    }
+    Ok((fields, odd))
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 struct Payment {
@@ -226,10 +286,11 @@ impl Payment {
     }
 }
 
-/// The cart as text and as a form's tree look the same from here. Sites send numbers beside strings.
-fn payment(field: &FormValue) -> Result<Payment, NotUnderstood> {
+/// The cart as text and as a form's tree look the same from here. Sites send numbers beside strings. With the names of what is odd
+/// in it.
+fn payment(field: &FormValue) -> Result<(Payment, Vec<String>), NotUnderstood> {
     let read = match field.text.as_deref() {
-        Some(json) => tree(serde_json::from_str(json)?),
+        Some(json) => tree(parse_json(json.as_bytes()).map_err(|_| NotUnderstood::from("payment (no JSON)"))?),
         None => field.clone(),
     };
     let text = |name| read.text_of(name).map(str::to_owned);
@@ -238,14 +299,25 @@ fn payment(field: &FormValue) -> Result<Payment, NotUnderstood> {
     // The keys are the places of the products: `10` comes after `9`.
     let mut products: Vec<(&String, &FormValue)> = products.into_iter().flatten().collect();
     products.sort_by_key(|(place, _)| (place.len(), *place));
-    Ok(Payment {
+    let lines: Vec<Option<Line>> = products.into_iter().map(|(_, product)| line(product)).collect();
+    let is_odd = |name: &&str| read.child(name).is_some_and(|it| it.text.is_none() && !it.children.is_empty());
+    let mut odd: Vec<String> = ["systranid", "sys", "promocode"]
+        .iter()
+        .filter(|name| is_odd(name))
+        .map(|name| format!("payment.{name}"))
+        .collect();
+    let without_lines =
+        read.child("products").is_some_and(|it| it.text.as_deref().is_some_and(|text| !text.is_empty()));
+    odd.extend((lines.iter().any(Option::is_none) || without_lines).then(|| "payment.products".to_owned()));
+    let payment = Payment {
         orderid: needed("orderid")?,
         amount: needed("amount")?,
         systranid: text("systranid").unwrap_or_default(),
         sys: text("sys").unwrap_or_default(),
         promocode: text("promocode").filter(|code| !code.is_empty()),
-        lines: products.into_iter().filter_map(|(_, product)| line(product)).collect(),
-    })
+        lines: lines.into_iter().flatten().collect(),
+    };
+    Ok((payment, odd))
 }
 
 fn tree(value: Value) -> FormValue {
@@ -270,6 +342,10 @@ const MOST: u32 = 500;
 fn line(product: &FormValue) -> Option<Line> {
     let Some(text) = product.text.as_deref() else {
         let text = |name| product.text_of(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let is_odd = |name: &&str| product.child(name).is_some_and(|it| it.text.is_none() && !it.children.is_empty());
+        if ["name", "quantity", "amount", "price"].iter().any(is_odd) {
+            return None;
+        }
         let quantity = text("quantity").map_or(Some(1), |text| text.parse().ok())?;
         let line = Line { title: text("name")?, quantity, amount: text("amount"), price: text("price") };
         let is_priced = line.amount.is_some() || line.price.is_some();

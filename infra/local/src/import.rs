@@ -89,11 +89,16 @@ pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<Row>, Vec<String>) {
 fn one<'f>(number: usize, field: &impl Fn(&str) -> Option<&'f str>, origin: &Origin, hub: &Hub) -> Result<Row, String> {
     let mut identifiers = BTreeSet::new();
     if let Some(email) = field("email") {
-        identifiers.insert(Email::parse(email).map(Identifier::email).map_err(|error| format!("email: {error}"))?);
+        let emails = Email::parse_all(email);
+        let unread = emails.is_empty().then(|| Email::parse(email).map_err(|error| format!("email: {error}")));
+        identifiers.extend(unread.transpose()?.into_iter().chain(emails).map(Identifier::email));
     }
     if let Some(phone) = field("phone") {
-        let phone = Phone::parse(phone, hub.config.region).map(Identifier::phone);
-        identifiers.insert(phone.map_err(|error| format!("phone: {error}"))?);
+        let phones = Phone::parse_all(phone, hub.config.region);
+        let unread = phones
+            .is_empty()
+            .then(|| Phone::parse(phone, hub.config.region).map_err(|error| format!("phone: {error}")));
+        identifiers.extend(unread.transpose()?.into_iter().chain(phones).map(Identifier::phone));
     }
     if identifiers.is_empty() {
         return Err("neither an e-mail nor a phone".into());

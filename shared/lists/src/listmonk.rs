@@ -151,7 +151,7 @@ impl MailingList for Listmonk {
             let request = request.basic_auth(&self.user, Some(&self.token)).query(&asked);
             let answer = self.caller.call(request).await.ok()?;
             let rows = answer.body.pointer("/data/results").and_then(Value::as_array)?;
-            let emails = rows.iter().filter_map(|row| Email::parse(row.get("email")?.as_str()?).ok());
+            let emails = rows.iter().filter_map(|row| row.get("email")?.as_str()).flat_map(Email::parse_all);
             left.extend(emails);
             if rows.len() < PAGE {
                 break;

@@ -3,6 +3,8 @@ use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::breakage;
+
 /// An amount in minor units (kopecks, cents) of an ISO 4217 currency. Never a float.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Money {
@@ -23,6 +25,9 @@ pub enum MoneyError {
     OutOfRange,
 }
 
+/// Decimal places of a minor unit from which on a difference comes of a float's arithmetic.
+const FLOAT_NOISE: u32 = 4;
+
 /// The largest amount that is believed, in minor units: as many of them as a body can hold still have a sum.
 const LARGEST: u64 = 10_000_000_000_000;
 
@@ -30,14 +35,18 @@ impl Money {
     /// Reads an amount in major units, as providers print it (`"1399"`, `"156.00"`, `1,500.50` is refused).
     ///
     /// # Errors
-    /// Never rounds: more decimal places than the currency has is `TooPrecise`.
+    /// Never rounds: more decimal places than the currency has is `TooPrecise`. What a float leaves behind the last place,
+    /// as in `1799.9999999999998`, is no place of its own.
     pub fn from_major(text: &str, currency: &str) -> Result<Self, MoneyError> {
         let known = Self::currency(currency)?;
         let exponent = u32::from(known.exponent().unwrap_or(0));
         let plain = || Decimal::from_str_exact(&without_noise(text)?).ok();
         let amount = Decimal::from_str_exact(text.trim()).ok().or_else(plain).ok_or(MoneyError::NotANumber)?;
         let scale = Decimal::from(10_i64.pow(exponent.min(4)));
-        let minor = amount.checked_mul(scale).ok_or(MoneyError::OutOfRange)?.normalize();
+        let told = amount.checked_mul(scale).ok_or(MoneyError::OutOfRange)?.normalize();
+        let whole = told.round();
+        let is_noise = (told - whole).abs() <= Decimal::new(1, FLOAT_NOISE) && !breakage::is_on("float-is-too-precise");
+        let minor = if is_noise { whole } else { told };
         if minor.scale() > 0 {
             return Err(MoneyError::TooPrecise);
         }
@@ -165,6 +174,8 @@ mod tests {
     #[test]
     fn what_would_have_to_be_rounded_is_refused() {
         assert_eq!(Money::from_major("1.005", "RUB"), Err(MoneyError::TooPrecise));
+        assert_eq!(Money::from_major("1799.9999999999998", "RUB").map(|money| money.minor), Ok(180_000));
+        assert_eq!(Money::from_major("1800.0000000000002", "RUB").map(|money| money.minor), Ok(180_000));
         assert_eq!(Money::from_major("1e9", "RUB"), Err(MoneyError::NotANumber));
         assert_eq!(Money::from_major("99999999999999999999", "RUB"), Err(MoneyError::OutOfRange));
         assert_eq!(Money::from_major("100000000000.01", "RUB"), Err(MoneyError::OutOfRange));

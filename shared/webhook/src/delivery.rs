@@ -3,10 +3,11 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde_json::Value;
 use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, Unrecognized, breakage};
 
 use crate::{
-    NotUnderstood, Provider, Secret, Verified,
+    NotUnderstood, Provider, Secret, Verified, parse_json,
     scan::{without_fields, without_texts},
     text::readable,
 };
@@ -51,6 +52,32 @@ impl<'a> VerifiedDelivery<'a> {
     /// In UTF-8, whatever it was written in.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// The body as JSON: one object, also where it is the only one of a list.
+    ///
+    /// # Errors
+    /// When it is no JSON, or no object.
+    pub fn object(&self) -> Result<Value, NotUnderstood> {
+        match parse_json(self.body())? {
+            Value::Array(mut items) if items.len() == 1 && items.iter().all(Value::is_object) => {
+                Ok(items.pop().unwrap_or_default())
+            }
+            Value::Object(fields) => Ok(Value::Object(fields)),
+            _ => Err("JSON of another shape: it is no object".into()),
+        }
+    }
+
+    /// The body as JSON: a list of objects, also where the only one came without a list.
+    ///
+    /// # Errors
+    /// When it is no JSON, or neither.
+    pub fn list(&self) -> Result<Vec<Value>, NotUnderstood> {
+        match parse_json(self.body())? {
+            Value::Array(items) => Ok(items),
+            one @ Value::Object(_) => Ok(vec![one]),
+            _ => Err("JSON of another shape: it is no list".into()),
+        }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -2,14 +2,14 @@
 //! absent loses itself and nothing else.
 
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use serde_path_to_error::Segment;
 use stagedoor_model::breakage;
 
-use crate::NotUnderstood;
+use crate::{NotUnderstood, json::says_nothing};
 
-/// Fields of one delivery that may be odd.
-const MOST: usize = 32;
+/// Kinds of oddity in one delivery. One that all rows of a list share counts once.
+const MOST: usize = 64;
 
 /// The value, and the names of the fields that were left out. `essential` are fields without which the rest would say something
 /// else, such as refunds: nothing beneath them is left out.
@@ -17,9 +17,9 @@ const MOST: usize = 32;
 /// # Errors
 /// With the place of what has to be there, and is not or cannot be read.
 pub fn lenient<T: DeserializeOwned>(value: &Value, essential: &[&str]) -> Result<(T, Vec<String>), NotUnderstood> {
-    let (mut value, mut lost) = (value.clone(), Vec::new());
+    let (mut value, mut lost) = (value.clone(), Vec::<String>::new());
     for _ in 0..MOST {
-        let error = match serde_path_to_error::deserialize(value.clone()) {
+        let error = match serde_path_to_error::deserialize(&value) {
             Ok(read) => return Ok((read, lost)),
             Err(error) => error,
         };
@@ -27,29 +27,45 @@ pub fn lenient<T: DeserializeOwned>(value: &Value, essential: &[&str]) -> Result
         let told = error.inner().to_string();
         let missing = told.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
         let place = name(&path).into_iter().chain(missing.map(str::to_owned)).collect::<Vec<_>>().join(".");
-        let shape = || NotUnderstood::new(format!("JSON of another shape: {place}"));
-        let is_fixed = missing.is_some() || breakage::is_on("odd-field-loses-all");
-        let (Some(last), false) = (path.last(), is_fixed) else { return Err(shape()) };
+        // What is missing now may have been left out for its shape.
+        let first = lost.iter().find(|one| one.strip_prefix(&place).is_some_and(|rest| rest.starts_with('.')));
+        let shape = || NotUnderstood::new(format!("JSON of another shape: {}", first.unwrap_or(&place)));
+        let Some((last, around)) = path.split_last() else { return Err(shape()) };
+        // An item of a list does not vanish for what it lacks.
+        let is_fixed = missing.is_some() && !matches!(last, Segment::Map { .. });
+        if is_fixed || breakage::is_on("odd-field-loses-all") {
+            return Err(shape());
+        }
         let odd = at(&mut value, &path).ok_or_else(shape)?;
         if let Some(meant) = meant(odd, &told) {
             *odd = meant;
+            each(&mut value, &path, &mut |place| {
+                if let Some(meant) = self::meant(place, &told).filter(|_| !breakage::is_on("oddity-of-one-row")) {
+                    *place = meant;
+                }
+            });
             continue;
         }
-        // An empty list or object, and null, are PHP's and others' ways to say nothing.
-        let says_nothing =
-            odd.is_null() || odd.as_array().is_some_and(Vec::is_empty) || odd.as_object().is_some_and(Map::is_empty);
+        let is_nothing = says_nothing(odd);
         let is_essential =
             path.iter().any(|one| matches!(one, Segment::Map { key } if essential.contains(&key.as_str())));
-        if is_essential && !says_nothing {
+        if is_essential && !is_nothing {
             return Err(shape());
         }
-        let around = path.get(..path.len() - 1).unwrap_or(&[]);
         match (at(&mut value, around).ok_or_else(shape)?, last) {
             (Value::Object(fields), Segment::Map { key }) => drop(fields.remove(key)),
             (Value::Array(items), Segment::Seq { index }) if *index < items.len() => drop(items.remove(*index)),
             _ => return Err(shape()),
         }
-        if !says_nothing {
+        if is_nothing {
+            // All rows say nothing in the same way.
+            if let Segment::Map { key } = last {
+                each(&mut value, around, &mut |row| match row {
+                    Value::Object(fields) if fields.get(key).is_some_and(says_nothing) => drop(fields.remove(key)),
+                    _ => {}
+                });
+            }
+        } else {
             lost.push(place);
         }
     }
@@ -64,18 +80,50 @@ fn at<'v>(value: &'v mut Value, path: &[Segment]) -> Option<&'v mut Value> {
     })
 }
 
+/// Every place of this path, whichever rows of lists it leads through.
+fn each(value: &mut Value, path: &[Segment], change: &mut dyn FnMut(&mut Value)) {
+    match path.split_first() {
+        None => change(value),
+        Some((Segment::Map { key }, rest)) => {
+            if let Some(inner) = value.get_mut(key.as_str()) {
+                each(inner, rest, change);
+            }
+        }
+        Some((Segment::Seq { .. }, rest)) => {
+            value.as_array_mut().into_iter().flatten().for_each(|item| each(item, rest, change));
+        }
+        Some(_) => {}
+    }
+}
+
 /// What was meant by a value of another type.
 fn meant(value: &Value, told: &str) -> Option<Value> {
     let expects = |what: &str| told.contains(&format!("expected {what}"));
+    let expects_number = ["u8", "u16", "u32", "u64", "i32", "i64", "usize"].iter().any(|kind| expects(kind));
     match value {
         Value::Number(number) if expects("a string") => Some(Value::String(number.to_string())),
         Value::Number(number) if expects("a boolean") => number.as_i64().map(|number| Value::Bool(number != 0)),
+        // A whole number that was a float on its way.
+        Value::Number(number) if expects_number => number
+            .as_f64()
+            .filter(|float| float.fract() == 0.0 && float.abs() < 1e15)
+            .map(|float| (float as i64).into()),
         Value::String(text) if expects("a boolean") => match text.trim().to_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Some(Value::Bool(true)),
             "false" | "0" | "no" | "off" | "" => Some(Value::Bool(false)),
             _ => None,
         },
-        Value::String(text) if expects("u") || expects("i") => text.trim().parse::<i64>().ok().map(Value::from),
+        Value::String(text) if expects_number => {
+            let text = text.trim();
+            text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<i64>().map(Value::from)).ok()
+        }
+        // PHP's list that lost an item, or was counted from one.
+        Value::Object(fields) if expects("a sequence") => {
+            let is_list = !fields.is_empty() && fields.keys().all(|key| key.bytes().all(|byte| byte.is_ascii_digit()));
+            let mut items: Vec<(&String, &Value)> = fields.iter().collect();
+            items.sort_by_key(|(key, _)| (key.len(), *key));
+            is_list.then(|| Value::Array(items.into_iter().map(|(_, item)| item.clone()).collect()))
+        }
         _ => None,
     }
 }
@@ -99,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
     struct Order {
         id: String,
         #[serde(default)]
@@ -112,22 +160,49 @@ mod tests {
         count: u32,
         #[serde(default)]
         utm: BTreeMap<String, String>,
+        #[serde(default)]
+        rows: Vec<Row>,
+        #[serde(default)]
+        user: Option<Row>,
+    }
+
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    struct Row {
+        id: String,
+        #[serde(default)]
+        note: Option<String>,
     }
 
     #[test]
     fn what_is_nearly_right_is_read_and_what_is_odd_loses_only_itself() {
         let odd = json!({ "id": 7, "name": { "first": "Анна" }, "codes": ["A", null, 5, {"x": 1}], "live": "1",
-            "count": "12", "utm": [] });
+            "count": "12", "utm": [], "user": { "id": ["x"] } });
         let (order, lost) = lenient::<Order>(&odd, &[]).expect("an order");
         let codes = vec!["A".to_owned(), "5".to_owned()];
-        let expected = Order { id: "7".into(), name: None, codes, live: true, count: 12, utm: BTreeMap::new() };
+        let expected = Order { id: "7".into(), codes, live: true, count: 12, ..Order::default() };
         assert_eq!(order, expected);
-        assert_eq!(lost, ["codes.2", "name"]);
+        assert_eq!(lost, ["codes.2", "name", "user.id"]);
+        let floats = json!({ "id": 1, "count": 12.0, "codes": { "1": "A", "3": "B" } });
+        let (order, lost) = lenient::<Order>(&floats, &[]).expect("an order");
+        assert_eq!((order.count, order.codes.len()), (12, 2));
+        assert!(lost.is_empty());
+    }
+
+    #[test]
+    fn what_all_rows_do_is_one_oddity() {
+        let rows: Vec<_> = (0..500).map(|n| json!({ "id": n, "note": [] })).collect();
+        let (order, lost) = lenient::<Order>(&json!({ "id": 1, "rows": rows }), &["rows"]).expect("an order");
+        assert_eq!((order.rows.len(), lost.len()), (500, 0));
     }
 
     #[test]
     fn what_has_to_be_there_is_named() {
-        for (odd, place) in [(json!({}), "id"), (json!({ "id": {"Анна": 1} }), "id"), (json!("Анна"), "")] {
+        for (odd, place) in [
+            (json!({}), "id"),
+            (json!({ "id": {"Анна": 1} }), "id"),
+            (json!("Анна"), ""),
+            (json!({ "id": 1, "rows": [{ "id": 1 }, { "note": "x" }] }), "rows.1.id"),
+        ] {
             let told = lenient::<Order>(&odd, &[]).expect_err("nothing");
             assert_eq!(told.reason, format!("JSON of another shape: {place}"));
         }

@@ -3,6 +3,9 @@ use stagedoor_model::Event;
 
 use crate::{Delivery, Verified, VerifiedDelivery};
 
+/// Odd fields that a reason names.
+const MOST_NAMED: usize = 16;
+
 /// Why a delivery is turned away. The text goes into the answer and the log, never anything of the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
@@ -91,6 +94,30 @@ impl NotUnderstood {
     /// With what was understood, when something is.
     pub fn unless(understood: bool, reason: &str, events: Vec<Event>) -> Result<Vec<Event>, Self> {
         if understood { Ok(events) } else { Err(Self { reason: reason.to_owned(), beside: events }) }
+    }
+
+    /// The outcome where optional fields were odd: what was understood counts, and the reason names them.
+    ///
+    /// # Errors
+    /// With what was understood, when something was odd.
+    pub fn left_out(mut lost: Vec<String>, events: Vec<Event>) -> Result<Vec<Event>, Self> {
+        lost.sort();
+        lost.dedup();
+        lost.truncate(MOST_NAMED);
+        Self::unless(lost.is_empty(), &format!("left out: {}", lost.join(", ")), events)
+    }
+
+    /// As `unless`, and the reason names the optional fields that were odd.
+    ///
+    /// # Errors
+    /// With what was understood, when something is strange or odd.
+    pub fn unless_odd(
+        understood: bool,
+        reason: &str,
+        lost: Vec<String>,
+        events: Vec<Event>,
+    ) -> Result<Vec<Event>, Self> {
+        if understood { Self::left_out(lost, events) } else { Self::unless(false, reason, events) }
     }
 }
 

@@ -1,11 +1,15 @@
 //! Reading loosely typed JSON: a field that is absent or of another type is simply not there.
 
-use serde_json::Value;
-use stagedoor_model::Timestamp;
+use serde_json::{Map, Value};
+use stagedoor_model::{Timestamp, breakage};
 
-/// A text that is not empty.
+/// A text that is not empty. A number in its place is one, too.
 pub fn text(value: &Value, pointer: &str) -> Option<String> {
-    value.pointer(pointer)?.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    match value.pointer(pointer)? {
+        Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned),
+        Value::Number(number) if !breakage::is_on("number-is-no-text") => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// An id, whether it came as a number or as a text.
@@ -21,17 +25,42 @@ pub fn number(value: &Value, pointer: &str) -> Option<i64> {
     match value.pointer(pointer)? {
         // Mailgun's seconds have a fraction.
         Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)),
-        Value::String(text) => text.parse().ok(),
+        Value::String(text) => float_or_whole(text.trim()),
         _ => None,
     }
 }
 
-pub fn is_true(value: &Value, pointer: &str) -> bool {
-    value.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
+fn float_or_whole(text: &str) -> Option<i64> {
+    let float = || text.parse::<f64>().ok().filter(|float| float.is_finite());
+    text.parse().ok().or_else(|| Some(float()? as i64))
 }
 
+pub fn is_true(value: &Value, pointer: &str) -> bool {
+    match value.pointer(pointer) {
+        Some(Value::Bool(is_so)) => *is_so,
+        Some(Value::Number(number)) => number.as_i64() == Some(1),
+        Some(Value::String(text)) => matches!(text.trim().to_lowercase().as_str(), "true" | "1" | "yes"),
+        _ => false,
+    }
+}
+
+/// The items of a list. PHP writes one whose numbers have gaps as an object, and some leave the list around a single object out.
 pub fn list<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = &'v Value> {
-    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+    let (mut items, mut fields, mut one): (&[Value], Option<&Map<String, Value>>, _) = (&[], None, None);
+    match value.pointer(pointer) {
+        Some(Value::Array(all)) => items = all,
+        Some(Value::Object(all)) if all.keys().all(|key| key.bytes().all(|byte| byte.is_ascii_digit())) => {
+            fields = Some(all);
+        }
+        Some(single @ Value::Object(_)) => one = Some(single),
+        _ => {}
+    }
+    items.iter().chain(fields.into_iter().flat_map(Map::values)).chain(one)
+}
+
+/// True if there is a list of that name, or what stands for one.
+pub fn has_list(value: &Value, pointer: &str) -> bool {
+    value.pointer(pointer).is_some_and(|it| it.is_array() || it.is_object())
 }
 
 /// A time that cannot be, or none at all, is that of the delivery.

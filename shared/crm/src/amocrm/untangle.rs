@@ -86,7 +86,7 @@ impl AmoCrm {
 /// The row that takes out of a contact what is somebody else's; `None` where nothing of it stands there.
 fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> Option<Value> {
     let phone = |text: &str| Phone::parse_all(text, region).into_iter().map(Identifier::phone).collect();
-    let email = |text: &str| Email::parse(text).map(Identifier::email).into_iter().collect();
+    let email = |text: &str| Email::parse_all(text).into_iter().map(Identifier::email).collect();
     let mut fields = Vec::new();
     fields.extend(without(held, "PHONE", parting, &phone));
     fields.extend(without(held, "EMAIL", parting, &email));

@@ -22,7 +22,7 @@ const TEXT: usize = 255;
 pub fn contact(draft: &ContactDraft, schema: &Schema, held: Option<&Value>, region: Region) -> Value {
     let mut fields = Vec::new();
     let phone = |text: &str| Phone::parse_all(text, region).into_iter().map(|it| it.as_str().to_owned()).collect();
-    let email = |text: &str| Email::parse(text).map(|it| it.as_str().to_owned()).into_iter().collect();
+    let email = |text: &str| Email::parse_all(text).into_iter().map(|it| it.as_str().to_owned()).collect();
     fields.extend(added("PHONE", &draft.phones, held, &phone));
     fields.extend(added("EMAIL", &draft.emails, held, &email));
     fields.extend(own(schema.contact_fields.get("STAGEDOOR_ID"), draft.person.to_string().into()));
@@ -190,7 +190,7 @@ pub fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
     let (phones, emails) = (values(contact, "PHONE"), values(contact, "EMAIL"));
     let mut identifiers: BTreeSet<Identifier> =
         phones.iter().flat_map(|phone| Phone::parse_all(phone, region)).map(Identifier::phone).collect();
-    identifiers.extend(emails.iter().filter_map(|email| Email::parse(email).ok()).map(Identifier::email));
+    identifiers.extend(emails.iter().flat_map(|email| Email::parse_all(email)).map(Identifier::email));
     let second = |key: &str| contact.get(key).and_then(Value::as_i64).and_then(|s| Timestamp::from_second(s).ok());
     let changed = ContactChanged {
         contact: number(contact, "id")?,

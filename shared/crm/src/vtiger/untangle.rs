@@ -41,7 +41,8 @@ impl Vtiger {
         for place in PHONES.into_iter().chain(EMAILS) {
             let text = text(place);
             let phones = Phone::parse_all(&text, region).into_iter().map(Identifier::phone);
-            let read: Vec<Identifier> = phones.chain(Email::parse(&text).ok().map(Identifier::email)).collect();
+            let read: Vec<Identifier> =
+                phones.chain(Email::parse_all(&text).into_iter().map(Identifier::email)).collect();
             if !read.is_empty() && read.iter().all(|one| parting.values.contains(one)) {
                 fields.insert(place.into(), "".into());
             }

@@ -33,7 +33,7 @@ pub(super) fn contact(draft: &ContactDraft, schema: &Schema, held: &Value, regio
         put(&mut row, "lastname", &last);
     }
     let phone = |text: &str| Phone::parse_all(text, region).into_iter().map(|it| it.as_str().to_owned()).collect();
-    let email = |text: &str| Email::parse(text).map(|it| it.as_str().to_owned()).into_iter().collect();
+    let email = |text: &str| Email::parse_all(text).into_iter().map(|it| it.as_str().to_owned()).collect();
     room(&mut row, &PHONES, &draft.phones, held, &phone);
     room(&mut row, &EMAILS, &draft.emails, held, &email);
     own(&mut row, module, "id", &draft.person.to_string());
@@ -171,7 +171,7 @@ pub(super) fn mirrored(
     let (phones, emails) = (values(&PHONES), values(&EMAILS));
     let mut identifiers: BTreeSet<Identifier> =
         phones.iter().flat_map(|phone| Phone::parse_all(phone, region)).map(Identifier::phone).collect();
-    identifiers.extend(emails.iter().filter_map(|email| Email::parse(email).ok()).map(Identifier::email));
+    identifiers.extend(emails.iter().flat_map(|email| Email::parse_all(email)).map(Identifier::email));
     let changed = ContactChanged {
         contact: query::number(&query::id(contact)?)?,
         deleted: false,
