@@ -111,6 +111,51 @@ async fn a_client_that_asks_and_reads_nothing_is_closed_soon() {
 }
 
 #[tokio::test]
+async fn a_body_that_drips_ends_long_before_one_that_comes_at_a_fair_rate() {
+    let patient = Duration::from_secs(600);
+    let bounds = Limits { body_time: patient, body_grace: SOON, body_rate: 1_000, ..quick() };
+    let address = listening(bounds, &[]).await;
+    let head = format!("{POST}content-length: 3000\r\nconnection: close\r\nx-api-key: tilda-api-key\r\n\r\n");
+    let drip = async |bytes: usize, pause: Duration| {
+        let (mut reading, mut writing) = open(address, head.as_bytes()).await.into_split();
+        tokio::spawn(async move {
+            for _ in 0..3_000 / bytes {
+                if writing.write_all(&vec![b'a'; bytes]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+            }
+        });
+        let (began, mut answer) = (Instant::now(), [0; 12]);
+        timeout(SOON * 20, reading.read_exact(&mut answer)).await.expect("soon").expect("an answer");
+        (String::from_utf8_lossy(&answer).into_owned(), began.elapsed())
+    };
+    let (answer, time) = drip(1, SOON / 10).await;
+    assert_eq!(answer, "HTTP/1.1 408");
+    assert!(time < SOON * 3, "{time:?}");
+    // Three times the grace, and fast enough.
+    let (answer, time) = drip(300, SOON / 4).await;
+    assert_eq!(answer, "HTTP/1.1 200", "after {time:?}");
+    assert!(time > SOON * 2, "{time:?}");
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_bodies_under_way_and_no_more() {
+    let bounds = Limits { bodies_of_client: 2, loopback_is_one: true, body_grace: SOON * 4, ..quick() };
+    let bounds = Limits { body_time: SOON * 4, ..bounds };
+    let address = listening(bounds, &[]).await;
+    let half = format!("{POST}x-api-key: tilda-api-key\r\ncontent-length: 100\r\n\r\nPhone=");
+    let _held = [open(address, half.as_bytes()).await, open(address, half.as_bytes()).await];
+    tokio::time::sleep(SOON / 4).await;
+    let third = ended(open(address, half.as_bytes()).await).await;
+    assert!(third.starts_with("HTTP/1.1 503") && third.to_lowercase().contains("retry-after: "), "{third}");
+    assert!(ended(open(address, &genuine()).await).await.starts_with("HTTP/1.1 200"), "a whole body is not under way");
+    tokio::time::sleep(SOON * 5).await;
+    let again = ended(open(address, half.as_bytes()).await).await;
+    assert!(again.starts_with("HTTP/1.1 408"), "those ended, and the next may begin: {again}");
+}
+
+#[tokio::test]
 async fn a_client_that_says_no_more_still_reads_its_answer() {
     let address = listening(quick(), &[]).await;
     for request in [b"GET /late HTTP/1.1\r\nhost: h\r\n\r\n".to_vec(), genuine()] {

@@ -12,10 +12,13 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use stagedoor_model::breakage;
-use stagedoor_webhook::BodyRefused;
-use tokio::time::{Sleep, sleep};
+use stagedoor_webhook::{BodyRefused, ClientAddress};
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::Limits;
+use super::{
+    Limits,
+    flight::{InFlight, Place, patience},
+};
 
 /// What bodies hold beyond the small one that each may have, in bytes.
 #[derive(Default)]
@@ -53,40 +56,56 @@ impl Large {
     }
 }
 
+/// What all bodies of a listener share.
+#[derive(Default)]
+pub struct Bodies {
+    large: Large,
+    in_flight: Arc<InFlight>,
+}
+
 /// A body that ends with an error when it takes too long, or more room than is left for large ones.
 pub struct Bounded {
     inner: Incoming,
+    began: Instant,
     deadline: Pin<Box<Sleep>>,
     limits: Limits,
     seen: usize,
     /// What this body holds of the room for large ones.
     held: usize,
-    large: Arc<Large>,
+    all: Arc<Bodies>,
     /// Who sends it, where the share of one client counts.
-    client: Option<IpAddr>,
+    client: Option<ClientAddress>,
+    /// Held while more of it has to come.
+    place: Option<Place>,
 }
 
 impl Bounded {
-    pub fn new(inner: Incoming, limits: &Limits, large: &Arc<Large>, client: Option<IpAddr>) -> Self {
-        let deadline = Box::pin(sleep(limits.body_time));
-        Self { inner, deadline, limits: limits.clone(), seen: 0, held: 0, large: Arc::clone(large), client }
+    pub fn new(inner: Incoming, limits: &Limits, all: &Arc<Bodies>, client: Option<ClientAddress>) -> Self {
+        let (began, deadline) = (Instant::now(), Box::pin(sleep(patience(0, limits))));
+        let (limits, all) = (limits.clone(), Arc::clone(all));
+        Self { inner, began, deadline, limits, seen: 0, held: 0, all, client, place: None }
+    }
+
+    fn network(&self) -> Option<IpAddr> {
+        self.client.map(ClientAddress::network)
     }
 
     fn take(&mut self, bytes: usize) -> bool {
         self.seen += bytes;
+        self.deadline.as_mut().reset(self.began + patience(self.seen, &self.limits));
         let more = self.seen.saturating_sub(self.limits.small_body).saturating_sub(self.held);
         if more == 0 {
             return true;
         }
         self.held += more;
-        self.large.take(self.client, more, &self.limits)
+        self.all.large.take(self.network(), more, &self.limits)
     }
 }
 
 impl Drop for Bounded {
     fn drop(&mut self) {
         if self.held > 0 {
-            self.large.give_back(self.client, self.held);
+            self.all.large.give_back(self.network(), self.held);
         }
     }
 }
@@ -101,8 +120,19 @@ impl Body for Bounded {
             let bytes = |frame: &Frame<Bytes>| frame.data_ref().map_or(0, Buf::remaining);
             return Poll::Ready(match frame {
                 Some(Ok(frame)) if !this.take(bytes(&frame)) => Some(Err(BodyRefused::Busy.into())),
-                frame => frame.map(|frame| frame.map_err(Into::into)),
+                Some(frame) => Some(frame.map_err(Into::into)),
+                None => {
+                    this.place = None;
+                    None
+                }
             });
+        }
+        // A body that comes with its head is never under way.
+        if let (None, Some(client)) = (&this.place, this.client) {
+            this.place = this.all.in_flight.admit(client, &this.limits);
+            if this.place.is_none() {
+                return Poll::Ready(Some(Err(BodyRefused::Busy.into())));
+            }
         }
         ready!(this.deadline.as_mut().poll(cx));
         Poll::Ready(Some(Err(BodyRefused::Slow.into())))

@@ -1,6 +1,7 @@
 //! The listener of the one process: bounds for connections, heads, bodies and time, so that who sends nothing holds nothing.
 
 mod body;
+mod flight;
 mod room;
 mod stream;
 
@@ -28,7 +29,7 @@ use tower::Service;
 
 pub use room::{Room, Seat};
 use {
-    body::{Bounded, Large},
+    body::{Bodies, Bounded},
     stream::Watched,
 };
 
@@ -48,6 +49,12 @@ pub struct Limits {
     pub head_time: Duration,
     /// For the whole body.
     pub body_time: Duration,
+    /// How long a body may take to begin. Packets that are lost come again after a second or two.
+    pub body_grace: Duration,
+    /// Bytes a second that a body has to come with, after that.
+    pub body_rate: usize,
+    /// Bodies of one client of which more has to come, and half of those of one /48 of IPv6. Not for trusted proxies.
+    pub bodies_of_client: usize,
     /// Bytes that each body may have without regard to others.
     pub small_body: usize,
     /// Bytes beyond that, of all bodies that are under way.
@@ -70,6 +77,9 @@ impl Default for Limits {
             head: 16 * 1024,
             head_time: Duration::from_secs(15),
             body_time: Duration::from_secs(15),
+            body_grace: Duration::from_secs(3),
+            body_rate: 1_024,
+            bodies_of_client: 64,
             small_body: 64 * 1024,
             large_bodies: 32 * 1024 * 1024,
             large_of_client: 4 * 1024 * 1024,
@@ -93,7 +103,7 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, proxies: 
     let connections = limits.connections.min(descriptors());
     let open = Arc::new(Semaphore::new(connections));
     let room = Arc::new(Room::new(connections, &limits));
-    let shared = Arc::new(Shared { app, limits, proxies, large: Arc::default() });
+    let shared = Arc::new(Shared { app, limits, proxies, bodies: Arc::default() });
     loop {
         let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return Ok(()) };
         match listener.accept().await {
@@ -130,7 +140,7 @@ struct Shared {
     app: Router,
     limits: Limits,
     proxies: Vec<IpNet>,
-    large: Arc<Large>,
+    bodies: Arc<Bodies>,
 }
 
 impl Shared {
@@ -186,8 +196,8 @@ impl Shared {
 
     fn prepared(&self, request: Request<Incoming>, peer: SocketAddr) -> Request<HttpBody> {
         let client = self.client(peer.ip(), request.headers());
-        let one = Some(ClientAddress(client).network()).filter(|_| !self.is_of_many(client));
-        let mut request = request.map(|body| HttpBody::new(Bounded::new(body, &self.limits, &self.large, one)));
+        let one = Some(ClientAddress(client)).filter(|_| !self.is_of_many(client));
+        let mut request = request.map(|body| HttpBody::new(Bounded::new(body, &self.limits, &self.bodies, one)));
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(ClientAddress(client));
         request
