@@ -44,6 +44,8 @@ pub(crate) struct Hall {
     receiver: Receiver,
     limit: DefaultDirectRateLimiter,
     looks: ClientLimit,
+    /// Looks at links of everybody's that are written down: anybody can make them without end.
+    written: ClientLimit,
     /// Made-up links: they take nothing of what fans may have.
     refusals: ClientLimit,
     /// What is said by one link, again and again.
@@ -57,9 +59,10 @@ pub(crate) struct Hall {
 pub fn router(receiver: Receiver, desk: Desk) -> Result<Router, &'static str> {
     let limit = RateLimiter::direct(Quota::per_second(NonZeroU32::new(RATE).unwrap_or(NonZeroU32::MIN)));
     let source = SourceName::new(SOURCE)?;
-    let (looks, refusals) = (ClientLimit::per_second(LOOKS), ClientLimit::refusals());
+    let (looks, written) = (ClientLimit::per_second(LOOKS), ClientLimit::looks());
+    let refusals = ClientLimit::refusals();
     let (words, browsers) = (Limit::words(), AtomicU64::new(0));
-    let hall = Arc::new(Hall { desk, receiver, limit, looks, refusals, words, browsers, source });
+    let hall = Arc::new(Hall { desk, receiver, limit, looks, written, refusals, words, browsers, source });
     let consents = consent::router(&hall);
     Ok(Router::new().route("/l/{token}", get(open)).with_state(hall).merge(consents))
 }
@@ -127,7 +130,7 @@ impl Hall {
         let is_robot = stagedoor_webhook::robots::is_robot(headers);
         if is_robot {
             counted("robot");
-        } else if method != Method::HEAD {
+        } else if method != Method::HEAD && self.is_written(purpose, one) {
             self.count(&token, campaign, purpose, &browser, now).await;
         }
         match (purpose, self.desk.shop(campaign)) {
@@ -142,6 +145,8 @@ impl Hall {
                 let page = Page { campaign, buttons, language, is_personal };
                 let mut response = page.render().into_response();
                 if known.is_none()
+                    && !is_robot
+                    && *method != Method::HEAD
                     && let Ok(value) = self.cookie(browser).parse()
                 {
                     response.headers_mut().insert(header::SET_COOKIE, value);
@@ -149,6 +154,16 @@ impl Hall {
                 response
             }
         }
+    }
+
+    /// The page comes all the same.
+    fn is_written(&self, purpose: Purpose, client: Option<ClientAddress>) -> bool {
+        let is_bounded = purpose == Purpose::Public && !breakage::is_on("public-looks-without-end");
+        let is_written = client.is_none_or(|client| !is_bounded || self.written.admits(client));
+        if !is_written {
+            self.receiver.counters.count(SOURCE, "unwritten");
+        }
+        is_written
     }
 
     /// The answer to a link that is none of ours.

@@ -26,6 +26,14 @@ impl ClientAddress {
         self.first_bits(48)
     }
 
+    /// For a log: the first 24 bits of an IPv4 address, 48 of IPv6.
+    pub fn cut(self) -> IpAddr {
+        match self.site() {
+            IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() & (u32::MAX << 8)).into()),
+            site => site,
+        }
+    }
+
     fn first_bits(self, bits: u32) -> IpAddr {
         match self.0.to_canonical() {
             // RFC 6052: the whole of IPv4 stands in this one network.
@@ -46,6 +54,9 @@ const A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 /// After so many requests, clients are forgotten that sent theirs a while ago. It looks at each that is known, so it is not done
 /// at every request: a flood comes from many addresses.
 const FORGETTING: u64 = 10_000;
+
+/// Looks of one client at links of everybody's that are written down at once.
+const LOOKS_WRITTEN: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
 /// Words of one link that are heard at once.
 const WORDS: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
@@ -83,6 +94,11 @@ impl Limit<IpAddr> {
     /// For what each client may do so often a second, and ten times as often at once.
     pub fn per_second(rate: NonZeroU32) -> Self {
         Self::of(Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::new(10).unwrap_or(rate))))
+    }
+
+    /// For what is written of anybody's looks: a hundred at once, and one a second.
+    pub fn looks() -> Self {
+        Self::of(Quota::per_second(NonZeroU32::MIN).allow_burst(LOOKS_WRITTEN))
     }
 
     /// Counts one more. False if this client did it too often lately.
@@ -130,5 +146,8 @@ mod tests {
         let site = |text: &str| ClientAddress(text.parse().expect("an address")).site();
         assert_eq!(site("2001:db8:1:2::9"), site("2001:db8:1:3::9"));
         assert_ne!(site("2001:db8:1:2::9"), site("2001:db8:2:2::9"));
+        let cut = |text: &str| ClientAddress(text.parse().expect("an address")).cut().to_string();
+        assert_eq!((cut("192.0.2.77"), cut("::ffff:192.0.2.77")), ("192.0.2.0".to_owned(), "192.0.2.0".to_owned()));
+        assert_eq!(cut("2001:db8:1:2::9"), "2001:db8:1::");
     }
 }

@@ -94,6 +94,32 @@ async fn one_link_that_is_pressed_without_end_writes_a_few_words_and_stops_no_ot
     assert_eq!(press(link("boris")).await.status(), 200);
 }
 
+#[tokio::test]
+async fn looks_at_a_poster_without_end_are_not_all_written_and_take_nothing_of_another_fans() {
+    let hub = TestHub::start().await;
+    let router = hub.hub.router().expect("a router");
+    let until = hub.now() + std::time::Duration::from_secs(20 * 86_400);
+    let poster = format!("/l/{}", LinkKey::new("link-key").mint(1, Purpose::Public, "poster", until));
+    let open = async |client: &str| {
+        let mut request =
+            Request::get(&poster).header("user-agent", "Mozilla/5.0").body(Body::empty()).expect("a request");
+        request.extensions_mut().insert(ClientAddress(client.parse().expect("an address")));
+        router.clone().oneshot(request).await.expect("an answer").status().as_u16()
+    };
+    let written = async || {
+        hub.settled().await;
+        let rows = hub.hub.store.journal(5_000).await.expect("rows");
+        rows.iter().filter(|row| row.event.kind() == "stagedoor.link.clicked.v1").count()
+    };
+    for _ in 0..400 {
+        assert_eq!(open("192.0.2.1").await, 200, "the page comes all the same");
+    }
+    let of_one = written().await;
+    assert!((100..150).contains(&of_one), "{of_one} of 400 looks are written");
+    assert_eq!(open("192.0.2.2").await, 200);
+    assert_eq!(written().await, of_one + 1, "another fan's look counts");
+}
+
 /// A link to the shop, of the sample's first campaign.
 fn path(hub: &TestHub) -> String {
     let until = hub.now() + std::time::Duration::from_secs(20 * 86_400);
