@@ -335,3 +335,37 @@ fn a_file_of_an_earlier_version_keeps_no_remnants_of_what_was_deleted() {
         assert!(holds("what is still to be done"));
     }
 }
+
+#[tokio::test]
+async fn a_sweep_that_is_cut_short_goes_on_where_it_was() {
+    let clock = stagedoor::Moved::at(1_800_000_000);
+    let hub = TestHub::by(Arc::new(clock.clone()), |text| text).await;
+    for n in 0..250 {
+        let (phone, number) = (format!("8 916 123-{:02}-{:02}", n / 100, n % 100), format!("1:{n}"));
+        let fields = [("Phone", phone.as_str()), ("tranid", number.as_str())];
+        hub.take(&stagedoor_testkit::form("/website/tilda", &fields).header("x-api-key", "tilda-api-key")).await;
+    }
+    let fan = stagedoor_testkit::fans::ChatFan::new(stagedoor_testkit::fans::Account::Telegram(5_300_000_007), "anna");
+    hub.take(&fan.start(None, 1, hub.now().as_second())).await;
+    hub.take(&fan.say("Есть ли скидка на Чайку?", 2, hub.now().as_second())).await;
+    hub.settled().await;
+    let lines = async || -> usize {
+        let (ids, _) = hub.hub.store.everybody(None, 1_000).await.expect("people");
+        let people = hub.hub.store.load(&ids).await.expect("loaded");
+        people.iter().flat_map(|one| one.value.talks()).map(|(_, talk)| talk.lines.len()).sum()
+    };
+    assert!(lines().await > 0);
+    clock.on(40 * 86_400);
+    let days = |days: i64| jiff::SignedDuration::from_hours(24 * days);
+    let retention = stagedoor_sync::Retention {
+        journal: days(400),
+        unrecognized: None,
+        conversations: Some(days(30)),
+        clicks: None,
+    };
+    // An invocation that has no time for more than one part.
+    let part = async || hub.hub.sync.sweep_old(retention, std::time::Duration::ZERO).await.expect("swept");
+    assert_eq!(part().await, None, "more is left");
+    assert!(part().await.is_some(), "the second part was the last");
+    assert_eq!((part().await, lines().await), (None, 0), "once a night, and nobody was left out");
+}

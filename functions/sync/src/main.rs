@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
 use stagedoor_model::{Event, LinkKey, SECOND_CRM, SourceName};
 use stagedoor_ports::{Clock, PortError, SystemClock};
-use stagedoor_sync::{Breakers, ErasureKey, Pace, Second, Sync, Talking};
+use stagedoor_sync::{Breakers, ErasureKey, Pace, Retention, Second, Sync, Talking};
 use tokio::time::Instant;
 
 /// Left of an invocation when no new call is begun: for the call under way and for saving what it answered.
@@ -62,14 +62,24 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     };
     let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());
     let mirror = named.map_or_else(|| SourceName::new("crm"), Ok)?;
-    Ok(Arc::new(Syncing(sync, mirror)))
+    let kept = config.retention;
+    let retention = Retention {
+        journal: kept.journal,
+        unrecognized: kept.unrecognized,
+        conversations: kept.conversations,
+        clicks: kept.clicks,
+    };
+    Ok(Arc::new(Syncing(sync, mirror, retention)))
 }
 
 /// What an invocation has where its runtime tells no deadline: the time-out in the template.
 const UNTOLD: Duration = Duration::from_secs(120);
 
-/// With the source under which the CRM's contacts are mirrored.
-struct Syncing(Sync, SourceName);
+/// With the source under which the CRM's contacts are mirrored, and how long what was told is kept.
+struct Syncing(Sync, SourceName, Retention);
+
+/// What of a tick the nightly sweep may take: it goes on with the next one.
+const SWEEP: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl Consumer for Syncing {
@@ -129,6 +139,7 @@ impl Syncing {
         self.task("who is to be looked at again could not be read", self.0.wake()).await;
         self.task("who left the mailing lists could not be heard", self.0.ask_lists()).await;
         self.task("what managers changed could not be heard", self.0.hear_crm(&self.1)).await;
+        self.task("what is too old could not be removed", self.0.sweep_old(self.2, SWEEP)).await;
         if let (Some(second), Ok(source)) = (self.0.second(), SourceName::new(SECOND_CRM)) {
             self.task("what managers changed in the second CRM could not be heard", second.hear_crm(&source)).await;
         }

@@ -16,12 +16,13 @@ use axum::{
     http::{Request, StatusCode},
     response::{IntoResponse, Response},
 };
+use lambda_http::request::RequestContext;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Deserialize;
 use stagedoor_config::Reading;
 use stagedoor_model::Event;
 use stagedoor_ports::{Clock, SystemClock};
-use stagedoor_webhook::{Build, Counters, Provider, Receiver, Source, table};
+use stagedoor_webhook::{Build, ClientAddress, Counters, Provider, Receiver, Source, table};
 
 use crate::{
     metrics::emit,
@@ -140,6 +141,7 @@ impl Door {
             let headers = [("retry-after", "60"), ("content-type", "application/json")];
             return (StatusCode::SERVICE_UNAVAILABLE, headers, "{\"error\":\"not configured\"}").into_response();
         };
+        let client = client(&request);
         let request = request.map(|body| match body {
             lambda_http::Body::Empty => Body::empty(),
             lambda_http::Body::Text(text) => Body::from(text),
@@ -151,8 +153,20 @@ impl Door {
             Err(never) => match never {},
         };
         emit(self.function, &figures(self.counters.take()), false);
+        let status = response.status().as_u16();
+        tracing::info!(function = self.function, client, status, "answered");
         response
     }
+}
+
+/// The first part of the client's address, as the gateway tells it. Never the whole: this log is no list of people.
+fn client(request: &Request<lambda_http::Body>) -> Option<String> {
+    let context = request.extensions().get::<RequestContext>()?;
+    let address = match context {
+        RequestContext::ApiGatewayV2(context) => context.http.source_ip.as_deref()?,
+        _ => return None,
+    };
+    Some(ClientAddress(address.parse().ok()?).cut().to_string())
 }
 
 /// What the counters of a receiving function are called in CloudWatch.
@@ -254,4 +268,26 @@ fn failure(id: String) -> BatchItemFailure {
     let mut failure = BatchItemFailure::default();
     failure.item_identifier = id;
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_holds_the_first_part_of_an_address_only() {
+        let of = |address: &str| {
+            let http = serde_json::json!({ "method": "POST", "path": "/website/x", "protocol": "HTTP/1.1",
+                "sourceIp": address, "userAgent": "u" });
+            let context = serde_json::json!({ "accountId": "1", "apiId": "a", "domainName": "d", "domainPrefix": "d",
+                "http": http, "requestId": "r", "routeKey": "$default", "stage": "$default",
+                "time": "12/Mar/2027:19:03:58 +0000", "timeEpoch": 1_583_348_638_390_u64 });
+            let event = serde_json::json!({ "version": "2.0", "routeKey": "$default", "rawPath": "/website/x",
+                "rawQueryString": "", "headers": {}, "requestContext": context, "isBase64Encoded": false });
+            client(&lambda_http::request::from_str(&event.to_string()).expect("a request"))
+        };
+        assert_eq!(of("192.0.2.77").as_deref(), Some("192.0.2.0"));
+        assert_eq!(of("2001:db8:1:2::9").as_deref(), Some("2001:db8:1::"));
+        assert_eq!(of("nonsense"), None);
+    }
 }

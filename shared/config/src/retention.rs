@@ -14,9 +14,9 @@ pub struct RetentionSection {
     pub journal_days: u32,
     /// Days that deliveries wait which were not understood; else until they are.
     pub unrecognized_days: Option<u32>,
-    /// Days that people keep lines of their chats, on one machine; else the last 240.
+    /// Days that people keep lines of their chats; else the last 240.
     pub conversation_days: Option<u32>,
-    /// Days that it is kept when a personal link was opened, on one machine; else for good.
+    /// Days that it is kept when a personal link was opened; else for good.
     pub click_days: Option<u32>,
 }
 

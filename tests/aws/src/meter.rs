@@ -49,6 +49,11 @@ impl Counts {
         self.calls.iter().filter(|((by, what), _)| by == who && what == action).map(|(_, count)| count).sum()
     }
 
+    /// True if this caller did it to something that the resource of a statement covers.
+    pub fn does(&self, who: &str, action: &str, resource: &str) -> bool {
+        self.used.iter().any(|(by, what, on)| by == who && what == action && covers(resource, on))
+    }
+
     pub fn write_units(&self) -> u64 {
         self.writes.values().sum()
     }
@@ -134,12 +139,13 @@ impl Meter {
         self.books().throttle = Some((action.to_owned(), calls));
     }
 
-    fn allows(&self, who: &str, action: &str, resource: &str) -> bool {
+    fn allows(&self, who: &str, action: &str, resource: &str, keys: &BTreeSet<String>) -> bool {
         let Some(statements) = self.roles.get(who) else { return true };
-        let matches = |patterns: &OneOrMany, what: &str| patterns.all().iter().any(|one| *one == what || *one == "*");
-        statements
-            .iter()
-            .any(|one| one.effect == "Allow" && matches(&one.action, action) && matches(&one.resource, resource))
+        let matches = |patterns: &OneOrMany, what: &str| patterns.all().iter().any(|one| covers(one, what));
+        statements.iter().any(|one| {
+            let is_of_this = one.effect == "Allow" && matches(&one.action, action) && matches(&one.resource, resource);
+            is_of_this && holds(&one.condition, keys)
+        })
     }
 
     /// One call at a time: the stand-in is not made for more, and the images stay true.
@@ -181,6 +187,43 @@ fn scope(headers: &HeaderMap) -> (String, String) {
     let scope = text.split_once("Credential=").map_or("", |(_, rest)| rest);
     let mut parts = scope.split(['/', ',']);
     (parts.next().unwrap_or("").to_owned(), parts.nth(2).unwrap_or("").to_owned())
+}
+
+/// A pattern of a policy: `*` stands for any letters.
+fn covers(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, after)) => text
+            .strip_prefix(before)
+            .is_some_and(|rest| (0..=rest.len()).filter_map(|at| rest.get(at..)).any(|rest| covers(after, rest))),
+    }
+}
+
+/// Whether a statement's condition holds for a call that names these partitions. Only conditions on leading keys are known.
+fn holds(condition: &Value, keys: &BTreeSet<String>) -> bool {
+    let conditions = condition.as_object().into_iter().flatten();
+    conditions.into_iter().all(|(operator, wanted)| {
+        assert!(operator.starts_with("ForAllValues:String"), "{operator} is not known here");
+        let patterns = wanted.get("dynamodb:LeadingKeys").and_then(Value::as_array).into_iter().flatten();
+        let patterns: Vec<&str> = patterns.filter_map(Value::as_str).collect();
+        keys.iter().all(|key| patterns.iter().any(|pattern| covers(pattern, key)))
+    })
+}
+
+/// The partitions of the table `misc` that a call names.
+fn leading_keys(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                if [":pk", ":key", "pk"].contains(&name.as_str()) {
+                    keys.extend(inner.get("S").and_then(Value::as_str).map(str::to_owned));
+                }
+                leading_keys(inner, keys);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| leading_keys(item, keys)),
+        _ => {}
+    }
 }
 
 /// The permissions that a call needs: actions with their resources.
@@ -229,8 +272,10 @@ async fn handle(State(meter): State<Meter>, headers: HeaderMap, body: Bytes) -> 
     let request: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let action = format!("{service}:{operation}");
     *meter.books().counts.calls.entry((who.clone(), action.clone())).or_default() += 1;
+    let mut keys = BTreeSet::new();
+    leading_keys(&request, &mut keys);
     for (action, resource) in needs(&service, &operation, &request) {
-        let allowed = meter.allows(&who, &action, &resource);
+        let allowed = meter.allows(&who, &action, &resource, &keys);
         let mut books = meter.books();
         *books.counts.on.entry((who.clone(), action.clone(), resource.clone())).or_default() += 1;
         let list = if allowed { &mut books.counts.used } else { &mut books.counts.refused };

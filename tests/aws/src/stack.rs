@@ -99,6 +99,8 @@ pub struct Statement {
     pub effect: String,
     pub action: OneOrMany,
     pub resource: OneOrMany,
+    #[serde(default)]
+    pub condition: Value,
 }
 
 #[derive(Debug, Clone, Deserialize)]

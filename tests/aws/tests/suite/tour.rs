@@ -61,8 +61,11 @@ fn a_role_allows_what_its_function_does_and_nothing_else(proof: &Proof) {
         for statement in &function.statements {
             for action in statement.action.all() {
                 for resource in statement.resource.all() {
-                    assert!(!action.contains('*') && !resource.contains('*'), "{name}: {action} on {resource} is wide");
-                    let used = proof.counts.used.contains(&(name.into(), action.into(), resource.into()));
+                    // Only secrets lie under a path: a new source needs no statement.
+                    let is_path = action == "ssm:GetParameters" && resource.contains(":parameter/stagedoor/");
+                    let is_wide = action.contains('*') || resource.contains('*') && !is_path;
+                    assert!(!is_wide, "{name}: {action} on {resource} is wide");
+                    let used = proof.counts.does(name, action, resource);
                     let known = NOT_IN_THE_TOUR.iter().any(|(who, what, end)| {
                         (*who == "*" || *who == name) && (what.is_empty() || *what == action) && resource.ends_with(end)
                     });
