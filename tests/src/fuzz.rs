@@ -108,7 +108,7 @@ pub fn read(body: &[u8]) {
     _ = scan::json_fields(body, ["id", "one/id", "all"]);
     _ = scan::json_field_any_case(body, "NAME");
     _ = scan::form_field_any_case(body, "name");
-    _ = scan::without_fields(body, body.len() % 2 == 0, &["secret".to_owned(), "name".to_owned()]);
+    _ = scan::without_fields(body, body.len().is_multiple_of(2), &["secret".to_owned(), "name".to_owned()]);
     let text = String::from_utf8_lossy(body);
     _ = stagedoor_model::Money::from_major(&text, "RUB");
     _ = stagedoor_model::Email::parse_all(&text);
@@ -163,7 +163,7 @@ impl Bender {
         self.corpus.get(at).cloned().unwrap_or_default()
     }
 
-    pub fn next(&mut self) -> Vec<u8> {
+    pub fn body(&mut self) -> Vec<u8> {
         if self.below(16) == 0 {
             let length = self.below(200);
             return (0..length).map(|_| self.below(256) as u8).collect();

@@ -151,3 +151,27 @@ async fn a_form_that_a_robot_filled_in_is_answered_and_dropped() {
     assert_eq!((robot.status.as_u16(), robot.events.len()), (200, 0));
     assert_eq!(door.take(&sent(&door, &body(""))).await.events.len(), 1, "a person does not see the field");
 }
+
+#[tokio::test]
+async fn forms_that_a_stranger_sends_without_end_take_a_bounded_place_and_the_first_and_the_latest_stay() {
+    let stage = Stage::at(noon(3)).await;
+    let text = "о".repeat(240);
+    for n in 0..120 {
+        let fields = (0..40).map(|field| (format!("f{field}"), json!(text)));
+        let mut form: serde_json::Map<String, Value> = fields.collect();
+        form.insert("your-email".into(), "anna@example.com".into());
+        form.insert("a_number".into(), json!(n));
+        stage.clock.on(1);
+        stage.hub.take(&by_browser(&form.into())).await;
+    }
+    stage.hub.settled().await;
+    let (ids, _) = stage.hub.hub.store.everybody(None, 10).await.expect("people");
+    let people = stage.hub.hub.store.load(&ids).await.expect("loaded");
+    assert_eq!(people.len(), 1);
+    let whole = serde_json::to_string(&people[0].value).expect("JSON");
+    assert!(whole.len() < 250_000, "{} bytes", whole.len());
+    for n in [0, 5, 119] {
+        assert!(whole.contains(&format!("\"a_number\":\"{n}\"")), "form {n} is gone");
+    }
+    assert!(!whole.contains("\"a_number\":\"50\""), "one in between is not kept");
+}

@@ -80,7 +80,7 @@ fn long() {
     for part in 0..most.div_ceil(PART) {
         for ((name, target), bender) in targets.iter().zip(&mut benders) {
             for _ in 0..PART.min(most - part * PART) {
-                let body = bender.next();
+                let body = bender.body();
                 let take = std::panic::AssertUnwindSafe(|| match target {
                     Some(target) => target.take(&body),
                     None => fuzz::read(&body),

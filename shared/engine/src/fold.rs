@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_model::{Fact, Identifier, Record, RecordKey, Verdict};
 
 use crate::{
-    Person, PersonId, Policy, Refusal, Why, consent, handed_on, partings, partition, shared_identifiers::lifts,
+    Person, PersonId, Policy, Refusal, Why, consent, excess, handed_on, partings, partition, shared_identifiers::lifts,
 };
 
 /// Records and people that share identifiers and so must be folded and saved together.
@@ -141,6 +141,7 @@ pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folde
     folded.lifted.retain(|mark| !split.crowded.contains(mark));
     let clusters: Vec<&BTreeSet<RecordKey>> = split.clusters.iter().map(|cluster| &cluster.records).collect();
     let mut after = successors(&clusters, &records, &before);
+    after.iter_mut().for_each(excess::forget_excess);
     for (person, cluster) in after.iter().zip(&split.clusters) {
         folded.claims.extend(cluster.identifiers.iter().map(|identifier| (identifier.clone(), person.id)));
     }

@@ -9,6 +9,7 @@ mod conversation;
 mod deals;
 mod documents;
 mod enrolment;
+mod excess;
 mod explain;
 mod fold;
 mod handed_on;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::{Extension, body::Bytes, routing::any};
-use stagedoor::listener::{Limits, Room, serve};
+use stagedoor::listener::{InFlight, Limits, Room, patience, serve};
 use stagedoor_model::Timestamp;
 use stagedoor_tests::door::{Stopped, source};
 use stagedoor_webhook::{ClientAddress, Counters, Receiver};
@@ -137,6 +137,22 @@ async fn a_body_that_drips_ends_long_before_one_that_comes_at_a_fair_rate() {
     let (answer, time) = drip(300, SOON / 4).await;
     assert_eq!(answer, "HTTP/1.1 200", "after {time:?}");
     assert!(time > SOON * 2, "{time:?}");
+}
+
+#[test]
+fn each_byte_earns_a_body_its_time_and_a_site_of_ipv6_has_the_bodies_of_two_clients() {
+    let limits = Limits { bodies_of_client: 3, ..Limits::default() };
+    assert_eq!(patience(0, &limits), limits.body_grace);
+    assert_eq!(patience(2_048, &limits), limits.body_grace + Duration::from_secs(2));
+    assert_eq!(patience(700 * 1024, &limits), limits.body_time);
+    let all = std::sync::Arc::new(InFlight::default());
+    let client = |text: &str| ClientAddress(text.parse().expect("an address"));
+    let of_one: Vec<_> = (0..5).filter_map(|_| all.admit(client("2001:db8:1:1::1"), &limits)).collect();
+    let more = (2..9).filter_map(|n| all.admit(client(&format!("2001:db8:1:{n}::1")), &limits));
+    assert_eq!((of_one.len(), more.count()), (3, 7), "each of the others left at once");
+    let others = (2..9).map(|n| all.admit(client(&format!("2001:db8:1:{n}::1")), &limits)).collect::<Vec<_>>();
+    assert_eq!(others.iter().flatten().count(), 3);
+    assert!(all.admit(client("192.0.2.1"), &limits).is_some());
 }
 
 #[tokio::test]

@@ -64,29 +64,3 @@ pub fn patience(seen: usize, limits: &Limits) -> Duration {
     let earned = Duration::from_secs_f64(seen as f64 / limits.body_rate.max(1) as f64);
     (limits.body_grace + earned).min(limits.body_time)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_byte_earns_its_time_and_no_body_has_more_than_all_may_have() {
-        let limits = Limits::default();
-        assert_eq!(patience(0, &limits), limits.body_grace);
-        assert_eq!(patience(2_048, &limits), limits.body_grace + Duration::from_secs(2));
-        assert_eq!(patience(700 * 1024, &limits), limits.body_time);
-    }
-
-    #[test]
-    fn one_site_of_ipv6_has_the_bodies_of_two_clients() {
-        let (all, limits) = (Arc::new(InFlight::default()), Limits { bodies_of_client: 3, ..Limits::default() });
-        let client = |text: &str| ClientAddress(text.parse().expect("an address"));
-        let of_one: Vec<_> = (0..5).filter_map(|_| all.admit(client("2001:db8:1:1::1"), &limits)).collect();
-        let of_site: Vec<_> =
-            (0..9).filter_map(|n| all.admit(client(&format!("2001:db8:1:{n:x}0::1")), &limits)).collect();
-        assert_eq!((of_one.len(), of_site.len()), (3, 3));
-        assert!(all.admit(client("192.0.2.1"), &limits).is_some());
-        drop((of_one, of_site));
-        assert!(all.0.lock().expect("a map").is_empty());
-    }
-}

@@ -27,6 +27,7 @@ use tokio::{
 };
 use tower::Service;
 
+pub use flight::{InFlight, Place, patience};
 pub use room::{Room, Seat};
 use {
     body::{Bodies, Bounded},

@@ -3,11 +3,10 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
 use stagedoor_proof::{
     hub::artifacts,
     runtime::{Function, Spec},
-    stack::{FUNCTIONS, Moto, deploy, root},
+    stack::{FUNCTIONS, Moto, root},
 };
 
 #[tokio::test(flavor = "multi_thread")]
