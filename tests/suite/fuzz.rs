@@ -63,7 +63,8 @@ targets!(
 );
 
 /// By hand, for hours: `STAGEDOOR_FUZZ=10000000 cargo test --release -p stagedoor-tests --test suite fuzz::long -- --ignored
-/// --nocapture`. All providers in turn, a part at a time, so that it may be stopped at any moment.
+/// --nocapture`. All providers in turn, a part at a time, so that it may be stopped at any moment. `STAGEDOOR_FUZZ_OF` names some,
+/// parted by commas.
 #[test]
 #[ignore = "for hours, by hand"]
 fn long() {
@@ -72,6 +73,9 @@ fn long() {
     const PART: u64 = 20_000;
     let mut targets: Vec<_> = PROVIDERS.iter().map(|name| (*name, Some(fuzz::Target::of(name)))).collect();
     targets.push(("the reader", None));
+    if let Ok(only) = std::env::var("STAGEDOOR_FUZZ_OF") {
+        targets.retain(|(name, _)| only.split(',').any(|one| one == *name));
+    }
     let all: Vec<Vec<u8>> = PROVIDERS.iter().flat_map(|name| fuzz::corpus(name)).collect();
     let corpus = |name: &str, is_reader: bool| if is_reader { all.clone() } else { fuzz::corpus(name) };
     let mut benders: Vec<_> =

@@ -311,5 +311,6 @@ fn plain(value: &Value) -> Option<String> {
 
 fn weak(ids: Option<&Value>) -> BTreeSet<Identifier> {
     let ids = ids.and_then(Value::as_object).into_iter().flatten();
+    let ids = ids.filter(|(scope, _)| scope.len() <= 64);
     ids.filter_map(|(scope, value)| Identifier::opaque(Kind::Cookie, scope, &plain(value)?)).collect()
 }

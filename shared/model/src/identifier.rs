@@ -141,10 +141,12 @@ impl Identifier {
         Self { kind: Kind::Email, scope: String::new(), value: email.into() }
     }
 
-    /// An id that is unique within `scope` (a source's name, a cookie's name) and opaque to us. Empty ids name nobody.
+    /// An id that is unique within `scope` (a source's name, a cookie's name) and opaque to us. Empty ids name nobody, nor do ids of
+    /// a scope that could not be read back.
     pub fn opaque(kind: Kind, scope: &str, value: &str) -> Option<Self> {
         let value = value.trim();
-        if value.is_empty() || value.len() > 256 || matches!(kind, Kind::Phone | Kind::Email) {
+        let is_read_back = !scope.contains(':') || crate::breakage::is_on("scope-of-any-letters");
+        if !is_read_back || value.is_empty() || value.len() > 256 || matches!(kind, Kind::Phone | Kind::Email) {
             return None;
         }
         Some(Self { kind, scope: scope.to_owned(), value: value.to_owned() })

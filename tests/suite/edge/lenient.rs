@@ -421,3 +421,16 @@ fn a_cart_that_cannot_be_read_keeps_who_left_it() {
         assert!(reason.as_deref().is_some_and(|reason| reason.contains("payment")), "{payment}: {reason:?}");
     }
 }
+
+#[test]
+fn an_id_whose_name_could_not_be_read_back_is_none() {
+    let samples = samples::all().expect("samples");
+    let form = samples.iter().find(|one| one.provider == "form" && one.case == "lead").expect("a sample");
+    let (bodies, _) = said(form, br#"{"phone":"89161234567","ids":{"ga":"1","a:b":"2","c/d":"3"}}"#);
+    for body in &bodies {
+        let text = serde_json::to_string(body).expect("JSON");
+        assert_eq!(*body, serde_json::from_str::<Body>(&text).expect("a body"));
+    }
+    let [Body::FormSubmitted(lead)] = &bodies[..] else { panic!("{bodies:?}") };
+    assert_eq!(lead.identifiers.len(), 3, "the phone and two ids");
+}
