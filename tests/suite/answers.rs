@@ -40,7 +40,8 @@ fn story() -> Vec<Event> {
     let token = LinkKey::new("link-key").mint(1, Purpose::Chat, "anna", at(8_000_000));
     let identifiers: BTreeSet<Identifier> = ["phone:+79171234567".parse().expect("a phone")].into();
     let (campaign, purpose) = ("ufa".to_owned(), Purpose::Chat);
-    let issued = LinkIssued { identifiers, token: token.clone(), campaign, purpose, expires_at: at(8_000_000) };
+    let issued =
+        LinkIssued { identifiers, token: token.clone(), campaign, purpose, expires_at: at(8_000_000), is_sent: false };
     let started = ChatStarted { chat: chat(), token: Some(token), may_write: true };
     let said = |n: i64, text: &str| {
         Body::MessageReceived(MessageHeard {
@@ -193,8 +194,7 @@ async fn killed_between_deciding_and_sending_nothing_is_sent_twice_and_all_of_it
                 chats: chats.clone(),
                 clock: Arc::new(SystemClock),
                 channels: BTreeMap::from([(source("telegram"), channel.clone() as Arc<dyn Channel>)]),
-                consent: stagedoor_engine::ConsentPolicy::default(),
-                quiet: None,
+                policy: stagedoor_engine::SendingPolicy::default(),
                 pace: Arc::new(Pace::default()),
             };
             let life = Life::of(steps);

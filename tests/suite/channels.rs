@@ -1,10 +1,15 @@
 //! Every channel against its stand-in: what arrives, and what the original's errors are understood as.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use stagedoor::{DEFAULT_CONFIG, read_config};
-use stagedoor_model::{Button, Identifier, Kind, MessageDecided, SourceName, Timestamp};
-use stagedoor_ports::{Channel, Sending, Settled};
+use stagedoor_engine::SendingPolicy;
+use stagedoor_model::{Body, Button, Event, EventId, Identifier, Kind, MessageDecided, SourceName, Timestamp};
+use stagedoor_outreach::{Outreach, Pace};
+use stagedoor_ports::{
+    Channel, Clock, Sending, Settled, SystemClock,
+    memory::{MemoryQueue, MemoryStore},
+};
 use stagedoor_sandbox::{Break, Messengers, Platform};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -86,25 +91,60 @@ async fn a_text_with_its_button_arrives_through_every_messenger() {
     }
 }
 
+/// The scene's channel behind the outbox, as the hub has it.
+fn outreach(scene: &Scene) -> Outreach {
+    Outreach {
+        store: Arc::new(MemoryStore::default()),
+        outbox: Arc::new(MemoryQueue::default()),
+        chats: Arc::new(MemoryQueue::default()),
+        clock: Arc::new(SystemClock),
+        channels: [(SourceName::new("bot").expect("a name"), scene.channel.clone())].into(),
+        policy: SendingPolicy::default(),
+        pace: Arc::new(Pace::default()),
+    }
+}
+
 #[tokio::test]
-async fn a_text_that_is_too_long_is_cut_and_its_address_is_not() {
-    let long = "Билеты 😀".repeat(2_000);
+async fn a_text_that_is_too_long_arrives_in_parts_and_the_way_to_the_shop_with_the_last() {
+    let sentence = |n: usize| format!("{n}. Билеты 😀 на вечерний спектакль, партер и балкон.\n");
+    let long: String = (0..250).map(sentence).collect();
     for one in ALL.into_iter().map(Some).chain([None]) {
         let scene = match one {
             Some(one) => scene(one).await,
             None => sms().await,
         };
         scene.open();
-        let sent = scene.channel.send("d1", &scene.message(&long)).await;
-        assert!(matches!(&sent, Sending::Sent(_)), "{:?}: {sent:?}", scene.platform);
-        let arrived = scene.messengers.arrived().remove(0);
+        let (outreach, source) = (outreach(&scene), SourceName::new("bot").expect("a name"));
+        let message = MessageDecided { heard_at: Some(SystemClock.now()), ..scene.message(&long) };
+        let id = EventId::derive(&source, &["long"]);
+        let event = Event::new(&source, id, SystemClock.now(), Body::MessageDecided(Box::new(message)));
+        // Handed out twice, it goes once.
+        for _ in 0..2 {
+            assert!(outreach.handle(vec![event.clone()]).await.is_empty(), "{:?}", scene.platform);
+        }
+        let arrived = scene.messengers.arrived();
+        let (last, before) = arrived.split_last().expect("parts");
         let address = "https://hub.example.ru/l/abc";
-        assert!(arrived.text.starts_with("Билеты 😀Билеты"), "{:?}", scene.platform);
         assert!(
-            arrived.button.as_deref() == Some(address) || arrived.text.ends_with(address),
-            "{:?} lost the way to the shop",
+            before.iter().all(|part| part.button.is_none() && !part.text.contains(address)),
+            "{:?}",
             scene.platform
         );
+        assert!(last.button.as_deref() == Some(address) || last.text.ends_with(address), "{:?}", scene.platform);
+        let text: Vec<&str> = arrived.iter().map(|part| part.text.trim_end_matches(address)).collect();
+        let (text, expected) = (text.join("\n"), long.split_whitespace());
+        assert!(text.split_whitespace().eq(expected), "{:?} lost words or their order", scene.platform);
+        assert!(before.iter().all(|part| part.text.ends_with("балкон.")), "{:?}: split within a line", scene.platform);
+        // The conversation holds every part, and each is known by its own id.
+        let told = outreach.chats.receive(100).await.expect("a queue");
+        let sent: BTreeSet<String> = told
+            .into_iter()
+            .filter_map(|one| match one.event.body {
+                Body::MessageSent(sent) => Some((sent.decision == event.id.to_string()).then_some(sent.text)?),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(sent.len(), arrived.len(), "{:?}", scene.platform);
     }
 }
 

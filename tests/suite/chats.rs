@@ -223,7 +223,8 @@ async fn what_the_bot_does_not_understand_becomes_one_task_with_the_conversation
     chat.answer_to(|fan, serial, second| fan.start(None, serial, second)).await;
     chat.say("А можно прийти с собакой?").await;
     hub.settled().await;
-    chat.say("Она тихая").await;
+    // Said within the same minutes: the answer of a moment ago covers it.
+    hub.take(&chat.fan.say("Она тихая", 70_499, *NOW + 30)).await;
     hub.settled().await;
     let tasks = hub.sandbox.tasks();
     assert_eq!(tasks.len(), 1, "one manager's task, not one a line");
@@ -233,7 +234,7 @@ async fn what_the_bot_does_not_understand_becomes_one_task_with_the_conversation
     let text: String = notes.iter().filter_map(|note| note["params"]["text"].as_str()).collect::<Vec<_>>().join("\n");
     for line in ["▸ А можно прийти с собакой?", "▸ Она тихая", "◂ Передали ваш вопрос"]
     {
-        assert_eq!(text.matches(line).count(), if line.starts_with('◂') { 2 } else { 1 }, "{line} in {text}");
+        assert_eq!(text.matches(line).count(), 1, "{line} in {text}");
     }
     assert!(text.contains(" MSK Telegram ▸ Она тихая"), "in the house's own time: {text}");
     assert_eq!(field(&contact, "STAGEDOOR_LAST_MESSAGE").as_deref(), Some("Она тихая"));
@@ -264,7 +265,7 @@ async fn a_block_that_no_webhook_tells_of_shows_in_the_next_answer_and_closes_th
     hub.take(&fan.say("привет", 1, *NOW)).await;
     arrived(&hub, Platform::Messenger, &fan.id(), 1).await;
     hub.messengers.block(Platform::Messenger, &fan.id());
-    hub.take(&fan.say("ещё вопрос", 2, *NOW + 10)).await;
+    hub.take(&fan.say("2", 2, *NOW + 10)).await;
     hub.settled().await;
     let contact = hub.sandbox.contacts().remove(0);
     assert_eq!(field(&contact, "STAGEDOOR_CHANNELS").as_deref(), Some("Messenger (closed)"));

@@ -144,6 +144,28 @@ fn mistakes_of_mailings_manners_and_the_relay_are_told_at_once() {
 }
 
 #[test]
+fn a_label_that_a_messenger_would_cut_is_a_mistake_with_its_place() {
+    let long = "Купить билет на вечерний спектакль";
+    let text = DEFAULT_CONFIG
+        .replace("button = { ru = \"Купить билет\"", &format!("button = {{ ru = \"{long}\""))
+        .replace("title = { ru = \"Как доехать\"", &format!("title = {{ ru = \"{}\"", "Как доехать ".repeat(10)));
+    let told = read_config("stagedoor.toml", &text, None).expect_err("mistakes");
+    for expected in [
+        &format!("button: \"{long}\" has 34 characters; a button of [source.messenger] shows 20") as &str,
+        "mailing.undecided: button: ",
+        "has 120 characters; a line of the menu has at most 100",
+    ] {
+        assert!(told.contains(expected), "missing {expected:?} in\n{told}");
+    }
+    let line = text.lines().position(|line| line.contains(long)).expect("there") + 1;
+    assert!(told.contains(&format!("stagedoor.toml:{line}: reply ")), "{told}");
+    // Where no such messenger is, the label stands whole.
+    let alone = text.replace("provider = \"messenger\"", "provider = \"viber\"");
+    let told = read_config("stagedoor.toml", &alone, None).expect_err("other mistakes");
+    assert!(told.contains("a button of [source.whatsapp] shows 20"), "{told}");
+}
+
+#[test]
 fn a_list_of_invitees_is_read_whole_or_not_at_all() {
     let region = stagedoor_model::Region::new("RU").expect("a region");
     let good = stagedoor::campaign::read_invitees("8 917 123-45-67; Анна\n\n# old\n+79171234567\n9170000001", region);

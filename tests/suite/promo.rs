@@ -67,6 +67,7 @@ fn issued(hub: &Hub, n: usize) -> Event {
         campaign: "ufa".into(),
         purpose: Purpose::Chat,
         expires_at: at(8_000_000),
+        is_sent: false,
     };
     Event::new(
         &source("sms"),

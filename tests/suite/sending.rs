@@ -4,7 +4,10 @@ use serde_json::json;
 use stagedoor_model::{Phone, Region};
 use stagedoor_sandbox::Platform;
 use stagedoor_sync::Invitee;
-use stagedoor_testkit::fans::{Account, ChatFan};
+use stagedoor_testkit::{
+    Parcel,
+    fans::{Account, ChatFan},
+};
 
 use crate::mailings::{HOUR, Stage, noon};
 
@@ -78,4 +81,38 @@ async fn an_invitation_waits_for_the_morning_of_the_campaigns_place() {
     // 07:30 in Moscow, 09:30 in Ufa.
     stage.passes(10 * HOUR, is_there).await;
     assert!(is_there(&stage), "it is day in Ufa");
+}
+
+/// What smsc.ru tells of a message that it took: 1 is delivered, 3 expired, 20 cannot be delivered, 25 cannot be reached.
+fn of_the_gateway(id: &str, phone: &str, status: u8) -> Parcel {
+    Parcel {
+        path: "/mail/smsc/smsc_hook_17".into(),
+        headers: vec![("content-type".into(), "application/x-www-form-urlencoded".into())],
+        body: format!("id={id}&phone={phone}&status={status}&err=6&time=").into_bytes(),
+    }
+}
+
+#[tokio::test]
+async fn an_sms_that_the_gateway_took_and_did_not_deliver_is_followed_at_once() {
+    for (status, follows) in [(1, 0), (3, 1), (20, 1), (25, 1)] {
+        let order =
+            |text: String| text.replace("[\"messenger\", \"email\", \"sms\"]", "[\"messenger\", \"sms\", \"email\"]");
+        let mut stage = Stage::with(noon(3), order).await;
+        stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+        stage.on(60).await;
+        stage.show("show.cancelled", "kzn-1", "2027-05-20T16:00:00Z").await;
+        stage.on(60).await;
+        let sms = stage.chats(Platform::Sms);
+        let letters = stage.letters("anna@example.com").len();
+        assert_eq!((sms.len(), letters), (1, 0), "the SMS goes first");
+        let id = stage.hub.messengers.arrived().into_iter().find(|one| one.platform == Platform::Sms);
+        let id = id.and_then(|one| one.key).expect("the gateway knows it by our id");
+        // Of another message to the same number nothing follows.
+        stage.hub.take(&of_the_gateway("77", "79161234560", 20)).await;
+        stage.on(1).await;
+        assert_eq!(stage.letters("anna@example.com").len(), 0);
+        stage.hub.take(&of_the_gateway(&id, "79161234560", status)).await;
+        stage.on(1).await;
+        assert_eq!(stage.letters("anna@example.com").len(), follows, "after status {status}");
+    }
 }

@@ -93,9 +93,14 @@ async fn every_word_of_every_sample_is_in_the_conversation() {
 }
 
 async fn heard(provider: &str, parcel: impl FnOnce(&str) -> Parcel) -> Vec<Event> {
+    heard_after(provider, 0, parcel).await
+}
+
+/// Received so many milliseconds after the second in which it was sent.
+async fn heard_after(provider: &str, late: i64, parcel: impl FnOnce(&str) -> Parcel) -> Vec<Event> {
     let mut source = source(provider, "secret");
     source.name = SourceName::new(provider).expect("a name");
-    let door = Door::open(source, Timestamp::from_second(1_800_000_000).expect("in range"));
+    let door = Door::open(source, Timestamp::from_millisecond(1_800_000_000_000 + late).expect("in range"));
     door.take(&parcel(&door.path)).await.events
 }
 
@@ -124,7 +129,14 @@ async fn what_is_written_beside_the_token_of_whatsapp_is_heard() {
         (format!("Здравствуйте! {filled}"), "Здравствуйте!"),
         ("Вот снимок [screenshot-2026-11-27] экрана".to_owned(), "Вот снимок [screenshot-2026-11-27] экрана"),
     ] {
-        assert_eq!(kept(&whatsapp(&text).await).trim(), expected, "{text}");
+        let events = whatsapp(&text).await;
+        assert_eq!(kept(&events).trim(), expected, "{text}");
+        let starts = events.iter().filter(|event| matches!(event.body, Body::ChatStarted(_))).count();
+        assert_eq!(
+            starts,
+            usize::from(text.contains(&filled)),
+            "brackets that hold no link of ours open nothing: {text}"
+        );
     }
 }
 
@@ -141,4 +153,47 @@ async fn what_is_forwarded_in_vk_is_heard() {
     };
     let events = heard("vk", parcel).await;
     assert_eq!(kept(&events).trim(), "forwarded\n> Ваш билет: ряд 7\n> место 9");
+}
+
+/// The places of the events of deliveries that came one after the other within one second.
+async fn places(provider: &str, deliveries: Vec<impl FnOnce(&str) -> Parcel>) -> Vec<(Timestamp, u64)> {
+    let mut places = Vec::new();
+    for (late, delivery) in (0..).zip(deliveries) {
+        places.extend(heard_after(provider, late, delivery).await.iter().map(|event| (event.time, event.order)));
+    }
+    places
+}
+
+#[tokio::test]
+async fn what_is_said_within_one_second_keeps_its_order_in_every_messenger() {
+    let second = 1_800_000_000;
+    let plain = |body: Value| {
+        move |path: &str| Parcel {
+            path: path.to_owned(),
+            headers: vec![("content-type".into(), "application/json".into())],
+            body: body.to_string().into_bytes(),
+        }
+    };
+    let vk = |n: i64| {
+        // Numbers of messages of a community are no order within one chat.
+        let message = json!({ "id": 100 - n, "date": second, "peer_id": 700, "from_id": 700, "text": format!("{n}"),
+            "conversation_message_id": n });
+        plain(json!({ "type": "message_new", "group_id": 191_949_777, "secret": "secret", "event_id": format!("e{n}"),
+            "object": { "message": message } }))
+    };
+    let told = places("vk", vec![vk(1), vk(2), vk(3)]).await;
+    assert!(told.len() == 3 && told.is_sorted_by(|a, b| a.0 == b.0 && a.1 < b.1), "{told:?}");
+    let whatsapp = |n: i64| {
+        let one = |n: i64| {
+            json!({ "from": "79161234567", "id": format!("wamid.{n}"), "timestamp": second.to_string(),
+                "type": "text", "text": { "body": n.to_string() } })
+        };
+        let value =
+            json!({ "metadata": { "phone_number_id": "106540352242922" }, "messages": [one(2 * n), one(2 * n + 1)] });
+        let body = json!({ "object": "whatsapp_business_account",
+            "entry": [{ "id": "1", "changes": [{ "field": "messages", "value": value }] }] });
+        move |path: &str| signed_by_meta(path, &body, "secret")
+    };
+    let told = places("whatsapp", vec![whatsapp(1), whatsapp(2)]).await;
+    assert!(told.len() == 4 && told.is_sorted_by(|a, b| a.0 == b.0 && a.1 < b.1), "{told:?}");
 }

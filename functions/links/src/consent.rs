@@ -14,7 +14,8 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode};
 use stagedoor_model::{
-    Body, Channel, ConsentRecorded, Decision, Event, EventId, Identifier, Kind, MARKETING, Timestamp, Token, breakage,
+    Body, Channel, ConsentRecorded, Decision, Event, EventId, Identifier, Kind, MARKETING, Purpose, Timestamp, Token,
+    breakage,
 };
 use stagedoor_webhook::ClientAddress;
 
@@ -38,7 +39,7 @@ pub fn router(hall: &Arc<Hall>) -> Router {
     let page = |wish: Wish| {
         let (asking, doing) = (Arc::clone(hall), Arc::clone(hall));
         let ask = move |Path(token): Path<String>, query: Asked, client: Client, headers: HeaderMap| async move {
-            asking.sealed(asking.ask(wish, &token, client, language(&query, &headers)))
+            asking.sealed(asking.ask(wish, &token, client, language(&query, &headers), &headers).await)
         };
         let fulfil = move |Path(token): Path<String>, query: Asked, client: Client, headers: HeaderMap| async move {
             let done = doing.fulfil(wish, &token, client, language(&query, &headers)).await;
@@ -54,9 +55,18 @@ fn language(query: &Asked, headers: &HeaderMap) -> Language {
 }
 
 impl Hall {
-    fn ask(&self, wish: Wish, text: &str, client: Client, language: Language) -> Response {
+    async fn ask(&self, wish: Wish, text: &str, client: Client, language: Language, headers: &HeaderMap) -> Response {
         match self.admit(wish, text, client, language) {
-            Ok(_) => page::asked(language, wish).into_response(),
+            Ok(token) => {
+                // It says nothing of a person. But a scanner that follows all links of a letter is known by it.
+                let one = client.map(|Extension(client)| client).filter(|one| !one.0.to_canonical().is_loopback());
+                let is_much = one.is_some_and(|one| !self.looks.admits(one));
+                if !stagedoor_webhook::robots::is_robot(headers) && !is_much {
+                    let now = self.receiver.clock.now();
+                    self.looked_at(&token, "consent", Purpose::Consent, "", now).await;
+                }
+                page::asked(language, wish).into_response()
+            }
             Err(refusal) => *refusal,
         }
     }

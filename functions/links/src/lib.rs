@@ -24,7 +24,6 @@ use cookie::{Cookie, SameSite, time::Duration};
 pub use desk::Desk;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use stagedoor_engine::Campaign;
 use stagedoor_model::{Body, Event, EventId, LinkClicked, Purpose, SourceName, Timestamp, Token, TokenTag, breakage};
 use stagedoor_webhook::{ClientAddress, ClientLimit, Limit, Receiver};
 
@@ -131,7 +130,7 @@ impl Hall {
         if is_robot {
             counted("robot");
         } else if method != Method::HEAD && self.is_written(purpose, one) {
-            self.count(&token, campaign, purpose, &browser, now).await;
+            self.looked_at(&token, &campaign.name, purpose, &browser, now).await;
         }
         match (purpose, self.desk.shop(campaign)) {
             (Purpose::Shop, Some(shop)) => {
@@ -183,8 +182,15 @@ impl Hall {
     }
 
     /// A robot's look counts for nothing; a person's second within a minute is the same.
-    async fn count(&self, token: &Token, campaign: &Campaign, purpose: Purpose, browser: &str, now: Timestamp) {
-        let clicked = LinkClicked { token: token.clone(), campaign: campaign.name.clone(), purpose, show: None };
+    pub(crate) async fn looked_at(
+        &self,
+        token: &Token,
+        campaign: &str,
+        purpose: Purpose,
+        browser: &str,
+        now: Timestamp,
+    ) {
+        let clicked = LinkClicked { token: token.clone(), campaign: campaign.to_owned(), purpose, show: None };
         let minute = (now.as_second() / 60).to_string();
         let id = EventId::derive(&self.source, &["click", token.as_str(), browser, &minute]);
         let event = Event::new(&self.source, id, now, Body::LinkClicked(clicked));
@@ -193,7 +199,7 @@ impl Hall {
             Ok(()) => self.receiver.counters.count(SOURCE, "clicked"),
             Err(error) => {
                 self.receiver.counters.count(SOURCE, "queue_failed");
-                tracing::error!(%error, campaign = campaign.name, "the queue did not take a click");
+                tracing::error!(%error, campaign, "the queue did not take a click");
             }
         }
     }

@@ -52,7 +52,7 @@ impl Provider for Smsc {
         if let Some(words) = field("mes") {
             let body = sms(to.clone(), id, words.to_owned());
             let event = delivery.event(&["sms", id, to.value(), stamp, words], at, body);
-            return NotUnderstood::left_out(lost, vec![event]);
+            return NotUnderstood::left_out(lost, vec![event.ordered(delivery.order(0))]);
         }
         let status = field("status").ok_or("no status")?;
         let state = match status {

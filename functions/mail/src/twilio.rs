@@ -77,7 +77,7 @@ impl Provider for Twilio {
             Some("START" | "HELP") => return Ok(vec![]),
             _ => sms(from, id, words.to_owned()),
         };
-        Ok(vec![delivery.event(&["sms", id], at, body)])
+        Ok(vec![delivery.event(&["sms", id], at, body).ordered(delivery.order(0))])
     }
 
     /// Without a `<Message>` nothing is answered (twilio.com/docs/messaging/twiml).

@@ -170,10 +170,12 @@ impl Page {
                 let at = millisecond(update, "/timestamp", delivery.received_at());
                 lost.extend(odd(update, &OPTIONAL));
                 match self.update(update) {
-                    Some(bodies) => events.extend(bodies.into_iter().map(|(fact, body)| {
-                        let parts: Vec<&str> = fact.iter().map(String::as_str).collect();
-                        delivery.event(&parts, at, body)
-                    })),
+                    Some(bodies) => {
+                        for (fact, body) in bodies {
+                            let parts: Vec<&str> = fact.iter().map(String::as_str).collect();
+                            events.push(delivery.event(&parts, at, body).ordered(delivery.order(events.len())));
+                        }
+                    }
                     None => strange = true,
                 }
             }

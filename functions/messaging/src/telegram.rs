@@ -181,8 +181,10 @@ impl Provider for Telegram {
             let known = update.as_object().is_some_and(|update| ASIDE.iter().any(|kind| update.contains_key(*kind)));
             return if known { Ok(vec![]) } else { Err("an update of an unknown kind".into()) };
         };
-        let events = body.into_iter().map(|body| delivery.event(&["update", &update_id], at, body)).collect();
-        NotUnderstood::left_out(odd(&update, &OPTIONAL), events)
+        // Updates are counted, and their dates have whole seconds.
+        let order = number(&update, "/update_id").and_then(|id| u64::try_from(id).ok()).unwrap_or(0).saturating_mul(2);
+        let event = |body| delivery.event(&["update", &update_id], at, body).ordered(order);
+        NotUnderstood::left_out(odd(&update, &OPTIONAL), body.into_iter().map(event).collect())
     }
 }
 

@@ -108,7 +108,8 @@ impl Provider for Viber {
         let body = body.ok_or("a callback without its person")?;
         // The token of a status is that of our message, so it takes all three to name a fact.
         let parts = [kind.as_str(), &token, who.as_deref().unwrap_or("")];
-        NotUnderstood::left_out(odd(&callback, &OPTIONAL), vec![delivery.event(&parts, at, body)])
+        let event = delivery.event(&parts, at, body).ordered(delivery.order(0));
+        NotUnderstood::left_out(odd(&callback, &OPTIONAL), vec![event])
     }
 
     fn answer(&self, delivery: &Delivery) -> Answer {

@@ -161,9 +161,13 @@ impl Provider for Vk {
             Some(format!("{kind} {peer} {message}"))
         });
         let fact = fact.unwrap_or_else(|| format!("{kind} {}", object));
-        let numbered = bodies.into_iter().enumerate();
-        let events = numbered.map(|(n, body)| delivery.event(&[&fact, &n.to_string()], at, body)).collect();
-        NotUnderstood::left_out(odd(&envelope, &OPTIONAL), events)
+        let counter = number(message, "/conversation_message_id").or_else(|| number(message, "/id"));
+        let counter = counter.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+        let event = |(n, body): (usize, Body)| {
+            let order = counter.saturating_mul(8).saturating_add(n as u64 * 2);
+            delivery.event(&[&fact, &n.to_string()], at, body).ordered(order)
+        };
+        NotUnderstood::left_out(odd(&envelope, &OPTIONAL), bodies.into_iter().enumerate().map(event).collect())
     }
 
     fn answer(&self, _: &Delivery) -> Answer {

@@ -193,11 +193,11 @@ impl Provider for Whatsapp {
                 _ => strange = true,
             }
         }
-        let event = |(parts, at, body): Fact| {
+        let event = |(n, (parts, at, body)): (usize, Fact)| {
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            delivery.event(&parts, at, body)
+            delivery.event(&parts, at, body).ordered(delivery.order(n))
         };
-        let events = facts.into_iter().map(event).collect();
+        let events = facts.into_iter().enumerate().map(event).collect();
         NotUnderstood::unless_odd(!strange, "a change of an unknown kind", lost, events)
     }
 }
@@ -374,7 +374,8 @@ impl Whatsapp {
 /// `[token]` in what was prefilled; the last brackets count.
 fn bracketed(text: &str) -> Option<Token> {
     let inside = text.rsplit_once('[')?.1.split_once(']')?.0;
-    Token::parse(inside).filter(|token| token.to_string().len() >= 12)
+    let is_ours = |token: &Token| token.header().is_some() || breakage::is_on("any-brackets-are-a-token");
+    Token::parse(inside).filter(|token| token.to_string().len() >= 12 && is_ours(token))
 }
 
 /// What is said beside the token, if it is more than the words that the link itself fills in. Of brackets that hold no token

@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use stagedoor_model::{Notice, SendOutcome, Timestamp};
+use stagedoor_engine::{Advertised, Person, PersonId};
+use stagedoor_model::{EventId, Notice, SendOutcome, SourceName, Timestamp};
 use stagedoor_ports::{PortError, Result};
 
 use crate::Outreach;
@@ -21,6 +22,12 @@ pub enum Entry {
 
 fn name(decision: &str) -> String {
     format!("sent/{decision}")
+}
+
+/// The store keeps no person's id in a name.
+fn advertised_name(person: PersonId) -> Result<String> {
+    let own = SourceName::new("outreach").map_err(|error| PortError::Fail(error.into()))?;
+    Ok(format!("advertised/{}", EventId::derive(&own, &["advertised", &person.to_string()])))
 }
 
 impl Entry {
@@ -86,6 +93,30 @@ impl Outreach {
             }
         }
         Ok(true)
+    }
+
+    /// Advertising that somebody was sent, under this id and those of the people who were joined into them. With the version
+    /// of their own cell.
+    pub(crate) async fn advertised(&self, person: &Person) -> Result<(Advertised, Option<u64>)> {
+        let cell = self.store.cell(&advertised_name(person.id)?).await?;
+        let read = |value: &str| serde_json::from_str::<Advertised>(value).unwrap_or_default();
+        let (mut known, version) = cell.map_or_else(Default::default, |one| (read(&one.value), Some(one.version)));
+        for id in &person.absorbed {
+            if let Some(cell) = self.store.cell(&advertised_name(*id)?).await? {
+                known.0.extend(read(&cell.value).0);
+            }
+        }
+        Ok((known, version))
+    }
+
+    pub(crate) async fn put_advertised(
+        &self,
+        person: &Person,
+        known: &Advertised,
+        version: Option<u64>,
+    ) -> Result<bool> {
+        let value = serde_json::to_string(known).map_err(|error| PortError::Fail(error.to_string()))?;
+        self.store.put_cell(&advertised_name(person.id)?, &value, version).await
     }
 
     pub(crate) async fn close(&self, decision: &str, outcome: &SendOutcome) -> Result<()> {

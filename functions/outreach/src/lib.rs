@@ -3,6 +3,7 @@
 
 mod ledger;
 mod pace;
+mod parts;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,10 +14,9 @@ use std::{
 use futures_util::{StreamExt, stream};
 use ledger::Entry;
 pub use pace::Pace;
-use stagedoor_engine::{ConsentPolicy, may_advertise};
+use stagedoor_engine::{Advertised, Attempt, Obstacle, SendingPolicy};
 use stagedoor_model::{
-    Body, Channel as Consented, Event, EventId, Identifier, MessageDecided, MessageSent, QuietHours, SendOutcome,
-    SourceName, Timestamp, breakage,
+    Body, Event, EventId, Identifier, MessageDecided, MessageSent, SendOutcome, SourceName, Timestamp, breakage,
 };
 use stagedoor_ports::{Channel, Clock, PortError, Queue, Result, Sending, Settled, Store};
 
@@ -35,6 +35,9 @@ const UNKNOWN_FOR: jiff::SignedDuration = jiff::SignedDuration::from_secs(120);
 /// The longest that a queue holds a message back.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
+/// How often advertising is counted again where others are counted at the same time.
+const COUNTS: usize = 5;
+
 /// What the consumer works with. The same on AWS and on a laptop.
 #[derive(Clone)]
 pub struct Outreach {
@@ -44,10 +47,8 @@ pub struct Outreach {
     pub chats: Arc<dyn Queue>,
     pub clock: Arc<dyn Clock>,
     pub channels: BTreeMap<SourceName, Arc<dyn Channel>>,
-    /// What the config asks of consents: advertising is held against it once more.
-    pub consent: ConsentPolicy,
-    /// Advertising that bears no quiet hours of its own keeps to these.
-    pub quiet: Option<QuietHours>,
+    /// What every message is held against right before its channel is called.
+    pub policy: SendingPolicy,
     pub pace: Arc<Pace>,
 }
 
@@ -58,6 +59,18 @@ enum Verdict {
     Later(Duration),
     /// It comes again by itself, and wears out if it does so too often.
     Failed(String),
+}
+
+impl Verdict {
+    fn of(obstacle: Obstacle, now: Timestamp) -> Self {
+        match obstacle {
+            Obstacle::Later(at) => {
+                Self::Later(Duration::try_from(at.duration_since(now)).unwrap_or_default().min(LONGEST))
+            }
+            Obstacle::Refused(reason) => Self::Ended(SendOutcome::Refused(reason.into())),
+            Obstacle::Dropped(reason) => Self::Ended(SendOutcome::Dropped(reason.into())),
+        }
+    }
 }
 
 impl Outreach {
@@ -96,45 +109,68 @@ impl Outreach {
     }
 
     async fn deal_with(&self, event: &Event, message: &MessageDecided) -> Result<()> {
-        let decision = event.id.as_str();
+        let channel = self.channels.get(&message.through).map(AsRef::as_ref);
+        let parts = channel.map_or_else(|| vec![message.clone()], |channel| parts::parts(channel, message));
+        for (n, part) in parts.iter().enumerate() {
+            // What follows is sent once this is.
+            if !self.deal_with_part(event, part, n, channel).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this part went out, as far as the channel lets us know.
+    async fn deal_with_part(
+        &self,
+        event: &Event,
+        message: &MessageDecided,
+        n: usize,
+        channel: Option<&dyn Channel>,
+    ) -> Result<bool> {
+        let name = parts::name(event.id.as_str(), n);
+        let decision = name.as_str();
         let (mut entry, version) = self.entry(decision).await?;
         if let Entry::Ended(outcome) = &entry {
             // Sent before; perhaps nobody heard of it.
-            return self.tell(event, message, outcome.clone()).await;
+            return self.tell(event, message, n, outcome.clone()).await;
         }
-        let verdict = match self.channels.get(&message.through) {
+        let verdict = match channel {
             None => Verdict::Ended(SendOutcome::Refused("this channel has no token in the config".into())),
-            Some(channel) => match self.obstacle(channel.as_ref(), message).await? {
+            Some(channel) => match self.obstacle(channel, event.id.as_str(), message).await? {
                 Some(verdict) => verdict,
-                None => self.send(event, message, channel.as_ref(), &mut entry, version).await?,
+                None => self.send(event, (decision, message), channel, &mut entry, version).await?,
             },
         };
         match verdict {
             Verdict::Ended(outcome) => {
+                let is_unheard = matches!(outcome, SendOutcome::Refused(_) | SendOutcome::Withdrawn(_));
+                if message.marketing && is_unheard && n == 0 && self.policy.cap.is_some() {
+                    self.uncount(decision, message).await?;
+                }
                 self.close(decision, &outcome).await?;
-                self.tell(event, message, outcome).await
+                self.tell(event, message, n, outcome).await
             }
-            Verdict::Later(delay) => self.outbox.send_later(vec![event.clone()], delay).await,
+            Verdict::Later(delay) => self.outbox.send_later(vec![event.clone()], delay).await.map(|()| false),
             Verdict::Failed(reason) => Err(PortError::Retry(reason)),
         }
     }
 
     /// Why it is not sent now, or not any more.
-    async fn obstacle(&self, channel: &dyn Channel, message: &MessageDecided) -> Result<Option<Verdict>> {
+    async fn obstacle(
+        &self,
+        channel: &dyn Channel,
+        decision: &str,
+        message: &MessageDecided,
+    ) -> Result<Option<Verdict>> {
         let now = self.clock.now();
-        let refused = |reason: &str| Ok(Some(Verdict::Ended(SendOutcome::Refused(reason.into()))));
-        if let Some(reason) = outworn(channel, message, now) {
-            return refused(reason);
-        }
-        let house = self.quiet.as_ref().filter(|_| message.marketing && !breakage::is_on("advertising-asks-no-night"));
-        if let Some(end) = message.quiet.as_ref().or(house).and_then(|quiet| quiet.end(now))
-            && !breakage::is_on("night-unasked")
-        {
-            let rest = Duration::try_from(end.duration_since(now)).unwrap_or_default().min(LONGEST);
-            return Ok(Some(Verdict::Later(rest)));
-        }
-        if message.marketing && !breakage::is_on("consent-unasked") && !self.consents(message).await? {
-            return refused("no consent");
+        let attempt = Attempt { decision, message, window: channel.window(), now };
+        let obstacle = match self.policy.obstacle(&attempt) {
+            None if message.marketing => self.advertise(&attempt).await?,
+            obstacle => obstacle,
+        };
+        if let Some(obstacle) = obstacle {
+            return Ok(Some(Verdict::of(obstacle, now)));
         }
         // Held up behind a later one it would undo what they were told since.
         if let Some(notice) = &message.notice
@@ -147,25 +183,50 @@ impl Outreach {
         Ok(None)
     }
 
-    /// As the ledger has it at this moment: they may have withdrawn since it was decided.
-    async fn consents(&self, message: &MessageDecided) -> Result<bool> {
-        let Some(through) = Consented::ALL.into_iter().find(|one| one.reaches(message.to.kind())) else {
-            return Ok(false);
-        };
-        let owners = self.store.resolve(&BTreeSet::from([message.to.clone()])).await?.owners;
+    /// Holds advertising against what is known of the person at this moment. Where it may go, it counts from now on.
+    async fn advertise(&self, attempt: &Attempt<'_>) -> Result<Option<Obstacle>> {
+        let to = &attempt.message.to;
+        let owners = self.store.resolve(&BTreeSet::from([to.clone()])).await?.owners;
         let people = self.store.load(&owners.values().copied().collect()).await?;
-        Ok(people.iter().any(|one| may_advertise(&one.value, through, &message.to, &self.consent, None)))
+        let person = people.first().map(|one| &one.value);
+        let Some((person, (_, seconds))) = person.zip(self.policy.cap) else {
+            return Ok(self.policy.against_advertising(attempt, person, &Advertised::default()));
+        };
+        for _ in 0..COUNTS {
+            let (known, version) = self.advertised(person).await?;
+            if let Some(obstacle) = self.policy.against_advertising(attempt, Some(person), &known) {
+                return Ok(Some(obstacle));
+            }
+            let mut counted = known.since(seconds, attempt.now);
+            counted.0.insert(attempt.decision.to_owned(), attempt.now);
+            if self.put_advertised(person, &counted, version).await? {
+                return Ok(None);
+            }
+        }
+        Err(PortError::Retry("somebody else sends advertising to the same person".into()))
+    }
+
+    /// What nobody got counts no longer: the next channel may follow.
+    async fn uncount(&self, decision: &str, message: &MessageDecided) -> Result<()> {
+        let owners = self.store.resolve(&BTreeSet::from([message.to.clone()])).await?.owners;
+        for person in self.store.load(&owners.values().copied().collect()).await? {
+            let (mut known, version) = self.advertised(&person.value).await?;
+            if known.0.remove(decision).is_some() {
+                // Who counts something else meanwhile counts this too: one message less goes out.
+                self.put_advertised(&person.value, &known, version).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn send(
         &self,
         event: &Event,
-        message: &MessageDecided,
+        (decision, message): (&str, &MessageDecided),
         channel: &dyn Channel,
         entry: &mut Entry,
         version: Option<u64>,
     ) -> Result<Verdict> {
-        let decision = event.id.as_str();
         if let Entry::Begun { asked, at } = entry {
             let is_over = at.is_none_or(|at| self.clock.now().duration_since(at) >= UNKNOWN_FOR)
                 || breakage::is_on("late-sms-asked-twice");
@@ -231,8 +292,10 @@ impl Outreach {
         })
     }
 
-    /// The sources of these events are those of the chats, so the conversation holds our words too.
-    async fn tell(&self, event: &Event, message: &MessageDecided, outcome: SendOutcome) -> Result<()> {
+    /// The sources of these events are those of the chats, so the conversation holds our words too. Answers whether the part
+    /// went out.
+    async fn tell(&self, event: &Event, message: &MessageDecided, n: usize, outcome: SendOutcome) -> Result<bool> {
+        let is_sent = matches!(outcome, SendOutcome::Sent(_) | SendOutcome::Unknown);
         let sent = MessageSent {
             decision: event.id.to_string(),
             through: message.through.clone(),
@@ -241,27 +304,18 @@ impl Outreach {
             outcome,
             campaign: message.campaign.clone(),
         };
-        let id = EventId::derive(&message.through, &["sent", event.id.as_str()]);
+        let id = EventId::derive(&message.through, &["sent", &parts::name(event.id.as_str(), n)]);
         // After what it answers, also where the messenger's clock is ahead of ours.
         let after = message.heard_at.and_then(|at| at.checked_add(jiff::SignedDuration::from_millis(1)).ok());
         let at = after.map_or(self.clock.now(), |after| after.max(self.clock.now()));
-        let mut told = Event::new(&message.through, id, at, Body::MessageSent(Box::new(sent)));
+        let body = Body::MessageSent(Box::new(sent));
+        let mut told = Event::new(&message.through, id, at, body).ordered(n as u64);
         told.traceparent.clone_from(&event.traceparent);
-        self.chats.send(vec![told]).await
-    }
-}
-
-/// Why a message is not worth sending any more.
-fn outworn(channel: &dyn Channel, message: &MessageDecided, now: Timestamp) -> Option<&'static str> {
-    if now > message.until {
-        return Some("too late");
-    }
-    // A messenger's clock may be ahead of ours.
-    let since = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
-    match (channel.window(), message.heard_at) {
-        (Some(window), heard_at) if heard_at.is_none_or(|at| since(at) > window) => {
-            Some("outside the channel's window")
+        let mut events = vec![told];
+        if is_sent {
+            events.extend(parts::links(event, message, at));
         }
-        _ => None,
+        self.chats.send(events).await?;
+        Ok(is_sent)
     }
 }

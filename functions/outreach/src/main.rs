@@ -19,10 +19,9 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let Setting { config, store, chats, outbox, clock, .. } = setting(Reading::Outreach, &|_, _| Ok(())).await?;
     let channels = stagedoor_chat::channels(&config)?;
     let (outbox, chats) = (Arc::new(outbox), Arc::new(chats));
-    let consent = config.catalog.consent.clone();
-    let quiet = config.catalog.quiet_hours(None);
+    let policy = config.catalog.sending_policy();
     let pace = Arc::new(Pace::among(INVOCATIONS));
-    Ok(Arc::new(Sending(Outreach { store: Arc::new(store), outbox, chats, clock, channels, consent, quiet, pace })))
+    Ok(Arc::new(Sending(Outreach { store: Arc::new(store), outbox, chats, clock, channels, policy, pace })))
 }
 
 struct Sending(Outreach);

@@ -1,135 +1,13 @@
 //! What `outreach` does with every answer that a channel can give: nothing lost, nothing twice.
 #![allow(clippy::panic, reason = "it is test code")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU32,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod scene;
 
-use async_trait::async_trait;
-use stagedoor_engine::{ConsentPolicy, Group, Policy, fold};
-use stagedoor_model::{
-    Body, ChatChanged, ChatRef, Event, EventId, Identifier, Kind, MessageDecided, MessageSent, Notice, QuietHours,
-    SendOutcome, SourceName, Timestamp,
-};
-use stagedoor_outreach::{Outreach, Pace};
-use stagedoor_ports::{
-    Channel, Clock, Commit, Queue, Sending, Settled, Store, SystemClock,
-    memory::{MemoryQueue, MemoryStore},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-/// Says what it was told to say, in turn; then that all is sent.
-struct Scripted {
-    answers: Mutex<Vec<Sending>>,
-    settled: Mutex<Settled>,
-    window: Option<Duration>,
-    sent: Mutex<Vec<String>>,
-}
-
-impl Scripted {
-    /// From now on the channel knows the message by this id.
-    fn found(&self, id: &str) {
-        *self.settled.lock().expect("a lock") = Settled::Sent(id.to_owned());
-    }
-}
-
-#[async_trait]
-impl Channel for Scripted {
-    async fn send(&self, decision: &str, _: &MessageDecided) -> Sending {
-        self.sent.lock().expect("a lock").push(decision.to_owned());
-        let mut answers = self.answers.lock().expect("a lock");
-        if answers.is_empty() { Sending::Sent("m1".into()) } else { answers.remove(0) }
-    }
-
-    async fn settle(&self, _: &str, _: &MessageDecided) -> Settled {
-        self.settled.lock().expect("a lock").clone()
-    }
-
-    fn rate(&self) -> NonZeroU32 {
-        NonZeroU32::new(1_000).expect("more than nothing")
-    }
-
-    fn window(&self) -> Option<Duration> {
-        self.window
-    }
-}
-
-/// A clock that is so many seconds ahead.
-struct Ahead(i64);
-
-impl Clock for Ahead {
-    fn now(&self) -> Timestamp {
-        SystemClock.now() + jiff::SignedDuration::from_secs(self.0)
-    }
-}
-
-struct Scene {
-    outreach: Outreach,
-    channel: Arc<Scripted>,
-    outbox: Arc<MemoryQueue>,
-    chats: Arc<MemoryQueue>,
-}
-
-fn bot() -> SourceName {
-    SourceName::new("bot").expect("a name")
-}
-
-impl Scene {
-    fn new(answers: Vec<Sending>, settled: Settled) -> Self {
-        Self::within(answers, settled, None)
-    }
-
-    fn within(answers: Vec<Sending>, settled: Settled, window: Option<Duration>) -> Self {
-        let (answers, settled) = (Mutex::new(answers), Mutex::new(settled));
-        let channel = Arc::new(Scripted { answers, settled, window, sent: Mutex::default() });
-        let (outbox, chats) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryQueue::default()));
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-        let channels = BTreeMap::from([(bot(), channel.clone() as Arc<dyn Channel>)]);
-        let outreach = Outreach {
-            store,
-            outbox: outbox.clone(),
-            chats: chats.clone(),
-            clock: Arc::new(SystemClock),
-            channels,
-            consent: ConsentPolicy::default(),
-            quiet: None,
-            pace: Arc::new(Pace::default()),
-        };
-        Self { outreach, channel, outbox, chats }
-    }
-
-    fn calls(&self) -> usize {
-        self.channel.sent.lock().expect("a lock").len()
-    }
-
-    /// What the chats' queue was told.
-    async fn told(&self) -> Vec<MessageSent> {
-        let all = self.chats.receive(100).await.expect("a queue");
-        let told = all.into_iter().map(|one| match one.event.body {
-            Body::MessageSent(sent) => *sent,
-            other => panic!("not expected: {}", other.kind()),
-        });
-        told.collect()
-    }
-}
-
-fn decided(number: u32, heard_hours_ago: i64) -> Event {
-    let now = SystemClock.now();
-    let heard_at = now - jiff::SignedDuration::from_hours(heard_hours_ago);
-    let message = MessageDecided {
-        heard_at: Some(heard_at),
-        ..MessageDecided::new(
-            bot(),
-            Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id"),
-            "Ваш промокод".into(),
-            now + jiff::SignedDuration::from_hours(1),
-        )
-    };
-    let id = EventId::derive(&bot(), &["reply", &number.to_string()]);
-    Event::new(&bot(), id, now, Body::MessageDecided(Box::new(message)))
-}
+use scene::{Ahead, Scene, advertising, decided};
+use stagedoor_model::{Body, Event, Identifier, Kind, Notice, QuietHours, SendOutcome, SourceName, Timestamp};
+use stagedoor_ports::{Queue, Sending, Settled};
 
 #[tokio::test]
 async fn one_decision_is_sent_once_however_often_it_is_handed_out() {
@@ -252,31 +130,6 @@ async fn a_decision_that_is_too_old_or_has_no_channel_ends_with_a_reason() {
     assert_eq!(scene.told().await.len(), 2);
 }
 
-/// With advertising for somebody who consents, as far as the store knows.
-async fn advertising(scene: &Scene, consents: bool) -> Event {
-    let mut event = decided(9, 0);
-    let chat = Identifier::opaque(Kind::Telegram, "", "5342492667").expect("an id");
-    let may = Event::new(
-        &bot(),
-        EventId::derive(&bot(), &["may"]),
-        SystemClock.now(),
-        Body::ChatResumed(ChatChanged { chat: ChatRef::of(chat.clone()), marketing_only: true }),
-    );
-    if consents {
-        let records = stagedoor_engine::record_of(&may).into_iter().collect();
-        let group = Group { records, people: vec![] };
-        let folded = fold(group, &BTreeSet::new(), &Policy::default());
-        let person = folded.people.into_iter().next().expect("a person");
-        let claims = vec![(chat, person.id, None)];
-        let commit = Commit { people: vec![(person, None)], claims, ..Commit::default() };
-        scene.outreach.store.save(vec![commit]).await.expect("saved");
-    }
-    if let Body::MessageDecided(message) = &mut event.body {
-        message.marketing = true;
-    }
-    event
-}
-
 #[tokio::test]
 async fn advertising_is_not_sent_to_whoever_does_not_consent_at_that_moment() {
     for consents in [false, true] {
@@ -310,7 +163,7 @@ async fn advertising_that_bears_no_quiet_hours_keeps_to_those_of_the_house() {
         let mut scene = Scene::new(vec![], Settled::Unknown);
         let (midnight, last) = ("00:00:00", "23:59:59.999999999");
         let times = (midnight.parse().expect("a time"), last.parse().expect("a time"));
-        scene.outreach.quiet = Some(QuietHours { from: times.0, until: times.1, zone: "UTC".into() });
+        scene.outreach.policy.quiet = Some(QuietHours { from: times.0, until: times.1, zone: "UTC".into() });
         let mut event = decided(10, 0);
         if let Body::MessageDecided(message) = &mut event.body {
             message.marketing = marketing;

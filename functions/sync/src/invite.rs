@@ -81,6 +81,7 @@ impl Sync {
                     campaign: campaign.name.clone(),
                     purpose: Purpose::Chat,
                     expires_at,
+                    is_sent: false,
                 };
                 issued.push(Event::new(&through, id, now, Body::LinkIssued(body)));
                 let until = now.checked_add(WORTH).unwrap_or(now);

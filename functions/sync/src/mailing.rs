@@ -371,7 +371,8 @@ impl Letter<'_> {
         identifiers.extend(Identifier::opaque(Kind::Link, "", token.as_str()));
         let id = EventId::derive(&self.through, &["letter-link", token.as_str()]);
         let expires_at = token.header().map_or(expires_at, |header| header.expires_at);
-        let body = LinkIssued { identifiers, token, campaign: campaign.to_owned(), purpose, expires_at };
+        let body =
+            LinkIssued { identifiers, token, campaign: campaign.to_owned(), purpose, expires_at, is_sent: false };
         Event::new(&self.through, id, self.now, Body::LinkIssued(body))
     }
 

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Campaign, Heard, On, Person, PersonId, Reply, Turn, turns};
+use stagedoor_engine::{Campaign, Heard, On, PASSED_ON_ONCE, Person, PersonId, Reply, Turn, turns};
 use stagedoor_model::{
     Body, Button, ChatChanged, ChatRef, ContactShared, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided,
-    PromoIssued, Proof, Purpose, SourceName, Talk,
+    PromoIssued, Proof, Purpose, SourceName, Talk, breakage,
 };
 use stagedoor_ports::{PortError, Result};
 
@@ -117,7 +117,8 @@ impl Sync {
         decided: &mut Decided,
     ) -> Result<()> {
         let id = |what: &str| EventId::derive(source, &[what, &turn.cause]);
-        let mut learn = |what, body| decided.facts.push(Event::new(source, id(what), turn.at, body));
+        let behind = turn.order.saturating_add(1);
+        let mut learn = |what, body| decided.facts.push(Event::new(source, id(what), turn.at, body).ordered(behind));
         let chat_ref = || ChatRef::of(chat.chat.clone());
         if let Some(given) = turn.beside.clone() {
             let proof = Proof::Claimed;
@@ -142,9 +143,23 @@ impl Sync {
         let Some(through) = way_out else { return Ok(()) };
         let message = self.compose(talk, person, source, chat, &turn, decided).await?;
         let message = MessageDecided { through, ..message };
-        let event = Event::new(source, id("reply"), turn.at, Body::MessageDecided(Box::new(message)));
+        let event =
+            Event::new(source, self.answer_id(source, chat, &turn), turn.at, Body::MessageDecided(Box::new(message)));
         decided.messages.push(event);
         Ok(())
+    }
+
+    /// Several lines of one moment that arrive at several processes get one "a manager will answer": whichever of them is
+    /// decided first.
+    fn answer_id(&self, source: &SourceName, chat: &Talk, turn: &Turn<'_>) -> EventId {
+        let is_passed_on = matches!(turn.heard, Heard::Other | Heard::Doubt) && !breakage::is_on("answers-without-end");
+        match is_passed_on {
+            true => {
+                let moment = turn.at.as_second().div_euclid(PASSED_ON_ONCE).to_string();
+                EventId::derive(source, &["passed-on", &chat.chat.to_string(), &moment])
+            }
+            false => EventId::derive(source, &["reply", &turn.cause]),
+        }
     }
 
     /// Through what a chat is answered. SMS come in by one source and go out through the gateway; a source that only listens answers
@@ -241,7 +256,7 @@ impl Sync {
         identifiers.extend(Identifier::opaque(Kind::Link, "", token.as_str()));
         let id = EventId::derive(source, &["shop-link", token.as_str()]);
         let (name, purpose) = (campaign.name.clone(), Purpose::Shop);
-        let body = LinkIssued { identifiers, token, campaign: name, purpose, expires_at };
+        let body = LinkIssued { identifiers, token, campaign: name, purpose, expires_at, is_sent: false };
         decided.facts.push(Event::new(source, id, turn.at, Body::LinkIssued(body)));
         url
     }

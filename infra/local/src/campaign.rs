@@ -108,7 +108,7 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
     let own: Vec<_> = person.links().filter(|link| link.campaign == name).collect();
     let written_to = own.iter().any(|link| link.purpose == Purpose::Chat);
     figures.people += usize::from(written_to);
-    let opened = own.iter().any(|link| link.purpose == Purpose::Chat && link.first_opened.is_some());
+    let opened = own.iter().any(|link| link.purpose == Purpose::Chat && person.looks(link).is_some());
     figures.opened += usize::from(opened);
     // A chat is the campaign's if it came through one of its links.
     let came = |talk: &&stagedoor_model::Talk| {

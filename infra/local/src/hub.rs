@@ -145,8 +145,7 @@ impl Hub {
             chats: Arc::clone(&queues.chats),
             clock: Arc::clone(&clock),
             channels: stagedoor_chat::channels(&config)?,
-            consent: config.catalog.consent.clone(),
-            quiet: config.catalog.quiet_hours(None),
+            policy: config.catalog.sending_policy(),
             pace: Arc::new(Pace::default()),
         };
         let queue = Arc::clone(&queues.events);

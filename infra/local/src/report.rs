@@ -178,7 +178,7 @@ impl Report {
                 sent.is_some_and(|sent| sent.step.is_none() && sent.at == record.at && sent.campaign == own.campaign)
             });
             let arrived = reports.into_iter().any(|letter| letter.delivered_at.is_some());
-            let opened = own.first_opened.is_some();
+            let opened = person.looks(own).is_some();
             let refused = person.talks().any(|(_, talk)| {
                 record.identifiers.contains(&talk.chat)
                     && talk.chat.kind() == Kind::Phone
@@ -210,7 +210,7 @@ impl Report {
         let followed = person.records.values().any(|record| match &record.fact {
             Fact::Link(link) => {
                 link.campaign == written.mailing
-                    && link.last_opened > Some(step.at)
+                    && person.looks(link).map(|(_, last)| last) > Some(step.at)
                     && record.identifiers.contains(&step.to)
             }
             _ => false,

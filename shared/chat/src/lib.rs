@@ -14,7 +14,7 @@ mod whatsapp;
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use stagedoor_config::{Config, SmsProvider};
-use stagedoor_model::SourceName;
+use stagedoor_model::{SourceName, TextLimit};
 use stagedoor_ports::Channel;
 use stagedoor_webhook::Source;
 
@@ -70,35 +70,12 @@ fn rate(per_second: u32) -> NonZeroU32 {
     NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN)
 }
 
-/// Cut to so many UTF-16 units, as most messengers count; a character stays whole.
-fn cut(text: &str, units: usize) -> String {
-    cut_by(text, units, char::len_utf16)
+/// A label of a button: one that is too long is shown with a mark. `check-config` refuses such labels.
+fn label(text: &str, most: usize) -> String {
+    TextLimit::utf16(most).shortened(text)
 }
 
-fn cut_by(text: &str, most: usize, length: fn(char) -> usize) -> String {
-    let mut taken = 0;
-    let fits = |one: &char| {
-        taken += length(*one);
-        taken <= most
-    };
-    text.chars().take_while(fits).collect()
-}
-
-/// The text with an address behind it, which is whole however long the text is.
-fn with_address(text: &str, between: char, url: &str, most: usize, length: fn(char) -> usize) -> String {
-    let room = most.saturating_sub(url.chars().chain([between]).map(length).sum());
-    format!("{}{between}{url}", cut_by(text, room, length))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_is_cut_as_its_messenger_counts_and_its_address_never() {
-        assert_eq!(cut("да😀😀", 5), "да😀");
-        assert_eq!(cut_by("да😀", 7, char::len_utf8), "да");
-        assert_eq!(with_address("Билеты", ' ', "https://a.ru", 17, char::len_utf16), "Биле https://a.ru");
-        assert_eq!(with_address("Билеты", '\n', "https://a.ru", 100, char::len_utf8), "Билеты\nhttps://a.ru");
-    }
+/// The text with an address behind it. `outreach` has left room for it.
+fn with_address(text: &str, between: char, url: &str) -> String {
+    format!("{text}{between}{url}")
 }

@@ -6,13 +6,13 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use stagedoor_model::MessageDecided;
+use stagedoor_model::{MessageDecided, TextLimit};
 use stagedoor_ports::{Channel, Sending};
 use stagedoor_webhook::Source;
 
 use crate::{
     call::{Answer, Caller, option},
-    cut, cut_by, rate, with_address,
+    label, rate, with_address,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -21,15 +21,15 @@ struct Messenger {
     url: String,
     token: String,
     /// The longest plain text, and how it is counted: 2,000 characters, or for Instagram 1,000 bytes.
-    longest: (usize, fn(char) -> usize),
+    longest: TextLimit,
     caller: Caller,
 }
 
 pub fn build(source: &Source, caller: Caller) -> Result<Option<Arc<dyn Channel>>, String> {
     let api = option(source, "api").unwrap_or_else(|| "https://graph.facebook.com/v25.0".into());
-    let longest: (usize, fn(char) -> usize) = match source.provider.as_str() {
-        "instagram" => (1_000, char::len_utf8),
-        _ => (2_000, char::len_utf16),
+    let longest = match source.provider.as_str() {
+        "instagram" => TextLimit::bytes(1_000),
+        _ => TextLimit::utf16(2_000),
     };
     let channel = option(source, "token").map(|token| {
         let url = format!("{}/me/messages", api.trim_end_matches('/'));
@@ -43,7 +43,7 @@ impl Channel for Messenger {
     async fn send(&self, _: &str, message: &MessageDecided) -> Sending {
         let body = json!({
             "recipient": { "id": message.to.value() }, "messaging_type": "RESPONSE",
-            "message": content(message, self.longest),
+            "message": content(message),
         });
         // The token may stand in the query too, but queries are logged by everybody on the way.
         let request = self.caller.post(&self.url).bearer_auth(&self.token).json(&body);
@@ -51,6 +51,10 @@ impl Channel for Messenger {
             Ok(answer) => understood(&answer),
             Err(failure) => failure,
         }
+    }
+
+    fn limit(&self) -> Option<TextLimit> {
+        Some(self.longest)
     }
 
     fn rate(&self) -> NonZeroU32 {
@@ -62,25 +66,25 @@ impl Channel for Messenger {
     }
 }
 
-fn content(message: &MessageDecided, (longest, length): (usize, fn(char) -> usize)) -> Value {
+fn content(message: &MessageDecided) -> Value {
     match &message.button {
         // A template's text has at most 640 characters: a longer one goes as text, with the address in it.
         Some(button) if message.text.chars().count() <= 640 => {
-            let button = json!({ "type": "web_url", "url": button.url, "title": cut(&button.label, 20) });
+            let button = json!({ "type": "web_url", "url": button.url, "title": label(&button.label, 20) });
             let payload = json!({ "template_type": "button", "text": message.text, "buttons": [button] });
             json!({ "attachment": { "type": "template", "payload": payload } })
         }
-        Some(button) => json!({ "text": with_address(&message.text, '\n', &button.url, longest, length) }),
+        Some(button) => json!({ "text": with_address(&message.text, '\n', &button.url) }),
         None => {
             let replies: Vec<Value> = message
                 .choices
                 .iter()
                 .take(13)
-                .map(|choice| json!({ "content_type": "text", "title": cut(choice, 20), "payload": choice }))
+                .map(|choice| json!({ "content_type": "text", "title": label(choice, 20), "payload": choice }))
                 .collect();
             match replies.is_empty() {
-                true => json!({ "text": cut_by(&message.text, longest, length) }),
-                false => json!({ "text": cut_by(&message.text, longest, length), "quick_replies": replies }),
+                true => json!({ "text": message.text }),
+                false => json!({ "text": message.text, "quick_replies": replies }),
             }
         }
     }

@@ -7,12 +7,12 @@ use std::{num::NonZeroU32, time::Duration};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use stagedoor_config::SmsConfig;
-use stagedoor_model::{MessageDecided, breakage};
+use stagedoor_model::{MessageDecided, TextLimit, breakage};
 use stagedoor_ports::{Channel, Sending, Settled};
 
 use crate::{
     call::{Answer, Caller},
-    cut, with_address,
+    with_address,
 };
 
 pub struct Smsc {
@@ -40,8 +40,8 @@ fn id(decision: &str) -> String {
 /// The text with the button's address behind it: an SMS has no buttons.
 fn words(message: &MessageDecided) -> String {
     match &message.button {
-        Some(button) => with_address(&message.text, ' ', &button.url, 1_000, char::len_utf16),
-        None => cut(&message.text, 1_000),
+        Some(button) => with_address(&message.text, ' ', &button.url),
+        None => message.text.clone(),
     }
 }
 
@@ -80,6 +80,10 @@ impl Channel for Smsc {
             Ok(answer) if answer.number("/error_code") == Some(3) => Settled::NotKnown,
             _ => Settled::Later,
         }
+    }
+
+    fn limit(&self) -> Option<TextLimit> {
+        Some(TextLimit::utf16(1_000))
     }
 
     fn rate(&self) -> NonZeroU32 {

@@ -6,13 +6,13 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use stagedoor_model::MessageDecided;
+use stagedoor_model::{MessageDecided, TextLimit};
 use stagedoor_ports::{Channel, Sending};
 use stagedoor_webhook::Source;
 
 use crate::{
     call::{Answer, Caller, option},
-    cut, rate,
+    rate,
 };
 
 struct Telegram {
@@ -35,7 +35,7 @@ impl Channel for Telegram {
     async fn send(&self, _: &str, message: &MessageDecided) -> Sending {
         let Ok(chat) = message.to.value().parse::<i64>() else { return Sending::Refused("not a chat's id".into()) };
         let mut body = json!({
-            "chat_id": chat, "text": cut(&message.text, 4096), "link_preview_options": { "is_disabled": true },
+            "chat_id": chat, "text": message.text, "link_preview_options": { "is_disabled": true },
         });
         if let (Some(markup), Some(body)) = (markup(message), body.as_object_mut()) {
             body.insert("reply_markup".into(), markup);
@@ -44,6 +44,10 @@ impl Channel for Telegram {
             Ok(answer) => understood(&answer),
             Err(failure) => failure,
         }
+    }
+
+    fn limit(&self) -> Option<TextLimit> {
+        Some(TextLimit::utf16(4_096))
     }
 
     fn rate(&self) -> NonZeroU32 {

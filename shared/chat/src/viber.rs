@@ -6,13 +6,13 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use stagedoor_model::MessageDecided;
+use stagedoor_model::{MessageDecided, TextLimit};
 use stagedoor_ports::{Channel, Sending};
 use stagedoor_webhook::Source;
 
 use crate::{
     call::{Answer, Caller, option},
-    cut, rate,
+    rate,
 };
 
 struct Viber {
@@ -37,7 +37,7 @@ impl Channel for Viber {
     async fn send(&self, _: &str, message: &MessageDecided) -> Sending {
         let mut body = json!({
             "receiver": message.to.value(), "min_api_version": 3, "sender": { "name": self.name },
-            "type": "text", "text": cut(&message.text, 7000),
+            "type": "text", "text": message.text,
         });
         if let Some(map) = body.as_object_mut() {
             if let Some(keyboard) = keyboard(message) {
@@ -53,6 +53,10 @@ impl Channel for Viber {
             Ok(answer) => understood(&answer),
             Err(failure) => failure,
         }
+    }
+
+    fn limit(&self) -> Option<TextLimit> {
+        Some(TextLimit::utf16(7_000))
     }
 
     fn rate(&self) -> NonZeroU32 {

@@ -7,16 +7,19 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use stagedoor_model::MessageDecided;
+use stagedoor_model::{MessageDecided, TextLimit};
 use stagedoor_ports::{Channel, Sending, Settled};
 use stagedoor_webhook::Source;
 
 use crate::{
     call::{Answer, Caller, option},
-    cut, rate,
+    label, rate,
 };
 
 const VERSION: &str = "5.199";
+/// Characters of a button's label, and of its payload (dev.vk.com/api/bots/development/keyboard).
+const LABEL: usize = 40;
+const PAYLOAD: usize = 255;
 
 struct Vk {
     url: String,
@@ -36,9 +39,9 @@ pub fn build(source: &Source, caller: Caller) -> Result<Option<Arc<dyn Channel>>
 #[async_trait]
 impl Channel for Vk {
     async fn send(&self, decision: &str, message: &MessageDecided) -> Sending {
-        let (random, text) = (random_id(decision).to_string(), cut(&message.text, 9000));
+        let random = random_id(decision).to_string();
         let mut fields =
-            vec![("peer_id", message.to.value()), ("random_id", &random), ("message", &text), ("v", VERSION)];
+            vec![("peer_id", message.to.value()), ("random_id", &random), ("message", &message.text), ("v", VERSION)];
         let keyboard = keyboard(message).map(|keyboard| keyboard.to_string());
         fields.extend(keyboard.as_deref().map(|keyboard| ("keyboard", keyboard)));
         let request = self.caller.post(&self.url).bearer_auth(&self.token).form(&fields);
@@ -50,6 +53,10 @@ impl Channel for Vk {
 
     async fn settle(&self, _: &str, _: &MessageDecided) -> Settled {
         Settled::Again
+    }
+
+    fn limit(&self) -> Option<TextLimit> {
+        Some(TextLimit::utf16(9_000))
     }
 
     fn rate(&self) -> NonZeroU32 {
@@ -66,15 +73,21 @@ fn random_id(decision: &str) -> i32 {
 
 fn keyboard(message: &MessageDecided) -> Option<Value> {
     if let Some(button) = &message.button {
-        let action = json!({ "type": "open_link", "link": button.url, "label": cut(&button.label, 40) });
+        let action = json!({ "type": "open_link", "link": button.url, "label": label(&button.label, LABEL) });
         return Some(json!({ "inline": true, "buttons": [[{ "action": action }]] }));
     }
-    let keys: Vec<Value> = message
-        .choices
-        .iter()
-        .map(|choice| json!([{ "action": { "type": "text", "label": cut(choice, 40) }, "color": "secondary" }]))
-        .collect();
+    let keys: Vec<Value> =
+        message.choices.iter().map(|choice| json!([{ "action": key(choice), "color": "secondary" }])).collect();
     (!keys.is_empty()).then(|| json!({ "one_time": true, "buttons": keys }))
+}
+
+/// What is pressed comes back by its payload, whole.
+fn key(choice: &str) -> Value {
+    let payload = json!({ "command": choice }).to_string();
+    match payload.chars().count() <= PAYLOAD {
+        true => json!({ "type": "text", "label": label(choice, LABEL), "payload": payload }),
+        false => json!({ "type": "text", "label": label(choice, LABEL) }),
+    }
 }
 
 fn understood(answer: &Answer) -> Sending {

@@ -6,15 +6,17 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use stagedoor_model::{Kind, MessageDecided};
+use stagedoor_model::{Kind, MessageDecided, TextLimit};
 use stagedoor_ports::{Channel, Sending, Settled};
 use stagedoor_webhook::Source;
 
 use crate::{
     call::{Answer, Caller, option},
-    cut, rate, with_address,
+    label, rate, with_address,
 };
 
+/// Characters of a plain text.
+const LONGEST: usize = 4_096;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 struct Whatsapp {
@@ -57,6 +59,10 @@ impl Channel for Whatsapp {
         Settled::Later
     }
 
+    fn limit(&self) -> Option<TextLimit> {
+        Some(TextLimit::utf16(LONGEST))
+    }
+
     fn rate(&self) -> NonZeroU32 {
         // 80 a second for a number by default, with what comes in counted too (developers.facebook.com/documentation/
         // business-messaging/whatsapp/throughput): a quarter is left for that.
@@ -71,14 +77,12 @@ impl Channel for Whatsapp {
 fn content(message: &MessageDecided) -> (&'static str, Value) {
     match &message.button {
         Some(button) if message.text.chars().count() <= 1_024 => {
-            let parameters = json!({ "display_text": cut(&button.label, 20), "url": button.url });
+            let parameters = json!({ "display_text": label(&button.label, 20), "url": button.url });
             let action = json!({ "name": "cta_url", "parameters": parameters });
             ("interactive", json!({ "type": "cta_url", "body": { "text": message.text }, "action": action }))
         }
-        Some(button) => {
-            ("text", json!({ "body": with_address(&message.text, '\n', &button.url, 4_096, char::len_utf16) }))
-        }
-        None => ("text", json!({ "body": cut(&message.text, 4_096) })),
+        Some(button) => ("text", json!({ "body": with_address(&message.text, '\n', &button.url) })),
+        None => ("text", json!({ "body": message.text })),
     }
 }
 

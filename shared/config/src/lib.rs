@@ -6,6 +6,7 @@ mod file;
 mod file_hub;
 mod file_mailings;
 mod hub;
+mod labels;
 mod mailings;
 mod mistake;
 mod pools;

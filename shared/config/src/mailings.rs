@@ -13,6 +13,7 @@ use crate::{
     file::Text,
     file_mailings::{Encryption, MailingPurpose, MailingSection, MannersSection, SmtpSection, VariantSection},
     hub::HubRead,
+    labels::Shortest,
     read::{Reader, Value, spot},
     talk::{localised, strange_place, table},
 };
@@ -74,6 +75,7 @@ impl Reader<'_> {
     pub(crate) fn mailings(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, hub: Option<&HubRead>) {
         catalog.manners = self.manners(root);
         catalog.senders = senders(root);
+        let shortest = Shortest::of(root);
         let segments: BTreeSet<String> = catalog.segments.iter().map(|one| one.name.clone()).collect();
         for (name, value) in table(root, "mailing") {
             let place = format!("mailing.{name}");
@@ -93,7 +95,7 @@ impl Reader<'_> {
                     .ok()
             });
             let wait = section.wait.as_deref().and_then(|text| self.wait(text, value, &place));
-            let variants = self.variants(&section, value, &place, catalog);
+            let variants = self.variants(&section, value, &place, catalog, shortest.as_ref());
             let Some(to) = to else { continue };
             catalog.mailings.push(Mailing {
                 name,
@@ -233,6 +235,7 @@ impl Reader<'_> {
         value: &Value<'_>,
         place: &str,
         catalog: &Catalog,
+        shortest: Option<&Shortest>,
     ) -> Vec<Variant> {
         let whole = |own: &Option<Text>, all: &Option<Text>| -> Localised {
             own.clone().or_else(|| all.clone()).map(localised).unwrap_or_default()
@@ -249,6 +252,8 @@ impl Reader<'_> {
             [] => vec![of(&alone)],
             several => several.iter().map(of).collect(),
         };
+        let chats = section.through.contains(&Channel::Messenger);
+        let shortest = shortest.filter(|_| chats);
         let shop = section.campaign.as_ref().and_then(|name| catalog.campaigns.get(name)?.shop.as_ref());
         let pool = section.campaign.as_ref().and_then(|name| catalog.campaigns.get(name)?.pool.as_ref());
         let mut names = BTreeSet::new();
@@ -266,6 +271,9 @@ impl Reader<'_> {
             let texts = || [&variant.subject, &variant.text, &variant.sms].into_iter().flat_map(|text| text.0.values());
             if let Some(strange) = texts().find_map(|text| strange_place(text, &PLACES)) {
                 note(format!("{strange} stands for nothing; known are {}", PLACES.join(", ")));
+            }
+            if let Some(what) = shortest.and_then(|one| one.mistake(&variant.button)) {
+                note(format!("button: {what}"));
             }
             let says = |what: &str| texts().any(|text| text.contains(what));
             if (says("{link}") || !variant.button.is_empty()) && shop.is_none() {

@@ -15,6 +15,7 @@ use crate::{
     SmsConfig, SmsProvider,
     file::{CampaignSection, ReplyAsk, ReplyOn, ReplySection, SmsSection, Text},
     hub::HubRead,
+    labels::{Shortest, menu_mistake},
     read::{Reader, Value, spot},
 };
 
@@ -152,7 +153,7 @@ impl Reader<'_> {
     }
 
     fn replies(&mut self, root: &DeTable<'_>, catalog: &Catalog) -> Vec<Reply> {
-        let mut replies = Vec::new();
+        let (mut replies, shortest) = (Vec::new(), Shortest::of(root));
         for (index, value) in self.list(root, "reply").into_iter().enumerate() {
             let place = format!("reply {}", index + 1);
             let Some(section) = self.read::<ReplySection>(value, &place) else { continue };
@@ -189,8 +190,16 @@ impl Reader<'_> {
                     continue;
                 }
             };
+            if let On::Menu(_, title) = &on
+                && let Some(what) = menu_mistake(title)
+            {
+                self.ledger.note(spot(value, "title"), format!("{place}.title"), what);
+            }
             let ask = section.ask.map(|ask| if ask == ReplyAsk::Phone { Ask::Phone } else { Ask::Email });
             let (campaign, button) = (section.campaign, section.button.map(localised));
+            if let Some(what) = shortest.as_ref().zip(button.as_ref()).and_then(|(one, label)| one.mistake(label)) {
+                self.ledger.note(spot(value, "button"), format!("{place}.button"), what);
+            }
             replies.push(Reply { on, campaign, text, button, ask });
         }
         replies

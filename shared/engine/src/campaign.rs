@@ -88,7 +88,8 @@ impl Attribution {
             (0..=WINDOW_SECONDS).contains(&gap)
         };
         let opened = person.links().filter_map(|link| {
-            let last = [link.last_opened, link.first_opened].into_iter().flatten().find(before)?;
+            let (first, last) = person.looks(link)?;
+            let last = [last, first].into_iter().find(before)?;
             Some((last, &link.campaign))
         });
         let linked = opened.max().map(|(_, campaign)| Self { campaign: campaign.clone(), by: By::Link });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Kind, Line, Said, SourceName, Talk, Timestamp};
+use stagedoor_model::{Kind, Line, Said, SourceName, Talk, Timestamp, breakage, clean_name};
 
 use crate::{Catalog, Heard, Person, PersonId, turns};
 
@@ -33,6 +33,8 @@ pub struct NoteDraft {
 
 /// Characters of a note: CRMs take some twenty thousand, and what is sent has to be what is looked for after a lost answer.
 const NOTE: usize = 16_000;
+/// Milliseconds after which no more pictures of an album come.
+const ALBUM: i64 = 3_000;
 /// Characters of a line's id that tell it from the others of a person.
 const MARK: usize = 10;
 
@@ -117,13 +119,19 @@ fn address(talk: &Talk) -> String {
         (Kind::Telegram, Some(username)) => format!("https://t.me/{username}"),
         (Kind::Vk, _) => format!("https://vk.com/id{}", talk.chat.value()),
         (Kind::Whatsapp, _) => format!("https://wa.me/{}", talk.chat.value()),
-        _ => nickname.unwrap_or(talk.chat.value()).to_owned(),
+        _ => {
+            let named = nickname.and_then(clean_name).filter(|_| !breakage::is_on("invisible-address"));
+            named.unwrap_or_else(|| talk.chat.value().to_owned())
+        }
     }
 }
 
 /// The lines that no note holds yet, of all chats together; `None` when there are none. `noted` are marks of those that
 /// one does: clocks differ, so a line may come after a later one was noted.
-pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog) -> Option<NoteDraft> {
+pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog, now: Timestamp) -> Option<NoteDraft> {
+    if settles_at(person, noted, now).is_some() {
+        return None;
+    }
     let mut fresh: Vec<(&Line, &'static str)> = chatty(person)
         .flat_map(|(_, talk)| talk.lines.iter().map(|line| (line, channel_title(talk.chat.kind()))))
         .filter(|(line, _)| !matches!(line.said, Said::Allowed) && !noted.contains(&mark(line)))
@@ -141,6 +149,17 @@ pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog)
         text.push(words);
     }
     (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.join("\n"), lines })
+}
+
+/// When the pictures that somebody sends one after the other are likely to be complete, if that is not yet.
+pub(crate) fn settles_at(person: &Person, noted: &BTreeSet<String>, now: Timestamp) -> Option<Timestamp> {
+    let pictures = chatty(person).flat_map(|(_, talk)| &talk.lines).filter(|line| {
+        matches!(line.said, Said::Other(..)) && !noted.contains(&mark(line)) && !breakage::is_on("album-is-many-notes")
+    });
+    let at = pictures.map(|line| line.at).max()?;
+    // Of a clock that is ahead or behind nothing can be said.
+    let is_fresh = (now.as_millisecond() - at.as_millisecond()).abs() < ALBUM;
+    is_fresh.then(|| Timestamp::from_millisecond(at.as_millisecond() + ALBUM).unwrap_or(at))
 }
 
 fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {
@@ -162,22 +181,40 @@ fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {
     }
 }
 
+/// What a manager has to see to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    NotUnderstood,
+    Doubt,
+    Loop,
+}
+
 /// A task for a manager, when something was not understood since the last one. `tasked` is the line that it was about.
 pub(crate) fn task(person: &Person, tasked: Option<&(Timestamp, String)>, catalog: &Catalog) -> Option<TaskDraft> {
     let open = |at: Timestamp| tasked.is_none_or(|(last, _)| at.as_second() - last.as_second() >= TASK_EVERY_SECONDS);
-    let mut asked: Vec<(Timestamp, String, &'static str, bool)> = Vec::new();
+    let mut asked: Vec<(Timestamp, String, &'static str, Trouble)> = Vec::new();
     for (_, talk) in chatty(person) {
-        let lost = turns(&catalog.scenario, talk, person).into_iter();
-        let lost = lost.filter(|turn| matches!(turn.heard, Heard::Other | Heard::Doubt));
-        asked.extend(
-            lost.map(|turn| (turn.at, turn.cause, channel_title(talk.chat.kind()), turn.heard == Heard::Doubt)),
-        );
+        let channel = channel_title(talk.chat.kind());
+        asked.extend(turns(&catalog.scenario, talk, person).into_iter().filter_map(|turn| {
+            let trouble = match turn.heard {
+                Heard::Doubt => Trouble::Doubt,
+                _ if turn.is_loop => Trouble::Loop,
+                Heard::Other => Trouble::NotUnderstood,
+                _ => return None,
+            };
+            Some((turn.at, turn.cause, channel, trouble))
+        }));
     }
     asked.sort();
-    let (at, id, channel, smells) = asked.into_iter().find(|(at, ..)| open(*at))?;
-    let text = match smells {
-        true => format!("Perhaps they want no more advertising: read what they wrote in {channel}, and ask them there"),
-        false => format!(
+    let (at, id, channel, trouble) = asked.into_iter().find(|(at, ..)| open(*at))?;
+    let text = match trouble {
+        Trouble::Doubt => {
+            format!("Perhaps they want no more advertising: read what they wrote in {channel}, and ask them there")
+        }
+        Trouble::Loop => format!(
+            "Another robot seems to answer ours in {channel}: the bot keeps silent. If it is a person, answer there"
+        ),
+        Trouble::NotUnderstood => format!(
             "The bot did not understand what they wrote in {channel}: answer there (the conversation is in the notes)"
         ),
     };

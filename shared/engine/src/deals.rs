@@ -102,7 +102,9 @@ pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements) 
             Fact::Order { .. } => {}
             Fact::Talk(talk) => add_talk(&mut sketches, catalog, source, talk, person),
             Fact::Link(link) => {
-                if let (Some(campaign), Some(at)) = (catalog.campaigns.get(&link.campaign), link.first_opened) {
+                if let (Some(campaign), Some(at)) =
+                    (catalog.campaigns.get(&link.campaign), person.looks(link).map(|(first, _)| first))
+                {
                     climb(&mut sketches, catalog.house_show(campaign.show.as_ref()), Rung::Interested, at);
                 }
             }

@@ -28,6 +28,7 @@ mod plan;
 mod records;
 mod scenario;
 pub mod segments;
+mod sending;
 mod shared_identifiers;
 mod shares;
 mod show_history;
@@ -61,8 +62,9 @@ pub use plan::{
     Plan, Remark, StageGuard, StagePlace, Step, next_turn, plan,
 };
 pub use records::{named_in, order_record_key, record_of};
-pub use scenario::{Ask, Heard, Localised, On, Reply, Scenario, Turn, turns};
+pub use scenario::{Ask, Heard, Localised, On, PASSED_ON_ONCE, Reply, Scenario, Turn, turns};
 pub use segments::{Segment, Traits};
+pub use sending::{Advertised, Attempt, Obstacle, SendingPolicy};
 pub use show_history::{ShowNotice, ShowState};
 pub use stage::{Stage, StageNames};
 pub use talks::talk_key;

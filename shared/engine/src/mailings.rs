@@ -374,7 +374,7 @@ impl<'l, 'c> Desk<'l, 'c> {
 
     /// `None`: held out.
     fn chosen(&self, mailing: &'c Mailing) -> Option<&'c Variant> {
-        if share(self.person.id, &mailing.name, "hold-out") % 100 < u64::from(mailing.hold_out) {
+        if is_held_out(self.person.id, &mailing.name, mailing.hold_out) {
             return None;
         }
         let index = share(self.person.id, &mailing.name, "variant") % (mailing.variants.len().max(1) as u64);
@@ -394,6 +394,11 @@ impl Catalog {
         let house = || self.zone.as_ref().and_then(|zone| zone.iana_name()).unwrap_or("UTC");
         Some(QuietHours { from, until, zone: zone.unwrap_or_else(house).to_owned() })
     }
+}
+
+/// Whether this person is one of the `held` of a hundred who are not written to.
+pub(crate) fn is_held_out(person: PersonId, mailing: &str, held: u8) -> bool {
+    share(person, mailing, "hold-out") % 100 < u64::from(held)
 }
 
 /// Deterministic by person: whoever asks again draws the same lot.

@@ -5,8 +5,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
-    Email, Fact, Identifier, Kind, Phone, Promo, Record, RecordKey, Rung, SECOND_CRM, SourceName, Talk, Timestamp,
-    Touch, TrackedLink, Verdict, breakage, clean_name,
+    Email, Fact, Identifier, Kind, Phone, Promo, Purpose, Record, RecordKey, Rung, SECOND_CRM, SourceName, Talk,
+    Timestamp, Touch, TrackedLink, Verdict, breakage, clean_name,
 };
 use uuid::Uuid;
 
@@ -48,6 +48,9 @@ fn same_person(record: &Record) -> Option<BTreeSet<&Identifier>> {
     let Fact::Decided { verdict: verdict @ Verdict::SamePerson(..), .. } = &record.fact else { return None };
     Some(verdict.identifiers())
 }
+
+/// Seconds within which no person follows two links of a letter.
+const SWEEP_SECONDS: i64 = 2;
 
 /// A set of records that strong identifiers hold together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +158,32 @@ impl Person {
             Fact::Link(link) => Some(link),
             _ => None,
         })
+    }
+
+    /// Looks at a personal link that are a person's, the first and the last. A scanner follows all links of a letter at once.
+    pub fn looks(&self, link: &TrackedLink) -> Option<(Timestamp, Timestamp)> {
+        if link.purpose == Purpose::Consent {
+            return None;
+        }
+        let is_swept = |at: &Timestamp| self.is_swept(link, *at);
+        let last = link.last_look().filter(|at| !is_swept(at));
+        let first = link.first_look().filter(|at| !is_swept(at)).or(last)?;
+        Some((first, last.unwrap_or(first)))
+    }
+
+    /// Whether another link to the same address was looked at within the same seconds.
+    fn is_swept(&self, link: &TrackedLink, at: Timestamp) -> bool {
+        let mut whose = self.addressees(link.token.as_str());
+        whose.retain(|address| address.kind() == Kind::Email);
+        let is_of_the_letter = |other: &&TrackedLink| {
+            other.token != link.token && !self.addressees(other.token.as_str()).is_disjoint(&whose)
+        };
+        let mut looks = self
+            .links()
+            .filter(is_of_the_letter)
+            .flat_map(|other| [other.first_opened, other.last_opened].into_iter().flatten());
+        looks.any(|seen| (seen.as_second() - at.as_second()).abs() <= SWEEP_SECONDS)
+            && !breakage::is_on("swept-links-count")
     }
 
     /// Who got a token: the addresses of the letter, SMS or chat that it was in.

@@ -37,13 +37,13 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         return plan;
     }
     contact::plan_contact(&mut plan, person, link, contact, catalog);
-    plan.note = conversation::note(person, &link.noted, catalog);
+    plan.note = conversation::note(person, &link.noted, catalog, now);
     let asked = conversation::task(person, link.tasked.as_ref(), catalog);
     let money = settlements(person.records.values());
     let trouble = untold(person, link, &money, now);
     // What one note has no room for fills the next one.
     let noted = plan.note.iter().flat_map(|note| &note.lines).chain(&link.noted).cloned().collect();
-    let rest = plan.note.as_ref().and_then(|_| conversation::note(person, &noted, catalog));
+    let rest = plan.note.as_ref().and_then(|_| conversation::note(person, &noted, catalog, now));
     plan.more = rest.is_some() || asked.is_some() && trouble.is_some();
     plan.task = trouble.or(asked);
     plan.marks = conversation::marks(person);
@@ -90,11 +90,13 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     plan
 }
 
-/// When an order of somebody's becomes overdue, or money that the link lists has no order in time, if so.
+/// When an order of somebody's becomes overdue, or money that the link lists has no order in time, or pictures
+/// of theirs are complete, if so.
 pub fn next_turn(person: &Person, link: &Link, now: Timestamp) -> Option<Timestamp> {
     let money = settlements(person.records.values());
     let overdue = money.orders.values().filter_map(|(_, settlement)| settlement.turns_at(now));
-    overdue.chain(unmatched::next_overdue(link, &money, now)).min()
+    let noted = conversation::settles_at(person, &link.noted, now);
+    overdue.chain(unmatched::next_overdue(link, &money, now)).chain(noted).min()
 }
 
 /// The first trouble with money that no manager was told of.

@@ -1,8 +1,12 @@
 //! What the bot answers, as the config has it. Which answer a line gets follows from the lines before it alone, so a
 //! second delivery, or a crash between hearing and answering, gives the same answer again.
 
+mod restraint;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use restraint::PASSED_ON_ONCE;
+use restraint::{Restraint, Silence};
 use stagedoor_model::{
     Email, Identifier, Kind, Line, Phone, Purpose, Region, Said, StopWish, Talk, Timestamp, Token, breakage, stop_wish,
 };
@@ -11,6 +15,9 @@ use crate::Person;
 
 /// Letters that may stand beside a phone or an e-mail in an answer: "мой номер …, звоните после шести".
 const BESIDE: usize = 32;
+
+/// Characters of a menu's line that a button shows at least.
+const SHOWN: usize = 16;
 
 /// A text by language (BCP 47 primary subtag).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,13 +109,17 @@ pub struct Turn<'s> {
     /// The line that it answers.
     pub cause: String,
     pub at: Timestamp,
+    /// Of the line: what is found out of it comes right behind.
+    pub order: u64,
     pub heard: Heard,
     /// A phone or an e-mail that was asked for and stands among other words.
     pub beside: Option<Identifier>,
     /// The campaign of the link through which the chat came last.
     pub campaign: Option<String>,
-    /// What to say, in this order; nothing where the config has no reply.
+    /// What to say, in this order; nothing where the config has no reply, or the bot keeps silent.
     pub replies: Vec<&'s Reply>,
+    /// The bot keeps silent because another robot seems to answer it.
+    pub is_loop: bool,
 }
 
 struct State<'s, 'p> {
@@ -119,6 +130,7 @@ struct State<'s, 'p> {
     /// A start that could not be answered yet.
     pending: Option<Option<Token>>,
     open: bool,
+    restraint: Restraint,
 }
 
 /// Every answer that a chat's lines ask for, in their order.
@@ -127,7 +139,8 @@ pub fn turns<'s>(scenario: &'s Scenario, talk: &Talk, person: &Person) -> Vec<Tu
     let own = |token: &String| person.links().find(|link| link.token.as_str() == token);
     let through = talk.uses.iter().filter_map(|(token, used)| Some((used.at, own(token)?.campaign.clone())));
     let campaign = through.min().map(|(_, campaign)| campaign);
-    let mut state = State { scenario, person, campaign, awaiting: None, pending: None, open: false };
+    let restraint = Restraint::default();
+    let mut state = State { scenario, person, campaign, awaiting: None, pending: None, open: false, restraint };
     talk.lines.iter().filter_map(|line| state.take(line, talk)).collect()
 }
 
@@ -156,7 +169,7 @@ impl<'s> State<'s, '_> {
             (Said::Other(kind, _), None) if kind == "location" => self.words(""),
             (Said::Other(_, caption), None) => self.words(caption.as_deref().unwrap_or("")),
         };
-        let replies: Vec<&Reply> = on.into_iter().flatten().collect();
+        let mut replies: Vec<&Reply> = on.into_iter().flatten().collect();
         let known = |ask| {
             let kind = if ask == Ask::Phone { Kind::Phone } else { Kind::Email };
             self.person.identifiers_and_claims().iter().any(|one| one.kind() == kind)
@@ -171,7 +184,12 @@ impl<'s> State<'s, '_> {
                 Said::Text(text) | Said::Other(_, Some(text)) => self.given(ask, text),
                 _ => None,
             });
-        Some(Turn { cause: line.id.clone(), at: line.at, heard, beside, campaign: self.campaign.clone(), replies })
+        let silence = self.restraint.admit(line.at, words_of(&line.said), &heard).err();
+        if silence.is_some() {
+            replies.clear();
+        }
+        let (cause, campaign, is_loop) = (line.id.clone(), self.campaign.clone(), silence == Some(Silence::Loop));
+        Some(Turn { cause, at: line.at, order: line.order, heard, beside, campaign, replies, is_loop })
     }
 
     fn start(&mut self, token: Option<&Token>) -> (Heard, Vec<Option<&'s Reply>>) {
@@ -190,7 +208,7 @@ impl<'s> State<'s, '_> {
     }
 
     fn words(&self, text: &str) -> (Heard, Vec<Option<&'s Reply>>) {
-        let said = text.trim().to_lowercase();
+        let said = folded(text);
         match stop_wish(text, &self.scenario.stop_words) {
             StopWish::Certain => return (Heard::Stop, vec![self.find(|on| *on == On::Stop)]),
             StopWish::Doubtful => return (Heard::Doubt, vec![self.find(|on| *on == On::Other)]),
@@ -216,8 +234,10 @@ impl<'s> State<'s, '_> {
         }
         let words: BTreeSet<&str> =
             said.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        let meant =
-            |key: &String| key == &said || words.contains(key.as_str()) || key.contains(' ') && said.contains(key);
+        let meant = |key: &String| {
+            let key = folded(key);
+            key == said || words.contains(key.as_str()) || key.contains(' ') && said.contains(&key)
+        };
         match self.find(|on| matches!(on, On::Keyword(keys) if keys.iter().any(meant))) {
             Some(reply) => (Heard::Keyword, vec![Some(reply)]),
             None => (Heard::Other, vec![self.find(|on| *on == On::Other)]),
@@ -240,12 +260,21 @@ impl<'s> State<'s, '_> {
             On::Menu(number, title) => Some((*number, title)),
             _ => None,
         });
-        let is_said = |number: u8, title: &str| {
-            let title = title.to_lowercase();
-            said == title || said.strip_prefix(&format!("{number}. ")) == Some(title.as_str())
+        // Some messengers show the beginning of a long line on its button, and send that.
+        let begins = |line: &str| {
+            let shown = said.strip_suffix('…').unwrap_or(said).trim_end();
+            shown.chars().count() >= SHOWN && line.starts_with(shown) && !breakage::is_on("cut-label-unknown")
         };
-        let pressed = items.into_iter().find(|(number, title)| title.0.values().any(|title| is_said(*number, title)));
-        pressed.map(|(number, _)| vec![number])
+        let is_said = |number: u8, title: &str| {
+            let title = folded(title);
+            let line = format!("{number}. {title}");
+            said == title || said == line || begins(&line) || begins(&title)
+        };
+        let pressed: BTreeSet<u8> = items
+            .filter(|(number, title)| title.0.values().any(|title| is_said(*number, title)))
+            .map(|(number, _)| number)
+            .collect();
+        (pressed.len() == 1).then(|| pressed.into_iter().collect())
     }
 
     /// The items that "1 3", "13", "1,3" or "один" name, if all of them are in the menu.
@@ -270,6 +299,19 @@ impl<'s> State<'s, '_> {
         let own = all().find(|reply| reply.campaign.is_some() && reply.campaign == self.campaign);
         own.or_else(|| all().find(|reply| reply.campaign.is_none()))
     }
+}
+
+fn words_of(said: &Said) -> &str {
+    match said {
+        Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) => text,
+        _ => "",
+    }
+}
+
+/// Without a difference between ё and е, in small letters.
+fn folded(text: &str) -> String {
+    let yo = if breakage::is_on("yo-is-another-letter") { 'ё' } else { 'е' };
+    text.trim().to_lowercase().replace('ё', &yo.to_string())
 }
 
 /// Whether a text answers the question for a phone or an e-mail, and asks nothing itself: a number or an address with few

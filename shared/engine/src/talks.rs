@@ -14,7 +14,7 @@ pub fn talk_key(source: &SourceName, chat: &Identifier) -> RecordKey {
 
 /// What such an event says about a person; `None` for events that are about no one.
 pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
-    let line = |said: Said| Line { at: event.time, id: event.id.to_string(), said, files: vec![] };
+    let line = |said: Said| line_of(event, said);
     match body {
         Body::ChatStarted(started) => {
             let mut talk = talk_of(event, &started.chat).with(line(Said::Started { token: started.token.clone() }));
@@ -85,6 +85,7 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
                 expires_at: Some(issued.expires_at),
                 first_opened: None,
                 last_opened: None,
+                sent_at: issued.is_sent.then_some(event.time),
             };
             Some(about_link(event, fact, issued.identifiers.clone()))
         }
@@ -96,6 +97,7 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
                 expires_at: None,
                 first_opened: Some(event.time),
                 last_opened: Some(event.time),
+                sent_at: None,
             };
             Some(about_link(event, fact, BTreeSet::new()))
         }
@@ -110,6 +112,11 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
     }
 }
 
+fn line_of(event: &Event, said: Said) -> Line {
+    let order = if breakage::is_on("lines-of-a-second-shuffled") { 0 } else { event.order };
+    Line { at: event.time, order, id: event.id.to_string(), said, files: vec![] }
+}
+
 fn record(event: &Event, key: RecordKey, identifiers: BTreeSet<Identifier>, fact: Fact) -> Record {
     Record { identifiers, ..Record::new(key, event.source.clone(), event.time, fact) }
 }
@@ -122,7 +129,9 @@ fn talk_of(event: &Event, chat: &ChatRef) -> Talk {
 /// What a messenger tells later of a message that it took.
 fn reported(event: &Event, told: &MessageReported) -> Option<Record> {
     let mut talk = talk_of(event, &told.chat);
-    let mut message = SentMessage { decision: told.decision.clone(), ..SentMessage::default() };
+    // A long message went out in parts, and each bears the decision's id with its number.
+    let whole = |part: &String| part.split_once('/').map_or(part.as_str(), |(whole, _)| whole).to_owned();
+    let mut message = SentMessage { decision: told.decision.as_ref().map(whole), ..SentMessage::default() };
     match told.state {
         Delivered::Seen => message.seen_at = Some(event.time),
         Delivered::Failed if breakage::is_on("late-failure-unheard") => return None,
@@ -136,7 +145,7 @@ fn reported(event: &Event, told: &MessageReported) -> Option<Record> {
     }
     if told.state == Delivered::Failed {
         let said = Said::Undelivered(told.code.clone());
-        talk = talk.with(Line { at: event.time, id: event.id.to_string(), said, files: vec![] });
+        talk = talk.with(line_of(event, said));
     }
     Some(about_chat(event, &told.chat, talk, None))
 }

@@ -3,8 +3,9 @@
 
 mod world;
 
-use stagedoor_model::{Identifier, Kind, Purpose};
-use world::{World, at, chat, email, issued, phone, said, shared, started, tagged, token};
+use stagedoor_engine::{WrittenStep, was_read};
+use stagedoor_model::{Body, Channel, Event, EventId, Identifier, Kind, LinkClicked, LinkIssued, Purpose};
+use world::{World, at, chat, email, issued, phone, said, shared, source, started, tagged, token};
 
 /// The groups of record keys that are one person, for chats and links alone.
 fn together(world: &World, a: &Identifier, b: &Identifier) -> bool {
@@ -144,4 +145,77 @@ fn a_link_that_was_published_still_names_whose_it_is() {
 fn a_browsers_tag_is_no_part_of_the_link() {
     assert_eq!(token("t1").as_str(), tagged("t1", "a browser").as_str());
     assert_eq!(at(0), at(0));
+}
+
+/// A letter's link: the letter goes out in second 100.
+fn in_a_letter(looks: &[i64]) -> stagedoor_engine::Person {
+    let mut world = World::default();
+    let token = token("letter");
+    let body = |is_sent| LinkIssued {
+        identifiers: [email(1)].into(),
+        token: token.clone(),
+        campaign: "cart".into(),
+        purpose: Purpose::Shop,
+        expires_at: at(1_000),
+        is_sent,
+    };
+    let event = |what: String, second: i64, body: Body| {
+        let id = EventId::derive(&source(), &[&what, &second.to_string()]);
+        stagedoor_engine::record_of(&Event::new(&source(), id, at(second), body)).expect("about a person")
+    };
+    let click = |second: &i64| {
+        let clicked = LinkClicked { token: token.clone(), campaign: "ufa".into(), purpose: Purpose::Shop, show: None };
+        event("click".into(), *second, Body::LinkClicked(clicked))
+    };
+    // In whatever order they come.
+    world.deliver(looks.iter().map(click).collect());
+    world.deliver(vec![event("sent".into(), 100, Body::LinkIssued(body(true)))]);
+    world.deliver(vec![event("issued".into(), 90, Body::LinkIssued(body(false)))]);
+    world.people.into_values().find(|one| one.links().next().is_some()).expect("a person")
+}
+
+#[test]
+fn who_looks_at_a_letters_link_within_seconds_of_sending_is_a_scanner() {
+    let step = WrittenStep {
+        at: at(90),
+        channel: Channel::Email,
+        through: "email".into(),
+        to: email(1),
+        decision: "d".into(),
+    };
+    for (looks, first) in [(vec![], None), (vec![100, 103], None), (vec![103, 400], Some(400)), (vec![111], Some(111))]
+    {
+        let person = in_a_letter(&looks);
+        let link = person.links().next().expect("a link");
+        assert_eq!(person.looks(link).map(|(first, _)| first), first.map(at), "{looks:?}");
+        assert_eq!(was_read(&person, &step), first.is_some(), "{looks:?}");
+    }
+}
+
+#[test]
+fn who_follows_all_links_of_a_letter_at_once_is_a_scanner() {
+    for (unsubscribe, first) in [(501, None), (520, Some(500))] {
+        let mut world = World::default();
+        let link = |name: &str, purpose: Purpose, second: i64| {
+            let token = token(name);
+            let issued = LinkIssued {
+                identifiers: [email(1)].into(),
+                token: token.clone(),
+                campaign: "cart".into(),
+                purpose,
+                expires_at: at(1_000),
+                is_sent: false,
+            };
+            let clicked = LinkClicked { token, campaign: "cart".into(), purpose, show: None };
+            [(90, Body::LinkIssued(issued)), (second, Body::LinkClicked(clicked))].map(|(second, body)| {
+                let id = EventId::derive(&source(), &[name, &second.to_string()]);
+                stagedoor_engine::record_of(&Event::new(&source(), id, at(second), body)).expect("about a person")
+            })
+        };
+        world.deliver(link("shop", Purpose::Shop, 500).into());
+        world.deliver(link("unsubscribe", Purpose::Consent, unsubscribe).into());
+        let person = world.people.into_values().find(|one| one.links().count() == 2).expect("a person");
+        let looks: Vec<_> = person.links().filter_map(|link| person.looks(link)).collect();
+        assert_eq!(looks.first().map(|(first, _)| *first), first.map(at), "the page of the unsubscription is no look");
+    }
 }

@@ -1,11 +1,11 @@
 //! What a line of a chat is understood as: it follows from the lines before it alone.
-#![allow(clippy::indexing_slicing, reason = "it is test code")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "it is test code")]
 
 mod world;
 
 use std::collections::BTreeMap;
 
-use stagedoor_engine::{Ask, Catalog, Heard, Link, Localised, On, Person, Reply, Scenario, plan, turns};
+use stagedoor_engine::{Ask, Catalog, Heard, Link, Localised, On, Person, Reply, Scenario, next_turn, plan, turns};
 use stagedoor_model::{
     Body, ChatRef, ChatStarted, Content, Event, EventId, Identifier, Kind, MessageHeard, Record, Region, Talk,
 };
@@ -217,5 +217,135 @@ fn every_line_is_in_one_note_and_a_note_holds_what_a_crm_takes() {
     }
     for n in 0..90 {
         assert_eq!(notes.iter().filter(|note| note.contains(&format!("№{n} "))).count(), 1, "№{n}");
+    }
+}
+
+fn picture(second: i64, n: u64) -> Record {
+    let content = Content::Other { kind: "photo".into(), caption: None, files: vec![format!("file{n}")] };
+    let body = MessageHeard { chat: ChatRef::of(chat(1)), message: n.to_string(), content };
+    let id = EventId::derive(&source(), &["picture", &n.to_string()]);
+    let event = Event::new(&source(), id, at(second), Body::MessageReceived(body)).ordered(n);
+    stagedoor_engine::record_of(&event).expect("about a person")
+}
+
+fn person_of(records: Vec<Record>) -> Person {
+    let mut world = World::default();
+    world.deliver(records);
+    world.people.into_values().next().expect("a person")
+}
+
+#[test]
+fn an_album_gets_one_answer_and_one_note() {
+    let pictures = || (0..6).map(|n| picture(i64::try_from(n).expect("small") / 3, n)).collect::<Vec<_>>();
+    let answered = answers(pictures()).into_iter().filter(|(_, text)| !text.is_empty()).count();
+    assert_eq!(answered, 1, "a manager will answer");
+    let person = person_of(pictures());
+    // More pictures may come: the note waits, and the person is looked at again.
+    let (link, catalog) = (Link::default(), Catalog::default());
+    assert_eq!(plan(&person, &link, &catalog, at(2)).note, None);
+    assert_eq!(next_turn(&person, &link, at(2)), Some(at(4)));
+    let note = plan(&person, &link, &catalog, at(4)).note.expect("one note");
+    assert_eq!((note.lines.len(), next_turn(&person, &link, at(4))), (6, None));
+}
+
+#[test]
+fn another_robot_is_answered_a_few_times_and_then_a_manager_has_a_task() {
+    // It answers each of our answers after some seconds, with a number that changes; or says a word of ours.
+    for (words, pause) in [("Ваше обращение принято", 5), ("Наша цена вас удивит", 20), ("Какая цена?", 600)]
+    {
+        let robot = (0..200).map(|n| text(n * pause, &format!("{words} № {n}"))).collect::<Vec<_>>();
+        let answered = answers(robot.clone()).into_iter().filter(|(_, text)| !text.is_empty()).count();
+        let days = usize::try_from(200 * pause / 86_400).expect("small") + 1;
+        assert!((1..=6 * days).contains(&answered), "{words}: {answered} answers in {days} days");
+        let catalog = Catalog { scenario: scenario(), ..Catalog::default() };
+        let task = plan(&person_of(robot), &Link::default(), &catalog, at(1_000_000)).task;
+        assert!(task.is_some(), "{words}: a manager looks");
+    }
+}
+
+#[test]
+fn a_person_who_asks_one_thing_after_another_is_answered_each_time() {
+    let asked = (0..10).map(|n| text(n * 30, if n % 2 == 0 { "1" } else { "какая цена?" })).collect::<Vec<_>>();
+    assert!(answers(asked).into_iter().all(|(_, text)| !text.is_empty()));
+    let days = (0..5).map(|n| text(n * 7_200, "А можно с собакой?")).collect::<Vec<_>>();
+    assert!(answers(days).into_iter().all(|(_, text)| text == "other"));
+}
+
+#[test]
+fn lines_of_one_second_keep_the_order_in_which_the_messenger_counts_them() {
+    let words = ["Я купил билет", "но пришли ДВА письма", "первое отмените", "второе оставьте", "НЕ отменяйте второе"];
+    let line = |(n, words): (usize, &&str)| {
+        let content = Content::Text((*words).to_owned());
+        let body = MessageHeard { chat: ChatRef::of(chat(1)), message: n.to_string(), content };
+        let id = EventId::derive(&source(), &["line", &n.to_string()]);
+        let event = Event::new(&source(), id, at(0), Body::MessageReceived(body)).ordered(900 + n as u64);
+        stagedoor_engine::record_of(&event).expect("about a person")
+    };
+    let mut records: Vec<Record> = words.iter().enumerate().map(line).collect();
+    records.reverse();
+    let note = plan(&person_of(records), &Link::default(), &Catalog::default(), at(60)).note.expect("a note");
+    let places: Vec<usize> = words.iter().map(|words| note.text.find(words).expect("noted")).collect();
+    assert!(places.is_sorted(), "{}", note.text);
+}
+
+#[test]
+fn one_line_that_is_delivered_twice_stands_once_whenever_it_was_received() {
+    let twice = |order: u64| {
+        let Record { fact, .. } = &text(5, "Когда начало?");
+        let stagedoor_model::Fact::Talk(talk) = fact else { panic!("a chat") };
+        let mut talk = talk.as_ref().clone();
+        let line = talk.lines.pop_first().expect("a line");
+        talk.lines.insert(stagedoor_model::Line { order, ..line });
+        talk
+    };
+    let joined = twice(8).join(twice(4));
+    assert_eq!((joined.lines.len(), joined.lines.first().map(|line| line.order)), (1, Some(4)));
+    assert_eq!(joined, twice(4).join(twice(8)));
+}
+
+#[test]
+fn a_menu_line_that_a_messenger_shows_in_part_is_known_by_its_beginning() {
+    let mut scenario = scenario();
+    let title =
+        Localised(BTreeMap::from([("ru".to_owned(), "Как добраться до театра и где оставить машину".to_owned())]));
+    scenario.replies.push(reply(On::Menu(2, title), "way", None));
+    for said in [
+        "2. Как добраться до театра и где остави…",
+        "2. Как добраться до театра и где оставит",
+        "КАК ДОБРАТЬСЯ до театра и",
+    ] {
+        let person = person_of(vec![text(1, said)]);
+        let talk = person.talks().next().expect("a chat").1;
+        let heard: Vec<Heard> = turns(&scenario, talk, &person).into_iter().map(|turn| turn.heard).collect();
+        assert_eq!(heard, [Heard::Menu(vec![2])], "{said}");
+    }
+}
+
+#[test]
+fn a_keyword_is_the_same_with_either_letter() {
+    let mut scenario = scenario();
+    scenario.replies.push(reply(On::Keyword(["почём".to_owned()].into()), "price", None));
+    for said in ["Почем билеты?", "Почём билеты?"] {
+        let person = person_of(vec![text(1, said)]);
+        let talk = person.talks().next().expect("a chat").1;
+        assert_eq!(
+            turns(&scenario, talk, &person).first().map(|turn| turn.heard.clone()),
+            Some(Heard::Keyword),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_chat_with_an_invisible_name_is_shown_by_its_id() {
+    for (name, shown) in [("\u{3164}", "Telegram: 700001"), (".", "Telegram: 700001"), ("Анна", "Telegram: Анна")]
+    {
+        let mut chat = ChatRef::of(chat(1));
+        chat.profile.nickname = Some(name.to_owned());
+        let heard =
+            MessageHeard { chat, message: "1".into(), content: Content::Text("Здравствуйте".into()) };
+        let event = Event::new(&source(), EventId::derive(&source(), &["n"]), at(1), Body::MessageReceived(heard));
+        let person = person_of(stagedoor_engine::record_of(&event).into_iter().collect());
+        assert_eq!(stagedoor_engine::chats(&person).expect("a chat").chat, shown, "{name:?}");
     }
 }

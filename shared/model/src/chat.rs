@@ -244,6 +244,9 @@ pub struct LinkIssued {
     pub purpose: Purpose,
     #[schemars(with = "String")]
     pub expires_at: Timestamp,
+    /// The letter that holds it has just gone out: told once more, by what sent it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_sent: bool,
 }
 
 /// A person (no robot) opened a link.

@@ -46,6 +46,9 @@ pub struct Event {
     /// Anybody can have sent it, such as a browser's form with its public key: it proves nothing about who sent it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_anonymous: bool,
+    /// The sender's own counter: it orders events of one instant. 0 where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub order: u64,
     /// The provider's id of what the event is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -67,10 +70,18 @@ impl Event {
             told_at: None,
             received_at: None,
             is_anonymous: false,
+            order: 0,
             subject,
             traceparent: None,
             body,
         }
+    }
+
+    /// With the sender's own counter.
+    #[must_use]
+    pub fn ordered(mut self, order: u64) -> Self {
+        self.order = order;
+        self
     }
 
     /// The trace of its delivery, for log lines.
@@ -82,6 +93,10 @@ impl Event {
     pub fn kind(&self) -> &'static str {
         self.body.kind()
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -23,6 +23,7 @@ mod sent_message;
 mod show;
 mod stop_words;
 mod talk;
+mod text_limit;
 pub mod token;
 mod trace;
 
@@ -54,6 +55,7 @@ pub use sent_message::SentMessage;
 pub use show::{LocalInstant, ShowRef, time_zone};
 pub use stop_words::{StopWish, is_stop_word, stop_wish};
 pub use talk::{ChatWord, Line, LinkUse, Promo, Said, Talk, TrackedLink};
+pub use text_limit::{TextLimit, TextUnit};
 pub use token::{Header, LinkKey, Purpose, Token, TokenTag};
 pub use trace::TraceParent;
 

@@ -23,12 +23,19 @@ const WORDS: usize = 400;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Line {
     pub at: Timestamp,
+    /// The messenger's own counter: clocks of whole seconds do not say what was said first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub order: u64,
     /// The event's id.
     pub id: String,
     pub said: Said,
     /// Where the messenger keeps the files that came with it: their ids or addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Line {
@@ -217,7 +224,17 @@ impl Talk {
             let last = self.uses.iter().max_by_key(|(token, used)| (used.at, *token)).map(|(token, _)| token.clone());
             last.and_then(|token| self.uses.remove(&token));
         }
-        self.lines.extend(other.lines);
+        for line in other.lines {
+            // One that was delivered again, with another time of receipt.
+            match self.lines.iter().find(|known| known.id == line.id).cloned() {
+                Some(known) if known <= line => {}
+                Some(known) => {
+                    self.lines.remove(&known);
+                    self.lines.insert(line);
+                }
+                None => _ = self.lines.insert(line),
+            }
+        }
         let most = if crate::breakage::is_on("unnoted-lines-dropped") { 24 } else { LINES };
         let mut length: usize = self.lines.iter().map(Line::length).sum();
         while self.lines.len() > most || length > ALL_TEXT {
@@ -270,9 +287,31 @@ pub struct TrackedLink {
     pub expires_at: Option<Timestamp>,
     pub first_opened: Option<Timestamp>,
     pub last_opened: Option<Timestamp>,
+    /// When the letter that holds it went out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
 }
 
+/// Seconds after sending in which a look at a letter's link is a scanner's: the relay has hardly handed the letter on.
+const SCANNER_SECONDS: i64 = 10;
+
 impl TrackedLink {
+    /// Scanners follow every link of a letter before they let it through, and call themselves browsers.
+    fn is_scanned(&self, at: Timestamp) -> bool {
+        let is_soon = |sent: Timestamp| at.as_second().saturating_sub(sent.as_second()) <= SCANNER_SECONDS;
+        self.sent_at.is_some_and(is_soon) && !crate::breakage::is_on("scanned-link-counts")
+    }
+
+    /// When a person first opened it, as far as that can be known.
+    pub fn first_look(&self) -> Option<Timestamp> {
+        self.first_opened.filter(|at| !self.is_scanned(*at)).or_else(|| self.last_look())
+    }
+
+    /// When a person last opened it.
+    pub fn last_look(&self) -> Option<Timestamp> {
+        self.last_opened.filter(|at| !self.is_scanned(*at))
+    }
+
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let opened = [self.first_opened, other.first_opened];
@@ -289,6 +328,7 @@ impl TrackedLink {
             expires_at: self.expires_at.max(other.expires_at),
             first_opened: opened.into_iter().flatten().min(),
             last_opened: self.last_opened.max(other.last_opened),
+            sent_at: [self.sent_at, other.sent_at].into_iter().flatten().min(),
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use async_trait::async_trait;
-use stagedoor_model::MessageDecided;
+use stagedoor_model::{MessageDecided, TextLimit};
 
 /// What a messenger or a gateway said to one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,11 @@ pub trait Channel: Send + Sync {
     /// The least time between two messages to one person.
     fn pause(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// The longest text of one message; a longer one goes out in parts. `None`: there is no limit that anybody reaches.
+    fn limit(&self) -> Option<TextLimit> {
+        None
     }
 
     /// How long after somebody's last sign they may be written to freely.

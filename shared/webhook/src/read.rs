@@ -65,10 +65,41 @@ pub fn has_list(value: &Value, pointer: &str) -> bool {
 
 /// A time that cannot be, or none at all, is that of the delivery.
 pub fn second(value: &Value, pointer: &str, otherwise: Timestamp) -> Timestamp {
-    number(value, pointer).and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(otherwise)
+    number(value, pointer).and_then(instant).unwrap_or(otherwise)
 }
 
+/// Seconds or milliseconds: some senders tell the one where their documentation has the other. As milliseconds, seconds of our
+/// time would be in the year 1970; as seconds, milliseconds would be in the year 33658 or later.
+fn instant(number: i64) -> Option<Timestamp> {
+    match number.unsigned_abs() < MILLISECONDS {
+        true => Timestamp::from_second(number).ok(),
+        false => Timestamp::from_millisecond(number).ok(),
+    }
+}
+
+/// The least number that is read as milliseconds: the 3rd of March 1973, or the year 5138 in seconds.
+const MILLISECONDS: u64 = 100_000_000_000;
+
 pub fn millisecond(value: &Value, pointer: &str, otherwise: Timestamp) -> Timestamp {
-    let number = number(value, pointer).and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let read =
+        |ms| if breakage::is_on("seconds-are-1970") { Timestamp::from_millisecond(ms).ok() } else { instant(ms) };
+    let number = number(value, pointer).and_then(read);
     number.or_else(|| text(value, pointer)?.parse().ok()).unwrap_or(otherwise)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_instant_is_read_whether_it_comes_in_seconds_or_milliseconds() {
+        let (now, at) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(1_800_000_000).expect("in range"));
+        for told in [json!(1_800_000_000), json!("1800000000"), json!(1_800_000_000_000_i64)] {
+            let update = json!({ "timestamp": told });
+            assert_eq!(millisecond(&update, "/timestamp", now), at, "{told}");
+            assert_eq!(second(&update, "/timestamp", now), at, "{told}");
+        }
+    }
 }

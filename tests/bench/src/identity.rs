@@ -134,6 +134,7 @@ impl Tour {
             campaign: "ufa".into(),
             purpose: Purpose::Chat,
             expires_at: at(9_000_000),
+            is_sent: false,
         };
         self.add(n, "sms", &format!("link {n}"), 200, Body::LinkIssued(issued), &link, &[phone(n)])
     }

@@ -120,7 +120,22 @@ pub fn was_refused(person: &Person, step: &WrittenStep) -> bool {
         let own = talk.messages.values().filter(|message| message.decision.as_ref() == Some(&step.decision));
         talk.chat == step.to && own.into_iter().any(|message| message.failed_at.is_some())
     };
-    by_post || person.talks().any(|(_, talk)| in_chat(talk) || failed(talk))
+    let by_gateway = step.channel == Channel::Sms && failed_at_the_gateway(person, step);
+    by_post || by_gateway || person.talks().any(|(_, talk)| in_chat(talk) || failed(talk))
+}
+
+/// A gateway reports an SMS that it took before: expired, not delivered, a number that cannot be reached. It has no later try.
+fn failed_at_the_gateway(person: &Person, step: &WrittenStep) -> bool {
+    let own = person.talks().filter(|(_, talk)| talk.chat == step.to).flat_map(|(_, talk)| &talk.messages);
+    let ids: Vec<&String> =
+        own.filter(|(_, sent)| sent.decision.as_ref() == Some(&step.decision)).map(|(id, _)| id).collect();
+    let reported = person.records.values().filter_map(|record| match &record.fact {
+        Fact::Letter(letter) if letter.to == step.to => Some(letter),
+        _ => None,
+    });
+    let mut own = reported.filter(|letter| letter.id.as_ref().is_some_and(|id| ids.contains(&id)));
+    !breakage::is_on("late-sms-failure-unheard")
+        && own.any(|letter| letter.soft_bounced_at.is_some() && letter.delivered_at.is_none())
 }
 
 /// They saw it, answered, opened the letter, or followed a link that was in it.
@@ -129,7 +144,7 @@ pub fn was_read(person: &Person, step: &WrittenStep) -> bool {
     let in_chat = |talk: &Talk| talk.chat == step.to && talk.seen_at.max(talk.heard_at) > since;
     let opened = person.records.values().any(|record| match &record.fact {
         Fact::Letter(letter) => letter.to == step.to && letter.last_opened_at.max(letter.clicked_at()) > since,
-        Fact::Link(link) => link.last_opened > since && record.identifiers.contains(&step.to),
+        Fact::Link(link) => person.looks(link).map(|(_, last)| last) > since && record.identifiers.contains(&step.to),
         _ => false,
     });
     opened || person.talks().any(|(_, talk)| in_chat(talk) || talk.chat == step.to && was_seen(talk, step))

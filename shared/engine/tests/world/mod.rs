@@ -104,7 +104,8 @@ fn record(parts: &[&str], second: i64, body: Body) -> Record {
 pub fn issued(name: &str, purpose: Purpose, whose: Identifier, second: i64, expires: i64) -> Record {
     let token = token(name);
     let identifiers = BTreeSet::from([whose]);
-    let body = LinkIssued { identifiers, token, campaign: "ufa".into(), purpose, expires_at: at(expires) };
+    let body =
+        LinkIssued { identifiers, token, campaign: "ufa".into(), purpose, expires_at: at(expires), is_sent: false };
     record(&["issued", name], second, Body::LinkIssued(body))
 }
 

@@ -1,0 +1,48 @@
+//! What a button can show: a label that a messenger would cut is a mistake of the config.
+
+use stagedoor_engine::Localised;
+use stagedoor_model::{TextLimit, breakage};
+use toml::de::DeTable;
+
+use crate::talk::table;
+
+/// Characters of a menu's line.
+pub(crate) const MENU_LINE: usize = 100;
+
+/// The longest label of a button that leads somewhere, by provider (developers.facebook.com, dev.vk.com).
+const LABELS: [(&str, usize); 4] = [("whatsapp", 20), ("messenger", 20), ("instagram", 20), ("vk", 40)];
+
+/// The messenger of this config whose buttons show least, with the number of characters.
+pub(crate) struct Shortest {
+    source: String,
+    most: usize,
+}
+
+impl Shortest {
+    /// As written: a source whose secret is missing is told of in its own place.
+    pub(crate) fn of(root: &DeTable<'_>) -> Option<Self> {
+        let sources = table(root, "source").into_iter().filter_map(|(source, value)| {
+            let text = |key: &str| Some(value.get_ref().get(key)?.get_ref().as_str()?.to_owned());
+            let provider = text("provider").filter(|_| text("function").as_deref() == Some("messaging"))?;
+            let (_, most) = LABELS.iter().find(|(known, _)| *known == provider)?;
+            Some(Self { source, most: *most })
+        });
+        sources.min_by_key(|one| one.most)
+    }
+
+    /// What is wrong with a label.
+    pub(crate) fn mistake(&self, label: &Localised) -> Option<String> {
+        let length = |text: &String| TextLimit::utf16(self.most).length(text);
+        let long =
+            label.0.values().find(|text| length(text) > self.most && !breakage::is_on("long-labels-are-fine"))?;
+        let Self { source, most } = self;
+        Some(format!("{long:?} has {} characters; a button of [source.{source}] shows {most}", length(long)))
+    }
+}
+
+/// What is wrong with a title of the menu.
+pub(crate) fn menu_mistake(title: &Localised) -> Option<String> {
+    let length = |text: &String| TextLimit::utf16(MENU_LINE).length(text);
+    let long = title.0.values().find(|text| length(text) > MENU_LINE)?;
+    Some(format!("{long:?} has {} characters; a line of the menu has at most {MENU_LINE}", length(long)))
+}
