@@ -209,6 +209,9 @@ impl Store for Mortal<dyn Store> {
     async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
         self.io(self.inner.parked(max)).await
     }
+    async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>> {
+        self.io(self.inner.cells_of(names)).await
+    }
     async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
         self.io(self.inner.audience(show)).await
     }

@@ -9,6 +9,7 @@ mod both_crms;
 mod bounces;
 mod breakages;
 mod bulk;
+mod by_address;
 mod channels;
 mod chats;
 mod claims;

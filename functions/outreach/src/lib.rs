@@ -18,7 +18,7 @@ use stagedoor_engine::{Advertised, Attempt, Obstacle, SendingPolicy};
 use stagedoor_model::{
     Body, Event, EventId, Identifier, MessageDecided, MessageSent, SendOutcome, SourceName, Timestamp, breakage,
 };
-use stagedoor_ports::{Channel, Clock, PortError, Queue, Result, Sending, Settled, Store};
+use stagedoor_ports::{Channel, Clock, PortError, Queue, Result, Sending, Settled, Store, read_withdrawals};
 
 /// People written to at once.
 const HANDS: usize = 16;
@@ -187,7 +187,9 @@ impl Outreach {
     async fn advertise(&self, attempt: &Attempt<'_>) -> Result<Option<Obstacle>> {
         let to = &attempt.message.to;
         let owners = self.store.resolve(&BTreeSet::from([to.clone()])).await?.owners;
-        let people = self.store.load(&owners.values().copied().collect()).await?;
+        let mut people = self.store.load(&owners.values().copied().collect()).await?;
+        let asked = people.iter_mut().map(|one| &mut one.value);
+        read_withdrawals(self.store.as_ref(), &mut asked.collect::<Vec<_>>()).await?;
         let person = people.first().map(|one| &one.value);
         let Some((person, (_, seconds))) = person.zip(self.policy.cap) else {
             return Ok(self.policy.against_advertising(attempt, person, &Advertised::default()));

@@ -12,7 +12,7 @@ use stagedoor_engine::{Enrolment, Leaving, Member, PersonId, Place, enrolment, m
 use stagedoor_model::{
     Body, Channel, ConsentRecorded, Email, Event, EventId, Identifier, SourceName, Timestamp, breakage,
 };
-use stagedoor_ports::{Listed, MailingList, PortError};
+use stagedoor_ports::{Listed, MailingList, PortError, read_withdrawals};
 use tokio::time::Instant;
 
 use crate::{Sync, round::Round};
@@ -180,8 +180,9 @@ impl Sync {
 
     async fn still_consenting(&self, tasks: Vec<Task>) -> Result<Vec<Task>, PortError> {
         let ids: BTreeSet<PersonId> = tasks.iter().map(|task| task.person).collect();
-        let people: BTreeMap<PersonId, stagedoor_engine::Person> =
+        let mut people: BTreeMap<PersonId, stagedoor_engine::Person> =
             self.store.load(&ids).await?.into_iter().map(|one| (one.value.id, one.value)).collect();
+        read_withdrawals(self.store.as_ref(), &mut people.values_mut().collect::<Vec<_>>()).await?;
         let holds = |task: &Task| {
             // Whoever was joined into somebody else meanwhile is asked in the next round.
             let address = Identifier::email(task.member.email.clone());

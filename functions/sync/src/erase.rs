@@ -53,7 +53,7 @@ pub struct Erased {
 }
 
 impl Sync {
-    /// Erases whoever is known by `identifier`, and keeps the identifier erased also when nobody is.
+    /// Erases everybody who is known by `identifier`, and keeps the identifier erased also when nobody is.
     ///
     /// # Errors
     /// `Fail` where no erasure key is configured; `Retry` while another process reconciles.
@@ -71,18 +71,17 @@ impl Sync {
 
     async fn erase_leased(&self, key: &ErasureKey, identifier: &Identifier) -> Result<Erased> {
         let claims = self.store.resolve(&BTreeSet::from([identifier.clone()])).await?;
-        if claims.weak.contains(identifier) {
-            return Err(PortError::Fail(
-                "it was seen on too many people and names nobody; name the person otherwise".into(),
-            ));
-        }
         let owners: BTreeSet<PersonId> = claims.owners.values().copied().collect();
         if !self.store.unreadable(&owners).await?.is_empty() {
             return Err(PortError::Fail(
                 "what is stored of this person cannot be read by this version, so their CRM rows are not known".into(),
             ));
         }
-        let mut found = self.store.load(&owners).await?;
+        // Everybody whose facts prove it, also where a guard keeps them apart.
+        let mut found = self.bearers(identifier).await?;
+        if found.is_empty() && claims.weak.contains(identifier) {
+            return Err(PortError::Fail("it belongs to a crowd; name the person otherwise".into()));
+        }
         let mut ids: BTreeSet<PersonId> = BTreeSet::new();
         let mut names = BTreeSet::from([identifier.clone()]);
         for person in &found {

@@ -9,7 +9,7 @@ use stagedoor_engine::{
 use stagedoor_model::{Event, Identifier, Record, RecordKey, breakage};
 use stagedoor_ports::{Claims, Commit, JournalRow, PortError, Removal, Result, Saved, Versioned};
 
-use crate::{Sync, outcome, shows::shows_of};
+use crate::{Sync, outcome, shows::shows_of, withdrawn::new_bearers};
 
 /// How often a batch is folded anew because somebody else was faster.
 const TRIES: usize = 8;
@@ -132,6 +132,8 @@ impl Sync {
             let indices = of_nobody.iter().map(|(index, _)| *index).collect();
             commits.push((indices, Commit { journal, ..Commit::default() }));
         }
+        let fresh: BTreeSet<RecordKey> = by_record.keys().cloned().collect();
+        self.hear_withdrawals(&commits, &fresh, &known.people).await?;
         let (indices, commits): (Vec<Vec<usize>>, Vec<Commit>) = commits.into_iter().unzip();
         let saved = self.store.save(commits).await?;
         if tracing::enabled!(tracing::Level::INFO) {
@@ -237,7 +239,8 @@ impl Sync {
                 journal.push(self.row(event, person, outcome::note(&refusals)));
             }
         }
-        let audience = self.audience_of(&fresh, &before, &folded, known);
+        let mut audience = self.audience_of(&fresh, &before, &folded, known);
+        audience.extend(new_bearers(&folded, &before, &known.people, &known.claims, &self.policy));
         let version = |id: &PersonId| known.people.get(id).map(|person| person.version);
         let removed = folded
             .redirects

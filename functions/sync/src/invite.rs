@@ -8,7 +8,7 @@ use stagedoor_model::{
     Body, Channel, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided, Phone, Purpose, SourceName, Timestamp,
     breakage, name_for_messages,
 };
-use stagedoor_ports::{PortError, Result};
+use stagedoor_ports::{PortError, Result, read_withdrawals};
 
 use crate::Sync;
 
@@ -112,7 +112,9 @@ impl Sync {
     ) -> Result<BTreeMap<Identifier, Option<Timestamp>>> {
         let phones: BTreeSet<Identifier> = invitees.iter().map(|one| Identifier::phone(one.phone.clone())).collect();
         let owners = self.store.resolve(&phones).await?.owners;
-        let people = self.store.load(&owners.values().copied().collect()).await?;
+        let mut people = self.store.load(&owners.values().copied().collect()).await?;
+        let asked = people.iter_mut().map(|one| &mut one.value);
+        read_withdrawals(self.store.as_ref(), &mut asked.collect::<Vec<_>>()).await?;
         let ids = people.iter().map(|person| person.value.id).collect();
         let links = self.store.links(&ids).await?;
         let (mut may, now) = (BTreeMap::new(), self.clock.now());

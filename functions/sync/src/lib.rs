@@ -37,6 +37,7 @@ mod struck;
 mod topics;
 mod traces;
 mod untangle;
+mod withdrawn;
 mod zones;
 
 use std::{

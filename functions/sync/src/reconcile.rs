@@ -14,9 +14,9 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
-use stagedoor_engine::{Catalog, Intent, PersonId, next_turn, plan};
+use stagedoor_engine::{Catalog, Intent, Person, PersonId, next_turn, plan};
 use stagedoor_model::{SECOND_CRM, Timestamp, breakage};
-use stagedoor_ports::{Dirty, PortError, Row};
+use stagedoor_ports::{Dirty, PortError, Row, read_withdrawals};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -273,6 +273,8 @@ impl Sync {
         if dirty.is_empty() {
             return Ok(Reconciled { left: waiting.len(), unavailable: trouble, ..Reconciled::default() });
         }
+        let mut people: Vec<&mut Person> = dirty.iter_mut().map(|one| &mut one.person).collect();
+        read_withdrawals(self.store.as_ref(), &mut people).await?;
         for one in &mut dirty {
             one.link = std::mem::take(&mut one.link).rekeyed(&catalog);
         }

@@ -3,7 +3,10 @@
 //! A server signs by Standard Webhooks. A browser cannot keep a secret: it shows the source's key, its origin is
 //! checked, and CORS lets it in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -28,6 +31,8 @@ struct Options {
     fields: BTreeMap<String, String>,
     /// A field of the form that people do not see: only robots fill it in, and what they send is dropped.
     honeypot: Option<String>,
+    /// Forms that one client may send in an hour, by its address; for `auth = "browser"`.
+    forms_per_hour: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -53,6 +58,9 @@ const MAX_ANONYMOUS: usize = 64 * 1024;
 
 /// Bytes that all labels of a page's form have together.
 const ANONYMOUS_LABELS: usize = 2_000;
+
+/// Many people may share one address of a mobile network.
+const FORMS_PER_HOUR: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 
 struct SiteForm {
     source: Source,
@@ -175,6 +183,10 @@ impl Provider for SiteForm {
         let preflight = delivery.method == "OPTIONS" && self.options.auth == Auth::Browser;
         self.origin(delivery).filter(|_| preflight)?;
         Some(Answer { status: StatusCode::NO_CONTENT, headers: self.cors(delivery), body: String::new() })
+    }
+
+    fn strangers_per_hour(&self) -> Option<NonZeroU32> {
+        (!self.is_signed()).then(|| self.options.forms_per_hour.unwrap_or(FORMS_PER_HOUR))
     }
 
     fn takes_beacons(&self) -> bool {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stagedoor_engine::{Link, Person, Standing, addresses, is_suppressed, ledger, standing};
 use stagedoor_model::{Channel, Identifier, MARKETING};
 
-use crate::hub::Hub;
+use crate::{bearers::bearers, hub::Hub};
 
 /// People of one page.
 const PAGE: usize = 500;
@@ -53,25 +53,36 @@ fn known(hub: &Hub, segment: &str) -> Result<(), String> {
 /// A sentence: no such segment, or nobody is known by this.
 pub async fn why(hub: &Hub, segment: &str, identifier: &Identifier) -> Result<Vec<String>, String> {
     known(hub, segment)?;
-    let (person, link) = found(hub, identifier).await?;
-    let mut lines = vec![match link.segments.get(segment) {
-        Some(since) => format!("{} is in {segment} since {since}", person.id),
-        None => format!("{} is not in {segment}", person.id),
-    }];
     let catalog = hub.sync.catalog().await.map_err(|error| error.to_string())?;
-    lines.extend(stagedoor_sync::why(&catalog, segment, &person, &link, hub.sync.clock.now()));
+    let mut lines = Vec::new();
+    for (person, link) in found(hub, identifier).await? {
+        lines.push(match link.segments.get(segment) {
+            Some(since) => format!("{} is in {segment} since {since}", person.id),
+            None => format!("{} is not in {segment}", person.id),
+        });
+        lines.extend(stagedoor_sync::why(&catalog, segment, &person, &link, hub.sync.clock.now()));
+    }
     Ok(lines)
 }
 
-pub(crate) async fn found(hub: &Hub, identifier: &Identifier) -> Result<(Person, Link), String> {
-    let wanted = BTreeSet::from([identifier.clone()]);
-    let claims = hub.store.resolve(&wanted).await.map_err(|error| error.to_string())?;
-    let id = claims.owners.get(identifier).copied().ok_or_else(|| format!("nobody is known by {identifier}"))?;
-    let people = hub.store.load(&BTreeSet::from([id])).await.map_err(|error| error.to_string())?;
-    let person = people.into_iter().next().ok_or_else(|| format!("nobody is known by {identifier}"))?.value;
-    let links = hub.store.links(&BTreeSet::from([person.id])).await.map_err(|error| error.to_string())?;
-    let link = links.get(&person.id).cloned().unwrap_or_default();
-    Ok((person, link))
+/// Everybody who is known by this: several where a guard keeps them apart.
+pub(crate) async fn found(hub: &Hub, identifier: &Identifier) -> Result<Vec<(Person, Link)>, String> {
+    let people = bearers(hub, identifier).await?;
+    let ids: BTreeSet<_> = people.iter().map(|person| person.id).collect();
+    let mut links = hub.store.links(&ids).await.map_err(|error| error.to_string())?;
+    let with_link = |person: Person| {
+        let link = links.remove(&person.id).unwrap_or_default();
+        (person, link)
+    };
+    Ok(people.into_iter().map(with_link).collect())
+}
+
+/// One document, or those of several people in one.
+pub(crate) fn together(mut documents: Vec<Value>) -> Value {
+    if documents.len() > 1 {
+        return json!({ "people": documents });
+    }
+    documents.pop().unwrap_or_default()
 }
 
 /// Every word of somebody's about being written to, with what proves it, and how each address stands: as evidence.
@@ -79,8 +90,8 @@ pub(crate) async fn found(hub: &Hub, identifier: &Identifier) -> Result<(Person,
 /// # Errors
 /// A sentence: nobody is known by this, or the store cannot be read.
 pub async fn evidence(hub: &Hub, identifier: &Identifier) -> Result<Value, String> {
-    let (person, _) = found(hub, identifier).await?;
-    Ok(evidence_of(hub, &person))
+    let people = bearers(hub, identifier).await?;
+    Ok(together(people.iter().map(|person| evidence_of(hub, person)).collect()))
 }
 
 pub(crate) fn evidence_of(hub: &Hub, person: &Person) -> Value {

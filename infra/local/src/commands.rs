@@ -9,7 +9,12 @@ use stagedoor_ports::{DeadLetter, JournalRow, PortError};
 use stagedoor_sync::Backfilled;
 use stagedoor_webhook::reread;
 
-use crate::{functions, hub::Hub, terminal::escaped};
+use crate::{
+    bearers::{bearers, listed},
+    functions,
+    hub::Hub,
+    terminal::escaped,
+};
 
 /// `phone:+7916…`, `customer/qtickets:235`, or plainly a phone or an e-mail as people write them.
 ///
@@ -144,8 +149,24 @@ fn shape_of(event: &Value) -> Value {
 /// Erases a person. In lines for a terminal: what is left to do by hand.
 ///
 /// # Errors
-/// A sentence: there is no key, or the store fails.
+/// A sentence: several people have the identifier, there is no key, or the store fails.
 pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, String> {
+    let people = bearers(hub, identifier).await.unwrap_or_default();
+    if people.len() > 1 {
+        return Err(format!(
+            "{} people have {identifier}; erase each by an identifier of their own, or all with --everyone: {}",
+            people.len(),
+            listed(&people, identifier).join("; ")
+        ));
+    }
+    erase_everyone(hub, identifier).await
+}
+
+/// Erases everybody who has this identifier, also where a guard keeps them apart.
+///
+/// # Errors
+/// A sentence: there is no key, or the store fails.
+pub async fn erase_everyone(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, String> {
     let mut last = String::new();
     for _ in 0..TRIES {
         match hub.sync.erase(identifier).await {
@@ -289,15 +310,12 @@ pub async fn retry_parked(hub: &Hub) -> Result<usize, PortError> {
 /// # Errors
 /// A sentence when nobody is known by the identifier.
 pub async fn explanation(hub: &Hub, identifier: &Identifier) -> Result<String, String> {
-    let wanted = BTreeSet::from([identifier.clone()]);
-    let claims = hub.store.resolve(&wanted).await.map_err(|error| error.to_string())?;
-    if claims.weak.contains(identifier) {
-        return Err(format!("{identifier} was seen on too many people: it names nobody and joins nobody"));
-    }
-    let id = claims.owners.get(identifier).copied().ok_or_else(|| format!("nobody is known by {identifier}"))?;
-    let people = hub.store.load(&BTreeSet::from([id])).await.map_err(|error| error.to_string())?;
-    let person = people.into_iter().next().ok_or_else(|| format!("nobody is known by {identifier}"))?.value;
-    Ok(lines(&person))
+    let people = bearers(hub, identifier).await?;
+    let several = match people.len() {
+        1 => String::new(),
+        count => format!("{count} people have {identifier}, and a guard keeps them apart\n"),
+    };
+    Ok(several + &people.iter().map(lines).collect::<String>())
 }
 
 fn lines(person: &Person) -> String {

@@ -5,6 +5,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod audience;
+mod bearers;
 pub mod campaign;
 mod clock;
 pub mod commands;

@@ -164,7 +164,12 @@ enum Command {
     /// Put every dead letter back into the queue, after the cause is gone.
     Redrive,
     /// Remove every trace of a person, and keep them removed. Takes a phone, an e-mail, or kind:value.
-    Erase { identifier: String },
+    Erase {
+        identifier: String,
+        /// Also where several people have it.
+        #[arg(long)]
+        everyone: bool,
+    },
     /// What waits for a manager: rows that the CRM refused, and money without an order.
     Parked,
     /// Try rows again that the CRM refused, after the cause is mended.
@@ -343,11 +348,13 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
                 terminal::line(line);
             }
         }
-        Command::Erase { identifier } => {
+        Command::Erase { identifier, everyone } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
-            for line in commands::erase(hub, &identifier).await? {
-                terminal::line(line);
-            }
+            let told = match everyone {
+                true => commands::erase_everyone(hub, &identifier).await?,
+                false => commands::erase(hub, &identifier).await?,
+            };
+            told.iter().for_each(terminal::line);
         }
         Command::Redrive => {
             let count = commands::redrive(hub).await.map_err(|error| error.to_string())?;

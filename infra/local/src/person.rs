@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use stagedoor_engine::{Person, deals};
+use stagedoor_engine::{Link, Person, deals};
 use stagedoor_model::{Event, Identifier, SourceName, Timestamp};
 use stagedoor_sync::Sync;
 
 use crate::{
-    audience::{evidence_of, found},
+    audience::{evidence_of, found, together},
     hub::Hub,
 };
 
@@ -17,7 +17,14 @@ use crate::{
 /// # Errors
 /// A sentence: nobody is known by this, or the store or the CRM cannot be read.
 pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String> {
-    let (person, link) = found(hub, identifier).await?;
+    let mut all = Vec::new();
+    for (person, link) in found(hub, identifier).await? {
+        all.push(of_person(hub, &person, &link).await?);
+    }
+    Ok(together(all))
+}
+
+async fn of_person(hub: &Hub, person: &Person, link: &Link) -> Result<Value, String> {
     let catalog = hub.sync.catalog().await.map_err(|error| error.to_string())?;
     let rows = hub.store.journal_of(person.id).await.map_err(|error| error.to_string())?;
     let mut events: Vec<Event> = rows.into_iter().map(|row| row.event).collect();
@@ -35,8 +42,8 @@ pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String>
         }
         _ => Value::Null,
     };
-    let claimed = claimed_by_others(hub, &person).await.map_err(|error| error.to_string())?;
-    let own: Vec<Value> = deals(&person, &catalog).values().map(|deal| json!(deal)).collect();
+    let claimed = claimed_by_others(hub, person).await.map_err(|error| error.to_string())?;
+    let own: Vec<Value> = deals(person, &catalog).values().map(|deal| json!(deal)).collect();
     Ok(json!({
         "told_at": hub.sync.clock.now(),
         "person": person.id,
@@ -46,7 +53,7 @@ pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String>
         "claimed_by_others": claimed,
         "records": person.records.values().collect::<Vec<_>>(),
         "deals": own,
-        "consent": evidence_of(hub, &person),
+        "consent": evidence_of(hub, person),
         "segments": link.segments,
         "mailing_lists": link.lists,
         "written": link.written,

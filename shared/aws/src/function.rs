@@ -141,13 +141,16 @@ impl Door {
             let headers = [("retry-after", "60"), ("content-type", "application/json")];
             return (StatusCode::SERVICE_UNAVAILABLE, headers, "{\"error\":\"not configured\"}").into_response();
         };
-        let client = client(&request);
-        let request = request.map(|body| match body {
+        let (client, one) = (client(&request), one_client(&request));
+        let mut request = request.map(|body| match body {
             lambda_http::Body::Empty => Body::empty(),
             lambda_http::Body::Text(text) => Body::from(text),
             lambda_http::Body::Binary(bytes) => Body::from(bytes),
             _ => Body::empty(),
         });
+        if let Some(one) = one {
+            request.extensions_mut().insert(one);
+        }
         let response = match tower::Service::call(&mut router, request).await {
             Ok(response) => response,
             Err(never) => match never {},
@@ -167,6 +170,12 @@ fn client(request: &Request<lambda_http::Body>) -> Option<String> {
         _ => return None,
     };
     Some(ClientAddress(address.parse().ok()?).cut().to_string())
+}
+
+/// The whole of it, for what strangers may send. It stays in memory.
+fn one_client(request: &Request<lambda_http::Body>) -> Option<OneClient> {
+    let RequestContext::ApiGatewayV2(context) = request.extensions().get::<RequestContext>()? else { return None };
+    context.http.source_ip.as_deref()?.parse().ok().map(OneClient)
 }
 
 /// What the counters of a receiving function are called in CloudWatch.

@@ -384,6 +384,12 @@ impl Store for DynamoStore {
         Ok(answer.item.map(|one| cell(&one)))
     }
 
+    async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>> {
+        let keys = names.iter().map(|name| item([("pk", text("cell")), ("sk", text(name.as_str()))])).collect();
+        let found = self.get("misc", keys).await?;
+        Ok(found.iter().filter_map(|one| Some((text_of(one, "sk")?.to_owned(), cell(one)))).collect())
+    }
+
     async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
         let version = number(expected.unwrap_or(0) + 1);
         let one = item([("pk", text("cell")), ("sk", text(name)), ("content", text(value)), ("version", version)]);

@@ -2,7 +2,8 @@
 //! overwritten; how it stood at any instant follows from the entries up to then.
 //!
 //! 1. A consent holds for the addresses that were told with it, and for no others.
-//! 2. A withdrawal holds for the person: for every address, those that become known later included. Who says it to us (an
+//! 2. A withdrawal holds for the person: for every address, those that become known later included. It reaches everybody whose
+//!    facts prove the address that it was told with, also where a guard keeps them apart (`beside`). Who says it to us (an
 //!    unsubscription, a complaint, a stop word) says it for every channel; who says no to one of several boxes of a form, or blocks one
 //!    bot, says it of that channel.
 //! 3. The later word counts; of two words of the same instant the withdrawal.
@@ -22,8 +23,10 @@ use stagedoor_model::{
 
 use crate::Person;
 
+mod beside;
 mod standing;
 
+pub use beside::{bearers_of, cell_of_withdrawals, proven_addresses, withdrawals, withdrawn_beside};
 pub use standing::{doubted, standing, withdrawn_at};
 
 /// One word.
@@ -91,9 +94,10 @@ const BEGUN: &str = "chat-begun";
 /// The method of a bot that somebody blocked.
 const BLOCKED: &str = "blocked";
 
-/// Every entry, the oldest first.
+/// Every entry, the oldest first, with the withdrawals through their addresses that stand with other people.
 pub fn ledger(person: &Person) -> Vec<Entry> {
     let mut entries: Vec<Entry> = person.records.values().flat_map(|record| entries_of(record, person)).collect();
+    beside::add(&mut entries, person);
     entries.sort();
     entries
 }

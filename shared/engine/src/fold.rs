@@ -257,6 +257,7 @@ fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Per
         absorbed_by,
         former,
         contested: BTreeSet::new(),
+        withdrawn_beside: BTreeSet::new(),
     }
 }
 
@@ -306,6 +307,7 @@ fn newcomer(
         absorbed_by: BTreeSet::new(),
         former: BTreeSet::new(),
         contested: BTreeSet::new(),
+        withdrawn_beside: BTreeSet::new(),
         records: records.clone(),
     }
 }

@@ -10,7 +10,7 @@ use stagedoor_model::{
 };
 use uuid::Uuid;
 
-use crate::claims;
+use crate::{Entry, claims};
 
 /// Derived from the first record that named the person, so that the same facts make the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +81,10 @@ pub struct Person {
     /// What they claim and somebody else proves.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub contested: BTreeSet<Identifier>,
+    /// Withdrawals through addresses of theirs that other people's records hold. Never stored: they are read beside the
+    /// person, for each look at how they stand.
+    #[serde(skip)]
+    pub withdrawn_beside: BTreeSet<Entry>,
 }
 
 impl Person {

@@ -1,9 +1,9 @@
 //! Which values belong to a crowd: the phone of a box office, the e-mail of a cashier, the one account of a cash desk, a
 //! link that was published.
 //!
-//! What forms and chats say proves nothing, so a value that is shared there alone is marked as typed: it joins no more
-//! forms and chats, and what signed servers say of it still joins. Counts only grow with what is known, and start anew
-//! when a manager lifts the mark.
+//! A value that is shared in forms and chats alone is marked as typed: it joins no more forms and chats, and what other
+//! servers say of it still joins. What is only claimed counts for no crowd: otherwise a stranger could make anybody's
+//! address a crowd's. Counts only grow with what is known, and start anew when a manager lifts the mark.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,8 @@ impl<'r> Seen<'r> {
     fn see(&mut self, value: &Identifier, record: &'r Record) {
         let is_address = |one: &Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
         let mut alone = true;
-        for other in record.identifiers.iter().chain(&record.claims).filter(|other| *other != value) {
+        let claims = record.claims.iter().filter(|_| breakage::is_on("claims-make-crowds"));
+        for other in record.identifiers.iter().chain(claims).filter(|other| *other != value) {
             alone &= !is_address(other);
             if is_address(other) && other.kind() != value.kind() {
                 self.others.entry(other.kind()).or_default().insert(other);
@@ -96,7 +97,7 @@ pub(crate) fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &
                 _ => {}
             }
         }
-        for value in record.claims.iter().filter(|value| counts(value)) {
+        for value in record.claims.iter().filter(|value| counts(value) && breakage::is_on("claims-make-crowds")) {
             typed.entry(value).or_default().see(value, record);
         }
     }

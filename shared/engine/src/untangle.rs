@@ -234,6 +234,7 @@ mod tests {
             absorbed_by: BTreeSet::new(),
             former: BTreeSet::new(),
             contested: BTreeSet::new(),
+            withdrawn_beside: BTreeSet::new(),
         };
         let mut link = Link::default();
         link.deals.insert(ShowKey("ufa".into()), DealLink { id: Some(22), ..DealLink::default() });

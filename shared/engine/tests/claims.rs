@@ -222,3 +222,40 @@ proptest! {
         prop_assert_eq!(contested(&whole), contested(&split));
     }
 }
+
+fn any_signed() -> impl Strategy<Value = Record> {
+    let values = prop_oneof![(0..4_u8).prop_map(phone), (0..4_u8).prop_map(email)];
+    (proptest::collection::vec(values, 1..4), 0..100_i64)
+        .prop_map(|(values, at)| form("Anna", Proof::Signed, at, values))
+}
+
+fn any_claim() -> impl Strategy<Value = Record> {
+    let known = prop_oneof![(0..4_u8).prop_map(phone), (0..4_u8).prop_map(email)];
+    (known, 0..100_u8, 0..100_i64).prop_map(|(known, n, at)| {
+        let other = if known.kind() == Kind::Phone {
+            email(20 + n)
+        } else {
+            format!("phone:+791700000{n:02}").parse().expect("valid")
+        };
+        typed(&format!("Name {n}"), at, vec![known, other])
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_strangers_claim_those_who_prove_an_address_are_who_they_were(
+        signed in proptest::collection::vec(any_signed(), 1..12),
+        claims in proptest::collection::vec(any_claim(), 0..40),
+    ) {
+        let (weak, policy) = (BTreeSet::new(), stagedoor_engine::Policy::default());
+        let alone = stagedoor_engine::partition(&signed, &weak, &policy);
+        let amid = stagedoor_engine::partition(signed.iter().chain(&claims), &weak, &policy);
+        let keys: BTreeSet<_> = signed.iter().map(|record| record.key.clone()).collect();
+        let proven = |split: &stagedoor_engine::Partition| -> BTreeSet<BTreeSet<stagedoor_model::RecordKey>> {
+            let own = split.clusters.iter().map(|one| one.records.intersection(&keys).cloned().collect::<BTreeSet<_>>());
+            own.filter(|own| !own.is_empty()).collect()
+        };
+        prop_assert_eq!(proven(&alone), proven(&amid));
+        prop_assert_eq!(alone.crowded, amid.crowded);
+    }
+}

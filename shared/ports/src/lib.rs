@@ -11,6 +11,7 @@ mod shops;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod withdrawals;
 
 pub use channel::{Channel, Sending, Settled};
 pub use crm::{Changes, Crm, CrmError, CrmPage, Gone, Hangs, Held, LATE_FOR, Missing, Row, SeenDeal};
@@ -22,6 +23,8 @@ pub use store::{
     Cell, Claims, Commit, Dirty, DuePage, JournalRow, Mark, Outcome, Postponed, READ_AGAIN, Removal, Saved, SetAside,
     Store, Taken, Totals, Versioned, outdated, unreadable_reason, up_to,
 };
+
+pub use withdrawals::{keep_withdrawals, read_withdrawals};
 
 /// A port could not do what was asked.
 #[derive(Debug, thiserror::Error)]

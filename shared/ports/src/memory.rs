@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 pub use queue::{MAX_ATTEMPTS, MemoryQueue};
-use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_engine::{Link, Person, PersonId, cell_of_withdrawals};
 use stagedoor_model::{EventId, Identifier, Timestamp};
 
 use crate::{
@@ -291,6 +291,11 @@ impl Store for MemoryStore {
         Ok(self.state().cells.get(name).cloned())
     }
 
+    async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>> {
+        let state = self.state();
+        Ok(names.iter().filter_map(|name| Some((name.clone(), state.cells.get(name)?.clone()))).collect())
+    }
+
     async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
         let mut state = self.state();
         if state.cells.get(name).map(|cell| cell.version) != expected {
@@ -366,6 +371,7 @@ impl Store for MemoryStore {
     ) -> Result<()> {
         let mut state = self.state();
         state.tombstones.extend(tombstones.iter().cloned());
+        names.iter().for_each(|name| _ = state.cells.remove(&cell_of_withdrawals(name)));
         state.owners.retain(|name, owner| !people.contains(owner) && !names.contains(name));
         state.journal.retain(|row| row.person.is_none_or(|id| !people.contains(&id)));
         state.redirects.retain(|from, into| !people.contains(from) && !people.contains(into));

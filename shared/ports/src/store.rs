@@ -226,6 +226,8 @@ pub trait Store: Send + Sync {
     async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool>;
     async fn release(&self, name: &str, owner: &str) -> Result<()>;
     async fn cell(&self, name: &str) -> Result<Option<Cell>>;
+    /// Those of these cells that exist.
+    async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>>;
     /// False when the cell is at another version by now (`None`: does not exist yet).
     async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool>;
     /// Every cell whose name begins so.

@@ -320,6 +320,12 @@ async fn a_cell_changes_only_from_the_version_that_was_read(store: &dyn Store) {
     let cell = store.cell("token").await.expect("read").expect("there");
     assert!(store.put_cell("token", "two", Some(cell.version)).await.expect("put"));
     assert!(!store.put_cell("token", "three", Some(cell.version)).await.expect("put"));
+    let names = ["token", "tok", "none"].map(str::to_owned).into();
+    let found = store.cells_of(&names).await.expect("read");
+    assert_eq!(
+        found.iter().map(|(name, cell)| (name.as_str(), cell.value.as_str())).collect::<Vec<_>>(),
+        [("token", "two")]
+    );
     assert_eq!(store.cell("token").await.expect("read").map(|cell| cell.value), Some("two".into()));
     assert_eq!(store.cells("tok").await.expect("read").len(), 1);
     assert!(store.cells("x").await.expect("read").is_empty());

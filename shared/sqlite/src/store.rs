@@ -1,3 +1,4 @@
+mod cells;
 mod conflict;
 mod erase;
 mod journal;
@@ -9,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
+use rusqlite::{Connection, OptionalExtension, params, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
 use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp};
@@ -381,7 +382,12 @@ impl Store for SqliteStore {
     }
 
     async fn cell(&self, name: &str) -> Result<Option<Cell>> {
-        Ok(self.cells(name).await?.remove(name))
+        Ok(self.cells_of(&BTreeSet::from([name.to_owned()])).await?.remove(name))
+    }
+
+    async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>> {
+        let names = names.clone();
+        self.database.read(move |connection| cells::named(connection, names)).await
     }
 
     async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
@@ -402,16 +408,7 @@ impl Store for SqliteStore {
 
     async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
         let prefix = prefix.to_owned();
-        self.database
-            .read(move |connection| {
-                let sql = "SELECT name, value, version FROM cells WHERE substr(name, 1, length(?1)) = ?1";
-                let mut select = connection.prepare_cached(sql)?;
-                let cell = |row: &Row<'_>| {
-                    Ok((row.get(0)?, Cell { value: row.get(1)?, version: row.get::<_, i64>(2)? as u64 }))
-                };
-                select.query_map([prefix], cell)?.collect()
-            })
-            .await
+        self.database.read(move |connection| cells::beginning_with(connection, prefix)).await
     }
 
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {

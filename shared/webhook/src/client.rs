@@ -44,6 +44,11 @@ impl ClientAddress {
     }
 }
 
+/// The address of one client, where the listener knows that it speaks for no others: no proxy's and not this machine's. What
+/// strangers may send is limited by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OneClient(pub IpAddr);
+
 /// The first 96 bits of an address that a NAT64 gateway makes of one of IPv4: 64:ff9b::/96.
 const NAT64: u128 = 0x0064_ff9b_u128 << 64;
 
@@ -99,6 +104,16 @@ impl Limit<IpAddr> {
     /// For what is written of anybody's looks: a hundred at once, and one a second.
     pub fn looks() -> Self {
         Self::of(Quota::per_second(NonZeroU32::MIN).allow_burst(LOOKS_WRITTEN))
+    }
+
+    /// For what strangers may send: so many at once and so many an hour, by address, of IPv6 by /48.
+    pub fn strangers(an_hour: NonZeroU32) -> Self {
+        Self::of(Quota::per_hour(an_hour))
+    }
+
+    /// Counts one more of a stranger's. False if they sent too many lately.
+    pub fn admits_stranger(&self, client: OneClient) -> bool {
+        self.takes(&ClientAddress(client.0).site())
     }
 
     /// Counts one more. False if this client did it too often lately.

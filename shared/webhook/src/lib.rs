@@ -19,7 +19,7 @@ mod source;
 mod text;
 
 pub use body::{BodyRefused, MAX_BODY};
-pub use client::{ClientAddress, ClientLimit, Limit};
+pub use client::{ClientAddress, ClientLimit, Limit, OneClient};
 pub use delivery::{Delivery, VerifiedDelivery, reread};
 pub use form::{Form, FormValue};
 pub use json::parse_json;

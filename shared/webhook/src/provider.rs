@@ -35,6 +35,8 @@ pub enum Reject {
     TooMany,
     #[error("too many refused requests from this address")]
     RefusedOften,
+    #[error("too many forms from this address")]
+    TooManyOfOne,
     #[error("no such source")]
     UnknownSource,
     #[error("this method is not accepted here")]
@@ -47,6 +49,7 @@ impl Reject {
         match self {
             Self::TooMany => Some(1),
             Self::RefusedOften => Some(60),
+            Self::TooManyOfOne => Some(600),
             Self::Busy => Some(5),
             _ => None,
         }
@@ -64,7 +67,7 @@ impl Reject {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooMany | Self::RefusedOften => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany | Self::TooManyOfOne | Self::RefusedOften => StatusCode::TOO_MANY_REQUESTS,
             // Never 410: pretix and others take it as an order to stop for good.
             Self::UnknownSource => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -212,6 +215,11 @@ pub trait Provider: Send + Sync {
     }
 
     /// True where a browser's page posts by itself: parts and plain text are taken as the form or JSON that they hold.
+    fn strangers_per_hour(&self) -> Option<NonZeroU32> {
+        None
+    }
+
+    /// Whether browsers send beacons here.
     fn takes_beacons(&self) -> bool {
         false
     }

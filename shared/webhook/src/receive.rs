@@ -19,7 +19,7 @@ use stagedoor_model::{Event, SourceName, TraceParent, breakage};
 use stagedoor_ports::{Clock, Queue};
 
 use crate::{
-    Answer, ClientAddress, ClientLimit, Delivery, Provider, Reject, Secret, Source, VerifiedDelivery, beacon, body,
+    Answer, ClientAddress, ClientLimit, Delivery, OneClient, Provider, Reject, Secret, Source, VerifiedDelivery, beacon, body,
     form::is_within,
 };
 
@@ -57,6 +57,8 @@ struct Door {
     secrets: Vec<Secret>,
     provider: Box<dyn Provider>,
     limit: DefaultDirectRateLimiter,
+    /// By client, where anybody can send.
+    strangers: Option<ClientLimit>,
 }
 
 struct Hall {
@@ -75,7 +77,9 @@ pub fn router(function: &'static str, receiver: Receiver, sources: Vec<(Source, 
         .map(|(source, provider)| {
             let rate = NonZeroU32::new(source.rate).unwrap_or(NonZeroU32::MIN);
             let limit = RateLimiter::direct(Quota::per_second(rate));
-            (source.name.as_str().to_owned(), Door { source: source.name, secrets: source.secrets, provider, limit })
+            let strangers = provider.strangers_per_hour().map(ClientLimit::strangers);
+            let (name, secrets) = (source.name.as_str().to_owned(), source.secrets);
+            (name, Door { source: source.name, secrets, provider, limit, strangers })
         })
         .collect();
     let hall =
@@ -131,7 +135,7 @@ impl Hall {
     /// What a client hears of a refusal: the reason, or that it was refused too often. Nobody is locked out by it: a delivery
     /// that is believed is taken from any address.
     fn weighed(&self, reject: Reject, client: Option<ClientAddress>) -> Reject {
-        let by_address = !matches!(reject, Reject::TooMany | Reject::Busy);
+        let by_address = !matches!(reject, Reject::TooMany | Reject::TooManyOfOne | Reject::Busy);
         match client.filter(|_| by_address && !breakage::is_on("refusals-unlimited")) {
             Some(client) if !self.refusals.admits(client) => Reject::RefusedOften,
             _ => reject,
@@ -154,6 +158,7 @@ impl Hall {
             door.limit.check().map_err(|_| Reject::TooMany)?;
         }
         let (parts, http_body) = request.into_parts();
+        let client = parts.extensions.get::<OneClient>().copied();
         let mut delivery = Delivery {
             method: parts.method,
             query: parts.uri.query().unwrap_or("").to_owned(),
@@ -199,6 +204,12 @@ impl Hall {
         // What strangers send takes nothing of the rate of those who are believed.
         if !breakage::is_on("rate-before-proof") {
             door.limit.check().map_err(|_| Reject::TooMany)?;
+        }
+        if let (Some(strangers), Some(client)) = (&door.strangers, client)
+            && !strangers.admits_stranger(client)
+            && !breakage::is_on("strangers-unlimited")
+        {
+            return Err(Reject::TooManyOfOne);
         }
         let trusted = VerifiedDelivery::new(&delivery, &door.source, &verified);
         let (mut events, strange) = self.understand(door, &trusted, trace);

@@ -154,6 +154,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
             absorbed_by: BTreeSet::new(),
             former: BTreeSet::new(),
             contested: BTreeSet::new(),
+            withdrawn_beside: BTreeSet::new(),
         };
         join(&mut person, &first);
         for _ in 0..4 {

@@ -19,7 +19,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 use stagedoor_model::breakage;
-use stagedoor_webhook::ClientAddress;
+use stagedoor_webhook::{ClientAddress, OneClient};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -201,6 +201,9 @@ impl Shared {
         let mut request = request.map(|body| HttpBody::new(Bounded::new(body, &self.limits, &self.bodies, one)));
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(ClientAddress(client));
+        if !self.is_of_many(client) {
+            request.extensions_mut().insert(OneClient(client));
+        }
         request
     }
 

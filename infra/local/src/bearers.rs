@@ -1,0 +1,33 @@
+//! Who has an address, for commands: one person, or all between whom a guard stands.
+
+use stagedoor_engine::Person;
+use stagedoor_model::{Identifier, breakage};
+use stagedoor_ports::read_withdrawals;
+
+use crate::hub::Hub;
+
+/// Everybody whose facts prove this, the one to whom it leads among them, with what was withdrawn through their addresses.
+///
+/// # Errors
+/// A sentence: nobody is known by this, or the store cannot be read.
+pub(crate) async fn bearers(hub: &Hub, identifier: &Identifier) -> Result<Vec<Person>, String> {
+    let found = hub.sync.bearers(identifier).await.map_err(|error| error.to_string())?;
+    let mut people: Vec<Person> = found.into_iter().map(|one| one.value).collect();
+    if breakage::is_on("crowd-is-nobody") {
+        let claims = hub.store.resolve(&[identifier.clone()].into()).await.map_err(|error| error.to_string())?;
+        people.retain(|_| claims.owners.contains_key(identifier));
+    }
+    let mut asked: Vec<&mut Person> = people.iter_mut().collect();
+    read_withdrawals(hub.store.as_ref(), &mut asked).await.map_err(|error| error.to_string())?;
+    if people.is_empty() { Err(format!("nobody is known by {identifier}")) } else { Ok(people) }
+}
+
+/// A line a person: by which other identifiers a command finds them alone.
+pub(crate) fn listed(people: &[Person], identifier: &Identifier) -> Vec<String> {
+    let line = |person: &Person| {
+        let strong = |one: &&Identifier| one.kind().is_strong() && *one != identifier;
+        let others: Vec<String> = person.identifiers().into_iter().filter(strong).map(ToString::to_string).collect();
+        format!("{} {} ({})", person.id, person.name().unwrap_or("without a name"), others.join(", "))
+    };
+    people.iter().map(line).collect()
+}
