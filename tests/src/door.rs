@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 use stagedoor_model::{Event, Region, SourceName, Timestamp, Unrecognized};
 use stagedoor_ports::{Clock, Queue, memory::MemoryQueue};
 use stagedoor_testkit::{Parcel, samples::Sample};
-use stagedoor_webhook::{Counters, NotUnderstood, Provider, Receiver, Secret, Source, reread};
+use stagedoor_webhook::{Counters, NotUnderstood, OneClient, Provider, Receiver, Secret, Source, reread};
 use tower::ServiceExt;
 
 /// A clock that stands where it was put.
@@ -146,7 +146,15 @@ impl Door {
     }
 
     pub async fn take(&self, parcel: &Parcel) -> Outcome {
+        self.take_from(parcel, None).await
+    }
+
+    /// From a client whose address the listener knows.
+    pub async fn take_from(&self, parcel: &Parcel, client: Option<OneClient>) -> Outcome {
         let mut request = Request::post(&parcel.path);
+        if let (Some(client), Some(extensions)) = (client, request.extensions_mut()) {
+            extensions.insert(client);
+        }
         for (name, value) in &parcel.headers {
             request = request.header(name, value);
         }

@@ -5,6 +5,7 @@ use stagedoor::audience;
 use stagedoor_model::{Body, Email, Identifier, Phone, Region, Timestamp};
 use stagedoor_testkit::{Parcel, json as posted};
 use stagedoor_tests::door::{self, Door};
+use stagedoor_webhook::OneClient;
 
 use crate::mailings::{HOUR, Stage, noon};
 
@@ -174,4 +175,52 @@ async fn forms_that_a_stranger_sends_without_end_take_a_bounded_place_and_the_fi
         assert!(whole.contains(&format!("\"a_number\":\"{n}\"")), "form {n} is gone");
     }
     assert!(!whole.contains("\"a_number\":\"50\""), "one in between is not kept");
+}
+
+#[tokio::test]
+async fn an_address_is_asked_by_one_letter_a_day_whoever_claims_it() {
+    let stage = Stage::at(noon(3)).await;
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
+    let form = |n: u32| {
+        let phone = format!("+7916777{n:04}");
+        let name = format!("Имя {}", char::from_u32(0x410 + n).unwrap_or('Я'));
+        json!({ "your-email": "anna@example.com", "your-tel": phone, "your-name": name, "consents": consents })
+    };
+    for n in 0..12 {
+        stage.hub.take(&by_browser(&form(n))).await;
+    }
+    stage.on(60).await;
+    let letters = stage.letters("anna@example.com");
+    assert_eq!(letters.len(), 1, "twelve claim it: {letters:?}");
+    stage.on(HOUR * 2).await;
+    stage.hub.take(&by_browser(&form(20))).await;
+    stage.on(60).await;
+    assert_eq!(stage.letters("anna@example.com").len(), 1);
+    // Her answer to the one letter counts.
+    let url = link(&letters[0].text, "/c/").expect("a link");
+    assert_eq!(posts(&url).await, 200);
+    stage.hub.settled().await;
+    assert_eq!(stands(&stage).await, "given");
+    stage.on(HOUR * 25).await;
+    assert!(stage.letters("anna@example.com").len() <= 2, "{:?}", stage.letters("anna@example.com"));
+}
+
+#[tokio::test]
+async fn one_client_sends_so_many_forms_an_hour_and_others_go_on() {
+    let door = browser(json!({ "forms_per_hour": 5 }));
+    let client = |text: &str| Some(OneClient(text.parse().expect("an address")));
+    let form = |n: usize| sent(&door, &json!({ "phone": format!("+791612345{n:02}") }));
+    for (first, second) in [("203.0.113.5", "203.0.113.6"), ("2001:db8:1:2::3", "2001:db8:2::3")] {
+        for n in 0..5 {
+            assert_eq!(door.take_from(&form(n), client(first)).await.status, 200);
+        }
+        let refused = door.take_from(&form(6), client(first)).await;
+        assert_eq!((refused.status.as_u16(), refused.events.len()), (429, 0));
+        assert_eq!(door.take_from(&form(7), client(second)).await.status, 200);
+    }
+    assert_eq!(door.take_from(&form(8), client("2001:db8:1:ffff::9")).await.status, 429, "one customer has a /48");
+    // A proxy that says of nobody whose request it is speaks for all.
+    for n in 0..30 {
+        assert_eq!(door.take(&form(n)).await.status, 200);
+    }
 }

@@ -1,6 +1,7 @@
 //! The queue's consumer: one file a step. Webhooks become people here, and people become rows in the CRM.
 
 mod answers;
+mod asked;
 mod backfill;
 mod breaker;
 mod changes;

@@ -116,6 +116,11 @@ impl Sync {
             let step = match &due.message {
                 None => None,
                 Some(message) => {
+                    let decided_for = self.decided_for(person, due, message.step).await?;
+                    if let Some(at) = self.rests_until(due, &message.way.to, decided_for, now).await? {
+                        again_at = Some(again_at.map_or(at, |known| known.min(at)));
+                        continue;
+                    }
                     let step = self.decide_letter((talk, person, due, message), catalog, now, decided).await?;
                     if step.is_none() {
                         again_at = Some(again_at.map_or(now + LATER, |at| at.min(now + LATER)));

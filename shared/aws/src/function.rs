@@ -22,7 +22,7 @@ use serde::Deserialize;
 use stagedoor_config::Reading;
 use stagedoor_model::Event;
 use stagedoor_ports::{Clock, SystemClock};
-use stagedoor_webhook::{Build, ClientAddress, Counters, Provider, Receiver, Source, table};
+use stagedoor_webhook::{Build, ClientAddress, Counters, OneClient, Provider, Receiver, Source, table};
 
 use crate::{
     metrics::emit,

@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use http::StatusCode;
 use stagedoor_model::Event;
 
@@ -214,12 +216,12 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// True where a browser's page posts by itself: parts and plain text are taken as the form or JSON that they hold.
+    /// What one client may send in an hour, where anybody can send. `None`: whoever sends is believed or refused.
     fn strangers_per_hour(&self) -> Option<NonZeroU32> {
         None
     }
 
-    /// Whether browsers send beacons here.
+    /// True where a browser's page posts by itself: parts and plain text are taken as the form or JSON that they hold.
     fn takes_beacons(&self) -> bool {
         false
     }

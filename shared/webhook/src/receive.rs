@@ -19,8 +19,8 @@ use stagedoor_model::{Event, SourceName, TraceParent, breakage};
 use stagedoor_ports::{Clock, Queue};
 
 use crate::{
-    Answer, ClientAddress, ClientLimit, Delivery, OneClient, Provider, Reject, Secret, Source, VerifiedDelivery, beacon, body,
-    form::is_within,
+    Answer, ClientAddress, ClientLimit, Delivery, OneClient, Provider, Reject, Secret, Source, VerifiedDelivery,
+    beacon, body, form::is_within,
 };
 
 /// Deliveries by source and outcome, since the start.
@@ -201,15 +201,16 @@ impl Hall {
             return Err(Reject::WrongMethod);
         }
         let verified = door.provider.verify(&delivery)?;
-        // What strangers send takes nothing of the rate of those who are believed.
-        if !breakage::is_on("rate-before-proof") {
-            door.limit.check().map_err(|_| Reject::TooMany)?;
-        }
+        // Where anybody can send, one of them takes nothing of the rate of the others.
         if let (Some(strangers), Some(client)) = (&door.strangers, client)
             && !strangers.admits_stranger(client)
             && !breakage::is_on("strangers-unlimited")
         {
             return Err(Reject::TooManyOfOne);
+        }
+        // What strangers send takes nothing of the rate of those who are believed.
+        if !breakage::is_on("rate-before-proof") {
+            door.limit.check().map_err(|_| Reject::TooMany)?;
         }
         let trusted = VerifiedDelivery::new(&delivery, &door.source, &verified);
         let (mut events, strange) = self.understand(door, &trusted, trace);

@@ -39,6 +39,11 @@ pub fn cell_of_withdrawals(address: &Identifier) -> String {
     format!("withdrawn/{}", hex::encode(Sha256::digest(address.to_string())))
 }
 
+/// The name of the cell that says when an address was asked by which letter. It shows no address.
+pub fn cell_of_question(letter: &str, address: &Identifier) -> String {
+    format!("asked/{letter}/{}", hex::encode(Sha256::digest(address.to_string())))
+}
+
 /// The name of the audience in which those stand whose facts prove an address that does not lead to them.
 pub fn bearers_of(address: &Identifier) -> String {
     format!("bearers/{}", hex::encode(Sha256::digest(address.to_string())))

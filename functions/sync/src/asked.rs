@@ -1,0 +1,53 @@
+//! An address is asked by one letter a day, whoever claims it and under whatever name: a stranger could otherwise fill its
+//! owner's mailbox in the organiser's name.
+
+use jiff::SignedDuration;
+use stagedoor_engine::{Audience, Due, PersonId, cell_of_question};
+use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
+use stagedoor_ports::{PortError, Result};
+
+use crate::{Sync, segment::own_source};
+
+/// How long an address is asked nothing more.
+const REST: SignedDuration = SignedDuration::from_hours(24);
+/// How often another process may be faster.
+const ATTEMPTS: usize = 8;
+
+impl Sync {
+    /// `None` where the letter may go; otherwise when the address may be asked again. The same letter may be decided again
+    /// after a crash.
+    pub(crate) async fn rests_until(
+        &self,
+        due: &Due<'_>,
+        address: &Identifier,
+        decided_for: PersonId,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        if !matches!(due.mailing.to, Audience::Unconfirmed | Audience::Doubted)
+            || breakage::is_on("asked-by-each-claim")
+        {
+            return Ok(None);
+        }
+        // The store keeps no address beside the letter.
+        let letter = EventId::derive(&own_source()?, &["asks", &due.key, &decided_for.to_string()]).to_string();
+        let name = cell_of_question(&due.mailing.name, address);
+        for _ in 0..ATTEMPTS {
+            let cell = self.store.cell(&name).await?;
+            let last = cell.as_ref().and_then(|cell| cell.value.split_once(' '));
+            if let Some((at, asked)) = last
+                && let Ok(at) = at.parse::<Timestamp>()
+            {
+                if asked == letter {
+                    return Ok(None);
+                }
+                if now < at + REST {
+                    return Ok(Some(at + REST));
+                }
+            }
+            if self.store.put_cell(&name, &format!("{now} {letter}"), cell.map(|cell| cell.version)).await? {
+                return Ok(None);
+            }
+        }
+        Err(PortError::Retry("other processes ask the same address".into()))
+    }
+}
