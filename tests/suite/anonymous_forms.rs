@@ -75,6 +75,30 @@ async fn the_page_of_a_link_that_counts_no_more_does_not_say_that_the_address_is
 }
 
 #[tokio::test]
+async fn a_strangers_consent_to_sms_calls_and_chats_stays_unconfirmed_until_a_new_word() {
+    let mut stage = Stage::at(noon(3)).await;
+    let consents = |channels: &[&str]| {
+        let of = |channel: &&str| json!({ "purpose": "marketing", "channel": channel, "given": true });
+        channels.iter().map(of).collect::<Vec<_>>()
+    };
+    let form = json!({ "your-tel": "+79161234567", "consents": consents(&["sms", "call", "messenger"]) });
+    stage.hub.take(&by_browser(&form)).await;
+    stage.on(HOUR).await;
+    let phone: Identifier = "phone:+79161234567".parse().expect("a phone");
+    let evidence = audience::evidence(&stage.hub.hub, &phone).await.expect("evidence");
+    for channel in ["sms", "call", "messenger"] {
+        assert_eq!(evidence["now"][channel]["standing"], "unconfirmed", "{channel}");
+    }
+    assert_eq!(stage.chats(stagedoor_sandbox::Platform::Sms), Vec::<String>::new());
+    let form = json!({ "kind": "lead", "phone": "+79161234567", "consents": consents(&["sms"]) });
+    let signed = stage.site(form);
+    stage.hub.take(&signed).await;
+    stage.on(HOUR).await;
+    let evidence = audience::evidence(&stage.hub.hub, &phone).await.expect("evidence");
+    assert_eq!(evidence["now"]["sms"]["standing"], "given");
+}
+
+#[tokio::test]
 async fn a_strangers_withdrawal_is_asked_back() {
     let mut stage = Stage::at(noon(3)).await;
     stage.consents("anna@example.com").await;
