@@ -137,7 +137,9 @@ pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog,
         .filter(|(line, _)| !matches!(line.said, Said::Allowed) && !noted.contains(&mark(line)))
         .collect();
     fresh.sort();
-    let (mut lines, mut text, mut length) = (BTreeSet::new(), Vec::new(), 0);
+    let mut text: Vec<String> = chatty(person).filter_map(|(_, talk)| missing(talk, noted)).collect();
+    let mut length: usize = text.iter().map(|text| text.chars().count() + 1).sum();
+    let mut lines = BTreeSet::new();
     for (line, channel) in fresh {
         let words = spoken(line, channel, catalog);
         length += words.chars().count() + 1;
@@ -160,6 +162,14 @@ pub(crate) fn settles_at(person: &Person, noted: &BTreeSet<String>, now: Timesta
     // Of a clock that is ahead or behind nothing can be said.
     let is_fresh = (now.as_millisecond() - at.as_millisecond()).abs() < ALBUM;
     is_fresh.then(|| Timestamp::from_millisecond(at.as_millisecond() + ALBUM).unwrap_or(at))
+}
+
+/// What stands in the place of lines that were dropped before a note held them: the CRM was out while many came.
+fn missing(talk: &Talk, noted: &BTreeSet<String>) -> Option<String> {
+    let first = talk.lines.first().filter(|line| !noted.contains(&mark(line)))?;
+    talk.dropped_at.filter(|at| *at <= first.at && !breakage::is_on("dropped-lines-unsaid"))?;
+    let channel = channel_title(talk.chat.kind());
+    Some(format!("… {channel}: lines from before these may be missing here; `stagedoor export` prints them"))
 }
 
 fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {

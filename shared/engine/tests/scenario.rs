@@ -349,3 +349,27 @@ fn a_chat_with_an_invisible_name_is_shown_by_its_id() {
         assert_eq!(stagedoor_engine::chats(&person).expect("a chat").chat, shown, "{name:?}");
     }
 }
+
+#[test]
+fn a_note_says_where_lines_were_dropped_before_it() {
+    let mut world = World::default();
+    let say = |n: i64| line(n, Content::Text(format!("строка {n}.")));
+    world.deliver((1..300).map(say).collect());
+    let mut link = Link::default();
+    let note = |world: &World, link: &Link| {
+        let person = world.people.values().next().expect("one");
+        plan(person, link, &Catalog::default(), stagedoor_model::Timestamp::UNIX_EPOCH).note
+    };
+    let first = note(&world, &link).expect("a note");
+    assert!(first.text.starts_with("… ") && first.text.contains("may be missing here"), "{}", first.text);
+    assert!(!first.text.contains("строка 1.") && first.text.contains("строка 299."), "{}", first.text);
+    link.noted.extend(first.lines);
+    assert!(note(&world, &link).is_none());
+    world.deliver(vec![say(300)]);
+    let next = note(&world, &link).expect("a note");
+    assert!(
+        next.text.contains("строка 300.") && !next.text.contains("missing"),
+        "what was dropped now was noted: {}",
+        next.text
+    );
+}

@@ -136,6 +136,9 @@ pub struct Talk {
     /// Every word about being written to: the consent ledger is made of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub words: BTreeSet<(Timestamp, ChatWord)>,
+    /// When the latest line was said that is not kept here any more because too many came after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_at: Option<Timestamp>,
 }
 
 impl Talk {
@@ -154,6 +157,7 @@ impl Talk {
             refused_at: None,
             messages: BTreeMap::new(),
             words: BTreeSet::new(),
+            dropped_at: None,
         }
     }
 
@@ -237,8 +241,11 @@ impl Talk {
         }
         let most = if crate::breakage::is_on("unnoted-lines-dropped") { 24 } else { LINES };
         let mut length: usize = self.lines.iter().map(Line::length).sum();
+        self.dropped_at = self.dropped_at.max(other.dropped_at);
         while self.lines.len() > most || length > ALL_TEXT {
-            length -= self.lines.pop_first().map_or(0, |line| line.length());
+            let Some(line) = self.lines.pop_first() else { break };
+            length -= line.length();
+            self.dropped_at = self.dropped_at.max(Some(line.at));
         }
         let earliest = |a: Option<Timestamp>, b: Option<Timestamp>| [a, b].into_iter().flatten().min();
         self.open_since = earliest(self.open_since, other.open_since);
