@@ -27,6 +27,7 @@ crate::promises!(
     a_cart_that_a_manager_paid_before_the_shop_did_stays_deleted,
     a_deal_that_is_back_follows_its_order_though_no_webhook_told_of_it,
     a_purchase_after_an_unheard_restore_makes_no_second_row,
+    a_contact_that_is_back_is_found_when_its_person_is_joined,
 );
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
@@ -266,6 +267,26 @@ async fn a_purchase_after_an_unheard_restore_makes_no_second_row(which: Which) {
     account.reconcile().await;
     assert_eq!(account.counts(), (1, 1));
     assert_eq!(only_deal(&account, which), (id, "3000".into()));
+}
+
+async fn a_contact_that_is_back_is_found_when_its_person_is_joined(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, form(1, &ANNA)).await;
+    let contact = first_contact(&account, which);
+    // The contact was restored before the webhook of its deletion came.
+    fold(&account, told(Gone::Contact(contact), true, 5)).await;
+    fold(&account, form(7, &["email:anna@example.com"])).await;
+    fold(&account, form(9, &[ANNA[0], "email:anna@example.com"])).await;
+    account.reconcile().await;
+    let (marked, mark): (Vec<String>, _) = match which {
+        Which::Amo => (account.contacts(), "duplicate of"),
+        Which::Vtiger => {
+            let comments = account.vtiger().records("ModComments");
+            (comments.iter().map(|row| format!("{row:?}")).collect(), "Duplicate of")
+        }
+    };
+    let duplicates = marked.iter().filter(|row| row.contains(mark)).count();
+    assert_eq!((account.counts().0, duplicates), (2, 1));
 }
 
 fn entity_of(row: Gone) -> &'static str {

@@ -261,9 +261,11 @@ impl Sync {
             return Ok(Reconciled::default());
         }
         let catalog = self.catalog().await?;
-        let Asked { mut is_stale, waiting, trouble } = self.hear_restored(&dirty, &catalog).await?;
+        let Asked { mut is_stale, waiting, doubted, trouble } = self.hear_restored(&dirty, &catalog).await?;
+        let mut second_doubted = BTreeSet::new();
         if let Some(second) = self.second() {
-            is_stale |= second.hear_restored(&dirty, &catalog).await?.is_stale;
+            let asked = second.hear_restored(&dirty, &catalog).await?;
+            (is_stale, second_doubted) = (is_stale | asked.is_stale, asked.doubted);
         }
         if is_stale {
             dirty = self.store.take_dirty(most, Some(self.clock.now())).await?;
@@ -279,6 +281,10 @@ impl Sync {
             one.link = std::mem::take(&mut one.link).rekeyed(&catalog);
         }
         let Untangled { changed: mut unsaved, unfinished } = self.untangle(&mut dirty, until).await?;
+        unsaved.extend(self.remember_asked(&mut dirty, &doubted));
+        if let Some(second) = self.second() {
+            unsaved.extend(second.remember_asked(&mut dirty, &second_doubted));
+        }
         unsaved.extend(self.quiet_joined(&mut dirty).await?);
         unsaved.extend(self.segment(&mut dirty, &catalog).await?);
         unsaved.extend(self.write(&mut dirty, &catalog).await?);

@@ -18,6 +18,8 @@ pub(crate) struct Asked {
     pub is_stale: bool,
     /// People whose rows would be made anew, and could not be asked for.
     pub waiting: BTreeSet<PersonId>,
+    /// People whose deleted contacts were asked for, because another one of theirs lives.
+    pub doubted: BTreeSet<PersonId>,
     /// Why the CRM could not be asked.
     pub trouble: Option<String>,
 }
@@ -25,6 +27,8 @@ pub(crate) struct Asked {
 const LATELY: &str = "crm/lately-gone";
 /// Lately deleted rows that are asked for at each look, at most: two calls.
 const KEPT: usize = 80;
+/// How long an answer about a deleted contact holds.
+const BELIEVED: SignedDuration = SignedDuration::from_mins(10);
 
 /// The contacts and deals of a person that are known to be gone.
 pub(crate) fn gone_rows(person: &Person) -> BTreeSet<Gone> {
@@ -103,26 +107,31 @@ impl Sync {
     }
 
     /// Hears which rows of these people, known to be gone, are there again. A CRM that sends webhooks is asked only before a
-    /// row is made anew: the webhook that told of the restore may be lost, or overtaken by the one of the deletion.
+    /// row is made anew, and where a person has another contact: the webhook that told of the restore may be lost, or overtaken
+    /// by the one of the deletion.
     pub(crate) async fn hear_restored(&self, people: &[Dirty], catalog: &Catalog) -> Result<Asked, PortError> {
+        let now = self.clock.now();
         let is_asked = |one: &&Dirty| match self.crm.tells() {
-            true => self.renews(one, catalog) && !breakage::is_on("deletion-believed-by-purchase"),
+            true => {
+                self.renews(one, catalog) && !breakage::is_on("deletion-believed-by-purchase") || self.doubts(one, now)
+            }
             false => true,
         };
         let people: Vec<&Dirty> = people.iter().filter(is_asked).collect();
         let gone: BTreeSet<Gone> = people.iter().flat_map(|one| gone_rows(&one.person.seen_by(self.scope))).collect();
         let source = SourceName::new(if self.scope.is_empty() { "crm" } else { SECOND_CRM });
         let (Ok(source), false) = (source, gone.is_empty()) else { return Ok(Asked::default()) };
-        let mut events = match self.restored(&source, &gone, self.clock.now()).await {
+        let mut events = match self.restored(&source, &gone, now).await {
             Ok(events) => events,
             Err(error) => {
                 tracing::warn!(%error, "rows that may have been restored could not be looked for");
                 let waiting = people.iter().filter(|one| self.renews(one, catalog)).map(|one| one.person.id).collect();
-                return Ok(Asked { is_stale: false, waiting, trouble: Some(error.to_string()) });
+                return Ok(Asked { waiting, trouble: Some(error.to_string()), ..Asked::default() });
             }
         };
+        let doubted = people.iter().filter(|one| self.doubts(one, now)).map(|one| one.person.id).collect();
         if events.is_empty() {
-            return Ok(Asked::default());
+            return Ok(Asked { doubted, ..Asked::default() });
         }
         // The clock that gave a deletion its time may be ahead.
         let died: BTreeMap<Gone, Timestamp> =
@@ -135,7 +144,35 @@ impl Sync {
         if !Box::pin(self.handle(events)).await.is_empty() {
             return Err(PortError::Retry("what was restored in the CRM was not saved whole".into()));
         }
-        Ok(Asked { is_stale: true, ..Asked::default() })
+        Ok(Asked { is_stale: true, doubted, ..Asked::default() })
+    }
+
+    /// Whether a contact that counts as deleted has to be asked for, because the person has another one. Should both be
+    /// there, one is the other's duplicate.
+    fn doubts(&self, one: &Dirty, now: Timestamp) -> bool {
+        let (person, link) = (one.person.seen_by(self.scope), self.own(&one.link));
+        let Some(link) = link.filter(|_| self.crm.tells() && !breakage::is_on("restored-contact-unasked")) else {
+            return false;
+        };
+        let gone = gone_rows(&person);
+        let is_gone = |id: &u64| gone.contains(&Gone::Contact(*id));
+        let contacts: BTreeSet<u64> =
+            link.contact.id.iter().chain(&link.doubles).chain(&person.contacts()).copied().collect();
+        let is_due = link.gone_asked_at.is_none_or(|at| now.duration_since(at) >= BELIEVED);
+        is_due && contacts.iter().any(is_gone) && !contacts.iter().all(is_gone)
+    }
+
+    /// Remembers that these people's deleted contacts were asked for. Returns whose links changed.
+    pub(crate) fn remember_asked(&self, dirty: &mut [Dirty], doubted: &BTreeSet<PersonId>) -> BTreeSet<PersonId> {
+        let (now, mut changed) = (self.clock.now(), BTreeSet::new());
+        for one in dirty.iter_mut().filter(|one| doubted.contains(&one.person.id)) {
+            let link = if self.scope.is_empty() { Some(&mut one.link) } else { one.link.second.as_deref_mut() };
+            if let Some(link) = link {
+                link.gone_asked_at = Some(now);
+                changed.insert(one.person.id);
+            }
+        }
+        changed
     }
 
     /// Whether this run would make a row in the place of a deleted one.

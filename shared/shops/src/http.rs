@@ -1,6 +1,9 @@
 //! The one way in which shops are asked.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,14 +25,14 @@ pub fn client() -> std::result::Result<reqwest::Client, String> {
         .map_err(|error| format!("no HTTP client: {error}"))
 }
 
-/// The client over sockets.
-pub struct Sockets(reqwest::Client);
+/// The client over sockets. It is made at the first call: to read all root certificates takes milliseconds, and a config is
+/// checked, and a function started, without a call.
+#[derive(Default)]
+pub struct Sockets(OnceLock<reqwest::Client>);
 
 impl Sockets {
-    /// # Errors
-    /// When none can be made.
-    pub fn open() -> std::result::Result<Arc<dyn HttpClient>, String> {
-        client().map(|client| Arc::new(Self(client)) as Arc<dyn HttpClient>)
+    pub fn lazy() -> Arc<dyn HttpClient> {
+        Arc::new(Self::default())
     }
 }
 
@@ -41,7 +44,14 @@ impl HttpClient for Sockets {
             false => HttpError::NoConnection,
         };
         let request = reqwest::Request::try_from(request).map_err(failed)?;
-        let answer = self.0.execute(request).await.map_err(failed)?;
+        let client = match self.0.get() {
+            Some(client) => client,
+            None => {
+                let made = client().map_err(|_| HttpError::NoConnection)?;
+                self.0.get_or_init(|| made)
+            }
+        };
+        let answer = client.execute(request).await.map_err(failed)?;
         let mut read = Response::new(Bytes::new());
         *read.status_mut() = answer.status();
         *read.body_mut() = answer.bytes().await.map_err(failed)?;

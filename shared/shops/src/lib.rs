@@ -45,7 +45,7 @@ pub fn desks_over<'s>(http: &Arc<dyn HttpClient>, sources: impl Iterator<Item = 
 /// # Errors
 /// A sentence that says which option of the source is wrong.
 pub fn desk(source: &Source) -> Option<Result<Arc<dyn OrderDesk>, String>> {
-    build_of(source).map(|build| build(source, &http::Sockets::open()?))
+    build_of(source).map(|build| build(source, &http::Sockets::lazy()))
 }
 
 fn build_of(source: &Source) -> Option<Build> {

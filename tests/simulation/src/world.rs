@@ -192,8 +192,12 @@ impl World {
     fn shown_by(&self, human: usize) -> impl Iterator<Item = &BTreeSet<String>> {
         let forms = self.forms.iter().filter(move |form| self.are_one(form.human, human));
         let orders = self.orders.iter().filter(move |order| self.are_one(order.human, human));
-        // Who handed an order on had shown all of that together.
-        let former = self.orders.iter().flat_map(|order| &order.former);
+        // Who handed an order on had shown all of that together. Where the next buyer shows one of it again, it looks like a
+        // correction, and what was corrected proves nothing.
+        let former = self.orders.iter().flat_map(|order| {
+            let next = order.former.iter().map(|(_, shown)| shown).chain([&order.identifiers]).skip(1);
+            order.former.iter().zip(next).filter(|((_, shown), next)| shown.is_disjoint(next)).map(|(former, _)| former)
+        });
         let former = former.filter(move |(one, _)| self.are_one(*one, human)).map(|(_, identifiers)| identifiers);
         let talks = self.talks.iter().filter(move |talk| self.are_one(talk.human, human));
         let shown = forms.map(|form| &form.identifiers).chain(orders.map(|order| &order.identifiers));

@@ -154,6 +154,7 @@ impl Link {
             // Together they are somebody else than each was.
             write_again_at: _,
             looked: _,
+            gone_asked_at: _,
             contact,
             deals,
             marked,
@@ -179,7 +180,7 @@ impl Link {
             untangled,
             joined: their_joined,
         } = other;
-        (self.looked, self.write_again_at) = (None, None);
+        (self.looked, self.write_again_at, self.gone_asked_at) = (None, None, None);
         self.unhung.extend(unhung);
         self.unhung_reason = self.unhung_reason.or(unhung_reason);
         for (id, values) in contact_values {

@@ -202,6 +202,9 @@ pub struct Link {
     /// Former phones and e-mails of theirs that were taken out of a contact.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cleared: BTreeMap<u64, BTreeSet<String>>,
+    /// When the CRM was last asked whether contacts of theirs that count as deleted are there, beside one that lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_asked_at: Option<Timestamp>,
     /// Ids that rows of theirs bear and that name nobody else: of people whom the hub does not know any more.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub other_ids: BTreeSet<PersonId>,
