@@ -104,7 +104,10 @@ impl<'s> Known<'s> {
         let forms = forms.map(|form| (format!("\"{}\"", form.id), &form.identifiers));
         // An order that a webhook only points to is known when the shop has answered.
         let orders = world.orders.iter().filter(|order| {
-            world.are_one(order.human, human) && !matches!(order.shop, Shop::Pretix | Shop::Ticketscloud)
+            world.are_one(order.human, human)
+                && !matches!(order.shop, Shop::Pretix | Shop::Ticketscloud)
+                // What it names now it names since it was handed on.
+                && (order.former.is_empty() || order.updated_at + UNDER_WAY <= before)
         });
         let talks = world.talks.iter().filter(|talk| world.are_one(talk.human, human));
         let talks = talks.map(|talk| (talk.word.clone(), &talk.identifiers));

@@ -27,7 +27,7 @@ pub struct Vtiger {
     /// Where times in the hub's fields are told.
     zone: TimeZone,
     /// What stages are named now, by their names at the beginning.
-    renamed: Mutex<BTreeMap<String, String>>,
+    renamed: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl Vtiger {
@@ -41,12 +41,13 @@ impl Vtiger {
     /// The present name of the stage that had this one at the beginning.
     fn now_named(&self, stage: &str) -> String {
         let renamed = self.renamed.lock().unwrap_or_else(PoisonError::into_inner);
-        renamed.get(stage).cloned().unwrap_or_else(|| stage.to_owned())
+        renamed.get(stage).and_then(|names| names.last()).cloned().unwrap_or_else(|| stage.to_owned())
     }
 
     fn first_named(&self, stage: String) -> String {
         let renamed = self.renamed.lock().unwrap_or_else(PoisonError::into_inner);
-        renamed.iter().find(|(_, now)| **now == stage).map_or(stage, |(first, _)| first.clone())
+        // A call that began before it was renamed again may take effect afterwards.
+        renamed.iter().find(|(_, names)| names.contains(&stage)).map_or(stage, |(first, _)| first.clone())
     }
 
     fn contact(&self, id: u64) -> Option<Value> {
@@ -254,7 +255,7 @@ impl Sand for Vtiger {
     fn rename_stage(&self, stage: &str, to: &str) {
         if self.sandbox.rename_stage(&self.now_named(stage), to) {
             let mut renamed = self.renamed.lock().unwrap_or_else(PoisonError::into_inner);
-            renamed.insert(stage.to_owned(), to.to_owned());
+            renamed.entry(stage.to_owned()).or_default().push(to.to_owned());
         }
     }
 
