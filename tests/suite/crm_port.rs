@@ -83,6 +83,7 @@ pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
         other_ids: BTreeSet::new(),
         guard: None,
         stage_at: None,
+        weighed: None,
         paid_orders: Default::default(),
     }
 }

@@ -88,6 +88,28 @@ async fn a_decision_about_somebody_unknown_says_so() {
 }
 
 #[tokio::test]
+async fn a_decision_that_is_refused_is_not_recorded() {
+    let hub = TestHub::start().await;
+    hub.take(&order("T-1", "Анна", "+79161234567", "anna@example.com")).await;
+    hub.settled().await;
+    let (phone, email) = (read(&hub, "+79161234567"), read(&hub, "anna@example.com"));
+    let told = decisions::part(&hub.hub, &phone, &email, "olga").await.expect_err("refused");
+    assert!(told.contains("nothing is recorded"), "{told}");
+    // She buys again with her e-mail alone, and is still one person.
+    hub.take(&order("T-2", "Анна", "", "anna@example.com")).await;
+    assert_eq!(hub.settled().await.people, 1);
+
+    hub.take(&order("T-3", "Борис", "+79161112233", "boris@example.com")).await;
+    hub.settled().await;
+    let (phone, boris) = (read(&hub, "+79161112233"), read(&hub, "boris@example.com"));
+    decisions::join(&hub.hub, &email, &boris, "olga").await.expect("joined");
+    decisions::part(&hub.hub, &email, &boris, "olga").await.expect("parted");
+    let told = decisions::join(&hub.hub, &email, &phone, "olga").await.expect_err("refused");
+    assert!(told.contains("stagedoor join email:anna@example.com email:boris@example.com"), "{told}");
+    assert_eq!(hub.settled().await.people, 2);
+}
+
+#[tokio::test]
 async fn a_crowd_is_listed_and_can_be_lifted() {
     let hub = TestHub::start().await;
     let cashier = "kassa@example.com";

@@ -28,6 +28,7 @@ crate::promises!(
     a_deal_that_is_back_follows_its_order_though_no_webhook_told_of_it,
     a_purchase_after_an_unheard_restore_makes_no_second_row,
     a_contact_that_is_back_is_found_when_its_person_is_joined,
+    a_deal_whose_contact_was_deleted_hangs_on_that_of_a_joined_person,
 );
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
@@ -271,11 +272,16 @@ async fn a_purchase_after_an_unheard_restore_makes_no_second_row(which: Which) {
 
 async fn a_contact_that_is_back_is_found_when_its_person_is_joined(which: Which) {
     let account = Account::of(which).await;
-    fold(&account, form(1, &ANNA)).await;
-    let contact = first_contact(&account, which);
+    // The elder's contact counts.
+    fold(&account, form(1, &["email:anna@example.com"])).await;
+    let elder = first_contact(&account, which);
+    fold(&account, form(3, &ANNA)).await;
+    let contact = match which {
+        Which::Amo => account.amocrm().all_ids("contacts").into_iter().find(|id| *id != elder).expect("a second"),
+        Which::Vtiger => account.vtiger().records("Contacts").iter().filter_map(number_of_row).max().expect("a second"),
+    };
     // The contact was restored before the webhook of its deletion came.
     fold(&account, told(Gone::Contact(contact), true, 5)).await;
-    fold(&account, form(7, &["email:anna@example.com"])).await;
     fold(&account, form(9, &[ANNA[0], "email:anna@example.com"])).await;
     account.reconcile().await;
     let (marked, mark): (Vec<String>, _) = match which {
@@ -289,6 +295,18 @@ async fn a_contact_that_is_back_is_found_when_its_person_is_joined(which: Which)
     assert_eq!((account.counts().0, duplicates), (2, 1));
 }
 
+async fn a_deal_whose_contact_was_deleted_hangs_on_that_of_a_joined_person(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, order(1, &ANNA)).await;
+    let (deal, contact) = (only_deal(&account, which).0, first_contact(&account, which));
+    meddle(&account, which, Gone::Contact(contact), true, 5).await;
+    fold(&account, form(7, &["email:anna@example.com"])).await;
+    fold(&account, form(9, &[ANNA[0], "email:anna@example.com"])).await;
+    account.reconcile().await;
+    assert_eq!(account.counts().0, 1);
+    assert_eq!(account.owner_of(deal), Some(first_contact(&account, which)));
+}
+
 fn entity_of(row: Gone) -> &'static str {
     if matches!(row, Gone::Deal(_)) { "leads" } else { "contacts" }
 }
@@ -297,6 +315,10 @@ fn number_of(row: Gone) -> u64 {
     match row {
         Gone::Deal(id) | Gone::Contact(id) | Gone::Company(id) => id,
     }
+}
+
+fn number_of_row(row: &serde_json::Value) -> Option<u64> {
+    row["id"].as_str()?.split_once('x')?.1.parse().ok()
 }
 
 fn first_contact(account: &Account, which: Which) -> u64 {

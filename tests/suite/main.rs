@@ -60,6 +60,7 @@ mod stop_words;
 mod stored_data;
 mod theatre;
 mod tokens;
+mod told_late;
 mod ufa;
 mod unkind;
 mod unmatched_money;

@@ -135,6 +135,22 @@ async fn two_who_part_have_their_own_rows_as_if_they_had_never_been_one() {
 
 /// While they are one the elder's purchase stands on the deal of the other, under the elder's id.
 #[tokio::test]
+async fn who_parts_has_their_own_name_again() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (anna, boris, hers) = ("phone:+79160000001", "phone:+79160000002", "email:anna@example.com");
+        assert!(account.sync.handle(vec![order("1", "moscow", 2, "Анна", &[anna, hers])]).await.is_empty());
+        // Both are one before the CRM holds either.
+        tell(&account, order("3", "kazan", 3, "Борис", &[boris, hers])).await;
+        mirror(&account).await;
+        tell(&account, order("3", "kazan", 50, "Борис", &[boris, "email:boris@example.com"])).await;
+        mirror(&account).await;
+        let (first, second) = (held(&account, "+79160000001"), held(&account, "+79160000002"));
+        assert!(first.0.contains("Анна") && second.0.contains("Борис"), "{which:?}: {first:?} {second:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_deal_that_goes_back_is_as_it_was_and_is_not_taken_for_a_new_one_of_the_other() {
     for which in BOTH {
         let account = Account::of(which).await;

@@ -89,6 +89,19 @@ async fn a_holder_is_told_only_what_differs_from_what_they_bought() {
 }
 
 #[tokio::test]
+async fn who_bought_while_the_show_was_off_is_told_so() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+    stage.on(60).await;
+    stage.changes("show.cancelled", A).await;
+    // The page of the show was still open.
+    stage.buys("boris@example.com", "+79161234561", "kzn-1").await;
+    stage.on(60).await;
+    tells(&stage.subjects("boris@example.com")[0], &["отменяется"]);
+    assert_eq!(stage.letters("anna@example.com").len(), 1);
+}
+
+#[tokio::test]
 async fn a_time_is_told_on_the_clocks_of_the_show_also_if_its_zone_has_no_known_name() {
     let mut stage = Stage::at(noon(3)).await;
     for (n, zone) in [json!(null), json!("MSK"), json!("")].into_iter().enumerate() {

@@ -27,7 +27,7 @@ crate::promises!(
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
 
-fn came(order: Option<&str>, currency: &str, at: Timestamp) -> Event {
+pub fn came(order: Option<&str>, currency: &str, at: Timestamp) -> Event {
     let shop = SourceName::new("shop").expect("a name");
     let amount = Money { minor: 300_000, currency: currency.into() };
     let body = PaymentReported {

@@ -59,6 +59,7 @@ pub(crate) fn write(
                     let digest = draft.settled(matches!(job, Job::CreateContact(_)));
                     contact.marketed = draft.marketing.as_ref().is_some_and(|shown| !shown.is_empty());
                     (contact.id, contact.pushed) = (Some(id), Some(digest));
+                    contact.named = draft.name.clone().or(contact.named.take());
                     (contact.parked, contact.held) = (None, None);
                 }
                 Row::Refused(reason) => (contact.parked, contact.held) = (parked(reason), None),
@@ -80,6 +81,7 @@ pub(crate) fn write(
                         deal.stage_at = draft.stage_at.or(deal.stage_at);
                         deal.sent_stages.clear();
                     }
+                    deal.weighed = draft.weighed.or(deal.weighed);
                     deal.orders =
                         draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();
                     deal.paid_orders.clone_from(&draft.paid_orders);

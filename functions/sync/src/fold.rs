@@ -87,6 +87,29 @@ impl Sync {
         Err(PortError::Retry("other processes write about the same people; try again".into()))
     }
 
+    /// Who would have each of these identifiers if a decision were folded. Nothing is saved.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn weigh_decision(
+        &self,
+        event: &Event,
+        identifiers: &BTreeSet<Identifier>,
+    ) -> Result<BTreeMap<Identifier, PersonId>> {
+        let mut records: Vec<Record> = record_of(event).into_iter().collect();
+        let known = self.know(&mut records, false, &BTreeSet::new()).await?;
+        let loaded = known.people.values().map(|person| person.value.clone()).collect();
+        let groups = group(records, loaded, &known.claims.owners, &known.claims.weak, &self.policy);
+        let mut owners = self.store.resolve(identifiers).await?.owners;
+        for folded in groups.into_iter().map(|group| fold(group, &known.claims.weak, &self.policy)) {
+            for owner in owners.values_mut() {
+                *owner = folded.redirects.get(owner).copied().unwrap_or(*owner);
+            }
+            owners.extend(folded.claims.into_iter().filter(|(identifier, _)| identifiers.contains(identifier)));
+        }
+        Ok(owners)
+    }
+
     /// `again`: a first try found somebody else to be faster.
     async fn fold_once(&self, events: &[(usize, Event)], again: bool, among: &BTreeSet<PersonId>) -> Result<Tried> {
         let struck = self.without_the_erased(events).await?;

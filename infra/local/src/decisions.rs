@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stagedoor_engine::{PersonId, is_suppressed};
 use stagedoor_model::{
-    Body, Event, EventId, Identifier, IdentityDecided, LetterReported, LetterState, SourceName, Verdict,
+    Body, Event, EventId, Fact, Identifier, IdentityDecided, LetterReported, LetterState, SourceName, Verdict,
 };
 
 use crate::hub::Hub;
@@ -18,15 +18,17 @@ const LISTED: usize = 10_000;
 /// A sentence: nobody is known by one of them, or the store fails.
 pub async fn join(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> Result<Vec<String>, String> {
     must_differ(one, other)?;
-    person_of(hub, one).await?;
-    person_of(hub, other).await?;
-    decide(hub, Verdict::SamePerson(one.clone(), other.clone()), by, &BTreeSet::new()).await?;
-    let (first, second) = (person_of(hub, one).await?, person_of(hub, other).await?);
+    let before = [person_of(hub, one).await?, person_of(hub, other).await?];
+    let event = decision(hub, Verdict::SamePerson(one.clone(), other.clone()), by)?;
+    let [first, second] = weighed(hub, &event, [one, other]).await?;
     if first != second {
-        return Err(
-            "kept apart: another decision says that they are two people; part and join name the same pair".into()
-        );
+        let pairs = partings_of(hub, &before.into()).await?;
+        return Err(format!(
+            "not joined, and nothing is recorded: a decision says that they are two people. Take it back first: {}",
+            pairs.join("; ")
+        ));
     }
+    record(hub, event, &BTreeSet::new()).await?;
     Ok(vec![format!("one person: {first}"), "the CRM follows with the next run".to_owned()])
 }
 
@@ -38,11 +40,14 @@ pub async fn part(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> 
     must_differ(one, other)?;
     person_of(hub, one).await?;
     person_of(hub, other).await?;
-    decide(hub, Verdict::DifferentPeople(one.clone(), other.clone()), by, &BTreeSet::new()).await?;
-    let (first, second) = (person_of(hub, one).await?, person_of(hub, other).await?);
+    let event = decision(hub, Verdict::DifferentPeople(one.clone(), other.clone()), by)?;
+    let [first, second] = weighed(hub, &event, [one, other]).await?;
     if first == second {
-        return Err(format!("no fact tells of {other} alone: correct it where it was entered"));
+        return Err(format!(
+            "not parted, and nothing is recorded: no fact tells of {other} alone. Correct it where it was entered"
+        ));
     }
+    record(hub, event, &BTreeSet::new()).await?;
     Ok(vec![format!("two people: {first} and {second}"), "the CRM follows with the next run".to_owned()])
 }
 
@@ -80,7 +85,7 @@ pub async fn lift(hub: &Hub, identifier: &Identifier, by: &str) -> Result<Vec<St
             break;
         }
     }
-    decide(hub, Verdict::NotShared(identifier.clone()), by, &among).await?;
+    record(hub, decision(hub, Verdict::NotShared(identifier.clone()), by)?, &among).await?;
     Ok(vec![format!("lifted; {} people had it, and those whom no guard keeps apart are one now", among.len())])
 }
 
@@ -127,12 +132,37 @@ async fn person_of(hub: &Hub, identifier: &Identifier) -> Result<PersonId, Strin
     people.first().map(|person| person.value.id).ok_or_else(|| format!("nobody is known by {identifier}"))
 }
 
-async fn decide(hub: &Hub, verdict: Verdict, by: &str, among: &BTreeSet<PersonId>) -> Result<(), String> {
+fn decision(hub: &Hub, verdict: Verdict, by: &str) -> Result<Event, String> {
     let source = SourceName::new("manager")?;
     let now = hub.sync.clock.now();
     let names: Vec<String> = verdict.identifiers().into_iter().map(ToString::to_string).collect();
     let id = EventId::derive(&source, &[&names.join(" "), &now.to_string()]);
     let body = Body::IdentityDecided(IdentityDecided { verdict, by: by.to_owned() });
-    let event = Event::new(&source, id, now, body);
+    Ok(Event::new(&source, id, now, body))
+}
+
+async fn record(hub: &Hub, event: Event, among: &BTreeSet<PersonId>) -> Result<(), String> {
     hub.sync.fold_decision(event, among).await.map_err(|error| error.to_string())
+}
+
+/// Whose these identifiers would be after a decision. A decision that changes nothing is not recorded: it would act later,
+/// when nobody thinks of it any more.
+async fn weighed(hub: &Hub, event: &Event, names: [&Identifier; 2]) -> Result<[PersonId; 2], String> {
+    let wanted = names.into_iter().cloned().collect();
+    let owners = hub.sync.weigh_decision(event, &wanted).await.map_err(|error| error.to_string())?;
+    let owner = |name: &Identifier| owners.get(name).copied().ok_or_else(|| format!("nobody is known by {name}"));
+    Ok([owner(names[0])?, owner(names[1])?])
+}
+
+/// The commands that take back what keeps these people apart.
+async fn partings_of(hub: &Hub, people: &BTreeSet<PersonId>) -> Result<Vec<String>, String> {
+    let people = hub.store.load(people).await.map_err(|error| error.to_string())?;
+    let decided = people.iter().flat_map(|person| person.value.records.values()).filter_map(|one| match &one.fact {
+        Fact::Decided { verdict: Verdict::DifferentPeople(one, other), .. } => {
+            Some(format!("stagedoor join {one} {other}"))
+        }
+        _ => None,
+    });
+    let decided: BTreeSet<String> = decided.collect();
+    Ok(decided.into_iter().collect())
 }

@@ -21,8 +21,11 @@ pub struct DealSum {
     pub refunded: i64,
     /// What is asked for and has not come yet of orders that are invoiced or paid in part.
     pub owed: i64,
-    /// What an unpaid cart or order asks for. It counts only while nothing is paid or owed.
+    /// What unpaid orders ask for together, or the latest cart. It counts only while nothing is paid or owed.
     pub asked: Option<i64>,
+    /// Orders put their money here, or had none to put: nought is known, and not only not known.
+    #[serde(skip)]
+    pub is_settled: bool,
 }
 
 impl DealSum {
@@ -67,8 +70,16 @@ impl Deal {
     /// nothing is known in that currency.
     pub fn worth(&self, currency: &str) -> Option<Money> {
         let sum = self.sums.get(currency)?;
-        let moved = self.sums.values().any(|sum| sum.paid > 0 || sum.owed > 0);
-        let minor = if moved { sum.kept() + sum.owed } else { sum.asked? };
+        let has_moved = |sum: &DealSum| sum.paid > 0 || sum.owed > 0;
+        let moved = match breakage::is_on("other-currency-hides-asked") {
+            true => self.sums.values().any(has_moved),
+            false => has_moved(sum),
+        };
+        let minor = match sum.asked.filter(|_| !moved) {
+            Some(asked) => asked,
+            None if moved || sum.is_settled && !breakage::is_on("nought-is-unknown") => sum.kept() + sum.owed,
+            None => return None,
+        };
         Some(Money { minor: owed(minor), currency: currency.to_owned() })
     }
 
@@ -95,7 +106,8 @@ pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements) 
                 let show = catalog.show(source, touch.show.as_ref());
                 let sketch = sketches.entry(show.key.clone()).or_insert_with(|| Sketch::new(show));
                 sketch.climb(touch.rung, touch.last);
-                sketch.asked = sketch.asked.take().or_else(|| touch.amount.clone());
+                let cart = touch.amount.clone().map(|amount| (touch.last, amount));
+                sketch.cart = sketch.cart.take().max(cart);
                 sketch.labels.extend(touch.labels.clone());
             }
             // Below, with its money.
@@ -179,7 +191,8 @@ struct Sketch {
     bought_at: Option<Timestamp>,
     /// When the last of the open ones was placed.
     ordered_at: Option<Timestamp>,
-    asked: Option<Money>,
+    /// The latest cart that says what it is worth.
+    cart: Option<(Timestamp, Money)>,
     sums: BTreeMap<String, DealSum>,
     live: usize,
     orders: BTreeSet<String>,
@@ -202,7 +215,7 @@ impl Sketch {
             owing: 0,
             bought_at: None,
             ordered_at: None,
-            asked: None,
+            cart: None,
             sums: BTreeMap::new(),
             live: 0,
             orders: BTreeSet::new(),
@@ -252,8 +265,10 @@ impl Sketch {
                 (Stage::Ladder(rung), since)
             }
         };
-        if let Some(asked) = self.asked.take() {
-            self.sum(&asked.currency).asked = Some(asked.minor);
+        // An order says it better than the cart that it was made from.
+        let is_ordered = |sum: &DealSum| sum.asked.is_some() || sum.is_settled || sum.paid > 0 || sum.owed > 0;
+        if let Some((_, cart)) = self.cart.take().filter(|_| !self.sums.values().any(is_ordered)) {
+            self.sum(&cart.currency).asked = Some(cart.minor);
         }
         Deal {
             stage,

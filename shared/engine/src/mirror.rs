@@ -29,6 +29,11 @@ pub fn recognise(record: &mut Record, owner: &Person, row_of: Option<PersonId>) 
     };
     record.echoes = record.identifiers.iter().filter(|one| is_echo(one)).cloned().collect();
     record.identifiers.retain(|one| !record.echoes.contains(one));
+    // The hub wrote the name that it knows. Should the person turn out to be two, it is not the word of either.
+    let is_written = record.name.as_ref().is_some_and(|(_, name)| owner.told_name() == Some(name.as_str()));
+    if is_written && !stagedoor_model::breakage::is_on("written-name-proves") {
+        record.name = None;
+    }
 }
 
 /// Under whom the index has the CRM's row that a record is about.

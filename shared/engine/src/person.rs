@@ -130,15 +130,24 @@ impl Person {
     /// is no other. A contact that had to be made without one bears an e-mail or a phone in its place, and that is nobody's
     /// name.
     pub fn name(&self) -> Option<&str> {
+        self.name_among(|_| true).or_else(|| self.nickname())
+    }
+
+    /// The name that they themselves, shops or forms told: not what stands in the CRM.
+    pub(crate) fn told_name(&self) -> Option<&str> {
+        self.name_among(|record| !record.is_mirror())
+    }
+
+    fn name_among(&self, counts: impl Fn(&Record) -> bool) -> Option<&str> {
         self.records
             .values()
+            .filter(|record| counts(record))
             .filter_map(|record| Some((record, record.name.as_ref()?)))
             .filter(|(_, (_, text))| !self.is_stand_in(text))
             .max_by_key(|(record, (at, text))| {
                 (!record.is_anonymous() || breakage::is_on("claimed-name-wins"), *at, text.len(), text)
             })
             .map(|(_, (_, text))| text.as_str())
-            .or_else(|| self.nickname())
     }
 
     /// How they call themselves in a messenger: better than nothing, never better than a name.

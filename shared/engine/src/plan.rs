@@ -217,6 +217,7 @@ fn vacated(
             other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of(pipeline, known, catalog)),
             stage_at: None,
+            weighed: None,
             paid_orders: known.paid_orders.clone(),
         };
         let digest = Digest::of(&draft);
@@ -325,6 +326,7 @@ fn draft_deal(
         other_ids: BTreeSet::new(),
         guard: None,
         stage_at: None,
+        weighed: Some(deal.stage),
         paid_orders: deal.made_of.iter().filter_map(|key| paid_number(money.orders.get(key)?)).collect(),
         utm: deal.labels.into_iter().filter(|(key, _)| key.starts_with("utm_")).collect(),
         show: deal.show.key,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use stagedoor_model::{Identifier, Kind};
 use stagedoor_ports::{Clock, Queue};
 
@@ -56,6 +57,9 @@ pub enum Invariant {
     /// Each holder of a live ticket was told how its show stands.
     ServiceNews,
 }
+
+/// How late the hub may hear of money.
+const TOLD_LATE: SignedDuration = SignedDuration::from_mins(30);
 
 /// A broken invariant in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +199,8 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
         shows(deal, show, story, &about, found);
         let moved = story.moves.get(&deal.id);
         match moved {
+            // Money of which the hub learns after the move counts, though it came or went before.
+            Some((at, _)) if *at < truth.touched_at + TOLD_LATE && truth.stages.contains(deal.stage.as_str()) => {}
             Some((at, stage)) if *at > truth.touched_at && deal.stage != *stage => {
                 let what = about(format!("a manager moved deal {} to {stage:?}, now {:?}", deal.id, deal.stage));
                 found.push(broken(Invariant::ManagersMoves, what));

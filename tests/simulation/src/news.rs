@@ -72,7 +72,9 @@ fn untold(calls: &[Call], story: &Story, person: &PersonTruth, number: usize, sh
         None => orders.iter().any(|order| {
             let second = SignedDuration::from_secs(1);
             let states = [order.placed_at, order.placed_at - second, order.placed_at + second];
-            states.iter().any(|at| says(&text_of(show, truth), show, &story.world.stood_at(number, *at)))
+            // Who bought while it was off did not know that.
+            let stood = |at: &Timestamp| ShowTruth { cancelled: false, ..story.world.stood_at(number, *at) };
+            states.iter().any(|at| says(&text_of(show, truth), show, &stood(at)))
         }),
     };
     let told = last.map_or("nothing".to_owned(), |call| format!("{:?} at {}", call.text, call.at));

@@ -21,7 +21,9 @@ impl Desk<'_, '_> {
     pub(super) fn news(&self, traits: &DealTraits) -> Option<News> {
         let own = self.deals.get(&ShowKey(traits.show.clone()))?;
         let now = *own.show.course.last()?;
-        let bought = own.show.stood_at(self.known_since(own));
+        let mut bought = own.show.stood_at(self.known_since(own));
+        // Nobody buys a ticket for a show of which they know that it is off: sales went on for a while.
+        bought.cancelled &= breakage::is_on("buyer-knows-it-is-off");
         // What they were told of an earlier change; of the latest one another mailing may have told them already.
         let told = self.told(traits).filter(|told| told.changed_at < now.changed_at && *told != now).max();
         let known = told.unwrap_or(bought);

@@ -19,7 +19,8 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contac
     let (mut phones, mut emails) = (new(phones), new(emails));
     let telegram = person.identifiers().iter().find(|i| i.kind() == Kind::Telegram).map(|i| i.value().to_owned());
     let mut news = telegram.is_some();
-    let renamed = person.name().filter(|_| bears_stand_in(person, contact)).and_then(clean_name);
+    let is_misnamed = bears_stand_in(person, contact) || bears_name_of_another(person, link, contact);
+    let renamed = person.name().filter(|_| is_misnamed).and_then(clean_name);
     news |= renamed.is_some();
     let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
     let chats = chats(person);
@@ -148,6 +149,21 @@ fn bears_stand_in(person: &Person, contact: Option<u64>) -> bool {
         |record| matches!(record.fact, Fact::CrmContact { contact: id, deleted: false, .. } if Some(id) == contact),
     );
     mirrors.filter_map(|record| record.name.as_ref()).any(|(_, name)| person.is_stand_in(name))
+}
+
+/// Whether the contact still bears a name that the hub wrote there, and that is nobody's of this person: of somebody who was
+/// taken for one with them.
+fn bears_name_of_another(person: &Person, link: &Link, contact: Option<u64>) -> bool {
+    let Some(named) = link.contact.named.as_deref().filter(|_| contact.is_some() && contact == link.contact.id) else {
+        return false;
+    };
+    let names = || person.records.values().filter_map(|record| Some((record, record.name.as_ref()?.1.as_str())));
+    // Any name in the mirror is a manager's: what the hub wrote itself is left out of it.
+    let is_own = names().any(|(record, name)| {
+        let is_theirs = clean_name(name).as_deref() == Some(named) || name == named;
+        is_theirs || matches!(record.fact, Fact::CrmContact { contact: id, .. } if Some(id) == contact)
+    });
+    !is_own && person.told_name().is_some() && !breakage::is_on("name-of-another-stays")
 }
 
 /// What the whole contact was compared by before phones and e-mails were remembered one by one.

@@ -29,6 +29,9 @@ impl Link {
         let moves = manager_moves(person);
         let gone_at = |id: u64| moves.get(&id).filter(|moved| moved.deleted).map(|moved| moved.at);
         let is_gone = |deal: &DealLink| deal.id.and_then(gone_at).is_some();
+        if self.move_to_living(person, is_gone) {
+            return true;
+        }
         let died = deleted_at(person, self).filter(|_| self.contact.id.is_some());
         if died.is_none() && !self.deals.values().any(is_gone) || breakage::is_on("deleted-for-ever") {
             return false;
@@ -39,7 +42,12 @@ impl Link {
         let is_back = died.is_some_and(|at| deals.iter().any(|(show, deal)| is_new(show, deal, at)));
         let mut changed = false;
         for (show, known) in &mut self.deals {
-            let open = known.doubles.iter().find(|id| !known.closed.contains(id) && gone_at(**id).is_none()).copied();
+            let lives = |id: &&u64| gone_at(**id).is_none();
+            let open = known.doubles.iter().filter(lives).find(|id| !known.closed.contains(id)).copied();
+            // A manager kept the one that was closed as a double: the money of a purchase has no other place.
+            let has_money = deals.get(show).is_some_and(|deal| deal.bought_at.is_some());
+            let has_money = has_money && !breakage::is_on("closed-double-never-counts");
+            let open = open.or_else(|| known.doubles.iter().find(lives).copied().filter(|_| has_money));
             match known.id.and_then(gone_at) {
                 Some(at)
                     if open.is_some()
@@ -61,6 +69,28 @@ impl Link {
             (self.unhung, self.unhung_reason) = (living.collect(), None);
         }
         changed || is_back
+    }
+
+    /// Where the contact that counts was deleted and a joined person brought one that lives, that one counts. The deals of
+    /// the deleted one hang on nobody: they go there.
+    fn move_to_living(&mut self, person: &Person, is_gone: impl Fn(&DealLink) -> bool) -> bool {
+        let deleted = super::deleted_contacts(person);
+        let held = contacts(person, self);
+        let living = held.difference(&deleted).next().copied();
+        let (Some(former), Some(id)) = (self.contact.id.filter(|id| deleted.contains(id)), living) else {
+            return false;
+        };
+        if breakage::is_on("deals-of-deleted-contact-stay") {
+            return false;
+        }
+        self.doubles.remove(&id);
+        self.doubles.insert(former);
+        let ContactLink { looked_until, claimed, intent, .. } = std::mem::take(&mut self.contact);
+        self.contact = ContactLink { id: Some(id), looked_until, claimed, intent, ..ContactLink::default() };
+        let deals = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
+        self.unhung.extend(deals.collect::<Vec<_>>());
+        self.unhung_reason = None;
+        true
     }
 }
 

@@ -60,6 +60,7 @@ fn of_show(
             other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of_double(pipeline)),
             stage_at: None,
+            weighed: None,
             paid_orders: BTreeSet::new(),
         };
         let digest = Digest::of(&draft);

@@ -98,6 +98,9 @@ pub struct DealDraft {
     /// When the last fact happened that speaks for the stage.
     #[serde(skip)]
     pub stage_at: Option<Timestamp>,
+    /// The hub's own stage, also where it is not to be sent.
+    #[serde(skip)]
+    pub weighed: Option<Stage>,
     /// Those of its orders that are paid.
     #[serde(skip)]
     pub paid_orders: BTreeSet<String>,

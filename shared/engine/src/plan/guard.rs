@@ -112,7 +112,8 @@ pub(super) fn spoken_at(deal: &Deal) -> Timestamp {
 }
 
 /// Whether the deal's stage is to be sent: it changed since it was sent last, or somebody bought after a manager moved the deal.
-/// A manager's own move is never pushed back: only what happened after it may move the deal.
+/// A manager's own move is never pushed back: only what happened after it may move the deal. Money is an exception: shops and
+/// banks tell of it late, and where the manager moved the deal meanwhile says nothing of it. It counts once.
 pub(super) fn is_news(deal: &Deal, known: &DealLink, moved: Option<&Move>) -> bool {
     let is_after = |moved: &Move| spoken_at(deal) > moved.at;
     let is_unsure = !known.sent_stages.is_empty();
@@ -124,8 +125,19 @@ pub(super) fn is_news(deal: &Deal, known: &DealLink, moved: Option<&Move>) -> bo
     match moved.filter(|moved| !is_outdated(moved)) {
         None => is_changed,
         Some(moved) if breakage::is_on("reopened-stays-lost") => is_changed && deal.since > moved.at,
-        Some(moved) => is_after(moved) && (is_changed || reopened(moved)),
+        Some(moved) => is_after(moved) && (is_changed || reopened(moved)) || is_late_money(deal, known),
     }
+}
+
+/// Whether the hub learnt only now that the deal was paid or given back.
+fn is_late_money(deal: &Deal, known: &DealLink) -> bool {
+    let is_money = match deal.stage {
+        Stage::Ladder(rung) => rung >= Rung::Paid,
+        Stage::Refunded => true,
+        Stage::Lost => false,
+    };
+    let is_learnt = known.weighed.or(known.stage).is_some_and(|before| before != deal.stage);
+    is_money && is_learnt && !breakage::is_on("late-payment-moves-nothing")
 }
 
 #[cfg(test)]

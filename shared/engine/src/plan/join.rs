@@ -28,7 +28,7 @@ impl ContactLink {
     /// The contact that exists counts; what was last sent is said of that one alone. `is_second`: the other's counts.
     fn join(self, other: Self, is_second: bool) -> Self {
         let (known, second) = if is_second { (other, self) } else { (self, other) };
-        let Self { id, pushed, intent, parked, held, marketed, looked_until, claimed } = known;
+        let Self { id, pushed, intent, parked, held, marketed, named, looked_until, claimed } = known;
         let Self {
             id: _,
             pushed: _,
@@ -36,6 +36,7 @@ impl ContactLink {
             parked: second_parked,
             held: second_held,
             marketed: _,
+            named: _,
             looked_until: second_looked,
             claimed: second_claimed,
         } = second;
@@ -47,6 +48,7 @@ impl ContactLink {
             parked: parked.or(second_parked.filter(|_| id.is_none())),
             held: held.or(second_held.filter(|_| id.is_none())),
             marketed,
+            named,
             looked_until,
             claimed: claimed.into_iter().chain(second_claimed).collect(),
         }
@@ -75,6 +77,7 @@ impl DealLink {
             stage,
             pipeline,
             stage_at,
+            weighed,
             sent_stages,
             is_parted,
             absent,
@@ -94,6 +97,7 @@ impl DealLink {
             stage: _,
             pipeline: _,
             stage_at: _,
+            weighed: _,
             sent_stages: _,
             is_parted: _,
             absent: _,
@@ -115,6 +119,7 @@ impl DealLink {
             stage,
             pipeline,
             stage_at,
+            weighed,
             sent_stages,
             is_parted,
             absent,

@@ -75,6 +75,9 @@ pub struct ContactLink {
     /// Whether its fields of consent, letters and segments hold something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marketed: bool,
+    /// The name that the hub wrote there. Earlier builds wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
     /// Calls of joined people that began until then were looked up already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked_until: Option<Timestamp>,
@@ -94,6 +97,9 @@ pub struct DealLink {
     /// When the last fact happened that spoke for that stage. Earlier builds wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_at: Option<Timestamp>,
+    /// The hub's own stage when the deal was written last, sent or not. Earlier builds wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weighed: Option<Stage>,
     /// Stages that were sent since without an answer: the deal may stand at each of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sent_stages: Vec<Stage>,
