@@ -30,7 +30,6 @@ const OPTIONAL: Shape = Shape {
         "delivery-status/message",
         "delivery-status/description",
         "delivery-status/enhanced-code",
-        "mailing-list",
     ],
     numbers: &["timestamp"],
     instants: &[],
@@ -102,7 +101,9 @@ fn told(data: &Value) -> Option<Body> {
         ("opened", _) => LetterState::Opened,
         ("clicked", _) => LetterState::Clicked,
         ("complained", _) => return Some(complained(to)),
-        ("unsubscribed", _) => return Some(unsubscribed(to, text(data, "/mailing-list"))),
+        ("unsubscribed", _) => {
+            return Some(unsubscribed(to, text(data, "/mailing-list").or_else(|| text(data, "/mailing-list/address"))));
+        }
         // It was held back: for an earlier bounce, complaint or unsubscribe.
         ("rejected", _) => LetterState::Rejected,
         ("failed", _) if reason.starts_with("suppress-") => LetterState::Rejected,

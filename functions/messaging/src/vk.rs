@@ -167,7 +167,10 @@ impl Provider for Vk {
             let order = counter.saturating_mul(8).saturating_add(n as u64 * 2);
             delivery.event(&[&fact, &n.to_string()], at, body).ordered(order)
         };
-        NotUnderstood::left_out(odd(&envelope, &OPTIONAL), bodies.into_iter().enumerate().map(event).collect())
+        let events: Vec<Event> = bodies.into_iter().enumerate().map(event).collect();
+        // Of an event that says nothing to us, nothing is odd.
+        let lost = if events.is_empty() { vec![] } else { odd(&envelope, &OPTIONAL) };
+        NotUnderstood::left_out(lost, events)
     }
 
     fn answer(&self, _: &Delivery) -> Answer {

@@ -178,9 +178,10 @@ impl Provider for Whatsapp {
                 strange = true;
                 continue;
             };
-            lost.extend(odd(value, &OPTIONAL));
             let foreign =
                 id(value, "/metadata/phone_number_id").is_some_and(|number| number != self.options.phone_number_id);
+            let is_read = matches!(text(change, "/field").as_deref(), Some("messages" | "user_preferences"));
+            lost.extend(is_read.then(|| odd(value, &OPTIONAL)).into_iter().flatten().filter(|_| !foreign));
             match text(change, "/field").as_deref() {
                 _ if foreign => {}
                 Some("messages") => strange |= !self.messages(value, delivery, &mut facts),
