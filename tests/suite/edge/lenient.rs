@@ -10,10 +10,12 @@ use stagedoor_testkit::{
 };
 use stagedoor_tests::door::{Door, source};
 
+type Within = Box<dyn Fn(&Value) -> Vec<u8>>;
+
 /// A JSON document of a delivery, and the body that holds another one in its place.
 struct Document {
     value: Value,
-    within: Box<dyn Fn(&Value) -> Vec<u8>>,
+    within: Within,
 }
 
 fn documents(sample: &Sample) -> Vec<Document> {
