@@ -135,9 +135,18 @@ async fn a_stranger_renames_no_buyer_and_writes_nothing_into_a_letter() {
         "currency": "RUB", "show": "cherry-kazan",
         "consents": [{ "purpose": "marketing", "channel": "email", "given": true }],
     });
-    let parcel = stage.site(cart);
+    let parcel = stage.site(cart.clone());
     stage.hub.take(&parcel).await;
     stage.on(3 * HOUR).await;
+    let mut short = cart.clone();
+    short["email"] = "nina@example.com".into();
+    short["name"] = "Бонус t.me/evilbot".into();
+    short["cart_id"] = "2".into();
+    let parcel = stage.site(short);
+    stage.hub.take(&parcel).await;
+    stage.on(3 * HOUR).await;
+    let letters = stage.letters("nina@example.com");
+    assert!(letters.len() == 1 && !letters[0].text.contains("evilbot"), "{letters:?}");
     let letters = stage.letters("olga@example.com");
     assert_eq!(letters.len(), 1, "the letter goes without a name");
     assert!(!letters[0].text.contains("evil") && !letters[0].text.contains("ВНИМАНИЕ"), "{}", letters[0].text);
@@ -247,4 +256,16 @@ async fn one_client_sends_so_many_forms_an_hour_and_others_go_on() {
     for n in 0..30 {
         assert_eq!(door.take(&form(n)).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_stranger_speaks_for_no_company() {
+    let stage = Stage::at(noon(3)).await;
+    let form = json!({ "your-email": "spy@example.com", "your-name": "Вера", "inn": "7707083893",
+        "company": "ООО Зло http://evil.example" });
+    stage.hub.take(&by_browser(&form)).await;
+    stage.hub.settled().await;
+    assert!(stage.hub.sandbox.companies().is_empty(), "{:?}", stage.hub.sandbox.companies());
+    let tasks = stage.hub.sandbox.tasks().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    assert!(tasks.contains("ООО Зло") && tasks.contains("7707083893") && !tasks.contains("evil"), "{tasks}");
 }

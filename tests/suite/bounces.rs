@@ -34,6 +34,11 @@ fn sendgrid(status: &str, reason: &str) -> Value {
         "email": "anna@example.test", "timestamp": 1_795_197_791 }])
 }
 
+fn dropped(reason: &str) -> Value {
+    json!([{ "event": "dropped", "reason": reason, "sg_event_id": "e", "email": "anna@example.test",
+        "timestamp": 1_795_197_791 }])
+}
+
 fn ses(kind: &str, status: &str, words: &str) -> Value {
     let one = json!({ "emailAddress": "anna@example.test", "status": status, "diagnosticCode": words });
     let inner = json!({ "eventType": "Bounce", "mail": { "messageId": "m" },
@@ -76,7 +81,18 @@ fn only_a_mailbox_that_does_not_exist_closes_an_address() {
         ("ses", ses("OnAccountSuppressionList", "5.1.1", ""), Rejected),
         ("postmark", postmark("smtp;550 5.1.1 no account"), HardBounced),
         ("postmark", postmark("smtp;550 5.7.1 DMARC"), SoftBounced),
-        ("postmark", postmark("smtp;550"), HardBounced),
+        ("postmark", postmark("smtp;550"), SoftBounced),
+        ("postmark", postmark("smtp;554 delivery error: dd Not accepted from your host"), SoftBounced),
+        ("mailgun", mailgun("generic", 550, "Administrative prohibition"), SoftBounced),
+        ("sendgrid", sendgrid("", "550 sorry, we do not accept mail from your IP"), SoftBounced),
+        ("sendgrid", sendgrid("5.0.0", "554 Transaction failed: access denied, sender IP"), SoftBounced),
+        ("sendgrid", sendgrid("5.0.0", "unable to get mx info: lookup example.test"), SoftBounced),
+        ("sendgrid", dropped("Invalid SMTPAPI header"), Rejected),
+        ("sendgrid", dropped("Invalid"), HardBounced),
+        ("sendgrid", dropped("Invalid email address."), HardBounced),
+        ("ses", ses("General", "", "smtp; 550 rejected"), SoftBounced),
+        ("unisender", go("hard_bounced", "550"), SoftBounced),
+        ("sendpulse", sendpulse("550"), SoftBounced),
         ("unisender", go("err_user_unknown", "555 5.7.1 User unknown"), HardBounced),
         ("unisender", go("err_spam_rejected", "555 5.7.1 spam"), SoftBounced),
         ("unisender", go("", "552 5.2.2 full"), SoftBounced),

@@ -100,3 +100,16 @@ async fn a_date_of_a_file_that_nobody_can_have_written_is_bounded_and_kept() {
     assert_eq!(entries[0].at.to_string(), "2000-01-01T00:00:00Z");
     assert_eq!(entries[0].told_at.map(|at| at.to_string()), Some("1969-12-31T21:00:00Z".to_owned()));
 }
+
+#[tokio::test]
+async fn a_withdrawal_with_no_date_counts_from_its_receipt() {
+    for no_date in ["1970-01-01T00:00:00Z", "1970-01-21T00:00:00Z", "1999-12-31T00:00:00Z"] {
+        let hub = TestHub::start().await;
+        hub.take(&consents_at(Timestamp::now() - SignedDuration::from_mins(5))).await;
+        hub.settled().await;
+        hub.take(&unsubscribes(no_date.parse().expect("a time"))).await;
+        hub.settled().await;
+        let (entries, open) = entries(&hub).await;
+        assert!(!open, "{no_date}: {entries:?}");
+    }
+}

@@ -20,7 +20,8 @@ use stagedoor_tests::{
 static NOW: LazyLock<i64> = LazyLock::new(|| Timestamp::now().as_second());
 
 const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
-const STOPS: [&str; 6] = ["Отпишите меня", "стоп реклама", "Стоп, спасибо", "СТОП 7", "не присылайте", "cтоп"];
+const STOPS: [&str; 7] =
+    ["Отпишите меня", "Не надо мне больше писать", "стоп реклама", "Стоп, спасибо", "СТОП 7", "не присылайте", "cтоп"];
 const SMELLS: [&str; 2] = ["Как отписаться?", "Стоп, а где мой билет на пятницу"];
 
 fn phone(text: &str) -> Identifier {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stagedoor_model::{Body, Content, Event, SourceName, Timestamp};
-use stagedoor_testkit::{Parcel, fans::signed_by_meta, samples};
+use stagedoor_testkit::{Parcel, fans::signed_by_meta, json as posted, samples};
 use stagedoor_tests::door::{Door, source};
 
 const MESSENGERS: [&str; 6] = ["telegram", "viber", "vk", "messenger", "instagram", "whatsapp"];
@@ -49,6 +49,7 @@ fn kept(events: &[Event]) -> String {
     let content = |event: &Event| match &event.body {
         Body::MessageReceived(heard) => match &heard.content {
             Content::Text(text) | Content::Button(text) => text.clone(),
+            Content::Pressed { payload, label } => format!("{payload}\n{label}"),
             Content::Other { kind, caption, files } => {
                 format!("{kind}\n{}\n{}", caption.as_deref().unwrap_or(""), files.join("\n"))
             }
@@ -105,8 +106,14 @@ async fn heard_after(provider: &str, late: i64, parcel: impl FnOnce(&str) -> Par
 }
 
 async fn whatsapp(text: &str) -> Vec<Event> {
-    let message = json!({ "from": "79161234567", "id": "wamid.1", "timestamp": "1800000000", "type": "text",
-        "text": { "body": text } });
+    whatsapp_message(json!({ "type": "text", "text": { "body": text } })).await
+}
+
+async fn whatsapp_message(content: Value) -> Vec<Event> {
+    let mut message = json!({ "from": "79161234567", "id": "wamid.1", "timestamp": "1800000000" });
+    for (key, value) in content.as_object().expect("an object") {
+        message[key] = value.clone();
+    }
     let value = json!({ "metadata": { "phone_number_id": "106540352242922" }, "messages": [message] });
     let body = json!({ "object": "whatsapp_business_account",
         "entry": [{ "id": "1", "changes": [{ "field": "messages", "value": value }] }] });
@@ -196,4 +203,56 @@ async fn what_is_said_within_one_second_keeps_its_order_in_every_messenger() {
     };
     let told = places("whatsapp", vec![whatsapp(1), whatsapp(2)]).await;
     assert!(told.len() == 4 && told.is_sorted_by(|a, b| a.0 == b.0 && a.1 < b.1), "{told:?}");
+}
+
+fn said_of(events: &[Event]) -> Vec<String> {
+    let all = events.iter().filter(|event| is_heard(event));
+    all.map(|event| kept(std::slice::from_ref(event))).collect()
+}
+
+#[tokio::test]
+async fn the_label_of_a_pressed_button_is_heard_beside_its_payload() {
+    let events = whatsapp_message(json!({ "type": "button",
+        "button": { "text": "Отписаться", "payload": "unsub-42" } }))
+    .await;
+    assert_eq!(said_of(&events), ["unsub-42\nОтписаться"]);
+    let reply = json!({ "type": "button_reply", "button_reply": { "id": "b7", "title": "Больше не писать" } });
+    let events = whatsapp_message(json!({ "type": "interactive", "interactive": reply })).await;
+    assert_eq!(said_of(&events), ["b7\nБольше не писать"]);
+    let message = json!({ "mid": "m", "text": "Больше не писать", "quick_reply": { "payload": "q1" } });
+    for (provider, page) in [("messenger", "page"), ("instagram", "instagram")] {
+        for told in [
+            json!({ "message": message }),
+            json!({ "postback": { "mid": "p", "title": "Больше не писать", "payload": "q1" } }),
+        ] {
+            let mut one =
+                json!({ "sender": { "id": "77" }, "recipient": { "id": "5" }, "timestamp": 1_800_000_000_000_u64 });
+            for (key, value) in told.as_object().expect("an object") {
+                one[key] = value.clone();
+            }
+            let body = json!({ "object": page, "entry": [{ "id": "5", "messaging": [one] }] });
+            let events = heard(provider, |path| signed_by_meta(path, &body, "secret")).await;
+            assert_eq!(said_of(&events), ["q1\nБольше не писать"], "{provider}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_behind_start_is_heard() {
+    let start = |text: &str| {
+        json!({ "update_id": 7, "message": { "message_id": 8, "date": 1_800_000_000, "text": text,
+            "from": { "id": 42, "is_bot": false, "first_name": "Анна" }, "chat": { "id": 42, "type": "private" } } })
+    };
+    let told = |text: &str| {
+        let update = start(text);
+        async move {
+            let secret = "x-telegram-bot-api-secret-token";
+            heard("telegram", |path| posted(path, &update).header(secret, "secret")).await
+        }
+    };
+    let events = told("/start где мои билеты").await;
+    assert!(events.iter().any(|event| matches!(event.body, Body::ChatStarted(_))), "{events:?}");
+    assert_eq!(said_of(&events), ["где мои билеты"]);
+    assert!(said_of(&told("/start").await).is_empty());
+    assert!(said_of(&told("/start 01j9abcdefgh1234").await).is_empty());
 }

@@ -3,12 +3,12 @@
 //! Without one the secret is the last part of the path. Saving a webhook asks the address by GET.
 
 use serde::Deserialize;
-use stagedoor_model::{AddressChanged, Body, Event, LetterReported, LetterState, Timestamp, breakage};
+use stagedoor_model::{AddressChanged, Body, Event, LetterReported, Timestamp, breakage};
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
 };
 
-use crate::report::{complained, email, letter, membership, unsubscribed, zoned};
+use crate::report::{complained, email, letter, membership, permanent, unsubscribed, zoned};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +88,7 @@ impl Provider for Mailchimp {
             ("cleaned", _) => Body::LetterReported(LetterReported {
                 campaign: field("campaign_id").map(str::to_owned),
                 code: Some("cleaned".into()),
-                ..letter(who("email")?, LetterState::HardBounced)
+                ..letter(who("email")?, permanent(None, &[]))
             }),
             ("upemail", _) => Body::AddressChanged(AddressChanged { old: who("old_email")?, new: who("new_email")? }),
             _ => return Err("a webhook of an unknown type".into()),

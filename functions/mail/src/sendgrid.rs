@@ -89,6 +89,12 @@ fn is_odd_category(one: &Value) -> bool {
     })
 }
 
+/// Whether the reason of a drop is the address, and not a header of ours: `Invalid`, `Invalid email address`.
+fn is_invalid_address(reason: &str) -> bool {
+    let reason = reason.trim().trim_end_matches('.').to_lowercase();
+    reason == "invalid" || (reason.starts_with("invalid ") && reason.ends_with("address"))
+}
+
 /// `Some(None)`: nothing to tell of.
 fn told(one: &Value) -> Option<Option<Body>> {
     let kind = text(one, "/event")?;
@@ -107,7 +113,7 @@ fn told(one: &Value) -> Option<Option<Body>> {
         "bounce" if text(one, "/type").as_deref() == Some("blocked") => LetterState::SoftBounced,
         "bounce" => permanent(text(one, "/status").as_deref(), &[Some(reason), text(one, "/bounce_classification")]),
         // Held back by SendGrid for what it knew before: `Unsubscribed Address` is no new withdrawal.
-        "dropped" if reason.starts_with("Invalid") => LetterState::HardBounced,
+        "dropped" if is_invalid_address(&reason) => LetterState::HardBounced,
         "dropped" => LetterState::Rejected,
         "spamreport" => return Some(Some(complained(to))),
         "unsubscribe" | "group_unsubscribe" => return Some(Some(unsubscribed(to, id(one, "/asm_group_id")))),

@@ -156,7 +156,7 @@ fn body(name: &str, data: &Value, to: Identifier) -> Option<Body> {
         // Only Go tells it, of an address that was unsubscribed before: no consent.
         (_, "subscribed") => return Some(membership(to, lists(data).collect(), true)),
         // Go tells beside it what happened, as UniSender itself would.
-        ("transactional_email_status", "hard_bounced") => (hard_bounced(data), true),
+        ("email_status" | "transactional_email_status", "hard_bounced") => (hard_bounced(data), true),
         ("email_status" | "transactional_email_status", _) => state(&status)?,
         _ => return None,
     };
@@ -172,7 +172,9 @@ fn body(name: &str, data: &Value, to: Identifier) -> Option<Body> {
 }
 
 fn hard_bounced(data: &Value) -> LetterState {
-    let told = text(data, "/delivery_info/delivery_status").and_then(|status| state(&status)).map(|(state, _)| state);
+    // Its own "hard_bounced" says no more than "permanent".
+    let status = text(data, "/delivery_info/delivery_status").filter(|status| status != "hard_bounced");
+    let told = status.and_then(|status| state(&status)).map(|(state, _)| state);
     let failed = |state: &LetterState| matches!(state, LetterState::HardBounced | LetterState::SoftBounced);
     let said = text(data, "/delivery_info/destination_response");
     told.filter(failed).unwrap_or_else(|| permanent(None, &[said]))
@@ -187,9 +189,7 @@ fn state(status: &str) -> Option<(LetterState, bool)> {
         "ok_read" | "opened" => (LetterState::Opened, false),
         "ok_link_visited" | "clicked" => (LetterState::Clicked, false),
         "not_sent" | "err_will_retry" | "err_resend" | "soft_bounced" => (LetterState::Deferred, true),
-        "err_user_unknown" | "err_user_inactive" | "err_domain_inactive" | "hard_bounced" => {
-            (LetterState::HardBounced, true)
-        }
+        "err_user_unknown" | "err_user_inactive" | "err_domain_inactive" => (LetterState::HardBounced, true),
         "err_mailbox_full" | "err_spam_rejected" | "err_spam_folder" | "err_delivery_failed" | "err_lost" => {
             (LetterState::SoftBounced, true)
         }

@@ -16,7 +16,7 @@ use stagedoor_webhook::{
 };
 use subtle::ConstantTimeEq;
 
-use crate::read::{chat, has_list, id, is_true, joined, list, millisecond, other, text};
+use crate::read::{chat, has_list, id, is_true, joined, list, millisecond, other, pressed, text};
 
 pub fn verify(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
     let header = delivery.header("x-hub-signature-256").ok_or(Reject::MissingSignature)?;
@@ -248,7 +248,7 @@ impl Page {
         let beside = beside.chain(attached().flat_map(|one| [place("lat", one), place("long", one)]).flatten());
         let files = attached().filter_map(|one| text(one, "/payload/url").or_else(|| text(one, "/url")));
         let content = match text(message, "/quick_reply/payload") {
-            Some(payload) => Some(Content::Button(payload)),
+            Some(payload) => pressed(Some(payload), words),
             None => match words {
                 Some(words) if attached().next().is_none() => Some(Content::Text(words)),
                 words => {
@@ -273,7 +273,9 @@ impl Page {
         if came.is_some() || payload.to_uppercase().contains("GET_STARTED") {
             return started(person, came);
         }
-        Body::MessageReceived(MessageHeard { chat: person, message: mid, content: Content::Button(payload) })
+        let content = pressed(Some(payload.clone()).filter(|payload| !payload.is_empty()), text(postback, "/title"));
+        let content = content.unwrap_or(Content::Button(payload));
+        Body::MessageReceived(MessageHeard { chat: person, message: mid, content })
     }
 
     fn optin(&self, person: ChatRef, optin: &Value, fact: Vec<String>) -> Option<(Vec<String>, Body)> {

@@ -17,6 +17,19 @@ pub fn other(kind: &str, caption: Option<String>, files: Vec<String>) -> Content
     Content::Other { kind: kind.to_owned(), caption, files }
 }
 
+/// A button that was pressed: what we put behind it, and what the person read on it. `None` without both.
+pub fn pressed(payload: Option<String>, label: Option<String>) -> Option<Content> {
+    let label = label.filter(|_| !breakage::is_on("labels-unheard"));
+    match (payload, label) {
+        // Our own buttons bear their label, which messengers cut.
+        (Some(payload), Some(label)) if !payload.starts_with(label.trim_end_matches('…')) => {
+            Some(Content::Pressed { payload, label })
+        }
+        (Some(payload), _) => Some(Content::Button(payload)),
+        (None, label) => label.map(Content::Button),
+    }
+}
+
 /// What stands at these places, in one line each; `None` where nothing does.
 pub fn words(value: &Value, pointers: &[&str]) -> Option<String> {
     joined(pointers.iter().filter_map(|pointer| text(value, pointer).or_else(|| id(value, pointer))))

@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, ContactShared, Content, Event, Identifier, Kind, MessageHeard, Phone,
-    Profile, Proof, Token,
+    Profile, Proof, Token, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, signature,
 };
 
-use crate::read::{id, is_true, joined, number, other, second, text, words};
+use crate::read::{id, is_true, joined, list, number, other, pressed, second, text, words};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -183,8 +183,11 @@ impl Provider for Telegram {
         };
         // Updates are counted, and their dates have whole seconds.
         let order = number(&update, "/update_id").and_then(|id| u64::try_from(id).ok()).unwrap_or(0).saturating_mul(2);
-        let event = |body| delivery.event(&["update", &update_id], at, body).ordered(order);
-        NotUnderstood::left_out(odd(&update, &OPTIONAL), body.into_iter().map(event).collect())
+        let said = body.as_ref().zip(update.get("message")).and_then(|(body, message)| beside_start(body, message));
+        let started = body.map(|body| delivery.event(&["update", &update_id], at, body).ordered(order));
+        let after = order.saturating_add(1);
+        let said = said.map(|body| delivery.event(&["update", &update_id, "said"], at, body).ordered(after));
+        NotUnderstood::left_out(odd(&update, &OPTIONAL), started.into_iter().chain(said).collect())
     }
 }
 
@@ -257,7 +260,9 @@ impl Telegram {
             return Ok(None);
         }
         let Some(chat) = self.person(query.get("from"), query.pointer("/message/chat"))? else { return Ok(None) };
-        let content = Content::Button(text(query, "/data").ok_or("a button without data")?);
+        let data = text(query, "/data").ok_or("a button without data")?;
+        let label = label(query, &data);
+        let content = pressed(Some(data.clone()), label).unwrap_or(Content::Button(data));
         let message = id(query, "/id").unwrap_or_default();
         Ok(Some(Body::MessageReceived(MessageHeard { chat, message, content })))
     }
@@ -271,6 +276,24 @@ impl Telegram {
             _ => Err("a membership of an unknown kind".into()),
         }
     }
+}
+
+/// What a person wrote behind `/start` that is no token: it is a message.
+fn beside_start(body: &Body, message: &Value) -> Option<Body> {
+    let Body::ChatStarted(started) = body else { return None };
+    let said = text(message, "/text")?;
+    let words = start(&said).filter(|words| !words.is_empty() && Token::parse(words).is_none())?;
+    if breakage::is_on("words-behind-start-unheard") {
+        return None;
+    }
+    let (chat, message) = (started.chat.clone(), id(message, "/message_id").unwrap_or_default());
+    Some(Body::MessageReceived(MessageHeard { chat, message, content: Content::Text(words.to_owned()) }))
+}
+
+/// The label of the button that bears this data.
+fn label(query: &Value, data: &str) -> Option<String> {
+    let mut buttons = list(query, "/message/reply_markup/inline_keyboard").filter_map(Value::as_array).flatten();
+    text(buttons.find(|button| text(button, "/callback_data").as_deref() == Some(data))?, "/text")
 }
 
 /// What follows `/start`, if the text is that command.

@@ -13,7 +13,7 @@ use stagedoor_webhook::{
     signature,
 };
 
-use crate::read::{chat, id, joined, list, number, other, second, text, words};
+use crate::read::{chat, id, joined, list, number, other, pressed, second, text, words};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -267,8 +267,8 @@ fn is_group(object: &Value) -> bool {
 }
 
 fn content(message: &Value, said: Option<String>, command: Option<String>) -> Option<Content> {
-    if let Some(command) = command {
-        return Some(Content::Button(command));
+    if command.is_some() {
+        return pressed(command, said);
     }
     let attached: Vec<&Value> = list(message, "/attachments").collect();
     let place = message.get("geo").map(|_| "location".to_owned());

@@ -18,7 +18,7 @@ use stagedoor_webhook::{
 
 use crate::{
     meta,
-    read::{has_list, id, joined, list, other, second, text, words},
+    read::{has_list, id, joined, list, other, pressed, second, text, words},
 };
 
 #[derive(Deserialize)]
@@ -282,15 +282,15 @@ impl Whatsapp {
         }
         let content = match kind.as_str() {
             "reaction" | "edit" | "revoke" => return Some(vec![]),
-            "button" => text(message, "/button/payload")
-                .map(Content::Button)
-                .or_else(|| Some(other("button", words(message, &["/button/text"]), vec![]))),
+            "button" => pressed(text(message, "/button/payload"), text(message, "/button/text"))
+                .or_else(|| Some(other("button", None, vec![]))),
             "interactive" => {
-                let pressed = ["/interactive/button_reply/id", "/interactive/list_reply/id"];
-                let pressed = pressed.iter().find_map(|pointer| id(message, pointer));
+                let replies = ["/interactive/button_reply", "/interactive/list_reply"];
+                let reply = replies.iter().find_map(|pointer| message.pointer(pointer));
+                let chosen = reply.and_then(|reply| pressed(id(reply, "/id"), text(reply, "/title")));
                 let filled =
                     || words(message, &["/interactive/nfm_reply/body", "/interactive/nfm_reply/response_json"]);
-                pressed.map(Content::Button).or_else(|| Some(other("form", filled(), vec![])))
+                chosen.or_else(|| Some(other("form", filled(), vec![])))
             }
             _ => said.map(Content::Text).or_else(|| {
                 let own = message.get(&kind).unwrap_or(&Value::Null);

@@ -126,6 +126,10 @@ fn line_without(mut line: Line, names: &BTreeSet<Identifier>, addresses: &Addres
     match &mut line.said {
         Said::Contact(given) if names.contains(given) => return None,
         Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) | Said::Hub(text) => strike(text, addresses),
+        Said::Pressed { payload, label } => {
+            strike(payload, addresses);
+            strike(label, addresses);
+        }
         _ => {}
     }
     Some(line)
@@ -154,6 +158,10 @@ fn event_without(event: &Event, names: &BTreeSet<Identifier>, addresses: &Addres
         Body::MessageReceived(heard) => match &mut heard.content {
             Content::Text(text) | Content::Button(text) | Content::Other { caption: Some(text), .. } => {
                 strike(text, addresses);
+            }
+            Content::Pressed { payload, label } => {
+                strike(payload, addresses);
+                strike(label, addresses);
             }
             Content::Other { .. } => {}
         },

@@ -12,13 +12,14 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Channel, Company, ConsentClaim, Event, FormSubmitted, Identifier, Kind, Money, Proof, ShowRef, Timestamp,
-    breakage,
+    Body, Company, Event, FormSubmitted, Identifier, Kind, Money, Proof, ShowRef, Timestamp, breakage, clean_name,
 };
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, Form as Fields, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
-    contact_identifiers, lenient, parse_json, read::list, scan, signature,
+    Accepts, Answer, Delivery, Form as Fields, FormValue, NotUnderstood, Provider, Reject, Source, Verified,
+    VerifiedDelivery, contact_identifiers, parse_json, scan, signature,
 };
+
+use crate::consents;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -145,16 +146,17 @@ impl Provider for SiteForm {
         let told = told.map(|at| at.parse::<Timestamp>());
         lost.extend(told.as_ref().filter(|told| told.is_err()).map(|_| "at (not RFC 3339)".to_owned()));
         let at = told.and_then(Result::ok).unwrap_or(delivery.received_at());
-        // Each claim by itself: a withdrawal holds beside one that cannot be read.
-        let told = field("consents").unwrap_or(&Value::Null);
-        let (consents, odd): (Vec<_>, Vec<_>) = list(told, "").map(read_claim).partition(Result::is_ok);
-        let is_list = matches!(told, Value::Null | Value::Array(_) | Value::Object(_)) || told == "";
-        lost.extend((!odd.is_empty() || !is_list).then(|| "consents".to_owned()));
+        let consents::Read { claims: consents, lost: odd } = field("consents").map(consents::read).unwrap_or_default();
+        lost.extend(odd);
         lost.extend(self.strange(&body));
-        let consents = consents.into_iter().filter_map(Result::ok).collect::<Vec<_>>();
         // Nobody proves in a browser whose cart it is: the letter about it would go to an address that a stranger chose.
         let has_cart = self.is_signed() || breakage::is_on("anonymous-counts-in-full");
         let cart = has_cart && text("kind").as_deref() == Some("cart_abandoned");
+        // For whom a stranger asks is theirs to say: a manager reads it, and no company is made or joined.
+        let names_company = self.is_signed() || breakage::is_on("strangers-speak-for-companies");
+        let company = Company::read(text("company").as_deref(), text("inn").as_deref(), text("kpp").as_deref());
+        let claimed = ["company", "inn", "kpp"].into_iter().filter(|_| !names_company);
+        let claimed = claimed.filter_map(|name| Some((name.to_owned(), clean_name(&text(name)?)?)));
         let form = FormSubmitted {
             identifiers,
             proof: self.options.auth.proof(),
@@ -163,8 +165,8 @@ impl Provider for SiteForm {
             show: text("show").or_else(|| self.source.show.clone()).map(ShowRef::id),
             amount: amount.and_then(Result::ok).filter(|_| has_cart),
             consents,
-            labels: self.labels(&body, field("utm")),
-            company: Company::read(text("company").as_deref(), text("inn").as_deref(), text("kpp").as_deref()),
+            labels: self.labels(&body, field("utm")).into_iter().chain(claimed).collect(),
+            company: company.filter(|_| names_company),
         };
         let fact = self.fact(delivery, !form.consents.is_empty());
         let body = if cart { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
@@ -245,7 +247,7 @@ impl SiteForm {
                 let fits = match (*name, it) {
                     ("utm" | "ids", Value::Object(all)) => all.values().all(|one| is_plain(one) || says_nothing(one)),
                     ("utm" | "ids", _) => false,
-                    _ => is_plain(it),
+                    _ => is_plain(it) || plain(it).is_some(),
                 };
                 !says_nothing(it) && !fits && it.as_object().is_none_or(|fields| !fields.is_empty())
             })
@@ -276,10 +278,7 @@ impl SiteForm {
 fn read(body: &[u8], is_form: bool) -> Result<serde_json::Map<String, Value>, NotUnderstood> {
     if is_form {
         let form = Fields::parse(body);
-        return Ok(form
-            .fields()
-            .filter_map(|(key, value)| Some((key.to_owned(), value.text.clone()?.into())))
-            .collect());
+        return Ok(form.fields().map(|(key, value)| (key.to_owned(), tree(value))).collect());
     }
     match parse_json(body)? {
         Value::Object(fields) => Ok(fields),
@@ -292,31 +291,24 @@ fn read(body: &[u8], is_form: bool) -> Result<serde_json::Map<String, Value>, No
     }
 }
 
-/// Stricter than what is stored: a misspelt field of a consent has to be found.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClaimPayload {
-    purpose: String,
-    channel: Channel,
-    given: bool,
-    #[serde(default)]
-    wording: Option<String>,
-}
-
-/// `given` may be `1` or `"true"`, as PHP writes it; nothing of a consent is left out.
-fn read_claim(value: &Value) -> Result<ConsentClaim, NotUnderstood> {
-    match lenient::<ClaimPayload>(value, &["purpose", "channel", "given"])? {
-        (ClaimPayload { purpose, channel, given, wording }, lost) if lost.is_empty() => {
-            Ok(ConsentClaim { purpose, channel, given, wording })
-        }
-        _ => Err("a consent of another shape".into()),
+/// `utm[source]=x` and `consents[0][given]=no` as JSON would have them.
+fn tree(value: &FormValue) -> Value {
+    match &value.text {
+        Some(text) if value.children.is_empty() || !text.is_empty() => Value::String(text.clone()),
+        _ => Value::Object(value.children.iter().map(|(key, child)| (key.clone(), tree(child))).collect()),
     }
 }
 
-fn plain(value: &Value) -> Option<String> {
+/// The text of a value; several of a list (`topic[]=a&topic[]=b`) stand side by side.
+pub fn plain(value: &Value) -> Option<String> {
+    let together = |items: Vec<String>| Some(items.join(", ")).filter(|text| !text.is_empty());
     match value {
         Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         Value::Number(number) => Some(number.to_string()),
+        Value::Array(items) => together(items.iter().filter(|item| !item.is_array()).filter_map(plain).collect()),
+        Value::Object(fields) if fields.keys().all(|key| key.parse::<usize>().is_ok()) => {
+            together(fields.values().filter(|item| !item.is_object()).filter_map(plain).collect())
+        }
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! Site forms, pop-up leads, abandoned carts.
 
 mod carrotquest;
+mod consents;
 mod form;
 mod tilda;
 

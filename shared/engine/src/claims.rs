@@ -204,5 +204,20 @@ pub(crate) fn troubles(person: &Person) -> impl Iterator<Item = Trouble> {
         );
         Trouble { key: format!("claim/{claim}"), text }
     });
-    contested.chain(unread)
+    contested.chain(unread).chain(companies(person))
+}
+
+/// What somebody typed into a public form of a company: a manager reads it, and no company is made or joined.
+fn companies(person: &Person) -> impl Iterator<Item = Trouble> {
+    let typed = person.records.values().filter_map(|record| match &record.fact {
+        Fact::Touch(touch) if touch.is_anonymous => {
+            let parts = ["company", "inn", "kpp"].into_iter().filter_map(|name| touch.labels.get(name));
+            Some(parts.cloned().collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
+        }
+        _ => None,
+    });
+    typed.collect::<BTreeSet<_>>().into_iter().map(|company| {
+        let text = format!("A public form says that they ask for a company, and nothing proves it: {company}");
+        Trouble { key: format!("company/{company}"), text }
+    })
 }

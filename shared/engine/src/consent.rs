@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
     Channel, ChatWord, Decision, Fact, Header, Identifier, Kind, MARKETING, Purpose, Record, RecordKey, Timestamp,
-    TrackedLink, breakage,
+    TrackedLink, breakage, is_no_date,
 };
 
 use crate::Person;
@@ -141,7 +141,9 @@ const WRONG_CLOCK: SignedDuration = SignedDuration::from_hours(24);
 /// consent that it ends.
 fn withdrawn_since(record: &Record) -> Timestamp {
     let received_at = record.received_at.filter(|_| !breakage::is_on("slow-clock-withdraws-before"));
-    let received_at = received_at.filter(|received| received.duration_since(record.at) < WRONG_CLOCK);
+    let is_near = |received: &Timestamp| received.duration_since(record.at) < WRONG_CLOCK;
+    // Records of earlier builds bear the floor where no date was told.
+    let received_at = received_at.filter(|received| is_near(received) || is_no_date(record.at));
     received_at.map_or(record.at, |received| received.max(record.at))
 }
 

@@ -179,6 +179,7 @@ fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {
         Said::Started { token: Some(_) } => format!("{at} {channel}: opened the chat through a link"),
         Said::Started { token: None } => format!("{at} {channel}: opened the chat"),
         Said::Text(text) | Said::Button(text) => format!("{at} {channel} ▸ {text}"),
+        Said::Pressed { payload, label } => format!("{at} {channel} ▸ {label} [{payload}]"),
         Said::Other(kind, caption) => {
             let files: Vec<String> = line.files.iter().map(|file| format!(" ({file})")).collect();
             format!("{at} {channel} ▸ [{kind}] {}{}", caption.as_deref().unwrap_or(""), files.concat())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Company, Fact, Order, OrderState, Timestamp, breakage};
+use stagedoor_model::{Company, Fact, Order, OrderState, Timestamp, Touch, breakage};
 
 use crate::{Catalog, Payments, Person, PersonId, Settlement, Settlements, ShowKey, words};
 
@@ -109,13 +109,18 @@ impl InvoiceDraft {
     }
 }
 
+/// The company that a form was sent for. A stranger speaks for none: earlier builds kept what they typed.
+fn spoken_for(touch: &Touch) -> Option<&Company> {
+    touch.company.as_ref().filter(|_| !touch.is_anonymous || breakage::is_on("strangers-speak-for-companies"))
+}
+
 /// The companies somebody bought or asked for, each as it was told last.
 pub(crate) fn companies(person: &Person) -> Vec<CompanyDraft> {
     let mut last = BTreeMap::<String, (Timestamp, &Company)>::new();
     for record in person.records.values() {
         let told = match &record.fact {
             Fact::Order { order: Some(order), .. } => order.company.as_ref().map(|company| (order.revision, company)),
-            Fact::Touch(touch) => touch.company.as_ref().map(|company| (touch.last, company)),
+            Fact::Touch(touch) => spoken_for(touch).map(|company| (touch.last, company)),
             _ => None,
         };
         if let Some((at, company)) = told {
@@ -134,7 +139,7 @@ pub(crate) fn company_of(person: &Person) -> Option<String> {
         Fact::Order { order: Some(order), .. } => {
             order.company.as_ref().map(|company| (order.placed_at, company.key()))
         }
-        Fact::Touch(touch) => touch.company.as_ref().map(|company| (touch.last, company.key())),
+        Fact::Touch(touch) => spoken_for(touch).map(|company| (touch.last, company.key())),
         _ => None,
     };
     person.records.values().filter_map(told).max().map(|(_, key)| key)

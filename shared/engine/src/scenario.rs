@@ -163,6 +163,7 @@ impl<'s> State<'s, '_> {
             (_, Some(token)) => self.start(token.as_ref()),
             (Said::Allowed, None) => return None,
             (Said::Text(text) | Said::Button(text), None) => self.words(text),
+            (Said::Pressed { payload, label }, None) => self.pressed(payload, label),
             (Said::Contact(given), None) => (Heard::Given(given.clone()), vec![self.find(|on| *on == On::Given)]),
             (Said::Other(kind, _), None) if kind == "sticker" => return None,
             // Degrees are no phone.
@@ -205,6 +206,17 @@ impl<'s> State<'s, '_> {
         };
         let reply = self.find(|known| *known == on).or_else(|| self.find(|known| *known == On::Start));
         (Heard::Start, vec![reply])
+    }
+
+    /// What the person read on the button counts where it stops; otherwise what we put behind it, if it means something to us.
+    fn pressed(&self, payload: &str, label: &str) -> (Heard, Vec<Option<&'s Reply>>) {
+        if stop_wish(label, &self.scenario.stop_words) != StopWish::None {
+            return self.words(label);
+        }
+        match self.words(payload) {
+            (Heard::Other, _) => self.words(label),
+            heard => heard,
+        }
     }
 
     fn words(&self, text: &str) -> (Heard, Vec<Option<&'s Reply>>) {

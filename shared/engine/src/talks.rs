@@ -27,6 +27,7 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
             let (said, files) = match heard.content.clone() {
                 Content::Text(text) => (Said::Text(text), vec![]),
                 Content::Button(payload) => (Said::Button(payload), vec![]),
+                Content::Pressed { payload, label } => (Said::Pressed { payload, label }, vec![]),
                 Content::Other { kind, caption, files } => (Said::Other(kind, caption), files),
             };
             let line = Line { files, ..line(said) };

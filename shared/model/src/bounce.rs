@@ -3,7 +3,7 @@
 use crate::breakage;
 
 /// Words of servers that give no code, or 5.0.0 ("other or undefined").
-const NO_MAILBOX: [&str; 14] = [
+const NO_MAILBOX: &[&str] = &[
     "user unknown",
     "unknown user",
     "no such user",
@@ -18,7 +18,26 @@ const NO_MAILBOX: [&str; 14] = [
     "unknown recipient",
     "invalid recipient",
     "invalid address",
+    "invalid mailbox",
+    "address not found",
+    "unknown address",
+    "unknown local part",
+    "addressee unknown",
+    "unrouteable address",
+    "unroutable address",
+    "no such domain",
+    "domain not found",
+    "unknown domain",
+    "account is disabled",
+    "account disabled",
+    "account has been disabled",
+    "mailbox disabled",
+    "mailbox is disabled",
 ];
+
+/// What is wrong with the sender: these do not say that the recipient is unknown, whatever else they say.
+const SENDER: &[&str] =
+    &["sender", "your ip", "your host", "ptr record", "reverse dns", "rdns", "helo", "spf", "dkim", "dmarc"];
 
 /// And of those that refuse us, the letter, or all letters for now.
 const OTHER: [&str; 12] = [
@@ -36,7 +55,7 @@ const OTHER: [&str; 12] = [
     "frequency",
 ];
 
-/// Whether a refusal says that there is no such mailbox. `None`: it says nothing of it, and the provider's own word counts.
+/// Whether a refusal says that there is no such mailbox. `None`: it says nothing of it.
 ///
 /// `words` is whatever the server said; an enhanced status code (RFC 3463) is looked for in `code`, then in them. "Permanent" alone
 /// means no more than that this letter is not tried again: a full mailbox (5.2.2), a letter that is too large (5.3.4) and a
@@ -53,6 +72,9 @@ pub fn is_no_mailbox(code: Option<&str>, words: &str) -> Option<bool> {
         Some(_) => return Some(false),
     }
     let said = words.to_lowercase();
+    if SENDER.iter().any(|one| said.contains(one)) {
+        return Some(false);
+    }
     if NO_MAILBOX.iter().any(|one| said.contains(one)) {
         return Some(true);
     }
@@ -71,9 +93,11 @@ fn enhanced_code(text: &str) -> Option<(char, u16, u16)> {
     })
 }
 
-/// Whether a failure that a provider calls permanent closes the address.
+/// Whether a failure that a provider calls permanent closes the address at once. One that does not say why counts as passing:
+/// our own header, our address in the network or a name server may be the reason.
 pub fn closes_address(code: Option<&str>, words: &str) -> bool {
-    is_no_mailbox(code, words) != Some(false) || breakage::is_on("permanent-is-no-mailbox")
+    let is_unknown_enough = breakage::is_on("unknown-failure-closes");
+    is_no_mailbox(code, words).unwrap_or(is_unknown_enough) || breakage::is_on("permanent-is-no-mailbox")
 }
 
 #[cfg(test)]
@@ -97,6 +121,11 @@ mod tests {
             (Some("550"), "generic", None),
             (None, "5.1.8 Bad sender's address", Some(false)),
             (None, "550 5.1.10 null MX", Some(true)),
+            (None, "550 Unrouteable address", Some(true)),
+            (Some("5.0.0"), "550 PTR record does not exist for your IP", Some(false)),
+            (None, "550 Sender verify failed: no such user", Some(false)),
+            (None, "unable to get mx info: failed to get IPs from PTR record: lookup", Some(false)),
+            (None, "unable to get mx info: lookup example.com: server failure", None),
         ] {
             assert_eq!(is_no_mailbox(code, words), expected, "{code:?} {words}");
         }

@@ -61,6 +61,11 @@ pub enum Content {
     Text(String),
     /// A button of ours: its payload.
     Button(String),
+    /// A button whose label says something else than its payload: both were heard.
+    Pressed {
+        payload: String,
+        label: String,
+    },
     /// Anything else, by its kind in the messenger (`photo`, `voice`), with the words beside it.
     Other {
         kind: String,

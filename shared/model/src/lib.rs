@@ -50,6 +50,7 @@ pub use order::{CheckIn, Item, Order, OrderState, Payment, PaymentKind, Refund, 
 pub use phone::{Phone, PhoneError, Region};
 pub use proof::Proof;
 pub use quiet::QuietHours;
+pub use receipt::is_no_date;
 pub use record::{Buyer, Fact, Record, RecordKey, Rung, Touch};
 pub use sent_message::SentMessage;
 pub use show::{LocalInstant, ShowRef, time_zone};

@@ -7,17 +7,25 @@ use crate::{Body, Event, Order, Timestamp, breakage};
 /// The earliest instant that anybody's clock is believed: 2000-01-01T00:00:00Z, in Unix seconds.
 const FLOOR: i64 = 946_684_800;
 
-/// An instant as another's clock gave it, bounded by the floor and by the receipt.
+/// Whether an instant is none: a clock that was never set, an empty field, or seconds where milliseconds belong.
+pub fn is_no_date(told: Timestamp) -> bool {
+    told.as_second() <= FLOOR && !breakage::is_on("no-date-is-a-date")
+}
+
+/// An instant as another's clock gave it. The receipt counts in the place of a later one, and of one that is no date.
 fn bounded(told: Timestamp, received_at: Timestamp) -> Timestamp {
     if breakage::is_on("future-clock-believed") {
         return told;
+    }
+    if is_no_date(told) {
+        return received_at;
     }
     let floor = Timestamp::from_second(FLOOR).unwrap_or(Timestamp::MIN);
     told.max(floor).min(received_at)
 }
 
 impl Event {
-    /// Bounds every past instant of the event: none is later than its receipt, or earlier than the floor. One wrong
+    /// Bounds every past instant of the event: none is later than its receipt, and one before 2000 is the receipt. One wrong
     /// clock would otherwise make a state that no later change can replace. `told_at` keeps what the clock gave.
     /// Instants to come, such as the start of a show, stay as they are.
     #[must_use]
@@ -145,8 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_before_the_floor_counts_as_the_floor() {
+    fn an_instant_before_the_floor_is_no_date_and_the_receipt_counts() {
         let event = told("1970-01-01T00:00:00Z", OrderState::Paid, "2026-05-01T10:00:00Z");
-        assert_eq!(order(&event).paid_at, Some(at("2000-01-01T00:00:00Z")));
+        assert_eq!(order(&event).paid_at, Some(at("2026-05-01T10:00:00Z")));
+        assert_eq!((event.time, event.told_at), (at("2026-05-01T10:00:00Z"), Some(at("1970-01-01T00:00:00Z"))));
     }
 }

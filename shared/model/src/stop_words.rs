@@ -59,6 +59,57 @@ const BEGIN: &[&str] = &[
     "хватит присылать",
     "хватит спамить",
     "не беспокойте",
+    "прекрати",
+    "перестаньте писать",
+    "перестаньте присылать",
+    "перестаньте слать",
+    "не пиши",
+    "больше не писать",
+    "мне не писать",
+    "не присылай",
+    "не шли мне",
+    "больше не шли",
+    "не надо слать",
+    "не хочу получать сообщения",
+    "не хочу получать рассылку",
+    "не хочу получать рекламу",
+    "не хочу получать письма",
+    "не хочу получать уведомления",
+    "не хочу получать смс",
+    "отказываюсь от рекламы",
+    "отказываюсь от рассылки",
+    "отказываюсь от сообщений",
+    "отказываюсь от уведомлений",
+    "удалите из базы рассылки",
+    "stop texting",
+    "stop messaging",
+    "stop sending",
+    "do not text",
+    "don't text",
+    "do not message",
+    "don't message",
+    "no more messages",
+];
+
+/// What stops where nothing else stands beside it: with an object it is about something else ("уберите меня из списка гостей").
+const BARE: &[&str] = &[
+    "remove me",
+    "take me off",
+    "leave me alone",
+    "отстаньте",
+    "отстань",
+    "отвяжитесь",
+    "отключите уведомления",
+    "отключи уведомления",
+    "отключить уведомления",
+    "уберите из базы",
+    "уберите из списка",
+    "удалите из базы",
+    "удалите из списка",
+    "исключите из базы",
+    "исключите из списка",
+    "не хочу получать",
+    "не желаю получать",
 ];
 
 /// Words that stop alone: in a sentence they are about something else.
@@ -68,6 +119,7 @@ const ALONE: &[&str] = &["cancel", "end", "quit", "хватит", "спам", "s
 const AROUND: &[&str] = &[
     "пожалуйста",
     "прошу",
+    "я",
     "хочу",
     "спасибо",
     "здравствуйте",
@@ -104,6 +156,9 @@ const AROUND: &[&str] = &[
     "sms",
     "письма",
     "сообщения",
+    "сообщений",
+    "уведомления",
+    "уведомлений",
     "больше",
     "ничего",
     "уже",
@@ -124,6 +179,8 @@ const AROUND: &[&str] = &[
     "messages",
     "texts",
     "emails",
+    "mailing",
+    "database",
     "ads",
 ];
 
@@ -133,9 +190,11 @@ const SMELLS: &[&str] = &[
     "отпиш",
     "рассылк",
     "не присыл",
-    "не пишите",
+    "не пиши",
     "не шлите",
     "не звоните",
+    "отстан",
+    "уведомления отключ",
     "спам",
     "надоели",
     "прекратите",
@@ -170,13 +229,16 @@ pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
     }
     let alone = ALONE.iter().any(|one| self::words(one).join(" ") == said);
     let is_short = text.trim().chars().count() <= LONGEST && !text.contains('?');
-    if alone || (is_short && begins(&words, &begin)) {
+    let bare: Vec<String> = BARE.iter().map(|one| self::words(one).join(" ")).collect();
+    if alone || (is_short && (begins(&words, &begin, 1) || begins(&words, &bare, 0))) {
         return StopWish::Certain;
     }
     let first = words.iter().find(|word| !is_around(word));
     let stops = |word: &&String| ["стоп", "stop"].iter().any(|one| folded(one) == **word);
     let smells = SMELLS.iter().any(|one| said.contains(&folded(one)));
-    if smells || first.filter(stops).is_some() { StopWish::Doubtful } else { StopWish::None }
+    let phrases = || begin.iter().chain(&bare).filter(|one| one.contains(' '));
+    let inside = (0..words.len()).any(|from| phrases().any(|one| length(words.get(from..), one).is_some()));
+    if smells || inside || first.filter(stops).is_some() { StopWish::Doubtful } else { StopWish::None }
 }
 
 /// Whether a message says that nothing more is wanted.
@@ -184,18 +246,29 @@ pub fn is_stop_word(text: &str) -> bool {
     stop_wish(text, &BTreeSet::new()) == StopWish::Certain
 }
 
-/// Whether it begins so, with at most one word beside it that is not around such words anyway.
-fn begins(words: &[String], begin: &[String]) -> bool {
+/// Whether it begins so, with at most so many words beside it that are not around such words anyway.
+fn begins(words: &[String], begin: &[String], beside: usize) -> bool {
     let lead = words.iter().take_while(|word| is_around(word)).count();
     // "Больше не пишите" begins with a word that may also stand around.
     (0..=lead).any(|from| {
         let rest = words.get(from..).unwrap_or_default();
         begin.iter().filter(|one| !one.is_empty()).any(|one| {
-            let length = one.split(' ').count();
-            let is_it = rest.get(..length).is_some_and(|head| head.join(" ") == *one);
-            is_it && rest.iter().skip(length).filter(|word| !is_around(word)).count() <= 1
+            let length = length(Some(rest), one);
+            length.is_some_and(|length| rest.iter().skip(length).filter(|word| !is_around(word)).count() <= beside)
         })
     })
+}
+
+/// Words at the beginning that say a phrase: "не надо мне больше писать" says "не надо писать". `None` if they do not.
+fn length(words: Option<&[String]>, phrase: &str) -> Option<usize> {
+    let mut rest = words?.iter().enumerate();
+    let (mut last, mut is_first) = (0, true);
+    for part in phrase.split(' ') {
+        let fits = |word: &String| is_first || breakage::is_on("stop-words-side-by-side") || !is_around(word);
+        let (at, _) = rest.find(|(_, word)| *word == part || fits(word)).filter(|(_, word)| *word == part)?;
+        (last, is_first) = (at + 1, false);
+    }
+    Some(last)
 }
 
 fn is_around(word: &str) -> bool {
@@ -206,12 +279,25 @@ fn is_around(word: &str) -> bool {
 fn words(text: &str) -> Vec<String> {
     let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
     let words = visible.split(|c: char| !c.is_alphanumeric() && c != '-').map(|word| folded(word.trim_matches('-')));
+    let words = words.map(|word| stressed(&word).unwrap_or(word));
     words.filter(|word| !word.is_empty()).collect()
 }
 
 /// Characters that nobody sees and accents that stand on a letter.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{300}'..='\u{36f}')
+}
+
+/// The stop word that "стоппп" or "СТОООП" is. "Stoop" is another word.
+fn stressed(word: &str) -> Option<String> {
+    let letters: Vec<char> = word.chars().collect();
+    let mut once = letters.clone();
+    once.dedup();
+    let once: String = once.into_iter().collect();
+    let is_long = letters.windows(3).any(|three| matches!(three, [a, b, c] if a == b && b == c));
+    let is_last = matches!(letters.as_slice(), [.., a, b] if a == b);
+    let stop = ["стоп", "stop"].map(folded).contains(&once);
+    (stop && (is_long || is_last)).then_some(once)
 }
 
 /// In lower case, with the Latin letter in the place of each Cyrillic one that looks like it.
@@ -230,7 +316,21 @@ fn folded(text: &str) -> String {
         'с' => 'c',
         'т' => 't',
         'у' => 'y',
-        'х' => 'x',
+        'х' | 'χ' => 'x',
+        'ѕ' => 's',
+        'ѵ' | 'ν' => 'v',
+        'і' | 'ι' => 'i',
+        'α' => 'a',
+        'ε' => 'e',
+        'κ' => 'k',
+        'ο' => 'o',
+        'ρ' => 'p',
+        'τ' => 't',
+        'υ' => 'y',
+        'σ' | 'ς' => 'c',
+        'π' => 'п',
+        // Wide letters.
+        '\u{ff41}'..='\u{ff5a}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
         c => c,
     };
     text.to_lowercase().chars().map(fold).collect()
@@ -277,6 +377,27 @@ mod tests {
             "cancel",
             "End",
             "Баста, карапузики",
+            "не пиши мне больше",
+            "Не пишите мне больше",
+            "Не надо мне писать",
+            "не хочу получать сообщения",
+            "Я не хочу больше получать вашу рекламу",
+            "Remove me",
+            "remove me from your list please",
+            "отстаньте",
+            "Отстаньте от меня уже!",
+            "хватит уже писать!",
+            "Стоппп",
+            "СТОООП",
+            "stopp",
+            "Я отказываюсь от рекламы",
+            "отключите уведомления",
+            "Уберите меня из базы",
+            "Ѕтор",
+            "ＳＴＯＰ",
+            "Don't text me",
+            "Я хочу отписаться",
+            "Больше не писать",
         ] {
             assert_eq!(wish(text), StopWish::Certain, "{text}");
         }
@@ -292,6 +413,10 @@ mod tests {
             "Я устал от вашей рассылки и от театра вообще, займитесь делом",
             "why do I get this spam",
             "удалите мой номер",
+            "Уберите меня из списка гостей на пятницу",
+            "Слушайте, ну не надо мне больше писать каждый день",
+            "Как отключить уведомления?",
+            "remove me from the booking 17",
         ] {
             assert_eq!(wish(text), StopWish::Doubtful, "{text}");
         }
@@ -311,6 +436,13 @@ mod tests {
             "столп",
             "1",
             "Не пришёл билет",
+            "Не хочу пятый ряд, хочу первый",
+            "Хватит уже билетов на двоих",
+            "Отключите музыку в фойе",
+            "stoop",
+            "Мы давно не шли в театр",
+            "Можно не писать отчество?",
+            "Когда мне напишут про билеты",
         ] {
             assert_eq!(wish(text), StopWish::None, "{text}");
         }

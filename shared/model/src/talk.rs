@@ -45,6 +45,7 @@ impl Line {
             Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) | Said::Hub(text) => {
                 text.chars().count()
             }
+            Said::Pressed { payload, label } => payload.chars().count() + label.chars().count(),
             _ => 0,
         }
     }
@@ -61,6 +62,11 @@ pub enum Said {
     Allowed,
     Text(String),
     Button(String),
+    /// A button whose label says something else than its payload.
+    Pressed {
+        payload: String,
+        label: String,
+    },
     /// A picture, a voice message: its kind, and the words beside it.
     Other(String, Option<String>),
     /// They gave a phone or an e-mail.
@@ -79,7 +85,7 @@ impl Said {
 
     /// Whether they said something, beyond opening the chat.
     pub fn is_speech(&self) -> bool {
-        matches!(self, Said::Text(_) | Said::Button(_) | Said::Other(..) | Said::Contact(_))
+        matches!(self, Said::Text(_) | Said::Button(_) | Said::Pressed { .. } | Said::Other(..) | Said::Contact(_))
     }
 }
 
@@ -191,8 +197,15 @@ impl Talk {
     /// With one more line.
     #[must_use]
     pub fn with(mut self, mut line: Line) -> Self {
-        if let Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) | Said::Hub(text) = &mut line.said {
-            *text = shortened(text, if crate::breakage::is_on("lines-are-cut") { 400 } else { TEXT });
+        let most = if crate::breakage::is_on("lines-are-cut") { 400 } else { TEXT };
+        match &mut line.said {
+            Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) | Said::Hub(text) => {
+                *text = shortened(text, most);
+            }
+            Said::Pressed { payload, label } => {
+                (*payload, *label) = (shortened(payload, most), shortened(label, most));
+            }
+            _ => {}
         }
         if line.said.is_theirs() {
             self.heard_at = self.heard_at.max(Some(line.at));
@@ -267,7 +280,7 @@ impl Talk {
     /// The latest of their words, for a manager's eyes.
     pub fn last_words(&self) -> Option<(Timestamp, String)> {
         let latest = self.lines.iter().rev().find_map(|line| match &line.said {
-            Said::Text(text) | Said::Button(text) => Some((line.at, text.clone())),
+            Said::Text(text) | Said::Button(text) | Said::Pressed { label: text, .. } => Some((line.at, text.clone())),
             Said::Other(kind, caption) => Some((line.at, caption.clone().unwrap_or_else(|| format!("[{kind}]")))),
             Said::Contact(_) => Some((line.at, "[contact]".to_owned())),
             _ => None,

@@ -77,14 +77,15 @@ async fn a_browsers_form_is_taken_as_parts_as_a_beacon_and_with_a_slash_at_the_e
     assert_eq!(signed.take(&Parcel::new(&signed.path, "text/plain", as_form)).await.status, 415);
 }
 
+fn signed(path: &str, kind: &str, body: &[u8]) -> Parcel {
+    Parcel::new(path, kind, body.to_vec())
+        .header("webhook-id", "m-1")
+        .header("webhook-timestamp", &at().as_second().to_string())
+        .header("webhook-signature", &standard_signature(SECRET, "m-1", at(), body))
+}
+
 #[tokio::test]
 async fn a_body_in_another_charset_with_a_mark_or_with_half_an_emoji_is_read() {
-    let signed = |path: &str, kind: &str, body: &[u8]| {
-        Parcel::new(path, kind, body.to_vec())
-            .header("webhook-id", "m-1")
-            .header("webhook-timestamp", &at().as_second().to_string())
-            .header("webhook-signature", &standard_signature(SECRET, "m-1", at(), body))
-    };
     let door = Door::open(source("form", SECRET), at());
     let anna = "{\"phone\":\"89161234567\",\"name\":\"Анна\"}";
     // Анна in windows-1251.
@@ -185,4 +186,68 @@ fn an_end_of_a_subscription_and_changes_of_a_page_are_kept_for_a_person() {
     let changes =
         serde_json::json!({ "object": "page", "entry": [{ "id": "1", "time": 1, "changes": [{ "field": "feed" }] }] });
     assert!(parsed(&source("messenger", "a-secret-of-meta"), &changes).is_err());
+}
+
+/// Withdrawals and consents of one form, as `email:false`.
+fn consents(outcome: &Outcome) -> Vec<String> {
+    let all = forms(outcome).into_iter().flat_map(|form| form.consents);
+    all.map(|claim| format!("{}:{}", claim.channel.name(), claim.given)).collect()
+}
+
+#[tokio::test]
+async fn a_withdrawal_of_a_form_is_read_in_whatever_shape_it_comes() {
+    let door = Door::open(source("form", SECRET), at());
+    let one = serde_json::json!({ "purpose": "marketing", "channel": "email", "given": false });
+    for (n, told) in [
+        serde_json::json!([one]),
+        one.clone(),
+        serde_json::json!(serde_json::json!([one]).to_string()),
+        serde_json::json!([{ "purpose": "Marketing", "channel": "Email", "given": "false", "at": AT }]),
+        serde_json::json!([{ "channel": "email", "given": 0, "wording": 3 }]),
+        serde_json::json!({ "email": "нет" }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = serde_json::json!({ "phone": "89161234567", "consents": told });
+        let outcome = door.take(&form_signed(&door.path, &body, SECRET, &format!("c-{n}"), at())).await;
+        assert_eq!(
+            (consents(&outcome), outcome.answer.as_str()),
+            (vec!["email:false".into()], "{\"ok\":true}"),
+            "{told}"
+        );
+    }
+    let kind = "application/x-www-form-urlencoded";
+    for (body, expected) in [
+        ("consents[0][purpose]=marketing&consents[0][channel]=email&consents[0][given]=false", "email:false"),
+        ("consents%5B0%5D%5Bchannel%5D=sms&consents%5B0%5D%5Bgiven%5D=on", "sms:true"),
+        ("consents[email]=yes", "email:true"),
+        ("consents=%5B%7B%22channel%22%3A%22email%22%2C%22given%22%3Afalse%7D%5D", "email:false"),
+    ] {
+        let outcome = door.take(&signed(&door.path, kind, format!("phone=89161234567&{body}").as_bytes())).await;
+        assert_eq!(consents(&outcome), [expected], "{body}");
+    }
+    let unread = serde_json::json!({ "phone": "89161234567", "consents": [{ "channel": "email", "given": null }] });
+    let answer = door.take(&form_signed(&door.path, &unread, SECRET, "c-x", at())).await.answer;
+    assert!(answer.contains("\"understood\":false") && answer.contains("consents.0.given"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_empty_second_field_of_json_takes_nothing_away() {
+    let door = Door::open(source("form", SECRET), at());
+    let kind = "application/json";
+    for body in [
+        r#"{"phone":"89161234567","phone":""}"#,
+        r#"{"phone":"","phone":"89161234567","phone":null}"#,
+        r#"{"phone":["89161234567"]}"#,
+    ] {
+        let outcome = door.take(&signed(&door.path, kind, body.as_bytes())).await;
+        assert!(forms(&outcome).len() == 1 && has_phone(&forms(&outcome)[0]), "{body}: {}", outcome.answer);
+    }
+    let tilda = r#"{"Name":"T","Phone":"+79161234567","Phone":"","tranid":"1:1","formid":"f"}"#;
+    let source = source("tilda", SECRET);
+    let door = Door::open(source, at());
+    let parcel = Parcel::new(&door.path, kind, tilda.as_bytes().to_vec()).header("x-api-key", SECRET);
+    let outcome = door.take(&parcel).await;
+    assert!(forms(&outcome).len() == 1 && has_phone(&forms(&outcome)[0]), "{}", outcome.answer);
 }

@@ -1,0 +1,209 @@
+//! The consents of a form, as scripts, servers and plain HTML forms write them.
+
+use serde_json::{Map, Value};
+use stagedoor_model::{Channel, ConsentClaim, MARKETING, breakage};
+
+use crate::form::plain;
+
+/// What was read of the consents of one form.
+#[derive(Debug, Default)]
+pub struct Read {
+    pub claims: Vec<ConsentClaim>,
+    /// The places that could not be read, such as `consents.0.given`.
+    pub lost: Vec<String>,
+}
+
+/// Reads a list of claims, a single claim, a table of channels (`{"email": "yes"}`), or JSON of these as text. What cannot be
+/// read loses itself only, and a readable "no" withdraws whatever stands beside it.
+pub fn read(value: &Value) -> Read {
+    let mut read = Read::default();
+    read.add(value, "consents", false);
+    read
+}
+
+impl Read {
+    fn add(&mut self, value: &Value, place: &str, was_text: bool) {
+        match value {
+            Value::Null => {}
+            Value::String(text) if text.trim().is_empty() => {}
+            Value::String(text) if !was_text => match serde_json::from_str(text) {
+                Ok(inner) => self.add(&inner, place, true),
+                Err(_) => self.lost.push(place.to_owned()),
+            },
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.add(item, &format!("{place}.{index}"), was_text);
+                }
+            }
+            Value::Object(fields) => self.add_object(fields, place, was_text),
+            _ => self.lost.push(place.to_owned()),
+        }
+    }
+
+    fn add_object(&mut self, fields: &Map<String, Value>, place: &str, was_text: bool) {
+        let is_claim = ["purpose", "channel", "given"].iter().any(|name| field(fields, name).is_some());
+        if is_claim {
+            return self.add_claim(fields, place);
+        }
+        for (key, value) in fields {
+            match (channel(key), key.parse::<usize>()) {
+                (Some(channel), _) => self.add_word(value, channel, place),
+                // `consents[0][given]` of a form.
+                (None, Ok(index)) => self.add(value, &format!("{place}.{index}"), was_text),
+                (None, Err(_)) => self.lost.push(place.to_owned()),
+            }
+        }
+    }
+
+    /// A channel, and yes or no about it.
+    fn add_word(&mut self, value: &Value, channel: Channel, place: &str) {
+        match (given(value), value) {
+            (Some(given), _) => self.claims.push(claim(MARKETING.to_owned(), channel, given, None)),
+            (None, Value::Null) => {}
+            (None, Value::String(text)) if text.trim().is_empty() => {}
+            (None, _) => self.lost.push(format!("{place}.{}", channel.name())),
+        }
+    }
+
+    fn add_claim(&mut self, fields: &Map<String, Value>, place: &str) {
+        let mut lose = |name: &str| self.lost.push(format!("{place}.{name}"));
+        let Some(given) = field(fields, "given").and_then(given) else { return lose("given") };
+        let purpose = match field(fields, "purpose").filter(|value| !is_nothing(value)) {
+            None => Some(MARKETING.to_owned()),
+            Some(value) => plain(value).map(|purpose| purpose.to_lowercase()),
+        };
+        if purpose.is_none() {
+            lose("purpose");
+        }
+        // A consent to nothing that can be read is none; a withdrawal is one from advertising.
+        let Some(purpose) = purpose.or((!given).then(|| MARKETING.to_owned())) else { return };
+        let told = field(fields, "channel").filter(|value| !is_nothing(value));
+        let channels = match told.map(|value| plain(value).as_deref().and_then(channel)) {
+            Some(Some(channel)) => vec![channel],
+            // No channel is named: a "no" is about all of them.
+            None if !given => Channel::ALL.to_vec(),
+            None | Some(None) => vec![],
+        };
+        if told.is_none() || channels.is_empty() {
+            lose("channel");
+        }
+        let wording = field(fields, "wording").filter(|value| !is_nothing(value));
+        let text = wording.and_then(scalar);
+        if wording.is_some() && text.is_none() {
+            lose("wording");
+        }
+        self.claims.extend(channels.into_iter().map(|channel| claim(purpose.clone(), channel, given, text.clone())));
+    }
+}
+
+fn claim(purpose: String, channel: Channel, given: bool, wording: Option<String>) -> ConsentClaim {
+    ConsentClaim { purpose, channel, given, wording }
+}
+
+/// A field by its name, in any case.
+fn field<'v>(fields: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    fields.iter().find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    plain(value).or_else(|| value.as_bool().map(|value| value.to_string()))
+}
+
+/// Yes or no. `None` for everything else: neither is guessed.
+fn given(value: &Value) -> Option<bool> {
+    if breakage::is_on("consents-of-one-shape") {
+        return value.as_bool();
+    }
+    match scalar(value)?.to_lowercase().as_str() {
+        "true" | "1" | "1.0" | "yes" | "y" | "on" | "ok" | "given" | "checked" | "agree" | "agreed" | "да"
+        | "согласен" | "согласна" => Some(true),
+        "false"
+        | "0"
+        | "0.0"
+        | "no"
+        | "n"
+        | "off"
+        | "unchecked"
+        | "withdrawn"
+        | "нет"
+        | "отказ"
+        | "не согласен"
+        | "не согласна" => Some(false),
+        _ => None,
+    }
+}
+
+fn channel(name: &str) -> Option<Channel> {
+    Some(match name.trim().to_lowercase().as_str() {
+        "email" | "e-mail" | "mail" | "почта" => Channel::Email,
+        "sms" | "смс" => Channel::Sms,
+        "call" | "calls" | "звонок" | "звонки" => Channel::Call,
+        "messenger" | "messengers" | "мессенджер" => Channel::Messenger,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(value: &Value) -> (Vec<(Channel, bool)>, Vec<String>) {
+        let read = read(value);
+        assert!(read.claims.iter().all(|claim| claim.purpose == "marketing"), "{read:?}");
+        (read.claims.iter().map(|claim| (claim.channel, claim.given)).collect(), read.lost)
+    }
+
+    #[test]
+    fn a_no_withdraws_in_every_shape() {
+        let one = json!({ "purpose": "marketing", "channel": "email", "given": false });
+        for value in [
+            json!([one]),
+            one.clone(),
+            json!(json!([one]).to_string()),
+            json!([one.to_string()]),
+            json!({ "0": { "purpose": "marketing", "channel": "email", "given": "false" } }),
+            json!([{ "purpose": "Marketing", "channel": "Email", "given": "0", "at": "2027-01-01" }]),
+            json!([{ "Channel": "E-MAIL", "Given": 0 }]),
+            json!([{ "purpose": null, "channel": "email", "given": "Нет", "wording": 3 }]),
+            json!({ "email": "off" }),
+        ] {
+            assert_eq!(said(&value), (vec![(Channel::Email, false)], vec![]), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_no_beside_what_cannot_be_read_withdraws_all_the_same() {
+        let value = json!([{ "channel": "email", "given": false, "purpose": {}, "wording": [1] }]);
+        let lost = vec!["consents.0.purpose".to_owned(), "consents.0.wording".to_owned()];
+        assert_eq!(said(&value), (vec![(Channel::Email, false)], lost));
+        let (all, lost) = said(&json!([{ "given": "no" }]));
+        assert!(all.len() == Channel::ALL.len() && all.iter().all(|(_, given)| !given), "{all:?}");
+        assert_eq!(lost, ["consents.0.channel"]);
+    }
+
+    #[test]
+    fn what_is_no_word_consents_to_nothing_and_is_named() {
+        for (value, place) in [
+            (json!([{ "purpose": "marketing", "channel": "email" }]), "consents.0.given"),
+            (json!([{ "channel": "email", "given": null }]), "consents.0.given"),
+            (json!([{ "channel": "email", "given": "perhaps" }]), "consents.0.given"),
+            (json!([{ "channel": "pigeon", "given": true }]), "consents.0.channel"),
+            (json!([{ "given": true }]), "consents.0.channel"),
+            (json!([{ "channel": "email", "given": true, "purpose": [] }]), "consents.0.purpose"),
+            (json!("yes"), "consents"),
+            (json!(true), "consents"),
+            (json!({ "pigeon": true }), "consents"),
+            (json!({ "email": "perhaps" }), "consents.email"),
+        ] {
+            assert_eq!(said(&value), (vec![], vec![place.to_owned()]), "{value}");
+        }
+        assert_eq!(said(&json!({ "email": "", "sms": "on" })), (vec![(Channel::Sms, true)], vec![]));
+        assert_eq!(said(&json!([])), (vec![], vec![]));
+    }
+}
