@@ -72,6 +72,7 @@ const OPTIONAL: Shape = Shape {
         "message/attachments/*/payload/title",
         "postback/mid",
         "postback/payload",
+        "postback/title",
         "postback/referral/ref",
         "referral/ref",
         "optin/ref",

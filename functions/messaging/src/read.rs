@@ -17,14 +17,19 @@ pub fn other(kind: &str, caption: Option<String>, files: Vec<String>) -> Content
     Content::Other { kind: kind.to_owned(), caption, files }
 }
 
+/// The shortest label that a messenger leaves of a longer one, in characters.
+const CUT: usize = 19;
+
+/// Our own buttons bear their label as the payload; messengers cut a long label.
+fn is_label_of(label: &str, payload: &str) -> bool {
+    label == payload || (label.chars().count() >= CUT && payload.starts_with(label.trim_end_matches('…')))
+}
+
 /// A button that was pressed: what we put behind it, and what the person read on it. `None` without both.
 pub fn pressed(payload: Option<String>, label: Option<String>) -> Option<Content> {
     let label = label.filter(|_| !breakage::is_on("labels-unheard"));
     match (payload, label) {
-        // Our own buttons bear their label, which messengers cut.
-        (Some(payload), Some(label)) if !payload.starts_with(label.trim_end_matches('…')) => {
-            Some(Content::Pressed { payload, label })
-        }
+        (Some(payload), Some(label)) if !is_label_of(&label, &payload) => Some(Content::Pressed { payload, label }),
         (Some(payload), _) => Some(Content::Button(payload)),
         (None, label) => label.map(Content::Button),
     }

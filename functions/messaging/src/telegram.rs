@@ -44,6 +44,8 @@ const OPTIONAL: Shape = Shape {
         "message/caption",
         "message/message_id",
         "callback_query/id",
+        "callback_query/message/reply_markup/inline_keyboard/*/*/text",
+        "callback_query/message/reply_markup/inline_keyboard/*/*/callback_data",
         "message/voice/file_id",
         "message/video/file_id",
         "message/document/file_id",

@@ -65,6 +65,7 @@ const OPTIONAL: Shape = Shape {
         "messages/*/*/emoji",
         "messages/*/*/body",
         "messages/*/interactive/*/id",
+        "messages/*/interactive/*/title",
         "messages/*/interactive/*/body",
         "messages/*/interactive/*/response_json",
         "messages/*/contacts/*/name/formatted_name",
