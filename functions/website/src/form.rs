@@ -258,7 +258,7 @@ impl SiteForm {
 
     fn labels(&self, body: &serde_json::Map<String, Value>, utm: Option<&Value>) -> BTreeMap<String, String> {
         let mapped = |key: &str| KNOWN.contains(&key) || self.options.fields.values().any(|name| name == key);
-        let own = body.iter().filter(|(key, _)| !mapped(key) && *key != "key");
+        let own = body.iter().filter(|(key, value)| !mapped(key) && *key != "key" && !value.is_array());
         let own = own.filter_map(|(key, value)| Some((key.clone(), plain(value)?)));
         let marks = utm.and_then(Value::as_object).into_iter().flatten();
         let marks = marks.filter_map(|(key, value)| Some((format!("utm_{key}"), plain(value)?)));

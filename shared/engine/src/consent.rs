@@ -147,6 +147,15 @@ fn withdrawn_since(record: &Record) -> Timestamp {
     received_at.map_or(record.at, |received| received.max(record.at))
 }
 
+/// When an imported consent counts from. One without a date is as old as can be: it revives nobody who withdrew since.
+fn imported_at(record: &Record) -> Timestamp {
+    let is_dated = !record.told_at.is_some_and(is_no_date);
+    if is_dated { record.at } else { Timestamp::from_second(EARLIEST).unwrap_or(record.at) }
+}
+
+/// The earliest instant that counts, in Unix seconds: 2000-01-01T00:00:00Z.
+const EARLIEST: i64 = 946_684_800;
+
 /// Whether a link is that of a letter which asks for a confirmation.
 fn is_question(link: &TrackedLink) -> bool {
     let asks = |header: Header| header.campaign == Purpose::CONFIRMS;
@@ -190,6 +199,7 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
             let claims = claims.map(|claim| {
                 let decision = if claim.given { Decision::Given } else { Decision::Withdrawn };
                 let at = if claim.given || touch.quiet { record.at } else { withdrawn_since(record) };
+                let at = if claim.given && touch.quiet { imported_at(record) } else { at };
                 let entry = entry(at, claim.channel, decision, method);
                 let evidence = touch.form.iter().map(|form| ("form".to_owned(), form.clone()));
                 let row = touch.labels.iter().filter(|(key, _)| told(key));

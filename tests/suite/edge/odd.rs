@@ -204,6 +204,8 @@ async fn a_withdrawal_of_a_form_is_read_in_whatever_shape_it_comes() {
         serde_json::json!(serde_json::json!([one]).to_string()),
         serde_json::json!([{ "purpose": "Marketing", "channel": "Email", "given": "false", "at": AT }]),
         serde_json::json!([{ "channel": "email", "given": 0, "wording": 3 }]),
+        serde_json::json!([one.to_string()]),
+        serde_json::json!({ "0": { "purpose": null, "Channel": "E-MAIL", "Given": "off" } }),
         serde_json::json!({ "email": "нет" }),
     ]
     .into_iter()
@@ -227,9 +229,32 @@ async fn a_withdrawal_of_a_form_is_read_in_whatever_shape_it_comes() {
         let outcome = door.take(&signed(&door.path, kind, format!("phone=89161234567&{body}").as_bytes())).await;
         assert_eq!(consents(&outcome), [expected], "{body}");
     }
-    let unread = serde_json::json!({ "phone": "89161234567", "consents": [{ "channel": "email", "given": null }] });
-    let answer = door.take(&form_signed(&door.path, &unread, SECRET, "c-x", at())).await.answer;
-    assert!(answer.contains("\"understood\":false") && answer.contains("consents.0.given"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_word_about_consent_is_named_and_a_no_beside_it_withdraws() {
+    let door = Door::open(source("form", SECRET), at());
+    let all = ["email:false", "sms:false", "call:false", "messenger:false"];
+    let cases: [(serde_json::Value, &str, &[&str]); 11] = [
+        (serde_json::json!([{ "channel": "email" }]), "consents.0.given", &[]),
+        (serde_json::json!([{ "channel": "email", "given": null }]), "consents.0.given", &[]),
+        (serde_json::json!([{ "channel": "email", "given": "perhaps" }]), "consents.0.given", &[]),
+        (serde_json::json!([{ "channel": "pigeon", "given": true }]), "consents.0.channel", &[]),
+        (serde_json::json!([{ "channel": "email", "given": true, "purpose": [] }]), "consents.0.purpose", &[]),
+        (serde_json::json!("yes"), "consents", &[]),
+        (serde_json::json!(true), "consents", &[]),
+        (serde_json::json!({ "pigeon": true }), "consents", &[]),
+        (serde_json::json!([{ "channel": "email", "given": false, "purpose": {} }]), "purpose", &["email:false"]),
+        (serde_json::json!([{ "channel": "email", "given": false, "wording": [[1]] }]), "wording", &["email:false"]),
+        (serde_json::json!([{ "given": "no" }]), "consents.0.channel", &all),
+    ];
+    for (n, (told, place, expected)) in cases.into_iter().enumerate() {
+        let body = serde_json::json!({ "phone": "89161234567", "consents": told });
+        let outcome = door.take(&form_signed(&door.path, &body, SECRET, &format!("d-{n}"), at())).await;
+        assert_eq!(consents(&outcome), expected, "{told}");
+        let answer = outcome.answer;
+        assert!(answer.contains("\"understood\":false") && answer.contains(place), "{told}: {answer}");
+    }
 }
 
 #[tokio::test]
