@@ -315,7 +315,7 @@ impl<'s> State<'s, '_> {
 
 fn words_of(said: &Said) -> &str {
     match said {
-        Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) => text,
+        Said::Text(text) | Said::Button(text) | Said::Pressed { label: text, .. } | Said::Other(_, Some(text)) => text,
         _ => "",
     }
 }
