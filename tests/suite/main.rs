@@ -14,6 +14,7 @@ mod channels;
 mod chats;
 mod claims;
 mod clients;
+mod codes;
 mod config;
 mod config_changes;
 mod consent;

@@ -127,6 +127,12 @@ impl Sync {
         Ok(erased)
     }
 
+    /// True if the identifier is kept erased.
+    pub(crate) async fn is_erased(&self, identifier: &Identifier) -> Result<bool> {
+        let Some(key) = &self.erasure else { return Ok(false) };
+        Ok(!self.store.erased(&BTreeSet::from([key.tombstone(identifier)])).await?.is_empty())
+    }
+
     async fn off_every_list(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<String>> {
         let mut off = BTreeSet::new();
         for (name, places) in self.store.links(ids).await?.into_values().flat_map(|link| link.lists) {

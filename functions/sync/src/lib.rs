@@ -7,6 +7,7 @@ mod breaker;
 mod changes;
 mod claimants;
 mod claims;
+mod codes;
 mod companies;
 mod doubted;
 mod enrol;

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Campaign, Heard, On, PASSED_ON_ONCE, Person, PersonId, Reply, Turn, turns};
+use stagedoor_engine::{
+    CODE_VALID, Campaign, Heard, Localised, Offer, On, PASSED_ON_ONCE, Person, PersonId, Reply, Turn, turns,
+};
 use stagedoor_model::{
     Body, Button, ChatChanged, ChatRef, ContactShared, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided,
-    PromoIssued, Proof, Purpose, SourceName, Talk, breakage,
+    PromoIssued, Proof, Purpose, Said, SourceName, Talk, breakage,
 };
 use stagedoor_ports::{PortError, Result};
 
-use crate::{Sync, Talking, invite::fill_name};
+use crate::{Sync, Talking, codes::Tried, invite::fill_name};
 
 /// An answer that was not sent by then is not worth sending.
 const WORTH: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
@@ -40,6 +42,8 @@ fn chat_of(event: &Event) -> Option<&Identifier> {
 struct Decided {
     messages: Vec<Event>,
     facts: Vec<Event>,
+    /// Facts unless a code is answered before.
+    unconfirmed: Vec<Event>,
 }
 
 impl Sync {
@@ -94,6 +98,10 @@ impl Sync {
         if !decided.facts.is_empty() {
             talk.chats.send(decided.facts).await?;
         }
+        if !decided.unconfirmed.is_empty() {
+            let wait = std::time::Duration::try_from(CODE_VALID).unwrap_or_default();
+            talk.chats.send_later(decided.unconfirmed, wait).await?;
+        }
         if !decided.messages.is_empty() {
             talk.outbox.send(decided.messages).await?;
         }
@@ -127,9 +135,16 @@ impl Sync {
         match &turn.heard {
             // What was typed is told as what it is; that is answered in its turn.
             Heard::Given(given) if !is_shared(chat, &turn.cause) => {
+                if self.confirm_by_code(talk, person, (source, chat), &turn, given, decided).await? {
+                    return Ok(());
+                }
+                let mut learn = |what, body| decided.facts.push(Event::new(source, id(what), turn.at, body));
                 let shared = ContactShared { chat: chat_ref(), given: given.clone(), proof: Proof::Claimed };
                 learn("given", Body::ContactShared(shared));
                 return Ok(());
+            }
+            Heard::Code(digits, offer) => {
+                return self.hear_code(talk, (source, chat), &turn, (offer, digits), decided).await;
             }
             Heard::Stop => {
                 learn("stop", Body::ChatStopped(ChatChanged { chat: chat_ref(), marketing_only: true }));
@@ -160,6 +175,59 @@ impl Sync {
             }
             false => EventId::derive(source, &["reply", &turn.cause]),
         }
+    }
+
+    /// Sends a code to an address that was typed. Answers whether the address waits for it: else it is a claim at once.
+    async fn confirm_by_code(
+        &self,
+        talk: &Talking,
+        person: &Person,
+        (source, chat): (&SourceName, &Talk),
+        turn: &Turn<'_>,
+        given: &Identifier,
+        decided: &mut Decided,
+    ) -> Result<bool> {
+        let Some(through) = self.way_out(source, chat)?.filter(|_| chat.is_open()) else { return Ok(false) };
+        let Some(policy) = &self.catalog.scenario.codes else { return Ok(false) };
+        // Decided again after it was confirmed.
+        let is_told = chat.lines.iter().any(|line| matches!(&line.said, Said::Contact(one) if one == given));
+        if is_told && policy.takes(given) && person.identifiers().contains(given) {
+            return Ok(true);
+        }
+        let Some(message) = self.offer_code(talk, person, (source, chat), turn, given).await? else { return Ok(false) };
+        let chat_ref = ChatRef::of(chat.chat.clone());
+        let shared = ContactShared { chat: chat_ref, given: given.clone(), proof: Proof::Claimed };
+        let (id, at) = (EventId::derive(source, &["given", &turn.cause]), turn.at + CODE_VALID);
+        decided.unconfirmed.push(Event::new(source, id, at, Body::ContactShared(shared)));
+        decided.messages.extend([message, said(source, through, chat, turn, &policy.sent)]);
+        Ok(true)
+    }
+
+    async fn hear_code(
+        &self,
+        talk: &Talking,
+        (source, chat): (&SourceName, &Talk),
+        turn: &Turn<'_>,
+        (offer, digits): (&Offer, &str),
+        decided: &mut Decided,
+    ) -> Result<()> {
+        let tried = self.try_code(talk, (source, chat), turn, offer, digits).await?;
+        let Some(policy) = &self.catalog.scenario.codes else { return Ok(()) };
+        let text = match tried {
+            Tried::Right => {
+                // As if the messenger had shared it; that is answered in its turn.
+                let chat_ref = ChatRef::of(chat.chat.clone());
+                let shared = ContactShared { chat: chat_ref, given: offer.given.clone(), proof: Proof::Channel };
+                let id = EventId::derive(source, &["confirmed", &turn.cause]);
+                decided.facts.push(Event::new(source, id, turn.at, Body::ContactShared(shared)));
+                return Ok(());
+            }
+            Tried::Wrong => &policy.wrong,
+            Tried::Ended => &policy.ended,
+        };
+        let way_out = self.way_out(source, chat)?.filter(|_| chat.is_open());
+        decided.messages.extend(way_out.map(|through| said(source, through, chat, turn, text)));
+        Ok(())
     }
 
     /// Through what a chat is answered. SMS come in by one source and go out through the gateway; a source that only listens answers
@@ -260,6 +328,16 @@ impl Sync {
         decided.facts.push(Event::new(source, id, turn.at, Body::LinkIssued(body)));
         url
     }
+}
+
+/// Words of the hub in a chat.
+fn said(source: &SourceName, through: SourceName, chat: &Talk, turn: &Turn<'_>, text: &Localised) -> Event {
+    let language = chat.profile.as_ref().and_then(|(_, profile)| profile.language.as_deref());
+    let until = turn.at.checked_add(WORTH).unwrap_or(turn.at);
+    let message = MessageDecided::new(through, chat.chat.clone(), text.pick(language).to_owned(), until);
+    let message = MessageDecided { heard_at: chat.heard_at, ..message };
+    let id = EventId::derive(source, &["reply", &turn.cause]);
+    Event::new(source, id, turn.at, Body::MessageDecided(Box::new(message)))
 }
 
 /// Whether the contact was given by the messenger's own button, or told before.

@@ -26,6 +26,7 @@ pub struct StagedoorToml {
     manners: Option<MannersSection>,
     mailing: Option<BTreeMap<String, MailingSection>>,
     consent: Option<ConsentSection>,
+    claims: Option<crate::claims::ClaimsSection>,
     report: Option<ReportSection>,
     segment: Option<BTreeMap<String, SegmentSection>>,
     mailer: Option<BTreeMap<String, MailerSection>>,

@@ -1,6 +1,7 @@
 //! stagedoor.toml: sources, pipelines, shows, secrets by reference. Every mistake is reported at once, with its line.
 
 mod audience;
+mod claims;
 mod crm;
 mod file;
 mod file_hub;

@@ -22,7 +22,7 @@ use crate::{
     secrets::{SECRET, resolve_options},
 };
 
-const SECTIONS: [&str; 22] = [
+const SECTIONS: [&str; 23] = [
     "hub",
     "crm",
     "second_crm",
@@ -45,6 +45,7 @@ const SECTIONS: [&str; 22] = [
     "smtp",
     "manners",
     "mailing",
+    "claims",
 ];
 
 /// Asks a function whether its provider can be made of a source.
@@ -198,6 +199,7 @@ impl Reader<'_> {
         self.talk(root, &mut catalog, hub.as_ref());
         let smtp = self.smtp(root);
         self.mailings(root, &mut catalog, hub.as_ref());
+        self.claims(root, &mut catalog, hub.as_ref());
         let second_crm = self.second_crm(root, &currency);
         let (hub, crm) = (hub?, crm?);
         let (listen, console) = hub.listeners.of(&hub.section);

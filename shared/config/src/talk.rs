@@ -74,6 +74,7 @@ impl Reader<'_> {
             stop_words: stop_words.unwrap_or_default(),
             region: hub.map(|hub| hub.region),
             campaigns: catalog.campaigns.values().map(|one| (one.number, one.name.clone())).collect(),
+            codes: None,
         };
     }
 

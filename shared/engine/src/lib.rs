@@ -4,6 +4,7 @@ mod campaign;
 mod catalog;
 mod claims;
 mod cluster;
+mod confirmation;
 mod consent;
 mod conversation;
 mod deals;
@@ -38,6 +39,7 @@ mod untangle;
 
 pub use campaign::{Attribution, By, Campaign, Pool, Windows};
 pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey};
+pub use confirmation::{CODE_VALID, CodePolicy, Offer};
 pub use consent::{
     ConsentPolicy, Entry, Standing, addresses, bearers_of, cell_of_question, cell_of_withdrawals, is_suppressed,
     ledger, may_advertise, proven_addresses, standing, withdrawals, withdrawn_at, withdrawn_beside,

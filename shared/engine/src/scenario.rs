@@ -11,7 +11,10 @@ use stagedoor_model::{
     Email, Identifier, Kind, Line, Phone, Purpose, Region, Said, StopWish, Talk, Timestamp, Token, breakage, stop_wish,
 };
 
-use crate::Person;
+use crate::{
+    Person,
+    confirmation::{CodePolicy, Offer, code_in},
+};
 
 /// Letters that may stand beside a phone or an e-mail in an answer: "мой номер …, звоните после шести".
 const BESIDE: usize = 32;
@@ -86,6 +89,8 @@ pub struct Scenario {
     pub region: Option<Region>,
     /// Campaigns by the number in their links: a poster's link names nobody, but it does name its campaign.
     pub campaigns: BTreeMap<u16, String>,
+    /// Whether an address that is typed is confirmed by a code, and how.
+    pub codes: Option<CodePolicy>,
 }
 
 /// What a line was understood as.
@@ -95,6 +100,8 @@ pub enum Heard {
     Menu(Vec<u8>),
     Keyword,
     Given(Identifier),
+    /// The digits of a code, and what they answer.
+    Code(String, Offer),
     Wrong,
     Stop,
     /// It smells of a stop word: a manager has to read it.
@@ -127,6 +134,10 @@ struct State<'s, 'p> {
     person: &'p Person,
     campaign: Option<String>,
     awaiting: Option<Ask>,
+    /// Addresses that were typed and may be confirmed by a code. The last one counts.
+    offers: Vec<Offer>,
+    /// Addresses that the chat gave, where codes are sent.
+    told: BTreeSet<Identifier>,
     /// A start that could not be answered yet.
     pending: Option<Option<Token>>,
     open: bool,
@@ -140,8 +151,27 @@ pub fn turns<'s>(scenario: &'s Scenario, talk: &Talk, person: &Person) -> Vec<Tu
     let through = talk.uses.iter().filter_map(|(token, used)| Some((used.at, own(token)?.campaign.clone())));
     let campaign = through.min().map(|(_, campaign)| campaign);
     let restraint = Restraint::default();
-    let mut state = State { scenario, person, campaign, awaiting: None, pending: None, open: false, restraint };
+    let mut state = State {
+        scenario,
+        person,
+        campaign,
+        awaiting: None,
+        offers: vec![],
+        told: told_in(scenario, talk),
+        pending: None,
+        open: false,
+        restraint,
+    };
     talk.lines.iter().filter_map(|line| state.take(line, talk)).collect()
+}
+
+/// Addresses that stand in a chat as given, where a code may have been sent to them.
+fn told_in(scenario: &Scenario, talk: &Talk) -> BTreeSet<Identifier> {
+    let given = talk.lines.iter().filter_map(|line| match &line.said {
+        Said::Contact(given) => Some(given.clone()),
+        _ => None,
+    });
+    given.filter(|_| scenario.codes.is_some()).collect()
 }
 
 impl<'s> State<'s, '_> {
@@ -162,8 +192,15 @@ impl<'s> State<'s, '_> {
             // The first sign of somebody who came through a link answers the link.
             (_, Some(token)) => self.start(token.as_ref()),
             (Said::Allowed, None) => return None,
-            (Said::Text(text) | Said::Button(text), None) => self.words(text),
             (Said::Pressed { payload, label }, None) => self.pressed(payload, label),
+            (Said::Text(text) | Said::Button(text), None) => match self.code(text, line.at) {
+                Some(heard) => (heard, vec![]),
+                None => self.words(text),
+            },
+            // What was typed and not confirmed: it was answered when it was typed.
+            (Said::Contact(given), None) if self.is_unconfirmed(given, line.at) => {
+                (Heard::Given(given.clone()), vec![])
+            }
             (Said::Contact(given), None) => (Heard::Given(given.clone()), vec![self.find(|on| *on == On::Given)]),
             (Said::Other(kind, _), None) if kind == "sticker" => return None,
             // Degrees are no phone.
@@ -176,10 +213,16 @@ impl<'s> State<'s, '_> {
             self.person.identifiers_and_claims().iter().any(|one| one.kind() == kind)
         };
         let asked = self.awaiting;
-        self.awaiting = match heard {
-            Heard::Wrong => self.awaiting,
+        let offer = self.offer(&heard, line);
+        self.awaiting = match &heard {
+            Heard::Wrong | Heard::Code(..) => self.awaiting,
+            // They may have mistyped it.
+            Heard::Given(given) if offer.is_some() => {
+                Some(if given.kind() == Kind::Email { Ask::Email } else { Ask::Phone })
+            }
             _ => replies.iter().find_map(|reply| reply.ask).filter(|ask| !known(*ask)),
         };
+        self.offers.extend(offer);
         let beside =
             asked.filter(|_| matches!(heard, Heard::Other | Heard::Keyword)).and_then(|ask| match &line.said {
                 Said::Text(text) | Said::Other(_, Some(text)) => self.given(ask, text),
@@ -191,6 +234,22 @@ impl<'s> State<'s, '_> {
         }
         let (cause, campaign, is_loop) = (line.id.clone(), self.campaign.clone(), silence == Some(Silence::Loop));
         Some(Turn { cause, at: line.at, order: line.order, heard, beside, campaign, replies, is_loop })
+    }
+
+    fn offer(&self, heard: &Heard, line: &Line) -> Option<Offer> {
+        let Heard::Given(given) = heard else { return None };
+        let is_typed = matches!(line.said, Said::Text(_) | Said::Button(_));
+        let codes = self.scenario.codes.as_ref().filter(|codes| is_typed && codes.takes(given));
+        codes.map(|_| Offer { given: given.clone(), cause: line.id.clone(), at: line.at })
+    }
+
+    fn code(&self, text: &str, at: Timestamp) -> Option<Heard> {
+        let offer = self.offers.last().filter(|offer| offer.is_answered_at(at))?;
+        Some(Heard::Code(code_in(text)?, offer.clone()))
+    }
+
+    fn is_unconfirmed(&self, given: &Identifier, at: Timestamp) -> bool {
+        self.offers.iter().any(|offer| offer.given == *given && offer.ends_at() == at)
     }
 
     fn start(&mut self, token: Option<&Token>) -> (Heard, Vec<Option<&'s Reply>>) {
@@ -225,6 +284,14 @@ impl<'s> State<'s, '_> {
             StopWish::Certain => return (Heard::Stop, vec![self.find(|on| *on == On::Stop)]),
             StopWish::Doubtful => return (Heard::Doubt, vec![self.find(|on| *on == On::Other)]),
             StopWish::None => {}
+        }
+        // What was given stays an answer, also once it is known and would not be asked for.
+        let again = || [Ask::Phone, Ask::Email].into_iter().find_map(|ask| self.given(ask, text));
+        if !self.told.is_empty()
+            && is_answer(text)
+            && let Some(given) = again().filter(|given| self.told.contains(given))
+        {
+            return (Heard::Given(given), vec![self.find(|on| *on == On::Given)]);
         }
         if let Some(ask) = self.awaiting.filter(|_| is_answer(text) || breakage::is_on("question-swallows")) {
             let wrong = match ask {

@@ -19,6 +19,7 @@ fn reply(on: On, text: &str, ask: Option<Ask>) -> Reply {
 fn scenario() -> Scenario {
     let title = |text: &str| Localised(BTreeMap::from([("ru".to_owned(), text.to_owned())]));
     Scenario {
+        codes: None,
         replies: vec![
             reply(On::Token, "token", None),
             reply(On::UsedToken, "used", Some(Ask::Phone)),

@@ -175,6 +175,9 @@ pub struct MessageDecided {
     /// It tells of a change. Once a later one was told, it is not sent any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
+    /// The text is for the recipient alone, such as a code: no conversation keeps it, and nobody is told of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_confidential: bool,
 }
 
 /// Of what a message tells the latest.
@@ -208,6 +211,7 @@ impl MessageDecided {
             unsubscribe: None,
             quiet: None,
             notice: None,
+            is_confidential: false,
         }
     }
 }

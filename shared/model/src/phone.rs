@@ -30,6 +30,11 @@ impl Region {
         // The numbering plans are not asked: reading them takes milliseconds that a cold start would pay.
         code.parse().map(Self).map_err(|_| PhoneError::UnknownRegion)
     }
+
+    /// What its numbers begin with in E.164, such as `+7`.
+    pub fn prefix(self) -> Option<String> {
+        PHONE_NUMBER_UTIL.get_country_code_for_region(self.0).map(|code| format!("+{code}"))
+    }
 }
 
 impl Phone {

@@ -1,0 +1,159 @@
+//! Codes that are sent to addresses which somebody typed in a chat. A code follows from the hub's key, the chat, the address
+//! and the line that it answers, so it is stored nowhere. Cells count codes and tries, under keyed hashes.
+
+use std::collections::BTreeSet;
+
+use stagedoor_engine::{CODE_VALID, CodePolicy, Offer, Person, Turn};
+use stagedoor_model::{Body, Event, EventId, Identifier, Kind, LinkKey, MessageDecided, SourceName, Talk, breakage};
+use stagedoor_ports::{PortError, Result};
+
+use crate::{Sync, Talking};
+
+/// Codes a day to one address, and for one chat.
+const CODES: usize = 3;
+/// Tries of one code.
+const TRIES: usize = 3;
+/// How often another process may be faster.
+const ATTEMPTS: usize = 5;
+
+/// What typing a code comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tried {
+    Right,
+    Wrong,
+    /// It is over, or was tried too often.
+    Ended,
+}
+
+impl Sync {
+    /// The message with a code to an address that was typed; `None` where none may be sent.
+    pub(crate) async fn offer_code(
+        &self,
+        talk: &Talking,
+        person: &Person,
+        (source, chat): (&SourceName, &Talk),
+        turn: &Turn<'_>,
+        given: &Identifier,
+    ) -> Result<Option<Event>> {
+        let Some(policy) = self.catalog.scenario.codes.as_ref().filter(|policy| policy.takes(given)) else {
+            return Ok(None);
+        };
+        if person.identifiers().contains(given) || self.policy.blocked.contains(given) || self.is_erased(given).await? {
+            return Ok(None);
+        }
+        let marks = BTreeSet::from([given.clone(), given.typed()]);
+        if !self.store.resolve(&marks).await?.weak.is_empty() {
+            return Ok(None);
+        }
+        let day = self.clock.now().to_string().chars().take(10).collect::<String>();
+        let of_chat = cell(&talk.links, "chat", &[source.as_str(), chat.chat.value()]);
+        let of_address = cell(&talk.links, "address", &[&given.to_string()]);
+        if !self.admits(&of_chat, &day, &turn.cause, CODES).await?
+            || !self.admits(&of_address, &day, &turn.cause, CODES).await?
+            || !self.counts(&day, policy.most, &turn.cause).await?
+        {
+            tracing::warn!(%source, "no code was sent: too many were asked for today");
+            return Ok(None);
+        }
+        let offer = Offer { given: given.clone(), cause: turn.cause.clone(), at: turn.at };
+        let code = code_of(&talk.links, source, chat, &offer);
+        let message = letter(policy, chat, &offer, &code)?;
+        let id = EventId::derive(source, &["code", &turn.cause]);
+        Ok(Some(Event::new(source, id, turn.at, Body::MessageDecided(Box::new(message)))))
+    }
+
+    /// What these digits are as an answer to a code.
+    pub(crate) async fn try_code(
+        &self,
+        talk: &Talking,
+        (source, chat): (&SourceName, &Talk),
+        turn: &Turn<'_>,
+        offer: &Offer,
+        digits: &str,
+    ) -> Result<Tried> {
+        if turn.at > offer.ends_at() && !breakage::is_on("old-code-confirms") {
+            return Ok(Tried::Ended);
+        }
+        let parts = [source.as_str(), chat.chat.value(), &offer.given.to_string(), &offer.cause];
+        let tries = cell(&talk.links, "tries", &parts);
+        if !breakage::is_on("code-tried-without-end") && !self.admits(&tries, "", &turn.cause, TRIES).await? {
+            return Ok(Tried::Ended);
+        }
+        let is_right = is_same(&code_of(&talk.links, source, chat, offer), digits);
+        Ok(if is_right { Tried::Right } else { Tried::Wrong })
+    }
+
+    /// Takes one of `most` places of a day for `what`; the same one again has its place already.
+    async fn admits(&self, cell: &str, day: &str, what: &str, most: usize) -> Result<bool> {
+        for _ in 0..ATTEMPTS {
+            let known = self.store.cell(cell).await?;
+            let (of, taken) = known.as_ref().and_then(|one| one.value.split_once('\n')).unwrap_or((day, ""));
+            let taken = if of == day { taken } else { "" };
+            if taken.lines().any(|one| one == what) {
+                return Ok(true);
+            }
+            if taken.lines().count() >= most && !breakage::is_on("codes-without-end") {
+                return Ok(false);
+            }
+            let value = format!("{day}\n{taken}{what}\n");
+            if self.store.put_cell(cell, &value, known.map(|one| one.version)).await? {
+                return Ok(true);
+            }
+        }
+        Err(PortError::Retry("other processes count codes, too".into()))
+    }
+
+    /// Counts one code more of a day in all. The count of a decision that is made again may be one too high.
+    async fn counts(&self, day: &str, most: u32, cause: &str) -> Result<bool> {
+        for _ in 0..ATTEMPTS {
+            let known = self.store.cell(ALL).await?;
+            let parts = known.as_ref().map(|one| one.value.split('\n').collect::<Vec<_>>()).unwrap_or_default();
+            let of_day = parts.first() == Some(&day);
+            if of_day && parts.get(2) == Some(&cause) {
+                return Ok(true);
+            }
+            let count = parts.get(1).filter(|_| of_day).and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
+            if count >= most {
+                return Ok(false);
+            }
+            let value = format!("{day}\n{}\n{cause}", count + 1);
+            if self.store.put_cell(ALL, &value, known.map(|one| one.version)).await? {
+                return Ok(true);
+            }
+        }
+        Err(PortError::Retry("other processes count codes, too".into()))
+    }
+}
+
+/// Counts the codes of a day.
+const ALL: &str = "code/all";
+
+fn cell(key: &LinkKey, what: &str, parts: &[&str]) -> String {
+    let parts: Vec<&[u8]> = ["code-cell", what].iter().chain(parts).map(|part| part.as_bytes()).collect();
+    format!("code/{what}/{}", hex::encode(key.draw(&parts)))
+}
+
+/// Six digits, bound to the chat, the address and the line in which it was typed.
+fn code_of(key: &LinkKey, source: &SourceName, chat: &Talk, offer: &Offer) -> String {
+    let chat = if breakage::is_on("code-of-any-chat") { String::new() } else { chat.chat.to_string() };
+    let given = offer.given.to_string();
+    let cause = if breakage::is_on("code-of-any-chat") { "" } else { offer.cause.as_str() };
+    let parts = ["confirmation-code", source.as_str(), &chat, &given, cause].map(str::as_bytes);
+    format!("{:06}", u128::from_be_bytes(key.draw(&parts)) % 1_000_000)
+}
+
+/// Compares in a time that tells nothing of where they differ.
+fn is_same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().zip(other.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}
+
+fn letter(policy: &CodePolicy, chat: &Talk, offer: &Offer, code: &str) -> Result<MessageDecided> {
+    let language = chat.profile.as_ref().and_then(|(_, profile)| profile.language.as_deref());
+    let is_sms = offer.given.kind() == Kind::Phone;
+    let (through, text) = if is_sms { ("sms", &policy.sms) } else { ("email", &policy.letter) };
+    let through = SourceName::new(through).map_err(|error| PortError::Fail(error.into()))?;
+    let text = text.pick(language).replace("{code}", code);
+    let subject = (!is_sms).then(|| policy.subject.pick(language).to_owned());
+    let message = MessageDecided::new(through, offer.given.clone(), text, offer.at + CODE_VALID);
+    Ok(MessageDecided { subject, is_confidential: true, ..message })
+}
