@@ -51,6 +51,25 @@ async fn a_strangers_consent_counts_once_the_letter_to_the_address_is_answered()
 }
 
 #[tokio::test]
+async fn an_answered_letter_brings_nothing_else_that_a_stranger_typed_onto_the_contact() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "", "kzn-1").await;
+    stage.on(HOUR).await;
+    let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
+    let form = json!({ "your-email": "anna@example.com", "your-tel": "+79166660666", "consents": consents });
+    stage.hub.take(&by_browser(&form)).await;
+    stage.on(HOUR).await;
+    let letters = stage.letters("anna@example.com");
+    let url = letters.iter().find_map(|letter| link(&letter.text, "/c/")).expect("a link");
+    assert_eq!(posts(&url).await, 200);
+    stage.on(HOUR).await;
+    assert_eq!(stands(&stage).await, "given");
+    let contacts = stage.hub.sandbox.contacts();
+    let hers = contacts.iter().find(|contact| contact.to_string().contains("anna@example.com")).expect("her contact");
+    assert!(!hers.to_string().contains("79166660666"), "{hers}");
+}
+
+#[tokio::test]
 async fn the_page_of_a_link_that_counts_no_more_does_not_say_that_the_address_is_confirmed() {
     let mut stage = Stage::at(noon(3)).await;
     let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);

@@ -300,12 +300,28 @@ impl Person {
             .collect()
     }
 
+    /// Whether a shop, a signed form, a messenger or the like tells whose their phone or e-mail is.
+    fn is_proven_by_more_than_forms(&self) -> bool {
+        let proves = |record: &Record| crate::claims::proves(record) && record.is_of_somebody();
+        let strong = |record: &Record| record.identifiers.iter().any(|one| one.kind().is_strong());
+        self.records.values().any(|record| proves(record) && strong(record))
+            && !breakage::is_on("confirmed-form-brings-all")
+    }
+
+    /// Whether a manager said, after this form came, who this person is.
+    fn is_decided(&self, form: &Record) -> bool {
+        self.records.values().any(|record| record.at >= form.at && same_person(record).is_some())
+    }
+
     fn values(&self, kind: Kind, with_claims: bool) -> impl Iterator<Item = String> {
         let mut seen = BTreeMap::<&str, Timestamp>::new();
         let proven = self.identifiers();
         let contested = |one: &Identifier| self.contested.contains(one) && !breakage::is_on("contested-is-written");
+        let is_proven = with_claims && self.is_proven_by_more_than_forms();
         for record in self.records.values() {
-            let claims = record.claims.iter().filter(|one| with_claims && !contested(one));
+            // The letter that joined the form proves its own address, and nothing else that a stranger typed beside it.
+            let is_shown = with_claims && !(is_proven && crate::claims::is_claimed(record) && !self.is_decided(record));
+            let claims = record.claims.iter().filter(|one| is_shown && !contested(one));
             let confirmed = self.confirmed_by(record).into_iter().flatten();
             let told = record.identifiers.iter().filter(|one| with_claims || proven.contains(one));
             let all = told.chain(claims).chain(confirmed);
