@@ -100,7 +100,8 @@ impl Money {
 
     // `RUR` is the rouble before 1998; old shops still print it.
     fn currency(code: &str) -> Result<Currency, MoneyError> {
-        let code = if code == "RUR" { "RUB" } else { code };
+        let code = code.trim().to_ascii_uppercase();
+        let code = if code == "RUR" { "RUB" } else { code.as_str() };
         Currency::from_code(code).ok_or(MoneyError::UnknownCurrency)
     }
 }
@@ -169,6 +170,7 @@ mod tests {
         assert_eq!(read("500", "JPY"), Ok(500));
         assert_eq!(read("1.500", "KWD"), Ok(1_500));
         assert_eq!(read("10.50", "RUR"), Ok(1_050));
+        assert_eq!(read("10.50", "rub"), Ok(1_050));
     }
 
     #[test]

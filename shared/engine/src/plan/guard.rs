@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use stagedoor_model::{Rung, Timestamp, breakage};
 
 use super::{DealLink, Move};
@@ -125,19 +126,24 @@ pub(super) fn is_news(deal: &Deal, known: &DealLink, moved: Option<&Move>) -> bo
     match moved.filter(|moved| !is_outdated(moved)) {
         None => is_changed,
         Some(moved) if breakage::is_on("reopened-stays-lost") => is_changed && deal.since > moved.at,
-        Some(moved) => is_after(moved) && (is_changed || reopened(moved)) || is_late_money(deal, known),
+        Some(moved) => is_after(moved) && (is_changed || reopened(moved)) || is_late_money(deal, known, moved),
     }
 }
 
-/// Whether the hub learnt only now that the deal was paid or given back.
-fn is_late_money(deal: &Deal, known: &DealLink) -> bool {
+/// How long before a manager's move money may have moved that the manager did not know of: banks and shops tell within a day,
+/// and some tell the day alone.
+const UNKNOWN: SignedDuration = SignedDuration::from_hours(24);
+
+/// Whether the hub learnt only now that the deal was paid or given back, shortly before the manager's move.
+fn is_late_money(deal: &Deal, known: &DealLink, moved: &Move) -> bool {
     let is_money = match deal.stage {
         Stage::Ladder(rung) => rung >= Rung::Paid,
         Stage::Refunded => true,
         Stage::Lost => false,
     };
     let is_learnt = known.weighed.or(known.stage).is_some_and(|before| before != deal.stage);
-    is_money && is_learnt && !breakage::is_on("late-payment-moves-nothing")
+    let is_recent = moved.at.duration_since(spoken_at(deal)) <= UNKNOWN;
+    is_money && is_learnt && is_recent && !breakage::is_on("late-payment-moves-nothing")
 }
 
 #[cfg(test)]
