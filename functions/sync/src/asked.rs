@@ -2,7 +2,7 @@
 //! owner's mailbox in the organiser's name.
 
 use jiff::SignedDuration;
-use stagedoor_engine::{Audience, Due, PersonId, cell_of_question};
+use stagedoor_engine::{Audience, Due, PersonId, Question, cell_of_question};
 use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
 use stagedoor_ports::{PortError, Result};
 
@@ -23,14 +23,17 @@ impl Sync {
         decided_for: PersonId,
         now: Timestamp,
     ) -> Result<Option<Timestamp>> {
-        if !matches!(due.mailing.to, Audience::Unconfirmed | Audience::Doubted)
-            || breakage::is_on("asked-by-each-claim")
-        {
+        let question = match due.mailing.to {
+            Audience::Unconfirmed => Question::Consent,
+            Audience::Doubted => Question::Withdrawal,
+            _ => return Ok(None),
+        };
+        if breakage::is_on("asked-by-each-claim") {
             return Ok(None);
         }
         // The store keeps no address beside the letter.
         let letter = EventId::derive(&own_source()?, &["asks", &due.key, &decided_for.to_string()]).to_string();
-        let name = cell_of_question(&due.mailing.name, address);
+        let name = cell_of_question(question, address);
         for _ in 0..ATTEMPTS {
             let cell = self.store.cell(&name).await?;
             let last = cell.as_ref().and_then(|cell| cell.value.split_once(' '));

@@ -26,7 +26,10 @@ use crate::Person;
 mod beside;
 mod standing;
 
-pub use beside::{bearers_of, cell_of_question, cell_of_withdrawals, proven_addresses, withdrawals, withdrawn_beside};
+pub use beside::{
+    Question, bearers_of, cell_of_question, cell_of_withdrawals, cells_of_address, proven_addresses, withdrawals,
+    withdrawn_beside,
+};
 pub use standing::{doubted, standing, withdrawn_at};
 
 /// One word.

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 pub use queue::{MAX_ATTEMPTS, MemoryQueue};
-use stagedoor_engine::{Link, Person, PersonId, cell_of_withdrawals};
+use stagedoor_engine::{Link, Person, PersonId, cells_of_address};
 use stagedoor_model::{EventId, Identifier, Timestamp};
 
 use crate::{
@@ -371,7 +371,7 @@ impl Store for MemoryStore {
     ) -> Result<()> {
         let mut state = self.state();
         state.tombstones.extend(tombstones.iter().cloned());
-        names.iter().for_each(|name| _ = state.cells.remove(&cell_of_withdrawals(name)));
+        names.iter().flat_map(cells_of_address).for_each(|cell| _ = state.cells.remove(&cell));
         state.owners.retain(|name, owner| !people.contains(owner) && !names.contains(name));
         state.journal.retain(|row| row.person.is_none_or(|id| !people.contains(&id)));
         state.redirects.retain(|from, into| !people.contains(from) && !people.contains(into));

@@ -11,7 +11,7 @@ pub use unreadable::{put_people, readable_again_suite, unreadable_suite};
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
-    DealLink, Folded, Group, Link, Parked, Person, PersonId, Policy, ShowKey, fold, plan, record_of,
+    DealLink, Folded, Group, Link, Parked, Person, PersonId, Policy, ShowKey, cells_of_address, fold, plan, record_of,
 };
 use stagedoor_model::{Body, Event, EventId, FormSubmitted, Identifier, Record, ShowRef, SourceName, Timestamp};
 
@@ -107,8 +107,13 @@ pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
 async fn of_the_erased_only_tombstones_are_left(store: &dyn Store) {
     let (one, two) = (put(store, 1).await, put(store, 2).await);
     store.save_links(vec![(one.id, Link::default())]).await.expect("saved");
+    for cell in cells_of_address(&email(1)) {
+        assert!(store.put_cell(&cell, "a word about the address", None).await.expect("kept"));
+    }
     let stones: BTreeSet<String> = ["stone-1", "stone-2"].map(String::from).into();
     store.erase(&BTreeSet::from([one.id]), &BTreeSet::from([email(1)]), &stones).await.expect("erased");
+    let cells: BTreeSet<String> = cells_of_address(&email(1)).into();
+    assert!(store.cells_of(&cells).await.expect("read").is_empty());
     let ids = BTreeSet::from([one.id]);
     assert!(store.load(&ids).await.expect("read").is_empty());
     assert!(store.resolve(&BTreeSet::from([email(1)])).await.expect("read").owners.is_empty());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use stagedoor_engine::{PersonId, cell_of_withdrawals};
+use stagedoor_engine::{PersonId, cells_of_address};
 use stagedoor_model::Identifier;
 use stagedoor_ports::Result;
 
@@ -24,8 +24,9 @@ impl DynamoStore {
         }
         for name in names {
             self.remove("names", item([("identifier", text(name.to_string()))])).await?;
-            let cell = item([("pk", text("cell")), ("sk", text(cell_of_withdrawals(name)))]);
-            self.remove("misc", cell).await?;
+            for cell in cells_of_address(name) {
+                self.remove("misc", item([("pk", text("cell")), ("sk", text(cell))])).await?;
+            }
         }
         let found = self.get("people", person_keys(people.iter().copied(), "id")).await?;
         let (mut rows, mut living) = (0, 0);

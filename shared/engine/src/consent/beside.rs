@@ -39,9 +39,28 @@ pub fn cell_of_withdrawals(address: &Identifier) -> String {
     format!("withdrawn/{}", hex::encode(Sha256::digest(address.to_string())))
 }
 
+/// What a letter asks an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Whether a consent is theirs.
+    Consent,
+    /// Whether a withdrawal is theirs.
+    Withdrawal,
+}
+
 /// The name of the cell that says when an address was asked by which letter. It shows no address.
-pub fn cell_of_question(letter: &str, address: &Identifier) -> String {
-    format!("asked/{letter}/{}", hex::encode(Sha256::digest(address.to_string())))
+pub fn cell_of_question(question: Question, address: &Identifier) -> String {
+    let asks = match question {
+        Question::Consent => "consent",
+        Question::Withdrawal => "withdrawal",
+    };
+    format!("asked/{asks}/{}", hex::encode(Sha256::digest(address.to_string())))
+}
+
+/// The names of all cells about an address. They go with its owner.
+pub fn cells_of_address(address: &Identifier) -> [String; 3] {
+    let question = |one| cell_of_question(one, address);
+    [cell_of_withdrawals(address), question(Question::Consent), question(Question::Withdrawal)]
 }
 
 /// The name of the audience in which those stand whose facts prove an address that does not lead to them.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
-use stagedoor_engine::{PersonId, cell_of_withdrawals};
+use stagedoor_engine::{PersonId, cells_of_address};
 use stagedoor_model::Identifier;
 
 use super::Sql;
@@ -19,7 +19,9 @@ pub(super) fn erase(
     }
     for name in names {
         connection.execute("DELETE FROM identifiers WHERE identifier = ?1", [name.to_string()])?;
-        connection.execute("DELETE FROM cells WHERE name = ?1", [cell_of_withdrawals(name)])?;
+        for cell in cells_of_address(name) {
+            connection.execute("DELETE FROM cells WHERE name = ?1", [cell])?;
+        }
     }
     for id in people.iter().map(ToString::to_string) {
         for sql in [
