@@ -153,6 +153,27 @@ async fn what_strangers_typed_of_an_erased_person_goes_and_the_strangers_stay() 
 }
 
 #[tokio::test]
+async fn a_strangers_contact_that_bore_an_erased_address_for_a_name_is_not_remembered_by_it() {
+    let hub = TestHub::start().await;
+    let fields = [("key", "landing-key"), ("your-tel", "8 916 999-00-11"), ("your-email", "anna@example.com")];
+    hub.take(&form("/website/landing", &fields).header("origin", "https://cherry.example.ru")).await;
+    hub.settled().await;
+    assert_eq!(hub.sandbox.contacts()[0]["name"], "anna@example.com");
+    hub.take(&order("T-1", "paid", "2026-01-10T10:05:00Z", anna(), json!([]))).await;
+    hub.settled().await;
+    let email = "email:anna@example.com".parse().expect("an identifier");
+    stagedoor::commands::erase(&hub.hub, &email).await.expect("erased");
+    hub.settled().await;
+    for file in std::fs::read_dir(hub.folder.path()).expect("a folder").flatten() {
+        let bytes = std::fs::read(file.path()).unwrap_or_default();
+        for text in spellings("anna@example.com") {
+            let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+            assert!(!found, "{text} is still in {:?}", file.file_name());
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_older_than_the_retention_goes_at_night_and_people_stay() {
     let clock = stagedoor::Moved::at(1_800_000_000);
     let section = "[retention]\njournal_days = 60\nunrecognized_days = 90\n\n[crm]";
