@@ -104,7 +104,8 @@ impl TestHub {
         let sandbox = running.sandbox.clone().expect("a sandbox");
         let messengers = running.messengers.clone().expect("stand-ins");
         let post = running.post.clone().expect("a relay");
-        let http = reqwest::Client::builder().build().expect("a client");
+        // Never a connection that the hub is about to close because it was idle.
+        let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(5)).build().expect("a client");
         let console_address = format!("http://{}", running.console);
         let console = running.console_token.link(running.console).trim_end_matches('/').to_owned();
         Self {
@@ -158,16 +159,19 @@ impl TestHub {
 }
 
 async fn settled(hub: &Hub) -> Status {
-    let mut calm = 0;
+    let (mut calm, mut last) = (0, None);
     for _ in 0..1200 {
-        let status = hub.status().await.expect("a status");
-        calm = if status.queue_depth + status.outbox == 0 && status.waiting == 0 { calm + 1 } else { 0 };
-        if calm >= 12 {
-            return status;
+        // A file that is busy for a moment settles nothing.
+        let status = hub.status().await;
+        let is_calm = |status: &Status| status.queue_depth + status.outbox == 0 && status.waiting == 0;
+        calm = if status.as_ref().is_ok_and(is_calm) { calm + 1 } else { 0 };
+        match status {
+            Ok(status) if calm >= 12 => return status,
+            status => last = Some(status),
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    panic!("not settled in thirty seconds: {:?}", hub.status().await);
+    panic!("not settled in thirty seconds: {last:?}");
 }
 
 /// An address that nobody listens at.
