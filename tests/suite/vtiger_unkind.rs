@@ -1,7 +1,7 @@
 //! A Vtiger in which workflows, deletions and single errors come between the hub and its rows.
 
 use stagedoor_engine::Stage;
-use stagedoor_model::{Rung, ShowRef, SourceName};
+use stagedoor_model::{OrderState, Rung, ShowRef, SourceName};
 use stagedoor_ports::Gone;
 use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_sync::Pace;
@@ -177,4 +177,33 @@ async fn a_deal_that_was_closed_while_two_were_taken_for_one_was_moved_by_no_man
     hear(&account, 62).await;
     account.reconcile().await;
     assert_eq!(lost(&account), 0);
+}
+
+#[tokio::test]
+async fn a_managers_move_right_before_two_people_part_is_kept() {
+    let account = Account::of(Which::Vtiger).await;
+    let (anna, boris) = (["phone:+79161110001", "email:anna@example.com"], "phone:+79161110002");
+    let ahead = order(0, &[]).time.as_second() - account.sync.clock.now().as_second();
+    account.vtiger().pass(ahead.try_into().expect("the orders are of tomorrow"));
+    let of_another_show = changed(3, 3, &[boris], |order| {
+        (order.state, order.paid_at, order.paid.minor) = (OrderState::Placed, None, 0);
+        order.tickets[0].show = ShowRef::id("show-2");
+    });
+    let mistyped = changed(5, 5, &[boris, anna[1]], |_| {});
+    for event in [order(1, &anna), of_another_show, mistyped] {
+        assert!(account.sync.handle(vec![event]).await.is_empty());
+        account.reconcile().await;
+    }
+    hear(&account, 6).await;
+    account.vtiger().pass(60);
+    let stands = |wanted: String| deals(&account, Which::Vtiger).into_iter().find(|deal| deal.1 == wanted);
+    let (cart, ..) = stands(stage(Rung::Cart)).expect("his cart");
+    account.vtiger().by_manager(5, &format!("13x{cart}"), &[("sales_stage", &stage(Stage::Lost))]);
+    // They part before the CRM is looked at.
+    let corrected = changed(5, 9, &[boris, "email:boris@example.com"], |_| {});
+    assert!(account.sync.handle(vec![corrected]).await.is_empty());
+    at(&account, 61).reconcile(Pace::Everything).await.expect("a round");
+    hear(&account, 62).await;
+    at(&account, 63).reconcile(Pace::Everything).await.expect("a round");
+    assert_eq!(stands(stage(Stage::Lost)).map(|(id, ..)| id), Some(cart));
 }

@@ -127,7 +127,12 @@ impl Sync {
     }
 
     /// Deals that stand elsewhere than the hub put them last.
-    async fn moves(&self, source: &SourceName, deals: Vec<SeenDeal>, now: Timestamp) -> Result<Vec<Event>, PortError> {
+    pub(crate) async fn moves(
+        &self,
+        source: &SourceName,
+        deals: Vec<SeenDeal>,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, PortError> {
         let name = |id: u64| Identifier::opaque(Kind::CrmLead, self.scope, &id.to_string());
         let wanted: BTreeSet<Identifier> = deals.iter().filter_map(|deal| name(deal.id)).collect();
         if wanted.is_empty() {

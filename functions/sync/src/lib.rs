@@ -22,6 +22,7 @@ mod joined;
 mod leavers;
 mod mailing;
 mod misidentified;
+mod moved_before;
 mod outcome;
 mod promo;
 mod reason_words;

@@ -261,11 +261,18 @@ impl Sync {
             return Ok(Reconciled::default());
         }
         let catalog = self.catalog().await?;
-        let Asked { mut is_stale, waiting, doubted, trouble } = self.hear_restored(&dirty, &catalog).await?;
+        let Asked { mut is_stale, mut waiting, doubted, mut trouble } = self.hear_restored(&dirty, &catalog).await?;
+        let mut heard = vec![self.hear_moves(&dirty).await?];
         let mut second_doubted = BTreeSet::new();
         if let Some(second) = self.second() {
             let asked = second.hear_restored(&dirty, &catalog).await?;
             (is_stale, second_doubted) = (is_stale | asked.is_stale, asked.doubted);
+            heard.push(second.hear_moves(&dirty).await?);
+        }
+        for asked in heard {
+            is_stale |= asked.is_stale;
+            waiting.extend(asked.waiting);
+            trouble = trouble.or(asked.trouble);
         }
         if is_stale {
             dirty = self.store.take_dirty(most, Some(self.clock.now())).await?;

@@ -1,0 +1,51 @@
+//! What managers moved right before people are parted. A parting puts deals back where they belong, and the hub does not know
+//! any more by which stages of its own they went. So a CRM that sends no webhooks is asked first where they stand.
+
+use std::collections::BTreeSet;
+
+use stagedoor_engine::PersonId;
+use stagedoor_model::{SECOND_CRM, SourceName, breakage};
+use stagedoor_ports::{Dirty, PortError};
+
+use crate::{Sync, restored::Asked};
+
+/// Whether rows of this person are still to be taken apart.
+pub(crate) fn is_to_part(one: &Dirty) -> bool {
+    !one.person.parted.is_subset(&one.link.untangled)
+}
+
+impl Sync {
+    /// Hears where the deals stand of those who are about to be parted.
+    pub(crate) async fn hear_moves(&self, people: &[Dirty]) -> Result<Asked, PortError> {
+        let parting: Vec<&Dirty> = people.iter().filter(|one| is_to_part(one)).collect();
+        if parting.is_empty() || self.crm.tells() || breakage::is_on("move-before-parting-unheard") {
+            return Ok(Asked::default());
+        }
+        let ids: BTreeSet<PersonId> = parting
+            .iter()
+            .flat_map(|one| one.person.parted.iter().chain(&one.person.absorbed).copied().chain([one.person.id]))
+            .collect();
+        let links = self.store.links(&ids).await?;
+        let own = links.values().filter_map(|link| self.own(link)).flat_map(|link| link.deals.values());
+        let deals: BTreeSet<u64> = own.filter_map(|deal| deal.id).collect();
+        let name = SourceName::new(if self.scope.is_empty() { "crm" } else { SECOND_CRM });
+        let (Ok(source), false) = (name, deals.is_empty()) else { return Ok(Asked::default()) };
+        let there = match self.crm.fetch(&BTreeSet::new(), &deals).await {
+            Ok(there) => there,
+            Err(error) => {
+                tracing::warn!(%error, "where the deals of people who part stand could not be asked");
+                let waiting = parting.iter().map(|one| one.person.id).collect();
+                return Ok(Asked { waiting, trouble: Some(error.to_string()), ..Asked::default() });
+            }
+        };
+        let moved = self.moves(&source, there.deals, self.clock.now()).await?;
+        if moved.is_empty() {
+            return Ok(Asked::default());
+        }
+        tracing::info!(deals = moved.len(), "managers moved deals of people who part");
+        if !Box::pin(self.handle(moved)).await.is_empty() {
+            return Err(PortError::Retry("what was moved in the CRM was not saved whole".into()));
+        }
+        Ok(Asked { is_stale: true, ..Asked::default() })
+    }
+}
