@@ -1,5 +1,7 @@
 //! What a manager deletes stays away until the person buys again; then a row is made again, and no money is dropped.
 
+use std::collections::BTreeSet;
+
 use stagedoor_engine::Stage;
 use stagedoor_model::{Body, Company, ContactChanged, Event, EventId, LeadChanged, OrderState, Rung, SourceName};
 use stagedoor_ports::Gone;
@@ -29,6 +31,7 @@ crate::promises!(
     a_purchase_after_an_unheard_restore_makes_no_second_row,
     a_contact_that_is_back_is_found_when_its_person_is_joined,
     a_deal_whose_contact_was_deleted_hangs_on_that_of_a_joined_person,
+    a_deal_that_takes_the_place_of_a_deleted_one_hangs_on_its_persons_contact,
 );
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
@@ -185,6 +188,24 @@ async fn a_deal_that_takes_the_place_of_a_deleted_one_follows_its_orders(which: 
     });
     fold(&account, of_company).await;
     assert_eq!(deals(&account, which), [(all[1].0, stage(Rung::Cart), "1500".to_owned())]);
+}
+
+async fn a_deal_that_takes_the_place_of_a_deleted_one_hangs_on_its_persons_contact(which: Which) {
+    let account = Account::of(which).await;
+    let (anna, hers, boris) = (ANNA[0], "email:anna@example.com", "phone:+79161110002");
+    fold(&account, order(1, &[anna])).await;
+    let (gone, _) = only_deal(&account, which);
+    let contact = account.owner_of(gone).expect("her contact");
+    fold(&account, order(2, &[boris])).await;
+    fold(&account, order(3, &[hers])).await;
+    meddle(&account, which, Gone::Deal(gone), true, 4).await;
+    // She mistypes her phone, and it is his.
+    fold(&account, changed(5, 5, &[hers, boris], |_| {})).await;
+    fold(&account, changed(5, 9, &[hers, anna], |_| {})).await;
+    account.reconcile().await;
+    let owners: BTreeSet<_> =
+        deals(&account, which).iter().map(|deal| (deal.2.clone(), account.owner_of(deal.0))).collect();
+    assert!(owners.contains(&("4500".to_owned(), Some(contact))), "{owners:?}, hers is {contact}");
 }
 
 async fn a_deal_that_waits_for_the_account_brings_no_deleted_contact_back(which: Which) {

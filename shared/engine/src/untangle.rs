@@ -75,14 +75,52 @@ pub fn without_rows_of_parted(link: &mut Link, person: &Person, owners: &BTreeMa
     };
     let their_contact = |id: &u64| is_theirs(Kind::CrmContact, *id);
     if link.contact.id.as_ref().is_some_and(their_contact) {
-        link.contact = ContactLink::default();
+        link.contact = unanswered_contact(&mut link.contact);
     }
     link.doubles.retain(|id| !their_contact(id));
     link.marked.retain(|id| !their_contact(id));
-    link.deals.retain(|_, deal| !deal.id.is_some_and(|id| is_theirs(Kind::CrmLead, id)));
     for deal in link.deals.values_mut() {
         deal.doubles.retain(|id| !is_theirs(Kind::CrmLead, *id));
         deal.closed.retain(|id| !is_theirs(Kind::CrmLead, *id));
+    }
+    link.deals.retain(|_, deal| {
+        if deal.id.is_some_and(|id| is_theirs(Kind::CrmLead, id)) {
+            *deal = without_row(deal);
+            return deal.id.is_some() || deal.intent.is_some();
+        }
+        true
+    });
+}
+
+/// A call that got no answer may still make a contact of the person's own.
+fn unanswered_contact(contact: &mut ContactLink) -> ContactLink {
+    if breakage::is_on("parted-call-forgotten") {
+        return ContactLink::default();
+    }
+    let (intent, looked_until) = (contact.intent.take(), contact.looked_until);
+    ContactLink { intent, looked_until, ..ContactLink::default() }
+}
+
+/// What is left of a deal whose row is somebody else's: a call of the time when they were one may still make the person's own,
+/// and that may be a double by now.
+fn without_row(deal: &mut DealLink) -> DealLink {
+    if breakage::is_on("parted-call-forgotten") {
+        return DealLink::default();
+    }
+    let mut doubles = std::mem::take(&mut deal.doubles);
+    let id = doubles.pop_first();
+    let sent_stages = id.map(|_| Stage::ALL.to_vec()).unwrap_or_default();
+    let (intent, looked_until) = (deal.intent.take(), deal.looked_until);
+    let closed = std::mem::take(&mut deal.closed);
+    DealLink {
+        id,
+        doubles,
+        closed,
+        sent_stages,
+        intent,
+        looked_until,
+        claimed: id.into_iter().collect(),
+        ..DealLink::default()
     }
 }
 
@@ -104,7 +142,8 @@ pub fn untangle(
     let is_own = |kind, id: u64| owner(kind, id).is_some_and(|owner| *owner == person.id);
     if link.contact.id.as_ref().is_some_and(their_contact) {
         let own = link.doubles.iter().chain(&link.marked).copied().find(|id| is_own(Kind::CrmContact, *id));
-        link.contact = ContactLink { id: own, claimed: own.into_iter().collect(), ..ContactLink::default() };
+        let left = unanswered_contact(&mut link.contact);
+        link.contact = ContactLink { id: own, claimed: own.into_iter().collect(), ..left };
         link.doubles.retain(|id| Some(*id) != own);
         link.marked.retain(|id| Some(*id) != own);
     }
@@ -218,11 +257,11 @@ mod tests {
     use stagedoor_model::{RecordKey, Timestamp};
 
     use super::*;
+    use crate::Intent;
 
-    #[test]
-    fn the_deal_of_somebody_who_has_no_contact_yet_hangs_on_it_once_it_is_made() {
-        let origin = RecordKey("order/shop:1".into());
-        let person = Person {
+    fn somebody(order: &str) -> Person {
+        let origin = RecordKey(order.into());
+        Person {
             id: PersonId::of(&origin),
             origin,
             born: Timestamp::UNIX_EPOCH,
@@ -235,11 +274,42 @@ mod tests {
             former: BTreeSet::new(),
             contested: BTreeSet::new(),
             withdrawn_beside: BTreeSet::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn the_deal_of_somebody_who_has_no_contact_yet_hangs_on_it_once_it_is_made() {
+        let person = somebody("order/shop:1");
         let mut link = Link::default();
         link.deals.insert(ShowKey("ufa".into()), DealLink { id: Some(22), ..DealLink::default() });
         let owners = row(Kind::CrmLead, "", 22).map(|deal| (deal, person.id)).into_iter().collect();
         assert!(untangle(&mut link, &person, &owners, (&[], false), "").is_empty());
         assert_eq!(link.unhung, BTreeSet::from([22]));
+    }
+
+    #[test]
+    fn rows_that_a_call_without_an_answer_may_still_make_are_looked_for_after_a_parting() {
+        let other = somebody("order/shop:2");
+        let person = Person { parted: BTreeSet::from([other.id]), ..somebody("order/shop:1") };
+        let intent = Some(Intent { at: Timestamp::UNIX_EPOCH, late_until: None, values: BTreeSet::new() });
+        let (ufa, kazan) = (ShowKey("ufa".into()), ShowKey("kazan".into()));
+        let contact = ContactLink { id: Some(11), intent: intent.clone(), ..ContactLink::default() };
+        let mut link = Link { contact, ..Link::default() };
+        link.deals.insert(ufa.clone(), DealLink { id: Some(22), intent: intent.clone(), ..DealLink::default() });
+        let joined = DealLink { id: Some(23), doubles: [24].into(), closed: [24].into(), ..DealLink::default() };
+        link.deals.insert(kazan.clone(), joined);
+        let owner = |kind, id, who: &Person| row(kind, "", id).map(|row| (row, who.id));
+        let owners = [
+            owner(Kind::CrmContact, 11, &other),
+            owner(Kind::CrmLead, 22, &other),
+            owner(Kind::CrmLead, 23, &other),
+            owner(Kind::CrmLead, 24, &person),
+        ];
+        let owners = owners.into_iter().flatten().collect();
+        untangle(&mut link, &person, &owners, (&[], false), "");
+        assert_eq!((link.contact.id, &link.contact.intent), (None, &intent));
+        let of_ufa = link.deals.get(&ufa).expect("an unanswered call");
+        assert_eq!((of_ufa.id, &of_ufa.intent), (None, &intent));
+        assert_eq!(link.deals.get(&kazan).and_then(|deal| deal.id), Some(24), "it was closed as a double");
     }
 }

@@ -40,7 +40,7 @@ impl Link {
         let deals = deals_of(person, catalog, &money);
         let is_new = |show: &ShowKey, deal: &Deal, at| is_bought(deal, self.deals.get(show), &money, catalog, at);
         let is_back = died.is_some_and(|at| deals.iter().any(|(show, deal)| is_new(show, deal, at)));
-        let mut changed = false;
+        let (mut changed, mut heirs) = (false, BTreeSet::new());
         for (show, known) in &mut self.deals {
             let lives = |id: &&u64| gone_at(**id).is_none();
             let open = known.doubles.iter().filter(lives).find(|id| !known.closed.contains(id)).copied();
@@ -54,6 +54,7 @@ impl Link {
                         || deals.get(show).is_some_and(|deal| is_bought(deal, Some(known), &money, catalog, at)) =>
                 {
                     become_of(known, open);
+                    heirs.extend(open);
                     changed = true;
                 }
                 _ => {}
@@ -67,6 +68,11 @@ impl Link {
             self.contact = ContactLink { looked_until, claimed, intent, ..ContactLink::default() };
             let living = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
             (self.unhung, self.unhung_reason) = (living.collect(), None);
+        }
+        // Made for somebody whom the person was taken for, it may hang on their contact.
+        if !heirs.is_empty() && !breakage::is_on("heir-hangs-elsewhere") {
+            self.unhung.extend(heirs);
+            self.unhung_reason = None;
         }
         changed || is_back
     }
