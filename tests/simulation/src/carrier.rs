@@ -1,14 +1,14 @@
 //! Carries a CRM client's requests to a stand-in's router, in virtual time.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use stagedoor_crm::{HttpClient, HttpError};
 use tokio::time::Instant;
 use tower::ServiceExt;
@@ -18,26 +18,52 @@ use crate::rng::Rng;
 /// Bytes of an answer at most.
 const MOST: usize = 64 << 20;
 
-/// The calls of a CRM in their order, for those who look for a cause. It notes nothing until it is opened.
+/// The calls of a CRM in their order, for those who look for a cause. It keeps no lines until it is opened.
 #[derive(Debug, Clone, Default)]
-pub struct CallLog(Arc<Mutex<Option<Vec<Call>>>>);
+pub struct CallLog(Arc<Mutex<Log>>);
+
+#[derive(Debug, Default)]
+struct Log {
+    lines: Option<Vec<Call>>,
+    /// When contacts were read last.
+    read_at: Option<Instant>,
+}
 
 /// When a call was made or answered, and a line of it.
 pub type Call = (Instant, String);
 
+/// The longest time between the hub's look at a contact and its write: the ways of a few calls.
+const READING: Duration = Duration::from_secs(1);
+
 impl CallLog {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn open(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(vec![]);
+        self.log().lines = Some(vec![]);
     }
 
     pub fn note(&self, line: impl FnOnce() -> String) {
-        if let Some(lines) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        if let Some(lines) = self.log().lines.as_mut() {
             lines.push((Instant::now(), line()));
         }
     }
 
     pub fn lines(&self) -> Vec<Call> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+        self.log().lines.clone().unwrap_or_default()
+    }
+
+    fn note_reading(&self, request: &Request<Bytes>) {
+        if request.method() == Method::GET && request.uri().path().starts_with("/api/v4/contacts") {
+            self.log().read_at = Some(Instant::now());
+        }
+    }
+
+    /// Whether the hub may be between its look at a contact and its write. amoCRM knows no write on condition: what a manager
+    /// saves in these tenths of a second is overwritten.
+    pub fn is_reading(&self) -> bool {
+        self.log().read_at.is_some_and(|at| at.elapsed() < READING)
     }
 }
 
@@ -69,6 +95,7 @@ impl HttpClient for Carrier {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (router, way, calls) = (self.router.clone(), self.way(), self.calls.clone());
         calls.note(|| format!("  > {} {} {}", request.method(), request.uri().path(), text(request.body())));
+        calls.note_reading(&request);
         // A server goes on when its caller has hung up.
         let served = tokio::spawn(async move {
             tokio::time::sleep(way).await;

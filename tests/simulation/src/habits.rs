@@ -52,6 +52,7 @@ impl Actors {
         let (human, other) = (self.rng.below(humans), self.rng.below(humans));
         let email = self.story.world.humans.get(other).map(|who| who.emails[0].clone());
         if human != other {
+            self.story.world.mistyped.extend(email.clone());
             self.order_of(human, email);
             self.wrong.push(self.story.world.orders.len() - 1);
         }

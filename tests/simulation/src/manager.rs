@@ -60,6 +60,9 @@ impl Actors {
     fn add_phone(&mut self, account: &Account) {
         let serial = self.serial();
         let Some(contact) = self.rng.pick(&account.contacts).cloned() else { return };
+        if self.shared.calls.is_reading() {
+            return;
+        }
         let phone = format!("+7495300{serial:04}");
         if self.shared.crm.add_phone(contact.id, &phone) {
             self.story.tell(format!("a manager adds {phone} to contact {}", contact.id));

@@ -138,6 +138,8 @@ pub struct World {
     pub show_history: Vec<(usize, ShowTruth)>,
     pub forms: Vec<FormFact>,
     pub orders: Vec<OrderFact>,
+    /// E-mails that somebody else typed as their own in an order, once for each.
+    pub mistyped: Vec<String>,
     pub consents: Vec<ConsentFact>,
     pub talks: Vec<TalkFact>,
 }
