@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use stagedoor_ports::SystemClock;
-use stagedoor_sandbox::Platform;
+use stagedoor_sandbox::{Break, Platform};
 use stagedoor_sqlite::SqliteQueue;
 use stagedoor_testkit::{
     fans::{Account, ChatFan},
@@ -171,6 +171,51 @@ async fn a_strangers_contact_that_bore_an_erased_address_for_a_name_is_not_remem
             assert!(!found, "{text} is still in {:?}", file.file_name());
         }
     }
+}
+
+/// The bodies of messages that wait to be sent.
+fn waiting(hub: &TestHub) -> Vec<String> {
+    let file = rusqlite::Connection::open(hub.folder.path().join("outbox.db")).expect("a file");
+    file.busy_timeout(std::time::Duration::from_secs(10)).expect("set");
+    let mut rows = file.prepare("SELECT body FROM messages").expect("a table");
+    let bodies = rows.query_map([], |row| row.get(0)).expect("rows");
+    bodies.map(|body| body.expect("a body")).collect()
+}
+
+/// As on AWS: there a queue cannot be searched, and keeps what waits in it.
+#[tokio::test]
+async fn an_erased_person_gets_no_answer_that_their_queue_still_holds() {
+    let clock = stagedoor::Moved::at(1_800_000_000);
+    let hub = TestHub::by(Arc::new(clock.clone()), |text| text.replace("quiet = \"21:00-09:00\"\n", "")).await;
+    let mut fans = Vec::new();
+    for id in [5_300_000_009, 5_300_000_010] {
+        let fan = ChatFan::new(Account::Telegram(id), "кот");
+        hub.messengers.open(Platform::Telegram, &fan.id());
+        fans.push(fan);
+    }
+    hub.messengers.break_next(Platform::Telegram, Break::Flood(600), 1);
+    hub.take(&fans[0].say("сколько стоит?", 1, hub.now().as_second())).await;
+    let mut held = Vec::new();
+    for _ in 0..400 {
+        held = waiting(&hub);
+        if hub.messengers.over_the_rate(Platform::Telegram) == 1 && held.len() == 1 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    let held = serde_json::from_str(held.first().expect("it waits")).expect("an event");
+    let who = format!("telegram:{}", fans[0].id()).parse().expect("an identifier");
+    stagedoor::commands::erase(&hub.hub, &who).await.expect("erased");
+    assert!(waiting(&hub).is_empty());
+    hub.hub.queues.outbox.send(vec![held]).await.expect("queued");
+    clock.on(700);
+    hub.take(&fans[1].say("сколько стоит?", 2, hub.now().as_second())).await;
+    hub.settled().await;
+    let written: Vec<String> = hub.messengers.arrived().into_iter().map(|one| one.to).collect();
+    assert_eq!(written, [fans[1].id()], "others are answered");
+    let rows = hub.hub.store.journal(10).await.expect("read");
+    let told = rows.iter().map(|row| serde_json::to_string(&row.event).expect("JSON"));
+    assert!(told.filter(|event| event.contains(&fans[0].id())).count() == 0);
 }
 
 #[tokio::test]

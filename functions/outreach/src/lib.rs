@@ -35,6 +35,9 @@ const UNKNOWN_FOR: jiff::SignedDuration = jiff::SignedDuration::from_secs(120);
 /// The longest that a queue holds a message back.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
+/// Why a message to somebody ends who was erased.
+const ERASED: &str = "erased";
+
 /// How often advertising is counted again where others are counted at the same time.
 const COUNTS: usize = 5;
 
@@ -229,7 +232,12 @@ impl Outreach {
         entry: &mut Entry,
         version: Option<u64>,
     ) -> Result<Verdict> {
+        let erased = || Ok(Verdict::Ended(SendOutcome::Dropped(ERASED.into())));
         if let Entry::Begun { asked, at } = entry {
+            // Asking about it would name them, too.
+            if self.is_erased(message).await? {
+                return erased();
+            }
             let is_over = at.is_none_or(|at| self.clock.now().duration_since(at) >= UNKNOWN_FOR)
                 || breakage::is_on("late-sms-asked-twice");
             let reported = self.store.cell(&format!("reported/{decision}")).await?;
@@ -251,6 +259,9 @@ impl Outreach {
         }
         if let Some(wait) = self.pace.admit(&message.through, &message.to, channel, self.clock.now()).await {
             return Ok(Verdict::Later(wait));
+        }
+        if self.is_erased(message).await? {
+            return erased();
         }
         let at = Some(self.clock.now());
         self.put(decision, &Entry::Begun { asked: 0, at }, version).await?;
@@ -294,6 +305,14 @@ impl Outreach {
         })
     }
 
+    /// Whether the recipient was erased since the message was decided. Queues cannot be searched everywhere.
+    async fn is_erased(&self, message: &MessageDecided) -> Result<bool> {
+        let Some(tombstone) = message.tombstone.clone().filter(|_| !breakage::is_on("erased-written-to")) else {
+            return Ok(false);
+        };
+        Ok(!self.store.erased(&BTreeSet::from([tombstone])).await?.is_empty())
+    }
+
     /// The sources of these events are those of the chats, so the conversation holds our words too. Answers whether the part
     /// went out.
     async fn tell(&self, event: &Event, message: &MessageDecided, n: usize, outcome: SendOutcome) -> Result<bool> {
@@ -301,6 +320,10 @@ impl Outreach {
             return Ok(matches!(outcome, SendOutcome::Sent(_) | SendOutcome::Unknown));
         }
         let is_sent = matches!(outcome, SendOutcome::Sent(_) | SendOutcome::Unknown);
+        // What it would tell is what was erased.
+        if self.is_erased(message).await? {
+            return Ok(is_sent);
+        }
         let sent = MessageSent {
             decision: event.id.to_string(),
             through: message.through.clone(),

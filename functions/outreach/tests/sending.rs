@@ -213,3 +213,51 @@ async fn a_notice_of_the_time_before_two_were_joined_is_not_sent_after_one_to_bo
     scene.outreach.handle(vec![moved]).await;
     assert_eq!(scene.calls(), 2, "the one that was busy, and the later one");
 }
+
+/// Somebody is erased after `decided(number)` was decided for them.
+async fn erased(scene: &Scene, number: u32) -> Event {
+    let mut event = decided(number, 0);
+    let tombstone = "5f1d".to_owned();
+    if let Body::MessageDecided(message) = &mut event.body {
+        message.tombstone = Some(tombstone.clone());
+    }
+    let (people, names) = (BTreeSet::new(), BTreeSet::new());
+    scene.outreach.store.erase(&people, &names, &BTreeSet::from([tombstone])).await.expect("erased");
+    event
+}
+
+#[tokio::test]
+async fn an_erased_person_gets_nothing_that_still_waited_for_them() {
+    let scene = Scene::new(vec![], Settled::Unknown);
+    let mut event = erased(&scene, 1).await;
+    let unconcerned = decided(2, 0);
+    for is_confidential in [false, true] {
+        if let Body::MessageDecided(message) = &mut event.body {
+            message.is_confidential = is_confidential;
+        }
+        assert!(scene.outreach.handle(vec![event.clone()]).await.is_empty());
+    }
+    assert_eq!(scene.calls(), 0);
+    assert!(scene.told().await.is_empty(), "what is told holds their words and address");
+    assert!(scene.outbox.receive(10).await.expect("a queue").is_empty(), "it is over");
+    assert!(scene.outreach.handle(vec![unconcerned]).await.is_empty());
+    assert_eq!(scene.calls(), 1, "others are written to");
+}
+
+#[tokio::test]
+async fn of_somebody_who_was_erased_after_a_call_nothing_is_asked_and_nothing_told() {
+    for answer in [Sending::Sent("m1".into()), Sending::Lost] {
+        let scene = Scene::new(vec![answer], Settled::Sent("m1".into()));
+        let mut event = decided(1, 0);
+        if let Body::MessageDecided(message) = &mut event.body {
+            message.tombstone = Some("5f1d".to_owned());
+        }
+        scene.outreach.handle(vec![event.clone()]).await;
+        _ = scene.told().await;
+        let event = erased(&scene, 1).await;
+        // Handed out again, as queues do.
+        assert!(scene.outreach.handle(vec![event]).await.is_empty());
+        assert_eq!(scene.calls(), 1);
+        assert!(scene.told().await.is_empty());
+    }
+}

@@ -133,6 +133,18 @@ impl Sync {
         Ok(!self.store.erased(&BTreeSet::from([key.tombstone(identifier)])).await?.is_empty())
     }
 
+    /// The same messages, each with the tombstone that its recipient would have: `outreach` has no erasure key, and asks for
+    /// it right before it sends.
+    pub(crate) fn with_tombstones(&self, mut messages: Vec<Event>) -> Vec<Event> {
+        let Some(key) = &self.erasure else { return messages };
+        for event in &mut messages {
+            if let Body::MessageDecided(message) = &mut event.body {
+                message.tombstone = Some(key.tombstone(&message.to));
+            }
+        }
+        messages
+    }
+
     async fn off_every_list(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<String>> {
         let mut off = BTreeSet::new();
         for (name, places) in self.store.links(ids).await?.into_values().flat_map(|link| link.lists) {

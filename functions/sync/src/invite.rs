@@ -97,7 +97,7 @@ impl Sync {
             invited.messages += decided.len();
             // First whose the links are: an SMS is read within seconds.
             talk.chats.send(issued).await?;
-            talk.outbox.send(decided).await?;
+            talk.outbox.send(self.with_tombstones(decided)).await?;
         }
         Ok(invited)
     }

@@ -71,7 +71,7 @@ impl Sync {
             }
         }
         let (facts, messages) = (std::mem::take(&mut decided.facts), std::mem::take(&mut decided.messages));
-        if let Err(error) = hand_over(talk, facts, messages).await {
+        if let Err(error) = hand_over(talk, facts, self.with_tombstones(messages)).await {
             if breakage::is_on("outbox-stops-crm") {
                 return Err(error);
             }

@@ -103,7 +103,7 @@ impl Sync {
             talk.chats.send_later(decided.unconfirmed, wait).await?;
         }
         if !decided.messages.is_empty() {
-            talk.outbox.send(decided.messages).await?;
+            talk.outbox.send(self.with_tombstones(decided.messages)).await?;
         }
         Ok(())
     }

@@ -178,6 +178,10 @@ pub struct MessageDecided {
     /// The text is for the recipient alone, such as a code: no conversation keeps it, and nobody is told of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_confidential: bool,
+    /// Keyed hash of `to`, under which the store knows an erased address. `None`: nobody can be erased, or an earlier build
+    /// decided it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tombstone: Option<String>,
 }
 
 /// Of what a message tells the latest.
@@ -212,6 +216,7 @@ impl MessageDecided {
             quiet: None,
             notice: None,
             is_confidential: false,
+            tombstone: None,
         }
     }
 }
