@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
 use serde_json::json;
-use stagedoor_engine::{Entry, Standing, ledger, standing};
+use stagedoor_engine::{Entry, Standing, cell_of_withdrawals, ledger, standing};
 use stagedoor_model::{Channel, Decision, Email, Identifier, Kind, MARKETING, Timestamp};
+use stagedoor_ports::read_withdrawals;
 use stagedoor_sandbox::Platform;
 use stagedoor_testkit::{
     Parcel,
@@ -179,4 +180,40 @@ async fn a_stop_word_holds_for_letters_until_a_word_about_letters() {
     hub.settled().await;
     let letters = stands(&hub, &ledger_of(&hub, anna).await, Channel::Email);
     assert!(matches!(letters, Standing::Given(_)), "{letters:?}");
+}
+
+#[tokio::test]
+async fn what_is_kept_of_withdrawals_and_cannot_be_read_counts_as_withdrawn_and_stays() {
+    for unreadable in ["not JSON", r#"[{"at":"2026-01-01T00:00:00Z","channel":"telepathy"}]"#] {
+        let hub = TestHub::start().await;
+        let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
+        let body = json!({ "form": "f", "email": "anna@example.com", "consents": consents });
+        let form = |id: &str| form_signed("/website/site", &body, "generic-source-secret", id, Timestamp::now());
+        let anna = Identifier::email(Email::parse("anna@example.com").expect("an address"));
+        let letters = async || {
+            let ids = hub.hub.store.everybody(None, 10).await.expect("people").0;
+            let mut people = hub.hub.store.load(&ids).await.expect("loaded");
+            let mut people: Vec<_> = people.iter_mut().map(|one| &mut one.value).collect();
+            read_withdrawals(hub.hub.store.as_ref(), &mut people).await.expect("read");
+            stands(&hub, &ledger(people[0]), Channel::Email)
+        };
+        hub.take(&form("1")).await;
+        hub.settled().await;
+        assert!(matches!(letters().await, Standing::Given(_)));
+        let cell = cell_of_withdrawals(&anna);
+        assert!(hub.hub.store.put_cell(&cell, unreadable, None).await.expect("put"));
+        assert!(matches!(letters().await, Standing::Withdrawn(_)), "{unreadable}");
+        for parcel in [unsubscribes("anna@example.com"), form("2")] {
+            hub.take(&parcel).await;
+            hub.settled().await;
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
+            assert!(matches!(letters().await, Standing::Withdrawn(_)), "{unreadable}: what was said is not known");
+        }
+        let kept = hub.hub.store.cell(&cell).await.expect("read").expect("a cell").value;
+        let kept: Vec<serde_json::Value> = serde_json::from_str(&kept).expect("a list");
+        let old = serde_json::from_str(unreadable)
+            .map_or_else(|_| json!(unreadable), |all: serde_json::Value| all[0].clone());
+        assert!(kept.contains(&old), "{unreadable}: {kept:?}");
+        assert!(kept.iter().any(|word| word["decision"] == "withdrawn"), "{unreadable}: {kept:?}");
+    }
 }

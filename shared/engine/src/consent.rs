@@ -27,8 +27,8 @@ mod beside;
 mod standing;
 
 pub use beside::{
-    Question, bearers_of, cell_of_question, cell_of_withdrawals, cells_of_address, proven_addresses, withdrawals,
-    withdrawn_beside,
+    Question, bearers_of, cell_of_question, cell_of_withdrawals, cells_of_address, proven_addresses, unreadable_word,
+    withdrawals, withdrawn_beside,
 };
 pub use standing::{doubted, standing, withdrawn_at};
 
@@ -88,7 +88,9 @@ pub enum Standing {
 }
 
 /// Methods by which somebody wants no more advertising at all.
-const FOR_ALL: [&str; 5] = ["unsubscribe", "one-click", "complaint", "stop-word", "crm"];
+const FOR_ALL: [&str; 6] = ["unsubscribe", "one-click", "complaint", "stop-word", "crm", UNREADABLE];
+/// Stands for kept withdrawals that this version cannot read. No later word ends it.
+const UNREADABLE: &str = "unreadable";
 /// The method of consents that came with an old list: it never stands against a withdrawal.
 const LIST: &str = "list";
 /// Of chats that somebody opened; whether that is a consent, the config says.

@@ -42,8 +42,8 @@ pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey};
 pub use confirmation::{CODE_VALID, CodePolicy, Offer};
 pub use consent::{
     ConsentPolicy, Entry, Question, Standing, addresses, bearers_of, cell_of_question, cell_of_withdrawals,
-    cells_of_address, is_suppressed, ledger, may_advertise, proven_addresses, standing, withdrawals, withdrawn_at,
-    withdrawn_beside,
+    cells_of_address, is_suppressed, ledger, may_advertise, proven_addresses, standing, unreadable_word, withdrawals,
+    withdrawn_at, withdrawn_beside,
 };
 pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
 pub use deals::{Deal, DealSum, deals};

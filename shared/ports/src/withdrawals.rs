@@ -2,19 +2,55 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Entry, Person, cell_of_withdrawals, proven_addresses, withdrawn_beside};
-use stagedoor_model::Identifier;
+use serde::Deserialize;
+use serde_json::Value;
+use stagedoor_engine::{Entry, Person, cell_of_withdrawals, proven_addresses, unreadable_word, withdrawn_beside};
+use stagedoor_model::{Identifier, breakage};
 
 use crate::{Cell, PortError, Result, Store};
 
 /// How often another process may be faster.
 const ATTEMPTS: usize = 8;
 
-fn read(cell: Option<&Cell>) -> BTreeSet<Entry> {
-    cell.and_then(|cell| serde_json::from_str(&cell.value).ok()).unwrap_or_default()
+/// What a cell keeps of one address.
+#[derive(Default)]
+struct Kept {
+    words: BTreeSet<Entry>,
+    /// What this version cannot read, as it stands there. Another version may.
+    unreadable: Vec<Value>,
 }
 
-/// Keeps what was withdrawn, by address.
+fn read(cell: Option<&Cell>) -> Kept {
+    let mut kept = Kept::default();
+    let Some(cell) = cell else { return kept };
+    if breakage::is_on("unreadable-withdrawal-lost") {
+        kept.words = serde_json::from_str(&cell.value).unwrap_or_default();
+        return kept;
+    }
+    match serde_json::from_str::<Vec<Value>>(&cell.value) {
+        Err(_) => kept.unreadable.push(Value::String(cell.value.clone())),
+        Ok(all) => {
+            for one in all {
+                match Entry::deserialize(&one) {
+                    Ok(word) => _ = kept.words.insert(word),
+                    Err(_) => kept.unreadable.push(one),
+                }
+            }
+        }
+    }
+    kept
+}
+
+impl Kept {
+    fn text(words: &BTreeSet<Entry>, unreadable: &[Value]) -> Result<String> {
+        let words = words.iter().map(serde_json::to_value).collect::<std::result::Result<Vec<_>, _>>();
+        let mut all = words.map_err(|error| PortError::Fail(error.to_string()))?;
+        all.extend(unreadable.iter().cloned());
+        Ok(Value::Array(all).to_string())
+    }
+}
+
+/// Keeps what was withdrawn, by address. What stands there and cannot be read stays beside it.
 ///
 /// # Errors
 /// When the store fails, or other processes were faster each time.
@@ -24,11 +60,11 @@ pub async fn keep_withdrawals(store: &dyn Store, words: &BTreeMap<Identifier, BT
         loop {
             let cell = store.cell(&name).await?;
             let known = read(cell.as_ref());
-            let all = withdrawn_beside(known.iter().chain(words).cloned());
-            if all == known {
+            let all = withdrawn_beside(known.words.iter().chain(words).cloned());
+            if all == known.words {
                 break;
             }
-            let value = serde_json::to_string(&all).map_err(|error| PortError::Fail(error.to_string()))?;
+            let value = Kept::text(&all, &known.unreadable)?;
             if store.put_cell(&name, &value, cell.map(|cell| cell.version)).await? {
                 break;
             }
@@ -41,7 +77,8 @@ pub async fn keep_withdrawals(store: &dyn Store, words: &BTreeMap<Identifier, BT
     Ok(())
 }
 
-/// Reads what was withdrawn through addresses of these people, so that the ledger has it.
+/// Reads what was withdrawn through addresses of these people, so that the ledger has it. Where what is kept
+/// cannot be read, they count as having withdrawn everything.
 ///
 /// # Errors
 /// When the store fails.
@@ -54,8 +91,19 @@ pub async fn read_withdrawals(store: &dyn Store, people: &mut [&mut Person]) -> 
     }
     let cells = store.cells_of(&names).await?;
     for (person, names) in people.iter_mut().zip(own) {
-        let words = names.iter().filter_map(|name| cells.get(name)).flat_map(|cell| read(Some(cell)));
-        person.withdrawn_beside = words.collect();
+        let (mut words, mut unreadable) = (BTreeSet::new(), 0);
+        for kept in names.iter().filter_map(|name| cells.get(name)).map(|cell| read(Some(cell))) {
+            words.extend(kept.words);
+            unreadable += kept.unreadable.len();
+        }
+        if unreadable > 0 {
+            tracing::error!(
+                person = %person.id, unreadable,
+                "kept withdrawals cannot be read by this version: the person gets no advertising until they can"
+            );
+            words.insert(unreadable_word());
+        }
+        person.withdrawn_beside = words;
     }
     Ok(())
 }

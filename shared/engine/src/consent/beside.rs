@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
-use stagedoor_model::{Decision, Identifier, Kind, RecordKey, breakage};
+use stagedoor_model::{Channel, Decision, Identifier, Kind, MARKETING, RecordKey, Timestamp, breakage};
 
-use super::{BLOCKED, Entry, entries_of};
+use super::{BLOCKED, EARLIEST, Entry, UNREADABLE, entries_of};
 use crate::Person;
 
 fn is_address(one: &Identifier) -> bool {
@@ -95,6 +95,27 @@ pub fn withdrawn_beside(words: impl IntoIterator<Item = Entry>) -> BTreeSet<Entr
         }
     }
     latest.into_values().collect()
+}
+
+/// The word that stands for withdrawals through an address that this version cannot read: nothing is advertised there until
+/// they can be read.
+pub fn unreadable_word() -> Entry {
+    Entry {
+        at: Timestamp::from_second(EARLIEST).unwrap_or_default(),
+        decision: Decision::Withdrawn,
+        purpose: MARKETING.to_owned(),
+        channel: Channel::Email,
+        source: "stagedoor".to_owned(),
+        method: UNREADABLE.to_owned(),
+        wording: None,
+        identifiers: BTreeSet::new(),
+        lists: BTreeSet::new(),
+        evidence: BTreeMap::new(),
+        received_at: None,
+        told_at: None,
+        is_anonymous: false,
+        asked_at: None,
+    }
 }
 
 /// Adds what was withdrawn beside a person and does not stand in their own facts.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Channel, Decision, Identifier, MARKETING, Timestamp, breakage};
 
-use super::{BEGUN, BLOCKED, ConsentPolicy, Entry, LIST, Standing};
+use super::{BEGUN, BLOCKED, ConsentPolicy, Entry, LIST, Standing, UNREADABLE};
 
 /// How somebody stands at `at`, or now. For one address, or for the best of all.
 pub fn standing(
@@ -15,6 +15,9 @@ pub fn standing(
     policy: &ConsentPolicy,
     at: Option<Timestamp>,
 ) -> Standing {
+    if let Some(entry) = entries.iter().find(|entry| entry.method == UNREADABLE) {
+        return Standing::Withdrawn(entry.clone());
+    }
     let known = entries
         .iter()
         .filter(|entry| entry.purpose == purpose && at.is_none_or(|at| entry.at <= at))
