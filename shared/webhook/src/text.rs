@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use stagedoor_model::breakage;
 
 /// The body as a parser can read it.
@@ -15,7 +15,11 @@ pub(crate) fn readable<'b>(body: &'b [u8], content_type: &str, is_form: bool) ->
         let rest = body.get(mark..).unwrap_or(b"");
         return if charset == UTF_8 { letters(rest) } else { utf8(rest, charset) };
     }
-    match declared(content_type) {
+    let declared = declared(content_type);
+    if let Some(charset) = declared.and_then(|charset| utf16(body, charset)) {
+        return utf8(body, charset);
+    }
+    match declared {
         Some(charset) if is_form => Cow::Owned(form(body, charset)),
         // What is UTF-8 is not what it says: Russian text of another charset never is.
         Some(charset) if std::str::from_utf8(body).is_err() => utf8(body, charset),
@@ -33,6 +37,25 @@ fn declared(content_type: &str) -> Option<&'static Encoding> {
     Encoding::for_label(parameter?.as_bytes()).filter(|charset| *charset != UTF_8)
 }
 
+/// Which of the two UTF-16 bytes are, where UTF-16 is declared. Half of its bytes are such as no other text has: UTF-16 is
+/// valid UTF-8, and "utf-16" alone names no order of the bytes. `None`: they are no UTF-16.
+fn utf16(bytes: &[u8], declared: &'static Encoding) -> Option<&'static Encoding> {
+    if ![UTF_16LE, UTF_16BE].contains(&declared) || breakage::is_on("utf-16-is-garbage") {
+        return None;
+    }
+    if let Some((charset, _)) = Encoding::for_bom(bytes) {
+        return Some(charset).filter(|charset| *charset != UTF_8);
+    }
+    // The high bytes of Latin and Cyrillic letters.
+    let high = |first: usize| bytes.iter().skip(first).step_by(2).filter(|byte| **byte < b'\t').count();
+    match (high(0), high(1)) {
+        (0, 0) => None,
+        (even, odd) if even > odd => Some(UTF_16BE),
+        (even, odd) if even < odd => Some(UTF_16LE),
+        _ => Some(declared),
+    }
+}
+
 fn utf8<'b>(body: &'b [u8], charset: &'static Encoding) -> Cow<'b, [u8]> {
     let (text, _) = charset.decode_without_bom_handling(body);
     Cow::Owned(letters(text.as_bytes()).into_owned())
@@ -42,6 +65,10 @@ fn utf8<'b>(body: &'b [u8], charset: &'static Encoding) -> Cow<'b, [u8]> {
 fn form(body: &[u8], charset: &'static Encoding) -> Vec<u8> {
     let part = |raw: &[u8]| {
         let bytes = bytes_of(raw);
+        if let Some(charset) = utf16(&bytes, charset) {
+            let (text, _) = charset.decode_with_bom_removal(&bytes);
+            return url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().into_bytes();
+        }
         if std::str::from_utf8(&bytes).is_ok() {
             return raw.to_vec();
         }
@@ -138,6 +165,34 @@ mod tests {
             let value: serde_json::Value =
                 serde_json::from_slice(&readable(body.as_bytes(), json, false)).expect("JSON");
             assert_eq!(value["a"], read, "{body}");
+        }
+    }
+
+    #[test]
+    fn utf_16_is_read_in_either_order_of_its_bytes_with_and_without_a_mark() {
+        let bytes = |text: &str, is_big: bool| -> Vec<u8> {
+            let each = |unit: u16| if is_big { unit.to_be_bytes() } else { unit.to_le_bytes() };
+            text.encode_utf16().flat_map(each).collect()
+        };
+        let percent = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let (json, form) = ("{\"name\":\"Анна 😀\"}", "Name=Анна&Город=Уфа");
+        for (label, is_big) in
+            [("utf-16", false), ("UTF-16", true), ("utf-16le", false), ("utf-16be", true), ("utf-16le", true)]
+        {
+            for mark in ["", "\u{feff}"] {
+                let kind = format!("application/json; charset={label}");
+                let body = bytes(&format!("{mark}{json}"), is_big);
+                assert_eq!(String::from_utf8_lossy(&readable(&body, &kind, false)), json, "{kind} {is_big} {mark:?}");
+                let kind = format!("application/x-www-form-urlencoded; charset={label}");
+                let body = bytes(&format!("{mark}{form}"), is_big);
+                assert_eq!(String::from_utf8_lossy(&readable(&body, &kind, true)), form, "{kind} {is_big} {mark:?}");
+                let body = format!("Name={}&a=1+2", percent(&bytes(&format!("{mark}Анна"), is_big)));
+                let read = String::from_utf8_lossy(&readable(body.as_bytes(), &kind, true)).into_owned();
+                assert_eq!(read, "Name=%D0%90%D0%BD%D0%BD%D0%B0&a=1+2", "{kind} {is_big} {mark:?}");
+            }
+            // What is UTF-8 is not what it says.
+            let kind = format!("application/json; charset={label}");
+            assert_eq!(String::from_utf8_lossy(&readable(json.as_bytes(), &kind, false)), json, "{kind}");
         }
     }
 
