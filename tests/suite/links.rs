@@ -61,6 +61,27 @@ async fn a_persons_look_is_a_click_and_a_robots_or_a_head_is_not() {
 }
 
 #[tokio::test]
+async fn the_cookie_of_a_link_is_that_links_alone_and_ends_with_it() {
+    let hub = TestHub::start().await;
+    for purpose in [Purpose::Chat, Purpose::Public] {
+        let token = key().mint(1, purpose, "somebody", end());
+        let left = token.header().expect("ours").expires_at.as_second() - hub.now().as_second();
+        let response = open(&format!("{}/l/{token}", hub.base), PHONE).await;
+        let cookie = response.headers()["set-cookie"].to_str().expect("text");
+        let part = |name: &str| {
+            let found = cookie.split("; ").find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+            found.unwrap_or_else(|| panic!("no {name}: {cookie}"))
+        };
+        assert_eq!(part("Path"), format!("/l/{token}"));
+        let age: i64 = part("Max-Age").parse().expect("seconds");
+        match purpose {
+            Purpose::Chat => assert!((left - 60..=left).contains(&age), "{age} of {left}"),
+            _ => assert_eq!(age, 60, "a look at a poster's link serves nothing else"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_link_to_the_shop_leads_to_the_configs_own_page_and_nowhere_else() {
     let hub = TestHub::start().await;
     let link = link(&hub, Purpose::Shop, "a chat");

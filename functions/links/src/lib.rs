@@ -37,6 +37,8 @@ const RATE: u32 = 2_000;
 /// Looks a second of one client. Thousands of fans share an address of a mobile network.
 const LOOKS: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 const COOKIE: &str = "stagedoor_browser";
+/// Seconds in which two looks at a link of everybody's are one.
+const ONE_LOOK: i64 = 60;
 
 pub(crate) struct Hall {
     desk: Desk,
@@ -146,7 +148,8 @@ impl Hall {
                 if known.is_none()
                     && !is_robot
                     && *method != Method::HEAD
-                    && let Ok(value) = self.cookie(browser).parse()
+                    && let Ok(value) =
+                        self.cookie(browser, &token, expires_at.as_second() - now.as_second(), is_personal).parse()
                 {
                     response.headers_mut().insert(header::SET_COOKIE, value);
                 }
@@ -191,7 +194,7 @@ impl Hall {
         now: Timestamp,
     ) {
         let clicked = LinkClicked { token: token.clone(), campaign: campaign.to_owned(), purpose, show: None };
-        let minute = (now.as_second() / 60).to_string();
+        let minute = (now.as_second() / ONE_LOOK).to_string();
         let id = EventId::derive(&self.source, &["click", token.as_str(), browser, &minute]);
         let event = Event::new(&self.source, id, now, Body::LinkClicked(clicked));
         // Whoever came for a page gets it also when their click is lost.
@@ -211,13 +214,19 @@ impl Hall {
         hex::encode(drawn)
     }
 
-    fn cookie(&self, browser: String) -> String {
+    /// It says that two chats through one personal link were begun in one browser, and keeps two looks within a minute one.
+    /// So it is sent to that link alone, and lives no longer than that.
+    fn cookie(&self, browser: String, token: &Token, left: i64, is_personal: bool) -> String {
+        let seconds = if is_personal { left } else { ONE_LOOK };
+        let is_for_all = breakage::is_on("cookie-follows-for-a-year");
+        let seconds = if is_for_all { 31_536_000 } else { seconds };
+        let path = if is_for_all { "/l".to_owned() } else { format!("/l/{}", token.as_str()) };
         Cookie::build((COOKIE, browser))
-            .path("/l")
+            .path(path)
             .http_only(true)
             .secure(self.desk.is_secure())
             .same_site(SameSite::Lax)
-            .max_age(Duration::days(365))
+            .max_age(Duration::seconds(seconds))
             .to_string()
     }
 }
