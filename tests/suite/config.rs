@@ -210,3 +210,30 @@ fn a_browsers_form_whose_consents_nothing_confirms_is_told_with_the_remedy() {
     let told = without("[mailing.confirm-withdrawal]", "[mailing.moved]");
     assert!(told.contains("source.landing") && told.contains("purpose = \"confirm_withdrawal\""), "{told}");
 }
+
+#[test]
+fn a_text_that_costs_many_sms_is_told_with_its_place_and_the_remedy() {
+    let told = |from: &str, to: &str| {
+        let text = DEFAULT_CONFIG.replacen(from, to, 1);
+        assert_ne!(text, DEFAULT_CONFIG);
+        read_config("stagedoor.toml", &text, None).expect("a config").notices()
+    };
+    let moved = "sms = \"«{show}» переносится: {when}. Билеты действительны.\"\n";
+    // 201 Russian letters are three SMS, 202 are four; names are not counted.
+    let of = |letters: usize| told(moved, &format!("sms = \"{{show}}{{when}}{}\"\n", "я".repeat(letters)));
+    assert_eq!(of(201), Vec::<String>::new());
+    let four = of(202);
+    assert_eq!(four.len(), 1, "{four:?}");
+    assert!(four[0].starts_with("mailing.moved.sms") && four[0].contains("4 SMS"), "{four:?}");
+    assert!(four[0].contains("'я'") && four[0].contains("shorten it"), "{four:?}");
+    // The most letters that three SMS hold. A letter is not cut in two where a segment ends.
+    for (letter, most) in [("a", 459), ("€", 228), ("я", 201), ("😀", 99), ("{name}a", 459)] {
+        let of = |letters: usize| told(moved, &format!("sms = \"{}\"\n", letter.repeat(letters))).len();
+        assert_eq!((of(most), of(most + 1)), (0, 1), "{letter}");
+    }
+    let mixed = told(moved, &format!("sms = \"{}—\"\n", "a".repeat(201)));
+    assert!(mixed.len() == 1 && mixed[0].contains("'—'"), "one letter makes all of them long: {mixed:?}");
+    // An SMS that comes in is answered by the bot's own words.
+    let thanks = told("Спасибо, записали.", &"спасибо ".repeat(30));
+    assert!(thanks.len() == 1 && thanks[0].starts_with("reply "), "{thanks:?}");
+}

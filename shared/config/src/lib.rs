@@ -14,6 +14,7 @@ mod pools;
 mod read;
 mod retention;
 mod secrets;
+mod sms_length;
 mod talk;
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
@@ -173,7 +174,9 @@ impl Config {
             });
             first.into_iter().chain(second).filter(|_| !breakage::is_on("unconfirmable-form-unsaid"))
         });
-        notices.collect()
+        let hears_sms = |one: &Configured| ["smsc", "twilio"].contains(&one.source.provider.as_str());
+        let hears_sms = self.catalog.senders.contains("sms") && self.sources.iter().any(hears_sms);
+        notices.chain(sms_length::notices(&self.catalog, hears_sms)).collect()
     }
 }
 
