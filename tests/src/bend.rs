@@ -16,7 +16,7 @@ pub fn signed(sample: &Sample, path: &str, body: Vec<u8>) -> Parcel {
     let at = sample.notes.get("at").and_then(|at| at.parse().ok()).expect("a time");
     let mut parcel = sample.parcel(path);
     match sample.provider.as_str() {
-        "form" | "shop" => {
+        "form" | "shop" | "gateway" => {
             let fresh = resigned(&body, secret, at);
             parcel.headers.retain(|(name, _)| !name.to_lowercase().starts_with("webhook-"));
             parcel.headers.extend(fresh);

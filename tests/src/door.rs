@@ -39,9 +39,8 @@ pub fn function_of(provider: &str) -> &'static str {
         "tilda" | "form" | "carrotquest" => "website",
         "amocrm" => "crm",
         "telegram" | "viber" | "vk" | "messenger" | "instagram" | "whatsapp" => "messaging",
-        "unisender" | "sendpulse" | "sendgrid" | "mailgun" | "mailchimp" | "postmark" | "ses" | "smsc" | "twilio" => {
-            "mail"
-        }
+        "unisender" | "sendpulse" | "sendgrid" | "mailgun" | "mailchimp" | "postmark" | "ses" | "smsc" | "twilio"
+        | "gateway" => "mail",
         _ => "ticketing",
     }
 }

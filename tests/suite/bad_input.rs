@@ -13,7 +13,7 @@ use stagedoor_tests::{
 };
 
 /// The sample of each provider that the others are bent from.
-const MODELS: [(&str, &str); 25] = [
+const MODELS: [(&str, &str); 26] = [
     ("tilda", "lead_simple"),
     ("form", "lead"),
     ("carrotquest", "event_contact_left"),
@@ -37,6 +37,7 @@ const MODELS: [(&str, &str); 25] = [
     ("ses", "bounce"),
     ("smsc", "status_delivered"),
     ("twilio", "sms_status_delivered"),
+    ("gateway", "status_failed"),
     ("stripe", "checkout_session_completed"),
     ("yookassa", "payment_succeeded"),
 ];
@@ -196,6 +197,7 @@ async fn an_unknown_event_type_is_kept() {
             "ses" => ("\\\"notificationType\\\": \\\"Bounce", "\\\"notificationType\\\": \\\"Seance"),
             "smsc" => ("status=1", "status=77"),
             "twilio" => ("MessageStatus=delivered", "MessageStatus=levitated"),
+            "gateway" => ("\"status\":\"failed\"", "\"status\":\"levitated\""),
             "qtickets" => {
                 let mut parcel = sample.parcel(&door.path);
                 parcel.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-event-type"));

@@ -268,7 +268,7 @@ async fn what_cannot_be_reached_was_not_sent() {
 }
 
 /// An adapter of somebody's own: it checks the signature with the reference library, and answers as it was told.
-async fn adapter(statuses: Vec<u16>) -> (String, Arc<std::sync::Mutex<Vec<serde_json::Value>>>) {
+pub(crate) async fn adapter(statuses: Vec<u16>) -> (String, Arc<std::sync::Mutex<Vec<serde_json::Value>>>) {
     type Seen = Arc<std::sync::Mutex<Vec<serde_json::Value>>>;
     let seen: Seen = Arc::default();
     let left = Arc::new(std::sync::Mutex::new(statuses));

@@ -29,7 +29,7 @@ fn bent(provider: &str) {
 
 macro_rules! targets {
     ($($provider:ident),*) => {
-        const PROVIDERS: [&str; 25] = [$(stringify!($provider)),*];
+        const PROVIDERS: [&str; 26] = [$(stringify!($provider)),*];
         $(#[test] fn $provider() { bent(stringify!($provider)); })*
     };
 }
@@ -59,7 +59,8 @@ targets!(
     postmark,
     ses,
     smsc,
-    twilio
+    twilio,
+    gateway
 );
 
 /// By hand, for hours: `STAGEDOOR_FUZZ=10000000 cargo test --release -p stagedoor-tests --test suite fuzz::long -- --ignored

@@ -26,6 +26,7 @@ async fn every_sample_becomes_the_events_beside_it() {
         "amocrm",
         "carrotquest",
         "form",
+        "gateway",
         "instagram",
         "mailchimp",
         "mailgun",

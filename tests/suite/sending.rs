@@ -7,9 +7,13 @@ use stagedoor_sync::Invitee;
 use stagedoor_testkit::{
     Parcel,
     fans::{Account, ChatFan},
+    form_signed,
 };
 
-use crate::mailings::{HOUR, Stage, noon};
+use crate::{
+    channels::adapter,
+    mailings::{HOUR, Stage, noon},
+};
 
 /// Holds a ticket and wrote to us in WhatsApp: (who, what arrived there so far).
 async fn holder(stage: &mut Stage) -> (ChatFan, usize) {
@@ -114,5 +118,42 @@ async fn an_sms_that_the_gateway_took_and_did_not_deliver_is_followed_at_once() 
         stage.hub.take(&of_the_gateway(&id, "79161234560", status)).await;
         stage.on(1).await;
         assert_eq!(stage.letters("anna@example.com").len(), follows, "after status {status}");
+    }
+}
+
+/// SMS go through an adapter of one's own, which tells later what became of them.
+fn by_adapter(text: &str, url: &str) -> String {
+    let (before, rest) = text.split_once("[sms]\n").expect("a section");
+    let after = rest.split_once("\n\n").expect("its end").1;
+    let own = format!(
+        "[sms]\nprovider = \"http\"\napi = \"{url}\"\nsecret = \"dev:sms-secret\"\n\n[source.sms-reports]\n\
+         function = \"mail\"\nprovider = \"gateway\"\nsecrets = [\"dev:sms-reports-secret\"]\n\n"
+    );
+    format!("{before}{own}{after}")
+        .replace("[\"messenger\", \"email\", \"sms\"]", "[\"messenger\", \"sms\", \"email\"]")
+}
+
+#[tokio::test]
+async fn what_an_adapter_of_ones_own_tells_later_of_an_sms_is_heard_by_either_id() {
+    for (by_our_id, status, follows) in
+        [(false, "delivered", 0), (false, "failed", 1), (true, "delivered", 0), (true, "failed", 1)]
+    {
+        let (url, seen) = adapter(vec![200]).await;
+        let mut stage = Stage::with(noon(3), |text| by_adapter(&text, &url)).await;
+        stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+        stage.on(60).await;
+        stage.show("show.cancelled", "kzn-1", "2027-05-20T16:00:00Z").await;
+        stage.on(60).await;
+        let sent = seen.lock().expect("a lock").clone();
+        assert_eq!((sent.len(), stage.letters("anna@example.com").len()), (1, 0), "the SMS goes first");
+        let id = if by_our_id { sent[0]["id"].clone() } else { json!("g1") };
+        for (n, id) in [json!("another"), id].into_iter().enumerate() {
+            assert_eq!(stage.letters("anna@example.com").len(), 0, "of another SMS nothing follows");
+            let report = json!({ "id": id, "phone": "+79161234560", "status": status });
+            let (secret, now) = ("sms-reports-secret", stage.hub.now());
+            stage.hub.take(&form_signed("/mail/sms-reports", &report, secret, &format!("r{n}"), now)).await;
+            stage.on(1).await;
+        }
+        assert_eq!(stage.letters("anna@example.com").len(), follows, "{status}, by our id: {by_our_id}");
     }
 }

@@ -1,5 +1,6 @@
 //! Providers of mail and SMS: delivered, opened, clicked, bounced, unsubscribed, complained.
 
+mod gateway;
 mod mailchimp;
 mod mailgun;
 mod postmark;
@@ -25,6 +26,7 @@ pub const PROVIDERS: &[(&str, Build)] = &[
     ("ses", ses::build),
     ("smsc", smsc::build),
     ("twilio", twilio::build),
+    ("gateway", gateway::build),
 ];
 
 /// # Errors

@@ -103,6 +103,7 @@ fn essential(provider: &str) -> &'static [&'static str] {
     match provider {
         "carrotquest" => &["id", "props/$order_amount"],
         "form" => &["email", "kind"],
+        "gateway" => &["id", "phone", "status"],
         "instagram" | "messenger" => &[
             "object",
             "entry/*/messaging/*/sender/id",

@@ -133,7 +133,10 @@ fn failed_at_the_gateway(person: &Person, step: &WrittenStep) -> bool {
         Fact::Letter(letter) if letter.to == step.to => Some(letter),
         _ => None,
     });
-    let mut own = reported.filter(|letter| letter.id.as_ref().is_some_and(|id| ids.contains(&id)));
+    // By the id that the gateway answered, or by ours: a part of a long text has a number behind it.
+    let is_ours = |id: &String| id.split('/').next() == Some(step.decision.as_str());
+    let is_ours = |id: &String| is_ours(id) && !breakage::is_on("report-by-our-id-unheard");
+    let mut own = reported.filter(|letter| letter.id.as_ref().is_some_and(|id| ids.contains(&id) || is_ours(id)));
     !breakage::is_on("late-sms-failure-unheard")
         && own.any(|letter| letter.soft_bounced_at.is_some() && letter.delivered_at.is_none())
 }
