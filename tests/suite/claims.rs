@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use stagedoor_model::{
     Body, ChatRef, ContactShared, Content, Event, EventId, FormSubmitted, Identifier, Kind, MessageHeard, Proof,
     ShowRef, SourceName,
@@ -9,13 +10,17 @@ use stagedoor_model::{
 use stagedoor_tests::account::{Account, Which};
 
 use stagedoor_model::Timestamp;
+use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_testkit::{fans::signed_by_viber, form};
 use stagedoor_tests::{
     door::{Door, source},
     hub::TestHub,
 };
 
-use crate::partings::{BOTH, at, identifiers, mirror, order, tell};
+use crate::{
+    managers_edits::edit,
+    partings::{BOTH, at, identifiers, mirror, order, tell},
+};
 
 const PHONE: &str = "phone:+79161234501";
 
@@ -162,4 +167,58 @@ async fn a_phone_that_cannot_be_read_is_a_contact_and_a_managers_task() {
     assert_eq!((status.unrecognized, hub.sandbox.contacts().len(), hub.sandbox.tasks().len()), (0, 2, 1));
     assert!(hub.sandbox.tasks()[0].to_string().contains("22-35-0"), "{:?}", hub.sandbox.tasks());
     assert!(hub.sandbox.contacts().iter().any(|contact| contact.to_string().contains("79172234505")));
+}
+
+/// The contact of the stranger, who is no Maria.
+fn stranger(account: &Account, which: Which) -> u64 {
+    let contacts: Vec<Value> =
+        account.contacts().iter().map(|text| serde_json::from_str(text).expect("JSON")).collect();
+    let one = contacts.iter().find(|one| !one.to_string().contains("Мария")).expect("a contact");
+    match which {
+        Which::Amo => one["id"].as_u64().expect("an id"),
+        Which::Vtiger => one["id"].as_str().and_then(|id| id.split_once('x')?.1.parse().ok()).expect("an id"),
+    }
+}
+
+async fn people(account: &Account) -> usize {
+    account.store.everybody(None, 10).await.expect("people").0.len()
+}
+
+#[tokio::test]
+async fn a_claim_that_a_manager_types_into_the_contact_is_confirmed_and_one_that_the_hub_wrote_is_not() {
+    for which in BOTH {
+        // Somebody else proves it, so that the hub writes it nowhere: a manager decides.
+        let account = buyer(which).await;
+        for event in chat(Proof::Claimed, 10) {
+            tell(&account, event).await;
+        }
+        mirror(&account).await;
+        assert_eq!((people(&account).await, with_phone(&account)), (2, 1), "{which:?}");
+        let contact = stranger(&account, which);
+        edit(&account, which, contact, &[("+79161234501", "MOB", "mobile")]);
+        for _ in 0..2 {
+            mirror(&account).await;
+            assert_eq!(people(&account).await, 1, "{which:?}: who types it there knows whose it is");
+        }
+        // The hub wrote it before its owner came: it proves nothing, whoever saves the contact then.
+        for is_lost in [false, true] {
+            let account = Account::of(which).await;
+            let unproven = chat(Proof::Claimed, 10);
+            tell(&account, unproven[1].clone()).await;
+            mirror(&account).await;
+            if is_lost {
+                let call = if which == Which::Amo { "PATCH /api/v4/contacts" } else { "revise" };
+                account.fault(Fault::once(FaultKind::AnswerLost, call));
+            }
+            tell(&account, unproven[0].clone()).await;
+            tell(&account, order("1", "cherry", 30, "Мария Петрова", &[PHONE])).await;
+            mirror(&account).await;
+            assert_eq!(people(&account).await, 2, "{which:?}, the answer was lost: {is_lost}");
+            if !is_lost {
+                edit(&account, which, stranger(&account, which), &[("+79161234501", "WORK", "phone")]);
+                mirror(&account).await;
+                assert_eq!(people(&account).await, 2, "{which:?}: it stood there");
+            }
+        }
+    }
 }

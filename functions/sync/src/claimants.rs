@@ -178,6 +178,7 @@ fn strike_link(link: &mut Link, names: &BTreeSet<Identifier>, addresses: &Addres
     for values in [&mut link.contact_values, &mut link.left_out, &mut link.cleared] {
         values.values_mut().for_each(|values| values.retain(|value| !addresses.are_in(value)));
     }
+    link.offered.retain(|value| !addresses.are_in(value));
     // A contact without a name bears an address in its place.
     link.contact.named.take_if(|name| addresses.are_in(name));
     if let Some(intent) = &mut link.contact.intent {

@@ -3,13 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
-    Folded, Group, Person, PersonId, Refusal, bearer_of, fold, group, looked_up, named_in, owner_of, recognise,
-    record_of, row_of,
+    Folded, Group, Link, Person, PersonId, Refusal, bearer_of, fold, group, looked_up, named_in, owner_of, recognise,
+    record_of, row_of, shows_claim,
 };
 use stagedoor_model::{Event, Identifier, Record, RecordKey, breakage};
 use stagedoor_ports::{Claims, Commit, JournalRow, PortError, Removal, Result, Saved, Versioned};
 
 use crate::{Sync, outcome, shows::shows_of, withdrawn::new_bearers};
+
+/// True unless what is known of their rows says that the hub never wrote this claim into one.
+fn wrote_claim(links: &BTreeMap<PersonId, Link>, owner: &Person, claim: &Identifier) -> bool {
+    let mut own = owner.absorbed.iter().chain([&owner.id]).filter_map(|id| links.get(id)).peekable();
+    own.peek().is_none() || own.any(|link| link.may_have_written(claim)) || breakage::is_on("managers-claim-is-echo")
+}
 
 /// How often a batch is folded anew because somebody else was faster.
 const TRIES: usize = 8;
@@ -177,7 +183,7 @@ impl Sync {
             let mut records: Vec<Record> = other.records.values().cloned().collect();
             let known = self.know(&mut records, true, &both).await?;
             let rows = records.iter_mut().filter(|record| record.is_mirror());
-            rows.for_each(|record| recognise(record, person, None));
+            rows.for_each(|record| recognise(record, person, None, |_| true));
             let loaded = known.people.values().map(|person| person.value.clone()).collect();
             let groups = group(records, loaded, &known.claims.owners, &known.claims.weak, &self.policy);
             let commits = groups.into_iter().map(|group| self.commit(group, &known, &BTreeMap::new()).1).collect();
@@ -234,10 +240,17 @@ impl Sync {
             let joined = || known.people.values().find(|person| person.value.absorbed.contains(&id));
             known.people.get(&id).or_else(joined).map(|person| &person.value)
         };
+        let claiming = records.iter().filter_map(|record| {
+            let owner = owner_of(record, &known.claims.owners, find)?;
+            shows_claim(record, owner).then(|| owner.absorbed.iter().copied().chain([owner.id]))
+        });
+        let claiming: BTreeSet<PersonId> = claiming.flatten().collect();
+        let links = if claiming.is_empty() { BTreeMap::new() } else { self.store.links(&claiming).await? };
         for record in records.iter_mut() {
             if let Some(owner) = owner_of(record, &known.claims.owners, find) {
                 let row_of = row_of(record, &known.claims.owners);
-                recognise(record, owner, row_of);
+                let wrote = |claim: &Identifier| wrote_claim(&links, owner, claim);
+                recognise(record, owner, row_of, wrote);
             }
         }
         Ok(known)

@@ -368,7 +368,10 @@ impl Round {
         for (id, job, _) in tasks {
             let Some(case) = cases.get_mut(id) else { continue };
             match job {
+                Job::UpdateContact(_, draft) if !case.link.offer_claims(&case.person, draft) => continue,
+                Job::UpdateContact(..) => {}
                 Job::CreateContact(draft) => {
+                    case.link.offer_claims(&case.person, draft);
                     let values = draft.phones.iter().chain(&draft.emails).cloned().collect();
                     case.link.contact.intent = intent.clone().map(|intent| Intent { values, ..intent });
                 }

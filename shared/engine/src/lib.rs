@@ -57,7 +57,7 @@ pub use mailings::{
     was_read, was_refused,
 };
 pub use marketing::Marketing;
-pub use mirror::{bearer_of, owner_of, recognise, row_of};
+pub use mirror::{bearer_of, owner_of, recognise, row_of, shows_claim};
 pub use money::{Moved, OrderKey, Payments, Settlement, Settlements, Trouble, settlements, troubles, words};
 pub use past_shows::{PastShow, PastShows};
 pub use person::{Person, PersonId};

@@ -9,8 +9,9 @@ use crate::{Person, PersonId};
 
 /// Ties what is told of a CRM's row to the person whom the row was made for, or was found to belong to: a row stays
 /// theirs when a manager rewrites its phone. Values that they had before they stood in the row are echoes. `row_of` is the
-/// person under whom the index has the row: the owner, or somebody who was joined into them since.
-pub fn recognise(record: &mut Record, owner: &Person, row_of: Option<PersonId>) {
+/// person under whom the index has the row: the owner, or somebody who was joined into them since. A claim of theirs is an
+/// echo where `wrote` says that the hub may have written it there; else a manager did, and confirms it.
+pub fn recognise(record: &mut Record, owner: &Person, row_of: Option<PersonId>, wrote: impl Fn(&Identifier) -> bool) {
     let earlier = owner.records.get(&record.key);
     let tied = earlier.and_then(|earlier| earlier.beside.clone());
     record.beside = tied.or_else(|| anchor_of(owner, record, row_of)).filter(|key| *key != record.key);
@@ -20,12 +21,14 @@ pub fn recognise(record: &mut Record, owner: &Person, row_of: Option<PersonId>) 
     let proven = earlier.map(|earlier| &earlier.identifiers);
     let echoed = earlier.map(|earlier| &earlier.echoes);
     let own = own_values(owner);
+    let claims = bare_claims(owner);
+    let own = |one: &Identifier| own.contains(one) && (!claims.contains(one) || wrote(one));
     let rows = values_of_rows(owner, &record.key);
     let is_echo = |one: &Identifier| {
         !is_row(one)
             && (echoed.is_some_and(|echoed| echoed.contains(one))
                 || !proven.is_some_and(|proven| proven.contains(one))
-                    && (own.contains(one) || rows.contains(one) || owner.former.contains(one)))
+                    && (own(one) || rows.contains(one) || owner.former.contains(one)))
     };
     record.echoes = record.identifiers.iter().filter(|one| is_echo(one)).cloned().collect();
     record.identifiers.retain(|one| !record.echoes.contains(one));
@@ -108,6 +111,19 @@ fn is_mirror(record: &Record) -> bool {
 fn own_values(person: &Person) -> BTreeSet<&Identifier> {
     let told = person.records.values().filter(|record| !is_mirror(record));
     told.flat_map(|record| record.identifiers.iter().chain(&record.claims)).collect()
+}
+
+/// What they claim and nothing but a claim tells.
+fn bare_claims(person: &Person) -> BTreeSet<&Identifier> {
+    let told = || person.records.values().filter(|record| !is_mirror(record));
+    let proven: BTreeSet<&Identifier> = told().flat_map(|record| &record.identifiers).collect();
+    told().flat_map(|record| &record.claims).filter(|one| !proven.contains(one)).collect()
+}
+
+/// True if a claim of theirs stands in this contact: who wrote it there has to be known.
+pub fn shows_claim(record: &Record, owner: &Person) -> bool {
+    let is_contact = matches!(record.fact, Fact::CrmContact { .. });
+    is_contact && !bare_claims(owner).is_disjoint(&record.identifiers.iter().collect())
 }
 
 /// What a manager wrote into other contacts of theirs: the hub writes it into all of them.

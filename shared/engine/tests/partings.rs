@@ -57,7 +57,7 @@ fn mirror(owner: &Person, second: i64, identifiers: &[Identifier]) -> Record {
     let mut record =
         record_of(&Event::new(&source(), id, at(second), Body::ContactChanged(body))).expect("of a person");
     record.identifiers.insert(row());
-    recognise(&mut record, owner, None);
+    recognise(&mut record, owner, None, |_| true);
     record
 }
 

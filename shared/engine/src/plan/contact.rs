@@ -1,9 +1,9 @@
 //! What a contact should hold. Phones and e-mails are only ever added, each once: a value that a contact had and has no more
 //! was taken away by a manager, and stays away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Fact, Kind, Record, breakage, clean_name};
+use stagedoor_model::{Fact, Identifier, Kind, Record, breakage, clean_name};
 
 use crate::{
     Catalog, Marketing, Person, chats, documents,
@@ -107,6 +107,26 @@ impl Link {
             }
         }
         news
+    }
+
+    /// Remembers the claims that are about to be written into a contact; whether that was news. Before the call: its answer
+    /// may be lost, and the CRM tells of the value all the same.
+    pub fn offer_claims(&mut self, person: &Person, draft: &ContactDraft) -> bool {
+        let proven: BTreeSet<&str> = person.identifiers().into_iter().map(Identifier::value).collect();
+        let values = draft.phones.iter().chain(&draft.emails).filter(|value| !proven.contains(value.as_str()));
+        let before = self.offered.len();
+        self.offered.extend(values.cloned());
+        self.offered.len() > before
+    }
+
+    /// True if a claim that stands in a contact of theirs may be the hub's own word.
+    pub fn may_have_written(&self, claim: &Identifier) -> bool {
+        let value = claim.value();
+        let all = [&self.contact_values, &self.left_out, &self.cleared];
+        let sent = self.contact.intent.iter().any(|intent| intent.values.contains(value));
+        sent || self.offered.contains(value)
+            || all.into_iter().flat_map(BTreeMap::values).any(|values| values.contains(value))
+            || self.second.as_ref().is_some_and(|second| second.may_have_written(claim))
     }
 
     /// Remembers the phones and e-mails that were written into a contact. `room`: how many of each it takes; what found no

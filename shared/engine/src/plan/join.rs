@@ -168,6 +168,7 @@ impl Link {
             unhung_reason,
             contact_values,
             left_out,
+            offered,
             cleared,
             other_ids,
             noted,
@@ -194,6 +195,7 @@ impl Link {
         for (id, values) in cleared {
             self.cleared.entry(id).or_default().extend(values);
         }
+        self.offered.extend(offered);
         for (id, values) in left_out {
             self.left_out.entry(id).or_default().extend(values);
         }

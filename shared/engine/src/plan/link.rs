@@ -205,6 +205,9 @@ pub struct Link {
     /// Phones and e-mails of the hub for which a contact had no room.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<u64, BTreeSet<String>>,
+    /// Claims of theirs that the hub began to write into a contact: there they are its own word, and no manager's.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub offered: BTreeSet<String>,
     /// Former phones and e-mails of theirs that were taken out of a contact.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cleared: BTreeMap<u64, BTreeSet<String>>,
