@@ -66,6 +66,8 @@ pub struct Settlement {
     pub elsewhere: BTreeMap<String, Moved>,
     /// What payers' banks ask back, by the provider's id of the dispute.
     pub disputed: BTreeMap<String, i64>,
+    /// Tickets that were cancelled before they were paid for, by id, with the time when they were.
+    pub never_paid: BTreeMap<String, Timestamp>,
 }
 
 impl Settlement {
@@ -116,6 +118,7 @@ impl Settlement {
             went,
             elsewhere: elsewhere(order, &all),
             disputed: disputes.map(|(id, payment)| ((*id).clone(), payment.amount.minor)).collect(),
+            never_paid: BTreeMap::new(),
         }
     }
 
@@ -302,7 +305,8 @@ pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements
         }
         match record.fact.order() {
             Some(order) => {
-                let settlement = Settlement::of(&order, payments.into_iter());
+                let never_paid = record.fact.never_paid();
+                let settlement = Settlement { never_paid, ..Settlement::of(&order, payments.into_iter()) };
                 all.orders.insert((record.source.to_string(), order.id.clone()), (order, settlement));
             }
             None => all.unmatched.extend(unmatched(record, &payments)),

@@ -75,7 +75,7 @@ fn fact_of(event: &Event) -> Option<Record> {
                 order_record_key(source, &reported.order),
                 identifiers,
                 None,
-                Fact::Order { order: None, refunds, payments: BTreeMap::new() },
+                Fact::of_money(refunds, BTreeMap::new()),
             ))
         }
         Body::PaymentReported(reported) => {
@@ -92,7 +92,7 @@ fn fact_of(event: &Event) -> Option<Record> {
                 }
                 None => payment_record_key(shop, reported.references.first().unwrap_or(&reported.payment)),
             };
-            let fact = Fact::Order { order: None, refunds: BTreeMap::new(), payments };
+            let fact = Fact::of_money(BTreeMap::new(), payments);
             let mut record = record(key, identifiers, None, fact);
             // The order's own: the smaller name would win.
             record.source = reported.shop.clone().unwrap_or(record.source);
@@ -137,8 +137,7 @@ fn fact_of(event: &Event) -> Option<Record> {
             let order = event.body.order()?;
             let mut identifiers = order.identifiers.clone();
             identifiers.extend(Identifier::opaque(Kind::Order, source, &order.order.id));
-            let fact =
-                Fact::Order { order: Some(order.order.clone()), refunds: BTreeMap::new(), payments: BTreeMap::new() };
+            let fact = Fact::of_order(order.order.clone());
             let mut record = record(order_record_key(source, &order.order.id), identifiers, order.name.as_ref(), fact);
             record.at = order.order.placed_at;
             Some(record)

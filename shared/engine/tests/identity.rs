@@ -315,7 +315,7 @@ fn customer_order(id: u8) -> Identifier {
 }
 
 fn paid() -> stagedoor_model::Fact {
-    stagedoor_model::Fact::Order { order: None, refunds: BTreeMap::new(), payments: BTreeMap::new() }
+    stagedoor_model::Fact::of_money(BTreeMap::new(), BTreeMap::new())
 }
 
 fn decided(verdict: stagedoor_model::Verdict, second: i64) -> Record {

@@ -46,7 +46,7 @@ pub use identifier::{Identifier, Kind, ParseIdentifierError};
 pub use mail::{AddressChanged, Letter, LetterReported, LetterState, MembershipReported};
 pub use money::{Money, MoneyError};
 pub use name::{clean_name, name_for_messages};
-pub use order::{CheckIn, Item, Order, OrderState, Payment, PaymentKind, Refund, Ticket};
+pub use order::{CheckIn, Item, Order, OrderState, Payment, PaymentKind, Refund, Ticket, TicketHistory};
 pub use phone::{Phone, PhoneError, Region};
 pub use proof::Proof;
 pub use quiet::QuietHours;

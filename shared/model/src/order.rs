@@ -120,6 +120,46 @@ pub struct Order {
     pub checks: BTreeMap<String, CheckIn>,
 }
 
+/// What all states of an order together tell of one of its tickets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TicketHistory {
+    /// The ticket was live in an order that was paid in full.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_paid: bool,
+    /// The ticket was in an order that waited for its money.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_unpaid: bool,
+    /// The earliest revision that tells the ticket as cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_at: Option<Timestamp>,
+}
+
+impl TicketHistory {
+    /// What one state of an order tells of its tickets, by ticket id.
+    pub fn of(order: &Order) -> BTreeMap<String, Self> {
+        let is_paid = order.state == OrderState::Paid || order.paid.minor > 0 && order.paid.minor >= order.total.minor;
+        let is_open = order.state == OrderState::Placed && !is_paid;
+        let history = |ticket: &Ticket| Self {
+            was_paid: is_paid && ticket.live,
+            was_unpaid: is_open,
+            cancelled_at: (!ticket.live).then_some(order.revision),
+        };
+        order.tickets.iter().map(|ticket| (ticket.id.clone(), history(ticket))).collect()
+    }
+
+    /// Both histories together: associative, commutative, idempotent.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.was_paid |= other.was_paid;
+        self.was_unpaid |= other.was_unpaid;
+        self.cancelled_at = self.cancelled_at.into_iter().chain(other.cancelled_at).min();
+    }
+
+    /// True if the ticket was told in an unpaid order and never live in a paid one.
+    pub fn was_never_paid(&self) -> bool {
+        self.was_unpaid && !self.was_paid
+    }
+}
+
 impl Order {
     pub fn refunded_minor(&self) -> i64 {
         self.refunds.values().map(|refund| refund.amount.minor).fold(0, i64::saturating_add)

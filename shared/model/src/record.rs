@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Company, ConsentClaim, ConsentRecorded, Identifier, Kind, Letter, Money, Order, Payment, Promo, Refund, ShowRef,
-    SourceName, Talk, Timestamp, TrackedLink, Verdict,
+    SourceName, Talk, TicketHistory, Timestamp, TrackedLink, Verdict,
 };
 
 /// Claims that a fact keeps. A chat may name any number of phones; its lines hold them all.
@@ -78,6 +78,9 @@ pub enum Fact {
         /// Money that moved for it, by whoever moved it.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         payments: BTreeMap<String, Payment>,
+        /// What all of its revisions tell of its tickets, by ticket id.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        tickets: BTreeMap<String, TicketHistory>,
     },
     /// The mirror of a CRM contact; of two states the later wins.
     CrmContact {
@@ -338,10 +341,44 @@ pub fn words(name: &str) -> BTreeSet<String> {
     name.to_lowercase().replace('ё', "е").split_whitespace().map(str::to_owned).collect()
 }
 
+/// The history of an order's tickets. Records that were stored without one have what their order tells.
+fn tickets_of(order: Option<&Order>, kept: BTreeMap<String, TicketHistory>) -> BTreeMap<String, TicketHistory> {
+    match order {
+        Some(order) if kept.is_empty() => TicketHistory::of(order),
+        _ => kept,
+    }
+}
+
 impl Fact {
+    /// What an order's shop tells of it.
+    pub fn of_order(order: Order) -> Self {
+        let tickets = TicketHistory::of(&order);
+        Fact::Order { order: Some(order), refunds: BTreeMap::new(), payments: BTreeMap::new(), tickets }
+    }
+
+    /// What somebody else than the shop tells of an order: refunds and payments by their ids.
+    pub fn of_money(refunds: BTreeMap<String, Refund>, payments: BTreeMap<String, Payment>) -> Self {
+        Fact::Order { order: None, refunds, payments, tickets: BTreeMap::new() }
+    }
+
+    /// The tickets of an order that were cancelled before they were paid for, with the earliest revision that says so.
+    pub fn never_paid(&self) -> BTreeMap<String, Timestamp> {
+        let Fact::Order { order, tickets, .. } = self else { return BTreeMap::new() };
+        let tickets = tickets_of(order.as_ref(), tickets.clone()).into_iter();
+        let unpaid = tickets.filter(|(_, history)| history.was_never_paid());
+        unpaid.filter_map(|(id, history)| Some((id, history.cancelled_at?))).collect()
+    }
+
     fn join(self, other: Self) -> Self {
         match (self, other) {
-            (Fact::Order { order: a, refunds: x, payments: p }, Fact::Order { order: b, refunds: y, payments: q }) => {
+            (
+                Fact::Order { order: a, refunds: x, payments: p, tickets: s },
+                Fact::Order { order: b, refunds: y, payments: q, tickets: t },
+            ) => {
+                let mut tickets = tickets_of(a.as_ref(), s);
+                for (id, history) in tickets_of(b.as_ref(), t) {
+                    tickets.entry(id).or_default().join(&history);
+                }
                 let order = match (a, b) {
                     (Some(a), Some(b)) => Some(a.join(b)),
                     (a, b) => a.or(b),
@@ -360,7 +397,7 @@ impl Fact {
                         *known = payment;
                     }
                 }
-                Fact::Order { order, refunds, payments }
+                Fact::Order { order, refunds, payments, tickets }
             }
             (Fact::Talk(a), Fact::Talk(b)) => Fact::Talk(Box::new(a.join(*b))),
             (Fact::Letter(a), Fact::Letter(b)) => Fact::Letter(a.join(b)),

@@ -33,7 +33,6 @@ pub(super) fn add(
     let prices: Vec<i64> = parts.iter().map(|part| part.price).collect();
     let placed = Placed::of(order, &parts, settlement.received);
     let received = placed.received();
-    let asked = split(settlement.asked, &placed.asked_of);
     let returned = returned(order, settlement, &parts, &placed);
     // Of what is still owed, what was given back is owed no more.
     let beyond = split((settlement.returned - returned.iter().sum::<i64>()).max(0), &prices);
@@ -53,8 +52,9 @@ pub(super) fn add(
     };
     let at = |all: &[i64], index: usize| all.get(index).copied().unwrap_or(0);
     for (index, part) in parts.into_iter().enumerate() {
-        let (paid, total, refunded) = (at(&received, index), at(&asked, index), at(&returned, index));
+        let (paid, total, refunded) = (at(&received, index), at(&placed.asked, index), at(&returned, index));
         let gone = paid > 0 && refunded >= paid;
+        let given_up_at = part.given_up_at(order, settlement).filter(|_| paid == 0 && refunded == 0);
         let live = match part.show.key.0 == GOODS {
             _ if gone => 0,
             // Goods are not given back one by one.
@@ -75,7 +75,7 @@ pub(super) fn add(
             (sum.paid, sum.refunded) = (sum.paid + at(came, index), sum.refunded + at(went, index));
         }
         // Its tickets left an order that is paid: nought is what they hold.
-        let is_left = !part.tickets.is_empty() && live == 0 && settlement.received != 0;
+        let is_left = given_up_at.is_none() && !part.tickets.is_empty() && live == 0 && settlement.received != 0;
         if paid != 0 || refunded != 0 || is_left {
             let sum = sketch.sum(&order.total.currency);
             (sum.paid, sum.refunded, sum.is_settled) = (sum.paid + paid, sum.refunded + refunded, true);
@@ -87,6 +87,11 @@ pub(super) fn add(
             && !breakage::is_on("checkin-ignored")
         {
             sketch.climb(Rung::Attended, at);
+        }
+        // Nothing was paid for its tickets, so nothing was given back, whatever became of the rest of the order.
+        if let Some(at) = given_up_at {
+            sketch.lost_at = sketch.lost_at.max(Some(at.max(order.placed_at)));
+            continue;
         }
         if state == OrderState::Placed {
             sketch.ordered_at = sketch.ordered_at.max(Some(order.placed_at));
@@ -141,6 +146,17 @@ impl Part<'_> {
     fn of(show: Show, price: i64) -> Self {
         Self { show, price, cancelled: 0, tickets: BTreeSet::new() }
     }
+
+    /// When the last of its tickets was cancelled, if all were before they were paid for.
+    fn given_up_at(&self, order: &Order, settlement: &Settlement) -> Option<Timestamp> {
+        if breakage::is_on("unpaid-ticket-is-refunded") {
+            return None;
+        }
+        let own = order.tickets.iter().filter(|ticket| self.tickets.contains(ticket.id.as_str()));
+        let all: Option<Vec<Timestamp>> =
+            own.map(|ticket| settlement.never_paid.get(&ticket.id).copied().filter(|_| !ticket.live)).collect();
+        all?.into_iter().max()
+    }
 }
 
 /// Which part of an order the money is for that came. What was paid is for what the order costs; only what came beyond
@@ -150,8 +166,8 @@ struct Placed {
     kept: Vec<i64>,
     /// For cancelled tickets, by part.
     cancelled: Vec<i64>,
-    /// How what is asked for is to be split.
-    asked_of: Vec<i64>,
+    /// What is asked for, by part.
+    asked: Vec<i64>,
 }
 
 impl Placed {
@@ -162,16 +178,21 @@ impl Placed {
         let kept: Vec<i64> = parts.iter().map(|part| part.price - part.cancelled).collect();
         let (all, live, asked) = (sum(&prices), sum(&kept), owed(order.total.minor));
         if all == live || live == 0 || breakage::is_on("exchanged-ticket-keeps-money") {
-            return Self { kept: split(received, &prices), cancelled: vec![0; parts.len()], asked_of: prices };
+            let cancelled = vec![0; parts.len()];
+            return Self { kept: split(received, &prices), cancelled, asked: split(asked, &prices) };
         }
         // Some shops lower the total when a ticket is cancelled, others leave it. Fees and discounts blur it: the nearer
         // sum tells.
         let is_lowered = asked.abs_diff(live) < asked.abs_diff(all);
         let whole = if is_lowered { live } else { all };
         let cost = i128::from(live) * i128::from(asked) / i128::from(whole);
-        let for_kept = received.min(i64::try_from(cost).unwrap_or(i64::MAX));
-        let asked_of = if is_lowered { kept.clone() } else { prices };
-        Self { kept: split(for_kept, &kept), cancelled: split(received - for_kept, &cancelled), asked_of }
+        let cost = i64::try_from(cost).unwrap_or(i64::MAX);
+        let for_kept = received.min(cost);
+        let asked = match breakage::is_on("cancelled-ticket-is-asked-for") {
+            true => split(asked, if is_lowered { &kept } else { &prices }),
+            false => split(cost, &kept),
+        };
+        Self { kept: split(for_kept, &kept), cancelled: split(received - for_kept, &cancelled), asked }
     }
 
     fn received(&self) -> Vec<i64> {
