@@ -66,6 +66,7 @@ mod ufa;
 mod unkind;
 mod unmatched_money;
 mod vtiger_clock;
+mod vtiger_merges;
 mod vtiger_recorded;
 mod vtiger_unkind;
 mod waiting;

@@ -94,6 +94,8 @@ impl Sync {
         heard.moves = moves.len();
         events.extend(moves);
         let Compared { gone, mut restored } = self.compared(source, now).await?;
+        let rows: Vec<Gone> = gone.iter().filter_map(restored::row_of).collect();
+        events.extend(self.merges(source, &rows, now).await?);
         restored.extend(self.restored_lately(source, now).await?);
         restored.sort_by(|one, other| one.id.cmp(&other.id));
         restored.dedup_by(|one, other| one.id == other.id);

@@ -34,12 +34,13 @@ impl Sync {
         let source = SourceName::new(if self.scope.is_empty() { "crm" } else { SECOND_CRM });
         let Ok(source) = source else { return Ok(()) };
         let now = self.clock.now();
-        let events: Vec<Event> = rows.iter().filter_map(|one| event(&source, one, now)).collect();
+        let mut events = self.merges(&source, &rows, now).await?;
+        events.extend(rows.iter().filter_map(|one| event(&source, one, now)));
         if events.is_empty() {
             return Ok(());
         }
         self.note_gone(rows.clone()).await?;
-        tracing::warn!(rows = events.len(), "rows are not in the CRM any more; no webhook told of it");
+        tracing::warn!(rows = rows.len(), "rows are not in the CRM any more; no webhook told of it");
         if !Box::pin(self.handle(events)).await.is_empty() {
             return Err(PortError::Retry("what is gone from the CRM was not saved whole".into()));
         }

@@ -21,6 +21,7 @@ mod invite;
 mod joined;
 mod leavers;
 mod mailing;
+mod merged;
 mod misidentified;
 mod moved_before;
 mod outcome;

@@ -216,7 +216,7 @@ impl Sync {
     }
 }
 
-fn row_of(event: &Event) -> Option<Gone> {
+pub(crate) fn row_of(event: &Event) -> Option<Gone> {
     match &event.body {
         Body::ContactChanged(change) => Some(Gone::Contact(change.contact)),
         Body::LeadChanged(change) => Some(Gone::Deal(change.lead)),

@@ -104,6 +104,8 @@ pub struct SeenDeal {
     pub by: Option<u64>,
     /// The hub's own id in it.
     pub hub_id: Option<String>,
+    /// The contact that it hangs on; `None` also where the CRM does not tell it with the deal.
+    pub contact: Option<u64>,
 }
 
 /// What deals and invoices come to in the CRM, in minor units.

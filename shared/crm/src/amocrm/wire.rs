@@ -213,6 +213,7 @@ pub fn seen(deal: &Value) -> Option<SeenDeal> {
         stage: String::new(),
         by: None,
         hub_id: values(deal, "STAGEDOOR_ID").into_iter().next(),
+        contact: None,
     })
 }
 

@@ -72,12 +72,13 @@ impl Vtiger {
             stage: deals.stage_name(row.get(STAGE).and_then(Value::as_str).unwrap_or_default()),
             by: by.and_then(query::number),
             hub_id: deals.hub_id(row),
+            contact: row.get("contact_id").and_then(Value::as_str).and_then(query::number),
         })
     }
 }
 
 fn deal_columns(schema: &Schema) -> Result<String, Failure> {
-    Ok(format!("id,{STAGE},modifiedby,modifiedtime,{}", schema.deals.key()?))
+    Ok(format!("id,{STAGE},contact_id,modifiedby,modifiedtime,{}", schema.deals.key()?))
 }
 
 #[derive(Default)]
