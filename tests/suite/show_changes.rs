@@ -88,6 +88,61 @@ async fn a_holder_is_told_only_what_differs_from_what_they_bought() {
     assert_eq!(stage.letters("vera@example.com"), [], "she has no ticket");
 }
 
+impl Stage {
+    /// The show changed at an instant, with a new date or without. Twenty minutes go by.
+    async fn told_of(&mut self, id: &str, changed_at: &str, starts_at: Option<&str>) {
+        let now = self.hub.now();
+        let mut show = json!({ "id": "kzn-1", "title": "Вишнёвый сад", "city": "Казань", "zone": "Europe/Moscow",
+            "changed_at": changed_at });
+        if let Some(at) = starts_at {
+            show["starts_at"] = at.into();
+        }
+        let body = json!({ "type": "show.rescheduled", "data": show });
+        self.hub.take(&form_signed("/ticketing/theatre", &body, "theatre-shop-secret", id, now)).await;
+        self.on(HOUR / 3).await;
+    }
+}
+
+#[tokio::test]
+async fn who_holds_a_ticket_is_told_that_a_show_is_moved_before_it_has_a_new_date() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+    stage.on(60).await;
+    let now = stage.hub.now().to_string();
+    stage.told_of("1", &now, None).await;
+    let letters = stage.subjects("anna@example.com");
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    tells(&letters[0], &["переносится"]);
+    let text = stage.letters("anna@example.com")[0].text.clone();
+    tells(&text, &["Новую дату сообщим"]);
+    assert!(!text.contains("20.05"), "the old date holds no more: {text}");
+    // The same word again is no news.
+    let now = stage.hub.now().to_string();
+    stage.told_of("2", &now, None).await;
+    assert_eq!(stage.letters("anna@example.com").len(), 1);
+    stage.changes("show.rescheduled", B).await;
+    tells(&stage.subjects("anna@example.com")[1], &["переносится", "22.05.2027"]);
+    let now = stage.hub.now().to_string();
+    stage.told_of("3", &now, None).await;
+    stage.changes("show.cancelled", B).await;
+    let letters = stage.subjects("anna@example.com");
+    assert_eq!(letters.len(), 4, "{letters:?}");
+    tells(&letters[3], &["отменяется"]);
+}
+
+#[tokio::test]
+async fn of_two_changes_of_one_instant_holders_are_told_the_one_that_came_later() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+    stage.on(60).await;
+    let now = stage.hub.now().to_string();
+    stage.told_of("1", &now, Some("2027-05-25T16:00:00Z")).await;
+    stage.told_of("2", &now, Some(B)).await;
+    let letters = stage.subjects("anna@example.com");
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    tells(&letters[1], &["переносится", "22.05.2027"]);
+}
+
 #[tokio::test]
 async fn who_bought_while_the_show_was_off_is_told_so() {
     let mut stage = Stage::at(noon(3)).await;

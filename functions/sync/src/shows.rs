@@ -26,9 +26,12 @@ impl Sync {
         loop {
             let cell = self.store.cell(&name).await?;
             let known = cell.as_ref().and_then(|cell| serde_json::from_str::<ShowState>(&cell.value).ok());
+            // A change that is folded again keeps the instant at which it came first.
+            let first = known.as_ref().and_then(|known| known.receipt_of(&told));
+            let told = told.clone().received_by(first.unwrap_or_else(|| Some(self.clock.now())));
             let state = match known.clone() {
-                Some(known) => known.join(told.clone()),
-                None => told.clone(),
+                Some(known) => known.join(told),
+                None => told,
             };
             if known.as_ref() == Some(&state) {
                 break;

@@ -54,9 +54,14 @@ impl Show {
         !self.cancelled && self.course.iter().any(|change| change.cancelled)
     }
 
+    /// True if the show is moved, and its new date will follow.
+    pub fn is_postponed(&self) -> bool {
+        self.course.last().is_some_and(|change| change.postponed)
+    }
+
     /// How the show stood right before an instant.
     pub fn stood_at(&self, at: Timestamp) -> ShowNotice {
-        let first = ShowNotice { changed_at: Timestamp::MIN, cancelled: false, starts_at: self.announced };
+        let first = ShowNotice::announced(self.announced);
         self.course.iter().rev().find(|change| change.changed_at < at).copied().unwrap_or(first)
     }
 }
@@ -166,7 +171,9 @@ impl Catalog {
             show.moved_at = Some(change.changed_at).filter(|_| before.is_some() && after.is_some() && before != after);
             show.title = change.show.title.clone().unwrap_or(show.title);
             show.city = change.show.city.clone().or(show.city);
-            show.starts_at = change.show.starts_at.or(show.starts_at);
+            // Of a show that was postponed nobody knows the date: no message speaks of the old one.
+            let known = change.show.starts_at.or(show.starts_at);
+            show.starts_at = known.filter(|_| !show.is_postponed());
             // A zone by its name knows of daylight saving; an offset is the last resort.
             let told = change
                 .show

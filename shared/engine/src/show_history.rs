@@ -15,15 +15,35 @@ pub struct ShowNotice {
     pub changed_at: Timestamp,
     /// Of two changes of one instant a cancellation stands.
     pub cancelled: bool,
+    /// When the hub received it: of two other changes of one instant the one that came later stands. `None` in what
+    /// earlier builds stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Timestamp>,
     /// `None`: the change did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Timestamp>,
+    /// True if the show is moved, and its new date will follow: `starts_at` is the date that holds no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub postponed: bool,
 }
 
 impl ShowNotice {
+    /// How a show stands before any change.
+    pub fn announced(starts_at: Option<Timestamp>) -> Self {
+        Self { changed_at: Timestamp::MIN, cancelled: false, received_at: None, starts_at, postponed: false }
+    }
+
     /// Whether the show stands after both as the same.
     pub fn says_the_same(&self, other: &Self) -> bool {
-        (self.cancelled, self.starts_at) == (other.cancelled, other.starts_at)
+        (self.cancelled, self.starts_at, self.postponed) == (other.cancelled, other.starts_at, other.postponed)
+    }
+
+    /// How the show stands after this change, if it stood as `last` before.
+    fn after(&self, last: &Self) -> Self {
+        let is_undated = !self.cancelled && self.starts_at.is_none() && !breakage::is_on("undated-move-is-none");
+        let starts_at = self.starts_at.or(last.starts_at);
+        // A show that never had a date has none to be moved from.
+        Self { starts_at, postponed: (self.postponed || is_undated) && starts_at.is_some(), ..*self }
     }
 }
 
@@ -33,6 +53,9 @@ pub struct ShowState {
     pub changed_at: Timestamp,
     pub show: ShowRef,
     pub cancelled: bool,
+    /// When the hub received the change; `None` in what earlier builds stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Timestamp>,
     /// Every change that is known. Empty in what earlier builds stored.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub changes: BTreeSet<ShowNotice>,
@@ -40,11 +63,29 @@ pub struct ShowState {
 
 impl ShowState {
     pub fn new(changed_at: Timestamp, show: ShowRef, cancelled: bool) -> Self {
-        Self { changed_at, show, cancelled, changes: BTreeSet::new() }
+        Self { changed_at, show, cancelled, received_at: None, changes: BTreeSet::new() }
+    }
+
+    /// The same, received at an instant.
+    #[must_use]
+    pub fn received_by(self, received_at: Option<Timestamp>) -> Self {
+        let received_at = received_at.filter(|_| !breakage::is_on("later-start-stands"));
+        Self { received_at, ..self }
+    }
+
+    /// When a change was received that is told again; `None` for one that is new.
+    pub fn receipt_of(&self, told: &Self) -> Option<Option<Timestamp>> {
+        let is_told = |one: &ShowNotice| {
+            (one.changed_at, one.cancelled, one.starts_at) == (told.changed_at, told.cancelled, told.show.starts_at)
+        };
+        let own = self.notice();
+        self.changes.iter().chain([&own]).find(|one| is_told(one)).map(|one| one.received_at)
     }
 
     fn notice(&self) -> ShowNotice {
-        ShowNotice { changed_at: self.changed_at, cancelled: self.cancelled, starts_at: self.show.starts_at }
+        let (changed_at, received_at) = (self.changed_at, self.received_at);
+        let starts_at = self.show.starts_at;
+        ShowNotice { changed_at, cancelled: self.cancelled, received_at, starts_at, postponed: false }
     }
 
     /// The later state, with the changes of both: associative, commutative, idempotent.
@@ -78,16 +119,17 @@ impl ShowState {
     fn without_repetitions(&self, announced: Option<Timestamp>) -> Option<Self> {
         let changes: BTreeSet<ShowNotice> = self.course(announced).into_iter().collect();
         let last = changes.last().copied()?;
-        Some(Self { changed_at: last.changed_at, cancelled: last.cancelled, changes, ..self.clone() })
+        let (changed_at, cancelled, received_at) = (last.changed_at, last.cancelled, last.received_at);
+        Some(Self { changed_at, cancelled, received_at, changes, ..self.clone() })
     }
 
     /// How the show stood from each change on, if it was announced for `announced` first. A change that left the show as
     /// it was is none.
     pub fn course(&self, announced: Option<Timestamp>) -> Vec<ShowNotice> {
         let mut course = vec![];
-        let mut last = ShowNotice { changed_at: Timestamp::MIN, cancelled: false, starts_at: announced };
+        let mut last = ShowNotice::announced(announced);
         for told in self.changes.iter().chain(self.changes.is_empty().then_some(&self.notice())) {
-            let next = ShowNotice { starts_at: told.starts_at.or(last.starts_at), ..*told };
+            let next = told.after(&last);
             if !next.says_the_same(&last) {
                 course.push(next);
             }
@@ -126,6 +168,38 @@ mod tests {
     fn of_two_changes_of_one_second_the_cancellation_stands() {
         let both = state(1, 100, true).join(state(1, 200, false));
         assert!(both.cancelled);
+    }
+
+    #[test]
+    fn of_two_changes_of_one_instant_the_one_that_came_later_stands() {
+        let told = |starts_at: i64, second: i64| state(1, starts_at, false).received_by(Some(at(second)));
+        for states in [[told(300, 5), told(200, 6)], [told(200, 6), told(300, 5)]] {
+            let joined = states.into_iter().reduce(ShowState::join).expect("a state");
+            assert_eq!(joined.show.starts_at, Some(at(200)));
+            assert_eq!(joined.course(Some(at(100))).last().and_then(|last| last.starts_at), Some(at(200)));
+        }
+        // What an earlier build stored came before.
+        assert_eq!(state(1, 300, false).join(told(200, 6)).show.starts_at, Some(at(200)));
+    }
+
+    #[test]
+    fn a_show_that_is_moved_without_a_new_date_is_postponed_until_it_has_one() {
+        let undated = |second: i64| ShowState::new(at(second), ShowRef::id("kzn-1"), false);
+        let postponed = |state: &ShowState, announced: Option<Timestamp>| {
+            state.course(announced).last().is_some_and(|last| last.postponed)
+        };
+        assert!(postponed(&undated(5), Some(at(100))));
+        assert!(!postponed(&undated(5), None), "it never had a date");
+        let again = undated(5).join(undated(6));
+        assert_eq!(again.course(Some(at(100))).len(), 1, "the same word again is no news");
+        for starts_at in [100, 300] {
+            let dated = undated(5).join(state(7, starts_at, false));
+            assert!(!postponed(&dated, Some(at(100))));
+            assert_eq!(dated.course(Some(at(100))).len(), 2);
+        }
+        // And with what another source tells.
+        let both = undated(5).join_other(state(1, 100, false), Some(at(100)));
+        assert!(postponed(&both, Some(at(100))));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
 pub(super) struct News {
     /// Its latest change.
     pub now: ShowNotice,
-    /// The deal's facts `cancelled`, `moved` and `on_again`, as news.
+    /// The deal's facts `cancelled`, `moved`, `postponed` and `on_again`, as news.
     pub deal: DealTraits,
 }
 
@@ -25,16 +25,18 @@ impl Desk<'_, '_> {
         // Nobody buys a ticket for a show of which they know that it is off: sales went on for a while.
         bought.cancelled &= breakage::is_on("buyer-knows-it-is-off");
         // What they were told of an earlier change; of the latest one another mailing may have told them already.
-        let told = self.told(traits).filter(|told| told.changed_at < now.changed_at && *told != now).max();
+        let told = self.told(traits).filter(|told| *told < now).max();
         let known = told.unwrap_or(bought);
         let is_as_announced = now.starts_at == bought.starts_at && !bought.cancelled;
         let mut deal = traits.clone();
         deal.cancelled = now.cancelled && !known.cancelled;
         let differs = !now.says_the_same(&known) && !now.cancelled;
-        deal.on_again = differs && (now.starts_at == known.starts_at || (is_as_announced && told.is_some()));
+        deal.postponed = differs && now.postponed;
+        deal.on_again =
+            differs && !now.postponed && (now.starts_at == known.starts_at || (is_as_announced && told.is_some()));
         // Without a mailing of its own, that a show is back at its first date is told as any other move.
         let back = deal.on_again && now.starts_at != known.starts_at && !self.tells_on_again();
-        deal.moved = (differs && !deal.on_again && now.starts_at.is_some()) || back;
+        deal.moved = (differs && !deal.on_again && !now.postponed && now.starts_at.is_some()) || back;
         if breakage::is_on("moved-by-first-date") {
             (deal.cancelled, deal.moved, deal.on_again) = (traits.cancelled, traits.moved, false);
         }
@@ -87,5 +89,5 @@ fn of_key(key: &str, changed_at: Timestamp) -> Option<ShowNotice> {
     };
     let start: i64 = parts.next()?.parse().ok()?;
     let starts_at = Timestamp::from_second(start).ok().filter(|_| start != 0);
-    Some(ShowNotice { changed_at, cancelled, starts_at })
+    Some(ShowNotice { changed_at, cancelled, ..ShowNotice::announced(starts_at) })
 }

@@ -92,6 +92,8 @@ pub enum Test {
     Cancelled,
     Moved,
     OnAgain,
+    /// The show is moved, and its new date will follow.
+    Postponed,
     Consent(Channel),
     Withdrawn(Channel),
     /// A way on which they can be reached, such as `email` or `telegram`.
@@ -162,7 +164,9 @@ impl Rule {
                 Rule::All(rules) | Rule::Any(rules) => rules.iter().any(|rule| asks(rule, negated)),
                 Rule::Not(rule) => asks(rule, !negated),
                 Rule::Deal(rule) => asks(rule, negated),
-                Rule::Test(test) => !negated && matches!(test, Test::Cancelled | Test::Moved | Test::OnAgain),
+                Rule::Test(test) => {
+                    !negated && matches!(test, Test::Cancelled | Test::Moved | Test::OnAgain | Test::Postponed)
+                }
             }
         }
         asks(self, false)
@@ -178,6 +182,7 @@ impl Test {
             | Test::Cancelled
             | Test::Moved
             | Test::OnAgain
+            | Test::Postponed
             | Test::Stage(..) => Facets::DEALS,
             Test::Text(Text::Label(_) | Text::Tag, ..) => Facets::LABELS,
             Test::Text(..) => Facets::DEALS,
@@ -238,6 +243,7 @@ impl fmt::Display for Test {
             Test::Cancelled => f.write_str("the show is cancelled"),
             Test::Moved => f.write_str("the show was moved to another time"),
             Test::OnAgain => f.write_str("the show takes place after all as it was announced"),
+            Test::Postponed => f.write_str("the show was moved, and its new date will follow"),
             Test::Consent(channel) => write!(f, "consents to {}", channel.name()),
             Test::Withdrawn(channel) => write!(f, "withdrew from {}", channel.name()),
             Test::Reached(way) => write!(f, "can be reached by {way}"),

@@ -146,6 +146,7 @@ impl Look<'_> {
             Test::Cancelled => deal.is_some_and(|deal| deal.cancelled),
             Test::Moved => deal.is_some_and(|deal| deal.moved),
             Test::OnAgain => deal.is_some_and(|deal| deal.on_again),
+            Test::Postponed => deal.is_some_and(|deal| deal.postponed),
             Test::Consent(channel) => traits.consents.contains(channel),
             Test::Withdrawn(channel) => traits.withdrawn.contains(channel),
             Test::Reached(way) => traits.ways.contains(way.as_str()),

@@ -310,6 +310,7 @@ impl Parser {
             "cancelled" => Test::Cancelled,
             "moved" => Test::Moved,
             "on_again" => Test::OnAgain,
+            "postponed" => Test::Postponed,
             "consent" => Test::Consent(self.channel(at, fact)?),
             "withdrawn" => Test::Withdrawn(self.channel(at, fact)?),
             "reached" => Test::Reached(self.way(at)?),
@@ -381,7 +382,7 @@ impl Parser {
 }
 
 /// Facts of a deal: alone they mean any deal, within `deal(…)` the same one.
-const DEALS: [&str; 11] = [
+const DEALS: [&str; 12] = [
     "city",
     "show",
     "campaign",
@@ -393,9 +394,10 @@ const DEALS: [&str; 11] = [
     "cancelled",
     "moved",
     "on_again",
+    "postponed",
 ];
 
-const FACTS: [&str; 26] = [
+const FACTS: [&str; 27] = [
     "bought",
     "orders",
     "visits",
@@ -420,6 +422,7 @@ const FACTS: [&str; 26] = [
     "cancelled",
     "moved",
     "on_again",
+    "postponed",
     "age",
     "until",
 ];

@@ -24,6 +24,7 @@ fn deal(city: &str, stage: Stage, since: i64, starts: i64, tickets: usize) -> De
         cancelled: false,
         moved: false,
         on_again: false,
+        postponed: false,
         zone: None,
         campaign: None,
         moved_to: None,

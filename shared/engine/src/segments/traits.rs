@@ -41,6 +41,8 @@ pub struct DealTraits {
     pub moved: bool,
     /// It takes place after all as it was announced. Only mailings know of whom that is news.
     pub on_again: bool,
+    /// The show is moved, and its new date will follow.
+    pub postponed: bool,
     /// IANA.
     pub zone: Option<String>,
     pub campaign: Option<String>,
@@ -77,6 +79,7 @@ impl Traits {
                 // Whoever came later knows the new time.
                 moved: deal.show.moved_at.is_some_and(|at| deal.since <= at),
                 on_again: false,
+                postponed: deal.show.is_postponed(),
                 zone: deal.show.zone,
                 campaign: deal.attribution.map(|owed| owed.campaign),
                 moved_to: moved.copied(),
