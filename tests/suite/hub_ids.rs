@@ -14,6 +14,7 @@ use stagedoor_tests::account::{Account, Which};
 use crate::{
     crashes::order,
     mailings::{Stage, noon},
+    stages::changed,
 };
 
 crate::promises!(
@@ -25,6 +26,7 @@ crate::promises!(
     what_a_manager_added_stays_in_a_contact_that_was_deleted_and_restored,
     a_row_with_the_id_of_somebody_else_is_not_overwritten,
     a_contact_of_joined_people_is_marked_though_the_first_try_failed,
+    a_deal_that_another_took_over_keeps_no_payment,
 );
 
 const ANNA: &str = "phone:+79161110001";
@@ -268,6 +270,52 @@ async fn a_copy_that_became_another_persons_contact_stays_theirs(which: Which) {
     let boris = person(&account, "+79162220002").await;
     assert_ne!(boris, person(&account, "+79161110001").await);
     assert!(bears(by_id(&contacts, &copied), &boris.to_string()), "and bears their id from now on");
+}
+
+/// What the fields of a deal say of its money and promo codes.
+fn money_of(row: &Value, which: Which) -> Vec<String> {
+    let of = |code: &str, name: &str| match which {
+        Which::Amo => {
+            let fields = row["custom_fields_values"].as_array().cloned().unwrap_or_default();
+            let field = fields.iter().find(|field| field["field_code"] == code);
+            field.and_then(|field| field["values"][0]["value"].as_str()).unwrap_or_default().to_owned()
+        }
+        Which::Vtiger => row[name].as_str().unwrap_or_default().to_owned(),
+    };
+    vec![of("STAGEDOOR_PAYMENT", "cf_stagedoor_payment"), of("STAGEDOOR_PROMO", "cf_stagedoor_promo")]
+}
+
+/// Order 1 of Anna with a promo code, as a later revision names its buyer.
+fn with_code(revision: i64, names: &[&str]) -> Event {
+    changed(1, revision, names, |order| order.promo_codes.push("SPRING".into()))
+}
+
+async fn a_deal_that_another_took_over_keeps_no_payment(which: Which) {
+    const BORIS: &str = "phone:+79162220002";
+    // Two who are joined have two deals of one show: one is closed as the other's double.
+    let account = Account::of(which).await;
+    assert!(account.sync.handle(vec![order(2, &[ANNA])]).await.is_empty());
+    account.reconcile().await;
+    assert!(account.sync.handle(vec![with_code(3, &[BORIS])]).await.is_empty());
+    account.reconcile().await;
+    fold(&account, 4, &[ANNA, BORIS]).await;
+    account.reconcile().await;
+    let deals = rows(&account, which, true);
+    let double = deals.iter().find(|row| bears(row, "duplicate of deal")).expect("a double");
+    assert_eq!(money_of(double, which), ["", ""], "{double}");
+    let other = deals.iter().find(|row| !bears(row, "duplicate of deal")).expect("the one that counts");
+    assert_eq!(money_of(other, which), ["paid", "SPRING"]);
+    // An order that is handed on leaves an empty deal.
+    let account = Account::of(which).await;
+    assert!(account.sync.handle(vec![with_code(1, &[ANNA])]).await.is_empty());
+    account.reconcile().await;
+    assert_eq!(money_of(&rows(&account, which, true)[0], which), ["paid", "SPRING"]);
+    assert!(account.sync.handle(vec![with_code(5, &[BORIS])]).await.is_empty());
+    account.reconcile().await;
+    let deals = rows(&account, which, true);
+    let mut all: Vec<Vec<String>> = deals.iter().map(|row| money_of(row, which)).collect();
+    all.sort();
+    assert_eq!(all, [["", ""], ["paid", "SPRING"]], "{deals:?}");
 }
 
 async fn a_row_with_the_id_of_somebody_else_is_not_overwritten(which: Which) {

@@ -213,7 +213,7 @@ fn vacated(
             company: None,
             payment: None,
             other_sums: String::new(),
-            clears: known.is_parted,
+            clears: known.is_parted || !breakage::is_on("closed-deal-keeps-payment"),
             other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of(pipeline, known, catalog)),
             stage_at: None,
@@ -289,7 +289,8 @@ fn draft_deal(
     let currency = catalog.currency();
     // Orders that went to somebody else took their worth with them.
     let emptied = deal.orders.is_empty() && !known.orders.is_empty();
-    let clears = known.is_parted && !breakage::is_on("parted-deal-keeps-fields");
+    let is_left = emptied && !breakage::is_on("closed-deal-keeps-payment");
+    let clears = is_left || known.is_parted && !breakage::is_on("parted-deal-keeps-fields");
     let worth =
         deal.worth(currency).or_else(|| (emptied || clears).then(|| Money { minor: 0, currency: currency.to_owned() }));
     let refunded = deal.sums.get(currency).map_or(0, |sum| sum.refunded);

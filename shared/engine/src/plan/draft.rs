@@ -86,7 +86,8 @@ pub struct DealDraft {
     /// What it is worth in other currencies than the CRM account's, in words; the price does not hold it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub other_sums: String,
-    /// Fields for which it has nothing are emptied: while two people were one, somebody else's facts were written there.
+    /// Fields for which it has nothing are emptied: what was written there is another deal's now, or somebody else's since
+    /// two people parted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clears: bool,
     /// Other people's ids that the row may bear, as in `ContactDraft`.
