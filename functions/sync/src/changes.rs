@@ -187,14 +187,16 @@ impl Sync {
         Ok(deals.into_iter().filter_map(moved).collect())
     }
 
+    /// Whether the hub put a deal there, as far as this link says, or closed it as a double.
+    pub(crate) fn put(&self, link: &Link, seen: &SeenDeal) -> bool {
+        let mut deals = link.deals.values().filter(|deal| deal.id == Some(seen.id));
+        deals.any(|deal| is_where_put(deal, &seen.stage, &self.catalog)) || is_closed_double(link, seen, &self.catalog)
+    }
+
     /// Whether the hub put a deal there while its person was one with others. Its own link says so once it is put in order.
     fn put_while_one(&self, links: &BTreeMap<PersonId, Link>, person: &Person, seen: &SeenDeal) -> bool {
         let others = person.parted.iter().filter_map(|id| self.own_of(links, *id));
-        let is_theirs = |link: &Link| {
-            let mut deals = link.deals.values().filter(|deal| deal.id == Some(seen.id));
-            deals.any(|deal| is_where_put(deal, &seen.stage, &self.catalog))
-                || is_closed_double(link, seen, &self.catalog)
-        };
+        let is_theirs = |link: &Link| self.put(link, seen);
         others.into_iter().any(is_theirs) && !breakage::is_on("move-while-one-is-managers")
     }
 

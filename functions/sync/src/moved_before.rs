@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use stagedoor_engine::PersonId;
 use stagedoor_model::{SECOND_CRM, SourceName, breakage};
-use stagedoor_ports::{Dirty, PortError};
+use stagedoor_ports::{Dirty, PortError, SeenDeal};
 
 use crate::{Sync, restored::Asked};
 
@@ -21,16 +21,18 @@ impl Sync {
         if parting.is_empty() || self.crm.tells() || breakage::is_on("move-before-parting-unheard") {
             return Ok(Asked::default());
         }
-        let ids: BTreeSet<PersonId> = parting
+        let mut ids: BTreeSet<PersonId> = parting
             .iter()
             .flat_map(|one| one.person.parted.iter().chain(&one.person.absorbed).copied().chain([one.person.id]))
             .collect();
+        // Those who were joined into the others since.
+        ids.extend(self.store.load(&ids).await?.iter().flat_map(|other| other.value.absorbed.iter().copied()));
         let links = self.store.links(&ids).await?;
         let own = links.values().filter_map(|link| self.own(link)).flat_map(|link| link.deals.values());
         let deals: BTreeSet<u64> = own.filter_map(|deal| deal.id).collect();
         let name = SourceName::new(if self.scope.is_empty() { "crm" } else { SECOND_CRM });
         let (Ok(source), false) = (name, deals.is_empty()) else { return Ok(Asked::default()) };
-        let there = match self.crm.fetch(&BTreeSet::new(), &deals).await {
+        let mut there = match self.crm.fetch(&BTreeSet::new(), &deals).await {
             Ok(there) => there,
             Err(error) => {
                 tracing::warn!(%error, "where the deals of people who part stand could not be asked");
@@ -38,6 +40,10 @@ impl Sync {
                 return Ok(Asked { waiting, trouble: Some(error.to_string()), ..Asked::default() });
             }
         };
+        // The hub itself may have put it there, or closed it as a double, while they were one.
+        let by_hub =
+            |seen: &SeenDeal| links.values().filter_map(|link| self.own(link)).any(|link| self.put(link, seen));
+        there.deals.retain(|seen| !by_hub(seen));
         let moved = self.moves(&source, there.deals, self.clock.now()).await?;
         if moved.is_empty() {
             return Ok(Asked::default());
