@@ -200,7 +200,7 @@ async fn a_claim_that_a_manager_types_into_the_contact_is_confirmed_and_one_that
             mirror(&account).await;
             assert_eq!(people(&account).await, 1, "{which:?}: who types it there knows whose it is");
         }
-        // The hub wrote it before its owner came: it proves nothing, whoever saves the contact then.
+        // The hub wrote it before its owner came. Then it proves nothing, also if a manager saves the contact.
         for is_lost in [false, true] {
             let account = Account::of(which).await;
             let unproven = chat(Proof::Claimed, 10);

@@ -8,6 +8,7 @@ mod bad_input;
 mod both_crms;
 mod bounces;
 mod breakages;
+mod browsers;
 mod bulk;
 mod by_address;
 mod channels;

@@ -238,7 +238,7 @@ async fn an_erased_person_gets_nothing_that_still_waited_for_them() {
         assert!(scene.outreach.handle(vec![event.clone()]).await.is_empty());
     }
     assert_eq!(scene.calls(), 0);
-    assert!(scene.told().await.is_empty(), "what is told holds their words and address");
+    assert!(scene.told().await.is_empty(), "the chats' queue would hold their words and address");
     assert!(scene.outbox.receive(10).await.expect("a queue").is_empty(), "it is over");
     assert!(scene.outreach.handle(vec![unconcerned]).await.is_empty());
     assert_eq!(scene.calls(), 1, "others are written to");

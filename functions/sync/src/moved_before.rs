@@ -1,4 +1,4 @@
-//! What managers moved right before people are parted. A parting puts deals back where they belong, and the hub does not know
+//! Deals that managers moved right before people are parted. A parting puts deals back where they belong, and the hub does not know
 //! any more by which stages of its own they went. So a CRM that sends no webhooks is asked first where they stand.
 
 use std::collections::BTreeSet;

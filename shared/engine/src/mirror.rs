@@ -8,9 +8,9 @@ use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey};
 use crate::{Person, PersonId};
 
 /// Ties what is told of a CRM's row to the person whom the row was made for, or was found to belong to: a row stays
-/// theirs when a manager rewrites its phone. Values that they had before they stood in the row are echoes. `row_of` is the
-/// person under whom the index has the row: the owner, or somebody who was joined into them since. A claim of theirs is an
-/// echo where `wrote` says that the hub may have written it there; else a manager did, and confirms it.
+/// theirs when a manager rewrites its phone. Values that they had before they stood in the row are echoes. `row_of` is
+/// the index's owner of the row: this owner, or somebody who was joined into them since. A claim of theirs is an echo
+/// where `wrote` says that the hub may have written it there; else a manager wrote it, and confirms it.
 pub fn recognise(record: &mut Record, owner: &Person, row_of: Option<PersonId>, wrote: impl Fn(&Identifier) -> bool) {
     let earlier = owner.records.get(&record.key);
     let tied = earlier.and_then(|earlier| earlier.beside.clone());

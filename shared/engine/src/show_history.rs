@@ -73,7 +73,7 @@ impl ShowState {
         Self { received_at, ..self }
     }
 
-    /// When a change was received that is told again; `None` for one that is new.
+    /// When the hub received this change first; `None` for a change that is new.
     pub fn receipt_of(&self, told: &Self) -> Option<Option<Timestamp>> {
         let is_told = |one: &ShowNotice| {
             (one.changed_at, one.cancelled, one.starts_at) == (told.changed_at, told.cancelled, told.show.starts_at)

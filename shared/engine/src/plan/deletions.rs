@@ -69,7 +69,7 @@ impl Link {
             let living = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
             (self.unhung, self.unhung_reason) = (living.collect(), None);
         }
-        // Made for somebody whom the person was taken for, it may hang on their contact.
+        // It may hang on another person's contact: it was made while the two were taken for one.
         if !heirs.is_empty() && !breakage::is_on("heir-hangs-elsewhere") {
             self.unhung.extend(heirs);
             self.unhung_reason = None;
