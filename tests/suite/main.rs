@@ -47,6 +47,7 @@ mod mailings_decided;
 mod managers_edits;
 mod month;
 mod partings;
+mod partings_merged;
 mod promo;
 mod rate;
 mod report;

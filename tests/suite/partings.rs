@@ -16,7 +16,7 @@ pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).expect("in range")
 }
 
-fn source(name: &str) -> SourceName {
+pub(crate) fn source(name: &str) -> SourceName {
     SourceName::new(name).expect("a name")
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str
     Event::new(&source("shop"), EventId::derive(&source("shop"), &[id, &revision.to_string()]), at(revision), body)
 }
 
-fn form(show: &str, second: i64, name: &str, who: &[&str]) -> Event {
+pub(crate) fn form(show: &str, second: i64, name: &str, who: &[&str]) -> Event {
     let body = FormSubmitted {
         identifiers: identifiers(who),
         proof: Default::default(),
@@ -78,7 +78,7 @@ pub(crate) async fn mirror(account: &Account) {
 }
 
 /// What the CRM holds under the only contact with this value.
-fn held(account: &Account, value: &str) -> (String, Vec<String>) {
+pub(crate) fn held(account: &Account, value: &str) -> (String, Vec<String>) {
     let mut found = account.picture().into_iter().filter(|(contact, _)| contact.contains(value));
     let one = found.next().unwrap_or_else(|| panic!("no contact with {value}: {:?}", account.picture()));
     assert_eq!(found.next(), None, "a second contact with {value}");
@@ -86,14 +86,14 @@ fn held(account: &Account, value: &str) -> (String, Vec<String>) {
 }
 
 /// Whether each deal is worth something, and its stage.
-fn deals(lines: &[String]) -> BTreeSet<(bool, String)> {
+pub(crate) fn deals(lines: &[String]) -> BTreeSet<(bool, String)> {
     let is_deal = |line: &&String| !line.is_empty() && *line != "task" && !line.starts_with("Order");
     let stage = |line: &String| line.trim_end_matches(" ·").rsplit(' ').next().unwrap_or_default().to_owned();
     lines.iter().filter(is_deal).map(|line| (line.contains("5000"), stage(line))).collect()
 }
 
 /// How many contacts a manager would take for duplicates.
-fn duplicates(account: &Account, which: Which) -> usize {
+pub(crate) fn duplicates(account: &Account, which: Which) -> usize {
     if which == Which::Amo {
         return account.contacts().iter().filter(|contact| contact.contains("duplicate of")).count();
     }
@@ -228,7 +228,7 @@ async fn who_parts_from_people_who_were_joined_one_after_the_other_is_nobodys_du
 }
 
 /// The number of the contact that bears this phone.
-fn contact_with(account: &Account, which: Which, phone: &str) -> u64 {
+pub(crate) fn contact_with(account: &Account, which: Which, phone: &str) -> u64 {
     let rows = match which {
         Which::Amo => account.amocrm().contacts(),
         Which::Vtiger => account.vtiger().records("Contacts"),

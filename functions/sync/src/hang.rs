@@ -28,7 +28,10 @@ impl Sync {
                 case.link.unhung.clear();
             }
             match row {
-                Row::Done(_) => (case.link.unhung, case.link.unhung_reason) = (BTreeSet::new(), None),
+                Row::Done(_) => {
+                    (case.link.unhung, case.link.unhung_reason) = (BTreeSet::new(), None);
+                    case.link.unhung_from.clear();
+                }
                 // Said to a manager, and tried again with other deals, another contact, or by `retry-parked`.
                 Row::Refused(reason) => {
                     tracing::warn!(person = %id, reason, "the CRM refused to hang deals on the contact made anew");
@@ -80,7 +83,9 @@ fn to_hang(person: &Person, link: &Link) -> Option<Parting> {
         return None;
     }
     let deals = link.unhung.iter().copied().collect();
-    let parting = Parting { deals, ..Parting::of(person.id, contact) };
+    let stay = breakage::is_on("hung-deal-keeps-stranger");
+    let strangers = link.unhung_from.iter().copied().filter(|one| *one != contact && !stay).collect();
+    let parting = Parting { deals, strangers, ..Parting::of(person.id, contact) };
     let refused = link.unhung_reason.as_ref().map(|reason| &reason.digest);
     (refused != Some(&Digest::of(&key(&parting)))).then_some(parting)
 }

@@ -30,7 +30,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     let contact = living.first().copied();
     let mut plan = Plan { contact, ..Plan::default() };
     // A manager deleted the contact: it is made again only when its person buys.
-    let gone = !held.is_empty() && living.is_empty() && !deletions::has_bought_since(person, link, catalog);
+    let gone = !held.is_empty() && living.is_empty() && !deletions::gets_contact_anew(person, link, catalog);
     let reachable = person.is_reachable() || conversation::calls_for_contact(person, catalog);
     let reachable = reachable || unmatched::has_unmatched(person, link, now);
     if !reachable || gone {

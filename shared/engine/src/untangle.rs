@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Fact, Identifier, Kind, Record, breakage};
+use stagedoor_model::{Fact, Identifier, Kind, Record, Timestamp, breakage};
 
 use crate::{ContactLink, DealLink, Link, Person, PersonId, ShowKey, Stage};
 
@@ -190,32 +190,60 @@ pub fn untangle(
     let is_there = |record: &&Record| matches!(record.fact, Fact::CrmContact { deleted: false, .. });
     let mirrored = person.records.values().filter(is_there).flat_map(|record| &record.identifiers);
     let mirrored = mirrored.filter(|one| of_scope(one)).filter_map(|row| row.value().parse().ok());
-    let others: BTreeSet<u64> = link.doubles.iter().copied().chain(marked).chain(mirrored).collect();
-    let kin: BTreeSet<u64> = others.into_iter().filter(|id| !their_contact(id)).chain(link.contact.id).collect();
+    let all_marked: BTreeSet<u64> = others.iter().flat_map(|other| &other.marked).chain(&marked).copied().collect();
+    let known: BTreeSet<u64> = link.doubles.iter().copied().chain(marked).chain(mirrored).collect();
+    let all: BTreeSet<u64> = known.into_iter().filter(|id| !their_contact(id)).chain(link.contact.id).collect();
     // A manager deleted the contact that they had: their deals hang on another one, if there is any.
     let is_deleted = |record: &&Record| matches!(record.fact, Fact::CrmContact { deleted: true, .. });
     let deleted: BTreeSet<&Identifier> =
         person.records.values().filter(is_deleted).flat_map(|record| &record.identifiers).collect();
     let is_gone = |id: &u64| row(Kind::CrmContact, scope, *id).is_some_and(|row| deleted.contains(&row));
     let own = link.contact.id.filter(|id| !is_gone(id));
-    let own = own.or_else(|| kin.iter().copied().find(|id| !is_gone(id)));
+    let own = own.or_else(|| all.iter().copied().find(|id| !is_gone(id)));
+    // Of a contact that is gone, such as one that a manager merged into another, none is a duplicate; nor is the one that counts.
+    let dead_count = breakage::is_on("duplicate-of-gone-stays");
+    let kin: BTreeSet<u64> = all.iter().copied().filter(|id| !is_gone(id) || dead_count).collect();
+    let counts = kin.first().copied().filter(|_| !dead_count);
     let others: Vec<(u64, Vec<u64>)> = kin
         .iter()
         .filter(|contact| Some(**contact) != own && !is_gone(contact))
         .map(|contact| (*contact, vec![]))
         .collect();
-    // The person has no contact yet. The deals hang on it once the hub has made it.
+    // The person has no contact yet, or none any more. The deals hang on it once the hub has made it.
     if own.is_none() && !breakage::is_on("parted-deal-unhung") {
         link.unhung.extend(deals.iter().copied());
+        link.unhung_from.clone_from(&strangers);
+        // That one is gone is no word against a contact: a manager merged it where the hub had it marked, or its deals hung on
+        // the other's contact.
+        let is_merged = all.iter().any(|id| is_gone(id) && all_marked.contains(id));
+        if is_merged || deals.iter().any(|id| !is_deleted_deal(person, *id)) {
+            link.owed_contact = link.owed_contact.max(last_deleted(person, &of_scope));
+        }
     }
     let main = own.map(|contact| (contact, deals));
     let parting = |(contact, deals): (u64, Vec<u64>)| {
-        let (strangers, kin, values) = (strangers.clone(), kin.clone(), values.clone());
+        let kin = if counts == Some(contact) { BTreeSet::from([contact]) } else { kin.clone() };
+        let (strangers, values) = (strangers.clone(), values.clone());
         let known = link.deals.iter().filter_map(|(show, deal)| Some((deal.id?, show.clone())));
         let shows = known.filter(|(deal, _)| deals.contains(deal)).collect();
         Parting { person: person.id, contact, deals, shows, strangers, kin, values }
     };
     main.into_iter().chain(others).map(parting).collect()
+}
+
+fn is_deleted_deal(person: &Person, deal: u64) -> bool {
+    let is_it = |fact: &Fact| matches!(fact, Fact::CrmLead { lead, deleted: true, .. } if *lead == deal);
+    person.records.values().any(|record| is_it(&record.fact))
+}
+
+/// When the last of somebody's contacts in this CRM was deleted.
+fn last_deleted(person: &Person, of_scope: &impl Fn(&Identifier) -> bool) -> Option<Timestamp> {
+    let contacts = person.records.values().filter(|record| record.identifiers.iter().any(of_scope));
+    let deleted = contacts.filter_map(|record| match record.fact {
+        Fact::CrmContact { deleted: true, changed_at, .. } => Some(changed_at),
+        _ => None,
+    });
+    deleted.max()
 }
 
 /// Phones and e-mails that the hub wrote into contacts of a person and that are theirs no more, such as a corrected typo: by
@@ -254,7 +282,7 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
-    use stagedoor_model::{RecordKey, Timestamp};
+    use stagedoor_model::RecordKey;
 
     use super::*;
     use crate::Intent;

@@ -111,7 +111,8 @@ fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> 
         name.strip_prefix("duplicate of ").and_then(|id| id.parse().ok()).is_some_and(|id| {
             match breakage::is_on("duplicate-of-strangers-stays") {
                 true => parting.strangers.contains(&id),
-                false => !parting.kin.is_empty() && !parting.kin.contains(&id),
+                // A merge leaves the tag of the one that is gone with the one that was kept.
+                false => !parting.kin.is_empty() && (id == parting.contact || !parting.kin.contains(&id)),
             }
         })
     };

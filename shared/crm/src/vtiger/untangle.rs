@@ -88,7 +88,8 @@ impl Vtiger {
         let said = |row: &Value| {
             let text = row.get("commentcontent").map(plain)?;
             let of = text.strip_prefix(DUPLICATE_OF).and_then(|rest| query::number(rest.split(':').next()?));
-            of.map(|of| !parting.kin.contains(&of)).or_else(|| text.starts_with(PARTED).then_some(false))
+            let is_none = |of| of == parting.contact || !parting.kin.contains(&of);
+            of.map(is_none).or_else(|| text.starts_with(PARTED).then_some(false))
         };
         Ok(rows.iter().rev().find_map(said).unwrap_or(false))
     }

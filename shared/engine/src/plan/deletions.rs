@@ -12,14 +12,23 @@ pub(super) fn contacts(person: &Person, link: &Link) -> BTreeSet<u64> {
     link.contact.id.iter().chain(&link.doubles).chain(&person.contacts()).copied().collect()
 }
 
-/// Whether somebody whose contacts are all deleted bought since the last of them was.
-pub(super) fn has_bought_since(person: &Person, link: &Link, catalog: &Catalog) -> bool {
+/// Whether somebody whose contacts are all deleted gets one anew: they bought since the last of them was, or it went while they
+/// were taken for one with somebody else.
+pub(super) fn gets_contact_anew(person: &Person, link: &Link, catalog: &Catalog) -> bool {
     let money = settlements(person.records.values());
     let died = deleted_at(person, link).filter(|_| !breakage::is_on("deleted-for-ever"));
     died.is_some_and(|at| {
+        if is_owed(link, at) {
+            return true;
+        }
         let deals = deals_of(person, catalog, &money);
         deals.iter().any(|(show, deal)| is_bought(deal, link.deals.get(show), &money, catalog, at))
     })
+}
+
+/// Whether a contact is owed to somebody, the last of whose contacts was deleted then.
+fn is_owed(link: &Link, at: Timestamp) -> bool {
+    link.owed_contact >= Some(at) && !breakage::is_on("merged-contact-stays-away")
 }
 
 impl Link {
@@ -39,7 +48,8 @@ impl Link {
         let money = settlements(person.records.values());
         let deals = deals_of(person, catalog, &money);
         let is_new = |show: &ShowKey, deal: &Deal, at| is_bought(deal, self.deals.get(show), &money, catalog, at);
-        let is_back = died.is_some_and(|at| deals.iter().any(|(show, deal)| is_new(show, deal, at)));
+        let is_back =
+            died.is_some_and(|at| is_owed(self, at) || deals.iter().any(|(show, deal)| is_new(show, deal, at)));
         let (mut changed, mut heirs) = (false, BTreeSet::new());
         for (show, known) in &mut self.deals {
             let lives = |id: &&u64| gone_at(**id).is_none();

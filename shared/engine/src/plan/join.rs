@@ -165,6 +165,8 @@ impl Link {
             marked,
             doubles,
             unhung,
+            unhung_from,
+            owed_contact,
             unhung_reason,
             contact_values,
             left_out,
@@ -188,6 +190,8 @@ impl Link {
         } = other;
         (self.looked, self.write_again_at, self.gone_asked_at) = (None, None, None);
         self.unhung.extend(unhung);
+        self.unhung_from.extend(unhung_from);
+        self.owed_contact = self.owed_contact.max(owed_contact);
         self.unhung_reason = self.unhung_reason.or(unhung_reason);
         for (id, values) in contact_values {
             self.contact_values.entry(id).or_default().extend(values);

@@ -195,6 +195,13 @@ pub struct Link {
     /// Deals that are to hang on the contact once it is made anew.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unhung: BTreeSet<u64>,
+    /// Contacts of those from whom the person was parted: these deals may still hang there, too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unhung_from: BTreeSet<u64>,
+    /// They get a contact anew, though a manager deleted the last of theirs then: it was merged into the contact of somebody
+    /// from whom they are parted since, or their deals hang on that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owed_contact: Option<Timestamp>,
     /// Why the CRM refuses to hang them there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unhung_reason: Option<Parked>,
