@@ -15,7 +15,10 @@ use stagedoor_tests::{
     crash::{Life, Mortal},
 };
 
-use crate::{crashes::order, stages::changed};
+use crate::{
+    crashes::{form, order},
+    stages::changed,
+};
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
 const BORIS: [&str; 1] = ["phone:+79161110002"];
@@ -118,6 +121,28 @@ async fn an_order_that_asks_for_nothing_any_more_has_no_live_invoice() {
     fold(&account, with_tickets_back(1, 0)).await;
     fold(&account, with_tickets_back(5, 2)).await;
     assert_eq!(statuses(&account), ["Cancel"]);
+}
+
+/// The same as the shop has it once it is another buyer's, and all of it was given back.
+fn all_back(second: i64, names: &[&str]) -> Event {
+    let mut event = with_tickets_back(second, 2);
+    let (Body::OrderPaid(body) | Body::OrderRefunded(body)) = &mut event.body else { panic!("{event:?}") };
+    body.identifiers = names.iter().map(|name| name.parse().expect("an identifier")).collect();
+    body.identifiers.extend(Identifier::opaque(Kind::Order, event.source.as_str(), "1"));
+    event
+}
+
+#[tokio::test]
+async fn the_invoice_of_who_parts_is_cancelled_with_their_order() {
+    for new in [&ANNA[..], &[ANNA[0], "email:anna@example.com"], &BORIS] {
+        let account = Account::of(Which::Vtiger).await;
+        // The address is another's, and was mistyped.
+        fold(&account, form(1, &["email:boris@example.com"])).await;
+        fold(&account, of_buyer(2, &[ANNA[0], "email:boris@example.com"])).await;
+        assert_eq!(statuses(&account), ["Paid"]);
+        fold(&account, all_back(9, new)).await;
+        assert_eq!(statuses(&account), ["Cancel"], "{new:?}");
+    }
 }
 
 #[tokio::test]

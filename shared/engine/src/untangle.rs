@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Kind, Record, Timestamp, breakage};
 
-use crate::{ContactLink, DealLink, Link, Person, PersonId, ShowKey, Stage};
+use crate::{ContactLink, DealLink, InvoiceLink, Link, Person, PersonId, ShowKey, Stage};
 
 /// What has to change at a contact after its person was parted from somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,6 +187,8 @@ pub fn untangle(
     let strangers: BTreeSet<u64> = theirs.filter_map(|(row, _)| row.value().parse().ok()).collect();
     let deals = link.deals.values().filter_map(|deal| deal.id).filter(|id| is_own(Kind::CrmLead, *id));
     let deals: Vec<u64> = deals.collect();
+    // Where each has their own orders again, their documents go with them: the other plans nothing for them any more.
+    take_invoices(link, person, others);
     let is_there = |record: &&Record| matches!(record.fact, Fact::CrmContact { deleted: false, .. });
     let mirrored = person.records.values().filter(is_there).flat_map(|record| &record.identifiers);
     let mirrored = mirrored.filter(|one| of_scope(one)).filter_map(|row| row.value().parse().ok());
@@ -229,6 +231,27 @@ pub fn untangle(
         Parting { person: person.id, contact, deals, shows, strangers, kin, values }
     };
     main.into_iter().chain(others).map(parting).collect()
+}
+
+/// Takes over what is known of the invoices of the person's own orders: the link of whoever had the orders until now has them.
+fn take_invoices(link: &mut Link, person: &Person, others: &[&Link]) {
+    if breakage::is_on("invoice-stays-with-other") {
+        return;
+    }
+    let orders = person.records.values().filter_map(|record| match &record.fact {
+        Fact::Order { order: Some(order), .. } => Some(format!("{}:{}", record.source, order.id)),
+        _ => None,
+    });
+    for key in orders.collect::<Vec<_>>() {
+        let known = link.invoices.get(&key).is_some_and(|invoice| invoice.id.is_some() || invoice.intent.is_some());
+        let theirs = others
+            .iter()
+            .filter_map(|other| other.invoices.get(&key))
+            .find(|one| one.id.is_some() || one.intent.is_some());
+        if let Some(invoice) = theirs.filter(|_| !known) {
+            link.invoices.insert(key, InvoiceLink { pushed: None, parked: None, ..invoice.clone() });
+        }
+    }
 }
 
 fn is_deleted_deal(person: &Person, deal: u64) -> bool {
