@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stagedoor::audience;
 use stagedoor_model::{Body, Email, Identifier, Phone, Region, Timestamp};
-use stagedoor_testkit::{Parcel, json as posted};
+use stagedoor_testkit::{Parcel, form_signed, json as posted};
 use stagedoor_tests::door::{self, Door};
 use stagedoor_webhook::OneClient;
 
@@ -227,6 +227,44 @@ async fn forms_that_a_stranger_sends_without_end_take_a_bounded_place_and_the_fi
         assert!(whole.contains(&format!("\"a_number\":\"{n}\"")), "form {n} is gone");
     }
     assert!(!whole.contains("\"a_number\":\"50\""), "one in between is not kept");
+}
+
+#[tokio::test]
+async fn a_form_has_so_many_claims_and_the_rest_is_named() {
+    let mut source = door::source("form", "form-secret");
+    source.options = json!({});
+    let at = "2027-05-01T10:00:00Z".parse::<Timestamp>().expect("a time");
+    let signed = Door::open(source, at);
+    let by_server = |body: &Value| form_signed(&signed.path, body, "form-secret", "1", at);
+    let page = browser(json!({}));
+    let claim = |purpose: &str, given: bool| json!({ "channel": "email", "given": given, "purpose": purpose });
+    let form = |consents: Vec<Value>| json!({ "email": "anna@example.com", "consents": consents });
+    let equal = form((0..900).map(|_| claim("marketing", true)).collect());
+    let both = form(vec![claim("marketing", false), claim("marketing", true)]);
+    let many = form((0..800).map(|n| claim(&format!("p{n}"), true)).collect());
+    let long = form(vec![claim(&"p".repeat(100), true), claim("marketing", true)]);
+    for (body, claims, named) in [
+        (equal, 1, None),
+        (both, 1, None),
+        (many, 16, Some("consents (more than 16)")),
+        (long, 1, Some("consents.0.purpose")),
+    ] {
+        for outcome in [page.take(&sent(&page, &body)).await, signed.take(&by_server(&body)).await] {
+            let Some(Body::FormSubmitted(form)) = outcome.events.first().map(|one| &one.body) else { panic!("a form") };
+            assert_eq!(form.consents.len(), claims, "{}", outcome.answer);
+            assert_eq!(
+                form.consents[0].given,
+                body["consents"][0]["given"] == true,
+                "a withdrawal beats what stands beside it"
+            );
+            assert_eq!(outcome.answer.contains("left out"), named.is_some(), "{}", outcome.answer);
+            assert!(
+                named.is_none_or(|name| outcome.answer.contains(name)) && outcome.answer.len() < 600,
+                "{}",
+                outcome.answer
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ mod erasing;
 mod facts;
 mod fairness;
 mod foreign_clocks;
+mod form_words;
 mod fuzz;
 mod golden;
 mod hub_ids;

@@ -13,6 +13,8 @@ use stagedoor_webhook::{
     lenient, parse_json, scan, signature,
 };
 
+use crate::labels::Labels;
+
 struct CarrotQuest {
     source: Source,
 }
@@ -95,6 +97,8 @@ impl Provider for CarrotQuest {
         if identifiers.is_empty() {
             return Err("neither a visitor nor a phone nor an e-mail".into());
         }
+        let (labels, cut) = labels(&form, &user, &fact);
+        lost.extend(cut);
         let submitted = FormSubmitted {
             identifiers,
             proof: Proof::Signed,
@@ -103,7 +107,7 @@ impl Provider for CarrotQuest {
             show: self.source.show.as_deref().map(ShowRef::id),
             amount: amount.flatten(),
             consents: vec![],
-            labels: labels(&form, &user, &fact),
+            labels,
             company: None,
         };
         let body = if cart { Body::CartAbandoned(submitted) } else { Body::FormSubmitted(submitted) };
@@ -150,18 +154,21 @@ fn odd_props<'p>(user: &'p User, fact: &'p Fact) -> impl Iterator<Item = String>
     .map(str::to_owned)
 }
 
-fn labels(form: &Form, user: &User, fact: &Fact) -> BTreeMap<String, String> {
-    let scenario = fact.kind.name.clone().filter(|name| !name.is_empty());
-    let mut labels: BTreeMap<String, String> = scenario.map(|name| ("scenario".to_owned(), name)).into_iter().collect();
+fn labels(form: &Form, user: &User, fact: &Fact) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut labels = Labels::signed();
+    let city = user.props.get("$city").and_then(text).map(|city| ("city", city));
+    let scenario = fact.kind.name.clone().map(|name| ("scenario", name));
     // In Carrot quest each variant of an A/B test is a message of its own.
-    for (label, field) in [("message", "message_name"), ("variant", "message_id"), ("sending", "sending_id")] {
-        labels.extend(form.text(field).map(|value| (label.to_owned(), value.to_owned())));
+    let message = [("message", "message_name"), ("variant", "message_id"), ("sending", "sending_id")];
+    let message = message.into_iter().filter_map(|(label, field)| Some((label, form.text(field)?.to_owned())));
+    for (label, text) in city.into_iter().chain(scenario).chain(message) {
+        labels.add(label, &text.into());
     }
     let own = fact.props.iter().filter(|(key, _)| !key.starts_with('$'));
-    let marks = user.props.iter().filter(|(key, _)| key.starts_with("utm_"));
-    labels.extend(own.chain(marks).filter_map(|(key, value)| Some((key.clone(), text(value)?))).take(40));
-    labels.extend(user.props.get("$city").and_then(text).map(|city| ("city".to_owned(), city)));
-    labels
+    let said = |key: &str| fact.props.contains_key(key);
+    let marks = user.props.iter().filter(|(key, _)| key.starts_with("utm_") && !said(key));
+    own.chain(marks).for_each(|(key, value)| labels.add(key, value));
+    labels.fit()
 }
 
 fn text(value: &Value) -> Option<String> {

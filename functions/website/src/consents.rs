@@ -13,8 +13,15 @@ pub struct Read {
     pub lost: Vec<String>,
 }
 
+/// Claims of one form: four channels, for a few purposes.
+const MOST: usize = 16;
+/// Characters of a purpose's name.
+const PURPOSE: usize = 64;
+/// Characters of the wording that the person saw, or of its version.
+const WORDING: usize = 1_000;
+
 /// Reads a list of claims, a single claim, a table of channels (`{"email": "yes"}`), or JSON of these as text. What cannot be
-/// read loses itself only, and a readable "no" withdraws whatever stands beside it.
+/// read loses itself only, and a readable "no" withdraws whatever stands beside it. Of equal claims the last counts.
 pub fn read(value: &Value) -> Read {
     let mut read = Read::default();
     read.add(value, "consents", false);
@@ -58,7 +65,7 @@ impl Read {
     /// A channel, and yes or no about it.
     fn add_word(&mut self, value: &Value, channel: Channel, place: &str) {
         match (given(value), value) {
-            (Some(given), _) => self.claims.push(claim(MARKETING.to_owned(), channel, given, None)),
+            (Some(given), _) => self.keep(ConsentClaim { purpose: MARKETING.into(), channel, given, wording: None }),
             (None, Value::Null) => {}
             (None, Value::String(text)) if text.trim().is_empty() => {}
             (None, _) => self.lost.push(format!("{place}.{}", channel.name())),
@@ -72,6 +79,7 @@ impl Read {
             None => Some(MARKETING.to_owned()),
             Some(value) => plain(value).map(|purpose| purpose.to_lowercase()),
         };
+        let purpose = purpose.filter(|purpose| purpose.chars().count() <= PURPOSE);
         if purpose.is_none() {
             lose("purpose");
         }
@@ -89,15 +97,31 @@ impl Read {
         }
         let wording = field(fields, "wording").filter(|value| !is_nothing(value));
         let text = wording.and_then(scalar);
-        if wording.is_some() && text.is_none() {
+        let shown: Option<String> = text.as_ref().map(|text| text.chars().take(WORDING).collect());
+        if wording.is_some() && (text.is_none() || shown != text) {
             lose("wording");
         }
-        self.claims.extend(channels.into_iter().map(|channel| claim(purpose.clone(), channel, given, text.clone())));
+        for channel in channels {
+            let wording = shown.clone();
+            self.keep(ConsentClaim { purpose: purpose.clone(), channel, given, wording });
+        }
     }
-}
 
-fn claim(purpose: String, channel: Channel, given: bool, wording: Option<String>) -> ConsentClaim {
-    ConsentClaim { purpose, channel, given, wording }
+    /// Each purpose and channel has one claim. A thousand equal ones would be a thousand words of the ledger.
+    fn keep(&mut self, claim: ConsentClaim) {
+        if breakage::is_on("claims-without-end") {
+            return self.claims.push(claim);
+        }
+        let is_same = |known: &&mut ConsentClaim| known.purpose == claim.purpose && known.channel == claim.channel;
+        let has_room = self.claims.len() < MOST || !claim.given && claim.purpose == MARKETING;
+        match self.claims.iter_mut().find(is_same) {
+            // A withdrawal beats what is said beside it.
+            Some(known) if known.given || !claim.given => *known = claim,
+            Some(_) => {}
+            None if has_room => self.claims.push(claim),
+            None => self.lost.push(format!("consents (more than {MOST})")),
+        }
+    }
 }
 
 /// A field by its name, in any case.

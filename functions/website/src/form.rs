@@ -19,7 +19,7 @@ use stagedoor_webhook::{
     VerifiedDelivery, contact_identifiers, parse_json, scan, signature,
 };
 
-use crate::consents;
+use crate::{consents, labels::Labels};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -57,11 +57,14 @@ impl Auth {
 /// A page's form in bytes. Its key is public, so that anybody can send one.
 const MAX_ANONYMOUS: usize = 64 * 1024;
 
-/// Bytes that all labels of a page's form have together.
-const ANONYMOUS_LABELS: usize = 2_000;
+/// Characters of a name, of a form's name and of a show's key. What is longer is no such thing.
+const SHORT: usize = 200;
 
 /// Many people may share one address of a mobile network.
 const FORMS_PER_HOUR: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
+
+/// Ids of a browser that one form may name: each is one more key under which the person is found.
+const HINTS: usize = 16;
 
 struct SiteForm {
     source: Source,
@@ -135,7 +138,9 @@ impl Provider for SiteForm {
         if identifiers.is_empty() {
             return Err("no phone, no e-mail and no user id in the form".into());
         }
-        identifiers.extend(weak(field("ids")));
+        let hints = weak(field("ids"));
+        let has_many = hints.len() > HINTS;
+        identifiers.extend(hints.into_iter().take(HINTS));
         let currency = text("currency").unwrap_or_else(|| self.source.currency.clone());
         // What cannot be read loses only itself, and its name stands in the reason.
         let mut lost = Vec::new();
@@ -149,6 +154,14 @@ impl Provider for SiteForm {
         let consents::Read { claims: consents, lost: odd } = field("consents").map(consents::read).unwrap_or_default();
         lost.extend(odd);
         lost.extend(self.strange(&body));
+        lost.extend(has_many.then(|| format!("ids (more than {HINTS})")));
+        let (labels, cut) = self.labels(&body, field("utm"));
+        lost.extend(cut);
+        let is_long = |name: &&str| text(name).is_some_and(|text| text.chars().nth(SHORT).is_some());
+        lost.extend(
+            ["name", "form", "show"].iter().filter(|name| is_long(name)).map(|name| format!("{name} (too long)")),
+        );
+        let short = |name: &str| text(name).map(|text| text.chars().take(SHORT).collect::<String>());
         // Nobody proves in a browser whose cart it is: the letter about it would go to an address that a stranger chose.
         let has_cart = self.is_signed() || breakage::is_on("anonymous-counts-in-full");
         let cart = has_cart && text("kind").as_deref() == Some("cart_abandoned");
@@ -160,19 +173,19 @@ impl Provider for SiteForm {
         let form = FormSubmitted {
             identifiers,
             proof: self.options.auth.proof(),
-            name: text("name"),
-            form: text("form"),
-            show: text("show").or_else(|| self.source.show.clone()).map(ShowRef::id),
+            name: short("name"),
+            form: short("form"),
+            show: short("show").or_else(|| self.source.show.clone()).map(ShowRef::id),
             amount: amount.and_then(Result::ok).filter(|_| has_cart),
             consents,
-            labels: self.labels(&body, field("utm")).into_iter().chain(claimed).collect(),
+            labels: labels.into_iter().chain(claimed).collect(),
             company: company.filter(|_| names_company),
         };
         let fact = self.fact(delivery, !form.consents.is_empty());
         let body = if cart { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
         let event = delivery.event(&["form", &fact], at, body);
         let events = vec![Event { is_anonymous: !self.is_signed(), ..event }];
-        NotUnderstood::unless(lost.is_empty(), &format!("left out: {}", lost.join(", ")), events)
+        NotUnderstood::left_out(lost, events)
     }
 
     fn answer(&self, delivery: &Delivery) -> Answer {
@@ -256,22 +269,24 @@ impl SiteForm {
         read.copied().filter(is_odd).filter(|_| !breakage::is_on("odd-field-unnamed")).map(str::to_owned).collect()
     }
 
-    fn labels(&self, body: &serde_json::Map<String, Value>, utm: Option<&Value>) -> BTreeMap<String, String> {
+    /// What the visitor wrote besides, and the campaign's marks; and the names of what is left out.
+    fn labels(
+        &self,
+        body: &serde_json::Map<String, Value>,
+        utm: Option<&Value>,
+    ) -> (BTreeMap<String, String>, Vec<String>) {
         let mapped = |key: &str| KNOWN.contains(&key) || self.options.fields.values().any(|name| name == key);
-        let own = body.iter().filter(|(key, value)| !mapped(key) && *key != "key" && !value.is_array());
-        let own = own.filter_map(|(key, value)| Some((key.clone(), plain(value)?)));
-        let marks = utm.and_then(Value::as_object).into_iter().flatten();
-        let marks = marks.filter_map(|(key, value)| Some((format!("utm_{key}"), plain(value)?)));
-        // What anybody can send is kept shorter.
-        let is_short = !self.is_signed() && !breakage::is_on("anonymous-labels-unbounded");
-        let mut left = if is_short { ANONYMOUS_LABELS } else { usize::MAX };
-        let all = own.chain(marks).filter(|(_, text)| !text.is_empty() && text.len() <= 500).take(40);
-        all.take_while(|(key, text)| {
-            let fits = key.len() + text.len() <= left;
-            left = left.saturating_sub(key.len() + text.len());
-            fits
-        })
-        .collect()
+        let mut labels = if self.is_signed() { Labels::signed() } else { Labels::anonymous() };
+        for (key, value) in body.iter().filter(|(key, _)| !mapped(key) && *key != "key") {
+            labels.add(key, value);
+        }
+        for (key, value) in utm.and_then(Value::as_object).into_iter().flatten() {
+            // What is no text is named as odd.
+            if let Some(text) = plain(value) {
+                labels.add(&format!("utm_{key}"), &text.into());
+            }
+        }
+        labels.fit()
     }
 }
 
@@ -292,7 +307,7 @@ fn read(body: &[u8], is_form: bool) -> Result<serde_json::Map<String, Value>, No
 }
 
 /// `utm[source]=x` and `consents[0][given]=no` as JSON would have them.
-fn tree(value: &FormValue) -> Value {
+pub fn tree(value: &FormValue) -> Value {
     match &value.text {
         Some(text) if value.children.is_empty() || !text.is_empty() => Value::String(text.clone()),
         _ => Value::Object(value.children.iter().map(|(key, child)| (key.clone(), tree(child))).collect()),

@@ -3,6 +3,7 @@
 mod carrotquest;
 mod consents;
 mod form;
+mod labels;
 mod tilda;
 
 use axum::Router;

@@ -16,6 +16,8 @@ use stagedoor_webhook::{
     contact_identifiers, parse_json, scan, signature,
 };
 
+use crate::{form, labels::Labels};
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Options {
@@ -118,6 +120,8 @@ impl Provider for Tilda {
         }
         let amount = payment.as_ref().filter(|_| paid.is_none()).map(|payment| self.money(&payment.amount)).transpose();
         lost.extend(amount.as_ref().err().map(|why| why.reason.clone()));
+        let (labels, cut) = self.labels(&fields);
+        lost.extend(cut);
         let form = FormSubmitted {
             identifiers,
             proof: Proof::Signed,
@@ -126,7 +130,7 @@ impl Provider for Tilda {
             show: self.source.show.as_deref().map(ShowRef::id),
             amount: amount.unwrap_or_default(),
             consents: vec![],
-            labels: self.labels(&fields),
+            labels,
             company: None,
         };
         // What was paid and cannot be read is no cart that was left.
@@ -167,17 +171,16 @@ impl Tilda {
         Ok((0..pieces).map(|nth| whole.with_minor(each + i64::from(nth < rest))).collect())
     }
 
-    /// Campaign marks and the owner's own fields; what identifies somebody is not repeated here.
-    fn labels(&self, fields: &Fields) -> BTreeMap<String, String> {
+    /// Campaign marks and the owner's own fields, and the names of what is left out. What identifies somebody is not repeated here.
+    fn labels(&self, fields: &Fields) -> (BTreeMap<String, String>, Vec<String>) {
         let own = [&self.options.phone, &self.options.email, &self.options.name, &self.options.key_name];
         let known = ["tranid", "formid", "formname", "cookies", "payment", "form"];
-        fields
-            .iter()
-            .filter(|(key, _)| !known.contains(&key.as_str()) && !own.iter().any(|name| name.to_lowercase() == **key))
-            .filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)))
-            .filter(|(_, text)| !text.is_empty() && text.len() <= 500)
-            .take(40)
-            .collect()
+        let is_own = |key: &str| known.contains(&key) || own.iter().any(|name| name.to_lowercase() == key);
+        let mut labels = Labels::signed();
+        for (key, value) in fields.iter().filter(|(key, _)| !is_own(key)) {
+            labels.add(key, &form::tree(value));
+        }
+        labels.fit()
     }
 
     fn order(&self, delivery: &VerifiedDelivery, payment: &Payment) -> Result<Order, NotUnderstood> {

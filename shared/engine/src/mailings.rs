@@ -12,7 +12,7 @@ pub use cascade::{takes_no_sms, was_read, was_refused};
 use jiff::civil::Time;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use stagedoor_model::{Channel, Fact, Identifier, MARKETING, Purpose, QuietHours, Timestamp};
+use stagedoor_model::{Channel, Fact, Identifier, MARKETING, Purpose, QuietHours, Timestamp, breakage};
 
 use crate::{
     Catalog, Deal, INTEREST, Link, Localised, Person, PersonId, ShowKey, ShowNotice, Standing, Traits, consent, deals,
@@ -317,12 +317,19 @@ impl<'l, 'c> Desk<'l, 'c> {
     fn unconfirmed(&self) -> BTreeSet<Identifier> {
         let entries = consent::ledger(self.person);
         let told = entries.iter().filter(|entry| entry.channel == Channel::Email).flat_map(|entry| &entry.identifiers);
-        let waits = |address: &&Identifier| {
-            let policy = &self.catalog.consent;
-            let standing = consent::standing(&entries, MARKETING, Channel::Email, Some(address), policy, None);
-            matches!(standing, Standing::Unconfirmed(_)) && !consent::is_suppressed(self.person, address)
-        };
-        told.filter(waits).cloned().collect()
+        let mut told: Vec<&Identifier> = told.collect();
+        // One form can name an address a thousand times: its standing is worked out once.
+        if !breakage::is_on("standing-of-each-word") {
+            told.sort();
+            told.dedup();
+        }
+        told.into_iter().filter(|one| self.waits_for_confirmation(&entries, one)).cloned().collect()
+    }
+
+    fn waits_for_confirmation(&self, entries: &[consent::Entry], address: &Identifier) -> bool {
+        let policy = &self.catalog.consent;
+        let standing = consent::standing(entries, MARKETING, Channel::Email, Some(address), policy, None);
+        matches!(standing, Standing::Unconfirmed(_)) && !consent::is_suppressed(self.person, address)
     }
 
     fn due(&mut self, mailing: &'c Mailing, occasion: &Occasion<'_>) -> Option<Due<'c>> {

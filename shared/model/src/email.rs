@@ -15,6 +15,9 @@ pub struct Email(String);
 #[error("not an e-mail address")]
 pub struct EmailError;
 
+/// Addresses that one text names. A list of more is no way to reach somebody.
+const MOST: usize = 16;
+
 impl Email {
     /// # Errors
     /// When `text` is no address by RFC 5321 or its domain has no Punycode form.
@@ -41,6 +44,7 @@ impl Email {
         }
         let mut seen = BTreeSet::new();
         found.retain(|email| seen.insert(email.clone()));
+        found.truncate(MOST);
         found
     }
 

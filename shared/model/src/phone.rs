@@ -37,6 +37,15 @@ impl Region {
     }
 }
 
+/// Characters of a text in which numbers are looked for: a long message of a messenger.
+const LOOKED_AT: usize = 4_096;
+/// Numbers that one text names. A list of more is no way to reach somebody.
+const MOST: usize = 16;
+/// Digits of a number, with what is dialled before it from abroad.
+const DIGITS: std::ops::RangeInclusive<usize> = 5..=24;
+/// Words that one number is written in.
+const WORDS: usize = 24;
+
 impl Phone {
     /// Reads what a person typed. Extensions (`доб. 12`, `ext 12`) are dropped: they belong to a switchboard, not a person.
     ///
@@ -54,9 +63,11 @@ impl Phone {
         }
     }
 
-    /// Every number in a text, in its order: between words, in brackets, two in a row.
+    /// Every number in a text, in its order: between words, in brackets, two in a row. Of a longer text the first 4,096
+    /// characters are read, and of more numbers the first 16.
     pub fn parse_all(text: &str, region: Region) -> Vec<Self> {
-        let text = visible(text);
+        let most = if crate::breakage::is_on("numbers-without-end") { usize::MAX } else { LOOKED_AT };
+        let text = visible(&text.chars().take(most).collect::<String>());
         let mut found: Vec<Self> = Vec::new();
         for part in text.split([',', ';', '\n']) {
             match Self::parse(part, region) {
@@ -67,6 +78,7 @@ impl Phone {
         }
         let mut seen = std::collections::BTreeSet::new();
         found.retain(|phone| seen.insert(phone.clone()));
+        found.truncate(MOST);
         found
     }
 
@@ -77,9 +89,14 @@ impl Phone {
         }
         let (mut words, mut found): (Vec<&str>, Vec<Self>) = (run.split_whitespace().collect(), Vec::new());
         while !words.is_empty() {
-            let longest = (1..=words.len()).rev().find_map(|count| {
+            // Each beginning is tried, so it must not be long: a text of nothing but digits would be read for hours.
+            let is_bounded = !crate::breakage::is_on("numbers-without-end");
+            let most = if is_bounded { words.len().min(WORDS) } else { words.len() };
+            let longest = (1..=most).rev().find_map(|count| {
                 let head = words.get(..count)?.join(" ");
-                Some((count, Self::parse(&head, region).ok()?))
+                let digits = head.bytes().filter(u8::is_ascii_digit).count();
+                let is_tried = DIGITS.contains(&digits) || !is_bounded;
+                Some((count, is_tried.then(|| Self::parse(&head, region).ok())??))
             });
             let taken = longest.as_ref().map_or(1, |(count, _)| *count);
             found.extend(longest.map(|(_, phone)| phone));
@@ -248,5 +265,19 @@ mod tests {
                 proptest::prop_assert_eq!(Phone::parse(phone.as_str(), region), Ok(phone));
             }
         }
+    }
+
+    #[test]
+    fn a_text_of_nothing_but_digits_is_read_in_no_time() {
+        let region = Region::new("RU").expect("a region");
+        let began = std::time::Instant::now();
+        for text in ["1 ".repeat(30_000), "1-1 ".repeat(15_000), "7 9 ".repeat(15_000), "+".repeat(60_000)] {
+            Phone::parse_all(&text, region);
+        }
+        // Some seconds without optimisation on a busy machine. It took hours.
+        assert!(began.elapsed().as_secs() < 40, "{:?}", began.elapsed());
+        let list: String = (0..400).map(|n| format!("+7916123{n:04}, ")).collect();
+        assert_eq!(Phone::parse_all(&list, region).len(), MOST);
+        assert_eq!(Phone::parse_all("8 9 1 6 1 2 3 4 5 6 7", region).len(), 1);
     }
 }

@@ -112,17 +112,26 @@ pub fn doubted(
     contested: &BTreeSet<Identifier>,
 ) -> BTreeMap<Identifier, Timestamp> {
     let said = |entry: &&Entry| entry.is_anonymous && entry.decision == Decision::Withdrawn && entry.channel == channel;
-    let mut doubted = BTreeMap::new();
+    // The first and the last such word about each address.
+    let mut words = BTreeMap::<&Identifier, (Timestamp, Timestamp)>::new();
     for entry in entries.iter().filter(said) {
         for address in &entry.identifiers {
-            match standing(entries, MARKETING, channel, Some(address), policy, None) {
-                Standing::Given(given) if given.at <= entry.at => _ = doubted.insert(address.clone(), given.at),
-                _ if contested.contains(address) => _ = doubted.entry(address.clone()).or_insert(entry.at),
-                _ => {}
-            }
+            let (first, last) = words.entry(address).or_insert((entry.at, entry.at));
+            (*first, *last) = ((*first).min(entry.at), (*last).max(entry.at));
         }
     }
-    doubted
+    let of = |(address, (first, last)): (&Identifier, (Timestamp, Timestamp))| match standing(
+        entries,
+        MARKETING,
+        channel,
+        Some(address),
+        policy,
+        None,
+    ) {
+        Standing::Given(given) if given.at <= last => Some((address.clone(), given.at)),
+        _ => contested.contains(address).then(|| (address.clone(), first)),
+    };
+    words.into_iter().filter_map(of).collect()
 }
 
 /// When somebody last withdrew from a channel: what was asked before is asked no more.
