@@ -256,3 +256,93 @@ async fn what_is_written_behind_start_is_heard() {
     assert!(said_of(&told("/start").await).is_empty());
     assert!(said_of(&told("/start 01j9abcdefgh1234").await).is_empty());
 }
+
+async fn telegram(update: Value) -> Vec<Event> {
+    let secret = "x-telegram-bot-api-secret-token";
+    heard("telegram", |path| posted(path, &update).header(secret, "secret")).await
+}
+
+fn telegram_message(more: Value) -> Value {
+    let mut message = json!({ "message_id": 8, "date": 1_800_000_000,
+        "from": { "id": 42, "is_bot": false, "first_name": "Анна" }, "chat": { "id": 42, "type": "private" } });
+    for (key, value) in more.as_object().expect("an object") {
+        message[key] = value.clone();
+    }
+    message
+}
+
+async fn vk(kind: &str, object: Value) -> Vec<Event> {
+    let body = json!({ "type": kind, "group_id": 191_949_777, "secret": "secret", "event_id": "e1", "object": object });
+    let parcel = |path: &str| Parcel {
+        path: path.to_owned(),
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: body.to_string().into_bytes(),
+    };
+    heard("vk", parcel).await
+}
+
+fn vk_message(more: Value) -> Value {
+    let mut message = json!({ "id": 7, "date": 1_800_000_000, "peer_id": 700, "from_id": 700, "text": "" });
+    for (key, value) in more.as_object().expect("an object") {
+        message[key] = value.clone();
+    }
+    message
+}
+
+#[tokio::test]
+async fn a_text_that_was_changed_is_heard_as_a_new_line_in_every_messenger() {
+    let edit = json!({ "edit_date": 1_800_000_060, "text": "я НЕ приду, верните деньги" });
+    let mut told = vec![telegram(json!({ "update_id": 9, "edited_message": telegram_message(edit) })).await];
+    let edit = json!({ "update_time": 1_800_000_060, "text": "я НЕ приду, верните деньги" });
+    told.push(vk("message_edit", vk_message(edit)).await);
+    let new = json!({ "type": "text", "text": { "body": "я НЕ приду, верните деньги" } });
+    told.push(
+        whatsapp_message(json!({ "type": "edit", "edit": { "original_message_id": "wamid.0", "message": new } })).await,
+    );
+    for (provider, page) in [("messenger", "page"), ("instagram", "instagram")] {
+        let one = json!({ "sender": { "id": "77" }, "recipient": { "id": "5" }, "timestamp": 1_800_000_060_000_u64,
+            "message_edit": { "mid": "m", "text": "я НЕ приду, верните деньги", "num_edit": 1 } });
+        let body = json!({ "object": page, "entry": [{ "id": "5", "messaging": [one] }] });
+        told.push(heard(provider, |path| signed_by_meta(path, &body, "secret")).await);
+    }
+    for events in told {
+        assert_eq!(said_of(&events), ["edited\nя НЕ приду, верните деньги\n"], "{events:?}");
+    }
+    let moves = json!({ "edit_date": 1_800_000_060, "location": { "latitude": 55.7, "longitude": 37.6 } });
+    let events = telegram(json!({ "update_id": 9, "edited_message": telegram_message(moves) })).await;
+    assert!(events.is_empty(), "a place that moves on says nothing: {events:?}");
+    let strange = whatsapp_message(json!({ "type": "edit", "edit": { "new": "?" } })).await;
+    assert!(strange.iter().any(|event| matches!(event.body, Body::Unrecognized(_))), "{strange:?}");
+    let by_us = vk("message_edit", vk_message(json!({ "out": 1, "text": "Здравствуйте!" }))).await;
+    assert!(by_us.is_empty(), "{by_us:?}");
+}
+
+#[tokio::test]
+async fn all_that_hangs_on_a_forward_or_on_the_word_that_begins_is_heard() {
+    let photo = |n: u64| {
+        json!({ "type": "photo", "photo": { "id": n, "owner_id": 5, "text": format!("подпись {n}"),
+            "sizes": [{ "width": 100, "url": format!("https://vk.example/{n}.jpg") }] } })
+    };
+    let third = json!({ "from_id": 5, "text": "третий", "attachments": [photo(3)] });
+    let second = json!({ "from_id": 5, "text": "второй", "attachments": [photo(2)], "fwd_messages": [third] });
+    let first = json!({ "from_id": 5, "text": "первый", "attachments": [photo(1)], "fwd_messages": [second] });
+    let events = vk("message_new", json!({ "message": vk_message(json!({ "fwd_messages": [first] })) })).await;
+    let words = "> первый\n> подпись 1\n> второй\n> подпись 2\n> третий\n> подпись 3";
+    let files = "https://vk.example/1.jpg\nhttps://vk.example/2.jpg\nhttps://vk.example/3.jpg";
+    assert_eq!(said_of(&events), [format!("forwarded\n{words}\n{files}")]);
+    let begins = json!({ "text": "Начать", "attachments": [photo(1)] });
+    let events = vk("message_new", json!({ "message": vk_message(begins) })).await;
+    assert!(events.iter().any(|event| matches!(event.body, Body::ChatStarted(_))), "{events:?}");
+    assert_eq!(said_of(&events), ["photo\nподпись 1\nhttps://vk.example/1.jpg"]);
+}
+
+#[tokio::test]
+async fn what_a_poll_offers_and_what_an_answer_quotes_is_heard() {
+    let poll = json!({ "poll": { "id": "1", "question": "Когда идём?", "options": [{ "text": "В пятницу" }, { "text": "В субботу" }] } });
+    let events = telegram(json!({ "update_id": 9, "message": telegram_message(poll) })).await;
+    assert_eq!(said_of(&events), ["poll\nКогда идём?\nВ пятницу\nВ субботу\n"]);
+    let quote = json!({ "text": "1", "quote": { "text": "Начало в 19:00\nвход с 18:30", "position": 0 } });
+    let events = telegram(json!({ "update_id": 9, "message": telegram_message(quote) })).await;
+    assert_eq!(said_of(&events), ["quote\n> Начало в 19:00\n> вход с 18:30\n", "1"]);
+    assert!(events[0].order < events[1].order, "{events:?}");
+}

@@ -16,7 +16,7 @@ use stagedoor_webhook::{
 };
 use subtle::ConstantTimeEq;
 
-use crate::read::{chat, has_list, id, is_true, joined, list, millisecond, other, pressed, text};
+use crate::read::{chat, edited, has_list, id, is_true, joined, list, millisecond, other, pressed, text};
 
 pub fn verify(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
     let header = delivery.header("x-hub-signature-256").ok_or(Reject::MissingSignature)?;
@@ -137,14 +137,13 @@ impl Provider for Page {
 }
 
 /// Updates about a chat that say nothing to us.
-const ASIDE: [&str; 10] = [
+const ASIDE: [&str; 9] = [
     "reaction",
     "account_linking",
     "pass_thread_control",
     "take_thread_control",
     "request_thread_control",
     "app_roles",
-    "message_edit",
     "response_feedback",
     "message_echo",
     "policy_enforcement",
@@ -198,6 +197,14 @@ impl Page {
         let person = id(update, "/sender/id").and_then(|id| self.person(&id))?;
         if let Some(message) = update.get("message") {
             return self.message(person, message, update);
+        }
+        if let Some(message) = update.get("message_edit") {
+            let mid = id(message, "/mid").unwrap_or_default();
+            let fact =
+                vec!["edit".to_owned(), mid.clone(), id(message, "/num_edit").unwrap_or_default(), stamp(update)];
+            let content = edited(text(message, "/text"), vec![])?;
+            let heard = MessageHeard { chat: person, message: mid, content };
+            return Some(vec![(fact, Body::MessageReceived(heard))]);
         }
         let fact = |kind: &str, more: String| vec![kind.to_owned(), person.id.value().to_owned(), stamp(update), more];
         if let Some(postback) = update.get("postback") {

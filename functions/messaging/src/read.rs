@@ -17,6 +17,11 @@ pub fn other(kind: &str, caption: Option<String>, files: Vec<String>) -> Content
     Content::Other { kind: kind.to_owned(), caption, files }
 }
 
+/// A message that its author changed. `None` without words: nothing is known to have been said anew.
+pub fn edited(words: Option<String>, files: Vec<String>) -> Option<Content> {
+    words.filter(|_| !breakage::is_on("edits-unheard")).map(|words| other(Content::EDITED, Some(words), files))
+}
+
 /// The shortest label that a messenger leaves of a longer one, in characters.
 const CUT: usize = 19;
 

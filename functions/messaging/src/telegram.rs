@@ -13,7 +13,7 @@ use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, signature,
 };
 
-use crate::read::{id, is_true, joined, list, number, other, pressed, second, text, words};
+use crate::read::{edited, id, is_true, joined, list, number, other, pressed, second, text, words};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,12 +64,26 @@ const OPTIONAL: Shape = Shape {
         "message/venue/title",
         "message/venue/address",
         "message/poll/question",
+        "message/poll/options/*/text",
+        "message/quote/text",
+        "edited_message/from/first_name",
+        "edited_message/from/last_name",
+        "edited_message/from/username",
+        "edited_message/from/language_code",
+        "edited_message/message_id",
+        "edited_message/caption",
         "message/web_app_data/data",
         "message/web_app_data/button_text",
     ],
-    numbers: &["message/date", "my_chat_member/date", "message/location/latitude", "message/location/longitude"],
+    numbers: &[
+        "message/date",
+        "edited_message/edit_date",
+        "my_chat_member/date",
+        "message/location/latitude",
+        "message/location/longitude",
+    ],
     instants: &[],
-    lists: &["message/photo"],
+    lists: &["message/photo", "message/poll/options"],
     flags: &["message/from/is_bot"],
 };
 
@@ -87,8 +101,7 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
 }
 
 /// Kinds of update that say nothing about a person's chat with the bot.
-const ASIDE: [&str; 20] = [
-    "edited_message",
+const ASIDE: [&str; 19] = [
     "channel_post",
     "edited_channel_post",
     "business_connection",
@@ -174,6 +187,8 @@ impl Provider for Telegram {
         let now = delivery.received_at();
         let (at, body) = if let Some(message) = update.get("message") {
             (second(message, "/date", now), self.message(message)?)
+        } else if let Some(message) = update.get("edited_message") {
+            (second(message, "/edit_date", now), self.edited(message)?)
         } else if let Some(query) = update.get("callback_query") {
             // The message's own date is when the button was shown, not when it was pressed.
             (now, self.pressed(query)?)
@@ -185,11 +200,15 @@ impl Provider for Telegram {
         };
         // Updates are counted, and their dates have whole seconds.
         let order = number(&update, "/update_id").and_then(|id| u64::try_from(id).ok()).unwrap_or(0).saturating_mul(2);
-        let said = body.as_ref().zip(update.get("message")).and_then(|(body, message)| beside_start(body, message));
+        let message = body.as_ref().zip(update.get("message"));
+        let quoted = message.and_then(|(body, message)| quoted(body, message));
+        let said = message.and_then(|(body, message)| beside_start(body, message));
         let started = body.map(|body| delivery.event(&["update", &update_id], at, body).ordered(order));
         let after = order.saturating_add(1);
         let said = said.map(|body| delivery.event(&["update", &update_id, "said"], at, body).ordered(after));
-        NotUnderstood::left_out(odd(&update, &OPTIONAL), started.into_iter().chain(said).collect())
+        let before = order.saturating_sub(1);
+        let quoted = quoted.map(|body| delivery.event(&["update", &update_id, "quote"], at, body).ordered(before));
+        NotUnderstood::left_out(odd(&update, &OPTIONAL), quoted.into_iter().chain(started).chain(said).collect())
     }
 }
 
@@ -247,6 +266,19 @@ impl Telegram {
         Ok(Some(Body::MessageReceived(MessageHeard { chat, message, content })))
     }
 
+    /// What somebody wrote in the place of an earlier text. A place that moves on says nothing new.
+    fn edited(&self, message: &Value) -> Result<Option<Body>, NotUnderstood> {
+        let Some(chat) = self.person(message.get("from"), message.get("chat"))? else { return Ok(None) };
+        let kind = MEDIA.iter().copied().find(|kind| message.get(*kind).is_some());
+        let content =
+            edited(text(message, "/text").or_else(|| text(message, "/caption")), files(message, kind.unwrap_or("")));
+        if content.is_none() && kind.is_none() {
+            return Err("an edit of an unknown kind".into());
+        }
+        let message = id(message, "/message_id").unwrap_or_default();
+        Ok(content.map(|content| Body::MessageReceived(MessageHeard { chat, message, content })))
+    }
+
     /// Only a contact that bears the sender's own id is their own phone.
     fn own_phone(&self, message: &Value, chat: &ChatRef) -> Option<Phone> {
         let contact = message.get("contact")?;
@@ -292,6 +324,15 @@ fn beside_start(body: &Body, message: &Value) -> Option<Body> {
     Some(Body::MessageReceived(MessageHeard { chat, message, content: Content::Text(words.to_owned()) }))
 }
 
+/// What of another message somebody chose to answer: the answer alone may not say it.
+fn quoted(body: &Body, message: &Value) -> Option<Body> {
+    let Body::MessageReceived(heard) = body else { return None };
+    let words = text(message, "/quote/text").filter(|_| !breakage::is_on("quotes-unheard"))?;
+    let quote = words.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n");
+    let content = other(Content::QUOTE, Some(quote), vec![]);
+    Some(Body::MessageReceived(MessageHeard { content, ..heard.clone() }))
+}
+
 /// The label of the button that bears this data.
 fn label(query: &Value, data: &str) -> Option<String> {
     let mut buttons = list(query, "/message/reply_markup/inline_keyboard").filter_map(Value::as_array).flatten();
@@ -317,7 +358,9 @@ fn media_words(message: &Value, kind: &str) -> Option<String> {
         "document" | "audio" => &["/file_name", "/title"],
         _ => &[],
     };
-    joined(text(message, "/caption").into_iter().chain(words(own, inside)))
+    let options = list(own, "/options").filter_map(|option| text(option, "/text"));
+    let options = options.filter(|_| kind == "poll" && !breakage::is_on("quotes-unheard"));
+    joined(text(message, "/caption").into_iter().chain(words(own, inside)).chain(options))
 }
 
 /// Ids of files: of a photo the largest size, which comes last.

@@ -13,7 +13,7 @@ use stagedoor_webhook::{
     signature,
 };
 
-use crate::read::{chat, id, joined, list, number, other, pressed, second, text, words};
+use crate::read::{chat, edited, id, joined, list, number, other, pressed, second, text, words};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +57,21 @@ const OPTIONAL: Shape = Shape {
         "object/message/attachments/*/doc/url",
         "object/message/attachments/*/audio_message/link_mp3",
         "object/message/attachments/*/graffiti/url",
+        "object/id",
+        "object/message/fwd_messages/*/attachments/*/type",
+        "object/message/fwd_messages/*/attachments/*/*/url",
+        "object/message/fwd_messages/*/attachments/*/*/link_mp3",
+        "object/message/fwd_messages/*/attachments/*/*/link_ogg",
+        "object/message/fwd_messages/*/attachments/*/*/title",
+        "object/message/fwd_messages/*/attachments/*/*/text",
+        "object/message/fwd_messages/*/attachments/*/*/description",
+        "object/message/fwd_messages/*/attachments/*/*/caption",
+        "object/message/fwd_messages/*/attachments/*/*/transcript",
+        "object/message/fwd_messages/*/attachments/*/*/message",
+        "object/message/fwd_messages/*/attachments/*/photo/sizes/*/url",
+        "object/message/fwd_messages/*/attachments/*/doc/url",
+        "object/message/fwd_messages/*/attachments/*/audio_message/link_mp3",
+        "object/message/fwd_messages/*/attachments/*/graffiti/url",
     ],
     numbers: &[
         "object/message/date",
@@ -65,6 +80,8 @@ const OPTIONAL: Shape = Shape {
         "object/message/geo/coordinates/latitude",
         "object/message/geo/coordinates/longitude",
         "object/message/attachments/*/photo/sizes/*/width",
+        "object/update_time",
+        "object/message/fwd_messages/*/attachments/*/photo/sizes/*/width",
     ],
     instants: &[],
     lists: &[
@@ -73,6 +90,8 @@ const OPTIONAL: Shape = Shape {
         "object/attachments",
         "object/fwd_messages",
         "object/message/attachments/*/photo/sizes",
+        "object/message/fwd_messages/*/attachments",
+        "object/message/fwd_messages/*/attachments/*/photo/sizes",
     ],
     flags: &[],
 };
@@ -91,9 +110,8 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
 }
 
 /// Families of events that say nothing about a chat.
-const ASIDE: [&str; 17] = [
+const ASIDE: [&str; 16] = [
     "message_reply",
-    "message_edit",
     "message_typing_state",
     "message_reaction_event",
     "wall_",
@@ -143,6 +161,7 @@ impl Provider for Vk {
         let one = |body: Option<Body>| body.map(|body| vec![body]).ok_or("an event without its person");
         let bodies = match kind.as_str() {
             "message_new" => self.message(object)?,
+            "message_edit" => self.edited(object)?,
             // What is pressed or read in a group's chat is nobody's.
             "message_event" | "message_read" if is_group(object) => vec![],
             "message_event" => one(self.pressed(object))?,
@@ -154,9 +173,13 @@ impl Provider for Vk {
             _ => return Err("an event of an unknown type".into()),
         };
         let message = object.get("message").unwrap_or(object);
-        let at = second(message, "/date", delivery.received_at());
+        let said_at = second(message, "/date", delivery.received_at());
+        let at = if kind == "message_edit" { second(message, "/update_time", delivery.received_at()) } else { said_at };
         let fact = id(&envelope, "/event_id").or_else(|| {
-            // Before API 5.103 there was no event_id.
+            // Before API 5.103 there was no event_id. One message may be edited often.
+            if kind == "message_edit" {
+                return None;
+            }
             let (message, peer) = (id(message, "/id")?, id(message, "/peer_id").or_else(|| id(message, "/user_id"))?);
             Some(format!("{kind} {peer} {message}"))
         });
@@ -200,15 +223,7 @@ impl Vk {
         if number(message, "/out").unwrap_or(0) != 0 || from < 0 || is_group(message) {
             return Ok(vec![]);
         }
-        // dev.vk.com/reference: lang_id 0 is Russian, 1 Ukrainian, 2 Belarusian, 3 English.
-        let language = match number(object, "/client_info/lang_id") {
-            Some(0) => Some("ru"),
-            Some(1) => Some("uk"),
-            Some(2) => Some("be"),
-            Some(3) => Some("en"),
-            _ => None,
-        };
-        let chat = self.person(from, language).ok_or("a sender of an unknown kind")?;
+        let chat = self.sender(object, from)?;
         let (words, came) = (text(message, "/text"), text(message, "/ref"));
         let command = payload_command(message.get("payload"));
         let begins = command.as_deref() == Some("start")
@@ -218,12 +233,45 @@ impl Vk {
             let token = came.and_then(|came| Token::parse(&came));
             bodies.push(Body::ChatStarted(ChatStarted { chat: chat.clone(), token, may_write: true }));
         }
-        if !begins {
-            let content = content(message, words, command).ok_or("a message of an unknown kind")?;
-            let message = id(message, "/id").unwrap_or_default();
-            bodies.push(Body::MessageReceived(MessageHeard { chat, message, content }));
-        }
+        // The word that begins a chat is none of the conversation. What hangs on it is.
+        let content = match begins {
+            true => content(message, None, None).filter(|_| !breakage::is_on("beginning-eats-picture")),
+            false => Some(content(message, words, command).ok_or("a message of an unknown kind")?),
+        };
+        let message = id(message, "/id").unwrap_or_default();
+        let heard = |content| Body::MessageReceived(MessageHeard { chat, message, content });
+        bodies.extend(content.map(heard));
         Ok(bodies)
+    }
+
+    /// What somebody wrote in the place of an earlier text.
+    fn edited(&self, object: &Value) -> Result<Vec<Body>, NotUnderstood> {
+        let message = object.get("message").unwrap_or(object);
+        let from = number(message, "/from_id").ok_or("a message without a sender")?;
+        if number(message, "/out").unwrap_or(0) != 0 || from < 0 || is_group(message) {
+            return Ok(vec![]);
+        }
+        let chat = self.sender(object, from)?;
+        let (words, files) = match content(message, text(message, "/text"), None) {
+            Some(Content::Text(words)) => (Some(words), vec![]),
+            Some(Content::Other { caption, files, .. }) => (caption, files),
+            _ => return Err("an edit of an unknown kind".into()),
+        };
+        let message = id(message, "/id").unwrap_or_default();
+        let heard = |content| Body::MessageReceived(MessageHeard { chat, message, content });
+        Ok(edited(words, files).map(heard).into_iter().collect())
+    }
+
+    fn sender(&self, object: &Value, from: i64) -> Result<ChatRef, NotUnderstood> {
+        // dev.vk.com/reference: lang_id 0 is Russian, 1 Ukrainian, 2 Belarusian, 3 English.
+        let language = match number(object, "/client_info/lang_id") {
+            Some(0) => Some("ru"),
+            Some(1) => Some("uk"),
+            Some(2) => Some("be"),
+            Some(3) => Some("en"),
+            _ => None,
+        };
+        self.person(from, language).ok_or_else(|| "a sender of an unknown kind".into())
     }
 
     fn pressed(&self, object: &Value) -> Option<Body> {
@@ -272,8 +320,8 @@ fn content(message: &Value, said: Option<String>, command: Option<String>) -> Op
     }
     let attached: Vec<&Value> = list(message, "/attachments").collect();
     let place = message.get("geo").map(|_| "location".to_owned());
+    let is_passed_on = list(message, "/fwd_messages").next().is_some();
     let passed_on: Vec<String> = list(message, "/fwd_messages").filter_map(passed_on).collect();
-    let is_passed_on = !passed_on.is_empty() || list(message, "/fwd_messages").next().is_some();
     let passed_on = if breakage::is_on("forwards-unheard") { vec![] } else { passed_on };
     let kind = attached.iter().find_map(|one| text(one, "/type")).or(place);
     let kind = kind.or_else(|| (is_passed_on && !breakage::is_on("forwards-unheard")).then(|| "forwarded".to_owned()));
@@ -284,15 +332,35 @@ fn content(message: &Value, said: Option<String>, command: Option<String>) -> Op
         ["latitude", "longitude"].into_iter().filter_map(|axis| id(message, &format!("/geo/coordinates/{axis}"))),
     );
     let caption = joined(said.into_iter().chain(inside).chain(place).chain(passed_on));
-    Some(other(&kind, caption, attached.iter().filter_map(|one| attachment_file(one)).collect()))
+    let mut files: Vec<String> = attached.iter().filter_map(|one| attachment_file(one)).collect();
+    list(message, "/fwd_messages").for_each(|one| files_passed_on(one, &mut files));
+    Some(other(&kind, caption, files))
 }
 
-/// A message that somebody passes on: its words, and those of what hangs on it.
+/// A message that somebody passes on: its words, those of what hangs on it, and those of all that it passes on itself.
 fn passed_on(message: &Value) -> Option<String> {
-    let inside = list(message, "/attachments").filter_map(attachment_words);
-    let deeper = list(message, "/fwd_messages").filter_map(|one| text(one, "/text"));
-    let said = joined(text(message, "/text").into_iter().chain(inside).chain(deeper))?;
+    let mut all = Vec::new();
+    words_passed_on(message, &mut all);
+    let said = joined(all)?;
     Some(said.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n"))
+}
+
+fn words_passed_on(message: &Value, all: &mut Vec<String>) {
+    all.extend(text(message, "/text"));
+    all.extend(list(message, "/attachments").filter_map(attachment_words));
+    for one in list(message, "/fwd_messages") {
+        match breakage::is_on("deep-forwards-unheard") {
+            true => all.extend(text(one, "/text")),
+            false => words_passed_on(one, all),
+        }
+    }
+}
+
+fn files_passed_on(message: &Value, all: &mut Vec<String>) {
+    if !breakage::is_on("deep-forwards-unheard") {
+        all.extend(list(message, "/attachments").filter_map(attachment_file));
+        list(message, "/fwd_messages").for_each(|one| files_passed_on(one, all));
+    }
 }
 
 fn attachment_words(one: &Value) -> Option<String> {

@@ -18,7 +18,7 @@ use stagedoor_webhook::{
 
 use crate::{
     meta,
-    read::{has_list, id, joined, list, other, pressed, second, text, words},
+    read::{edited, has_list, id, joined, list, other, pressed, second, text, words},
 };
 
 #[derive(Deserialize)]
@@ -282,7 +282,15 @@ impl Whatsapp {
             }
         }
         let content = match kind.as_str() {
-            "reaction" | "edit" | "revoke" => return Some(vec![]),
+            "reaction" | "revoke" => return Some(vec![]),
+            "edit" => {
+                let new = message.pointer("/edit/message").unwrap_or(&Value::Null);
+                let own = new.get(text(new, "/type").unwrap_or_default()).unwrap_or(&Value::Null);
+                let words = text(new, "/text/body").or_else(|| inside(own));
+                let is_kept = edited(words, id(own, "/id").into_iter().collect());
+                // An edit of a shape that is not known is kept whole.
+                Some(is_kept?)
+            }
             "button" => pressed(text(message, "/button/payload"), text(message, "/button/text"))
                 .or_else(|| Some(other("button", None, vec![]))),
             "interactive" => {

@@ -176,6 +176,12 @@ fn spoken(line: &Line, channel: &str, catalog: &Catalog) -> String {
     let zone = catalog.zone.clone().unwrap_or(TimeZone::UTC);
     let at = line.at.to_zoned_datetime(zone).strftime("%d.%m %H:%M %Z").to_string();
     match &line.said {
+        // No link of ours: a word that somebody typed, or another's campaign.
+        Said::Started { token: Some(token) }
+            if token.header().is_none() && !breakage::is_on("words-for-token-unheard") =>
+        {
+            format!("{at} {channel}: opened the chat with \"{token}\"")
+        }
         Said::Started { token: Some(_) } => format!("{at} {channel}: opened the chat through a link"),
         Said::Started { token: None } => format!("{at} {channel}: opened the chat"),
         Said::Text(text) | Said::Button(text) => format!("{at} {channel} ▸ {text}"),

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use restraint::PASSED_ON_ONCE;
 use restraint::{Restraint, Silence};
 use stagedoor_model::{
-    Email, Identifier, Kind, Line, Phone, Purpose, Region, Said, StopWish, Talk, Timestamp, Token, breakage, stop_wish,
+    Content, Email, Identifier, Kind, Line, Phone, Purpose, Region, Said, StopWish, Talk, Timestamp, Token, breakage,
+    stop_wish,
 };
 
 use crate::{
@@ -203,6 +204,11 @@ impl<'s> State<'s, '_> {
             }
             (Said::Contact(given), None) => (Heard::Given(given.clone()), vec![self.find(|on| *on == On::Given)]),
             (Said::Other(kind, _), None) if kind == "sticker" => return None,
+            // The answer stands beside it.
+            (Said::Other(kind, _), None) if kind == Content::QUOTE => return None,
+            (Said::Other(kind, caption), None) if kind == Content::EDITED => {
+                (self.edited(caption.as_deref().unwrap_or("")), vec![])
+            }
             // Degrees are no phone.
             (Said::Other(kind, _), None) if kind == "location" => self.words(""),
             (Said::Other(_, caption), None) => self.words(caption.as_deref().unwrap_or("")),
@@ -214,8 +220,10 @@ impl<'s> State<'s, '_> {
         };
         let asked = self.awaiting;
         let offer = self.offer(&heard, line);
+        let is_edited = matches!(&line.said, Said::Other(kind, _) if kind == Content::EDITED);
         self.awaiting = match &heard {
             Heard::Wrong | Heard::Code(..) => self.awaiting,
+            heard if is_edited && !matches!(heard, Heard::Given(_)) => self.awaiting,
             // They may have mistyped it.
             Heard::Given(given) if offer.is_some() => {
                 Some(if given.kind() == Kind::Email { Ask::Email } else { Ask::Phone })
@@ -228,7 +236,8 @@ impl<'s> State<'s, '_> {
                 Said::Text(text) | Said::Other(_, Some(text)) => self.given(ask, text),
                 _ => None,
             });
-        let silence = self.restraint.admit(line.at, words_of(&line.said), &heard).err();
+        let admitted = if is_edited { Ok(()) } else { self.restraint.admit(line.at, words_of(&line.said), &heard) };
+        let silence = admitted.err();
         if silence.is_some() {
             replies.clear();
         }
@@ -274,6 +283,15 @@ impl<'s> State<'s, '_> {
         }
         match self.words(payload) {
             (Heard::Other, _) => self.words(label),
+            heard => heard,
+        }
+    }
+
+    /// What a text means that somebody changed. The bot answered the first one, so a manager reads what is new, and only a
+    /// stop or an address that was not known acts.
+    fn edited(&self, text: &str) -> Heard {
+        match self.words(text).0 {
+            Heard::Given(given) if self.person.identifiers_and_claims().contains(&given) => Heard::Other,
             heard => heard,
         }
     }

@@ -374,3 +374,35 @@ fn a_note_says_where_lines_were_dropped_before_it() {
         next.text
     );
 }
+
+#[test]
+fn a_changed_text_stops_and_is_answered_no_second_time() {
+    let edited = |second: i64, text: &str| {
+        line(second, Content::Other { kind: Content::EDITED.into(), caption: Some(text.into()), files: vec![] })
+    };
+    let all = answers(vec![opened(1, true), text(2, "цена?"), edited(3, "Цена?"), edited(4, "СТОП")]);
+    let told: Vec<&str> = all.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!((told, &all[3].0), (vec!["start", "price", "", ""], &Heard::Stop));
+    let quote = Content::Other { kind: Content::QUOTE.into(), caption: Some("> стоп".into()), files: vec![] };
+    let all = answers(vec![opened(1, true), line(2, quote), text(3, "1")]);
+    assert_eq!(
+        all.into_iter().map(|(_, text)| text).collect::<Vec<_>>(),
+        ["start", "when"],
+        "others' words stop nothing"
+    );
+    let all = answers(vec![opened(1, true), text(2, "anna@"), edited(3, "anna@example.com")]);
+    assert_eq!(all[2], (Heard::Given("email:anna@example.com".parse().expect("valid")), String::new()));
+}
+
+#[test]
+fn a_word_behind_start_that_is_no_link_of_ours_reaches_the_note() {
+    let token = stagedoor_model::Token::parse("refund-word02");
+    let body = ChatStarted { chat: ChatRef::of(chat(1)), token, may_write: true };
+    let event = Event::new(&source(), EventId::derive(&source(), &["opened"]), at(5), Body::ChatStarted(body));
+    let mut world = World::default();
+    world.deliver(vec![stagedoor_engine::record_of(&event).expect("about a person"), text(6, "цена?")]);
+    let person = world.people.values().next().expect("a person");
+    let note = plan(person, &Link::default(), &Catalog { scenario: scenario(), ..Catalog::default() }, at(100)).note;
+    let note = note.expect("a note").text;
+    assert!(note.contains("refund-word02"), "{note}");
+}

@@ -77,6 +77,13 @@ pub enum Content {
     },
 }
 
+impl Content {
+    /// Kind of a message that its author changed. The caption is its new text.
+    pub const EDITED: &str = "edited";
+    /// Kind of the words of another message that a message answers.
+    pub const QUOTE: &str = "quote";
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageHeard {
     pub chat: ChatRef,

@@ -180,6 +180,9 @@ fn essential(provider: &str) -> &'static [&'static str] {
             "message/from/id",
             "message/chat/id",
             "message/text",
+            "edited_message/from/id",
+            "edited_message/chat/id",
+            "edited_message/text",
             "message/contact/phone_number",
             "message/contact/user_id",
             "callback_query/data",
@@ -212,8 +215,10 @@ fn essential(provider: &str) -> &'static [&'static str] {
             "object/key",
             "object/payload/command",
             "object/message/from_id",
+            "object/text",
             "object/message/text",
             "object/message/attachments/*",
+            "object/message/fwd_messages/*/attachments/*",
         ],
         "whatsapp" => &[
             "object",
@@ -259,7 +264,7 @@ fn is_batch(place: &str) -> bool {
 /// Fields of the site's own, which nobody here knows.
 fn is_unknown(provider: &str, place: &str) -> bool {
     match provider {
-        "form" => ["page", "items"].contains(&place),
+        "form" => place == "page" || place.split('/').next() == Some("items"),
         // A text in the place of a list of texts is one of them.
         "sendgrid" => place == "*/category",
         "carrotquest" => place.starts_with("props/") && !place.contains('$'),
