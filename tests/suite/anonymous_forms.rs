@@ -45,9 +45,17 @@ async fn a_strangers_consent_counts_once_the_letter_to_the_address_is_answered()
     let letters = stage.letters("anna@example.com");
     assert_eq!(letters.len(), 1, "the address is asked once: {letters:?}");
     let url = link(&letters[0].text, "/c/").expect("a link");
-    assert_eq!(posts(&url).await, 200);
+    let agent = format!("Mozilla/5.0 (X11) {}", "x".repeat(500));
+    let answer = reqwest::Client::new().post(&url).header("user-agent", &agent).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
     stage.hub.settled().await;
     assert_eq!(stands(&stage).await, "given");
+    let evidence = audience::evidence(&stage.hub.hub, &anna()).await.expect("evidence");
+    let ledger = evidence["ledger"].as_array().expect("a ledger");
+    let confirmed = ledger.iter().find(|entry| entry["decision"] == "confirmed").expect("a confirmation");
+    assert_eq!(confirmed["evidence"]["network"], "127.0.0.0", "the address is cut: {confirmed}");
+    assert_eq!(confirmed["evidence"]["user_agent"], agent[..200], "{confirmed}");
+    assert!(confirmed["at"].is_string() && confirmed["asked_at"].is_string(), "{confirmed}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! a mail provider with `List-Unsubscribe=One-Click` as a form or as multipart (RFC 8058, section 3.1, without cookies and without
 //! asking anything), or the page's own button. Unlike a click, it is not lost when the queue fails: the answer is then a 503.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -33,7 +33,7 @@ pub enum Wish {
 
 type Client = Option<Extension<ClientAddress>>;
 
-type Asked = Query<std::collections::BTreeMap<String, String>>;
+type Asked = Query<BTreeMap<String, String>>;
 
 pub fn router(hall: &Arc<Hall>) -> Router {
     let page = |wish: Wish| {
@@ -42,7 +42,7 @@ pub fn router(hall: &Arc<Hall>) -> Router {
             asking.sealed(asking.ask(wish, &token, client, language(&query, &headers), &headers).await)
         };
         let fulfil = move |Path(token): Path<String>, query: Asked, client: Client, headers: HeaderMap| async move {
-            let done = doing.fulfil(wish, &token, client, language(&query, &headers)).await;
+            let done = doing.fulfil(wish, &token, client, language(&query, &headers), &headers).await;
             doing.sealed(done)
         };
         get(ask).post(fulfil)
@@ -71,7 +71,15 @@ impl Hall {
         }
     }
 
-    async fn fulfil(&self, wish: Wish, text: &str, client: Client, language: Language) -> Response {
+    async fn fulfil(
+        &self,
+        wish: Wish,
+        text: &str,
+        client: Client,
+        language: Language,
+        headers: &HeaderMap,
+    ) -> Response {
+        let evidence = evidence(wish, client.as_ref(), headers);
         let token = match self.admit(wish, text, client, language) {
             Ok(token) => token,
             Err(refusal) => return *refusal,
@@ -80,7 +88,7 @@ impl Hall {
             return self.too_many(600, language);
         }
         let now = self.receiver.clock.now();
-        match self.receiver.queue.send(vec![self.said(wish, &token, now)]).await {
+        match self.receiver.queue.send(vec![self.said(wish, &token, evidence, now)]).await {
             Ok(()) => {
                 self.receiver.counters.count(SOURCE, if wish == Wish::Confirm { "confirmed" } else { "unsubscribed" });
                 page::done(language, wish).into_response()
@@ -110,7 +118,7 @@ impl Hall {
     }
 
     /// Each time is a word of its own: somebody may consent anew between two of them.
-    fn said(&self, wish: Wish, token: &Token, now: Timestamp) -> Event {
+    fn said(&self, wish: Wish, token: &Token, evidence: BTreeMap<String, String>, now: Timestamp) -> Event {
         let (decision, method, what) = match wish {
             Wish::Unsubscribe => (Decision::Withdrawn, "one-click", "unsubscribed"),
             Wish::Confirm => (Decision::Confirmed, "double-opt-in", "confirmed"),
@@ -124,11 +132,27 @@ impl Hall {
             method: method.to_owned(),
             wording: None,
             lists: std::collections::BTreeSet::new(),
-            evidence: std::collections::BTreeMap::new(),
+            evidence,
         };
         let minute_only = breakage::is_on("second-click-unheard");
         let moment = if minute_only { now.as_second() / 60 } else { now.as_millisecond() };
         let id = EventId::derive(&self.source, &[what, token.as_str(), &moment.to_string()]);
         Event::new(&self.source, id, now, Body::ConsentRecorded(recorded))
     }
+}
+
+/// Characters of a browser's name that are kept.
+const USER_AGENT: usize = 200;
+
+/// What proves a confirmation: the network that it came from and the browser's name. The entry has the time. A withdrawal needs
+/// no proof, and keeps nothing of who pressed.
+fn evidence(wish: Wish, client: Option<&Extension<ClientAddress>>, headers: &HeaderMap) -> BTreeMap<String, String> {
+    if wish != Wish::Confirm || breakage::is_on("confirmation-without-evidence") {
+        return BTreeMap::new();
+    }
+    let network = client.map(|Extension(client)| client.cut().to_string());
+    let agent = headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let agent = agent.map(|agent| agent.chars().take(USER_AGENT).collect::<String>()).filter(|agent| !agent.is_empty());
+    let named = |name: &str, value: Option<String>| value.map(|value| (name.to_owned(), value));
+    named("network", network).into_iter().chain(named("user_agent", agent)).collect()
 }
