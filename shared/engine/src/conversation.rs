@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use jiff::tz::TimeZone;
+use jiff::{SignedDuration, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Kind, Line, Said, SourceName, Talk, Timestamp, breakage, clean_name};
+use stagedoor_model::{Fact, Kind, Line, Said, SourceName, Talk, Timestamp, breakage, clean_name};
 
 use crate::{Catalog, Heard, Person, PersonId, turns};
 
@@ -37,15 +37,43 @@ const NOTE: usize = 16_000;
 const ALBUM: i64 = 3_000;
 /// Characters of a line's id that tell it from the others of a person.
 const MARK: usize = 10;
+/// How long a note may tell of a form. What is older was received before notes told of forms.
+const FORM: SignedDuration = SignedDuration::from_hours(72);
+/// Characters of a form in a note.
+const FORM_TEXT: usize = 12_000;
 
 fn mark(line: &Line) -> String {
     let from = line.id.len().saturating_sub(MARK);
     line.id.get(from..).unwrap_or(&line.id).to_owned()
 }
 
-/// Marks of all lines that somebody's chats still hold.
-pub(crate) fn marks(person: &Person) -> BTreeSet<String> {
-    chatty(person).flat_map(|(_, talk)| &talk.lines).map(mark).collect()
+/// Marks of all lines that somebody's chats still hold, and of the forms that a note may still tell of.
+pub(crate) fn marks(person: &Person, now: Timestamp) -> BTreeSet<String> {
+    let forms = forms(person, now).map(|(line, _)| mark(&line));
+    chatty(person).flat_map(|(_, talk)| &talk.lines).map(mark).chain(forms).collect()
+}
+
+/// Labels of a form that are no words of the visitor's, or that stand elsewhere.
+const NO_WORDS: [&str; 8] = ["company", "inn", "kpp", "scenario", "message", "variant", "sending", "city"];
+
+/// What somebody wrote into the fields of forms, as a line each, with the form's name.
+fn forms(person: &Person, now: Timestamp) -> impl Iterator<Item = (Line, String)> {
+    let is_told = !breakage::is_on("forms-words-in-no-note");
+    let records = person.records.values().filter(move |record| is_told && now.duration_since(record.at) < FORM);
+    records.filter_map(|record| {
+        let Fact::Touch(touch) = &record.fact else { return None };
+        let said = |key: &String| !key.starts_with("utm_") && !NO_WORDS.contains(&key.as_str());
+        let words = touch.labels.iter().filter(|(key, _)| said(key) && !touch.quiet);
+        let words: Vec<String> = words.map(|(key, text)| format!("{key}: {text}")).collect();
+        let mut text = words.join("; ");
+        if text.chars().count() > FORM_TEXT {
+            text = text.chars().take(FORM_TEXT).chain("… (`stagedoor export` prints the rest)".chars()).collect();
+        }
+        let name = touch.form.as_deref().and_then(clean_name).unwrap_or_else(|| record.source.to_string());
+        let said = Said::Text(text);
+        let line = Line { at: record.at, order: 0, id: record.key.0.clone(), said, files: vec![] };
+        (!words.is_empty()).then(|| (line, format!("form \"{name}\"")))
+    })
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,14 +154,16 @@ fn address(talk: &Talk) -> String {
     }
 }
 
-/// The lines that no note holds yet, of all chats together; `None` when there are none. `noted` are marks of those that
+/// The lines that no note holds yet, of all chats together, and what was written into forms; `None` when there are none. `noted` are marks of those that
 /// one does: clocks differ, so a line may come after a later one was noted.
 pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog, now: Timestamp) -> Option<NoteDraft> {
     if settles_at(person, noted, now).is_some() {
         return None;
     }
-    let mut fresh: Vec<(&Line, &'static str)> = chatty(person)
-        .flat_map(|(_, talk)| talk.lines.iter().map(|line| (line, channel_title(talk.chat.kind()))))
+    let of_chats = chatty(person)
+        .flat_map(|(_, talk)| talk.lines.iter().map(|line| (line.clone(), channel_title(talk.chat.kind()).to_owned())));
+    let mut fresh: Vec<(Line, String)> = of_chats
+        .chain(forms(person, now))
         .filter(|(line, _)| !matches!(line.said, Said::Allowed) && !noted.contains(&mark(line)))
         .collect();
     fresh.sort();
@@ -141,13 +171,13 @@ pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog,
     let mut length: usize = text.iter().map(|text| text.chars().count() + 1).sum();
     let mut lines = BTreeSet::new();
     for (line, channel) in fresh {
-        let words = spoken(line, channel, catalog);
+        let words = spoken(&line, &channel, catalog);
         length += words.chars().count() + 1;
         // The rest fills the next note.
         if length > NOTE && !lines.is_empty() {
             break;
         }
-        lines.insert(mark(line));
+        lines.insert(mark(&line));
         text.push(words);
     }
     (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.join("\n"), lines })

@@ -46,7 +46,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     let rest = plan.note.as_ref().and_then(|_| conversation::note(person, &noted, catalog, now));
     plan.more = rest.is_some() || asked.is_some() && trouble.is_some();
     plan.task = trouble.or(asked);
-    plan.marks = conversation::marks(person);
+    plan.marks = conversation::marks(person, now);
     if let Some(of) = contact {
         let doubles = living.into_iter().filter(|id| *id != of && !link.marked.contains(id));
         plan.steps.extend(doubles.map(|contact| (Step::MarkDuplicate { contact, of }, Digest::of(&contact))));

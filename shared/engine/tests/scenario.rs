@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use stagedoor_engine::{Ask, Catalog, Heard, Link, Localised, On, Person, Reply, Scenario, next_turn, plan, turns};
 use stagedoor_model::{
-    Body, ChatRef, ChatStarted, Content, Event, EventId, Identifier, Kind, MessageHeard, Record, Region, Talk,
+    Body, ChatRef, ChatStarted, Content, Event, EventId, FormSubmitted, Identifier, Kind, MessageHeard, Proof, Record,
+    Region, Talk,
 };
 use world::{World, at, chat, issued, phone, shared, source, started};
 
@@ -405,4 +406,34 @@ fn a_word_behind_start_that_is_no_link_of_ours_reaches_the_note() {
     let note = plan(person, &Link::default(), &Catalog { scenario: scenario(), ..Catalog::default() }, at(100)).note;
     let note = note.expect("a note").text;
     assert!(note.contains("refund-word02"), "{note}");
+}
+
+#[test]
+fn what_somebody_wrote_into_a_form_reaches_the_managers_note_once() {
+    let labels = [("comment", "Можно ли с собакой?"), ("utm_source", "vk"), ("variant", "b7")];
+    let form = |proof| FormSubmitted {
+        identifiers: [phone(1)].into(),
+        proof,
+        name: None,
+        form: Some("Вопрос".into()),
+        show: None,
+        amount: None,
+        consents: vec![],
+        labels: labels.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
+        company: None,
+    };
+    let id = EventId::derive(&source(), &["form"]);
+    let event = Event::new(&source(), id, at(5), Body::FormSubmitted(form(Proof::Signed)));
+    let mut world = World::default();
+    world.deliver(vec![stagedoor_engine::record_of(&event).expect("about a person")]);
+    let person = world.people.values().next().expect("a person");
+    let mut link = Link::default();
+    let note = plan(person, &link, &Catalog::default(), at(100)).note.expect("a note");
+    assert!(note.text.contains("form \"Вопрос\" ▸ comment: Можно ли с собакой?"), "{}", note.text);
+    assert!(!note.text.contains("utm_source") && !note.text.contains("b7"), "{}", note.text);
+    link.noted.extend(note.lines);
+    let next = plan(person, &link, &Catalog::default(), at(200));
+    assert!(next.note.is_none() && next.marks.is_superset(&link.noted), "once");
+    let late = plan(person, &Link::default(), &Catalog::default(), at(5 + 4 * 86_400));
+    assert!(late.note.is_none(), "what came before notes told of forms floods nobody");
 }
