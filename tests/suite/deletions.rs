@@ -32,6 +32,7 @@ crate::promises!(
     a_contact_that_is_back_is_found_when_its_person_is_joined,
     a_deal_whose_contact_was_deleted_hangs_on_that_of_a_joined_person,
     a_deal_that_takes_the_place_of_a_deleted_one_hangs_on_its_persons_contact,
+    a_deal_whose_contact_was_deleted_follows_its_order,
 );
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
@@ -326,6 +327,30 @@ async fn a_deal_whose_contact_was_deleted_hangs_on_that_of_a_joined_person(which
     account.reconcile().await;
     assert_eq!(account.counts().0, 1);
     assert_eq!(account.owner_of(deal), Some(first_contact(&account, which)));
+}
+
+async fn a_deal_whose_contact_was_deleted_follows_its_order(which: Which) {
+    let account = Account::of(which).await;
+    let (boris, clara) = ("phone:+79161110002", "phone:+79161110003");
+    for (n, who) in [(1, ANNA[0]), (2, boris)] {
+        fold(&account, order(n, &[who])).await;
+        let contact = first_contact(&account, which);
+        meddle(&account, which, Gone::Contact(contact), true, 10 + n).await;
+    }
+    let before: Vec<u64> = deals(&account, which).iter().map(|deal| deal.0).collect();
+    fold(&account, refund(1, 20, &ANNA)).await;
+    fold(&account, changed(2, 21, &[clara], |_| {})).await;
+    account.reconcile().await;
+    let after: Vec<(bool, String, String)> =
+        deals(&account, which).into_iter().map(|(id, at, price)| (before.contains(&id), at, price)).collect();
+    let is_refunded = |deal: &&(bool, String, String)| deal.0 && deal.1 == stage(Stage::Refunded) && deal.2 == "0";
+    assert_eq!(after.iter().filter(is_refunded).count(), 1, "{after:?}");
+    assert_eq!(after.iter().filter(|deal| deal.2 == "1500").count(), 1, "{after:?}");
+    assert!(after.iter().any(|deal| !deal.0 && deal.2 == "1500"), "the new buyer has it: {after:?}");
+    assert_eq!(account.counts(), (1, 3), "no contact is back");
+    // Nor is any of it a purchase since.
+    fold(&account, form(22, &ANNA)).await;
+    assert_eq!(account.counts(), (1, 3));
 }
 
 fn entity_of(row: Gone) -> &'static str {

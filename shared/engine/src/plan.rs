@@ -33,23 +33,19 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     let gone = !held.is_empty() && living.is_empty() && !deletions::gets_contact_anew(person, link, catalog);
     let reachable = person.is_reachable() || conversation::calls_for_contact(person, catalog);
     let reachable = reachable || unmatched::has_unmatched(person, link, now);
-    if !reachable || gone {
+    // Nothing new is made then. Deals and invoices that are in the CRM go on being kept right.
+    let makes_rows = reachable && !gone;
+    if !makes_rows && breakage::is_on("deals-of-gone-contact-frozen") {
         return plan;
     }
-    contact::plan_contact(&mut plan, person, link, contact, catalog);
-    plan.note = conversation::note(person, &link.noted, catalog, now);
-    let asked = conversation::task(person, link.tasked.as_ref(), catalog);
     let money = settlements(person.records.values());
-    let trouble = untold(person, link, &money, now);
-    // What one note has no room for fills the next one.
-    let noted = plan.note.iter().flat_map(|note| &note.lines).chain(&link.noted).cloned().collect();
-    let rest = plan.note.as_ref().and_then(|_| conversation::note(person, &noted, catalog, now));
-    plan.more = rest.is_some() || asked.is_some() && trouble.is_some();
-    plan.task = trouble.or(asked);
-    plan.marks = conversation::marks(person, now);
-    if let Some(of) = contact {
-        let doubles = living.into_iter().filter(|id| *id != of && !link.marked.contains(id));
-        plan.steps.extend(doubles.map(|contact| (Step::MarkDuplicate { contact, of }, Digest::of(&contact))));
+    if makes_rows {
+        contact::plan_contact(&mut plan, person, link, contact, catalog);
+        plan_remarks(&mut plan, person, link, &money, catalog, now);
+        if let Some(of) = contact {
+            let doubles = living.into_iter().filter(|id| *id != of && !link.marked.contains(id));
+            plan.steps.extend(doubles.map(|contact| (Step::MarkDuplicate { contact, of }, Digest::of(&contact))));
+        }
     }
     let moves = manager_moves(person);
     let deals = deals_of(person, catalog, &money);
@@ -77,6 +73,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
             continue;
         }
         let step = match known.id {
+            None if !makes_rows => continue,
             None => Step::CreateDeal(draft),
             Some(id) => {
                 draft.stage = draft.stage.filter(|_| is_news);
@@ -85,9 +82,22 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         };
         plan.steps.push((step, digest));
     }
-    plan_invoices(&mut plan, person, link, &money, catalog, &moves);
+    plan_invoices(&mut plan, person, link, &money, catalog, (&moves, makes_rows));
     plan.companies = documents::companies(person);
     plan
+}
+
+/// The note about a conversation, and the task for a manager.
+fn plan_remarks(plan: &mut Plan, person: &Person, link: &Link, money: &Settlements, catalog: &Catalog, now: Timestamp) {
+    plan.note = conversation::note(person, &link.noted, catalog, now);
+    let asked = conversation::task(person, link.tasked.as_ref(), catalog);
+    let trouble = untold(person, link, money, now);
+    // What one note has no room for fills the next one.
+    let noted = plan.note.iter().flat_map(|note| &note.lines).chain(&link.noted).cloned().collect();
+    let rest = plan.note.as_ref().and_then(|_| conversation::note(person, &noted, catalog, now));
+    plan.more = rest.is_some() || asked.is_some() && trouble.is_some();
+    plan.task = trouble.or(asked);
+    plan.marks = conversation::marks(person, now);
 }
 
 /// When an order of somebody's becomes overdue, or money that the link lists has no order in time, or pictures
@@ -115,7 +125,7 @@ fn plan_invoices(
     link: &Link,
     money: &Settlements,
     catalog: &Catalog,
-    moves: &BTreeMap<u64, Move>,
+    (moves, makes_rows): (&BTreeMap<u64, Move>, bool),
 ) {
     let is_gone = |show: &ShowKey| {
         let deal = link.deals.get(show).and_then(|deal| deal.id);
@@ -126,6 +136,10 @@ fn plan_invoices(
         let known = link.invoices.get(&draft.key).cloned().unwrap_or_default();
         let fixed = Digest::of(&draft.fixed());
         let anew = known.id.is_some() && known.fixed.as_ref().is_some_and(|made| *made != fixed);
+        // A new one hangs on a contact.
+        if !makes_rows && (known.id.is_none() || anew) {
+            continue;
+        }
         let turn = known.anew + u32::from(anew);
         // Lines are made once: the old invoice is let go, and the order gets another.
         let mut let_go = if breakage::is_on("old-invoice-stands") { BTreeSet::new() } else { known.old.clone() };
