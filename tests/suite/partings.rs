@@ -187,6 +187,67 @@ async fn an_address_that_is_corrected_is_taken_out_of_the_contact() {
     }
 }
 
+/// Between the two corrections the CRM tells nothing.
+#[tokio::test]
+async fn an_address_that_is_corrected_there_and_back_stands_in_the_contact() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (first, second) =
+            (["phone:+79160000001", "email:a@example.com"], ["phone:+79160000002", "email:b@example.com"]);
+        tell(&account, order("1", "moscow", 1, "Анна", &first)).await;
+        mirror(&account).await;
+        tell(&account, order("1", "moscow", 50, "Анна", &second)).await;
+        assert!(held(&account, "+79160000002").0.contains("b@example.com"), "{which:?}");
+        tell(&account, order("1", "moscow", 90, "Анна", &first)).await;
+        let (contact, _) = held(&account, "Анна");
+        assert!(contact.contains("+79160000001") && contact.contains("a@example.com"), "{which:?}: {contact}");
+        assert!(!contact.contains("+79160000002") && !contact.contains("b@example.com"), "{which:?}: {contact}");
+        // What a manager takes away now stays away.
+        edit(&account, which, contact_with(&account, which, "+79160000001"), &[]);
+        mirror(&account).await;
+        tell(&account, order("2", "kazan", 95, "Анна", &first)).await;
+        assert!(!held(&account, "Анна").0.contains("+7916"), "{which:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_phone_that_was_taken_for_another_persons_stands_in_the_contact_again() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (hers, his) =
+            (["phone:+79160000001", "email:a@example.com"], ["phone:+79160000002", "email:b@example.com"]);
+        tell(&account, order("1", "moscow", 1, "Анна", &hers)).await;
+        tell(&account, order("2", "moscow", 2, "Борис", &his)).await;
+        mirror(&account).await;
+        tell(&account, order("1", "moscow", 50, "Анна", &[his[0], hers[1]])).await;
+        mirror(&account).await;
+        tell(&account, order("1", "moscow", 90, "Анна", &hers)).await;
+        let (first, second) = (held(&account, "+79160000001"), held(&account, "+79160000002"));
+        assert!(
+            first.0.contains("a@example.com") && second.0.contains("b@example.com"),
+            "{which:?}: {first:?} {second:?}"
+        );
+        // She has his number now.
+        tell(&account, order("2", "moscow", 91, "Борис", &["phone:+79160000003", his[1]])).await;
+        tell(&account, order("3", "kazan", 92, "Анна", &[his[0], hers[1]])).await;
+        assert!(held(&account, "+79160000002").0.contains("a@example.com"), "{which:?}: {:?}", account.picture());
+    }
+}
+
+#[tokio::test]
+async fn a_phone_that_a_manager_took_away_before_it_was_corrected_stays_away() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (first, second, mail) = ("phone:+79160000001", "phone:+79160000002", "email:a@example.com");
+        tell(&account, order("1", "moscow", 1, "Анна", &[first, mail])).await;
+        edit(&account, which, contact_with(&account, which, "+79160000001"), &[]);
+        tell(&account, order("1", "moscow", 50, "Анна", &[second, mail])).await;
+        assert!(held(&account, "a@example.com").0.contains("+79160000002"), "{which:?}");
+        tell(&account, order("1", "moscow", 90, "Анна", &[first, mail])).await;
+        assert!(!held(&account, "a@example.com").0.contains("+7916"), "{which:?}: {:?}", account.picture());
+    }
+}
+
 /// A contact of Vtiger has room for four phones.
 #[tokio::test]
 async fn a_phone_for_which_there_was_no_room_is_written_once_there_is() {

@@ -175,7 +175,7 @@ fn event_without(event: &Event, names: &BTreeSet<Identifier>, addresses: &Addres
 }
 
 fn strike_link(link: &mut Link, names: &BTreeSet<Identifier>, addresses: &Addresses) {
-    for values in [&mut link.contact_values, &mut link.left_out, &mut link.cleared] {
+    for values in [&mut link.contact_values, &mut link.left_out, &mut link.cleared, &mut link.removed] {
         values.values_mut().for_each(|values| values.retain(|value| !addresses.are_in(value)));
     }
     link.offered.retain(|value| !addresses.are_in(value));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{Link, Parting, Person, PersonId, outdated, rows_of, untangle, without_rows_of_parted};
-use stagedoor_model::{Identifier, SECOND_CRM, breakage};
+use stagedoor_model::{Body, Identifier, SECOND_CRM, breakage};
 use stagedoor_ports::{Crm, Dirty, PortError, Row};
 use tokio::time::Instant;
 
@@ -99,14 +99,14 @@ impl Sync {
             untangled.unfinished.insert(id);
             return Ok(());
         }
-        let mut done = part(self.crm.as_ref(), &first).await;
+        let mut done = self.note_clearing(one, (&first, &second)).await? && part(self.crm.as_ref(), &first).await;
         if done {
             one.link.note_cleared(&first);
         }
         if let (Some(link), Some(crm)) = (one.link.second.as_deref_mut(), self.second.as_ref().map(|one| &one.crm))
             && !second.is_empty()
         {
-            let is_clear = part(crm.as_ref(), &second).await;
+            let is_clear = done && part(crm.as_ref(), &second).await;
             if is_clear {
                 link.note_cleared(&second);
             }
@@ -117,6 +117,26 @@ impl Sync {
             untangled.unfinished.insert(id);
         }
         Ok(())
+    }
+
+    /// Notes what the hub is about to take out of contacts, and what a manager took away there before. The link is saved before
+    /// the call: after a crash the hub's own work would be taken for a manager's. Returns false if a CRM could not be asked.
+    async fn note_clearing(
+        &self,
+        one: &mut Dirty,
+        (first, second): (&[Parting], &[Parting]),
+    ) -> Result<bool, PortError> {
+        let Some(there) = standing(self.crm.as_ref(), first).await else { return Ok(false) };
+        let mut is_news = one.link.note_clearing(first, &there);
+        if let (Some(link), Some(crm)) = (one.link.second.as_deref_mut(), self.second.as_ref().map(|one| &one.crm)) {
+            let Some(there) = standing(crm.as_ref(), second).await else { return Ok(false) };
+            is_news |= link.note_clearing(second, &there);
+        }
+        if is_news {
+            self.store.save_links(vec![(one.person.id, one.link.clone())]).await?;
+            one.link.revision += 1;
+        }
+        Ok(true)
     }
 
     /// Links of people who are absorbed hold no row of those who part.
@@ -143,6 +163,27 @@ impl Sync {
         links.retain(|_, link| !link.untangled.is_empty());
         links.values_mut().for_each(|link| link.untangled.clear());
         if links.is_empty() { Ok(()) } else { self.store.save_links(links.into_iter().collect()).await }
+    }
+}
+
+/// The phones and e-mails that stand in these contacts now; `None` if the CRM cannot say it now.
+async fn standing(crm: &dyn Crm, partings: &[Parting]) -> Option<BTreeMap<u64, BTreeSet<Identifier>>> {
+    let contacts: BTreeSet<u64> = partings.iter().map(|parting| parting.contact).collect();
+    if contacts.is_empty() {
+        return Some(BTreeMap::new());
+    }
+    match crm.fetch(&contacts, &BTreeSet::new()).await {
+        Ok(there) => {
+            let told = there.contacts.into_iter().filter_map(|(_, body)| match body {
+                Body::ContactChanged(change) => Some((change.contact, change.identifiers)),
+                _ => None,
+            });
+            Some(told.collect())
+        }
+        Err(error) => {
+            tracing::warn!(%error, "contacts could not be read before values are taken out of them");
+            None
+        }
     }
 }
 

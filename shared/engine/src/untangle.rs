@@ -179,7 +179,9 @@ pub fn untangle(
     link.left_out.clear();
     for (contact, known) in &mut link.contact_values {
         if !their_contact(contact) {
-            known.retain(|value| !values.iter().any(|one| one.value() == value));
+            let is_other = |value: &String| values.iter().any(|one| one.value() == value);
+            let taken: Vec<String> = known.extract_if(.., is_other).collect();
+            link.cleared.entry(*contact).or_default().extend(taken);
         }
     }
     let of_scope = |one: &Identifier| one.kind() == Kind::CrmContact && one.scope() == scope;
@@ -270,7 +272,7 @@ fn last_deleted(person: &Person, of_scope: &impl Fn(&Identifier) -> bool) -> Opt
 }
 
 /// Phones and e-mails that the hub wrote into contacts of a person and that are theirs no more, such as a corrected typo: by
-/// contact. What was taken out once is not looked for again.
+/// contact. What was taken out is not looked for again.
 pub fn outdated(link: &Link, person: &Person) -> Vec<Parting> {
     let held = person.identifiers_and_claims();
     let is_written = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
@@ -279,10 +281,8 @@ pub fn outdated(link: &Link, person: &Person) -> Vec<Parting> {
         return vec![];
     }
     let of_contact = |contact: &u64| {
-        let (known, cleared) = (link.contact_values.get(contact)?, link.cleared.get(contact));
-        let stands = |one: &&&Identifier| {
-            known.contains(one.value()) && !cleared.is_some_and(|cleared| cleared.contains(one.value()))
-        };
+        let known = link.contact_values.get(contact)?;
+        let stands = |one: &&&Identifier| known.contains(one.value());
         let values: BTreeSet<Identifier> = former.iter().filter(stands).map(|one| (*one).clone()).collect();
         let parting = Parting { values, ..Parting::of(person.id, *contact) };
         (!parting.values.is_empty()).then_some(parting)
@@ -291,14 +291,31 @@ pub fn outdated(link: &Link, person: &Person) -> Vec<Parting> {
 }
 
 impl Link {
+    /// Notes who takes these values out of these contacts, before the hub does: what stands there no more a manager took
+    /// away. `standing`: what each contact holds now, where that is known. Returns whether that is news.
+    pub fn note_clearing(&mut self, partings: &[Parting], standing: &BTreeMap<u64, BTreeSet<Identifier>>) -> bool {
+        let mut news = false;
+        for Parting { contact, values, .. } in partings {
+            for one in values {
+                // The hub began to take it out before.
+                if self.cleared.get(contact).is_some_and(|cleared| cleared.contains(one.value())) {
+                    continue;
+                }
+                let is_there = standing.get(contact).is_none_or(|standing| standing.contains(one));
+                let by_hub = is_there || breakage::is_on("removal-before-correction-forgotten");
+                let noted = if by_hub { &mut self.cleared } else { &mut self.removed };
+                news |= noted.entry(*contact).or_default().insert(one.value().to_owned());
+            }
+        }
+        news
+    }
+
     /// Notes that these values stand in these contacts no more.
     pub fn note_cleared(&mut self, partings: &[Parting]) {
         for parting in partings {
-            let values = parting.values.iter().map(|one| one.value().to_owned());
             if let Some(known) = self.contact_values.get_mut(&parting.contact) {
                 known.retain(|value| !parting.values.iter().any(|one| one.value() == value));
             }
-            self.cleared.entry(parting.contact).or_default().extend(values);
         }
     }
 }

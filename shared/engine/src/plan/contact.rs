@@ -86,13 +86,19 @@ fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<String> {
     values
 }
 
-/// Phones and e-mails that a contact has or had.
+/// Phones and e-mails that a contact has, or that a manager took away. What the hub itself took out is neither: the mirror
+/// may be older than that.
 fn had(person: &Person, link: &Link, contact: Option<u64>) -> BTreeSet<String> {
     let mut values = mirrored(person, contact);
     if !breakage::is_on("removed-phone-comes-back") {
         values.extend(contact.and_then(|id| link.contact_values.get(&id)).into_iter().flatten().cloned());
         values.extend(contact.and_then(|id| link.left_out.get(&id)).into_iter().flatten().cloned());
     }
+    let of_contact = |values: &'_ BTreeMap<u64, BTreeSet<String>>| contact.and_then(|id| values.get(&id).cloned());
+    if let Some(cleared) = of_contact(&link.cleared).filter(|_| !breakage::is_on("own-removal-is-a-managers")) {
+        values.retain(|value| !cleared.contains(value));
+    }
+    values.extend(of_contact(&link.removed).into_iter().flatten());
     values
 }
 
@@ -102,7 +108,9 @@ impl Link {
         let mut news = false;
         // Of a contact that the hub never wrote to, the mirror is enough.
         for id in self.contact.id.iter().chain(&self.doubles).copied().collect::<Vec<_>>() {
-            for value in mirrored(person, Some(id)) {
+            let gone = [&self.cleared, &self.removed].into_iter().filter_map(|values| values.get(&id)).flatten();
+            let gone: BTreeSet<String> = gone.cloned().collect();
+            for value in mirrored(person, Some(id)).difference(&gone).cloned() {
                 news |= self.contact_values.entry(id).or_default().insert(value);
             }
         }
@@ -122,7 +130,7 @@ impl Link {
     /// True if a claim that stands in a contact of theirs may be the hub's own word.
     pub fn may_have_written(&self, claim: &Identifier) -> bool {
         let value = claim.value();
-        let all = [&self.contact_values, &self.left_out, &self.cleared];
+        let all = [&self.contact_values, &self.left_out, &self.cleared, &self.removed];
         let sent = self.contact.intent.iter().any(|intent| intent.values.contains(value));
         sent || self.offered.contains(value)
             || all.into_iter().flat_map(BTreeMap::values).any(|values| values.contains(value))

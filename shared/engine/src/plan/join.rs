@@ -172,6 +172,7 @@ impl Link {
             left_out,
             offered,
             cleared,
+            removed,
             other_ids,
             noted,
             tasked,
@@ -198,6 +199,9 @@ impl Link {
         }
         for (id, values) in cleared {
             self.cleared.entry(id).or_default().extend(values);
+        }
+        for (id, values) in removed {
+            self.removed.entry(id).or_default().extend(values);
         }
         self.offered.extend(offered);
         for (id, values) in left_out {

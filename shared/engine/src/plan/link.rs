@@ -215,9 +215,12 @@ pub struct Link {
     /// Claims of theirs that the hub began to write into a contact: there they are its own word, and no manager's.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub offered: BTreeSet<String>,
-    /// Former phones and e-mails of theirs that were taken out of a contact.
+    /// Former phones and e-mails of theirs that the hub takes or took out of a contact. One that is theirs again is written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cleared: BTreeMap<u64, BTreeSet<String>>,
+    /// Former phones and e-mails of theirs that a manager had taken away before the hub came to it. They stay away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub removed: BTreeMap<u64, BTreeSet<String>>,
     /// When the CRM was last asked whether contacts of theirs that count as deleted are there, beside one that lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_asked_at: Option<Timestamp>,
