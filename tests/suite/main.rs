@@ -47,6 +47,7 @@ mod mailings;
 mod mailings_decided;
 mod managers_edits;
 mod month;
+mod parted_again;
 mod partings;
 mod partings_merged;
 mod promo;

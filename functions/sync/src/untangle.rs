@@ -62,12 +62,13 @@ impl Sync {
             let parted = one.person.parted.iter().copied().chain(living().map(|other| other.id)).collect();
             let person = Person { parted, ..one.person.clone() };
             self.leave_rows(absorbed, &person, &owners).await?;
-            let others: Vec<&Link> = links.values().collect();
+            let others: BTreeMap<PersonId, &Link> = links.iter().map(|(id, link)| (*id, link)).collect();
             let was_absorbed = !person.absorbed_by.is_subset(&one.link.untangled);
             let partings = untangle(&mut one.link, &person, &owners, (&others, was_absorbed), "");
             let mut done = part(self.crm.as_ref(), &partings).await;
             if let (Some(link), Some(second)) = (one.link.second.as_deref_mut(), &self.second) {
-                let others: Vec<&Link> = links.values().filter_map(|link| link.second.as_deref()).collect();
+                let others: BTreeMap<PersonId, &Link> =
+                    links.iter().filter_map(|(id, link)| Some((*id, link.second.as_deref()?))).collect();
                 let partings = untangle(link, &person, &owners, (&others, was_absorbed), SECOND_CRM);
                 done &= part(second.crm.as_ref(), &partings).await;
             }

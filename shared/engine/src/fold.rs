@@ -137,6 +137,7 @@ pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folde
     let mut before = before;
     follow_origins(&mut before, &mut records);
     let split = partition(records.values(), &weak, policy);
+    partings::disown_values(&mut records, &split);
     let mut folded = Folded { crowded: split.crowded.clone(), refusals: split.refusals, lifted, ..Folded::default() };
     folded.lifted.retain(|mark| !split.crowded.contains(mark));
     let clusters: Vec<&BTreeSet<RecordKey>> = split.clusters.iter().map(|cluster| &cluster.records).collect();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, breakage};
 
-use crate::{Person, PersonId};
+use crate::{Partition, Person, PersonId, Refusal, Why};
 
 /// People who were joined into others, with the record that each was made from. Earlier builds remembered none: then it is
 /// the one that the id was derived from.
@@ -89,6 +89,23 @@ pub(crate) fn remember_partings(
             let lost: Vec<Identifier> = lost.chain(&person.former).cloned().collect();
             part.former.extend(lost);
             part.former.retain(|one| !own.contains(one));
+        }
+    }
+}
+
+/// A manager said that two people are not one. What stands in the one's contact and the other told is nobody's word about the
+/// one: it came there by a merge, or while they were taken for one person.
+pub(crate) fn disown_values(records: &mut BTreeMap<RecordKey, Record>, split: &Partition) {
+    for Refusal { record, identifier, .. } in split.refusals.iter().filter(|refusal| refusal.why == Why::Decided) {
+        let others = split.clusters.iter().filter(|one| one.identifiers.contains(identifier));
+        let mut others = others.filter(|one| !one.records.contains(record)).flat_map(|one| &one.records);
+        let tells = |key: &RecordKey| records.get(key).is_some_and(|one| !one.is_mirror() && one.names(identifier));
+        let is_told = others.any(tells) && !breakage::is_on("merged-values-stay");
+        let Some(contact) = records.get_mut(record).filter(|one| matches!(one.fact, Fact::CrmContact { .. })) else {
+            continue;
+        };
+        if is_told && contact.identifiers.remove(identifier) {
+            contact.echoes.insert(identifier.clone());
         }
     }
 }

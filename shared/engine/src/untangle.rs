@@ -17,6 +17,10 @@ pub struct Parting {
     pub shows: BTreeMap<u64, ShowKey>,
     /// Contacts of those from whom the person was parted: none of them has a part in these deals.
     pub strangers: BTreeSet<u64>,
+    /// Deals of those people, closed doubles too, each with the contact where it hangs instead, if there is any.
+    pub others_deals: BTreeMap<u64, Option<u64>>,
+    /// Contacts of which this one is no duplicate, whatever was marked while their people were one.
+    pub no_duplicate_of: BTreeSet<u64>,
     /// All contacts of the person. A mark that says that the contact is a duplicate of any other is taken off. Where there
     /// are none, marks stay.
     pub kin: BTreeSet<u64>,
@@ -28,7 +32,9 @@ impl Parting {
     /// Nothing to change yet.
     pub fn of(person: PersonId, contact: u64) -> Self {
         let (strangers, kin, values) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { person, contact, deals: vec![], shows: BTreeMap::new(), strangers, kin, values }
+        let (others_deals, no_duplicate_of) = (BTreeMap::new(), BTreeSet::new());
+        let (deals, shows) = (vec![], BTreeMap::new());
+        Self { person, contact, deals, shows, strangers, others_deals, no_duplicate_of, kin, values }
     }
 }
 
@@ -125,21 +131,24 @@ fn without_row(deal: &mut DealLink) -> DealLink {
 }
 
 /// Takes the rows out of the link that the index has under those from whom the person was parted, and has the rest written
-/// anew. `owners` are those of the rows of this link and of the links of the `others`. A person who was not absorbed meanwhile
+/// anew. `owners` are those of the rows of this link and of the `links` of the others. A person who was not absorbed meanwhile
 /// has a link that says itself where the hub put the deals.
 pub fn untangle(
     link: &mut Link,
     person: &Person,
     owners: &BTreeMap<Identifier, PersonId>,
-    (others, was_absorbed): (&[&Link], bool),
+    (links, was_absorbed): (&BTreeMap<PersonId, &Link>, bool),
     scope: &str,
 ) -> Vec<Parting> {
     if breakage::is_on("part-leaves-rows") {
         return vec![];
     }
+    let others: Vec<&Link> = links.values().copied().collect();
     let owner = |kind, id: u64| row(kind, scope, id).and_then(|row| owners.get(&row));
     let their_contact = |id: &u64| owner(Kind::CrmContact, *id).is_some_and(|owner| person.parted.contains(owner));
     let is_own = |kind, id: u64| owner(kind, id).is_some_and(|owner| *owner == person.id);
+    // An order that is handed on parts people, too, who never had one contact.
+    let had_theirs = was_absorbed || link.contact.id.as_ref().is_some_and(their_contact);
     if link.contact.id.as_ref().is_some_and(their_contact) {
         let own = link.doubles.iter().chain(&link.marked).copied().find(|id| is_own(Kind::CrmContact, *id));
         let left = unanswered_contact(&mut link.contact);
@@ -151,7 +160,7 @@ pub fn untangle(
     for deal in link.deals.values_mut() {
         (deal.pushed, deal.is_parted) = (None, true);
         if was_absorbed || breakage::is_on("kept-link-any-stage") {
-            let sent = sent_while_one(deal, others);
+            let sent = sent_while_one(deal, &others);
             deal.sent_stages.extend(sent);
         }
     }
@@ -177,10 +186,22 @@ pub fn untangle(
     let values: BTreeSet<Identifier> = person.former.iter().filter(|one| !held.contains(one)).cloned().collect();
     // Where the other's values go there is room again.
     link.left_out.clear();
+    // The link of whom they were one with knows what was written and taken out meanwhile.
+    if !breakage::is_on("memory-of-joined-lost") {
+        for other in &others {
+            let of_link = |link: &Link| [link.contact_values.clone(), link.cleared.clone(), link.removed.clone()];
+            for (own, theirs) in link.memories().into_iter().zip(of_link(other)) {
+                for (contact, values) in theirs.into_iter().filter(|(contact, _)| is_own(Kind::CrmContact, *contact)) {
+                    own.entry(contact).or_default().extend(values);
+                }
+            }
+        }
+    }
+    link.memories().into_iter().for_each(|memory| memory.retain(|contact, _| !their_contact(contact)));
+    let is_other = |value: &String| values.iter().any(|one| one.value() == value);
     for (contact, known) in &mut link.contact_values {
-        if !their_contact(contact) {
-            let is_other = |value: &String| values.iter().any(|one| one.value() == value);
-            let taken: Vec<String> = known.extract_if(.., is_other).collect();
+        let taken: Vec<String> = known.extract_if(.., is_other).collect();
+        if !taken.is_empty() {
             link.cleared.entry(*contact).or_default().extend(taken);
         }
     }
@@ -190,7 +211,7 @@ pub fn untangle(
     let deals = link.deals.values().filter_map(|deal| deal.id).filter(|id| is_own(Kind::CrmLead, *id));
     let deals: Vec<u64> = deals.collect();
     // Where each has their own orders again, their documents go with them: the other plans nothing for them any more.
-    take_invoices(link, person, others);
+    take_invoices(link, person, &others);
     let is_there = |record: &&Record| matches!(record.fact, Fact::CrmContact { deleted: false, .. });
     let mirrored = person.records.values().filter(is_there).flat_map(|record| &record.identifiers);
     let mirrored = mirrored.filter(|one| of_scope(one)).filter_map(|row| row.value().parse().ok());
@@ -208,7 +229,9 @@ pub fn untangle(
     let dead_count = breakage::is_on("duplicate-of-gone-stays");
     let kin: BTreeSet<u64> = all.iter().copied().filter(|id| !is_gone(id) || dead_count).collect();
     let counts = kin.first().copied().filter(|_| !dead_count);
-    let others: Vec<(u64, Vec<u64>)> = kin
+    let theirs = others_deals(person, owners, links, scope);
+    let contacts: BTreeSet<u64> = all.iter().chain(own.iter()).copied().collect();
+    let beside: Vec<(u64, Vec<u64>)> = kin
         .iter()
         .filter(|contact| Some(**contact) != own && !is_gone(contact))
         .map(|contact| (*contact, vec![]))
@@ -220,7 +243,7 @@ pub fn untangle(
         // That one is gone is no word against a contact: a manager merged it where the hub had it marked, or its deals hung on
         // the other's contact.
         let is_merged = all.iter().any(|id| is_gone(id) && all_marked.contains(id));
-        if is_merged || deals.iter().any(|id| !is_deleted_deal(person, *id)) {
+        if is_merged || had_theirs && deals.iter().any(|id| !is_deleted_deal(person, *id)) {
             link.owed_contact = link.owed_contact.max(last_deleted(person, &of_scope));
         }
     }
@@ -230,9 +253,45 @@ pub fn untangle(
         let (strangers, values) = (strangers.clone(), values.clone());
         let known = link.deals.iter().filter_map(|(show, deal)| Some((deal.id?, show.clone())));
         let shows = known.filter(|(deal, _)| deals.contains(deal)).collect();
-        Parting { person: person.id, contact, deals, shows, strangers, kin, values }
+        let others_deals = theirs.clone();
+        let no_duplicate_of = BTreeSet::new();
+        Parting { person: person.id, contact, deals, shows, strangers, others_deals, no_duplicate_of, kin, values }
     };
-    main.into_iter().chain(others).map(parting).collect()
+    let mut partings: Vec<Parting> = main.into_iter().chain(beside).map(parting).collect();
+    // A mark of theirs may name a contact of this person, and their own parting may be long over.
+    if !contacts.is_empty() && !breakage::is_on("marks-of-parted-stay") {
+        let unmark = |stranger: &u64| {
+            let who = owner(Kind::CrmContact, *stranger).copied().unwrap_or(person.id);
+            Parting { no_duplicate_of: contacts.clone(), ..Parting::of(who, *stranger) }
+        };
+        partings.extend(strangers.iter().map(unmark));
+    }
+    partings
+}
+
+/// The deals of those from whom the person was parted, each with the contact that its owner has now, if there is any.
+fn others_deals(
+    person: &Person,
+    owners: &BTreeMap<Identifier, PersonId>,
+    links: &BTreeMap<PersonId, &Link>,
+    scope: &str,
+) -> BTreeMap<u64, Option<u64>> {
+    if breakage::is_on("doubles-of-parted-stay") {
+        return BTreeMap::new();
+    }
+    let number = |kind: Kind, (row, owner): (&Identifier, &PersonId)| {
+        let is_theirs = row.kind() == kind && row.scope() == scope && person.parted.contains(owner);
+        is_theirs.then(|| Some((row.value().parse::<u64>().ok()?, *owner))).flatten()
+    };
+    let mut homes = BTreeMap::<PersonId, u64>::new();
+    for (contact, owner) in owners.iter().filter_map(|one| number(Kind::CrmContact, one)) {
+        let is_main = links.get(&owner).is_some_and(|link| link.contact.id == Some(contact));
+        if is_main || !homes.contains_key(&owner) {
+            homes.insert(owner, contact);
+        }
+    }
+    let deals = owners.iter().filter_map(|one| number(Kind::CrmLead, one));
+    deals.map(|(deal, owner)| (deal, homes.get(&owner).copied())).collect()
 }
 
 /// Takes over what is known of the invoices of the person's own orders: the link of whoever had the orders until now has them.
@@ -291,6 +350,11 @@ pub fn outdated(link: &Link, person: &Person) -> Vec<Parting> {
 }
 
 impl Link {
+    /// What is remembered of the phones and e-mails of each contact.
+    fn memories(&mut self) -> [&mut BTreeMap<u64, BTreeSet<String>>; 3] {
+        [&mut self.contact_values, &mut self.cleared, &mut self.removed]
+    }
+
     /// Notes who takes these values out of these contacts, before the hub does: what stands there no more a manager took
     /// away. `standing`: what each contact holds now, where that is known. Returns whether that is news.
     pub fn note_clearing(&mut self, partings: &[Parting], standing: &BTreeMap<u64, BTreeSet<Identifier>>) -> bool {
@@ -351,7 +415,7 @@ mod tests {
         let mut link = Link::default();
         link.deals.insert(ShowKey("ufa".into()), DealLink { id: Some(22), ..DealLink::default() });
         let owners = row(Kind::CrmLead, "", 22).map(|deal| (deal, person.id)).into_iter().collect();
-        assert!(untangle(&mut link, &person, &owners, (&[], false), "").is_empty());
+        assert!(untangle(&mut link, &person, &owners, (&BTreeMap::new(), false), "").is_empty());
         assert_eq!(link.unhung, BTreeSet::from([22]));
     }
 
@@ -374,7 +438,7 @@ mod tests {
             owner(Kind::CrmLead, 24, &person),
         ];
         let owners = owners.into_iter().flatten().collect();
-        untangle(&mut link, &person, &owners, (&[], false), "");
+        untangle(&mut link, &person, &owners, (&BTreeMap::new(), false), "");
         assert_eq!((link.contact.id, &link.contact.intent), (None, &intent));
         let of_ufa = link.deals.get(&ufa).expect("an unanswered call");
         assert_eq!((of_ufa.id, &of_ufa.intent), (None, &intent));

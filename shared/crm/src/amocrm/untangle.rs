@@ -31,7 +31,7 @@ impl AmoCrm {
         if let Some(fault) = fault {
             return fault;
         }
-        if let Err(error) = self.unlink_strangers(parting).await {
+        if let Err(error) = self.unlink_others(parting).await {
             tracing::warn!(%error, "deals of parted people were not taken off; tried again later");
             return Row::NotSent;
         }
@@ -55,23 +55,41 @@ impl AmoCrm {
         done.into_iter().next().unwrap_or(Row::NotSent)
     }
 
-    /// Linking a contact leaves the one that was the deal's before.
-    async fn unlink_strangers(&self, parting: &Parting) -> Result<(), CrmError> {
-        if parting.deals.is_empty() || parting.strangers.is_empty() {
+    /// Linking a contact leaves the one that was the deal's before. Deals of the others leave this contact, too.
+    async fn unlink_others(&self, parting: &Parting) -> Result<(), CrmError> {
+        let own = parting.deals.iter().filter(|_| !parting.strangers.is_empty());
+        let deals: BTreeSet<u64> = own.chain(parting.others_deals.keys()).copied().collect();
+        if deals.is_empty() {
             return Ok(());
         }
-        let ids: Vec<String> = parting.deals.iter().map(|deal| format!("filter%5Bentity_id%5D%5B%5D={deal}")).collect();
+        let ids: Vec<String> = deals.iter().map(|deal| format!("filter%5Bentity_id%5D%5B%5D={deal}")).collect();
         let answer = schema::get(&self.transport, &format!("/api/v4/leads/links?{}", ids.join("&"))).await?;
-        let theirs = items(answer.as_ref(), "links").into_iter().filter_map(|link| {
+        let links = items(answer.as_ref(), "links").into_iter().filter_map(|link| {
             let (deal, contact) = (number(link, "entity_id")?, number(link, "to_entity_id")?);
-            let is_contact = text(link, "to_entity_type").as_deref() == Some("contacts");
-            (is_contact && parting.strangers.contains(&contact))
-                .then(|| json!({ "entity_id": deal, "to_entity_id": contact, "to_entity_type": "contacts" }))
+            (text(link, "to_entity_type").as_deref() == Some("contacts")).then_some((deal, contact))
         });
-        let theirs: Vec<Value> = theirs.collect();
-        if theirs.is_empty() {
+        let is_wrong = |(deal, contact): &(u64, u64)| match parting.others_deals.contains_key(deal) {
+            true => *contact == parting.contact,
+            false => parting.strangers.contains(contact),
+        };
+        let wrong: Vec<(u64, u64)> = links.filter(is_wrong).collect();
+        if wrong.is_empty() {
             return Ok(());
         }
+        // One that is gone gets no deal: its person's own run finds another.
+        let home = |(deal, _): &(u64, u64)| {
+            Some(Link { from: *deal, to_entity: "contacts", to: (*parting.others_deals.get(deal)?)? })
+        };
+        let homes: Vec<Link> = wrong.iter().filter_map(home).collect();
+        let linked = links::link(&self.transport, "leads", &homes).await;
+        if linked.iter().any(|row| matches!(row, Row::NotSent | Row::Unknown)) {
+            return Err(CrmError::Unavailable("a deal was not linked to its own contact".into()));
+        }
+        let row = |(deal, contact): &(u64, u64)| {
+            let kind = "contacts";
+            json!({ "entity_id": deal, "to_entity_id": contact, "to_entity_type": kind })
+        };
+        let theirs: Vec<Value> = wrong.iter().map(row).collect();
         match self.transport.call(Method::POST, "/api/v4/leads/unlink", Some(&Value::Array(theirs))).await {
             // A link that it refuses to take off stays; the contact is put in order all the same.
             Err(Failure::Refused(problem)) => {
@@ -112,7 +130,10 @@ fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> 
             match breakage::is_on("duplicate-of-strangers-stays") {
                 true => parting.strangers.contains(&id),
                 // A merge leaves the tag of the one that is gone with the one that was kept.
-                false => !parting.kin.is_empty() && (id == parting.contact || !parting.kin.contains(&id)),
+                false => {
+                    let is_strange = !parting.kin.is_empty() && (id == parting.contact || !parting.kin.contains(&id));
+                    is_strange || parting.no_duplicate_of.contains(&id)
+                }
             }
         })
     };

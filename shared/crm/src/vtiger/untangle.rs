@@ -29,6 +29,10 @@ impl Vtiger {
                 other => return other,
             }
         }
+        if let Err(failure) = self.give_back(schema, parting).await {
+            tracing::warn!(?failure, "deals of parted people were not given back; tried again later");
+            return Row::NotSent;
+        }
         let maker = self.contacts_of(schema);
         let id = schema.contacts.of(parting.contact);
         let held = match self.transport.get("retrieve", &[("id", &id)]).await {
@@ -79,7 +83,8 @@ impl Vtiger {
 
     /// Whether the last word about it in the comments is that it is a duplicate of somebody else's contact.
     async fn is_called_duplicate(&self, schema: &Schema, parting: &Parting) -> Result<bool, Failure> {
-        if parting.kin.is_empty() || breakage::is_on("duplicate-of-strangers-stays") {
+        let is_unmarked = parting.kin.is_empty() && parting.no_duplicate_of.is_empty();
+        if is_unmarked || breakage::is_on("duplicate-of-strangers-stays") {
             return Ok(false);
         }
         let condition = format!("related_to={}", query::literal(&schema.contacts.of(parting.contact)));
@@ -88,10 +93,27 @@ impl Vtiger {
         let said = |row: &Value| {
             let text = row.get("commentcontent").map(plain)?;
             let of = text.strip_prefix(DUPLICATE_OF).and_then(|rest| query::number(rest.split(':').next()?));
-            let is_none = |of| of == parting.contact || !parting.kin.contains(&of);
-            of.map(is_none).or_else(|| text.starts_with(PARTED).then_some(false))
+            let is_strange = |of: u64| !parting.kin.is_empty() && (of == parting.contact || !parting.kin.contains(&of));
+            of.map(|of| is_strange(of) || parting.no_duplicate_of.contains(&of))
+                .or_else(|| text.starts_with(PARTED).then_some(false))
         };
         Ok(rows.iter().rev().find_map(said).unwrap_or(false))
+    }
+
+    /// Deals of the others that hang on this contact go to their own. Where that is gone, its person's own run finds another.
+    async fn give_back(&self, schema: &Schema, parting: &Parting) -> Result<(), Failure> {
+        if parting.others_deals.is_empty() {
+            return Ok(());
+        }
+        let condition = format!("contact_id={}", query::literal(&schema.contacts.of(parting.contact)));
+        for row in query::all(&self.transport, "id", "Potentials", &condition).await? {
+            let Some(deal) = query::id(&row).and_then(|id| query::number(&id)) else { continue };
+            let Some(home) = parting.others_deals.get(&deal).copied().flatten() else { continue };
+            if self.hang(schema, deal, &Parting::of(parting.person, home)).await == Row::NotSent {
+                return Err(Failure::Lost);
+            }
+        }
+        Ok(())
     }
 
     /// The deal becomes the contact's. With the other's id it would be taken for a deal of theirs that is to be made.

@@ -171,7 +171,8 @@ fn who_parts_is_not_written_again_what_came_to_their_own_address() {
     let (catalog, now) = (catalog(vec![mailing("cart", 0)]), NOON + 2 * HOUR);
     let (person, mut link, mut theirs) = (with_a_cart(1), Link::default(), Link::default());
     remember(&mut theirs, &look(&person, &Link::default(), &catalog, now), now);
-    crate::untangle(&mut link, &person, &BTreeMap::new(), (&[&theirs], true), "");
+    let links = BTreeMap::from([(crate::PersonId::of(&stagedoor_model::RecordKey("order/shop:2".into())), &theirs)]);
+    crate::untangle(&mut link, &person, &BTreeMap::new(), (&links, true), "");
     assert!(look(&person, &link, &catalog, now + HOUR).now.is_empty());
 }
 

@@ -194,10 +194,15 @@ impl Link {
         self.unhung_from.extend(unhung_from);
         self.owed_contact = self.owed_contact.max(owed_contact);
         self.unhung_reason = self.unhung_reason.or(unhung_reason);
-        for (id, values) in contact_values {
+        // The elder's link goes on; the other's says what was known before the join.
+        let is_in = |known: Option<&BTreeSet<String>>, value: &String| known.is_some_and(|known| known.contains(value));
+        let known = self.contact_values.clone();
+        for (id, mut values) in contact_values {
+            values.retain(|value| !is_in(self.cleared.get(&id), value));
             self.contact_values.entry(id).or_default().extend(values);
         }
-        for (id, values) in cleared {
+        for (id, mut values) in cleared {
+            values.retain(|value| !is_in(known.get(&id), value));
             self.cleared.entry(id).or_default().extend(values);
         }
         for (id, values) in removed {
@@ -207,9 +212,9 @@ impl Link {
         for (id, values) in left_out {
             self.left_out.entry(id).or_default().extend(values);
         }
-        let is_in = |marked: &BTreeSet<u64>, one: Option<u64>| one.is_some_and(|id| marked.contains(&id));
-        let is_marked = is_in(&marked, self.contact.id) && !is_in(&self.marked, contact.id);
-        let is_replaced = is_in(&self.doubles, contact.id) && !breakage::is_on("replaced-row-back");
+        let is_among = |marked: &BTreeSet<u64>, one: Option<u64>| one.is_some_and(|id| marked.contains(&id));
+        let is_marked = is_among(&marked, self.contact.id) && !is_among(&self.marked, contact.id);
+        let is_replaced = is_among(&self.doubles, contact.id) && !breakage::is_on("replaced-row-back");
         let is_missing = self.contact.id.is_none() && !is_replaced;
         let is_marked = is_marked && !breakage::is_on("closed-double-counts");
         let both = [self.contact.id, contact.id];
