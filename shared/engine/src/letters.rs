@@ -24,7 +24,8 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
             let state = match sent.outcome {
                 SendOutcome::Withdrawn(_) => LetterState::HardBounced,
                 SendOutcome::Refused(_) => LetterState::Rejected,
-                SendOutcome::Sent(_) | SendOutcome::Unknown | SendOutcome::Dropped(_) => return None,
+                SendOutcome::Unknown => LetterState::Unanswered,
+                SendOutcome::Sent(_) | SendOutcome::Dropped(_) => return None,
             };
             let reported = LetterReported {
                 to: sent.to.clone(),

@@ -69,7 +69,10 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
                     talk.messages.insert(id.clone(), SentMessage { decision, sent_at, ..SentMessage::default() });
                     talk = talk.with(line(Said::Hub(sent.text.clone())));
                 }
-                SendOutcome::Unknown => talk = talk.with(line(Said::Hub(sent.text.clone()))),
+                SendOutcome::Unknown => {
+                    talk = talk.with(line(Said::Hub(sent.text.clone())));
+                    talk.unanswered_at = Some(event.time);
+                }
                 SendOutcome::Withdrawn(_) => {
                     talk = Talk { refused_at: Some(event.time), ..talk.saying(event.time, ChatWord::Blocked) };
                 }

@@ -25,6 +25,8 @@ pub enum LetterState {
     Rejected,
     /// No report: an operator lets letters go to the address again.
     Reopened,
+    /// No report: the relay's answer was lost, and nobody can know whether it took the letter.
+    Unanswered,
 }
 
 /// What a provider says of one letter or SMS to one address.
@@ -102,6 +104,9 @@ pub struct Letter {
     /// When an operator let letters go to the address again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reopened_at: Option<Timestamp>,
+    /// When the relay's answer was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered_at: Option<Timestamp>,
 }
 
 impl Letter {
@@ -120,6 +125,7 @@ impl Letter {
             hard_bounced_at: None,
             rejected_at: None,
             reopened_at: None,
+            unanswered_at: None,
         };
         match (reported.state, reported.by_machine) {
             (LetterState::Sent | LetterState::Deferred, _) => letter.sent_at = Some(at),
@@ -131,6 +137,7 @@ impl Letter {
             (LetterState::HardBounced, _) => letter.hard_bounced_at = Some(at),
             (LetterState::Rejected, _) => letter.rejected_at = Some(at),
             (LetterState::Reopened, _) => letter.reopened_at = Some(at),
+            (LetterState::Unanswered, _) => letter.unanswered_at = Some(at),
         }
         letter
     }
@@ -155,6 +162,7 @@ impl Letter {
         self.hard_bounced_at = self.hard_bounced_at.max(other.hard_bounced_at);
         self.rejected_at = self.rejected_at.max(other.rejected_at);
         self.reopened_at = self.reopened_at.max(other.reopened_at);
+        self.unanswered_at = self.unanswered_at.max(other.unanswered_at);
         self
     }
 

@@ -136,6 +136,9 @@ pub struct Talk {
     /// The last time that a message of ours was not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_at: Option<Timestamp>,
+    /// The last time that nobody could know whether a message of ours was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered_at: Option<Timestamp>,
     /// Messages of ours, by the messenger's ids.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub messages: BTreeMap<String, SentMessage>,
@@ -161,6 +164,7 @@ impl Talk {
             spoke_at: None,
             seen_at: None,
             refused_at: None,
+            unanswered_at: None,
             messages: BTreeMap::new(),
             words: BTreeSet::new(),
             dropped_at: None,
@@ -268,6 +272,7 @@ impl Talk {
         self.heard_at = self.heard_at.max(other.heard_at);
         self.seen_at = self.seen_at.max(other.seen_at);
         self.refused_at = self.refused_at.max(other.refused_at);
+        self.unanswered_at = self.unanswered_at.max(other.unanswered_at);
         sent_message::join(&mut self.messages, other.messages);
         self
     }

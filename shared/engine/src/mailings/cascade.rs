@@ -11,8 +11,8 @@ pub(super) enum Next {
     Write(Way),
 }
 
-/// After a message that was not taken, or went to an address that is not theirs, the next way follows at once; after one that nobody read, the next channel's first, once it
-/// had its time; after one that was read, nothing.
+/// After a message that was not taken, or went to an address that is not theirs, the next way follows at once. After one
+/// that nobody read, the next channel follows once the first had its time; after one that was read, nothing.
 pub(super) fn next(
     mailing: &Mailing,
     address: Option<&Identifier>,
@@ -30,7 +30,9 @@ pub(super) fn next(
     if !is_strange && was_read(desk.person, last) {
         return Next::Nothing;
     }
-    if is_strange || was_refused(desk.person, last) {
+    // A second message about a show that is called off is better than none; of advertising it is not.
+    let may_be_lost = mailing.is_service && was_unanswered(desk.person, last);
+    if is_strange || may_be_lost || was_refused(desk.person, last) {
         return ways.into_iter().find(fresh).map_or(Next::Nothing, Next::Write);
     }
     let tried = |channel: Channel| steps.iter().any(|step| step.channel == channel);
@@ -122,6 +124,21 @@ pub fn was_refused(person: &Person, step: &WrittenStep) -> bool {
     };
     let by_gateway = step.channel == Channel::Sms && failed_at_the_gateway(person, step);
     by_post || by_gateway || person.talks().any(|(_, talk)| in_chat(talk) || failed(talk))
+}
+
+/// Nobody can know whether it was taken, and nothing was heard of it since.
+fn was_unanswered(person: &Person, step: &WrittenStep) -> bool {
+    let by_post = person.records.values().any(|record| match &record.fact {
+        Fact::Letter(letter) => {
+            letter.id.as_ref() == Some(&step.decision) && letter.unanswered_at.is_some() && letter.delivered_at.is_none()
+        }
+        _ => false,
+    });
+    let in_chat = |talk: &Talk| {
+        let is_told = |decision: &String| talk.messages.values().any(|sent| sent.decision.as_ref() == Some(decision));
+        talk.chat == step.to && talk.unanswered_at >= Some(step.at) && !is_told(&step.decision)
+    };
+    !breakage::is_on("unanswered-notice-is-enough") && (by_post || person.talks().any(|(_, talk)| in_chat(talk)))
 }
 
 /// A gateway reports an SMS that it took before: expired, not delivered, a number that cannot be reached. It has no later try.

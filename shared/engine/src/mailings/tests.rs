@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use stagedoor_model::{
-    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, MARKETING, Money, ShowRef,
-    SourceName, Timestamp,
+    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, MARKETING, MessageSent, Money, Phone, Region,
+    SendOutcome, ShowRef, SourceName, Timestamp,
 };
 
 use super::*;
@@ -23,11 +23,21 @@ fn email(text: &str) -> Identifier {
 
 /// Somebody who consented to letters and left a cart at noon.
 fn with_a_cart(n: u64) -> Person {
+    folded(vec![cart(n, &[email(&format!("fan{n}@example.com"))])])
+}
+
+fn folded(events: Vec<Event>) -> Person {
+    let records = events.iter().filter_map(record_of).collect();
+    let folded = fold(Group { records, people: vec![] }, &BTreeSet::new(), &Policy::default());
+    folded.people.into_iter().next().expect("a person")
+}
+
+fn cart(n: u64, identifiers: &[Identifier]) -> Event {
     let site = SourceName::new("site").expect("a name");
     let consents =
         vec![ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given: true, wording: None }];
     let form = FormSubmitted {
-        identifiers: BTreeSet::from([email(&format!("fan{n}@example.com"))]),
+        identifiers: identifiers.iter().cloned().collect(),
         proof: Default::default(),
         name: None,
         form: None,
@@ -37,10 +47,7 @@ fn with_a_cart(n: u64) -> Person {
         labels: BTreeMap::new(),
         company: None,
     };
-    let event = Event::new(&site, EventId::derive(&site, &[&n.to_string()]), at(NOON), Body::CartAbandoned(form));
-    let records = record_of(&event).into_iter().collect();
-    let folded = fold(Group { records, people: vec![] }, &BTreeSet::new(), &Policy::default());
-    folded.people.into_iter().next().expect("a person")
+    Event::new(&site, EventId::derive(&site, &[&n.to_string()]), at(NOON), Body::CartAbandoned(form))
 }
 
 fn mailing(name: &str, hold_out: u8) -> Mailing {
@@ -164,6 +171,40 @@ fn a_message_that_went_to_somebody_elses_address_is_followed_by_one_to_their_own
     assert_eq!((message.way.to.clone(), message.step), (email("fan1@example.com"), 1));
     remember(&mut link, &due, now + 60);
     assert!(look(&person, &link, &catalog, now + 9 * HOUR).now.is_empty(), "once");
+}
+
+#[test]
+fn a_notice_without_an_answer_is_followed_by_one_through_the_next_channel_and_advertising_is_not() {
+    let phone = Identifier::phone(Phone::parse("+79161234567", Region::new("RU").expect("a region")).expect("a phone"));
+    let address = email("fan1@example.com");
+    let bought = cart(1, &[address.clone(), phone.clone()]);
+    let now = NOON + 2 * HOUR;
+    for is_service in [true, false] {
+        let through = vec![Channel::Email, Channel::Sms];
+        let mut catalog = catalog(vec![Mailing { is_service, through, ..mailing("news", 0) }]);
+        catalog.senders.insert("sms".into());
+        let mut link = Link::default();
+        let first = look(&folded(vec![bought.clone()]), &link, &catalog, now);
+        remember(&mut link, &first, now);
+        let step = link.written.values().flat_map(|one| &one.steps).next().expect("a message").clone();
+        assert_eq!(step.to, address);
+        let mail = SourceName::new("email").expect("a name");
+        let lost = MessageSent {
+            decision: step.decision,
+            through: mail.clone(),
+            to: address.clone(),
+            text: String::new(),
+            outcome: SendOutcome::Unknown,
+            campaign: Some("news".into()),
+        };
+        let lost = Event::new(&mail, EventId::derive(&mail, &["lost"]), at(now + 60), Body::MessageSent(Box::new(lost)));
+        let person = folded(vec![bought.clone(), lost]);
+        let next = look(&person, &link, &catalog, now + 120);
+        let to: Vec<_> = next.now.iter().filter_map(|due| Some(due.message.as_ref()?.way.to.clone())).collect();
+        assert_eq!(to, if is_service { vec![phone.clone()] } else { vec![] });
+        remember(&mut link, &next, now + 120);
+        assert!(look(&person, &link, &catalog, now + 9 * HOUR).now.is_empty(), "no third");
+    }
 }
 
 #[test]
