@@ -25,6 +25,8 @@ crate::promises!(
 const ANNA: [&str; 1] = ["phone:+79161110001"];
 const BORIS: [&str; 1] = ["phone:+79161110002"];
 const GAEV: [&str; 1] = ["phone:+79161110003"];
+/// The hub's user in Vtiger.
+const HUB: u64 = 7;
 
 fn rename(account: &Account, which: Which, from: &str, to: &str) {
     let done = match which {
@@ -100,6 +102,26 @@ async fn several_stages_of_vtiger_that_are_renamed_while_no_deal_stands_there_ar
     assert!(account.sync.handle(vec![order(2, &BORIS), cart(3, &GAEV)]).await.is_empty());
     account.reconcile().await;
     assert_eq!(["Билет куплен", "Думают"].map(|name| count(&account, Which::Vtiger, name)), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_deal_of_vtiger_that_was_made_late_under_a_former_name_of_its_stage_goes_on() {
+    let account = Account::of(Which::Vtiger).await;
+    assert!(account.sync.handle(vec![cart(2, &BORIS)]).await.is_empty());
+    account.reconcile().await;
+    let mut before = stage(Rung::Cart);
+    for (name, (number, who)) in [("Думают", (1, &ANNA)), ("Ещё думают", (3, &GAEV))] {
+        rename(&account, Which::Vtiger, &before, name);
+        assert!(account.sync.handle(vec![cart(number, who)]).await.is_empty());
+        account.reconcile().await;
+        before = name.to_owned();
+    }
+    // A create without an answer took effect after the second change of the name.
+    let deal = account.vtiger().records("Potentials").remove(0);
+    account.vtiger().by_manager(HUB, deal["id"].as_str().expect("an id"), &[("sales_stage", "Думают")]);
+    assert!(account.sync.handle(vec![order(2, &BORIS)]).await.is_empty());
+    account.reconcile().await;
+    assert_eq!(count(&account, Which::Vtiger, &stage(Rung::Paid)), 1);
 }
 
 async fn a_stage_that_is_gone_holds_up_only_the_deals_that_need_it(which: Which) {

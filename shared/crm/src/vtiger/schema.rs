@@ -27,6 +27,8 @@ pub(super) struct Module {
     choices: BTreeMap<String, Vec<String>>,
     /// Stages of the config that have another name here.
     pub renamed: BTreeMap<String, String>,
+    /// What such stages were called before that; gone from the picklist.
+    pub former: BTreeMap<String, String>,
 }
 
 /// The fields that the hub writes where an administrator has made them: module, name and label. Found by either.
@@ -121,12 +123,18 @@ impl Module {
 
     /// What the config calls a value of the picklist.
     pub fn stage_name(&self, value: &str) -> String {
-        let renamed = self.renamed.iter().find(|(_, now)| *now == value);
-        renamed.map_or(value, |(name, _)| name).to_owned()
+        let renamed = self.renamed.iter().find(|(_, now)| *now == value).map(|(name, _)| name);
+        renamed.or_else(|| self.former_stage(value)).map_or(value, String::as_str).to_owned()
+    }
+
+    /// The stage of the config that was called so. Somebody may have added a value of that name since: that one is another.
+    fn former_stage(&self, value: &str) -> Option<&String> {
+        self.former.get(value).filter(|_| !self.has_stage(value))
     }
 
     /// The place of a stage among the values of the picklist.
     pub fn stage(&self, name: &str) -> Option<StagePlace> {
+        let name = self.former_stage(name).map_or(name, String::as_str);
         let name = self.stage_value(name)?;
         let index = self.stages().iter().position(|one| one == name)?;
         let (stage, position) = (u64::try_from(index).ok()?, i64::try_from(index).ok()?);

@@ -23,6 +23,9 @@ use crate::vtiger::{
 struct Remembered {
     values: Vec<String>,
     renamed: BTreeMap<String, String>,
+    /// What stages of the config were called in between. A call without an answer may still make a deal there.
+    #[serde(default)]
+    former: BTreeMap<String, String>,
 }
 
 impl Remembered {
@@ -49,7 +52,7 @@ impl Vtiger {
     /// Finds stages that were renamed by their places in the picklist, and remembers the places of all.
     pub(super) async fn recall_stages(&self, deals: &mut Module) -> Result<(), CrmError> {
         let (before, version): (Remembered, _) = self.memory.recall().await?;
-        let mut after = Remembered { values: deals.stages().to_vec(), renamed: before.renamed.clone() };
+        let mut after = Remembered { values: deals.stages().to_vec(), ..before.clone() };
         for stage in &self.settings.stages {
             let is_there = |name: &String| after.values.contains(name);
             let last = before.renamed.get(stage).unwrap_or(stage);
@@ -62,6 +65,9 @@ impl Vtiger {
             match now {
                 Some(now) => {
                     tracing::warn!(stage, now, "a stage has another name in the CRM; it is known by its place");
+                    if last != stage && *last != now && !breakage::is_on("former-stage-is-a-managers") {
+                        after.former.insert(last.clone(), stage.clone());
+                    }
                     after.renamed.insert(stage.clone(), now);
                 }
                 None => {
@@ -75,7 +81,7 @@ impl Vtiger {
         if after != before {
             self.memory.keep(&after, version).await;
         }
-        deals.renamed = after.renamed;
+        (deals.renamed, deals.former) = (after.renamed, after.former);
         Ok(())
     }
 
