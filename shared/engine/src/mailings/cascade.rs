@@ -32,7 +32,9 @@ pub(super) fn next(
     }
     // A second message about a show that is called off is better than none; of advertising it is not.
     let may_be_lost = mailing.is_service && was_unanswered(desk.person, last);
-    if is_strange || may_be_lost || was_refused(desk.person, last) {
+    // Until an address was seen to be a cashier's, one message went there for all its people.
+    let of_crowd = mailing.is_service && desk.shared.contains(&last.to) && !breakage::is_on("crowds-notice-is-enough");
+    if is_strange || may_be_lost || of_crowd || was_refused(desk.person, last) {
         return ways.into_iter().find(fresh).map_or(Next::Nothing, Next::Write);
     }
     let tried = |channel: Channel| steps.iter().any(|step| step.channel == channel);
@@ -130,7 +132,9 @@ pub fn was_refused(person: &Person, step: &WrittenStep) -> bool {
 fn was_unanswered(person: &Person, step: &WrittenStep) -> bool {
     let by_post = person.records.values().any(|record| match &record.fact {
         Fact::Letter(letter) => {
-            letter.id.as_ref() == Some(&step.decision) && letter.unanswered_at.is_some() && letter.delivered_at.is_none()
+            letter.id.as_ref() == Some(&step.decision)
+                && letter.unanswered_at.is_some()
+                && letter.delivered_at.is_none()
         }
         _ => false,
     });

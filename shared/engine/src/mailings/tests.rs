@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use stagedoor_model::{
-    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, MARKETING, MessageSent, Money, Phone, Region,
-    SendOutcome, ShowRef, SourceName, Timestamp,
+    Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, MARKETING, MessageSent, Money,
+    Phone, Region, SendOutcome, ShowRef, SourceName, Timestamp,
 };
 
 use super::*;
@@ -197,7 +197,8 @@ fn a_notice_without_an_answer_is_followed_by_one_through_the_next_channel_and_ad
             outcome: SendOutcome::Unknown,
             campaign: Some("news".into()),
         };
-        let lost = Event::new(&mail, EventId::derive(&mail, &["lost"]), at(now + 60), Body::MessageSent(Box::new(lost)));
+        let lost =
+            Event::new(&mail, EventId::derive(&mail, &["lost"]), at(now + 60), Body::MessageSent(Box::new(lost)));
         let person = folded(vec![bought.clone(), lost]);
         let next = look(&person, &link, &catalog, now + 120);
         let to: Vec<_> = next.now.iter().filter_map(|due| Some(due.message.as_ref()?.way.to.clone())).collect();
@@ -205,6 +206,25 @@ fn a_notice_without_an_answer_is_followed_by_one_through_the_next_channel_and_ad
         remember(&mut link, &next, now + 120);
         assert!(look(&person, &link, &catalog, now + 9 * HOUR).now.is_empty(), "no third");
     }
+}
+
+#[test]
+fn who_was_told_at_a_cashiers_address_is_told_at_their_own_as_well() {
+    let phone = Identifier::phone(Phone::parse("+79161234567", Region::new("RU").expect("a region")).expect("a phone"));
+    let address = email("kassa@example.com");
+    let person = folded(vec![cart(1, &[address.clone(), phone.clone()])]);
+    let through = vec![Channel::Email, Channel::Sms];
+    let mut catalog = catalog(vec![Mailing { is_service: true, through, ..mailing("news", 0) }]);
+    catalog.senders.insert("sms".into());
+    let (mut link, now) = (Link::default(), NOON + 2 * HOUR);
+    remember(&mut link, &look(&person, &Link::default(), &catalog, now), now);
+    let traits = Traits::of(&person, &BTreeMap::new(), &catalog);
+    let crowd = BTreeSet::from([address]);
+    let next = dues(&person, &link, &traits, &catalog, &crowd, at(now + 60));
+    let to: Vec<_> = next.now.iter().filter_map(|due| Some(due.message.as_ref()?.way.to.clone())).collect();
+    assert_eq!(to, [phone]);
+    remember(&mut link, &next, now + 60);
+    assert!(dues(&person, &link, &traits, &catalog, &crowd, at(now + 120)).now.is_empty(), "once");
 }
 
 #[test]
