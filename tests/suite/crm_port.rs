@@ -70,6 +70,7 @@ pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
         starts_at: None,
         show_cancelled: false,
         show_resumed: false,
+        show_postponed: false,
         orders: "1".to_owned(),
         promo_codes: String::new(),
         tickets: 2,

@@ -47,6 +47,22 @@ async fn a_show_that_moves_back_and_forth_is_told_each_time() {
 }
 
 #[tokio::test]
+async fn a_postponed_show_has_no_date_in_the_crm() {
+    let mut stage = Stage::at(noon(3)).await;
+    stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
+    stage.on(60).await;
+    let dated = |stage: &Stage| stage.hub.sandbox.leads()[0].to_string().contains("STAGEDOOR_SHOW_AT");
+    assert!(dated(&stage));
+    let now = stage.hub.now();
+    let body = json!({ "type": "show.rescheduled", "data": { "id": "kzn-1", "changed_at": now.to_string() } });
+    stage.hub.take(&form_signed("/ticketing/theatre", &body, "theatre-shop-secret", "undated", now)).await;
+    stage.on(HOUR / 3).await;
+    assert!(!dated(&stage), "{}", stage.hub.sandbox.leads()[0]);
+    stage.changes("show.rescheduled", B).await;
+    assert!(dated(&stage));
+}
+
+#[tokio::test]
 async fn a_show_that_is_called_off_and_on_again_is_told_each_time_and_the_crm_follows() {
     let mut stage = Stage::at(noon(3)).await;
     stage.buys("anna@example.com", "+79161234560", "kzn-1").await;

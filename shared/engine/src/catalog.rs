@@ -5,7 +5,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{ShowRef, Timestamp};
+use stagedoor_model::{ShowRef, Timestamp, breakage};
 
 use crate::{
     Campaign, ConsentPolicy, Invoicing, ListRule, Mailing, Manners, Pool, Scenario, Segment, ShowNotice, ShowState,
@@ -52,6 +52,14 @@ impl Show {
     /// Whether it takes place although it was called off once.
     pub fn is_resumed(&self) -> bool {
         !self.cancelled && self.course.iter().any(|change| change.cancelled)
+    }
+
+    /// When its present date was told.
+    fn redated_at(&self) -> Option<Timestamp> {
+        let mut last = self.announced;
+        let redated =
+            self.course.iter().filter(|change| std::mem::replace(&mut last, change.starts_at) != change.starts_at);
+        redated.last().map(|change| change.changed_at)
     }
 
     /// True if the show is moved, and its new date will follow.
@@ -167,13 +175,17 @@ impl Catalog {
         if let Some(change) = change {
             show.course = change.course(show.announced);
             show.cancelled = change.cancelled;
-            let (before, after) = (show.starts_at, change.show.starts_at);
-            show.moved_at = Some(change.changed_at).filter(|_| before.is_some() && after.is_some() && before != after);
+            // A change without a date, such as a cancellation, leaves the date that was told last.
+            let told = if breakage::is_on("undated-change-forgets-the-date") {
+                change.show.starts_at.or(show.starts_at)
+            } else {
+                show.course.last().map_or(show.announced, |last| last.starts_at)
+            };
+            show.moved_at = show.redated_at().filter(|_| show.announced.is_some() && told != show.announced);
             show.title = change.show.title.clone().unwrap_or(show.title);
             show.city = change.show.city.clone().or(show.city);
             // Of a show that was postponed nobody knows the date: no message speaks of the old one.
-            let known = change.show.starts_at.or(show.starts_at);
-            show.starts_at = known.filter(|_| !show.is_postponed());
+            show.starts_at = told.filter(|_| !show.is_postponed());
             // A zone by its name knows of daylight saving; an offset is the last resort.
             let told = change
                 .show

@@ -117,7 +117,8 @@ impl ShowState {
     }
 
     fn without_repetitions(&self, announced: Option<Timestamp>) -> Option<Self> {
-        let changes: BTreeSet<ShowNotice> = self.course(announced).into_iter().collect();
+        // As they were told: what a change did not say, another source may have said.
+        let changes: BTreeSet<ShowNotice> = self.steps(announced).map(|(told, _)| told).collect();
         let last = changes.last().copied()?;
         let (changed_at, cancelled, received_at) = (last.changed_at, last.cancelled, last.received_at);
         Some(Self { changed_at, cancelled, received_at, changes, ..self.clone() })
@@ -126,22 +127,25 @@ impl ShowState {
     /// How the show stood from each change on, if it was announced for `announced` first. A change that left the show as
     /// it was is none.
     pub fn course(&self, announced: Option<Timestamp>) -> Vec<ShowNotice> {
-        let mut course = vec![];
+        self.steps(announced).map(|(_, stands)| stands).collect()
+    }
+
+    /// The changes that changed something: as each was told, and how the show stood after it.
+    fn steps(&self, announced: Option<Timestamp>) -> impl Iterator<Item = (ShowNotice, ShowNotice)> {
         let mut last = ShowNotice::announced(announced);
-        for told in self.changes.iter().chain(self.changes.is_empty().then_some(&self.notice())) {
-            let next = told.after(&last);
-            if !next.says_the_same(&last) {
-                course.push(next);
-            }
-            last = next;
-        }
-        course
+        let all = self.changes.iter().copied().chain(self.changes.is_empty().then(|| self.notice()));
+        all.filter_map(move |told| {
+            let stands = told.after(&last);
+            let before = std::mem::replace(&mut last, stands);
+            (!stands.says_the_same(&before)).then_some((told, stands))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Catalog, Show, ShowKey};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("in range")
@@ -215,6 +219,20 @@ mod tests {
         let moved = state(1, 100, false).join(state(20, 300, false));
         let joined = moved.join_other(off, Some(at(100)));
         assert_eq!((joined.cancelled, joined.show.starts_at), (false, Some(at(300))));
+    }
+
+    #[test]
+    fn a_show_that_is_moved_and_then_called_off_without_a_date_keeps_its_last_date() {
+        let key = ShowKey("kzn-1".to_owned());
+        let announced =
+            Catalog::default().show("", Some(&ShowRef { starts_at: Some(at(100)), ..ShowRef::id("kzn-1") }));
+        let mut catalog =
+            Catalog { shows: [(key.clone(), Show { key: key.clone(), ..announced })].into(), ..Catalog::default() };
+        catalog.learn("shop", state(5, 300, false));
+        let off = ShowState::new(at(7), ShowRef::id("kzn-1"), true);
+        catalog.learn("shop", off);
+        let show = catalog.house_show(Some(&key));
+        assert_eq!((show.cancelled, show.starts_at, show.moved_at), (true, Some(at(300)), Some(at(5))));
     }
 
     #[test]

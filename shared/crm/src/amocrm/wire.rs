@@ -118,7 +118,10 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema, held: Opti
     let mut fields = Vec::new();
     fields.extend(field("STAGEDOOR_ID", deal_id(draft.person, &draft.show).into()));
     fields.extend(draft.city.clone().and_then(|city| field("STAGEDOOR_CITY", cut(&city).into())));
-    fields.extend(draft.starts_at.and_then(|at| field("STAGEDOOR_SHOW_AT", at.as_second().into())));
+    fields.extend(match draft.starts_at {
+        Some(at) => field("STAGEDOOR_SHOW_AT", at.as_second().into()),
+        None => empty("STAGEDOOR_SHOW_AT").filter(|_| draft.show_postponed && contact.is_none()),
+    });
     fields.extend(told("STAGEDOOR_ORDERS", &draft.orders));
     if draft.clears || !draft.orders.is_empty() {
         fields.extend(field("STAGEDOOR_TICKETS", draft.tickets.to_string().into()));

@@ -145,6 +145,8 @@ pub(super) fn deal(
         let words = at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
         let words = if draft.show_cancelled { format!("{words} (cancelled)") } else { words };
         own(&mut row, module, "show_at", &words);
+    } else if draft.show_postponed {
+        own(&mut row, module, "show_at", "");
     }
     if draft.clears || !draft.orders.is_empty() {
         own(&mut row, module, "tickets", &draft.tickets.to_string());

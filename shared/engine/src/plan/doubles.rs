@@ -47,6 +47,7 @@ fn of_show(
             starts_at: None,
             show_cancelled: false,
             show_resumed: false,
+            show_postponed: false,
             orders: format!("duplicate of deal {of}"),
             promo_codes: String::new(),
             tickets: 0,
