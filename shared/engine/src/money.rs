@@ -163,10 +163,20 @@ pub(crate) fn owed(minor: i64) -> i64 {
 /// What of a return did not go back after all. A provider that tells the sum of all returns so far tells it anew without the
 /// failed ones, so only failures since then count.
 fn failed(all: &[(&String, &Payment)], id: &str, returned: &Payment) -> i64 {
+    let is_of = |failed: &str, id: &str| failed.strip_prefix(id).is_some_and(|rest| rest.starts_with("/failed/"));
+    let returns = || all.iter().filter(|(_, payment)| payment.kind == PaymentKind::Returned);
+    // A failure may name its payment by another of its ids than the return did. Of several returns it is of the last before it.
+    let is_last = |failed: &str, failure: &Payment| {
+        let before =
+            returns().filter(|(_, one)| one.at <= failure.at && one.amount.currency == failure.amount.currency);
+        !returns().any(|(id, _)| is_of(failed, id))
+            && before.max_by_key(|(id, one)| (one.at, *id)).is_some_and(|(last, _)| *last == id)
+            && !breakage::is_on("failure-by-another-id-unheard")
+    };
     let own = all.iter().filter(|(failed, payment)| {
         payment.kind == PaymentKind::ReturnFailed
             && payment.at >= returned.at
-            && failed.strip_prefix(id).is_some_and(|rest| rest.starts_with("/failed/"))
+            && (is_of(failed, id) || is_last(failed, payment))
     });
     let sum = own.map(|(_, payment)| payment.amount.minor).fold(0, i64::saturating_add);
     if returned.kind == PaymentKind::Returned { sum.clamp(0, owed(returned.amount.minor)) } else { 0 }

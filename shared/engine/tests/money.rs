@@ -225,6 +225,21 @@ fn a_refund_by_the_payments_id_alone_finds_its_order_whatever_came_first() {
 }
 
 #[test]
+fn a_return_that_failed_and_names_its_payment_by_another_id_did_not_go_back() {
+    let came = |id: &str, from: i64| paid(Some("1"), id, &[id], PaymentKind::Received, 300_000, from);
+    let shop = told(&order("1", &[("a", 300_000)], "RUB"), 1);
+    let back = paid(None, "ch_1/refunded", &["ch_1", "pi_1"], PaymentKind::Returned, 300_000, 30);
+    let failed = paid(None, "pi_1/refunded/failed/re_1", &["pi_1"], PaymentKind::ReturnFailed, 100_000, 31);
+    for records in [[0, 1, 2, 3], [3, 2, 1, 0]] {
+        let all = [shop.clone(), came("pi_1", 6), back.clone(), failed.clone()];
+        let mut world = World::default();
+        records.iter().for_each(|index| world.deliver(vec![all[*index].clone()]));
+        let person = world.people.values().next().expect("one");
+        assert_eq!((world.people.len(), worth(person, "a")), (1, 100_000));
+    }
+}
+
+#[test]
 fn money_that_matches_no_order_is_kept_in_sight_and_settles_when_the_order_comes() {
     let came = paid(Some("9"), "pi_9", &["pi_9"], PaymentKind::Received, 300_000, 6);
     let alone = one(vec![came.clone()]);
