@@ -144,7 +144,7 @@ async fn the_same_number_in_both_is_two_contacts() {
 async fn a_config_with_two_crms_feeds_both_through_the_hub() {
     let other = format!("127.0.0.1:{}", free_port());
     let section = format!(
-        "[second_crm]\nkind = \"amocrm\"\nbase_url = \"http://{other}\"\ntoken = \"dev:dev-long-lived-token\"\nrate = 200\n\n[sandbox]\nsecond = \"{other}\"\n"
+        "[second_crm]\nkind = \"amocrm\"\nbase_url = \"http://{other}\"\ntoken = \"dev:dev-long-lived-token\"\nrate = 200\n\n[source.second-crm]\nfunction = \"crm\"\nprovider = \"amocrm\"\nsecrets = [\"dev:second-hook-secret\"]\n\n[sandbox]\nsecond = \"{other}\"\n"
     );
     let hub = TheatreHub::by(Arc::new(SystemClock), |text| text.replace("[sandbox]\n", &section)).await;
     hub.take(&order("1", |data| data["company"] = serde_json::json!({ "name": "ООО «Сад»", "inn": "7707083893" })))
@@ -156,4 +156,11 @@ async fn a_config_with_two_crms_feeds_both_through_the_hub() {
     assert_eq!((counts, status.parked, status.people), ([1, 1, 1], 0, 1));
     assert_eq!(amo.leads()[0]["price"], 3601);
     assert_eq!(amo.leads()[0]["_embedded"]["companies"][0]["id"], amo.all_ids("companies")[0]);
+    // What a manager types in the first is heard as of the first, and written into the second.
+    let contact = hub.vtiger.records("Contacts").remove(0);
+    hub.vtiger.by_manager(1, contact["id"].as_str().expect("an id"), &[("homephone", "+7 916 777 66 55")]);
+    hub.hub.sync.hear_crm(&hub.hub.mirror).await.expect("heard");
+    let status = hub.settled().await;
+    assert_eq!((amo.count("contacts"), status.people), (1, 1));
+    assert!(amo.contacts()[0].to_string().contains("+79167776655"), "{}", amo.contacts()[0]);
 }

@@ -60,8 +60,7 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
         second,
         scope: "",
     };
-    let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());
-    let mirror = named.map_or_else(|| SourceName::new("crm"), Ok)?;
+    let mirror = config.first_crm_source()?;
     let kept = config.retention;
     let retention = Retention {
         journal: kept.journal,

@@ -168,8 +168,7 @@ impl Hub {
             scope: "",
         };
         let schedule = Schedule { store: Arc::clone(&store), queue: queue.clone(), clock, desks };
-        let named = config.sources.iter().find(|one| one.function == "crm").map(|one| one.source.name.clone());
-        let mirror = named.map_or_else(|| SourceName::new("crm"), Ok).map_err(str::to_owned)?;
+        let mirror = config.first_crm_source().map_err(str::to_owned)?;
         Ok(Self {
             config,
             store,

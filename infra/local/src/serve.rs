@@ -260,18 +260,26 @@ async fn reconcile(hub: Arc<Hub>) {
     let (mut last_news, mut last_flush) = (Instant::now(), Instant::now());
     let mut pause = Duration::from_millis(500);
     let mut left_before = 0;
-    let mut heard_at: Option<Instant> = None;
+    let (mut heard_at, mut second_heard_at) = (None, None);
+    let is_due = |at: &mut Option<Instant>, poll: Duration| {
+        let is_due = at.is_none_or(|at| at.elapsed() >= poll);
+        if is_due {
+            *at = Some(Instant::now());
+        }
+        is_due
+    };
     loop {
-        if heard_at.is_none_or(|at| at.elapsed() >= hub.config.crm.poll) {
-            heard_at = Some(Instant::now());
-            if let Err(error) = hub.sync.hear_crm(&hub.mirror).await {
-                tracing::warn!(%error, "what managers changed could not be heard");
-            }
-            if let (Some(second), Ok(source)) = (hub.sync.second(), SourceName::new(SECOND_CRM))
-                && let Err(error) = second.hear_crm(&source).await
-            {
-                tracing::warn!(%error, "what managers changed in the second CRM could not be heard");
-            }
+        if is_due(&mut heard_at, hub.config.crm.poll)
+            && let Err(error) = hub.sync.hear_crm(&hub.mirror).await
+        {
+            tracing::warn!(%error, "what managers changed could not be heard");
+        }
+        if let (Some(second), Some(config)) = (hub.sync.second(), &hub.config.second_crm)
+            && is_due(&mut second_heard_at, config.poll)
+            && let Ok(source) = SourceName::new(SECOND_CRM)
+            && let Err(error) = second.hear_crm(&source).await
+        {
+            tracing::warn!(%error, "what managers changed in the second CRM could not be heard");
         }
         let quiet = last_news.elapsed() >= LINGER && hub.waiting().await == 0;
         let pace = if quiet || last_flush.elapsed() >= PATIENCE { Pace::Everything } else { Pace::FullBatches };

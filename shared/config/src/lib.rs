@@ -27,7 +27,7 @@ pub use read::{Reading, load, load_for};
 pub use retention::Retention;
 pub use secrets::{LocalSecrets, Secrets, variable};
 use stagedoor_engine::{Audience, Catalog, Policy};
-use stagedoor_model::{Region, breakage};
+use stagedoor_model::{Region, SECOND_CRM, SourceName, breakage};
 use stagedoor_webhook::{Secret, Source};
 
 /// What the hub is made of, checked and with its secrets.
@@ -150,6 +150,19 @@ impl Config {
     /// The sources of one receiving function.
     pub fn sources_of(&self, function: &str) -> Vec<Source> {
         self.sources.iter().filter(|one| one.function == function).map(|one| one.source.clone()).collect()
+    }
+
+    /// The source under which changes of the first CRM are kept.
+    ///
+    /// # Errors
+    /// Never in practice: when the default name is none.
+    pub fn first_crm_source(&self) -> Result<SourceName, &'static str> {
+        let is_first = |one: &&Configured| {
+            let is_second = one.source.name.as_str() == SECOND_CRM && self.second_crm.is_some();
+            one.function == "crm" && (!is_second || breakage::is_on("second-crms-source-is-the-firsts"))
+        };
+        let named = self.sources.iter().find(is_first).map(|one| one.source.name.clone());
+        named.map_or_else(|| SourceName::new("crm"), Ok)
     }
 
     /// What works and may not be meant, each a sentence with its place and a remedy.
