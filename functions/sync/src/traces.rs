@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use stagedoor_model::{Body, Event, Identifier, Kind, breakage};
+use stagedoor_model::{Body, Event, Identifier, Kind, breakage, visible};
 use stagedoor_ports::Result;
 
 use crate::Sync;
@@ -35,14 +35,14 @@ impl Addresses {
     }
 
     pub fn are_in(&self, text: &str) -> bool {
-        let text = text.to_lowercase();
         // As a form, and as JSON that escapes more than it has to.
         let decoded: String = url::form_urlencoded::parse(text.as_bytes())
             .flat_map(|(name, value)| [name, Cow::Borrowed("\n"), value, "\n".into()])
             .collect();
-        let plain = text.replace("\\u0040", "@").replace("\\u002b", "+").replace("\\/", "/");
-        [&text, &decoded, &plain].into_iter().any(|text| {
-            let runs = runs(text);
+        [text.to_owned(), decoded, unescaped(text)].iter().any(|text| {
+            let text = if breakage::is_on("erased-by-plain-text") { text.clone() } else { visible(text) };
+            let text = text.to_lowercase();
+            let runs = runs(&text);
             self.words.iter().any(|word| text.contains(word.as_str()))
                 || self.digits.iter().any(|one| runs.contains(one))
         })
@@ -57,8 +57,42 @@ impl Addresses {
     /// In the body of a delivery that was not understood.
     fn are_kept(&self, event: &Event) -> bool {
         let Body::Unrecognized(kept) = &event.body else { return false };
-        STANDARD.decode(&kept.body).is_ok_and(|bytes| self.are_in(&String::from_utf8_lossy(&bytes)))
+        STANDARD.decode(&kept.body).is_ok_and(|bytes| readings(&bytes).iter().any(|text| self.are_in(text)))
     }
+}
+
+/// A body as text in each of the ways in which the hub may have read it. Letters and digits of e-mails and phones have the same
+/// bytes in UTF-8 and in every eight-bit charset.
+fn readings(body: &[u8]) -> Vec<String> {
+    let mut all = vec![String::from_utf8_lossy(body).into_owned()];
+    if body.contains(&0) && !breakage::is_on("erased-by-plain-text") {
+        let pairs = |start: usize, of: fn([u8; 2]) -> u16| -> String {
+            let (pairs, _) = body.get(start..).unwrap_or_default().as_chunks();
+            String::from_utf16_lossy(&pairs.iter().map(|pair| of(*pair)).collect::<Vec<_>>())
+        };
+        all.extend(
+            [0, 1].into_iter().flat_map(|start| [pairs(start, u16::from_le_bytes), pairs(start, u16::from_be_bytes)]),
+        );
+    }
+    all
+}
+
+/// JSON's escapes as the characters that they stand for.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split("\\u");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok()).and_then(char::from_u32);
+        match code.zip(part.get(4..)) {
+            Some((letter, rest)) => plain.extend([letter].into_iter().chain(rest.chars())),
+            None => plain.push_str(part),
+        }
+    }
+    plain.replace("\\/", "/")
+}
+
+fn is_dash(letter: char) -> bool {
+    matches!(letter, '‐' | '‑' | '‒' | '–' | '—' | '−') && !breakage::is_on("erased-by-plain-text")
 }
 
 /// The digits of a text, those of one number together: people part them by blanks, brackets and dashes.
@@ -68,7 +102,7 @@ fn runs(text: &str) -> String {
         if letter.is_ascii_digit() {
             runs.push(letter);
             gap = 0;
-        } else if gap < 3 && matches!(letter, ' ' | '(' | ')' | '-' | '.' | '\u{a0}') {
+        } else if gap < 3 && (matches!(letter, ' ' | '(' | ')' | '-' | '.' | '\u{a0}') || is_dash(letter)) {
             gap += 1;
         } else {
             runs.push('\n');
@@ -115,11 +149,28 @@ mod tests {
             "{\"phone\":89161234567}",
             "email=Anna%40Example.com",
             "{\"email\":\"anna\\u0040example.com\"}",
+            "{\"email\":\"\\u0061nn\\u0061@exampl\\u0065.com\"}",
+            "8–916–123–45–67",
+            "８９１６１２３４５６７",
+            "8 916\u{200b} 123 45 67",
         ] {
             assert!(addresses.are_in(text), "{text}");
         }
         for text in ["Phone=8+%28916%29+123-45-68", "{\"id\":17}", "email=joanna@example.org", "916 123, 45 67"] {
             assert!(!addresses.are_in(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_body_in_utf_16_is_read_as_such() {
+        let names = ["email:anna@example.com".parse().expect("an identifier")].into();
+        let text = "{\"email\":\"anna@example.com\"}";
+        let (little, big): (Vec<u8>, Vec<u8>) = (
+            text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        );
+        for bytes in [little.clone(), big, [vec![0xff, 0xfe], little].concat()] {
+            assert!(readings(&bytes).iter().any(|text| Addresses::of(&names).are_in(text)));
         }
     }
 }

@@ -47,7 +47,7 @@ pub use mail::{AddressChanged, Letter, LetterReported, LetterState, MembershipRe
 pub use money::{Money, MoneyError};
 pub use name::{clean_name, name_for_messages};
 pub use order::{CheckIn, Item, Order, OrderState, Payment, PaymentKind, Refund, Ticket, TicketHistory};
-pub use phone::{Phone, PhoneError, Region};
+pub use phone::{Phone, PhoneError, Region, visible};
 pub use proof::Proof;
 pub use quiet::QuietHours;
 pub use receipt::is_no_date;

@@ -125,7 +125,7 @@ impl Phone {
 }
 
 /// In NFKC, without characters that nobody sees: zero-width ones, marks of direction, soft hyphens.
-pub(crate) fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let is_hidden = |c: &char| {
         matches!(*c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
             || matches!(*c, '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
