@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::breakage;
 
 /// What a message says about being written to.
@@ -89,6 +91,14 @@ const BEGIN: &[&str] = &[
     "do not message",
     "don't message",
     "no more messages",
+    "не нужно писать",
+    "не нужно присылать",
+    "не хочу смс",
+    "не хочу sms",
+    "stop2end",
+    "stop2quit",
+    // The Russian word on a keyboard that is still switched to English.
+    "cnjg",
 ];
 
 /// What stops where nothing else stands beside it: with an object it is about something else ("уберите меня из списка гостей").
@@ -113,7 +123,7 @@ const BARE: &[&str] = &[
 ];
 
 /// Words that stop alone: in a sentence they are about something else.
-const ALONE: &[&str] = &["cancel", "end", "quit", "хватит", "спам", "spam"];
+const ALONE: &[&str] = &["cancel", "end", "quit", "revoke", "хватит", "спам", "spam"];
 
 /// Words before and after them that change nothing.
 const AROUND: &[&str] = &[
@@ -131,6 +141,10 @@ const AROUND: &[&str] = &[
     "мне",
     "нас",
     "нам",
+    "вас",
+    "вам",
+    "это",
+    "этого",
     "сюда",
     "от",
     "с",
@@ -215,7 +229,7 @@ const LONGEST: usize = 100;
 
 /// What a message says about being written to. `own`: further words of the config that begin a message that stops.
 pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
-    let words = words(text);
+    let words = words(without_signature(text));
     let said = words.join(" ");
     let own = own.iter().map(String::as_str);
     let begin: Vec<String> = BEGIN.iter().copied().chain(own).map(|one| self::words(one).join(" ")).collect();
@@ -228,16 +242,20 @@ pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
         return StopWish::Certain;
     }
     let alone = ALONE.iter().any(|one| self::words(one).join(" ") == said);
-    let is_short = text.trim().chars().count() <= LONGEST && !text.contains('?');
+    let is_short = without_signature(text).trim().chars().count() <= LONGEST && !text.contains('?');
     let bare: Vec<String> = BARE.iter().map(|one| self::words(one).join(" ")).collect();
     if alone || (is_short && (begins(&words, &begin, 1) || begins(&words, &bare, 0))) {
         return StopWish::Certain;
     }
     let first = words.iter().find(|word| !is_around(word));
     let stops = |word: &&String| ["стоп", "stop"].iter().any(|one| folded(one) == **word);
-    let smells = SMELLS.iter().any(|one| said.contains(&folded(one)));
     let phrases = || begin.iter().chain(&bare).filter(|one| one.contains(' '));
     let inside = (0..words.len()).any(|from| phrases().any(|one| length(words.get(from..), one).is_some()));
+    // "Стоп, я больше не хочу это получать": the second half says what the first means.
+    if is_short && inside && first.filter(stops).is_some() && !breakage::is_on("stop-words-plain") {
+        return StopWish::Certain;
+    }
+    let smells = SMELLS.iter().any(|one| said.contains(&folded(one)));
     if smells || inside || first.filter(stops).is_some() { StopWish::Doubtful } else { StopWish::None }
 }
 
@@ -277,10 +295,47 @@ fn is_around(word: &str) -> bool {
 
 /// The words of a text, folded so that look-alikes are one. A compound ("стоп-кран") is one word.
 fn words(text: &str) -> Vec<String> {
-    let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
-    let words = visible.split(|c: char| !c.is_alphanumeric() && c != '-').map(|word| folded(word.trim_matches('-')));
-    let words = words.map(|word| stressed(&word).unwrap_or(word));
-    words.filter(|word| !word.is_empty()).collect()
+    let visible: String = plain(text).filter(|c| !is_invisible(*c)).collect();
+    let words = visible.split(|c: char| !c.is_alphanumeric() && c != '-').map(|word| spelled(word.trim_matches('-')));
+    let words = words.map(|word| folded(&word)).map(|word| stressed(&word).unwrap_or(word));
+    let mut words: Vec<String> = words.filter(|word| !word.is_empty()).collect();
+    // "Стоп стоп стоп" says it once.
+    if !breakage::is_on("stop-words-plain") {
+        words.dedup();
+    }
+    words
+}
+
+/// Letters in circles, in bold or with accents as the plain letters that they are.
+fn plain(text: &str) -> Box<dyn Iterator<Item = char> + '_> {
+    match breakage::is_on("stop-words-plain") {
+        true => Box::new(text.chars()),
+        false => Box::new(text.nfkd()),
+    }
+}
+
+/// A word whose letters are parted by dashes: "s-t-o-p".
+fn spelled(word: &str) -> String {
+    let letters = || word.split('-');
+    let is_spelled = letters().count() > 2 && letters().all(|letter| letter.chars().count() == 1);
+    if is_spelled && !breakage::is_on("stop-words-plain") { letters().collect() } else { word.to_owned() }
+}
+
+/// What a person typed, without what their device adds.
+fn without_signature(text: &str) -> &str {
+    if breakage::is_on("stop-words-plain") {
+        return text;
+    }
+    let mut end = 0;
+    for line in text.split_inclusive('\n') {
+        let low = line.trim().to_lowercase();
+        let adds = ["отправлено с ", "отправлено из ", "sent from ", "sent with "];
+        if end > 0 && (low == "--" || low == "—" || adds.iter().any(|one| low.starts_with(one))) {
+            break;
+        }
+        end += line.len();
+    }
+    text.get(..end).unwrap_or(text)
 }
 
 /// Characters that nobody sees and accents that stand on a letter.
@@ -333,7 +388,7 @@ fn folded(text: &str) -> String {
         '\u{ff41}'..='\u{ff5a}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
         c => c,
     };
-    text.to_lowercase().chars().map(fold).collect()
+    plain(text).filter(|c| !is_invisible(*c)).flat_map(char::to_lowercase).map(fold).collect()
 }
 
 #[cfg(test)]
@@ -398,6 +453,20 @@ mod tests {
             "Don't text me",
             "Я хочу отписаться",
             "Больше не писать",
+            "стоп стоп стоп",
+            "СТОП\n--\nОтправлено с iPhone",
+            "Стоп\nSent from my Galaxy",
+            "Стоп, я больше не хочу это получать от вас",
+            "𝗦𝗧𝗢𝗣",
+            "ⓢⓣⓞⓟ",
+            "СТ⓪П",
+            "ŚTOP",
+            "s-t-o-p",
+            "не хочу больше смс",
+            "не нужно мне писать",
+            "revoke",
+            "stop2end",
+            "cnjg",
         ] {
             assert_eq!(wish(text), StopWish::Certain, "{text}");
         }
