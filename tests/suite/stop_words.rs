@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stagedoor_engine::{Standing, ledger, standing};
 use stagedoor_model::{Channel, Email, Identifier, Kind, MARKETING, Phone, Region, Timestamp};
 use stagedoor_sandbox::Platform;
 use stagedoor_testkit::{
     Parcel,
     fans::{Account, ChatFan},
-    form, form_signed, unisender,
+    form, form_signed, samples, unisender,
 };
 use stagedoor_tests::{
+    bend,
     door::{self, Door},
     hub::TestHub,
 };
@@ -105,4 +106,47 @@ async fn an_unsubscription_that_cannot_be_read_whole_withdraws_what_can_be_read(
     hub.settled().await;
     let letters = stands(&hub, email("anna@example.com"), Channel::Email).await;
     assert!(matches!(letters, Standing::Withdrawn(_)), "{letters:?}");
+}
+
+#[tokio::test]
+async fn an_unsubscription_with_odd_fields_withdraws_all_the_same() {
+    let withdrawn = "stagedoor.consent.recorded.v1";
+    let all = samples::all().expect("events/ can be read");
+    let sample = all.into_iter().find(|one| one.provider == "sendgrid" && one.case == "open");
+    let sample = sample.expect("a sample");
+    let told = vec![json!({ "email": "anna@example.test", "timestamp": 1_795_197_800, "event": "group_unsubscribe",
+        "sg_event_id": "sgev0002", "asm_group_id": 10 })];
+    let bent: [fn(&mut Value); 4] = [
+        |one| _ = one.as_object_mut().and_then(|one| one.remove("sg_event_id")),
+        |one| one["sg_event_id"] = json!({}),
+        |one| one["email"] = json!([one["email"]]),
+        |one| one["event"] = "Group_Unsubscribe ".into(),
+    ];
+    for (number, bend) in bent.iter().enumerate() {
+        let (door, mut told) = (Door::of(&sample), told.clone());
+        told.iter_mut().for_each(bend);
+        let body = serde_json::to_vec(&told).expect("JSON");
+        let events = door.take(&bend::signed(&sample, &door.path, body)).await.events;
+        assert!(events.iter().any(|event| event.kind() == withdrawn), "{number}: {events:?}");
+    }
+    let at: Timestamp = "2027-05-01T10:00:00Z".parse().expect("a time");
+    let door = Door::open(door::source("unisender", KEY), at);
+    let event = json!({ "event_name": "unsubscribe", "event_time": "2027-05-01 09:00:00",
+        "event_data": { "email": "anna@example.com; boris@example.com", "list_ids": [134] } });
+    let events = door.take(&unisender(&door.path, &[event], KEY)).await.events;
+    assert_eq!(events.iter().filter(|event| event.kind() == withdrawn).count(), 2, "{events:?}");
+    let door = Door::open(door::source("mailchimp", "mailchimp-path-secret"), at);
+    let parcel = form(
+        &format!("{}/mailchimp-path-secret", door.path),
+        &[
+            ("type", "unsubscribe"),
+            ("fired_at", "2027-05-01 09:00:00"),
+            ("data[action]", "unsub"),
+            ("data[email]", ""),
+            ("data[merges][EMAIL]", "anna@example.com"),
+            ("data[list_id]", "a6b5da1054"),
+        ],
+    );
+    let events = door.take(&parcel).await.events;
+    assert!(events.iter().any(|event| event.kind() == withdrawn), "{events:?}");
 }

@@ -73,7 +73,12 @@ impl Provider for Mailchimp {
         let told_at = zoned(fired_at, &jiff::tz::TimeZone::UTC);
         let lost = if told_at.is_none() && !fired_at.is_empty() { vec!["fired_at".to_owned()] } else { vec![] };
         let at: Timestamp = told_at.unwrap_or(delivery.received_at());
-        let who = |name: &'static str| field(name).and_then(email).ok_or("no e-mail");
+        // The list's own field says the same as the webhook's.
+        let merged = || data.children.get("merges").and_then(|merges| merges.text_of("EMAIL")).and_then(email);
+        let who = |name: &'static str| {
+            let told = field(name).and_then(email);
+            told.or_else(|| merged().filter(|_| name == "email")).ok_or("no e-mail")
+        };
         let list = || field("list_id").map(str::to_owned);
         let body = match (kind, field("reason")) {
             // What changed in a profile, and what became of a campaign, is asked where it is needed.

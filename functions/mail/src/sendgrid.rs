@@ -4,7 +4,7 @@
 //! `sg_event_id` (sendgrid/docs#2933), for a day.
 
 use serde_json::Value;
-use stagedoor_model::{Body, LetterState, Timestamp};
+use stagedoor_model::{Body, LetterState, Timestamp, breakage};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, is_true, second, text},
@@ -68,10 +68,22 @@ impl Provider for Sendgrid {
         let mut lost: Vec<String> = batch.iter().flat_map(|one| odd(one, &OPTIONAL)).collect();
         lost.extend(batch.iter().any(is_odd_category).then(|| "category".to_owned()));
         for one in &batch {
-            let (Some(body), Some(fact)) = (told(one), id(one, "/sg_event_id")) else {
+            let Some(body) = told(one) else {
                 understood = false;
                 continue;
             };
+            // What somebody wants counts, also where SendGrid's name of the event cannot be read.
+            let own = id(one, "/sg_event_id");
+            if own.is_none() && breakage::is_on("unsubscription-by-its-id-alone") {
+                understood = false;
+                continue;
+            }
+            let fact = own.unwrap_or_else(|| {
+                lost.push("sg_event_id".to_owned());
+                let part =
+                    |pointer: &str| id(one, pointer).or_else(|| id(one, &format!("{pointer}/0"))).unwrap_or_default();
+                format!("{} {} {}", part("/event"), part("/email"), part("/timestamp"))
+            });
             let at: Timestamp = second(one, "/timestamp", delivery.received_at());
             events.extend(body.map(|body| delivery.event(&[&fact], at, body)));
         }
@@ -97,11 +109,11 @@ fn is_invalid_address(reason: &str) -> bool {
 
 /// `Some(None)`: nothing to tell of.
 fn told(one: &Value) -> Option<Option<Body>> {
-    let kind = text(one, "/event")?;
+    let kind = text(one, "/event")?.trim().to_lowercase();
     if kind == "account_status_change" {
         return Some(None);
     }
-    let to = email(&text(one, "/email")?)?;
+    let to = email(&text(one, "/email").or_else(|| text(one, "/email/0"))?)?;
     let reason = text(one, "/reason").unwrap_or_default();
     let state = match kind.as_str() {
         "processed" => LetterState::Sent,

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Channel, ConsentRecorded, Event, Identifier, LetterReported, LetterState, Timestamp, breakage,
+    Body, Channel, ConsentRecorded, Email, Event, Identifier, LetterReported, LetterState, Timestamp, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
@@ -88,7 +88,7 @@ impl Provider for Unisender {
         for one in told {
             lost.extend(odd(one.get("event_data").unwrap_or(one), &OPTIONAL));
             match self.event(delivery, one) {
-                Some(event) => events.extend(event),
+                Some(told) => events.extend(told),
                 None => understood = false,
             }
         }
@@ -97,12 +97,12 @@ impl Provider for Unisender {
 }
 
 impl Unisender {
-    /// `Some(None)`: nothing to tell of.
-    fn event(&self, delivery: &VerifiedDelivery, one: &Value) -> Option<Option<Event>> {
+    /// Several, where one field names several people; none, where there is nothing to tell of.
+    fn event(&self, delivery: &VerifiedDelivery, one: &Value) -> Option<Vec<Event>> {
         let name = text(one, "/event_name")?;
         let data = one.get("event_data").unwrap_or(one);
         let is_go = name == "transactional_email_status";
-        let body = match name.as_str() {
+        let bodies = match name.as_str() {
             // About the account, a campaign or a domain, and not about a person.
             "campaign_status"
             | "campaign"
@@ -110,10 +110,10 @@ impl Unisender {
             | "user_payment"
             | "email_check"
             | "transactional_spam_block" => {
-                return Some(None);
+                return Some(vec![]);
             }
             "unsubscribe" => self.left(data)?,
-            _ => body(&name, data, email(&text(data, "/email")?)?)?,
+            _ => vec![body(&name, data, email(&text(data, "/email")?)?)?],
         };
         let stamp = text(data, "/event_time").or(text(one, "/event_time")).unwrap_or_default();
         let utc = jiff::tz::TimeZone::UTC;
@@ -124,22 +124,31 @@ impl Unisender {
         let parts =
             [name, stamp, who, part("/campaign_id"), part("/job_id"), part("/status"), part("/url"), lists.join(",")];
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        Some(Some(delivery.event(&parts, at, body)))
+        let numbered = bodies.into_iter().enumerate();
+        let events = numbered.map(|(number, body)| match number {
+            0 => delivery.event(&parts, at, body),
+            _ => delivery.event(&[&parts[..], &[&number.to_string()]].concat(), at, body),
+        });
+        Some(events.collect())
     }
 }
 
 impl Unisender {
     /// Who unsubscribed, as far as it can be read: a contact of UniSender may have a phone and no e-mail.
-    fn left(&self, data: &Value) -> Option<Body> {
+    fn left(&self, data: &Value) -> Option<Vec<Body>> {
         let phone = || id(data, "/phone").and_then(|number| phone(&number, self.source.region));
-        match text(data, "/email").and_then(|address| email(&address)) {
-            Some(address) => Some(unsubscribed(address, lists(data))),
-            None if breakage::is_on("phone-leaves-unheard") => None,
-            None => Some(Body::ConsentRecorded(ConsentRecorded {
-                lists: lists(data).collect(),
-                ..ConsentRecorded::withdrawn(phone()?, Channel::Sms, "unsubscribe")
-            })),
+        let addresses = Email::parse_all(&text(data, "/email").unwrap_or_default());
+        if !addresses.is_empty() {
+            let all = addresses.into_iter().map(|address| unsubscribed(Identifier::email(address), lists(data)));
+            return Some(all.collect());
         }
+        if breakage::is_on("phone-leaves-unheard") {
+            return None;
+        }
+        Some(vec![Body::ConsentRecorded(ConsentRecorded {
+            lists: lists(data).collect(),
+            ..ConsentRecorded::withdrawn(phone()?, Channel::Sms, "unsubscribe")
+        })])
     }
 }
 

@@ -134,7 +134,7 @@ fn essential(provider: &str) -> &'static [&'static str] {
             "refunded_baskets/*/show_id",
             "refunded_baskets/*/deleted_at",
         ],
-        "sendgrid" => &["*/email", "*/event", "*/sg_event_id"],
+        "sendgrid" => &["*/email", "*/event"],
         "sendpulse" => &["*/email", "*/event"],
         "ses" => &[
             "MessageId",
