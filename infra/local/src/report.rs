@@ -9,7 +9,7 @@ use stagedoor_engine::{
 };
 use stagedoor_model::{Channel, Fact, Kind, Letter, Order, Purpose, Timestamp, breakage};
 
-use crate::hub::Hub;
+use crate::{hub::Hub, terminal::escaped};
 
 /// People of one page.
 const PAGE: usize = 500;
@@ -392,6 +392,12 @@ fn table<const N: usize>(titles: [&str; N], rows: impl Iterator<Item = [String; 
 /// A cell that no spreadsheet takes for a formula: names of cities and campaigns come from shops and mail providers. Where lists
 /// are separated by semicolons (Excel in Russian), a cell is parted at its own ones: what follows them is no formula either.
 fn cell(text: &str) -> String {
+    // It may be looked at in a terminal.
+    let plain = |letter: char| match letter {
+        '\t' | '\r' | '\n' => letter.to_string(),
+        _ => escaped(&letter.to_string()),
+    };
+    let text = &text.chars().map(plain).collect::<String>();
     if text == "-" || text.parse::<f64>().is_ok() || breakage::is_on("csv-formulas") {
         return text.to_owned();
     }

