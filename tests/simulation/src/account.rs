@@ -13,6 +13,7 @@ pub struct Contact {
     pub own: String,
     /// It is marked as a duplicate of another contact.
     pub duplicate: bool,
+    pub name: String,
 }
 
 impl Contact {
@@ -79,9 +80,9 @@ impl Account {
     /// What it holds, a line a row.
     pub fn lines(&self) -> Vec<String> {
         let contacts = self.contacts.iter().map(|one| {
-            let Contact { id, phones, emails, own, duplicate } = one;
+            let Contact { id, phones, emails, own, duplicate, name } = one;
             let double = if *duplicate { ", a duplicate" } else { "" };
-            format!("contact {id} of {own:?}: {phones:?} {emails:?}{double}")
+            format!("contact {id} of {own:?}, {name}: {phones:?} {emails:?}{double}")
         });
         let deals = self.deals.iter().map(|one| {
             let Deal { id, contact, show, price, stage, duplicate, .. } = one;

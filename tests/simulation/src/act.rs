@@ -56,7 +56,7 @@ pub enum Habit {
     Consents,
     /// People write to a bot, and say a stop word there.
     Chats,
-    /// A stranger types somebody's phone together with an e-mail of their own.
+    /// A stranger types somebody's phone or e-mail, into a page's form or the bot.
     Strangers,
     /// Some worlds begin in the evening or before the day, and a night passes in some.
     Nights,

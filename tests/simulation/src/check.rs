@@ -13,6 +13,7 @@ use crate::{
     orders::roubles,
     sand::Row,
     story::Story,
+    strangers,
     world::{PersonTruth, SHOWS},
     written,
 };
@@ -85,7 +86,8 @@ pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
     for person in story.world.people() {
         of_person(&account, &person, story, &mut found);
     }
-    strangers(&account, story, &mut found);
+    owners(&account, story, &mut found);
+    strangers::check(&account, story, &mut found);
     written::check(shared, story, &mut found).await;
     let unheard = unheard(shared, story).await;
     made_once(&account, &unheard, &mut found);
@@ -153,7 +155,8 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
     // A contact of the hub stays theirs where a manager took the value away that it was made for.
     let is_own = |contact: &Contact| {
         let mut taken = story.removed_phones.iter().filter(|(id, _)| *id == contact.id && !contact.own.is_empty());
-        contact.holds_any(&person.identifiers) || taken.any(|(_, phone)| person.identifiers.contains(phone))
+        !strangers::is_strangers(contact) && contact.holds_any(&person.identifiers)
+            || taken.any(|(_, phone)| person.identifiers.contains(phone))
     };
     let own: Vec<&Contact> = account.contacts.iter().filter(|one| !one.duplicate && is_own(one)).collect();
     if own.len() != 1 {
@@ -272,8 +275,8 @@ fn shows(
     }
 }
 
-fn strangers(account: &Account, story: &Story, found: &mut Vec<Violation>) {
-    for contact in account.contacts.iter().filter(|one| !one.duplicate) {
+fn owners(account: &Account, story: &Story, found: &mut Vec<Violation>) {
+    for contact in account.contacts.iter().filter(|one| !one.duplicate && !strangers::is_strangers(one)) {
         let values = || contact.phones.iter().chain(&contact.emails);
         let owners: BTreeSet<usize> = story
             .world

@@ -1,10 +1,11 @@
 //! The bytes that providers send of what humans did, signed as each signs.
 
 use serde_json::{Value, json};
-use stagedoor_model::Timestamp;
+use stagedoor_model::{Channel, Timestamp};
 use stagedoor_testkit::{Parcel, form_signed, hmac_sha256_hex, json as posted, qtickets};
 
 use crate::orders::roubles;
+use crate::strangers::Claim;
 use crate::world::{FormFact, Human, OrderFact, SHOWS, Shop, ShowFact, ShowTruth};
 
 fn first<'s>(identifiers: impl IntoIterator<Item = &'s String>, of: fn(&str) -> bool) -> Option<String> {
@@ -30,6 +31,21 @@ pub fn form(human: &Human, fact: &FormFact, id: &str, now: Timestamp) -> Parcel 
         "phone": first(&fact.identifiers, phone), "email": first(&fact.identifiers, email),
     });
     form_signed("/website/site", &body, "simulated-site-secret", id, now)
+}
+
+/// A page's form, which bears no signature: a stranger types what they like.
+pub fn claim(fact: &Claim, name: &str) -> Parcel {
+    let boxes = [Channel::Email, Channel::Sms].map(|channel| {
+        json!({ "purpose": "marketing", "channel": channel.name(), "given": fact.given, "wording": "site-1" })
+    });
+    let body = json!({
+        "consents": boxes, "kind": "lead", "name": name, "word": fact.word, "at": "2099-01-01T00:00:00Z",
+        "show": SHOWS.get(fact.show).map(|show| show.key),
+        "phone": first(&fact.identifiers, phone), "email": first(&fact.identifiers, email),
+    });
+    posted("/website/landing", &body)
+        .header("origin", "https://theatre.example.ru")
+        .header("x-stagedoor-key", "simulated-landing-key")
 }
 
 /// The whole order as it stands, in the way of its shop.

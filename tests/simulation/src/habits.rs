@@ -31,19 +31,7 @@ impl Actors {
             Habit::Shows => self.change_show(),
             Habit::Consents | Habit::Nights => self.withdraw(),
             Habit::Chats => self.chat(),
-            Habit::Strangers => self.form_of_stranger(),
-        }
-    }
-
-    /// The form says nothing true of the phone's owner.
-    fn form_of_stranger(&mut self) {
-        let humans = self.story.world.humans.len();
-        let (stranger, other) = (self.rng.below(humans), self.rng.below(humans));
-        let of = |number: usize| self.story.world.humans.get(number);
-        let (Some(own), Some(foreign)) = (of(stranger), of(other)) else { return };
-        let identifiers = [own.emails[0].clone(), foreign.phones[0].clone()].into();
-        if stranger != other {
-            self.form_with(stranger, identifiers);
+            Habit::Strangers => self.pretend(),
         }
     }
 

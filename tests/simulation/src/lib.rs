@@ -23,6 +23,7 @@ mod rng;
 mod run;
 mod sand;
 mod story;
+mod strangers;
 mod switches;
 mod ticketscloud;
 mod trouble;

@@ -157,6 +157,7 @@ impl Sand for AmoCrm {
             emails: values(row, "EMAIL").iter().map(|email| email.to_lowercase()).collect(),
             own: values(row, "STAGEDOOR_ID").into_iter().next().unwrap_or_default(),
             duplicate: is_duplicate(row),
+            name: row.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
         });
         let contacts = contacts.collect();
         let deals = leads.iter().map(|row| {

@@ -202,6 +202,7 @@ impl Sand for Vtiger {
                 emails: values(&row, &EMAILS).map(|email| email.to_lowercase()).collect(),
                 own: text(&row, "cf_stagedoor_id"),
                 duplicate: marked.contains(&id),
+                name: format!("{} {}", text(&row, "firstname"), text(&row, "lastname")),
             })
         });
         let deals = self.sandbox.records("Potentials");
