@@ -211,31 +211,19 @@ fn a_refund_by_the_payments_id_alone_finds_its_order_whatever_came_first() {
         told(&order("1", &[("a", 300_000)], "RUB"), 1),
         paid(Some("1"), "pi_1", &["cs_1", "pi_1"], PaymentKind::Received, 300_000, 6),
         paid(None, "ch_1/refunded", &["ch_1", "pi_1"], PaymentKind::Returned, 300_000, 30),
-        // The failure names the charge alone.
-        paid(None, "ch_1/refunded/failed/re_1", &["ch_1"], PaymentKind::ReturnFailed, 100_000, 31),
     ];
-    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]] {
+    let orders = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]];
+    for (order, by) in orders.iter().flat_map(|order| [(order, "ch_1"), (order, "pi_1")]) {
+        // The failure names the charge alone, or the intent.
+        let failed = format!("{by}/refunded/failed/re_1");
+        let failed = paid(None, &failed, &[by], PaymentKind::ReturnFailed, 100_000, 31);
+        let records = [&records[..], &[failed]].concat();
         let mut world = World::default();
         order.iter().for_each(|index| world.deliver(vec![records[*index].clone()]));
         assert_eq!(world.people.len(), 1, "{order:?}");
         let person = world.people.values().next().expect("one");
         assert_eq!(worth(person, "a"), 100_000, "{order:?}");
         assert!(settlements(person.records.values()).unmatched.is_empty(), "{order:?}");
-    }
-}
-
-#[test]
-fn a_return_that_failed_and_names_its_payment_by_another_id_did_not_go_back() {
-    let came = |id: &str, from: i64| paid(Some("1"), id, &[id], PaymentKind::Received, 300_000, from);
-    let shop = told(&order("1", &[("a", 300_000)], "RUB"), 1);
-    let back = paid(None, "ch_1/refunded", &["ch_1", "pi_1"], PaymentKind::Returned, 300_000, 30);
-    let failed = paid(None, "pi_1/refunded/failed/re_1", &["pi_1"], PaymentKind::ReturnFailed, 100_000, 31);
-    for records in [[0, 1, 2, 3], [3, 2, 1, 0]] {
-        let all = [shop.clone(), came("pi_1", 6), back.clone(), failed.clone()];
-        let mut world = World::default();
-        records.iter().for_each(|index| world.deliver(vec![all[*index].clone()]));
-        let person = world.people.values().next().expect("one");
-        assert_eq!((world.people.len(), worth(person, "a")), (1, 100_000));
     }
 }
 
