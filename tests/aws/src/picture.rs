@@ -58,7 +58,9 @@ pub fn picture(sandbox: &Sandbox) -> BTreeMap<String, Vec<String>> {
         let owner =
             names.get(&note.get("entity_id").map(ToString::to_string)).cloned().unwrap_or_else(|| "nobody".into());
         let words = note.pointer("/params/text").and_then(Value::as_str).unwrap_or("");
-        let theirs = words.lines().filter(|line| line.contains('▸')).map(|line| format!("note {line}"));
+        // A form is as old as its receipt, and the worlds live one after the other.
+        let told = |line: &str| line.find(" form \"").map_or(line, |at| line.get(at..).unwrap_or(line)).to_owned();
+        let theirs = words.lines().filter(|line| line.contains('▸')).map(|line| format!("note {}", told(line)));
         all.entry(owner).or_default().extend(theirs);
     }
     for task in sandbox.tasks() {
