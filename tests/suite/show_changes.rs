@@ -205,6 +205,26 @@ async fn holders_whose_orders_bear_a_cashiers_address_hear_of_a_change_on_their_
 }
 
 #[tokio::test]
+async fn who_was_told_at_a_cashiers_address_before_it_was_known_as_such_is_told_on_their_own_phone() {
+    let mut stage = Stage::at(noon(3)).await;
+    let phones: Vec<String> = (0..10).map(|n| format!("+7916123456{n}")).collect();
+    let (first, rest) = phones.split_at(2);
+    for phone in first {
+        stage.buys("kassa@example.com", phone, "kzn-1").await;
+    }
+    stage.on(60).await;
+    stage.changes("show.cancelled", A).await;
+    assert_eq!(stage.letters("kassa@example.com").len(), 1, "they are one, as far as anybody knows");
+    for phone in rest {
+        stage.buys("kassa@example.com", phone, "kzn-1").await;
+    }
+    stage.on(60).await;
+    let arrived = stage.hub.messengers.arrived().into_iter().filter(|one| one.platform == Platform::Sms);
+    let told: std::collections::BTreeSet<String> = arrived.map(|sms| sms.to).collect();
+    assert_eq!(told, phones.iter().map(|phone| phone.trim_start_matches('+').to_owned()).collect());
+}
+
+#[tokio::test]
 async fn a_letter_that_was_put_off_before_its_readers_were_found_to_be_one_does_not_undo_a_later_one() {
     let mut stage = Stage::at(noon(3)).await;
     stage.buys("anna@example.com", "+79161234560", "kzn-1").await;

@@ -107,7 +107,7 @@ impl Sync {
         let (person, mut link) = (&one.person, one.link.clone());
         let traits = Traits::of(person, &link.leads(), catalog);
         let mut found = dues(person, &link, &traits, catalog, &BTreeSet::new(), now);
-        let shared = self.shared_addresses(person, &found).await?;
+        let shared = self.shared_addresses(person, &link, &found).await?;
         if !shared.is_empty() {
             found = dues(person, &link, &traits, catalog, &shared, now);
         }
@@ -147,11 +147,13 @@ impl Sync {
         Ok(link)
     }
 
-    /// Phones and e-mails of somebody that are a crowd's, where a message may go to one of them.
-    async fn shared_addresses(&self, person: &Person, dues: &Dues<'_>) -> Result<BTreeSet<Identifier>> {
+    /// Phones and e-mails of somebody that are a crowd's, where a message may go to one of them, or a notice of a show went there.
+    async fn shared_addresses(&self, person: &Person, link: &Link, dues: &Dues<'_>) -> Result<BTreeSet<Identifier>> {
         let is_post = |one: &Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
         let goes = dues.now.iter().filter_map(|due| due.message.as_ref()).any(|message| is_post(&message.way.to));
-        if !goes || breakage::is_on("crowd-written-to") {
+        let notices = link.written.values().filter(|one| one.told.is_some() && !breakage::is_on("told-crowd-unseen"));
+        let went = notices.flat_map(|one| &one.steps).any(|step| is_post(&step.to));
+        if !(goes || went) || breakage::is_on("crowd-written-to") {
             return Ok(BTreeSet::new());
         }
         let named: BTreeSet<Identifier> =

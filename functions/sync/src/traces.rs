@@ -61,8 +61,8 @@ impl Addresses {
     }
 }
 
-/// A body as text in each of the ways in which the hub may have read it. Letters and digits of e-mails and phones have the same
-/// bytes in UTF-8 and in every eight-bit charset.
+/// A body as text, in UTF-8 and in both orders of UTF-16. In every eight-bit charset e-mails and phones have the same bytes as in
+/// UTF-8.
 fn readings(body: &[u8]) -> Vec<String> {
     let mut all = vec![String::from_utf8_lossy(body).into_owned()];
     if body.contains(&0) && !breakage::is_on("erased-by-plain-text") {
