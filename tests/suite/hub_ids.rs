@@ -90,6 +90,11 @@ async fn delete(account: &Account, which: Which, row: &Value) {
 
 async fn tell_of_deletion(account: &Account, which: Which, contact: u64) {
     let now: Timestamp = "2030-01-01T00:00:00Z".parse().expect("a time");
+    assert!(account.sync.handle(vec![deletion(&source(which), contact, now)]).await.is_empty());
+}
+
+/// What a CRM tells of a contact that a manager deleted.
+pub(crate) fn deletion(source: &SourceName, contact: u64, at: Timestamp) -> Event {
     let change = ContactChanged {
         contact,
         deleted: true,
@@ -97,12 +102,10 @@ async fn tell_of_deletion(account: &Account, which: Which, contact: u64) {
         identifiers: BTreeSet::new(),
         phones: vec![],
         emails: vec![],
-        created_at: now,
+        created_at: at,
         hub_id: None,
     };
-    let (source, body) = (source(which), Body::ContactChanged(change));
-    let event = Event::new(&source, EventId::derive(&source, &["deleted"]), now, body);
-    assert!(account.sync.handle(vec![event]).await.is_empty());
+    Event::new(source, EventId::derive(source, &["deleted", &at.to_string()]), at, Body::ContactChanged(change))
 }
 
 /// What stands in a row, in any field.

@@ -1,12 +1,10 @@
 //! People who part after a manager merged or deleted their contacts: each has one that counts, and their own deals on it.
 
-use std::collections::BTreeSet;
-
-use stagedoor_model::{Body, ContactChanged, Event, EventId};
 use stagedoor_ports::Gone;
 use stagedoor_tests::account::{Account, Which};
 
 use crate::{
+    hub_ids::deletion,
     partings::{BOTH, at, contact_with, deals, duplicates, form, held, mirror, order, source, tell},
     restored::hear,
     stages,
@@ -20,21 +18,7 @@ const HIS: &str = "email:boris@example.com";
 /// The hub hears that a contact is gone: amoCRM tells, Vtiger is asked.
 async fn is_gone(account: &Account, which: Which, contact: u64, second: i64) {
     match which {
-        Which::Amo => {
-            let (name, at) = (source("amocrm"), at(second));
-            let change = ContactChanged {
-                contact,
-                deleted: true,
-                name: None,
-                identifiers: BTreeSet::new(),
-                phones: vec![],
-                emails: vec![],
-                created_at: at,
-                hub_id: None,
-            };
-            let id = EventId::derive(&name, &["gone", &second.to_string()]);
-            tell(account, Event::new(&name, id, at, Body::ContactChanged(change))).await;
-        }
+        Which::Amo => tell(account, deletion(&source("amocrm"), contact, at(second))).await,
         Which::Vtiger => {
             assert_eq!(hear(account, second).await.deleted, 1);
             account.reconcile().await;
