@@ -294,7 +294,7 @@ fn others_deals(
     deals.map(|(deal, owner)| (deal, homes.get(&owner).copied())).collect()
 }
 
-/// Takes over what is known of the invoices of the person's own orders: the link of whoever had the orders until now has them.
+/// Takes over the invoices of the person's own orders. Until now they stood in the link of the person who had these orders.
 fn take_invoices(link: &mut Link, person: &Person, others: &[&Link]) {
     if breakage::is_on("invoice-stays-with-other") {
         return;

@@ -128,7 +128,7 @@ pub fn was_refused(person: &Person, step: &WrittenStep) -> bool {
     by_post || by_gateway || person.talks().any(|(_, talk)| in_chat(talk) || failed(talk))
 }
 
-/// Nobody can know whether it was taken, and nothing was heard of it since.
+/// Whether the answer to this message was lost, and no later report says that it arrived.
 fn was_unanswered(person: &Person, step: &WrittenStep) -> bool {
     let by_post = person.records.values().any(|record| match &record.fact {
         Fact::Letter(letter) => {

@@ -12,8 +12,8 @@ pub(super) fn contacts(person: &Person, link: &Link) -> BTreeSet<u64> {
     link.contact.id.iter().chain(&link.doubles).chain(&person.contacts()).copied().collect()
 }
 
-/// Whether somebody whose contacts are all deleted gets one anew: they bought since the last of them was, or it went while they
-/// were taken for one with somebody else.
+/// Whether somebody gets a contact again after all of theirs were deleted. They do if they bought later, or if the contact went
+/// while they were taken for one with somebody else.
 pub(super) fn gets_contact_anew(person: &Person, link: &Link, catalog: &Catalog) -> bool {
     let money = settlements(person.records.values());
     let died = deleted_at(person, link).filter(|_| !breakage::is_on("deleted-for-ever"));
@@ -26,7 +26,7 @@ pub(super) fn gets_contact_anew(person: &Person, link: &Link, catalog: &Catalog)
     })
 }
 
-/// Whether a contact is owed to somebody, the last of whose contacts was deleted then.
+/// Whether somebody has to get a contact again. `at`: when their last contact was deleted.
 fn is_owed(link: &Link, at: Timestamp) -> bool {
     link.owed_contact >= Some(at) && !breakage::is_on("merged-contact-stays-away")
 }

@@ -69,7 +69,7 @@ pub struct DealDraft {
     /// The show was called off, and is on again: what says so in the CRM is taken away.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub show_resumed: bool,
-    /// The show has no date until a new one is told: the old one is taken away.
+    /// The show is postponed without a new date. The CRM loses the old one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub show_postponed: bool,
     pub orders: String,
