@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use stagedoor_model::{
     Body, ChatRef, ContactShared, Content, Event, EventId, FormSubmitted, Identifier, Kind, MessageHeard, Proof,
-    ShowRef, SourceName,
+    ShowRef, SourceName, Verdict,
 };
 use stagedoor_tests::account::{Account, Which};
 
@@ -18,6 +18,7 @@ use stagedoor_tests::{
 };
 
 use crate::{
+    identity::decided,
     managers_edits::edit,
     partings::{BOTH, at, identifiers, mirror, order, tell},
 };
@@ -120,6 +121,27 @@ async fn a_new_lead_of_a_public_form_is_a_contact_with_its_phone_and_stays_one_w
         tell(&account, order("1", "cherry", 30, "Мария Петрова", &[PHONE])).await;
         mirror(&account).await;
         assert_eq!((account.counts().0, tasks(&account)), (2, 1), "{which:?}");
+        // The phone stands where it is proved, and what nobody else proves stays with the lead.
+        let lead: Vec<String> = account.contacts().into_iter().filter(|one| one.contains("vera@example.com")).collect();
+        assert_eq!((with_phone(&account), lead.len()), (1, 1), "{which:?}: {:?}", account.contacts());
+        assert!(!lead[0].contains("79161234501"), "{which:?}: {}", lead[0]);
+    }
+}
+
+#[tokio::test]
+async fn a_typed_phone_that_its_owner_proves_comes_back_to_the_contact_when_a_manager_joins_the_two() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        tell(&account, public_form("Вера", 10, &[PHONE, "email:vera@example.com"])).await;
+        tell(&account, order("1", "cherry", 30, "Мария Петрова", &[PHONE])).await;
+        mirror(&account).await;
+        assert_eq!((account.counts().0, with_phone(&account)), (2, 1), "{which:?}");
+        let vera = "email:vera@example.com".parse().expect("an e-mail");
+        tell(&account, decided(Verdict::SamePerson(vera, PHONE.parse().expect("a phone")), 40)).await;
+        mirror(&account).await;
+        assert_eq!(people(&account).await, 1, "{which:?}: {:?}", account.contacts());
+        let one = account.contacts().into_iter().find(|one| !one.contains("duplicate of")).expect("a contact");
+        assert!(one.contains("79161234501") && one.contains("vera@example.com"), "{which:?}: {one}");
     }
 }
 

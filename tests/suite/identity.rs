@@ -147,7 +147,7 @@ async fn a_contact_stays_with_whose_phone_it_holds_when_a_slip_is_corrected() {
     assert_eq!(known_by(&account, "crm_contact:77").await.id, known_by(&account, boris).await.id);
 }
 
-fn decided(verdict: Verdict, second: i64) -> Event {
+pub fn decided(verdict: Verdict, second: i64) -> Event {
     let id = EventId::derive(&source("manager"), &[&second.to_string()]);
     let body = Body::IdentityDecided(IdentityDecided { verdict, by: "manager".into() });
     Event::new(&source("manager"), id, at(second), body)

@@ -25,6 +25,7 @@ crate::promises!(
     a_managers_phone_stays_beside_a_new_one_without_any_webhook,
     what_stands_there_in_other_signs_is_not_added_again,
     a_value_that_a_manager_took_away_does_not_come_back,
+    a_value_that_came_and_went_between_two_runs_does_not_come_back,
     a_deal_that_was_deleted_and_restored_is_written_again,
     a_contact_that_was_read_twice_within_a_second_stands_as_it_was_read_last,
 );
@@ -113,8 +114,12 @@ async fn a_contact_that_was_read_twice_within_a_second_stands_as_it_was_read_las
 
 /// What the CRM tells of a contact whose phones a manager changed.
 fn told(which: Which, id: u64, phones: &[&str]) -> Event {
+    told_at(which, id, phones, 0)
+}
+
+fn told_at(which: Which, id: u64, phones: &[&str], second: i64) -> Event {
     let source = SourceName::new(if which == Which::Amo { "amocrm" } else { "crm" }).expect("a name");
-    let now: Timestamp = "2030-01-01T00:00:00Z".parse().expect("a time");
+    let now: Timestamp = format!("2030-01-01T00:00:{second:02}Z").parse().expect("a time");
     let region = Region::new("RU").expect("a region");
     let identifiers =
         phones.iter().map(|phone| Identifier::phone(Phone::parse(phone, region).expect("a phone"))).collect();
@@ -128,7 +133,7 @@ fn told(which: Which, id: u64, phones: &[&str]) -> Event {
         created_at: now,
         hub_id: None,
     };
-    Event::new(&source, EventId::derive(&source, &["edited", &id.to_string()]), now, Body::ContactChanged(changed))
+    Event::new(&source, EventId::derive(&source, &["edited", &id.to_string(), &second.to_string()]), now, Body::ContactChanged(changed))
 }
 
 async fn a_value_that_a_manager_took_away_does_not_come_back(which: Which) {
@@ -147,6 +152,24 @@ async fn a_value_that_a_manager_took_away_does_not_come_back(which: Which) {
     fold(order(2, &["phone:+79161110001", "email:anna@example.com"])).await;
     let after: Vec<String> = values(&account, which, id).into_iter().map(|(value, _)| value).collect();
     assert_eq!(after, ["+79161110009", "anna@example.com"]);
+}
+
+/// The hub wrote the phone, died before it could remember that, and hears of its own work and of the manager's at once.
+async fn a_value_that_came_and_went_between_two_runs_does_not_come_back(which: Which) {
+    let account = Account::of(which).await;
+    assert!(account.sync.handle(vec![order(1, &["email:anna@example.com"])]).await.is_empty());
+    account.reconcile().await;
+    let id = contact_id(&account, which);
+    let phone = "+79161110001";
+    let events = vec![
+        told_at(which, id, &[], 2),
+        order(2, &["phone:+79161110001", "email:anna@example.com"]),
+        told_at(which, id, &[phone], 1),
+    ];
+    assert!(account.sync.handle(events).await.is_empty());
+    account.reconcile().await;
+    let after: Vec<String> = values(&account, which, id).into_iter().map(|(value, _)| value).collect();
+    assert_eq!(after, ["anna@example.com"]);
 }
 
 async fn a_deal_that_was_deleted_and_restored_is_written_again(which: Which) {

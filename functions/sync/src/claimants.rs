@@ -107,6 +107,7 @@ fn person_without(mut person: Person, names: &BTreeSet<Identifier>, addresses: &
 fn strike_record(record: &mut Record, names: &BTreeSet<Identifier>, addresses: &Addresses) {
     record.claims.retain(|one| !names.contains(one));
     record.echoes.retain(|one| !names.contains(one));
+    record.stood.retain(|one| !names.contains(one));
     record.name.take_if(|(_, name)| addresses.are_in(name));
     match &mut record.fact {
         Fact::Touch(touch) => touch.labels.retain(|_, text| !addresses.are_in(text)),

@@ -330,13 +330,17 @@ fn last_deleted(person: &Person, of_scope: &impl Fn(&Identifier) -> bool) -> Opt
     deleted.max()
 }
 
-/// Phones and e-mails that the hub wrote into contacts of a person and that are theirs no more, such as a corrected typo: by
-/// contact. What was taken out is not looked for again.
+/// Phones and e-mails that the hub wrote into contacts of a person and that are theirs no more: a corrected typo, or what
+/// they typed and another person proves since. By contact. What was taken out is not looked for again.
 pub fn outdated(link: &Link, person: &Person) -> Vec<Parting> {
-    let held = person.identifiers_and_claims();
+    let (held, proven) = (person.identifiers_and_claims(), person.identifiers());
     let is_written = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
-    let former: Vec<&Identifier> = person.former.iter().filter(is_written).filter(|one| !held.contains(one)).collect();
-    if former.is_empty() || breakage::is_on("corrected-typo-stays") {
+    let former = person.former.iter().filter(|one| !held.contains(one) && !breakage::is_on("corrected-typo-stays"));
+    // What the hub never offered there itself is a manager's.
+    let is_offered = |one: &&Identifier| link.offered.contains(one.value()) && !proven.contains(one);
+    let contested = person.contested.iter().filter(is_offered).filter(|_| !breakage::is_on("proven-elsewhere-stays"));
+    let former: Vec<&Identifier> = former.chain(contested).filter(is_written).collect();
+    if former.is_empty() {
         return vec![];
     }
     let of_contact = |contact: &u64| {

@@ -9,6 +9,8 @@ use crate::{
 
 /// Claims that a fact keeps. A chat may name any number of phones; its lines hold them all.
 const CLAIMS: usize = 16;
+/// How many values that are gone from a row are remembered.
+const STOOD: usize = 64;
 
 /// A step of the ladder that a deal climbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -48,6 +50,9 @@ pub struct Record {
     /// Of the CRM's mirror: values in the row that the hub wrote there itself. They prove nothing about who is who.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub echoes: BTreeSet<Identifier>,
+    /// Of the CRM's mirror: phones and e-mails that stood in the row once and stand there no more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stood: BTreeSet<Identifier>,
     /// Of the CRM's mirror: the record that stands for the person whom the row was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<RecordKey>,
@@ -156,9 +161,9 @@ impl Record {
     /// A fact with nothing but what it came with.
     pub fn new(key: RecordKey, source: SourceName, at: Timestamp, fact: Fact) -> Self {
         let (identifiers, claims) = (BTreeSet::new(), BTreeSet::new());
-        let (buyers, echoes) = (BTreeSet::new(), BTreeSet::new());
+        let (buyers, echoes, stood) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (name, beside, received_at, told_at) = (None, None, None, None);
-        Self { key, source, at, identifiers, claims, name, fact, buyers, echoes, beside, received_at, told_at }
+        Self { key, source, at, identifiers, claims, name, fact, buyers, echoes, stood, beside, received_at, told_at }
     }
 
     /// Whether anybody can have sent it.
@@ -181,7 +186,14 @@ impl Record {
             (Fact::CrmContact { .. }, Fact::CrmContact { .. }) => {
                 let name = self.name.clone().max(other.name.clone());
                 let (late, early) = if self.version() >= other.version() { (self, other) } else { (other, self) };
-                Self { fact: late.fact.clone().join(early.fact), name, ..late }
+                let is_address = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
+                let mut stood: BTreeSet<Identifier> = early.held().filter(is_address).cloned().collect();
+                stood.extend(late.stood.iter().chain(&early.stood).cloned());
+                stood.retain(|one| !late.identifiers.contains(one) && !late.echoes.contains(one));
+                while stood.len() > STOOD {
+                    stood.pop_last();
+                }
+                Self { fact: late.fact.clone().join(early.fact), name, stood, ..late }
             }
             (Fact::Order { .. }, Fact::Order { .. }) => self.join_order(other),
             _ => Self {

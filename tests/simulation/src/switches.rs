@@ -59,7 +59,7 @@ const HABITS: &[(Habit, bool)] = &[
     (Habit::Consents, true),
     (Habit::Nights, true),
     (Habit::Chats, true),
-    (Habit::Strangers, false),
+    (Habit::Strangers, true),
 ];
 const INVARIANTS: &[(Invariant, bool)] = &[
     (Invariant::NobodyWaits, true),

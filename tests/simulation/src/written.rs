@@ -101,7 +101,7 @@ impl<'s> Known<'s> {
     fn with(&self, human: usize, address: &str, before: Timestamp) -> BTreeSet<String> {
         let world = &self.story.world;
         let forms = world.forms.iter().filter(|form| world.are_one(form.human, human));
-        let forms = forms.map(|form| (format!("\"{}\"", form.id), &form.identifiers));
+        let forms = forms.map(|form| (format!("\"{}\"", form.id), "", &form.identifiers));
         // An order that a webhook only points to is known when the shop has answered.
         let orders = world.orders.iter().filter(|order| {
             world.are_one(order.human, human)
@@ -110,9 +110,12 @@ impl<'s> Known<'s> {
                 && (order.former.is_empty() || order.updated_at + UNDER_WAY <= before)
         });
         let talks = world.talks.iter().filter(|talk| world.are_one(talk.human, human));
-        let talks = talks.map(|talk| (talk.word.clone(), &talk.identifiers));
-        let shown = forms.chain(orders.map(|order| (order.word(), &order.identifiers))).chain(talks);
-        let shown = shown.filter(|(word, _)| self.before(word, (word, ""), before)).map(|(_, identifiers)| identifiers);
+        let talks = talks.map(|talk| (talk.word.clone(), "", &talk.identifiers));
+        // A payment that names the order says nothing of its buyer.
+        let orders = orders.map(|order| (order.word(), "stagedoor.order.", &order.identifiers));
+        let shown = forms.chain(orders).chain(talks);
+        let shown = shown.filter(|(word, kind, _)| self.before(word, (word, kind), before));
+        let shown = shown.map(|(_, _, identifiers)| identifiers);
         let owns = |one: &str| world.humans.iter().enumerate().any(|(n, who)| world.are_one(n, human) && who.owns(one));
         let own = |one: &&String| owns(one) || one.starts_with("customer:") || one.starts_with(TELEGRAM);
         let facts: Vec<BTreeSet<&String>> = shown.map(|all| all.iter().filter(own).collect()).collect();

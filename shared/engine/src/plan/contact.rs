@@ -73,12 +73,15 @@ fn mirrors(person: &Person, contact: Option<u64>) -> impl Iterator<Item = &Recor
     person.records.values().filter(is_it)
 }
 
-/// Phones and e-mails that stand in a contact, by its mirror.
+/// Phones and e-mails that stand in a contact or stood there, by its mirror.
 fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<String> {
     let mut values = BTreeSet::new();
     for record in mirrors(person, contact) {
         let own = record.held().filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email));
         values.extend(own.map(|one| one.value().to_owned()));
+        if !breakage::is_on("state-between-forgotten") {
+            values.extend(record.stood.iter().map(|one| one.value().to_owned()));
+        }
         if let Fact::CrmContact { phones, emails, .. } = &record.fact {
             values.extend(phones.iter().chain(emails).cloned());
         }
