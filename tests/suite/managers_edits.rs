@@ -133,7 +133,12 @@ fn told_at(which: Which, id: u64, phones: &[&str], second: i64) -> Event {
         created_at: now,
         hub_id: None,
     };
-    Event::new(&source, EventId::derive(&source, &["edited", &id.to_string(), &second.to_string()]), now, Body::ContactChanged(changed))
+    Event::new(
+        &source,
+        EventId::derive(&source, &["edited", &id.to_string(), &second.to_string()]),
+        now,
+        Body::ContactChanged(changed),
+    )
 }
 
 async fn a_value_that_a_manager_took_away_does_not_come_back(which: Which) {
