@@ -19,7 +19,7 @@ use stagedoor_tests::{
 
 use crate::{
     identity::decided,
-    managers_edits::edit,
+    managers_edits::{edit, told},
     partings::{BOTH, at, identifiers, mirror, order, tell},
 };
 
@@ -142,6 +142,19 @@ async fn a_typed_phone_that_its_owner_proves_comes_back_to_the_contact_when_a_ma
         assert_eq!(people(&account).await, 1, "{which:?}: {:?}", account.contacts());
         let one = account.contacts().into_iter().find(|one| !one.contains("duplicate of")).expect("a contact");
         assert!(one.contains("79161234501") && one.contains("vera@example.com"), "{which:?}: {one}");
+    }
+}
+
+#[tokio::test]
+async fn a_contact_that_a_manager_makes_for_a_typed_phone_is_not_the_strangers() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        tell(&account, public_form("Вера", 10, &[PHONE, "email:vera@example.com"])).await;
+        mirror(&account).await;
+        assert_eq!((people(&account).await, with_phone(&account)), (1, 1), "{which:?}");
+        tell(&account, told(which, 77_777, &["+79161234501"])).await;
+        mirror(&account).await;
+        assert_eq!((people(&account).await, with_phone(&account), tasks(&account)), (2, 0, 1), "{which:?}");
     }
 }
 

@@ -22,6 +22,7 @@ crate::promises!(
     a_copy_of_a_deal_ends_as_its_double,
     a_deal_that_was_deleted_before_the_hub_knew_it_is_a_double_once_it_is_restored,
     a_copy_that_became_another_persons_contact_stays_theirs,
+    a_copy_that_holds_all_that_its_new_person_has_bears_their_id,
     nobody_waits_for_a_deleted_double_that_is_somebody_elses_deal,
     what_a_manager_added_stays_in_a_contact_that_was_deleted_and_restored,
     a_row_with_the_id_of_somebody_else_is_not_overwritten,
@@ -273,6 +274,23 @@ async fn a_copy_that_became_another_persons_contact_stays_theirs(which: Which) {
     let boris = person(&account, "+79162220002").await;
     assert_ne!(boris, person(&account, "+79161110001").await);
     assert!(bears(by_id(&contacts, &copied), &boris.to_string()), "and bears their id from now on");
+}
+
+async fn a_copy_that_holds_all_that_its_new_person_has_bears_their_id(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, 1, &[ANNA]).await;
+    account.reconcile().await;
+    let first = rows(&account, which, false)[0].clone();
+    let copied = copy(&account, which, false, &first);
+    let contacts = rows(&account, which, false);
+    edit(&account, which, by_id(&contacts, &copied), ("PHONE", "mobile"), "+79162220002");
+    seen(&account, which).await;
+    fold(&account, 2, &["phone:+79162220002"]).await;
+    account.reconcile().await;
+    let (contacts, boris) = (rows(&account, which, false), person(&account, "+79162220002").await);
+    assert_eq!(contacts.len(), 2, "the copy is the contact of the second person");
+    assert!(bears(by_id(&contacts, &copied), &boris.to_string()), "{contacts:?}");
+    assert!(!bears(by_id(&contacts, &first["id"]), &boris.to_string()), "{contacts:?}");
 }
 
 /// What the fields of a deal say of its money and promo codes.

@@ -113,7 +113,7 @@ async fn a_contact_that_was_read_twice_within_a_second_stands_as_it_was_read_las
 }
 
 /// What the CRM tells of a contact whose phones a manager changed.
-fn told(which: Which, id: u64, phones: &[&str]) -> Event {
+pub fn told(which: Which, id: u64, phones: &[&str]) -> Event {
     told_at(which, id, phones, 0)
 }
 

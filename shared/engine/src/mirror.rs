@@ -91,8 +91,10 @@ fn is_of_bearer(record: &Record, person: &Person, owners: &BTreeMap<Identifier, 
 }
 
 /// The row is younger than the person, and all that it holds is theirs: the hub made it, and its number is not known yet.
+/// What they only typed is not enough: a manager may have made a contact of whom it belongs to.
 fn is_copy_of(record: &Record, person: &Person) -> bool {
-    let own = own_values(person);
+    let (mut own, claims) = (own_values(person), bare_claims(person));
+    own.retain(|one| !claims.contains(one) || stagedoor_model::breakage::is_on("managers-contact-is-claimants"));
     let is_contact = matches!(record.fact, Fact::CrmContact { .. });
     // The CRM's clock has whole seconds.
     let is_younger = record.at.as_second() >= person.born.as_second();

@@ -13,6 +13,8 @@ pub struct Contact {
     pub own: String,
     /// It is marked as a duplicate of another contact.
     pub duplicate: bool,
+    /// The contact that the last such mark names.
+    pub duplicate_of: Option<u64>,
     pub name: String,
 }
 
@@ -80,7 +82,7 @@ impl Account {
     /// What it holds, a line a row.
     pub fn lines(&self) -> Vec<String> {
         let contacts = self.contacts.iter().map(|one| {
-            let Contact { id, phones, emails, own, duplicate, name } = one;
+            let Contact { id, phones, emails, own, duplicate, name, .. } = one;
             let double = if *duplicate { ", a duplicate" } else { "" };
             format!("contact {id} of {own:?}, {name}: {phones:?} {emails:?}{double}")
         });

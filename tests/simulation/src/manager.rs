@@ -135,8 +135,7 @@ impl Actors {
 
     fn merge_duplicate(&mut self, account: &Account) {
         let pair = account.contacts.iter().filter(|one| one.duplicate).find_map(|gone| {
-            let values: BTreeSet<String> = gone.phones.union(&gone.emails).cloned().collect();
-            let kept = account.contacts.iter().find(|one| !one.duplicate && one.holds_any(&values))?;
+            let kept = account.contacts.iter().find(|one| !one.duplicate && Some(one.id) == gone.duplicate_of)?;
             Some((gone.id, kept.id))
         });
         let Some((gone, kept)) = pair else { return };

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_model::{Fact, Identifier, Kind, Record, breakage, clean_name};
 
 use crate::{
-    Catalog, Marketing, Person, chats, documents,
+    Catalog, Marketing, Person, bearer_of, chats, documents,
     marketing::{marketing, tags},
     plan::{CompanyRef, ContactDraft, Digest, Link, Plan, Step},
 };
@@ -19,9 +19,12 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contac
     let (mut phones, mut emails) = (new(phones), new(emails));
     let telegram = person.identifiers().iter().find(|i| i.kind() == Kind::Telegram).map(|i| i.value().to_owned());
     let mut news = telegram.is_some();
+    let is_anothers = link.contact.pushed.is_none() && bears_id_of_another(person, contact);
     let is_misnamed = bears_stand_in(person, contact) || bears_name_of_another(person, link, contact);
+    // What the hub wrote there itself is left out of the mirror.
+    let is_misnamed = is_misnamed || is_anothers && !mirrors(person, contact).any(|record| record.name.is_some());
     let renamed = person.name().filter(|_| is_misnamed).and_then(clean_name);
-    news |= renamed.is_some();
+    news |= renamed.is_some() || is_anothers;
     let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
     let chats = chats(person);
     let marketing = marketing(person, &link.segments.keys().collect(), catalog);
@@ -195,6 +198,13 @@ fn bears_name_of_another(person: &Person, link: &Link, contact: Option<u64>) -> 
         is_theirs || matches!(record.fact, Fact::CrmContact { contact: id, .. } if Some(id) == contact)
     });
     !is_own && person.told_name().is_some() && !breakage::is_on("name-of-another-stays")
+}
+
+/// Whether the hub made the contact for somebody else, such as people who were taken for one then.
+fn bears_id_of_another(person: &Person, contact: Option<u64>) -> bool {
+    let bearers = mirrors(person, contact).filter_map(bearer_of);
+    let mut others = bearers.filter(|id| *id != person.id && !person.absorbed.contains(id));
+    others.next().is_some() && !breakage::is_on("anothers-id-stays")
 }
 
 /// What the whole contact was compared by before phones and e-mails were remembered one by one.

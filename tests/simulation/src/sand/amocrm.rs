@@ -84,10 +84,10 @@ fn tagged(row: &Value, word: &str) -> bool {
 }
 
 /// Of another: a manager who merges a duplicate into its contact merges the tag, too.
-fn is_duplicate(row: &Value) -> bool {
+fn originals(row: &Value) -> impl Iterator<Item = u64> {
     let tags = row.pointer("/_embedded/tags").and_then(Value::as_array).into_iter().flatten();
-    let originals = tags.filter_map(|tag| tag.get("name")?.as_str()?.strip_prefix("duplicate of "));
-    originals.into_iter().any(|of| of != number(row, "id").to_string())
+    let originals = tags.filter_map(|tag| tag.get("name")?.as_str()?.strip_prefix("duplicate of ")?.parse().ok());
+    originals.filter(|of| *of != number(row, "id"))
 }
 
 impl Sand for AmoCrm {
@@ -156,7 +156,8 @@ impl Sand for AmoCrm {
             phones: values(row, "PHONE").iter().map(|phone| dialled(phone)).collect(),
             emails: values(row, "EMAIL").iter().map(|email| email.to_lowercase()).collect(),
             own: values(row, "STAGEDOOR_ID").into_iter().next().unwrap_or_default(),
-            duplicate: is_duplicate(row),
+            duplicate: originals(row).next().is_some(),
+            duplicate_of: originals(row).last(),
             name: row.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
         });
         let contacts = contacts.collect();

@@ -1,7 +1,7 @@
 //! Vtiger in a world. It sends no webhooks: the hub asks it what managers changed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
@@ -185,12 +185,17 @@ impl Sand for Vtiger {
         comments.sort_by_key(|row| number(row, "id"));
         // A manager who merges the duplicate into its contact merges the comment, too.
         let of_itself = |row: &Value| format!("Duplicate of {}:", text(row, "related_to"));
-        let mut marked = BTreeSet::<u64>::new();
+        let mut marked = BTreeMap::<u64, Option<u64>>::new();
         for row in comments.iter().filter(|row| !text(row, "commentcontent").starts_with(&of_itself(row))) {
             // Managers read the last word.
             match (number(row, "related_to"), text(row, "commentcontent")) {
-                (Some(contact), said) if said.starts_with("Duplicate of ") => _ = marked.insert(contact),
                 (Some(contact), said) if said.starts_with("Two people were parted") => _ = marked.remove(&contact),
+                (Some(contact), said) => {
+                    let of = said.strip_prefix("Duplicate of ").and_then(|rest| rest.split(':').next());
+                    if let Some(of) = of {
+                        marked.insert(contact, of.split_once('x').and_then(|(_, id)| id.parse().ok()));
+                    }
+                }
                 _ => {}
             }
         }
@@ -201,7 +206,8 @@ impl Sand for Vtiger {
                 phones: values(&row, &PHONES).map(|phone| dialled(&phone)).collect(),
                 emails: values(&row, &EMAILS).map(|email| email.to_lowercase()).collect(),
                 own: text(&row, "cf_stagedoor_id"),
-                duplicate: marked.contains(&id),
+                duplicate: marked.contains_key(&id),
+                duplicate_of: marked.get(&id).copied().flatten(),
                 name: format!("{} {}", text(&row, "firstname"), text(&row, "lastname")),
             })
         });
