@@ -31,4 +31,4 @@ pub mod world;
 pub use clock::Moved;
 pub use hub::{Clients, DEFAULT_CONFIG, Hub, Queues, Status, THEATRE_CONFIG, read_config, read_config_for};
 pub use logs::start_logs;
-pub use serve::{Running, bind, start};
+pub use serve::{LOCK_FILE, Running, bind, lock, start};

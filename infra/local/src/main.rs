@@ -225,7 +225,9 @@ async fn run(cli: Cli) -> Result<(), String> {
             let owner = format!("command-{}", std::process::id());
             let hub = match &place.aws {
                 Some(stack) => world::deployed(stack, &place.config, &owner).await?,
-                None => open(&place, &owner)?,
+                // The first thing that an account of amoCRM asks for.
+                None if matches!(command, Command::Authorize { .. }) => open(&place, &owner)?,
+                None => open_existing(&place, &owner)?,
             };
             on_hub(command, &hub).await
         }
@@ -412,6 +414,17 @@ fn config(place: &Place) -> Result<Config, String> {
         }
         None => read_config_for(place.listeners(), "infra/local/stagedoor.toml", DEFAULT_CONFIG),
     }
+}
+
+/// A mistyped folder makes no hub: it would answer that nobody is known.
+fn open_existing(place: &Place, owner: &str) -> Result<Hub, String> {
+    if !place.data.join("hub.db").exists() {
+        let folder = place.data.display();
+        return Err(format!(
+            "there is no hub in {folder}: name its folder with --data, or begin with `stagedoor serve`"
+        ));
+    }
+    open(place, owner)
 }
 
 fn open(place: &Place, owner: &str) -> Result<Hub, String> {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, io::IsTerminal, path::Path, sync::Arc};
 
-use stagedoor::{Hub, Moved, THEATRE_CONFIG, bind, console::TOKEN_FILE, month, read_config_for, start, tour};
+use stagedoor::{
+    Hub, LOCK_FILE, Moved, THEATRE_CONFIG, bind, console::TOKEN_FILE, lock, month, read_config_for, start, tour,
+};
 use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_testkit::season::Season;
 
@@ -38,14 +40,19 @@ fn invitation(running: &stagedoor::Running) -> String {
 }
 
 /// Removes what an earlier play left, but for the console's token: a browser that knows it still comes in.
-fn empty(folder: &Path) -> std::io::Result<()> {
-    let Ok(all) = std::fs::read_dir(folder) else { return Ok(()) };
-    for one in all {
-        let one = one?;
-        if one.file_type()?.is_dir() {
-            std::fs::remove_dir_all(one.path())?;
-        } else if one.file_name() != TOKEN_FILE {
-            std::fs::remove_file(one.path())?;
+fn empty(folder: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot empty {}: {error}", folder.display());
+    if !folder.exists() {
+        return Ok(());
+    }
+    // A hub that still serves from here would go on in files that are gone.
+    let _lock = lock(folder)?;
+    for one in std::fs::read_dir(folder).map_err(failed)? {
+        let one = one.map_err(failed)?;
+        if one.file_type().map_err(failed)?.is_dir() {
+            std::fs::remove_dir_all(one.path()).map_err(failed)?;
+        } else if one.file_name() != TOKEN_FILE && one.file_name() != LOCK_FILE {
+            std::fs::remove_file(one.path()).map_err(failed)?;
         }
     }
     Ok(())
@@ -70,7 +77,7 @@ pub async fn demo(mut place: Place, play: Play) -> Result<(), String> {
         Play::Ufa => "ufa",
         Play::Month => "month",
     });
-    empty(&place.data).map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
+    empty(&place.data)?;
     // A month is played by a clock of its own.
     let moved = Moved::at(month::BEGINS);
     let clock: Arc<dyn Clock> = if play == Play::Month { Arc::new(moved.clone()) } else { Arc::new(SystemClock) };
@@ -120,7 +127,7 @@ pub async fn demo(mut place: Place, play: Play) -> Result<(), String> {
 /// A sentence: a mistake of the config, or a CRM that cannot be used.
 pub async fn season(mut place: Place) -> Result<(), String> {
     place.data = place.data.join("season");
-    empty(&place.data).map_err(|error| format!("cannot empty {}: {error}", place.data.display()))?;
+    empty(&place.data)?;
     let config = match &place.config {
         Some(_) => config(&place)?,
         None => read_config_for(place.listeners(), "infra/local/theatre.toml", THEATRE_CONFIG)?,

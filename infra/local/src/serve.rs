@@ -146,9 +146,15 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     listen().map_err(|error: std::io::Error| format!("cannot listen on {address}: {error}"))
 }
 
+/// Whoever serves from a data folder holds a lock on this file there.
+pub const LOCK_FILE: &str = "serving.lock";
+
 /// One hub a folder: two would both be the reconciler. The lock ends with the process, however it ends.
-fn lock(folder: &Path) -> Result<File, String> {
-    let path = folder.join("serving.lock");
+///
+/// # Errors
+/// A sentence: another hub serves from the folder, or the file cannot be made.
+pub fn lock(folder: &Path) -> Result<File, String> {
+    let path = folder.join(LOCK_FILE);
     let file =
         stagedoor_sqlite::private_file(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
     match file.try_lock() {
