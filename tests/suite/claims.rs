@@ -129,6 +129,24 @@ async fn a_new_lead_of_a_public_form_is_a_contact_with_its_phone_and_stays_one_w
 }
 
 #[tokio::test]
+async fn a_typed_phone_is_the_name_of_no_contact_once_its_owner_proves_it() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let mut nameless = public_form("", 10, &[PHONE]);
+        if let Body::FormSubmitted(form) = &mut nameless.body {
+            form.name = None;
+        }
+        tell(&account, nameless).await;
+        mirror(&account).await;
+        assert!(account.picture().keys().any(|name| name.contains("+79161234501")), "{which:?}");
+        tell(&account, order("1", "cherry", 30, "Мария Петрова", &[PHONE])).await;
+        mirror(&account).await;
+        mirror(&account).await;
+        assert_eq!((account.counts().0, with_phone(&account)), (2, 1), "{which:?}: {:?}", account.contacts());
+    }
+}
+
+#[tokio::test]
 async fn a_typed_phone_that_its_owner_proves_comes_back_to_the_contact_when_a_manager_joins_the_two() {
     for which in BOTH {
         let account = Account::of(which).await;

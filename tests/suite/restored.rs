@@ -10,7 +10,7 @@ use stagedoor_tests::account::{Account, Which};
 
 use crate::{
     crashes::order,
-    stages::{deals, refund, stage},
+    stages::{changed, deals, refund, stage},
 };
 
 const ANNA: [&str; 1] = ["phone:+79161110001"];
@@ -101,6 +101,32 @@ async fn a_purchase_after_a_restore_makes_no_second_row() {
     fold(&account, 20, order(19, &ANNA)).await;
     assert_eq!(account.counts(), (1, 1));
     assert_eq!(deals(&account, Which::Vtiger), [(id, stage(Rung::Paid), "3000".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_address_that_was_corrected_while_its_contact_was_deleted_leaves_it_once_it_is_restored() {
+    for is_heard in [true, false] {
+        let account = Account::of(Which::Vtiger).await;
+        let ahead = order(0, &[]).time.as_second() - account.sync.clock.now().as_second();
+        account.vtiger().pass(ahead.try_into().expect("the orders are of tomorrow"));
+        fold(&account, 2, order(1, &[ANNA[0], "email:anan@example.com"])).await;
+        hear(&account, 3).await;
+        let contacts = account.vtiger().records("Contacts");
+        let (_, id) = contacts[0]["id"].as_str().and_then(|id| id.split_once('x')).expect("an id");
+        let contact = Gone::Contact(id.parse().expect("a number"));
+        account.delete(contact);
+        if is_heard {
+            assert_eq!(hear(&account, 6).await.deleted, 1);
+        }
+        fold(&account, 20, changed(1, 19, &[ANNA[0], "email:anna@example.com"], |_| ())).await;
+        account.vtiger().pass(60);
+        restore(&account, contact, true);
+        hear(&account, 90).await;
+        fold(&account, 95, order(94, &[ANNA[0], "email:anna@example.com"])).await;
+        let all = account.contacts();
+        let restored = all.iter().find(|one| one.contains(&format!("12x{id}"))).expect("it is there");
+        assert!(restored.contains("anna@") && !restored.contains("anan@"), "{is_heard}: {restored}");
+    }
 }
 
 #[tokio::test]

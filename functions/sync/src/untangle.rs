@@ -89,9 +89,9 @@ impl Sync {
         until: Option<Instant>,
         untangled: &mut Untangled,
     ) -> Result<(), PortError> {
-        let (id, first) = (one.person.id, outdated(&one.link, &one.person));
+        let (id, mut first) = (one.person.id, outdated(&one.link, &one.person));
         let second = one.link.second.as_ref().filter(|_| self.second.is_some());
-        let second = second.map(|link| outdated(link, &one.person)).unwrap_or_default();
+        let mut second = second.map(|link| outdated(link, &one.person)).unwrap_or_default();
         if first.is_empty() && second.is_empty() {
             return Ok(());
         }
@@ -100,7 +100,8 @@ impl Sync {
             untangled.unfinished.insert(id);
             return Ok(());
         }
-        let mut done = self.note_clearing(one, (&first, &second)).await? && part(self.crm.as_ref(), &first).await;
+        let noted = self.note_clearing(one, (&mut first, &mut second)).await?;
+        let mut done = noted && part(self.crm.as_ref(), &first).await;
         if done {
             one.link.note_cleared(&first);
         }
@@ -121,16 +122,22 @@ impl Sync {
     }
 
     /// Notes what the hub is about to take out of contacts, and what a manager took away there before. The link is saved before
-    /// the call: after a crash the hub's own work would be taken for a manager's. Returns false if a CRM could not be asked.
+    /// the call: after a crash the hub's own work would be taken for a manager's. A contact that is gone is left out: it may
+    /// be restored, with all that stands in it. Returns false if a CRM could not be asked.
     async fn note_clearing(
         &self,
         one: &mut Dirty,
-        (first, second): (&[Parting], &[Parting]),
+        (first, second): (&mut Vec<Parting>, &mut Vec<Parting>),
     ) -> Result<bool, PortError> {
         let Some(there) = standing(self.crm.as_ref(), first).await else { return Ok(false) };
+        let is_there = |there: &BTreeMap<u64, BTreeSet<Identifier>>, parting: &Parting| {
+            there.contains_key(&parting.contact) || breakage::is_on("gone-contact-counts-as-cleared")
+        };
+        first.retain(|parting| is_there(&there, parting));
         let mut is_news = one.link.note_clearing(first, &there);
         if let (Some(link), Some(crm)) = (one.link.second.as_deref_mut(), self.second.as_ref().map(|one| &one.crm)) {
             let Some(there) = standing(crm.as_ref(), second).await else { return Ok(false) };
+            second.retain(|parting| is_there(&there, parting));
             is_news |= link.note_clearing(second, &there);
         }
         if is_news {

@@ -212,13 +212,14 @@ impl Person {
         })
     }
 
-    /// Whether this stands where a name should: one of the person's own addresses, a nickname, or a question mark.
+    /// Whether this stands where a name should: an address that is or was theirs, a nickname, or a question mark.
     pub fn is_stand_in(&self, name: &str) -> bool {
         let nicknames = self.talks().filter_map(|(_, talk)| talk.profile.as_ref()?.1.nickname.as_deref());
         if nicknames.into_iter().any(|nickname| nickname == name || clean_name(nickname).as_deref() == Some(name)) {
             return true;
         }
         let own = self.records.values().flat_map(|record| record.identifiers.iter().chain(&record.claims));
+        let own = own.chain(self.former.iter().filter(|_| !breakage::is_on("former-address-is-a-name")));
         let is_unknown = name == "?" || name.starts_with("? № ");
         is_unknown || own.filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).any(|one| one.value() == name)
     }

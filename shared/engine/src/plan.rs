@@ -261,7 +261,7 @@ pub const ORDERS: &str = ", ";
 /// What a deal bears whose orders all went to somebody else.
 const HANDED_ON: &str = "-";
 
-fn deleted_contacts(person: &Person) -> BTreeSet<u64> {
+pub(crate) fn deleted_contacts(person: &Person) -> BTreeSet<u64> {
     let gone = |record: &stagedoor_model::Record| match record.fact {
         Fact::CrmContact { contact, deleted: true, .. } => Some(contact),
         _ => None,

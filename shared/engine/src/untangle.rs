@@ -350,7 +350,10 @@ pub fn outdated(link: &Link, person: &Person) -> Vec<Parting> {
         let parting = Parting { values, ..Parting::of(person.id, *contact) };
         (!parting.values.is_empty()).then_some(parting)
     };
-    link.contact.id.iter().chain(&link.doubles).filter_map(of_contact).collect()
+    // One that is gone may be restored, with all that stands in it.
+    let gone = crate::plan::deleted_contacts(person);
+    let is_there = |id: &&u64| !gone.contains(*id) || breakage::is_on("gone-contact-counts-as-cleared");
+    link.contact.id.iter().chain(&link.doubles).filter(is_there).filter_map(of_contact).collect()
 }
 
 impl Link {

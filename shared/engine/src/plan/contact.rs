@@ -24,6 +24,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contac
     // What the hub wrote there itself is left out of the mirror.
     let is_misnamed = is_misnamed || is_anothers && !mirrors(person, contact).any(|record| record.name.is_some());
     let renamed = person.name().filter(|_| is_misnamed).and_then(clean_name);
+    let renamed = renamed.or_else(|| bears_stale_address(person, link, contact).then(|| display_name(person)));
     news |= renamed.is_some() || is_anothers;
     let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
     let chats = chats(person);
@@ -198,6 +199,23 @@ fn bears_name_of_another(person: &Person, link: &Link, contact: Option<u64>) -> 
         is_theirs || matches!(record.fact, Fact::CrmContact { contact: id, .. } if Some(id) == contact)
     });
     !is_own && person.told_name().is_some() && !breakage::is_on("name-of-another-stays")
+}
+
+/// Whether an address stands where the name should, and is another person's or a corrected slip since.
+fn bears_stale_address(person: &Person, link: &Link, contact: Option<u64>) -> bool {
+    let shown: BTreeSet<String> = shown(person).collect();
+    let is_stale = |name: &str| {
+        let mut gone = person.former.iter().chain(&person.contested);
+        gone.any(|one| one.value() == name) && !shown.contains(name) && !breakage::is_on("former-address-is-a-name")
+    };
+    let mut told = mirrors(person, contact).filter_map(|record| record.name.as_ref()).peekable();
+    let ours = link.contact.named.as_deref().filter(|_| contact.is_some() && contact == link.contact.id);
+    if told.peek().is_none() { ours.is_some_and(is_stale) } else { told.any(|(_, name)| is_stale(name)) }
+}
+
+fn shown(person: &Person) -> impl Iterator<Item = String> {
+    let phones = person.shown_phones().into_iter().map(|phone| phone.as_str().to_owned());
+    phones.chain(person.shown_emails().into_iter().map(|email| email.as_str().to_owned()))
 }
 
 /// Whether the hub made the contact for somebody else, such as people who were taken for one then.
