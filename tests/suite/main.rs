@@ -27,6 +27,7 @@ mod decisions;
 mod deletions;
 mod edge;
 mod end_to_end;
+mod erased_rows;
 mod erasing;
 mod facts;
 mod fairness;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use stagedoor_engine::{Leaving, PersonId, named_in};
-use stagedoor_model::{Body, Email, Event, Identifier};
-use stagedoor_ports::{Listed, PortError, Result};
+use stagedoor_engine::{Leaving, Person, PersonId, named_in, rows_of};
+use stagedoor_model::{Body, Email, Event, Identifier, Kind, SECOND_CRM, breakage};
+use stagedoor_ports::{Listed, PortError, Result, Versioned};
 
 use crate::{Sync, claimants::is_nobody_else};
 
@@ -44,6 +44,8 @@ pub struct Erased {
     /// The same in the second CRM.
     pub second_contacts: BTreeSet<u64>,
     pub deals: BTreeSet<u64>,
+    /// The same in the second CRM.
+    pub second_deals: BTreeSet<u64>,
     /// Contacts of others who typed one of the addresses as their own: it may stand there.
     pub claimed_in: BTreeSet<u64>,
     /// The same in the second CRM.
@@ -100,21 +102,28 @@ impl Sync {
         let claimants: BTreeSet<PersonId> = claimants.iter().map(|one| one.value.id).collect();
         ids.extend(bare.iter().flat_map(|one| one.value.absorbed.iter().copied().chain([one.value.id])));
         found.extend(bare);
-        let mut erased = Erased { people: found.len(), identifiers: names.len(), ..Erased::default() };
-        for link in self.store.links(&ids).await?.into_values() {
-            erased.contacts.extend(link.contact.id);
-            erased.contacts.extend(&link.doubles);
-            if let Some(second) = &link.second {
-                erased.second_contacts.extend(second.contact.id.iter().chain(&second.doubles));
-            }
-            erased.deals.extend(link.deals.values().filter_map(|deal| deal.id));
-        }
-        for person in &found {
-            erased.contacts.extend(person.value.contacts());
-        }
+        let rows = self.rows_of_erased(&found, &ids).await?;
+        let numbers = |kind: Kind, scope: &str| {
+            let own = rows.iter().filter(|row| row.kind() == kind && row.scope() == scope);
+            own.filter_map(|row| row.value().parse().ok()).collect()
+        };
+        let mut erased = Erased {
+            people: found.len(),
+            identifiers: names.len(),
+            contacts: numbers(Kind::CrmContact, ""),
+            second_contacts: numbers(Kind::CrmContact, SECOND_CRM),
+            deals: numbers(Kind::CrmLead, ""),
+            second_deals: numbers(Kind::CrmLead, SECOND_CRM),
+            ..Erased::default()
+        };
         // First off the lists: who cannot be taken off now is not forgotten now.
         erased.lists = self.off_every_list(&ids).await?;
-        let tombstones: BTreeSet<String> = names.iter().map(|name| key.tombstone(name)).collect();
+        // A manager who edits one of these rows, or a walk over the CRM, tells of the person again.
+        let kept: BTreeSet<Identifier> = match breakage::is_on("erased-rows-come-back") {
+            true => names.clone(),
+            false => names.union(&rows).cloned().collect(),
+        };
+        let tombstones: BTreeSet<String> = kept.iter().map(|name| key.tombstone(name)).collect();
         // First what keeps them erased, then what there is.
         if self.store.cell(ANY).await?.is_none() {
             self.store.put_cell(ANY, "yes", None).await?;
@@ -123,8 +132,28 @@ impl Sync {
         let marked = self.strike_claims(&claimants, &names).await?;
         (erased.claimed_in, erased.second_claimed_in) = (marked.first, marked.second);
         erased.traces = self.drop_traces(&names).await?;
-        self.store.erase(&ids, &names, &tombstones).await?;
+        self.store.erase(&ids, &kept, &tombstones).await?;
         Ok(erased)
+    }
+
+    /// Contacts and deals of these people in both CRMs, as the index names them: what the CRMs told, and what the hub knows
+    /// from its own calls alone.
+    async fn rows_of_erased(
+        &self,
+        people: &[Versioned<Person>],
+        ids: &BTreeSet<PersonId>,
+    ) -> Result<BTreeSet<Identifier>> {
+        let is_row = |one: &&Identifier| matches!(one.kind(), Kind::CrmContact | Kind::CrmLead);
+        let told = people.iter().flat_map(|person| person.value.identifiers().into_iter().filter(is_row).cloned());
+        let mut rows: BTreeSet<Identifier> = told.collect();
+        for link in self.store.links(ids).await?.into_values() {
+            rows.extend(rows_of(&link, ""));
+            rows.extend(link.second.iter().flat_map(|second| rows_of(second, SECOND_CRM)));
+        }
+        // Since people parted, a row may be somebody else's.
+        let owners = self.store.resolve(&rows).await?.owners;
+        rows.retain(|row| owners.get(row).is_none_or(|owner| ids.contains(owner)));
+        Ok(rows)
     }
 
     /// True if the identifier is kept erased.

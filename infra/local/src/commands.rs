@@ -195,6 +195,9 @@ pub async fn erase_everyone(hub: &Hub, identifier: &Identifier) -> Result<Vec<St
                 if !done.deals.is_empty() {
                     lines.push(format!("and these deals: {}", ids(&done.deals)));
                 }
+                if !done.second_deals.is_empty() {
+                    lines.push(format!("and these deals in the second CRM: {}", ids(&done.second_deals)));
+                }
                 let of_others =
                     "others typed one of their addresses; take it out of these contacts, their notes and tasks";
                 if !done.claimed_in.is_empty() {
