@@ -20,6 +20,9 @@ use crate::{
 /// Letters that may stand beside a phone or an e-mail in an answer: "мой номер …, звоните после шести".
 const BESIDE: usize = 32;
 
+/// Words of a name at most: a family name, a given name and a patronymic.
+const NAME: usize = 3;
+
 /// Characters of a menu's line that a button shows at least.
 const SHOWN: usize = 16;
 
@@ -196,7 +199,7 @@ impl<'s> State<'s, '_> {
             (Said::Pressed { payload, label }, None) => self.pressed(payload, label),
             (Said::Text(text) | Said::Button(text), None) => match self.code(text, line.at) {
                 Some(heard) => (heard, vec![]),
-                None => self.words(text),
+                None => self.typed(text),
             },
             // What was typed and not confirmed: it was answered when it was typed.
             (Said::Contact(given), None) if self.is_unconfirmed(given, line.at) => {
@@ -214,11 +217,7 @@ impl<'s> State<'s, '_> {
             (Said::Other(_, caption), None) => self.words(caption.as_deref().unwrap_or("")),
         };
         let mut replies: Vec<&Reply> = on.into_iter().flatten().collect();
-        let known = |ask| {
-            let kind = if ask == Ask::Phone { Kind::Phone } else { Kind::Email };
-            self.person.identifiers_and_claims().iter().any(|one| one.kind() == kind)
-        };
-        let asked = self.awaiting;
+        let asked = self.awaiting.filter(|ask| !self.knows(*ask));
         let offer = self.offer(&heard, line);
         let is_edited = matches!(&line.said, Said::Other(kind, _) if kind == Content::EDITED);
         self.awaiting = match &heard {
@@ -228,7 +227,11 @@ impl<'s> State<'s, '_> {
             Heard::Given(given) if offer.is_some() => {
                 Some(if given.kind() == Kind::Email { Ask::Email } else { Ask::Phone })
             }
-            _ => replies.iter().find_map(|reply| reply.ask).filter(|ask| !known(*ask)),
+            // Also once it is known: what answered the question stays its answer.
+            _ => replies
+                .iter()
+                .find_map(|reply| reply.ask)
+                .filter(|ask| !self.knows(*ask) || !breakage::is_on("answered-question-forgotten")),
         };
         self.offers.extend(offer);
         let beside =
@@ -236,6 +239,10 @@ impl<'s> State<'s, '_> {
                 Said::Text(text) | Said::Other(_, Some(text)) => self.given(ask, text),
                 _ => None,
             });
+        let beside = beside.or_else(|| match (&heard, &line.said) {
+            (Heard::Other | Heard::Keyword, Said::Text(text) | Said::Button(text)) => self.alone(text),
+            _ => None,
+        });
         let admitted = if is_edited { Ok(()) } else { self.restraint.admit(line.at, words_of(&line.said), &heard) };
         let silence = admitted.err();
         if silence.is_some() {
@@ -243,6 +250,11 @@ impl<'s> State<'s, '_> {
         }
         let (cause, campaign, is_loop) = (line.id.clone(), self.campaign.clone(), silence == Some(Silence::Loop));
         Some(Turn { cause, at: line.at, order: line.order, heard, beside, campaign, replies, is_loop })
+    }
+
+    fn knows(&self, ask: Ask) -> bool {
+        let kind = if ask == Ask::Phone { Kind::Phone } else { Kind::Email };
+        self.person.identifiers_and_claims().iter().any(|one| one.kind() == kind)
     }
 
     fn offer(&self, heard: &Heard, line: &Line) -> Option<Offer> {
@@ -290,10 +302,34 @@ impl<'s> State<'s, '_> {
     /// What a text means that somebody changed. The bot answered the first one, so a manager reads what is new, and only a
     /// stop or an address that was not known acts.
     fn edited(&self, text: &str) -> Heard {
-        match self.words(text).0 {
+        match self.typed(text).0 {
             Heard::Given(given) if self.person.identifiers_and_claims().contains(&given) => Heard::Other,
             heard => heard,
         }
+    }
+
+    /// A phone or an e-mail that is all a message says was given, whether or not the bot asked for it right before.
+    fn typed(&self, text: &str) -> (Heard, Vec<Option<&'s Reply>>) {
+        match (self.words(text), self.find(|on| *on == On::Given)) {
+            ((Heard::Other | Heard::Menu(_), _), Some(reply)) if let Some(given) = self.alone(text) => {
+                (Heard::Given(given), vec![Some(reply)])
+            }
+            (heard, _) => heard,
+        }
+    }
+
+    /// The phone or the e-mail of a text that says nothing more, but for a name.
+    fn alone(&self, text: &str) -> Option<Identifier> {
+        let beside = || text.split_whitespace().filter(|word| !word.contains('@'));
+        let words = beside().filter(|word| word.chars().any(char::is_alphabetic)).count();
+        if words > NAME || !is_answer(text) || breakage::is_on("address-unasked-unheard") {
+            return None;
+        }
+        let digits = |text: &str| text.chars().filter(char::is_ascii_digit).count();
+        let given = self.given(Ask::Phone, text)?;
+        // Further digits are of an order, a seat or a price.
+        let own = if given.kind() == Kind::Phone { digits(given.value()) } else { 0 };
+        (beside().map(digits).sum::<usize>() <= own).then_some(given)
     }
 
     fn words(&self, text: &str) -> (Heard, Vec<Option<&'s Reply>>) {
@@ -321,7 +357,9 @@ impl<'s> State<'s, '_> {
             };
             match self.given(ask, text) {
                 Some(given) => return (Heard::Given(given), vec![self.find(|on| *on == On::Given)]),
-                None if wrong => return (Heard::Wrong, vec![self.find(|on| *on == On::Wrong(ask))]),
+                None if wrong && !self.knows(ask) => {
+                    return (Heard::Wrong, vec![self.find(|on| *on == On::Wrong(ask))]);
+                }
                 None => {}
             }
         }

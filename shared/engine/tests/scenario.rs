@@ -83,7 +83,7 @@ fn an_email_that_was_asked_for_is_checked_and_taken() {
     let all = answers(said);
     assert_eq!(all[1].1, "wrong e-mail");
     assert_eq!(all[2], (Heard::Given("email:anna@example.com".parse().expect("valid")), "given".into()));
-    assert_eq!(all[3].1, "other", "it is not asked for any more");
+    assert_eq!(all[3].1, "given", "also when it is not asked for any more");
 }
 
 #[test]
