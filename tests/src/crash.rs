@@ -18,8 +18,8 @@ use stagedoor_engine::{
 use stagedoor_model::{Email, EventId, Identifier, MessageDecided, Timestamp};
 use stagedoor_ports::{
     Cell, Changes, Channel, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, Hangs, JournalRow, Listed,
-    MailingList, Missing, PortError, Postponed, Result, Row, Saved, Sending, SetAside, Settled, Store, Taken, Totals,
-    Versioned,
+    MailingList, Missing, OfErased, PortError, Postponed, Result, Row, Saved, Sending, SetAside, Settled, Store,
+    Struck, Taken, Totals, Versioned,
 };
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
@@ -280,6 +280,12 @@ impl Crm for Mortal<dyn Crm> {
         deals: &BTreeSet<u64>,
     ) -> std::result::Result<serde_json::Value, CrmError> {
         self.inner.export(contacts, deals).await
+    }
+    fn erases(&self) -> bool {
+        self.inner.erases()
+    }
+    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
+        self.inner.strike(rows).await
     }
     async fn set_up(&self) -> std::result::Result<(), CrmError> {
         self.crm(self.inner.set_up()).await

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use stagedoor_ports::SystemClock;
-use stagedoor_sandbox::{HookFault, HookFaultKind, Platform};
+use stagedoor_sandbox::{Fault, FaultKind, HookFault, HookFaultKind, Platform};
 use stagedoor_testkit::{
     fans::{Account, ChatFan},
     form, free_port,
@@ -83,6 +83,8 @@ async fn rows_of_an_erased_person_in_two_crms_bring_nobody_back() {
     hub.take(&crate::theatre::order("1", |_| {})).await;
     hub.settled().await;
     let amo = hub.amo.clone().expect("the second's sandbox");
+    // The rows stay there, to be deleted by hand.
+    hub.vtiger.set_fault(Fault::always(FaultKind::Broken, "delete"));
     let email = "email:olga@example.com".parse().expect("an identifier");
     let lines = stagedoor::commands::erase(&hub.hub, &email).await.expect("erased");
     assert!(
@@ -98,8 +100,41 @@ async fn rows_of_an_erased_person_in_two_crms_bring_nobody_back() {
         let contact = contact["id"].as_str().expect("an id");
         hub.vtiger.by_manager(5, contact, &[("firstname", "Ольга (удалить!)"), ("email", ""), ("mobile", "")]);
     }
+    assert_eq!(hub.vtiger.records("Contacts").len(), 1);
+    let contact = hub.vtiger.records("Contacts").remove(0)["id"].as_str().expect("an id").to_owned();
+    assert!(lines.iter().any(|line| line.contains("did not let the hub") && line.ends_with(&contact)), "{lines:?}");
     hub.hub.sync.hear_crm(&hub.hub.mirror).await.expect("heard");
     hub.settled().await;
     stagedoor::commands::backfill(&hub.hub).await.expect("walked");
     assert_eq!(hub.settled().await.people, 0);
+}
+
+#[tokio::test]
+async fn an_erased_persons_rows_are_deleted_in_a_vtiger_and_their_invoices_named() {
+    let hub = TheatreHub::start().await;
+    hub.take(&crate::theatre::order("1", |_| {})).await;
+    hub.take(&crate::theatre::order("2", |data| {
+        data["buyer"] = json!({ "name": "Борис", "email": "boris@example.com", "phone": "+79161110022" });
+    }))
+    .await;
+    hub.settled().await;
+    let of_olga = |module: &str, field: &str, text: &str| {
+        let rows = hub.vtiger.records(module);
+        let row = rows.iter().find(|row| row[field] == text).expect("hers");
+        row["id"].as_str().expect("an id").to_owned()
+    };
+    let contact = of_olga("Contacts", "email", "olga@example.com");
+    let (deal, invoice) = (of_olga("Potentials", "contact_id", &contact), of_olga("Invoice", "contact_id", &contact));
+    hub.vtiger.added_by_manager(5, "ModComments", &[("commentcontent", "Ольга звонила"), ("related_to", &contact)]);
+    let email = "email:olga@example.com".parse().expect("an identifier");
+    let lines = stagedoor::commands::erase(&hub.hub, &email).await.expect("erased");
+    assert!(lines.contains(&format!("deleted in the CRM, empty its recycle bin: {contact}, {deal}")), "{lines:?}");
+    let stays = format!("these invoices stay in the CRM, as documents of the accounts: {invoice}");
+    assert!(lines.contains(&stays) && !lines.iter().any(|line| line.contains("delete these")), "{lines:?}");
+    let left = ["Contacts", "Potentials", "Invoice"].map(|module| hub.vtiger.records(module).len());
+    assert_eq!(left, [1, 1, 2]);
+    let words = hub.vtiger.records("ModComments");
+    assert!(!words.iter().any(|row| row.to_string().contains("звонила")), "{words:?}");
+    hub.hub.sync.hear_crm(&hub.hub.mirror).await.expect("heard");
+    assert_eq!(hub.settled().await.people, 1);
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use stagedoor_engine::{Leaving, Person, PersonId, named_in, rows_of};
+use stagedoor_engine::{Leaving, Link, Person, PersonId, named_in, rows_of};
 use stagedoor_model::{Body, Email, Event, Identifier, Kind, SECOND_CRM, breakage};
-use stagedoor_ports::{Listed, PortError, Result, Versioned};
+use stagedoor_ports::{Crm, Listed, OfErased, PortError, Result, Struck, Versioned};
 
 use crate::{Sync, claimants::is_nobody_else};
 
@@ -39,19 +39,29 @@ pub struct Erased {
     pub identifiers: usize,
     /// Deliveries that were not understood, and messages in the queues.
     pub traces: u64,
-    /// The CRM has no call that deletes them: somebody has to.
-    pub contacts: BTreeSet<u64>,
-    /// The same in the second CRM.
-    pub second_contacts: BTreeSet<u64>,
-    pub deals: BTreeSet<u64>,
-    /// The same in the second CRM.
-    pub second_deals: BTreeSet<u64>,
-    /// Contacts of others who typed one of the addresses as their own: it may stand there.
-    pub claimed_in: BTreeSet<u64>,
-    /// The same in the second CRM.
-    pub second_claimed_in: BTreeSet<u64>,
+    /// What the CRM holds of them.
+    pub first: InCrm,
+    /// The same of the second one.
+    pub second: InCrm,
     /// Mailing lists that they were taken off.
     pub lists: BTreeSet<String>,
+}
+
+/// What a CRM holds of the people erased, by its own ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InCrm {
+    /// Whether it has a call that deletes them.
+    pub erases: bool,
+    /// Contacts and deals that were deleted.
+    pub deleted: Vec<String>,
+    /// Contacts that somebody has to delete.
+    pub contacts: Vec<String>,
+    /// Deals that somebody has to delete.
+    pub deals: Vec<String>,
+    /// They stay: documents of the accounts.
+    pub invoices: Vec<String>,
+    /// Contacts of others who typed one of the addresses as their own: it may stand there.
+    pub claimed_in: Vec<String>,
 }
 
 impl Sync {
@@ -103,19 +113,8 @@ impl Sync {
         ids.extend(bare.iter().flat_map(|one| one.value.absorbed.iter().copied().chain([one.value.id])));
         found.extend(bare);
         let rows = self.rows_of_erased(&found, &ids).await?;
-        let numbers = |kind: Kind, scope: &str| {
-            let own = rows.iter().filter(|row| row.kind() == kind && row.scope() == scope);
-            own.filter_map(|row| row.value().parse().ok()).collect()
-        };
-        let mut erased = Erased {
-            people: found.len(),
-            identifiers: names.len(),
-            contacts: numbers(Kind::CrmContact, ""),
-            second_contacts: numbers(Kind::CrmContact, SECOND_CRM),
-            deals: numbers(Kind::CrmLead, ""),
-            second_deals: numbers(Kind::CrmLead, SECOND_CRM),
-            ..Erased::default()
-        };
+        let invoices = self.invoices_of(&ids).await?;
+        let mut erased = Erased { people: found.len(), identifiers: names.len(), ..Erased::default() };
         // First off the lists: who cannot be taken off now is not forgotten now.
         erased.lists = self.off_every_list(&ids).await?;
         // A manager who edits one of these rows, or a walk over the CRM, tells of the person again.
@@ -130,7 +129,10 @@ impl Sync {
         }
         self.strike(&found, &names).await?;
         let marked = self.strike_claims(&claimants, &names).await?;
-        (erased.claimed_in, erased.second_claimed_in) = (marked.first, marked.second);
+        let second = self.second.as_ref().map(|second| second.crm.as_ref());
+        let of = |scope: &str, claimed_in: BTreeSet<u64>| of_erased(&rows, &invoices, claimed_in, scope);
+        erased.first = strike_in(Some(self.crm.as_ref()), of("", marked.first)).await;
+        erased.second = strike_in(second, of(SECOND_CRM, marked.second)).await;
         erased.traces = self.drop_traces(&names).await?;
         self.store.erase(&ids, &kept, &tombstones).await?;
         Ok(erased)
@@ -154,6 +156,19 @@ impl Sync {
         let owners = self.store.resolve(&rows).await?.owners;
         rows.retain(|row| owners.get(row).is_none_or(|owner| ids.contains(owner)));
         Ok(rows)
+    }
+
+    /// Their invoices in both CRMs, with those that another took the place of.
+    async fn invoices_of(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<(&'static str, u64)>> {
+        let mut invoices = BTreeSet::new();
+        for link in self.store.links(ids).await?.values() {
+            let of = |link: &Link| -> Vec<u64> {
+                link.invoices.values().flat_map(|one| one.id.into_iter().chain(one.old.iter().copied())).collect()
+            };
+            invoices.extend(of(link).into_iter().map(|id| ("", id)));
+            invoices.extend(link.second.iter().flat_map(|second| of(second)).map(|id| (SECOND_CRM, id)));
+        }
+        Ok(invoices)
     }
 
     /// True if the identifier is kept erased.
@@ -211,4 +226,42 @@ impl Sync {
         };
         Ok(Some(events.iter().zip(&stones).map(strike).collect()))
     }
+}
+
+/// The rows of one CRM.
+fn of_erased(
+    rows: &BTreeSet<Identifier>,
+    invoices: &BTreeSet<(&'static str, u64)>,
+    claimed_in: BTreeSet<u64>,
+    scope: &str,
+) -> Vec<OfErased> {
+    let named = rows.iter().filter(|row| row.scope() == scope).filter_map(|row| {
+        let number = row.value().parse().ok()?;
+        Some(if row.kind() == Kind::CrmContact { OfErased::Contact(number) } else { OfErased::Deal(number) })
+    });
+    let invoices = invoices.iter().filter(|(crm, _)| *crm == scope).map(|(_, id)| OfErased::Invoice(*id));
+    let all: BTreeSet<OfErased> =
+        named.chain(invoices).chain(claimed_in.into_iter().map(OfErased::ClaimedIn)).collect();
+    all.into_iter().collect()
+}
+
+/// What may go is deleted; the rest is told. `None` for a CRM that the config does not name any more.
+async fn strike_in(crm: Option<&dyn Crm>, rows: Vec<OfErased>) -> InCrm {
+    let erases = crm.is_some_and(|crm| crm.erases());
+    let struck = match crm {
+        Some(crm) if !rows.is_empty() && erases => crm.strike(&rows).await,
+        _ => rows.iter().map(|row| Struck { id: row.number().to_string(), is_gone: false }).collect(),
+    };
+    let mut told = InCrm { erases, ..InCrm::default() };
+    for (row, Struck { id, is_gone }) in rows.iter().zip(struck) {
+        let list = match row {
+            _ if is_gone => &mut told.deleted,
+            OfErased::Contact(_) => &mut told.contacts,
+            OfErased::Deal(_) => &mut told.deals,
+            OfErased::Invoice(_) => &mut told.invoices,
+            OfErased::ClaimedIn(_) => &mut told.claimed_in,
+        };
+        list.push(id);
+    }
+    told
 }

@@ -53,7 +53,7 @@ use std::{
 pub use backfill::Backfilled;
 pub use breaker::Breakers;
 pub use changes::Heard;
-pub use erase::{Erased, ErasureKey};
+pub use erase::{Erased, ErasureKey, InCrm};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 pub use invite::{Invited, Invitee};
 pub use reasons::{WaitingReason, waiting_reasons};

@@ -6,7 +6,7 @@ use serde_json::Value;
 use stagedoor_engine::{Person, explain};
 use stagedoor_model::{Body, Email, EventId, Identifier, Phone, Region, SECOND_CRM, SourceName, Timestamp};
 use stagedoor_ports::{DeadLetter, JournalRow, PortError};
-use stagedoor_sync::Backfilled;
+use stagedoor_sync::{Backfilled, InCrm};
 use stagedoor_webhook::reread;
 
 use crate::{
@@ -171,7 +171,6 @@ pub async fn erase_everyone(hub: &Hub, identifier: &Identifier) -> Result<Vec<St
     for _ in 0..TRIES {
         match hub.sync.erase(identifier).await {
             Ok(done) => {
-                let ids = |all: &BTreeSet<u64>| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 let mut lines = vec![match done.people {
                     0 => "nobody was known; the identifier is kept from coming back".to_owned(),
                     _ => format!("erased, and {} identifiers are kept from coming back", done.identifiers),
@@ -183,29 +182,8 @@ pub async fn erase_everyone(hub: &Hub, identifier: &Identifier) -> Result<Vec<St
                     let names = done.lists.iter().cloned().collect::<Vec<_>>().join(", ");
                     lines.push(format!("taken off these mailing lists: {names}"));
                 }
-                if !done.contacts.is_empty() {
-                    lines.push(format!(
-                        "delete these contacts in the CRM, it has no call for it: {}",
-                        ids(&done.contacts)
-                    ));
-                }
-                if !done.second_contacts.is_empty() {
-                    lines.push(format!("delete these contacts in the second CRM: {}", ids(&done.second_contacts)));
-                }
-                if !done.deals.is_empty() {
-                    lines.push(format!("and these deals: {}", ids(&done.deals)));
-                }
-                if !done.second_deals.is_empty() {
-                    lines.push(format!("and these deals in the second CRM: {}", ids(&done.second_deals)));
-                }
-                let of_others =
-                    "others typed one of their addresses; take it out of these contacts, their notes and tasks";
-                if !done.claimed_in.is_empty() {
-                    lines.push(format!("{of_others}: {}", ids(&done.claimed_in)));
-                }
-                if !done.second_claimed_in.is_empty() {
-                    lines.push(format!("{of_others}, in the second CRM: {}", ids(&done.second_claimed_in)));
-                }
+                lines.extend(left_in(&done.first, "the CRM"));
+                lines.extend(left_in(&done.second, "the second CRM"));
                 return Ok(lines);
             }
             Err(PortError::Retry(reason)) => last = reason,
@@ -214,6 +192,25 @@ pub async fn erase_everyone(hub: &Hub, identifier: &Identifier) -> Result<Vec<St
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Err(format!("not erased: {last}"))
+}
+
+/// What a CRM still holds of somebody who was erased, and who has to see to it.
+fn left_in(crm: &InCrm, name: &str) -> Vec<String> {
+    let why = if crm.erases { "it did not let the hub do it" } else { "it has no call for it" };
+    let all = [
+        (format!("deleted in {name}, empty its recycle bin"), &crm.deleted),
+        (format!("delete these contacts in {name}, {why}"), &crm.contacts),
+        (format!("and these deals in {name}"), &crm.deals),
+        (format!("these invoices stay in {name}, as documents of the accounts"), &crm.invoices),
+        (
+            format!(
+                "others typed one of their addresses; take it out of these contacts in {name}, their notes and tasks"
+            ),
+            &crm.claimed_in,
+        ),
+    ];
+    let told = all.into_iter().filter(|(_, ids)| !ids.is_empty());
+    told.map(|(what, ids)| format!("{what}: {}", ids.join(", "))).collect()
 }
 
 /// How often a command tries to take the lease of a hub that serves, a fifth of a second apart: longer than a round of it takes.

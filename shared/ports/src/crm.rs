@@ -58,6 +58,34 @@ impl Row {
     }
 }
 
+/// A row that tells of somebody who is erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OfErased {
+    Contact(u64),
+    Deal(u64),
+    /// It is kept for the accounts, and only named.
+    Invoice(u64),
+    /// A contact of somebody else who typed an address of theirs. It stays, and is named.
+    ClaimedIn(u64),
+}
+
+impl OfErased {
+    /// As the hub knows it.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Contact(id) | Self::Deal(id) | Self::Invoice(id) | Self::ClaimedIn(id) => id,
+        }
+    }
+}
+
+/// What became of such a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Struck {
+    /// As the CRM itself names it.
+    pub id: String,
+    pub is_gone: bool,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum CrmError {
     /// Down, throttled or blocked: nothing was done.
@@ -226,6 +254,14 @@ pub trait Crm: Send + Sync {
     }
     /// What it holds of these contacts and deals now, with notes and tasks, in its own words.
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError>;
+    /// Whether it has a call that deletes a contact.
+    fn erases(&self) -> bool {
+        false
+    }
+    /// Deletes what may go of these rows and names all of them, in their order. Doing it twice changes nothing.
+    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
+        rows.iter().map(|row| Struck { id: row.number().to_string(), is_gone: false }).collect()
+    }
     /// What these deals and invoices come to there.
     async fn holds(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<Held, CrmError> {
         _ = (deals, invoices);

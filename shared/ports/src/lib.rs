@@ -14,7 +14,7 @@ pub mod testing;
 mod withdrawals;
 
 pub use channel::{Channel, Sending, Settled};
-pub use crm::{Changes, Crm, CrmError, CrmPage, Gone, Hangs, Held, LATE_FOR, Missing, Row, SeenDeal};
+pub use crm::{Changes, Crm, CrmError, CrmPage, Gone, Hangs, Held, LATE_FOR, Missing, OfErased, Row, SeenDeal, Struck};
 pub use http::{HttpClient, HttpError};
 pub use list::{Listed, MailingList};
 pub use queue::{DeadLetter, Queue, Receipt, Received};

@@ -11,7 +11,9 @@ use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp, breakage};
-use stagedoor_ports::{Changes, Clock, Crm, CrmError, CrmPage, Gone, Hangs, Held, Missing, Row, Store};
+use stagedoor_ports::{
+    Changes, Clock, Crm, CrmError, CrmPage, Gone, Hangs, Held, Missing, OfErased, Row, Store, Struck,
+};
 use stagedoor_webhook::Secret;
 use tokio::sync::{Mutex, RwLock};
 
@@ -457,6 +459,14 @@ impl Crm for Vtiger {
             }
         }
         Ok(held)
+    }
+
+    fn erases(&self) -> bool {
+        !breakage::is_on("erased-rows-stay")
+    }
+
+    async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
+        self.strike_rows(rows).await
     }
 
     fn batch(&self) -> usize {

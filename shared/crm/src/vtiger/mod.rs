@@ -9,6 +9,7 @@ mod create;
 mod deals_there;
 mod documents;
 mod duplicates;
+mod erasing;
 mod fit;
 mod gone;
 mod invoices;
