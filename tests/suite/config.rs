@@ -237,3 +237,32 @@ fn a_text_that_costs_many_sms_is_told_with_its_place_and_the_remedy() {
     let thanks = told("Спасибо, записали.", &"спасибо ".repeat(30));
     assert!(thanks.len() == 1 && thanks[0].starts_with("reply "), "{thanks:?}");
 }
+
+#[test]
+fn what_is_said_twice_or_leads_nowhere_is_told() {
+    let text = DEFAULT_CONFIG
+        .replace("theatre = [\"kzn-1\"]", "theatre = [\"msk-1\"]")
+        .replace("cities = [\"Казань\"]", "cities = [\"Казань\", \"Москва\"]")
+        .replace("on = \"menu\"\nnumber = 2", "on = \"menu\"\nnumber = 1")
+        .replacen("orders_of = \"theatre\"", "orders_of = \"theater\"", 1)
+        .replacen("orders_of = \"theatre\"", "orders_of = \"landing\"", 1)
+        .replace(
+            "origins = [\"https://cherry.example.ru\"]",
+            "origins = [\"https://cherry.example.ru/\", \"https://Tour.example.ru:443\", \"*\", \"https://a.ru:8443\"]\nhoneypot = \"your-email\"",
+        );
+    let told = read_config("stagedoor.toml", &text, None).expect_err("mistakes");
+    for expected in [
+        "theatre \"msk-1\" is the show",
+        "\"Москва\" is in the pipeline",
+        "another reply of this menu has the number 1",
+        "\"theater\" is no source that tells of orders, expected one of",
+        "\"landing\" is no source that tells of orders",
+        "write \"https://cherry.example.ru\"",
+        "write \"https://tour.example.ru\"",
+        "options.origins holds \"*\", which no browser sends",
+        "options.honeypot is \"your-email\", where the form has email",
+    ] {
+        assert!(told.contains(expected), "missing {expected:?} in\n{told}");
+    }
+    assert!(!told.contains("8443"), "{told}");
+}

@@ -84,10 +84,40 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
                 .into(),
         );
     }
-    if let Some(strange) = options.fields.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-        return Err(format!("options.fields.{strange} is unknown, expected one of {}", KNOWN.join(", ")));
+    let strange = options.fields.keys().filter(|key| !KNOWN.contains(&key.as_str()));
+    let strange = strange.map(|key| format!("options.fields.{key} is unknown, expected one of {}", KNOWN.join(", ")));
+    let checked = options.origins.iter().filter_map(|text| origin_mistake(text)).chain(trap_mistake(&options));
+    let mistakes: Vec<String> = strange.chain(checked.filter(|_| !breakage::is_on("odd-form-options-pass"))).collect();
+    if !mistakes.is_empty() {
+        return Err(mistakes.join("; "));
     }
     Ok(Box::new(SiteForm { source: source.clone(), options }))
+}
+
+/// What is wrong with an origin: browsers send the scheme, the host and an odd port, and nothing else.
+fn origin_mistake(text: &str) -> Option<String> {
+    let read = text.parse::<http::Uri>().ok().filter(|uri| uri.scheme().is_some() && uri.authority().is_some());
+    let Some((scheme, authority)) = read.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?))) else {
+        return Some(format!(
+            "options.origins holds {text:?}, which no browser sends: expected such as \"https://example.ru\", a name of \
+             other letters as xn--…"
+        ));
+    };
+    let port = authority.port_u16().filter(|port| !matches!((scheme, port), ("https", 443) | ("http", 80)));
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let meant = format!("{}://{}{port}", scheme.to_lowercase(), authority.host().to_lowercase());
+    (meant != text).then(|| format!("options.origins holds {text:?}, which no browser sends: write {meant:?}"))
+}
+
+/// A trap that people fill in drops what they send.
+fn trap_mistake(options: &Options) -> Option<String> {
+    let trap = options.honeypot.as_deref()?;
+    let called = |own: &&&str| options.fields.get(**own).map_or(**own, String::as_str) == trap;
+    let own = KNOWN.iter().find(called).or_else(|| (trap == "key").then_some(&"key"))?;
+    Some(format!(
+        "options.honeypot is {trap:?}, where the form has {own}: every form would be dropped; name a field that people do \
+         not see"
+    ))
 }
 
 impl Provider for SiteForm {

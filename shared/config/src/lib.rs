@@ -10,10 +10,12 @@ mod hub;
 mod labels;
 mod mailings;
 mod mistake;
+mod payments;
 mod pools;
 mod read;
 mod retention;
 mod secrets;
+mod shows;
 mod sms_length;
 mod talk;
 

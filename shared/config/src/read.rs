@@ -6,8 +6,8 @@ use std::{
 };
 
 use serde::{Deserialize, de::IntoDeserializer};
-use stagedoor_engine::{Catalog, Pipeline, Policy, Show, ShowKey, Stage, StageNames};
-use stagedoor_model::{Identifier, Money, Region, SourceName, Timestamp};
+use stagedoor_engine::{Catalog, Policy, ShowKey};
+use stagedoor_model::{Identifier, Money, Region, SourceName, breakage};
 use stagedoor_webhook::{Secret, Source};
 use toml::{
     Spanned,
@@ -16,7 +16,7 @@ use toml::{
 
 use crate::{
     Config, Configured, Mistakes, Secrets,
-    file::{IdentitySection, PipelineSection, SandboxSection, ScheduleSection, ShowSection, SourceSection},
+    file::{IdentitySection, SandboxSection, ScheduleSection, SourceSection},
     hub::Listeners,
     mistake::Ledger,
     secrets::{SECRET, resolve_options},
@@ -194,6 +194,7 @@ impl Reader<'_> {
         self.shows(root, &mut catalog, &names);
         self.pipelines(root, &mut catalog);
         self.shows_of_sources(root, &sources, &mut catalog);
+        self.orders_of_sources(root, &sources, &names);
         let sms = self.sms(root);
         let mailers = self.audience(root, &mut catalog);
         self.talk(root, &mut catalog, hub.as_ref());
@@ -255,6 +256,13 @@ impl Reader<'_> {
         value
     }
 
+    /// Notes what says two things at once: the one that is read last would count.
+    pub(crate) fn twice(&mut self, span: Range<usize>, place: String, what: String) {
+        if !breakage::is_on("ambiguous-config-passes") {
+            self.ledger.note(span, place, what);
+        }
+    }
+
     pub(crate) fn region(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<Region> {
         let region = Region::new(code);
         region.map_err(|error| self.ledger.note(span, place, error.to_string())).ok()
@@ -302,88 +310,6 @@ impl Reader<'_> {
                 self.ledger.note(value.span(), name, format!("expected [[{name}]], with two brackets"));
                 vec![]
             }
-        }
-    }
-
-    fn shows(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, sources: &BTreeSet<String>) {
-        for value in self.list(root, "show") {
-            let Some(section) = self.read::<ShowSection>(value, "show") else { continue };
-            let place = format!("show {:?}", section.key);
-            let starts_at = section.starts_at.as_ref().and_then(|text| match text.parse::<Timestamp>() {
-                Ok(at) => Some(at),
-                Err(_) => {
-                    let what = "not a time, expected RFC 3339 such as 2027-05-16T19:00:00+03:00";
-                    self.ledger.note(spot(value, "starts_at"), format!("{place}.starts_at"), what);
-                    None
-                }
-            });
-            if section.zone.as_ref().is_some_and(|zone| jiff::tz::TimeZoneDatabase::bundled().get(zone).is_err()) {
-                let what = "unknown zone, expected an IANA name such as Europe/Moscow";
-                self.ledger.note(spot(value, "zone"), format!("{place}.zone"), what);
-            }
-            let key = ShowKey(section.key.clone());
-            for (source, ids) in section.known_as {
-                if !sources.contains(&source) {
-                    let what = format!("there is no source {source:?}");
-                    self.ledger.note(spot(value, "known_as"), format!("{place}.known_as"), what);
-                }
-                for id in ids {
-                    catalog.known_as.insert((source.clone(), id), key.clone());
-                }
-            }
-            let show = Show {
-                key: key.clone(),
-                title: section.title,
-                city: section.city,
-                starts_at,
-                zone: section.zone,
-                cancelled: false,
-                moved_at: None,
-                announced: None,
-                course: vec![],
-            };
-            if catalog.shows.insert(key, show).is_some() {
-                self.ledger.note(spot(value, "key"), place, "another show has this key");
-            }
-        }
-    }
-
-    fn pipelines(&mut self, root: &DeTable<'_>, catalog: &mut Catalog) {
-        let values = self.list(root, "pipeline");
-        if values.is_empty() {
-            self.ledger.note(
-                0..0,
-                "pipeline",
-                "at least one [[pipeline]] is needed: its name in the CRM and its stages",
-            );
-        }
-        for value in values {
-            let Some(section) = self.read::<PipelineSection>(value, "pipeline") else { continue };
-            let place = format!("pipeline {:?}", section.name);
-            let index = catalog.pipelines.len();
-            let mut stages = StageNames::default();
-            for (name, theirs) in section.stages {
-                match Stage::named(&name) {
-                    Some(stage) => stages.insert(stage, theirs),
-                    None => {
-                        let known = Stage::ALL.map(Stage::name).join(", ");
-                        let what = format!("unknown stage {name:?}, expected one of {known}");
-                        self.ledger.note(spot(value, "stages"), format!("{place}.stages"), what);
-                    }
-                }
-            }
-            for city in section.cities {
-                catalog.pipeline_of_city.insert(city, index);
-            }
-            for show in section.shows {
-                let key = ShowKey(show);
-                if !catalog.shows.contains_key(&key) {
-                    let what = format!("there is no [[show]] with key {:?}", key.0);
-                    self.ledger.note(spot(value, "shows"), format!("{place}.shows"), what);
-                }
-                catalog.pipeline_of_show.insert(key, index);
-            }
-            catalog.pipelines.push(Pipeline { name: section.name, stages });
         }
     }
 

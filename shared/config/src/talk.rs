@@ -155,6 +155,7 @@ impl Reader<'_> {
 
     fn replies(&mut self, root: &DeTable<'_>, catalog: &Catalog) -> Vec<Reply> {
         let (mut replies, shortest) = (Vec::new(), Shortest::of(root));
+        let mut taken = BTreeSet::new();
         for (index, value) in self.list(root, "reply").into_iter().enumerate() {
             let place = format!("reply {}", index + 1);
             let Some(section) = self.read::<ReplySection>(value, &place) else { continue };
@@ -195,6 +196,12 @@ impl Reader<'_> {
                 && let Some(what) = menu_mistake(title)
             {
                 self.ledger.note(spot(value, "title"), format!("{place}.title"), what);
+            }
+            if let On::Menu(number, _) = &on
+                && !taken.insert((section.campaign.clone(), *number))
+            {
+                let what = format!("another reply of this menu has the number {number}; give each its own");
+                self.twice(spot(value, "number"), format!("{place}.number"), what);
             }
             let ask = section.ask.map(|ask| if ask == ReplyAsk::Phone { Ask::Phone } else { Ask::Email });
             let (campaign, button) = (section.campaign, section.button.map(localised));
