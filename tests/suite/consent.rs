@@ -78,6 +78,30 @@ async fn a_dry_run_shows_each_row_tells_each_mistake_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_file_would_lose_is_told_by_row_and_column() {
+    let hub = TestHub::start().await;
+    let read = |text: &str| {
+        let (rows, wrong) = import::read(text, &origin("list"), &hub.hub);
+        (rows.iter().map(|row| row.number).collect::<Vec<_>>(), wrong)
+    };
+    let (rows, wrong) = read("email;name\na@x.ru;А\nb@x.ru;\"не закрыта\nc@x.ru;В\nd@x.ru;Г\n");
+    let told = "row 3: name: the cell goes on in the next line; close its quotation mark, or write it in one line \
+                (lines 3 to 5 of the file)";
+    assert_eq!((rows, wrong), (vec![2], vec![told.to_owned()]));
+    // The next quotation mark closes it, in another row.
+    let (rows, wrong) = read("email;name\nb@x.ru;\"не закрыта\nc@x.ru;\"В\"\nd@x.ru;Г\n");
+    assert_eq!((rows, wrong.len()), (vec![3], 1), "{wrong:?}");
+    let (rows, wrong) = read("email;name;email\na@x.ru;А;b@x.ru\n");
+    assert_eq!((rows.len(), wrong.len()), (0, 1));
+    assert!(wrong.join("").starts_with("row 1: {\"email\"} stands twice"), "{wrong:?}");
+    // Spreadsheets end rows in empty cells.
+    let (rows, wrong) = read("email,name\na@x.ru,А,,\nb@x.ru,Иванов, Пётр\nc@x.ru\nd@x.ru,\"Иванов, Пётр\"\n");
+    assert_eq!(rows, [2, 4, 5]);
+    assert!(wrong.join("").starts_with("row 3: column 3: it has no name in the first row"), "{wrong:?}");
+    assert!(!wrong.join("").contains("Пётр"), "values are personal: {wrong:?}");
+}
+
+#[tokio::test]
 async fn an_imported_questionnaire_is_a_contact_without_a_deal_and_its_consent_is_proved_by_its_row() {
     let hub = TestHub::start().await;
     for _ in 0..2 {

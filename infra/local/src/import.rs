@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use stagedoor_engine::{Standing, ledger, standing};
 use stagedoor_model::{
     Body, Channel, ConsentClaim, Email, Event, EventId, FormSubmitted, Identifier, MARKETING, Phone, Proof, SourceName,
-    Timestamp,
+    Timestamp, breakage,
 };
 
 use crate::hub::Hub;
@@ -67,13 +67,35 @@ pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<Row>, Vec<String>) {
             vec![format!("row 1: unknown columns {unknown:?}; there are {known}, and email or phone is needed")],
         );
     }
+    let doubled = headers.iter().enumerate().filter(|(at, name)| headers.iter().take(*at).any(|one| one == *name));
+    let doubled: BTreeSet<&str> = doubled.map(|(_, name)| name.as_str()).collect();
+    if !doubled.is_empty() && !breakage::is_on("cells-lost-unsaid") {
+        return (vec![], vec![format!("row 1: {doubled:?} stands twice; put what belongs together into one column")]);
+    }
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
-    for (index, record) in reader.records().enumerate() {
-        let number = index + 2;
-        let Ok(record) = record else {
-            wrong.push(format!("row {number}: it is not UTF-8 or a quotation mark is never closed"));
+    let mut record = csv::StringRecord::new();
+    for number in 2.. {
+        match reader.read_record(&mut record) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                wrong.push(format!("row {number}: it is not UTF-8"));
+                // What is wrong with a record passes; what is wrong with the reader does not.
+                if error.is_io_error() {
+                    break;
+                }
+                continue;
+            }
+        }
+        let cells: Vec<&str> = record.iter().collect();
+        if let Some(what) = misread(&headers, &cells, char::from(delimiter)) {
+            let first = record.position().map_or(0, csv::Position::line);
+            let last = reader.position().line().saturating_sub(1);
+            let swallowed =
+                if last > first { format!(" (lines {first} to {last} of the file)") } else { String::new() };
+            wrong.push(format!("row {number}: {what}{swallowed}"));
             continue;
-        };
+        }
         let field = |name: &str| {
             let at = headers.iter().position(|known| known == name)?;
             record.get(at).filter(|text| !text.is_empty())
@@ -84,6 +106,27 @@ pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<Row>, Vec<String>) {
         }
     }
     (rows, wrong)
+}
+
+/// What shows that the cells are not those that were meant.
+fn misread(headers: &[String], cells: &[&str], delimiter: char) -> Option<String> {
+    if breakage::is_on("cells-lost-unsaid") {
+        return None;
+    }
+    let name_of = |at: usize| headers.get(at).cloned().unwrap_or_else(|| format!("column {}", at + 1));
+    if let Some(at) = cells.iter().position(|cell| cell.contains(['\n', '\r'])) {
+        return Some(format!(
+            "{}: the cell goes on in the next line; close its quotation mark, or write it in one line",
+            name_of(at)
+        ));
+    }
+    let surplus = cells.iter().skip(headers.len()).position(|cell| !cell.is_empty());
+    surplus.map(|at| {
+        format!(
+            "{}: it has no name in the first row; put a cell that holds \"{delimiter}\" between quotation marks",
+            name_of(headers.len() + at)
+        )
+    })
 }
 
 fn one<'f>(number: usize, field: &impl Fn(&str) -> Option<&'f str>, origin: &Origin, hub: &Hub) -> Result<Row, String> {
