@@ -53,9 +53,23 @@ const ANNA: [&str; 2] = ["phone:+79161110001", "customer/shop:1"];
 const BORIS: [&str; 2] = ["email:boris@example.com", "customer/shop:2"];
 
 /// How many people and contacts are left after the second contact was merged into the first, and its person bought again.
-async fn merged(account: &Account, [kept, gone]: &[String; 2], is_heard: bool) -> (usize, usize) {
+async fn merged(account: &Account, contacts: &[String; 2], is_heard: bool) -> (usize, usize) {
     account.vtiger().pass(60);
-    assert!(account.vtiger().merged_by_manager(5, gone, kept));
+    assert!(account.vtiger().merged_by_manager(5, &contacts[1], &contacts[0]));
+    left(account, is_heard).await
+}
+
+/// The same where the manager hung the deals on the kept contact by hand, and deleted the other one.
+async fn moved(account: &Account, [kept, gone]: &[String; 2]) -> (usize, usize) {
+    account.vtiger().pass(60);
+    for deal in account.vtiger().records("Potentials").iter().filter(|deal| deal["contact_id"] == *gone) {
+        account.vtiger().by_manager(5, deal["id"].as_str().expect("an id"), &[("contact_id", kept)]);
+    }
+    account.vtiger().deleted_by_manager(gone);
+    left(account, true).await
+}
+
+async fn left(account: &Account, is_heard: bool) -> (usize, usize) {
     if is_heard {
         assert_eq!(hear(account, 70).await.deleted, 1);
         settle(account, 71).await;
@@ -80,6 +94,16 @@ async fn whom_a_manager_merges_stay_one_person_when_they_buy_again() {
 }
 
 #[tokio::test]
+async fn whom_a_manager_merges_stay_one_person_also_where_the_kept_contact_has_no_room_for_the_other() {
+    for is_heard in [true, false] {
+        let anna = [ANNA[0], "email:anna@example.com", ANNA[1]];
+        let boris = ["phone:+79162220002", BORIS[0], BORIS[1]];
+        let (account, contacts) = two(&anna, &boris).await;
+        assert_eq!(merged(&account, &contacts, is_heard).await, (1, 1), "{is_heard}");
+    }
+}
+
+#[tokio::test]
 async fn whom_a_manager_called_two_people_a_merge_does_not_join() {
     let (account, contacts) = two(&ANNA, &BORIS).await;
     let [anna, boris] = [ANNA[1], BORIS[1]].map(|name| name.parse().expect("an identifier"));
@@ -92,16 +116,16 @@ async fn whom_a_manager_called_two_people_a_merge_does_not_join() {
 }
 
 #[tokio::test]
-async fn a_contact_that_holds_nothing_of_the_other_but_a_crowds_address_is_no_merge() {
-    // The kept contact has a phone already, so that of the other one is lost.
+async fn deals_that_a_manager_hung_on_a_contact_with_nothing_of_the_other_but_a_crowds_address_are_no_merge() {
     let boris = ["phone:+79162220002", BORIS[1]];
     let (account, contacts) = two(&ANNA, &boris).await;
-    assert_eq!(merged(&account, &contacts, true).await.0, 2);
+    assert_eq!(moved(&account, &contacts).await.0, 2);
     let boris = ["phone:+79162220002", BORIS[0], BORIS[1]];
     let (account, contacts) = two(&ANNA, &boris).await;
     for n in 0..12 {
         let names = [format!("phone:+7916555000{}", n % 10), format!("customer/shop:{}", 10 + n), BORIS[0].to_owned()];
         fold(&account, 6, order(20 + n, &names.each_ref().map(String::as_str))).await;
     }
-    assert_eq!(merged(&account, &contacts, true).await.0, 2);
+    account.vtiger().by_manager(5, &contacts[0], &[("email", "boris@example.com")]);
+    assert_eq!(moved(&account, &contacts).await.0, 2);
 }

@@ -17,8 +17,8 @@ const BY: &str = "a manager who merged contacts in the CRM";
 
 impl Sync {
     /// What follows from contacts that are gone because a manager merged them into others: the other contact as it stands
-    /// now, and the decision. Nothing follows where the deals hang on no other contact, or on one that holds nothing of the
-    /// gone contact's person.
+    /// now, and the decision. Nothing follows where the deals hang on no other contact, or where a manager hung them by hand on
+    /// one that holds nothing of the gone contact's person.
     ///
     /// # Errors
     /// `Retry` when the CRM or the store cannot be used now.
@@ -47,6 +47,12 @@ impl Sync {
             let own = deals.get(owners.get(name)?)?;
             home_of(there.iter().filter(|deal| own.contains(&deal.id)))
         };
+        // A merge moves deals without changing them. Who hangs them elsewhere by hand is the last who changed them.
+        let is_moved_whole = |name: &Identifier| {
+            let own = owners.get(name).and_then(|owner| deals.get(owner));
+            own.is_some_and(|own| there.iter().filter(|deal| own.contains(&deal.id)).all(|deal| deal.by.is_none()))
+                && !breakage::is_on("merge-of-full-contacts-unheard")
+        };
         let pairs: Vec<(&Identifier, u64)> = names
             .iter()
             .filter_map(|(name, id)| {
@@ -66,7 +72,7 @@ impl Sync {
             let is_kept = |body: &Body| matches!(body, Body::ContactChanged(change) if change.contact == kept);
             let Some((at, body)) = read.iter().find(|(_, body)| is_kept(body)) else { continue };
             let (Body::ContactChanged(change), Some(owner)) = (body, owners.get(name)) else { continue };
-            if let Some(decision) = self.merge(source, (name, *owner), change, now).await? {
+            if let Some(decision) = self.merge(source, (name, *owner, is_moved_whole(name)), change, now).await? {
                 tracing::info!(person = %owner, contact = kept, "a manager merged two contacts in the CRM");
                 events.push(crate::changes::mirrored(source, (*at, body.clone()), now));
                 events.push(decision);
@@ -90,7 +96,7 @@ impl Sync {
     async fn merge(
         &self,
         source: &SourceName,
-        (gone, owner): (&Identifier, PersonId),
+        (gone, owner, is_moved_whole): (&Identifier, PersonId, bool),
         kept: &ContactChanged,
         now: Timestamp,
     ) -> Result<Option<Event>, PortError> {
@@ -112,7 +118,9 @@ impl Sync {
         };
         let values = theirs.identifiers();
         let holds = kept.identifiers.iter().filter(is_own).any(|one| values.contains(one));
-        if theirs.id == others.id || !holds {
+        // The hub itself hung deals there while two who are parted were one.
+        let says_so = holds || is_moved_whole && !theirs.parted.contains(&others.id);
+        if theirs.id == others.id || !says_so {
             return Ok(None);
         }
         let id = EventId::derive(source, &["merged", gone.value(), name.value()]);
