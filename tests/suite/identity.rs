@@ -44,6 +44,7 @@ fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str]) -> Event
         company: None,
         due_at: None,
         checks: Default::default(),
+        refunds_as_of: None,
     };
     let identifiers = who.iter().map(|text| identifier(text)).collect();
     let body = Body::of_order(OrderBody::new(identifiers, Some(name.into()), order));

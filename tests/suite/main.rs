@@ -57,6 +57,7 @@ mod report;
 mod restored;
 mod segments;
 mod sending;
+mod shop_contract;
 mod shops;
 mod show_changes;
 mod simulation;

@@ -103,6 +103,7 @@ fn bought(n: usize, codes: &[&str], second: i64) -> Event {
         company: None,
         due_at: None,
         checks: BTreeMap::new(),
+        refunds_as_of: None,
     };
     let body = Body::of_order(OrderBody::new([phone(n)].into(), None, order));
     Event::new(&source("theatre"), EventId::derive(&source("theatre"), &["order", &n.to_string()]), at(second), body)

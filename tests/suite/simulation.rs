@@ -89,6 +89,7 @@ fn order(n: u64, fan: u64, dice: &mut Dice) -> Event {
         company: None,
         due_at: None,
         checks: BTreeMap::new(),
+        refunds_as_of: None,
     };
     let time = order.revision;
     let body = Body::of_order(OrderBody::new(who(fan, dice), Some(format!("Fan {fan}")), order));

@@ -191,6 +191,7 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
         company: None,
         due_at: None,
         checks: checks(payload),
+        refunds_as_of: None,
     })
 }
 

@@ -215,6 +215,7 @@ impl Tilda {
             company: None,
             due_at: None,
             checks: BTreeMap::new(),
+            refunds_as_of: None,
         })
     }
 }

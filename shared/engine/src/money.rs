@@ -386,6 +386,7 @@ mod tests {
             company: company.then(|| stagedoor_model::Company::read(Some("Сад"), None, None)).flatten(),
             due_at: company.then(|| at(100)),
             checks: BTreeMap::new(),
+            refunds_as_of: None,
         }
     }
 

@@ -42,6 +42,7 @@ fn order(id: &str, tickets: &[(&str, i64)], currency: &str) -> Order {
         company: None,
         due_at: None,
         checks: BTreeMap::new(),
+        refunds_as_of: None,
     }
 }
 

@@ -118,6 +118,11 @@ pub struct Order {
     /// By the ticket's id. A shop may tell one ticket at a time, so it does not follow `revision`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub checks: BTreeMap<String, CheckIn>,
+    /// As of when `refunds` are all that the order has: a later such statement stands in the place of an earlier one. `None`
+    /// where the shop does not state them whole: then they add up, as do statements of one instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub refunds_as_of: Option<Timestamp>,
 }
 
 /// What all states of an order together tell of one of its tickets.
@@ -186,19 +191,27 @@ impl Order {
         (self.revision, self.state, if breakage::is_on("cancelled-ticket-lives") { 0 } else { cancelled })
     }
 
+    /// The refunds of both: those of the later whole statement. What is told as of one instant, or as no whole, adds up.
+    fn joined_refunds(&self, other: &Self) -> (Option<Timestamp>, BTreeMap<String, Refund>) {
+        let latest = self.refunds_as_of.max(other.refunds_as_of);
+        let stands = |one: &&Self| one.refunds_as_of == latest || breakage::is_on("refund-stands-for-ever");
+        let mut all = BTreeMap::<String, Refund>::new();
+        for (id, refund) in [self, other].into_iter().filter(stands).flat_map(|one| &one.refunds) {
+            match all.get(id) {
+                Some(known) if known >= refund => {}
+                _ => _ = all.insert(id.clone(), refund.clone()),
+            }
+        }
+        (latest, all)
+    }
+
     /// The later state, with the refunds and check-ins of both: associative, commutative, idempotent.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
+        let (refunds_as_of, refunds) = self.joined_refunds(&other);
         let is_later = (self.lateness(), &self) >= (other.lateness(), &other);
         let (mut late, early) = if is_later { (self, other) } else { (other, self) };
-        for (id, refund) in early.refunds {
-            match late.refunds.get(&id) {
-                Some(known) if *known >= refund => {}
-                _ => {
-                    late.refunds.insert(id, refund);
-                }
-            }
-        }
+        (late.refunds_as_of, late.refunds) = (refunds_as_of, refunds);
         for (id, check) in early.checks {
             match late.checks.get(&id) {
                 Some(known) if *known >= check => {}
@@ -208,5 +221,72 @@ impl Order {
             }
         }
         late
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).expect("in range")
+    }
+
+    fn order(second: i64, refunds: &[(&str, i64)], is_whole: bool) -> Order {
+        let money = |minor| Money { minor, currency: "RUB".into() };
+        let refund = |(id, minor): &(&str, i64)| {
+            ((*id).to_owned(), Refund { amount: money(*minor), at: at(1), tickets: BTreeSet::new() })
+        };
+        Order {
+            revision: at(second),
+            state: OrderState::Paid,
+            id: "1".into(),
+            number: None,
+            placed_at: at(0),
+            paid_at: Some(at(0)),
+            paid: money(300_000),
+            total: money(300_000),
+            tickets: vec![],
+            refunds: refunds.iter().map(refund).collect(),
+            promo_codes: vec![],
+            utm: BTreeMap::new(),
+            items: vec![],
+            company: None,
+            due_at: None,
+            checks: BTreeMap::new(),
+            refunds_as_of: is_whole.then(|| at(second)),
+        }
+    }
+
+    #[test]
+    fn states_join_to_the_same_in_every_order_whether_they_state_refunds_whole_or_not() {
+        let all: Vec<Order> = (1..=3)
+            .flat_map(|second| {
+                let told: [&[(&str, i64)]; 5] = [&[], &[("a", 5)], &[("a", 3)], &[("b", 4)], &[("a", 3), ("b", 4)]];
+                told.into_iter().flat_map(move |refunds| [true, false].map(|whole| order(second, refunds, whole)))
+            })
+            .collect();
+        for a in &all {
+            assert_eq!(a.clone().join(a.clone()), *a);
+            for b in &all {
+                let both = a.clone().join(b.clone());
+                assert_eq!(both, b.clone().join(a.clone()));
+                assert_eq!(both, both.clone().join(a.clone()));
+                for c in &all {
+                    assert_eq!(both.clone().join(c.clone()), a.clone().join(b.clone().join(c.clone())));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_latest_whole_statement_of_refunds_stands_and_what_is_no_whole_one_adds_up() {
+        let minor = |a: &Order, b: &Order| a.clone().join(b.clone()).refunded_minor();
+        let (first, corrected) = (order(1, &[("a", 5)], true), order(2, &[("a", 3)], true));
+        assert_eq!((minor(&first, &corrected), minor(&corrected, &first)), (3, 3));
+        assert_eq!(minor(&first, &order(2, &[], true)), 0);
+        assert_eq!(minor(&first, &order(2, &[], false)), 5, "it says nothing of refunds");
+        assert_eq!(minor(&order(1, &[("a", 5)], false), &order(2, &[("b", 4)], false)), 9);
+        assert_eq!(minor(&order(1, &[("a", 5)], true), &order(1, &[("b", 4)], true)), 9, "a clock of whole seconds");
     }
 }

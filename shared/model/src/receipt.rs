@@ -91,6 +91,7 @@ impl Order {
     fn bound(&mut self, received_at: Timestamp) {
         self.revision = bounded(self.revision, received_at);
         self.placed_at = bounded(self.placed_at, received_at);
+        self.refunds_as_of = self.refunds_as_of.map(|at| bounded(at, received_at));
         self.paid_at = self.paid_at.map(|at| bounded(at, received_at));
         for refund in self.refunds.values_mut() {
             refund.at = bounded(refund.at, received_at);
@@ -131,6 +132,7 @@ mod tests {
             company: None,
             due_at: None,
             checks: BTreeMap::new(),
+            refunds_as_of: None,
         };
         let source = SourceName::new("theatre").expect("a name");
         let body = Body::of_order(OrderBody::new(BTreeSet::new(), None, order));

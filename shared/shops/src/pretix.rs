@@ -321,5 +321,6 @@ fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, Hall>) -> std::resu
         company: None,
         due_at: None,
         checks: answer.positions.iter().map(|position| check(position, answer.last_modified)).collect(),
+        refunds_as_of: Some(answer.last_modified),
     })
 }

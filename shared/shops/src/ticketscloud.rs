@@ -261,6 +261,7 @@ impl Ticketscloud {
             company: None,
             due_at: None,
             checks: BTreeMap::new(),
+            refunds_as_of: None,
         })
     }
 }

@@ -12,7 +12,8 @@ use crate::{NotUnderstood, json::says_nothing};
 const MOST: usize = 64;
 
 /// The value, and the names of the fields that were left out. `essential` are fields without which the rest would say something
-/// else, such as refunds: nothing beneath them is left out.
+/// else, such as refunds: nothing beneath them is left out. `tickets[]` are the items of a list that are essential while
+/// what is optional in them is not: no item is left out.
 ///
 /// # Errors
 /// With the place of what has to be there, and is not or cannot be read.
@@ -49,7 +50,7 @@ pub fn lenient<T: DeserializeOwned>(value: &Value, essential: &[&str]) -> Result
         let is_nothing = says_nothing(odd);
         let is_essential =
             path.iter().any(|one| matches!(one, Segment::Map { key } if essential.contains(&key.as_str())));
-        if is_essential && !is_nothing {
+        if is_essential && !is_nothing || is_essential_item(&path, essential) {
             return Err(shape());
         }
         match (at(&mut value, around).ok_or_else(shape)?, last) {
@@ -70,6 +71,13 @@ pub fn lenient<T: DeserializeOwned>(value: &Value, essential: &[&str]) -> Result
         }
     }
     Err("JSON of another shape: too many odd fields".into())
+}
+
+/// An item that says nothing may have been one that said something.
+fn is_essential_item(path: &[Segment], essential: &[&str]) -> bool {
+    let [.., Segment::Map { key }, Segment::Seq { .. }] = path else { return false };
+    let is_named = |field: &&str| field.strip_suffix("[]").unwrap_or(field) == key;
+    essential.iter().any(is_named) && !breakage::is_on("odd-ticket-left-out")
 }
 
 fn at<'v>(value: &'v mut Value, path: &[Segment]) -> Option<&'v mut Value> {
@@ -193,6 +201,19 @@ mod tests {
         let rows: Vec<_> = (0..500).map(|n| json!({ "id": n, "note": [] })).collect();
         let (order, lost) = lenient::<Order>(&json!({ "id": 1, "rows": rows }), &["rows"]).expect("an order");
         assert_eq!((order.rows.len(), lost.len()), (500, 0));
+    }
+
+    #[test]
+    fn an_item_that_is_essential_is_never_left_out() {
+        for odd in [json!(null), json!([]), json!("2"), json!({}), json!([{ "id": 2 }])] {
+            for essential in ["rows[]", "rows"] {
+                let told = json!({ "id": 1, "rows": [{ "id": 1 }, odd] });
+                assert!(lenient::<Order>(&told, &[essential]).is_err(), "{odd}");
+            }
+        }
+        let told = json!({ "id": 1, "rows": [{ "id": 1, "note": { "x": 1 } }] });
+        let (order, lost) = lenient::<Order>(&told, &["rows[]"]).expect("an order");
+        assert_eq!((order.rows.len(), lost), (1, vec!["rows.0.note".to_owned()]));
     }
 
     #[test]

@@ -215,6 +215,7 @@ impl Tour {
             company: None,
             due_at: None,
             checks: BTreeMap::new(),
+            refunds_as_of: None,
         };
         let identifiers = contacts.iter().map(|text| identifier(text)).collect::<Result<_, _>>()?;
         let body = Body::of_order(OrderBody::new(identifiers, Some(format!("Fan {who}")), order));

@@ -99,6 +99,7 @@ fn event(dice: &mut Dice, n: u64, serial: u64) -> Result<Event, String> {
                     company: None,
                     due_at: None,
                     checks: BTreeMap::new(),
+                    refunds_as_of: None,
                 },
             ))
         }

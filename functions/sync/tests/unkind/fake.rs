@@ -394,6 +394,7 @@ fn order(key: &str, show: &str) -> Order {
         company: None,
         due_at: None,
         checks: BTreeMap::new(),
+        refunds_as_of: None,
     }
 }
 
