@@ -48,6 +48,7 @@ mod mailings;
 mod mailings_decided;
 mod managers_edits;
 mod month;
+mod odd_rows;
 mod parted_again;
 mod partings;
 mod partings_merged;

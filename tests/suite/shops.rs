@@ -25,7 +25,7 @@ use stagedoor_tests::{door, world::World};
 
 /// Answers by path and a part of the query; everything asked is written down.
 #[derive(Clone, Default)]
-struct Shop {
+pub(crate) struct Shop {
     answers: Arc<Mutex<BTreeMap<String, (u16, Value)>>>,
     asked: Arc<Mutex<Vec<String>>>,
     authorization: &'static str,
@@ -58,7 +58,7 @@ async fn answer(State(shop): State<Shop>, request: Request) -> Response {
 }
 
 impl Shop {
-    async fn open(authorization: &'static str) -> (Self, String) {
+    pub(crate) async fn open(authorization: &'static str) -> (Self, String) {
         let shop = Self { authorization, ..Self::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
@@ -67,23 +67,23 @@ impl Shop {
         (shop, base)
     }
 
-    fn say(&self, path: &str, status: u16, body: Value) {
+    pub(crate) fn say(&self, path: &str, status: u16, body: Value) {
         self.answers.lock().expect("a lock").insert(path.to_owned(), (status, body));
     }
 
-    fn asked(&self, part: &str) -> usize {
+    pub(crate) fn asked(&self, part: &str) -> usize {
         self.asked.lock().expect("a lock").iter().filter(|path| path.contains(part)).count()
     }
 }
 
-fn recorded(name: &str) -> Value {
+pub(crate) fn recorded(name: &str) -> Value {
     let path = stagedoor_testkit::samples::folder().join("rest").join(name);
     let text = std::fs::read_to_string(path).expect("a recorded answer");
     let whole: Value = serde_json::from_str(&text).expect("JSON");
     whole.get("response").cloned().unwrap_or(whole)
 }
 
-async fn pretix() -> (Shop, Arc<dyn OrderDesk>) {
+pub(crate) async fn pretix() -> (Shop, Arc<dyn OrderDesk>) {
     let (shop, base) = Shop::open("Token t").await;
     shop.say("/api/v1/organizers/stagedoor/events/cherry/", 200, recorded("pretix_event.json"));
     let options = json!({ "base_url": base, "organizer": "stagedoor", "token": "t" });
@@ -227,7 +227,7 @@ async fn an_order_that_changes_while_pages_are_pulled_pushes_no_other_out() {
     assert!(found("CCCCC") && found("AAAAA"));
 }
 
-async fn ticketscloud() -> (Shop, Arc<dyn OrderDesk>) {
+pub(crate) async fn ticketscloud() -> (Shop, Arc<dyn OrderDesk>) {
     let (shop, base) = Shop::open("key k").await;
     let options = json!({ "base_url": base, "key": "k" });
     let source = stagedoor_webhook::Source { options, ..door::source("ticketscloud", "s") };
@@ -283,7 +283,7 @@ fn schedule(store: &Arc<dyn Store>, queue: &Arc<MemoryQueue>, desk: Arc<dyn Orde
     Schedule { store: Arc::clone(store), queue: queue.clone(), clock: Arc::new(SystemClock), desks }
 }
 
-async fn drained(queue: &MemoryQueue) -> Vec<Event> {
+pub(crate) async fn drained(queue: &MemoryQueue) -> Vec<Event> {
     let batch = queue.receive(100).await.expect("received");
     queue.done(batch.iter().map(|one| one.receipt.clone()).collect()).await.expect("done");
     batch.into_iter().map(|one| one.event).collect()

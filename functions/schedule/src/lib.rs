@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use stagedoor_model::{Event, EventId, SourceName, Timestamp, TraceParent};
+use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, TraceParent};
 use stagedoor_ports::{Clock, OrderDesk, PortError, Queue, Result, Store};
 
 /// How far back the first pull of a source reaches.
@@ -64,8 +64,14 @@ impl Schedule {
                 .bodies
                 .into_iter()
                 .map(|(fact, at, body)| {
-                    // The shop's name of a fact may be coarser than the fact.
-                    let id = EventId::derive(source, &["pull", &fact, &body.digest()]);
+                    let digest = body.digest();
+                    let (parts, at) = match &body {
+                        // As when a webhook leads to the same row.
+                        Body::Unrecognized(_) => (vec!["unrecognized", &digest], asked_at),
+                        // The shop's name of a fact may be coarser than the fact.
+                        _ => (vec!["pull", &fact, &digest], at),
+                    };
+                    let id = EventId::derive(source, &parts);
                     let body = if desk.tells_changes() { body } else { body.known_at(asked_at) };
                     let mut event = Event::new(source, id, at, body).received_by(self.clock.now());
                     event.traceparent = Some(trace.clone());

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
-use stagedoor_model::{Body, Event, OrderNoticed, PaymentNoticed, ShowRef, SourceName, Timestamp, breakage};
+use stagedoor_model::{Body, Event, EventId, OrderNoticed, PaymentNoticed, ShowRef, SourceName, Timestamp, breakage};
 use stagedoor_ports::{Found, PortError};
 use tokio::time::Instant;
 
@@ -82,6 +82,13 @@ impl Sync {
         for (index, mut event) in events {
             match pointer(&event).map(|pointer| fetched.get(&pointer)) {
                 None | Some(Some(Ok(None))) => hydrated.ready.push((index, event)),
+                // One row of the shop's cannot be understood: it is kept once, however many webhooks lead to it. They come
+                // under their own ids again.
+                Some(Some(Ok(Some((body @ Body::Unrecognized(_), _))))) => {
+                    event.id = EventId::derive(&source, &["unrecognized", &body.digest()]);
+                    (event.body, event.time) = (body.clone(), now);
+                    hydrated.ready.push((index, event));
+                }
                 Some(Some(Ok(Some((body, time))))) => {
                     (event.body, event.time) = (body.clone(), time.unwrap_or(event.time));
                     // A shop's own clock is no better where the hub asks.

@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use stagedoor_model::breakage;
 use stagedoor_ports::{HttpClient, HttpError, PortError, Result};
+use stagedoor_webhook::lenient;
 use url::Url;
 
 /// # Errors
@@ -81,7 +83,8 @@ impl Shop {
     }
 
     /// `path` is taken segment by segment, so that what a stranger's webhook named cannot leave its place; the host is
-    /// the configured one whatever an answer says. `None` is a 404 of the shop's own.
+    /// the configured one whatever an answer says. `None` is a 404 of the shop's own. Rows are asked for as a `Value` and read
+    /// one by one: here an answer of another shape is one that does not stand.
     pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Option<T>> {
         let mut url = self.base.clone();
         url.path_segments_mut()
@@ -109,8 +112,9 @@ impl Shop {
             // A page instead is of a web server that stands where the shop was.
             StatusCode::NOT_FOUND if is_json(answer.body()) || breakage::is_on("page-of-a-shop-is-gone") => Ok(None),
             status if status.is_success() => {
-                let read = serde_json::from_slice(answer.body());
-                read.map(Some).map_err(|_| PortError::Retry("the shop's answer has another shape".into()))
+                let other = || PortError::Retry("the shop's answer has another shape".into());
+                let value: Value = serde_json::from_slice(answer.body()).map_err(|_| other())?;
+                lenient(&value, &[]).map(|(read, _)| Some(read)).map_err(|_| other())
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(PortError::Fail("the shop refuses our key; look at the source's options".into()))

@@ -3,6 +3,7 @@
 
 mod http;
 mod pretix;
+mod rows;
 mod sns;
 mod ticketscloud;
 mod yookassa;

@@ -11,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use stagedoor_model::{
     Body, CheckIn, Identifier, Kind, LocalInstant, Money, MoneyError, Order, OrderBody, OrderNoticed, OrderState,
     Refund, ShowChanged, ShowRef, Ticket, Timestamp, breakage,
@@ -19,7 +20,10 @@ use stagedoor_ports::{Found, HttpClient, OrderDesk, PortError, PullPage, Result}
 use stagedoor_webhook::{Source, contact_identifiers};
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::http::Shop;
+use crate::{
+    http::Shop,
+    rows::{self, Odd},
+};
 
 /// How long an event's name, currency and time are believed.
 const FRESH: Duration = Duration::from_secs(300);
@@ -68,8 +72,14 @@ struct EventAnswer {
 #[derive(Deserialize)]
 struct Page {
     next: Option<String>,
-    results: Vec<OrderAnswer>,
+    results: Vec<Value>,
 }
+
+/// Without these, what is left of an order would tell of other money, other seats or other guests.
+const ESSENTIAL: [&str; 6] = ["canceled", "checkins", "payments", "positions[]", "refunds", "subevent"];
+
+/// Without these, what is left of an event would be postponed, or cost another currency.
+const OF_EVENT: [&str; 2] = ["currency", "date_from"];
 
 #[derive(Deserialize)]
 struct OrderAnswer {
@@ -144,8 +154,8 @@ impl OrderDesk for Pretix {
         let Some(event) = &noticed.scope else { return Ok(Found::Nothing("the webhook named no event")) };
         let path = ["api", "v1", "organizers", &self.organizer, "events", event, "orders", &noticed.order, ""];
         let query = [("include_canceled_positions", "true")];
-        match self.shop.get::<OrderAnswer>(&path, &query).await? {
-            Some(answer) => self.found(answer).await,
+        match self.shop.get::<Value>(&path, &query).await? {
+            Some(row) => self.found(&row).await,
             None => Ok(Found::Nothing("pretix does not know the order")),
         }
     }
@@ -153,8 +163,13 @@ impl OrderDesk for Pretix {
     async fn show(&self, noticed: &ShowRef) -> Result<Option<Body>> {
         let (event, subevent) = parts(&noticed.id);
         self.events.lock().await.retain(|(known, _), _| known != event);
-        let hall = self.hall(event, subevent).await?;
-        Ok(hall.map(|hall| Body::ShowRescheduled(ShowChanged { show: hall.show })))
+        match self.hall(event, subevent).await? {
+            Ok(hall) => Ok(hall.map(|hall| Body::ShowRescheduled(ShowChanged { show: hall.show }))),
+            Err(odd) => {
+                let notice = json!({ "action": "pretix.event.changed", "event": event });
+                rows::kept(&self.source.name, "an event", odd, &notice).map(|(body, _)| Some(body))
+            }
+        }
     }
 
     async fn pull(&self, since: Timestamp, page: Option<String>) -> Result<PullPage> {
@@ -172,15 +187,17 @@ impl OrderDesk for Pretix {
         };
         // An order that changes meanwhile moves to the end, and those behind it move up: by pages alone one would be
         // missed. So the list goes on from the last change that was seen.
-        let last = answer.results.last().map(|order| order.last_modified);
+        let changed = |row: &Value| rows::id(row, "last_modified").parse::<Timestamp>().ok();
+        let last = answer.results.iter().rev().find_map(changed);
         let next = answer.next.as_ref().map(|_| match last {
             Some(last) if last > from && !breakage::is_on("pages-of-pretix-shift") => format!("{last} 1"),
             _ => format!("{from} {}", number + 1),
         });
         let mut bodies = Vec::new();
-        for order in answer.results {
-            let fact = format!("{} {}", order.code, order.last_modified);
-            if let Found::Order(body, at) = self.found(order).await? {
+        for row in answer.results {
+            let last_modified = changed(&row).map(|at| at.to_string()).unwrap_or_default();
+            let fact = format!("{} {last_modified}", rows::id(&row, "code"));
+            if let Found::Order(body, at) = self.found(&row).await? {
                 bodies.push((fact, at, *body));
             }
         }
@@ -193,22 +210,42 @@ impl OrderDesk for Pretix {
 }
 
 impl Pretix {
-    async fn found(&self, answer: OrderAnswer) -> Result<Found> {
+    async fn found(&self, row: &Value) -> Result<Found> {
+        let (body, at) = match self.order_of(row).await? {
+            Ok(Ok(found)) => found,
+            Ok(Err(reason)) => return Ok(Found::Nothing(reason)),
+            Err(odd) => {
+                let (event, code) = (rows::id(row, "event"), rows::id(row, "code"));
+                let notice = json!({ "action": "pretix.event.order.modified", "event": event, "code": code });
+                rows::kept(&self.source.name, "an order", odd, &notice)?
+            }
+        };
+        Ok(Found::Order(Box::new(body), at))
+    }
+
+    async fn order_of(&self, row: &Value) -> Result<std::result::Result<Understood, Odd>> {
+        let answer: OrderAnswer = match rows::read(&self.source.name, row, &ESSENTIAL) {
+            Ok(answer) => answer,
+            Err(odd) => return Ok(Err(odd)),
+        };
         if answer.testmode {
-            return Ok(Found::Nothing("a test order"));
+            return Ok(Ok(Err("a test order")));
         }
         let mut halls = BTreeMap::new();
         let subevents: BTreeSet<Option<u64>> = answer.positions.iter().map(|position| position.subevent).collect();
         for subevent in subevents.into_iter().chain([None]) {
-            let Some(hall) = self.hall(&answer.event, subevent).await? else {
-                return Ok(Found::Nothing("pretix does not know the order's event"));
-            };
-            halls.insert(subevent, hall);
+            match self.hall(&answer.event, subevent).await? {
+                Ok(Some(hall)) => _ = halls.insert(subevent, hall),
+                Ok(None) => return Ok(Ok(Err("pretix does not know the order's event"))),
+                Err(odd) => return Ok(Err(Odd(format!("its event: {}", odd.0)))),
+            }
         }
-        let at = answer.last_modified;
-        let order = order(&answer, &halls).map_err(|error| PortError::Fail(format!("pretix, an amount: {error}")))?;
+        let order = match order(&answer, &halls) {
+            Ok(order) => order,
+            Err(error) => return Ok(Err(Odd(format!("an amount: {error}")))),
+        };
         let body = OrderBody::new(self.identifiers(&answer), name(&answer), order);
-        Ok(Found::Order(Box::new(Body::of_order(body)), at))
+        Ok(Ok(Ok((Body::of_order(body), answer.last_modified))))
     }
 
     fn identifiers(&self, answer: &OrderAnswer) -> BTreeSet<Identifier> {
@@ -218,16 +255,20 @@ impl Pretix {
         identifiers
     }
 
-    async fn hall(&self, event: &str, subevent: Option<u64>) -> Result<Option<Hall>> {
+    async fn hall(&self, event: &str, subevent: Option<u64>) -> Result<std::result::Result<Option<Hall>, Odd>> {
         let key = (event.to_owned(), subevent);
         let mut known = self.events.lock().await;
         if let Some((at, hall)) = known.get(&key)
             && at.elapsed() < FRESH
         {
-            return Ok(Some(hall.clone()));
+            return Ok(Ok(Some(hall.clone())));
         }
         let path = ["api", "v1", "organizers", &self.organizer, "events", event, ""];
-        let Some(whole) = self.shop.get::<EventAnswer>(&path, &[]).await? else { return Ok(None) };
+        let whole = match self.event(&path).await? {
+            Ok(Some(whole)) => whole,
+            Ok(None) => return Ok(Ok(None)),
+            Err(odd) => return Ok(Err(odd)),
+        };
         let currency = whole.currency.clone().unwrap_or_else(|| self.source.currency.clone());
         let zone = whole.timezone.clone();
         let (id, answer) = match subevent {
@@ -235,9 +276,10 @@ impl Pretix {
             Some(number) => {
                 let text = number.to_string();
                 let path = ["api", "v1", "organizers", &self.organizer, "events", event, "subevents", &text, ""];
-                match self.shop.get::<EventAnswer>(&path, &[]).await? {
-                    Some(one) => (format!("{event}/{number}"), one),
-                    None => return Ok(None),
+                match self.event(&path).await? {
+                    Ok(Some(one)) => (format!("{event}/{number}"), one),
+                    Ok(None) => return Ok(Ok(None)),
+                    Err(odd) => return Ok(Err(odd)),
                 }
             }
         };
@@ -245,9 +287,17 @@ impl Pretix {
         let show = ShowRef { title, zone, ..ShowRef::id(id).starting(answer.date_from) };
         let hall = Hall { currency, show };
         known.insert(key, (Instant::now(), hall.clone()));
-        Ok(Some(hall))
+        Ok(Ok(Some(hall)))
+    }
+
+    async fn event(&self, path: &[&str]) -> Result<std::result::Result<Option<EventAnswer>, Odd>> {
+        let row = self.shop.get::<Value>(path, &[]).await?;
+        Ok(row.map(|row| rows::read(&self.source.name, &row, &OF_EVENT)).transpose())
     }
 }
+
+/// An order, or why there is none to tell of.
+type Understood = std::result::Result<(Body, Timestamp), &'static str>;
 
 /// Where a list goes on: since which change, at which page.
 fn place(page: &str, since: Timestamp) -> (Timestamp, u32) {

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use stagedoor_model::{
     Body, Money, MoneyError, Order, OrderBody, OrderNoticed, OrderState, Refund, RefundReported, ShowRef, Ticket,
     Timestamp,
@@ -21,7 +21,10 @@ use stagedoor_model::{
 use stagedoor_ports::{Found, HttpClient, OrderDesk, PortError, PullPage, Result};
 use stagedoor_webhook::{Source, contact_identifiers};
 
-use crate::http::Shop;
+use crate::{
+    http::Shop,
+    rows::{self, Odd},
+};
 
 const PAGE: &str = "200";
 /// How far around the id's second the order is looked for.
@@ -45,9 +48,12 @@ pub fn build(source: &Source, http: &Arc<dyn HttpClient>) -> std::result::Result
     Ok(Arc::new(Ticketscloud { source: source.clone(), shop }))
 }
 
+/// Without these, what is left of an order would tell of other money or other seats.
+const ESSENTIAL: [&str; 2] = ["done_at", "tickets"];
+
 #[derive(Deserialize)]
-struct List<T> {
-    data: Vec<T>,
+struct List {
+    data: Vec<Value>,
     pagination: Pagination,
     #[serde(default)]
     refs: Refs,
@@ -131,8 +137,8 @@ impl OrderDesk for Ticketscloud {
         let mut page = 1;
         loop {
             let list = self.orders(created - AROUND, created + AROUND, page).await?;
-            if let Some(answer) = list.data.iter().find(|order| order.id == noticed.order) {
-                let (body, at) = self.body(answer, &list.refs)?;
+            if let Some(row) = list.data.iter().find(|row| rows::id(row, "id") == noticed.order) {
+                let (body, at) = self.body(row, &list.refs)?;
                 return Ok(Found::Order(Box::new(body), at));
             }
             if !list.pagination.has_more() {
@@ -155,15 +161,15 @@ impl OrderDesk for Ticketscloud {
         match what {
             "refunds" => {
                 let list = self.refunds(since, far, number).await?;
-                let bodies = list.data.iter().map(|refund| self.reported(refund)).collect::<Result<_>>()?;
+                let bodies = list.data.iter().map(|row| self.reported(row)).collect::<Result<_>>()?;
                 let next = list.pagination.has_more().then(|| format!("refunds {}", number + 1));
                 Ok(PullPage { bodies, next })
             }
             _ => {
                 let list = self.orders(since, far, number).await?;
-                let body = |order: &OrderAnswer| {
-                    let (body, at) = self.body(order, &list.refs)?;
-                    Ok((format!("{} {} {at}", order.id, order.status), at, body))
+                let body = |row: &Value| {
+                    let (body, at) = self.body(row, &list.refs)?;
+                    Ok((format!("{} {} {at}", rows::id(row, "id"), rows::id(row, "status")), at, body))
                 };
                 let bodies = list.data.iter().map(body).collect::<Result<_>>()?;
                 let more = list.pagination.has_more();
@@ -190,20 +196,20 @@ impl Pagination {
 }
 
 impl Ticketscloud {
-    async fn orders(&self, from: Timestamp, to: Timestamp, page: u64) -> Result<List<OrderAnswer>> {
+    async fn orders(&self, from: Timestamp, to: Timestamp, page: u64) -> Result<List> {
         let (window, page) = (window(from, to), page.to_string());
         let query = [("created_at", window.as_str()), ("page", page.as_str()), ("page_size", PAGE)];
         self.list("orders", &query).await
     }
 
-    async fn refunds(&self, from: Timestamp, to: Timestamp, page: u64) -> Result<List<RefundAnswer>> {
+    async fn refunds(&self, from: Timestamp, to: Timestamp, page: u64) -> Result<List> {
         let (window, page) = (window(from, to), page.to_string());
         let query =
             [("finished_at", window.as_str()), ("status", "approved"), ("page", page.as_str()), ("page_size", PAGE)];
         self.list("refund_requests", &query).await
     }
 
-    async fn list<T: for<'a> Deserialize<'a>>(&self, what: &str, query: &[(&str, &str)]) -> Result<List<T>> {
+    async fn list(&self, what: &str, query: &[(&str, &str)]) -> Result<List> {
         let answer = self.shop.get(&["v2", "resources", what], query).await?;
         answer.ok_or_else(|| PortError::Fail("Ticketscloud has no such list; look at options.base_url".into()))
     }
@@ -212,23 +218,39 @@ impl Ticketscloud {
         Money::from_major(text, &self.source.currency)
     }
 
-    fn reported(&self, answer: &RefundAnswer) -> Result<(String, Timestamp, Body)> {
-        let at = utc(&answer.finished_at)?;
-        let amount = self.money(&answer.refund_nominal).map_err(|error| wrong(&error))?;
-        let detail = Refund { amount, at, tickets: answer.tickets.clone() };
-        let body = RefundReported { order: answer.order.clone(), refund: answer.id.clone(), detail };
-        Ok((format!("refund {}", answer.id), at, Body::RefundReported(body)))
+    fn reported(&self, row: &Value) -> Result<(String, Timestamp, Body)> {
+        let id = rows::id(row, "id");
+        let (body, at) = self.refund(row).or_else(|odd| {
+            rows::kept(&self.source.name, "a refund", odd, &json!({ "type": "refund", "data": { "id": id } }))
+        })?;
+        Ok((format!("refund {id}"), at, body))
     }
 
-    fn body(&self, answer: &OrderAnswer, refs: &Refs) -> Result<(Body, Timestamp)> {
+    fn refund(&self, row: &Value) -> std::result::Result<(Body, Timestamp), Odd> {
+        let answer: RefundAnswer = rows::read(&self.source.name, row, &["tickets"])?;
+        let at = utc(&answer.finished_at)?;
+        let amount = self.money(&answer.refund_nominal).map_err(|error| wrong(&error))?;
+        let detail = Refund { amount, at, tickets: answer.tickets };
+        Ok((Body::RefundReported(RefundReported { order: answer.order, refund: answer.id, detail }), at))
+    }
+
+    fn body(&self, row: &Value, refs: &Refs) -> Result<(Body, Timestamp)> {
+        self.order_of(row, refs).or_else(|odd| {
+            let notice = json!({ "type": "order_in_progress", "data": { "id": rows::id(row, "id") } });
+            rows::kept(&self.source.name, "an order", odd, &notice)
+        })
+    }
+
+    fn order_of(&self, row: &Value, refs: &Refs) -> std::result::Result<(Body, Timestamp), Odd> {
+        let answer: OrderAnswer = rows::read(&self.source.name, row, &ESSENTIAL)?;
         let customer = &answer.settings.customer;
         let identifiers = contact_identifiers(&self.source, customer.phone.as_deref(), customer.email.as_deref());
-        let order = self.read(answer, refs)?;
+        let order = self.read(&answer, refs)?;
         let at = order.revision;
         Ok((Body::of_order(OrderBody::new(identifiers, customer.name.clone(), order)), at))
     }
 
-    fn read(&self, answer: &OrderAnswer, refs: &Refs) -> Result<Order> {
+    fn read(&self, answer: &OrderAnswer, refs: &Refs) -> std::result::Result<Order, Odd> {
         let state = match answer.status.as_str() {
             "done" => OrderState::Paid,
             "cancelled" | "expired" => OrderState::Cancelled,
@@ -240,7 +262,7 @@ impl Ticketscloud {
         let show = show(&answer.event, refs);
         let ticket = |ticket: &TicketAnswer| {
             let price = self.money(&ticket.full).map_err(|error| wrong(&error))?;
-            Ok(Ticket { id: ticket.id.clone(), show: show.clone(), price, live: true })
+            Ok::<_, Odd>(Ticket { id: ticket.id.clone(), show: show.clone(), price, live: true })
         };
         let code = |id: &String| text(refs.promocodes.get(id), &["code"]).unwrap_or_else(|| id.clone());
         Ok(Order {
@@ -253,7 +275,7 @@ impl Ticketscloud {
             paid_at,
             paid: if paid_at.is_some() { total.clone() } else { total.with_minor(0) },
             total,
-            tickets: answer.tickets.iter().map(ticket).collect::<Result<_>>()?,
+            tickets: answer.tickets.iter().map(ticket).collect::<std::result::Result<_, Odd>>()?,
             refunds: BTreeMap::new(),
             promo_codes: answer.promocodes.iter().map(code).collect(),
             utm: BTreeMap::new(),
@@ -284,14 +306,13 @@ fn text(value: Option<&Value>, path: &[&str]) -> Option<String> {
     path.iter().try_fold(value?, |value, key| value.get(key))?.as_str().map(str::to_owned)
 }
 
-fn utc(text: &str) -> Result<Timestamp> {
-    let civil: DateTime =
-        text.parse().map_err(|_| PortError::Fail("Ticketscloud, a time: expected YYYY-MM-DD HH:MM:SS".into()))?;
-    TimeZone::UTC.to_timestamp(civil).map_err(|error| PortError::Fail(error.to_string()))
+fn utc(text: &str) -> std::result::Result<Timestamp, Odd> {
+    let civil: DateTime = text.parse().map_err(|_| Odd("a time: expected YYYY-MM-DD HH:MM:SS".into()))?;
+    TimeZone::UTC.to_timestamp(civil).map_err(|_| Odd("a time out of range".into()))
 }
 
-fn wrong(error: &MoneyError) -> PortError {
-    PortError::Fail(format!("Ticketscloud, an amount: {error}"))
+fn wrong(error: &MoneyError) -> Odd {
+    Odd(format!("an amount: {error}"))
 }
 
 /// ISO, from and to, through a comma.

@@ -12,13 +12,17 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::SignedDuration;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use stagedoor_model::{
     Body, Money, OrderNoticed, Payment, PaymentKind, PaymentNoticed, PaymentReported, ShowRef, SourceName, Timestamp,
 };
-use stagedoor_ports::{Found, HttpClient, OrderDesk, PortError, PullPage, Result};
+use stagedoor_ports::{Found, HttpClient, OrderDesk, PullPage, Result};
 use stagedoor_webhook::Source;
 
-use crate::http::Shop;
+use crate::{
+    http::Shop,
+    rows::{self, Odd},
+};
 
 const API: &str = "https://api.yookassa.ru/v3";
 const PAGE: &str = "100";
@@ -40,6 +44,7 @@ struct Options {
 }
 
 struct Yookassa {
+    name: SourceName,
     shop: Shop,
     orders_of: SourceName,
     test: bool,
@@ -61,7 +66,8 @@ pub fn build(source: &Source, http: &Arc<dyn HttpClient>) -> std::result::Result
     let options: Options = source.options()?;
     let basic = STANDARD.encode(format!("{}:{}", options.shop_id, options.key));
     let shop = Shop::new(options.base_url.as_deref().unwrap_or(API), format!("Basic {basic}"), http)?;
-    Ok(Arc::new(Yookassa { shop, orders_of: options.orders_of, test: options.test, known: Mutex::default() }))
+    let (name, known) = (source.name.clone(), Mutex::default());
+    Ok(Arc::new(Yookassa { name, shop, orders_of: options.orders_of, test: options.test, known }))
 }
 
 #[derive(Deserialize)]
@@ -100,18 +106,15 @@ struct RefundAnswer {
     created_at: Timestamp,
 }
 
-#[derive(Deserialize)]
-struct List<T> {
-    items: Vec<T>,
+#[derive(Deserialize, Default)]
+struct List {
+    items: Vec<Value>,
     #[serde(default)]
     next_cursor: Option<String>,
 }
 
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self { items: vec![], next_cursor: None }
-    }
-}
+/// What a row came to: `None` if it moved no money.
+type Read = std::result::Result<Option<(Body, Timestamp)>, Odd>;
 
 impl Yookassa {
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
@@ -128,31 +131,55 @@ impl Yookassa {
         one
     }
 
-    async fn payment_of(&self, refund: &RefundAnswer) -> Result<Option<Known>> {
+    async fn payment_of(&self, refund: &RefundAnswer) -> Result<std::result::Result<Option<Known>, Odd>> {
         let known = self.known().get(&refund.payment_id).cloned();
         if known.is_some() {
-            return Ok(known);
+            return Ok(Ok(known));
         }
-        let payment = self.shop.get::<PaymentAnswer>(&["payments", &refund.payment_id], &[]).await?;
-        Ok(payment.map(|payment| self.remember(&payment)))
+        let row = self.shop.get::<Value>(&["payments", &refund.payment_id], &[]).await?;
+        let payment = row.map(|row| self.paid(&row)).transpose();
+        Ok(payment.map(|payment| payment.map(|payment| self.remember(&payment))))
     }
 
-    fn received(&self, payment: &PaymentAnswer) -> Result<Option<(Body, Timestamp)>> {
+    fn paid(&self, row: &Value) -> std::result::Result<PaymentAnswer, Odd> {
+        rows::read(&self.name, row, &["test"])
+    }
+
+    fn received(&self, row: &Value) -> Read {
+        let payment = self.paid(row)?;
+        self.remember(&payment);
         let at = payment.captured_at.unwrap_or(payment.created_at);
         if payment.status != "succeeded" || payment.test && !self.test {
             return Ok(None);
         }
-        let order = payment.metadata.order_id.clone();
         let ids = (payment.id.as_str(), payment.id.as_str());
-        self.reported(order, ids, &payment.amount, at, PaymentKind::Received).map(Some)
+        self.reported(payment.metadata.order_id, ids, &payment.amount, at, PaymentKind::Received).map(Some)
     }
 
     /// A refund names its payment, and the payment its order. Where the payment tells none, the hub finds it by the payment.
-    async fn refunded(&self, refund: &RefundAnswer) -> Result<Option<(Body, Timestamp)>> {
-        let known = self.payment_of(refund).await?;
-        let Some(Known { order, .. }) = known.filter(|known| known.counts) else { return Ok(None) };
+    async fn refunded(&self, row: &Value) -> Result<Read> {
+        let refund = match rows::read::<RefundAnswer>(&self.name, row, &[]) {
+            Ok(refund) if refund.status == "succeeded" => refund,
+            Ok(_) => return Ok(Ok(None)),
+            Err(odd) => return Ok(Err(odd)),
+        };
+        let known = match self.payment_of(&refund).await? {
+            Ok(known) => known,
+            Err(odd) => return Ok(Err(Odd(format!("its payment: {}", odd.0)))),
+        };
+        let Some(Known { order, .. }) = known.filter(|known| known.counts) else { return Ok(Ok(None)) };
         let ids = (refund.id.as_str(), refund.payment_id.as_str());
-        self.reported(order, ids, &refund.amount, refund.created_at, PaymentKind::Returned).map(Some)
+        Ok(self.reported(order, ids, &refund.amount, refund.created_at, PaymentKind::Returned).map(Some))
+    }
+
+    /// A row that cannot be understood is kept alone.
+    fn told(&self, row: &Value, read: Read, is_refund: bool) -> Result<Option<(Body, Timestamp)>> {
+        let (what, event) =
+            if is_refund { ("a refund", "refund.succeeded") } else { ("a payment", "payment.succeeded") };
+        read.or_else(|odd| {
+            let notice = json!({ "event": event, "object": { "id": rows::id(row, "id") } });
+            rows::kept(&self.name, what, odd, &notice).map(Some)
+        })
     }
 
     /// `own` is the id of the payment or the refund, `of` that of the payment.
@@ -163,9 +190,9 @@ impl Yookassa {
         amount: &Amount,
         at: Timestamp,
         kind: PaymentKind,
-    ) -> Result<(Body, Timestamp)> {
+    ) -> std::result::Result<(Body, Timestamp), Odd> {
         let amount = Money::from_major(&amount.value, &amount.currency);
-        let amount = amount.map_err(|error| PortError::Fail(format!("the amount of a payment: {error}")))?;
+        let amount = amount.map_err(|error| Odd(format!("an amount: {error}")))?;
         let detail = Payment { at, kind, amount };
         let (shop, payment, references) = (Some(self.orders_of.clone()), own.to_owned(), [of.to_owned()].into());
         let order = order.filter(|order| !order.trim().is_empty());
@@ -184,13 +211,10 @@ impl OrderDesk for Yookassa {
     }
 
     async fn payment(&self, noticed: &PaymentNoticed) -> Result<Option<(Body, Timestamp)>> {
-        if !noticed.refund {
-            let payment = self.shop.get::<PaymentAnswer>(&["payments", &noticed.payment], &[]).await?;
-            return payment.map_or(Ok(None), |payment| self.received(&payment));
-        }
-        let refund = self.shop.get::<RefundAnswer>(&["refunds", &noticed.payment], &[]).await?;
-        let Some(refund) = refund.filter(|refund| refund.status == "succeeded") else { return Ok(None) };
-        self.refunded(&refund).await
+        let what = if noticed.refund { "refunds" } else { "payments" };
+        let Some(row) = self.shop.get::<Value>(&[what, &noticed.payment], &[]).await? else { return Ok(None) };
+        let read = if noticed.refund { self.refunded(&row).await? } else { self.received(&row) };
+        self.told(&row, read, noticed.refund)
     }
 
     /// Payments, then refunds, that no notification told of.
@@ -201,20 +225,18 @@ impl OrderDesk for Yookassa {
         let mut query = vec![("created_at.gte", since.as_str()), ("status", "succeeded"), ("limit", PAGE)];
         query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
         let mut bodies = Vec::new();
-        if refunds.is_some() {
-            let list = self.shop.get::<List<RefundAnswer>>(&["refunds"], &query).await?.unwrap_or_default();
-            for refund in &list.items {
-                bodies.extend(self.refunded(refund).await?.map(|(body, at)| (refund.id.clone(), at, body)));
-            }
-            let next = list.next_cursor.map(|cursor| format!("{REFUNDS}{cursor}"));
-            return Ok(PullPage { bodies, next });
+        let what = if refunds.is_some() { "refunds" } else { "payments" };
+        let list = self.shop.get::<List>(&[what], &query).await?.unwrap_or_default();
+        for row in &list.items {
+            let read = if refunds.is_some() { self.refunded(row).await? } else { self.received(row) };
+            let told = self.told(row, read, refunds.is_some())?;
+            bodies.extend(told.map(|(body, at)| (rows::id(row, "id"), at, body)));
         }
-        let list = self.shop.get::<List<PaymentAnswer>>(&["payments"], &query).await?.unwrap_or_default();
-        for payment in &list.items {
-            self.remember(payment);
-            bodies.extend(self.received(payment)?.map(|(body, at)| (payment.id.clone(), at, body)));
-        }
-        Ok(PullPage { bodies, next: list.next_cursor.or_else(|| Some(REFUNDS.to_owned())) })
+        let next = match refunds {
+            Some(_) => list.next_cursor.map(|cursor| format!("{REFUNDS}{cursor}")),
+            None => list.next_cursor.or_else(|| Some(REFUNDS.to_owned())),
+        };
+        Ok(PullPage { bodies, next })
     }
 
     fn overlap(&self) -> SignedDuration {
