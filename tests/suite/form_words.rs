@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use stagedoor_model::{Body, Timestamp};
 use stagedoor_testkit::{form, form_signed, json as posted};
-use stagedoor_tests::door::{Door, Outcome, source};
+use stagedoor_tests::{
+    door::{Door, Outcome, source},
+    world::World,
+};
 
 const SECRET: &str = "form-source-secret";
 const PAGE: &str = "https://theatre.example";
@@ -127,4 +130,27 @@ async fn the_words_of_a_tilda_form_and_of_a_pop_up_are_kept_whole() {
     let told = labels(&door.take(&form(&door.path, &fields)).await);
     let expected = [("again", "true"), ("scenario", "Опрос"), ("story", story.trim()), ("topics", "опера, балет")];
     assert_eq!(told, expected.map(|(name, text)| (name.to_owned(), text.to_owned())).into());
+}
+
+#[tokio::test]
+async fn a_cart_whose_amount_cannot_be_read_is_a_cart_still() {
+    for amount in [json!("1500.005"), json!({ "value": 1500 }), json!("от 1500 руб. до 3000"), json!([1500, 2000])]
+    {
+        let body = json!({ "kind": "cart_abandoned", "phone": "+79161234567", "show": "kzn-1", "amount": amount });
+        let outcome = by_server(&body).await;
+        assert!(reason(&outcome).contains("amount"), "{amount}: {}", reason(&outcome));
+        let world = World::new().await;
+        world.run(outcome.events).await;
+        let stages: Vec<String> = world.sandbox.leads_by_stage().into_keys().map(|(_, stage)| stage).collect();
+        assert_eq!(stages, ["cart ·"], "{amount}");
+    }
+}
+
+#[tokio::test]
+async fn a_cart_in_another_currency_tells_of_it_alone() {
+    let world = World::new().await;
+    let body = json!({ "kind": "cart_abandoned", "phone": "+79161234567", "amount": "30.125", "currency": "KWD" });
+    world.run(by_server(&body).await.events).await;
+    let deal = world.sandbox.leads().remove(0).to_string();
+    assert!(deal.contains("\"besides 30.125 KWD\""), "{deal}");
 }

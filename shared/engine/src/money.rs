@@ -276,11 +276,18 @@ fn trouble(order: &Order, settlement: &Settlement) -> Option<Trouble> {
     Some(Trouble { key, text })
 }
 
-/// An amount for people: `5400.00 RUB`.
+/// An amount for people, with as many decimal places as its currency has: `5400.00 RUB`, `3000 JPY`.
 pub fn words(money: &Money) -> String {
     let sign = if money.minor < 0 { "-" } else { "" };
     let major = money.with_minor(money.minor.saturating_abs());
-    format!("{sign}{}.{:02} {}", major.whole_major(), major.beyond_whole(), money.currency)
+    let (whole, beyond, currency) = (major.whole_major(), major.minor_beyond_whole(), &money.currency);
+    match usize::try_from(money.decimals()).unwrap_or(2) {
+        _ if breakage::is_on("every-currency-has-cents") => {
+            format!("{sign}{whole}.{:02} {currency}", major.beyond_whole())
+        }
+        0 => format!("{sign}{whole} {currency}"),
+        places => format!("{sign}{whole}.{beyond:0places$} {currency}"),
+    }
 }
 
 /// By source and the shop's id of the order.
@@ -400,6 +407,15 @@ mod tests {
     }
 
     use PaymentKind::{Received, Returned};
+
+    #[test]
+    fn an_amount_is_told_in_the_decimal_places_of_its_currency() {
+        let told = |minor, currency: &str| words(&Money { minor, currency: currency.into() });
+        assert_eq!(told(540_050, "RUB"), "5400.50 RUB");
+        assert_eq!(told(30_125, "KWD"), "30.125 KWD");
+        assert_eq!(told(-30_005, "KWD"), "-30.005 KWD");
+        assert_eq!(told(3_000, "JPY"), "3000 JPY");
+    }
 
     #[test]
     fn a_collective_order_is_unpaid_then_partly_paid_then_overdue_then_paid() {

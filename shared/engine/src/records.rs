@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Body, Event, Fact, Identifier, Kind, Record, RecordKey, SECOND_CRM, Touch, Verdict, breakage};
+use stagedoor_model::{
+    Body, Event, Fact, Identifier, Kind, Record, RecordKey, Rung, SECOND_CRM, Touch, Verdict, breakage,
+};
 
 /// The key under which everything known of one order meets.
 pub fn order_record_key(source: &str, order: &str) -> RecordKey {
@@ -51,9 +53,12 @@ fn fact_of(event: &Event) -> Option<Record> {
     };
     match &event.body {
         Body::FormSubmitted(form) | Body::CartAbandoned(form) | Body::QuestionnaireImported(form) => {
+            // An amount that could not be read makes a cart no mere question.
+            let is_cart =
+                matches!(event.body, Body::CartAbandoned(_)) && !breakage::is_on("cart-without-amount-is-none");
             let touch = Touch {
                 last: event.time,
-                rung: form.rung(),
+                rung: if is_cart { Rung::Cart } else { form.rung() },
                 show: form.show.clone(),
                 form: form.form.clone(),
                 amount: form.amount.clone(),

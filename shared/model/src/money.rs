@@ -80,17 +80,29 @@ impl Money {
         Ok(Self { minor: 0, currency: Self::currency(currency)?.code().to_owned() })
     }
 
+    /// Decimal places of the currency: two of roubles, none of yens, three of Kuwaiti dinars.
+    pub fn decimals(&self) -> u32 {
+        let exponent = Currency::from_code(&self.currency).and_then(Currency::exponent).unwrap_or(0);
+        exponent.min(4).into()
+    }
+
     /// Whole major units, rounded down: what a CRM with integer prices can hold.
     pub fn whole_major(&self) -> i64 {
-        let exponent = Currency::from_code(&self.currency).and_then(Currency::exponent).unwrap_or(0);
-        self.minor.div_euclid(10_i64.pow(u32::from(exponent.min(4))))
+        self.minor.div_euclid(self.unit())
+    }
+
+    /// Minor units beyond `whole_major`.
+    pub fn minor_beyond_whole(&self) -> i64 {
+        self.minor.rem_euclid(self.unit())
     }
 
     /// Hundredths of a major unit beyond `whole_major`.
     pub fn beyond_whole(&self) -> i64 {
-        let exponent = Currency::from_code(&self.currency).and_then(Currency::exponent).unwrap_or(0);
-        let unit = 10_i64.pow(u32::from(exponent.min(4)));
-        self.minor.rem_euclid(unit) * 100 / unit
+        self.minor_beyond_whole() * 100 / self.unit()
+    }
+
+    fn unit(&self) -> i64 {
+        10_i64.pow(self.decimals())
     }
 
     #[must_use]

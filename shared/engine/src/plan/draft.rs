@@ -114,10 +114,11 @@ impl DealDraft {
     /// How its money stands, for people: `paid`, `paid; besides 30000.00 KZT`.
     pub fn payment_words(&self) -> Option<String> {
         let state = self.payment.map(|payment| payment.words().to_owned());
-        match self.other_sums.is_empty() {
-            true => state,
-            false => Some(format!("{}; besides {}", state.unwrap_or_default(), self.other_sums)),
-        }
+        let besides = (!self.other_sums.is_empty()).then(|| format!("besides {}", self.other_sums));
+        let besides_nothing =
+            if stagedoor_model::breakage::is_on("besides-nothing") { Some(String::new()) } else { None };
+        let told: Vec<String> = state.or(besides_nothing).into_iter().chain(besides).collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 
     /// Of what is to be sent. A refund that the stage does not say is a part of it.
