@@ -49,6 +49,7 @@ mod mailings_decided;
 mod managers_edits;
 mod month;
 mod odd_rows;
+mod order_numbers;
 mod parted_again;
 mod partings;
 mod partings_merged;

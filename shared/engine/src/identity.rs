@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, Timestamp, Verdict, breakage};
 
 use crate::{
-    claims,
+    by_number, claims,
     cluster::UnionFind,
     links,
     shared_identifiers::{crowds, is_typed},
@@ -119,6 +119,7 @@ pub fn partition<'a>(
             .filter(|identifier| policy.joins(record, identifier, &shared) && links::joins_at_once(record, identifier));
         clusters.add(record, joins);
     }
+    by_number::join(&mut clusters, &sorted);
     claims::join_forms(&mut clusters, &sorted, &shared, policy);
     claims::join_confirmed(&mut clusters, &sorted);
     join_decided(&mut clusters, &sorted);

@@ -1,5 +1,6 @@
 //! The logic of the hub, pure and total: no I/O, no clock, no randomness. The same records give the same people.
 
+mod by_number;
 mod campaign;
 mod catalog;
 mod claims;

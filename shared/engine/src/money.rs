@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
-    Fact, Kind, Money, Order, OrderState, Payment, PaymentKind, Record, Refund, Timestamp, breakage,
+    Fact, Kind, Money, Order, OrderState, Payment, PaymentKind, Record, RecordKey, Refund, Timestamp, breakage,
 };
 
-use crate::records::PAYMENT_RECORD;
+use crate::{by_number, records::PAYMENT_RECORD};
 
 /// How an order, or the orders of a deal, stand with their money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -301,18 +301,27 @@ pub struct Settlements {
     pub unmatched: Vec<Trouble>,
 }
 
-/// Every order of a person with its money. Money that was told by a payment's id alone goes to the order of that payment.
+/// Every order of a person with its money. Money that was told by a payment's id alone goes to the order of that payment, and
+/// money that was told by an order's number to that order.
 pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements {
     let (mut orders, mut beside) = (Vec::new(), Vec::new());
-    for record in records.filter(|record| matches!(record.fact, Fact::Order { .. })) {
-        match record.key.0.starts_with(PAYMENT_RECORD) {
-            true => beside.push((references(record), record)),
-            false => orders.push((references(record), record)),
+    let records: Vec<&Record> = records.filter(|record| matches!(record.fact, Fact::Order { .. })).collect();
+    let named = by_number::orders(records.iter().copied());
+    let mut numbered = BTreeMap::<&RecordKey, Vec<&Record>>::new();
+    for record in records {
+        match named.get(&record.key) {
+            Some(order) => numbered.entry(order).or_default().push(record),
+            None if record.key.0.starts_with(PAYMENT_RECORD) => beside.push((references(record), record)),
+            None => orders.push((references(record), record)),
         }
     }
     let mut all = Settlements::default();
     for (mut known, record) in orders {
         let mut payments: BTreeMap<&String, &Payment> = record.fact.payments().collect();
+        for other in numbered.remove(&record.key).into_iter().flatten() {
+            known.extend(references(other));
+            payments.extend(other.fact.payments());
+        }
         // One message names the charge, another the payment intent, a third both.
         while let Some(at) = beside.iter().position(|(ids, other)| shares(&known, ids) && record.source == other.source)
         {

@@ -31,7 +31,13 @@ pub fn named_in(event: &Event) -> BTreeSet<Identifier> {
     match (&event.body, record_of(event)) {
         (Body::MessageReported(reported), _) => reported.chat.also.iter().chain([&reported.chat.id]).cloned().collect(),
         (Body::MessageSent(sent), None) => BTreeSet::from([sent.to.clone()]),
-        (_, record) => record.map(|record| record.mentions()).unwrap_or_default(),
+        // A number that another order bears too names nobody.
+        (_, Some(record)) => {
+            let mut named = record.mentions();
+            record.order_number().into_iter().for_each(|number| _ = named.remove(&number));
+            named
+        }
+        (_, None) => BTreeSet::new(),
     }
 }
 

@@ -294,7 +294,17 @@ impl Record {
             }
             _ => {}
         }
+        all.extend(self.order_number());
         all
+    }
+
+    /// The printed number of an order, where its id is another: money may name the order by it. Two orders of a shop may
+    /// bear one number, so it proves nothing about who is who.
+    pub fn order_number(&self) -> Option<Identifier> {
+        let Fact::Order { order: Some(order), .. } = &self.fact else { return None };
+        let number = order.number.as_deref().filter(|number| *number != order.id)?;
+        let number = Identifier::opaque(Kind::Order, self.source.as_str(), number);
+        number.filter(|_| !crate::breakage::is_on("order-number-unheard"))
     }
 
     /// False for what providers and the hub itself tell of an address, such as the letter that asks whose it is.
