@@ -158,6 +158,8 @@ fn essential(provider: &str) -> &'static [&'static str] {
             "data/currency",
             "data/total",
             "data/buyer",
+            // A move to an unreadable time would be a postponement.
+            "data/starts_at",
             "data/tickets/*/id",
             "data/tickets/*/price",
             "data/tickets/*/show/id",
