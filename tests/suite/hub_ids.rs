@@ -256,7 +256,8 @@ async fn nobody_waits_for_a_deleted_double_that_is_somebody_elses_deal(which: Wh
     assert!(links[&anna].deals.values().all(|deal| deal.doubles.is_empty()));
 }
 
-async fn a_copy_that_became_another_persons_contact_stays_theirs(which: Which) {
+/// Anna's contact, and a copy of it with another phone. Returns both ids.
+async fn with_a_copy_for_boris(which: Which) -> (Account, Value, Value) {
     let account = Account::of(which).await;
     fold(&account, 1, &[ANNA]).await;
     account.reconcile().await;
@@ -265,32 +266,30 @@ async fn a_copy_that_became_another_persons_contact_stays_theirs(which: Which) {
     let contacts = rows(&account, which, false);
     edit(&account, which, by_id(&contacts, &copied), ("PHONE", "mobile"), "+79162220002");
     seen(&account, which).await;
+    (account, first["id"].clone(), copied)
+}
+
+async fn a_copy_that_became_another_persons_contact_stays_theirs(which: Which) {
+    let (account, first, copied) = with_a_copy_for_boris(which).await;
     fold(&account, 2, &["phone:+79162220002", "email:boris@example.com"]).await;
     account.reconcile().await;
     let contacts = rows(&account, which, false);
     assert_eq!(contacts.len(), 2, "the copy is the contact of the second person");
     assert!(bears(by_id(&contacts, &copied), "boris@example.com"));
-    assert!(!bears(by_id(&contacts, &first["id"]), "boris@example.com"));
+    assert!(!bears(by_id(&contacts, &first), "boris@example.com"));
     let boris = person(&account, "+79162220002").await;
     assert_ne!(boris, person(&account, "+79161110001").await);
     assert!(bears(by_id(&contacts, &copied), &boris.to_string()), "and bears their id from now on");
 }
 
 async fn a_copy_that_holds_all_that_its_new_person_has_bears_their_id(which: Which) {
-    let account = Account::of(which).await;
-    fold(&account, 1, &[ANNA]).await;
-    account.reconcile().await;
-    let first = rows(&account, which, false)[0].clone();
-    let copied = copy(&account, which, false, &first);
-    let contacts = rows(&account, which, false);
-    edit(&account, which, by_id(&contacts, &copied), ("PHONE", "mobile"), "+79162220002");
-    seen(&account, which).await;
+    let (account, first, copied) = with_a_copy_for_boris(which).await;
     fold(&account, 2, &["phone:+79162220002"]).await;
     account.reconcile().await;
     let (contacts, boris) = (rows(&account, which, false), person(&account, "+79162220002").await);
     assert_eq!(contacts.len(), 2, "the copy is the contact of the second person");
     assert!(bears(by_id(&contacts, &copied), &boris.to_string()), "{contacts:?}");
-    assert!(!bears(by_id(&contacts, &first["id"]), &boris.to_string()), "{contacts:?}");
+    assert!(!bears(by_id(&contacts, &first), &boris.to_string()), "{contacts:?}");
 }
 
 /// What the fields of a deal say of its money and promo codes.

@@ -245,7 +245,7 @@ fn of_erased(
     all.into_iter().collect()
 }
 
-/// What may go is deleted; the rest is told. `None` for a CRM that the config does not name any more.
+/// Deletes what the CRM lets the hub delete, and names the rest. `crm` is `None` if the config names that CRM no more.
 async fn strike_in(crm: Option<&dyn Crm>, rows: Vec<OfErased>) -> InCrm {
     let erases = crm.is_some_and(|crm| crm.erases());
     let struck = match crm {

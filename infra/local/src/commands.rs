@@ -194,7 +194,7 @@ pub async fn erase_everyone(hub: &Hub, identifier: &Identifier) -> Result<Vec<St
     Err(format!("not erased: {last}"))
 }
 
-/// What a CRM still holds of somebody who was erased, and who has to see to it.
+/// Says what a CRM still holds of an erased person, and what somebody has to do about it.
 fn left_in(crm: &InCrm, name: &str) -> Vec<String> {
     let why = if crm.erases { "it did not let the hub do it" } else { "it has no call for it" };
     let all = [

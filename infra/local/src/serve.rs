@@ -146,7 +146,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     listen().map_err(|error: std::io::Error| format!("cannot listen on {address}: {error}"))
 }
 
-/// Whoever serves from a data folder holds a lock on this file there.
+/// The file in the data folder that a serving hub locks.
 pub const LOCK_FILE: &str = "serving.lock";
 
 /// One hub a folder: two would both be the reconciler. The lock ends with the process, however it ends.

@@ -191,7 +191,8 @@ impl Order {
         (self.revision, self.state, if breakage::is_on("cancelled-ticket-lives") { 0 } else { cancelled })
     }
 
-    /// The refunds of both: those of the later whole statement. What is told as of one instant, or as no whole, adds up.
+    /// The refunds that stand. The later whole list replaces the earlier one. Lists of one instant add up, and so do refunds
+    /// that are told one by one.
     fn joined_refunds(&self, other: &Self) -> (Option<Timestamp>, BTreeMap<String, Refund>) {
         let latest = self.refunds_as_of.max(other.refunds_as_of);
         let stands = |one: &&Self| one.refunds_as_of == latest || breakage::is_on("refund-stands-for-ever");
