@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{Catalog, PastShow, PastShows, ShowKey, ShowState};
+use stagedoor_engine::{Catalog, ShowKey, ShowState};
 use stagedoor_model::{Body, Event, Fact, Record, Token};
-use stagedoor_ports::{Cell, Result, Store};
+use stagedoor_ports::{Result, Store};
 
-use crate::Sync;
+use crate::{Sync, past::past_shows};
 
 const PREFIX: &str = "show/";
-/// The cell with every show that a config had.
-const PAST: &str = "past-shows";
 
 impl Sync {
     /// Remembers the change and marks the show's audience. Doing it twice changes nothing.
@@ -43,46 +41,20 @@ impl Sync {
         }
         let mut audience = BTreeSet::new();
         let mut catalog = self.catalog.clone();
-        catalog.recall(&self.past_shows().await?);
+        catalog.recall(&past_shows(self.store.as_ref(), &self.catalog).await?);
         for name in names_of(event.source.as_str(), &change.show.id, &catalog) {
             audience.extend(self.store.audience(&name).await?);
         }
         self.store.mark_dirty(audience).await
     }
 
-    /// Every show that a config of this hub had. The cell is written when the config changes.
-    async fn past_shows(&self) -> Result<PastShows> {
-        let cell = self.store.cell(PAST).await?;
-        let known = read(cell.as_ref());
-        let now = self.catalog.remembered(known.clone());
-        if now != known {
-            let value = serde_json::to_string(&now.values().collect::<Vec<_>>()).unwrap_or_default();
-            // Another process may be faster: it has the same config, or the next look writes it.
-            self.store.put_cell(PAST, &value, cell.map(|cell| cell.version)).await?;
-        }
-        Ok(now)
-    }
-
     /// The config's shows, and those of past configs, with what providers said of them since.
     pub async fn catalog(&self) -> Result<Catalog> {
         let mut catalog = self.catalog.clone();
-        catalog.recall(&self.past_shows().await?);
+        catalog.recall(&past_shows(self.store.as_ref(), &self.catalog).await?);
         learn_changes(self.store.as_ref(), &mut catalog).await?;
         Ok(catalog)
     }
-}
-
-fn read(cell: Option<&Cell>) -> PastShows {
-    let read = |cell: &Cell| serde_json::from_str::<Vec<PastShow>>(&cell.value).unwrap_or_default();
-    cell.into_iter().flat_map(read).map(|one| (one.show.key.clone(), one)).collect()
-}
-
-/// Every show that a config of the hub had that uses this store. Changes nothing.
-///
-/// # Errors
-/// When the store fails.
-pub async fn shows_of_past_configs(store: &dyn Store) -> Result<PastShows> {
-    Ok(read(store.cell(PAST).await?.as_ref()))
 }
 
 /// Adds to a catalog what providers said of its shows.

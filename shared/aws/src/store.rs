@@ -144,6 +144,7 @@ impl DynamoStore {
         Ok(found.into_values().collect())
     }
 
+    /// All of one key.
     pub(crate) async fn query(
         &self,
         table: &str,
@@ -152,19 +153,41 @@ impl DynamoStore {
         max: usize,
         newest: bool,
     ) -> Result<Vec<Item>> {
+        self.query_beginning(table, index, key, None, max, newest).await
+    }
+
+    /// Those of one key whose sort key begins so; of no others anything is read.
+    async fn query_beginning(
+        &self,
+        table: &str,
+        index: Option<&str>,
+        key: (&str, &str),
+        prefix: Option<&str>,
+        max: usize,
+        newest: bool,
+    ) -> Result<Vec<Item>> {
         let (mut found, mut start) = (Vec::new(), None);
+        // The empty text begins every key, and DynamoDB takes none.
+        let prefix = prefix.filter(|prefix| !prefix.is_empty());
         loop {
             let request = self
                 .client
                 .query()
                 .table_name(self.table(table))
                 .set_index_name(index.map(str::to_owned))
-                .key_condition_expression("#key = :key")
+                .key_condition_expression(match prefix {
+                    Some(_) => "#key = :key AND begins_with(sk, :prefix)",
+                    None => "#key = :key",
+                })
                 .expression_attribute_names("#key", key.0)
                 .expression_attribute_values(":key", text(key.1))
                 .scan_index_forward(!newest)
                 .limit(max.saturating_sub(found.len()).clamp(1, 1000) as i32)
                 .set_exclusive_start_key(start);
+            let request = match prefix {
+                Some(prefix) => request.expression_attribute_values(":prefix", text(prefix)),
+                None => request,
+            };
             let answer = request.send().await.map_err(|error| failed("Query", error))?;
             found.extend(answer.items.unwrap_or_default());
             start = answer.last_evaluated_key;
@@ -404,7 +427,8 @@ impl Store for DynamoStore {
     }
 
     async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
-        let found = self.query("misc", None, ("pk", "cell"), usize::MAX, false).await?;
+        let range = (!breakage::is_on("cells-read-whole")).then_some(prefix);
+        let found = self.query_beginning("misc", None, ("pk", "cell"), range, usize::MAX, false).await?;
         let named = found.iter().filter_map(|one| Some((text_of(one, "sk")?.to_owned(), cell(one))));
         Ok(named.filter(|(name, _)| name.starts_with(prefix)).collect())
     }

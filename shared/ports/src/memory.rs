@@ -308,12 +308,9 @@ impl Store for MemoryStore {
 
     async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
         let state = self.state();
-        Ok(state
-            .cells
-            .iter()
-            .filter(|(name, _)| name.starts_with(prefix))
-            .map(|(n, c)| (n.clone(), c.clone()))
-            .collect())
+        let from_there = state.cells.range(prefix.to_owned()..);
+        let named = from_there.take_while(|(name, _)| name.starts_with(prefix));
+        Ok(named.map(|(name, cell)| (name.clone(), cell.clone())).collect())
     }
 
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {

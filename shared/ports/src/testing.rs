@@ -334,6 +334,13 @@ async fn a_cell_changes_only_from_the_version_that_was_read(store: &dyn Store) {
     assert_eq!(store.cell("token").await.expect("read").map(|cell| cell.value), Some("two".into()));
     assert_eq!(store.cells("tok").await.expect("read").len(), 1);
     assert!(store.cells("x").await.expect("read").is_empty());
+    for name in ["to", "tokens", "tol", "ton/1", "ton/\u{10ffff}", "ton0"] {
+        assert!(store.put_cell(name, "three", None).await.expect("put"));
+    }
+    let named = async |prefix: &str| store.cells(prefix).await.expect("read").into_keys().collect::<Vec<_>>();
+    assert_eq!(named("tok").await, ["token", "tokens"]);
+    assert_eq!(named("ton/").await, ["ton/1", "ton/\u{10ffff}"]);
+    assert_eq!(named("").await.len(), 7);
 }
 
 async fn the_journal_tells_the_latest_first(store: &dyn Store) {

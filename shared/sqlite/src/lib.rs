@@ -3,10 +3,12 @@
 mod crowds;
 mod database;
 mod due;
+mod hot;
 mod private;
 mod queue;
 mod store;
 
+pub use hot::{HotStatements, hot_statements};
 pub use private::{private_file, private_folder};
 pub use queue::SqliteQueue;
 pub use store::SqliteStore;

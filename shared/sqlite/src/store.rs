@@ -1,4 +1,4 @@
-mod cells;
+pub(crate) mod cells;
 mod conflict;
 mod erase;
 mod journal;
@@ -408,7 +408,7 @@ impl Store for SqliteStore {
 
     async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
         let prefix = prefix.to_owned();
-        self.database.read(move |connection| cells::beginning_with(connection, prefix)).await
+        self.database.read(move |connection| cells::beginning_with(connection, &prefix)).await
     }
 
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {

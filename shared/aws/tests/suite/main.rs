@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "it is test code")]
 
 mod conformance;
+mod counted;
 mod lambda;
 mod moto;
 mod unreadable;

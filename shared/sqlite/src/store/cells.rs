@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, Row};
+use stagedoor_model::breakage;
 use stagedoor_ports::Cell;
 
 use super::Sql;
@@ -21,7 +22,18 @@ pub(super) fn named(connection: &Connection, names: BTreeSet<String>) -> Sql<BTr
     Ok(found)
 }
 
-pub(super) fn beginning_with(connection: &Connection, prefix: String) -> Sql<BTreeMap<String, Cell>> {
-    let sql = "SELECT name, value, version FROM cells WHERE substr(name, 1, length(?1)) = ?1";
-    connection.prepare_cached(sql)?.query_map([prefix], named_cell)?.collect()
+/// In the order of their names, from the prefix on.
+const FROM: &str = "SELECT name, value, version FROM cells WHERE name >= ?1 ORDER BY name";
+/// As it was: every cell there is.
+const ALL: &str = "SELECT name, value, version FROM cells WHERE substr(name, 1, length(?1)) = ?1";
+
+pub(crate) fn from_prefix() -> &'static str {
+    if breakage::is_on("cells-read-whole") { ALL } else { FROM }
+}
+
+/// Reads one cell more than those whose name begins so.
+pub(super) fn beginning_with(connection: &Connection, prefix: &str) -> Sql<BTreeMap<String, Cell>> {
+    let mut select = connection.prepare_cached(from_prefix())?;
+    let found = select.query_map([prefix], named_cell)?;
+    found.take_while(|cell| cell.as_ref().map_or(true, |(name, _)| name.starts_with(prefix))).collect()
 }

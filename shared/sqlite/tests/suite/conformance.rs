@@ -1,5 +1,4 @@
 //! SQLite keeps the promises of its ports, also over a restart.
-#![allow(clippy::indexing_slicing)]
 
 use std::sync::Arc;
 
