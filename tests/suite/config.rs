@@ -68,6 +68,28 @@ fn development_secrets_are_refused_beyond_loopback() {
 }
 
 #[test]
+fn listen_of_the_command_line_takes_public_url_along() {
+    let listen = "127.0.0.1:9185".parse().expect("an address");
+    let moved = |text: &str, listen| {
+        read_config("stagedoor.toml", text, Some(listen)).expect("a config").public_url.expect("an address")
+    };
+    let with = |url: &str| DEFAULT_CONFIG.replace("\"http://127.0.0.1:8080\"", &format!("\"{url}\""));
+    assert_eq!(moved(DEFAULT_CONFIG, listen), "http://127.0.0.1:9185");
+    assert_eq!(moved(&with("http://127.0.0.1:8080/hub/"), listen), "http://127.0.0.1:9185/hub");
+    assert_eq!(moved(&with("http://localhost:8080"), listen), "http://localhost:9185");
+    let six = "[::1]:9185".parse().expect("an address");
+    assert_eq!(moved(DEFAULT_CONFIG, six), "http://[::1]:9185");
+    // A proxy in front of the hub, another port, a port that the system chooses: these stay.
+    for url in ["http://127.0.0.1:8090", "http://hub.localhost:8080"] {
+        assert_eq!(moved(&with(url), listen), url);
+    }
+    let any = "127.0.0.1:0".parse().expect("an address");
+    assert_eq!(moved(DEFAULT_CONFIG, any), "http://127.0.0.1:8080");
+    let stays = read_config("stagedoor.toml", DEFAULT_CONFIG, None).expect("a config").public_url;
+    assert_eq!(stays.as_deref(), Some("http://127.0.0.1:8080"), "without --listen");
+}
+
+#[test]
 fn mistakes_of_campaigns_codes_replies_and_sms_are_told_at_once() {
     let text = DEFAULT_CONFIG
         .replace("number = 1\nshow = \"cherry-ufa\"", "number = 4000\nshow = \"cherry-omsk\"")

@@ -79,11 +79,15 @@ fn is_private(url: &str) -> bool {
 impl Reader<'_> {
     pub(crate) fn hub(&mut self, root: &DeTable<'_>) -> Option<HubRead> {
         let value = self.required(root, "hub")?;
-        let section: HubSection = self.read(value, "hub")?;
+        let mut section: HubSection = self.read(value, "hub")?;
         let region = self.region(&section.region, spot(value, "region"), "hub.region");
         let currency = self.currency(&section.currency, spot(value, "currency"), "hub.currency");
         if let Some(url) = &section.public_url {
             self.url(url, spot(value, "public_url"), "hub.public_url");
+        }
+        if let Reading::OneMachine(Listeners { hub: Some(listen), .. }) = self.reading {
+            let url = section.public_url.take();
+            section.public_url = url.map(|url| moved(&url, section.listen, listen).unwrap_or(url));
         }
         let reference = section.console_token.clone().filter(|_| self.reading.has_console());
         let token =
@@ -182,6 +186,30 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// `public_url` where it is the address `from` of the file and the command line has the hub listen on `to`. None where it
+/// names another address, such as a proxy's, or where the system chooses the port.
+fn moved(public_url: &str, from: SocketAddr, to: SocketAddr) -> Option<String> {
+    let mut url = public_url.parse::<url::Url>().ok()?;
+    let is_host = match url.host()? {
+        url::Host::Ipv4(ip) => from.ip() == IpAddr::V4(ip),
+        url::Host::Ipv6(ip) => from.ip() == IpAddr::V6(ip),
+        url::Host::Domain(name) => name == "localhost" && from.ip().is_loopback(),
+    };
+    if !is_host
+        || url.port_or_known_default() != Some(from.port())
+        || to.port() == 0
+        || breakage::is_on("listen-leaves-public-url")
+    {
+        return None;
+    }
+    // "All addresses" leads nowhere: the host stays.
+    if !to.ip().is_unspecified() && to.ip() != from.ip() {
+        url.set_ip_host(to.ip()).ok()?;
+    }
+    url.set_port(Some(to.port())).ok()?;
+    Some(url.to_string())
 }
 
 /// Why a console of these addresses may not answer without a token.
