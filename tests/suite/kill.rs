@@ -117,7 +117,7 @@ async fn no_acknowledged_delivery_is_missing_after_kill_nine() {
     assert_eq!(known, wanted.len(), "acknowledged, and folded after the last restart");
 }
 
-fn order(id: &str) -> serde_json::Value {
+pub fn order(id: &str) -> serde_json::Value {
     serde_json::json!({ "type": "order", "data": {
         "id": id, "status": "paid", "currency": "RUB", "total": "1500.00", "placed_at": "2027-01-10T10:00:00Z",
         "paid_at": "2027-01-10T10:05:00Z", "updated_at": "2027-01-10T10:05:00Z",

@@ -43,6 +43,7 @@ mod late;
 mod letters;
 mod links;
 mod lists;
+mod machine;
 mod mail;
 mod mailings;
 mod mailings_decided;

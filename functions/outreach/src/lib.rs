@@ -79,6 +79,15 @@ impl Verdict {
 impl Outreach {
     /// Sends a batch. The answer names the events that failed and should come again, by their place in `events`.
     pub async fn handle(&self, events: Vec<Event>) -> BTreeSet<usize> {
+        self.handle_while(events, &|| true).await
+    }
+
+    /// The same, but no message is begun once `may_begin` says no: those count as failed.
+    pub async fn handle_while(
+        &self,
+        events: Vec<Event>,
+        may_begin: &(impl Fn() -> bool + std::marker::Sync),
+    ) -> BTreeSet<usize> {
         // One person's messages go out in their order.
         let mut by_person = BTreeMap::<(SourceName, Identifier), Vec<(usize, Event)>>::new();
         for (index, event) in events.into_iter().enumerate() {
@@ -90,7 +99,8 @@ impl Outreach {
             .map(|own| async move {
                 let mut failed = BTreeSet::new();
                 for (index, event) in own {
-                    if !self.take(&event).await {
+                    let may_begin = may_begin() || breakage::is_on("stopping-hub-begins-messages");
+                    if !may_begin || !self.take(&event).await {
                         failed.insert(index);
                     }
                 }

@@ -22,6 +22,17 @@ async fn one_decision_is_sent_once_however_often_it_is_handed_out() {
 }
 
 #[tokio::test]
+async fn a_hub_that_stops_begins_no_further_message() {
+    let scene = Scene::new(vec![], Settled::Unknown);
+    // It is to stop while the first is being sent.
+    let may_begin = || scene.calls() == 0;
+    let failed = scene.outreach.handle_while(vec![decided(1, 0), decided(2, 0), decided(3, 0)], &may_begin).await;
+    assert_eq!((failed, scene.calls()), (BTreeSet::from([1, 2]), 1));
+    assert_eq!(scene.outreach.handle(vec![decided(2, 0), decided(3, 0)]).await, BTreeSet::new());
+    assert_eq!(scene.calls(), 3, "the next start sends them");
+}
+
+#[tokio::test]
 async fn a_message_whose_answer_was_lost_is_never_sent_twice_where_nobody_can_know() {
     let scene = Scene::new(vec![Sending::Lost], Settled::Unknown);
     for _ in 0..3 {

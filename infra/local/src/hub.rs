@@ -16,14 +16,18 @@ use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore, private_folder};
 use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking, UNKNOWN_ZONES};
 use stagedoor_webhook::{Counters, Receiver, Source};
+use tokio_util::sync::CancellationToken;
 
-use crate::{console, functions};
+use crate::{console, functions, ready};
 
 /// The config that `cargo run` uses.
 pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
 
 /// The theatre's, with a Vtiger.
 pub const THEATRE_CONFIG: &str = include_str!("../theatre.toml");
+
+/// The hub's files in its folder.
+pub const FILES: [&str; 4] = ["hub.db", "queue.db", "chats.db", "outbox.db"];
 
 /// The hub's three queues.
 #[derive(Clone)]
@@ -53,6 +57,8 @@ pub struct Hub {
     pub folder: PathBuf,
     /// The source under which the CRM's contacts are mirrored.
     pub mirror: SourceName,
+    /// Cancelled once the hub is to stop: it takes no more deliveries then, and begins nothing.
+    pub stopping: CancellationToken,
 }
 
 /// Reads a config for the hub on one machine; `listen` stands above what it says.
@@ -180,10 +186,12 @@ impl Hub {
             counters: Counters::default(),
             folder: folder.to_owned(),
             mirror,
+            stopping: CancellationToken::new(),
         })
     }
 
-    /// What strangers can reach: every function's router and `/healthz`. Nothing personal answers here.
+    /// What strangers can reach: every function's router, `/healthz` (the process runs) and `/readyz` (it can take
+    /// deliveries). Nothing personal answers here.
     ///
     /// # Errors
     /// What a provider says of its source.
@@ -203,7 +211,8 @@ impl Hub {
         if breakage::is_on("console-on-public-address") {
             functions = functions.merge(console::router(Arc::clone(self), console::ConsoleToken::of(self)?));
         }
-        Ok(functions.route("/healthz", get(async || "ok")))
+        let ready = ready::router(Arc::new(ready::Readiness::new(Arc::clone(self))));
+        Ok(functions.route("/healthz", get(async || "ok")).merge(ready))
     }
 
     /// The console, for a listener of its own.

@@ -19,6 +19,7 @@ pub mod listener;
 mod logs;
 pub mod month;
 pub mod person;
+mod ready;
 pub mod report;
 pub mod retention;
 pub mod season;
@@ -29,6 +30,6 @@ pub mod ufa;
 pub mod world;
 
 pub use clock::Moved;
-pub use hub::{Clients, DEFAULT_CONFIG, Hub, Queues, Status, THEATRE_CONFIG, read_config, read_config_for};
+pub use hub::{Clients, DEFAULT_CONFIG, FILES, Hub, Queues, Status, THEATRE_CONFIG, read_config, read_config_for};
 pub use logs::start_logs;
-pub use serve::{LOCK_FILE, Running, bind, lock, start};
+pub use serve::{LOCK_FILE, Running, bind, lock, start, until_stopped};

@@ -17,7 +17,7 @@ use crate::{Place, config, open};
 pub async fn serve(place: &Place) -> Result<(), String> {
     let hub = Arc::new(open(place, "serve")?);
     let listener = bind(hub.config.listen).await?;
-    let mut running = start(&hub, listener).await?;
+    let running = start(&hub, listener).await?;
     println!("The hub takes webhooks on http://{}/", running.address);
     println!("The console: {}", invitation(&running));
     if let Some(address) = hub.config.sandbox {
@@ -30,8 +30,7 @@ pub async fn serve(place: &Place) -> Result<(), String> {
             );
         }
     }
-    until_stopped(&mut running).await;
-    Ok(())
+    until_stopped(&hub, running).await
 }
 
 /// Shown where a person reads it; a log gets no token.
@@ -91,7 +90,7 @@ pub async fn demo(mut place: Place, play: Play) -> Result<(), String> {
         return Err("the sample tour is played into the sandbox only; use `stagedoor serve` for a real account".into());
     }
     let listener = bind(hub.config.listen).await?;
-    let mut running = start(&hub, listener).await?;
+    let running = start(&hub, listener).await?;
     println!("Stagedoor takes webhooks on http://{}/ with the amoCRM sandbox behind it.", running.address);
     println!("The console: {}\n", invitation(&running));
     let base = format!("http://{}", running.address);
@@ -117,8 +116,7 @@ pub async fn demo(mut place: Place, play: Play) -> Result<(), String> {
         _ => return Err("this play needs [sandbox] messengers".into()),
     }
     println!("It stays up; stop it with Ctrl-C. Next: README.md, “Where to look”.");
-    until_stopped(&mut running).await;
-    Ok(())
+    until_stopped(&hub, running).await
 }
 
 /// A theatre's season: into the sandbox, or into the Vtiger that the config names.
@@ -134,19 +132,17 @@ pub async fn season(mut place: Place) -> Result<(), String> {
     };
     let hub = Arc::new(Hub::open(config, &place.data, "serve")?);
     let listener = bind(hub.config.listen).await?;
-    let mut running = start(&hub, listener).await?;
+    let running = start(&hub, listener).await?;
     let crm = if running.vtiger.is_some() { "the Vtiger sandbox" } else { &hub.config.crm.base_url };
     println!("Stagedoor takes webhooks on http://{}/; the CRM is {crm}.", running.address);
     println!("The console: {}", invitation(&running));
     stagedoor::season::play(&hub, &format!("http://{}", running.address), Season::default()).await?;
     println!("It stays up; stop it with Ctrl-C. The CRM: {}/webservice.php (docs/crm.md)", hub.config.crm.base_url);
-    until_stopped(&mut running).await;
-    Ok(())
+    until_stopped(&hub, running).await
 }
 
-async fn until_stopped(running: &mut stagedoor::Running) {
-    tokio::select! {
-        () = running.wait() => {}
-        _ = tokio::signal::ctrl_c() => println!("\nStopped. Everything that was acknowledged is on the disk."),
-    }
+async fn until_stopped(hub: &Hub, running: stagedoor::Running) -> Result<(), String> {
+    stagedoor::until_stopped(hub, running).await?;
+    println!("\nStopped. Everything that was acknowledged is on the disk.");
+    Ok(())
 }

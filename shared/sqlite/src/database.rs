@@ -109,14 +109,7 @@ impl Database {
 
     /// Takes the write-ahead log into the file and empties it, so that what was deleted is in neither.
     pub async fn settle_log(&self) -> Result<()> {
-        let path = self.path.clone();
-        tokio::task::spawn_blocking(move || {
-            let connection = Connection::open(&*path).map_err(|error| broken(&error))?;
-            let settle = "PRAGMA busy_timeout=5000; PRAGMA wal_checkpoint(TRUNCATE);";
-            connection.execute_batch(settle).map_err(|error| broken(&error))
-        })
-        .await
-        .map_err(|error| PortError::Fail(error.to_string()))?
+        settle_log(&self.path).await
     }
 
     /// Reads the last committed state.
@@ -132,6 +125,21 @@ impl Database {
         .await
         .map_err(|error| PortError::Fail(error.to_string()))?
     }
+}
+
+/// Takes the write-ahead log of a file into it and empties it.
+///
+/// # Errors
+/// When the file cannot be opened or written.
+pub async fn settle_log(path: &Path) -> Result<()> {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let connection = Connection::open(&path).map_err(|error| broken(&error))?;
+        let settle = "PRAGMA busy_timeout=5000; PRAGMA wal_checkpoint(TRUNCATE);";
+        connection.execute_batch(settle).map_err(|error| broken(&error))
+    })
+    .await
+    .map_err(|error| PortError::Fail(error.to_string()))?
 }
 
 /// `user_version` of files in which all that was deleted is overwritten.

@@ -8,6 +8,7 @@ mod private;
 mod queue;
 mod store;
 
+pub use database::settle_log;
 pub use hot::{HotStatements, hot_statements};
 pub use private::{private_file, private_folder};
 pub use queue::SqliteQueue;

@@ -25,6 +25,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
 pub use flight::{InFlight, Place, patience};
@@ -101,19 +102,53 @@ const LAST_WORD: Duration = Duration::from_millis(200);
 /// # Errors
 /// Never by itself; the type is that of other servers.
 pub async fn serve(listener: TcpListener, app: Router, limits: Limits, proxies: Vec<IpNet>) -> io::Result<()> {
+    serve_until(&CancellationToken::new(), listener, app, limits, proxies).await
+}
+
+/// The same until `stopping` is cancelled. Then no connection is accepted, idle ones are closed, and requests that are
+/// under way are answered.
+///
+/// # Errors
+/// Never by itself; the type is that of other servers.
+pub fn serve_until(
+    stopping: &CancellationToken,
+    listener: TcpListener,
+    app: Router,
+    limits: Limits,
+    proxies: Vec<IpNet>,
+) -> impl Future<Output = io::Result<()>> + Send + 'static {
+    accept(stopping.clone(), listener, app, limits, proxies)
+}
+
+async fn accept(
+    stopping: CancellationToken,
+    listener: TcpListener,
+    app: Router,
+    limits: Limits,
+    proxies: Vec<IpNet>,
+) -> io::Result<()> {
+    let under_way = TaskTracker::new();
     let connections = limits.connections.min(descriptors());
     let open = Arc::new(Semaphore::new(connections));
     let room = Arc::new(Room::new(connections, &limits));
-    let shared = Arc::new(Shared { app, limits, proxies, bodies: Arc::default() });
+    let shared = Arc::new(Shared { app, limits, proxies, bodies: Arc::default(), stopping });
     loop {
-        let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return Ok(()) };
-        match listener.accept().await {
+        let next = async {
+            let permit = Arc::clone(&open).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            next = next => next,
+            () = shared.stopping.cancelled() => break,
+        };
+        let Ok(permit) = permit else { break };
+        match accepted {
             Ok((stream, peer)) => {
                 let Some(seat) = room.admit(peer.ip(), shared.is_of_many(peer.ip())) else {
                     tracing::debug!(address = %peer.ip(), "too many connections of one address");
                     continue;
                 };
-                tokio::spawn(Arc::clone(&shared).connection(stream, peer, Arc::new(seat), permit));
+                under_way.spawn(Arc::clone(&shared).connection(stream, peer, Arc::new(seat), permit));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -122,6 +157,11 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, proxies: 
             }
         }
     }
+    // Who comes now is refused by the system, and comes again.
+    drop(listener);
+    under_way.close();
+    under_way.wait().await;
+    Ok(())
 }
 
 /// Descriptors that are left for connections, after the process was given as many as it may have.
@@ -142,6 +182,7 @@ struct Shared {
     limits: Limits,
     proxies: Vec<IpNet>,
     bodies: Arc<Bodies>,
+    stopping: CancellationToken,
 }
 
 impl Shared {
@@ -189,6 +230,7 @@ impl Shared {
         let left = tokio::select! {
             _ = connection.as_mut() => return,
             () = seat.leaves() => if seat.is_waiting() { LAST_WORD } else { under_way },
+            () = self.stopping.cancelled() => if seat.is_waiting() { LAST_WORD } else { under_way },
             () = sleep(self.limits.age) => under_way,
         };
         connection.as_mut().graceful_shutdown();

@@ -1,0 +1,97 @@
+//! `/readyz`: whether the hub can take deliveries now. `/healthz` only says that the process runs.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, extract::State, routing::get};
+use http::StatusCode;
+use stagedoor_model::breakage;
+use stagedoor_ports::PortError;
+use tokio::{sync::Mutex, time::timeout};
+
+use crate::hub::Hub;
+
+/// The cell that a probe writes.
+const CELL: &str = "ready/probed";
+/// How long an answer is given again. Each probe writes to the disk, and strangers can ask.
+const FRESH: Duration = Duration::from_secs(2);
+/// A file that answers more slowly keeps deliveries waiting, too.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the last probe found.
+pub struct Readiness {
+    hub: Arc<Hub>,
+    last: Mutex<Option<(Instant, Result<(), &'static str>)>>,
+}
+
+impl Readiness {
+    pub fn new(hub: Arc<Hub>) -> Self {
+        Self { hub, last: Mutex::default() }
+    }
+
+    /// Whether deliveries can be taken.
+    ///
+    /// # Errors
+    /// Why not, in a sentence without names of files or people.
+    pub async fn probe(&self) -> Result<(), &'static str> {
+        if self.hub.stopping.is_cancelled() && !breakage::is_on("ready-while-stopping") {
+            return Err("the hub is stopping");
+        }
+        // One probe at a time: who asks meanwhile gets its answer.
+        let mut last = self.last.lock().await;
+        if let Some((_, found)) = last.filter(|(at, _)| at.elapsed() < FRESH) {
+            return found;
+        }
+        let found = self.found().await;
+        *last = Some((Instant::now(), found));
+        found
+    }
+
+    async fn found(&self) -> Result<(), &'static str> {
+        if breakage::is_on("ready-whatever-happens") {
+            return Ok(());
+        }
+        let all = &self.hub.queues;
+        for queue in [&all.events, &all.chats, &all.outbox] {
+            within(queue.depth(), "a queue cannot be read").await?;
+        }
+        within(self.write(), "the store cannot be written").await
+    }
+
+    async fn write(&self) -> Result<(), PortError> {
+        let before = self.hub.store.cell(CELL).await?;
+        let now = self.hub.sync.clock.now().to_string();
+        // Another process may have written it in between: the file takes writes all the same.
+        self.hub.store.put_cell(CELL, &now, before.map(|cell| cell.version)).await.map(drop)
+    }
+}
+
+async fn within<T>(
+    work: impl Future<Output = Result<T, PortError>>,
+    sentence: &'static str,
+) -> Result<(), &'static str> {
+    match timeout(PATIENCE, work).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready: {sentence}");
+            Err(sentence)
+        }
+        Err(_) => {
+            tracing::warn!(seconds = PATIENCE.as_secs(), "not ready: {sentence} in time");
+            Err(sentence)
+        }
+    }
+}
+
+pub fn router(readiness: Arc<Readiness>) -> Router {
+    Router::new().route("/readyz", get(answer)).with_state(readiness)
+}
+
+async fn answer(State(readiness): State<Arc<Readiness>>) -> (StatusCode, &'static str) {
+    match readiness.probe().await {
+        Ok(()) => (StatusCode::OK, "ready"),
+        Err(sentence) => (StatusCode::SERVICE_UNAVAILABLE, sentence),
+    }
+}
