@@ -181,6 +181,10 @@ impl Store for MemoryStore {
         Ok(state.dirty.iter().filter(ready).take(max).filter_map(dirty).collect())
     }
 
+    async fn may_be_dirty(&self, now: Timestamp) -> Result<bool> {
+        Ok(self.state().dirty.iter().any(|one| one.until.is_none_or(|until| until <= now)))
+    }
+
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
         let state = self.state();
         Ok(ids.iter().filter_map(|id| state.links.get(id).map(|link| (*id, link.clone()))).collect())

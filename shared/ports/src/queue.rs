@@ -41,6 +41,10 @@ pub trait Queue: Send + Sync {
     async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()>;
     /// Messages waiting, those being handled included; dead letters not.
     async fn depth(&self) -> Result<u64>;
+    /// Whether no message waits or is being handled. Is asked many times a second.
+    async fn is_empty(&self) -> Result<bool> {
+        Ok(self.depth().await? == 0)
+    }
     async fn dead_letters(&self) -> Result<u64>;
     /// Since when the oldest message is there, as far as the queue can tell.
     async fn oldest(&self) -> Result<Option<Timestamp>>;

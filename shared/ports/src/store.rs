@@ -197,6 +197,11 @@ pub trait Store: Send + Sync {
     /// is left out, and so is who cannot be read: they are set aside for a while. `None` changes nothing and leaves nobody out
     /// who can be read.
     async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>>;
+    /// False only when nobody would be taken now. Changes nothing, and is asked many times a second; a store that would have to
+    /// read everybody who waits answers true.
+    async fn may_be_dirty(&self, _now: Timestamp) -> Result<bool> {
+        Ok(true)
+    }
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>>;
     /// Each from the revision that was read; it is kept with the next one.
     ///

@@ -365,6 +365,7 @@ pub async fn queue_suite<Q: Queue, F: AsyncFn() -> Q>(fresh: F) {
 }
 
 async fn what_is_sent_is_received_and_done_once(queue: &dyn Queue) {
+    assert!(queue.is_empty().await.expect("asked"));
     let sent: Vec<Event> = (0..25).map(form_event).collect();
     queue.send(sent.clone()).await.expect("sent");
     assert_eq!(queue.depth().await.expect("counted"), 25);
@@ -397,6 +398,7 @@ async fn what_is_given_back_comes_again(queue: &dyn Queue) {
     queue.send(vec![form_event(1)]).await.expect("sent");
     let first = queue.receive(10).await.expect("received");
     assert!(queue.receive(10).await.expect("received").is_empty(), "it is in somebody's hands");
+    assert!(!queue.is_empty().await.expect("asked"));
     queue.give_back(first.into_iter().map(|message| message.receipt).collect()).await.expect("given back");
     let second = queue.receive(10).await.expect("received");
     assert_eq!(second.first().map(|message| message.attempts), Some(2));

@@ -1,15 +1,18 @@
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
 
 use rusqlite::{Connection, OpenFlags};
-use stagedoor_model::breakage;
 use stagedoor_ports::{PortError, Result};
 use tokio::sync::oneshot;
 
-use crate::private::private_database;
+use crate::{
+    private::private_database,
+    steps::{Step, bring_up, remove_copies},
+};
 
 /// Jobs that one commit may carry; enough for a burst, few enough that no one waits long.
 const GROUP: usize = 512;
@@ -29,32 +32,20 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens or creates the file and brings it to `schema`, which must be idempotent.
-    pub fn open(path: &Path, schema: &str) -> Result<Self> {
-        Self::open_upgraded(path, schema, &[])
-    }
-
-    /// The same for files of before: where the first statement of a pair counts none, the second is made.
-    pub fn open_upgraded(path: &Path, schema: &str, upgrades: &[(&str, &str)]) -> Result<Self> {
+    /// Opens or creates the file and brings it to the last of `steps`.
+    pub fn open(path: &Path, steps: &[Step]) -> Result<Self> {
         private_database(path)
             .map_err(|error| PortError::Fail(format!("cannot keep {} to its owner: {error}", path.display())))?;
         let connection = Connection::open(path).map_err(|error| broken(&error))?;
         // What is deleted or replaced is overwritten: of an erased person no earlier version is left in the file.
-        connection
-            .execute_batch(SETTINGS)
-            .and_then(|()| overwrite_remnants(&connection))
-            .and_then(|()| connection.execute_batch(schema))
-            .map_err(|error| broken(&error))?;
-        for (count, make) in upgrades {
-            let there: i64 = connection.query_row(count, [], |row| row.get(0)).map_err(|error| broken(&error))?;
-            if there == 0 {
-                connection.execute_batch(make).map_err(|error| broken(&error))?;
-            }
-        }
+        connection.execute_batch(SETTINGS).map_err(|error| broken(&error))?;
+        bring_up(&connection, path, steps)?;
         connection.set_prepared_statement_cache_capacity(64);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reader = Connection::open_with_flags(path, flags).map_err(|error| broken(&error))?;
         reader.execute_batch("PRAGMA busy_timeout=5000;").map_err(|error| broken(&error))?;
+        #[cfg(feature = "testing")]
+        let [connection, reader] = [connection, reader].map(crate::meter::watched);
         let (writer, jobs) = mpsc::channel();
         thread::Builder::new()
             .name("sqlite-writer".into())
@@ -64,11 +55,15 @@ impl Database {
     }
 
     /// Opens a file beside the process that writes it, for reading only. Tables that an earlier version did not have are empty.
-    pub fn open_read_only(path: &Path, schema: &str) -> Result<Self> {
+    /// `fill` fills those of them that hold what is in others.
+    pub fn open_read_only(path: &Path, schema: &str, fill: &str) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reader = Connection::open_with_flags(path, flags).map_err(|error| broken(&error))?;
         reader.execute_batch("PRAGMA busy_timeout=5000;").map_err(|error| broken(&error))?;
-        add_missing_tables(&reader, schema).map_err(|error| broken(&error))?;
+        let is_without = |name| add_missing_tables(&reader, schema).map(|missing| missing.contains(name));
+        if is_without("totals").map_err(|error| broken(&error))? {
+            reader.execute_batch(fill).map_err(|error| broken(&error))?;
+        }
         // Nobody takes jobs: each write is an error.
         let (writer, _) = mpsc::channel();
         Ok(Self { writer, reader: Arc::new(Mutex::new(reader)), path: Arc::from(path) })
@@ -112,6 +107,13 @@ impl Database {
         settle_log(&self.path).await
     }
 
+    /// Removes the copies from before a step: somebody was erased, and is still in them.
+    pub fn remove_copies(&self) -> Result<()> {
+        remove_copies(&self.path).map_err(|error| {
+            PortError::Fail(format!("a copy of {} from before a step cannot be removed: {error}", self.path.display()))
+        })
+    }
+
     /// Reads the last committed state.
     pub async fn read<T: Send + 'static>(
         &self,
@@ -142,30 +144,9 @@ pub async fn settle_log(path: &Path) -> Result<()> {
     .map_err(|error| PortError::Fail(error.to_string()))?
 }
 
-/// `user_version` of files in which all that was deleted is overwritten.
-const OVERWRITTEN: i64 = 1;
-
-/// Earlier versions left deleted rows in the file: it is written anew once, without them. A file that cannot be written anew now,
-/// for want of disk space, is tried at the next start.
-fn overwrite_remnants(connection: &Connection) -> rusqlite::Result<()> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    if number("PRAGMA user_version")? >= OVERWRITTEN || breakage::is_on("old-remnants-stay") {
-        return Ok(());
-    }
-    let is_new = number("SELECT count(*) FROM sqlite_schema")? == 0;
-    let anew = if is_new { "" } else { "VACUUM;" };
-    let done = connection.execute_batch(anew).and_then(|()| {
-        connection.pragma_update(None, "user_version", OVERWRITTEN)?;
-        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")
-    });
-    if let Err(error) = done {
-        tracing::warn!(%error, "remnants of deleted rows were not overwritten; the next start tries it again");
-    }
-    Ok(())
-}
-
-/// Makes the tables of `schema` that the file does not have, in the connection's own memory.
-fn add_missing_tables(connection: &Connection, schema: &str) -> rusqlite::Result<()> {
+/// Makes the tables of `schema` that the file does not have, in the connection's own memory; their names.
+fn add_missing_tables(connection: &Connection, schema: &str) -> rusqlite::Result<BTreeSet<String>> {
+    let mut missing = BTreeSet::new();
     const TABLE: &str = "CREATE TABLE IF NOT EXISTS ";
     for statement in schema.split(';') {
         let Some((_, rest)) = statement.split_once(TABLE) else { continue };
@@ -174,9 +155,10 @@ fn add_missing_tables(connection: &Connection, schema: &str) -> rusqlite::Result
         let count: i64 = connection.query_row(sql, [name], |row| row.get(0))?;
         if count == 0 {
             connection.execute_batch(&format!("CREATE TEMP TABLE {rest};"))?;
+            missing.insert(name.to_owned());
         }
     }
-    Ok(())
+    Ok(missing)
 }
 
 // A job that fails takes back its own changes and no one else's.

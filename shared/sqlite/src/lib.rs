@@ -3,13 +3,14 @@
 mod crowds;
 mod database;
 mod due;
-mod hot;
+#[cfg(feature = "testing")]
+pub mod meter;
 mod private;
 mod queue;
+mod steps;
 mod store;
 
 pub use database::settle_log;
-pub use hot::{HotStatements, hot_statements};
 pub use private::{private_file, private_folder};
 pub use queue::SqliteQueue;
 pub use store::SqliteStore;

@@ -1,7 +1,8 @@
-pub(crate) mod cells;
+mod cells;
 mod conflict;
 mod erase;
 mod journal;
+mod steps;
 mod waiting;
 
 use std::{
@@ -10,50 +11,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params, types::Type};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
 use stagedoor_engine::{Link, Person, PersonId};
-use stagedoor_model::{EventId, Identifier, Timestamp};
+use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
 use stagedoor_ports::{
     Cell, Claims, Clock, Commit, Dirty, DuePage, JournalRow, Outcome, Postponed, Result, Saved, SetAside, Store,
     SystemClock, Taken, Totals, Versioned, unreadable_reason,
 };
 
 use crate::{crowds, database::Database, due};
-
-// What is deleted or replaced is overwritten, not only forgotten: else the space that earlier versions of a person left would
-// still hold them after they were erased.
-const SCHEMA: &str = "
-PRAGMA secure_delete = ON;
-CREATE TABLE IF NOT EXISTS journal (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, person TEXT, unrecognized INTEGER NOT NULL,
-    row TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS journal_person ON journal (person);
-CREATE INDEX IF NOT EXISTS journal_unrecognized ON journal (seq) WHERE unrecognized;
-CREATE TABLE IF NOT EXISTS people (
-    id TEXT PRIMARY KEY, version INTEGER NOT NULL, doc TEXT NOT NULL, waiting INTEGER
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS people_waiting ON people (waiting) WHERE waiting IS NOT NULL;
--- The delivery that changed somebody last.
-CREATE TABLE IF NOT EXISTS traces (person TEXT PRIMARY KEY, trace TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS redirects (id TEXT PRIMARY KEY, target TEXT NOT NULL) STRICT, WITHOUT ROWID;
--- An identifier without a person belongs to a crowd.
-CREATE TABLE IF NOT EXISTS identifiers (identifier TEXT PRIMARY KEY, person TEXT) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS identifiers_crowds ON identifiers (identifier) WHERE person IS NULL;
-CREATE TABLE IF NOT EXISTS links (
-    person TEXT PRIMARY KEY, doc TEXT NOT NULL, deals INTEGER NOT NULL, parked INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS links_parked ON links (person) WHERE parked > 0;
-CREATE TABLE IF NOT EXISTS due (at TEXT PRIMARY KEY, person TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS audience (show TEXT, person TEXT, PRIMARY KEY (show, person)) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT NOT NULL, ends INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS tombstones (hash TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS cells (name TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL) STRICT;
--- A clock that never stands and never goes back: milliseconds, where those who write know the time.
-CREATE TABLE IF NOT EXISTS ticks (n INTEGER NOT NULL) STRICT;
-INSERT INTO ticks SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM ticks);
-";
 
 /// The hub's memory in one file.
 #[derive(Clone)]
@@ -65,7 +32,7 @@ impl SqliteStore {
     /// # Errors
     /// When the file cannot be opened or is no database.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { database: Database::open(path, &format!("{SCHEMA}{}", waiting::SCHEMA))? })
+        Ok(Self { database: Database::open(path, steps::STEPS)? })
     }
 
     /// Opens the file of a hub that runs or is stopped, for reading only: every write is an error.
@@ -73,7 +40,7 @@ impl SqliteStore {
     /// # Errors
     /// When the file is not there or is no database.
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        Ok(Self { database: Database::open_read_only(path, &format!("{SCHEMA}{}", waiting::SCHEMA))? })
+        Ok(Self { database: Database::open_read_only(path, &steps::tables(), &steps::fill_totals())? })
     }
 
     /// The rows that can be read; the others are set aside.
@@ -91,6 +58,13 @@ impl SqliteStore {
                 .await?;
         }
         Ok(rows)
+    }
+}
+
+fn totals() -> &'static str {
+    match breakage::is_on("totals-counted") {
+        true => steps::COUNTED,
+        false => "SELECT events, unrecognized, people, waiting, deals, parked FROM totals",
     }
 }
 
@@ -126,12 +100,14 @@ fn follow(connection: &Connection, id: &str) -> Sql<String> {
 }
 
 fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
-    let mut journal = connection
-        .prepare_cached("INSERT OR REPLACE INTO journal (id, person, unrecognized, row) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut journal = connection.prepare_cached(
+        "INSERT OR REPLACE INTO journal (id, person, unrecognized, row, folded_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
     for row in &commit.journal {
         let unrecognized = row.outcome == Outcome::Unrecognized;
         let person = row.person.map(|id| id.to_string());
-        journal.execute(params![row.event.id.as_str(), person, unrecognized, json(row)?])?;
+        let at = row.folded_at.as_millisecond();
+        journal.execute(params![row.event.id.as_str(), person, unrecognized, json(row)?, at])?;
     }
     for removal in &commit.removed {
         connection.execute("DELETE FROM people WHERE id = ?1", [removal.id.to_string()])?;
@@ -284,6 +260,10 @@ impl Store for SqliteStore {
         Ok(dirty)
     }
 
+    async fn may_be_dirty(&self, now: Timestamp) -> Result<bool> {
+        self.database.read(move |connection| waiting::is_any(connection, now)).await
+    }
+
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
         let ids = ids.clone();
         self.database.read(move |connection| waiting::links(connection, &ids)).await
@@ -421,8 +401,8 @@ impl Store for SqliteStore {
         until: Timestamp,
         max: usize,
     ) -> Result<(Vec<JournalRow>, Option<Timestamp>)> {
-        let rows = self.database.read(move |connection| journal::between(connection, from, until)).await?;
-        Ok(stagedoor_ports::up_to(self.readable(rows).await?, max))
+        let page = self.database.read(move |connection| journal::between(connection, from, until, max)).await?;
+        Ok((self.readable(page.0).await?, page.1))
     }
 
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
@@ -458,7 +438,8 @@ impl Store for SqliteStore {
         let (people, names, tombstones) = (people.clone(), names.clone(), tombstones.clone());
         self.database.write(move |connection| erase::erase(connection, &people, &names, &tombstones)).await?;
         // The log of writes still has them until it is taken into the file.
-        self.database.settle_log().await
+        self.database.settle_log().await?;
+        self.database.remove_copies()
     }
 
     async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>> {
@@ -469,17 +450,21 @@ impl Store for SqliteStore {
     async fn totals(&self) -> Result<Totals> {
         self.database
             .read(move |connection| {
-                let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64);
-                Ok(Totals {
-                    events: count("SELECT count(*) FROM journal")?,
-                    people: count("SELECT count(*) FROM people")?,
-                    deals: count("SELECT coalesce(sum(deals), 0) FROM links")?,
-                    waiting: count("SELECT count(*) FROM people WHERE waiting IS NOT NULL")?,
-                    waiting_since: waiting::since(connection)?,
-                    parked: count("SELECT count(*) FROM links WHERE parked > 0")?,
-                    unrecognized: count("SELECT count(*) FROM journal WHERE unrecognized")?,
-                    unreadable: count("SELECT count(*) FROM unreadable")?,
-                })
+                let count = |row: &Row<'_>, at| row.get::<_, i64>(at).map(|n| n as u64);
+                let kept = connection.prepare_cached(totals())?.query_row([], |row| {
+                    Ok(Totals {
+                        events: count(row, 0)?,
+                        unrecognized: count(row, 1)?,
+                        people: count(row, 2)?,
+                        waiting: count(row, 3)?,
+                        deals: count(row, 4)?,
+                        parked: count(row, 5)?,
+                        ..Totals::default()
+                    })
+                })?;
+                let unreadable = "SELECT count(*) FROM unreadable";
+                let unreadable = connection.query_row(unreadable, [], |row| count(row, 0))?;
+                Ok(Totals { waiting_since: waiting::since(connection)?, unreadable, ..kept })
             })
             .await
     }

@@ -33,7 +33,13 @@ async fn what_is_known_of_the_crm_comes_back_as_it_was_saved(store: &dyn Store) 
 }
 
 async fn taken(store: &dyn Store, now: Option<Timestamp>) -> Vec<Dirty> {
-    store.take_dirty(100, now).await.expect("taken")
+    let may_be = match now {
+        Some(now) => store.may_be_dirty(now).await.expect("asked"),
+        None => true,
+    };
+    let taken = store.take_dirty(100, now).await.expect("taken");
+    assert!(may_be || taken.is_empty(), "nobody is overlooked");
+    taken
 }
 
 async fn taken_one(store: &dyn Store) -> Taken {

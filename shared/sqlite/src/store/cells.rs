@@ -27,7 +27,7 @@ const FROM: &str = "SELECT name, value, version FROM cells WHERE name >= ?1 ORDE
 /// As it was: every cell there is.
 const ALL: &str = "SELECT name, value, version FROM cells WHERE substr(name, 1, length(?1)) = ?1";
 
-pub(crate) fn from_prefix() -> &'static str {
+fn from_prefix() -> &'static str {
     if breakage::is_on("cells-read-whole") { ALL } else { FROM }
 }
 

@@ -1,8 +1,8 @@
 //! Rows of the journal. A row that cannot be read is left out and set aside; the others are told.
 
-use rusqlite::{Connection, OptionalExtension, Params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 use stagedoor_engine::PersonId;
-use stagedoor_model::{EventId, Timestamp};
+use stagedoor_model::{EventId, Timestamp, breakage};
 use stagedoor_ports::{JournalRow, Result};
 
 use super::{Sql, read};
@@ -17,37 +17,56 @@ pub(super) struct Rows {
 
 /// `sql` selects the row and its id.
 fn select(connection: &Connection, sql: &str, params: impl Params) -> Sql<Rows> {
-    select_where(connection, sql, params, |_| true)
-}
-
-fn select_where(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    wanted: impl Fn(&JournalRow) -> bool,
-) -> Sql<Rows> {
     let mut select = connection.prepare_cached(sql)?;
     let mut rows = Rows::default();
     for found in select.query_map(params, |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))? {
         let (text, id) = found?;
-        match read(&text) {
-            Ok(row) if wanted(&row) => rows.rows.push(row),
-            Ok(_) => {}
-            Err(reason) => rows.unreadable.push((id, reason)),
-        }
+        rows.add(&text, id, |_| true);
     }
     Ok(rows)
+}
+
+impl Rows {
+    fn add(&mut self, text: &str, id: String, is_wanted: impl FnOnce(&JournalRow) -> bool) {
+        match read(text) {
+            Ok(row) if is_wanted(&row) => self.rows.push(row),
+            Ok(_) => {}
+            Err(reason) => self.unreadable.push((id, reason)),
+        }
+    }
 }
 
 pub(super) fn latest(connection: &Connection, max: usize) -> Sql<Rows> {
     select(connection, "SELECT row, id FROM journal ORDER BY seq DESC LIMIT ?1", [max as i64])
 }
 
-pub(super) fn between(connection: &Connection, from: Timestamp, until: Timestamp) -> Sql<Rows> {
-    let wanted = |row: &JournalRow| (from..until).contains(&row.folded_at);
-    let mut rows = select_where(connection, "SELECT row, id FROM journal ORDER BY seq", [], wanted)?;
+/// About `max` rows and where to go on. Rows of one millisecond stay together: the time in the index knows no less.
+pub(super) fn between(
+    connection: &Connection,
+    from: Timestamp,
+    until: Timestamp,
+    max: usize,
+) -> Sql<(Rows, Option<Timestamp>)> {
+    let sql = match breakage::is_on("journal-read-whole") {
+        true => "SELECT row, id, +folded_at FROM journal WHERE +folded_at >= ?1 AND +folded_at <= ?2 ORDER BY 3, seq",
+        false => {
+            "SELECT row, id, folded_at FROM journal WHERE folded_at >= ?1 AND folded_at <= ?2 ORDER BY folded_at, seq"
+        }
+    };
+    let mut select = connection.prepare_cached(sql)?;
+    let mut found = select.query([from.as_millisecond(), until.as_millisecond()])?;
+    let (mut rows, mut seen, mut last, mut next) = (Rows::default(), 0, None, None);
+    while let Some(row) = found.next()? {
+        let at: i64 = row.get(2)?;
+        if seen >= max && last != Some(at) {
+            next = Timestamp::from_millisecond(at).ok();
+            break;
+        }
+        (seen, last) = (seen + 1, Some(at));
+        rows.add(row.get_ref(0)?.as_str()?, row.get(1)?, |row| (from..until).contains(&row.folded_at));
+    }
     rows.rows.sort_by_key(|row| row.folded_at);
-    Ok(rows)
+    Ok((rows, next.filter(|next| *next < until)))
 }
 
 pub(super) fn of_person(connection: &Connection, person: PersonId) -> Sql<Rows> {
@@ -67,42 +86,27 @@ pub(super) fn event(connection: &Connection, id: &EventId) -> Sql<Option<Journal
     text.map(|text| super::parsed(&text)).transpose()
 }
 
-/// Rows that are looked at in one transaction: others write between two.
+/// Rows that are removed in one transaction: others write between two.
 const PART: i64 = 1_000;
 
-/// Removes what is older. Rows stand in the order in which they were folded.
+/// Removes what is older. A row without a time is looked at by a person.
 pub(super) async fn sweep(database: &Database, journal: Timestamp, kept: Option<Timestamp>) -> Result<u64> {
-    let latest = kept.map_or(journal, |kept| kept.max(journal));
-    let (mut after, mut removed) = (i64::MIN, 0);
-    loop {
-        let part = database.read(move |connection| {
-            let sql = "SELECT seq, unrecognized, json_extract(row, '$.folded_at') FROM journal WHERE seq > ?1
-                       ORDER BY seq LIMIT ?2";
-            let mut select = connection.prepare_cached(sql)?;
-            let rows = select.query_map([after, PART], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?, row.get::<_, Option<String>>(2)?))
-            })?;
-            rows.collect::<Sql<Vec<_>>>()
-        });
-        let part = part.await?;
-        let Some((last, ..)) = part.last() else { break };
-        after = *last;
-        let told = |at: &Option<String>| at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
-        let is_over = part.last().and_then(|(.., at)| told(at)).is_some_and(|at| at >= latest);
-        let old = part.iter().filter(|(_, is_kept, at)| {
-            let end = if *is_kept { kept } else { Some(journal) };
-            // A row without a time is looked at by a person.
-            told(at).zip(end).is_some_and(|(at, end)| at < end)
-        });
-        let old: Vec<i64> = old.map(|(seq, ..)| *seq).collect();
-        removed += old.len() as u64;
-        database
-            .write(move |connection| {
-                old.iter().try_for_each(|seq| connection.execute("DELETE FROM journal WHERE seq = ?1", [seq]).map(drop))
-            })
-            .await?;
-        if is_over {
-            break;
+    let ends = [(false, Some(journal)), (true, kept)];
+    let mut removed = 0;
+    for (is_kept, end) in ends.into_iter().filter_map(|(is_kept, end)| Some((is_kept, end?.as_millisecond()))) {
+        let mut after = (i64::MIN, i64::MIN);
+        loop {
+            let part = database.read(move |connection| older(connection, after, end)).await?;
+            let Some((at, seq, _)) = part.last() else { break };
+            after = (*at, *seq);
+            let old: Vec<i64> = part.iter().filter(|(.., kept)| *kept == is_kept).map(|(_, seq, _)| *seq).collect();
+            removed += old.len() as u64;
+            database
+                .write(move |connection| {
+                    let mut delete = connection.prepare_cached("DELETE FROM journal WHERE seq = ?1")?;
+                    old.iter().try_for_each(|seq| delete.execute([seq]).map(drop))
+                })
+                .await?;
         }
     }
     // The log of writes still has them until it is taken into the file.
@@ -110,4 +114,14 @@ pub(super) async fn sweep(database: &Database, journal: Timestamp, kept: Option<
         database.settle_log().await?;
     }
     Ok(removed)
+}
+
+/// The time, the number and the kind of the next rows that were folded before `end`.
+fn older(connection: &Connection, after: (i64, i64), end: i64) -> Sql<Vec<(i64, i64, bool)>> {
+    let sql = "SELECT folded_at, seq, unrecognized FROM journal WHERE (folded_at, seq) > (?1, ?2) AND folded_at < ?3
+               ORDER BY folded_at, seq LIMIT ?4";
+    let mut select = connection.prepare_cached(sql)?;
+    let rows =
+        select.query_map(params![after.0, after.1, end, PART], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    rows.collect()
 }

@@ -9,19 +9,6 @@ use stagedoor_ports::{Dirty, Mark, Postponed, READ_AGAIN, SetAside, Taken};
 
 use super::{Sql, follow, read};
 
-pub(super) const SCHEMA: &str = "
--- Marks of those who wait: the last mark that came from outside, failed runs, and how long a failed run is not repeated.
-CREATE TABLE IF NOT EXISTS marks (
-    person TEXT PRIMARY KEY, n INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
-    not_before INTEGER, since INTEGER
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS marks_since ON marks (since) WHERE since IS NOT NULL;
--- What this version of the hub cannot read.
-CREATE TABLE IF NOT EXISTS unreadable (
-    kind TEXT, id TEXT, reason TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (kind, id)
-) STRICT, WITHOUT ROWID;
-";
-
 /// Another version may have been started: what could not be read is read again.
 pub(super) fn read_again(connection: &Connection) -> Sql<()> {
     let again = "UPDATE marks SET not_before = NULL WHERE person IN (SELECT id FROM unreadable WHERE kind = 'person')";
@@ -45,30 +32,29 @@ struct Waiting {
     trace: Option<String>,
     n: i64,
     tries: u32,
+    is_aside: bool,
 }
 
 pub(super) fn take(connection: &Connection, max: usize, now: Option<Timestamp>) -> Sql<TakenDirty> {
-    let sql = "SELECT id, doc, version, trace, coalesce(n, 0), coalesce(tries, 0) FROM people
-        LEFT JOIN traces ON traces.person = id LEFT JOIN marks ON marks.person = id
+    let sql = "SELECT people.id, doc, version, trace, coalesce(n, 0), coalesce(tries, 0),
+        EXISTS (SELECT 1 FROM unreadable WHERE kind = 'person' AND unreadable.id = people.id) FROM people
+        LEFT JOIN traces ON traces.person = people.id LEFT JOIN marks ON marks.person = people.id
         WHERE waiting IS NOT NULL AND (?2 IS NULL OR not_before IS NULL OR not_before <= ?2)
         ORDER BY waiting LIMIT ?1";
     let mut select = connection.prepare_cached(sql)?;
     let rows = select.query_map(params![max as i64, now.map(|now| now.as_millisecond())], |row| {
         let [id, doc] = [row.get(0)?, row.get(1)?];
-        Ok(Waiting { id, doc, version: row.get(2)?, trace: row.get(3)?, n: row.get(4)?, tries: row.get(5)? })
+        let [version, n] = [row.get(2)?, row.get(4)?];
+        Ok(Waiting { id, doc, version, trace: row.get(3)?, n, tries: row.get(5)?, is_aside: row.get(6)? })
     })?;
-    let aside: BTreeSet<String> = connection
-        .prepare_cached("SELECT id FROM unreadable WHERE kind = 'person'")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Sql<_>>()?;
     let mut taken = TakenDirty::default();
     for waiting in rows {
         let waiting = waiting?;
-        let id = waiting.id.clone();
+        let (id, is_aside) = (waiting.id.clone(), waiting.is_aside);
         match dirty_of(connection, waiting)? {
             Ok(dirty) => {
                 taken.dirty.push(dirty);
-                taken.readable_again.extend(aside.contains(&id).then_some(id));
+                taken.readable_again.extend(is_aside.then_some(id));
             }
             Err(reason) if breakage::is_on("unreadable-stops-all") => {
                 return Err(rusqlite::Error::InvalidColumnName(reason));
@@ -77,6 +63,13 @@ pub(super) fn take(connection: &Connection, max: usize, now: Option<Timestamp>) 
         }
     }
     Ok(taken)
+}
+
+/// Whether `take` would take anybody.
+pub(super) fn is_any(connection: &Connection, now: Timestamp) -> Sql<bool> {
+    let sql = "SELECT 1 FROM people LEFT JOIN marks ON marks.person = people.id
+        WHERE waiting IS NOT NULL AND (not_before IS NULL OR not_before <= ?1) LIMIT 1";
+    connection.prepare_cached(sql)?.exists([now.as_millisecond()])
 }
 
 fn dirty_of(connection: &Connection, waiting: Waiting) -> Sql<Result<Dirty, String>> {

@@ -1,5 +1,5 @@
 //! The stores and queues of one machine.
-#![allow(clippy::panic, clippy::indexing_slicing, reason = "it is test code")]
+#![allow(clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "it is test code")]
 
 mod conformance;
-mod plans;
+mod steps;

@@ -1,0 +1,39 @@
+//! What statements cost, for tests: the steps that SQLite's machine took for one run.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::{
+    Connection, StatementStatus,
+    trace::{TraceEvent, TraceEventCodes},
+};
+
+/// The dearest run of each statement.
+pub type Costs = BTreeMap<String, i64>;
+
+static METER: Mutex<Option<Arc<Mutex<Costs>>>> = Mutex::new(None);
+
+/// Files that are opened from now on are measured.
+pub fn measure() -> Arc<Mutex<Costs>> {
+    let costs = Arc::<Mutex<Costs>>::default();
+    *METER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&costs));
+    costs
+}
+
+pub(crate) fn watched(mut connection: Connection) -> Connection {
+    let Some(costs) = METER.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return connection };
+    // SQLite adds up the runs of a statement.
+    let mut before = BTreeMap::<String, i32>::new();
+    let count = move |event: TraceEvent<'_>| {
+        let TraceEvent::Profile(statement, _) = event else { return };
+        let (sql, sum) = (statement.sql().into_owned(), statement.get_status(StatementStatus::VmStep));
+        let known = before.insert(sql.clone(), sum).filter(|known| *known <= sum).unwrap_or(0);
+        let mut costs = costs.lock().unwrap_or_else(PoisonError::into_inner);
+        let cost = costs.entry(sql).or_default();
+        *cost = (*cost).max(i64::from(sum - known));
+    };
+    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count)).unwrap_or_default();
+    connection
+}

@@ -1,0 +1,88 @@
+//! Messages that are put off. However many they are, who receives passes none of them.
+//!
+//! Their ids are below zero and in the order of their time: the time in milliseconds, times a million and some, far below zero. So
+//! they need no index, which every message would have to keep, and an earlier version still finds them.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use stagedoor_model::breakage;
+
+/// Ids of one millisecond.
+const ONE: i64 = 1 << 20;
+/// The id of what is put off until 1970: the lowest.
+const FIRST: i64 = -(1 << 62);
+/// A time whose id is still below zero: in the year 2109.
+const LAST_MS: i64 = (1 << 42) - 2;
+
+/// The lowest id of what is put off until this millisecond.
+fn id_of(until: i64) -> i64 {
+    FIRST + until.clamp(0, LAST_MS) * ONE
+}
+
+/// The SQL of the next free id from `?1` on and before `?2`.
+const FREE: &str = "coalesce((SELECT max(id) + 1 FROM messages WHERE id >= ?1 AND id < ?2), ?1)";
+
+pub(super) fn insert(connection: &Connection, body: &str, now: i64, until: i64) -> rusqlite::Result<()> {
+    if breakage::is_on("postponed-in-the-way") {
+        let sql = "INSERT INTO messages (body, sent_at, visible_at) VALUES (?1, ?2, ?3)";
+        return connection.prepare_cached(sql)?.execute(params![body, now, until]).map(drop);
+    }
+    let sql = format!("INSERT INTO messages (id, body, sent_at, visible_at) VALUES ({FREE}, ?3, ?4, ?5)");
+    let ids = [id_of(until), id_of(until) + ONE];
+    connection.prepare_cached(&sql)?.execute(params![ids[0], ids[1], body, now, until]).map(drop)
+}
+
+/// A message as it is handed out: its id, its body, and how often it was handed out, this time included.
+type Row = (i64, String, u32);
+
+/// What was put off comes first: it is older.
+pub(super) fn ready(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Vec<Row>> {
+    let mut rows = Vec::<Row>::new();
+    for range in [PUT_OFF, FRESH] {
+        let left = max.saturating_sub(rows.len()) as i64;
+        let sql = format!(
+            "SELECT id, body, attempts + 1 FROM messages WHERE {range} AND visible_at <= ?1 ORDER BY id LIMIT ?3"
+        );
+        let mut select = connection.prepare_cached(&sql)?;
+        let found =
+            select.query_map([now, id_of(now) + ONE, left], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        rows.extend(found.collect::<rusqlite::Result<Vec<_>>>()?);
+    }
+    Ok(rows)
+}
+
+/// Put off until a time that has come; `?2` is the first id of the time to come.
+const PUT_OFF: &str = "id < ?2";
+/// Never put off. `?2` is below zero.
+const FRESH: &str = "id > max(?2, 0)";
+
+/// Whether there is anything to hand out or to take away.
+pub(super) fn is_any_ready(connection: &Connection, now: i64) -> rusqlite::Result<bool> {
+    for range in [PUT_OFF, FRESH] {
+        let sql = format!("SELECT 1 FROM messages WHERE {range} AND visible_at <= ?1 LIMIT 1");
+        if connection.prepare_cached(&sql)?.exists([now, id_of(now) + ONE])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Since when the oldest message is there, in milliseconds.
+pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let mut times = Vec::<i64>::new();
+    for range in ["id < 0", "id > 0"] {
+        let sql = format!("SELECT sent_at FROM messages WHERE {range} AND sent_at > 0 ORDER BY id LIMIT 1");
+        times.extend(connection.prepare_cached(&sql)?.query_row([], |row| row.get::<_, i64>(0)).optional()?);
+    }
+    Ok(times.into_iter().min())
+}
+
+/// Gives what an earlier version put off its new id.
+pub(super) fn set_apart(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = "SELECT id, visible_at FROM messages WHERE id > 0 AND attempts = 0 AND visible_at > 0";
+    let found = connection
+        .prepare(sql)?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(i64, i64)>>>()?;
+    let mut set = connection.prepare(&format!("UPDATE messages SET id = {FREE} WHERE id = ?3"))?;
+    found.iter().try_for_each(|(id, until)| set.execute([id_of(*until), id_of(*until) + ONE, *id]).map(drop))
+}

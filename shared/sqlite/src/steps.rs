@@ -1,0 +1,164 @@
+//! A file comes forward by numbered steps. `user_version` is the number of the last one, a copy is kept before the first, and
+//! a file of a later version is not written.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use rusqlite::Connection;
+use stagedoor_model::breakage;
+use stagedoor_ports::{Clock, PortError, Result, SystemClock};
+
+use crate::private::private_file;
+
+/// One change of a file's tables. It is made in one transaction with the number: wholly or not at all.
+pub(crate) struct Step {
+    pub number: i64,
+    pub make: fn(&Connection) -> rusqlite::Result<()>,
+}
+
+/// Between a file's name and the number of the step before which it was copied.
+const BEFORE: &str = ".before-";
+/// How long a copy is kept; afterwards nobody goes back behind the step.
+const KEPT: Duration = Duration::from_hours(24 * 30);
+
+/// The first step whose files hold nothing of rows that were deleted. Earlier files are written anew once, without them.
+const OVERWRITTEN: i64 = 1;
+
+fn number(connection: &Connection, sql: &str) -> rusqlite::Result<i64> {
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
+/// The number of the last step that a file has seen.
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    number(connection, "PRAGMA user_version")
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Why a file is not written, if a later version of Stagedoor made it.
+fn refused(path: &Path, version: i64, latest: i64) -> PortError {
+    let name = name_of(path);
+    PortError::Fail(format!(
+        "a later version of Stagedoor wrote {}: it has format {version}, and this version writes format {latest}. Start the \
+         later version, or go back with the copy: stop the hub, remove {name}, {name}-wal and {name}-shm, and rename the copy \
+         {name}{BEFORE}<n> with the lowest n above {latest} to {name}. What happened since the copy is not in it",
+        path.display()
+    ))
+}
+
+/// Brings the file to the last of `steps`.
+pub(crate) fn bring_up(connection: &Connection, path: &Path, steps: &[Step]) -> Result<()> {
+    let wrong = |error: rusqlite::Error| PortError::Fail(format!("{} cannot be opened: {error}", path.display()));
+    let latest = steps.last().map_or(0, |step| step.number);
+    let found = version(connection).map_err(wrong)?;
+    if found > latest && !breakage::is_on("later-file-written") {
+        return Err(refused(path, found, latest));
+    }
+    let is_new = number(connection, "SELECT count(*) FROM sqlite_schema").map_err(wrong)? == 0;
+    if !is_new && let Some(first) = steps.iter().find(|step| step.number > found) {
+        tracing::info!(file = %path.display(), from = found, to = latest, "the file is brought forward; a copy is kept");
+        keep_copy(connection, path, first.number).map_err(|reason| {
+            let file = path.display();
+            PortError::Fail(format!("{file} has to be brought forward, and no copy of it can be kept: {reason}. Make room on the disk, as much as the file takes, and start again"))
+        })?;
+    }
+    if !is_new && found < OVERWRITTEN && !breakage::is_on("old-remnants-stay") {
+        connection.execute_batch("VACUUM").map_err(wrong)?;
+    }
+    for step in steps {
+        take(connection, step).map_err(|error| {
+            let (file, number) = (path.display(), step.number);
+            PortError::Fail(format!("step {number} of {file} failed, and the file is as it was before it: {error}"))
+        })?;
+    }
+    if !is_new && found < latest {
+        // What was overwritten is in the log of writes, too.
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(wrong)?;
+    }
+    remove_old_copies(path);
+    Ok(())
+}
+
+/// Another process may be faster: the number is read again under the lock.
+fn take(connection: &Connection, step: &Step) -> rusqlite::Result<()> {
+    if version(connection)? >= step.number {
+        return Ok(());
+    }
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let made = match version(connection) {
+        Ok(version) if version >= step.number => Ok(()),
+        Ok(_) => (step.make)(connection).and_then(|()| connection.pragma_update(None, "user_version", step.number)),
+        Err(error) => Err(error),
+    };
+    let ended = made.and_then(|()| connection.execute_batch("COMMIT"));
+    if ended.is_err() {
+        // The error of the step tells more than that of taking it back.
+        _ = connection.execute_batch("ROLLBACK");
+    }
+    ended
+}
+
+fn copy_name(path: &Path, step: i64) -> PathBuf {
+    path.with_file_name(format!("{}{BEFORE}{step}", name_of(path)))
+}
+
+/// A copy has its name once it is whole and on the disk.
+fn keep_copy(connection: &Connection, path: &Path, step: i64) -> std::result::Result<(), String> {
+    if breakage::is_on("no-copy-before-a-step") {
+        return Ok(());
+    }
+    let copy = copy_name(path, step);
+    let part = path.with_file_name(format!("{}{BEFORE}{step}.part", name_of(path)));
+    let told = |error: io::Error| error.to_string();
+    if part.exists() {
+        fs::remove_file(&part).map_err(told)?;
+    }
+    // People are in it: it belongs to one user, from the first byte on.
+    let file = private_file(&part).map_err(told)?;
+    let into = part.to_str().ok_or("the folder's name is no text")?;
+    connection.execute("VACUUM INTO ?1", [into]).map_err(|error| error.to_string())?;
+    file.sync_all().map_err(told)?;
+    fs::rename(&part, &copy).map_err(told)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(told)
+}
+
+/// Copies that were kept of this file.
+fn copies(path: &Path) -> Vec<PathBuf> {
+    let start = format!("{}{BEFORE}", name_of(path));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&start)).map(|entry| entry.path()).collect()
+}
+
+/// Removes every copy: somebody was erased, and is still in them.
+///
+/// # Errors
+/// When one cannot be removed.
+pub(crate) fn remove_copies(path: &Path) -> io::Result<()> {
+    if breakage::is_on("copies-keep-the-erased") {
+        return Ok(());
+    }
+    for copy in copies(path) {
+        fs::remove_file(&copy)?;
+        tracing::warn!(copy = %copy.display(), "the copy is removed: somebody who was erased is in it");
+    }
+    Ok(())
+}
+
+/// Removes copies that nobody will go back to.
+fn remove_old_copies(path: &Path) {
+    let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(SystemClock.now().as_second()).unwrap_or(0));
+    let age = |copy: &Path| now.duration_since(fs::metadata(copy).ok()?.modified().ok()?).ok();
+    for copy in copies(path).into_iter().filter(|copy| age(copy).is_some_and(|age| age > KEPT)) {
+        match fs::remove_file(&copy) {
+            Ok(()) => tracing::info!(copy = %copy.display(), "the copy from before a step is removed after 30 days"),
+            Err(error) => tracing::warn!(copy = %copy.display(), %error, "an old copy cannot be removed"),
+        }
+    }
+}
