@@ -220,9 +220,10 @@ impl Hub {
         console::router(Arc::clone(self), token)
     }
 
-    /// Events that are not yet folded.
-    pub async fn waiting(&self) -> u64 {
-        self.queues.events.depth().await.unwrap_or(0) + self.queues.chats.depth().await.unwrap_or(0)
+    /// Whether every event is folded.
+    pub async fn is_calm(&self) -> bool {
+        let (events, chats) = tokio::join!(self.queues.events.is_empty(), self.queues.chats.is_empty());
+        events.unwrap_or(true) && chats.unwrap_or(true)
     }
 
     fn seconds_since(&self, at: Option<stagedoor_model::Timestamp>) -> Option<u64> {

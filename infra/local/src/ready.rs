@@ -55,7 +55,7 @@ impl Readiness {
         }
         let all = &self.hub.queues;
         for queue in [&all.events, &all.chats, &all.outbox] {
-            within(queue.depth(), "a queue cannot be read").await?;
+            within(queue.is_empty(), "a queue cannot be read").await?;
         }
         within(self.write(), "the store cannot be written").await
     }

@@ -179,7 +179,7 @@ async fn a_hub_that_is_told_to_stop_ends_what_it_has_begun() {
         all.iter().filter_map(|id| Identifier::opaque(Kind::Order, "theatre", id)).collect();
     until(async || {
         let known = files.store.resolve(&wanted).await.expect("read").owners.len();
-        known == wanted.len() && files.waiting().await == 0
+        known == wanted.len() && files.is_calm().await
     })
     .await;
     let rows = files.store.journal(10_000).await.expect("a journal");

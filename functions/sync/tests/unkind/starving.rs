@@ -1,5 +1,7 @@
 //! A whole round of people whose runs fail holds up nobody behind them.
 
+use stagedoor_sync::Pace;
+
 use crate::fake::{World, bought};
 
 /// As many people as one round compares.
@@ -20,4 +22,20 @@ async fn people_behind_a_full_round_of_failing_ones_have_their_turn() {
     }
     assert_eq!((world.contacts(), world.deals()), (1, 1));
     assert_eq!(world.store.totals().await.expect("totals").waiting, ROUND as u64, "and nobody is forgotten");
+}
+
+#[tokio::test]
+async fn a_look_that_finds_nobody_takes_no_lease() {
+    let world = World::new();
+    let is_free = async || {
+        let now = world.sync.clock.now();
+        let free = world.store.lease("reconciler", "another", now, now).await.expect("asked");
+        world.store.release("reconciler", "another").await.expect("given back");
+        free
+    };
+    assert_eq!(world.sync.reconcile(Pace::Everything).await.expect("a run"), Default::default());
+    assert!(is_free().await, "nobody waits");
+    world.tell(vec![bought("one", "cherry", &["phone:+79161230001"])]).await;
+    assert_eq!(world.sync.reconcile(Pace::Everything).await.expect("a run").settled, 1);
+    assert!(!is_free().await, "the lease rests for a moment after a run");
 }

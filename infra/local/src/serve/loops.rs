@@ -145,7 +145,7 @@ pub async fn reconcile(hub: Arc<Hub>) {
         {
             tracing::warn!(%error, "what managers changed in the second CRM could not be heard");
         }
-        let quiet = last_news.elapsed() >= LINGER && hub.waiting().await == 0;
+        let quiet = last_news.elapsed() >= LINGER && hub.is_calm().await;
         let pace = if quiet || last_flush.elapsed() >= PATIENCE { Pace::Everything } else { Pace::FullBatches };
         let round = hub.sync.reconcile(pace).await;
         if pace == Pace::Everything {
