@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Attribution, By, Person, channel_title, settlements};
+use stagedoor_engine::{Attributions, By, Looks, Person, channel_title, settlements};
 use stagedoor_model::{Body, Identifier, Kind, Phone, Purpose, SendOutcome, Timestamp};
 use stagedoor_sync::Invitee;
 
@@ -108,12 +108,12 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
     let own: Vec<_> = person.links().filter(|link| link.campaign == name).collect();
     let written_to = own.iter().any(|link| link.purpose == Purpose::Chat);
     figures.people += usize::from(written_to);
-    let opened = own.iter().any(|link| link.purpose == Purpose::Chat && person.looks(link).is_some());
+    let looks = Looks::of(person);
+    let opened = own.iter().any(|link| link.purpose == Purpose::Chat && looks.at(link).is_some());
     figures.opened += usize::from(opened);
     // A chat is the campaign's if it came through one of its links.
-    let came = |talk: &&stagedoor_model::Talk| {
-        talk.uses.iter().any(|(token, _)| own.iter().any(|link| link.token.as_str() == token))
-    };
+    let tokens: BTreeSet<&str> = own.iter().map(|link| link.token.as_str()).collect();
+    let came = |talk: &&stagedoor_model::Talk| talk.uses.keys().any(|token| tokens.contains(token.as_str()));
     let first = |talk: &stagedoor_model::Talk| talk.uses.values().map(|used| used.at).min();
     let talks = person.talks().map(|(_, talk)| talk).filter(came);
     if let Some(talk) = talks.min_by_key(|talk| first(talk)) {
@@ -126,8 +126,9 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
     // Somebody with two chats was told the same code twice.
     let codes: BTreeSet<&String> = person.promos().filter(|one| one.campaign == name).map(|one| &one.code).collect();
     figures.codes += codes.len();
+    let attributions = Attributions::of(person, catalog);
     for (order, settlement) in settlements(person.records.values()).orders.values() {
-        let Some(owed) = Attribution::of(order, person, catalog).filter(|owed| owed.campaign == name) else {
+        let Some(owed) = attributions.of_order(order).filter(|owed| owed.campaign == name) else {
             continue;
         };
         if order.paid_at.is_some() || settlement.paid_at.is_some() {

@@ -1,20 +1,18 @@
 //! What letters, SMS and messages came to, by campaign or mailing, channel, city and variant; and what mailings did, compared with those
 //! who were held out: from the hub's own memory, as tables, as CSV, as a page.
 
+mod told;
+
 use std::collections::BTreeMap;
 
-use stagedoor_engine::{
-    Attribution, By, Catalog, Link, Person, Settlement, Settlements, Written, WrittenStep, deals, is_suppressed,
-    settlements, was_read, was_refused,
-};
-use stagedoor_model::{Channel, Fact, Kind, Letter, Order, Purpose, Timestamp, breakage};
+use stagedoor_engine::{By, Catalog, Link, Person, Settlement, Written, WrittenStep, deals};
+use stagedoor_model::{Channel, Fact, Letter, Order, Purpose, breakage};
+use told::Told;
 
 use crate::{hub::Hub, terminal::escaped};
 
 /// People of one page.
 const PAGE: usize = 500;
-/// Seconds in which a gateway's report of an SMS comes.
-const SMS_WITHIN: i64 = 3 * 86_400;
 /// Of letters that were not ours to vary.
 const NONE: &str = "-";
 pub const HELD_OUT: &str = "hold-out";
@@ -93,101 +91,47 @@ fn city_of(person: &Person, catalog: &Catalog) -> String {
     latest.and_then(|deal| deal.show.city).unwrap_or_else(|| NONE.to_owned())
 }
 
-fn letter_of<'p>(person: &'p Person, campaign: &str) -> Option<&'p Letter> {
-    letters(person).find(|letter| letter.campaign.as_deref() == Some(campaign))
-}
-
-fn letters(person: &Person) -> impl Iterator<Item = &Letter> {
-    person.records.values().filter_map(|record| match &record.fact {
-        Fact::Letter(letter) => Some(letter),
-        _ => None,
-    })
-}
-
-/// A message of ours that a report may be of.
-struct Sent<'l> {
-    at: Timestamp,
-    campaign: &'l str,
-    step: Option<&'l WrittenStep>,
-}
-
-/// Of which message of ours this is a report. A letter's names the mailing; a gateway names its own number only, so an SMS is the
-/// last that went to that phone.
-fn sent_of<'l>(person: &'l Person, link: &'l Link, letter: &Letter) -> Option<Sent<'l>> {
-    let steps = link.written.values().flat_map(|one| one.steps.iter().map(move |step| (one, step)));
-    let own = steps.filter(|(_, step)| step.to == letter.to);
-    if let Some(campaign) = &letter.campaign {
-        let named = own.filter(|(one, _)| one.mailing == *campaign).max_by_key(|(_, step)| step.at);
-        return named.map(|(one, step)| Sent { at: step.at, campaign: &one.mailing, step: Some(step) });
-    }
-    if letter.channel() != Channel::Sms {
-        return None;
-    }
-    let at = [letter.sent_at, letter.delivered_at, letter.hard_bounced_at, letter.soft_bounced_at, letter.rejected_at];
-    let at = at.into_iter().flatten().min()?;
-    let invited = person.records.values().filter_map(|record| match &record.fact {
-        Fact::Link(link) if link.purpose == Purpose::Chat && record.identifiers.contains(&letter.to) => {
-            Some(Sent { at: record.at, campaign: &link.campaign, step: None })
-        }
-        _ => None,
-    });
-    let own = own.map(|(one, step)| Sent { at: step.at, campaign: &one.mailing, step: Some(step) });
-    let before = |sent: &Sent<'_>| (0..=SMS_WITHIN).contains(&(at.as_second() - sent.at.as_second()));
-    own.chain(invited).filter(before).max_by_key(|sent| sent.at)
-}
-
 impl Report {
     fn add(&mut self, person: &Person, link: &Link, catalog: &Catalog) {
-        let city = city_of(person, catalog);
-        for letter in letters(person) {
-            // Those of a message of ours are counted with it.
-            if sent_of(person, link, letter).is_none() {
-                self.letter(person, letter, letter.campaign.as_deref().unwrap_or(NONE), &city);
-            }
+        let (city, told) = (city_of(person, catalog), Told::of(person, link, catalog));
+        // Those of a message of ours are counted with it.
+        for letter in &told.others {
+            self.letter(&told, letter, letter.campaign.as_deref().unwrap_or(NONE), &city);
         }
-        self.invitations(person, link, &city);
+        self.invitations(&told, &city);
         for written in link.written.values() {
             let city = written.city.as_ref().unwrap_or(&city);
-            written.steps.iter().for_each(|step| self.message(person, link, written, step, city));
-            self.effect(person, written, city, catalog);
+            written.steps.iter().for_each(|step| self.message(&told, written, step, city));
+            self.effect(&told, written, city, catalog);
         }
-        for (order, settlement) in paid(person).orders.values() {
-            self.order(person, link, (order, settlement), &city, catalog);
+        for (order, settlement) in told.paid.orders.values() {
+            self.order(&told, (order, settlement), &city);
         }
     }
 
-    fn letter(&mut self, person: &Person, letter: &Letter, campaign: &str, city: &str) {
+    fn letter(&mut self, told: &Told<'_>, letter: &Letter, campaign: &str, city: &str) {
         let key = (campaign.to_owned(), letter.channel().name(), city.to_owned(), NONE.to_owned());
         let line = self.lines.entry(key).or_default();
         line.sent += 1;
         line.delivered += usize::from(letter.delivered_at.is_some() || letter.seen_at().is_some());
         line.opened += usize::from(letter.seen_at().is_some());
         line.clicked += usize::from(letter.clicked_at().is_some());
-        line.bounced += usize::from(letter.hard_bounced_at.is_some() && is_suppressed(person, &letter.to));
+        line.bounced += usize::from(letter.hard_bounced_at.is_some() && told.is_dead(&letter.to));
     }
 
     /// An SMS with a personal link: whoever opened the link read it.
-    fn invitations(&mut self, person: &Person, link: &Link, city: &str) {
-        for record in person.records.values() {
+    fn invitations(&mut self, told: &Told<'_>, city: &str) {
+        for record in told.person.records.values() {
             let Fact::Link(own) = &record.fact else { continue };
             if own.purpose != Purpose::Chat || own.expires_at.is_none() {
                 continue;
             }
-            let reports = letters(person).filter(|letter| {
-                let sent = sent_of(person, link, letter);
-                sent.is_some_and(|sent| sent.step.is_none() && sent.at == record.at && sent.campaign == own.campaign)
-            });
-            let arrived = reports.into_iter().any(|letter| letter.delivered_at.is_some());
-            let opened = person.looks(own).is_some();
-            let refused = person.talks().any(|(_, talk)| {
-                record.identifiers.contains(&talk.chat)
-                    && talk.chat.kind() == Kind::Phone
-                    && talk.refused_at >= Some(record.at)
-            });
+            let opened = told.looks.at(own).is_some();
+            let refused = told.was_refused(&record.identifiers, record.at);
             let key = (own.campaign.clone(), Channel::Sms.name(), city.to_owned(), NONE.to_owned());
             let line = self.lines.entry(key).or_default();
             line.sent += 1;
-            line.delivered += usize::from(arrived || opened);
+            line.delivered += usize::from(opened || told.has_arrived(record.at, own));
             line.opened += usize::from(opened);
             line.clicked += usize::from(opened);
             line.bounced += usize::from(refused);
@@ -195,26 +139,15 @@ impl Report {
     }
 
     /// A message of a mailing, with what its provider or its messenger told of it.
-    fn message(&mut self, person: &Person, link: &Link, written: &Written, step: &WrittenStep, city: &str) {
-        let reports = letters(person).filter(|letter| {
-            let sent = sent_of(person, link, letter);
-            sent.and_then(|sent| sent.step).is_some_and(|known| known.decision == step.decision)
-        });
-        let reports: Vec<&Letter> = reports.collect();
-        let read = was_read(person, step);
-        let refused = !read && was_refused(person, step);
+    fn message(&mut self, told: &Told<'_>, written: &Written, step: &WrittenStep, city: &str) {
+        let reports = told.reports_of(step);
+        let read = told.reports.was_read(step);
+        let refused = !read && told.reports.was_refused(step);
         let delivered = match step.channel {
             Channel::Messenger => !refused,
             _ => read || reports.iter().any(|letter| letter.delivered_at.is_some() || letter.seen_at().is_some()),
         };
-        let followed = person.records.values().any(|record| match &record.fact {
-            Fact::Link(link) => {
-                link.campaign == written.mailing
-                    && person.looks(link).map(|(_, last)| last) > Some(step.at)
-                    && record.identifiers.contains(&step.to)
-            }
-            _ => false,
-        });
+        let followed = told.was_followed(&written.mailing, step);
         let clicked = followed || reports.iter().any(|letter| letter.clicked_at().is_some());
         let variant = written.variant.clone().unwrap_or_else(|| NONE.to_owned());
         let key = (written.mailing.clone(), step.channel.name(), city.to_owned(), variant);
@@ -226,25 +159,15 @@ impl Report {
         line.bounced += usize::from(refused);
     }
 
-    fn order(
-        &mut self,
-        person: &Person,
-        link: &Link,
-        (order, settlement): (&Order, &Settlement),
-        city: &str,
-        catalog: &Catalog,
-    ) {
-        let Some(owed) = Attribution::of(order, person, catalog) else { return };
-        // The last message of that mailing before the order.
-        let own = link.written.values().filter(|one| one.mailing == owed.campaign);
-        let steps = own.flat_map(|one| one.steps.iter().map(move |step| (one, step)));
-        let last = steps.filter(|(_, step)| step.at <= order.placed_at).max_by_key(|(_, step)| step.at);
+    fn order(&mut self, told: &Told<'_>, (order, settlement): (&Order, &Settlement), city: &str) {
+        let Some(owed) = told.attributions.of_order(order) else { return };
+        let last = told.last_before(&owed.campaign, order);
         let channel = match (owed.by, last) {
             (By::Code, _) => "code",
             (_, Some((_, step))) => step.channel.name(),
             (By::Link, None) => "link",
             (By::Click | By::View, None) => {
-                letter_of(person, &owed.campaign).map_or(Channel::Email, Letter::channel).name()
+                told.letter_of(&owed.campaign).map_or(Channel::Email, Letter::channel).name()
             }
         };
         let variant = last.and_then(|(one, _)| one.variant.clone()).unwrap_or_else(|| NONE.to_owned());
@@ -254,7 +177,7 @@ impl Report {
         add(&mut line.revenue, order, settlement);
     }
 
-    fn effect(&mut self, person: &Person, written: &Written, city: &str, catalog: &Catalog) {
+    fn effect(&mut self, told: &Told<'_>, written: &Written, city: &str, catalog: &Catalog) {
         if !written.marketing {
             return;
         }
@@ -266,7 +189,7 @@ impl Report {
             (0..=catalog.windows.effect).contains(&gap)
         };
         let mut bought = false;
-        for (order, settlement) in paid(person).orders.values().filter(|(order, _)| within(order)) {
+        for (order, settlement) in told.paid.orders.values().filter(|(order, _)| within(order)) {
             bought = true;
             add(&mut effect.revenue, order, settlement);
         }
@@ -352,13 +275,6 @@ impl Effect {
             people => format!("{:.1} %", self.bought as f64 * 100.0 / people as f64),
         }
     }
-}
-
-/// Orders that were paid, as the shop or the payment provider tells.
-fn paid(person: &Person) -> Settlements {
-    let mut all = settlements(person.records.values());
-    all.orders.retain(|_, (order, settlement)| order.paid_at.is_some() || settlement.paid_at.is_some());
-    all
 }
 
 /// What was kept of an order, to sums by currency.

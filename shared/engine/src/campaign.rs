@@ -1,11 +1,11 @@
 //! Campaigns, their pools of promo codes, and which sale is whose.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Fact, Order, Timestamp};
 
-use crate::{Catalog, Localised, Person, ShowKey};
+use crate::{Catalog, Localised, Looks, Person, ShowKey};
 
 /// How long after a click a purchase is still the click's.
 const WINDOW_SECONDS: i64 = 30 * 86_400;
@@ -73,50 +73,76 @@ pub struct Attribution {
     pub by: By,
 }
 
-impl Attribution {
-    /// By the code on the order, else by the tracked link that was opened last before it, else by a letter that was clicked,
-    /// else by one that was opened, else none.
-    pub fn of(order: &Order, person: &Person, catalog: &Catalog) -> Option<Self> {
-        let codes: BTreeSet<String> = order.promo_codes.iter().map(|code| code.trim().to_uppercase()).collect();
-        let own = person.promos().find(|promo| codes.contains(&promo.code.to_uppercase()));
-        let known = codes.iter().find_map(|code| catalog.campaign_of_code(code));
-        if let Some(campaign) = own.map(|promo| promo.campaign.clone()).or_else(|| known.map(|one| one.name.clone())) {
-            return Some(Self { campaign, by: By::Code });
-        }
-        let before = |at: &Timestamp| {
-            let gap = order.placed_at.as_second() - at.as_second();
-            (0..=WINDOW_SECONDS).contains(&gap)
-        };
-        let opened = person.links().filter_map(|link| {
-            let (first, last) = person.looks(link)?;
-            let last = [last, first].into_iter().find(before)?;
-            Some((last, &link.campaign))
-        });
-        let linked = opened.max().map(|(_, campaign)| Self { campaign: campaign.clone(), by: By::Link });
-        linked.or_else(|| Self::by_letter(order, person, catalog.windows))
-    }
+/// All that sales of one person may be owed to, found once: each order looks up its own time.
+pub struct Attributions<'p> {
+    catalog: &'p Catalog,
+    /// Codes that they were given, in capitals, each with its place among theirs and its campaign.
+    codes: BTreeMap<String, (usize, &'p String)>,
+    /// When they looked at a link, clicked in a letter or opened one, and of which campaign. The earliest first.
+    linked: Vec<(Timestamp, &'p String)>,
+    clicked: Vec<(Timestamp, &'p String)>,
+    seen: Vec<(Timestamp, &'p String)>,
+}
 
-    fn by_letter(order: &Order, person: &Person, windows: Windows) -> Option<Self> {
+impl<'p> Attributions<'p> {
+    /// Collects what sales of a person may be owed to.
+    pub fn of(person: &'p Person, catalog: &'p Catalog) -> Self {
+        let mut codes = BTreeMap::new();
+        for (place, promo) in person.promos().enumerate() {
+            codes.entry(promo.code.to_uppercase()).or_insert((place, &promo.campaign));
+        }
+        let looks = Looks::of(person);
+        let linked = person.links().filter_map(|link| Some((looks.at(link)?, &link.campaign)));
+        let linked = linked.flat_map(|((first, last), campaign)| [(first, campaign), (last, campaign)]);
         let letters = || {
             person.records.values().filter_map(|record| match &record.fact {
                 Fact::Letter(letter) => Some((letter.campaign.as_ref()?, letter)),
                 _ => None,
             })
         };
-        let within = |at: &Timestamp, window: i64| {
-            (0..=window).contains(&order.placed_at.as_second().saturating_sub(at.as_second()))
-        };
-        let clicked = letters().filter_map(|(campaign, letter)| {
-            let first = letter.clicked_at()?;
-            let own = letter.clicks.iter().filter(|at| **at >= first && within(at, windows.click));
-            Some((*own.max()?, campaign))
+        let clicked = letters().flat_map(|(campaign, letter)| {
+            let first = letter.clicked_at();
+            let own = letter.clicks.iter().filter(move |at| first.is_some_and(|first| **at >= first));
+            own.map(move |at| (*at, campaign))
         });
-        let seen = letters().filter_map(|(campaign, letter)| {
+        let seen = letters().flat_map(|(campaign, letter)| {
             let opened = [letter.opened_at, letter.last_opened_at].into_iter().flatten();
-            Some((opened.filter(|at| within(at, windows.view)).max()?, campaign))
+            opened.map(move |at| (at, campaign))
         });
-        let by = |by: By| move |(_, campaign): (Timestamp, &String)| Self { campaign: campaign.clone(), by };
-        clicked.max().map(by(By::Click)).or_else(|| seen.max().map(by(By::View)))
+        let (mut linked, mut clicked) = (linked.collect::<Vec<_>>(), clicked.collect::<Vec<_>>());
+        let mut seen: Vec<_> = seen.collect();
+        [&mut linked, &mut clicked, &mut seen].into_iter().for_each(|all| all.sort_unstable());
+        Self { catalog, codes, linked, clicked, seen }
+    }
+
+    /// By the code on the order, else by the tracked link that was opened last before it, else by a letter that was clicked,
+    /// else by one that was opened, else none.
+    pub fn of_order(&self, order: &Order) -> Option<Attribution> {
+        let owed = |(campaign, by): (&String, By)| Attribution { campaign: campaign.clone(), by };
+        let codes: BTreeSet<String> = order.promo_codes.iter().map(|code| code.trim().to_uppercase()).collect();
+        let own = codes.iter().filter_map(|code| self.codes.get(code)).min().map(|(_, campaign)| *campaign);
+        let known = || codes.iter().find_map(|code| self.catalog.campaign_of_code(code)).map(|one| &one.name);
+        let coded = own.or_else(known).map(|campaign| (campaign, By::Code));
+        let (windows, at) = (self.catalog.windows, order.placed_at);
+        let linked = || Some((latest(&self.linked, at, WINDOW_SECONDS)?, By::Link));
+        let clicked = || Some((latest(&self.clicked, at, windows.click)?, By::Click));
+        let seen = || Some((latest(&self.seen, at, windows.view)?, By::View));
+        coded.or_else(linked).or_else(clicked).or_else(seen).map(owed)
+    }
+}
+
+/// The last of what happened, if that is no more than so many seconds before `at`.
+fn latest<'p>(sorted: &[(Timestamp, &'p String)], at: Timestamp, window: i64) -> Option<&'p String> {
+    let second = at.as_second();
+    let after = sorted.partition_point(|(one, _)| one.as_second() <= second);
+    let (last, campaign) = sorted.get(after.checked_sub(1)?)?;
+    (second.saturating_sub(last.as_second()) <= window).then_some(*campaign)
+}
+
+impl Attribution {
+    /// What one order is owed to. For several orders of a person, [`Attributions`] finds it at once.
+    pub fn of(order: &Order, person: &Person, catalog: &Catalog) -> Option<Self> {
+        Attributions::of(person, catalog).of_order(order)
     }
 }
 

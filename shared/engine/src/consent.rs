@@ -169,13 +169,9 @@ fn is_question(link: &TrackedLink) -> bool {
 
 /// When the letter was written whose link made this record.
 fn asked_at(record: &Record, person: &Person) -> Option<Timestamp> {
-    let links: BTreeSet<&str> =
-        record.identifiers.iter().filter(|one| one.kind() == Kind::Link).map(Identifier::value).collect();
-    let letters = person.records.values().filter(|letter| match &letter.fact {
-        Fact::Link(link) => links.contains(link.token.as_str()),
-        _ => false,
-    });
-    letters.map(|letter| letter.at).min()
+    let links = record.identifiers.iter().filter(|one| one.kind() == Kind::Link).map(Identifier::value);
+    let letters = links.filter_map(|token| person.records.get(&RecordKey(format!("link:{token}"))));
+    letters.filter(|letter| matches!(letter.fact, Fact::Link(_))).map(|letter| letter.at).min()
 }
 
 fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use stagedoor_model::{Company, Fact, Money, Rung, Talk, Timestamp, Token, breakage};
 
 use crate::{
-    Attribution, Catalog, Person, Show, ShowKey, Stage,
+    Attribution, Attributions, Catalog, Looks, Person, Show, ShowKey, Stage,
     money::{Settlements, owed},
     settlements,
 };
@@ -96,8 +96,10 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
 }
 
 /// The same, from settlements that are known already.
-pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements) -> BTreeMap<ShowKey, Deal> {
+pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements<'_>) -> BTreeMap<ShowKey, Deal> {
     let mut sketches = BTreeMap::<ShowKey, Sketch>::new();
+    let looks = Looks::of(person);
+    let links = person.links().map(|link| (link.token.as_str(), &link.campaign)).collect();
     for record in person.records.values() {
         let source = record.source.as_str();
         match &record.fact {
@@ -112,10 +114,10 @@ pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements) 
             }
             // Below, with its money.
             Fact::Order { .. } => {}
-            Fact::Talk(talk) => add_talk(&mut sketches, catalog, source, talk, person),
+            Fact::Talk(talk) => add_talk(&mut sketches, catalog, source, talk, &links),
             Fact::Link(link) => {
                 if let (Some(campaign), Some(at)) =
-                    (catalog.campaigns.get(&link.campaign), person.looks(link).map(|(first, _)| first))
+                    (catalog.campaigns.get(&link.campaign), looks.at(link).map(|(first, _)| first))
                 {
                     climb(&mut sketches, catalog.house_show(campaign.show.as_ref()), Rung::Interested, at);
                 }
@@ -141,8 +143,12 @@ pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements) 
             | Fact::Decided { .. } => {}
         }
     }
+    let attributions = Attributions::of(person, catalog);
     for ((source, _), (order, settlement)) in &money.orders {
-        let campaign = Attribution::of(order, person, catalog);
+        let campaign = match breakage::is_on("each-order-looks-through-all") {
+            true => Attribution::of(order, person, catalog),
+            false => attributions.of_order(order),
+        };
         order::add(&mut sketches, catalog, source, order, settlement, campaign);
     }
     sketches.into_iter().map(|(key, sketch)| (key, sketch.finish())).collect()
@@ -155,11 +161,17 @@ fn climb(sketches: &mut BTreeMap<ShowKey, Sketch>, show: Show, rung: Rung, at: T
 }
 
 /// A chat is about the shows of the links that it came through, else about its source's.
-fn add_talk(sketches: &mut BTreeMap<ShowKey, Sketch>, catalog: &Catalog, source: &str, talk: &Talk, person: &Person) {
+/// `links`: campaigns of their personal links, by token.
+fn add_talk(
+    sketches: &mut BTreeMap<ShowKey, Sketch>,
+    catalog: &Catalog,
+    source: &str,
+    talk: &Talk,
+    links: &BTreeMap<&str, &String>,
+) {
     let mut about = BTreeMap::<Option<&ShowKey>, Timestamp>::new();
     for (token, used) in &talk.uses {
-        let own = person.links().find(|link| link.token.as_str() == token).map(|link| &link.campaign);
-        let named = own.and_then(|name| catalog.campaigns.get(name));
+        let named = links.get(token.as_str()).and_then(|name| catalog.campaigns.get(*name));
         let numbered = || Token::parse(token)?.header().and_then(|header| catalog.campaign_numbered(header.campaign));
         if let Some(campaign) = named.or_else(numbered) {
             let at = about.entry(campaign.show.as_ref()).or_insert(used.at);

@@ -147,7 +147,7 @@ pub(crate) fn company_of(person: &Person) -> Option<String> {
 
 /// Invoices of orders that were paid, and of collective ones as soon as they are placed. Some shops ask for nothing any
 /// more once all was given back: what was invoiced before is cancelled then.
-pub(crate) fn invoices(person: &Person, money: &Settlements, catalog: &Catalog) -> Vec<InvoiceDraft> {
+pub(crate) fn invoices(person: &Person, money: &Settlements<'_>, catalog: &Catalog) -> Vec<InvoiceDraft> {
     let Some(invoicing) = &catalog.invoicing else { return vec![] };
     let wanted = money.orders.iter().filter(|(_, (order, settlement))| {
         let was_paid = settlement.received > 0;

@@ -18,6 +18,7 @@ mod handed_on;
 mod identity;
 mod letters;
 mod links;
+mod looks;
 mod mailings;
 mod marketing;
 mod mirror;
@@ -38,7 +39,7 @@ mod stage;
 mod talks;
 mod untangle;
 
-pub use campaign::{Attribution, By, Campaign, Pool, Windows};
+pub use campaign::{Attribution, Attributions, By, Campaign, Pool, Windows};
 pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey};
 pub use confirmation::{CODE_VALID, CodePolicy, Offer};
 pub use consent::{
@@ -53,9 +54,10 @@ pub use enrolment::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolme
 pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
 pub use identity::{Cluster, Partition, Policy, Refusal, Why, looked_up, partition};
+pub use looks::Looks;
 pub use mailings::{
-    Audience, Due, Dues, Mailing, Manners, Message, Variant, Way, Written, WrittenStep, capped, dues, takes_no_sms,
-    was_read, was_refused,
+    Audience, Due, Dues, Mailing, Manners, Message, Reports, Variant, Way, Written, WrittenStep, capped, dues,
+    takes_no_sms,
 };
 pub use marketing::Marketing;
 pub use mirror::{bearer_of, owner_of, recognise, row_of, shows_claim};

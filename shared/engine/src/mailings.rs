@@ -4,12 +4,17 @@
 
 mod cascade;
 mod notices;
+mod reports;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use cascade::Next;
-pub use cascade::{takes_no_sms, was_read, was_refused};
+pub use cascade::takes_no_sms;
 use jiff::civil::Time;
+pub use reports::Reports;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stagedoor_model::{Channel, Fact, Identifier, MARKETING, Purpose, QuietHours, Timestamp, breakage};
@@ -199,10 +204,12 @@ pub fn dues<'c>(
     let is_of_changes = |one: &Mailing| matches!(&one.to, Audience::Deals(rule) if rule.is_about_changes());
     let tells = !catalog.learned.is_empty() && catalog.mailings.iter().any(is_of_changes);
     let deals = if tells { deals(person, catalog) } else { BTreeMap::new() };
-    let mut look = Desk { person, link, traits, catalog, shared, now, again_at: None, spent, deals };
+    let reports = Reports::of(person);
+    let mut look = Desk { person, link, traits, catalog, shared, now, again_at: None, spent, deals, reports };
     for mailing in &catalog.mailings {
+        let ways = OnceCell::new();
         for occasion in look.occasions(mailing) {
-            dues.now.extend(look.due(mailing, &occasion));
+            dues.now.extend(look.due(mailing, &occasion, &ways));
         }
     }
     dues.again_at = look.again_at;
@@ -250,6 +257,7 @@ struct Desk<'l, 'c> {
     spent: BTreeSet<(Timestamp, String)>,
     /// Where a change of a show may be told.
     deals: BTreeMap<ShowKey, Deal>,
+    reports: Reports<'l>,
 }
 
 impl<'l, 'c> Desk<'l, 'c> {
@@ -332,13 +340,13 @@ impl<'l, 'c> Desk<'l, 'c> {
         matches!(standing, Standing::Unconfirmed(_)) && !consent::is_suppressed(self.person, address)
     }
 
-    fn due(&mut self, mailing: &'c Mailing, occasion: &Occasion<'_>) -> Option<Due<'c>> {
+    fn due(&mut self, mailing: &'c Mailing, occasion: &Occasion<'_>, ways: &OnceCell<Vec<Way>>) -> Option<Due<'c>> {
         let known = self.link.written.get(&occasion.key);
         if known.is_some_and(|written| written.variant.is_none()) {
             return None;
         }
         let steps = known.map_or(&[][..], |written| &written.steps);
-        let way = match cascade::next(mailing, occasion.address.as_ref(), steps, self) {
+        let way = match cascade::next(mailing, occasion.address.as_ref(), steps, self, ways) {
             Next::Nothing => return None,
             Next::Later(at) => {
                 self.later(at);

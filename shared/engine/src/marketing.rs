@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Channel, Fact, Letter, MARKETING, Timestamp};
+use stagedoor_model::{Channel, Fact, Identifier, Letter, MARKETING, Timestamp};
 
 use crate::{Catalog, Link, Person, Standing, consent, is_suppressed, ledger};
 
@@ -99,8 +99,8 @@ fn letters(person: &Person, catalog: &Catalog) -> String {
     if let Some(at) = all.iter().filter_map(|letter| letter.last_opened_at.max(letter.seen_at())).max() {
         text.push_str(&format!(", last opened {}", day(at, catalog)));
     }
-    let dead: BTreeSet<&str> =
-        all.iter().filter(|letter| is_suppressed(person, &letter.to)).map(|letter| letter.to.value()).collect();
+    let to: BTreeSet<&Identifier> = all.iter().map(|letter| &letter.to).collect();
+    let dead: BTreeSet<&str> = to.into_iter().filter(|one| is_suppressed(person, one)).map(Identifier::value).collect();
     if !dead.is_empty() {
         text.push_str(&format!("; not reached: {}", dead.into_iter().collect::<Vec<_>>().join(", ")));
     }

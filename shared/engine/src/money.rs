@@ -1,10 +1,14 @@
 //! How an order stands with its money: asked for, received, returned; and what about it only a manager can settle.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
-    Fact, Kind, Money, Order, OrderState, Payment, PaymentKind, Record, RecordKey, Refund, Timestamp, breakage,
+    Fact, Kind, Money, Order, OrderState, Payment, PaymentKind, Record, RecordKey, Refund, SourceName, Timestamp,
+    breakage,
 };
 
 use crate::{by_number, records::PAYMENT_RECORD};
@@ -295,15 +299,15 @@ pub type OrderKey = (String, String);
 
 /// A person's money: every order with how it stands, and what matches no order.
 #[derive(Debug, Clone, Default)]
-pub struct Settlements {
-    pub orders: BTreeMap<OrderKey, (Order, Settlement)>,
+pub struct Settlements<'r> {
+    pub orders: BTreeMap<OrderKey, (Cow<'r, Order>, Settlement)>,
     /// Money of which no shop told the order yet. It settles when the order comes.
     pub unmatched: Vec<Trouble>,
 }
 
 /// Every order of a person with its money. Money that was told by a payment's id alone goes to the order of that payment, and
 /// money that was told by an order's number to that order.
-pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements {
+pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements<'r> {
     let (mut orders, mut beside) = (Vec::new(), Vec::new());
     let records: Vec<&Record> = records.filter(|record| matches!(record.fact, Fact::Order { .. })).collect();
     let named = by_number::orders(records.iter().copied());
@@ -315,6 +319,7 @@ pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements
             None => orders.push((references(record), record)),
         }
     }
+    let mut beside = Beside::of(beside);
     let mut all = Settlements::default();
     for (mut known, record) in orders {
         let mut payments: BTreeMap<&String, &Payment> = record.fact.payments().collect();
@@ -322,11 +327,7 @@ pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements
             known.extend(references(other));
             payments.extend(other.fact.payments());
         }
-        // One message names the charge, another the payment intent, a third both.
-        while let Some(at) = beside.iter().position(|(ids, other)| shares(&known, ids) && record.source == other.source)
-        {
-            let (ids, other) = beside.swap_remove(at);
-            known.extend(ids);
+        for other in beside.take(&record.source, known) {
             payments.extend(other.fact.payments());
         }
         match record.fact.order() {
@@ -338,20 +339,47 @@ pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements
             None => all.unmatched.extend(unmatched(record, &payments)),
         }
     }
-    for (_, record) in &beside {
+    for (_, record) in beside.all.iter().flatten() {
         all.unmatched.extend(unmatched(record, &record.fact.payments().collect()));
     }
     all
+}
+
+/// Money that was told by payments' ids alone, until an order takes it.
+struct Beside<'r> {
+    all: Vec<Option<(BTreeSet<&'r str>, &'r Record)>>,
+    /// By source and id of a payment: who of them name it.
+    by_id: BTreeMap<(&'r SourceName, &'r str), Vec<usize>>,
+}
+
+impl<'r> Beside<'r> {
+    fn of(all: Vec<(BTreeSet<&'r str>, &'r Record)>) -> Self {
+        let mut by_id = BTreeMap::<_, Vec<usize>>::new();
+        for (place, (ids, record)) in all.iter().enumerate() {
+            ids.iter().for_each(|id| by_id.entry((&record.source, *id)).or_default().push(place));
+        }
+        Self { all: all.into_iter().map(Some).collect(), by_id }
+    }
+
+    /// Takes what names one of these payments. One message names the charge, another the payment intent, a third both.
+    fn take(&mut self, source: &'r SourceName, mut known: BTreeSet<&'r str>) -> Vec<&'r Record> {
+        let (mut taken, mut open) = (Vec::new(), BTreeSet::new());
+        known.iter().for_each(|id| open.extend(self.by_id.remove(&(source, *id)).into_iter().flatten()));
+        while let Some(place) = open.pop_first() {
+            let Some((ids, record)) = self.all.get_mut(place).and_then(Option::take) else { continue };
+            for id in ids.into_iter().filter(|id| known.insert(id)) {
+                open.extend(self.by_id.remove(&(source, id)).into_iter().flatten());
+            }
+            taken.push(record);
+        }
+        taken
+    }
 }
 
 /// The ids of payments that a record speaks of.
 fn references(record: &Record) -> BTreeSet<&str> {
     let named = record.identifiers.iter().filter(|one| one.kind() == Kind::Payment).map(|one| one.value());
     named.chain(record.fact.payments().map(|(id, _)| id.as_str())).collect()
-}
-
-fn shares(known: &BTreeSet<&str>, ids: &BTreeSet<&str>) -> bool {
-    !known.is_disjoint(ids)
 }
 
 /// Money of an order that no shop told of.

@@ -1,12 +1,13 @@
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
-    Email, Fact, Identifier, Kind, Phone, Promo, Purpose, Record, RecordKey, Rung, SECOND_CRM, SourceName, Talk,
-    Timestamp, Touch, TrackedLink, Verdict, breakage, clean_name,
+    Email, Fact, Identifier, Kind, Phone, Promo, Record, RecordKey, Rung, SECOND_CRM, SourceName, Talk, Timestamp,
+    Touch, TrackedLink, Verdict, breakage, clean_name,
 };
 use uuid::Uuid;
 
@@ -48,9 +49,6 @@ fn same_person(record: &Record) -> Option<BTreeSet<&Identifier>> {
     let Fact::Decided { verdict: verdict @ Verdict::SamePerson(..), .. } = &record.fact else { return None };
     Some(verdict.identifiers())
 }
-
-/// Seconds within which no person follows two links of a letter.
-const SWEEP_SECONDS: i64 = 2;
 
 /// A set of records that strong identifiers hold together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,10 +104,11 @@ impl Person {
         proven
     }
 
-    fn confirmed_by<'r>(&self, record: &'r Record) -> Option<BTreeSet<&'r Identifier>> {
-        let is_named = |one: &&Identifier| self.records.values().any(|record| record.names(one));
-        let named = same_person(record)?;
-        named.iter().all(is_named).then(|| named.into_iter().filter(|one| !self.contested.contains(*one)).collect())
+    /// The two that a manager called one person, where `named`, all that this one is named by, has both.
+    fn confirmed_by<'r>(&self, record: &'r Record, named: &BTreeSet<&Identifier>) -> Option<BTreeSet<&'r Identifier>> {
+        let both = same_person(record)?;
+        let is_theirs = both.iter().all(|one| named.contains(*one));
+        is_theirs.then(|| both.into_iter().filter(|one| !self.contested.contains(*one)).collect())
     }
 
     /// What they, or somebody in their place, typed, and nothing proves.
@@ -139,11 +138,16 @@ impl Person {
     }
 
     fn name_among(&self, counts: impl Fn(&Record) -> bool) -> Option<&str> {
+        let stand_ins = StandIns::of(self);
+        let is_stand_in = |text: &str| match breakage::is_on("each-name-looks-through-all") {
+            true => StandIns::of(self).hold(text),
+            false => stand_ins.hold(text),
+        };
         self.records
             .values()
             .filter(|record| counts(record))
             .filter_map(|record| Some((record, record.name.as_ref()?)))
-            .filter(|(_, (_, text))| !self.is_stand_in(text))
+            .filter(|(_, (_, text))| !is_stand_in(text))
             .max_by_key(|(record, (at, text))| {
                 (!record.is_anonymous() || breakage::is_on("claimed-name-wins"), *at, text.len(), text)
             })
@@ -173,38 +177,6 @@ impl Person {
         })
     }
 
-    /// Looks at a personal link that are a person's, the first and the last. A scanner follows all links of a letter at once.
-    pub fn looks(&self, link: &TrackedLink) -> Option<(Timestamp, Timestamp)> {
-        if link.purpose == Purpose::Consent {
-            return None;
-        }
-        let is_swept = |at: &Timestamp| self.is_swept(link, *at);
-        let last = link.last_look().filter(|at| !is_swept(at));
-        let first = link.first_look().filter(|at| !is_swept(at)).or(last)?;
-        Some((first, last.unwrap_or(first)))
-    }
-
-    /// Whether another link to the same address was looked at within the same seconds.
-    fn is_swept(&self, link: &TrackedLink, at: Timestamp) -> bool {
-        let mut whose = self.addressees(link.token.as_str());
-        whose.retain(|address| address.kind() == Kind::Email);
-        let is_of_the_letter = |other: &&TrackedLink| {
-            other.token != link.token && !self.addressees(other.token.as_str()).is_disjoint(&whose)
-        };
-        let mut looks = self
-            .links()
-            .filter(is_of_the_letter)
-            .flat_map(|other| [other.first_opened, other.last_opened].into_iter().flatten());
-        looks.any(|seen| (seen.as_second() - at.as_second()).abs() <= SWEEP_SECONDS)
-            && !breakage::is_on("swept-links-count")
-    }
-
-    /// Who got a token: the addresses of the letter, SMS or chat that it was in.
-    pub fn addressees(&self, token: &str) -> BTreeSet<&Identifier> {
-        let record = self.records.get(&RecordKey(format!("link:{token}")));
-        record.into_iter().flat_map(|record| &record.identifiers).filter(|one| one.kind() != Kind::Link).collect()
-    }
-
     pub fn promos(&self) -> impl Iterator<Item = &Promo> {
         self.records.values().filter_map(|record| match &record.fact {
             Fact::Promo(promo) => Some(promo),
@@ -214,14 +186,7 @@ impl Person {
 
     /// Whether this stands where a name should: an address that is or was theirs, a nickname, or a question mark.
     pub fn is_stand_in(&self, name: &str) -> bool {
-        let nicknames = self.talks().filter_map(|(_, talk)| talk.profile.as_ref()?.1.nickname.as_deref());
-        if nicknames.into_iter().any(|nickname| nickname == name || clean_name(nickname).as_deref() == Some(name)) {
-            return true;
-        }
-        let own = self.records.values().flat_map(|record| record.identifiers.iter().chain(&record.claims));
-        let own = own.chain(self.former.iter().filter(|_| !breakage::is_on("former-address-is-a-name")));
-        let is_unknown = name == "?" || name.starts_with("? № ");
-        is_unknown || own.filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email)).any(|one| one.value() == name)
+        StandIns::of(self).hold(name)
     }
 
     pub fn phones(&self) -> Vec<Phone> {
@@ -309,21 +274,20 @@ impl Person {
             && !breakage::is_on("confirmed-form-brings-all")
     }
 
-    /// Whether a manager said, after this form came, who this person is.
-    fn is_decided(&self, form: &Record) -> bool {
-        self.records.values().any(|record| record.at >= form.at && same_person(record).is_some())
-    }
-
     fn values(&self, kind: Kind, with_claims: bool) -> impl Iterator<Item = String> {
         let mut seen = BTreeMap::<&str, Timestamp>::new();
         let proven = self.identifiers();
         let contested = |one: &Identifier| self.contested.contains(one) && !breakage::is_on("contested-is-written");
         let is_proven = with_claims && self.is_proven_by_more_than_forms();
+        // When a manager last said who this person is: forms that came before are theirs.
+        let decided_at = self.records.values().filter(|record| same_person(record).is_some()).map(|one| one.at).max();
+        let is_decided = |form: &Record| decided_at >= Some(form.at);
+        let named = decided_at.map(|_| self.identifiers_and_claims()).unwrap_or_default();
         for record in self.records.values() {
             // The letter that joined the form proves its own address, and nothing else that a stranger typed beside it.
-            let is_shown = with_claims && !(is_proven && crate::claims::is_claimed(record) && !self.is_decided(record));
+            let is_shown = with_claims && !(is_proven && crate::claims::is_claimed(record) && !is_decided(record));
             let claims = record.claims.iter().filter(|one| is_shown && !contested(one));
-            let confirmed = self.confirmed_by(record).into_iter().flatten();
+            let confirmed = self.confirmed_by(record, &named).into_iter().flatten();
             let told = record.identifiers.iter().filter(|one| with_claims || proven.contains(one));
             let all = told.chain(claims).chain(confirmed);
             for identifier in all.filter(|identifier| identifier.kind() == kind) {
@@ -334,5 +298,31 @@ impl Person {
         let mut values: Vec<(Timestamp, String)> = seen.into_iter().map(|(value, at)| (at, value.to_owned())).collect();
         values.sort();
         values.into_iter().map(|(_, value)| value)
+    }
+}
+
+/// What stands where a name should, found once.
+struct StandIns<'p> {
+    nicknames: BTreeSet<Cow<'p, str>>,
+    addresses: BTreeSet<&'p str>,
+}
+
+impl<'p> StandIns<'p> {
+    fn of(person: &'p Person) -> Self {
+        let mut nicknames = BTreeSet::new();
+        for (_, talk) in person.talks() {
+            let nickname = talk.profile.as_ref().and_then(|(_, profile)| profile.nickname.as_deref());
+            nicknames.extend(nickname.and_then(clean_name).map(Cow::Owned));
+            nicknames.extend(nickname.map(Cow::Borrowed));
+        }
+        let own = person.records.values().flat_map(|record| record.identifiers.iter().chain(&record.claims));
+        let own = own.chain(person.former.iter().filter(|_| !breakage::is_on("former-address-is-a-name")));
+        let own = own.filter(|one| matches!(one.kind(), Kind::Phone | Kind::Email));
+        Self { nicknames, addresses: own.map(Identifier::value).collect() }
+    }
+
+    fn hold(&self, name: &str) -> bool {
+        let is_unknown = name == "?" || name.starts_with("? № ");
+        is_unknown || self.nicknames.contains(name) || self.addresses.contains(name)
     }
 }

@@ -9,7 +9,10 @@ mod join;
 mod link;
 mod unmatched;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 pub use draft::{CompanyRef, ContactDraft, DealDraft, Doubted, Plan, Step};
 pub use guard::{StageGuard, StagePlace};
@@ -88,7 +91,14 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
 }
 
 /// The note about a conversation, and the task for a manager.
-fn plan_remarks(plan: &mut Plan, person: &Person, link: &Link, money: &Settlements, catalog: &Catalog, now: Timestamp) {
+fn plan_remarks(
+    plan: &mut Plan,
+    person: &Person,
+    link: &Link,
+    money: &Settlements<'_>,
+    catalog: &Catalog,
+    now: Timestamp,
+) {
     plan.note = conversation::note(person, &link.noted, catalog, now);
     let asked = conversation::task(person, link.tasked.as_ref(), catalog);
     let trouble = untold(person, link, money, now);
@@ -110,7 +120,7 @@ pub fn next_turn(person: &Person, link: &Link, now: Timestamp) -> Option<Timesta
 }
 
 /// The first trouble with money that no manager was told of.
-fn untold(person: &Person, link: &Link, all: &Settlements, now: Timestamp) -> Option<TaskDraft> {
+fn untold(person: &Person, link: &Link, all: &Settlements<'_>, now: Timestamp) -> Option<TaskDraft> {
     let troubles = all.orders.values().flat_map(|(order, settlement)| money::troubles(order, settlement));
     let troubles = troubles.chain(unmatched::overdue(link, all, now).cloned());
     let troubles = troubles.chain(crate::claims::troubles(person));
@@ -123,7 +133,7 @@ fn plan_invoices(
     plan: &mut Plan,
     person: &Person,
     link: &Link,
-    money: &Settlements,
+    money: &Settlements<'_>,
     catalog: &Catalog,
     (moves, makes_rows): (&BTreeMap<u64, Move>, bool),
 ) {
@@ -132,6 +142,7 @@ fn plan_invoices(
         let moved = deal.and_then(|id| moves.get(&id));
         moved.is_some_and(|moved| moved.deleted) && !breakage::is_on("invoice-waits-for-deleted-deal")
     };
+    let made: BTreeSet<ShowKey> = plan.makes_deals();
     for mut draft in documents::invoices(person, money, catalog) {
         let known = link.invoices.get(&draft.key).cloned().unwrap_or_default();
         let fixed = Digest::of(&draft.fixed());
@@ -160,7 +171,7 @@ fn plan_invoices(
         }
         let digest = Digest::of(&draft);
         let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
-        let is_made = plan.makes_deal(&draft.show);
+        let is_made = made.contains(&draft.show);
         let deal = link.deals.get(&draft.show).and_then(|deal| deal.id);
         // Its deal was deleted and made again, or is somebody else's since people were parted.
         let is_elsewhere = known.deal.is_some() && known.deal != deal && (deal.is_some() || is_made);
@@ -244,7 +255,7 @@ fn vacated(
 }
 
 /// Of several orders the one that a manager has to look at most.
-fn payment_of(deal: &Deal, money: &Settlements, now: Timestamp) -> Option<Payments> {
+fn payment_of(deal: &Deal, money: &Settlements<'_>, now: Timestamp) -> Option<Payments> {
     let states = deal.made_of.iter().filter_map(|key| Some(money.orders.get(key)?.1.state(now)));
     let urgent =
         [Payments::Overdue, Payments::Over, Payments::Partly, Payments::Unpaid, Payments::Paid, Payments::Refunded];
@@ -252,7 +263,7 @@ fn payment_of(deal: &Deal, money: &Settlements, now: Timestamp) -> Option<Paymen
 }
 
 /// An order that is paid, by the number that the deal shows.
-fn paid_number((order, settlement): &(Order, Settlement)) -> Option<String> {
+fn paid_number((order, settlement): &(Cow<'_, Order>, Settlement)) -> Option<String> {
     deletions::is_paid(order, settlement).then(|| order.number.as_ref().unwrap_or(&order.id).clone())
 }
 
@@ -293,7 +304,7 @@ fn draft_deal(
     person: &Person,
     deal: Deal,
     known: &DealLink,
-    money: &Settlements,
+    money: &Settlements<'_>,
     catalog: &Catalog,
     now: Timestamp,
 ) -> Option<DealDraft> {

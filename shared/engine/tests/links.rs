@@ -3,7 +3,7 @@
 
 mod world;
 
-use stagedoor_engine::{WrittenStep, was_read};
+use stagedoor_engine::{Reports, WrittenStep};
 use stagedoor_model::{Body, Channel, Event, EventId, Identifier, Kind, LinkClicked, LinkIssued, Purpose};
 use world::{World, at, chat, email, issued, phone, said, shared, source, started, tagged, token};
 
@@ -188,7 +188,7 @@ fn who_looks_at_a_letters_link_within_seconds_of_sending_is_a_scanner() {
         let person = in_a_letter(&looks);
         let link = person.links().next().expect("a link");
         assert_eq!(person.looks(link).map(|(first, _)| first), first.map(at), "{looks:?}");
-        assert_eq!(was_read(&person, &step), first.is_some(), "{looks:?}");
+        assert_eq!(Reports::of(&person).was_read(&step), first.is_some(), "{looks:?}");
     }
 }
 

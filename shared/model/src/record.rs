@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -439,12 +442,15 @@ impl Fact {
     }
 
     /// The order with every refund known of it.
-    pub fn order(&self) -> Option<Order> {
+    pub fn order(&self) -> Option<Cow<'_, Order>> {
         let Fact::Order { order: Some(order), refunds, .. } = self else { return None };
+        if refunds.keys().all(|id| order.refunds.contains_key(id)) {
+            return Some(Cow::Borrowed(order));
+        }
         let mut whole = order.clone();
         for (id, refund) in refunds {
             whole.refunds.entry(id.clone()).or_insert_with(|| refund.clone());
         }
-        Some(whole)
+        Some(Cow::Owned(whole))
     }
 }

@@ -10,6 +10,7 @@ mod hostile;
 mod identity;
 mod ingest;
 mod reply;
+mod scale;
 mod segments;
 mod simulation;
 mod stage;
@@ -38,6 +39,9 @@ struct Cli {
     /// Of `simulation`: runs the deliberate breakages of tests/breakages.toml. By default where more than one world runs.
     #[arg(long)]
     breakages: Option<bool>,
+    /// Of `scale`: orders of the person who has many.
+    #[arg(long, default_value_t = 10_000)]
+    orders: usize,
     /// Of `simulation`: stories of broken worlds tell every call of the CRM.
     #[arg(long)]
     calls: bool,
@@ -55,6 +59,8 @@ enum Name {
     Identity,
     /// From a message in a chat to the bot's answer, while an on-sale burst is folded.
     Reply,
+    /// What one more order of a person with 10,000 orders costs, beside one with ten.
+    Scale,
     /// Who is in which of forty segments while 50,000 people change.
     Segments,
     /// Calls that it takes to enrol 50,000 people into ten lists.
@@ -82,6 +88,7 @@ async fn main() -> ExitCode {
         Name::Coldstart => coldstart::run().await,
         Name::Identity => identity::run().await,
         Name::Reply => reply::run().await,
+        Name::Scale => scale::run(cli.orders).await,
         Name::Segments => segments::run().await,
         Name::Enrol => enrol::run().await,
         Name::Vtiger => vtiger::run().await,

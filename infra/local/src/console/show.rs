@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
-use stagedoor_engine::{
-    Because, Catalog, Link, Person, PersonId, Written, deals, explain, was_read, was_refused, words,
-};
+use stagedoor_engine::{Because, Catalog, Link, Person, PersonId, Reports, Written, deals, explain, words};
 use stagedoor_model::{Money, Timestamp};
 use stagedoor_ports::JournalRow;
 
@@ -54,8 +52,9 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
             p { "In " @for name in link.segments.keys() { span.tag { (name) } " " } }
         }
         @if !link.written.is_empty() {
+            @let reports = Reports::of(person);
             h2 { "What they were written" }
-            ul.rows { @for one in link.written.values() { (written(one, person)) } }
+            ul.rows { @for one in link.written.values() { (written(one, &reports)) } }
         }
         h2 { "Timeline" }
         ul.rows {
@@ -77,7 +76,7 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
     frame(person.name().unwrap_or("Without a name"), &body)
 }
 
-fn written(one: &Written, person: &Person) -> Markup {
+fn written(one: &Written, reports: &Reports<'_>) -> Markup {
     html! {
         li {
             b { (one.mailing) } " "
@@ -86,7 +85,7 @@ fn written(one: &Written, person: &Person) -> Markup {
             @for step in &one.steps {
                 div.dim {
                     (moment(step.at)) " · " (step.channel.name())
-                    @if was_read(person, step) { " · read" } @else if was_refused(person, step) { span.refused { " · not taken" } }
+                    @if reports.was_read(step) { " · read" } @else if reports.was_refused(step) { span.refused { " · not taken" } }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What a holder is to be told of a show that changed: the difference between how it stands and what this holder knows.
 
-use stagedoor_model::{Timestamp, breakage};
+use stagedoor_model::{Fact, Timestamp, breakage};
 
 use super::{Audience, Desk, Mailing};
 use crate::{
@@ -60,9 +60,11 @@ impl Desk<'_, '_> {
 
     /// Since when they know of the show: the first order that is a part of the deal.
     fn known_since(&self, deal: &Deal) -> Timestamp {
-        let order = |(source, id): &(String, String)| {
-            Some(self.person.records.get(&order_record_key(source, id))?.fact.order()?.placed_at)
-        };
+        let order =
+            |(source, id): &(String, String)| match &self.person.records.get(&order_record_key(source, id))?.fact {
+                Fact::Order { order, .. } => Some(order.as_ref()?.placed_at),
+                _ => None,
+            };
         deal.made_of.iter().filter_map(order).min().unwrap_or(deal.since)
     }
 

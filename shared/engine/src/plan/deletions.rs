@@ -15,12 +15,12 @@ pub(super) fn contacts(person: &Person, link: &Link) -> BTreeSet<u64> {
 /// Whether somebody gets a contact again after all of theirs were deleted. They do if they bought later, or if the contact went
 /// while they were taken for one with somebody else.
 pub(super) fn gets_contact_anew(person: &Person, link: &Link, catalog: &Catalog) -> bool {
-    let money = settlements(person.records.values());
     let died = deleted_at(person, link).filter(|_| !breakage::is_on("deleted-for-ever"));
     died.is_some_and(|at| {
         if is_owed(link, at) {
             return true;
         }
+        let money = settlements(person.records.values());
         let deals = deals_of(person, catalog, &money);
         deals.iter().any(|(show, deal)| is_bought(deal, link.deals.get(show), &money, catalog, at))
     })
@@ -140,7 +140,7 @@ pub(super) fn is_paid(order: &Order, settlement: &Settlement) -> bool {
 }
 
 /// Whether one of the deal's orders is a purchase that the row, which was deleted then, did not show.
-fn is_bought(deal: &Deal, known: Option<&DealLink>, money: &Settlements, catalog: &Catalog, at: Timestamp) -> bool {
+fn is_bought(deal: &Deal, known: Option<&DealLink>, money: &Settlements<'_>, catalog: &Catalog, at: Timestamp) -> bool {
     // The hub tried to show it before: it does not come again for that, whatever a manager deletes.
     let is_tried = known.is_some_and(|known| known.parked.is_some() || known.held.is_some());
     let is_unshowable = is_tried || catalog.pipeline(&deal.show).is_none();

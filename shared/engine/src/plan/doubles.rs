@@ -76,15 +76,16 @@ impl Link {
     /// Answers whether there are new ones.
     pub fn remember_rows(&mut self, person: &Person, catalog: &Catalog) -> bool {
         let mut news = false;
+        let rows =
+            |deal: &DealLink| deal.id.iter().chain(&deal.doubles).chain(&deal.closed).copied().collect::<Vec<_>>();
+        let mut known: BTreeSet<u64> = self.deals.values().flat_map(rows).collect();
         for (lead, show) in person
             .records
             .values()
             .filter_map(|record| own_deal(&self.other_ids, &record.fact, person))
             .collect::<Vec<_>>()
         {
-            let known =
-                |deal: &DealLink| deal.id == Some(lead) || deal.doubles.contains(&lead) || deal.closed.contains(&lead);
-            if self.deals.values().any(known) {
+            if !known.insert(lead) {
                 continue;
             }
             let show = catalog.current(&show).cloned().unwrap_or(show);

@@ -186,8 +186,13 @@ impl Plan {
         self.steps.len() + usize::from(self.note.is_some()) + usize::from(self.task.is_some()) + usize::from(self.more)
     }
 
-    pub(super) fn makes_deal(&self, of: &ShowKey) -> bool {
-        self.steps.iter().any(|(step, _)| matches!(step, Step::CreateDeal(draft) if draft.show == *of))
+    /// Shows for which a deal is made.
+    pub(super) fn makes_deals(&self) -> BTreeSet<ShowKey> {
+        let made = self.steps.iter().filter_map(|(step, _)| match step {
+            Step::CreateDeal(draft) => Some(draft.show.clone()),
+            _ => None,
+        });
+        made.collect()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -1,6 +1,8 @@
 //! Money without a place: it matches no order, or came in another currency than its order. It is listed for people until it
 //! has a place.
 
+use std::borrow::Cow;
+
 use jiff::SignedDuration;
 use stagedoor_model::{Fact, Order, Timestamp, breakage};
 
@@ -18,13 +20,17 @@ pub(super) fn has_unmatched(person: &Person, link: &Link, now: Timestamp) -> boo
 }
 
 /// Money whose order no shop told of in time. The provider's own time does not count: an old payment may be told first.
-pub(super) fn overdue<'m>(link: &'m Link, money: &'m Settlements, now: Timestamp) -> impl Iterator<Item = &'m Trouble> {
+pub(super) fn overdue<'m>(
+    link: &'m Link,
+    money: &'m Settlements<'_>,
+    now: Timestamp,
+) -> impl Iterator<Item = &'m Trouble> {
     let is_over = move |since: Timestamp| waits_until(since) <= now || breakage::is_on("unmatched-task-at-once");
     money.unmatched.iter().filter(move |one| link.unmatched.get(&one.key).is_some_and(|listed| is_over(listed.at)))
 }
 
 /// When money that is listed becomes a manager's task, if its order does not come before.
-pub(super) fn next_overdue(link: &Link, money: &Settlements, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn next_overdue(link: &Link, money: &Settlements<'_>, now: Timestamp) -> Option<Timestamp> {
     let listed = money.unmatched.iter().filter_map(|one| link.unmatched.get(&one.key));
     listed.map(|one| waits_until(one.at)).filter(|until| *until > now).min()
 }
@@ -48,7 +54,7 @@ impl Link {
         let money = settlements(person.records.values());
         // What went back whole has no place to find.
         let is_kept =
-            |one: &&(Order, Settlement)| one.1.elsewhere.values().any(|moved| moved.received > moved.returned);
+            |one: &&(Cow<'_, Order>, Settlement)| one.1.elsewhere.values().any(|moved| moved.received > moved.returned);
         let elsewhere = money.orders.values().filter(is_kept);
         let elsewhere = elsewhere.flat_map(|(order, settlement)| elsewhere_of(order, settlement));
         let listed = money.unmatched.iter().cloned().chain(elsewhere).map(|one| {

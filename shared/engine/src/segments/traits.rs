@@ -109,12 +109,9 @@ impl Traits {
                 }
                 Some(touch.last)
             }
-            Fact::Order { .. } => {
-                let order = fact.order();
-                if let Some(order) = &order {
-                    codes.extend(order.promo_codes.iter().map(|code| code.to_uppercase()));
-                }
-                order.map(|order| order.placed_at)
+            Fact::Order { order: Some(order), .. } => {
+                codes.extend(order.promo_codes.iter().map(|code| code.to_uppercase()));
+                Some(order.placed_at)
             }
             Fact::Talk(talk) => talk.heard_at,
             Fact::Letter(letter) if letter.channel() == Channel::Email => {
