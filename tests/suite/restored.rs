@@ -130,6 +130,36 @@ async fn an_address_that_was_corrected_while_its_contact_was_deleted_leaves_it_o
 }
 
 #[tokio::test]
+async fn what_is_anothers_since_two_were_parted_while_their_contact_was_deleted_leaves_it_once_it_is_restored() {
+    for is_heard in [true, false] {
+        let account = Account::of(Which::Vtiger).await;
+        let ahead = order(0, &[]).time.as_second() - account.sync.clock.now().as_second();
+        account.vtiger().pass(ahead.try_into().expect("the orders are of tomorrow"));
+        let (hers, boris) = ("email:anna@example.com", "phone:+79161110002");
+        fold(&account, 2, order(1, &[ANNA[0], hers])).await;
+        hear(&account, 3).await;
+        fold(&account, 5, order(4, &[boris, hers])).await;
+        hear(&account, 6).await;
+        let contacts = account.vtiger().records("Contacts");
+        let (_, id) = contacts[0]["id"].as_str().and_then(|id| id.split_once('x')).expect("an id");
+        let contact = Gone::Contact(id.parse().expect("a number"));
+        assert!(account.contacts()[0].contains("+79161110002"), "{:?}", account.contacts());
+        account.delete(contact);
+        if is_heard {
+            assert_eq!(hear(&account, 8).await.deleted, 1);
+        }
+        fold(&account, 20, changed(4, 19, &[boris, "email:boris@example.com"], |_| ())).await;
+        account.vtiger().pass(60);
+        restore(&account, contact, true);
+        hear(&account, 90).await;
+        fold(&account, 95, order(94, &[ANNA[0], hers])).await;
+        let all = account.contacts();
+        let restored = all.iter().find(|one| one.contains(&format!("12x{id}"))).expect("it is there");
+        assert!(restored.contains("anna@") && !restored.contains("+79161110002"), "{is_heard}: {restored}: {all:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_clean_up_by_a_manager_is_heard_whole_and_hidden_rows_are_named() {
     let account = Account::of(Which::Vtiger).await;
     let buyers = (0..110).map(|n| order(n, &[&format!("phone:+7916111{n:04}")])).collect();

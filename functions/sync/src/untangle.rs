@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{Link, Parting, Person, PersonId, outdated, rows_of, untangle, without_rows_of_parted};
 use stagedoor_model::{Body, Identifier, SECOND_CRM, breakage};
-use stagedoor_ports::{Crm, Dirty, PortError, Row};
+use stagedoor_ports::{Crm, Dirty, Gone, PortError, Row};
 use tokio::time::Instant;
 
 use crate::Sync;
@@ -65,12 +65,15 @@ impl Sync {
             let others: BTreeMap<PersonId, &Link> = links.iter().map(|(id, link)| (*id, link)).collect();
             let was_absorbed = !person.absorbed_by.is_subset(&one.link.untangled);
             let partings = untangle(&mut one.link, &person, &owners, (&others, was_absorbed), "");
-            let mut done = part(self.crm.as_ref(), &partings).await;
+            let (mut done, gone) = part(self.crm.as_ref(), &partings).await;
+            one.link.note_gone(&partings, &gone);
             if let (Some(link), Some(second)) = (one.link.second.as_deref_mut(), &self.second) {
                 let others: BTreeMap<PersonId, &Link> =
                     links.iter().filter_map(|(id, link)| Some((*id, link.second.as_deref()?))).collect();
                 let partings = untangle(link, &person, &owners, (&others, was_absorbed), SECOND_CRM);
-                done &= part(second.crm.as_ref(), &partings).await;
+                let (is_done, gone) = part(second.crm.as_ref(), &partings).await;
+                link.note_gone(&partings, &gone);
+                done &= is_done;
             }
             untangled.changed.insert(id);
             if done {
@@ -101,14 +104,14 @@ impl Sync {
             return Ok(());
         }
         let noted = self.note_clearing(one, (&mut first, &mut second)).await?;
-        let mut done = noted && part(self.crm.as_ref(), &first).await;
+        let mut done = noted && part(self.crm.as_ref(), &first).await.0;
         if done {
             one.link.note_cleared(&first);
         }
         if let (Some(link), Some(crm)) = (one.link.second.as_deref_mut(), self.second.as_ref().map(|one| &one.crm))
             && !second.is_empty()
         {
-            let is_clear = done && part(crm.as_ref(), &second).await;
+            let is_clear = done && part(crm.as_ref(), &second).await.0;
             if is_clear {
                 link.note_cleared(&second);
             }
@@ -195,13 +198,21 @@ async fn standing(crm: &dyn Crm, partings: &[Parting]) -> Option<BTreeMap<u64, B
     }
 }
 
-/// Whether nothing of it has to be tried again: a row that the CRM refuses, or that is gone, waits for nothing.
-async fn part(crm: &dyn Crm, partings: &[Parting]) -> bool {
+/// Whether nothing of it has to be tried again, and which contacts are gone: a row that the CRM refuses, or that is gone, waits
+/// for nothing.
+async fn part(crm: &dyn Crm, partings: &[Parting]) -> (bool, BTreeSet<u64>) {
     let rows = crm.part_contacts(partings).await;
+    let mut gone = BTreeSet::new();
     for (parting, row) in partings.iter().zip(&rows) {
-        if let Row::Refused(reason) = row {
-            tracing::warn!(contact = parting.contact, reason, "the CRM keeps rows of parted people together");
+        match row {
+            Row::Refused(reason) => {
+                tracing::warn!(contact = parting.contact, reason, "the CRM keeps rows of parted people together");
+            }
+            Row::Gone(Gone::Contact(contact)) if !breakage::is_on("gone-contact-counts-as-parted") => {
+                gone.insert(*contact);
+            }
+            _ => {}
         }
     }
-    rows.iter().all(|row| matches!(row, Row::Done(_) | Row::Refused(_) | Row::Gone(_)))
+    (rows.iter().all(|row| matches!(row, Row::Done(_) | Row::Refused(_) | Row::Gone(_))), gone)
 }

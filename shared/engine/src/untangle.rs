@@ -199,7 +199,10 @@ pub fn untangle(
     }
     link.memories().into_iter().for_each(|memory| memory.retain(|contact, _| !their_contact(contact)));
     let is_other = |value: &String| values.iter().any(|one| one.value() == value);
-    for (contact, known) in &mut link.contact_values {
+    // One that is gone may be restored, with all that stands in it: it is cleared then.
+    let gone = crate::plan::deleted_contacts(person);
+    let is_there = |id: &u64| !gone.contains(id) || breakage::is_on("gone-contact-counts-as-parted");
+    for (contact, known) in link.contact_values.iter_mut().filter(|(contact, _)| is_there(contact)) {
         let taken: Vec<String> = known.extract_if(.., is_other).collect();
         if !taken.is_empty() {
             link.cleared.entry(*contact).or_default().extend(taken);
@@ -379,6 +382,16 @@ impl Link {
             }
         }
         news
+    }
+
+    /// Notes that these contacts are gone: what was to be taken out of them stands there again once they are restored.
+    pub fn note_gone(&mut self, partings: &[Parting], gone: &BTreeSet<u64>) {
+        for parting in partings.iter().filter(|parting| gone.contains(&parting.contact)) {
+            let Some(cleared) = self.cleared.get_mut(&parting.contact) else { continue };
+            let is_theirs = |value: &String| parting.values.iter().any(|one| one.value() == value);
+            let kept: Vec<String> = cleared.extract_if(.., is_theirs).collect();
+            self.contact_values.entry(parting.contact).or_default().extend(kept);
+        }
     }
 
     /// Notes that these values stand in these contacts no more.
