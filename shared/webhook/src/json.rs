@@ -3,15 +3,21 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value, map::Entry};
+use serde_json::{Map, Number, Value, error::Category, map::Entry};
 use stagedoor_model::breakage;
 
-/// A value whose second field of the same name takes nothing away if it is empty.
+use crate::plain::plain;
+
+/// A value whose second field of the same name takes nothing away if it is empty. What is nearly JSON is read, too.
 ///
 /// # Errors
 /// When it is no JSON.
 pub fn parse_json(text: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice(text).map(|Loose(value)| value)
+    let read = |text: &[u8]| serde_json::from_slice(text).map(|Loose(value)| value);
+    read(text).or_else(|error| match error.classify() {
+        Category::Syntax if !breakage::is_on("nearly-json-refused") => read(&plain(text)).map_err(|_| error),
+        _ => Err(error),
+    })
 }
 
 /// An empty list or object, an empty text and null are PHP's and others' ways to say nothing.

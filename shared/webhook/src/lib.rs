@@ -9,6 +9,7 @@ mod form;
 mod json;
 mod lenient;
 mod odd;
+mod plain;
 mod provider;
 pub mod read;
 mod receive;

@@ -41,6 +41,8 @@ pub fn json_fields<const N: usize>(body: &[u8], places: [&str; N]) -> [Option<St
 fn scanned<const N: usize>(body: &[u8], places: [&str; N], any_case: bool) -> [Option<String>; N] {
     let mut found = [const { None }; N];
     let wanted: Vec<(usize, &str)> = places.iter().copied().enumerate().collect();
+    // A mark of UTF-8 is no part of the JSON.
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let read = Pick { wanted: &wanted, found: &mut found, any_case }.deserialize(&mut deserializer);
     if read.and_then(|()| deserializer.end()).is_err() {

@@ -106,6 +106,24 @@ async fn a_body_in_another_charset_with_a_mark_or_with_half_an_emoji_is_read() {
 }
 
 #[tokio::test]
+async fn what_other_languages_write_for_json_is_read() {
+    let door = Door::open(source("form", SECRET), at());
+    let rest = "\"phone\":\"89161234567\",\"name\":\"Анна\"";
+    for odd in ["\"x\":1e400", "\"x\":NaN", "\"x\":-Infinity", "\"form\":\"one\ttwo\nthree\"", r#""form":"O\'Brien""#] {
+        for body in [format!("{{{odd},{rest}}}"), format!("{{{rest},{odd},}}")] {
+            let outcome = door.take(&signed(&door.path, "application/json", body.as_bytes())).await;
+            let forms = forms(&outcome);
+            assert!(forms.len() == 1 && has_phone(&forms[0]), "{body}: {:?}", reasons(&outcome));
+        }
+    }
+    // In a page's form the key stands in the body itself.
+    let page = Door::open(page(), at());
+    let body = format!("\u{feff}{{\"key\":\"a-key-in-the-page\",{rest},\"x\":1e400}}");
+    let parcel = Parcel::new(&page.path, "application/json", body.into_bytes()).header("origin", PAGE);
+    assert_eq!(forms(&page.take(&parcel).await).len(), 1);
+}
+
+#[tokio::test]
 async fn an_odd_field_of_a_form_loses_only_itself_and_the_answer_names_it() {
     let door = Door::open(source("form", SECRET), at());
     let body = serde_json::json!({ "phone": "89161234567", "amount": "many", "at": "yesterday", "utm": [], "name": 7,
