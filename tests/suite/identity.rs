@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::Person;
 use stagedoor_model::{
-    Body, ChatRef, ContactChanged, Content, Event, EventId, Identifier, IdentityDecided, MessageHeard, Money, Order,
-    OrderBody, OrderState, ShowRef, SourceName, Ticket, Timestamp, Verdict,
+    Body, Channel, ChatRef, ConsentRecorded, ContactChanged, Content, Event, EventId, Identifier, IdentityDecided,
+    MessageHeard, Money, Order, OrderBody, OrderState, ShowRef, SourceName, Ticket, Timestamp, Verdict,
 };
 use stagedoor_tests::account::{Account, Which};
+
+use crate::{managers_edits::told, partings::form};
 
 const BOTH: [Which; 2] = [Which::Amo, Which::Vtiger];
 
@@ -211,5 +213,20 @@ async fn people_parted_by_a_manager_have_their_own_contacts_and_deals_again() {
         // The next purchase of each is each one's own.
         tell(&account, vec![order("3", "ufa", 30, "Boris", &[boris])]).await;
         assert_eq!(account.counts(), (2, deals_before + 1), "{which:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_contact_that_a_manager_makes_of_somebody_who_only_said_no_by_sms_is_theirs_when_they_come() {
+    for which in BOTH {
+        let account = Account::of(which).await;
+        let (phone, sms) = (identifier("phone:+79161234501"), source("sms"));
+        let no = ConsentRecorded::withdrawn(phone, Channel::Sms, "stop-word");
+        let no = Event::new(&sms, EventId::derive(&sms, &["no"]), at(10), Body::ConsentRecorded(no));
+        let form = form("moscow", 5, "Анна", &["phone:+79161234501", "email:anna@example.com"]);
+        for event in [no, told(which, 77_777, &["+79161234501"]), form] {
+            assert!(account.sync.handle(vec![event]).await.is_empty());
+        }
+        assert_eq!(account.store.totals().await.expect("totals").people, 1, "{which:?}");
     }
 }

@@ -22,7 +22,10 @@ pub fn recognise(record: &mut Record, owner: &Person, row_of: Option<PersonId>, 
     let echoed = earlier.map(|earlier| &earlier.echoes);
     let own = own_values(owner);
     let claims = bare_claims(owner);
-    let own = |one: &Identifier| own.contains(one) && (!claims.contains(one) || wrote(one));
+    // Of an address alone, as an SMS that says no tells of one, the hub makes no contact: there is nothing that the row stands
+    // beside, and its values are all that ties it.
+    let is_tied = record.beside.is_some() || stagedoor_model::breakage::is_on("untied-row-echoes");
+    let own = |one: &Identifier| is_tied && own.contains(one) && (!claims.contains(one) || wrote(one));
     let rows = values_of_rows(owner, &record.key);
     let is_echo = |one: &Identifier| {
         !is_row(one)

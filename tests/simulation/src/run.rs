@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use stagedoor_model::{Record, RecordKey};
+
 use crate::{
     act::{Actors, Habit},
     check::{self, Violation},
@@ -166,6 +168,13 @@ async fn known_to_hub(shared: &Shared) -> Vec<String> {
     let people = shared.store.everybody(None, 1_000).await.unwrap_or_default().0;
     let links = shared.store.links(&people).await.unwrap_or_default();
     let mut lines = Vec::new();
+    for person in shared.store.load(&people).await.unwrap_or_default().into_iter().map(|one| one.value) {
+        lines.push(format!("  {} (parted {:?}, absorbed {:?})", person.id, person.parted, person.absorbed));
+        let record = |(key, record): (&RecordKey, &Record)| {
+            format!("    {}: {}", key.0, serde_json::to_string(record).unwrap_or_default())
+        };
+        lines.extend(person.records.iter().map(record));
+    }
     for (person, link) in links {
         lines.push(format!("  {person} has {:?}, doubles {:?}, marked {:?}", link.contact, link.doubles, link.marked));
         lines.extend(link.deals.iter().map(|(show, deal)| format!("    {}: {deal:?}", show.0)));
