@@ -38,7 +38,7 @@ pub async fn check(shared: &Shared, story: &Story, found: &mut Vec<Violation>) {
             broken(Invariant::Advertising, format!("{}: at night at the place of {}", told(call), show.key));
         }
     }
-    news::check(&calls, &shared.crm.account(), story, found);
+    news::check(&calls, &unanswered(shared, &calls).await, &shared.crm.account(), story, found);
     let mut broken = |invariant, what| found.push(Violation { invariant, what });
     let mut arrived = BTreeMap::<&str, usize>::new();
     for call in calls.iter().filter(|call| call.arrived) {
@@ -48,6 +48,18 @@ pub async fn check(shared: &Shared, story: &Story, found: &mut Vec<Violation>) {
             broken(Invariant::WrittenOnce, format!("{}: arrived twice", told(call)));
         }
     }
+}
+
+/// Decisions of which the hub cannot know whether they arrived: it died in between, or the answer was lost.
+async fn unanswered(shared: &Shared, calls: &[Call]) -> BTreeSet<String> {
+    let mut unanswered = BTreeSet::new();
+    for call in calls {
+        let cell = shared.store.cell(&format!("sent/{}", call.decision)).await.ok().flatten();
+        if cell.is_some_and(|cell| cell.value.contains("unknown")) {
+            unanswered.insert(call.decision.clone());
+        }
+    }
+    unanswered
 }
 
 fn told(call: &Call) -> String {

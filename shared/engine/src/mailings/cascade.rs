@@ -40,8 +40,14 @@ pub(super) fn next(
     let may_be_lost = mailing.is_service && desk.reports.was_unanswered(last);
     // Until an address was seen to be a cashier's, one message went there for all its people.
     let of_crowd = mailing.is_service && desk.shared.contains(&last.to) && !breakage::is_on("crowds-notice-is-enough");
+    // There is no other way to them: the same once more. A hub that died before its call told them nothing.
+    let is_last = |way: &Way| {
+        let same = steps.iter().filter(|step| step.to == way.to && step.through == way.through);
+        last.to == way.to && last.through == way.through && same.count() == 1 && !breakage::is_on("only-way-tried-once")
+    };
     if is_strange || may_be_lost || of_crowd || desk.reports.was_refused(last) {
-        return ways.into_iter().find(fresh).map_or(Next::Nothing, Next::Write);
+        let next = ways.iter().find(|way| fresh(way)).or_else(|| ways.iter().find(|way| may_be_lost && is_last(way)));
+        return next.cloned().map_or(Next::Nothing, Next::Write);
     }
     let tried = |channel: Channel| steps.iter().any(|step| step.channel == channel);
     let next = ways.into_iter().find(|way| fresh(way) && !tried(way.channel));

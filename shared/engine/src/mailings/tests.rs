@@ -173,6 +173,20 @@ fn a_message_that_went_to_somebody_elses_address_is_followed_by_one_to_their_own
     assert!(look(&person, &link, &catalog, now + 9 * HOUR).now.is_empty(), "once");
 }
 
+/// The answer to a letter was lost.
+fn unanswered(decision: &str, address: &Identifier, second: i64) -> Event {
+    let mail = SourceName::new("email").expect("a name");
+    let lost = MessageSent {
+        decision: decision.to_owned(),
+        through: mail.clone(),
+        to: address.clone(),
+        text: String::new(),
+        outcome: SendOutcome::Unknown,
+        campaign: Some("news".into()),
+    };
+    Event::new(&mail, EventId::derive(&mail, &["lost", decision]), at(second), Body::MessageSent(Box::new(lost)))
+}
+
 #[test]
 fn a_notice_without_an_answer_is_followed_by_one_through_the_next_channel_and_advertising_is_not() {
     let phone = Identifier::phone(Phone::parse("+79161234567", Region::new("RU").expect("a region")).expect("a phone"));
@@ -188,23 +202,32 @@ fn a_notice_without_an_answer_is_followed_by_one_through_the_next_channel_and_ad
         remember(&mut link, &first, now);
         let step = link.written.values().flat_map(|one| &one.steps).next().expect("a message").clone();
         assert_eq!(step.to, address);
-        let mail = SourceName::new("email").expect("a name");
-        let lost = MessageSent {
-            decision: step.decision,
-            through: mail.clone(),
-            to: address.clone(),
-            text: String::new(),
-            outcome: SendOutcome::Unknown,
-            campaign: Some("news".into()),
-        };
-        let lost =
-            Event::new(&mail, EventId::derive(&mail, &["lost"]), at(now + 60), Body::MessageSent(Box::new(lost)));
+        let lost = unanswered(&step.decision, &address, now + 60);
         let person = folded(vec![bought.clone(), lost]);
         let next = look(&person, &link, &catalog, now + 120);
         let to: Vec<_> = next.now.iter().filter_map(|due| Some(due.message.as_ref()?.way.to.clone())).collect();
         assert_eq!(to, if is_service { vec![phone.clone()] } else { vec![] });
         remember(&mut link, &next, now + 120);
         assert!(look(&person, &link, &catalog, now + 9 * HOUR).now.is_empty(), "no third");
+    }
+}
+
+#[test]
+fn a_notice_without_an_answer_is_sent_once_more_where_there_is_no_other_way() {
+    let (address, now) = (email("fan1@example.com"), NOON + 2 * HOUR);
+    for is_service in [true, false] {
+        let catalog = catalog(vec![Mailing { is_service, through: vec![Channel::Email], ..mailing("news", 0) }]);
+        let (mut link, mut events) = (Link::default(), vec![cart(1, std::slice::from_ref(&address))]);
+        let mut written = vec![];
+        for n in 0..4 {
+            let time = now + n * 600;
+            let due = look(&folded(events.clone()), &link, &catalog, time);
+            remember(&mut link, &due, time);
+            let step = link.written.values().flat_map(|one| &one.steps).next_back().expect("a message").clone();
+            written.push(due.now.iter().filter(|due| due.message.is_some()).count());
+            events.push(unanswered(&step.decision, &address, time + 60));
+        }
+        assert_eq!(written, if is_service { [1, 1, 0, 0] } else { [1, 0, 0, 0] });
     }
 }
 
