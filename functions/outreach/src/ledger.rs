@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use stagedoor_engine::{Advertised, Person, PersonId};
-use stagedoor_model::{EventId, Notice, SendOutcome, SourceName, Timestamp};
+use stagedoor_model::{EventId, Notice, SendOutcome, SourceName, Timestamp, breakage};
 use stagedoor_ports::{PortError, Result};
 
 use crate::Outreach;
@@ -37,8 +37,11 @@ impl Entry {
                 let (asked, at) = call.split_once(' ').unwrap_or((call, ""));
                 Self::Begun { asked: asked.parse().unwrap_or(0), at: at.parse().ok() }
             }
-            Some(("ended", outcome)) => serde_json::from_str(outcome).map_or(Self::Fresh, Self::Ended),
-            _ => Self::Fresh,
+            _ if breakage::is_on("unread-entry-is-fresh") => Self::Fresh,
+            // A later version may tell outcomes and words that this one does not know. Nothing is sent twice for that.
+            Some(("ended", outcome)) => Self::Ended(serde_json::from_str(outcome).unwrap_or(SendOutcome::Unknown)),
+            Some(("fresh", _)) => Self::Fresh,
+            _ => Self::Begun { asked: 0, at: None },
         }
     }
 
@@ -124,6 +127,26 @@ impl Outreach {
         match entry {
             Entry::Ended(_) => Ok(()),
             _ => self.put(decision, &Entry::Ended(outcome.clone()), version).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_no_message_that_was_never_sent() {
+        let at = "2027-01-10T10:00:00Z".parse().unwrap();
+        let sent = Entry::Ended(SendOutcome::Sent("7".into()));
+        for entry in [Entry::Fresh, Entry::Begun { asked: 2, at: Some(at) }, Entry::Begun { asked: 2, at: None }, sent]
+        {
+            assert_eq!(Entry::read(&entry.write()), entry);
+        }
+        let later = "ended {\"read_by_a_later_version\":\"7\"}";
+        assert_eq!(Entry::read(later), Entry::Ended(SendOutcome::Unknown), "it ended, however it did");
+        for value in ["handed 3", "", "broken"] {
+            assert_eq!(Entry::read(value), Entry::Begun { asked: 0, at: None }, "{value:?}: its channel is asked");
         }
     }
 }
