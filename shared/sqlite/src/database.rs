@@ -114,6 +114,18 @@ impl Database {
         })
     }
 
+    /// The same for a look that touches a page or two, many times a second: on the caller's own thread, unless another read is
+    /// under way.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if let Ok(connection) = self.reader.try_lock() {
+            return work(&connection).map_err(|error| broken(&error));
+        }
+        self.read(work).await
+    }
+
     /// Reads the last committed state.
     pub async fn read<T: Send + 'static>(
         &self,
