@@ -21,7 +21,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Deserialize;
 use stagedoor_config::Reading;
 use stagedoor_model::Event;
-use stagedoor_ports::{Clock, SystemClock};
+use stagedoor_ports::{Clock, SystemClock, from_stored};
 use stagedoor_webhook::{Build, ClientAddress, Counters, OneClient, Provider, Receiver, Source, table};
 
 use crate::{
@@ -255,13 +255,13 @@ async fn consumed(consumer: &dyn Consumer, invocation: LambdaEvent<Invocation>) 
     let (mut ids, mut events) = (Vec::new(), Vec::new());
     for record in invocation.payload.records {
         let id = record.message_id.unwrap_or_default();
-        match record.body.as_deref().map(serde_json::from_str::<Event>) {
-            Some(Ok(event)) => {
+        match from_stored::<Event>(record.body.as_deref().unwrap_or("")) {
+            Ok(event) => {
                 ids.push(id);
                 events.push(event);
             }
-            _ => {
-                tracing::error!(message = id, "a message that is no event");
+            Err(reason) => {
+                tracing::error!(message = id, reason, "a message that cannot be read");
                 failures.push(id);
             }
         }

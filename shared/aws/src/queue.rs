@@ -14,7 +14,7 @@ use aws_sdk_sqs::{
     },
 };
 use stagedoor_model::{Event, Timestamp};
-use stagedoor_ports::{DeadLetter, PortError, Queue, Receipt, Received, Result};
+use stagedoor_ports::{DeadLetter, PortError, Queue, Receipt, Received, Result, from_stored, to_stored};
 
 /// Entries of one batch call at most (SQS, SendMessageBatch).
 const BATCH: usize = 10;
@@ -79,7 +79,7 @@ fn retry(call: &str, error: &impl std::error::Error) -> PortError {
 }
 
 fn texts(events: &[Event]) -> Result<Vec<String>> {
-    let bodies = events.iter().map(serde_json::to_string).collect::<std::result::Result<Vec<_>, _>>();
+    let bodies = events.iter().map(to_stored).collect::<std::result::Result<Vec<_>, _>>();
     bodies.map_err(|error| PortError::Fail(error.to_string()))
 }
 
@@ -133,11 +133,11 @@ impl Queue for SqsQueue {
                     .and_then(|all| all.get(&MessageSystemAttributeName::ApproximateReceiveCount)?.parse().ok());
                 let (Some(body), Some(receipt)) = (message.body, message.receipt_handle) else { continue };
                 // What is no event is left in the queue: it wears out there and becomes a dead letter.
-                match serde_json::from_str(&body) {
+                match from_stored(&body) {
                     Ok(event) => {
                         all.push(Received { event, receipt: Receipt(receipt), attempts: attempts.unwrap_or(1) })
                     }
-                    Err(_) => tracing::error!("a message that is no event is left to the dead letters"),
+                    Err(reason) => tracing::error!(reason, "a message that cannot be read is left to the dead letters"),
                 }
             }
         }
@@ -218,7 +218,7 @@ impl Queue for SqsQueue {
             let before = found.len();
             for message in answer.messages.unwrap_or_default() {
                 let (Some(id), Some(body)) = (message.message_id, message.body) else { continue };
-                let event = serde_json::from_str(&body).ok();
+                let event = from_stored(&body).ok();
                 found.insert(id.clone(), DeadLetter { id, event, bytes: body.len() });
             }
             nothing_new = if found.len() == before { nothing_new + 1 } else { 0 };

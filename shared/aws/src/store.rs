@@ -30,7 +30,7 @@ use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
 use stagedoor_ports::{
     Cell, Claims, Commit, Dirty, DuePage, JournalRow, PortError, Postponed, Result, Saved, SetAside, Store, Taken,
-    Totals, Versioned, unreadable_reason,
+    Totals, Versioned, from_stored, to_stored,
 };
 
 use crate::dynamo::{Item, failed, get_all, held, item, number, number_of, text, text_of};
@@ -63,18 +63,18 @@ impl Default for Retention {
 
 /// As deflated JSON: a write unit is a kilobyte.
 pub(crate) fn packed<T: serde::Serialize>(value: &T) -> Result<AttributeValue> {
-    let json = serde_json::to_vec(value).map_err(|error| PortError::Fail(error.to_string()))?;
+    let json = to_stored(value).map_err(|error| PortError::Fail(error.to_string()))?;
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-    let packed = encoder.write_all(&json).and_then(|()| encoder.finish());
+    let packed = encoder.write_all(json.as_bytes()).and_then(|()| encoder.finish());
     packed.map(|bytes| AttributeValue::B(Blob::new(bytes))).map_err(|error| PortError::Fail(error.to_string()))
 }
 
 pub(crate) fn unpacked<T: serde::de::DeserializeOwned>(item: &Item, name: &str) -> Result<T> {
     let broken = |reason: String| PortError::Fail(format!("a stored {name} cannot be read: {reason}"));
     let bytes = item.get(name).and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default();
-    let mut json = Vec::new();
-    DeflateDecoder::new(bytes).read_to_end(&mut json).map_err(|error| broken(error.to_string()))?;
-    serde_json::from_slice(&json).map_err(|error| broken(unreadable_reason(&error)))
+    let mut json = String::new();
+    DeflateDecoder::new(bytes).read_to_string(&mut json).map_err(|error| broken(error.to_string()))?;
+    from_stored(&json).map_err(broken)
 }
 
 /// Twelve bytes that stand for an event: short enough for a person's trail.

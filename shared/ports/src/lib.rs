@@ -9,6 +9,7 @@ pub mod memory;
 mod queue;
 mod shops;
 mod store;
+mod stored;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod withdrawals;
@@ -24,6 +25,9 @@ pub use store::{
     Store, Taken, Totals, Versioned, outdated, unreadable_reason, up_to,
 };
 
+#[cfg(feature = "testing")]
+pub use stored::of_a_later_version;
+pub use stored::{FORMAT, from_stored, to_stored};
 pub use withdrawals::{keep_withdrawals, read_withdrawals};
 
 /// A port could not do what was asked.

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use stagedoor_model::{Event, Timestamp, breakage};
-use stagedoor_ports::{Clock, DeadLetter, PortError, Queue, Receipt, Received, Result};
+use stagedoor_ports::{Clock, DeadLetter, PortError, Queue, Receipt, Received, Result, from_stored, to_stored};
 
 use self::steps::STEPS;
 use crate::database::Database;
@@ -35,7 +35,7 @@ impl SqliteQueue {
         }
         let bodies: Vec<String> = events
             .iter()
-            .map(serde_json::to_string)
+            .map(to_stored)
             .collect::<std::result::Result<_, _>>()
             .map_err(|error| PortError::Fail(error.to_string()))?;
         let now = self.clock.now().as_millisecond();
@@ -68,20 +68,22 @@ impl Queue for SqliteQueue {
         let now = self.clock.now().as_millisecond();
         // A look costs no transaction, and most looks find nothing.
         let is_any = breakage::is_on("idle-queue-writes")
-            || self.database.read(move |connection| postponed::is_any_ready(connection, now)).await?;
+            || self.database.look(move |connection| postponed::is_any_ready(connection, now)).await?;
         if !is_any {
             return Ok(vec![]);
         }
         let rows = self.database.write(move |connection| take(connection, now, max)).await?;
         let (mut batch, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
         for (id, body, attempts) in rows {
-            match serde_json::from_str(&body) {
+            match from_stored(&body) {
                 Ok(event) => batch.push(Received { event, receipt: Receipt(id.to_string()), attempts }),
-                Err(_) => unreadable.push(id),
+                Err(reason) => {
+                    tracing::error!(message = id, reason, "a message that cannot be read goes to the dead letters");
+                    unreadable.push(id);
+                }
             }
         }
         if !unreadable.is_empty() {
-            tracing::error!(messages = ?unreadable, "messages that are no events go to the dead letters");
             self.database.write(move |connection| unreadable.iter().try_for_each(|id| bury(connection, *id))).await?;
         }
         Ok(batch)
@@ -111,7 +113,7 @@ impl Queue for SqliteQueue {
 
     async fn is_empty(&self) -> Result<bool> {
         self.database
-            .read(|connection| connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([]))
+            .look(|connection| connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([]))
             .await
             .map(|any| !any)
     }
@@ -131,7 +133,7 @@ impl Queue for SqliteQueue {
                 let mut select = connection.prepare_cached("SELECT id, body FROM dead_letters ORDER BY id LIMIT ?1")?;
                 let letter = |row: &rusqlite::Row<'_>| {
                     let (id, body): (i64, String) = (row.get(0)?, row.get(1)?);
-                    Ok(DeadLetter { id: id.to_string(), event: serde_json::from_str(&body).ok(), bytes: body.len() })
+                    Ok(DeadLetter { id: id.to_string(), event: from_stored(&body).ok(), bytes: body.len() })
                 };
                 select.query_map([max as i64], letter)?.collect()
             })

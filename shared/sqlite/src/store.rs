@@ -17,7 +17,7 @@ use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
 use stagedoor_ports::{
     Cell, Claims, Clock, Commit, Dirty, DuePage, JournalRow, Outcome, Postponed, Result, Saved, SetAside, Store,
-    SystemClock, Taken, Totals, Versioned, unreadable_reason,
+    SystemClock, Taken, Totals, Versioned, from_stored, to_stored,
 };
 
 use crate::{crowds, database::Database, due};
@@ -71,7 +71,7 @@ fn totals() -> &'static str {
 pub(crate) type Sql<T> = rusqlite::Result<T>;
 
 fn json<T: Serialize>(value: &T) -> Sql<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+    to_stored(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 fn parsed<T: DeserializeOwned>(text: &str) -> Sql<T> {
@@ -80,7 +80,7 @@ fn parsed<T: DeserializeOwned>(text: &str) -> Sql<T> {
 
 /// Or why not, without values.
 fn read<T: DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
-    serde_json::from_str(text).map_err(|error| unreadable_reason(&error))
+    from_stored(text)
 }
 
 pub(crate) fn person_id(text: &str) -> Sql<PersonId> {
@@ -261,7 +261,7 @@ impl Store for SqliteStore {
     }
 
     async fn may_be_dirty(&self, now: Timestamp) -> Result<bool> {
-        self.database.read(move |connection| waiting::is_any(connection, now)).await
+        self.database.look(move |connection| waiting::is_any(connection, now)).await
     }
 
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {

@@ -1,6 +1,9 @@
 //! What DynamoDB holds and this version cannot read holds up nobody.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    io::{Read, Write},
+};
 
 use aws_sdk_dynamodb::{
     primitives::Blob,
@@ -8,7 +11,7 @@ use aws_sdk_dynamodb::{
 };
 use stagedoor_aws::{DynamoStore, create_tables};
 use stagedoor_ports::{
-    Store,
+    Saved, Store, of_a_later_version,
     testing::{form_event, newcomer, put_people, readable_again_suite, unreadable_suite},
 };
 
@@ -72,6 +75,39 @@ async fn a_row_of_the_journal_that_cannot_be_read_hides_no_other() {
     assert_eq!(left.len(), 2);
     assert!(left.iter().all(|row| (1..=3).any(|n| row.event.id == form_event(n).id)));
     assert_eq!(store.set_aside(10).await.expect("read").len(), 1);
+}
+
+/// The deflated JSON, as a later version would store it.
+fn of_later(packed: &AttributeValue) -> AttributeValue {
+    let mut json = String::new();
+    let bytes = packed.as_b().expect("bytes").as_ref();
+    flate2::read::DeflateDecoder::new(bytes).read_to_string(&mut json).expect("deflated");
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(of_a_later_version(&json).as_bytes()).expect("deflated");
+    AttributeValue::B(Blob::new(encoder.finish().expect("deflated")))
+}
+
+#[tokio::test]
+async fn what_a_later_version_wrote_is_set_aside_and_never_overwritten() {
+    let (_moto, store, client) = store().await;
+    let people = put_people(&store, 3).await;
+    store.save_links(people.iter().map(|id| (*id, Default::default())).collect()).await.expect("saved");
+    let id = people[1].to_string();
+    let mut docs = Vec::new();
+    for (table, key) in [("t-people", "id"), ("t-links", "person")] {
+        let later = of_later(&replace(&client, (table, key, &id), "doc", garbage()).await);
+        replace(&client, (table, key, &id), "doc", later.clone()).await;
+        docs.push((table, key, later));
+    }
+    unreadable_suite(&store, &people, &[0, 2], 1).await;
+    let told = store.set_aside(10).await.expect("read");
+    assert!(told[0].reason.contains("a later version of Stagedoor wrote"), "{told:?}");
+    let (_, anew) = newcomer(2);
+    assert_eq!(store.save(vec![anew]).await.expect("answered"), vec![Saved::Conflict]);
+    assert!(store.save_links(vec![(people[1], Default::default())]).await.is_err());
+    for (table, key, later) in docs {
+        assert_eq!(replace(&client, (table, key, &id), "doc", later.clone()).await, later);
+    }
 }
 
 #[tokio::test]

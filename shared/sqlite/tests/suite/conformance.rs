@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{
-    Queue, Store, SystemClock,
-    testing::{form_event, put_people, queue_suite, readable_again_suite, store_suite, unreadable_suite},
+    Queue, Saved, Store, SystemClock, of_a_later_version,
+    testing::{form_event, newcomer, put_people, queue_suite, readable_again_suite, store_suite, unreadable_suite},
 };
 use stagedoor_sqlite::{SqliteQueue, SqliteStore};
 
@@ -89,6 +89,56 @@ async fn a_row_of_the_journal_that_cannot_be_read_hides_no_other() {
         aside.iter().map(|one| (one.kind.as_str(), one.id.as_str())).collect::<Vec<_>>(),
         vec![("event", form_event(2).id.as_str())]
     );
+}
+
+#[tokio::test]
+async fn what_a_later_version_wrote_is_set_aside_and_never_overwritten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hub.db");
+    let store = SqliteStore::open(&path).expect("opened");
+    let people = put_people(&store, 3).await;
+    store.save_links(people.iter().map(|id| (*id, Default::default())).collect()).await.expect("saved");
+    let other = rusqlite::Connection::open(&path).expect("opened");
+    let read = |sql: &str| other.query_row(sql, [people[1].to_string()], |row| row.get::<_, String>(0)).expect("read");
+    let (person, link) = ("SELECT doc FROM people WHERE id = ?1", "SELECT doc FROM links WHERE person = ?1");
+    let row = "SELECT row FROM journal WHERE person = ?1";
+    let docs = [person, link, row].map(|sql| of_a_later_version(&read(sql)));
+    for (set, doc) in
+        ["people SET doc = ?2 WHERE id", "links SET doc = ?2 WHERE person", "journal SET row = ?2 WHERE person"]
+            .into_iter()
+            .zip(&docs)
+    {
+        other.execute(&format!("UPDATE {set} = ?1"), (people[1].to_string(), doc)).expect("written");
+    }
+    unreadable_suite(&store, &people, &[0, 2], 1).await;
+    assert_eq!(store.journal(10).await.expect("read").len(), 2);
+    let told = store.set_aside(10).await.expect("read");
+    assert_eq!(told.len(), 2, "a person and a row of the journal");
+    assert!(told.iter().all(|one| one.reason.contains("a later version of Stagedoor wrote")), "{told:?}");
+    // Whoever does not know of them cannot write them.
+    let (_, anew) = newcomer(2);
+    assert_eq!(store.save(vec![anew]).await.expect("answered"), vec![Saved::Conflict]);
+    assert!(store.save_links(vec![(people[1], Default::default())]).await.is_err());
+    assert_eq!([person, link, row].map(read), docs);
+}
+
+#[tokio::test]
+async fn a_message_of_a_later_version_waits_for_it_and_holds_up_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("queue.db");
+    let queue = SqliteQueue::open(&path, Arc::new(SystemClock)).expect("opened");
+    let other = rusqlite::Connection::open(&path).expect("opened");
+    let body = of_a_later_version(&serde_json::to_string(&form_event(1)).expect("JSON"));
+    other.execute("INSERT INTO messages (body) VALUES (?1)", [&body]).expect("written");
+    queue.send(vec![form_event(2)]).await.expect("sent");
+    let batch = queue.receive(10).await.expect("received");
+    assert_eq!(batch.iter().map(|one| one.event.id.clone()).collect::<Vec<_>>(), [form_event(2).id]);
+    assert!(queue.dead(10).await.expect("read")[0].event.is_none());
+    // The later version takes it out of the dead letters as it was.
+    assert_eq!(queue.redrive().await.expect("redriven"), 1);
+    let kept: String =
+        other.query_row("SELECT body FROM messages ORDER BY id DESC LIMIT 1", [], |row| row.get(0)).expect("read");
+    assert_eq!(kept, body);
 }
 
 #[tokio::test]
