@@ -18,7 +18,7 @@ use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking, UNKNOWN_ZONES}
 use stagedoor_webhook::{Counters, Receiver, Source};
 use tokio_util::sync::CancellationToken;
 
-use crate::{console, functions, ready};
+use crate::{console, functions, metrics, ready};
 
 /// The config that `cargo run` uses.
 pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
@@ -211,6 +211,10 @@ impl Hub {
         if breakage::is_on("console-on-public-address") {
             functions = functions.merge(console::router(Arc::clone(self), console::ConsoleToken::of(self)?));
         }
+        if breakage::is_on("metrics-on-public-address") {
+            functions =
+                functions.merge(Router::new().route("/metrics", get(metrics::answer)).with_state(Arc::clone(self)));
+        }
         let ready = ready::router(Arc::new(ready::Readiness::new(Arc::clone(self))));
         Ok(functions.route("/healthz", get(async || "ok")).merge(ready))
     }
@@ -226,7 +230,7 @@ impl Hub {
         events.unwrap_or(true) && chats.unwrap_or(true)
     }
 
-    fn seconds_since(&self, at: Option<stagedoor_model::Timestamp>) -> Option<u64> {
+    pub(crate) fn seconds_since(&self, at: Option<stagedoor_model::Timestamp>) -> Option<u64> {
         let age = self.sync.clock.now().duration_since(at?).as_secs();
         Some(u64::try_from(age).unwrap_or(0))
     }

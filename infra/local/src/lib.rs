@@ -17,6 +17,7 @@ pub mod hub;
 pub mod import;
 pub mod listener;
 mod logs;
+pub mod metrics;
 pub mod month;
 pub mod person;
 mod ready;

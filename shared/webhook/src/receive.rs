@@ -2,7 +2,7 @@ use std::{
     collections::BTreeMap,
     num::NonZeroU32,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -15,7 +15,7 @@ use axum::{
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, Method, StatusCode};
-use stagedoor_model::{Event, SourceName, TraceParent, breakage};
+use stagedoor_model::{Event, SourceName, Timestamp, TraceParent, breakage};
 use stagedoor_ports::{Clock, Queue};
 
 use crate::{
@@ -25,22 +25,43 @@ use crate::{
 
 /// Deliveries by source and outcome, since the start.
 #[derive(Clone, Default)]
-pub struct Counters(Arc<Mutex<BTreeMap<(String, String), u64>>>);
+pub struct Counters(Arc<Mutex<Counted>>);
+
+#[derive(Default)]
+struct Counted {
+    outcomes: BTreeMap<(String, String), u64>,
+    accepted_at: BTreeMap<String, Timestamp>,
+}
 
 impl Counters {
     /// One more of this source with this outcome.
     pub fn count(&self, source: &str, outcome: &str) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.entry((source.to_owned(), outcome.to_owned())).or_default() += 1;
+        *self.counted().outcomes.entry((source.to_owned(), outcome.to_owned())).or_default() += 1;
     }
 
     /// What was counted since the last time, by somebody who passes it on.
     pub fn take(&self) -> BTreeMap<(String, String), u64> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.counted().outcomes)
     }
 
     pub fn all(&self) -> BTreeMap<(String, String), u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counted().outcomes.clone()
+    }
+
+    /// A delivery of this source was accepted.
+    pub fn accept(&self, source: &str, at: Timestamp) {
+        let mut counted = self.counted();
+        *counted.outcomes.entry((source.to_owned(), "accepted".to_owned())).or_default() += 1;
+        counted.accepted_at.insert(source.to_owned(), at);
+    }
+
+    /// When each source sent the last delivery that was accepted since the start.
+    pub fn last_accepted(&self) -> BTreeMap<String, Timestamp> {
+        self.counted().accepted_at.clone()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -251,7 +272,7 @@ impl Hall {
         match self.receiver.queue.send(events).await {
             Ok(()) => {
                 tracing::info!(source, function = self.function, trace, events = ?ids, "delivery accepted");
-                self.receiver.counters.count(source, "accepted");
+                self.receiver.counters.accept(source, delivery.received_at);
                 let mut answer = door.provider.answer(delivery);
                 if let Some(reason) = strange {
                     let said = serde_json::json!({ "ok": true, "understood": false, "reason": reason });

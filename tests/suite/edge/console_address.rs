@@ -115,8 +115,8 @@ async fn behind_a_default_nginx_webhooks_are_taken_and_nothing_personal_is_seen(
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_of_the_docs_lets_webhooks_through_and_nothing_else() {
     let hub = with_anna(|text| text.replace("[hub]", "[hub]\ntrusted_proxies = [\"127.0.0.1\"]")).await;
-    let docs = std::fs::read_to_string(stagedoor_testkit::samples::folder().join("../docs/security.md")).expect("docs");
-    let example = docs.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let file = stagedoor_testkit::samples::folder().join("../infra/machine/nginx.conf");
+    let example = std::fs::read_to_string(file).expect("an example");
     let address = hub.base.trim_start_matches("http://").to_owned();
     let mut log = std::path::PathBuf::new();
     let nginx = Nginx::with(|listen, folder| {

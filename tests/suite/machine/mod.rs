@@ -1,6 +1,8 @@
 //! The hub as a service on one machine: where it listens, what it logs, whether it is ready, how it stops.
 
+mod kit;
 mod logs;
+mod metrics;
 mod moved;
 mod ready;
 mod stop;

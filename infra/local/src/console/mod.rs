@@ -25,7 +25,7 @@ use stagedoor_model::{Body, EventId, Identifier};
 use stagedoor_ports::PortError;
 
 pub use self::token::{ConsoleToken, FILE as TOKEN_FILE};
-use crate::{commands, hub::Hub, report};
+use crate::{commands, hub::Hub, metrics, report};
 
 /// Rows of a list on one page.
 const ROWS: usize = 100;
@@ -43,6 +43,7 @@ pub fn router(hub: Arc<Hub>, token: ConsoleToken) -> Router {
         .route("/console/effect.csv", get(effect_csv))
         .route("/console/event/{id}", get(event))
         .route("/console/replay/{id}", post(replay))
+        .route("/metrics", get(metrics::answer))
         .with_state(Arc::clone(&hub))
         // Around all of it: what is not there is refused in the same way.
         .layer(middleware::from_fn_with_state(Arc::new(access::Access::new(hub, token)), access::guard))
