@@ -35,6 +35,13 @@ const UNKNOWN_FOR: jiff::SignedDuration = jiff::SignedDuration::from_secs(120);
 /// The longest that a queue holds a message back.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
+/// How long advertising waits at a time while it is held.
+const HELD: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
+
+/// How often a channel was asked about a message of a restored outbox: the hub of before may have sent it long ago, when no
+/// channel knows an id any more by which it would send nothing twice.
+const RESTORED: u32 = u32::MAX;
+
 /// Why a message to somebody ends who was erased.
 const ERASED: &str = "erased";
 
@@ -110,6 +117,28 @@ impl Outreach {
         failed.fold(BTreeSet::new(), |all, one| async { all.into_iter().chain(one).collect() }).await
     }
 
+    /// Notes of messages that another hub may have sent, as after a restore: what is not known of them counts as begun, so
+    /// their channels are asked before anything is sent.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn count_as_asked(&self, events: &[Event]) -> Result<()> {
+        for event in events {
+            let Body::MessageDecided(message) = &event.body else { continue };
+            let channel = self.channels.get(&message.through).map(AsRef::as_ref);
+            let parts = channel.map_or(1, |channel| parts::parts(channel, message).len());
+            for n in 0..parts {
+                let decision = parts::name(event.id.as_str(), n);
+                let (entry, version) = self.entry(&decision).await?;
+                if entry == Entry::Fresh || matches!(entry, Entry::Begun { .. }) {
+                    let at = Some(self.clock.now());
+                    self.put(&decision, &Entry::Begun { asked: RESTORED, at }, version).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn take(&self, event: &Event) -> bool {
         let Body::MessageDecided(message) = &event.body else { return true };
         match self.deal_with(event, message).await {
@@ -179,6 +208,9 @@ impl Outreach {
         let now = self.clock.now();
         let attempt = Attempt { decision, message, window: channel.window(), now };
         let obstacle = match self.policy.obstacle(&attempt) {
+            None if message.marketing && self.pace.holds_advertising() && !breakage::is_on("held-advertising-sent") => {
+                Some(Obstacle::Later(now + HELD))
+            }
             None if message.marketing => self.advertise(&attempt).await?,
             obstacle => obstacle,
         };
@@ -258,10 +290,11 @@ impl Outreach {
             match settled {
                 Settled::Sent(id) => return Ok(Verdict::Ended(SendOutcome::Sent(id))),
                 Settled::Unknown => return Ok(Verdict::Ended(SendOutcome::Unknown)),
+                Settled::Again if *asked == RESTORED => return Ok(Verdict::Ended(SendOutcome::Unknown)),
                 Settled::Later if *asked >= REPORTS => return Ok(Verdict::Ended(SendOutcome::Unknown)),
                 Settled::NotKnown if *asked >= UNKNOWN && is_over || breakage::is_on("late-sms-sent-again") => {}
                 Settled::Later | Settled::NotKnown => {
-                    self.put(decision, &Entry::Begun { asked: *asked + 1, at: *at }, version).await?;
+                    self.put(decision, &Entry::Begun { asked: asked.saturating_add(1), at: *at }, version).await?;
                     return Ok(Verdict::Later(REPORTED));
                 }
                 Settled::Again => {}

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,6 +22,7 @@ pub struct Pace {
     limits: Mutex<BTreeMap<SourceName, std::sync::Arc<DefaultDirectRateLimiter>>>,
     held: Mutex<BTreeMap<SourceName, Timestamp>>,
     last: Mutex<BTreeMap<(SourceName, Identifier), Timestamp>>,
+    holds_advertising: AtomicBool,
 }
 
 /// People remembered for their pause; older ones are long past it.
@@ -33,7 +37,22 @@ impl Default for Pace {
 impl Pace {
     /// This process's share, where so many send at once.
     pub fn among(processes: u32) -> Self {
-        Self { among: processes.max(1), limits: Mutex::default(), held: Mutex::default(), last: Mutex::default() }
+        Self {
+            among: processes.max(1),
+            limits: Mutex::default(),
+            held: Mutex::default(),
+            last: Mutex::default(),
+            holds_advertising: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether advertising waits, whatever its channel.
+    pub fn hold_advertising(&self, holds: bool) {
+        self.holds_advertising.store(holds, Ordering::Relaxed);
+    }
+
+    pub(crate) fn holds_advertising(&self) -> bool {
+        self.holds_advertising.load(Ordering::Relaxed)
     }
 
     /// Nothing goes through this channel for so long.

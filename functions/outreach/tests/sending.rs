@@ -33,6 +33,42 @@ async fn a_hub_that_stops_begins_no_further_message() {
 }
 
 #[tokio::test]
+async fn a_message_that_another_hub_may_have_sent_is_asked_about_and_never_sent_blindly() {
+    // What its channel says, how often it is sent, and how it ends.
+    for (settled, calls, ended) in [
+        (Settled::Unknown, 0, Some(SendOutcome::Unknown)),
+        (Settled::Again, 0, Some(SendOutcome::Unknown)),
+        (Settled::Sent("4711".into()), 0, Some(SendOutcome::Sent("4711".into()))),
+        (Settled::NotKnown, 0, None),
+    ] {
+        let mut scene = Scene::new(vec![], settled.clone());
+        scene.outreach.count_as_asked(&[decided(1, 0)]).await.expect("noted");
+        scene.outreach.handle(vec![decided(1, 0)]).await;
+        assert_eq!(scene.calls(), calls, "{settled:?}");
+        assert_eq!(scene.told().await.first().map(|sent| sent.outcome.clone()), ended, "{settled:?}");
+        if settled == Settled::NotKnown {
+            scene.outreach.clock = Arc::new(Ahead(125));
+            scene.outreach.handle(vec![decided(1, 0)]).await;
+            assert_eq!(scene.calls(), 1, "the channel never heard of it");
+        }
+    }
+}
+
+#[tokio::test]
+async fn advertising_that_is_held_waits_and_is_sent_afterwards() {
+    let scene = Scene::new(vec![], Settled::Unknown);
+    let event = advertising(&scene, true).await;
+    scene.outreach.pace.hold_advertising(true);
+    assert_eq!(scene.outreach.handle(vec![event.clone()]).await, BTreeSet::new());
+    assert_eq!((scene.calls(), scene.outbox.depth().await.expect("a depth")), (0, 1), "it is in the outbox again");
+    scene.outreach.handle(vec![decided(1, 0)]).await;
+    assert_eq!(scene.calls(), 1, "what is no advertising goes");
+    scene.outreach.pace.hold_advertising(false);
+    scene.outreach.handle(vec![event]).await;
+    assert_eq!(scene.calls(), 2);
+}
+
+#[tokio::test]
 async fn a_message_whose_answer_was_lost_is_never_sent_twice_where_nobody_can_know() {
     let scene = Scene::new(vec![Sending::Lost], Settled::Unknown);
     for _ in 0..3 {

@@ -18,7 +18,7 @@ use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking, UNKNOWN_ZONES}
 use stagedoor_webhook::{Counters, Receiver, Source};
 use tokio_util::sync::CancellationToken;
 
-use crate::{console, functions, metrics, ready};
+use crate::{backup, console, functions, metrics, ready};
 
 /// The config that `cargo run` uses.
 pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
@@ -96,6 +96,18 @@ impl Hub {
     /// # Errors
     /// A sentence that says what cannot be opened or built.
     pub fn open_by(clock: Arc<dyn Clock>, config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
+        if folder.join(backup::UNFINISHED).exists() {
+            return Err(format!("a restore into {} was cut off: empty the folder and restore again", folder.display()));
+        }
+        Self::open_files(clock, config, folder, owner)
+    }
+
+    /// For a restore, which ends in the files.
+    pub(crate) fn open_unfinished(config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
+        Self::open_files(Arc::new(SystemClock), config, folder, owner)
+    }
+
+    fn open_files(clock: Arc<dyn Clock>, config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
         private_folder(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         let store = Arc::new(SqliteStore::open(&folder.join("hub.db")).map_err(|error| error.to_string())?);
         let open = |name: &str| -> Result<Arc<dyn Queue>, String> {
@@ -256,6 +268,7 @@ impl Hub {
             unreadable: totals.unreadable,
             waiting_reason: vec![],
             unknown_zones: vec![],
+            advertising_held_since: None,
         })
     }
 
@@ -269,7 +282,8 @@ impl Hub {
         let zones = self.store.cells(UNKNOWN_ZONES).await?;
         let told = zones.keys().filter_map(|name| name.strip_prefix(UNKNOWN_ZONES)?.split_once('/'));
         let unknown_zones = told.map(|(source, zone)| format!("{zone} ({source})")).collect();
-        Ok(Status { waiting_reason, unknown_zones, ..status })
+        let advertising_held_since = backup::held_since(self).await?;
+        Ok(Status { waiting_reason, unknown_zones, advertising_held_since, ..status })
     }
 }
 
@@ -297,6 +311,9 @@ impl Status {
             let until = one.until.map_or(String::new(), |until| format!(", until {until} at the latest"));
             let people = if one.people > 0 { format!("{} people, ", one.people) } else { String::new() };
             lines.push(format!("              {people}since {}{until}; to act: {}", one.since, one.who_acts));
+        }
+        if let Some(since) = self.advertising_held_since {
+            lines.push(format!("advertising   held since the restore at {since}; `advertising` lists it"));
         }
         if !self.unknown_zones.is_empty() {
             let zones = self.unknown_zones.join(", ");
@@ -339,4 +356,7 @@ pub struct Status {
     /// Zones of shows that are no IANA zones, each with its source.
     #[serde(default)]
     pub unknown_zones: Vec<String>,
+    /// Advertising is held since a restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertising_held_since: Option<stagedoor_model::Timestamp>,
 }

@@ -5,6 +5,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod audience;
+pub mod backup;
 mod bearers;
 pub mod campaign;
 mod clock;

@@ -16,7 +16,9 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use stagedoor::{
-    DEFAULT_CONFIG, Hub, audience, commands, decisions,
+    DEFAULT_CONFIG, Hub, audience,
+    backup::{self, Held},
+    commands, decisions,
     import::{self, Origin},
     person, read_config_for, report, terminal, world,
 };
@@ -76,6 +78,14 @@ fn operator() -> String {
 enum CrowdAction {
     /// This value belongs to one person again.
     Lift { identifier: String },
+}
+
+#[derive(Subcommand)]
+enum AdvertisingAction {
+    /// Send it.
+    Resume,
+    /// Drop it.
+    Drop,
 }
 
 #[derive(Subcommand)]
@@ -174,6 +184,15 @@ enum Command {
     Parked,
     /// Try rows again that the CRM refused, after the cause is mended.
     RetryParked,
+    /// Pack the hub's files into one file, also while it serves.
+    Backup { file: PathBuf },
+    /// Unpack a backup into the --data folder, which must be empty. Holds advertising, and asks channels about messages.
+    Restore { file: PathBuf },
+    /// List advertising that a restore holds, `advertising resume`, or `advertising drop`.
+    Advertising {
+        #[command(subcommand)]
+        action: Option<AdvertisingAction>,
+    },
     /// Exchange an authorisation code of the CRM for tokens (it lives 20 minutes and works once).
     Authorize { code: String },
     /// Read the config and say everything that is wrong with it. With the --data of a hub that runs or is stopped, also say what
@@ -215,6 +234,17 @@ async fn run(cli: Cli) -> Result<(), String> {
             Err("a deployment serves by itself; --aws is for the other commands".into())
         }
         Some(Command::Serve) => serve(&place).await,
+        Some(Command::Backup { .. } | Command::Restore { .. }) if place.aws.is_some() => {
+            Err("a deployment's tables have backups of their own (docs/operations.md)".into())
+        }
+        Some(Command::Backup { file }) => {
+            backup::backup(&place.data, &file).await?.iter().for_each(terminal::line);
+            Ok(())
+        }
+        Some(Command::Restore { file }) => {
+            backup::restore(config(&place)?, &place.data, &file).await?.iter().for_each(terminal::line);
+            Ok(())
+        }
         Some(Command::CheckConfig { changes }) => check_config::check_config(&place, changes).await,
         Some(Command::Schema { of }) => {
             let schema = if of == "config" { stagedoor_config::schema() } else { stagedoor_model::schema() };
@@ -378,7 +408,19 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             done.map_err(|error| error.to_string())?;
             println!("authorised; the tokens are kept in the hub's files");
         }
-        Command::Serve | Command::CheckConfig { .. } | Command::Schema { .. } => {}
+        Command::Advertising { action } => {
+            let what = match action {
+                None => Held::List,
+                Some(AdvertisingAction::Resume) => Held::Resume,
+                Some(AdvertisingAction::Drop) => Held::Drop,
+            };
+            backup::advertising(hub, what).await?.iter().for_each(terminal::line);
+        }
+        Command::Serve
+        | Command::CheckConfig { .. }
+        | Command::Schema { .. }
+        | Command::Backup { .. }
+        | Command::Restore { .. } => {}
     }
     Ok(())
 }

@@ -206,7 +206,7 @@ fn write(connection: &Connection, jobs: &mpsc::Receiver<Job>) {
     }
 }
 
-fn broken(error: &rusqlite::Error) -> PortError {
+pub(crate) fn broken(error: &rusqlite::Error) -> PortError {
     match error.sqlite_error_code() {
         Some(
             rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked | rusqlite::ErrorCode::DiskFull,

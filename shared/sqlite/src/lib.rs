@@ -1,5 +1,6 @@
 //! `Store` and `Queue` on SQLite: WAL, `synchronous=FULL`, one writer that groups concurrent commits.
 
+mod copy;
 mod crowds;
 mod database;
 mod due;
@@ -10,6 +11,7 @@ mod queue;
 mod steps;
 mod store;
 
+pub use copy::copy_together;
 pub use database::settle_log;
 pub use private::{private_file, private_folder};
 pub use queue::SqliteQueue;

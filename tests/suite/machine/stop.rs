@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -50,15 +51,16 @@ async fn send_message(State(calls): State<Messenger>, Json(body): Json<Value>) -
     Json(json!({ "ok": true, "result": { "message_id": chat, "date": 0, "chat": { "id": chat } } }))
 }
 
-struct Machine {
-    folder: tempfile::TempDir,
-    base: String,
-    text: String,
-    http: reqwest::Client,
+pub struct Machine {
+    pub folder: tempfile::TempDir,
+    pub data: PathBuf,
+    pub base: String,
+    pub text: String,
+    pub http: reqwest::Client,
 }
 
 impl Machine {
-    fn new(messenger: &str) -> Self {
+    pub fn new(messenger: &str) -> Self {
         let (folder, listen) = (tempfile::tempdir().expect("a folder"), free());
         let text = DEFAULT_CONFIG
             .replace("127.0.0.1:8080", &listen)
@@ -70,14 +72,14 @@ impl Machine {
             .replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
         std::fs::write(folder.path().join("stagedoor.toml"), &text).expect("a config");
         let http = reqwest::Client::builder().build().expect("a client");
-        Self { folder, base: format!("http://{listen}"), text, http }
+        Self { data: folder.path().join("data"), folder, base: format!("http://{listen}"), text, http }
     }
 
-    fn data(&self) -> std::path::PathBuf {
-        self.folder.path().join("data")
+    pub fn data(&self) -> PathBuf {
+        self.data.clone()
     }
 
-    async fn begin(&self) -> Child {
+    pub async fn begin(&self) -> Child {
         let child = Command::new(std::env::current_exe().expect("this binary"))
             .args(["--ignored", "--exact", "machine::stop::child_hub"])
             .env("SD_FOLDER", self.data())
@@ -95,27 +97,32 @@ impl Machine {
     }
 
     /// The same files, after the process has gone.
-    fn files(&self) -> Hub {
+    pub fn files(&self) -> Hub {
         let config = read_config("stagedoor.toml", &self.text, None).expect("a config");
         Hub::open(config, &self.data(), "test").expect("a hub")
     }
 }
 
-async fn until(holds: impl AsyncFn() -> bool) {
-    for _ in 0..1_200 {
+pub async fn until(holds: impl AsyncFn() -> bool) {
+    within(Duration::from_secs(30), holds).await;
+}
+
+pub async fn within(time: Duration, holds: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while began.elapsed() < time {
         if holds().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    panic!("not within half a minute");
+    panic!("not within {time:?}");
 }
 
-async fn ended(mut child: Child) -> ExitStatus {
+pub async fn ended(mut child: Child) -> ExitStatus {
     tokio::task::spawn_blocking(move || child.wait().expect("it ends")).await.expect("joined")
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill");
     assert!(sent.success());
 }

@@ -62,7 +62,7 @@ impl Running {
 }
 
 /// Takes the write-ahead logs into the files: a copy of the folder is whole without them.
-async fn settle_logs(folder: &Path) {
+pub(crate) async fn settle_logs(folder: &Path) {
     for name in FILES {
         let path = folder.join(name);
         // Another process may read just now.

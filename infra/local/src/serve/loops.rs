@@ -181,6 +181,7 @@ pub async fn wake(hub: Arc<Hub>) {
         if let Err(error) = hub.sync.wake().await {
             tracing::warn!(%error, "who is to be looked at again could not be read");
         }
+        crate::backup::heed_hold(&hub).await;
         pause(&hub, Duration::from_secs(1)).await;
     }
 }

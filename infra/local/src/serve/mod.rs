@@ -12,6 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
+pub(crate) use self::drain::settle_logs;
 pub use self::drain::{DRAIN_TIME, until_stopped};
 use self::loops::{BATCH, CHATS, consume, pull, reconcile, send, wake};
 use crate::{
@@ -58,6 +59,7 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     if hub.sync.talk.is_none() && !hub.config.catalog.mailings.is_empty() {
         tracing::warn!("nobody is written to: [hub] public_url or link_key is missing");
     }
+    crate::backup::heed_hold(hub).await;
     hub.store.read_again().await.map_err(|error| error.to_string())?;
     let (mut work, mut others) = (JoinSet::new(), JoinSet::new());
     let (mut sandbox, mut vtiger) = (None, None);

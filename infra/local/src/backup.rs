@@ -1,0 +1,153 @@
+//! `backup` and `restore`: the hub's files as they were at one moment, packed into one file.
+
+mod pack;
+
+use std::{collections::BTreeMap, path::Path, sync::Mutex};
+
+use stagedoor_config::Config;
+use stagedoor_model::{Body, Event, Timestamp, breakage};
+use stagedoor_ports::{Clock, PortError, SystemClock};
+use stagedoor_sqlite::private_folder;
+
+use crate::{
+    Hub,
+    serve::{LOCK_FILE, lock, settle_logs},
+};
+
+/// Stands in a folder whose restore has not ended.
+pub const UNFINISHED: &str = "restore.unfinished";
+
+/// The cell that holds advertising back after a restore: when the backup was made, and when it was restored. Empty: it goes.
+const HOLD: &str = "restored/hold";
+
+/// Packs the files of a hub into `file`, also while it serves. Answers lines for the operator.
+///
+/// # Errors
+/// A sentence: `file` exists, the folder holds no hub, or a file cannot be read or written.
+pub async fn backup(folder: &Path, file: &Path) -> Result<Vec<String>, String> {
+    let (folder, to, made_at) = (folder.to_owned(), file.to_owned(), SystemClock.now());
+    let packed = tokio::task::spawn_blocking(move || pack::pack(&folder, &to, made_at)).await;
+    let bytes = packed.map_err(|error| error.to_string())??;
+    Ok(vec![
+        format!("{}: {bytes} bytes, the hub as it was at {made_at}", file.display()),
+        "It holds personal data and the CRM's tokens in the clear: encrypt it where it is kept.".to_owned(),
+    ])
+}
+
+/// Unpacks a backup into an empty folder. What the hub may have sent since the backup was made is not sent again blindly:
+/// each message in the outbox counts as begun, so its channel is asked first, and advertising is held. Answers lines for
+/// the operator.
+///
+/// # Errors
+/// A sentence: the folder is not empty or in use, the file is no backup or was changed, or the files cannot be written.
+/// Nothing is left in the folder then.
+pub async fn restore(config: Config, folder: &Path, file: &Path) -> Result<Vec<String>, String> {
+    private_folder(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    let _lock = lock(folder)?;
+    let failed = |error: std::io::Error| format!("cannot read {}: {error}", folder.display());
+    for one in std::fs::read_dir(folder).map_err(failed)? {
+        if one.map_err(failed)?.file_name() != LOCK_FILE {
+            return Err(format!("{} is not empty: restore into a new folder", folder.display()));
+        }
+    }
+    let (to, from) = (folder.to_owned(), file.to_owned());
+    let unpacked = tokio::task::spawn_blocking(move || pack::unpack(&from, &to)).await;
+    let manifest = unpacked.map_err(|error| error.to_string())??;
+    let asked = settle(config, folder, manifest.made_at).await?;
+    settle_logs(folder).await;
+    std::fs::remove_file(folder.join(UNFINISHED)).map_err(failed)?;
+    Ok(vec![
+        format!("restored: the hub as it was at {} (version {})", manifest.made_at, manifest.version),
+        format!("{asked} messages wait in the outbox; each is sent only if its channel says that it was not"),
+        "advertising is held: `advertising` lists it, `advertising resume` sends it, `advertising drop` drops it"
+            .into(),
+        "next: `backfill`, then start the hub, then `replay` what providers can deliver again".to_owned(),
+    ])
+}
+
+/// What was sent since is not known any more. Answers how many messages wait.
+async fn settle(config: Config, folder: &Path, made_at: Timestamp) -> Result<usize, String> {
+    let hub = Hub::open_unfinished(config, folder, "restore")?;
+    let told = |error: PortError| error.to_string();
+    let waiting = messages(&hub).await.map_err(told)?;
+    if !breakage::is_on("restored-outbox-sent-blindly") {
+        hub.outreach.count_as_asked(&waiting).await.map_err(told)?;
+    }
+    let known = hub.store.cell(HOLD).await.map_err(told)?;
+    let gap = format!("{made_at} {}", hub.sync.clock.now());
+    hub.store.put_cell(HOLD, &gap, known.map(|cell| cell.version)).await.map_err(told)?;
+    Ok(waiting.len())
+}
+
+/// All messages of the outbox, and those that were given up. They stay where they are.
+async fn messages(hub: &Hub) -> Result<Vec<Event>, PortError> {
+    let found = Mutex::new(Vec::new());
+    let look = |text: &str| {
+        if let (Ok(event), Ok(mut found)) = (serde_json::from_str::<Event>(text), found.lock()) {
+            found.push(event);
+        }
+        false
+    };
+    hub.queues.outbox.drop_those(&look).await?;
+    Ok(found.into_inner().unwrap_or_default())
+}
+
+fn is_advertising(event: &Event) -> bool {
+    matches!(&event.body, Body::MessageDecided(message) if message.marketing)
+}
+
+/// Since when advertising is held, if it is.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn held_since(hub: &Hub) -> Result<Option<Timestamp>, PortError> {
+    let cell = hub.store.cell(HOLD).await?;
+    Ok(cell.and_then(|cell| cell.value.split_once(' ')?.1.parse().ok()))
+}
+
+/// Lets the outbox know whether advertising is held.
+pub(crate) async fn heed_hold(hub: &Hub) {
+    match held_since(hub).await {
+        Ok(since) => hub.outreach.pace.hold_advertising(since.is_some()),
+        Err(error) => tracing::warn!(%error, "whether advertising is held could not be read"),
+    }
+}
+
+/// What is done with advertising that a restore holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    List,
+    Resume,
+    Drop,
+}
+
+/// Lists held advertising by mailing, and sends or drops it. Answers lines for the operator.
+///
+/// # Errors
+/// A sentence: the files cannot be read or written.
+pub async fn advertising(hub: &Hub, what: Held) -> Result<Vec<String>, String> {
+    let told = |error: PortError| error.to_string();
+    let Some(since) = held_since(hub).await.map_err(told)? else {
+        return Ok(vec!["no advertising is held".to_owned()]);
+    };
+    let mut by_name = BTreeMap::<String, usize>::new();
+    for event in messages(hub).await.map_err(told)?.iter().filter(|event| is_advertising(event)) {
+        if let Body::MessageDecided(message) = &event.body {
+            *by_name.entry(message.campaign.clone().unwrap_or_else(|| "-".into())).or_default() += 1;
+        }
+    }
+    let mut lines = vec![format!("advertising is held since the restore at {since}")];
+    lines.extend(by_name.iter().map(|(name, count)| format!("{name}: {count} messages")));
+    if what == Held::List {
+        return Ok(lines);
+    }
+    if what == Held::Drop {
+        let is_meant = |text: &str| serde_json::from_str::<Event>(text).is_ok_and(|event| is_advertising(&event));
+        let dropped = hub.queues.outbox.drop_those(&is_meant).await.map_err(told)?;
+        lines.push(format!("{dropped} messages are dropped"));
+    }
+    let known = hub.store.cell(HOLD).await.map_err(told)?;
+    hub.store.put_cell(HOLD, "", known.map(|cell| cell.version)).await.map_err(told)?;
+    lines.push("advertising is sent again, within five minutes".to_owned());
+    Ok(lines)
+}

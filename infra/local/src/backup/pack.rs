@@ -1,0 +1,166 @@
+//! The file of a backup: a tar of a manifest and the hub's databases.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use stagedoor_model::{Timestamp, breakage};
+use stagedoor_sqlite::{copy_together, private_file, private_folder};
+
+use super::UNFINISHED;
+use crate::FILES;
+
+/// Counts up with each change of the form that an earlier version cannot read.
+const FORMAT: u32 = 1;
+const MANIFEST: &str = "manifest.json";
+/// A manifest is small; more is none.
+const LONGEST_MANIFEST: u64 = 64 * 1024;
+
+/// The first entry of the tar.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    /// The files hold everything that was acknowledged before.
+    pub made_at: Timestamp,
+    /// Of the hub that made it.
+    pub version: String,
+    pub files: Vec<Packed>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Packed {
+    pub name: String,
+    pub bytes: u64,
+    /// In hex.
+    pub sha256: String,
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Packs the folder's files, and answers how many bytes the backup has.
+pub fn pack(folder: &Path, file: &Path, made_at: Timestamp) -> Result<u64, String> {
+    if !folder.join(FILES[0]).exists() {
+        return Err(format!("there is no hub in {}", folder.display()));
+    }
+    let copies = beside(file, ".copying");
+    if file.exists() {
+        return Err(format!("{} is there already; a backup overwrites nothing", file.display()));
+    }
+    if copies.exists() {
+        let copies = copies.display();
+        return Err(format!("{copies} belongs to a backup that runs or was cut off; remove it if none runs"));
+    }
+    private_folder(&copies).map_err(|error| format!("cannot make {}: {error}", copies.display()))?;
+    let packed = packed(folder, &copies, file, made_at);
+    _ = std::fs::remove_dir_all(&copies);
+    packed
+}
+
+fn packed(folder: &Path, copies: &Path, file: &Path, made_at: Timestamp) -> Result<u64, String> {
+    let pairs: Vec<_> = FILES.iter().map(|name| (folder.join(name), copies.join(name))).collect();
+    copy_together(&pairs).map_err(|error| format!("the files cannot be copied: {error}"))?;
+    let partial = beside(file, ".partial");
+    let bytes = written(copies, &partial, made_at).and_then(|bytes| {
+        std::fs::rename(&partial, file)?;
+        let parent = file.parent().filter(|one| *one != Path::new("")).unwrap_or_else(|| Path::new("."));
+        File::open(parent)?.sync_all()?;
+        Ok(bytes)
+    });
+    bytes.map_err(|error| {
+        _ = std::fs::remove_file(&partial);
+        format!("cannot write {}: {error}", file.display())
+    })
+}
+
+fn written(copies: &Path, partial: &Path, made_at: Timestamp) -> io::Result<u64> {
+    let mut files = Vec::new();
+    for name in FILES {
+        let (bytes, sha256) = copy(&mut File::open(copies.join(name))?, &mut io::sink())?;
+        files.push(Packed { name: name.to_owned(), bytes, sha256 });
+    }
+    let manifest = Manifest { format: FORMAT, made_at, version: env!("CARGO_PKG_VERSION").to_owned(), files };
+    let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
+    let file = private_file(partial)?;
+    file.set_len(0)?;
+    let mut tar = tar::Builder::new(file);
+    let header = |bytes: u64| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes);
+        header.set_mode(0o600);
+        header.set_mtime(u64::try_from(made_at.as_second()).unwrap_or(0));
+        header
+    };
+    tar.append_data(&mut header(text.len() as u64), MANIFEST, text.as_slice())?;
+    for one in &manifest.files {
+        tar.append_data(&mut header(one.bytes), &one.name, File::open(copies.join(&one.name))?)?;
+    }
+    let file = tar.into_inner()?;
+    file.sync_all()?;
+    Ok(file.metadata()?.len())
+}
+
+/// Unpacks into a folder that is empty. Where something is wrong, it is empty afterwards.
+pub fn unpack(file: &Path, folder: &Path) -> Result<Manifest, String> {
+    unpacked(file, folder).inspect_err(|_| {
+        for name in FILES.iter().chain([&UNFINISHED]) {
+            _ = std::fs::remove_file(folder.join(name));
+        }
+    })
+}
+
+fn unpacked(file: &Path, folder: &Path) -> Result<Manifest, String> {
+    let told = |error: io::Error| format!("cannot read {}: {error}", file.display());
+    let none = |what: &str| format!("{} is no whole backup: {what}", file.display());
+    private_file(&folder.join(UNFINISHED)).map_err(|error| format!("cannot write {}: {error}", folder.display()))?;
+    let mut tar = tar::Archive::new(File::open(file).map_err(told)?);
+    let mut entries = tar.entries().map_err(told)?;
+    let mut first = entries.next().ok_or_else(|| none("it is empty"))?.map_err(told)?;
+    if first.path().map_err(told)?.as_os_str() != OsStr::new(MANIFEST) || first.size() > LONGEST_MANIFEST {
+        return Err(none("it does not begin with a manifest"));
+    }
+    let mut text = Vec::new();
+    first.read_to_end(&mut text).map_err(told)?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| none(&error.to_string()))?;
+    if manifest.format > FORMAT {
+        let (version, format) = (&manifest.version, manifest.format);
+        return Err(format!("{} has format {format}: restore it with version {version}", file.display()));
+    }
+    for name in FILES {
+        let is_there = manifest.files.iter().any(|one| one.name == name);
+        let entry = entries.next().filter(|_| is_there).ok_or_else(|| none(&format!("{name} is missing")))?;
+        let mut entry = entry.map_err(told)?;
+        if entry.path().map_err(told)?.as_os_str() != OsStr::new(name) {
+            return Err(none(&format!("{name} is missing")));
+        }
+        let mut to = private_file(&folder.join(name)).map_err(|error| format!("cannot write {name}: {error}"))?;
+        let (bytes, sha256) = copy(&mut entry, &mut to).map_err(told)?;
+        to.sync_all().map_err(told)?;
+        let is_whole = manifest.files.iter().any(|one| one.name == name && one.bytes == bytes && one.sha256 == sha256);
+        if !is_whole && !breakage::is_on("changed-backup-restored") {
+            return Err(none(&format!("{name} was changed")));
+        }
+    }
+    Ok(manifest)
+}
+
+/// Copies everything, and answers the number of bytes with their SHA-256 in hex.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<(u64, String)> {
+    let (mut sum, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 64 * 1024]);
+    loop {
+        let read = from.read(&mut buffer)?;
+        let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
+        sum.update(part);
+        to.write_all(part)?;
+        bytes += read as u64;
+    }
+    Ok((bytes, hex::encode(sum.finalize())))
+}
