@@ -61,7 +61,8 @@ pub async fn restore(config: Config, folder: &Path, file: &Path) -> Result<Vec<S
         format!("{asked} messages wait in the outbox; each is sent only if its channel says that it was not"),
         "advertising is held: `advertising` lists it, `advertising resume` sends it, `advertising drop` drops it"
             .into(),
-        "next: `backfill`, then start the hub, then `replay` what providers can deliver again".to_owned(),
+        "who was erased since the backup is in it: erase them again".to_owned(),
+        "next: `backfill`, then start the hub, then let providers deliver again what came since".to_owned(),
     ])
 }
 
