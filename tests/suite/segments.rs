@@ -114,14 +114,38 @@ async fn a_rule_that_was_written_anew_is_asked_of_everybody_and_the_contact_forg
     let clock = Moved::at(NOW);
     let mut world = world(&[("all", "not bought")], &clock).await;
     world.run(vec![lead(NOW)]).await;
-    assert_eq!(world.sync.wake().await.expect("woken"), 1, "the rules are new to the hub");
-    world.reconcile().await;
+    assert_eq!(world.sync.wake().await.expect("woken"), 0, "the round has asked the rules already");
     assert_eq!(world.sync.wake().await.expect("woken"), 0);
     world.sync.catalog.segments = rules(&[("friends", "orders >= 1")]);
     assert_eq!(world.sync.wake().await.expect("woken"), 1);
     world.reconcile().await;
     assert_eq!(journal(&world).await, ["+all", "-all"]);
     assert_eq!(shown(&world), None, "the field is empty again");
+}
+
+#[tokio::test]
+async fn new_rules_are_asked_of_all_people_and_mark_those_alone_whom_they_change() {
+    let clock = Moved::at(NOW);
+    let mut world = world(&[("all", "not bought")], &clock).await;
+    let leads = (0..1_200).map(|n| {
+        let who = BTreeSet::from([format!("email:fan{n}@example.com").parse().expect("an address")]);
+        let mut lead = lead(NOW - 2 * DAY);
+        if let Body::FormSubmitted(form) = &mut lead.body {
+            form.identifiers = who;
+            form.labels = BTreeMap::from([("utm_source".to_owned(), if n == 7 { "vk" } else { "mail" }.to_owned())]);
+        }
+        Event { id: EventId::derive(&site(), &["lead", &n.to_string()]), ..lead }
+    });
+    world.run(leads.collect()).await;
+    world.sync.wake().await.expect("woken");
+    world.sync.catalog.segments =
+        rules(&[("all", "not bought"), ("vk", "label(utm_source) = vk"), ("cold", "age(last_seen) >= 3d")]);
+    assert_eq!(world.sync.wake().await.expect("woken"), 1, "one of 1,200 enters");
+    world.reconcile().await;
+    assert_eq!(journal(&world).await.iter().filter(|one| *one == "+vk").count(), 1);
+    assert_eq!(stagedoor_sync::rules_progress(world.store.as_ref()).await.expect("read"), None, "all were asked");
+    clock.on(DAY);
+    assert_eq!(world.sync.wake().await.expect("woken"), 1_200, "time was put down for those whom it changes");
 }
 
 #[tokio::test]

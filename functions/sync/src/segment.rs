@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
-    Catalog, Link, PersonId, Traits,
+    Catalog, Link, Person, PersonId, Traits,
     segments::{self, Facets, Looked, changes, reevaluate, rules_number},
 };
 use stagedoor_model::{Body, Event, EventId, SegmentChanged, SourceName, Timestamp};
@@ -14,10 +14,6 @@ use crate::Sync;
 
 /// The source of what the hub itself finds out.
 const OWN: &str = "stagedoor";
-/// People of one page when all are looked at anew.
-const PAGE: usize = 1_000;
-/// The cell that holds which rules everybody was last looked at by, and how far that has come.
-const RULES: &str = "segments/rules";
 
 /// What one person's look came to.
 struct Found {
@@ -74,8 +70,8 @@ impl Sync {
         if commits.is_empty() { Ok(()) } else { self.store.save(commits).await.map(drop) }
     }
 
-    /// Whoever is to be looked at again by now is marked, and so is everybody when the rules were written anew. Answers how
-    /// many were.
+    /// Marks who is to be looked at again by now, and whom rules that were written anew change. New rules are asked of people
+    /// for some seconds at a time; where it stops, the next call goes on. Answers how many were marked.
     ///
     /// # Errors
     /// When the store fails; it goes on where it was.
@@ -92,25 +88,6 @@ impl Sync {
         }
         Ok(woken + self.wake_for_new_rules().await?)
     }
-
-    async fn wake_for_new_rules(&self) -> Result<usize> {
-        let (segments, mailings) = (&self.catalog.segments, &self.catalog.mailings);
-        let rules = rules_number(segments, mailings).to_string();
-        let cell = self.store.cell(RULES).await?;
-        let told = cell.as_ref().map_or("", |cell| cell.value.as_str());
-        let (by, after) = told.split_once('|').unwrap_or((told, ""));
-        if (by == rules && after == "done") || (segments.is_empty() && mailings.is_empty() && cell.is_none()) {
-            return Ok(0);
-        }
-        let after = Some(after.to_owned()).filter(|after| by == rules && !after.is_empty());
-        let (people, next) = self.store.everybody(after, PAGE).await?;
-        let woken = people.len();
-        self.store.mark_dirty(people).await?;
-        let told = format!("{rules}|{}", next.as_deref().unwrap_or("done"));
-        // Another process that is at it as well does no harm.
-        self.store.put_cell(RULES, &told, cell.map(|cell| cell.version)).await?;
-        Ok(woken)
-    }
 }
 
 /// # Errors
@@ -119,20 +96,31 @@ pub(crate) fn own_source() -> Result<SourceName> {
     SourceName::new(OWN).map_err(|error| stagedoor_ports::PortError::Fail(error.into()))
 }
 
+/// What one person's segments come to now, beside what their link says.
+pub(crate) struct Membership {
+    pub entered: Vec<String>,
+    pub left: Vec<String>,
+    looked: Looked,
+    /// When time alone may change something.
+    pub again_at: Option<Timestamp>,
+}
+
+pub(crate) fn membership(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp, rules: u64) -> Membership {
+    let traits = Traits::of(person, &link.leads(), catalog);
+    let looked = Looked::at(&traits, rules);
+    let changed = link.looked.as_ref().map_or(Facets::ALL, |known| known.changed(&looked));
+    let known: BTreeSet<String> = link.segments.keys().cloned().collect();
+    let membership = reevaluate(&catalog.segments, &traits, now, changed, &known);
+    let (entered, left) = changes(&link.segments, &membership.of);
+    Membership { entered, left, looked, again_at: membership.again_at }
+}
+
 /// `None` when all is as it was.
 fn look(one: &Dirty, catalog: &Catalog, now: Timestamp, rules: u64) -> Result<Option<Found>> {
-    let traits = Traits::of(&one.person, &one.link.leads(), catalog);
-    let looked = Looked::at(&traits, rules);
-    let changed = one.link.looked.as_ref().map_or(Facets::ALL, |known| known.changed(&looked));
-    let known: BTreeSet<String> = one.link.segments.keys().cloned().collect();
-    let membership = reevaluate(&catalog.segments, &traits, now, changed, &known);
-    let (entered, left) = changes(&one.link.segments, &membership.of);
-    let again_at = membership.again_at.filter(|at| one.link.look_again_at != Some(*at));
-    if entered.is_empty()
-        && left.is_empty()
-        && one.link.looked == Some(looked)
-        && membership.again_at == one.link.look_again_at
-    {
+    let Membership { entered, left, looked, again_at: next } = membership(&one.person, &one.link, catalog, now, rules);
+    let again_at = next.filter(|at| one.link.look_again_at != Some(*at));
+    let is_known = one.link.looked == Some(looked) && next == one.link.look_again_at;
+    if entered.is_empty() && left.is_empty() && is_known {
         return Ok(None);
     }
     let own = own_source()?;
@@ -147,7 +135,7 @@ fn look(one: &Dirty, catalog: &Catalog, now: Timestamp, rules: u64) -> Result<Op
     let mut link = one.link.clone();
     left.iter().for_each(|name| _ = link.segments.remove(name));
     link.segments.extend(entered.into_iter().map(|name| (name, now)));
-    (link.looked, link.look_again_at) = (Some(looked), membership.again_at);
+    (link.looked, link.look_again_at) = (Some(looked), next);
     Ok(Some(Found { link, events, again_at }))
 }
 

@@ -269,6 +269,7 @@ impl Hub {
             waiting_reason: vec![],
             unknown_zones: vec![],
             advertising_held_since: None,
+            rules_asked: None,
         })
     }
 
@@ -283,7 +284,8 @@ impl Hub {
         let told = zones.keys().filter_map(|name| name.strip_prefix(UNKNOWN_ZONES)?.split_once('/'));
         let unknown_zones = told.map(|(source, zone)| format!("{zone} ({source})")).collect();
         let advertising_held_since = backup::held_since(self).await?;
-        Ok(Status { waiting_reason, unknown_zones, advertising_held_since, ..status })
+        let rules_asked = stagedoor_sync::rules_progress(self.store.as_ref()).await?;
+        Ok(Status { waiting_reason, unknown_zones, advertising_held_since, rules_asked, ..status })
     }
 }
 
@@ -305,6 +307,10 @@ impl Status {
                 "unreadable    {} stored people and events that this version cannot read",
                 self.unreadable
             ));
+        }
+        if let Some(asked) = self.rules_asked {
+            let all = self.people;
+            lines.push(format!("new rules     {asked} of {all} people were held against new segments and mailings"));
         }
         for one in &self.waiting_reason {
             lines.push(format!("why           {}", one.reason));
@@ -359,4 +365,7 @@ pub struct Status {
     /// Advertising is held since a restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertising_held_since: Option<stagedoor_model::Timestamp>,
+    /// How many people were held against segments and mailings that were written anew, while not all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules_asked: Option<u64>,
 }

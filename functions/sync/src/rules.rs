@@ -1,0 +1,153 @@
+//! New rules of segments and mailings: everybody is held against them, and only whom they change is marked. The CRM has
+//! nothing to do with the others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use stagedoor_engine::{Catalog, Link, Person, PersonId, Traits, dues, segments::rules_number};
+use stagedoor_model::{Timestamp, breakage};
+use stagedoor_ports::{Cell, Result, Store};
+use tokio::time::Instant;
+
+use crate::{Sync, segment::membership};
+
+/// The cell that holds which rules everybody is held against, how far that has come, and how many that were.
+const RULES: &str = "segments/rules";
+/// People of one page.
+const PAGE: usize = 1_000;
+/// People whose rules are evaluated before others get their turn on this thread.
+const TURN: usize = 50;
+/// How long one call is at it. Others who are due wait for it; on AWS a tick comes once a minute.
+const SPELL: Duration = Duration::from_secs(5);
+const DONE: &str = "done";
+
+/// How far everybody has come with rules that were written anew.
+struct Progress {
+    rules: String,
+    /// The person after whom it goes on; `done` behind the last.
+    after: String,
+    people: u64,
+}
+
+impl Progress {
+    fn read(cell: Option<&Cell>) -> Self {
+        let mut parts = cell.map_or("", |cell| cell.value.as_str()).split('|').map(str::to_owned);
+        let mut part = || parts.next().unwrap_or_default();
+        let (rules, after) = (part(), part());
+        Self { rules, after, people: part().parse().unwrap_or(0) }
+    }
+
+    fn text(&self) -> String {
+        format!("{}|{}|{}", self.rules, self.after, self.people)
+    }
+}
+
+/// What rules make of one person.
+enum Concern {
+    Nothing,
+    /// Time alone will change something then.
+    At(Timestamp),
+    Now,
+}
+
+/// How many people were held against rules that were written anew, while not all were. `None`: nobody is to be.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn rules_progress(store: &dyn Store) -> Result<Option<u64>> {
+    let cell = store.cell(RULES).await?;
+    let progress = Progress::read(cell.as_ref());
+    Ok((cell.is_some() && progress.after != DONE).then_some(progress.people))
+}
+
+impl Sync {
+    /// Holds people against rules that are new, page by page, for `SPELL` or until all were. Where it stopped it goes on, in
+    /// whatever process. Answers how many were marked.
+    pub(crate) async fn wake_for_new_rules(&self) -> Result<usize> {
+        let (segments, mailings) = (&self.catalog.segments, &self.catalog.mailings);
+        let (began, number) = (Instant::now(), rules_number(segments, mailings));
+        let mut woken = 0;
+        let mut catalog = None;
+        loop {
+            let cell = self.store.cell(RULES).await?;
+            let mut progress = Progress::read(cell.as_ref());
+            if progress.rules != number.to_string() {
+                progress = Progress { rules: number.to_string(), after: String::new(), people: 0 };
+                if segments.is_empty() && mailings.is_empty() && cell.is_none() {
+                    return Ok(woken);
+                }
+            } else if progress.after == DONE {
+                return Ok(woken);
+            }
+            let catalog = match &mut catalog {
+                Some(catalog) => catalog,
+                none => none.insert(self.catalog().await?),
+            };
+            let after = Some(progress.after.clone()).filter(|after| !after.is_empty());
+            let (people, next) = self.store.everybody(after, PAGE).await?;
+            progress.people += people.len() as u64;
+            woken += self.hold_against_rules(people, catalog, number).await?;
+            progress.after = next.unwrap_or_else(|| DONE.to_owned());
+            let is_over = progress.after == DONE || began.elapsed() >= SPELL;
+            // Another process that is at it as well does no harm.
+            self.store.put_cell(RULES, &progress.text(), cell.map(|cell| cell.version)).await?;
+            if is_over {
+                return Ok(woken);
+            }
+        }
+    }
+
+    async fn hold_against_rules(&self, ids: BTreeSet<PersonId>, catalog: &Catalog, rules: u64) -> Result<usize> {
+        if breakage::is_on("rules-wake-everybody") {
+            let woken = ids.len();
+            return self.store.mark_dirty(ids).await.map(|()| woken);
+        }
+        let (now, writes) = (self.clock.now(), self.talk.is_some());
+        // One who cannot be read keeps nobody back: the rounds set them aside.
+        let Ok(people) = self.store.load(&ids).await else {
+            let woken = ids.len();
+            return self.store.mark_dirty(ids).await.map(|()| woken);
+        };
+        let links = self.store.links(&ids).await?;
+        let (mut marked, mut again) = (BTreeSet::new(), BTreeMap::new());
+        for (n, person) in people.iter().map(|one| &one.value).enumerate() {
+            let nothing = Link::default();
+            let link = links.get(&person.id).unwrap_or(&nothing);
+            match concern(person, link, catalog, (now, rules, writes)) {
+                Concern::Nothing => {}
+                Concern::At(at) => _ = again.insert(person.id, at),
+                Concern::Now => _ = marked.insert(person.id),
+            }
+            if n % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        if !again.is_empty() {
+            self.store.look_again(&again).await?;
+        }
+        let woken = marked.len();
+        if woken > 0 {
+            self.store.mark_dirty(marked).await?;
+        }
+        Ok(woken)
+    }
+}
+
+/// Whether somebody enters or leaves a segment, or is to be written something, now or at a time that nobody has put down yet.
+fn concern(person: &Person, link: &Link, catalog: &Catalog, (now, rules, writes): (Timestamp, u64, bool)) -> Concern {
+    let found = membership(person, link, catalog, now, rules);
+    if !found.entered.is_empty() || !found.left.is_empty() {
+        return Concern::Now;
+    }
+    let mut times: Vec<Timestamp> = found.again_at.into_iter().collect();
+    if writes && !catalog.mailings.is_empty() {
+        let dues = dues(person, link, &Traits::of(person, &link.leads(), catalog), catalog, &BTreeSet::new(), now);
+        if !dues.now.is_empty() {
+            return Concern::Now;
+        }
+        times.extend(dues.again_at);
+    }
+    times.into_iter().min().map_or(Concern::Nothing, Concern::At)
+}
