@@ -156,6 +156,18 @@ async fn a_crash_between_taking_a_code_and_writing_whose_it_is_loses_none() {
 }
 
 #[tokio::test]
+async fn a_pool_whose_count_cannot_be_read_gives_nobody_anothers_code() {
+    let scene = Scene::with(|text| text.replace("size = 300\nprefix = \"UFA\"", "codes = [\"UFA-1\", \"UFA-2\"]"));
+    let hub = &scene.hub;
+    hub.sync.handle((0..1).map(|n| issued(hub, n)).collect()).await;
+    assert!(hub.store.put_cell("promo-next/ufa", "v2 1", None).await.expect("a store"));
+    let failed = hub.sync.handle(vec![started(hub, 0, 10)]).await;
+    let given = scene.given().await;
+    assert!(given.iter().all(|(_, code)| code.is_none()), "{given:?}");
+    assert_eq!(failed.len(), 1, "the queue hands it out again");
+}
+
+#[tokio::test]
 async fn a_shops_own_codes_are_read_from_a_file_beside_the_config() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("stagedoor.toml").display().to_string();

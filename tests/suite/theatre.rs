@@ -154,6 +154,27 @@ async fn an_amount_that_nobody_pays_is_kept_as_it_came_and_breaks_nothing() {
 }
 
 #[tokio::test]
+async fn a_company_of_which_a_later_version_wrote_is_looked_up_and_not_made_again() {
+    let hub = TheatreHub::start().await;
+    let collective = |id: &str, domain: &str| {
+        let email = format!("lopakhin@{domain}");
+        order(id, move |data| {
+            data["status"] = "placed".into();
+            data["company"] = json!({ "name": "ООО «Садовое»", "inn": "7707083893" });
+            data["buyer"] = json!({ "name": "Ермолай Лопахин", "phone": "+79161234567", "email": email });
+        })
+    };
+    hub.take(&collective("1", "sad.example")).await;
+    hub.settled().await;
+    let cells = hub.hub.store.cells("company/").await.expect("cells");
+    let (name, cell) = cells.first_key_value().expect("a company");
+    assert!(hub.hub.store.put_cell(name, "{\"v\":9}", Some(cell.version)).await.expect("a store"));
+    hub.take(&collective("2", "garden.example")).await;
+    hub.settled().await;
+    assert_eq!(hub.vtiger.records("Accounts").len(), 1);
+}
+
+#[tokio::test]
 async fn a_company_that_the_crm_refuses_waits_for_a_manager_and_its_people_do_not() {
     let hub = TheatreHub::start().await;
     // Somebody marked the KPP as unique, and another organisation has it.

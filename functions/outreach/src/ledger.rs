@@ -100,13 +100,21 @@ impl Outreach {
 
     /// Advertising that somebody was sent, under this id and those of the people who were joined into them. With the version
     /// of their own cell.
+    ///
+    /// # Errors
+    /// `Retry` when it cannot be read: what is not counted could go beyond the cap.
     pub(crate) async fn advertised(&self, person: &Person) -> Result<(Advertised, Option<u64>)> {
         let cell = self.store.cell(&advertised_name(person.id)?).await?;
-        let read = |value: &str| serde_json::from_str::<Advertised>(value).unwrap_or_default();
-        let (mut known, version) = cell.map_or_else(Default::default, |one| (read(&one.value), Some(one.version)));
+        let unreadable = |_| PortError::Retry("what advertising somebody was sent cannot be read".into());
+        let read = |value: &str| match breakage::is_on("unreadable-count-is-nothing") {
+            true => Ok(serde_json::from_str::<Advertised>(value).unwrap_or_default()),
+            false => serde_json::from_str::<Advertised>(value).map_err(unreadable),
+        };
+        let version = cell.as_ref().map(|cell| cell.version);
+        let mut known = cell.map(|cell| read(&cell.value)).transpose()?.unwrap_or_default();
         for id in &person.absorbed {
             if let Some(cell) = self.store.cell(&advertised_name(*id)?).await? {
-                known.0.extend(read(&cell.value).0);
+                known.0.extend(read(&cell.value)?.0);
             }
         }
         Ok((known, version))

@@ -54,6 +54,20 @@ async fn advertising_that_was_held_back_over_night_goes_out_no_oftener_than_the_
 }
 
 #[tokio::test]
+async fn advertising_waits_where_what_was_sent_before_cannot_be_read() {
+    let scene = once_a_day(vec![]);
+    let pieces = pieces(&scene, 48).await;
+    let store = &scene.outreach.store;
+    let (ids, _) = store.everybody(None, 10).await.expect("people");
+    let own = stagedoor_model::SourceName::new("outreach").expect("a name");
+    let person = ids.first().expect("a person").to_string();
+    let name = format!("advertised/{}", EventId::derive(&own, &["advertised", &person]));
+    assert!(store.put_cell(&name, "sealed v2", None).await.expect("a store"));
+    let failed = scene.outreach.handle(vec![pieces[0].clone()]).await;
+    assert_eq!((failed.len(), scene.calls()), (1, 0), "the queue hands it out again");
+}
+
+#[tokio::test]
 async fn one_piece_of_advertising_counts_once_however_often_it_is_tried() {
     let scene = once_a_day(vec![Sending::Busy(Duration::from_secs(1)), Sending::NotSent("no connection".into())]);
     let pieces = pieces(&scene, 48).await;

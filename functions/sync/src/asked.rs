@@ -46,6 +46,12 @@ impl Sync {
                 if now < at + REST {
                     return Ok(Some(at + REST));
                 }
+            } else if let Some(cell) = &cell {
+                // Of a later version: it may have asked a minute ago, so it counts as asked now.
+                if self.store.put_cell(&name, &format!("{now} -"), Some(cell.version)).await? {
+                    return Ok(Some(now + REST));
+                }
+                continue;
             }
             if self.store.put_cell(&name, &format!("{now} {letter}"), cell.map(|cell| cell.version)).await? {
                 return Ok(None);

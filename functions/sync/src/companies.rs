@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stagedoor_engine::{CompanyDraft, Digest, Intent, Parked, PersonId};
-use stagedoor_model::Timestamp;
+use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{Cell, CrmError, PortError, Row};
 
 use crate::{
@@ -244,9 +244,13 @@ impl Round {
     }
 }
 
+/// What a later version wrote and this one cannot read may be of a company that is in the CRM: it is looked up before it is
+/// made.
 fn read(cell: Option<Cell>) -> (Known, Option<u64>) {
     let version = cell.as_ref().map(|cell| cell.version);
-    (cell.and_then(|cell| serde_json::from_str(&cell.value).ok()).unwrap_or_default(), version)
+    let since = (!breakage::is_on("unreadable-company-remade")).then_some(Timestamp::UNIX_EPOCH);
+    let unreadable = |_| Known { intent: since, ..Known::default() };
+    (cell.map(|cell| serde_json::from_str(&cell.value).unwrap_or_else(unreadable)).unwrap_or_default(), version)
 }
 
 /// What several people of a company told of it, as one.
@@ -263,4 +267,17 @@ fn merged(all: impl Iterator<Item = CompanyDraft>) -> BTreeMap<String, CompanyDr
         }
     }
     companies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_company_of_which_a_later_version_wrote_was_asked_for_at_any_time() {
+        let cell = Cell { value: "{\"v\":9}".into(), version: 3 };
+        let (known, version) = read(Some(cell));
+        assert_eq!((known.id, known.intent, version), (None, Some(Timestamp::UNIX_EPOCH), Some(3)));
+        assert!(read(None).0.intent.is_none());
+    }
 }

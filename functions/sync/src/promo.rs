@@ -1,7 +1,8 @@
 //! One code a person and campaign, given once whatever is repeated.
 
 use stagedoor_engine::{Campaign, Person};
-use stagedoor_ports::{Cell, Result};
+use stagedoor_model::breakage;
+use stagedoor_ports::{Cell, PortError, Result};
 
 use crate::Sync;
 
@@ -14,12 +15,18 @@ struct Given<'c> {
 }
 
 impl<'c> Given<'c> {
-    fn read(cell: &'c Cell) -> Self {
+    /// # Errors
+    /// `Retry` when it cannot be read: codes that others have would be given again.
+    fn read(cell: &'c Cell) -> Result<Self> {
         let (count, last) = match cell.value.split_once(' ') {
             Some((count, last)) => (count, Some(last)),
             None => (cell.value.as_str(), None),
         };
-        Self { count: count.parse().unwrap_or(0), last }
+        match count.parse() {
+            Ok(count) => Ok(Self { count, last }),
+            Err(_) if breakage::is_on("unreadable-pool-begins-anew") => Ok(Self { count: 0, last }),
+            Err(_) => Err(PortError::Retry("how many promo codes are given cannot be read".into())),
+        }
     }
 }
 
@@ -58,7 +65,7 @@ impl Sync {
         let name = format!("promo-next/{pool}");
         loop {
             let cell = self.store.cell(&name).await?;
-            let given = cell.as_ref().map(Given::read).unwrap_or_default();
+            let given = cell.as_ref().map(Given::read).transpose()?.unwrap_or_default();
             let before = given.count.checked_sub(1).and_then(|index| codes.get(index));
             match (given.last, before) {
                 (Some(last), Some(code)) if last == own => return Ok(Some(code.clone())),

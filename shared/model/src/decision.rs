@@ -30,7 +30,6 @@ impl Verdict {
 
 /// A decision of a manager, as it is journalled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct IdentityDecided {
     pub verdict: Verdict,
     /// Who decided: the name of an account, such as that of the operating system.

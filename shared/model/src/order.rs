@@ -66,7 +66,6 @@ pub struct Refund {
 
 /// Whether a ticket was checked in at the door, as its shop last told.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct CheckIn {
     /// As of when this is known: of two tellings about one ticket the later stands.
     #[schemars(with = "String")]
@@ -289,5 +288,16 @@ mod tests {
         assert_eq!(minor(&first, &order(2, &[], false)), 5, "it says nothing of refunds");
         assert_eq!(minor(&order(1, &[("a", 5)], false), &order(2, &[("b", 4)], false)), 9);
         assert_eq!(minor(&order(1, &[("a", 5)], true), &order(1, &[("b", 4)], true)), 9, "a clock of whole seconds");
+    }
+
+    #[test]
+    fn fields_of_a_later_version_are_read_over_inside_what_is_stored() {
+        let check = r#"{"told_at":"2026-11-28T10:00:00Z","gate":"north"}"#;
+        let quiet = r#"{"from":"22:00","until":"09:00","zone":"Europe/Moscow","days":["sat"]}"#;
+        let decided = r#"{"verdict":{"not_shared":"email:a@example.com"},"by":"anna","why":"a slip"}"#;
+        assert!(serde_json::from_str::<CheckIn>(check).is_ok());
+        assert!(serde_json::from_str::<crate::QuietHours>(quiet).is_ok());
+        let read = serde_json::from_str::<crate::IdentityDecided>(decided);
+        assert!(read.is_ok(), "{read:?}");
     }
 }

@@ -8,7 +8,6 @@ use crate::{Timestamp, time_zone};
 
 /// From one time of the day to another, over midnight where the second is earlier, on the clocks of a place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct QuietHours {
     #[schemars(with = "String")]
     pub from: Time,
