@@ -152,6 +152,10 @@ impl<T: ?Sized> Mortal<T> {
 
 #[async_trait]
 impl Store for Mortal<dyn Store> {
+    fn has_room(&self, json: &[u8]) -> bool {
+        self.inner.has_room(json)
+    }
+
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
         self.io(self.inner.journaled(ids)).await
     }

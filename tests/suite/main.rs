@@ -39,6 +39,7 @@ mod hub_ids;
 mod identity;
 mod invoices_moved;
 mod kill;
+mod large_people;
 mod late;
 mod letters;
 mod links;

@@ -164,6 +164,7 @@ impl Sync {
         let fresh: BTreeSet<RecordKey> = by_record.keys().cloned().collect();
         self.hear_withdrawals(&commits, &fresh, &known.people).await?;
         let (indices, commits): (Vec<Vec<usize>>, Vec<Commit>) = commits.into_iter().unzip();
+        let commits = self.without_large(commits, &known.people).await?;
         let saved = self.store.save(commits).await?;
         if tracing::enabled!(tracing::Level::INFO) {
             let made = indices.iter().zip(&saved).filter(|(_, saved)| **saved == Saved::Done);

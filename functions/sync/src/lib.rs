@@ -39,6 +39,7 @@ mod rules;
 mod segment;
 mod settle;
 mod shows;
+mod size;
 mod struck;
 mod topics;
 mod traces;

@@ -20,7 +20,19 @@ const WORDS: &[(&str, &str)] = &[
         "the operator: start the version that wrote them, or a newer one",
         "оператор: запустить версию, которая их записала, или новее",
     ),
+    (
+        "the operator: name the phone or e-mail that many people share under `[identity] blocked`, restart, then `stagedoor replay --from <time>`",
+        "оператор: внести общий для многих людей телефон или e-mail в `[identity] blocked`, перезапустить, затем `stagedoor replay --from <время>`",
+    ),
     // What holds people up.
+    (
+        "the facts of a person outgrew one stored document: new events about them are only journalled",
+        "данные человека не помещаются в один документ хранилища: новые события о нём только записываются в журнал",
+    ),
+    (
+        "what is known of a person in the CRM outgrew one stored document: nothing of theirs is sent",
+        "данные о человеке в CRM не помещаются в один документ хранилища: по нему ничего не отправляется",
+    ),
     (
         "order shop {} does not answer; its orders wait in the queue",
         "магазин {} не отвечает; его заказы ждут в очереди",

@@ -111,7 +111,7 @@ impl Sync {
     }
 
     /// Replaces the reasons whose cause begins so.
-    async fn note_reasons(&self, prefix: &str, causes: Vec<Cause>) -> Result<()> {
+    pub(crate) async fn note_reasons(&self, prefix: &str, causes: Vec<Cause>) -> Result<()> {
         for _ in 0..TRIES {
             let cell = self.store.cell(CELL).await?;
             let before = cell.as_ref().map(|cell| read(&cell.value)).unwrap_or_default();
@@ -211,6 +211,13 @@ pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
     if totals.waiting == 0 {
         // A round that finds nobody writes nothing.
         causes.retain(|cause, _| !cause.starts_with("crm"));
+    }
+    // Who was erased or joined since waits for nothing.
+    let large = |cause: &String| PersonId::parse(cause.strip_prefix("large")?.split_once('/')?.1).ok();
+    let ids: BTreeSet<PersonId> = causes.keys().filter_map(large).collect();
+    if !ids.is_empty() {
+        let living: BTreeSet<PersonId> = store.load(&ids).await?.into_iter().map(|one| one.value.id).collect();
+        causes.retain(|cause, _| large(cause).is_none_or(|id| living.contains(&id)));
     }
     let is_out = causes.keys().any(|cause| cause.starts_with("crm"));
     let mut reasons: Vec<WaitingReason> = causes.into_values().collect();

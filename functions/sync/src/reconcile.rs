@@ -286,6 +286,7 @@ impl Sync {
         if dirty.is_empty() {
             return Ok(Reconciled { left: waiting.len(), unavailable: trouble, ..Reconciled::default() });
         }
+        self.leave_out_large_links(&mut dirty).await?;
         let mut people: Vec<&mut Person> = dirty.iter_mut().map(|one| &mut one.person).collect();
         read_withdrawals(self.store.as_ref(), &mut people).await?;
         for one in &mut dirty {

@@ -64,9 +64,16 @@ impl Default for Retention {
 /// As deflated JSON: a write unit is a kilobyte.
 pub(crate) fn packed<T: serde::Serialize>(value: &T) -> Result<AttributeValue> {
     let json = to_stored(value).map_err(|error| PortError::Fail(error.to_string()))?;
+    deflated(json.as_bytes()).map(|bytes| AttributeValue::B(Blob::new(bytes)))
+}
+
+/// Deflated bytes of a document. An item takes 400 KB, and more stands in it: the trail of its events, for example.
+const ROOM: usize = 300 * 1024;
+
+fn deflated(json: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-    let packed = encoder.write_all(json.as_bytes()).and_then(|()| encoder.finish());
-    packed.map(|bytes| AttributeValue::B(Blob::new(bytes))).map_err(|error| PortError::Fail(error.to_string()))
+    let packed = encoder.write_all(json).and_then(|()| encoder.finish());
+    packed.map_err(|error| PortError::Fail(error.to_string()))
 }
 
 pub(crate) fn unpacked<T: serde::de::DeserializeOwned>(item: &Item, name: &str) -> Result<T> {
@@ -261,6 +268,10 @@ impl DynamoStore {
 
 #[async_trait]
 impl Store for DynamoStore {
+    fn has_room(&self, json: &[u8]) -> bool {
+        json.len() <= ROOM || deflated(json).is_ok_and(|packed| packed.len() <= ROOM)
+    }
+
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {
         let keys: BTreeMap<String, &EventId> = ids.iter().map(|id| (hex::encode(journal_key(id)), id)).collect();
         let found = self.get("journal", keys.keys().map(|key| item([("id", text(key.as_str()))])).collect()).await?;

@@ -173,6 +173,9 @@ pub struct Totals {
     pub unreadable: u64,
 }
 
+/// Bytes of one person's JSON that a file takes: each event reads and writes all of it.
+const ROOM: usize = 16 << 20;
+
 /// The hub's memory, in the domain's own operations.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -183,6 +186,10 @@ pub trait Store: Send + Sync {
     async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>>;
     /// Follows redirects. Ids that name nobody are left out, and so is who cannot be read (see `unreadable`).
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>>;
+    /// True if a person or a link with this JSON can be stored. Stays a good deal below what makes a write fail.
+    fn has_room(&self, json: &[u8]) -> bool {
+        json.len() <= ROOM
+    }
     /// Each commit on its own; the answers are in the order of the commits.
     async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>>;
 

@@ -1,0 +1,128 @@
+//! People, and what is known of them in the CRM, who outgrew one stored document. A write that has to fail would stop its
+//! whole batch or round for ever, so they are left out in time, with a reason.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
+
+use jiff::SignedDuration;
+use serde::Serialize;
+use stagedoor_engine::{Person, PersonId};
+use stagedoor_model::breakage;
+use stagedoor_ports::{Commit, Dirty, JournalRow, Outcome, Postponed, Result, Taken, Versioned};
+
+use crate::{Sync, reasons::Cause};
+
+/// Bytes of JSON for which every store has room.
+const EASY: usize = 256 * 1024;
+/// When somebody whose link has no room is looked at again.
+const REST: SignedDuration = SignedDuration::from_hours(1);
+const OPERATOR: &str = "the operator: name the phone or e-mail that many people share under `[identity] blocked`, restart, \
+                        then `stagedoor replay --from <time>`";
+
+struct Counter(usize);
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes of its JSON.
+fn size(value: &impl Serialize) -> usize {
+    let mut counter = Counter(0);
+    // It counts what was written until then.
+    _ = serde_json::to_writer(&mut counter, value);
+    counter.0
+}
+
+impl Sync {
+    fn has_room(&self, value: &impl Serialize, size: usize) -> bool {
+        size <= EASY
+            || self.store.has_room(&serde_json::to_vec(value).unwrap_or_default())
+            || breakage::is_on("too-large-is-written")
+    }
+
+    /// Leaves the commits out for whose people the store has no room: their events are journalled. A person who gets smaller
+    /// is written all the same. `known`: the people as they are stored.
+    pub(crate) async fn without_large(
+        &self,
+        commits: Vec<Commit>,
+        known: &BTreeMap<PersonId, Versioned<Person>>,
+    ) -> Result<Vec<Commit>> {
+        let mut kept = Vec::new();
+        for commit in commits {
+            let sizes = commit.people.iter().map(|(person, _)| (person, size(person)));
+            let sizes: Vec<(&Person, usize)> = sizes.filter(|(_, size)| *size > EASY).collect();
+            let grows = |person: &Person, now: usize| known.get(&person.id).is_none_or(|one| size(&one.value) < now);
+            let large = sizes.iter().filter(|(one, size)| !self.has_room(one, *size) && grows(one, *size));
+            let large: BTreeSet<PersonId> = large.map(|(person, _)| person.id).collect();
+            for (person, _) in &sizes {
+                self.note_person(person.id, large.contains(&person.id)).await?;
+            }
+            if large.is_empty() {
+                kept.push(commit);
+                continue;
+            }
+            for row in &commit.journal {
+                tracing::error!(trace = row.event.trace_id(), event = %row.event.id, "no room for its person; only journalled");
+            }
+            let note = Some("not folded: the person outgrew one stored document".to_owned());
+            let row = |row: JournalRow| JournalRow {
+                outcome: Outcome::Nobody,
+                person: row.person.filter(|id| known.contains_key(id)),
+                note: note.clone(),
+                ..row
+            };
+            kept.push(Commit { journal: commit.journal.into_iter().map(row).collect(), ..Commit::default() });
+        }
+        Ok(kept)
+    }
+
+    async fn note_person(&self, id: PersonId, is_large: bool) -> Result<()> {
+        let reason = "the facts of a person outgrew one stored document: new events about them are only journalled";
+        let name = format!("large/{id}");
+        let cause = || Cause {
+            cause: name.clone(),
+            reason: reason.to_owned(),
+            who_acts: OPERATOR,
+            people: BTreeSet::from([id]),
+        };
+        self.note_reasons(&name, is_large.then(cause).into_iter().collect()).await
+    }
+
+    /// Leaves out of a round whose link has no room for more: what the CRM makes could not be remembered, and would be made
+    /// again.
+    pub(crate) async fn leave_out_large_links(&self, dirty: &mut Vec<Dirty>) -> Result<()> {
+        let mut large = Vec::new();
+        dirty.retain(|one| {
+            let has_room = self.has_room(&one.link, size(&one.link));
+            if !has_room {
+                let taken = Taken { id: one.person.id, version: one.version, mark: one.mark.clone() };
+                large.push(Postponed { taken, tries: one.tries, until: Some(self.clock.now() + REST) });
+            }
+            has_room
+        });
+        if large.is_empty() {
+            return Ok(());
+        }
+        for one in &large {
+            let name = format!("large-link/{}", one.taken.id);
+            let cause = Cause {
+                cause: name.clone(),
+                reason: "what is known of a person in the CRM outgrew one stored document: nothing of theirs is sent"
+                    .into(),
+                who_acts: OPERATOR,
+                people: BTreeSet::from([one.taken.id]),
+            };
+            self.note_reasons(&name, vec![cause]).await?;
+        }
+        self.store.postpone(large).await
+    }
+}
