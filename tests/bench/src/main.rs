@@ -11,6 +11,7 @@ mod identity;
 mod ingest;
 mod reply;
 mod scale;
+mod scale_people;
 mod segments;
 mod simulation;
 mod stage;
@@ -42,6 +43,9 @@ struct Cli {
     /// Of `scale`: orders of the person who has many.
     #[arg(long, default_value_t = 10_000)]
     orders: usize,
+    /// Of `scale`: people in the hub.
+    #[arg(long, default_value_t = 1_000_000)]
+    people: usize,
     /// Of `simulation`: stories of broken worlds tell every call of the CRM.
     #[arg(long)]
     calls: bool,
@@ -59,7 +63,7 @@ enum Name {
     Identity,
     /// From a message in a chat to the bot's answer, while an on-sale burst is folded.
     Reply,
-    /// What one more order of a person with 10,000 orders costs, beside one with ten.
+    /// What events, rounds, messages and new rules cost with a million people, and one more order of a person with 10,000.
     Scale,
     /// Who is in which of forty segments while 50,000 people change.
     Segments,
@@ -75,6 +79,13 @@ enum Name {
     Simulation,
 }
 
+async fn scaled(people: usize, orders: usize) -> Result<Vec<figure::Figure>, String> {
+    // First the people: the memory is measured that the process ever held.
+    let mut figures = scale_people::run(people).await?;
+    figures.extend(scale::run(orders).await?);
+    Ok(figures)
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -88,7 +99,7 @@ async fn main() -> ExitCode {
         Name::Coldstart => coldstart::run().await,
         Name::Identity => identity::run().await,
         Name::Reply => reply::run().await,
-        Name::Scale => scale::run(cli.orders).await,
+        Name::Scale => scaled(cli.people, cli.orders).await,
         Name::Segments => segments::run().await,
         Name::Enrol => enrol::run().await,
         Name::Vtiger => vtiger::run().await,

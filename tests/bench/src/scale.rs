@@ -84,7 +84,7 @@ async fn until_calm(sync: &Sync, store: &dyn Store) -> Result<(), String> {
 }
 
 /// Milliseconds of CPU that this process used.
-fn cpu() -> Result<f64, String> {
+pub fn cpu() -> Result<f64, String> {
     let text = std::fs::read_to_string("/proc/self/stat").map_err(|error| error.to_string())?;
     // The name of the process, in parentheses, may hold blanks.
     let (_, rest) = text.rsplit_once(") ").ok_or("no fields")?;
