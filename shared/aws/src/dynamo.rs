@@ -7,6 +7,8 @@ use aws_sdk_dynamodb::{
     error::SdkError,
     types::{AttributeValue, KeysAndAttributes},
 };
+use futures_util::{StreamExt, TryStreamExt, stream};
+use stagedoor_model::breakage;
 use stagedoor_ports::{PortError, Result};
 
 pub type Item = HashMap<String, AttributeValue>;
@@ -60,26 +62,37 @@ pub fn held<T, E: std::error::Error + 'static>(
     }
 }
 
+/// Calls under way at once.
+pub const HANDS: usize = 16;
+
+/// One call a chunk, as many at once as there are hands.
+///
+/// # Errors
+/// The first that is met; calls under way are given up.
+pub async fn in_parallel<T>(calls: impl IntoIterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+    let hands = if breakage::is_on("chunks-in-turn") { 1 } else { HANDS };
+    stream::iter(calls).buffered(hands).try_collect().await
+}
+
 /// BatchGetItem over any number of keys, read consistently; keys that name nothing are left out.
 pub async fn get_all(client: &Client, table: &str, keys: Vec<Item>) -> Result<Vec<Item>> {
+    let calls: Vec<_> = keys.chunks(100).map(|chunk| get_chunk(client, table, chunk.to_vec())).collect();
+    Ok(in_parallel(calls).await?.into_iter().flatten().collect())
+}
+
+async fn get_chunk(client: &Client, table: &str, mut wanted: Vec<Item>) -> Result<Vec<Item>> {
     let mut found = Vec::new();
-    for chunk in keys.chunks(100) {
-        let mut wanted = chunk.to_vec();
-        for _ in 0..8 {
-            let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
-            let keys = keys.map_err(|error| PortError::Fail(error.to_string()))?;
-            let answer = client.batch_get_item().request_items(table, keys).send().await;
-            let answer = answer.map_err(|error| failed("BatchGetItem", error))?;
-            found.extend(answer.responses.unwrap_or_default().into_values().flatten());
-            let left = answer.unprocessed_keys.unwrap_or_default().remove(table);
-            wanted = left.map(|keys| keys.keys).unwrap_or_default();
-            if wanted.is_empty() {
-                break;
-            }
-        }
-        if !wanted.is_empty() {
-            return Err(PortError::Retry("DynamoDB BatchGetItem: it did not answer for all keys".into()));
+    for _ in 0..8 {
+        let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
+        let keys = keys.map_err(|error| PortError::Fail(error.to_string()))?;
+        let answer = client.batch_get_item().request_items(table, keys).send().await;
+        let answer = answer.map_err(|error| failed("BatchGetItem", error))?;
+        found.extend(answer.responses.unwrap_or_default().into_values().flatten());
+        let left = answer.unprocessed_keys.unwrap_or_default().remove(table);
+        wanted = left.map(|keys| keys.keys).unwrap_or_default();
+        if wanted.is_empty() {
+            return Ok(found);
         }
     }
-    Ok(found)
+    Err(PortError::Retry("DynamoDB BatchGetItem: it did not answer for all keys".into()))
 }

@@ -33,13 +33,10 @@ use stagedoor_ports::{
     Totals, Versioned, from_stored, to_stored,
 };
 
-use crate::dynamo::{Item, failed, get_all, held, item, number, number_of, text, text_of};
+use crate::dynamo::{HANDS, Item, failed, get_all, held, item, number, number_of, text, text_of};
 
 /// How long a journal row is kept: longer than any provider repeats a delivery.
 pub(crate) const KEEP: SignedDuration = SignedDuration::from_hours(24 * 400);
-/// Writes under way at once.
-const HANDS: usize = 16;
-
 #[derive(Clone)]
 pub struct DynamoStore {
     pub(crate) client: Client,

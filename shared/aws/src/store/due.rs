@@ -7,10 +7,10 @@ use stagedoor_model::Timestamp;
 use stagedoor_ports::{DuePage, Result};
 
 use super::{DynamoStore, pages};
-use crate::dynamo::{failed, item, text, text_of};
+use crate::dynamo::{Item, failed, in_parallel, item, text, text_of};
 
 /// Pages that are read at once.
-const PAGES: usize = 20;
+const PAGES: i32 = 20;
 const MINUTE_MS: i64 = 60_000;
 
 impl DynamoStore {
@@ -21,20 +21,27 @@ impl DynamoStore {
             let minute = at.as_millisecond().div_euclid(MINUTE_MS) + i64::from(at.as_millisecond() % MINUTE_MS != 0);
             minutes.entry(minute * MINUTE_MS).or_default().push(*id);
         }
-        for (minute, people) in minutes {
-            let at = Timestamp::from_millisecond(minute).unwrap_or(Timestamp::MAX);
-            self.put_people("due", at, &people).await?;
-        }
-        Ok(())
+        let at = |minute| Timestamp::from_millisecond(minute).unwrap_or(Timestamp::MAX);
+        let put = async |minute, people: Vec<PersonId>| self.put_people("due", at(minute), &people).await;
+        let calls: Vec<_> = minutes.into_iter().map(|(minute, people)| put(minute, people)).collect();
+        in_parallel(calls).await.map(drop)
     }
 
     pub(super) async fn due_until(&self, until: Timestamp) -> Result<Vec<DuePage>> {
-        let found = self.query("misc", None, ("pk", "due"), PAGES, false).await?;
-        let page = |one: &crate::dynamo::Item| {
-            let key = text_of(one, "sk")?;
-            let minute: i64 = key.split_once('#')?.0.parse().ok()?;
-            let come = minute <= until.as_millisecond();
-            come.then(|| DuePage { key: key.to_owned(), people: pages::people_of(one).into_iter().collect() })
+        // Keys begin with the minute; of those to come none is read.
+        let end = format!("{:015}#~", until.as_millisecond().max(0));
+        let request = self
+            .client
+            .query()
+            .table_name(self.table("misc"))
+            .key_condition_expression("pk = :pk AND sk < :end")
+            .expression_attribute_values(":pk", text("due"))
+            .expression_attribute_values(":end", text(end))
+            .limit(PAGES);
+        let found = request.send().await.map_err(|error| failed("Query", error))?.items.unwrap_or_default();
+        let page = |one: &Item| {
+            let people = pages::people_of(one).into_iter().collect();
+            Some(DuePage { key: text_of(one, "sk")?.to_owned(), people })
         };
         Ok(found.iter().filter_map(page).collect())
     }
@@ -61,11 +68,12 @@ impl DynamoStore {
     }
 
     pub(super) async fn strike_due(&self, keys: Vec<String>) -> Result<()> {
-        for key in keys {
+        let strike = async |key: String| {
             let request = self.client.delete_item().table_name(self.table("misc"));
             let request = request.set_key(Some(item([("pk", text("due")), ("sk", text(key))])));
-            request.send().await.map_err(|error| failed("DeleteItem", error))?;
-        }
-        Ok(())
+            request.send().await.map(drop).map_err(|error| failed("DeleteItem", error))
+        };
+        let calls: Vec<_> = keys.into_iter().map(strike).collect();
+        in_parallel(calls).await.map(drop)
     }
 }

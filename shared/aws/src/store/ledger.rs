@@ -8,7 +8,7 @@ use stagedoor_model::{EventId, Timestamp};
 use stagedoor_ports::{JournalRow, Outcome, PortError, Result};
 
 use crate::{
-    dynamo::{Item, failed, item, text, text_of},
+    dynamo::{Item, failed, in_parallel, item, text, text_of},
     store::{DynamoStore, Retention, expires, journal_key, packed, unpacked},
 };
 
@@ -39,27 +39,27 @@ impl DynamoStore {
         // One call may name an item once.
         let rows: BTreeMap<&EventId, &JournalRow> = rows.into_iter().map(|row| (&row.event.id, row)).collect();
         let rows: Vec<&JournalRow> = rows.into_values().collect();
-        for chunk in rows.chunks(ROWS) {
-            let put = |row: &&JournalRow| {
-                let put = PutRequest::builder().set_item(Some(row_item(row, self.retention)?)).build();
-                let put = put.map_err(|error| PortError::Fail(error.to_string()))?;
-                Ok(WriteRequest::builder().put_request(put).build())
-            };
-            let mut left: Vec<WriteRequest> = chunk.iter().map(put).collect::<Result<_>>()?;
-            for attempt in 0..6 {
-                let request = self.client.batch_write_item().request_items(self.table("journal"), left);
-                let answer = request.send().await.map_err(|error| failed("BatchWriteItem", error))?;
-                left = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
-                if left.is_empty() {
-                    break;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(20 << attempt)).await;
+        let calls: Vec<_> = rows.chunks(ROWS).map(|chunk| self.write_rows(chunk)).collect();
+        in_parallel(calls).await.map(drop)
+    }
+
+    async fn write_rows(&self, rows: &[&JournalRow]) -> Result<()> {
+        let put = |row: &&JournalRow| {
+            let put = PutRequest::builder().set_item(Some(row_item(row, self.retention)?)).build();
+            let put = put.map_err(|error| PortError::Fail(error.to_string()))?;
+            Ok(WriteRequest::builder().put_request(put).build())
+        };
+        let mut left: Vec<WriteRequest> = rows.iter().map(put).collect::<Result<_>>()?;
+        for attempt in 0..6 {
+            let request = self.client.batch_write_item().request_items(self.table("journal"), left);
+            let answer = request.send().await.map_err(|error| failed("BatchWriteItem", error))?;
+            left = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+            if left.is_empty() {
+                return Ok(());
             }
-            if !left.is_empty() {
-                return Err(PortError::Retry("DynamoDB BatchWriteItem: it did not take every row".into()));
-            }
+            tokio::time::sleep(std::time::Duration::from_millis(20 << attempt)).await;
         }
-        Ok(())
+        Err(PortError::Retry("DynamoDB BatchWriteItem: it did not take every row".into()))
     }
 
     pub(super) async fn rows(&self, keys: impl Iterator<Item = String>) -> Result<Vec<JournalRow>> {

@@ -6,16 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use stagedoor_engine::PersonId;
-use stagedoor_model::Timestamp;
+use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{Commit, Result};
 
 use crate::{
-    dynamo::{Item, failed, item, number, number_of, text, text_of},
+    dynamo::{Item, failed, in_parallel, item, number, number_of, text, text_of},
     store::{DynamoStore, expires, packed, unique},
 };
 
 /// People of one page at most: thirty-two bytes each, so that rewriting one stays cheap.
 const PEOPLE: usize = 1_000;
+/// Pages of those who wait that one call reads.
+const AT_ONCE: i32 = 10;
 /// Events of one page at most.
 const EVENTS: usize = 1_000;
 
@@ -138,26 +140,50 @@ impl DynamoStore {
         why: Postponement,
     ) -> Result<()> {
         let people: Vec<Entry> = people.iter().map(|(id, trace)| (*id, *trace)).collect();
-        for chunk in people.chunks(PEOPLE) {
-            let page = Page { key: page_key(at), people: vec![], why };
-            self.put_misc(page.item(chunk)).await?;
-        }
-        Ok(())
+        let page = || Page { key: page_key(at), people: vec![], why };
+        let calls: Vec<_> = people.chunks(PEOPLE).map(|chunk| self.put_misc(page().item(chunk))).collect();
+        in_parallel(calls).await.map(drop)
     }
 
     /// These people on pages of `pk`, which are in the order of `at`.
     pub(super) async fn put_people(&self, pk: &str, at: Timestamp, people: &[PersonId]) -> Result<()> {
-        for chunk in people.chunks(PEOPLE) {
-            let page = [("pk", text(pk)), ("sk", text(page_key(at))), ("people", blob(people_bytes(chunk)))];
-            self.put_misc(item(page)).await?;
-        }
-        Ok(())
+        let page = |chunk| item([("pk", text(pk)), ("sk", text(page_key(at))), ("people", blob(people_bytes(chunk)))]);
+        let calls: Vec<_> = people.chunks(PEOPLE).map(|chunk| self.put_misc(page(chunk))).collect();
+        in_parallel(calls).await.map(drop)
     }
 
     /// The pages of those who wait, the longest waiting first.
     pub(super) async fn waiting(&self) -> Result<Vec<Page>> {
         let found = self.query("misc", None, ("pk", "dirty"), usize::MAX, false).await?;
         Ok(found.iter().map(Page::of).collect())
+    }
+
+    /// The first pages that name `max` people who may be taken at `now`, or all pages where they name fewer. Somebody who is on
+    /// a later page, too, is looked at once more.
+    pub(super) async fn waiting_for(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Page>> {
+        if breakage::is_on("dirty-read-whole") {
+            return self.waiting().await;
+        }
+        let (mut pages, mut ready, mut start) = (Vec::new(), BTreeSet::new(), None);
+        loop {
+            let request = self
+                .client
+                .query()
+                .table_name(self.table("misc"))
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", text("dirty"))
+                .limit(AT_ONCE)
+                .set_exclusive_start_key(start);
+            let answer = request.send().await.map_err(|error| failed("Query", error))?;
+            let found: Vec<Page> = answer.items.unwrap_or_default().iter().map(Page::of).collect();
+            let named = found.iter().filter(|page| page.is_ready(now)).flat_map(|page| &page.people);
+            ready.extend(named.map(|(id, _)| *id));
+            pages.extend(found);
+            start = answer.last_evaluated_key;
+            if start.is_none() || ready.len() >= max {
+                return Ok(pages);
+            }
+        }
     }
 
     /// Pages as they are now, without those that are gone.
@@ -171,20 +197,21 @@ impl DynamoStore {
     /// Takes people off these pages. A page that two settle at once may keep
     /// somebody who no longer waits; they are looked at once more and found to need nothing.
     pub(super) async fn strike(&self, pages: Vec<Page>, settled: &BTreeSet<PersonId>) -> Result<()> {
-        for page in pages {
-            let left: Vec<Entry> = page.people.iter().copied().filter(|(id, _)| !settled.contains(id)).collect();
-            if left.len() == page.people.len() {
-                continue;
-            }
-            if left.is_empty() {
-                let request = self.client.delete_item().table_name(self.table("misc"));
-                let request = request.key("pk", text("dirty")).key("sk", text(page.key));
-                request.send().await.map_err(|error| failed("DeleteItem", error))?;
-            } else {
-                self.put_misc(page.item(&left)).await?;
-            }
+        let calls: Vec<_> = pages.into_iter().map(|page| self.strike_from(page, settled)).collect();
+        in_parallel(calls).await.map(drop)
+    }
+
+    async fn strike_from(&self, page: Page, settled: &BTreeSet<PersonId>) -> Result<()> {
+        let left: Vec<Entry> = page.people.iter().copied().filter(|(id, _)| !settled.contains(id)).collect();
+        if left.len() == page.people.len() {
+            return Ok(());
         }
-        Ok(())
+        if !left.is_empty() {
+            return self.put_misc(page.item(&left)).await;
+        }
+        let request = self.client.delete_item().table_name(self.table("misc"));
+        let request = request.key("pk", text("dirty")).key("sk", text(page.key));
+        request.send().await.map(drop).map_err(|error| failed("DeleteItem", error))
     }
 
     pub(super) async fn write_audiences<'c>(&self, commits: impl Iterator<Item = &'c Commit> + Clone) -> Result<()> {

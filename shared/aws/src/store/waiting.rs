@@ -39,7 +39,7 @@ struct Marks {
 
 impl DynamoStore {
     pub(super) async fn take(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
-        let pages = self.waiting().await?;
+        let pages = self.waiting_for(max, now).await?;
         let (mut wanted, mut marks) = (Vec::new(), BTreeMap::<PersonId, Marks>::new());
         let mut seen = BTreeSet::new();
         for page in pages.iter().filter(|page| page.is_ready(now)) {
