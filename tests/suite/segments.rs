@@ -127,7 +127,7 @@ async fn a_rule_that_was_written_anew_is_asked_of_everybody_and_the_contact_forg
 async fn new_rules_are_asked_of_all_people_and_mark_those_alone_whom_they_change() {
     let clock = Moved::at(NOW);
     let mut world = world(&[("all", "not bought")], &clock).await;
-    let leads = (0..1_200).map(|n| {
+    let leads = (0..2_300).map(|n| {
         let who = BTreeSet::from([format!("email:fan{n}@example.com").parse().expect("an address")]);
         let mut lead = lead(NOW - 2 * DAY);
         if let Body::FormSubmitted(form) = &mut lead.body {
@@ -140,12 +140,12 @@ async fn new_rules_are_asked_of_all_people_and_mark_those_alone_whom_they_change
     world.sync.wake().await.expect("woken");
     world.sync.catalog.segments =
         rules(&[("all", "not bought"), ("vk", "label(utm_source) = vk"), ("cold", "age(last_seen) >= 3d")]);
-    assert_eq!(world.sync.wake().await.expect("woken"), 1, "one of 1,200 enters");
+    assert_eq!(world.sync.wake().await.expect("woken"), 1, "one of 2,300 enters");
     world.reconcile().await;
     assert_eq!(journal(&world).await.iter().filter(|one| *one == "+vk").count(), 1);
     assert_eq!(stagedoor_sync::rules_progress(world.store.as_ref()).await.expect("read"), None, "all were asked");
     clock.on(DAY);
-    assert_eq!(world.sync.wake().await.expect("woken"), 1_200, "time was put down for those whom it changes");
+    assert_eq!(world.sync.wake().await.expect("woken"), 2_300, "time was put down for all whom it changes");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ const PAGE: usize = 1_000;
 /// People whose rules are evaluated before others get their turn on this thread.
 const TURN: usize = 50;
 /// How long one call is at it. Others who are due wait for it; on AWS a tick comes once a minute.
-const SPELL: Duration = Duration::from_secs(5);
+pub(crate) const SPELL: Duration = Duration::from_secs(5);
 const DONE: &str = "done";
 
 /// How far everybody has come with rules that were written anew.

@@ -7,10 +7,11 @@ use stagedoor_engine::{
     Catalog, Link, Person, PersonId, Traits,
     segments::{self, Facets, Looked, changes, reevaluate, rules_number},
 };
-use stagedoor_model::{Body, Event, EventId, SegmentChanged, SourceName, Timestamp};
+use stagedoor_model::{Body, Event, EventId, SegmentChanged, SourceName, Timestamp, breakage};
 use stagedoor_ports::{Commit, Dirty, JournalRow, Outcome, Result};
+use tokio::time::Instant;
 
-use crate::Sync;
+use crate::{Sync, rules::SPELL};
 
 /// The source of what the hub itself finds out.
 const OWN: &str = "stagedoor";
@@ -76,15 +77,22 @@ impl Sync {
     /// # Errors
     /// When the store fails; it goes on where it was.
     pub async fn wake(&self) -> Result<usize> {
-        let pages = self.store.due(self.clock.now()).await?;
-        let ids: BTreeSet<PersonId> = pages.iter().flat_map(|page| page.people.iter().copied()).collect();
-        let mut woken = 0;
-        if !pages.is_empty() {
+        let (began, mut woken) = (Instant::now(), 0);
+        loop {
+            let pages = self.store.due(self.clock.now()).await?;
+            if pages.is_empty() {
+                break;
+            }
+            let ids: BTreeSet<PersonId> = pages.iter().flat_map(|page| page.people.iter().copied()).collect();
             // Somebody may have been joined into somebody else meanwhile, or erased.
             let living: BTreeSet<PersonId> = self.store.load(&ids).await?.iter().map(|one| one.value.id).collect();
-            woken = living.len();
+            woken += living.len();
             self.store.mark_dirty(living).await?;
             self.store.done_looking(pages.into_iter().map(|page| page.key).collect()).await?;
+            // The store tells of a part of them at a time; on AWS a tick comes once a minute.
+            if began.elapsed() >= SPELL || breakage::is_on("due-pages-a-few-a-tick") {
+                break;
+            }
         }
         Ok(woken + self.wake_for_new_rules().await?)
     }
