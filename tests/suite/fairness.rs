@@ -127,6 +127,11 @@ async fn somebody_who_cannot_be_read_holds_up_nobody_and_comes_when_they_can() {
     assert_eq!(filed.sync.handle(batch).await, BTreeSet::from([0]));
     assert_eq!(filed.sync.store.totals().await.expect("counted").people, 51);
     assert_eq!(filed.id_of(7).await.to_string(), aside[0].id);
+    // Whoever asks for them is not told that nobody is known by it.
+    for (name, is_unreadable) in [("email:fan7@example.com", true), ("email:fan8@example.com", false)] {
+        let name = name.parse().expect("an address");
+        assert_eq!(filed.sync.is_unreadable(&name).await.expect("read"), is_unreadable);
+    }
     filed.rounds().await;
     assert_eq!(filed.contacts(), 50);
     // A version that reads them is started.

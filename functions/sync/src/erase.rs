@@ -64,6 +64,10 @@ pub struct InCrm {
     pub claimed_in: Vec<String>,
 }
 
+/// What a command says of somebody who was stored by a later version, or whose document is damaged.
+pub const UNREADABLE: &str = "what is stored of this person cannot be read by this version, so neither their data nor their CRM \
+     rows are known; start the version that wrote it (docs/operations.md, Roll back), then ask again";
+
 impl Sync {
     /// Erases everybody who is known by `identifier`, and keeps the identifier erased also when nobody is.
     ///
@@ -81,14 +85,21 @@ impl Sync {
         done
     }
 
-    async fn erase_leased(&self, key: &ErasureKey, identifier: &Identifier) -> Result<Erased> {
+    /// Whether whom this leads to is stored in a way that this version cannot read.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn is_unreadable(&self, identifier: &Identifier) -> Result<bool> {
         let claims = self.store.resolve(&BTreeSet::from([identifier.clone()])).await?;
         let owners: BTreeSet<PersonId> = claims.owners.values().copied().collect();
-        if !self.store.unreadable(&owners).await?.is_empty() {
-            return Err(PortError::Fail(
-                "what is stored of this person cannot be read by this version, so their CRM rows are not known".into(),
-            ));
+        Ok(!self.store.unreadable(&owners).await?.is_empty())
+    }
+
+    async fn erase_leased(&self, key: &ErasureKey, identifier: &Identifier) -> Result<Erased> {
+        if self.is_unreadable(identifier).await? {
+            return Err(PortError::Fail(UNREADABLE.into()));
         }
+        let claims = self.store.resolve(&BTreeSet::from([identifier.clone()])).await?;
         // Everybody whose facts prove it, also where a guard keeps them apart.
         let mut found = self.bearers(identifier).await?;
         if found.is_empty() && claims.weak.contains(identifier) {

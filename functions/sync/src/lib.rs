@@ -56,7 +56,7 @@ use std::{
 pub use backfill::Backfilled;
 pub use breaker::Breakers;
 pub use changes::Heard;
-pub use erase::{Erased, ErasureKey, InCrm};
+pub use erase::{Erased, ErasureKey, InCrm, UNREADABLE};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 pub use invite::{Invited, Invitee};
 pub use past::shows_of_past_configs;

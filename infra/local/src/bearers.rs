@@ -3,6 +3,7 @@
 use stagedoor_engine::Person;
 use stagedoor_model::{Identifier, breakage};
 use stagedoor_ports::read_withdrawals;
+use stagedoor_sync::UNREADABLE;
 
 use crate::hub::Hub;
 
@@ -19,7 +20,11 @@ pub(crate) async fn bearers(hub: &Hub, identifier: &Identifier) -> Result<Vec<Pe
     }
     let mut asked: Vec<&mut Person> = people.iter_mut().collect();
     read_withdrawals(hub.store.as_ref(), &mut asked).await.map_err(|error| error.to_string())?;
-    if people.is_empty() { Err(format!("nobody is known by {identifier}")) } else { Ok(people) }
+    if !people.is_empty() {
+        return Ok(people);
+    }
+    let is_stored = hub.sync.is_unreadable(identifier).await.map_err(|error| error.to_string())?;
+    Err(if is_stored { UNREADABLE.to_owned() } else { format!("nobody is known by {identifier}") })
 }
 
 /// A line a person: by which other identifiers a command finds them alone.
