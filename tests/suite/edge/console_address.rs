@@ -125,6 +125,7 @@ async fn the_example_of_the_docs_lets_webhooks_through_and_nothing_else() {
         plain
             .replace("listen 443 ssl", &format!("listen {listen}"))
             .replace("/var/log/nginx/hub.log", &log.display().to_string())
+            .replace("/var/log/nginx/hub.error.log", &errors(&log).display().to_string())
             .replace("127.0.0.1:8080", &address)
     })
     .await;
@@ -155,6 +156,40 @@ async fn the_example_of_the_docs_lets_webhooks_through_and_nothing_else() {
     let logged = std::fs::read_to_string(&log).expect("a log");
     assert!(logged.contains("/crm/amocrm/...") && !logged.contains("s3cr3t"), "{logged}");
     assert!(logged.contains("/u/...") && !logged.contains("a-token"), "{logged}");
+}
+
+/// Where nginx writes what went wrong, beside `log`.
+fn errors(log: &std::path::Path) -> std::path::PathBuf {
+    log.with_extension("error.log")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_the_docs_logs_no_secret_while_the_hub_is_down_or_a_body_is_too_large() {
+    let file = stagedoor_testkit::samples::folder().join("../infra/machine/nginx.conf");
+    let example = std::fs::read_to_string(file).expect("an example");
+    let mut log = std::path::PathBuf::new();
+    let nginx = Nginx::with(|listen, folder| {
+        log = std::path::Path::new(folder).join("hub.log");
+        let plain = example.lines().filter(|line| !line.trim().starts_with("ssl_")).collect::<Vec<_>>().join("\n");
+        plain
+            .replace("listen 443 ssl", &format!("listen {listen}"))
+            .replace("/var/log/nginx/hub.log", &log.display().to_string())
+            .replace("/var/log/nginx/hub.error.log", &errors(&log).display().to_string())
+            .replace("127.0.0.1:8080", &free())
+    })
+    .await;
+    for (body, status) in [(vec![], 502), (vec![b'x'; 2 << 20], 413)] {
+        let asked = client().post(format!("{}/crm/amocrm/s3cr3t-in-the-path", nginx.base)).body(body);
+        assert_eq!(asked.send().await.expect("an answer").status().as_u16(), status);
+    }
+    let link = client().get(format!("{}/u/s3cr3t-of-somebody", nginx.base));
+    assert_eq!(link.send().await.expect("an answer").status(), 502);
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let logs = std::fs::read_dir(log.parent().expect("a folder")).expect("a folder").flatten();
+    let logs: Vec<_> = logs.map(|one| one.path()).filter(|path| path.extension() == Some("log".as_ref())).collect();
+    let told: String = logs.iter().map(|log| std::fs::read_to_string(log).expect("a log")).collect();
+    assert!(logs.contains(&errors(&log)) && told.contains("/crm/amocrm/...\" 502"), "{logs:?}: {told}");
+    assert!(!told.contains("s3cr3t"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,40 @@ fn the_config_to_begin_with_is_fine_and_names_the_secrets_that_are_asked_for() {
     assert_eq!(asked, given);
 }
 
+/// Runs `hub` as far as its secrets go, with `env` in the hub's place.
+fn hub_reads(secrets: &str) -> std::process::Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("secrets.env");
+    std::fs::write(&file, secrets).expect("secrets");
+    let script = text("hub").replace("/etc/stagedoor/secrets.env", &file.display().to_string());
+    let (reading, _) = script.split_once("exec runuser").expect("the hub at its end");
+    Command::new("sh").args(["-c", &format!("{reading}exec env")]).current_dir(&folder).output().expect("a shell")
+}
+
+#[test]
+fn the_shell_evaluates_nothing_of_the_secrets() {
+    let values = [
+        ("SD_CODE", "$(exit${IFS}3)`exit`;exit&exit|exit"),
+        ("SD_PADDED", "YWJj=="),
+        ("SD_MARKS", "a#b;c&d$HOME~*?<>(){}[]!%^\"'"),
+        ("SD_EMPTY", ""),
+        ("SD_LAST", "it-has-no-line-break"),
+    ];
+    let lines: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let output = hub_reads(&format!("# A=1\n; B=2\n\n{}", lines.join("\n")));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    let read: BTreeSet<&str> = told.lines().filter(|line| line.starts_with("SD_")).collect();
+    assert_eq!(read, lines.iter().map(String::as_str).collect());
+    // What systemd would read otherwise is refused, and not shown.
+    for line in ["SD_A=s3cr\\et", "SD_A=\"s3cret\"", "SD_A=s3cret s3cret", "s3cret", "s3-cret=s3cret", "=s3cret"] {
+        let output = hub_reads(&format!("SD_FINE=1\n{line}\n"));
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains("line 2 of secrets.env"), "{line}: {told}");
+        assert!(!told.contains("s3c") && output.stdout.is_empty(), "{line}: {told}");
+    }
+}
+
 #[test]
 fn systemd_takes_the_unit_and_finds_it_well_shut() {
     let folder = tempfile::tempdir().expect("a folder");
