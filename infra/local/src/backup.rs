@@ -97,21 +97,29 @@ fn is_advertising(event: &Event) -> bool {
     matches!(&event.body, Body::MessageDecided(message) if message.marketing)
 }
 
-/// Since when advertising is held, if it is.
+/// Since when advertising is held, if it is: a time, or words for one that cannot be read. Whatever stands in the cell holds.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn held_since(hub: &Hub) -> Result<Option<Timestamp>, PortError> {
-    let cell = hub.store.cell(HOLD).await?;
-    Ok(cell.and_then(|cell| cell.value.split_once(' ')?.1.parse().ok()))
+pub async fn held_since(hub: &Hub) -> Result<Option<String>, PortError> {
+    let cell = hub.store.cell(HOLD).await?.filter(|cell| !cell.value.is_empty());
+    Ok(cell.and_then(|cell| {
+        let since: Option<Timestamp> = cell.value.split_once(' ').and_then(|(_, since)| since.parse().ok());
+        let since = since.map(|since| since.to_string());
+        if breakage::is_on("unreadable-hold-holds-nothing") {
+            return since;
+        }
+        Some(since.unwrap_or_else(|| "a time that cannot be read".to_owned()))
+    }))
 }
 
 /// Lets the outbox know whether advertising is held.
-pub(crate) async fn heed_hold(hub: &Hub) {
-    match held_since(hub).await {
-        Ok(since) => hub.outreach.pace.hold_advertising(since.is_some()),
-        Err(error) => tracing::warn!(%error, "whether advertising is held could not be read"),
-    }
+///
+/// # Errors
+/// When the store cannot be read; what the outbox knew before stands then.
+pub(crate) async fn heed_hold(hub: &Hub) -> Result<(), PortError> {
+    hub.outreach.pace.hold_advertising(held_since(hub).await?.is_some());
+    Ok(())
 }
 
 /// What is done with advertising that a restore holds.

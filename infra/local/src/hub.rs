@@ -318,7 +318,7 @@ impl Status {
             let people = if one.people > 0 { format!("{} people, ", one.people) } else { String::new() };
             lines.push(format!("              {people}since {}{until}; to act: {}", one.since, one.who_acts));
         }
-        if let Some(since) = self.advertising_held_since {
+        if let Some(since) = &self.advertising_held_since {
             lines.push(format!("advertising   held since the restore at {since}; `advertising` lists it"));
         }
         if !self.unknown_zones.is_empty() {
@@ -362,9 +362,9 @@ pub struct Status {
     /// Zones of shows that are no IANA zones, each with its source.
     #[serde(default)]
     pub unknown_zones: Vec<String>,
-    /// Advertising is held since a restore.
+    /// Advertising is held since a restore: its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advertising_held_since: Option<stagedoor_model::Timestamp>,
+    pub advertising_held_since: Option<String>,
     /// How many people were held against segments and mailings that were written anew, while not all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules_asked: Option<u64>,

@@ -326,6 +326,24 @@ async fn who_guesses_the_token_has_to_wait_each_time_longer() {
     assert_eq!((count("refused"), count("slowed")), (6, 5));
 }
 
+#[tokio::test]
+async fn an_old_token_that_comes_again_and_again_locks_nobody_out() {
+    let hub = TestHub::with(token).await;
+    let http = client();
+    let ask = async |given: &str| {
+        let request = http.get(format!("{}/", hub.console_address)).bearer_auth(given);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    // A scraper, and between its calls a person who mistypes.
+    for n in 0..20 {
+        assert_eq!(ask("the-token-of-last-year").await, 401, "{n}");
+        if n % 8 == 0 {
+            assert_eq!(ask(&format!("mistyped-{n}")).await, 401, "{n}");
+        }
+    }
+    assert_eq!(ask(TOKEN).await, 200);
+}
+
 #[test]
 fn a_hub_that_strangers_can_reach_needs_a_token_and_takes_no_development_secrets() {
     let told = |text: &str| read_config("stagedoor.toml", text, None).map(|_| ()).expect_err("mistakes");

@@ -202,6 +202,33 @@ async fn what_waited_in_the_outbox_is_not_sent_blindly_and_advertising_is_held()
     drop(running);
 }
 
+/// Writes what `sql` says where a restore notes that advertising is held.
+fn put_hold(machine: &Machine, sql: &str) {
+    let file = Connection::open(machine.data().join("hub.db")).expect("a file");
+    let row = format!("INSERT OR REPLACE INTO cells (name, value, version) VALUES ('restored/hold', {sql}, 1)");
+    file.execute_batch(&row).expect("written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_cannot_be_read_holds_advertising() {
+    let (machine, calls) = machine().await;
+    drop(machine.files());
+    put_hold(&machine, "'of a later version'");
+    let hub = Arc::new(machine.files());
+    hub.queues.outbox.send(vec![decided(710, false), decided(711, true)]).await.expect("sent");
+    let status = hub.status_with_reasons().await.expect("a status").lines().join("\n");
+    assert!(status.contains("advertising   held since"), "{status}");
+    let running = start(&hub, bind(hub.config.listen).await.expect("free")).await.expect("started");
+    until(async || calls.lock().expect("a lock").contains_key(&710)).await;
+    assert_eq!(hub.queues.outbox.depth().await.expect("a depth"), 1, "the advertising waits");
+    drop(running);
+    // A row that the store cannot read: the hub does not start.
+    put_hold(&machine, "CAST(x'fffe' AS TEXT)");
+    let hub = Arc::new(machine.files());
+    let told = start(&hub, bind(hub.config.listen).await.expect("free")).await.err().expect("no start");
+    assert!(told.contains("whether advertising is held"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_overwrites_nothing_and_only_a_whole_one_is_restored_into_an_empty_folder() {
     let (machine, _) = machine().await;

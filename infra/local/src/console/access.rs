@@ -58,8 +58,8 @@ impl Access {
             return None;
         }
         // A browser asks without a token first; that is no guess.
-        if headers.contains_key(header::AUTHORIZATION) {
-            self.backoff.wrong(client);
+        if let Some(shown) = headers.get(header::AUTHORIZATION) {
+            self.backoff.wrong(client, shown.as_bytes());
             self.note(client, "wrong token");
         } else {
             self.note(client, "no token");

@@ -1,12 +1,15 @@
-//! Slows down who guesses the console's token: after a few wrong ones an address has to wait, each time longer.
+//! Slows down who guesses the console's token: after a few wrong ones an address has to wait, each time longer. The same
+//! wrong one again is no guess: whoever watches the hub with an old token locks nobody out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
+    hash::{BuildHasher, RandomState},
     net::IpAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use stagedoor_model::breakage;
 use tokio::time::Instant;
 
 /// Wrong tokens that cost nothing: a person mistypes.
@@ -19,36 +22,54 @@ const MEMORY: Duration = Duration::from_secs(900);
 /// Addresses that are remembered; a flood of addresses takes no more memory than that.
 const MOST: usize = 10_000;
 
-#[derive(Clone, Copy)]
+/// Different wrong tokens that are known again.
+const KNOWN: usize = 8;
+
 struct Wrong {
     count: u32,
     last: Instant,
     until: Instant,
+    /// Keyed hashes of the last ones; the one that came last stands at the end.
+    shown: VecDeque<u64>,
 }
 
 /// Wrong tokens by client. It answers at once: no connection is held.
 #[derive(Default)]
-pub struct Backoff(Mutex<BTreeMap<IpAddr, Wrong>>);
+pub struct Backoff {
+    by_client: Mutex<BTreeMap<IpAddr, Wrong>>,
+    hashes: RandomState,
+}
 
 impl Backoff {
     /// How long this address still has to wait. `None` if it may try now.
     pub fn pause(&self, address: IpAddr) -> Option<Duration> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
         let left = known.get(&address)?.until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
-    /// Notes a wrong token of this address.
-    pub fn wrong(&self, address: IpAddr) {
+    /// Notes what this address showed as a token. The same again counts once.
+    pub fn wrong(&self, address: IpAddr, shown: &[u8]) {
+        let shown = self.hashes.hash_one(shown);
         let now = Instant::now();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST && !known.contains_key(&address) {
             known.retain(|_, wrong| wrong.until > now);
             if known.len() >= MOST {
                 known.pop_first();
             }
         }
-        let wrong = known.entry(address).or_insert(Wrong { count: 0, last: now, until: now });
+        let wrong =
+            known.entry(address).or_insert_with(|| Wrong { count: 0, last: now, until: now, shown: VecDeque::new() });
+        let at = wrong.shown.iter().position(|known| *known == shown);
+        let known = at.and_then(|at| wrong.shown.remove(at));
+        wrong.shown.push_back(shown);
+        if known.is_some() && !breakage::is_on("same-wrong-token-counts-again") {
+            return;
+        }
+        if wrong.shown.len() > KNOWN {
+            wrong.shown.pop_front();
+        }
         wrong.count = if now.duration_since(wrong.last) > MEMORY { 1 } else { wrong.count.saturating_add(1) };
         wrong.last = now;
         if let Some(doublings) = wrong.count.checked_sub(FREE + 1) {
@@ -58,6 +79,6 @@ impl Backoff {
 
     /// Forgets an address that showed the right token.
     pub fn right(&self, address: IpAddr) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&address);
+        self.by_client.lock().unwrap_or_else(PoisonError::into_inner).remove(&address);
     }
 }

@@ -181,7 +181,9 @@ pub async fn wake(hub: Arc<Hub>) {
         if let Err(error) = hub.sync.wake().await {
             tracing::warn!(%error, "who is to be looked at again could not be read");
         }
-        crate::backup::heed_hold(&hub).await;
+        if let Err(error) = crate::backup::heed_hold(&hub).await {
+            tracing::warn!(%error, "whether advertising is held could not be read");
+        }
         pause(&hub, Duration::from_secs(1)).await;
     }
 }

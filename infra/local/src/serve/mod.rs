@@ -6,6 +6,7 @@ mod loops;
 use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
 
 use stagedoor_config::{Config, Credentials, CrmConfig, CrmKind};
+use stagedoor_model::breakage;
 use stagedoor_sandbox::{Messengers, PipelineSeed, Post, Sandbox, Seed, VtigerSandbox, VtigerSeed, VtigerUser};
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -59,7 +60,11 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     if hub.sync.talk.is_none() && !hub.config.catalog.mailings.is_empty() {
         tracing::warn!("nobody is written to: [hub] public_url or link_key is missing");
     }
-    crate::backup::heed_hold(hub).await;
+    // A hub that does not know whether advertising is held sends none.
+    let heeded = crate::backup::heed_hold(hub).await;
+    if !breakage::is_on("unread-hold-starts") {
+        heeded.map_err(|error| format!("whether advertising is held cannot be read: {error}"))?;
+    }
     hub.store.read_again().await.map_err(|error| error.to_string())?;
     let (mut work, mut others) = (JoinSet::new(), JoinSet::new());
     let (mut sandbox, mut vtiger) = (None, None);
