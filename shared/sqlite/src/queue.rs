@@ -1,11 +1,16 @@
 mod postponed;
 mod steps;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
-use stagedoor_model::{Event, Timestamp, breakage};
+use stagedoor_model::{Event, EventId, Timestamp, breakage};
 use stagedoor_ports::{Clock, DeadLetter, PortError, Queue, Receipt, Received, Result, from_stored, to_stored};
 
 use self::steps::STEPS;
@@ -20,48 +25,64 @@ const VISIBILITY_MS: i64 = 60_000;
 pub struct SqliteQueue {
     database: Database,
     clock: Arc<dyn Clock>,
+    /// Rows of messages that were handed out and are not done.
+    in_hand: Arc<Mutex<BTreeMap<EventId, i64>>>,
 }
 
 impl SqliteQueue {
     /// # Errors
     /// When the file cannot be opened or is no database.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        Ok(Self { database: Database::open(path, STEPS)?, clock })
+        Ok(Self { database: Database::open(path, STEPS)?, clock, in_hand: Arc::default() })
     }
 
-    async fn insert(&self, events: Vec<Event>, until: Option<i64>) -> Result<()> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let bodies: Vec<String> = events
-            .iter()
-            .map(to_stored)
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|error| PortError::Fail(error.to_string()))?;
-        let now = self.clock.now().as_millisecond();
-        let insert = move |connection: &Connection| match until {
-            Some(until) => bodies.iter().try_for_each(|body| postponed::insert(connection, body, now, until)),
-            None => {
-                let mut insert = connection.prepare_cached("INSERT INTO messages (body, sent_at) VALUES (?1, ?2)")?;
-                bodies.iter().try_for_each(|body| insert.execute(params![body, now]).map(drop))
-            }
-        };
-        match events.len() {
-            1 => self.database.write_one(insert).await,
-            _ => self.database.write(insert).await,
-        }
+    fn in_hand(&self) -> MutexGuard<'_, BTreeMap<EventId, i64>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn left_hand(&self, receipts: &[Receipt]) {
+        let rows: BTreeSet<i64> = receipts.iter().filter_map(|receipt| receipt.0.parse().ok()).collect();
+        self.in_hand().retain(|_, row| !rows.contains(row));
+    }
+}
+
+fn stored(events: &[Event]) -> Result<Vec<String>> {
+    let bodies = events.iter().map(to_stored).collect::<std::result::Result<_, _>>();
+    bodies.map_err(|error| PortError::Fail(error.to_string()))
 }
 
 #[async_trait]
 impl Queue for SqliteQueue {
     async fn send(&self, events: Vec<Event>) -> Result<()> {
-        self.insert(events, None).await
+        let (bodies, now) = (stored(&events)?, self.clock.now().as_millisecond());
+        let insert = move |connection: &Connection| {
+            let mut insert = connection.prepare_cached("INSERT INTO messages (body, sent_at) VALUES (?1, ?2)")?;
+            bodies.iter().try_for_each(|body| insert.execute(params![body, now]).map(drop))
+        };
+        match events.len() {
+            0 => Ok(()),
+            1 => self.database.write_one(insert).await,
+            _ => self.database.write(insert).await,
+        }
     }
 
+    /// A message in hand whose row was dropped meanwhile is not put back: its person was erased.
     async fn send_later(&self, events: Vec<Event>, delay: Duration) -> Result<()> {
-        let delay = i64::try_from(delay.as_millis()).unwrap_or(0);
-        self.insert(events, Some(self.clock.now().as_millisecond().saturating_add(delay))).await
+        let (bodies, now) = (stored(&events)?, self.clock.now().as_millisecond());
+        let until = now.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(0));
+        let rows: Vec<Option<i64>> = {
+            let in_hand = self.in_hand();
+            events.iter().map(|event| in_hand.get(&event.id).copied()).collect()
+        };
+        let insert = move |connection: &Connection| {
+            let mut all = bodies.iter().zip(&rows);
+            all.try_for_each(|(body, row)| postponed::insert(connection, body, now, until, *row))
+        };
+        match events.len() {
+            0 => Ok(()),
+            1 => self.database.write_one(insert).await,
+            _ => self.database.write(insert).await,
+        }
     }
 
     async fn receive(&self, max: usize) -> Result<Vec<Received>> {
@@ -72,11 +93,17 @@ impl Queue for SqliteQueue {
         if !is_any {
             return Ok(vec![]);
         }
-        let rows = self.database.write(move |connection| take(connection, now, max)).await?;
+        let (rows, worn_out) = self.database.write(move |connection| take(connection, now, max)).await?;
+        if !worn_out.is_empty() {
+            self.in_hand().retain(|_, row| !worn_out.contains(row));
+        }
         let (mut batch, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
         for (id, body, attempts) in rows {
-            match from_stored(&body) {
-                Ok(event) => batch.push(Received { event, receipt: Receipt(id.to_string()), attempts }),
+            match from_stored::<Event>(&body) {
+                Ok(event) => {
+                    self.in_hand().insert(event.id.clone(), id);
+                    batch.push(Received { event, receipt: Receipt(id.to_string()), attempts });
+                }
                 Err(reason) => {
                     tracing::error!(message = id, reason, "a message that cannot be read goes to the dead letters");
                     unreadable.push(id);
@@ -90,6 +117,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn done(&self, receipts: Vec<Receipt>) -> Result<()> {
+        self.left_hand(&receipts);
         self.database
             .write(move |connection| {
                 let mut delete = connection.prepare_cached("DELETE FROM messages WHERE id = ?1")?;
@@ -99,6 +127,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()> {
+        self.left_hand(&receipts);
         self.database
             .write(move |connection| {
                 let mut show = connection.prepare_cached("UPDATE messages SET visible_at = 0 WHERE id = ?1")?;
@@ -142,29 +171,16 @@ impl Queue for SqliteQueue {
 
     async fn drop_those(&self, are_meant: &(dyn for<'t> Fn(&'t str) -> bool + Send + Sync)) -> Result<u64> {
         let mut dropped = 0;
-        for (select, delete) in [
-            ("SELECT id, body FROM messages WHERE id > ?1 ORDER BY id LIMIT 500", "DELETE FROM messages WHERE id = ?1"),
-            (
-                "SELECT id, body FROM dead_letters WHERE id > ?1 ORDER BY id LIMIT 500",
-                "DELETE FROM dead_letters WHERE id = ?1",
-            ),
-        ] {
-            let mut after = i64::MIN;
-            loop {
-                let page = self.database.read(move |connection| {
-                    let mut select = connection.prepare_cached(select)?;
-                    select
-                        .query_map([after], |row| Ok((row.get(0)?, row.get(1)?)))?
-                        .collect::<rusqlite::Result<Vec<(i64, String)>>>()
-                });
-                let page = page.await?;
-                let Some((last, _)) = page.last() else { break };
-                after = *last;
-                let meant: Vec<i64> = page.iter().filter(|(_, body)| are_meant(body)).map(|(id, _)| *id).collect();
-                dropped += meant.len() as u64;
-                self.database
-                    .write(move |connection| meant.iter().try_for_each(|id| connection.execute(delete, [id]).map(drop)))
-                    .await?;
+        // A hub that serves meanwhile moves messages about. Once nothing was found from end to end, nothing is left.
+        loop {
+            let (mut found, mut removed) = (0, 0);
+            for (table, from, to) in PARTS {
+                let (meant, gone) = self.drop_part(table, from, to, are_meant).await?;
+                (found, removed) = (found + meant, removed + gone);
+            }
+            dropped += removed as u64;
+            if found == 0 || breakage::is_on("dropped-in-one-pass") {
+                break;
             }
         }
         // The log of writes still has them until it is taken into the file.
@@ -185,17 +201,59 @@ impl Queue for SqliteQueue {
     }
 }
 
-fn take(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Vec<(i64, String, u32)>> {
+/// The way of a message: at first fresh, then put off, however often, then given up.
+const PARTS: [(&str, i64, i64); 3] =
+    [("messages", 0, i64::MAX), ("messages", i64::MIN, 0), ("dead_letters", i64::MIN, i64::MAX)];
+
+impl SqliteQueue {
+    /// How many of the ids after the first and up to the last are meant, and how many of those were still there.
+    async fn drop_part(
+        &self,
+        table: &'static str,
+        mut after: i64,
+        to: i64,
+        are_meant: &(dyn for<'t> Fn(&'t str) -> bool + Send + Sync),
+    ) -> Result<(usize, usize)> {
+        let (mut found, mut removed) = (0, 0);
+        loop {
+            let page = self.database.read(move |connection| {
+                let sql = format!("SELECT id, body FROM {table} WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 500");
+                let mut select = connection.prepare_cached(&sql)?;
+                let rows = select.query_map([after, to], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect::<rusqlite::Result<Vec<(i64, String)>>>()
+            });
+            let page = page.await?;
+            let Some((last, _)) = page.last() else { return Ok((found, removed)) };
+            after = *last;
+            let meant: Vec<i64> = page.iter().filter(|(_, body)| are_meant(body)).map(|(id, _)| *id).collect();
+            if meant.is_empty() {
+                continue;
+            }
+            found += meant.len();
+            let delete = move |connection: &Connection| {
+                let mut delete = connection.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?;
+                meant.iter().try_fold(0, |gone, id| Ok(gone + delete.execute([id])?))
+            };
+            removed += self.database.write(delete).await?;
+        }
+    }
+}
+
+/// What is handed out, and the rows of what was handed out too often.
+type Taken = (Vec<postponed::Row>, BTreeSet<i64>);
+
+fn take(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Taken> {
     let worn_out = "FROM messages WHERE attempts >= 5 AND visible_at <= ?1";
     connection.prepare_cached(&format!("INSERT INTO dead_letters SELECT id, body {worn_out}"))?.execute([now])?;
-    connection.prepare_cached(&format!("DELETE {worn_out}"))?.execute([now])?;
+    let mut delete = connection.prepare_cached(&format!("DELETE {worn_out} RETURNING id"))?;
+    let given_up = delete.query_map([now], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let rows = postponed::ready(connection, now, max)?;
     let mut hide = connection.prepare_cached("UPDATE messages SET visible_at = ?2, attempts = ?3 WHERE id = ?1")?;
     for (id, _, attempts) in &rows {
         let patience = VISIBILITY_MS << attempts.saturating_sub(1).min(6);
         hide.execute(params![id, now + patience, attempts])?;
     }
-    Ok(rows)
+    Ok((rows, given_up))
 }
 
 /// What an older or newer hub wrote and this one cannot read must hold up nobody.

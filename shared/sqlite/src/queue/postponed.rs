@@ -21,18 +21,29 @@ fn id_of(until: i64) -> i64 {
 /// The SQL of the next free id from `?1` on and before `?2`.
 const FREE: &str = "coalesce((SELECT max(id) + 1 FROM messages WHERE id >= ?1 AND id < ?2), ?1)";
 
-pub(super) fn insert(connection: &Connection, body: &str, now: i64, until: i64) -> rusqlite::Result<()> {
+/// Puts a message off. Where `row` is the one that it is taken from, it has to be there: else somebody dropped it.
+pub(super) fn insert(
+    connection: &Connection,
+    body: &str,
+    now: i64,
+    until: i64,
+    row: Option<i64>,
+) -> rusqlite::Result<()> {
     if breakage::is_on("postponed-in-the-way") {
         let sql = "INSERT INTO messages (body, sent_at, visible_at) VALUES (?1, ?2, ?3)";
         return connection.prepare_cached(sql)?.execute(params![body, now, until]).map(drop);
     }
-    let sql = format!("INSERT INTO messages (id, body, sent_at, visible_at) VALUES ({FREE}, ?3, ?4, ?5)");
+    let row = row.filter(|_| !breakage::is_on("dropped-in-hand-comes-back"));
+    let sql = format!(
+        "INSERT INTO messages (id, body, sent_at, visible_at) SELECT {FREE}, ?3, ?4, ?5
+         WHERE ?6 IS NULL OR EXISTS (SELECT 1 FROM messages WHERE id = ?6)"
+    );
     let ids = [id_of(until), id_of(until) + ONE];
-    connection.prepare_cached(&sql)?.execute(params![ids[0], ids[1], body, now, until]).map(drop)
+    connection.prepare_cached(&sql)?.execute(params![ids[0], ids[1], body, now, until, row]).map(drop)
 }
 
 /// A message as it is handed out: its id, its body, and how often it was handed out, this time included.
-type Row = (i64, String, u32);
+pub(super) type Row = (i64, String, u32);
 
 /// What was put off comes first: it is older.
 pub(super) fn ready(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Vec<Row>> {

@@ -2,4 +2,5 @@
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "it is test code")]
 
 mod conformance;
+mod dropping;
 mod steps;
