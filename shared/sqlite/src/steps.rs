@@ -21,6 +21,8 @@ pub(crate) struct Step {
 
 /// Between a file's name and the number of the step before which it was copied.
 const BEFORE: &str = ".before-";
+/// The end of a copy's name while it is being written.
+const PART: &str = "part";
 /// How long a copy is kept; afterwards nobody goes back behind the step.
 const KEPT: Duration = Duration::from_hours(24 * 30);
 
@@ -55,14 +57,19 @@ fn refused(path: &Path, version: i64, latest: i64) -> PortError {
 pub(crate) fn bring_up(connection: &Connection, path: &Path, steps: &[Step]) -> Result<()> {
     let wrong = |error: rusqlite::Error| PortError::Fail(format!("{} cannot be opened: {error}", path.display()));
     let latest = steps.last().map_or(0, |step| step.number);
+    let is_new = || number(connection, "SELECT count(*) FROM sqlite_schema").map(|count| count == 0).map_err(wrong);
+    // Two processes that bring a file forward at once would share a copy, or one would copy what the other half changed.
+    let is_alone = !is_new()? && version(connection).map_err(wrong)? < latest && !breakage::is_on("steps-at-once");
+    let _alone = if is_alone { Some(alone(path)?) } else { None };
     let found = version(connection).map_err(wrong)?;
     if found > latest && !breakage::is_on("later-file-written") {
         return Err(refused(path, found, latest));
     }
-    let is_new = number(connection, "SELECT count(*) FROM sqlite_schema").map_err(wrong)? == 0;
+    let is_new = is_new()?;
+    let mut kept = None;
     if !is_new && let Some(first) = steps.iter().find(|step| step.number > found) {
         tracing::info!(file = %path.display(), from = found, to = latest, "the file is brought forward; a copy is kept");
-        keep_copy(connection, path, first.number).map_err(|reason| {
+        kept = keep_copy(connection, path, first.number).map_err(|reason| {
             let file = path.display();
             PortError::Fail(format!("{file} has to be brought forward, and no copy of it can be kept: {reason}. Make room on the disk, as much as the file takes, and start again"))
         })?;
@@ -71,10 +78,16 @@ pub(crate) fn bring_up(connection: &Connection, path: &Path, steps: &[Step]) -> 
         connection.execute_batch("VACUUM").map_err(wrong)?;
     }
     for step in steps {
-        take(connection, step).map_err(|error| {
+        if let Err(error) = take(connection, step) {
+            // Each further start would keep one more copy of the same file.
+            if let Some(copy) = kept.filter(|_| version(connection).is_ok_and(|now| now == found)) {
+                _ = fs::remove_file(copy);
+            }
             let (file, number) = (path.display(), step.number);
-            PortError::Fail(format!("step {number} of {file} failed, and the file is as it was before it: {error}"))
-        })?;
+            return Err(PortError::Fail(format!(
+                "step {number} of {file} failed, and the file is as it was before it: {error}"
+            )));
+        }
     }
     if !is_new && found < latest {
         // What was overwritten is in the log of writes, too.
@@ -82,6 +95,13 @@ pub(crate) fn bring_up(connection: &Connection, path: &Path, steps: &[Step]) -> 
     }
     remove_old_copies(path);
     Ok(())
+}
+
+/// Waits until no other process brings the file forward. The lock ends with the process, however it ends.
+fn alone(path: &Path) -> Result<fs::File> {
+    let lock = path.with_file_name(format!("{}.steps.lock", name_of(path)));
+    let locked = private_file(&lock).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|error| PortError::Fail(format!("cannot lock {}: {error}", lock.display())))
 }
 
 /// Another process may be faster: the number is read again under the lock.
@@ -103,21 +123,29 @@ fn take(connection: &Connection, step: &Step) -> rusqlite::Result<()> {
     ended
 }
 
+/// A copy that is kept is never overwritten: a second one of the same step gets a number more.
 fn copy_name(path: &Path, step: i64) -> PathBuf {
-    path.with_file_name(format!("{}{BEFORE}{step}", name_of(path)))
+    let first = path.with_file_name(format!("{}{BEFORE}{step}", name_of(path)));
+    let further = (2..).map(|n| path.with_file_name(format!("{}{BEFORE}{step}.{n}", name_of(path))));
+    let mut names = std::iter::once(first.clone()).chain(further);
+    if breakage::is_on("kept-copy-overwritten") {
+        return first;
+    }
+    names.find(|name| !name.exists()).unwrap_or(first)
 }
 
 /// A copy has its name once it is whole and on the disk.
-fn keep_copy(connection: &Connection, path: &Path, step: i64) -> std::result::Result<(), String> {
+fn keep_copy(connection: &Connection, path: &Path, step: i64) -> std::result::Result<Option<PathBuf>, String> {
     if breakage::is_on("no-copy-before-a-step") {
-        return Ok(());
+        return Ok(None);
+    }
+    let told = |error: io::Error| error.to_string();
+    // Of processes that were killed: nobody else is at it now.
+    for part in copies(path).iter().filter(|copy| copy.extension().is_some_and(|end| end == PART)) {
+        fs::remove_file(part).map_err(told)?;
     }
     let copy = copy_name(path, step);
-    let part = path.with_file_name(format!("{}{BEFORE}{step}.part", name_of(path)));
-    let told = |error: io::Error| error.to_string();
-    if part.exists() {
-        fs::remove_file(&part).map_err(told)?;
-    }
+    let part = path.with_file_name(format!("{}{BEFORE}{step}.{}.{PART}", name_of(path), std::process::id()));
     // People are in it: it belongs to one user, from the first byte on.
     let file = private_file(&part).map_err(told)?;
     let into = part.to_str().ok_or("the folder's name is no text")?;
@@ -125,7 +153,8 @@ fn keep_copy(connection: &Connection, path: &Path, step: i64) -> std::result::Re
     file.sync_all().map_err(told)?;
     fs::rename(&part, &copy).map_err(told)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(told)
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(told)?;
+    Ok(Some(copy))
 }
 
 /// Copies that were kept of this file.

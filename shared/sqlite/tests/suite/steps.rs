@@ -187,6 +187,10 @@ fn a_step_that_fails_leaves_the_file_as_it_was() {
     let error = SqliteStore::open(&file).err().expect("refused").to_string();
     assert!(error.contains("step 2 of") && error.contains("is as it was before it"), "{error}");
     assert_eq!((version(&file), number(&file, COUNTS[0])), (1, rows));
+    for _ in 0..3 {
+        SqliteStore::open(&file).err().expect("refused");
+    }
+    assert!(!copy_of(&file, 2).exists(), "starts that change nothing leave no copy");
     let columns = "SELECT count(*) FROM pragma_table_info('journal') WHERE name = 'folded_at'";
     assert_eq!(number(&file, columns), 0, "the first half of the step was taken back");
     Connection::open(&file).expect("opened").execute_batch("DROP TABLE totals").expect("removed");
@@ -213,15 +217,16 @@ fn opens_a_file_for_another_test() {
     }
 }
 
+/// Enough rows that a step takes a while.
+const MANY: &str = "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 15)
+    INSERT INTO journal (id, person, unrecognized, row) SELECT id || n, person, unrecognized, row FROM journal, n;";
+
 #[test]
 fn a_process_that_is_killed_in_the_middle_of_a_step_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, whole) = (folder.path().join("hub.db"), folder.path().join("whole.db"));
     stored("tour/hub.db", &whole);
-    // Enough rows that a step takes a while.
-    let many = "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 15)
-        INSERT INTO journal (id, person, unrecognized, row) SELECT id || n, person, unrecognized, row FROM journal, n;";
-    Connection::open(&whole).expect("opened").execute_batch(many).expect("made");
+    Connection::open(&whole).expect("opened").execute_batch(MANY).expect("made");
     let rows = number(&whole, COUNTS[0]);
     let mut found = [0; 3];
     for round in 0..12 {
@@ -250,6 +255,58 @@ fn a_process_that_is_killed_in_the_middle_of_a_step_loses_nothing() {
     }
     println!("killed before a step, between two and after them: {found:?}");
     assert!(found[0] > 0, "some were killed in time: {found:?}");
+}
+
+/// A copy that is whole, of the file as it was.
+fn is_whole(copy: &Path, rows: i64) -> bool {
+    let connection = Connection::open(copy).expect("opened");
+    let sound = connection.query_row("PRAGMA quick_check", [], |row| row.get::<_, String>(0));
+    sound.is_ok_and(|told| told == "ok") && version(copy) == 0 && number(copy, COUNTS[0]) == rows
+}
+
+#[test]
+fn processes_that_bring_a_file_forward_at_once_keep_one_whole_copy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hub.db");
+    stored("tour/hub.db", &file);
+    let old = Connection::open(&file).expect("opened");
+    // A second connection would else meet the file while its journal is being changed.
+    old.execute_batch("PRAGMA journal_mode = WAL").expect("set");
+    old.execute_batch(MANY).expect("made");
+    drop(old);
+    let rows = number(&file, COUNTS[0]);
+    let open = |_| {
+        Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "steps::opens_a_file_for_another_test"])
+            .env("STAGEDOOR_TEST_FILE", &file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started")
+    };
+    let children: Vec<_> = (0..4).map(open).collect();
+    for mut child in children {
+        assert!(child.wait().expect("ended").success(), "each of them opens the file");
+    }
+    assert_eq!((version(&file), number(&file, COUNTS[0])), (LATEST, rows));
+    let names = std::fs::read_dir(folder.path()).expect("a folder").flatten().map(|one| one.file_name());
+    let copies: Vec<_> = names.filter(|name| name.to_string_lossy().contains("before")).collect();
+    assert_eq!(copies, ["hub.db.before-1"]);
+    assert!(is_whole(&copy_of(&file, 1), rows));
+}
+
+#[test]
+fn a_copy_that_is_kept_is_not_overwritten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hub.db");
+    stored("tour/hub.db", &file);
+    let rows = number(&file, COUNTS[0]);
+    std::fs::write(copy_of(&file, 1), "kept").expect("written");
+    std::fs::write(folder.path().join("hub.db.before-1.7.part"), "of a process that was killed").expect("written");
+    drop(SqliteStore::open(&file).expect("opened"));
+    assert!(std::fs::read(copy_of(&file, 1)).expect("read") == b"kept");
+    assert!(is_whole(&folder.path().join("hub.db.before-1.2"), rows));
+    assert!(!folder.path().join("hub.db.before-1.7.part").exists());
 }
 
 #[tokio::test]
