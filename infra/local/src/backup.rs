@@ -2,7 +2,14 @@
 
 mod pack;
 
-use std::{collections::BTreeMap, path::Path, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use stagedoor_config::Config;
 use stagedoor_model::{Body, Event, Timestamp, breakage};
@@ -23,10 +30,33 @@ const HOLD: &str = "restored/hold";
 /// Packs the files of a hub into `file`, also while it serves. Answers lines for the operator.
 ///
 /// # Errors
-/// A sentence: `file` exists, the folder holds no hub, or a file cannot be read or written.
+/// A sentence: `file` exists, the folder holds no whole hub, or a file cannot be read or written.
 pub async fn backup(folder: &Path, file: &Path) -> Result<Vec<String>, String> {
-    let (folder, to, made_at) = (folder.to_owned(), file.to_owned(), SystemClock.now());
-    let packed = tokio::task::spawn_blocking(move || pack::pack(&folder, &to, made_at)).await;
+    backup_until(folder, file, std::future::pending()).await
+}
+
+/// The same; once `stopped` ends, what was begun is removed.
+///
+/// # Errors
+/// As `backup`, or that it was stopped. The thread that copies a file may go on for a while then.
+pub async fn backup_until(
+    folder: &Path,
+    file: &Path,
+    stopped: impl Future<Output = ()>,
+) -> Result<Vec<String>, String> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (folder, to, made_at, over) = (folder.to_owned(), file.to_owned(), SystemClock.now(), Arc::clone(&is_over));
+    let packing = tokio::task::spawn_blocking(move || pack::pack(&folder, &to, made_at, &over));
+    let packed = tokio::select! {
+        packed = packing => packed,
+        () = stopped => {
+            if !breakage::is_on("stopped-backup-stays") {
+                is_over.store(true, Ordering::Relaxed);
+                pack::forget(file);
+            }
+            return Err("stopped by a signal; no backup was made".to_owned());
+        }
+    };
     let bytes = packed.map_err(|error| error.to_string())??;
     Ok(vec![
         format!("{}: {bytes} bytes, the hub as it was at {made_at}", file.display()),
@@ -39,8 +69,8 @@ pub async fn backup(folder: &Path, file: &Path) -> Result<Vec<String>, String> {
 /// the operator.
 ///
 /// # Errors
-/// A sentence: the folder is not empty or in use, the file is no backup or was changed, or the files cannot be written.
-/// Nothing is left in the folder then.
+/// A sentence: the folder is not empty or in use, the file is no backup, was changed or is of a later version, or the files
+/// cannot be written. Nothing is left in the folder then.
 pub async fn restore(config: Config, folder: &Path, file: &Path) -> Result<Vec<String>, String> {
     private_folder(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let _lock = lock(folder)?;
@@ -52,8 +82,15 @@ pub async fn restore(config: Config, folder: &Path, file: &Path) -> Result<Vec<S
     }
     let (to, from) = (folder.to_owned(), file.to_owned());
     let unpacked = tokio::task::spawn_blocking(move || pack::unpack(&from, &to)).await;
-    let manifest = unpacked.map_err(|error| error.to_string())??;
-    let asked = settle(config, folder, manifest.made_at).await?;
+    let unpacked = unpacked.map_err(|error| error.to_string()).flatten();
+    let manifest = unpacked.inspect_err(|_| pack::empty(folder))?;
+    let asked = settle(config, folder, manifest.made_at).await.map_err(|error| {
+        if !breakage::is_on("failed-restore-leaves-people") {
+            pack::empty(folder);
+        }
+        let version = &manifest.version;
+        format!("{} is not restored, and nothing of it is left. Version {version} made it; {error}", file.display())
+    })?;
     settle_logs(folder).await;
     std::fs::remove_file(folder.join(UNFINISHED)).map_err(failed)?;
     Ok(vec![
@@ -68,7 +105,7 @@ pub async fn restore(config: Config, folder: &Path, file: &Path) -> Result<Vec<S
 
 /// What was sent since is not known any more. Answers how many messages wait.
 async fn settle(config: Config, folder: &Path, made_at: Timestamp) -> Result<usize, String> {
-    let hub = Hub::open_unfinished(config, folder, "restore")?;
+    let hub = Hub::open_unfinished(config, folder, "restore").map_err(of_a_later_version)?;
     let told = |error: PortError| error.to_string();
     let waiting = messages(&hub).await.map_err(told)?;
     if !breakage::is_on("restored-outbox-sent-blindly") {
@@ -78,6 +115,14 @@ async fn settle(config: Config, folder: &Path, made_at: Timestamp) -> Result<usi
     let gap = format!("{made_at} {}", hub.sync.clock.now());
     hub.store.put_cell(HOLD, &gap, known.map(|cell| cell.version)).await.map_err(told)?;
     Ok(waiting.len())
+}
+
+/// What the files say of going back to a copy is not meant for a backup.
+fn of_a_later_version(error: String) -> String {
+    match error.split_once(". Start the later version") {
+        Some((told, _)) => format!("{told}. Restore it with that version"),
+        None => error,
+    }
 }
 
 /// All messages of the outbox, and those that were given up. They stay where they are.

@@ -218,7 +218,8 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             eprintln!("stagedoor: {}", terminal::escaped_lines(&sentence));
-            ExitCode::FAILURE
+            // A thread that copies a file for a backup that was stopped is not waited for.
+            std::process::exit(1)
         }
     }
 }
@@ -238,7 +239,8 @@ async fn run(cli: Cli) -> Result<(), String> {
             Err("a deployment's tables have backups of their own (docs/operations.md)".into())
         }
         Some(Command::Backup { file }) => {
-            backup::backup(&place.data, &file).await?.iter().for_each(terminal::line);
+            let stopped = stagedoor::serve::signals()?;
+            backup::backup_until(&place.data, &file, stopped).await?.iter().for_each(terminal::line);
             Ok(())
         }
         Some(Command::Restore { file }) => {

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use stagedoor::{
     Hub,
-    backup::{Held, UNFINISHED, advertising, backup, restore},
+    backup::{Held, UNFINISHED, advertising, backup, backup_until, restore},
     bind, read_config, start,
 };
 use stagedoor_model::{Body, Event, EventId, Identifier, Kind, MessageDecided, SendOutcome, SourceName, Timestamp};
@@ -202,6 +202,69 @@ async fn what_waited_in_the_outbox_is_not_sent_blindly_and_advertising_is_held()
     drop(running);
 }
 
+/// The names in a folder that begin so.
+fn names(folder: &std::path::Path, start: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+    entries.map(|one| one.file_name().to_string_lossy().into_owned()).filter(|name| name.starts_with(start)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_fails_late_leaves_nothing_of_the_people() {
+    let (machine, _) = machine().await;
+    let outbox = machine.data().join("outbox.db");
+    let restored = machine.folder.path().join("restored");
+    let write = |version: i64| {
+        let file = Connection::open(&outbox).expect("a file");
+        let known: i64 = file.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a number");
+        file.pragma_update(None, "user_version", version).expect("written");
+        known
+    };
+    drop(machine.files());
+    let known = write(99);
+    backup(&machine.data(), &machine.file()).await.expect("a backup");
+    let told = machine.restored().await.expect_err("a file of a later version");
+    assert!(told.contains("a later version of Stagedoor wrote") && told.contains("that version"), "{told}");
+    assert!(!told.contains("the copy"), "{told}");
+    assert_eq!(names(&restored, ""), ["serving.lock"]);
+    // A database that is none of ours is found out later still.
+    for name in names(&machine.data(), "outbox.db") {
+        std::fs::remove_file(machine.data().join(name)).expect("removed");
+    }
+    write(known);
+    std::fs::remove_file(machine.file()).expect("removed");
+    backup(&machine.data(), &machine.file()).await.expect("a backup");
+    let told = machine.restored().await.expect_err("an outbox without tables");
+    assert!(told.contains("nothing of it is left"), "{told}");
+    assert_eq!(names(&restored, ""), ["serving.lock"]);
+    // What a restore left half is no hub.
+    std::fs::write(machine.data().join(UNFINISHED), "").expect("written");
+    std::fs::remove_file(machine.file()).expect("removed");
+    let told = backup(&machine.data(), &machine.file()).await.expect_err("half a hub");
+    assert!(told.contains("was cut off"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_follows_no_link_and_leaves_nothing_when_it_is_stopped() {
+    let (machine, _) = machine().await;
+    drop(machine.files());
+    let precious = machine.folder.path().join("precious");
+    std::fs::write(&precious, "of somebody").expect("written");
+    for suffix in [".partial", ".copying"] {
+        let link = machine.folder.path().join(format!("hub.stagedoor{suffix}"));
+        std::os::unix::fs::symlink(&precious, &link).expect("a link");
+        let told = backup(&machine.data(), &machine.file()).await.expect_err("a link");
+        assert!(told.contains("remove it if none runs"), "{told}");
+        assert_eq!(std::fs::read_to_string(&precious).expect("it is there"), "of somebody");
+        std::fs::remove_file(link).expect("the link is there");
+        assert_eq!(names(machine.folder.path(), "hub.stagedoor"), Vec::<String>::new());
+    }
+    let told = backup_until(&machine.data(), &machine.file(), async {}).await.expect_err("stopped");
+    assert!(told.contains("no backup was made"), "{told}");
+    // The thread that copies may go on for a while.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(names(machine.folder.path(), "hub.stagedoor"), Vec::<String>::new());
+}
+
 /// Writes what `sql` says where a restore notes that advertising is held.
 fn put_hold(machine: &Machine, sql: &str) {
     let file = Connection::open(machine.data().join("hub.db")).expect("a file");
@@ -219,8 +282,8 @@ async fn a_hold_that_cannot_be_read_holds_advertising() {
     let status = hub.status_with_reasons().await.expect("a status").lines().join("\n");
     assert!(status.contains("advertising   held since"), "{status}");
     let running = start(&hub, bind(hub.config.listen).await.expect("free")).await.expect("started");
-    until(async || calls.lock().expect("a lock").contains_key(&710)).await;
-    assert_eq!(hub.queues.outbox.depth().await.expect("a depth"), 1, "the advertising waits");
+    until(async || hub.queues.outbox.depth().await.expect("a depth") == 1).await;
+    assert_eq!(calls.lock().expect("a lock").keys().collect::<Vec<_>>(), [&710], "the advertising waits");
     drop(running);
     // A row that the store cannot read: the hub does not start.
     put_hold(&machine, "CAST(x'fffe' AS TEXT)");

@@ -2,18 +2,19 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_sqlite::{copy_together, private_file, private_folder};
+use stagedoor_sqlite::{copy_together, private_file};
 
 use super::UNFINISHED;
-use crate::FILES;
+use crate::{FILES, serve::LOCK_FILE};
 
 /// Counts up with each change of the form that an earlier version cannot read.
 const FORMAT: u32 = 1;
@@ -46,57 +47,100 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Packs the folder's files, and answers how many bytes the backup has.
-pub fn pack(folder: &Path, file: &Path, made_at: Timestamp) -> Result<u64, String> {
+/// The copies of a backup that is made.
+const COPIES: &str = ".copying";
+/// The backup itself, while it is written.
+const PARTIAL: &str = ".partial";
+
+/// Packs the folder's files, and answers how many bytes the backup has. Once `is_over`, it begins no further file.
+pub fn pack(folder: &Path, file: &Path, made_at: Timestamp, is_over: &AtomicBool) -> Result<u64, String> {
     if !folder.join(FILES[0]).exists() {
         return Err(format!("there is no hub in {}", folder.display()));
     }
-    let copies = beside(file, ".copying");
+    if folder.join(UNFINISHED).exists() && !breakage::is_on("half-restored-folder-packed") {
+        return Err(format!("a restore into {} was cut off: there is no whole hub in it", folder.display()));
+    }
     if file.exists() {
         return Err(format!("{} is there already; a backup overwrites nothing", file.display()));
     }
-    if copies.exists() {
-        let copies = copies.display();
-        return Err(format!("{copies} belongs to a backup that runs or was cut off; remove it if none runs"));
-    }
-    private_folder(&copies).map_err(|error| format!("cannot make {}: {error}", copies.display()))?;
-    let packed = packed(folder, &copies, file, made_at);
-    _ = std::fs::remove_dir_all(&copies);
+    let copies = beside(file, COPIES);
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&copies).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => belongs(&copies),
+        _ => format!("cannot make {}: {error}", copies.display()),
+    })?;
+    let packed = packed(folder, file, made_at, is_over);
+    _ = fs::remove_dir_all(&copies);
     packed
 }
 
-fn packed(folder: &Path, copies: &Path, file: &Path, made_at: Timestamp) -> Result<u64, String> {
+fn belongs(path: &Path) -> String {
+    format!("{} belongs to a backup that runs or was cut off; remove it if none runs", path.display())
+}
+
+/// Removes what `pack` has begun, for a process that ends in the middle.
+pub fn forget(file: &Path) {
+    _ = fs::remove_dir_all(beside(file, COPIES));
+    _ = fs::remove_file(beside(file, PARTIAL));
+}
+
+/// A file that was not there before, for its owner alone. Nobody else's link is followed.
+fn new_file(path: &Path) -> io::Result<File> {
+    if breakage::is_on("backup-follows-links") {
+        return private_file(path);
+    }
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn packed(folder: &Path, file: &Path, made_at: Timestamp, is_over: &AtomicBool) -> Result<u64, String> {
+    let copies = beside(file, COPIES);
     let pairs: Vec<_> = FILES.iter().map(|name| (folder.join(name), copies.join(name))).collect();
     copy_together(&pairs).map_err(|error| format!("the files cannot be copied: {error}"))?;
-    let partial = beside(file, ".partial");
-    let bytes = written(copies, &partial, made_at).and_then(|bytes| {
-        std::fs::rename(&partial, file)?;
+    let told = |error: io::Error| format!("cannot write {}: {error}", file.display());
+    let manifest = manifest(&copies, made_at).map_err(told)?;
+    if is_over.load(Ordering::Relaxed) {
+        return Err("the backup was stopped".to_owned());
+    }
+    let partial = beside(file, PARTIAL);
+    let to = new_file(&partial).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => belongs(&partial),
+        _ => told(error),
+    })?;
+    let bytes = written(&copies, to, &manifest).and_then(|bytes| {
+        fs::rename(&partial, file)?;
         let parent = file.parent().filter(|one| *one != Path::new("")).unwrap_or_else(|| Path::new("."));
         File::open(parent)?.sync_all()?;
         Ok(bytes)
     });
     bytes.map_err(|error| {
-        _ = std::fs::remove_file(&partial);
-        format!("cannot write {}: {error}", file.display())
+        _ = fs::remove_file(&partial);
+        told(error)
     })
 }
 
-fn written(copies: &Path, partial: &Path, made_at: Timestamp) -> io::Result<u64> {
+fn manifest(copies: &Path, made_at: Timestamp) -> io::Result<Manifest> {
     let mut files = Vec::new();
     for name in FILES {
         let (bytes, sha256) = copy(&mut File::open(copies.join(name))?, &mut io::sink())?;
         files.push(Packed { name: name.to_owned(), bytes, sha256 });
     }
-    let manifest = Manifest { format: FORMAT, made_at, version: env!("CARGO_PKG_VERSION").to_owned(), files };
-    let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
-    let file = private_file(partial)?;
-    file.set_len(0)?;
+    Ok(Manifest { format: FORMAT, made_at, version: env!("CARGO_PKG_VERSION").to_owned(), files })
+}
+
+fn written(copies: &Path, file: File, manifest: &Manifest) -> io::Result<u64> {
+    let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
     let mut tar = tar::Builder::new(file);
     let header = |bytes: u64| {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes);
         header.set_mode(0o600);
-        header.set_mtime(u64::try_from(made_at.as_second()).unwrap_or(0));
+        header.set_mtime(u64::try_from(manifest.made_at.as_second()).unwrap_or(0));
         header
     };
     tar.append_data(&mut header(text.len() as u64), MANIFEST, text.as_slice())?;
@@ -108,16 +152,19 @@ fn written(copies: &Path, partial: &Path, made_at: Timestamp) -> io::Result<u64>
     Ok(file.metadata()?.len())
 }
 
-/// Unpacks into a folder that is empty. Where something is wrong, it is empty afterwards.
-pub fn unpack(file: &Path, folder: &Path) -> Result<Manifest, String> {
-    unpacked(file, folder).inspect_err(|_| {
-        for name in FILES.iter().chain([&UNFINISHED]) {
-            _ = std::fs::remove_file(folder.join(name));
+/// Removes what a restore wrote into a folder that was empty before.
+pub fn empty(folder: &Path) {
+    for one in fs::read_dir(folder).into_iter().flatten().flatten().filter(|one| one.file_name() != LOCK_FILE) {
+        // The mark that it is unfinished goes last.
+        if one.file_name() != UNFINISHED {
+            _ = fs::remove_file(one.path());
         }
-    })
+    }
+    _ = fs::remove_file(folder.join(UNFINISHED));
 }
 
-fn unpacked(file: &Path, folder: &Path) -> Result<Manifest, String> {
+/// Unpacks into a folder that is empty. The caller empties it again where something is wrong.
+pub fn unpack(file: &Path, folder: &Path) -> Result<Manifest, String> {
     let told = |error: io::Error| format!("cannot read {}: {error}", file.display());
     let none = |what: &str| format!("{} is no whole backup: {what}", file.display());
     private_file(&folder.join(UNFINISHED)).map_err(|error| format!("cannot write {}: {error}", folder.display()))?;

@@ -20,8 +20,7 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(20);
 /// # Errors
 /// A sentence: a part of the hub ended by itself, the system gives no signals, or the second signal came.
 pub async fn until_stopped(hub: &Hub, mut running: Running) -> Result<(), String> {
-    let of = |kind| signal(kind).map_err(|error| format!("signals cannot be heard: {error}"));
-    let mut signals = [of(SignalKind::terminate())?, of(SignalKind::interrupt())?];
+    let mut signals = both()?;
     tokio::select! {
         () = running.wait() => return Err("a part of the hub ended; the log says which".into()),
         () = any(&mut signals) => {}
@@ -34,6 +33,20 @@ pub async fn until_stopped(hub: &Hub, mut running: Running) -> Result<(), String
         () = any(&mut signals) => return Err("stopped in the middle by a second signal; nothing is lost".into()),
     }
     Ok(())
+}
+
+/// Ends with the first SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// A sentence, when the system gives no signals.
+pub fn signals() -> Result<impl Future<Output = ()>, String> {
+    let mut signals = both()?;
+    Ok(async move { any(&mut signals).await })
+}
+
+fn both() -> Result<[Signal; 2], String> {
+    let of = |kind| signal(kind).map_err(|error| format!("signals cannot be heard: {error}"));
+    Ok([of(SignalKind::terminate())?, of(SignalKind::interrupt())?])
 }
 
 async fn any([terminate, interrupt]: &mut [Signal; 2]) {

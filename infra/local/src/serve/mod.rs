@@ -14,7 +14,7 @@ use tokio::{
 };
 
 pub(crate) use self::drain::settle_logs;
-pub use self::drain::{DRAIN_TIME, until_stopped};
+pub use self::drain::{DRAIN_TIME, signals, until_stopped};
 use self::loops::{BATCH, CHATS, consume, pull, reconcile, send, wake};
 use crate::{
     console::ConsoleToken,
