@@ -1,6 +1,7 @@
 //! What the hub is made of when it runs as one process: SQLite, the CRM's client, every function.
 
 use std::{
+    fs::File,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,7 +19,7 @@ use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking, UNKNOWN_ZONES}
 use stagedoor_webhook::{Counters, Receiver, Source};
 use tokio_util::sync::CancellationToken;
 
-use crate::{backup, console, functions, metrics, ready};
+use crate::{backup, console, functions, metrics, ready, serve::lock};
 
 /// The config that `cargo run` uses.
 pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
@@ -99,16 +100,17 @@ impl Hub {
         if folder.join(backup::UNFINISHED).exists() {
             return Err(format!("a restore into {} was cut off: empty the folder and restore again", folder.display()));
         }
+        private_folder(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        let _alone = alone_if_behind(folder)?;
         Self::open_files(clock, config, folder, owner)
     }
 
-    /// For a restore, which ends in the files.
+    /// For a restore, which ends in the files. It has the folder's lock.
     pub(crate) fn open_unfinished(config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
         Self::open_files(Arc::new(SystemClock), config, folder, owner)
     }
 
     fn open_files(clock: Arc<dyn Clock>, config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
-        private_folder(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         let store = Arc::new(SqliteStore::open(&folder.join("hub.db")).map_err(|error| error.to_string())?);
         let open = |name: &str| -> Result<Arc<dyn Queue>, String> {
             let queue = SqliteQueue::open(&folder.join(name), Arc::clone(&clock));
@@ -287,6 +289,23 @@ impl Hub {
         let rules_asked = stagedoor_sync::rules_progress(self.store.as_ref()).await?;
         Ok(Status { waiting_reason, unknown_zones, advertising_held_since, rules_asked, ..status })
     }
+}
+
+/// Files come forward only while no hub serves from them: one that serves knows the old format. Answers the folder's lock, if
+/// there is something to bring forward.
+fn alone_if_behind(folder: &Path) -> Result<Option<File>, String> {
+    let is_behind = FILES.iter().map(|name| match *name {
+        "hub.db" => SqliteStore::is_behind(&folder.join(name)),
+        name => SqliteQueue::is_behind(&folder.join(name)),
+    });
+    let is_behind: Vec<bool> = is_behind.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    if !is_behind.contains(&true) || breakage::is_on("brought-forward-beside-a-hub") {
+        return Ok(None);
+    }
+    lock(folder).map(Some).map_err(|_| {
+        let folder = folder.display();
+        format!("the files in {folder} have to be brought forward, and a hub serves from them: restart the hub with this version")
+    })
 }
 
 impl Status {

@@ -14,7 +14,7 @@ use stagedoor_model::{Event, EventId, Timestamp, breakage};
 use stagedoor_ports::{Clock, DeadLetter, PortError, Queue, Receipt, Received, Result, from_stored, to_stored};
 
 use self::steps::STEPS;
-use crate::database::Database;
+use crate::{database::Database, steps::is_behind};
 
 /// How long a message stays in one hand at first, in milliseconds; each further attempt doubles it, so that a shop that
 /// is down for half an hour makes no dead letter.
@@ -34,6 +34,14 @@ impl SqliteQueue {
     /// When the file cannot be opened or is no database.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         Ok(Self { database: Database::open(path, STEPS)?, clock, in_hand: Arc::default() })
+    }
+
+    /// Whether opening would bring the file forward: an earlier version wrote it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is no database.
+    pub fn is_behind(path: &Path) -> Result<bool> {
+        is_behind(path, STEPS)
     }
 
     fn in_hand(&self) -> MutexGuard<'_, BTreeMap<EventId, i64>> {

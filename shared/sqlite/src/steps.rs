@@ -7,7 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use stagedoor_model::breakage;
 use stagedoor_ports::{Clock, PortError, Result, SystemClock};
 
@@ -36,6 +36,21 @@ fn number(connection: &Connection, sql: &str) -> rusqlite::Result<i64> {
 /// The number of the last step that a file has seen.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     number(connection, "PRAGMA user_version")
+}
+
+/// Whether the file is there and has not seen all of `steps`.
+pub(crate) fn is_behind(path: &Path, steps: &[Step]) -> Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let look = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        let is_new = number(&connection, "SELECT count(*) FROM sqlite_schema")? == 0;
+        Ok(!is_new && version(&connection)? < steps.last().map_or(0, |step| step.number))
+    };
+    let wrong = |error: rusqlite::Error| PortError::Fail(format!("{} cannot be opened: {error}", path.display()));
+    look().map_err(wrong)
 }
 
 fn name_of(path: &Path) -> String {

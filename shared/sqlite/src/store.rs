@@ -35,6 +35,14 @@ impl SqliteStore {
         Ok(Self { database: Database::open(path, steps::STEPS)? })
     }
 
+    /// Whether opening would bring the file forward: an earlier version wrote it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is no database.
+    pub fn is_behind(path: &Path) -> Result<bool> {
+        crate::steps::is_behind(path, steps::STEPS)
+    }
+
     /// Opens the file of a hub that runs or is stopped, for reading only: every write is an error.
     ///
     /// # Errors

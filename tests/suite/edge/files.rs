@@ -28,6 +28,29 @@ fn open(folder: &Path) {
 }
 
 #[tokio::test]
+async fn files_come_forward_only_while_no_hub_serves_from_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    open(folder);
+    let file = folder.join("outbox.db");
+    let connection = || rusqlite::Connection::open(&file).expect("opened");
+    let version = || connection().query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).expect("a format");
+    let latest = version();
+    connection().pragma_update(None, "user_version", latest - 1).expect("set");
+    let serving = stagedoor::lock(folder).expect("the lock of a hub that serves");
+    let config = read_config("stagedoor.toml", DEFAULT_CONFIG, None).expect("a config");
+    let refusal = Hub::open(config, folder, "command-1").err().expect("refused");
+    assert!(refusal.contains("have to be brought forward") && refusal.contains("restart the hub"), "{refusal}");
+    assert_eq!(version(), latest - 1);
+    assert!(!folder.join(format!("outbox.db.before-{latest}")).exists(), "nothing is changed");
+    drop(serving);
+    open(folder);
+    assert_eq!(version(), latest, "nobody serves: any command may");
+    let _serving = stagedoor::lock(folder).expect("the lock is free again");
+    open(folder);
+}
+
+#[tokio::test]
 async fn the_files_are_the_owners_alone() {
     let hub = TestHub::start().await;
     hub.take(&form("/website/tilda", &[("Phone", "8 916 123-45-67")]).header("x-api-key", "tilda-api-key")).await;
