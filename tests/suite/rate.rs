@@ -61,6 +61,8 @@ async fn while_one_call_is_throttled_no_other_is_made(which: Which) {
 
 async fn a_command_uses_the_crm_only_while_no_other_process_does(which: Which) {
     let account = Account::of(which).await;
+    // Somebody waits: a round has something to do.
+    assert!(account.sync.handle(vec![order(1, &["phone:+79161110001"])]).await.is_empty());
     let now = account.sync.clock.now();
     let until = now + SignedDuration::from_millis(800);
     assert!(account.store.lease("reconciler", "serve", now, until).await.expect("leased"));
