@@ -13,7 +13,7 @@ use stagedoor_ports::{CrmError, Gone, Missing, PortError, SeenDeal};
 
 use crate::{
     Sync, gone,
-    reconcile::ELSEWHERE,
+    lease::ELSEWHERE,
     restored::{self, gone_rows},
 };
 

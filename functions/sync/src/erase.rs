@@ -64,7 +64,7 @@ pub struct InCrm {
     pub claimed_in: Vec<String>,
 }
 
-/// What a command says of somebody who was stored by a later version, or whose document is damaged.
+/// A command says this of a person whom this version cannot read. A later version stored them, or the document is damaged.
 pub const UNREADABLE: &str = "what is stored of this person cannot be read by this version, so neither their data nor their CRM \
      rows are known; start the version that wrote it (docs/operations.md, Roll back), then ask again";
 

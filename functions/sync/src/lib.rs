@@ -19,6 +19,7 @@ mod hydrate;
 mod intents;
 mod invite;
 mod joined;
+mod lease;
 mod leavers;
 mod mailing;
 mod merged;

@@ -13,7 +13,6 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use jiff::SignedDuration;
 use stagedoor_engine::{Catalog, Intent, Person, PersonId, next_turn, plan};
 use stagedoor_model::{SECOND_CRM, Timestamp, breakage};
 use stagedoor_ports::{Dirty, PortError, Row, read_withdrawals};
@@ -23,35 +22,18 @@ use tracing::Instrument;
 use crate::{
     Second, Sync,
     hang::{count_unhung, is_idle},
+    lease::ELSEWHERE,
     restored::Asked,
     round::{Case, Job, Round, Task},
     untangle::Untangled,
 };
 
-const LEASE: &str = "reconciler";
-pub(crate) const ELSEWHERE: &str = "another process reconciles";
-const LEASE_TIME: SignedDuration = SignedDuration::from_secs(120);
-/// How often a lease is prolonged while a command works.
-const RENEW: Duration = Duration::from_secs(30);
-/// How long a command waits for the CRM.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Which command waits for the lease, and until when the holder leaves it: `<owner> <RFC 3339>`.
-const WANTED: &str = "wanted/reconciler";
-/// How long the holder skips its turns for a command. One that was killed is waited for no longer.
-const SKIPPED: SignedDuration = SignedDuration::from_secs(6);
-/// A second, and a little for clocks that differ.
-const REST: SignedDuration = SignedDuration::from_millis(1_100);
 /// People compared in one round.
 const ROUND: usize = 2_000;
 /// And while the CRM cannot be used.
 const OUTAGE: usize = 20_000;
 /// Bulk calls under way at once: a CRM takes seconds for a full batch, and the rate is kept elsewhere.
 const CALLS: usize = 3;
-
-/// Until when `owner` wants the lease, if it is the one who does.
-fn wanted_until(value: &str, owner: &str) -> Option<Timestamp> {
-    value.strip_prefix(owner)?.trim_start().parse().ok()
-}
 
 /// Whether a batch that is not full is sent now or waits for company.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,85 +85,6 @@ impl Sync {
         let report = self.reconcile_leased(pace, until).await;
         self.release().await?;
         report
-    }
-
-    /// Does something in the CRM while no other process uses it: the rate limit is one account's. Waits for it as long as rounds
-    /// of other processes may take.
-    ///
-    /// # Errors
-    /// `Retry` when the CRM was not free within half a minute.
-    pub async fn alone_in_crm<T>(&self, work: impl Future<Output = T>) -> Result<T, PortError> {
-        let began = Instant::now();
-        while !breakage::is_on("commands-take-no-lease") && !self.lease_in_turn().await? {
-            if began.elapsed() >= PATIENCE {
-                return Err(PortError::Retry("another process uses the CRM; try again".into()));
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => {
-                    self.release().await?;
-                    return Ok(done);
-                }
-                () = tokio::time::sleep(RENEW) => drop(self.lease().await?),
-            }
-        }
-    }
-
-    /// Gives the lease back, but not at once: whoever takes it next must not spend the same second of the CRM's rate.
-    pub(crate) async fn release(&self) -> Result<(), PortError> {
-        let now = self.clock.now();
-        self.release_account().await?;
-        self.store.lease(LEASE, &self.owner, now, now + REST).await.map(drop)
-    }
-
-    /// Gives back the lease of the second CRM's account, where this is about it.
-    async fn release_account(&self) -> Result<(), PortError> {
-        if self.scope.is_empty() {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        self.store.lease(&format!("{LEASE}/{}", self.scope), &self.owner, now, now + REST).await.map(drop)
-    }
-
-    /// Takes the lease for a command. Where another process holds it, that one is asked to skip its turns for a moment: a hub
-    /// that serves takes the lease anew as soon as it has given it back.
-    pub(crate) async fn lease_in_turn(&self) -> Result<bool, PortError> {
-        let mine = self.lease().await?;
-        let now = self.clock.now();
-        let cell = self.store.cell(WANTED).await?;
-        let until = cell.as_ref().and_then(|cell| wanted_until(&cell.value, &self.owner));
-        let value = match (mine, until) {
-            (true, Some(_)) => String::new(),
-            (false, until) if until.is_none_or(|until| until < now + SKIPPED / 2) => {
-                format!("{} {}", self.owner, now + SKIPPED)
-            }
-            _ => return Ok(mine),
-        };
-        // Where another command wrote meanwhile, it comes first.
-        self.store.put_cell(WANTED, &value, cell.map(|cell| cell.version)).await?;
-        Ok(mine)
-    }
-
-    /// True while a command of another process waits for the lease.
-    pub(crate) async fn is_wanted(&self) -> Result<bool, PortError> {
-        let Some(cell) = self.store.cell(WANTED).await? else { return Ok(false) };
-        let Some((owner, _)) = cell.value.rsplit_once(' ') else { return Ok(false) };
-        let until = wanted_until(&cell.value, owner);
-        let waits = owner != self.owner && until.is_some_and(|until| until > self.clock.now());
-        Ok(waits && !breakage::is_on("lease-never-yielded"))
-    }
-
-    pub(crate) async fn lease(&self) -> Result<bool, PortError> {
-        let now = self.clock.now();
-        let mine = self.store.lease(LEASE, &self.owner, now, now + LEASE_TIME).await?;
-        if !mine || self.scope.is_empty() {
-            return Ok(mine);
-        }
-        // The second CRM has a lease of its own beside it: its rate is another account's.
-        self.store.lease(&format!("{LEASE}/{}", self.scope), &self.owner, now, now + LEASE_TIME).await
     }
 
     /// The same for the second CRM, where there is one.

@@ -10,7 +10,7 @@ use stagedoor_ports::{CrmError, PortError, Row};
 
 use crate::{
     Pace, Sync,
-    reconcile::ELSEWHERE,
+    lease::ELSEWHERE,
     round::{Case, Round},
 };
 

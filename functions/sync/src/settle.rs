@@ -13,8 +13,8 @@ use stagedoor_ports::{PortError, Postponed, Taken};
 use crate::{
     Reconciled, Sync,
     intents::next_look,
+    lease::ELSEWHERE,
     reasons::{Cause, who_acts},
-    reconcile::ELSEWHERE,
     round::{Case, Round},
 };
 

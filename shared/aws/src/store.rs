@@ -3,15 +3,16 @@
 
 mod commit;
 mod crowds;
+mod documents;
 mod due;
 mod erase;
 mod ledger;
+mod links;
 mod pages;
 mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{Read, Write},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -19,10 +20,8 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     Client,
     operation::{delete_item::DeleteItemError, put_item::PutItemError},
-    primitives::Blob,
     types::{AttributeValue, ReturnValue},
 };
-use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
@@ -30,9 +29,10 @@ use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
 use stagedoor_ports::{
     Cell, Claims, Commit, Dirty, DuePage, JournalRow, PortError, Postponed, Result, Saved, SetAside, Store, Taken,
-    Totals, Versioned, from_stored, to_stored,
+    Totals, Versioned,
 };
 
+pub(crate) use self::documents::{packed, unpacked};
 use crate::dynamo::{HANDS, Item, failed, get_all, held, item, number, number_of, text, text_of};
 
 /// How long a journal row is kept: longer than any provider repeats a delivery.
@@ -56,29 +56,6 @@ impl Default for Retention {
     fn default() -> Self {
         Self { journal: KEEP, kept: None }
     }
-}
-
-/// As deflated JSON: a write unit is a kilobyte.
-pub(crate) fn packed<T: serde::Serialize>(value: &T) -> Result<AttributeValue> {
-    let json = to_stored(value).map_err(|error| PortError::Fail(error.to_string()))?;
-    deflated(json.as_bytes()).map(|bytes| AttributeValue::B(Blob::new(bytes)))
-}
-
-/// Deflated bytes of a document. An item takes 400 KB, and more stands in it: the trail of its events, for example.
-const ROOM: usize = 300 * 1024;
-
-fn deflated(json: &[u8]) -> Result<Vec<u8>> {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-    let packed = encoder.write_all(json).and_then(|()| encoder.finish());
-    packed.map_err(|error| PortError::Fail(error.to_string()))
-}
-
-pub(crate) fn unpacked<T: serde::de::DeserializeOwned>(item: &Item, name: &str) -> Result<T> {
-    let broken = |reason: String| PortError::Fail(format!("a stored {name} cannot be read: {reason}"));
-    let bytes = item.get(name).and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default();
-    let mut json = String::new();
-    DeflateDecoder::new(bytes).read_to_string(&mut json).map_err(|error| broken(error.to_string()))?;
-    from_stored(&json).map_err(broken)
 }
 
 /// Twelve bytes that stand for an event: short enough for a person's trail.
@@ -227,46 +204,12 @@ impl DynamoStore {
         self.count_up(events, born as i64 - gone as i64, 0).await?;
         Ok(saved)
     }
-
-    /// Answers by how many the deals in the CRM have grown.
-    async fn save_link(&self, id: PersonId, mut link: Link) -> Result<i64> {
-        let read = link.revision;
-        link.revision += 1;
-        let deals = link.deals.values().filter(|deal| deal.id.is_some()).count();
-        let mut one = item([("person", text(id.to_string())), ("doc", packed(&link)?), ("deals", number(deals))]);
-        let by = unique();
-        one.extend(item([("revision", number(link.revision)), ("written_by", text(by.as_str()))]));
-        if !link.parked().is_empty() {
-            one.insert("has_parked".into(), text("yes"));
-        }
-        let request = self.client.put_item().table_name(self.table("links")).set_item(Some(one));
-        // The SDK repeats a call whose answer was lost: the repetition is no conflict.
-        let request = request
-            .condition_expression(match read {
-                0 => "attribute_not_exists(person) OR written_by = :by",
-                _ => "revision = :read OR written_by = :by",
-            })
-            .set_expression_attribute_values(Some(match read {
-                0 => item([(":by", text(by))]),
-                _ => item([(":by", text(by)), (":read", number(read))]),
-            }));
-        let answer = request.return_values(ReturnValue::AllOld).send().await;
-        let before = match answer {
-            Ok(answer) => answer.attributes,
-            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
-                return Err(stagedoor_ports::outdated());
-            }
-            Err(error) => return Err(failed("PutItem", error)),
-        };
-        let before = before.and_then(|one| number_of(&one, "deals")).unwrap_or(0);
-        Ok(deals as i64 - before as i64)
-    }
 }
 
 #[async_trait]
 impl Store for DynamoStore {
     fn has_room(&self, json: &[u8]) -> bool {
-        json.len() <= ROOM || deflated(json).is_ok_and(|packed| packed.len() <= ROOM)
+        documents::has_room(json)
     }
 
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>> {

@@ -1,0 +1,37 @@
+//! Documents as DynamoDB keeps them: deflated JSON, for a write unit is a kilobyte.
+
+use std::io::{Read, Write};
+
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use stagedoor_ports::{PortError, Result, from_stored, to_stored};
+
+use crate::dynamo::Item;
+
+/// A document as an attribute.
+pub(crate) fn packed<T: serde::Serialize>(value: &T) -> Result<AttributeValue> {
+    let json = to_stored(value).map_err(|error| PortError::Fail(error.to_string()))?;
+    deflated(json.as_bytes()).map(|bytes| AttributeValue::B(Blob::new(bytes)))
+}
+
+/// Deflated bytes of a document. An item takes 400 KB, and more stands in it: the trail of its events, for example.
+const ROOM: usize = 300 * 1024;
+
+fn deflated(json: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    let packed = encoder.write_all(json).and_then(|()| encoder.finish());
+    packed.map_err(|error| PortError::Fail(error.to_string()))
+}
+
+pub(crate) fn unpacked<T: serde::de::DeserializeOwned>(item: &Item, name: &str) -> Result<T> {
+    let broken = |reason: String| PortError::Fail(format!("a stored {name} cannot be read: {reason}"));
+    let bytes = item.get(name).and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default();
+    let mut json = String::new();
+    DeflateDecoder::new(bytes).read_to_string(&mut json).map_err(|error| broken(error.to_string()))?;
+    from_stored(&json).map_err(broken)
+}
+
+/// Whether a document of this JSON fits into its item.
+pub(super) fn has_room(json: &[u8]) -> bool {
+    json.len() <= ROOM || deflated(json).is_ok_and(|packed| packed.len() <= ROOM)
+}
