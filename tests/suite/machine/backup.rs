@@ -19,10 +19,8 @@ use stagedoor::{
     bind, read_config, start,
 };
 use stagedoor_model::{Body, Event, EventId, Identifier, Kind, MessageDecided, SendOutcome, SourceName, Timestamp};
-use stagedoor_testkit::form_signed;
 
-use super::stop::{Machine, ended, signal, until, within};
-use crate::kill::order;
+use super::stop::{Machine, ended, orders_without_end, signal, until, within};
 
 #[test]
 fn files_are_copied_as_they_were_at_one_moment() {
@@ -126,23 +124,7 @@ fn decided(chat: u64, marketing: bool) -> Event {
 async fn a_backup_beside_a_hub_that_serves_holds_all_that_was_acknowledged() {
     let (mut machine, _) = machine().await;
     let child = machine.begin().await;
-    let acknowledged = Arc::new(Mutex::new(BTreeSet::<String>::new()));
-    let mut hands = tokio::task::JoinSet::new();
-    for hand in 0..8 {
-        let (http, base, acknowledged) = (machine.http.clone(), machine.base.clone(), Arc::clone(&acknowledged));
-        hands.spawn(async move {
-            for n in 0.. {
-                let id = format!("B-{hand}-{n}");
-                let parcel =
-                    form_signed("/ticketing/theatre", &order(&id), "theatre-shop-secret", &id, Timestamp::now());
-                match parcel.post(&http, &base).await {
-                    Ok((200, _)) => _ = acknowledged.lock().expect("a lock").insert(id),
-                    Ok(_) => {}
-                    Err(_) => return,
-                }
-            }
-        });
-    }
+    let (acknowledged, mut hands) = orders_without_end(&machine.http, &machine.base);
     tokio::time::sleep(Duration::from_millis(800)).await;
     let before = acknowledged.lock().expect("a lock").clone();
     backup(&machine.data(), &machine.file()).await.expect("a backup");

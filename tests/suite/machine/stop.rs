@@ -17,6 +17,7 @@ use stagedoor_testkit::{
     form_signed, free_port,
 };
 use stagedoor_tests::hub::free;
+use tokio::task::JoinSet;
 
 use crate::kill::order;
 
@@ -118,36 +119,21 @@ pub async fn within(time: Duration, holds: impl AsyncFn() -> bool) {
     panic!("not within {time:?}");
 }
 
-pub async fn ended(mut child: Child) -> ExitStatus {
-    tokio::task::spawn_blocking(move || child.wait().expect("it ends")).await.expect("joined")
-}
-
-pub fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill");
-    assert!(sent.success());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hub_that_is_told_to_stop_ends_what_it_has_begun() {
-    let calls = Messenger::default();
+/// The messenger on a port of its own. Answers its address.
+async fn serving(calls: &Messenger) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    let app = Router::new().route("/{bot}/sendMessage", post(send_message)).with_state(Arc::clone(&calls));
+    let app = Router::new().route("/{bot}/sendMessage", post(send_message)).with_state(Arc::clone(calls));
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let machine = Machine::new(&address);
-    let child = machine.begin().await;
-    let now = Timestamp::now().as_second();
-    for n in 0..FANS {
-        let fan = ChatFan::new(Account::Telegram(700 + n), "fan");
-        let taken = fan.start(None, n + 1, now).post(&machine.http, &machine.base).await.expect("an answer");
-        assert_eq!(taken.0, 200, "{taken:?}");
-    }
-    until(async || calls.lock().expect("a lock").len() as u64 == FANS).await;
-    // Deliveries go on to come in.
+    address
+}
+
+/// Orders come in, eight at a time, until the hub takes none any more. Answers which were acknowledged, and the senders.
+pub fn orders_without_end(http: &reqwest::Client, base: &str) -> (Arc<Mutex<BTreeSet<String>>>, JoinSet<()>) {
     let acknowledged = Arc::new(Mutex::new(BTreeSet::<String>::new()));
-    let mut hands = tokio::task::JoinSet::new();
+    let mut hands = JoinSet::new();
     for hand in 0..8 {
-        let (http, base, acknowledged) = (machine.http.clone(), machine.base.clone(), Arc::clone(&acknowledged));
+        let (http, base, acknowledged) = (http.clone(), base.to_owned(), Arc::clone(&acknowledged));
         hands.spawn(async move {
             for n in 0.. {
                 let id = format!("S-{hand}-{n}");
@@ -161,6 +147,32 @@ async fn a_hub_that_is_told_to_stop_ends_what_it_has_begun() {
             }
         });
     }
+    (acknowledged, hands)
+}
+
+pub async fn ended(mut child: Child) -> ExitStatus {
+    tokio::task::spawn_blocking(move || child.wait().expect("it ends")).await.expect("joined")
+}
+
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_is_told_to_stop_ends_what_it_has_begun() {
+    let calls = Messenger::default();
+    let machine = Machine::new(&serving(&calls).await);
+    let child = machine.begin().await;
+    let now = Timestamp::now().as_second();
+    for n in 0..FANS {
+        let fan = ChatFan::new(Account::Telegram(700 + n), "fan");
+        let taken = fan.start(None, n + 1, now).post(&machine.http, &machine.base).await.expect("an answer");
+        assert_eq!(taken.0, 200, "{taken:?}");
+    }
+    until(async || calls.lock().expect("a lock").len() as u64 == FANS).await;
+    // Deliveries go on to come in.
+    let (acknowledged, mut hands) = orders_without_end(&machine.http, &machine.base);
     tokio::time::sleep(Duration::from_millis(300)).await;
     signal(&child, "-TERM");
     let began = Instant::now();
@@ -203,11 +215,7 @@ async fn a_hub_that_is_told_to_stop_ends_what_it_has_begun() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_the_hub_at_once() {
     let calls = Messenger::default();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address").to_string();
-    let app = Router::new().route("/{bot}/sendMessage", post(send_message)).with_state(Arc::clone(&calls));
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let machine = Machine::new(&address);
+    let machine = Machine::new(&serving(&calls).await);
     let child = machine.begin().await;
     let fan = ChatFan::new(Account::Telegram(700), "fan");
     fan.start(None, 1, Timestamp::now().as_second()).post(&machine.http, &machine.base).await.expect("an answer");
