@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use stagedoor_engine::PersonId;
+use stagedoor_engine::{PersonId, Segment, segments};
 use stagedoor_model::{Body, Event, EventId, OrderNoticed, ShowRef, SourceName, Timestamp};
 use stagedoor_ports::{
     Clock, Found, OrderDesk, PullPage, Queue, Row, Store,
@@ -108,6 +108,23 @@ async fn an_optional_field_of_a_newer_version_is_read_over() {
     let again = order(100, &["email:fan7@example.com"]);
     assert_eq!(filed.sync.handle(vec![again]).await, BTreeSet::new());
     assert_eq!(filed.sync.store.totals().await.expect("counted").people, 50);
+}
+
+#[tokio::test]
+async fn who_cannot_be_read_is_held_against_new_rules_once_they_can() {
+    let mut filed = filed().await;
+    filed.rounds().await;
+    filed.rewrite(7, "\"revision\":", "\"seat_map\":").await;
+    let rule = segments::parse("bought").expect("a rule");
+    filed.sync.catalog.segments =
+        vec![Segment { name: "buyers".into(), title: String::new(), text: "bought".into(), rule }];
+    filed.sync.wake().await.expect("woken");
+    filed.rounds().await;
+    filed.rewrite(7, "\"seat_map\":", "\"revision\":").await;
+    filed.sync.store.read_again().await.expect("begun");
+    filed.rounds().await;
+    let rows = filed.sync.store.journal(1_000).await.expect("a journal");
+    assert_eq!(rows.iter().filter(|row| matches!(row.event.body, Body::SegmentEntered(_))).count(), 50);
 }
 
 #[tokio::test]

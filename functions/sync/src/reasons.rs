@@ -4,11 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_engine::{Parked, PersonId};
+use stagedoor_engine::{Parked, Person, PersonId};
 use stagedoor_model::{SourceName, Timestamp};
 use stagedoor_ports::{Dirty, Result, Store};
 
-use crate::{Sync, reason_words::in_russian};
+use crate::{
+    Sync,
+    reason_words::in_russian,
+    size::{has_room, is_easy},
+};
 
 const CELL: &str = "waiting-reasons";
 /// How often a value that others change meanwhile is written anew.
@@ -216,8 +220,18 @@ pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
     let large = |cause: &String| PersonId::parse(cause.strip_prefix("large")?.split_once('/')?.1).ok();
     let ids: BTreeSet<PersonId> = causes.keys().filter_map(large).collect();
     if !ids.is_empty() {
-        let living: BTreeSet<PersonId> = store.load(&ids).await?.into_iter().map(|one| one.value.id).collect();
-        causes.retain(|cause, _| large(cause).is_none_or(|id| living.contains(&id)));
+        let living: BTreeMap<PersonId, Person> =
+            store.load(&ids).await?.into_iter().map(|one| (one.value.id, one.value)).collect();
+        let links = store.links(&ids).await?;
+        causes.retain(|cause, _| {
+            let Some(id) = large(cause) else { return true };
+            let Some(person) = living.get(&id) else { return false };
+            // Nor does who was made smaller since.
+            match cause.starts_with("large-link/") {
+                true => links.get(&id).is_some_and(|link| !has_room(store, link)),
+                false => !is_easy(person),
+            }
+        });
     }
     let is_out = causes.keys().any(|cause| cause.starts_with("crm"));
     let mut reasons: Vec<WaitingReason> = causes.into_values().collect();

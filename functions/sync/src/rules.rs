@@ -13,8 +13,10 @@ use tokio::time::Instant;
 
 use crate::{Sync, segment::membership};
 
-/// The cell that holds which rules everybody is held against, how far that has come, and how many that were.
+/// The cell that holds which rules everybody is held against, and how far that has come. The version before reads it, too.
 const RULES: &str = "segments/rules";
+/// How many people that were.
+const COUNT: &str = "segments/rules/people";
 /// People of one page.
 const PAGE: usize = 1_000;
 /// People whose rules are evaluated before others get their turn on this thread.
@@ -28,19 +30,17 @@ struct Progress {
     rules: String,
     /// The person after whom it goes on; `done` behind the last.
     after: String,
-    people: u64,
 }
 
 impl Progress {
     fn read(cell: Option<&Cell>) -> Self {
-        let mut parts = cell.map_or("", |cell| cell.value.as_str()).split('|').map(str::to_owned);
-        let mut part = || parts.next().unwrap_or_default();
-        let (rules, after) = (part(), part());
-        Self { rules, after, people: part().parse().unwrap_or(0) }
+        let told = cell.map_or("", |cell| cell.value.as_str());
+        let (rules, after) = told.split_once('|').unwrap_or((told, ""));
+        Self { rules: rules.to_owned(), after: after.to_owned() }
     }
 
     fn text(&self) -> String {
-        format!("{}|{}|{}", self.rules, self.after, self.people)
+        format!("{}|{}", self.rules, self.after)
     }
 }
 
@@ -58,8 +58,11 @@ enum Concern {
 /// When the store cannot be read.
 pub async fn rules_progress(store: &dyn Store) -> Result<Option<u64>> {
     let cell = store.cell(RULES).await?;
-    let progress = Progress::read(cell.as_ref());
-    Ok((cell.is_some() && progress.after != DONE).then_some(progress.people))
+    if cell.is_none() || Progress::read(cell.as_ref()).after == DONE {
+        return Ok(None);
+    }
+    let count = store.cell(COUNT).await?;
+    Ok(Some(count.and_then(|cell| cell.value.parse().ok()).unwrap_or(0)))
 }
 
 impl Sync {
@@ -74,7 +77,7 @@ impl Sync {
             let cell = self.store.cell(RULES).await?;
             let mut progress = Progress::read(cell.as_ref());
             if progress.rules != number.to_string() {
-                progress = Progress { rules: number.to_string(), after: String::new(), people: 0 };
+                progress = Progress { rules: number.to_string(), after: String::new() };
                 if segments.is_empty() && mailings.is_empty() && cell.is_none() {
                     return Ok(woken);
                 }
@@ -86,8 +89,9 @@ impl Sync {
                 none => none.insert(self.catalog().await?),
             };
             let after = Some(progress.after.clone()).filter(|after| !after.is_empty());
+            let is_first = after.is_none();
             let (people, next) = self.store.everybody(after, PAGE).await?;
-            progress.people += people.len() as u64;
+            self.count_asked(people.len() as u64, is_first).await?;
             woken += self.hold_against_rules(people, catalog, number).await?;
             progress.after = next.unwrap_or_else(|| DONE.to_owned());
             let is_over = progress.after == DONE || began.elapsed() >= SPELL;
@@ -99,19 +103,28 @@ impl Sync {
         }
     }
 
+    /// For `status` alone: a crash in between may count a page twice.
+    async fn count_asked(&self, people: u64, is_first: bool) -> Result<()> {
+        let cell = self.store.cell(COUNT).await?;
+        let known = cell.as_ref().and_then(|cell| cell.value.parse::<u64>().ok()).filter(|_| !is_first).unwrap_or(0);
+        let count = known.saturating_add(people).to_string();
+        self.store.put_cell(COUNT, &count, cell.map(|cell| cell.version)).await.map(drop)
+    }
+
     async fn hold_against_rules(&self, ids: BTreeSet<PersonId>, catalog: &Catalog, rules: u64) -> Result<usize> {
         if breakage::is_on("rules-wake-everybody") {
             let woken = ids.len();
             return self.store.mark_dirty(ids).await.map(|()| woken);
         }
         let (now, writes) = (self.clock.now(), self.talk.is_some());
-        // One who cannot be read keeps nobody back: the rounds set them aside.
-        let Ok(people) = self.store.load(&ids).await else {
-            let woken = ids.len();
-            return self.store.mark_dirty(ids).await.map(|()| woken);
-        };
+        let people = self.store.load(&ids).await?;
         let links = self.store.links(&ids).await?;
-        let (mut marked, mut again) = (BTreeSet::new(), BTreeMap::new());
+        let (mut marked, mut again) = (ids, BTreeMap::new());
+        // Who cannot be read stays marked: the rounds set them aside, and come back to them once they can be read.
+        people.iter().for_each(|one| _ = marked.remove(&one.value.id));
+        if breakage::is_on("rules-pass-unreadable") {
+            marked.clear();
+        }
         for (n, person) in people.iter().map(|one| &one.value).enumerate() {
             let nothing = Link::default();
             let link = links.get(&person.id).unwrap_or(&nothing);
@@ -141,7 +154,7 @@ fn concern(person: &Person, link: &Link, catalog: &Catalog, (now, rules, writes)
     if !found.entered.is_empty() || !found.left.is_empty() {
         return Concern::Now;
     }
-    let mut times: Vec<Timestamp> = found.again_at.into_iter().collect();
+    let mut times: Vec<Timestamp> = found.again_at.filter(|at| link.look_again_at != Some(*at)).into_iter().collect();
     if writes && !catalog.mailings.is_empty() {
         let dues = dues(person, link, &Traits::of(person, &link.leads(), catalog), catalog, &BTreeSet::new(), now);
         if !dues.now.is_empty() {
