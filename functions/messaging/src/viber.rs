@@ -11,7 +11,7 @@ use stagedoor_model::{
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
-    signature,
+    parse_json, signature,
 };
 
 use crate::read::{chat, id, is_true, joined, millisecond, other, text};
@@ -113,7 +113,7 @@ impl Provider for Viber {
     }
 
     fn answer(&self, delivery: &Delivery) -> Answer {
-        let callback: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
+        let callback: Value = parse_json(&delivery.body).unwrap_or_default();
         let opens = text(&callback, "/event").as_deref() == Some("conversation_started");
         match &self.options.welcome {
             Some(welcome) if opens && !is_true(&callback, "/subscribed") => Answer::json(&self.welcome(welcome)),

@@ -4,6 +4,10 @@
 use std::{borrow::Cow, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+use stagedoor_model::breakage;
+
+use crate::plain::plain;
 
 /// The value of a form's field. The last of equal fields counts.
 pub fn form_field(body: &[u8], key: &str) -> Option<String> {
@@ -39,16 +43,27 @@ pub fn json_fields<const N: usize>(body: &[u8], places: [&str; N]) -> [Option<St
 }
 
 fn scanned<const N: usize>(body: &[u8], places: [&str; N], any_case: bool) -> [Option<String>; N] {
-    let mut found = [const { None }; N];
-    let wanted: Vec<(usize, &str)> = places.iter().copied().enumerate().collect();
     // A mark of UTF-8 is no part of the JSON.
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let read = picked(body, places, any_case).or_else(|error| match error.classify() {
+        // The parser reads it, too, once it is proved.
+        Category::Syntax if !breakage::is_on("nearly-json-unproved") => picked(&plain(body), places, any_case),
+        _ => Err(error),
+    });
+    read.unwrap_or([const { None }; N])
+}
+
+fn picked<const N: usize>(
+    body: &[u8],
+    places: [&str; N],
+    any_case: bool,
+) -> Result<[Option<String>; N], serde_json::Error> {
+    let mut found = [const { None }; N];
+    let wanted: Vec<(usize, &str)> = places.iter().copied().enumerate().collect();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let read = Pick { wanted: &wanted, found: &mut found, any_case }.deserialize(&mut deserializer);
-    if read.and_then(|()| deserializer.end()).is_err() {
-        return [const { None }; N];
-    }
-    found
+    Pick { wanted: &wanted, found: &mut found, any_case }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(found)
 }
 
 /// Reads one value. `wanted` are the places beneath it, each with its number; an empty place is the value itself.

@@ -118,9 +118,13 @@ async fn what_other_languages_write_for_json_is_read() {
     }
     // In a page's form the key stands in the body itself.
     let page = Door::open(page(), at());
-    let body = format!("\u{feff}{{\"key\":\"a-key-in-the-page\",{rest},\"x\":1e400}}");
-    let parcel = Parcel::new(&page.path, "application/json", body.into_bytes()).header("origin", PAGE);
-    assert_eq!(forms(&page.take(&parcel).await).len(), 1);
+    for body in [
+        format!("\u{feff}{{\"key\":\"a-key-in-the-page\",{rest},\"x\":1e400}}"),
+        format!("{{\"key\":\"a-key-in-the-page\",{rest},\"form\":\"one\ntwo\",}}"),
+    ] {
+        let parcel = Parcel::new(&page.path, "application/json", body.into_bytes()).header("origin", PAGE);
+        assert_eq!(forms(&page.take(&parcel).await).len(), 1);
+    }
 }
 
 #[tokio::test]
