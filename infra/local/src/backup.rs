@@ -13,7 +13,7 @@ use std::{
 
 use stagedoor_config::Config;
 use stagedoor_model::{Body, Event, Timestamp, breakage};
-use stagedoor_ports::{Clock, PortError, SystemClock};
+use stagedoor_ports::{Clock, PortError, SystemClock, from_stored};
 use stagedoor_sqlite::private_folder;
 
 use crate::{
@@ -129,12 +129,11 @@ fn of_a_later_version(error: String) -> String {
 async fn messages(hub: &Hub) -> Result<Vec<Event>, PortError> {
     let found = Mutex::new(Vec::new());
     let look = |text: &str| {
-        if let (Ok(event), Ok(mut found)) = (serde_json::from_str::<Event>(text), found.lock()) {
+        if let (Ok(event), Ok(mut found)) = (from_stored::<Event>(text), found.lock()) {
             found.push(event);
         }
-        false
     };
-    hub.queues.outbox.drop_those(&look).await?;
+    hub.queues.outbox.look_through(&look).await?;
     Ok(found.into_inner().unwrap_or_default())
 }
 
@@ -196,7 +195,7 @@ pub async fn advertising(hub: &Hub, what: Held) -> Result<Vec<String>, String> {
         return Ok(lines);
     }
     if what == Held::Drop {
-        let is_meant = |text: &str| serde_json::from_str::<Event>(text).is_ok_and(|event| is_advertising(&event));
+        let is_meant = |text: &str| from_stored::<Event>(text).is_ok_and(|event| is_advertising(&event));
         let dropped = hub.queues.outbox.drop_those(&is_meant).await.map_err(told)?;
         lines.push(format!("{dropped} messages are dropped"));
     }

@@ -53,6 +53,14 @@ pub trait Queue: Send + Sync {
     /// Removes messages and dead letters whose event, as JSON, is one of those; the number of them. A queue that cannot look into
     /// what waits removes dead letters only.
     async fn drop_those(&self, are_meant: &(dyn for<'t> Fn(&'t str) -> bool + Send + Sync)) -> Result<u64>;
+    /// Shows each message and dead letter that the queue can look into, as JSON. All stay where they are.
+    async fn look_through(&self, look: &(dyn for<'t> Fn(&'t str) + Send + Sync)) -> Result<()> {
+        let shown = |text: &str| {
+            look(text);
+            false
+        };
+        self.drop_those(&shown).await.map(drop)
+    }
     /// Puts every dead letter back, as if it were new; the number of them.
     async fn redrive(&self) -> Result<u64>;
 }

@@ -45,17 +45,19 @@ pub(super) fn insert(
 /// A message as it is handed out: its id, its body, and how often it was handed out, this time included.
 pub(super) type Row = (i64, String, u32);
 
-/// What was put off comes first: it is older.
+/// What was put off comes first: it is older. It gets half of the room at most, as long as there is anything fresh: messages
+/// that are put off again and again, such as advertising that is held, keep no other back.
 pub(super) fn ready(connection: &Connection, now: i64, max: usize) -> rusqlite::Result<Vec<Row>> {
     let mut rows = Vec::<Row>::new();
-    for range in [PUT_OFF, FRESH] {
-        let left = max.saturating_sub(rows.len()) as i64;
+    let half = if breakage::is_on("put-off-before-all") { max } else { max.div_ceil(2) };
+    for (range, room, from) in [(PUT_OFF, half, 0), (FRESH, max, 0), (PUT_OFF, max, half)] {
+        let left = room.saturating_sub(rows.len()) as i64;
         let sql = format!(
-            "SELECT id, body, attempts + 1 FROM messages WHERE {range} AND visible_at <= ?1 ORDER BY id LIMIT ?3"
+            "SELECT id, body, attempts + 1 FROM messages WHERE {range} AND visible_at <= ?1 ORDER BY id LIMIT ?3 OFFSET ?4"
         );
         let mut select = connection.prepare_cached(&sql)?;
-        let found =
-            select.query_map([now, id_of(now) + ONE, left], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let found = select
+            .query_map([now, id_of(now) + ONE, left, from as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         rows.extend(found.collect::<rusqlite::Result<Vec<_>>>()?);
     }
     Ok(rows)

@@ -69,3 +69,30 @@ async fn what_was_dropped_while_it_was_in_hand_does_not_come_back() {
     serving.send_later(vec![form_event(1)], HOUR).await.expect("put off");
     assert_eq!(serving.depth().await.expect("counted"), 2);
 }
+
+#[tokio::test]
+async fn who_only_looks_at_the_messages_leaves_the_copy_for_a_rollback() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, copy) = (folder.path().join("outbox.db"), folder.path().join("outbox.db.before-2"));
+    let queue = open(&path);
+    queue.send(vec![form_event(1)]).await.expect("sent");
+    queue.send_later(vec![form_event(2)], HOUR).await.expect("put off");
+    std::fs::write(&copy, "a copy").expect("written");
+    let seen = std::sync::Mutex::new(0);
+    queue.look_through(&|_| *seen.lock().expect("whole") += 1).await.expect("looked");
+    assert_eq!((seen.into_inner().expect("whole"), copy.exists()), (2, true));
+    assert_eq!(queue.drop_those(&|_| false).await.expect("dropped"), 0);
+    assert!(!copy.exists(), "somebody who is erased may be in it");
+}
+
+#[tokio::test]
+async fn messages_that_were_put_off_keep_no_fresh_one_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let queue = open(&folder.path().join("outbox.db"));
+    queue.send_later((0..30).map(form_event).collect(), Duration::ZERO).await.expect("put off");
+    queue.send(vec![form_event(100)]).await.expect("sent");
+    let batch = queue.receive(10).await.expect("received");
+    assert_eq!(batch.len(), 10);
+    assert!(batch.iter().any(|message| message.event.id == form_event(100).id));
+    assert_eq!(queue.receive(50).await.expect("received").len(), 21, "and none is handed out twice, or forgotten");
+}
