@@ -2,10 +2,14 @@
 
 use std::cell::OnceCell;
 
+use jiff::SignedDuration;
 use stagedoor_model::{Channel, Identifier, Kind, Talk, Timestamp, breakage};
 
 use super::{Desk, Mailing, Way, WrittenStep};
 use crate::{Person, addresses, consent};
+
+/// How long a notice is worth a second try.
+const NEWS: SignedDuration = SignedDuration::from_hours(48);
 
 pub(super) enum Next {
     Nothing,
@@ -42,8 +46,9 @@ pub(super) fn next(
     let of_crowd = mailing.is_service && desk.shared.contains(&last.to) && !breakage::is_on("crowds-notice-is-enough");
     // There is no other way to them: the same once more. A hub that died before its call told them nothing.
     let is_last = |way: &Way| {
-        let same = steps.iter().filter(|step| step.to == way.to && step.through == way.through);
-        last.to == way.to && last.through == way.through && same.count() == 1 && !breakage::is_on("only-way-tried-once")
+        let is_fresh = desk.now.duration_since(last.at) < NEWS;
+        let is_only = steps.len() == 1 && last.to == way.to && last.through == way.through;
+        is_only && is_fresh && !breakage::is_on("only-way-tried-once")
     };
     if is_strange || may_be_lost || of_crowd || desk.reports.was_refused(last) {
         let next = ways.iter().find(|way| fresh(way)).or_else(|| ways.iter().find(|way| may_be_lost && is_last(way)));

@@ -228,6 +228,11 @@ fn a_notice_without_an_answer_is_sent_once_more_where_there_is_no_other_way() {
             events.push(unanswered(&step.decision, &address, time + 60));
         }
         assert_eq!(written, if is_service { [1, 1, 0, 0] } else { [1, 0, 0, 0] });
+        // A notice of long ago is news to nobody.
+        let mut old = Link::default();
+        let first = look(&folded(events[..1].to_vec()), &old, &catalog, now);
+        remember(&mut old, &first, now);
+        assert!(look(&folded(events[..2].to_vec()), &old, &catalog, now + 72 * HOUR).now.is_empty());
     }
 }
 
