@@ -61,7 +61,7 @@ pub use erase::{Erased, ErasureKey, InCrm, UNREADABLE};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 pub use invite::{Invited, Invitee};
 pub use past::shows_of_past_configs;
-pub use reasons::{WaitingReason, waiting_reasons};
+pub use reasons::{WaitingReason, reasons_of_people, waiting_reasons};
 pub use reconcile::{Pace, Reconciled};
 pub use retention::Retention;
 pub use rules::rules_progress;

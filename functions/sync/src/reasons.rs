@@ -204,11 +204,24 @@ fn late(waiting: &[Dirty]) -> Option<WaitingReason> {
     })
 }
 
-/// Why people and events wait now, the longest first.
+/// Why people wait for the CRM now, in both languages, without rows that wait for a manager.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
+pub async fn reasons_of_people(store: &dyn Store) -> Result<Vec<WaitingReason>> {
+    Ok(in_order(why(store).await?))
+}
+
+/// In both languages, the longest first.
+fn in_order(mut reasons: Vec<WaitingReason>) -> Vec<WaitingReason> {
+    for one in &mut reasons {
+        (one.reason_ru, one.who_acts_ru) = (in_russian(&one.reason), in_russian(&one.who_acts));
+    }
+    reasons.sort_by_key(|one| one.since);
+    reasons
+}
+
+async fn why(store: &dyn Store) -> Result<Vec<WaitingReason>> {
     let cell = store.cell(CELL).await?;
     let mut causes = cell.map(|cell| read(&cell.value)).unwrap_or_default();
     let totals = store.totals().await?;
@@ -251,6 +264,15 @@ pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
         };
         reasons.extend((!failing.is_empty()).then_some(reason));
     }
+    Ok(reasons)
+}
+
+/// Why people and events wait now, the longest first.
+///
+/// # Errors
+/// When the store fails.
+pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
+    let mut reasons = why(store).await?;
     let parked = store.parked(PARKED).await?;
     reasons.extend(listed(
         parked.iter().map(|(id, link)| (*id, link.refused())),
@@ -275,11 +297,7 @@ pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
             ..WaitingReason::default()
         });
     }
-    for one in &mut reasons {
-        (one.reason_ru, one.who_acts_ru) = (in_russian(&one.reason), in_russian(&one.who_acts));
-    }
-    reasons.sort_by_key(|one| one.since);
-    Ok(reasons)
+    Ok(in_order(reasons))
 }
 
 #[cfg(test)]

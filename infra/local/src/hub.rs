@@ -19,7 +19,11 @@ use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking, UNKNOWN_ZONES}
 use stagedoor_webhook::{Counters, Receiver, Source};
 use tokio_util::sync::CancellationToken;
 
-use crate::{backup, console, functions, metrics, ready, serve::lock};
+use crate::{
+    alarms::{self, Alarm},
+    backup, console, functions, metrics, ready,
+    serve::lock,
+};
 
 /// The config that `cargo run` uses.
 pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
@@ -272,6 +276,7 @@ impl Hub {
             unknown_zones: vec![],
             advertising_held_since: None,
             rules_asked: None,
+            alarms: vec![],
         })
     }
 
@@ -287,7 +292,8 @@ impl Hub {
         let unknown_zones = told.map(|(source, zone)| format!("{zone} ({source})")).collect();
         let advertising_held_since = backup::held_since(self).await?;
         let rules_asked = stagedoor_sync::rules_progress(self.store.as_ref()).await?;
-        Ok(Status { waiting_reason, unknown_zones, advertising_held_since, rules_asked, ..status })
+        let alarms = alarms::ringing(self.store.as_ref()).await?;
+        Ok(Status { waiting_reason, unknown_zones, advertising_held_since, rules_asked, alarms, ..status })
     }
 }
 
@@ -330,6 +336,9 @@ impl Status {
         if let Some(asked) = self.rules_asked {
             let all = self.people;
             lines.push(format!("new rules     {asked} of {all} people were held against new segments and mailings"));
+        }
+        for one in &self.alarms {
+            lines.push(format!("alarm         {}, since {}: {}", one.kind.name(), one.since, one.text));
         }
         for one in &self.waiting_reason {
             lines.push(format!("why           {}", one.reason));
@@ -387,4 +396,7 @@ pub struct Status {
     /// How many people were held against segments and mailings that were written anew, while not all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules_asked: Option<u64>,
+    /// Alarms that ring on one machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<Alarm>,
 }

@@ -14,7 +14,10 @@ use prometheus_client::{
 };
 use stagedoor_ports::{PortError, Queue};
 
-use crate::hub::Hub;
+use crate::{
+    alarms::{self, AlarmKind},
+    hub::Hub,
+};
 
 /// The content type of the text that Prometheus reads.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -91,6 +94,12 @@ pub async fn text(hub: &Hub) -> Result<String, PortError> {
         ("stagedoor_events", "Events in the journal", totals.events),
     ] {
         all.gauge(name, help, value);
+    }
+    let rings = all.gauges("stagedoor_alarms", "Alarms that ring, by kind");
+    let ringing = alarms::ringing(hub.store.as_ref()).await?;
+    for kind in AlarmKind::ALL {
+        let count = ringing.iter().filter(|one| one.kind == kind).count();
+        set(&rings, vec![("kind", kind.name().to_owned())], count as u64);
     }
     let calls = all.counts("stagedoor_crm_calls", "Calls to the CRM since the start");
     let refused = all.counts("stagedoor_crm_refused", "Calls that the CRM answered with an error of the 400s");

@@ -1,8 +1,10 @@
 //! Messengers, SMS and letters, outward: one file each. What each allows when an answer is lost stands in its file and in
 //! docs/outreach.md.
 
+mod alarm_hook;
 mod call;
 mod messenger;
+mod signed;
 mod sms_http;
 mod smsc;
 mod smtp;
@@ -18,6 +20,7 @@ use stagedoor_model::{SourceName, TextLimit};
 use stagedoor_ports::Channel;
 use stagedoor_webhook::Source;
 
+pub use crate::alarm_hook::AlarmHook;
 use crate::call::Caller;
 
 /// Through which SMS go.

@@ -6,15 +6,12 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use async_trait::async_trait;
-use base64::{Engine, engine::general_purpose::STANDARD};
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
-use sha2::Sha256;
 use stagedoor_config::SmsConfig;
 use stagedoor_model::MessageDecided;
 use stagedoor_ports::{Channel, Clock, Sending, Settled, SystemClock};
 
-use crate::call::Caller;
+use crate::{call::Caller, signed::signature};
 
 pub struct SmsHttp {
     config: SmsConfig,
@@ -24,16 +21,6 @@ pub struct SmsHttp {
 impl SmsHttp {
     pub fn new(config: &SmsConfig, caller: Caller) -> Self {
         Self { config: config.clone(), caller }
-    }
-
-    fn signature(&self, decision: &str, second: i64, body: &str) -> String {
-        let secret = self.config.secret.reveal();
-        let decoded = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
-        let key = decoded.unwrap_or_else(|| secret.into_bytes());
-        // HMAC takes a key of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key) else { return String::new() };
-        mac.update(format!("{decision}.{second}.{body}").as_bytes());
-        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
     }
 }
 
@@ -50,7 +37,7 @@ impl Channel for SmsHttp {
             .header("content-type", "application/json")
             .header("webhook-id", decision)
             .header("webhook-timestamp", second.to_string())
-            .header("webhook-signature", self.signature(decision, second, &body))
+            .header("webhook-signature", signature(&self.config.secret, decision, second, &body))
             .body(body);
         let answer = match self.caller.call(request).await {
             Ok(answer) => answer,

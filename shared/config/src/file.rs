@@ -20,6 +20,7 @@ pub struct StagedoorToml {
     identity: Option<IdentitySection>,
     schedule: Option<ScheduleSection>,
     retention: Option<crate::retention::RetentionSection>,
+    alarms: Option<crate::alarms::AlarmsSection>,
     sandbox: Option<SandboxSection>,
     sms: Option<SmsSection>,
     smtp: Option<SmtpSection>,

@@ -1,5 +1,6 @@
 //! stagedoor.toml: sources, pipelines, shows, secrets by reference. Every mistake is reported at once, with its line.
 
+mod alarms;
 mod audience;
 mod claims;
 mod crm;
@@ -21,6 +22,7 @@ mod talk;
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
 
+pub use alarms::{AlarmConfig, AlarmLanguage, AlarmWebhook};
 pub use file::{CrmKind, MailerProvider, SmsProvider};
 pub use file_mailings::Encryption;
 pub use hub::{Listeners, is_development};
@@ -59,6 +61,7 @@ pub struct Config {
     pub sources: Vec<Configured>,
     pub pull_every: Duration,
     pub retention: Retention,
+    pub alarms: AlarmConfig,
     pub sandbox: Option<SocketAddr>,
     pub second_sandbox: Option<SocketAddr>,
     pub messengers: Option<SocketAddr>,

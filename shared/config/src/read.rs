@@ -22,7 +22,7 @@ use crate::{
     secrets::{SECRET, resolve_options},
 };
 
-const SECTIONS: [&str; 23] = [
+const SECTIONS: [&str; 24] = [
     "hub",
     "crm",
     "second_crm",
@@ -46,6 +46,7 @@ const SECTIONS: [&str; 23] = [
     "manners",
     "mailing",
     "claims",
+    "alarms",
 ];
 
 /// Asks a function whether its provider can be made of a source.
@@ -199,6 +200,7 @@ impl Reader<'_> {
         let mailers = self.audience(root, &mut catalog);
         self.talk(root, &mut catalog, hub.as_ref());
         let smtp = self.smtp(root);
+        let alarms = self.alarms(root, &sources, root.get("smtp").is_some());
         self.mailings(root, &mut catalog, hub.as_ref());
         self.claims(root, &mut catalog, hub.as_ref());
         let second_crm = self.second_crm(root, &currency);
@@ -225,6 +227,7 @@ impl Reader<'_> {
             sources,
             pull_every: Duration::from_secs(u64::from(pull.pull_seconds.max(1))),
             retention,
+            alarms,
             second_crm,
             sandbox: sandbox.as_ref().map(|sandbox| sandbox.listen),
             second_sandbox: sandbox.as_ref().and_then(|sandbox| sandbox.second),

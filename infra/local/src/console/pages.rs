@@ -124,6 +124,17 @@ pub fn home(
             (tile("unrecognized", status.unrecognized, "/console/unrecognized", status.unrecognized > 0))
             (tile("dead letters", status.dead_letters, "/", status.dead_letters > 0))
         }
+        @if !status.alarms.is_empty() {
+            h2 { (words.alarms) }
+            ul.rows {
+                @for one in &status.alarms {
+                    li {
+                        span.refused { (words.alarm(one)) }
+                        div.dim { (words.since) " " (moment(one.since)) }
+                    }
+                }
+            }
+        }
         @if !status.waiting_reason.is_empty() {
             h2 { (words.why) }
             ul.rows {

@@ -3,8 +3,11 @@
 use http::HeaderMap;
 use stagedoor_sync::WaitingReason;
 
+use crate::alarms::Alarm;
+
 pub struct Words {
     pub is_russian: bool,
+    pub alarms: &'static str,
     pub why: &'static str,
     pub people: &'static str,
     pub since: &'static str,
@@ -15,6 +18,7 @@ pub struct Words {
 
 const ENGLISH: Words = Words {
     is_russian: false,
+    alarms: "Alarms",
     why: "Why something waits",
     people: "people",
     since: "since",
@@ -25,6 +29,7 @@ const ENGLISH: Words = Words {
 
 const RUSSIAN: Words = Words {
     is_russian: true,
+    alarms: "Тревоги",
     why: "Почему что-то ждёт",
     people: "чел.",
     since: "с",
@@ -41,6 +46,10 @@ impl Words {
             true => &RUSSIAN,
             false => &ENGLISH,
         }
+    }
+
+    pub fn alarm<'r>(&self, one: &'r Alarm) -> &'r str {
+        if self.is_russian { &one.text_ru } else { &one.text }
     }
 
     pub fn reason<'r>(&self, one: &'r WaitingReason) -> &'r str {

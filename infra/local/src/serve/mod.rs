@@ -114,6 +114,7 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
         listener::serve_until(&hub.stopping, listener, hub.console(console_token.clone()), Limits::default(), proxies);
     work.spawn(async move { report(serving.await, "the console") });
     others.spawn(crate::retention::every_night(Arc::clone(hub)));
+    others.spawn(crate::alarms::watch(Arc::clone(hub)));
     work.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.events), BATCH));
     work.spawn(consume(Arc::clone(hub), Arc::clone(&hub.queues.chats), CHATS));
     work.spawn(send(Arc::clone(hub)));

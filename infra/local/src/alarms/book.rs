@@ -1,0 +1,208 @@
+//! What rings, and who has still to be told. Kept in a cell of the store, so that a restart tells nothing twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use stagedoor_model::{Timestamp, breakage};
+
+use super::words::{Told, words};
+
+/// What still rings is told again after this time.
+const REMINDER: SignedDuration = SignedDuration::from_hours(24);
+/// What grows is told again after this time at the earliest.
+const GROWTH: SignedDuration = SignedDuration::from_hours(1);
+
+/// What an alarm is about. The names are stable: receivers of webhooks and `/metrics` rely on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlarmKind {
+    /// Somebody waits too long for the CRM.
+    PeopleWait,
+    /// A source sends many deliveries with a wrong signature.
+    SignaturesRejected,
+    /// Messages were given up.
+    DeadLetters,
+}
+
+impl AlarmKind {
+    pub const ALL: [Self; 3] = [Self::PeopleWait, Self::SignaturesRejected, Self::DeadLetters];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PeopleWait => "people_wait",
+            Self::SignaturesRejected => "signatures_rejected",
+            Self::DeadLetters => "dead_letters",
+        }
+    }
+}
+
+/// One condition that holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    pub kind: AlarmKind,
+    /// The source that it is about, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    pub since: Timestamp,
+    /// People, deliveries or messages. Of an alarm that is over: the last number.
+    pub count: u64,
+    pub text: String,
+    /// The same in Russian.
+    pub text_ru: String,
+}
+
+impl Alarm {
+    pub(super) fn key(&self) -> String {
+        key(self.kind, self.source.as_deref())
+    }
+}
+
+/// The name of an alarm in the book.
+pub(super) fn key(kind: AlarmKind, source: Option<&str>) -> String {
+    source.map_or_else(|| kind.name().to_owned(), |source| format!("{}/{source}", kind.name()))
+}
+
+/// Which of an alarm's messages it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Began,
+    /// The reminder of each day, or it grew.
+    Still,
+    Over,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Ringing {
+    alarm: Alarm,
+    told_at: Timestamp,
+}
+
+/// Something that has to be told, and by which ways it was not told yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Notice {
+    /// Names it for ever: who is posted it a second time knows it by this.
+    pub id: String,
+    pub phase: Phase,
+    pub at: Timestamp,
+    pub alarm: Alarm,
+    pub left: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Book {
+    #[serde(default)]
+    ringing: BTreeMap<String, Ringing>,
+    #[serde(default)]
+    pub notices: Vec<Notice>,
+}
+
+/// How a condition is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub kind: AlarmKind,
+    pub source: Option<String>,
+    pub since: Timestamp,
+    pub count: u64,
+    pub told: Told,
+}
+
+impl Book {
+    /// What rings.
+    pub fn ringing(&self) -> impl Iterator<Item = &Alarm> {
+        self.ringing.values().map(|one| &one.alarm)
+    }
+
+    pub fn rings(&self, kind: AlarmKind, source: Option<&str>) -> bool {
+        self.ringing.contains_key(&key(kind, source))
+    }
+
+    /// True if the words of this alarm are needed now.
+    pub fn is_due(&self, kind: AlarmKind, count: u64, now: Timestamp) -> bool {
+        self.ringing.get(&key(kind, None)).is_none_or(|one| one.is_due(count, now))
+    }
+
+    /// Makes the book equal to what was found; `ways` are to be told of what changed. Alarms of `unknown` stay as they are.
+    pub fn follow(&mut self, found: Vec<Found>, unknown: &BTreeSet<String>, now: Timestamp, ways: &BTreeSet<String>) {
+        self.notices.iter_mut().for_each(|notice| notice.left.retain(|way| ways.contains(way)));
+        let holds: BTreeSet<String> = found.iter().map(|one| key(one.kind, one.source.as_deref())).collect();
+        let over = self.ringing.keys().filter(|key| !holds.contains(*key) && !unknown.contains(*key));
+        for key in over.cloned().collect::<Vec<_>>() {
+            let Some(Ringing { mut alarm, .. }) = self.ringing.remove(&key) else { continue };
+            (alarm.text, alarm.text_ru) = words(Phase::Over, &alarm, &Told::default());
+            self.notice(Phase::Over, alarm, now, ways);
+        }
+        for one in found {
+            let key = key(one.kind, one.source.as_deref());
+            let known = self.ringing.get(&key);
+            let phase = match known {
+                None => Phase::Began,
+                Some(known) if known.is_due(one.count, now) => Phase::Still,
+                Some(_) => continue,
+            };
+            let since = known.map_or(one.since, |known| known.alarm.since);
+            let mut alarm = Alarm {
+                kind: one.kind,
+                source: one.source,
+                since,
+                count: one.count,
+                text: String::new(),
+                text_ru: String::new(),
+            };
+            (alarm.text, alarm.text_ru) = words(Phase::Began, &alarm, &one.told);
+            self.ringing.insert(key, Ringing { alarm: alarm.clone(), told_at: now });
+            (alarm.text, alarm.text_ru) = words(phase, &alarm, &one.told);
+            self.notice(phase, alarm, now, ways);
+        }
+        self.notices.retain(|notice| !notice.left.is_empty());
+    }
+
+    /// At most a beginning, a reminder and an end of each alarm wait for one way, however long it cannot be used.
+    fn notice(&mut self, phase: Phase, alarm: Alarm, at: Timestamp, ways: &BTreeSet<String>) {
+        tracing::warn!(kind = alarm.kind.name(), source = alarm.source, ?phase, count = alarm.count, "alarm");
+        let key = alarm.key();
+        let mut left = ways.clone();
+        for way in ways {
+            let mut own = self.notices.iter_mut().filter(|one| one.alarm.key() == key && one.left.contains(way));
+            match phase {
+                // Its end was never told: to this way it goes on to ring.
+                Phase::Began => {
+                    if let Some(over) = own.find(|one| one.phase == Phase::Over) {
+                        over.left.remove(way);
+                        left.remove(way);
+                    }
+                }
+                Phase::Still if own.next().is_some() => _ = left.remove(way),
+                Phase::Still | Phase::Over => {}
+            }
+        }
+        let id = format!("alarm-{}-{}-{}", key.replace('/', "-"), at.as_millisecond(), phase.name());
+        self.notices.push(Notice { id, phase, at, alarm, left });
+    }
+
+    /// This way told this notice.
+    pub fn told(&mut self, id: &str, way: &str) {
+        self.notices.iter_mut().filter(|one| one.id == id).for_each(|one| _ = one.left.remove(way));
+        self.notices.retain(|notice| !notice.left.is_empty());
+    }
+}
+
+impl Ringing {
+    fn is_due(&self, count: u64, now: Timestamp) -> bool {
+        let ago = now.duration_since(self.told_at);
+        // Each dead letter is something that did not happen; a number of people goes up and down.
+        let has_grown = self.alarm.kind == AlarmKind::DeadLetters && count > self.alarm.count && ago >= GROWTH;
+        has_grown || ago >= REMINDER && !breakage::is_on("alarms-remind-nobody")
+    }
+}
+
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Began => "began",
+            Self::Still => "still",
+            Self::Over => "over",
+        }
+    }
+}

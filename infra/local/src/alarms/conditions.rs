@@ -1,0 +1,122 @@
+//! Which conditions hold now.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::SignedDuration;
+use stagedoor_model::{Timestamp, breakage};
+use stagedoor_ports::PortError;
+
+use super::{
+    book::{AlarmKind, Book, Found, key},
+    words::Told,
+};
+use crate::hub::Hub;
+
+/// Rejected signatures of this time count.
+const WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// Reasons that are told of those for whom people wait.
+const REASONS: usize = 2;
+/// Refusals of a provider's signature, as the counters call them.
+const REJECTED: [&str; 4] = ["MissingSignature", "MalformedSignature", "WrongSignature", "OutsideReplayWindow"];
+
+/// Counts since the start, as they were at each look of the last ten minutes.
+#[derive(Default)]
+pub(super) struct Rejections {
+    first_look: Option<Timestamp>,
+    looks: VecDeque<(Timestamp, BTreeMap<String, u64>)>,
+}
+
+impl Rejections {
+    /// Rejected deliveries of the last ten minutes, by source.
+    fn look(&mut self, all: &BTreeMap<(String, String), u64>, now: Timestamp) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::<String, u64>::new();
+        for ((source, _), count) in all.iter().filter(|((_, outcome), _)| REJECTED.contains(&outcome.as_str())) {
+            *counts.entry(source.clone()).or_default() += count;
+        }
+        if self.first_look.is_none() {
+            self.first_look = Some(now);
+            // The counters began at zero.
+            self.looks.push_back((now, BTreeMap::new()));
+        }
+        // The last look before the window is what the window's counts began at.
+        while self.looks.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
+            self.looks.pop_front();
+        }
+        let before = self.looks.front().map(|(_, before)| before.clone()).unwrap_or_default();
+        self.looks.push_back((now, counts.clone()));
+        let since = |source: &String, count: u64| count - before.get(source).copied().unwrap_or(0).min(count);
+        counts.iter().map(|(source, count)| (source.clone(), since(source, *count))).collect()
+    }
+
+    /// False right after the start, when the counts of the last ten minutes are not known.
+    fn knows(&self, now: Timestamp) -> bool {
+        self.first_look.is_some_and(|first| now.duration_since(first) >= WINDOW)
+    }
+}
+
+/// What was found, and the alarms of which nothing is known now.
+pub(super) type Conditions = (Vec<Found>, BTreeSet<String>);
+
+/// # Errors
+/// When the store or a queue cannot be read.
+pub(super) async fn look(
+    hub: &Hub,
+    book: &Book,
+    rejections: &mut Rejections,
+    now: Timestamp,
+) -> Result<Conditions, PortError> {
+    let (mut found, mut unknown) = (Vec::new(), BTreeSet::new());
+    found.extend(people_wait(hub, book, now).await?);
+    found.extend(dead_letters(hub, now).await?);
+    let limit = hub.config.alarms.rejected;
+    for (source, count) in rejections.look(&hub.counters.all(), now) {
+        let kind = AlarmKind::SignaturesRejected;
+        // It rings until ten minutes pass without any.
+        if count >= limit || count > 0 && book.rings(kind, Some(&source)) {
+            found.push(Found { kind, source: Some(source), since: now, count, told: Told::default() });
+        }
+    }
+    if !rejections.knows(now) {
+        let own = book.ringing().filter(|one| one.kind == AlarmKind::SignaturesRejected);
+        unknown.extend(own.map(|one| key(one.kind, one.source.as_deref())));
+    }
+    Ok((found, unknown))
+}
+
+async fn people_wait(hub: &Hub, book: &Book, now: Timestamp) -> Result<Option<Found>, PortError> {
+    let kind = AlarmKind::PeopleWait;
+    let totals = hub.store.totals().await?;
+    let Some(since) = totals.waiting_since.filter(|_| totals.waiting > 0) else { return Ok(None) };
+    let limit = hub.config.alarms.waiting;
+    // What rings ends at half of the time, so that it does not come and go.
+    let limit = if book.rings(kind, None) { limit / 2 } else { limit };
+    if now.duration_since(since) < limit {
+        return Ok(None);
+    }
+    let mut told = Told::default();
+    if book.is_due(kind, totals.waiting, now) {
+        let reasons = stagedoor_sync::reasons_of_people(hub.store.as_ref()).await?;
+        let own = reasons.iter().filter(|one| one.people > 0).take(REASONS);
+        let (mut english, mut russian) = (String::new(), String::new());
+        for one in own {
+            english.push_str(&format!(" Why: {}. To act: {}.", one.reason, one.who_acts));
+            russian.push_str(&format!(" Почему: {}. Действовать: {}.", one.reason_ru, one.who_acts_ru));
+        }
+        told.why = (!english.is_empty()).then_some((english, russian));
+    }
+    Ok(Some(Found { kind, source: None, since, count: totals.waiting, told }))
+}
+
+async fn dead_letters(hub: &Hub, now: Timestamp) -> Result<Option<Found>, PortError> {
+    let queues = [("events", &hub.queues.events), ("chats", &hub.queues.chats), ("outbox", &hub.queues.outbox)];
+    let mut parts = Vec::new();
+    for (name, queue) in queues {
+        let count = queue.dead_letters().await?;
+        if count > 0 && !breakage::is_on("dead-letters-ring-nobody") {
+            parts.push((name, count));
+        }
+    }
+    let count = parts.iter().map(|(_, count)| count).sum();
+    let told = Told { parts, ..Told::default() };
+    Ok((count > 0).then_some(Found { kind: AlarmKind::DeadLetters, source: None, since: now, count, told }))
+}

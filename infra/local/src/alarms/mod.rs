@@ -1,0 +1,131 @@
+//! Alarms of the hub on one machine: what lasts too long is told once when it begins, once a day, and once when it is over.
+
+mod book;
+mod conditions;
+mod ways;
+mod words;
+
+use std::{sync::Arc, time::Duration};
+
+use stagedoor_model::breakage;
+use stagedoor_ports::{PortError, Store};
+
+pub use self::book::{Alarm, AlarmKind};
+use self::{
+    book::Book,
+    conditions::{Rejections, look},
+    ways::Ways,
+};
+use crate::hub::Hub;
+
+/// Where the store keeps what rings.
+const CELL: &str = "alarms";
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// What rings, as the hub that serves wrote it last.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn ringing(store: &dyn Store) -> Result<Vec<Alarm>, PortError> {
+    Ok(kept(store).await?.0.ringing().cloned().collect())
+}
+
+/// The book and its version. One that this version cannot read counts as empty.
+async fn kept(store: &dyn Store) -> Result<(Book, Option<u64>), PortError> {
+    let Some(cell) = store.cell(CELL).await? else { return Ok((Book::default(), None)) };
+    let book = serde_json::from_str(&cell.value).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what rang before cannot be read");
+        Book::default()
+    });
+    Ok((book, Some(cell.version)))
+}
+
+/// Looks at what holds, and tells of it.
+pub struct Watch {
+    hub: Arc<Hub>,
+    ways: Ways,
+    rejections: Rejections,
+    /// `None` until it was read.
+    book: Option<Book>,
+    /// As it is in the store.
+    stored: (Book, Option<u64>),
+}
+
+impl Watch {
+    /// # Errors
+    /// A sentence: a way to tell that cannot be made.
+    pub fn new(hub: &Arc<Hub>) -> Result<Self, String> {
+        let ways = Ways::of(hub)?;
+        Ok(Self {
+            hub: Arc::clone(hub),
+            ways,
+            rejections: Rejections::default(),
+            book: None,
+            stored: Default::default(),
+        })
+    }
+
+    /// Looks once, and tells what is to be told.
+    ///
+    /// # Errors
+    /// When the store or a queue cannot be read or written; the next look goes on.
+    pub async fn round(&mut self) -> Result<(), PortError> {
+        let now = self.hub.sync.clock.now();
+        let mut book = match self.book.take() {
+            Some(book) => book,
+            None if breakage::is_on("alarms-forget-at-a-restart") => Book::default(),
+            None => {
+                self.stored = kept(self.hub.store.as_ref()).await?;
+                self.stored.0.clone()
+            }
+        };
+        let found = look(&self.hub, &book, &mut self.rejections, now).await;
+        if let Ok((found, unknown)) = &found {
+            book.follow(found.clone(), unknown, now, &self.ways.names());
+        }
+        // Before anybody is told: the next process knows what began, and names it as this one does.
+        let kept = self.keep(&book).await;
+        for (id, way) in self.ways.tell(&book.notices, now).await {
+            book.told(&id, &way);
+        }
+        let kept = kept.and(self.keep(&book).await);
+        self.book = Some(book);
+        found?;
+        kept
+    }
+
+    async fn keep(&mut self, book: &Book) -> Result<(), PortError> {
+        let (stored, version) = &self.stored;
+        if stored == book {
+            return Ok(());
+        }
+        let value = serde_json::to_string(book).map_err(|error| PortError::Fail(error.to_string()))?;
+        if !self.hub.store.put_cell(CELL, &value, *version).await? {
+            // A restore, or a command: the next look writes over it.
+            self.stored = kept(self.hub.store.as_ref()).await?;
+            return Err(PortError::Retry("somebody else wrote what rings".into()));
+        }
+        self.stored = (book.clone(), Some(version.unwrap_or(0) + 1));
+        Ok(())
+    }
+}
+
+/// Looks until the process ends. A sandbox is not watched, unless its config has `[alarms]`.
+pub(crate) async fn watch(hub: Arc<Hub>) {
+    let is_sandbox = hub.config.sandbox.is_some() || hub.config.second_sandbox.is_some();
+    let mut watch = match Watch::new(&hub) {
+        Ok(_) if is_sandbox && !hub.config.alarms.is_configured => return std::future::pending().await,
+        Ok(watch) => watch,
+        Err(error) => {
+            tracing::error!(error, "no alarm can be told");
+            return std::future::pending().await;
+        }
+    };
+    loop {
+        if let Err(error) = watch.round().await {
+            tracing::warn!(%error, "what rings could not be looked at");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

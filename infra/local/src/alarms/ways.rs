@@ -1,0 +1,164 @@
+//! By which ways alarms are told: a webhook, letters, a chat of the team.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::SignedDuration;
+use serde_json::json;
+use stagedoor_chat::{AlarmHook, EMAIL};
+use stagedoor_config::AlarmLanguage;
+use stagedoor_model::{Identifier, MessageDecided, SourceName, Timestamp, breakage};
+use stagedoor_ports::{Channel, Sending};
+
+use super::book::{Alarm, Notice};
+use crate::hub::Hub;
+
+/// The first pause of a way that cannot be used, and the longest.
+const PAUSES: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(30), SignedDuration::from_mins(15));
+/// How often a message is sent whose answer was lost: it may have arrived.
+const LOST: u32 = 2;
+
+enum Way {
+    Webhook(AlarmHook),
+    Message { channel: Arc<dyn Channel>, through: SourceName, to: Identifier },
+}
+
+/// What one try to tell came to.
+enum Told {
+    Done,
+    Lost,
+    /// Why not.
+    Failed(String),
+}
+
+#[derive(Default)]
+struct Rest {
+    until: Timestamp,
+    pause: SignedDuration,
+    lost: u32,
+}
+
+pub(super) struct Ways {
+    all: BTreeMap<String, Way>,
+    rests: BTreeMap<String, Rest>,
+    language: Option<AlarmLanguage>,
+    /// The name of the hub, where it has one: somebody may have several.
+    hub: Option<String>,
+}
+
+impl Ways {
+    /// # Errors
+    /// A sentence: a way that cannot be made.
+    pub fn of(hub: &Hub) -> Result<Self, String> {
+        let config = &hub.config.alarms;
+        let mut all = BTreeMap::new();
+        if let Some(webhook) = &config.webhook {
+            all.insert("webhook".to_owned(), Way::Webhook(AlarmHook::new(webhook)?));
+        }
+        let letters = SourceName::new(EMAIL)?;
+        let letters = config.email.iter().map(|to| (letters.clone(), to.clone()));
+        for (n, (through, to)) in letters.chain(config.telegram.clone()).enumerate() {
+            let name = format!("{through}/{n}");
+            let channel = hub.outreach.channels.get(&through).ok_or_else(|| format!("alarms: no way to {through}"))?;
+            all.insert(name, Way::Message { channel: Arc::clone(channel), through, to });
+        }
+        let named = hub.config.public_url.as_deref().and_then(|url| url.split("://").nth(1)).map(str::to_owned);
+        Ok(Self { all, rests: BTreeMap::new(), language: config.language, hub: named })
+    }
+
+    pub fn names(&self) -> std::collections::BTreeSet<String> {
+        self.all.keys().cloned().collect()
+    }
+
+    /// Tries each way that does not rest with what it has to tell, the eldest first. Answers what was told by which way.
+    pub async fn tell(&mut self, notices: &[Notice], now: Timestamp) -> Vec<(String, String)> {
+        let ready = self.all.iter().filter(|(name, _)| self.rests.get(*name).is_none_or(|rest| rest.until <= now));
+        let tried = futures_util::future::join_all(ready.map(async |(name, way)| {
+            let (mut done, mut end) = (Vec::new(), None);
+            for notice in notices.iter().filter(|one| one.left.contains(name)) {
+                match self.told(way, notice).await {
+                    Told::Done => done.push(notice.id.clone()),
+                    other => {
+                        end = Some((notice.id.clone(), other));
+                        break;
+                    }
+                }
+            }
+            (name.clone(), done, end)
+        }));
+        let mut told = Vec::new();
+        for (name, done, end) in tried.await {
+            let rest = self.rests.entry(name.clone()).or_default();
+            if !done.is_empty() {
+                *rest = Rest::default();
+            }
+            told.extend(done.into_iter().map(|id| (id, name.clone())));
+            let Some((id, other)) = end else { continue };
+            rest.pause = (rest.pause * 2).clamp(PAUSES.0, PAUSES.1);
+            rest.until = now + rest.pause;
+            let reason = match other {
+                Told::Failed(reason) => reason,
+                Told::Done | Told::Lost => {
+                    rest.lost += 1;
+                    "its answer was lost".to_owned()
+                }
+            };
+            tracing::warn!(way = name, reason, seconds = rest.pause.as_secs(), "an alarm could not be told");
+            if rest.lost >= LOST {
+                *rest = Rest::default();
+                told.push((id, name));
+            }
+        }
+        if breakage::is_on("untold-alarms-dropped") {
+            return notices.iter().flat_map(|one| one.left.iter().map(|way| (one.id.clone(), way.clone()))).collect();
+        }
+        told
+    }
+
+    async fn told(&self, way: &Way, notice: &Notice) -> Told {
+        let text = self.text(&notice.alarm);
+        match way {
+            Way::Webhook(hook) => {
+                let Alarm { kind, source, since, count, .. } = &notice.alarm;
+                let body = json!({
+                    "id": notice.id, "kind": kind, "phase": notice.phase, "source": source, "since": since.to_string(),
+                    "at": notice.at.to_string(), "count": count, "hub": self.hub, "text": text,
+                });
+                // When it is posted: a receiver refuses signatures of long ago.
+                let second = stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock).as_second();
+                match hook.post(&notice.id, second, &body).await {
+                    Ok(()) => Told::Done,
+                    Err(reason) => Told::Failed(reason),
+                }
+            }
+            Way::Message { channel, through, to } => {
+                let mut message = MessageDecided::new(through.clone(), to.clone(), text, Timestamp::MAX);
+                message.subject = Some(self.subject(notice));
+                match channel.send(&notice.id, &message).await {
+                    Sending::Sent(_) => Told::Done,
+                    Sending::Lost => Told::Lost,
+                    Sending::Throttled(_) | Sending::Busy(_) => Told::Failed("it takes no message now".into()),
+                    Sending::NotSent(reason) => Told::Failed(reason),
+                    // Its words may hold the address.
+                    Sending::Withdrawn(_) | Sending::Refused(_) => Told::Failed("it refuses this address".into()),
+                    Sending::Denied(_) => Told::Failed("it refuses our token or password".into()),
+                }
+            }
+        }
+    }
+
+    fn text(&self, alarm: &Alarm) -> String {
+        let lines: &[&str] = match self.language {
+            Some(AlarmLanguage::Russian) => &[&alarm.text_ru],
+            Some(AlarmLanguage::English) => &[&alarm.text],
+            None => &[&alarm.text_ru, &alarm.text],
+        };
+        let hub = self.hub.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+        format!("Stagedoor{hub}: {}", lines.join("\n"))
+    }
+
+    fn subject(&self, notice: &Notice) -> String {
+        let hub = self.hub.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+        let source = notice.alarm.source.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+        format!("Stagedoor{hub}: {}{source} ({})", notice.alarm.kind.name(), notice.phase.name())
+    }
+}

@@ -1,0 +1,188 @@
+//! `[alarms]`: what somebody is told by themselves, and how.
+
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use stagedoor_model::{Email, Identifier, Kind, SourceName, breakage};
+use stagedoor_webhook::Secret;
+use toml::de::DeTable;
+
+use crate::{
+    Configured,
+    read::{Reader, Value, spot},
+    secrets::SECRET,
+};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlarmsSection {
+    /// A secret reference: the address that alarms are posted to as JSON (docs/machine.md).
+    pub webhook: Option<String>,
+    /// A secret reference: the key that those posts are signed with (Standard Webhooks).
+    pub webhook_secret: Option<String>,
+    /// Addresses that letters about alarms go to, through [smtp].
+    pub email: Vec<String>,
+    /// A chat of your team that a bot of the config writes to.
+    pub telegram: Option<AlarmChatSection>,
+    /// The language of the text; both where it is left out.
+    pub language: Option<AlarmLanguage>,
+    /// Minutes that somebody may wait for the CRM.
+    pub waiting_minutes: u32,
+    /// Deliveries of one source with a rejected signature, in ten minutes.
+    pub rejected: u32,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmChatSection {
+    /// The name of a source with provider = "telegram" and a token.
+    pub source: String,
+    /// The chat's number, such as "-1001234567890" of a group.
+    pub chat: String,
+}
+
+/// The language that alarms are told in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum AlarmLanguage {
+    #[serde(rename = "ru")]
+    Russian,
+    #[serde(rename = "en")]
+    English,
+}
+
+impl Default for AlarmsSection {
+    fn default() -> Self {
+        Self {
+            webhook: None,
+            webhook_secret: None,
+            email: vec![],
+            telegram: None,
+            language: None,
+            waiting_minutes: 15,
+            rejected: 10,
+        }
+    }
+}
+
+/// When an alarm begins, and who is told.
+#[derive(Debug, Clone)]
+pub struct AlarmConfig {
+    /// True if the file has the section.
+    pub is_configured: bool,
+    pub webhook: Option<AlarmWebhook>,
+    /// E-mail addresses that are told.
+    pub email: Vec<Identifier>,
+    /// The bot and the chat that are told.
+    pub telegram: Option<(SourceName, Identifier)>,
+    /// `None`: both languages.
+    pub language: Option<AlarmLanguage>,
+    /// How long somebody may wait for the CRM.
+    pub waiting: SignedDuration,
+    /// Rejected deliveries of one source in ten minutes.
+    pub rejected: u64,
+}
+
+/// Where alarms are posted to.
+#[derive(Debug, Clone)]
+pub struct AlarmWebhook {
+    /// An address is a secret: whoever knows it can write there.
+    pub url: Secret,
+    /// Signs what is posted.
+    pub secret: Option<Secret>,
+}
+
+impl Reader<'_> {
+    pub(crate) fn alarms(&mut self, root: &DeTable<'_>, sources: &[Configured], has_smtp: bool) -> AlarmConfig {
+        let section = self.optional::<AlarmsSection>(root, "alarms").unwrap_or_default();
+        let mut config = AlarmConfig {
+            is_configured: root.get("alarms").is_some(),
+            webhook: None,
+            email: vec![],
+            telegram: None,
+            language: section.language,
+            waiting: SignedDuration::from_mins(i64::from(section.waiting_minutes.max(1))),
+            rejected: u64::from(section.rejected.max(1)),
+        };
+        let Some(value) = root.get("alarms") else { return config };
+        for (key, number) in [("waiting_minutes", section.waiting_minutes), ("rejected", section.rejected)] {
+            if number == 0 {
+                self.alarm_mistake(value, key, "is 0, at least 1 is needed; leave it out to use the default");
+            }
+        }
+        // Ways to tell are those of the hub on one machine: on AWS the topic of the template tells.
+        if self.reading.has_console() {
+            config.webhook = self.alarm_webhook(&section, value);
+            config.email = self.alarm_addresses(&section, value, has_smtp);
+            config.telegram = section.telegram.and_then(|chat| self.alarm_chat(&chat, value, sources));
+        }
+        config
+    }
+
+    fn alarm_mistake(&mut self, value: &Value<'_>, key: &str, what: &str) {
+        if !breakage::is_on("wrong-alarms-pass") {
+            self.ledger.note(spot(value, key), format!("alarms.{key}"), what);
+        }
+    }
+
+    fn alarm_webhook(&mut self, section: &AlarmsSection, value: &Value<'_>) -> Option<AlarmWebhook> {
+        let secret = section.webhook_secret.as_ref().and_then(|reference| {
+            self.secret_of(reference, spot(value, "webhook_secret"), "alarms.webhook_secret", SECRET)
+        });
+        let Some(reference) = &section.webhook else {
+            if section.webhook_secret.is_some() {
+                let what = "signs nothing: webhook is missing; write webhook = \"env:STAGEDOOR_ALARM_URL\"";
+                self.alarm_mistake(value, "webhook_secret", what);
+            }
+            return None;
+        };
+        let url = self.secret(reference, spot(value, "webhook"), "alarms.webhook")?;
+        let is_url = |text: &str| {
+            text.parse::<url::Url>().is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        };
+        if !is_url(&url.reveal()) {
+            // The address itself is a secret.
+            self.alarm_mistake(value, "webhook", "is no address, expected one such as https://chat.example.ru/hooks/…");
+            return None;
+        }
+        Some(AlarmWebhook { url, secret })
+    }
+
+    fn alarm_addresses(&mut self, section: &AlarmsSection, value: &Value<'_>, has_smtp: bool) -> Vec<Identifier> {
+        if !section.email.is_empty() && !has_smtp {
+            self.alarm_mistake(value, "email", "letters need a relay: add the section [smtp]");
+        }
+        let mut addresses = Vec::new();
+        for text in &section.email {
+            match Email::parse(text) {
+                Ok(email) => addresses.push(Identifier::email(email)),
+                Err(_) => self.alarm_mistake(value, "email", "has a text that is no address, expected duty@example.ru"),
+            }
+        }
+        addresses
+    }
+
+    fn alarm_chat(
+        &mut self,
+        section: &AlarmChatSection,
+        value: &Value<'_>,
+        sources: &[Configured],
+    ) -> Option<(SourceName, Identifier)> {
+        let has_token = |one: &Configured| one.source.options.get("token").is_some_and(serde_json::Value::is_string);
+        let bot = sources.iter().find(|one| {
+            one.source.name.as_str() == section.source && one.source.provider == "telegram" && has_token(one)
+        });
+        if bot.is_none() {
+            let name = &section.source;
+            let what = format!(
+                "there is no source {name:?} with provider = \"telegram\" and options.token; \
+                 docs/providers/telegram.md says how to make one"
+            );
+            self.alarm_mistake(value, "telegram", &what);
+        }
+        let chat = section.chat.parse::<i64>().ok().and_then(|_| Identifier::opaque(Kind::Telegram, "", &section.chat));
+        if chat.is_none() {
+            self.alarm_mistake(value, "telegram", "chat is no number, expected one such as \"-1001234567890\"");
+        }
+        Some((bot?.source.name.clone(), chat?))
+    }
+}
