@@ -28,6 +28,7 @@ mod deletions;
 mod edge;
 mod end_to_end;
 mod erased_rows;
+mod erased_unheard;
 mod erasing;
 mod facts;
 mod fairness;

@@ -1,7 +1,7 @@
 //! A person is erased: every trace goes but a keyed hash of each of their identifiers, which keeps them erased. What
 //! still comes in about them is journalled as having come, without what it said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -72,7 +72,8 @@ impl Sync {
     /// Erases everybody who is known by `identifier`, and keeps the identifier erased also when nobody is.
     ///
     /// # Errors
-    /// `Fail` where no erasure key is configured; `Retry` while another process reconciles.
+    /// `Fail` where no erasure key is configured, or while a call may still make a row of theirs in a CRM; `Retry` while
+    /// another process reconciles.
     pub async fn erase(&self, identifier: &Identifier) -> Result<Erased> {
         let Some(key) = &self.erasure else {
             return Err(PortError::Fail("no erasure key is configured; give [hub] erasure_key a secret".into()));
@@ -123,8 +124,10 @@ impl Sync {
         let claimants: BTreeSet<PersonId> = claimants.iter().map(|one| one.value.id).collect();
         ids.extend(bare.iter().flat_map(|one| one.value.absorbed.iter().copied().chain([one.value.id])));
         found.extend(bare);
-        let rows = self.rows_of_erased(&found, &ids).await?;
-        let invoices = self.invoices_of(&ids).await?;
+        let mut links = self.store.links(&ids).await?;
+        self.hear_of_rows(&found, &mut links).await?;
+        let rows = self.rows_of_erased(&found, &ids, &links).await?;
+        let invoices = invoices_of(&links);
         let mut erased = Erased { people: found.len(), identifiers: names.len(), ..Erased::default() };
         // First off the lists: who cannot be taken off now is not forgotten now.
         erased.lists = self.off_every_list(&ids).await?;
@@ -155,31 +158,19 @@ impl Sync {
         &self,
         people: &[Versioned<Person>],
         ids: &BTreeSet<PersonId>,
+        links: &BTreeMap<PersonId, Link>,
     ) -> Result<BTreeSet<Identifier>> {
         let is_row = |one: &&Identifier| matches!(one.kind(), Kind::CrmContact | Kind::CrmLead);
         let told = people.iter().flat_map(|person| person.value.identifiers().into_iter().filter(is_row).cloned());
         let mut rows: BTreeSet<Identifier> = told.collect();
-        for link in self.store.links(ids).await?.into_values() {
-            rows.extend(rows_of(&link, ""));
+        for link in links.values() {
+            rows.extend(rows_of(link, ""));
             rows.extend(link.second.iter().flat_map(|second| rows_of(second, SECOND_CRM)));
         }
         // Since people parted, a row may be somebody else's.
         let owners = self.store.resolve(&rows).await?.owners;
         rows.retain(|row| owners.get(row).is_none_or(|owner| ids.contains(owner)));
         Ok(rows)
-    }
-
-    /// Their invoices in both CRMs, with those that another took the place of.
-    async fn invoices_of(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<(&'static str, u64)>> {
-        let mut invoices = BTreeSet::new();
-        for link in self.store.links(ids).await?.values() {
-            let of = |link: &Link| -> Vec<u64> {
-                link.invoices.values().flat_map(|one| one.id.into_iter().chain(one.old.iter().copied())).collect()
-            };
-            invoices.extend(of(link).into_iter().map(|id| ("", id)));
-            invoices.extend(link.second.iter().flat_map(|second| of(second)).map(|id| (SECOND_CRM, id)));
-        }
-        Ok(invoices)
     }
 
     /// True if the identifier is kept erased.
@@ -237,6 +228,19 @@ impl Sync {
         };
         Ok(Some(events.iter().zip(&stones).map(strike).collect()))
     }
+}
+
+/// Their invoices in both CRMs, with those that another took the place of.
+fn invoices_of(links: &BTreeMap<PersonId, Link>) -> BTreeSet<(&'static str, u64)> {
+    let of = |link: &Link| -> Vec<u64> {
+        link.invoices.values().flat_map(|one| one.id.into_iter().chain(one.old.iter().copied())).collect()
+    };
+    let mut invoices = BTreeSet::new();
+    for link in links.values() {
+        invoices.extend(of(link).into_iter().map(|id| ("", id)));
+        invoices.extend(link.second.iter().flat_map(|second| of(second)).map(|id| (SECOND_CRM, id)));
+    }
+    invoices
 }
 
 /// The rows of one CRM.

@@ -180,7 +180,7 @@ impl Round {
 }
 
 /// The key of the invoice that was asked for last.
-fn key_of(order: &str, known: &InvoiceLink) -> String {
+pub(crate) fn key_of(order: &str, known: &InvoiceLink) -> String {
     match known.turn() {
         0 => order.to_owned(),
         turn => format!("{order}/{turn}"),

@@ -44,6 +44,7 @@ mod size;
 mod struck;
 mod topics;
 mod traces;
+mod unheard_rows;
 mod untangle;
 mod withdrawn;
 mod zones;

@@ -1,0 +1,101 @@
+//! Rows that a call made of somebody who is to be erased, though the hub never heard the answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_engine::{Intent, Link, Person, PersonId, ShowKey};
+use stagedoor_model::{Timestamp, breakage};
+use stagedoor_ports::{Crm, CrmError, PortError, Result, Versioned};
+
+use crate::{Sync, intents::key_of};
+
+impl Sync {
+    /// Adds to the links what the CRMs hold by calls that got no answer.
+    ///
+    /// # Errors
+    /// `Fail` while such a call may still make a row, or where a CRM cannot be asked: nobody would know of that row.
+    pub(crate) async fn hear_of_rows(
+        &self,
+        people: &[Versioned<Person>],
+        links: &mut BTreeMap<PersonId, Link>,
+    ) -> Result<()> {
+        if breakage::is_on("unheard-rows-outlive") {
+            return Ok(());
+        }
+        // Joined people may each have asked for a row under their own id.
+        let ids: BTreeSet<PersonId> =
+            people.iter().flat_map(|one| one.value.absorbed.iter().copied().chain([one.value.id])).collect();
+        let now = self.clock.now();
+        let first = hear(self.crm.as_ref(), &ids, links.values_mut().collect(), now).await;
+        let second = match &self.second {
+            Some(second) => {
+                let links = links.values_mut().filter_map(|link| link.second.as_deref_mut()).collect();
+                hear(second.crm.as_ref(), &ids, links, now).await
+            }
+            None => Ok(None),
+        };
+        let cannot =
+            |error: CrmError| PortError::Fail(format!("the CRM cannot be asked for rows of this person: {error}"));
+        match first.map_err(cannot)?.max(second.map_err(cannot)?) {
+            Some(until) => Err(PortError::Fail(format!(
+                "a call that makes a row of this person in the CRM got no answer, and may take effect until {until}; ask \
+                 again after that"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Answers until when a call whose row is not there may still take effect.
+async fn hear(
+    crm: &dyn Crm,
+    ids: &BTreeSet<PersonId>,
+    mut links: Vec<&mut Link>,
+    now: Timestamp,
+) -> std::result::Result<Option<Timestamp>, CrmError> {
+    let late_for = crm.late_for();
+    let open =
+        |intent: &Intent| (!intent.is_over(now, late_for)).then(|| intent.late_until.unwrap_or(intent.at + late_for));
+    let mut until = None;
+    let since = links.iter().filter_map(|link| link.unanswered_since()).min();
+    let Some(since) = since else { return Ok(None) };
+    let asked: Vec<&mut &mut Link> = links.iter_mut().filter(|link| link.contact.intent.is_some()).collect();
+    if !asked.is_empty() {
+        let found: BTreeSet<u64> = crm.find_contacts(ids, since).await?.into_values().flatten().collect();
+        // A row that is found answers one call: others may still make one.
+        let is_answered = found.len() >= asked.len();
+        for link in asked {
+            until = until.max(link.contact.intent.as_ref().filter(|_| !is_answered).and_then(open));
+            link.doubles.extend(&found);
+        }
+    }
+    let shows: BTreeSet<ShowKey> = links
+        .iter()
+        .flat_map(|link| link.deals.iter().filter(|(_, deal)| deal.intent.is_some()).map(|(show, _)| show.clone()))
+        .collect();
+    if !shows.is_empty() {
+        let keys = shows.iter().flat_map(|show| ids.iter().map(|id| (*id, show.clone()))).collect();
+        let found = crm.find_deals(&keys, since).await?;
+        for show in &shows {
+            let rows: BTreeSet<u64> =
+                found.iter().filter(|((_, key), _)| key == show).flat_map(|(_, rows)| rows).copied().collect();
+            let asked: Vec<_> = links.iter_mut().filter_map(|link| link.deals.get_mut(show)).collect();
+            let is_answered = rows.len() >= asked.iter().filter(|deal| deal.intent.is_some()).count();
+            for deal in asked {
+                until = until.max(deal.intent.as_ref().filter(|_| !is_answered).and_then(open));
+                deal.doubles.extend(&rows);
+            }
+        }
+    }
+    let invoices = links.iter_mut().flat_map(|link| link.invoices.iter_mut());
+    let asked: Vec<_> = invoices.filter(|(_, invoice)| invoice.intent.is_some()).collect();
+    if !asked.is_empty() {
+        let keys = asked.iter().map(|(order, invoice)| key_of(order, invoice)).collect();
+        let found = crm.find_invoices(&keys).await?;
+        for (order, invoice) in asked {
+            let row = found.get(&key_of(order, invoice));
+            until = until.max(invoice.intent.as_ref().filter(|_| row.is_none()).and_then(open));
+            invoice.old.extend(row);
+        }
+    }
+    Ok(until)
+}
