@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_model::{Fact, Identifier, Record, RecordKey, Verdict};
 
 use crate::{
-    Person, PersonId, Policy, Refusal, Why, consent, excess, handed_on, partings, partition, shared_identifiers::lifts,
+    Later, Person, PersonId, Policy, Refusal, Why, consent, excess, handed_on, later, partings, partition,
+    shared_identifiers::lifts,
 };
 
 /// Records and people that share identifiers and so must be folded and saved together.
@@ -228,6 +229,7 @@ fn successors(
         .collect();
     partings::settle_absorbed(&mut after, &cluster_of, &earlier);
     partings::remember_partings(&mut after, &cluster_of, before);
+    later::settle(&mut after, before);
     after
 }
 
@@ -259,6 +261,7 @@ fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Per
         former,
         contested: BTreeSet::new(),
         withdrawn_beside: BTreeSet::new(),
+        later: elders.iter().fold(Later::default(), |all, person| all.with(person.later.clone())),
     }
 }
 
@@ -309,6 +312,7 @@ fn newcomer(
         former: BTreeSet::new(),
         contested: BTreeSet::new(),
         withdrawn_beside: BTreeSet::new(),
+        later: Later::default(),
         records: records.clone(),
     }
 }

@@ -16,6 +16,7 @@ mod explain;
 mod fold;
 mod handed_on;
 mod identity;
+mod later;
 mod letters;
 mod links;
 mod looks;
@@ -54,6 +55,7 @@ pub use enrolment::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolme
 pub use explain::{Because, explain};
 pub use fold::{Folded, Group, fold, group};
 pub use identity::{Cluster, Partition, Policy, Refusal, Why, looked_up, partition};
+pub use later::{Later, PathStep};
 pub use looks::Looks;
 pub use mailings::{
     Audience, Due, Dues, Mailing, Manners, Message, Reports, Variant, Way, Written, WrittenStep, capped, dues,

@@ -11,7 +11,7 @@ use stagedoor_model::{
 };
 use uuid::Uuid;
 
-use crate::{Entry, claims};
+use crate::{Entry, Later, claims};
 
 /// Derived from the first record that named the person, so that the same facts make the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -83,6 +83,9 @@ pub struct Person {
     /// person, for each look at how they stand.
     #[serde(skip)]
     pub withdrawn_beside: BTreeSet<Entry>,
+    /// What a later version stored of them.
+    #[serde(skip)]
+    pub later: Later,
 }
 
 impl Person {

@@ -426,6 +426,7 @@ mod tests {
             former: BTreeSet::new(),
             contested: BTreeSet::new(),
             withdrawn_beside: BTreeSet::new(),
+            later: crate::Later::default(),
         }
     }
 

@@ -27,7 +27,7 @@ pub use store::{
 
 #[cfg(feature = "testing")]
 pub use stored::of_a_later_version;
-pub use stored::{FORMAT, from_stored, to_stored};
+pub use stored::{Document, FORMAT, from_stored, to_stored};
 pub use withdrawals::{keep_withdrawals, read_withdrawals};
 
 /// A port could not do what was asked.

@@ -1,6 +1,8 @@
 //! The format of what is stored: what a later version wrote is not taken for what it seems to be.
 
-use serde::{Serialize, de::DeserializeOwned};
+mod document;
+
+pub use document::Document;
 use stagedoor_model::breakage;
 
 use crate::unreadable_reason;
@@ -8,8 +10,8 @@ use crate::unreadable_reason;
 /// The format that this version writes, and the latest that it reads. It is that of people, of what is known of the CRM, of rows
 /// of the journal and of messages in queues, on SQLite as on DynamoDB and SQS.
 ///
-/// Raise it with a change that an earlier version would misread or lose: a field that must not be lost when such a version writes
-/// the document again, or another meaning of one. Documents without a number are of format 1.
+/// Raise it with a change that an earlier version would misread: another meaning of a field, or one without which it must not
+/// act. Fields and kinds of facts that it does not know are kept without that. Documents without a number are of format 1.
 pub const FORMAT: u32 = 1;
 
 /// The number is the first field, so that nothing else has to be read to know it.
@@ -27,8 +29,8 @@ fn in_format(format: u32, json: String) -> String {
 ///
 /// # Errors
 /// When the value has no JSON.
-pub fn to_stored<T: Serialize>(value: &T) -> serde_json::Result<String> {
-    serde_json::to_string(value).map(|json| in_format(FORMAT, json))
+pub fn to_stored<T: Document>(value: &T) -> serde_json::Result<String> {
+    value.text().map(|json| in_format(FORMAT, json))
 }
 
 fn format_of(text: &str) -> u32 {
@@ -42,14 +44,14 @@ fn format_of(text: &str) -> u32 {
 ///
 /// # Errors
 /// Why it cannot be read, without the values in it: they may be personal data.
-pub fn from_stored<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub fn from_stored<T: Document>(text: &str) -> Result<T, String> {
     let format = format_of(text);
     if format > FORMAT && !breakage::is_on("later-format-read") {
         return Err(format!(
             "it is of format {format}, which a later version of Stagedoor wrote; this version reads format {FORMAT}"
         ));
     }
-    serde_json::from_str(text).map_err(|error| unreadable_reason(&error))
+    T::parse(text).map_err(|error| unreadable_reason(&error))
 }
 
 /// What a later version would store, for tests.

@@ -12,12 +12,12 @@ use std::{
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
-use serde::{Serialize, de::DeserializeOwned};
+
 use stagedoor_engine::{Link, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
 use stagedoor_ports::{
-    Cell, Claims, Clock, Commit, Dirty, DuePage, JournalRow, Outcome, Postponed, Result, Saved, SetAside, Store,
-    SystemClock, Taken, Totals, Versioned, from_stored, to_stored,
+    Cell, Claims, Clock, Commit, Dirty, Document, DuePage, JournalRow, Outcome, Postponed, Result, Saved, SetAside,
+    Store, SystemClock, Taken, Totals, Versioned, from_stored, to_stored,
 };
 
 use crate::{crowds, database::Database, due};
@@ -78,16 +78,16 @@ fn totals() -> &'static str {
 
 pub(crate) type Sql<T> = rusqlite::Result<T>;
 
-fn json<T: Serialize>(value: &T) -> Sql<String> {
+fn json<T: Document>(value: &T) -> Sql<String> {
     to_stored(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-fn parsed<T: DeserializeOwned>(text: &str) -> Sql<T> {
+fn parsed<T: Document>(text: &str) -> Sql<T> {
     read(text).map_err(|reason| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, reason.into()))
 }
 
 /// Or why not, without values.
-fn read<T: DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
+fn read<T: Document>(text: &str) -> std::result::Result<T, String> {
     from_stored(text)
 }
 

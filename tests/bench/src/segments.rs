@@ -156,6 +156,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
             former: BTreeSet::new(),
             contested: BTreeSet::new(),
             withdrawn_beside: BTreeSet::new(),
+            later: Default::default(),
         };
         join(&mut person, &first);
         for _ in 0..4 {

@@ -4,12 +4,12 @@ use std::io::{Read, Write};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
-use stagedoor_ports::{PortError, Result, from_stored, to_stored};
+use stagedoor_ports::{Document, PortError, Result, from_stored, to_stored};
 
 use crate::dynamo::Item;
 
 /// A document as an attribute.
-pub(crate) fn packed<T: serde::Serialize>(value: &T) -> Result<AttributeValue> {
+pub(crate) fn packed<T: Document>(value: &T) -> Result<AttributeValue> {
     let json = to_stored(value).map_err(|error| PortError::Fail(error.to_string()))?;
     deflated(json.as_bytes()).map(|bytes| AttributeValue::B(Blob::new(bytes)))
 }
@@ -23,7 +23,7 @@ fn deflated(json: &[u8]) -> Result<Vec<u8>> {
     packed.map_err(|error| PortError::Fail(error.to_string()))
 }
 
-pub(crate) fn unpacked<T: serde::de::DeserializeOwned>(item: &Item, name: &str) -> Result<T> {
+pub(crate) fn unpacked<T: Document>(item: &Item, name: &str) -> Result<T> {
     let broken = |reason: String| PortError::Fail(format!("a stored {name} cannot be read: {reason}"));
     let bytes = item.get(name).and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default();
     let mut json = String::new();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use stagedoor_engine::PersonId;
-use stagedoor_model::{Timestamp, breakage};
+use stagedoor_model::{EventId, Timestamp, breakage};
 use stagedoor_ports::{Commit, Result};
 
 use crate::{
@@ -241,13 +241,13 @@ impl DynamoStore {
         }
         self.wait(&people, at.unwrap_or_else(now)).await?;
         let Some(at) = at else { return Ok(()) };
-        let ids: Vec<&str> = rows.map(|row| row.event.id.as_str()).collect();
+        let ids: Vec<EventId> = rows.map(|row| row.event.id.clone()).collect();
         for chunk in ids.chunks(EVENTS) {
             let key = page_key(at);
             let page = [
                 ("pk", text("journal")),
                 ("sk", text(key)),
-                ("events", packed(&chunk)?),
+                ("events", packed(&chunk.to_vec())?),
                 expires(at + self.retention.journal),
             ];
             self.put_misc(item(page)).await?;

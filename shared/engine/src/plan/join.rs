@@ -188,7 +188,9 @@ impl Link {
             written,
             untangled,
             joined: their_joined,
+            later,
         } = other;
+        self.later = std::mem::take(&mut self.later).with(later);
         (self.looked, self.write_again_at, self.gone_asked_at) = (None, None, None);
         self.unhung.extend(unhung);
         self.unhung_from.extend(unhung_from);

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use stagedoor_model::{Timestamp, breakage};
 
 use super::{Plan, Step};
-use crate::{NoteDraft, PersonId, ShowKey, Stage, TaskDraft, Written, enrolment::Places, segments::Looked};
+use crate::{Later, NoteDraft, PersonId, ShowKey, Stage, TaskDraft, Written, enrolment::Places, segments::Looked};
 
 /// A hash of what was last sent, so that nothing is sent twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -280,6 +280,9 @@ pub struct Link {
     /// People who were parted from this one and whose rows are not among these any more.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub untangled: BTreeSet<PersonId>,
+    /// What a later version stored beside that.
+    #[serde(skip)]
+    pub later: Later,
 }
 
 impl Link {

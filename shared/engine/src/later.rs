@@ -1,0 +1,129 @@
+//! What a later version stored and this version does not know. It is kept beside the document, and written back with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+use stagedoor_model::RecordKey;
+
+use crate::{Person, PersonId};
+
+/// The field of a person that holds their facts.
+const RECORDS: &str = "records";
+
+/// A step on the way to a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathStep {
+    Field(String),
+    /// An item of a list, as it was stored: its place may be another's when the list is written again.
+    Item(Value),
+}
+
+/// Fields and facts by where they stand in a stored document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Later(Vec<(Vec<PathStep>, Value)>);
+
+impl Later {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Keeps one value.
+    pub fn keep(&mut self, path: Vec<PathStep>, value: Value) {
+        self.0.push((path, value));
+    }
+
+    /// A fact of a person that this version cannot read.
+    pub fn keep_fact(&mut self, key: &str, fact: Value) {
+        self.keep([RECORDS, key].map(|name| PathStep::Field(name.to_owned())).to_vec(), fact);
+    }
+
+    /// What two documents kept that become one.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        let fresh: Vec<_> = other.0.into_iter().filter(|one| !self.0.contains(one)).collect();
+        self.0.extend(fresh);
+        self
+    }
+
+    /// Writes all of it back. What belongs to a fact that is gone goes with it; nothing that this version wrote is replaced.
+    pub fn put_into(&self, document: &mut Value) {
+        for (path, value) in &self.0 {
+            let Some((PathStep::Field(last), way)) = path.split_last() else { continue };
+            let place = way.iter().try_fold(&mut *document, follow).and_then(Value::as_object_mut);
+            if let Some(place) = place {
+                place.entry(last.clone()).or_insert_with(|| value.clone());
+            }
+        }
+    }
+
+    /// Reads a value that a reader passed over, with the way to it. `names` are fields, and numbers of items of lists.
+    pub fn found(document: &Value, names: &[String]) -> Option<(Vec<PathStep>, Value)> {
+        let Some((name, rest)) = names.split_first() else { return Some((Vec::new(), document.clone())) };
+        let by = |step: PathStep, (way, value): (Vec<PathStep>, Value)| {
+            (std::iter::once(step).chain(way).collect::<Vec<_>>(), value)
+        };
+        match document {
+            Value::Array(items) => {
+                let item = items.get(name.parse::<usize>().ok()?)?;
+                Some(by(PathStep::Item(item.clone()), Self::found(item, rest)?))
+            }
+            Value::Object(fields) => {
+                let named = fields.get(name).and_then(|next| Self::found(next, rest));
+                if let Some(found) = named {
+                    return Some(by(PathStep::Field(name.clone()), found));
+                }
+                // A kind is written as the only field of an object, and readers do not name it.
+                let (kind, inner) = only(fields)?;
+                Some(by(PathStep::Field(kind.clone()), Self::found(inner, names)?))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The fact that a field belongs to.
+fn fact_of(path: &[PathStep]) -> Option<RecordKey> {
+    match path {
+        [PathStep::Field(first), PathStep::Field(key), ..] if first == RECORDS => Some(RecordKey(key.clone())),
+        _ => None,
+    }
+}
+
+/// What is kept of a fact goes with the fact, also to another person.
+pub(crate) fn settle(after: &mut [Person], before: &BTreeMap<PersonId, Person>) {
+    let kept = || before.values().flat_map(|person| &person.later.0);
+    if kept().next().is_none() {
+        return;
+    }
+    let known: BTreeSet<RecordKey> = after.iter().flat_map(|person| person.records.keys().cloned()).collect();
+    for person in after {
+        let Person { records, later, .. } = person;
+        later.0.retain(|(path, _)| fact_of(path).is_none_or(|key| !known.contains(&key)));
+        let own = |path: &[PathStep]| fact_of(path).is_some_and(|key| records.contains_key(&key));
+        later.0.extend(kept().filter(|(path, _)| own(path)).cloned());
+    }
+}
+
+fn only(fields: &Map<String, Value>) -> Option<(&String, &Value)> {
+    fields.iter().next().filter(|_| fields.len() == 1)
+}
+
+fn follow<'v>(place: &'v mut Value, step: &PathStep) -> Option<&'v mut Value> {
+    match step {
+        PathStep::Field(name) => place.get_mut(name),
+        PathStep::Item(was) => place.as_array_mut()?.iter_mut().find(|item| is_part(item, was)),
+    }
+}
+
+/// Whether this is the stored value without what this version does not know.
+fn is_part(known: &Value, stored: &Value) -> bool {
+    match (known, stored) {
+        (Value::Object(known), Value::Object(stored)) => {
+            known.iter().all(|(name, value)| stored.get(name).is_some_and(|other| is_part(value, other)))
+        }
+        (Value::Array(known), Value::Array(stored)) => {
+            known.len() == stored.len() && known.iter().zip(stored).all(|(one, other)| is_part(one, other))
+        }
+        _ => known == stored,
+    }
+}
