@@ -22,7 +22,9 @@ impl Email {
     /// # Errors
     /// When `text` is no address by RFC 5321 or its domain has no Punycode form.
     pub fn parse(text: &str) -> Result<Self, EmailError> {
-        let text: String = text.trim().nfc().collect::<String>().to_lowercase();
+        let text = text.trim();
+        let text =
+            if text.is_ascii() { text.to_ascii_lowercase() } else { text.nfc().collect::<String>().to_lowercase() };
         let (local, domain) = text.rsplit_once('@').ok_or(EmailError)?;
         let domain = idna::domain_to_ascii_strict(domain).map_err(|_| EmailError)?;
         let address = format!("{local}@{domain}");

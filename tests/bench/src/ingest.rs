@@ -43,13 +43,14 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     let bytes = serde_json::to_vec(&first.event).map_err(|error| error.to_string())?;
     stage.hub.queue.done(vec![first.receipt]).await.map_err(|error| error.to_string())?;
     let bodies = vec![bytes; DELIVERIES];
-    let (mut rates, mut bares, mut waits) = (Vec::new(), Vec::new(), Vec::new());
-    // The machine breathes: the two are measured in turns, and the middle of each counts.
+    let (mut rates, mut bares, mut behind_http, mut waits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // The machine breathes: the three are measured in turns, and the middle of each counts.
     for _ in 0..ROUNDS {
         let (rate, these) = hub(&parcels, &stage.base).await?;
         rates.push(rate);
         waits.extend(these);
         bares.push(bare(&bodies).await?);
+        behind_http.push(bare_behind_http(&parcels, bodies.first().cloned().unwrap_or_default()).await?);
     }
     let kept = stage.hub.queue.depth().await.map_err(|error| error.to_string())?;
     if kept != (DELIVERIES * ROUNDS) as u64 {
@@ -59,7 +60,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     let whole = stage::open().await?;
     let (while_folding, _) = hub(&parcels, &whole.base).await?;
     drop(whole);
-    let (rate, bare) = (middle(rates), middle(bares));
+    let (rate, bare, behind_http) = (middle(rates), middle(bares), middle(behind_http));
     waits.sort_unstable();
     let p99 = waits.get(waits.len() * 99 / 100).copied().unwrap_or_default();
     Ok(vec![
@@ -71,6 +72,25 @@ pub async fn run() -> Result<Vec<Figure>, String> {
             ratio: Some(rate / bare),
             baseline: None,
             goal: Goal::RatioAtLeast(0.4),
+        },
+        // What no hub can do better: the same server and the same requests before bare commits.
+        Figure {
+            figure: "ingest.http",
+            value: behind_http,
+            unit: "/s",
+            limit: Some(bare),
+            ratio: Some(behind_http / bare),
+            baseline: None,
+            goal: Goal::None,
+        },
+        Figure {
+            figure: "ingest.share",
+            value: rate,
+            unit: "/s",
+            limit: Some(behind_http),
+            ratio: Some(rate / behind_http),
+            baseline: None,
+            goal: Goal::None,
         },
         Figure {
             figure: "ingest.folding",
@@ -150,17 +170,59 @@ async fn post_all<'r>(host: &str, requests: impl Iterator<Item = &'r Vec<u8>>) -
 
 type Job = (Vec<u8>, oneshot::Sender<()>);
 
+/// One table whose commits are grouped, nothing else.
+struct Committer {
+    jobs: mpsc::Sender<Job>,
+    writer: std::thread::JoinHandle<rusqlite::Result<()>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Committer {
+    fn open() -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let connection = Connection::open(folder.path().join("bare.db")).map_err(|error| error.to_string())?;
+        let made =
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE bodies (id INTEGER PRIMARY KEY, body BLOB)";
+        connection.execute_batch(made).map_err(|error| error.to_string())?;
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let writer = std::thread::spawn(move || write(&connection, &inbox));
+        Ok(Self { jobs, writer, _folder: folder })
+    }
+
+    fn close(self) -> Result<(), String> {
+        drop(self.jobs);
+        self.writer.join().map_err(|_| "the bare writer failed".to_owned())?.map_err(|error| error.to_string())
+    }
+}
+
+/// The same requests to the same kind of server, which proves, reads and parses nothing, and commits the same bytes.
+async fn bare_behind_http(parcels: &[Parcel], body: Vec<u8>) -> Result<f64, String> {
+    let committer = Committer::open()?;
+    let jobs = committer.jobs.clone();
+    let take = move |_: axum::body::Bytes| {
+        let (answer, answered) = oneshot::channel();
+        let is_sent = jobs.send((body.clone(), answer)).is_ok();
+        async move {
+            match is_sent && answered.await.is_ok() {
+                true => (axum::http::StatusCode::OK, "{\"ok\":true}"),
+                false => (axum::http::StatusCode::SERVICE_UNAVAILABLE, ""),
+            }
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
+    let base = format!("http://{}", listener.local_addr().map_err(|error| error.to_string())?);
+    let serving = tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(take)).await });
+    let (rate, _) = hub(parcels, &base).await?;
+    serving.abort();
+    _ = serving.await;
+    committer.close()?;
+    Ok(rate)
+}
+
 /// The same bytes by the same number of hands into one table, commits grouped, nothing else.
 async fn bare(bodies: &[Vec<u8>]) -> Result<f64, String> {
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let connection = Connection::open(folder.path().join("bare.db")).map_err(|error| error.to_string())?;
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE bodies (id INTEGER PRIMARY KEY, body BLOB)",
-        )
-        .map_err(|error| error.to_string())?;
-    let (jobs, inbox) = mpsc::channel::<Job>();
-    let writer = std::thread::spawn(move || write(&connection, &inbox));
+    let committer = Committer::open()?;
+    let jobs = &committer.jobs;
     let bodies = std::sync::Arc::new(bodies.to_vec());
     let mut hands = JoinSet::new();
     let began = Instant::now();
@@ -180,8 +242,7 @@ async fn bare(bodies: &[Vec<u8>]) -> Result<f64, String> {
         done.map_err(|error| error.to_string())??;
     }
     let rate = bodies.len() as f64 / began.elapsed().as_secs_f64();
-    drop(jobs);
-    writer.join().map_err(|_| "the bare writer failed".to_owned())?.map_err(|error| error.to_string())?;
+    committer.close()?;
     Ok(rate)
 }
 
