@@ -74,16 +74,18 @@ pub async fn in_parallel<T>(calls: impl IntoIterator<Item = impl Future<Output =
     stream::iter(calls).buffered(hands).try_collect().await
 }
 
-/// BatchGetItem over any number of keys, read consistently; keys that name nothing are left out.
-pub async fn get_all(client: &Client, table: &str, keys: Vec<Item>) -> Result<Vec<Item>> {
-    let calls: Vec<_> = keys.chunks(100).map(|chunk| get_chunk(client, table, chunk.to_vec())).collect();
+/// BatchGetItem over any number of keys, read consistently; keys that name nothing are left out. `only`: these attributes
+/// of them, all without it.
+pub async fn get_all(client: &Client, table: &str, keys: Vec<Item>, only: Option<&str>) -> Result<Vec<Item>> {
+    let calls: Vec<_> = keys.chunks(100).map(|chunk| get_chunk(client, table, chunk.to_vec(), only)).collect();
     Ok(in_parallel(calls).await?.into_iter().flatten().collect())
 }
 
-async fn get_chunk(client: &Client, table: &str, mut wanted: Vec<Item>) -> Result<Vec<Item>> {
+async fn get_chunk(client: &Client, table: &str, mut wanted: Vec<Item>, only: Option<&str>) -> Result<Vec<Item>> {
     let mut found = Vec::new();
     for _ in 0..8 {
-        let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
+        let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
+        let keys = keys.set_projection_expression(only.map(str::to_owned)).build();
         let keys = keys.map_err(|error| PortError::Fail(error.to_string()))?;
         let answer = client.batch_get_item().request_items(table, keys).send().await;
         let answer = answer.map_err(|error| failed("BatchGetItem", error))?;

@@ -9,6 +9,7 @@ mod erase;
 mod ledger;
 mod links;
 mod pages;
+mod parts;
 mod waiting;
 
 use std::{
@@ -33,6 +34,7 @@ use stagedoor_ports::{
 };
 
 pub(crate) use self::documents::{packed, unpacked};
+use self::parts::Kind;
 use crate::dynamo::{HANDS, Item, failed, get_all, held, item, number, number_of, text, text_of};
 
 /// How long a journal row is kept: longer than any provider repeats a delivery.
@@ -100,24 +102,41 @@ impl DynamoStore {
     }
 
     async fn get(&self, table: &str, keys: Vec<Item>) -> Result<Vec<Item>> {
-        if keys.is_empty() { Ok(vec![]) } else { get_all(&self.client, &self.table(table), keys).await }
+        if keys.is_empty() { Ok(vec![]) } else { get_all(&self.client, &self.table(table), keys, None).await }
     }
 
-    /// Items of people by id, redirects followed.
+    /// Some attributes alone.
+    async fn get_only(&self, table: &str, keys: Vec<Item>, only: &str) -> Result<Vec<Item>> {
+        if keys.is_empty() { Ok(vec![]) } else { get_all(&self.client, &self.table(table), keys, Some(only)).await }
+    }
+
+    /// Items of people by id with their documents, redirects followed.
     async fn people_items(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Item>> {
-        let mut wanted: BTreeSet<String> = ids.iter().map(ToString::to_string).collect();
-        let mut found = BTreeMap::new();
+        self.followed(ids, true).await
+    }
+
+    /// Ids of people, redirects followed.
+    async fn living(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>> {
+        let found = self.followed(ids, false).await?;
+        found.iter().filter_map(|one| text_of(one, "id")).map(person_id).collect()
+    }
+
+    async fn followed(&self, ids: &BTreeSet<PersonId>, whole: bool) -> Result<Vec<Item>> {
+        let (mut wanted, mut found) = (ids.clone(), BTreeMap::new());
         for _ in 0..16 {
-            let keys = wanted.iter().map(|id| item([("id", text(id.clone()))])).collect();
-            let mut next = BTreeSet::new();
-            for one in self.get("people", keys).await? {
+            let asked = wanted.iter().copied();
+            let items = match whole {
+                true => self.documents(Kind::Person, asked).await?,
+                false => self.get_only("people", person_keys(asked, "id"), "id, target").await?,
+            };
+            wanted = BTreeSet::new();
+            for one in items {
                 match (text_of(&one, "target"), text_of(&one, "id")) {
-                    (Some(target), _) => _ = next.insert(target.to_owned()),
+                    (Some(target), _) => _ = wanted.insert(person_id(target)?),
                     (None, Some(id)) => _ = found.insert(id.to_owned(), one),
                     (None, None) => {}
                 }
             }
-            wanted = next;
             if wanted.is_empty() {
                 break;
             }
@@ -321,8 +340,7 @@ impl Store for DynamoStore {
     async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
         let found = self.query("misc", None, ("pk", &format!("show#{show}")), usize::MAX, false).await?;
         let ids: BTreeSet<PersonId> = found.iter().flat_map(pages::people_of).collect();
-        let living = self.people_items(&ids).await?;
-        living.iter().filter_map(|one| text_of(one, "id")).map(person_id).collect()
+        self.living(&ids).await
     }
 
     async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool> {

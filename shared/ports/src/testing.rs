@@ -1,11 +1,13 @@
 //! One conformance suite a port. Every implementation runs it; each promise is one sentence.
 
 mod crowds;
+mod large;
 mod old;
 mod trails;
 mod unreadable;
 mod waiting;
 
+pub use large::{noise, of_size};
 pub use unreadable::{put_people, readable_again_suite, unreadable_suite};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,6 +92,7 @@ pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
     a_removed_person_is_found_where_they_went(&fresh().await).await;
     a_crowds_identifier_names_nobody(&fresh().await).await;
     crowds::suite(&fresh).await;
+    large::suite(&fresh).await;
     waiting::suite(&fresh).await;
     trails::each_person_has_their_own_rows_of_a_commit(&fresh().await).await;
     links_of_joined_people_come_together(&fresh().await).await;

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::{
         update_item::UpdateItemError,
     },
     primitives::Blob,
-    types::{AttributeValue, Delete, Put, TransactWriteItem, Update},
+    types::{AttributeValue, Delete, Put, ReturnValue, TransactWriteItem, Update},
 };
 use stagedoor_engine::{Person, PersonId};
 use stagedoor_model::{Identifier, breakage};
@@ -23,7 +23,11 @@ use stagedoor_ports::{Commit, PortError, Removal, Result, Saved};
 
 use crate::{
     dynamo::{Item, failed, held, item, number, text},
-    store::{DynamoStore, journal_key, packed, unique},
+    store::{
+        DynamoStore, journal_key,
+        parts::{InParts, Kind},
+        person_keys, unique,
+    },
 };
 
 /// Actions of one transaction at most (DynamoDB, TransactWriteItems).
@@ -62,17 +66,26 @@ struct PersonWrite {
     expression: String,
     condition: &'static str,
     values: Item,
+    document: InParts,
 }
 
 impl PersonWrite {
     fn of(person: &Person, version: Option<u64>, commit: &Commit) -> Result<Self> {
-        let mut values =
-            item([(":doc", packed(person)?), (":next", number(version.unwrap_or(0) + 1)), (":by", text(unique()))]);
+        let (next, by) = (version.unwrap_or(0) + 1, unique());
+        let document = InParts::of(Kind::Person, person.id, (next, &by), person, commit.people.len())?;
+        let mut values = item([(":doc", document.head()), (":next", number(next)), (":by", text(by))]);
         // Their own rows only: a neighbour's would be shown and erased with them.
         let all = breakage::is_on("trails-to-all");
         let own = commit.journal.iter().filter(|row| all || row.person == Some(person.id));
         let trail: Vec<Blob> = own.map(|row| Blob::new(journal_key(&row.event.id))).collect();
-        let mut expression = "SET doc = :doc, version = :next, written_by = :by REMOVE target".to_owned();
+        let mut expression = "SET doc = :doc, version = :next, written_by = :by".to_owned();
+        if document.further() > 0 {
+            values.extend(item([(":parts", number(document.further())), (":yes", text("yes"))]));
+            expression.push_str(", parts = :parts, in_parts = :yes REMOVE target");
+        } else {
+            // Who was once in parts is swept for good.
+            expression.push_str(" REMOVE target, parts");
+        }
         if !trail.is_empty() {
             values.insert(":trail".into(), AttributeValue::Bs(trail));
             expression.push_str(" ADD trail :trail");
@@ -84,7 +97,7 @@ impl PersonWrite {
                 "version = :version OR written_by = :by"
             }
         };
-        Ok(Self { expression, condition, values })
+        Ok(Self { expression, condition, values, document })
     }
 }
 
@@ -100,9 +113,10 @@ impl DynamoStore {
     }
 
     async fn save_plainly(&self, commit: &Commit) -> Result<Saved> {
-        let person = commit.people.first();
+        let (person, mut newcomer) = (commit.people.first(), None);
         if let Some((person, version)) = person {
             let write = PersonWrite::of(person, *version, commit)?;
+            self.put_parts(&write.document).await?;
             let request = self
                 .client
                 .update_item()
@@ -110,10 +124,18 @@ impl DynamoStore {
                 .key("id", text(person.id.to_string()))
                 .update_expression(write.expression)
                 .condition_expression(write.condition)
-                .set_expression_attribute_values(Some(write.values));
-            if !held("UpdateItem", request.send().await, busy_update)? {
-                return Ok(Saved::Conflict);
-            }
+                .set_expression_attribute_values(Some(write.values))
+                .return_values(ReturnValue::AllNew);
+            let head = match request.send().await {
+                Ok(answer) => answer.attributes.unwrap_or_default(),
+                Err(error) if error.as_service_error().is_some_and(busy_update) => {
+                    self.drop_parts(&write.document).await?;
+                    return Ok(Saved::Conflict);
+                }
+                Err(error) => return Err(failed("UpdateItem", error)),
+            };
+            self.try_sweep_parts(Kind::Person, &head).await;
+            newcomer = version.is_none().then_some(write.document);
         }
         let mut mine = Vec::new();
         for claim in &commit.claims {
@@ -121,8 +143,8 @@ impl DynamoStore {
                 mine.push(claim);
                 continue;
             }
-            if let Some((person, None)) = person {
-                self.take_back(person.id, &mine).await?;
+            if let (Some((person, None)), Some(document)) = (person, newcomer) {
+                self.take_back(person.id, &mine, &document).await?;
             }
             return Ok(Saved::Conflict);
         }
@@ -147,7 +169,12 @@ impl DynamoStore {
     }
 
     /// A newcomer whose name belongs to somebody else by now. Whoever joined them in the meantime keeps them.
-    async fn take_back(&self, person: PersonId, claims: &[&(Identifier, PersonId, Option<PersonId>)]) -> Result<()> {
+    async fn take_back(
+        &self,
+        person: PersonId,
+        claims: &[&(Identifier, PersonId, Option<PersonId>)],
+        document: &InParts,
+    ) -> Result<()> {
         let request = self
             .client
             .delete_item()
@@ -158,6 +185,7 @@ impl DynamoStore {
         if !held("DeleteItem", request.send().await, busy_delete)? {
             return Ok(());
         }
+        self.drop_parts(document).await?;
         for (identifier, person, _) in claims {
             let request = self
                 .client
@@ -178,19 +206,48 @@ impl DynamoStore {
         for removal in &commit.removed {
             actions.push(self.removal(removal)?);
         }
+        let gone = self.parts_of_removed(&commit.removed).await?;
+        let mut documents = Vec::new();
         for (person, version) in &commit.people {
-            actions.push(self.person(person, *version, commit)?);
+            let write = PersonWrite::of(person, *version, commit)?;
+            actions.push(self.person(person, &write)?);
+            self.put_parts(&write.document).await?;
+            documents.push(write.document);
         }
         while !actions.is_empty() {
             let rest = actions.split_off(actions.len().min(ACTIONS));
             let part = std::mem::replace(&mut actions, rest);
             match self.client.transact_write_items().set_transact_items(Some(part)).send().await {
                 Ok(_) => {}
-                Err(error) if is_conflict(&error) => return Ok(Saved::Conflict),
+                Err(error) if is_conflict(&error) => {
+                    for document in &documents {
+                        self.drop_parts(document).await?;
+                    }
+                    return Ok(Saved::Conflict);
+                }
                 Err(error) => return Err(failed("TransactWriteItems", error)),
             }
         }
+        self.tidy_after(commit, gone).await;
         Ok(Saved::Done)
+    }
+
+    /// A transaction answers nothing of what it wrote, so the heads are read. What fails here, a later writing does.
+    async fn tidy_after(&self, commit: &Commit, gone: Vec<(String, Vec<String>)>) {
+        for (partition, keys) in gone.into_iter().filter(|_| !breakage::is_on("parts-of-joined-stay")) {
+            if let Err(error) = self.remove_parts(&partition, keys.into_iter()).await {
+                tracing::warn!(%error, "parts of somebody who was joined were not removed");
+            }
+        }
+        let people = person_keys(commit.people.iter().map(|(person, _)| person.id), "id");
+        match self.get("people", people).await {
+            Ok(heads) => {
+                for head in heads {
+                    self.try_sweep_parts(Kind::Person, &head).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "people who were written together were not tidied"),
+        }
     }
 
     fn names(&self, commit: &Commit) -> Result<Vec<TransactWriteItem>> {
@@ -238,21 +295,20 @@ impl DynamoStore {
         let builder = Update::builder()
             .table_name(self.table("people"))
             .key("id", text(removal.id.to_string()))
-            .update_expression("SET target = :into REMOVE doc, version, written_by")
+            .update_expression("SET target = :into REMOVE doc, version, written_by, parts")
             .condition_expression("version = :version")
             .expression_attribute_values(":into", text(removal.into.to_string()))
             .expression_attribute_values(":version", number(removal.version));
         Ok(TransactWriteItem::builder().update(built(builder.build())?).build())
     }
 
-    fn person(&self, person: &Person, version: Option<u64>, commit: &Commit) -> Result<TransactWriteItem> {
-        let write = PersonWrite::of(person, version, commit)?;
+    fn person(&self, person: &Person, write: &PersonWrite) -> Result<TransactWriteItem> {
         let builder = Update::builder()
             .table_name(self.table("people"))
             .key("id", text(person.id.to_string()))
-            .update_expression(write.expression)
+            .update_expression(&write.expression)
             .condition_expression(write.condition)
-            .set_expression_attribute_values(Some(write.values));
+            .set_expression_attribute_values(Some(write.values.clone()));
         Ok(TransactWriteItem::builder().update(built(builder.build())?).build())
     }
 }

@@ -10,12 +10,18 @@ use crate::dynamo::Item;
 
 /// A document as an attribute.
 pub(crate) fn packed<T: Document>(value: &T) -> Result<AttributeValue> {
-    let json = to_stored(value).map_err(|error| PortError::Fail(error.to_string()))?;
-    deflated(json.as_bytes()).map(|bytes| AttributeValue::B(Blob::new(bytes)))
+    packed_bytes(value).map(|bytes| AttributeValue::B(Blob::new(bytes)))
 }
 
-/// Deflated bytes of a document. An item takes 400 KB, and more stands in it: the trail of its events, for example.
-const ROOM: usize = 300 * 1024;
+pub(super) fn packed_bytes<T: Document>(value: &T) -> Result<Vec<u8>> {
+    let json = to_stored(value).map_err(|error| PortError::Fail(error.to_string()))?;
+    deflated(json.as_bytes())
+}
+
+/// Bytes of a document as JSON, as many as a file takes: each event reads and writes all of it.
+const PLAIN: usize = 16 << 20;
+/// Deflated bytes of it. Each write takes a unit a kilobyte, and one key 1,000 units a second: this much takes eight seconds.
+const DEFLATED: usize = 8 << 20;
 
 fn deflated(json: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
@@ -31,7 +37,7 @@ pub(crate) fn unpacked<T: Document>(item: &Item, name: &str) -> Result<T> {
     from_stored(&json).map_err(broken)
 }
 
-/// Whether a document of this JSON fits into its item.
+/// Whether a document of this JSON may be stored. Its parts are items of their own (`parts`).
 pub(super) fn has_room(json: &[u8]) -> bool {
-    json.len() <= ROOM || deflated(json).is_ok_and(|packed| packed.len() <= ROOM)
+    json.len() <= DEFLATED || json.len() <= PLAIN && deflated(json).is_ok_and(|packed| packed.len() <= DEFLATED)
 }

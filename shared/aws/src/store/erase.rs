@@ -42,6 +42,7 @@ impl DynamoStore {
             self.remove("links", item([("person", text(id.to_string()))])).await?;
             self.remove("people", item([("id", text(id.to_string()))])).await?;
         }
+        self.erase_parts(people).await?;
         self.count_up(-rows, -living, 0).await
     }
 

@@ -6,7 +6,11 @@ use stagedoor_ports::Result;
 
 use crate::{
     dynamo::{failed, item, number, number_of, text},
-    store::{DynamoStore, packed, unique},
+    store::{
+        DynamoStore,
+        parts::{InParts, Kind},
+        unique,
+    },
 };
 
 impl DynamoStore {
@@ -15,12 +19,18 @@ impl DynamoStore {
         let read = link.revision;
         link.revision += 1;
         let deals = link.deals.values().filter(|deal| deal.id.is_some()).count();
-        let mut one = item([("person", text(id.to_string())), ("doc", packed(&link)?), ("deals", number(deals))]);
         let by = unique();
+        let document = InParts::of(Kind::Link, id, (link.revision, &by), &link, 1)?;
+        self.put_parts(&document).await?;
+        let mut one = item([("person", text(id.to_string())), ("doc", document.head()), ("deals", number(deals))]);
         one.extend(item([("revision", number(link.revision)), ("written_by", text(by.as_str()))]));
+        if document.further() > 0 {
+            one.extend(item([("parts", number(document.further())), ("in_parts", text("yes"))]));
+        }
         if !link.parked().is_empty() {
             one.insert("has_parked".into(), text("yes"));
         }
+        let head = one.clone();
         let request = self.client.put_item().table_name(self.table("links")).set_item(Some(one));
         // The SDK repeats a call whose answer was lost: the repetition is no conflict.
         let request = request
@@ -36,11 +46,17 @@ impl DynamoStore {
         let before = match answer {
             Ok(answer) => answer.attributes,
             Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
+                self.drop_parts(&document).await?;
                 return Err(stagedoor_ports::outdated());
             }
             Err(error) => return Err(failed("PutItem", error)),
         };
-        let before = before.and_then(|one| number_of(&one, "deals")).unwrap_or(0);
+        let before = before.unwrap_or_default();
+        // A document that is in one item again leaves the parts of the last one behind.
+        let marks = head.get("in_parts").or_else(|| before.get("in_parts")).cloned();
+        let head = head.into_iter().chain(marks.map(|mark| ("in_parts".to_owned(), mark))).collect();
+        self.try_sweep_parts(Kind::Link, &head).await;
+        let before = number_of(&before, "deals").unwrap_or(0);
         Ok(deals as i64 - before as i64)
     }
 }

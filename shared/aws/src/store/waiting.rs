@@ -10,6 +10,7 @@ use stagedoor_ports::{Dirty, Mark, Postponed, READ_AGAIN, Result, SetAside, Take
 use super::{
     DynamoStore, expires,
     pages::{self, Page, Postponement},
+    parts::Kind,
     person_id, person_keys, unpacked,
 };
 use crate::dynamo::{Item, item, number, number_of, text, text_of};
@@ -61,7 +62,7 @@ impl DynamoStore {
         }
         let (mut people, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
         let (mut gone, mut joined) = (seen, BTreeSet::new());
-        for one in self.get("people", person_keys(wanted.iter().copied(), "id")).await? {
+        for one in self.documents(Kind::Person, wanted.iter().copied()).await? {
             let id = person_id(text_of(&one, "id").unwrap_or(""))?;
             if let Some(target) = text_of(&one, "target") {
                 joined.insert(person_id(target)?);
@@ -75,9 +76,8 @@ impl DynamoStore {
         }
         if now.is_some() {
             // Who was joined into somebody waits no more: the one who took them in does.
-            let living = self.people_items(&joined).await?;
-            let living = living.iter().map(|one| Ok((person_id(text_of(one, "id").unwrap_or(""))?, [0; 16])));
-            self.wait(&living.collect::<Result<_>>()?, pages::now()).await?;
+            let living = self.living(&joined).await?;
+            self.wait(&living.into_iter().map(|id| (id, [0; 16])).collect(), pages::now()).await?;
             self.strike(pages, &gone).await?;
         }
         let own = people.values().flat_map(|(person, _)| own_ids(person));
@@ -110,7 +110,7 @@ impl DynamoStore {
         ids: &BTreeSet<PersonId>,
     ) -> Result<(BTreeMap<PersonId, Link>, BTreeMap<PersonId, String>)> {
         let (mut links, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
-        for one in self.get("links", person_keys(ids.iter().copied(), "person")).await? {
+        for one in self.documents(Kind::Link, ids.iter().copied()).await? {
             let id = person_id(text_of(&one, "person").unwrap_or(""))?;
             match unpacked(&one, "doc") {
                 Ok(link) => _ = links.insert(id, link),
@@ -122,7 +122,7 @@ impl DynamoStore {
 
     /// Those of them whose version is still the one that was taken.
     async fn unchanged<'t>(&self, taken: impl Iterator<Item = &'t Taken> + Clone) -> Result<BTreeSet<PersonId>> {
-        let found = self.get("people", person_keys(taken.clone().map(|one| one.id), "id")).await?;
+        let found = self.get_only("people", person_keys(taken.clone().map(|one| one.id), "id"), "id, version").await?;
         let versions: BTreeMap<&str, u64> =
             found.iter().filter_map(|one| Some((text_of(one, "id")?, number_of(one, "version")?))).collect();
         let same = |one: &&Taken| versions.get(one.id.to_string().as_str()).is_none_or(|now| *now == one.version);

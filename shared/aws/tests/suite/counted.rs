@@ -19,17 +19,17 @@ use crate::moto::{Moto, moto};
 
 /// What was counted since the start.
 #[derive(Clone, Default)]
-struct Counted {
+pub(crate) struct Counted {
     answered: Arc<AtomicU64>,
     /// Calls without an answer, and the most that there ever were: the server takes one call a connection.
     open: Arc<AtomicU64>,
     most: Arc<AtomicU64>,
     /// Milliseconds by which each answer is held up.
-    slow: Arc<AtomicU64>,
+    pub(crate) slow: Arc<AtomicU64>,
 }
 
 /// Stands before the server and counts the bytes of its answers, and the calls that have none yet.
-async fn counted(moto: &Moto) -> (aws_config::SdkConfig, Counted) {
+pub(crate) async fn counted(moto: &Moto) -> (aws_config::SdkConfig, Counted) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let (counted, upstream) = (Counted::default(), moto.url.trim_start_matches("http://").to_owned());

@@ -5,4 +5,7 @@ mod conformance;
 mod counted;
 mod lambda;
 mod moto;
+mod parts;
 mod unreadable;
+
+type Item = std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue>;

@@ -1,0 +1,271 @@
+//! Documents that outgrow one item (docs/decisions/0018). The head, in a table of its own, holds the first part. Further
+//! parts lie in `misc` under the version and the name of their writing, and are written before the head. The head's
+//! condition decides which writing counts, so parts of another writing are never read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use stagedoor_engine::PersonId;
+use stagedoor_model::breakage;
+use stagedoor_ports::{Document, Removal, Result};
+
+use super::{DynamoStore, documents::packed_bytes};
+use crate::dynamo::{Item, failed, in_parallel, item, number_of, text, text_of};
+
+/// Bytes of one part at most.
+const PART: usize = 90 * 1024;
+/// Bytes of all first parts that one transaction writes, at most. DynamoDB takes 4 MB, and names are in it, too.
+const TOGETHER: usize = 3 << 20;
+/// How often a head is read whose parts were replaced meanwhile.
+const READS: usize = 8;
+
+/// What documents are about.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Person,
+    /// What the CRM holds of a person.
+    Link,
+}
+
+impl Kind {
+    /// The table of the heads, and its key.
+    fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Person => ("people", "id"),
+            Self::Link => ("links", "person"),
+        }
+    }
+
+    /// The partition of the further parts.
+    fn partition(self, id: &str) -> String {
+        match self {
+            Self::Person => format!("person#{id}"),
+            Self::Link => format!("link#{id}"),
+        }
+    }
+}
+
+fn part_key(version: u64, by: &str, n: usize) -> String {
+    format!("{version:020}#{by}#{n:04}")
+}
+
+/// The version and the writer of a part.
+fn writing_of(key: &str) -> Option<(u64, &str)> {
+    let (version, rest) = key.split_once('#')?;
+    Some((version.parse().ok()?, rest.split_once('#')?.0))
+}
+
+fn misc_key(partition: &str, key: &str) -> Item {
+    item([("pk", text(partition)), ("sk", text(key))])
+}
+
+fn bytes_of(one: &Item) -> &[u8] {
+    one.get("doc").and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref()).unwrap_or_default()
+}
+
+fn blob(bytes: &[u8]) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes))
+}
+
+/// A document of one writing.
+pub(super) struct InParts {
+    kind: Kind,
+    id: PersonId,
+    version: u64,
+    /// Names the writing; no other of any process bears it.
+    by: String,
+    head: Vec<u8>,
+    rest: Vec<Vec<u8>>,
+}
+
+impl InParts {
+    /// One of `together` documents that are written at once.
+    pub(super) fn of<T: Document>(
+        kind: Kind,
+        id: PersonId,
+        (version, by): (u64, &str),
+        value: &T,
+        together: usize,
+    ) -> Result<Self> {
+        let mut head = packed_bytes(value)?;
+        let first = PART.min(TOGETHER / together.max(1));
+        let rest = if breakage::is_on("document-in-one-item") { vec![] } else { head.split_off(first.min(head.len())) };
+        let rest = rest.chunks(PART).map(<[u8]>::to_vec).collect();
+        Ok(Self { kind, id, version, by: by.to_owned(), head, rest })
+    }
+
+    pub(super) fn head(&self) -> AttributeValue {
+        blob(&self.head)
+    }
+
+    /// Number of parts beside the head.
+    pub(super) fn further(&self) -> usize {
+        self.rest.len()
+    }
+
+    fn partition(&self) -> String {
+        self.kind.partition(&self.id.to_string())
+    }
+}
+
+impl DynamoStore {
+    /// Heads of these people, or of what the CRM holds of them, with whole documents.
+    pub(super) async fn documents(&self, kind: Kind, ids: impl Iterator<Item = PersonId>) -> Result<Vec<Item>> {
+        let (table, key) = kind.place();
+        let heads = self.get(table, ids.map(|id| item([(key, text(id.to_string()))])).collect()).await?;
+        let whole: Vec<_> = heads.into_iter().map(|head| self.whole(kind, head)).collect();
+        Ok(in_parallel(whole).await?.into_iter().flatten().collect())
+    }
+
+    /// The head with all of its document. `None`: it is gone by now.
+    async fn whole(&self, kind: Kind, mut head: Item) -> Result<Option<Item>> {
+        let (table, key) = kind.place();
+        for _ in 0..READS {
+            let further = number_of(&head, "parts").and_then(|parts| usize::try_from(parts).ok()).unwrap_or(0);
+            if further == 0 || head.contains_key("target") {
+                return Ok(Some(head));
+            }
+            let id = text_of(&head, key).unwrap_or("").to_owned();
+            let (partition, version) = (kind.partition(&id), version_of(&head));
+            let by = text_of(&head, "written_by").unwrap_or("").to_owned();
+            let keys: Vec<Item> = (0..further).map(|n| misc_key(&partition, &part_key(version, &by, n))).collect();
+            let found = self.get("misc", keys).await?;
+            if found.len() == further {
+                let parts: BTreeMap<&str, &[u8]> =
+                    found.iter().filter_map(|one| Some((text_of(one, "sk")?, bytes_of(one)))).collect();
+                let all: Vec<u8> =
+                    std::iter::once(bytes_of(&head)).chain(parts.into_values()).flatten().copied().collect();
+                head.insert("doc".to_owned(), blob(&all));
+                return Ok(Some(head));
+            }
+            // Somebody wrote it anew between the two readings, and took these parts away.
+            let again = self.get(table, vec![item([(key, text(id))])]).await?.pop();
+            let Some(again) = again else { return Ok(None) };
+            if text_of(&again, "written_by") == Some(by.as_str()) || breakage::is_on("parts-read-once") {
+                break;
+            }
+            head = again;
+        }
+        Ok(Some(head))
+    }
+
+    /// Before the head is written.
+    pub(super) async fn put_parts(&self, document: &InParts) -> Result<()> {
+        let partition = document.partition();
+        let put = async |(n, part): (usize, &Vec<u8>)| {
+            let mut one = misc_key(&partition, &part_key(document.version, &document.by, n));
+            one.insert("doc".to_owned(), blob(part));
+            self.put_misc(one).await
+        };
+        let calls: Vec<_> = document.rest.iter().enumerate().map(put).collect();
+        in_parallel(calls).await.map(drop)
+    }
+
+    /// Takes the parts of a writing away that does not count. What stays after a crash is swept by a later writing.
+    pub(super) async fn drop_parts(&self, document: &InParts) -> Result<()> {
+        if document.rest.is_empty() || breakage::is_on("parts-of-loser-stay") {
+            return Ok(());
+        }
+        let (table, key) = document.kind.place();
+        let head = self.get(table, vec![item([(key, text(document.id.to_string()))])]).await?.pop();
+        // One of several transactions of a commit may have been made.
+        if head.is_some_and(|head| text_of(&head, "written_by") == Some(document.by.as_str())) {
+            return Ok(());
+        }
+        let keys = (0..document.rest.len()).map(|n| part_key(document.version, &document.by, n));
+        self.remove_parts(&document.partition(), keys).await
+    }
+
+    /// After a head was written: takes the parts of earlier writings away, and of those that lost. Of a later writing, whose
+    /// head may not be there yet, nothing is touched.
+    pub(super) async fn sweep_parts(&self, kind: Kind, head: &Item) -> Result<()> {
+        let (table, key) = kind.place();
+        let id = text_of(head, key).unwrap_or("");
+        if !head.contains_key("in_parts") || breakage::is_on("parts-never-swept") {
+            return Ok(());
+        }
+        let (version, by) = (version_of(head), text_of(head, "written_by"));
+        let keys = self.part_keys(&kind.partition(id)).await?;
+        let over = |key: &String| {
+            writing_of(key).is_some_and(|(of, writer)| {
+                (of <= version || breakage::is_on("sweep-of-later-parts")) && Some(writer) != by
+            })
+        };
+        let over: Vec<String> = keys.into_iter().filter(over).collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        // Where this head is no longer the latest, versions may have begun anew, and the next writer sweeps.
+        let now = self.get(table, vec![item([(key, text(id))])]).await?.pop();
+        if now.is_some_and(|now| text_of(&now, "written_by") == by) {
+            self.remove_parts(&kind.partition(id), over.into_iter()).await?;
+        }
+        Ok(())
+    }
+
+    /// The same where a failure changes nothing: the next writing sweeps.
+    pub(super) async fn try_sweep_parts(&self, kind: Kind, head: &Item) {
+        if let Err(error) = self.sweep_parts(kind, head).await {
+            tracing::warn!(%error, "parts of an earlier document were not removed; the next writing does it");
+        }
+    }
+
+    /// Parts of people before they are joined into others. Afterwards nobody writes parts for them until they part again.
+    pub(super) async fn parts_of_removed(&self, removed: &[Removal]) -> Result<Vec<(String, Vec<String>)>> {
+        let list = async |removal: &Removal| {
+            let partition = Kind::Person.partition(&removal.id.to_string());
+            let keys = self.part_keys(&partition).await?;
+            Ok((partition, keys))
+        };
+        let calls: Vec<_> = removed.iter().map(list).collect();
+        in_parallel(calls).await
+    }
+
+    /// Every part of these people and of what the CRM holds of them.
+    pub(super) async fn erase_parts(&self, people: &BTreeSet<PersonId>) -> Result<()> {
+        if breakage::is_on("erase-leaves-parts") {
+            return Ok(());
+        }
+        for id in people.iter().map(ToString::to_string) {
+            for partition in [Kind::Person, Kind::Link].map(|kind| kind.partition(&id)) {
+                let keys = self.part_keys(&partition).await?;
+                self.remove_parts(&partition, keys.into_iter()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn remove_parts(&self, partition: &str, keys: impl Iterator<Item = String>) -> Result<()> {
+        let calls: Vec<_> = keys.map(|key| self.remove("misc", misc_key(partition, &key))).collect();
+        in_parallel(calls).await.map(drop)
+    }
+
+    /// The sort keys of a partition of `misc`, as they are now.
+    async fn part_keys(&self, partition: &str) -> Result<Vec<String>> {
+        let (mut keys, mut start) = (Vec::new(), None);
+        loop {
+            let request = self
+                .client
+                .query()
+                .table_name(self.table("misc"))
+                .consistent_read(true)
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", text(partition))
+                .projection_expression("sk")
+                .set_exclusive_start_key(start);
+            let answer = request.send().await.map_err(|error| failed("Query", error))?;
+            keys.extend(
+                answer.items.unwrap_or_default().iter().filter_map(|one| text_of(one, "sk").map(str::to_owned)),
+            );
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+}
+
+/// Of a person; what the CRM holds of somebody calls it its revision.
+fn version_of(head: &Item) -> u64 {
+    number_of(head, "version").or_else(|| number_of(head, "revision")).unwrap_or(0)
+}

@@ -1,0 +1,194 @@
+//! Documents that outgrow one item of DynamoDB.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use stagedoor_aws::{DynamoStore, create_tables};
+use stagedoor_engine::{Link, Person};
+use stagedoor_ports::{
+    Commit, Removal, Saved, Store,
+    testing::{newcomer, of_size},
+};
+
+use crate::{
+    counted::counted,
+    moto::{Moto, moto},
+};
+
+const LARGE: usize = 1 << 20;
+
+async fn store() -> (Moto, DynamoStore, aws_sdk_dynamodb::Client) {
+    let moto = moto().await;
+    create_tables(&moto.config, "t").await.expect("tables");
+    let (store, client) = (DynamoStore::new(&moto.config, "t"), aws_sdk_dynamodb::Client::new(&moto.config));
+    (moto, store, client)
+}
+
+async fn save(store: &DynamoStore, person: &Person, version: Option<u64>) -> Saved {
+    let commit = Commit { people: vec![(person.clone(), version)], ..Commit::default() };
+    store.save(vec![commit]).await.expect("answered").remove(0)
+}
+
+async fn scan(client: &aws_sdk_dynamodb::Client, table: &str) -> Vec<crate::Item> {
+    let mut pages = client.scan().table_name(table).into_paginator().items().send();
+    let mut items = Vec::new();
+    while let Some(one) = pages.next().await {
+        items.push(one.expect("read"));
+    }
+    items
+}
+
+fn text<'i>(one: &'i crate::Item, name: &str) -> &'i str {
+    one.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
+}
+
+/// Versions of the parts that lie in a partition.
+async fn versions(client: &aws_sdk_dynamodb::Client, partition: &str) -> BTreeMap<u64, usize> {
+    let mut versions = BTreeMap::new();
+    for one in scan(client, "t-misc").await.iter().filter(|one| text(one, "pk") == partition) {
+        let version = text(one, "sk").split('#').next().and_then(|version| version.parse().ok()).expect("a version");
+        *versions.entry(version).or_default() += 1;
+    }
+    versions
+}
+
+async fn loaded(store: &DynamoStore, person: &Person) -> Option<(Person, u64)> {
+    let found = store.load(&BTreeSet::from([person.id])).await.expect("loaded").pop();
+    found.map(|one| (one.value, one.version))
+}
+
+fn bytes(one: &crate::Item) -> usize {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+        AttributeValue::B(blob) => blob.as_ref().len(),
+        AttributeValue::Bs(blobs) => blobs.iter().map(|blob| blob.as_ref().len()).sum(),
+        _ => 1,
+    };
+    one.iter().map(|(name, inner)| name.len() + value(inner)).sum()
+}
+
+#[tokio::test]
+async fn no_item_is_larger_than_a_part_and_only_the_latest_writing_is_kept() {
+    let (_moto, store, client) = store().await;
+    let (small, commit) = newcomer(1);
+    let partition = format!("person#{}", small.id);
+    assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
+    assert!(versions(&client, &partition).await.is_empty(), "who is small is one item");
+    assert_eq!(save(&store, &of_size(&small, 3 * LARGE, 1), Some(1)).await, Saved::Done);
+    assert_eq!(save(&store, &of_size(&small, 2 * LARGE, 2), Some(2)).await, Saved::Done);
+    let parts = versions(&client, &partition).await;
+    assert!(parts.len() == 1 && parts[&3] > 10, "{parts:?}");
+    for table in ["t-people", "t-misc"] {
+        let largest = scan(&client, table).await.iter().map(bytes).max();
+        assert!(largest.is_some_and(|bytes| bytes < 100 << 10), "{largest:?} in {table}");
+    }
+    assert_eq!(save(&store, &of_size(&small, LARGE, 9), Some(2)).await, Saved::Conflict);
+    assert_eq!(versions(&client, &partition).await, parts, "who loses leaves nothing");
+    assert_eq!(save(&store, &small, Some(3)).await, Saved::Done);
+    assert!(versions(&client, &partition).await.is_empty(), "who is small again is one item");
+}
+
+#[tokio::test]
+async fn parts_of_the_joined_of_the_erased_and_of_the_crms_go() {
+    let (_moto, store, client) = store().await;
+    let (one, two) = (newcomer(1).0, newcomer(2).0);
+    for person in [&one, &two] {
+        assert_eq!(save(&store, &of_size(person, LARGE, 1), None).await, Saved::Done);
+    }
+    let mut link = Link::default();
+    link.contact.named = Some(stagedoor_ports::testing::noise(LARGE, 5));
+    store.save_links(vec![(one.id, link.clone())]).await.expect("saved");
+    store.save_links(vec![(one.id, Link { revision: 1, ..link })]).await.expect("saved");
+    let parts = versions(&client, &format!("link#{}", one.id)).await;
+    assert_eq!(parts.keys().copied().collect::<Vec<_>>(), [2]);
+    let joined = Person { absorbed: BTreeSet::from([two.id]), ..of_size(&one, LARGE, 2) };
+    let commit = Commit {
+        people: vec![(joined, Some(1))],
+        removed: vec![Removal { id: two.id, version: 1, into: one.id }],
+        ..Commit::default()
+    };
+    assert_eq!(store.save(vec![commit]).await.expect("answered"), vec![Saved::Done]);
+    assert!(versions(&client, &format!("person#{}", two.id)).await.is_empty(), "they were joined");
+    let parts = versions(&client, &format!("person#{}", one.id)).await;
+    assert_eq!(parts.keys().copied().collect::<Vec<_>>(), [2]);
+    store.erase(&BTreeSet::from([one.id, two.id]), &BTreeSet::new(), &BTreeSet::new()).await.expect("erased");
+    for table in ["t-people", "t-links", "t-journal", "t-misc"] {
+        // Pages of those who wait name them until the next round.
+        let left = scan(&client, table).await.into_iter().filter(|one| !["dirty", "totals"].contains(&text(one, "pk")));
+        assert_eq!(left.count(), 0, "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_dies_between_the_parts_and_the_head_changes_nothing_and_is_swept() {
+    let (moto, direct, client) = store().await;
+    let small = newcomer(1).0;
+    let (first, second) = (of_size(&small, LARGE, 1), of_size(&small, LARGE, 2));
+    assert_eq!(save(&direct, &first, None).await, Saved::Done);
+    let (config, counted) = counted(&moto).await;
+    counted.slow.store(60_000, Ordering::Relaxed);
+    let slow = DynamoStore::new(&config, "t");
+    let saving = tokio::spawn(async move { save(&slow, &second, Some(1)).await });
+    let partition = format!("person#{}", small.id);
+    while !versions(&client, &partition).await.contains_key(&2) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    saving.abort();
+    assert!(loaded(&direct, &small).await == Some((first, 1)));
+    assert_eq!(versions(&client, &partition).await.len(), 2, "of the dead and of the living");
+    let third = of_size(&small, LARGE, 3);
+    assert_eq!(save(&direct, &third, Some(1)).await, Saved::Done);
+    assert!(loaded(&direct, &small).await == Some((third, 2)));
+    let parts = scan(&client, "t-misc").await.into_iter().filter(|one| text(one, "pk") == partition);
+    let writers: BTreeSet<String> =
+        parts.map(|one| text(&one, "sk").split('#').nth(1).expect("a writer").into()).collect();
+    assert_eq!(writers.len(), 1, "the dead one's are swept");
+}
+
+#[tokio::test]
+async fn parts_of_a_later_writing_are_left_alone() {
+    let (_moto, store, client) = store().await;
+    let small = newcomer(1).0;
+    let large = of_size(&small, LARGE, 1);
+    assert_eq!(save(&store, &large, None).await, Saved::Done);
+    // Somebody who read version 2 already writes version 3, and its head is still to come.
+    let key = format!("{:020}#another#0000", 3);
+    let one = [("pk", format!("person#{}", small.id)), ("sk", key)];
+    let one = one.into_iter().map(|(name, value)| (name.to_owned(), AttributeValue::S(value))).collect();
+    client.put_item().table_name("t-misc").set_item(Some(one)).send().await.expect("written");
+    assert_eq!(save(&store, &large, Some(1)).await, Saved::Done);
+    let parts = versions(&client, &format!("person#{}", small.id)).await;
+    assert_eq!(parts.keys().copied().collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(save(&store, &large, Some(2)).await, Saved::Done);
+    assert_eq!(save(&store, &large, Some(3)).await, Saved::Done);
+    let parts = versions(&client, &format!("person#{}", small.id)).await;
+    assert_eq!(parts.keys().copied().collect::<Vec<_>>(), [4], "after the head they are swept as others are");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_while_somebody_is_written_anew_reads_one_of_both() {
+    let (moto, store, _client) = store().await;
+    let small = newcomer(1).0;
+    let texts: Vec<Person> = (0..12).map(|n| of_size(&small, LARGE / 2, n)).collect();
+    assert_eq!(save(&store, &texts[0], None).await, Saved::Done);
+    let (config, counted) = counted(&moto).await;
+    // Between the head and its parts a writer is done.
+    counted.slow.store(300, Ordering::Relaxed);
+    let slow = DynamoStore::new(&config, "t");
+    let writer = async {
+        for (n, text) in texts.iter().enumerate().skip(1) {
+            assert_eq!(save(&store, text, Some(n as u64)).await, Saved::Done);
+        }
+    };
+    let reader = async {
+        for _ in 0..3 {
+            let (read, version) = loaded(&slow, &small).await.expect("they can be read");
+            assert!(read == texts[version as usize - 1], "of one writing");
+        }
+    };
+    tokio::join!(writer, reader);
+}
