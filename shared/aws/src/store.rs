@@ -10,6 +10,7 @@ mod ledger;
 mod links;
 mod pages;
 mod parts;
+mod trail;
 mod waiting;
 
 use std::{

@@ -8,6 +8,7 @@ mod unreadable;
 mod waiting;
 
 pub use large::{noise, of_size};
+pub use trails::save_events;
 pub use unreadable::{put_people, readable_again_suite, unreadable_suite};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +95,7 @@ pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
     crowds::suite(&fresh).await;
     large::suite(&fresh).await;
     waiting::suite(&fresh).await;
-    trails::each_person_has_their_own_rows_of_a_commit(&fresh().await).await;
+    trails::suite(&fresh).await;
     links_of_joined_people_come_together(&fresh().await).await;
     parked_rows_are_listed_and_counted(&fresh().await).await;
     a_link_is_written_only_from_the_one_that_was_read(&fresh().await).await;

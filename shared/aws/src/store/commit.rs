@@ -134,7 +134,7 @@ impl DynamoStore {
                 }
                 Err(error) => return Err(failed("UpdateItem", error)),
             };
-            self.try_sweep_parts(Kind::Person, &head).await;
+            self.tidy(Kind::Person, &head).await;
             newcomer = version.is_none().then_some(write.document);
         }
         let mut mine = Vec::new();
@@ -243,7 +243,7 @@ impl DynamoStore {
         match self.get("people", people).await {
             Ok(heads) => {
                 for head in heads {
-                    self.try_sweep_parts(Kind::Person, &head).await;
+                    self.tidy(Kind::Person, &head).await;
                 }
             }
             Err(error) => tracing::warn!(%error, "people who were written together were not tidied"),

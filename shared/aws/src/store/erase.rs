@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use stagedoor_engine::{PersonId, cells_of_address};
 use stagedoor_model::Identifier;
 use stagedoor_ports::Result;
 
 use crate::{
-    dynamo::{Item, failed, item, text},
+    dynamo::{Item, failed, in_parallel, item, text},
     store::{DynamoStore, person_keys},
 };
 
@@ -28,16 +27,13 @@ impl DynamoStore {
                 self.remove("misc", item([("pk", text("cell")), ("sk", text(cell))])).await?;
             }
         }
-        let found = self.get("people", person_keys(people.iter().copied(), "id")).await?;
-        let (mut rows, mut living) = (0, 0);
-        for one in &found {
-            living += i64::from(one.contains_key("doc"));
-            let Some(AttributeValue::Bs(keys)) = one.get("trail") else { continue };
-            for key in keys {
-                self.remove("journal", item([("id", text(hex::encode(key)))])).await?;
-                rows += 1;
-            }
-        }
+        let found = self.get_only("people", person_keys(people.iter().copied(), "id"), "id, version").await?;
+        let living = found.iter().filter(|one| one.contains_key("version")).count() as i64;
+        let trail = self.trails(people).await?;
+        let rows = trail.len() as i64;
+        let calls: Vec<_> = trail.into_iter().map(|key| self.remove("journal", item([("id", text(key))]))).collect();
+        in_parallel(calls).await?;
+        self.erase_trails(people).await?;
         for id in people {
             self.remove("links", item([("person", text(id.to_string()))])).await?;
             self.remove("people", item([("id", text(id.to_string()))])).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, Select, WriteRequest};
+use aws_sdk_dynamodb::types::{PutRequest, Select, WriteRequest};
 use stagedoor_engine::PersonId;
 use stagedoor_model::{EventId, Timestamp};
 use stagedoor_ports::{JournalRow, Outcome, PortError, Result};
@@ -141,15 +141,7 @@ impl DynamoStore {
     }
 
     pub(super) async fn rows_of(&self, people: &BTreeSet<PersonId>) -> Result<Vec<JournalRow>> {
-        let keys = people.iter().map(|id| item([("id", text(id.to_string()))])).collect();
-        let found = self.get("people", keys).await?;
-        let mut trail: Vec<String> = Vec::new();
-        for one in &found {
-            if let Some(AttributeValue::Bs(keys)) = one.get("trail") {
-                trail.extend(keys.iter().map(hex::encode));
-            }
-        }
-        self.rows(trail.into_iter()).await
+        self.rows(self.trails(people).await?.into_iter()).await
     }
 
     /// How many items a sparse index holds.

@@ -55,7 +55,7 @@ impl DynamoStore {
         // A document that is in one item again leaves the parts of the last one behind.
         let marks = head.get("in_parts").or_else(|| before.get("in_parts")).cloned();
         let head = head.into_iter().chain(marks.map(|mark| ("in_parts".to_owned(), mark))).collect();
-        self.try_sweep_parts(Kind::Link, &head).await;
+        self.tidy(Kind::Link, &head).await;
         let before = number_of(&before, "deals").unwrap_or(0);
         Ok(deals as i64 - before as i64)
     }

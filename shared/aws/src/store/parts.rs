@@ -176,9 +176,9 @@ impl DynamoStore {
         self.remove_parts(&document.partition(), keys).await
     }
 
-    /// After a head was written: takes the parts of earlier writings away, and of those that lost. Of a later writing, whose
-    /// head may not be there yet, nothing is touched.
-    pub(super) async fn sweep_parts(&self, kind: Kind, head: &Item) -> Result<()> {
+    /// Takes the parts of earlier writings away, and of those that lost. Of a later writing, whose head may not be there yet,
+    /// nothing is touched.
+    async fn sweep_parts(&self, kind: Kind, head: &Item) -> Result<()> {
         let (table, key) = kind.place();
         let id = text_of(head, key).unwrap_or("");
         if !head.contains_key("in_parts") || breakage::is_on("parts-never-swept") {
@@ -203,10 +203,13 @@ impl DynamoStore {
         Ok(())
     }
 
-    /// The same where a failure changes nothing: the next writing sweeps.
-    pub(super) async fn try_sweep_parts(&self, kind: Kind, head: &Item) {
+    /// After a head was written. A failure changes nothing: the next writing does what is left.
+    pub(super) async fn tidy(&self, kind: Kind, head: &Item) {
         if let Err(error) = self.sweep_parts(kind, head).await {
             tracing::warn!(%error, "parts of an earlier document were not removed; the next writing does it");
+        }
+        if let Err(error) = self.page_trail(head).await {
+            tracing::warn!(%error, "a long trail was not moved to pages; the next writing does it");
         }
     }
 
@@ -240,9 +243,14 @@ impl DynamoStore {
         in_parallel(calls).await.map(drop)
     }
 
-    /// The sort keys of a partition of `misc`, as they are now.
     async fn part_keys(&self, partition: &str) -> Result<Vec<String>> {
-        let (mut keys, mut start) = (Vec::new(), None);
+        let found = self.partition(partition, "sk").await?;
+        Ok(found.iter().filter_map(|one| text_of(one, "sk").map(str::to_owned)).collect())
+    }
+
+    /// A partition of `misc` as it is now, some attributes of it.
+    pub(super) async fn partition(&self, partition: &str, only: &str) -> Result<Vec<Item>> {
+        let (mut found, mut start) = (Vec::new(), None);
         loop {
             let request = self
                 .client
@@ -251,15 +259,13 @@ impl DynamoStore {
                 .consistent_read(true)
                 .key_condition_expression("pk = :pk")
                 .expression_attribute_values(":pk", text(partition))
-                .projection_expression("sk")
+                .projection_expression(only)
                 .set_exclusive_start_key(start);
             let answer = request.send().await.map_err(|error| failed("Query", error))?;
-            keys.extend(
-                answer.items.unwrap_or_default().iter().filter_map(|one| text_of(one, "sk").map(str::to_owned)),
-            );
+            found.extend(answer.items.unwrap_or_default());
             start = answer.last_evaluated_key;
             if start.is_none() {
-                return Ok(keys);
+                return Ok(found);
             }
         }
     }

@@ -11,7 +11,7 @@ use stagedoor_aws::{DynamoStore, create_tables};
 use stagedoor_engine::{Link, Person};
 use stagedoor_ports::{
     Commit, Removal, Saved, Store,
-    testing::{newcomer, of_size},
+    testing::{newcomer, of_size, put_people, save_events},
 };
 
 use crate::{
@@ -191,4 +191,21 @@ async fn who_reads_while_somebody_is_written_anew_reads_one_of_both() {
         }
     };
     tokio::join!(writer, reader);
+}
+
+#[tokio::test]
+async fn the_head_of_a_person_of_many_events_does_not_grow() {
+    let (_moto, store, client) = store().await;
+    let person = put_people(&store, 1).await[0];
+    let at = |second: i64| stagedoor_model::Timestamp::from_second(1_800_000_000 + second).expect("in range");
+    let head = async || scan(&client, "t-people").await.iter().map(bytes).max().expect("a head");
+    let before = head().await;
+    for n in 0..10 {
+        save_events(&store, person, 100 + n * 100..200 + n * 100, at(1_000 + i64::from(n))).await;
+        assert!(head().await < before + 256 * 12 + 100, "{before} bytes, then {}", head().await);
+    }
+    // Somebody who was erased leaves no page.
+    store.erase(&BTreeSet::from([person]), &BTreeSet::new(), &BTreeSet::new()).await.expect("erased");
+    assert!(scan(&client, "t-people").await.is_empty() && scan(&client, "t-journal").await.is_empty());
+    assert!(!scan(&client, "t-misc").await.iter().any(|one| text(one, "pk").starts_with("trail#")));
 }
