@@ -10,6 +10,7 @@ mod ledger;
 mod links;
 mod pages;
 mod parts;
+mod shards;
 mod trail;
 mod waiting;
 
@@ -332,7 +333,7 @@ impl Store for DynamoStore {
     }
 
     async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
-        let found = self.query("links", Some("parked"), ("has_parked", "yes"), max, false).await?;
+        let found = self.indexed(("links", "parked", "has_parked", "person"), max, false).await?;
         let ids: BTreeSet<PersonId> =
             found.iter().filter_map(|one| text_of(one, "person")).map(person_id).collect::<Result<_>>()?;
         Ok(self.links(&ids).await?.into_iter().collect())
@@ -425,7 +426,7 @@ impl Store for DynamoStore {
     }
 
     async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>> {
-        let found = self.query("journal", Some("kept"), ("kept", "yes"), max, true).await?;
+        let found = self.indexed(("journal", "kept", "kept", "seq"), max, true).await?;
         self.rows(found.iter().filter_map(|one| text_of(one, "id").map(str::to_owned))).await
     }
 
@@ -460,16 +461,14 @@ impl Store for DynamoStore {
     }
 
     async fn totals(&self) -> Result<Totals> {
-        let key = item([("pk", text("totals")), ("sk", text("all"))]);
-        let request = self.client.get_item().table_name(self.table("misc")).set_key(Some(key)).consistent_read(true);
-        let counted = request.send().await.map_err(|error| failed("GetItem", error))?.item.unwrap_or_default();
-        let pages = self.waiting().await?;
+        let counted = self.counted().await?;
+        let pages = self.waiting_to_count().await?;
         let since = pages.iter().map(pages::Page::since).min();
         let waiting: BTreeSet<PersonId> = pages.into_iter().flat_map(|page| page.people).map(|(id, _)| id).collect();
         Ok(Totals {
-            events: number_of(&counted, "events").unwrap_or(0),
-            people: number_of(&counted, "people").unwrap_or(0),
-            deals: number_of(&counted, "deals").unwrap_or(0),
+            events: counted.events,
+            people: counted.people,
+            deals: counted.deals,
             waiting: waiting.len() as u64,
             waiting_since: since.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
             parked: self.count("links", "parked", "has_parked").await?,

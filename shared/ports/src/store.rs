@@ -160,7 +160,7 @@ pub struct Totals {
     pub people: u64,
     /// Deals that are in the CRM.
     pub deals: u64,
-    /// People whose CRM state is not yet what it should be.
+    /// People whose CRM state is not yet what it should be. DynamoDB counts 200,000; of more it is told that there are as many.
     pub waiting: u64,
     /// Since when the longest waiting of them waits.
     #[serde(default)]

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::{PutRequest, Select, WriteRequest};
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use stagedoor_engine::PersonId;
 use stagedoor_model::{EventId, Timestamp};
 use stagedoor_ports::{JournalRow, Outcome, PortError, Result};
 
 use crate::{
     dynamo::{Item, failed, in_parallel, item, text, text_of},
-    store::{DynamoStore, Retention, expires, journal_key, packed, unpacked},
+    store::{DynamoStore, Retention, expires, journal_key, packed, shards::shard_of, unpacked},
 };
 
 /// Rows of one call at most (DynamoDB, BatchWriteItem).
@@ -18,7 +18,7 @@ const ROWS: usize = 25;
 fn row_item(row: &JournalRow, retention: Retention) -> Result<Item> {
     let mut one = item([("id", text(hex::encode(journal_key(&row.event.id)))), ("row", packed(row)?)]);
     if row.outcome == Outcome::Unrecognized {
-        one.insert("kept".into(), text("yes"));
+        one.insert("kept".into(), text(shard_of(row.event.id.as_str())));
         one.insert("seq".into(), text(format!("{:015} {}", row.folded_at.as_millisecond(), row.event.id)));
         one.extend(retention.kept.map(|kept| expires(row.folded_at + kept)).map(|(name, end)| (name.to_owned(), end)));
     } else {
@@ -142,29 +142,6 @@ impl DynamoStore {
 
     pub(super) async fn rows_of(&self, people: &BTreeSet<PersonId>) -> Result<Vec<JournalRow>> {
         self.rows(self.trails(people).await?.into_iter()).await
-    }
-
-    /// How many items a sparse index holds.
-    pub(super) async fn count(&self, table: &str, index: &str, key: &str) -> Result<u64> {
-        let (mut total, mut start) = (0, None);
-        loop {
-            let request = self
-                .client
-                .query()
-                .table_name(self.table(table))
-                .index_name(index)
-                .select(Select::Count)
-                .key_condition_expression("#key = :yes")
-                .expression_attribute_names("#key", key)
-                .expression_attribute_values(":yes", text("yes"))
-                .set_exclusive_start_key(start);
-            let answer = request.send().await.map_err(|error| failed("Query", error))?;
-            total += u64::try_from(answer.count).unwrap_or(0);
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(total);
-            }
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     store::{
         DynamoStore,
         parts::{InParts, Kind},
+        shards::shard_of,
         unique,
     },
 };
@@ -28,7 +29,7 @@ impl DynamoStore {
             one.extend(item([("parts", number(document.further())), ("in_parts", text("yes"))]));
         }
         if !link.parked().is_empty() {
-            one.insert("has_parked".into(), text("yes"));
+            one.insert("has_parked".into(), text(shard_of(&id.to_string())));
         }
         let head = one.clone();
         let request = self.client.put_item().table_name(self.table("links")).set_item(Some(one));

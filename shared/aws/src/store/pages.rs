@@ -44,7 +44,7 @@ pub(super) struct Postponement {
 }
 
 impl Page {
-    fn of(one: &Item) -> Self {
+    pub(super) fn of(one: &Item) -> Self {
         let ms = |name| number_of(one, name).and_then(|ms| i64::try_from(ms).ok());
         let why = Postponement {
             tries: number_of(one, "tries").and_then(|tries| u32::try_from(tries).ok()).unwrap_or(0),
@@ -253,24 +253,6 @@ impl DynamoStore {
             self.put_misc(item(page)).await?;
         }
         Ok(())
-    }
-
-    /// Adds to the counters that people look at. A crash may make them wrong by a batch; nothing decides by them.
-    pub(super) async fn count_up(&self, events: i64, people: i64, deals: i64) -> Result<()> {
-        if (events, people, deals) == (0, 0, 0) {
-            return Ok(());
-        }
-        let request = self
-            .client
-            .update_item()
-            .table_name(self.table("misc"))
-            .key("pk", text("totals"))
-            .key("sk", text("all"))
-            .update_expression("ADD events :events, people :people, deals :deals")
-            .expression_attribute_values(":events", number(events))
-            .expression_attribute_values(":people", number(people))
-            .expression_attribute_values(":deals", number(deals));
-        request.send().await.map(drop).map_err(|error| failed("UpdateItem", error))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::moto::{Moto, moto};
 /// What was counted since the start.
 #[derive(Clone, Default)]
 pub(crate) struct Counted {
-    answered: Arc<AtomicU64>,
+    pub(crate) answered: Arc<AtomicU64>,
     /// Calls without an answer, and the most that there ever were: the server takes one call a connection.
     open: Arc<AtomicU64>,
     most: Arc<AtomicU64>,

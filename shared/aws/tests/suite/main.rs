@@ -6,6 +6,7 @@ mod counted;
 mod lambda;
 mod moto;
 mod parts;
+mod shards;
 mod unreadable;
 
 type Item = std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue>;

@@ -21,7 +21,7 @@ use crate::{
 
 const LARGE: usize = 1 << 20;
 
-async fn store() -> (Moto, DynamoStore, aws_sdk_dynamodb::Client) {
+pub(crate) async fn store() -> (Moto, DynamoStore, aws_sdk_dynamodb::Client) {
     let moto = moto().await;
     create_tables(&moto.config, "t").await.expect("tables");
     let (store, client) = (DynamoStore::new(&moto.config, "t"), aws_sdk_dynamodb::Client::new(&moto.config));
@@ -33,7 +33,7 @@ async fn save(store: &DynamoStore, person: &Person, version: Option<u64>) -> Sav
     store.save(vec![commit]).await.expect("answered").remove(0)
 }
 
-async fn scan(client: &aws_sdk_dynamodb::Client, table: &str) -> Vec<crate::Item> {
+pub(crate) async fn scan(client: &aws_sdk_dynamodb::Client, table: &str) -> Vec<crate::Item> {
     let mut pages = client.scan().table_name(table).into_paginator().items().send();
     let mut items = Vec::new();
     while let Some(one) = pages.next().await {
@@ -42,7 +42,7 @@ async fn scan(client: &aws_sdk_dynamodb::Client, table: &str) -> Vec<crate::Item
     items
 }
 
-fn text<'i>(one: &'i crate::Item, name: &str) -> &'i str {
+pub(crate) fn text<'i>(one: &'i crate::Item, name: &str) -> &'i str {
     one.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
 }
 
@@ -118,7 +118,10 @@ async fn parts_of_the_joined_of_the_erased_and_of_the_crms_go() {
     store.erase(&BTreeSet::from([one.id, two.id]), &BTreeSet::new(), &BTreeSet::new()).await.expect("erased");
     for table in ["t-people", "t-links", "t-journal", "t-misc"] {
         // Pages of those who wait name them until the next round.
-        let left = scan(&client, table).await.into_iter().filter(|one| !["dirty", "totals"].contains(&text(one, "pk")));
+        let left = scan(&client, table)
+            .await
+            .into_iter()
+            .filter(|one| text(one, "pk") != "dirty" && !text(one, "pk").starts_with("totals"));
         assert_eq!(left.count(), 0, "{table}");
     }
 }

@@ -1,0 +1,113 @@
+//! What many processes write at once lies under many keys.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::atomic::Ordering,
+};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use stagedoor_aws::{DynamoStore, create_tables};
+use stagedoor_engine::{Digest, Link, Parked, PersonId};
+use stagedoor_model::Timestamp;
+use stagedoor_ports::{
+    Outcome, Saved, Store,
+    testing::{form_event, newcomer},
+};
+
+use crate::{
+    counted::counted,
+    moto::moto,
+    parts::{scan, store, text},
+};
+
+const MANY: u32 = 40;
+
+/// People with a row that the CRM refused, and as many deliveries that were not understood.
+async fn fill(store: &DynamoStore) -> Vec<PersonId> {
+    let mut people = Vec::new();
+    for n in 1..=MANY {
+        let (person, mut commit) = newcomer(n);
+        commit.journal.iter_mut().for_each(|row| row.outcome = Outcome::Unrecognized);
+        assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
+        let mut link = Link::default();
+        let at = Timestamp::from_second(1_800_000_000).expect("in range");
+        link.contact.parked = Some(Parked { digest: Digest::of(&"row"), reason: "no such field".into(), at });
+        store.save_links(vec![(person.id, link)]).await.expect("saved");
+        people.push(person.id);
+    }
+    people
+}
+
+async fn keys(client: &aws_sdk_dynamodb::Client, table: &str, name: &str) -> BTreeSet<String> {
+    let found = scan(client, table).await;
+    found.iter().map(|one| text(one, name).to_owned()).filter(|key| !key.is_empty()).collect()
+}
+
+/// All of it is there, each once and in order.
+async fn all_there(store: &DynamoStore) {
+    let totals = store.totals().await.expect("counted");
+    let many = u64::from(MANY);
+    assert_eq!((totals.events, totals.people, totals.parked, totals.unrecognized), (many, many, many, many));
+    assert_eq!(store.parked(1_000).await.expect("read").len(), MANY as usize);
+    let kept = store.unrecognized(10).await.expect("read").into_iter().map(|row| row.event.id).collect::<Vec<_>>();
+    assert_eq!(kept, (MANY - 9..=MANY).rev().map(|n| form_event(n).id).collect::<Vec<_>>(), "the latest first");
+}
+
+#[tokio::test]
+async fn what_many_write_at_once_is_spread_over_keys() {
+    let (_moto, store, client) = store().await;
+    fill(&store).await;
+    all_there(&store).await;
+    let totals = keys(&client, "t-misc", "pk").await.into_iter().filter(|pk| pk.starts_with("totals"));
+    assert!(totals.count() >= 8);
+    for (table, key) in [("t-journal", "kept"), ("t-links", "has_parked")] {
+        let keys = keys(&client, table, key).await;
+        assert!(keys.len() >= 8, "{keys:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_wrote_is_counted_and_listed() {
+    let (_moto, store, client) = store().await;
+    fill(&store).await;
+    let s = |value: &str| AttributeValue::S(value.to_owned());
+    let put = async |table: &str, one: HashMap<String, AttributeValue>| {
+        client.put_item().table_name(table).set_item(Some(one)).send().await.expect("written");
+    };
+    // As it lay before: one key for all.
+    for (table, key) in [("t-journal", "kept"), ("t-links", "has_parked")] {
+        for mut one in scan(&client, table).await.into_iter().step_by(2) {
+            one.insert(key.to_owned(), s("yes"));
+            put(table, one).await;
+        }
+    }
+    let mut old = (0_i64, 0_i64);
+    for one in scan(&client, "t-misc").await.into_iter().filter(|one| text(one, "pk").starts_with("totals#")) {
+        let of = |name: &str| one[name].as_n().expect("a number").parse::<i64>().expect("a number");
+        old = (old.0 + of("events"), old.1 + of("people"));
+        let key = HashMap::from([("pk".to_owned(), one["pk"].clone()), ("sk".to_owned(), one["sk"].clone())]);
+        client.delete_item().table_name("t-misc").set_key(Some(key)).send().await.expect("removed");
+    }
+    let n = |value: i64| AttributeValue::N(value.to_string());
+    let one = [("pk", s("totals")), ("sk", s("all")), ("events", n(old.0)), ("people", n(old.1))];
+    put("t-misc", one.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()).await;
+    all_there(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_do_not_read_everybody_who_waits() {
+    let moto = moto().await;
+    create_tables(&moto.config, "t").await.expect("tables");
+    let (config, counted) = counted(&moto).await;
+    let store = DynamoStore::new(&config, "t");
+    let id = |n: u32| PersonId::from_bytes(u128::from(n).to_be_bytes());
+    let bytes = async |people: std::ops::Range<u32>| {
+        store.mark_dirty(people.map(id).collect()).await.expect("marked");
+        let before = counted.answered.load(Ordering::Relaxed);
+        let waiting = store.totals().await.expect("counted").waiting;
+        assert!(waiting >= 200_000, "{waiting}");
+        counted.answered.load(Ordering::Relaxed) - before
+    };
+    let (some, all) = (bytes(0..250_000).await, bytes(250_000..400_000).await);
+    assert!(all < some + some / 10, "{some} bytes for some, {all} for all");
+}
