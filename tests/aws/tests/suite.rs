@@ -11,6 +11,8 @@
 mod deploy;
 #[path = "suite/faults.rs"]
 mod faults;
+#[path = "suite/items.rs"]
+mod items;
 #[path = "suite/tour.rs"]
 mod tour;
 #[path = "suite/units.rs"]

@@ -1,0 +1,174 @@
+//! `scale.items`: the largest item of any table after many events of one person and many messages. The server is one that
+//! nobody here wrote; it takes no item of more than 400 KB.
+
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
+use stagedoor_aws::{DynamoStore, create_tables};
+use stagedoor_engine::SendingPolicy;
+use stagedoor_model::{
+    Body, Event, EventId, LetterReported, LetterState, MessageDecided, Money, Order, OrderBody, OrderState, ShowRef,
+    SourceName, Ticket, Timestamp,
+};
+use stagedoor_outreach::{Outreach, Pace};
+use stagedoor_ports::{Channel, Sending, Store, SystemClock, memory::MemoryQueue};
+use stagedoor_proof::{hub::keys, stack::Moto};
+use stagedoor_sync::Sync;
+use stagedoor_tests::account::{Account, Which};
+
+const BATCH: usize = 500;
+/// What an item may have, in KB.
+const GOAL: f64 = 100.0;
+
+fn event(source: &str, id: String, second: usize, body: Body) -> Event {
+    let source = SourceName::new(source).unwrap();
+    let at = Timestamp::from_second(1_700_000_000 + second as i64).unwrap();
+    Event::new(&source, EventId::derive(&source, &[&id]), at, body)
+}
+
+/// Every other one is an order of a box office's one account, the others are letters that it opened.
+fn fact(n: usize) -> Event {
+    if !n.is_multiple_of(2) {
+        let letter = LetterReported {
+            to: "email:kassa@example.com".parse().unwrap(),
+            state: LetterState::Opened,
+            by_machine: false,
+            letter: Some(format!("letter-{n}")),
+            campaign: Some(format!("season-{}", n / 50)),
+            link: None,
+            code: None,
+        };
+        return event("mail", format!("letter {n}"), 1_000 * n, Body::LetterReported(letter));
+    }
+    let placed_at = Timestamp::from_second(1_700_000_000 + 1_000 * n as i64).unwrap();
+    let money = Money { minor: 180_075, currency: "RUB".into() };
+    let show = ShowRef::id(format!("evening-{}", n % 12));
+    let order = Order {
+        revision: placed_at,
+        state: OrderState::Paid,
+        id: format!("order-{n}"),
+        number: Some(format!("{}", 70_000 + n)),
+        placed_at,
+        paid_at: Some(placed_at),
+        paid: money.clone(),
+        total: money.clone(),
+        tickets: vec![Ticket { id: format!("t{n}"), show, price: money, live: true }],
+        refunds: Default::default(),
+        promo_codes: vec![],
+        utm: Default::default(),
+        items: vec![],
+        company: None,
+        due_at: None,
+        checks: Default::default(),
+        refunds_as_of: None,
+    };
+    let names: BTreeSet<_> = ["phone:+79161234567", "email:kassa@example.com"].map(|name| name.parse().unwrap()).into();
+    event(
+        "theatre",
+        format!("order {n}"),
+        1_000 * n,
+        Body::of_order(OrderBody::new(names, Some("Agency".into()), order)),
+    )
+}
+
+struct Taking;
+
+#[async_trait]
+impl Channel for Taking {
+    async fn send(&self, _: &str, _: &MessageDecided) -> Sending {
+        Sending::Sent("m".into())
+    }
+
+    fn rate(&self) -> NonZeroU32 {
+        NonZeroU32::MAX
+    }
+}
+
+async fn send(store: &Arc<dyn Store>, sync: &Sync, messages: usize) {
+    let bot = SourceName::new("bot").unwrap();
+    let channel: Arc<dyn Channel> = Arc::new(Taking);
+    let chats = Arc::new(MemoryQueue::default());
+    let outreach = Outreach {
+        store: Arc::clone(store),
+        outbox: Arc::new(MemoryQueue::default()),
+        chats: chats.clone(),
+        clock: Arc::new(SystemClock),
+        channels: [(bot.clone(), channel)].into(),
+        policy: SendingPolicy::default(),
+        pace: Arc::new(Pace::default()),
+    };
+    let message = |n: usize| {
+        let message =
+            MessageDecided::new(bot.clone(), "telegram:1000000".parse().unwrap(), "Ждём вас".into(), Timestamp::MAX);
+        event("bot", format!("message {n}"), n, Body::MessageDecided(Box::new(message)))
+    };
+    for from in (0..messages).step_by(BATCH) {
+        let batch = (from..messages.min(from + BATCH)).map(message).collect();
+        assert!(outreach.handle(batch).await.is_empty(), "a message was not sent");
+        // What became of them is told to the hub.
+        loop {
+            let told = stagedoor_ports::Queue::receive(chats.as_ref(), BATCH).await.unwrap();
+            if told.is_empty() {
+                break;
+            }
+            let events = told.iter().map(|one| one.event.clone()).collect();
+            assert!(sync.handle(events).await.is_empty(), "a report was not folded");
+            let receipts = told.into_iter().map(|one| one.receipt).collect();
+            stagedoor_ports::Queue::done(chats.as_ref(), receipts).await.unwrap();
+        }
+    }
+}
+
+fn bytes(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+        AttributeValue::B(blob) => blob.as_ref().len(),
+        AttributeValue::Bs(blobs) => blobs.iter().map(|blob| blob.as_ref().len()).sum(),
+        other => panic!("a kind of attribute that is not counted: {other:?}"),
+    }
+}
+
+/// Bytes of the largest item, with the table where it lies.
+async fn largest(config: &aws_config::SdkConfig) -> (usize, String) {
+    let client = aws_sdk_dynamodb::Client::new(config);
+    let mut largest = (0, String::new());
+    for table in client.list_tables().send().await.unwrap().table_names.unwrap_or_default() {
+        let mut items = client.scan().table_name(&table).into_paginator().items().send();
+        while let Some(one) = items.next().await {
+            let size = one.unwrap().iter().map(|(name, value)| name.len() + bytes(value)).sum();
+            largest = largest.max((size, table.clone()));
+        }
+    }
+    largest
+}
+
+async fn items(events: usize, messages: usize) {
+    let moto = Moto::start().await;
+    let config = keys("sync", &moto.url).await;
+    create_tables(&config, "t").await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(DynamoStore::new(&config, "t"));
+    let account = Account::of(Which::Amo).await;
+    let sync = Sync { store: Arc::clone(&store), ..account.sync.clone() };
+    for from in (0..events).step_by(BATCH) {
+        let failed = sync.handle((from..events.min(from + BATCH)).map(fact).collect()).await;
+        assert!(failed.is_empty(), "{} events were not folded", failed.len());
+    }
+    assert_eq!(store.totals().await.unwrap().people, 1);
+    send(&store, &sync, messages).await;
+    let (bytes, table) = largest(&config).await;
+    let kilobytes = bytes as f64 / 1024.0;
+    println!("scale.items: {kilobytes:.1} KB, in {table}, after {events} events of one person and {messages} messages");
+    assert!(kilobytes <= GOAL, "{kilobytes} KB in {table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_item_is_larger_than_100_kb_after_many_events_of_one_person_and_many_messages() {
+    items(2_500, 500).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes an hour: it prints the figure of docs/scale.md"]
+async fn scale_items() {
+    items(50_000, 100_000).await;
+}
