@@ -1,10 +1,11 @@
-//! `schedule` as AWS runs it: every tick pulls what no webhook told.
+//! `schedule` as AWS runs it: every tick pulls what no webhook told, and looks which sources are silent.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, setting};
-use stagedoor_model::Event;
+use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
+use stagedoor_model::{Event, SourceName};
+use stagedoor_ports::{SilenceRule, silent_sources};
 use stagedoor_schedule::Schedule;
 
 #[tokio::main]
@@ -15,15 +16,40 @@ async fn main() -> Result<(), Error> {
 async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let Setting { config, store, queue, clock, .. } = setting(Reading::Schedule, &|_, _| Ok(())).await?;
     let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
-    Ok(Arc::new(Pulling(Schedule { store: Arc::new(store), queue: Arc::new(queue), clock, desks })))
+    let zone = config.catalog.zone.clone().unwrap_or(jiff::tz::TimeZone::UTC);
+    let rule = SilenceRule { floor: config.alarms.silent, zone };
+    let schedule = Schedule { store: Arc::new(store), queue: Arc::new(queue), clock, desks };
+    Ok(Arc::new(Pulling { schedule, sources: config.alarms.heard, rule }))
 }
 
-struct Pulling(Schedule);
+struct Pulling {
+    schedule: Schedule,
+    /// Sources that are told of if they are silent.
+    sources: BTreeSet<SourceName>,
+    rule: SilenceRule,
+}
 
 #[async_trait]
 impl Consumer for Pulling {
     async fn handle(&self, _: Vec<Event>, _: Duration) -> BTreeSet<usize> {
-        self.0.pull_all().await;
+        self.schedule.pull_all().await;
+        self.tell_silent().await;
         BTreeSet::new()
+    }
+}
+
+impl Pulling {
+    /// The log names the sources, the figure counts them: an alarm of the template hangs on it.
+    async fn tell_silent(&self) {
+        let (store, now) = (self.schedule.store.as_ref(), self.schedule.clock.now());
+        match silent_sources(store, &self.sources, now, &self.rule).await {
+            Ok(silent) => {
+                for (source, silence) in &silent {
+                    tracing::warn!(%source, ?silence, "nothing came from this source for longer than usual");
+                }
+                emit("schedule", &[("SilentSources", silent.len() as f64, "Count")], true);
+            }
+            Err(error) => tracing::warn!(%error, "which sources are silent cannot be told"),
+        }
     }
 }

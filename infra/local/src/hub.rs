@@ -1,6 +1,7 @@
 //! What the hub is made of when it runs as one process: SQLite, the CRM's client, every function.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -8,11 +9,12 @@ use std::{
 };
 
 use axum::{Router, routing::get};
+use jiff::tz::TimeZone;
 use stagedoor_config::{Config, Listeners, LocalSecrets, Reading, is_development, load_for};
 use stagedoor_links::Desk;
-use stagedoor_model::{LinkKey, SourceName, breakage};
+use stagedoor_model::{LinkKey, SourceName, Timestamp, breakage};
 use stagedoor_outreach::{Outreach, Pace};
-use stagedoor_ports::{Clock, Crm, Queue, Store, SystemClock};
+use stagedoor_ports::{Clock, Crm, HeardSources, Queue, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore, private_folder};
 use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking, UNKNOWN_ZONES};
@@ -58,6 +60,8 @@ pub struct Hub {
     pub sync: Sync,
     pub schedule: Schedule,
     pub counters: Counters,
+    /// When sources were heard.
+    pub heard: HeardSources,
     /// Where the files are.
     pub folder: PathBuf,
     /// The source under which the CRM's contacts are mirrored.
@@ -202,6 +206,7 @@ impl Hub {
             sync,
             schedule,
             counters: Counters::default(),
+            heard: HeardSources::default(),
             folder: folder.to_owned(),
             mirror,
             stopping: CancellationToken::new(),
@@ -248,7 +253,19 @@ impl Hub {
         events.unwrap_or(true) && chats.unwrap_or(true)
     }
 
-    pub(crate) fn seconds_since(&self, at: Option<stagedoor_model::Timestamp>) -> Option<u64> {
+    /// Notes when these sources were heard. What cannot be noted is noted with the next delivery.
+    pub async fn hear(&self, sources: BTreeMap<SourceName, Timestamp>) {
+        if let Err(error) = self.heard.note(self.store.as_ref(), sources, &self.zone()).await {
+            tracing::warn!(%error, "when a source was heard could not be noted");
+        }
+    }
+
+    /// The zone of the hub's days and nights.
+    pub(crate) fn zone(&self) -> TimeZone {
+        self.config.catalog.zone.clone().unwrap_or(TimeZone::UTC)
+    }
+
+    pub(crate) fn seconds_since(&self, at: Option<Timestamp>) -> Option<u64> {
         let age = self.sync.clock.now().duration_since(at?).as_secs();
         Some(u64::try_from(age).unwrap_or(0))
     }

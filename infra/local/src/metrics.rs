@@ -12,7 +12,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use stagedoor_ports::{PortError, Queue};
+use stagedoor_ports::{PortError, Queue, source_lives};
 
 use crate::{
     alarms::{self, AlarmKind},
@@ -65,9 +65,15 @@ pub async fn text(hub: &Hub) -> Result<String, PortError> {
     }
     let last = all.gauges(
         "stagedoor_last_delivery_timestamp_seconds",
-        "When a source sent the last delivery that was accepted since the start, in seconds since 1970",
+        "When a source was heard last, also before the start, in seconds since 1970",
     );
-    for (source, at) in hub.counters.last_accepted() {
+    let mut heard = hub.counters.last_accepted();
+    let sources = hub.config.sources.iter().map(|one| one.source.name.clone()).collect();
+    for (source, life) in source_lives(hub.store.as_ref(), &sources, hub.sync.clock.now()).await? {
+        let known = heard.get(source.as_str()).copied();
+        heard.extend(known.max(life.last).map(|at| (source.as_str().to_owned(), at)));
+    }
+    for (source, at) in heard {
         set(&last, vec![("source", source)], u64::try_from(at.as_second()).unwrap_or(0));
     }
     let depth = all.gauges("stagedoor_queue_depth", "Messages in a queue, those being handled included");

@@ -1,5 +1,7 @@
 //! `[alarms]`: what somebody is told by themselves, and how.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -30,6 +32,11 @@ pub struct AlarmsSection {
     pub waiting_minutes: u32,
     /// Deliveries of one source with a rejected signature, in ten minutes.
     pub rejected: u32,
+    /// Hours of one kind (weekdays, weekends, nights) that every source may be silent. Longer ones are compared with what is
+    /// usual for the source.
+    pub silent_hours: u32,
+    /// Names of sources that may be silent for ever.
+    pub silent_except: Vec<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -60,6 +67,8 @@ impl Default for AlarmsSection {
             language: None,
             waiting_minutes: 15,
             rejected: 10,
+            silent_hours: 6,
+            silent_except: vec![],
         }
     }
 }
@@ -80,6 +89,10 @@ pub struct AlarmConfig {
     pub waiting: SignedDuration,
     /// Rejected deliveries of one source in ten minutes.
     pub rejected: u64,
+    /// How long every source may be silent.
+    pub silent: SignedDuration,
+    /// Sources that are told of if they are silent for longer than usual.
+    pub heard: BTreeSet<SourceName>,
 }
 
 /// Where alarms are posted to.
@@ -92,7 +105,13 @@ pub struct AlarmWebhook {
 }
 
 impl Reader<'_> {
-    pub(crate) fn alarms(&mut self, root: &DeTable<'_>, sources: &[Configured], has_smtp: bool) -> AlarmConfig {
+    pub(crate) fn alarms(
+        &mut self,
+        root: &DeTable<'_>,
+        sources: &[Configured],
+        names: &BTreeSet<String>,
+        has_smtp: bool,
+    ) -> AlarmConfig {
         let section = self.optional::<AlarmsSection>(root, "alarms").unwrap_or_default();
         let mut config = AlarmConfig {
             is_configured: root.get("alarms").is_some(),
@@ -102,11 +121,24 @@ impl Reader<'_> {
             language: section.language,
             waiting: SignedDuration::from_mins(i64::from(section.waiting_minutes.max(1))),
             rejected: u64::from(section.rejected.max(1)),
+            silent: SignedDuration::from_hours(i64::from(section.silent_hours.max(1))),
+            heard: sources.iter().map(|one| one.source.name.clone()).collect(),
         };
         let Some(value) = root.get("alarms") else { return config };
-        for (key, number) in [("waiting_minutes", section.waiting_minutes), ("rejected", section.rejected)] {
+        for (key, number) in [
+            ("waiting_minutes", section.waiting_minutes),
+            ("rejected", section.rejected),
+            ("silent_hours", section.silent_hours),
+        ] {
             if number == 0 {
                 self.alarm_mistake(value, key, "is 0, at least 1 is needed; leave it out to use the default");
+            }
+        }
+        for name in &section.silent_except {
+            let known = config.heard.len();
+            config.heard.retain(|source| source.as_str() != name);
+            if config.heard.len() == known && !names.contains(name) {
+                self.alarm_mistake(value, "silent_except", &format!("there is no source {name:?}"));
             }
         }
         // Ways to tell are those of the hub on one machine: on AWS the topic of the template tells.

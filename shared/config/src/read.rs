@@ -200,7 +200,7 @@ impl Reader<'_> {
         let mailers = self.audience(root, &mut catalog);
         self.talk(root, &mut catalog, hub.as_ref());
         let smtp = self.smtp(root);
-        let alarms = self.alarms(root, &sources, root.get("smtp").is_some());
+        let alarms = self.alarms(root, &sources, &names, root.get("smtp").is_some());
         self.mailings(root, &mut catalog, hub.as_ref());
         self.claims(root, &mut catalog, hub.as_ref());
         let second_crm = self.second_crm(root, &currency);

@@ -65,6 +65,14 @@ pub struct Watched {
 }
 
 pub fn watched(folder: &Path, clock: &Moved, section: &str) -> Watched {
+    watched_hearing(folder, clock, section, &[])
+}
+
+/// The same; these sources may not be silent.
+pub fn watched_hearing(folder: &Path, clock: &Moved, section: &str, heard: &[&str]) -> Watched {
+    let names = DEFAULT_CONFIG.lines().filter_map(|line| line.strip_prefix("[source.")?.strip_suffix("]"));
+    let silent: Vec<&str> = names.filter(|name| !name.contains('.') && !heard.contains(name)).collect();
+    let section = format!("{section}\nsilent_except = {silent:?}");
     let text = format!("{DEFAULT_CONFIG}\n[alarms]\n{section}\n").replace("127.0.0.1:8081", &free());
     let config = read_config("stagedoor.toml", &text, None).expect("a config");
     let hub = Arc::new(Hub::open_by(Arc::new(clock.clone()), config, folder, "serve").expect("a hub"));
@@ -312,7 +320,8 @@ async fn a_bot_and_a_letter_tell_the_team() {
 #[test]
 fn every_mistake_of_the_alarms_is_told_with_its_remedy_and_no_address() {
     let section = "[alarms]\nwebhook = \"dev:chat.example.ru/s3cret\"\nwebhook_secret = \"dev:x\"\nemail = [\"duty\"]\n\
-                   telegram = { source = \"tilda\", chat = \"team\" }\nwaiting_minutes = 0\nrejected = 0\n";
+                   telegram = { source = \"tilda\", chat = \"team\" }\nwaiting_minutes = 0\nrejected = 0\nsilent_hours = 0\n\
+                   silent_except = [\"tidla\"]\n";
     let start = DEFAULT_CONFIG.find("[smtp]").expect("a section");
     let end = start + DEFAULT_CONFIG[start..].find("\n\n").expect("its end");
     let text = format!("{}{}\n{section}", &DEFAULT_CONFIG[..start], &DEFAULT_CONFIG[end..]);
@@ -325,6 +334,8 @@ fn every_mistake_of_the_alarms_is_told_with_its_remedy_and_no_address() {
         "alarms.telegram: chat is no number, expected one such as \"-1001234567890\"",
         "alarms.waiting_minutes: is 0, at least 1 is needed",
         "alarms.rejected: is 0, at least 1 is needed",
+        "alarms.silent_hours: is 0, at least 1 is needed",
+        "alarms.silent_except: there is no source \"tidla\"",
     ] {
         assert!(told.contains(expected), "missing {expected:?} in\n{told}");
     }

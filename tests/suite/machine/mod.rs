@@ -7,4 +7,5 @@ mod logs;
 mod metrics;
 mod moved;
 mod ready;
+mod silent;
 mod stop;

@@ -23,16 +23,19 @@ pub enum AlarmKind {
     SignaturesRejected,
     /// Messages were given up.
     DeadLetters,
+    /// A source sends nothing for longer than usual.
+    SourceSilent,
 }
 
 impl AlarmKind {
-    pub const ALL: [Self; 3] = [Self::PeopleWait, Self::SignaturesRejected, Self::DeadLetters];
+    pub const ALL: [Self; 4] = [Self::PeopleWait, Self::SignaturesRejected, Self::DeadLetters, Self::SourceSilent];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::PeopleWait => "people_wait",
             Self::SignaturesRejected => "signatures_rejected",
             Self::DeadLetters => "dead_letters",
+            Self::SourceSilent => "source_silent",
         }
     }
 }
@@ -77,6 +80,9 @@ pub enum Phase {
 struct Ringing {
     alarm: Alarm,
     told_at: Timestamp,
+    /// No reminder follows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_told_once: bool,
 }
 
 /// Something that has to be told, and by which ways it was not told yet.
@@ -151,7 +157,8 @@ impl Book {
                 text_ru: String::new(),
             };
             (alarm.text, alarm.text_ru) = words(Phase::Began, &alarm, &one.told);
-            self.ringing.insert(key, Ringing { alarm: alarm.clone(), told_at: now });
+            let is_told_once = one.told.is_new;
+            self.ringing.insert(key, Ringing { alarm: alarm.clone(), told_at: now, is_told_once });
             (alarm.text, alarm.text_ru) = words(phase, &alarm, &one.told);
             self.notice(phase, alarm, now, ways);
         }
@@ -193,7 +200,7 @@ impl Ringing {
         let ago = now.duration_since(self.told_at);
         // Each dead letter is something that did not happen; a number of people goes up and down.
         let has_grown = self.alarm.kind == AlarmKind::DeadLetters && count > self.alarm.count && ago >= GROWTH;
-        has_grown || ago >= REMINDER && !breakage::is_on("alarms-remind-nobody")
+        has_grown || ago >= REMINDER && !self.is_told_once && !breakage::is_on("alarms-remind-nobody")
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
-use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::PortError;
+use stagedoor_model::{SourceName, Timestamp, breakage};
+use stagedoor_ports::{PortError, Silence, SilenceRule, silent_sources, source_lives};
 
 use super::{
     book::{AlarmKind, Book, Found, key},
@@ -54,6 +54,9 @@ impl Rejections {
     }
 }
 
+/// After a start, sources get this time: while the hub did not run, they could send nothing.
+const STARTED: SignedDuration = SignedDuration::from_hours(1);
+
 /// What was found, and the alarms of which nothing is known now.
 pub(super) type Conditions = (Vec<Found>, BTreeSet<String>);
 
@@ -66,6 +69,9 @@ pub(super) async fn look(
     now: Timestamp,
 ) -> Result<Conditions, PortError> {
     let (mut found, mut unknown) = (Vec::new(), BTreeSet::new());
+    // Deliveries of which no event was made are signs of their sources, too.
+    let accepted = hub.counters.last_accepted().into_iter();
+    hub.hear(accepted.filter_map(|(source, at)| Some((SourceName::new(&source).ok()?, at))).collect()).await;
     found.extend(people_wait(hub, book, now).await?);
     found.extend(dead_letters(hub, now).await?);
     let limit = hub.config.alarms.rejected;
@@ -77,10 +83,34 @@ pub(super) async fn look(
         }
     }
     if !rejections.knows(now) {
-        let own = book.ringing().filter(|one| one.kind == AlarmKind::SignaturesRejected);
-        unknown.extend(own.map(|one| key(one.kind, one.source.as_deref())));
+        unknown.extend(keys_of(book, AlarmKind::SignaturesRejected));
+    }
+    if rejections.first_look.is_none_or(|first| now.duration_since(first) < STARTED) {
+        unknown.extend(keys_of(book, AlarmKind::SourceSilent));
+        // A new source counts from the first look on.
+        source_lives(hub.store.as_ref(), &hub.config.alarms.heard, now).await?;
+    } else {
+        found.extend(silent(hub, now).await?);
     }
     Ok((found, unknown))
+}
+
+fn keys_of(book: &Book, kind: AlarmKind) -> impl Iterator<Item = String> {
+    book.ringing().filter(move |one| one.kind == kind).map(|one| key(one.kind, one.source.as_deref()))
+}
+
+async fn silent(hub: &Hub, now: Timestamp) -> Result<Vec<Found>, PortError> {
+    let rule = SilenceRule { floor: hub.config.alarms.silent, zone: hub.zone() };
+    let silent = silent_sources(hub.store.as_ref(), &hub.config.alarms.heard, now, &rule).await?;
+    let found = silent.into_iter().map(|(source, silence)| {
+        let (since, usual_hours, is_new) = match silence {
+            Silence::New { since } => (since, 0, true),
+            Silence::Longer { since, usual } => (since, usual.as_hours(), false),
+        };
+        let told = Told { usual_hours, is_new, ..Told::default() };
+        Found { kind: AlarmKind::SourceSilent, source: Some(source.as_str().to_owned()), since, count: 1, told }
+    });
+    Ok(found.collect())
 }
 
 async fn people_wait(hub: &Hub, book: &Book, now: Timestamp) -> Result<Option<Found>, PortError> {

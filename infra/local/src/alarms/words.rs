@@ -11,6 +11,10 @@ pub(super) struct Told {
     pub why: Option<(String, String)>,
     /// Names with their numbers, such as queues.
     pub parts: Vec<(&'static str, u64)>,
+    /// The longest silence that is usual, in hours of the kind that is too long now.
+    pub usual_hours: i64,
+    /// The source never sent anything.
+    pub is_new: bool,
 }
 
 /// In English and in Russian.
@@ -68,6 +72,32 @@ fn holds(alarm: &Alarm, told: &Told) -> (String, String) {
                 ),
             )
         }
+        AlarmKind::SourceSilent if told.is_new => {
+            let since = moment(alarm.since);
+            (
+                format!(
+                    "source {source}: nothing came since it stands in the config ({since}). Look whether its webhook is \
+                     set at the provider"
+                ),
+                format!(
+                    "источник {source}: с тех пор как он в конфигурации ({since}), ничего не пришло. \
+                     Проверьте, настроен ли вебхук у провайдера"
+                ),
+            )
+        }
+        AlarmKind::SourceSilent => {
+            let (since, hours) = (moment(alarm.since), told.usual_hours);
+            (
+                format!(
+                    "source {source}: nothing came since {since}; in four weeks its longest gap was {hours} h. Look whether \
+                     its webhook is still set at the provider"
+                ),
+                format!(
+                    "источник {source}: с {since} ничего не приходит; за четыре недели самый долгий перерыв был {hours} ч. \
+                     Проверьте, не отключён ли вебхук у провайдера"
+                ),
+            )
+        }
     }
 }
 
@@ -83,6 +113,9 @@ fn over(alarm: &Alarm) -> (String, String) {
         ),
         AlarmKind::DeadLetters => {
             ("no messages are given up any more".into(), "необработанных сообщений больше нет".into())
+        }
+        AlarmKind::SourceSilent => {
+            (format!("source {source} sends again"), format!("источник {source} снова присылает данные"))
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use stagedoor_model::{SECOND_CRM, SourceName};
-use stagedoor_ports::{Queue, Received};
+use stagedoor_ports::{Queue, Received, sources_heard};
 use stagedoor_sync::{Pace, Reconciled, Sync};
 use tokio::task::JoinSet;
 
@@ -112,6 +112,7 @@ async fn send_batch(hub: Arc<Hub>, batch: Vec<Received>) {
 
 async fn fold(hub: &Hub, queue: &dyn Queue, batch: Vec<Received>) {
     let (events, receipts): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.event, one.receipt)).unzip();
+    hub.hear(sources_heard(&events, hub.sync.clock.now())).await;
     let failed = hub.sync.handle(events).await;
     // What failed comes again by itself after the visibility timeout.
     let done = receipts.into_iter().enumerate().filter(|(index, _)| !failed.contains(index)).map(|(_, one)| one);

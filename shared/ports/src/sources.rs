@@ -1,0 +1,229 @@
+//! When each source was last heard, and how long it is usually silent. One small cell a source keeps both.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::{SignedDuration, civil::Weekday, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use stagedoor_model::{Body, Event, SourceName, Timestamp, breakage};
+
+use crate::{Result, Store};
+
+/// A cell is written again after this time at the earliest: an on-sale night writes nothing hot.
+const RESOLUTION: SignedDuration = SignedDuration::from_secs(60);
+/// Nothing is usual before a source was heard for so long.
+const HISTORY: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// Weeks whose longest gaps count as usual, besides the present one.
+const WEEKS: i64 = 4;
+/// A source that never sent anything is told of after this time.
+const NEW: SignedDuration = SignedDuration::from_hours(24);
+/// Hours of the night, in the zone of the hub.
+const NIGHT: (i8, i8) = (22, 8);
+/// A longer gap is not measured further.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 7 * 8);
+
+/// Seconds of a gap by kind of hour: days of the week, nights, days of the weekend.
+type Parts = [i64; 3];
+
+/// How a source was heard so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceLife {
+    /// When the hub knew the source first.
+    pub since: Timestamp,
+    /// When it was first heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Timestamp>,
+    /// When it was last heard, give or take a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// The longest gaps that ended in a week, by its number.
+    #[serde(default)]
+    weeks: BTreeMap<i64, Parts>,
+}
+
+/// What is asked of every source.
+#[derive(Debug, Clone)]
+pub struct SilenceRule {
+    /// A shorter silence is never told.
+    pub floor: SignedDuration,
+    /// In which nights and weekends are.
+    pub zone: TimeZone,
+}
+
+/// A source that is silent for too long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Silence {
+    /// It never sent anything.
+    New { since: Timestamp },
+    /// It usually sends again sooner. `usual` is its longest gap in hours of this kind.
+    Longer { since: Timestamp, usual: SignedDuration },
+}
+
+fn week(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(7 * 24 * 3_600)
+}
+
+/// The seconds from `from` to `to`, by kind of hour.
+fn parts(from: Timestamp, to: Timestamp, zone: &TimeZone) -> Parts {
+    let mut parts = Parts::default();
+    let mut at = from.max(to.checked_sub(LONGEST).unwrap_or(from)).as_second();
+    while at < to.as_second() {
+        // Zones differ by quarters of an hour at least.
+        let next = ((at.div_euclid(900) + 1) * 900).min(to.as_second());
+        let local = zone.to_datetime(Timestamp::from_second(at).unwrap_or(from));
+        let [weekdays, nights, weekends] = &mut parts;
+        let kind = match local.hour() {
+            hour if hour >= NIGHT.0 || hour < NIGHT.1 => nights,
+            _ if matches!(local.weekday(), Weekday::Saturday | Weekday::Sunday) => weekends,
+            _ => weekdays,
+        };
+        *kind += next - at;
+        at = next;
+    }
+    parts
+}
+
+fn longer(mut one: Parts, other: Parts) -> Parts {
+    one.iter_mut().zip(other).for_each(|(one, other)| *one = other.max(*one));
+    one
+}
+
+impl SourceLife {
+    /// It is heard at this time.
+    pub fn hear(&mut self, at: Timestamp, zone: &TimeZone) {
+        if let Some(last) = self.last.filter(|last| *last < at) {
+            let longest = self.weeks.entry(week(at)).or_default();
+            let gap = parts(last, at, zone);
+            *longest = longer(*longest, gap);
+        }
+        self.weeks.retain(|one, _| week(at) - one <= WEEKS);
+        self.first.get_or_insert(at);
+        self.last = self.last.max(Some(at));
+    }
+
+    /// Whether it is silent for longer than is usual for it. A gap is compared by kind of hour: a quiet night hides no quiet
+    /// day. Half as long again as ever in the last four weeks is too long.
+    pub fn silence(&self, now: Timestamp, rule: &SilenceRule) -> Option<Silence> {
+        let (Some(first), Some(last)) = (self.first, self.last) else {
+            let is_long = now.duration_since(self.since) >= NEW && !breakage::is_on("new-source-never-missed");
+            return is_long.then_some(Silence::New { since: self.since });
+        };
+        if last.duration_since(first) < HISTORY && !breakage::is_on("silence-without-history") {
+            return None;
+        }
+        let counted = self.weeks.iter().filter(|(one, _)| week(now) - *one <= WEEKS);
+        let usual = counted.fold(Parts::default(), |usual, (_, own)| longer(usual, *own));
+        let floor = rule.floor.as_secs();
+        let too_long = parts(last, now, &rule.zone).into_iter().zip(usual).find(|(own, usual)| {
+            let usual = if breakage::is_on("silence-by-floor-alone") { 0 } else { *usual };
+            *own > floor.max(usual + usual / 2)
+        });
+        too_long.map(|(_, usual)| Silence::Longer { since: last, usual: SignedDuration::from_secs(usual) })
+    }
+}
+
+fn cell(source: &str) -> String {
+    format!("source/{source}")
+}
+
+/// What this version cannot read begins anew.
+fn read(value: &str, now: Timestamp) -> SourceLife {
+    serde_json::from_str(value).unwrap_or_else(|_| new(now))
+}
+
+fn new(now: Timestamp) -> SourceLife {
+    SourceLife { since: now, ..SourceLife::default() }
+}
+
+/// The sources that these events came from. What the hub itself made of a source's messages is no sign of it.
+pub fn sources_heard(events: &[Event], now: Timestamp) -> BTreeMap<SourceName, Timestamp> {
+    let is_own = |event: &&Event| {
+        let own = matches!(
+            event.body,
+            Body::MessageDecided(_) | Body::MessageSent(_) | Body::LinkIssued(_) | Body::PromoIssued(_)
+        );
+        !own || breakage::is_on("own-messages-are-deliveries")
+    };
+    events.iter().filter(is_own).map(|event| (event.source.clone(), now)).collect()
+}
+
+/// Notes which sources are heard.
+#[derive(Default)]
+pub struct HeardSources(Mutex<BTreeMap<SourceName, Timestamp>>);
+
+impl HeardSources {
+    /// Notes when these sources were heard, each once a minute at most.
+    ///
+    /// # Errors
+    /// When the store fails. The next note makes up for it.
+    pub async fn note(&self, store: &dyn Store, heard: BTreeMap<SourceName, Timestamp>, zone: &TimeZone) -> Result<()> {
+        for (source, at) in heard {
+            let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&source).copied();
+            if before.is_none_or(|before| is_news(before, at)) {
+                note(store, source.as_str(), at, zone).await?;
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(source, at);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_news(before: Timestamp, at: Timestamp) -> bool {
+    at.duration_since(before) >= RESOLUTION || at > before && breakage::is_on("each-delivery-noted")
+}
+
+async fn note(store: &dyn Store, source: &str, at: Timestamp, zone: &TimeZone) -> Result<()> {
+    let known = store.cell(&cell(source)).await?;
+    let mut life = known.as_ref().map_or_else(|| new(at), |one| read(&one.value, at));
+    if life.last.is_some_and(|last| !is_news(last, at)) {
+        return Ok(());
+    }
+    life.hear(at, zone);
+    // Another process that is faster notes the same.
+    put(store, source, &life, known.map(|one| one.version)).await.map(drop)
+}
+
+async fn put(store: &dyn Store, source: &str, life: &SourceLife, version: Option<u64>) -> Result<bool> {
+    let value = serde_json::to_string(life).map_err(|error| crate::PortError::Fail(error.to_string()))?;
+    store.put_cell(&cell(source), &value, version).await
+}
+
+/// How each of these sources was heard. One that is new to the store is written down.
+///
+/// # Errors
+/// When the store fails.
+pub async fn source_lives(
+    store: &dyn Store,
+    sources: &BTreeSet<SourceName>,
+    now: Timestamp,
+) -> Result<BTreeMap<SourceName, SourceLife>> {
+    let mut lives = BTreeMap::new();
+    for source in sources {
+        let life = match store.cell(&cell(source.as_str())).await? {
+            Some(known) => read(&known.value, now),
+            None => {
+                let life = new(now);
+                put(store, source.as_str(), &life, None).await?;
+                life
+            }
+        };
+        lives.insert(source.clone(), life);
+    }
+    Ok(lives)
+}
+
+/// Those of these sources that are silent for longer than usual.
+///
+/// # Errors
+/// When the store fails.
+pub async fn silent_sources(
+    store: &dyn Store,
+    sources: &BTreeSet<SourceName>,
+    now: Timestamp,
+    rule: &SilenceRule,
+) -> Result<BTreeMap<SourceName, Silence>> {
+    let lives = source_lives(store, sources, now).await?;
+    Ok(lives.into_iter().filter_map(|(source, life)| Some((source, life.silence(now, rule)?))).collect())
+}
