@@ -39,6 +39,11 @@ pub trait Queue: Send + Sync {
     async fn done(&self, receipts: Vec<Receipt>) -> Result<()>;
     /// Makes messages visible again at once.
     async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()>;
+    /// The same for messages that nobody began to handle, such as at an orderly stop: being handed out counts as no attempt. A
+    /// queue that counts by itself, as SQS does, counts it all the same.
+    async fn give_back_unused(&self, receipts: Vec<Receipt>) -> Result<()> {
+        self.give_back(receipts).await
+    }
     /// Messages waiting, those being handled included; dead letters not.
     async fn depth(&self) -> Result<u64>;
     /// Whether no message waits or is being handled. Is asked many times a second.

@@ -408,6 +408,18 @@ async fn what_is_given_back_comes_again(queue: &dyn Queue) {
     assert_eq!(second.first().map(|message| message.attempts), Some(2));
 }
 
+/// For queues that count attempts themselves: what nobody began to handle loses none.
+pub async fn unused_suite(queue: &dyn Queue) {
+    queue.send(vec![form_event(1)]).await.expect("sent");
+    for _ in 0..12 {
+        let batch = queue.receive(10).await.expect("received");
+        assert_eq!(batch.first().map(|message| message.attempts), Some(1));
+        let unused = batch.into_iter().map(|message| message.receipt).collect();
+        queue.give_back_unused(unused).await.expect("given back");
+    }
+    assert_eq!(queue.dead_letters().await.expect("counted"), 0);
+}
+
 async fn what_is_given_back_too_often_is_a_dead_letter(queue: &dyn Queue) {
     queue.send(vec![form_event(1), form_event(2)]).await.expect("sent");
     for _ in 0..20 {

@@ -3,7 +3,7 @@
 
 use stagedoor_ports::{
     memory::{MemoryQueue, MemoryStore},
-    testing::{queue_suite, store_suite},
+    testing::{queue_suite, store_suite, unused_suite},
 };
 
 #[tokio::test]
@@ -14,4 +14,5 @@ async fn the_memory_store_keeps_every_promise() {
 #[tokio::test]
 async fn the_memory_queue_keeps_every_promise() {
     queue_suite(async || MemoryQueue::default()).await;
+    unused_suite(&MemoryQueue::default()).await;
 }

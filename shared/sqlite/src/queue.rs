@@ -14,7 +14,7 @@ use stagedoor_model::{Event, EventId, Timestamp, breakage};
 use stagedoor_ports::{Clock, DeadLetter, PortError, Queue, Receipt, Received, Result, from_stored, to_stored};
 
 use self::steps::STEPS;
-use crate::{database::Database, steps::is_behind};
+use crate::{database::Database, long_looks::LongLooks, steps::is_behind};
 
 /// How long a message stays in one hand at first, in milliseconds; each further attempt doubles it, so that a shop that
 /// is down for half an hour makes no dead letter.
@@ -27,13 +27,19 @@ pub struct SqliteQueue {
     clock: Arc<dyn Clock>,
     /// Rows of messages that were handed out and are not done.
     in_hand: Arc<Mutex<BTreeMap<EventId, i64>>>,
+    long_looks: LongLooks,
 }
 
 impl SqliteQueue {
     /// # Errors
     /// When the file cannot be opened or is no database.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        Ok(Self { database: Database::open(path, STEPS)?, clock, in_hand: Arc::default() })
+        Ok(Self {
+            database: Database::open(path, STEPS)?,
+            clock,
+            in_hand: Arc::default(),
+            long_looks: LongLooks::default(),
+        })
     }
 
     /// Whether opening would bring the file forward: an earlier version wrote it.
@@ -51,6 +57,32 @@ impl SqliteQueue {
     fn left_hand(&self, receipts: &[Receipt]) {
         let rows: BTreeSet<i64> = receipts.iter().filter_map(|receipt| receipt.0.parse().ok()).collect();
         self.in_hand().retain(|_, row| !rows.contains(row));
+    }
+
+    /// Whether there is anything to hand out. What stands in the middle of many that are in somebody's hands is found within a
+    /// second.
+    async fn is_any_ready(&self, now: i64) -> Result<bool> {
+        match self.database.look(move |connection| postponed::is_soon_ready(connection, now)).await? {
+            Some(is_any) => Ok(is_any),
+            None if !self.long_looks.is_due() => Ok(false),
+            None => {
+                let is_any = self.database.read(move |connection| postponed::is_any_ready(connection, now)).await?;
+                self.long_looks.found(is_any);
+                Ok(is_any)
+            }
+        }
+    }
+
+    /// Shows messages again, with so many attempts less.
+    async fn back(&self, receipts: Vec<Receipt>, unused: i64) -> Result<()> {
+        self.left_hand(&receipts);
+        self.database
+            .write(move |connection| {
+                let sql = "UPDATE messages SET visible_at = 0, attempts = max(attempts - ?2, 0) WHERE id = ?1";
+                let mut show = connection.prepare_cached(sql)?;
+                receipts.iter().try_for_each(|receipt| show.execute(params![receipt.0, unused]).map(drop))
+            })
+            .await
     }
 }
 
@@ -96,9 +128,7 @@ impl Queue for SqliteQueue {
     async fn receive(&self, max: usize) -> Result<Vec<Received>> {
         let now = self.clock.now().as_millisecond();
         // A look costs no transaction, and most looks find nothing.
-        let is_any = breakage::is_on("idle-queue-writes")
-            || self.database.look(move |connection| postponed::is_any_ready(connection, now)).await?;
-        if !is_any {
+        if !breakage::is_on("idle-queue-writes") && !self.is_any_ready(now).await? {
             return Ok(vec![]);
         }
         let (rows, worn_out) = self.database.write(move |connection| take(connection, now, max)).await?;
@@ -135,13 +165,11 @@ impl Queue for SqliteQueue {
     }
 
     async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()> {
-        self.left_hand(&receipts);
-        self.database
-            .write(move |connection| {
-                let mut show = connection.prepare_cached("UPDATE messages SET visible_at = 0 WHERE id = ?1")?;
-                receipts.iter().try_for_each(|receipt| show.execute([&receipt.0]).map(drop))
-            })
-            .await
+        self.back(receipts, 0).await
+    }
+
+    async fn give_back_unused(&self, receipts: Vec<Receipt>) -> Result<()> {
+        self.back(receipts, i64::from(!breakage::is_on("given-back-unused-is-an-attempt"))).await
     }
 
     async fn depth(&self) -> Result<u64> {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use stagedoor_model::breakage;
 use stagedoor_ports::{Clock, PortError, Result, SystemClock};
 
-use crate::private::private_file;
+use crate::{private::private_file, room};
 
 /// One change of a file's tables. It is made in one transaction with the number: wholly or not at all.
 pub(crate) struct Step {
@@ -81,6 +81,16 @@ pub(crate) fn bring_up(connection: &Connection, path: &Path, steps: &[Step]) -> 
         return Err(refused(path, found, latest));
     }
     let is_new = is_new()?;
+    if !is_new && found < latest && !breakage::is_on("steps-ask-no-room") {
+        // The copy, the file written anew, and the log of writes.
+        let folder = path.parent().unwrap_or(Path::new(""));
+        room::make_sure(folder, room::size_of(path).saturating_mul(3)).map_err(|reason| {
+            let file = path.display();
+            PortError::Fail(format!(
+                "{file} has to be brought forward: {reason}. Nothing was changed. Make room on the disk, and start again"
+            ))
+        })?;
+    }
     let mut kept = None;
     if !is_new && let Some(first) = steps.iter().find(|step| step.number > found) {
         tracing::info!(file = %path.display(), from = found, to = latest, "the file is brought forward; a copy is kept");

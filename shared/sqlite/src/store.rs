@@ -20,19 +20,20 @@ use stagedoor_ports::{
     Store, SystemClock, Taken, Totals, Versioned, from_stored, to_stored,
 };
 
-use crate::{crowds, database::Database, due};
+use crate::{crowds, database::Database, due, long_looks::LongLooks};
 
 /// The hub's memory in one file.
 #[derive(Clone)]
 pub struct SqliteStore {
     database: Database,
+    long_looks: LongLooks,
 }
 
 impl SqliteStore {
     /// # Errors
     /// When the file cannot be opened or is no database.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { database: Database::open(path, steps::STEPS)? })
+        Ok(Self { database: Database::open(path, steps::STEPS)?, long_looks: LongLooks::default() })
     }
 
     /// Whether opening would bring the file forward: an earlier version wrote it.
@@ -48,7 +49,8 @@ impl SqliteStore {
     /// # Errors
     /// When the file is not there or is no database.
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        Ok(Self { database: Database::open_read_only(path, &steps::tables(), &steps::fill_totals())? })
+        let database = Database::open_read_only(path, &steps::tables(), &steps::fill_totals())?;
+        Ok(Self { database, long_looks: LongLooks::default() })
     }
 
     /// The rows that can be read; the others are set aside.
@@ -269,7 +271,15 @@ impl Store for SqliteStore {
     }
 
     async fn may_be_dirty(&self, now: Timestamp) -> Result<bool> {
-        self.database.look(move |connection| waiting::is_any(connection, now)).await
+        match self.database.look(move |connection| waiting::is_any(connection, now)).await? {
+            Some(is_any) => Ok(is_any),
+            None if !self.long_looks.is_due() => Ok(false),
+            None => {
+                let is_any = self.database.read(move |connection| waiting::is_any_of_all(connection, now)).await?;
+                self.long_looks.found(is_any);
+                Ok(is_any)
+            }
+        }
     }
 
     async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {

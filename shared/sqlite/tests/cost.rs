@@ -139,3 +139,38 @@ async fn who_looks_into_an_empty_queue_begins_no_transaction() {
     let run: Vec<String> = costs.lock().expect("a lock").keys().cloned().collect();
     assert!(!run.is_empty() && run.iter().all(|sql| sql.starts_with("SELECT")), "{run:#?}");
 }
+
+#[tokio::test]
+async fn an_idle_look_passes_no_more_rows_however_many_are_in_hand_or_put_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let _alone = ALONE.lock().await;
+    let costs = measure();
+    let of = async |n: u32| -> Costs {
+        let store = SqliteStore::open(&folder.path().join(format!("idle{n}.db"))).expect("opened");
+        let queue =
+            SqliteQueue::open(&folder.path().join(format!("hands{n}.db")), Arc::new(SystemClock)).expect("opened");
+        store.save((1..=n).map(|one| newcomer(one).1).collect()).await.expect("saved");
+        let taken = store.take_dirty(n as usize, None).await.expect("taken");
+        let put_off = |taken| Postponed { taken, tries: 1, until: Some(at(900)) };
+        store.postpone(taken.iter().map(|one| put_off(one.taken())).collect()).await.expect("postponed");
+        queue.send((1..=n).map(form_event).collect()).await.expect("sent");
+        assert_eq!(queue.receive(n as usize).await.expect("received").len(), n as usize);
+        costs.lock().expect("a lock").clear();
+        for _ in 0..20 {
+            assert!(!store.may_be_dirty(at(0)).await.expect("asked"));
+            assert!(queue.receive(10).await.expect("received").is_empty());
+        }
+        std::mem::take(&mut *costs.lock().expect("a lock"))
+    };
+    let (few, many) = (of(400).await, of(4_000).await);
+    // Long looks, one a second, have no order.
+    let all =
+        |costs: &Costs| costs.iter().filter(|(sql, _)| sql.contains("ORDER BY")).map(|(_, cost)| cost).sum::<i64>();
+    assert!(all(&many) <= all(&few) * 2, "{} steps became {}: {many:#?}", all(&few), all(&many));
+    // Who is ready is found all the same, and what comes is handed out at once.
+    let store = SqliteStore::open(&folder.path().join("idle4000.db")).expect("opened");
+    assert!(store.may_be_dirty(at(901)).await.expect("asked"));
+    let queue = SqliteQueue::open(&folder.path().join("hands4000.db"), Arc::new(SystemClock)).expect("opened");
+    queue.send(vec![form_event(9_999)]).await.expect("sent");
+    assert_eq!(queue.receive(10).await.expect("received").len(), 1);
+}

@@ -312,3 +312,23 @@ async fn a_backup_overwrites_nothing_and_only_a_whole_one_is_restored_into_an_em
     let cut = Hub::open(config, &folder, "serve").err().expect("a sentence");
     assert!(cut.contains("restore"), "{cut}");
 }
+
+#[tokio::test]
+async fn a_disk_without_room_for_a_backup_is_said_before_it_is_begun() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let config = read_config("stagedoor.toml", stagedoor::DEFAULT_CONFIG, None).expect("a config");
+    drop(Hub::open(config, &data, "test").expect("a hub"));
+    // A hole of a terabyte at its end: nobody has two of them.
+    let end = std::fs::OpenOptions::new().write(true).open(data.join("hub.db")).expect("a file");
+    let bytes = end.metadata().expect("a file").len();
+    end.set_len(1 << 40).expect("a hole");
+    let file = folder.path().join("backup.tar");
+    let error = backup(&data, &file).await.expect_err("no room");
+    for words in ["no backup is begun: 21990", "MB of free room are needed", "name a file on another disk"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 1, "nothing was begun");
+    end.set_len(bytes).expect("as it was");
+    backup(&data, &file).await.expect("a backup");
+}

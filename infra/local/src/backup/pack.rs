@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_sqlite::{copy_together, private_file};
+use stagedoor_sqlite::{copy_together, private_file, room};
 
 use super::UNFINISHED;
 use crate::{FILES, serve::LOCK_FILE};
@@ -62,6 +62,13 @@ pub fn pack(folder: &Path, file: &Path, made_at: Timestamp, is_over: &AtomicBool
     }
     if file.exists() {
         return Err(format!("{} is there already; a backup overwrites nothing", file.display()));
+    }
+    // The copies, and the file that they are packed into.
+    let bytes: u64 = FILES.iter().map(|name| room::size_of(&folder.join(name))).sum();
+    if !breakage::is_on("backup-asks-no-room") {
+        let place = file.parent().unwrap_or(Path::new(""));
+        room::make_sure(place, bytes.saturating_mul(2))
+            .map_err(|reason| format!("no backup is begun: {reason}. Make room, or name a file on another disk"))?;
     }
     let copies = beside(file, COPIES);
     let mut builder = fs::DirBuilder::new();

@@ -104,7 +104,7 @@ async fn send_batch(hub: Arc<Hub>, batch: Vec<Received>) {
     }
     // Else they come again after the visibility timeout.
     if is_over(&hub)
-        && let Err(error) = hub.queues.outbox.give_back(back.into_iter().map(|(_, one)| one).collect()).await
+        && let Err(error) = hub.queues.outbox.give_back_unused(back.into_iter().map(|(_, one)| one).collect()).await
     {
         tracing::warn!(%error, "messages that were not begun come later");
     }

@@ -29,6 +29,15 @@ impl MemoryQueue {
     fn state(&self) -> MutexGuard<'_, Messages> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn back(&self, receipts: &[Receipt], unused: u32) {
+        let mut state = self.state();
+        for id in receipts.iter().filter_map(|r| r.0.parse::<u64>().ok()) {
+            if let Some((event, attempts)) = state.taken.remove(&id) {
+                state.ready.push_back((id, event, attempts.saturating_sub(unused)));
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -71,12 +80,12 @@ impl Queue for MemoryQueue {
     }
 
     async fn give_back(&self, receipts: Vec<Receipt>) -> Result<()> {
-        let mut state = self.state();
-        for id in receipts.iter().filter_map(|r| r.0.parse::<u64>().ok()) {
-            if let Some((event, attempts)) = state.taken.remove(&id) {
-                state.ready.push_back((id, event, attempts));
-            }
-        }
+        self.back(&receipts, 0);
+        Ok(())
+    }
+
+    async fn give_back_unused(&self, receipts: Vec<Receipt>) -> Result<()> {
+        self.back(&receipts, 1);
         Ok(())
     }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{
     Queue, Saved, Store, SystemClock, of_a_later_version,
-    testing::{form_event, newcomer, put_people, queue_suite, readable_again_suite, store_suite, unreadable_suite},
+    testing::{
+        form_event, newcomer, put_people, queue_suite, readable_again_suite, store_suite, unreadable_suite,
+        unused_suite,
+    },
 };
 use stagedoor_sqlite::{SqliteQueue, SqliteStore};
 
@@ -29,6 +32,13 @@ async fn the_sqlite_queue_keeps_every_promise() {
         SqliteQueue::open(&folder.path().join(format!("{n}.db")), Arc::new(SystemClock)).expect("opened")
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_began_to_handle_loses_no_attempt() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let queue = SqliteQueue::open(&folder.path().join("queue.db"), Arc::new(SystemClock)).expect("opened");
+    unused_suite(&queue).await;
 }
 
 #[tokio::test]

@@ -209,6 +209,28 @@ fn without_room_for_a_copy_nothing_is_changed() {
     assert_eq!(version(&file), 0);
 }
 
+#[test]
+fn a_disk_without_room_for_the_steps_is_said_before_anything_changes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hub.db");
+    stored("tour/hub.db", &file);
+    // A hole of a terabyte at its end: nobody has three of them.
+    let bytes = std::fs::metadata(&file).expect("a file").len();
+    let end = std::fs::OpenOptions::new().write(true).open(&file).expect("a file");
+    end.set_len(1 << 40).expect("a hole");
+    let error = SqliteStore::open(&file).err().expect("refused").to_string();
+    for words in ["3298535 MB of free room are needed", "MB are free", "Nothing was changed. Make room on the disk"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    end.set_len(bytes).expect("as it was");
+    assert_eq!(version(&file), 0);
+    let names = std::fs::read_dir(&folder).expect("a folder").flatten().map(|one| one.file_name());
+    let copies: Vec<_> = names.filter(|name| name.to_string_lossy().contains(".before-")).collect();
+    assert!(copies.is_empty(), "{copies:?}");
+    SqliteStore::open(&file).expect("opened");
+    assert_eq!(version(&file), LATEST);
+}
+
 /// Opens the file that the variable names: for the test below, which kills this process.
 #[test]
 fn opens_a_file_for_another_test() {
