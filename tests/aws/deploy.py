@@ -8,6 +8,7 @@ import ast
 import io
 import json
 import os
+import subprocess
 import sys
 import urllib.parse
 import zipfile
@@ -73,12 +74,43 @@ def check_names(template, values, ssm):
         raise SystemExit("\n".join(missing))
 
 
+def take_aliases(translated):
+    """AWS::Lambda::Alias and what moves it: the stand-in makes neither, so they are taken out, and whom an alias would
+    reach is reached without it. Answers the alias of each function that has one, and of which version it is."""
+    resources, aliases, moved = translated["Resources"], {}, {}
+    for name, one in list(resources.items()):
+        if one["Type"] == "AWS::Lambda::Alias":
+            function = one["Properties"]["FunctionName"]["Ref"]
+            called = resources[function]["Properties"]["FunctionName"]["Fn::Sub"].rsplit("-", 1)[1]
+            policy = one["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+            group = resources[policy["DeploymentGroupName"]["Ref"]]["Properties"]
+            aliases[called] = {
+                "name": one["Properties"]["Name"],
+                "version": one["Properties"]["FunctionVersion"]["Fn::GetAtt"][0],
+                "moved_by": group["DeploymentConfigName"]["Fn::Sub"][1]["ConfigName"],
+                "alarms": [alarm["Name"]["Fn::Sub"] for alarm in group["AlarmConfiguration"]["Alarms"]],
+            }
+            moved[name] = function
+
+    def without(value):
+        if isinstance(value, dict):
+            reference = value.get("Ref")
+            return {"Ref": moved[reference]} if reference in moved else {k: without(v) for k, v in value.items()}
+        return [without(one) for one in value] if isinstance(value, list) else value
+
+    kinds = ("AWS::Lambda::Alias", "AWS::Lambda::Version", "AWS::CodeDeploy::")
+    kept = {name: one for name, one in resources.items() if not one["Type"].startswith(kinds)}
+    translated["Resources"] = without(kept)
+    return aliases
+
+
 def main():
     endpoint, stack, artifacts, config, source, parameters = sys.argv[1:]
     parameters = json.loads(parameters)
     # The translator asks the environment for it.
     os.environ["AWS_DEFAULT_REGION"] = REGION
-    template = yaml_parse(Path(source).read_text())
+    released = [str(Path(source).parent / "released"), str(Path(config).resolve())]
+    template = yaml_parse(subprocess.run(released, check=True, capture_output=True, text=True).stdout)
     defaults = {name: one.get("Default") for name, one in template["Parameters"].items()}
     values = {**defaults, **parameters, "AWS::Region": REGION, "AWS::Partition": "aws"}
     check_names(template, values, client("ssm", endpoint))
@@ -86,6 +118,7 @@ def main():
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     package(template, s3, Path(artifacts), Path(config))
     translated = transform(template, values, NoManagedPolicies())
+    aliases = take_aliases(translated)
     upload(s3, "template.json", json.dumps(translated).encode())
     cloudformation = client("cloudformation", endpoint)
     cloudformation.create_stack(
@@ -95,7 +128,7 @@ def main():
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
     described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    print(json.dumps(outcome(endpoint, described), default=str))
+    print(json.dumps({**outcome(endpoint, described), "aliases": aliases}, default=str))
 
 
 def document(policy):

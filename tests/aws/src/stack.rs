@@ -141,10 +141,24 @@ pub struct Mapping {
     pub scaling_config: Option<Value>,
 }
 
+/// By what a function that takes deliveries is reached. The stand-in has no aliases: it is read off the translated template.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Alias {
+    pub name: String,
+    /// The template's name of the version: another one is published by the deploy.
+    pub version: String,
+    /// How deliveries go over to another version.
+    pub moved_by: String,
+    /// What brings the version before back.
+    pub alarms: Vec<String>,
+}
+
 /// What came out of the template.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Deployed {
     pub status: String,
+    /// By the function's short name.
+    pub aliases: BTreeMap<String, Alias>,
     pub outputs: BTreeMap<String, String>,
     pub functions: BTreeMap<String, Function>,
     pub mappings: Vec<Mapping>,

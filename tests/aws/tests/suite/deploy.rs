@@ -37,6 +37,36 @@ fn every_function_of_the_template_is_built_and_looked_for_before_a_deploy() {
     assert_eq!((functions(&file("build")), functions(&file("deploy"))), (deployed.clone(), deployed));
 }
 
+/// Functions that are reached over HTTP.
+const RECEIVING: [&str; 6] = ["crm", "links", "mail", "messaging", "ticketing", "website"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_go_over_to_another_version_also_where_only_the_config_is_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let artifacts = folder.path().join("artifacts");
+    for function in FUNCTIONS {
+        std::fs::create_dir_all(artifacts.join(function)).expect("a folder");
+        std::fs::write(artifacts.join(function).join("bootstrap"), "a program").expect("written");
+    }
+    let config = folder.path().join("config");
+    std::fs::create_dir_all(&config).expect("a folder");
+    let mut versions = Vec::new();
+    for (text, deployment) in [("one", "Canary10Percent5Minutes"), ("one", "AllAtOnce"), ("another", "AllAtOnce")] {
+        std::fs::write(config.join("stagedoor.toml"), text).expect("written");
+        let moto = Moto::start().await;
+        let parameters = serde_json::json!({ "DeletionProtection": "false", "Deployment": deployment });
+        let deployed = stagedoor_proof::stack::deploy(&moto, &artifacts, &config, &parameters).expect("deployed");
+        assert_eq!(deployed.aliases.keys().map(String::as_str).collect::<Vec<_>>(), RECEIVING);
+        for alias in deployed.aliases.values() {
+            assert_eq!((alias.name.as_str(), alias.moved_by.as_str()), ("live", deployment));
+            assert_eq!(alias.alarms, ["${AWS::StackName}-deliveries-fail"]);
+        }
+        versions.push(deployed.aliases.into_values().map(|alias| alias.version).collect::<BTreeSet<_>>());
+    }
+    assert_eq!(versions[0], versions[1], "nothing is another");
+    assert!(versions[1].is_disjoint(&versions[2]), "the config is another");
+}
+
 fn website(config: &str, extra: &[(&str, &str)]) -> Function {
     let mut environment: BTreeMap<String, String> = [
         ("AWS_REGION", "eu-central-1"),
