@@ -12,7 +12,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use stagedoor_ports::{PortError, Queue, source_lives};
+use stagedoor_ports::{PortError, Queue, last_heard};
 
 use crate::{
     alarms::{self, AlarmKind},
@@ -69,9 +69,9 @@ pub async fn text(hub: &Hub) -> Result<String, PortError> {
     );
     let mut heard = hub.counters.last_accepted();
     let sources = hub.config.sources.iter().map(|one| one.source.name.clone()).collect();
-    for (source, life) in source_lives(hub.store.as_ref(), &sources, hub.sync.clock.now()).await? {
-        let known = heard.get(source.as_str()).copied();
-        heard.extend(known.max(life.last).map(|at| (source.as_str().to_owned(), at)));
+    for (source, at) in last_heard(hub.store.as_ref(), &sources, hub.sync.clock.now()).await? {
+        let known = heard.entry(source.as_str().to_owned()).or_insert(at);
+        *known = at.max(*known);
     }
     for (source, at) in heard {
         set(&last, vec![("source", source)], u64::try_from(at.as_second()).unwrap_or(0));

@@ -21,7 +21,9 @@ pub use http::{HttpClient, HttpError};
 pub use list::{Listed, MailingList};
 pub use queue::{DeadLetter, Queue, Receipt, Received};
 pub use shops::{Found, OrderDesk, PullPage, Topics};
-pub use sources::{HeardSources, Silence, SilenceRule, SourceLife, silent_sources, source_lives, sources_heard};
+pub use sources::{
+    HeardSources, Silence, SilenceRule, SourceLife, last_heard, silent_sources, source_lives, sources_heard,
+};
 pub use store::{
     Cell, Claims, Commit, Dirty, DuePage, JournalRow, Mark, Outcome, Postponed, READ_AGAIN, Removal, Saved, SetAside,
     Store, Taken, Totals, Versioned, outdated, unreadable_reason, up_to,

@@ -190,6 +190,20 @@ async fn put(store: &dyn Store, source: &str, life: &SourceLife, version: Option
     store.put_cell(&cell(source), &value, version).await
 }
 
+/// When each of these sources was heard last. Writes nothing.
+///
+/// # Errors
+/// When the store fails.
+pub async fn last_heard(
+    store: &dyn Store,
+    sources: &BTreeSet<SourceName>,
+    now: Timestamp,
+) -> Result<BTreeMap<SourceName, Timestamp>> {
+    let cells = store.cells_of(&sources.iter().map(|source| cell(source.as_str())).collect()).await?;
+    let last = |source: &SourceName| read(&cells.get(&cell(source.as_str()))?.value, now).last;
+    Ok(sources.iter().filter_map(|source| Some((source.clone(), last(source)?))).collect())
+}
+
 /// How each of these sources was heard. One that is new to the store is written down.
 ///
 /// # Errors

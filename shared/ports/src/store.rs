@@ -204,8 +204,8 @@ pub trait Store: Send + Sync {
     /// is left out, and so is who cannot be read: they are set aside for a while. `None` changes nothing and leaves nobody out
     /// who can be read.
     async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>>;
-    /// False only when nobody would be taken now. Changes nothing, and is asked many times a second; a store that would have to
-    /// read everybody who waits answers true.
+    /// False only when nobody would be taken now; where many are put off, a store may be wrong for a second. Changes nothing, and
+    /// is asked many times a second; a store that would have to read everybody who waits answers true.
     async fn may_be_dirty(&self, _now: Timestamp) -> Result<bool> {
         Ok(true)
     }

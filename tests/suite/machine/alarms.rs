@@ -18,6 +18,8 @@ use stagedoor_testkit::{form, form_signed};
 use stagedoor_tests::hub::free;
 use tower::ServiceExt;
 
+use super::stop::until;
+
 const SECRET: &str = "alarm-secret-of-the-team";
 
 /// The team's receiver of webhooks.
@@ -139,7 +141,7 @@ async fn a_dead_letter_is_told_once_each_day_once_and_when_it_is_over() {
     assert_eq!((&value["id"], &value["source"]), (&header("webhook-id").into(), &Value::Null));
     assert_eq!(value["since"], "2027-01-15T08:00:30Z");
     let text = value["text"].as_str().expect("a text");
-    assert!(text.contains("1 messages were given up (events 1)") && text.contains("redrive"), "{text}");
+    assert!(text.contains("messages were given up: 1 (events 1)") && text.contains("redrive"), "{text}");
     team.told();
     // Within the hour a second one rings no second time; after it, it does.
     one.to_queue(DEAD);
@@ -237,12 +239,15 @@ async fn people_who_wait_too_long_are_told_without_their_names() {
         assert!(!text.contains(word), "{word}: {text}");
     }
     let text = body["text"].as_str().expect("a text");
-    assert!(text.contains("CRM ждут 1 чел.") && text.contains("1 people wait for the CRM"), "both languages: {text}");
+    assert!(
+        text.contains("CRM ждут 1 чел.") && text.contains("people wait for the CRM: 1, the longest"),
+        "both languages: {text}"
+    );
     assert!(text.contains("To act: nobody: it is tried again by itself"), "why: {text}");
     // The state is where an operator looks.
     let status = one.hub.status_with_reasons().await.expect("a status");
     let line = status.lines().into_iter().find(|line| line.starts_with("alarm ")).expect("a line");
-    assert!(line.contains("people_wait, since 2027-01-15T08:00:00Z: 1 people wait for the CRM"), "{line}");
+    assert!(line.contains("people_wait, since 2027-01-15T08:00:00Z: people wait for the CRM: 1"), "{line}");
     let figures = stagedoor::metrics::text(&one.hub).await.expect("figures");
     assert!(figures.contains("stagedoor_alarms{kind=\"people_wait\"} 1.0"), "{figures}");
     assert!(figures.contains("stagedoor_alarms{kind=\"dead_letters\"} 0.0"), "{figures}");
@@ -285,6 +290,43 @@ async fn rejected_signatures_are_counted_by_source_in_ten_minutes() {
     assert_eq!(team.phases(), ["signatures_rejected over"]);
 }
 
+/// As docs/machine.md tries it.
+#[tokio::test]
+async fn ten_deliveries_without_a_signature_ring() {
+    let (team, url) = Team::start().await;
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Moved::at(1_800_000_000));
+    let mut one = watched(folder.path(), &clock, &signed(&url));
+    let router = one.hub.router().expect("a router");
+    for _ in 0..10 {
+        let request = Request::post("/website/site").header("content-type", "application/json");
+        let request = request.body(axum::body::Body::from("{}")).expect("a request");
+        assert_eq!(router.clone().oneshot(request).await.expect("an answer").status(), 401);
+    }
+    one.later(15).await;
+    let told = team.told();
+    let (kind, _, body) = told.first().expect("an alarm");
+    assert_eq!((kind.as_str(), &body["source"], &body["count"]), ("signatures_rejected", &"site".into(), &10.into()));
+}
+
+#[tokio::test]
+async fn a_hub_that_serves_looks_by_itself() {
+    let (team, url) = Team::start().await;
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Moved::at(1_800_000_000));
+    watched(folder.path(), &clock, "").to_queue(DEAD);
+    let section = format!("\n[alarms]\n{}\n", signed(&url));
+    let text = DEFAULT_CONFIG
+        .replace("127.0.0.1:8090", "127.0.0.1:0")
+        .replace("127.0.0.1:8081", &free())
+        .replace("127.0.0.1:8082", &free())
+        .replace("8083", &stagedoor_testkit::free_port().to_string());
+    let config = read_config("stagedoor.toml", &format!("{text}{section}"), None).expect("a config");
+    let hub = Arc::new(Hub::open(config, folder.path(), "serve").expect("a hub"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let _running = stagedoor::start(&hub, listener).await.expect("started");
+    until(async || !team.heard.lock().expect("a lock").is_empty()).await;
+    assert_eq!(team.phases(), ["dead_letters began"]);
+}
+
 #[tokio::test]
 async fn a_bot_and_a_letter_tell_the_team() {
     let (messengers, post, at) = (Messengers::default(), Post::default(), [free(), free()]);
@@ -310,11 +352,19 @@ async fn a_bot_and_a_letter_tell_the_team() {
     watch.round().await.expect("a look");
     let said = messengers.arrived();
     assert_eq!((said.len(), said[0].to.as_str()), (1, "-1001234567890"));
-    assert!(said[0].text.contains("источник tilda: за десять минут 12 доставок"), "{}", said[0].text);
+    assert!(
+        said[0].text.contains("источник tilda: доставок с неверной подписью за десять минут: 12"),
+        "{}",
+        said[0].text
+    );
     let letters = post.arrived();
     assert_eq!((letters.len(), letters[0].to.as_str()), (1, "duty@example.ru"));
     assert!(letters[0].subject.contains("signatures_rejected tilda (began)"), "{}", letters[0].subject);
-    assert!(letters[0].text.contains("source tilda: 12 deliveries with a wrong signature"), "{}", letters[0].text);
+    assert!(
+        letters[0].text.contains("source tilda: deliveries with a wrong signature in ten minutes: 12"),
+        "{}",
+        letters[0].text
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
 use stagedoor_model::{SourceName, Timestamp, breakage};
-use stagedoor_ports::{PortError, Silence, SilenceRule, silent_sources, source_lives};
+use stagedoor_ports::{PortError, Silence, SilenceRule, silent_sources};
 
 use super::{
     book::{AlarmKind, Book, Found, key},
@@ -85,12 +85,17 @@ pub(super) async fn look(
     if !rejections.knows(now) {
         unknown.extend(keys_of(book, AlarmKind::SignaturesRejected));
     }
-    if rejections.first_look.is_none_or(|first| now.duration_since(first) < STARTED) {
-        unknown.extend(keys_of(book, AlarmKind::SourceSilent));
-        // A new source counts from the first look on.
-        source_lives(hub.store.as_ref(), &hub.config.alarms.heard, now).await?;
-    } else {
-        found.extend(silent(hub, now).await?);
+    let is_started = rejections.first_look.is_some_and(|first| now.duration_since(first) >= STARTED);
+    // A new source counts from the first look on.
+    match silent(hub, now).await {
+        Ok(silent) if is_started => found.extend(silent),
+        other => {
+            unknown.extend(keys_of(book, AlarmKind::SourceSilent));
+            // Other alarms are told all the same.
+            if let Err(error) = other {
+                tracing::warn!(%error, "which sources are silent could not be read");
+            }
+        }
     }
     Ok((found, unknown))
 }

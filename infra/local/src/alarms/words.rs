@@ -44,17 +44,17 @@ fn holds(alarm: &Alarm, told: &Told) -> (String, String) {
             let since = moment(alarm.since);
             let (why, why_ru) = told.why.clone().unwrap_or_default();
             (
-                format!("{count} people wait for the CRM, the longest since {since}.{why}"),
+                format!("people wait for the CRM: {count}, the longest since {since}.{why}"),
                 format!("CRM ждут {count} чел., дольше всех с {since}.{why_ru}"),
             )
         }
         AlarmKind::SignaturesRejected => (
             format!(
-                "source {source}: {count} deliveries with a wrong signature in ten minutes. \
+                "source {source}: deliveries with a wrong signature in ten minutes: {count}. \
                  Compare the secret with the provider's"
             ),
             format!(
-                "источник {source}: за десять минут {count} доставок с неверной подписью. \
+                "источник {source}: доставок с неверной подписью за десять минут: {count}. \
                  Сверьте секрет с тем, что у провайдера"
             ),
         ),
@@ -63,7 +63,7 @@ fn holds(alarm: &Alarm, told: &Told) -> (String, String) {
             let parts = parts.join(", ");
             (
                 format!(
-                    "{count} messages were given up ({parts}). `stagedoor dead-letters` lists them; \
+                    "messages were given up: {count} ({parts}). `stagedoor dead-letters` lists them; \
                      mend the cause, then `stagedoor redrive`"
                 ),
                 format!(

@@ -189,8 +189,18 @@ async fn a_source_is_pulled_by_the_schedule_with_the_rights_that_it_has() {
     let (base, up) = pretix().await;
     up.store(true, Ordering::Relaxed);
     let hub = AwsHub::start(Options { config: Box::new(move |text| with_pretix(&base, &text)), ..quick() }).await;
+    // Heard for a month, and silent for years.
+    let life = r#"{"since":"2020-01-01T00:00:00Z","first":"2020-01-01T00:00:00Z","last":"2020-02-01T00:00:00Z"}"#;
+    assert!(hub.operator.store.put_cell("source/tilda", life, None).await.unwrap());
     hub.tick("schedule").await;
     hub.settled().await;
+    let log = hub.function("schedule").log();
+    let figure = log.iter().find(|line| line.contains("\"SilentSources\":")).expect("a figure for the alarm");
+    assert!(figure.contains("\"SilentSources\":1.0"), "{figure}");
+    let named = |line: &&String| line.contains("longer than usual") && line.contains("tilda");
+    assert_eq!(log.iter().filter(named).count(), 1, "the log names the source");
+    let heard = hub.operator.store.cell("source/box-office").await.unwrap().expect("sync notes who is heard");
+    assert!(heard.value.contains("\"last\":"), "{}", heard.value);
     let pulled = hub.operator.store.journal(100).await.unwrap();
     assert_eq!(pulled.iter().filter(|row| row.event.source.as_str() == "box-office").count(), 10, "a page of ten");
     assert_eq!((hub.sandbox.count("contacts"), hub.sandbox.count("leads")), (5, 5));
