@@ -1,10 +1,10 @@
 //! A sample's delivery bent, and signed anew as its provider signs: with the keys that stand beside the sample.
 
-use aws_lc_rs::{
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use stagedoor_testkit::{
     Parcel, hmac_sha1_base64, hmac_sha1_hex, hmac_sha256_hex, md5_hex, samples::Sample, standard_signature,
@@ -144,8 +144,9 @@ fn key(sample: &Sample) -> Vec<u8> {
 }
 
 fn ecdsa(sample: &Sample, message: &[u8]) -> String {
-    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key(sample)).expect("a key");
-    STANDARD.encode(key.sign(&SystemRandom::new(), message).expect("signed"))
+    let random = SystemRandom::new();
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key(sample), &random).expect("a key");
+    STANDARD.encode(key.sign(&random, message).expect("signed"))
 }
 
 /// docs.stripe.com/webhooks: over the time, a point and the body.
@@ -180,7 +181,7 @@ fn sns(sample: &Sample, body: &[u8]) -> Vec<u8> {
     let part = |key: &&str| message.get(*key)?.as_str().map(|value| format!("{key}\n{value}\n"));
     let signed: String = keys.iter().filter_map(part).collect();
     let key = RsaKeyPair::from_pkcs8(&key(sample)).expect("a key");
-    let mut signature = vec![0; key.public_modulus_len()];
+    let mut signature = vec![0; key.public().modulus_len()];
     key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).expect("signed");
     if message.get("Signature").is_some_and(Value::is_string) {
         message["Signature"] = STANDARD.encode(signature).into();

@@ -59,7 +59,7 @@ impl TheatreHub {
         let vtiger = running.vtiger.clone().expect("a sandbox");
         let amo = running.sandbox.clone();
         let payments = running.messengers.as_ref().expect("stand-ins").payments().clone();
-        let http = reqwest::Client::builder().build().expect("a client");
+        let http = stagedoor_http::builder().build().expect("a client");
         Self { hub, base: format!("http://{address}"), vtiger, amo, payments, folder, http, _running: running }
     }
 
@@ -105,7 +105,7 @@ impl TestHub {
         let messengers = running.messengers.clone().expect("stand-ins");
         let post = running.post.clone().expect("a relay");
         // Never a connection that the hub is about to close because it was idle.
-        let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(5)).build().expect("a client");
+        let http = stagedoor_http::builder().pool_idle_timeout(Duration::from_secs(5)).build().expect("a client");
         let console_address = format!("http://{}", running.console);
         let console = running.console_token.link(running.console).trim_end_matches('/').to_owned();
         Self {

@@ -12,4 +12,10 @@ pub mod mailers;
 pub mod meddling;
 pub mod month;
 pub mod theatre;
+pub mod tls;
 pub mod world;
+
+/// A client like any.
+pub fn http() -> reqwest::Client {
+    stagedoor_http::builder().build().expect("a client")
+}

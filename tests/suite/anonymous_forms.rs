@@ -29,7 +29,7 @@ fn link(text: &str, path: &str) -> Option<String> {
 }
 
 async fn posts(url: &str) -> u16 {
-    reqwest::Client::new().post(url).send().await.expect("an answer").status().as_u16()
+    stagedoor_tests::http().post(url).send().await.expect("an answer").status().as_u16()
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn a_strangers_consent_counts_once_the_letter_to_the_address_is_answered()
     assert_eq!(letters.len(), 1, "the address is asked once: {letters:?}");
     let url = link(&letters[0].text, "/c/").expect("a link");
     let agent = format!("Mozilla/5.0 (X11) {}", "x".repeat(500));
-    let answer = reqwest::Client::new().post(&url).header("user-agent", &agent).send().await.expect("an answer");
+    let answer = stagedoor_tests::http().post(&url).header("user-agent", &agent).send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
     stage.hub.settled().await;
     assert_eq!(stands(&stage).await, "given");
@@ -93,7 +93,7 @@ async fn the_page_of_a_link_that_counts_no_more_does_not_say_that_the_address_is
     assert_eq!(stands(&stage).await, "withdrawn");
     for (language, words) in [("ru", "если после нашего письма вы не отписались"), ("en", "unless you unsubscribed")]
     {
-        let answer = reqwest::Client::new().post(format!("{url}?lang={language}")).send().await.expect("an answer");
+        let answer = stagedoor_tests::http().post(format!("{url}?lang={language}")).send().await.expect("an answer");
         let page = answer.text().await.expect("a page");
         assert!(page.contains(words) && !page.contains("подтверждён") && !page.contains("is confirmed"), "{page}");
     }

@@ -47,14 +47,15 @@ fn every_dependency_may_be_used_and_comes_from_the_registry() {
 }
 
 /// What a package of the house may know of the house.
-const MAY_KNOW: [(&str, &[&str]); 22] = [
+const MAY_KNOW: [(&str, &[&str]); 23] = [
     ("stagedoor-model", &[]),
     ("stagedoor-engine", &["model"]),
+    ("stagedoor-http", &[]),
     ("stagedoor-ports", &["engine", "model"]),
     ("stagedoor-webhook", &["ports", "model"]),
     ("stagedoor-config", &["webhook", "engine", "model"]),
-    ("stagedoor-crm", &["config", "webhook", "ports", "engine", "model"]),
-    ("stagedoor-shops", &["webhook", "ports", "model"]),
+    ("stagedoor-crm", &["config", "http", "webhook", "ports", "engine", "model"]),
+    ("stagedoor-shops", &["http", "webhook", "ports", "model"]),
     ("stagedoor-sqlite", &["ports", "engine", "model"]),
     ("stagedoor-aws", &["config", "webhook", "ports", "engine", "model"]),
     ("stagedoor-testkit", &["model"]),
@@ -64,13 +65,13 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("stagedoor-messaging", &["webhook", "model", "aws"]),
     // The page needs to know the campaigns that the config has.
     ("stagedoor-links", &["webhook", "engine", "model", "aws"]),
-    ("stagedoor-chat", &["config", "webhook", "ports", "model"]),
-    ("stagedoor-lists", &["config", "ports", "engine", "model"]),
+    ("stagedoor-chat", &["config", "http", "webhook", "ports", "model"]),
+    ("stagedoor-lists", &["config", "http", "ports", "engine", "model"]),
     ("stagedoor-outreach", &["ports", "engine", "model", "aws", "chat"]),
     ("stagedoor-crm-hooks", &["webhook", "model", "aws"]),
     ("stagedoor-sync", &["ports", "engine", "model", "aws", "crm", "lists", "shops", "config"]),
     ("stagedoor-schedule", &["ports", "model", "aws", "shops"]),
-    ("stagedoor-sandbox", &[]),
+    ("stagedoor-sandbox", &["http"]),
 ];
 
 #[test]
@@ -103,9 +104,7 @@ fn only_the_aws_crate_names_the_aws_sdk() {
     // The empty function is measured against, and the proof plays Lambda's part; neither is part of the hub.
     let apart = ["stagedoor-aws", "stagedoor-empty-function", "stagedoor-proof"];
     for (package, known) in dependencies().into_iter().filter(|(name, _)| !apart.contains(&name.as_str())) {
-        // aws-lc-rs is cryptography.
-        let named =
-            known.iter().find(|one| *one != "aws-lc-rs" && (one.starts_with("aws-") || one.starts_with("lambda_")));
+        let named = known.iter().find(|one| one.starts_with("aws-") || one.starts_with("lambda_"));
         assert!(named.is_none(), "{package} knows {named:?}");
     }
 }
@@ -162,6 +161,29 @@ fn rooms_are_small() {
         .map(|(path, lines)| format!("{}: {lines}", path.display()))
         .collect();
     assert!(long.is_empty(), "rooms over 500 lines:\n{}", long.join("\n"));
+}
+
+/// reqwest panics where a process has no cryptography, and it brings none.
+#[test]
+fn http_clients_are_built_where_cryptography_is_chosen() {
+    let root = root();
+    let mut all = Vec::new();
+    sources(&root, &mut all);
+    let place = root.join("shared/http");
+    let itself = root.join("tests/suite/architecture.rs");
+    let ways = ["Client::builder(", "Client::new(", "Client::default(", "ClientBuilder::new(", "reqwest::get("];
+    let is_built = |line: &&str| {
+        ways.iter().flat_map(|way| line.match_indices(way)).any(|(at, _)| {
+            let before = &line[..at];
+            let is_other = before.ends_with("::") && !before.ends_with("reqwest::");
+            !is_other && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+        })
+    };
+    for path in all.iter().filter(|path| !path.starts_with(&place) && **path != itself) {
+        let text = std::fs::read_to_string(path).expect("a file");
+        let found = text.lines().find(is_built).filter(|_| text.contains("reqwest"));
+        assert!(found.is_none(), "{}: {found:?} instead of stagedoor_http::builder()", path.display());
+    }
 }
 
 #[test]

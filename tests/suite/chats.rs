@@ -45,7 +45,7 @@ async fn arrived(hub: &TestHub, platform: Platform, to: &str, count: usize) -> V
 /// The token in the deep link of one messenger on the page.
 async fn token_on_page(link: &str, needle: &str) -> String {
     let page =
-        reqwest::Client::builder().build().expect("a client").get(link).header("user-agent", "Mozilla/5.0 (iPhone)");
+        stagedoor_http::builder().build().expect("a client").get(link).header("user-agent", "Mozilla/5.0 (iPhone)");
     let page = page.send().await.expect("the page").text().await.expect("text");
     let at = page.find(needle).unwrap_or_else(|| panic!("{needle} is not on the page: {page}")) + needle.len();
     page[at..].chars().take_while(char::is_ascii_alphanumeric).collect()
@@ -335,7 +335,7 @@ async fn viber_and_vk_and_messenger_and_whatsapp_give_the_same_fan_the_same_code
     let hub = TestHub::start().await;
     let link = invited(&hub, "+79161234567").await;
     // One browser: the page's cookie makes all of them one fan's.
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     let page = http.get(&link).header("user-agent", "Mozilla/5.0 (iPhone)").send().await.expect("the page");
     let page = page.text().await.expect("text");
     let token = |before: &str| -> String {

@@ -143,7 +143,7 @@ async fn a_deal_that_was_deleted_unheard_is_known_to_be_gone_and_the_others_go_o
     world.run(all).await;
     let victim = world.sandbox.leads().first().and_then(|lead| lead.get("id")?.as_u64()).expect("a deal");
     // A manager deletes a deal, and no webhook tells.
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     http.delete(format!("{}/_sandbox/leads/{victim}", world.base)).send().await.expect("deleted");
     let refunds: Vec<Event> = (10..20).map(refunded).collect();
     world.run(refunds).await;
@@ -180,7 +180,7 @@ async fn a_field_that_an_admin_deleted_is_made_again() {
     let own =
         fields.iter().find(|f| f.get("field_code").and_then(|c| c.as_str()) == Some("STAGEDOOR_ORDERS")).expect("ours");
     let id = own.get("field_id").and_then(|id| id.as_u64()).expect("an id");
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     let token = stagedoor_sandbox::Seed::default().long_lived;
     let url = format!("{}/api/v4/leads/custom_fields/{id}", world.base);
     assert_eq!(http.delete(url).bearer_auth(token).send().await.expect("an answer").status(), 204);

@@ -90,7 +90,7 @@ async fn a_contact_made_before_anybody_told_a_name_gets_it_later() {
     assert_eq!(hub.sandbox.contacts()[0].get("name"), Some(&json!("Анна Каренина")));
     // What a manager calls them stays.
     let id = hub.sandbox.contacts()[0].get("id").and_then(Value::as_u64).expect("an id");
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     let crm = &hub.hub.config.crm.base_url;
     let named = http.patch(format!("{crm}/_sandbox/contacts/{id}")).json(&json!({ "name": "Анна К., ложа" })).send();
     assert!(named.await.expect("the sandbox answers").status().is_success());
@@ -348,7 +348,7 @@ async fn whatever_fails_between_hub_and_crm_the_crm_ends_the_same() {
 }
 
 async fn by_manager(hub: &TestHub, method: reqwest::Method, path: &str, body: Value) {
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     let url = format!("{}/_sandbox/{path}", hub.hub.config.crm.base_url);
     let status = http.request(method, url).json(&body).send().await.expect("an answer").status();
     assert!(status.is_success(), "{status}");
@@ -455,12 +455,8 @@ async fn what_was_not_understood_is_shown_and_can_be_replayed() {
     assert_eq!(status.unrecognized, 1);
     let replayed = stagedoor::commands::replay_unrecognized(&hub.hub).await.expect("read");
     assert_eq!((replayed.understood, replayed.still.len()), (0, 1), "the parser has not learned it");
-    let page = reqwest::get(format!("{}/console/unrecognized", hub.console))
-        .await
-        .expect("a page")
-        .text()
-        .await
-        .expect("text");
+    let page = stagedoor_tests::http().get(format!("{}/console/unrecognized", hub.console));
+    let page = page.send().await.expect("a page").text().await.expect("text");
     assert!(page.contains("JSON of another shape") && page.contains("Replay"));
 }
 

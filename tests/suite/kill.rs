@@ -68,7 +68,7 @@ async fn ready(http: &reqwest::Client, base: &str) {
 async fn no_acknowledged_delivery_is_missing_after_kill_nine() {
     let folder = tempfile::tempdir().expect("a folder");
     let acknowledged = Arc::new(Mutex::new(BTreeSet::<String>::new()));
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     for round in 0..ROUNDS {
         let (hub, sandbox) = (free(), free());
         let base = format!("http://{hub}");

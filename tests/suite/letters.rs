@@ -155,7 +155,7 @@ async fn a_cart_that_was_left_becomes_a_letter_in_a_foreign_server_and_its_one_c
     let url = letter["unsubscribe"].as_str().expect("a link").trim_matches(['<', '>']).to_owned();
     // As multipart, which RFC 8058 allows as well.
     let body = "--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--b--\r\n";
-    let http = reqwest::Client::new();
+    let http = stagedoor_tests::http();
     let told = http.post(&url).header("content-type", "multipart/form-data; boundary=b").body(body).send();
     assert_eq!(told.await.expect("an answer").status(), 200);
     hub.settled().await;

@@ -22,7 +22,7 @@ fn link(hub: &TestHub, purpose: Purpose, whose: &str) -> String {
 }
 
 fn browser() -> Client {
-    Client::builder().redirect(Policy::none()).build().expect("a client")
+    stagedoor_http::builder().redirect(Policy::none()).build().expect("a client")
 }
 
 async fn open(url: &str, agent: &str) -> Response {

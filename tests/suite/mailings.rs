@@ -178,7 +178,7 @@ async fn one_click_takes_somebody_off_every_list_and_looking_at_the_page_does_no
     stage.on(2 * HOUR + 1).await;
     assert!(stage.hub.messengers.lists().mailed("134").contains("anna@example.com"));
     let url = stage.letters("anna@example.com")[0].unsubscribe.clone().expect("a link");
-    let http = reqwest::Client::new();
+    let http = stagedoor_tests::http();
     let page = http.get(&url).send().await.expect("a page");
     assert_eq!(page.status(), 200);
     assert!(page.text().await.expect("text").contains("Отписаться"));
@@ -207,7 +207,7 @@ async fn who_consents_anew_and_clicks_again_within_the_minute_is_out() {
     stage.leaves_a_cart("anna@example.com", "cherry-kazan").await;
     stage.on(2 * HOUR + 1).await;
     let url = stage.letters("anna@example.com")[0].unsubscribe.clone().expect("a link");
-    let http = reqwest::Client::new();
+    let http = stagedoor_tests::http();
     let click = async || {
         let told = http.post(&url).form(&[("List-Unsubscribe", "One-Click")]).send().await.expect("an answer");
         assert_eq!(told.status(), 200);
@@ -411,7 +411,7 @@ async fn a_consent_counts_once_its_address_is_confirmed_by_the_letters_own_link(
     assert_eq!(letters.len(), 1);
     assert!(!stage.hub.messengers.lists().mailed("134").contains("anna@example.com"), "it is not confirmed");
     let url = letters[0].text.split_whitespace().find(|word| word.contains("/c/")).expect("a link").to_owned();
-    let http = reqwest::Client::new();
+    let http = stagedoor_tests::http();
     assert_eq!(http.get(&url).send().await.expect("a page").status(), 200);
     stage.on(24 * HOUR).await;
     assert!(!stage.hub.messengers.lists().mailed("134").contains("anna@example.com"), "a page was looked at");

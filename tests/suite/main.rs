@@ -71,6 +71,7 @@ mod stages_in_the_account;
 mod stop_words;
 mod stored_data;
 mod theatre;
+mod tls;
 mod tokens;
 mod told_late;
 mod ufa;

@@ -70,7 +70,7 @@ async fn letters_are_counted_by_campaign_and_city_and_a_sale_is_owed_to_what_was
     // The deal says to what it is owed.
     let lead = hub.sandbox.leads().into_iter().find(|lead| lead.to_string().contains("A-1")).expect("a deal");
     assert!(lead.to_string().contains("7 (letter clicked)"), "{lead}");
-    let page =
-        reqwest::get(format!("{}/console/report", hub.console)).await.expect("a page").text().await.expect("text");
+    let page = stagedoor_tests::http().get(format!("{}/console/report", hub.console));
+    let page = page.send().await.expect("a page").text().await.expect("text");
     assert!(page.contains("opened 2 of 3") && page.contains("width:66%"), "{page}");
 }

@@ -184,7 +184,7 @@ async fn where_the_config_says_so_segments_and_consents_are_tags_and_a_managers_
     let id = hub.sandbox.contacts()[0]["id"].to_string();
     let crm = &hub.hub.config.crm.base_url;
     let vip = json!({ "tags_to_add": [{ "name": "VIP" }] });
-    let tagged = reqwest::Client::new().patch(format!("{crm}/_sandbox/contacts/{id}")).json(&vip).send().await;
+    let tagged = stagedoor_tests::http().patch(format!("{crm}/_sandbox/contacts/{id}")).json(&vip).send().await;
     assert!(tagged.expect("the sandbox answers").status().is_success());
     hub.settled().await;
     hub.take(&form(2, false)).await;

@@ -28,7 +28,7 @@ async fn age(store: &Arc<dyn Store>, seconds: i64) {
 }
 
 async fn code(world: &World) -> String {
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     let answer = http.post(format!("{}/_sandbox/codes", world.base)).send().await.expect("an answer");
     let answer: serde_json::Value = answer.json().await.expect("JSON");
     answer["code"].as_str().expect("a code").to_owned()

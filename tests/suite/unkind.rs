@@ -25,7 +25,7 @@ impl StandIn {
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("served") });
         let none = reqwest::redirect::Policy::none();
-        let http = reqwest::Client::builder().redirect(none).build().expect("a client");
+        let http = stagedoor_http::builder().redirect(none).build().expect("a client");
         Self { base, http, serving }
     }
 

@@ -65,7 +65,7 @@ impl Player {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(sandbox.clone().serve(listener));
-        let http = reqwest::Client::builder().build().expect("a client");
+        let http = stagedoor_http::builder().build().expect("a client");
         Self { sandbox, base, http, known: BTreeMap::new(), tokens: Vec::new() }
     }
 

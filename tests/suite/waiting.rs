@@ -52,7 +52,7 @@ async fn the_console_says_why_in_the_language_of_the_manager_and_status_names_un
     let body = serde_json::json!({ "type": "show.rescheduled", "data": show });
     let now = stage.hub.now();
     stage.hub.take(&stagedoor_testkit::form_signed("/ticketing/theatre", &body, "theatre-shop-secret", "z", now)).await;
-    let http = reqwest::Client::new();
+    let http = stagedoor_tests::http();
     let page = async |language: &str| {
         let request = http.get(&stage.hub.console).header("accept-language", language);
         request.send().await.expect("an answer").text().await.expect("a page")

@@ -80,7 +80,7 @@ pub async fn play(
     (sandbox, messengers, post): (&Sandbox, &Messengers, &Post),
 ) -> Result<(Played, Report), String> {
     let began = Instant::now();
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+    let http = stagedoor_http::builder().redirect(reqwest::redirect::Policy::none()).build();
     let mut stage = Stage {
         hub,
         clock,

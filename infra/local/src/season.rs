@@ -36,7 +36,7 @@ pub struct Sums {
 /// A sentence when something is not taken, does not arrive, or the sums differ.
 pub async fn play(hub: &Arc<Hub>, base: &str, season: Season) -> Result<(), String> {
     let began = Instant::now();
-    let http = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
+    let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
     let deliveries = season.deliveries(hub.sync.clock.now());
     let count = deliveries.len();
     let post = |parcel: Parcel| {

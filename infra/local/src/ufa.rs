@@ -124,7 +124,7 @@ struct Stage<'s> {
 /// A sentence when something is not taken, does not arrive, or the table is not what it should be.
 pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox, messengers: &Messengers) -> Result<(), String> {
     let began = Instant::now();
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+    let http = stagedoor_http::builder().redirect(reqwest::redirect::Policy::none()).build();
     let now = hub.sync.clock.now().as_second();
     let http = http.map_err(|error| error.to_string())?;
     let mut stage = Stage { hub, base, messengers, http, serial: 900_000, now };

@@ -163,7 +163,7 @@ fn encode(items: &[&Item], subdomain: &str) -> String {
 const LADDER_MS: [u64; 5] = [0, 300, 900, 900, 3_600];
 
 async fn deliver(mut posts: mpsc::UnboundedReceiver<Post>, state: Arc<Mutex<Account>>) {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build();
+    let client = stagedoor_http::builder().timeout(Duration::from_secs(2)).build();
     let Ok(client) = client else { return };
     while let Some(post) = posts.recv().await {
         if post.sent.wait.is_zero() {

@@ -84,21 +84,15 @@ pub async fn read_config(
 /// take more of a cold start than all else.
 const ROOTS: &str = include_str!("amazon_roots.pem");
 
-/// The SDK's own settings, from the environment.
+/// The SDK's own settings, from the environment. The SDK itself brings no client: its own one would build a second TLS.
 pub async fn sdk() -> SdkConfig {
-    let defaults = aws_config::defaults(BehaviorVersion::latest());
     // Another endpoint may stand behind another authority.
     let elsewhere = variable("AWS_ENDPOINT_URL").is_ok_and(|url| url.starts_with("https://"));
-    if elsewhere {
-        return defaults.load().await;
-    }
-    let store = tls::TrustStore::empty().with_native_roots(false).with_pem_certificate(ROOTS.as_bytes().to_vec());
-    let client = tls::TlsContext::builder().with_trust_store(store).build().map(|context| {
-        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
-        aws_smithy_http_client::Builder::new().tls_provider(provider).tls_context(context).build_https()
-    });
-    match client {
-        Ok(client) => defaults.http_client(client).load().await,
-        Err(_) => defaults.load().await,
-    }
+    let amazon = tls::TrustStore::empty().with_native_roots(false).with_pem_certificate(ROOTS.as_bytes().to_vec());
+    let context = tls::TlsContext::builder().with_trust_store(amazon).build().ok().filter(|_| !elsewhere);
+    let client = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .tls_context(context.unwrap_or_default())
+        .build_https();
+    aws_config::defaults(BehaviorVersion::latest()).http_client(client).load().await
 }

@@ -18,7 +18,7 @@ pub struct Answer {
 
 impl Caller {
     pub fn new() -> Result<Self, String> {
-        let client = Client::builder()
+        let client = stagedoor_http::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(15))
             .redirect(reqwest::redirect::Policy::none())

@@ -16,7 +16,7 @@ impl SocketClient {
     pub fn new(timeout: Duration) -> Result<Self, String> {
         let follow = stagedoor_model::breakage::is_on("follow-redirects");
         let redirects = if follow { reqwest::redirect::Policy::limited(5) } else { reqwest::redirect::Policy::none() };
-        let client = reqwest::Client::builder()
+        let client = stagedoor_http::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(timeout)
             .redirect(redirects)

@@ -39,7 +39,7 @@ pub struct Later;
 
 impl Caller {
     pub fn new(per_second: NonZeroU32, pause: Duration) -> Result<Self, String> {
-        let client = Client::builder()
+        let client = stagedoor_http::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::none())

@@ -18,7 +18,7 @@ use url::Url;
 /// # Errors
 /// When none can be made.
 pub fn client() -> std::result::Result<reqwest::Client, String> {
-    reqwest::Client::builder()
+    stagedoor_http::builder()
         .connect_timeout(Duration::from_secs(5))
         .timeout(Duration::from_secs(20))
         .redirect(reqwest::redirect::Policy::none())

@@ -24,7 +24,7 @@ pub struct Stage<'s> {
 
 impl Stage<'_> {
     async fn post(&self, parcel: Parcel) {
-        let http = reqwest::Client::builder().build().expect("a client");
+        let http = stagedoor_http::builder().build().expect("a client");
         let (status, answer) = parcel.post(&http, self.base).await.expect("an answer");
         assert_eq!(status, 200, "{}: {answer}", parcel.path);
     }
@@ -109,6 +109,6 @@ impl Stage<'_> {
 
 fn browser() -> reqwest::Client {
     let agent = "Mozilla/5.0 (Linux; Android 14; Pixel 7) Chrome/126.0 Mobile Safari/537.36";
-    let client = reqwest::Client::builder().user_agent(agent).redirect(reqwest::redirect::Policy::none());
+    let client = stagedoor_http::builder().user_agent(agent).redirect(reqwest::redirect::Policy::none());
     client.build().expect("a client")
 }

@@ -119,6 +119,7 @@ fn configured(crm: &str, messengers: &str, relay: u16) -> (String, BTreeMap<Stri
 pub fn keys(who: &str, endpoint: &str) -> impl Future<Output = SdkConfig> + use<> {
     let keys = aws_sdk_sqs::config::Credentials::new(who, "secret", None, None, "proof");
     aws_config::defaults(BehaviorVersion::latest())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .region(Region::new(REGION))
         .endpoint_url(endpoint)
         .credentials_provider(keys)

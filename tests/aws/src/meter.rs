@@ -105,7 +105,7 @@ impl Meter {
         let books = Arc::<Mutex<Books>>::default();
         let mut meter = Self {
             books,
-            http: reqwest::Client::builder().build().expect("a client"),
+            http: stagedoor_http::builder().build().expect("a client"),
             upstream: upstream.to_owned(),
             roles: Arc::new(roles),
             tables: Arc::new(tables),

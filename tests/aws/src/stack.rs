@@ -66,7 +66,7 @@ impl Moto {
 
     /// Secrets as an operator puts them there.
     pub async fn put_secrets(&self, secrets: &BTreeMap<String, String>) {
-        let http = reqwest::Client::builder().build().expect("a client");
+        let http = stagedoor_http::builder().build().expect("a client");
         for (name, value) in secrets {
             let body = serde_json::json!({ "Name": name, "Value": value, "Type": "SecureString", "Overwrite": true });
             let answer = http
@@ -220,6 +220,11 @@ pub fn deploy(moto: &Moto, artifacts: &Path, config: &Path, parameters: &Value) 
 
 /// Runs a command of `stagedoor` on the deployment, as an operator does: its success, and what it printed on both outputs.
 pub fn command(endpoint: &str, config: &Path, args: &[&str]) -> (bool, String) {
+    command_with(endpoint, config, args, &[])
+}
+
+/// The same with more of an environment.
+pub fn command_with(endpoint: &str, config: &Path, args: &[&str], more: &[(&str, &Path)]) -> (bool, String) {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let binary = BUILT.get_or_init(|| {
         cargo_build(&["stagedoor"]);
@@ -238,6 +243,7 @@ pub fn command(endpoint: &str, config: &Path, args: &[&str]) -> (bool, String) {
         .env("AWS_REGION", REGION)
         .env("AWS_ACCESS_KEY_ID", "operator")
         .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .envs(more.iter().copied())
         .output()
         .expect("stagedoor runs");
     let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);

@@ -16,7 +16,7 @@ pub async fn calls_an_order() -> Result<f64, String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
     let base = format!("http://{}", listener.local_addr().map_err(|error| error.to_string())?);
     let serving = tokio::spawn(sandbox.clone().serve(listener));
-    let http = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
+    let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
     let plain = Plain { http, base, token };
     for n in 0..SAMPLE {
         plain.take(&order(n)).await.map_err(|error| error.to_string())?;

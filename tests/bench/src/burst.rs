@@ -98,7 +98,7 @@ pub fn order(n: usize) -> Value {
 
 /// Posts them through all connections at once; each has to be answered 200.
 pub async fn send(parcels: Vec<Parcel>, base: String) -> Result<(), String> {
-    let http = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
+    let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
     let parcels = std::sync::Arc::new(parcels);
     let mut hands = JoinSet::new();
     for hand in 0..CONNECTIONS {

@@ -240,7 +240,7 @@ async fn genuine() -> Result<[Figure; 2], String> {
                 .header("stripe-signature", &many),
         };
         flood.spawn(async move {
-            let Ok(http) = reqwest::Client::builder().build() else { return };
+            let Ok(http) = stagedoor_http::builder().build() else { return };
             while !over.load(Ordering::Relaxed) {
                 if junk.post(&http, &base).await.is_ok_and(|(status, _)| status >= 400) {
                     refused.fetch_add(1, Ordering::Relaxed);
@@ -252,7 +252,7 @@ async fn genuine() -> Result<[Figure; 2], String> {
     for sender in 0..GENUINE {
         let (base, clock) = (stage.base.clone(), Arc::clone(&stage.hub.sync.clock));
         senders.spawn(async move {
-            let Ok(http) = reqwest::Client::builder().build() else { return (0, 1) };
+            let Ok(http) = stagedoor_http::builder().build() else { return (0, 1) };
             let (began, mut taken, mut all) = (Instant::now(), 0_u32, 0_u32);
             while began.elapsed() < FLOOD {
                 let id = format!("genuine-{sender}-{all}");

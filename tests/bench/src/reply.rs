@@ -61,7 +61,7 @@ async fn measured(orders: usize) -> Result<Vec<f64>, String> {
         .map(|n| form_signed("/ticketing/theatre", &burst::order(n), "theatre-shop-secret", &format!("msg_{n}"), now))
         .collect();
     let burst = tokio::spawn(burst::send(parcels, stage.base.clone()));
-    let http = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
+    let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
     let (mut asked, mut hands) = (BTreeMap::new(), JoinSet::new());
     for n in 0..FANS {
         // Two bots in turn, so that neither comes near its own rate.

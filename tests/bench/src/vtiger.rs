@@ -69,7 +69,7 @@ async fn season() -> Result<(f64, usize, f64), String> {
     hub.vtiger.set_pace(WRITE, READ);
     let began = Instant::now();
     let deliveries = Season { orders: ORDERS }.deliveries(hub.hub.sync.clock.now());
-    let http = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
+    let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
     for chunk in deliveries.chunks(32) {
         let mut hands = JoinSet::new();
         for parcel in chunk {
@@ -162,7 +162,7 @@ async fn bare() -> Result<f64, String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
     let base = format!("http://{}/webservice.php", listener.local_addr().map_err(|error| error.to_string())?);
     let _serving = tokio::spawn(sandbox.clone().serve(listener));
-    let http = Arc::new(reqwest::Client::builder().build().map_err(|error| error.to_string())?);
+    let http = Arc::new(stagedoor_http::builder().build().map_err(|error| error.to_string())?);
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {
         sessions.push(login(&http, &base).await?);

@@ -25,7 +25,7 @@ fn token(text: String) -> String {
 }
 
 fn client() -> reqwest::Client {
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let client = stagedoor_http::builder().redirect(reqwest::redirect::Policy::none());
     client.build().expect("a client")
 }
 

@@ -165,7 +165,7 @@ async fn what_strangers_send_takes_nothing_of_the_rate_of_who_is_believed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_is_refused_often_is_told_to_wait_and_genuine_deliveries_are_taken_all_the_same() {
     let hub = TestHub::start().await;
-    let http = reqwest::Client::new();
+    let http = stagedoor_tests::http();
     let url = format!("{}/website/site", hub.base);
     let (mut refused, mut slowed) = (0, 0);
     for n in 0..300 {

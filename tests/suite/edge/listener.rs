@@ -311,7 +311,7 @@ async fn only_a_trusted_proxy_says_who_the_client_is() {
     let direct = listening(Limits::default(), &[]).await;
     let behind = listening(Limits::default(), &["127.0.0.1/32", "10.0.0.0/8"]).await;
     let asked = async |address: SocketAddr, headers: &[&str]| {
-        let mut request = reqwest::Client::new().get(format!("http://{address}/who"));
+        let mut request = stagedoor_tests::http().get(format!("http://{address}/who"));
         for value in headers {
             let value = reqwest::header::HeaderValue::from_bytes(value.as_bytes()).expect("a header");
             request = request.header("x-forwarded-for", value);

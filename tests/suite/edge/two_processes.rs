@@ -68,7 +68,7 @@ async fn erase_and_backfill_work_beside_a_hub_that_serves() {
         .spawn()
         .expect("a child");
     let _serving = Serving(child);
-    let (http, base) = (reqwest::Client::new(), format!("http://{listen}"));
+    let (http, base) = (stagedoor_tests::http(), format!("http://{listen}"));
     for _ in 0..400 {
         if http.get(format!("{base}/healthz")).send().await.is_ok_and(|answer| answer.status() == 200) {
             break;

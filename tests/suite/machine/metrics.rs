@@ -17,7 +17,7 @@ fn values(text: &str) -> BTreeMap<String, f64> {
 }
 
 async fn scraped(hub: &TestHub) -> String {
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     let answer = http.get(format!("{}/metrics", hub.console)).send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
     let kind = answer.headers()["content-type"].to_str().expect("text").to_owned();
@@ -32,7 +32,7 @@ async fn prometheus_is_told_the_figures_of_the_hub_and_nothing_personal() {
     let before = hub.hub.sync.clock.now().as_second() as f64;
     hub.take(&form("/website/tilda", &fields).header("x-api-key", "tilda-api-key")).await;
     let refused = form("/website/tilda", &fields).header("x-api-key", "another");
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     assert_eq!(refused.post(&http, &hub.base).await.expect("an answer").0, 401);
     let status = hub.settled().await;
     let text = scraped(&hub).await;
@@ -83,7 +83,7 @@ async fn people_who_wait_and_dead_letters_are_told() {
 #[tokio::test]
 async fn metrics_answer_on_the_consoles_address_and_to_nobody_without_the_token() {
     let hub = TestHub::start().await;
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     let status = async |address: &str| http.get(format!("{address}/metrics")).send().await.expect("one").status();
     assert_eq!(status(&hub.console_address).await, 401);
     assert_eq!(status(&hub.base).await, 404, "not where strangers are");

@@ -18,7 +18,7 @@ async fn the_crms_hooks_and_fans_links_follow_listen() {
     let config = read_config("stagedoor.toml", &text, Some(listen.parse().expect("one"))).expect("a config");
     let hub = Arc::new(Hub::open(config, folder.path(), "serve").expect("a hub"));
     let _running = start(&hub, bind(hub.config.listen).await.expect("free")).await.expect("started");
-    let http = reqwest::Client::builder().build().expect("a client");
+    let http = stagedoor_http::builder().build().expect("a client");
     // The CRM is set up once somebody is to be written there.
     let form = form("/website/tilda", &[("Phone", "8 916 123-45-67")]).header("x-api-key", "tilda-api-key");
     assert_eq!(form.post(&http, &format!("http://{listen}")).await.expect("an answer").0, 200);

@@ -72,7 +72,7 @@ impl Machine {
             .replace("8083", &free_port().to_string())
             .replace("kind = \"amocrm\"", "kind = \"amocrm\"\nrate = 200");
         std::fs::write(folder.path().join("stagedoor.toml"), &text).expect("a config");
-        let http = reqwest::Client::builder().build().expect("a client");
+        let http = stagedoor_http::builder().build().expect("a client");
         Self { data: folder.path().join("data"), folder, base: format!("http://{listen}"), text, http }
     }
 

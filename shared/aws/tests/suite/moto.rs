@@ -33,6 +33,7 @@ pub async fn moto() -> Moto {
         .unwrap_or_else(|error| panic!("{}: {error}; tests/run installs it", tool.display()));
     let keys = aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "test");
     let config = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .region(Region::new("eu-central-1"))
         .endpoint_url(format!("http://127.0.0.1:{port}"))
         .credentials_provider(keys)

@@ -1,13 +1,14 @@
 //! Signatures under somebody else's public key. The key is what the source's config pins, never what a delivery points at.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,
-    UnparsedPublicKey, VerificationAlgorithm,
-};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use x509_cert::{
-    Certificate,
-    der::{Decode, DecodePem, Encode},
+use ring::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
+use rustls_pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer,
+    alg_id, pem::PemObject,
+};
+use webpki::{
+    EndEntityCert, RawPublicKeyEntity,
+    ring::{ECDSA_P256_SHA256, RSA_PKCS1_2048_8192_SHA256},
 };
 
 use super::{Verified, any};
@@ -22,7 +23,9 @@ pub fn ecdsa_p256(message: &[u8], given: Option<&str>, keys: &[Secret]) -> Resul
     let given = decoded(given)?;
     any(keys, |key| {
         let key = STANDARD.decode(key.reveal().trim()).map_err(|_| Reject::WrongSignature)?;
-        verify(&ECDSA_P256_SHA256_ASN1, &key, message, &given)
+        let key = SubjectPublicKeyInfoDer::from(key);
+        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| Reject::WrongSignature)?;
+        key.verify_signature(ECDSA_P256_SHA256, message, &given).map_err(|_| Reject::WrongSignature)
     })
 }
 
@@ -44,41 +47,49 @@ pub fn rsa_certificate(
     certificates: &[Secret],
 ) -> Result<Verified, Reject> {
     let given = decoded(given)?;
-    let algorithm: &'static dyn VerificationAlgorithm = match digest {
-        RsaDigest::Sha1 => &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
-        RsaDigest::Sha256 => &RSA_PKCS1_2048_8192_SHA256,
+    let algorithm = match digest {
+        RsaDigest::Sha1 => &RsaSha1,
+        RsaDigest::Sha256 => RSA_PKCS1_2048_8192_SHA256,
     };
     any(certificates, |text| {
-        let key = key_of(&text.reveal()).ok_or(Reject::WrongSignature)?;
-        verify(algorithm, &key, message, &given)
+        let certificate = certificate(&text.reveal()).ok_or(Reject::WrongSignature)?;
+        let certificate = EndEntityCert::try_from(&certificate).map_err(|_| Reject::WrongSignature)?;
+        certificate.verify_signature(algorithm, message, &given).map_err(|_| Reject::WrongSignature)
     })
 }
 
 /// Whether this is a certificate that can be pinned.
 pub fn is_certificate(text: &str) -> bool {
-    key_of(text).is_some()
+    certificate(text).is_some_and(|one| EndEntityCert::try_from(&one).is_ok())
 }
 
-fn key_of(text: &str) -> Option<Vec<u8>> {
-    let certificate = if text.contains("BEGIN CERTIFICATE") {
-        Certificate::from_pem(text.trim()).ok()?
-    } else {
-        Certificate::from_der(&STANDARD.decode(text.trim()).ok()?).ok()?
-    };
-    certificate.tbs_certificate().subject_public_key_info().to_der().ok()
+fn certificate(text: &str) -> Option<CertificateDer<'static>> {
+    match text.contains("BEGIN CERTIFICATE") {
+        true => CertificateDer::from_pem_slice(text.trim().as_bytes()).ok(),
+        false => STANDARD.decode(text.trim()).ok().map(CertificateDer::from),
+    }
 }
 
 fn decoded(given: Option<&str>) -> Result<Vec<u8>, Reject> {
     STANDARD.decode(given.ok_or(Reject::MissingSignature)?.trim()).map_err(|_| Reject::MalformedSignature)
 }
 
-fn verify(
-    algorithm: &'static dyn VerificationAlgorithm,
-    key: &[u8],
-    message: &[u8],
-    given: &[u8],
-) -> Result<(), Reject> {
-    // aws-lc takes a SubjectPublicKeyInfo as it takes a bare key.
-    let key = UnparsedPublicKey::new(algorithm, key);
-    key.verify(message, given).map_err(|_| Reject::WrongSignature)
+/// What SNS signs with in its first version; webpki knows no SHA-1.
+#[derive(Debug)]
+struct RsaSha1;
+
+impl SignatureVerificationAlgorithm for RsaSha1 {
+    fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, key);
+        key.verify(message, signature).map_err(|_| InvalidSignature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::RSA_ENCRYPTION
+    }
+
+    /// Asked for certificates' own signatures only, which are not looked at here.
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::RSA_PKCS1_SHA256
+    }
 }

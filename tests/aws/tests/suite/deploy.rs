@@ -22,6 +22,22 @@ async fn a_missing_secret_stops_the_deploy_before_anything_is_made() {
     assert!(tables.is_empty(), "{tables:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_behind_tls_is_called_where_the_machine_trusts_it() {
+    let (moto, folder) = (Moto::start().await, tempfile::tempdir().unwrap());
+    let authority = stagedoor_tests::tls::Authority::new(folder.path());
+    let port = moto.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let url = format!("https://localhost:{}", authority.before(port).await);
+    let config = root().join("infra/aws/config/stagedoor.toml");
+    let asked = |more: &[(&str, &std::path::Path)]| {
+        tokio::task::block_in_place(|| stagedoor_proof::stack::command_with(&url, &config, &["check-config"], more))
+    };
+    let (_, said) = asked(&[("SSL_CERT_FILE", &authority.file)]);
+    assert!(said.contains("aws ssm put-parameter") && said.contains("28 mistakes"), "it was asked for secrets: {said}");
+    let (fine, said) = asked(&[]);
+    assert!(!fine && !said.contains("28 mistakes") && !said.contains("panicked"), "{said}");
+}
+
 #[test]
 fn every_function_of_the_template_is_built_and_looked_for_before_a_deploy() {
     let file = |name: &str| std::fs::read_to_string(root().join("infra/aws").join(name)).unwrap();

@@ -224,7 +224,7 @@ async fn a_throttled_messenger_is_waited_out_and_its_message_comes_once() {
     hub.messengers.break_next(Platform::Telegram, Break::Flood(3), 1);
     // A clock of the messenger's own: the line is of this minute.
     let now = stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock).as_second();
-    let http = reqwest::Client::builder().build().unwrap();
+    let http = stagedoor_http::builder().build().unwrap();
     let (status, answer) = fan.say("сколько стоит?", 1, now).post(&http, &hub.base).await.unwrap();
     assert_eq!(status, 200, "{answer}");
     for _ in 0..300 {
