@@ -20,7 +20,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use cookie::{Cookie, SameSite, time::Duration};
 pub use desk::Desk;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -221,20 +220,17 @@ impl Hall {
         let is_for_all = breakage::is_on("cookie-follows-for-a-year");
         let seconds = if is_for_all { 31_536_000 } else { seconds };
         let path = if is_for_all { "/l".to_owned() } else { format!("/l/{}", token.as_str()) };
-        Cookie::build((COOKIE, browser))
-            .path(path)
-            .http_only(true)
-            .secure(self.desk.is_secure())
-            .same_site(SameSite::Lax)
-            .max_age(Duration::seconds(seconds))
-            .to_string()
+        // RFC 6265, section 4.1.1. A browser's name and a token have no characters that would end a part.
+        let secure = if self.desk.is_secure() { "; Secure" } else { "" };
+        format!("{COOKIE}={browser}; HttpOnly; SameSite=Lax{secure}; Path={path}; Max-Age={seconds}")
     }
 }
 
 /// What an earlier page left in this browser.
 fn browser(headers: &HeaderMap) -> Option<String> {
     let all = headers.get(header::COOKIE)?.to_str().ok()?;
-    let own = Cookie::split_parse(all).filter_map(Result::ok).find(|cookie| cookie.name() == COOKIE)?;
-    let value = own.value();
+    // RFC 6265, section 4.2.1.
+    let mut parts = all.split(';').filter_map(|part| part.trim().split_once('='));
+    let (_, value) = parts.find(|(name, _)| *name == COOKIE)?;
     (value.len() == 32 && value.bytes().all(|b| b.is_ascii_hexdigit())).then(|| value.to_owned())
 }

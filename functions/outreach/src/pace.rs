@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultDirectRateLimiter, Jitter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use stagedoor_model::{Identifier, SourceName, Timestamp};
 use stagedoor_ports::Channel;
 
@@ -78,7 +78,7 @@ impl Pace {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        self.limit(through, channel).until_ready_with_jitter(Jitter::new(Duration::ZERO, Duration::ZERO)).await;
+        self.limit(through, channel).until_ready().await;
         None
     }
 
