@@ -27,6 +27,11 @@ use crate::{
     serve::lock,
 };
 
+/// The JSON Schema of the config.
+pub const CONFIG_SCHEMA: &str = include_str!("../../../docs/stagedoor.schema.json");
+/// The JSON Schema of an event.
+pub const EVENT_SCHEMA: &str = include_str!("../../../events/schema.json");
+
 /// The config that `cargo run` uses.
 pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
 

@@ -33,6 +33,9 @@ pub mod ufa;
 pub mod world;
 
 pub use clock::Moved;
-pub use hub::{Clients, DEFAULT_CONFIG, FILES, Hub, Queues, Status, THEATRE_CONFIG, read_config, read_config_for};
+pub use hub::{
+    CONFIG_SCHEMA, Clients, DEFAULT_CONFIG, EVENT_SCHEMA, FILES, Hub, Queues, Status, THEATRE_CONFIG, read_config,
+    read_config_for,
+};
 pub use logs::start_logs;
 pub use serve::{LOCK_FILE, Running, bind, lock, start, until_stopped};

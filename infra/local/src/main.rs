@@ -249,8 +249,7 @@ async fn run(cli: Cli) -> Result<(), String> {
         }
         Some(Command::CheckConfig { changes }) => check_config::check_config(&place, changes).await,
         Some(Command::Schema { of }) => {
-            let schema = if of == "config" { stagedoor_config::schema() } else { stagedoor_model::schema() };
-            terminal::json(&schema);
+            terminal::raw(if of == "config" { stagedoor::CONFIG_SCHEMA } else { stagedoor::EVENT_SCHEMA });
             Ok(())
         }
         Some(command) => {

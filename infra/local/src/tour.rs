@@ -40,8 +40,7 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox) -> Result<(), S
 /// # Errors
 /// When one is not taken.
 pub async fn send(parcels: Vec<Parcel>, base: &str) -> Result<(), String> {
-    let http =
-        stagedoor_http::builder().timeout(Duration::from_secs(30)).build().map_err(|error| error.to_string())?;
+    let http = stagedoor_http::builder().timeout(Duration::from_secs(30)).build().map_err(|error| error.to_string())?;
     let parcels = Arc::new(parcels);
     let mut hands = JoinSet::new();
     for hand in 0..HANDS {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::Deserialize;
 use stagedoor_engine::{Catalog, CodePolicy, Localised};
@@ -16,7 +17,8 @@ use crate::{
     talk::{localised, strange_place},
 };
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClaimsSection {
     /// How a phone or an e-mail that is typed in a chat becomes theirs at once.
@@ -39,7 +41,8 @@ pub struct ClaimsSection {
     pub ended: Option<Text>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Confirm {
     /// A code of six digits, by SMS or e-mail.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -11,7 +12,8 @@ use crate::{
 };
 
 /// The whole file, for its JSON Schema; it is read section by section, so that one mistake hides no other.
-#[derive(Debug, JsonSchema)]
+#[derive(Debug)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[allow(dead_code, reason = "the schema is made of it")]
 pub struct StagedoorToml {
     hub: HubSection,
@@ -40,7 +42,8 @@ pub struct StagedoorToml {
     source: BTreeMap<String, SourceSection>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CrmSection {
     pub kind: CrmKind,
@@ -81,7 +84,8 @@ pub struct CrmSection {
 }
 
 /// How invoices are written.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct InvoiceSection {
     /// The name of the service that lines are of; it is made where it is missing.
@@ -129,14 +133,16 @@ fn twenty() -> u32 {
     20
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CrmKind {
     Amocrm,
     Vtiger,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OAuthSection {
     pub client_id: String,
@@ -145,7 +151,8 @@ pub struct OAuthSection {
     pub redirect_uri: String,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentitySection {
     /// A person has at most this many phones.
@@ -163,11 +170,12 @@ pub struct IdentitySection {
     pub blocked: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsentSection {
     /// Channels (email, sms, call, messenger) on which a consent counts only once the address is confirmed.
-    #[schemars(with = "Vec<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Vec<String>"))]
     pub double_opt_in: Vec<stagedoor_model::Channel>,
     /// Whoever opens a chat consents to advertising there, because the bot's greeting says so.
     pub chats: bool,
@@ -175,7 +183,8 @@ pub struct ConsentSection {
     pub ask: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportSection {
     /// An order is owed to a letter that was clicked at most so many days before: 7.
@@ -186,7 +195,8 @@ pub struct ReportSection {
     pub effect_days: Option<u32>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SegmentSection {
     /// For people; the segment's name is for rules and files.
@@ -195,7 +205,8 @@ pub struct SegmentSection {
     pub rule: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MailerProvider {
     Unisender,
@@ -205,7 +216,8 @@ pub enum MailerProvider {
 }
 
 /// An account with mailing lists.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MailerSection {
     pub provider: MailerProvider,
@@ -232,7 +244,8 @@ fn five() -> u32 {
 }
 
 /// A mailing list, and who is on it.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListSection {
     pub mailer: String,
@@ -242,7 +255,8 @@ pub struct ListSection {
     pub segment: String,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleSection {
     /// How often sources that can be asked are asked for what no webhook told.
@@ -255,24 +269,26 @@ impl Default for ScheduleSection {
     }
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SandboxSection {
     /// Where the CRM's sandbox listens.
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub listen: SocketAddr,
     /// Where the second CRM's sandbox listens.
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub second: Option<SocketAddr>,
     /// Where the stand-ins for messengers and SMS listen.
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub messengers: Option<SocketAddr>,
     /// Where the SMTP relay listens.
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub post: Option<SocketAddr>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PipelineSection {
     /// Its name in the CRM.
@@ -287,7 +303,8 @@ pub struct PipelineSection {
     pub stages: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ShowSection {
     pub key: String,
@@ -302,7 +319,8 @@ pub struct ShowSection {
     pub known_as: BTreeMap<String, Vec<String>>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SourceSection {
     /// website, ticketing, mail, messaging or crm: the first part of the webhook's path.
@@ -319,7 +337,7 @@ pub struct SourceSection {
     pub rate: u32,
     /// What only this provider understands. A text that begins with env:, ssm: or dev: is a secret reference.
     #[serde(default)]
-    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
     pub options: Option<serde_json::Value>,
 }
 
@@ -328,14 +346,16 @@ fn rate() -> u32 {
 }
 
 /// A text, or one for each language: `{ ru = "…", en = "…" }`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(untagged)]
 pub enum Text {
     Russian(String),
     Each(BTreeMap<String, String>),
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SmsSection {
     pub provider: SmsProvider,
@@ -356,7 +376,8 @@ pub(crate) fn ten() -> u32 {
     10
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SmsProvider {
     Smsc,
@@ -364,7 +385,8 @@ pub enum SmsProvider {
     Http,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CampaignSection {
     /// From 1 to 1023, its own for ever: links carry it.
@@ -388,7 +410,8 @@ pub struct CampaignSection {
     pub text: Option<Text>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PromoSection {
     /// The codes themselves, as they are in the shop; further ones are added at the end.
@@ -408,7 +431,8 @@ pub struct PromoSection {
     pub expires_at: Option<String>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReplySection {
     pub on: ReplyOn,
@@ -429,7 +453,8 @@ pub struct ReplySection {
     pub ask: Option<ReplyAsk>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReplyOn {
     /// A chat was started through one's own link.
@@ -448,7 +473,8 @@ pub enum ReplyOn {
     Other,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReplyAsk {
     Phone,

@@ -2,19 +2,21 @@
 
 use std::net::SocketAddr;
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HubSection {
     /// Where the hub on one machine takes webhooks. Nothing personal answers here.
     #[serde(default = "listen")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub listen: SocketAddr,
     /// Where the console of the hub on one machine listens. It shows personal data.
     #[serde(default = "console")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub console: SocketAddr,
     /// Addresses or networks of reverse proxies in front of the hub, such as 127.0.0.1 or 10.0.0.0/8. Their X-Forwarded-For names
     /// the client; nobody else's does.

@@ -1,11 +1,13 @@
 //! The shapes of what says what people are written to, when, and through which relay.
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::file::Text;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Encryption {
     /// From the first byte, on port 465 (RFC 8314).
@@ -17,7 +19,8 @@ pub enum Encryption {
 }
 
 /// The relay that letters go through.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SmtpSection {
     pub host: String,
@@ -43,7 +46,8 @@ fn tls() -> Encryption {
 }
 
 /// How often and when people are written to of the hub's own accord.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct MannersSection {
     /// Hours in which nobody is written to, on the clocks of the show's place, such as `21:00-09:00`.
@@ -54,7 +58,8 @@ pub struct MannersSection {
     pub cap_days: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MailingPurpose {
     /// Advertising, which needs a consent.
@@ -69,7 +74,8 @@ pub enum MailingPurpose {
 }
 
 /// What people are written to about of the hub's own accord: docs/mailings.md.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MailingSection {
     /// A rule about one deal: each deal of which it is true is written about once.
@@ -81,7 +87,7 @@ pub struct MailingSection {
     #[serde(default)]
     pub purpose: MailingPurpose,
     /// messenger, email, sms: in the order in which they are tried.
-    #[schemars(with = "Vec<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Vec<String>"))]
     pub through: Vec<stagedoor_model::Channel>,
     /// Such as `4h`: after that, who has not read it is written to through the next channel. Without it one message is all.
     pub wait: Option<String>,
@@ -106,7 +112,8 @@ pub struct MailingSection {
     pub variant: Vec<VariantSection>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VariantSection {
     pub name: String,

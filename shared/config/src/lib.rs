@@ -199,6 +199,7 @@ impl Config {
 }
 
 /// The JSON Schema of the file, kept in the repository.
+#[cfg(feature = "schemas")]
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(file::StagedoorToml).to_value()
 }

@@ -1,13 +1,15 @@
 //! `[retention]`: how long what was told is kept.
 
 use jiff::SignedDuration;
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::de::DeTable;
 
 use crate::read::{Reader, spot};
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RetentionSection {
     /// Days that events stay in the journal; at least 30. What they made of people stays.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Identifier, Proof, Purpose, QuietHours, ShowRef, SourceName, Timestamp, Token};
 
 /// The person at the other end of a chat.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ChatRef {
     /// The id under which the messenger takes messages for them.
     pub id: Identifier,
@@ -26,7 +28,8 @@ impl ChatRef {
 }
 
 /// How somebody calls themselves in a messenger. A nickname is no name: it never replaces one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(default)]
 pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +47,8 @@ impl Profile {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ChatStarted {
     pub chat: ChatRef,
     /// The token of the link through which they came, as they brought it.
@@ -55,7 +59,8 @@ pub struct ChatStarted {
 }
 
 /// What a message holds.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
     Text(String),
@@ -84,7 +89,8 @@ impl Content {
     pub const QUOTE: &str = "quote";
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct MessageHeard {
     pub chat: ChatRef,
     /// The messenger's id of the message.
@@ -93,7 +99,8 @@ pub struct MessageHeard {
 }
 
 /// A phone or an e-mail that somebody gave in a chat as their own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ContactShared {
     pub chat: ChatRef,
     pub given: Identifier,
@@ -102,7 +109,8 @@ pub struct ContactShared {
     pub proof: Proof,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ChatChanged {
     /// Under a new id, when that is what changed; the old one is in `also`.
     pub chat: ChatRef,
@@ -111,7 +119,8 @@ pub struct ChatChanged {
     pub marketing_only: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Delivered {
     Sent,
@@ -120,7 +129,8 @@ pub enum Delivered {
     Failed,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct MessageReported {
     pub chat: ChatRef,
     /// The messenger's id of our message; `None`: all up to the event's time.
@@ -135,14 +145,16 @@ pub struct MessageReported {
     pub decision: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Button {
     pub label: String,
     pub url: String,
 }
 
 /// A message that is to be sent. The event's id is the decision's: it is never sent twice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct MessageDecided {
     /// The source (the bot, the community, the page, the SMS gateway) through which it goes.
     pub through: SourceName,
@@ -159,10 +171,10 @@ pub struct MessageDecided {
     pub ask_phone: bool,
     /// The last time they wrote or pressed something: some messengers let us answer for a day only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub heard_at: Option<Timestamp>,
     /// After this it is not worth sending.
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub until: Timestamp,
     /// The campaign or mailing on whose behalf, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,7 +204,8 @@ pub struct MessageDecided {
 }
 
 /// Of what a message tells the latest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Notice {
     /// Names what changed and for whom, without naming them.
     pub about: String,
@@ -200,7 +213,7 @@ pub struct Notice {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub joined: BTreeSet<String>,
     /// When it changed.
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub changed_at: Timestamp,
 }
 
@@ -229,7 +242,8 @@ impl MessageDecided {
 }
 
 /// What became of sending.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// With the messenger's id of the message.
@@ -244,7 +258,8 @@ pub enum Outcome {
     Dropped(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct MessageSent {
     pub decision: String,
     pub through: SourceName,
@@ -256,14 +271,15 @@ pub struct MessageSent {
 }
 
 /// A personal link was made for somebody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct LinkIssued {
     /// Whose it is.
     pub identifiers: BTreeSet<Identifier>,
     pub token: Token,
     pub campaign: String,
     pub purpose: Purpose,
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub expires_at: Timestamp,
     /// The letter that holds it has just gone out: told once more, by what sent it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -271,7 +287,8 @@ pub struct LinkIssued {
 }
 
 /// A person (no robot) opened a link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct LinkClicked {
     pub token: Token,
     pub campaign: String,
@@ -280,7 +297,8 @@ pub struct LinkClicked {
     pub show: Option<ShowRef>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct PromoIssued {
     pub identifiers: BTreeSet<Identifier>,
     pub campaign: String,

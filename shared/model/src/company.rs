@@ -1,11 +1,13 @@
 //! Organisations that buy: a name, and a tax id that was checked.
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// INN and KPP of a Russian organisation, or the INN of an entrepreneur. The last digits of an INN are check digits (order
 /// of the Federal Tax Service of 29.06.2012, ММВ-7-6/435@, which also gives the form of a KPP).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(try_from = "Raw")]
 pub struct TaxId {
     inn: String,
@@ -13,10 +15,11 @@ pub struct TaxId {
     kpp: Option<String>,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 struct Raw {
     /// Ten digits of an organisation, twelve of an entrepreneur.
-    #[schemars(regex(pattern = "^([0-9]{10}|[0-9]{12})$"))]
+    #[cfg_attr(feature = "schemas", schemars(regex(pattern = "^([0-9]{10}|[0-9]{12})$")))]
     inn: String,
     #[serde(default)]
     kpp: Option<String>,
@@ -91,7 +94,8 @@ fn is_kpp(text: &str) -> bool {
 }
 
 /// An organisation as somebody named it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Company {
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

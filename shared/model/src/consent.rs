@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,8 @@ use crate::{Identifier, Kind};
 /// Advertising: 38-FZ art. 18, GDPR art. 6(1)(a). Service letters (a moved show, a ticket) need none.
 pub const MARKETING: &str = "marketing";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     Email,
@@ -40,7 +42,8 @@ impl Channel {
 }
 
 /// What somebody said about being written to, as a source reported it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ConsentClaim {
     pub purpose: String,
     pub channel: Channel,
@@ -51,7 +54,8 @@ pub struct ConsentClaim {
 }
 
 /// In the order in which they count when they are equally late: a withdrawal beats a consent of the same instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// A letter asks whether the address is theirs (double opt-in).
@@ -63,7 +67,8 @@ pub enum Decision {
 }
 
 /// An entry of the consent ledger that came as a fact of its own.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ConsentRecorded {
     /// Whose it is: the addresses that were told with it.
     pub identifiers: BTreeSet<Identifier>,

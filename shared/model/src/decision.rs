@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Identifier;
 
 /// A manager's word about who is who. It stands above every guard.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Both identifiers belong to one person.
@@ -29,7 +31,8 @@ impl Verdict {
 }
 
 /// A decision of a manager, as it is journalled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct IdentityDecided {
     pub verdict: Verdict,
     /// Who decided: the name of an account, such as that of the operating system.

@@ -3,6 +3,7 @@ use std::{
     fmt,
 };
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,8 @@ use crate::{
 /// The source under which a second CRM's contacts and deals are mirrored: its numbers are other numbers.
 pub const SECOND_CRM: &str = "second-crm";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub enum SpecVersion {
     #[default]
     #[serde(rename = "1.0")]
@@ -27,21 +29,22 @@ pub enum SpecVersion {
 }
 
 /// A normalised fact in a CloudEvents 1.0 envelope (structured JSON).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Event {
     pub specversion: SpecVersion,
     pub id: EventId,
     pub source: SourceName,
     /// When it happened there, not when it arrived here.
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub time: Timestamp,
     /// The instant as the sender's clock gave it, if `time` had to be bounded by the receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub told_at: Option<Timestamp>,
     /// When the hub received it. Only of events that hold a consent or a withdrawal: both instants are evidence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub received_at: Option<Timestamp>,
     /// Anybody can have sent it, such as a browser's form with its public key: it proves nothing about who sent it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -99,7 +102,8 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(tag = "type", content = "data")]
 pub enum Body {
     #[serde(rename = "stagedoor.form.submitted.v1")]
@@ -304,7 +308,8 @@ impl Body {
 }
 
 /// Somebody left their contacts: a form, a pop-up, an abandoned cart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct FormSubmitted {
     pub identifiers: BTreeSet<Identifier>,
     /// How the identifiers are proved.
@@ -328,7 +333,8 @@ pub struct FormSubmitted {
     pub labels: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct OrderNoticed {
     pub order: String,
     /// The shop's own scope of the order, for example pretix's event.
@@ -336,7 +342,8 @@ pub struct OrderNoticed {
     pub scope: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct OrderBody {
     pub identifiers: BTreeSet<Identifier>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -344,7 +351,8 @@ pub struct OrderBody {
     pub order: Order,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct RefundReported {
     pub order: String,
     /// The shop's id of the refund.
@@ -352,7 +360,8 @@ pub struct RefundReported {
     pub detail: Refund,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct PaymentReported {
     /// The source whose order it is, where that is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -368,27 +377,31 @@ pub struct PaymentReported {
     pub detail: Payment,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct PaymentNoticed {
     pub payment: String,
     /// Whether `payment` is the id of a refund.
     pub refund: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ShowChange {
     Rescheduled,
     Cancelled,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ShowChanged {
     pub show: ShowRef,
 }
 
 /// A contact as the CRM holds it now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ContactChanged {
     pub contact: u64,
     pub deleted: bool,
@@ -398,7 +411,7 @@ pub struct ContactChanged {
     /// Phones and e-mails exactly as the CRM holds them: an update must send all of them back.
     pub phones: Vec<String>,
     pub emails: Vec<String>,
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub created_at: Timestamp,
     /// The hub's own id that stands in it: a person's. A manager who copies a row copies it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -406,7 +419,8 @@ pub struct ContactChanged {
 }
 
 /// A deal as the CRM holds it now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct LeadChanged {
     pub lead: u64,
     pub deleted: bool,
@@ -429,13 +443,15 @@ impl LeadChanged {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct SegmentChanged {
     pub segment: String,
 }
 
 /// Somebody is written to about something, or is left out so that the effect shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct MailingBegun {
     pub mailing: String,
     /// The house's show that it is about.
@@ -447,14 +463,16 @@ pub struct MailingBegun {
 }
 
 /// An SNS topic's question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct TopicOffered {
     pub topic: String,
     pub token: String,
 }
 
 /// The body of a delivery that no parser understood, exactly as received.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Unrecognized {
     /// `<function>/<source>`.
     pub route: String,

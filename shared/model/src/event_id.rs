@@ -1,11 +1,13 @@
 use std::fmt;
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Derived from the provider's own id of a fact, never random: a second delivery of the fact has the same id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(transparent)]
 pub struct EventId(String);
 
@@ -43,6 +45,7 @@ impl fmt::Display for EventId {
 #[serde(try_from = "String", into = "String")]
 pub struct SourceName(String);
 
+#[cfg(feature = "schemas")]
 impl JsonSchema for SourceName {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "SourceName".into()

@@ -1,5 +1,6 @@
 use std::{fmt, str::FromStr};
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,8 @@ use crate::{Email, Phone};
 
 /// What sort of name for a person this is. The order is the order of trust: when one record's identifiers would
 /// land on two people, the record stays with its first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A contact's id in the CRM.
@@ -228,6 +230,7 @@ impl<'de> Deserialize<'de> for Identifier {
     }
 }
 
+#[cfg(feature = "schemas")]
 impl JsonSchema for Identifier {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Identifier".into()

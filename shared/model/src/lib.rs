@@ -64,6 +64,7 @@ pub use trace::TraceParent;
 pub type Timestamp = jiff::Timestamp;
 
 /// The JSON Schema of an event, kept in the repository.
+#[cfg(feature = "schemas")]
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Event).to_value()
 }

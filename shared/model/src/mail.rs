@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Channel, Identifier, Timestamp};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LetterState {
     /// The provider took it.
@@ -30,7 +32,8 @@ pub enum LetterState {
 }
 
 /// What a provider says of one letter or SMS to one address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct LetterReported {
     /// An e-mail, or a phone.
     pub to: Identifier,
@@ -53,7 +56,8 @@ pub struct LetterReported {
 }
 
 /// Somebody is on a provider's list, or no longer. It says nothing of consent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct MembershipReported {
     pub who: Identifier,
     pub lists: BTreeSet<String>,
@@ -61,7 +65,8 @@ pub struct MembershipReported {
 }
 
 /// Somebody has another address now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct AddressChanged {
     pub old: Identifier,
     pub new: Identifier,

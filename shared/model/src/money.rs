@@ -1,15 +1,17 @@
 use iso_currency::Currency;
 use rust_decimal::Decimal;
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::breakage;
 
 /// An amount in minor units (kopecks, cents) of an ISO 4217 currency. Never a float.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Money {
     pub minor: i64,
-    #[schemars(regex(pattern = "^[A-Z]{3}$"))]
+    #[cfg_attr(feature = "schemas", schemars(regex(pattern = "^[A-Z]{3}$")))]
     pub currency: String,
 }
 

@@ -1,12 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Company, Money, ShowRef, Timestamp, breakage};
 
 /// Where an order stands. A refund is not a state: it is an amount and tickets that are no longer live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OrderState {
     Placed,
@@ -15,7 +17,8 @@ pub enum OrderState {
     Cancelled,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Ticket {
     pub id: String,
     pub show: ShowRef,
@@ -25,7 +28,8 @@ pub struct Ticket {
 }
 
 /// Something of an order that is no ticket: a programme, a mug.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Item {
     pub id: String,
     pub title: String,
@@ -34,7 +38,8 @@ pub struct Item {
     pub price: Money,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentKind {
     Received,
@@ -46,18 +51,20 @@ pub enum PaymentKind {
 }
 
 /// Money that moved for an order, as whoever moved it tells: a payment provider, a bank.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Payment {
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub at: Timestamp,
     pub kind: PaymentKind,
     pub amount: Money,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Refund {
     pub amount: Money,
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub at: Timestamp,
     /// Ids of the tickets given back; empty when only money was.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -65,31 +72,33 @@ pub struct Refund {
 }
 
 /// Whether a ticket was checked in at the door, as its shop last told.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct CheckIn {
     /// As of when this is known: of two tellings about one ticket the later stands.
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub told_at: Timestamp,
     /// When the ticket's holder came in; `None` if the check-in was taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub checked_at: Option<Timestamp>,
 }
 
 /// The whole state of an order as its shop knew it at `revision`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct Order {
     /// When the shop last changed the order: of two states of one order the later wins.
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub revision: Timestamp,
     pub state: OrderState,
     pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub placed_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub paid_at: Option<Timestamp>,
     /// What the buyer paid in all, before refunds; zero while unpaid.
     pub paid: Money,
@@ -112,7 +121,7 @@ pub struct Order {
     pub company: Option<Company>,
     /// Until when it has to be paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub due_at: Option<Timestamp>,
     /// By the ticket's id. A shop may tell one ticket at a time, so it does not follow `revision`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -120,7 +129,7 @@ pub struct Order {
     /// As of when `refunds` are all that the order has: a later such statement stands in the place of an earlier one. `None`
     /// where the shop does not state them whole: then they add up, as do statements of one instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub refunds_as_of: Option<Timestamp>,
 }
 

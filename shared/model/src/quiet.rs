@@ -1,17 +1,19 @@
 //! Hours in which nobody is written to.
 
 use jiff::{civil::Time, tz::TimeZone};
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Timestamp, time_zone};
 
 /// From one time of the day to another, over midnight where the second is earlier, on the clocks of a place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct QuietHours {
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub from: Time,
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub until: Time,
     /// IANA zone, or an offset from UTC such as `+05:00`; one that is unknown is UTC.
     pub zone: String,

@@ -4,6 +4,7 @@ use jiff::{
     fmt::temporal::{Pieces, PiecesOffset},
     tz::{Offset, TimeZone, TimeZoneDatabase},
 };
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,8 @@ use crate::{Timestamp, breakage};
 
 /// One performance at one place and time, as a provider names it. The catalogue in the config maps it to the
 /// house's own show; what is not mapped is a show of its own.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ShowRef {
     /// The provider's own id of the show within its source.
     pub id: String,
@@ -20,7 +22,7 @@ pub struct ShowRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub city: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
     pub starts_at: Option<Timestamp>,
     /// IANA zone of the place, as the provider names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

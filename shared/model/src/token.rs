@@ -10,6 +10,7 @@ use std::{fmt, sync::LazyLock};
 
 use data_encoding::{Encoding, Specification};
 use hmac::{Hmac, KeyInit, Mac};
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -32,7 +33,8 @@ const WEEK: i64 = 7 * 86_400;
 const EPOCH: i64 = 1_767_571_200;
 
 /// What a link is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// From somebody's own letter or SMS to the page of messengers: the only one that joins a chat to a person.
@@ -163,6 +165,7 @@ impl From<Token> for String {
     }
 }
 
+#[cfg(feature = "schemas")]
 impl JsonSchema for Token {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Token".into()

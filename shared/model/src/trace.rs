@@ -1,5 +1,6 @@
 use std::fmt;
 
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,6 +11,7 @@ use sha2::{Digest, Sha256};
 #[serde(try_from = "String", into = "String")]
 pub struct TraceParent(String);
 
+#[cfg(feature = "schemas")]
 impl JsonSchema for TraceParent {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "TraceParent".into()
