@@ -89,6 +89,37 @@ fn dependencies_run_one_way() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// An ordinary build has no schemars: it makes no schema, and prints those that the repository keeps.
+#[test]
+fn schemas_are_made_for_tests_alone() {
+    let mut all = Vec::new();
+    ["shared/model/src", "shared/config/src"].iter().for_each(|folder| sources(&root().join(folder), &mut all));
+    let mut found = 0;
+    for path in all {
+        let text = std::fs::read_to_string(&path).expect("a file");
+        let mut guarded = false;
+        for line in text.lines() {
+            let begins = line.contains("JsonSchema") || line.contains("#[schemars") || line.contains("schema_for!");
+            let is_held = guarded || line.contains("cfg_attr(feature = \"schemas\"");
+            assert!(!begins || is_held, "{}: {line} wants #[cfg(feature = \"schemas\")]", path.display());
+            found += usize::from(begins);
+            guarded = line.contains("#[cfg(feature = \"schemas\")]") || guarded && line.starts_with("pub fn schema()");
+        }
+    }
+    assert!(found > 50, "{found}");
+}
+
+/// Two crates of the registry have stand-ins that serve one library (infra/prebuilt/README.md).
+#[test]
+fn the_stand_ins_of_a_build_serve_one_library_alone() {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("the lock file");
+    for name in ["prost-build", "protox"] {
+        let users = lock.split("\n[[package]]\n").filter(|one| one.contains(&format!("\n \"{name}\",")));
+        let users: Vec<&str> = users.filter_map(|one| one.lines().next()).collect();
+        assert_eq!(users, ["name = \"rlibphonenumber\""], "{name}");
+    }
+}
+
 #[test]
 fn the_engine_and_the_model_do_no_io() {
     let all = dependencies();

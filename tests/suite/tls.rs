@@ -38,7 +38,10 @@ async fn letter(port: u16) -> Sending {
     let channels = stagedoor_chat::channels(&config).expect("channels");
     let through = SourceName::new("email").expect("a name");
     let to = Identifier::email(Email::parse("anna@example.ru").expect("an address"));
-    let message = MessageDecided::new(through.clone(), to, "Анна, места ждут.".into(), Timestamp::MAX);
+    let message = MessageDecided {
+        subject: Some("Места".into()),
+        ..MessageDecided::new(through.clone(), to, "Анна, места ждут.".into(), Timestamp::MAX)
+    };
     channels[&through].send("decided", &message).await
 }
 

@@ -3,17 +3,20 @@ use std::io::IsTerminal;
 use stagedoor_model::breakage;
 use tracing::Level;
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt, filter_fn},
+    Layer,
+    filter::{FilterExt, Targets, filter_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
 /// Starts log lines on the standard error, as `RUST_LOG` says; without it, warnings. A person at a terminal reads plain
 /// lines. A file or a pipe gets one JSON object a line, without colours: `timestamp` (UTC), `level`, `target`
-/// and `fields` with the `message`.
+/// and `fields` with the `message`. `RUST_LOG` holds levels and `target=level`, separated by commas; a part that is neither
+/// counts for nothing.
 pub fn start_logs() {
-    let wanted = EnvFilter::builder().with_default_directive(Level::WARN.into()).from_env_lossy();
+    #[allow(clippy::disallowed_methods, reason = "how much is told is no setting of the hub")]
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let wanted = wanted(&asked);
     // At `trace` this library writes down the phones that it reads, whatever RUST_LOG asks for.
     let quiet = filter_fn(|told| {
         !told.target().starts_with("rlibphonenumber")
@@ -27,4 +30,13 @@ pub fn start_logs() {
         false => lines.json().with_current_span(false).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(wanted.and(quiet))).init();
+}
+
+fn wanted(asked: &str) -> Targets {
+    let parts = asked.split(',').filter(|part| !part.trim().is_empty());
+    let known = parts.filter_map(|part| part.trim().parse::<Targets>().ok());
+    known.fold(Targets::new().with_default(Level::WARN), |all, part| {
+        let all = part.default_level().map_or(all.clone(), |level| all.with_default(level));
+        all.with_targets(part)
+    })
 }

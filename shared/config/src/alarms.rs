@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
+#[cfg(feature = "schemas")]
 use schemars::JsonSchema;
 use serde::Deserialize;
 use stagedoor_model::{Email, Identifier, Kind, SourceName, breakage};
@@ -15,7 +16,8 @@ use crate::{
     secrets::SECRET,
 };
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct AlarmsSection {
     /// A secret reference: the address that alarms are posted to as JSON (docs/machine.md).
@@ -39,7 +41,8 @@ pub struct AlarmsSection {
     pub silent_except: Vec<String>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AlarmChatSection {
     /// The name of a source with provider = "telegram" and a token.
@@ -49,7 +52,8 @@ pub struct AlarmChatSection {
 }
 
 /// The language that alarms are told in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub enum AlarmLanguage {
     #[serde(rename = "ru")]
     Russian,

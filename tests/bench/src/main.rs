@@ -6,6 +6,7 @@ mod burst;
 mod coldstart;
 mod enrol;
 mod figure;
+mod firstrun;
 mod hostile;
 mod identity;
 mod ingest;
@@ -20,6 +21,7 @@ mod vtiger;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use tracing_subscriber::filter::LevelFilter;
 
 #[derive(Parser)]
 struct Cli {
@@ -59,6 +61,8 @@ enum Name {
     Ingest,
     /// From exec to the first answer of the website function, beside an empty one.
     Coldstart,
+    /// What the first build of a stranger costs, downloads excluded.
+    Firstrun,
     /// Who is who on a tour of 20,000 people with every accident that a personal link meets.
     Identity,
     /// From a message in a chat to the bot's answer, while an on-sale burst is folded.
@@ -90,13 +94,13 @@ async fn scaled(people: usize, orders: usize) -> Result<Vec<figure::Figure>, Str
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     // Errors are part of a world that is not kind.
-    let level = if matches!(cli.name, Name::Simulation) { "off" } else { "error" };
-    let quiet = tracing_subscriber::EnvFilter::new(level);
-    tracing_subscriber::fmt().with_env_filter(quiet).with_writer(std::io::stderr).init();
+    let level = if matches!(cli.name, Name::Simulation) { LevelFilter::OFF } else { LevelFilter::ERROR };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
     let figures = match cli.name {
         Name::Burst => burst::run().await,
         Name::Ingest => ingest::run().await,
         Name::Coldstart => coldstart::run().await,
+        Name::Firstrun => firstrun::run(),
         Name::Identity => identity::run().await,
         Name::Reply => reply::run().await,
         Name::Scale => scaled(cli.people, cli.orders).await,
