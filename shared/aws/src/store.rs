@@ -1,6 +1,7 @@
 //! The hub's memory on DynamoDB (docs/decisions/0006): a row an event, a row a person, a row a name, a row a CRM link, and
 //! pages for what concerns many. Nothing on an event's way scans.
 
+mod cells;
 mod commit;
 mod crowds;
 mod documents;
@@ -372,36 +373,19 @@ impl Store for DynamoStore {
     }
 
     async fn cell(&self, name: &str) -> Result<Option<Cell>> {
-        let key = item([("pk", text("cell")), ("sk", text(name))]);
-        let request = self.client.get_item().table_name(self.table("misc")).set_key(Some(key)).consistent_read(true);
-        let answer = request.send().await.map_err(|error| failed("GetItem", error))?;
-        Ok(answer.item.map(|one| cell(&one)))
+        self.one_cell(name).await
     }
 
     async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>> {
-        let keys = names.iter().map(|name| item([("pk", text("cell")), ("sk", text(name.as_str()))])).collect();
-        let found = self.get("misc", keys).await?;
-        Ok(found.iter().filter_map(|one| Some((text_of(one, "sk")?.to_owned(), cell(one)))).collect())
+        self.named_cells(names).await
     }
 
     async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
-        let version = number(expected.unwrap_or(0) + 1);
-        let one = item([("pk", text("cell")), ("sk", text(name)), ("content", text(value)), ("version", version)]);
-        let mut request = self.client.put_item().table_name(self.table("misc")).set_item(Some(one));
-        request = match expected {
-            None => request.condition_expression("attribute_not_exists(pk)"),
-            Some(version) => request
-                .condition_expression("version = :expected")
-                .expression_attribute_values(":expected", number(version)),
-        };
-        held("PutItem", request.send().await, PutItemError::is_conditional_check_failed_exception)
+        self.set_cell(name, value, expected).await
     }
 
     async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
-        let range = (!breakage::is_on("cells-read-whole")).then_some(prefix);
-        let found = self.query_beginning("misc", None, ("pk", "cell"), range, usize::MAX, false).await?;
-        let named = found.iter().filter_map(|one| Some((text_of(one, "sk")?.to_owned(), cell(one))));
-        Ok(named.filter(|(name, _)| name.starts_with(prefix)).collect())
+        self.cells_beginning(prefix).await
     }
 
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
@@ -476,8 +460,4 @@ impl Store for DynamoStore {
             unreadable: self.all_set_aside(1_000).await?.len() as u64,
         })
     }
-}
-
-fn cell(one: &Item) -> Cell {
-    Cell { value: text_of(one, "content").unwrap_or("").to_owned(), version: number_of(one, "version").unwrap_or(0) }
 }

@@ -12,12 +12,13 @@ use stagedoor_ports::{PortError, Result};
 /// (table, its key, indexes as (name, key)); a key is a partition and maybe a sort attribute, all of them texts.
 type Shape = (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
 
-pub const TABLES: [Shape; 5] = [
+pub const TABLES: [Shape; 6] = [
     ("journal", &["id"], &[("kept", &["kept", "seq"])]),
     ("people", &["id"], &[]),
     ("names", &["identifier"], &[]),
     ("links", &["person"], &[("parked", &["has_parked", "person"])]),
     ("misc", &["pk", "sk"], &[]),
+    ("sent", &["id"], &[]),
 ];
 
 fn schema(key: &[&str]) -> Result<Vec<KeySchemaElement>> {

@@ -124,7 +124,7 @@ fn cost(aws: &AwsHub, (counts, idle_looks): (&Counts, u64), deliveries: u64, eve
     // docs/cost.md counts by the month.
     let idle = counts.calls_on("sync", "sqs:ReceiveMessage", "-chats")
         + counts.calls_on("outreach", "sqs:ReceiveMessage", "-outbox");
-    let tables = ["journal", "people", "names", "links", "misc"];
+    let tables = ["journal", "people", "names", "links", "misc", "sent"];
     let reads = counts.reads.iter().filter(|((who, _), _)| who == "sync").map(|(_, units)| *units).sum::<u64>();
     Cost {
         deliveries,

@@ -68,7 +68,7 @@ async fn cells_of_a_prefix_are_read_without_the_others() {
     let (config, counted) = counted(&moto).await;
     let (store, answered) = (DynamoStore::new(&config, "t"), &counted.answered);
     for n in 0..300 {
-        let name = if n % 2 == 0 { format!("sent/{n}") } else { format!("told/{n}") };
+        let name = if n % 2 == 0 { format!("promo/{n}") } else { format!("code/{n}") };
         store.put_cell(&name, &"x".repeat(1_000), None).await.expect("put");
     }
     store.put_cell("show/site/1", "moved", None).await.expect("put");

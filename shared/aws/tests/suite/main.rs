@@ -6,6 +6,7 @@ mod counted;
 mod lambda;
 mod moto;
 mod parts;
+mod sent;
 mod shards;
 mod unreadable;
 

@@ -6,7 +6,7 @@ use stagedoor_proof::{
 };
 
 /// What a role allows and the sample tour does not ask for, each with its reason.
-const NOT_IN_THE_TOUR: [(&str, &str, &str); 10] = [
+const NOT_IN_THE_TOUR: [(&str, &str, &str); 11] = [
     // Logs go to CloudWatch through Lambda itself; the stand-in runs no function.
     ("*", "logs:CreateLogStream", ""),
     ("*", "logs:PutLogEvents", ""),
@@ -21,6 +21,8 @@ const NOT_IN_THE_TOUR: [(&str, &str, &str); 10] = [
     ("schedule", "", ""),
     // Nobody of the tour was erased.
     ("sync", "dynamodb:BatchGetItem", "table/stagedoor-misc"),
+    // A letter that is decided twice, or for somebody who was joined into another; not every tour has one.
+    ("sync", "dynamodb:GetItem", "table/stagedoor-sent"),
     // A newcomer whose name another batch took meanwhile is taken back; not every tour has one.
     ("sync", "dynamodb:DeleteItem", "table/stagedoor-people"),
     ("sync", "dynamodb:DeleteItem", "table/stagedoor-names"),
