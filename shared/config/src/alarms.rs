@@ -102,7 +102,7 @@ pub struct AlarmConfig {
 /// Where alarms are posted to.
 #[derive(Debug, Clone)]
 pub struct AlarmWebhook {
-    /// An address is a secret: whoever knows it can write there.
+    /// An address is a secret: it is all that one needs to write there.
     pub url: Secret,
     /// Signs what is posted.
     pub secret: Option<Secret>,

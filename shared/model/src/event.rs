@@ -12,9 +12,9 @@ use crate::chat::{
     MessageSent, PromoIssued,
 };
 use crate::{
-    AddressChanged, Company, ConsentClaim, ConsentRecorded, EventId, Identifier, IdentityDecided, LetterReported,
-    MembershipReported, Money, Order, OrderState, Payment, Proof, Refund, Rung, ShowRef, SourceName, Ticket, Timestamp,
-    TraceParent,
+    AddressChanged, Company, ConsentClaim, ConsentRecorded, ContactChanged, EventId, Identifier, IdentityDecided,
+    LeadChanged, LetterReported, MembershipReported, Money, Order, OrderState, Payment, Proof, Refund, Rung, ShowRef,
+    SourceName, Ticket, Timestamp, TraceParent,
 };
 
 /// The source under which a second CRM's contacts and deals are mirrored: its numbers are other numbers.
@@ -397,50 +397,6 @@ pub enum ShowChange {
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 pub struct ShowChanged {
     pub show: ShowRef,
-}
-
-/// A contact as the CRM holds it now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemas", derive(JsonSchema))]
-pub struct ContactChanged {
-    pub contact: u64,
-    pub deleted: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    pub identifiers: BTreeSet<Identifier>,
-    /// Phones and e-mails exactly as the CRM holds them: an update must send all of them back.
-    pub phones: Vec<String>,
-    pub emails: Vec<String>,
-    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
-    pub created_at: Timestamp,
-    /// The hub's own id that stands in it: a person's. A manager who copies a row copies it too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hub_id: Option<String>,
-}
-
-/// A deal as the CRM holds it now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemas", derive(JsonSchema))]
-pub struct LeadChanged {
-    pub lead: u64,
-    pub deleted: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pipeline: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u64>,
-    /// The user whose hand moved it; 0 is a robot or an integration.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moved_by: Option<u64>,
-    /// The hub's own id that stands in it: a person's and a show's, with `|` between them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hub_id: Option<String>,
-}
-
-impl LeadChanged {
-    /// A stage of a CRM that has names for them and no numbers (Vtiger), as a number: FNV-1a, 32 bits, the same everywhere and for ever.
-    pub fn number_of_stage(name: &str) -> u64 {
-        u64::from(name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ pub mod breakage;
 mod chat;
 mod company;
 mod consent;
+mod crm_rows;
 mod decision;
 mod email;
 mod event;
@@ -34,13 +35,14 @@ pub use chat::{
 };
 pub use company::{Company, TaxId, TaxIdError};
 pub use consent::{Channel, ConsentClaim, ConsentRecorded, Decision, MARKETING};
+pub use crm_rows::{ContactChanged, LeadChanged};
 pub use decision::{IdentityDecided, Verdict};
 pub use email::{Email, EmailError};
 pub use event::{
-    Body, ContactChanged, Event, FormSubmitted, MailingBegun, OrderBody, OrderNoticed, PaymentNoticed, PaymentReported,
-    RefundReported, SegmentChanged, ShowChanged, TopicOffered, Unrecognized,
+    Body, Event, FormSubmitted, MailingBegun, OrderBody, OrderNoticed, PaymentNoticed, PaymentReported, RefundReported,
+    SegmentChanged, ShowChanged, TopicOffered, Unrecognized,
 };
-pub use event::{LeadChanged, SECOND_CRM, ShowChange, SpecVersion};
+pub use event::{SECOND_CRM, ShowChange, SpecVersion};
 pub use event_id::{EventId, SourceName};
 pub use identifier::{Identifier, Kind, ParseIdentifierError};
 pub use mail::{AddressChanged, Letter, LetterReported, LetterState, MembershipReported};
