@@ -54,7 +54,7 @@ impl Sync {
         }
     }
 
-    /// Gives the lease back, but not at once: whoever takes it next must not spend the same second of the CRM's rate.
+    /// Lets the lease end after a short rest. The next holder must not use the same second of the CRM's rate.
     pub(crate) async fn release(&self) -> Result<(), PortError> {
         let now = self.clock.now();
         self.release_account().await?;

@@ -1,4 +1,4 @@
-//! Rows that a call made of somebody who is to be erased, though the hub never heard the answer.
+//! A call may make a row in the CRM although its answer is lost. Erasing looks for such rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 

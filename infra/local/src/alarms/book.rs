@@ -8,9 +8,9 @@ use stagedoor_model::{Timestamp, breakage};
 
 use super::words::{Told, words};
 
-/// What still rings is told again after this time.
+/// The time between two messages about an alarm that lasts.
 const REMINDER: SignedDuration = SignedDuration::from_hours(24);
-/// What grows is told again after this time at the earliest.
+/// The least time between two messages about a number that grows.
 const GROWTH: SignedDuration = SignedDuration::from_hours(1);
 
 /// What an alarm is about. The names are stable: receivers of webhooks and `/metrics` rely on them.
