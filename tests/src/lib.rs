@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod bend;
+pub mod box_office;
 pub mod clock;
 pub mod crash;
 pub mod door;

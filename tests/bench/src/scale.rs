@@ -7,14 +7,14 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use stagedoor_model::{
-    Body, Event, EventId, LetterReported, LetterState, LinkClicked, LinkIssued, LinkKey, Money, Order, OrderBody,
-    OrderState, Purpose, ShowRef, SourceName, Ticket, Timestamp,
-};
+use stagedoor_model::{Body, Event, LinkClicked, LinkIssued, LinkKey, Purpose, Timestamp};
 use stagedoor_ports::Store;
 use stagedoor_sqlite::SqliteStore;
 use stagedoor_sync::{Pace, Sync};
-use stagedoor_tests::account::{Account, Which};
+use stagedoor_tests::{
+    account::{Account, Which},
+    box_office::{event, opened, order},
+};
 
 use crate::figure::{Figure, Goal};
 
@@ -56,7 +56,7 @@ async fn person(orders: usize, times: usize) -> Result<f64, String> {
     let seeded = began.elapsed().as_secs_f64();
     let before = cpu()?;
     for more in 0..times {
-        folded(&sync, vec![order(orders + more)?]).await?;
+        folded(&sync, vec![order(orders + more)]).await?;
         until_calm(&sync, store.as_ref()).await?;
     }
     let cost = (cpu()? - before) / times as f64;
@@ -92,60 +92,15 @@ pub fn cpu() -> Result<f64, String> {
     Ok(ticks.map_err(|error| error.to_string())?.iter().sum::<f64>() * 10.0)
 }
 
-fn event(source: &str, id: &str, second: i64, body: Body) -> Result<Event, String> {
-    let source = SourceName::new(source)?;
-    let at = Timestamp::from_second(1_700_000_000 + second).map_err(|error| error.to_string())?;
-    Ok(Event::new(&source, EventId::derive(&source, &[id]), at, body))
-}
-
-fn order(n: usize) -> Result<Event, String> {
-    let second = 1_000 * n as i64;
-    let placed_at = Timestamp::from_second(1_700_000_000 + second).map_err(|error| error.to_string())?;
-    let money = Money { minor: 180_075, currency: "RUB".into() };
-    let show = ShowRef::id(format!("evening-{}", n % 12));
-    let order = Order {
-        revision: placed_at,
-        state: OrderState::Paid,
-        id: format!("order-{n}"),
-        number: Some(format!("{}", 70_000 + n)),
-        placed_at,
-        paid_at: Some(placed_at),
-        paid: money.clone(),
-        total: money.clone(),
-        tickets: vec![Ticket { id: format!("t{n}"), show, price: money, live: true }],
-        refunds: Default::default(),
-        promo_codes: vec![],
-        utm: Default::default(),
-        items: vec![],
-        company: None,
-        due_at: None,
-        checks: Default::default(),
-        refunds_as_of: None,
-    };
-    let names = ["phone:+79161234567", "email:kassa@example.com"];
-    let names: Result<BTreeSet<_>, _> = names.iter().map(|text| text.parse()).collect();
-    let names = names.map_err(|_| "an identifier")?;
-    event("theatre", &format!("order {n}"), second, Body::of_order(OrderBody::new(names, Some("Agency".into()), order)))
-}
-
 /// An order, and with every tenth a letter that was opened and a link that was followed.
 fn known(n: usize) -> Result<Vec<Event>, String> {
-    let mut all = vec![order(n)?];
+    let mut all = vec![order(n)];
     if !n.is_multiple_of(10) {
         return Ok(all);
     }
     let to: stagedoor_model::Identifier = "email:kassa@example.com".parse().map_err(|_| "an identifier")?;
     let (second, campaign) = (1_000 * n as i64, "season".to_owned());
-    let opened = LetterReported {
-        to: to.clone(),
-        state: LetterState::Opened,
-        by_machine: false,
-        letter: Some(format!("letter-{n}")),
-        campaign: Some(campaign.clone()),
-        link: None,
-        code: None,
-    };
-    all.push(event("mail", &format!("letter {n}"), second + 10, Body::LetterReported(opened))?);
+    all.push(opened(n, second + 10, campaign.clone()));
     let expires_at = Timestamp::from_second(1_900_000_000).map_err(|error| error.to_string())?;
     let token = LinkKey::new("scale").mint(1, Purpose::Shop, &n.to_string(), expires_at);
     let issued = LinkIssued {
@@ -156,8 +111,8 @@ fn known(n: usize) -> Result<Vec<Event>, String> {
         expires_at,
         is_sent: true,
     };
-    all.push(event("links", &format!("issued {n}"), second + 20, Body::LinkIssued(issued))?);
+    all.push(event("links", &format!("issued {n}"), second + 20, Body::LinkIssued(issued)));
     let clicked = LinkClicked { token, campaign, purpose: Purpose::Shop, show: None };
-    all.push(event("links", &format!("clicked {n}"), second + 500, Body::LinkClicked(clicked))?);
+    all.push(event("links", &format!("clicked {n}"), second + 500, Body::LinkClicked(clicked)));
     Ok(all)
 }

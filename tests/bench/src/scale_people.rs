@@ -3,20 +3,21 @@
 
 use std::{
     collections::BTreeSet,
-    num::NonZeroU32,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use stagedoor_engine::{Segment, SendingPolicy, segments};
 use stagedoor_model::{Body, Event, EventId, FormSubmitted, MessageDecided, ShowRef, SourceName, Timestamp};
 use stagedoor_outreach::{Outreach, Pace as SendingPace};
-use stagedoor_ports::{Channel, Sending, Store, SystemClock, memory::MemoryQueue};
+use stagedoor_ports::{Channel, Store, SystemClock, memory::MemoryQueue};
 use stagedoor_sqlite::SqliteStore;
 use stagedoor_sync::{Pace, Sync, rules_progress};
-use stagedoor_tests::account::{Account, Which};
+use stagedoor_tests::{
+    account::{Account, Which},
+    box_office::Taking,
+};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -130,19 +131,6 @@ async fn fill_sent(store: &Arc<dyn Store>, count: usize) -> Result<(), String> {
         hand.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     }
     Ok(())
-}
-
-struct Taking;
-
-#[async_trait]
-impl Channel for Taking {
-    async fn send(&self, _: &str, _: &MessageDecided) -> Sending {
-        Sending::Sent("m".into())
-    }
-
-    fn rate(&self) -> NonZeroU32 {
-        NonZeroU32::MAX
-    }
 }
 
 /// CPU of one message, from the outbox to the note of what became of it, in milliseconds.

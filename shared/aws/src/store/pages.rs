@@ -166,24 +166,33 @@ impl DynamoStore {
         }
         let (mut pages, mut ready, mut start) = (Vec::new(), BTreeSet::new(), None);
         loop {
-            let request = self
-                .client
-                .query()
-                .table_name(self.table("misc"))
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", text("dirty"))
-                .limit(AT_ONCE)
-                .set_exclusive_start_key(start);
-            let answer = request.send().await.map_err(|error| failed("Query", error))?;
-            let found: Vec<Page> = answer.items.unwrap_or_default().iter().map(Page::of).collect();
+            let (found, next) = self.next_waiting(start, Some(AT_ONCE)).await?;
             let named = found.iter().filter(|page| page.is_ready(now)).flat_map(|page| &page.people);
             ready.extend(named.map(|(id, _)| *id));
             pages.extend(found);
-            start = answer.last_evaluated_key;
+            start = next;
             if start.is_none() || ready.len() >= max {
                 return Ok(pages);
             }
         }
+    }
+
+    /// The next pages of those who wait, `limit` at most, and where those after them begin.
+    pub(super) async fn next_waiting(
+        &self,
+        start: Option<Item>,
+        limit: Option<i32>,
+    ) -> Result<(Vec<Page>, Option<Item>)> {
+        let request = self
+            .client
+            .query()
+            .table_name(self.table("misc"))
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text("dirty"))
+            .set_limit(limit)
+            .set_exclusive_start_key(start);
+        let answer = request.send().await.map_err(|error| failed("Query", error))?;
+        Ok((answer.items.unwrap_or_default().iter().map(Page::of).collect(), answer.last_evaluated_key))
     }
 
     /// Pages as they are now, without those that are gone.

@@ -110,18 +110,10 @@ impl DynamoStore {
     pub(super) async fn waiting_to_count(&self) -> Result<Vec<Page>> {
         let (mut pages, mut start) = (Vec::<Page>::new(), None);
         loop {
-            let request = self
-                .client
-                .query()
-                .table_name(self.table("misc"))
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", text("dirty"))
-                .set_exclusive_start_key(start);
-            let answer = request.send().await.map_err(|error| failed("Query", error))?;
-            let found = answer.items.unwrap_or_default();
-            pages.extend(found.iter().map(Page::of));
+            let (found, next) = self.next_waiting(start, None).await?;
+            pages.extend(found);
             let places: usize = pages.iter().map(|page| page.people.len()).sum();
-            start = answer.last_evaluated_key;
+            start = next;
             if start.is_none() || places >= COUNTED && !breakage::is_on("waiting-read-whole") {
                 return Ok(pages);
             }

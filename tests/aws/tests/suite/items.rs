@@ -1,87 +1,30 @@
 //! `scale.items`: the largest item of any table after many events of one person and many messages. The server is one that
 //! nobody here wrote; it takes no item of more than 400 KB.
 
-use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use stagedoor_aws::{DynamoStore, create_tables};
 use stagedoor_engine::SendingPolicy;
-use stagedoor_model::{
-    Body, Event, EventId, LetterReported, LetterState, MessageDecided, Money, Order, OrderBody, OrderState, ShowRef,
-    SourceName, Ticket, Timestamp,
-};
+use stagedoor_model::{Body, Event, MessageDecided, SourceName, Timestamp};
 use stagedoor_outreach::{Outreach, Pace};
-use stagedoor_ports::{Channel, Sending, Store, SystemClock, memory::MemoryQueue};
+use stagedoor_ports::{Channel, Store, SystemClock, memory::MemoryQueue};
 use stagedoor_proof::{hub::keys, stack::Moto};
 use stagedoor_sync::Sync;
-use stagedoor_tests::account::{Account, Which};
+use stagedoor_tests::{
+    account::{Account, Which},
+    box_office::{Taking, event, opened, order},
+};
 
 const BATCH: usize = 500;
 /// What an item may have, in KB.
 const GOAL: f64 = 100.0;
 
-fn event(source: &str, id: String, second: usize, body: Body) -> Event {
-    let source = SourceName::new(source).unwrap();
-    let at = Timestamp::from_second(1_700_000_000 + second as i64).unwrap();
-    Event::new(&source, EventId::derive(&source, &[&id]), at, body)
-}
-
 /// Three of four are orders of a box office's one account, the others are letters that it opened.
 fn fact(n: usize) -> Event {
-    if n.is_multiple_of(4) {
-        let letter = LetterReported {
-            to: "email:kassa@example.com".parse().unwrap(),
-            state: LetterState::Opened,
-            by_machine: false,
-            letter: Some(format!("letter-{n}")),
-            campaign: Some(format!("season-{}", n / 50)),
-            link: None,
-            code: None,
-        };
-        return event("mail", format!("letter {n}"), 1_000 * n, Body::LetterReported(letter));
-    }
-    let placed_at = Timestamp::from_second(1_700_000_000 + 1_000 * n as i64).unwrap();
-    let money = Money { minor: 180_075, currency: "RUB".into() };
-    let show = ShowRef::id(format!("evening-{}", n % 12));
-    let order = Order {
-        revision: placed_at,
-        state: OrderState::Paid,
-        id: format!("order-{n}"),
-        number: Some(format!("{}", 70_000 + n)),
-        placed_at,
-        paid_at: Some(placed_at),
-        paid: money.clone(),
-        total: money.clone(),
-        tickets: vec![Ticket { id: format!("t{n}"), show, price: money, live: true }],
-        refunds: Default::default(),
-        promo_codes: vec![],
-        utm: Default::default(),
-        items: vec![],
-        company: None,
-        due_at: None,
-        checks: Default::default(),
-        refunds_as_of: None,
-    };
-    let names: BTreeSet<_> = ["phone:+79161234567", "email:kassa@example.com"].map(|name| name.parse().unwrap()).into();
-    event(
-        "theatre",
-        format!("order {n}"),
-        1_000 * n,
-        Body::of_order(OrderBody::new(names, Some("Agency".into()), order)),
-    )
-}
-
-struct Taking;
-
-#[async_trait]
-impl Channel for Taking {
-    async fn send(&self, _: &str, _: &MessageDecided) -> Sending {
-        Sending::Sent("m".into())
-    }
-
-    fn rate(&self) -> NonZeroU32 {
-        NonZeroU32::MAX
+    match n.is_multiple_of(4) {
+        true => opened(n, 1_000 * n as i64, format!("season-{}", n / 50)),
+        false => order(n),
     }
 }
 
@@ -101,7 +44,7 @@ async fn send(store: &Arc<dyn Store>, sync: &Sync, messages: usize) {
     let message = |n: usize| {
         let message =
             MessageDecided::new(bot.clone(), "telegram:1000000".parse().unwrap(), "Ждём вас".into(), Timestamp::MAX);
-        event("bot", format!("message {n}"), n, Body::MessageDecided(Box::new(message)))
+        event("bot", &format!("message {n}"), n as i64, Body::MessageDecided(Box::new(message)))
     };
     for from in (0..messages).step_by(BATCH) {
         let batch = (from..messages.min(from + BATCH)).map(message).collect();
