@@ -75,6 +75,41 @@ async fn a_row_of_an_erased_person_that_no_answer_told_of_outlives_nobody_in_vti
     nothing_outlives(Which::Vtiger).await;
 }
 
+/// Two buyers, of whom the second's call may still take effect, turn out to be one.
+async fn a_joined_row_answers_no_other_call(which: Which) {
+    let [contacts, _] = calls(which);
+    let mut account = Account::where_calls_are_late(which, SignedDuration::from_secs(150)).await;
+    let ahead = Arc::new(Ahead::default());
+    account.sync.clock = Arc::clone(&ahead) as Arc<dyn Clock>;
+    assert!(account.sync.handle(vec![order(1, &["email:fan1@example.com"])]).await.is_empty());
+    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    account.fault(Fault::late(FaultKind::LateAfterTimeout, contacts, LATE));
+    assert!(account.sync.handle(vec![order(2, &["email:fan2@example.com"])]).await.is_empty());
+    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    let both = order(3, &["email:fan1@example.com", "email:fan2@example.com"]);
+    assert!(account.sync.handle(vec![both]).await.is_empty());
+    let who = "email:fan2@example.com".parse().expect("an identifier");
+    let refused = account.sync.erase(&who).await.expect_err("the second call may still take effect").to_string();
+    assert!(refused.contains("may take effect until"), "{which:?}: {refused}");
+    tokio::time::sleep(LATE * 2).await;
+    ahead.pass(200);
+    let erased = account.sync.erase(&who).await.expect("erased");
+    let contacts = account.counts().0;
+    assert_eq!(
+        contacts + erased.first.deleted.len().min(2),
+        2,
+        "{which:?}: each is named or deleted {:?}",
+        erased.first
+    );
+}
+
+#[tokio::test]
+async fn a_row_of_somebody_who_was_joined_answers_no_other_call() {
+    for which in [Which::Amo, Which::Vtiger] {
+        a_joined_row_answers_no_other_call(which).await;
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_can_have_no_effect_any_more_holds_up_no_erasure() {
     for which in [Which::Amo, Which::Vtiger] {

@@ -58,11 +58,14 @@ async fn hear(
     let mut until = None;
     let since = links.iter().filter_map(|link| link.unanswered_since()).min();
     let Some(since) = since else { return Ok(None) };
+    let is_joined = (ids.len() > 1 || links.len() > 1) && !breakage::is_on("joined-rows-answer");
     let asked: Vec<&mut &mut Link> = links.iter_mut().filter(|link| link.contact.intent.is_some()).collect();
     if !asked.is_empty() {
+        let known: BTreeSet<u64> =
+            asked.iter().flat_map(|link| link.contact.id.iter().chain(&link.doubles)).copied().collect();
         let found: BTreeSet<u64> = crm.find_contacts(ids, since).await?.into_values().flatten().collect();
-        // A row that is found answers one call: others may still make one.
-        let is_answered = found.len() >= asked.len();
+        // Of joined people a row that is found says nothing of the other's call.
+        let is_answered = !is_joined && !found.is_subset(&known);
         for link in asked {
             until = until.max(link.contact.intent.as_ref().filter(|_| !is_answered).and_then(open));
             link.doubles.extend(&found);
@@ -79,7 +82,8 @@ async fn hear(
             let rows: BTreeSet<u64> =
                 found.iter().filter(|((_, key), _)| key == show).flat_map(|(_, rows)| rows).copied().collect();
             let asked: Vec<_> = links.iter_mut().filter_map(|link| link.deals.get_mut(show)).collect();
-            let is_answered = rows.len() >= asked.iter().filter(|deal| deal.intent.is_some()).count();
+            let known = asked.iter().flat_map(|deal| deal.id.iter().chain(&deal.doubles)).copied().collect();
+            let is_answered = !is_joined && !rows.is_subset(&known);
             for deal in asked {
                 until = until.max(deal.intent.as_ref().filter(|_| !is_answered).and_then(open));
                 deal.doubles.extend(&rows);

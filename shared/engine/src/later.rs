@@ -32,11 +32,6 @@ impl Later {
         self.0.push((path, value));
     }
 
-    /// A fact of a person that this version cannot read.
-    pub fn keep_fact(&mut self, key: &str, fact: Value) {
-        self.keep([RECORDS, key].map(|name| PathStep::Field(name.to_owned())).to_vec(), fact);
-    }
-
     /// What two documents kept that become one.
     #[must_use]
     pub fn with(mut self, other: Self) -> Self {

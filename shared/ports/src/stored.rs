@@ -11,7 +11,7 @@ use crate::unreadable_reason;
 /// of the journal and of messages in queues, on SQLite as on DynamoDB and SQS.
 ///
 /// Raise it with a change that an earlier version would misread: another meaning of a field, or one without which it must not
-/// act. Fields and kinds of facts that it does not know are kept without that. Documents without a number are of format 1.
+/// act. Fields that it does not know are kept without that. Documents without a number are of format 1.
 pub const FORMAT: u32 = 1;
 
 /// The number is the first field, so that nothing else has to be read to know it.

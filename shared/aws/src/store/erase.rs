@@ -34,10 +34,13 @@ impl DynamoStore {
         let calls: Vec<_> = trail.into_iter().map(|key| self.remove("journal", item([("id", text(key))]))).collect();
         in_parallel(calls).await?;
         self.erase_trails(people).await?;
+        // Before the heads: without them a second try after a crash would not find the parts.
+        self.erase_parts(people).await?;
         for id in people {
             self.remove("links", item([("person", text(id.to_string()))])).await?;
             self.remove("people", item([("id", text(id.to_string()))])).await?;
         }
+        // Of somebody who was written meanwhile.
         self.erase_parts(people).await?;
         self.count_up(-rows, -living, 0).await
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use stagedoor_engine::PersonId;
 use stagedoor_model::breakage;
-use stagedoor_ports::{Document, Removal, Result};
+use stagedoor_ports::{Document, PortError, Removal, Result};
 
 use super::{DynamoStore, documents::packed_bytes};
 use crate::dynamo::{Item, failed, in_parallel, item, number_of, text, text_of};
@@ -142,11 +142,11 @@ impl DynamoStore {
             let again = self.get(table, vec![item([(key, text(id))])]).await?.pop();
             let Some(again) = again else { return Ok(None) };
             if text_of(&again, "written_by") == Some(by.as_str()) || breakage::is_on("parts-read-once") {
-                break;
+                return Ok(Some(head));
             }
             head = again;
         }
-        Ok(Some(head))
+        Err(PortError::Retry("a large document is written anew all the time".into()))
     }
 
     /// Before the head is written.

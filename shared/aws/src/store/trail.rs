@@ -8,7 +8,7 @@ use stagedoor_engine::PersonId;
 use stagedoor_model::breakage;
 use stagedoor_ports::Result;
 
-use super::{DynamoStore, expires, pages, person_keys, unique};
+use super::{DynamoStore, KEEP, expires, pages, person_keys, unique};
 use crate::dynamo::{Item, held, in_parallel, item, text, text_of};
 
 /// Keys in a head at most, of twelve bytes each: three kilobytes, which each writing of the person pays for.
@@ -46,10 +46,10 @@ impl DynamoStore {
             let all: Vec<u8> = keys.iter().flat_map(|key| key.as_ref()).copied().collect();
             let page = unique();
             let mut one = item([("pk", text(partition(id))), ("sk", text(page.as_str()))]);
-            // No row that it names is younger than the page.
+            // No row that it names is younger than the page. Rows may have been written under a longer retention.
             one.extend(item([
                 ("trail", AttributeValue::B(Blob::new(all))),
-                expires(pages::now() + self.retention.journal),
+                expires(pages::now() + self.retention.journal.max(KEEP)),
             ]));
             self.put_misc(one).await?;
             let request = self

@@ -1,10 +1,11 @@
 //! What is stored as a document. People and what is known of the CRM are written again and again, also by an earlier version
-//! than the one that wrote them last: what it does not know is kept.
+//! than the one that wrote them last: fields that it does not know are kept. Somebody with a fact of a kind that it does not
+//! know is not read at all: without the fact they would be another person.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Result, Value};
 use stagedoor_engine::{Later, Link, Person};
-use stagedoor_model::{Event, EventId, Record, breakage};
+use stagedoor_model::{Event, EventId, breakage};
 
 use crate::JournalRow;
 
@@ -42,17 +43,7 @@ written_once!(Event, JournalRow, Vec<EventId>);
 
 impl Document for Person {
     fn parse(text: &str) -> Result<Self> {
-        let read = |text: &str| with_later(text, |person: &mut Self| &mut person.later);
-        match read(text) {
-            Err(error) if is_of_unknown_kind(&error) => {
-                let mut document: Value = serde_json::from_str(text)?;
-                let unknown = take_unknown_facts(&mut document);
-                let mut person = read(&document.to_string())?;
-                unknown.into_iter().for_each(|(key, fact)| person.later.keep_fact(&key, fact));
-                Ok(person)
-            }
-            read => read,
-        }
+        with_later(text, |person: &mut Self| &mut person.later)
     }
 
     fn text(&self) -> Result<String> {
@@ -108,17 +99,4 @@ fn names(path: &serde_ignored::Path<'_>) -> Vec<String> {
     let mut names = names(parent);
     names.extend(name);
     names
-}
-
-fn is_of_unknown_kind(error: &serde_json::Error) -> bool {
-    error.to_string().starts_with("unknown variant") && !breakage::is_on("later-kinds-unread")
-}
-
-/// Takes out the facts whose kind this version does not know.
-fn take_unknown_facts(document: &mut Value) -> Vec<(String, Value)> {
-    let Some(facts) = document.get_mut("records").and_then(Value::as_object_mut) else { return Vec::new() };
-    let is_unknown =
-        |fact: &Value| serde_json::from_str::<Record>(&fact.to_string()).is_err_and(|error| is_of_unknown_kind(&error));
-    let keys: Vec<String> = facts.iter().filter(|(_, fact)| is_unknown(fact)).map(|(key, _)| key.clone()).collect();
-    keys.into_iter().filter_map(|key| facts.remove(&key).map(|fact| (key, fact))).collect()
 }
