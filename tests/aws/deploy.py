@@ -74,7 +74,15 @@ def check_names(template, values, ssm):
         raise SystemExit("\n".join(missing))
 
 
-def take_aliases(translated):
+def holds(condition, values):
+    """Whether a condition of the template holds with these parameters."""
+    if "Fn::Not" in condition:
+        return not holds(condition["Fn::Not"][0], values)
+    one, other = (values[side["Ref"]] if isinstance(side, dict) else side for side in condition["Fn::Equals"])
+    return one == other
+
+
+def take_aliases(translated, values):
     """AWS::Lambda::Alias and what moves it: the stand-in makes neither, so they are taken out, and whom an alias would
     reach is reached without it. Answers the alias of each function that has one, and of which version it is."""
     resources, aliases, moved = translated["Resources"], {}, {}
@@ -84,11 +92,13 @@ def take_aliases(translated):
             called = resources[function]["Properties"]["FunctionName"]["Fn::Sub"].rsplit("-", 1)[1]
             policy = one["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
             group = resources[policy["DeploymentGroupName"]["Ref"]]["Properties"]
+            condition, watched, unwatched = group["AlarmConfiguration"]["Fn::If"]
+            watch = watched if holds(translated["Conditions"][condition], values) else unwatched
             aliases[called] = {
                 "name": one["Properties"]["Name"],
                 "version": one["Properties"]["FunctionVersion"]["Fn::GetAtt"][0],
                 "moved_by": group["DeploymentConfigName"]["Fn::Sub"][1]["ConfigName"],
-                "alarms": [alarm["Name"]["Fn::Sub"] for alarm in group["AlarmConfiguration"]["Alarms"]],
+                "alarms": [alarm["Name"]["Fn::Sub"] for alarm in watch.get("Alarms", [])],
             }
             moved[name] = function
 
@@ -118,7 +128,7 @@ def main():
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     package(template, s3, Path(artifacts), Path(config))
     translated = transform(template, values, NoManagedPolicies())
-    aliases = take_aliases(translated)
+    aliases = take_aliases(translated, values)
     upload(s3, "template.json", json.dumps(translated).encode())
     cloudformation = client("cloudformation", endpoint)
     cloudformation.create_stack(

@@ -27,7 +27,10 @@ pub fn run() -> Result<Vec<Figure>, String> {
 /// As a stranger would call it: nothing of this process's own build is in its environment.
 fn cargo(arguments: &[&str], target: &Path) -> Result<String, String> {
     let mut command = Command::new("cargo");
-    for name in ["CARGO_INCREMENTAL", "RUSTFLAGS", "CARGO_BUILD_JOBS"] {
+    let is_setting = |name: &str| {
+        name.starts_with("CARGO_") && name != "CARGO_HOME" || name.starts_with("RUSTC") || name == "RUSTFLAGS"
+    };
+    for name in std::env::vars().map(|(name, _)| name).filter(|name| is_setting(name)) {
         command.env_remove(name);
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
