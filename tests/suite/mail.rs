@@ -8,7 +8,9 @@ use stagedoor_tests::{
     clock::Moved,
     door::{Door, source},
     hub::TestHub,
+    tls::Authority,
 };
+use stagedoor_webhook::signature::is_certificate;
 
 const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
 
@@ -122,6 +124,14 @@ async fn the_published_negative_vectors_of_sendgrid_are_refused() {
         let door = Door::of(&bad);
         assert_eq!(door.take(&bad.parcel(&door.path)).await.status.as_u16(), 401);
     }
+}
+
+#[test]
+fn of_a_bundle_of_certificates_none_can_be_pinned() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let one = std::fs::read_to_string(Authority::new(folder.path()).file).expect("a certificate");
+    assert!(is_certificate(&one));
+    assert!(!is_certificate(&format!("{one}{one}")), "nobody would know which one counts");
 }
 
 /// The attack that the pinned certificate stands against: a message that is signed well under a key of the attacker's.

@@ -63,9 +63,14 @@ pub fn is_certificate(text: &str) -> bool {
     certificate(text).is_some_and(|one| EndEntityCert::try_from(&one).is_ok())
 }
 
+/// Exactly one: of a bundle nobody would know which one counts.
 fn certificate(text: &str) -> Option<CertificateDer<'static>> {
     match text.contains("BEGIN CERTIFICATE") {
-        true => CertificateDer::from_pem_slice(text.trim().as_bytes()).ok(),
+        true => {
+            let mut all = CertificateDer::pem_slice_iter(text.trim().as_bytes());
+            let one = all.next()?.ok()?;
+            all.next().is_none().then_some(one)
+        }
         false => STANDARD.decode(text.trim()).ok().map(CertificateDer::from),
     }
 }
