@@ -127,6 +127,7 @@ async fn the_same_number_in_both_is_two_contacts() {
             emails: vec![],
             created_at: at,
             hub_id: None,
+            changed_at: None,
         };
         Event::new(&source, EventId::derive(&source, &["mirror", phone]), at, Body::ContactChanged(change))
     };

@@ -69,7 +69,15 @@ fn told(row: Gone, deleted: bool, second: i64) -> Event {
     let body = match row {
         Gone::Deal(lead) => {
             let moved_by = (!deleted).then_some(0);
-            Body::LeadChanged(LeadChanged { lead, deleted, pipeline: None, status: None, moved_by, hub_id: None })
+            Body::LeadChanged(LeadChanged {
+                lead,
+                deleted,
+                pipeline: None,
+                status: None,
+                moved_by,
+                hub_id: None,
+                changed_at: None,
+            })
         }
         Gone::Contact(contact) | Gone::Company(contact) => Body::ContactChanged(ContactChanged {
             contact,
@@ -80,6 +88,7 @@ fn told(row: Gone, deleted: bool, second: i64) -> Event {
             emails: vec![],
             created_at: at,
             hub_id: None,
+            changed_at: None,
         }),
     };
     let id = EventId::derive(&source, &["told", &second.to_string()]);

@@ -105,6 +105,7 @@ pub(crate) fn deletion(source: &SourceName, contact: u64, at: Timestamp) -> Even
         emails: vec![],
         created_at: at,
         hub_id: None,
+        changed_at: None,
     };
     Event::new(source, EventId::derive(source, &["deleted", &at.to_string()]), at, Body::ContactChanged(change))
 }
@@ -211,7 +212,8 @@ async fn a_deal_that_was_deleted_before_the_hub_knew_it_is_a_double_once_it_is_r
     let hub_id = format!("{}|shop/show-1", person(&account, "+79161110001").await);
     for (n, deleted, hub_id) in [(1, true, None), (2, false, Some(hub_id))] {
         let now: Timestamp = format!("2030-01-01T00:00:0{n}Z").parse().expect("a time");
-        let change = LeadChanged { lead, deleted, pipeline: None, status: None, moved_by: Some(0), hub_id };
+        let change =
+            LeadChanged { lead, deleted, pipeline: None, status: None, moved_by: Some(0), hub_id, changed_at: None };
         let source = source(which);
         let id = EventId::derive(&source, &[&now.to_string()]);
         let event = Event::new(&source, id, now, Body::LeadChanged(change));

@@ -141,6 +141,7 @@ async fn a_contact_stays_with_whose_phone_it_holds_when_a_slip_is_corrected() {
         emails: vec![],
         created_at: at(0),
         hub_id: None,
+        changed_at: None,
     };
     let id = EventId::derive(&source("crm"), &["77"]);
     let told = Event::new(&source("crm"), id, at(5), Body::ContactChanged(contact));

@@ -49,7 +49,15 @@ async fn a_deal_is_made_again(account: &Account) {
     let lead = deal.split_once('x').and_then(|(_, id)| id.parse().ok()).expect("a number");
     account.delete(Gone::Deal(lead));
     let source = SourceName::new("crm").expect("a name");
-    let change = LeadChanged { lead, deleted: true, pipeline: None, status: None, moved_by: None, hub_id: None };
+    let change = LeadChanged {
+        lead,
+        deleted: true,
+        pipeline: None,
+        status: None,
+        moved_by: None,
+        hub_id: None,
+        changed_at: None,
+    };
     let id = EventId::derive(&source, &["deleted"]);
     fold(account, Event::new(&source, id, order(5, &[]).time, Body::LeadChanged(change))).await;
     fold(account, order(8, &ANNA)).await;

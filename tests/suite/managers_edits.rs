@@ -26,6 +26,7 @@ crate::promises!(
     what_stands_there_in_other_signs_is_not_added_again,
     a_value_that_a_manager_took_away_does_not_come_back,
     a_value_that_came_and_went_between_two_runs_does_not_come_back,
+    a_managers_phone_stays_though_an_earlier_restore_is_told_after_it,
     a_deal_that_was_deleted_and_restored_is_written_again,
     a_contact_that_was_read_twice_within_a_second_stands_as_it_was_read_last,
 );
@@ -132,6 +133,7 @@ fn told_at(which: Which, id: u64, phones: &[&str], second: i64) -> Event {
         emails: vec![],
         created_at: now,
         hub_id: None,
+        changed_at: None,
     };
     Event::new(
         &source,
@@ -175,6 +177,26 @@ async fn a_value_that_came_and_went_between_two_runs_does_not_come_back(which: W
     account.reconcile().await;
     let after: Vec<String> = values(&account, which, id).into_iter().map(|(value, _)| value).collect();
     assert_eq!(after, ["anna@example.com"]);
+}
+
+/// The word of the restore is late, and bears what stood in the contact before a manager added a phone.
+async fn a_managers_phone_stays_though_an_earlier_restore_is_told_after_it(which: Which) {
+    let account = Account::of(which).await;
+    let fold = async |event: Event| {
+        assert!(account.sync.handle(vec![event]).await.is_empty());
+        account.reconcile().await;
+    };
+    fold(order(1, &["phone:+79161110001"])).await;
+    let id = contact_id(&account, which);
+    edit(&account, which, id, &[("+79161110001", "MOB", "mobile"), ("+74951234567", "WORK", "homephone")]);
+    fold(told_at(which, id, &["+79161110001", "+74951234567"], 2)).await;
+    let mut restored = told_at(which, id, &["+79161110001"], 5);
+    if let Body::ContactChanged(change) = &mut restored.body {
+        change.changed_at = Some(told_at(which, id, &[], 1).time);
+    }
+    fold(restored).await;
+    let after: Vec<String> = values(&account, which, id).into_iter().map(|(value, _)| value).collect();
+    assert_eq!(after, ["+79161110001", "+74951234567"]);
 }
 
 async fn a_deal_that_was_deleted_and_restored_is_written_again(which: Which) {

@@ -58,6 +58,7 @@ async fn merge(account: &Account, which: Which, (gone, kept): (u64, u64), second
                 emails: vec![],
                 created_at: at(second),
                 hub_id: None,
+                changed_at: None,
             };
             let id = EventId::derive(&source("amocrm"), &["gone", &second.to_string()]);
             tell(account, Event::new(&source("amocrm"), id, at(second), Body::ContactChanged(told))).await;

@@ -123,8 +123,15 @@ pub async fn moved(account: &Account, which: Which, to: &str, second: i64) {
         }
         Which::Vtiger => (None, LeadChanged::number_of_stage(to)),
     };
-    let change =
-        LeadChanged { lead: id, deleted: false, pipeline, status: Some(status), moved_by: Some(5), hub_id: None };
+    let change = LeadChanged {
+        lead: id,
+        deleted: false,
+        pipeline,
+        status: Some(status),
+        moved_by: Some(5),
+        hub_id: None,
+        changed_at: None,
+    };
     let at: Timestamp = order(second, &[]).time;
     let event = Event::new(
         &source,

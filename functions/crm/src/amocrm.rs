@@ -120,13 +120,17 @@ impl AmoCrm {
         item: &FormValue,
     ) -> Result<Option<Event>, NotUnderstood> {
         let deleted = action == "delete";
+        let changed = time(item, &["last_modified", "updated_at"]);
+        // A restored row keeps the time of its last change.
+        let restored = changed.filter(|_| action == "restore");
         let body = match (entity, action) {
             ("contacts", "add" | "update" | "restore" | "delete") => {
                 // Companies come as contacts of type company.
                 if item.text_of("type").is_some_and(|kind| kind != "contact") {
                     return Ok(None);
                 }
-                Body::ContactChanged(self.contact(item, deleted, delivery.received_at())?)
+                let contact = self.contact(item, deleted, delivery.received_at())?;
+                Body::ContactChanged(ContactChanged { changed_at: restored, ..contact })
             }
             ("leads", "restore") if breakage::is_on("restore-unheard") => return Ok(None),
             // Of new deals only a manager's copy of one that the hub made is of interest: it bears the same id.
@@ -136,7 +140,7 @@ impl AmoCrm {
                 let (Some(lead), Some(hub_id)) = (number(item, "id"), hub_id) else { return Ok(None) };
                 let (pipeline, status) = (number(item, "pipeline_id"), number(item, "status_id"));
                 let (deleted, moved_by, hub_id) = (false, Some(0), Some(hub_id));
-                Body::LeadChanged(LeadChanged { lead, deleted, pipeline, status, moved_by, hub_id })
+                Body::LeadChanged(LeadChanged { lead, deleted, pipeline, status, moved_by, hub_id, changed_at: None })
             }
             ("leads", "status" | "delete" | "restore") => {
                 // A restored deal is there again, and nobody moved it: it stays the hub's to move.
@@ -151,12 +155,13 @@ impl AmoCrm {
                     status: number(item, "status_id"),
                     moved_by,
                     hub_id: hub_id(item),
+                    changed_at: restored,
                 })
             }
             _ => return Ok(None),
         };
-        // A deletion names no time, and what is restored keeps the time of its last change: both happened by now.
-        let told = time(item, &["last_modified", "updated_at"]).filter(|_| action != "restore");
+        // A deletion names no time, and a restore names another: both happened by now.
+        let told = changed.filter(|_| action != "restore");
         let at = told.unwrap_or_else(|| delivery.received_at());
         let about = body.subject().unwrap_or_default();
         // Two changes may fall into one second: what was said is part of the fact.
@@ -200,6 +205,7 @@ impl AmoCrm {
             emails,
             created_at: time(item, &["date_create", "created_at"]).unwrap_or(now),
             hub_id: hub_id(item),
+            changed_at: None,
         })
     }
 }

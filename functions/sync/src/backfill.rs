@@ -81,7 +81,15 @@ impl Sync {
         let told = |(lead, (hub_id, _)): (u64, (String, PersonId))| {
             let id = EventId::derive(source, &["hub-id", &lead.to_string(), &hub_id, &now.to_string()]);
             let (pipeline, status, moved_by) = (None, None, Some(0));
-            let change = LeadChanged { lead, deleted: false, pipeline, status, moved_by, hub_id: Some(hub_id) };
+            let change = LeadChanged {
+                lead,
+                deleted: false,
+                pipeline,
+                status,
+                moved_by,
+                hub_id: Some(hub_id),
+                changed_at: None,
+            };
             Event::new(source, id, now, Body::LeadChanged(change))
         };
         Ok(unknown.into_iter().filter(|(_, (_, bearer))| is_known(bearer)).map(told).collect())

@@ -56,8 +56,13 @@ pub(crate) fn mirrored(source: &SourceName, (at, body): (Timestamp, Body), now: 
     }
     let state = serde_json::to_string(&body).unwrap_or_default();
     let id = EventId::derive(source, &["mirror", &about, &state]);
+    Event::new(source, id, read_at(at, now), body).received_by(now)
+}
+
+/// The time of a change that was read at `now`: within its second, as late as it may be.
+pub(crate) fn read_at(at: Timestamp, now: Timestamp) -> Timestamp {
     let read_after = now.duration_since(at).clamp(SignedDuration::ZERO, SignedDuration::from_millis(999));
-    Event::new(source, id, at.checked_add(read_after).unwrap_or(at), body).received_by(now)
+    at.checked_add(read_after).unwrap_or(at)
 }
 
 impl Sync {
@@ -178,6 +183,7 @@ impl Sync {
                     status: Some(status),
                     moved_by: seen.by,
                     hub_id: seen.hub_id,
+                    changed_at: None,
                 };
                 let about = format!("{}:{}:{status}", seen.id, seen.changed_at);
                 let id = EventId::derive(source, &["moved", &about]);

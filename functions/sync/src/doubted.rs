@@ -58,6 +58,7 @@ impl Sync {
                 status: None,
                 moved_by: Some(0),
                 hub_id: None,
+                changed_at: Some(deleted_at),
             };
             Event::new(&source, id, at, Body::LeadChanged(change))
         });

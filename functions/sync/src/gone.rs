@@ -119,12 +119,20 @@ pub(crate) fn event(source: &SourceName, gone: &Gone, now: Timestamp) -> Option<
                 emails: vec![],
                 created_at: now,
                 hub_id: None,
+                changed_at: None,
             };
             told("contact", *contact, Body::ContactChanged(change))
         }
         Gone::Deal(lead) => {
-            let change =
-                LeadChanged { lead: *lead, deleted: true, pipeline: None, status: None, moved_by: None, hub_id: None };
+            let change = LeadChanged {
+                lead: *lead,
+                deleted: true,
+                pipeline: None,
+                status: None,
+                moved_by: None,
+                hub_id: None,
+                changed_at: None,
+            };
             told("deal", *lead, Body::LeadChanged(change))
         }
         Gone::Company(_) => None,

@@ -9,7 +9,7 @@ use stagedoor_engine::{Catalog, Person, PersonId};
 use stagedoor_model::{Body, Event, EventId, Fact, LeadChanged, SECOND_CRM, SourceName, Timestamp, breakage};
 use stagedoor_ports::{Changes, CrmError, Dirty, Gone, PortError, SeenDeal};
 
-use crate::Sync;
+use crate::{Sync, changes::read_at};
 
 /// What came of asking for rows that are known to be gone.
 #[derive(Debug, Default)]
@@ -54,8 +54,15 @@ pub(crate) fn number(row: Gone) -> u64 {
 /// A deal that is there again. Its stage is no manager's move: the hub reads where a deal stands before it sends a stage.
 pub(crate) fn deal(source: &SourceName, seen: SeenDeal, now: Timestamp) -> Option<Event> {
     let status = Some(seen.stage).filter(|stage| !stage.is_empty()).map(|stage| LeadChanged::number_of_stage(&stage));
-    let change =
-        LeadChanged { lead: seen.id, deleted: false, pipeline: None, status, moved_by: Some(0), hub_id: seen.hub_id };
+    let change = LeadChanged {
+        lead: seen.id,
+        deleted: false,
+        pipeline: None,
+        status,
+        moved_by: Some(0),
+        hub_id: seen.hub_id,
+        changed_at: Some(seen.changed_at),
+    };
     let event = Event::new(source, id(source, Gone::Deal(seen.id), now), now, Body::LeadChanged(change));
     (!breakage::is_on("restored-unheard")).then_some(event)
 }
@@ -81,8 +88,9 @@ impl Sync {
             return Ok(vec![]);
         }
         let Changes { contacts, deals, .. } = self.crm.fetch(&contacts, &deals).await?;
-        let contacts = contacts.into_iter().filter_map(|(_, body)| match body {
-            Body::ContactChanged(change) => {
+        let contacts = contacts.into_iter().filter_map(|(at, body)| match body {
+            Body::ContactChanged(mut change) => {
+                change.changed_at = Some(if self.crm.tells() { at } else { read_at(at, now) });
                 let id = id(source, Gone::Contact(change.contact), now);
                 Some(Event::new(source, id, now, Body::ContactChanged(change)).received_by(now))
             }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{
-    Body, Event, Fact, Identifier, Kind, Record, RecordKey, Rung, SECOND_CRM, Touch, Verdict, breakage,
+    Body, Event, Fact, Identifier, Kind, Record, RecordKey, Rung, SECOND_CRM, Timestamp, Touch, Verdict, breakage,
 };
 
 /// The key under which everything known of one order meets.
@@ -24,6 +24,14 @@ fn crm_of(source: &str) -> &'static str {
 
 fn row_key(kind: &str, scope: &str, number: u64) -> String {
     if scope.is_empty() { format!("{kind}:{number}") } else { format!("{kind}/{scope}:{number}") }
+}
+
+/// When a row of the CRM was changed, and when it was found to be there again.
+fn times_of_row(event: &Event, changed_at: Option<Timestamp>) -> (Timestamp, Option<Timestamp>) {
+    match changed_at {
+        Some(at) => (at.min(event.time), Some(event.time)),
+        None => (event.time, None),
+    }
 }
 
 /// Whom an event names, also one that changes nothing about them.
@@ -113,13 +121,15 @@ fn fact_of(event: &Event) -> Option<Record> {
             let mut identifiers = change.identifiers.clone();
             let scope = crm_of(source);
             identifiers.extend(Identifier::opaque(Kind::CrmContact, scope, &change.contact.to_string()));
+            let (changed_at, restored_at) = times_of_row(event, change.changed_at);
             let fact = Fact::CrmContact {
-                changed_at: event.time,
+                changed_at,
                 contact: change.contact,
                 deleted: change.deleted,
                 phones: change.phones.clone(),
                 emails: change.emails.clone(),
                 hub_id: change.hub_id.clone(),
+                restored_at,
             };
             let mut record = record(
                 RecordKey(row_key("crm-contact", scope, change.contact)),
@@ -128,19 +138,22 @@ fn fact_of(event: &Event) -> Option<Record> {
                 fact,
             );
             record.at = change.created_at;
+            record.name = record.name.map(|(_, name)| (changed_at, name));
             Some(record)
         }
         Body::LeadChanged(change) => {
             let identifiers = Identifier::opaque(Kind::CrmLead, crm_of(source), &change.lead.to_string());
             let identifiers = identifiers.into_iter().collect();
+            let (changed_at, restored_at) = times_of_row(event, change.changed_at);
             let fact = Fact::CrmLead {
-                changed_at: event.time,
+                changed_at,
                 lead: change.lead,
                 deleted: change.deleted,
                 pipeline: change.pipeline,
                 status: change.status,
                 by: change.moved_by,
                 hub_id: change.hub_id.clone(),
+                restored_at,
             };
             Some(record(RecordKey(row_key("crm-lead", crm_of(source), change.lead)), identifiers, None, fact))
         }

@@ -53,6 +53,7 @@ fn mirror(owner: &Person, second: i64, identifiers: &[Identifier]) -> Record {
         emails: vec![],
         created_at: at(second),
         hub_id: None,
+        changed_at: None,
     };
     let id = EventId::derive(&source(), &["row", &second.to_string()]);
     let mut record =

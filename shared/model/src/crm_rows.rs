@@ -25,6 +25,10 @@ pub struct ContactChanged {
     /// The hub's own id that stands in it: a person's. A manager who copies a row copies it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub_id: Option<String>,
+    /// When what stands in it was changed last, where the event is a later one: the row was restored. `None`: at the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
+    pub changed_at: Option<Timestamp>,
 }
 
 /// A deal as the CRM holds it now.
@@ -43,6 +47,10 @@ pub struct LeadChanged {
     /// The hub's own id that stands in it: a person's and a show's, with `|` between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub_id: Option<String>,
+    /// When what stands in it was changed last, where the event is a later one: the row was restored. `None`: at the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemas", schemars(with = "Option<String>"))]
+    pub changed_at: Option<Timestamp>,
 }
 
 impl LeadChanged {

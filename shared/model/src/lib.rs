@@ -20,6 +20,7 @@ mod proof;
 mod quiet;
 mod receipt;
 pub mod record;
+mod row_state;
 mod sent_message;
 mod show;
 mod stop_words;

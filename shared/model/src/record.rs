@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Company, ConsentClaim, ConsentRecorded, Identifier, Kind, Letter, Money, Order, Payment, Promo, Refund, ShowRef,
-    SourceName, Talk, TicketHistory, Timestamp, TrackedLink, Verdict,
+    SourceName, Talk, TicketHistory, Timestamp, TrackedLink, Verdict, row_state,
 };
 
 /// Claims that a fact keeps. A chat may name any number of phones; its lines hold them all.
@@ -101,6 +101,9 @@ pub enum Fact {
         /// The hub's own id that stands in it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hub_id: Option<String>,
+        /// When it was last found to be there again after a deletion, where that is later than the change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restored_at: Option<Timestamp>,
     },
     /// The mirror of a CRM deal that somebody moved by hand.
     CrmLead {
@@ -113,6 +116,9 @@ pub enum Fact {
         /// The hub's own id that stands in it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hub_id: Option<String>,
+        /// When it was last found to be there again after a deletion, where that is later than the change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restored_at: Option<Timestamp>,
     },
     Talk(Box<Talk>),
     Link(TrackedLink),
@@ -189,7 +195,8 @@ impl Record {
             // A manager who takes a phone away from a contact means it: the later state's identifiers stand alone.
             (Fact::CrmContact { .. }, Fact::CrmContact { .. }) => {
                 let name = self.name.clone().max(other.name.clone());
-                let (late, early) = if self.version() >= other.version() { (self, other) } else { (other, self) };
+                let is_late = row_state::is_later((&self.fact, &self.version()), (&other.fact, &other.version()));
+                let (late, early) = if is_late { (self, other) } else { (other, self) };
                 let is_address = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
                 let mut stood: BTreeSet<Identifier> = early.held().filter(is_address).cloned().collect();
                 stood.extend(late.stood.iter().chain(&early.stood).cloned());
@@ -197,7 +204,7 @@ impl Record {
                 while stood.len() > STOOD {
                     stood.pop_last();
                 }
-                Self { fact: late.fact.clone().join(early.fact), name, stood, ..late }
+                Self { fact: row_state::later(late.fact.clone(), &early.fact), name, stood, ..late }
             }
             (Fact::Order { .. }, Fact::Order { .. }) => self.join_order(other),
             _ => Self {
@@ -431,6 +438,13 @@ impl Fact {
             // A code is issued once: of two tellings the earlier.
             (Fact::Promo(a), Fact::Promo(b)) if a.issued_at != b.issued_at => {
                 Fact::Promo(if a.issued_at < b.issued_at { a } else { b })
+            }
+            (a @ Fact::CrmLead { .. }, b @ Fact::CrmLead { .. }) => {
+                if row_state::is_later((&a, &()), (&b, &())) {
+                    row_state::later(a, &b)
+                } else {
+                    row_state::later(b, &a)
+                }
             }
             (a, b) => a.max(b),
         }

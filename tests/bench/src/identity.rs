@@ -123,6 +123,7 @@ impl Tour {
             emails: vec![],
             created_at: at(n % 100),
             hub_id: None,
+            changed_at: None,
         };
         let crm = format!("crm_contact:{}", n + 1);
         self.add(n, "amocrm", &format!("contact {n}"), 100, Body::ContactChanged(contact), &crm, &[phone(n)])?;
@@ -336,6 +337,7 @@ impl Tour {
             emails: vec![],
             created_at: at(n % 100),
             hub_id: None,
+            changed_at: None,
         };
         let crm = format!("crm_contact:{}", n + 1);
         self.add(n, "amocrm", &format!("mirror {n}"), 200_000, Body::ContactChanged(contact), &crm, &[phone(n)])

@@ -94,6 +94,7 @@ async fn bought_after_the_contact_was_deleted(world: &World) -> u64 {
         emails: vec![],
         created_at: at(3),
         hub_id: None,
+        changed_at: None,
     };
     world.tell(vec![event("crm", "deleted", 3, Body::ContactChanged(change))]).await;
     world.tell(vec![bought("2", "gull", &["phone:+79161230001"])]).await;

@@ -156,8 +156,15 @@ async fn a_move_that_was_heard_before_the_deal_was_found_reaches_its_buyer() {
 }
 
 async fn moved_by_a_manager_is_the_buyers(world: &World, lead: u64) {
-    let change =
-        LeadChanged { lead, deleted: false, pipeline: Some(1), status: Some(142), moved_by: Some(7), hub_id: None };
+    let change = LeadChanged {
+        lead,
+        deleted: false,
+        pipeline: Some(1),
+        status: Some(142),
+        moved_by: Some(7),
+        hub_id: None,
+        changed_at: None,
+    };
     world.tell(vec![event("crm", "moved", 90, Body::LeadChanged(change))]).await;
     world.runs_for(20).await;
     let names = ["phone:+79161230001".to_owned(), format!("crm_lead:{lead}")].map(|name| name.parse().expect("a name"));

@@ -204,6 +204,7 @@ pub fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
         emails,
         created_at: second("created_at")?,
         hub_id: values(contact, "STAGEDOOR_ID").into_iter().next(),
+        changed_at: None,
     };
     Some((second("updated_at")?, Body::ContactChanged(changed)))
 }

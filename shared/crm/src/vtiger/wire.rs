@@ -183,6 +183,7 @@ pub(super) fn mirrored(
         emails,
         created_at: clock.time(contact, "createdtime")?,
         hub_id: module.hub_id(contact),
+        changed_at: None,
     };
     Some((clock.time(contact, "modifiedtime")?, Body::ContactChanged(changed)))
 }
