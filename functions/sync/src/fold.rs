@@ -154,7 +154,7 @@ impl Sync {
         if !of_nobody.is_empty() {
             // Or of somebody about whom it changes nothing: the row is theirs, and goes when they are erased.
             let named: Vec<BTreeSet<Identifier>> = of_nobody.iter().map(|(_, event)| named_in(event)).collect();
-            let owners = self.owners(named.iter().flatten().cloned().collect()).await?;
+            let owners = self.owners(named.iter().flatten().cloned().collect(), again).await?;
             let whose = |named: &BTreeSet<Identifier>| named.iter().find_map(|name| owners.get(name).copied());
             let rows = of_nobody.iter().zip(&named);
             let journal = rows.map(|((_, event), named)| self.row(event, whose(named), None)).collect();
@@ -195,8 +195,23 @@ impl Sync {
         Ok(())
     }
 
-    async fn owners(&self, named: BTreeSet<Identifier>) -> Result<BTreeMap<Identifier, PersonId>> {
-        if named.is_empty() { Ok(BTreeMap::new()) } else { Ok(self.store.resolve(&named).await?.owners) }
+    /// `again`: a crash may have left a name of somebody who is not stored, and a row about them is a conflict.
+    async fn owners(&self, named: BTreeSet<Identifier>, again: bool) -> Result<BTreeMap<Identifier, PersonId>> {
+        if named.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut owners = self.store.resolve(&named).await?.owners;
+        if again && !breakage::is_on("name-of-nobody-is-believed") {
+            let ids: BTreeSet<PersonId> = owners.values().copied().collect();
+            let living = self.store.load(&ids).await?;
+            let unreadable = self.store.unreadable(&ids).await?;
+            let is_stored = |id: &PersonId| {
+                let is_of = |one: &Versioned<Person>| one.value.id == *id || one.value.absorbed.contains(id);
+                unreadable.contains(id) || living.iter().any(is_of)
+            };
+            owners.retain(|_, id| is_stored(id));
+        }
+        Ok(owners)
     }
 
     /// Loads everybody whom the records could touch, and ties the CRM's own rows to the people they were made for.

@@ -87,6 +87,7 @@ impl State {
                 let is_weak = self.weak.contains(identifier) && !commit.lifted.contains(identifier);
                 is_weak || self.owners.get(identifier) != expected.as_ref()
             })
+            || commit.rows_of_others().any(|(id, _)| at(&id).is_none() && !self.redirects.contains_key(&id))
     }
 
     fn apply(&mut self, commit: Commit) {

@@ -56,6 +56,7 @@ pub struct Removal {
 /// All of it happens or nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
+    /// Rows about people who are not stored, because they were erased meanwhile, are a conflict.
     pub journal: Vec<JournalRow>,
     /// With the version that was loaded, `None` for somebody new. They become dirty.
     pub people: Vec<(Person, Option<u64>)>,
@@ -71,6 +72,13 @@ pub struct Commit {
 }
 
 impl Commit {
+    /// Rows about people whom the commit itself does not write.
+    pub fn rows_of_others(&self) -> impl Iterator<Item = (PersonId, &JournalRow)> {
+        let written = |id: &PersonId| self.people.iter().any(|(person, _)| person.id == *id);
+        let rows = self.journal.iter().filter_map(|row| Some((row.person?, row)));
+        rows.filter(move |(id, _)| !written(id))
+    }
+
     /// The trace id of the last delivery in it.
     pub fn trace(&self) -> Option<&str> {
         self.journal.iter().rev().find_map(|row| row.event.traceparent.as_ref()).map(TraceParent::trace_id)

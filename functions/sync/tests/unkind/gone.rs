@@ -1,7 +1,8 @@
 //! What a manager deleted, though no webhook told of it, holds up nobody.
 
-use stagedoor_model::{Body, Company, ContactChanged, Event};
-use stagedoor_ports::{Gone, Row};
+use stagedoor_engine::PersonId;
+use stagedoor_model::{Body, Company, ContactChanged, Event, Identifier, MessageSent, SendOutcome, SourceName};
+use stagedoor_ports::{Commit, Gone, Row, Saved};
 
 use crate::fake::{Made, World, at, bought, event};
 
@@ -144,4 +145,24 @@ async fn deals_hang_on_the_contact_that_is_made_when_the_new_one_is_gone_too() {
     let tried = world.crm.state().partings.clone();
     assert_eq!(tried.last().map(|one| one.deals.contains(&(first + 1))), Some(true), "{tried:?}");
     assert!(tried.len() > 1);
+}
+
+#[tokio::test]
+async fn an_event_about_somebody_of_whom_a_crash_left_the_name_alone_is_nobodys() {
+    let world = World::new();
+    let name: Identifier = "email:fan@example.com".parse().expect("a name");
+    let gone = PersonId::from_bytes([7; 16]);
+    let commit = Commit { claims: vec![(name.clone(), gone, None)], ..Commit::default() };
+    assert_eq!(world.store.save(vec![commit]).await.expect("saved"), [Saved::Done]);
+    let sent = MessageSent {
+        decision: "1".into(),
+        through: SourceName::new("letters").expect("a name"),
+        to: name,
+        text: "a reminder".into(),
+        outcome: SendOutcome::Dropped("no consent".into()),
+        campaign: None,
+    };
+    world.tell(vec![event("letters", "1", 10, Body::MessageSent(Box::new(sent)))]).await;
+    let rows = world.store.journal(10).await.expect("read");
+    assert_eq!(rows.iter().map(|row| row.person).collect::<Vec<_>>(), [None]);
 }

@@ -5,6 +5,9 @@
 //! between the person and its names leaves somebody whom no name finds; the fold looks them up by the record that they
 //! were made from (`PersonId::of`) when it tries again. Joins, releases and crowds are transactions, which cost twice.
 //!
+//! A row about somebody whom the commit does not write goes into that person's trail, after the rest of the commit. Where
+//! there is no such person, they were erased meanwhile, and the commit is a conflict.
+//!
 //! The journal comes last, after the lists of those who wait: until it is there, the event is not known to be folded
 //! and its next delivery does all of it again, to the same end.
 
@@ -42,7 +45,7 @@ fn put(put: Put) -> TransactWriteItem {
 }
 
 /// Somebody else is at it: an answer, not a failure.
-fn busy_update(error: &UpdateItemError) -> bool {
+pub(super) fn busy_update(error: &UpdateItemError) -> bool {
     matches!(
         error,
         UpdateItemError::ConditionalCheckFailedException(_) | UpdateItemError::TransactionConflictException(_)
@@ -103,6 +106,12 @@ impl PersonWrite {
 
 impl DynamoStore {
     pub(super) async fn save_one(&self, commit: &Commit) -> Result<Saved> {
+        let saved = self.save_people(commit).await?;
+        let is_whole = saved == Saved::Done && self.add_to_trails(commit).await?;
+        Ok(if is_whole { Saved::Done } else { Saved::Conflict })
+    }
+
+    async fn save_people(&self, commit: &Commit) -> Result<Saved> {
         let names = [&commit.released, &commit.crowded, &commit.lifted];
         let joins = !commit.removed.is_empty() || names.iter().any(|one| !one.is_empty());
         if joins || commit.people.len() > 1 {

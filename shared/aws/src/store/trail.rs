@@ -1,15 +1,19 @@
 //! A person's trail: the keys of their rows in the journal. The latest are in the head of the person; a long trail is moved
 //! to pages of `misc`, so that no head grows with the life of the hub.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, primitives::Blob, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    primitives::Blob,
+    types::{AttributeValue, ReturnValue},
+};
 use stagedoor_engine::PersonId;
 use stagedoor_model::breakage;
-use stagedoor_ports::Result;
+use stagedoor_ports::{Commit, Result};
 
-use super::{DynamoStore, KEEP, expires, pages, person_keys, unique};
-use crate::dynamo::{Item, held, in_parallel, item, text, text_of};
+use super::{DynamoStore, KEEP, commit::busy_update, expires, journal_key, pages, person_keys, unique};
+use crate::dynamo::{Item, failed, held, in_parallel, item, text, text_of};
 
 /// Keys in a head at most, of twelve bytes each: three kilobytes, which each writing of the person pays for.
 const LONG: usize = 256;
@@ -35,6 +39,43 @@ fn of_page(page: &Item) -> impl Iterator<Item = String> {
 }
 
 impl DynamoStore {
+    /// Rows about people whom the commit leaves as they were. False: one of them is not stored, or is being written by a
+    /// transaction.
+    pub(super) async fn add_to_trails(&self, commit: &Commit) -> Result<bool> {
+        if breakage::is_on("rows-of-unchanged-in-no-trail") {
+            return Ok(true);
+        }
+        let mut trails = BTreeMap::<PersonId, BTreeSet<[u8; KEY]>>::new();
+        for (id, row) in commit.rows_of_others() {
+            trails.entry(id).or_default().insert(journal_key(&row.event.id));
+        }
+        let calls: Vec<_> = trails.into_iter().map(|(id, keys)| self.add_to_trail(id, keys)).collect();
+        Ok(in_parallel(calls).await?.into_iter().all(|is_stored| is_stored))
+    }
+
+    async fn add_to_trail(&self, id: PersonId, keys: BTreeSet<[u8; KEY]>) -> Result<bool> {
+        let keys = keys.into_iter().map(Blob::new).collect();
+        let request = self
+            .client
+            .update_item()
+            .table_name(self.table("people"))
+            .key("id", text(id.to_string()))
+            .update_expression("ADD trail :trail")
+            // Also somebody who was joined into another keeps their trail.
+            .condition_expression("attribute_exists(version) OR attribute_exists(target)")
+            .expression_attribute_values(":trail", AttributeValue::Bs(keys))
+            .return_values(ReturnValue::AllNew);
+        let head = match request.send().await {
+            Ok(answer) => answer.attributes.unwrap_or_default(),
+            Err(error) if error.as_service_error().is_some_and(busy_update) => return Ok(false),
+            Err(error) => return Err(failed("UpdateItem", error)),
+        };
+        if let Err(error) = self.page_trail(&head).await {
+            tracing::warn!(%error, "a long trail was not moved to pages; the next writing does it");
+        }
+        Ok(true)
+    }
+
     /// Moves a long trail from the head to pages. A page comes first: a crash between leaves keys in both, which are read once.
     pub(super) async fn page_trail(&self, head: &Item) -> Result<()> {
         let keys = of_head(head);

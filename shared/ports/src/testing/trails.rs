@@ -4,12 +4,88 @@ use std::collections::BTreeSet;
 
 use stagedoor_model::{EventId, Timestamp};
 
+use stagedoor_engine::{Person, PersonId};
+
 use super::{at, email, form_event, newcomer, put};
-use crate::{Commit, JournalRow, Outcome, Saved, Store};
+use crate::{Commit, JournalRow, Outcome, Removal, Saved, Store};
 
 pub(super) async fn suite<S: Store, F: AsyncFn() -> S>(fresh: &F) {
     each_person_has_their_own_rows_of_a_commit(&fresh().await).await;
     a_person_of_a_thousand_events_has_all_of_their_rows(&fresh().await).await;
+    rows_about_people_whom_a_commit_leaves_as_they_were_are_theirs(&fresh().await).await;
+    a_row_about_somebody_who_was_erased_meanwhile_is_a_conflict(&fresh().await).await;
+}
+
+fn row_of(n: u32, person: PersonId) -> JournalRow {
+    let folded_at = at(1_000 + i64::from(n));
+    JournalRow { event: form_event(n), folded_at, outcome: Outcome::Folded, person: Some(person), note: None }
+}
+
+async fn save_all(store: &dyn Store, commits: Vec<Commit>) {
+    let all = vec![Saved::Done; commits.len()];
+    assert_eq!(store.save(commits).await.expect("saved"), all);
+}
+
+/// Numbers of the events of a person's rows.
+async fn numbers_of(store: &dyn Store, id: PersonId, among: std::ops::Range<u32>) -> Vec<u32> {
+    let rows = store.journal_of(id).await.expect("read");
+    let has = |n: &u32| rows.iter().any(|row| row.event.id == form_event(*n).id);
+    let found: Vec<u32> = among.filter(has).collect();
+    assert_eq!(found.len(), rows.len(), "each once, and no others");
+    found
+}
+
+/// A click of a mailing, a repeated order, a segment that was entered: the person stays as they were, and the row is theirs.
+async fn rows_about_people_whom_a_commit_leaves_as_they_were_are_theirs(store: &dyn Store) {
+    let people = [put(store, 1).await, put(store, 2).await, put(store, 3).await, put(store, 4).await];
+    let [one, two, three, four] = people.each_ref().map(|person| person.id);
+    let nobody = JournalRow { outcome: Outcome::Nobody, person: None, ..row_of(12, one) };
+    save_all(
+        store,
+        vec![
+            Commit { journal: vec![row_of(10, one), row_of(11, two), nobody], ..Commit::default() },
+            Commit {
+                journal: vec![row_of(13, three), row_of(14, one)],
+                people: vec![(people[2].clone(), Some(1))],
+                ..Commit::default()
+            },
+        ],
+    )
+    .await;
+    let joined = Person { absorbed: BTreeSet::from([two]), ..people[0].clone() };
+    let together = Commit {
+        journal: vec![row_of(15, three), row_of(16, one)],
+        people: vec![(joined, Some(1))],
+        removed: vec![Removal { id: two, version: 1, into: one }],
+        ..Commit::default()
+    };
+    save_all(store, vec![together]).await;
+    // Its event named the one who was joined since.
+    let late = Commit { journal: vec![row_of(17, two)], ..Commit::default() };
+    save_all(store, vec![late]).await;
+    let many = Commit { journal: (100..500).map(|n| row_of(n, four)).collect(), ..Commit::default() };
+    save_all(store, vec![many]).await;
+    assert_eq!(numbers_of(store, one, 1..20).await, [1, 2, 10, 11, 14, 16, 17]);
+    assert_eq!(numbers_of(store, three, 1..20).await, [3, 13, 15]);
+    assert_eq!(numbers_of(store, four, 1..600).await, [4].into_iter().chain(100..500).collect::<Vec<_>>());
+    store.erase(&BTreeSet::from([one, two, four]), &BTreeSet::new(), &BTreeSet::new()).await.expect("erased");
+    let all: Vec<EventId> = (1..20).chain(100..500).map(|n| form_event(n).id).collect();
+    let left = [3, 12, 13, 15].map(|n| form_event(n).id);
+    assert_eq!(store.journaled(&all).await.expect("read"), BTreeSet::from(left));
+}
+
+/// Else a row about them would stand until retention ends, and no second erasing would find it.
+async fn a_row_about_somebody_who_was_erased_meanwhile_is_a_conflict(store: &dyn Store) {
+    let (one, two) = (put(store, 1).await, put(store, 2).await);
+    store.erase(&BTreeSet::from([one.id]), &BTreeSet::from([email(1)]), &BTreeSet::new()).await.expect("erased");
+    let alone = Commit { journal: vec![row_of(10, one.id)], ..Commit::default() };
+    let beside =
+        Commit { journal: vec![row_of(11, one.id)], people: vec![(two.clone(), Some(1))], ..Commit::default() };
+    let saved = store.save(vec![alone, beside]).await.expect("answered");
+    assert_eq!(saved, vec![Saved::Conflict, Saved::Conflict]);
+    let ids = [10, 11].map(|n| form_event(n).id);
+    assert!(store.journaled(&ids).await.expect("read").is_empty());
+    assert!(store.load(&BTreeSet::from([one.id])).await.expect("read").is_empty(), "nobody comes of a row");
 }
 
 /// Two people whom a guard keeps apart are saved together.

@@ -1,6 +1,9 @@
 //! Whether somebody else was faster.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension};
+use stagedoor_model::breakage;
 use stagedoor_ports::Commit;
 
 use super::Sql;
@@ -24,6 +27,14 @@ pub(super) fn conflicts(connection: &Connection, commit: &Commit) -> Sql<bool> {
             Some(Some(id)) => expected.map(|id| id.to_string()) == Some(id),
         };
         if !fits {
+            return Ok(true);
+        }
+    }
+    let named: BTreeSet<_> = commit.rows_of_others().map(|(id, _)| id).collect();
+    let stored = "SELECT 1 FROM people WHERE id = ?1 UNION ALL SELECT 1 FROM redirects WHERE id = ?1";
+    let mut stored = connection.prepare_cached(stored)?;
+    for id in named {
+        if !stored.exists([id.to_string()])? && !breakage::is_on("row-of-the-erased-stands") {
             return Ok(true);
         }
     }
