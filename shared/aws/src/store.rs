@@ -14,6 +14,7 @@ mod parts;
 mod shards;
 mod trail;
 mod waiting;
+mod writings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -419,7 +420,7 @@ impl Store for DynamoStore {
     }
 
     async fn sweep(&self, _: Timestamp, _: Option<Timestamp>) -> Result<u64> {
-        Ok(0)
+        self.sweep_writings(pages::now()).await.map(|()| 0)
     }
 
     async fn forget(&self, id: &EventId) -> Result<()> {

@@ -144,6 +144,7 @@ impl DynamoStore {
                 Err(error) => return Err(failed("UpdateItem", error)),
             };
             self.tidy(Kind::Person, &head).await;
+            self.end_writing(&write.document).await;
             newcomer = version.is_none().then_some(write.document);
         }
         let mut mine = Vec::new();
@@ -238,6 +239,9 @@ impl DynamoStore {
             }
         }
         self.tidy_after(commit, gone).await;
+        for document in &documents {
+            self.end_writing(document).await;
+        }
         Ok(Saved::Done)
     }
 

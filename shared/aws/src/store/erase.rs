@@ -8,7 +8,7 @@ use stagedoor_ports::Result;
 
 use crate::{
     dynamo::{Item, failed, in_parallel, item, text},
-    store::{DynamoStore, person_keys},
+    store::{DynamoStore, pages, person_keys},
 };
 
 impl DynamoStore {
@@ -27,6 +27,8 @@ impl DynamoStore {
                 self.remove("misc", item([("pk", text("cell")), ("sk", text(cell))])).await?;
             }
         }
+        // What a crash left of somebody who never came to be bears no name by which it could be found.
+        self.sweep_writings(pages::now()).await?;
         let found = self.get_only("people", person_keys(people.iter().copied(), "id"), "id, version").await?;
         let living = found.iter().filter(|one| one.contains_key("version")).count() as i64;
         let trail = self.trails(people).await?;

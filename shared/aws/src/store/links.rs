@@ -57,6 +57,7 @@ impl DynamoStore {
         let marks = head.get("in_parts").or_else(|| before.get("in_parts")).cloned();
         let head = head.into_iter().chain(marks.map(|mark| ("in_parts".to_owned(), mark))).collect();
         self.tidy(Kind::Link, &head).await;
+        self.end_writing(&document).await;
         let before = number_of(&before, "deals").unwrap_or(0);
         Ok(deals as i64 - before as i64)
     }

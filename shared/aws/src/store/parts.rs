@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use stagedoor_engine::PersonId;
-use stagedoor_model::breakage;
+use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{Document, PortError, Removal, Result};
 
-use super::{DynamoStore, documents::packed_bytes};
+use super::{DynamoStore, documents::packed_bytes, pages};
 use crate::dynamo::{Item, failed, in_parallel, item, number_of, text, text_of};
 
 /// Bytes of one part at most.
@@ -28,8 +28,19 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Link => "link",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Person, Self::Link].into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The table of the heads, and its key.
-    fn place(self) -> (&'static str, &'static str) {
+    pub(super) fn place(self) -> (&'static str, &'static str) {
         match self {
             Self::Person => ("people", "id"),
             Self::Link => ("links", "person"),
@@ -37,11 +48,8 @@ impl Kind {
     }
 
     /// The partition of the further parts.
-    fn partition(self, id: &str) -> String {
-        match self {
-            Self::Person => format!("person#{id}"),
-            Self::Link => format!("link#{id}"),
-        }
+    pub(super) fn partition(self, id: &str) -> String {
+        format!("{}#{id}", self.name())
     }
 }
 
@@ -50,7 +58,7 @@ fn part_key(version: u64, by: &str, n: usize) -> String {
 }
 
 /// The version and the writer of a part.
-fn writing_of(key: &str) -> Option<(u64, &str)> {
+pub(super) fn writing_of(key: &str) -> Option<(u64, &str)> {
     let (version, rest) = key.split_once('#')?;
     Some((version.parse().ok()?, rest.split_once('#')?.0))
 }
@@ -69,11 +77,12 @@ fn blob(bytes: &[u8]) -> AttributeValue {
 
 /// A document of one writing.
 pub(super) struct InParts {
-    kind: Kind,
-    id: PersonId,
+    pub(super) kind: Kind,
+    pub(super) id: PersonId,
     version: u64,
     /// Names the writing; no other of any process bears it.
-    by: String,
+    pub(super) by: String,
+    pub(super) begun_at: Timestamp,
     head: Vec<u8>,
     rest: Vec<Vec<u8>>,
 }
@@ -91,7 +100,7 @@ impl InParts {
         let first = PART.min(TOGETHER / together.max(1));
         let rest = if breakage::is_on("document-in-one-item") { vec![] } else { head.split_off(first.min(head.len())) };
         let rest = rest.chunks(PART).map(<[u8]>::to_vec).collect();
-        Ok(Self { kind, id, version, by: by.to_owned(), head, rest })
+        Ok(Self { kind, id, version, by: by.to_owned(), begun_at: pages::now(), head, rest })
     }
 
     pub(super) fn head(&self) -> AttributeValue {
@@ -151,6 +160,7 @@ impl DynamoStore {
 
     /// Before the head is written.
     pub(super) async fn put_parts(&self, document: &InParts) -> Result<()> {
+        self.begin_writing(document).await?;
         let partition = document.partition();
         let put = async |(n, part): (usize, &Vec<u8>)| {
             let mut one = misc_key(&partition, &part_key(document.version, &document.by, n));
@@ -158,10 +168,11 @@ impl DynamoStore {
             self.put_misc(one).await
         };
         let calls: Vec<_> = document.rest.iter().enumerate().map(put).collect();
-        in_parallel(calls).await.map(drop)
+        in_parallel(calls).await?;
+        document.still_in_time()
     }
 
-    /// Takes the parts of a writing away that does not count. What stays after a crash is swept by a later writing.
+    /// Takes the parts of a writing away that does not count. What stays after a crash is swept (`writings`).
     pub(super) async fn drop_parts(&self, document: &InParts) -> Result<()> {
         if document.rest.is_empty() || breakage::is_on("parts-of-loser-stay") {
             return Ok(());
@@ -170,10 +181,13 @@ impl DynamoStore {
         let head = self.get(table, vec![item([(key, text(document.id.to_string()))])]).await?.pop();
         // One of several transactions of a commit may have been made.
         if head.is_some_and(|head| text_of(&head, "written_by") == Some(document.by.as_str())) {
+            self.end_writing(document).await;
             return Ok(());
         }
         let keys = (0..document.rest.len()).map(|n| part_key(document.version, &document.by, n));
-        self.remove_parts(&document.partition(), keys).await
+        self.remove_parts(&document.partition(), keys).await?;
+        self.end_writing(document).await;
+        Ok(())
     }
 
     /// Takes the parts of earlier writings away, and of those that lost. Of a later writing, whose head may not be there yet,
@@ -243,7 +257,7 @@ impl DynamoStore {
         in_parallel(calls).await.map(drop)
     }
 
-    async fn part_keys(&self, partition: &str) -> Result<Vec<String>> {
+    pub(super) async fn part_keys(&self, partition: &str) -> Result<Vec<String>> {
         let found = self.partition(partition, "sk").await?;
         Ok(found.iter().filter_map(|one| text_of(one, "sk").map(str::to_owned)).collect())
     }

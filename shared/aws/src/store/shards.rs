@@ -19,10 +19,14 @@ pub(super) fn shard_of(name: &str) -> String {
     if breakage::is_on("one-shard") { "00".into() } else { format!("{:02}", hash % SHARDS) }
 }
 
+pub(super) fn shards() -> impl Iterator<Item = String> {
+    (0..SHARDS).map(|shard| format!("{shard:02}"))
+}
+
 /// Keys of a sparse index; `yes` is that of earlier versions.
 fn index_keys() -> impl Iterator<Item = String> {
     let old = (!breakage::is_on("old-key-unread")).then(|| "yes".to_owned());
-    old.into_iter().chain((0..SHARDS).map(|shard| format!("{shard:02}")))
+    old.into_iter().chain(shards())
 }
 
 fn totals_key(partition: String) -> Item {
@@ -57,7 +61,7 @@ impl DynamoStore {
 
     pub(super) async fn counted(&self) -> Result<Counted> {
         let old = (!breakage::is_on("old-key-unread")).then(|| "totals".to_owned());
-        let keys = old.into_iter().chain((0..SHARDS).map(|shard| format!("totals#{shard:02}"))).map(totals_key);
+        let keys = old.into_iter().chain(shards().map(|shard| format!("totals#{shard}"))).map(totals_key);
         let found = self.get("misc", keys.collect()).await?;
         // One shard alone may be below nothing.
         let sum = |name: &str| -> u64 {

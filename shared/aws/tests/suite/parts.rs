@@ -9,6 +9,7 @@ use std::{
 use aws_sdk_dynamodb::types::AttributeValue;
 use stagedoor_aws::{DynamoStore, create_tables};
 use stagedoor_engine::{Link, Person};
+use stagedoor_model::Timestamp;
 use stagedoor_ports::{
     Commit, Removal, Saved, Store,
     testing::{newcomer, of_size, put_people, save_events},
@@ -133,7 +134,8 @@ async fn a_process_that_dies_between_the_parts_and_the_head_changes_nothing_and_
     let (first, second) = (of_size(&small, LARGE, 1), of_size(&small, LARGE, 2));
     assert_eq!(save(&direct, &first, None).await, Saved::Done);
     let (config, counted) = counted(&moto).await;
-    counted.slow.store(60_000, Ordering::Relaxed);
+    // The note of the writing is answered after this time, and then the parts are written.
+    counted.slow.store(1_500, Ordering::Relaxed);
     let slow = DynamoStore::new(&config, "t");
     let saving = tokio::spawn(async move { save(&slow, &second, Some(1)).await });
     let partition = format!("person#{}", small.id);
@@ -150,6 +152,67 @@ async fn a_process_that_dies_between_the_parts_and_the_head_changes_nothing_and_
     let writers: BTreeSet<String> =
         parts.map(|one| text(&one, "sk").split('#').nth(1).expect("a writer").into()).collect();
     assert_eq!(writers.len(), 1, "the dead one's are swept");
+}
+
+/// As if every writing had begun a day ago.
+async fn age_writings(client: &aws_sdk_dynamodb::Client) -> usize {
+    let notes = scan(client, "t-misc").await.into_iter().filter(|one| text(one, "pk").starts_with("writing#"));
+    let notes: Vec<crate::Item> = notes.collect();
+    for note in &notes {
+        let key = ["pk", "sk"].map(|name| (name.to_owned(), note[name].clone()));
+        let gone = client.delete_item().table_name("t-misc").set_key(Some(key.into()));
+        gone.send().await.expect("removed");
+        let (ms, by) = text(note, "sk").split_once('#').expect("a time");
+        let ms = ms.parse::<i64>().expect("a time") - 86_400_000;
+        let mut old = note.clone();
+        old.insert("sk".to_owned(), AttributeValue::S(format!("{ms:015}#{by}")));
+        client.put_item().table_name("t-misc").set_item(Some(old)).send().await.expect("written");
+    }
+    notes.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_somebody_who_never_came_to_be_go() {
+    let (moto, direct, client) = store().await;
+    let [one, two] = [1, 2].map(|n| of_size(&newcomer(n).0, LARGE, u64::from(n)));
+    let (config, counted) = counted(&moto).await;
+    let slow = DynamoStore::new(&config, "t");
+    // The note goes first, then the parts.
+    counted.slow.store(500, Ordering::Relaxed);
+    let (person, partition) = (one.clone(), format!("person#{}", one.id));
+    let saving = tokio::spawn(async move { save(&slow, &person, None).await });
+    while !versions(&client, &partition).await.contains_key(&1) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    saving.abort();
+    _ = saving.await;
+    assert_eq!(save(&direct, &two, None).await, Saved::Done);
+    let sweep = async || direct.sweep(Timestamp::UNIX_EPOCH, None).await.expect("swept");
+    sweep().await;
+    assert!(!versions(&client, &partition).await.is_empty(), "it may be under way");
+    assert_eq!(age_writings(&client).await, 1, "who is done is noted no more");
+    // Who is erased for another reason waits for no night.
+    direct.erase(&BTreeSet::new(), &BTreeSet::new(), &BTreeSet::new()).await.expect("erased");
+    assert!(versions(&client, &partition).await.is_empty(), "nobody writes the head any more");
+    assert_eq!(age_writings(&client).await, 0);
+    assert!(loaded(&direct, &two).await == Some((two, 1)));
+}
+
+/// A process that dies right after the head leaves the note alone.
+#[tokio::test]
+async fn parts_of_a_head_that_counts_are_not_swept() {
+    let (_moto, store, client) = store().await;
+    let large = of_size(&newcomer(1).0, LARGE, 1);
+    assert_eq!(save(&store, &large, None).await, Saved::Done);
+    let heads = scan(&client, "t-people").await;
+    let by = text(&heads[0], "written_by").to_owned();
+    let note = [("pk", "writing#00"), ("sk", "000000000000001#a"), ("kind", "person"), ("by", &by)];
+    let mut note: crate::Item = note.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))).into();
+    note.insert("id".to_owned(), AttributeValue::S(large.id.to_string()));
+    client.put_item().table_name("t-misc").set_item(Some(note)).send().await.expect("written");
+    store.sweep(Timestamp::UNIX_EPOCH, None).await.expect("swept");
+    assert_eq!(age_writings(&client).await, 0);
+    assert!(loaded(&store, &large).await == Some((large, 1)));
 }
 
 #[tokio::test]
