@@ -13,6 +13,7 @@ pub(super) async fn suite<S: Store, F: AsyncFn() -> S>(fresh: &F) {
     each_person_has_their_own_rows_of_a_commit(&fresh().await).await;
     a_person_of_a_thousand_events_has_all_of_their_rows(&fresh().await).await;
     rows_about_people_whom_a_commit_leaves_as_they_were_are_theirs(&fresh().await).await;
+    the_latest_are_told_though_later_ones_were_erased(&fresh().await).await;
     a_row_about_somebody_who_was_erased_meanwhile_is_a_conflict(&fresh().await).await;
 }
 
@@ -72,6 +73,19 @@ async fn rows_about_people_whom_a_commit_leaves_as_they_were_are_theirs(store: &
     let all: Vec<EventId> = (1..20).chain(100..500).map(|n| form_event(n).id).collect();
     let left = [3, 12, 13, 15].map(|n| form_event(n).id);
     assert_eq!(store.journaled(&all).await.expect("read"), BTreeSet::from(left));
+}
+
+async fn the_latest_are_told_though_later_ones_were_erased(store: &dyn Store) {
+    let others = [put(store, 1).await, put(store, 2).await, put(store, 3).await].map(|one| one.id);
+    let one = put(store, 4).await.id;
+    for n in 0..10 {
+        save_events(store, one, 100 + n * 10..110 + n * 10, at(1_000 + i64::from(n))).await;
+    }
+    store.erase(&BTreeSet::from([one]), &BTreeSet::new(), &BTreeSet::new()).await.expect("erased");
+    let rows = store.journal(2).await.expect("read");
+    assert_eq!(rows.iter().map(|row| row.person).collect::<Vec<_>>(), [Some(others[2]), Some(others[1])]);
+    assert_eq!(store.journal(100).await.expect("read").len(), 3);
+    assert!(store.journal(0).await.expect("read").is_empty());
 }
 
 /// Else a row about them would stand until retention ends, and no second erasing would find it.
