@@ -52,6 +52,11 @@ pub async fn meddle(account: &Account, which: Which, row: Gone, deleted: bool, s
         }
         (Which::Vtiger, false, row) => restore(account, row, false),
     }
+    meddling_heard(account, which, row, deleted, second).await;
+}
+
+/// The hub hears of what a manager deleted or restored.
+pub async fn meddling_heard(account: &Account, which: Which, row: Gone, deleted: bool, second: i64) {
     match which {
         Which::Amo => fold(account, told(row, deleted, second)).await,
         Which::Vtiger => {

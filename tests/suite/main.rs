@@ -25,6 +25,7 @@ mod crm_port;
 mod crm_trouble;
 mod decisions;
 mod deletions;
+mod duplicates;
 mod edge;
 mod end_to_end;
 mod erased_rows;

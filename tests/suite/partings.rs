@@ -102,7 +102,8 @@ pub(crate) fn duplicates(account: &Account, which: Which) -> usize {
     for row in account.vtiger().records("ModComments") {
         let text = |field: &str| row.get(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
         let said = text("commentcontent");
-        if said.starts_with("Duplicate of ") || said.starts_with("Two people were parted") {
+        let taken_back = ["Two people were parted", "No duplicate any more"];
+        if said.starts_with("Duplicate of ") || taken_back.iter().any(|word| said.starts_with(word)) {
             last.insert(text("related_to"), said.starts_with("Duplicate of "));
         }
     }

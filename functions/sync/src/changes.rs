@@ -225,7 +225,11 @@ impl Sync {
             let rows = links.values().filter_map(|link| self.own(link)).flat_map(rows);
             rows.filter(|row| !gone.contains(row)).map(restored::number).collect()
         };
-        let contacts = known(|link| link.contact.id.iter().chain(&link.doubles).copied().map(Gone::Contact).collect());
+        let contacts = known(|link| {
+            let marked = link.marked.iter().filter(|_| !breakage::is_on("merged-duplicate-unheard"));
+            let all: BTreeSet<u64> = link.contact.id.iter().chain(&link.doubles).chain(marked).copied().collect();
+            all.into_iter().map(Gone::Contact).collect()
+        });
         let deals = known(|link| link.deals.values().filter_map(|deal| deal.id).map(Gone::Deal).collect());
         let missing = match contacts.len() + deals.len() {
             0 => Missing::default(),

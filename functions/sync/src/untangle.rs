@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Link, Parting, Person, PersonId, outdated, rows_of, untangle, without_rows_of_parted};
+use stagedoor_engine::{
+    Link, Parting, Person, PersonId, outdated, rows_of, stale_mark, untangle, without_rows_of_parted,
+};
 use stagedoor_model::{Body, Identifier, SECOND_CRM, breakage};
 use stagedoor_ports::{Crm, Dirty, Gone, PortError, Row};
 use tokio::time::Instant;
@@ -85,16 +87,17 @@ impl Sync {
         Ok(untangled)
     }
 
-    /// Takes phones and e-mails out of the contacts of somebody who corrected them.
+    /// Takes phones and e-mails out of the contacts of somebody who corrected them, and the mark of a duplicate off the one that
+    /// counts.
     async fn clear_outdated(
         &self,
         one: &mut Dirty,
         until: Option<Instant>,
         untangled: &mut Untangled,
     ) -> Result<(), PortError> {
-        let (id, mut first) = (one.person.id, outdated(&one.link, &one.person));
+        let (id, mut first) = (one.person.id, stale(&one.link, &one.person, ""));
         let second = one.link.second.as_ref().filter(|_| self.second.is_some());
-        let mut second = second.map(|link| outdated(link, &one.person)).unwrap_or_default();
+        let mut second = second.map(|link| stale(link, &one.person, SECOND_CRM)).unwrap_or_default();
         if first.is_empty() && second.is_empty() {
             return Ok(());
         }
@@ -106,14 +109,14 @@ impl Sync {
         let noted = self.note_clearing(one, (&mut first, &mut second)).await?;
         let mut done = noted && part(self.crm.as_ref(), &first).await.0;
         if done {
-            one.link.note_cleared(&first);
+            note_done(&mut one.link, &one.person, &first, "");
         }
         if let (Some(link), Some(crm)) = (one.link.second.as_deref_mut(), self.second.as_ref().map(|one| &one.crm))
             && !second.is_empty()
         {
             let is_clear = done && part(crm.as_ref(), &second).await.0;
             if is_clear {
-                link.note_cleared(&second);
+                note_done(link, &one.person, &second, SECOND_CRM);
             }
             done &= is_clear;
         }
@@ -174,6 +177,28 @@ impl Sync {
         links.retain(|_, link| !link.untangled.is_empty());
         links.values_mut().for_each(|link| link.untangled.clear());
         if links.is_empty() { Ok(()) } else { self.store.save_links(links.into_iter().collect()).await }
+    }
+}
+
+/// What contacts of somebody show that is no longer so: former phones and e-mails, and marks of duplicates.
+fn stale(link: &Link, person: &Person, scope: &str) -> Vec<Parting> {
+    let mut all = outdated(link, person);
+    if link.marked.is_empty() {
+        return all;
+    }
+    if let Some(marked) = stale_mark(link, &person.seen_by(scope)) {
+        match all.iter_mut().find(|one| one.contact == marked.contact) {
+            Some(one) => (one.kin, one.deals, one.shows) = (marked.kin, marked.deals, marked.shows),
+            None => all.push(marked),
+        }
+    }
+    all
+}
+
+fn note_done(link: &mut Link, person: &Person, done: &[Parting], scope: &str) {
+    link.note_cleared(done);
+    if done.iter().any(|one| !one.kin.is_empty()) {
+        link.note_unmarked(&person.seen_by(scope));
     }
 }
 

@@ -22,6 +22,7 @@ mod links;
 mod looks;
 mod mailings;
 mod marketing;
+mod marks;
 mod mirror;
 mod money;
 mod old;
@@ -62,6 +63,7 @@ pub use mailings::{
     takes_no_sms,
 };
 pub use marketing::Marketing;
+pub use marks::stale_mark;
 pub use mirror::{bearer_of, owner_of, recognise, row_of, shows_claim};
 pub use money::{Moved, OrderKey, Payments, Settlement, Settlements, Trouble, settlements, troubles, words};
 pub use past_shows::{PastShow, PastShows};

@@ -14,6 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+pub(crate) use deletions::contacts;
 pub use draft::{CompanyRef, ContactDraft, DealDraft, Doubted, Plan, Step};
 pub use guard::{StageGuard, StagePlace};
 pub use link::{ContactLink, DealLink, Digest, Intent, InvoiceLink, Link, Parked, Remark};

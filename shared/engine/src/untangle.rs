@@ -36,6 +36,11 @@ impl Parting {
         let (deals, shows) = (vec![], BTreeMap::new());
         Self { person, contact, deals, shows, strangers, others_deals, no_duplicate_of, kin, values }
     }
+
+    /// Nobody is parted: the contact is the only one left of its person.
+    pub fn is_of_one(&self) -> bool {
+        self.kin.iter().eq([&self.contact]) && self.strangers.is_empty() && self.others_deals.is_empty()
+    }
 }
 
 fn row(kind: Kind, scope: &str, id: u64) -> Option<Identifier> {
@@ -318,7 +323,7 @@ fn take_invoices(link: &mut Link, person: &Person, others: &[&Link]) {
     }
 }
 
-fn is_deleted_deal(person: &Person, deal: u64) -> bool {
+pub(crate) fn is_deleted_deal(person: &Person, deal: u64) -> bool {
     let is_it = |fact: &Fact| matches!(fact, Fact::CrmLead { lead, deleted: true, .. } if *lead == deal);
     person.records.values().any(|record| is_it(&record.fact))
 }

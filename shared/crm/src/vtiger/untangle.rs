@@ -17,6 +17,8 @@ use crate::vtiger::{
 
 /// How the comment begins that takes the word of a duplicate back.
 const PARTED: &str = "Two people were parted";
+/// The same where the others are deleted or merged into it.
+const COUNTS: &str = "No duplicate any more";
 
 impl Vtiger {
     pub(super) async fn part(&self, schema: &Schema, parting: &Parting) -> Row {
@@ -70,7 +72,10 @@ impl Vtiger {
             match self.is_called_duplicate(schema, parting).await {
                 // Comments about a duplicate stay: it cannot take any back.
                 Ok(true) => {
-                    let said = format!("{PARTED}: this contact is a duplicate of none of the other's any more");
+                    let said = match parting.is_of_one() {
+                        true => format!("{COUNTS}: this is the contact of its person"),
+                        false => format!("{PARTED}: this contact is a duplicate of none of the other's any more"),
+                    };
                     let comment = remarks::comment(&id, &said, &schema.owner);
                     remarks::make(&self.transport, "ModComments", vec![comment]).await;
                 }
@@ -95,7 +100,7 @@ impl Vtiger {
             let of = text.strip_prefix(DUPLICATE_OF).and_then(|rest| query::number(rest.split(':').next()?));
             let is_strange = |of: u64| !parting.kin.is_empty() && (of == parting.contact || !parting.kin.contains(&of));
             of.map(|of| is_strange(of) || parting.no_duplicate_of.contains(&of))
-                .or_else(|| text.starts_with(PARTED).then_some(false))
+                .or_else(|| (text.starts_with(PARTED) || text.starts_with(COUNTS)).then_some(false))
         };
         Ok(rows.iter().rev().find_map(said).unwrap_or(false))
     }

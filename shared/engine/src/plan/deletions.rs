@@ -8,7 +8,7 @@ use super::{ContactLink, DealLink, Link, manager_moves};
 use crate::{Catalog, Deal, Person, Settlement, Settlements, ShowKey, Stage, deals::deals_of, settlements};
 
 /// Every contact of somebody that the hub knows of, deleted ones too.
-pub(super) fn contacts(person: &Person, link: &Link) -> BTreeSet<u64> {
+pub(crate) fn contacts(person: &Person, link: &Link) -> BTreeSet<u64> {
     link.contact.id.iter().chain(&link.doubles).chain(&person.contacts()).copied().collect()
 }
 

@@ -189,7 +189,13 @@ impl Sand for Vtiger {
         for row in comments.iter().filter(|row| !text(row, "commentcontent").starts_with(&of_itself(row))) {
             // Managers read the last word.
             match (number(row, "related_to"), text(row, "commentcontent")) {
-                (Some(contact), said) if said.starts_with("Two people were parted") => _ = marked.remove(&contact),
+                (Some(contact), said)
+                    if ["Two people were parted", "No duplicate any more"]
+                        .iter()
+                        .any(|word| said.starts_with(word)) =>
+                {
+                    _ = marked.remove(&contact)
+                }
                 (Some(contact), said) => {
                     let of = said.strip_prefix("Duplicate of ").and_then(|rest| rest.split(':').next());
                     if let Some(of) = of {

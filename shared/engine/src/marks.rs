@@ -1,0 +1,103 @@
+//! Marks of duplicates on a contact that is the one that counts of its person: a manager deleted the contact whose duplicate it
+//! was, merged that one into it, or merged marked ones into it. A merge leaves the marks of both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagedoor_model::breakage;
+
+use crate::{Link, Parting, Person, plan, untangle::is_deleted_deal};
+
+/// The contact that counts of somebody, where it may say that it is a duplicate. `person` as the CRM of this link sees them.
+/// The deals of one that was marked itself went to the original then, and hang on nobody since that is gone.
+pub fn stale_mark(link: &Link, person: &Person) -> Option<Parting> {
+    if link.marked.is_empty() || breakage::is_on("duplicate-left-alone-stays-marked") {
+        return None;
+    }
+    let (gone, counts) = gone_and_counting(link, person)?;
+    let passes_marks = |id: &u64| *id == counts || gone.contains(id);
+    if !link.marked.iter().any(passes_marks) {
+        return None;
+    }
+    let was_marked = link.marked.contains(&counts) && !breakage::is_on("deals-of-original-stay");
+    let known = link.deals.iter().filter_map(|(show, deal)| Some((deal.id?, show.clone())));
+    let shows: BTreeMap<_, _> = known.filter(|(id, _)| was_marked && !is_deleted_deal(person, *id)).collect();
+    let (deals, kin) = (shows.keys().copied().collect(), BTreeSet::from([counts]));
+    Some(Parting { deals, shows, kin, ..Parting::of(person.id, counts) })
+}
+
+/// The deleted contacts of somebody, and the one that counts.
+fn gone_and_counting(link: &Link, person: &Person) -> Option<(BTreeSet<u64>, u64)> {
+    let gone = plan::deleted_contacts(person);
+    let counts = plan::contacts(person, link).into_iter().find(|id| !gone.contains(id))?;
+    Some((gone, counts))
+}
+
+impl Link {
+    /// Remembers that the contact that counts bears no mark any more. One that is restored later is marked anew.
+    pub fn note_unmarked(&mut self, person: &Person) {
+        if let Some((gone, counts)) = gone_and_counting(self, person) {
+            self.marked.retain(|id| *id != counts && !gone.contains(id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stagedoor_model::{Fact, Record, RecordKey, SourceName, Timestamp};
+
+    use super::*;
+    use crate::{DealLink, PersonId, ShowKey};
+
+    /// Somebody of whom these contacts are deleted.
+    fn without(deleted: &[u64]) -> Person {
+        let origin = RecordKey("order/shop:1".into());
+        let record = |contact: &u64| {
+            let key = RecordKey(format!("crm-contact:{contact}"));
+            let (changed_at, hub_id, restored_at) = (Timestamp::UNIX_EPOCH, None, None);
+            let (phones, emails, deleted) = (vec![], vec![], true);
+            let fact = Fact::CrmContact { changed_at, contact: *contact, deleted, phones, emails, hub_id, restored_at };
+            let source = SourceName::new("crm").expect("a name");
+            (key.clone(), Record::new(key, source, changed_at, fact))
+        };
+        Person {
+            id: PersonId::of(&origin),
+            origin,
+            born: Timestamp::UNIX_EPOCH,
+            records: deleted.iter().map(record).collect(),
+            neighbours: BTreeSet::new(),
+            absorbed: BTreeSet::new(),
+            absorbed_origins: BTreeMap::new(),
+            parted: BTreeSet::new(),
+            absorbed_by: BTreeSet::new(),
+            former: BTreeSet::new(),
+            contested: BTreeSet::new(),
+            withdrawn_beside: BTreeSet::new(),
+            later: crate::Later::default(),
+        }
+    }
+
+    /// The contacts 3, 7 and 9 of somebody with the deal 20. The hub wrote to 7 last.
+    fn link(marked: &[u64]) -> Link {
+        let mut link = Link { doubles: [3, 9].into(), marked: marked.iter().copied().collect(), ..Link::default() };
+        link.contact.id = Some(7);
+        link.deals.insert(ShowKey("ufa".into()), DealLink { id: Some(20), ..DealLink::default() });
+        link
+    }
+
+    #[test]
+    fn the_deals_of_a_deleted_original_hang_on_the_duplicate_that_the_hub_wrote_to_last() {
+        let (person, mut link) = (without(&[3]), link(&[7, 9]));
+        let stale = stale_mark(&link, &person).expect("a mark");
+        assert_eq!((stale.contact, stale.deals, stale.kin), (7, vec![20], [7].into()));
+        link.note_unmarked(&person);
+        assert_eq!(link.marked, [9].into());
+        assert_eq!(stale_mark(&link, &person), None);
+    }
+
+    #[test]
+    fn deals_stay_where_they_are_when_a_duplicate_is_merged_into_its_original() {
+        let stale = stale_mark(&link(&[7, 9]), &without(&[9])).expect("the mark may be merged, too");
+        assert_eq!((stale.contact, stale.deals.len()), (3, 0));
+        assert_eq!(stale_mark(&link(&[7, 9]), &without(&[])), None);
+    }
+}
