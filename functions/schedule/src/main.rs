@@ -17,7 +17,7 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
     let Setting { config, store, queue, clock, .. } = setting(Reading::Schedule, &|_, _| Ok(())).await?;
     let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
     let zone = config.catalog.zone.clone().unwrap_or(jiff::tz::TimeZone::UTC);
-    let rule = SilenceRule { floor: config.alarms.silent, zone };
+    let rule = SilenceRule::new(config.alarms.silent, zone);
     let schedule = Schedule { store: Arc::new(store), queue: Arc::new(queue), clock, desks };
     Ok(Arc::new(Pulling { schedule, sources: config.alarms.heard, rule }))
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
 use stagedoor_model::{Event, LinkKey, SECOND_CRM, SourceName};
-use stagedoor_ports::{Clock, HeardSources, PortError, SystemClock, sources_heard};
+use stagedoor_ports::{Clock, HeardSources, PortError, SilenceRule, SystemClock, sources_heard};
 use stagedoor_sync::{Breakers, ErasureKey, Pace, Retention, Second, Sync, Talking};
 use tokio::time::Instant;
 
@@ -68,14 +68,16 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
         conversations: kept.conversations,
         clicks: kept.clicks,
     };
-    Ok(Arc::new(Syncing(sync, mirror, retention, HeardSources::default())))
+    let zone = config.catalog.zone.clone().unwrap_or(jiff::tz::TimeZone::UTC);
+    let rule = SilenceRule::new(config.alarms.silent, zone);
+    Ok(Arc::new(Syncing(sync, mirror, retention, HeardSources::default(), rule)))
 }
 
 /// What an invocation has where its runtime tells no deadline: the time-out in the template.
 const UNTOLD: Duration = Duration::from_secs(120);
 
 /// With the source under which the CRM's contacts are mirrored, how long what was told is kept, and when sources were heard.
-struct Syncing(Sync, SourceName, Retention, HeardSources);
+struct Syncing(Sync, SourceName, Retention, HeardSources, SilenceRule);
 
 /// What of a tick the nightly sweep may take: it goes on with the next one.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -87,7 +89,7 @@ impl Consumer for Syncing {
         // A runtime that tells no deadline, such as `cargo lambda`, seems to leave nothing.
         let left = if left.is_zero() { UNTOLD } else { left };
         let (taken, is_tick) = (events.len(), events.is_empty());
-        let (heard, zone) = (sources_heard(&events, self.0.clock.now()), self.0.catalog.zone.clone());
+        let heard = sources_heard(&events, self.0.clock.now());
         if is_tick {
             self.tick().await;
         }
@@ -95,8 +97,7 @@ impl Consumer for Syncing {
         let failed = self.0.handle_within(events, Some(left.saturating_sub(spent))).await;
         let folded = taken.saturating_sub(failed.len());
         emit("sync", &[count("Folded", folded as u64), count("Failed", failed.len() as u64)], false);
-        let zone = zone.unwrap_or(jiff::tz::TimeZone::UTC);
-        if let Err(error) = self.3.note(self.0.store.as_ref(), heard, &zone).await {
+        if let Err(error) = self.3.note(self.0.store.as_ref(), heard, &self.4).await {
             tracing::warn!(%error, "when a source was heard could not be noted");
         }
         let end = if is_tick { left } else { left.min(ACKNOWLEDGED + RESERVE) };

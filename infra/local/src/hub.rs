@@ -14,7 +14,7 @@ use stagedoor_config::{Config, Listeners, LocalSecrets, Reading, is_development,
 use stagedoor_links::Desk;
 use stagedoor_model::{LinkKey, SourceName, Timestamp, breakage};
 use stagedoor_outreach::{Outreach, Pace};
-use stagedoor_ports::{Clock, Crm, HeardSources, Queue, Store, SystemClock};
+use stagedoor_ports::{Clock, Crm, HeardSources, Queue, SilenceRule, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore, private_folder};
 use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking, UNKNOWN_ZONES};
@@ -260,9 +260,14 @@ impl Hub {
 
     /// Notes when these sources were heard. What cannot be noted is noted with the next delivery.
     pub async fn hear(&self, sources: BTreeMap<SourceName, Timestamp>) {
-        if let Err(error) = self.heard.note(self.store.as_ref(), sources, &self.zone()).await {
+        if let Err(error) = self.heard.note(self.store.as_ref(), sources, &self.silence_rule()).await {
             tracing::warn!(%error, "when a source was heard could not be noted");
         }
+    }
+
+    /// What is asked of every source.
+    pub(crate) fn silence_rule(&self) -> SilenceRule {
+        SilenceRule::new(self.config.alarms.silent, self.zone())
     }
 
     /// The zone of the hub's days and nights.

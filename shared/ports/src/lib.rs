@@ -1,5 +1,6 @@
 //! What the logic asks of the world, as traits in the domain's own words. Errors say whether to try again.
 
+mod away;
 mod channel;
 mod crm;
 mod http;

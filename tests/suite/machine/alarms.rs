@@ -290,6 +290,49 @@ async fn rejected_signatures_are_counted_by_source_in_ten_minutes() {
     assert_eq!(team.phases(), ["signatures_rejected over"]);
 }
 
+#[tokio::test]
+async fn a_stranger_rings_once_in_six_hours_and_the_next_message_counts_the_others() {
+    let (team, url) = Team::start().await;
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Moved::at(1_800_000_000));
+    let mut one = watched(folder.path(), &clock, &signed(&url));
+    let mut phases = Vec::new();
+    for n in 0..17 {
+        for _ in 0..12 {
+            one.hub.counters.count("tilda", "WrongSignature");
+        }
+        one.later(15).await;
+        assert_eq!(stagedoor::alarms::ringing(one.hub.store.as_ref()).await.expect("read").len(), 1, "it is shown");
+        phases.extend(team.phases());
+        one.later(601).await;
+        one.later(601).await;
+        phases.extend(team.phases());
+        if n == 5 {
+            drop(one);
+            one = watched(folder.path(), &clock, &signed(&url));
+            // The counts of the last ten minutes are known again.
+            one.later(15).await;
+            one.later(601).await;
+        }
+    }
+    assert_eq!(phases, ["signatures_rejected began", "signatures_rejected over"]);
+    // It goes on for longer than the rest.
+    for n in 0..10 {
+        for _ in 0..12 {
+            one.hub.counters.count("tilda", "WrongSignature");
+        }
+        one.later(300).await;
+        let told = team.told();
+        let Some((kind, phase, body)) = told.first() else {
+            assert!(n < 8, "it is told after the rest");
+            continue;
+        };
+        assert_eq!((kind.as_str(), phase.as_str()), ("signatures_rejected", "began"));
+        let text = body["text"].as_str().expect("a text");
+        assert!(text.contains("It began 16 more times since the last message"), "{text}");
+        return;
+    }
+}
+
 /// As docs/machine.md tries it.
 #[tokio::test]
 async fn ten_deliveries_without_a_signature_ring() {

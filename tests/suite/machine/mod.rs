@@ -1,5 +1,6 @@
 //! The hub as a service on one machine: where it listens, what it logs, whether it is ready, how it stops.
 
+mod alarm_ways;
 mod alarms;
 mod backup;
 mod kit;

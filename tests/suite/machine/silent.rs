@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::SignedDuration;
 use stagedoor::{Hub, Moved, read_config};
 use stagedoor_model::{Body, Event, EventId, PromoIssued, SourceName, Timestamp};
-use stagedoor_ports::{Clock, HeardSources, Silence, SilenceRule, SourceLife, Store, source_lives, sources_heard};
+use stagedoor_ports::{
+    Clock, HeardSources, Silence, SilenceRule, SourceLife, Store, silent_sources, source_lives, sources_heard,
+};
 use stagedoor_sqlite::SqliteStore;
 use stagedoor_testkit::form;
 use stagedoor_tests::hub::TestHub;
@@ -14,7 +16,7 @@ use super::alarms::{Team, Watched, watched_hearing};
 
 fn rule() -> SilenceRule {
     let zone = jiff::tz::TimeZoneDatabase::bundled().get("Europe/Moscow").expect("a zone");
-    SilenceRule { floor: SignedDuration::from_hours(6), zone }
+    SilenceRule::new(SignedDuration::from_hours(6), zone)
 }
 
 fn at(text: &str) -> Timestamp {
@@ -38,7 +40,7 @@ fn lives(days: i64, is_heard: impl Fn(i64, i64) -> bool) -> (SourceLife, Vec<Str
             rang.push(format!("day {day}, {hour} h"));
         }
         if is_heard(day, hour) {
-            life.hear(now, &rule.zone);
+            life.hear(now, &rule);
         }
     }
     (life, rang)
@@ -81,6 +83,62 @@ fn a_source_that_is_heard_seldom_may_be_silent_for_as_long_as_it_was() {
     assert!(after(12).is_some());
 }
 
+#[test]
+fn an_outage_of_a_source_makes_no_alarm_deaf_and_a_new_habit_becomes_usual() {
+    // Each half hour, but for five days and, two weeks later, for a day.
+    let outage = |day: i64| (10..15).contains(&day);
+    let (life, _) = lives(27, |day, _| !outage(day));
+    let last = life.last.expect("heard");
+    let after = |hours: i64| life.silence(last + SignedDuration::from_hours(hours), &rule());
+    assert!(after(10).is_some(), "five days were no habit");
+    // Four days of each week, from the tenth day on.
+    let (_, rang) = lives(32, |day, _| day < 10 || day % 7 < 3);
+    let rings = |days: std::ops::Range<i64>| {
+        rang.iter().any(|one| days.clone().any(|day| one.starts_with(&format!("day {day},"))))
+    };
+    assert!(rings(10..14) && rings(17..21) && !rings(24..28), "{rang:?}");
+}
+
+#[tokio::test]
+async fn what_the_hub_itself_missed_is_no_silence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(&folder.path().join("hub.db")).expect("a store");
+    let (heard, tilda) = (HeardSources::default(), SourceName::new("tilda").expect("a name"));
+    let (all, rule, begin) = (BTreeSet::from([tilda.clone()]), rule(), at(MONDAY));
+    let hour = |hour: i64| begin + SignedDuration::from_hours(hour);
+    let silent = async |now| silent_sources(&store, &all, now, &rule).await.expect("read");
+    let hear = async |now| heard.note(&store, BTreeMap::from([(tilda.clone(), now)]), &rule).await.expect("noted");
+    for n in 0..10 * 24 {
+        assert!(silent(hour(n)).await.is_empty());
+        hear(hour(n)).await;
+    }
+    // The hub is away for three days. What waited for it is handled before anybody looks.
+    let back = 13 * 24;
+    hear(hour(back)).await;
+    assert!(silent(hour(back)).await.is_empty());
+    for n in 1..=6 {
+        assert!(silent(hour(back + n)).await.is_empty());
+    }
+    assert!(!silent(hour(back + 7)).await.is_empty(), "three days of its own are no habit of the source");
+    // It is away again, and the source was heard an hour before: that is an hour of silence, and those after.
+    hear(hour(back + 8)).await;
+    assert!(silent(hour(back + 9)).await.is_empty());
+    for n in 0..=6 {
+        assert!(silent(hour(back + 100 + n)).await.is_empty(), "{n}");
+    }
+    assert!(!silent(hour(back + 107)).await.is_empty());
+}
+
+#[test]
+fn an_event_that_was_a_dead_letter_is_a_sign_of_the_time_when_it_came() {
+    let tilda = SourceName::new("tilda").expect("a name");
+    let event = |time| Event::new(&tilda, EventId::from("a".to_owned()), time, Body::Erased);
+    let now = at("2027-01-14T06:00:00Z");
+    assert_eq!(sources_heard(&[event(at(MONDAY))], now), BTreeMap::from([(tilda.clone(), at(MONDAY))]));
+    let both = [event(now - SignedDuration::from_mins(2)), event(at(MONDAY))];
+    assert_eq!(sources_heard(&both, now), BTreeMap::from([(tilda.clone(), now)]));
+}
+
 #[tokio::test]
 async fn an_on_sale_night_writes_each_source_once_a_minute() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -91,7 +149,7 @@ async fn an_on_sale_night_writes_each_source_once_a_minute() {
     for second in 0..600 {
         let heard = BTreeMap::from([(tilda.clone(), begin + SignedDuration::from_secs(second))]);
         for process in [&one, &other] {
-            process.note(&store, heard.clone(), &TimeZone::UTC).await.expect("noted");
+            process.note(&store, heard.clone(), &rule()).await.expect("noted");
         }
     }
     let cell = store.cell("source/tilda").await.expect("read").expect("a cell");

@@ -12,6 +12,8 @@ use super::words::{Told, words};
 const REMINDER: SignedDuration = SignedDuration::from_hours(24);
 /// The least time between two messages about a number that grows.
 const GROWTH: SignedDuration = SignedDuration::from_hours(1);
+/// After this time it is forgotten how often an alarm rang untold.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 /// What an alarm is about. The names are stable: receivers of webhooks and `/metrics` rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +38,14 @@ impl AlarmKind {
             Self::SignaturesRejected => "signatures_rejected",
             Self::DeadLetters => "dead_letters",
             Self::SourceSilent => "source_silent",
+        }
+    }
+
+    /// The least time between two messages that it began. Anybody can send wrong signatures, for ten minutes of each twenty.
+    fn rest(self) -> SignedDuration {
+        match self {
+            Self::SignaturesRejected if !breakage::is_on("strangers-ring-at-will") => SignedDuration::from_hours(6),
+            _ => SignedDuration::ZERO,
         }
     }
 }
@@ -83,6 +93,16 @@ struct Ringing {
     /// No reminder follows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_told_once: bool,
+    /// It began within the rest of its kind: nobody was told so far.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_untold: bool,
+}
+
+/// When an alarm was last told to begin, and how often it began since without a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Rest {
+    told_at: Timestamp,
+    untold: u32,
 }
 
 /// Something that has to be told, and by which ways it was not told yet.
@@ -100,6 +120,8 @@ pub(super) struct Notice {
 pub(super) struct Book {
     #[serde(default)]
     ringing: BTreeMap<String, Ringing>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    rests: BTreeMap<String, Rest>,
     #[serde(default)]
     pub notices: Vec<Notice>,
 }
@@ -135,18 +157,35 @@ impl Book {
         let holds: BTreeSet<String> = found.iter().map(|one| key(one.kind, one.source.as_deref())).collect();
         let over = self.ringing.keys().filter(|key| !holds.contains(*key) && !unknown.contains(*key));
         for key in over.cloned().collect::<Vec<_>>() {
-            let Some(Ringing { mut alarm, .. }) = self.ringing.remove(&key) else { continue };
+            let Some(Ringing { mut alarm, is_untold, .. }) = self.ringing.remove(&key) else { continue };
+            if is_untold {
+                continue;
+            }
             (alarm.text, alarm.text_ru) = words(Phase::Over, &alarm, &Told::default());
             self.notice(Phase::Over, alarm, now, ways);
         }
-        for one in found {
+        self.rests.retain(|_, rest| now.duration_since(rest.told_at) < FORGOTTEN);
+        for mut one in found {
             let key = key(one.kind, one.source.as_deref());
             let known = self.ringing.get(&key);
+            let rests = self.rests.get(&key).is_some_and(|rest| now.duration_since(rest.told_at) < one.kind.rest());
             let phase = match known {
                 None => Phase::Began,
+                Some(known) if known.is_untold && rests => continue,
+                Some(known) if known.is_untold => Phase::Began,
                 Some(known) if known.is_due(one.count, now) => Phase::Still,
                 Some(_) => continue,
             };
+            let is_untold = phase == Phase::Began && rests;
+            if phase == Phase::Began {
+                let rest = self.rests.entry(key.clone()).or_insert(Rest { told_at: now, untold: 0 });
+                // What is told now is none of those that were not.
+                one.told.untold = rest.untold.saturating_sub(u32::from(known.is_some()));
+                *rest = match is_untold {
+                    true => Rest { untold: rest.untold + 1, ..rest.clone() },
+                    false => Rest { told_at: now, untold: 0 },
+                };
+            }
             let since = known.map_or(one.since, |known| known.alarm.since);
             let mut alarm = Alarm {
                 kind: one.kind,
@@ -158,7 +197,16 @@ impl Book {
             };
             (alarm.text, alarm.text_ru) = words(Phase::Began, &alarm, &one.told);
             let is_told_once = one.told.is_new;
-            self.ringing.insert(key, Ringing { alarm: alarm.clone(), told_at: now, is_told_once });
+            self.ringing.insert(key, Ringing { alarm: alarm.clone(), told_at: now, is_told_once, is_untold });
+            if is_untold {
+                tracing::warn!(
+                    kind = alarm.kind.name(),
+                    source = alarm.source,
+                    count = alarm.count,
+                    "alarm, not told again"
+                );
+                continue;
+            }
             (alarm.text, alarm.text_ru) = words(phase, &alarm, &one.told);
             self.notice(phase, alarm, now, ways);
         }

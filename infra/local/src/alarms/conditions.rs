@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
 use stagedoor_model::{SourceName, Timestamp, breakage};
-use stagedoor_ports::{PortError, Silence, SilenceRule, silent_sources};
+use stagedoor_ports::{PortError, Silence, silent_sources};
 
 use super::{
     book::{AlarmKind, Book, Found, key},
@@ -105,8 +105,8 @@ fn keys_of(book: &Book, kind: AlarmKind) -> impl Iterator<Item = String> {
 }
 
 async fn silent(hub: &Hub, now: Timestamp) -> Result<Vec<Found>, PortError> {
-    let rule = SilenceRule { floor: hub.config.alarms.silent, zone: hub.zone() };
-    let silent = silent_sources(hub.store.as_ref(), &hub.config.alarms.heard, now, &rule).await?;
+    let heard = &hub.config.alarms.heard;
+    let silent = silent_sources(hub.store.as_ref(), heard, now, &hub.silence_rule()).await?;
     let found = silent.into_iter().map(|(source, silence)| {
         let (since, usual_hours, is_new) = match silence {
             Silence::New { since } => (since, 0, true),

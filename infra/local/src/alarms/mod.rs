@@ -85,30 +85,40 @@ impl Watch {
             book.follow(found.clone(), unknown, now, &self.ways.names());
         }
         // Before anybody is told: the next process knows what began, and names it as this one does.
-        let kept = self.keep(&book).await;
-        for (id, way) in self.ways.tell(&book.notices, now).await {
-            book.told(&id, &way);
-        }
-        let kept = kept.and(self.keep(&book).await);
+        let mut kept = keep(&self.hub, &mut self.stored, &book).await;
+        let (told, mut hear) = tokio::sync::mpsc::unbounded_channel::<(String, String)>();
+        let notices = book.notices.clone();
+        let note = async {
+            // As each way is done: a process that dies meanwhile repeats no other.
+            while let Some((id, way)) = hear.recv().await {
+                book.told(&id, &way);
+                if !breakage::is_on("book-after-the-slowest-way") {
+                    kept = std::mem::replace(&mut kept, Ok(())).and(keep(&self.hub, &mut self.stored, &book).await);
+                }
+            }
+        };
+        futures_util::future::join(self.ways.tell(&notices, now, told), note).await;
+        let kept = kept.and(keep(&self.hub, &mut self.stored, &book).await);
         self.book = Some(book);
         found?;
         kept
     }
+}
 
-    async fn keep(&mut self, book: &Book) -> Result<(), PortError> {
-        let (stored, version) = &self.stored;
-        if stored == book {
-            return Ok(());
-        }
-        let value = serde_json::to_string(book).map_err(|error| PortError::Fail(error.to_string()))?;
-        if !self.hub.store.put_cell(CELL, &value, *version).await? {
-            // A restore, or a command: the next look writes over it.
-            self.stored = kept(self.hub.store.as_ref()).await?;
-            return Err(PortError::Retry("somebody else wrote what rings".into()));
-        }
-        self.stored = (book.clone(), Some(version.unwrap_or(0) + 1));
-        Ok(())
+/// `stored`: the book as it is in the store.
+async fn keep(hub: &Hub, stored: &mut (Book, Option<u64>), book: &Book) -> Result<(), PortError> {
+    let (before, version) = &*stored;
+    if before == book {
+        return Ok(());
     }
+    let value = serde_json::to_string(book).map_err(|error| PortError::Fail(error.to_string()))?;
+    if !hub.store.put_cell(CELL, &value, *version).await? {
+        // A restore, or a command: the next look writes over it.
+        *stored = kept(hub.store.as_ref()).await?;
+        return Err(PortError::Retry("somebody else wrote what rings".into()));
+    }
+    *stored = (book.clone(), Some(version.unwrap_or(0) + 1));
+    Ok(())
 }
 
 /// Looks until the process ends. A sandbox is not watched, unless its config has `[alarms]`.

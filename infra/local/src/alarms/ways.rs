@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use stagedoor_chat::{AlarmHook, EMAIL};
 use stagedoor_config::AlarmLanguage;
 use stagedoor_model::{Identifier, MessageDecided, SourceName, Timestamp, breakage};
 use stagedoor_ports::{Channel, Sending};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::book::{Alarm, Notice};
 use crate::hub::Hub;
@@ -45,6 +47,12 @@ pub(super) struct Ways {
     hub: Option<String>,
 }
 
+/// Names an address in the store without telling it.
+fn short_hash(to: &Identifier) -> String {
+    let digest = hex::encode(Sha256::digest(to.to_string()));
+    digest.get(..12).unwrap_or(&digest).to_owned()
+}
+
 impl Ways {
     /// # Errors
     /// A sentence: a way that cannot be made.
@@ -57,7 +65,10 @@ impl Ways {
         let letters = SourceName::new(EMAIL)?;
         let letters = config.email.iter().map(|to| (letters.clone(), to.clone()));
         for (n, (through, to)) in letters.chain(config.telegram.clone()).enumerate() {
-            let name = format!("{through}/{n}");
+            let name = match breakage::is_on("ways-by-place") {
+                true => format!("{through}/{n}"),
+                false => format!("{through}/{}", short_hash(&to)),
+            };
             let channel = hub.outreach.channels.get(&through).ok_or_else(|| format!("alarms: no way to {through}"))?;
             all.insert(name, Way::Message { channel: Arc::clone(channel), through, to });
         }
@@ -69,29 +80,35 @@ impl Ways {
         self.all.keys().cloned().collect()
     }
 
-    /// Tries each way that does not rest with what it has to tell, the eldest first. Answers what was told by which way.
-    pub async fn tell(&mut self, notices: &[Notice], now: Timestamp) -> Vec<(String, String)> {
+    /// Tries each way that does not rest with what it has to tell, the eldest first. What was told by which way is sent to `told`
+    /// at once: a slow way holds up no other.
+    pub async fn tell(&mut self, notices: &[Notice], now: Timestamp, told: UnboundedSender<(String, String)>) {
+        let done = |id: &str, way: &str| {
+            // Whoever does not listen any more ends.
+            _ = told.send((id.to_owned(), way.to_owned()));
+        };
         let ready = self.all.iter().filter(|(name, _)| self.rests.get(*name).is_none_or(|rest| rest.until <= now));
         let tried = futures_util::future::join_all(ready.map(async |(name, way)| {
-            let (mut done, mut end) = (Vec::new(), None);
+            let (mut is_any, mut end) = (false, None);
             for notice in notices.iter().filter(|one| one.left.contains(name)) {
                 match self.told(way, notice).await {
-                    Told::Done => done.push(notice.id.clone()),
+                    Told::Done => {
+                        is_any = true;
+                        done(&notice.id, name);
+                    }
                     other => {
                         end = Some((notice.id.clone(), other));
                         break;
                     }
                 }
             }
-            (name.clone(), done, end)
+            (name.clone(), is_any, end)
         }));
-        let mut told = Vec::new();
-        for (name, done, end) in tried.await {
+        for (name, is_any, end) in tried.await {
             let rest = self.rests.entry(name.clone()).or_default();
-            if !done.is_empty() {
+            if is_any {
                 *rest = Rest::default();
             }
-            told.extend(done.into_iter().map(|id| (id, name.clone())));
             let Some((id, other)) = end else { continue };
             rest.pause = (rest.pause * 2).clamp(PAUSES.0, PAUSES.1);
             rest.until = now + rest.pause;
@@ -105,13 +122,12 @@ impl Ways {
             tracing::warn!(way = name, reason, seconds = rest.pause.as_secs(), "an alarm could not be told");
             if rest.lost >= LOST {
                 *rest = Rest::default();
-                told.push((id, name));
+                done(&id, &name);
             }
         }
         if breakage::is_on("untold-alarms-dropped") {
-            return notices.iter().flat_map(|one| one.left.iter().map(|way| (one.id.clone(), way.clone()))).collect();
+            notices.iter().for_each(|one| one.left.iter().for_each(|way| done(&one.id, way)));
         }
-        told
     }
 
     async fn told(&self, way: &Way, notice: &Notice) -> Told {

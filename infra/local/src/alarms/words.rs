@@ -15,6 +15,8 @@ pub(super) struct Told {
     pub usual_hours: i64,
     /// The source never sent anything.
     pub is_new: bool,
+    /// How often the alarm began since the last message without one.
+    pub untold: u32,
 }
 
 /// In English and in Russian.
@@ -24,6 +26,13 @@ pub(super) fn words(phase: Phase, alarm: &Alarm, told: &Told) -> (String, String
         Phase::Began | Phase::Still => holds(alarm, told),
     };
     match phase {
+        Phase::Began if told.untold > 0 => {
+            let times = told.untold;
+            (
+                format!("{english}. It began {times} more times since the last message"),
+                format!("{russian}. С прошлого сообщения начиналось ещё раз: {times}"),
+            )
+        }
         Phase::Began => (english, russian),
         Phase::Still => {
             let since = moment(alarm.since);
