@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use stagedoor_model::{Timestamp, breakage};
 
 use super::{ContactLink, DealLink, Intent, InvoiceLink, Link};
+use crate::PersonId;
 
 impl Intent {
     /// Both of two calls. Which of the two made a row that is found is not known, nor what is in it.
@@ -228,7 +229,12 @@ impl Link {
             (Some(own), Some(other)) => Some(Box::new(own.join(*other))),
             (own, other) => own.or(other),
         };
+        // Who was joined into one of the two and parted since may have rows there, though the other parted from them long ago.
+        let entangled = |joined: &BTreeSet<PersonId>, untangled: &BTreeSet<PersonId>| joined - untangled;
+        let theirs = entangled(&their_joined, &untangled);
+        let entangled = &entangled(&self.joined, &self.untangled) | &theirs;
         self.untangled.extend(untangled);
+        self.untangled.retain(|id| !entangled.contains(id) || breakage::is_on("anothers-parting-is-own"));
         self.joined.extend(their_joined);
         self.companies.extend(companies);
         self.unmatched.extend(unmatched);
@@ -308,5 +314,20 @@ mod tests {
             assert_eq!((joined.contact.id, deal.id), (Some(9), Some(14)));
             assert!(joined.doubles.contains(&13) && deal.doubles.contains(&11));
         }
+    }
+
+    #[test]
+    fn rows_of_somebody_parted_stay_to_be_put_in_order_though_another_parted_from_them_before() {
+        let id = |n: u8| PersonId::of(&stagedoor_model::RecordKey(format!("order/shop:{n}")));
+        let (stranger, elder) = (id(1), id(2));
+        // The stranger was joined into the elder, whose link has their rows still.
+        let mut entangled = link(9, 14, &[], &[]);
+        entangled.joined = [stranger].into();
+        let parted = Link { untangled: [stranger, elder].into(), ..link(13, 11, &[], &[]) };
+        for joined in [entangled.clone().join(parted.clone()), parted.clone().join(entangled)] {
+            assert_eq!(joined.untangled, [elder].into());
+        }
+        let settled = Link { joined: [stranger].into(), untangled: [stranger].into(), ..Link::default() };
+        assert_eq!(settled.join(parted).untangled, [stranger, elder].into());
     }
 }
