@@ -15,7 +15,7 @@ use stagedoor_crm::{
 use stagedoor_engine::{Invoicing, Pipeline};
 use stagedoor_ports::{Clock, Crm, Gone, Store, SystemClock, memory::MemoryStore};
 use stagedoor_sandbox::{Fault, FaultKind, Sandbox, VtigerSandbox, VtigerSeed};
-use stagedoor_sync::{Pace, Sync};
+use stagedoor_sync::{FlushMode, Sync};
 use stagedoor_webhook::Secret;
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -96,7 +96,7 @@ impl Account {
 
     pub async fn reconcile(&self) {
         for _ in 0..60 {
-            let round = self.sync.reconcile(Pace::Everything).await.expect("a round");
+            let round = self.sync.reconcile(FlushMode::Everything).await.expect("a round");
             let waiting = self.store.totals().await.expect("totals").waiting;
             if round.left == 0 && round.unavailable.is_none() && waiting == 0 {
                 return;

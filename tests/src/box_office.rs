@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, num::NonZeroU32};
 
 use async_trait::async_trait;
 use stagedoor_model::{
-    Body, Event, EventId, LetterReported, LetterState, MessageDecided, Money, Order, OrderBody, OrderState, ShowRef,
-    SourceName, Ticket, Timestamp,
+    Body, Event, EventId, LetterReported, MailMessageState, MessageDecided, Money, Order, OrderBody, OrderState,
+    ShowRef, SourceName, Ticket, Timestamp,
 };
 use stagedoor_ports::{Channel, Sending};
 
@@ -54,7 +54,7 @@ pub fn order(n: usize) -> Event {
 pub fn opened(n: usize, second: i64, campaign: String) -> Event {
     let letter = LetterReported {
         to: "email:kassa@example.com".parse().expect("an identifier"),
-        state: LetterState::Opened,
+        state: MailMessageState::Opened,
         by_machine: false,
         letter: Some(format!("letter-{n}")),
         campaign: Some(campaign),

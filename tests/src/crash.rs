@@ -13,13 +13,13 @@ use std::{
 
 use async_trait::async_trait;
 use stagedoor_engine::{
-    CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Leaving, Link, Member, Parting, Person, PersonId, ShowKey,
+    CompanyDraft, ContactDraft, CrmState, DealDraft, InvoiceDraft, Leaving, Member, Parting, Person, PersonId, ShowKey,
 };
 use stagedoor_model::{Email, EventId, Identifier, MessageDecided, Timestamp};
 use stagedoor_ports::{
-    Cell, Changes, Channel, Claims, Commit, Crm, CrmError, CrmPage, Dirty, DuePage, Hangs, JournalRow, Listed,
-    MailingList, Missing, OfErased, PortError, Postponed, Result, Row, Saved, Sending, SetAside, Settled, Store,
-    Struck, Taken, Totals, Versioned,
+    Changes, Channel, Claims, Commit, Crm, CrmError, CrmPage, Deleted, Dirty, InvoiceOwners, JournalRow, KeyValue,
+    Listed, MailingList, OfErased, PortError, Postponed, RecheckPage, Result, Saved, Sending, SetAside, Settled, Store,
+    Struck, Taken, Totals, Versioned, WriteOutcome,
 };
 
 /// Steps left to live. Each I/O takes two: one before it happens, one before its answer is seen.
@@ -121,13 +121,13 @@ impl<T: ?Sized> Mortal<T> {
         Ok(answer)
     }
 
-    async fn rows(&self, count: usize, work: impl Future<Output = Vec<Row>>) -> Vec<Row> {
+    async fn rows(&self, count: usize, work: impl Future<Output = Vec<WriteOutcome>>) -> Vec<WriteOutcome> {
         if self.life.step().is_err() {
-            return vec![Row::NotSent; count];
+            return vec![WriteOutcome::NotSent; count];
         }
         let rows = work.await;
         // The process is gone: nobody sees the answer, and nothing is written after it.
-        if self.life.step().is_err() { vec![Row::Unknown; count] } else { rows }
+        if self.life.step().is_err() { vec![WriteOutcome::Unknown; count] } else { rows }
     }
 
     async fn listed(&self, count: usize, work: impl Future<Output = Vec<Listed>>) -> Vec<Listed> {
@@ -177,17 +177,17 @@ impl Store for Mortal<dyn Store> {
     async fn read_again(&self) -> Result<()> {
         self.io(self.inner.read_again()).await
     }
-    async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
-        self.io(self.inner.take_dirty(max, now)).await
+    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
+        self.io(self.inner.claim_dirty(max, now)).await
     }
-    async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
-        self.io(self.inner.links(ids)).await
+    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
+        self.io(self.inner.crm_states(ids)).await
     }
-    async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
-        self.io(self.inner.save_links(links)).await
+    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()> {
+        self.io(self.inner.save_crm_states(links)).await
     }
-    async fn settle(&self, people: Vec<Taken>) -> Result<()> {
-        self.io(self.inner.settle(people)).await
+    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
+        self.io(self.inner.mark_clean(people)).await
     }
     async fn postpone(&self, people: Vec<Postponed>) -> Result<()> {
         self.io(self.inner.postpone(people)).await
@@ -195,26 +195,26 @@ impl Store for Mortal<dyn Store> {
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()> {
         self.io(self.inner.mark_dirty(people)).await
     }
-    async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
-        self.io(self.inner.look_again(people)).await
+    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+        self.io(self.inner.schedule_rechecks(people)).await
     }
-    async fn due(&self, until: Timestamp) -> Result<Vec<DuePage>> {
-        self.io(self.inner.due(until)).await
+    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>> {
+        self.io(self.inner.due_rechecks(until)).await
     }
-    async fn done_looking(&self, pages: Vec<String>) -> Result<()> {
-        self.io(self.inner.done_looking(pages)).await
+    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()> {
+        self.io(self.inner.ack_rechecks(pages)).await
     }
     async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
         self.io(self.inner.crowds(max)).await
     }
-    async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
-        self.io(self.inner.everybody(after, max)).await
+    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        self.io(self.inner.scan_people(after, max)).await
     }
-    async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
-        self.io(self.inner.parked(max)).await
+    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
+        self.io(self.inner.rejected(max)).await
     }
-    async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>> {
-        self.io(self.inner.cells_of(names)).await
+    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>> {
+        self.io(self.inner.key_values_of(names)).await
     }
     async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
         self.io(self.inner.audience(show)).await
@@ -225,14 +225,14 @@ impl Store for Mortal<dyn Store> {
     async fn release(&self, name: &str, owner: &str) -> Result<()> {
         self.io(self.inner.release(name, owner)).await
     }
-    async fn cell(&self, name: &str) -> Result<Option<Cell>> {
-        self.io(self.inner.cell(name)).await
+    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>> {
+        self.io(self.inner.key_value(name)).await
     }
-    async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
-        self.io(self.inner.put_cell(name, value, expected)).await
+    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
+        self.io(self.inner.compare_and_set(name, value, expected)).await
     }
-    async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
-        self.io(self.inner.cells(prefix)).await
+    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>> {
+        self.io(self.inner.key_values(prefix)).await
     }
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
         self.io(self.inner.journal(max)).await
@@ -294,32 +294,32 @@ impl Crm for Mortal<dyn Crm> {
     async fn set_up(&self) -> std::result::Result<(), CrmError> {
         self.crm(self.inner.set_up()).await
     }
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.create_contacts(rows)).await
     }
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.update_contacts(rows)).await
     }
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.create_deals(rows)).await
     }
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.update_deals(rows)).await
     }
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<Row> {
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.put_companies(rows, since)).await
     }
     fn invoices(&self) -> bool {
         self.inner.invoices()
     }
-    fn tells(&self) -> bool {
-        self.inner.tells()
+    fn has_webhooks(&self) -> bool {
+        self.inner.has_webhooks()
     }
     async fn changes(&self, since: Timestamp) -> std::result::Result<Changes, CrmError> {
         self.inner.changes(since).await
     }
-    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> std::result::Result<Missing, CrmError> {
-        self.inner.missing(contacts, deals).await
+    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> std::result::Result<Deleted, CrmError> {
+        self.inner.deleted(contacts, deals).await
     }
     async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> std::result::Result<Changes, CrmError> {
         self.inner.fetch(contacts, deals).await
@@ -327,28 +327,28 @@ impl Crm for Mortal<dyn Crm> {
     fn in_bulk(&self) -> bool {
         self.inner.in_bulk()
     }
-    fn as_held(&self, text: &str) -> String {
-        self.inner.as_held(text)
+    fn stored_text(&self, text: &str) -> String {
+        self.inner.stored_text(text)
     }
-    async fn create_invoices(&self, rows: &[(Hangs, InvoiceDraft)]) -> Vec<Row> {
+    async fn create_invoices(&self, rows: &[(InvoiceOwners, InvoiceDraft)]) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.create_invoices(rows)).await
     }
-    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<Row> {
+    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.update_invoices(rows)).await
     }
     async fn find_invoices(&self, keys: &BTreeSet<String>) -> std::result::Result<BTreeMap<String, u64>, CrmError> {
         self.crm(self.inner.find_invoices(keys)).await
     }
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.mark_duplicates(rows)).await
     }
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.part_contacts(rows)).await
     }
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.add_notes(rows)).await
     }
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
         self.rows(rows.len(), self.inner.add_tasks(rows)).await
     }
     async fn find_notes(

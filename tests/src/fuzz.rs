@@ -8,7 +8,7 @@ use stagedoor_model::{Timestamp, Unrecognized};
 use stagedoor_testkit::samples;
 use stagedoor_webhook::{Delivery, Form, Provider, Shape, Source, lenient, odd, parse_json, reread, scan};
 
-use crate::door::{function_of, source};
+use crate::provider_harness::{function_of, source};
 
 /// A certificate under which no sample is signed.
 const CERTIFICATE: &str = concat!(

@@ -6,7 +6,7 @@ use stagedoor::{DEFAULT_CONFIG, Hub, Running, Status, THEATRE_CONFIG, read_confi
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{Clock, SystemClock};
 use stagedoor_sandbox::{Messengers, Payments, Post, Sandbox, VtigerSandbox};
-use stagedoor_testkit::{Parcel, form_signed, free_port};
+use stagedoor_testkit::{SignedRequest, form_signed, free_port};
 use tokio::net::TcpListener;
 
 pub struct TestHub {
@@ -64,8 +64,8 @@ impl TheatreHub {
     }
 
     /// Posts and insists that it is taken.
-    pub async fn take(&self, parcel: &Parcel) {
-        let (status, answer) = parcel.post(&self.http, &self.base).await.expect("the hub answers");
+    pub async fn take(&self, signed_request: &SignedRequest) {
+        let (status, answer) = signed_request.post(&self.http, &self.base).await.expect("the hub answers");
         assert_eq!(status, 200, "{answer}");
     }
 
@@ -122,13 +122,13 @@ impl TestHub {
         }
     }
 
-    pub async fn post(&self, parcel: &Parcel) -> (u16, String) {
-        parcel.post(&self.http, &self.base).await.expect("the hub answers")
+    pub async fn post(&self, signed_request: &SignedRequest) -> (u16, String) {
+        signed_request.post(&self.http, &self.base).await.expect("the hub answers")
     }
 
     /// Posts and insists that it is taken.
-    pub async fn take(&self, parcel: &Parcel) {
-        let (status, answer) = self.post(parcel).await;
+    pub async fn take(&self, signed_request: &SignedRequest) {
+        let (status, answer) = self.post(signed_request).await;
         assert_eq!(status, 200, "{answer}");
     }
 

@@ -2,16 +2,16 @@
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "it is test code")]
 
 pub mod account;
-pub mod bend;
 pub mod box_office;
 pub mod clock;
 pub mod crash;
-pub mod door;
 pub mod fuzz;
 pub mod hub;
 pub mod mailers;
 pub mod meddling;
 pub mod month;
+pub mod provider_harness;
+pub mod tamper;
 pub mod theatre;
 pub mod tls;
 pub mod world;

@@ -14,7 +14,7 @@ use stagedoor_model::{
 };
 use stagedoor_ports::{Clock, MailingList};
 use stagedoor_sandbox::{Fault, FaultKind, ListBreak, Lists};
-use stagedoor_sync::{Pace, Sync};
+use stagedoor_sync::{FlushMode, Sync};
 
 use crate::{
     clock::Moved,
@@ -242,13 +242,13 @@ impl Living {
                 let fault = Fault { kind: FaultKind::Broken, calls, after: 0, times: 1, milliseconds: 0 };
                 self.world.sandbox.set_fault(fault);
             }
-            _ = self.mortal(&Life::of(i64::MAX)).reconcile(Pace::Everything).await;
+            _ = self.mortal(&Life::of(i64::MAX)).reconcile(FlushMode::Everything).await;
             return false;
         }
         if self.dice.roll(4) == 0 {
             self.month.kills += 1;
             let life = Life::of(1 + self.dice.roll(40) as i64);
-            _ = self.mortal(&life).reconcile(Pace::Everything).await;
+            _ = self.mortal(&life).reconcile(FlushMode::Everything).await;
             return false;
         }
         self.rest().await;
@@ -262,9 +262,9 @@ impl Living {
             // Whoever a list did not take before is looked at again.
             self.clock.on(61);
             sync.wake().await.expect("woken");
-            sync.reconcile(Pace::Everything).await.expect("a round");
+            sync.reconcile(FlushMode::Everything).await.expect("a round");
             let waiting = self.world.store.totals().await.expect("totals").waiting;
-            let due = self.world.store.due(Timestamp::MAX).await.expect("read");
+            let due = self.world.store.due_rechecks(Timestamp::MAX).await.expect("read");
             if waiting == 0 && due.is_empty() {
                 return;
             }

@@ -12,11 +12,11 @@ use std::{
 
 use jiff::SignedDuration;
 use stagedoor_crm::amocrm::{AmoCrm, Authorization, Settings};
-use stagedoor_engine::{Catalog, Pipeline, Policy, Stage};
+use stagedoor_engine::{Catalog, Guards, Pipeline, Stage};
 use stagedoor_model::{Event, Region, Timestamp};
 use stagedoor_ports::{Clock, Crm, Store, SystemClock, memory::MemoryStore};
 use stagedoor_sandbox::{PipelineSeed, Sandbox, Seed};
-use stagedoor_sync::{Breakers, Pace, Sync};
+use stagedoor_sync::{Breakers, FlushMode, Sync};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub struct World {
@@ -82,7 +82,7 @@ impl World {
 
     pub async fn reconcile(&self) {
         for _ in 0..60 {
-            let round = self.sync.reconcile(Pace::Everything).await.expect("a round");
+            let round = self.sync.reconcile(FlushMode::Everything).await.expect("a round");
             if round.left == 0 && round.unavailable.is_none() && self.store.totals().await.expect("totals").waiting == 0
             {
                 return;
@@ -125,12 +125,12 @@ pub fn sync(store: Arc<dyn Store>, crm: Arc<dyn Crm>) -> Sync {
         store,
         crm,
         clock,
-        desks: BTreeMap::new(),
+        order_apis: BTreeMap::new(),
         topics: None,
         catalog: catalog(),
-        policy: Policy::default(),
+        guards: Guards::default(),
         erasure: Some(stagedoor_sync::ErasureKey::new("test")),
-        talk: None,
+        conversation: None,
         lists: BTreeMap::new(),
         owner: "test".into(),
         outage: Arc::default(),

@@ -1,15 +1,15 @@
 //! What a stranger can say by a browser's form, whose key and origin anybody can send.
 
 use serde_json::{Value, json};
-use stagedoor::audience;
+use stagedoor::segment_commands;
 use stagedoor_model::{Body, Email, Identifier, Phone, Region, Timestamp};
-use stagedoor_testkit::{Parcel, form_signed, json as posted};
-use stagedoor_tests::door::{self, Door};
+use stagedoor_testkit::{SignedRequest, form_signed, json as posted};
+use stagedoor_tests::provider_harness::{self, ProviderHarness};
 use stagedoor_webhook::OneClient;
 
 use crate::mailings::{HOUR, Stage, noon};
 
-fn by_browser(body: &Value) -> Parcel {
+fn by_browser(body: &Value) -> SignedRequest {
     posted("/website/landing", body)
         .header("origin", "https://cherry.example.ru")
         .header("x-stagedoor-key", "landing-key")
@@ -20,7 +20,7 @@ fn anna() -> Identifier {
 }
 
 async fn stands(stage: &Stage) -> Value {
-    let evidence = audience::evidence(&stage.hub.hub, &anna()).await.expect("evidence");
+    let evidence = segment_commands::evidence(&stage.hub.hub, &anna()).await.expect("evidence");
     evidence["now"]["email"]["standing"].clone()
 }
 
@@ -50,7 +50,7 @@ async fn a_strangers_consent_counts_once_the_letter_to_the_address_is_answered()
     assert_eq!(answer.status(), 200);
     stage.hub.settled().await;
     assert_eq!(stands(&stage).await, "given");
-    let evidence = audience::evidence(&stage.hub.hub, &anna()).await.expect("evidence");
+    let evidence = segment_commands::evidence(&stage.hub.hub, &anna()).await.expect("evidence");
     let ledger = evidence["ledger"].as_array().expect("a ledger");
     let confirmed = ledger.iter().find(|entry| entry["decision"] == "confirmed").expect("a confirmation");
     assert_eq!(confirmed["evidence"]["network"], "127.0.0.0", "the address is cut: {confirmed}");
@@ -112,7 +112,7 @@ async fn a_strangers_consent_to_sms_calls_and_chats_stays_unconfirmed_until_a_ne
     stage.hub.take(&by_browser(&form)).await;
     stage.on(HOUR).await;
     let phone: Identifier = "phone:+79161234567".parse().expect("a phone");
-    let evidence = audience::evidence(&stage.hub.hub, &phone).await.expect("evidence");
+    let evidence = segment_commands::evidence(&stage.hub.hub, &phone).await.expect("evidence");
     for channel in ["sms", "call", "messenger"] {
         assert_eq!(evidence["now"][channel]["standing"], "unconfirmed", "{channel}");
     }
@@ -121,7 +121,7 @@ async fn a_strangers_consent_to_sms_calls_and_chats_stays_unconfirmed_until_a_ne
     let signed = stage.site(form);
     stage.hub.take(&signed).await;
     stage.on(HOUR).await;
-    let evidence = audience::evidence(&stage.hub.hub, &phone).await.expect("evidence");
+    let evidence = segment_commands::evidence(&stage.hub.hub, &phone).await.expect("evidence");
     assert_eq!(evidence["now"]["sms"]["standing"], "given");
 }
 
@@ -162,15 +162,15 @@ async fn a_stranger_renames_no_buyer_and_writes_nothing_into_a_letter() {
         "currency": "RUB", "show": "cherry-kazan",
         "consents": [{ "purpose": "marketing", "channel": "email", "given": true }],
     });
-    let parcel = stage.site(cart.clone());
-    stage.hub.take(&parcel).await;
+    let signed_request = stage.site(cart.clone());
+    stage.hub.take(&signed_request).await;
     stage.on(3 * HOUR).await;
     let mut short = cart.clone();
     short["email"] = "nina@example.com".into();
     short["name"] = "Бонус t.me/evilbot".into();
     short["cart_id"] = "2".into();
-    let parcel = stage.site(short);
-    stage.hub.take(&parcel).await;
+    let signed_request = stage.site(short);
+    stage.hub.take(&signed_request).await;
     stage.on(3 * HOUR).await;
     let letters = stage.letters("nina@example.com");
     assert!(letters.len() == 1 && !letters[0].text.contains("evilbot"), "{letters:?}");
@@ -179,25 +179,25 @@ async fn a_stranger_renames_no_buyer_and_writes_nothing_into_a_letter() {
     assert!(!letters[0].text.contains("evil") && !letters[0].text.contains("ВНИМАНИЕ"), "{}", letters[0].text);
 }
 
-fn browser(more: Value) -> Door {
-    let mut source = door::source("form", "browser-source-key");
+fn browser(more: Value) -> ProviderHarness {
+    let mut source = provider_harness::source("form", "browser-source-key");
     source.options = json!({ "auth": "browser", "origins": ["https://cherry.example.ru"] });
     if let (Some(options), Value::Object(more)) = (source.options.as_object_mut(), more) {
         options.extend(more);
     }
-    Door::open(source, "2027-05-01T10:00:00Z".parse::<Timestamp>().expect("a time"))
+    ProviderHarness::open(source, "2027-05-01T10:00:00Z".parse::<Timestamp>().expect("a time"))
 }
 
-fn sent(door: &Door, body: &Value) -> Parcel {
-    let parcel = posted(&door.path, body).header("origin", "https://cherry.example.ru");
-    parcel.header("x-stagedoor-key", "browser-source-key")
+fn sent(harness: &ProviderHarness, body: &Value) -> SignedRequest {
+    let signed_request = posted(&harness.path, body).header("origin", "https://cherry.example.ru");
+    signed_request.header("x-stagedoor-key", "browser-source-key")
 }
 
 #[tokio::test]
 async fn a_browser_knows_no_user_and_has_no_cart() {
-    let door = browser(json!({}));
+    let harness = browser(json!({}));
     let body = json!({ "phone": "+79161234567", "user_id": "17", "kind": "cart_abandoned", "amount": "100.00" });
-    let events = door.take(&sent(&door, &body)).await.events;
+    let events = harness.take(&sent(&harness, &body)).await.events;
     let Some(Body::FormSubmitted(form)) = events.first().map(|event| &event.body) else { panic!("{events:?}") };
     let phone = Phone::parse("+79161234567", Region::new("RU").expect("a region")).expect("a phone");
     assert_eq!(form.identifiers, [Identifier::phone(phone)].into());
@@ -206,11 +206,11 @@ async fn a_browser_knows_no_user_and_has_no_cart() {
 
 #[tokio::test]
 async fn a_form_that_a_robot_filled_in_is_answered_and_dropped() {
-    let door = browser(json!({ "honeypot": "website" }));
+    let harness = browser(json!({ "honeypot": "website" }));
     let body = |trap: &str| json!({ "phone": "+79161234567", "website": trap });
-    let robot = door.take(&sent(&door, &body("https://spam.example"))).await;
+    let robot = harness.take(&sent(&harness, &body("https://spam.example"))).await;
     assert_eq!((robot.status.as_u16(), robot.events.len()), (200, 0));
-    assert_eq!(door.take(&sent(&door, &body(""))).await.events.len(), 1, "a person does not see the field");
+    assert_eq!(harness.take(&sent(&harness, &body(""))).await.events.len(), 1, "a person does not see the field");
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn forms_that_a_stranger_sends_without_end_take_a_bounded_place_and_the_fi
         stage.hub.take(&by_browser(&form.into())).await;
     }
     stage.hub.settled().await;
-    let (ids, _) = stage.hub.hub.store.everybody(None, 10).await.expect("people");
+    let (ids, _) = stage.hub.hub.store.scan_people(None, 10).await.expect("people");
     let people = stage.hub.hub.store.load(&ids).await.expect("loaded");
     assert_eq!(people.len(), 1);
     let whole = serde_json::to_string(&people[0].value).expect("JSON");
@@ -239,10 +239,10 @@ async fn forms_that_a_stranger_sends_without_end_take_a_bounded_place_and_the_fi
 
 #[tokio::test]
 async fn a_form_has_so_many_claims_and_the_rest_is_named() {
-    let mut source = door::source("form", "form-secret");
+    let mut source = provider_harness::source("form", "form-secret");
     source.options = json!({});
     let at = "2027-05-01T10:00:00Z".parse::<Timestamp>().expect("a time");
-    let signed = Door::open(source, at);
+    let signed = ProviderHarness::open(source, at);
     let by_server = |body: &Value| form_signed(&signed.path, body, "form-secret", "1", at);
     let page = browser(json!({}));
     let claim = |purpose: &str, given: bool| json!({ "channel": "email", "given": given, "purpose": purpose });
@@ -305,21 +305,21 @@ async fn an_address_is_asked_by_one_letter_a_day_whoever_claims_it() {
 
 #[tokio::test]
 async fn one_client_sends_so_many_forms_an_hour_and_others_go_on() {
-    let door = browser(json!({ "forms_per_hour": 5 }));
+    let harness = browser(json!({ "forms_per_hour": 5 }));
     let client = |text: &str| Some(OneClient(text.parse().expect("an address")));
-    let form = |n: usize| sent(&door, &json!({ "phone": format!("+791612345{n:02}") }));
+    let form = |n: usize| sent(&harness, &json!({ "phone": format!("+791612345{n:02}") }));
     for (first, second) in [("203.0.113.5", "203.0.113.6"), ("2001:db8:1:2::3", "2001:db8:2::3")] {
         for n in 0..5 {
-            assert_eq!(door.take_from(&form(n), client(first)).await.status, 200);
+            assert_eq!(harness.take_from(&form(n), client(first)).await.status, 200);
         }
-        let refused = door.take_from(&form(6), client(first)).await;
+        let refused = harness.take_from(&form(6), client(first)).await;
         assert_eq!((refused.status.as_u16(), refused.events.len()), (429, 0));
-        assert_eq!(door.take_from(&form(7), client(second)).await.status, 200);
+        assert_eq!(harness.take_from(&form(7), client(second)).await.status, 200);
     }
-    assert_eq!(door.take_from(&form(8), client("2001:db8:1:ffff::9")).await.status, 429, "one customer has a /48");
+    assert_eq!(harness.take_from(&form(8), client("2001:db8:1:ffff::9")).await.status, 429, "one customer has a /48");
     // A proxy that says of nobody whose request it is speaks for all.
     for n in 0..30 {
-        assert_eq!(door.take(&form(n)).await.status, 200);
+        assert_eq!(harness.take(&form(n)).await.status, 200);
     }
 }
 

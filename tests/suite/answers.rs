@@ -12,7 +12,7 @@ use stagedoor_model::{
     Body, ChatChanged, ChatRef, ChatStarted, Content, Event, EventId, Identifier, Kind, LinkIssued, LinkKey,
     MessageDecided, MessageHeard, Purpose, SourceName, Timestamp,
 };
-use stagedoor_outreach::{Outreach, Pace};
+use stagedoor_outreach::{Outreach, RateLimit};
 use stagedoor_ports::{
     Channel, Queue, Sending, Settled, Store, SystemClock,
     memory::{MemoryQueue, MemoryStore},
@@ -71,13 +71,13 @@ struct Talker {
 fn talker(world: &World, store: Arc<dyn Store>) -> Talker {
     let config = read_config("stagedoor.toml", DEFAULT_CONFIG, None).expect("a config");
     let (outbox, chats) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryQueue::default()));
-    let talk = Talking {
+    let conversation = Talking {
         outbox: outbox.clone(),
         chats: chats.clone(),
         links: LinkKey::new("link-key"),
         public_url: "https://hub.example.ru".into(),
     };
-    let sync = Sync { store, talk: Some(talk), catalog: config.catalog, ..world.sync.clone() };
+    let sync = Sync { store, conversation: Some(conversation), catalog: config.catalog, ..world.sync.clone() };
     Talker { sync, outbox, chats }
 }
 
@@ -195,7 +195,7 @@ async fn killed_between_deciding_and_sending_nothing_is_sent_twice_and_all_of_it
                 clock: Arc::new(SystemClock),
                 channels: BTreeMap::from([(source("telegram"), channel.clone() as Arc<dyn Channel>)]),
                 policy: stagedoor_engine::SendingPolicy::default(),
-                pace: Arc::new(Pace::default()),
+                pace: Arc::new(RateLimit::default()),
             };
             let life = Life::of(steps);
             outreach(Arc::new(Mortal { inner: Arc::clone(&inner), life: life.clone() })).handle(batch()).await;

@@ -55,7 +55,7 @@ const MAY_KNOW: [(&str, &[&str]); 23] = [
     ("stagedoor-webhook", &["ports", "model"]),
     ("stagedoor-config", &["webhook", "engine", "model"]),
     ("stagedoor-crm", &["config", "http", "webhook", "ports", "engine", "model"]),
-    ("stagedoor-shops", &["http", "webhook", "ports", "model"]),
+    ("stagedoor-source-clients", &["http", "webhook", "ports", "model"]),
     ("stagedoor-sqlite", &["ports", "engine", "model"]),
     ("stagedoor-aws", &["config", "webhook", "ports", "engine", "model"]),
     ("stagedoor-testkit", &["model"]),
@@ -65,12 +65,12 @@ const MAY_KNOW: [(&str, &[&str]); 23] = [
     ("stagedoor-messaging", &["webhook", "model", "aws"]),
     // The page needs to know the campaigns that the config has.
     ("stagedoor-links", &["webhook", "engine", "model", "aws"]),
-    ("stagedoor-chat", &["config", "http", "webhook", "ports", "model"]),
+    ("stagedoor-channels", &["config", "http", "webhook", "ports", "model"]),
     ("stagedoor-lists", &["config", "http", "ports", "engine", "model"]),
-    ("stagedoor-outreach", &["ports", "engine", "model", "aws", "chat"]),
+    ("stagedoor-outreach", &["ports", "engine", "model", "aws", "channels"]),
     ("stagedoor-crm-hooks", &["webhook", "model", "aws"]),
-    ("stagedoor-sync", &["ports", "engine", "model", "aws", "crm", "lists", "shops", "config"]),
-    ("stagedoor-schedule", &["ports", "model", "aws", "shops"]),
+    ("stagedoor-sync", &["ports", "engine", "model", "aws", "crm", "lists", "source-clients", "config"]),
+    ("stagedoor-schedule", &["ports", "model", "aws", "source-clients"]),
     ("stagedoor-sandbox", &["http"]),
 ];
 

@@ -6,10 +6,10 @@ use axum::body::Body;
 use http::{Method, Request};
 use serde_json::Value;
 use stagedoor_model::Body as Fact;
-use stagedoor_testkit::{Parcel, samples, samples::Sample};
+use stagedoor_testkit::{SignedRequest, samples, samples::Sample};
 use stagedoor_tests::{
-    bend::{signed, spoilt},
-    door::{Door, Outcome},
+    provider_harness::{Outcome, ProviderHarness},
+    tamper::{signed, spoilt},
 };
 
 /// The sample of each provider that the others are bent from.
@@ -76,8 +76,8 @@ fn is_sentence(outcome: &Outcome) -> bool {
     answer.get("error").is_some_and(Value::is_string) && !outcome.answer.contains('\n')
 }
 
-async fn refused(sample: &Sample, parcel: &Parcel, status: u16) {
-    let outcome = Door::of(sample).take(parcel).await;
+async fn refused(sample: &Sample, signed_request: &SignedRequest, status: u16) {
+    let outcome = ProviderHarness::of(sample).take(signed_request).await;
     let what = format!("{}: {}", sample.provider, outcome.answer);
     assert_eq!(outcome.status.as_u16(), status, "{what}");
     assert!(is_sentence(&outcome), "{what}");
@@ -87,75 +87,76 @@ async fn refused(sample: &Sample, parcel: &Parcel, status: u16) {
 #[tokio::test]
 async fn a_wrong_missing_or_truncated_proof_is_401() {
     for sample in models() {
-        let door = Door::of(&sample);
+        let harness = ProviderHarness::of(&sample);
         let wrong = |text: &str| Some(text.chars().rev().collect::<String>());
-        refused(&sample, &spoilt(&sample, &door.path, wrong), 401).await;
-        refused(&sample, &spoilt(&sample, &door.path, |_| None), 401).await;
-        refused(&sample, &spoilt(&sample, &door.path, |text| text.get(..text.len() - 3).map(str::to_owned)), 401).await;
+        refused(&sample, &spoilt(&sample, &harness.path, wrong), 401).await;
+        refused(&sample, &spoilt(&sample, &harness.path, |_| None), 401).await;
+        refused(&sample, &spoilt(&sample, &harness.path, |text| text.get(..text.len() - 3).map(str::to_owned)), 401)
+            .await;
     }
 }
 
 #[tokio::test]
 async fn a_changed_body_under_an_old_signature_is_401() {
     for sample in models().into_iter().filter(|one| !PLAIN.contains(&one.provider.as_str())) {
-        let door = Door::of(&sample);
-        let mut parcel = sample.parcel(&door.path);
-        parcel.body.push(b' ');
-        refused(&sample, &parcel, 401).await;
+        let harness = ProviderHarness::of(&sample);
+        let mut signed_request = sample.signed_request(&harness.path);
+        signed_request.body.push(b' ');
+        refused(&sample, &signed_request, 401).await;
     }
 }
 
 #[tokio::test]
 async fn a_signed_delivery_replayed_an_hour_later_is_401() {
     for mut sample in models().into_iter().filter(|one| matches!(one.provider.as_str(), "form" | "shop")) {
-        let path = Door::of(&sample).path;
-        let parcel = sample.parcel(&path);
+        let path = ProviderHarness::of(&sample).path;
+        let signed_request = sample.signed_request(&path);
         sample.notes.insert("at".into(), "2025-01-15T01:00:00Z".into());
-        refused(&sample, &parcel, 401).await;
+        refused(&sample, &signed_request, 401).await;
     }
 }
 
 #[tokio::test]
 async fn an_empty_body_is_400_and_a_foreign_content_type_415() {
     for sample in models() {
-        let door = Door::of(&sample);
-        refused(&sample, &Parcel { body: vec![], ..sample.parcel(&door.path) }, 400).await;
-        let mut parcel = sample.parcel(&door.path);
-        parcel.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
-        refused(&sample, &parcel, 415).await;
-        refused(&sample, &parcel.header("content-type", "text/xml"), 415).await;
+        let harness = ProviderHarness::of(&sample);
+        refused(&sample, &SignedRequest { body: vec![], ..sample.signed_request(&harness.path) }, 400).await;
+        let mut signed_request = sample.signed_request(&harness.path);
+        signed_request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+        refused(&sample, &signed_request, 415).await;
+        refused(&sample, &signed_request.header("content-type", "text/xml"), 415).await;
     }
 }
 
 #[tokio::test]
 async fn ten_megabytes_are_413_plain_or_inflated() {
     for sample in models() {
-        let door = Door::of(&sample);
+        let harness = ProviderHarness::of(&sample);
         let large = vec![b'a'; 10 * 1024 * 1024];
-        refused(&sample, &Parcel { body: large.clone(), ..sample.parcel(&door.path) }, 413).await;
+        refused(&sample, &SignedRequest { body: large.clone(), ..sample.signed_request(&harness.path) }, 413).await;
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(&large).expect("packed");
         let body = packed.finish().expect("packed");
-        let bomb = Parcel { body, ..sample.parcel(&door.path) }.header("content-encoding", "gzip");
+        let bomb = SignedRequest { body, ..sample.signed_request(&harness.path) }.header("content-encoding", "gzip");
         refused(&sample, &bomb, 413).await;
-        refused(&sample, &sample.parcel(&door.path).header("content-encoding", "gzip"), 400).await;
-        refused(&sample, &sample.parcel(&door.path).header("content-encoding", "br"), 415).await;
+        refused(&sample, &sample.signed_request(&harness.path).header("content-encoding", "gzip"), 400).await;
+        refused(&sample, &sample.signed_request(&harness.path).header("content-encoding", "br"), 415).await;
     }
 }
 
 #[tokio::test]
 async fn an_authentic_body_that_is_no_text_or_nests_ten_thousand_deep_is_kept() {
     for sample in models() {
-        let door = Door::of(&sample);
+        let harness = ProviderHarness::of(&sample);
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)).into_bytes();
         let brackets = format!("a{}=1", "[b]".repeat(10_000)).into_bytes();
         for body in [vec![0xff, 0xfe, 0x80, b'=', 0xc3, 0x28], deep, brackets] {
             if IN_BODY.contains(&sample.provider.as_str()) {
-                let outcome = door.take(&signed(&sample, &door.path, body)).await;
+                let outcome = harness.take(&signed(&sample, &harness.path, body)).await;
                 assert_eq!(outcome.status.as_u16(), 401);
                 continue;
             }
-            let outcome = door.take(&signed(&sample, &door.path, body)).await;
+            let outcome = harness.take(&signed(&sample, &harness.path, body)).await;
             assert_eq!(outcome.status.as_u16(), 200, "{}: {}", sample.provider, outcome.answer);
             assert!(kept(&outcome), "{} keeps what it cannot read", sample.provider);
         }
@@ -173,7 +174,7 @@ async fn an_unknown_event_type_is_kept() {
         text.into_bytes()
     };
     for sample in models() {
-        let door = Door::of(&sample);
+        let harness = ProviderHarness::of(&sample);
         let (from, to) = match sample.provider.as_str() {
             "pretix" => ("pretix.event.order.paid", "pretix.event.seance.held"),
             "ticketscloud" => ("order_done", "order_levitated"),
@@ -199,16 +200,16 @@ async fn an_unknown_event_type_is_kept() {
             "twilio" => ("MessageStatus=delivered", "MessageStatus=levitated"),
             "gateway" => ("\"status\":\"failed\"", "\"status\":\"levitated\""),
             "qtickets" => {
-                let mut parcel = sample.parcel(&door.path);
-                parcel.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-event-type"));
-                let outcome = door.take(&parcel.header("x-event-type", "levitated")).await;
+                let mut signed_request = sample.signed_request(&harness.path);
+                signed_request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-event-type"));
+                let outcome = harness.take(&signed_request.header("x-event-type", "levitated")).await;
                 assert!(kept(&outcome));
                 continue;
             }
             // A form has no type: whatever names nobody is kept.
             _ => continue,
         };
-        let outcome = door.take(&signed(&sample, &door.path, bend(&sample, from, to))).await;
+        let outcome = harness.take(&signed(&sample, &harness.path, bend(&sample, from, to))).await;
         assert_eq!(outcome.status.as_u16(), 200, "{}", sample.provider);
         assert!(kept(&outcome), "{}: {:?}", sample.provider, outcome.events.len());
     }
@@ -225,15 +226,15 @@ async fn what_is_strange_in_a_batch_is_kept_and_does_not_hold_up_the_rest() {
             "unisender" => ("/events_by_user/0/Events", "event_name", "seance"),
             _ => continue,
         };
-        let door = Door::of(&sample);
-        let alone = door.take(&sample.parcel(&door.path)).await.events;
+        let harness = ProviderHarness::of(&sample);
+        let alone = harness.take(&sample.signed_request(&harness.path)).await.events;
         let mut batch: Value = serde_json::from_slice(&sample.body).expect("JSON");
         let all = batch.pointer_mut(list).and_then(Value::as_array_mut).expect("a list");
         let mut strange = all[0].clone();
         let moved = strange.as_object_mut().and_then(|one| one.remove(from)).expect("a part");
         strange[to] = moved;
         all.push(strange);
-        let outcome = door.take(&signed(&sample, &door.path, batch.to_string().into_bytes())).await;
+        let outcome = harness.take(&signed(&sample, &harness.path, batch.to_string().into_bytes())).await;
         assert_eq!(outcome.status.as_u16(), 200, "{}", sample.provider);
         let ids = |events: &[stagedoor_model::Event]| events.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
         let (kept, told): (Vec<_>, Vec<_>) =
@@ -297,7 +298,7 @@ async fn each_json_field_missing_or_of_another_type_is_answered_and_nothing_is_l
     ];
     for sample in models() {
         let Ok(whole) = serde_json::from_slice::<Value>(&sample.body) else { continue };
-        let door = Door::of(&sample);
+        let harness = ProviderHarness::of(&sample);
         let mut places = Vec::new();
         pointers(&whole, "", &mut places);
         for place in places {
@@ -308,7 +309,7 @@ async fn each_json_field_missing_or_of_another_type_is_answered_and_nothing_is_l
                 changed
             }));
             for variant in variants {
-                let outcome = door.take(&signed(&sample, &door.path, variant.to_string().into_bytes())).await;
+                let outcome = harness.take(&signed(&sample, &harness.path, variant.to_string().into_bytes())).await;
                 // VK's proof and its community are fields of the body, as is the proof of some mail providers.
                 let proof = match sample.provider.as_str() {
                     "vk" => matches!(place.as_str(), "/secret" | "/group_id"),
@@ -333,7 +334,7 @@ async fn each_json_field_missing_or_of_another_type_is_answered_and_nothing_is_l
 async fn each_form_field_missing_or_strange_is_answered_and_nothing_is_lost() {
     let forms = ["tilda", "carrotquest", "amocrm", "mailchimp", "smsc", "twilio"];
     for sample in models().into_iter().filter(|one| forms.contains(&one.provider.as_str())) {
-        let door = Door::of(&sample);
+        let harness = ProviderHarness::of(&sample);
         let text = String::from_utf8(sample.body.clone()).expect("a form");
         let fields: Vec<&str> = text.split('&').collect();
         for index in 0..fields.len() {
@@ -344,7 +345,7 @@ async fn each_form_field_missing_or_strange_is_answered_and_nothing_is_lost() {
                     None => _ = changed.remove(index),
                     Some(value) => changed[index] = format!("{name}={value}"),
                 }
-                let outcome = door.take(&signed(&sample, &door.path, changed.join("&").into_bytes())).await;
+                let outcome = harness.take(&signed(&sample, &harness.path, changed.join("&").into_bytes())).await;
                 let status = outcome.status.as_u16();
                 let proof = name == "token" || name.starts_with("account");
                 assert!(status == 200 || (proof && status == 401), "{} {name}: {status}", sample.provider);
@@ -373,15 +374,16 @@ fn asked_by_get(provider: &str) -> u16 {
 #[tokio::test]
 async fn metas_handshake_gives_the_challenge_back_to_whoever_shows_the_verify_token() {
     for provider in ["messenger", "instagram", "whatsapp"] {
-        let source = stagedoor_tests::door::source(provider, "app-secret");
-        let door = Door::open(source, "2026-11-24T12:00:05Z".parse().expect("a time"));
-        let ask = |query: &str| Request::get(format!("{}?{query}", door.path)).body(Body::empty()).expect("a request");
-        let good = door.ask(ask("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=check")).await;
+        let source = stagedoor_tests::provider_harness::source(provider, "app-secret");
+        let harness = ProviderHarness::open(source, "2026-11-24T12:00:05Z".parse().expect("a time"));
+        let ask =
+            |query: &str| Request::get(format!("{}?{query}", harness.path)).body(Body::empty()).expect("a request");
+        let good = harness.ask(ask("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=check")).await;
         assert_eq!((good.status.as_u16(), good.answer.as_str()), (200, "1158201444"));
         for bad in
             ["hub.mode=subscribe&hub.challenge=1&hub.verify_token=chec", "hub.challenge=1", "hub.verify_token=check"]
         {
-            let refused = door.ask(ask(bad)).await;
+            let refused = harness.ask(ask(bad)).await;
             assert_eq!((refused.status.as_u16(), refused.answer.as_str()), (403, ""), "{bad}");
         }
     }
@@ -390,53 +392,58 @@ async fn metas_handshake_gives_the_challenge_back_to_whoever_shows_the_verify_to
 #[tokio::test]
 async fn vk_hears_its_confirmation_string_and_ok_and_viber_its_welcome() {
     let at = "2026-11-24T12:00:05Z".parse().expect("a time");
-    let door = Door::open(stagedoor_tests::door::source("vk", "abc123xyz"), at);
+    let harness = ProviderHarness::open(stagedoor_tests::provider_harness::source("vk", "abc123xyz"), at);
     let confirm = |group: u64| {
-        stagedoor_testkit::json(&door.path, &serde_json::json!({ "type": "confirmation", "group_id": group }))
+        stagedoor_testkit::json(&harness.path, &serde_json::json!({ "type": "confirmation", "group_id": group }))
     };
-    let good = door.take(&confirm(191_949_777)).await;
+    let good = harness.take(&confirm(191_949_777)).await;
     assert_eq!((good.status.as_u16(), good.answer.as_str()), (200, "62dfc19d"));
-    assert_eq!(door.take(&confirm(1)).await.status.as_u16(), 401, "another community's");
+    assert_eq!(harness.take(&confirm(1)).await.status.as_u16(), 401, "another community's");
     let sample = models().into_iter().find(|one| one.provider == "vk").expect("a model");
-    let door = Door::of(&sample);
-    assert_eq!(door.take(&sample.parcel(&door.path)).await.answer, "ok");
+    let harness = ProviderHarness::of(&sample);
+    assert_eq!(harness.take(&sample.signed_request(&harness.path)).await.answer, "ok");
 
-    let mut source = stagedoor_tests::door::source("viber", "stagedoor-viber-auth-token");
+    let mut source = stagedoor_tests::provider_harness::source("viber", "stagedoor-viber-auth-token");
     source.options["welcome"] = "Нажмите кнопку".into();
-    let door = Door::open(source, at);
+    let harness = ProviderHarness::open(source, at);
     let all = samples::all().expect("events/ can be read");
     let opened = all.iter().find(|one| one.case == "conversation_started_with_context").expect("a sample");
-    let answer: Value = serde_json::from_str(&door.take(&opened.parcel(&door.path)).await.answer).expect("JSON");
+    let answer: Value =
+        serde_json::from_str(&harness.take(&opened.signed_request(&harness.path)).await.answer).expect("JSON");
     assert_eq!((answer["type"].as_str(), answer["text"].as_str()), (Some("text"), Some("Нажмите кнопку")));
     let known = all.iter().find(|one| one.case == "conversation_started_again_subscribed").expect("a sample");
-    assert_eq!(door.take(&known.parcel(&door.path)).await.answer, "{}", "who may be written to needs no welcome");
+    assert_eq!(
+        harness.take(&known.signed_request(&harness.path)).await.answer,
+        "{}",
+        "who may be written to needs no welcome"
+    );
 }
 
 #[tokio::test]
 async fn vibers_signature_may_stand_in_the_query_and_must_be_right_there_too() {
     let sample = models().into_iter().find(|one| one.provider == "viber").expect("a model");
-    let door = Door::of(&sample);
-    let mut parcel = sample.parcel(&door.path);
-    let header = parcel.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-viber-content-signature"));
+    let harness = ProviderHarness::of(&sample);
+    let mut signed_request = sample.signed_request(&harness.path);
+    let header = signed_request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-viber-content-signature"));
     let signature = header.expect("a signature").1.clone();
-    parcel.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-viber-content-signature"));
-    let good = Parcel { path: format!("{}?sig={signature}", door.path), ..parcel.clone() };
-    assert_eq!(door.take(&good).await.events.len(), 1);
-    let bad = Parcel { path: format!("{}?sig={}", door.path, signature.replace('a', "b")), ..parcel };
-    assert_eq!(door.take(&bad).await.status.as_u16(), 401);
+    signed_request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-viber-content-signature"));
+    let good = SignedRequest { path: format!("{}?sig={signature}", harness.path), ..signed_request.clone() };
+    assert_eq!(harness.take(&good).await.events.len(), 1);
+    let bad = SignedRequest { path: format!("{}?sig={}", harness.path, signature.replace('a', "b")), ..signed_request };
+    assert_eq!(harness.take(&bad).await.status.as_u16(), 401);
 }
 
 #[tokio::test]
 async fn other_methods_and_unknown_sources_get_a_clear_no_and_never_410() {
     for sample in models() {
-        let door = Door::of(&sample);
+        let harness = ProviderHarness::of(&sample);
         for (method, path, expected) in [
-            (Method::GET, door.path.clone(), asked_by_get(&sample.provider)),
-            (Method::DELETE, door.path.clone(), 405),
-            (Method::POST, format!("{}-nobody", door.path), 404),
+            (Method::GET, harness.path.clone(), asked_by_get(&sample.provider)),
+            (Method::DELETE, harness.path.clone(), 405),
+            (Method::POST, format!("{}-nobody", harness.path), 404),
         ] {
             let request = Request::builder().method(method).uri(path).body(Body::empty()).expect("a request");
-            let outcome = door.ask(request).await;
+            let outcome = harness.ask(request).await;
             assert_eq!(outcome.status.as_u16(), expected, "{}", sample.provider);
             assert!(expected == 403 || expected == 200 || is_sentence(&outcome));
         }
@@ -447,25 +454,25 @@ async fn other_methods_and_unknown_sources_get_a_clear_no_and_never_410() {
 async fn above_the_sources_rate_it_is_429() {
     let sample = models().into_iter().next().expect("a model");
     // The first phone of a process reads the numbering plans, which takes longer than the rate allows for here.
-    let first = Door::of(&sample);
-    first.take(&sample.parcel(&first.path)).await;
-    let mut source = stagedoor_tests::door::source("tilda", "tilda-api-key");
+    let first = ProviderHarness::of(&sample);
+    first.take(&sample.signed_request(&first.path)).await;
+    let mut source = stagedoor_tests::provider_harness::source("tilda", "tilda-api-key");
     source.rate = 3;
-    let door = Door::open(source, "2025-01-15T00:00:05Z".parse().expect("a time"));
+    let harness = ProviderHarness::open(source, "2025-01-15T00:00:05Z".parse().expect("a time"));
     let mut statuses = Vec::new();
     for _ in 0..5 {
-        statuses.push(door.take(&sample.parcel(&door.path)).await.status.as_u16());
+        statuses.push(harness.take(&sample.signed_request(&harness.path)).await.status.as_u16());
     }
     assert_eq!(statuses, [200, 200, 200, 429, 429]);
 }
 
 #[tokio::test]
 async fn tildas_test_ping_is_answered_and_is_nobody() {
-    let source = stagedoor_tests::door::source("tilda", "tilda-api-key");
-    let door = Door::open(source, "2025-01-15T00:00:05Z".parse().expect("a time"));
+    let source = stagedoor_tests::provider_harness::source("tilda", "tilda-api-key");
+    let harness = ProviderHarness::open(source, "2025-01-15T00:00:05Z".parse().expect("a time"));
     for body in ["test=test", "test=test&extra="] {
-        let parcel = Parcel::new(&door.path, "application/x-www-form-urlencoded", body.into());
-        let outcome = door.take(&parcel).await;
+        let signed_request = SignedRequest::new(&harness.path, "application/x-www-form-urlencoded", body.into());
+        let outcome = harness.take(&signed_request).await;
         assert_eq!((outcome.status.as_u16(), outcome.events.len()), (200, 0), "{body}");
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use stagedoor_model::{Body, ContactChanged, Event, EventId, SECOND_CRM, SourceName, Timestamp};
 use stagedoor_ports::{Crm, Store, SystemClock};
-use stagedoor_sync::{Pace, Second, Sync};
+use stagedoor_sync::{CrmAccount, FlushMode, Sync};
 use stagedoor_testkit::free_port;
 use stagedoor_tests::{
     account::{Account, Which},
@@ -18,7 +18,7 @@ use crate::{crashes::batches, theatre::order};
 async fn both() -> (Account, Account) {
     let (mut first, second) = (Account::of(Which::Amo).await, Account::of(Which::Vtiger).await);
     let invoicing = second.sync.catalog.invoicing.clone();
-    first.sync.second = Some(Second { crm: Arc::clone(&second.crm), invoicing, currency: None });
+    first.sync.second = Some(CrmAccount { crm: Arc::clone(&second.crm), invoicing, currency: None });
     (first, second)
 }
 
@@ -66,7 +66,7 @@ async fn the_one_that_is_down_holds_up_nothing_of_the_other() {
         broken.set_down(true);
         assert!(first.sync.handle(batches().concat()).await.is_empty());
         for _ in 0..2 {
-            _ = first.sync.reconcile(Pace::Everything).await.expect("a round");
+            _ = first.sync.reconcile(FlushMode::Everything).await.expect("a round");
         }
         let (whole, which) = if down { (&second, Which::Vtiger) } else { (&first, Which::Amo) };
         assert_eq!(whole.picture(), at_once(which).await.picture());
@@ -80,12 +80,12 @@ async fn the_one_that_is_down_holds_up_nothing_of_the_other() {
 
 #[tokio::test]
 async fn killed_at_any_step_neither_has_a_double() {
-    let work = async |account: &Account, store: Arc<dyn Store>, crm: Arc<dyn Crm>, second: Second| {
+    let work = async |account: &Account, store: Arc<dyn Store>, crm: Arc<dyn Crm>, second: CrmAccount| {
         let sync = Sync { store, crm, second: Some(second), ..account.sync.clone() };
         for batch in batches() {
             sync.handle(batch).await;
             for _ in 0..4 {
-                _ = sync.reconcile(Pace::Everything).await;
+                _ = sync.reconcile(FlushMode::Everything).await;
             }
         }
     };
@@ -98,7 +98,7 @@ async fn killed_at_any_step_neither_has_a_double() {
         let crm = Arc::new(Mortal { inner: Arc::clone(&first.crm), life: life.clone() });
         let other = Arc::new(Mortal { inner: Arc::clone(&second.crm), life: life.clone() });
         let invoicing = second.sync.catalog.invoicing.clone();
-        work(&first, store, crm, Second { crm: other, invoicing, currency: None }).await;
+        work(&first, store, crm, CrmAccount { crm: other, invoicing, currency: None }).await;
         let died = life.is_over();
         let living = first.sync.second.clone().expect("a second");
         work(&first, Arc::clone(&first.store), Arc::clone(&first.crm), living).await;
@@ -154,7 +154,7 @@ async fn a_config_with_two_crms_feeds_both_through_the_hub() {
     let amo = hub.amo.clone().expect("the second's sandbox");
     assert_eq!((amo.count("contacts"), amo.count("leads"), amo.count("companies")), (1, 1, 1));
     let counts = ["Contacts", "Potentials", "Invoice"].map(|module| hub.vtiger.records(module).len());
-    assert_eq!((counts, status.parked, status.people), ([1, 1, 1], 0, 1));
+    assert_eq!((counts, status.rejected, status.people), ([1, 1, 1], 0, 1));
     assert_eq!(amo.leads()[0]["price"], 3601);
     assert_eq!(amo.leads()[0]["_embedded"]["companies"][0]["id"], amo.all_ids("companies")[0]);
     // What a manager types in the first is heard as of the first, and written into the second.

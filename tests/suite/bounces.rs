@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use stagedoor::decisions;
 use stagedoor_engine::{ConsentPolicy, may_advertise};
-use stagedoor_model::{Body, Channel, Email, Identifier, LetterState, Timestamp};
+use stagedoor_model::{Body, Channel, Email, Identifier, MailMessageState, Timestamp};
 use stagedoor_testkit::{form_signed, samples, unisender};
-use stagedoor_tests::{door::Door, hub::TestHub};
+use stagedoor_tests::{hub::TestHub, provider_harness::ProviderHarness};
 
 const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
 
 /// What a provider's report of a failed letter comes to, read again as a kept delivery is.
-fn read(provider: &str, body: &Value) -> Vec<LetterState> {
+fn read(provider: &str, body: &Value) -> Vec<MailMessageState> {
     let all = samples::all().expect("samples");
     let sample = all.iter().find(|one| one.provider == provider).expect("a sample");
-    let events = Door::read_kept(sample, body);
+    let events = ProviderHarness::read_kept(sample, body);
     let states = events.iter().filter_map(|event| match &event.body {
         Body::LetterReported(reported) => Some(reported.state),
         _ => None,
@@ -64,7 +64,7 @@ fn sendpulse(response: &str) -> Value {
 
 #[test]
 fn only_a_mailbox_that_does_not_exist_closes_an_address() {
-    use LetterState::{HardBounced, Rejected, SoftBounced};
+    use MailMessageState::{HardBounced, Rejected, SoftBounced};
     for (provider, body, expected) in [
         ("mailgun", mailgun("bounce", 550, "5.1.1 No such user"), HardBounced),
         ("mailgun", mailgun("espblock", 550, "5.7.1 blocked"), SoftBounced),

@@ -2,34 +2,34 @@
 
 use axum::body::Body;
 use http::{Method, Request};
-use stagedoor_tests::door::Door;
+use stagedoor_tests::provider_harness::ProviderHarness;
 
-fn browser() -> Door {
-    let mut source = stagedoor_tests::door::source("form", "landing-key");
+fn browser() -> ProviderHarness {
+    let mut source = stagedoor_tests::provider_harness::source("form", "landing-key");
     source.options = serde_json::json!({ "auth": "browser", "origins": ["https://cherry.example.ru"] });
-    Door::open(source, "2025-01-15T00:00:05Z".parse().expect("a time"))
+    ProviderHarness::open(source, "2025-01-15T00:00:05Z".parse().expect("a time"))
 }
 
 #[tokio::test]
 async fn a_browser_needs_the_key_and_a_known_origin() {
-    let door = browser();
-    let parcel = |origin: &str, key: &str| {
+    let harness = browser();
+    let signed_request = |origin: &str, key: &str| {
         let fields = [("email", "anna@example.com"), ("key", key)];
-        stagedoor_testkit::form(&door.path, &fields).header("origin", origin)
+        stagedoor_testkit::form(&harness.path, &fields).header("origin", origin)
     };
-    let good = door.take(&parcel("https://cherry.example.ru", "landing-key")).await;
+    let good = harness.take(&signed_request("https://cherry.example.ru", "landing-key")).await;
     assert_eq!((good.status.as_u16(), good.events.len()), (200, 1));
-    assert_eq!(door.take(&parcel("https://elsewhere.example", "landing-key")).await.status.as_u16(), 401);
-    assert_eq!(door.take(&parcel("https://cherry.example.ru", "guess")).await.status.as_u16(), 401);
+    assert_eq!(harness.take(&signed_request("https://elsewhere.example", "landing-key")).await.status.as_u16(), 401);
+    assert_eq!(harness.take(&signed_request("https://cherry.example.ru", "guess")).await.status.as_u16(), 401);
 }
 
 #[tokio::test]
 async fn cors_lets_the_known_origin_in_and_no_other() {
-    let door = browser();
+    let harness = browser();
     let preflight = |origin: &str| {
-        let request = Request::builder().method(Method::OPTIONS).uri(&door.path).header("origin", origin);
+        let request = Request::builder().method(Method::OPTIONS).uri(&harness.path).header("origin", origin);
         request.header("access-control-request-method", "POST").body(Body::empty()).expect("a request")
     };
-    assert_eq!(door.ask(preflight("https://cherry.example.ru")).await.status.as_u16(), 204);
-    assert_eq!(door.ask(preflight("https://elsewhere.example")).await.status.as_u16(), 405);
+    assert_eq!(harness.ask(preflight("https://cherry.example.ru")).await.status.as_u16(), 204);
+    assert_eq!(harness.ask(preflight("https://elsewhere.example")).await.status.as_u16(), 405);
 }

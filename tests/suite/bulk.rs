@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use stagedoor_crm::amocrm::{AmoCrm, Authorization};
 use stagedoor_engine::{ContactDraft, PersonId};
 use stagedoor_model::RecordKey;
-use stagedoor_ports::{Crm, Row};
+use stagedoor_ports::{Crm, WriteOutcome};
 use stagedoor_tests::world::settings;
 
 /// A CRM that refuses a whole batch for some names and does not say which row it was.
@@ -67,8 +67,8 @@ async fn where_the_crm_names_no_row_the_batch_is_halved_until_the_bad_one_stands
         (0..100).map(|n| if n == 37 || n == 80 { format!("bad {n}") } else { format!("good {n}") }).collect();
     let rows = crm.create_contacts(&names.iter().map(|name| draft(name)).collect::<Vec<_>>()).await;
     let refused: BTreeSet<usize> =
-        rows.iter().enumerate().filter(|(_, row)| matches!(row, Row::Refused(_))).map(|(n, _)| n).collect();
+        rows.iter().enumerate().filter(|(_, row)| matches!(row, WriteOutcome::Refused(_))).map(|(n, _)| n).collect();
     assert_eq!(refused, BTreeSet::from([37, 80]));
-    assert_eq!(rows.iter().filter(|row| matches!(row, Row::Done(_))).count(), 98);
+    assert_eq!(rows.iter().filter(|row| matches!(row, WriteOutcome::Done(_))).count(), 98);
     assert!(seen.lock().expect("a lock").len() <= 30, "halving is cheap");
 }

@@ -1,9 +1,9 @@
 //! Who withdraws through an address withdraws for all whose facts prove it; what a stranger claims weakens nobody's address.
 
 use serde_json::{Value, json};
-use stagedoor::{audience, commands, person};
+use stagedoor::{commands, export, segment_commands};
 use stagedoor_model::{Email, Identifier, Phone, Region, Timestamp};
-use stagedoor_testkit::{Parcel, form, form_signed, json as posted, unisender};
+use stagedoor_testkit::{SignedRequest, form, form_signed, json as posted, unisender};
 use stagedoor_tests::hub::TestHub;
 
 const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
@@ -19,7 +19,7 @@ fn phone(text: &str) -> Identifier {
 }
 
 /// What the theatre's own server tells, with consents to letters and SMS.
-fn by_site(id: &str, email: &str, phone: &str, minutes_ago: i64) -> Parcel {
+fn by_site(id: &str, email: &str, phone: &str, minutes_ago: i64) -> SignedRequest {
     let now = Timestamp::now();
     let at = now - jiff::SignedDuration::from_mins(minutes_ago);
     let consent = |channel: &str| json!({ "purpose": "marketing", "channel": channel, "given": true });
@@ -30,20 +30,20 @@ fn by_site(id: &str, email: &str, phone: &str, minutes_ago: i64) -> Parcel {
     form_signed("/website/site", &body, "generic-source-secret", id, now)
 }
 
-fn by_stranger(body: &Value) -> Parcel {
+fn by_stranger(body: &Value) -> SignedRequest {
     posted("/website/landing", body)
         .header("origin", "https://cherry.example.ru")
         .header("x-stagedoor-key", "landing-key")
 }
 
-fn unsubscribes(address: &str) -> Parcel {
+fn unsubscribes(address: &str) -> SignedRequest {
     let when = Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::get("Europe/Moscow").expect("a zone"));
     let when = when.strftime("%Y-%m-%d %H:%M:%S").to_string();
     let data = json!({ "email": address, "list_ids": [134] });
     unisender("/mail/unisender", &[json!({ "event_name": "unsubscribe", "event_time": when, "event_data": data })], KEY)
 }
 
-fn stops_by_sms(phone: &str) -> Parcel {
+fn stops_by_sms(phone: &str) -> SignedRequest {
     let zone = jiff::tz::TimeZone::get("Europe/Moscow").expect("a zone");
     let time = Timestamp::now().to_zoned_datetime(zone).strftime("%d.%m.%Y %H:%M:%S").to_string();
     let phone = phone.trim_start_matches('+');
@@ -52,14 +52,14 @@ fn stops_by_sms(phone: &str) -> Parcel {
 
 /// How each of those who are known by this stands with letters and SMS.
 async fn stands(hub: &TestHub, who: &Identifier) -> Vec<[String; 2]> {
-    let told = audience::evidence(&hub.hub, who).await.expect("evidence");
+    let told = segment_commands::evidence(&hub.hub, who).await.expect("evidence");
     let all = told["people"].as_array().cloned().unwrap_or_else(|| vec![told]);
     let of = |one: &Value, channel: &str| one["now"][channel]["standing"].as_str().unwrap_or_default().to_owned();
     all.iter().map(|one| [of(one, "email"), of(one, "sms")]).collect()
 }
 
 async fn letters(hub: &TestHub) -> usize {
-    audience::members(&hub.hub, "letters").await.expect("members").len()
+    segment_commands::members(&hub.hub, "letters").await.expect("members").len()
 }
 
 #[tokio::test]
@@ -142,13 +142,13 @@ async fn commands_find_everybody_who_has_a_crowds_address() {
     let told = commands::explanation(&hub.hub, &anna).await.expect("explained");
     assert!(told.starts_with("10 people have email:anna@example.com"), "{told}");
     assert_eq!(stands(&hub, &anna).await.len(), 10);
-    let all = person::export(&hub.hub, &anna).await.expect("exported");
+    let all = export::export(&hub.hub, &anna).await.expect("exported");
     assert_eq!(all["people"].as_array().map(Vec::len), Some(10));
     let refused = commands::erase(&hub.hub, &anna).await.expect_err("several");
     assert!(refused.contains("10 people") && refused.contains("phone:+79168880003"), "{refused}");
     commands::erase(&hub.hub, &phone("+79168880003")).await.expect("one of them");
     assert_eq!(stands(&hub, &anna).await.len(), 9);
     commands::erase_everyone(&hub.hub, &anna).await.expect("the others");
-    assert!(audience::evidence(&hub.hub, &anna).await.is_err());
-    assert!(audience::evidence(&hub.hub, &phone("+79168880004")).await.is_err());
+    assert!(segment_commands::evidence(&hub.hub, &anna).await.is_err());
+    assert!(segment_commands::evidence(&hub.hub, &phone("+79168880004")).await.is_err());
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use stagedoor::{DEFAULT_CONFIG, read_config};
 use stagedoor_engine::SendingPolicy;
 use stagedoor_model::{Body, Button, Event, EventId, Identifier, Kind, MessageDecided, SourceName, Timestamp};
-use stagedoor_outreach::{Outreach, Pace};
+use stagedoor_outreach::{Outreach, RateLimit};
 use stagedoor_ports::{
     Channel, Clock, Sending, Settled, SystemClock,
     memory::{MemoryQueue, MemoryStore},
@@ -41,7 +41,7 @@ async fn scene((source, platform, kind, id): (&str, Platform, Kind, &str)) -> Sc
     let address = listener.local_addr().expect("an address").to_string();
     let serving = tokio::spawn(messengers.clone().serve(listener));
     let config = read_config("stagedoor.toml", &DEFAULT_CONFIG.replace("127.0.0.1:8082", &address), None);
-    let channels = stagedoor_chat::channels(&config.expect("a config")).expect("channels");
+    let channels = stagedoor_channels::channels(&config.expect("a config")).expect("channels");
     let channel = channels[&SourceName::new(source).expect("a name")].clone();
     let scope = if matches!(kind, Kind::Viber | Kind::Messenger) { source } else { "" };
     let to = Identifier::opaque(kind, scope, id).expect("an id");
@@ -100,7 +100,7 @@ fn outreach(scene: &Scene) -> Outreach {
         clock: Arc::new(SystemClock),
         channels: [(SourceName::new("bot").expect("a name"), scene.channel.clone())].into(),
         policy: SendingPolicy::default(),
-        pace: Arc::new(Pace::default()),
+        pace: Arc::new(RateLimit::default()),
     }
 }
 
@@ -163,10 +163,10 @@ async fn an_sms_arrives_with_the_address_in_its_text() {
 async fn whoever_blocked_us_or_never_came_withdraws_the_channel() {
     for one in ALL {
         let scene = scene(one).await;
-        assert!(matches!(scene.send("d1").await, Sending::Withdrawn(_)), "{} never came", one.0);
+        assert!(matches!(scene.send("d1").await, Sending::RecipientOptedOut(_)), "{} never came", one.0);
         scene.open();
         scene.messengers.block(scene.platform, scene.to.value());
-        assert!(matches!(scene.send("d2").await, Sending::Withdrawn(_)), "{} blocked us", one.0);
+        assert!(matches!(scene.send("d2").await, Sending::RecipientOptedOut(_)), "{} blocked us", one.0);
         assert!(scene.messengers.arrived().is_empty());
     }
 }
@@ -194,13 +194,13 @@ async fn a_wrong_token_stops_the_channel_and_is_no_persons_fault() {
         scene.messengers.change_token(scene.platform, "another");
         match scene.send("d1").await {
             // The token must not come back in the reason.
-            Sending::Denied(reason) => assert!(!reason.contains("dev-"), "{}", one.0),
+            Sending::CredentialsRejected(reason) => assert!(!reason.contains("dev-"), "{}", one.0),
             other => panic!("{}: {other:?}", one.0),
         }
     }
     let scene = sms().await;
     scene.messengers.change_token(Platform::Sms, "another");
-    assert!(matches!(scene.send("d1").await, Sending::Denied(_)));
+    assert!(matches!(scene.send("d1").await, Sending::CredentialsRejected(_)));
 }
 
 #[tokio::test]
@@ -299,12 +299,12 @@ async fn sms_go_through_any_gateway_by_a_signed_post_that_knows_each_decision() 
     let own = "provider = \"smsc\"\napi = \"http://127.0.0.1:8082\"\nlogin = \"stagedoor\"\nsecret = \"dev:dev-sms-password\"";
     assert!(DEFAULT_CONFIG.contains(own));
     let config = read_config("stagedoor.toml", &DEFAULT_CONFIG.replace(own, &sms), None).expect("a config");
-    let channels = stagedoor_chat::channels(&config).expect("channels");
+    let channels = stagedoor_channels::channels(&config).expect("channels");
     let channel = channels[&SourceName::new("sms").expect("a name")].clone();
     let scene = sms_to(channel).await;
     assert_eq!(scene.send("d1").await, Sending::Sent("g1".into()));
     assert!(matches!(scene.send("d1").await, Sending::Sent(_)), "taken before is taken");
-    assert!(matches!(scene.send("d2").await, Sending::Withdrawn(_)));
+    assert!(matches!(scene.send("d2").await, Sending::RecipientOptedOut(_)));
     assert!(matches!(scene.send("d3").await, Sending::Throttled(_)));
     assert!(matches!(scene.send("d4").await, Sending::Refused(_)));
     assert!(matches!(scene.send("d5").await, Sending::NotSent(_)));

@@ -126,11 +126,14 @@ impl<'h> Dialogue<'h> {
         Self { hub, fan, serial: id * 100 }
     }
 
-    async fn answer_to(&mut self, parcel: impl FnOnce(&ChatFan, u64, i64) -> stagedoor_testkit::Parcel) -> String {
+    async fn answer_to(
+        &mut self,
+        signed_request: impl FnOnce(&ChatFan, u64, i64) -> stagedoor_testkit::SignedRequest,
+    ) -> String {
         let before = self.hub.messengers.arrived().iter().filter(|one| one.to == self.fan.id()).count();
         self.serial += 1;
         let second = *NOW + i64::try_from(self.serial % 100).expect("small") * 2;
-        self.hub.take(&parcel(&self.fan, self.serial, second)).await;
+        self.hub.take(&signed_request(&self.fan, self.serial, second)).await;
         arrived(self.hub, Platform::Telegram, &self.fan.id(), before + 1).await.pop().expect("an answer").text
     }
 
@@ -367,7 +370,7 @@ async fn viber_and_vk_and_messenger_and_whatsapp_give_the_same_fan_the_same_code
 }
 
 /// An SMS as Twilio brings it (its request validator: HMAC-SHA1 over the address and the sorted parameters).
-fn sms(text: &str, number: u32) -> stagedoor_testkit::Parcel {
+fn sms(text: &str, number: u32) -> stagedoor_testkit::SignedRequest {
     let sid = format!("SM{number}");
     let fields = [
         ("Body", text),

@@ -13,8 +13,8 @@ use stagedoor_model::Timestamp;
 use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_testkit::{fans::signed_by_viber, form};
 use stagedoor_tests::{
-    door::{Door, source},
     hub::TestHub,
+    provider_harness::{ProviderHarness, source},
 };
 
 use crate::{
@@ -195,13 +195,13 @@ async fn each_visitor_of_a_public_form_is_one_person_and_one_contact() {
 async fn a_contact_card_in_viber_is_a_claim_also_where_the_bot_asked_for_it() {
     let (mut source, secret) = (source("viber", "secret"), "secret");
     source.name = SourceName::new("viber").expect("a name");
-    let door = Door::open(source, Timestamp::from_second(1_800_000_000).expect("in range"));
+    let harness = ProviderHarness::open(source, Timestamp::from_second(1_800_000_000).expect("in range"));
     let card = serde_json::json!({
         "event": "message", "timestamp": 1_800_000_000_000_i64, "message_token": 7,
         "sender": { "id": "01234567890A=", "name": "Чужой" },
         "message": { "type": "contact", "tracking_data": "ask-phone", "contact": { "phone_number": "79161234501" } },
     });
-    let events = door.take(&signed_by_viber(&door.path, &card, secret)).await.events;
+    let events = harness.take(&signed_by_viber(&harness.path, &card, secret)).await.events;
     let shared = events.iter().find_map(|event| match &event.body {
         Body::ContactShared(shared) => Some(shared),
         _ => None,
@@ -234,7 +234,7 @@ fn stranger(account: &Account, which: Which) -> u64 {
 }
 
 async fn people(account: &Account) -> usize {
-    account.store.everybody(None, 10).await.expect("people").0.len()
+    account.store.scan_people(None, 10).await.expect("people").0.len()
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use stagedoor::{audience, commands, import};
+use stagedoor::{commands, import, segment_commands};
 use stagedoor_engine::{ConsentPolicy, Standing, addresses, ledger, may_advertise, standing};
 use stagedoor_model::{Channel, Email, Identifier, MARKETING, Phone, Region, Timestamp};
 use stagedoor_testkit::{form_signed, unisender};
@@ -34,7 +34,7 @@ async fn says(hub: &TestHub, email: &str, channel: &str, given: bool, id: &str) 
     hub.take(&form_signed("/website/site", &body, "generic-source-secret", id, Timestamp::now())).await;
 }
 
-fn unsubscribes(address: &str, when: &str) -> stagedoor_testkit::Parcel {
+fn unsubscribes(address: &str, when: &str) -> stagedoor_testkit::SignedRequest {
     let event = json!({ "event_name": "unsubscribe", "event_time": when,
         "event_data": { "email": address, "list_ids": [134] } });
     unisender("/mail/unisender", &[event], KEY)
@@ -111,7 +111,7 @@ async fn an_imported_questionnaire_is_a_contact_without_a_deal_and_its_consent_i
         assert_eq!((status.people, status.deals), (3, 0), "twice is once");
     }
     assert_eq!(hub.sandbox.contacts().len(), 3);
-    let evidence = audience::evidence(&hub.hub, &email("anna@example.com")).await.expect("evidence");
+    let evidence = segment_commands::evidence(&hub.hub, &email("anna@example.com")).await.expect("evidence");
     assert_eq!(evidence["now"]["email"], json!({ "standing": "given", "may_be_written_to": ["anna@example.com"] }));
     assert_eq!(evidence["now"]["sms"]["may_be_written_to"], json!(["+79161234567"]));
     assert_eq!(evidence["now"]["call"]["standing"], "unknown");
@@ -257,12 +257,12 @@ async fn the_commands_say_who_is_in_a_segment_and_why() {
     says(&hub, "anna@example.com", "email", true, "q1").await;
     says(&hub, "boris@example.com", "email", false, "q2").await;
     hub.settled().await;
-    let members = audience::members(&hub.hub, "letters").await.expect("members");
+    let members = segment_commands::members(&hub.hub, "letters").await.expect("members");
     assert_eq!(members.len(), 1);
     let boris = commands::read_identifier("boris@example.com", hub.hub.config.region).expect("an identifier");
-    let why = audience::why(&hub.hub, "letters", &boris).await.expect("why");
+    let why = segment_commands::why(&hub.hub, "letters", &boris).await.expect("why");
     assert!(why[0].ends_with("is not in letters") && why.contains(&"no    consents to email".to_owned()), "{why:?}");
-    let unknown = audience::members(&hub.hub, "freinds").await.expect_err("there is none");
+    let unknown = segment_commands::members(&hub.hub, "freinds").await.expect_err("there is none");
     assert!(unknown.contains("known are friends, letters, ufa-undecided"), "{unknown}");
 }
 
@@ -274,7 +274,7 @@ async fn a_visitor_cannot_forge_the_proof_of_their_consent() {
         "consent_method": "paper", "consent_source": "signed at the box office" });
     hub.take(&form_signed("/website/site", &body, "generic-source-secret", "1", Timestamp::now())).await;
     hub.settled().await;
-    let evidence = audience::evidence(&hub.hub, &email("anna@example.com")).await.expect("evidence");
+    let evidence = segment_commands::evidence(&hub.hub, &email("anna@example.com")).await.expect("evidence");
     assert_eq!(evidence["ledger"][0]["method"], "form");
     assert!(!evidence["ledger"][0].to_string().contains("box office"), "{evidence}");
 }

@@ -11,8 +11,8 @@ use stagedoor_model::{
     Body, ChatRef, Content, Event, EventId, Fact, FormSubmitted, Identifier, MessageHeard, Money, Order, OrderBody,
     OrderState, ShowRef, SourceName, Ticket, Timestamp,
 };
-use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Row, Store, SystemClock};
-use stagedoor_sync::{Pace, Sync};
+use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Store, SystemClock, WriteOutcome};
+use stagedoor_sync::{FlushMode, Sync};
 use stagedoor_tests::{
     crash::{Life, Mortal},
     world::{World, sync},
@@ -101,7 +101,7 @@ async fn work(world: &World, store: Arc<dyn Store>, crm: Arc<dyn Crm>) {
     for batch in batches() {
         sync.handle(batch).await;
         for _ in 0..4 {
-            _ = sync.reconcile(Pace::Everything).await;
+            _ = sync.reconcile(FlushMode::Everything).await;
         }
     }
     _ = world;
@@ -148,7 +148,7 @@ async fn a_deal_that_was_deleted_unheard_is_known_to_be_gone_and_the_others_go_o
     let refunds: Vec<Event> = (10..20).map(refunded).collect();
     world.run(refunds).await;
     let totals = world.store.totals().await.expect("totals");
-    assert_eq!((totals.parked, totals.waiting), (0, 0));
+    assert_eq!((totals.rejected, totals.waiting), (0, 0));
     let row = format!("crm_lead:{victim}").parse().expect("an identifier");
     let owners = world.store.resolve(&BTreeSet::from([row])).await.expect("resolved").owners;
     let buyer = world.store.load(&owners.into_values().collect()).await.expect("loaded").remove(0).value;
@@ -186,7 +186,7 @@ async fn a_field_that_an_admin_deleted_is_made_again() {
     assert_eq!(http.delete(url).bearer_auth(token).send().await.expect("an answer").status(), 204);
     world.run(vec![order(2, &["email:gaev@example.com"])]).await;
     assert_eq!(world.sandbox.leads().len(), 2);
-    assert_eq!(world.store.totals().await.expect("totals").parked, 0);
+    assert_eq!(world.store.totals().await.expect("totals").rejected, 0);
 }
 
 #[tokio::test]
@@ -208,10 +208,12 @@ async fn a_poisoned_event_fails_alone() {
     let noticed = stagedoor_model::OrderNoticed { order: "X".into(), scope: Some("e".into()) };
     let notice = Event::new(&source(), EventId::derive(&source(), &["n"]), at(0), Body::OrderNoticed(noticed));
     let options = serde_json::json!({ "base_url": "http://127.0.0.1:1", "organizer": "o", "token": "t" });
-    let desk =
-        stagedoor_shops::desk(&stagedoor_webhook::Source { options, ..stagedoor_tests::door::source("pretix", "s") });
+    let order_api = stagedoor_source_clients::order_api(&stagedoor_webhook::Source {
+        options,
+        ..stagedoor_tests::provider_harness::source("pretix", "s")
+    });
     let mut sync = world.sync.clone();
-    sync.desks.insert(source(), desk.expect("a desk").expect("built"));
+    sync.order_apis.insert(source(), order_api.expect("a desk").expect("built"));
     let failed = sync.handle(vec![notice, form(1, &["email:anna@example.com"])]).await;
     assert_eq!(failed.into_iter().collect::<Vec<_>>(), [0]);
     assert_eq!(world.store.totals().await.expect("totals").people, 1);
@@ -231,37 +233,37 @@ impl Crm for Slow {
     async fn set_up(&self) -> Result<(), CrmError> {
         self.inner.set_up().await
     }
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
         let answer = self.inner.create_contacts(rows).await;
         if let Some(other) = self.meanwhile.lock().await.take() {
             for _ in 0..4 {
-                other.reconcile(Pace::Everything).await.expect("a round");
+                other.reconcile(FlushMode::Everything).await.expect("a round");
             }
         }
         answer
     }
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
         self.inner.update_contacts(rows).await
     }
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
         self.inner.create_deals(rows).await
     }
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
         self.inner.update_deals(rows).await
     }
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<Row> {
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<WriteOutcome> {
         self.inner.put_companies(rows, since).await
     }
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
         self.inner.mark_duplicates(rows).await
     }
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
         self.inner.part_contacts(rows).await
     }
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
         self.inner.add_notes(rows).await
     }
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
         self.inner.add_tasks(rows).await
     }
     async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
@@ -321,12 +323,12 @@ async fn a_lease_that_ends_in_the_middle_of_a_call_doubles_and_loses_nothing() {
     let other = Sync { clock: later, owner: "other".into(), ..world.sync.clone() };
     let slow = Arc::new(Slow { inner: Arc::clone(&world.crm), meanwhile: tokio::sync::Mutex::new(Some(other)) });
     let first = Sync { crm: slow, ..world.sync.clone() };
-    let overtaken = first.reconcile(Pace::Everything).await;
+    let overtaken = first.reconcile(FlushMode::Everything).await;
     assert!(overtaken.is_err(), "what the other has written is not undone: {overtaken:?}");
     let last =
         Sync { clock: Arc::new(Off(jiff::SignedDuration::from_mins(20))), owner: "last".into(), ..world.sync.clone() };
     for _ in 0..4 {
-        last.reconcile(Pace::Everything).await.expect("a round");
+        last.reconcile(FlushMode::Everything).await.expect("a round");
     }
     assert_eq!(world.store.totals().await.expect("totals").waiting, 0);
     assert_eq!((world.sandbox.count("contacts"), world.sandbox.count("leads")), (30, 30));
@@ -352,7 +354,7 @@ async fn a_clock_that_jumps_doubles_and_loses_nothing() {
         let events = (0..20).map(|n| order(round * 100 + n, &[&format!("email:fan{n}@example.com")])).collect();
         assert!(world.sync.handle(events).await.is_empty());
         for _ in 0..8 {
-            world.sync.reconcile(Pace::Everything).await.expect("a round");
+            world.sync.reconcile(FlushMode::Everything).await.expect("a round");
         }
     }
     assert_eq!(world.store.totals().await.expect("totals").waiting, 0);

@@ -7,9 +7,9 @@ use std::{
 
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, PersonId, ShowKey, Stage};
 use stagedoor_model::{Body, Event, RecordKey, Rung, Timestamp};
-use stagedoor_ports::{Crm, Row, Store};
+use stagedoor_ports::{Crm, Store, WriteOutcome};
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_sync::{Pace, Sync};
+use stagedoor_sync::{FlushMode, Sync};
 use stagedoor_tests::{
     account::{Account, Which},
     crash::{Life, Mortal},
@@ -89,8 +89,8 @@ pub fn deal(of: &ContactDraft, show: &str, stage: Option<Stage>) -> DealDraft {
     }
 }
 
-pub fn done(rows: Vec<Row>) -> Vec<u64> {
-    let id = |row| if let Row::Done(id) = row { id } else { panic!("not done: {row:?}") };
+pub fn done(rows: Vec<WriteOutcome>) -> Vec<u64> {
+    let id = |row| if let WriteOutcome::Done(id) = row { id } else { panic!("not done: {row:?}") };
     rows.into_iter().map(id).collect()
 }
 
@@ -124,8 +124,8 @@ async fn a_row_without_its_stage_waits_alone_with_the_reason(which: Which) {
         (id, deal(&draft, "three", Some(Stage::Ladder(Rung::Cart)))),
     ];
     let answers = account.crm.create_deals(&rows).await;
-    assert!(matches!((&answers[0], &answers[2]), (Row::Done(_), Row::Done(_))), "{answers:?}");
-    let Row::Held(reason) = &answers[1] else { panic!("{:?}", answers[1]) };
+    assert!(matches!((&answers[0], &answers[2]), (WriteOutcome::Done(_), WriteOutcome::Done(_))), "{answers:?}");
+    let WriteOutcome::Held(reason) = &answers[1] else { panic!("{:?}", answers[1]) };
     assert!(reason.contains("no such stage"), "{reason}");
     assert_eq!(account.counts(), (1, 2));
 }
@@ -135,7 +135,7 @@ async fn while_it_is_down_nothing_is_made_and_afterwards_all_is(which: Which) {
     account.set_down(true);
     assert!(account.sync.handle(batches().concat()).await.is_empty(), "events are folded all the same");
     for _ in 0..3 {
-        let round = account.sync.reconcile(Pace::Everything).await.expect("a round");
+        let round = account.sync.reconcile(FlushMode::Everything).await.expect("a round");
         assert!(round.unavailable.is_some());
     }
     assert_eq!(account.counts(), (0, 0));
@@ -145,7 +145,7 @@ async fn while_it_is_down_nothing_is_made_and_afterwards_all_is(which: Which) {
     assert!(calm.sync.handle(batches().concat()).await.is_empty());
     calm.reconcile().await;
     assert_eq!(account.picture(), calm.picture());
-    assert_eq!(account.store.totals().await.expect("totals").parked, 0);
+    assert_eq!(account.store.totals().await.expect("totals").rejected, 0);
 }
 
 async fn an_answer_that_is_lost_makes_no_double(which: Which) {
@@ -184,7 +184,7 @@ async fn notes_and_tasks_are_found_by_their_words(which: Which) {
     let account = Account::of(which).await;
     account.crm.set_up().await.expect("set up");
     let contacts = done(account.crm.create_contacts(&[contact("Анна", "+79161110001")]).await);
-    let text = account.crm.as_held("20.11 10:00 ▸ а можно 🎟 <b>два</b>?\nвторая 'строка'");
+    let text = account.crm.stored_text("20.11 10:00 ▸ а можно 🎟 <b>два</b>?\nвторая 'строка'");
     done(account.crm.add_notes(&[(contacts[0], text.clone())]).await);
     let until = Timestamp::from_second(1_900_000_000).expect("a time");
     done(account.crm.add_tasks(&[(contacts[0], text.clone(), until)]).await);
@@ -235,7 +235,7 @@ async fn killed_at_any_step_it_ends_as_if_nothing_had_been(which: Which) {
         for batch in batches() {
             sync.handle(batch).await;
             for _ in 0..4 {
-                _ = sync.reconcile(Pace::Everything).await;
+                _ = sync.reconcile(FlushMode::Everything).await;
             }
         }
     };
@@ -284,7 +284,7 @@ async fn four_at_once_make_no_double(which: Which) {
         hands.spawn(async move {
             assert!(sync.handle(share).await.is_empty());
             for _ in 0..12 {
-                _ = sync.reconcile(Pace::Everything).await;
+                _ = sync.reconcile(FlushMode::Everything).await;
                 tokio::time::sleep(std::time::Duration::from_millis(15)).await;
             }
         });

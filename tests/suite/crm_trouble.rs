@@ -2,7 +2,7 @@
 
 use stagedoor_engine::{CompanyDraft, CompanyRef, ContactDraft, DealDraft, Stage};
 use stagedoor_model::Rung;
-use stagedoor_ports::{Gone, Row};
+use stagedoor_ports::{Gone, WriteOutcome};
 use stagedoor_sandbox::{Fault, FaultKind};
 use stagedoor_tests::account::{Account, Which};
 
@@ -44,23 +44,25 @@ async fn a_company_that_is_gone_concerns_its_own_rows(which: Which) {
         .collect();
     let leads = done(account.crm.create_deals(&deals).await);
     account.delete(Gone::Company(company));
-    let gone = Row::Gone(Gone::Company(company));
+    let gone = WriteOutcome::Gone(Gone::Company(company));
     // The third row is the company's.
     let of = |n: usize| of_company(company).filter(|_| n == 2);
     let updates: Vec<(u64, ContactDraft)> = (0..5)
         .map(|n| (ids[n], ContactDraft { telegram: Some("7".into()), company: of(n), ..drafts[n].clone() }))
         .collect();
-    let expected: Vec<Row> = (0..5).map(|n| if n == 2 { gone.clone() } else { Row::Done(ids[n]) }).collect();
+    let expected: Vec<WriteOutcome> =
+        (0..5).map(|n| if n == 2 { gone.clone() } else { WriteOutcome::Done(ids[n]) }).collect();
     assert_eq!(account.crm.update_contacts(&updates).await, expected);
     let updates: Vec<(u64, DealDraft)> =
         (0..5).map(|n| (leads[n], DealDraft { price: Some(7), company: of(n), ..deals[n].1.clone() })).collect();
-    let expected: Vec<Row> = (0..5).map(|n| if n == 2 { gone.clone() } else { Row::Done(leads[n]) }).collect();
+    let expected: Vec<WriteOutcome> =
+        (0..5).map(|n| if n == 2 { gone.clone() } else { WriteOutcome::Done(leads[n]) }).collect();
     assert_eq!(account.crm.update_deals(&updates).await, expected);
     let creates: Vec<(u64, DealDraft)> = (0..5)
         .map(|n| (ids[n], DealDraft { company: of(n), ..deal(&drafts[n], "seagull", Some(Stage::Ladder(Rung::Cart))) }))
         .collect();
     let answers = account.crm.create_deals(&creates).await;
-    let made = answers.iter().filter(|row| matches!(row, Row::Done(_))).count();
+    let made = answers.iter().filter(|row| matches!(row, WriteOutcome::Done(_))).count();
     assert_eq!((made, &answers[2]), (4, &gone), "{answers:?}");
 }
 
@@ -71,23 +73,23 @@ async fn a_contact_that_is_gone_concerns_its_own_rows(which: Which) {
         (0..3).map(|n| contact(&format!("Гость {n}"), &format!("+7916111000{n}"))).collect();
     let ids = done(account.crm.create_contacts(&drafts).await);
     account.delete(Gone::Contact(ids[1]));
-    let gone = Row::Gone(Gone::Contact(ids[1]));
+    let gone = WriteOutcome::Gone(Gone::Contact(ids[1]));
     let changed = |n: usize| ContactDraft { telegram: Some("7".into()), ..drafts[n].clone() };
     let updates: Vec<(u64, ContactDraft)> = (0..3).map(|n| (ids[n], changed(n))).collect();
-    let expected = vec![Row::Done(ids[0]), gone.clone(), Row::Done(ids[2])];
+    let expected = vec![WriteOutcome::Done(ids[0]), gone.clone(), WriteOutcome::Done(ids[2])];
     assert_eq!(account.crm.update_contacts(&updates).await, expected);
     let creates: Vec<(u64, DealDraft)> =
         (0..3).map(|n| (ids[n], deal(&drafts[n], "cherry", Some(Stage::Ladder(Rung::Cart))))).collect();
     let answers = account.crm.create_deals(&creates).await;
-    let made = answers.iter().filter(|row| matches!(row, Row::Done(_))).count();
+    let made = answers.iter().filter(|row| matches!(row, WriteOutcome::Done(_))).count();
     assert_eq!((made, &answers[1]), (2, &gone), "{answers:?}");
     let notes: Vec<(u64, String)> = ids.iter().map(|id| (*id, "Спросил о детях".to_owned())).collect();
     let answers = account.crm.add_notes(&notes).await;
-    assert!(matches!((&answers[0], &answers[2]), (Row::Done(_), Row::Done(_))), "{answers:?}");
+    assert!(matches!((&answers[0], &answers[2]), (WriteOutcome::Done(_), WriteOutcome::Done(_))), "{answers:?}");
     assert_eq!(answers[1], gone);
     // The first is a duplicate of one that is gone, the third of the first.
     let answers = account.crm.mark_duplicates(&[(ids[0], ids[1]), (ids[2], ids[0])]).await;
-    assert_eq!(answers, [gone, Row::Done(ids[2])]);
+    assert_eq!(answers, [gone, WriteOutcome::Done(ids[2])]);
 }
 
 async fn a_page_where_the_api_was_refuses_no_row(which: Which) {
@@ -102,7 +104,8 @@ async fn a_page_where_the_api_was_refuses_no_row(which: Which) {
         let before = account.crm.calls();
         let answers = account.crm.create_contacts(&drafts).await;
         // A page with 200 leaves open whether something was done.
-        let expected = if kind == FaultKind::Page && which == Which::Amo { Row::Unknown } else { Row::NotSent };
+        let expected =
+            if kind == FaultKind::Page && which == Which::Amo { WriteOutcome::Unknown } else { WriteOutcome::NotSent };
         assert_eq!(answers, vec![expected; 8], "{kind:?}");
         let calls = account.crm.calls() - before;
         // Vtiger takes row by row, through sessions that log in first.

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use stagedoor::decisions;
 use stagedoor_model::{Identifier, Timestamp};
-use stagedoor_testkit::{Parcel, form_signed};
+use stagedoor_testkit::{SignedRequest, form_signed};
 use stagedoor_tests::hub::TestHub;
 
-fn order(id: &str, name: &str, phone: &str, email: &str) -> Parcel {
+fn order(id: &str, name: &str, phone: &str, email: &str) -> SignedRequest {
     let tickets = json!([{ "id": "t1", "show": { "id": "kzn-1" }, "price": "1500.00" }]);
     let body = json!({ "type": "order", "data": {
         "id": id, "number": id, "status": "paid", "updated_at": "2026-01-10T10:05:00Z", "placed_at": "2026-01-10T10:00:00Z",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stagedoor_engine::Stage;
 use stagedoor_model::{Body, Company, ContactChanged, Event, EventId, LeadChanged, OrderState, Rung, SourceName};
 use stagedoor_ports::Gone;
-use stagedoor_sync::Pace;
+use stagedoor_sync::FlushMode;
 use stagedoor_tests::{
     account::{Account, Which},
     world::PIPELINE,
@@ -231,7 +231,7 @@ async fn a_deal_that_waits_for_the_account_brings_no_deleted_contact_back(which:
         Which::Vtiger => account.vtiger().delete_stage(&gone, &first),
     });
     assert!(account.sync.handle(vec![order(1, &ANNA)]).await.is_empty());
-    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    account.sync.reconcile(FlushMode::Everything).await.expect("a round");
     assert_eq!(account.counts(), (1, 0), "the deal needs a stage that is gone");
     let contact = match which {
         Which::Amo => account.amocrm().contacts()[0]["id"].as_u64().expect("an id"),
@@ -247,7 +247,7 @@ async fn a_deal_that_waits_for_the_account_brings_no_deleted_contact_back(which:
     assert_eq!(account.counts(), (0, 0), "what the hub tried to show before the deletion is no purchase after it");
     assert!(account.sync.handle(vec![order(8, &ANNA)]).await.is_empty());
     for _ in 0..100 {
-        account.sync.reconcile(Pace::Everything).await.expect("a round");
+        account.sync.reconcile(FlushMode::Everything).await.expect("a round");
         if account.counts() == (1, 0) {
             return;
         }
@@ -298,7 +298,7 @@ async fn a_purchase_after_an_unheard_restore_makes_no_second_row(which: Which) {
     // The CRM cannot be asked at first: nothing is made meanwhile.
     account.set_down(true);
     assert!(account.sync.handle(vec![order(5, &ANNA)]).await.is_empty());
-    let round = account.sync.reconcile(Pace::Everything).await.expect("a round");
+    let round = account.sync.reconcile(FlushMode::Everything).await.expect("a round");
     assert_eq!((round.left, round.unavailable.is_some()), (1, true));
     account.set_down(false);
     account.reconcile().await;

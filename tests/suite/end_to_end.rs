@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_testkit::{Parcel, form, form_signed, tour};
+use stagedoor_testkit::{SignedRequest, form, form_signed, tour};
 use stagedoor_tests::{hub::TestHub, world::picture};
 
 fn now() -> Timestamp {
     Timestamp::now()
 }
 
-pub fn lead(name: &str, phone: &str, email: &str) -> Parcel {
+pub fn lead(name: &str, phone: &str, email: &str) -> SignedRequest {
     let tranid = format!("{phone}:{email}");
     let fields = [
         ("Name", name),
@@ -24,7 +24,7 @@ pub fn lead(name: &str, phone: &str, email: &str) -> Parcel {
     form("/website/tilda", &fields).header("x-api-key", "tilda-api-key")
 }
 
-pub fn order(id: &str, status: &str, updated: &str, buyer: Value, refunds: Value) -> Parcel {
+pub fn order(id: &str, status: &str, updated: &str, buyer: Value, refunds: Value) -> SignedRequest {
     let paid_at = if status == "placed" { Value::Null } else { json!("2026-01-10T10:05:00Z") };
     let tickets = json!([
         { "id": "t1", "show": { "id": "kzn-1" }, "price": "1500.00" }, { "id": "t2", "show": { "id": "kzn-1" }, "price": "1500.00" },
@@ -155,11 +155,11 @@ async fn setting_up_costs_its_calls_once() {
 #[tokio::test]
 async fn a_second_delivery_changes_nothing() {
     let hub = TestHub::start().await;
-    let parcel = order("T-1", "paid", "2026-01-10T10:05:00Z", anna(), json!([]));
-    hub.take(&parcel).await;
+    let signed_request = order("T-1", "paid", "2026-01-10T10:05:00Z", anna(), json!([]));
+    hub.take(&signed_request).await;
     hub.settled().await;
     let (before, calls) = (picture(&hub.sandbox), hub.sandbox.calls());
-    hub.take(&parcel).await;
+    hub.take(&signed_request).await;
     hub.settled().await;
     assert_eq!(picture(&hub.sandbox), before);
     assert_eq!(hub.sandbox.calls(), calls, "and costs no call");
@@ -189,7 +189,7 @@ async fn a_partial_refund_lowers_the_deal_and_keeps_it_paid() {
 }
 
 /// `T-1` with its tickets in Nizhny instead of Kazan.
-fn exchanged() -> Parcel {
+fn exchanged() -> SignedRequest {
     let tickets = json!([{ "id": "t1", "show": { "id": "nn-1" }, "price": "3000.00" }]);
     let body = json!({ "type": "order", "data": {
         "id": "T-1", "number": "T-1", "status": "paid", "updated_at": "2026-02-01T10:00:00Z",
@@ -235,7 +235,7 @@ async fn tickets_exchanged_for_another_show_leave_nothing_paid_behind() {
     assert_eq!(stage_of(&hub), ["Казань: Закрыто и не реализовано", "Нижний Новгород: Оплачено"]);
     assert_eq!(worth(&hub), 3000, "the report adds up");
     let calls = hub.sandbox.calls();
-    hub.hub.sync.reconcile(stagedoor_sync::Pace::Everything).await.expect("a round");
+    hub.hub.sync.reconcile(stagedoor_sync::FlushMode::Everything).await.expect("a round");
     assert_eq!(hub.sandbox.calls(), calls, "and is not sent again");
 }
 
@@ -262,7 +262,7 @@ async fn the_sample_tour_leaves_one_contact_a_person_and_the_moved_show_in_every
     let status = hub.settled().await;
     assert_eq!(status.people as usize, tour::PEOPLE);
     assert_eq!(hub.sandbox.contacts().len(), tour::PEOPLE, "one contact a person, the existing ones included");
-    assert_eq!((status.parked, status.unrecognized, status.dead_letters), (0, 0, 0));
+    assert_eq!((status.rejected, status.unrecognized, status.dead_letters), (0, 0, 0));
     let stages = hub.sandbox.leads_by_stage().into_iter();
     let refunds: Vec<usize> = stages.filter(|((_, stage), _)| stage == "Возврат").map(|(_, count)| count).collect();
     assert_eq!(refunds, [10, 10, 10], "a refund stays a deal of its own show");
@@ -322,8 +322,8 @@ async fn whatever_fails_between_hub_and_crm_the_crm_ends_the_same() {
     })
     };
     let calm = TestHub::start().await;
-    for parcel in deliveries() {
-        calm.take(&parcel).await;
+    for signed_request in deliveries() {
+        calm.take(&signed_request).await;
     }
     calm.settled().await;
     let expected = picture(&calm.sandbox);
@@ -338,8 +338,8 @@ async fn whatever_fails_between_hub_and_crm_the_crm_ends_the_same() {
         for call in ["POST /api/v4/contacts", "POST /api/v4/leads", "GET /api/v4/contacts"] {
             let hub = TestHub::start().await;
             hub.sandbox.set_fault(Fault { kind, calls: call.into(), after: 0, times: 2, milliseconds: 0 });
-            for parcel in deliveries() {
-                hub.take(&parcel).await;
+            for signed_request in deliveries() {
+                hub.take(&signed_request).await;
             }
             hub.settled().await;
             assert_eq!(picture(&hub.sandbox), expected, "{kind:?} at {call}");

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use stagedoor_model::Event;
 use stagedoor_ports::Clock;
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_sync::{InCrm, Pace};
+use stagedoor_sync::{FlushMode, InCrm};
 use stagedoor_tests::{
     account::{Account, Which},
     world::Ahead,
@@ -35,7 +35,7 @@ async fn with_late(which: Which, call: &str) -> (Account, Arc<Ahead>) {
     account.fault(Fault::late(FaultKind::LateAfterTimeout, call, LATE));
     let buyer: Event = order(1, &["email:fan1@example.com"]);
     assert!(account.sync.handle(vec![buyer]).await.is_empty());
-    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    account.sync.reconcile(FlushMode::Everything).await.expect("a round");
     (account, ahead)
 }
 
@@ -59,7 +59,7 @@ async fn what_never_took_effect_waits_for_nobody(which: Which) {
     account.sync.clock = Arc::clone(&ahead) as Arc<dyn Clock>;
     account.fault(Fault::always(FaultKind::Broken, contacts));
     assert!(account.sync.handle(vec![order(1, &["email:fan1@example.com"])]).await.is_empty());
-    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    account.sync.reconcile(FlushMode::Everything).await.expect("a round");
     ahead.pass(200);
     let erased = account.sync.erase(&who).await.expect("erased");
     assert_eq!((erased.people, named(&erased.first)), (1, 0), "{which:?}");
@@ -82,10 +82,10 @@ async fn a_joined_row_answers_no_other_call(which: Which) {
     let ahead = Arc::new(Ahead::default());
     account.sync.clock = Arc::clone(&ahead) as Arc<dyn Clock>;
     assert!(account.sync.handle(vec![order(1, &["email:fan1@example.com"])]).await.is_empty());
-    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    account.sync.reconcile(FlushMode::Everything).await.expect("a round");
     account.fault(Fault::late(FaultKind::LateAfterTimeout, contacts, LATE));
     assert!(account.sync.handle(vec![order(2, &["email:fan2@example.com"])]).await.is_empty());
-    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    account.sync.reconcile(FlushMode::Everything).await.expect("a round");
     let both = order(3, &["email:fan1@example.com", "email:fan2@example.com"]);
     assert!(account.sync.handle(vec![both]).await.is_empty());
     let who = "email:fan2@example.com".parse().expect("an identifier");

@@ -68,9 +68,9 @@ async fn of_an_erased_person_no_file_holds_a_trace_not_even_what_was_not_underst
     {
         let body = json!({ "type": "seance", "data": strange });
         let now = hub.now();
-        let parcel =
+        let signed_request =
             stagedoor_testkit::form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &format!("s-{n}"), now);
-        hub.take(&parcel).await;
+        hub.take(&signed_request).await;
     }
     hub.settled().await;
     let told = hub.hub.store.journal(100).await.expect("rows");
@@ -127,7 +127,7 @@ async fn what_strangers_typed_of_an_erased_person_goes_and_the_strangers_stay() 
     page(&[("your-email", "anna@example.com"), ("comment", "Пишите на anna@example.com")]).await;
     assert_eq!(hub.hub.status().await.expect("a status").people, 4);
     let email = "email:anna@example.com".parse().expect("an identifier");
-    let kept = stagedoor::person::export(&hub.hub, &email).await.expect("exported");
+    let kept = stagedoor::export::export(&hub.hub, &email).await.expect("exported");
     let claimed = kept["claimed_by_others"].to_string();
     assert_eq!(kept["claimed_by_others"].as_array().map(Vec::len), Some(3), "{claimed}");
     assert!(claimed.contains("phone:+79161234567") && claimed.contains("email:anna@example.com"), "{claimed}");
@@ -147,7 +147,7 @@ async fn what_strangers_typed_of_an_erased_person_goes_and_the_strangers_stay() 
     assert_eq!(hub.hub.status().await.expect("a status").people, 2, "Вера and the stranger stay");
     for (who, words) in [("email:vera@example.com", "Вера"), ("telegram:5300000009", "Во сколько начало?")]
     {
-        let kept = stagedoor::person::export(&hub.hub, &who.parse().expect("an identifier")).await.expect("exported");
+        let kept = stagedoor::export::export(&hub.hub, &who.parse().expect("an identifier")).await.expect("exported");
         assert!(kept.to_string().contains(words), "{kept}");
     }
 }
@@ -229,14 +229,14 @@ async fn what_is_older_than_the_retention_goes_at_night_and_people_stay() {
         hub.take(&stagedoor_testkit::form("/website/tilda", &fields).header("x-api-key", "tilda-api-key")).await;
         let strange = json!({ "type": "seance", "data": { "n": n } });
         let now = hub.now();
-        let parcel = stagedoor_testkit::form_signed(
+        let signed_request = stagedoor_testkit::form_signed(
             "/ticketing/theatre",
             &strange,
             "theatre-shop-secret",
             &format!("s-{n}"),
             now,
         );
-        hub.take(&parcel).await;
+        hub.take(&signed_request).await;
         hub.settled().await;
     };
     let kept = async || {
@@ -270,9 +270,10 @@ async fn old_lines_of_a_chat_and_old_looks_at_a_link_go_and_who_it_was_stays() {
     hub.take(&fan.say("Есть ли скидка на Чайку?", 2, hub.now().as_second())).await;
     hub.settled().await;
     let lines = async || -> Vec<String> {
-        let (ids, _) = hub.hub.store.everybody(None, 10).await.expect("people");
+        let (ids, _) = hub.hub.store.scan_people(None, 10).await.expect("people");
         let people = hub.hub.store.load(&ids).await.expect("loaded");
-        let all = people.iter().flat_map(|one| one.value.talks()).flat_map(|(_, talk)| &talk.lines);
+        let all =
+            people.iter().flat_map(|one| one.value.conversations()).flat_map(|(_, conversation)| &conversation.lines);
         all.map(|line| format!("{:?}", line.said)).collect()
     };
     assert!(lines().await.iter().any(|line| line.contains("скидка")));
@@ -324,7 +325,7 @@ async fn who_asks_gets_all_that_is_kept_of_them_and_nothing_of_another() {
     hub.take(&lead("Борис", "+79161112233", "boris@example.com")).await;
     hub.settled().await;
     let email = "email:anna@example.com".parse().expect("an identifier");
-    let all = stagedoor::person::export(&hub.hub, &email).await.expect("exported");
+    let all = stagedoor::export::export(&hub.hub, &email).await.expect("exported");
     assert_eq!(all["name"], "Анна Каренина");
     let named = all["identifiers"].as_array().expect("identifiers");
     assert!(
@@ -358,7 +359,7 @@ async fn erasing_somebody_takes_nothing_from_a_neighbour_or_a_crowd() {
     // A guard left the family's address with him, and the box office's phone belongs to a crowd.
     let commit = stagedoor_ports::Commit {
         claims: vec![(family.clone(), boris.expect("known"), anna)],
-        crowded: vec![office.clone()],
+        shared_identifiers: vec![office.clone()],
         ..stagedoor_ports::Commit::default()
     };
     store.save(vec![commit]).await.expect("saved");
@@ -416,9 +417,9 @@ async fn a_sweep_that_is_cut_short_goes_on_where_it_was() {
     hub.take(&fan.say("Есть ли скидка на Чайку?", 2, hub.now().as_second())).await;
     hub.settled().await;
     let lines = async || -> usize {
-        let (ids, _) = hub.hub.store.everybody(None, 1_000).await.expect("people");
+        let (ids, _) = hub.hub.store.scan_people(None, 1_000).await.expect("people");
         let people = hub.hub.store.load(&ids).await.expect("loaded");
-        people.iter().flat_map(|one| one.value.talks()).map(|(_, talk)| talk.lines.len()).sum()
+        people.iter().flat_map(|one| one.value.conversations()).map(|(_, conversation)| conversation.lines.len()).sum()
     };
     assert!(lines().await > 0);
     clock.on(40 * 86_400);

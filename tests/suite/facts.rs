@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 use stagedoor_model::{Body, Event, SourceName, Timestamp};
-use stagedoor_testkit::{Parcel, form_signed, json, qtickets, samples};
+use stagedoor_testkit::{SignedRequest, form_signed, json, qtickets, samples};
 use stagedoor_tests::{
-    door::{Door, source},
     hub::TestHub,
+    provider_harness::{ProviderHarness, source},
 };
 
 /// Noon, a month before the shows of the samples.
@@ -45,7 +45,7 @@ fn changes(body: &Value) -> Vec<Value> {
     all
 }
 
-fn resigned(sample: &samples::Sample, path: &str, body: &Value) -> Parcel {
+fn resigned(sample: &samples::Sample, path: &str, body: &Value) -> SignedRequest {
     let secret = sample.notes.get("secret").expect("a secret");
     let header = |name: &str| {
         let found = sample.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
@@ -79,11 +79,12 @@ async fn two_different_changes_never_share_an_id_and_two_deliveries_of_one_alway
             continue;
         }
         let body: Value = serde_json::from_slice(&sample.body).expect("JSON");
-        let door = Door::open(source(&sample.provider, sample.notes.get("secret").expect("a secret")), receipt());
+        let harness =
+            ProviderHarness::open(source(&sample.provider, sample.notes.get("secret").expect("a secret")), receipt());
         let mut known = Vec::<(String, Value)>::new();
         for body in std::iter::once(body.clone()).chain(changes(&body)) {
-            let first = facts(door.take(&resigned(&sample, &door.path, &body)).await.events);
-            let again = facts(door.take(&resigned(&sample, &door.path, &body)).await.events);
+            let first = facts(harness.take(&resigned(&sample, &harness.path, &body)).await.events);
+            let again = facts(harness.take(&resigned(&sample, &harness.path, &body)).await.events);
             assert_eq!(first, again, "{}/{}: one change has one id", sample.provider, sample.case);
             for (id, fact) in first {
                 let other = known.iter().find(|(known, _)| *known == id);
@@ -106,7 +107,7 @@ fn ago(minutes: i64) -> Timestamp {
     Timestamp::now() - jiff::SignedDuration::from_mins(minutes)
 }
 
-fn order(id: &str, status: &str, updated_at: Timestamp, change: impl FnOnce(&mut Value)) -> Parcel {
+fn order(id: &str, status: &str, updated_at: Timestamp, change: impl FnOnce(&mut Value)) -> SignedRequest {
     let mut body = json!({ "type": "order", "data": {
         "id": id, "number": id, "status": status, "updated_at": updated_at.to_string(),
         "placed_at": ago(600).to_string(), "currency": "RUB", "total": "3000.00",
@@ -177,8 +178,8 @@ async fn scans(provider: &str, cases: &[&str]) -> Vec<(String, bool)> {
         let sample = samples::all().expect("events/ can be read").into_iter();
         let mut sample = sample.filter(|sample| sample.provider == provider && sample.case == *case);
         let sample = sample.next().expect("a sample");
-        let door = Door::of(&sample);
-        for event in door.take(&sample.parcel(&door.path)).await.events {
+        let harness = ProviderHarness::of(&sample);
+        for event in harness.take(&sample.signed_request(&harness.path)).await.events {
             let told = event.body.order().expect("an order").order.clone();
             order = Some(match order.take() {
                 Some(known) => known.join(told),
@@ -207,7 +208,7 @@ async fn the_products_of_a_tilda_cart_are_read_as_objects_too_and_counted() {
     let mut source = source("tilda", "landing-api-key");
     source.name = SourceName::new("landing").expect("a name");
     source.show = Some("cherry-moscow".into());
-    let door = Door::open(source, receipt());
+    let harness = ProviderHarness::open(source, receipt());
     let lines = |products: Value| {
         json!({ "Name": "Анна", "Phone": "+79161234567", "tranid": products.to_string(),
         "payment": { "sys": "tinkoff", "systranid": 77, "orderid": 15, "amount": 3000, "products": products } })
@@ -220,7 +221,7 @@ async fn the_products_of_a_tilda_cart_are_read_as_objects_too_and_counted() {
         json!(["Партер x 2 ≡ 3000"]),
         json!(["Партер=1500", "Балкон=1500"]),
     ] {
-        let events = door.take(&own(&lines(products.clone()))).await.events;
+        let events = harness.take(&own(&lines(products.clone()))).await.events;
         let Some(Body::OrderPaid(body)) = events.first().map(|event| &event.body) else {
             panic!("{products}: {events:?}")
         };
@@ -245,11 +246,11 @@ async fn a_paid_cart_without_readable_lines_is_a_sale_of_its_sources_show() {
 async fn a_qtickets_client_without_details_is_read() {
     let sample = samples::all().expect("events/ can be read").into_iter().find(|one| one.case == "order_payed");
     let body: Value = serde_json::from_slice(&sample.expect("a sample").body).expect("JSON");
-    let door = Door::open(source("qtickets", "SuperSecret"), receipt());
+    let harness = ProviderHarness::open(source("qtickets", "SuperSecret"), receipt());
     for details in [json!(null), json!([])] {
         let mut body = body.clone();
         body["client"]["details"] = details;
-        let events = door.take(&qtickets(&door.path, "payed", &body, "SuperSecret")).await.events;
+        let events = harness.take(&qtickets(&harness.path, "payed", &body, "SuperSecret")).await.events;
         assert!(matches!(events.first().map(|event| &event.body), Some(Body::OrderPaid(_))), "{events:?}");
     }
 }

@@ -15,11 +15,11 @@ use async_trait::async_trait;
 use stagedoor_engine::{PersonId, Segment, segments};
 use stagedoor_model::{Body, Event, EventId, OrderNoticed, ShowRef, SourceName, Timestamp};
 use stagedoor_ports::{
-    Clock, Found, OrderDesk, PullPage, Queue, Row, Store,
+    Clock, Found, OrderApi, PullPage, Queue, Store, WriteOutcome,
     memory::{MemoryQueue, MemoryStore},
 };
 use stagedoor_sqlite::SqliteStore;
-use stagedoor_sync::{Pace, Sync, waiting_reasons};
+use stagedoor_sync::{FlushMode, Sync, waiting_reasons};
 use stagedoor_tests::{
     meddling::Meddling,
     world::{World, settings, sync},
@@ -29,9 +29,9 @@ use tokio::time::Instant;
 use crate::crashes::order;
 
 /// Stands until it is set.
-struct Hands(Mutex<Timestamp>);
+struct ManualClock(Mutex<Timestamp>);
 
-impl Hands {
+impl ManualClock {
     fn at(text: &str) -> Arc<Self> {
         Arc::new(Self(Mutex::new(text.parse().expect("a time"))))
     }
@@ -42,7 +42,7 @@ impl Hands {
     }
 }
 
-impl Clock for Hands {
+impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().expect("no panic")
     }
@@ -56,7 +56,7 @@ struct Filed {
     world: World,
     sync: Sync,
     file: rusqlite::Connection,
-    clock: Arc<Hands>,
+    clock: Arc<ManualClock>,
     _folder: tempfile::TempDir,
 }
 
@@ -64,7 +64,7 @@ struct Filed {
 async fn filed() -> Filed {
     let (world, folder) = (World::new().await, tempfile::tempdir().expect("a folder"));
     let path: &Path = &folder.path().join("hub.db");
-    let clock = Hands::at("2027-02-01T10:00:00Z");
+    let clock = ManualClock::at("2027-02-01T10:00:00Z");
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(path).expect("opened"));
     let sync = Sync { store, clock: clock.clone(), ..world.sync.clone() };
     let failed = sync.handle((0..50).map(buyer).collect()).await;
@@ -89,7 +89,7 @@ impl Filed {
     async fn rounds(&self) {
         for _ in 0..6 {
             self.clock.forward(1);
-            self.sync.reconcile(Pace::Everything).await.expect("a round, whoever cannot be read");
+            self.sync.reconcile(FlushMode::Everything).await.expect("a round, whoever cannot be read");
         }
     }
 
@@ -164,18 +164,18 @@ async fn somebody_who_cannot_be_read_holds_up_nobody_and_comes_when_they_can() {
 #[tokio::test]
 async fn a_person_whose_runs_fail_does_not_stay_first() {
     let world = World::new().await;
-    let clock = Hands::at("2027-02-01T10:00:00Z");
+    let clock = ManualClock::at("2027-02-01T10:00:00Z");
     let poison =
         |draft: &stagedoor_engine::ContactDraft| draft.emails.iter().any(|one| one.as_str().starts_with("fan0@"));
     let crm = Meddling {
         inner: Arc::clone(&world.crm),
-        meddle: Box::new(move |draft| poison(draft).then_some(Row::NotSent)),
+        meddle: Box::new(move |draft| poison(draft).then_some(WriteOutcome::NotSent)),
     };
     let sync = Sync { crm: Arc::new(crm), clock: clock.clone(), ..world.sync.clone() };
     assert_eq!(sync.handle((0..5).map(buyer).collect()).await, BTreeSet::new());
     for _ in 0..8 {
         clock.forward(5);
-        sync.reconcile(Pace::Everything).await.expect("a round");
+        sync.reconcile(FlushMode::Everything).await.expect("a round");
     }
     assert_eq!(world.sandbox.contacts().len(), 4);
     assert_eq!(world.sandbox.leads().len(), 4, "who can be served has their deals");
@@ -186,7 +186,7 @@ async fn a_person_whose_runs_fail_does_not_stay_first() {
     clock.forward(3600);
     let sync = Sync { crm: Arc::clone(&world.crm), ..sync };
     for _ in 0..3 {
-        sync.reconcile(Pace::Everything).await.expect("a round");
+        sync.reconcile(FlushMode::Everything).await.expect("a round");
     }
     assert_eq!((world.sandbox.contacts().len(), world.sandbox.leads().len()), (5, 5));
 }
@@ -204,7 +204,7 @@ impl Shop {
 }
 
 #[async_trait]
-impl OrderDesk for Shop {
+impl OrderApi for Shop {
     async fn order(&self, noticed: &OrderNoticed) -> stagedoor_ports::Result<Found> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         if self.is_silent.load(Ordering::Relaxed) {
@@ -238,17 +238,17 @@ struct Shops {
     sync: Sync,
     silent: Arc<Shop>,
     queue: Arc<MemoryQueue>,
-    clock: Arc<Hands>,
+    clock: Arc<ManualClock>,
 }
 
 fn shops() -> Shops {
     let (silent, quick) = (Shop::new(true), Shop::new(false));
-    let (queue, clock) = (Arc::new(MemoryQueue::default()), Hands::at("2027-02-01T10:00:00Z"));
+    let (queue, clock) = (Arc::new(MemoryQueue::default()), ManualClock::at("2027-02-01T10:00:00Z"));
     let token = stagedoor_crm::amocrm::Authorization::LongLived("none".into());
     let crm = stagedoor_crm::amocrm::AmoCrm::new(settings("http://127.0.0.1:9", 7), token).expect("a client");
     let mut sync = sync(Arc::new(MemoryStore::default()), Arc::new(crm));
-    sync.desks.insert(source("silent"), silent.clone());
-    sync.desks.insert(source("quick"), quick);
+    sync.order_apis.insert(source("silent"), silent.clone());
+    sync.order_apis.insert(source("quick"), quick);
     let sync = Sync { events: Some(queue.clone()), clock: clock.clone(), ..sync };
     Shops { sync, silent, queue, clock }
 }
@@ -307,7 +307,7 @@ async fn an_invocation_does_not_outlive_its_time_for_a_shop() {
 async fn it_is_said_why_people_wait_and_who_has_to_act() {
     let Shops { sync, .. } = shops();
     assert_eq!(sync.handle(vec![buyer(1), buyer(2)]).await, BTreeSet::new());
-    sync.reconcile(Pace::Everything).await.expect("a round");
+    sync.reconcile(FlushMode::Everything).await.expect("a round");
     let reasons = waiting_reasons(sync.store.as_ref()).await.expect("read");
     assert_eq!(reasons.iter().map(|one| one.people).collect::<Vec<_>>(), vec![2]);
     assert!(reasons[0].reason.contains("the CRM cannot be used now"), "{reasons:?}");

@@ -7,10 +7,10 @@ use serde_json::json;
 use stagedoor::import;
 use stagedoor_engine::{Entry, ledger, may_advertise};
 use stagedoor_model::{Channel, Email, Identifier, Timestamp};
-use stagedoor_testkit::{Parcel, form_signed, json as posted, unisender};
+use stagedoor_testkit::{SignedRequest, form_signed, json as posted, unisender};
 use stagedoor_tests::{
-    door::{self, Door},
     hub::TestHub,
+    provider_harness::{self, ProviderHarness},
 };
 
 const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
@@ -26,14 +26,14 @@ async fn entries(hub: &TestHub) -> (Vec<Entry>, bool) {
     (ledger(&person), open)
 }
 
-fn consents_at(told: Timestamp) -> Parcel {
+fn consents_at(told: Timestamp) -> SignedRequest {
     let consents = json!([{ "purpose": "marketing", "channel": "email", "given": true }]);
     let body = json!({ "form": "f", "email": "anna@example.com", "at": told.to_string(), "consents": consents });
     form_signed("/website/site", &body, "generic-source-secret", "1", Timestamp::now())
 }
 
 /// As UniSender tells a time: by the clock of Moscow.
-fn unsubscribes(told: Timestamp) -> Parcel {
+fn unsubscribes(told: Timestamp) -> SignedRequest {
     let when = told
         .to_zoned_datetime(TimeZone::get("Europe/Moscow").expect("a zone"))
         .strftime("%Y-%m-%d %H:%M:%S")
@@ -74,14 +74,14 @@ async fn a_withdrawal_by_a_clock_that_is_hours_behind_ends_the_consent_before_it
 
 #[tokio::test]
 async fn a_browser_cannot_date_its_form() {
-    let mut source = door::source("form", "browser-source-key");
+    let mut source = provider_harness::source("form", "browser-source-key");
     source.options = json!({ "auth": "browser", "origins": ["https://cherry.example.ru"] });
     let received: Timestamp = "2027-05-01T10:00:00Z".parse().expect("a time");
-    let door = Door::open(source, received);
+    let harness = ProviderHarness::open(source, received);
     for told in ["2027-05-01T07:00:00Z", "2099-01-01T00:00:00Z", "-009999-01-01T00:00:00Z", "yesterday"] {
         let body = json!({ "email": "anna@example.com", "at": told });
-        let parcel = posted(&door.path, &body).header("origin", "https://cherry.example.ru");
-        let outcome = door.take(&parcel.header("x-stagedoor-key", "browser-source-key")).await;
+        let signed_request = posted(&harness.path, &body).header("origin", "https://cherry.example.ru");
+        let outcome = harness.take(&signed_request.header("x-stagedoor-key", "browser-source-key")).await;
         assert_eq!(outcome.events.first().map(|event| event.time), Some(received), "{told}");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stagedoor_model::{Body, Timestamp};
 use stagedoor_testkit::{form, form_signed, json as posted};
 use stagedoor_tests::{
-    door::{Door, Outcome, source},
+    provider_harness::{Outcome, ProviderHarness, source},
     world::World,
 };
 
@@ -34,14 +34,14 @@ fn reason(outcome: &Outcome) -> String {
 }
 
 async fn by_server(body: &Value) -> Outcome {
-    let door = Door::open(source("form", SECRET), at());
-    door.take(&form_signed(&door.path, body, SECRET, "form-1", at())).await
+    let harness = ProviderHarness::open(source("form", SECRET), at());
+    harness.take(&form_signed(&harness.path, body, SECRET, "form-1", at())).await
 }
 
 async fn by_browser(body: &Value) -> Outcome {
     let options = json!({ "auth": "browser", "origins": [PAGE] });
-    let door = Door::open(stagedoor_webhook::Source { options, ..source("form", "page-key") }, at());
-    door.take(&posted(&door.path, body).header("origin", PAGE).header("x-stagedoor-key", "page-key")).await
+    let harness = ProviderHarness::open(stagedoor_webhook::Source { options, ..source("form", "page-key") }, at());
+    harness.take(&posted(&harness.path, body).header("origin", PAGE).header("x-stagedoor-key", "page-key")).await
 }
 
 #[tokio::test]
@@ -112,12 +112,12 @@ async fn a_long_field_of_a_pages_form_gives_way_and_the_short_ones_stay() {
 #[tokio::test]
 async fn the_words_of_a_tilda_form_and_of_a_pop_up_are_kept_whole() {
     let story = "Спасибо за спектакль! ".repeat(100);
-    let door = Door::open(source("tilda", "tilda-api-key"), at());
+    let harness = ProviderHarness::open(source("tilda", "tilda-api-key"), at());
     let fields = [("Phone", "+79161234567"), ("Comment", &story), ("topic[]", "опера"), ("topic[]", "балет")];
-    let outcome = door.take(&form(&door.path, &fields).header("x-api-key", "tilda-api-key")).await;
+    let outcome = harness.take(&form(&harness.path, &fields).header("x-api-key", "tilda-api-key")).await;
     let told = labels(&outcome);
     assert_eq!((told["comment"].as_str(), told["topic"].as_str()), (story.trim(), "опера, балет"));
-    let door = Door::open(source("carrotquest", "cq-token"), at());
+    let harness = ProviderHarness::open(source("carrotquest", "cq-token"), at());
     let event = json!({ "id": 1, "created": 1_809_334_800, "type": { "name": "Опрос" },
         "props": { "$phone": "+79161234567", "topics": ["опера", "балет"], "again": true, "story": story } });
     let fields = [
@@ -127,7 +127,7 @@ async fn the_words_of_a_tilda_form_and_of_a_pop_up_are_kept_whole() {
         ("event", &event.to_string()),
         ("user", "{}"),
     ];
-    let told = labels(&door.take(&form(&door.path, &fields)).await);
+    let told = labels(&harness.take(&form(&harness.path, &fields)).await);
     let expected = [("again", "true"), ("scenario", "Опрос"), ("story", story.trim()), ("topics", "опера, балет")];
     assert_eq!(told, expected.map(|(name, text)| (name.to_owned(), text.to_owned())).into());
 }

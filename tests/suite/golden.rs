@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use stagedoor_testkit::samples;
-use stagedoor_tests::door::Door;
+use stagedoor_tests::provider_harness::ProviderHarness;
 
 async fn normalised(sample: &samples::Sample) -> (u16, Value) {
-    let door = Door::of(sample);
-    let outcome = door.take(&sample.parcel(&door.path)).await;
+    let harness = ProviderHarness::of(sample);
+    let outcome = harness.take(&sample.signed_request(&harness.path)).await;
     let mut events = outcome.events;
     for event in &mut events {
         // These belong to the delivery, not to the fact.

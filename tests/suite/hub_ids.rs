@@ -245,16 +245,16 @@ async fn nobody_waits_for_a_deleted_double_that_is_somebody_elses_deal(which: Wh
     fold(&account, 2, &[BORIS]).await;
     account.reconcile().await;
     let (anna, boris) = (person(&account, "+79161110001").await, person(&account, "+79161110002").await);
-    let links = account.store.links(&[anna, boris].into()).await.expect("read");
+    let links = account.store.crm_states(&[anna, boris].into()).await.expect("read");
     let theirs = links[&boris].deals.values().find_map(|deal| deal.id).expect("a deal");
     // As after a parting of the two.
     let mut link = links[&anna].clone();
     link.deals.values_mut().for_each(|deal| _ = deal.doubles.insert(theirs));
-    account.store.save_links(vec![(anna, link)]).await.expect("saved");
+    account.store.save_crm_states(vec![(anna, link)]).await.expect("saved");
     account.delete(Gone::Deal(theirs));
     fold(&account, 3, &[ANNA]).await;
     account.reconcile().await;
-    let links = account.store.links(&[anna].into()).await.expect("read");
+    let links = account.store.crm_states(&[anna].into()).await.expect("read");
     assert!(links[&anna].deals.values().all(|deal| deal.doubles.is_empty()));
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use stagedoor_model::{Body, Event, EventId, Identifier, Kind, LeadChanged, Refund, ShowRef, SourceName, Ticket};
 use stagedoor_ports::Gone;
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_sync::Pace;
+use stagedoor_sync::FlushMode;
 use stagedoor_tests::{
     account::{Account, Which},
     crash::{Life, Mortal},
@@ -190,7 +190,7 @@ async fn killed_at_any_step_an_invoice_asks_for_what_its_order_costs_now() {
         let life = Life::of(steps);
         let mut mortal = account.another("test");
         mortal.store = Arc::new(Mortal { inner: Arc::clone(&account.store), life: life.clone() });
-        _ = mortal.reconcile(Pace::Everything).await;
+        _ = mortal.reconcile(FlushMode::Everything).await;
         // Before another process goes on, a ticket goes back.
         fold(&account, with_tickets_back(5, 1)).await;
         fold(&account, order(9, &ANNA)).await;
@@ -212,7 +212,7 @@ async fn killed_at_any_step_an_invoice_that_is_found_again_stays() {
         let life = Life::of(steps);
         let mut mortal = account.another("test");
         mortal.store = Arc::new(Mortal { inner: Arc::clone(&account.store), life: life.clone() });
-        _ = mortal.reconcile(Pace::Everything).await;
+        _ = mortal.reconcile(FlushMode::Everything).await;
         account.reconcile().await;
         fold(&account, order(9, &ANNA)).await;
         assert_eq!(statuses(&account), ["Paid", "Paid"], "killed at step {steps}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::Link;
+use stagedoor_engine::CrmState;
 use stagedoor_model::{Body, Event, EventId, Identifier};
 use stagedoor_sync::waiting_reasons;
 use stagedoor_tests::{
@@ -46,12 +46,12 @@ async fn whose_link_outgrows_one_document_is_left_out_of_the_round_and_others_ar
     let account = Account::of(Which::Amo).await;
     account.crm.set_up().await.expect("set up");
     assert_eq!(account.sync.handle(orders(2)).await, BTreeSet::new());
-    let (ids, _) = account.store.everybody(None, 10).await.expect("people");
+    let (ids, _) = account.store.scan_people(None, 10).await.expect("people");
     let id = *ids.first().expect("a person");
     let troubles = (0..9).map(|n| format!("{n}{}", "x".repeat(2 << 20))).collect();
-    account.store.save_links(vec![(id, Link { troubles, ..Link::default() })]).await.expect("saved");
+    account.store.save_crm_states(vec![(id, CrmState { troubles, ..CrmState::default() })]).await.expect("saved");
     for _ in 0..3 {
-        account.sync.reconcile(stagedoor_sync::Pace::Everything).await.expect("a round");
+        account.sync.reconcile(stagedoor_sync::FlushMode::Everything).await.expect("a round");
     }
     assert_eq!(account.counts(), (1, 1), "the other one is there");
     let reasons = waiting_reasons(account.store.as_ref()).await.expect("reasons");

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use stagedoor_model::Event;
 use stagedoor_ports::Clock;
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_sync::Pace;
+use stagedoor_sync::FlushMode;
 use stagedoor_tests::{
     account::{Account, Which},
     world::Ahead,
@@ -26,12 +26,12 @@ async fn nothing_is_doubled(which: Which, calls: [&str; 2]) {
         assert!(account.sync.handle(buyers).await.is_empty());
         // One look before the late effect, and others after it.
         for _ in 0..3 {
-            account.sync.reconcile(Pace::Everything).await.expect("a round");
+            account.sync.reconcile(FlushMode::Everything).await.expect("a round");
         }
         tokio::time::sleep(LATE * 2).await;
         for _ in 0..40 {
             ahead.pass(10);
-            account.sync.reconcile(Pace::Everything).await.expect("a round");
+            account.sync.reconcile(FlushMode::Everything).await.expect("a round");
         }
         assert_eq!(account.counts(), (3, 3), "{which:?} {call}");
         assert_eq!(account.store.totals().await.expect("totals").waiting, 0);

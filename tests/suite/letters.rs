@@ -57,7 +57,7 @@ impl Sink {
             tag: Some(("X-PM-Tag".into(), "{mailing}".into())),
             rate: NonZeroU32::MIN,
         });
-        let channels = stagedoor_chat::channels(&config).expect("channels");
+        let channels = stagedoor_channels::channels(&config).expect("channels");
         channels[&SourceName::new("email").expect("a name")].clone()
     }
 }
@@ -109,12 +109,12 @@ async fn what_a_foreign_smtp_server_refuses_is_told_as_what_it_is() {
     let sink = Sink::start();
     let channel = sink.channel("a secret");
     let sent = channel.send("email.2", &to("gone@example.com")).await;
-    assert!(matches!(sent, Sending::Withdrawn(_)), "no such mailbox: {sent:?}");
+    assert!(matches!(sent, Sending::RecipientOptedOut(_)), "no such mailbox: {sent:?}");
     let sent = channel.send("email.3", &to("busy@example.com")).await;
     assert!(matches!(sent, Sending::Busy(_)), "not now: {sent:?}");
     assert_eq!(channel.send("email.3", &to("busy@example.com")).await, Sending::Sent("email.3".into()));
     let sent = sink.channel("another secret").send("email.4", &to("anna@example.com")).await;
-    assert!(matches!(sent, Sending::Denied(_)), "a wrong password holds the channel: {sent:?}");
+    assert!(matches!(sent, Sending::CredentialsRejected(_)), "a wrong password holds the channel: {sent:?}");
     assert!(!format!("{sent:?}").contains("secret"));
     drop(sink);
     let sent = channel.send("email.5", &to("anna@example.com")).await;

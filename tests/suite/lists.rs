@@ -10,7 +10,7 @@ use stagedoor_model::{
 };
 use stagedoor_ports::{Listed, MailingList};
 use stagedoor_sandbox::{Fault, FaultKind, ListBreak};
-use stagedoor_sync::Pace;
+use stagedoor_sync::FlushMode;
 use stagedoor_tests::{
     crash::{Life, Mortal},
     mailers::{Mailer, PROVIDERS},
@@ -228,7 +228,7 @@ async fn whoever_came_back_and_leaves_again_is_heard_again() {
     clock.on(3_600);
     world.run(vec![says("anna@example.com", true, 3_600)]).await;
     let open = async |world: &World| {
-        let people = world.store.everybody(None, 10).await.expect("read").0;
+        let people = world.store.scan_people(None, 10).await.expect("read").0;
         let people = world.store.load(&people).await.expect("read");
         people.iter().flat_map(|one| addresses(&one.value, Channel::Email, &world.sync.catalog.consent)).count()
     };
@@ -249,10 +249,10 @@ async fn an_outage_of_a_list_holds_up_neither_the_crm_nor_the_other_list_and_hea
     assert_eq!(second.lists.mailed(OTHER).len(), 1);
     assert!(first.lists.mailed(LIST).is_empty());
     for _ in 0..2 {
-        let due = world.store.due(Timestamp::MAX).await.expect("read");
+        let due = world.store.due_rechecks(Timestamp::MAX).await.expect("read");
         assert!(!due.is_empty(), "they are looked at again");
         let ids = due.iter().flat_map(|page| page.people.iter().copied()).collect();
-        world.store.done_looking(due.into_iter().map(|page| page.key).collect()).await.expect("struck");
+        world.store.ack_rechecks(due.into_iter().map(|page| page.key).collect()).await.expect("struck");
         world.store.mark_dirty(ids).await.expect("marked");
         world.reconcile().await;
     }
@@ -269,12 +269,12 @@ async fn nobody_waits_for_their_lists_behind_thousands_who_wait_for_the_crm() {
     assert!(world.sync.handle(everybody).await.is_empty());
     let last = "fan2299@example.com";
     for _ in 0..2 {
-        let round = world.sync.reconcile(Pace::Everything).await.expect("a round");
+        let round = world.sync.reconcile(FlushMode::Everything).await.expect("a round");
         assert!(round.unavailable.is_some(), "the CRM is down");
     }
     assert!(first.lists.mailed(LIST).contains(last) && first.lists.mailed(LIST).len() == 2_300);
     assert!(world.sync.handle(vec![leaves(last, 5_000)]).await.is_empty());
-    world.sync.reconcile(Pace::Everything).await.expect("a round");
+    world.sync.reconcile(FlushMode::Everything).await.expect("a round");
     assert!(!first.lists.mailed(LIST).contains(last), "they withdrew, whatever becomes of the CRM");
 }
 
@@ -387,7 +387,7 @@ async fn killed_at_any_step_what_a_provider_told_of_somebody_who_left_reaches_th
         let life = Life::of(steps);
         let mut mortal = world.sync.clone();
         mortal.store = Arc::new(Mortal { inner: Arc::clone(&world.store), life: life.clone() });
-        _ = mortal.reconcile(Pace::Everything).await;
+        _ = mortal.reconcile(FlushMode::Everything).await;
         // The process is gone; the next one goes on.
         world.reconcile().await;
         assert!(second.lists.mailed(OTHER).is_empty(), "killed at step {steps}");
@@ -405,9 +405,9 @@ async fn what_a_round_that_lost_its_lease_left_undone_is_looked_at_again() {
     assert!(world.sync.handle(vec![says("anna@example.com", true, 0)]).await.is_empty());
     let inner = Arc::clone(&first.ours);
     world.sync.lists.insert("first".into(), Arc::new(Thief { inner, hub: world.sync.clone() }));
-    world.sync.reconcile(Pace::Everything).await.expect("a round");
+    world.sync.reconcile(FlushMode::Everything).await.expect("a round");
     assert!(second.lists.mailed(OTHER).is_empty(), "the lease was gone before the second list");
-    let due = world.store.due(Timestamp::MAX).await.expect("read");
+    let due = world.store.due_rechecks(Timestamp::MAX).await.expect("read");
     assert!(!due.is_empty(), "and they are not forgotten");
 }
 
@@ -440,7 +440,7 @@ async fn a_list_that_never_answers_holds_up_neither_the_crm_nor_the_other_list()
     let began = std::time::Instant::now();
     let round = async |n: i64, address: &str| {
         assert!(world.sync.handle(vec![says(address, true, n)]).await.is_empty());
-        let round = tokio::time::timeout(Duration::from_secs(20), world.sync.reconcile(Pace::Everything)).await;
+        let round = tokio::time::timeout(Duration::from_secs(20), world.sync.reconcile(FlushMode::Everything)).await;
         round.expect("the round goes on").expect("a round")
     };
     assert_eq!(round(0, "anna@example.com").await.left, 0);
@@ -451,7 +451,7 @@ async fn a_list_that_never_answers_holds_up_neither_the_crm_nor_the_other_list()
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     let reasons = stagedoor_sync::waiting_reasons(world.store.as_ref()).await.expect("read");
     assert!(reasons.iter().any(|one| one.reason.contains("mailing list first does not answer")), "{reasons:?}");
-    let due = world.store.due(Timestamp::MAX).await.expect("read");
+    let due = world.store.due_rechecks(Timestamp::MAX).await.expect("read");
     assert!(!due.is_empty(), "and whom it did not take is not forgotten");
 }
 

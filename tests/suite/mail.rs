@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use stagedoor_engine::{Standing, ledger, standing};
 use stagedoor_model::{Body as Fact, Channel, Email, Identifier, MARKETING, Timestamp};
-use stagedoor_testkit::{Parcel, form_signed, samples, samples::Sample, unisender};
+use stagedoor_testkit::{SignedRequest, form_signed, samples, samples::Sample, unisender};
 use stagedoor_tests::{
     clock::Moved,
-    door::{Door, source},
     hub::TestHub,
+    provider_harness::{ProviderHarness, source},
     tls::Authority,
 };
 use stagedoor_webhook::signature::is_certificate;
@@ -19,7 +19,7 @@ fn report(kind: &str, address: &str, status: &str, at: &str) -> Value {
         "event_data": { "email": address, "campaign_id": 7, "status": status, "list_ids": [134] } })
 }
 
-fn letters(told: &[Value]) -> Parcel {
+fn letters(told: &[Value]) -> SignedRequest {
     unisender("/mail/unisender", told, KEY)
 }
 
@@ -27,7 +27,7 @@ fn letters(told: &[Value]) -> Parcel {
 const EVENING: i64 = 1_893_596_400;
 const HOUR: i64 = 3_600;
 
-fn questionnaire(email: &str, given: bool, id: &str, now: Timestamp) -> Parcel {
+fn questionnaire(email: &str, given: bool, id: &str, now: Timestamp) -> SignedRequest {
     let consents = json!([{ "purpose": "marketing", "channel": "email", "given": given, "wording": "2027-01" }]);
     let body = json!({ "kind": "lead", "form": "questionnaire", "email": email, "name": "Анна", "consents": consents,
         "at": "2030-01-01T09:00:00Z" });
@@ -118,11 +118,11 @@ async fn the_published_negative_vectors_of_sendgrid_are_refused() {
         with("X-Twilio-Email-Event-Webhook-Timestamp", "timestamp"),
         with("X-Twilio-Email-Event-Webhook-Timestamp", "1600112503"),
     ];
-    let door = Door::of(&good);
-    assert_eq!(door.take(&good.parcel(&door.path)).await.status.as_u16(), 200);
+    let harness = ProviderHarness::of(&good);
+    assert_eq!(harness.take(&good.signed_request(&harness.path)).await.status.as_u16(), 200);
     for bad in bad {
-        let door = Door::of(&bad);
-        assert_eq!(door.take(&bad.parcel(&door.path)).await.status.as_u16(), 401);
+        let harness = ProviderHarness::of(&bad);
+        assert_eq!(harness.take(&bad.signed_request(&harness.path)).await.status.as_u16(), 401);
     }
 }
 
@@ -150,30 +150,35 @@ async fn a_notification_under_a_certificate_from_elsewhere_is_refused() {
         "https://sns.eu-central-1.amazonaws.com@attacker.example/SimpleNotificationService-1.pem".to_owned(),
     ] {
         message["SigningCertURL"] = elsewhere.clone().into();
-        let door = Door::of(&good);
-        let parcel = Parcel { body: message.to_string().into_bytes(), ..good.parcel(&door.path) };
-        assert_eq!(door.take(&parcel).await.status.as_u16(), 401, "{elsewhere}");
+        let harness = ProviderHarness::of(&good);
+        let signed_request =
+            SignedRequest { body: message.to_string().into_bytes(), ..good.signed_request(&harness.path) };
+        assert_eq!(harness.take(&signed_request).await.status.as_u16(), 401, "{elsewhere}");
     }
     // Well signed, by another topic of somebody's.
     let mut other_topic = good.clone();
     other_topic.notes.insert("options".into(), r#"{"topic":"arn:aws:sns:eu-central-1:123456789012:other"}"#.into());
-    let door = Door::of(&other_topic);
-    assert_eq!(door.take(&other_topic.parcel(&door.path)).await.status.as_u16(), 401);
+    let harness = ProviderHarness::of(&other_topic);
+    assert_eq!(harness.take(&other_topic.signed_request(&harness.path)).await.status.as_u16(), 401);
     // Under the certificate that is pinned, and changed.
     let text = String::from_utf8(good.body.clone()).expect("text").replace("gone@example.test", "anna@example.test");
-    let door = Door::of(&good);
-    let parcel = Parcel { body: text.into_bytes(), ..good.parcel(&door.path) };
-    assert_eq!(door.take(&parcel).await.status.as_u16(), 401);
+    let harness = ProviderHarness::of(&good);
+    let signed_request = SignedRequest { body: text.into_bytes(), ..good.signed_request(&harness.path) };
+    assert_eq!(harness.take(&signed_request).await.status.as_u16(), 401);
 }
 
 /// Mailgun signs a time and a token and not the body: whoever saw one pair could send anything under it.
 #[tokio::test]
 async fn another_body_under_a_seen_pair_of_mailguns_is_the_same_fact() {
     let good = sample("mailgun", "clicked");
-    let door = Door::of(&good);
-    let first = door.take(&good.parcel(&door.path)).await.events.remove(0);
+    let harness = ProviderHarness::of(&good);
+    let first = harness.take(&good.signed_request(&harness.path)).await.events.remove(0);
     let text = String::from_utf8(good.body.clone()).expect("text").replace("\"clicked\"", "\"unsubscribed\"");
-    let forged = door.take(&Parcel { body: text.into_bytes(), ..good.parcel(&door.path) }).await.events.remove(0);
+    let forged = harness
+        .take(&SignedRequest { body: text.into_bytes(), ..good.signed_request(&harness.path) })
+        .await
+        .events
+        .remove(0);
     assert!(matches!(forged.body, Fact::ConsentRecorded(_)));
     assert_eq!(forged.id, first.id, "so the journal drops it");
 }
@@ -183,16 +188,18 @@ async fn an_unsigned_mailchimp_webhook_does_not_open_a_signed_one() {
     let signed = sample("mailchimp", "unsubscribe_signed");
     let mut source = source("mailchimp", "whsec_mailchimp_4d2b1c");
     source.options = json!({ "signed": true });
-    let door = Door::open(source, "2026-11-20T18:03:14Z".parse().expect("a time"));
-    assert_eq!(door.take(&signed.parcel(&door.path)).await.events.len(), 1);
-    let mut bare = signed.parcel(&format!("{}/whsec_mailchimp_4d2b1c", door.path));
+    let harness = ProviderHarness::open(source, "2026-11-20T18:03:14Z".parse().expect("a time"));
+    assert_eq!(harness.take(&signed.signed_request(&harness.path)).await.events.len(), 1);
+    let mut bare = signed.signed_request(&format!("{}/whsec_mailchimp_4d2b1c", harness.path));
     bare.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-mailchimp-signature"));
-    assert_eq!(door.take(&bare).await.status.as_u16(), 401);
-    let source = stagedoor_tests::door::source("mailchimp", "whsec_mailchimp_4d2b1c");
+    assert_eq!(harness.take(&bare).await.status.as_u16(), 401);
+    let source = stagedoor_tests::provider_harness::source("mailchimp", "whsec_mailchimp_4d2b1c");
     let options = json!({ "signed": true });
-    let late =
-        Door::open(stagedoor_webhook::Source { options, ..source }, "2026-11-20T18:09:14Z".parse().expect("a time"));
-    assert_eq!(late.take(&signed.parcel(&late.path)).await.status.as_u16(), 401, "replayed six minutes later");
+    let late = ProviderHarness::open(
+        stagedoor_webhook::Source { options, ..source },
+        "2026-11-20T18:09:14Z".parse().expect("a time"),
+    );
+    assert_eq!(late.take(&signed.signed_request(&late.path)).await.status.as_u16(), 401, "replayed six minutes later");
 }
 
 /// SNS's answers to ConfirmSubscription, in turn.
@@ -217,7 +224,7 @@ async fn sns(answers: Vec<u16>) -> (String, std::sync::Arc<std::sync::Mutex<Vec<
 async fn a_topics_offer_is_taken_once_snss_answer_allows() {
     let (base, asked) = sns(vec![500, 200]).await;
     let mut world = stagedoor_tests::world::World::new().await;
-    world.sync.topics = Some(std::sync::Arc::new(stagedoor_shops::Sns::new(Some(base))));
+    world.sync.topics = Some(std::sync::Arc::new(stagedoor_source_clients::Sns::new(Some(base))));
     let source = stagedoor_model::SourceName::new("ses").expect("a name");
     let offer = stagedoor_model::TopicOffered {
         topic: "arn:aws:sns:eu-central-1:123456789012:letters".into(),

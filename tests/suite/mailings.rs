@@ -4,11 +4,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
-use stagedoor::audience;
+use stagedoor::segment_commands;
 use stagedoor_model::{Email, Identifier, Timestamp};
 use stagedoor_sandbox::{Delivered, Platform, PostBreak};
 use stagedoor_testkit::{
-    Parcel,
+    SignedRequest,
     fans::{Account, ChatFan},
     form, form_signed, unisender,
 };
@@ -40,7 +40,7 @@ impl Stage {
         Self { hub, clock, serial: 0 }
     }
 
-    pub(crate) fn site(&mut self, mut body: Value) -> Parcel {
+    pub(crate) fn site(&mut self, mut body: Value) -> SignedRequest {
         self.serial += 1;
         let now = self.hub.now();
         if let Some(map) = body.as_object_mut() {
@@ -439,8 +439,9 @@ async fn a_consent_counts_once_its_address_is_confirmed_by_the_letters_own_link(
     let asked: Vec<String> = stage.letters("anna@example.com").iter().filter_map(asks).collect();
     assert_eq!(asked.len(), 2, "she is asked anew: {asked:?}");
     let anna = Identifier::email(Email::parse("anna@example.com").expect("an address"));
-    let stands =
-        async || audience::evidence(&stage.hub.hub, &anna).await.expect("evidence")["now"]["email"]["standing"].clone();
+    let stands = async || {
+        segment_commands::evidence(&stage.hub.hub, &anna).await.expect("evidence")["now"]["email"]["standing"].clone()
+    };
     assert_eq!(post(&url).await, 200);
     stage.hub.settled().await;
     assert_eq!(stands().await, "unconfirmed", "that letter asked before she left");

@@ -8,7 +8,7 @@ use stagedoor_model::{
     LinkKey, MARKETING, Money, ShowRef, SourceName,
 };
 use stagedoor_ports::{DeadLetter, PortError, Queue, Receipt, Received, Result, memory::MemoryQueue};
-use stagedoor_sync::{Pace, Talking};
+use stagedoor_sync::{FlushMode, Talking};
 use stagedoor_tests::{
     clock::Moved,
     crash::{Life, Mortal},
@@ -27,7 +27,7 @@ async fn with_a_cart() -> (World, Moved, Arc<MemoryQueue>) {
     let (mut world, clock) = (World::new().await, Moved::at(NOON));
     world.sync.clock = Arc::new(clock.clone());
     let (outbox, chats) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryQueue::default()));
-    world.sync.talk = Some(Talking {
+    world.sync.conversation = Some(Talking {
         outbox: outbox.clone(),
         chats,
         links: LinkKey::new("key"),
@@ -107,15 +107,15 @@ async fn killed_at_any_step_it_is_decided_once_and_remembered() {
         let life = Life::of(steps);
         let mut mortal = world.sync.clone();
         mortal.store = Arc::new(Mortal { inner: Arc::clone(&world.store), life: life.clone() });
-        _ = mortal.reconcile(Pace::Everything).await;
+        _ = mortal.reconcile(FlushMode::Everything).await;
         // A process that lives goes on, a minute later.
         clock.on(200);
         world.reconcile().await;
         let decided: Vec<Event> = outbox.receive(9).await.expect("read").into_iter().map(|one| one.event).collect();
         let ids: BTreeSet<String> = decided.iter().map(|event| event.id.to_string()).collect();
         assert_eq!(ids.len(), 1, "killed at step {steps}: {decided:?}");
-        let people = world.store.everybody(None, 10).await.expect("read").0;
-        let links = world.store.links(&people).await.expect("read");
+        let people = world.store.scan_people(None, 10).await.expect("read").0;
+        let links = world.store.crm_states(&people).await.expect("read");
         let written: Vec<_> = links.values().flat_map(|link| link.written.values()).collect();
         assert_eq!(written.iter().map(|one| one.steps.len()).collect::<Vec<_>>(), [1], "killed at step {steps}");
         if !life.is_over() {
@@ -155,7 +155,7 @@ async fn killed_at_any_step_a_message_does_not_go_another_way_as_well() {
         let life = Life::of(steps);
         let mut mortal = world.sync.clone();
         mortal.store = Arc::new(Mortal { inner: Arc::clone(&world.store), life: life.clone() });
-        _ = mortal.reconcile(Pace::Everything).await;
+        _ = mortal.reconcile(FlushMode::Everything).await;
         // Before another process goes on, she opens a chat, through which she would be written to first.
         clock.on(200);
         world.run(vec![chat(world.sync.clock.now())]).await;
@@ -178,7 +178,7 @@ async fn killed_at_any_step_a_message_does_not_go_again_to_somebody_who_was_join
         let life = Life::of(steps);
         let mut mortal = world.sync.clone();
         mortal.store = Arc::new(Mortal { inner: Arc::clone(&world.store), life: life.clone() });
-        _ = mortal.reconcile(Pace::Everything).await;
+        _ = mortal.reconcile(FlushMode::Everything).await;
         // Before another process goes on, the buyer shows that the cart is theirs, too.
         clock.on(200);
         world.run(vec![order(2, &[PHONE, "email:anna@example.com"])]).await;
@@ -238,8 +238,8 @@ async fn an_outbox_that_takes_nothing_keeps_nobody_from_the_crm() {
     let (mut world, clock, outbox) = with_a_cart().await;
     mail(&mut world);
     world.sync.wake().await.expect("woken");
-    let talk = world.sync.talk.clone().expect("a way to answer");
-    world.sync.talk = Some(Talking { outbox: Arc::new(Away), ..talk.clone() });
+    let conversation = world.sync.conversation.clone().expect("a way to answer");
+    world.sync.conversation = Some(Talking { outbox: Arc::new(Away), ..conversation.clone() });
     let before = world.sandbox.contacts().len();
     let site = SourceName::new("site").expect("a name");
     let form = FormSubmitted {
@@ -257,7 +257,7 @@ async fn an_outbox_that_takes_nothing_keeps_nobody_from_the_crm() {
     world.run(vec![Event::new(&site, id, world.sync.clock.now(), Body::FormSubmitted(form))]).await;
     assert_eq!(world.sandbox.contacts().len(), before + 1);
     // When the outbox is back, Anna's letter goes.
-    world.sync.talk = Some(talk);
+    world.sync.conversation = Some(conversation);
     clock.on(120);
     world.sync.wake().await.expect("woken");
     world.reconcile().await;

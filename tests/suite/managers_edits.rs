@@ -7,7 +7,7 @@ use stagedoor_engine::{ContactDraft, PersonId};
 use stagedoor_model::{
     Body, ContactChanged, Event, EventId, Identifier, Phone, RecordKey, Region, SourceName, Timestamp,
 };
-use stagedoor_ports::{Gone, Row};
+use stagedoor_ports::{Gone, WriteOutcome};
 use stagedoor_sandbox::{Sandbox, Seed};
 use stagedoor_tests::{
     account::{Account, Which},
@@ -82,7 +82,7 @@ async fn a_managers_phone_stays_beside_a_new_one_without_any_webhook(which: Whic
     let id = done(account.crm.create_contacts(std::slice::from_ref(&draft)).await)[0];
     edit(&account, which, id, &[("+79161110001", "MOB", "mobile"), ("+74951234567", "HOME", "homephone")]);
     let before = values(&account, which, id);
-    assert_eq!(account.crm.update_contacts(&[(id, adding(&draft, &["+79031110002"]))]).await, [Row::Done(id)]);
+    assert_eq!(account.crm.update_contacts(&[(id, adding(&draft, &["+79031110002"]))]).await, [WriteOutcome::Done(id)]);
     let after = values(&account, which, id);
     assert!(before.iter().all(|value| after.contains(value)), "{before:?} became {after:?}");
     assert_eq!(after.len(), 3);
@@ -95,7 +95,7 @@ async fn what_stands_there_in_other_signs_is_not_added_again(which: Which) {
     let id = done(account.crm.create_contacts(std::slice::from_ref(&draft)).await)[0];
     edit(&account, which, id, &[("8 (903) 111-00-02", "MOB", "mobile")]);
     let before = values(&account, which, id);
-    assert_eq!(account.crm.update_contacts(&[(id, adding(&draft, &["+79031110002"]))]).await, [Row::Done(id)]);
+    assert_eq!(account.crm.update_contacts(&[(id, adding(&draft, &["+79031110002"]))]).await, [WriteOutcome::Done(id)]);
     assert_eq!(values(&account, which, id), before);
 }
 

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 use stagedoor_model::{Body, Event, EventId, OrderNoticed, PaymentNoticed, SourceName};
-use stagedoor_ports::{Clock, OrderDesk, Store, SystemClock, memory::MemoryQueue};
+use stagedoor_ports::{Clock, OrderApi, Store, SystemClock, memory::MemoryQueue};
 use stagedoor_schedule::Schedule;
 use stagedoor_testkit::samples::Sample;
 use stagedoor_tests::{
-    door::{self, Door},
+    provider_harness::{self, ProviderHarness},
     world::World,
 };
 
@@ -31,10 +31,10 @@ fn listed(data: Vec<Value>) -> Value {
 }
 
 /// What one pull of the desk puts into the queue.
-async fn pulled(name: &SourceName, desk: Arc<dyn OrderDesk>, world: &World) -> Vec<Event> {
+async fn pulled(name: &SourceName, order_api: Arc<dyn OrderApi>, world: &World) -> Vec<Event> {
     let (store, queue) = (Arc::clone(&world.store) as Arc<dyn Store>, Arc::new(MemoryQueue::default()));
-    let desks = BTreeMap::from([(name.clone(), desk)]);
-    let schedule = Schedule { store, queue: queue.clone(), clock: Arc::new(SystemClock), desks };
+    let order_apis = BTreeMap::from([(name.clone(), order_api)]);
+    let schedule = Schedule { store, queue: queue.clone(), clock: Arc::new(SystemClock), order_apis };
     let answers = schedule.pull_all().await;
     assert!(answers.values().all(Result::is_ok), "{answers:?}");
     drained(&queue).await
@@ -54,7 +54,7 @@ fn kept(events: &[Event]) -> Vec<&stagedoor_model::Unrecognized> {
 
 #[tokio::test]
 async fn an_odd_row_of_ticketscloud_is_left_out_alone_and_told() {
-    let (shop, desk) = ticketscloud().await;
+    let (shop, order_api) = ticketscloud().await;
     let rows = vec![
         ticket_order(0, |order| order["settings"]["customer"]["phone"] = json!(79161234567_u64)),
         ticket_order(1, |order| order["settings"]["customer"] = Value::Null),
@@ -73,7 +73,7 @@ async fn an_odd_row_of_ticketscloud_is_left_out_alone_and_told() {
     refunds["data"].as_array_mut().expect("a list").push(whole);
     shop.say("/v2/resources/refund_requests", 200, refunds);
     let world = World::new().await;
-    let events = pulled(&source("ticketscloud"), Arc::clone(&desk), &world).await;
+    let events = pulled(&source("ticketscloud"), Arc::clone(&order_api), &world).await;
     let kept = kept(&events);
     assert_eq!((events.len(), kept.len()), (11, 6));
     let reasons: Vec<&str> = kept.iter().map(|one| one.reason.as_str()).collect();
@@ -87,13 +87,13 @@ async fn an_odd_row_of_ticketscloud_is_left_out_alone_and_told() {
     let phone = world.sandbox.contacts().iter().any(|one| one.to_string().contains("79161234567"));
     assert!(phone, "a number is read as a text");
     // The next pull brings the same: nothing is kept twice.
-    world.run(pulled(&source("ticketscloud"), desk, &world).await).await;
+    world.run(pulled(&source("ticketscloud"), order_api, &world).await).await;
     assert_eq!(world.store.totals().await.expect("totals").unrecognized, 6);
 }
 
 #[tokio::test]
 async fn a_webhook_that_leads_to_an_odd_order_is_kept_and_holds_up_nobody() {
-    let (shop, desk) = ticketscloud().await;
+    let (shop, order_api) = ticketscloud().await;
     let name = source("ticketscloud");
     let odd = || ticket_order(0, |order| order["values"]["full"] = json!("many"));
     shop.say("/v2/resources/orders", 200, listed(vec![odd(), ticket_order(1, |_| {})]));
@@ -102,7 +102,7 @@ async fn a_webhook_that_leads_to_an_odd_order_is_kept_and_holds_up_nobody() {
         Event::new(&name, EventId::derive(&name, &[&n.to_string()]), SystemClock.now(), body)
     };
     let mut world = World::new().await;
-    world.sync.desks.insert(name.clone(), desk);
+    world.sync.order_apis.insert(name.clone(), order_api);
     let batch = vec![notice(1, 0), notice(2, 0), notice(3, 0), notice(4, 0), notice(5, 0), notice(6, 0), notice(7, 1)];
     world.run(batch).await;
     let rows = world.store.unrecognized(10).await.expect("rows");
@@ -119,14 +119,14 @@ async fn a_webhook_that_leads_to_an_odd_order_is_kept_and_holds_up_nobody() {
 fn reread(sample: &Sample, kept: &stagedoor_model::Unrecognized) -> Vec<Event> {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let body = STANDARD.decode(&kept.body).expect("base64");
-    Door::read_kept(sample, &serde_json::from_slice(&body).expect("JSON"))
+    ProviderHarness::read_kept(sample, &serde_json::from_slice(&body).expect("JSON"))
 }
 
-async fn yookassa() -> (Shop, Arc<dyn OrderDesk>) {
+async fn yookassa() -> (Shop, Arc<dyn OrderApi>) {
     let (shop, base) = Shop::open("Basic MTprZXk=").await;
     let options = json!({ "shop_id": "1", "key": "key", "orders_of": "theatre", "base_url": base });
-    let source = stagedoor_webhook::Source { options, ..door::source("yookassa", "s") };
-    (shop, stagedoor_shops::desk(&source).expect("a desk").expect("built"))
+    let source = stagedoor_webhook::Source { options, ..provider_harness::source("yookassa", "s") };
+    (shop, stagedoor_source_clients::order_api(&source).expect("a desk").expect("built"))
 }
 
 fn payment(n: usize, bend: impl Fn(&mut Value)) -> Value {
@@ -139,7 +139,7 @@ fn payment(n: usize, bend: impl Fn(&mut Value)) -> Value {
 
 #[tokio::test]
 async fn an_odd_row_of_yookassa_is_left_out_alone_and_told() {
-    let (shop, desk) = yookassa().await;
+    let (shop, order_api) = yookassa().await;
     let items = vec![
         payment(0, |one| one["metadata"]["order_id"] = json!(70001)),
         payment(1, |one| one["metadata"] = Value::Null),
@@ -157,7 +157,7 @@ async fn an_odd_row_of_yookassa_is_left_out_alone_and_told() {
     shop.say("/refunds", 200, json!({ "items": [odd, refund(2, "pay-9"), refund(3, "pay-4")] }));
     shop.say("/payments/pay-9", 200, payment(9, |one| one["test"] = json!("perhaps")));
     let world = World::new().await;
-    let events = pulled(&source("yookassa"), Arc::clone(&desk), &world).await;
+    let events = pulled(&source("yookassa"), Arc::clone(&order_api), &world).await;
     let told: Vec<_> = events
         .iter()
         .filter_map(|event| match &event.body {
@@ -170,13 +170,13 @@ async fn an_odd_row_of_yookassa_is_left_out_alone_and_told() {
     assert_eq!(kept(&events).len(), 4);
     shop.say("/payments/pay-2", 200, payment(2, |one| one["amount"]["value"] = json!("many")));
     let noticed = PaymentNoticed { payment: "pay-2".into(), refund: false };
-    let found = desk.payment(&noticed).await.expect("an answer").expect("something");
+    let found = order_api.payment(&noticed).await.expect("an answer").expect("something");
     assert!(matches!(found.0, Body::Unrecognized(_)));
 }
 
 #[tokio::test]
 async fn an_odd_row_of_pretix_is_left_out_alone_and_told() {
-    let (shop, desk) = pretix().await;
+    let (shop, order_api) = pretix().await;
     let order = |code: &str, bend: &dyn Fn(&mut Value)| {
         let mut order = recorded("pretix_order_paid.json");
         (order["code"], order["email"]) = (json!(code), json!(format!("{code}@example.com")));
@@ -197,7 +197,7 @@ async fn an_odd_row_of_pretix_is_left_out_alone_and_told() {
     shop.say("/api/v1/organizers/stagedoor/events/odd/", 200, event);
     shop.say("/api/v1/organizers/stagedoor/orders/", 200, json!({ "next": null, "results": results }));
     let world = World::new().await;
-    let events = pulled(&source("pretix"), desk, &world).await;
+    let events = pulled(&source("pretix"), order_api, &world).await;
     let kept = kept(&events);
     let reasons: Vec<&str> = kept.iter().map(|one| one.reason.as_str()).collect();
     assert_eq!((events.len(), kept.len()), (7, 5), "{reasons:?}");

@@ -47,9 +47,9 @@ fn stages(world: &World) -> Vec<String> {
     stages
 }
 
-async fn parked(world: &World) -> usize {
-    let parked = world.store.parked(10).await.expect("read");
-    parked.iter().map(|(_, link)| link.parked().len()).sum()
+async fn rejected(world: &World) -> usize {
+    let rejected = world.store.rejected(10).await.expect("read");
+    rejected.iter().map(|(_, link)| link.rejected().len()).sum()
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn money_by_an_orders_number_settles_the_order_whichever_came_first() {
     for events in [vec![placed(), came()], vec![came(), placed()]] {
         let world = after(events).await;
         assert_eq!(stages(&world), ["paid ·"]);
-        assert_eq!((parked(&world).await, world.store.totals().await.expect("totals").people), (0, 1));
+        assert_eq!((rejected(&world).await, world.store.totals().await.expect("totals").people), (0, 1));
     }
 }
 
@@ -78,7 +78,7 @@ async fn a_refund_by_an_orders_number_counts_whichever_came_first() {
         vec![by_payment(), came(), paid()],
     ] {
         let world = after(events).await;
-        assert_eq!((stages(&world), parked(&world).await), (vec!["refunded ·".to_owned()], 0));
+        assert_eq!((stages(&world), rejected(&world).await), (vec!["refunded ·".to_owned()], 0));
     }
 }
 
@@ -89,7 +89,7 @@ async fn a_number_that_two_orders_bear_settles_none_and_joins_nobody() {
     let came = || money(20, PaymentKind::Received, Some("70001"), 150_000);
     for events in [vec![one(), two(), came()], vec![came(), one(), two()], vec![two(), came(), one()]] {
         let world = after(events).await;
-        assert_eq!(parked(&world).await, 1, "a manager decides");
+        assert_eq!(rejected(&world).await, 1, "a manager decides");
         assert_eq!(world.store.totals().await.expect("totals").people, 3);
     }
     assert_eq!(stages(&after(vec![one(), two(), came()]).await), ["cart ·"]);
@@ -101,7 +101,7 @@ async fn an_orders_id_stands_above_anothers_number() {
     let two =
         changed(7, 11, &GAEV, |order| (order.state, order.paid_at, order.paid.minor) = (OrderState::Placed, None, 0));
     let world = after(vec![one, two, money(20, PaymentKind::Received, Some("7"), 150_000)]).await;
-    assert_eq!((parked(&world).await, world.store.totals().await.expect("totals").people), (0, 2));
+    assert_eq!((rejected(&world).await, world.store.totals().await.expect("totals").people), (0, 2));
     let names: Vec<String> = stages(&world);
     assert_eq!(names, ["cart ·", "paid ·"]);
 }

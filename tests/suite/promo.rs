@@ -53,7 +53,7 @@ fn source(name: &str) -> SourceName {
 }
 
 fn token(hub: &Hub, n: usize) -> Token {
-    hub.sync.talk.as_ref().expect("a key").links.mint(1, Purpose::Chat, &n.to_string(), at(8_000_000))
+    hub.sync.conversation.as_ref().expect("a key").links.mint(1, Purpose::Chat, &n.to_string(), at(8_000_000))
 }
 
 fn phone(n: usize) -> Identifier {
@@ -146,7 +146,7 @@ async fn a_crash_between_taking_a_code_and_writing_whose_it_is_loses_none() {
     hub.sync.handle((0..2).map(|n| issued(hub, n)).collect()).await;
     let owners = hub.store.resolve(&[phone(0)].into()).await.expect("a store").owners;
     let interrupted = format!("1 promo/ufa/{}", owners[&phone(0)]);
-    assert!(hub.store.put_cell("promo-next/ufa", &interrupted, None).await.expect("a store"));
+    assert!(hub.store.compare_and_set("promo-next/ufa", &interrupted, None).await.expect("a store"));
     // Somebody else comes first, and then the one whose code was taken.
     for (n, code) in [(1, "UFA-2"), (0, "UFA-1")] {
         hub.sync.handle(vec![started(hub, n, 10)]).await;
@@ -160,7 +160,7 @@ async fn a_pool_whose_count_cannot_be_read_gives_nobody_anothers_code() {
     let scene = Scene::with(|text| text.replace("size = 300\nprefix = \"UFA\"", "codes = [\"UFA-1\", \"UFA-2\"]"));
     let hub = &scene.hub;
     hub.sync.handle((0..1).map(|n| issued(hub, n)).collect()).await;
-    assert!(hub.store.put_cell("promo-next/ufa", "v2 1", None).await.expect("a store"));
+    assert!(hub.store.compare_and_set("promo-next/ufa", "v2 1", None).await.expect("a store"));
     let failed = hub.sync.handle(vec![started(hub, 0, 10)]).await;
     let given = scene.given().await;
     assert!(given.iter().all(|(_, code)| code.is_none()), "{given:?}");

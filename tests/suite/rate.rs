@@ -14,7 +14,7 @@ use http::{Request, Response};
 use jiff::SignedDuration;
 use stagedoor_crm::{HttpClient, HttpError, SocketClient};
 use stagedoor_model::SourceName;
-use stagedoor_sync::{Pace, WaitingReason, waiting_reasons};
+use stagedoor_sync::{FlushMode, WaitingReason, waiting_reasons};
 use stagedoor_tests::account::{Account, Which};
 
 use crate::crashes::order;
@@ -69,14 +69,14 @@ async fn a_command_uses_the_crm_only_while_no_other_process_does(which: Which) {
     let began = Instant::now();
     let work = async {
         // Meanwhile no round of the hub begins.
-        let round = account.another("serve").reconcile(Pace::Everything).await.expect("a round");
+        let round = account.another("serve").reconcile(FlushMode::Everything).await.expect("a round");
         (began.elapsed(), round.unavailable)
     };
     let (waited, unavailable) = account.sync.alone_in_crm(work).await.expect("done");
     assert!(waited >= Duration::from_millis(700), "{waited:?}");
     assert_eq!(unavailable.as_deref(), Some("another process reconciles"));
     // And for a second afterwards, none either: the account's seconds are one after another.
-    let round = account.another("serve").reconcile(Pace::Everything).await.expect("a round");
+    let round = account.another("serve").reconcile(FlushMode::Everything).await.expect("a round");
     assert!(round.unavailable.is_some());
 }
 
@@ -91,16 +91,16 @@ async fn a_right_that_the_hub_lost_deletes_nobody_and_is_no_refusal() {
         let news = order(2, &["phone:+79161110001", "email:anna@example.com"]);
         assert!(account.sync.handle(vec![news]).await.is_empty());
         for _ in 0..3 {
-            account.sync.reconcile(Pace::Everything).await.expect("a round");
+            account.sync.reconcile(FlushMode::Everything).await.expect("a round");
             // With a module that is hidden the CRM is not heard, and that is all.
             _ = account.sync.hear_crm(&SourceName::new("crm").expect("a name")).await;
         }
-        assert_eq!(account.store.totals().await.expect("totals").parked, 0, "{module} {hidden}");
+        assert_eq!(account.store.totals().await.expect("totals").rejected, 0, "{module} {hidden}");
         let reasons = waiting_reasons(account.store.as_ref()).await.expect("read");
         let says = |one: &WaitingReason| one.reason.contains("right") && one.reason_ru.contains("право");
         assert!(reasons.iter().any(says), "{module} {hidden}: {reasons:?}");
         vtiger.give_rights_back();
-        let (everybody, _) = account.store.everybody(None, 10).await.expect("read");
+        let (everybody, _) = account.store.scan_people(None, 10).await.expect("read");
         account.store.mark_dirty(everybody).await.expect("marked");
         account.reconcile().await;
         let rows = format!("{:?}{:?}", vtiger.records("Contacts"), vtiger.records("Potentials"));

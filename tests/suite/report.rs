@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stagedoor::report::report;
 use stagedoor_model::Timestamp;
-use stagedoor_testkit::{Parcel, form_signed, unisender};
+use stagedoor_testkit::{SignedRequest, form_signed, unisender};
 use stagedoor_tests::{clock::Moved, hub::TestHub};
 
 const KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
@@ -17,7 +17,7 @@ fn letter(email: &str, campaign: u32, status: &str, at: &str) -> Value {
 /// The seventh of January 2027, after all that is reported here.
 const AFTERWARDS: i64 = 1_799_280_000;
 
-fn order(id: &str, email: &str, at: &str, now: Timestamp) -> Parcel {
+fn order(id: &str, email: &str, at: &str, now: Timestamp) -> SignedRequest {
     let tickets = json!([{ "id": "t1", "show": { "id": "kzn-1" }, "price": "1500.00" }]);
     let body = json!({ "type": "order", "data": {
         "id": id, "number": id, "status": "paid", "updated_at": at, "placed_at": at, "paid_at": at, "currency": "RUB",

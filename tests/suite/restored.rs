@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stagedoor_engine::Stage;
 use stagedoor_model::{Event, Rung, SourceName, Timestamp};
 use stagedoor_ports::{Clock, Gone};
-use stagedoor_sync::{Heard, Pace, Sync};
+use stagedoor_sync::{FlushMode, Heard, Sync};
 use stagedoor_tests::account::{Account, Which};
 
 use crate::{
@@ -34,19 +34,19 @@ pub async fn hear(account: &Account, second: i64) -> Heard {
 }
 
 /// A manager restores a row of a Vtiger.
-pub fn restore(account: &Account, row: Gone, touches: bool) {
+pub fn restore(account: &Account, row: Gone, submissions: bool) {
     let id = match row {
         Gone::Contact(id) => format!("12x{id}"),
         Gone::Deal(id) => format!("13x{id}"),
         Gone::Company(id) => format!("11x{id}"),
     };
-    account.vtiger().restored_by_manager(5, &id, touches);
+    account.vtiger().restored_by_manager(5, &id, submissions);
 }
 
 async fn settle(account: &Account, second: i64) {
     let sync = at(account, second);
     for _ in 0..60 {
-        let round = sync.reconcile(Pace::Everything).await.expect("a round");
+        let round = sync.reconcile(FlushMode::Everything).await.expect("a round");
         if round.left == 0 && round.unavailable.is_none() {
             return;
         }
@@ -74,17 +74,17 @@ async fn with_a_deleted_deal() -> (Account, u64) {
 
 #[tokio::test]
 async fn a_refund_after_a_deal_was_restored_reaches_the_deal() {
-    for (touches, is_heard) in [(false, false), (true, false), (false, true), (true, true)] {
+    for (submissions, is_heard) in [(false, false), (true, false), (false, true), (true, true)] {
         let (account, id) = with_a_deleted_deal().await;
         account.vtiger().pass(60);
-        restore(&account, Gone::Deal(id), touches);
+        restore(&account, Gone::Deal(id), submissions);
         if is_heard {
-            assert_eq!(hear(&account, 70).await.restored, 1, "{touches}");
+            assert_eq!(hear(&account, 70).await.restored, 1, "{submissions}");
             assert_eq!(hear(&account, 71).await.restored, 0, "it is heard once");
         }
         fold(&account, 80, refund(1, 79, &ANNA)).await;
         let all = deals(&account, Which::Vtiger);
-        assert_eq!(all, [(id, stage(Stage::Refunded), "0".to_owned())], "{touches} {is_heard}");
+        assert_eq!(all, [(id, stage(Stage::Refunded), "0".to_owned())], "{submissions} {is_heard}");
     }
 }
 

@@ -156,7 +156,7 @@ async fn why_somebody_is_not_in_is_told_in_words() {
     let owners = world.store.resolve(&anna()).await.expect("resolved").owners;
     let ids: BTreeSet<_> = owners.into_values().collect();
     let person = world.store.load(&ids).await.expect("loaded").remove(0).value;
-    let link = world.store.links(&ids).await.expect("links").remove(&person.id).unwrap_or_default();
+    let link = world.store.crm_states(&ids).await.expect("links").remove(&person.id).unwrap_or_default();
     let lines = stagedoor_sync::why(&world.sync.catalog, "all", &person, &link, clock.now());
     assert_eq!(lines, ["no  all of", "no    consents to email", "yes   not", "no      holds tickets"]);
 }

@@ -5,7 +5,7 @@ use stagedoor_model::{Phone, Region};
 use stagedoor_sandbox::Platform;
 use stagedoor_sync::Invitee;
 use stagedoor_testkit::{
-    Parcel,
+    SignedRequest,
     fans::{Account, ChatFan},
     form_signed,
 };
@@ -33,8 +33,8 @@ fn last(stage: &Stage) -> String {
 }
 
 async fn reported(stage: &Stage, fan: &ChatFan, message: &str, state: &str) {
-    let parcel = fan.reported(message, state, stage.hub.now().as_second()).expect("WhatsApp tells");
-    stage.hub.take(&parcel).await;
+    let signed_request = fan.reported(message, state, stage.hub.now().as_second()).expect("WhatsApp tells");
+    stage.hub.take(&signed_request).await;
     stage.on(1).await;
 }
 
@@ -88,8 +88,8 @@ async fn an_invitation_waits_for_the_morning_of_the_campaigns_place() {
 }
 
 /// What smsc.ru tells of a message that it took: 1 is delivered, 3 expired, 20 cannot be delivered, 25 cannot be reached.
-fn of_the_gateway(id: &str, phone: &str, status: u8) -> Parcel {
-    Parcel {
+fn of_the_gateway(id: &str, phone: &str, status: u8) -> SignedRequest {
+    SignedRequest {
         path: "/mail/smsc/smsc_hook_17".into(),
         headers: vec![("content-type".into(), "application/x-www-form-urlencoded".into())],
         body: format!("id={id}&phone={phone}&status={status}&err=6&time=").into_bytes(),

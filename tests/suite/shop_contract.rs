@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stagedoor_model::{Event, Timestamp};
 use stagedoor_testkit::form_signed;
 use stagedoor_tests::{
-    door::{self, Door, Outcome},
+    provider_harness::{self, Outcome, ProviderHarness},
     world::World,
 };
 
@@ -14,8 +14,8 @@ const SECRET: &str = "theatre-shop-secret";
 
 async fn told(body: &Value) -> Outcome {
     let now: Timestamp = "2027-05-16T10:00:00Z".parse().expect("an instant");
-    let door = Door::open(door::source("shop", SECRET), now);
-    door.take(&form_signed(&door.path, body, SECRET, &body.to_string().len().to_string(), now)).await
+    let harness = ProviderHarness::open(provider_harness::source("shop", SECRET), now);
+    harness.take(&form_signed(&harness.path, body, SECRET, &body.to_string().len().to_string(), now)).await
 }
 
 fn is_kept_alone(outcome: &Outcome) -> bool {
@@ -87,8 +87,8 @@ async fn a_show_that_moves_to_an_unreadable_time_is_kept_and_nobody_is_told() {
     stage.buys("anna@example.com", "+79161234560", "kzn-1").await;
     stage.on(60).await;
     let now = stage.hub.now();
-    let parcel = form_signed("/ticketing/theatre", &body(json!("22.05.2027 19:00")), SECRET, "odd-date", now);
-    stage.hub.take(&parcel).await;
+    let signed_request = form_signed("/ticketing/theatre", &body(json!("22.05.2027 19:00")), SECRET, "odd-date", now);
+    stage.hub.take(&signed_request).await;
     stage.on(HOUR / 3).await;
     assert_eq!(stage.letters("anna@example.com").len(), 0);
 }

@@ -17,11 +17,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use stagedoor_model::{Body, Event, EventId, OrderNoticed, SourceName};
 use stagedoor_ports::{
-    Clock, OrderDesk, Queue, Store, SystemClock,
+    Clock, OrderApi, Queue, Store, SystemClock,
     memory::{MemoryQueue, MemoryStore},
 };
 use stagedoor_schedule::Schedule;
-use stagedoor_tests::{door, world::World};
+use stagedoor_tests::{provider_harness, world::World};
 
 /// Answers by path and a part of the query; everything asked is written down.
 #[derive(Clone, Default)]
@@ -83,12 +83,12 @@ pub(crate) fn recorded(name: &str) -> Value {
     whole.get("response").cloned().unwrap_or(whole)
 }
 
-pub(crate) async fn pretix() -> (Shop, Arc<dyn OrderDesk>) {
+pub(crate) async fn pretix() -> (Shop, Arc<dyn OrderApi>) {
     let (shop, base) = Shop::open("Token t").await;
     shop.say("/api/v1/organizers/stagedoor/events/cherry/", 200, recorded("pretix_event.json"));
     let options = json!({ "base_url": base, "organizer": "stagedoor", "token": "t" });
-    let source = stagedoor_webhook::Source { options, ..door::source("pretix", "s") };
-    (shop, stagedoor_shops::desk(&source).expect("a desk").expect("built"))
+    let source = stagedoor_webhook::Source { options, ..provider_harness::source("pretix", "s") };
+    (shop, stagedoor_source_clients::order_api(&source).expect("a desk").expect("built"))
 }
 
 fn shop_source() -> SourceName {
@@ -102,10 +102,10 @@ fn notice(n: u64, code: &str) -> Event {
 
 #[tokio::test]
 async fn a_pretix_order_is_fetched_once_for_many_webhooks_and_lands_in_the_crm() {
-    let (shop, desk) = pretix().await;
+    let (shop, order_api) = pretix().await;
     shop.say("/api/v1/organizers/stagedoor/events/cherry/orders/QJETG/", 200, recorded("pretix_order_paid.json"));
     let mut world = World::new().await;
-    world.sync.desks.insert(shop_source(), desk);
+    world.sync.order_apis.insert(shop_source(), order_api);
     world.run(vec![notice(1, "QJETG"), notice(2, "QJETG"), notice(3, "QJETG")]).await;
     assert_eq!(shop.asked("orders/QJETG"), 1, "three webhooks, one read");
     let contacts = world.sandbox.contacts();
@@ -117,9 +117,9 @@ async fn a_pretix_order_is_fetched_once_for_many_webhooks_and_lands_in_the_crm()
 
 #[tokio::test]
 async fn a_web_servers_page_in_the_place_of_the_shop_loses_no_order() {
-    let (shop, desk) = pretix().await;
+    let (shop, order_api) = pretix().await;
     let mut world = World::new().await;
-    world.sync.desks.insert(shop_source(), desk);
+    world.sync.order_apis.insert(shop_source(), order_api);
     shop.pages.store(true, Ordering::Relaxed);
     let failed = world.sync.handle(vec![notice(1, "QJETG")]).await;
     assert_eq!(failed, [0].into(), "a page says nothing of the order: the webhook comes again");
@@ -131,9 +131,9 @@ async fn a_web_servers_page_in_the_place_of_the_shop_loses_no_order() {
 
 #[tokio::test]
 async fn a_wrong_clock_of_a_shop_that_is_asked_back_does_not_freeze_an_order() {
-    let (shop, desk) = pretix().await;
+    let (shop, order_api) = pretix().await;
     let mut world = World::new().await;
-    world.sync.desks.insert(shop_source(), desk);
+    world.sync.order_apis.insert(shop_source(), order_api);
     let mut order = recorded("pretix_order_paid.json");
     (order["status"], order["payments"]) = (json!("n"), json!([]));
     order["last_modified"] = json!("2099-05-01T10:00:00Z");
@@ -150,9 +150,9 @@ async fn a_wrong_clock_of_a_shop_that_is_asked_back_does_not_freeze_an_order() {
 
 #[tokio::test]
 async fn ten_recorded_pretix_orders_with_their_refunds_add_up_in_the_crm() {
-    let (shop, desk) = pretix().await;
+    let (shop, order_api) = pretix().await;
     shop.say("/api/v1/organizers/stagedoor/orders/", 200, recorded("pretix_orders_page.json"));
-    let page = desk.pull(SystemClock.now(), None).await.expect("a page");
+    let page = order_api.pull(SystemClock.now(), None).await.expect("a page");
     assert_eq!((page.bodies.len(), page.next), (10, None));
     let event = |(fact, at, body): (String, _, _)| {
         Event::new(&shop_source(), EventId::derive(&shop_source(), &[&fact]), at, body)
@@ -162,17 +162,17 @@ async fn ten_recorded_pretix_orders_with_their_refunds_add_up_in_the_crm() {
     let leads = world.sandbox.leads();
     let worth: i64 = leads.iter().filter_map(|lead| lead["price"].as_i64()).sum();
     assert_eq!(worth, 9_000, "twelve thousand four hundred paid, three thousand four hundred given back");
-    assert_eq!(world.store.totals().await.expect("totals").parked, 0);
+    assert_eq!(world.store.totals().await.expect("totals").rejected, 0);
 }
 
 #[tokio::test]
 async fn a_fully_refunded_pretix_order_leaves_a_refunded_deal() {
-    let (shop, desk) = pretix().await;
+    let (shop, order_api) = pretix().await;
     let order = recorded("pretix_order_refunded_cancelled.json");
     let code = order["code"].as_str().expect("a code").to_owned();
     shop.say(&format!("/api/v1/organizers/stagedoor/events/cherry/orders/{code}/"), 200, order);
     let mut world = World::new().await;
-    world.sync.desks.insert(shop_source(), desk);
+    world.sync.order_apis.insert(shop_source(), order_api);
     world.run(vec![notice(1, &code)]).await;
     let stages = world.sandbox.leads_by_stage();
     assert_eq!(stages.into_keys().map(|(_, stage)| stage).collect::<Vec<_>>(), ["refunded ·"]);
@@ -180,10 +180,10 @@ async fn a_fully_refunded_pretix_order_leaves_a_refunded_deal() {
 
 #[tokio::test]
 async fn a_shop_that_is_down_is_asked_again_and_a_missing_order_is_nobody() {
-    let (shop, desk) = pretix().await;
+    let (shop, order_api) = pretix().await;
     shop.say("/api/v1/organizers/stagedoor/events/cherry/orders/QJETG/", 503, json!({}));
     let mut world = World::new().await;
-    world.sync.desks.insert(shop_source(), desk);
+    world.sync.order_apis.insert(shop_source(), order_api);
     assert_eq!(
         world.sync.handle(vec![notice(1, "QJETG"), notice(2, "NOONE")]).await.into_iter().collect::<Vec<_>>(),
         [0]
@@ -195,9 +195,9 @@ async fn a_shop_that_is_down_is_asked_again_and_a_missing_order_is_nobody() {
 
 #[tokio::test]
 async fn a_strangers_order_code_cannot_leave_its_place_in_the_path() {
-    let (shop, desk) = pretix().await;
+    let (shop, order_api) = pretix().await;
     let noticed = OrderNoticed { order: "../../../../secrets?x=".into(), scope: Some("cherry/..".into()) };
-    _ = desk.order(&noticed).await;
+    _ = order_api.order(&noticed).await;
     let asked = shop.asked.lock().expect("a lock").clone();
     assert!(
         asked.iter().all(|path| path.starts_with("/api/v1/organizers/stagedoor/events/cherry%2F../orders/")),
@@ -207,7 +207,7 @@ async fn a_strangers_order_code_cannot_leave_its_place_in_the_path() {
 
 #[tokio::test]
 async fn an_order_that_changes_while_pages_are_pulled_pushes_no_other_out() {
-    let (shop, desk) = pretix().await;
+    let (shop, order_api) = pretix().await;
     let changed = |code: &str, minute: u32| {
         let mut order = recorded("pretix_order_paid.json");
         (order["code"], order["last_modified"]) = (json!(code), json!(format!("2026-11-24T13:{minute}:00Z")));
@@ -217,21 +217,21 @@ async fn an_order_that_changes_while_pages_are_pulled_pushes_no_other_out() {
     let page = |results: Vec<Value>, more: bool| json!({ "next": more.then_some("there is more"), "results": results });
     shop.say(orders, 200, page(vec![changed("AAAAA", 10), changed("BBBBB", 20)], true));
     let since = "2026-11-24T13:00:00Z".parse().expect("a time");
-    let first = desk.pull(since, None).await.expect("a page");
+    let first = order_api.pull(since, None).await.expect("a page");
     // Meanwhile the first order changed: what was on the second page is on the first now.
     let next = page(vec![changed("BBBBB", 20), changed("CCCCC", 30), changed("AAAAA", 40)], false);
     shop.say(&format!("{orders}&modified_since=2026-11-24T13%3A20"), 200, next);
     shop.say(&format!("{orders}&page=2"), 200, page(vec![changed("AAAAA", 40)], false));
-    let second = desk.pull(since, first.next).await.expect("a page");
+    let second = order_api.pull(since, first.next).await.expect("a page");
     let found = |code: &str| second.bodies.iter().any(|(fact, _, _)| fact.starts_with(code));
     assert!(found("CCCCC") && found("AAAAA"));
 }
 
-pub(crate) async fn ticketscloud() -> (Shop, Arc<dyn OrderDesk>) {
+pub(crate) async fn ticketscloud() -> (Shop, Arc<dyn OrderApi>) {
     let (shop, base) = Shop::open("key k").await;
     let options = json!({ "base_url": base, "key": "k" });
-    let source = stagedoor_webhook::Source { options, ..door::source("ticketscloud", "s") };
-    (shop, stagedoor_shops::desk(&source).expect("a desk").expect("built"))
+    let source = stagedoor_webhook::Source { options, ..provider_harness::source("ticketscloud", "s") };
+    (shop, stagedoor_source_clients::order_api(&source).expect("a desk").expect("built"))
 }
 
 fn listed(mut one: Value, page: u64, total: u64) -> Value {
@@ -241,13 +241,13 @@ fn listed(mut one: Value, page: u64, total: u64) -> Value {
 
 #[tokio::test]
 async fn a_ticketscloud_order_is_found_in_the_list_by_the_second_in_its_id() {
-    let (shop, desk) = ticketscloud().await;
+    let (shop, order_api) = ticketscloud().await;
     shop.say("/v2/resources/orders", 200, listed(recorded("ticketscloud_order.json"), 1, 1));
     let source = SourceName::new("ticketscloud-test").expect("a name");
     let noticed = OrderNoticed { order: "5d39c3108cd381a4891e07e0".into(), scope: None };
     let event = Event::new(&source, EventId::derive(&source, &["1"]), SystemClock.now(), Body::OrderNoticed(noticed));
     let mut world = World::new().await;
-    world.sync.desks.insert(source, desk);
+    world.sync.order_apis.insert(source, order_api);
     world.run(vec![event]).await;
     assert_eq!(shop.asked("created_at=2019-07-25T14%3A56%3A11%2C2019-07-25T14%3A56%3A21"), 1);
     let deal = world.sandbox.leads().remove(0);
@@ -256,10 +256,10 @@ async fn a_ticketscloud_order_is_found_in_the_list_by_the_second_in_its_id() {
 
 #[tokio::test]
 async fn a_ticketscloud_order_belongs_to_the_buyer_whom_the_shop_names_now() {
-    let (shop, desk) = ticketscloud().await;
+    let (shop, order_api) = ticketscloud().await;
     let source = SourceName::new("ticketscloud-test").expect("a name");
     let mut world = World::new().await;
-    world.sync.desks.insert(source.clone(), desk);
+    world.sync.order_apis.insert(source.clone(), order_api);
     // The shop tells no time of such a change. Once the greater phone is the later one, once the smaller.
     for (n, phone) in ["+79991234576", "+79990000001", "+79999999999"].into_iter().enumerate() {
         let mut one = recorded("ticketscloud_order.json");
@@ -277,10 +277,10 @@ async fn a_ticketscloud_order_belongs_to_the_buyer_whom_the_shop_names_now() {
     }
 }
 
-fn schedule(store: &Arc<dyn Store>, queue: &Arc<MemoryQueue>, desk: Arc<dyn OrderDesk>) -> Schedule {
+fn schedule(store: &Arc<dyn Store>, queue: &Arc<MemoryQueue>, order_api: Arc<dyn OrderApi>) -> Schedule {
     let source = SourceName::new("ticketscloud-test").expect("a name");
-    let desks = BTreeMap::from([(source, desk)]);
-    Schedule { store: Arc::clone(store), queue: queue.clone(), clock: Arc::new(SystemClock), desks }
+    let order_apis = BTreeMap::from([(source, order_api)]);
+    Schedule { store: Arc::clone(store), queue: queue.clone(), clock: Arc::new(SystemClock), order_apis }
 }
 
 pub(crate) async fn drained(queue: &MemoryQueue) -> Vec<Event> {
@@ -291,7 +291,7 @@ pub(crate) async fn drained(queue: &MemoryQueue) -> Vec<Event> {
 
 #[tokio::test]
 async fn what_no_webhook_told_is_pulled_page_by_page_nothing_skipped_nothing_doubled() {
-    let (shop, desk) = ticketscloud().await;
+    let (shop, order_api) = ticketscloud().await;
     let other = || {
         let mut one = recorded("ticketscloud_order.json");
         one["data"]["id"] = json!("5d39c3108cd381a4891e07e1");
@@ -305,7 +305,7 @@ async fn what_no_webhook_told_is_pulled_page_by_page_nothing_skipped_nothing_dou
     refund["data"][0]["order"] = json!("5d39c3108cd381a4891e07e0");
     shop.say("/v2/resources/refund_requests", 200, refund);
     let (store, queue) = (Arc::new(MemoryStore::default()) as Arc<dyn Store>, Arc::new(MemoryQueue::default()));
-    let schedule = schedule(&store, &queue, desk);
+    let schedule = schedule(&store, &queue, order_api);
     assert!(schedule.pull_all().await.into_values().all(|answer| answer.is_err()), "the second page fails");
     let first = drained(&queue).await;
     assert_eq!(first.len(), 1, "the first page is safe");

@@ -8,7 +8,7 @@ use stagedoor_model::{
     OrderState, Profile, Refund, ShowRef, SourceName, Ticket, Timestamp,
 };
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_sync::Pace;
+use stagedoor_sync::FlushMode;
 use stagedoor_tests::{
     crash::{Life, Mortal},
     world::{World, sync},
@@ -153,7 +153,7 @@ async fn storm(world: &World, mut left: Vec<Event>, dice: &mut Dice) {
         let again = batch.into_iter().enumerate().filter(|(n, _)| life.is_over() || failed.contains(n));
         left.extend(again.map(|(_, event)| event));
         if dice.roll(2) == 0 {
-            _ = mortal.reconcile(Pace::Everything).await;
+            _ = mortal.reconcile(FlushMode::Everything).await;
         }
     }
 }

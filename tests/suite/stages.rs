@@ -7,9 +7,9 @@ use stagedoor_engine::{DealDraft, Stage, StageGuard};
 use stagedoor_model::{
     Body, Company, Event, EventId, LeadChanged, Money, OrderState, Refund, Rung, SourceName, Timestamp,
 };
-use stagedoor_ports::{Crm, Row};
+use stagedoor_ports::{Crm, WriteOutcome};
 use stagedoor_sandbox::{Fault, FaultKind, PipelineSeed, Sandbox, Seed};
-use stagedoor_sync::Pace;
+use stagedoor_sync::FlushMode;
 use stagedoor_tests::{
     account::{Account, Which},
     world::{PIPELINE, World, catalog, seed, settings},
@@ -170,10 +170,10 @@ async fn a_robots_move_ahead_is_kept_though_no_webhook_told_of_it(which: Which) 
 async fn a_deal_that_a_robot_moved_is_paid_when_it_is_paid(which: Which) {
     let account = Account::of(which).await;
     fold(&account, cart(1, &ANNA)).await;
-    moved_unheard(&account, which, &stage(Rung::Talked));
+    moved_unheard(&account, which, &stage(Rung::Conversation));
     // A second cart is no news for the stage.
     fold(&account, cart(2, &ANNA)).await;
-    assert_eq!(only(&account, which).0, stage(Rung::Talked));
+    assert_eq!(only(&account, which).0, stage(Rung::Conversation));
     fold(&account, changed(1, 5, &ANNA, |_| {})).await;
     assert_eq!(only(&account, which).0, stage(Rung::Paid));
 }
@@ -194,8 +194,8 @@ async fn a_refunded_deal_that_a_manager_reopens_and_a_client_pays_becomes_paid(w
     fold(&account, order(1, &ANNA)).await;
     fold(&account, refund(1, 3, &ANNA)).await;
     assert_eq!(only(&account, which).0, stage(Stage::Refunded));
-    moved(&account, which, &stage(Rung::Talked), 5).await;
-    assert_eq!(only(&account, which).0, stage(Rung::Talked));
+    moved(&account, which, &stage(Rung::Conversation), 5).await;
+    assert_eq!(only(&account, which).0, stage(Rung::Conversation));
     fold(&account, order(8, &ANNA)).await;
     assert_eq!(only(&account, which), (stage(Rung::Paid), "1500".into()));
 }
@@ -223,9 +223,9 @@ async fn a_deal_that_a_manager_gave_up_stays_so_when_its_buyer_hands_another_ord
 async fn a_managers_move_after_a_payment_stays_whatever_else_changes(which: Which) {
     let account = Account::of(which).await;
     fold(&account, order(1, &ANNA)).await;
-    moved(&account, which, &stage(Rung::Talked), 5).await;
+    moved(&account, which, &stage(Rung::Conversation), 5).await;
     fold(&account, changed(1, 7, &ANNA, |order| order.promo_codes.push("SPRING".into()))).await;
-    assert_eq!(only(&account, which).0, stage(Rung::Talked));
+    assert_eq!(only(&account, which).0, stage(Rung::Conversation));
 }
 
 async fn a_company_that_orders_again_after_a_refund_has_an_open_deal(which: Which) {
@@ -233,7 +233,7 @@ async fn a_company_that_orders_again_after_a_refund_has_an_open_deal(which: Whic
     fold(&account, order(1, &ANNA)).await;
     fold(&account, refund(1, 3, &ANNA)).await;
     assert_eq!(only(&account, which).0, stage(Stage::Refunded));
-    moved(&account, which, &stage(Rung::Talked), 5).await;
+    moved(&account, which, &stage(Rung::Conversation), 5).await;
     let of_company = changed(7, 7, &ANNA, |order| {
         (order.state, order.paid_at, order.paid.minor) = (OrderState::Placed, None, 0);
         order.company = Some(Company { name: "ООО Вишнёвый сад".into(), tax_id: None, unchecked: None });
@@ -245,16 +245,16 @@ async fn a_company_that_orders_again_after_a_refund_has_an_open_deal(which: Whic
 async fn a_deal_that_the_hub_closed_after_a_robots_move_is_open_again_for_another_order(which: Which) {
     let account = Account::of(which).await;
     fold(&account, cart(1, &ANNA)).await;
-    moved(&account, which, &stage(Rung::Talked), 5).await;
+    moved(&account, which, &stage(Rung::Conversation), 5).await;
     fold(&account, changed(1, 7, &ANNA, |order| (order.state, order.paid_at) = (OrderState::Cancelled, None))).await;
     assert_eq!(only(&account, which).0, stage(Stage::Lost));
     // The shop tells late of an order that was placed before the robot's move.
     fold(&account, cart(2, &ANNA)).await;
     assert_eq!(only(&account, which).0, stage(Rung::Cart));
     // A manager's later move counts again.
-    moved(&account, which, &stage(Rung::Talked), 9).await;
+    moved(&account, which, &stage(Rung::Conversation), 9).await;
     fold(&account, cart(3, &ANNA)).await;
-    assert_eq!(only(&account, which).0, stage(Rung::Talked));
+    assert_eq!(only(&account, which).0, stage(Rung::Conversation));
 }
 
 async fn a_deal_whose_making_got_no_answer_follows_its_buyer(which: Which) {
@@ -262,7 +262,7 @@ async fn a_deal_whose_making_got_no_answer_follows_its_buyer(which: Which) {
     let making = if which == Which::Amo { "POST /api/v4/leads$" } else { "create Potentials$" };
     account.fault(Fault::once(FaultKind::AnswerLost, making));
     assert!(account.sync.handle(vec![order(1, &ANNA), refund(1, 3, &ANNA)]).await.is_empty());
-    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    account.sync.reconcile(FlushMode::Everything).await.expect("a round");
     assert_eq!(only(&account, which).0, stage(Stage::Refunded));
     fold(&account, form(5, &ANNA)).await;
     assert_eq!(only(&account, which), (stage(Rung::Interested), "0".into()));
@@ -310,7 +310,7 @@ async fn deals_that_are_to_be_moved_are_read_in_bulk() {
     let paid = |n: usize| DealDraft { guard: Some(guard.clone()), ..to(n, Rung::Paid) };
     let updates: Vec<(u64, DealDraft)> = made.iter().enumerate().map(|(n, id)| (*id, paid(n))).collect();
     let before = crm.calls();
-    let expected: Vec<Row> = made.iter().map(|id| Row::Done(*id)).collect();
+    let expected: Vec<WriteOutcome> = made.iter().map(|id| WriteOutcome::Done(*id)).collect();
     assert_eq!(crm.update_deals(&updates).await, expected);
     let calls = crm.calls() - before;
     assert!(calls <= 4, "{calls} calls for 200 deals");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stagedoor_engine::Stage;
 use stagedoor_model::Rung;
-use stagedoor_sync::{Pace, Sync, waiting_reasons};
+use stagedoor_sync::{FlushMode, Sync, waiting_reasons};
 use stagedoor_tests::{
     account::{Account, Which},
     world::PIPELINE,
@@ -48,7 +48,7 @@ fn count(account: &Account, which: Which, name: &str) -> usize {
 /// One round of this process: it has to get the lease from the one before.
 async fn round(sync: &Sync) {
     for _ in 0..300 {
-        if sync.reconcile(Pace::Everything).await.expect("a round").unavailable.is_none() {
+        if sync.reconcile(FlushMode::Everything).await.expect("a round").unavailable.is_none() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -67,7 +67,7 @@ async fn a_stage_that_was_renamed_while_the_hub_was_down_is_no_loss(which: Which
     round(&next).await;
     assert_eq!((count(&account, which, "Билет куплен"), count(&account, which, "Думают")), (2, 1));
     let totals = account.store.totals().await.expect("totals");
-    assert_eq!((totals.waiting, totals.parked), (0, 0));
+    assert_eq!((totals.waiting, totals.rejected), (0, 0));
 }
 
 async fn stages_without_deals_that_are_renamed_at_once_are_no_loss(which: Which) {
@@ -142,7 +142,7 @@ async fn a_stage_that_is_gone_holds_up_only_the_deals_that_need_it(which: Which)
         round(sync).await;
         assert_eq!(account.counts(), (3, 2), "all contacts, and all deals but one");
         let totals = account.store.totals().await.expect("totals");
-        assert_eq!((totals.waiting, totals.parked), (1, 0));
+        assert_eq!((totals.waiting, totals.rejected), (1, 0));
     }
     let reasons = waiting_reasons(account.store.as_ref()).await.expect("read");
     let [reason] = reasons.as_slice() else { panic!("{reasons:?}") };

@@ -7,14 +7,14 @@ use stagedoor_engine::{Standing, ledger, standing};
 use stagedoor_model::{Channel, Email, Identifier, Kind, MARKETING, Phone, Region, Timestamp};
 use stagedoor_sandbox::Platform;
 use stagedoor_testkit::{
-    Parcel,
+    SignedRequest,
     fans::{Account, ChatFan},
     form, form_signed, samples, unisender,
 };
 use stagedoor_tests::{
-    bend,
-    door::{self, Door},
     hub::TestHub,
+    provider_harness::{self, ProviderHarness},
+    tamper,
 };
 
 /// Who wrote more than a day ago is not answered any more.
@@ -39,7 +39,7 @@ async fn stands(hub: &TestHub, who: Identifier, channel: Channel) -> Standing {
     standing(&ledger(&person), MARKETING, channel, None, &hub.hub.config.catalog.consent, None)
 }
 
-fn sms(phone: &str, id: &str, words: &str) -> Parcel {
+fn sms(phone: &str, id: &str, words: &str) -> SignedRequest {
     let zone = jiff::tz::TimeZone::get("Europe/Moscow").expect("a zone");
     let time = Timestamp::now().to_zoned_datetime(zone).strftime("%d.%m.%Y %H:%M:%S").to_string();
     form("/mail/smsc/smsc_hook_17", &[("sms_id", id), ("phone", phone), ("mes", words), ("time", &time)])
@@ -71,11 +71,13 @@ async fn the_same_words_stop_in_chats_and_by_sms() {
 
 #[tokio::test]
 async fn a_list_that_is_tidied_up_withdraws_nobody() {
-    let door =
-        Door::open(door::source("mailchimp", "mailchimp-path-secret"), "2027-05-01T10:00:00Z".parse().expect("a time"));
+    let harness = ProviderHarness::open(
+        provider_harness::source("mailchimp", "mailchimp-path-secret"),
+        "2027-05-01T10:00:00Z".parse().expect("a time"),
+    );
     for (action, withdraws) in [("unsub", true), ("archive", false), ("delete", false)] {
-        let parcel = form(
-            &format!("{}/mailchimp-path-secret", door.path),
+        let signed_request = form(
+            &format!("{}/mailchimp-path-secret", harness.path),
             &[
                 ("type", "unsubscribe"),
                 ("fired_at", "2027-05-01 09:00:00"),
@@ -85,7 +87,7 @@ async fn a_list_that_is_tidied_up_withdraws_nobody() {
                 ("data[list_id]", "a6b5da1054"),
             ],
         );
-        let events = door.take(&parcel).await.events;
+        let events = harness.take(&signed_request).await.events;
         let kinds: Vec<&str> = events.iter().map(|event| event.kind()).collect();
         let expected = if withdraws { "stagedoor.consent.recorded.v1" } else { "stagedoor.membership.reported.v1" };
         assert_eq!(kinds, [expected], "{action}");
@@ -122,22 +124,22 @@ async fn an_unsubscription_with_odd_fields_withdraws_all_the_same() {
         |one| one["email"] = json!([one["email"]]),
         |one| one["event"] = "Group_Unsubscribe ".into(),
     ];
-    for (number, bend) in bent.iter().enumerate() {
-        let (door, mut told) = (Door::of(&sample), told.clone());
-        told.iter_mut().for_each(bend);
+    for (number, change) in bent.iter().enumerate() {
+        let (harness, mut told) = (ProviderHarness::of(&sample), told.clone());
+        told.iter_mut().for_each(change);
         let body = serde_json::to_vec(&told).expect("JSON");
-        let events = door.take(&bend::signed(&sample, &door.path, body)).await.events;
+        let events = harness.take(&tamper::signed(&sample, &harness.path, body)).await.events;
         assert!(events.iter().any(|event| event.kind() == withdrawn), "{number}: {events:?}");
     }
     let at: Timestamp = "2027-05-01T10:00:00Z".parse().expect("a time");
-    let door = Door::open(door::source("unisender", KEY), at);
+    let harness = ProviderHarness::open(provider_harness::source("unisender", KEY), at);
     let event = json!({ "event_name": "unsubscribe", "event_time": "2027-05-01 09:00:00",
         "event_data": { "email": "anna@example.com; boris@example.com", "list_ids": [134] } });
-    let events = door.take(&unisender(&door.path, &[event], KEY)).await.events;
+    let events = harness.take(&unisender(&harness.path, &[event], KEY)).await.events;
     assert_eq!(events.iter().filter(|event| event.kind() == withdrawn).count(), 2, "{events:?}");
-    let door = Door::open(door::source("mailchimp", "mailchimp-path-secret"), at);
-    let parcel = form(
-        &format!("{}/mailchimp-path-secret", door.path),
+    let harness = ProviderHarness::open(provider_harness::source("mailchimp", "mailchimp-path-secret"), at);
+    let signed_request = form(
+        &format!("{}/mailchimp-path-secret", harness.path),
         &[
             ("type", "unsubscribe"),
             ("fired_at", "2027-05-01 09:00:00"),
@@ -147,6 +149,6 @@ async fn an_unsubscription_with_odd_fields_withdraws_all_the_same() {
             ("data[list_id]", "a6b5da1054"),
         ],
     );
-    let events = door.take(&parcel).await.events;
+    let events = harness.take(&signed_request).await.events;
     assert!(events.iter().any(|event| event.kind() == withdrawn), "{events:?}");
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use stagedoor::{DEFAULT_CONFIG, Hub, THEATRE_CONFIG, read_config};
-use stagedoor_engine::{Link, Person, PersonId, ShowKey, Step, deals, plan};
+use stagedoor_engine::{CrmState, Person, PersonId, ShowKey, Step, deals, plan};
 use stagedoor_model::Event;
 use stagedoor_ports::SystemClock;
 
@@ -42,10 +42,10 @@ fn open(told: &Told, folder: &Path) -> Hub {
 }
 
 /// Everybody in the store, with what the CRM is known to hold of them.
-async fn everybody(hub: &Hub) -> BTreeMap<PersonId, (Person, Link)> {
-    let (ids, next) = hub.store.everybody(None, 10_000).await.expect("people");
+async fn everybody(hub: &Hub) -> BTreeMap<PersonId, (Person, CrmState)> {
+    let (ids, next) = hub.store.scan_people(None, 10_000).await.expect("people");
     assert_eq!(next, None);
-    let mut links = hub.store.links(&ids).await.expect("links");
+    let mut links = hub.store.crm_states(&ids).await.expect("links");
     let people = hub.store.load(&ids).await.expect("every person is readable");
     people
         .into_iter()
@@ -54,7 +54,7 @@ async fn everybody(hub: &Hub) -> BTreeMap<PersonId, (Person, Link)> {
 }
 
 /// Deals that the CRM is known to hold.
-fn held(link: &Link) -> BTreeSet<&ShowKey> {
+fn held(link: &CrmState) -> BTreeSet<&ShowKey> {
     link.deals.iter().filter(|(_, deal)| deal.id.is_some()).map(|(show, _)| show).collect()
 }
 

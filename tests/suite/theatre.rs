@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_testkit::{Parcel, form_signed, json as json_parcel};
+use stagedoor_testkit::{SignedRequest, form_signed, json as json_parcel};
 use stagedoor_tests::hub::TheatreHub;
 
 /// An order of the theatre's own shop.
-pub fn order(id: &str, change: impl FnOnce(&mut Value)) -> Parcel {
+pub fn order(id: &str, change: impl FnOnce(&mut Value)) -> SignedRequest {
     let show = json!({ "id": "perf-1", "title": "Вишнёвый сад", "city": "Москва" });
     let mut data = json!({ "id": id, "number": format!("7{id}"), "status": "paid", "updated_at": "2026-11-20T10:05:00Z",
         "placed_at": "2026-11-20T10:00:00Z", "currency": "RUB", "total": "3601.50",
@@ -27,7 +27,7 @@ pub fn order(id: &str, change: impl FnOnce(&mut Value)) -> Parcel {
 }
 
 /// YooKassa tells of a payment or a refund.
-fn told(event: &str, id: &str) -> Parcel {
+fn told(event: &str, id: &str) -> SignedRequest {
     let body = json!({ "type": "notification", "event": event, "object": { "id": id, "status": "succeeded" } });
     json_parcel("/ticketing/yookassa/yk-path-secret", &body)
 }
@@ -166,9 +166,9 @@ async fn a_company_of_which_a_later_version_wrote_is_looked_up_and_not_made_agai
     };
     hub.take(&collective("1", "sad.example")).await;
     hub.settled().await;
-    let cells = hub.hub.store.cells("company/").await.expect("cells");
-    let (name, cell) = cells.first_key_value().expect("a company");
-    assert!(hub.hub.store.put_cell(name, "sealed 9", Some(cell.version)).await.expect("a store"));
+    let key_values = hub.hub.store.key_values("company/").await.expect("cells");
+    let (name, key_value) = key_values.first_key_value().expect("a company");
+    assert!(hub.hub.store.compare_and_set(name, "sealed 9", Some(key_value.version)).await.expect("a store"));
     hub.take(&collective("2", "garden.example")).await;
     hub.settled().await;
     assert_eq!(hub.vtiger.records("Accounts").len(), 1);
@@ -190,16 +190,16 @@ async fn a_company_that_the_crm_refuses_waits_for_a_manager_and_its_people_do_no
     hub.take(&collective("1")).await;
     let status = hub.settled().await;
     let counts = |hub: &TheatreHub| ["Contacts", "Potentials", "Invoice"].map(|one| hub.vtiger.records(one).len());
-    assert_eq!((status.parked, counts(&hub)), (1, [1, 1, 0]), "a company's invoice is in nobody else's name");
-    let parked = hub.hub.store.parked(10).await.expect("parked");
-    assert!(parked[0].1.parked()[0].reason.contains("Duplicate"), "{parked:?}");
+    assert_eq!((status.rejected, counts(&hub)), (1, [1, 1, 0]), "a company's invoice is in nobody else's name");
+    let rejected = hub.hub.store.rejected(10).await.expect("parked");
+    assert!(rejected[0].1.rejected()[0].reason.contains("Duplicate"), "{rejected:?}");
     // A second order of theirs asks the CRM no more than it has to.
     hub.take(&collective("2")).await;
-    assert_eq!((hub.settled().await.parked, counts(&hub)), (1, [1, 1, 0]));
+    assert_eq!((hub.settled().await.rejected, counts(&hub)), (1, [1, 1, 0]));
 
     hub.vtiger.deleted_by_manager(&theirs);
     assert_eq!(stagedoor::commands::retry_parked(&hub.hub).await.expect("retried"), 1);
-    assert_eq!(hub.settled().await.parked, 0);
+    assert_eq!(hub.settled().await.rejected, 0);
     assert_eq!(counts(&hub), [1, 1, 2]);
     let account = text(&hub.vtiger.records("Accounts")[0], "id").to_owned();
     for (module, field) in [("Contacts", "account_id"), ("Potentials", "related_to"), ("Invoice", "account_id")] {
@@ -244,7 +244,7 @@ async fn an_order_whose_number_the_crm_cannot_hold_has_one_invoice() {
     hub.take(&order("🎭<1>", |_| {})).await;
     hub.settled().await;
     hub.take(&order("🎭<1>", |data| data["updated_at"] = "2026-11-21T10:00:00Z".into())).await;
-    assert_eq!((hub.settled().await.parked, hub.vtiger.records("Invoice").len()), (0, 1));
+    assert_eq!((hub.settled().await.rejected, hub.vtiger.records("Invoice").len()), (0, 1));
 }
 
 #[tokio::test]
@@ -418,5 +418,5 @@ async fn a_server_that_cleaned_its_sessions_up_is_logged_into_again() {
     hub.vtiger.forget_sessions();
     hub.take(&order("2", |_| {})).await;
     let status = hub.settled().await;
-    assert_eq!((hub.vtiger.records("Invoice").len(), status.parked), (2, 0));
+    assert_eq!((hub.vtiger.records("Invoice").len(), status.rejected), (2, 0));
 }

@@ -9,7 +9,7 @@ use stagedoor_model::{Email, Identifier, MessageDecided, SourceName, Timestamp};
 use stagedoor_ports::{HttpClient, HttpError, Sending};
 use stagedoor_sandbox::{
     Post,
-    post::{LOGIN, PASSWORD},
+    smtp::{LOGIN, PASSWORD},
 };
 use stagedoor_tests::tls::Authority;
 use stagedoor_webhook::Secret;
@@ -35,7 +35,7 @@ async fn letter(port: u16) -> Sending {
         tag: None,
         rate: NonZeroU32::MIN,
     });
-    let channels = stagedoor_chat::channels(&config).expect("channels");
+    let channels = stagedoor_channels::channels(&config).expect("channels");
     let through = SourceName::new("email").expect("a name");
     let to = Identifier::email(Email::parse("anna@example.ru").expect("an address"));
     let message = MessageDecided {

@@ -18,13 +18,13 @@ fn client(world: &World, store: &Arc<dyn Store>, owner: &str) -> AmoCrm {
 /// Makes every stored access token look as if it ended so many seconds from now: with few left a refresh is due, with
 /// none the hub has nothing to fall back on but a refresh token that works.
 async fn age(store: &Arc<dyn Store>, seconds: i64) {
-    let cell = store.cell("amocrm/tokens").await.expect("read").expect("tokens");
-    let mut pairs: serde_json::Value = serde_json::from_str(&cell.value).expect("JSON");
+    let key_value = store.key_value("amocrm/tokens").await.expect("read").expect("tokens");
+    let mut pairs: serde_json::Value = serde_json::from_str(&key_value.value).expect("JSON");
     let soon = (stagedoor_model::Timestamp::now() + jiff::SignedDuration::from_secs(seconds)).to_string();
     for pair in pairs.as_array_mut().expect("pairs") {
         pair["expires_at"] = soon.clone().into();
     }
-    assert!(store.put_cell("amocrm/tokens", &pairs.to_string(), Some(cell.version)).await.expect("put"));
+    assert!(store.compare_and_set("amocrm/tokens", &pairs.to_string(), Some(key_value.version)).await.expect("put"));
 }
 
 async fn code(world: &World) -> String {
@@ -90,7 +90,7 @@ async fn when_every_token_is_spent_the_owner_is_told_what_to_do() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let crm = client(&world, &store, "a");
     match crm.contacts(1).await {
-        Err(CrmError::Denied(text)) => assert!(text.contains("stagedoor authorize"), "{text}"),
+        Err(CrmError::CredentialsRejected(text)) => assert!(text.contains("stagedoor authorize"), "{text}"),
         other => panic!("expected a denial, got {:?}", other.map(|page| page.next)),
     }
 }

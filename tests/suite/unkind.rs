@@ -210,14 +210,18 @@ async fn a_renamed_stage_keeps_its_id_and_a_deleted_one_loses_its_deals() {
 async fn a_robot_moves_every_deal_that_comes_to_its_stage() {
     let (sandbox, amocrm) = StandIn::amocrm().await;
     let stage = |name: &str| sandbox.stage("Воронка", name).expect("a stage");
-    let (cart, talks) = (stage("Корзина"), stage("Переговоры"));
-    amocrm.switch("robots", &json!([{ "from": cart, "to": talks }])).await;
+    let (cart, conversations) = (stage("Корзина"), stage("Переговоры"));
+    amocrm.switch("robots", &json!([{ "from": cart, "to": conversations }])).await;
     let made = amocrm.make("leads", &json!({ "pipeline_id": cart.0, "status_id": cart.1 })).await;
-    assert_eq!(amocrm.read("leads", made).await["status_id"], talks.1);
+    assert_eq!(amocrm.read("leads", made).await["status_id"], conversations.1);
     let to = json!({ "pipeline": "Воронка", "stage": "Корзина" });
     amocrm.switch(&format!("leads/{made}/move"), &to).await;
     let lead = amocrm.read("leads", made).await;
-    assert_eq!((&lead["status_id"], &lead["updated_by"]), (&json!(talks.1), &json!(0)), "it is moved back at once");
+    assert_eq!(
+        (&lead["status_id"], &lead["updated_by"]),
+        (&json!(conversations.1), &json!(0)),
+        "it is moved back at once"
+    );
 }
 
 #[tokio::test]

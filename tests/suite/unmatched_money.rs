@@ -72,8 +72,8 @@ fn tasks(account: &Account, which: Which) -> usize {
 
 /// What stands in the list of parked things.
 async fn listed(account: &Account) -> Vec<String> {
-    let parked = account.store.parked(10).await.expect("read");
-    parked.iter().flat_map(|(_, link)| link.parked().into_iter().map(|one| one.reason.clone())).collect()
+    let rejected = account.store.rejected(10).await.expect("read");
+    rejected.iter().flat_map(|(_, link)| link.rejected().into_iter().map(|one| one.reason.clone())).collect()
 }
 
 async fn money_for_an_order_that_no_shop_told_of_is_shown_and_a_task_until_the_order_comes(which: Which) {
@@ -145,5 +145,5 @@ async fn what_was_listed_of_somebody_who_is_part_of_another_now_is_listed_no_mor
     assert_eq!(listed(&account).await.len(), 1);
     fold(&account, changed(9, 10, &ANNA, |_| {})).await;
     assert_eq!(listed(&account).await, Vec::<String>::new());
-    assert_eq!(account.store.totals().await.expect("totals").parked, 0);
+    assert_eq!(account.store.totals().await.expect("totals").rejected, 0);
 }

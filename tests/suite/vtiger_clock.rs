@@ -3,7 +3,7 @@
 use stagedoor_engine::Stage;
 use stagedoor_model::{Event, OrderState, Rung, SourceName};
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_sync::{Heard, Pace, waiting_reasons};
+use stagedoor_sync::{FlushMode, Heard, waiting_reasons};
 use stagedoor_tests::account::{Account, Which};
 
 use crate::{
@@ -57,8 +57,10 @@ async fn a_hub_that_believed_a_future_time_hears_again() {
     let account = Account::of(Which::Vtiger).await;
     fold(&account, order(1, &ANNA)).await;
     hear(&account).await;
-    let kept = account.store.cell("crm/changes").await.expect("read").expect("a cell");
-    assert!(account.store.put_cell("crm/changes", "2036-05-01T10:00:00Z", Some(kept.version)).await.expect("kept"));
+    let kept = account.store.key_value("crm/changes").await.expect("read").expect("a cell");
+    assert!(
+        account.store.compare_and_set("crm/changes", "2036-05-01T10:00:00Z", Some(kept.version)).await.expect("kept")
+    );
     moved_by_manager(&account, &stage(Rung::Attended));
     assert_eq!(hear(&account).await.moves, 1);
 }
@@ -69,7 +71,7 @@ async fn a_server_in_another_zone_is_heard_and_a_payment_after_a_managers_move_c
         let account = Account::of(Which::Vtiger).await;
         account.vtiger().set_zone(zone);
         fold(&account, now_and(&account, -60, false)).await;
-        moved_by_manager(&account, &stage(Rung::Talked));
+        moved_by_manager(&account, &stage(Rung::Conversation));
         assert_eq!(hear(&account).await.moves, 1, "{zone}");
         fold(&account, now_and(&account, 60, true)).await;
         assert_eq!(deals(&account, Which::Vtiger)[0].1, stage(Rung::Paid), "{zone}");
@@ -91,17 +93,17 @@ async fn rows_of_an_outage_that_answers_500_to_writes_are_written_when_it_is_ove
         let more: Vec<Event> = more.chain([order(20, &[ANNA[0], "email:anna@example.com"])]).collect();
         assert!(account.sync.handle(more).await.is_empty());
         for _ in 0..4 {
-            account.sync.reconcile(Pace::Everything).await.expect("a round");
+            account.sync.reconcile(FlushMode::Everything).await.expect("a round");
         }
         let reasons = waiting_reasons(account.store.as_ref()).await.expect("read");
         assert!(reasons.iter().any(|one| one.reason.contains("answers with an error")), "{calls}: {reasons:?}");
-        assert_eq!(account.store.totals().await.expect("totals").parked, 0, "{calls}");
+        assert_eq!(account.store.totals().await.expect("totals").rejected, 0, "{calls}");
         account.clear_faults();
-        account.store.mark_dirty(account.store.everybody(None, 100).await.expect("read").0).await.expect("marked");
+        account.store.mark_dirty(account.store.scan_people(None, 100).await.expect("read").0).await.expect("marked");
         account.reconcile().await;
         assert_eq!(account.counts(), (11, 11), "{calls}");
         let anna = deals(&account, Which::Vtiger).into_iter().filter(|(_, _, price)| price == "3000").count();
-        assert_eq!((anna, account.store.totals().await.expect("totals").parked), (1, 0), "{calls}");
+        assert_eq!((anna, account.store.totals().await.expect("totals").rejected), (1, 0), "{calls}");
     }
 }
 
@@ -110,14 +112,14 @@ async fn a_stage_that_was_deleted_while_another_was_added_takes_no_deals() {
     let account = Account::of(Which::Vtiger).await;
     fold(&account, order(1, &ANNA)).await;
     let last = stage(Stage::Lost);
-    assert!(account.vtiger().delete_stage(&last, &stage(Rung::Talked)));
+    assert!(account.vtiger().delete_stage(&last, &stage(Rung::Conversation)));
     account.vtiger().add_stage("VIP");
     let lost = changed(1, 9, &ANNA, |order| {
         (order.state, order.paid_at, order.paid.minor) = (OrderState::Cancelled, None, 0);
     });
     let next = account.another("test");
     assert!(next.handle(vec![lost, order(3, &BORIS)]).await.is_empty());
-    next.reconcile(Pace::Everything).await.expect("a round");
+    next.reconcile(FlushMode::Everything).await.expect("a round");
     let stages: Vec<String> = deals(&account, Which::Vtiger).into_iter().map(|(_, stage, _)| stage).collect();
     assert_eq!(stages, [stage(Rung::Paid), stage(Rung::Paid)], "nothing is put where it does not belong");
     let reasons = waiting_reasons(account.store.as_ref()).await.expect("read");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, Event, EventId, Identifier, IdentityDecided, SourceName, Verdict};
-use stagedoor_sync::Pace;
+use stagedoor_sync::FlushMode;
 use stagedoor_tests::account::{Account, Which};
 
 use crate::{
@@ -20,7 +20,7 @@ async fn fold(account: &Account, second: i64, event: Event) {
 async fn settle(account: &Account, second: i64) {
     let sync = at(account, second);
     for _ in 0..60 {
-        let round = sync.reconcile(Pace::Everything).await.expect("a round");
+        let round = sync.reconcile(FlushMode::Everything).await.expect("a round");
         if round.left == 0 && round.unavailable.is_none() {
             return;
         }

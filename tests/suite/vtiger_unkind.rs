@@ -4,7 +4,7 @@ use stagedoor_engine::Stage;
 use stagedoor_model::{OrderState, Rung, ShowRef, SourceName};
 use stagedoor_ports::Gone;
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_sync::Pace;
+use stagedoor_sync::FlushMode;
 use stagedoor_tests::account::{Account, Which};
 
 use crate::{
@@ -24,7 +24,7 @@ async fn buys(account: &Account, number: i64, email: &str) {
 
 /// Rows that the CRM refused, as `status` counts them.
 async fn refused(account: &Account) -> u64 {
-    account.store.totals().await.expect("totals").parked
+    account.store.totals().await.expect("totals").rejected
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn nobody_waits_for_the_invoice_of_a_deal_that_a_manager_deleted() {
     let account = Account::of(Which::Vtiger).await;
     account.fault(Fault::always(FaultKind::Throttled, "create Invoice"));
     buys(&account, 1, "anna@example.com").await;
-    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    account.sync.reconcile(FlushMode::Everything).await.expect("a round");
     let deal = values(&account, "Potentials", "id").remove(0);
     account.delete(Gone::Deal(deal.trim_start_matches("13x").parse().expect("a number")));
     account.clear_faults();
@@ -91,12 +91,12 @@ async fn a_look_that_fails_once_refuses_no_invoice_of_a_deal_that_is_gone() {
         let account = Account::of(Which::Vtiger).await;
         account.fault(Fault::always(FaultKind::Throttled, "create Invoice"));
         buys(&account, 1, "anna@example.com").await;
-        account.sync.reconcile(Pace::Everything).await.expect("a round");
+        account.sync.reconcile(FlushMode::Everything).await.expect("a round");
         let deal = values(&account, "Potentials", "id").remove(0);
         account.vtiger().deleted_by_manager(&deal);
         account.clear_faults();
         account.fault(Fault { after: looks_before, ..Fault::once(FaultKind::Moved, "query") });
-        account.sync.reconcile(Pace::Everything).await.expect("a round");
+        account.sync.reconcile(FlushMode::Everything).await.expect("a round");
         account.clear_faults();
         account.reconcile().await;
         assert_eq!(refused(&account).await, 0, "{looks_before} looks before the one that failed");
@@ -115,7 +115,7 @@ async fn a_stage_that_was_sent_without_an_answer_is_no_managers_move() {
     account.vtiger().pass(60);
     account.fault(Fault::always(FaultKind::AnswerLost, "revise"));
     assert!(account.sync.handle(vec![order(1, &anna)]).await.is_empty());
-    at(&account, 61).reconcile(Pace::Everything).await.expect("a round");
+    at(&account, 61).reconcile(FlushMode::Everything).await.expect("a round");
     assert_eq!(deals(&account, Which::Vtiger)[0].1, stage(Rung::Paid), "it took effect");
     account.clear_faults();
     hear(&account, 62).await;
@@ -142,7 +142,7 @@ async fn a_stage_that_was_sent_for_somebody_who_was_joined_since_is_no_managers_
     // The contact is revised first.
     account.fault(Fault { after: 1, ..Fault::always(FaultKind::AnswerLost, "revise") });
     assert!(account.sync.handle(vec![order(2, &anna)]).await.is_empty());
-    at(&account, 61).reconcile(Pace::Everything).await.expect("a round");
+    at(&account, 61).reconcile(FlushMode::Everything).await.expect("a round");
     account.clear_faults();
     assert!(deals(&account, Which::Vtiger).iter().any(|deal| deal.1 == stage(Rung::Paid)), "it took effect");
     hear(&account, 62).await;
@@ -202,8 +202,8 @@ async fn a_managers_move_right_before_two_people_part_is_kept() {
     // They part before the CRM is looked at.
     let corrected = changed(5, 9, &[boris, "email:boris@example.com"], |_| {});
     assert!(account.sync.handle(vec![corrected]).await.is_empty());
-    at(&account, 61).reconcile(Pace::Everything).await.expect("a round");
+    at(&account, 61).reconcile(FlushMode::Everything).await.expect("a round");
     hear(&account, 62).await;
-    at(&account, 63).reconcile(Pace::Everything).await.expect("a round");
+    at(&account, 63).reconcile(FlushMode::Everything).await.expect("a round");
     assert_eq!(stands(stage(Stage::Lost)).map(|(id, ..)| id), Some(cart));
 }

@@ -1,7 +1,7 @@
 //! What holds people up is said in words that name who has to act, in English and in Russian.
 
 use stagedoor_sandbox::{Fault, FaultKind};
-use stagedoor_sync::{Pace, waiting_reasons};
+use stagedoor_sync::{FlushMode, waiting_reasons};
 use stagedoor_tests::account::{Account, Which};
 
 use crate::{
@@ -15,7 +15,7 @@ async fn an_account_that_is_not_paid_is_said_also_if_only_bulk_calls_find_it_out
     account.crm.set_up().await.expect("set up");
     account.fault(Fault::always(FaultKind::Unpaid, "POST /api/v4/contacts"));
     assert!(account.sync.handle(vec![order(1, &["phone:+79161110001"])]).await.is_empty());
-    account.sync.reconcile(Pace::Everything).await.expect("a round");
+    account.sync.reconcile(FlushMode::Everything).await.expect("a round");
     let reasons = waiting_reasons(account.store.as_ref()).await.expect("read");
     let one = reasons.first().expect("a reason");
     assert!(one.reason.contains("the account is not paid") && one.who_acts.contains("owner"), "{one:?}");
@@ -34,7 +34,7 @@ async fn rows_that_a_late_call_may_still_make_are_said_with_until_when() {
         let call = if which == Which::Amo { "POST /api/v4/contacts" } else { "create Contacts" };
         account.fault(Fault::late(FaultKind::Cut, call, std::time::Duration::from_secs(300)));
         assert!(account.sync.handle(vec![order(1, &["phone:+79161110001"])]).await.is_empty());
-        account.sync.reconcile(Pace::Everything).await.expect("a round");
+        account.sync.reconcile(FlushMode::Everything).await.expect("a round");
         let reasons = waiting_reasons(account.store.as_ref()).await.expect("read");
         let one = reasons.iter().find(|one| one.reason.contains("may still take effect")).expect("a reason");
         assert!(one.until > Some(account.sync.clock.now()), "{one:?}");

@@ -8,7 +8,7 @@ use stagedoor_model::{Channel, Decision, Email, Identifier, Kind, MARKETING, Tim
 use stagedoor_ports::read_withdrawals;
 use stagedoor_sandbox::Platform;
 use stagedoor_testkit::{
-    Parcel,
+    SignedRequest,
     fans::{Account, ChatFan},
     form_signed, json as posted, unisender,
 };
@@ -27,7 +27,7 @@ async fn ledger_of(hub: &TestHub, who: Identifier) -> Vec<Entry> {
 
 /// Of the only person in the hub.
 async fn only_ledger(hub: &TestHub) -> Vec<Entry> {
-    let (ids, _) = hub.hub.store.everybody(None, 10).await.expect("people");
+    let (ids, _) = hub.hub.store.scan_people(None, 10).await.expect("people");
     let people = hub.hub.store.load(&ids).await.expect("loaded");
     assert_eq!(people.len(), 1);
     ledger(&people[0].value)
@@ -57,14 +57,14 @@ async fn a_start_deletes_no_withdrawal_in_any_messenger() {
         let hub = TestHub::start().await;
         let fan = ChatFan::new(account, "Анна");
         hub.messengers.open(platform, &fan.id());
-        for parcel in [
+        for signed_request in [
             fan.start(None, 1, *NOW - 60),
             fan.say("Здравствуйте", 2, *NOW - 50),
             fan.say("стоп", 3, *NOW - 40),
             fan.start(None, 4, *NOW - 30),
             fan.say("А билеты есть?", 5, *NOW - 20),
         ] {
-            hub.take(&parcel).await;
+            hub.take(&signed_request).await;
             hub.settled().await;
         }
         let entries = only_ledger(&hub).await;
@@ -89,8 +89,8 @@ async fn a_bot_that_was_blocked_and_is_let_in_again_may_write_as_before_the_bloc
         hub.messengers.open(platform, &fan.id());
         let stop = stops.then(|| fan.say("стоп", 3, *NOW - 40));
         let block = fan.block(4, *NOW - 30);
-        for parcel in [Some(fan.start(None, 1, *NOW - 60)), stop, block].into_iter().flatten() {
-            hub.take(&parcel).await;
+        for signed_request in [Some(fan.start(None, 1, *NOW - 60)), stop, block].into_iter().flatten() {
+            hub.take(&signed_request).await;
             hub.settled().await;
         }
         let id = Identifier::opaque(kind, "", &fan.id()).expect("an id");
@@ -118,7 +118,7 @@ async fn a_bot_that_was_blocked_and_is_let_in_again_may_write_as_before_the_bloc
     }
 }
 
-fn unsubscribes(address: &str) -> Parcel {
+fn unsubscribes(address: &str) -> SignedRequest {
     let when = Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::get("Europe/Moscow").expect("a zone"));
     let data = json!({ "email": address, "list_ids": [134] });
     let when = when.strftime("%Y-%m-%d %H:%M:%S").to_string();
@@ -135,8 +135,8 @@ async fn the_same_form_of_the_same_day_is_a_new_word_after_a_withdrawal() {
             .header("origin", "https://cherry.example.ru")
             .header("x-stagedoor-key", "landing-key")
     };
-    for parcel in [form(), unsubscribes("anna@example.com"), form()] {
-        hub.take(&parcel).await;
+    for signed_request in [form(), unsubscribes("anna@example.com"), form()] {
+        hub.take(&signed_request).await;
         hub.settled().await;
         // Two clicks within one second are one.
         tokio::time::sleep(Duration::from_millis(1_100)).await;
@@ -168,8 +168,8 @@ async fn a_stop_word_holds_for_letters_until_a_word_about_letters() {
         fan.say("Стоп", 3, now),
         fan.start(None, 4, now),
     ];
-    for parcel in parcels {
-        hub.take(&parcel).await;
+    for signed_request in parcels {
+        hub.take(&signed_request).await;
         hub.settled().await;
     }
     let entries = ledger_of(&hub, anna.clone()).await;
@@ -191,7 +191,7 @@ async fn what_is_kept_of_withdrawals_and_cannot_be_read_counts_as_withdrawn_and_
         let form = |id: &str| form_signed("/website/site", &body, "generic-source-secret", id, Timestamp::now());
         let anna = Identifier::email(Email::parse("anna@example.com").expect("an address"));
         let letters = async || {
-            let ids = hub.hub.store.everybody(None, 10).await.expect("people").0;
+            let ids = hub.hub.store.scan_people(None, 10).await.expect("people").0;
             let mut people = hub.hub.store.load(&ids).await.expect("loaded");
             let mut people: Vec<_> = people.iter_mut().map(|one| &mut one.value).collect();
             read_withdrawals(hub.hub.store.as_ref(), &mut people).await.expect("read");
@@ -200,16 +200,16 @@ async fn what_is_kept_of_withdrawals_and_cannot_be_read_counts_as_withdrawn_and_
         hub.take(&form("1")).await;
         hub.settled().await;
         assert!(matches!(letters().await, Standing::Given(_)));
-        let cell = cell_of_withdrawals(&anna);
-        assert!(hub.hub.store.put_cell(&cell, unreadable, None).await.expect("put"));
+        let key_value = cell_of_withdrawals(&anna);
+        assert!(hub.hub.store.compare_and_set(&key_value, unreadable, None).await.expect("put"));
         assert!(matches!(letters().await, Standing::Withdrawn(_)), "{unreadable}");
-        for parcel in [unsubscribes("anna@example.com"), form("2")] {
-            hub.take(&parcel).await;
+        for signed_request in [unsubscribes("anna@example.com"), form("2")] {
+            hub.take(&signed_request).await;
             hub.settled().await;
             tokio::time::sleep(Duration::from_millis(1_100)).await;
             assert!(matches!(letters().await, Standing::Withdrawn(_)), "{unreadable}: what was said is not known");
         }
-        let kept = hub.hub.store.cell(&cell).await.expect("read").expect("a cell").value;
+        let kept = hub.hub.store.key_value(&key_value).await.expect("read").expect("a cell").value;
         let kept: Vec<serde_json::Value> = serde_json::from_str(&kept).expect("a list");
         let old = serde_json::from_str(unreadable)
             .map_or_else(|_| json!(unreadable), |all: serde_json::Value| all[0].clone());

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use stagedoor_model::{Body, Content, Event, SourceName, Timestamp};
-use stagedoor_testkit::{Parcel, fans::signed_by_meta, json as posted, samples};
-use stagedoor_tests::door::{Door, source};
+use stagedoor_testkit::{SignedRequest, fans::signed_by_meta, json as posted, samples};
+use stagedoor_tests::provider_harness::{ProviderHarness, source};
 
 const MESSENGERS: [&str; 6] = ["telegram", "viber", "vk", "messenger", "instagram", "whatsapp"];
 /// Fields in which people's own words stand, in any messenger.
@@ -70,8 +70,8 @@ async fn every_word_of_every_sample_is_in_the_conversation() {
         if !MESSENGERS.contains(&sample.provider.as_str()) {
             continue;
         }
-        let door = Door::of(&sample);
-        let events = door.take(&sample.parcel(&door.path)).await.events;
+        let harness = ProviderHarness::of(&sample);
+        let events = harness.take(&sample.signed_request(&harness.path)).await.events;
         let body: Value = serde_json::from_slice(&sample.body).unwrap_or(Value::Null);
         // Buttons are ours, and so is a token.
         if !events.iter().any(is_heard) || events.iter().any(|event| matches!(event.body, Body::ChatStarted(_))) {
@@ -93,16 +93,17 @@ async fn every_word_of_every_sample_is_in_the_conversation() {
     assert!(checked > 30, "{checked}");
 }
 
-async fn heard(provider: &str, parcel: impl FnOnce(&str) -> Parcel) -> Vec<Event> {
-    heard_after(provider, 0, parcel).await
+async fn heard(provider: &str, signed_request: impl FnOnce(&str) -> SignedRequest) -> Vec<Event> {
+    heard_after(provider, 0, signed_request).await
 }
 
 /// Received so many milliseconds after the second in which it was sent.
-async fn heard_after(provider: &str, late: i64, parcel: impl FnOnce(&str) -> Parcel) -> Vec<Event> {
+async fn heard_after(provider: &str, late: i64, signed_request: impl FnOnce(&str) -> SignedRequest) -> Vec<Event> {
     let mut source = source(provider, "secret");
     source.name = SourceName::new(provider).expect("a name");
-    let door = Door::open(source, Timestamp::from_millisecond(1_800_000_000_000 + late).expect("in range"));
-    door.take(&parcel(&door.path)).await.events
+    let harness =
+        ProviderHarness::open(source, Timestamp::from_millisecond(1_800_000_000_000 + late).expect("in range"));
+    harness.take(&signed_request(&harness.path)).await.events
 }
 
 async fn whatsapp(text: &str) -> Vec<Event> {
@@ -153,17 +154,17 @@ async fn what_is_forwarded_in_vk_is_heard() {
         "fwd_messages": [{ "from_id": 5, "text": "Ваш билет: ряд 7" }, { "from_id": 5, "text": "место 9" }] });
     let body = json!({ "type": "message_new", "group_id": 191_949_777, "secret": "secret", "event_id": "e1",
         "object": { "message": message } });
-    let parcel = |path: &str| Parcel {
+    let signed_request = |path: &str| SignedRequest {
         path: path.to_owned(),
         headers: vec![("content-type".into(), "application/json".into())],
         body: body.to_string().into_bytes(),
     };
-    let events = heard("vk", parcel).await;
+    let events = heard("vk", signed_request).await;
     assert_eq!(kept(&events).trim(), "forwarded\n> Ваш билет: ряд 7\n> место 9");
 }
 
 /// The places of the events of deliveries that came one after the other within one second.
-async fn places(provider: &str, deliveries: Vec<impl FnOnce(&str) -> Parcel>) -> Vec<(Timestamp, u64)> {
+async fn places(provider: &str, deliveries: Vec<impl FnOnce(&str) -> SignedRequest>) -> Vec<(Timestamp, u64)> {
     let mut places = Vec::new();
     for (late, delivery) in (0..).zip(deliveries) {
         places.extend(heard_after(provider, late, delivery).await.iter().map(|event| (event.time, event.order)));
@@ -175,7 +176,7 @@ async fn places(provider: &str, deliveries: Vec<impl FnOnce(&str) -> Parcel>) ->
 async fn what_is_said_within_one_second_keeps_its_order_in_every_messenger() {
     let second = 1_800_000_000;
     let plain = |body: Value| {
-        move |path: &str| Parcel {
+        move |path: &str| SignedRequest {
             path: path.to_owned(),
             headers: vec![("content-type".into(), "application/json".into())],
             body: body.to_string().into_bytes(),
@@ -273,12 +274,12 @@ fn telegram_message(more: Value) -> Value {
 
 async fn vk(kind: &str, object: Value) -> Vec<Event> {
     let body = json!({ "type": kind, "group_id": 191_949_777, "secret": "secret", "event_id": "e1", "object": object });
-    let parcel = |path: &str| Parcel {
+    let signed_request = |path: &str| SignedRequest {
         path: path.to_owned(),
         headers: vec![("content-type".into(), "application/json".into())],
         body: body.to_string().into_bytes(),
     };
-    heard("vk", parcel).await
+    heard("vk", signed_request).await
 }
 
 fn vk_message(more: Value) -> Value {

@@ -20,13 +20,13 @@ use stagedoor_model::{
 use stagedoor_webhook::ClientAddress;
 
 use crate::{
-    Hall, SOURCE,
+    LinksState, SOURCE,
     page::{self, Language},
 };
 
 /// What a link in a letter is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum ConsentAction {
     Unsubscribe,
     Confirm,
 }
@@ -35,9 +35,9 @@ type Client = Option<Extension<ClientAddress>>;
 
 type Asked = Query<BTreeMap<String, String>>;
 
-pub fn router(hall: &Arc<Hall>) -> Router {
-    let page = |wish: Wish| {
-        let (asking, doing) = (Arc::clone(hall), Arc::clone(hall));
+pub fn router(state: &Arc<LinksState>) -> Router {
+    let page = |wish: ConsentAction| {
+        let (asking, doing) = (Arc::clone(state), Arc::clone(state));
         let ask = move |Path(token): Path<String>, query: Asked, client: Client, headers: HeaderMap| async move {
             asking.sealed(asking.ask(wish, &token, client, language(&query, &headers), &headers).await)
         };
@@ -47,15 +47,24 @@ pub fn router(hall: &Arc<Hall>) -> Router {
         };
         get(ask).post(fulfil)
     };
-    Router::new().route("/u/{token}", page(Wish::Unsubscribe)).route("/c/{token}", page(Wish::Confirm))
+    Router::new()
+        .route("/u/{token}", page(ConsentAction::Unsubscribe))
+        .route("/c/{token}", page(ConsentAction::Confirm))
 }
 
 fn language(query: &Asked, headers: &HeaderMap) -> Language {
     Language::of(query.get("lang").map(String::as_str), headers)
 }
 
-impl Hall {
-    async fn ask(&self, wish: Wish, text: &str, client: Client, language: Language, headers: &HeaderMap) -> Response {
+impl LinksState {
+    async fn ask(
+        &self,
+        wish: ConsentAction,
+        text: &str,
+        client: Client,
+        language: Language,
+        headers: &HeaderMap,
+    ) -> Response {
         match self.admit(wish, text, client, language) {
             Ok(token) => {
                 // It says nothing of a person. But a scanner that follows all links of a letter is known by it.
@@ -73,7 +82,7 @@ impl Hall {
 
     async fn fulfil(
         &self,
-        wish: Wish,
+        wish: ConsentAction,
         text: &str,
         client: Client,
         language: Language,
@@ -90,7 +99,9 @@ impl Hall {
         let now = self.receiver.clock.now();
         match self.receiver.queue.send(vec![self.said(wish, &token, evidence, now)]).await {
             Ok(()) => {
-                self.receiver.counters.count(SOURCE, if wish == Wish::Confirm { "confirmed" } else { "unsubscribed" });
+                self.receiver
+                    .counters
+                    .count(SOURCE, if wish == ConsentAction::Confirm { "confirmed" } else { "unsubscribed" });
                 page::done(language, wish).into_response()
             }
             Err(error) => {
@@ -103,8 +114,14 @@ impl Hall {
 
     /// The token, unless it is none of ours or too old. Whose it is, the ledger finds by the token itself. A link that is ours is
     /// not limited by address: mail providers unsubscribe many people from one.
-    fn admit(&self, wish: Wish, text: &str, client: Client, language: Language) -> Result<Token, Box<Response>> {
-        let Some((token, expires_at)) = self.desk.read_consent(text, wish) else {
+    fn admit(
+        &self,
+        wish: ConsentAction,
+        text: &str,
+        client: Client,
+        language: Language,
+    ) -> Result<Token, Box<Response>> {
+        let Some((token, expires_at)) = self.resolver.read_consent(text, wish) else {
             return Err(Box::new(self.unknown(client.map(|Extension(client)| client), language)));
         };
         if self.limit.check().is_err() {
@@ -118,10 +135,10 @@ impl Hall {
     }
 
     /// Each time is a word of its own: somebody may consent anew between two of them.
-    fn said(&self, wish: Wish, token: &Token, evidence: BTreeMap<String, String>, now: Timestamp) -> Event {
+    fn said(&self, wish: ConsentAction, token: &Token, evidence: BTreeMap<String, String>, now: Timestamp) -> Event {
         let (decision, method, what) = match wish {
-            Wish::Unsubscribe => (Decision::Withdrawn, "one-click", "unsubscribed"),
-            Wish::Confirm => (Decision::Confirmed, "double-opt-in", "confirmed"),
+            ConsentAction::Unsubscribe => (Decision::Withdrawn, "one-click", "unsubscribed"),
+            ConsentAction::Confirm => (Decision::Confirmed, "double-opt-in", "confirmed"),
         };
         let link = Identifier::opaque(Kind::Link, "", token.as_str());
         let recorded = ConsentRecorded {
@@ -146,8 +163,12 @@ const USER_AGENT: usize = 200;
 
 /// What proves a confirmation: the network that it came from and the browser's name. The entry has the time. A withdrawal needs
 /// no proof, and keeps nothing of who pressed.
-fn evidence(wish: Wish, client: Option<&Extension<ClientAddress>>, headers: &HeaderMap) -> BTreeMap<String, String> {
-    if wish != Wish::Confirm || breakage::is_on("confirmation-without-evidence") {
+fn evidence(
+    wish: ConsentAction,
+    client: Option<&Extension<ClientAddress>>,
+    headers: &HeaderMap,
+) -> BTreeMap<String, String> {
+    if wish != ConsentAction::Confirm || breakage::is_on("confirmation-without-evidence") {
         return BTreeMap::new();
     }
     let network = client.map(|Extension(client)| client.cut().to_string());

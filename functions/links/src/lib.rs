@@ -3,8 +3,8 @@
 
 mod buttons;
 mod consent;
-mod desk;
 mod page;
+mod resolver;
 
 use std::{
     num::NonZeroU32,
@@ -20,9 +20,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-pub use desk::Desk;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+pub use resolver::LinkResolver;
 use stagedoor_model::{Body, Event, EventId, LinkClicked, Purpose, SourceName, Timestamp, Token, TokenTag, breakage};
 use stagedoor_webhook::{ClientAddress, ClientLimit, Limit, Receiver};
 
@@ -39,8 +39,8 @@ const COOKIE: &str = "stagedoor_browser";
 /// Seconds in which two looks at a link of everybody's are one.
 const ONE_LOOK: i64 = 60;
 
-pub(crate) struct Hall {
-    desk: Desk,
+pub(crate) struct LinksState {
+    resolver: LinkResolver,
     receiver: Receiver,
     limit: DefaultDirectRateLimiter,
     looks: ClientLimit,
@@ -56,19 +56,19 @@ pub(crate) struct Hall {
 
 /// # Errors
 /// Never, unless the source's own name is no name.
-pub fn router(receiver: Receiver, desk: Desk) -> Result<Router, &'static str> {
+pub fn router(receiver: Receiver, resolver: LinkResolver) -> Result<Router, &'static str> {
     let limit = RateLimiter::direct(Quota::per_second(NonZeroU32::new(RATE).unwrap_or(NonZeroU32::MIN)));
     let source = SourceName::new(SOURCE)?;
     let (looks, written) = (ClientLimit::per_second(LOOKS), ClientLimit::looks());
     let refusals = ClientLimit::refusals();
     let (words, browsers) = (Limit::words(), AtomicU64::new(0));
-    let hall = Arc::new(Hall { desk, receiver, limit, looks, written, refusals, words, browsers, source });
-    let consents = consent::router(&hall);
-    Ok(Router::new().route("/l/{token}", get(open)).with_state(hall).merge(consents))
+    let state = Arc::new(LinksState { resolver, receiver, limit, looks, written, refusals, words, browsers, source });
+    let consents = consent::router(&state);
+    Ok(Router::new().route("/l/{token}", get(open)).with_state(state).merge(consents))
 }
 
 async fn open(
-    State(hall): State<Arc<Hall>>,
+    State(state): State<Arc<LinksState>>,
     Path(token): Path<String>,
     method: Method,
     Query(query): Query<std::collections::BTreeMap<String, String>>,
@@ -77,11 +77,11 @@ async fn open(
 ) -> Response {
     let language = Language::of(query.get("lang").map(String::as_str), &headers);
     let client = client.map(|Extension(client)| client);
-    let response = hall.answer(&token, &method, language, client, &headers).await;
-    hall.sealed(response)
+    let response = state.answer(&token, &method, language, client, &headers).await;
+    state.sealed(response)
 }
 
-impl Hall {
+impl LinksState {
     /// A link is its reader's alone: it is not kept, not indexed, and not told to where it leads.
     fn sealed(&self, mut response: Response) -> Response {
         let csp = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; \
@@ -95,7 +95,7 @@ impl Hall {
         ] {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
-        if self.desk.is_secure() {
+        if self.resolver.is_secure() {
             let year = HeaderValue::from_static("max-age=31536000");
             response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
         }
@@ -112,7 +112,7 @@ impl Hall {
     ) -> Response {
         let counted = |outcome| self.receiver.counters.count(SOURCE, outcome);
         let now = self.receiver.clock.now();
-        let Some((token, campaign, purpose, expires_at)) = self.desk.read(text) else {
+        let Some((token, campaign, purpose, expires_at)) = self.resolver.read(text) else {
             return self.unknown(client, language);
         };
         // An address of this machine is a proxy's that is not in trusted_proxies: it speaks for all.
@@ -133,14 +133,14 @@ impl Hall {
         } else if method != Method::HEAD && self.is_written(purpose, one) {
             self.looked_at(&token, &campaign.name, purpose, &browser, now).await;
         }
-        match (purpose, self.desk.shop(campaign)) {
+        match (purpose, self.resolver.shop(campaign)) {
             (Purpose::Shop, Some(shop)) => {
                 (StatusCode::FOUND, [(header::LOCATION, shop)], String::new()).into_response()
             }
             (Purpose::Shop, None) => (StatusCode::NOT_FOUND, page::unknown(language)).into_response(),
             _ => {
                 let tagged = token.tagged(TokenTag::of_browser(&browser));
-                let buttons = self.desk.buttons(campaign, &tagged, language);
+                let buttons = self.resolver.buttons(campaign, &tagged, language);
                 let is_personal = purpose == Purpose::Chat;
                 let page = Page { campaign, buttons, language, is_personal };
                 let mut response = page.render().into_response();
@@ -208,8 +208,12 @@ impl Hall {
 
     fn new_browser(&self, token: &Token, now: Timestamp) -> String {
         let number = self.browsers.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let drawn =
-            self.desk.key.draw(&[b"browser", token.as_str().as_bytes(), &now.as_nanosecond().to_be_bytes(), &number]);
+        let drawn = self.resolver.key.draw(&[
+            b"browser",
+            token.as_str().as_bytes(),
+            &now.as_nanosecond().to_be_bytes(),
+            &number,
+        ]);
         hex::encode(drawn)
     }
 
@@ -221,7 +225,7 @@ impl Hall {
         let seconds = if is_for_all { 31_536_000 } else { seconds };
         let path = if is_for_all { "/l".to_owned() } else { format!("/l/{}", token.as_str()) };
         // RFC 6265, section 4.1.1. A browser's name and a token have no characters that would end a part.
-        let secure = if self.desk.is_secure() { "; Secure" } else { "" };
+        let secure = if self.resolver.is_secure() { "; Secure" } else { "" };
         format!("{COOKIE}={browser}; HttpOnly; SameSite=Lax{secure}; Path={path}; Max-Age={seconds}")
     }
 }

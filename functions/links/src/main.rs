@@ -1,7 +1,7 @@
 //! `links` as AWS runs it.
 
-use stagedoor_aws::{Error, Reading, Setting, setting};
-use stagedoor_links::Desk;
+use stagedoor_aws::{Error, FunctionContext, Reading, setting};
+use stagedoor_links::LinkResolver;
 use stagedoor_model::LinkKey;
 use stagedoor_webhook::Receiver;
 
@@ -11,10 +11,11 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn build(counters: stagedoor_webhook::Counters) -> Result<axum::Router, Error> {
-    let Setting { config, queue, clock, .. } = setting(Reading::Receiving("links"), &|_, _| Ok(())).await?;
+    let FunctionContext { config, queue, clock, .. } = setting(Reading::Receiving("links"), &|_, _| Ok(())).await?;
     let key = config.link_key.as_ref().ok_or("[hub] link_key is missing")?;
     let public_url = config.public_url.clone().ok_or("[hub] public_url is missing")?;
-    let desk = Desk::new(LinkKey::new(&key.reveal()), &public_url, &config.catalog, config.sources_of("messaging"));
+    let resolver =
+        LinkResolver::new(LinkKey::new(&key.reveal()), &public_url, &config.catalog, config.sources_of("messaging"));
     let receiver = Receiver { queue: std::sync::Arc::new(queue), clock, counters };
-    Ok(stagedoor_links::router(receiver, desk)?)
+    Ok(stagedoor_links::router(receiver, resolver)?)
 }

@@ -8,7 +8,7 @@ use stagedoor_model::{
     token::{FILLED_IN_ENGLISH, FILLED_IN_RUSSIAN},
 };
 
-use crate::{buttons::Button, consent::Wish};
+use crate::{buttons::Button, consent::ConsentAction};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
@@ -122,9 +122,9 @@ impl Page<'_> {
 }
 
 /// Asks before anything is done: a program that follows links presses no button.
-pub fn asked(language: Language, wish: Wish) -> Markup {
+pub fn asked(language: Language, wish: ConsentAction) -> Markup {
     let (title, words, label) = match wish {
-        Wish::Unsubscribe => (
+        ConsentAction::Unsubscribe => (
             language.say("Отписаться от писем?", "Unsubscribe from letters?"),
             language.say(
                 "Мы перестанем присылать новости и предложения. Письма о ваших билетах будут приходить.",
@@ -132,7 +132,7 @@ pub fn asked(language: Language, wish: Wish) -> Markup {
             ),
             language.say("Отписаться", "Unsubscribe"),
         ),
-        Wish::Confirm => (
+        ConsentAction::Confirm => (
             language.say("Подтвердите адрес", "Confirm your address"),
             language.say(
                 "Нажмите кнопку, и мы будем присылать новости на этот адрес.",
@@ -149,14 +149,14 @@ pub fn asked(language: Language, wish: Wish) -> Markup {
     document(language, title, inner)
 }
 
-pub fn done(language: Language, wish: Wish) -> Markup {
+pub fn done(language: Language, wish: ConsentAction) -> Markup {
     match wish {
-        Wish::Unsubscribe => message(
+        ConsentAction::Unsubscribe => message(
             language,
             language.say("Вы отписаны", "You are unsubscribed"),
             language.say("Новостей и предложений больше не будет.", "No more news and offers will come."),
         ),
-        Wish::Confirm => message(
+        ConsentAction::Confirm => message(
             language,
             language.say("Спасибо!", "Thank you!"),
             // Whether the answer still counts, this function cannot know: it reads no store.

@@ -1,7 +1,7 @@
 //! Reports of an SMS gateway behind an adapter of one's own (`[sms] provider = "http"`): an SMS arrived, or failed.
 //! JSON signed by Standard Webhooks. The contract is ours: docs/providers/gateway.md.
 
-use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
+use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, is_true, text},
@@ -47,13 +47,13 @@ impl Provider for Gateway {
         let to = phone(&number, self.0.region).ok_or("a phone that cannot be read")?;
         let status = text(&one, "/status").ok_or("no status")?;
         let state = match status.as_str() {
-            "delivered" => LetterState::Delivered,
-            "failed" if is_true(&one, "/permanent") => LetterState::HardBounced,
-            "failed" => LetterState::SoftBounced,
+            "delivered" => MailMessageState::Delivered,
+            "failed" if is_true(&one, "/permanent") => MailMessageState::HardBounced,
+            "failed" => MailMessageState::SoftBounced,
             _ => return Err("a status of another name; known are delivered and failed".into()),
         };
         let at = text(&one, "/at").and_then(|at| at.parse::<Timestamp>().ok()).unwrap_or(delivery.received_at());
-        let code = text(&one, "/code").or_else(|| id(&one, "/code")).filter(|_| state != LetterState::Delivered);
+        let code = text(&one, "/code").or_else(|| id(&one, "/code")).filter(|_| state != MailMessageState::Delivered);
         let body =
             Body::LetterReported(LetterReported { letter: Some(own.clone()), code, ..letter(to.clone(), state) });
         let event = delivery.event_by_content(&["report", &own, to.value(), &status], at, body);

@@ -4,7 +4,7 @@
 //! token alone: a second body under it is the same fact and changes nothing.
 
 use serde_json::{Value, json};
-use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
+use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, parse_json,
     read::{id, second, text},
@@ -96,33 +96,33 @@ fn told(data: &Value) -> Option<Body> {
     let to = email(&text(data, "/recipient")?)?;
     let reason = text(data, "/reason").unwrap_or_default();
     let state = match (kind.as_str(), text(data, "/severity").as_deref()) {
-        ("accepted" | "stored", _) => LetterState::Sent,
-        ("delivered", _) => LetterState::Delivered,
-        ("opened", _) => LetterState::Opened,
-        ("clicked", _) => LetterState::Clicked,
+        ("accepted" | "stored", _) => MailMessageState::Sent,
+        ("delivered", _) => MailMessageState::Delivered,
+        ("opened", _) => MailMessageState::Opened,
+        ("clicked", _) => MailMessageState::Clicked,
         ("complained", _) => return Some(complained(to)),
         ("unsubscribed", _) => {
             return Some(unsubscribed(to, text(data, "/mailing-list").or_else(|| text(data, "/mailing-list/address"))));
         }
         // It was held back: for an earlier bounce, complaint or unsubscribe.
-        ("rejected", _) => LetterState::Rejected,
-        ("failed", _) if reason.starts_with("suppress-") => LetterState::Rejected,
+        ("rejected", _) => MailMessageState::Rejected,
+        ("failed", _) if reason.starts_with("suppress-") => MailMessageState::Rejected,
         // Mailgun gave up: the letter grew too old.
-        ("failed", Some("permanent")) if reason == "old" => LetterState::SoftBounced,
+        ("failed", Some("permanent")) if reason == "old" => MailMessageState::SoftBounced,
         ("failed", Some("permanent")) | ("bounced", _) => {
             let status = |name: &str| text(data, &format!("/delivery-status/{name}"));
             let said = [status("message"), status("description"), text(data, "/error"), Some(reason)];
             permanent(status("enhanced-code").as_deref(), &said)
         }
-        ("failed", _) => LetterState::Deferred,
-        ("dropped", _) => LetterState::Rejected,
+        ("failed", _) => MailMessageState::Deferred,
+        ("dropped", _) => MailMessageState::Rejected,
         _ => return None,
     };
     // `client-info.bot` names privacy proxies and scanners; Gmail's proxy fetches when a person looks.
     let bot = text(data, "/client-info/bot").is_some_and(|bot| !bot.is_empty() && bot != "gmail");
     let machine = bot || is_machine(text(data, "/client-info/user-agent").or(text(data, "/user-agent")).as_deref());
     Some(Body::LetterReported(LetterReported {
-        by_machine: machine && matches!(state, LetterState::Opened | LetterState::Clicked),
+        by_machine: machine && matches!(state, MailMessageState::Opened | MailMessageState::Clicked),
         letter: text(data, "/message/headers/message-id").or(text(data, "/Message-Id")),
         campaign: campaign(data, &["/user-variables/campaign", "/tags/0", "/tag"]),
         link: text(data, "/url").and_then(|link| bare_link(&link)),

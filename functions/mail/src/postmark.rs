@@ -3,7 +3,7 @@
 //! retries, so a wrong password is 401.
 
 use serde_json::Value;
-use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
+use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, is_true, text},
@@ -74,23 +74,23 @@ impl Provider for Postmark {
 fn told(kind: &str, one: &Value) -> Option<Option<Body>> {
     let to = email(&text(one, "/Email").or(text(one, "/Recipient"))?)?;
     let state = match kind {
-        "Delivery" => LetterState::Delivered,
-        "Open" => LetterState::Opened,
-        "Click" => LetterState::Clicked,
+        "Delivery" => MailMessageState::Delivered,
+        "Open" => MailMessageState::Opened,
+        "Click" => MailMessageState::Clicked,
         "SpamComplaint" => return Some(Some(complained(to))),
         "Bounce" => match text(one, "/Type")?.as_str() {
-            "BadEmailAddress" => LetterState::HardBounced,
+            "BadEmailAddress" => MailMessageState::HardBounced,
             // The description is the same for all of them.
             "HardBounce" => permanent(None, &[text(one, "/Details")]),
-            "Transient" | "DnsError" => LetterState::Deferred,
+            "Transient" | "DnsError" => MailMessageState::Deferred,
             "Unsubscribe" => return Some(Some(unsubscribed(to, None))),
             "SpamNotification" | "SpamComplaint" => return Some(Some(complained(to))),
-            "ManuallyDeactivated" | "Blocked" => LetterState::Rejected,
+            "ManuallyDeactivated" | "Blocked" => MailMessageState::Rejected,
             // Answers of a machine are no bounces.
             "AutoResponder" | "AddressChange" | "Subscribe" | "ChallengeVerification" | "OpenRelayTest" => {
                 return Some(None);
             }
-            _ => LetterState::SoftBounced,
+            _ => MailMessageState::SoftBounced,
         },
         "SubscriptionChange" => {
             let is_said =
@@ -113,7 +113,7 @@ fn told(kind: &str, one: &Value) -> Option<Option<Body>> {
     };
     let machine = is_machine(text(one, "/UserAgent").as_deref());
     Some(Some(Body::LetterReported(LetterReported {
-        by_machine: machine && matches!(state, LetterState::Opened | LetterState::Clicked),
+        by_machine: machine && matches!(state, MailMessageState::Opened | MailMessageState::Clicked),
         letter: text(one, "/MessageID"),
         campaign: campaign(one, &["/Metadata/campaign", "/Tag"]),
         link: text(one, "/OriginalLink").and_then(|link| bare_link(&link)),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Channel, ChatRef, ConsentRecorded, Content, Email, Identifier, LetterReported, LetterState,
+    Body, Channel, ChatRef, ConsentRecorded, Content, Email, Identifier, LetterReported, MailMessageState,
     MembershipReported, MessageHeard, Phone, Region, Timestamp,
 };
 use stagedoor_webhook::read::text;
@@ -27,15 +27,15 @@ pub fn phone(number: &str, region: Region) -> Option<Identifier> {
     Phone::parse(&full, region).ok().map(Identifier::phone)
 }
 
-pub fn letter(to: Identifier, state: LetterState) -> LetterReported {
+pub fn letter(to: Identifier, state: MailMessageState) -> LetterReported {
     LetterReported { to, state, by_machine: false, letter: None, campaign: None, link: None, code: None }
 }
 
 /// What a failure is that the provider calls permanent: `words` is all that it says beside the code.
-pub fn permanent(code: Option<&str>, words: &[Option<String>]) -> LetterState {
+pub fn permanent(code: Option<&str>, words: &[Option<String>]) -> MailMessageState {
     let words: Vec<&str> = words.iter().flatten().map(String::as_str).collect();
     let closes = stagedoor_model::closes_address(code, &words.join(" "));
-    if closes { LetterState::HardBounced } else { LetterState::SoftBounced }
+    if closes { MailMessageState::HardBounced } else { MailMessageState::SoftBounced }
 }
 
 /// A link without what may tell of somebody: its query, its fragment, its user.

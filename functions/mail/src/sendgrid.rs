@@ -4,7 +4,7 @@
 //! `sg_event_id` (sendgrid/docs#2933), for a day.
 
 use serde_json::Value;
-use stagedoor_model::{Body, LetterState, Timestamp, breakage};
+use stagedoor_model::{Body, MailMessageState, Timestamp, breakage};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, is_true, second, text},
@@ -116,17 +116,17 @@ fn told(one: &Value) -> Option<Option<Body>> {
     let to = email(&text(one, "/email").or_else(|| text(one, "/email/0"))?)?;
     let reason = text(one, "/reason").unwrap_or_default();
     let state = match kind.as_str() {
-        "processed" => LetterState::Sent,
-        "deferred" => LetterState::Deferred,
-        "delivered" => LetterState::Delivered,
-        "open" => LetterState::Opened,
-        "click" => LetterState::Clicked,
+        "processed" => MailMessageState::Sent,
+        "deferred" => MailMessageState::Deferred,
+        "delivered" => MailMessageState::Delivered,
+        "open" => MailMessageState::Opened,
+        "click" => MailMessageState::Clicked,
         // A mail server that blocks us for now; the address is fine.
-        "bounce" if text(one, "/type").as_deref() == Some("blocked") => LetterState::SoftBounced,
+        "bounce" if text(one, "/type").as_deref() == Some("blocked") => MailMessageState::SoftBounced,
         "bounce" => permanent(text(one, "/status").as_deref(), &[Some(reason), text(one, "/bounce_classification")]),
         // Held back by SendGrid for what it knew before: `Unsubscribed Address` is no new withdrawal.
-        "dropped" if is_invalid_address(&reason) => LetterState::HardBounced,
-        "dropped" => LetterState::Rejected,
+        "dropped" if is_invalid_address(&reason) => MailMessageState::HardBounced,
+        "dropped" => MailMessageState::Rejected,
         "spamreport" => return Some(Some(complained(to))),
         "unsubscribe" | "group_unsubscribe" => return Some(Some(unsubscribed(to, id(one, "/asm_group_id")))),
         // The provider lets it through again; that is no consent.
@@ -137,7 +137,7 @@ fn told(one: &Value) -> Option<Option<Body>> {
     };
     let machine = is_true(one, "/sg_machine_open") || is_machine(text(one, "/useragent").as_deref());
     Some(Some(Body::LetterReported(stagedoor_model::LetterReported {
-        by_machine: machine && matches!(state, LetterState::Opened | LetterState::Clicked),
+        by_machine: machine && matches!(state, MailMessageState::Opened | MailMessageState::Clicked),
         // The part before the first dot is that of the sending call; the rest differs from event to event.
         letter: text(one, "/sg_message_id").and_then(|id| id.split('.').next().map(str::to_owned)),
         campaign: campaign(one, &["/campaign", "/marketing_campaign_id", "/singlesend_id", "/category", "/category/0"]),

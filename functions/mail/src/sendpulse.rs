@@ -3,7 +3,7 @@
 //! of the path. The words of the other events are not published in full, so whatever is not known is kept.
 
 use serde_json::Value;
-use stagedoor_model::{Body, Event, LetterReported, LetterState};
+use stagedoor_model::{Body, Event, LetterReported, MailMessageState};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, second, text},
@@ -71,10 +71,10 @@ fn told(one: &Value) -> Option<Option<Body>> {
     let to = email(&text(one, "/email")?)?;
     let book = || id(one, "/book_id");
     let state = match kind.as_str() {
-        "delivered" => LetterState::Delivered,
-        "open" => LetterState::Opened,
-        "redirect" => LetterState::Clicked,
-        "soft_bounces" => LetterState::SoftBounced,
+        "delivered" => MailMessageState::Delivered,
+        "open" => MailMessageState::Opened,
+        "redirect" => MailMessageState::Clicked,
+        "soft_bounces" => MailMessageState::SoftBounced,
         "hard_bounces" => permanent(None, &[text(one, "/smtp_server_response")]),
         "spam" => return Some(Some(complained(to))),
         "unsubscribe" => return Some(Some(unsubscribed(to, book()))),

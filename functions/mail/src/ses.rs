@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use serde::Deserialize;
 use serde_json::Value;
-use stagedoor_model::{Body, Event, Identifier, LetterReported, LetterState, Timestamp, TopicOffered};
+use stagedoor_model::{Body, Event, Identifier, LetterReported, MailMessageState, Timestamp, TopicOffered};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, parse_json,
     read::{is_true, list, text},
@@ -190,10 +190,10 @@ impl Provider for Ses {
     }
 }
 
-type Told = Vec<(Identifier, Timestamp, Body)>;
+type Parsed = Vec<(Identifier, Timestamp, Body)>;
 
 /// What can be read, and whether that is all.
-fn told(inner: &Value, received: Timestamp) -> Option<(Told, bool)> {
+fn told(inner: &Value, received: Timestamp) -> Option<(Parsed, bool)> {
     let whole = Cell::new(true);
     let kind = text(inner, "/eventType").or(text(inner, "/notificationType"))?;
     let at = |part: &str| text(inner, &format!("/{part}/timestamp")).and_then(|at| at.parse().ok()).unwrap_or(received);
@@ -206,44 +206,51 @@ fn told(inner: &Value, received: Timestamp) -> Option<(Told, bool)> {
         }
         (!known.is_empty()).then_some(known)
     };
-    let letters = |who: Vec<Identifier>, at: Timestamp, state: LetterState, machine: bool, code: Option<String>| {
-        let one = |to: Identifier| {
-            let body = Body::LetterReported(LetterReported {
-                by_machine: machine,
-                letter: text(inner, "/mail/messageId"),
-                campaign: campaign(inner, &["/mail/tags/campaign/0"]),
-                link: text(inner, "/click/link").and_then(|link| bare_link(&link)),
-                code: code.clone(),
-                ..letter(to.clone(), state)
-            });
-            (to, at, body)
+    let letters =
+        |who: Vec<Identifier>, at: Timestamp, state: MailMessageState, machine: bool, code: Option<String>| {
+            let one = |to: Identifier| {
+                let body = Body::LetterReported(LetterReported {
+                    by_machine: machine,
+                    letter: text(inner, "/mail/messageId"),
+                    campaign: campaign(inner, &["/mail/tags/campaign/0"]),
+                    link: text(inner, "/click/link").and_then(|link| bare_link(&link)),
+                    code: code.clone(),
+                    ..letter(to.clone(), state)
+                });
+                (to, at, body)
+            };
+            who.into_iter().map(one).collect::<Parsed>()
         };
-        who.into_iter().map(one).collect::<Told>()
-    };
     let everybody = || named("/mail/destination");
     let told = match kind.as_str() {
-        "Send" => letters(everybody()?, at("mail"), LetterState::Sent, false, None),
-        "DeliveryDelay" => {
-            letters(named("/deliveryDelay/delayedRecipients")?, at("deliveryDelay"), LetterState::Deferred, false, None)
+        "Send" => letters(everybody()?, at("mail"), MailMessageState::Sent, false, None),
+        "DeliveryDelay" => letters(
+            named("/deliveryDelay/delayedRecipients")?,
+            at("deliveryDelay"),
+            MailMessageState::Deferred,
+            false,
+            None,
+        ),
+        "Delivery" => letters(named("/delivery/recipients")?, at("delivery"), MailMessageState::Delivered, false, None),
+        "Reject" | "Rendering Failure" => {
+            letters(everybody()?, at("mail"), MailMessageState::Rejected, false, Some(kind))
         }
-        "Delivery" => letters(named("/delivery/recipients")?, at("delivery"), LetterState::Delivered, false, None),
-        "Reject" | "Rendering Failure" => letters(everybody()?, at("mail"), LetterState::Rejected, false, Some(kind)),
         "Open" => {
             let machine = is_machine(text(inner, "/open/userAgent").as_deref());
-            letters(everybody()?, at("open"), LetterState::Opened, machine, None)
+            letters(everybody()?, at("open"), MailMessageState::Opened, machine, None)
         }
         "Click" => {
             let machine = is_machine(text(inner, "/click/userAgent").as_deref());
-            letters(everybody()?, at("click"), LetterState::Clicked, machine, None)
+            letters(everybody()?, at("click"), MailMessageState::Clicked, machine, None)
         }
         "Bounce" => {
             let is_permanent = text(inner, "/bounce/bounceType")? == "Permanent";
             let kind = text(inner, "/bounce/bounceSubType").unwrap_or_default();
             let state = |code: Option<&str>, words: Option<String>| match kind.as_str() {
-                _ if !is_permanent => LetterState::SoftBounced,
+                _ if !is_permanent => MailMessageState::SoftBounced,
                 // On a list of SES's own, for an earlier bounce.
-                "Suppressed" | "OnAccountSuppressionList" => LetterState::Rejected,
-                "NoEmail" => LetterState::HardBounced,
+                "Suppressed" | "OnAccountSuppressionList" => MailMessageState::Rejected,
+                "NoEmail" => MailMessageState::HardBounced,
                 _ => permanent(code, &[words]),
             };
             named("/bounce/bouncedRecipients")?;

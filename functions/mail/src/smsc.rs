@@ -3,7 +3,7 @@
 //! secret is the last part of the path.
 
 use serde::Deserialize;
-use stagedoor_model::{Body, Event, LetterReported, LetterState, Timestamp};
+use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
 };
@@ -56,16 +56,17 @@ impl Provider for Smsc {
         }
         let status = field("status").ok_or("no status")?;
         let state = match status {
-            "-1" | "0" => LetterState::Sent,
-            "1" => LetterState::Delivered,
-            "2" => LetterState::Opened,
-            "4" => LetterState::Clicked,
-            "3" | "20" | "25" => LetterState::SoftBounced,
-            "22" => LetterState::HardBounced,
-            "23" | "24" => LetterState::Rejected,
+            "-1" | "0" => MailMessageState::Sent,
+            "1" => MailMessageState::Delivered,
+            "2" => MailMessageState::Opened,
+            "4" => MailMessageState::Clicked,
+            "3" | "20" | "25" => MailMessageState::SoftBounced,
+            "22" => MailMessageState::HardBounced,
+            "23" | "24" => MailMessageState::Rejected,
             _ => return Err("a status of an unknown number".into()),
         };
-        let failed = matches!(state, LetterState::SoftBounced | LetterState::HardBounced | LetterState::Rejected);
+        let failed =
+            matches!(state, MailMessageState::SoftBounced | MailMessageState::HardBounced | MailMessageState::Rejected);
         let body = Body::LetterReported(LetterReported {
             letter: Some(id.to_owned()).filter(|id| !id.is_empty()),
             code: failed.then(|| format!("{status}/{}", field("err").unwrap_or("0"))),

@@ -3,7 +3,7 @@
 //! twilio.com/docs/api/errors (30003 unreachable, 30005 unknown, 30006 landline, 21610 stopped before). States may come out of order.
 
 use serde::Deserialize;
-use stagedoor_model::{Body, Channel, ConsentRecorded, Event, LetterReported, LetterState};
+use stagedoor_model::{Body, Channel, ConsentRecorded, Event, LetterReported, MailMessageState};
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
 };
@@ -94,14 +94,14 @@ fn reported(
     error: Option<&str>,
 ) -> Result<Body, NotUnderstood> {
     let state = match (status, error) {
-        ("accepted" | "scheduled" | "queued" | "sending" | "sent", _) => LetterState::Sent,
-        ("delivered", _) => LetterState::Delivered,
-        ("read", _) => LetterState::Opened,
+        ("accepted" | "scheduled" | "queued" | "sending" | "sent", _) => MailMessageState::Sent,
+        ("delivered", _) => MailMessageState::Delivered,
+        ("read", _) => MailMessageState::Opened,
         // They said STOP to Twilio before.
-        ("undelivered" | "failed", Some("21610")) => LetterState::Rejected,
-        ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614")) => LetterState::HardBounced,
-        ("undelivered" | "failed", _) => LetterState::SoftBounced,
-        ("canceled", _) => LetterState::Rejected,
+        ("undelivered" | "failed", Some("21610")) => MailMessageState::Rejected,
+        ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614")) => MailMessageState::HardBounced,
+        ("undelivered" | "failed", _) => MailMessageState::SoftBounced,
+        ("canceled", _) => MailMessageState::Rejected,
         _ => return Err("a status of an unknown name".into()),
     };
     let (letter_id, code) = (Some(id.to_owned()), error.map(str::to_owned));

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Channel, ConsentRecorded, Email, Event, Identifier, LetterReported, LetterState, Timestamp, breakage,
+    Body, Channel, ConsentRecorded, Email, Event, Identifier, LetterReported, MailMessageState, Timestamp, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
@@ -171,7 +171,7 @@ fn body(name: &str, data: &Value, to: Identifier) -> Option<Body> {
     };
     let machine = is_machine(text(data, "/delivery_info/user_agent").as_deref());
     Some(Body::LetterReported(LetterReported {
-        by_machine: machine && matches!(state, LetterState::Opened | LetterState::Clicked),
+        by_machine: machine && matches!(state, MailMessageState::Opened | MailMessageState::Clicked),
         letter: id(data, "/job_id"),
         campaign: text(data, "/metadata/campaign").or(id(data, "/campaign_id")),
         link: text(data, "/url").and_then(|link| bare_link(&link)),
@@ -180,29 +180,30 @@ fn body(name: &str, data: &Value, to: Identifier) -> Option<Body> {
     }))
 }
 
-fn hard_bounced(data: &Value) -> LetterState {
+fn hard_bounced(data: &Value) -> MailMessageState {
     // Its own "hard_bounced" says no more than "permanent".
     let status = text(data, "/delivery_info/delivery_status").filter(|status| status != "hard_bounced");
     let told = status.and_then(|status| state(&status)).map(|(state, _)| state);
-    let failed = |state: &LetterState| matches!(state, LetterState::HardBounced | LetterState::SoftBounced);
+    let failed =
+        |state: &MailMessageState| matches!(state, MailMessageState::HardBounced | MailMessageState::SoftBounced);
     let said = text(data, "/delivery_info/destination_response");
     told.filter(failed).unwrap_or_else(|| permanent(None, &[said]))
 }
 
 /// With whether the word is worth keeping beside it.
-fn state(status: &str) -> Option<(LetterState, bool)> {
+fn state(status: &str) -> Option<(MailMessageState, bool)> {
     Some(match status {
-        "ok_sent" | "sent" => (LetterState::Sent, false),
-        "ok_delivered" | "delivered" => (LetterState::Delivered, false),
-        "ok_spam_folder" => (LetterState::Delivered, true),
-        "ok_read" | "opened" => (LetterState::Opened, false),
-        "ok_link_visited" | "clicked" => (LetterState::Clicked, false),
-        "not_sent" | "err_will_retry" | "err_resend" | "soft_bounced" => (LetterState::Deferred, true),
-        "err_user_unknown" | "err_user_inactive" | "err_domain_inactive" => (LetterState::HardBounced, true),
+        "ok_sent" | "sent" => (MailMessageState::Sent, false),
+        "ok_delivered" | "delivered" => (MailMessageState::Delivered, false),
+        "ok_spam_folder" => (MailMessageState::Delivered, true),
+        "ok_read" | "opened" => (MailMessageState::Opened, false),
+        "ok_link_visited" | "clicked" => (MailMessageState::Clicked, false),
+        "not_sent" | "err_will_retry" | "err_resend" | "soft_bounced" => (MailMessageState::Deferred, true),
+        "err_user_unknown" | "err_user_inactive" | "err_domain_inactive" => (MailMessageState::HardBounced, true),
         "err_mailbox_full" | "err_spam_rejected" | "err_spam_folder" | "err_delivery_failed" | "err_lost" => {
-            (LetterState::SoftBounced, true)
+            (MailMessageState::SoftBounced, true)
         }
-        "err_unsubscribed" | "err_skip_letter" | "err_not_allowed" => (LetterState::Rejected, true),
+        "err_unsubscribed" | "err_skip_letter" | "err_not_allowed" => (MailMessageState::Rejected, true),
         _ => return None,
     })
 }

@@ -1,9 +1,9 @@
 //! The outbox's consumer: sends what was decided, at least once, and never twice for one decision where the channel lets us
 //! know. A decision's id names a cell of the store: it says whether sending was begun, and how it ended.
 
-mod ledger;
-mod pace;
+mod delivery_log;
 mod parts;
+mod rate;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
+use delivery_log::Entry;
 use futures_util::{StreamExt, stream};
-use ledger::Entry;
-pub use pace::Pace;
+pub use rate::RateLimit;
 use stagedoor_engine::{Advertised, Attempt, Obstacle, SendingPolicy};
 use stagedoor_model::{
     Body, Event, EventId, Identifier, MessageDecided, MessageSent, SendOutcome, SourceName, Timestamp, breakage,
@@ -21,7 +21,7 @@ use stagedoor_model::{
 use stagedoor_ports::{Channel, Clock, PortError, Queue, Result, Sending, Settled, Store, read_withdrawals};
 
 /// People written to at once.
-const HANDS: usize = 16;
+const CONCURRENCY: usize = 16;
 /// How long a message waits whose channel wants somebody to act: a wrong token, no money.
 const DENIED: Duration = Duration::from_secs(300);
 /// How long a message waits that a webhook will report.
@@ -33,7 +33,7 @@ const REPORTS: u32 = 10;
 const UNKNOWN: u32 = 4;
 const UNKNOWN_FOR: jiff::SignedDuration = jiff::SignedDuration::from_secs(120);
 /// The longest that a queue holds a message back.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+const MAX_DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// How long advertising waits at a time while it is held.
 const HELD: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
@@ -59,7 +59,7 @@ pub struct Outreach {
     pub channels: BTreeMap<SourceName, Arc<dyn Channel>>,
     /// What every message is held against right before its channel is called.
     pub policy: SendingPolicy,
-    pub pace: Arc<Pace>,
+    pub pace: Arc<RateLimit>,
 }
 
 /// What is to be done about one message.
@@ -75,7 +75,7 @@ impl Verdict {
     fn of(obstacle: Obstacle, now: Timestamp) -> Self {
         match obstacle {
             Obstacle::Later(at) => {
-                Self::Later(Duration::try_from(at.duration_since(now)).unwrap_or_default().min(LONGEST))
+                Self::Later(Duration::try_from(at.duration_since(now)).unwrap_or_default().min(MAX_DELAY))
             }
             Obstacle::Refused(reason) => Self::Ended(SendOutcome::Refused(reason.into())),
             Obstacle::Dropped(reason) => Self::Ended(SendOutcome::Dropped(reason.into())),
@@ -113,7 +113,7 @@ impl Outreach {
                 }
                 failed
             })
-            .buffer_unordered(HANDS);
+            .buffer_unordered(CONCURRENCY);
         failed.fold(BTreeSet::new(), |all, one| async { all.into_iter().chain(one).collect() }).await
     }
 
@@ -282,9 +282,9 @@ impl Outreach {
             }
             let is_over = at.is_none_or(|at| self.clock.now().duration_since(at) >= UNKNOWN_FOR)
                 || breakage::is_on("late-sms-asked-twice");
-            let reported = self.store.cell(&format!("reported/{decision}")).await?;
+            let reported = self.store.key_value(&format!("reported/{decision}")).await?;
             let settled = match reported {
-                Some(cell) => Settled::Sent(cell.value),
+                Some(key_value) => Settled::Sent(key_value.value),
                 None => channel.settle(decision, message).await,
             };
             match settled {
@@ -315,7 +315,7 @@ impl Outreach {
                 tracing::info!(trace, decision, %through, "message sent");
                 Verdict::Ended(SendOutcome::Sent(id))
             }
-            Sending::Withdrawn(reason) => {
+            Sending::RecipientOptedOut(reason) => {
                 tracing::info!(trace, decision, %through, reason, "the channel is withdrawn");
                 Verdict::Ended(SendOutcome::Withdrawn(reason))
             }
@@ -333,7 +333,7 @@ impl Outreach {
                 self.forget(decision).await?;
                 Verdict::Later(wait)
             }
-            Sending::Denied(reason) => {
+            Sending::CredentialsRejected(reason) => {
                 tracing::error!(%through, reason, "the channel refuses us: its messages wait until somebody acts");
                 self.pace.hold(through, DENIED, self.clock.now());
                 self.forget(decision).await?;

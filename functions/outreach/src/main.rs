@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
+use stagedoor_aws::{Consumer, Error, FunctionContext, Reading, consume, emit, setting};
 use stagedoor_model::Event;
-use stagedoor_outreach::{Outreach, Pace};
+use stagedoor_outreach::{Outreach, RateLimit};
 
 /// At a time, as the template has it (MaximumConcurrency).
 const INVOCATIONS: u32 = 2;
@@ -16,11 +16,12 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn build() -> Result<Arc<dyn Consumer>, Error> {
-    let Setting { config, store, chats, outbox, clock, .. } = setting(Reading::Outreach, &|_, _| Ok(())).await?;
-    let channels = stagedoor_chat::channels(&config)?;
+    let FunctionContext { config, store, chats, outbox, clock, .. } =
+        setting(Reading::Outreach, &|_, _| Ok(())).await?;
+    let channels = stagedoor_channels::channels(&config)?;
     let (outbox, chats) = (Arc::new(outbox), Arc::new(chats));
     let policy = config.catalog.sending_policy();
-    let pace = Arc::new(Pace::among(INVOCATIONS));
+    let pace = Arc::new(RateLimit::among(INVOCATIONS));
     Ok(Arc::new(Sending(Outreach { store: Arc::new(store), outbox, chats, clock, channels, policy, pace })))
 }
 

@@ -58,11 +58,11 @@ async fn advertising_waits_where_what_was_sent_before_cannot_be_read() {
     let scene = once_a_day(vec![]);
     let pieces = pieces(&scene, 48).await;
     let store = &scene.outreach.store;
-    let (ids, _) = store.everybody(None, 10).await.expect("people");
+    let (ids, _) = store.scan_people(None, 10).await.expect("people");
     let own = stagedoor_model::SourceName::new("outreach").expect("a name");
     let person = ids.first().expect("a person").to_string();
     let name = format!("advertised/{}", EventId::derive(&own, &["advertised", &person]));
-    assert!(store.put_cell(&name, "sealed v2", None).await.expect("a store"));
+    assert!(store.compare_and_set(&name, "sealed v2", None).await.expect("a store"));
     let failed = scene.outreach.handle(vec![pieces[0].clone()]).await;
     assert_eq!((failed.len(), scene.calls()), (1, 0), "the queue hands it out again");
 }

@@ -118,7 +118,7 @@ async fn a_message_that_a_webhook_will_report_waits_for_it() {
     scene.outreach.handle(vec![decided(1, 0)]).await;
     assert_eq!((scene.calls(), scene.told().await.len()), (1, 0));
     let name = format!("reported/{}", decided(1, 0).id);
-    assert!(scene.outreach.store.put_cell(&name, "wamid.1", None).await.expect("a store"));
+    assert!(scene.outreach.store.compare_and_set(&name, "wamid.1", None).await.expect("a store"));
     scene.outreach.handle(vec![decided(1, 0)]).await;
     assert_eq!(scene.calls(), 1);
     assert_eq!(scene.told().await.first().map(|sent| sent.outcome.clone()), Some(SendOutcome::Sent("wamid.1".into())));
@@ -136,7 +136,7 @@ async fn a_throttled_channel_holds_its_messages_and_loses_none() {
 
 #[tokio::test]
 async fn a_block_withdraws_the_channel_and_is_told() {
-    let scene = Scene::new(vec![Sending::Withdrawn("bot was blocked by the user".into())], Settled::Unknown);
+    let scene = Scene::new(vec![Sending::RecipientOptedOut("bot was blocked by the user".into())], Settled::Unknown);
     scene.outreach.handle(vec![decided(1, 0)]).await;
     assert!(matches!(scene.told().await.first().map(|sent| sent.outcome.clone()), Some(SendOutcome::Withdrawn(_))));
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, TraceParent};
-use stagedoor_ports::{Clock, OrderDesk, PortError, Queue, Result, Store};
+use stagedoor_ports::{Clock, OrderApi, PortError, Queue, Result, Store};
 
 /// How far back the first pull of a source reaches.
 const FIRST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 30);
@@ -14,7 +14,7 @@ pub struct Schedule {
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
     pub clock: Arc<dyn Clock>,
-    pub desks: BTreeMap<SourceName, Arc<dyn OrderDesk>>,
+    pub order_apis: BTreeMap<SourceName, Arc<dyn OrderApi>>,
 }
 
 /// What one pull of a source brought.
@@ -28,8 +28,8 @@ impl Schedule {
     /// Pulls every source; one that fails does not hold up the others and is asked again from the same place.
     pub async fn pull_all(&self) -> BTreeMap<SourceName, Result<Pulled>> {
         let mut pulled = BTreeMap::new();
-        for (source, desk) in &self.desks {
-            let answer = self.pull(source, desk.as_ref()).await;
+        for (source, order_api) in &self.order_apis {
+            let answer = self.pull(source, order_api.as_ref()).await;
             match &answer {
                 Ok(Pulled { pages, facts }) => tracing::debug!(%source, pages, facts, "pulled"),
                 Err(error) => tracing::warn!(%source, %error, "pull broke off; the same page is asked again"),
@@ -41,25 +41,25 @@ impl Schedule {
 
     /// The cursor is the time at which the last whole pull began; it moves only after the last page is durable in the
     /// queue. A page that fails is asked again by the next pull, which goes on from it.
-    async fn pull(&self, source: &SourceName, desk: &dyn OrderDesk) -> Result<Pulled> {
+    async fn pull(&self, source: &SourceName, order_api: &dyn OrderApi) -> Result<Pulled> {
         let (cursor_name, page_name) = (format!("pull/{source}/since"), format!("pull/{source}/page"));
-        let cursor = self.store.cell(&cursor_name).await?;
-        let held = self.store.cell(&page_name).await?;
-        let mut held_version = held.as_ref().map(|cell| cell.version);
+        let cursor = self.store.key_value(&cursor_name).await?;
+        let held = self.store.key_value(&page_name).await?;
+        let mut held_version = held.as_ref().map(|key_value| key_value.version);
         // What is held is the time at which the broken pull began, and its page.
-        let resumed = held.as_ref().and_then(|cell| {
-            let (began, page) = cell.value.split_once('|')?;
+        let resumed = held.as_ref().and_then(|key_value| {
+            let (began, page) = key_value.value.split_once('|')?;
             Some((began.parse::<Timestamp>().ok()?, page.to_owned()))
         });
         let began = resumed.as_ref().map_or_else(|| self.clock.now(), |(began, _)| *began);
         let mut page = resumed.map(|(_, page)| page);
-        let since = cursor.as_ref().and_then(|cell| cell.value.parse::<Timestamp>().ok());
-        let since = since.map_or(began - FIRST, |since| since - desk.overlap());
+        let since = cursor.as_ref().and_then(|key_value| key_value.value.parse::<Timestamp>().ok());
+        let since = since.map_or(began - FIRST, |since| since - order_api.overlap());
         let mut done = Pulled::default();
         let trace = TraceParent::derived(&[b"pull", source.as_str().as_bytes(), &began.as_nanosecond().to_be_bytes()]);
         loop {
             let asked_at = self.clock.now();
-            let answer = desk.pull(since, page).await?;
+            let answer = order_api.pull(since, page).await?;
             let events: Vec<Event> = answer
                 .bodies
                 .into_iter()
@@ -72,7 +72,7 @@ impl Schedule {
                         _ => (vec!["pull", &fact, &digest], at),
                     };
                     let id = EventId::derive(source, &parts);
-                    let body = if desk.tells_changes() { body } else { body.known_at(asked_at) };
+                    let body = if order_api.tells_changes() { body } else { body.known_at(asked_at) };
                     let mut event = Event::new(source, id, at, body).received_by(self.clock.now());
                     event.traceparent = Some(trace.clone());
                     event
@@ -85,7 +85,7 @@ impl Schedule {
             self.put(&page_name, &format!("{began}|{next}"), &mut held_version).await?;
             page = Some(next);
         }
-        let mut version = cursor.map(|cell| cell.version);
+        let mut version = cursor.map(|key_value| key_value.version);
         self.put(&cursor_name, &began.to_string(), &mut version).await?;
         if held_version.is_some() {
             self.put(&page_name, "", &mut held_version).await?;
@@ -94,7 +94,7 @@ impl Schedule {
     }
 
     async fn put(&self, name: &str, value: &str, version: &mut Option<u64>) -> Result<()> {
-        if !self.store.put_cell(name, value, *version).await? {
+        if !self.store.compare_and_set(name, value, *version).await? {
             return Err(PortError::Retry("another process pulls this source".into()));
         }
         *version = Some(version.unwrap_or(0) + 1);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
+use stagedoor_aws::{Consumer, Error, FunctionContext, Reading, consume, emit, setting};
 use stagedoor_model::{Event, SourceName};
 use stagedoor_ports::{SilenceRule, silent_sources};
 use stagedoor_schedule::Schedule;
@@ -14,11 +14,11 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn build() -> Result<Arc<dyn Consumer>, Error> {
-    let Setting { config, store, queue, clock, .. } = setting(Reading::Schedule, &|_, _| Ok(())).await?;
-    let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
+    let FunctionContext { config, store, queue, clock, .. } = setting(Reading::Schedule, &|_, _| Ok(())).await?;
+    let order_apis = stagedoor_source_clients::order_apis(config.sources.iter().map(|one| &one.source))?;
     let zone = config.catalog.zone.clone().unwrap_or(jiff::tz::TimeZone::UTC);
     let rule = SilenceRule::new(config.alarms.silent, zone);
-    let schedule = Schedule { store: Arc::new(store), queue: Arc::new(queue), clock, desks };
+    let schedule = Schedule { store: Arc::new(store), queue: Arc::new(queue), clock, order_apis };
     Ok(Arc::new(Pulling { schedule, sources: config.alarms.heard, rule }))
 }
 

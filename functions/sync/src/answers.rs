@@ -1,32 +1,32 @@
 //! What the CRM answered of one row, written into what is known of it.
 
-use stagedoor_engine::{Digest, Intent, Link, ORDERS, Parked};
+use stagedoor_engine::{CrmState, Digest, ORDERS, Pending, Rejected};
 use stagedoor_model::{Kind, Timestamp, breakage};
-use stagedoor_ports::Row;
+use stagedoor_ports::WriteOutcome;
 
-use crate::round::Job;
+use crate::run::CrmChange;
 
 /// What a creating job makes.
-pub(crate) fn kind_of_made(job: &Job) -> Option<Kind> {
-    match job {
-        Job::CreateContact(_) => Some(Kind::CrmContact),
-        Job::CreateDeal(..) => Some(Kind::CrmLead),
+pub(crate) fn kind_of_made(change: &CrmChange) -> Option<Kind> {
+    match change {
+        CrmChange::CreateContact(_) => Some(Kind::CrmContact),
+        CrmChange::CreateDeal(..) => Some(Kind::CrmLead),
         _ => None,
     }
 }
 
 /// What stays of an intent after the answer of a call. A call that creates nothing says nothing of an earlier one that did.
-fn after(intent: &mut Option<Intent>, creates: bool, is_lost: bool, late_until: Timestamp) {
-    match intent {
-        Some(intent) if is_lost && creates => intent.late_until = Some(late_until),
-        _ if creates => *intent = None,
+fn after(pending: &mut Option<Pending>, creates: bool, is_lost: bool, late_until: Timestamp) {
+    match pending {
+        Some(pending) if is_lost && creates => pending.late_until = Some(late_until),
+        _ if creates => *pending = None,
         _ => {}
     }
 }
 
 /// The same reason holds since it was first heard.
-pub(crate) fn hold(held: &mut Option<Parked>, now: Option<Parked>) {
-    let same = |known: &Parked| now.as_ref().is_some_and(|now| now.reason == known.reason);
+pub(crate) fn hold(held: &mut Option<Rejected>, now: Option<Rejected>) {
+    let same = |known: &Rejected| now.as_ref().is_some_and(|now| now.reason == known.reason);
     if !held.as_ref().is_some_and(same) {
         *held = now;
     }
@@ -34,18 +34,18 @@ pub(crate) fn hold(held: &mut Option<Parked>, now: Option<Parked>) {
 
 /// Writes the answer of a job into what is known of the CRM.
 pub(crate) fn write(
-    link: &mut Link,
-    job: &Job,
+    link: &mut CrmState,
+    change: &CrmChange,
     digest: &Digest,
-    row: Row,
+    row: WriteOutcome,
     (at, late_until): (Timestamp, Timestamp),
     room: Option<(usize, usize)>,
 ) {
-    let is_lost = row == Row::Unknown;
-    let parked = |reason: String| Some(Parked { digest: digest.clone(), reason, at });
-    match job {
-        Job::CreateContact(draft) | Job::UpdateContact(_, draft) => {
-            if let Row::Done(id) = row {
+    let is_lost = row == WriteOutcome::Unknown;
+    let rejected = |reason: String| Some(Rejected { digest: digest.clone(), reason, at });
+    match change {
+        CrmChange::CreateContact(draft) | CrmChange::UpdateContact(_, draft) => {
+            if let WriteOutcome::Done(id) = row {
                 link.wrote_values(id, draft, room);
                 // Of joined people the elder's contact may be the younger row: it stays one of theirs.
                 let former =
@@ -53,27 +53,30 @@ pub(crate) fn write(
                 link.doubles.extend(former);
             }
             let contact = &mut link.contact;
-            after(&mut contact.intent, matches!(job, Job::CreateContact(_)), is_lost, late_until);
+            after(&mut contact.pending, matches!(change, CrmChange::CreateContact(_)), is_lost, late_until);
             match row {
-                Row::Done(id) => {
-                    let digest = draft.settled(matches!(job, Job::CreateContact(_)));
+                WriteOutcome::Done(id) => {
+                    let digest = draft.settled(matches!(change, CrmChange::CreateContact(_)));
                     contact.marketed = draft.marketing.as_ref().is_some_and(|shown| !shown.is_empty());
-                    (contact.id, contact.pushed) = (Some(id), Some(digest));
+                    (contact.id, contact.last_sent) = (Some(id), Some(digest));
                     contact.named = draft.name.clone().or(contact.named.take());
-                    (contact.parked, contact.held) = (None, None);
+                    (contact.rejected, contact.held) = (None, None);
                 }
-                Row::Refused(reason) => (contact.parked, contact.held) = (parked(reason), None),
-                Row::Held(_) if breakage::is_on("held-contact-unsaid") => {}
-                Row::Held(reason) => hold(&mut contact.held, parked(reason)),
-                Row::NotSent | Row::Unknown | Row::Gone(_) | Row::Misidentified(_) => {}
+                WriteOutcome::Refused(reason) => (contact.rejected, contact.held) = (rejected(reason), None),
+                WriteOutcome::Held(_) if breakage::is_on("held-contact-unsaid") => {}
+                WriteOutcome::Held(reason) => hold(&mut contact.held, rejected(reason)),
+                WriteOutcome::NotSent
+                | WriteOutcome::Unknown
+                | WriteOutcome::Gone(_)
+                | WriteOutcome::Misidentified(_) => {}
             }
         }
-        Job::CreateDeal(_, draft) | Job::UpdateDeal(_, draft) => {
+        CrmChange::CreateDeal(_, draft) | CrmChange::UpdateDeal(_, draft) => {
             let deal = link.deals.entry(draft.show.clone()).or_default();
-            after(&mut deal.intent, matches!(job, Job::CreateDeal(..)), is_lost, late_until);
+            after(&mut deal.pending, matches!(change, CrmChange::CreateDeal(..)), is_lost, late_until);
             match row {
-                Row::Done(id) => {
-                    (deal.id, deal.pushed) = (Some(id), Some(digest.clone()));
+                WriteOutcome::Done(id) => {
+                    (deal.id, deal.last_sent) = (Some(id), Some(digest.clone()));
                     // It may have been a double that was closed before.
                     deal.closed.remove(&id);
                     if let Some((stage, _)) = &draft.stage {
@@ -85,20 +88,23 @@ pub(crate) fn write(
                     deal.orders =
                         draft.orders.split(ORDERS).filter(|order| !order.is_empty()).map(str::to_owned).collect();
                     deal.paid_orders.clone_from(&draft.paid_orders);
-                    (deal.parked, deal.held) = (None, None);
+                    (deal.rejected, deal.held) = (None, None);
                 }
-                Row::Refused(reason) => (deal.parked, deal.held) = (parked(reason), None),
-                Row::Held(reason) => hold(&mut deal.held, parked(reason)),
-                Row::NotSent | Row::Unknown | Row::Gone(_) | Row::Misidentified(_) => {}
+                WriteOutcome::Refused(reason) => (deal.rejected, deal.held) = (rejected(reason), None),
+                WriteOutcome::Held(reason) => hold(&mut deal.held, rejected(reason)),
+                WriteOutcome::NotSent
+                | WriteOutcome::Unknown
+                | WriteOutcome::Gone(_)
+                | WriteOutcome::Misidentified(_) => {}
             }
         }
-        Job::CreateInvoice(_, draft, _) | Job::UpdateInvoice(_, draft) => {
+        CrmChange::CreateInvoice(_, draft, _) | CrmChange::UpdateInvoice(_, draft) => {
             let invoice = link.invoices.entry(draft.order.clone()).or_default();
-            after(&mut invoice.intent, matches!(job, Job::CreateInvoice(..)), is_lost, late_until);
+            after(&mut invoice.pending, matches!(change, CrmChange::CreateInvoice(..)), is_lost, late_until);
             match row {
-                Row::Done(id) => {
-                    match job {
-                        Job::CreateInvoice(hangs, _, fixed) => {
+                WriteOutcome::Done(id) => {
+                    match change {
+                        CrmChange::CreateInvoice(hangs, _, fixed) => {
                             (invoice.fixed, invoice.anew) = (Some(fixed.clone()), draft.turn);
                             (invoice.deal, invoice.contact) = (Some(hangs.deal), Some(hangs.contact));
                         }
@@ -107,38 +113,45 @@ pub(crate) fn write(
                             invoice.contact = draft.parents.map(|parents| parents.contact).or(invoice.contact);
                         }
                     }
-                    (invoice.id, invoice.pushed) = (Some(id), Some(digest.clone()));
+                    (invoice.id, invoice.last_sent) = (Some(id), Some(digest.clone()));
                     if !breakage::is_on("found-invoice-made-again") {
                         invoice.old.remove(&id);
                     }
-                    invoice.parked = None;
+                    invoice.rejected = None;
                 }
-                Row::Refused(reason) => invoice.parked = parked(reason),
-                Row::NotSent | Row::Unknown | Row::Held(_) | Row::Gone(_) | Row::Misidentified(_) => {}
+                WriteOutcome::Refused(reason) => invoice.rejected = rejected(reason),
+                WriteOutcome::NotSent
+                | WriteOutcome::Unknown
+                | WriteOutcome::Held(_)
+                | WriteOutcome::Gone(_)
+                | WriteOutcome::Misidentified(_) => {}
             }
         }
         // One that cannot be cancelled is a manager's.
-        Job::LetGo(id, draft) => {
-            if matches!(row, Row::Done(_) | Row::Refused(_)) {
+        CrmChange::CancelInvoice(id, draft) => {
+            if matches!(row, WriteOutcome::Done(_) | WriteOutcome::Refused(_)) {
                 link.invoices.entry(draft.order.clone()).or_default().let_go(*id);
             }
         }
-        Job::CloseDouble(lead, draft) => {
+        CrmChange::CloseDouble(lead, draft) => {
             let deal = link.deals.entry(draft.show.clone()).or_default();
             match row {
-                Row::Done(_) | Row::Refused(_) => {
+                WriteOutcome::Done(_) | WriteOutcome::Refused(_) => {
                     deal.closed.insert(*lead);
                     let is_its = deal.held.as_ref().is_some_and(|held| held.digest == *digest);
                     if is_its && !breakage::is_on("held-reason-stays") {
                         deal.held = None;
                     }
                 }
-                Row::Held(reason) => hold(&mut deal.held, parked(reason)),
-                Row::NotSent | Row::Unknown | Row::Gone(_) | Row::Misidentified(_) => {}
+                WriteOutcome::Held(reason) => hold(&mut deal.held, rejected(reason)),
+                WriteOutcome::NotSent
+                | WriteOutcome::Unknown
+                | WriteOutcome::Gone(_)
+                | WriteOutcome::Misidentified(_) => {}
             }
         }
-        Job::MarkDuplicate(contact, _) => {
-            if matches!(row, Row::Done(_) | Row::Refused(_)) {
+        CrmChange::MarkDuplicate(contact, _) => {
+            if matches!(row, WriteOutcome::Done(_) | WriteOutcome::Refused(_)) {
                 link.marked.insert(*contact);
             }
         }
@@ -169,10 +182,10 @@ mod tests {
             company: None,
             other_ids: BTreeSet::new(),
         };
-        let mut link = Link::default();
+        let mut link = CrmState::default();
         link.contact.id = Some(52);
         let (digest, at) = (Digest::of(&1), Timestamp::default());
-        write(&mut link, &Job::UpdateContact(36, draft), &digest, Row::Done(36), (at, at), None);
+        write(&mut link, &CrmChange::UpdateContact(36, draft), &digest, WriteOutcome::Done(36), (at, at), None);
         assert_eq!(
             (link.contact.id, link.doubles),
             (Some(36), BTreeSet::from([52])),

@@ -2,7 +2,7 @@
 //! owner's mailbox in the organiser's name.
 
 use jiff::SignedDuration;
-use stagedoor_engine::{Audience, Due, PersonId, Question, cell_of_question};
+use stagedoor_engine::{Audience, DueMessage, PersonId, Question, cell_of_question};
 use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
 use stagedoor_ports::{PortError, Result};
 
@@ -18,7 +18,7 @@ impl Sync {
     /// after a crash.
     pub(crate) async fn rests_until(
         &self,
-        due: &Due<'_>,
+        due: &DueMessage<'_>,
         address: &Identifier,
         decided_for: PersonId,
         now: Timestamp,
@@ -35,8 +35,8 @@ impl Sync {
         let letter = EventId::derive(&own_source()?, &["asks", &due.key, &decided_for.to_string()]).to_string();
         let name = cell_of_question(question, address);
         for _ in 0..ATTEMPTS {
-            let cell = self.store.cell(&name).await?;
-            let last = cell.as_ref().and_then(|cell| cell.value.split_once(' '));
+            let key_value = self.store.key_value(&name).await?;
+            let last = key_value.as_ref().and_then(|key_value| key_value.value.split_once(' '));
             if let Some((at, asked)) = last
                 && let Ok(at) = at.parse::<Timestamp>()
             {
@@ -46,14 +46,18 @@ impl Sync {
                 if now < at + REST {
                     return Ok(Some(at + REST));
                 }
-            } else if let Some(cell) = &cell {
+            } else if let Some(key_value) = &key_value {
                 // Of a later version: it may have asked a minute ago, so it counts as asked now.
-                if self.store.put_cell(&name, &format!("{now} -"), Some(cell.version)).await? {
+                if self.store.compare_and_set(&name, &format!("{now} -"), Some(key_value.version)).await? {
                     return Ok(Some(now + REST));
                 }
                 continue;
             }
-            if self.store.put_cell(&name, &format!("{now} {letter}"), cell.map(|cell| cell.version)).await? {
+            if self
+                .store
+                .compare_and_set(&name, &format!("{now} {letter}"), key_value.map(|key_value| key_value.version))
+                .await?
+            {
                 return Ok(None);
             }
         }

@@ -42,8 +42,8 @@ impl Sync {
             if !self.lease_in_turn().await? {
                 return Err(PortError::Retry("another process uses the CRM".into()));
             }
-            let cell = self.store.cell(&self.cell_of(DEALS)).await?;
-            let page = cell.as_ref().and_then(|cell| cell.value.parse().ok()).unwrap_or(1);
+            let key_value = self.store.key_value(&self.cell_of(DEALS)).await?;
+            let page = key_value.as_ref().and_then(|key_value| key_value.value.parse().ok()).unwrap_or(1);
             let (rows, next) = self.crm.deals(page).await.map_err(|error| PortError::Retry(error.to_string()))?;
             let events = self.unknown_deals(source, rows).await?;
             done.deals += events.len();
@@ -51,7 +51,9 @@ impl Sync {
                 return Err(PortError::Retry(format!("page {page} of deals was not saved whole")));
             }
             let value = next.unwrap_or(1).to_string();
-            self.store.put_cell(&self.cell_of(DEALS), &value, cell.map(|cell| cell.version)).await?;
+            self.store
+                .compare_and_set(&self.cell_of(DEALS), &value, key_value.map(|key_value| key_value.version))
+                .await?;
             if next.is_none() {
                 return Ok(());
             }
@@ -76,7 +78,8 @@ impl Sync {
         }
         let bearers: BTreeSet<PersonId> = unknown.values().map(|(_, bearer)| *bearer).collect();
         let living = self.store.load(&bearers).await?;
-        let is_known = |id: &PersonId| living.iter().any(|one| one.value.id == *id || one.value.absorbed.contains(id));
+        let is_known =
+            |id: &PersonId| living.iter().any(|one| one.value.id == *id || one.value.merged_ids.contains(id));
         let now = self.clock.now();
         let told = |(lead, (hub_id, _)): (u64, (String, PersonId))| {
             let id = EventId::derive(source, &["hub-id", &lead.to_string(), &hub_id, &now.to_string()]);
@@ -101,8 +104,8 @@ impl Sync {
             if !self.lease_in_turn().await? {
                 return Err(PortError::Retry("another process uses the CRM".into()));
             }
-            let cell = self.store.cell(&self.cell_of(CURSOR)).await?;
-            let page = cell.as_ref().and_then(|cell| cell.value.parse().ok()).unwrap_or(1);
+            let key_value = self.store.key_value(&self.cell_of(CURSOR)).await?;
+            let page = key_value.as_ref().and_then(|key_value| key_value.value.parse().ok()).unwrap_or(1);
             let answer = self.crm.contacts(page).await.map_err(|error| PortError::Retry(error.to_string()))?;
             let now = self.clock.now();
             let events: Vec<Event> = answer.bodies.into_iter().map(|told| mirrored(source, told, now)).collect();
@@ -112,7 +115,9 @@ impl Sync {
                 return Err(PortError::Retry(format!("page {page} was not saved whole")));
             }
             let next = answer.next.unwrap_or(1);
-            self.store.put_cell(&self.cell_of(CURSOR), &next.to_string(), cell.map(|cell| cell.version)).await?;
+            self.store
+                .compare_and_set(&self.cell_of(CURSOR), &next.to_string(), key_value.map(|key_value| key_value.version))
+                .await?;
             if answer.next.is_none() {
                 return Ok(done);
             }

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
-use stagedoor_engine::{Catalog, DealLink, Link, Person, PersonId, Stage};
+use stagedoor_engine::{Catalog, CrmState, DealState, Person, PersonId, Stage};
 use stagedoor_model::{Body, Event, EventId, Fact, Identifier, Kind, LeadChanged, SourceName, Timestamp, breakage};
-use stagedoor_ports::{CrmError, Gone, Missing, PortError, SeenDeal};
+use stagedoor_ports::{CrmError, Deleted, Gone, PortError, SeenDeal};
 
 use crate::{
     Sync, gone,
@@ -71,7 +71,7 @@ impl Sync {
     /// # Errors
     /// `Retry` when the CRM cannot be used now; the next call goes on from the same place.
     pub async fn hear_crm(&self, source: &SourceName) -> Result<Heard, PortError> {
-        if self.crm.tells() || self.is_wanted().await? || !self.lease().await? {
+        if self.crm.has_webhooks() || self.is_wanted().await? || !self.lease().await? {
             return Ok(Heard::default());
         }
         let heard = self.hear_leased(source).await;
@@ -81,8 +81,8 @@ impl Sync {
 
     async fn hear_leased(&self, source: &SourceName) -> Result<Heard, PortError> {
         let now = self.clock.now();
-        let cell = self.store.cell(&self.cell_of(SINCE)).await?;
-        let known = cell.as_ref().and_then(|cell| cell.value.parse::<Timestamp>().ok());
+        let key_value = self.store.key_value(&self.cell_of(SINCE)).await?;
+        let known = key_value.as_ref().and_then(|key_value| key_value.value.parse::<Timestamp>().ok());
         let known = known.map(|known| not_after(known, now));
         let since = known.map_or(now - FIRST, |known| known - OVERLAP);
         let changes = self.crm.changes(since).await.map_err(|error| PortError::Retry(error.to_string()))?;
@@ -116,7 +116,9 @@ impl Sync {
         }
         let until = not_after(changes.until.unwrap_or(since).max(since + OVERLAP), now);
         // Another process that heard the same does no harm.
-        self.store.put_cell(&self.cell_of(SINCE), &until.to_string(), cell.map(|cell| cell.version)).await?;
+        self.store
+            .compare_and_set(&self.cell_of(SINCE), &until.to_string(), key_value.map(|key_value| key_value.version))
+            .await?;
         Ok(heard)
     }
 
@@ -125,11 +127,11 @@ impl Sync {
     }
 
     /// What is known of somebody in this CRM.
-    pub(crate) fn own<'l>(&self, link: &'l Link) -> Option<&'l Link> {
+    pub(crate) fn own<'l>(&self, link: &'l CrmState) -> Option<&'l CrmState> {
         if self.scope.is_empty() { Some(link) } else { link.second.as_deref() }
     }
 
-    fn own_of<'l>(&self, links: &'l BTreeMap<PersonId, Link>, id: PersonId) -> Option<&'l Link> {
+    fn own_of<'l>(&self, links: &'l BTreeMap<PersonId, CrmState>, id: PersonId) -> Option<&'l CrmState> {
         self.own(links.get(&id)?)
     }
 
@@ -149,12 +151,12 @@ impl Sync {
         let people: BTreeSet<PersonId> = owners.values().copied().collect();
         let loaded = self.store.load(&people).await?;
         let loaded: Vec<Person> = loaded.iter().map(|one| one.value.seen_by(self.scope)).collect();
-        let names = |person: &Person| [person.id].into_iter().chain(person.absorbed.clone()).collect::<Vec<_>>();
+        let names = |person: &Person| [person.id].into_iter().chain(person.merged_ids.clone()).collect::<Vec<_>>();
         let persons: BTreeMap<PersonId, &Person> =
             loaded.iter().flat_map(|person| names(person).into_iter().map(move |id| (id, person))).collect();
         let parted = loaded.iter().flat_map(|one| one.parted.iter().copied());
         let ids = people.iter().copied().chain(loaded.iter().map(|one| one.id)).chain(parted).collect();
-        let links = self.store.links(&ids).await?;
+        let links = self.store.crm_states(&ids).await?;
         let moved = |seen: SeenDeal| {
             let owner = owners.get(&name(seen.id)?)?;
             let person =
@@ -164,7 +166,7 @@ impl Sync {
             }
             // What was sent last stands with the person who remains after a join; before their first round, with the other.
             let mut ids = person.map(|person| person.id).into_iter().chain([*owner]);
-            let link: &DealLink =
+            let link: &DealState =
                 ids.find_map(|id| self.own_of(&links, id)?.deals.values().find(|deal| deal.id == Some(seen.id)))?;
             let status = LeadChanged::number_of_stage(&seen.stage);
             let put_there = is_where_put(link, &seen.stage, &self.catalog)
@@ -194,34 +196,36 @@ impl Sync {
     }
 
     /// Whether the hub put a deal there, as far as this link says, or closed it as a double.
-    pub(crate) fn put(&self, link: &Link, seen: &SeenDeal) -> bool {
+    pub(crate) fn put(&self, link: &CrmState, seen: &SeenDeal) -> bool {
         let mut deals = link.deals.values().filter(|deal| deal.id == Some(seen.id));
         deals.any(|deal| is_where_put(deal, &seen.stage, &self.catalog)) || is_closed_double(link, seen, &self.catalog)
     }
 
     /// Whether the hub put a deal there while its person was one with others. Its own link says so once it is put in order.
-    fn put_while_one(&self, links: &BTreeMap<PersonId, Link>, person: &Person, seen: &SeenDeal) -> bool {
+    fn put_while_one(&self, links: &BTreeMap<PersonId, CrmState>, person: &Person, seen: &SeenDeal) -> bool {
         let others = person.parted.iter().filter_map(|id| self.own_of(links, *id));
-        let is_theirs = |link: &Link| self.put(link, seen);
+        let is_theirs = |link: &CrmState| self.put(link, seen);
         others.into_iter().any(is_theirs) && !breakage::is_on("move-while-one-is-managers")
     }
 
     /// Compares the rows of the next few people with what is there.
     async fn compared(&self, source: &SourceName, now: Timestamp) -> Result<Compared, PortError> {
-        let cell = self.store.cell(&self.cell_of(COMPARED)).await?;
-        let place = cell.as_ref().map(|cell| cell.value.as_str()).unwrap_or_default();
+        let key_value = self.store.key_value(&self.cell_of(COMPARED)).await?;
+        let place = key_value.as_ref().map(|key_value| key_value.value.as_str()).unwrap_or_default();
         let (has_hidden, after) = place.strip_prefix(HIDDEN).map_or((false, place), |after| (true, after));
         let after = Some(after.to_owned()).filter(|after| !after.is_empty());
-        let (people, next) = self.store.everybody(after, PEOPLE).await?;
-        let links = self.store.links(&people).await?;
+        let (people, next) = self.store.scan_people(after, PEOPLE).await?;
+        let links = self.store.crm_states(&people).await?;
         let loaded = self.store.load(&people).await?;
         let gone: BTreeSet<Gone> = loaded.iter().flat_map(|one| gone_rows(&one.value.seen_by(self.scope))).collect();
         let restored = match self.restored(source, &gone, now).await {
             Ok(restored) => restored,
-            Err(CrmError::Denied(reason)) => return self.note_denied(&reason).await.map(|()| Compared::default()),
+            Err(CrmError::CredentialsRejected(reason)) => {
+                return self.note_denied(&reason).await.map(|()| Compared::default());
+            }
             Err(error) => return Err(PortError::Retry(error.to_string())),
         };
-        let known = |rows: fn(&Link) -> Vec<Gone>| -> BTreeSet<u64> {
+        let known = |rows: fn(&CrmState) -> Vec<Gone>| -> BTreeSet<u64> {
             let rows = links.values().filter_map(|link| self.own(link)).flat_map(rows);
             rows.filter(|row| !gone.contains(row)).map(restored::number).collect()
         };
@@ -232,14 +236,16 @@ impl Sync {
         });
         let deals = known(|link| link.deals.values().filter_map(|deal| deal.id).map(Gone::Deal).collect());
         let missing = match contacts.len() + deals.len() {
-            0 => Missing::default(),
-            _ => match self.crm.missing(&contacts, &deals).await {
+            0 => Deleted::default(),
+            _ => match self.crm.deleted(&contacts, &deals).await {
                 Ok(missing) if breakage::is_on("clean-up-stops-deletions") && missing.contacts.len() > 10 => {
                     return Ok(Compared::default());
                 }
                 Ok(missing) => missing,
                 // Somebody has to give the hub's user its rights back; what changed is heard meanwhile.
-                Err(CrmError::Denied(reason)) => return self.note_denied(&reason).await.map(|()| Compared::default()),
+                Err(CrmError::CredentialsRejected(reason)) => {
+                    return self.note_denied(&reason).await.map(|()| Compared::default());
+                }
                 Err(error) => return Err(PortError::Retry(error.to_string())),
             },
         };
@@ -255,7 +261,9 @@ impl Sync {
             Some(next) if has_hidden => format!("{HIDDEN}{next}"),
             next => next.unwrap_or_default(),
         };
-        self.store.put_cell(&self.cell_of(COMPARED), &place, cell.map(|cell| cell.version)).await?;
+        self.store
+            .compare_and_set(&self.cell_of(COMPARED), &place, key_value.map(|key_value| key_value.version))
+            .await?;
         Ok(Compared { gone: events, restored })
     }
 }
@@ -265,7 +273,7 @@ fn not_after(told: Timestamp, now: Timestamp) -> Timestamp {
     if breakage::is_on("future-cursor-believed") { told } else { told.min(now) }
 }
 
-fn is_where_put(link: &DealLink, stage: &str, catalog: &Catalog) -> bool {
+fn is_where_put(link: &DealState, stage: &str, catalog: &Catalog) -> bool {
     // A call without an answer may have put it there, too.
     let sent = link.sent_stages.iter().copied().filter(|_| !breakage::is_on("unanswered-stage-is-a-move"));
     // Where the hub put it nowhere, nobody can have moved it away.
@@ -273,8 +281,8 @@ fn is_where_put(link: &DealLink, stage: &str, catalog: &Catalog) -> bool {
 }
 
 /// Whether the hub closed a deal, or is about to, because its person has another of the same show.
-fn is_closed_double(link: &Link, seen: &SeenDeal, catalog: &Catalog) -> bool {
-    let is_double = |deal: &DealLink| deal.doubles.contains(&seen.id) || deal.closed.contains(&seen.id);
+fn is_closed_double(link: &CrmState, seen: &SeenDeal, catalog: &Catalog) -> bool {
+    let is_double = |deal: &DealState| deal.doubles.contains(&seen.id) || deal.closed.contains(&seen.id);
     link.deals.values().any(is_double) && is_called(Stage::Lost, &seen.stage, catalog)
 }
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{Link, Person, PersonId};
-use stagedoor_model::{Body, Content, Event, Fact, Identifier, Kind, Line, Record, Said, breakage};
+use stagedoor_engine::{CrmState, Person, PersonId};
+use stagedoor_model::{Body, Content, Event, Fact, Identifier, Kind, Message, MessageContent, Record, breakage};
 use stagedoor_ports::{Commit, JournalRow, PortError, Result, Saved, Versioned};
 
 use crate::{Sync, traces::Addresses};
@@ -29,7 +29,7 @@ impl Sync {
         names: &BTreeSet<Identifier>,
     ) -> Result<Vec<Versioned<Person>>> {
         let own: BTreeSet<PersonId> = people.iter().map(|person| person.value.id).collect();
-        let near: BTreeSet<PersonId> = people.iter().flat_map(|person| person.value.neighbours.clone()).collect();
+        let near: BTreeSet<PersonId> = people.iter().flat_map(|person| person.value.blocked_with.clone()).collect();
         let found = self.store.load(&near.difference(&own).copied().collect()).await?;
         Ok(found.into_iter().filter(|one| !own.contains(&one.value.id) && claims(&one.value, names)).collect())
     }
@@ -59,7 +59,7 @@ impl Sync {
                 self.store.save(vec![Commit { journal, ..Commit::default() }]).await?;
             }
         }
-        for (id, mut link) in self.store.links(claimants).await? {
+        for (id, mut link) in self.store.crm_states(claimants).await? {
             marked.first.extend(link.contact.id.iter().chain(&link.doubles));
             if let Some(second) = &link.second {
                 marked.second.extend(second.contact.id.iter().chain(&second.doubles));
@@ -67,7 +67,7 @@ impl Sync {
             let before = link.clone();
             strike_link(&mut link, names, &addresses);
             if link != before {
-                self.store.save_links(vec![(id, link)]).await?;
+                self.store.save_crm_states(vec![(id, link)]).await?;
             }
         }
         for _ in 0..ATTEMPTS {
@@ -110,24 +110,27 @@ fn strike_record(record: &mut Record, names: &BTreeSet<Identifier>, addresses: &
     record.stood.retain(|one| !names.contains(one));
     record.name.take_if(|(_, name)| addresses.are_in(name));
     match &mut record.fact {
-        Fact::Touch(touch) => touch.labels.retain(|_, text| !addresses.are_in(text)),
+        Fact::Submission(submission) => submission.labels.retain(|_, text| !addresses.are_in(text)),
         Fact::CrmContact { phones, emails, .. } => {
             phones.retain(|text| !addresses.are_in(text));
             emails.retain(|text| !addresses.are_in(text));
         }
-        Fact::Talk(talk) => {
-            let lines = std::mem::take(&mut talk.lines).into_iter();
-            talk.lines = lines.filter_map(|line| line_without(line, names, addresses)).collect();
+        Fact::Conversation(conversation) => {
+            let lines = std::mem::take(&mut conversation.lines).into_iter();
+            conversation.lines = lines.filter_map(|line| line_without(line, names, addresses)).collect();
         }
         _ => {}
     }
 }
 
-fn line_without(mut line: Line, names: &BTreeSet<Identifier>, addresses: &Addresses) -> Option<Line> {
+fn line_without(mut line: Message, names: &BTreeSet<Identifier>, addresses: &Addresses) -> Option<Message> {
     match &mut line.said {
-        Said::Contact(given) if names.contains(given) => return None,
-        Said::Text(text) | Said::Button(text) | Said::Other(_, Some(text)) | Said::Hub(text) => strike(text, addresses),
-        Said::Pressed { payload, label } => {
+        MessageContent::Contact(given) if names.contains(given) => return None,
+        MessageContent::Text(text)
+        | MessageContent::Button(text)
+        | MessageContent::Other(_, Some(text))
+        | MessageContent::Hub(text) => strike(text, addresses),
+        MessageContent::Pressed { payload, label } => {
             strike(payload, addresses);
             strike(label, addresses);
         }
@@ -175,15 +178,15 @@ fn event_without(event: &Event, names: &BTreeSet<Identifier>, addresses: &Addres
     Some(event)
 }
 
-fn strike_link(link: &mut Link, names: &BTreeSet<Identifier>, addresses: &Addresses) {
+fn strike_link(link: &mut CrmState, names: &BTreeSet<Identifier>, addresses: &Addresses) {
     for values in [&mut link.contact_values, &mut link.left_out, &mut link.cleared, &mut link.removed] {
         values.values_mut().for_each(|values| values.retain(|value| !addresses.are_in(value)));
     }
     link.offered.retain(|value| !addresses.are_in(value));
     // A contact without a name bears an address in its place.
     link.contact.named.take_if(|name| addresses.are_in(name));
-    if let Some(intent) = &mut link.contact.intent {
-        intent.values.retain(|value| !addresses.are_in(value));
+    if let Some(pending) = &mut link.contact.pending {
+        pending.values.retain(|value| !addresses.are_in(value));
     }
     link.troubles.retain(|key| !addresses.are_in(key));
     link.lists.values_mut().for_each(|places| places.retain(|email, _| !addresses.are_in(email)));

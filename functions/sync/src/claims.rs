@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{ContactLink, DealLink, Link, Person, PersonId};
+use stagedoor_engine::{ContactState, CrmState, DealState, Person, PersonId};
 use stagedoor_model::{Fact, Identifier, Kind, RecordKey, breakage};
 use stagedoor_ports::{Commit, PortError, Saved, Versioned};
 
-use crate::{Sync, round::Round};
+use crate::{Sync, run::SyncRun};
 
 /// A row that the index may not know yet.
 struct Unclaimed {
@@ -22,11 +22,11 @@ impl Sync {
     /// with. The links are changed and not saved.
     pub(crate) async fn claim_rows(
         &self,
-        round: &Round,
+        sync_run: &SyncRun,
         people: &BTreeSet<PersonId>,
         made: &BTreeSet<(Kind, u64)>,
     ) -> Result<BTreeSet<PersonId>, PortError> {
-        let unclaimed = round.unclaimed(people, made);
+        let unclaimed = sync_run.unclaimed(people, made);
         if unclaimed.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -40,17 +40,23 @@ impl Sync {
             let owners = self.store.resolve(&identifiers).await?.owners;
             for one in taken {
                 let Some(owner) = owners.get(&one.identifier).filter(|owner| **owner != one.person) else { continue };
-                self.take_over(round, one, *owner, made.contains(&(one.kind, one.id))).await?;
+                self.take_over(sync_run, one, *owner, made.contains(&(one.kind, one.id))).await?;
             }
         }
-        Ok(round.claimed(&unclaimed))
+        Ok(sync_run.claimed(&unclaimed))
     }
 
     /// A row of ours that the index has under somebody else.
-    async fn take_over(&self, round: &Round, row: &Unclaimed, owner: PersonId, is_new: bool) -> Result<(), PortError> {
+    async fn take_over(
+        &self,
+        sync_run: &SyncRun,
+        row: &Unclaimed,
+        owner: PersonId,
+        is_new: bool,
+    ) -> Result<(), PortError> {
         // Those who were joined meanwhile are found under one id.
         let loaded = self.store.load(&BTreeSet::from([owner, row.person])).await?;
-        let of = |id: PersonId| loaded.iter().find(|one| one.value.id == id || one.value.absorbed.contains(&id));
+        let of = |id: PersonId| loaded.iter().find(|one| one.value.id == id || one.value.merged_ids.contains(&id));
         let (Some(other), Some(own)) = (of(owner), of(row.person)) else { return Ok(()) };
         if other.value.id == own.value.id {
             return Ok(());
@@ -63,7 +69,7 @@ impl Sync {
             self.attach(&own.value, &other.value).await?;
         } else if is_new && !breakage::is_on("reused-id-believed") {
             tracing::warn!(person = %row.person, other = %other.value.id, "the CRM gave an id again: the hub's data are older");
-            self.disown(round, row, other).await?;
+            self.disown(sync_run, row, other).await?;
         } else {
             tracing::warn!(person = %row.person, other = %other.value.id, "a row in the CRM belongs to somebody else already");
         }
@@ -71,7 +77,7 @@ impl Sync {
     }
 
     /// The CRM made a row under an id that somebody else's row had: theirs is gone, and what the hub knew of it is forgotten.
-    async fn disown(&self, round: &Round, row: &Unclaimed, other: &Versioned<Person>) -> Result<(), PortError> {
+    async fn disown(&self, sync_run: &SyncRun, row: &Unclaimed, other: &Versioned<Person>) -> Result<(), PortError> {
         let mut person = other.value.clone();
         let released = without_row(&mut person, &row.identifier);
         let owners = self.store.resolve(&released).await?.owners;
@@ -85,12 +91,12 @@ impl Sync {
         if self.store.save(vec![commit]).await? != [Saved::Done] {
             return Err(PortError::Retry("somebody changed while a row of theirs was forgotten".into()));
         }
-        if round.forget_row(id, row.kind, row.id) {
-            self.keep(round, BTreeSet::from([id])).await?;
-        } else if let Some(mut link) = self.store.links(&BTreeSet::from([id])).await?.remove(&id) {
+        if sync_run.forget_row(id, row.kind, row.id) {
+            self.keep(sync_run, BTreeSet::from([id])).await?;
+        } else if let Some(mut link) = self.store.crm_states(&BTreeSet::from([id])).await?.remove(&id) {
             let own = if self.scope.is_empty() { Some(&mut link) } else { link.second.as_deref_mut() };
             own.into_iter().for_each(|own| forget_row(own, row.kind, row.id));
-            self.store.save_links(vec![(id, link)]).await?;
+            self.store.save_crm_states(vec![(id, link)]).await?;
         }
         self.store.mark_dirty(BTreeSet::from([id])).await
     }
@@ -128,12 +134,12 @@ fn is_told_by_the_crm_alone(person: &Person, row: &Identifier) -> bool {
     })
 }
 
-pub(crate) fn forget_row(link: &mut Link, kind: Kind, id: u64) {
+pub(crate) fn forget_row(link: &mut CrmState, kind: Kind, id: u64) {
     if kind == Kind::CrmContact {
         link.doubles.remove(&id);
         link.marked.remove(&id);
         if link.contact.id == Some(id) {
-            link.contact = ContactLink::default();
+            link.contact = ContactState::default();
         }
         link.contact.claimed.remove(&id);
         return;
@@ -141,20 +147,20 @@ pub(crate) fn forget_row(link: &mut Link, kind: Kind, id: u64) {
     for deal in link.deals.values_mut() {
         deal.doubles.remove(&id);
         if deal.id == Some(id) {
-            *deal = DealLink { doubles: std::mem::take(&mut deal.doubles), ..DealLink::default() };
+            *deal = DealState { doubles: std::mem::take(&mut deal.doubles), ..DealState::default() };
         }
         deal.claimed.remove(&id);
     }
 }
 
-impl Round {
+impl SyncRun {
     fn unclaimed(&self, people: &BTreeSet<PersonId>, made: &BTreeSet<(Kind, u64)>) -> Vec<Unclaimed> {
-        let cases = self.cases();
+        let person_runs = self.person_runs();
         let mut all = Vec::new();
-        for (person, case) in people.iter().filter_map(|id| Some((id, cases.get(id)?))) {
-            let contact = &case.link.contact;
-            let contacts = contact.id.iter().chain(&case.link.doubles).filter(|id| !contact.claimed.contains(id));
-            let deals = case
+        for (person, person_run) in people.iter().filter_map(|id| Some((id, person_runs.get(id)?))) {
+            let contact = &person_run.link.contact;
+            let contacts = contact.id.iter().chain(&person_run.link.doubles).filter(|id| !contact.claimed.contains(id));
+            let deals = person_run
                 .link
                 .deals
                 .values()
@@ -171,27 +177,27 @@ impl Round {
 
     /// Notes that the index has these rows now.
     fn claimed(&self, rows: &[Unclaimed]) -> BTreeSet<PersonId> {
-        let mut cases = self.cases();
+        let mut person_runs = self.person_runs();
         for row in rows {
-            let Some(case) = cases.get_mut(&row.person) else { continue };
+            let Some(person_run) = person_runs.get_mut(&row.person) else { continue };
             if row.kind == Kind::CrmContact {
-                case.link.contact.claimed.insert(row.id);
+                person_run.link.contact.claimed.insert(row.id);
                 continue;
             }
-            let has = |deal: &&mut DealLink| deal.id == Some(row.id) || deal.doubles.contains(&row.id);
-            case.link.deals.values_mut().filter(has).for_each(|deal| _ = deal.claimed.insert(row.id));
+            let has = |deal: &&mut DealState| deal.id == Some(row.id) || deal.doubles.contains(&row.id);
+            person_run.link.deals.values_mut().filter(has).for_each(|deal| _ = deal.claimed.insert(row.id));
         }
         rows.iter().map(|row| row.person).collect()
     }
 
     /// Forgets a row of somebody in this round. Answers whether they are in it.
     fn forget_row(&self, person: PersonId, kind: Kind, id: u64) -> bool {
-        let mut cases: std::sync::MutexGuard<'_, BTreeMap<_, _>> = self.cases();
-        let Some(case) = cases.get_mut(&person) else { return false };
-        forget_row(&mut case.link, kind, id);
+        let mut person_runs: std::sync::MutexGuard<'_, BTreeMap<_, _>> = self.person_runs();
+        let Some(person_run) = person_runs.get_mut(&person) else { return false };
+        forget_row(&mut person_run.link, kind, id);
         // This run's plan is about the forgotten row.
-        case.plan.steps.clear();
-        case.open += 1;
+        person_run.plan.steps.clear();
+        person_run.open += 1;
         true
     }
 }

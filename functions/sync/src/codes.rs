@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{CODE_VALID, CodePolicy, Offer, Person, Turn};
-use stagedoor_model::{Body, Event, EventId, Identifier, Kind, LinkKey, MessageDecided, SourceName, Talk, breakage};
+use stagedoor_engine::{BotStep, CODE_VALID, CodePolicy, Offer, Person};
+use stagedoor_model::{
+    Body, Conversation, Event, EventId, Identifier, Kind, LinkKey, MessageDecided, SourceName, breakage,
+};
 use stagedoor_ports::{PortError, Result};
 
 use crate::{Sync, Talking};
@@ -29,25 +31,25 @@ impl Sync {
     /// The message with a code to an address that was typed; `None` where none may be sent.
     pub(crate) async fn offer_code(
         &self,
-        talk: &Talking,
+        conversation: &Talking,
         person: &Person,
-        (source, chat): (&SourceName, &Talk),
-        turn: &Turn<'_>,
+        (source, chat): (&SourceName, &Conversation),
+        turn: &BotStep<'_>,
         given: &Identifier,
     ) -> Result<Option<Event>> {
-        let Some(policy) = self.catalog.scenario.codes.as_ref().filter(|policy| policy.takes(given)) else {
+        let Some(policy) = self.catalog.bot_script.codes.as_ref().filter(|policy| policy.takes(given)) else {
             return Ok(None);
         };
-        if person.identifiers().contains(given) || self.policy.blocked.contains(given) || self.is_erased(given).await? {
+        if person.identifiers().contains(given) || self.guards.blocked.contains(given) || self.is_erased(given).await? {
             return Ok(None);
         }
         let marks = BTreeSet::from([given.clone(), given.typed()]);
-        if !self.store.resolve(&marks).await?.weak.is_empty() {
+        if !self.store.resolve(&marks).await?.shared.is_empty() {
             return Ok(None);
         }
         let day = self.clock.now().to_string().chars().take(10).collect::<String>();
-        let of_chat = cell(&talk.links, "chat", &[source.as_str(), chat.chat.value()]);
-        let of_address = cell(&talk.links, "address", &[&given.to_string()]);
+        let of_chat = key_value(&conversation.links, "chat", &[source.as_str(), chat.chat.value()]);
+        let of_address = key_value(&conversation.links, "address", &[&given.to_string()]);
         if !self.admits(&of_chat, &day, &turn.cause, CODES).await?
             || !self.admits(&of_address, &day, &turn.cause, CODES).await?
             || !self.counts(&day, policy.most, &turn.cause).await?
@@ -56,7 +58,7 @@ impl Sync {
             return Ok(None);
         }
         let offer = Offer { given: given.clone(), cause: turn.cause.clone(), at: turn.at };
-        let code = code_of(&talk.links, source, chat, &offer);
+        let code = code_of(&conversation.links, source, chat, &offer);
         let message = letter(policy, chat, &offer, &code)?;
         let id = EventId::derive(source, &["code", &turn.cause]);
         Ok(Some(Event::new(source, id, turn.at, Body::MessageDecided(Box::new(message)))))
@@ -65,9 +67,9 @@ impl Sync {
     /// What these digits are as an answer to a code.
     pub(crate) async fn try_code(
         &self,
-        talk: &Talking,
-        (source, chat): (&SourceName, &Talk),
-        turn: &Turn<'_>,
+        conversation: &Talking,
+        (source, chat): (&SourceName, &Conversation),
+        turn: &BotStep<'_>,
         offer: &Offer,
         digits: &str,
     ) -> Result<Tried> {
@@ -75,18 +77,18 @@ impl Sync {
             return Ok(Tried::Ended);
         }
         let parts = [source.as_str(), chat.chat.value(), &offer.given.to_string(), &offer.cause];
-        let tries = cell(&talk.links, "tries", &parts);
+        let tries = key_value(&conversation.links, "tries", &parts);
         if !breakage::is_on("code-tried-without-end") && !self.admits(&tries, "", &turn.cause, TRIES).await? {
             return Ok(Tried::Ended);
         }
-        let is_right = is_same(&code_of(&talk.links, source, chat, offer), digits);
+        let is_right = is_same(&code_of(&conversation.links, source, chat, offer), digits);
         Ok(if is_right { Tried::Right } else { Tried::Wrong })
     }
 
     /// Takes one of `most` places of a day for `what`; the same one again has its place already.
-    async fn admits(&self, cell: &str, day: &str, what: &str, most: usize) -> Result<bool> {
+    async fn admits(&self, key_value: &str, day: &str, what: &str, most: usize) -> Result<bool> {
         for _ in 0..ATTEMPTS {
-            let known = self.store.cell(cell).await?;
+            let known = self.store.key_value(key_value).await?;
             let (of, taken) = known.as_ref().and_then(|one| one.value.split_once('\n')).unwrap_or((day, ""));
             let taken = if of == day { taken } else { "" };
             if taken.lines().any(|one| one == what) {
@@ -96,7 +98,7 @@ impl Sync {
                 return Ok(false);
             }
             let value = format!("{day}\n{taken}{what}\n");
-            if self.store.put_cell(cell, &value, known.map(|one| one.version)).await? {
+            if self.store.compare_and_set(key_value, &value, known.map(|one| one.version)).await? {
                 return Ok(true);
             }
         }
@@ -106,7 +108,7 @@ impl Sync {
     /// Counts one code more of a day in all. The count of a decision that is made again may be one too high.
     async fn counts(&self, day: &str, most: u32, cause: &str) -> Result<bool> {
         for _ in 0..ATTEMPTS {
-            let known = self.store.cell(ALL).await?;
+            let known = self.store.key_value(ALL).await?;
             let parts = known.as_ref().map(|one| one.value.split('\n').collect::<Vec<_>>()).unwrap_or_default();
             let of_day = parts.first() == Some(&day);
             if of_day && parts.get(2) == Some(&cause) {
@@ -117,7 +119,7 @@ impl Sync {
                 return Ok(false);
             }
             let value = format!("{day}\n{}\n{cause}", count + 1);
-            if self.store.put_cell(ALL, &value, known.map(|one| one.version)).await? {
+            if self.store.compare_and_set(ALL, &value, known.map(|one| one.version)).await? {
                 return Ok(true);
             }
         }
@@ -128,13 +130,13 @@ impl Sync {
 /// Counts the codes of a day.
 const ALL: &str = "code/all";
 
-fn cell(key: &LinkKey, what: &str, parts: &[&str]) -> String {
+fn key_value(key: &LinkKey, what: &str, parts: &[&str]) -> String {
     let parts: Vec<&[u8]> = ["code-cell", what].iter().chain(parts).map(|part| part.as_bytes()).collect();
     format!("code/{what}/{}", hex::encode(key.draw(&parts)))
 }
 
 /// Six digits, bound to the chat, the address and the line in which it was typed.
-fn code_of(key: &LinkKey, source: &SourceName, chat: &Talk, offer: &Offer) -> String {
+fn code_of(key: &LinkKey, source: &SourceName, chat: &Conversation, offer: &Offer) -> String {
     let chat = if breakage::is_on("code-of-any-chat") { String::new() } else { chat.chat.to_string() };
     let given = offer.given.to_string();
     let cause = if breakage::is_on("code-of-any-chat") { "" } else { offer.cause.as_str() };
@@ -147,7 +149,7 @@ fn is_same(one: &str, other: &str) -> bool {
     one.len() == other.len() && one.bytes().zip(other.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
-fn letter(policy: &CodePolicy, chat: &Talk, offer: &Offer, code: &str) -> Result<MessageDecided> {
+fn letter(policy: &CodePolicy, chat: &Conversation, offer: &Offer, code: &str) -> Result<MessageDecided> {
     let language = chat.profile.as_ref().and_then(|(_, profile)| profile.language.as_deref());
     let is_sms = offer.given.kind() == Kind::Phone;
     let (through, text) = if is_sms { ("sms", &policy.sms) } else { ("email", &policy.letter) };

@@ -4,34 +4,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_engine::{CompanyDraft, Digest, Intent, Parked, PersonId};
+use stagedoor_engine::{CompanyDraft, Digest, Pending, PersonId, Rejected};
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{Cell, CrmError, PortError, Row};
+use stagedoor_ports::{CrmError, KeyValue, PortError, WriteOutcome};
 
 use crate::{
     Sync,
     answers::hold,
-    round::{Case, Round},
+    run::{PersonRun, SyncRun},
 };
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Known {
     id: Option<u64>,
-    pushed: Option<Digest>,
+    last_sent: Option<Digest>,
     /// When it was asked for without an answer yet.
-    intent: Option<Timestamp>,
+    pending: Option<Timestamp>,
     /// Until when that call may still take effect. Earlier builds wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     late_until: Option<Timestamp>,
 }
 
 impl Known {
-    fn intent(&self) -> Option<Intent> {
-        Some(Intent { at: self.intent?, late_until: self.late_until, values: BTreeSet::new() })
+    fn pending(&self) -> Option<Pending> {
+        Some(Pending { at: self.pending?, late_until: self.late_until, values: BTreeSet::new() })
     }
 }
 
-struct Due {
+struct DueCompany {
     draft: CompanyDraft,
     digest: Digest,
     known: Known,
@@ -40,64 +40,64 @@ struct Due {
 
 impl Sync {
     /// Finds or makes the companies that this round's rows point at, and tells the round their ids.
-    pub(crate) async fn companies(&self, round: &Round) -> Result<(), PortError> {
+    pub(crate) async fn companies(&self, sync_run: &SyncRun) -> Result<(), PortError> {
         let mut due = Vec::new();
-        for (key, draft) in round.companies_wanted() {
-            let cell = self.store.cell(&self.company(&key)).await?;
-            let (known, version) = read(cell);
+        for (key, draft) in sync_run.companies_wanted() {
+            let key_value = self.store.key_value(&self.company(&key)).await?;
+            let (known, version) = read(key_value);
             let digest = Digest::of(&draft);
             match known.id {
-                Some(id) if known.pushed.as_ref() == Some(&digest) => round.company_is(&key, Some(id)),
-                _ if round.is_company_parked(&key, &digest) => round.company_is(&key, known.id),
-                _ => due.push(Due { draft, digest, known, version }),
+                Some(id) if known.last_sent.as_ref() == Some(&digest) => sync_run.company_is(&key, Some(id)),
+                _ if sync_run.is_company_parked(&key, &digest) => sync_run.company_is(&key, known.id),
+                _ => due.push(DueCompany { draft, digest, known, version }),
             }
         }
-        if let Err(error) = self.look_up_companies(round, &mut due).await? {
+        if let Err(error) = self.look_up_companies(sync_run, &mut due).await? {
             tracing::warn!(%error, "companies could not be looked up");
-            round.stop(error.to_string());
+            sync_run.stop(error.to_string());
             return Ok(());
         }
         for chunk in due.chunks_mut(self.crm.batch().max(1)) {
-            if round.stopped() || !self.lease().await? {
+            if sync_run.stopped() || !self.lease().await? {
                 return Ok(());
             }
-            self.put_companies(round, chunk).await?;
+            self.put_companies(sync_run, chunk).await?;
         }
-        self.keep(round, round.companies_found()).await
+        self.keep(sync_run, sync_run.companies_found()).await
     }
 
     /// Looks up those that were asked for without an answer. Those that may still be made are left out of `due`.
     async fn look_up_companies(
         &self,
-        round: &Round,
-        due: &mut Vec<Due>,
+        sync_run: &SyncRun,
+        due: &mut Vec<DueCompany>,
     ) -> Result<std::result::Result<(), CrmError>, PortError> {
-        let open = |one: &&Due| one.known.id.is_none() && one.known.intent.is_some();
+        let open = |one: &&DueCompany| one.known.id.is_none() && one.known.pending.is_some();
         let keys: BTreeSet<String> = due.iter().filter(open).map(|one| one.draft.key.clone()).collect();
-        let Some(since) = due.iter().filter(open).filter_map(|one| one.known.intent).min() else { return Ok(Ok(())) };
+        let Some(since) = due.iter().filter(open).filter_map(|one| one.known.pending).min() else { return Ok(Ok(())) };
         let found = match self.crm.find_companies(&keys, since).await {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
         let (now, late_for) = (self.clock.now(), self.crm.late_for());
         due.retain_mut(|one| {
-            let Some(intent) = one.known.intent().filter(|_| one.known.id.is_none()) else { return true };
+            let Some(pending) = one.known.pending().filter(|_| one.known.id.is_none()) else { return true };
             one.known.id = found.get(&one.draft.key).and_then(|ids| ids.first().copied());
-            let is_awaited = one.known.id.is_none() && !intent.is_over(now, late_for);
+            let is_awaited = one.known.id.is_none() && !pending.is_over(now, late_for);
             if is_awaited {
-                round.is_looking_for(&one.draft.key);
+                sync_run.is_looking_for(&one.draft.key);
             }
             !is_awaited
         });
         Ok(Ok(()))
     }
 
-    async fn put_companies(&self, round: &Round, due: &mut [Due]) -> Result<(), PortError> {
-        let since = due.iter().filter_map(|one| one.known.intent).min();
+    async fn put_companies(&self, sync_run: &SyncRun, due: &mut [DueCompany]) -> Result<(), PortError> {
+        let since = due.iter().filter_map(|one| one.known.pending).min();
         let late_for = self.crm.late_for();
         for one in due.iter_mut().filter(|one| one.known.id.is_none()) {
             let now = self.clock.now();
-            (one.known.intent, one.known.late_until) = (Some(now), Some(now + late_for));
+            (one.known.pending, one.known.late_until) = (Some(now), Some(now + late_for));
             self.keep_company(one).await?;
         }
         let rows: Vec<(Option<u64>, CompanyDraft)> = due.iter().map(|one| (one.known.id, one.draft.clone())).collect();
@@ -105,57 +105,57 @@ impl Sync {
         let (mut refused, mut unsent) = (BTreeSet::new(), 0);
         for (one, row) in due.iter_mut().zip(answers) {
             match row {
-                Row::Done(id) => {
-                    one.known = Known { id: Some(id), pushed: Some(one.digest.clone()), ..Known::default() };
-                    round.company_is(&one.draft.key, Some(id));
+                WriteOutcome::Done(id) => {
+                    one.known = Known { id: Some(id), last_sent: Some(one.digest.clone()), ..Known::default() };
+                    sync_run.company_is(&one.draft.key, Some(id));
                 }
-                Row::Refused(reason) => {
+                WriteOutcome::Refused(reason) => {
                     tracing::warn!(reason, "the CRM refused a company");
-                    round.report().parked += 1;
-                    one.known.intent = None;
-                    let parked = Parked { digest: one.digest.clone(), reason, at: round.at };
-                    refused.extend(round.park_company(&one.draft.key, &parked));
+                    sync_run.report().rejected += 1;
+                    one.known.pending = None;
+                    let rejected = Rejected { digest: one.digest.clone(), reason, at: sync_run.at };
+                    refused.extend(sync_run.park_company(&one.draft.key, &rejected));
                     // Its people and deals are written all the same.
-                    round.company_is(&one.draft.key, one.known.id);
+                    sync_run.company_is(&one.draft.key, one.known.id);
                 }
-                Row::Held(reason) => {
+                WriteOutcome::Held(reason) => {
                     tracing::warn!(reason, "a company waits for a manager");
-                    one.known.intent = None;
-                    let held = Parked { digest: one.digest.clone(), reason, at: round.at };
-                    refused.extend(round.hold_for_company(&one.draft.key, &held));
+                    one.known.pending = None;
+                    let held = Rejected { digest: one.digest.clone(), reason, at: sync_run.at };
+                    refused.extend(sync_run.hold_for_company(&one.draft.key, &held));
                 }
                 // Looked for or made again by the next run.
-                Row::Gone(_) | Row::Misidentified(_) => one.known = Known::default(),
-                Row::NotSent => {
-                    one.known.intent = None;
+                WriteOutcome::Gone(_) | WriteOutcome::Misidentified(_) => one.known = Known::default(),
+                WriteOutcome::NotSent => {
+                    one.known.pending = None;
                     unsent += 1;
                 }
-                Row::Unknown => {
+                WriteOutcome::Unknown => {
                     tracing::warn!("the CRM's answer about a company was lost; it will be looked up");
                     one.known.late_until = Some(self.clock.now() + late_for);
                 }
             }
             self.keep_company(one).await?;
         }
-        round.unsent(unsent, due.len());
-        self.keep(round, refused).await
+        sync_run.unsent(unsent, due.len());
+        self.keep(sync_run, refused).await
     }
 
     /// A company that is not in the CRM any more is looked for or made again by the next run.
-    pub(crate) async fn forget_company(&self, round: &Round, id: u64) -> Result<(), PortError> {
+    pub(crate) async fn forget_company(&self, sync_run: &SyncRun, id: u64) -> Result<(), PortError> {
         let keys: Vec<String> = {
-            let mut companies = round.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut companies = sync_run.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let keys = companies.iter().filter(|(_, known)| **known == Some(id)).map(|(key, _)| key.clone()).collect();
             companies.retain(|_, known| *known != Some(id));
             keys
         };
         for key in keys {
-            let (known, version) = read(self.store.cell(&self.company(&key)).await?);
+            let (known, version) = read(self.store.key_value(&self.company(&key)).await?);
             if known.id == Some(id) {
                 tracing::warn!(company = id, "a company is not in the CRM any more; it is looked for again");
                 let value = serde_json::to_string(&Known::default()).unwrap_or_default();
                 // Another process that wrote it meanwhile knows more.
-                self.store.put_cell(&self.company(&key), &value, version).await?;
+                self.store.compare_and_set(&self.company(&key), &value, version).await?;
             }
         }
         Ok(())
@@ -170,9 +170,9 @@ impl Sync {
         if self.scope.is_empty() { name.to_owned() } else { format!("{}/{name}", self.scope) }
     }
 
-    async fn keep_company(&self, one: &mut Due) -> Result<(), PortError> {
+    async fn keep_company(&self, one: &mut DueCompany) -> Result<(), PortError> {
         let value = serde_json::to_string(&one.known).unwrap_or_default();
-        if !self.store.put_cell(&self.company(&one.draft.key), &value, one.version).await? {
+        if !self.store.compare_and_set(&self.company(&one.draft.key), &value, one.version).await? {
             return Err(PortError::Retry("another process writes the same company".into()));
         }
         one.version = Some(one.version.unwrap_or(0) + 1);
@@ -180,38 +180,40 @@ impl Sync {
     }
 }
 
-impl Round {
+impl SyncRun {
     /// Companies that something to be written points at.
     fn companies_wanted(&self) -> BTreeMap<String, CompanyDraft> {
-        let cases = self.cases();
-        let open = cases.values().filter(|case| !case.plan.steps.is_empty());
-        merged(open.flat_map(|case| case.plan.companies.iter().cloned()))
+        let person_runs = self.person_runs();
+        let open = person_runs.values().filter(|person_run| !person_run.plan.steps.is_empty());
+        merged(open.flat_map(|person_run| person_run.plan.companies.iter().cloned()))
     }
 
     /// Whether everybody who wants a company knows that the CRM refuses it as it is.
     fn is_company_parked(&self, key: &str, digest: &Digest) -> bool {
-        let parked = |case: &Case| case.link.companies.get(key).is_some_and(|parked| parked.digest == *digest);
-        self.cases().values().filter(|case| case.wants(key)).all(parked)
+        let rejected = |person_run: &PersonRun| {
+            person_run.link.companies.get(key).is_some_and(|rejected| rejected.digest == *digest)
+        };
+        self.person_runs().values().filter(|person_run| person_run.wants(key)).all(rejected)
     }
 
     /// Notes with those who want a company that the CRM refuses it, and why.
-    fn park_company(&self, key: &str, parked: &Parked) -> BTreeSet<PersonId> {
-        let mut cases = self.cases();
-        let wanting = cases.iter_mut().filter(|(_, case)| case.wants(key));
-        let note = |(id, case): (&PersonId, &mut Case)| {
-            case.link.companies.insert(key.to_owned(), parked.clone());
+    fn park_company(&self, key: &str, rejected: &Rejected) -> BTreeSet<PersonId> {
+        let mut person_runs = self.person_runs();
+        let wanting = person_runs.iter_mut().filter(|(_, person_run)| person_run.wants(key));
+        let note = |(id, person_run): (&PersonId, &mut PersonRun)| {
+            person_run.link.companies.insert(key.to_owned(), rejected.clone());
             *id
         };
         wanting.map(note).collect()
     }
 
     /// Contacts wait for their company.
-    fn hold_for_company(&self, key: &str, reason: &Parked) -> BTreeSet<PersonId> {
-        let mut cases = self.cases();
-        let wanting = cases.iter_mut().filter(|(_, case)| case.wants(key));
-        let note = |(id, case): (&PersonId, &mut Case)| {
-            hold(&mut case.link.contact.held, Some(reason.clone()));
-            case.failed = true;
+    fn hold_for_company(&self, key: &str, reason: &Rejected) -> BTreeSet<PersonId> {
+        let mut person_runs = self.person_runs();
+        let wanting = person_runs.iter_mut().filter(|(_, person_run)| person_run.wants(key));
+        let note = |(id, person_run): (&PersonId, &mut PersonRun)| {
+            hold(&mut person_run.link.contact.held, Some(reason.clone()));
+            person_run.failed = true;
             *id
         };
         wanting.map(note).collect()
@@ -220,14 +222,14 @@ impl Round {
     /// Companies that were refused before and are in the CRM now: whoever was written without them is written again.
     fn companies_found(&self) -> BTreeSet<PersonId> {
         let companies = self.companies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let (mut cases, mut changed) = (self.cases(), BTreeSet::new());
-        for (id, case) in cases.iter_mut() {
-            let before = case.link.companies.len();
-            case.link.companies.retain(|key, _| !companies.get(key).is_some_and(Option::is_some));
-            if case.link.companies.len() < before {
-                case.link.write_rows_again();
+        let (mut person_runs, mut changed) = (self.person_runs(), BTreeSet::new());
+        for (id, person_run) in person_runs.iter_mut() {
+            let before = person_run.link.companies.len();
+            person_run.link.companies.retain(|key, _| !companies.get(key).is_some_and(Option::is_some));
+            if person_run.link.companies.len() < before {
+                person_run.link.write_rows_again();
                 // This round's plan knows nothing of it: the next one's does.
-                case.open += 1;
+                person_run.open += 1;
                 changed.insert(*id);
             }
         }
@@ -246,11 +248,16 @@ impl Round {
 
 /// What a later version wrote and this one cannot read may be of a company that is in the CRM: it is looked up before it is
 /// made.
-fn read(cell: Option<Cell>) -> (Known, Option<u64>) {
-    let version = cell.as_ref().map(|cell| cell.version);
+fn read(key_value: Option<KeyValue>) -> (Known, Option<u64>) {
+    let version = key_value.as_ref().map(|key_value| key_value.version);
     let since = (!breakage::is_on("unreadable-company-remade")).then_some(Timestamp::UNIX_EPOCH);
-    let unreadable = |_| Known { intent: since, ..Known::default() };
-    (cell.map(|cell| serde_json::from_str(&cell.value).unwrap_or_else(unreadable)).unwrap_or_default(), version)
+    let unreadable = |_| Known { pending: since, ..Known::default() };
+    (
+        key_value
+            .map(|key_value| serde_json::from_str(&key_value.value).unwrap_or_else(unreadable))
+            .unwrap_or_default(),
+        version,
+    )
 }
 
 /// What several people of a company told of it, as one.
@@ -275,9 +282,9 @@ mod tests {
 
     #[test]
     fn a_company_of_which_a_later_version_wrote_was_asked_for_at_any_time() {
-        let cell = Cell { value: "sealed 9".into(), version: 3 };
-        let (known, version) = read(Some(cell));
-        assert_eq!((known.id, known.intent, version), (None, Some(Timestamp::UNIX_EPOCH), Some(3)));
-        assert!(read(None).0.intent.is_none());
+        let key_value = KeyValue { value: "sealed 9".into(), version: 3 };
+        let (known, version) = read(Some(key_value));
+        assert_eq!((known.id, known.pending, version), (None, Some(Timestamp::UNIX_EPOCH), Some(3)));
+        assert!(read(None).0.pending.is_none());
     }
 }

@@ -8,37 +8,38 @@ use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, Event, EventId, LeadChanged, SECOND_CRM, SourceName, Timestamp, breakage};
 use stagedoor_ports::PortError;
 
-use crate::{Sync, round::Case};
+use crate::{Sync, run::PersonRun};
 
 impl Sync {
     /// Asks for deals that count as deleted. One that is there becomes the event that the lost webhook would have been.
     /// Returns whose links changed.
     pub(crate) async fn look_for_restored(
         &self,
-        cases: &mut BTreeMap<PersonId, Case>,
+        person_runs: &mut BTreeMap<PersonId, PersonRun>,
     ) -> Result<BTreeSet<PersonId>, PortError> {
-        let all = cases.values().flat_map(|case| &case.plan.doubted);
+        let all = person_runs.values().flat_map(|person_run| &person_run.plan.doubted);
         let died: BTreeMap<u64, Timestamp> = all.map(|one| (one.deal, one.deleted_at)).collect();
         let doubted: BTreeSet<u64> = died.keys().copied().collect();
         if doubted.is_empty() || breakage::is_on("deletion-believed") {
             return Ok(BTreeSet::new());
         }
-        let missing = match self.crm.missing(&BTreeSet::new(), &doubted).await {
+        let missing = match self.crm.deleted(&BTreeSet::new(), &doubted).await {
             // Of a row that is out of the hub's sight nobody knows whether it is there.
             Ok(missing) if missing.hidden > 0 => return Ok(BTreeSet::new()),
             Ok(missing) => missing.deals,
             Err(error) => {
                 tracing::warn!(%error, "deals that may have been restored could not be looked for");
-                for case in cases.values_mut().filter(|case| !case.plan.doubted.is_empty()) {
-                    (case.open, case.failed) = (case.open + 1, true);
+                for person_run in person_runs.values_mut().filter(|person_run| !person_run.plan.doubted.is_empty()) {
+                    (person_run.open, person_run.failed) = (person_run.open + 1, true);
                 }
                 return Ok(BTreeSet::new());
             }
         };
         let mut changed = BTreeSet::new();
-        for (id, case) in cases.iter_mut() {
-            for one in case.plan.doubted.iter().filter(|one| missing.contains(&one.deal)) {
-                if let Some(known) = case.link.deals.get_mut(&one.show).filter(|known| known.id == Some(one.deal)) {
+        for (id, person_run) in person_runs.iter_mut() {
+            for one in person_run.plan.doubted.iter().filter(|one| missing.contains(&one.deal)) {
+                if let Some(known) = person_run.link.deals.get_mut(&one.show).filter(|known| known.id == Some(one.deal))
+                {
                     known.absent = Some(one.digest.clone());
                     changed.insert(*id);
                 }

@@ -15,7 +15,7 @@ use stagedoor_model::{
 use stagedoor_ports::{Listed, MailingList, PortError, read_withdrawals};
 use tokio::time::Instant;
 
-use crate::{Sync, round::Round};
+use crate::{Sync, run::SyncRun};
 
 /// When those are looked at again whom a list did not take now.
 const LATER: SignedDuration = SignedDuration::from_secs(60);
@@ -24,7 +24,7 @@ const LATER: SignedDuration = SignedDuration::from_secs(60);
 const BUDGET: Duration = Duration::from_secs(10);
 
 /// One address of one person.
-struct Task {
+struct ListTask {
     person: PersonId,
     member: Member,
 }
@@ -34,19 +34,19 @@ type Kind = (bool, String, Option<Leaving>);
 
 impl Sync {
     /// Independent of the CRM: what fails here is looked at again in a minute and holds nobody up.
-    pub(crate) async fn enrol(&self, round: &Round) -> Result<(), PortError> {
+    pub(crate) async fn enrol(&self, sync_run: &SyncRun) -> Result<(), PortError> {
         if self.catalog.lists.is_empty() {
             return Ok(());
         }
-        let mut work = BTreeMap::<Kind, Vec<Task>>::new();
-        for (person, step) in round.enrolments(&self.catalog) {
+        let mut work = BTreeMap::<Kind, Vec<ListTask>>::new();
+        for (person, step) in sync_run.enrolments(&self.catalog) {
             let (kind, member) = match step {
                 Enrolment::Add { list, member } => ((true, list, None), member),
                 Enrolment::Remove { list, email, why } => ((false, list, Some(why)), Member { email, name: None }),
             };
-            work.entry(kind).or_default().push(Task { person, member });
+            work.entry(kind).or_default().push(ListTask { person, member });
         }
-        let mut mailers = BTreeMap::<String, Vec<(Kind, Vec<Task>)>>::new();
+        let mut mailers = BTreeMap::<String, Vec<(Kind, Vec<ListTask>)>>::new();
         for (kind, tasks) in work {
             let Some(rule) = self.catalog.lists.iter().find(|rule| rule.name == kind.1) else { continue };
             mailers.entry(rule.mailer.clone()).or_default().push((kind, tasks));
@@ -57,11 +57,11 @@ impl Sync {
         mailers.sort_by_key(|(mailer, _)| self.breakers.is_on_trial(&breaker_of(mailer)));
         let mut later = BTreeSet::new();
         for (mailer, work) in mailers {
-            later.extend(self.enrol_at(round, &mailer, work).await?);
+            later.extend(self.enrol_at(sync_run, &mailer, work).await?);
         }
         if !later.is_empty() {
             let at = self.clock.now() + LATER;
-            self.store.look_again(&later.into_iter().map(|id| (id, at)).collect()).await?;
+            self.store.schedule_rechecks(&later.into_iter().map(|id| (id, at)).collect()).await?;
         }
         Ok(())
     }
@@ -69,9 +69,9 @@ impl Sync {
     /// The calls to one account, within its budget of a round. Answers who is to be looked at again.
     async fn enrol_at(
         &self,
-        round: &Round,
+        sync_run: &SyncRun,
         mailer_name: &str,
-        work: Vec<(Kind, Vec<Task>)>,
+        work: Vec<(Kind, Vec<ListTask>)>,
     ) -> Result<BTreeSet<PersonId>, PortError> {
         let Some(mailer) = self.lists.get(mailer_name) else { return Ok(BTreeSet::new()) };
         let breaker = breaker_of(mailer_name);
@@ -87,14 +87,14 @@ impl Sync {
             while !tasks.is_empty() {
                 let rest = tasks.split_off(tasks.len().min(batch));
                 let chunk = std::mem::replace(&mut tasks, rest);
-                is_over = is_over || round.is_over() || !self.lease().await?;
+                is_over = is_over || sync_run.is_over() || !self.lease().await?;
                 let people: BTreeSet<PersonId> = chunk.iter().map(|task| task.person).collect();
                 if is_over {
                     // Another process reconciles, or the time is up; what is left undone is not forgotten with the round.
                     later.extend(people);
                     continue;
                 }
-                let call = self.call_list(round, &name, &rule.id, mailer.as_ref(), why, chunk);
+                let call = self.call_list(sync_run, &name, &rule.id, mailer.as_ref(), why, chunk);
                 match tokio::time::timeout_at(until, call).await {
                     Ok(called) => {
                         later.extend(called?);
@@ -120,12 +120,12 @@ impl Sync {
     /// One bulk call. Answers who is to be looked at again.
     async fn call_list(
         &self,
-        round: &Round,
+        sync_run: &SyncRun,
         name: &str,
         list: &str,
         mailer: &dyn MailingList,
         why: Option<Leaving>,
-        tasks: Vec<Task>,
+        tasks: Vec<ListTask>,
     ) -> Result<BTreeSet<PersonId>, PortError> {
         let (tasks, answers) = match why {
             Some(why) => {
@@ -136,10 +136,10 @@ impl Sync {
             None => {
                 // They are known to be perhaps there before the call, and asked once more whether they consent: a
                 // withdrawal may have been folded since the round began.
-                let adding = |task| (task, Place::Adding { again: round.was_out(name, task) });
+                let adding = |task| (task, Place::Adding { again: sync_run.was_out(name, task) });
                 let intended: Vec<(PersonId, String, Place)> = tasks.iter().map(adding).map(pair).collect();
-                let intended = round.place(name, intended.into_iter());
-                self.keep(round, intended).await?;
+                let intended = sync_run.place(name, intended.into_iter());
+                self.keep(sync_run, intended).await?;
                 let tasks = self.still_consenting(tasks).await?;
                 let members: Vec<Member> = tasks.iter().map(|task| task.member.clone()).collect();
                 let answers = if members.is_empty() { vec![] } else { mailer.add(list, &members).await };
@@ -155,11 +155,11 @@ impl Sync {
                     gone.push((task.person, task.member.email.as_str().to_owned()))
                 }
                 // It was us: they consented anew, and the provider wants to hear that from themselves.
-                (Listed::Left, None) if round.was_out(name, task) => {
-                    placed.push(pair((task, Place::Left { at: round.at })));
+                (Listed::Left, None) if sync_run.was_out(name, task) => {
+                    placed.push(pair((task, Place::Left { at: sync_run.at })));
                 }
                 (Listed::Left, None) => {
-                    placed.push(pair((task, Place::Left { at: round.at })));
+                    placed.push(pair((task, Place::Left { at: sync_run.at })));
                     left.push(task.member.email.clone());
                 }
                 (Listed::Refused(reason), None) => placed.push(pair((task, Place::Refused { reason }))),
@@ -171,19 +171,19 @@ impl Sync {
             }
         }
         // The ledger first: once the place is written down nobody asks this list again.
-        self.tell_left(name, round.at, left).await?;
-        let mut changed = round.place(name, placed.into_iter());
-        changed.extend(round.unplace(name, &gone));
-        self.keep(round, changed).await?;
+        self.tell_left(name, sync_run.at, left).await?;
+        let mut changed = sync_run.place(name, placed.into_iter());
+        changed.extend(sync_run.unplace(name, &gone));
+        self.keep(sync_run, changed).await?;
         Ok(later)
     }
 
-    async fn still_consenting(&self, tasks: Vec<Task>) -> Result<Vec<Task>, PortError> {
+    async fn still_consenting(&self, tasks: Vec<ListTask>) -> Result<Vec<ListTask>, PortError> {
         let ids: BTreeSet<PersonId> = tasks.iter().map(|task| task.person).collect();
         let mut people: BTreeMap<PersonId, stagedoor_engine::Person> =
             self.store.load(&ids).await?.into_iter().map(|one| (one.value.id, one.value)).collect();
         read_withdrawals(self.store.as_ref(), &mut people.values_mut().collect::<Vec<_>>()).await?;
-        let holds = |task: &Task| {
+        let holds = |task: &ListTask| {
             // Whoever was joined into somebody else meanwhile is asked in the next round.
             let address = Identifier::email(task.member.email.clone());
             let policy = &self.catalog.consent;
@@ -215,30 +215,32 @@ fn breaker_of(mailer: &str) -> String {
     format!("list/{mailer}")
 }
 
-fn pair((task, place): (&Task, Place)) -> (PersonId, String, Place) {
+fn pair((task, place): (&ListTask, Place)) -> (PersonId, String, Place) {
     (task.person, task.member.email.as_str().to_owned(), place)
 }
 
-impl Round {
+impl SyncRun {
     fn enrolments(&self, catalog: &stagedoor_engine::Catalog) -> Vec<(PersonId, Enrolment)> {
-        let cases = self.cases();
-        let steps = cases
-            .iter()
-            .flat_map(|(id, case)| enrolment(&case.person, &case.link, catalog).into_iter().map(|step| (*id, step)));
+        let person_runs = self.person_runs();
+        let steps = person_runs.iter().flat_map(|(id, person_run)| {
+            enrolment(&person_run.person, &person_run.link, catalog).into_iter().map(|step| (*id, step))
+        });
         steps.collect()
     }
 
-    fn was_out(&self, list: &str, task: &Task) -> bool {
-        let cases = self.cases();
-        let place = cases.get(&task.person).and_then(|case| case.link.lists.get(list)?.get(task.member.email.as_str()));
+    fn was_out(&self, list: &str, task: &ListTask) -> bool {
+        let person_runs = self.person_runs();
+        let place = person_runs
+            .get(&task.person)
+            .and_then(|person_run| person_run.link.lists.get(list)?.get(task.member.email.as_str()));
         place.is_some_and(Place::was_out)
     }
 
     fn place(&self, list: &str, places: impl Iterator<Item = (PersonId, String, Place)>) -> BTreeSet<PersonId> {
-        let (mut cases, mut changed) = (self.cases(), BTreeSet::new());
+        let (mut person_runs, mut changed) = (self.person_runs(), BTreeSet::new());
         for (person, address, place) in places {
-            let Some(case) = cases.get_mut(&person) else { continue };
-            let known = case.link.lists.entry(list.to_owned()).or_default();
+            let Some(person_run) = person_runs.get_mut(&person) else { continue };
+            let known = person_run.link.lists.entry(list.to_owned()).or_default();
             if known.get(&address) != Some(&place) {
                 known.insert(address, place);
                 changed.insert(person);
@@ -248,13 +250,13 @@ impl Round {
     }
 
     fn unplace(&self, list: &str, gone: &[(PersonId, String)]) -> BTreeSet<PersonId> {
-        let (mut cases, mut changed) = (self.cases(), BTreeSet::new());
+        let (mut person_runs, mut changed) = (self.person_runs(), BTreeSet::new());
         for (person, address) in gone {
-            let Some(case) = cases.get_mut(person) else { continue };
-            if let Some(known) = case.link.lists.get_mut(list) {
+            let Some(person_run) = person_runs.get_mut(person) else { continue };
+            if let Some(known) = person_run.link.lists.get_mut(list) {
                 known.remove(address);
                 if known.is_empty() {
-                    case.link.lists.remove(list);
+                    person_run.link.lists.remove(list);
                 }
                 changed.insert(*person);
             }

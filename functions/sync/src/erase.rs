@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use stagedoor_engine::{Leaving, Link, Person, PersonId, named_in, rows_of};
+use stagedoor_engine::{CrmState, Leaving, Person, PersonId, named_in, rows_of};
 use stagedoor_model::{Body, Email, Event, Identifier, Kind, SECOND_CRM, breakage};
 use stagedoor_ports::{Crm, Listed, OfErased, PortError, Result, Struck, Versioned};
 
@@ -103,28 +103,28 @@ impl Sync {
         let claims = self.store.resolve(&BTreeSet::from([identifier.clone()])).await?;
         // Everybody whose facts prove it, also where a guard keeps them apart.
         let mut found = self.bearers(identifier).await?;
-        if found.is_empty() && claims.weak.contains(identifier) {
+        if found.is_empty() && claims.shared.contains(identifier) {
             return Err(PortError::Fail("it belongs to a crowd; name the person otherwise".into()));
         }
         let mut ids: BTreeSet<PersonId> = BTreeSet::new();
         let mut names = BTreeSet::from([identifier.clone()]);
         for person in &found {
             ids.insert(person.value.id);
-            ids.extend(&person.value.absorbed);
+            ids.extend(&person.value.merged_ids);
             names.extend(person.value.identifiers().into_iter().filter(|one| one.kind().is_strong()).cloned());
         }
         // What a guard left with somebody else, or what a crowd shares, is theirs.
         let owned = self.store.resolve(&names).await?;
         names.retain(|name| {
-            !owned.weak.contains(name) && owned.owners.get(name).is_none_or(|owner| ids.contains(owner))
+            !owned.shared.contains(name) && owned.owners.get(name).is_none_or(|owner| ids.contains(owner))
         });
         // A form that names nobody else is a form of theirs.
         let (bare, claimants): (Vec<_>, Vec<_>) =
             self.claimants(&found, &names).await?.into_iter().partition(|one| is_nobody_else(&one.value, &names));
         let claimants: BTreeSet<PersonId> = claimants.iter().map(|one| one.value.id).collect();
-        ids.extend(bare.iter().flat_map(|one| one.value.absorbed.iter().copied().chain([one.value.id])));
+        ids.extend(bare.iter().flat_map(|one| one.value.merged_ids.iter().copied().chain([one.value.id])));
         found.extend(bare);
-        let mut links = self.store.links(&ids).await?;
+        let mut links = self.store.crm_states(&ids).await?;
         self.hear_of_rows(&found, &mut links).await?;
         let rows = self.rows_of_erased(&found, &ids, &links).await?;
         let invoices = invoices_of(&links);
@@ -138,8 +138,8 @@ impl Sync {
         };
         let tombstones: BTreeSet<String> = kept.iter().map(|name| key.tombstone(name)).collect();
         // First what keeps them erased, then what there is.
-        if self.store.cell(ANY).await?.is_none() {
-            self.store.put_cell(ANY, "yes", None).await?;
+        if self.store.key_value(ANY).await?.is_none() {
+            self.store.compare_and_set(ANY, "yes", None).await?;
         }
         self.strike(&found, &names).await?;
         let marked = self.strike_claims(&claimants, &names).await?;
@@ -158,7 +158,7 @@ impl Sync {
         &self,
         people: &[Versioned<Person>],
         ids: &BTreeSet<PersonId>,
-        links: &BTreeMap<PersonId, Link>,
+        links: &BTreeMap<PersonId, CrmState>,
     ) -> Result<BTreeSet<Identifier>> {
         let is_row = |one: &&Identifier| matches!(one.kind(), Kind::CrmContact | Kind::CrmLead);
         let told = people.iter().flat_map(|person| person.value.identifiers().into_iter().filter(is_row).cloned());
@@ -193,7 +193,7 @@ impl Sync {
 
     async fn off_every_list(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<String>> {
         let mut off = BTreeSet::new();
-        for (name, places) in self.store.links(ids).await?.into_values().flat_map(|link| link.lists) {
+        for (name, places) in self.store.crm_states(ids).await?.into_values().flat_map(|link| link.lists) {
             let there = places.iter().filter(|(_, place)| place.may_be_there());
             let emails: Vec<Email> = there.filter_map(|(email, _)| Email::try_from(email.clone()).ok()).collect();
             let rule = self.catalog.lists.iter().find(|rule| rule.name == name);
@@ -211,7 +211,7 @@ impl Sync {
     /// The same events, those about erased people without what they said; `None` where nobody was ever erased.
     pub(crate) async fn without_the_erased(&self, events: &[(usize, Event)]) -> Result<Option<Vec<(usize, Event)>>> {
         let Some(key) = &self.erasure else { return Ok(None) };
-        if self.store.cell(ANY).await?.is_none() {
+        if self.store.key_value(ANY).await?.is_none() {
             return Ok(None);
         }
         let stones_of = |event: &Event| -> BTreeSet<String> {
@@ -231,8 +231,8 @@ impl Sync {
 }
 
 /// Their invoices in both CRMs, with those that another took the place of.
-fn invoices_of(links: &BTreeMap<PersonId, Link>) -> BTreeSet<(&'static str, u64)> {
-    let of = |link: &Link| -> Vec<u64> {
+fn invoices_of(links: &BTreeMap<PersonId, CrmState>) -> BTreeSet<(&'static str, u64)> {
+    let of = |link: &CrmState| -> Vec<u64> {
         link.invoices.values().flat_map(|one| one.id.into_iter().chain(one.old.iter().copied())).collect()
     };
     let mut invoices = BTreeSet::new();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
-    Folded, Group, Link, Person, PersonId, Refusal, bearer_of, fold, group, looked_up, named_in, owner_of, recognise,
-    record_of, row_of, shows_claim,
+    BlockedJoin, CrmState, Folded, Group, Person, PersonId, bearer_of, fold, group, looked_up, named_in, owner_of,
+    recognise, record_of, row_of, shows_claim,
 };
 use stagedoor_model::{Event, Identifier, Record, RecordKey, breakage};
 use stagedoor_ports::{Claims, Commit, JournalRow, PortError, Removal, Result, Saved, Versioned};
@@ -12,8 +12,8 @@ use stagedoor_ports::{Claims, Commit, JournalRow, PortError, Removal, Result, Sa
 use crate::{Sync, outcome, shows::shows_of, withdrawn::new_bearers};
 
 /// True unless what is known of their rows says that the hub never wrote this claim into one.
-fn wrote_claim(links: &BTreeMap<PersonId, Link>, owner: &Person, claim: &Identifier) -> bool {
-    let mut own = owner.absorbed.iter().chain([&owner.id]).filter_map(|id| links.get(id)).peekable();
+fn wrote_claim(links: &BTreeMap<PersonId, CrmState>, owner: &Person, claim: &Identifier) -> bool {
+    let mut own = owner.merged_ids.iter().chain([&owner.id]).filter_map(|id| links.get(id)).peekable();
     own.peek().is_none() || own.any(|link| link.may_have_written(claim)) || breakage::is_on("managers-claim-is-echo")
 }
 
@@ -105,9 +105,9 @@ impl Sync {
         let mut records: Vec<Record> = record_of(event).into_iter().collect();
         let known = self.know(&mut records, false, &BTreeSet::new()).await?;
         let loaded = known.people.values().map(|person| person.value.clone()).collect();
-        let groups = group(records, loaded, &known.claims.owners, &known.claims.weak, &self.policy);
+        let groups = group(records, loaded, &known.claims.owners, &known.claims.shared, &self.guards);
         let mut owners = self.store.resolve(identifiers).await?.owners;
-        for folded in groups.into_iter().map(|group| fold(group, &known.claims.weak, &self.policy)) {
+        for folded in groups.into_iter().map(|group| fold(group, &known.claims.shared, &self.guards)) {
             for owner in owners.values_mut() {
                 *owner = folded.redirects.get(owner).copied().unwrap_or(*owner);
             }
@@ -148,7 +148,7 @@ impl Sync {
         let unreadable = leave_out_unreadable(&mut records, &known, &by_record);
         let loaded = known.people.values().map(|person| &person.value);
         let loaded = loaded.filter(|person| !known.unreadable.contains(&person.id)).cloned().collect();
-        let groups = group(records, loaded, &known.claims.owners, &known.claims.weak, &self.policy);
+        let groups = group(records, loaded, &known.claims.owners, &known.claims.shared, &self.guards);
         let mut commits: Vec<(Vec<usize>, Commit)> =
             groups.into_iter().map(|group| self.commit(group, &known, &by_record)).collect();
         if !of_nobody.is_empty() {
@@ -186,7 +186,7 @@ impl Sync {
             let rows = records.iter_mut().filter(|record| record.is_mirror());
             rows.for_each(|record| recognise(record, person, None, |_| true));
             let loaded = known.people.values().map(|person| person.value.clone()).collect();
-            let groups = group(records, loaded, &known.claims.owners, &known.claims.weak, &self.policy);
+            let groups = group(records, loaded, &known.claims.owners, &known.claims.shared, &self.guards);
             let commits = groups.into_iter().map(|group| self.commit(group, &known, &BTreeMap::new()).1).collect();
             if self.store.save(commits).await?.iter().all(|saved| *saved == Saved::Done) {
                 break;
@@ -206,7 +206,7 @@ impl Sync {
             let living = self.store.load(&ids).await?;
             let unreadable = self.store.unreadable(&ids).await?;
             let is_stored = |id: &PersonId| {
-                let is_of = |one: &Versioned<Person>| one.value.id == *id || one.value.absorbed.contains(id);
+                let is_of = |one: &Versioned<Person>| one.value.id == *id || one.value.merged_ids.contains(id);
                 unreadable.contains(id) || living.iter().any(is_of)
             };
             owners.retain(|_, id| is_stored(id));
@@ -230,8 +230,8 @@ impl Sync {
             missing.extend(std::mem::take(&mut wanted));
             for person in loaded {
                 missing.remove(&person.value.id);
-                missing.retain(|id| !person.value.absorbed.contains(id));
-                wanted.extend(person.value.neighbours.iter().copied());
+                missing.retain(|id| !person.value.merged_ids.contains(id));
+                wanted.extend(person.value.blocked_with.iter().copied());
                 known.people.insert(person.value.id, person);
             }
             wanted.retain(|id| !known.people.contains_key(id) && !missing.contains(id));
@@ -250,18 +250,18 @@ impl Sync {
         if !theirs.is_empty() {
             let more = self.store.resolve(&theirs).await?;
             known.claims.owners.extend(more.owners);
-            known.claims.weak.extend(more.weak);
+            known.claims.shared.extend(more.shared);
         }
         let find = |id: PersonId| {
-            let joined = || known.people.values().find(|person| person.value.absorbed.contains(&id));
+            let joined = || known.people.values().find(|person| person.value.merged_ids.contains(&id));
             known.people.get(&id).or_else(joined).map(|person| &person.value)
         };
         let claiming = records.iter().filter_map(|record| {
             let owner = owner_of(record, &known.claims.owners, find)?;
-            shows_claim(record, owner).then(|| owner.absorbed.iter().copied().chain([owner.id]))
+            shows_claim(record, owner).then(|| owner.merged_ids.iter().copied().chain([owner.id]))
         });
         let claiming: BTreeSet<PersonId> = claiming.flatten().collect();
-        let links = if claiming.is_empty() { BTreeMap::new() } else { self.store.links(&claiming).await? };
+        let links = if claiming.is_empty() { BTreeMap::new() } else { self.store.crm_states(&claiming).await? };
         for record in records.iter_mut() {
             if let Some(owner) = owner_of(record, &known.claims.owners, find) {
                 let row_of = row_of(record, &known.claims.owners);
@@ -280,19 +280,20 @@ impl Sync {
     ) -> (Vec<usize>, Commit) {
         let fresh: Vec<Record> = group.records.clone();
         let before: Vec<PersonId> = group.people.iter().map(|person| person.id).collect();
-        let folded = fold(group, &known.claims.weak, &self.policy);
+        let folded = fold(group, &known.claims.shared, &self.guards);
         let keys: BTreeSet<&RecordKey> = fresh.iter().map(|record| &record.key).collect();
         let (mut indices, mut journal) = (Vec::new(), Vec::new());
         for key in keys {
             let person = holder(key, &folded, known);
-            let refusals: Vec<&Refusal> = folded.refusals.iter().filter(|refusal| refusal.record == *key).collect();
+            let blocked_joins: Vec<&BlockedJoin> =
+                folded.blocked_joins.iter().filter(|blocked_join| blocked_join.record == *key).collect();
             for (index, event) in by_record.get(key).into_iter().flatten() {
                 indices.push(*index);
-                journal.push(self.row(event, person, outcome::note(&refusals)));
+                journal.push(self.row(event, person, outcome::note(&blocked_joins)));
             }
         }
         let mut audience = self.audience_of(&fresh, &before, &folded, known);
-        audience.extend(new_bearers(&folded, &before, &known.people, &known.claims, &self.policy));
+        audience.extend(new_bearers(&folded, &before, &known.people, &known.claims, &self.guards));
         let version = |id: &PersonId| known.people.get(id).map(|person| person.version);
         let removed = folded
             .redirects
@@ -307,7 +308,7 @@ impl Sync {
             removed: removed.collect(),
             claims: claims.collect(),
             released: folded.released.iter().cloned().collect(),
-            crowded: folded.crowded.iter().cloned().collect(),
+            shared_identifiers: folded.shared_identifiers.iter().cloned().collect(),
             lifted: folded.lifted.iter().cloned().collect(),
             audience: audience.into_iter().collect(),
             people: folded
@@ -341,7 +342,7 @@ impl Sync {
         }
         let new = folded.people.iter().flat_map(|person| {
             // Earlier builds listed those who were joined under the id that they had.
-            let same = known.people.get(&person.id).filter(|one| one.value.absorbed.is_subset(&person.absorbed));
+            let same = known.people.get(&person.id).filter(|one| one.value.merged_ids.is_subset(&person.merged_ids));
             let listed = same.map(|one| shows(&one.value)).unwrap_or_default();
             shows(person).into_iter().filter(move |show| !listed.contains(show)).map(|show| (show, person.id))
         });
@@ -359,11 +360,11 @@ impl Known {
     fn spread_unreadable(&mut self) {
         loop {
             let touched = self.people.values().map(|person| &person.value).filter(|person| {
-                let near = person.neighbours.iter().chain(&person.absorbed);
+                let near = person.blocked_with.iter().chain(&person.merged_ids);
                 !self.unreadable.contains(&person.id) && near.into_iter().any(|id| self.unreadable.contains(id))
             });
             let touched: BTreeSet<PersonId> =
-                touched.flat_map(|person| person.absorbed.iter().copied().chain([person.id])).collect();
+                touched.flat_map(|person| person.merged_ids.iter().copied().chain([person.id])).collect();
             if touched.is_empty() {
                 return;
             }

@@ -8,7 +8,7 @@ use stagedoor_model::{
 };
 use stagedoor_ports::{Gone, PortError};
 
-use crate::{Sync, claims::forget_row, restored::number, round::Round};
+use crate::{Sync, claims::forget_row, restored::number, run::SyncRun};
 
 /// More rows than this that calls of one round found to be gone, and more than a fifth of its rows, are looked at again.
 const MANY: usize = 10;
@@ -17,19 +17,19 @@ const LOOKED_AT: usize = 50;
 
 impl Sync {
     /// Takes over what the calls of this round found to be gone.
-    pub(crate) async fn hear_of_gone(&self, round: &Round) -> Result<(), PortError> {
-        let gone = std::mem::take(&mut *round.gone.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    pub(crate) async fn hear_of_gone(&self, sync_run: &SyncRun) -> Result<(), PortError> {
+        let gone = std::mem::take(&mut *sync_run.gone.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         for one in &gone {
             if let Gone::Company(id) = one {
-                self.forget_company(round, *id).await?;
+                self.forget_company(sync_run, *id).await?;
             }
         }
         let mut rows: Vec<Gone> = gone.into_iter().filter(|one| !matches!(one, Gone::Company(_))).collect();
         if rows.is_empty() {
             return Ok(());
         }
-        if rows.len() > MANY && rows.len() * 5 > rows.len() + round.report().rows {
-            rows = self.gone_for_sure(round, rows).await?;
+        if rows.len() > MANY && rows.len() * 5 > rows.len() + sync_run.report().rows {
+            rows = self.gone_for_sure(sync_run, rows).await?;
         }
         let source = SourceName::new(if self.scope.is_empty() { "crm" } else { SECOND_CRM });
         let Ok(source) = source else { return Ok(()) };
@@ -44,12 +44,12 @@ impl Sync {
         if !Box::pin(self.handle(events)).await.is_empty() {
             return Err(PortError::Retry("what is gone from the CRM was not saved whole".into()));
         }
-        self.forget_gone_of_others(round, &rows).await
+        self.forget_gone_of_others(sync_run, &rows).await
     }
 
     /// Since people parted, a row that is gone may be somebody else's: that it is gone is a fact of theirs, and it is forgotten
     /// here.
-    async fn forget_gone_of_others(&self, round: &Round, rows: &[Gone]) -> Result<(), PortError> {
+    async fn forget_gone_of_others(&self, sync_run: &SyncRun, rows: &[Gone]) -> Result<(), PortError> {
         let named = rows.iter().filter_map(|row| {
             let (kind, id) = match row {
                 Gone::Contact(id) => (Kind::CrmContact, *id),
@@ -61,28 +61,31 @@ impl Sync {
         let named: BTreeMap<Identifier, (Kind, u64)> = named.collect();
         let owners = self.store.resolve(&named.keys().cloned().collect()).await?.owners;
         let mut changed = BTreeSet::new();
-        for (person, case) in round.cases().iter_mut().filter(|_| !breakage::is_on("gone-double-of-others")) {
-            let before = case.link.clone();
+        for (person, person_run) in
+            sync_run.person_runs().iter_mut().filter(|_| !breakage::is_on("gone-double-of-others"))
+        {
+            let before = person_run.link.clone();
             for (name, (kind, id)) in &named {
-                let owner = owners.get(name).filter(|owner| *owner != person && !case.person.absorbed.contains(*owner));
+                let owner =
+                    owners.get(name).filter(|owner| *owner != person && !person_run.person.merged_ids.contains(*owner));
                 if owner.is_some() {
-                    forget_row(&mut case.link, *kind, *id);
+                    forget_row(&mut person_run.link, *kind, *id);
                 }
             }
-            changed.extend((case.link != before).then_some(*person));
+            changed.extend((person_run.link != before).then_some(*person));
         }
-        self.keep(round, changed).await
+        self.keep(sync_run, changed).await
     }
 
     /// Those of these rows that are gone, and not only hidden from the hub's user: each is looked at by itself.
-    async fn gone_for_sure(&self, round: &Round, mut rows: Vec<Gone>) -> Result<Vec<Gone>, PortError> {
+    async fn gone_for_sure(&self, sync_run: &SyncRun, mut rows: Vec<Gone>) -> Result<Vec<Gone>, PortError> {
         if breakage::is_on("many-gone-unbelieved") {
             return Ok(vec![]);
         }
         rows.truncate(LOOKED_AT);
         let of = |wanted: fn(&&Gone) -> bool| rows.iter().filter(wanted).copied().map(number).collect();
         let (contacts, deals) = (of(|row| matches!(row, Gone::Contact(_))), of(|row| matches!(row, Gone::Deal(_))));
-        match self.crm.missing(&contacts, &deals).await {
+        match self.crm.deleted(&contacts, &deals).await {
             Ok(missing) => {
                 if missing.hidden > 0 {
                     self.note_hidden(true).await?;
@@ -96,7 +99,7 @@ impl Sync {
             }
             // The calls find it out again; why they wait is said until then.
             Err(error) => {
-                round.stop(error.to_string());
+                sync_run.stop(error.to_string());
                 Ok(vec![])
             }
         }

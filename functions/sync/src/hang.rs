@@ -2,70 +2,77 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{Digest, Link, Parked, Parting, Person, outdated};
+use stagedoor_engine::{CrmState, Digest, Parting, Person, Rejected, outdated};
 use stagedoor_model::{Fact, breakage};
-use stagedoor_ports::{Gone, PortError, Row};
+use stagedoor_ports::{Gone, PortError, WriteOutcome};
 
 use crate::{
     Sync,
-    round::{Case, Round},
+    run::{PersonRun, SyncRun},
 };
 
 impl Sync {
-    pub(crate) async fn hang_deals(&self, round: &Round) -> Result<(), PortError> {
-        let unhung: Vec<_> =
-            round.cases().iter().filter_map(|(id, case)| Some((*id, to_hang(&case.person, &case.link)?))).collect();
-        if unhung.is_empty() || round.stopped() || round.is_over() || breakage::is_on("deals-left-unhung") {
+    pub(crate) async fn hang_deals(&self, sync_run: &SyncRun) -> Result<(), PortError> {
+        let unhung: Vec<_> = sync_run
+            .person_runs()
+            .iter()
+            .filter_map(|(id, person_run)| Some((*id, to_hang(&person_run.person, &person_run.link)?)))
+            .collect();
+        if unhung.is_empty() || sync_run.stopped() || sync_run.is_over() || breakage::is_on("deals-left-unhung") {
             return Ok(());
         }
         let (people, partings): (Vec<_>, Vec<_>) = unhung.into_iter().unzip();
         let rows = self.crm.part_contacts(&partings).await;
         let mut changed = BTreeSet::new();
         for ((id, parting), row) in people.into_iter().zip(&partings).zip(rows) {
-            let mut cases = round.cases();
-            let Some(case) = cases.get_mut(&id) else { continue };
+            let mut person_runs = sync_run.person_runs();
+            let Some(person_run) = person_runs.get_mut(&id) else { continue };
             if breakage::is_on("hang-given-up") {
-                case.link.unhung.clear();
+                person_run.link.unhung.clear();
             }
             match row {
-                Row::Done(_) => {
-                    (case.link.unhung, case.link.unhung_reason) = (BTreeSet::new(), None);
-                    case.link.unhung_from.clear();
+                WriteOutcome::Done(_) => {
+                    (person_run.link.unhung, person_run.link.unhung_reason) = (BTreeSet::new(), None);
+                    person_run.link.unhung_from.clear();
                 }
-                // Said to a manager, and tried again with other deals, another contact, or by `retry-parked`.
-                Row::Refused(reason) => {
+                // Said to a manager, and tried again with other deals, another contact, or by `retry-rejected`.
+                WriteOutcome::Refused(reason) => {
                     tracing::warn!(person = %id, reason, "the CRM refused to hang deals on the contact made anew");
-                    round.report().parked += 1;
+                    sync_run.report().rejected += 1;
                     let reason = format!("deals were not moved to contact {}: {reason}", parting.contact);
-                    case.link.unhung_reason = Some(Parked { digest: Digest::of(&key(parting)), reason, at: round.at });
+                    person_run.link.unhung_reason =
+                        Some(Rejected { digest: Digest::of(&key(parting)), reason, at: sync_run.at });
                 }
-                Row::Gone(gone) => {
+                WriteOutcome::Gone(gone) => {
                     if let Gone::Deal(deal) = gone {
-                        case.link.unhung.remove(&deal);
+                        person_run.link.unhung.remove(&deal);
                     }
-                    round.is_gone(gone);
-                    case.failed = true;
+                    sync_run.is_gone(gone);
+                    person_run.failed = true;
                 }
-                Row::Unknown | Row::NotSent | Row::Held(_) | Row::Misidentified(_) => case.failed = true,
+                WriteOutcome::Unknown
+                | WriteOutcome::NotSent
+                | WriteOutcome::Held(_)
+                | WriteOutcome::Misidentified(_) => person_run.failed = true,
             }
             changed.insert(id);
         }
-        self.keep(round, changed).await
+        self.keep(sync_run, changed).await
     }
 }
 
 /// Whether there is nothing to do for a person.
-pub(crate) fn is_idle(case: &Case) -> bool {
-    case.open == 0 && to_hang(&case.person, &case.link).is_none()
+pub(crate) fn is_idle(person_run: &PersonRun) -> bool {
+    person_run.open == 0 && to_hang(&person_run.person, &person_run.link).is_none()
 }
 
 /// At the end of a round: deals that are still to be hung, and corrected values that a call of this round wrote, are one more
 /// open step each.
-pub(crate) fn count_unhung(round: &Round) {
-    let mut cases = round.cases();
-    for case in cases.values_mut() {
-        case.open += usize::from(to_hang(&case.person, &case.link).is_some());
-        case.open += usize::from(!outdated(&case.link, &case.person).is_empty());
+pub(crate) fn count_unhung(sync_run: &SyncRun) {
+    let mut person_runs = sync_run.person_runs();
+    for person_run in person_runs.values_mut() {
+        person_run.open += usize::from(to_hang(&person_run.person, &person_run.link).is_some());
+        person_run.open += usize::from(!outdated(&person_run.link, &person_run.person).is_empty());
     }
 }
 
@@ -76,7 +83,7 @@ fn key(parting: &Parting) -> (u64, &[u64]) {
 
 /// Deals that are to hang on a person's contact, if there are any. They wait while there is no living contact, and after a
 /// refusal until something changes.
-fn to_hang(person: &Person, link: &Link) -> Option<Parting> {
+fn to_hang(person: &Person, link: &CrmState) -> Option<Parting> {
     let contact = link.contact.id.filter(|_| !link.unhung.is_empty())?;
     let is_dead = |fact: &Fact| matches!(fact, Fact::CrmContact { contact: one, deleted: true, .. } if *one == contact);
     if person.records.values().any(|record| is_dead(&record.fact)) {

@@ -61,7 +61,7 @@ pub(crate) fn by_source(events: Numbered) -> BTreeMap<SourceName, Numbered> {
 impl Sync {
     /// Asks one source, until `deadline` at most.
     pub(crate) async fn hydrate(&self, source: SourceName, events: Numbered, deadline: Option<Instant>) -> Hydrated {
-        if !self.desks.contains_key(&source) {
+        if !self.order_apis.contains_key(&source) {
             return Hydrated { ready: events, ..Hydrated::default() };
         }
         if let Some(rest) = self.breakers.rest(source.as_str(), self.clock.now()) {
@@ -189,13 +189,13 @@ impl Sync {
     }
 
     async fn fetch(&self, source: &SourceName, pointer: &Pointer) -> Fetched {
-        let Some(desk) = self.desks.get(source) else { return Ok(None) };
+        let Some(order_api) = self.order_apis.get(source) else { return Ok(None) };
         match pointer {
             Pointer::Order { order, scope } => {
                 let noticed = OrderNoticed { order: order.clone(), scope: scope.clone() };
                 let asked_at = self.clock.now();
-                match desk.order(&noticed).await? {
-                    Found::Order(body, time) if desk.tells_changes() => Ok(Some((*body, Some(time)))),
+                match order_api.order(&noticed).await? {
+                    Found::Order(body, time) if order_api.tells_changes() => Ok(Some((*body, Some(time)))),
                     Found::Order(body, time) => Ok(Some((body.known_at(asked_at), Some(time)))),
                     Found::Nothing(reason) => {
                         tracing::info!(%source, reason, "an order that is not folded");
@@ -205,9 +205,9 @@ impl Sync {
             }
             Pointer::Payment { payment, refund } => {
                 let noticed = PaymentNoticed { payment: payment.clone(), refund: *refund };
-                Ok(desk.payment(&noticed).await?.map(|(body, at)| (body, Some(at))))
+                Ok(order_api.payment(&noticed).await?.map(|(body, at)| (body, Some(at))))
             }
-            Pointer::Show(show) => Ok(desk.show(show).await?.map(|body| (body, None))),
+            Pointer::Show(show) => Ok(order_api.show(show).await?.map(|body| (body, None))),
         }
     }
 }

@@ -39,7 +39,8 @@ impl Sync {
     /// `Fail` with a sentence when the config has no such campaign, or it has no SMS; `Retry` when a queue fails.
     pub async fn invite(&self, campaign: &str, invitees: &[Invitee]) -> Result<Invited> {
         let fail = |what: String| PortError::Fail(what);
-        let talk = self.talk.as_ref().ok_or_else(|| fail("[hub] link_key and public_url are needed".into()))?;
+        let conversation =
+            self.conversation.as_ref().ok_or_else(|| fail("[hub] link_key and public_url are needed".into()))?;
         let campaign = self.catalog.campaigns.get(campaign).ok_or_else(|| {
             let known: Vec<&str> = self.catalog.campaigns.keys().map(String::as_str).collect();
             fail(format!("there is no campaign {campaign:?}; known are {}", known.join(", ")))
@@ -47,7 +48,7 @@ impl Sync {
         let sms = campaign.sms.as_ref().ok_or_else(|| fail(format!("campaign {:?} has no sms", campaign.name)))?;
         let through = SourceName::new("sms").map_err(|error| fail(error.into()))?;
         let now = self.clock.now();
-        let place = self.catalog.house_show(campaign.show.as_ref());
+        let place = self.catalog.catalog_show(campaign.show.as_ref());
         let quiet = self.catalog.quiet_hours(place.zone.as_deref());
         let mut invited = Invited::default();
         for chunk in invitees.chunks(CHUNK) {
@@ -68,9 +69,9 @@ impl Sync {
                     Some(None) => {}
                 }
                 let whose = phone.to_string();
-                let token = talk.links.mint(campaign.number, Purpose::Chat, &whose, campaign.ends_at);
+                let token = conversation.links.mint(campaign.number, Purpose::Chat, &whose, campaign.ends_at);
                 let expires_at = token.header().map_or(campaign.ends_at, |header| header.expires_at);
-                let link = format!("{}/l/{token}", talk.public_url);
+                let link = format!("{}/l/{token}", conversation.public_url);
                 let text = fill_name(&sms.pick(Some("ru")).replace("{link}", &link), invitee.name.as_deref());
                 let mut identifiers = BTreeSet::from([phone.clone()]);
                 identifiers.extend(Identifier::opaque(Kind::Link, "", token.as_str()));
@@ -96,8 +97,8 @@ impl Sync {
             }
             invited.messages += decided.len();
             // First whose the links are: an SMS is read within seconds.
-            talk.chats.send(issued).await?;
-            talk.outbox.send(self.with_tombstones(decided)).await?;
+            conversation.chats.send(issued).await?;
+            conversation.outbox.send(self.with_tombstones(decided)).await?;
         }
         Ok(invited)
     }
@@ -116,7 +117,7 @@ impl Sync {
         let asked = people.iter_mut().map(|one| &mut one.value);
         read_withdrawals(self.store.as_ref(), &mut asked.collect::<Vec<_>>()).await?;
         let ids = people.iter().map(|person| person.value.id).collect();
-        let links = self.store.links(&ids).await?;
+        let links = self.store.crm_states(&ids).await?;
         let (mut may, now) = (BTreeMap::new(), self.clock.now());
         for person in people.iter().map(|person| &person.value) {
             let own = person.identifiers().into_iter().filter(|one| phones.contains(*one));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{Link, PersonId};
+use stagedoor_engine::{CrmState, PersonId};
 use stagedoor_model::breakage;
 use stagedoor_ports::{Dirty, PortError};
 
@@ -14,17 +14,17 @@ impl Sync {
     pub(crate) async fn quiet_joined(&self, dirty: &mut [Dirty]) -> Result<BTreeSet<PersonId>, PortError> {
         let mut changed = BTreeSet::new();
         let mut fresh = BTreeSet::new();
-        for one in dirty.iter_mut().filter(|one| one.person.absorbed != one.link.joined) {
-            fresh.extend(one.person.absorbed.difference(&one.link.joined).copied());
-            one.link.joined = one.person.absorbed.clone();
+        for one in dirty.iter_mut().filter(|one| one.person.merged_ids != one.link.joined) {
+            fresh.extend(one.person.merged_ids.difference(&one.link.joined).copied());
+            one.link.joined = one.person.merged_ids.clone();
             changed.insert(one.person.id);
         }
         if fresh.is_empty() || breakage::is_on("joined-still-parked") {
             return Ok(changed);
         }
-        let mut links = self.store.links(&fresh).await?;
-        let is_asked_for = |link: &Link| link.has_remarks() && !breakage::is_on("joined-note-looked-for");
-        links.retain(|_, link| !link.parked().is_empty() || is_asked_for(link));
+        let mut links = self.store.crm_states(&fresh).await?;
+        let is_asked_for = |link: &CrmState| link.has_remarks() && !breakage::is_on("joined-note-looked-for");
+        links.retain(|_, link| !link.rejected().is_empty() || is_asked_for(link));
         links.values_mut().for_each(|link| {
             link.forget_reasons();
             if is_asked_for(link) {
@@ -32,7 +32,7 @@ impl Sync {
             }
         });
         if !links.is_empty() {
-            self.store.save_links(links.into_iter().collect()).await?;
+            self.store.save_crm_states(links.into_iter().collect()).await?;
         }
         Ok(changed)
     }

@@ -75,8 +75,8 @@ impl Sync {
     pub(crate) async fn lease_in_turn(&self) -> Result<bool, PortError> {
         let mine = self.lease().await?;
         let now = self.clock.now();
-        let cell = self.store.cell(WANTED).await?;
-        let until = cell.as_ref().and_then(|cell| wanted_until(&cell.value, &self.owner));
+        let key_value = self.store.key_value(WANTED).await?;
+        let until = key_value.as_ref().and_then(|key_value| wanted_until(&key_value.value, &self.owner));
         let value = match (mine, until) {
             (true, Some(_)) => String::new(),
             (false, until) if until.is_none_or(|until| until < now + SKIPPED / 2) => {
@@ -85,15 +85,15 @@ impl Sync {
             _ => return Ok(mine),
         };
         // Where another command wrote meanwhile, it comes first.
-        self.store.put_cell(WANTED, &value, cell.map(|cell| cell.version)).await?;
+        self.store.compare_and_set(WANTED, &value, key_value.map(|key_value| key_value.version)).await?;
         Ok(mine)
     }
 
     /// True while a command of another process waits for the lease.
     pub(crate) async fn is_wanted(&self) -> Result<bool, PortError> {
-        let Some(cell) = self.store.cell(WANTED).await? else { return Ok(false) };
-        let Some((owner, _)) = cell.value.rsplit_once(' ') else { return Ok(false) };
-        let until = wanted_until(&cell.value, owner);
+        let Some(key_value) = self.store.key_value(WANTED).await? else { return Ok(false) };
+        let Some((owner, _)) = key_value.value.rsplit_once(' ') else { return Ok(false) };
+        let until = wanted_until(&key_value.value, owner);
         let waits = owner != self.owner && until.is_some_and(|until| until > self.clock.now());
         Ok(waits && !breakage::is_on("lease-never-yielded"))
     }

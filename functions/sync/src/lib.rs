@@ -16,33 +16,33 @@ mod fold;
 mod gone;
 mod hang;
 mod hydrate;
-mod intents;
 mod invite;
 mod joined;
 mod lease;
-mod leavers;
 mod mailing;
 mod merged;
 mod misidentified;
 mod moved_before;
+mod notes_and_tasks;
 mod outcome;
 mod past;
+mod pending;
+mod poll_unsubscribes;
 mod promo;
 mod reason_words;
 mod reasons;
 mod reconcile;
-mod remarks;
 mod replies;
 mod restored;
 mod retention;
-mod round;
 mod rules;
+mod run;
 mod segment;
 mod settle;
 mod shows;
 mod size;
+mod sns;
 mod struck;
-mod topics;
 mod traces;
 mod unheard_rows;
 mod untangle;
@@ -63,14 +63,14 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 pub use invite::{Invited, Invitee};
 pub use past::shows_of_past_configs;
 pub use reasons::{WaitingReason, reasons_of_people, waiting_reasons};
-pub use reconcile::{Pace, Reconciled};
+pub use reconcile::{FlushMode, RunReport};
 pub use retention::Retention;
 pub use rules::rules_progress;
 pub use segment::why;
 pub use shows::learn_changes;
-use stagedoor_engine::{Catalog, Invoicing, Policy};
+use stagedoor_engine::{Catalog, Guards, Invoicing};
 use stagedoor_model::{Event, LinkKey, SourceName};
-use stagedoor_ports::{Clock, Crm, MailingList, OrderDesk, Queue, Store, Topics};
+use stagedoor_ports::{Clock, Crm, MailingList, OrderApi, Queue, SnsConfirmer, Store};
 use tokio::time::Instant;
 pub use zones::UNKNOWN_ZONES;
 
@@ -84,18 +84,18 @@ pub struct Sync {
     pub crm: Arc<dyn Crm>,
     pub clock: Arc<dyn Clock>,
     /// Ticket systems that can be asked back, by source.
-    pub desks: BTreeMap<SourceName, Arc<dyn OrderDesk>>,
+    pub order_apis: BTreeMap<SourceName, Arc<dyn OrderApi>>,
     /// Without it an operator takes topics' offers.
-    pub topics: Option<Arc<dyn Topics>>,
+    pub topics: Option<Arc<dyn SnsConfirmer>>,
     /// Shows and pipelines as the config has them.
     pub catalog: Catalog,
-    pub policy: Policy,
+    pub guards: Guards,
     /// Accounts with mailing lists, by their name in the config.
     pub lists: BTreeMap<String, Arc<dyn MailingList>>,
     /// Without it nobody can be erased.
     pub erasure: Option<ErasureKey>,
     /// Without it nobody is answered.
-    pub talk: Option<Talking>,
+    pub conversation: Option<Talking>,
     /// This process among those that share the store.
     pub owner: String,
     /// Whether the CRM could not be used in the last round: then more people are looked at, so that nobody waits for their lists and
@@ -106,14 +106,14 @@ pub struct Sync {
     /// Where events go that wait for their source; without it they come again as failed.
     pub events: Option<Arc<dyn Queue>>,
     /// Another CRM that is fed from the same people, with a lease, a rate and parked rows of its own.
-    pub second: Option<Second>,
+    pub second: Option<CrmAccount>,
     /// Of the numbers of the CRM: none for the first, `SECOND_CRM` for the second.
     pub scope: &'static str,
 }
 
 /// The second CRM.
 #[derive(Clone)]
-pub struct Second {
+pub struct CrmAccount {
     pub crm: Arc<dyn Crm>,
     pub invoicing: Option<Invoicing>,
     /// ISO 4217: in which that account holds prices. `None`: RUB.

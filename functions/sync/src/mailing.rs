@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use stagedoor_engine::{
-    Campaign, Catalog, Due, Dues, Link, Message, Person, PersonId, Show, ShowKey, Traits, Way, Written, WrittenStep,
-    deals, dues,
+    Campaign, Catalog, CrmState, DueMessage, DueMessages, MailingState, MailingStep, MessageDraft, Person, PersonId,
+    Route, Show, ShowKey, Traits, deals, due_messages,
 };
 use stagedoor_model::{
-    Body, Button, Channel, Event, EventId, Identifier, Kind, LinkIssued, MailingBegun, MessageDecided, Notice,
-    PromoIssued, Purpose, SourceName, Talk, Timestamp, Token, breakage, time_zone,
+    Body, Button, Channel, Conversation, Event, EventId, Identifier, Kind, LinkIssued, MailingBegun, MessageDecided,
+    Notice, PromoIssued, Purpose, SourceName, Timestamp, Token, breakage, time_zone,
 };
 use stagedoor_ports::{Dirty, PortError, Result};
 
@@ -37,11 +37,11 @@ struct Decided {
 }
 
 /// Where and when one message goes.
-struct Letter<'l> {
-    talk: &'l Talking,
+struct MailingDraft<'l> {
+    conversation: &'l Talking,
     person: &'l Person,
-    due: &'l Due<'l>,
-    message: &'l Message<'l>,
+    due: &'l DueMessage<'l>,
+    message: &'l MessageDraft<'l>,
     through: SourceName,
     campaign: Option<&'l Campaign>,
     now: Timestamp,
@@ -59,32 +59,32 @@ struct Words {
 impl Sync {
     /// Decides what these people are written now, and answers whose links are to be saved.
     pub(crate) async fn write(&self, dirty: &mut [Dirty], catalog: &Catalog) -> Result<BTreeSet<PersonId>> {
-        let Some(talk) = self.talk.as_ref().filter(|_| !catalog.mailings.is_empty()) else {
+        let Some(conversation) = self.conversation.as_ref().filter(|_| !catalog.mailings.is_empty()) else {
             return Ok(BTreeSet::new());
         };
         let now = self.clock.now();
         let (mut decided, mut links) = (Decided::default(), BTreeMap::new());
         for one in dirty.iter() {
-            let link = self.write_to(talk, one, catalog, now, &mut decided).await?;
+            let link = self.write_to(conversation, one, catalog, now, &mut decided).await?;
             if link != one.link {
                 links.insert(one.person.id, link);
             }
         }
         let (facts, messages) = (std::mem::take(&mut decided.facts), std::mem::take(&mut decided.messages));
-        if let Err(error) = hand_over(talk, facts, self.with_tombstones(messages)).await {
+        if let Err(error) = hand_over(conversation, facts, self.with_tombstones(messages)).await {
             if breakage::is_on("outbox-stops-crm") {
                 return Err(error);
             }
             // Nobody waits for the CRM because messages do: those concerned are decided again.
             tracing::warn!(%error, people = links.len(), "the queues take no messages; they are decided again");
             let again = links.keys().map(|person| (*person, now + QUEUES)).collect();
-            self.store.look_again(&again).await?;
+            self.store.schedule_rechecks(&again).await?;
             return Ok(BTreeSet::new());
         }
         let rows: Vec<(PersonId, &Event)> = decided.begun.iter().map(|(id, event)| (*id, event)).collect();
         self.journal_found(&rows, now).await?;
         if !decided.again.is_empty() {
-            self.store.look_again(&decided.again).await?;
+            self.store.schedule_rechecks(&decided.again).await?;
         }
         let changed = links.keys().copied().collect();
         for one in dirty.iter_mut() {
@@ -98,18 +98,18 @@ impl Sync {
     /// What one person is written now. Answers their link, with what is to be remembered of it.
     async fn write_to(
         &self,
-        talk: &Talking,
+        conversation: &Talking,
         one: &Dirty,
         catalog: &Catalog,
         now: Timestamp,
         decided: &mut Decided,
-    ) -> Result<Link> {
+    ) -> Result<CrmState> {
         let (person, mut link) = (&one.person, one.link.clone());
         let traits = Traits::of(person, &link.leads(), catalog);
-        let mut found = dues(person, &link, &traits, catalog, &BTreeSet::new(), now);
+        let mut found = due_messages(person, &link, &traits, catalog, &BTreeSet::new(), now);
         let shared = self.shared_addresses(person, &link, &found).await?;
         if !shared.is_empty() {
-            found = dues(person, &link, &traits, catalog, &shared, now);
+            found = due_messages(person, &link, &traits, catalog, &shared, now);
         }
         let mut again_at = found.again_at;
         for due in &found.now {
@@ -117,11 +117,11 @@ impl Sync {
                 None => None,
                 Some(message) => {
                     let decided_for = self.decided_for(person, due, message.step).await?;
-                    if let Some(at) = self.rests_until(due, &message.way.to, decided_for, now).await? {
+                    if let Some(at) = self.rests_until(due, &message.route.to, decided_for, now).await? {
                         again_at = Some(again_at.map_or(at, |known| known.min(at)));
                         continue;
                     }
-                    let step = self.decide_letter((talk, person, due, message), catalog, now, decided).await?;
+                    let step = self.decide_letter((conversation, person, due, message), catalog, now, decided).await?;
                     if step.is_none() {
                         again_at = Some(again_at.map_or(now + LATER, |at| at.min(now + LATER)));
                         continue;
@@ -137,7 +137,7 @@ impl Sync {
         }
         if link.written != one.link.written {
             // Nobody may have read it by then.
-            let next = dues(person, &link, &traits, catalog, &shared, now).again_at;
+            let next = due_messages(person, &link, &traits, catalog, &shared, now).again_at;
             again_at = [again_at, next].into_iter().flatten().min();
         }
         if again_at != link.write_again_at {
@@ -148,9 +148,15 @@ impl Sync {
     }
 
     /// Phones and e-mails of somebody that are a crowd's, where a message may go to one of them, or a notice of a show went there.
-    async fn shared_addresses(&self, person: &Person, link: &Link, dues: &Dues<'_>) -> Result<BTreeSet<Identifier>> {
+    async fn shared_addresses(
+        &self,
+        person: &Person,
+        link: &CrmState,
+        due_messages: &DueMessages<'_>,
+    ) -> Result<BTreeSet<Identifier>> {
         let is_post = |one: &Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
-        let goes = dues.now.iter().filter_map(|due| due.message.as_ref()).any(|message| is_post(&message.way.to));
+        let goes =
+            due_messages.now.iter().filter_map(|due| due.message.as_ref()).any(|message| is_post(&message.route.to));
         let notices = link.written.values().filter(|one| one.told.is_some() && !breakage::is_on("told-crowd-unseen"));
         let went = notices.flat_map(|one| &one.steps).any(|step| is_post(&step.to));
         if !(goes || went) || breakage::is_on("crowd-written-to") {
@@ -158,38 +164,38 @@ impl Sync {
         }
         let named: BTreeSet<Identifier> =
             person.identifiers().into_iter().filter(|one| is_post(one)).cloned().collect();
-        let weak = self.store.resolve(&named).await?.weak;
-        let is_shared = |one: &Identifier| weak.contains(one) || self.policy.blocked.contains(one);
+        let known_shared = self.store.resolve(&named).await?.shared;
+        let is_shared = |one: &Identifier| known_shared.contains(one) || self.guards.blocked.contains(one);
         Ok(named.into_iter().filter(is_shared).collect())
     }
 
     /// `None`: it cannot be written just now.
     async fn decide_letter(
         &self,
-        (talk, person, due, message): (&Talking, &Person, &Due<'_>, &Message<'_>),
+        (conversation, person, due, message): (&Talking, &Person, &DueMessage<'_>, &MessageDraft<'_>),
         catalog: &Catalog,
         now: Timestamp,
         decided: &mut Decided,
-    ) -> Result<Option<WrittenStep>> {
+    ) -> Result<Option<MailingStep>> {
         let decided_for = self.decided_for(person, due, message.step).await?;
-        let way = self.first_way(person, decided_for, due, message).await?;
-        let message = &Message { way, ..message.clone() };
-        let through = SourceName::new(&message.way.through).map_err(|error| PortError::Fail(error.into()))?;
+        let route = self.first_way(person, decided_for, due, message).await?;
+        let message = &MessageDraft { route, ..message.clone() };
+        let through = SourceName::new(&message.route.through).map_err(|error| PortError::Fail(error.into()))?;
         let campaign = due.mailing.campaign.as_ref().and_then(|name| catalog.campaigns.get(name));
-        let letter = Letter { talk, person, due, message, through, campaign, now, decided_for };
+        let letter = MailingDraft { conversation, person, due, message, through, campaign, now, decided_for };
         let Some(event) = self.compose_letter(&letter, catalog, decided).await? else { return Ok(None) };
-        let way = &message.way;
-        let (through, to, decision) = (way.through.clone(), way.to.clone(), event.id.to_string());
+        let route = &message.route;
+        let (through, to, decision) = (route.through.clone(), route.to.clone(), event.id.to_string());
         decided.messages.push(event);
-        Ok(Some(WrittenStep { at: now, channel: way.channel, through, to, decision }))
+        Ok(Some(MailingStep { at: now, channel: route.channel, through, to, decision }))
     }
 
     /// The person under whose id this message was first decided. A crash may have come before it was remembered, and a join after
     /// the crash; under another id the same message would go twice.
-    async fn decided_for(&self, person: &Person, due: &Due<'_>, step: usize) -> Result<PersonId> {
-        for absorbed in person.absorbed.iter().filter(|_| !breakage::is_on("joined-written-again")) {
-            if self.store.cell(&cell_of_way(&due.key, *absorbed, step)?).await?.is_some() {
-                return Ok(*absorbed);
+    async fn decided_for(&self, person: &Person, due: &DueMessage<'_>, step: usize) -> Result<PersonId> {
+        for merged_ids in person.merged_ids.iter().filter(|_| !breakage::is_on("joined-written-again")) {
+            if self.store.key_value(&cell_of_way(&due.key, *merged_ids, step)?).await?.is_some() {
+                return Ok(*merged_ids);
             }
         }
         Ok(person.id)
@@ -197,40 +203,52 @@ impl Sync {
 
     /// The way that was chosen when this message was first decided. Who decides it again after a crash chooses no other: the first
     /// may be on its way.
-    async fn first_way(&self, person: &Person, of: PersonId, due: &Due<'_>, message: &Message<'_>) -> Result<Way> {
+    async fn first_way(
+        &self,
+        person: &Person,
+        of: PersonId,
+        due: &DueMessage<'_>,
+        message: &MessageDraft<'_>,
+    ) -> Result<Route> {
         if breakage::is_on("way-chosen-again") {
-            return Ok(message.way.clone());
+            return Ok(message.route.clone());
         }
         let own = own_source()?;
         // The store keeps no address beside the person.
         let sealed = |through: &str, to: &Identifier| EventId::derive(&own, &[through, &to.to_string()]).to_string();
-        let (name, chosen) = (cell_of_way(&due.key, of, message.step)?, &message.way);
-        if self.store.put_cell(&name, &sealed(&chosen.through, &chosen.to), None).await? {
+        let (name, chosen) = (cell_of_way(&due.key, of, message.step)?, &message.route);
+        if self.store.compare_and_set(&name, &sealed(&chosen.through, &chosen.to), None).await? {
             return Ok(chosen.clone());
         }
-        let Some(first) = self.store.cell(&name).await? else { return Ok(chosen.clone()) };
+        let Some(first) = self.store.key_value(&name).await? else { return Ok(chosen.clone()) };
         let known = due.mailing.through.iter().flat_map(|channel| {
             let to = person.identifiers().into_iter().filter(|one| channel.reaches(one.kind()));
             to.map(|to| (*channel, to))
         });
         let mut ways = known.flat_map(|(channel, to)| {
-            let through = person.talks().filter(move |(_, talk)| talk.chat == *to).map(|(source, _)| source.as_str());
+            let through = person
+                .conversations()
+                .filter(move |(_, conversation)| conversation.chat == *to)
+                .map(|(source, _)| source.as_str());
             let through = through.chain([channel.name()]).map(str::to_owned);
-            through.map(move |through| Way { channel, through, to: to.clone() })
+            through.map(move |through| Route { channel, through, to: to.clone() })
         });
-        Ok(ways.find(|way| sealed(&way.through, &way.to) == first.value).unwrap_or_else(|| chosen.clone()))
+        Ok(ways.find(|route| sealed(&route.through, &route.to) == first.value).unwrap_or_else(|| chosen.clone()))
     }
 
     async fn compose_letter(
         &self,
-        letter: &Letter<'_>,
+        letter: &MailingDraft<'_>,
         catalog: &Catalog,
         decided: &mut Decided,
     ) -> Result<Option<Event>> {
-        let Letter { person, due, message, through, campaign, now, decided_for, .. } = letter;
-        let (way, variant) = (&message.way, message.variant);
-        let talk = person.talks().map(|(_, talk)| talk).find(|talk| talk.chat == way.to);
-        let language = language_of(person, talk);
+        let MailingDraft { person, due, message, through, campaign, now, decided_for, .. } = letter;
+        let (route, variant) = (&message.route, message.variant);
+        let conversation = person
+            .conversations()
+            .map(|(_, conversation)| conversation)
+            .find(|conversation| conversation.chat == route.to);
+        let language = language_of(person, conversation);
         let language = language.as_deref();
         let mut words = Words::of(message, language);
         if words.name("{promo}") {
@@ -259,18 +277,18 @@ impl Sync {
         words.put("{city}", show.city.as_deref().unwrap_or(""));
         words.put("{when}", &when(&show, catalog));
         let words = words.to(person);
-        let mut decision = MessageDecided::new(through.clone(), way.to.clone(), words.text, *now + WORTH);
+        let mut decision = MessageDecided::new(through.clone(), route.to.clone(), words.text, *now + WORTH);
         if !variant.button.is_empty() {
             let label = variant.button.pick(language).to_owned();
             decision.button = letter.shop_link(decided).map(|url| Button { label, url });
         }
-        if way.channel == Channel::Email {
+        if route.channel == Channel::Email {
             decision.subject = Some(words.subject);
             if !due.mailing.is_service {
                 decision.unsubscribe = Some(letter.consent_link("unsubscribe", "u", decided));
             }
         }
-        decision.heard_at = talk.and_then(|talk| talk.heard_at);
+        decision.heard_at = conversation.and_then(|conversation| conversation.heard_at);
         decision.campaign = Some(due.mailing.name.clone());
         decision.marketing = !due.mailing.is_service;
         decision.quiet.clone_from(&message.quiet);
@@ -282,8 +300,8 @@ impl Sync {
 }
 
 impl Words {
-    fn of(message: &Message<'_>, language: Option<&str>) -> Self {
-        let (variant, channel) = (message.variant, message.way.channel);
+    fn of(message: &MessageDraft<'_>, language: Option<&str>) -> Self {
+        let (variant, channel) = (message.variant, message.route.channel);
         let is_short = channel == Channel::Sms && !variant.sms.is_empty();
         let text = if is_short { &variant.sms } else { &variant.text }.pick(language).to_owned();
         let subject = if channel == Channel::Email { variant.subject.pick(language) } else { "" };
@@ -308,22 +326,24 @@ impl Words {
 }
 
 /// That of the chat; in a letter that of any chat of theirs.
-fn language_of(person: &Person, talk: Option<&Talk>) -> Option<String> {
-    let told = |talk: &Talk| {
-        let (at, profile) = talk.profile.as_ref()?;
+fn language_of(person: &Person, conversation: Option<&Conversation>) -> Option<String> {
+    let told = |conversation: &Conversation| {
+        let (at, profile) = conversation.profile.as_ref()?;
         Some((*at, profile.language.clone()?))
     };
-    let told = talk.and_then(told).or_else(|| person.talks().filter_map(|(_, talk)| told(talk)).max());
+    let told = conversation
+        .and_then(told)
+        .or_else(|| person.conversations().filter_map(|(_, conversation)| told(conversation)).max());
     told.map(|(_, language)| language)
 }
 
 /// First what is found out: a link must be known before anybody presses it.
-async fn hand_over(talk: &Talking, facts: Vec<Event>, messages: Vec<Event>) -> Result<()> {
+async fn hand_over(conversation: &Talking, facts: Vec<Event>, messages: Vec<Event>) -> Result<()> {
     if !facts.is_empty() {
-        talk.chats.send(facts).await?;
+        conversation.chats.send(facts).await?;
     }
     if !messages.is_empty() {
-        talk.outbox.send(messages).await?;
+        conversation.outbox.send(messages).await?;
     }
     Ok(())
 }
@@ -334,7 +354,7 @@ fn cell_of_way(occasion: &str, person: PersonId, step: usize) -> Result<String> 
     Ok(format!("way/{id}"))
 }
 
-fn begun(person: PersonId, due: &Due<'_>, now: Timestamp) -> Result<Event> {
+fn begun(person: PersonId, due: &DueMessage<'_>, now: Timestamp) -> Result<Event> {
     let own = own_source()?;
     let body = MailingBegun {
         mailing: due.mailing.name.clone(),
@@ -345,9 +365,9 @@ fn begun(person: PersonId, due: &Due<'_>, now: Timestamp) -> Result<Event> {
     Ok(Event::new(&own, id, now, Body::MailingBegun(body)))
 }
 
-fn remember(link: &mut Link, due: &Due<'_>, step: Option<WrittenStep>, now: Timestamp) {
+fn remember(link: &mut CrmState, due: &DueMessage<'_>, step: Option<MailingStep>, now: Timestamp) {
     let variant = due.message.as_ref().map(|message| message.variant.name.clone());
-    let written = link.written.entry(due.key.clone()).or_insert_with(|| Written {
+    let written = link.written.entry(due.key.clone()).or_insert_with(|| MailingState {
         mailing: due.mailing.name.clone(),
         show: due.show.clone(),
         city: due.city.clone(),
@@ -362,7 +382,7 @@ fn remember(link: &mut Link, due: &Due<'_>, step: Option<WrittenStep>, now: Time
 
 fn show_of(person: &Person, show: Option<&ShowKey>, campaign: Option<&Campaign>, catalog: &Catalog) -> Show {
     let own = show.and_then(|key| deals(person, catalog).remove(key));
-    own.map_or_else(|| catalog.house_show(campaign.and_then(|one| one.show.as_ref())), |deal| deal.show)
+    own.map_or_else(|| catalog.catalog_show(campaign.and_then(|one| one.show.as_ref())), |deal| deal.show)
 }
 
 /// When it begins, on the clocks of its place.
@@ -372,9 +392,9 @@ fn when(show: &Show, catalog: &Catalog) -> String {
     show.starts_at.map_or(String::new(), |at| at.to_zoned_datetime(zone).strftime("%d.%m.%Y %H:%M").to_string())
 }
 
-impl Letter<'_> {
+impl MailingDraft<'_> {
     fn issue(&self, token: Token, campaign: &str, purpose: Purpose, expires_at: Timestamp) -> Event {
-        let mut identifiers = BTreeSet::from([self.message.way.to.clone()]);
+        let mut identifiers = BTreeSet::from([self.message.route.to.clone()]);
         identifiers.extend(Identifier::opaque(Kind::Link, "", token.as_str()));
         let id = EventId::derive(&self.through, &["letter-link", token.as_str()]);
         let expires_at = token.header().map_or(expires_at, |header| header.expires_at);
@@ -388,7 +408,7 @@ impl Letter<'_> {
         let Some((told, show)) = self.due.told.zip(self.due.show.as_ref()) else { return Ok(None) };
         let source = own_source()?;
         let about = |whom: &PersonId| EventId::derive(&source, &["notice", &show.0, &whom.to_string()]).to_string();
-        let mut joined: BTreeSet<String> = self.person.absorbed.iter().map(about).collect();
+        let mut joined: BTreeSet<String> = self.person.merged_ids.iter().map(about).collect();
         if breakage::is_on("notice-forgets-the-joined") {
             joined.clear();
         }
@@ -398,9 +418,9 @@ impl Letter<'_> {
     /// One's own link to the campaign's shop, told apart by mailing and by where it was sent.
     fn shop_link(&self, decided: &mut Decided) -> Option<String> {
         let campaign = self.campaign.filter(|campaign| campaign.shop.is_some())?;
-        let whose = format!("{} {}", self.due.key, self.message.way.to);
-        let token = self.talk.links.mint(campaign.number, Purpose::Shop, &whose, campaign.ends_at);
-        let url = format!("{}/l/{token}", self.talk.public_url);
+        let whose = format!("{} {}", self.due.key, self.message.route.to);
+        let token = self.conversation.links.mint(campaign.number, Purpose::Shop, &whose, campaign.ends_at);
+        let url = format!("{}/l/{token}", self.conversation.public_url);
         decided.facts.push(self.issue(token, &self.due.mailing.name, Purpose::Shop, campaign.ends_at));
         Some(url)
     }
@@ -412,10 +432,10 @@ impl Letter<'_> {
         let end = format!("{year}-12-31T00:00:00Z").parse().unwrap_or(self.now);
         let (which, whose) = match what {
             "confirm" => (Purpose::CONFIRMS, format!("{what} {}", self.due.key)),
-            _ => (0, format!("{what} {}", self.message.way.to)),
+            _ => (0, format!("{what} {}", self.message.route.to)),
         };
-        let token = self.talk.links.mint(which, Purpose::Consent, &whose, end);
-        let url = format!("{}/{path}/{token}", self.talk.public_url);
+        let token = self.conversation.links.mint(which, Purpose::Consent, &whose, end);
+        let url = format!("{}/{path}/{token}", self.conversation.public_url);
         if !self.person.links().any(|known| known.token == token) {
             decided.facts.push(self.issue(token, "consent", Purpose::Consent, end));
         }
@@ -425,7 +445,7 @@ impl Letter<'_> {
     fn issued_code(&self, campaign: &Campaign, code: &str) -> Event {
         let person = self.person.id.to_string();
         let id = EventId::derive(&self.through, &["promo", &campaign.name, &person, code]);
-        let identifiers = BTreeSet::from([self.message.way.to.clone()]);
+        let identifiers = BTreeSet::from([self.message.route.to.clone()]);
         let body = PromoIssued { identifiers, campaign: campaign.name.clone(), code: code.to_owned() };
         Event::new(&self.through, id, self.now, Body::PromoIssued(body))
     }

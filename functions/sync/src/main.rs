@@ -4,10 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use stagedoor_aws::{Consumer, Error, Reading, Setting, consume, emit, setting};
+use stagedoor_aws::{Consumer, Error, FunctionContext, Reading, consume, emit, setting};
 use stagedoor_model::{Event, LinkKey, SECOND_CRM, SourceName};
 use stagedoor_ports::{Clock, HeardSources, PortError, SilenceRule, SystemClock, sources_heard};
-use stagedoor_sync::{Breakers, ErasureKey, Pace, Retention, Second, Sync, Talking};
+use stagedoor_sync::{Breakers, CrmAccount, ErasureKey, FlushMode, Retention, Sync, Talking};
 use tokio::time::Instant;
 
 /// Left of an invocation when no new call is begun: for the call under way and for saving what it answered.
@@ -23,19 +23,20 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn build() -> Result<Arc<dyn Consumer>, Error> {
-    let Setting { config, store, queue, chats, outbox, clock } = setting(Reading::Sync, &|_, _| Ok(())).await?;
+    let FunctionContext { config, store, queue, chats, outbox, clock } = setting(Reading::Sync, &|_, _| Ok(())).await?;
     let store: Arc<dyn stagedoor_ports::Store> = Arc::new(store);
     // One process of many: its lease is its own.
     let owner = format!("lambda-{}-{}", std::process::id(), clock.now().as_nanosecond());
     let crm = stagedoor_crm::crm(&config, &store, &clock, &owner)?;
     let currency = config.second_crm.as_ref().map(|second| second.currency.clone());
     let second = stagedoor_crm::second(&config, &store, &clock, &owner)?;
-    let second = second.map(|(crm, invoicing)| Second { crm, invoicing, currency });
-    let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
-    let topics: Option<Arc<dyn stagedoor_ports::Topics>> = Some(Arc::new(stagedoor_shops::Sns::new(None)));
-    let (catalog, policy) = (config.catalog.clone(), config.policy.clone());
+    let second = second.map(|(crm, invoicing)| CrmAccount { crm, invoicing, currency });
+    let order_apis = stagedoor_source_clients::order_apis(config.sources.iter().map(|one| &one.source))?;
+    let topics: Option<Arc<dyn stagedoor_ports::SnsConfirmer>> =
+        Some(Arc::new(stagedoor_source_clients::Sns::new(None)));
+    let (catalog, guards) = (config.catalog.clone(), config.guards.clone());
     let erasure = config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal()));
-    let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
+    let conversation = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
         outbox: Arc::new(outbox),
         chats: Arc::new(chats),
         links: LinkKey::new(&key.reveal()),
@@ -46,13 +47,13 @@ async fn build() -> Result<Arc<dyn Consumer>, Error> {
         store,
         crm,
         clock,
-        desks,
+        order_apis,
         topics,
         catalog,
-        policy,
+        guards,
         lists,
         erasure,
-        talk,
+        conversation,
         owner,
         outage: Arc::default(),
         breakers: Breakers::default(),
@@ -106,18 +107,18 @@ impl Consumer for Syncing {
         while began.elapsed() + reserve < end {
             let (calls, refused) = (self.0.crm.calls(), self.0.crm.refused());
             let until = began + end.saturating_sub(reserve);
-            let round = self.0.reconcile_until(Pace::Everything, Some(until)).await;
-            if let Ok(round) = &round {
+            let sync_run = self.0.reconcile_until(FlushMode::Everything, Some(until)).await;
+            if let Ok(sync_run) = &sync_run {
                 // Half as long again as the longest call so far.
-                reserve = reserve.max(round.longest_call.mul_f64(1.5));
+                reserve = reserve.max(sync_run.longest_call.mul_f64(1.5));
             }
-            let parked = round.as_ref().map_or(0, |round| round.parked);
+            let rejected = sync_run.as_ref().map_or(0, |sync_run| sync_run.rejected);
             // Told round by round: an invocation that is cut off has told all but its last.
             let calls = count("CrmCalls", self.0.crm.calls() - calls);
-            emit("sync", &[calls, count("CrmRefused", self.0.crm.refused() - refused + parked as u64)], false);
-            match round {
+            emit("sync", &[calls, count("CrmRefused", self.0.crm.refused() - refused + rejected as u64)], false);
+            match sync_run {
                 // Whom others folded meanwhile is taken along.
-                Ok(round) if round.unavailable.is_none() && (round.left > 0 || round.settled > 0) => {}
+                Ok(sync_run) if sync_run.unavailable.is_none() && (sync_run.left > 0 || sync_run.settled > 0) => {}
                 // Nobody waits, or the CRM cannot be used: the next batch or tick goes on.
                 Ok(_) => break,
                 Err(error) => {
@@ -173,7 +174,7 @@ impl Syncing {
                 let figures = [
                     ("PeopleWaiting", totals.waiting as f64, "Count"),
                     ("LongestWait", wait, "Seconds"),
-                    ("Parked", totals.parked as f64, "Count"),
+                    ("Parked", totals.rejected as f64, "Count"),
                     ("KeptUnrecognized", totals.unrecognized as f64, "Count"),
                 ];
                 emit("sync", &figures, true);

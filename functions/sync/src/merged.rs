@@ -30,7 +30,7 @@ impl Sync {
     ) -> Result<Vec<Event>, PortError> {
         let contacts = gone.iter().filter_map(|row| if let Gone::Contact(id) = row { Some(*id) } else { None });
         let names: BTreeMap<Identifier, u64> = contacts.filter_map(|id| Some((self.contact(id)?, id))).collect();
-        if self.crm.tells() || names.is_empty() || breakage::is_on("merge-by-hand-unheard") {
+        if self.crm.has_webhooks() || names.is_empty() || breakage::is_on("merge-by-hand-unheard") {
             return Ok(vec![]);
         }
         let owners = self.store.resolve(&names.keys().cloned().collect()).await?.owners;
@@ -87,7 +87,7 @@ impl Sync {
 
     /// The deals that the hub has of people in this CRM.
     async fn deals_of(&self, people: BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, PortError> {
-        let links = self.store.links(&people).await?;
+        let links = self.store.crm_states(&people).await?;
         let own = links.iter().filter_map(|(id, link)| Some((*id, self.own(link)?)));
         Ok(own.map(|(id, link)| (id, link.deals.values().filter_map(|deal| deal.id).collect())).collect())
     }
@@ -106,15 +106,15 @@ impl Sync {
         let Some(other) = known.owners.get(&name).copied() else { return Ok(None) };
         let people = self.store.load(&BTreeSet::from([owner, other])).await?;
         let find = |id: PersonId| {
-            let is = |person: &&Person| person.id == id || person.absorbed.contains(&id);
+            let is = |person: &&Person| person.id == id || person.merged_ids.contains(&id);
             people.iter().map(|one| &one.value).find(is)
         };
         let (Some(theirs), Some(others)) = (find(owner), find(other)) else { return Ok(None) };
         // What a crowd shares says nothing of who is who.
         let is_own = |one: &&Identifier| {
             matches!(one.kind(), Kind::Phone | Kind::Email)
-                && (!known.weak.contains(*one) || breakage::is_on("crowds-address-merges"))
-                && !self.policy.blocked.contains(*one)
+                && (!known.shared.contains(*one) || breakage::is_on("crowds-address-merges"))
+                && !self.guards.blocked.contains(*one)
         };
         let values = theirs.identifiers();
         let holds = kept.identifiers.iter().filter(is_own).any(|one| values.contains(one));
@@ -138,7 +138,7 @@ fn home_of<'d>(deals: impl Iterator<Item = &'d SeenDeal>) -> Option<u64> {
 
 fn not_asked(error: &CrmError) -> Result<Vec<Event>, PortError> {
     match error {
-        CrmError::Denied(reason) => {
+        CrmError::CredentialsRejected(reason) => {
             tracing::warn!(reason, "whether contacts were merged could not be asked");
             Ok(vec![])
         }

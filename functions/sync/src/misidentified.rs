@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{Intent, Link, Person, PersonId, ShowKey};
+use stagedoor_engine::{CrmState, Pending, Person, PersonId, ShowKey};
 use stagedoor_model::{Fact, Identifier, Kind, Timestamp};
 use stagedoor_ports::{Commit, PortError, Saved};
 
 use crate::{
     Sync,
     claims::{forget_row, without_row},
-    round::{Job, Round},
+    run::{CrmChange, SyncRun},
 };
 
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub(crate) struct Misidentified {
 
 impl Misidentified {
     /// Whether the bearer has a row of their own beside this one: then this one is a copy.
-    fn is_copy(&self, bearer: &Person, theirs: &Link) -> bool {
+    fn is_copy(&self, bearer: &Person, theirs: &CrmState) -> bool {
         let own = match &self.show {
             None => theirs.contact.id,
             Some(show) => theirs.deals.get(show).and_then(|deal| deal.id),
@@ -42,11 +42,13 @@ impl Misidentified {
     }
 }
 
-impl Round {
-    pub(crate) fn is_misidentified(&self, person: PersonId, job: &Job, bearer: PersonId) {
-        let (kind, row, show) = match job {
-            Job::UpdateContact(id, _) => (Kind::CrmContact, *id, None),
-            Job::UpdateDeal(id, draft) | Job::CloseDouble(id, draft) => (Kind::CrmLead, *id, Some(draft.show.clone())),
+impl SyncRun {
+    pub(crate) fn is_misidentified(&self, person: PersonId, change: &CrmChange, bearer: PersonId) {
+        let (kind, row, show) = match change {
+            CrmChange::UpdateContact(id, _) => (Kind::CrmContact, *id, None),
+            CrmChange::UpdateDeal(id, draft) | CrmChange::CloseDouble(id, draft) => {
+                (Kind::CrmLead, *id, Some(draft.show.clone()))
+            }
             _ => return,
         };
         let one = Misidentified { person, kind, row, show, bearer };
@@ -55,24 +57,24 @@ impl Round {
 
     /// The row is this person's, and the next run writes it. The id of the other is overwritten then.
     fn accept(&self, one: &Misidentified) {
-        if let Some(case) = self.cases().get_mut(&one.person) {
-            case.link.other_ids.insert(one.bearer);
+        if let Some(person_run) = self.person_runs().get_mut(&one.person) {
+            person_run.link.other_ids.insert(one.bearer);
         }
     }
 
     /// Forgets the row; the person's own one is looked for from `since` on.
     fn look_for_another(&self, one: &Misidentified, since: Timestamp, now: Timestamp) {
-        let mut cases = self.cases();
-        let Some(case) = cases.get_mut(&one.person) else { return };
-        forget_row(&mut case.link, one.kind, one.row);
-        let intent = Some(Intent { at: since, late_until: Some(now), values: BTreeSet::new() });
+        let mut person_runs = self.person_runs();
+        let Some(person_run) = person_runs.get_mut(&one.person) else { return };
+        forget_row(&mut person_run.link, one.kind, one.row);
+        let pending = Some(Pending { at: since, late_until: Some(now), values: BTreeSet::new() });
         match &one.show {
-            None => case.link.contact.intent = intent,
+            None => person_run.link.contact.pending = pending,
             Some(show) => {
-                let deal = case.link.deals.entry(show.clone()).or_default();
+                let deal = person_run.link.deals.entry(show.clone()).or_default();
                 // A double that is not theirs leaves the one that counts as it is.
                 if deal.id.is_none() {
-                    deal.intent = intent;
+                    deal.pending = pending;
                 }
             }
         }
@@ -81,8 +83,9 @@ impl Round {
 
 impl Sync {
     /// Settles whose the rows are that calls of this round did not write.
-    pub(crate) async fn look_at_misidentified(&self, round: &Round) -> Result<(), PortError> {
-        let all = std::mem::take(&mut *round.misidentified.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    pub(crate) async fn look_at_misidentified(&self, sync_run: &SyncRun) -> Result<(), PortError> {
+        let all =
+            std::mem::take(&mut *sync_run.misidentified.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         for one in all {
             let found = self.store.load(&BTreeSet::from([one.bearer])).await?.pop().map(|found| found.value);
             // Nobody bears that id any more, or they were joined into this person.
@@ -99,23 +102,23 @@ impl Sync {
                 }
             };
             if is_own {
-                round.accept(&one);
+                sync_run.accept(&one);
             } else {
                 tracing::warn!(person = %one.person, bearer = %one.bearer, row = one.row, "a row in the CRM is somebody else's");
-                self.let_row_go(round, &one).await?;
+                self.let_row_go(sync_run, &one).await?;
             }
-            self.keep(round, BTreeSet::from([one.person])).await?;
+            self.keep(sync_run, BTreeSet::from([one.person])).await?;
         }
         Ok(())
     }
 
-    async fn link_in_this_crm(&self, person: PersonId) -> Result<Option<Link>, PortError> {
-        let link = self.store.links(&BTreeSet::from([person])).await?.remove(&person);
+    async fn link_in_this_crm(&self, person: PersonId) -> Result<Option<CrmState>, PortError> {
+        let link = self.store.crm_states(&BTreeSet::from([person])).await?.remove(&person);
         Ok(if self.scope.is_empty() { link } else { link.and_then(|link| link.second).map(|second| *second) })
     }
 
     /// Takes the row away from the person, in the index too.
-    async fn let_row_go(&self, round: &Round, one: &Misidentified) -> Result<(), PortError> {
+    async fn let_row_go(&self, sync_run: &SyncRun, one: &Misidentified) -> Result<(), PortError> {
         let Some(identifier) = Identifier::opaque(one.kind, self.scope, &one.row.to_string()) else { return Ok(()) };
         let Some(loaded) = self.store.load(&BTreeSet::from([one.person])).await?.pop() else { return Ok(()) };
         let (version, mut person) = (loaded.version, loaded.value);
@@ -133,7 +136,7 @@ impl Sync {
         if self.store.save(vec![commit]).await? != [Saved::Done] {
             return Err(PortError::Retry("somebody changed while a row of theirs was forgotten".into()));
         }
-        round.look_for_another(one, since, now);
+        sync_run.look_for_another(one, since, now);
         Ok(())
     }
 }

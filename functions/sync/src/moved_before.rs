@@ -18,16 +18,16 @@ impl Sync {
     /// Hears where the deals stand of those who are about to be parted.
     pub(crate) async fn hear_moves(&self, people: &[Dirty]) -> Result<Asked, PortError> {
         let parting: Vec<&Dirty> = people.iter().filter(|one| is_to_part(one)).collect();
-        if parting.is_empty() || self.crm.tells() || breakage::is_on("move-before-parting-unheard") {
+        if parting.is_empty() || self.crm.has_webhooks() || breakage::is_on("move-before-parting-unheard") {
             return Ok(Asked::default());
         }
         let mut ids: BTreeSet<PersonId> = parting
             .iter()
-            .flat_map(|one| one.person.parted.iter().chain(&one.person.absorbed).copied().chain([one.person.id]))
+            .flat_map(|one| one.person.parted.iter().chain(&one.person.merged_ids).copied().chain([one.person.id]))
             .collect();
         // Those who were joined into the others since.
-        ids.extend(self.store.load(&ids).await?.iter().flat_map(|other| other.value.absorbed.iter().copied()));
-        let links = self.store.links(&ids).await?;
+        ids.extend(self.store.load(&ids).await?.iter().flat_map(|other| other.value.merged_ids.iter().copied()));
+        let links = self.store.crm_states(&ids).await?;
         let own = links.values().filter_map(|link| self.own(link)).flat_map(|link| link.deals.values());
         let deals: BTreeSet<u64> = own.filter_map(|deal| deal.id).collect();
         let name = SourceName::new(if self.scope.is_empty() { "crm" } else { SECOND_CRM });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stagedoor_engine::{Catalog, PastShow, PastShows};
 use stagedoor_model::breakage;
-use stagedoor_ports::{Cell, Result, Store};
+use stagedoor_ports::{KeyValue, Result, Store};
 
 const PREFIX: &str = "past/";
 /// Earlier versions kept every show in this one cell. It stays as it is for a version that is rolled back to.
@@ -20,24 +20,24 @@ pub(crate) async fn past_shows(store: &dyn Store, catalog: &Catalog) -> Result<P
     if breakage::is_on("past-shows-in-one-cell") {
         return in_one_cell(store, catalog).await;
     }
-    let cells = store.cells(PREFIX).await?;
-    let known = read(&cells);
-    let is_moved = cells.contains_key(MOVED);
+    let key_values = store.key_values(PREFIX).await?;
+    let known = read(&key_values);
+    let is_moved = key_values.contains_key(MOVED);
     let now = catalog.remembered(known.clone());
     if is_moved && now == known {
         return Ok(now);
     }
-    let mut past = read_all(store.cell(ALL).await?.as_ref());
+    let mut past = read_all(store.key_value(ALL).await?.as_ref());
     past.extend(known.clone());
     let now = catalog.remembered(past);
     for (key, show) in now.iter().filter(|(key, show)| known.get(*key) != Some(*show)) {
         let name = format!("{PREFIX}{key}");
         let value = serde_json::to_string(show).unwrap_or_default();
         // Another process may be faster: it has the same config, or the next look writes it.
-        store.put_cell(&name, &value, cells.get(&name).map(|cell| cell.version)).await?;
+        store.compare_and_set(&name, &value, key_values.get(&name).map(|key_value| key_value.version)).await?;
     }
     if !is_moved {
-        store.put_cell(MOVED, "", None).await?;
+        store.compare_and_set(MOVED, "", None).await?;
     }
     Ok(now)
 }
@@ -47,26 +47,26 @@ pub(crate) async fn past_shows(store: &dyn Store, catalog: &Catalog) -> Result<P
 /// # Errors
 /// When the store fails.
 pub async fn shows_of_past_configs(store: &dyn Store) -> Result<PastShows> {
-    let mut past = read_all(store.cell(ALL).await?.as_ref());
-    past.extend(read(&store.cells(PREFIX).await?));
+    let mut past = read_all(store.key_value(ALL).await?.as_ref());
+    past.extend(read(&store.key_values(PREFIX).await?));
     Ok(past)
 }
 
-fn read(cells: &BTreeMap<String, Cell>) -> PastShows {
-    let one = |cell: &Cell| serde_json::from_str::<PastShow>(&cell.value).ok();
-    cells.values().filter_map(one).map(|one| (one.show.key.clone(), one)).collect()
+fn read(key_values: &BTreeMap<String, KeyValue>) -> PastShows {
+    let one = |key_value: &KeyValue| serde_json::from_str::<PastShow>(&key_value.value).ok();
+    key_values.values().filter_map(one).map(|one| (one.show.key.clone(), one)).collect()
 }
 
-fn read_all(cell: Option<&Cell>) -> PastShows {
-    let read = |cell: &Cell| serde_json::from_str::<Vec<PastShow>>(&cell.value).unwrap_or_default();
-    cell.into_iter().flat_map(read).map(|one| (one.show.key.clone(), one)).collect()
+fn read_all(key_value: Option<&KeyValue>) -> PastShows {
+    let read = |key_value: &KeyValue| serde_json::from_str::<Vec<PastShow>>(&key_value.value).unwrap_or_default();
+    key_value.into_iter().flat_map(read).map(|one| (one.show.key.clone(), one)).collect()
 }
 
 async fn in_one_cell(store: &dyn Store, catalog: &Catalog) -> Result<PastShows> {
-    let cell = store.cell(ALL).await?;
-    let now = catalog.remembered(read_all(cell.as_ref()));
+    let key_value = store.key_value(ALL).await?;
+    let now = catalog.remembered(read_all(key_value.as_ref()));
     let value = serde_json::to_string(&now.values().collect::<Vec<_>>()).unwrap_or_default();
-    store.put_cell(ALL, &value, cell.map(|cell| cell.version)).await?;
+    store.compare_and_set(ALL, &value, key_value.map(|key_value| key_value.version)).await?;
     Ok(now)
 }
 
@@ -101,7 +101,7 @@ mod tests {
             past_shows(&store, &config(&of_season)).await.unwrap();
         }
         assert_eq!(past_shows(&store, &config(&[])).await.unwrap().len(), 400);
-        let longest = store.cells("").await.unwrap().into_values().map(|cell| cell.value.len()).max();
+        let longest = store.key_values("").await.unwrap().into_values().map(|key_value| key_value.value.len()).max();
         assert!(longest < Some(1_000), "{longest:?} bytes");
     }
 
@@ -109,13 +109,16 @@ mod tests {
     async fn a_cell_is_written_only_when_its_show_changes() {
         let store = MemoryStore::default();
         past_shows(&store, &config(&["cherry", "seagull"])).await.unwrap();
-        let before = store.cells("").await.unwrap();
+        let before = store.key_values("").await.unwrap();
         past_shows(&store, &config(&["cherry", "seagull"])).await.unwrap();
-        assert_eq!(store.cells("").await.unwrap(), before);
+        assert_eq!(store.key_values("").await.unwrap(), before);
         past_shows(&store, &config(&["cherry"])).await.unwrap();
-        let after = store.cells("").await.unwrap();
-        let changed: Vec<&String> =
-            after.iter().filter(|(name, cell)| before.get(*name) != Some(*cell)).map(|(name, _)| name).collect();
+        let after = store.key_values("").await.unwrap();
+        let changed: Vec<&String> = after
+            .iter()
+            .filter(|(name, key_value)| before.get(*name) != Some(*key_value))
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(changed, ["past/seagull"]);
     }
 
@@ -128,10 +131,10 @@ mod tests {
         assert_eq!(keys(&shows_of_past_configs(&store).await.unwrap()), expected);
         // The process ended before each show had its cell.
         let one = PastShow { show: show("cherry"), known_as: Default::default(), pipeline: None, configured: true };
-        store.put_cell("past/cherry", &serde_json::to_string(&one).unwrap(), None).await.unwrap();
+        store.compare_and_set("past/cherry", &serde_json::to_string(&one).unwrap(), None).await.unwrap();
         assert_eq!(keys(&past_shows(&store, &config(&["cherry"])).await.unwrap()), expected);
-        let old = store.cell(ALL).await.unwrap().expect("it stays for a version that is rolled back to");
-        store.put_cell(ALL, "[]", Some(old.version)).await.unwrap();
+        let old = store.key_value(ALL).await.unwrap().expect("it stays for a version that is rolled back to");
+        store.compare_and_set(ALL, "[]", Some(old.version)).await.unwrap();
         assert_eq!(keys(&past_shows(&store, &config(&["cherry"])).await.unwrap()), expected, "each has its own");
         assert_eq!(keys(&shows_of_past_configs(&store).await.unwrap()), expected);
     }

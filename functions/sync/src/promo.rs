@@ -2,7 +2,7 @@
 
 use stagedoor_engine::{Campaign, Person};
 use stagedoor_model::breakage;
-use stagedoor_ports::{Cell, PortError, Result};
+use stagedoor_ports::{KeyValue, PortError, Result};
 
 use crate::Sync;
 
@@ -17,10 +17,10 @@ struct Given<'c> {
 impl<'c> Given<'c> {
     /// # Errors
     /// `Retry` when it cannot be read: codes that others have would be given again.
-    fn read(cell: &'c Cell) -> Result<Self> {
-        let (count, last) = match cell.value.split_once(' ') {
+    fn read(key_value: &'c KeyValue) -> Result<Self> {
+        let (count, last) = match key_value.value.split_once(' ') {
             Some((count, last)) => (count, Some(last)),
-            None => (cell.value.as_str(), None),
+            None => (key_value.value.as_str(), None),
         };
         match count.parse() {
             Ok(count) => Ok(Self { count, last }),
@@ -46,17 +46,17 @@ impl Sync {
             return Ok(pool.codes.first().cloned());
         }
         // Whoever was joined into this person may have been given one.
-        let cell = |id| format!("promo/{}/{id}", campaign.name);
-        for id in std::iter::once(person.id).chain(person.absorbed.iter().copied()) {
-            if let Some(known) = self.store.cell(&cell(id)).await? {
+        let key_value = |id| format!("promo/{}/{id}", campaign.name);
+        for id in std::iter::once(person.id).chain(person.merged_ids.iter().copied()) {
+            if let Some(known) = self.store.key_value(&key_value(id)).await? {
                 return Ok(Some(known.value));
             }
         }
-        let own = cell(person.id);
+        let own = key_value(person.id);
         let Some(code) = self.next_code(&pool.name, &pool.codes, &own).await? else { return Ok(None) };
-        match self.store.put_cell(&own, &code, None).await? {
+        match self.store.compare_and_set(&own, &code, None).await? {
             true => Ok(Some(code)),
-            false => Ok(self.store.cell(&own).await?.map(|known| known.value)),
+            false => Ok(self.store.key_value(&own).await?.map(|known| known.value)),
         }
     }
 
@@ -64,12 +64,12 @@ impl Sync {
     async fn next_code(&self, pool: &str, codes: &[String], own: &str) -> Result<Option<String>> {
         let name = format!("promo-next/{pool}");
         loop {
-            let cell = self.store.cell(&name).await?;
-            let given = cell.as_ref().map(Given::read).transpose()?.unwrap_or_default();
+            let key_value = self.store.key_value(&name).await?;
+            let given = key_value.as_ref().map(Given::read).transpose()?.unwrap_or_default();
             let before = given.count.checked_sub(1).and_then(|index| codes.get(index));
             match (given.last, before) {
                 (Some(last), Some(code)) if last == own => return Ok(Some(code.clone())),
-                (Some(last), Some(code)) => _ = self.store.put_cell(last, code, None).await?,
+                (Some(last), Some(code)) => _ = self.store.compare_and_set(last, code, None).await?,
                 _ => {}
             }
             let Some(code) = codes.get(given.count) else {
@@ -77,7 +77,7 @@ impl Sync {
                 return Ok(None);
             };
             let next = format!("{} {own}", given.count + 1);
-            if self.store.put_cell(&name, &next, cell.as_ref().map(|cell| cell.version)).await? {
+            if self.store.compare_and_set(&name, &next, key_value.as_ref().map(|key_value| key_value.version)).await? {
                 return Ok(Some(code.clone()));
             }
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stagedoor_engine::{Parked, Person, PersonId};
+use stagedoor_engine::{Person, PersonId, Rejected};
 use stagedoor_model::{SourceName, Timestamp};
 use stagedoor_ports::{Dirty, Result, Store};
 
@@ -117,8 +117,8 @@ impl Sync {
     /// Replaces the reasons whose cause begins so.
     pub(crate) async fn note_reasons(&self, prefix: &str, causes: Vec<Cause>) -> Result<()> {
         for _ in 0..TRIES {
-            let cell = self.store.cell(CELL).await?;
-            let before = cell.as_ref().map(|cell| read(&cell.value)).unwrap_or_default();
+            let key_value = self.store.key_value(CELL).await?;
+            let before = key_value.as_ref().map(|key_value| read(&key_value.value)).unwrap_or_default();
             let mut after = before.clone();
             after.retain(|cause, _| !cause.starts_with(prefix));
             for cause in &causes {
@@ -137,7 +137,7 @@ impl Sync {
                 return Ok(());
             }
             let value = serde_json::to_string(&after).unwrap_or_default();
-            if self.store.put_cell(CELL, &value, cell.map(|cell| cell.version)).await? {
+            if self.store.compare_and_set(CELL, &value, key_value.map(|key_value| key_value.version)).await? {
                 return Ok(());
             }
         }
@@ -151,7 +151,7 @@ fn read(value: &str) -> BTreeMap<String, WaitingReason> {
 
 /// One reason for all people of whom something is listed.
 fn listed<'l>(
-    all: impl Iterator<Item = (PersonId, Vec<&'l Parked>)>,
+    all: impl Iterator<Item = (PersonId, Vec<&'l Rejected>)>,
     reason: &str,
     who_acts: &str,
 ) -> Option<WaitingReason> {
@@ -222,8 +222,8 @@ fn in_order(mut reasons: Vec<WaitingReason>) -> Vec<WaitingReason> {
 }
 
 async fn why(store: &dyn Store) -> Result<Vec<WaitingReason>> {
-    let cell = store.cell(CELL).await?;
-    let mut causes = cell.map(|cell| read(&cell.value)).unwrap_or_default();
+    let key_value = store.key_value(CELL).await?;
+    let mut causes = key_value.map(|key_value| read(&key_value.value)).unwrap_or_default();
     let totals = store.totals().await?;
     if totals.waiting == 0 {
         // A round that finds nobody writes nothing.
@@ -235,7 +235,7 @@ async fn why(store: &dyn Store) -> Result<Vec<WaitingReason>> {
     if !ids.is_empty() {
         let living: BTreeMap<PersonId, Person> =
             store.load(&ids).await?.into_iter().map(|one| (one.value.id, one.value)).collect();
-        let links = store.links(&ids).await?;
+        let links = store.crm_states(&ids).await?;
         causes.retain(|cause, _| {
             let Some(id) = large(cause) else { return true };
             let Some(person) = living.get(&id) else { return false };
@@ -248,7 +248,7 @@ async fn why(store: &dyn Store) -> Result<Vec<WaitingReason>> {
     }
     let is_out = causes.keys().any(|cause| cause.starts_with("crm"));
     let mut reasons: Vec<WaitingReason> = causes.into_values().collect();
-    let waiting = if totals.waiting > 0 { store.take_dirty(FAILING, None).await? } else { vec![] };
+    let waiting = if totals.waiting > 0 { store.claim_dirty(FAILING, None).await? } else { vec![] };
     reasons.extend(held(&waiting));
     reasons.extend(late(&waiting));
     if totals.waiting > 0 && !is_out {
@@ -273,14 +273,14 @@ async fn why(store: &dyn Store) -> Result<Vec<WaitingReason>> {
 /// When the store fails.
 pub async fn waiting_reasons(store: &dyn Store) -> Result<Vec<WaitingReason>> {
     let mut reasons = why(store).await?;
-    let parked = store.parked(PARKED).await?;
+    let rejected = store.rejected(PARKED).await?;
     reasons.extend(listed(
-        parked.iter().map(|(id, link)| (*id, link.refused())),
+        rejected.iter().map(|(id, link)| (*id, link.refused())),
         "the CRM refused rows of these people; `stagedoor parked` says why",
         "a manager: correct the row, then `stagedoor retry-parked`",
     ));
     reasons.extend(listed(
-        parked.iter().map(|(id, link)| (*id, link.unplaced())),
+        rejected.iter().map(|(id, link)| (*id, link.unplaced())),
         "money of these people matches no order, or came in another currency; `stagedoor parked` lists it",
         "a manager: find out what it was for, or give it back",
     ));

@@ -1,7 +1,7 @@
 //! Step 3: people whose CRM state may differ from what it should be are compared and made equal, in bulk.
 //!
 //! Creating is crash-safe: an intent is saved before the call, and an intent without an answer is looked up by the
-//! hub's own id until the call can have no late effect (`intents`).
+//! hub's own id until the call can have no late effect (`pending_calls`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,18 +13,18 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use stagedoor_engine::{Catalog, Intent, Person, PersonId, next_turn, plan};
+use stagedoor_engine::{Catalog, Pending, Person, PersonId, next_turn, plan};
 use stagedoor_model::{SECOND_CRM, Timestamp, breakage};
-use stagedoor_ports::{Dirty, PortError, Row, read_withdrawals};
+use stagedoor_ports::{Dirty, PortError, WriteOutcome, read_withdrawals};
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
-    Second, Sync,
+    CrmAccount, Sync,
     hang::{count_unhung, is_idle},
     lease::ELSEWHERE,
     restored::Asked,
-    round::{Case, Job, Round, Task},
+    run::{CrmChange, PersonRun, PlannedChange, SyncRun},
     untangle::Untangled,
 };
 
@@ -37,20 +37,20 @@ const CALLS: usize = 3;
 
 /// Whether a batch that is not full is sent now or waits for company.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum FlushMode {
     FullBatches,
     Everything,
 }
 
 /// What one round did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reconciled {
+pub struct RunReport {
     /// People who are now as they should be.
     pub settled: usize,
     /// Rows that the CRM took.
     pub rows: usize,
     /// Rows that it refused.
-    pub parked: usize,
+    pub rejected: usize,
     /// People who still wait.
     pub left: usize,
     /// People who wait for a call without an answer that may still take effect; they are looked at again in time.
@@ -66,7 +66,7 @@ impl Sync {
     ///
     /// # Errors
     /// When the store fails. A CRM that cannot be used is no error: its people wait.
-    pub async fn reconcile(&self, pace: Pace) -> Result<Reconciled, PortError> {
+    pub async fn reconcile(&self, pace: FlushMode) -> Result<RunReport, PortError> {
         self.reconcile_until(pace, None).await
     }
 
@@ -74,13 +74,13 @@ impl Sync {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn reconcile_until(&self, pace: Pace, until: Option<Instant>) -> Result<Reconciled, PortError> {
+    pub async fn reconcile_until(&self, pace: FlushMode, until: Option<Instant>) -> Result<RunReport, PortError> {
         // A lease is a write, and most looks find nobody.
         if !breakage::is_on("idle-hub-writes") && !self.store.may_be_dirty(self.clock.now()).await? {
-            return Ok(Reconciled::default());
+            return Ok(RunReport::default());
         }
         if self.is_wanted().await? || !self.lease().await? {
-            return Ok(Reconciled { unavailable: Some(ELSEWHERE.into()), ..Reconciled::default() });
+            return Ok(RunReport { unavailable: Some(ELSEWHERE.into()), ..RunReport::default() });
         }
         let report = self.reconcile_leased(pace, until).await;
         self.release().await?;
@@ -89,45 +89,61 @@ impl Sync {
 
     /// The same for the second CRM, where there is one.
     pub fn second(&self) -> Option<Self> {
-        let Second { crm, invoicing, currency } = self.second.clone()?;
+        let CrmAccount { crm, invoicing, currency } = self.second.clone()?;
         let mut catalog = self.catalog.clone();
         (catalog.invoicing, catalog.currency) = (invoicing, currency);
         Some(Self { crm, catalog, scope: SECOND_CRM, second: None, ..self.clone() })
     }
 
     /// The same people, compared with what the second CRM is known to hold.
-    async fn push_second(&self, first: &Arc<Round>, catalog: &Catalog, pace: Pace) -> Result<(), PortError> {
+    async fn push_second(&self, first: &Arc<SyncRun>, catalog: &Catalog, pace: FlushMode) -> Result<(), PortError> {
         let Catalog { invoicing, currency, .. } = self.catalog.clone();
         let catalog = Catalog { invoicing, currency, ..catalog.clone() };
         let mut learnt = Vec::new();
-        let draft = |(id, case): (&PersonId, &Case)| {
-            let (person, mut link) = (case.person.seen_by(self.scope), case.link.second.clone().unwrap_or_default());
+        let draft = |(id, person_run): (&PersonId, &PersonRun)| {
+            let (person, mut link) =
+                (person_run.person.seen_by(self.scope), person_run.link.second.clone().unwrap_or_default());
             let mut is_news = link.remember_values(&person)
                 | link.remember_rows(&person, &catalog)
                 | link.renew_deleted(&person, &catalog);
             // Tasks about money are as old in this CRM as in the first.
-            is_news |= std::mem::replace(&mut link.unmatched, case.link.unmatched.clone()) != link.unmatched;
+            is_news |= std::mem::replace(&mut link.unmatched, person_run.link.unmatched.clone()) != link.unmatched;
             let plan = plan(&person, &link, &catalog, first.at);
             if is_news | link.release_held(&plan) {
                 learnt.push((*id, (*link).clone()));
             }
             let late = link.awaits_rows();
             let open = plan.len() + usize::from(late);
-            let (mark, tries, trace) = (case.mark.clone(), case.tries, case.trace.clone());
-            let version = case.version;
-            (*id, Case { version, mark, tries, failed: false, person, link: *link, plan, trace, open, held: 0, late })
+            let (mark, tries, trace) = (person_run.mark.clone(), person_run.tries, person_run.trace.clone());
+            let version = person_run.version;
+            (
+                *id,
+                PersonRun {
+                    version,
+                    mark,
+                    tries,
+                    failed: false,
+                    person,
+                    link: *link,
+                    plan,
+                    trace,
+                    open,
+                    held: 0,
+                    late,
+                },
+            )
         };
-        let mut cases: BTreeMap<PersonId, Case> = first.cases().iter().map(draft).collect();
-        let absent = self.look_for_restored(&mut cases).await?;
-        learnt.extend(absent.into_iter().filter_map(|id| Some((id, cases.get(&id)?.link.clone()))));
+        let mut person_runs: BTreeMap<PersonId, PersonRun> = first.person_runs().iter().map(draft).collect();
+        let absent = self.look_for_restored(&mut person_runs).await?;
+        learnt.extend(absent.into_iter().filter_map(|id| Some((id, person_runs.get(&id)?.link.clone()))));
         let ids = learnt.iter().map(|(id, _)| *id);
         first.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(ids);
         first.learn_second(learnt);
-        if cases.values().all(is_idle) {
+        if person_runs.values().all(is_idle) {
             return Ok(());
         }
-        let round = Round {
-            cases: Mutex::new(cases),
+        let sync_run = SyncRun {
+            person_runs: Mutex::new(person_runs),
             report: Mutex::default(),
             saving: tokio::sync::Mutex::default(),
             unsaved: Mutex::default(),
@@ -141,31 +157,31 @@ impl Sync {
             beneath: Some(Arc::clone(first)),
             scope: self.scope,
         };
-        let pushed = self.push(&round, pace).await;
+        let last_sent = self.push(&sync_run, pace).await;
         self.release_account().await?;
-        pushed?;
+        last_sent?;
         // Whoever is not done here is not done.
-        let own = std::mem::take(&mut *round.report());
-        let mut cases = first.cases();
-        for (id, case) in round.cases().iter() {
-            if let Some(theirs) = cases.get_mut(id) {
-                theirs.open += case.open;
-                theirs.failed |= case.failed;
-                theirs.held += case.held + usize::from(case.late);
+        let own = std::mem::take(&mut *sync_run.report());
+        let mut person_runs = first.person_runs();
+        for (id, person_run) in sync_run.person_runs().iter() {
+            if let Some(theirs) = person_runs.get_mut(id) {
+                theirs.open += person_run.open;
+                theirs.failed |= person_run.failed;
+                theirs.held += person_run.held + usize::from(person_run.late);
             }
         }
         let mut report = first.report();
-        (report.rows, report.parked) = (report.rows + own.rows, report.parked + own.parked);
+        (report.rows, report.rejected) = (report.rows + own.rows, report.rejected + own.rejected);
         let second = |reason: String| if reason == ELSEWHERE { reason } else { format!("second CRM: {reason}") };
         report.unavailable = report.unavailable.take().or(own.unavailable.map(second));
         Ok(())
     }
 
-    async fn reconcile_leased(&self, pace: Pace, until: Option<Instant>) -> Result<Reconciled, PortError> {
+    async fn reconcile_leased(&self, pace: FlushMode, until: Option<Instant>) -> Result<RunReport, PortError> {
         let most = if self.outage.load(Ordering::Relaxed) { OUTAGE } else { ROUND };
-        let mut dirty = self.store.take_dirty(most, Some(self.clock.now())).await?;
+        let mut dirty = self.store.claim_dirty(most, Some(self.clock.now())).await?;
         if dirty.is_empty() {
-            return Ok(Reconciled::default());
+            return Ok(RunReport::default());
         }
         let catalog = self.catalog().await?;
         let Asked { mut is_stale, mut waiting, doubted, mut trouble } = self.hear_restored(&dirty, &catalog).await?;
@@ -182,12 +198,12 @@ impl Sync {
             trouble = trouble.or(asked.trouble);
         }
         if is_stale {
-            dirty = self.store.take_dirty(most, Some(self.clock.now())).await?;
+            dirty = self.store.claim_dirty(most, Some(self.clock.now())).await?;
         }
         // Nobody knows whether a manager restored what would be made anew: it waits for the answer.
         dirty.retain(|one| !waiting.contains(&one.person.id) || breakage::is_on("unasked-row-remade"));
         if dirty.is_empty() {
-            return Ok(Reconciled { left: waiting.len(), unavailable: trouble, ..Reconciled::default() });
+            return Ok(RunReport { left: waiting.len(), unavailable: trouble, ..RunReport::default() });
         }
         self.leave_out_large_links(&mut dirty).await?;
         let mut people: Vec<&mut Person> = dirty.iter_mut().map(|one| &mut one.person).collect();
@@ -222,16 +238,16 @@ impl Sync {
             // Rows of parted people that the CRM did not put in order are one more thing to do, and a failed run.
             let failed = unfinished.contains(&person.id);
             let open = plan.len() + usize::from(late) + usize::from(failed);
-            (person.id, Case { version, mark, tries, failed, person, link, plan, trace, open, held: 0, late })
+            (person.id, PersonRun { version, mark, tries, failed, person, link, plan, trace, open, held: 0, late })
         };
-        let mut cases: BTreeMap<PersonId, Case> = dirty.into_iter().map(draft).collect();
+        let mut person_runs: BTreeMap<PersonId, PersonRun> = dirty.into_iter().map(draft).collect();
         unsaved.extend(learnt);
-        unsaved.extend(self.look_for_restored(&mut cases).await?);
+        unsaved.extend(self.look_for_restored(&mut person_runs).await?);
         let unsaved = Mutex::new(unsaved);
-        let idle = cases.values().all(is_idle);
-        let (cases, at) = (Mutex::new(cases), self.clock.now());
-        let round = Arc::new(Round {
-            cases,
+        let idle = person_runs.values().all(is_idle);
+        let (person_runs, at) = (Mutex::new(person_runs), self.clock.now());
+        let sync_run = Arc::new(SyncRun {
+            person_runs,
             report: Mutex::default(),
             saving: tokio::sync::Mutex::default(),
             unsaved,
@@ -246,15 +262,15 @@ impl Sync {
             scope: "",
         });
         if !idle {
-            self.push(&round, pace).await?;
+            self.push(&sync_run, pace).await?;
         }
         if let Some(second) = self.second() {
-            second.push_second(&round, &catalog, pace).await?;
+            second.push_second(&sync_run, &catalog, pace).await?;
         }
-        self.enrol(&round).await?;
-        let unsaved = std::mem::take(&mut *round.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        self.keep(&round, unsaved).await?;
-        self.settle(&round).await
+        self.enrol(&sync_run).await?;
+        let unsaved = std::mem::take(&mut *sync_run.unsaved.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        self.keep(&sync_run, unsaved).await?;
+        self.settle(&sync_run).await
     }
 
     /// Orders that become overdue by themselves, and money whose order does not come, are looked at again then.
@@ -269,47 +285,47 @@ impl Sync {
             }
         }
         if !again.is_empty() {
-            self.store.look_again(&again).await?;
+            self.store.schedule_rechecks(&again).await?;
         }
         Ok(changed)
     }
 
-    async fn push(&self, round: &Round, pace: Pace) -> Result<(), PortError> {
-        self.push_rows(round, pace).await?;
-        count_unhung(round);
-        round.explain(self.crm.trouble());
-        self.look_at_misidentified(round).await?;
-        self.hear_of_gone(round).await
+    async fn push(&self, sync_run: &SyncRun, pace: FlushMode) -> Result<(), PortError> {
+        self.push_rows(sync_run, pace).await?;
+        count_unhung(sync_run);
+        sync_run.explain(self.crm.trouble());
+        self.look_at_misidentified(sync_run).await?;
+        self.hear_of_gone(sync_run).await
     }
 
-    async fn push_rows(&self, round: &Round, pace: Pace) -> Result<(), PortError> {
-        let pace = if self.crm.in_bulk() { pace } else { Pace::Everything };
+    async fn push_rows(&self, sync_run: &SyncRun, pace: FlushMode) -> Result<(), PortError> {
+        let pace = if self.crm.in_bulk() { pace } else { FlushMode::Everything };
         if let Err(error) = self.crm.set_up().await {
             tracing::warn!(%error, "the CRM is not ready");
-            round.stop(error.to_string());
+            sync_run.stop(error.to_string());
             return Ok(());
         }
-        if let Err(error) = self.look_up_intents(round).await? {
+        if let Err(error) = self.look_up_intents(sync_run).await? {
             tracing::warn!(%error, "what was created could not be looked up");
-            round.stop(error.to_string());
+            sync_run.stop(error.to_string());
             return Ok(());
         }
-        let everybody = round.cases().keys().copied().collect();
-        let claimed = self.claim_rows(round, &everybody, &BTreeSet::new()).await?;
-        self.keep(round, claimed).await?;
-        self.companies(round).await?;
-        self.run(round, round.contact_tasks(), pace).await?;
-        self.hang_deals(round).await?;
-        self.run(round, round.deal_tasks(), pace).await?;
-        self.run(round, round.invoice_tasks(), pace).await?;
-        self.remark(round, pace).await
+        let everybody = sync_run.person_runs().keys().copied().collect();
+        let claimed = self.claim_rows(sync_run, &everybody, &BTreeSet::new()).await?;
+        self.keep(sync_run, claimed).await?;
+        self.companies(sync_run).await?;
+        self.run(sync_run, sync_run.contact_tasks(), pace).await?;
+        self.hang_deals(sync_run).await?;
+        self.run(sync_run, sync_run.deal_tasks(), pace).await?;
+        self.run(sync_run, sync_run.invoice_tasks(), pace).await?;
+        self.pending_text(sync_run, pace).await
     }
 
-    async fn run(&self, round: &Round, lanes: [Vec<Task>; 3], pace: Pace) -> Result<(), PortError> {
+    async fn run(&self, sync_run: &SyncRun, lanes: [Vec<PlannedChange>; 3], pace: FlushMode) -> Result<(), PortError> {
         let batch = self.crm.batch().max(1);
         let mut chunks = Vec::new();
         for mut lane in lanes {
-            if pace == Pace::FullBatches {
+            if pace == FlushMode::FullBatches {
                 lane.truncate(lane.len() / batch * batch);
             }
             while !lane.is_empty() {
@@ -317,65 +333,69 @@ impl Sync {
                 chunks.push(std::mem::replace(&mut lane, rest));
             }
         }
-        let done = stream::iter(chunks).map(|chunk| self.call(round, chunk)).buffer_unordered(CALLS);
+        let done = stream::iter(chunks).map(|chunk| self.call(sync_run, chunk)).buffer_unordered(CALLS);
         done.fold(Ok(()), |all, one| async { all.and(one) }).await
     }
 
     /// One bulk call: intents saved, rows sent, answers saved.
-    async fn call(&self, round: &Round, tasks: Vec<Task>) -> Result<(), PortError> {
-        if round.stopped() || round.is_over() {
+    async fn call(&self, sync_run: &SyncRun, tasks: Vec<PlannedChange>) -> Result<(), PortError> {
+        if sync_run.stopped() || sync_run.is_over() {
             return Ok(());
         }
         if !self.lease().await? {
-            round.stop(ELSEWHERE.into());
+            sync_run.stop(ELSEWHERE.into());
             return Ok(());
         }
         let late_for = self.crm.late_for();
-        self.keep(round, round.intend(&tasks, Intent::new(self.clock.now(), late_for))).await?;
+        self.keep(sync_run, sync_run.intend(&tasks, Pending::new(self.clock.now(), late_for))).await?;
         // The calls' own log lines stand in it: this is where deliveries come to the CRM.
-        let span = tracing::info_span!("crm", traces = round.traces_of(&tasks));
+        let span = tracing::info_span!("crm", traces = sync_run.traces_of(&tasks));
         let began = Instant::now();
         let rows = self.send(&tasks).instrument(span).await;
-        round.took(began.elapsed());
-        let (mut people, made) = round.answer(&tasks, rows, self.clock.now() + late_for, self.crm.room());
+        sync_run.took(began.elapsed());
+        let (mut people, made) = sync_run.answer(&tasks, rows, self.clock.now() + late_for, self.crm.room());
         // In one write with the ids: a crash in between leaves an intent, and the next look finds the row.
-        people.extend(self.claim_rows(round, &people, &made).await?);
-        self.keep(round, people).await
+        people.extend(self.claim_rows(sync_run, &people, &made).await?);
+        self.keep(sync_run, people).await
     }
 
     /// Saves the links of `people` as they are now. In turns: two calls under way may be about the same person, and what
     /// was written later must not be overwritten by what was read earlier.
-    pub(crate) async fn keep(&self, round: &Round, people: BTreeSet<PersonId>) -> Result<(), PortError> {
+    pub(crate) async fn keep(&self, sync_run: &SyncRun, people: BTreeSet<PersonId>) -> Result<(), PortError> {
         if people.is_empty() {
             return Ok(());
         }
-        if let Some(beneath) = &round.beneath {
-            beneath.learn_second(round.links_of(&people));
+        if let Some(beneath) = &sync_run.beneath {
+            beneath.learn_second(sync_run.links_of(&people));
             return Box::pin(self.keep(beneath, people)).await;
         }
-        let _turn = round.saving.lock().await;
-        let links = round.links_of(&people);
-        self.store.save_links(links).await?;
-        round.kept(&people);
+        let _turn = sync_run.saving.lock().await;
+        let links = sync_run.links_of(&people);
+        self.store.save_crm_states(links).await?;
+        sync_run.kept(&people);
         Ok(())
     }
 
-    async fn send(&self, tasks: &[Task]) -> Vec<Row> {
+    async fn send(&self, tasks: &[PlannedChange]) -> Vec<WriteOutcome> {
         let mut create_contacts = Vec::new();
         let mut update_contacts = Vec::new();
         let mut create_deals = Vec::new();
         let mut update_deals = Vec::new();
         let mut duplicates = Vec::new();
         let (mut create_invoices, mut update_invoices) = (Vec::new(), Vec::new());
-        for (_, job, _) in tasks {
-            match job {
-                Job::CreateContact(draft) => create_contacts.push(draft.clone()),
-                Job::UpdateContact(id, draft) => update_contacts.push((*id, draft.clone())),
-                Job::CreateDeal(contact, draft) => create_deals.push((*contact, draft.clone())),
-                Job::UpdateDeal(id, draft) | Job::CloseDouble(id, draft) => update_deals.push((*id, draft.clone())),
-                Job::MarkDuplicate(contact, of) => duplicates.push((*contact, *of)),
-                Job::CreateInvoice(hangs, draft, _) => create_invoices.push((*hangs, draft.clone())),
-                Job::UpdateInvoice(id, draft) | Job::LetGo(id, draft) => update_invoices.push((*id, draft.clone())),
+        for (_, change, _) in tasks {
+            match change {
+                CrmChange::CreateContact(draft) => create_contacts.push(draft.clone()),
+                CrmChange::UpdateContact(id, draft) => update_contacts.push((*id, draft.clone())),
+                CrmChange::CreateDeal(contact, draft) => create_deals.push((*contact, draft.clone())),
+                CrmChange::UpdateDeal(id, draft) | CrmChange::CloseDouble(id, draft) => {
+                    update_deals.push((*id, draft.clone()))
+                }
+                CrmChange::MarkDuplicate(contact, of) => duplicates.push((*contact, *of)),
+                CrmChange::CreateInvoice(hangs, draft, _) => create_invoices.push((*hangs, draft.clone())),
+                CrmChange::UpdateInvoice(id, draft) | CrmChange::CancelInvoice(id, draft) => {
+                    update_invoices.push((*id, draft.clone()))
+                }
             }
         }
         // A lane holds jobs of one kind, so at most one of these is a call.

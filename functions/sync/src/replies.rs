@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
-    CODE_VALID, Campaign, Heard, Localised, Offer, On, PASSED_ON_ONCE, Person, PersonId, Reply, Turn, turns,
+    BotStep, CODE_VALID, Campaign, Intent, Localised, Offer, On, PASSED_ON_ONCE, Person, PersonId, Reply, turns,
 };
 use stagedoor_model::{
-    Body, Button, ChatChanged, ChatRef, ContactShared, Event, EventId, Identifier, Kind, LinkIssued, MessageDecided,
-    PromoIssued, Proof, Purpose, Said, SourceName, Talk, breakage,
+    Body, Button, ChatChanged, ChatRef, ContactShared, Conversation, Event, EventId, Identifier, Kind, LinkIssued,
+    MessageContent, MessageDecided, PromoIssued, Proof, Purpose, SourceName, breakage,
 };
 use stagedoor_ports::{PortError, Result};
 
@@ -49,8 +49,10 @@ struct Decided {
 impl Sync {
     /// Decides what these events are answered. The answer names those whose decisions are not durable.
     pub(crate) async fn answer(&self, heard: Vec<(usize, Event)>) -> BTreeSet<usize> {
-        let Some(talk) = self.talk.as_ref().filter(|_| !heard.is_empty()) else { return BTreeSet::new() };
-        match self.decide(talk, &heard).await {
+        let Some(conversation) = self.conversation.as_ref().filter(|_| !heard.is_empty()) else {
+            return BTreeSet::new();
+        };
+        match self.decide(conversation, &heard).await {
             Ok(()) => BTreeSet::new(),
             Err(error) => {
                 tracing::warn!(%error, events = heard.len(), "answers could not be decided; the events come again");
@@ -59,7 +61,7 @@ impl Sync {
         }
     }
 
-    async fn decide(&self, talk: &Talking, heard: &[(usize, Event)]) -> Result<()> {
+    async fn decide(&self, conversation: &Talking, heard: &[(usize, Event)]) -> Result<()> {
         for (_, event) in heard {
             self.settle_report(event).await?;
         }
@@ -75,18 +77,18 @@ impl Sync {
         let causes: BTreeMap<&str, &Event> = heard.iter().map(|(_, event)| (event.id.as_str(), event)).collect();
         let mut decided = Decided::default();
         for person in people.values() {
-            for (source, chat) in person.talks().filter(|(_, chat)| chats.contains(&chat.chat)) {
+            for (source, chat) in person.conversations().filter(|(_, chat)| chats.contains(&chat.chat)) {
                 // Also what was heard before and means something only now: the button that lets us write came before the
                 // start that it belongs to. What was answered then is decided under the same id and not sent again.
                 let first = heard.iter().filter(|(_, event)| chat_of(event) == Some(&chat.chat)).map(|(_, one)| one);
                 let late = first.min_by_key(|event| event.time);
-                let due = turns(&self.catalog.scenario, chat, person).into_iter();
+                let due = turns(&self.catalog.bot_script, chat, person).into_iter();
                 let due = due.filter(|turn| {
                     causes.contains_key(turn.cause.as_str()) || late.is_some_and(|event| turn.at > event.time)
                 });
                 for turn in due {
                     let from = decided.messages.len();
-                    self.turn(talk, person, source, chat, turn.clone(), &mut decided).await?;
+                    self.turn(conversation, person, source, chat, turn.clone(), &mut decided).await?;
                     let cause = causes.get(turn.cause.as_str()).copied().or(late);
                     let trace = cause.and_then(|event| event.traceparent.clone());
                     let fresh = decided.messages.iter_mut().skip(from);
@@ -96,14 +98,14 @@ impl Sync {
         }
         // First what is found out: a link must be known before anybody presses it.
         if !decided.facts.is_empty() {
-            talk.chats.send(decided.facts).await?;
+            conversation.chats.send(decided.facts).await?;
         }
         if !decided.unconfirmed.is_empty() {
             let wait = std::time::Duration::try_from(CODE_VALID).unwrap_or_default();
-            talk.chats.send_later(decided.unconfirmed, wait).await?;
+            conversation.chats.send_later(decided.unconfirmed, wait).await?;
         }
         if !decided.messages.is_empty() {
-            talk.outbox.send(self.with_tombstones(decided.messages)).await?;
+            conversation.outbox.send(self.with_tombstones(decided.messages)).await?;
         }
         Ok(())
     }
@@ -112,16 +114,16 @@ impl Sync {
     async fn settle_report(&self, event: &Event) -> Result<()> {
         let Body::MessageReported(reported) = &event.body else { return Ok(()) };
         let (Some(decision), Some(message)) = (&reported.decision, &reported.message) else { return Ok(()) };
-        self.store.put_cell(&format!("reported/{decision}"), message, None).await.map(drop)
+        self.store.compare_and_set(&format!("reported/{decision}"), message, None).await.map(drop)
     }
 
     async fn turn(
         &self,
-        talk: &Talking,
+        conversation: &Talking,
         person: &Person,
         source: &SourceName,
-        chat: &Talk,
-        turn: Turn<'_>,
+        chat: &Conversation,
+        turn: BotStep<'_>,
         decided: &mut Decided,
     ) -> Result<()> {
         let id = |what: &str| EventId::derive(source, &[what, &turn.cause]);
@@ -134,8 +136,8 @@ impl Sync {
         }
         match &turn.heard {
             // What was typed is told as what it is; that is answered in its turn.
-            Heard::Given(given) if !is_shared(chat, &turn.cause) => {
-                if self.confirm_by_code(talk, person, (source, chat), &turn, given, decided).await? {
+            Intent::Given(given) if !is_shared(chat, &turn.cause) => {
+                if self.confirm_by_code(conversation, person, (source, chat), &turn, given, decided).await? {
                     return Ok(());
                 }
                 let mut learn = |what, body| decided.facts.push(Event::new(source, id(what), turn.at, body));
@@ -143,20 +145,20 @@ impl Sync {
                 learn("given", Body::ContactShared(shared));
                 return Ok(());
             }
-            Heard::Code(digits, offer) => {
-                return self.hear_code(talk, (source, chat), &turn, (offer, digits), decided).await;
+            Intent::Code(digits, offer) => {
+                return self.hear_code(conversation, (source, chat), &turn, (offer, digits), decided).await;
             }
-            Heard::Stop => {
+            Intent::Stop => {
                 learn("stop", Body::ChatStopped(ChatChanged { chat: chat_ref(), marketing_only: true }));
             }
-            Heard::Start if chat.marketing.is_some_and(|(at, may)| !may && at < turn.at) => {
+            Intent::Start if chat.marketing.is_some_and(|(at, may)| !may && at < turn.at) => {
                 learn("resume", Body::ChatResumed(ChatChanged { chat: chat_ref(), marketing_only: true }));
             }
             _ => {}
         }
         let way_out = self.way_out(source, chat)?.filter(|_| !turn.replies.is_empty() && chat.is_open());
         let Some(through) = way_out else { return Ok(()) };
-        let message = self.compose(talk, person, source, chat, &turn, decided).await?;
+        let message = self.compose(conversation, person, source, chat, &turn, decided).await?;
         let message = MessageDecided { through, ..message };
         let event =
             Event::new(source, self.answer_id(source, chat, &turn), turn.at, Body::MessageDecided(Box::new(message)));
@@ -166,8 +168,9 @@ impl Sync {
 
     /// Several lines of one moment that arrive at several processes get one "a manager will answer": whichever of them is
     /// decided first.
-    fn answer_id(&self, source: &SourceName, chat: &Talk, turn: &Turn<'_>) -> EventId {
-        let is_passed_on = matches!(turn.heard, Heard::Other | Heard::Doubt) && !breakage::is_on("answers-without-end");
+    fn answer_id(&self, source: &SourceName, chat: &Conversation, turn: &BotStep<'_>) -> EventId {
+        let is_passed_on =
+            matches!(turn.heard, Intent::Other | Intent::Doubt) && !breakage::is_on("answers-without-end");
         match is_passed_on {
             true => {
                 let moment = turn.at.as_second().div_euclid(PASSED_ON_ONCE).to_string();
@@ -180,21 +183,23 @@ impl Sync {
     /// Sends a code to an address that was typed. Answers whether the address waits for it: else it is a claim at once.
     async fn confirm_by_code(
         &self,
-        talk: &Talking,
+        conversation: &Talking,
         person: &Person,
-        (source, chat): (&SourceName, &Talk),
-        turn: &Turn<'_>,
+        (source, chat): (&SourceName, &Conversation),
+        turn: &BotStep<'_>,
         given: &Identifier,
         decided: &mut Decided,
     ) -> Result<bool> {
         let Some(through) = self.way_out(source, chat)?.filter(|_| chat.is_open()) else { return Ok(false) };
-        let Some(policy) = &self.catalog.scenario.codes else { return Ok(false) };
+        let Some(policy) = &self.catalog.bot_script.codes else { return Ok(false) };
         // Decided again after it was confirmed.
-        let is_told = chat.lines.iter().any(|line| matches!(&line.said, Said::Contact(one) if one == given));
+        let is_told = chat.lines.iter().any(|line| matches!(&line.said, MessageContent::Contact(one) if one == given));
         if is_told && policy.takes(given) && person.identifiers().contains(given) {
             return Ok(true);
         }
-        let Some(message) = self.offer_code(talk, person, (source, chat), turn, given).await? else { return Ok(false) };
+        let Some(message) = self.offer_code(conversation, person, (source, chat), turn, given).await? else {
+            return Ok(false);
+        };
         let chat_ref = ChatRef::of(chat.chat.clone());
         let shared = ContactShared { chat: chat_ref, given: given.clone(), proof: Proof::Claimed };
         let (id, at) = (EventId::derive(source, &["given", &turn.cause]), turn.at + CODE_VALID);
@@ -205,14 +210,14 @@ impl Sync {
 
     async fn hear_code(
         &self,
-        talk: &Talking,
-        (source, chat): (&SourceName, &Talk),
-        turn: &Turn<'_>,
+        conversation: &Talking,
+        (source, chat): (&SourceName, &Conversation),
+        turn: &BotStep<'_>,
         (offer, digits): (&Offer, &str),
         decided: &mut Decided,
     ) -> Result<()> {
-        let tried = self.try_code(talk, (source, chat), turn, offer, digits).await?;
-        let Some(policy) = &self.catalog.scenario.codes else { return Ok(()) };
+        let tried = self.try_code(conversation, (source, chat), turn, offer, digits).await?;
+        let Some(policy) = &self.catalog.bot_script.codes else { return Ok(()) };
         let text = match tried {
             Tried::Right => {
                 // As if the messenger had shared it; that is answered in its turn.
@@ -232,7 +237,7 @@ impl Sync {
 
     /// Through what a chat is answered. SMS come in by one source and go out through the gateway; a source that only listens answers
     /// nobody.
-    fn way_out(&self, source: &SourceName, chat: &Talk) -> Result<Option<SourceName>> {
+    fn way_out(&self, source: &SourceName, chat: &Conversation) -> Result<Option<SourceName>> {
         let senders = &self.catalog.senders;
         if senders.contains(source.as_str()) {
             return Ok(Some(source.clone()));
@@ -243,11 +248,11 @@ impl Sync {
 
     async fn compose(
         &self,
-        talk: &Talking,
+        conversation: &Talking,
         person: &Person,
         source: &SourceName,
-        chat: &Talk,
-        turn: &Turn<'_>,
+        chat: &Conversation,
+        turn: &BotStep<'_>,
         decided: &mut Decided,
     ) -> Result<MessageDecided> {
         let campaign = turn.campaign.as_ref().and_then(|name| self.catalog.campaigns.get(name));
@@ -265,7 +270,7 @@ impl Sync {
             // Without a code somebody has to look: the error is in the log, and the person is not left with a brace.
             text = text.replace("{promo}", code.as_ref().map_or("…", |(_, code)| code));
         }
-        let show = self.catalog.house_show(campaign.and_then(|campaign| campaign.show.as_ref()));
+        let show = self.catalog.catalog_show(campaign.and_then(|campaign| campaign.show.as_ref()));
         text = text.replace("{show}", &show.title).replace("{city}", show.city.as_deref().unwrap_or(""));
         let menu = self.menu(campaign, language);
         let has_menu = text.contains("{menu}");
@@ -275,7 +280,7 @@ impl Sync {
         let label = turn.replies.iter().find_map(|reply| reply.button.as_ref());
         let button = match (label, campaign.filter(|campaign| campaign.shop.is_some())) {
             (Some(label), Some(campaign)) => {
-                let url = self.shop_link(talk, source, chat, campaign, turn, decided);
+                let url = self.shop_link(conversation, source, chat, campaign, turn, decided);
                 Some(Button { label: label.pick(language).to_owned(), url })
             }
             _ => None,
@@ -296,7 +301,7 @@ impl Sync {
     fn menu(&self, campaign: Option<&Campaign>, language: Option<&str>) -> Vec<String> {
         let own = |reply: &&Reply| reply.campaign.is_none() || reply.campaign.as_ref() == campaign.map(|one| &one.name);
         let mut lines = BTreeMap::new();
-        for reply in self.catalog.scenario.replies.iter().filter(own) {
+        for reply in self.catalog.bot_script.replies.iter().filter(own) {
             if let On::Menu(number, title) = &reply.on
                 && (reply.campaign.is_some() || !lines.contains_key(number))
             {
@@ -309,16 +314,16 @@ impl Sync {
     /// The chat's own link to the shop: the same whenever it is asked for.
     fn shop_link(
         &self,
-        talk: &Talking,
+        conversation: &Talking,
         source: &SourceName,
-        chat: &Talk,
+        chat: &Conversation,
         campaign: &Campaign,
-        turn: &Turn<'_>,
+        turn: &BotStep<'_>,
         decided: &mut Decided,
     ) -> String {
         let whose = format!("{source} {}", chat.chat);
-        let token = talk.links.mint(campaign.number, Purpose::Shop, &whose, campaign.ends_at);
-        let url = format!("{}/l/{token}", talk.public_url);
+        let token = conversation.links.mint(campaign.number, Purpose::Shop, &whose, campaign.ends_at);
+        let url = format!("{}/l/{token}", conversation.public_url);
         let expires_at = token.header().map_or(campaign.ends_at, |header| header.expires_at);
         let mut identifiers = BTreeSet::from([chat.chat.clone()]);
         identifiers.extend(Identifier::opaque(Kind::Link, "", token.as_str()));
@@ -331,7 +336,7 @@ impl Sync {
 }
 
 /// Words of the hub in a chat.
-fn said(source: &SourceName, through: SourceName, chat: &Talk, turn: &Turn<'_>, text: &Localised) -> Event {
+fn said(source: &SourceName, through: SourceName, chat: &Conversation, turn: &BotStep<'_>, text: &Localised) -> Event {
     let language = chat.profile.as_ref().and_then(|(_, profile)| profile.language.as_deref());
     let until = turn.at.checked_add(WORTH).unwrap_or(turn.at);
     let message = MessageDecided::new(through, chat.chat.clone(), text.pick(language).to_owned(), until);
@@ -341,18 +346,18 @@ fn said(source: &SourceName, through: SourceName, chat: &Talk, turn: &Turn<'_>, 
 }
 
 /// Whether the contact was given by the messenger's own button, or told before.
-fn is_shared(chat: &Talk, cause: &str) -> bool {
+fn is_shared(chat: &Conversation, cause: &str) -> bool {
     let line = chat.lines.iter().find(|line| line.id == cause);
-    line.is_some_and(|line| matches!(line.said, stagedoor_model::Said::Contact(_)))
+    line.is_some_and(|line| matches!(line.said, stagedoor_model::MessageContent::Contact(_)))
 }
 
 fn issued(
     source: &SourceName,
     person: &Person,
-    chat: &Talk,
+    chat: &Conversation,
     campaign: &Campaign,
     code: &str,
-    turn: &Turn<'_>,
+    turn: &BotStep<'_>,
 ) -> Event {
     let id = EventId::derive(source, &["promo", &campaign.name, &person.id.to_string(), code]);
     let identifiers = BTreeSet::from([chat.chat.clone()]);

@@ -90,7 +90,7 @@ impl Sync {
         let Changes { contacts, deals, .. } = self.crm.fetch(&contacts, &deals).await?;
         let contacts = contacts.into_iter().filter_map(|(at, body)| match body {
             Body::ContactChanged(mut change) => {
-                change.changed_at = Some(if self.crm.tells() { at } else { read_at(at, now) });
+                change.changed_at = Some(if self.crm.has_webhooks() { at } else { read_at(at, now) });
                 let id = id(source, Gone::Contact(change.contact), now);
                 Some(Event::new(source, id, now, Body::ContactChanged(change)).received_by(now))
             }
@@ -109,7 +109,7 @@ impl Sync {
                 self.keep_lately_gone(|gone| gone.retain(|row| !back.contains(row))).await?;
                 Ok(restored)
             }
-            Err(CrmError::Denied(_)) => Ok(vec![]),
+            Err(CrmError::CredentialsRejected(_)) => Ok(vec![]),
             Err(error) => Err(PortError::Retry(error.to_string())),
         }
     }
@@ -119,7 +119,7 @@ impl Sync {
     /// by the one of the deletion.
     pub(crate) async fn hear_restored(&self, people: &[Dirty], catalog: &Catalog) -> Result<Asked, PortError> {
         let now = self.clock.now();
-        let is_asked = |one: &&Dirty| match self.crm.tells() {
+        let is_asked = |one: &&Dirty| match self.crm.has_webhooks() {
             true => {
                 self.renews(one, catalog) && !breakage::is_on("deletion-believed-by-purchase") || self.doubts(one, now)
             }
@@ -159,7 +159,8 @@ impl Sync {
     /// there, one is the other's duplicate.
     fn doubts(&self, one: &Dirty, now: Timestamp) -> bool {
         let (person, link) = (one.person.seen_by(self.scope), self.own(&one.link));
-        let Some(link) = link.filter(|_| self.crm.tells() && !breakage::is_on("restored-contact-unasked")) else {
+        let Some(link) = link.filter(|_| self.crm.has_webhooks() && !breakage::is_on("restored-contact-unasked"))
+        else {
             return false;
         };
         let gone = gone_rows(&person);
@@ -191,7 +192,7 @@ impl Sync {
 
     /// Remembers rows that were found to be gone.
     pub(crate) async fn note_gone(&self, rows: Vec<Gone>) -> Result<(), PortError> {
-        if rows.is_empty() || self.crm.tells() {
+        if rows.is_empty() || self.crm.has_webhooks() {
             return Ok(());
         }
         self.keep_lately_gone(|gone| {
@@ -203,10 +204,11 @@ impl Sync {
     }
 
     async fn lately_gone(&self) -> Result<(Vec<Gone>, Option<u64>), PortError> {
-        let cell = self.store.cell(&self.cell_of(LATELY)).await?;
-        let held = cell.as_ref().and_then(|cell| serde_json::from_str::<Vec<(bool, u64)>>(&cell.value).ok());
+        let key_value = self.store.key_value(&self.cell_of(LATELY)).await?;
+        let held =
+            key_value.as_ref().and_then(|key_value| serde_json::from_str::<Vec<(bool, u64)>>(&key_value.value).ok());
         let row = |(is_deal, id)| if is_deal { Gone::Deal(id) } else { Gone::Contact(id) };
-        Ok((held.unwrap_or_default().into_iter().map(row).collect(), cell.map(|cell| cell.version)))
+        Ok((held.unwrap_or_default().into_iter().map(row).collect(), key_value.map(|key_value| key_value.version)))
     }
 
     async fn keep_lately_gone(&self, change: impl FnOnce(&mut Vec<Gone>)) -> Result<(), PortError> {
@@ -218,7 +220,7 @@ impl Sync {
                 after.into_iter().map(|row| (matches!(row, Gone::Deal(_)), number(row))).collect();
             let text = serde_json::to_string(&held).unwrap_or_default();
             // A row that another process noted meanwhile is asked for in turns.
-            self.store.put_cell(&self.cell_of(LATELY), &text, version).await?;
+            self.store.compare_and_set(&self.cell_of(LATELY), &text, version).await?;
         }
         Ok(())
     }

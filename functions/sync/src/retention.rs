@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{Cell, Commit, Result};
+use stagedoor_ports::{Commit, KeyValue, Result};
 use tokio::time::Instant;
 
 use crate::Sync;
@@ -37,16 +37,16 @@ impl Sync {
     /// When the store cannot be read or written.
     pub async fn sweep_old(&self, retention: Retention, time: Duration) -> Result<Option<u64>> {
         let (began, now) = (Instant::now(), self.clock.now());
-        let (today, last) = (now.strftime("%F").to_string(), self.store.cell(SWEPT).await?);
+        let (today, last) = (now.strftime("%F").to_string(), self.store.key_value(SWEPT).await?);
         let hour = now.as_second().div_euclid(3_600).rem_euclid(24);
-        let is_made = last.as_ref().is_some_and(|cell| cell.value == today);
+        let is_made = last.as_ref().is_some_and(|key_value| key_value.value == today);
         if breakage::is_on("nothing-grows-old") || hour < HOUR || is_made {
             return Ok(None);
         }
         let (lines, opens) = (retention.conversations.map(|kept| now - kept), retention.clicks.map(|kept| now - kept));
-        let version = last.as_ref().map(|cell| cell.version);
+        let version = last.as_ref().map(|key_value| key_value.version);
         if lines.is_some() || opens.is_some() {
-            let mut after = last.as_ref().and_then(|cell| place(cell, &today));
+            let mut after = last.as_ref().and_then(|key_value| place(key_value, &today));
             if breakage::is_on("sweep-begins-anew") {
                 after = None;
             }
@@ -57,12 +57,12 @@ impl Sync {
                     continue;
                 }
                 // Another process sweeps, too: it goes on from here or from where it is.
-                self.store.put_cell(SWEPT, &format!("{today} {next}"), version).await?;
+                self.store.compare_and_set(SWEPT, &format!("{today} {next}"), version).await?;
                 return Ok(None);
             }
         }
         let removed = self.store.sweep(now - retention.journal, retention.unrecognized.map(|kept| now - kept)).await?;
-        self.store.put_cell(SWEPT, &today, version).await?;
+        self.store.compare_and_set(SWEPT, &today, version).await?;
         Ok(Some(removed))
     }
 
@@ -73,7 +73,7 @@ impl Sync {
         lines: Option<Timestamp>,
         opens: Option<Timestamp>,
     ) -> Result<Option<String>> {
-        let (ids, next) = self.store.everybody(after, PART).await?;
+        let (ids, next) = self.store.scan_people(after, PART).await?;
         let people = self.store.load(&ids).await?.into_iter();
         let less = people.filter_map(|one| Some((one.value.without_old(lines, opens)?, Some(one.version))));
         let commits = less.map(|person| Commit { people: vec![person], ..Commit::default() }).collect::<Vec<_>>();
@@ -85,6 +85,6 @@ impl Sync {
 }
 
 /// Where today's sweep goes on.
-fn place(cell: &Cell, today: &str) -> Option<String> {
-    cell.value.strip_prefix(today)?.strip_prefix(' ').map(str::to_owned)
+fn place(key_value: &KeyValue, today: &str) -> Option<String> {
+    key_value.value.strip_prefix(today)?.strip_prefix(' ').map(str::to_owned)
 }

@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use stagedoor_engine::{Catalog, Link, Person, PersonId, Traits, dues, segments::rules_number};
+use stagedoor_engine::{Catalog, CrmState, Person, PersonId, Traits, due_messages, segments::rules_number};
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{Cell, Result, Store};
+use stagedoor_ports::{KeyValue, Result, Store};
 use tokio::time::Instant;
 
 use crate::{Sync, segment::membership};
@@ -33,8 +33,8 @@ struct Progress {
 }
 
 impl Progress {
-    fn read(cell: Option<&Cell>) -> Self {
-        let told = cell.map_or("", |cell| cell.value.as_str());
+    fn read(key_value: Option<&KeyValue>) -> Self {
+        let told = key_value.map_or("", |key_value| key_value.value.as_str());
         let (rules, after) = told.split_once('|').unwrap_or((told, ""));
         Self { rules: rules.to_owned(), after: after.to_owned() }
     }
@@ -57,12 +57,12 @@ enum Concern {
 /// # Errors
 /// When the store cannot be read.
 pub async fn rules_progress(store: &dyn Store) -> Result<Option<u64>> {
-    let cell = store.cell(RULES).await?;
-    if cell.is_none() || Progress::read(cell.as_ref()).after == DONE {
+    let key_value = store.key_value(RULES).await?;
+    if key_value.is_none() || Progress::read(key_value.as_ref()).after == DONE {
         return Ok(None);
     }
-    let count = store.cell(COUNT).await?;
-    Ok(Some(count.and_then(|cell| cell.value.parse().ok()).unwrap_or(0)))
+    let count = store.key_value(COUNT).await?;
+    Ok(Some(count.and_then(|key_value| key_value.value.parse().ok()).unwrap_or(0)))
 }
 
 impl Sync {
@@ -74,11 +74,11 @@ impl Sync {
         let mut woken = 0;
         let mut catalog = None;
         loop {
-            let cell = self.store.cell(RULES).await?;
-            let mut progress = Progress::read(cell.as_ref());
+            let key_value = self.store.key_value(RULES).await?;
+            let mut progress = Progress::read(key_value.as_ref());
             if progress.rules != number.to_string() {
                 progress = Progress { rules: number.to_string(), after: String::new() };
-                if segments.is_empty() && mailings.is_empty() && cell.is_none() {
+                if segments.is_empty() && mailings.is_empty() && key_value.is_none() {
                     return Ok(woken);
                 }
             } else if progress.after == DONE {
@@ -90,13 +90,13 @@ impl Sync {
             };
             let after = Some(progress.after.clone()).filter(|after| !after.is_empty());
             let is_first = after.is_none();
-            let (people, next) = self.store.everybody(after, PAGE).await?;
+            let (people, next) = self.store.scan_people(after, PAGE).await?;
             self.count_asked(people.len() as u64, is_first).await?;
             woken += self.hold_against_rules(people, catalog, number).await?;
             progress.after = next.unwrap_or_else(|| DONE.to_owned());
             let is_over = progress.after == DONE || began.elapsed() >= SPELL;
             // Another process that is at it as well does no harm.
-            self.store.put_cell(RULES, &progress.text(), cell.map(|cell| cell.version)).await?;
+            self.store.compare_and_set(RULES, &progress.text(), key_value.map(|key_value| key_value.version)).await?;
             if is_over {
                 return Ok(woken);
             }
@@ -105,10 +105,14 @@ impl Sync {
 
     /// For `status` alone: a crash in between may count a page twice.
     async fn count_asked(&self, people: u64, is_first: bool) -> Result<()> {
-        let cell = self.store.cell(COUNT).await?;
-        let known = cell.as_ref().and_then(|cell| cell.value.parse::<u64>().ok()).filter(|_| !is_first).unwrap_or(0);
+        let key_value = self.store.key_value(COUNT).await?;
+        let known = key_value
+            .as_ref()
+            .and_then(|key_value| key_value.value.parse::<u64>().ok())
+            .filter(|_| !is_first)
+            .unwrap_or(0);
         let count = known.saturating_add(people).to_string();
-        self.store.put_cell(COUNT, &count, cell.map(|cell| cell.version)).await.map(drop)
+        self.store.compare_and_set(COUNT, &count, key_value.map(|key_value| key_value.version)).await.map(drop)
     }
 
     async fn hold_against_rules(&self, ids: BTreeSet<PersonId>, catalog: &Catalog, rules: u64) -> Result<usize> {
@@ -116,9 +120,9 @@ impl Sync {
             let woken = ids.len();
             return self.store.mark_dirty(ids).await.map(|()| woken);
         }
-        let (now, writes) = (self.clock.now(), self.talk.is_some());
+        let (now, writes) = (self.clock.now(), self.conversation.is_some());
         let people = self.store.load(&ids).await?;
-        let links = self.store.links(&ids).await?;
+        let links = self.store.crm_states(&ids).await?;
         let (mut marked, mut again) = (ids, BTreeMap::new());
         // Who cannot be read stays marked: the rounds set them aside, and come back to them once they can be read.
         people.iter().for_each(|one| _ = marked.remove(&one.value.id));
@@ -126,7 +130,7 @@ impl Sync {
             marked.clear();
         }
         for (n, person) in people.iter().map(|one| &one.value).enumerate() {
-            let nothing = Link::default();
+            let nothing = CrmState::default();
             let link = links.get(&person.id).unwrap_or(&nothing);
             match concern(person, link, catalog, (now, rules, writes)) {
                 Concern::Nothing => {}
@@ -138,7 +142,7 @@ impl Sync {
             }
         }
         if !again.is_empty() {
-            self.store.look_again(&again).await?;
+            self.store.schedule_rechecks(&again).await?;
         }
         let woken = marked.len();
         if woken > 0 {
@@ -149,18 +153,24 @@ impl Sync {
 }
 
 /// Whether somebody enters or leaves a segment, or is to be written something, now or at a time that nobody has put down yet.
-fn concern(person: &Person, link: &Link, catalog: &Catalog, (now, rules, writes): (Timestamp, u64, bool)) -> Concern {
+fn concern(
+    person: &Person,
+    link: &CrmState,
+    catalog: &Catalog,
+    (now, rules, writes): (Timestamp, u64, bool),
+) -> Concern {
     let found = membership(person, link, catalog, now, rules);
     if !found.entered.is_empty() || !found.left.is_empty() {
         return Concern::Now;
     }
     let mut times: Vec<Timestamp> = found.again_at.filter(|at| link.look_again_at != Some(*at)).into_iter().collect();
     if writes && !catalog.mailings.is_empty() {
-        let dues = dues(person, link, &Traits::of(person, &link.leads(), catalog), catalog, &BTreeSet::new(), now);
-        if !dues.now.is_empty() {
+        let due_messages =
+            due_messages(person, link, &Traits::of(person, &link.leads(), catalog), catalog, &BTreeSet::new(), now);
+        if !due_messages.now.is_empty() {
             return Concern::Now;
         }
-        times.extend(dues.again_at);
+        times.extend(due_messages.again_at);
     }
     times.into_iter().min().map_or(Concern::Nothing, Concern::At)
 }

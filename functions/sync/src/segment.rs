@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
-    Catalog, Link, Person, PersonId, Traits,
+    Catalog, CrmState, Person, PersonId, Traits,
     segments::{self, Facets, Looked, changes, reevaluate, rules_number},
 };
 use stagedoor_model::{Body, Event, EventId, SegmentChanged, SourceName, Timestamp, breakage};
@@ -18,7 +18,7 @@ const OWN: &str = "stagedoor";
 
 /// What one person's look came to.
 struct Found {
-    link: Link,
+    link: CrmState,
     events: Vec<Event>,
     again_at: Option<Timestamp>,
 }
@@ -42,7 +42,7 @@ impl Sync {
         let again: BTreeMap<PersonId, Timestamp> =
             found.iter().filter_map(|(_, id, found)| Some((*id, found.again_at?))).collect();
         if !again.is_empty() {
-            self.store.look_again(&again).await?;
+            self.store.schedule_rechecks(&again).await?;
         }
         let changed = found.iter().map(|(_, id, _)| *id).collect();
         for (index, _, found) in found {
@@ -79,7 +79,7 @@ impl Sync {
     pub async fn wake(&self) -> Result<usize> {
         let (began, mut woken) = (Instant::now(), 0);
         loop {
-            let pages = self.store.due(self.clock.now()).await?;
+            let pages = self.store.due_rechecks(self.clock.now()).await?;
             if pages.is_empty() {
                 break;
             }
@@ -88,7 +88,7 @@ impl Sync {
             let living: BTreeSet<PersonId> = self.store.load(&ids).await?.iter().map(|one| one.value.id).collect();
             woken += living.len();
             self.store.mark_dirty(living).await?;
-            self.store.done_looking(pages.into_iter().map(|page| page.key).collect()).await?;
+            self.store.ack_rechecks(pages.into_iter().map(|page| page.key).collect()).await?;
             // The store tells of a part of them at a time; on AWS a tick comes once a minute.
             if began.elapsed() >= SPELL || breakage::is_on("due-pages-a-few-a-tick") {
                 break;
@@ -113,7 +113,13 @@ pub(crate) struct Membership {
     pub again_at: Option<Timestamp>,
 }
 
-pub(crate) fn membership(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp, rules: u64) -> Membership {
+pub(crate) fn membership(
+    person: &Person,
+    link: &CrmState,
+    catalog: &Catalog,
+    now: Timestamp,
+    rules: u64,
+) -> Membership {
     let traits = Traits::of(person, &link.leads(), catalog);
     let looked = Looked::at(&traits, rules);
     let changed = link.looked.as_ref().map_or(Facets::ALL, |known| known.changed(&looked));
@@ -152,7 +158,7 @@ pub fn why(
     catalog: &Catalog,
     segment: &str,
     person: &stagedoor_engine::Person,
-    link: &Link,
+    link: &CrmState,
     now: Timestamp,
 ) -> Vec<String> {
     let Some(segment) = catalog.segments.iter().find(|one| one.name == segment) else { return vec![] };

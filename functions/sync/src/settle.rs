@@ -11,11 +11,11 @@ use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{PortError, Postponed, Taken};
 
 use crate::{
-    Reconciled, Sync,
-    intents::next_look,
+    RunReport, Sync,
     lease::ELSEWHERE,
+    pending::next_look,
     reasons::{Cause, who_acts},
-    round::{Case, Round},
+    run::{PersonRun, SyncRun},
 };
 
 /// Failed runs after which a person goes to the back of the queue.
@@ -25,30 +25,38 @@ const FIRST_REST: SignedDuration = SignedDuration::from_secs(30);
 const LONGEST_REST: SignedDuration = SignedDuration::from_mins(15);
 
 impl Sync {
-    pub(crate) async fn settle(&self, round: &Round) -> Result<Reconciled, PortError> {
-        let mut report = std::mem::take(&mut *round.report());
+    pub(crate) async fn settle(&self, sync_run: &SyncRun) -> Result<RunReport, PortError> {
+        let mut report = std::mem::take(&mut *sync_run.report());
         let now = self.clock.now();
         let is_out = report.unavailable.is_some();
         let (done, failed, all, causes) = {
-            let cases = round.cases();
-            let is_starved = |case: &Case| case.open > 0 && !case.failed && !case.waits_for_a_late_call();
-            let rests = Rests { now, is_out: is_out && report.rows == 0, others_wait: cases.values().any(is_starved) };
-            let done: Vec<Taken> =
-                cases.iter().filter(|(_, case)| case.open == 0).map(|(id, case)| taken(*id, case)).collect();
-            let failed = cases.iter().filter(|(_, case)| case.open > 0 && case.failed);
-            let mut failed: Vec<Postponed> = failed.map(|(id, case)| rests.of(*id, case)).collect();
+            let person_runs = sync_run.person_runs();
+            let is_starved = |person_run: &PersonRun| {
+                person_run.open > 0 && !person_run.failed && !person_run.waits_for_a_late_call()
+            };
+            let rests =
+                Rests { now, is_out: is_out && report.rows == 0, others_wait: person_runs.values().any(is_starved) };
+            let done: Vec<Taken> = person_runs
+                .iter()
+                .filter(|(_, person_run)| person_run.open == 0)
+                .map(|(id, person_run)| taken(*id, person_run))
+                .collect();
+            let failed = person_runs.iter().filter(|(_, person_run)| person_run.open > 0 && person_run.failed);
+            let mut failed: Vec<Postponed> = failed.map(|(id, person_run)| rests.of(*id, person_run)).collect();
             // A CRM that cannot be used could not be asked for their rows either.
-            let held = cases.iter().filter(|(_, case)| !is_out && !case.failed && case.waits_for_a_late_call());
-            let held: Vec<Postponed> = held.map(|(id, case)| looked_up_later(*id, case, now)).collect();
+            let held = person_runs
+                .iter()
+                .filter(|(_, person_run)| !is_out && !person_run.failed && person_run.waits_for_a_late_call());
+            let held: Vec<Postponed> = held.map(|(id, person_run)| looked_up_later(*id, person_run, now)).collect();
             report.pending = held.len();
             failed.extend(held);
-            (done, failed, cases.len(), causes(&cases, report.unavailable.as_deref()))
+            (done, failed, person_runs.len(), causes(&person_runs, report.unavailable.as_deref()))
         };
         self.outage.store(is_out, Ordering::Relaxed);
         report.settled = done.len();
         report.left = all - done.len() - report.pending;
         if !done.is_empty() {
-            self.store.settle(done).await?;
+            self.store.mark_clean(done).await?;
         }
         if !failed.is_empty() && !breakage::is_on("poisoned-stays-first") {
             self.store.postpone(failed).await?;
@@ -61,21 +69,22 @@ impl Sync {
 }
 
 /// Why the CRM could not be used; `None` if this round does not say.
-fn causes(cases: &BTreeMap<PersonId, Case>, unavailable: Option<&str>) -> Option<Vec<Cause>> {
+fn causes(person_runs: &BTreeMap<PersonId, PersonRun>, unavailable: Option<&str>) -> Option<Vec<Cause>> {
     let Some(reason) = unavailable else { return Some(vec![]) };
-    let people: BTreeSet<PersonId> = cases.iter().filter(|(_, case)| case.open > 0).map(|(id, _)| *id).collect();
+    let people: BTreeSet<PersonId> =
+        person_runs.iter().filter(|(_, person_run)| person_run.open > 0).map(|(id, _)| *id).collect();
     let cause = Cause { cause: "crm".into(), reason: reason.into(), who_acts: who_acts(reason), people };
     // The process that reconciles says why.
     (reason != ELSEWHERE).then(|| vec![cause])
 }
 
-fn taken(id: PersonId, case: &Case) -> Taken {
-    Taken { id, version: case.version, mark: case.mark.clone() }
+fn taken(id: PersonId, person_run: &PersonRun) -> Taken {
+    Taken { id, version: person_run.version, mark: person_run.mark.clone() }
 }
 
 /// A call without an answer may still take effect: no failure of theirs.
-fn looked_up_later(id: PersonId, case: &Case, now: Timestamp) -> Postponed {
-    Postponed { taken: taken(id, case), tries: case.tries, until: Some(next_look(case, now)) }
+fn looked_up_later(id: PersonId, person_run: &PersonRun, now: Timestamp) -> Postponed {
+    Postponed { taken: taken(id, person_run), tries: person_run.tries, until: Some(next_look(person_run, now)) }
 }
 
 /// How long those rest whose runs failed.
@@ -89,15 +98,15 @@ struct Rests {
 
 impl Rests {
     /// An outage is not the fault of those who were tried first: they rest only so long that others are tried, too.
-    fn of(&self, id: PersonId, case: &Case) -> Postponed {
-        let tries = case.tries.saturating_add(1);
+    fn of(&self, id: PersonId, person_run: &PersonRun) -> Postponed {
+        let tries = person_run.tries.saturating_add(1);
         let rest = match (self.is_out, self.others_wait) {
             (false, _) => rest(tries),
             (true, true) => FIRST_REST,
             (true, false) => SignedDuration::ZERO,
         };
         let until = (tries >= PATIENCE).then(|| self.now + rest);
-        Postponed { taken: taken(id, case), tries, until }
+        Postponed { taken: taken(id, person_run), tries, until }
     }
 }
 

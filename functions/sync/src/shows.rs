@@ -22,8 +22,9 @@ impl Sync {
         let name = format!("{PREFIX}{}/{}", event.source, change.show.id);
         let told = ShowState::new(event.time, change.show.clone(), cancelled);
         loop {
-            let cell = self.store.cell(&name).await?;
-            let known = cell.as_ref().and_then(|cell| serde_json::from_str::<ShowState>(&cell.value).ok());
+            let key_value = self.store.key_value(&name).await?;
+            let known =
+                key_value.as_ref().and_then(|key_value| serde_json::from_str::<ShowState>(&key_value.value).ok());
             // A change that is folded again keeps the instant at which it came first.
             let first = known.as_ref().and_then(|known| known.receipt_of(&told));
             let told = told.clone().received_by(first.unwrap_or_else(|| Some(self.clock.now())));
@@ -35,7 +36,7 @@ impl Sync {
                 break;
             }
             let value = serde_json::to_string(&state).unwrap_or_default();
-            if self.store.put_cell(&name, &value, cell.map(|cell| cell.version)).await? {
+            if self.store.compare_and_set(&name, &value, key_value.map(|key_value| key_value.version)).await? {
                 break;
             }
         }
@@ -62,9 +63,9 @@ impl Sync {
 /// # Errors
 /// When the store fails.
 pub async fn learn_changes(store: &dyn Store, catalog: &mut Catalog) -> Result<()> {
-    for (name, cell) in store.cells(PREFIX).await? {
+    for (name, key_value) in store.key_values(PREFIX).await? {
         let source = name.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next());
-        if let (Some(source), Ok(state)) = (source, serde_json::from_str::<ShowState>(&cell.value)) {
+        if let (Some(source), Ok(state)) = (source, serde_json::from_str::<ShowState>(&key_value.value)) {
             catalog.learn(source, state);
         }
     }
@@ -100,15 +101,15 @@ pub(crate) fn shows_of(record: &Record, catalog: &Catalog) -> BTreeSet<String> {
     let own: Vec<&ShowKey> = match &record.fact {
         Fact::Link(link) => of_campaign(&link.campaign).into_iter().collect(),
         Fact::Promo(promo) => of_campaign(&promo.campaign).into_iter().collect(),
-        Fact::Talk(talk) => {
-            let numbers = talk.uses.keys().filter_map(|token| Some(Token::parse(token)?.header()?.campaign));
+        Fact::Conversation(conversation) => {
+            let numbers = conversation.uses.keys().filter_map(|token| Some(Token::parse(token)?.header()?.campaign));
             let campaigns = numbers.filter_map(|number| catalog.campaign_numbered(number)?.show.as_ref());
             campaigns.chain(catalog.show_of_source.get(source)).collect()
         }
         _ => vec![],
     };
     let told: Vec<&str> = match &record.fact {
-        Fact::Touch(touch) => touch.show.iter().map(|show| show.id.as_str()).collect(),
+        Fact::Submission(submission) => submission.show.iter().map(|show| show.id.as_str()).collect(),
         Fact::Order { order: Some(order), .. } => order.tickets.iter().map(|ticket| ticket.show.id.as_str()).collect(),
         _ => vec![],
     };

@@ -22,7 +22,7 @@ impl Sync {
         let mentioned: BTreeSet<Identifier> = records().flat_map(|record| record.mentions()).collect();
         let mut others: BTreeSet<PersonId> = self.store.resolve(&mentioned).await?.owners.into_values().collect();
         for person in people {
-            others.extend(person.value.neighbours.iter().chain(&person.value.parted));
+            others.extend(person.value.blocked_with.iter().chain(&person.value.parted));
         }
         others.retain(|id| !own.contains(id));
         for _ in 0..ATTEMPTS {

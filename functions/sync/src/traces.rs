@@ -126,8 +126,9 @@ impl Sync {
                 dropped += 1;
             }
         }
-        let talk = self.talk.iter().flat_map(|talk| [&talk.outbox, &talk.chats]);
-        for queue in self.events.iter().chain(talk) {
+        let conversation =
+            self.conversation.iter().flat_map(|conversation| [&conversation.outbox, &conversation.chats]);
+        for queue in self.events.iter().chain(conversation) {
             dropped += queue.drop_those(&|body: &str| addresses.are_told(body)).await?;
         }
         Ok(dropped)

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Intent, Link, Person, PersonId, ShowKey};
+use stagedoor_engine::{CrmState, Pending, Person, PersonId, ShowKey};
 use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{Crm, CrmError, PortError, Result, Versioned};
 
-use crate::{Sync, intents::key_of};
+use crate::{Sync, pending::key_of};
 
 impl Sync {
     /// Adds to the links what the CRMs hold by calls that got no answer.
@@ -16,14 +16,14 @@ impl Sync {
     pub(crate) async fn hear_of_rows(
         &self,
         people: &[Versioned<Person>],
-        links: &mut BTreeMap<PersonId, Link>,
+        links: &mut BTreeMap<PersonId, CrmState>,
     ) -> Result<()> {
         if breakage::is_on("unheard-rows-outlive") {
             return Ok(());
         }
         // Joined people may each have asked for a row under their own id.
         let ids: BTreeSet<PersonId> =
-            people.iter().flat_map(|one| one.value.absorbed.iter().copied().chain([one.value.id])).collect();
+            people.iter().flat_map(|one| one.value.merged_ids.iter().copied().chain([one.value.id])).collect();
         let now = self.clock.now();
         let first = hear(self.crm.as_ref(), &ids, links.values_mut().collect(), now).await;
         let second = match &self.second {
@@ -49,17 +49,18 @@ impl Sync {
 async fn hear(
     crm: &dyn Crm,
     ids: &BTreeSet<PersonId>,
-    mut links: Vec<&mut Link>,
+    mut links: Vec<&mut CrmState>,
     now: Timestamp,
 ) -> std::result::Result<Option<Timestamp>, CrmError> {
     let late_for = crm.late_for();
-    let open =
-        |intent: &Intent| (!intent.is_over(now, late_for)).then(|| intent.late_until.unwrap_or(intent.at + late_for));
+    let open = |pending: &Pending| {
+        (!pending.is_over(now, late_for)).then(|| pending.late_until.unwrap_or(pending.at + late_for))
+    };
     let mut until = None;
     let since = links.iter().filter_map(|link| link.unanswered_since()).min();
     let Some(since) = since else { return Ok(None) };
     let is_joined = (ids.len() > 1 || links.len() > 1) && !breakage::is_on("joined-rows-answer");
-    let asked: Vec<&mut &mut Link> = links.iter_mut().filter(|link| link.contact.intent.is_some()).collect();
+    let asked: Vec<&mut &mut CrmState> = links.iter_mut().filter(|link| link.contact.pending.is_some()).collect();
     if !asked.is_empty() {
         let known: BTreeSet<u64> =
             asked.iter().flat_map(|link| link.contact.id.iter().chain(&link.doubles)).copied().collect();
@@ -67,13 +68,13 @@ async fn hear(
         // Of joined people a row that is found says nothing of the other's call.
         let is_answered = !is_joined && !found.is_subset(&known);
         for link in asked {
-            until = until.max(link.contact.intent.as_ref().filter(|_| !is_answered).and_then(open));
+            until = until.max(link.contact.pending.as_ref().filter(|_| !is_answered).and_then(open));
             link.doubles.extend(&found);
         }
     }
     let shows: BTreeSet<ShowKey> = links
         .iter()
-        .flat_map(|link| link.deals.iter().filter(|(_, deal)| deal.intent.is_some()).map(|(show, _)| show.clone()))
+        .flat_map(|link| link.deals.iter().filter(|(_, deal)| deal.pending.is_some()).map(|(show, _)| show.clone()))
         .collect();
     if !shows.is_empty() {
         let keys = shows.iter().flat_map(|show| ids.iter().map(|id| (*id, show.clone()))).collect();
@@ -85,19 +86,19 @@ async fn hear(
             let known = asked.iter().flat_map(|deal| deal.id.iter().chain(&deal.doubles)).copied().collect();
             let is_answered = !is_joined && !rows.is_subset(&known);
             for deal in asked {
-                until = until.max(deal.intent.as_ref().filter(|_| !is_answered).and_then(open));
+                until = until.max(deal.pending.as_ref().filter(|_| !is_answered).and_then(open));
                 deal.doubles.extend(&rows);
             }
         }
     }
     let invoices = links.iter_mut().flat_map(|link| link.invoices.iter_mut());
-    let asked: Vec<_> = invoices.filter(|(_, invoice)| invoice.intent.is_some()).collect();
+    let asked: Vec<_> = invoices.filter(|(_, invoice)| invoice.pending.is_some()).collect();
     if !asked.is_empty() {
         let keys = asked.iter().map(|(order, invoice)| key_of(order, invoice)).collect();
         let found = crm.find_invoices(&keys).await?;
         for (order, invoice) in asked {
             let row = found.get(&key_of(order, invoice));
-            until = until.max(invoice.intent.as_ref().filter(|_| row.is_none()).and_then(open));
+            until = until.max(invoice.pending.as_ref().filter(|_| row.is_none()).and_then(open));
             invoice.old.extend(row);
         }
     }

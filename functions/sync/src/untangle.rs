@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
-    Link, Parting, Person, PersonId, outdated, rows_of, stale_mark, untangle, without_rows_of_parted,
+    CrmState, Parting, Person, PersonId, outdated, rows_of, stale_mark, untangle, without_rows_of_parted,
 };
 use stagedoor_model::{Body, Identifier, SECOND_CRM, breakage};
-use stagedoor_ports::{Crm, Dirty, Gone, PortError, Row};
+use stagedoor_ports::{Crm, Dirty, Gone, PortError, WriteOutcome};
 use tokio::time::Instant;
 
 use crate::Sync;
@@ -28,7 +28,7 @@ impl Sync {
                 self.clear_outdated(one, until, &mut untangled).await?;
                 continue;
             }
-            self.forget_partings_of(&one.person.absorbed).await?;
+            self.forget_partings_of(&one.person.merged_ids).await?;
             // One of them came back: there is nothing to take apart.
             if one.person.parted.is_subset(&one.link.untangled) {
                 one.link.untangled = one.person.parted.clone();
@@ -42,13 +42,13 @@ impl Sync {
             }
             // Rows of those who were joined into the others since are the others'.
             let others = self.store.load(&one.person.parted).await?;
-            let absorbed = others.iter().flat_map(|other| other.value.absorbed.iter().copied());
-            let ids = absorbed.chain(one.person.parted.iter().copied()).filter(|other| *other != id).collect();
-            let links = self.store.links(&ids).await?;
-            let absorbed = self.store.links(&one.person.absorbed).await?;
+            let merged_ids = others.iter().flat_map(|other| other.value.merged_ids.iter().copied());
+            let ids = merged_ids.chain(one.person.parted.iter().copied()).filter(|other| *other != id).collect();
+            let links = self.store.crm_states(&ids).await?;
+            let merged_ids = self.store.crm_states(&one.person.merged_ids).await?;
             let rows: BTreeSet<Identifier> = links
                 .values()
-                .chain(absorbed.values())
+                .chain(merged_ids.values())
                 .chain([&one.link])
                 .flat_map(|link| {
                     let second = link.second.iter().flat_map(|second| rows_of(second, SECOND_CRM));
@@ -57,20 +57,21 @@ impl Sync {
                 .collect();
             let mut owners = self.store.resolve(&rows).await?.owners;
             let living = || others.iter().map(|other| &other.value).filter(|other| other.id != id);
-            let joined =
-                |person: &Person| person.absorbed.iter().map(|absorbed| (*absorbed, person.id)).collect::<Vec<_>>();
+            let joined = |person: &Person| {
+                person.merged_ids.iter().map(|merged_ids| (*merged_ids, person.id)).collect::<Vec<_>>()
+            };
             let joined: BTreeMap<PersonId, PersonId> = living().chain([&one.person]).flat_map(joined).collect();
             owners.values_mut().for_each(|owner| *owner = joined.get(owner).copied().unwrap_or(*owner));
             let parted = one.person.parted.iter().copied().chain(living().map(|other| other.id)).collect();
             let person = Person { parted, ..one.person.clone() };
-            self.leave_rows(absorbed, &person, &owners).await?;
-            let others: BTreeMap<PersonId, &Link> = links.iter().map(|(id, link)| (*id, link)).collect();
+            self.leave_rows(merged_ids, &person, &owners).await?;
+            let others: BTreeMap<PersonId, &CrmState> = links.iter().map(|(id, link)| (*id, link)).collect();
             let was_absorbed = !person.absorbed_by.is_subset(&one.link.untangled);
             let partings = untangle(&mut one.link, &person, &owners, (&others, was_absorbed), "");
             let (mut done, gone) = part(self.crm.as_ref(), &partings).await;
             one.link.note_gone(&partings, &gone);
             if let (Some(link), Some(second)) = (one.link.second.as_deref_mut(), &self.second) {
-                let others: BTreeMap<PersonId, &Link> =
+                let others: BTreeMap<PersonId, &CrmState> =
                     links.iter().filter_map(|(id, link)| Some((*id, link.second.as_deref()?))).collect();
                 let partings = untangle(link, &person, &owners, (&others, was_absorbed), SECOND_CRM);
                 let (is_done, gone) = part(second.crm.as_ref(), &partings).await;
@@ -147,7 +148,7 @@ impl Sync {
             is_news |= link.note_clearing(second, &there);
         }
         if is_news {
-            self.store.save_links(vec![(one.person.id, one.link.clone())]).await?;
+            self.store.save_crm_states(vec![(one.person.id, one.link.clone())]).await?;
             one.link.revision += 1;
         }
         Ok(true)
@@ -156,11 +157,11 @@ impl Sync {
     /// Links of people who are absorbed hold no row of those who part.
     async fn leave_rows(
         &self,
-        mut absorbed: BTreeMap<PersonId, Link>,
+        mut merged_ids: BTreeMap<PersonId, CrmState>,
         person: &Person,
         owners: &BTreeMap<Identifier, PersonId>,
     ) -> Result<(), PortError> {
-        absorbed.retain(|_, link| {
+        merged_ids.retain(|_, link| {
             let before = link.clone();
             without_rows_of_parted(link, person, owners, "");
             if let Some(second) = link.second.as_deref_mut() {
@@ -168,20 +169,20 @@ impl Sync {
             }
             *link != before && !breakage::is_on("parted-rows-come-back")
         });
-        if absorbed.is_empty() { Ok(()) } else { self.store.save_links(absorbed.into_iter().collect()).await }
+        if merged_ids.is_empty() { Ok(()) } else { self.store.save_crm_states(merged_ids.into_iter().collect()).await }
     }
 
     /// Should people part again from whom they were joined into, their rows are to be put in order again.
-    async fn forget_partings_of(&self, absorbed: &BTreeSet<PersonId>) -> Result<(), PortError> {
-        let mut links = self.store.links(absorbed).await?;
+    async fn forget_partings_of(&self, merged_ids: &BTreeSet<PersonId>) -> Result<(), PortError> {
+        let mut links = self.store.crm_states(merged_ids).await?;
         links.retain(|_, link| !link.untangled.is_empty());
         links.values_mut().for_each(|link| link.untangled.clear());
-        if links.is_empty() { Ok(()) } else { self.store.save_links(links.into_iter().collect()).await }
+        if links.is_empty() { Ok(()) } else { self.store.save_crm_states(links.into_iter().collect()).await }
     }
 }
 
 /// What contacts of somebody show that is no longer so: former phones and e-mails, and marks of duplicates.
-fn stale(link: &Link, person: &Person, scope: &str) -> Vec<Parting> {
+fn stale(link: &CrmState, person: &Person, scope: &str) -> Vec<Parting> {
     let mut all = outdated(link, person);
     if link.marked.is_empty() {
         return all;
@@ -195,7 +196,7 @@ fn stale(link: &Link, person: &Person, scope: &str) -> Vec<Parting> {
     all
 }
 
-fn note_done(link: &mut Link, person: &Person, done: &[Parting], scope: &str) {
+fn note_done(link: &mut CrmState, person: &Person, done: &[Parting], scope: &str) {
     link.note_cleared(done);
     if done.iter().any(|one| !one.kin.is_empty()) {
         link.note_unmarked(&person.seen_by(scope));
@@ -230,14 +231,17 @@ async fn part(crm: &dyn Crm, partings: &[Parting]) -> (bool, BTreeSet<u64>) {
     let mut gone = BTreeSet::new();
     for (parting, row) in partings.iter().zip(&rows) {
         match row {
-            Row::Refused(reason) => {
+            WriteOutcome::Refused(reason) => {
                 tracing::warn!(contact = parting.contact, reason, "the CRM keeps rows of parted people together");
             }
-            Row::Gone(Gone::Contact(contact)) if !breakage::is_on("gone-contact-counts-as-parted") => {
+            WriteOutcome::Gone(Gone::Contact(contact)) if !breakage::is_on("gone-contact-counts-as-parted") => {
                 gone.insert(*contact);
             }
             _ => {}
         }
     }
-    (rows.iter().all(|row| matches!(row, Row::Done(_) | Row::Refused(_) | Row::Gone(_))), gone)
+    (
+        rows.iter().all(|row| matches!(row, WriteOutcome::Done(_) | WriteOutcome::Refused(_) | WriteOutcome::Gone(_))),
+        gone,
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Entry, Folded, Person, PersonId, Policy, bearers_of, proven_addresses, withdrawals};
+use stagedoor_engine::{Entry, Folded, Guards, Person, PersonId, bearers_of, proven_addresses, withdrawals};
 use stagedoor_model::{Identifier, RecordKey, breakage};
 use stagedoor_ports::{Claims, Commit, Result, Versioned, keep_withdrawals};
 
@@ -39,7 +39,7 @@ impl Sync {
         let loaded = self.store.load(&owners).await?;
         for person in after().chain(loaded.iter().map(|one| &one.value)) {
             if !proven_addresses(person).is_disjoint(&addresses) {
-                reached.extend(person.neighbours.iter().chain(&person.parted));
+                reached.extend(person.blocked_with.iter().chain(&person.parted));
             }
         }
         // Who is new stands in no store yet, and is marked when they are saved.
@@ -55,7 +55,7 @@ impl Sync {
         let mut ids: BTreeSet<PersonId> =
             self.store.resolve(&BTreeSet::from([address.clone()])).await?.owners.into_values().collect();
         let owners = self.store.load(&ids).await?;
-        ids.extend(owners.iter().flat_map(|one| one.value.neighbours.iter().chain(&one.value.parted)));
+        ids.extend(owners.iter().flat_map(|one| one.value.blocked_with.iter().chain(&one.value.parted)));
         ids.extend(self.store.audience(&bearers_of(address)).await?);
         let is_owner = |one: &Versioned<Person>| owners.iter().any(|owner| owner.value.id == one.value.id);
         let mut found = self.store.load(&ids).await?;
@@ -84,20 +84,22 @@ pub(crate) fn new_bearers(
     before: &[PersonId],
     known: &People,
     claims: &Claims,
-    policy: &Policy,
+    guards: &Guards,
 ) -> BTreeSet<(String, PersonId)> {
     let is_marked =
         |marks: &BTreeSet<Identifier>, one: &Identifier| marks.contains(one) || marks.contains(&one.typed());
-    let leads_nowhere = |one: &Identifier| is_marked(&claims.weak, one) || policy.blocked.contains(one);
+    let leads_nowhere = |one: &Identifier| is_marked(&claims.shared, one) || guards.blocked.contains(one);
     let changed: BTreeSet<PersonId> = folded.people.iter().map(|person| person.id).collect();
     let unchanged = before.iter().filter(|id| !changed.contains(id) && !folded.redirects.contains_key(id));
     // Where a value turns out to be a crowd's, it is new to all of them.
-    let unchanged = unchanged.filter(|_| !folded.crowded.is_empty()).filter_map(|id| Some(&known.get(id)?.value));
+    let unchanged =
+        unchanged.filter(|_| !folded.shared_identifiers.is_empty()).filter_map(|id| Some(&known.get(id)?.value));
     let mut bearers = BTreeSet::new();
     for person in folded.people.iter().chain(unchanged) {
         let earlier = known.get(&person.id).map(|one| proven_addresses(&one.value)).unwrap_or_default();
         for address in proven_addresses(person) {
-            let is_new = is_marked(&folded.crowded, &address) || leads_nowhere(&address) && !earlier.contains(&address);
+            let is_new = is_marked(&folded.shared_identifiers, &address)
+                || leads_nowhere(&address) && !earlier.contains(&address);
             if is_new {
                 bearers.insert((bearers_of(&address), person.id));
             }

@@ -10,7 +10,7 @@ use crate::Sync;
 /// Cells with this prefix name a source and the zone that it gave.
 pub const UNKNOWN_ZONES: &str = "unknown-zone/";
 /// The longest part of a zone that is kept: it is a stranger's text.
-const LONGEST: usize = 40;
+const MAX_LENGTH: usize = 40;
 
 impl Sync {
     /// Says that a show's zone is unknown. Its offset is used, or the hub's zone.
@@ -19,19 +19,19 @@ impl Sync {
             shows(event).into_iter().filter_map(ShowRef::unknown_zone).map(readable).collect();
         for zone in unknown {
             let name = format!("{UNKNOWN_ZONES}{}/{zone}", event.source);
-            if self.store.cell(&name).await?.is_some() {
+            if self.store.key_value(&name).await?.is_some() {
                 continue;
             }
             let source = &event.source;
             tracing::warn!(%source, zone, "a show's zone is no IANA name; its offset is used, or the hub's zone");
-            self.store.put_cell(&name, "", None).await?;
+            self.store.compare_and_set(&name, "", None).await?;
         }
         Ok(())
     }
 }
 
 fn readable(zone: &str) -> String {
-    zone.chars().filter(|one| one.is_ascii_graphic() && *one != '/').take(LONGEST).collect()
+    zone.chars().filter(|one| one.is_ascii_graphic() && *one != '/').take(MAX_LENGTH).collect()
 }
 
 fn shows(event: &Event) -> Vec<&ShowRef> {

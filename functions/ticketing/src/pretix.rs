@@ -9,7 +9,7 @@ use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, lenient, signature,
 };
 
-/// Read by `stagedoor-shops`, which asks pretix back; listed here so that a misspelt option is found.
+/// Read by `stagedoor-source-clients`, which asks pretix back; listed here so that a misspelt option is found.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "only the shape is checked here")]

@@ -168,7 +168,7 @@ impl Provider for SiteForm {
         if identifiers.is_empty() {
             return Err("no phone, no e-mail and no user id in the form".into());
         }
-        let hints = weak(field("ids"));
+        let hints = known_shared(field("ids"));
         let has_many = hints.len() > HINTS;
         identifiers.extend(hints.into_iter().take(HINTS));
         let currency = text("currency").unwrap_or_else(|| self.source.currency.clone());
@@ -358,7 +358,7 @@ pub fn plain(value: &Value) -> Option<String> {
     }
 }
 
-fn weak(ids: Option<&Value>) -> BTreeSet<Identifier> {
+fn known_shared(ids: Option<&Value>) -> BTreeSet<Identifier> {
     let ids = ids.and_then(Value::as_object).into_iter().flatten();
     let ids = ids.filter(|(scope, _)| scope.len() <= 64);
     ids.filter_map(|(scope, value)| Identifier::opaque(Kind::Cookie, scope, &plain(value)?)).collect()

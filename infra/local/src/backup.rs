@@ -111,9 +111,9 @@ async fn settle(config: Config, folder: &Path, made_at: Timestamp) -> Result<usi
     if !breakage::is_on("restored-outbox-sent-blindly") {
         hub.outreach.count_as_asked(&waiting).await.map_err(told)?;
     }
-    let known = hub.store.cell(HOLD).await.map_err(told)?;
+    let known = hub.store.key_value(HOLD).await.map_err(told)?;
     let gap = format!("{made_at} {}", hub.sync.clock.now());
-    hub.store.put_cell(HOLD, &gap, known.map(|cell| cell.version)).await.map_err(told)?;
+    hub.store.compare_and_set(HOLD, &gap, known.map(|key_value| key_value.version)).await.map_err(told)?;
     Ok(waiting.len())
 }
 
@@ -146,9 +146,9 @@ fn is_advertising(event: &Event) -> bool {
 /// # Errors
 /// When the store cannot be read.
 pub async fn held_since(hub: &Hub) -> Result<Option<String>, PortError> {
-    let cell = hub.store.cell(HOLD).await?.filter(|cell| !cell.value.is_empty());
-    Ok(cell.and_then(|cell| {
-        let since: Option<Timestamp> = cell.value.split_once(' ').and_then(|(_, since)| since.parse().ok());
+    let key_value = hub.store.key_value(HOLD).await?.filter(|key_value| !key_value.value.is_empty());
+    Ok(key_value.and_then(|key_value| {
+        let since: Option<Timestamp> = key_value.value.split_once(' ').and_then(|(_, since)| since.parse().ok());
         let since = since.map(|since| since.to_string());
         if breakage::is_on("unreadable-hold-holds-nothing") {
             return since;
@@ -168,7 +168,7 @@ pub(crate) async fn heed_hold(hub: &Hub) -> Result<(), PortError> {
 
 /// What is done with advertising that a restore holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum FolderState {
     List,
     Resume,
     Drop,
@@ -178,7 +178,7 @@ pub enum Held {
 ///
 /// # Errors
 /// A sentence: the files cannot be read or written.
-pub async fn advertising(hub: &Hub, what: Held) -> Result<Vec<String>, String> {
+pub async fn advertising(hub: &Hub, what: FolderState) -> Result<Vec<String>, String> {
     let told = |error: PortError| error.to_string();
     let Some(since) = held_since(hub).await.map_err(told)? else {
         return Ok(vec!["no advertising is held".to_owned()]);
@@ -191,16 +191,16 @@ pub async fn advertising(hub: &Hub, what: Held) -> Result<Vec<String>, String> {
     }
     let mut lines = vec![format!("advertising is held since the restore at {since}")];
     lines.extend(by_name.iter().map(|(name, count)| format!("{name}: {count} messages")));
-    if what == Held::List {
+    if what == FolderState::List {
         return Ok(lines);
     }
-    if what == Held::Drop {
+    if what == FolderState::Drop {
         let is_meant = |text: &str| from_stored::<Event>(text).is_ok_and(|event| is_advertising(&event));
         let dropped = hub.queues.outbox.drop_those(&is_meant).await.map_err(told)?;
         lines.push(format!("{dropped} messages are dropped"));
     }
-    let known = hub.store.cell(HOLD).await.map_err(told)?;
-    hub.store.put_cell(HOLD, "", known.map(|cell| cell.version)).await.map_err(told)?;
+    let known = hub.store.key_value(HOLD).await.map_err(told)?;
+    hub.store.compare_and_set(HOLD, "", known.map(|key_value| key_value.version)).await.map_err(told)?;
     lines.push("advertising is sent again, within five minutes".to_owned());
     Ok(lines)
 }

@@ -37,11 +37,11 @@ pub fn read_invitees(text: &str, region: stagedoor_model::Region) -> Result<Vec<
 /// # Errors
 /// A sentence: no such campaign, or no key for links.
 pub fn public_link(hub: &Hub, campaign: &str) -> Result<String, String> {
-    let talk = hub.sync.talk.as_ref().ok_or("[hub] link_key and public_url are needed")?;
+    let conversation = hub.sync.conversation.as_ref().ok_or("[hub] link_key and public_url are needed")?;
     let campaign =
         hub.config.catalog.campaigns.get(campaign).ok_or_else(|| format!("there is no campaign {campaign:?}"))?;
-    let token = talk.links.mint(campaign.number, Purpose::Public, "everybody", campaign.ends_at);
-    Ok(format!("{}/l/{token}", talk.public_url))
+    let token = conversation.links.mint(campaign.number, Purpose::Public, "everybody", campaign.ends_at);
+    Ok(format!("{}/l/{token}", conversation.public_url))
 }
 
 /// What a campaign came to, from the hub's own memory.
@@ -113,13 +113,15 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
     figures.opened += usize::from(opened);
     // A chat is the campaign's if it came through one of its links.
     let tokens: BTreeSet<&str> = own.iter().map(|link| link.token.as_str()).collect();
-    let came = |talk: &&stagedoor_model::Talk| talk.uses.keys().any(|token| tokens.contains(token.as_str()));
-    let first = |talk: &stagedoor_model::Talk| talk.uses.values().map(|used| used.at).min();
-    let talks = person.talks().map(|(_, talk)| talk).filter(came);
-    if let Some(talk) = talks.min_by_key(|talk| first(talk)) {
-        *figures.chats.entry(channel_title(talk.chat.kind())).or_default() += 1;
-        let gone = person.talks().any(|(_, talk)| {
-            talk.may_write.is_some_and(|(_, may)| !may) || talk.marketing.is_some_and(|(_, may)| !may)
+    let came = |conversation: &&stagedoor_model::Conversation| {
+        conversation.uses.keys().any(|token| tokens.contains(token.as_str()))
+    };
+    let first = |conversation: &stagedoor_model::Conversation| conversation.uses.values().map(|used| used.at).min();
+    let conversations = person.conversations().map(|(_, conversation)| conversation).filter(came);
+    if let Some(conversation) = conversations.min_by_key(|conversation| first(conversation)) {
+        *figures.chats.entry(channel_title(conversation.chat.kind())).or_default() += 1;
+        let gone = person.conversations().any(|(_, conversation)| {
+            conversation.may_write.is_some_and(|(_, may)| !may) || conversation.marketing.is_some_and(|(_, may)| !may)
         });
         figures.unsubscribed += usize::from(gone);
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stagedoor::{config_changes, world};
+use stagedoor::{aws_backend, config_changes};
 
 use crate::{DEFAULT_DATA, Place, config};
 
@@ -18,7 +18,7 @@ pub async fn check_config(place: &Place, changes: bool) -> Result<(), String> {
         return Err("--changes is for a deployment (--aws <stack>); of a folder give --data <folder>".into());
     }
     let config = match &place.aws {
-        Some(_) => world::deployed_config(&place.config).await?,
+        Some(_) => aws_backend::deployed_config(&place.config).await?,
         None => config(place)?,
     };
     println!("fine: {} sources, {} pipelines", config.sources.len(), config.catalog.pipelines.len());
@@ -28,7 +28,7 @@ pub async fn check_config(place: &Place, changes: bool) -> Result<(), String> {
     let lines = match &place.aws {
         None if is_named => config_changes::report(&config, &place.data).await?,
         Some(stack) if changes => {
-            let hub = world::deployed(stack, &place.config, "check-config").await?;
+            let hub = aws_backend::deployed(stack, &place.config, "check-config").await?;
             config_changes::report_of(&config, hub.store.as_ref()).await?
         }
         _ => vec![],

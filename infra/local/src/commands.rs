@@ -269,10 +269,10 @@ pub async fn replay_unrecognized(hub: &Hub) -> Result<Replayed, PortError> {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn parked(hub: &Hub) -> Result<Vec<String>, PortError> {
-    let parked = hub.store.parked(1_000).await?;
-    let lines = parked.iter().flat_map(|(id, link)| {
-        link.parked().into_iter().map(move |one| format!("{id}  since {}  {}", one.at, one.reason))
+pub async fn rejected(hub: &Hub) -> Result<Vec<String>, PortError> {
+    let rejected = hub.store.rejected(1_000).await?;
+    let lines = rejected.iter().flat_map(|(id, link)| {
+        link.rejected().into_iter().map(move |one| format!("{id}  since {}  {}", one.at, one.reason))
     });
     let lines: Vec<String> = lines.collect();
     Ok(if lines.is_empty() { vec!["Nothing is parked.".to_owned()] } else { lines })
@@ -295,9 +295,9 @@ pub async fn redrive(hub: &Hub) -> Result<u64, PortError> {
 /// # Errors
 /// When the store fails.
 pub async fn retry_parked(hub: &Hub) -> Result<usize, PortError> {
-    let parked = hub.store.parked(10_000).await?;
-    let ids: BTreeSet<_> = parked.iter().map(|(id, _)| *id).collect();
-    hub.store.save_links(parked.into_iter().map(|(id, link)| (id, link.unparked())).collect()).await?;
+    let rejected = hub.store.rejected(10_000).await?;
+    let ids: BTreeSet<_> = rejected.iter().map(|(id, _)| *id).collect();
+    hub.store.save_crm_states(rejected.into_iter().map(|(id, link)| (id, link.unparked())).collect()).await?;
     let count = ids.len();
     // Somebody may live under another id by now.
     let living = hub.store.load(&ids).await?.into_iter().map(|person| person.value.id).collect();
@@ -337,8 +337,8 @@ fn lines(person: &Person) -> String {
         true => format!("  typed {claim}: somebody else proves it"),
         false => format!("  typed {claim}: not confirmed"),
     }));
-    lines.extend(person.absorbed.iter().map(|id| format!("  was joined with {id}")));
-    lines.extend(person.neighbours.iter().map(|id| format!("  kept apart from {id} by a guard")));
+    lines.extend(person.merged_ids.iter().map(|id| format!("  was joined with {id}")));
+    lines.extend(person.blocked_with.iter().map(|id| format!("  kept apart from {id} by a guard")));
     // No name begins a line of its own.
     lines.iter().map(|line| escaped(line) + "\n").collect()
 }

@@ -7,8 +7,8 @@ use std::{
 
 use stagedoor_config::Config;
 use stagedoor_engine::{
-    Catalog, DealDraft, Enrolment, Link, PastShow, PastShows, Person, PersonId, ShowKey, Step, Traits, dues, enrolment,
-    plan, segments,
+    Catalog, CrmState, DealDraft, Enrolment, PastShow, PastShows, Person, PersonId, ShowKey, Step, Traits,
+    due_messages, enrolment, plan, segments,
 };
 use stagedoor_model::{SECOND_CRM, Timestamp, breakage};
 use stagedoor_ports::{Clock, Store, SystemClock};
@@ -54,12 +54,12 @@ async fn changes(config: &Config, store: &dyn Store, now: Timestamp) -> stagedoo
     learn_changes(store, &mut catalogs.before).await?;
     learn_changes(store, &mut catalogs.after).await?;
     let waiting: BTreeSet<PersonId> =
-        store.take_dirty(WAITING, None).await?.into_iter().map(|one| one.person.id).collect();
+        store.claim_dirty(WAITING, None).await?.into_iter().map(|one| one.person.id).collect();
     let mut found = Found::default();
     let mut after = None;
     loop {
-        let (page, next) = store.everybody(after, PAGE).await?;
-        let mut links = store.links(&page).await?;
+        let (page, next) = store.scan_people(after, PAGE).await?;
+        let mut links = store.crm_states(&page).await?;
         for one in store.load(&page).await? {
             let person = one.value;
             let link = links.remove(&person.id).unwrap_or_default();
@@ -79,7 +79,7 @@ async fn changes(config: &Config, store: &dyn Store, now: Timestamp) -> stagedoo
         lines.extend(shows(config, &catalogs.after, &past));
     }
     lines.extend(found.lines());
-    for name in store.cells(UNKNOWN_ZONES).await?.into_keys() {
+    for name in store.key_values(UNKNOWN_ZONES).await?.into_keys() {
         let told = name.strip_prefix(UNKNOWN_ZONES).and_then(|rest| rest.split_once('/'));
         lines.extend(told.map(|(source, zone)| {
             format!(
@@ -159,7 +159,7 @@ impl Found {
     fn look(
         &mut self,
         person: &Person,
-        mut link: Link,
+        mut link: CrmState,
         config: &Config,
         catalogs: &Catalogs,
         waits: bool,
@@ -193,7 +193,7 @@ impl Found {
                 Enrolment::Remove { list, .. } => self.lists.entry(list).or_default().1 += 1,
             }
         }
-        for due in dues(person, &link, &traits, after, &BTreeSet::new(), now).now {
+        for due in due_messages(person, &link, &traits, after, &BTreeSet::new(), now).now {
             if due.begins && due.message.is_some() {
                 *self.mailings.entry(due.mailing.name.clone()).or_default() += 1;
             }
@@ -203,7 +203,7 @@ impl Found {
     fn look_at_rows(
         &mut self,
         person: &Person,
-        link: &Link,
+        link: &CrmState,
         before: &Catalog,
         after: &Catalog,
         waits: bool,
@@ -240,7 +240,7 @@ impl Found {
                 Step::CreateDeal(_) => "deals made",
                 Step::UpdateDeal(..) | Step::CloseDouble(..) => "deals written anew",
                 Step::CreateInvoice(..) => "invoices made",
-                Step::UpdateInvoice(..) | Step::LetGo(..) => "invoices written anew",
+                Step::UpdateInvoice(..) | Step::CancelInvoice(..) => "invoices written anew",
             };
             *self.rows.entry(what).or_default() += 1;
         }
@@ -284,7 +284,7 @@ impl Found {
 }
 
 /// Every deal of somebody that the CRM has, as the catalog has it.
-fn drafts(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> BTreeMap<u64, DealDraft> {
+fn drafts(person: &Person, link: &CrmState, catalog: &Catalog, now: Timestamp) -> BTreeMap<u64, DealDraft> {
     let mut link = link.clone().rekeyed(catalog).unparked();
     link.write_rows_again();
     let steps = plan(person, &link, catalog, now).steps;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stagedoor_engine::{PersonId, is_suppressed};
 use stagedoor_model::{
-    Body, Event, EventId, Fact, Identifier, IdentityDecided, LetterReported, LetterState, SourceName, Verdict,
+    Body, Event, EventId, Fact, Identifier, IdentityDecided, LetterReported, MailMessageState, SourceName, Verdict,
 };
 
 use crate::hub::Hub;
@@ -71,12 +71,12 @@ pub async fn crowds(hub: &Hub) -> Result<Vec<String>, String> {
 pub async fn lift(hub: &Hub, identifier: &Identifier, by: &str) -> Result<Vec<String>, String> {
     let marks = BTreeSet::from([identifier.clone(), identifier.typed()]);
     let known = hub.store.resolve(&marks).await.map_err(|error| error.to_string())?;
-    if known.weak.is_empty() {
+    if known.shared.is_empty() {
         return Err(format!("{identifier} is not marked as a crowd's"));
     }
     let (mut among, mut after) = (BTreeSet::new(), None);
     loop {
-        let (ids, next) = hub.store.everybody(after, 500).await.map_err(|error| error.to_string())?;
+        let (ids, next) = hub.store.scan_people(after, 500).await.map_err(|error| error.to_string())?;
         let people = hub.store.load(&ids).await.map_err(|error| error.to_string())?;
         let have = people.iter().filter(|person| person.value.identifiers_and_claims().contains(identifier));
         among.extend(have.map(|person| person.value.id));
@@ -103,7 +103,7 @@ pub async fn reopen(hub: &Hub, address: &Identifier) -> Result<Vec<String>, Stri
     let id = EventId::derive(&source, &["reopened", &address.to_string(), &now.to_string()]);
     let reported = LetterReported {
         to: address.clone(),
-        state: LetterState::Reopened,
+        state: MailMessageState::Reopened,
         by_machine: false,
         letter: None,
         campaign: Some("reopened".to_owned()),
@@ -124,7 +124,7 @@ fn must_differ(one: &Identifier, other: &Identifier) -> Result<(), String> {
 
 async fn person_of(hub: &Hub, identifier: &Identifier) -> Result<PersonId, String> {
     let claims = hub.store.resolve(&BTreeSet::from([identifier.clone()])).await.map_err(|error| error.to_string())?;
-    if claims.weak.contains(identifier) {
+    if claims.shared.contains(identifier) {
         return Err(format!("{identifier} belongs to a crowd and names nobody; name the person otherwise"));
     }
     let owner = claims.owners.get(identifier).ok_or_else(|| format!("nobody is known by {identifier}"))?;

@@ -42,7 +42,7 @@ impl Checker {
     /// A sentence that says what is wrong and what would be right.
     pub fn check(&self, function: &str, source: &Source) -> Result<(), String> {
         let provider = provider(function, source)?;
-        if let Some(Err(error)) = stagedoor_shops::desk(source) {
+        if let Some(Err(error)) = stagedoor_source_clients::order_api(source) {
             return Err(error);
         }
         if self.is_development || provider.secret_is_of_the_account() || breakage::is_on("secret-used-twice") {

@@ -11,13 +11,13 @@ use std::{
 use axum::{Router, routing::get};
 use jiff::tz::TimeZone;
 use stagedoor_config::{Config, Listeners, LocalSecrets, Reading, is_development, load_for};
-use stagedoor_links::Desk;
+use stagedoor_links::LinkResolver;
 use stagedoor_model::{LinkKey, SourceName, Timestamp, breakage};
-use stagedoor_outreach::{Outreach, Pace};
+use stagedoor_outreach::{Outreach, RateLimit};
 use stagedoor_ports::{Clock, Crm, HeardSources, Queue, SilenceRule, Store, SystemClock};
 use stagedoor_schedule::Schedule;
 use stagedoor_sqlite::{SqliteQueue, SqliteStore, private_folder};
-use stagedoor_sync::{Breakers, ErasureKey, Second, Sync, Talking, UNKNOWN_ZONES};
+use stagedoor_sync::{Breakers, CrmAccount, ErasureKey, Sync, Talking, UNKNOWN_ZONES};
 use stagedoor_webhook::{Counters, Receiver, Source};
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +53,7 @@ pub struct Queues {
 /// Servers of others that the hub calls: the CRM, and the shops that can be asked.
 pub struct Clients {
     pub crm: Arc<dyn Crm>,
-    pub desks: stagedoor_shops::Desks,
+    pub order_apis: stagedoor_source_clients::Desks,
 }
 
 pub struct Hub {
@@ -146,8 +146,8 @@ impl Hub {
         owner: &str,
     ) -> Result<Self, String> {
         let crm = stagedoor_crm::crm(&config, &store, &clock, owner)?;
-        let desks = stagedoor_shops::desks(config.sources.iter().map(|one| &one.source))?;
-        Self::over(Clients { crm, desks }, clock, config, store, queues, folder, owner)
+        let order_apis = stagedoor_source_clients::order_apis(config.sources.iter().map(|one| &one.source))?;
+        Self::over(Clients { crm, order_apis }, clock, config, store, queues, folder, owner)
     }
 
     /// The same with clients that were built before.
@@ -155,7 +155,7 @@ impl Hub {
     /// # Errors
     /// A sentence that says what cannot be built.
     pub fn over(
-        Clients { crm, desks }: Clients,
+        Clients { crm, order_apis }: Clients,
         clock: Arc<dyn Clock>,
         config: Config,
         store: Arc<dyn Store>,
@@ -165,8 +165,8 @@ impl Hub {
     ) -> Result<Self, String> {
         let second = stagedoor_crm::second(&config, &store, &clock, owner)?;
         let currency = config.second_crm.as_ref().map(|second| second.currency.clone());
-        let second = second.map(|(crm, invoicing)| Second { crm, invoicing, currency });
-        let talk = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
+        let second = second.map(|(crm, invoicing)| CrmAccount { crm, invoicing, currency });
+        let conversation = config.link_key.as_ref().zip(config.public_url.as_ref()).map(|(key, public_url)| Talking {
             outbox: Arc::clone(&queues.outbox),
             chats: Arc::clone(&queues.chats),
             links: LinkKey::new(&key.reveal()),
@@ -177,20 +177,20 @@ impl Hub {
             outbox: Arc::clone(&queues.outbox),
             chats: Arc::clone(&queues.chats),
             clock: Arc::clone(&clock),
-            channels: stagedoor_chat::channels(&config)?,
+            channels: stagedoor_channels::channels(&config)?,
             policy: config.catalog.sending_policy(),
-            pace: Arc::new(Pace::default()),
+            pace: Arc::new(RateLimit::default()),
         };
         let queue = Arc::clone(&queues.events);
         let sync = Sync {
             store: Arc::clone(&store),
             crm,
             clock: Arc::clone(&clock),
-            desks: desks.clone(),
-            topics: Some(Arc::new(stagedoor_shops::Sns::new(None))),
+            order_apis: order_apis.clone(),
+            topics: Some(Arc::new(stagedoor_source_clients::Sns::new(None))),
             catalog: config.catalog.clone(),
-            policy: config.policy.clone(),
-            talk,
+            guards: config.guards.clone(),
+            conversation,
             lists: stagedoor_lists::mailers(&config)?,
             erasure: config.erasure_key.as_ref().map(|key| ErasureKey::new(&key.reveal())),
             owner: owner.to_owned(),
@@ -200,7 +200,7 @@ impl Hub {
             second,
             scope: "",
         };
-        let schedule = Schedule { store: Arc::clone(&store), queue: queue.clone(), clock, desks };
+        let schedule = Schedule { store: Arc::clone(&store), queue: queue.clone(), clock, order_apis };
         let mirror = config.first_crm_source().map_err(str::to_owned)?;
         Ok(Self {
             config,
@@ -231,10 +231,15 @@ impl Hub {
         };
         let (events, chats) = (receiver(&self.queues.events), receiver(&self.queues.chats));
         let mut functions = functions::router(&self.config, &events, &chats)?;
-        if let Some(talk) = &self.sync.talk {
+        if let Some(conversation) = &self.sync.conversation {
             let messengers = self.config.sources_of("messaging");
-            let desk = Desk::new(talk.links.clone(), &talk.public_url, &self.config.catalog, messengers);
-            functions = functions.merge(stagedoor_links::router(chats, desk)?);
+            let order_api = LinkResolver::new(
+                conversation.links.clone(),
+                &conversation.public_url,
+                &self.config.catalog,
+                messengers,
+            );
+            functions = functions.merge(stagedoor_links::router(chats, order_api)?);
         }
         if breakage::is_on("console-on-public-address") {
             functions = functions.merge(console::router(Arc::clone(self), console::ConsoleToken::of(self)?));
@@ -293,7 +298,7 @@ impl Hub {
                 + self.queues.chats.dead_letters().await?
                 + self.queues.outbox.dead_letters().await?,
             waiting: totals.waiting,
-            parked: totals.parked,
+            rejected: totals.rejected,
             people: totals.people,
             deals: totals.deals,
             events: totals.events,
@@ -314,7 +319,7 @@ impl Hub {
     pub async fn status_with_reasons(&self) -> Result<Status, stagedoor_ports::PortError> {
         let status = self.status().await?;
         let waiting_reason = stagedoor_sync::waiting_reasons(self.store.as_ref()).await?;
-        let zones = self.store.cells(UNKNOWN_ZONES).await?;
+        let zones = self.store.key_values(UNKNOWN_ZONES).await?;
         let told = zones.keys().filter_map(|name| name.strip_prefix(UNKNOWN_ZONES)?.split_once('/'));
         let unknown_zones = told.map(|(source, zone)| format!("{zone} ({source})")).collect();
         let advertising_held_since = backup::held_since(self).await?;
@@ -350,7 +355,10 @@ impl Status {
             format!("outbox        {} messages to send", self.outbox),
             format!("dead letters  {}", self.dead_letters),
             format!("waiting       {} people for the CRM{}", self.waiting, since(self.waiting_seconds, "the longest")),
-            format!("parked        {} people with a row that the CRM refused, or money without an order", self.parked),
+            format!(
+                "parked        {} people with a row that the CRM refused, or money without an order",
+                self.rejected
+            ),
             format!("unrecognized  {} deliveries kept for replay", self.unrecognized),
             format!("in all        {} people, {} deals, {} events", self.people, self.deals, self.events),
         ];
@@ -402,7 +410,7 @@ pub struct Status {
     /// How long the longest waiting of them waits.
     pub waiting_seconds: Option<u64>,
     /// People with a row that the CRM refused.
-    pub parked: u64,
+    pub rejected: u64,
     pub people: u64,
     /// Deals that are in the CRM.
     pub deals: u64,

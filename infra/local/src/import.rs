@@ -41,7 +41,7 @@ pub struct Origin {
 }
 
 /// A row that was read.
-pub struct Row {
+pub struct ImportRow {
     pub number: usize,
     form: FormSubmitted,
     at: Timestamp,
@@ -49,7 +49,7 @@ pub struct Row {
 }
 
 /// Reads a file. Mistakes are told by row and column; the values are personal and are not repeated.
-pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<Row>, Vec<String>) {
+pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<ImportRow>, Vec<String>) {
     let first = text.lines().next().unwrap_or("");
     let delimiter = if first.matches(';').count() >= first.matches(',').count().max(1) { b';' } else { b',' };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -87,8 +87,8 @@ pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<Row>, Vec<String>) {
                 continue;
             }
         }
-        let cells: Vec<&str> = record.iter().collect();
-        if let Some(what) = misread(&headers, &cells, char::from(delimiter)) {
+        let key_values: Vec<&str> = record.iter().collect();
+        if let Some(what) = misread(&headers, &key_values, char::from(delimiter)) {
             let first = record.position().map_or(0, csv::Position::line);
             let last = reader.position().line().saturating_sub(1);
             let swallowed =
@@ -109,18 +109,18 @@ pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<Row>, Vec<String>) {
 }
 
 /// What shows that the cells are not those that were meant.
-fn misread(headers: &[String], cells: &[&str], delimiter: char) -> Option<String> {
+fn misread(headers: &[String], key_values: &[&str], delimiter: char) -> Option<String> {
     if breakage::is_on("cells-lost-unsaid") {
         return None;
     }
     let name_of = |at: usize| headers.get(at).cloned().unwrap_or_else(|| format!("column {}", at + 1));
-    if let Some(at) = cells.iter().position(|cell| cell.contains(['\n', '\r'])) {
+    if let Some(at) = key_values.iter().position(|key_value| key_value.contains(['\n', '\r'])) {
         return Some(format!(
             "{}: the cell goes on in the next line; close its quotation mark, or write it in one line",
             name_of(at)
         ));
     }
-    let surplus = cells.iter().skip(headers.len()).position(|cell| !cell.is_empty());
+    let surplus = key_values.iter().skip(headers.len()).position(|key_value| !key_value.is_empty());
     surplus.map(|at| {
         format!(
             "{}: it has no name in the first row; put a cell that holds \"{delimiter}\" between quotation marks",
@@ -129,7 +129,12 @@ fn misread(headers: &[String], cells: &[&str], delimiter: char) -> Option<String
     })
 }
 
-fn one<'f>(number: usize, field: &impl Fn(&str) -> Option<&'f str>, origin: &Origin, hub: &Hub) -> Result<Row, String> {
+fn one<'f>(
+    number: usize,
+    field: &impl Fn(&str) -> Option<&'f str>,
+    origin: &Origin,
+    hub: &Hub,
+) -> Result<ImportRow, String> {
     let mut identifiers = BTreeSet::new();
     if let Some(email) = field("email") {
         let emails = Email::parse_all(email);
@@ -193,7 +198,7 @@ fn one<'f>(number: usize, field: &impl Fn(&str) -> Option<&'f str>, origin: &Ori
         consents,
         labels,
     };
-    Ok(Row { number, form, at, key })
+    Ok(ImportRow { number, form, at, key })
 }
 
 fn time(told: &str, hub: &Hub) -> Result<Timestamp, String> {
@@ -213,7 +218,7 @@ fn time(told: &str, hub: &Hub) -> Result<Timestamp, String> {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn dry_run(hub: &Hub, rows: &[Row]) -> Result<Vec<String>, String> {
+pub async fn dry_run(hub: &Hub, rows: &[ImportRow]) -> Result<Vec<String>, String> {
     let mut lines = Vec::new();
     for row in rows {
         let owners = hub.store.resolve(&row.form.identifiers).await.map_err(|error| error.to_string())?.owners;
@@ -243,7 +248,7 @@ pub async fn dry_run(hub: &Hub, rows: &[Row]) -> Result<Vec<String>, String> {
     Ok(lines)
 }
 
-impl Row {
+impl ImportRow {
     fn is_list(&self) -> bool {
         self.form.labels.get("consent_method").is_some_and(|method| method == "list")
     }
@@ -253,7 +258,7 @@ impl Row {
 ///
 /// # Errors
 /// When the queue does not take them: doing it again goes on, for what is there changes nothing.
-pub async fn run(hub: &Hub, rows: Vec<Row>, progress: impl Fn(usize)) -> Result<usize, String> {
+pub async fn run(hub: &Hub, rows: Vec<ImportRow>, progress: impl Fn(usize)) -> Result<usize, String> {
     let own = SourceName::new("import")?;
     let (count, now) = (rows.len(), hub.sync.clock.now());
     let events: Vec<Event> = rows

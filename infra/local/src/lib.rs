@@ -5,7 +5,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod alarms;
-pub mod audience;
+pub mod aws_backend;
 pub mod backup;
 mod bearers;
 pub mod campaign;
@@ -14,6 +14,7 @@ pub mod commands;
 pub mod config_changes;
 pub mod console;
 pub mod decisions;
+pub mod export;
 pub mod functions;
 pub mod hub;
 pub mod import;
@@ -21,16 +22,15 @@ pub mod listener;
 mod logs;
 pub mod metrics;
 pub mod month;
-pub mod person;
 mod ready;
 pub mod report;
 pub mod retention;
 pub mod season;
+pub mod segment_commands;
 pub mod serve;
 pub mod terminal;
 pub mod tour;
 pub mod ufa;
-pub mod world;
 
 pub use clock::Moved;
 pub use hub::{

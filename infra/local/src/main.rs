@@ -16,11 +16,11 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use stagedoor::{
-    DEFAULT_CONFIG, Hub, audience,
-    backup::{self, Held},
-    commands, decisions,
+    DEFAULT_CONFIG, Hub, aws_backend,
+    backup::{self, FolderState},
+    commands, decisions, export,
     import::{self, Origin},
-    person, read_config_for, report, terminal, world,
+    read_config_for, report, segment_commands, terminal,
 };
 use stagedoor_config::{Config, Listeners};
 use stagedoor_model::{EventId, Timestamp};
@@ -255,7 +255,7 @@ async fn run(cli: Cli) -> Result<(), String> {
         Some(command) => {
             let owner = format!("command-{}", std::process::id());
             let hub = match &place.aws {
-                Some(stack) => world::deployed(stack, &place.config, &owner).await?,
+                Some(stack) => aws_backend::deployed(stack, &place.config, &owner).await?,
                 // The first thing that an account of amoCRM asks for.
                 None if matches!(command, Command::Authorize { .. }) => open(&place, &owner)?,
                 None => open_existing(&place, &owner)?,
@@ -312,22 +312,22 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             }
         }
         Command::Segment { name, of: None } => {
-            let members = audience::members(hub, &name).await?;
+            let members = segment_commands::members(hub, &name).await?;
             members.iter().for_each(terminal::line);
             println!("{} people are in {name}", members.len());
         }
         Command::Segment { name, of: Some(identifier) } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
-            audience::why(hub, &name, &identifier).await?.iter().for_each(terminal::line);
+            segment_commands::why(hub, &name, &identifier).await?.iter().for_each(terminal::line);
         }
         Command::Consent { identifier } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
-            let evidence = audience::evidence(hub, &identifier).await?;
+            let evidence = segment_commands::evidence(hub, &identifier).await?;
             terminal::json(&evidence);
         }
         Command::Export { identifier } => {
             let identifier = commands::read_identifier(identifier.trim(), hub.config.region)?;
-            let all = person::export(hub, &identifier).await?;
+            let all = export::export(hub, &identifier).await?;
             terminal::json(&all);
         }
         Command::Import { file, source, method, wording, dry_run } => {
@@ -394,7 +394,7 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
             println!("{count} dead letters are in the queue again");
         }
         Command::Parked => {
-            let lines = commands::parked(hub).await.map_err(|error| error.to_string())?;
+            let lines = commands::rejected(hub).await.map_err(|error| error.to_string())?;
             lines.iter().for_each(terminal::line);
         }
         Command::RetryParked => {
@@ -411,9 +411,9 @@ async fn on_hub(command: Command, hub: &Hub) -> Result<(), String> {
         }
         Command::Advertising { action } => {
             let what = match action {
-                None => Held::List,
-                Some(AdvertisingAction::Resume) => Held::Resume,
-                Some(AdvertisingAction::Drop) => Held::Drop,
+                None => FolderState::List,
+                Some(AdvertisingAction::Resume) => FolderState::Resume,
+                Some(AdvertisingAction::Drop) => FolderState::Drop,
             };
             backup::advertising(hub, what).await?.iter().for_each(terminal::line);
         }

@@ -92,7 +92,11 @@ pub async fn text(hub: &Hub) -> Result<String, PortError> {
     for (name, help, value) in [
         ("stagedoor_people_waiting", "People whose rows in the CRM are not yet what they should be", totals.waiting),
         ("stagedoor_people_waiting_seconds", "How long the longest of them waits", longest),
-        ("stagedoor_people_parked", "People with a row that the CRM refused, or money without an order", totals.parked),
+        (
+            "stagedoor_people_parked",
+            "People with a row that the CRM refused, or money without an order",
+            totals.rejected,
+        ),
         ("stagedoor_unrecognized", "Deliveries that were not understood and are kept for replay", totals.unrecognized),
         ("stagedoor_unreadable", "Stored people and events that this version cannot read", totals.unreadable),
         ("stagedoor_people", "People", totals.people),

@@ -16,7 +16,7 @@ use fans::{CITIES, City, Fan, PEOPLE, lot};
 use serde_json::{Value, json};
 use stagedoor_sandbox::{Arrived, Delivered, Messengers, Platform, Post, Sandbox};
 use stagedoor_sync::Invitee;
-use stagedoor_testkit::{Parcel, form_signed, unisender};
+use stagedoor_testkit::{SignedRequest, form_signed, unisender};
 
 use crate::{
     Hub, Moved,
@@ -127,10 +127,10 @@ impl Stage<'_> {
         self.hub.sync.clock.now()
     }
 
-    async fn send(&mut self, parcel: Parcel) -> Result<(), String> {
+    async fn send(&mut self, signed_request: SignedRequest) -> Result<(), String> {
         self.stirred = true;
-        let (status, answer) = parcel.post(&self.http, self.base).await.map_err(|error| error.to_string())?;
-        if status == 200 { Ok(()) } else { Err(format!("{} answered {status}: {answer}", parcel.path)) }
+        let (status, answer) = signed_request.post(&self.http, self.base).await.map_err(|error| error.to_string())?;
+        if status == 200 { Ok(()) } else { Err(format!("{} answered {status}: {answer}", signed_request.path)) }
     }
 
     async fn site(&mut self, body: Value) -> Result<(), String> {
@@ -227,12 +227,12 @@ impl Stage<'_> {
         self.bought.insert((fan.0, fan.city().key), (id.clone(), placed.clone()));
         self.played.orders += 1;
         self.played.revenue += fan.price();
-        let parcel = self.order(fan, (&id, &placed), code, false);
-        self.send(parcel.clone()).await?;
-        self.send(parcel).await
+        let signed_request = self.order(fan, (&id, &placed), code, false);
+        self.send(signed_request.clone()).await?;
+        self.send(signed_request).await
     }
 
-    fn order(&self, fan: &Fan, (id, placed): (&str, &str), code: Option<&str>, refunded: bool) -> Parcel {
+    fn order(&self, fan: &Fan, (id, placed): (&str, &str), code: Option<&str>, refunded: bool) -> SignedRequest {
         let (now, price) = (self.now().to_string(), format!("{}.00", fan.price() / 100));
         let ticket =
             json!({ "id": format!("{id}-1"), "show": { "id": fan.city().theatre }, "price": price, "live": !refunded });
@@ -271,8 +271,8 @@ impl Stage<'_> {
         let theirs: Vec<(Fan, (String, String))> = theirs.map(|((n, _), order)| (Fan(*n), order.clone())).collect();
         for (fan, (id, placed)) in theirs {
             self.played.revenue -= fan.price();
-            let parcel = self.order(&fan, (&id, &placed), None, true);
-            self.send(parcel).await?;
+            let signed_request = self.order(&fan, (&id, &placed), None, true);
+            self.send(signed_request).await?;
         }
         Ok(())
     }

@@ -61,10 +61,10 @@ impl Readiness {
     }
 
     async fn write(&self) -> Result<(), PortError> {
-        let before = self.hub.store.cell(CELL).await?;
+        let before = self.hub.store.key_value(CELL).await?;
         let now = self.hub.sync.clock.now().to_string();
         // Another process may have written it in between: the file takes writes all the same.
-        self.hub.store.put_cell(CELL, &now, before.map(|cell| cell.version)).await.map(drop)
+        self.hub.store.compare_and_set(CELL, &now, before.map(|key_value| key_value.version)).await.map(drop)
     }
 }
 

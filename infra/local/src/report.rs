@@ -5,9 +5,9 @@ mod told;
 
 use std::collections::BTreeMap;
 
-use stagedoor_engine::{By, Catalog, Link, Person, Settlement, Written, WrittenStep, deals};
-use stagedoor_model::{Channel, Fact, Letter, Order, Purpose, breakage};
-use told::Told;
+use stagedoor_engine::{By, Catalog, CrmState, MailingState, MailingStep, Person, Settlement, deals};
+use stagedoor_model::{Channel, Fact, MailMessage, Order, Purpose, breakage};
+use told::ReportText;
 
 use crate::{hub::Hub, terminal::escaped};
 
@@ -35,7 +35,7 @@ const COLUMNS: [&str; 11] = [
 pub type Key = (String, &'static str, String, String);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Line {
+pub struct ReportLine {
     /// Letters that the provider took or tried.
     pub sent: usize,
     pub delivered: usize,
@@ -60,7 +60,7 @@ pub struct Effect {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    pub lines: BTreeMap<Key, Line>,
+    pub lines: BTreeMap<Key, ReportLine>,
     /// By mailing, city and variant; `hold-out` is one.
     pub effects: BTreeMap<(String, String, String), Effect>,
 }
@@ -73,8 +73,8 @@ pub async fn report(hub: &Hub) -> Result<Report, String> {
     let catalog = hub.sync.catalog().await.map_err(|error| error.to_string())?;
     let (mut report, mut after) = (Report::default(), None);
     loop {
-        let (page, next) = hub.store.everybody(after, PAGE).await.map_err(|error| error.to_string())?;
-        let links = hub.store.links(&page).await.map_err(|error| error.to_string())?;
+        let (page, next) = hub.store.scan_people(after, PAGE).await.map_err(|error| error.to_string())?;
+        let links = hub.store.crm_states(&page).await.map_err(|error| error.to_string())?;
         for person in hub.store.load(&page).await.map_err(|error| error.to_string())? {
             let link = links.get(&person.value.id).cloned().unwrap_or_default();
             report.add(&person.value, &link, &catalog);
@@ -92,8 +92,8 @@ fn city_of(person: &Person, catalog: &Catalog) -> String {
 }
 
 impl Report {
-    fn add(&mut self, person: &Person, link: &Link, catalog: &Catalog) {
-        let (city, told) = (city_of(person, catalog), Told::of(person, link, catalog));
+    fn add(&mut self, person: &Person, link: &CrmState, catalog: &Catalog) {
+        let (city, told) = (city_of(person, catalog), ReportText::of(person, link, catalog));
         // Those of a message of ours are counted with it.
         for letter in &told.others {
             self.letter(&told, letter, letter.campaign.as_deref().unwrap_or(NONE), &city);
@@ -109,7 +109,7 @@ impl Report {
         }
     }
 
-    fn letter(&mut self, told: &Told<'_>, letter: &Letter, campaign: &str, city: &str) {
+    fn letter(&mut self, told: &ReportText<'_>, letter: &MailMessage, campaign: &str, city: &str) {
         let key = (campaign.to_owned(), letter.channel().name(), city.to_owned(), NONE.to_owned());
         let line = self.lines.entry(key).or_default();
         line.sent += 1;
@@ -120,7 +120,7 @@ impl Report {
     }
 
     /// An SMS with a personal link: whoever opened the link read it.
-    fn invitations(&mut self, told: &Told<'_>, city: &str) {
+    fn invitations(&mut self, told: &ReportText<'_>, city: &str) {
         for record in told.person.records.values() {
             let Fact::Link(own) = &record.fact else { continue };
             if own.purpose != Purpose::Chat || own.expires_at.is_none() {
@@ -139,7 +139,7 @@ impl Report {
     }
 
     /// A message of a mailing, with what its provider or its messenger told of it.
-    fn message(&mut self, told: &Told<'_>, written: &Written, step: &WrittenStep, city: &str) {
+    fn message(&mut self, told: &ReportText<'_>, written: &MailingState, step: &MailingStep, city: &str) {
         let reports = told.reports_of(step);
         let read = told.reports.was_read(step);
         let refused = !read && told.reports.was_refused(step);
@@ -159,7 +159,7 @@ impl Report {
         line.bounced += usize::from(refused);
     }
 
-    fn order(&mut self, told: &Told<'_>, (order, settlement): (&Order, &Settlement), city: &str) {
+    fn order(&mut self, told: &ReportText<'_>, (order, settlement): (&Order, &Settlement), city: &str) {
         let Some(owed) = told.attributions.of_order(order) else { return };
         let last = told.last_before(&owed.campaign, order);
         let channel = match (owed.by, last) {
@@ -167,7 +167,7 @@ impl Report {
             (_, Some((_, step))) => step.channel.name(),
             (By::Link, None) => "link",
             (By::Click | By::View, None) => {
-                told.letter_of(&owed.campaign).map_or(Channel::Email, Letter::channel).name()
+                told.letter_of(&owed.campaign).map_or(Channel::Email, MailMessage::channel).name()
             }
         };
         let variant = last.and_then(|(one, _)| one.variant.clone()).unwrap_or_else(|| NONE.to_owned());
@@ -177,7 +177,7 @@ impl Report {
         add(&mut line.revenue, order, settlement);
     }
 
-    fn effect(&mut self, told: &Told<'_>, written: &Written, city: &str, catalog: &Catalog) {
+    fn effect(&mut self, told: &ReportText<'_>, written: &MailingState, city: &str, catalog: &Catalog) {
         if !written.marketing {
             return;
         }
@@ -299,15 +299,15 @@ fn table<const N: usize>(titles: [&str; N], rows: impl Iterator<Item = [String; 
     let width = |column: usize| all.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max();
     let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
     let padded = |row: &[String; N]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        let key_values = row.iter().zip(&widths).map(|(key_value, width)| format!("{key_value:<width$}"));
+        key_values.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     all.iter().map(padded).collect()
 }
 
 /// A cell that no spreadsheet takes for a formula: names of cities and campaigns come from shops and mail providers. Where lists
 /// are separated by semicolons (Excel in Russian), a cell is parted at its own ones: what follows them is no formula either.
-fn cell(text: &str) -> String {
+fn key_value(text: &str) -> String {
     // It may be looked at in a terminal.
     let plain = |letter: char| match letter {
         '\t' | '\r' | '\n' => letter.to_string(),
@@ -345,8 +345,8 @@ fn written<'r>(
             sums.push(("0.00".into(), String::new()));
         }
         for (sum, currency) in sums {
-            let cells = row.iter().map(|text| cell(text)).chain([sum, currency]);
-            writer.write_record(cells).map_err(|error| error.to_string())?;
+            let key_values = row.iter().map(|text| key_value(text)).chain([sum, currency]);
+            writer.write_record(key_values).map_err(|error| error.to_string())?;
         }
     }
     let bytes = writer.into_inner().map_err(|error| error.to_string())?;

@@ -10,12 +10,12 @@ use std::{
 use futures_util::{StreamExt, stream};
 use stagedoor_engine::{Settlement, words};
 use stagedoor_model::{Body, Money, Order, OrderState, Payment};
-use stagedoor_testkit::{Parcel, season::Season};
+use stagedoor_testkit::{SignedRequest, season::Season};
 
 use crate::hub::Hub;
 
 /// Deliveries under way at once.
-const HANDS: usize = 16;
+const CONCURRENCY: usize = 16;
 /// Rows of the journal that are read for the sums.
 const JOURNAL: usize = 1_000_000;
 
@@ -39,14 +39,15 @@ pub async fn play(hub: &Arc<Hub>, base: &str, season: Season) -> Result<(), Stri
     let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
     let deliveries = season.deliveries(hub.sync.clock.now());
     let count = deliveries.len();
-    let post = |parcel: Parcel| {
+    let post = |signed_request: SignedRequest| {
         let http = http.clone();
         async move {
-            let (status, answer) = parcel.post(&http, base).await.map_err(|error| error.to_string())?;
-            if status == 200 { Ok(()) } else { Err(format!("{} answered {status}: {answer}", parcel.path)) }
+            let (status, answer) = signed_request.post(&http, base).await.map_err(|error| error.to_string())?;
+            if status == 200 { Ok(()) } else { Err(format!("{} answered {status}: {answer}", signed_request.path)) }
         }
     };
-    let taken: Vec<Result<(), String>> = stream::iter(deliveries.into_iter().map(post)).buffered(HANDS).collect().await;
+    let taken: Vec<Result<(), String>> =
+        stream::iter(deliveries.into_iter().map(post)).buffered(CONCURRENCY).collect().await;
     taken.into_iter().collect::<Result<Vec<()>, String>>()?;
     println!(
         "{count} deliveries of the site, the VK group, the shop and the payment provider, taken in {:.1} s.",
@@ -60,7 +61,7 @@ pub async fn play(hub: &Arc<Hub>, base: &str, season: Season) -> Result<(), Stri
         status.people,
         status.deals,
         hub.sync.crm.calls(),
-        status.parked
+        status.rejected
     );
     compare(hub).await
 }
@@ -147,8 +148,8 @@ async fn of_the_journal(hub: &Hub) -> Result<Sums, String> {
 async fn of_the_crm(hub: &Hub) -> Result<Sums, String> {
     let (mut deals, mut invoices, mut after) = (BTreeSet::new(), BTreeSet::new(), None);
     loop {
-        let (people, next) = hub.store.everybody(after, 1_000).await.map_err(|error| error.to_string())?;
-        let links = hub.store.links(&people).await.map_err(|error| error.to_string())?;
+        let (people, next) = hub.store.scan_people(after, 1_000).await.map_err(|error| error.to_string())?;
+        let links = hub.store.crm_states(&people).await.map_err(|error| error.to_string())?;
         for link in links.values() {
             deals.extend(link.deals.values().filter_map(|deal| deal.id));
             invoices.extend(link.invoices.values().filter_map(|invoice| invoice.id));
@@ -158,6 +159,6 @@ async fn of_the_crm(hub: &Hub) -> Result<Sums, String> {
             break;
         }
     }
-    let held = hub.sync.crm.holds(&deals, &invoices).await.map_err(|error| error.to_string())?;
+    let held = hub.sync.crm.totals(&deals, &invoices).await.map_err(|error| error.to_string())?;
     Ok(Sums { deals: held.deals, invoiced: held.invoiced, received: held.received })
 }

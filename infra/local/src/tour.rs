@@ -7,7 +7,7 @@ use std::{
 };
 
 use stagedoor_sandbox::Sandbox;
-use stagedoor_testkit::{Parcel, tour};
+use stagedoor_testkit::{SignedRequest, tour};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Deliveries under way at once.
-const HANDS: usize = 8;
+const CONCURRENCY: usize = 8;
 
 /// # Errors
 /// A sentence when a delivery is not taken or the hub cannot be asked.
@@ -39,17 +39,17 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox) -> Result<(), S
 ///
 /// # Errors
 /// When one is not taken.
-pub async fn send(parcels: Vec<Parcel>, base: &str) -> Result<(), String> {
+pub async fn send(parcels: Vec<SignedRequest>, base: &str) -> Result<(), String> {
     let http = stagedoor_http::builder().timeout(Duration::from_secs(30)).build().map_err(|error| error.to_string())?;
     let parcels = Arc::new(parcels);
     let mut hands = JoinSet::new();
-    for hand in 0..HANDS {
+    for hand in 0..CONCURRENCY {
         let (parcels, http, base) = (Arc::clone(&parcels), http.clone(), base.to_owned());
         hands.spawn(async move {
-            for parcel in parcels.iter().skip(hand).step_by(HANDS) {
-                let (status, answer) = parcel.post(&http, &base).await.map_err(|error| error.to_string())?;
+            for signed_request in parcels.iter().skip(hand).step_by(CONCURRENCY) {
+                let (status, answer) = signed_request.post(&http, &base).await.map_err(|error| error.to_string())?;
                 if !(200..300).contains(&status) {
-                    return Err(format!("{} answered {status}: {answer}", parcel.path));
+                    return Err(format!("{} answered {status}: {answer}", signed_request.path));
                 }
             }
             Ok(())
@@ -96,7 +96,7 @@ async fn summary(hub: &Hub, sandbox: &Sandbox, deliveries: usize, status: &Statu
         "  duplicates        {} avoided: one contact a delivery would be {deliveries}",
         deliveries.saturating_sub(contacts)
     );
-    println!("  parked            {}", status.parked);
+    println!("  parked            {}", status.rejected);
     println!("  unrecognized      {}", status.unrecognized);
     println!(
         "\nChats, links and promo codes have a sample tour of their own: cargo run -- replay ufa; letters: cargo run -- replay month"

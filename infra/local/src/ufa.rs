@@ -14,7 +14,7 @@ use stagedoor_model::Phone;
 use stagedoor_sandbox::{Arrived, Messengers, Platform, Sandbox};
 use stagedoor_sync::Invitee;
 use stagedoor_testkit::{
-    Parcel,
+    SignedRequest,
     fans::{Account, ChatFan},
     form_signed,
 };
@@ -149,7 +149,7 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox, messengers: &Me
     settle(hub).await?;
     println!("They ask, buy, and some unsubscribe:");
     for fan in fans.iter().filter(|fan| fan.0 < CHATS) {
-        stage.talks(fan).await?;
+        stage.conversations(fan).await?;
     }
     settle(hub).await?;
     for fan in fans.iter().filter(|fan| fan.buys()) {
@@ -216,9 +216,9 @@ impl Stage<'_> {
         self.messengers.arrived().into_iter().filter(|one| one.platform == platform).collect()
     }
 
-    async fn post(&self, parcel: Parcel) -> Result<(), String> {
-        let (status, answer) = parcel.post(&self.http, self.base).await.map_err(|error| error.to_string())?;
-        if status == 200 { Ok(()) } else { Err(format!("{} answered {status}: {answer}", parcel.path)) }
+    async fn post(&self, signed_request: SignedRequest) -> Result<(), String> {
+        let (status, answer) = signed_request.post(&self.http, self.base).await.map_err(|error| error.to_string())?;
+        if status == 200 { Ok(()) } else { Err(format!("{} answered {status}: {answer}", signed_request.path)) }
     }
 
     /// Fetches a page; the answer is its text and the browser's cookie.
@@ -300,7 +300,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    async fn talks(&mut self, fan: &Fan) -> Result<(), String> {
+    async fn conversations(&mut self, fan: &Fan) -> Result<(), String> {
         let Some(platform) = fan.platform() else { return Ok(()) };
         let (account, second) = (fan.account(platform), self.now + 200);
         let serial = self.serial();
@@ -312,9 +312,9 @@ impl Stage<'_> {
             6 => self.post(account.say("А можно прийти с собакой?", serial, second)).await,
             7 if fan.0 < 60 => self.post(account.say("стоп", serial, second)).await,
             11 => match account.block(serial, second) {
-                Some(parcel) => {
+                Some(signed_request) => {
                     self.messengers.block(platform, &account.id());
-                    self.post(parcel).await
+                    self.post(signed_request).await
                 }
                 None => Ok(()),
             },
@@ -347,10 +347,11 @@ impl Stage<'_> {
         });
         let body = json!({ "type": "order", "data": data });
         let id = format!("msg_ufa_{}", fan.0);
-        let parcel = form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &id, self.hub.sync.clock.now());
+        let signed_request =
+            form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &id, self.hub.sync.clock.now());
         // The shop's webhook comes twice.
-        self.post(parcel.clone()).await?;
-        self.post(parcel).await
+        self.post(signed_request.clone()).await?;
+        self.post(signed_request).await
     }
 }
 

@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{Fault, Sandbox, answers, hook_faults::HookFault, state::ClockMove};
+use crate::{Fault, Sandbox, hook_faults::HookFault, responses, state::ClockMove};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,7 +45,7 @@ pub async fn stats(State(sandbox): State<Sandbox>) -> Response {
 pub async fn unblock(State(sandbox): State<Sandbox>) -> Response {
     let mut state = sandbox.state();
     (state.blocked, state.over) = (false, 0);
-    answers::nothing()
+    responses::nothing()
 }
 
 /// A fresh authorisation code, as the consent page would give one: 20 minutes, works once.
@@ -60,7 +60,7 @@ pub async fn code(State(sandbox): State<Sandbox>) -> Response {
 /// What happens to the next webhooks; replaces what was said before.
 pub async fn hook_faults(State(sandbox): State<Sandbox>, Json(faults): Json<Vec<HookFault>>) -> Response {
     sandbox.set_hook_faults(faults);
-    answers::nothing()
+    responses::nothing()
 }
 
 /// Lets the clock go on, or holds it within one second.
@@ -72,5 +72,5 @@ pub async fn clock(State(sandbox): State<Sandbox>, Json(moved): Json<ClockMove>)
 
 /// Where a redirect leads: a page that knows nothing of an API.
 pub async fn elsewhere() -> Response {
-    answers::html(StatusCode::OK)
+    responses::html(StatusCode::OK)
 }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Sandbox, answers, hooks, links, robots,
+    Sandbox, hooks, links, responses, robots,
     state::{ACCOUNT, State as Account, USER},
     validate,
 };
@@ -25,7 +25,7 @@ fn is_entity(entity: &str) -> bool {
 
 pub async fn list(State(sandbox): State<Sandbox>, Path(entity): Path<String>, RawQuery(query): RawQuery) -> Response {
     if !is_entity(&entity) {
-        return answers::not_found().await;
+        return responses::not_found().await;
     }
     let query: BTreeMap<String, String> =
         url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
@@ -58,14 +58,14 @@ pub async fn list(State(sandbox): State<Sandbox>, Path(entity): Path<String>, Ra
     let shown: Vec<Value> =
         rows.iter().skip((page - 1) * limit).take(limit).map(|row| with_parts(&state, &entity, row, with)).collect();
     if shown.is_empty() {
-        return answers::nothing();
+        return responses::nothing();
     }
     let path = format!("{}/api/v4/{entity}?limit={limit}", state.host());
     let mut links = Map::from_iter([("self".to_owned(), json!({ "href": format!("{path}&page={page}") }))]);
     if rows.len() > page * limit {
         links.insert("next".into(), json!({ "href": format!("{path}&page={}", page + 1) }));
     }
-    answers::hal(StatusCode::OK, &json!({ "_page": page, "_links": links, "_embedded": { entity: shown } }))
+    responses::hal(StatusCode::OK, &json!({ "_page": page, "_links": links, "_embedded": { entity: shown } }))
 }
 
 fn says(row: &Map<String, Value>, words: &str) -> bool {
@@ -114,14 +114,14 @@ pub async fn one(
     let state = sandbox.state();
     let with = query.get("with").map_or("", String::as_str);
     match state.entities.get(&entity).and_then(|all| all.get(&id)) {
-        Some(row) => answers::hal(StatusCode::OK, &with_parts(&state, &entity, row, with)),
+        Some(row) => responses::hal(StatusCode::OK, &with_parts(&state, &entity, row, with)),
         // A missing id is "no content" too, not 404.
-        None => answers::nothing(),
+        None => responses::nothing(),
     }
 }
 
 pub fn rows_of(body: &[u8]) -> Result<Vec<Value>, Response> {
-    let problem = |detail: &str| answers::problem(StatusCode::BAD_REQUEST, "Bad Request", detail);
+    let problem = |detail: &str| responses::problem(StatusCode::BAD_REQUEST, "Bad Request", detail);
     let rows: Vec<Value> = serde_json::from_slice(body).map_err(|_| problem("Request validation failed"))?;
     match rows.len() {
         0 => Err(problem("Request validation failed")),
@@ -132,7 +132,7 @@ pub fn rows_of(body: &[u8]) -> Result<Vec<Value>, Response> {
 
 pub async fn create(State(sandbox): State<Sandbox>, Path(entity): Path<String>, body: Bytes) -> Response {
     if !is_entity(&entity) {
-        return answers::not_found().await;
+        return responses::not_found().await;
     }
     let rows = match rows_of(&body) {
         Ok(rows) => rows,
@@ -162,13 +162,13 @@ pub fn add(sandbox: &Sandbox, entity: &str, rows: &[Value]) -> Response {
         robots::stir(sandbox, &ids);
     }
     let links = json!({ "self": { "href": format!("{host}/api/v4/{entity}") } });
-    answers::hal(StatusCode::OK, &json!({ "_links": links, "_embedded": { entity: made } }))
+    responses::hal(StatusCode::OK, &json!({ "_links": links, "_embedded": { entity: made } }))
 }
 
 fn refused(state: &Account, entity: &str, rows: &[Value], update: bool) -> Option<Response> {
     let errors: Vec<Value> =
         rows.iter().enumerate().filter_map(|(index, row)| validate::row(state, entity, row, index, update)).collect();
-    (!errors.is_empty()).then(|| answers::invalid(errors))
+    (!errors.is_empty()).then(|| responses::invalid(errors))
 }
 
 fn insert(state: &mut Account, entity: &str, given: &Value) -> u64 {
@@ -279,7 +279,7 @@ fn custom_fields(state: &Account, entity: &str, given: &Value) -> Vec<Value> {
 pub async fn update(State(sandbox): State<Sandbox>, Path(entity): Path<String>, body: Bytes) -> Response {
     match rows_of(&body) {
         Ok(rows) if is_entity(&entity) => change(&sandbox, &entity, &rows),
-        Ok(_) => answers::not_found().await,
+        Ok(_) => responses::not_found().await,
         Err(refusal) => refusal,
     }
 }
@@ -292,7 +292,7 @@ pub async fn update_one(
     let mut row: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     match row.as_object_mut() {
         Some(object) => _ = object.insert("id".into(), id.into()),
-        None => return answers::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed"),
+        None => return responses::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed"),
     }
     change(&sandbox, &entity, &[row])
 }
@@ -337,7 +337,7 @@ pub fn change_quietly(sandbox: &Sandbox, entity: &str, rows: &[Value]) -> (Respo
     }
     sandbox.hooks.send(&mut state, sent);
     let links = json!({ "self": { "href": format!("{host}/api/v4/{entity}") } });
-    (answers::hal(StatusCode::OK, &json!({ "_links": links, "_embedded": { entity: changed } })), moved)
+    (responses::hal(StatusCode::OK, &json!({ "_links": links, "_embedded": { entity: changed } })), moved)
 }
 
 pub async fn complex(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
@@ -346,7 +346,7 @@ pub async fn complex(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
         Err(refusal) => return refusal,
     };
     if rows.len() > MAX_COMPLEX {
-        return answers::problem(StatusCode::BAD_REQUEST, "Bad Request", "Too many items in one request");
+        return responses::problem(StatusCode::BAD_REQUEST, "Bad Request", "Too many items in one request");
     }
     let mut state = sandbox.state();
     if let Some(refusal) = refused(&state, "leads", &rows, false) {
@@ -374,5 +374,5 @@ pub async fn complex(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
         }));
     }
     sandbox.hooks.send(&mut state, sent);
-    answers::hal(StatusCode::OK, &Value::Array(made))
+    responses::hal(StatusCode::OK, &Value::Array(made))
 }

@@ -11,7 +11,7 @@ use axum::{
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use crate::answers;
+use crate::responses;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,11 +113,11 @@ const HANGING: Duration = Duration::from_secs(3_600);
 /// What the caller of a call with a late effect gets.
 pub(crate) async fn given_up(kind: FaultKind) -> Response {
     match kind {
-        FaultKind::LateAfterCut => answers::cut(),
-        FaultKind::LateAfterTimeout => answers::html(StatusCode::GATEWAY_TIMEOUT),
+        FaultKind::LateAfterCut => responses::cut(),
+        FaultKind::LateAfterTimeout => responses::html(StatusCode::GATEWAY_TIMEOUT),
         _ => {
             tokio::time::sleep(HANGING).await;
-            answers::html(StatusCode::GATEWAY_TIMEOUT)
+            responses::html(StatusCode::GATEWAY_TIMEOUT)
         }
     }
 }
@@ -139,12 +139,12 @@ pub(crate) async fn late(kind: FaultKind, after: Duration, request: Request, nex
 pub(crate) fn page(kind: FaultKind) -> Option<Response> {
     Some(match kind {
         FaultKind::Moved => {
-            let page = answers::html(StatusCode::MOVED_PERMANENTLY);
+            let page = responses::html(StatusCode::MOVED_PERMANENTLY);
             ([(header::LOCATION, "/_sandbox/elsewhere")], page).into_response()
         }
-        FaultKind::NotFoundPage => answers::html(StatusCode::NOT_FOUND),
-        FaultKind::NotAllowedPage => answers::html(StatusCode::METHOD_NOT_ALLOWED),
-        FaultKind::Page => answers::html(StatusCode::OK),
+        FaultKind::NotFoundPage => responses::html(StatusCode::NOT_FOUND),
+        FaultKind::NotAllowedPage => responses::html(StatusCode::METHOD_NOT_ALLOWED),
+        FaultKind::Page => responses::html(StatusCode::OK),
         _ => return None,
     })
 }

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
-    Sandbox, answers,
+    Sandbox,
     hook_faults::{HookFault, Post, SentHook},
+    responses,
     state::{ACCOUNT, Hook, State as Account, USER},
 };
 
@@ -223,8 +224,10 @@ pub async fn list(State(sandbox): State<Sandbox>) -> Response {
     let state = sandbox.state();
     let all: Vec<Value> = state.hooks.iter().map(shape).collect();
     match all.is_empty() {
-        true => answers::nothing(),
-        false => answers::hal(StatusCode::OK, &json!({ "_total_items": all.len(), "_embedded": { "webhooks": all } })),
+        true => responses::nothing(),
+        false => {
+            responses::hal(StatusCode::OK, &json!({ "_total_items": all.len(), "_embedded": { "webhooks": all } }))
+        }
     }
 }
 
@@ -257,7 +260,7 @@ pub async fn subscribe(State(sandbox): State<Sandbox>, body: Bytes) -> Response 
         .collect();
     let known = settings.iter().all(|setting| SETTINGS.contains(&setting.as_str()));
     if !destination.starts_with("http") || settings.is_empty() || !known {
-        return answers::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed");
+        return responses::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed");
     }
     let mut state = sandbox.state();
     let id = state.id();
@@ -266,7 +269,7 @@ pub async fn subscribe(State(sandbox): State<Sandbox>, body: Bytes) -> Response 
     let hook = Hook { id, destination: destination.to_owned(), settings, disabled: false, bad: 0, created_at };
     let body = shape(&hook);
     state.hooks.push(hook);
-    answers::hal(StatusCode::CREATED, &body)
+    responses::hal(StatusCode::CREATED, &body)
 }
 
 pub async fn unsubscribe(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
@@ -275,5 +278,5 @@ pub async fn unsubscribe(State(sandbox): State<Sandbox>, body: Bytes) -> Respons
     let mut state = sandbox.state();
     let before = state.hooks.len();
     state.hooks.retain(|hook| hook.destination != destination);
-    if state.hooks.len() < before { answers::nothing() } else { answers::unknown() }
+    if state.hooks.len() < before { responses::nothing() } else { responses::unknown() }
 }

@@ -2,24 +2,24 @@
 //! dotted path, seven requests a second, webhooks without a signature. Sources: amocrm.ru/developers, and for what
 //! only real accounts show, the issue threads of amocrm/amocrm-api-php.
 
-mod answers;
 mod clock;
 mod control;
 mod entities;
 mod faults;
-mod gate;
 mod hook_faults;
 mod hooks;
 mod links;
 pub mod lists;
 mod manager;
 pub mod messengers;
+mod middleware;
+mod notes_and_tasks;
 mod oauth;
 pub mod payments;
-pub mod post;
-mod remarks;
+mod responses;
 mod robots;
 mod setup;
+pub mod smtp;
 mod state;
 mod validate;
 pub mod vtiger;
@@ -27,7 +27,7 @@ pub mod vtiger;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::{
-    Router, middleware,
+    Router,
     routing::{get, patch, post},
 };
 pub use clock::SandboxClock;
@@ -36,8 +36,8 @@ pub use hook_faults::{HookFault, HookFaultKind, SentHook};
 pub use lists::{ListBreak, Lists};
 pub use messengers::{Arrived, Break, Messengers, Platform};
 pub use payments::Payments;
-pub use post::{Delivered, Post, PostBreak};
 pub use robots::{Robot, StageIds};
+pub use smtp::{Delivered, Post, PostBreak};
 use state::State;
 pub use state::{PipelineSeed, Seed};
 use tokio::net::TcpListener;
@@ -66,7 +66,7 @@ impl Sandbox {
             .route("/api/v4/leads/pipelines", get(setup::pipelines))
             .route("/api/v4/leads/complex", post(entities::complex))
             .route("/api/v4/webhooks", get(hooks::list).post(hooks::subscribe).delete(hooks::unsubscribe))
-            .route("/api/v4/tasks", get(remarks::tasks).post(remarks::add_tasks))
+            .route("/api/v4/tasks", get(notes_and_tasks::tasks).post(notes_and_tasks::add_tasks))
             .route("/api/v4/{entity}", get(entities::list).post(entities::create).patch(entities::update))
             .route("/api/v4/{entity}/{id}", get(entities::one).patch(entities::update_one))
             .route("/api/v4/{entity}/links", get(links::links_of_many))
@@ -77,8 +77,8 @@ impl Sandbox {
             .route("/api/v4/{entity}/custom_fields", get(setup::fields).post(setup::add_fields))
             .route("/api/v4/{entity}/custom_fields/{id}", axum::routing::delete(setup::delete_field))
             .route("/api/v4/{entity}/tags", get(setup::tags).post(setup::add_tags))
-            .route("/api/v4/{entity}/notes", get(remarks::notes).post(remarks::add_notes))
-            .route_layer(middleware::from_fn_with_state(self.clone(), gate::gate));
+            .route("/api/v4/{entity}/notes", get(notes_and_tasks::notes).post(notes_and_tasks::add_notes))
+            .route_layer(axum::middleware::from_fn_with_state(self.clone(), middleware::gate));
         Router::new()
             .merge(api)
             .route("/oauth2/access_token", post(oauth::access_token))
@@ -98,7 +98,7 @@ impl Sandbox {
             .route("/_sandbox/{entity}/{id}/restore", post(manager::restore))
             .route("/_sandbox/{entity}/{id}/merge", post(manager::merge))
             .route("/_sandbox/{entity}/{id}/copy", post(manager::copy))
-            .fallback(answers::not_found)
+            .fallback(responses::not_found)
             .with_state(self.clone())
     }
 

@@ -10,7 +10,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::{Sandbox, answers, entities::rows_of, state::State as Account, validate};
+use crate::{Sandbox, entities::rows_of, responses, state::State as Account, validate};
 
 /// (contact, whether it is the main one) of a lead.
 fn contacts_of(lead: &Map<String, Value>) -> Vec<(u64, bool)> {
@@ -47,8 +47,10 @@ fn of_entity(state: &Account, entity: &str, id: u64) -> Vec<Value> {
 
 fn answer(found: &[Value]) -> Response {
     match found.is_empty() {
-        true => answers::nothing(),
-        false => answers::hal(StatusCode::OK, &json!({ "_total_items": found.len(), "_embedded": { "links": found } })),
+        true => responses::nothing(),
+        false => {
+            responses::hal(StatusCode::OK, &json!({ "_total_items": found.len(), "_embedded": { "links": found } }))
+        }
     }
 }
 
@@ -68,7 +70,7 @@ pub async fn links_of_many(
         .filter_map(|(_, value)| value.parse().ok())
         .collect();
     if ids.is_empty() {
-        return answers::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed");
+        return responses::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed");
     }
     let state = sandbox.state();
     let found: Vec<Value> = ids.into_iter().flat_map(|id| of_entity(&state, &entity, id)).collect();
@@ -101,7 +103,7 @@ pub async fn unlink_many(State(sandbox): State<Sandbox>, Path(entity): Path<Stri
             contacts.retain(|known| known.get("id").and_then(Value::as_u64) != Some(contact));
         }
     }
-    answers::nothing()
+    responses::nothing()
 }
 
 fn connect(sandbox: &Sandbox, entity: &str, id: Option<u64>, body: &[u8]) -> Response {
@@ -133,7 +135,7 @@ fn connect(sandbox: &Sandbox, entity: &str, id: Option<u64>, body: &[u8]) -> Res
         })
         .collect();
     if !errors.is_empty() {
-        return answers::invalid(errors);
+        return responses::invalid(errors);
     }
     for row in &rows {
         let Some((lead, contact)) = pair(row) else { continue };
@@ -151,7 +153,7 @@ fn connect(sandbox: &Sandbox, entity: &str, id: Option<u64>, body: &[u8]) -> Res
         }
         contacts.push(json!({ "id": contact, "is_main": main }));
     }
-    answers::hal(StatusCode::OK, &json!({ "_total_items": rows.len(), "_embedded": { "links": rows } }))
+    responses::hal(StatusCode::OK, &json!({ "_total_items": rows.len(), "_embedded": { "links": rows } }))
 }
 
 /// A lead and a contact have at most one company.
@@ -173,7 +175,7 @@ fn on_companies(sandbox: &Sandbox, entity: &str, id: Option<u64>, rows: &[Value]
         })
         .collect();
     if !errors.is_empty() {
-        return answers::invalid(errors);
+        return responses::invalid(errors);
     }
     for (from, to) in rows.iter().filter_map(pair) {
         let row = state.entities.get_mut(entity).and_then(|all| all.get_mut(&from));
@@ -181,5 +183,5 @@ fn on_companies(sandbox: &Sandbox, entity: &str, id: Option<u64>, rows: &[Value]
             embedded.insert("companies".into(), json!([{ "id": to }]));
         }
     }
-    answers::hal(StatusCode::OK, &json!({ "_total_items": rows.len(), "_embedded": { "links": rows } }))
+    responses::hal(StatusCode::OK, &json!({ "_total_items": rows.len(), "_embedded": { "links": rows } }))
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Sandbox, answers, entities, hooks,
+    Sandbox, entities, hooks, responses,
     robots::{self, Robot, StageIds},
     state::{MANAGER, State as Account, Status},
 };
@@ -31,13 +31,13 @@ pub async fn add(State(sandbox): State<Sandbox>, Path(entity): Path<String>, Jso
 }
 
 fn done(done: bool) -> Response {
-    if done { answers::nothing() } else { answers::unknown() }
+    if done { responses::nothing() } else { responses::unknown() }
 }
 
 pub async fn delete(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(String, u64)>) -> Response {
     // Deleting what is gone already changes nothing.
     sandbox.deleted_by_manager(&entity, id);
-    answers::nothing()
+    responses::nothing()
 }
 
 pub async fn restore(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(String, u64)>) -> Response {
@@ -73,13 +73,13 @@ pub async fn copy(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(Stri
 }
 
 pub async fn move_lead(State(sandbox): State<Sandbox>, Path(id): Path<u64>, Json(to): Json<Move>) -> Response {
-    let Some(stage) = sandbox.stage(&to.pipeline, &to.stage) else { return answers::unknown() };
+    let Some(stage) = sandbox.stage(&to.pipeline, &to.stage) else { return responses::unknown() };
     done(if to.robot { sandbox.moved_by_robot(id, stage) } else { sandbox.moved_by_manager(id, stage) })
 }
 
 pub async fn set_robots(State(sandbox): State<Sandbox>, Json(robots): Json<Vec<Robot>>) -> Response {
     sandbox.set_robots(robots);
-    answers::nothing()
+    responses::nothing()
 }
 
 #[derive(Deserialize)]
@@ -138,7 +138,7 @@ impl Sandbox {
     pub fn restored_by_manager(&self, entity: &str, id: u64) -> bool {
         let mut state = self.state();
         let Some(mut row) = state.bin.get_mut(entity).and_then(|all| all.remove(&id)) else { return false };
-        touch(&mut row, state.now());
+        submission(&mut row, state.now());
         state.entities.entry(entity.to_owned()).or_default().insert(id, row);
         let sent = hooks::change(&state, entity, id, "restore");
         self.hooks.send(&mut state, sent);
@@ -155,7 +155,7 @@ impl Sandbox {
         let now = state.now();
         if let Some(row) = state.entities.get_mut(entity).and_then(|all| all.get_mut(&kept)) {
             take_over(row, &old);
-            touch(row, now);
+            submission(row, now);
         }
         relink(&mut state, entity, gone, kept);
         let changed = hooks::change(&state, entity, kept, "update");
@@ -172,7 +172,7 @@ impl Sandbox {
         for (field, value) in [("id", copy), ("created_by", MANAGER), ("created_at", now)] {
             row.insert(field.into(), value.into());
         }
-        touch(&mut row, now);
+        submission(&mut row, now);
         state.entities.entry(entity.to_owned()).or_default().insert(copy, row);
         let sent = hooks::change(&state, entity, copy, "add");
         self.hooks.send(&mut state, sent);
@@ -275,7 +275,7 @@ fn stranded(state: &Account, pipeline: u64, status: Option<u64>) -> Vec<u64> {
         .collect()
 }
 
-fn touch(row: &mut Map<String, Value>, now: u64) {
+fn submission(row: &mut Map<String, Value>, now: u64) {
     row.insert("updated_by".into(), MANAGER.into());
     row.insert("updated_at".into(), now.into());
 }

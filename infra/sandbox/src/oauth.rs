@@ -11,8 +11,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    Sandbox, answers,
+    Sandbox,
     faults::{self, FaultKind},
+    responses,
     state::{ACCOUNT, State as Account},
 };
 
@@ -25,15 +26,15 @@ pub async fn access_token(State(sandbox): State<Sandbox>, body: Bytes) -> Respon
     *state.calls.entry(call.to_owned()).or_default() += 1;
     let fault = state.faults.iter_mut().find_map(|fault| fault.strikes(call)).map(|(kind, _)| kind);
     match fault {
-        Some(FaultKind::Cut) => return answers::cut(),
-        Some(kind) if faults::page(kind).is_some() => return faults::page(kind).unwrap_or_else(answers::unknown),
-        Some(FaultKind::Broken | FaultKind::TooSlow) => return answers::html(StatusCode::BAD_GATEWAY),
-        _ if state.down => return answers::html(StatusCode::BAD_GATEWAY),
+        Some(FaultKind::Cut) => return responses::cut(),
+        Some(kind) if faults::page(kind).is_some() => return faults::page(kind).unwrap_or_else(responses::unknown),
+        Some(FaultKind::Broken | FaultKind::TooSlow) => return responses::html(StatusCode::BAD_GATEWAY),
+        _ if state.down => return responses::html(StatusCode::BAD_GATEWAY),
         _ => {}
     }
     let granted = grant(&mut state, &body);
     match fault {
-        Some(FaultKind::AnswerLost) => answers::cut(),
+        Some(FaultKind::AnswerLost) => responses::cut(),
         _ => granted.unwrap_or_else(|(status, hint)| refusal(status, hint)),
     }
 }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    Sandbox, answers,
+    Sandbox, responses,
     state::{ACCOUNT, Field, Pipeline, USER},
 };
 
@@ -25,7 +25,7 @@ pub async fn account(State(sandbox): State<Sandbox>) -> Response {
         "_links": { "self": { "href": format!("{}/api/v4/account", state.host()) } },
         "_embedded": { "users_groups": [{ "id": 0, "name": "Отдел продаж", "uuid": null }] },
     });
-    answers::hal(StatusCode::OK, &body)
+    responses::hal(StatusCode::OK, &body)
 }
 
 pub async fn pipelines(State(sandbox): State<Sandbox>) -> Response {
@@ -54,7 +54,7 @@ pub async fn pipelines(State(sandbox): State<Sandbox>) -> Response {
         "_total_items": all.len(), "_links": { "self": { "href": format!("{host}/api/v4/leads/pipelines") } },
         "_embedded": { "pipelines": all },
     });
-    answers::hal(StatusCode::OK, &body)
+    responses::hal(StatusCode::OK, &body)
 }
 
 const ENTITIES: [&str; 3] = ["contacts", "leads", "companies"];
@@ -92,7 +92,7 @@ pub async fn fields(
     let host = state.host();
     let rows: Vec<Value> = all.iter().skip((page - 1) * 50).take(50).map(|it| field(&entity, it, &host)).collect();
     if rows.is_empty() {
-        return answers::nothing();
+        return responses::nothing();
     }
     let path = format!("{host}/api/v4/{entity}/custom_fields");
     let mut links = json!({ "self": { "href": format!("{path}?page={page}") } });
@@ -105,12 +105,12 @@ pub async fn fields(
         "_total_items": all.len(), "_page": page, "_page_count": all.len().div_ceil(50), "_links": links,
         "_embedded": { "custom_fields": rows },
     });
-    answers::hal(StatusCode::OK, &body)
+    responses::hal(StatusCode::OK, &body)
 }
 
 pub async fn add_fields(State(sandbox): State<Sandbox>, Path(entity): Path<String>, body: Bytes) -> Response {
     let Ok(rows) = serde_json::from_slice::<Vec<Value>>(&body) else {
-        return answers::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed");
+        return responses::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed");
     };
     let mut state = sandbox.state();
     let mut errors = Vec::new();
@@ -125,7 +125,7 @@ pub async fn add_fields(State(sandbox): State<Sandbox>, Path(entity): Path<Strin
         }
     }
     if !errors.is_empty() {
-        return answers::invalid(errors);
+        return responses::invalid(errors);
     }
     let mut made = Vec::new();
     let host = state.host();
@@ -140,7 +140,7 @@ pub async fn add_fields(State(sandbox): State<Sandbox>, Path(entity): Path<Strin
         made.push(field(&entity, &new, &host));
         state.fields.entry(entity.clone()).or_default().push(new);
     }
-    answers::hal(StatusCode::CREATED, &json!({ "_total_items": made.len(), "_embedded": { "custom_fields": made } }))
+    responses::hal(StatusCode::CREATED, &json!({ "_total_items": made.len(), "_embedded": { "custom_fields": made } }))
 }
 
 pub async fn delete_field(State(sandbox): State<Sandbox>, Path((entity, id)): Path<(String, u64)>) -> Response {
@@ -148,7 +148,7 @@ pub async fn delete_field(State(sandbox): State<Sandbox>, Path((entity, id)): Pa
     if let Some(fields) = state.fields.get_mut(&entity) {
         fields.retain(|field| field.id != id);
     }
-    answers::nothing()
+    responses::nothing()
 }
 
 pub async fn tags(State(sandbox): State<Sandbox>, Path(entity): Path<String>) -> Response {
@@ -161,8 +161,8 @@ pub async fn tags(State(sandbox): State<Sandbox>, Path(entity): Path<String>) ->
         .map(|(name, id)| json!({ "id": id, "name": name, "color": null }))
         .collect();
     match all.is_empty() {
-        true => answers::nothing(),
-        false => answers::hal(StatusCode::OK, &json!({ "_page": 1, "_embedded": { "tags": all } })),
+        true => responses::nothing(),
+        false => responses::hal(StatusCode::OK, &json!({ "_page": 1, "_embedded": { "tags": all } })),
     }
 }
 
@@ -170,9 +170,9 @@ pub async fn add_tags(State(sandbox): State<Sandbox>, Path(entity): Path<String>
     let rows: Vec<Value> = serde_json::from_slice(&body).unwrap_or_default();
     let names: Vec<String> = rows.iter().filter_map(|row| row.get("name")?.as_str().map(str::to_owned)).collect();
     if names.is_empty() || names.len() != rows.len() {
-        return answers::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed");
+        return responses::problem(StatusCode::BAD_REQUEST, "Bad Request", "Request validation failed");
     }
     let mut state = sandbox.state();
     let made: Vec<Value> = names.iter().map(|name| state.tag(&entity, name)).collect();
-    answers::hal(StatusCode::OK, &json!({ "_total_items": made.len(), "_embedded": { "tags": made } }))
+    responses::hal(StatusCode::OK, &json!({ "_total_items": made.len(), "_embedded": { "tags": made } }))
 }

@@ -63,14 +63,14 @@ pub fn held<T, E: std::error::Error + 'static>(
 }
 
 /// Calls under way at once.
-pub const HANDS: usize = 16;
+pub const CONCURRENCY: usize = 16;
 
 /// One call a chunk, as many at once as there are hands.
 ///
 /// # Errors
 /// The first that is met; calls under way are given up.
 pub async fn in_parallel<T>(calls: impl IntoIterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
-    let hands = if breakage::is_on("chunks-in-turn") { 1 } else { HANDS };
+    let hands = if breakage::is_on("chunks-in-turn") { 1 } else { CONCURRENCY };
     stream::iter(calls).buffered(hands).try_collect().await
 }
 

@@ -25,8 +25,8 @@ use stagedoor_ports::{Clock, SystemClock, from_stored};
 use stagedoor_webhook::{Build, ClientAddress, Counters, OneClient, Provider, Receiver, Source, table};
 
 use crate::{
+    context::{Error, FunctionContext, setting},
     metrics::emit,
-    setting::{Error, Setting, setting},
 };
 
 /// How long a function that could not be set up waits before it tries again, in milliseconds.
@@ -41,7 +41,7 @@ type Sources = Vec<(Source, Box<dyn Provider>)>;
 
 type Building = Pin<Box<dyn Future<Output = Result<Router, Error>> + Send>>;
 
-struct Door {
+struct Endpoint {
     function: &'static str,
     build: Box<dyn Fn(Counters) -> Building + Send + Sync>,
     open: tokio::sync::Mutex<Option<Router>>,
@@ -73,7 +73,7 @@ async fn receiving(
         // A function answers for its own sources; those of others are checked by theirs.
         false => Ok(()),
     };
-    let Setting { config, queue, clock, .. } = setting(Reading::Receiving(function), &check).await?;
+    let FunctionContext { config, queue, clock, .. } = setting(Reading::Receiving(function), &check).await?;
     let receiver = Receiver { queue: Arc::new(queue), clock, counters };
     let sources = config.sources_of(function).into_iter();
     let sources =
@@ -91,23 +91,23 @@ where
     W: Future<Output = Result<Router, Error>> + Send + 'static,
 {
     start_logs();
-    let door = Door {
+    let endpoint = Endpoint {
         function,
         build: Box::new(move |counters| Box::pin(build(counters))),
         open: tokio::sync::Mutex::default(),
         tried_at: Mutex::default(),
         counters: Counters::default(),
     };
-    door.open().await;
-    let door = Arc::new(door);
+    endpoint.open().await;
+    let endpoint = Arc::new(endpoint);
     lambda_http::run(tower::service_fn(move |request: Request<lambda_http::Body>| {
-        let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(door.answer(request).await) }
+        let endpoint = Arc::clone(&endpoint);
+        async move { Ok::<_, Infallible>(endpoint.answer(request).await) }
     }))
     .await
 }
 
-impl Door {
+impl Endpoint {
     async fn open(&self) -> Option<Router> {
         let mut open = self.open.lock().await;
         if open.is_none() && self.may_try() {

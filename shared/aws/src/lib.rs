@@ -1,5 +1,6 @@
 //! Everything that names AWS: the queue on SQS, the store on DynamoDB, the functions under the Lambda runtime.
 
+mod context;
 mod dynamo;
 mod function;
 mod metrics;
@@ -7,17 +8,16 @@ mod metrics;
 mod operator;
 mod queue;
 mod secrets;
-mod setting;
 mod store;
 mod tables;
 
 pub use aws_config::SdkConfig;
+pub use context::{Error, FunctionContext, read_config, sdk, setting};
 pub use function::{Consumer, consume, http, pages, start_logs};
 pub use metrics::emit;
 #[cfg(feature = "operator")]
 pub use operator::{Deployment, deployment};
 pub use queue::SqsQueue;
-pub use setting::{Error, Setting, read_config, sdk, setting};
 pub use stagedoor_config::Reading;
 pub use store::{DynamoStore, Retention};
 pub use tables::create_tables;

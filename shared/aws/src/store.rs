@@ -1,16 +1,16 @@
 //! The hub's memory on DynamoDB (docs/decisions/0006): a row an event, a row a person, a row a name, a row a CRM link, and
 //! pages for what concerns many. Nothing on an event's way scans.
 
-mod cells;
 mod commit;
+mod crm_states;
 mod crowds;
 mod documents;
-mod due;
 mod erase;
-mod ledger;
-mod links;
+mod journal;
+mod key_values;
 mod pages;
 mod parts;
+mod rechecks;
 mod shards;
 mod trail;
 mod waiting;
@@ -30,16 +30,16 @@ use aws_sdk_dynamodb::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
-use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_engine::{CrmState, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
 use stagedoor_ports::{
-    Cell, Claims, Commit, Dirty, DuePage, JournalRow, PortError, Postponed, Result, Saved, SetAside, Store, Taken,
-    Totals, Versioned,
+    Claims, Commit, Dirty, JournalRow, KeyValue, PortError, Postponed, RecheckPage, Result, Saved, SetAside, Store,
+    Taken, Totals, Versioned,
 };
 
 pub(crate) use self::documents::{packed, unpacked};
 use self::parts::Kind;
-use crate::dynamo::{HANDS, Item, failed, get_all, held, item, number, number_of, text, text_of};
+use crate::dynamo::{CONCURRENCY, Item, failed, get_all, held, item, number, number_of, text, text_of};
 
 /// How long a journal row is kept: longer than any provider repeats a delivery.
 pub(crate) const KEEP: SignedDuration = SignedDuration::from_hours(24 * 400);
@@ -212,7 +212,7 @@ impl DynamoStore {
             self.write_audiences(commits.iter()).await?;
         }
         let saving: Vec<_> = commits.iter().map(|commit| self.save_one(commit)).collect();
-        let saved: Vec<Saved> = stream::iter(saving).buffered(HANDS).try_collect().await?;
+        let saved: Vec<Saved> = stream::iter(saving).buffered(CONCURRENCY).try_collect().await?;
         let made: Vec<&Commit> =
             commits.iter().zip(&saved).filter(|(_, saved)| **saved == Saved::Done).map(|(commit, _)| commit).collect();
         if late {
@@ -249,7 +249,7 @@ impl Store for DynamoStore {
             let Some(identifier) = text_of(&one, "identifier").and_then(|text| text.parse().ok()) else { continue };
             match text_of(&one, "person") {
                 Some(id) => _ = claims.owners.insert(identifier, person_id(id)?),
-                None => _ = claims.weak.insert(identifier),
+                None => _ = claims.shared.insert(identifier),
             }
         }
         Ok(claims)
@@ -288,11 +288,11 @@ impl Store for DynamoStore {
         Ok(())
     }
 
-    async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
+    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
         self.take(max, now).await
     }
 
-    async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
+    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
         let (links, unreadable) = self.links_of(ids).await?;
         for (person, reason) in unreadable {
             tracing::warn!(%person, reason, "what is known of the CRM cannot be read");
@@ -300,13 +300,13 @@ impl Store for DynamoStore {
         Ok(links)
     }
 
-    async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
+    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()> {
         let saving: Vec<_> = links.into_iter().map(|(id, link)| self.save_link(id, link)).collect();
-        let grown: Vec<i64> = stream::iter(saving).buffer_unordered(HANDS).try_collect().await?;
+        let grown: Vec<i64> = stream::iter(saving).buffer_unordered(CONCURRENCY).try_collect().await?;
         self.count_up(0, 0, grown.into_iter().sum()).await
     }
 
-    async fn settle(&self, people: Vec<Taken>) -> Result<()> {
+    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
         self.settle_taken(people).await
     }
 
@@ -318,27 +318,27 @@ impl Store for DynamoStore {
         self.wait(&people.into_iter().map(|id| (id, [0; 16])).collect(), pages::now()).await
     }
 
-    async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
         self.put_due(people).await
     }
 
-    async fn due(&self, until: Timestamp) -> Result<Vec<DuePage>> {
+    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>> {
         self.due_until(until).await
     }
 
-    async fn done_looking(&self, pages: Vec<String>) -> Result<()> {
+    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()> {
         self.strike_due(pages).await
     }
 
-    async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
         self.page_of_everybody(after, max).await
     }
 
-    async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
+    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
         let found = self.indexed(("links", "parked", "has_parked", "person"), max, false).await?;
         let ids: BTreeSet<PersonId> =
             found.iter().filter_map(|one| text_of(one, "person")).map(person_id).collect::<Result<_>>()?;
-        Ok(self.links(&ids).await?.into_iter().collect())
+        Ok(self.crm_states(&ids).await?.into_iter().collect())
     }
 
     async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>> {
@@ -373,19 +373,19 @@ impl Store for DynamoStore {
         held("DeleteItem", request.send().await, DeleteItemError::is_conditional_check_failed_exception).map(drop)
     }
 
-    async fn cell(&self, name: &str) -> Result<Option<Cell>> {
+    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>> {
         self.one_cell(name).await
     }
 
-    async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>> {
+    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>> {
         self.named_cells(names).await
     }
 
-    async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
+    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
         self.set_cell(name, value, expected).await
     }
 
-    async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
+    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>> {
         self.cells_beginning(prefix).await
     }
 
@@ -405,7 +405,7 @@ impl Store for DynamoStore {
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>> {
         let mut ids = BTreeSet::from([person]);
         for one in self.load(&BTreeSet::from([person])).await? {
-            ids.extend(one.value.absorbed);
+            ids.extend(one.value.merged_ids);
         }
         self.rows_of(&ids).await
     }
@@ -456,7 +456,7 @@ impl Store for DynamoStore {
             deals: counted.deals,
             waiting: waiting.len() as u64,
             waiting_since: since.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
-            parked: self.count("links", "parked", "has_parked").await?,
+            rejected: self.count("links", "parked", "has_parked").await?,
             unrecognized: self.count("journal", "kept", "kept").await?,
             unreadable: self.all_set_aside(1_000).await?.len() as u64,
         })

@@ -12,8 +12,8 @@ use toml::de::DeTable;
 
 use crate::{
     Configured,
-    read::{Reader, Value, spot},
     secrets::SECRET,
+    validate::{Reader, Value, spot},
 };
 
 #[derive(Debug, Deserialize)]
@@ -156,7 +156,7 @@ impl Reader<'_> {
 
     fn alarm_mistake(&mut self, value: &Value<'_>, key: &str, what: &str) {
         if !breakage::is_on("wrong-alarms-pass") {
-            self.ledger.note(spot(value, key), format!("alarms.{key}"), what);
+            self.errors.note(spot(value, key), format!("alarms.{key}"), what);
         }
     }
 

@@ -13,9 +13,9 @@ use toml::de::DeTable;
 
 use crate::{
     MailerConfig, MailerProvider,
-    file::{ConsentSection, ListSection, MailerSection, ReportSection, SegmentSection},
-    read::{Reader, Reading, spot},
-    talk::table,
+    conversation::table,
+    schema::{ConsentSection, ListSection, MailerSection, ReportSection, SegmentSection},
+    validate::{Reader, Reading, spot},
 };
 
 impl Reader<'_> {
@@ -35,7 +35,7 @@ impl Reader<'_> {
             let fits = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
             if !fits {
                 let what = "a segment's name has letters, digits, dashes and underscores";
-                self.ledger.note(value.span(), place.as_str(), what);
+                self.errors.note(value.span(), place.as_str(), what);
             }
             match segments::parse(&section.rule) {
                 Ok(rule) => {
@@ -43,7 +43,7 @@ impl Reader<'_> {
                     catalog.segments.push(Segment { name, title, text: section.rule, rule });
                 }
                 Err(wrong) => {
-                    self.ledger.note(spot(value, "rule"), format!("{place}.rule"), wrong.to_string());
+                    self.errors.note(spot(value, "rule"), format!("{place}.rule"), wrong.to_string());
                 }
             }
         }
@@ -70,7 +70,7 @@ impl Reader<'_> {
             let is_listmonk = section.provider == MailerProvider::Listmonk;
             if is_listmonk && (section.api.is_none() || section.login.is_none()) {
                 let what = "listmonk needs api (its server) and login (the API user's name)";
-                self.ledger.note(value.span(), place.as_str(), what);
+                self.errors.note(value.span(), place.as_str(), what);
             }
             let rate = NonZeroU32::new(section.rate).unwrap_or(NonZeroU32::MIN);
             let (provider, login, api) = (section.provider, section.login, section.api);
@@ -91,11 +91,11 @@ impl Reader<'_> {
                 if !known.contains(named) {
                     let known = known.iter().cloned().collect::<Vec<_>>().join(", ");
                     let what = format!("there is no [{key}.{named}]; known are {known}");
-                    self.ledger.note(spot(value, key), format!("{place}.{key}"), what);
+                    self.errors.note(spot(value, key), format!("{place}.{key}"), what);
                 }
             }
             if SourceName::new(&name).is_err() {
-                self.ledger.note(
+                self.errors.note(
                     value.span(),
                     place.as_str(),
                     "a list's name has lower-case letters, digits and dashes",

@@ -11,10 +11,10 @@ use toml::de::DeTable;
 
 use crate::{
     Reading,
-    file::Text,
+    conversation::{localised, strange_place},
     hub::HubRead,
-    read::{Reader, spot},
-    talk::{localised, strange_place},
+    schema::Text,
+    validate::{Reader, spot},
 };
 
 #[derive(Debug, Deserialize)]
@@ -66,7 +66,7 @@ impl Reader<'_> {
         let Some((value, section)) = root.get("claims").zip(self.optional::<ClaimsSection>(root, "claims")) else {
             return;
         };
-        let mut note = |key: &str, what: &str| self.ledger.note(spot(value, key), format!("claims.{key}"), what);
+        let mut note = |key: &str, what: &str| self.errors.note(spot(value, key), format!("claims.{key}"), what);
         let Confirm::Code = section.confirm;
         let ways = [("sms", Kind::Phone), ("email", Kind::Email)];
         let kinds: BTreeSet<Kind> =
@@ -107,7 +107,7 @@ impl Reader<'_> {
             true => hub.and_then(|hub| hub.region.prefix()).into_iter().collect(),
             false => section.prefixes,
         };
-        catalog.scenario.codes = Some(CodePolicy {
+        catalog.bot_script.codes = Some(CodePolicy {
             kinds,
             prefixes,
             most: section.codes_a_day,

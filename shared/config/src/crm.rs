@@ -9,8 +9,8 @@ use toml::de::DeTable;
 
 use crate::{
     Credentials, CrmConfig, CrmKind,
-    file::{CrmSection, InvoiceSection},
-    read::{Reader, Value, spot},
+    schema::{CrmSection, InvoiceSection},
+    validate::{Reader, Value, spot},
 };
 
 impl Reader<'_> {
@@ -24,7 +24,7 @@ impl Reader<'_> {
         let value = root.get("second_crm")?;
         if root.get("crm").is_some_and(|first| kind(first).is_some() && kind(first) == kind(value)) {
             let what = "the second CRM has to be of another kind than the first";
-            self.ledger.note(spot(value, "kind"), "second_crm.kind", what);
+            self.errors.note(spot(value, "kind"), "second_crm.kind", what);
         }
         self.one_crm(value, "second_crm", currency)
     }
@@ -34,7 +34,7 @@ impl Reader<'_> {
         self.url(&section.base_url, spot(value, "base_url"), &format!("{place}.base_url"));
         let rate = NonZeroU32::new(section.rate);
         if rate.is_none() {
-            self.ledger.note(spot(value, "rate"), format!("{place}.rate"), "must be at least 1 request a second");
+            self.errors.note(spot(value, "rate"), format!("{place}.rate"), "must be at least 1 request a second");
         }
         let credentials = match section.kind {
             CrmKind::Amocrm => self.tokens(&section, value, place),
@@ -85,7 +85,7 @@ impl Reader<'_> {
             }
             _ => {
                 let what = format!("give either token (a long-lived token) or [{place}.oauth], not both");
-                self.ledger.note(value.span(), place, what);
+                self.errors.note(value.span(), place, what);
                 None
             }
         }
@@ -96,20 +96,20 @@ impl Reader<'_> {
         self.of_another_kind(value, place, "vtiger", &others, "user and access_key");
         let sessions = NonZeroU32::new(section.sessions).filter(|sessions| sessions.get() <= 32);
         if sessions.is_none() {
-            self.ledger.note(spot(value, "sessions"), format!("{place}.sessions"), "must be 1 to 32");
+            self.errors.note(spot(value, "sessions"), format!("{place}.sessions"), "must be 1 to 32");
         }
         let key = match &section.access_key {
             Some(reference) => self.crm_secret(reference, value, "access_key", &format!("{place}.access_key")),
             None => {
                 let what = "is missing: the user's access key, from My Preferences, as a secret reference";
-                self.ledger.note(value.span(), format!("{place}.access_key"), what);
+                self.errors.note(value.span(), format!("{place}.access_key"), what);
                 None
             }
         };
         let user = section.user.clone().filter(|user| !user.trim().is_empty());
         if user.is_none() {
             let what = "is missing: the name of the user that the hub is in the CRM";
-            self.ledger.note(value.span(), format!("{place}.user"), what);
+            self.errors.note(value.span(), format!("{place}.user"), what);
         }
         Some(Credentials::AccessKey { user: user?, key: key?, sessions: sessions? })
     }
@@ -123,16 +123,16 @@ impl Reader<'_> {
     ) -> Option<Invoicing> {
         let span = spot(value, "invoices");
         if kind != CrmKind::Vtiger {
-            self.ledger.note(span, format!("{place}.invoices"), "only a CRM of the kind vtiger holds invoices");
+            self.errors.note(span, format!("{place}.invoices"), "only a CRM of the kind vtiger holds invoices");
             return None;
         }
         for (key, text) in [("service", &section.service), ("visitors", &section.visitors)] {
             if text.trim().is_empty() {
-                self.ledger.note(span.clone(), format!("{place}.invoices.{key}"), "is empty: give it a name");
+                self.errors.note(span.clone(), format!("{place}.invoices.{key}"), "is empty: give it a name");
             }
         }
         if section.vat.is_some_and(|vat| !(0.0..=100.0).contains(&vat)) {
-            self.ledger.note(span, format!("{place}.invoices.vat"), "must be 0 to 100 per cent");
+            self.errors.note(span, format!("{place}.invoices.vat"), "must be 0 to 100 per cent");
             return None;
         }
         // Hundredths of a per cent; the range is checked above.
@@ -143,7 +143,7 @@ impl Reader<'_> {
     fn of_another_kind(&mut self, value: &Value<'_>, place: &str, kind: &str, others: &[(&str, bool)], has: &str) {
         for (key, _) in others.iter().filter(|(_, given)| *given) {
             let what = format!("a CRM of the kind {kind} has {has}");
-            self.ledger.note(spot(value, key), format!("{place}.{key}"), what);
+            self.errors.note(spot(value, key), format!("{place}.{key}"), what);
         }
     }
 

@@ -9,9 +9,9 @@ use toml::de::DeTable;
 
 use crate::{
     Configured,
-    file_hub::HubSection,
-    read::{Reader, Reading, spot},
+    schema_hub::HubSection,
     secrets::{KEY, SECRET},
+    validate::{Reader, Reading, spot},
 };
 
 /// Addresses of the command line, which stand above those of the file.
@@ -105,12 +105,12 @@ impl Reader<'_> {
                         "{text:?} are addresses of strangers, too: each of them could say that it is somebody else; name \
                          the proxies alone, such as 127.0.0.1 or 10.0.0.0/8"
                     );
-                    self.ledger.note(spot(value, "trusted_proxies"), "hub.trusted_proxies", what);
+                    self.errors.note(spot(value, "trusted_proxies"), "hub.trusted_proxies", what);
                 }
                 Ok(net) => trusted_proxies.push(net),
                 Err(_) => {
                     let what = format!("{text:?} is no address and no network, such as 127.0.0.1 or 10.0.0.0/8");
-                    self.ledger.note(spot(value, "trusted_proxies"), "hub.trusted_proxies", what);
+                    self.errors.note(spot(value, "trusted_proxies"), "hub.trusted_proxies", what);
                 }
             }
         }
@@ -121,7 +121,7 @@ impl Reader<'_> {
         {
             let what = "stands there without public_url: write public_url = \"https://...\", under which the proxy is \
                         reached; it decides which secrets are taken and whether the console needs a token";
-            self.ledger.note(spot(value, "trusted_proxies"), "hub.trusted_proxies", what.to_owned());
+            self.errors.note(spot(value, "trusted_proxies"), "hub.trusted_proxies", what.to_owned());
         }
         let listeners = match self.reading {
             Reading::OneMachine(listeners) => listeners,
@@ -132,7 +132,7 @@ impl Reader<'_> {
             let what = format!(
                 "{console} is where webhooks are taken; the console needs another address, such as 127.0.0.1:8090"
             );
-            self.ledger.note(spot(value, "console"), "hub.console", what);
+            self.errors.note(spot(value, "console"), "hub.console", what);
         }
         if self.reading.has_console()
             && section.console_token.is_none()
@@ -142,7 +142,7 @@ impl Reader<'_> {
                 "is missing: {why}. Make one with `openssl rand -hex 32`, put it into the environment, and write \
                  console_token = \"env:STAGEDOOR_CONSOLE_TOKEN\""
             );
-            self.ledger.note(value.span(), "hub.console_token", what);
+            self.errors.note(value.span(), "hub.console_token", what);
         }
         Some(HubRead {
             section,
@@ -182,7 +182,7 @@ impl Reader<'_> {
             let twice = other.or_else(|| source().map(|one| format!("source.{}", one.source.name.as_str())));
             if let Some(place) = twice {
                 let what = format!("is the secret of {place} too; make another with `openssl rand -hex 32`");
-                self.ledger.note(spot(value, name), format!("hub.{name}"), what);
+                self.errors.note(spot(value, name), format!("hub.{name}"), what);
             }
         }
     }

@@ -4,7 +4,7 @@ use stagedoor_engine::Localised;
 use stagedoor_model::{TextLimit, breakage};
 use toml::de::DeTable;
 
-use crate::talk::table;
+use crate::conversation::table;
 
 /// Characters of a menu's line.
 pub(crate) const MENU_LINE: usize = 100;
@@ -31,7 +31,7 @@ impl Shortest {
     }
 
     /// What is wrong with a label.
-    pub(crate) fn mistake(&self, label: &Localised) -> Option<String> {
+    pub(crate) fn config_error(&self, label: &Localised) -> Option<String> {
         let length = |text: &String| TextLimit::utf16(self.most).length(text);
         let long =
             label.0.values().find(|text| length(text) > self.most && !breakage::is_on("long-labels-are-fine"))?;

@@ -3,36 +3,36 @@
 mod alarms;
 mod audience;
 mod claims;
+mod conversation;
 mod crm;
-mod file;
-mod file_hub;
-mod file_mailings;
+mod error;
 mod hub;
 mod labels;
 mod mailings;
-mod mistake;
 mod payments;
 mod pools;
-mod read;
 mod retention;
+mod schema;
+mod schema_hub;
+mod schema_mailings;
 mod secrets;
 mod shows;
 mod sms_length;
-mod talk;
+mod validate;
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 pub use alarms::{AlarmConfig, AlarmLanguage, AlarmWebhook};
-pub use file::{CrmKind, MailerProvider, SmsProvider};
-pub use file_mailings::Encryption;
+pub use error::{ConfigError, ConfigErrors};
 pub use hub::{Listeners, is_development};
-pub use mistake::{Mistake, Mistakes};
-pub use read::{Reading, load, load_for};
 pub use retention::Retention;
+pub use schema::{CrmKind, MailerProvider, SmsProvider};
+pub use schema_mailings::Encryption;
 pub use secrets::{LocalSecrets, Secrets, variable};
-use stagedoor_engine::{Audience, Catalog, Policy};
+use stagedoor_engine::{Audience, Catalog, Guards};
 use stagedoor_model::{Region, SECOND_CRM, SourceName, breakage};
 use stagedoor_webhook::{Secret, Source};
+pub use validate::{Reading, load, load_for};
 
 /// What the hub is made of, checked and with its secrets.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ pub struct Config {
     pub crm: CrmConfig,
     /// Another CRM that is fed from the same people.
     pub second_crm: Option<CrmConfig>,
-    pub policy: Policy,
+    pub guards: Guards,
     pub catalog: Catalog,
     pub sources: Vec<Configured>,
     pub pull_every: Duration,
@@ -201,5 +201,5 @@ impl Config {
 /// The JSON Schema of the file, kept in the repository.
 #[cfg(feature = "schemas")]
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(file::StagedoorToml).to_value()
+    schemars::schema_for!(schema::StagedoorToml).to_value()
 }

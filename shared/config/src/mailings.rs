@@ -3,19 +3,19 @@
 use std::{collections::BTreeSet, net::IpAddr, num::NonZeroU32};
 
 use jiff::civil::Time;
-use stagedoor_engine::{Audience, Catalog, Localised, Mailing, Manners, Variant, segments};
+use stagedoor_engine::{Audience, Catalog, Localised, Mailing, MailingLimits, Variant, segments};
 use stagedoor_model::{Channel, SourceName};
 use stagedoor_webhook::Secret;
 use toml::de::DeTable;
 
 use crate::{
     SmtpConfig,
-    file::Text,
-    file_mailings::{Encryption, MailingPurpose, MailingSection, MannersSection, SmtpSection, VariantSection},
+    conversation::{localised, strange_place, table},
     hub::HubRead,
     labels::Shortest,
-    read::{Reader, Value, spot},
-    talk::{localised, strange_place, table},
+    schema::Text,
+    schema_mailings::{Encryption, MailingPurpose, MailingSection, MannersSection, SmtpSection, VariantSection},
+    validate::{Reader, Value, spot},
 };
 
 /// Placeholders of a mailing's texts.
@@ -33,17 +33,17 @@ impl Reader<'_> {
             _ => Some(Secret::new("")),
         };
         if section.login.is_some() != section.secret.is_some() {
-            self.ledger.note(value.span(), "smtp.login", "login and secret go together");
+            self.errors.note(value.span(), "smtp.login", "login and secret go together");
         }
         let is_local = section.host == "localhost" || section.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         if section.encryption == Encryption::None && !is_local {
             let what = "letters go unencrypted only to this machine itself; expected \"tls\" or \"starttls\"";
-            self.ledger.note(spot(value, "encryption"), "smtp.encryption", what);
+            self.errors.note(spot(value, "encryption"), "smtp.encryption", what);
         }
         for (key, text) in [("from", Some(&section.from)), ("reply_to", section.reply_to.as_ref())] {
             if text.is_some_and(|text| address_of(text).is_none()) {
                 let what = "not an address, expected something like Tour <tour@example.ru>";
-                self.ledger.note(spot(value, key), format!("smtp.{key}"), what);
+                self.errors.note(spot(value, key), format!("smtp.{key}"), what);
             }
         }
         let tag = section.tag.as_deref().map(|tag| tag.split_once(':').unwrap_or((tag, "")));
@@ -51,7 +51,7 @@ impl Reader<'_> {
             && (!name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') || !value_of.contains("{mailing}"))
         {
             let what = "expected a header and its value, such as X-Mailgun-Tag: {mailing}";
-            self.ledger.note(spot(value, "tag"), "smtp.tag", what);
+            self.errors.note(spot(value, "tag"), "smtp.tag", what);
         }
         let tag = tag.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
         let usual = match section.encryption {
@@ -81,17 +81,17 @@ impl Reader<'_> {
             let place = format!("mailing.{name}");
             let Some(section) = self.read::<MailingSection>(value, &place) else { continue };
             if hub.is_some_and(|hub| hub.section.link_key.is_none()) {
-                self.ledger.note(value.span(), place.as_str(), "mailings hold links, which need [hub] link_key");
+                self.errors.note(value.span(), place.as_str(), "mailings hold links, which need [hub] link_key");
             }
             if SourceName::new(&name).is_err() || catalog.campaigns.contains_key(&name) {
                 let what = "a mailing's name has lower-case letters, digits and dashes, and is no campaign's";
-                self.ledger.note(value.span(), place.as_str(), what);
+                self.errors.note(value.span(), place.as_str(), what);
             }
             self.check_reach(&section, value, &place, catalog);
             let to = self.audience_of(&section, value, &place, &segments);
             let only = section.only.as_deref().and_then(|text| {
                 segments::parse(text)
-                    .map_err(|wrong| self.ledger.note(spot(value, "only"), format!("{place}.only"), wrong.to_string()))
+                    .map_err(|wrong| self.errors.note(spot(value, "only"), format!("{place}.only"), wrong.to_string()))
                     .ok()
             });
             let wait = section.wait.as_deref().and_then(|text| self.wait(text, value, &place));
@@ -112,7 +112,7 @@ impl Reader<'_> {
         }
     }
 
-    fn manners(&mut self, root: &DeTable<'_>) -> Manners {
+    fn manners(&mut self, root: &DeTable<'_>) -> MailingLimits {
         let section = self.optional::<MannersSection>(root, "manners").unwrap_or_default();
         let quiet = section.quiet.as_deref().and_then(|text| {
             let hours = text.split_once('-').and_then(|(from, until)| {
@@ -121,7 +121,7 @@ impl Reader<'_> {
             let hours = hours.filter(|(from, until)| from != until);
             if let (None, Some(value)) = (&hours, root.get("manners")) {
                 let what = "expected two times of the day, such as 21:00-09:00";
-                self.ledger.note(spot(value, "quiet"), "manners.quiet", what);
+                self.errors.note(spot(value, "quiet"), "manners.quiet", what);
             }
             hours
         });
@@ -129,7 +129,7 @@ impl Reader<'_> {
         if section.cap == Some(0)
             && let Some(value) = root.get("manners")
         {
-            self.ledger.note(
+            self.errors.note(
                 spot(value, "cap"),
                 "manners.cap",
                 "with 0 nobody is ever written to; leave mailings out instead",
@@ -138,14 +138,14 @@ impl Reader<'_> {
         if section.cap_days == Some(0)
             && let Some(value) = root.get("manners")
         {
-            self.ledger.note(spot(value, "cap_days"), "manners.cap_days", "expected at least 1");
+            self.errors.note(spot(value, "cap_days"), "manners.cap_days", "expected at least 1");
         }
-        Manners { quiet, cap: section.cap.map(|most| (most, days * 86_400)) }
+        MailingLimits { quiet, cap: section.cap.map(|most| (most, days * 86_400)) }
     }
 
     /// Whether what it goes through is there.
     fn check_reach(&mut self, section: &MailingSection, value: &Value<'_>, place: &str, catalog: &Catalog) {
-        let mut note = |key: &str, what: &str| self.ledger.note(spot(value, key), format!("{place}.{key}"), what);
+        let mut note = |key: &str, what: &str| self.errors.note(spot(value, key), format!("{place}.{key}"), what);
         if section.through.is_empty() {
             note("through", "expected at least one of messenger, email, sms");
         }
@@ -191,7 +191,7 @@ impl Reader<'_> {
                 match segments::parse_of_deal(text) {
                     Ok(rule) => Some(Audience::Deals(rule)),
                     Err(wrong) => {
-                        self.ledger.note(spot(value, "deal"), format!("{place}.deal"), wrong.to_string());
+                        self.errors.note(spot(value, "deal"), format!("{place}.deal"), wrong.to_string());
                         None
                     }
                 }
@@ -200,13 +200,13 @@ impl Reader<'_> {
                 if !segments.contains(segment) {
                     let known = segments.iter().cloned().collect::<Vec<_>>().join(", ");
                     let what = format!("there is no [segment.{segment}]; known are {known}");
-                    self.ledger.note(spot(value, "segment"), format!("{place}.segment"), what);
+                    self.errors.note(spot(value, "segment"), format!("{place}.segment"), what);
                 }
                 Some(Audience::Segment(segment.clone()))
             }
             _ => {
                 let what = "expected deal or segment, one of them; with purpose = \"confirm\" or \"confirm_withdrawal\" neither";
-                self.ledger.note(value.span(), place, what);
+                self.errors.note(value.span(), place, what);
                 None
             }
         }
@@ -224,7 +224,7 @@ impl Reader<'_> {
         let fits = seconds.filter(|seconds| (60..=LONGEST_WAIT).contains(seconds));
         if fits.is_none() {
             let what = "expected a span of a minute to 30 days, such as 4h";
-            self.ledger.note(spot(value, "wait"), format!("{place}.wait"), what);
+            self.errors.note(spot(value, "wait"), format!("{place}.wait"), what);
         }
         fits
     }
@@ -257,7 +257,7 @@ impl Reader<'_> {
         let shop = section.campaign.as_ref().and_then(|name| catalog.campaigns.get(name)?.shop.as_ref());
         let pool = section.campaign.as_ref().and_then(|name| catalog.campaigns.get(name)?.pool.as_ref());
         let mut names = BTreeSet::new();
-        let mut note = |what: String| self.ledger.note(value.span(), place, what);
+        let mut note = |what: String| self.errors.note(value.span(), place, what);
         for variant in &variants {
             if !names.insert(&variant.name) || variant.name == "hold-out" || variant.name.is_empty() {
                 note(format!("the variant {:?} needs a name of its own, and hold-out is taken", variant.name));
@@ -272,7 +272,7 @@ impl Reader<'_> {
             if let Some(strange) = texts().find_map(|text| strange_place(text, &PLACES)) {
                 note(format!("{strange} stands for nothing; known are {}", PLACES.join(", ")));
             }
-            if let Some(what) = shortest.and_then(|one| one.mistake(&variant.button)) {
+            if let Some(what) = shortest.and_then(|one| one.config_error(&variant.button)) {
                 note(format!("button: {what}"));
             }
             let says = |what: &str| texts().any(|text| text.contains(what));

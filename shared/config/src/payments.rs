@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use crate::{
     Configured,
-    read::{Reader, spot},
+    validate::{Reader, spot},
 };
 
 impl Reader<'_> {
@@ -31,7 +31,7 @@ impl Reader<'_> {
             let value = root.get("source").and_then(|table| table.get_ref().get(name));
             let span = value.map_or(0..0, |value| spot(value, "options"));
             if !breakage::is_on("orders-of-nobody-pass") {
-                self.ledger.note(span, format!("source.{name}.options.orders_of"), what);
+                self.errors.note(span, format!("source.{name}.options.orders_of"), what);
             }
         }
     }

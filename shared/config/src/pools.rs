@@ -8,10 +8,10 @@ use stagedoor_webhook::Secret;
 use toml::de::DeTable;
 
 use crate::{
-    file::PromoSection,
+    conversation::table,
     hub::HubRead,
-    read::{Reader, Value, spot},
-    talk::table,
+    schema::PromoSection,
+    validate::{Reader, Value, spot},
 };
 
 /// The most codes that a pool draws: more than a stadium has seats.
@@ -27,7 +27,7 @@ impl Reader<'_> {
             let key = if section.codes_file.is_some() { "codes_file" } else { "codes" };
             for code in &codes {
                 if catalog.pool_of_code.insert(code.to_uppercase(), name.clone()).is_some() {
-                    self.ledger.note(spot(value, key), format!("{place}.{key}"), "a code is there twice");
+                    self.errors.note(spot(value, key), format!("{place}.{key}"), "a code is there twice");
                     break;
                 }
             }
@@ -49,7 +49,7 @@ impl Reader<'_> {
             (true, Some(file), None) => self.codes_of_file(file, value, &format!("{place}.codes_file")),
             (true, None, Some(size)) if (1..=LARGEST).contains(&size) => {
                 if hub.is_some_and(|hub| hub.section.link_key.is_none()) {
-                    self.ledger.note(spot(value, "size"), &place, "drawn codes need [hub] link_key");
+                    self.errors.note(spot(value, "size"), &place, "drawn codes need [hub] link_key");
                 }
                 let prefix = section.prefix.clone().unwrap_or_else(|| name.to_uppercase());
                 // Whoever gives no codes need not spend a cold start on drawing them.
@@ -58,7 +58,7 @@ impl Reader<'_> {
             }
             _ => {
                 let what = format!("give one of codes, codes_file, or size from 1 to {LARGEST}");
-                self.ledger.note(value.span(), &place, what);
+                self.errors.note(value.span(), &place, what);
                 None
             }
         }
@@ -70,7 +70,7 @@ impl Reader<'_> {
             return Some(vec![]);
         }
         let path = self.folder.join(file);
-        let mut note = |what: String| self.ledger.note(spot(value, "codes_file"), place, what);
+        let mut note = |what: String| self.errors.note(spot(value, "codes_file"), place, what);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => {

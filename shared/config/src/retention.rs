@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::de::DeTable;
 
-use crate::read::{Reader, spot};
+use crate::validate::{Reader, spot};
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
@@ -49,7 +49,7 @@ impl Reader<'_> {
         if let Some(value) = root.get("retention") {
             if section.journal_days < LEAST {
                 let what = format!("is {}, at least {LEAST} days are needed", section.journal_days);
-                self.ledger.note(spot(value, "journal_days"), "retention.journal_days", what);
+                self.errors.note(spot(value, "journal_days"), "retention.journal_days", what);
             }
             let optional = [
                 ("unrecognized_days", section.unrecognized_days),
@@ -58,7 +58,7 @@ impl Reader<'_> {
             ];
             for (name, _) in optional.into_iter().filter(|(_, days)| *days == Some(0)) {
                 let what = "is 0, at least one day is needed; leave it out to set no end";
-                self.ledger.note(spot(value, name), format!("retention.{name}"), what);
+                self.errors.note(spot(value, name), format!("retention.{name}"), what);
             }
         }
         let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));

@@ -4,7 +4,7 @@ use serde_json::Value;
 use stagedoor_model::breakage;
 use stagedoor_webhook::Secret;
 
-use crate::read::Reader;
+use crate::validate::Reader;
 
 /// The least length of a secret in a path, of a token and of a webhook's key, in bytes: 128 bits if it is drawn.
 pub(crate) const SECRET: usize = 16;
@@ -88,12 +88,12 @@ impl Reader<'_> {
             Ok(secret) => {
                 let is_short = secret.len() < least && !breakage::is_on("short-secrets");
                 if is_short && self.reading.checks_secrets() && !reference.starts_with("dev:") {
-                    self.ledger.note(span, place, too_short(secret.len(), least));
+                    self.errors.note(span, place, too_short(secret.len(), least));
                 }
                 Some(Secret::new(&secret))
             }
             Err(error) => {
-                self.ledger.note(span, place, error);
+                self.errors.note(span, place, error);
                 None
             }
         }

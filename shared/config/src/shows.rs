@@ -7,8 +7,8 @@ use stagedoor_model::Timestamp;
 use toml::de::DeTable;
 
 use crate::{
-    file::{PipelineSection, ShowSection},
-    read::{Reader, spot},
+    schema::{PipelineSection, ShowSection},
+    validate::{Reader, spot},
 };
 
 impl Reader<'_> {
@@ -20,19 +20,19 @@ impl Reader<'_> {
                 Ok(at) => Some(at),
                 Err(_) => {
                     let what = "not a time, expected RFC 3339 such as 2027-05-16T19:00:00+03:00";
-                    self.ledger.note(spot(value, "starts_at"), format!("{place}.starts_at"), what);
+                    self.errors.note(spot(value, "starts_at"), format!("{place}.starts_at"), what);
                     None
                 }
             });
             if section.zone.as_ref().is_some_and(|zone| jiff::tz::TimeZoneDatabase::bundled().get(zone).is_err()) {
                 let what = "unknown zone, expected an IANA name such as Europe/Moscow";
-                self.ledger.note(spot(value, "zone"), format!("{place}.zone"), what);
+                self.errors.note(spot(value, "zone"), format!("{place}.zone"), what);
             }
             let key = ShowKey(section.key.clone());
             for (source, ids) in section.known_as {
                 if !sources.contains(&source) {
                     let what = format!("there is no source {source:?}");
-                    self.ledger.note(spot(value, "known_as"), format!("{place}.known_as"), what);
+                    self.errors.note(spot(value, "known_as"), format!("{place}.known_as"), what);
                 }
                 for id in ids {
                     let other = catalog.known_as.insert((source.clone(), id.clone()), key.clone());
@@ -55,7 +55,7 @@ impl Reader<'_> {
                 course: vec![],
             };
             if catalog.shows.insert(key, show).is_some() {
-                self.ledger.note(spot(value, "key"), place, "another show has this key");
+                self.errors.note(spot(value, "key"), place, "another show has this key");
             }
         }
     }
@@ -63,7 +63,7 @@ impl Reader<'_> {
     pub(crate) fn pipelines(&mut self, root: &DeTable<'_>, catalog: &mut Catalog) {
         let values = self.list(root, "pipeline");
         if values.is_empty() {
-            self.ledger.note(
+            self.errors.note(
                 0..0,
                 "pipeline",
                 "at least one [[pipeline]] is needed: its name in the CRM and its stages",
@@ -80,7 +80,7 @@ impl Reader<'_> {
                     None => {
                         let known = Stage::ALL.map(Stage::name).join(", ");
                         let what = format!("unknown stage {name:?}, expected one of {known}");
-                        self.ledger.note(spot(value, "stages"), format!("{place}.stages"), what);
+                        self.errors.note(spot(value, "stages"), format!("{place}.stages"), what);
                     }
                 }
             }
@@ -98,7 +98,7 @@ impl Reader<'_> {
                 let key = ShowKey(show);
                 if !catalog.shows.contains_key(&key) {
                     let what = format!("there is no [[show]] with key {:?}", key.0);
-                    self.ledger.note(spot(value, "shows"), format!("{place}.shows"), what);
+                    self.errors.note(spot(value, "shows"), format!("{place}.shows"), what);
                 }
                 let other = catalog.pipeline_of_show.insert(key.clone(), index).filter(|other| *other != index);
                 if let Some(other) = other.and_then(|other| catalog.pipelines.get(other)) {

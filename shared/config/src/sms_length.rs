@@ -84,10 +84,10 @@ pub(crate) fn notices(catalog: &Catalog, hears_sms: bool) -> Vec<String> {
             false => notice(&format!("mailing.{}.sms{of}", one.name), sms, "shorten it"),
         }
     });
-    let replies = catalog.scenario.replies.iter().enumerate().filter(|_| hears_sms).filter_map(|(index, reply)| {
+    let replies = catalog.bot_script.replies.iter().enumerate().filter(|_| hears_sms).filter_map(|(index, reply)| {
         notice(&format!("reply {}", index + 1), &reply.text, "shorten it, since who writes an SMS is answered by SMS")
     });
-    let codes = catalog.scenario.codes.iter();
+    let codes = catalog.bot_script.codes.iter();
     let codes = codes.filter_map(|codes| notice("claims.sms", &codes.sms, "shorten it"));
     campaigns.chain(mailings).chain(replies).chain(codes).collect()
 }

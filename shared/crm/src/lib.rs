@@ -1,7 +1,7 @@
 //! CRM adapters, one folder a CRM.
 
 pub mod amocrm;
-mod choice;
+mod connect;
 mod http;
 mod hub_id;
 mod pause;
@@ -9,5 +9,5 @@ mod stage_memory;
 mod trouble;
 pub mod vtiger;
 
-pub use choice::{crm, crm_over, second, second_over};
+pub use connect::{crm, crm_over, second, second_over};
 pub use http::{HttpClient, HttpError, SocketClient};

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// The first pause; each one that follows without a good answer in between is twice as long.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest pause, whatever `Retry-After` asks for.
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 struct State {
@@ -51,7 +51,7 @@ impl SharedPause {
         }
         let asked = headers.get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let own = FIRST * 2_u32.pow(state.pauses.min(6));
-        let pause = own.max(Duration::from_secs(asked.unwrap_or(0))).min(LONGEST);
+        let pause = own.max(Duration::from_secs(asked.unwrap_or(0))).min(MAX_PAUSE);
         state.until = Some(now + pause);
         state.pauses = state.pauses.saturating_add(1);
     }

@@ -7,14 +7,14 @@ use stagedoor_ports::{CrmError, Store};
 
 pub(crate) struct StageMemory {
     store: Arc<dyn Store>,
-    cell: String,
+    key_value: String,
 }
 
 impl StageMemory {
     /// Of the account at this address: each has stages of its own.
     pub fn new(store: &Arc<dyn Store>, base_url: &str) -> Self {
         let host = base_url.split_once("://").map_or(base_url, |(_, host)| host).trim_end_matches('/');
-        Self { store: Arc::clone(store), cell: format!("crm/stages/{host}") }
+        Self { store: Arc::clone(store), key_value: format!("crm/stages/{host}") }
     }
 
     /// What was kept, and its version. What cannot be read counts as nothing.
@@ -22,15 +22,17 @@ impl StageMemory {
     /// # Errors
     /// `Unavailable` when the store fails: a stage must not count as missing for that.
     pub async fn recall<T: DeserializeOwned + Default>(&self) -> Result<(T, Option<u64>), CrmError> {
-        let cell = self.store.cell(&self.cell).await.map_err(|error| CrmError::Unavailable(error.to_string()))?;
-        let value = cell.as_ref().and_then(|cell| serde_json::from_str(&cell.value).ok()).unwrap_or_default();
-        Ok((value, cell.map(|cell| cell.version)))
+        let key_value =
+            self.store.key_value(&self.key_value).await.map_err(|error| CrmError::Unavailable(error.to_string()))?;
+        let value =
+            key_value.as_ref().and_then(|key_value| serde_json::from_str(&key_value.value).ok()).unwrap_or_default();
+        Ok((value, key_value.map(|key_value| key_value.version)))
     }
 
     /// Another process that read the same account meanwhile kept the same.
     pub async fn keep(&self, value: &impl Serialize, version: Option<u64>) {
         let text = serde_json::to_string(value).unwrap_or_default();
-        if let Err(error) = self.store.put_cell(&self.cell, &text, version).await {
+        if let Err(error) = self.store.compare_and_set(&self.key_value, &text, version).await {
             tracing::warn!(%error, "the ids of the CRM's stages could not be kept");
         }
     }

@@ -96,7 +96,7 @@ impl<'p> Attributions<'p> {
         let linked = linked.flat_map(|((first, last), campaign)| [(first, campaign), (last, campaign)]);
         let letters = || {
             person.records.values().filter_map(|record| match &record.fact {
-                Fact::Letter(letter) => Some((letter.campaign.as_ref()?, letter)),
+                Fact::MailMessage(letter) => Some((letter.campaign.as_ref()?, letter)),
                 _ => None,
             })
         };

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use stagedoor_model::{ShowRef, Timestamp, breakage};
 
 use crate::{
-    Campaign, ConsentPolicy, Invoicing, ListRule, Mailing, Manners, Pool, Scenario, Segment, ShowNotice, ShowState,
-    StageNames, Windows,
+    BotScript, Campaign, ConsentPolicy, Invoicing, ListRule, Mailing, MailingLimits, Pool, Segment, ShowNotice,
+    ShowState, StageNames, Windows,
 };
 
 /// The key of an interest in nothing particular.
@@ -105,7 +105,7 @@ pub struct Catalog {
     /// By the code in capitals.
     pub pool_of_code: BTreeMap<String, String>,
     /// What the bot answers.
-    pub scenario: Scenario,
+    pub bot_script: BotScript,
     /// In which managers read times; UTC where the config names none.
     pub zone: Option<TimeZone>,
     pub consent: ConsentPolicy,
@@ -117,7 +117,7 @@ pub struct Catalog {
     /// How invoices are written; none are where it is `None`.
     pub invoicing: Option<Invoicing>,
     pub mailings: Vec<Mailing>,
-    pub manners: Manners,
+    pub manners: MailingLimits,
     /// What messages can go through: sources of messengers that have a token, `sms` and `email`.
     pub senders: BTreeSet<String>,
 }
@@ -148,7 +148,7 @@ impl Catalog {
     }
 
     /// The show that a campaign or a source is about.
-    pub fn house_show(&self, key: Option<&ShowKey>) -> Show {
+    pub fn catalog_show(&self, key: Option<&ShowKey>) -> Show {
         match key {
             Some(key) => self.show_by_key(key.clone(), &ShowRef::id(key.0.clone())),
             None => self.show("", None),

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Decision, Fact, Identifier, Kind, Record, Timestamp, Verdict, breakage};
 
-use crate::{Person, Policy, Refusal, Why, cluster::UnionFind, identity, money::Trouble};
+use crate::{BlockedJoin, GuardReason, Guards, Person, cluster::UnionFind, identity, money::Trouble};
 
 /// The method of a consent that was confirmed through the link of a letter.
 const CONFIRMED: &str = "double-opt-in";
@@ -25,7 +25,7 @@ pub(crate) fn proves(record: &Record) -> bool {
 /// A form of which nothing is proved.
 pub(crate) fn is_claimed(record: &Record) -> bool {
     let is_strong = |one: &Identifier| one.kind().is_strong();
-    matches!(record.fact, Fact::Touch(_)) && !record.claims.is_empty() && !record.identifiers.iter().any(is_strong)
+    matches!(record.fact, Fact::Submission(_)) && !record.claims.is_empty() && !record.identifiers.iter().any(is_strong)
 }
 
 /// Joins forms by what they claim, until a claim of theirs is confirmed.
@@ -33,7 +33,7 @@ pub(crate) fn join_forms(
     clusters: &mut UnionFind<'_>,
     records: &[&Record],
     shared: &BTreeSet<Identifier>,
-    policy: &Policy,
+    guards: &Guards,
 ) {
     let forms: Vec<&&Record> = records.iter().filter(|record| is_claimed(record)).collect();
     if forms.is_empty() {
@@ -42,17 +42,17 @@ pub(crate) fn join_forms(
     let mut confirmed = confirmations(records);
     confirmed.sort();
     let mut confirmed = confirmed.into_iter().peekable();
-    let mut leads = UnionFind::new(policy, identity::apart(records));
+    let mut leads = UnionFind::new(guards, identity::apart(records));
     for form in &forms {
         while let Some((_, named)) = confirmed.next_if(|(at, _)| *at < form.at) {
             seal(&mut leads, clusters, &named);
         }
         let is_open = clusters.of_record(&form.key).and_then(|root| clusters.clusters.get(&root));
         if is_open.is_some_and(|grown| !grown.is_proven) {
-            leads.add(form, form.claims.iter().filter(|one| policy.joins(form, one, shared)));
+            leads.add(form, form.claims.iter().filter(|one| guards.joins(form, one, shared)));
         }
     }
-    clusters.refusals.append(&mut leads.refusals);
+    clusters.blocked_joins.append(&mut leads.blocked_joins);
     for lead in leads.clusters.into_values() {
         let mut keys = lead.cluster.records.iter();
         let Some(first) = keys.next() else { continue };
@@ -170,18 +170,21 @@ pub(crate) fn contested(
     clusters: &UnionFind<'_>,
     records: &[&Record],
     shared: &BTreeSet<Identifier>,
-    policy: &Policy,
-) -> Vec<Refusal> {
+    guards: &Guards,
+) -> Vec<BlockedJoin> {
     let of_record = |record: &&Record| {
         let own = clusters.of_record(&record.key);
         let is_another = |one: &&Identifier| {
             let owner = clusters.of_identifier(one).filter(|owner| Some(*owner) != own);
             owner.and_then(|owner| clusters.clusters.get(&owner)).is_some_and(|owner| owner.is_somebody)
         };
-        let claims = record.claims.iter().filter(|one| policy.joins(record, one, shared)).filter(is_another);
-        let refusal =
-            |one: &Identifier| Refusal { record: record.key.clone(), identifier: one.clone(), why: Why::Claimed };
-        claims.map(refusal).collect::<Vec<_>>()
+        let claims = record.claims.iter().filter(|one| guards.joins(record, one, shared)).filter(is_another);
+        let blocked_join = |one: &Identifier| BlockedJoin {
+            record: record.key.clone(),
+            identifier: one.clone(),
+            why: GuardReason::Claimed,
+        };
+        claims.map(blocked_join).collect::<Vec<_>>()
     };
     records.iter().flat_map(of_record).collect()
 }
@@ -210,8 +213,8 @@ pub(crate) fn troubles(person: &Person) -> impl Iterator<Item = Trouble> {
 /// What somebody typed into a public form of a company: a manager reads it, and no company is made or joined.
 fn companies(person: &Person) -> impl Iterator<Item = Trouble> {
     let typed = person.records.values().filter_map(|record| match &record.fact {
-        Fact::Touch(touch) if touch.is_anonymous => {
-            let parts = ["company", "inn", "kpp"].into_iter().filter_map(|name| touch.labels.get(name));
+        Fact::Submission(submission) if submission.is_anonymous => {
+            let parts = ["company", "inn", "kpp"].into_iter().filter_map(|name| submission.labels.get(name));
             Some(parts.cloned().collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
         }
         _ => None,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Identifier, Kind, Record, RecordKey, Timestamp};
 
-use crate::{Cluster, Policy, Refusal, Why, claims};
+use crate::{BlockedJoin, Cluster, GuardReason, Guards, claims};
 
 /// A cluster with what the guards ask for, kept up to date instead of counted anew.
 #[derive(Default)]
@@ -43,24 +43,24 @@ impl Grown {
 }
 
 pub(crate) struct UnionFind<'p> {
-    policy: &'p Policy,
+    guards: &'p Guards,
     /// Pairs that a manager said belong to two people.
     apart: Vec<(Identifier, Identifier)>,
     pub clusters: BTreeMap<usize, Grown>,
     owner: BTreeMap<Identifier, usize>,
     records: BTreeMap<RecordKey, usize>,
-    pub refusals: Vec<Refusal>,
+    pub blocked_joins: Vec<BlockedJoin>,
 }
 
 impl<'p> UnionFind<'p> {
-    pub fn new(policy: &'p Policy, apart: Vec<(Identifier, Identifier)>) -> Self {
+    pub fn new(guards: &'p Guards, apart: Vec<(Identifier, Identifier)>) -> Self {
         Self {
-            policy,
+            guards,
             apart,
             clusters: BTreeMap::new(),
             owner: BTreeMap::new(),
             records: BTreeMap::new(),
-            refusals: Vec::new(),
+            blocked_joins: Vec::new(),
         }
     }
 
@@ -76,8 +76,8 @@ impl<'p> UnionFind<'p> {
             }
             match self.obstacle(root, other, identifier) {
                 Some(why) => {
-                    let refusal = Refusal { record: record.key.clone(), identifier: identifier.clone(), why };
-                    self.refusals.push(refusal);
+                    let blocked_join = BlockedJoin { record: record.key.clone(), identifier: identifier.clone(), why };
+                    self.blocked_joins.push(blocked_join);
                 }
                 None => {
                     root = other.map_or(root, |other| self.merge(root, other));
@@ -154,9 +154,9 @@ impl<'p> UnionFind<'p> {
         self.apart.iter().any(|(a, b)| holds(a) && holds(b))
     }
 
-    fn obstacle(&self, root: usize, other: Option<usize>, identifier: &Identifier) -> Option<Why> {
+    fn obstacle(&self, root: usize, other: Option<usize>, identifier: &Identifier) -> Option<GuardReason> {
         if self.are_apart(root, other.unwrap_or(root), Some(identifier)) {
-            return Some(Why::Decided);
+            return Some(GuardReason::Decided);
         }
         let grown = [Some(root), other].map(|id| id.and_then(|id| self.clusters.get(&id)));
         let parts = || grown.iter().flatten();
@@ -164,20 +164,20 @@ impl<'p> UnionFind<'p> {
             let own = usize::from(other.is_none() && identifier.kind() == kind);
             parts().map(|one| one.count(kind)).sum::<usize>() + own
         };
-        if count(Kind::Phone) > self.policy.phones {
-            return Some(Why::TooManyPhones);
+        if count(Kind::Phone) > self.guards.phones {
+            return Some(GuardReason::TooManyPhones);
         }
-        if count(Kind::Email) > self.policy.emails {
-            return Some(Why::TooManyEmails);
+        if count(Kind::Email) > self.guards.emails {
+            return Some(GuardReason::TooManyEmails);
         }
         let slot = (identifier.kind(), identifier.scope().to_owned());
         let differs = |one: &&Grown| one.exclusive.get(&slot).is_some_and(|value| value != identifier.value());
         if identifier.kind().is_exclusive() && parts().copied().any(|one| differs(&one)) {
-            return Some(Why::TwoOf(slot.0, slot.1));
+            return Some(GuardReason::TwoOf(slot.0, slot.1));
         }
         let [Some(one), Some(two)] = grown else { return None };
         let (few, many) = if one.exclusive.len() <= two.exclusive.len() { (one, two) } else { (two, one) };
         let clash = few.exclusive.iter().find(|(slot, value)| many.exclusive.get(*slot).is_some_and(|v| v != *value));
-        clash.map(|((kind, scope), _)| Why::TwoOf(*kind, scope.clone()))
+        clash.map(|((kind, scope), _)| GuardReason::TwoOf(*kind, scope.clone()))
     }
 }

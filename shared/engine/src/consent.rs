@@ -192,18 +192,19 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
         told_at: record.told_at.or(Some(record.at)).filter(|told| *told != at && record.received_at.is_some()),
     };
     match &record.fact {
-        Fact::Touch(touch) => {
+        Fact::Submission(submission) => {
             // Of an import alone: a form's fields are whatever a visitor sends, and prove nothing.
-            let told = |key: &&String| touch.quiet && key.starts_with("consent_");
-            let method = touch.labels.get("consent_method").filter(|_| touch.quiet).map_or("form", String::as_str);
-            let claims = touch.consents.iter();
+            let told = |key: &&String| submission.quiet && key.starts_with("consent_");
+            let method =
+                submission.labels.get("consent_method").filter(|_| submission.quiet).map_or("form", String::as_str);
+            let claims = submission.consents.iter();
             let claims = claims.map(|claim| {
                 let decision = if claim.given { Decision::Given } else { Decision::Withdrawn };
-                let at = if claim.given || touch.quiet { record.at } else { withdrawn_since(record) };
-                let at = if claim.given && touch.quiet { imported_at(record) } else { at };
+                let at = if claim.given || submission.quiet { record.at } else { withdrawn_since(record) };
+                let at = if claim.given && submission.quiet { imported_at(record) } else { at };
                 let entry = entry(at, claim.channel, decision, method);
-                let evidence = touch.form.iter().map(|form| ("form".to_owned(), form.clone()));
-                let row = touch.labels.iter().filter(|(key, _)| told(key));
+                let evidence = submission.form.iter().map(|form| ("form".to_owned(), form.clone()));
+                let row = submission.labels.iter().filter(|(key, _)| told(key));
                 let row = row.map(|(key, value)| (key.trim_start_matches("consent_").to_owned(), value.clone()));
                 Entry {
                     purpose: claim.purpose.clone(),
@@ -228,11 +229,11 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
                 ..entry
             }]
         }
-        Fact::Talk(talk) => {
-            let channel = if talk.chat.kind().is_chat() { Channel::Messenger } else { Channel::Sms };
+        Fact::Conversation(conversation) => {
+            let channel = if conversation.chat.kind().is_chat() { Channel::Messenger } else { Channel::Sms };
             let is_messenger = channel == Channel::Messenger;
-            let opened = talk.open_since.map(|at| (at, ChatWord::Opened));
-            let words: BTreeSet<_> = talk.all_words().into_iter().chain(opened).collect();
+            let opened = conversation.open_since.map(|at| (at, ChatWord::Opened));
+            let words: BTreeSet<_> = conversation.all_words().into_iter().chain(opened).collect();
             // A number that takes no SMS is no word of its owner's; a messenger tells us of a block.
             let words = words
                 .into_iter()
@@ -265,7 +266,7 @@ const SOFT_BOUNCES: usize = 5;
 pub fn is_suppressed(person: &Person, address: &Identifier) -> bool {
     let letters = || {
         person.records.values().filter_map(|record| match &record.fact {
-            Fact::Letter(letter) if letter.to == *address => Some(letter),
+            Fact::MailMessage(letter) if letter.to == *address => Some(letter),
             _ => None,
         })
     };

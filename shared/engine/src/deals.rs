@@ -5,7 +5,7 @@ mod order;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use stagedoor_model::{Company, Fact, Money, Rung, Talk, Timestamp, Token, breakage};
+use stagedoor_model::{Company, Conversation, Fact, Money, Rung, Timestamp, Token, breakage};
 
 use crate::{
     Attribution, Attributions, Catalog, Looks, Person, Show, ShowKey, Stage,
@@ -97,45 +97,45 @@ pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
 
 /// The same, from settlements that are known already.
 pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements<'_>) -> BTreeMap<ShowKey, Deal> {
-    let mut sketches = BTreeMap::<ShowKey, Sketch>::new();
+    let mut builders = BTreeMap::<ShowKey, DealBuilder>::new();
     let looks = Looks::of(person);
     let links = person.links().map(|link| (link.token.as_str(), &link.campaign)).collect();
     for record in person.records.values() {
         let source = record.source.as_str();
         match &record.fact {
-            Fact::Touch(touch) if touch.quiet => {}
-            Fact::Touch(touch) => {
-                let show = catalog.show(source, touch.show.as_ref());
-                let sketch = sketches.entry(show.key.clone()).or_insert_with(|| Sketch::new(show));
-                sketch.climb(touch.rung, touch.last);
-                let cart = touch.amount.clone().map(|amount| (touch.last, amount));
-                sketch.cart = sketch.cart.take().max(cart);
-                sketch.labels.extend(touch.labels.clone());
+            Fact::Submission(submission) if submission.quiet => {}
+            Fact::Submission(submission) => {
+                let show = catalog.show(source, submission.show.as_ref());
+                let builder = builders.entry(show.key.clone()).or_insert_with(|| DealBuilder::new(show));
+                builder.advance(submission.rung, submission.last);
+                let cart = submission.amount.clone().map(|amount| (submission.last, amount));
+                builder.cart = builder.cart.take().max(cart);
+                builder.labels.extend(submission.labels.clone());
             }
             // Below, with its money.
             Fact::Order { .. } => {}
-            Fact::Talk(talk) => add_talk(&mut sketches, catalog, source, talk, &links),
+            Fact::Conversation(conversation) => add_talk(&mut builders, catalog, source, conversation, &links),
             Fact::Link(link) => {
                 if let (Some(campaign), Some(at)) =
                     (catalog.campaigns.get(&link.campaign), looks.at(link).map(|(first, _)| first))
                 {
-                    climb(&mut sketches, catalog.house_show(campaign.show.as_ref()), Rung::Interested, at);
+                    advance(&mut builders, catalog.catalog_show(campaign.show.as_ref()), Rung::Interested, at);
                 }
             }
             Fact::Promo(promo) => {
                 if let Some(campaign) = catalog.campaigns.get(&promo.campaign) {
-                    let sketch = climb(
-                        &mut sketches,
-                        catalog.house_show(campaign.show.as_ref()),
+                    let builder = advance(
+                        &mut builders,
+                        catalog.catalog_show(campaign.show.as_ref()),
                         Rung::PromoIssued,
                         promo.issued_at,
                     );
-                    sketch.promo_codes.insert(promo.code.clone());
+                    builder.promo_codes.insert(promo.code.clone());
                 }
             }
             Fact::CrmContact { .. }
             | Fact::CrmLead { .. }
-            | Fact::Letter(_)
+            | Fact::MailMessage(_)
             | Fact::Consent(_)
             | Fact::Membership { .. }
             | Fact::Moved
@@ -149,28 +149,28 @@ pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements<'
             true => Attribution::of(order, person, catalog),
             false => attributions.of_order(order),
         };
-        order::add(&mut sketches, catalog, source, order, settlement, campaign);
+        order::add(&mut builders, catalog, source, order, settlement, campaign);
     }
-    sketches.into_iter().map(|(key, sketch)| (key, sketch.finish())).collect()
+    builders.into_iter().map(|(key, builder)| (key, builder.finish())).collect()
 }
 
-fn climb(sketches: &mut BTreeMap<ShowKey, Sketch>, show: Show, rung: Rung, at: Timestamp) -> &mut Sketch {
-    let sketch = sketches.entry(show.key.clone()).or_insert_with(|| Sketch::new(show));
-    sketch.climb(rung, at);
-    sketch
+fn advance(builders: &mut BTreeMap<ShowKey, DealBuilder>, show: Show, rung: Rung, at: Timestamp) -> &mut DealBuilder {
+    let builder = builders.entry(show.key.clone()).or_insert_with(|| DealBuilder::new(show));
+    builder.advance(rung, at);
+    builder
 }
 
 /// A chat is about the shows of the links that it came through, else about its source's.
 /// `links`: campaigns of their personal links, by token.
 fn add_talk(
-    sketches: &mut BTreeMap<ShowKey, Sketch>,
+    builders: &mut BTreeMap<ShowKey, DealBuilder>,
     catalog: &Catalog,
     source: &str,
-    talk: &Talk,
+    conversation: &Conversation,
     links: &BTreeMap<&str, &String>,
 ) {
     let mut about = BTreeMap::<Option<&ShowKey>, Timestamp>::new();
-    for (token, used) in &talk.uses {
+    for (token, used) in &conversation.uses {
         let named = links.get(token.as_str()).and_then(|name| catalog.campaigns.get(*name));
         let numbered = || Token::parse(token)?.header().and_then(|header| catalog.campaign_numbered(header.campaign));
         if let Some(campaign) = named.or_else(numbered) {
@@ -179,19 +179,19 @@ fn add_talk(
         }
     }
     if about.is_empty()
-        && let Some(spoke_at) = talk.spoke_at
+        && let Some(spoke_at) = conversation.spoke_at
     {
         about.insert(catalog.show_of_source.get(source), spoke_at);
     }
     for (show, at) in about {
-        climb(sketches, catalog.house_show(show), Rung::Talked, at);
+        advance(builders, catalog.catalog_show(show), Rung::Conversation, at);
     }
 }
 
-struct Sketch {
+struct DealBuilder {
     show: Show,
     /// When each rung was reached.
-    touches: Vec<(Rung, Timestamp)>,
+    submissions: Vec<(Rung, Timestamp)>,
     lost_at: Option<Timestamp>,
     refunded_at: Option<Timestamp>,
     /// Paid orders of which something still stands.
@@ -215,11 +215,11 @@ struct Sketch {
     made_of: BTreeSet<(String, String)>,
 }
 
-impl Sketch {
+impl DealBuilder {
     fn new(show: Show) -> Self {
         Self {
             show,
-            touches: vec![],
+            submissions: vec![],
             lost_at: None,
             refunded_at: None,
             standing: 0,
@@ -239,15 +239,15 @@ impl Sketch {
         }
     }
 
-    fn climb(&mut self, rung: Rung, at: Timestamp) {
-        self.touches.push((rung, at));
+    fn advance(&mut self, rung: Rung, at: Timestamp) {
+        self.submissions.push((rung, at));
     }
 
     /// The highest rung with its earliest time; `after` an instant when all was given back, of those that cost nothing.
     fn top(&self, after: Option<Timestamp>) -> Option<(Rung, Timestamp)> {
-        let touches =
-            self.touches.iter().filter(|(rung, at)| after.is_none_or(|after| *at > after && *rung < Rung::Paid));
-        touches.copied().max_by_key(|(rung, at)| (*rung, std::cmp::Reverse(*at)))
+        let submissions =
+            self.submissions.iter().filter(|(rung, at)| after.is_none_or(|after| *at > after && *rung < Rung::Paid));
+        submissions.copied().max_by_key(|(rung, at)| (*rung, std::cmp::Reverse(*at)))
     }
 
     fn sum(&mut self, currency: &str) -> &mut DealSum {

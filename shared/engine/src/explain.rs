@@ -8,7 +8,7 @@ use crate::Person;
 
 /// One step of the explanation: `record` belongs here because it shares `shared` with `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Because {
+pub struct LinkReason {
     pub record: RecordKey,
     /// `None` for the first record, which the person was made from.
     pub to: Option<RecordKey>,
@@ -16,7 +16,7 @@ pub struct Because {
 }
 
 /// From the first record outwards; a record that no shared strong identifier leads to comes last, without a reason.
-pub fn explain(person: &Person) -> Vec<Because> {
+pub fn explain(person: &Person) -> Vec<LinkReason> {
     let strong = |key: &RecordKey| -> BTreeSet<Identifier> {
         let Some(record) = person.records.get(key) else { return BTreeSet::new() };
         let decided = match &record.fact {
@@ -39,7 +39,7 @@ pub fn explain(person: &Person) -> Vec<Because> {
     };
     let Some(first) = first else { return vec![] };
     let mut left: BTreeSet<RecordKey> = person.records.keys().filter(|key| **key != first).cloned().collect();
-    let mut steps = vec![Because { record: first.clone(), to: None, shared: BTreeSet::new() }];
+    let mut steps = vec![LinkReason { record: first.clone(), to: None, shared: BTreeSet::new() }];
     let mut queue = VecDeque::from([first]);
     while let Some(to) = queue.pop_front() {
         let known = strong(&to);
@@ -48,10 +48,10 @@ pub fn explain(person: &Person) -> Vec<Because> {
             if !shared.is_empty() {
                 left.remove(&key);
                 queue.push_back(key.clone());
-                steps.push(Because { record: key, to: Some(to.clone()), shared });
+                steps.push(LinkReason { record: key, to: Some(to.clone()), shared });
             }
         }
     }
-    steps.extend(left.into_iter().map(|record| Because { record, to: None, shared: BTreeSet::new() }));
+    steps.extend(left.into_iter().map(|record| LinkReason { record, to: None, shared: BTreeSet::new() }));
     steps
 }

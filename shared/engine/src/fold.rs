@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_model::{Fact, Identifier, Record, RecordKey, Verdict};
 
 use crate::{
-    Later, Person, PersonId, Policy, Refusal, Why, consent, excess, handed_on, later, partings, partition,
+    BlockedJoin, GuardReason, Guards, Later, Person, PersonId, bounds, consent, handed_on, later, partings, partition,
     shared_identifiers::lifts,
 };
 
@@ -28,10 +28,10 @@ pub struct Folded {
     /// Identifiers that name nobody any more.
     pub released: BTreeSet<Identifier>,
     /// Identifiers that turned out to belong to a crowd.
-    pub crowded: BTreeSet<Identifier>,
+    pub shared_identifiers: BTreeSet<Identifier>,
     /// Marks of crowds that a manager lifted.
     pub lifted: BTreeSet<Identifier>,
-    pub refusals: Vec<Refusal>,
+    pub blocked_joins: Vec<BlockedJoin>,
 }
 
 /// Splits a batch into groups that know nothing of each other. `owners` says whom an identifier names in the store.
@@ -39,16 +39,16 @@ pub fn group(
     records: Vec<Record>,
     people: Vec<Person>,
     owners: &BTreeMap<Identifier, PersonId>,
-    weak: &BTreeSet<Identifier>,
-    policy: &Policy,
+    known_shared: &BTreeSet<Identifier>,
+    guards: &Guards,
 ) -> Vec<Group> {
     let mut groups = Groups::default();
     let lifting: BTreeSet<Identifier> = lifts(&records).into_keys().cloned().collect();
     let besides: BTreeSet<RecordKey> = records.iter().filter_map(|record| record.beside.clone()).collect();
     for person in people {
         let ids: Vec<Node> = std::iter::once(person.id)
-            .chain(person.neighbours.iter().copied())
-            .chain(person.absorbed.iter().copied())
+            .chain(person.blocked_with.iter().copied())
+            .chain(person.merged_ids.iter().copied())
             .map(Node::Person)
             .chain(lifting.iter().filter(|one| mentions(&person, one)).cloned().map(Node::Identifier))
             .chain(besides.iter().filter(|key| person.records.contains_key(*key)).cloned().map(Node::Record))
@@ -62,7 +62,7 @@ pub fn group(
         nodes.extend(record.beside.clone().map(Node::Record));
         let lifted = |one: &Identifier| matches!(&record.fact, Fact::Decided { verdict: Verdict::NotShared(of), .. } if of == one);
         for identifier in record.mentions() {
-            if policy.joins(&record, &identifier, weak) || lifted(&identifier) {
+            if guards.joins(&record, &identifier, known_shared) || lifted(&identifier) {
                 nodes.extend(owners.get(&identifier).copied().map(Node::Person));
                 nodes.push(Node::Identifier(identifier));
             }
@@ -119,10 +119,10 @@ impl Groups {
     }
 }
 
-/// Folds one group. `weak` are identifiers known to belong to a crowd.
-pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folded {
-    let lifted = lifted_by(&group.records, weak);
-    let weak: BTreeSet<Identifier> = weak.difference(&lifted).cloned().collect();
+/// Folds one group. `known_shared` are identifiers known to belong to a crowd.
+pub fn fold(group: Group, known_shared: &BTreeSet<Identifier>, guards: &Guards) -> Folded {
+    let lifted = lifted_by(&group.records, known_shared);
+    let known_shared: BTreeSet<Identifier> = known_shared.difference(&lifted).cloned().collect();
     let before: BTreeMap<PersonId, Person> = group.people.into_iter().map(|person| (person.id, person)).collect();
     let mut records = BTreeMap::<RecordKey, Record>::new();
     let known = before.values().flat_map(|person| person.records.values().cloned());
@@ -137,29 +137,35 @@ pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folde
     consent::without_repeats(&mut records);
     let mut before = before;
     follow_origins(&mut before, &mut records);
-    let split = partition(records.values(), &weak, policy);
+    let split = partition(records.values(), &known_shared, guards);
     partings::disown_values(&mut records, &split);
-    let mut folded = Folded { crowded: split.crowded.clone(), refusals: split.refusals, lifted, ..Folded::default() };
-    folded.lifted.retain(|mark| !split.crowded.contains(mark));
+    let mut folded = Folded {
+        shared_identifiers: split.shared_identifiers.clone(),
+        blocked_joins: split.blocked_joins,
+        lifted,
+        ..Folded::default()
+    };
+    folded.lifted.retain(|mark| !split.shared_identifiers.contains(mark));
     let clusters: Vec<&BTreeSet<RecordKey>> = split.clusters.iter().map(|cluster| &cluster.records).collect();
     let mut after = successors(&clusters, &records, &before);
-    after.iter_mut().for_each(excess::forget_excess);
+    after.iter_mut().for_each(bounds::forget_excess);
     for (person, cluster) in after.iter().zip(&split.clusters) {
         folded.claims.extend(cluster.identifiers.iter().map(|identifier| (identifier.clone(), person.id)));
     }
-    let shared: BTreeSet<Identifier> = weak.union(&split.crowded).cloned().collect();
-    note_contested(&mut after, &folded.refusals);
-    name_neighbours(&mut after, &mut folded, &shared, policy);
+    let shared: BTreeSet<Identifier> = known_shared.union(&split.shared_identifiers).cloned().collect();
+    note_contested(&mut after, &folded.blocked_joins);
+    name_blocked_with(&mut after, &mut folded, &shared, guards);
     let forgets = stagedoor_model::breakage::is_on("crowd-forgets");
     let named = |record: &Record| {
-        let usable = |one: &Identifier| policy.joins(record, one, &weak) || policy.blocked.contains(one) || forgets;
+        let usable =
+            |one: &Identifier| guards.joins(record, one, &known_shared) || guards.blocked.contains(one) || forgets;
         record.mentions().into_iter().filter(usable).collect::<Vec<_>>()
     };
     let all = before.values().flat_map(|person| person.records.values());
     folded.released = all.flat_map(named).filter(|identifier| !folded.claims.contains_key(identifier)).collect();
     for person in after {
-        for absorbed in before.keys().filter(|id| **id != person.id && person.absorbed.contains(*id)) {
-            folded.redirects.insert(*absorbed, person.id);
+        for merged_ids in before.keys().filter(|id| **id != person.id && person.merged_ids.contains(*id)) {
+            folded.redirects.insert(*merged_ids, person.id);
         }
         if before.get(&person.id) != Some(&person) {
             folded.people.push(person);
@@ -169,9 +175,9 @@ pub fn fold(group: Group, weak: &BTreeSet<Identifier>, policy: &Policy) -> Folde
 }
 
 /// Marks that fresh decisions of managers lift.
-fn lifted_by(fresh: &[Record], weak: &BTreeSet<Identifier>) -> BTreeSet<Identifier> {
+fn lifted_by(fresh: &[Record], known_shared: &BTreeSet<Identifier>) -> BTreeSet<Identifier> {
     let marks = lifts(fresh).into_keys().flat_map(|identifier| [identifier.clone(), identifier.typed()]);
-    marks.filter(|mark| weak.contains(mark)).collect()
+    marks.filter(|mark| known_shared.contains(mark)).collect()
 }
 
 /// Where an order was handed on, its former buyer is made from what it left with them, and so is what stands beside it. A
@@ -236,25 +242,25 @@ fn successors(
 fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Person {
     elders.sort_by_key(|person| (person.born, person.id));
     let all = |of: fn(&Person) -> &BTreeSet<PersonId>| elders.iter().flat_map(move |person| of(person)).copied();
-    let absorbed: BTreeSet<PersonId> =
-        all(|person| &person.absorbed).chain(elders.iter().skip(1).map(|person| person.id)).collect();
+    let merged_ids: BTreeSet<PersonId> =
+        all(|person| &person.merged_ids).chain(elders.iter().skip(1).map(|person| person.id)).collect();
     let own: BTreeSet<PersonId> = elders.iter().map(|person| person.id).collect();
-    let parted = all(|person| &person.parted).filter(|id| !absorbed.contains(id) && !own.contains(id)).collect();
+    let parted = all(|person| &person.parted).filter(|id| !merged_ids.contains(id) && !own.contains(id)).collect();
     let absorbed_by =
-        all(|person| &person.absorbed_by).filter(|id| !absorbed.contains(id) && !own.contains(id)).collect();
+        all(|person| &person.absorbed_by).filter(|id| !merged_ids.contains(id) && !own.contains(id)).collect();
     let former = elders.iter().flat_map(|person| &person.former).cloned().collect();
     let origins = elders.iter().skip(1).map(|person| (person.id, person.origin.clone()));
     let absorbed_origins = elders.iter().flat_map(|person| person.absorbed_origins.clone()).chain(origins).collect();
     let Some(elder) = elders.first() else { return newcomer(records, &BTreeSet::new(), &BTreeMap::new()) };
-    let absorbed = absorbed.into_iter().filter(|id| *id != elder.id).collect();
+    let merged_ids = merged_ids.into_iter().filter(|id| *id != elder.id).collect();
     let (id, origin, born) = (elder.id, elder.origin.clone(), elder.born);
     Person {
         id,
         origin,
         born,
         records,
-        neighbours: BTreeSet::new(),
-        absorbed,
+        blocked_with: BTreeSet::new(),
+        merged_ids: merged_ids,
         absorbed_origins,
         parted,
         absorbed_by,
@@ -266,8 +272,8 @@ fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Per
 }
 
 /// Notes with each person what they claim and somebody else proves.
-fn note_contested(people: &mut [Person], refusals: &[Refusal]) {
-    let claimed = refusals.iter().filter(|refusal| refusal.why == Why::Claimed);
+fn note_contested(people: &mut [Person], blocked_joins: &[BlockedJoin]) {
+    let claimed = blocked_joins.iter().filter(|blocked_join| blocked_join.why == GuardReason::Claimed);
     let mut contested = BTreeMap::<&RecordKey, BTreeSet<Identifier>>::new();
     claimed.for_each(|one| _ = contested.entry(&one.record).or_default().insert(one.identifier.clone()));
     for person in people.iter_mut().filter(|_| !contested.is_empty()) {
@@ -304,8 +310,8 @@ fn newcomer(
         id,
         origin: origin.clone(),
         born: keys.first().map_or_else(Default::default, |record| record.at),
-        neighbours: BTreeSet::new(),
-        absorbed: BTreeSet::new(),
+        blocked_with: BTreeSet::new(),
+        merged_ids: BTreeSet::new(),
         absorbed_origins: BTreeMap::new(),
         parted: BTreeSet::new(),
         absorbed_by: BTreeSet::new(),
@@ -319,11 +325,11 @@ fn newcomer(
 
 /// Every person whose records mention an identifier must be found through it, also where a guard kept them apart: the
 /// identifier names the one it joined, who knows the others.
-fn name_neighbours(people: &mut [Person], folded: &mut Folded, weak: &BTreeSet<Identifier>, policy: &Policy) {
+fn name_blocked_with(people: &mut [Person], folded: &mut Folded, known_shared: &BTreeSet<Identifier>, guards: &Guards) {
     let mut mentions = BTreeMap::<Identifier, BTreeSet<PersonId>>::new();
     for person in people.iter() {
         for record in person.records.values() {
-            for identifier in record.mentions().into_iter().filter(|one| policy.joins(record, one, weak)) {
+            for identifier in record.mentions().into_iter().filter(|one| guards.joins(record, one, known_shared)) {
                 mentions.entry(identifier).or_default().insert(person.id);
             }
         }
@@ -342,6 +348,6 @@ fn name_neighbours(people: &mut [Person], folded: &mut Folded, weak: &BTreeSet<I
         }
     }
     for person in people {
-        person.neighbours = near.remove(&person.id).unwrap_or_default();
+        person.blocked_with = near.remove(&person.id).unwrap_or_default();
     }
 }

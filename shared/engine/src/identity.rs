@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, Timestamp, Verdict, breakage};
 
 use crate::{
-    by_number, claims,
+    claims,
     cluster::UnionFind,
-    links,
+    link_rules, order_numbers,
     shared_identifiers::{crowds, is_typed},
 };
 
 #[derive(Debug, Clone)]
-pub struct Policy {
+pub struct Guards {
     /// A person has at most this many phones.
     pub phones: usize,
     /// A person has at most this many e-mails.
@@ -30,17 +30,17 @@ pub struct Policy {
     pub blocked: BTreeSet<Identifier>,
 }
 
-impl Default for Policy {
+impl Default for Guards {
     fn default() -> Self {
         Self { phones: 5, emails: 5, crowd: 8, names: 12, published: 50, blocked: BTreeSet::new() }
     }
 }
 
-impl Policy {
-    /// Whether an identifier of a record leads to other records that hold it. `weak` are the marks of crowds.
-    pub fn joins(&self, record: &Record, identifier: &Identifier, weak: &BTreeSet<Identifier>) -> bool {
+impl Guards {
+    /// Whether an identifier of a record leads to other records that hold it. `known_shared` are the marks of crowds.
+    pub fn joins(&self, record: &Record, identifier: &Identifier, known_shared: &BTreeSet<Identifier>) -> bool {
         let is_typed = is_typed(record) || record.claims.contains(identifier);
-        let is_shared = weak.contains(identifier) || is_typed && weak.contains(&identifier.typed());
+        let is_shared = known_shared.contains(identifier) || is_typed && known_shared.contains(&identifier.typed());
         identifier.kind().is_strong() && !is_shared && !self.blocked.contains(identifier)
     }
 }
@@ -63,7 +63,7 @@ pub fn looked_up(record: &Record) -> BTreeSet<Identifier> {
 /// Why two people who share an identifier were not joined.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Why {
+pub enum GuardReason {
     TooManyPhones,
     TooManyEmails,
     /// Both sides hold another value of something that a person has only one of.
@@ -80,10 +80,10 @@ pub enum Why {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Refusal {
+pub struct BlockedJoin {
     pub record: RecordKey,
     pub identifier: Identifier,
-    pub why: Why,
+    pub why: GuardReason,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -96,39 +96,42 @@ pub struct Cluster {
 pub struct Partition {
     /// In the order of their oldest record.
     pub clusters: Vec<Cluster>,
-    pub refusals: Vec<Refusal>,
+    pub blocked_joins: Vec<BlockedJoin>,
     /// Identifiers found to belong to a crowd; they join nobody from now on.
-    pub crowded: BTreeSet<Identifier>,
+    pub shared_identifiers: BTreeSet<Identifier>,
 }
 
-/// Splits records into people. `weak` are identifiers known to belong to a crowd.
+/// Splits records into people. `known_shared` are identifiers known to belong to a crowd.
 pub fn partition<'a>(
     records: impl IntoIterator<Item = &'a Record>,
-    weak: &BTreeSet<Identifier>,
-    policy: &Policy,
+    known_shared: &BTreeSet<Identifier>,
+    guards: &Guards,
 ) -> Partition {
     let mut sorted: Vec<&Record> = records.into_iter().collect();
     sorted.sort_by(|a, b| (trust(a), a.at, &a.key).cmp(&(trust(b), b.at, &b.key)));
-    let crowded = crowds(&sorted, weak, policy);
-    let shared: BTreeSet<Identifier> = weak.union(&crowded).cloned().collect();
-    let mut clusters = UnionFind::new(policy, apart(&sorted));
+    let newly_shared = crowds(&sorted, known_shared, guards);
+    let shared: BTreeSet<Identifier> = known_shared.union(&newly_shared).cloned().collect();
+    let mut clusters = UnionFind::new(guards, apart(&sorted));
     for record in &sorted {
-        let joins = record
-            .identifiers
-            .iter()
-            .filter(|identifier| policy.joins(record, identifier, &shared) && links::joins_at_once(record, identifier));
+        let joins = record.identifiers.iter().filter(|identifier| {
+            guards.joins(record, identifier, &shared) && link_rules::joins_at_once(record, identifier)
+        });
         clusters.add(record, joins);
     }
-    by_number::join(&mut clusters, &sorted);
-    claims::join_forms(&mut clusters, &sorted, &shared, policy);
+    order_numbers::join(&mut clusters, &sorted);
+    claims::join_forms(&mut clusters, &sorted, &shared, guards);
     claims::join_confirmed(&mut clusters, &sorted);
     join_decided(&mut clusters, &sorted);
-    links::join_chats(&mut clusters, &sorted, |link| shared.contains(link) || shared.contains(&link.typed()));
-    let mut refusals = std::mem::take(&mut clusters.refusals);
-    refusals.extend(claims::contested(&clusters, &sorted, &shared, policy));
+    link_rules::join_chats(&mut clusters, &sorted, |link| shared.contains(link) || shared.contains(&link.typed()));
+    let mut blocked_joins = std::mem::take(&mut clusters.blocked_joins);
+    blocked_joins.extend(claims::contested(&clusters, &sorted, &shared, guards));
     let mut grown: Vec<_> = clusters.clusters.into_values().map(|grown| (grown.oldest, grown.cluster)).collect();
     grown.sort_by(|a, b| a.0.cmp(&b.0));
-    Partition { clusters: grown.into_iter().map(|(_, cluster)| cluster).collect(), refusals, crowded }
+    Partition {
+        clusters: grown.into_iter().map(|(_, cluster)| cluster).collect(),
+        blocked_joins: blocked_joins,
+        shared_identifiers: newly_shared,
+    }
 }
 
 // Links of the CRM's own mirror are weighed after what people did themselves: managers paste.
@@ -180,8 +183,9 @@ fn join_decided(clusters: &mut UnionFind<'_>, records: &[&Record]) {
         {
             if clusters.are_apart(one, other, None) {
                 let identifier = verdict.identifiers().into_iter().next().cloned();
-                let refusal = |identifier| Refusal { record: key.clone(), identifier, why: Why::Decided };
-                clusters.refusals.extend(identifier.map(refusal));
+                let blocked_join =
+                    |identifier| BlockedJoin { record: key.clone(), identifier, why: GuardReason::Decided };
+                clusters.blocked_joins.extend(identifier.map(blocked_join));
             } else {
                 clusters.merge(one, other);
             }

@@ -1,46 +1,47 @@
 //! The logic of the hub, pure and total: no I/O, no clock, no randomness. The same records give the same people.
 
-mod by_number;
+mod bot;
+mod bounds;
 mod campaign;
 mod catalog;
 mod claims;
 mod cluster;
 mod confirmation;
 mod consent;
-mod conversation;
+mod conversations;
+mod crm_conversation;
 mod deals;
-mod documents;
-mod enrolment;
-mod excess;
 mod explain;
 mod fold;
 mod handed_on;
 mod identity;
+mod invoices;
 mod later;
-mod letters;
-mod links;
-mod looks;
+mod link_rules;
+mod link_visits;
+mod list_membership;
+mod mail_and_consent;
 mod mailings;
 mod marketing;
 mod marks;
 mod mirror;
 mod money;
-mod old;
+mod order_numbers;
 mod partings;
 mod past_shows;
 mod person;
 mod plan;
 mod records;
-mod scenario;
+mod retention;
 pub mod segments;
 mod sending;
 mod shared_identifiers;
 mod shares;
 mod show_history;
 mod stage;
-mod talks;
 mod untangle;
 
+pub use bot::{Ask, BotScript, BotStep, Intent, Localised, On, PASSED_ON_ONCE, Reply, turns};
 pub use campaign::{Attribution, Attributions, By, Campaign, Pool, Windows};
 pub use catalog::{Catalog, GOODS, INTEREST, Pipeline, Show, ShowKey};
 pub use confirmation::{CODE_VALID, CodePolicy, Offer};
@@ -49,18 +50,19 @@ pub use consent::{
     cells_of_address, is_suppressed, ledger, may_advertise, proven_addresses, standing, unreadable_word, withdrawals,
     withdrawn_at, withdrawn_beside,
 };
-pub use conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
+pub use conversations::talk_key;
+pub use crm_conversation::{Chats, NoteDraft, TaskDraft, channel_title, chats};
 pub use deals::{Deal, DealSum, deals};
-pub use documents::{CompanyDraft, InvoiceDraft, InvoiceLine, InvoiceParents, InvoiceState, Invoicing};
-pub use enrolment::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolment};
-pub use explain::{Because, explain};
+pub use explain::{LinkReason, explain};
 pub use fold::{Folded, Group, fold, group};
-pub use identity::{Cluster, Partition, Policy, Refusal, Why, looked_up, partition};
+pub use identity::{BlockedJoin, Cluster, GuardReason, Guards, Partition, looked_up, partition};
+pub use invoices::{CompanyDraft, InvoiceDraft, InvoiceLine, InvoiceParents, InvoiceStatus, Invoicing};
 pub use later::{Later, PathStep};
-pub use looks::Looks;
+pub use link_visits::Looks;
+pub use list_membership::{Enrolment, Leaving, ListRule, Member, Place, Places, enrolment};
 pub use mailings::{
-    Audience, Due, Dues, Mailing, Manners, Message, Reports, Variant, Way, Written, WrittenStep, capped, dues,
-    takes_no_sms,
+    Audience, DueMessage, DueMessages, Mailing, MailingLimits, MailingState, MailingStep, MessageDraft, Reports, Route,
+    Variant, capped, due_messages, takes_no_sms,
 };
 pub use marketing::Marketing;
 pub use marks::stale_mark;
@@ -69,14 +71,12 @@ pub use money::{Moved, OrderKey, Payments, Settlement, Settlements, Trouble, set
 pub use past_shows::{PastShow, PastShows};
 pub use person::{Person, PersonId};
 pub use plan::{
-    CompanyRef, ContactDraft, ContactLink, DealDraft, DealLink, Digest, Intent, InvoiceLink, Link, ORDERS, Parked,
-    Plan, Remark, StageGuard, StagePlace, Step, next_turn, plan,
+    CompanyRef, ContactDraft, ContactState, CrmState, DealDraft, DealState, Digest, InvoiceState, ORDERS, Pending,
+    PendingText, Plan, Rejected, StageGuard, StagePlace, Step, next_turn, plan,
 };
 pub use records::{named_in, order_record_key, record_of};
-pub use scenario::{Ask, Heard, Localised, On, PASSED_ON_ONCE, Reply, Scenario, Turn, turns};
 pub use segments::{Segment, Traits};
 pub use sending::{Advertised, Attempt, Obstacle, SendingPolicy};
 pub use show_history::{ShowNotice, ShowState};
 pub use stage::{Stage, StageNames};
-pub use talks::talk_key;
 pub use untangle::{Parting, outdated, rows_of, untangle, without_rows_of_parted};

@@ -20,7 +20,8 @@ use sha2::{Digest, Sha256};
 use stagedoor_model::{Channel, Fact, Identifier, MARKETING, Purpose, QuietHours, Timestamp, breakage};
 
 use crate::{
-    Catalog, Deal, INTEREST, Link, Localised, Person, PersonId, ShowKey, ShowNotice, Standing, Traits, consent, deals,
+    Catalog, CrmState, Deal, INTEREST, Localised, Person, PersonId, ShowKey, ShowNotice, Standing, Traits, consent,
+    deals,
     segments::{DealTraits, Rule, holds},
 };
 
@@ -73,7 +74,7 @@ pub struct Variant {
 
 /// How often and when people are written to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Manners {
+pub struct MailingLimits {
     /// Hours in which nobody is, on the clocks of the show's place.
     pub quiet: Option<(Time, Time)>,
     /// So much advertising at most in so many seconds.
@@ -82,7 +83,7 @@ pub struct Manners {
 
 /// What somebody was written about one occasion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub struct MailingState {
     pub mailing: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub show: Option<ShowKey>,
@@ -95,7 +96,7 @@ pub struct Written {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marketing: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub steps: Vec<WrittenStep>,
+    pub steps: Vec<MailingStep>,
     /// The change of a show that they were told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<ShowNotice>,
@@ -103,7 +104,7 @@ pub struct Written {
 
 /// One message of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct WrittenStep {
+pub struct MailingStep {
     pub at: Timestamp,
     pub channel: Channel,
     /// The source, or `email`, or `sms`.
@@ -126,7 +127,7 @@ impl Mailing {
     }
 }
 
-impl Written {
+impl MailingState {
     /// What two joined people were written: the elder telling, with all messages.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
@@ -142,7 +143,7 @@ impl Written {
 
 /// A way to somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
+pub struct Route {
     pub channel: Channel,
     pub through: String,
     pub to: Identifier,
@@ -150,7 +151,7 @@ pub struct Way {
 
 /// What is to be written now.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Due<'c> {
+pub struct DueMessage<'c> {
     pub mailing: &'c Mailing,
     /// Names the occasion within the person.
     pub key: String,
@@ -161,13 +162,13 @@ pub struct Due<'c> {
     /// The change of a show that it is about.
     pub told: Option<ShowNotice>,
     /// `None`: they are held out.
-    pub message: Option<Message<'c>>,
+    pub message: Option<MessageDraft<'c>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message<'c> {
+pub struct MessageDraft<'c> {
     pub variant: &'c Variant,
-    pub way: Way,
+    pub route: Route,
     /// From 0.
     pub step: usize,
     pub quiet: Option<QuietHours>,
@@ -175,8 +176,8 @@ pub struct Message<'c> {
 
 /// What one look came to.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Dues<'c> {
-    pub now: Vec<Due<'c>>,
+pub struct DueMessages<'c> {
+    pub now: Vec<DueMessage<'c>>,
     /// When time alone may change it.
     pub again_at: Option<Timestamp>,
 }
@@ -191,33 +192,33 @@ struct Occasion<'t> {
 
 /// What somebody is to be written at `now`. `shared`: addresses that many people have, such as a cashier's. They get no
 /// advertising. A notice goes there only if the person has no other address.
-pub fn dues<'c>(
+pub fn due_messages<'c>(
     person: &Person,
-    link: &Link,
+    link: &CrmState,
     traits: &Traits,
     catalog: &'c Catalog,
     shared: &BTreeSet<Identifier>,
     now: Timestamp,
-) -> Dues<'c> {
-    let mut dues = Dues::default();
+) -> DueMessages<'c> {
+    let mut due_messages = DueMessages::default();
     let spent = spent(person, link, None);
     let is_of_changes = |one: &Mailing| matches!(&one.to, Audience::Deals(rule) if rule.is_about_changes());
     let tells = !catalog.learned.is_empty() && catalog.mailings.iter().any(is_of_changes);
     let deals = if tells { deals(person, catalog) } else { BTreeMap::new() };
     let reports = Reports::of(person);
-    let mut look = Desk { person, link, traits, catalog, shared, now, again_at: None, spent, deals, reports };
+    let mut look = MailingRun { person, link, traits, catalog, shared, now, again_at: None, spent, deals, reports };
     for mailing in &catalog.mailings {
         let ways = OnceCell::new();
         for occasion in look.occasions(mailing) {
-            dues.now.extend(look.due(mailing, &occasion, &ways));
+            due_messages.now.extend(look.due(mailing, &occasion, &ways));
         }
     }
-    dues.again_at = look.again_at;
-    dues
+    due_messages.again_at = look.again_at;
+    due_messages
 }
 
 /// When somebody was sent advertising, but for one campaign's invitation.
-fn spent(person: &Person, link: &Link, but: Option<&str>) -> BTreeSet<(Timestamp, String)> {
+fn spent(person: &Person, link: &CrmState, but: Option<&str>) -> BTreeSet<(Timestamp, String)> {
     let written = link.written.values().filter(|one| one.marketing).flat_map(|one| &one.steps);
     let mut spent: BTreeSet<(Timestamp, String)> = written.map(|step| (step.at, step.decision.clone())).collect();
     // An invitation holds a personal link.
@@ -234,7 +235,13 @@ fn spent(person: &Person, link: &Link, but: Option<&str>) -> BTreeSet<(Timestamp
 
 /// When a campaign's invitation may go to somebody, where the cap forbids it now. One that went before does not stand against itself:
 /// decided again it is not sent again.
-pub fn capped(person: &Person, link: &Link, catalog: &Catalog, campaign: &str, now: Timestamp) -> Option<Timestamp> {
+pub fn capped(
+    person: &Person,
+    link: &CrmState,
+    catalog: &Catalog,
+    campaign: &str,
+    now: Timestamp,
+) -> Option<Timestamp> {
     over(&spent(person, link, Some(campaign)), catalog.manners.cap, now)
 }
 
@@ -246,9 +253,9 @@ fn over(spent: &BTreeSet<(Timestamp, String)>, cap: Option<(usize, i64)>, now: T
     Timestamp::from_second(lately.get(index)?.saturating_add(seconds)).ok()
 }
 
-struct Desk<'l, 'c> {
+struct MailingRun<'l, 'c> {
     person: &'l Person,
-    link: &'l Link,
+    link: &'l CrmState,
     traits: &'l Traits,
     catalog: &'c Catalog,
     shared: &'l BTreeSet<Identifier>,
@@ -260,7 +267,7 @@ struct Desk<'l, 'c> {
     reports: Reports<'l>,
 }
 
-impl<'l, 'c> Desk<'l, 'c> {
+impl<'l, 'c> MailingRun<'l, 'c> {
     fn later(&mut self, at: Timestamp) {
         self.again_at = Some(self.again_at.map_or(at, |known| known.min(at)));
     }
@@ -340,19 +347,24 @@ impl<'l, 'c> Desk<'l, 'c> {
         matches!(standing, Standing::Unconfirmed(_)) && !consent::is_suppressed(self.person, address)
     }
 
-    fn due(&mut self, mailing: &'c Mailing, occasion: &Occasion<'_>, ways: &OnceCell<Vec<Way>>) -> Option<Due<'c>> {
+    fn due(
+        &mut self,
+        mailing: &'c Mailing,
+        occasion: &Occasion<'_>,
+        ways: &OnceCell<Vec<Route>>,
+    ) -> Option<DueMessage<'c>> {
         let known = self.link.written.get(&occasion.key);
         if known.is_some_and(|written| written.variant.is_none()) {
             return None;
         }
         let steps = known.map_or(&[][..], |written| &written.steps);
-        let way = match cascade::next(mailing, occasion.address.as_ref(), steps, self, ways) {
+        let route = match cascade::next(mailing, occasion.address.as_ref(), steps, self, ways) {
             Next::Nothing => return None,
             Next::Later(at) => {
                 self.later(at);
                 return None;
             }
-            Next::Write(way) => way,
+            Next::Write(route) => route,
         };
         let quiet = self.quiet(mailing, occasion.deal);
         if let Some(end) = quiet.as_ref().and_then(|quiet| quiet.end(self.now)) {
@@ -370,13 +382,13 @@ impl<'l, 'c> Desk<'l, 'c> {
             None => self.chosen(mailing),
         };
         let step = steps.len();
-        let message = variant.map(|variant| Message { variant, way, step, quiet });
+        let message = variant.map(|variant| MessageDraft { variant, route, step, quiet });
         if let (Some(_), false) = (&message, mailing.is_service) {
             self.spent.insert((self.now, format!("{} {step}", occasion.key)));
         }
         // A mailing to a segment is about no show: the deal only says where they are.
         let deal = occasion.deal.filter(|_| matches!(mailing.to, Audience::Deals(_)));
-        Some(Due {
+        Some(DueMessage {
             mailing,
             key: occasion.key.clone(),
             show: deal.map(|deal| ShowKey(deal.show.clone())),

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Channel, Fact, Identifier, Letter, MARKETING, Timestamp};
+use stagedoor_model::{Channel, Fact, Identifier, MARKETING, MailMessage, Timestamp};
 
-use crate::{Catalog, Link, Person, Standing, consent, is_suppressed, ledger};
+use crate::{Catalog, CrmState, Person, Standing, consent, is_suppressed, ledger};
 
 /// The latest word and the sums: never a line an open.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub(crate) fn marketing(person: &Person, segments: &BTreeSet<&String>, catalog: 
 }
 
 /// The same as tags, for filters and robots of the CRM: those that the contact should bear, and those of ours that it should not.
-pub(crate) fn tags(person: &Person, link: &Link, catalog: &Catalog) -> (Vec<String>, Vec<String>) {
+pub(crate) fn tags(person: &Person, link: &CrmState, catalog: &Catalog) -> (Vec<String>, Vec<String>) {
     let entries = ledger(person);
     let consents = Channel::ALL.map(|channel| {
         let standing = consent::standing(&entries, MARKETING, channel, None, &catalog.consent, None);
@@ -82,11 +82,11 @@ fn consents(person: &Person, catalog: &Catalog) -> String {
 }
 
 fn letters(person: &Person, catalog: &Catalog) -> String {
-    let all: Vec<&Letter> = person
+    let all: Vec<&MailMessage> = person
         .records
         .values()
         .filter_map(|record| match &record.fact {
-            Fact::Letter(letter) if letter.channel() == Channel::Email => Some(letter),
+            Fact::MailMessage(letter) if letter.channel() == Channel::Email => Some(letter),
             _ => None,
         })
         .collect();

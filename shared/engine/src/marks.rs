@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::breakage;
 
-use crate::{Link, Parting, Person, plan, untangle::is_deleted_deal};
+use crate::{CrmState, Parting, Person, plan, untangle::is_deleted_deal};
 
 /// The contact that counts of somebody, where it may say that it is a duplicate. `person` as the CRM of this link sees them.
 /// The deals of one that was marked itself went to the original then, and hang on nobody since that is gone.
-pub fn stale_mark(link: &Link, person: &Person) -> Option<Parting> {
+pub fn stale_mark(link: &CrmState, person: &Person) -> Option<Parting> {
     if link.marked.is_empty() || breakage::is_on("duplicate-left-alone-stays-marked") {
         return None;
     }
@@ -26,13 +26,13 @@ pub fn stale_mark(link: &Link, person: &Person) -> Option<Parting> {
 }
 
 /// The deleted contacts of somebody, and the one that counts.
-fn gone_and_counting(link: &Link, person: &Person) -> Option<(BTreeSet<u64>, u64)> {
+fn gone_and_counting(link: &CrmState, person: &Person) -> Option<(BTreeSet<u64>, u64)> {
     let gone = plan::deleted_contacts(person);
     let counts = plan::contacts(person, link).into_iter().find(|id| !gone.contains(id))?;
     Some((gone, counts))
 }
 
-impl Link {
+impl CrmState {
     /// Remembers that the contact that counts bears no mark any more. One that is restored later is marked anew.
     pub fn note_unmarked(&mut self, person: &Person) {
         if let Some((gone, counts)) = gone_and_counting(self, person) {
@@ -46,7 +46,7 @@ mod tests {
     use stagedoor_model::{Fact, Record, RecordKey, SourceName, Timestamp};
 
     use super::*;
-    use crate::{DealLink, PersonId, ShowKey};
+    use crate::{DealState, PersonId, ShowKey};
 
     /// Somebody of whom these contacts are deleted.
     fn without(deleted: &[u64]) -> Person {
@@ -64,8 +64,8 @@ mod tests {
             origin,
             born: Timestamp::UNIX_EPOCH,
             records: deleted.iter().map(record).collect(),
-            neighbours: BTreeSet::new(),
-            absorbed: BTreeSet::new(),
+            blocked_with: BTreeSet::new(),
+            merged_ids: BTreeSet::new(),
             absorbed_origins: BTreeMap::new(),
             parted: BTreeSet::new(),
             absorbed_by: BTreeSet::new(),
@@ -77,10 +77,11 @@ mod tests {
     }
 
     /// The contacts 3, 7 and 9 of somebody with the deal 20. The hub wrote to 7 last.
-    fn link(marked: &[u64]) -> Link {
-        let mut link = Link { doubles: [3, 9].into(), marked: marked.iter().copied().collect(), ..Link::default() };
+    fn link(marked: &[u64]) -> CrmState {
+        let mut link =
+            CrmState { doubles: [3, 9].into(), marked: marked.iter().copied().collect(), ..CrmState::default() };
         link.contact.id = Some(7);
-        link.deals.insert(ShowKey("ufa".into()), DealLink { id: Some(20), ..DealLink::default() });
+        link.deals.insert(ShowKey("ufa".into()), DealState { id: Some(20), ..DealState::default() });
         link
     }
 

@@ -83,7 +83,7 @@ fn is_of_bearer(record: &Record, person: &Person, owners: &BTreeMap<Identifier, 
         return true;
     }
     let values: BTreeSet<&Identifier> = record.held().filter(|one| !is_row(one)).collect();
-    let is_own = |id: &PersonId| *id == person.id || person.absorbed.contains(id);
+    let is_own = |id: &PersonId| *id == person.id || person.merged_ids.contains(id);
     let known = person.identifiers_and_claims();
     // A claim that the hub wrote there may have got a proven owner since.
     let is_strange = |one: &&Identifier| !known.contains(one) && owners.get(*one).is_some_and(|owner| !is_own(owner));
@@ -145,7 +145,7 @@ fn values_of_rows<'p>(person: &'p Person, key: &RecordKey) -> BTreeSet<&'p Ident
 fn anchor_of(person: &Person, row: &Record, row_of: Option<PersonId>) -> Option<RecordKey> {
     // What the row itself bears tells more: the index has one that came late under the id of them together.
     let bearer = bearer_of(row).filter(|id| person.absorbed_origins.contains_key(id));
-    let made_for = bearer.or(row_of).filter(|_| !person.absorbed.is_empty()).and_then(|id| match id == person.id {
+    let made_for = bearer.or(row_of).filter(|_| !person.merged_ids.is_empty()).and_then(|id| match id == person.id {
         true => Some(&person.origin),
         false => person.absorbed_origins.get(&id),
     });

@@ -11,7 +11,7 @@ use stagedoor_model::{
     breakage,
 };
 
-use crate::{by_number, records::PAYMENT_RECORD};
+use crate::{order_numbers, records::PAYMENT_RECORD};
 
 /// How an order, or the orders of a deal, stand with their money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -310,7 +310,7 @@ pub struct Settlements<'r> {
 pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements<'r> {
     let (mut orders, mut beside) = (Vec::new(), Vec::new());
     let records: Vec<&Record> = records.filter(|record| matches!(record.fact, Fact::Order { .. })).collect();
-    let named = by_number::orders(records.iter().copied());
+    let named = order_numbers::orders(records.iter().copied());
     let mut numbered = BTreeMap::<&RecordKey, Vec<&Record>>::new();
     for record in records {
         match named.get(&record.key) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, breakage};
 
-use crate::{Partition, Person, PersonId, Refusal, Why};
+use crate::{BlockedJoin, GuardReason, Partition, Person, PersonId};
 
 /// People who were joined into others, with the record that each was made from. Earlier builds remembered none: then it is
 /// the one that the id was derived from.
@@ -13,9 +13,9 @@ pub(crate) fn absorbed_before(
     records: &BTreeMap<RecordKey, Record>,
 ) -> BTreeMap<PersonId, RecordKey> {
     let mut earlier = BTreeMap::new();
-    for person in before.values().filter(|person| !person.absorbed.is_empty()) {
+    for person in before.values().filter(|person| !person.merged_ids.is_empty()) {
         let unknown = |id: &&PersonId| !person.absorbed_origins.contains_key(*id);
-        let unknown: BTreeSet<&PersonId> = person.absorbed.iter().filter(unknown).collect();
+        let unknown: BTreeSet<&PersonId> = person.merged_ids.iter().filter(unknown).collect();
         if !unknown.is_empty() {
             let derived = records.keys().map(|key| (PersonId::of(key), key.clone()));
             earlier.extend(derived.filter(|(id, _)| unknown.contains(id)));
@@ -37,21 +37,21 @@ pub(crate) fn settle_absorbed(
     for (index, person) in after.iter_mut().enumerate() {
         let home = |id: &PersonId| earlier.get(id).and_then(|key| cluster_of.get(key)).copied();
         let goes = |id: &PersonId| !stays && home(id).is_some_and(|home| home != index);
-        let leaving = person.absorbed.iter().filter(|id| !living.contains(*id) && goes(id));
+        let leaving = person.merged_ids.iter().filter(|id| !living.contains(*id) && goes(id));
         moved.extend(leaving.filter_map(|id| Some((*id, home(id)?))));
-        person.absorbed.retain(|id| !living.contains(id) && !goes(id));
+        person.merged_ids.retain(|id| !living.contains(id) && !goes(id));
     }
     for (id, home) in moved {
         if let Some(person) = after.get_mut(home) {
-            person.absorbed.insert(id);
+            person.merged_ids.insert(id);
         }
     }
     for person in after {
-        let absorbed = &person.absorbed;
+        let merged_ids = &person.merged_ids;
         let origin = |id: &PersonId| Some((*id, earlier.get(id)?.clone()));
         person.absorbed_origins =
-            absorbed.iter().filter_map(origin).chain(std::mem::take(&mut person.absorbed_origins)).collect();
-        person.absorbed_origins.retain(|id, _| absorbed.contains(id));
+            merged_ids.iter().filter_map(origin).chain(std::mem::take(&mut person.absorbed_origins)).collect();
+        person.absorbed_origins.retain(|id, _| merged_ids.contains(id));
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn remember_partings(
         let mut ids: BTreeSet<PersonId> = BTreeSet::new();
         for part in parts.iter().filter_map(|index| after.get(*index)) {
             ids.insert(part.id);
-            ids.extend(part.absorbed.intersection(&person.absorbed));
+            ids.extend(part.merged_ids.intersection(&person.merged_ids));
         }
         if parts.len() > 1 && !breakage::is_on("parted-once-only") {
             // Rows of theirs may stand with somebody who had a part in that person earlier.
@@ -78,7 +78,7 @@ pub(crate) fn remember_partings(
             person.identifiers_and_claims().into_iter().filter(is_written).cloned().collect();
         for index in parts {
             let Some(part) = after.get_mut(index) else { continue };
-            let strange = |id: &&PersonId| **id != part.id && !part.absorbed.contains(*id);
+            let strange = |id: &&PersonId| **id != part.id && !part.merged_ids.contains(*id);
             let strangers: Vec<PersonId> = ids.iter().filter(strange).copied().collect();
             part.parted.extend(strangers);
             if part.id != person.id {
@@ -96,7 +96,9 @@ pub(crate) fn remember_partings(
 /// A manager said that two people are not one. What stands in the one's contact and the other told is nobody's word about the
 /// one: it came there by a merge, or while they were taken for one person.
 pub(crate) fn disown_values(records: &mut BTreeMap<RecordKey, Record>, split: &Partition) {
-    for Refusal { record, identifier, .. } in split.refusals.iter().filter(|refusal| refusal.why == Why::Decided) {
+    for BlockedJoin { record, identifier, .. } in
+        split.blocked_joins.iter().filter(|blocked_join| blocked_join.why == GuardReason::Decided)
+    {
         let others = split.clusters.iter().filter(|one| one.identifiers.contains(identifier));
         let mut others = others.filter(|one| !one.records.contains(record)).flat_map(|one| &one.records);
         let tells = |key: &RecordKey| records.get(key).is_some_and(|one| !one.is_mirror() && one.names(identifier));

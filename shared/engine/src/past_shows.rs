@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stagedoor_model::breakage;
 
-use crate::{Catalog, DealLink, Link, Show, ShowKey};
+use crate::{Catalog, CrmState, DealState, Show, ShowKey};
 
 /// A show as a config had it, with the names that its sources gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ impl Catalog {
     }
 }
 
-impl Link {
+impl CrmState {
     /// With the deals and messages of shows that have another key now under that key.
     #[must_use]
     pub fn rekeyed(mut self, catalog: &Catalog) -> Self {
@@ -98,7 +98,7 @@ impl Link {
             .collect();
         for (old, new) in moves {
             // Where there is a deal already, the second one is left for what becomes of a second deal.
-            if self.deals.get(&new).is_none_or(|known| *known == DealLink::default())
+            if self.deals.get(&new).is_none_or(|known| *known == DealState::default())
                 && let Some(deal) = self.deals.remove(&old)
             {
                 self.deals.insert(new.clone(), deal);
@@ -129,7 +129,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Digest, Written};
+    use crate::{Digest, MailingState};
 
     fn key(text: &str) -> ShowKey {
         ShowKey(text.to_owned())
@@ -159,9 +159,9 @@ mod tests {
         last
     }
 
-    fn link(of: &str) -> Link {
-        let deal = DealLink { id: Some(7), pushed: Some(Digest::of(&"row")), ..DealLink::default() };
-        let written = Written {
+    fn link(of: &str) -> CrmState {
+        let deal = DealState { id: Some(7), last_sent: Some(Digest::of(&"row")), ..DealState::default() };
+        let written = MailingState {
             mailing: "reminder".into(),
             show: Some(key(of)),
             city: None,
@@ -172,11 +172,11 @@ mod tests {
             told: None,
         };
         let written = [(format!("reminder|{of}"), written)].into();
-        Link { deals: [(key(of), deal)].into(), written, ..Link::default() }
+        CrmState { deals: [(key(of), deal)].into(), written, ..CrmState::default() }
     }
 
     /// The key under which the shop's `kzn-1` is known, and those of what a person has.
-    fn keys(catalog: &Catalog, link: Link) -> (String, Vec<String>, Vec<String>) {
+    fn keys(catalog: &Catalog, link: CrmState) -> (String, Vec<String>, Vec<String>) {
         let link = link.rekeyed(catalog);
         let deals = link.deals.keys().map(|key| key.0.clone()).collect();
         (catalog.key("shop", "kzn-1").0, deals, link.written.into_keys().collect())

@@ -6,8 +6,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{
-    Email, Fact, Identifier, Kind, Phone, Promo, Record, RecordKey, Rung, SECOND_CRM, SourceName, Talk, Timestamp,
-    Touch, TrackedLink, Verdict, breakage, clean_name,
+    Conversation, Email, Fact, Identifier, Kind, Phone, Promo, Record, RecordKey, Rung, SECOND_CRM, SourceName,
+    Submission, Timestamp, TrackedLink, Verdict, breakage, clean_name,
 };
 use uuid::Uuid;
 
@@ -59,11 +59,11 @@ pub struct Person {
     pub born: Timestamp,
     pub records: BTreeMap<RecordKey, Record>,
     /// People with whom this one shares an identifier but was not joined, because a guard refused.
-    #[serde(default)]
-    pub neighbours: BTreeSet<PersonId>,
+    #[serde(default, rename = "neighbours")]
+    pub blocked_with: BTreeSet<PersonId>,
     /// People who were joined into this one.
-    #[serde(default)]
-    pub absorbed: BTreeSet<PersonId>,
+    #[serde(default, rename = "absorbed")]
+    pub merged_ids: BTreeSet<PersonId>,
     /// The records that those people were made from. Earlier builds wrote none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub absorbed_origins: BTreeMap<PersonId, RecordKey>,
@@ -159,15 +159,15 @@ impl Person {
 
     /// How they call themselves in a messenger: better than nothing, never better than a name.
     fn nickname(&self) -> Option<&str> {
-        let profiles = self.talks().filter_map(|(_, talk)| talk.profile.as_ref());
+        let profiles = self.conversations().filter_map(|(_, conversation)| conversation.profile.as_ref());
         let named = profiles.filter_map(|(at, profile)| Some((at, profile.nickname.as_deref()?)));
         named.max().map(|(_, nickname)| nickname)
     }
 
     /// Their chats, each with its source.
-    pub fn talks(&self) -> impl Iterator<Item = (&SourceName, &Talk)> {
+    pub fn conversations(&self) -> impl Iterator<Item = (&SourceName, &Conversation)> {
         self.records.values().filter_map(|record| match &record.fact {
-            Fact::Talk(talk) => Some((&record.source, talk.as_ref())),
+            Fact::Conversation(conversation) => Some((&record.source, conversation.as_ref())),
             _ => None,
         })
     }
@@ -216,8 +216,8 @@ impl Person {
         self.records.values().any(|record| {
             // What providers tell of letters makes nobody a contact: a list may hold addresses that no one ever spoke for.
             let told =
-                matches!(record.fact, Fact::Letter(_) | Fact::Consent(_) | Fact::Membership { .. } | Fact::Moved);
-            let chat = matches!(record.fact, Fact::Talk(_) | Fact::Link(_) | Fact::Promo(_));
+                matches!(record.fact, Fact::MailMessage(_) | Fact::Consent(_) | Fact::Membership { .. } | Fact::Moved);
+            let chat = matches!(record.fact, Fact::Conversation(_) | Fact::Link(_) | Fact::Promo(_));
             !told
                 && record.identifiers.iter().chain(&record.claims).any(|identifier| match identifier.kind() {
                     Kind::Phone | Kind::Email | Kind::CrmContact => true,
@@ -234,7 +234,7 @@ impl Person {
         let own = |record: &Record| (record.source.as_str() == SECOND_CRM) == (scope == SECOND_CRM);
         let told = |record: &Record| match &record.fact {
             Fact::CrmContact { changed_at, deleted: false, .. } if !own(record) => {
-                let touch = Touch {
+                let submission = Submission {
                     last: *changed_at,
                     rung: Rung::Interested,
                     show: None,
@@ -248,7 +248,7 @@ impl Person {
                 };
                 let mut record = record.clone();
                 record.identifiers.retain(|identifier| identifier.kind() != Kind::CrmContact);
-                record.fact = Fact::Touch(touch);
+                record.fact = Fact::Submission(submission);
                 Some(record)
             }
             Fact::CrmContact { .. } | Fact::CrmLead { .. } if !own(record) => None,
@@ -313,8 +313,8 @@ struct StandIns<'p> {
 impl<'p> StandIns<'p> {
     fn of(person: &'p Person) -> Self {
         let mut nicknames = BTreeSet::new();
-        for (_, talk) in person.talks() {
-            let nickname = talk.profile.as_ref().and_then(|(_, profile)| profile.nickname.as_deref());
+        for (_, conversation) in person.conversations() {
+            let nickname = conversation.profile.as_ref().and_then(|(_, profile)| profile.nickname.as_deref());
             nicknames.extend(nickname.and_then(clean_name).map(Cow::Owned));
             nicknames.extend(nickname.map(Cow::Borrowed));
         }

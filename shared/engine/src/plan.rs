@@ -6,7 +6,7 @@ mod doubles;
 mod draft;
 mod guard;
 mod join;
-mod link;
+mod state;
 mod unmatched;
 
 use std::{
@@ -17,17 +17,17 @@ use std::{
 pub(crate) use deletions::contacts;
 pub use draft::{CompanyRef, ContactDraft, DealDraft, Doubted, Plan, Step};
 pub use guard::{StageGuard, StagePlace};
-pub use link::{ContactLink, DealLink, Digest, Intent, InvoiceLink, Link, Parked, Remark};
 use stagedoor_model::{Fact, Money, Order, Timestamp, breakage};
+pub use state::{ContactState, CrmState, DealState, Digest, InvoiceState, Pending, PendingText, Rejected};
 
 use crate::{
-    By, Catalog, Deal, Payments, Person, Settlement, Settlements, ShowKey, Stage, TaskDraft, conversation,
+    By, Catalog, Deal, Payments, Person, Settlement, Settlements, ShowKey, Stage, TaskDraft, crm_conversation,
     deals::deals_of,
-    documents,
+    invoices,
     money::{self, settlements, words},
 };
 
-pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> Plan {
+pub fn plan(person: &Person, link: &CrmState, catalog: &Catalog, now: Timestamp) -> Plan {
     let deleted = deleted_contacts(person);
     let held = deletions::contacts(person, link);
     let living: BTreeSet<u64> = held.difference(&deleted).copied().collect();
@@ -35,7 +35,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
     let mut plan = Plan { contact, ..Plan::default() };
     // A manager deleted the contact: it is made again only when its person buys.
     let gone = !held.is_empty() && living.is_empty() && !deletions::gets_contact_anew(person, link, catalog);
-    let reachable = person.is_reachable() || conversation::calls_for_contact(person, catalog);
+    let reachable = person.is_reachable() || crm_conversation::calls_for_contact(person, catalog);
     let reachable = reachable || unmatched::has_unmatched(person, link, now);
     // Nothing new is made then. Deals and invoices that are in the CRM go on being kept right.
     let makes_rows = reachable && !gone;
@@ -64,7 +64,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         let digest = draft.digest();
         if let (Some(deal), Some(moved)) = (known.id, moved.filter(|moved| moved.deleted)) {
             let deleted_at = moved.at;
-            if known.pushed.as_ref() != Some(&digest) && known.absent.as_ref() != Some(&digest) {
+            if known.last_sent.as_ref() != Some(&digest) && known.absent.as_ref() != Some(&digest) {
                 plan.doubted.push(Doubted { show, deal, deleted_at, digest });
             }
             continue;
@@ -72,8 +72,8 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         let pipeline = catalog.pipelines.iter().find(|one| one.name == draft.pipeline);
         draft.guard = pipeline.map(|pipeline| StageGuard::of(pipeline, &known, catalog));
         draft.stage_at = Some(spoken_at);
-        let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
-        if known.pushed.as_ref() == Some(&digest) || refused {
+        let refused = known.rejected.as_ref().is_some_and(|rejected| rejected.digest == digest);
+        if known.last_sent.as_ref() == Some(&digest) || refused {
             continue;
         }
         let step = match known.id {
@@ -87,7 +87,7 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
         plan.steps.push((step, digest));
     }
     plan_invoices(&mut plan, person, link, &money, catalog, (&moves, makes_rows));
-    plan.companies = documents::companies(person);
+    plan.companies = invoices::companies(person);
     plan
 }
 
@@ -95,33 +95,33 @@ pub fn plan(person: &Person, link: &Link, catalog: &Catalog, now: Timestamp) -> 
 fn plan_remarks(
     plan: &mut Plan,
     person: &Person,
-    link: &Link,
+    link: &CrmState,
     money: &Settlements<'_>,
     catalog: &Catalog,
     now: Timestamp,
 ) {
-    plan.note = conversation::note(person, &link.noted, catalog, now);
-    let asked = conversation::task(person, link.tasked.as_ref(), catalog);
+    plan.note = crm_conversation::note(person, &link.noted, catalog, now);
+    let asked = crm_conversation::task(person, link.tasked.as_ref(), catalog);
     let trouble = untold(person, link, money, now);
     // What one note has no room for fills the next one.
     let noted = plan.note.iter().flat_map(|note| &note.lines).chain(&link.noted).cloned().collect();
-    let rest = plan.note.as_ref().and_then(|_| conversation::note(person, &noted, catalog, now));
+    let rest = plan.note.as_ref().and_then(|_| crm_conversation::note(person, &noted, catalog, now));
     plan.more = rest.is_some() || asked.is_some() && trouble.is_some();
     plan.task = trouble.or(asked);
-    plan.marks = conversation::marks(person, now);
+    plan.marks = crm_conversation::marks(person, now);
 }
 
 /// When an order of somebody's becomes overdue, or money that the link lists has no order in time, or pictures
 /// of theirs are complete, if so.
-pub fn next_turn(person: &Person, link: &Link, now: Timestamp) -> Option<Timestamp> {
+pub fn next_turn(person: &Person, link: &CrmState, now: Timestamp) -> Option<Timestamp> {
     let money = settlements(person.records.values());
     let overdue = money.orders.values().filter_map(|(_, settlement)| settlement.turns_at(now));
-    let noted = conversation::settles_at(person, &link.noted, now);
+    let noted = crm_conversation::settles_at(person, &link.noted, now);
     overdue.chain(unmatched::next_overdue(link, &money, now)).chain(noted).min()
 }
 
 /// The first trouble with money that no manager was told of.
-fn untold(person: &Person, link: &Link, all: &Settlements<'_>, now: Timestamp) -> Option<TaskDraft> {
+fn untold(person: &Person, link: &CrmState, all: &Settlements<'_>, now: Timestamp) -> Option<TaskDraft> {
     let troubles = all.orders.values().flat_map(|(order, settlement)| money::troubles(order, settlement));
     let troubles = troubles.chain(unmatched::overdue(link, all, now).cloned());
     let troubles = troubles.chain(crate::claims::troubles(person));
@@ -133,7 +133,7 @@ fn untold(person: &Person, link: &Link, all: &Settlements<'_>, now: Timestamp) -
 fn plan_invoices(
     plan: &mut Plan,
     person: &Person,
-    link: &Link,
+    link: &CrmState,
     money: &Settlements<'_>,
     catalog: &Catalog,
     (moves, makes_rows): (&BTreeMap<u64, Move>, bool),
@@ -144,7 +144,7 @@ fn plan_invoices(
         moved.is_some_and(|moved| moved.deleted) && !breakage::is_on("invoice-waits-for-deleted-deal")
     };
     let made: BTreeSet<ShowKey> = plan.makes_deals();
-    for mut draft in documents::invoices(person, money, catalog) {
+    for mut draft in invoices::invoices(person, money, catalog) {
         let known = link.invoices.get(&draft.key).cloned().unwrap_or_default();
         let fixed = Digest::of(&draft.fixed());
         let anew = known.id.is_some() && known.fixed.as_ref().is_some_and(|made| *made != fixed);
@@ -158,20 +158,20 @@ fn plan_invoices(
         let_go.extend(known.id.filter(|_| anew));
         for id in let_go {
             let mut old = draft.clone();
-            (old.state, old.received, old.returned) = (crate::InvoiceState::Cancelled, 0, 0);
-            plan.steps.push((Step::LetGo(id, old), Digest::of(&("let go", id))));
+            (old.state, old.received, old.returned) = (crate::InvoiceStatus::Cancelled, 0, 0);
+            plan.steps.push((Step::CancelInvoice(id, old), Digest::of(&("let go", id))));
         }
         if turn > 0 {
             draft.key = format!("{}/{turn}", draft.order);
             draft.turn = turn;
         }
         // One that was never paid and is called off, or that asks for nothing any more, needs no document.
-        let is_over = draft.state == crate::InvoiceState::Cancelled;
+        let is_over = draft.state == crate::InvoiceStatus::Cancelled;
         if (known.id.is_none() || anew) && is_over && (draft.received == 0 || draft.total == 0) {
             continue;
         }
         let digest = Digest::of(&draft);
-        let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
+        let refused = known.rejected.as_ref().is_some_and(|rejected| rejected.digest == digest);
         let is_made = made.contains(&draft.show);
         let deal = link.deals.get(&draft.show).and_then(|deal| deal.id);
         // Its deal was deleted and made again, or is somebody else's since people were parted.
@@ -179,7 +179,7 @@ fn plan_invoices(
         let contact = link.contact.id;
         let is_elsewhere = is_elsewhere || known.contact.is_some() && contact.is_some() && known.contact != contact;
         match known.id.filter(|_| !anew) {
-            _ if refused || known.pushed.as_ref() == Some(&digest) && !is_elsewhere => {}
+            _ if refused || known.last_sent.as_ref() == Some(&digest) && !is_elsewhere => {}
             Some(id) => plan.steps.push((Step::UpdateInvoice(id, draft), digest)),
             // A manager deleted the deal that it would hang on: it comes with the deal, should that come again.
             None if is_gone(&draft.show) => {}
@@ -192,7 +192,7 @@ fn plan_invoices(
 /// any more.
 fn vacated(
     person: &Person,
-    link: &Link,
+    link: &CrmState,
     deals: &BTreeMap<ShowKey, Deal>,
     moves: &BTreeMap<u64, Move>,
     catalog: &Catalog,
@@ -207,7 +207,7 @@ fn vacated(
         // What made it is somebody else's since two people were parted.
         !deals.contains_key(*show) && (is_moved || known.is_parted)
     });
-    let step = |(show, known): (&ShowKey, &DealLink)| {
+    let step = |(show, known): (&ShowKey, &DealState)| {
         let lead = known.id?;
         let moved = moves.get(&lead);
         if moved.is_some_and(|moved| moved.deleted) {
@@ -248,8 +248,8 @@ fn vacated(
             paid_orders: known.paid_orders.clone(),
         };
         let digest = Digest::of(&draft);
-        let refused = known.parked.as_ref().is_some_and(|parked| parked.digest == digest);
-        let settled = refused || known.pushed.as_ref() == Some(&digest);
+        let refused = known.rejected.as_ref().is_some_and(|rejected| rejected.digest == digest);
+        let settled = refused || known.last_sent.as_ref() == Some(&digest);
         (!settled).then_some((Step::UpdateDeal(lead, draft), digest))
     };
     left.filter_map(step).collect()
@@ -304,7 +304,7 @@ fn manager_moves(person: &Person) -> BTreeMap<u64, Move> {
 fn draft_deal(
     person: &Person,
     deal: Deal,
-    known: &DealLink,
+    known: &DealState,
     money: &Settlements<'_>,
     catalog: &Catalog,
     now: Timestamp,

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{
-    Body, Event, Fact, Identifier, Kind, Record, RecordKey, Rung, SECOND_CRM, Timestamp, Touch, Verdict, breakage,
+    Body, Event, Fact, Identifier, Kind, Record, RecordKey, Rung, SECOND_CRM, Submission, Timestamp, Verdict, breakage,
 };
 
 /// The key under which everything known of one order meets.
@@ -70,7 +70,7 @@ fn fact_of(event: &Event) -> Option<Record> {
             // An amount that could not be read makes a cart no mere question.
             let is_cart =
                 matches!(event.body, Body::CartAbandoned(_)) && !breakage::is_on("cart-without-amount-is-none");
-            let touch = Touch {
+            let submission = Submission {
                 last: event.time,
                 rung: if is_cart { Rung::Cart } else { form.rung() },
                 show: form.show.clone(),
@@ -84,7 +84,7 @@ fn fact_of(event: &Event) -> Option<Record> {
             };
             let key = RecordKey(format!("touch:{}", event.id));
             let (claims, identifiers) = form.identifiers.iter().cloned().partition(is_claim);
-            let record = record(key, identifiers, form.name.as_ref(), Fact::Touch(touch));
+            let record = record(key, identifiers, form.name.as_ref(), Fact::Submission(submission));
             Some(Record { claims, ..record })
         }
         Body::RefundReported(reported) => {
@@ -173,6 +173,8 @@ fn fact_of(event: &Event) -> Option<Record> {
             let fact = Fact::Decided { at: event.time, verdict: decided.verdict.clone() };
             Some(record(RecordKey(key), BTreeSet::new(), None, fact))
         }
-        body => crate::talks::record_of(event, body).or_else(|| crate::letters::record_of(event, body)),
+        body => {
+            crate::conversations::record_of(event, body).or_else(|| crate::mail_and_consent::record_of(event, body))
+        }
     }
 }

@@ -125,7 +125,7 @@ impl SendingPolicy {
         // A mailing bears no campaign's name.
         let Some(mailing) = &message.campaign else { return false };
         let share = self.hold_outs.get(mailing).copied().unwrap_or(0);
-        let mut ids = person.absorbed.iter().chain([&person.id]);
+        let mut ids = person.merged_ids.iter().chain([&person.id]);
         ids.all(|id: &PersonId| is_held_out(*id, mailing, share))
     }
 }

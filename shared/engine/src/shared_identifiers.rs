@@ -9,16 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Kind, Record, Timestamp, Verdict, breakage, record::words};
 
-use crate::Policy;
+use crate::Guards;
 
 /// A mark is kept as text of at most this many bytes.
-const LONGEST: usize = 256;
+const MAX_LENGTH: usize = 256;
 
 /// Whether nothing but the word of an unknown visitor stands behind the record.
 pub(crate) fn is_typed(record: &Record) -> bool {
     match &record.fact {
-        Fact::Touch(touch) => !touch.quiet,
-        Fact::Talk(_) => true,
+        Fact::Submission(submission) => !submission.quiet,
+        Fact::Conversation(_) => true,
         _ => false,
     }
 }
@@ -57,12 +57,12 @@ impl<'r> Seen<'r> {
         }
     }
 
-    fn is_crowd(&self, policy: &Policy) -> bool {
-        let most = |count: usize| count > policy.crowd;
+    fn is_crowd(&self, guards: &Guards) -> bool {
+        let most = |count: usize| count > guards.crowd;
         self.others.values().any(|values| most(values.len()))
             || self.exclusive.values().any(|values| most(values.len()))
             || most(self.chats.len())
-            || self.names.len() > policy.names
+            || self.names.len() > guards.names
     }
 }
 
@@ -78,8 +78,12 @@ pub(crate) fn lifts<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeM
     lifts
 }
 
-/// Marks of values that turned out to belong to a crowd and are not in `weak` yet.
-pub(crate) fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &Policy) -> BTreeSet<Identifier> {
+/// Marks of values that turned out to belong to a crowd and are not in `known_shared` yet.
+pub(crate) fn crowds(
+    records: &[&Record],
+    known_shared: &BTreeSet<Identifier>,
+    guards: &Guards,
+) -> BTreeSet<Identifier> {
     let lifts = lifts(records.iter().copied());
     let (mut signed, mut typed) = (BTreeMap::<&Identifier, Seen<'_>>::new(), BTreeMap::<&Identifier, Seen<'_>>::new());
     let mut chats = BTreeMap::<&Identifier, usize>::new();
@@ -87,7 +91,7 @@ pub(crate) fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &
         let counts = |value: &Identifier| lifts.get(value).is_none_or(|lifted| record.at > *lifted);
         for value in record.identifiers.iter().filter(|value| counts(value)) {
             match value.kind() {
-                Kind::Link if matches!(record.fact, Fact::Talk(_)) => *chats.entry(value).or_default() += 1,
+                Kind::Link if matches!(record.fact, Fact::Conversation(_)) => *chats.entry(value).or_default() += 1,
                 Kind::Phone | Kind::Email if is_typed(record) => typed.entry(value).or_default().see(value, record),
                 Kind::Phone | Kind::Email => signed.entry(value).or_default().see(value, record),
                 // The one account of a box office: all who buy there are its customer.
@@ -102,13 +106,13 @@ pub(crate) fn crowds(records: &[&Record], weak: &BTreeSet<Identifier>, policy: &
         }
     }
     let of = |seen: BTreeMap<&Identifier, Seen<'_>>| -> Vec<Identifier> {
-        seen.into_iter().filter(|(_, seen)| seen.is_crowd(policy)).map(|(value, _)| value.clone()).collect()
+        seen.into_iter().filter(|(_, seen)| seen.is_crowd(guards)).map(|(value, _)| value.clone()).collect()
     };
-    let typed = of(typed).into_iter().map(|value| value.typed()).filter(|mark| mark.value().len() <= LONGEST);
-    let published = chats.into_iter().filter(|(_, count)| *count > policy.published).map(|(link, _)| link);
+    let typed = of(typed).into_iter().map(|value| value.typed()).filter(|mark| mark.value().len() <= MAX_LENGTH);
+    let published = chats.into_iter().filter(|(_, count)| *count > guards.published).map(|(link, _)| link);
     // The mark is of the chats alone: the link goes on to name whose it is.
     let loses_owner = breakage::is_on("published-link-loses-owner");
     let published = published.map(|link| if loses_owner { link.clone() } else { link.typed() });
     let all = of(signed).into_iter().chain(typed).chain(published);
-    all.filter(|mark| !weak.contains(mark)).collect()
+    all.filter(|mark| !known_shared.contains(mark)).collect()
 }

@@ -231,7 +231,7 @@ mod tests {
         catalog.learn("shop", state(5, 300, false));
         let off = ShowState::new(at(7), ShowRef::id("kzn-1"), true);
         catalog.learn("shop", off);
-        let show = catalog.house_show(Some(&key));
+        let show = catalog.catalog_show(Some(&key));
         assert_eq!((show.cancelled, show.starts_at, show.moved_at), (true, Some(at(300)), Some(at(5))));
     }
 

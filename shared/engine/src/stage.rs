@@ -17,7 +17,7 @@ pub enum Stage {
 impl Stage {
     pub const ALL: [Stage; 8] = [
         Stage::Ladder(Rung::Interested),
-        Stage::Ladder(Rung::Talked),
+        Stage::Ladder(Rung::Conversation),
         Stage::Ladder(Rung::PromoIssued),
         Stage::Ladder(Rung::Cart),
         Stage::Ladder(Rung::Paid),
@@ -29,7 +29,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Stage::Ladder(Rung::Interested) => "interested",
-            Stage::Ladder(Rung::Talked) => "talked",
+            Stage::Ladder(Rung::Conversation) => "talked",
             Stage::Ladder(Rung::PromoIssued) => "promo_issued",
             Stage::Ladder(Rung::Cart) => "cart",
             Stage::Ladder(Rung::Paid) => "paid",

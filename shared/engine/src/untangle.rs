@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, Identifier, Kind, Record, Timestamp, breakage};
 
-use crate::{ContactLink, DealLink, InvoiceLink, Link, Person, PersonId, ShowKey, Stage};
+use crate::{ContactState, CrmState, DealState, InvoiceState, Person, PersonId, ShowKey, Stage};
 
 /// What has to change at a contact after its person was parted from somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ fn row(kind: Kind, scope: &str, id: u64) -> Option<Identifier> {
 }
 
 /// Every row of a CRM that the link has, as the index names it.
-pub fn rows_of(link: &Link, scope: &str) -> BTreeSet<Identifier> {
+pub fn rows_of(link: &CrmState, scope: &str) -> BTreeSet<Identifier> {
     let contacts = link.contact.id.iter().chain(&link.doubles).chain(&link.marked);
     let deals = link.deals.values().flat_map(|deal| deal.id.iter().chain(&deal.doubles).chain(&deal.closed).copied());
     let contacts = contacts.filter_map(|id| row(Kind::CrmContact, scope, *id));
@@ -57,10 +57,10 @@ pub fn rows_of(link: &Link, scope: &str) -> BTreeSet<Identifier> {
 
 /// Where the deal may stand by the hub's own calls of the time when the people were one: it may have been closed as a double
 /// then, or have been the deal of all of them.
-fn sent_while_one(deal: &DealLink, others: &[&Link]) -> Vec<Stage> {
+fn sent_while_one(deal: &DealState, others: &[&CrmState]) -> Vec<Stage> {
     let all = || others.iter().flat_map(|link| link.deals.values());
     let is_double = all().any(|one| deal.id.is_some_and(|id| one.doubles.contains(&id)));
-    let theirs: Vec<&DealLink> = all().filter(|one| deal.id.is_some() && one.id == deal.id).collect();
+    let theirs: Vec<&DealState> = all().filter(|one| deal.id.is_some() && one.id == deal.id).collect();
     let mut sent = vec![Stage::Lost];
     match theirs.is_empty() && !is_double {
         _ if breakage::is_on("parted-deal-keeps-stage") => {}
@@ -79,7 +79,12 @@ fn sent_while_one(deal: &DealLink, others: &[&Link]) -> Vec<Stage> {
 
 /// Takes the rows out of a link of somebody absorbed that the index has under those from whom the person was parted: the links
 /// are joined in each run, and would bring them back.
-pub fn without_rows_of_parted(link: &mut Link, person: &Person, owners: &BTreeMap<Identifier, PersonId>, scope: &str) {
+pub fn without_rows_of_parted(
+    link: &mut CrmState,
+    person: &Person,
+    owners: &BTreeMap<Identifier, PersonId>,
+    scope: &str,
+) {
     let is_theirs = |kind, id: u64| {
         let owner = row(kind, scope, id).and_then(|row| owners.get(&row));
         owner.is_some_and(|owner| person.parted.contains(owner))
@@ -97,41 +102,41 @@ pub fn without_rows_of_parted(link: &mut Link, person: &Person, owners: &BTreeMa
     link.deals.retain(|_, deal| {
         if deal.id.is_some_and(|id| is_theirs(Kind::CrmLead, id)) {
             *deal = without_row(deal);
-            return deal.id.is_some() || deal.intent.is_some();
+            return deal.id.is_some() || deal.pending.is_some();
         }
         true
     });
 }
 
 /// A call that got no answer may still make a contact of the person's own.
-fn unanswered_contact(contact: &mut ContactLink) -> ContactLink {
+fn unanswered_contact(contact: &mut ContactState) -> ContactState {
     if breakage::is_on("parted-call-forgotten") {
-        return ContactLink::default();
+        return ContactState::default();
     }
-    let (intent, looked_until) = (contact.intent.take(), contact.looked_until);
-    ContactLink { intent, looked_until, ..ContactLink::default() }
+    let (pending, looked_until) = (contact.pending.take(), contact.looked_until);
+    ContactState { pending: pending, looked_until, ..ContactState::default() }
 }
 
 /// What is left of a deal whose row is somebody else's: a call of the time when they were one may still make the person's own,
 /// and that may be a double by now.
-fn without_row(deal: &mut DealLink) -> DealLink {
+fn without_row(deal: &mut DealState) -> DealState {
     if breakage::is_on("parted-call-forgotten") {
-        return DealLink::default();
+        return DealState::default();
     }
     let mut doubles = std::mem::take(&mut deal.doubles);
     let id = doubles.pop_first();
     let sent_stages = id.map(|_| Stage::ALL.to_vec()).unwrap_or_default();
-    let (intent, looked_until) = (deal.intent.take(), deal.looked_until);
+    let (pending, looked_until) = (deal.pending.take(), deal.looked_until);
     let closed = std::mem::take(&mut deal.closed);
-    DealLink {
+    DealState {
         id,
         doubles,
         closed,
         sent_stages,
-        intent,
+        pending: pending,
         looked_until,
         claimed: id.into_iter().collect(),
-        ..DealLink::default()
+        ..DealState::default()
     }
 }
 
@@ -139,16 +144,16 @@ fn without_row(deal: &mut DealLink) -> DealLink {
 /// anew. `owners` are those of the rows of this link and of the `links` of the others. A person who was not absorbed meanwhile
 /// has a link that says itself where the hub put the deals.
 pub fn untangle(
-    link: &mut Link,
+    link: &mut CrmState,
     person: &Person,
     owners: &BTreeMap<Identifier, PersonId>,
-    (links, was_absorbed): (&BTreeMap<PersonId, &Link>, bool),
+    (links, was_absorbed): (&BTreeMap<PersonId, &CrmState>, bool),
     scope: &str,
 ) -> Vec<Parting> {
     if breakage::is_on("part-leaves-rows") {
         return vec![];
     }
-    let others: Vec<&Link> = links.values().copied().collect();
+    let others: Vec<&CrmState> = links.values().copied().collect();
     let owner = |kind, id: u64| row(kind, scope, id).and_then(|row| owners.get(&row));
     let their_contact = |id: &u64| owner(Kind::CrmContact, *id).is_some_and(|owner| person.parted.contains(owner));
     let is_own = |kind, id: u64| owner(kind, id).is_some_and(|owner| *owner == person.id);
@@ -157,13 +162,13 @@ pub fn untangle(
     if link.contact.id.as_ref().is_some_and(their_contact) {
         let own = link.doubles.iter().chain(&link.marked).copied().find(|id| is_own(Kind::CrmContact, *id));
         let left = unanswered_contact(&mut link.contact);
-        link.contact = ContactLink { id: own, claimed: own.into_iter().collect(), ..left };
+        link.contact = ContactState { id: own, claimed: own.into_iter().collect(), ..left };
         link.doubles.retain(|id| Some(*id) != own);
         link.marked.retain(|id| Some(*id) != own);
     }
     without_rows_of_parted(link, person, owners, scope);
     for deal in link.deals.values_mut() {
-        (deal.pushed, deal.is_parted) = (None, true);
+        (deal.last_sent, deal.is_parted) = (None, true);
         if was_absorbed || breakage::is_on("kept-link-any-stage") {
             let sent = sent_while_one(deal, &others);
             deal.sent_stages.extend(sent);
@@ -179,12 +184,12 @@ pub fn untangle(
         }
     }
     // While the two were one their invoices hung on one contact, and the link may be older than that.
-    link.invoices.values_mut().for_each(|invoice| invoice.pushed = None);
+    link.invoices.values_mut().for_each(|invoice| invoice.last_sent = None);
     // Whose duplicates they were marked as is somebody else's contact now, perhaps: they are marked anew.
     let marked = std::mem::take(&mut link.marked);
     // Rows that were written while the two were one bear the other's id.
     link.other_ids.extend(&person.parted);
-    link.contact.pushed = None;
+    link.contact.last_sent = None;
     // Marks of letters and segments of the other stand there, too.
     link.contact.marketed |= link.contact.id.is_some();
     let held = person.identifiers_and_claims();
@@ -194,7 +199,7 @@ pub fn untangle(
     // The link of whom they were one with knows what was written and taken out meanwhile.
     if !breakage::is_on("memory-of-joined-lost") {
         for other in &others {
-            let of_link = |link: &Link| [link.contact_values.clone(), link.cleared.clone(), link.removed.clone()];
+            let of_link = |link: &CrmState| [link.contact_values.clone(), link.cleared.clone(), link.removed.clone()];
             for (own, theirs) in link.memories().into_iter().zip(of_link(other)) {
                 for (contact, values) in theirs.into_iter().filter(|(contact, _)| is_own(Kind::CrmContact, *contact)) {
                     own.entry(contact).or_default().extend(values);
@@ -281,7 +286,7 @@ pub fn untangle(
 fn others_deals(
     person: &Person,
     owners: &BTreeMap<Identifier, PersonId>,
-    links: &BTreeMap<PersonId, &Link>,
+    links: &BTreeMap<PersonId, &CrmState>,
     scope: &str,
 ) -> BTreeMap<u64, Option<u64>> {
     if breakage::is_on("doubles-of-parted-stay") {
@@ -303,7 +308,7 @@ fn others_deals(
 }
 
 /// Takes over the invoices of the person's own orders. Until now they stood in the link of the person who had these orders.
-fn take_invoices(link: &mut Link, person: &Person, others: &[&Link]) {
+fn take_invoices(link: &mut CrmState, person: &Person, others: &[&CrmState]) {
     if breakage::is_on("invoice-stays-with-other") {
         return;
     }
@@ -312,13 +317,13 @@ fn take_invoices(link: &mut Link, person: &Person, others: &[&Link]) {
         _ => None,
     });
     for key in orders.collect::<Vec<_>>() {
-        let known = link.invoices.get(&key).is_some_and(|invoice| invoice.id.is_some() || invoice.intent.is_some());
+        let known = link.invoices.get(&key).is_some_and(|invoice| invoice.id.is_some() || invoice.pending.is_some());
         let theirs = others
             .iter()
             .filter_map(|other| other.invoices.get(&key))
-            .find(|one| one.id.is_some() || one.intent.is_some());
+            .find(|one| one.id.is_some() || one.pending.is_some());
         if let Some(invoice) = theirs.filter(|_| !known) {
-            link.invoices.insert(key, InvoiceLink { pushed: None, parked: None, ..invoice.clone() });
+            link.invoices.insert(key, InvoiceState { last_sent: None, rejected: None, ..invoice.clone() });
         }
     }
 }
@@ -340,7 +345,7 @@ fn last_deleted(person: &Person, of_scope: &impl Fn(&Identifier) -> bool) -> Opt
 
 /// Phones and e-mails that the hub wrote into contacts of a person and that are theirs no more: a corrected typo, or what
 /// they typed and another person proves since. By contact. What was taken out is not looked for again.
-pub fn outdated(link: &Link, person: &Person) -> Vec<Parting> {
+pub fn outdated(link: &CrmState, person: &Person) -> Vec<Parting> {
     let (held, proven) = (person.identifiers_and_claims(), person.identifiers());
     let is_written = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
     let former = person.former.iter().filter(|one| !held.contains(one) && !breakage::is_on("corrected-typo-stays"));
@@ -364,7 +369,7 @@ pub fn outdated(link: &Link, person: &Person) -> Vec<Parting> {
     link.contact.id.iter().chain(&link.doubles).filter(is_there).filter_map(of_contact).collect()
 }
 
-impl Link {
+impl CrmState {
     /// What is remembered of the phones and e-mails of each contact.
     fn memories(&mut self) -> [&mut BTreeMap<u64, BTreeSet<String>>; 3] {
         [&mut self.contact_values, &mut self.cleared, &mut self.removed]
@@ -414,7 +419,7 @@ mod tests {
     use stagedoor_model::RecordKey;
 
     use super::*;
-    use crate::Intent;
+    use crate::Pending;
 
     fn somebody(order: &str) -> Person {
         let origin = RecordKey(order.into());
@@ -423,8 +428,8 @@ mod tests {
             origin,
             born: Timestamp::UNIX_EPOCH,
             records: BTreeMap::new(),
-            neighbours: BTreeSet::new(),
-            absorbed: BTreeSet::new(),
+            blocked_with: BTreeSet::new(),
+            merged_ids: BTreeSet::new(),
             absorbed_origins: BTreeMap::new(),
             parted: BTreeSet::new(),
             absorbed_by: BTreeSet::new(),
@@ -438,8 +443,8 @@ mod tests {
     #[test]
     fn the_deal_of_somebody_who_has_no_contact_yet_hangs_on_it_once_it_is_made() {
         let person = somebody("order/shop:1");
-        let mut link = Link::default();
-        link.deals.insert(ShowKey("ufa".into()), DealLink { id: Some(22), ..DealLink::default() });
+        let mut link = CrmState::default();
+        link.deals.insert(ShowKey("ufa".into()), DealState { id: Some(22), ..DealState::default() });
         let owners = row(Kind::CrmLead, "", 22).map(|deal| (deal, person.id)).into_iter().collect();
         assert!(untangle(&mut link, &person, &owners, (&BTreeMap::new(), false), "").is_empty());
         assert_eq!(link.unhung, BTreeSet::from([22]));
@@ -449,12 +454,12 @@ mod tests {
     fn rows_that_a_call_without_an_answer_may_still_make_are_looked_for_after_a_parting() {
         let other = somebody("order/shop:2");
         let person = Person { parted: BTreeSet::from([other.id]), ..somebody("order/shop:1") };
-        let intent = Some(Intent { at: Timestamp::UNIX_EPOCH, late_until: None, values: BTreeSet::new() });
+        let pending = Some(Pending { at: Timestamp::UNIX_EPOCH, late_until: None, values: BTreeSet::new() });
         let (ufa, kazan) = (ShowKey("ufa".into()), ShowKey("kazan".into()));
-        let contact = ContactLink { id: Some(11), intent: intent.clone(), ..ContactLink::default() };
-        let mut link = Link { contact, ..Link::default() };
-        link.deals.insert(ufa.clone(), DealLink { id: Some(22), intent: intent.clone(), ..DealLink::default() });
-        let joined = DealLink { id: Some(23), doubles: [24].into(), closed: [24].into(), ..DealLink::default() };
+        let contact = ContactState { id: Some(11), pending: pending.clone(), ..ContactState::default() };
+        let mut link = CrmState { contact, ..CrmState::default() };
+        link.deals.insert(ufa.clone(), DealState { id: Some(22), pending: pending.clone(), ..DealState::default() });
+        let joined = DealState { id: Some(23), doubles: [24].into(), closed: [24].into(), ..DealState::default() };
         link.deals.insert(kazan.clone(), joined);
         let owner = |kind, id, who: &Person| row(kind, "", id).map(|row| (row, who.id));
         let owners = [
@@ -465,9 +470,9 @@ mod tests {
         ];
         let owners = owners.into_iter().flatten().collect();
         untangle(&mut link, &person, &owners, (&BTreeMap::new(), false), "");
-        assert_eq!((link.contact.id, &link.contact.intent), (None, &intent));
+        assert_eq!((link.contact.id, &link.contact.pending), (None, &pending));
         let of_ufa = link.deals.get(&ufa).expect("an unanswered call");
-        assert_eq!((of_ufa.id, &of_ufa.intent), (None, &intent));
+        assert_eq!((of_ufa.id, &of_ufa.pending), (None, &pending));
         assert_eq!(link.deals.get(&kazan).and_then(|deal| deal.id), Some(24), "it was closed as a double");
     }
 }

@@ -6,7 +6,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use stagedoor_engine::{Catalog, Link, Person, Step, plan, record_of};
+use stagedoor_engine::{Catalog, CrmState, Person, Step, plan, record_of};
 use stagedoor_model::{
     Body, Channel, ChatRef, ConsentRecorded, ContactShared, Decision, Event, EventId, FormSubmitted, Identifier,
     IdentityDecided, Kind, MARKETING, Proof, Purpose, Record, SourceName, Timestamp, Verdict,
@@ -84,7 +84,7 @@ fn named<'w>(world: &'w World, name: &str) -> &'w Person {
 }
 
 fn task(person: &Person) -> Option<String> {
-    let mut link = Link::default();
+    let mut link = CrmState::default();
     link.contact.id = Some(7);
     let now = Timestamp::from_second(1_900_000_000).expect("in range");
     plan(person, &link, &Catalog::default(), now).task.map(|task| task.text)
@@ -92,7 +92,7 @@ fn task(person: &Person) -> Option<String> {
 
 fn written(person: &Person) -> Vec<String> {
     let now = Timestamp::from_second(1_900_000_000).expect("in range");
-    let steps = plan(person, &Link::default(), &Catalog::default(), now).steps;
+    let steps = plan(person, &CrmState::default(), &Catalog::default(), now).steps;
     let drafts = steps.into_iter().filter_map(|(step, _)| match step {
         Step::CreateContact(draft) => Some(draft.phones.into_iter().chain(draft.emails)),
         _ => None,
@@ -105,7 +105,7 @@ fn a_phone_that_is_typed_in_a_chat_joins_nobody_and_a_manager_is_asked() {
     for records in [vec![anna(1), typed_in_chat(1, phone(1), 2)], vec![typed_in_chat(1, phone(1), 2), anna(1)]] {
         let world = world(records);
         assert_eq!(world.people.len(), 2);
-        let stranger = world.people.values().find(|person| person.talks().count() == 1).expect("the chat");
+        let stranger = world.people.values().find(|person| person.conversations().count() == 1).expect("the chat");
         assert_eq!((stranger.phones().len(), stranger.contested.len()), (0, 1));
         assert!(written(stranger).is_empty(), "the phone stays on its owner's contact alone");
         let task = task(stranger).expect("a task");
@@ -247,15 +247,15 @@ proptest! {
         signed in proptest::collection::vec(any_signed(), 1..12),
         claims in proptest::collection::vec(any_claim(), 0..40),
     ) {
-        let (weak, policy) = (BTreeSet::new(), stagedoor_engine::Policy::default());
-        let alone = stagedoor_engine::partition(&signed, &weak, &policy);
-        let amid = stagedoor_engine::partition(signed.iter().chain(&claims), &weak, &policy);
+        let (known_shared, guards) = (BTreeSet::new(), stagedoor_engine::Guards::default());
+        let alone = stagedoor_engine::partition(&signed, &known_shared, &guards);
+        let amid = stagedoor_engine::partition(signed.iter().chain(&claims), &known_shared, &guards);
         let keys: BTreeSet<_> = signed.iter().map(|record| record.key.clone()).collect();
         let proven = |split: &stagedoor_engine::Partition| -> BTreeSet<BTreeSet<stagedoor_model::RecordKey>> {
             let own = split.clusters.iter().map(|one| one.records.intersection(&keys).cloned().collect::<BTreeSet<_>>());
             own.filter(|own| !own.is_empty()).collect()
         };
         prop_assert_eq!(proven(&alone), proven(&amid));
-        prop_assert_eq!(alone.crowded, amid.crowded);
+        prop_assert_eq!(alone.shared_identifiers, amid.shared_identifiers);
     }
 }

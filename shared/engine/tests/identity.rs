@@ -6,7 +6,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use stagedoor_engine::{PersonId, Policy, record_of};
+use stagedoor_engine::{Guards, PersonId, record_of};
 use stagedoor_model::{
     Body, Event, EventId, FormSubmitted, Identifier, Money, Order, OrderBody, OrderState, Purpose, Record, ShowRef,
     Ticket,
@@ -84,8 +84,8 @@ fn any_record() -> impl Strategy<Value = Record> {
     ]
 }
 
-fn picture_of(records: &[Record], chunk: usize, policy: &Policy) -> BTreeSet<(BTreeSet<String>, String)> {
-    let mut world = World { policy: policy.clone(), ..World::default() };
+fn picture_of(records: &[Record], chunk: usize, guards: &Guards) -> BTreeSet<(BTreeSet<String>, String)> {
+    let mut world = World { guards: guards.clone(), ..World::default() };
     for part in records.chunks(chunk.max(1)) {
         world.deliver(part.to_vec());
     }
@@ -100,15 +100,15 @@ proptest! {
         records in proptest::collection::vec(any_record(), 1..14),
         (seed, chunk, tight) in (any::<u64>(), 1usize..6, any::<bool>()),
     ) {
-        let policy = if tight { Policy { phones: 2, emails: 2, crowd: 3, published: 2, ..Policy::default() } } else { Policy::default() };
-        let expected = picture_of(&records, records.len(), &policy);
+        let guards = if tight { Guards { phones: 2, emails: 2, crowd: 3, published: 2, ..Guards::default() } } else { Guards::default() };
+        let expected = picture_of(&records, records.len(), &guards);
         let mut shuffled: Vec<Record> = records.iter().chain(records.iter().take(3)).cloned().collect();
         let mut state = seed | 1;
         for i in (1..shuffled.len()).rev() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             shuffled.swap(i, (state >> 33) as usize % (i + 1));
         }
-        prop_assert_eq!(picture_of(&shuffled, chunk, &policy), expected);
+        prop_assert_eq!(picture_of(&shuffled, chunk, &guards), expected);
     }
 
     #[test]
@@ -149,7 +149,7 @@ fn two_customers_of_one_shop_with_one_phone_wait_for_a_manager() {
     world.deliver(vec![form(1, 1, vec![phone(1), customer(1)])]);
     world.deliver(vec![form(2, 2, vec![phone(1), customer(2)])]);
     assert_eq!(world.people.len(), 2);
-    assert!(world.people.values().all(|person| person.neighbours.len() == 1));
+    assert!(world.people.values().all(|person| person.blocked_with.len() == 1));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn the_box_offices_phone_does_not_weld_its_buyers_together() {
 #[test]
 fn a_blocked_number_joins_nobody() {
     let blocked = BTreeSet::from([phone(1)]);
-    let mut world = World { policy: Policy { blocked, ..Policy::default() }, ..World::default() };
+    let mut world = World { guards: Guards { blocked, ..Guards::default() }, ..World::default() };
     world.deliver(vec![form(1, 1, vec![phone(1), email(1)]), form(2, 2, vec![phone(1), email(2)])]);
     assert_eq!(world.people.len(), 2);
 }
@@ -189,9 +189,9 @@ fn a_crowd_stays_one_after_one_of_it_buys_again() {
     for n in 0..9 {
         world.deliver(vec![order(n, i64::from(n), OrderState::Paid, vec![phone(n), email(0)])]);
     }
-    assert!(world.weak.contains(&email(0)), "nine phones with one e-mail are a crowd");
+    assert!(world.known_shared.contains(&email(0)), "nine phones with one e-mail are a crowd");
     world.deliver(vec![order(20, 20, OrderState::Paid, vec![phone(3)])]);
-    assert!(world.weak.contains(&email(0)), "one of them bought again by phone alone");
+    assert!(world.known_shared.contains(&email(0)), "one of them bought again by phone alone");
     for n in 0..3 {
         world.deliver(vec![order(30 + n, 30, OrderState::Paid, vec![customer(n), email(0)])]);
     }
@@ -205,13 +205,13 @@ fn a_phone_of_many_customers_or_of_many_names_is_a_crowds() {
         world.deliver(vec![order(n, i64::from(n), OrderState::Paid, vec![phone(1), customer(n)])]);
     }
     assert_eq!(world.people.len(), 40);
-    assert!(world.weak.contains(&phone(1)));
-    assert!(world.people.values().all(|person| person.neighbours.is_empty()), "a crowd has no neighbours");
+    assert!(world.known_shared.contains(&phone(1)));
+    assert!(world.people.values().all(|person| person.blocked_with.is_empty()), "a crowd has no neighbours");
     let mut world = World::default();
     for n in 0..14 {
         world.deliver(vec![named(n, i64::from(n), &format!("Buyer {n}"), vec![phone(1)])]);
     }
-    assert!(world.weak.contains(&phone(1)), "fourteen names bought with the box office's phone");
+    assert!(world.known_shared.contains(&phone(1)), "fourteen names bought with the box office's phone");
     let mut world = World::default();
     for n in 0..40 {
         world.deliver(vec![named(n, i64::from(n), &format!("Guest {n}"), vec![phone(1), email(1)])]);
@@ -225,7 +225,7 @@ fn strangers_whom_a_cash_desk_calls_one_customer_stay_strangers() {
     for n in 0..9 {
         world.deliver(vec![order(n, i64::from(n), OrderState::Paid, vec![customer(1), phone(n), email(n)])]);
     }
-    assert!(world.weak.contains(&customer(1)), "nine phones of one customer are a crowd");
+    assert!(world.known_shared.contains(&customer(1)), "nine phones of one customer are a crowd");
     assert_eq!(world.people.len(), 9);
     assert!(world.people.values().all(|person| person.phones().len() == 1 && deals_of(person) == 1));
     // Who changed phones and e-mails over the years stays one person.
@@ -243,7 +243,7 @@ fn people_kept_apart_behind_one_value_know_one_of_them_and_not_each_other() {
         world.deliver(vec![order(n, i64::from(n), OrderState::Paid, vec![customer(n), email(1)])]);
     }
     assert_eq!(world.people.len(), 6);
-    let all: usize = world.people.values().map(|person| person.neighbours.len()).sum();
+    let all: usize = world.people.values().map(|person| person.blocked_with.len()).sum();
     assert_eq!(all, 10, "five know the one whom the e-mail names, and that one knows the five");
 }
 
@@ -369,12 +369,12 @@ fn a_lifted_value_joins_again_and_old_facts_do_not_mark_it_anew() {
     let mut world = World::default();
     let orders: Vec<Record> = (0..9).map(|n| order(n, 1, OrderState::Paid, vec![phone(1), email(n)])).collect();
     world.deliver(orders);
-    assert!(world.weak.contains(&phone(1)));
+    assert!(world.known_shared.contains(&phone(1)));
     world.deliver(vec![decided(stagedoor_model::Verdict::NotShared(phone(1)), 100)]);
-    assert!(!world.weak.contains(&phone(1)));
+    assert!(!world.known_shared.contains(&phone(1)));
     world.deliver(vec![order(50, 200, OrderState::Paid, vec![phone(1)])]);
     world.deliver(vec![order(51, 201, OrderState::Paid, vec![phone(1)])]);
-    assert!(!world.weak.contains(&phone(1)));
+    assert!(!world.known_shared.contains(&phone(1)));
     assert_eq!(world.people.len(), 10, "both orders are one person's");
 }
 
@@ -385,5 +385,5 @@ fn a_revision_that_comes_late_gives_a_former_buyer_back_what_was_theirs_in_any_o
     let between = order(1, 2, OrderState::Placed, vec![phone(2)]);
     let known = form(9, 1, vec![phone(4)]);
     let all = [latest, first, known, between];
-    assert_eq!(picture_of(&all, 1, &Policy::default()), picture_of(&all, all.len(), &Policy::default()));
+    assert_eq!(picture_of(&all, 1, &Guards::default()), picture_of(&all, all.len(), &Guards::default()));
 }

@@ -3,7 +3,7 @@
 
 mod world;
 
-use stagedoor_engine::{Reports, WrittenStep};
+use stagedoor_engine::{MailingStep, Reports};
 use stagedoor_model::{Body, Channel, Event, EventId, Identifier, Kind, LinkClicked, LinkIssued, Purpose};
 use world::{World, at, chat, email, issued, phone, said, shared, source, started, tagged, token};
 
@@ -48,7 +48,7 @@ fn a_friend_to_whom_the_link_was_forwarded_stays_somebody_else() {
     assert!(together(&world, &chat(1), &phone(1)));
     assert!(!together(&world, &chat(2), &phone(1)));
     assert!(
-        world.people.values().all(|person| person.neighbours.len() == 1),
+        world.people.values().all(|person| person.blocked_with.len() == 1),
         "and a manager can see that they are near"
     );
 }
@@ -113,21 +113,21 @@ fn an_owner_who_gives_their_own_phone_or_a_first_email_stays_joined() {
 
 #[test]
 fn a_link_that_was_published_joins_nobody_and_makes_no_web_of_neighbours() {
-    let policy = stagedoor_engine::Policy { published: 5, ..Default::default() };
-    let mut world = World { policy, ..World::default() };
+    let guards = stagedoor_engine::Guards { published: 5, ..Default::default() };
+    let mut world = World { guards, ..World::default() };
     world.deliver(vec![issued("t1", Purpose::Chat, phone(1), 0, 1_000)]);
     for n in 0..40 {
         world.deliver(vec![started(n, "t1", None, 10 + i64::from(n))]);
     }
     assert_eq!(world.people.len(), 41, "forty strangers and the owner");
     assert!(!together(&world, &chat(0), &phone(1)));
-    assert!(world.people.values().all(|person| person.neighbours.len() <= 6), "nobody drags the others along");
+    assert!(world.people.values().all(|person| person.blocked_with.len() <= 6), "nobody drags the others along");
 }
 
 #[test]
 fn a_link_that_was_published_still_names_whose_it_is() {
-    let policy = stagedoor_engine::Policy { published: 2, ..Default::default() };
-    let mut world = World { policy, ..World::default() };
+    let guards = stagedoor_engine::Guards { published: 2, ..Default::default() };
+    let mut world = World { guards, ..World::default() };
     world.deliver(vec![issued("t1", Purpose::Chat, phone(1), 0, 1_000)]);
     for n in 0..5 {
         world.deliver(vec![started(n, "t1", None, 10 + i64::from(n))]);
@@ -176,7 +176,7 @@ fn in_a_letter(looks: &[i64]) -> stagedoor_engine::Person {
 
 #[test]
 fn who_looks_at_a_letters_link_within_seconds_of_sending_is_a_scanner() {
-    let step = WrittenStep {
+    let step = MailingStep {
         at: at(90),
         channel: Channel::Email,
         through: "email".into(),

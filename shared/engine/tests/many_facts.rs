@@ -11,11 +11,11 @@ use std::{
 };
 
 use stagedoor_engine::{
-    Campaign, Catalog, Link, Localised, Manners, Person, Pipeline, Stage, Traits, deals, dues, fold, group, looked_up,
-    next_turn, plan, record_of,
+    Campaign, Catalog, CrmState, Localised, MailingLimits, Person, Pipeline, Stage, Traits, deals, due_messages, fold,
+    group, looked_up, next_turn, plan, record_of,
 };
 use stagedoor_model::{
-    Body, Event, EventId, Identifier, LetterReported, LetterState, LinkClicked, LinkIssued, LinkKey, Money, Order,
+    Body, Event, EventId, Identifier, LetterReported, LinkClicked, LinkIssued, LinkKey, MailMessageState, Money, Order,
     OrderBody, OrderState, Payment, PaymentKind, Purpose, Record, SourceName, Ticket,
 };
 use world::{World, at, email, phone, source};
@@ -70,7 +70,7 @@ fn paid(n: usize) -> Record {
     record
 }
 
-fn letter(n: usize, state: LetterState) -> Record {
+fn letter(n: usize, state: MailMessageState) -> Record {
     let campaign = Some(format!("campaign-{}", n % 3));
     let letter = Some(format!("letter-{n}"));
     let body = LetterReported { to: email(1), state, by_machine: false, letter, campaign, link: None, code: None };
@@ -102,9 +102,9 @@ fn link(n: usize) -> [Record; 2] {
 fn records(orders: usize) -> Vec<Record> {
     let mut all: Vec<Record> = (0..orders).map(order).collect();
     all.extend((0..orders).step_by(5).map(paid));
-    all.extend((0..orders).step_by(4).map(|n| letter(n, LetterState::Delivered)));
-    all.extend((1..orders).step_by(4).map(|n| letter(n, LetterState::Opened)));
-    all.extend((2..orders).step_by(4).map(|n| letter(n, LetterState::Clicked)));
+    all.extend((0..orders).step_by(4).map(|n| letter(n, MailMessageState::Delivered)));
+    all.extend((1..orders).step_by(4).map(|n| letter(n, MailMessageState::Opened)));
+    all.extend((2..orders).step_by(4).map(|n| letter(n, MailMessageState::Clicked)));
     all.extend((0..orders).step_by(4).flat_map(link));
     all
 }
@@ -126,7 +126,7 @@ fn catalog() -> Catalog {
     Catalog {
         campaigns: (0..3).map(|n| (format!("campaign-{n}"), campaign(n))).collect(),
         pipelines: vec![Pipeline { name: "Sales".into(), stages }],
-        manners: Manners::default(),
+        manners: MailingLimits::default(),
         ..Catalog::default()
     }
 }
@@ -165,18 +165,18 @@ fn steps() -> Vec<Step> {
         ("name", |_, person| _ = black_box(person.name())),
         ("deals", |_, person| _ = black_box(deals(person, &catalog()))),
         ("traits", |_, person| _ = black_box(Traits::of(person, &BTreeMap::new(), &catalog()))),
-        ("next_turn", |_, person| _ = black_box(next_turn(person, &Link::default(), at(0)))),
-        ("plan", |_, person| _ = black_box(plan(person, &Link::default(), &catalog(), at(0)))),
+        ("next_turn", |_, person| _ = black_box(next_turn(person, &CrmState::default(), at(0)))),
+        ("plan", |_, person| _ = black_box(plan(person, &CrmState::default(), &catalog(), at(0)))),
         ("dues", |_, person| {
-            let (link, shared) = (Link::default(), BTreeSet::new());
-            _ = black_box(dues(person, &link, &Traits::default(), &catalog(), &shared, at(0)));
+            let (link, shared) = (CrmState::default(), BTreeSet::new());
+            _ = black_box(due_messages(person, &link, &Traits::default(), &catalog(), &shared, at(0)));
         }),
         ("fold", |world, person| {
             let record = order(1_000_000);
             let names: BTreeSet<Identifier> = looked_up(&record);
             assert!(!names.is_empty());
-            let groups = group(vec![record], vec![person.clone()], &world.owners, &world.weak, &world.policy);
-            groups.into_iter().for_each(|group| _ = black_box(fold(group, &world.weak, &world.policy)));
+            let groups = group(vec![record], vec![person.clone()], &world.owners, &world.known_shared, &world.guards);
+            groups.into_iter().for_each(|group| _ = black_box(fold(group, &world.known_shared, &world.guards)));
         }),
     ]
 }

@@ -5,7 +5,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Person, PersonId, Policy, recognise, record_of};
+use stagedoor_engine::{Guards, Person, PersonId, recognise, record_of};
 use stagedoor_model::{
     Body, ContactChanged, Event, EventId, Identifier, IdentityDecided, Kind, Money, Order, OrderBody, OrderState,
     Record, ShowRef, Ticket, Verdict,
@@ -125,13 +125,13 @@ fn who_takes_an_order_over_does_not_live_under_the_id_of_who_had_it() {
     assert_eq!(world.people.len(), 1);
     world.deliver(vec![order(1, 10, "Vera", &[phone(3)])]);
     assert_ne!(of(&world, &phone(3)).id, second, "under that id the CRM has a contact of Anna's");
-    assert!(of(&world, &phone(1)).absorbed.contains(&second));
+    assert!(of(&world, &phone(1)).merged_ids.contains(&second));
 }
 
 /// The guard of phones lets a cashier's e-mail hold now these together and now those.
 #[test]
 fn who_was_joined_into_two_people_one_after_the_other_parts_from_both() {
-    let mut world = World { policy: Policy { phones: 2, ..Policy::default() }, ..World::default() };
+    let mut world = World { guards: Guards { phones: 2, ..Guards::default() }, ..World::default() };
     let kassa = email(9);
     let (anna, boris, vera) = (phone(1), phone(2), phone(3));
     world.deliver(vec![order(1, 1, "Anna", std::slice::from_ref(&anna))]);
@@ -141,12 +141,12 @@ fn who_was_joined_into_two_people_one_after_the_other_parts_from_both() {
     let [a, b, v] = [&anna, &boris, &vera].map(|one| id(&world, one));
     world.deliver(vec![order(6, 22, "Vera", &[vera.clone(), kassa.clone()])]);
     world.deliver(vec![order(5, 23, "Boris", &[boris.clone(), kassa.clone()])]);
-    assert_eq!((id(&world, &vera), of(&world, &boris).absorbed.clone()), (b, BTreeSet::from([v])));
+    assert_eq!((id(&world, &vera), of(&world, &boris).merged_ids.clone()), (b, BTreeSet::from([v])));
     world.deliver(vec![order(4, 21, "Anna", &[anna.clone(), kassa.clone()])]);
     assert_eq!((id(&world, &vera), id(&world, &boris)), (a, b));
-    assert_eq!(of(&world, &anna).absorbed, BTreeSet::from([v]), "Vera's rows are with her facts");
+    assert_eq!(of(&world, &anna).merged_ids, BTreeSet::from([v]), "Vera's rows are with her facts");
     assert_eq!(
-        (of(&world, &boris).absorbed.clone(), of(&world, &boris).parted.clone()),
+        (of(&world, &boris).merged_ids.clone(), of(&world, &boris).parted.clone()),
         (BTreeSet::new(), [a, v].into())
     );
     world.deliver(vec![different(vera.clone(), anna.clone(), 30)]);

@@ -5,10 +5,12 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use stagedoor_engine::{Ask, Catalog, Heard, Link, Localised, On, Person, Reply, Scenario, next_turn, plan, turns};
+use stagedoor_engine::{
+    Ask, BotScript, Catalog, CrmState, Intent, Localised, On, Person, Reply, next_turn, plan, turns,
+};
 use stagedoor_model::{
-    Body, ChatRef, ChatStarted, Content, Event, EventId, FormSubmitted, Identifier, Kind, MessageHeard, Proof, Record,
-    Region, Talk,
+    Body, ChatRef, ChatStarted, Content, Conversation, Event, EventId, FormSubmitted, Identifier, Kind, MessageHeard,
+    Proof, Record, Region,
 };
 use world::{World, at, chat, issued, phone, shared, source, started};
 
@@ -17,9 +19,9 @@ fn reply(on: On, text: &str, ask: Option<Ask>) -> Reply {
     Reply { on, campaign: None, text, button: None, ask }
 }
 
-fn scenario() -> Scenario {
+fn bot_script() -> BotScript {
     let title = |text: &str| Localised(BTreeMap::from([("ru".to_owned(), text.to_owned())]));
-    Scenario {
+    BotScript {
         codes: None,
         replies: vec![
             reply(On::Token, "token", None),
@@ -59,14 +61,18 @@ fn opened(second: i64, may_write: bool) -> Record {
 }
 
 /// What each line of the first chat was answered.
-fn answers(records: Vec<Record>) -> Vec<(Heard, String)> {
+fn answers(records: Vec<Record>) -> Vec<(Intent, String)> {
     let mut world = World::default();
     world.deliver(records);
-    let person: &Person =
-        world.people.values().find(|one| one.talks().any(|(_, talk)| talk.chat == chat(1))).expect("a person");
-    let talk: &Talk = person.talks().find(|(_, talk)| talk.chat == chat(1)).expect("a chat").1;
-    let scenario = scenario();
-    let all = turns(&scenario, talk, person).into_iter().map(|turn| {
+    let person: &Person = world
+        .people
+        .values()
+        .find(|one| one.conversations().any(|(_, conversation)| conversation.chat == chat(1)))
+        .expect("a person");
+    let conversation: &Conversation =
+        person.conversations().find(|(_, conversation)| conversation.chat == chat(1)).expect("a chat").1;
+    let bot_script = bot_script();
+    let all = turns(&bot_script, conversation, person).into_iter().map(|turn| {
         let texts: Vec<&str> = turn.replies.iter().map(|reply| reply.text.pick(None)).collect();
         (turn.heard, texts.join("+"))
     });
@@ -82,7 +88,7 @@ fn an_email_that_was_asked_for_is_checked_and_taken() {
     let said = vec![opened(1, true), text(2, "anna@"), text(3, "Anna@Example.com "), text(4, "anna@example.com")];
     let all = answers(said);
     assert_eq!(all[1].1, "wrong e-mail");
-    assert_eq!(all[2], (Heard::Given("email:anna@example.com".parse().expect("valid")), "given".into()));
+    assert_eq!(all[2], (Intent::Given("email:anna@example.com".parse().expect("valid")), "given".into()));
     assert_eq!(all[3].1, "given", "also when it is not asked for any more");
 }
 
@@ -129,7 +135,7 @@ fn a_long_line_is_whole_in_the_note_and_short_in_the_field() {
     let mut world = World::default();
     world.deliver(vec![opened(1, true), text(2, &long)]);
     let person = world.people.values().next().expect("one");
-    let plan = plan(person, &Link::default(), &Catalog::default(), stagedoor_model::Timestamp::UNIX_EPOCH);
+    let plan = plan(person, &CrmState::default(), &Catalog::default(), stagedoor_model::Timestamp::UNIX_EPOCH);
     assert!(plan.note.expect("a note").text.contains("перезвоните"));
     let field = stagedoor_engine::chats(person).expect("a chat").last_message;
     assert!(field.chars().count() == 400 && field.ends_with('…'), "{field}");
@@ -208,7 +214,7 @@ fn every_line_is_in_one_note_and_a_note_holds_what_a_crm_takes() {
     world.deliver(records);
     assert_eq!(world.people.len(), 1);
     let person = world.people.values().next().expect("one");
-    let (mut link, mut notes) = (Link::default(), Vec::new());
+    let (mut link, mut notes) = (CrmState::default(), Vec::new());
     while let Some(note) = plan(person, &link, &Catalog::default(), stagedoor_model::Timestamp::UNIX_EPOCH)
         .note
         .filter(|_| notes.len() < 20)
@@ -243,7 +249,7 @@ fn an_album_gets_one_answer_and_one_note() {
     assert_eq!(answered, 1, "a manager will answer");
     let person = person_of(pictures());
     // More pictures may come: the note waits, and the person is looked at again.
-    let (link, catalog) = (Link::default(), Catalog::default());
+    let (link, catalog) = (CrmState::default(), Catalog::default());
     assert_eq!(plan(&person, &link, &catalog, at(2)).note, None);
     assert_eq!(next_turn(&person, &link, at(2)), Some(at(4)));
     let note = plan(&person, &link, &catalog, at(4)).note.expect("one note");
@@ -259,8 +265,8 @@ fn another_robot_is_answered_a_few_times_and_then_a_manager_has_a_task() {
         let answered = answers(robot.clone()).into_iter().filter(|(_, text)| !text.is_empty()).count();
         let days = usize::try_from(200 * pause / 86_400).expect("small") + 1;
         assert!((1..=6 * days).contains(&answered), "{words}: {answered} answers in {days} days");
-        let catalog = Catalog { scenario: scenario(), ..Catalog::default() };
-        let task = plan(&person_of(robot), &Link::default(), &catalog, at(1_000_000)).task;
+        let catalog = Catalog { bot_script: bot_script(), ..Catalog::default() };
+        let task = plan(&person_of(robot), &CrmState::default(), &catalog, at(1_000_000)).task;
         assert!(task.is_some(), "{words}: a manager looks");
     }
 }
@@ -285,7 +291,7 @@ fn lines_of_one_second_keep_the_order_in_which_the_messenger_counts_them() {
     };
     let mut records: Vec<Record> = words.iter().enumerate().map(line).collect();
     records.reverse();
-    let note = plan(&person_of(records), &Link::default(), &Catalog::default(), at(60)).note.expect("a note");
+    let note = plan(&person_of(records), &CrmState::default(), &Catalog::default(), at(60)).note.expect("a note");
     let places: Vec<usize> = words.iter().map(|words| note.text.find(words).expect("noted")).collect();
     assert!(places.is_sorted(), "{}", note.text);
 }
@@ -294,11 +300,11 @@ fn lines_of_one_second_keep_the_order_in_which_the_messenger_counts_them() {
 fn one_line_that_is_delivered_twice_stands_once_whenever_it_was_received() {
     let twice = |order: u64| {
         let Record { fact, .. } = &text(5, "Когда начало?");
-        let stagedoor_model::Fact::Talk(talk) = fact else { panic!("a chat") };
-        let mut talk = talk.as_ref().clone();
-        let line = talk.lines.pop_first().expect("a line");
-        talk.lines.insert(stagedoor_model::Line { order, ..line });
-        talk
+        let stagedoor_model::Fact::Conversation(conversation) = fact else { panic!("a chat") };
+        let mut conversation = conversation.as_ref().clone();
+        let line = conversation.lines.pop_first().expect("a line");
+        conversation.lines.insert(stagedoor_model::Message { order, ..line });
+        conversation
     };
     let joined = twice(8).join(twice(4));
     assert_eq!((joined.lines.len(), joined.lines.first().map(|line| line.order)), (1, Some(4)));
@@ -307,32 +313,32 @@ fn one_line_that_is_delivered_twice_stands_once_whenever_it_was_received() {
 
 #[test]
 fn a_menu_line_that_a_messenger_shows_in_part_is_known_by_its_beginning() {
-    let mut scenario = scenario();
+    let mut bot_script = bot_script();
     let title =
         Localised(BTreeMap::from([("ru".to_owned(), "Как добраться до театра и где оставить машину".to_owned())]));
-    scenario.replies.push(reply(On::Menu(2, title), "way", None));
+    bot_script.replies.push(reply(On::Menu(2, title), "way", None));
     for said in [
         "2. Как добраться до театра и где остави…",
         "2. Как добраться до театра и где оставит",
         "КАК ДОБРАТЬСЯ до театра и",
     ] {
         let person = person_of(vec![text(1, said)]);
-        let talk = person.talks().next().expect("a chat").1;
-        let heard: Vec<Heard> = turns(&scenario, talk, &person).into_iter().map(|turn| turn.heard).collect();
-        assert_eq!(heard, [Heard::Menu(vec![2])], "{said}");
+        let conversation = person.conversations().next().expect("a chat").1;
+        let heard: Vec<Intent> = turns(&bot_script, conversation, &person).into_iter().map(|turn| turn.heard).collect();
+        assert_eq!(heard, [Intent::Menu(vec![2])], "{said}");
     }
 }
 
 #[test]
 fn a_keyword_is_the_same_with_either_letter() {
-    let mut scenario = scenario();
-    scenario.replies.push(reply(On::Keyword(["почём".to_owned()].into()), "price", None));
+    let mut bot_script = bot_script();
+    bot_script.replies.push(reply(On::Keyword(["почём".to_owned()].into()), "price", None));
     for said in ["Почем билеты?", "Почём билеты?"] {
         let person = person_of(vec![text(1, said)]);
-        let talk = person.talks().next().expect("a chat").1;
+        let conversation = person.conversations().next().expect("a chat").1;
         assert_eq!(
-            turns(&scenario, talk, &person).first().map(|turn| turn.heard.clone()),
-            Some(Heard::Keyword),
+            turns(&bot_script, conversation, &person).first().map(|turn| turn.heard.clone()),
+            Some(Intent::Keyword),
             "{said}"
         );
     }
@@ -357,8 +363,8 @@ fn a_note_says_where_lines_were_dropped_before_it() {
     let mut world = World::default();
     let say = |n: i64| line(n, Content::Text(format!("строка {n}.")));
     world.deliver((1..300).map(say).collect());
-    let mut link = Link::default();
-    let note = |world: &World, link: &Link| {
+    let mut link = CrmState::default();
+    let note = |world: &World, link: &CrmState| {
         let person = world.people.values().next().expect("one");
         plan(person, link, &Catalog::default(), stagedoor_model::Timestamp::UNIX_EPOCH).note
     };
@@ -383,7 +389,7 @@ fn a_changed_text_stops_and_is_answered_no_second_time() {
     };
     let all = answers(vec![opened(1, true), text(2, "цена?"), edited(3, "Цена?"), edited(4, "СТОП")]);
     let told: Vec<&str> = all.iter().map(|(_, text)| text.as_str()).collect();
-    assert_eq!((told, &all[3].0), (vec!["start", "price", "", ""], &Heard::Stop));
+    assert_eq!((told, &all[3].0), (vec!["start", "price", "", ""], &Intent::Stop));
     let quote = Content::Other { kind: Content::QUOTE.into(), caption: Some("> стоп".into()), files: vec![] };
     let all = answers(vec![opened(1, true), line(2, quote), text(3, "1")]);
     assert_eq!(
@@ -392,7 +398,7 @@ fn a_changed_text_stops_and_is_answered_no_second_time() {
         "others' words stop nothing"
     );
     let all = answers(vec![opened(1, true), text(2, "anna@"), edited(3, "anna@example.com")]);
-    assert_eq!(all[2], (Heard::Given("email:anna@example.com".parse().expect("valid")), String::new()));
+    assert_eq!(all[2], (Intent::Given("email:anna@example.com".parse().expect("valid")), String::new()));
 }
 
 #[test]
@@ -403,7 +409,8 @@ fn a_word_behind_start_that_is_no_link_of_ours_reaches_the_note() {
     let mut world = World::default();
     world.deliver(vec![stagedoor_engine::record_of(&event).expect("about a person"), text(6, "цена?")]);
     let person = world.people.values().next().expect("a person");
-    let note = plan(person, &Link::default(), &Catalog { scenario: scenario(), ..Catalog::default() }, at(100)).note;
+    let note =
+        plan(person, &CrmState::default(), &Catalog { bot_script: bot_script(), ..Catalog::default() }, at(100)).note;
     let note = note.expect("a note").text;
     assert!(note.contains("refund-word02"), "{note}");
 }
@@ -427,13 +434,13 @@ fn what_somebody_wrote_into_a_form_reaches_the_managers_note_once() {
     let mut world = World::default();
     world.deliver(vec![stagedoor_engine::record_of(&event).expect("about a person")]);
     let person = world.people.values().next().expect("a person");
-    let mut link = Link::default();
+    let mut link = CrmState::default();
     let note = plan(person, &link, &Catalog::default(), at(100)).note.expect("a note");
     assert!(note.text.contains("form \"Вопрос\" ▸ comment: Можно ли с собакой?"), "{}", note.text);
     assert!(!note.text.contains("utm_source") && !note.text.contains("b7"), "{}", note.text);
     link.noted.extend(note.lines);
     let next = plan(person, &link, &Catalog::default(), at(200));
     assert!(next.note.is_none() && next.marks.is_superset(&link.noted), "once");
-    let late = plan(person, &Link::default(), &Catalog::default(), at(5 + 4 * 86_400));
+    let late = plan(person, &CrmState::default(), &Catalog::default(), at(5 + 4 * 86_400));
     assert!(late.note.is_none(), "what came before notes told of forms floods nobody");
 }

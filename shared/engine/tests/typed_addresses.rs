@@ -5,13 +5,13 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use stagedoor_engine::{Ask, Catalog, Heard, Link, Localised, On, Reply, Scenario, Turn, plan, turns};
+use stagedoor_engine::{Ask, BotScript, BotStep, Catalog, CrmState, Intent, Localised, On, Reply, plan, turns};
 use stagedoor_model::{
     Body, ChatRef, ChatStarted, ContactShared, Content, Event, EventId, MessageHeard, Proof, Record, Region,
 };
 use world::{World, at, chat, source};
 
-fn scenario() -> Scenario {
+fn bot_script() -> BotScript {
     let title = |text: &str| Localised(BTreeMap::from([("ru".to_owned(), text.to_owned())]));
     let reply = |on: On, ask: Option<Ask>| {
         let text = title(&format!("{on:?}"));
@@ -27,7 +27,7 @@ fn scenario() -> Scenario {
         reply(On::Other, None),
     ];
     let region = Region::new("RU").ok();
-    Scenario { replies: menu.chain(others).collect(), region, ..Scenario::default() }
+    BotScript { replies: menu.chain(others).collect(), region, ..BotScript::default() }
 }
 
 fn record(id: &[&str], second: i64, body: Body) -> Record {
@@ -53,17 +53,17 @@ fn claim(second: i64, given: &str) -> Record {
 }
 
 /// What is learnt of each line of the chat, and what the line was understood as.
-fn told(records: Vec<Record>) -> Vec<(Heard, Option<String>)> {
+fn told(records: Vec<Record>) -> Vec<(Intent, Option<String>)> {
     let mut world = World::default();
     world.deliver(records);
-    let person = world.people.values().find(|one| one.talks().next().is_some()).expect("a person");
-    let talk = person.talks().next().expect("a chat").1;
-    let scenario = scenario();
-    let learnt = |turn: &Turn<'_>| match &turn.heard {
-        Heard::Given(given) => Some(given.to_string()),
+    let person = world.people.values().find(|one| one.conversations().next().is_some()).expect("a person");
+    let conversation = person.conversations().next().expect("a chat").1;
+    let bot_script = bot_script();
+    let learnt = |turn: &BotStep<'_>| match &turn.heard {
+        Intent::Given(given) => Some(given.to_string()),
         _ => turn.beside.as_ref().map(ToString::to_string),
     };
-    turns(&scenario, talk, person).iter().map(|turn| (turn.heard.clone(), learnt(turn))).collect()
+    turns(&bot_script, conversation, person).iter().map(|turn| (turn.heard.clone(), learnt(turn))).collect()
 }
 
 #[test]
@@ -75,14 +75,14 @@ fn a_phone_or_an_email_that_is_all_a_message_says_is_given_at_any_time() {
         for between in ["Сколько стоит билет?", "1"] {
             let all = told(vec![opened(), text(2, between), text(3, words)]);
             assert_eq!(all[2].1, phone, "{words} behind {between}");
-            assert!(matches!(all[2].0, Heard::Given(_)), "{words} behind {between}");
+            assert!(matches!(all[2].0, Intent::Given(_)), "{words} behind {between}");
         }
     }
     let email = Some("email:anna@example.com".to_owned());
     assert_eq!(told(vec![opened(), text(2, "Где вы?"), text(3, "Анна anna@example.com")])[2].1, email);
     // A word that the bot answers is answered, and the phone beside it is kept.
     let all = told(vec![text(2, "билет 8 916 300 99 01")]);
-    assert_eq!((all[0].0.clone(), all[0].1.clone()), (Heard::Keyword, phone));
+    assert_eq!((all[0].0.clone(), all[0].1.clone()), (Intent::Keyword, phone));
 }
 
 #[test]
@@ -102,15 +102,15 @@ fn a_number_inside_other_words_is_nobodys_claim() {
 fn a_phone_that_answers_the_question_makes_no_task_once_it_is_known() {
     let phone = "phone:+79163009906";
     let all = told(vec![opened(), text(2, "+7 916 300-99-06"), claim(2, phone)]);
-    assert!(all.iter().all(|(heard, _)| *heard != Heard::Other), "{all:?}");
+    assert!(all.iter().all(|(heard, _)| *heard != Intent::Other), "{all:?}");
     let said = vec![opened(), text(2, "мой номер такой: 8 916 300 99 06, звоните"), claim(2, phone)];
     let all = told(said.clone());
-    assert!(all.iter().all(|(heard, _)| *heard != Heard::Other), "{all:?}");
+    assert!(all.iter().all(|(heard, _)| *heard != Intent::Other), "{all:?}");
     let mut world = World::default();
     world.deliver(said);
-    let person = world.people.values().find(|one| one.talks().next().is_some()).expect("a person");
-    let catalog = Catalog { scenario: scenario(), ..Catalog::default() };
-    let mut link = Link::default();
+    let person = world.people.values().find(|one| one.conversations().next().is_some()).expect("a person");
+    let catalog = Catalog { bot_script: bot_script(), ..Catalog::default() };
+    let mut link = CrmState::default();
     link.contact.id = Some(7);
     assert_eq!(plan(person, &link, &catalog, at(600)).task, None);
 }

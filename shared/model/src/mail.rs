@@ -11,7 +11,7 @@ use crate::{Channel, Identifier, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum LetterState {
+pub enum MailMessageState {
     /// The provider took it.
     Sent,
     /// It will be tried again.
@@ -37,7 +37,7 @@ pub enum LetterState {
 pub struct LetterReported {
     /// An e-mail, or a phone.
     pub to: Identifier,
-    pub state: LetterState,
+    pub state: MailMessageState,
     /// Not the person but a privacy proxy, a link scanner or a robot did it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_machine: bool,
@@ -79,7 +79,7 @@ const SCANNER_SECONDS: i64 = 2;
 
 /// What is known of one letter to one address: what its reports join into, in any order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Letter {
+pub struct MailMessage {
     pub to: Identifier,
     pub campaign: Option<String>,
     /// The provider's id of it.
@@ -114,7 +114,7 @@ pub struct Letter {
     pub unanswered_at: Option<Timestamp>,
 }
 
-impl Letter {
+impl MailMessage {
     pub fn of(reported: &LetterReported, at: Timestamp) -> Self {
         let mut letter = Self {
             to: reported.to.clone(),
@@ -133,16 +133,16 @@ impl Letter {
             unanswered_at: None,
         };
         match (reported.state, reported.by_machine) {
-            (LetterState::Sent | LetterState::Deferred, _) => letter.sent_at = Some(at),
-            (LetterState::Delivered, _) => letter.delivered_at = Some(at),
-            (LetterState::Opened, false) => (letter.opened_at, letter.last_opened_at) = (Some(at), Some(at)),
-            (LetterState::Opened | LetterState::Clicked, true) => letter.machine_opened_at = Some(at),
-            (LetterState::Clicked, false) => _ = letter.clicks.insert(at),
-            (LetterState::SoftBounced, _) => letter.soft_bounced_at = Some(at),
-            (LetterState::HardBounced, _) => letter.hard_bounced_at = Some(at),
-            (LetterState::Rejected, _) => letter.rejected_at = Some(at),
-            (LetterState::Reopened, _) => letter.reopened_at = Some(at),
-            (LetterState::Unanswered, _) => letter.unanswered_at = Some(at),
+            (MailMessageState::Sent | MailMessageState::Deferred, _) => letter.sent_at = Some(at),
+            (MailMessageState::Delivered, _) => letter.delivered_at = Some(at),
+            (MailMessageState::Opened, false) => (letter.opened_at, letter.last_opened_at) = (Some(at), Some(at)),
+            (MailMessageState::Opened | MailMessageState::Clicked, true) => letter.machine_opened_at = Some(at),
+            (MailMessageState::Clicked, false) => _ = letter.clicks.insert(at),
+            (MailMessageState::SoftBounced, _) => letter.soft_bounced_at = Some(at),
+            (MailMessageState::HardBounced, _) => letter.hard_bounced_at = Some(at),
+            (MailMessageState::Rejected, _) => letter.rejected_at = Some(at),
+            (MailMessageState::Reopened, _) => letter.reopened_at = Some(at),
+            (MailMessageState::Unanswered, _) => letter.unanswered_at = Some(at),
         }
         letter
     }

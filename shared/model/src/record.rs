@@ -6,8 +6,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Company, ConsentClaim, ConsentRecorded, Identifier, Kind, Letter, Money, Order, Payment, Promo, Refund, ShowRef,
-    SourceName, Talk, TicketHistory, Timestamp, TrackedLink, Verdict, row_state,
+    Company, ConsentClaim, ConsentRecorded, Conversation, Identifier, Kind, MailMessage, Money, Order, Payment, Promo,
+    Refund, ShowRef, SourceName, TicketHistory, Timestamp, TrackedLink, Verdict, row_state,
 };
 
 /// Claims that a fact keeps. A chat may name any number of phones; its lines hold them all.
@@ -21,7 +21,7 @@ const STOOD: usize = 64;
 #[serde(rename_all = "snake_case")]
 pub enum Rung {
     Interested,
-    Talked,
+    Conversation,
     PromoIssued,
     Cart,
     Paid,
@@ -79,7 +79,8 @@ pub struct Buyer {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
-    Touch(Touch),
+    #[serde(rename = "touch")]
+    Submission(Submission),
     Order {
         order: Option<Order>,
         /// Refunds told apart from the order.
@@ -120,10 +121,12 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restored_at: Option<Timestamp>,
     },
-    Talk(Box<Talk>),
+    #[serde(rename = "talk")]
+    Conversation(Box<Conversation>),
     Link(TrackedLink),
     Promo(Promo),
-    Letter(Letter),
+    #[serde(rename = "letter")]
+    MailMessage(MailMessage),
     Consent(ConsentRecorded),
     /// Whether somebody is on a source's lists; of two states the later wins.
     Membership {
@@ -148,7 +151,7 @@ pub enum Fact {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Touch {
+pub struct Submission {
     pub last: Timestamp,
     pub rung: Rung,
     pub show: Option<ShowRef>,
@@ -178,7 +181,8 @@ impl Record {
 
     /// Whether anybody can have sent it.
     pub fn is_anonymous(&self) -> bool {
-        let is_anonymous = matches!(&self.fact, Fact::Touch(touch) if touch.is_anonymous || !self.claims.is_empty());
+        let is_anonymous =
+            matches!(&self.fact, Fact::Submission(submission) if submission.is_anonymous || !self.claims.is_empty());
         is_anonymous && !crate::breakage::is_on("anonymous-counts-in-full")
     }
 
@@ -322,7 +326,12 @@ impl Record {
     pub fn is_of_somebody(&self) -> bool {
         let of_address = matches!(
             self.fact,
-            Fact::Letter(_) | Fact::Link(_) | Fact::Consent(_) | Fact::Membership { .. } | Fact::Moved | Fact::Promo(_)
+            Fact::MailMessage(_)
+                | Fact::Link(_)
+                | Fact::Consent(_)
+                | Fact::Membership { .. }
+                | Fact::Moved
+                | Fact::Promo(_)
         );
         !of_address
     }
@@ -432,8 +441,8 @@ impl Fact {
                 }
                 Fact::Order { order, refunds, payments, tickets }
             }
-            (Fact::Talk(a), Fact::Talk(b)) => Fact::Talk(Box::new(a.join(*b))),
-            (Fact::Letter(a), Fact::Letter(b)) => Fact::Letter(a.join(b)),
+            (Fact::Conversation(a), Fact::Conversation(b)) => Fact::Conversation(Box::new(a.join(*b))),
+            (Fact::MailMessage(a), Fact::MailMessage(b)) => Fact::MailMessage(a.join(b)),
             (Fact::Link(a), Fact::Link(b)) => Fact::Link(a.join(b)),
             // A code is issued once: of two tellings the earlier.
             (Fact::Promo(a), Fact::Promo(b)) if a.issued_at != b.issued_at => {

@@ -225,7 +225,7 @@ const SMELLS: &[&str] = &[
 ];
 
 /// Characters of a message that may stop.
-const LONGEST: usize = 100;
+const MAX_LENGTH: usize = 100;
 
 /// What a message says about being written to. `own`: further words of the config that begin a message that stops.
 pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
@@ -242,7 +242,7 @@ pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
         return StopWish::Certain;
     }
     let alone = ALONE.iter().any(|one| self::words(one).join(" ") == said);
-    let is_short = without_signature(text).trim().chars().count() <= LONGEST && !text.contains('?');
+    let is_short = without_signature(text).trim().chars().count() <= MAX_LENGTH && !text.contains('?');
     let bare: Vec<String> = BARE.iter().map(|one| self::words(one).join(" ")).collect();
     if alone || (is_short && (begins(&words, &begin, 1) || begins(&words, &bare, 0))) {
         return StopWish::Certain;

@@ -36,8 +36,8 @@ impl Watched {
 }
 
 /// When the hub was away so far, by what a cell says.
-pub(crate) fn away_by(cell: Option<&str>, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
-    let known = cell.and_then(|value| serde_json::from_str::<Watched>(value).ok());
+pub(crate) fn away_by(key_value: Option<&str>, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+    let known = key_value.and_then(|value| serde_json::from_str::<Watched>(value).ok());
     // After a start deliveries may be handled before anybody watches.
     known.map_or_else(Vec::new, |known| known.until(now).away)
 }
@@ -47,14 +47,14 @@ pub(crate) fn away_by(cell: Option<&str>, now: Timestamp) -> Vec<(Timestamp, Tim
 /// # Errors
 /// When the store fails.
 pub(crate) async fn watch(store: &dyn Store, now: Timestamp) -> Result<Vec<(Timestamp, Timestamp)>> {
-    let cell = store.cell(CELL).await?;
-    let known = cell.as_ref().and_then(|cell| serde_json::from_str::<Watched>(&cell.value).ok());
+    let key_value = store.key_value(CELL).await?;
+    let known = key_value.as_ref().and_then(|key_value| serde_json::from_str::<Watched>(&key_value.value).ok());
     let is_noted = known.as_ref().is_some_and(|known| now.duration_since(known.at) < RESOLUTION);
     let watched = known.unwrap_or_else(|| Watched { at: now, away: vec![] }).until(now);
     if !is_noted {
         let value = serde_json::to_string(&watched).map_err(|error| PortError::Fail(error.to_string()))?;
         // Another process that is faster notes the same.
-        store.put_cell(CELL, &value, cell.map(|one| one.version)).await?;
+        store.compare_and_set(CELL, &value, key_value.map(|one| one.version)).await?;
     }
     Ok(watched.away)
 }

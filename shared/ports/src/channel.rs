@@ -13,11 +13,11 @@ pub enum Sending {
     /// Not taken now by this person alone.
     Busy(Duration),
     /// They blocked us, are gone, or never let us write.
-    Withdrawn(String),
+    RecipientOptedOut(String),
     /// Never taken as it is.
     Refused(String),
     /// Our token is wrong, the account is blocked, the money is out: nothing goes until somebody has acted.
-    Denied(String),
+    CredentialsRejected(String),
     /// Nothing reached it: to be tried again.
     NotSent(String),
     /// The answer was lost: it may have been sent.

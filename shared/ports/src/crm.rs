@@ -10,7 +10,7 @@ use stagedoor_model::{Body, Timestamp};
 
 /// What became of one row of a bulk call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Row {
+pub enum WriteOutcome {
     Done(u64),
     /// The CRM will not have this row; the reason is for a manager's eyes.
     Refused(String),
@@ -47,7 +47,7 @@ impl fmt::Display for Gone {
     }
 }
 
-impl Row {
+impl WriteOutcome {
     /// For callers that cannot look for another row: what is gone is refused, in words.
     #[must_use]
     pub fn or_refused(self) -> Self {
@@ -93,7 +93,7 @@ pub enum CrmError {
     Unavailable(String),
     /// The account's owner has to act: authorise again, pay, lift a block.
     #[error("the CRM refuses us: {0}")]
-    Denied(String),
+    CredentialsRejected(String),
 }
 
 /// One page of the account's own rows, for the mirror.
@@ -114,7 +114,7 @@ pub struct Changes {
 
 /// Which of the rows that the hub knows are gone for sure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Missing {
+pub struct Deleted {
     pub contacts: BTreeSet<u64>,
     pub deals: BTreeSet<u64>,
     /// Rows that are there, and that the hub's user may not see.
@@ -138,7 +138,7 @@ pub struct SeenDeal {
 
 /// What deals and invoices come to in the CRM, in minor units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct CrmTotals {
     pub deals: i64,
     pub invoiced: i64,
     /// What came and did not go back.
@@ -147,7 +147,7 @@ pub struct Held {
 
 /// What an invoice hangs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hangs {
+pub struct InvoiceOwners {
     pub contact: u64,
     pub deal: u64,
     pub company: Option<u64>,
@@ -161,24 +161,24 @@ pub const LATE_FOR: SignedDuration = SignedDuration::from_secs(150);
 pub trait Crm: Send + Sync {
     /// Makes what the hub needs: fields, pipelines' stages looked up. Cheap when nothing is missing.
     async fn set_up(&self) -> Result<(), CrmError>;
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row>;
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row>;
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome>;
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome>;
     /// Each deal belongs to the contact before it.
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row>;
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row>;
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome>;
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome>;
     /// Finds, fills up or makes these companies; one whose id is known is not looked for. `since`: from when on one of them may
     /// have been made without an answer.
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<Row>;
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<WriteOutcome>;
     /// Whether it holds invoices at all.
     fn invoices(&self) -> bool {
         false
     }
-    async fn create_invoices(&self, rows: &[(Hangs, InvoiceDraft)]) -> Vec<Row> {
-        vec![Row::Refused("this CRM holds no invoices".into()); rows.len()]
+    async fn create_invoices(&self, rows: &[(InvoiceOwners, InvoiceDraft)]) -> Vec<WriteOutcome> {
+        vec![WriteOutcome::Refused("this CRM holds no invoices".into()); rows.len()]
     }
     /// What came, what went and how it stands; its lines stay.
-    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<Row> {
-        vec![Row::Refused("this CRM holds no invoices".into()); rows.len()]
+    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<WriteOutcome> {
+        vec![WriteOutcome::Refused("this CRM holds no invoices".into()); rows.len()]
     }
     /// By their keys.
     async fn find_invoices(&self, keys: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, CrmError> {
@@ -186,7 +186,7 @@ pub trait Crm: Send + Sync {
         Ok(BTreeMap::new())
     }
     /// Whether it tells of changes itself, by webhooks.
-    fn tells(&self) -> bool {
+    fn has_webhooks(&self) -> bool {
         true
     }
     /// How long a call that was given up may still take effect there. A create without an answer is made anew only after that.
@@ -199,9 +199,9 @@ pub trait Crm: Send + Sync {
         Ok(Changes::default())
     }
     /// Which of these contacts and deals are no longer there. A row that the hub's user may not see is not missing.
-    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {
+    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
         _ = (contacts, deals);
-        Ok(Missing::default())
+        Ok(Deleted::default())
     }
     /// These contacts and deals as they are now. Rows that are not there, or out of sight, are left out.
     async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
@@ -209,18 +209,18 @@ pub trait Crm: Send + Sync {
         Ok(Changes::default())
     }
     /// A text as it will hold it: what is looked for after a lost answer.
-    fn as_held(&self, text: &str) -> String {
+    fn stored_text(&self, text: &str) -> String {
         text.to_owned()
     }
     /// Marks the first as a duplicate of the second, in a way that a manager sees.
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row>;
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome>;
     /// Puts contacts of parted people in order: what is somebody else's is taken out of them, and their deals hang on them
     /// alone. Doing it twice changes nothing.
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row>;
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome>;
     /// A note on each of these contacts.
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row>;
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome>;
     /// A task for a manager at each of these contacts, to be done until then.
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row>;
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome>;
     /// Notes that these contacts got since `since`: the contact and the text.
     async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError>;
     async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError>;
@@ -263,9 +263,9 @@ pub trait Crm: Send + Sync {
         rows.iter().map(|row| Struck { id: row.number().to_string(), is_gone: false }).collect()
     }
     /// What these deals and invoices come to there.
-    async fn holds(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<Held, CrmError> {
+    async fn totals(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<CrmTotals, CrmError> {
         _ = (deals, invoices);
-        Err(CrmError::Denied("this CRM is not asked for its sums".into()))
+        Err(CrmError::CredentialsRejected("this CRM is not asked for its sums".into()))
     }
     /// How many phones and e-mails a contact has room for; `None` without a limit. The hub's values that find no room are
     /// left out.

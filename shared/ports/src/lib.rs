@@ -17,17 +17,20 @@ pub mod testing;
 mod withdrawals;
 
 pub use channel::{Channel, Sending, Settled};
-pub use crm::{Changes, Crm, CrmError, CrmPage, Gone, Hangs, Held, LATE_FOR, Missing, OfErased, Row, SeenDeal, Struck};
+pub use crm::{
+    Changes, Crm, CrmError, CrmPage, CrmTotals, Deleted, Gone, InvoiceOwners, LATE_FOR, OfErased, SeenDeal, Struck,
+    WriteOutcome,
+};
 pub use http::{HttpClient, HttpError};
 pub use list::{Listed, MailingList};
 pub use queue::{DeadLetter, Queue, Receipt, Received};
-pub use shops::{Found, OrderDesk, PullPage, Topics};
+pub use shops::{Found, OrderApi, PullPage, SnsConfirmer};
 pub use sources::{
     HeardSources, Silence, SilenceRule, SourceLife, last_heard, silent_sources, source_lives, sources_heard,
 };
 pub use store::{
-    Cell, Claims, Commit, Dirty, DuePage, JournalRow, Mark, Outcome, Postponed, READ_AGAIN, Removal, Saved, SetAside,
-    Store, Taken, Totals, Versioned, outdated, unreadable_reason, up_to,
+    Claims, Commit, Dirty, JournalRow, KeyValue, Mark, Outcome, Postponed, READ_AGAIN, RecheckPage, Removal, Saved,
+    SetAside, Store, Taken, Totals, Versioned, outdated, unreadable_reason, up_to,
 };
 
 #[cfg(feature = "testing")]

@@ -9,12 +9,12 @@ use std::{
 
 use async_trait::async_trait;
 pub use queue::{MAX_ATTEMPTS, MemoryQueue};
-use stagedoor_engine::{Link, Person, PersonId, cells_of_address};
+use stagedoor_engine::{CrmState, Person, PersonId, cells_of_address};
 use stagedoor_model::{EventId, Identifier, Timestamp};
 
 use crate::{
-    Cell, Claims, Commit, Dirty, DuePage, JournalRow, Mark, Outcome, Postponed, Result, Saved, SetAside, Store, Taken,
-    Totals, Versioned,
+    Claims, Commit, Dirty, JournalRow, KeyValue, Mark, Outcome, Postponed, RecheckPage, Result, Saved, SetAside, Store,
+    Taken, Totals, Versioned,
 };
 
 struct Waiting {
@@ -30,15 +30,15 @@ struct State {
     people: BTreeMap<PersonId, Versioned<Person>>,
     redirects: BTreeMap<PersonId, PersonId>,
     owners: BTreeMap<Identifier, PersonId>,
-    weak: BTreeSet<Identifier>,
+    known_shared: BTreeSet<Identifier>,
     dirty: Vec<Waiting>,
     marks: u64,
     traces: BTreeMap<PersonId, String>,
-    links: BTreeMap<PersonId, Link>,
+    links: BTreeMap<PersonId, CrmState>,
     audience: BTreeMap<String, BTreeSet<PersonId>>,
     due: BTreeMap<String, PersonId>,
     leases: BTreeMap<String, (String, Timestamp)>,
-    cells: BTreeMap<String, Cell>,
+    key_values: BTreeMap<String, KeyValue>,
     tombstones: BTreeSet<String>,
 }
 
@@ -84,7 +84,7 @@ impl State {
         commit.people.iter().any(|(person, version)| at(&person.id) != *version)
             || commit.removed.iter().any(|removal| at(&removal.id) != Some(removal.version))
             || commit.claims.iter().any(|(identifier, _, expected)| {
-                let is_weak = self.weak.contains(identifier) && !commit.lifted.contains(identifier);
+                let is_weak = self.known_shared.contains(identifier) && !commit.lifted.contains(identifier);
                 is_weak || self.owners.get(identifier) != expected.as_ref()
             })
             || commit.rows_of_others().any(|(id, _)| at(&id).is_none() && !self.redirects.contains_key(&id))
@@ -108,11 +108,11 @@ impl State {
             self.redirects.remove(&person.id);
             self.people.insert(person.id, Versioned { version: version.unwrap_or(0) + 1, value: person });
         }
-        for identifier in commit.released.iter().chain(&commit.crowded) {
+        for identifier in commit.released.iter().chain(&commit.shared_identifiers) {
             self.owners.remove(identifier);
         }
-        self.weak.retain(|mark| !commit.lifted.contains(mark));
-        self.weak.extend(commit.crowded);
+        self.known_shared.retain(|mark| !commit.lifted.contains(mark));
+        self.known_shared.extend(commit.shared_identifiers);
         self.owners.extend(commit.claims.into_iter().map(|(identifier, id, _)| (identifier, id)));
         for (show, id) in commit.audience {
             self.audience.entry(show).or_default().insert(id);
@@ -130,11 +130,11 @@ impl Store for MemoryStore {
     async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims> {
         let state = self.state();
         let owners = identifiers.iter().filter_map(|i| state.owners.get(i).map(|id| (i.clone(), *id))).collect();
-        Ok(Claims { owners, weak: identifiers.intersection(&state.weak).cloned().collect() })
+        Ok(Claims { owners, shared: identifiers.intersection(&state.known_shared).cloned().collect() })
     }
 
     async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>> {
-        Ok(self.state().weak.iter().take(max).cloned().collect())
+        Ok(self.state().known_shared.iter().take(max).cloned().collect())
     }
 
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>> {
@@ -167,12 +167,12 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
+    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
         let state = self.state();
         let dirty = |waiting: &Waiting| {
             let person = state.people.get(&waiting.id)?;
-            let own = std::iter::once(&waiting.id).chain(&person.value.absorbed);
-            let mut link = own.filter_map(|id| state.links.get(id).cloned()).reduce(Link::join).unwrap_or_default();
+            let own = std::iter::once(&waiting.id).chain(&person.value.merged_ids);
+            let mut link = own.filter_map(|id| state.links.get(id).cloned()).reduce(CrmState::join).unwrap_or_default();
             link.revision = state.links.get(&waiting.id).map_or(0, |own| own.revision);
             let trace = state.traces.get(&waiting.id).cloned();
             let (mark, tries) = (Mark(waiting.mark.to_string()), waiting.tries);
@@ -186,22 +186,22 @@ impl Store for MemoryStore {
         Ok(self.state().dirty.iter().any(|one| one.until.is_none_or(|until| until <= now)))
     }
 
-    async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
+    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
         let state = self.state();
         Ok(ids.iter().filter_map(|id| state.links.get(id).map(|link| (*id, link.clone()))).collect())
     }
 
-    async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
+    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()> {
         let mut state = self.state();
         let known = |id: &PersonId| state.links.get(id).map_or(0, |link| link.revision);
         if links.iter().any(|(id, link)| known(id) != link.revision) {
             return Err(crate::outdated());
         }
-        state.links.extend(links.into_iter().map(|(id, link)| (id, Link { revision: link.revision + 1, ..link })));
+        state.links.extend(links.into_iter().map(|(id, link)| (id, CrmState { revision: link.revision + 1, ..link })));
         Ok(())
     }
 
-    async fn settle(&self, people: Vec<Taken>) -> Result<()> {
+    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
         let mut state = self.state();
         for taken in people {
             if state.is_as_taken(&taken) {
@@ -240,32 +240,32 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
+    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
         let state = self.state();
-        let parked = state.links.iter().filter(|(_, link)| !link.parked().is_empty());
-        Ok(parked.take(max).map(|(id, link)| (*id, link.clone())).collect())
+        let rejected = state.links.iter().filter(|(_, link)| !link.rejected().is_empty());
+        Ok(rejected.take(max).map(|(id, link)| (*id, link.clone())).collect())
     }
 
-    async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
         let mut state = self.state();
         let key = |id: &PersonId, at: &Timestamp| format!("{:020}#{id}", at.as_millisecond());
         state.due.extend(people.iter().map(|(id, at)| (key(id, at), *id)));
         Ok(())
     }
 
-    async fn due(&self, until: Timestamp) -> Result<Vec<DuePage>> {
+    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>> {
         let last = format!("{:020}#~", until.as_millisecond());
-        let page = |(key, id): (&String, &PersonId)| DuePage { key: key.clone(), people: BTreeSet::from([*id]) };
+        let page = |(key, id): (&String, &PersonId)| RecheckPage { key: key.clone(), people: BTreeSet::from([*id]) };
         Ok(self.state().due.range(..last).map(page).take(2_000).collect())
     }
 
-    async fn done_looking(&self, pages: Vec<String>) -> Result<()> {
+    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()> {
         let mut state = self.state();
         pages.iter().for_each(|key| _ = state.due.remove(key));
         Ok(())
     }
 
-    async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
         let state = self.state();
         let all = state.people.keys().filter(|id| after.as_ref().is_none_or(|after| id.to_string() > *after));
         let page: BTreeSet<PersonId> = all.take(max).copied().collect();
@@ -292,30 +292,30 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn cell(&self, name: &str) -> Result<Option<Cell>> {
-        Ok(self.state().cells.get(name).cloned())
+    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>> {
+        Ok(self.state().key_values.get(name).cloned())
     }
 
-    async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>> {
+    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>> {
         let state = self.state();
-        Ok(names.iter().filter_map(|name| Some((name.clone(), state.cells.get(name)?.clone()))).collect())
+        Ok(names.iter().filter_map(|name| Some((name.clone(), state.key_values.get(name)?.clone()))).collect())
     }
 
-    async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
+    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
         let mut state = self.state();
-        if state.cells.get(name).map(|cell| cell.version) != expected {
+        if state.key_values.get(name).map(|key_value| key_value.version) != expected {
             return Ok(false);
         }
         let version = expected.unwrap_or(0) + 1;
-        state.cells.insert(name.to_owned(), Cell { value: value.to_owned(), version });
+        state.key_values.insert(name.to_owned(), KeyValue { value: value.to_owned(), version });
         Ok(true)
     }
 
-    async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
+    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>> {
         let state = self.state();
-        let from_there = state.cells.range(prefix.to_owned()..);
+        let from_there = state.key_values.range(prefix.to_owned()..);
         let named = from_there.take_while(|(name, _)| name.starts_with(prefix));
-        Ok(named.map(|(name, cell)| (name.clone(), cell.clone())).collect())
+        Ok(named.map(|(name, key_value)| (name.clone(), key_value.clone())).collect())
     }
 
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
@@ -373,7 +373,7 @@ impl Store for MemoryStore {
     ) -> Result<()> {
         let mut state = self.state();
         state.tombstones.extend(tombstones.iter().cloned());
-        names.iter().flat_map(cells_of_address).for_each(|cell| _ = state.cells.remove(&cell));
+        names.iter().flat_map(cells_of_address).for_each(|key_value| _ = state.key_values.remove(&key_value));
         state.owners.retain(|name, owner| !people.contains(owner) && !names.contains(name));
         state.journal.retain(|row| row.person.is_none_or(|id| !people.contains(&id)));
         state.redirects.retain(|from, into| !people.contains(from) && !people.contains(into));
@@ -400,7 +400,7 @@ impl Store for MemoryStore {
             waiting: state.dirty.len() as u64,
             // Memory has no clock.
             waiting_since: None,
-            parked: state.links.values().filter(|link| !link.parked().is_empty()).count() as u64,
+            rejected: state.links.values().filter(|link| !link.rejected().is_empty()).count() as u64,
             unrecognized: state.journal.iter().filter(|r| r.outcome == Outcome::Unrecognized).count() as u64,
             unreadable: 0,
         })

@@ -23,7 +23,7 @@ pub struct PullPage {
 
 /// A ticket system that can be asked back: for what a webhook only pointed to, and for what no webhook told.
 #[async_trait]
-pub trait OrderDesk: Send + Sync {
+pub trait OrderApi: Send + Sync {
     async fn order(&self, noticed: &OrderNoticed) -> Result<Found>;
 
     /// A show as the shop has it now; `None` when there is nothing to tell.
@@ -49,7 +49,7 @@ pub trait OrderDesk: Send + Sync {
 
 /// Who offers to deliver here once somebody says yes.
 #[async_trait]
-pub trait Topics: Send + Sync {
+pub trait SnsConfirmer: Send + Sync {
     /// # Errors
     /// `Fail` where the token is no longer good.
     async fn confirm(&self, topic: &str, token: &str) -> Result<()>;

@@ -24,7 +24,7 @@ const FRESH: SignedDuration = SignedDuration::from_mins(10);
 /// Hours of the night, in the zone of the hub.
 const NIGHT: (i8, i8) = (22, 8);
 /// A longer gap is not measured further.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 7 * 8);
+const MAX_GAP: SignedDuration = SignedDuration::from_hours(24 * 7 * 8);
 
 /// Seconds of a gap by kind of hour: days of the week, nights, days of the weekend.
 type Parts = [i64; 3];
@@ -72,7 +72,7 @@ impl SilenceRule {
 
     /// The seconds from `from` to `to` in which the hub was there, by kind of hour.
     fn parts(&self, from: Timestamp, to: Timestamp) -> Parts {
-        let from = from.max(to.checked_sub(LONGEST).unwrap_or(from));
+        let from = from.max(to.checked_sub(MAX_GAP).unwrap_or(from));
         let mut all = parts(from, to, &self.zone);
         for (begin, end) in &self.away {
             let away = parts(from.max(*begin), to.min(*end), &self.zone);
@@ -184,7 +184,7 @@ impl SourceLife {
     }
 }
 
-fn cell(source: &str) -> String {
+fn key_value(source: &str) -> String {
     format!("source/{source}")
 }
 
@@ -251,13 +251,13 @@ fn is_news(before: Timestamp, at: Timestamp) -> bool {
 }
 
 async fn note(store: &dyn Store, source: &str, at: Timestamp, rule: &SilenceRule) -> Result<()> {
-    let mut cells = store.cells_of(&BTreeSet::from([cell(source), away::CELL.to_owned()])).await?;
-    let known = cells.remove(&cell(source));
+    let mut key_values = store.key_values_of(&BTreeSet::from([key_value(source), away::CELL.to_owned()])).await?;
+    let known = key_values.remove(&key_value(source));
     let mut life = known.as_ref().map_or_else(|| new(at), |one| read(&one.value, at));
     if life.last.is_some_and(|last| !is_news(last, at)) {
         return Ok(());
     }
-    let watched = cells.get(away::CELL).map(|one| one.value.as_str());
+    let watched = key_values.get(away::CELL).map(|one| one.value.as_str());
     life.hear(at, &rule.without(away::away_by(watched, at)));
     // Another process that is faster notes the same.
     put(store, source, &life, known.map(|one| one.version)).await.map(drop)
@@ -265,7 +265,7 @@ async fn note(store: &dyn Store, source: &str, at: Timestamp, rule: &SilenceRule
 
 async fn put(store: &dyn Store, source: &str, life: &SourceLife, version: Option<u64>) -> Result<bool> {
     let value = serde_json::to_string(life).map_err(|error| crate::PortError::Fail(error.to_string()))?;
-    store.put_cell(&cell(source), &value, version).await
+    store.compare_and_set(&key_value(source), &value, version).await
 }
 
 /// When each of these sources was heard last. Writes nothing.
@@ -277,8 +277,8 @@ pub async fn last_heard(
     sources: &BTreeSet<SourceName>,
     now: Timestamp,
 ) -> Result<BTreeMap<SourceName, Timestamp>> {
-    let cells = store.cells_of(&sources.iter().map(|source| cell(source.as_str())).collect()).await?;
-    let last = |source: &SourceName| read(&cells.get(&cell(source.as_str()))?.value, now).last;
+    let key_values = store.key_values_of(&sources.iter().map(|source| key_value(source.as_str())).collect()).await?;
+    let last = |source: &SourceName| read(&key_values.get(&key_value(source.as_str()))?.value, now).last;
     Ok(sources.iter().filter_map(|source| Some((source.clone(), last(source)?))).collect())
 }
 
@@ -293,7 +293,7 @@ pub async fn source_lives(
 ) -> Result<BTreeMap<SourceName, SourceLife>> {
     let mut lives = BTreeMap::new();
     for source in sources {
-        let life = match store.cell(&cell(source.as_str())).await? {
+        let life = match store.key_value(&key_value(source.as_str())).await? {
             Some(known) => read(&known.value, now),
             None => {
                 let life = new(now);

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_engine::{CrmState, Person, PersonId};
 use stagedoor_model::{Event, EventId, Identifier, Timestamp, TraceParent};
 
 use crate::{PortError, Result};
@@ -42,7 +42,7 @@ pub struct Versioned<T> {
 pub struct Claims {
     pub owners: BTreeMap<Identifier, PersonId>,
     /// Identifiers of crowds: they name nobody.
-    pub weak: BTreeSet<Identifier>,
+    pub shared: BTreeSet<Identifier>,
 }
 
 /// Somebody who was joined into somebody else.
@@ -64,7 +64,7 @@ pub struct Commit {
     /// With the owner that was resolved; another owner by now is a conflict.
     pub claims: Vec<(Identifier, PersonId, Option<PersonId>)>,
     pub released: Vec<Identifier>,
-    pub crowded: Vec<Identifier>,
+    pub shared_identifiers: Vec<Identifier>,
     /// Marks of crowds that are taken away. A mark that is neither here nor claimed stays for good.
     pub lifted: Vec<Identifier>,
     /// `<source>/<show id>` to the people interested in it, for those new to it.
@@ -122,7 +122,7 @@ pub struct Dirty {
     pub mark: Mark,
     /// Runs that failed since this person was last as they should be.
     pub tries: u32,
-    pub link: Link,
+    pub link: CrmState,
     /// The trace id of the delivery that changed them last, when that is known.
     pub trace: Option<String>,
 }
@@ -149,7 +149,7 @@ pub const READ_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// Some of those who are to be looked at again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DuePage {
+pub struct RecheckPage {
     /// By which it is struck off.
     pub key: String,
     pub people: BTreeSet<PersonId>,
@@ -157,7 +157,7 @@ pub struct DuePage {
 
 /// A small named value: tokens, cursors.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cell {
+pub struct KeyValue {
     pub value: String,
     pub version: u64,
 }
@@ -174,7 +174,8 @@ pub struct Totals {
     #[serde(default)]
     pub waiting_since: Option<Timestamp>,
     /// People with a row that the CRM refused.
-    pub parked: u64,
+    #[serde(rename = "parked")]
+    pub rejected: u64,
     pub unrecognized: u64,
     /// Stored people and events that this version cannot read.
     #[serde(default)]
@@ -211,47 +212,47 @@ pub trait Store: Send + Sync {
     /// The longest waiting first, each with its link (that of people joined into it included). Who was postponed beyond `now`
     /// is left out, and so is who cannot be read: they are set aside for a while. `None` changes nothing and leaves nobody out
     /// who can be read.
-    async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>>;
+    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>>;
     /// False only when nobody would be taken now; where many are put off, a store may be wrong for a second. Changes nothing, and
     /// is asked many times a second; a store that would have to read everybody who waits answers true.
     async fn may_be_dirty(&self, _now: Timestamp) -> Result<bool> {
         Ok(true)
     }
-    async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>>;
+    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>>;
     /// Each from the revision that was read; it is kept with the next one.
     ///
     /// # Errors
     /// `Retry` when somebody else has written one meanwhile.
-    async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()>;
+    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()>;
     /// No longer dirty, unless they changed or were marked since they were taken.
-    async fn settle(&self, people: Vec<Taken>) -> Result<()>;
+    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()>;
     /// Still dirty after a failed run. A change or a mark since they were taken lets them be taken at once.
     async fn postpone(&self, people: Vec<Postponed>) -> Result<()>;
     /// Follows redirects.
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()>;
     /// When somebody is to be looked at again though nothing happens to them: a moment in a segment's rule passes by then.
     /// Who is put down twice is looked at twice.
-    async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()>;
+    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()>;
     /// Those whose time has come, the longest ago first, in pages; at most some thousands of people.
-    async fn due(&self, until: Timestamp) -> Result<Vec<DuePage>>;
-    async fn done_looking(&self, pages: Vec<String>) -> Result<()>;
+    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>>;
+    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()>;
     /// Everybody, some `max` at a time, in no order that means anything; the second part of the answer goes on. For commands
     /// and for rules that were written anew, never on an event's way.
-    async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)>;
+    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)>;
     /// People with a row that the CRM refused.
-    async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>>;
+    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>>;
     async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>>;
 
     /// True when `owner` now holds the lease: it was free, expired, or its own.
     async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool>;
     async fn release(&self, name: &str, owner: &str) -> Result<()>;
-    async fn cell(&self, name: &str) -> Result<Option<Cell>>;
+    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>>;
     /// Those of these cells that exist.
-    async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>>;
+    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>>;
     /// False when the cell is at another version by now (`None`: does not exist yet).
-    async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool>;
+    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool>;
     /// Every cell whose name begins so.
-    async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>>;
+    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>>;
 
     /// The latest first.
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>>;

@@ -14,7 +14,8 @@ pub use unreadable::{put_people, readable_again_suite, unreadable_suite};
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
-    DealLink, Folded, Group, Link, Parked, Person, PersonId, Policy, ShowKey, cells_of_address, fold, plan, record_of,
+    CrmState, DealState, Folded, Group, Guards, Person, PersonId, Rejected, ShowKey, cells_of_address, fold, plan,
+    record_of,
 };
 use stagedoor_model::{Body, Event, EventId, FormSubmitted, Identifier, Record, ShowRef, SourceName, Timestamp};
 
@@ -53,7 +54,7 @@ fn record(n: u32) -> Record {
 /// Somebody new, and the commit that saves them.
 pub fn newcomer(n: u32) -> (Person, Commit) {
     let group = Group { records: vec![record(n)], people: vec![] };
-    let folded: Folded = fold(group, &BTreeSet::new(), &Policy::default());
+    let folded: Folded = fold(group, &BTreeSet::new(), &Guards::default());
     let person = folded.people.into_iter().next().expect("one person");
     let journal = JournalRow {
         event: form_event(n),
@@ -79,7 +80,7 @@ async fn put(store: &dyn Store, n: u32) -> Person {
 }
 
 async fn waiting(store: &dyn Store) -> Vec<PersonId> {
-    store.take_dirty(100, None).await.expect("taken").into_iter().map(|dirty| dirty.person.id).collect()
+    store.claim_dirty(100, None).await.expect("taken").into_iter().map(|dirty| dirty.person.id).collect()
 }
 
 /// Runs every promise of `Store`, each on a fresh one.
@@ -110,18 +111,18 @@ pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
 
 async fn of_the_erased_only_tombstones_are_left(store: &dyn Store) {
     let (one, two) = (put(store, 1).await, put(store, 2).await);
-    store.save_links(vec![(one.id, Link::default())]).await.expect("saved");
-    for cell in cells_of_address(&email(1)) {
-        assert!(store.put_cell(&cell, "a word about the address", None).await.expect("kept"));
+    store.save_crm_states(vec![(one.id, CrmState::default())]).await.expect("saved");
+    for key_value in cells_of_address(&email(1)) {
+        assert!(store.compare_and_set(&key_value, "a word about the address", None).await.expect("kept"));
     }
     let stones: BTreeSet<String> = ["stone-1", "stone-2"].map(String::from).into();
     store.erase(&BTreeSet::from([one.id]), &BTreeSet::from([email(1)]), &stones).await.expect("erased");
-    let cells: BTreeSet<String> = cells_of_address(&email(1)).into();
-    assert!(store.cells_of(&cells).await.expect("read").is_empty());
+    let key_values: BTreeSet<String> = cells_of_address(&email(1)).into();
+    assert!(store.key_values_of(&key_values).await.expect("read").is_empty());
     let ids = BTreeSet::from([one.id]);
     assert!(store.load(&ids).await.expect("read").is_empty());
     assert!(store.resolve(&BTreeSet::from([email(1)])).await.expect("read").owners.is_empty());
-    assert!(store.links(&ids).await.expect("read").is_empty());
+    assert!(store.crm_states(&ids).await.expect("read").is_empty());
     assert_eq!(store.event(&form_event(1).id).await.expect("read"), None);
     assert!(store.journal_of(one.id).await.expect("read").is_empty());
     assert_eq!(waiting(store).await, vec![two.id]);
@@ -173,16 +174,16 @@ async fn who_is_to_be_looked_at_again_is_told_when_their_time_comes_and_until_th
     let (first, second) = (put(store, 1).await, put(store, 2).await);
     let at = |minute: i64| Timestamp::from_second(1_798_761_600 + 60 * minute).expect("a time");
     let due = async |until: Timestamp| {
-        let pages = store.due(until).await.expect("read");
+        let pages = store.due_rechecks(until).await.expect("read");
         let people: BTreeSet<PersonId> = pages.iter().flat_map(|page| page.people.iter().copied()).collect();
         (people, pages.into_iter().map(|page| page.key).collect::<Vec<_>>())
     };
-    store.look_again(&BTreeMap::from([(first.id, at(1)), (second.id, at(5))])).await.expect("put");
+    store.schedule_rechecks(&BTreeMap::from([(first.id, at(1)), (second.id, at(5))])).await.expect("put");
     assert_eq!(due(at(0)).await.0, BTreeSet::new());
     let (people, keys) = due(at(1)).await;
     assert_eq!(people, BTreeSet::from([first.id]));
     assert_eq!(due(at(1)).await.0, people, "until they were looked at");
-    store.done_looking(keys).await.expect("struck");
+    store.ack_rechecks(keys).await.expect("struck");
     assert_eq!(due(at(4)).await.0, BTreeSet::new());
     assert_eq!(due(at(60)).await.0, BTreeSet::from([second.id]));
 }
@@ -194,7 +195,7 @@ async fn everybody_is_named_once_page_by_page(store: &dyn Store) {
     }
     let (mut named, mut after) = (Vec::new(), None);
     loop {
-        let (page, next) = store.everybody(after, 2).await.expect("read");
+        let (page, next) = store.scan_people(after, 2).await.expect("read");
         named.extend(page);
         after = next;
         if after.is_none() {
@@ -233,7 +234,7 @@ async fn a_removed_person_is_found_where_they_went(store: &dyn Store) {
     let (one, two) = (put(store, 1).await, put(store, 2).await);
     let joined = Person {
         records: one.records.clone().into_iter().chain(two.records.clone()).collect(),
-        absorbed: BTreeSet::from([two.id]),
+        merged_ids: BTreeSet::from([two.id]),
         ..one.clone()
     };
     let commit = Commit {
@@ -252,11 +253,11 @@ async fn a_removed_person_is_found_where_they_went(store: &dyn Store) {
 
 async fn a_crowds_identifier_names_nobody(store: &dyn Store) {
     put(store, 1).await;
-    let commit = Commit { crowded: vec![email(1)], ..Commit::default() };
+    let commit = Commit { shared_identifiers: vec![email(1)], ..Commit::default() };
     assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
     let claims = store.resolve(&BTreeSet::from([email(1)])).await.expect("resolved");
     assert!(claims.owners.is_empty());
-    assert_eq!(claims.weak, BTreeSet::from([email(1)]));
+    assert_eq!(claims.shared, BTreeSet::from([email(1)]));
     let (_, mut commit) = newcomer(2);
     let id = commit.people.first().expect("one").0.id;
     commit.claims = vec![(email(1), id, None)];
@@ -265,48 +266,49 @@ async fn a_crowds_identifier_names_nobody(store: &dyn Store) {
 
 async fn links_of_joined_people_come_together(store: &dyn Store) {
     let (one, two) = (put(store, 1).await, put(store, 2).await);
-    let mut link = Link::default();
+    let mut link = CrmState::default();
     link.contact.id = Some(77);
-    link.deals.insert(ShowKey("s".into()), DealLink { id: Some(5), ..DealLink::default() });
-    store.save_links(vec![(two.id, link.clone())]).await.expect("saved");
+    link.deals.insert(ShowKey("s".into()), DealState { id: Some(5), ..DealState::default() });
+    store.save_crm_states(vec![(two.id, link.clone())]).await.expect("saved");
     link.revision = 1;
-    assert_eq!(store.links(&BTreeSet::from([two.id])).await.expect("read").get(&two.id), Some(&link));
-    let joined = Person { absorbed: BTreeSet::from([two.id]), ..one.clone() };
+    assert_eq!(store.crm_states(&BTreeSet::from([two.id])).await.expect("read").get(&two.id), Some(&link));
+    let joined = Person { merged_ids: BTreeSet::from([two.id]), ..one.clone() };
     let commit = Commit {
         people: vec![(joined, Some(1))],
         removed: vec![Removal { id: two.id, version: 1, into: one.id }],
         ..Commit::default()
     };
     assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
-    let dirty = store.take_dirty(10, None).await.expect("taken");
+    let dirty = store.claim_dirty(10, None).await.expect("taken");
     assert_eq!(dirty.first().map(|d| d.link.contact.id), Some(Some(77)));
     assert_eq!(store.totals().await.expect("counted").deals, 1);
 }
 
 async fn parked_rows_are_listed_and_counted(store: &dyn Store) {
     let person = put(store, 1).await;
-    let digest = plan(&person, &Link::default(), &Default::default(), at(0)).steps.first().expect("a step").1.clone();
-    let mut link = Link::default();
-    link.contact.parked = Some(Parked { digest, reason: "no such field".into(), at: at(5) });
-    store.save_links(vec![(person.id, link.clone())]).await.expect("saved");
+    let digest =
+        plan(&person, &CrmState::default(), &Default::default(), at(0)).steps.first().expect("a step").1.clone();
+    let mut link = CrmState::default();
+    link.contact.rejected = Some(Rejected { digest, reason: "no such field".into(), at: at(5) });
+    store.save_crm_states(vec![(person.id, link.clone())]).await.expect("saved");
     link.revision = 1;
-    assert_eq!(store.parked(10).await.expect("read"), vec![(person.id, link)]);
-    assert_eq!(store.totals().await.expect("counted").parked, 1);
-    store.save_links(vec![(person.id, Link { revision: 1, ..Link::default() })]).await.expect("saved");
-    assert_eq!(store.totals().await.expect("counted").parked, 0);
+    assert_eq!(store.rejected(10).await.expect("read"), vec![(person.id, link)]);
+    assert_eq!(store.totals().await.expect("counted").rejected, 1);
+    store.save_crm_states(vec![(person.id, CrmState { revision: 1, ..CrmState::default() })]).await.expect("saved");
+    assert_eq!(store.totals().await.expect("counted").rejected, 0);
 }
 
 async fn a_link_is_written_only_from_the_one_that_was_read(store: &dyn Store) {
     let person = put(store, 1).await;
     let with = |contact, revision| {
-        let mut link = Link { revision, ..Link::default() };
+        let mut link = CrmState { revision, ..CrmState::default() };
         link.contact.id = Some(contact);
         vec![(person.id, link)]
     };
-    store.save_links(with(1, 0)).await.expect("saved");
-    assert!(store.save_links(with(2, 0)).await.is_err(), "somebody wrote meanwhile");
-    store.save_links(with(3, 1)).await.expect("saved");
-    let known = store.take_dirty(1, None).await.expect("taken").remove(0).link;
+    store.save_crm_states(with(1, 0)).await.expect("saved");
+    assert!(store.save_crm_states(with(2, 0)).await.is_err(), "somebody wrote meanwhile");
+    store.save_crm_states(with(3, 1)).await.expect("saved");
+    let known = store.claim_dirty(1, None).await.expect("taken").remove(0).link;
     assert_eq!((known.contact.id, known.revision), (Some(3), 2));
 }
 
@@ -323,25 +325,25 @@ async fn a_lease_has_one_holder_until_it_ends(store: &dyn Store) {
 }
 
 async fn a_cell_changes_only_from_the_version_that_was_read(store: &dyn Store) {
-    assert_eq!(store.cell("token").await.expect("read"), None);
-    assert!(store.put_cell("token", "one", None).await.expect("put"));
-    assert!(!store.put_cell("token", "other", None).await.expect("put"));
-    let cell = store.cell("token").await.expect("read").expect("there");
-    assert!(store.put_cell("token", "two", Some(cell.version)).await.expect("put"));
-    assert!(!store.put_cell("token", "three", Some(cell.version)).await.expect("put"));
+    assert_eq!(store.key_value("token").await.expect("read"), None);
+    assert!(store.compare_and_set("token", "one", None).await.expect("put"));
+    assert!(!store.compare_and_set("token", "other", None).await.expect("put"));
+    let key_value = store.key_value("token").await.expect("read").expect("there");
+    assert!(store.compare_and_set("token", "two", Some(key_value.version)).await.expect("put"));
+    assert!(!store.compare_and_set("token", "three", Some(key_value.version)).await.expect("put"));
     let names = ["token", "tok", "none"].map(str::to_owned).into();
-    let found = store.cells_of(&names).await.expect("read");
+    let found = store.key_values_of(&names).await.expect("read");
     assert_eq!(
-        found.iter().map(|(name, cell)| (name.as_str(), cell.value.as_str())).collect::<Vec<_>>(),
+        found.iter().map(|(name, key_value)| (name.as_str(), key_value.value.as_str())).collect::<Vec<_>>(),
         [("token", "two")]
     );
-    assert_eq!(store.cell("token").await.expect("read").map(|cell| cell.value), Some("two".into()));
-    assert_eq!(store.cells("tok").await.expect("read").len(), 1);
-    assert!(store.cells("x").await.expect("read").is_empty());
+    assert_eq!(store.key_value("token").await.expect("read").map(|key_value| key_value.value), Some("two".into()));
+    assert_eq!(store.key_values("tok").await.expect("read").len(), 1);
+    assert!(store.key_values("x").await.expect("read").is_empty());
     for name in ["to", "tokens", "tol", "ton/1", "ton/\u{10ffff}", "ton0"] {
-        assert!(store.put_cell(name, "three", None).await.expect("put"));
+        assert!(store.compare_and_set(name, "three", None).await.expect("put"));
     }
-    let named = async |prefix: &str| store.cells(prefix).await.expect("read").into_keys().collect::<Vec<_>>();
+    let named = async |prefix: &str| store.key_values(prefix).await.expect("read").into_keys().collect::<Vec<_>>();
     assert_eq!(named("tok").await, ["token", "tokens"]);
     assert_eq!(named("ton/").await, ["ton/1", "ton/\u{10ffff}"]);
     assert_eq!(named("").await.len(), 7);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use stagedoor_engine::{Entry, Person, cell_of_withdrawals, proven_addresses, unreadable_word, withdrawn_beside};
 use stagedoor_model::{Identifier, breakage};
 
-use crate::{Cell, PortError, Result, Store};
+use crate::{KeyValue, PortError, Result, Store};
 
 /// How often another process may be faster.
 const ATTEMPTS: usize = 8;
@@ -20,15 +20,15 @@ struct Kept {
     unreadable: Vec<Value>,
 }
 
-fn read(cell: Option<&Cell>) -> Kept {
+fn read(key_value: Option<&KeyValue>) -> Kept {
     let mut kept = Kept::default();
-    let Some(cell) = cell else { return kept };
+    let Some(key_value) = key_value else { return kept };
     if breakage::is_on("unreadable-withdrawal-lost") {
-        kept.words = serde_json::from_str(&cell.value).unwrap_or_default();
+        kept.words = serde_json::from_str(&key_value.value).unwrap_or_default();
         return kept;
     }
-    match serde_json::from_str::<Vec<Value>>(&cell.value) {
-        Err(_) => kept.unreadable.push(Value::String(cell.value.clone())),
+    match serde_json::from_str::<Vec<Value>>(&key_value.value) {
+        Err(_) => kept.unreadable.push(Value::String(key_value.value.clone())),
         Ok(all) => {
             for one in all {
                 match Entry::deserialize(&one) {
@@ -58,14 +58,14 @@ pub async fn keep_withdrawals(store: &dyn Store, words: &BTreeMap<Identifier, BT
     for (address, words) in words {
         let (name, mut attempts) = (cell_of_withdrawals(address), 0);
         loop {
-            let cell = store.cell(&name).await?;
-            let known = read(cell.as_ref());
+            let key_value = store.key_value(&name).await?;
+            let known = read(key_value.as_ref());
             let all = withdrawn_beside(known.words.iter().chain(words).cloned());
             if all == known.words {
                 break;
             }
             let value = Kept::text(&all, &known.unreadable)?;
-            if store.put_cell(&name, &value, cell.map(|cell| cell.version)).await? {
+            if store.compare_and_set(&name, &value, key_value.map(|key_value| key_value.version)).await? {
                 break;
             }
             attempts += 1;
@@ -89,10 +89,10 @@ pub async fn read_withdrawals(store: &dyn Store, people: &mut [&mut Person]) -> 
     if names.is_empty() {
         return Ok(());
     }
-    let cells = store.cells_of(&names).await?;
+    let key_values = store.key_values_of(&names).await?;
     for (person, names) in people.iter_mut().zip(own) {
         let (mut words, mut unreadable) = (BTreeSet::new(), 0);
-        for kept in names.iter().filter_map(|name| cells.get(name)).map(|cell| read(Some(cell))) {
+        for kept in names.iter().filter_map(|name| key_values.get(name)).map(|key_value| read(Some(key_value))) {
             words.extend(kept.words);
             unreadable += kept.unreadable.len();
         }

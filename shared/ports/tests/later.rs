@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use stagedoor_engine::{Group, Link, Person, Policy, fold, record_of};
+use stagedoor_engine::{CrmState, Group, Guards, Person, fold, record_of};
 use stagedoor_model::{Event, Fact};
 use stagedoor_ports::{
     from_stored,
@@ -31,9 +31,9 @@ fn of_a_later_version(n: u32) -> Value {
     let (mut document, key) = (stored(&person), key(&person));
     document["loyalty"] = json!({ "points": n });
     document["records"][&key]["weather"] = json!("rain");
-    let touch = &mut document["records"][&key]["fact"]["touch"];
-    touch["device"] = json!("a phone");
-    assert!(touch.is_object());
+    let submission = &mut document["records"][&key]["fact"]["touch"];
+    submission["device"] = json!("a phone");
+    assert!(submission.is_object());
     document
 }
 
@@ -53,7 +53,7 @@ fn what_is_kept_of_two_people_is_kept_of_them_as_one() {
     // The second's form names the first, too.
     let first = records[0].identifiers.clone();
     records[1].identifiers.extend(first);
-    let folded = fold(Group { records, people }, &BTreeSet::new(), &Policy::default());
+    let folded = fold(Group { records, people }, &BTreeSet::new(), &Guards::default());
     assert_eq!(folded.people.len(), 1);
     let whole = stored(&folded.people[0]);
     assert_eq!(whole["loyalty"], json!({ "points": 1 }), "the elder's");
@@ -79,7 +79,7 @@ fn fields_of_an_item_of_a_list_go_with_the_item() {
     let events = include_str!("../../../events/qtickets/order_payed.events.json");
     let events: Vec<Event> = serde_json::from_str(events).expect("events");
     let records = events.iter().filter_map(record_of).collect();
-    let folded = fold(Group { records, people: vec![] }, &BTreeSet::new(), &Policy::default());
+    let folded = fold(Group { records, people: vec![] }, &BTreeSet::new(), &Guards::default());
     let (mut document, key) = (stored(&folded.people[0]), key(&folded.people[0]));
     let tickets = |document: &mut Value| -> Vec<Value> {
         let order = &mut document["records"][&key]["fact"]["order"]["order"];
@@ -109,7 +109,7 @@ fn what_is_known_of_the_crm_keeps_what_a_later_version_knew() {
         "second": { "contact": { "id": 12, "colour": "blue" }, "deals": {} },
         "horoscope": "лев",
     });
-    let mut link: Link = from_stored(&text.to_string()).expect("readable");
+    let mut link: CrmState = from_stored(&text.to_string()).expect("readable");
     assert_eq!((link.contact.id, link.second.as_ref().and_then(|second| second.contact.id)), (Some(11), Some(12)));
     link.contact.marketed = true;
     let again: Value = serde_json::from_str(&to_stored(&link).expect("JSON")).expect("JSON");

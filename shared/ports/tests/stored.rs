@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use serde::{Serialize, de::DeserializeOwned};
-use stagedoor_engine::{Link, Person};
+use stagedoor_engine::{CrmState, Person};
 use stagedoor_model::{Event, EventId};
 use stagedoor_ports::{
     Document, FORMAT, JournalRow, from_stored, of_a_later_version,
@@ -28,7 +28,7 @@ fn has_room_for_its_format<T: Document + Serialize + DeserializeOwned + PartialE
 fn what_a_later_version_wrote_is_told_from_what_is_readable() {
     let (person, mut commit) = newcomer(1);
     has_room_for_its_format::<Person>(&person);
-    has_room_for_its_format::<Link>(&Link::default());
+    has_room_for_its_format::<CrmState>(&CrmState::default());
     has_room_for_its_format::<JournalRow>(&commit.journal.remove(0));
     has_room_for_its_format::<Event>(&form_event(1));
 }
@@ -40,6 +40,6 @@ fn a_number_that_is_none_is_of_no_known_format() {
         assert!(reason.contains("later version"), "{text}");
     }
     assert_eq!(from_stored::<Vec<EventId>>("[]"), Ok(vec![]));
-    assert!(from_stored::<Link>(&of_a_later_version("{}")).is_err_and(|reason| reason.contains("later version")));
+    assert!(from_stored::<CrmState>(&of_a_later_version("{}")).is_err_and(|reason| reason.contains("later version")));
     assert_eq!(of_a_later_version("[]"), "[]", "a list has no room for it");
 }

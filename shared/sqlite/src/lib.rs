@@ -3,12 +3,12 @@
 mod copy;
 mod crowds;
 mod database;
-mod due;
 mod long_looks;
 #[cfg(feature = "testing")]
 pub mod meter;
 mod private;
 mod queue;
+mod rechecks;
 pub mod room;
 mod steps;
 mod store;

@@ -1,7 +1,7 @@
-mod cells;
 mod conflict;
 mod erase;
 mod journal;
+mod key_values;
 mod steps;
 mod waiting;
 
@@ -13,14 +13,14 @@ use std::{
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
-use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_engine::{CrmState, Person, PersonId};
 use stagedoor_model::{EventId, Identifier, Timestamp, breakage};
 use stagedoor_ports::{
-    Cell, Claims, Clock, Commit, Dirty, Document, DuePage, JournalRow, Outcome, Postponed, Result, Saved, SetAside,
-    Store, SystemClock, Taken, Totals, Versioned, from_stored, to_stored,
+    Claims, Clock, Commit, Dirty, Document, JournalRow, KeyValue, Outcome, Postponed, RecheckPage, Result, Saved,
+    SetAside, Store, SystemClock, Taken, Totals, Versioned, from_stored, to_stored,
 };
 
-use crate::{crowds, database::Database, due, long_looks::LongLooks};
+use crate::{crowds, database::Database, long_looks::LongLooks, rechecks};
 
 /// The hub's memory in one file.
 #[derive(Clone)]
@@ -155,7 +155,7 @@ fn apply(connection: &Connection, commit: &Commit) -> Sql<()> {
     }
     crowds::lift(connection, &commit.lifted)?;
     let mut name = connection.prepare_cached("INSERT OR REPLACE INTO identifiers VALUES (?1, ?2)")?;
-    for identifier in &commit.crowded {
+    for identifier in &commit.shared_identifiers {
         name.execute(params![identifier.to_string(), None::<String>])?;
     }
     for (identifier, person, expected) in &commit.claims {
@@ -196,7 +196,7 @@ impl Store for SqliteStore {
                         select.query_row([identifier.to_string()], |row| row.get(0)).optional()?;
                     match found {
                         Some(Some(id)) => _ = claims.owners.insert(identifier, person_id(&id)?),
-                        Some(None) => _ = claims.weak.insert(identifier),
+                        Some(None) => _ = claims.shared.insert(identifier),
                         None => {}
                     }
                 }
@@ -259,7 +259,7 @@ impl Store for SqliteStore {
         self.database.write(waiting::read_again).await
     }
 
-    async fn take_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
+    async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>> {
         let mut taken = self.database.read(move |connection| waiting::take(connection, max, now)).await?;
         let dirty = std::mem::take(&mut taken.dirty);
         if let Some(now) = now
@@ -282,12 +282,12 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn links(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, Link>> {
+    async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>> {
         let ids = ids.clone();
         self.database.read(move |connection| waiting::links(connection, &ids)).await
     }
 
-    async fn save_links(&self, links: Vec<(PersonId, Link)>) -> Result<()> {
+    async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()> {
         let written = self
             .database
             .write(move |connection| {
@@ -302,7 +302,7 @@ impl Store for SqliteStore {
                 for (id, mut link) in links {
                     link.revision += 1;
                     let deals = link.deals.values().filter(|deal| deal.id.is_some()).count() as i64;
-                    put.execute(params![id.to_string(), json(&link)?, deals, link.parked().len() as i64])?;
+                    put.execute(params![id.to_string(), json(&link)?, deals, link.rejected().len() as i64])?;
                 }
                 Ok(true)
             })
@@ -310,7 +310,7 @@ impl Store for SqliteStore {
         if written { Ok(()) } else { Err(stagedoor_ports::outdated()) }
     }
 
-    async fn settle(&self, people: Vec<Taken>) -> Result<()> {
+    async fn mark_clean(&self, people: Vec<Taken>) -> Result<()> {
         self.database.write(move |connection| waiting::settle(connection, &people)).await
     }
 
@@ -322,23 +322,23 @@ impl Store for SqliteStore {
         self.database.write(move |connection| waiting::mark(connection, &people)).await
     }
 
-    async fn look_again(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
-        due::put(&self.database, people).await
+    async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()> {
+        rechecks::put(&self.database, people).await
     }
 
-    async fn due(&self, until: Timestamp) -> Result<Vec<DuePage>> {
-        due::until(&self.database, until).await
+    async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>> {
+        rechecks::until(&self.database, until).await
     }
 
-    async fn done_looking(&self, pages: Vec<String>) -> Result<()> {
-        due::strike(&self.database, pages).await
+    async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()> {
+        rechecks::strike(&self.database, pages).await
     }
 
-    async fn everybody(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
-        due::everybody(&self.database, after, max).await
+    async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)> {
+        rechecks::everybody(&self.database, after, max).await
     }
 
-    async fn parked(&self, max: usize) -> Result<Vec<(PersonId, Link)>> {
+    async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>> {
         self.database
             .read(move |connection| {
                 let mut select = connection.prepare("SELECT person FROM links WHERE parked > 0 LIMIT ?1")?;
@@ -379,16 +379,16 @@ impl Store for SqliteStore {
         self.database.write(move |connection| connection.execute(sql, [name, owner]).map(drop)).await
     }
 
-    async fn cell(&self, name: &str) -> Result<Option<Cell>> {
-        Ok(self.cells_of(&BTreeSet::from([name.to_owned()])).await?.remove(name))
+    async fn key_value(&self, name: &str) -> Result<Option<KeyValue>> {
+        Ok(self.key_values_of(&BTreeSet::from([name.to_owned()])).await?.remove(name))
     }
 
-    async fn cells_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Cell>> {
+    async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>> {
         let names = names.clone();
-        self.database.read(move |connection| cells::named(connection, names)).await
+        self.database.read(move |connection| key_values::named(connection, names)).await
     }
 
-    async fn put_cell(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
+    async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool> {
         let (name, value) = (name.to_owned(), value.to_owned());
         self.database
             .write(move |connection| {
@@ -404,9 +404,9 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn cells(&self, prefix: &str) -> Result<BTreeMap<String, Cell>> {
+    async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>> {
         let prefix = prefix.to_owned();
-        self.database.read(move |connection| cells::beginning_with(connection, &prefix)).await
+        self.database.read(move |connection| key_values::beginning_with(connection, &prefix)).await
     }
 
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>> {
@@ -476,7 +476,7 @@ impl Store for SqliteStore {
                         people: count(row, 2)?,
                         waiting: count(row, 3)?,
                         deals: count(row, 4)?,
-                        parked: count(row, 5)?,
+                        rejected: count(row, 5)?,
                         ..Totals::default()
                     })
                 })?;

@@ -34,16 +34,16 @@ async fn aged(folder: &Path, n: u32) -> (SqliteStore, SqliteQueue) {
         commit.audience = vec![(format!("site/show-{number}"), commit.people[0].0.id)];
     }
     store.save(commits).await.expect("saved");
-    let taken = store.take_dirty(n as usize, None).await.expect("taken").iter().map(|dirty| dirty.taken()).collect();
-    store.settle(taken).await.expect("settled");
-    store.save_links(people.iter().map(|one| (one.id, Default::default())).collect()).await.expect("saved");
-    store.look_again(&people.iter().map(|one| (one.id, at(1_000_000))).collect()).await.expect("put down");
+    let taken = store.claim_dirty(n as usize, None).await.expect("taken").iter().map(|dirty| dirty.taken()).collect();
+    store.mark_clean(taken).await.expect("settled");
+    store.save_crm_states(people.iter().map(|one| (one.id, Default::default())).collect()).await.expect("saved");
+    store.schedule_rechecks(&people.iter().map(|one| (one.id, at(1_000_000))).collect()).await.expect("put down");
     for number in 0..n {
         for family in ["sent", "told"] {
-            store.put_cell(&format!("{family}/{number}"), "a while ago", None).await.expect("put");
+            store.compare_and_set(&format!("{family}/{number}"), "a while ago", None).await.expect("put");
         }
     }
-    store.put_cell("show/one", "moved", None).await.expect("put");
+    store.compare_and_set("show/one", "moved", None).await.expect("put");
     queue.send_later((1..=n).map(form_event).collect(), Duration::from_secs(600)).await.expect("sent");
     (store, queue)
 }
@@ -63,19 +63,19 @@ async fn a_day(store: &SqliteStore, queue: &SqliteQueue, n: u32) {
     store.save(vec![commit]).await.expect("saved");
     store.mark_dirty(ids.clone()).await.expect("marked");
     assert!(store.may_be_dirty(at(0)).await.expect("asked"));
-    let dirty = store.take_dirty(10, Some(at(0))).await.expect("taken");
+    let dirty = store.claim_dirty(10, Some(at(0))).await.expect("taken");
     assert_eq!(dirty.len(), 2);
     let until = Some(at(60));
     store.postpone(vec![Postponed { taken: dirty[0].taken(), tries: 1, until }]).await.expect("postponed");
-    store.settle(vec![dirty[1].taken()]).await.expect("settled");
-    let mut links = store.links(&ids).await.expect("read");
-    store.save_links(vec![(known.id, links.remove(&known.id).expect("a link"))]).await.expect("saved");
-    assert_eq!(store.cells("show/").await.expect("read").len(), 1);
-    store.put_cell("crm/changes", "cursor", None).await.expect("put");
-    store.cells_of(&["sent/1", "crm/changes"].map(str::to_owned).into()).await.expect("read");
+    store.mark_clean(vec![dirty[1].taken()]).await.expect("settled");
+    let mut links = store.crm_states(&ids).await.expect("read");
+    store.save_crm_states(vec![(known.id, links.remove(&known.id).expect("a link"))]).await.expect("saved");
+    assert_eq!(store.key_values("show/").await.expect("read").len(), 1);
+    store.compare_and_set("crm/changes", "cursor", None).await.expect("put");
+    store.key_values_of(&["sent/1", "crm/changes"].map(str::to_owned).into()).await.expect("read");
     assert_eq!(store.audience("site/show-1").await.expect("read").len(), 1);
-    store.look_again(&BTreeMap::from([(known.id, at(5))])).await.expect("put down");
-    assert_eq!(store.due(at(6)).await.expect("read").len(), 1);
+    store.schedule_rechecks(&BTreeMap::from([(known.id, at(5))])).await.expect("put down");
+    assert_eq!(store.due_rechecks(at(6)).await.expect("read").len(), 1);
     assert!(store.lease("crm", "a", at(0), at(10)).await.expect("asked"));
     store.release("crm", "a").await.expect("released");
     assert_eq!(store.totals().await.expect("told").people, u64::from(n) + 1);
@@ -85,11 +85,11 @@ async fn a_day(store: &SqliteStore, queue: &SqliteQueue, n: u32) {
     assert_eq!(store.journal_of(known.id).await.expect("read").len(), 1);
     assert!(store.event(&form_event(1).id).await.expect("read").is_some());
     assert!(store.unrecognized(10).await.expect("read").is_empty());
-    assert!(store.parked(10).await.expect("read").is_empty());
+    assert!(store.rejected(10).await.expect("read").is_empty());
     store.unreadable(&ids).await.expect("read");
     store.set_aside(10).await.expect("read");
     store.sweep(at(103), None).await.expect("swept");
-    store.everybody(None, 10).await.expect("read");
+    store.scan_people(None, 10).await.expect("read");
     store.erase(&ids, &names, &["hash".to_owned()].into()).await.expect("erased");
     store.erased(&["hash".to_owned()].into()).await.expect("read");
     queue.send(vec![form_event(1), form_event(2)]).await.expect("sent");
@@ -150,7 +150,7 @@ async fn an_idle_look_passes_no_more_rows_however_many_are_in_hand_or_put_off() 
         let queue =
             SqliteQueue::open(&folder.path().join(format!("hands{n}.db")), Arc::new(SystemClock)).expect("opened");
         store.save((1..=n).map(|one| newcomer(one).1).collect()).await.expect("saved");
-        let taken = store.take_dirty(n as usize, None).await.expect("taken");
+        let taken = store.claim_dirty(n as usize, None).await.expect("taken");
         let put_off = |taken| Postponed { taken, tries: 1, until: Some(at(900)) };
         store.postpone(taken.iter().map(|one| put_off(one.taken())).collect()).await.expect("postponed");
         queue.send((1..=n).map(form_event).collect()).await.expect("sent");

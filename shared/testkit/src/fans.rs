@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Parcel, hmac_sha256_hex, json as posted};
+use crate::{SignedRequest, hmac_sha256_hex, json as posted};
 
 /// A person as a messenger knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,43 +26,43 @@ const VK_GROUP: u64 = 191_949_777;
 const PAGE: &str = "707356222221168";
 
 /// Meta's signature over exactly these bytes.
-pub fn signed_by_meta(path: &str, body: &Value, secret: &str) -> Parcel {
-    let parcel = posted(path, body);
-    let signature = format!("sha256={}", hmac_sha256_hex(secret, &parcel.body));
-    parcel.header("x-hub-signature-256", &signature)
+pub fn signed_by_meta(path: &str, body: &Value, secret: &str) -> SignedRequest {
+    let signed_request = posted(path, body);
+    let signature = format!("sha256={}", hmac_sha256_hex(secret, &signed_request.body));
+    signed_request.header("x-hub-signature-256", &signature)
 }
 
-pub fn signed_by_viber(path: &str, body: &Value, secret: &str) -> Parcel {
-    let parcel = posted(path, body);
-    let signature = hmac_sha256_hex(secret, &parcel.body);
-    parcel.header("x-viber-content-signature", &signature)
+pub fn signed_by_viber(path: &str, body: &Value, secret: &str) -> SignedRequest {
+    let signed_request = posted(path, body);
+    let signature = hmac_sha256_hex(secret, &signed_request.body);
+    signed_request.header("x-viber-content-signature", &signature)
 }
 
-fn telegram(update: &Value) -> Parcel {
+fn telegram(update: &Value) -> SignedRequest {
     posted("/messaging/telegram", update).header("x-telegram-bot-api-secret-token", "stagedoor-telegram-secret")
 }
 
-fn viber(callback: &Value) -> Parcel {
+fn viber(callback: &Value) -> SignedRequest {
     signed_by_viber("/messaging/viber", callback, "stagedoor-viber-auth-token")
 }
 
-fn vk(kind: &str, event: &str, object: Value) -> Parcel {
+fn vk(kind: &str, event: &str, object: Value) -> SignedRequest {
     let body = json!({
         "group_id": VK_GROUP, "type": kind, "event_id": event, "v": "5.199", "object": object, "secret": "abc123xyz",
     });
     posted("/messaging/vk", &body)
 }
 
-fn messenger(update: Value) -> Parcel {
+fn messenger(update: Value) -> SignedRequest {
     let entry = json!({ "id": PAGE, "time": 1_795_600_000_000_u64, "messaging": [update] });
     signed_by_meta("/messaging/messenger", &json!({ "object": "page", "entry": [entry] }), "stagedoor-meta-app-secret")
 }
 
-fn whatsapp(contact: Value, message: Value) -> Parcel {
+fn whatsapp(contact: Value, message: Value) -> SignedRequest {
     whatsapp_change(contact, "messages", message)
 }
 
-fn whatsapp_change(contact: Value, kind: &str, one: Value) -> Parcel {
+fn whatsapp_change(contact: Value, kind: &str, one: Value) -> SignedRequest {
     let metadata = json!({ "display_phone_number": "79990000000", "phone_number_id": "106540352242922" });
     let value = json!({ "messaging_product": "whatsapp", "metadata": metadata, "contacts": [contact], kind: [one] });
     let entry = json!({ "id": "102290129340398", "changes": [{ "value": value, "field": "messages" }] });
@@ -83,7 +83,7 @@ impl ChatFan {
         }
     }
 
-    fn telegram_message(&self, serial: u64, second: i64, more: &Value) -> Parcel {
+    fn telegram_message(&self, serial: u64, second: i64, more: &Value) -> SignedRequest {
         let id = self.id().parse::<u64>().unwrap_or(1);
         let from = json!({ "id": id, "is_bot": false, "first_name": self.nickname, "language_code": "ru" });
         let chat = json!({ "id": id, "first_name": self.nickname, "type": "private" });
@@ -95,7 +95,7 @@ impl ChatFan {
     }
 
     /// Opens the chat through a link's token, or without one. `serial` names the fact in the messenger.
-    pub fn start(&self, token: Option<&str>, serial: u64, second: i64) -> Parcel {
+    pub fn start(&self, token: Option<&str>, serial: u64, second: i64) -> SignedRequest {
         match &self.account {
             Account::Telegram(_) => {
                 let text = token.map_or_else(|| "/start".to_owned(), |token| format!("/start {token}"));
@@ -146,7 +146,7 @@ impl ChatFan {
         }
     }
 
-    fn whatsapp_text(&self, id: &str, text: &str, serial: u64, second: i64) -> Parcel {
+    fn whatsapp_text(&self, id: &str, text: &str, serial: u64, second: i64) -> SignedRequest {
         let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
         let message = json!({
             "from": id, "id": format!("wamid.{serial}"), "timestamp": second.to_string(), "type": "text",
@@ -155,7 +155,7 @@ impl ChatFan {
         whatsapp(contact, message)
     }
 
-    pub fn say(&self, text: &str, serial: u64, second: i64) -> Parcel {
+    pub fn say(&self, text: &str, serial: u64, second: i64) -> SignedRequest {
         match &self.account {
             Account::Telegram(_) => self.telegram_message(serial, second, &json!({ "text": text })),
             Account::Viber(id) => viber(&json!({
@@ -182,14 +182,14 @@ impl ChatFan {
     }
 
     /// Shares their own phone by the messenger's button; only Telegram's says whose it is.
-    pub fn share_phone(&self, phone: &str, serial: u64, second: i64) -> Parcel {
+    pub fn share_phone(&self, phone: &str, serial: u64, second: i64) -> SignedRequest {
         let id = self.id().parse::<u64>().unwrap_or(1);
         let contact = json!({ "phone_number": phone, "first_name": self.nickname, "user_id": id });
         self.telegram_message(serial, second, &json!({ "contact": contact }))
     }
 
     /// Our message reached their phone. Only of WhatsApp: Telegram and VK tell nothing of it.
-    pub fn delivered(&self, message: &str, second: i64) -> Option<Parcel> {
+    pub fn delivered(&self, message: &str, second: i64) -> Option<SignedRequest> {
         let Account::Whatsapp(id) = &self.account else { return None };
         let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
         let status =
@@ -198,7 +198,7 @@ impl ChatFan {
     }
 
     /// Of a message that the messenger took before: `read`, or `failed` since it cannot be delivered. Only of WhatsApp.
-    pub fn reported(&self, message: &str, state: &str, second: i64) -> Option<Parcel> {
+    pub fn reported(&self, message: &str, state: &str, second: i64) -> Option<SignedRequest> {
         let Account::Whatsapp(id) = &self.account else { return None };
         let contact = json!({ "profile": { "name": self.nickname }, "wa_id": id });
         let errors = match state {
@@ -212,7 +212,7 @@ impl ChatFan {
     }
 
     /// Blocks the bot. Messenger and WhatsApp tell nothing of it.
-    pub fn block(&self, serial: u64, second: i64) -> Option<Parcel> {
+    pub fn block(&self, serial: u64, second: i64) -> Option<SignedRequest> {
         match &self.account {
             Account::Telegram(id) => {
                 let user = json!({ "id": id, "is_bot": false, "first_name": self.nickname });

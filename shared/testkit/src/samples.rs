@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::Parcel;
+use crate::SignedRequest;
 
 /// One sample from `events/`.
 #[derive(Debug, Clone)]
@@ -26,9 +26,9 @@ impl Sample {
         self.folder.join(format!("{}.events.json", self.case))
     }
 
-    pub fn parcel(&self, path: &str) -> Parcel {
+    pub fn signed_request(&self, path: &str) -> SignedRequest {
         let tail = self.notes.get("tail").map(|tail| format!("/{tail}")).unwrap_or_default();
-        Parcel { path: format!("{path}{tail}"), headers: self.headers.clone(), body: self.body.clone() }
+        SignedRequest { path: format!("{path}{tail}"), headers: self.headers.clone(), body: self.body.clone() }
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
 
 use crate::{
-    Parcel,
+    SignedRequest,
     fans::{Account, ChatFan},
     form_signed, hmac_sha256_hex,
 };
@@ -54,7 +54,7 @@ impl Default for Season {
 
 impl Season {
     /// Everything that comes in, in its order.
-    pub fn deliveries(&self, now: Timestamp) -> Vec<Parcel> {
+    pub fn deliveries(&self, now: Timestamp) -> Vec<SignedRequest> {
         let mut all = Vec::new();
         for n in 0..self.orders / 4 {
             all.push(subscription(n, now));
@@ -96,7 +96,7 @@ fn phone(n: usize) -> String {
 }
 
 /// Of four visitors one subscribed before, or filled in a questionnaire at the box office.
-fn subscription(n: usize, now: Timestamp) -> Parcel {
+fn subscription(n: usize, now: Timestamp) -> SignedRequest {
     let consents =
         json!([{ "purpose": "marketing", "channel": "email", "given": !n.is_multiple_of(5), "wording": "2026-1" }]);
     let form = if n.is_multiple_of(3) { "questionnaire" } else { "subscription" };
@@ -146,7 +146,7 @@ impl Order {
         if self.n % 4 == 3 { self.n / 8 * 3 } else { self.n }
     }
 
-    fn delivery(&self, now: Timestamp, step: Step) -> Parcel {
+    fn delivery(&self, now: Timestamp, step: Step) -> SignedRequest {
         let (id, visitor) = (self.id(), self.visitor());
         let day = 1 + self.n % 27;
         let at = |hour: u32| format!("2026-10-{day:02}T{hour:02}:{:02}:00Z", self.n % 60);
@@ -204,7 +204,7 @@ impl Order {
     }
 
     /// A company pays by invoice, in one part or in two, or not at all; one order of a hundred is paid twice by card.
-    fn payments(&self, now: Timestamp) -> Vec<Parcel> {
+    fn payments(&self, now: Timestamp) -> Vec<SignedRequest> {
         let total = self.total();
         let parts: Vec<u64> = match (self.company, self.n) {
             (Some(_), n) if n / 20 % 4 == 3 => vec![],
@@ -229,7 +229,7 @@ fn major(minor: u64) -> String {
     format!("{}.{:02}", minor / 100, minor % 100)
 }
 
-fn stripe(payment: &str, order: &str, minor: u64, now: Timestamp) -> Parcel {
+fn stripe(payment: &str, order: &str, minor: u64, now: Timestamp) -> SignedRequest {
     let object = json!({ "id": format!("cs_{payment}"), "object": "checkout.session", "amount_total": minor, "currency": "rub",
         "client_reference_id": order, "payment_intent": payment, "payment_status": "paid", "status": "complete" });
     // 2026-11-01, as the payment provider knows it.
@@ -238,6 +238,6 @@ fn stripe(payment: &str, order: &str, minor: u64, now: Timestamp) -> Parcel {
     let body = body.to_string().into_bytes();
     let second = now.as_second();
     let proof = hmac_sha256_hex("whsec_test_stagedoor", &[format!("{second}.").as_bytes(), &body].concat());
-    Parcel::new("/ticketing/stripe", "application/json", body)
+    SignedRequest::new("/ticketing/stripe", "application/json", body)
         .header("stripe-signature", &format!("t={second},v1={proof}"))
 }

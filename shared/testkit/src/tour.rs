@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
 
-use crate::{Parcel, form, form_signed, qtickets};
+use crate::{SignedRequest, form, form_signed, qtickets};
 
 pub const PEOPLE: usize = 300;
 
@@ -89,14 +89,14 @@ pub fn existing_contacts() -> Vec<Value> {
 }
 
 /// Every delivery of the tour, in the disorder in which they come.
-pub fn deliveries(now: Timestamp) -> Vec<Parcel> {
-    let mut all: Vec<Parcel> = (0..PEOPLE).flat_map(|n| journey(&Fan(n), now)).collect();
+pub fn deliveries(now: Timestamp) -> Vec<SignedRequest> {
+    let mut all: Vec<SignedRequest> = (0..PEOPLE).flat_map(|n| journey(&Fan(n), now)).collect();
     all.push(moved_show(now));
     shuffle(&mut all);
     all
 }
 
-fn journey(fan: &Fan, now: Timestamp) -> Vec<Parcel> {
+fn journey(fan: &Fan, now: Timestamp) -> Vec<SignedRequest> {
     let n = fan.0;
     match n % 10 {
         0 => vec![tilda(fan), order_qtickets(fan, &fan.second_email(), "payed", 30)],
@@ -122,7 +122,7 @@ fn journey(fan: &Fan, now: Timestamp) -> Vec<Parcel> {
     }
 }
 
-fn tilda(fan: &Fan) -> Parcel {
+fn tilda(fan: &Fan) -> SignedRequest {
     let (name, phone, email) = (fan.name(), fan.phone(0), fan.email());
     let tranid = format!("1111111:{}", 6_161_583_731_u64 + fan.0 as u64);
     let fields = [
@@ -137,13 +137,13 @@ fn tilda(fan: &Fan) -> Parcel {
     form("/website/tilda", &fields).header("X-API-Key", "tilda-api-key")
 }
 
-fn landing(fan: &Fan) -> Parcel {
+fn landing(fan: &Fan) -> SignedRequest {
     let (name, phone, email) = (fan.name(), fan.phone(1), fan.email());
     let fields = [("your-name", name.as_str()), ("your-tel", &phone), ("your-email", &email), ("key", "landing-key")];
     form("/website/landing", &fields).header("origin", "https://cherry.example.ru")
 }
 
-fn popup(fan: &Fan) -> Parcel {
+fn popup(fan: &Fan) -> SignedRequest {
     let user = json!({ "id": 233_707_602 + fan.0, "props": { "$email": fan.email(), "$name": fan.name(), "utm_source": "yandex" } });
     let event = json!({
         "id": 3_034_059_175_u64 + fan.0 as u64, "created": 1_795_428_000 + fan.0 * 60,
@@ -172,7 +172,7 @@ fn put(body: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-fn lead(fan: &Fan, now: Timestamp) -> Parcel {
+fn lead(fan: &Fan, now: Timestamp) -> SignedRequest {
     let mut body = sample(LEAD);
     put(&mut body, "/email", fan.email().into());
     put(&mut body, "/phone", fan.phone(3).into());
@@ -184,7 +184,7 @@ fn lead(fan: &Fan, now: Timestamp) -> Parcel {
     form_signed("/website/site", &body, "generic-source-secret", &format!("msg_lead_{}", fan.0), now)
 }
 
-fn cart(fan: &Fan, now: Timestamp) -> Parcel {
+fn cart(fan: &Fan, now: Timestamp) -> SignedRequest {
     let body = json!({
         "kind": "cart_abandoned", "cart_id": format!("c-{}", fan.0), "email": fan.email(), "amount": "3000.00",
         "currency": "RUB", "at": fan.at(1), "show": (fan.city().key),
@@ -192,7 +192,7 @@ fn cart(fan: &Fan, now: Timestamp) -> Parcel {
     form_signed("/website/site", &body, "generic-source-secret", &format!("msg_cart_{}", fan.0), now)
 }
 
-fn order_qtickets(fan: &Fan, email: &str, kind: &str, minutes: i64) -> Parcel {
+fn order_qtickets(fan: &Fan, email: &str, kind: &str, minutes: i64) -> SignedRequest {
     let mut body = sample(QTICKETS);
     let paid = kind != "created";
     let id = 4_360 + fan.0;
@@ -228,7 +228,7 @@ fn order_qtickets(fan: &Fan, email: &str, kind: &str, minutes: i64) -> Parcel {
     qtickets("/ticketing/qtickets", kind, &body, "SuperSecret")
 }
 
-fn order_shop(fan: &Fan, email: &str, now: Timestamp, status: &str, minutes: i64, refunded: bool) -> Parcel {
+fn order_shop(fan: &Fan, email: &str, now: Timestamp, status: &str, minutes: i64, refunded: bool) -> SignedRequest {
     let mut body = sample(SHOP);
     let paid = status == "paid";
     let data = body.get_mut("data").map(std::mem::take).unwrap_or_default();
@@ -262,7 +262,7 @@ fn order_shop(fan: &Fan, email: &str, now: Timestamp, status: &str, minutes: i64
 }
 
 /// Nizhny's evening moves by a week: every deal there has to say so.
-fn moved_show(now: Timestamp) -> Parcel {
+fn moved_show(now: Timestamp) -> SignedRequest {
     let show = json!({
         "id": "nn-1", "title": "Вишнёвый сад", "city": "Нижний Новгород", "starts_at": "2027-05-31T16:00:00Z",
         "zone": "Europe/Moscow", "changed_at": "2026-11-24T09:00:00Z",
@@ -272,7 +272,7 @@ fn moved_show(now: Timestamp) -> Parcel {
 }
 
 // The same disorder every time.
-fn shuffle(all: &mut [Parcel]) {
+fn shuffle(all: &mut [SignedRequest]) {
     let mut state: u64 = 20_261_124;
     for n in (1..all.len()).rev() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -8,7 +8,7 @@ use crate::{Delivery, Reject};
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The longest boundary that RFC 2046 allows.
-const LONGEST: usize = 70;
+const MAX_BOUNDARY: usize = 70;
 
 fn kind(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
@@ -44,7 +44,7 @@ fn as_form(body: &[u8], content_type: &str, most: usize) -> Option<Vec<u8>> {
         let (name, value) = one.split_once('=')?;
         name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
     })?;
-    if boundary.is_empty() || boundary.len() > LONGEST {
+    if boundary.is_empty() || boundary.len() > MAX_BOUNDARY {
         return None;
     }
     let line = format!("--{boundary}");

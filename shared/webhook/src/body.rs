@@ -108,15 +108,15 @@ mod tests {
     use super::*;
 
     /// A buffer of the connection, of which a piece holds one byte.
-    struct Held(Arc<AtomicUsize>);
+    struct HeldBytes(Arc<AtomicUsize>);
 
-    impl AsRef<[u8]> for Held {
+    impl AsRef<[u8]> for HeldBytes {
         fn as_ref(&self) -> &[u8] {
             b"x"
         }
     }
 
-    impl Drop for Held {
+    impl Drop for HeldBytes {
         fn drop(&mut self) {
             self.0.fetch_sub(1, Ordering::Relaxed);
         }
@@ -139,7 +139,7 @@ mod tests {
             self.left -= 1;
             let held = self.held.fetch_add(1, Ordering::Relaxed) + 1;
             self.most.fetch_max(held, Ordering::Relaxed);
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(Held(Arc::clone(&self.held)))))))
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(HeldBytes(Arc::clone(&self.held)))))))
         }
     }
 

@@ -73,7 +73,7 @@ pub struct Receiver {
     pub counters: Counters,
 }
 
-struct Door {
+struct Endpoint {
     source: SourceName,
     secrets: Vec<Secret>,
     provider: Box<dyn Provider>,
@@ -82,58 +82,63 @@ struct Door {
     strangers: Option<ClientLimit>,
 }
 
-struct Hall {
+struct ReceiveState {
     function: &'static str,
     /// Told apart within one tick of the clock.
     deliveries: AtomicU64,
-    doors: BTreeMap<String, Door>,
+    endpoints: BTreeMap<String, Endpoint>,
     receiver: Receiver,
     refusals: ClientLimit,
 }
 
 /// The router of one receiving function: `/<function>/<source>` and what a provider hangs below it.
 pub fn router(function: &'static str, receiver: Receiver, sources: Vec<(Source, Box<dyn Provider>)>) -> Router {
-    let doors = sources
+    let endpoints = sources
         .into_iter()
         .map(|(source, provider)| {
             let rate = NonZeroU32::new(source.rate).unwrap_or(NonZeroU32::MIN);
             let limit = RateLimiter::direct(Quota::per_second(rate));
             let strangers = provider.strangers_per_hour().map(ClientLimit::strangers);
             let (name, secrets) = (source.name.as_str().to_owned(), source.secrets);
-            (name, Door { source: source.name, secrets, provider, limit, strangers })
+            (name, Endpoint { source: source.name, secrets, provider, limit, strangers })
         })
         .collect();
-    let hall =
-        Arc::new(Hall { function, deliveries: AtomicU64::new(0), doors, receiver, refusals: ClientLimit::refusals() });
+    let state = Arc::new(ReceiveState {
+        function,
+        deliveries: AtomicU64::new(0),
+        endpoints,
+        receiver,
+        refusals: ClientLimit::refusals(),
+    });
     Router::new()
         .route(&format!("/{function}/{{source}}"), any(plain))
         .route(&format!("/{function}/{{source}}/"), any(plain))
         .route(&format!("/{function}/{{source}}/{{*tail}}"), any(with_tail))
-        .with_state(hall)
+        .with_state(state)
 }
 
-async fn plain(State(hall): State<Arc<Hall>>, Path(source): Path<String>, request: Request) -> Response {
-    hall.receive(&source, "", request).await
+async fn plain(State(state): State<Arc<ReceiveState>>, Path(source): Path<String>, request: Request) -> Response {
+    state.receive(&source, "", request).await
 }
 
 async fn with_tail(
-    State(hall): State<Arc<Hall>>,
+    State(state): State<Arc<ReceiveState>>,
     Path((source, tail)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    hall.receive(&source, &tail, request).await
+    state.receive(&source, &tail, request).await
 }
 
-impl Hall {
+impl ReceiveState {
     async fn receive(&self, source: &str, tail: &str, request: Request) -> Response {
         let client = request.extensions().get::<ClientAddress>().copied();
-        let Some(door) = self.doors.get(source) else {
+        let Some(endpoint) = self.endpoints.get(source) else {
             // The name is a stranger's text: it is neither logged nor counted by itself.
             self.receiver.counters.count("?", "unknown_source");
             return refusal(self.weighed(Reject::UnknownSource, client));
         };
         let trace = self.trace(source, request.headers());
-        match self.admit(door, tail, request, &trace).await {
+        match self.admit(endpoint, tail, request, &trace).await {
             Ok(response) => response,
             Err(reject) => {
                 self.receiver.counters.count(source, &format!("{reject:?}"));
@@ -174,9 +179,15 @@ impl Hall {
         })
     }
 
-    async fn admit(&self, door: &Door, tail: &str, request: Request, trace: &TraceParent) -> Result<Response, Reject> {
+    async fn admit(
+        &self,
+        endpoint: &Endpoint,
+        tail: &str,
+        request: Request,
+        trace: &TraceParent,
+    ) -> Result<Response, Reject> {
         if breakage::is_on("rate-before-proof") {
-            door.limit.check().map_err(|_| Reject::TooMany)?;
+            endpoint.limit.check().map_err(|_| Reject::TooMany)?;
         }
         let (parts, http_body) = request.into_parts();
         let client = parts.extensions.get::<OneClient>().copied();
@@ -190,7 +201,7 @@ impl Hall {
         };
         if delivery.method == Method::POST {
             let late = breakage::is_on("body-before-proof") || breakage::is_on("inflated-before-proof");
-            if let Err(reject) = if late { Ok(()) } else { head(door, &delivery) } {
+            if let Err(reject) = if late { Ok(()) } else { head(endpoint, &delivery) } {
                 body::discard(&delivery.headers, http_body).await;
                 return Err(reject);
             }
@@ -199,31 +210,31 @@ impl Hall {
                 return Err(Reject::EmptyBody);
             }
             if !breakage::is_on("inflated-before-proof") {
-                head(door, &delivery)?;
+                head(endpoint, &delivery)?;
             }
             delivery.body = body::inflated(&delivery.headers, raw)?;
             if delivery.body.is_empty() {
                 return Err(Reject::EmptyBody);
             }
-            if door.provider.takes_beacons() {
-                beacon::unfold(&mut delivery, door.provider.max_fields())?;
+            if endpoint.provider.takes_beacons() {
+                beacon::unfold(&mut delivery, endpoint.provider.max_fields())?;
             }
             if delivery.is_form()
-                && !is_within(&delivery.body, door.provider.max_fields())
+                && !is_within(&delivery.body, endpoint.provider.max_fields())
                 && !breakage::is_on("form-unbounded")
             {
                 return Err(Reject::UnreadableBody);
             }
         }
-        if let Some(answer) = door.provider.handshake(&delivery) {
+        if let Some(answer) = endpoint.provider.handshake(&delivery) {
             return Ok(spoken(answer));
         }
         if delivery.method != Method::POST {
             return Err(Reject::WrongMethod);
         }
-        let verified = door.provider.verify(&delivery)?;
+        let verified = endpoint.provider.verify(&delivery)?;
         // Where anybody can send, one of them takes nothing of the rate of the others.
-        if let (Some(strangers), Some(client)) = (&door.strangers, client)
+        if let (Some(strangers), Some(client)) = (&endpoint.strangers, client)
             && !strangers.admits_stranger(client)
             && !breakage::is_on("strangers-unlimited")
         {
@@ -231,40 +242,45 @@ impl Hall {
         }
         // What strangers send takes nothing of the rate of those who are believed.
         if !breakage::is_on("rate-before-proof") {
-            door.limit.check().map_err(|_| Reject::TooMany)?;
+            endpoint.limit.check().map_err(|_| Reject::TooMany)?;
         }
-        let trusted = VerifiedDelivery::new(&delivery, &door.source, &verified);
-        let (mut events, strange) = self.understand(door, &trusted, trace);
+        let trusted = VerifiedDelivery::new(&delivery, &endpoint.source, &verified);
+        let (mut events, strange) = self.understand(endpoint, &trusted, trace);
         events.iter_mut().for_each(|event| event.traceparent = Some(trace.clone()));
-        let said = strange.filter(|_| door.provider.says_what_is_strange());
-        Ok(self.enqueue(door, &delivery, events, trace.trace_id(), said).await)
+        let said = strange.filter(|_| endpoint.provider.says_what_is_strange());
+        Ok(self.enqueue(endpoint, &delivery, events, trace.trace_id(), said).await)
     }
 
     /// The events, and why the delivery is kept if something of it was not understood.
-    fn understand(&self, door: &Door, trusted: &VerifiedDelivery, trace: &TraceParent) -> (Vec<Event>, Option<String>) {
-        let mut why = match door.provider.parse(trusted) {
+    fn understand(
+        &self,
+        endpoint: &Endpoint,
+        trusted: &VerifiedDelivery,
+        trace: &TraceParent,
+    ) -> (Vec<Event>, Option<String>) {
+        let mut why = match endpoint.provider.parse(trusted) {
             Ok(events) => return (events, None),
             Err(why) => why,
         };
-        let source = door.source.as_str();
+        let source = endpoint.source.as_str();
         let trace = trace.trace_id();
         tracing::warn!(source, function = self.function, trace, reason = %why, "delivery kept as unrecognized");
         self.receiver.counters.count(source, "unrecognized");
         let route = format!("{}/{source}", self.function);
         let mut events = std::mem::take(&mut why.beside);
-        events.push(trusted.unrecognized(route, &why, door.provider.as_ref(), &door.secrets));
+        events.push(trusted.unrecognized(route, &why, endpoint.provider.as_ref(), &endpoint.secrets));
         (events, Some(why.reason))
     }
 
     async fn enqueue(
         &self,
-        door: &Door,
+        endpoint: &Endpoint,
         delivery: &Delivery,
         events: Vec<Event>,
         trace: &str,
         strange: Option<String>,
     ) -> Response {
-        let source = door.source.as_str();
+        let source = endpoint.source.as_str();
         let ids: Vec<String> = match tracing::enabled!(tracing::Level::INFO) {
             true => events.iter().map(|event| event.id.to_string()).collect(),
             false => vec![],
@@ -273,7 +289,7 @@ impl Hall {
             Ok(()) => {
                 tracing::info!(source, function = self.function, trace, events = ?ids, "delivery accepted");
                 self.receiver.counters.accept(source, delivery.received_at);
-                let mut answer = door.provider.answer(delivery);
+                let mut answer = endpoint.provider.answer(delivery);
                 if let Some(reason) = strange {
                     let said = serde_json::json!({ "ok": true, "understood": false, "reason": reason });
                     answer.body = said.to_string();
@@ -291,12 +307,12 @@ impl Hall {
 }
 
 /// What can be refused before the body is received.
-fn head(door: &Door, delivery: &Delivery) -> Result<(), Reject> {
+fn head(endpoint: &Endpoint, delivery: &Delivery) -> Result<(), Reject> {
     let kind = delivery.header("content-type").unwrap_or("");
-    if !(door.provider.accepts().takes(kind) || door.provider.takes_beacons() && beacon::is_beacon(kind)) {
+    if !(endpoint.provider.accepts().takes(kind) || endpoint.provider.takes_beacons() && beacon::is_beacon(kind)) {
         return Err(Reject::WrongContentType);
     }
-    door.provider.verify_head(delivery)
+    endpoint.provider.verify_head(delivery)
 }
 
 fn refusal(reject: Reject) -> Response {

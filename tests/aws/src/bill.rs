@@ -4,14 +4,14 @@
 use crate::proof::Cost;
 
 /// (what, price of a million, how many of them a webhook).
-pub type Line = (&'static str, f64, f64);
+pub type CostLine = (&'static str, f64, f64);
 
 /// $0.0000133334 a GB-second on arm64, by a million.
 const GB_SECONDS: f64 = 13.3334;
 /// $0.50 a GB of ingested logs, by a million bytes.
 const LOG_MEGABYTE: f64 = 0.0005;
 
-pub fn lines(cost: &Cost) -> Vec<Line> {
+pub fn lines(cost: &Cost) -> Vec<CostLine> {
     let n = cost.deliveries as f64;
     let invocations: u64 = cost.invocations.iter().map(|(_, count, _, _)| count).sum();
     let gb_seconds: f64 =

@@ -8,7 +8,7 @@ use stagedoor_model::{Phone, Timestamp};
 use stagedoor_sandbox::{Messengers, Platform};
 use stagedoor_sync::Invitee;
 use stagedoor_testkit::{
-    Parcel,
+    SignedRequest,
     fans::{Account, ChatFan},
     form_signed, unisender,
 };
@@ -23,10 +23,10 @@ pub struct Stage<'s> {
 }
 
 impl Stage<'_> {
-    async fn post(&self, parcel: Parcel) {
+    async fn post(&self, signed_request: SignedRequest) {
         let http = stagedoor_http::builder().build().expect("a client");
-        let (status, answer) = parcel.post(&http, self.base).await.expect("an answer");
-        assert_eq!(status, 200, "{}: {answer}", parcel.path);
+        let (status, answer) = signed_request.post(&http, self.base).await.expect("an answer");
+        assert_eq!(status, 200, "{}: {answer}", signed_request.path);
     }
 
     /// Waits until so many messages arrived through a messenger.

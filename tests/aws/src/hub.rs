@@ -13,7 +13,7 @@ use stagedoor::{Hub, tour::send};
 use stagedoor_aws::{DynamoStore, SqsQueue};
 use stagedoor_ports::{Queue, Store};
 use stagedoor_sandbox::{Messengers, Post, Sandbox};
-use stagedoor_testkit::Parcel;
+use stagedoor_testkit::SignedRequest;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
@@ -232,7 +232,7 @@ impl AwsHub {
     }
 
     /// Posts many, no faster than they are read: the stand-in counts the whole queue for every message that it hands out.
-    pub async fn take(&self, parcels: Vec<Parcel>) {
+    pub async fn take(&self, parcels: Vec<SignedRequest>) {
         for some in parcels.chunks(64) {
             send(some.to_vec(), &self.base).await.expect("taken");
             // One that does not drain is told of by `settled`.

@@ -68,9 +68,9 @@ pub fn run_all() -> Result<Figure, String> {
     })
 }
 
-type Noticed = Result<String, String>;
+type TestOutcome = Result<String, String>;
 
-fn by_simulation(name: &str) -> Result<Noticed, String> {
+fn by_simulation(name: &str) -> Result<TestOutcome, String> {
     let switches = Switches { breakage: Some(name.to_owned().leak()), ..Switches::enabled() };
     for seed in 1..=WORLDS {
         let outcome = run(seed, &switches)?;
@@ -82,7 +82,7 @@ fn by_simulation(name: &str) -> Result<Noticed, String> {
 }
 
 /// `path` is the package without its prefix, or `suite` for every target of that name, and the path of the test.
-fn by_test(binaries: &[Binary], path: &str, name: &str) -> Result<Noticed, String> {
+fn by_test(binaries: &[Binary], path: &str, name: &str) -> Result<TestOutcome, String> {
     let Some((of, test)) = path.split_once("::") else { return Ok(Err(format!("found_by {path:?} names no test"))) };
     let package = format!("stagedoor-{of}");
     let mut ran = false;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stagedoor_sandbox::Sandbox;
-use stagedoor_testkit::{Parcel, form_signed};
+use stagedoor_testkit::{SignedRequest, form_signed};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -27,7 +27,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     known.chunks(250).for_each(|chunk| sandbox.add_contacts(chunk));
     stage.hub.sync.backfill(&stage.hub.mirror).await.map_err(|error| error.to_string())?;
     let now = stage.hub.sync.clock.now();
-    let parcels: Vec<Parcel> = (0..ORDERS)
+    let parcels: Vec<SignedRequest> = (0..ORDERS)
         .map(|n| form_signed("/ticketing/theatre", &order(n), "theatre-shop-secret", &format!("msg_{n}"), now))
         .collect();
     let before = calls(&sandbox);
@@ -97,15 +97,15 @@ pub fn order(n: usize) -> Value {
 }
 
 /// Posts them through all connections at once; each has to be answered 200.
-pub async fn send(parcels: Vec<Parcel>, base: String) -> Result<(), String> {
+pub async fn send(parcels: Vec<SignedRequest>, base: String) -> Result<(), String> {
     let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
     let parcels = std::sync::Arc::new(parcels);
     let mut hands = JoinSet::new();
     for hand in 0..CONNECTIONS {
         let (parcels, http, base) = (parcels.clone(), http.clone(), base.clone());
         hands.spawn(async move {
-            for parcel in parcels.iter().skip(hand).step_by(CONNECTIONS) {
-                let (status, _) = parcel.post(&http, &base).await.map_err(|error| error.to_string())?;
+            for signed_request in parcels.iter().skip(hand).step_by(CONNECTIONS) {
+                let (status, _) = signed_request.post(&http, &base).await.map_err(|error| error.to_string())?;
                 if status != 200 {
                     return Err(format!("the hub answered {status}"));
                 }

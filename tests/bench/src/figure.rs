@@ -47,7 +47,7 @@ pub fn print(figures: &[Figure], json: bool) {
     }
     println!("{:<20} {:>12} {:<8} {:>12} {:>8} {:>12}  goal", "figure", "value", "unit", "limit", "ratio", "baseline");
     for one in figures {
-        let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        let key_value = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
         let goal = match one.goal {
             Goal::None => String::new(),
             Goal::ValueAtMost(goal) => format!("value <= {goal}"),
@@ -67,9 +67,9 @@ pub fn print(figures: &[Figure], json: bool) {
             one.figure,
             one.value,
             one.unit,
-            cell(one.limit),
-            cell(one.ratio),
-            cell(one.baseline)
+            key_value(one.limit),
+            key_value(one.ratio),
+            key_value(one.baseline)
         );
     }
 }

@@ -11,10 +11,10 @@ use std::{
 };
 
 use stagedoor_testkit::{
-    Parcel, form_signed,
+    SignedRequest, form_signed,
     samples::{self, Sample},
 };
-use stagedoor_tests::{bend::signed, door::Door};
+use stagedoor_tests::{provider_harness::ProviderHarness, tamper::signed};
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 
 use crate::{
@@ -52,12 +52,12 @@ fn models() -> Result<BTreeMap<String, Vec<Sample>>, String> {
 }
 
 /// The first sample that is taken with a large body: some can be signed by their provider only.
-async fn taken(samples: &[Sample]) -> Option<(&Sample, Door, Parcel)> {
+async fn taken(samples: &[Sample]) -> Option<(&Sample, ProviderHarness, SignedRequest)> {
     for sample in samples {
-        let door = Door::of(sample);
-        let parcel = signed(sample, &door.path, large(sample));
-        if door.take(&parcel).await.status == 200 {
-            return Some((sample, door, parcel));
+        let harness = ProviderHarness::of(sample);
+        let signed_request = signed(sample, &harness.path, large(sample));
+        if harness.take(&signed_request).await.status == 200 {
+            return Some((sample, harness, signed_request));
         }
     }
     None
@@ -83,7 +83,7 @@ fn large(sample: &Sample) -> Vec<u8> {
 }
 
 /// What a stranger sends to this source, each about as long as the genuine delivery.
-fn hostile(sample: &Sample, genuine: &Parcel, path: &str) -> Vec<(&'static str, Parcel)> {
+fn hostile(sample: &Sample, genuine: &SignedRequest, path: &str) -> Vec<(&'static str, SignedRequest)> {
     let mut all = Vec::new();
     let mut wrong = genuine.clone();
     wrong.body.extend_from_slice(b" ");
@@ -107,7 +107,7 @@ fn hostile(sample: &Sample, genuine: &Parcel, path: &str) -> Vec<(&'static str, 
             all.push(("many signatures", many));
         }
     }
-    let body = |body: Vec<u8>| Parcel { body, ..wrong.clone() };
+    let body = |body: Vec<u8>| SignedRequest { body, ..wrong.clone() };
     let nodes = if is_form(sample) {
         [b"a[][][][][][][]&".repeat(BODY / 16), b"a&".repeat(BODY / 2)]
     } else {
@@ -123,11 +123,11 @@ fn hostile(sample: &Sample, genuine: &Parcel, path: &str) -> Vec<(&'static str, 
 }
 
 /// The quickest of several, and the status.
-async fn seconds(door: &Door, parcel: &Parcel) -> (f64, u16) {
+async fn seconds(harness: &ProviderHarness, signed_request: &SignedRequest) -> (f64, u16) {
     let (mut best, mut status) = (f64::MAX, 0);
     for _ in 0..ROUNDS {
         let began = Instant::now();
-        status = door.take(parcel).await.status.as_u16();
+        status = harness.take(signed_request).await.status.as_u16();
         best = best.min(began.elapsed().as_secs_f64());
     }
     (best, status)
@@ -137,11 +137,12 @@ async fn cpu() -> Result<Figure, String> {
     let (mut worst, mut whose) = (0.0_f64, String::new());
     let mut providers = 0;
     for (name, samples) in models()? {
-        let (sample, door, genuine) = taken(&samples).await.ok_or(format!("{name}: no genuine delivery is taken"))?;
-        let (one, _) = seconds(&door, &genuine).await;
+        let (sample, harness, genuine) =
+            taken(&samples).await.ok_or(format!("{name}: no genuine delivery is taken"))?;
+        let (one, _) = seconds(&harness, &genuine).await;
         providers += 1;
-        for (kind, parcel) in hostile(sample, &genuine, &door.path) {
-            let (refused, status) = seconds(&door, &parcel).await;
+        for (kind, signed_request) in hostile(sample, &genuine, &harness.path) {
+            let (refused, status) = seconds(&harness, &signed_request).await;
             // Another body under the same proof, where the proof binds none.
             if status < 400 {
                 continue;
@@ -233,10 +234,14 @@ async fn genuine() -> Result<[Figure; 2], String> {
     for n in 0..FLOODING {
         let (base, over, refused) = (stage.base.clone(), Arc::clone(&over), Arc::clone(&refused));
         let junk = match n % 4 {
-            0 => Parcel::new("/website/site", "application/json", b"{}".to_vec()),
-            1 => Parcel::new("/ticketing/theatre", "application/json", vec![b' '; 20_000]),
-            2 => Parcel::new("/website/tilda", "application/x-www-form-urlencoded", b"a[][][][][][][]&".repeat(2_000)),
-            _ => Parcel::new("/ticketing/stripe", "application/json", vec![b' '; 20_000])
+            0 => SignedRequest::new("/website/site", "application/json", b"{}".to_vec()),
+            1 => SignedRequest::new("/ticketing/theatre", "application/json", vec![b' '; 20_000]),
+            2 => SignedRequest::new(
+                "/website/tilda",
+                "application/x-www-form-urlencoded",
+                b"a[][][][][][][]&".repeat(2_000),
+            ),
+            _ => SignedRequest::new("/ticketing/stripe", "application/json", vec![b' '; 20_000])
                 .header("stripe-signature", &many),
         };
         flood.spawn(async move {
@@ -257,9 +262,10 @@ async fn genuine() -> Result<[Figure; 2], String> {
             while began.elapsed() < FLOOD {
                 let id = format!("genuine-{sender}-{all}");
                 let n = sender * 1_000_000 + all as usize;
-                let parcel = form_signed("/ticketing/theatre", &order(n), "theatre-shop-secret", &id, clock.now());
+                let signed_request =
+                    form_signed("/ticketing/theatre", &order(n), "theatre-shop-secret", &id, clock.now());
                 all += 1;
-                taken += u32::from(parcel.post(&http, &base).await.is_ok_and(|(status, _)| status == 200));
+                taken += u32::from(signed_request.post(&http, &base).await.is_ok_and(|(status, _)| status == 200));
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             (taken, all)

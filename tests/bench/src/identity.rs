@@ -389,7 +389,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     let twice: Vec<usize> = order.iter().copied().filter(|_| tour.dice.chance(5)).collect();
     order.extend(twice);
     // Who is who is asked for, not what they are answered.
-    let sync = stagedoor_sync::Sync { talk: None, ..stage.hub.sync.clone() };
+    let sync = stagedoor_sync::Sync { conversation: None, ..stage.hub.sync.clone() };
     fold(&sync, &tour.facts, &order).await?;
     let before = tour.facts.len();
     mirror(&stage, &mut tour).await?;

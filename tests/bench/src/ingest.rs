@@ -6,7 +6,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use stagedoor_testkit::{Parcel, form_signed};
+use stagedoor_testkit::{SignedRequest, form_signed};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -33,7 +33,7 @@ pub async fn run() -> Result<Vec<Figure>, String> {
     // The way from the wire to the disk alone: what is kept is folded by others, on AWS on other machines.
     let stage = stage::receiving_only().await?;
     let now = stage.hub.sync.clock.now();
-    let parcels: Vec<Parcel> = (0..DELIVERIES)
+    let parcels: Vec<SignedRequest> = (0..DELIVERIES)
         .map(|n| form_signed("/ticketing/theatre", &order(n), "theatre-shop-secret", &format!("msg_{n}"), now))
         .collect();
     // What the hub writes for one delivery is what the peer writes too.
@@ -114,21 +114,24 @@ pub async fn run() -> Result<Vec<Figure>, String> {
 }
 
 /// The deliveries as bytes on the wire: the client must not be what is measured.
-fn wire(parcel: &Parcel, host: &str) -> Vec<u8> {
-    let mut text =
-        format!("POST {} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", parcel.path, parcel.body.len());
-    for (name, value) in &parcel.headers {
+fn wire(signed_request: &SignedRequest, host: &str) -> Vec<u8> {
+    let mut text = format!(
+        "POST {} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n",
+        signed_request.path,
+        signed_request.body.len()
+    );
+    for (name, value) in &signed_request.headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     text.push_str("\r\n");
     let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(&parcel.body);
+    bytes.extend_from_slice(&signed_request.body);
     bytes
 }
 
-async fn hub(parcels: &[Parcel], base: &str) -> Result<(f64, Vec<Duration>), String> {
+async fn hub(parcels: &[SignedRequest], base: &str) -> Result<(f64, Vec<Duration>), String> {
     let host = base.trim_start_matches("http://").to_owned();
-    let requests: Vec<Vec<u8>> = parcels.iter().map(|parcel| wire(parcel, &host)).collect();
+    let requests: Vec<Vec<u8>> = parcels.iter().map(|signed_request| wire(signed_request, &host)).collect();
     let requests = std::sync::Arc::new(requests);
     let mut hands = JoinSet::new();
     let began = Instant::now();
@@ -196,7 +199,7 @@ impl Committer {
 }
 
 /// The same requests to the same kind of server, which proves, reads and parses nothing, and commits the same bytes.
-async fn bare_behind_http(parcels: &[Parcel], body: Vec<u8>) -> Result<f64, String> {
+async fn bare_behind_http(parcels: &[SignedRequest], body: Vec<u8>) -> Result<f64, String> {
     let committer = Committer::open()?;
     let jobs = committer.jobs.clone();
     let take = move |_: axum::body::Bytes| {

@@ -8,7 +8,7 @@ use std::{
 
 use stagedoor_sandbox::Platform;
 use stagedoor_testkit::{
-    Parcel,
+    SignedRequest,
     fans::{Account, ChatFan},
     form_signed,
 };
@@ -57,7 +57,7 @@ async fn measured(orders: usize) -> Result<Vec<f64>, String> {
     let messengers =
         stage.running.as_ref().and_then(|running| running.messengers.clone()).ok_or("the config has no stand-ins")?;
     let now = stage.hub.sync.clock.now();
-    let parcels: Vec<Parcel> = (0..orders)
+    let parcels: Vec<SignedRequest> = (0..orders)
         .map(|n| form_signed("/ticketing/theatre", &burst::order(n), "theatre-shop-secret", &format!("msg_{n}"), now))
         .collect();
     let burst = tokio::spawn(burst::send(parcels, stage.base.clone()));
@@ -72,10 +72,10 @@ async fn measured(orders: usize) -> Result<Vec<f64>, String> {
         let platform = if n % 2 == 0 { Platform::Telegram } else { Platform::Messenger };
         let fan = ChatFan::new(account, "кот");
         messengers.open(platform, &fan.id());
-        let parcel = fan.say("сколько стоит?", 700_000 + n as u64, now.as_second());
+        let signed_request = fan.say("сколько стоит?", 700_000 + n as u64, now.as_second());
         asked.insert(fan.id(), Instant::now());
         let (http, base) = (http.clone(), stage.base.clone());
-        hands.spawn(async move { parcel.post(&http, &base).await.map(|(status, _)| status) });
+        hands.spawn(async move { signed_request.post(&http, &base).await.map(|(status, _)| status) });
         tokio::time::sleep(PAUSE).await;
     }
     while let Some(done) = hands.join_next().await {

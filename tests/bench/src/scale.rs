@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use stagedoor_model::{Body, Event, LinkClicked, LinkIssued, LinkKey, Purpose, Timestamp};
 use stagedoor_ports::Store;
 use stagedoor_sqlite::SqliteStore;
-use stagedoor_sync::{Pace, Sync};
+use stagedoor_sync::{FlushMode, Sync};
 use stagedoor_tests::{
     account::{Account, Which},
     box_office::{event, opened, order},
@@ -75,7 +75,7 @@ async fn folded(sync: &Sync, events: Vec<Event>) -> Result<(), String> {
 
 async fn until_calm(sync: &Sync, store: &dyn Store) -> Result<(), String> {
     for _ in 0..60 {
-        sync.reconcile(Pace::Everything).await.map_err(|error| error.to_string())?;
+        sync.reconcile(FlushMode::Everything).await.map_err(|error| error.to_string())?;
         if store.totals().await.map_err(|error| error.to_string())?.waiting == 0 {
             return Ok(());
         }

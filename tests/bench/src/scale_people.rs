@@ -10,10 +10,10 @@ use std::{
 
 use stagedoor_engine::{Segment, SendingPolicy, segments};
 use stagedoor_model::{Body, Event, EventId, FormSubmitted, MessageDecided, ShowRef, SourceName, Timestamp};
-use stagedoor_outreach::{Outreach, Pace as SendingPace};
+use stagedoor_outreach::{Outreach, RateLimit as SendingPace};
 use stagedoor_ports::{Channel, Store, SystemClock, memory::MemoryQueue};
 use stagedoor_sqlite::SqliteStore;
-use stagedoor_sync::{Pace, Sync, rules_progress};
+use stagedoor_sync::{FlushMode, Sync, rules_progress};
 use stagedoor_tests::{
     account::{Account, Which},
     box_office::Taking,
@@ -30,7 +30,7 @@ const SHARE: usize = 100;
 const BATCH: usize = 500;
 const MESSAGES: usize = 2_000;
 /// Writers of cells at a time: the store commits what waits together.
-const HANDS: usize = 64;
+const CONCURRENCY: usize = 64;
 
 pub async fn run(people: usize) -> Result<Vec<Figure>, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -106,7 +106,7 @@ fn lead(n: usize) -> Result<Event, String> {
 /// CPU of one round of the CRM, in milliseconds for a person.
 async fn round(sync: &Sync) -> Result<f64, String> {
     let before = cpu()?;
-    let round = sync.reconcile(Pace::Everything).await.map_err(|error| error.to_string())?;
+    let round = sync.reconcile(FlushMode::Everything).await.map_err(|error| error.to_string())?;
     if round.settled == 0 {
         return Err("a round settled nobody".into());
     }
@@ -118,11 +118,11 @@ async fn round(sync: &Sync) -> Result<f64, String> {
 /// As many messages as there are people were sent before: each has left a cell.
 async fn fill_sent(store: &Arc<dyn Store>, count: usize) -> Result<(), String> {
     let mut hands = JoinSet::new();
-    for hand in 0..HANDS {
+    for hand in 0..CONCURRENCY {
         let store = Arc::clone(store);
         hands.spawn(async move {
-            for n in (hand..count).step_by(HANDS) {
-                store.put_cell(&format!("sent/earlier-{n}"), r#"ended {"sent":"m"}"#, None).await?;
+            for n in (hand..count).step_by(CONCURRENCY) {
+                store.compare_and_set(&format!("sent/earlier-{n}"), r#"ended {"sent":"m"}"#, None).await?;
             }
             Ok::<(), stagedoor_ports::PortError>(())
         });

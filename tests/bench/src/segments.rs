@@ -12,8 +12,8 @@ use stagedoor_engine::{
     segments::{Looked, evaluate, parse, reevaluate, rules_number},
 };
 use stagedoor_model::{
-    Body, Channel, ConsentClaim, ConsentRecorded, Event, EventId, FormSubmitted, Identifier, LetterReported,
-    LetterState, MARKETING, Money, Order, OrderBody, OrderState, PromoIssued, ShowRef, SourceName, Ticket, Timestamp,
+    Body, Channel, ConsentClaim, ConsentRecorded, Event, EventId, FormSubmitted, Identifier, LetterReported, MARKETING,
+    MailMessageState, Money, Order, OrderBody, OrderState, PromoIssued, ShowRef, SourceName, Ticket, Timestamp,
 };
 
 use crate::{
@@ -112,9 +112,9 @@ fn event(dice: &mut Dice, n: u64, serial: u64) -> Result<Event, String> {
         roll => Body::LetterReported(LetterReported {
             to: whose,
             state: match roll % 3 {
-                0 => LetterState::Delivered,
-                1 => LetterState::Opened,
-                _ => LetterState::Clicked,
+                0 => MailMessageState::Delivered,
+                1 => MailMessageState::Opened,
+                _ => MailMessageState::Clicked,
             },
             by_machine: false,
             letter: None,
@@ -148,8 +148,8 @@ pub async fn run() -> Result<Vec<Figure>, String> {
             origin,
             born: first.time,
             records: BTreeMap::new(),
-            neighbours: BTreeSet::new(),
-            absorbed: BTreeSet::new(),
+            blocked_with: BTreeSet::new(),
+            merged_ids: BTreeSet::new(),
             absorbed_origins: BTreeMap::new(),
             parted: BTreeSet::new(),
             absorbed_by: BTreeSet::new(),

@@ -13,7 +13,7 @@ use std::{
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 use stagedoor_sandbox::{Fault, FaultKind, VtigerSandbox, VtigerSeed};
-use stagedoor_sync::Pace;
+use stagedoor_sync::FlushMode;
 use stagedoor_testkit::season::Season;
 use stagedoor_tests::{
     account::{Account, Which},
@@ -72,9 +72,9 @@ async fn season() -> Result<(f64, usize, f64), String> {
     let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
     for chunk in deliveries.chunks(32) {
         let mut hands = JoinSet::new();
-        for parcel in chunk {
-            let (http, base, parcel) = (http.clone(), hub.base.clone(), parcel.clone());
-            hands.spawn(async move { parcel.post(&http, &base).await.map(|(status, _)| status) });
+        for signed_request in chunk {
+            let (http, base, signed_request) = (http.clone(), hub.base.clone(), signed_request.clone());
+            hands.spawn(async move { signed_request.post(&http, &base).await.map(|(status, _)| status) });
         }
         while let Some(done) = hands.join_next().await {
             let status = done.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
@@ -127,7 +127,7 @@ async fn doubles() -> Result<usize, String> {
         hands.spawn(async move {
             sync.handle(share).await;
             for round in 0..40 {
-                let working = sync.reconcile(Pace::Everything);
+                let working = sync.reconcile(FlushMode::Everything);
                 // One of them is cut off in the middle of its work, again and again.
                 let patience = if n == 0 { Duration::from_millis(40 + 7 * round) } else { Duration::from_secs(60) };
                 _ = tokio::time::timeout(patience, working).await;
@@ -142,7 +142,7 @@ async fn doubles() -> Result<usize, String> {
         if settled.elapsed() > Duration::from_secs(200) {
             return Err("people still wait after a lease has run out".into());
         }
-        _ = account.sync.reconcile(Pace::Everything).await;
+        _ = account.sync.reconcile(FlushMode::Everything).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let sandbox = account.vtiger();

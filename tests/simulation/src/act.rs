@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use stagedoor_model::Timestamp;
 use stagedoor_ports::Clock;
-use stagedoor_testkit::Parcel;
+use stagedoor_testkit::SignedRequest;
 
 use crate::{
     deliver,
@@ -96,7 +96,7 @@ impl Actors {
 
     /// Sends a delivery as providers do: late, twice, and again until it is acknowledged. `word` is what the journal has
     /// to hold then.
-    pub fn send(&mut self, word: String, make: impl Fn(Timestamp) -> Parcel + Send + Sync + 'static) {
+    pub fn send(&mut self, word: String, make: impl Fn(Timestamp) -> SignedRequest + Send + Sync + 'static) {
         let make = Arc::new(make);
         for _ in 0..if self.rng.once_in(5) { 2 } else { 1 } {
             let (shared, make, word) = (Arc::clone(&self.shared), Arc::clone(&make), word.clone());

@@ -45,13 +45,13 @@ impl Actors {
         human: usize,
         chat: &str,
         what: &str,
-        parcel: impl Fn(&ChatFan, u64, i64) -> stagedoor_testkit::Parcel + Send + Sync + 'static,
+        signed_request: impl Fn(&ChatFan, u64, i64) -> stagedoor_testkit::SignedRequest + Send + Sync + 'static,
     ) -> String {
         let (serial, second) = (self.serial(), self.now().as_second());
         let nickname = format!("fan{chat}{what}{serial}");
         let fan = ChatFan::new(Account::Telegram(chat.parse().unwrap_or(1)), &nickname);
         self.story.tell(format!("{} in the chat {chat}: {nickname}", self.name(human)));
-        self.send(nickname.clone(), move |_| parcel(&fan, serial, second));
+        self.send(nickname.clone(), move |_| signed_request(&fan, serial, second));
         nickname
     }
 
@@ -64,7 +64,7 @@ impl Actors {
         // Who writes first and is heard to begin later has opened it all the same.
         self.note_consent(human, (Channel::Messenger, true, BEGUN), [chat.to_owned()].into(), &word);
         let identifiers = [chat.to_owned(), phone].into();
-        self.story.world.talks.push(TalkFact { human, identifiers, word });
+        self.story.world.conversations.push(TalkFact { human, identifiers, word });
     }
 
     fn stop_chat(&mut self, human: usize, chat: &str) {

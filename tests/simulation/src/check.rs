@@ -110,8 +110,8 @@ pub async fn check(shared: &Shared, story: &Story) -> Vec<Violation> {
 
 async fn waiting(shared: &Shared, found: &mut Vec<Violation>) {
     let totals = shared.store.totals().await.unwrap_or_default();
-    for (person, link) in shared.store.parked(10).await.unwrap_or_default() {
-        let reasons: Vec<&str> = link.parked().iter().map(|one| one.reason.as_str()).collect();
+    for (person, link) in shared.store.rejected(10).await.unwrap_or_default() {
+        let reasons: Vec<&str> = link.rejected().iter().map(|one| one.reason.as_str()).collect();
         let living = shared.store.load(&[person].into()).await.unwrap_or_default();
         let joined = living.first().is_some_and(|one| one.value.id != person);
         let invariant = if joined { Invariant::JoinedAskNothing } else { Invariant::NobodyWaits };
@@ -131,9 +131,9 @@ async fn waiting(shared: &Shared, found: &mut Vec<Violation>) {
             found.push(broken(Invariant::NobodyWaits, what));
         }
     }
-    for (person, link) in shared.store.parked(10).await.unwrap_or_default() {
-        for parked in link.parked() {
-            found.push(broken(Invariant::NobodyWaits, format!("{person}: {}", parked.reason)));
+    for (person, link) in shared.store.rejected(10).await.unwrap_or_default() {
+        for rejected in link.rejected() {
+            found.push(broken(Invariant::NobodyWaits, format!("{person}: {}", rejected.reason)));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use stagedoor_model::{Channel, Timestamp};
-use stagedoor_testkit::{Parcel, form, unisender};
+use stagedoor_testkit::{SignedRequest, form, unisender};
 
 use crate::{act::Actors, world::FormFact};
 
@@ -150,7 +150,7 @@ impl Actors {
         self.story.tell(format!("{} clicks on unsubscribe in a letter to {address}", self.name(human)));
         self.note_consent(human, (Channel::Email, false, "one-click"), [address].into(), &token);
         self.send(token, move |_| {
-            Parcel::new(&path, "application/x-www-form-urlencoded", b"List-Unsubscribe=One-Click".to_vec())
+            SignedRequest::new(&path, "application/x-www-form-urlencoded", b"List-Unsubscribe=One-Click".to_vec())
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stagedoor_model::{Channel, Timestamp};
-use stagedoor_testkit::{Parcel, form_signed, hmac_sha256_hex, json as posted, qtickets};
+use stagedoor_testkit::{SignedRequest, form_signed, hmac_sha256_hex, json as posted, qtickets};
 
 use crate::orders::roubles;
 use crate::strangers::Claim;
@@ -21,7 +21,7 @@ fn email(one: &str) -> bool {
 }
 
 /// `id` names the delivery: it is the same over retries.
-pub fn form(human: &Human, fact: &FormFact, id: &str, now: Timestamp) -> Parcel {
+pub fn form(human: &Human, fact: &FormFact, id: &str, now: Timestamp) -> SignedRequest {
     let show = SHOWS.get(fact.show).map(|show| show.key);
     let boxes = fact.boxes.iter().map(|(channel, given)| {
         json!({ "purpose": "marketing", "channel": channel.name(), "given": given, "wording": "site-1" })
@@ -34,7 +34,7 @@ pub fn form(human: &Human, fact: &FormFact, id: &str, now: Timestamp) -> Parcel 
 }
 
 /// A page's form, which bears no signature: a stranger types what they like.
-pub fn claim(fact: &Claim, name: &str) -> Parcel {
+pub fn claim(fact: &Claim, name: &str) -> SignedRequest {
     let boxes = [Channel::Email, Channel::Sms].map(|channel| {
         json!({ "purpose": "marketing", "channel": channel.name(), "given": fact.given, "wording": "site-1" })
     });
@@ -49,7 +49,7 @@ pub fn claim(fact: &Claim, name: &str) -> Parcel {
 }
 
 /// The whole order as it stands, in the way of its shop.
-pub fn order(human: &Human, fact: &OrderFact, id: &str, now: Timestamp) -> Parcel {
+pub fn order(human: &Human, fact: &OrderFact, id: &str, now: Timestamp) -> SignedRequest {
     match fact.shop {
         Shop::Own => form_signed("/ticketing/shop", &own(human, fact), "simulated-shop-secret", id, now),
         Shop::Pretix => pretix(fact, 0),
@@ -129,23 +129,23 @@ fn of_box_office(human: &Human, fact: &OrderFact) -> Value {
 }
 
 /// A payment at Stripe of an order of the shop; `kind` and `object` are Stripe's own.
-pub fn stripe(kind: &str, object: &Value, at: Timestamp, now: Timestamp) -> Parcel {
+pub fn stripe(kind: &str, object: &Value, at: Timestamp, now: Timestamp) -> SignedRequest {
     let event = json!({ "id": "evt", "object": "event", "created": at.as_second(), "type": kind, "data": { "object": object } });
-    let parcel = posted("/ticketing/stripe", &event);
+    let signed_request = posted("/ticketing/stripe", &event);
     let mut signed = format!("{}.", now.as_second()).into_bytes();
-    signed.extend_from_slice(&parcel.body);
+    signed.extend_from_slice(&signed_request.body);
     let proof = hmac_sha256_hex("simulated-stripe-secret", &signed);
-    parcel.header("stripe-signature", &format!("t={},v1={proof}", now.as_second()))
+    signed_request.header("stripe-signature", &format!("t={},v1={proof}", now.as_second()))
 }
 
 /// Something happened at YooKassa to the payment or the refund with this id.
-pub fn yookassa(kind: &str, id: &str) -> Parcel {
+pub fn yookassa(kind: &str, id: &str) -> SignedRequest {
     let body = json!({ "type": "notification", "event": kind, "object": { "id": id, "status": "succeeded" } });
     posted("/ticketing/yookassa/simulated-yookassa-path", &body)
 }
 
 /// Something happened to an order in pretix.
-pub fn pretix(fact: &OrderFact, notification: u64) -> Parcel {
+pub fn pretix(fact: &OrderFact, notification: u64) -> SignedRequest {
     let event = fact.tickets.first().and_then(|ticket| SHOWS.get(ticket.show)).map(|show| show.pretix);
     let body = json!({
         "notification_id": notification, "organizer": "stagedoor", "event": event, "code": crate::pretix::code(fact),
@@ -155,7 +155,7 @@ pub fn pretix(fact: &OrderFact, notification: u64) -> Parcel {
 }
 
 /// Something happened to an order in Ticketscloud.
-pub fn ticketscloud(fact: &OrderFact, number: u64) -> Parcel {
+pub fn ticketscloud(fact: &OrderFact, number: u64) -> SignedRequest {
     let status = crate::ticketscloud::status(fact);
     let data = json!({ "id": crate::ticketscloud::id(fact), "status": status, "number": number });
     let body = json!({ "type": format!("order_{status}"), "data": data });
@@ -163,7 +163,7 @@ pub fn ticketscloud(fact: &OrderFact, number: u64) -> Parcel {
 }
 
 /// The shop calls a show off, or moves it; `at` is when it decided that.
-pub fn show(fact: &ShowFact, truth: ShowTruth, at: Timestamp, id: &str, now: Timestamp) -> Parcel {
+pub fn show(fact: &ShowFact, truth: ShowTruth, at: Timestamp, id: &str, now: Timestamp) -> SignedRequest {
     let kind = if truth.cancelled { "show.cancelled" } else { "show.rescheduled" };
     let starts_at = truth.starts_at.map(|at| at.to_string());
     let data = json!({ "id": fact.shop, "starts_at": starts_at, "changed_at": at.to_string() });

@@ -14,10 +14,10 @@ use stagedoor::{Clients, Hub, Queues, read_config};
 use stagedoor_config::Config;
 use stagedoor_ports::{Clock, HttpClient, Queue, Store, memory::MemoryStore};
 use stagedoor_schedule::Schedule;
-use stagedoor_shops::Desks;
+use stagedoor_source_clients::Desks;
 use stagedoor_sqlite::SqliteStore;
-use stagedoor_sync::{Breakers, Pace, Sync};
-use stagedoor_testkit::Parcel;
+use stagedoor_sync::{Breakers, FlushMode, Sync};
+use stagedoor_testkit::SignedRequest;
 use stagedoor_tests::crash::{Life, Mortal};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -108,7 +108,7 @@ impl Shared {
         let (apis, calls) = (Apis::new(clock), CallLog::default());
         let carrier = Carrier::new(sand.router(), config.crm.timeout, rng.fork(), calls.clone());
         let crm = stagedoor_crm::crm_over(Arc::new(carrier), &config, &store, &clock.shared(), "receiver")?;
-        let clients = Clients { crm, desks: Desks::new() };
+        let clients = Clients { crm, order_apis: Desks::new() };
         let hub = Hub::over(clients, clock.shared(), config.clone(), Arc::clone(&store), queues, folder, "receiver")?;
         let hub = Arc::new(hub);
         let router = hub.router()?;
@@ -148,12 +148,12 @@ impl Shared {
     }
 
     /// Posts a delivery to the hub; its status.
-    pub async fn post(&self, parcel: Parcel) -> u16 {
-        let mut request = http::Request::post(format!("http://hub.invalid{}", parcel.path));
-        for (name, value) in &parcel.headers {
+    pub async fn post(&self, signed_request: SignedRequest) -> u16 {
+        let mut request = http::Request::post(format!("http://hub.invalid{}", signed_request.path));
+        for (name, value) in &signed_request.headers {
             request = request.header(name, value);
         }
-        let Ok(request) = request.body(Body::from(parcel.body)) else { return 0 };
+        let Ok(request) = request.body(Body::from(signed_request.body)) else { return 0 };
         let Ok(answer) = self.router.clone().oneshot(request).await;
         answer.status().as_u16()
     }
@@ -166,15 +166,15 @@ impl Shared {
         let crm = Arc::new(Mortal { inner: crm, life: life.clone() });
         let asked = Carrier::new(self.apis.router(), ASKING, self.rng(), self.calls.clone());
         let sources = self.config.sources.iter().map(|one| &one.source);
-        let desks = stagedoor_shops::desks_over(&(Arc::new(asked) as Arc<dyn HttpClient>), sources)?;
+        let order_apis = stagedoor_source_clients::desks_over(&(Arc::new(asked) as Arc<dyn HttpClient>), sources)?;
         let (owner, outage, breakers) = (owner.to_owned(), Arc::default(), Breakers::default());
-        Ok(Sync { store, crm, desks, owner, outage, breakers, ..self.hub.sync.clone() })
+        Ok(Sync { store, crm, order_apis, owner, outage, breakers, ..self.hub.sync.clone() })
     }
 
     fn schedule(&self, sync: &Sync) -> Schedule {
         let queue = Arc::clone(&self.events) as Arc<dyn Queue>;
-        let (store, clock, desks) = (Arc::clone(&sync.store), Arc::clone(&sync.clock), sync.desks.clone());
-        Schedule { store, queue, clock, desks }
+        let (store, clock, order_apis) = (Arc::clone(&sync.store), Arc::clone(&sync.clock), sync.order_apis.clone());
+        Schedule { store, queue, clock, order_apis }
     }
 
     /// One process after another under one name, each until it dies; the world's calm makes them immortal.
@@ -256,7 +256,7 @@ async fn reconcile(shared: Arc<Shared>, sync: Sync, life: Life) {
         if round.is_multiple_of(5) {
             _ = sync.wake().await;
         }
-        let busy = match sync.reconcile(Pace::Everything).await {
+        let busy = match sync.reconcile(FlushMode::Everything).await {
             Ok(report) => report.settled > 0 && report.unavailable.is_none(),
             Err(_) => false,
         };
@@ -273,10 +273,11 @@ pub async fn carry_hooks(shared: Arc<Shared>) {
             tokio::spawn(async move {
                 tokio::time::sleep(sent.wait).await;
                 let path = sent.destination.trim_start_matches("http://hub.invalid").to_owned();
-                let parcel = Parcel::new(&path, "application/x-www-form-urlencoded", sent.body.into_bytes());
+                let signed_request =
+                    SignedRequest::new(&path, "application/x-www-form-urlencoded", sent.body.into_bytes());
                 for _ in 0..5 {
-                    let status = shared.post(parcel.clone()).await;
-                    shared.calls.note(|| format!("  ! {status} {}", String::from_utf8_lossy(&parcel.body)));
+                    let status = shared.post(signed_request.clone()).await;
+                    shared.calls.note(|| format!("  ! {status} {}", String::from_utf8_lossy(&signed_request.body)));
                     if status < 300 {
                         return;
                     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use stagedoor_model::SourceName;
-use stagedoor_outreach::{Outreach, Pace};
+use stagedoor_outreach::{Outreach, RateLimit};
 use stagedoor_ports::{Channel, Queue, Store};
 use stagedoor_tests::crash::{Life, Mortal};
 use tokio::task::JoinSet;
@@ -24,7 +24,7 @@ impl Shared {
         let channels: Result<_, &str> =
             [("email", false), ("sms", true), ("telegram", false)].into_iter().map(channel).collect();
         let store: Arc<dyn Store> = Arc::new(Mortal { inner: Arc::clone(&self.store), life: life.clone() });
-        let pace = Arc::new(Pace::default());
+        let pace = Arc::new(RateLimit::default());
         Ok(Outreach { store, channels: channels?, pace, ..self.hub.outreach.clone() })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stagedoor_model::Timestamp;
-use stagedoor_testkit::Parcel;
+use stagedoor_testkit::SignedRequest;
 
 use crate::{
     act::{Actors, Habit},
@@ -150,7 +150,7 @@ impl Actors {
     }
 
     /// Sends a notification that only points to something; some are lost.
-    pub fn point(&mut self, word: String, make: impl Fn(Timestamp) -> Parcel + Send + Sync + 'static) {
+    pub fn point(&mut self, word: String, make: impl Fn(Timestamp) -> SignedRequest + Send + Sync + 'static) {
         match self.has(Habit::LostNotices) && self.rng.once_in(6) {
             true => self.story.tell(format!("the notification about {word} is lost")),
             false => self.send(word, make),

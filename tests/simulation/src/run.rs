@@ -165,11 +165,11 @@ async fn live(seed: u64, switches: &Switches) -> Result<Outcome, String> {
 
 /// What the hub knows of each person's rows.
 async fn known_to_hub(shared: &Shared) -> Vec<String> {
-    let people = shared.store.everybody(None, 1_000).await.unwrap_or_default().0;
-    let links = shared.store.links(&people).await.unwrap_or_default();
+    let people = shared.store.scan_people(None, 1_000).await.unwrap_or_default().0;
+    let links = shared.store.crm_states(&people).await.unwrap_or_default();
     let mut lines = Vec::new();
     for person in shared.store.load(&people).await.unwrap_or_default().into_iter().map(|one| one.value) {
-        lines.push(format!("  {} (parted {:?}, absorbed {:?})", person.id, person.parted, person.absorbed));
+        lines.push(format!("  {} (parted {:?}, absorbed {:?})", person.id, person.parted, person.merged_ids));
         let record = |(key, record): (&RecordKey, &Record)| {
             format!("    {}: {}", key.0, serde_json::to_string(record).unwrap_or_default())
         };
@@ -179,8 +179,8 @@ async fn known_to_hub(shared: &Shared) -> Vec<String> {
         lines.push(format!("  {person} has {:?}, doubles {:?}, marked {:?}", link.contact, link.doubles, link.marked));
         lines.extend(link.deals.iter().map(|(show, deal)| format!("    {}: {deal:?}", show.0)));
         for (key, step) in link.written.iter().flat_map(|(key, one)| one.steps.iter().map(move |step| (key, step))) {
-            let cell = shared.store.cell(&format!("sent/{}", step.decision)).await.unwrap_or_default();
-            lines.push(format!("    wrote {key} at {}: {:?}", step.at, cell.map(|cell| cell.value)));
+            let key_value = shared.store.key_value(&format!("sent/{}", step.decision)).await.unwrap_or_default();
+            lines.push(format!("    wrote {key} at {}: {:?}", step.at, key_value.map(|key_value| key_value.value)));
         }
         lines.extend(link.invoices.iter().map(|(order, invoice)| format!("    {order}: {invoice:?}")));
     }

@@ -202,11 +202,11 @@ impl Channel for SimulatedChannel {
             }
             Some((Mishap::Throttled, late)) => (way, None, Sending::Throttled(late)),
             Some((Mishap::Busy, late)) => (way, None, Sending::Busy(late)),
-            Some((Mishap::Withdrawn, _)) => (way, None, Sending::Withdrawn("no such address".into())),
+            Some((Mishap::Withdrawn, _)) => (way, None, Sending::RecipientOptedOut("no such address".into())),
             Some((Mishap::Refused, _)) => (way, None, Sending::Refused("not as it is".into())),
-            Some((Mishap::Denied, _)) => (way, None, Sending::Denied("the account is blocked".into())),
+            Some((Mishap::Denied, _)) => (way, None, Sending::CredentialsRejected("the account is blocked".into())),
         };
-        if matches!(answer, Sending::Withdrawn(_) | Sending::Refused(_)) {
+        if matches!(answer, Sending::RecipientOptedOut(_) | Sending::Refused(_)) {
             rejected();
         }
         if let Some(late) = arrives {

@@ -141,7 +141,7 @@ pub struct World {
     /// E-mails that somebody else typed as their own in an order, once for each.
     pub mistyped: Vec<String>,
     pub consents: Vec<ConsentFact>,
-    pub talks: Vec<TalkFact>,
+    pub conversations: Vec<TalkFact>,
 }
 
 /// One person as the facts prove them: a human with their family, and those of their identifiers that their own facts hold together.
@@ -201,9 +201,10 @@ impl World {
             order.former.iter().zip(next).filter(|((_, shown), next)| shown.is_disjoint(next)).map(|(former, _)| former)
         });
         let former = former.filter(move |(one, _)| self.are_one(*one, human)).map(|(_, identifiers)| identifiers);
-        let talks = self.talks.iter().filter(move |talk| self.are_one(talk.human, human));
+        let conversations =
+            self.conversations.iter().filter(move |conversation| self.are_one(conversation.human, human));
         let shown = forms.map(|form| &form.identifiers).chain(orders.map(|order| &order.identifiers));
-        shown.chain(former).chain(talks.map(|talk| &talk.identifiers))
+        shown.chain(former).chain(conversations.map(|conversation| &conversation.identifiers))
     }
 
     /// Whether these two are one human, or of one family.
@@ -268,8 +269,8 @@ fn deal(forms: &[&FormFact], orders: &[&OrderFact], show: usize) -> DealTruth {
     // Of money that went back for tickets of several shows nobody knows for which.
     let kept: Option<i64> = paid.iter().map(|order| order.kept_for(show)).sum();
     let refunded_at = paid.iter().filter_map(|order| order.show_refunded_at(show)).max();
-    let touches = forms.iter().map(|form| form.at).chain(orders.iter().map(|order| order.placed_at));
-    let touched = touches.chain(paid.iter().filter_map(|order| order.paid_at)).max();
+    let submissions = forms.iter().map(|form| form.at).chain(orders.iter().map(|order| order.placed_at));
+    let touched = submissions.chain(paid.iter().filter_map(|order| order.paid_at)).max();
     let owed: i64 = open.iter().filter(|one| one.company.is_some()).map(|one| asked(one)).sum();
     let price = match (paid.is_empty(), open.as_slice()) {
         // What companies still have to pay is owed, whatever else was bought.

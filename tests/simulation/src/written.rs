@@ -54,8 +54,8 @@ pub async fn check(shared: &Shared, story: &Story, found: &mut Vec<Violation>) {
 async fn unanswered(shared: &Shared, calls: &[Call]) -> BTreeSet<String> {
     let mut unanswered = BTreeSet::new();
     for call in calls {
-        let cell = shared.store.cell(&format!("sent/{}", call.decision)).await.ok().flatten();
-        if cell.is_some_and(|cell| cell.value.contains("unknown")) {
+        let key_value = shared.store.key_value(&format!("sent/{}", call.decision)).await.ok().flatten();
+        if key_value.is_some_and(|key_value| key_value.value.contains("unknown")) {
             unanswered.insert(call.decision.clone());
         }
     }
@@ -121,11 +121,12 @@ impl<'s> Known<'s> {
                 // What it names now it names since it was handed on.
                 && (order.former.is_empty() || order.updated_at + UNDER_WAY <= before)
         });
-        let talks = world.talks.iter().filter(|talk| world.are_one(talk.human, human));
-        let talks = talks.map(|talk| (talk.word.clone(), "", &talk.identifiers));
+        let conversations = world.conversations.iter().filter(|conversation| world.are_one(conversation.human, human));
+        let conversations =
+            conversations.map(|conversation| (conversation.word.clone(), "", &conversation.identifiers));
         // A payment that names the order says nothing of its buyer.
         let orders = orders.map(|order| (order.word(), "stagedoor.order.", &order.identifiers));
-        let shown = forms.chain(orders).chain(talks);
+        let shown = forms.chain(orders).chain(conversations);
         let shown = shown.filter(|(word, kind, _)| self.before(word, (word, kind), before));
         let shown = shown.map(|(_, _, identifiers)| identifiers);
         let owns = |one: &str| world.humans.iter().enumerate().any(|(n, who)| world.are_one(n, human) && who.owns(one));

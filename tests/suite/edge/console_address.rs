@@ -13,9 +13,9 @@ const TOKEN: &str = "open-sesame-open-sesame";
 async fn with_anna(change: impl FnOnce(String) -> String) -> TestHub {
     let hub = TestHub::with(change).await;
     let fields = [("Name", "Анна Каренина"), ("Phone", "8 916 123-45-67"), ("Email", "anna@example.com")];
-    let parcel =
+    let signed_request =
         form("/website/tilda", &[&fields[..], &[("tranid", "1:2")]].concat()).header("x-api-key", "tilda-api-key");
-    hub.take(&parcel).await;
+    hub.take(&signed_request).await;
     hub.settled().await;
     hub
 }
@@ -95,8 +95,8 @@ async fn behind_a_default_nginx_webhooks_are_taken_and_nothing_personal_is_seen(
     let nginx = Nginx::before(&hub.base, "").await;
     let http = client();
     assert_eq!(http.get(format!("{}/healthz", nginx.base)).send().await.expect("an answer").status(), 200);
-    let parcel = form("/website/tilda", &[("Phone", "8 916 123-45-68"), ("tranid", "1:3")]);
-    let taken = parcel.header("x-api-key", "tilda-api-key").post(&http, &nginx.base).await.expect("an answer");
+    let signed_request = form("/website/tilda", &[("Phone", "8 916 123-45-68"), ("tranid", "1:3")]);
+    let taken = signed_request.header("x-api-key", "tilda-api-key").post(&http, &nginx.base).await.expect("an answer");
     assert_eq!(taken.0, 200, "webhooks go through: {taken:?}");
     let known = hub.hub.store.totals().await.expect("totals");
     assert!(known.people >= 1);
@@ -143,8 +143,8 @@ async fn the_example_of_the_docs_lets_webhooks_through_and_nothing_else() {
     ] {
         assert_eq!(ask(path).await, 404, "{path}");
     }
-    let parcel = form("/website/tilda", &[("Phone", "8 916 123-45-69"), ("tranid", "1:4")]);
-    let taken = parcel.header("x-api-key", "tilda-api-key").post(&http, &nginx.base).await.expect("an answer");
+    let signed_request = form("/website/tilda", &[("Phone", "8 916 123-45-69"), ("tranid", "1:4")]);
+    let taken = signed_request.header("x-api-key", "tilda-api-key").post(&http, &nginx.base).await.expect("an answer");
     assert_eq!(taken.0, 200);
     // A secret in the path is in no log.
     assert_eq!(

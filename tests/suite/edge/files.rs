@@ -5,10 +5,10 @@ use std::{os::unix::fs::PermissionsExt, path::Path, process::Command};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use stagedoor::{DEFAULT_CONFIG, Hub, read_config, terminal};
 use stagedoor_model::{Body, Event};
-use stagedoor_testkit::{Parcel, form};
+use stagedoor_testkit::{SignedRequest, form};
 use stagedoor_tests::{
-    door::{Door, source},
     hub::TestHub,
+    provider_harness::{ProviderHarness, source},
 };
 
 fn mode(path: &Path) -> u32 {
@@ -87,9 +87,9 @@ async fn a_folder_and_files_that_others_could_read_are_closed_at_the_start() {
 }
 
 /// What is kept of a delivery that was not understood.
-async fn kept(provider: &str, secret: &str, parcel: impl FnOnce(&str) -> Parcel) -> (Event, String) {
-    let door = Door::open(source(provider, secret), "2027-01-15T12:00:00Z".parse().expect("a time"));
-    let outcome = door.take(&parcel(&door.path)).await;
+async fn kept(provider: &str, secret: &str, signed_request: impl FnOnce(&str) -> SignedRequest) -> (Event, String) {
+    let harness = ProviderHarness::open(source(provider, secret), "2027-01-15T12:00:00Z".parse().expect("a time"));
+    let outcome = harness.take(&signed_request(&harness.path)).await;
     assert_eq!(outcome.status, 200, "{provider}: {}", outcome.answer);
     let event = outcome.events.into_iter().find(|one| matches!(one.body, Body::Unrecognized(_))).expect("it is kept");
     let Body::Unrecognized(kept) = &event.body else { panic!("kept") };
@@ -233,9 +233,9 @@ async fn no_cell_of_a_report_is_a_formula() {
     assert!(!csv.contains('\u{1b}'), "it moves no cursor of a terminal");
     for line in csv.lines().skip(1) {
         // Excel in Russian parts cells at semicolons.
-        for cell in line.split([',', ';', '\t']) {
-            let cell = cell.trim_start_matches(['"', ' ']);
-            assert!(cell == "-" || !cell.starts_with(['=', '+', '-', '@']), "{cell} in {csv}");
+        for key_value in line.split([',', ';', '\t']) {
+            let key_value = key_value.trim_start_matches(['"', ' ']);
+            assert!(key_value == "-" || !key_value.starts_with(['=', '+', '-', '@']), "{key_value} in {csv}");
         }
     }
 }

@@ -7,10 +7,10 @@ use std::{
 
 use stagedoor_model::Timestamp;
 use stagedoor_testkit::{
-    Parcel, form_signed,
+    SignedRequest, form_signed,
     samples::{self, Sample},
 };
-use stagedoor_tests::{bend::signed, door::Door, hub::TestHub};
+use stagedoor_tests::{hub::TestHub, provider_harness::ProviderHarness, tamper::signed};
 
 /// A head is cut at 16 kB.
 const HEAD: usize = 14 * 1024;
@@ -26,13 +26,18 @@ fn models() -> Vec<Sample> {
 }
 
 /// The time of the quickest of several refusals.
-async fn refused_in(door: &Door, parcel: &Parcel) -> Duration {
+async fn refused_in(harness: &ProviderHarness, signed_request: &SignedRequest) -> Duration {
     let mut best = Duration::MAX;
     for _ in 0..5 {
         let began = Instant::now();
-        let outcome = door.take(parcel).await;
+        let outcome = harness.take(signed_request).await;
         best = best.min(began.elapsed());
-        assert!(outcome.events.is_empty() && outcome.status.is_client_error(), "{}: {}", parcel.path, outcome.status);
+        assert!(
+            outcome.events.is_empty() && outcome.status.is_client_error(),
+            "{}: {}",
+            signed_request.path,
+            outcome.status
+        );
     }
     best
 }
@@ -40,14 +45,14 @@ async fn refused_in(door: &Door, parcel: &Parcel) -> Duration {
 #[tokio::test]
 async fn however_many_signatures_are_offered_one_mac_is_made() {
     for sample in models() {
-        let door = Door::of(&sample);
-        let mut parcel = signed(&sample, &door.path, sample.body.clone());
+        let harness = ProviderHarness::of(&sample);
+        let mut signed_request = signed(&sample, &harness.path, sample.body.clone());
         // Another body than the one that was signed: nothing fits.
-        parcel.body = [parcel.body.clone(), vec![b' '; 400_000]].concat();
-        parcel.path = door.path.clone();
-        let one = refused_or_taken(&door, &parcel).await;
+        signed_request.body = [signed_request.body.clone(), vec![b' '; 400_000]].concat();
+        signed_request.path = harness.path.clone();
+        let one = refused_or_taken(&harness, &signed_request).await;
         let Some(one) = one else { continue };
-        for (at, (name, value)) in parcel.headers.clone().into_iter().enumerate() {
+        for (at, (name, value)) in signed_request.headers.clone().into_iter().enumerate() {
             if name.eq_ignore_ascii_case("content-type") || value.is_empty() {
                 continue;
             }
@@ -58,9 +63,9 @@ async fn however_many_signatures_are_offered_one_mac_is_made() {
             {
                 let more = (HEAD - value.len()) / (part.len() + between.len());
                 let many = format!("{value}{}", format!("{between}{part}").repeat(more));
-                let mut hostile = parcel.clone();
+                let mut hostile = signed_request.clone();
                 hostile.headers[at].1 = many;
-                let time = refused_in(&door, &hostile).await;
+                let time = refused_in(&harness, &hostile).await;
                 // A machine that does much else is slower now and then; a MAC for each of hundreds is slower always.
                 let most = one * 15 + Duration::from_millis(50);
                 assert!(time < most, "{} {name}: {time:?} for {more} signatures, {one:?} for one", sample.provider);
@@ -70,12 +75,12 @@ async fn however_many_signatures_are_offered_one_mac_is_made() {
 }
 
 /// How long the refusal of this takes. `None` where it is no stranger's: another body under the same token, say.
-async fn refused_or_taken(door: &Door, parcel: &Parcel) -> Option<Duration> {
-    let outcome = door.take(parcel).await;
+async fn refused_or_taken(harness: &ProviderHarness, signed_request: &SignedRequest) -> Option<Duration> {
+    let outcome = harness.take(signed_request).await;
     if !outcome.status.is_client_error() {
         return None;
     }
-    Some(refused_in(door, parcel).await)
+    Some(refused_in(harness, signed_request).await)
 }
 
 #[tokio::test]
@@ -88,17 +93,17 @@ async fn a_bomb_of_brackets_or_pairs_is_refused_before_anything_is_made_of_it() 
     ];
     let mut forms = 0;
     for sample in models() {
-        let door = Door::of(&sample);
+        let harness = ProviderHarness::of(&sample);
         let is_form = sample.headers.iter().any(|(_, value)| value.contains("x-www-form"));
         forms += usize::from(is_form);
         for bomb in &bombs {
             // With the right path and headers: one delivery that was seen tells both.
-            let mut parcel = sample.parcel(&door.path);
-            parcel.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
-            parcel = parcel.header("content-type", "application/x-www-form-urlencoded");
-            parcel.body.clone_from(bomb);
+            let mut signed_request = sample.signed_request(&harness.path);
+            signed_request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+            signed_request = signed_request.header("content-type", "application/x-www-form-urlencoded");
+            signed_request.body.clone_from(bomb);
             let began = Instant::now();
-            let outcome = door.take(&parcel).await;
+            let outcome = harness.take(&signed_request).await;
             let expected = if is_form { &[400][..] } else { &[400, 401, 415] };
             assert!(expected.contains(&outcome.status.as_u16()), "{}: {}", sample.provider, outcome.status);
             assert!(began.elapsed() < Duration::from_secs(5), "{}: {:?}", sample.provider, began.elapsed());
@@ -116,12 +121,14 @@ async fn nothing_is_inflated_for_who_shows_no_secret_and_no_signature() {
     // Their proof stands in the body, or in a field of it.
     let in_body = ["tilda", "carrotquest", "vk", "unisender", "mailgun", "ses", "viber"];
     for sample in models().into_iter().filter(|one| !in_body.contains(&one.provider.as_str())) {
-        let door = Door::of(&sample);
-        let mut parcel = sample.parcel(&door.path).header("content-encoding", "gzip");
-        parcel.path = format!("{}/wrong-secret", door.path);
-        parcel.headers.retain(|(name, _)| name.starts_with("content-") || name.eq_ignore_ascii_case("content-type"));
-        parcel.body.clone_from(&bomb);
-        let outcome = door.take(&parcel).await;
+        let harness = ProviderHarness::of(&sample);
+        let mut signed_request = sample.signed_request(&harness.path).header("content-encoding", "gzip");
+        signed_request.path = format!("{}/wrong-secret", harness.path);
+        signed_request
+            .headers
+            .retain(|(name, _)| name.starts_with("content-") || name.eq_ignore_ascii_case("content-type"));
+        signed_request.body.clone_from(&bomb);
+        let outcome = harness.take(&signed_request).await;
         // Inflated, it would be too large.
         assert_eq!(outcome.status, 401, "{}", sample.provider);
     }
@@ -130,33 +137,34 @@ async fn nothing_is_inflated_for_who_shows_no_secret_and_no_signature() {
 #[tokio::test]
 async fn a_managers_change_of_a_hundred_rows_is_no_bomb() {
     let sample = models().into_iter().find(|one| one.provider == "amocrm").expect("a sample");
-    let door = Door::of(&sample);
+    let harness = ProviderHarness::of(&sample);
     let mut body = String::from_utf8(sample.body.clone()).expect("text");
     for row in 0..100 {
         for field in 0..30 {
             body.push_str(&format!("&contacts[update][{}][custom_fields][{field}][values][0][value]=x", 1000 + row));
         }
     }
-    let outcome = door.take(&Parcel { body: body.into_bytes(), ..sample.parcel(&door.path) }).await;
+    let outcome =
+        harness.take(&SignedRequest { body: body.into_bytes(), ..sample.signed_request(&harness.path) }).await;
     assert_eq!(outcome.status, 200);
     assert!(!outcome.events.is_empty());
 }
 
 #[tokio::test]
 async fn what_strangers_send_takes_nothing_of_the_rate_of_who_is_believed() {
-    let mut source = stagedoor_tests::door::source("form", "generic-source-secret");
+    let mut source = stagedoor_tests::provider_harness::source("form", "generic-source-secret");
     source.rate = 1;
     let now: Timestamp = "2027-01-15T12:00:00Z".parse().expect("a time");
-    let door = Door::open(source, now);
+    let harness = ProviderHarness::open(source, now);
     for _ in 0..20 {
-        let junk = Parcel::new(&door.path, "application/json", b"{}".to_vec());
-        assert_eq!(door.take(&junk).await.status, 401);
+        let junk = SignedRequest::new(&harness.path, "application/json", b"{}".to_vec());
+        assert_eq!(harness.take(&junk).await.status, 401);
     }
     let mut statuses = Vec::new();
     for n in 0..20 {
         let lead = serde_json::json!({ "phone": "+79161234567" });
-        let parcel = form_signed(&door.path, &lead, "generic-source-secret", &format!("n{n}"), now);
-        statuses.push(door.take(&parcel).await.status.as_u16());
+        let signed_request = form_signed(&harness.path, &lead, "generic-source-secret", &format!("n{n}"), now);
+        statuses.push(harness.take(&signed_request).await.status.as_u16());
     }
     assert_eq!(statuses[0], 200, "{statuses:?}");
     assert!(statuses.contains(&429), "{statuses:?}");
@@ -179,11 +187,12 @@ async fn an_address_that_is_refused_often_is_told_to_wait_and_genuine_deliveries
         }
         if n % 10 == 0 {
             let lead = serde_json::json!({ "phone": "+79161234567" });
-            let parcel = form_signed("/website/site", &lead, "generic-source-secret", &format!("g{n}"), hub.now());
-            hub.take(&parcel).await;
+            let signed_request =
+                form_signed("/website/site", &lead, "generic-source-secret", &format!("g{n}"), hub.now());
+            hub.take(&signed_request).await;
         }
     }
     assert!((60..150).contains(&refused) && slowed > 100, "{refused} refused, {slowed} slowed");
-    let junk = Parcel::new("/website/nobody-there", "application/json", b"{}".to_vec());
+    let junk = SignedRequest::new("/website/nobody-there", "application/json", b"{}".to_vec());
     assert_eq!(hub.post(&junk).await.0, 429, "made-up names count too");
 }

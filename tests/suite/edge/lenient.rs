@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use stagedoor_model::{Body, Event};
 use stagedoor_testkit::{
-    Parcel, form_signed,
+    SignedRequest, form_signed,
     samples::{self, Sample},
 };
-use stagedoor_tests::door::{Door, source};
+use stagedoor_tests::provider_harness::{ProviderHarness, source};
 
 type Within = Box<dyn Fn(&Value) -> Vec<u8>>;
 
@@ -66,7 +66,7 @@ fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
 /// What is said: bodies, and whether something of it is kept with a reason.
 fn said(sample: &Sample, body: &[u8]) -> (Vec<Body>, Option<String>) {
     let bodies = |events: Vec<Event>| events.into_iter().map(|event| event.body).collect();
-    match Door::parsed(sample, body) {
+    match ProviderHarness::parsed(sample, body) {
         Ok(events) => (bodies(events), None),
         Err(why) => (bodies(why.beside), Some(why.reason)),
     }
@@ -359,14 +359,19 @@ fn bodies(events: &[Event]) -> Vec<&Body> {
 
 #[tokio::test]
 async fn an_order_of_many_tickets_whose_numbers_are_no_texts_is_read() {
-    let door = Door::open(source("shop", SECRET), AT.parse().expect("a time"));
+    let harness = ProviderHarness::open(source("shop", SECRET), AT.parse().expect("a time"));
     let ticket = |n: u32| json!({ "id": n, "show": { "id": n % 3, "city": [] }, "price": 150, "cancelled": 0 });
     let tickets: Vec<Value> = (1..=80).map(ticket).collect();
     let data = json!({ "id": 1, "status": "paid", "updated_at": AT, "placed_at": AT, "currency": "RUB", "total": 12_000,
         "buyer": { "phone": 89161234567_u64 }, "tickets": tickets });
-    let parcel =
-        form_signed(&door.path, &json!({ "type": "order", "data": data }), SECRET, "m-1", AT.parse().expect("a time"));
-    let outcome = door.take(&parcel).await;
+    let signed_request = form_signed(
+        &harness.path,
+        &json!({ "type": "order", "data": data }),
+        SECRET,
+        "m-1",
+        AT.parse().expect("a time"),
+    );
+    let outcome = harness.take(&signed_request).await;
     assert_eq!(outcome.answer, "{\"ok\":true}");
     let [Body::OrderPlaced(order) | Body::OrderPaid(order)] = bodies(&outcome.events)[..] else {
         panic!("{:?}", outcome.events)
@@ -392,10 +397,10 @@ fn an_amount_that_came_through_a_float_is_the_amount_that_was_meant() {
 async fn a_row_of_the_crm_that_cannot_be_read_loses_only_itself() {
     let samples = samples::all().expect("samples");
     let sample = samples.iter().find(|one| one.case == "seen2018_contacts_update_rich").expect("a sample");
-    let door = Door::of(sample);
-    let alone = door.take(&sample.parcel(&door.path)).await.events;
+    let harness = ProviderHarness::of(sample);
+    let alone = harness.take(&sample.signed_request(&harness.path)).await.events;
     let body = [&sample.body[..], b"&contacts%5Bupdate%5D%5B7%5D%5Bname%5D=nobody"].concat();
-    let outcome = door.take(&Parcel { body, ..sample.parcel(&door.path) }).await;
+    let outcome = harness.take(&SignedRequest { body, ..sample.signed_request(&harness.path) }).await;
     assert_eq!(bodies(&outcome.events), bodies(&alone));
     assert_eq!(outcome.events.len(), alone.len() + 1, "the row is kept");
 }

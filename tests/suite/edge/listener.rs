@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::{Extension, body::Bytes, routing::any};
 use stagedoor::listener::{InFlight, Limits, Room, patience, serve};
 use stagedoor_model::Timestamp;
-use stagedoor_tests::door::{Stopped, source};
+use stagedoor_tests::provider_harness::{Stopped, source};
 use stagedoor_webhook::{ClientAddress, Counters, Receiver};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -29,7 +29,7 @@ async fn listening(limits: Limits, proxies: &[&str]) -> SocketAddr {
     let source = source("tilda", "tilda-api-key");
     let provider = stagedoor::functions::provider("website", &source).expect("a provider");
     let receiver = Receiver { queue, clock, counters: Counters::default() };
-    let by_path = stagedoor_tests::door::source("sendpulse", "a-secret-in-the-path");
+    let by_path = stagedoor_tests::provider_harness::source("sendpulse", "a-secret-in-the-path");
     let its_provider = stagedoor::functions::provider("mail", &by_path).expect("a provider");
     let app = stagedoor_website::router(receiver.clone(), vec![(source, provider)])
         .merge(stagedoor_mail::router(receiver, vec![(by_path, its_provider)]))

@@ -2,8 +2,8 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use stagedoor_model::{Body, Event, FormSubmitted, Timestamp, Unrecognized};
-use stagedoor_testkit::{Parcel, form, form_signed, json, standard_signature};
-use stagedoor_tests::door::{Door, Outcome, function_of, source};
+use stagedoor_testkit::{SignedRequest, form, form_signed, json, standard_signature};
+use stagedoor_tests::provider_harness::{Outcome, ProviderHarness, function_of, source};
 use stagedoor_webhook::{NotUnderstood, Source, reread};
 
 const AT: &str = "2027-01-15T12:00:00Z";
@@ -50,7 +50,7 @@ fn parsed(source: &Source, body: &serde_json::Value) -> Result<Vec<Event>, NotUn
 
 #[tokio::test]
 async fn a_browsers_form_is_taken_as_parts_as_a_beacon_and_with_a_slash_at_the_end() {
-    let door = Door::open(page(), at());
+    let harness = ProviderHarness::open(page(), at());
     let fields = [("key", "a-key-in-the-page"), ("phone", "8 916 123-45-67"), ("name", "Анна")];
     let parts: String = fields
         .iter()
@@ -58,27 +58,31 @@ async fn a_browsers_form_is_taken_as_parts_as_a_beacon_and_with_a_slash_at_the_e
         .collect();
     let as_json = serde_json::json!({ "key": fields[0].1, "phone": fields[1].1, "name": fields[2].1 }).to_string();
     let as_form = form("", &fields).body;
-    let slash = format!("{}/", door.path);
-    for parcel in [
-        Parcel::new(&door.path, "multipart/form-data; boundary=b0und", format!("{parts}--b0und--\r\n").into()),
-        Parcel::new(&door.path, "text/plain;charset=UTF-8", as_json.clone().into()),
-        Parcel::new(&door.path, "text/plain", as_form.clone()),
-        Parcel::new(&slash, "application/json", as_json.into()),
+    let slash = format!("{}/", harness.path);
+    for signed_request in [
+        SignedRequest::new(
+            &harness.path,
+            "multipart/form-data; boundary=b0und",
+            format!("{parts}--b0und--\r\n").into(),
+        ),
+        SignedRequest::new(&harness.path, "text/plain;charset=UTF-8", as_json.clone().into()),
+        SignedRequest::new(&harness.path, "text/plain", as_form.clone()),
+        SignedRequest::new(&slash, "application/json", as_json.into()),
     ] {
-        let outcome = door.take(&parcel.header("origin", PAGE)).await;
+        let outcome = harness.take(&signed_request.header("origin", PAGE)).await;
         assert_eq!((outcome.status.as_u16(), outcome.answer.as_str()), (200, "{\"ok\":true}"));
         let forms = forms(&outcome);
         assert!(forms.len() == 1 && has_phone(&forms[0]) && forms[0].name.as_deref() == Some("Анна"), "{forms:?}");
     }
-    let wrong = Parcel::new(&door.path, "text/plain", b"key=wrong-key-wrong-key&phone=89161234567".to_vec());
-    assert_eq!(door.take(&wrong.header("origin", PAGE)).await.status, 401);
+    let wrong = SignedRequest::new(&harness.path, "text/plain", b"key=wrong-key-wrong-key&phone=89161234567".to_vec());
+    assert_eq!(harness.take(&wrong.header("origin", PAGE)).await.status, 401);
     // What is signed is not rewritten before the proof.
-    let signed = Door::open(source("form", SECRET), at());
-    assert_eq!(signed.take(&Parcel::new(&signed.path, "text/plain", as_form)).await.status, 415);
+    let signed = ProviderHarness::open(source("form", SECRET), at());
+    assert_eq!(signed.take(&SignedRequest::new(&signed.path, "text/plain", as_form)).await.status, 415);
 }
 
-fn signed(path: &str, kind: &str, body: &[u8]) -> Parcel {
-    Parcel::new(path, kind, body.to_vec())
+fn signed(path: &str, kind: &str, body: &[u8]) -> SignedRequest {
+    SignedRequest::new(path, kind, body.to_vec())
         .header("webhook-id", "m-1")
         .header("webhook-timestamp", &at().as_second().to_string())
         .header("webhook-signature", &standard_signature(SECRET, "m-1", at(), body))
@@ -86,7 +90,7 @@ fn signed(path: &str, kind: &str, body: &[u8]) -> Parcel {
 
 #[tokio::test]
 async fn a_body_in_another_charset_with_a_mark_or_with_half_an_emoji_is_read() {
-    let door = Door::open(source("form", SECRET), at());
+    let harness = ProviderHarness::open(source("form", SECRET), at());
     let anna = "{\"phone\":\"89161234567\",\"name\":\"Анна\"}";
     // Анна in windows-1251.
     let in_1251 = [b"{\"phone\":\"89161234567\",\"name\":\"", &[0xC0, 0xED, 0xED, 0xE0][..], b"\"}"].concat();
@@ -98,7 +102,7 @@ async fn a_body_in_another_charset_with_a_mark_or_with_half_an_emoji_is_read() {
         ("application/x-www-form-urlencoded; charset=windows-1251", b"phone=89161234567&name=%C0%ED%ED%E0".to_vec()),
         ("application/x-www-form-urlencoded", b"phone=89161234567&name=%D0%90%D0%BD%D0%BD%D0%B0&name=&phone=".to_vec()),
     ] {
-        let outcome = door.take(&signed(&door.path, kind, &body)).await;
+        let outcome = harness.take(&signed(&harness.path, kind, &body)).await;
         let forms = forms(&outcome);
         assert!(forms.len() == 1 && has_phone(&forms[0]), "{kind}: {} {:?}", outcome.answer, reasons(&outcome));
         assert_eq!(forms[0].name.as_deref(), Some("Анна"), "{kind}");
@@ -107,32 +111,33 @@ async fn a_body_in_another_charset_with_a_mark_or_with_half_an_emoji_is_read() {
 
 #[tokio::test]
 async fn what_other_languages_write_for_json_is_read() {
-    let door = Door::open(source("form", SECRET), at());
+    let harness = ProviderHarness::open(source("form", SECRET), at());
     let rest = "\"phone\":\"89161234567\",\"name\":\"Анна\"";
     for odd in ["\"x\":1e400", "\"x\":NaN", "\"x\":-Infinity", "\"form\":\"one\ttwo\nthree\"", r#""form":"O\'Brien""#] {
         for body in [format!("{{{odd},{rest}}}"), format!("{{{rest},{odd},}}")] {
-            let outcome = door.take(&signed(&door.path, "application/json", body.as_bytes())).await;
+            let outcome = harness.take(&signed(&harness.path, "application/json", body.as_bytes())).await;
             let forms = forms(&outcome);
             assert!(forms.len() == 1 && has_phone(&forms[0]), "{body}: {:?}", reasons(&outcome));
         }
     }
     // In a page's form the key stands in the body itself.
-    let page = Door::open(page(), at());
+    let page = ProviderHarness::open(page(), at());
     for body in [
         format!("\u{feff}{{\"key\":\"a-key-in-the-page\",{rest},\"x\":1e400}}"),
         format!("{{\"key\":\"a-key-in-the-page\",{rest},\"form\":\"one\ntwo\",}}"),
     ] {
-        let parcel = Parcel::new(&page.path, "application/json", body.into_bytes()).header("origin", PAGE);
-        assert_eq!(forms(&page.take(&parcel).await).len(), 1);
+        let signed_request =
+            SignedRequest::new(&page.path, "application/json", body.into_bytes()).header("origin", PAGE);
+        assert_eq!(forms(&page.take(&signed_request).await).len(), 1);
     }
 }
 
 #[tokio::test]
 async fn an_odd_field_of_a_form_loses_only_itself_and_the_answer_names_it() {
-    let door = Door::open(source("form", SECRET), at());
+    let harness = ProviderHarness::open(source("form", SECRET), at());
     let body = serde_json::json!({ "phone": "89161234567", "amount": "many", "at": "yesterday", "utm": [], "name": 7,
         "consents": [{ "purpose": "marketing" }] });
-    let outcome = door.take(&form_signed(&door.path, &body, SECRET, "m-1", at())).await;
+    let outcome = harness.take(&form_signed(&harness.path, &body, SECRET, "m-1", at())).await;
     assert_eq!(outcome.status, 200);
     let forms = forms(&outcome);
     assert!(forms.len() == 1 && has_phone(&forms[0]) && forms[0].consents.is_empty(), "{forms:?}");
@@ -142,16 +147,16 @@ async fn an_odd_field_of_a_form_loses_only_itself_and_the_answer_names_it() {
     assert_eq!(answer, serde_json::json!({ "ok": true, "understood": false, "reason": reason }));
     // Written as people do.
     let body = serde_json::json!({ "phone": "89161234567", "amount": "1 500,50 ₽" });
-    let outcome = door.take(&form_signed(&door.path, &body, SECRET, "m-2", at())).await;
+    let outcome = harness.take(&form_signed(&harness.path, &body, SECRET, "m-2", at())).await;
     assert_eq!(self::forms(&outcome)[0].amount.as_ref().map(|amount| amount.minor), Some(150_050));
-    let nothing = form_signed(&door.path, &serde_json::json!({ "city": "Уфа" }), SECRET, "m-3", at());
-    let answer = door.take(&nothing).await.answer;
+    let nothing = form_signed(&harness.path, &serde_json::json!({ "city": "Уфа" }), SECRET, "m-3", at());
+    let answer = harness.take(&nothing).await.answer;
     assert!(answer.contains("\"understood\":false") && answer.contains("no phone"), "{answer}");
 }
 
 #[tokio::test]
 async fn an_order_of_a_shop_in_php_is_read() {
-    let door = Door::open(source("shop", SECRET), at());
+    let harness = ProviderHarness::open(source("shop", SECRET), at());
     let show = serde_json::json!({ "id": 17, "title": "Чайка", "city": [] });
     let order = |more: serde_json::Value| {
         let mut data = serde_json::json!({ "id": 4711, "number": 4711, "status": "paid", "updated_at": AT, "placed_at": AT,
@@ -159,39 +164,39 @@ async fn an_order_of_a_shop_in_php_is_read() {
             "tickets": [{ "id": 1, "show": show, "price": "1 500,00 руб.", "cancelled": "0" }], "refunds": [], "utm": [],
             "company": [], "promo_codes": {} });
         data.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        form_signed(&door.path, &serde_json::json!({ "type": "order", "data": data }), SECRET, "m-1", at())
+        form_signed(&harness.path, &serde_json::json!({ "type": "order", "data": data }), SECRET, "m-1", at())
     };
-    let outcome = door.take(&order(serde_json::json!({}))).await;
+    let outcome = harness.take(&order(serde_json::json!({}))).await;
     assert_eq!(outcome.answer, "{\"ok\":true}", "{:?}", reasons(&outcome));
     assert_eq!(outcome.events.len(), 1);
-    let odd = door.take(&order(serde_json::json!({ "due_at": "soon", "number": { "n": 1 } }))).await;
+    let odd = harness.take(&order(serde_json::json!({ "due_at": "soon", "number": { "n": 1 } }))).await;
     assert_eq!(odd.events.len(), 2, "the order, and what was odd");
     let reason = &reasons(&odd)[0];
     assert!(reason.contains("due_at") && reason.contains("number") && !reason.contains("soon"), "{reason}");
     assert!(odd.answer.contains("\"understood\":false") && odd.answer.contains("due_at"), "{}", odd.answer);
-    let broken = door.take(&order(serde_json::json!({ "tickets": [{ "id": 1, "show": show, "price": {} }] }))).await;
+    let broken = harness.take(&order(serde_json::json!({ "tickets": [{ "id": 1, "show": show, "price": {} }] }))).await;
     assert_eq!((broken.events.len(), broken.status.as_u16()), (1, 200), "money that cannot be read is no order");
     assert!(reasons(&broken)[0].contains("tickets.0"), "{:?}", reasons(&broken));
     for odd in [serde_json::json!({ "refunds": "two" }), serde_json::json!({ "paid": "many" })] {
-        let outcome = door.take(&order(odd)).await;
+        let outcome = harness.take(&order(odd)).await;
         assert_eq!(outcome.events.len(), 1, "nor is one whose refunds cannot be read");
     }
 }
 
 #[tokio::test]
 async fn a_dot_in_the_id_of_a_signed_delivery_is_refused() {
-    let door = Door::open(source("form", SECRET), at());
+    let harness = ProviderHarness::open(source("form", SECRET), at());
     let body = serde_json::json!({ "phone": "89161234567" });
-    assert_eq!(door.take(&form_signed(&door.path, &body, SECRET, "m-1", at())).await.status, 200);
+    assert_eq!(harness.take(&form_signed(&harness.path, &body, SECRET, "m-1", at())).await.status, 200);
     // The same bytes are signed for the id `m` at another time with a longer body.
-    assert_eq!(door.take(&form_signed(&door.path, &body, SECRET, "m.1", at())).await.status, 401);
+    assert_eq!(harness.take(&form_signed(&harness.path, &body, SECRET, "m.1", at())).await.status, 401);
 }
 
 #[tokio::test]
 async fn one_event_without_a_list_around_it_is_heard() {
-    let door = Door::open(source("sendpulse", "a-secret-in-the-path"), at());
+    let harness = ProviderHarness::open(source("sendpulse", "a-secret-in-the-path"), at());
     let one = serde_json::json!({ "event": "unsubscribe", "email": "anna@example.com", "timestamp": at().as_second() });
-    let outcome = door.take(&json(&format!("{}/a-secret-in-the-path", door.path), &one)).await;
+    let outcome = harness.take(&json(&format!("{}/a-secret-in-the-path", harness.path), &one)).await;
     assert!(matches!(outcome.events[0].body, Body::ConsentRecorded(_)), "{:?}", outcome.events);
 }
 
@@ -218,7 +223,7 @@ fn consents(outcome: &Outcome) -> Vec<String> {
 
 #[tokio::test]
 async fn a_withdrawal_of_a_form_is_read_in_whatever_shape_it_comes() {
-    let door = Door::open(source("form", SECRET), at());
+    let harness = ProviderHarness::open(source("form", SECRET), at());
     let one = serde_json::json!({ "purpose": "marketing", "channel": "email", "given": false });
     for (n, told) in [
         serde_json::json!([one]),
@@ -234,7 +239,7 @@ async fn a_withdrawal_of_a_form_is_read_in_whatever_shape_it_comes() {
     .enumerate()
     {
         let body = serde_json::json!({ "phone": "89161234567", "consents": told });
-        let outcome = door.take(&form_signed(&door.path, &body, SECRET, &format!("c-{n}"), at())).await;
+        let outcome = harness.take(&form_signed(&harness.path, &body, SECRET, &format!("c-{n}"), at())).await;
         assert_eq!(
             (consents(&outcome), outcome.answer.as_str()),
             (vec!["email:false".into()], "{\"ok\":true}"),
@@ -248,14 +253,14 @@ async fn a_withdrawal_of_a_form_is_read_in_whatever_shape_it_comes() {
         ("consents[email]=yes", "email:true"),
         ("consents=%5B%7B%22channel%22%3A%22email%22%2C%22given%22%3Afalse%7D%5D", "email:false"),
     ] {
-        let outcome = door.take(&signed(&door.path, kind, format!("phone=89161234567&{body}").as_bytes())).await;
+        let outcome = harness.take(&signed(&harness.path, kind, format!("phone=89161234567&{body}").as_bytes())).await;
         assert_eq!(consents(&outcome), [expected], "{body}");
     }
 }
 
 #[tokio::test]
 async fn what_is_no_word_about_consent_is_named_and_a_no_beside_it_withdraws() {
-    let door = Door::open(source("form", SECRET), at());
+    let harness = ProviderHarness::open(source("form", SECRET), at());
     let all = ["email:false", "sms:false", "call:false", "messenger:false"];
     let cases: [(serde_json::Value, &str, &[&str]); 11] = [
         (serde_json::json!([{ "channel": "email" }]), "consents.0.given", &[]),
@@ -272,7 +277,7 @@ async fn what_is_no_word_about_consent_is_named_and_a_no_beside_it_withdraws() {
     ];
     for (n, (told, place, expected)) in cases.into_iter().enumerate() {
         let body = serde_json::json!({ "phone": "89161234567", "consents": told });
-        let outcome = door.take(&form_signed(&door.path, &body, SECRET, &format!("d-{n}"), at())).await;
+        let outcome = harness.take(&form_signed(&harness.path, &body, SECRET, &format!("d-{n}"), at())).await;
         assert_eq!(consents(&outcome), expected, "{told}");
         let answer = outcome.answer;
         assert!(answer.contains("\"understood\":false") && answer.contains(place), "{told}: {answer}");
@@ -281,20 +286,20 @@ async fn what_is_no_word_about_consent_is_named_and_a_no_beside_it_withdraws() {
 
 #[tokio::test]
 async fn an_empty_second_field_of_json_takes_nothing_away() {
-    let door = Door::open(source("form", SECRET), at());
+    let harness = ProviderHarness::open(source("form", SECRET), at());
     let kind = "application/json";
     for body in [
         r#"{"phone":"89161234567","phone":""}"#,
         r#"{"phone":"","phone":"89161234567","phone":null}"#,
         r#"{"phone":["89161234567"]}"#,
     ] {
-        let outcome = door.take(&signed(&door.path, kind, body.as_bytes())).await;
+        let outcome = harness.take(&signed(&harness.path, kind, body.as_bytes())).await;
         assert!(forms(&outcome).len() == 1 && has_phone(&forms(&outcome)[0]), "{body}: {}", outcome.answer);
     }
     let tilda = r#"{"Name":"T","Phone":"+79161234567","Phone":"","tranid":"1:1","formid":"f"}"#;
     let source = source("tilda", SECRET);
-    let door = Door::open(source, at());
-    let parcel = Parcel::new(&door.path, kind, tilda.as_bytes().to_vec()).header("x-api-key", SECRET);
-    let outcome = door.take(&parcel).await;
+    let harness = ProviderHarness::open(source, at());
+    let signed_request = SignedRequest::new(&harness.path, kind, tilda.as_bytes().to_vec()).header("x-api-key", SECRET);
+    let outcome = harness.take(&signed_request).await;
     assert!(forms(&outcome).len() == 1 && has_phone(&forms(&outcome)[0]), "{}", outcome.answer);
 }

@@ -76,8 +76,9 @@ async fn erase_and_backfill_work_beside_a_hub_that_serves() {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     let lead = async |phone: &str| {
-        let parcel = form("/website/tilda", &[("Name", "Anna"), ("Phone", phone)]).header("x-api-key", "tilda-api-key");
-        assert_eq!(parcel.post(&http, &base).await.expect("an answer").0, 200);
+        let signed_request =
+            form("/website/tilda", &[("Name", "Anna"), ("Phone", phone)]).header("x-api-key", "tilda-api-key");
+        assert_eq!(signed_request.post(&http, &base).await.expect("an answer").0, 200);
     };
     let hub =
         Hub::open(read_config("stagedoor.toml", &text, None).expect("a config"), &data, "command-1").expect("a hub");

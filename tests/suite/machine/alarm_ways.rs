@@ -45,8 +45,9 @@ email = {addresses:?}
     let mut watch = Watch::new(&hub).expect("a watch");
     let looking = tokio::spawn(async move { watch.round().await });
     until(async || {
-        let cell = hub.store.cell("alarms").await.expect("read").map(|cell| cell.value).unwrap_or_default();
-        post.arrived().len() >= 2 && !cell.contains("email/")
+        let key_value =
+            hub.store.key_value("alarms").await.expect("read").map(|key_value| key_value.value).unwrap_or_default();
+        post.arrived().len() >= 2 && !key_value.contains("email/")
     })
     .await;
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;

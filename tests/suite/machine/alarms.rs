@@ -95,14 +95,16 @@ impl Watched {
     }
 
     /// Takes a delivery and folds it; the CRM is not told.
-    pub async fn fold(&self, parcel: &stagedoor_testkit::Parcel) {
-        let mut request = Request::post(&parcel.path);
-        for (name, value) in &parcel.headers {
+    pub async fn fold(&self, signed_request: &stagedoor_testkit::SignedRequest) {
+        let mut request = Request::post(&signed_request.path);
+        for (name, value) in &signed_request.headers {
             request = request.header(name, value);
         }
         let router = self.hub.router().expect("a router");
-        let answer =
-            router.oneshot(request.body(axum::body::Body::from(parcel.body.clone())).expect("one")).await.expect("one");
+        let answer = router
+            .oneshot(request.body(axum::body::Body::from(signed_request.body.clone())).expect("one"))
+            .await
+            .expect("one");
         assert_eq!(answer.status(), 200);
         let batch = self.hub.queues.events.receive(10).await.expect("a batch");
         let (events, receipts) = batch.into_iter().map(|one| (one.event, one.receipt)).unzip();
@@ -227,7 +229,7 @@ async fn people_who_wait_too_long_are_told_without_their_names() {
     let fields = [("Name", "Анна Каренина"), ("Phone", "8 916 123-45-67"), ("Email", "anna@example.com")];
     one.fold(&form("/website/tilda", &fields).header("x-api-key", "tilda-api-key")).await;
     // Nobody answers where the CRM should be.
-    one.hub.sync.reconcile(stagedoor_sync::Pace::Everything).await.expect("a round");
+    one.hub.sync.reconcile(stagedoor_sync::FlushMode::Everything).await.expect("a round");
     one.later(299).await;
     assert!(team.phases().is_empty());
     one.later(1).await;

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use stagedoor::{
     Hub,
-    backup::{Held, UNFINISHED, advertising, backup, backup_until, restore},
+    backup::{FolderState, UNFINISHED, advertising, backup, backup_until, restore},
     bind, read_config, start,
 };
 use stagedoor_model::{Body, Event, EventId, Identifier, Kind, MessageDecided, SendOutcome, SourceName, Timestamp};
@@ -161,7 +161,7 @@ async fn what_waited_in_the_outbox_is_not_sent_blindly_and_advertising_is_held()
     machine.restored().await.expect("restored");
     machine.data = machine.folder.path().join("restored");
     let hub = Arc::new(machine.files());
-    let listed = advertising(&hub, Held::List).await.expect("a list").join("\n");
+    let listed = advertising(&hub, FolderState::List).await.expect("a list").join("\n");
     assert!(listed.contains("cart: 1 messages"), "{listed}");
     let status = hub.status_with_reasons().await.expect("a status").lines().join("\n");
     assert!(status.contains("advertising   held since"), "{status}");
@@ -177,10 +177,10 @@ async fn what_waited_in_the_outbox_is_not_sent_blindly_and_advertising_is_held()
     assert_eq!(outcome().await, Some(SendOutcome::Unknown), "Telegram cannot tell whether it was sent");
     assert!(calls.lock().expect("a lock").is_empty(), "{calls:?}");
     assert_eq!(hub.queues.outbox.depth().await.expect("a depth"), 1, "the advertising waits");
-    let lines = advertising(&hub, Held::Drop).await.expect("dropped").join("\n");
+    let lines = advertising(&hub, FolderState::Drop).await.expect("dropped").join("\n");
     assert!(lines.contains("1 messages are dropped"), "{lines}");
     assert_eq!(hub.queues.outbox.depth().await.expect("a depth"), 0);
-    assert_eq!(advertising(&hub, Held::List).await.expect("a list"), ["no advertising is held"]);
+    assert_eq!(advertising(&hub, FolderState::List).await.expect("a list"), ["no advertising is held"]);
     drop(running);
 }
 

@@ -152,8 +152,8 @@ async fn an_on_sale_night_writes_each_source_once_a_minute() {
             process.note(&store, heard.clone(), &rule()).await.expect("noted");
         }
     }
-    let cell = store.cell("source/tilda").await.expect("read").expect("a cell");
-    assert_eq!(cell.version, 10, "{}", cell.value);
+    let key_value = store.key_value("source/tilda").await.expect("read").expect("a cell");
+    assert_eq!(key_value.version, 10, "{}", key_value.value);
     let lives = source_lives(&store, &BTreeSet::from([tilda.clone()]), begin).await.expect("read");
     assert_eq!(lives[&tilda].last, Some(begin + SignedDuration::from_secs(540)));
 }

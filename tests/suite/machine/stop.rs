@@ -137,9 +137,9 @@ pub fn orders_without_end(http: &reqwest::Client, base: &str) -> (Arc<Mutex<BTre
         hands.spawn(async move {
             for n in 0.. {
                 let id = format!("S-{hand}-{n}");
-                let parcel =
+                let signed_request =
                     form_signed("/ticketing/theatre", &order(&id), "theatre-shop-secret", &id, Timestamp::now());
-                match parcel.post(&http, &base).await {
+                match signed_request.post(&http, &base).await {
                     Ok((200, _)) => _ = acknowledged.lock().expect("a lock").insert(id),
                     Ok(_) => {}
                     Err(_) => return,

@@ -9,11 +9,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use stagedoor_engine::{Group, Policy, SendingPolicy, fold};
+use stagedoor_engine::{Group, Guards, SendingPolicy, fold};
 use stagedoor_model::{
     Body, ChatChanged, ChatRef, Event, EventId, Identifier, Kind, MessageDecided, MessageSent, SourceName, Timestamp,
 };
-use stagedoor_outreach::{Outreach, Pace};
+use stagedoor_outreach::{Outreach, RateLimit};
 use stagedoor_ports::{
     Channel, Clock, Commit, Queue, Sending, Settled, Store, SystemClock,
     memory::{MemoryQueue, MemoryStore},
@@ -93,7 +93,7 @@ impl Scene {
             clock: Arc::new(SystemClock),
             channels,
             policy: SendingPolicy::default(),
-            pace: Arc::new(Pace::default()),
+            pace: Arc::new(RateLimit::default()),
         };
         Self { outreach, channel, outbox, chats }
     }
@@ -142,7 +142,7 @@ pub async fn advertising(scene: &Scene, consents: bool) -> Event {
     if consents {
         let records = stagedoor_engine::record_of(&may).into_iter().collect();
         let group = Group { records, people: vec![] };
-        let folded = fold(group, &BTreeSet::new(), &Policy::default());
+        let folded = fold(group, &BTreeSet::new(), &Guards::default());
         let person = folded.people.into_iter().next().expect("a person");
         let claims = vec![(chat, person.id, None)];
         let commit = Commit { people: vec![(person, None)], claims, ..Commit::default() };

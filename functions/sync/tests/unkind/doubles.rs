@@ -64,10 +64,10 @@ async fn a_double_that_waited_for_the_account_says_so_no_more_once_it_is_closed(
     world.tell(vec![form("3", &["phone:+79161230001", "email:a@example.com"])]).await;
     world.runs_for(4).await;
     let held = async || {
-        let waiting = world.store.take_dirty(10, None).await.expect("read");
+        let waiting = world.store.claim_dirty(10, None).await.expect("read");
         let people: std::collections::BTreeSet<_> =
             world.store.resolve(&names()).await.expect("read").owners.into_values().collect();
-        let links = world.store.links(&people).await.expect("read");
+        let links = world.store.crm_states(&people).await.expect("read");
         (waiting.len(), links.values().map(|link| link.held().len()).sum::<usize>())
     };
     assert_eq!(held().await, (1, 1));

@@ -11,14 +11,14 @@ use std::{
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use stagedoor_engine::{
-    Catalog, CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, Pipeline, Policy, ShowKey, Stage,
+    Catalog, CompanyDraft, ContactDraft, DealDraft, Guards, Parting, PersonId, Pipeline, ShowKey, Stage,
 };
 use stagedoor_model::{
     Body, Event, EventId, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, Refund, ShowRef,
     SourceName, Ticket, Timestamp,
 };
-use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Gone, Missing, Row, Store, memory::MemoryStore};
-use stagedoor_sync::{Pace, Reconciled, Sync};
+use stagedoor_ports::{Clock, Crm, CrmError, CrmPage, Deleted, Gone, Store, WriteOutcome, memory::MemoryStore};
+use stagedoor_sync::{FlushMode, RunReport, Sync};
 
 pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).expect("in range")
@@ -60,7 +60,7 @@ pub struct State {
     /// How often contacts were looked up.
     pub looks: usize,
     /// Answers to the next calls that move deals to another contact, the first first.
-    pub parting_answers: VecDeque<Row>,
+    pub parting_answers: VecDeque<WriteOutcome>,
     /// Those calls.
     pub partings: Vec<Parting>,
     /// Contacts with a landline of Moscow wait for the account.
@@ -89,20 +89,20 @@ impl Fake {
         state
     }
 
-    fn make(&self, kind: &'static str, rows: Vec<Made>) -> Vec<Row> {
+    fn make(&self, kind: &'static str, rows: Vec<Made>) -> Vec<WriteOutcome> {
         let mut state = self.state();
         let slow = state.slow.remove(kind);
         let now = self.clock.now();
         let make = |made: Made| match slow {
             Some(delay) => {
                 state.late.push((now + delay, made));
-                Row::Unknown
+                WriteOutcome::Unknown
             }
             None => {
                 state.next += 1;
                 let id = state.next;
                 state.rows.insert(id, made);
-                Row::Done(id)
+                WriteOutcome::Done(id)
             }
         };
         rows.into_iter().map(make).collect()
@@ -114,7 +114,7 @@ impl Crm for Fake {
     async fn set_up(&self) -> Result<(), CrmError> {
         Ok(())
     }
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
         let is_stuck = |draft: &ContactDraft| draft.phones.iter().any(|phone| self.state().stuck.contains(phone));
         let withheld = |draft: &ContactDraft| draft.phones.iter().any(|phone| phone.starts_with("+7499"));
         if !self.state().withholds_landlines && rows.iter().any(withheld) {
@@ -122,7 +122,7 @@ impl Crm for Fake {
         }
         if rows.iter().any(withheld) {
             let one = |draft: &ContactDraft| match withheld(draft) {
-                true => Row::Held("the hub's user may not read or write Contacts 1: give it the right".into()),
+                true => WriteOutcome::Held("the hub's user may not read or write Contacts 1: give it the right".into()),
                 false => self.make("contacts", vec![Made::Contact(draft.clone())]).remove(0),
             };
             return rows.iter().map(one).collect();
@@ -131,22 +131,25 @@ impl Crm for Fake {
         let free = rows.iter().zip(&stuck).filter(|(_, stuck)| !**stuck);
         let free = free.map(|(draft, _)| Made::Contact(draft.clone())).collect();
         let mut made = self.make("contacts", free).into_iter();
-        stuck.into_iter().map(|stuck| if stuck { Row::NotSent } else { made.next().unwrap_or(Row::NotSent) }).collect()
+        stuck
+            .into_iter()
+            .map(|stuck| if stuck { WriteOutcome::NotSent } else { made.next().unwrap_or(WriteOutcome::NotSent) })
+            .collect()
     }
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
         let mut state = self.state();
         let update = |(id, draft): &(u64, ContactDraft)| {
             let company = draft.company.as_ref().and_then(|company| company.id);
             match company.filter(|company| !state.rows.contains_key(company)) {
-                Some(company) => return Row::Gone(Gone::Company(company)),
-                None if !state.rows.contains_key(id) => return Row::Gone(Gone::Contact(*id)),
+                Some(company) => return WriteOutcome::Gone(Gone::Company(company)),
+                None if !state.rows.contains_key(id) => return WriteOutcome::Gone(Gone::Contact(*id)),
                 None => _ = state.rows.insert(*id, Made::Contact(draft.clone())),
             }
-            Row::Done(*id)
+            WriteOutcome::Done(*id)
         };
         rows.iter().map(update).collect()
     }
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
         let missing = |(contact, draft): &(u64, DealDraft)| {
             let state = self.state();
             let company = draft.company.as_ref().and_then(|company| company.id);
@@ -157,46 +160,50 @@ impl Crm for Fake {
         let there = rows.iter().zip(&gone).filter(|(_, gone)| gone.is_none());
         let made = there.map(|((contact, draft), _)| Made::Deal(*contact, draft.clone())).collect();
         let mut made = self.make("deals", made).into_iter();
-        gone.into_iter().map(|gone| gone.map(Row::Gone).or_else(|| made.next()).unwrap_or(Row::NotSent)).collect()
+        gone.into_iter()
+            .map(|gone| gone.map(WriteOutcome::Gone).or_else(|| made.next()).unwrap_or(WriteOutcome::NotSent))
+            .collect()
     }
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
         let mut state = self.state();
         rows.iter()
             .map(|(id, draft)| {
                 let Some(Made::Deal(contact, known)) = state.rows.get(id).cloned() else {
-                    return Row::Gone(Gone::Deal(*id));
+                    return WriteOutcome::Gone(Gone::Deal(*id));
                 };
                 if state.holds_doubles && draft.orders.starts_with("duplicate of") {
-                    return Row::Held("stage «lost» is not in the account".into());
+                    return WriteOutcome::Held("stage «lost» is not in the account".into());
                 }
                 let stage = known.stage;
                 let stage = draft.stage.clone().or(stage);
                 state.rows.insert(*id, Made::Deal(contact, DealDraft { stage, ..draft.clone() }));
-                if state.mute { Row::Unknown } else { Row::Done(*id) }
+                if state.mute { WriteOutcome::Unknown } else { WriteOutcome::Done(*id) }
             })
             .collect()
     }
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], _: Option<Timestamp>) -> Vec<Row> {
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], _: Option<Timestamp>) -> Vec<WriteOutcome> {
         let fresh = rows.iter().filter(|(id, _)| id.is_none()).map(|(_, draft)| Made::Company(draft.clone())).collect();
         let mut made = self.make("companies", fresh).into_iter();
-        rows.iter().map(|(id, _)| id.map(Row::Done).or_else(|| made.next()).unwrap_or(Row::NotSent)).collect()
+        rows.iter()
+            .map(|(id, _)| id.map(WriteOutcome::Done).or_else(|| made.next()).unwrap_or(WriteOutcome::NotSent))
+            .collect()
     }
     fn late_for(&self) -> SignedDuration {
         SignedDuration::from_secs(150)
     }
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
         self.state().marked.extend(rows);
-        rows.iter().map(|(id, _)| Row::Done(*id)).collect()
+        rows.iter().map(|(id, _)| WriteOutcome::Done(*id)).collect()
     }
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
         let mut state = self.state();
         state.partings.extend(rows.iter().cloned());
-        rows.iter().map(|row| state.parting_answers.pop_front().unwrap_or(Row::Done(row.contact))).collect()
+        rows.iter().map(|row| state.parting_answers.pop_front().unwrap_or(WriteOutcome::Done(row.contact))).collect()
     }
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
         self.make("notes", rows.iter().map(|(contact, text)| Made::Note(*contact, text.clone())).collect())
     }
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
         self.make("tasks", rows.iter().map(|(contact, text, _)| Made::Task(*contact, text.clone())).collect())
     }
     async fn find_notes(&self, contacts: &BTreeSet<u64>, _: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
@@ -245,10 +252,10 @@ impl Crm for Fake {
         }
         Ok(found)
     }
-    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {
+    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
         let state = self.state();
         let of = |ids: &BTreeSet<u64>| ids.iter().filter(|id| !state.rows.contains_key(id)).copied().collect();
-        Ok(Missing { contacts: of(contacts), deals: of(deals), hidden: 0 })
+        Ok(Deleted { contacts: of(contacts), deals: of(deals), hidden: 0 })
     }
     async fn find_companies(
         &self,
@@ -297,13 +304,13 @@ impl World {
             store: Arc::clone(&store),
             crm: Arc::new(crm.clone()),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            desks: BTreeMap::new(),
+            order_apis: BTreeMap::new(),
             topics: None,
             catalog: Catalog { pipelines, ..Catalog::default() },
-            policy: Policy::default(),
+            guards: Guards::default(),
             lists: BTreeMap::new(),
             erasure: None,
-            talk: None,
+            conversation: None,
             owner: "test".into(),
             outage: Arc::default(),
             breakers: Default::default(),
@@ -323,9 +330,9 @@ impl World {
     }
 
     /// One run, after those were marked whose time has come.
-    pub async fn run(&self) -> Reconciled {
+    pub async fn run(&self) -> RunReport {
         self.sync.wake().await.expect("woken");
-        let report = self.sync.reconcile(Pace::Everything).await.expect("a run");
+        let report = self.sync.reconcile(FlushMode::Everything).await.expect("a run");
         self.pass(2);
         report
     }

@@ -2,7 +2,7 @@
 
 use stagedoor_engine::PersonId;
 use stagedoor_model::{Body, Company, ContactChanged, Event, Identifier, MessageSent, SendOutcome, SourceName};
-use stagedoor_ports::{Commit, Gone, Row, Saved};
+use stagedoor_ports::{Commit, Gone, Saved, WriteOutcome};
 
 use crate::fake::{Made, World, at, bought, event};
 
@@ -32,7 +32,7 @@ async fn a_company_that_a_manager_deleted_is_made_again_and_nobody_waits_for_it(
     assert_eq!((world.contacts(), world.deals()), (4, 5));
     assert_eq!(world.count(|made| matches!(made, Made::Company(_))), 1);
     let totals = world.store.totals().await.expect("totals");
-    assert_eq!((totals.waiting, totals.parked), (0, 0));
+    assert_eq!((totals.waiting, totals.rejected), (0, 0));
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_deal_that_a_manager_deleted_is_known_to_be_deleted_once_a_call_finds_
     world.tell(again).await;
     world.runs_for(10).await;
     let totals = world.store.totals().await.expect("totals");
-    assert_eq!((totals.waiting, totals.parked), (0, 0), "it is no row that the CRM refuses");
+    assert_eq!((totals.waiting, totals.rejected), (0, 0), "it is no row that the CRM refuses");
     let name = format!("crm_lead:{lead}").parse().expect("a name");
     let owner =
         world.store.resolve(&[name].into()).await.expect("resolved").owners.into_values().next().expect("an owner");
@@ -113,29 +113,33 @@ fn only_contact(world: &World) -> u64 {
 #[tokio::test]
 async fn deals_that_the_crm_does_not_hang_on_a_new_contact_are_said_and_tried_again() {
     let world = World::new();
-    world.crm.state().parting_answers.push_back(Row::Refused("no right to link".into()));
+    world.crm.state().parting_answers.push_back(WriteOutcome::Refused("no right to link".into()));
     bought_after_the_contact_was_deleted(&world).await;
     world.runs_for(10).await;
     assert_eq!(world.crm.state().partings.len(), 1, "what is refused is not sent again and again");
-    let parked = world.store.parked(10).await.expect("read");
+    let rejected = world.store.rejected(10).await.expect("read");
     let reasons: Vec<String> =
-        parked.iter().flat_map(|(_, link)| link.parked()).map(|one| one.reason.clone()).collect();
+        rejected.iter().flat_map(|(_, link)| link.rejected()).map(|one| one.reason.clone()).collect();
     assert!(matches!(reasons.as_slice(), [one] if one.contains("no right to link")), "{reasons:?}");
-    // As `retry-parked` does.
-    world.store.save_links(parked.into_iter().map(|(id, link)| (id, link.unparked())).collect()).await.expect("saved");
+    // As `retry-rejected` does.
+    world
+        .store
+        .save_crm_states(rejected.into_iter().map(|(id, link)| (id, link.unparked())).collect())
+        .await
+        .expect("saved");
     let owner = world.store.resolve(&["phone:+79161230001".parse().expect("a phone")].into()).await.expect("read");
     world.store.mark_dirty(owner.owners.into_values().collect()).await.expect("marked");
     world.runs_for(10).await;
     let tried = world.crm.state().partings.clone();
     assert!(matches!(tried.as_slice(), [one, two] if one.deals == two.deals), "{tried:?}");
-    assert_eq!(world.store.totals().await.expect("totals").parked, 0);
+    assert_eq!(world.store.totals().await.expect("totals").rejected, 0);
 }
 
 #[tokio::test]
 async fn deals_hang_on_the_contact_that_is_made_when_the_new_one_is_gone_too() {
     let world = World::new();
     let first = bought_after_the_contact_was_deleted(&world).await;
-    world.crm.state().parting_answers.push_back(Row::Gone(Gone::Contact(first + 2)));
+    world.crm.state().parting_answers.push_back(WriteOutcome::Gone(Gone::Contact(first + 2)));
     world.run().await;
     assert!(!world.crm.state().partings.is_empty(), "the hub tried");
     world.runs_for(60).await;

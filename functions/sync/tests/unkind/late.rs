@@ -1,7 +1,7 @@
 //! A call that got no answer may still take effect. Nothing is doubled, and nobody waits for somebody else.
 
 use jiff::SignedDuration;
-use stagedoor_engine::Link;
+use stagedoor_engine::CrmState;
 use stagedoor_model::{Body, LeadChanged};
 
 use crate::fake::{Made, World, bought, event, form, given_back};
@@ -10,11 +10,11 @@ fn slow(world: &World, kind: &'static str, seconds: i64) {
     world.crm.state().slow.insert(kind, SignedDuration::from_secs(seconds));
 }
 
-async fn link_of(world: &World, name: &str) -> Link {
+async fn link_of(world: &World, name: &str) -> CrmState {
     let name = name.parse().expect("an identifier");
     let owners = world.store.resolve(&[name].into()).await.expect("resolved").owners;
     let id = owners.into_values().next().expect("somebody");
-    world.store.links(&[id].into()).await.expect("links").remove(&id).expect("a link")
+    world.store.crm_states(&[id].into()).await.expect("links").remove(&id).expect("a link")
 }
 
 #[tokio::test]

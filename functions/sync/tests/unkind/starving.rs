@@ -1,6 +1,6 @@
 //! A whole round of people whose runs fail holds up nobody behind them.
 
-use stagedoor_sync::Pace;
+use stagedoor_sync::FlushMode;
 
 use crate::fake::{World, bought};
 
@@ -33,9 +33,9 @@ async fn a_look_that_finds_nobody_takes_no_lease() {
         world.store.release("reconciler", "another").await.expect("given back");
         free
     };
-    assert_eq!(world.sync.reconcile(Pace::Everything).await.expect("a run"), Default::default());
+    assert_eq!(world.sync.reconcile(FlushMode::Everything).await.expect("a run"), Default::default());
     assert!(is_free().await, "nobody waits");
     world.tell(vec![bought("one", "cherry", &["phone:+79161230001"])]).await;
-    assert_eq!(world.sync.reconcile(Pace::Everything).await.expect("a run").settled, 1);
+    assert_eq!(world.sync.reconcile(FlushMode::Everything).await.expect("a run").settled, 1);
     assert!(!is_free().await, "the lease rests for a moment after a run");
 }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{Timestamp, breakage};
 
-use super::words::{Told, words};
+use super::words::{AlarmText, words};
 
 /// The time between two messages about an alarm that lasts.
 const REMINDER: SignedDuration = SignedDuration::from_hours(24);
@@ -133,7 +133,7 @@ pub(super) struct Found {
     pub source: Option<String>,
     pub since: Timestamp,
     pub count: u64,
-    pub told: Told,
+    pub told: AlarmText,
 }
 
 impl Book {
@@ -161,7 +161,7 @@ impl Book {
             if is_untold {
                 continue;
             }
-            (alarm.text, alarm.text_ru) = words(Phase::Over, &alarm, &Told::default());
+            (alarm.text, alarm.text_ru) = words(Phase::Over, &alarm, &AlarmText::default());
             self.notice(Phase::Over, alarm, now, ways);
         }
         self.rests.retain(|_, rest| now.duration_since(rest.told_at) < FORGOTTEN);

@@ -8,7 +8,7 @@ use stagedoor_ports::{PortError, Silence, silent_sources};
 
 use super::{
     book::{AlarmKind, Book, Found, key},
-    words::Told,
+    words::AlarmText,
 };
 use crate::hub::Hub;
 
@@ -79,7 +79,7 @@ pub(super) async fn look(
         let kind = AlarmKind::SignaturesRejected;
         // It rings until ten minutes pass without any.
         if count >= limit || count > 0 && book.rings(kind, Some(&source)) {
-            found.push(Found { kind, source: Some(source), since: now, count, told: Told::default() });
+            found.push(Found { kind, source: Some(source), since: now, count, told: AlarmText::default() });
         }
     }
     if !rejections.knows(now) {
@@ -112,7 +112,7 @@ async fn silent(hub: &Hub, now: Timestamp) -> Result<Vec<Found>, PortError> {
             Silence::New { since } => (since, 0, true),
             Silence::Longer { since, usual } => (since, usual.as_hours(), false),
         };
-        let told = Told { usual_hours, is_new, ..Told::default() };
+        let told = AlarmText { usual_hours, is_new, ..AlarmText::default() };
         Found { kind: AlarmKind::SourceSilent, source: Some(source.as_str().to_owned()), since, count: 1, told }
     });
     Ok(found.collect())
@@ -128,7 +128,7 @@ async fn people_wait(hub: &Hub, book: &Book, now: Timestamp) -> Result<Option<Fo
     if now.duration_since(since) < limit {
         return Ok(None);
     }
-    let mut told = Told::default();
+    let mut told = AlarmText::default();
     if book.is_due(kind, totals.waiting, now) {
         let reasons = stagedoor_sync::reasons_of_people(hub.store.as_ref()).await?;
         let own = reasons.iter().filter(|one| one.people > 0).take(REASONS);
@@ -152,6 +152,6 @@ async fn dead_letters(hub: &Hub, now: Timestamp) -> Result<Option<Found>, PortEr
         }
     }
     let count = parts.iter().map(|(_, count)| count).sum();
-    let told = Told { parts, ..Told::default() };
+    let told = AlarmText { parts, ..AlarmText::default() };
     Ok((count > 0).then_some(Found { kind: AlarmKind::DeadLetters, source: None, since: now, count, told }))
 }

@@ -33,12 +33,12 @@ pub async fn ringing(store: &dyn Store) -> Result<Vec<Alarm>, PortError> {
 
 /// The book and its version. One that this version cannot read counts as empty.
 async fn kept(store: &dyn Store) -> Result<(Book, Option<u64>), PortError> {
-    let Some(cell) = store.cell(CELL).await? else { return Ok((Book::default(), None)) };
-    let book = serde_json::from_str(&cell.value).unwrap_or_else(|error| {
+    let Some(key_value) = store.key_value(CELL).await? else { return Ok((Book::default(), None)) };
+    let book = serde_json::from_str(&key_value.value).unwrap_or_else(|error| {
         tracing::warn!(%error, "what rang before cannot be read");
         Book::default()
     });
-    Ok((book, Some(cell.version)))
+    Ok((book, Some(key_value.version)))
 }
 
 /// Looks at what holds, and tells of it.
@@ -112,7 +112,7 @@ async fn keep(hub: &Hub, stored: &mut (Book, Option<u64>), book: &Book) -> Resul
         return Ok(());
     }
     let value = serde_json::to_string(book).map_err(|error| PortError::Fail(error.to_string()))?;
-    if !hub.store.put_cell(CELL, &value, *version).await? {
+    if !hub.store.compare_and_set(CELL, &value, *version).await? {
         // A restore, or a command: the next look writes over it.
         *stored = kept(hub.store.as_ref()).await?;
         return Err(PortError::Retry("somebody else wrote what rings".into()));

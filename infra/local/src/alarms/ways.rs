@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::SignedDuration;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use stagedoor_chat::{AlarmHook, EMAIL};
+use stagedoor_channels::{AlarmHook, EMAIL};
 use stagedoor_config::AlarmLanguage;
 use stagedoor_model::{Identifier, MessageDecided, SourceName, Timestamp, breakage};
 use stagedoor_ports::{Channel, Sending};
@@ -19,13 +19,13 @@ const PAUSES: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(30),
 /// How often a message is sent whose answer was lost: it may have arrived.
 const LOST: u32 = 2;
 
-enum Way {
+enum Route {
     Webhook(AlarmHook),
     Message { channel: Arc<dyn Channel>, through: SourceName, to: Identifier },
 }
 
 /// What one try to tell came to.
-enum Told {
+enum Delivery {
     Done,
     Lost,
     /// Why not.
@@ -40,7 +40,7 @@ struct Rest {
 }
 
 pub(super) struct Ways {
-    all: BTreeMap<String, Way>,
+    all: BTreeMap<String, Route>,
     rests: BTreeMap<String, Rest>,
     language: Option<AlarmLanguage>,
     /// The name of the hub, where it has one: somebody may have several.
@@ -60,7 +60,7 @@ impl Ways {
         let config = &hub.config.alarms;
         let mut all = BTreeMap::new();
         if let Some(webhook) = &config.webhook {
-            all.insert("webhook".to_owned(), Way::Webhook(AlarmHook::new(webhook)?));
+            all.insert("webhook".to_owned(), Route::Webhook(AlarmHook::new(webhook)?));
         }
         let letters = SourceName::new(EMAIL)?;
         let letters = config.email.iter().map(|to| (letters.clone(), to.clone()));
@@ -70,7 +70,7 @@ impl Ways {
                 false => format!("{through}/{}", short_hash(&to)),
             };
             let channel = hub.outreach.channels.get(&through).ok_or_else(|| format!("alarms: no way to {through}"))?;
-            all.insert(name, Way::Message { channel: Arc::clone(channel), through, to });
+            all.insert(name, Route::Message { channel: Arc::clone(channel), through, to });
         }
         let named = hub.config.public_url.as_deref().and_then(|url| url.split("://").nth(1)).map(str::to_owned);
         Ok(Self { all, rests: BTreeMap::new(), language: config.language, hub: named })
@@ -92,7 +92,7 @@ impl Ways {
             let (mut is_any, mut end) = (false, None);
             for notice in notices.iter().filter(|one| one.left.contains(name)) {
                 match self.told(way, notice).await {
-                    Told::Done => {
+                    Delivery::Done => {
                         is_any = true;
                         done(&notice.id, name);
                     }
@@ -113,8 +113,8 @@ impl Ways {
             rest.pause = (rest.pause * 2).clamp(PAUSES.0, PAUSES.1);
             rest.until = now + rest.pause;
             let reason = match other {
-                Told::Failed(reason) => reason,
-                Told::Done | Told::Lost => {
+                Delivery::Failed(reason) => reason,
+                Delivery::Done | Delivery::Lost => {
                     rest.lost += 1;
                     "its answer was lost".to_owned()
                 }
@@ -130,10 +130,10 @@ impl Ways {
         }
     }
 
-    async fn told(&self, way: &Way, notice: &Notice) -> Told {
+    async fn told(&self, way: &Route, notice: &Notice) -> Delivery {
         let text = self.text(&notice.alarm);
         match way {
-            Way::Webhook(hook) => {
+            Route::Webhook(hook) => {
                 let Alarm { kind, source, since, count, .. } = &notice.alarm;
                 let body = json!({
                     "id": notice.id, "kind": kind, "phase": notice.phase, "source": source, "since": since.to_string(),
@@ -142,21 +142,23 @@ impl Ways {
                 // When it is posted: a receiver refuses signatures of long ago.
                 let second = stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock).as_second();
                 match hook.post(&notice.id, second, &body).await {
-                    Ok(()) => Told::Done,
-                    Err(reason) => Told::Failed(reason),
+                    Ok(()) => Delivery::Done,
+                    Err(reason) => Delivery::Failed(reason),
                 }
             }
-            Way::Message { channel, through, to } => {
+            Route::Message { channel, through, to } => {
                 let mut message = MessageDecided::new(through.clone(), to.clone(), text, Timestamp::MAX);
                 message.subject = Some(self.subject(notice));
                 match channel.send(&notice.id, &message).await {
-                    Sending::Sent(_) => Told::Done,
-                    Sending::Lost => Told::Lost,
-                    Sending::Throttled(_) | Sending::Busy(_) => Told::Failed("it takes no message now".into()),
-                    Sending::NotSent(reason) => Told::Failed(reason),
+                    Sending::Sent(_) => Delivery::Done,
+                    Sending::Lost => Delivery::Lost,
+                    Sending::Throttled(_) | Sending::Busy(_) => Delivery::Failed("it takes no message now".into()),
+                    Sending::NotSent(reason) => Delivery::Failed(reason),
                     // Its words may hold the address.
-                    Sending::Withdrawn(_) | Sending::Refused(_) => Told::Failed("it refuses this address".into()),
-                    Sending::Denied(_) => Told::Failed("it refuses our token or password".into()),
+                    Sending::RecipientOptedOut(_) | Sending::Refused(_) => {
+                        Delivery::Failed("it refuses this address".into())
+                    }
+                    Sending::CredentialsRejected(_) => Delivery::Failed("it refuses our token or password".into()),
                 }
             }
         }

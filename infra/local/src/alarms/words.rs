@@ -6,7 +6,7 @@ use super::book::{Alarm, AlarmKind, Phase};
 
 /// What the words of an alarm are made of, besides its number. Nothing of it is personal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct AlarmText {
     /// Why, and who has to act, in English and in Russian.
     pub why: Option<(String, String)>,
     /// Names with their numbers, such as queues.
@@ -20,7 +20,7 @@ pub(super) struct Told {
 }
 
 /// In English and in Russian.
-pub(super) fn words(phase: Phase, alarm: &Alarm, told: &Told) -> (String, String) {
+pub(super) fn words(phase: Phase, alarm: &Alarm, told: &AlarmText) -> (String, String) {
     let (english, russian) = match phase {
         Phase::Over => over(alarm),
         Phase::Began | Phase::Still => holds(alarm, told),
@@ -46,7 +46,7 @@ fn moment(at: Timestamp) -> String {
     at.strftime("%F %H:%M UTC").to_string()
 }
 
-fn holds(alarm: &Alarm, told: &Told) -> (String, String) {
+fn holds(alarm: &Alarm, told: &AlarmText) -> (String, String) {
     let (count, source) = (alarm.count, alarm.source.as_deref().unwrap_or("?"));
     match alarm.kind {
         AlarmKind::PeopleWait => {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 const FREE: u32 = 4;
 /// The pause after the next one. Each further wrong token doubles it.
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Wrong tokens are forgotten after this time without another one.
 const MEMORY: Duration = Duration::from_secs(900);
 /// Addresses that are remembered; a flood of addresses takes no more memory than that.
@@ -73,7 +73,7 @@ impl Backoff {
         wrong.count = if now.duration_since(wrong.last) > MEMORY { 1 } else { wrong.count.saturating_add(1) };
         wrong.last = now;
         if let Some(doublings) = wrong.count.checked_sub(FREE + 1) {
-            wrong.until = now + (FIRST * 2_u32.saturating_pow(doublings.min(6))).min(LONGEST);
+            wrong.until = now + (FIRST * 2_u32.saturating_pow(doublings.min(6))).min(MAX_DELAY);
         }
     }
 

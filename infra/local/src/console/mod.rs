@@ -36,7 +36,7 @@ pub fn router(hub: Arc<Hub>, token: ConsoleToken) -> Router {
         .route("/console/find", post(find))
         .route("/console/person/{id}", get(person))
         .route("/console/waiting", get(waiting))
-        .route("/console/parked", get(parked).post(retry_parked))
+        .route("/console/parked", get(rejected).post(retry_parked))
         .route("/console/unrecognized", get(unrecognized))
         .route("/console/report", get(letters))
         .route("/console/report.csv", get(letters_csv))
@@ -68,7 +68,7 @@ async fn home(State(hub): State<Arc<Hub>>, headers: http::HeaderMap) -> Page {
     rows.retain(|row| !matches!(row.event.body, Body::ContactChanged(_)));
     rows.truncate(ROWS);
     let ids = rows.iter().filter_map(|row| row.person).collect();
-    let links = hub.store.links(&ids).await.map_err(|error| broken(&error))?;
+    let links = hub.store.crm_states(&ids).await.map_err(|error| broken(&error))?;
     Ok(pages::home(&status, &rows, &links, &hub.counters.all(), words::Words::of(&headers)))
 }
 
@@ -100,22 +100,22 @@ async fn person(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -> Page {
     let found = hub.store.load(&std::iter::once(id).collect()).await.map_err(|error| broken(&error))?;
     let person = found.into_iter().next().ok_or_else(|| missing("Nobody has this id."))?.value;
     let rows = hub.store.journal_of(person.id).await.map_err(|error| broken(&error))?;
-    let own = std::iter::once(person.id).chain(person.absorbed.iter().copied()).collect();
-    let links = hub.store.links(&own).await.map_err(|error| broken(&error))?;
+    let own = std::iter::once(person.id).chain(person.merged_ids.iter().copied()).collect();
+    let links = hub.store.crm_states(&own).await.map_err(|error| broken(&error))?;
     let catalog = hub.sync.catalog().await.map_err(|error| broken(&error))?;
     Ok(show::person(&person, &rows, &links, &catalog))
 }
 
 async fn waiting(State(hub): State<Arc<Hub>>) -> Page {
-    let dirty = hub.store.take_dirty(ROWS, None).await.map_err(|error| broken(&error))?;
+    let dirty = hub.store.claim_dirty(ROWS, None).await.map_err(|error| broken(&error))?;
     Ok(pages::waiting(&dirty))
 }
 
-async fn parked(State(hub): State<Arc<Hub>>) -> Page {
-    let rows = hub.store.parked(ROWS).await.map_err(|error| broken(&error))?;
+async fn rejected(State(hub): State<Arc<Hub>>) -> Page {
+    let rows = hub.store.rejected(ROWS).await.map_err(|error| broken(&error))?;
     let ids = rows.iter().map(|(id, _)| *id).collect();
     let people = hub.store.load(&ids).await.map_err(|error| broken(&error))?;
-    Ok(pages::parked(&rows, &people))
+    Ok(pages::rejected(&rows, &people))
 }
 
 async fn retry_parked(State(hub): State<Arc<Hub>>) -> Response {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_engine::{CrmState, Person, PersonId};
 use stagedoor_model::{Event, Timestamp};
 use stagedoor_ports::{Dirty, JournalRow, Outcome, Versioned};
 
@@ -101,7 +101,7 @@ pub fn moment(at: Timestamp) -> Markup {
 pub fn home(
     status: &Status,
     rows: &[JournalRow],
-    links: &BTreeMap<PersonId, Link>,
+    links: &BTreeMap<PersonId, CrmState>,
     counters: &BTreeMap<(String, String), u64>,
     words: &Words,
 ) -> Markup {
@@ -120,7 +120,7 @@ pub fn home(
             (tile("events", status.events, "/", false))
             (tile("in the queue", status.queue_depth, "/", false))
             (tile("waiting for the CRM", status.waiting, "/console/waiting", false))
-            (tile("parked", status.parked, "/console/parked", status.parked > 0))
+            (tile("parked", status.rejected, "/console/parked", status.rejected > 0))
             (tile("unrecognized", status.unrecognized, "/console/unrecognized", status.unrecognized > 0))
             (tile("dead letters", status.dead_letters, "/", status.dead_letters > 0))
         }
@@ -180,7 +180,7 @@ pub fn short(event: &Event) -> &'static str {
     event.kind().trim_start_matches("stagedoor.").trim_end_matches(".v1")
 }
 
-fn delivery(row: &JournalRow, link: Option<&Link>) -> Markup {
+fn delivery(row: &JournalRow, link: Option<&CrmState>) -> Markup {
     html! {
         li {
             a href={ "/console/event/" (row.event.id) } { (short(&row.event)) } " " span.tag { (row.event.source) } " "
@@ -199,7 +199,7 @@ fn delivery(row: &JournalRow, link: Option<&Link>) -> Markup {
     }
 }
 
-fn in_crm(link: Option<&Link>) -> Markup {
+fn in_crm(link: Option<&CrmState>) -> Markup {
     let contact = link.and_then(|link| link.contact.id);
     let deals: Vec<u64> = link.into_iter().flat_map(|link| link.deals.values().filter_map(|deal| deal.id)).collect();
     html! {
@@ -227,9 +227,9 @@ pub fn waiting(dirty: &[Dirty]) -> Markup {
     frame("Waiting for the CRM", &body)
 }
 
-pub fn parked(rows: &[(PersonId, Link)], people: &[Versioned<Person>]) -> Markup {
+pub fn rejected(rows: &[(PersonId, CrmState)], people: &[Versioned<Person>]) -> Markup {
     let name = |id: &PersonId| {
-        people.iter().find(|p| p.value.id == *id || p.value.absorbed.contains(id)).and_then(|p| p.value.name())
+        people.iter().find(|p| p.value.id == *id || p.value.merged_ids.contains(id)).and_then(|p| p.value.name())
     };
     let body = html! {
         p { "Rows that the CRM refuses as they are. Each comes by itself again when its person changes; after the cause is mended in the CRM, try all again. Money that matches no order, or came in another currency, stands here until it does." }
@@ -240,7 +240,7 @@ pub fn parked(rows: &[(PersonId, Link)], people: &[Versioned<Person>]) -> Markup
             @for (id, link) in rows {
                 li {
                     a href={ "/console/person/" (id) } { (name(id).unwrap_or("without a name")) }
-                    @for parked in link.parked() { div.refused { (parked.reason) } div.dim { (moment(parked.at)) } }
+                    @for rejected in link.rejected() { div.refused { (rejected.reason) } div.dim { (moment(rejected.at)) } }
                 }
             }
         }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
-use stagedoor_engine::{Because, Catalog, Link, Person, PersonId, Reports, Written, deals, explain, words};
+use stagedoor_engine::{Catalog, CrmState, LinkReason, MailingState, Person, PersonId, Reports, deals, explain, words};
 use stagedoor_model::{Money, Timestamp};
 use stagedoor_ports::JournalRow;
 
 use crate::console::pages::{frame, moment, short};
 
-pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, Link>, catalog: &Catalog) -> Markup {
-    let link = links.values().cloned().reduce(Link::join).unwrap_or_default();
+pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, CrmState>, catalog: &Catalog) -> Markup {
+    let link = links.values().cloned().reduce(CrmState::join).unwrap_or_default();
     let contact = link.contact.id.or_else(|| person.contacts().first().copied());
     let body = html! {
         dl {
@@ -23,7 +23,7 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
             }
             dt { "Id" } dd { (person.id) }
         }
-        @if let Some(parked) = &link.contact.parked { p.refused { "The CRM refuses the contact: " (parked.reason) } }
+        @if let Some(rejected) = &link.contact.rejected { p.refused { "The CRM refuses the contact: " (rejected.reason) } }
         @if let Some(held) = &link.contact.held { p.refused { "The contact waits: " (held.reason) } }
         h2 { "Deals" }
         ul.rows {
@@ -43,7 +43,7 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
                         @if let Some(at) = deal.show.starts_at { " · starts " (there(at, deal.show.zone.as_deref())) }
                         @if !deal.orders.is_empty() { " · orders " (deal.orders.iter().cloned().collect::<Vec<_>>().join(", ")) }
                     }
-                    @if let Some(parked) = known.and_then(|deal| deal.parked.as_ref()) { div.refused { (parked.reason) } }
+                    @if let Some(rejected) = known.and_then(|deal| deal.rejected.as_ref()) { div.refused { (rejected.reason) } }
                     @if let Some(held) = known.and_then(|deal| deal.held.as_ref()) { div.refused { "It waits: " (held.reason) } }
                 }
             }
@@ -68,15 +68,15 @@ pub fn person(person: &Person, rows: &[JournalRow], links: &BTreeMap<PersonId, L
         }
         h2 { "Why is this one person?" }
         ul.rows { @for step in explain(person) { li { (because(&step)) } } }
-        @if !person.neighbours.is_empty() {
+        @if !person.blocked_with.is_empty() {
             h2 { "Kept apart by a guard" }
-            ul.rows { @for id in &person.neighbours { li { a href={ "/console/person/" (id) } { (id) } } } }
+            ul.rows { @for id in &person.blocked_with { li { a href={ "/console/person/" (id) } { (id) } } } }
         }
     };
     frame(person.name().unwrap_or("Without a name"), &body)
 }
 
-fn written(one: &Written, reports: &Reports<'_>) -> Markup {
+fn written(one: &MailingState, reports: &Reports<'_>) -> Markup {
     html! {
         li {
             b { (one.mailing) } " "
@@ -103,7 +103,7 @@ fn there(at: Timestamp, zone: Option<&str>) -> Markup {
     }
 }
 
-fn because(step: &Because) -> Markup {
+fn because(step: &LinkReason) -> Markup {
     let shared: Vec<String> = step.shared.iter().map(ToString::to_string).collect();
     html! {
         (step.record.0)

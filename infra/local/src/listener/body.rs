@@ -22,10 +22,10 @@ use super::{
 
 /// What bodies hold beyond the small one that each may have, in bytes.
 #[derive(Default)]
-pub struct Large(Mutex<Held>);
+pub struct Large(Mutex<HeldBytes>);
 
 #[derive(Default)]
-struct Held {
+struct HeldBytes {
     all: usize,
     of: HashMap<IpAddr, usize>,
 }

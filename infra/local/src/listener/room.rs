@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::Limits;
 
 /// Whether an address speaks for many, and the order in which connections began to wait.
-type Turn = (bool, u64);
+type ClosingOrder = (bool, u64);
 
 #[derive(Default)]
 struct Seats {
@@ -22,11 +22,11 @@ struct Seats {
     of_site: HashMap<IpAddr, usize>,
     next: u64,
     /// Connections of which no complete head has come, the first to be closed first.
-    waiting: BTreeMap<Turn, Arc<Notify>>,
+    waiting: BTreeMap<ClosingOrder, Arc<Notify>>,
 }
 
 impl Seats {
-    fn wait(&mut self, of_many: bool, leave: &Arc<Notify>) -> Turn {
+    fn wait(&mut self, of_many: bool, leave: &Arc<Notify>) -> ClosingOrder {
         let turn = (of_many, self.next);
         self.next += 1;
         self.waiting.insert(turn, Arc::clone(leave));
@@ -37,7 +37,7 @@ impl Seats {
 /// All open connections of a listener.
 pub struct Room {
     /// Above so many, those that wait the longest are closed.
-    crowded: usize,
+    newly_shared: usize,
     per_address: usize,
     per_site: usize,
     seats: Mutex<Seats>,
@@ -47,7 +47,7 @@ impl Room {
     /// For so many connections in all.
     pub fn new(connections: usize, limits: &Limits) -> Self {
         let (per_address, per_site) = (limits.per_address, limits.per_site);
-        Self { crowded: connections - connections / 4, per_address, per_site, seats: Mutex::default() }
+        Self { newly_shared: connections - connections / 4, per_address, per_site, seats: Mutex::default() }
     }
 
     /// `None` if the address, or its network, has as many connections as it may. `of_many`: it speaks for many, and has no such
@@ -72,7 +72,7 @@ impl Room {
     }
 
     fn make_room(&self, seats: &mut Seats) {
-        if seats.open > self.crowded
+        if seats.open > self.newly_shared
             && !breakage::is_on("silent-ones-keep-their-place")
             && let Some((_, leave)) = seats.waiting.pop_first()
         {
@@ -88,7 +88,7 @@ pub struct Seat {
     site: IpAddr,
     of_many: bool,
     leave: Arc<Notify>,
-    turn: Mutex<Option<Turn>>,
+    turn: Mutex<Option<ClosingOrder>>,
 }
 
 impl Seat {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_engine::{
-    Attributions, Catalog, Link, Looks, Person, Reports, Settlements, Written, WrittenStep, is_suppressed, settlements,
+    Attributions, Catalog, CrmState, Looks, MailingState, MailingStep, Person, Reports, Settlements, is_suppressed,
+    settlements,
 };
-use stagedoor_model::{Channel, Fact, Identifier, Kind, Letter, Order, Purpose, Timestamp, TrackedLink};
+use stagedoor_model::{Channel, Fact, Identifier, Kind, MailMessage, Order, Purpose, Timestamp, TrackedLink};
 
 /// Seconds in which a gateway's report of an SMS comes.
 const SMS_WITHIN: i64 = 3 * 86_400;
@@ -15,10 +16,10 @@ const SMS_WITHIN: i64 = 3 * 86_400;
 struct Sent<'p> {
     at: Timestamp,
     campaign: &'p str,
-    step: Option<&'p WrittenStep>,
+    step: Option<&'p MailingStep>,
 }
 
-pub(super) struct Told<'p> {
+pub(super) struct ReportText<'p> {
     pub person: &'p Person,
     pub looks: Looks<'p>,
     pub reports: Reports<'p>,
@@ -26,9 +27,9 @@ pub(super) struct Told<'p> {
     /// Orders that were paid, as the shop or the payment provider tells.
     pub paid: Settlements<'p>,
     /// Reports of letters and SMS that are of no message of ours.
-    pub others: Vec<&'p Letter>,
+    pub others: Vec<&'p MailMessage>,
     /// Reports of a message, by its decision's id.
-    of_message: BTreeMap<&'p str, Vec<&'p Letter>>,
+    of_message: BTreeMap<&'p str, Vec<&'p MailMessage>>,
     /// Invitations by SMS that arrived, by when they went out and their campaign.
     arrived: BTreeSet<(Timestamp, &'p str)>,
     /// When a link to this address and of this campaign was last looked at.
@@ -38,9 +39,9 @@ pub(super) struct Told<'p> {
     /// Addresses that take no letters.
     dead: BTreeSet<&'p Identifier>,
     /// Messages of a mailing, the earliest first.
-    of_mailing: BTreeMap<&'p str, Vec<(&'p Written, &'p WrittenStep)>>,
+    of_mailing: BTreeMap<&'p str, Vec<(&'p MailingState, &'p MailingStep)>>,
     /// The first letter of a campaign.
-    letter_of: BTreeMap<&'p str, &'p Letter>,
+    letter_of: BTreeMap<&'p str, &'p MailMessage>,
 }
 
 /// Messages by the address that they went to.
@@ -53,7 +54,7 @@ struct Ways<'p> {
 }
 
 impl<'p> Ways<'p> {
-    fn of(person: &'p Person, link: &'p Link) -> Self {
+    fn of(person: &'p Person, link: &'p CrmState) -> Self {
         let mut ways = Self::default();
         for (one, step) in link.written.values().flat_map(|one| one.steps.iter().map(move |step| (one, step))) {
             let sent = Sent { at: step.at, campaign: &one.mailing, step: Some(step) };
@@ -77,7 +78,7 @@ impl<'p> Ways<'p> {
 
     /// Of which message of ours this is a report. A letter's names the mailing; a gateway names its own number only, so an SMS is
     /// the last that went to that phone.
-    fn sent_of(&self, letter: &'p Letter) -> Option<Sent<'p>> {
+    fn sent_of(&self, letter: &'p MailMessage) -> Option<Sent<'p>> {
         if let Some(campaign) = &letter.campaign {
             return self.last.get(&(&letter.to, campaign.as_str())).copied();
         }
@@ -94,9 +95,9 @@ impl<'p> Ways<'p> {
     }
 }
 
-fn letters(person: &Person) -> impl Iterator<Item = &Letter> {
+fn letters(person: &Person) -> impl Iterator<Item = &MailMessage> {
     person.records.values().filter_map(|record| match &record.fact {
-        Fact::Letter(letter) => Some(letter),
+        Fact::MailMessage(letter) => Some(letter),
         _ => None,
     })
 }
@@ -113,8 +114,8 @@ fn note<K: Ord>(times: &mut BTreeMap<K, Timestamp>, of: K, at: Timestamp) {
     *known = at.max(*known);
 }
 
-impl<'p> Told<'p> {
-    pub fn of(person: &'p Person, link: &'p Link, catalog: &'p Catalog) -> Self {
+impl<'p> ReportText<'p> {
+    pub fn of(person: &'p Person, link: &'p CrmState, catalog: &'p Catalog) -> Self {
         let (looks, ways) = (Looks::of(person), Ways::of(person, link));
         let bounced: BTreeSet<&Identifier> =
             letters(person).filter(|letter| letter.hard_bounced_at.is_some()).map(|letter| &letter.to).collect();
@@ -145,8 +146,8 @@ impl<'p> Told<'p> {
                         last.into_iter().for_each(|last| note(followed, (to, link.campaign.as_str()), last));
                     });
                 }
-                Fact::Talk(talk) if talk.chat.kind() == Kind::Phone => {
-                    talk.refused_at.into_iter().for_each(|at| note(&mut told.refused, &talk.chat, at));
+                Fact::Conversation(conversation) if conversation.chat.kind() == Kind::Phone => {
+                    conversation.refused_at.into_iter().for_each(|at| note(&mut told.refused, &conversation.chat, at));
                 }
                 _ => {}
             }
@@ -159,7 +160,7 @@ impl<'p> Told<'p> {
         told
     }
 
-    fn letter(&mut self, letter: &'p Letter, sent: Option<Sent<'p>>) {
+    fn letter(&mut self, letter: &'p MailMessage, sent: Option<Sent<'p>>) {
         if let Some(campaign) = &letter.campaign {
             self.letter_of.entry(campaign).or_insert(letter);
         }
@@ -172,7 +173,7 @@ impl<'p> Told<'p> {
     }
 
     /// Reports of one message.
-    pub fn reports_of(&self, step: &WrittenStep) -> &[&'p Letter] {
+    pub fn reports_of(&self, step: &MailingStep) -> &[&'p MailMessage] {
         self.of_message.get(step.decision.as_str()).map_or(&[], Vec::as_slice)
     }
 
@@ -182,7 +183,7 @@ impl<'p> Told<'p> {
     }
 
     /// True if a link of a mailing was followed after this message of it.
-    pub fn was_followed(&self, mailing: &str, step: &WrittenStep) -> bool {
+    pub fn was_followed(&self, mailing: &str, step: &MailingStep) -> bool {
         self.followed.get(&(&step.to, mailing)).is_some_and(|last| *last > step.at)
     }
 
@@ -196,13 +197,13 @@ impl<'p> Told<'p> {
     }
 
     /// The last message of a mailing before an order.
-    pub fn last_before(&self, mailing: &str, order: &Order) -> Option<(&'p Written, &'p WrittenStep)> {
+    pub fn last_before(&self, mailing: &str, order: &Order) -> Option<(&'p MailingState, &'p MailingStep)> {
         let own = self.of_mailing.get(mailing)?;
         let after = own.partition_point(|(_, step)| step.at <= order.placed_at);
         own.get(after.checked_sub(1)?).copied()
     }
 
-    pub fn letter_of(&self, campaign: &str) -> Option<&'p Letter> {
+    pub fn letter_of(&self, campaign: &str) -> Option<&'p MailMessage> {
         self.letter_of.get(campaign).copied()
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use stagedoor_model::{SECOND_CRM, SourceName};
 use stagedoor_ports::{Queue, Received, sources_heard};
-use stagedoor_sync::{Pace, Reconciled, Sync};
+use stagedoor_sync::{FlushMode, RunReport, Sync};
 use tokio::task::JoinSet;
 
 use crate::hub::Hub;
@@ -147,13 +147,14 @@ pub async fn reconcile(hub: Arc<Hub>) {
             tracing::warn!(%error, "what managers changed in the second CRM could not be heard");
         }
         let quiet = last_news.elapsed() >= LINGER && hub.is_calm().await;
-        let pace = if quiet || last_flush.elapsed() >= PATIENCE { Pace::Everything } else { Pace::FullBatches };
+        let pace =
+            if quiet || last_flush.elapsed() >= PATIENCE { FlushMode::Everything } else { FlushMode::FullBatches };
         let round = hub.sync.reconcile(pace).await;
-        if pace == Pace::Everything {
+        if pace == FlushMode::Everything {
             last_flush = Instant::now();
         }
         match round {
-            Ok(Reconciled { unavailable: Some(reason), .. }) => {
+            Ok(RunReport { unavailable: Some(reason), .. }) => {
                 tracing::warn!(reason, seconds = wait.as_secs_f32(), "people wait for the CRM");
                 pause(&hub, wait).await;
                 wait = (wait * 2).min(LONGEST_PAUSE);

@@ -57,7 +57,7 @@ impl Running {
 /// A sentence that says which address is taken or which source is wrong.
 pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, String> {
     let lock = lock(&hub.folder)?;
-    if hub.sync.talk.is_none() && !hub.config.catalog.mailings.is_empty() {
+    if hub.sync.conversation.is_none() && !hub.config.catalog.mailings.is_empty() {
         tracing::warn!("nobody is written to: [hub] public_url or link_key is missing");
     }
     // A hub that does not know whether advertising is held sends none.

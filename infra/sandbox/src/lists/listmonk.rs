@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Books, KEY, Lists, Standing};
+use super::{KEY, ListAccounts, Lists, Standing};
 
 const USER: &str = "stagedoor";
 
@@ -74,7 +74,7 @@ pub async fn query(State(lists): State<Lists>, Query(asked): Query<Asked>, heade
 }
 
 /// As listmonk shows one.
-fn subscriber(books: &Books, email: &str) -> Option<Value> {
+fn subscriber(books: &ListAccounts, email: &str) -> Option<Value> {
     const AT: &str = "2027-01-01T00:00:00.000000Z";
     let id = books.ids.get(email)?;
     let lists = books.members.iter().filter_map(|(list, all)| {

@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
-use super::{Books, KEY, Lists, Standing};
+use super::{KEY, ListAccounts, Lists, Standing};
 
 fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
     let body = json!({
@@ -46,7 +46,7 @@ fn word(standing: Standing) -> &'static str {
     }
 }
 
-fn row(books: &mut Books, list: &str, member: &Value, update: bool) -> Result<bool, String> {
+fn row(books: &mut ListAccounts, list: &str, member: &Value, update: bool) -> Result<bool, String> {
     let email = member.get("email_address").and_then(Value::as_str).unwrap_or_default();
     if !email.contains('@') {
         return Err("Please provide a valid email address.".into());
@@ -105,7 +105,7 @@ pub async fn batch(
     .into_response()
 }
 
-fn found(books: &Books, list: &str, wanted: &str) -> Option<(String, Standing)> {
+fn found(books: &ListAccounts, list: &str, wanted: &str) -> Option<(String, Standing)> {
     let all = books.members.get(list)?;
     all.iter()
         .find(|(email, _)| hash(email) == wanted || email.as_str() == wanted)

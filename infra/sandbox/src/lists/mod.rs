@@ -42,7 +42,7 @@ pub enum ListBreak {
 }
 
 #[derive(Default)]
-pub(crate) struct Books {
+pub(crate) struct ListAccounts {
     /// By list and lower-cased address.
     pub members: BTreeMap<String, BTreeMap<String, Standing>>,
     /// listmonk's subscribers by address.
@@ -57,7 +57,7 @@ pub(crate) struct Books {
     calls: u64,
 }
 
-impl Books {
+impl ListAccounts {
     pub fn standing(&self, list: &str, email: &str) -> Option<Standing> {
         self.members.get(list)?.get(&email.to_lowercase()).copied()
     }
@@ -84,13 +84,13 @@ impl Books {
 
 /// Every provider of lists at once.
 #[derive(Clone, Default)]
-pub struct Lists(Arc<Mutex<Books>>);
+pub struct Lists(Arc<Mutex<ListAccounts>>);
 
 /// The key that all of the stand-ins take.
 pub const KEY: &str = "dev-list-key-us21";
 
 impl Lists {
-    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
+    pub(crate) fn books(&self) -> MutexGuard<'_, ListAccounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Messengers, Platform, Told, bearer, text};
+use super::{LoggedMessage, Messengers, Platform, bearer, text};
 use crate::clock::now;
 
 const DAY: u64 = 24 * 3_600;
@@ -62,7 +62,7 @@ pub async fn messenger(State(all): State<Messengers>, headers: HeaderMap, body: 
     let answer =
         move |id: u64| Json(json!({ "recipient_id": recipient, "message_id": format!("m_{id}") })).into_response();
     let flood = |_| error(400, 613, None, "(#613) Calls to this api have exceeded the rate limit.");
-    all.take(own, Told { to, text: said, button, key: None }, answer, flood)
+    all.take(own, LoggedMessage { to, text: said, button, key: None }, answer, flood)
 }
 
 pub async fn whatsapp(
@@ -112,5 +112,5 @@ pub async fn whatsapp(
         Json(json!({ "messaging_product": "whatsapp", "contacts": [contact], "messages": [message] })).into_response()
     };
     let flood = |_| error(400, 130_429, None, "(#130429) Rate limit hit");
-    all.take(own, Told { to, text: said, button, key }, answer, flood)
+    all.take(own, LoggedMessage { to, text: said, button, key }, answer, flood)
 }

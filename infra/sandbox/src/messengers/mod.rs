@@ -73,7 +73,7 @@ pub struct Arrived {
     pub at: Instant,
 }
 
-pub(crate) struct Board {
+pub(crate) struct MessageLog {
     pub tokens: BTreeMap<Platform, String>,
     pub fans: BTreeMap<(Platform, String), Fan>,
     pub arrived: Vec<Arrived>,
@@ -86,7 +86,7 @@ pub(crate) struct Board {
 
 /// Every messenger at once.
 #[derive(Clone)]
-pub struct Messengers(Arc<Mutex<Board>>, Lists, Payments);
+pub struct Messengers(Arc<Mutex<MessageLog>>, Lists, Payments);
 
 /// The tokens that the stand-ins take.
 pub const TOKENS: [(Platform, &str); 6] = [
@@ -101,7 +101,7 @@ pub const TOKENS: [(Platform, &str); 6] = [
 impl Default for Messengers {
     fn default() -> Self {
         Self(
-            Arc::new(Mutex::new(Board {
+            Arc::new(Mutex::new(MessageLog {
                 tokens: TOKENS.into_iter().map(|(platform, token)| (platform, token.to_owned())).collect(),
                 fans: BTreeMap::new(),
                 arrived: Vec::new(),
@@ -117,7 +117,7 @@ impl Default for Messengers {
     }
 }
 
-impl Board {
+impl MessageLog {
     pub(crate) fn id(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -164,7 +164,7 @@ fn over(calls: &mut VecDeque<Instant>, most: usize, span: Duration) -> bool {
 }
 
 /// One message as its API told it.
-pub(crate) struct Told {
+pub(crate) struct LoggedMessage {
     pub to: String,
     pub text: String,
     pub button: Option<String>,
@@ -172,7 +172,7 @@ pub(crate) struct Told {
 }
 
 impl Messengers {
-    pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
+    pub(crate) fn board(&self) -> MutexGuard<'_, MessageLog> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -252,7 +252,7 @@ impl Messengers {
     pub(crate) fn take(
         &self,
         platform: Platform,
-        told: Told,
+        told: LoggedMessage,
         answer: impl FnOnce(u64) -> Response,
         flood: impl FnOnce(u64) -> Response,
     ) -> Response {
@@ -267,10 +267,10 @@ impl Messengers {
             Some(Break::AnswerLost) | None => {}
         }
         let id = board.id();
-        let Told { to, text, button, key } = told;
+        let LoggedMessage { to, text, button, key } = told;
         board.arrived.push(Arrived { platform, to, text, button, key, id: id.to_string(), at: Instant::now() });
         match broken {
-            Some(_) => crate::answers::cut(),
+            Some(_) => crate::responses::cut(),
             None => answer(id),
         }
     }

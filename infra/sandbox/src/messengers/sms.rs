@@ -13,7 +13,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Messengers, Platform, Told};
+use super::{LoggedMessage, Messengers, Platform};
 
 const OWN: Platform = Platform::Sms;
 pub const LOGIN: &str = "stagedoor";
@@ -68,7 +68,7 @@ pub async fn send(State(all): State<Messengers>, body: Bytes) -> Response {
         }
     }
     let own = id.parse::<u64>().unwrap_or(0);
-    let told = Told { to, text: said.clone(), button: None, key: Some(id.clone()) };
+    let told = LoggedMessage { to, text: said.clone(), button: None, key: Some(id.clone()) };
     all.take(
         OWN,
         told,

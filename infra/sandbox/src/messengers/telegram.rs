@@ -11,7 +11,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Messengers, Platform, Told, text};
+use super::{LoggedMessage, Messengers, Platform, text};
 use crate::clock::now;
 
 const OWN: Platform = Platform::Telegram;
@@ -65,7 +65,8 @@ pub async fn send(State(all): State<Messengers>, Path(bot): Path<String>, body: 
     }
     let chat = body.get("chat_id").and_then(Value::as_i64).unwrap_or(0);
     let button = text(&body, "/reply_markup/inline_keyboard/0/0/url");
-    let told = Told { to: chat.to_string(), text: text(&body, "/text").unwrap_or_default(), button, key: None };
+    let told =
+        LoggedMessage { to: chat.to_string(), text: text(&body, "/text").unwrap_or_default(), button, key: None };
     let answer = |id: u64| {
         let result = json!({ "message_id": id, "date": now(), "chat": { "id": chat, "type": "private" } });
         Json(json!({ "ok": true, "result": result })).into_response()

@@ -9,7 +9,7 @@ use axum::{
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{Messengers, Platform, Told, text};
+use super::{LoggedMessage, Messengers, Platform, text};
 
 const OWN: Platform = Platform::Viber;
 
@@ -42,7 +42,7 @@ pub async fn send(State(all): State<Messengers>, headers: HeaderMap, body: Bytes
         }
     }
     let key = text(&body, "/tracking_data");
-    let told = Told { to, text: said, button: text(&body, "/keyboard/Buttons/0/ActionBody"), key };
+    let told = LoggedMessage { to, text: said, button: text(&body, "/keyboard/Buttons/0/ActionBody"), key };
     let answer = |id: u64| {
         Json(json!({ "status": 0, "status_message": "ok", "message_token": 5_741_311_803_571_000_000_u64 + id }))
             .into_response()

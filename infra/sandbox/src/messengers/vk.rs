@@ -12,7 +12,7 @@ use axum::{
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{Messengers, Platform, Told, bearer, text};
+use super::{LoggedMessage, Messengers, Platform, bearer, text};
 
 const OWN: Platform = Platform::Vk;
 
@@ -61,6 +61,6 @@ pub async fn send(State(all): State<Messengers>, headers: HeaderMap, body: Bytes
     }
     let keyboard: Value = field("keyboard").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let button = text(&keyboard, "/buttons/0/0/action/link");
-    let told = Told { to: to.to_owned(), text: said.to_owned(), button, key: Some(key) };
+    let told = LoggedMessage { to: to.to_owned(), text: said.to_owned(), button, key: Some(key) };
     all.take(OWN, told, |id| Json(json!({ "response": id })).into_response(), |_| error(9, "Flood control"))
 }

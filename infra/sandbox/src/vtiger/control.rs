@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Fields, VtigerSandbox};
-use crate::{Fault, answers};
+use crate::{Fault, responses};
 
 /// The manager whose hands these are, where a call names none.
 const MANAGER: u64 = 5;
@@ -65,12 +65,12 @@ struct ClockMove {
 async fn clock(State(sandbox): State<VtigerSandbox>, Json(moved): Json<ClockMove>) -> Response {
     sandbox.pass(moved.pass);
     moved.zone.into_iter().for_each(|zone| sandbox.set_zone(zone));
-    answers::nothing()
+    responses::nothing()
 }
 
 async fn forget_sessions(State(sandbox): State<VtigerSandbox>) -> Response {
     sandbox.forget_sessions();
-    answers::nothing()
+    responses::nothing()
 }
 
 #[derive(Deserialize)]
@@ -95,15 +95,15 @@ async fn change_stage(State(sandbox): State<VtigerSandbox>, Json(change): Json<S
 
 async fn workflows(State(sandbox): State<VtigerSandbox>, Json(all): Json<Vec<(String, String)>>) -> Response {
     sandbox.set_workflows(all);
-    answers::nothing()
+    responses::nothing()
 }
 
 async fn elsewhere() -> Response {
-    answers::html(StatusCode::OK)
+    responses::html(StatusCode::OK)
 }
 
 fn done(done: bool) -> Response {
-    if done { answers::nothing() } else { answers::unknown() }
+    if done { responses::nothing() } else { responses::unknown() }
 }
 
 async fn records(State(sandbox): State<VtigerSandbox>, Path(module): Path<String>) -> Response {
@@ -132,12 +132,12 @@ async fn change(
 
 async fn delete(State(sandbox): State<VtigerSandbox>, Path((_, id)): Path<(String, String)>) -> Response {
     sandbox.deleted_by_manager(&id);
-    answers::nothing()
+    responses::nothing()
 }
 
 async fn restore(State(sandbox): State<VtigerSandbox>, Path((_, id)): Path<(String, String)>) -> Response {
     sandbox.restored_by_manager(MANAGER, &id, true);
-    answers::nothing()
+    responses::nothing()
 }
 
 async fn copy(State(sandbox): State<VtigerSandbox>, Path((_, id)): Path<(String, String)>) -> Response {

@@ -80,14 +80,14 @@ impl VtigerSandbox {
         }
     }
 
-    /// Out of the recycle bin, as it was. `touches`: the time of change is the present, and the manager changed it last, as
+    /// Out of the recycle bin, as it was. `submissions`: the time of change is the present, and the manager changed it last, as
     /// 8.4 writes it; earlier versions and coreBOS write neither.
-    pub fn restored_by_manager(&self, user: u64, id: &str, touches: bool) {
+    pub fn restored_by_manager(&self, user: u64, id: &str, submissions: bool) {
         let mut state = self.state();
         let now = state.written_at();
         let Some(record) = number(id).and_then(|number| state.records.get_mut(&number)) else { return };
         record.deleted = false;
-        if touches {
+        if submissions {
             record.fields.insert("modifiedtime".into(), now.into());
             record.fields.insert("modifiedby".into(), format!("19x{user}").into());
         }

@@ -2,7 +2,7 @@
 //! it by a test that plays the recordings against it. What is silently cut, dropped or replaced there is here, too.
 
 mod control;
-mod door;
+mod endpoint;
 mod manager;
 mod modules;
 mod records;
@@ -160,7 +160,7 @@ impl VtigerSandbox {
     }
 
     pub fn router(&self) -> Router {
-        control::router().fallback(door::door).with_state(self.clone())
+        control::router().fallback(endpoint::door).with_state(self.clone())
     }
 
     /// Serves until the task is dropped.

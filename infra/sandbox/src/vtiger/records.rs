@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Fields, Record, State,
-    door::{Answer, FORBIDDEN, Wrong, denied, wrong},
+    endpoint::{Answer, FORBIDDEN, Wrong, denied, wrong},
     modules::{Field, Module},
 };
 

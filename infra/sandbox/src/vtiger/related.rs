@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Fields, State,
-    door::{Answer, Wrong, wrong},
+    endpoint::{Answer, Wrong, wrong},
     records::plain,
     vtql,
 };

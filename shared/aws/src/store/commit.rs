@@ -112,7 +112,7 @@ impl DynamoStore {
     }
 
     async fn save_people(&self, commit: &Commit) -> Result<Saved> {
-        let names = [&commit.released, &commit.crowded, &commit.lifted];
+        let names = [&commit.released, &commit.shared_identifiers, &commit.lifted];
         let joins = !commit.removed.is_empty() || names.iter().any(|one| !one.is_empty());
         if joins || commit.people.len() > 1 {
             self.save_together(commit).await
@@ -267,7 +267,9 @@ impl DynamoStore {
         let mut actions = Vec::new();
         let table = self.table("names");
         let claimed = |identifier| commit.claims.iter().any(|(one, _, _)| one == identifier);
-        for identifier in commit.released.iter().filter(|one| !claimed(*one) && !commit.crowded.contains(one)) {
+        for identifier in
+            commit.released.iter().filter(|one| !claimed(*one) && !commit.shared_identifiers.contains(one))
+        {
             // Without a person it is the mark of a crowd, which stays.
             let delete = Delete::builder()
                 .table_name(&table)
@@ -282,7 +284,7 @@ impl DynamoStore {
                 .condition_expression("attribute_not_exists(person)");
             actions.push(TransactWriteItem::builder().delete(built(delete.build())?).build());
         }
-        for identifier in &commit.crowded {
+        for identifier in &commit.shared_identifiers {
             let crowd = item([("identifier", text(identifier.to_string()))]);
             actions.push(put(built(Put::builder().table_name(&table).set_item(Some(crowd)).build())?));
         }

@@ -23,8 +23,8 @@ impl DynamoStore {
         }
         for name in names {
             self.remove("names", item([("identifier", text(name.to_string()))])).await?;
-            for cell in cells_of_address(name) {
-                self.remove("misc", item([("pk", text("cell")), ("sk", text(cell))])).await?;
+            for key_value in cells_of_address(name) {
+                self.remove("misc", item([("pk", text("cell")), ("sk", text(key_value))])).await?;
             }
         }
         // What a crash left of somebody who never came to be bears no name by which it could be found.

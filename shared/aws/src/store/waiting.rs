@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
-use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_engine::{CrmState, Person, PersonId};
 use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{Dirty, Mark, Postponed, READ_AGAIN, Result, SetAside, Taken};
 
@@ -90,7 +90,7 @@ impl DynamoStore {
                 continue;
             }
             let mut link =
-                own_ids(&person).filter_map(|one| links.get(&one).cloned()).reduce(Link::join).unwrap_or_default();
+                own_ids(&person).filter_map(|one| links.get(&one).cloned()).reduce(CrmState::join).unwrap_or_default();
             link.revision = links.get(&id).map_or(0, |own| own.revision);
             let marks = marks.remove(&id).unwrap_or_default();
             if marks.is_aside && now.is_some() {
@@ -108,7 +108,7 @@ impl DynamoStore {
     pub(super) async fn links_of(
         &self,
         ids: &BTreeSet<PersonId>,
-    ) -> Result<(BTreeMap<PersonId, Link>, BTreeMap<PersonId, String>)> {
+    ) -> Result<(BTreeMap<PersonId, CrmState>, BTreeMap<PersonId, String>)> {
         let (mut links, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
         for one in self.documents(Kind::Link, ids.iter().copied()).await? {
             let id = person_id(text_of(&one, "person").unwrap_or(""))?;
@@ -242,5 +242,5 @@ impl DynamoStore {
 }
 
 fn own_ids(person: &Person) -> impl Iterator<Item = PersonId> {
-    std::iter::once(person.id).chain(person.absorbed.iter().copied())
+    std::iter::once(person.id).chain(person.merged_ids.iter().copied())
 }

@@ -69,11 +69,11 @@ async fn cells_of_a_prefix_are_read_without_the_others() {
     let (store, answered) = (DynamoStore::new(&config, "t"), &counted.answered);
     for n in 0..300 {
         let name = if n % 2 == 0 { format!("promo/{n}") } else { format!("code/{n}") };
-        store.put_cell(&name, &"x".repeat(1_000), None).await.expect("put");
+        store.compare_and_set(&name, &"x".repeat(1_000), None).await.expect("put");
     }
-    store.put_cell("show/site/1", "moved", None).await.expect("put");
+    store.compare_and_set("show/site/1", "moved", None).await.expect("put");
     let before = answered.load(Ordering::Relaxed);
-    let found = store.cells("show/").await.expect("read");
+    let found = store.key_values("show/").await.expect("read");
     assert_eq!(found.into_keys().collect::<Vec<_>>(), ["show/site/1"]);
     let bytes = answered.load(Ordering::Relaxed) - before;
     assert!(bytes < 10_000, "{bytes} bytes for one cell among 300 others");
@@ -87,7 +87,7 @@ async fn chunks_of_a_long_call_go_at_once_and_not_all_of_them() {
     let store = DynamoStore::new(&config, "t");
     let names = (0..4_000).map(|n| format!("asked/{n}")).collect();
     counted.slow.store(200, Ordering::Relaxed);
-    assert!(store.cells_of(&names).await.expect("read").is_empty());
+    assert!(store.key_values_of(&names).await.expect("read").is_empty());
     let most = counted.most.load(Ordering::Relaxed);
     assert!((4..=16).contains(&most), "{most} calls at once, of 40");
 }
@@ -104,7 +104,7 @@ async fn who_takes_a_round_of_people_does_not_read_everybody_who_waits() {
     }
     let bytes = async |max: usize| {
         let before = counted.answered.load(Ordering::Relaxed);
-        store.take_dirty(max, None).await.expect("taken");
+        store.claim_dirty(max, None).await.expect("taken");
         counted.answered.load(Ordering::Relaxed) - before
     };
     let (some, all) = (bytes(1_500).await, bytes(100_000).await);
@@ -119,10 +119,10 @@ async fn who_is_to_be_looked_at_later_is_not_read_now() {
     let store = DynamoStore::new(&config, "t");
     let at = |second: i64| stagedoor_model::Timestamp::from_second(1_800_000_000 + second).expect("in range");
     let id = |n: u32| stagedoor_engine::PersonId::from_bytes(u128::from(n).to_be_bytes());
-    store.look_again(&(0..3_000).map(|n| (id(n), at(3_600))).collect()).await.expect("put down");
-    store.look_again(&[(id(1), at(60))].into()).await.expect("put down");
+    store.schedule_rechecks(&(0..3_000).map(|n| (id(n), at(3_600))).collect()).await.expect("put down");
+    store.schedule_rechecks(&[(id(1), at(60))].into()).await.expect("put down");
     let before = counted.answered.load(Ordering::Relaxed);
-    let due = store.due(at(120)).await.expect("read");
+    let due = store.due_rechecks(at(120)).await.expect("read");
     assert_eq!(due.iter().flat_map(|page| &page.people).collect::<Vec<_>>(), [&id(1)]);
     let bytes = counted.answered.load(Ordering::Relaxed) - before;
     assert!(bytes < 5_000, "{bytes} bytes for one person among 3,000");

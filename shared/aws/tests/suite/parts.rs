@@ -8,7 +8,7 @@ use std::{
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use stagedoor_aws::{DynamoStore, create_tables};
-use stagedoor_engine::{Link, Person};
+use stagedoor_engine::{CrmState, Person};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{
     Commit, Removal, Saved, Store,
@@ -100,13 +100,13 @@ async fn parts_of_the_joined_of_the_erased_and_of_the_crms_go() {
     for person in [&one, &two] {
         assert_eq!(save(&store, &of_size(person, LARGE, 1), None).await, Saved::Done);
     }
-    let mut link = Link::default();
+    let mut link = CrmState::default();
     link.contact.named = Some(stagedoor_ports::testing::noise(LARGE, 5));
-    store.save_links(vec![(one.id, link.clone())]).await.expect("saved");
-    store.save_links(vec![(one.id, Link { revision: 1, ..link })]).await.expect("saved");
+    store.save_crm_states(vec![(one.id, link.clone())]).await.expect("saved");
+    store.save_crm_states(vec![(one.id, CrmState { revision: 1, ..link })]).await.expect("saved");
     let parts = versions(&client, &format!("link#{}", one.id)).await;
     assert_eq!(parts.keys().copied().collect::<Vec<_>>(), [2]);
-    let joined = Person { absorbed: BTreeSet::from([two.id]), ..of_size(&one, LARGE, 2) };
+    let joined = Person { merged_ids: BTreeSet::from([two.id]), ..of_size(&one, LARGE, 2) };
     let commit = Commit {
         people: vec![(joined, Some(1))],
         removed: vec![Removal { id: two.id, version: 1, into: one.id }],

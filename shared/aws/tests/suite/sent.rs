@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use stagedoor_ports::{Cell, Clock, Store, SystemClock};
+use stagedoor_ports::{Clock, KeyValue, Store, SystemClock};
 
 use crate::parts::{scan, store, text};
 
@@ -13,10 +13,10 @@ const NAMES: [&str; 4] = ["sent/1", "reported/1", "told/order 1", "way/1"];
 async fn what_was_sent_ends_after_400_days_and_nothing_else_does() {
     let (_moto, store, client) = store().await;
     for name in NAMES.into_iter().chain(["token"]) {
-        assert!(store.put_cell(name, "one", None).await.expect("put"));
-        assert!(!store.put_cell(name, "two", None).await.expect("put"));
-        assert!(store.put_cell(name, "three", Some(1)).await.expect("put"));
-        assert_eq!(store.cell(name).await.expect("read"), Some(Cell { value: "three".into(), version: 2 }));
+        assert!(store.compare_and_set(name, "one", None).await.expect("put"));
+        assert!(!store.compare_and_set(name, "two", None).await.expect("put"));
+        assert!(store.compare_and_set(name, "three", Some(1)).await.expect("put"));
+        assert_eq!(store.key_value(name).await.expect("read"), Some(KeyValue { value: "three".into(), version: 2 }));
     }
     let (sent, misc) = (scan(&client, "t-sent").await, scan(&client, "t-misc").await);
     assert_eq!(sent.iter().map(|one| text(one, "id")).collect::<BTreeSet<_>>(), NAMES.into());
@@ -26,7 +26,7 @@ async fn what_was_sent_ends_after_400_days_and_nothing_else_does() {
     let days = |one| (end(one) - SystemClock.now().as_second()) / 86_400;
     assert!(sent.iter().all(|one| (399..=400).contains(&days(one))));
     let asked = NAMES.into_iter().chain(["token", "sent/2"]).map(str::to_owned).collect();
-    assert_eq!(store.cells_of(&asked).await.expect("read").len(), 5);
+    assert_eq!(store.key_values_of(&asked).await.expect("read").len(), 5);
 }
 
 #[tokio::test]
@@ -37,11 +37,11 @@ async fn what_an_earlier_version_sent_is_not_sent_again() {
         [("pk", s("cell")), ("sk", s("sent/1")), ("content", s("begun 0")), ("version", AttributeValue::N("7".into()))];
     let one: HashMap<_, _> = one.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     client.put_item().table_name("t-misc").set_item(Some(one)).send().await.expect("written");
-    assert_eq!(store.cell("sent/1").await.expect("read"), Some(Cell { value: "begun 0".into(), version: 7 }));
-    assert_eq!(store.cells_of(&["sent/1".to_owned()].into()).await.expect("read").len(), 1);
-    assert!(!store.put_cell("sent/1", "begun 0", None).await.expect("answered"), "it is known");
-    assert!(!store.put_cell("sent/1", "ended", Some(6)).await.expect("answered"));
-    assert!(store.put_cell("sent/1", "ended", Some(7)).await.expect("answered"));
-    assert_eq!(store.cell("sent/1").await.expect("read"), Some(Cell { value: "ended".into(), version: 8 }));
+    assert_eq!(store.key_value("sent/1").await.expect("read"), Some(KeyValue { value: "begun 0".into(), version: 7 }));
+    assert_eq!(store.key_values_of(&["sent/1".to_owned()].into()).await.expect("read").len(), 1);
+    assert!(!store.compare_and_set("sent/1", "begun 0", None).await.expect("answered"), "it is known");
+    assert!(!store.compare_and_set("sent/1", "ended", Some(6)).await.expect("answered"));
+    assert!(store.compare_and_set("sent/1", "ended", Some(7)).await.expect("answered"));
+    assert_eq!(store.key_value("sent/1").await.expect("read"), Some(KeyValue { value: "ended".into(), version: 8 }));
     assert!(scan(&client, "t-sent").await.is_empty(), "it stays where it lies");
 }

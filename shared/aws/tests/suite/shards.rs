@@ -7,7 +7,7 @@ use std::{
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use stagedoor_aws::{DynamoStore, create_tables};
-use stagedoor_engine::{Digest, Link, Parked, PersonId};
+use stagedoor_engine::{CrmState, Digest, PersonId, Rejected};
 use stagedoor_model::Timestamp;
 use stagedoor_ports::{
     Outcome, Saved, Store,
@@ -29,10 +29,10 @@ async fn fill(store: &DynamoStore) -> Vec<PersonId> {
         let (person, mut commit) = newcomer(n);
         commit.journal.iter_mut().for_each(|row| row.outcome = Outcome::Unrecognized);
         assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
-        let mut link = Link::default();
+        let mut link = CrmState::default();
         let at = Timestamp::from_second(1_800_000_000).expect("in range");
-        link.contact.parked = Some(Parked { digest: Digest::of(&"row"), reason: "no such field".into(), at });
-        store.save_links(vec![(person.id, link)]).await.expect("saved");
+        link.contact.rejected = Some(Rejected { digest: Digest::of(&"row"), reason: "no such field".into(), at });
+        store.save_crm_states(vec![(person.id, link)]).await.expect("saved");
         people.push(person.id);
     }
     people
@@ -47,8 +47,8 @@ async fn keys(client: &aws_sdk_dynamodb::Client, table: &str, name: &str) -> BTr
 async fn all_there(store: &DynamoStore) {
     let totals = store.totals().await.expect("counted");
     let many = u64::from(MANY);
-    assert_eq!((totals.events, totals.people, totals.parked, totals.unrecognized), (many, many, many, many));
-    assert_eq!(store.parked(1_000).await.expect("read").len(), MANY as usize);
+    assert_eq!((totals.events, totals.people, totals.rejected, totals.unrecognized), (many, many, many, many));
+    assert_eq!(store.rejected(1_000).await.expect("read").len(), MANY as usize);
     let kept = store.unrecognized(10).await.expect("read").into_iter().map(|row| row.event.id).collect::<Vec<_>>();
     assert_eq!(kept, (MANY - 9..=MANY).rev().map(|n| form_event(n).id).collect::<Vec<_>>(), "the latest first");
 }

@@ -64,7 +64,7 @@ async fn a_person_who_cannot_be_read_is_set_aside_and_holds_up_nobody() {
 async fn a_crm_state_that_cannot_be_read_is_not_taken_for_none() {
     let (_moto, store, client) = store().await;
     let people = put_people(&store, 3).await;
-    store.save_links(people.iter().map(|id| (*id, Default::default())).collect()).await.expect("saved");
+    store.save_crm_states(people.iter().map(|id| (*id, Default::default())).collect()).await.expect("saved");
     replace(&client, ("t-links", "person", &people[0].to_string()), "doc", garbage()).await;
     unreadable_suite(&store, &people, &[1, 2], 0).await;
 }
@@ -96,7 +96,7 @@ fn of_later(packed: &AttributeValue) -> AttributeValue {
 async fn what_a_later_version_wrote_is_set_aside_and_never_overwritten() {
     let (_moto, store, client) = store().await;
     let people = put_people(&store, 3).await;
-    store.save_links(people.iter().map(|id| (*id, Default::default())).collect()).await.expect("saved");
+    store.save_crm_states(people.iter().map(|id| (*id, Default::default())).collect()).await.expect("saved");
     let id = people[1].to_string();
     let mut docs = Vec::new();
     for (table, key) in [("t-people", "id"), ("t-links", "person")] {
@@ -109,7 +109,7 @@ async fn what_a_later_version_wrote_is_set_aside_and_never_overwritten() {
     assert!(told[0].reason.contains("a later version of Stagedoor wrote"), "{told:?}");
     let (_, anew) = newcomer(2);
     assert_eq!(store.save(vec![anew]).await.expect("answered"), vec![Saved::Conflict]);
-    assert!(store.save_links(vec![(people[1], Default::default())]).await.is_err());
+    assert!(store.save_crm_states(vec![(people[1], Default::default())]).await.is_err());
     for (table, key, later) in docs {
         assert_eq!(replace(&client, (table, key, &id), "doc", later.clone()).await, later);
     }

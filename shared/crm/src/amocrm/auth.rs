@@ -75,7 +75,9 @@ impl Authorization {
     pub(super) async fn token(&self, http: &dyn HttpClient, base: &str, rejected: bool) -> Result<String, CrmError> {
         match self {
             Self::LongLived(token) if !rejected => Ok(token.clone()),
-            Self::LongLived(_) => Err(CrmError::Denied("the long-lived token is not accepted; issue a new one".into())),
+            Self::LongLived(_) => {
+                Err(CrmError::CredentialsRejected("the long-lived token is not accepted; issue a new one".into()))
+            }
             Self::OAuth(oauth) => oauth.token(http, base, rejected).await,
         }
     }
@@ -145,7 +147,7 @@ impl OAuth {
         }
         match unknown {
             true => Err(CrmError::Unavailable("the token endpoint does not answer".into())),
-            false => Err(CrmError::Denied(
+            false => Err(CrmError::CredentialsRejected(
                 "every refresh token is spent; authorise again: stagedoor authorize <code>".into(),
             )),
         }
@@ -155,7 +157,9 @@ impl OAuth {
     pub async fn authorize(&self, http: &dyn HttpClient, base: &str, code: &str) -> Result<(), CrmError> {
         let grant = serde_json::json!({ "grant_type": "authorization_code", "code": code });
         let pair = self.exchange(http, base, grant, self.clock.now()).await.map_err(|refused| match refused {
-            Refused::Final => CrmError::Denied("the code is not accepted: it lives 20 minutes and works once".into()),
+            Refused::Final => {
+                CrmError::CredentialsRejected("the code is not accepted: it lives 20 minutes and works once".into())
+            }
             Refused::Unknown => CrmError::Unavailable("the token endpoint does not answer".into()),
         })?;
         let (mut pairs, version) = self.pairs().await?;
@@ -197,15 +201,15 @@ impl OAuth {
     }
 
     async fn pairs(&self) -> Result<(Vec<TokenPair>, Option<u64>), CrmError> {
-        let Some(cell) = self.store.cell(CELL).await.map_err(unavailable)? else { return Ok((vec![], None)) };
-        let pairs =
-            serde_json::from_str(&cell.value).map_err(|_| CrmError::Denied("the stored tokens are damaged".into()))?;
-        Ok((pairs, Some(cell.version)))
+        let Some(key_value) = self.store.key_value(CELL).await.map_err(unavailable)? else { return Ok((vec![], None)) };
+        let pairs = serde_json::from_str(&key_value.value)
+            .map_err(|_| CrmError::CredentialsRejected("the stored tokens are damaged".into()))?;
+        Ok((pairs, Some(key_value.version)))
     }
 
     async fn save(&self, pairs: &[TokenPair], version: Option<u64>) -> Result<(), CrmError> {
         let value = serde_json::to_string(pairs).unwrap_or_default();
-        match self.store.put_cell(CELL, &value, version).await.map_err(unavailable)? {
+        match self.store.compare_and_set(CELL, &value, version).await.map_err(unavailable)? {
             true => Ok(()),
             false => Err(CrmError::Unavailable("another process changed the tokens".into())),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use serde_json::Value;
-use stagedoor_ports::{CrmError, Gone, Row};
+use stagedoor_ports::{CrmError, Gone, WriteOutcome};
 
 use crate::amocrm::transport::{Failure, Transport};
 
@@ -25,8 +25,8 @@ pub async fn send(
     entity: &str,
     rows: Vec<Value>,
     gone: GoneIn<'_>,
-) -> Vec<Row> {
-    let mut outcome = vec![Row::NotSent; rows.len()];
+) -> Vec<WriteOutcome> {
+    let mut outcome = vec![WriteOutcome::NotSent; rows.len()];
     let mut work: Vec<Vec<(usize, Value)>> = Vec::new();
     let mut numbered: Vec<(usize, Value)> = rows.into_iter().enumerate().collect();
     for (index, row) in &mut numbered {
@@ -48,18 +48,18 @@ pub async fn send(
                 for (index, row) in &batch {
                     let by_id = row.get("id").and_then(Value::as_u64);
                     let id = done.get(&index.to_string()).copied().or(by_id);
-                    set(&mut outcome, *index, id.map_or(Row::Unknown, Row::Done));
+                    set(&mut outcome, *index, id.map_or(WriteOutcome::Unknown, WriteOutcome::Done));
                 }
             }
             Err(Failure::Refused(problem)) => work.extend(without_refused(batch, &problem, &mut outcome, gone)),
             Err(Failure::TooLarge) if batch.len() > 1 => work.extend(halves(batch)),
             Err(Failure::TooLarge) => {
                 let reason = "it is too large for the CRM".to_owned();
-                batch.iter().for_each(|(index, _)| set(&mut outcome, *index, Row::Refused(reason.clone())));
+                batch.iter().for_each(|(index, _)| set(&mut outcome, *index, WriteOutcome::Refused(reason.clone())));
             }
             Err(Failure::TooSlow) if batch.len() > 1 && *method == Method::PATCH => work.extend(halves(batch)),
             Err(Failure::Lost | Failure::TooSlow) => {
-                batch.iter().for_each(|(index, _)| set(&mut outcome, *index, Row::Unknown));
+                batch.iter().for_each(|(index, _)| set(&mut outcome, *index, WriteOutcome::Unknown));
             }
             Err(Failure::Unusable(error)) => {
                 log(&error);
@@ -73,11 +73,11 @@ pub async fn send(
 fn log(error: &CrmError) {
     match error {
         CrmError::Unavailable(_) => tracing::warn!(%error, "bulk call not made"),
-        CrmError::Denied(_) => tracing::error!(%error, "bulk call not made"),
+        CrmError::CredentialsRejected(_) => tracing::error!(%error, "bulk call not made"),
     }
 }
 
-fn set(outcome: &mut [Row], index: usize, row: Row) {
+fn set(outcome: &mut [WriteOutcome], index: usize, row: WriteOutcome) {
     if let Some(place) = outcome.get_mut(index) {
         *place = row;
     }
@@ -95,14 +95,14 @@ fn ids(answer: Option<&Value>, entity: &str) -> BTreeMap<String, u64> {
 type Batch = Vec<(usize, Value)>;
 
 // The error names rows by their `request_id`; where it names none of ours, the batch is halved until one row is left.
-fn without_refused(batch: Batch, problem: &Value, outcome: &mut [Row], gone: GoneIn<'_>) -> Vec<Batch> {
+fn without_refused(batch: Batch, problem: &Value, outcome: &mut [WriteOutcome], gone: GoneIn<'_>) -> Vec<Batch> {
     let named = by_row(problem);
     let (refused, rest): (Batch, Batch) =
         batch.into_iter().partition(|(index, _)| named.contains_key(&index.to_string()));
     if refused.is_empty() {
         if let [(index, _)] = rest.as_slice() {
             let errors = named.into_values().next().unwrap_or_default();
-            let row = verdict(*index, &errors, gone).unwrap_or_else(|| Row::Refused(detail(problem)));
+            let row = verdict(*index, &errors, gone).unwrap_or_else(|| WriteOutcome::Refused(detail(problem)));
             set(outcome, *index, row);
             return vec![];
         }
@@ -110,17 +110,17 @@ fn without_refused(batch: Batch, problem: &Value, outcome: &mut [Row], gone: Gon
     }
     for (index, _) in &refused {
         let errors = named.get(&index.to_string()).map_or(&[][..], Vec::as_slice);
-        let words = || Row::Refused(errors.iter().map(|error| sentence(error)).collect::<Vec<_>>().join("; "));
+        let words = || WriteOutcome::Refused(errors.iter().map(|error| sentence(error)).collect::<Vec<_>>().join("; "));
         set(outcome, *index, verdict(*index, errors, gone).unwrap_or_else(words));
     }
     if rest.is_empty() { vec![] } else { vec![rest] }
 }
 
 /// What is gone, if an error of the row says so.
-fn verdict(index: usize, errors: &[&Value], gone: GoneIn<'_>) -> Option<Row> {
+fn verdict(index: usize, errors: &[&Value], gone: GoneIn<'_>) -> Option<WriteOutcome> {
     let text = |error: &Value, key: &str| error.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
     let choices = errors.iter().filter(|error| text(error, "code") == "NotSupportedChoice");
-    choices.filter_map(|error| gone(index, &text(error, "path"))).map(Row::Gone).next()
+    choices.filter_map(|error| gone(index, &text(error, "path"))).map(WriteOutcome::Gone).next()
 }
 
 fn halves(mut batch: Batch) -> Vec<Batch> {

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp, breakage};
-use stagedoor_ports::{Changes, Crm, CrmError, CrmPage, Gone, Missing, Row, Store};
+use stagedoor_ports::{Changes, Crm, CrmError, CrmPage, Deleted, Gone, Store, WriteOutcome};
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         companies,
         hooks::RESUBSCRIBE,
         links::{self, Link},
-        remarks,
+        notes_and_tasks,
         rows::Pages,
         schema::{self, Schema, items, number},
         transport::Transport,
@@ -38,7 +38,7 @@ pub(super) const SKEW: i64 = 120;
 const STALE: [&str; 3] = ["field_id", "[status_id", "[pipeline_id"];
 
 /// A row as it is sent, or why it is not.
-type Built = Result<Value, Row>;
+type Built = Result<Value, WriteOutcome>;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -75,7 +75,7 @@ impl AmoCrm {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn new(settings: Settings, authorization: Authorization) -> Result<Self, CrmError> {
-        let http = SocketClient::new(settings.timeout).map_err(CrmError::Denied)?;
+        let http = SocketClient::new(settings.timeout).map_err(CrmError::CredentialsRejected)?;
         Ok(Self::over(Arc::new(http), settings, authorization))
     }
 
@@ -137,13 +137,13 @@ impl AmoCrm {
         entity: &str,
         rows: F,
         gone: GoneIn<'_>,
-    ) -> Vec<Row>
+    ) -> Vec<WriteOutcome>
     where
         F: Fn(&Schema) -> Vec<Built>,
     {
         let mut outcome = self.send(method, path, entity, &rows, gone).await;
         let names_gone = |reason: &String| STALE.iter().any(|field| reason.contains(field));
-        let stale = |row: &Row| matches!(row, Row::Refused(reason) if names_gone(reason));
+        let stale = |row: &WriteOutcome| matches!(row, WriteOutcome::Refused(reason) if names_gone(reason));
         if outcome.iter().any(stale) {
             *self.schema.write().await = None;
             let again: Vec<usize> = outcome.iter().enumerate().filter(|(_, row)| stale(row)).map(|(i, _)| i).collect();
@@ -162,7 +162,7 @@ impl AmoCrm {
         outcome
     }
 
-    async fn send<F>(&self, method: &Method, path: &str, entity: &str, rows: &F, gone: GoneIn<'_>) -> Vec<Row>
+    async fn send<F>(&self, method: &Method, path: &str, entity: &str, rows: &F, gone: GoneIn<'_>) -> Vec<WriteOutcome>
     where
         F: Fn(&Schema) -> Vec<Built>,
     {
@@ -170,7 +170,7 @@ impl AmoCrm {
             Ok(schema) => schema,
             Err(error) => {
                 tracing::warn!(%error, "the CRM's fields could not be read");
-                return rows(&Schema::default()).iter().map(|_| Row::NotSent).collect();
+                return rows(&Schema::default()).iter().map(|_| WriteOutcome::NotSent).collect();
             }
         };
         let (mut places, mut good, mut outcome) = (Vec::new(), Vec::new(), Vec::new());
@@ -179,7 +179,7 @@ impl AmoCrm {
                 Ok(row) => {
                     places.push(index);
                     good.push(row);
-                    outcome.push(Row::NotSent);
+                    outcome.push(WriteOutcome::NotSent);
                 }
                 Err(row) => outcome.push(row),
             }
@@ -196,10 +196,16 @@ impl AmoCrm {
 
     /// Links rows that are there to their companies. `made`: the rows were made by this call; one whose link failed is
     /// looked up next time, and its company hangs on the update then.
-    async fn hang(&self, entity: &str, mut rows: Vec<Row>, companies: Vec<Option<u64>>, made: bool) -> Vec<Row> {
+    async fn hang(
+        &self,
+        entity: &str,
+        mut rows: Vec<WriteOutcome>,
+        companies: Vec<Option<u64>>,
+        made: bool,
+    ) -> Vec<WriteOutcome> {
         let (mut places, mut wanted) = (Vec::new(), Vec::new());
         for (index, (row, company)) in rows.iter().zip(&companies).enumerate() {
-            if let (Row::Done(from), Some(to)) = (row, company) {
+            if let (WriteOutcome::Done(from), Some(to)) = (row, company) {
                 places.push(index);
                 wanted.push(Link { from: *from, to_entity: "companies", to: *to });
             }
@@ -210,9 +216,9 @@ impl AmoCrm {
         let linked = links::link(&self.transport, entity, &wanted).await;
         for (index, answer) in places.into_iter().zip(linked) {
             if let Some(place) = rows.get_mut(index)
-                && !matches!(answer, Row::Done(_))
+                && !matches!(answer, WriteOutcome::Done(_))
             {
-                *place = if made { Row::Unknown } else { answer };
+                *place = if made { WriteOutcome::Unknown } else { answer };
             }
         }
         rows
@@ -226,7 +232,7 @@ impl Crm for AmoCrm {
         let schema = self.schema().await?;
         let is_there = |key: &(String, String)| schema.stages.contains_key(key);
         if breakage::is_on("missing-stage-stops-all") && !self.settings.stages.iter().all(is_there) {
-            return Err(CrmError::Denied("the CRM has not every stage".into()));
+            return Err(CrmError::CredentialsRejected("the CRM has not every stage".into()));
         }
         let Some(hook) = &self.settings.hook else { return Ok(()) };
         let mut subscribed = self.subscribed.lock().await;
@@ -237,7 +243,7 @@ impl Crm for AmoCrm {
         Ok(())
     }
 
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
         let region = self.settings.region;
         let build = |schema: &Schema| rows.iter().map(|one| Ok(wire::contact(one, schema, None, region))).collect();
         let made = self.send_healing(&Method::POST, "/api/v4/contacts", "contacts", build, &bulk::NOTHING).await;
@@ -245,14 +251,14 @@ impl Crm for AmoCrm {
         self.hang("contacts", made, companies.collect(), true).await
     }
 
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
         let adds = |draft: &ContactDraft| !draft.phones.is_empty() || !draft.emails.is_empty();
         let ids: BTreeSet<u64> = rows.iter().filter(|(_, draft)| adds(draft)).map(|(id, _)| *id).collect();
         let held = match self.standing(ids).await {
             Ok(held) => held,
             Err(error) => {
                 tracing::warn!(%error, "contacts could not be read before they are written");
-                return vec![Row::NotSent; rows.len()];
+                return vec![WriteOutcome::NotSent; rows.len()];
             }
         };
         let build = |schema: &Schema| {
@@ -269,14 +275,14 @@ impl Crm for AmoCrm {
         self.hang("contacts", done, companies.collect(), false).await
     }
 
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
         if let Err(error) = self.look_for_stages(rows).await {
             tracing::warn!(%error, "the CRM's stages could not be read");
-            return vec![Row::NotSent; rows.len()];
+            return vec![WriteOutcome::NotSent; rows.len()];
         }
         let build = |schema: &Schema| {
             rows.iter()
-                .map(|(contact, draft)| wire::deal(draft, Some(*contact), schema, None).map_err(Row::Held))
+                .map(|(contact, draft)| wire::deal(draft, Some(*contact), schema, None).map_err(WriteOutcome::Held))
                 .collect()
         };
         let gone = |index: usize, field: &str| {
@@ -290,12 +296,12 @@ impl Crm for AmoCrm {
         self.send_healing(&Method::POST, "/api/v4/leads", "leads", build, &gone).await
     }
 
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
         let held = match self.deals_to_move(rows).await {
             Ok(held) => held,
             Err(error) => {
                 tracing::warn!(%error, "deals could not be read before they are moved");
-                return vec![Row::NotSent; rows.len()];
+                return vec![WriteOutcome::NotSent; rows.len()];
             }
         };
         let build = |schema: &Schema| {
@@ -303,7 +309,9 @@ impl Crm for AmoCrm {
                 if let Some(other) = wire::foreign(held.get(id), draft.person, &draft.other_ids) {
                     return Err(other);
                 }
-                wire::deal(draft, None, schema, held.get(id)).map(|row| wire::with_id(*id, row)).map_err(Row::Held)
+                wire::deal(draft, None, schema, held.get(id))
+                    .map(|row| wire::with_id(*id, row))
+                    .map_err(WriteOutcome::Held)
             };
             rows.iter().map(row).collect()
         };
@@ -313,23 +321,23 @@ impl Crm for AmoCrm {
         self.hang("leads", done, companies.collect(), false).await
     }
 
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<Row> {
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<WriteOutcome> {
         let make = || schema::fields(&self.transport, "companies", &companies::FIELDS);
         match self.company_fields.get_or_try_init(make).await {
             Ok(fields) => companies::put(&self.transport, fields, rows, companies::second(since, SKEW)).await,
             Err(error) => {
                 tracing::warn!(%error, "the CRM's fields of companies could not be read");
-                vec![Row::NotSent; rows.len()]
+                vec![WriteOutcome::NotSent; rows.len()]
             }
         }
     }
 
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
         let moved = match links::move_deals(&self.transport, rows).await {
             Ok(moved) => moved,
             Err(error) => {
                 tracing::warn!(%error, "deals of duplicates were not moved; tried again later");
-                return vec![Row::NotSent; rows.len()];
+                return vec![WriteOutcome::NotSent; rows.len()];
             }
         };
         let build = |_: &Schema| {
@@ -338,17 +346,17 @@ impl Crm for AmoCrm {
                 .map(|((contact, of), moved)| {
                     let tags = json!([{ "name": format!("duplicate of {of}") }]);
                     let row = wire::with_id(*contact, json!({ "tags_to_add": tags, "updated_by": 0 }));
-                    if matches!(moved, Row::Done(_)) { Ok(row) } else { Err(moved.clone()) }
+                    if matches!(moved, WriteOutcome::Done(_)) { Ok(row) } else { Err(moved.clone()) }
                 })
                 .collect()
         };
         let gone = |index: usize, field: &str| (field == "id").then_some(Gone::Contact(rows.get(index)?.0));
         let tagged = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
-        remarks::tell_managers(&self.transport, rows, &tagged).await;
+        notes_and_tasks::tell_managers(&self.transport, rows, &tagged).await;
         tagged
     }
 
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
         let mut parted = Vec::new();
         for row in rows {
             parted.push(self.part(row).await);
@@ -356,25 +364,26 @@ impl Crm for AmoCrm {
         parted
     }
 
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
-        let build = |_: &Schema| rows.iter().map(|(contact, text)| Ok(remarks::note(*contact, text))).collect();
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
+        let build = |_: &Schema| rows.iter().map(|(contact, text)| Ok(notes_and_tasks::note(*contact, text))).collect();
         let gone = |index: usize, field: &str| (field == "entity_id").then_some(Gone::Contact(rows.get(index)?.0));
         self.send_healing(&Method::POST, "/api/v4/contacts/notes", "notes", build, &gone).await
     }
 
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
-        let build =
-            |_: &Schema| rows.iter().map(|(contact, text, until)| Ok(remarks::task(*contact, text, *until))).collect();
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
+        let build = |_: &Schema| {
+            rows.iter().map(|(contact, text, until)| Ok(notes_and_tasks::task(*contact, text, *until))).collect()
+        };
         let gone = |index: usize, field: &str| (field == "entity_id").then_some(Gone::Contact(rows.get(index)?.0));
         self.send_healing(&Method::POST, "/api/v4/tasks", "tasks", build, &gone).await
     }
 
     async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
-        remarks::notes_of(&self.transport, contacts, since.as_second() - SKEW).await
+        notes_and_tasks::notes_of(&self.transport, contacts, since.as_second() - SKEW).await
     }
 
     async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
-        remarks::tasks_of(&self.transport, contacts, since.as_second() - SKEW).await
+        notes_and_tasks::tasks_of(&self.transport, contacts, since.as_second() - SKEW).await
     }
 
     async fn find_contacts(
@@ -438,8 +447,8 @@ impl Crm for AmoCrm {
     }
 
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Value, CrmError> {
-        let notes = remarks::notes_of(&self.transport, contacts, 0).await?;
-        let tasks = remarks::tasks_of(&self.transport, contacts, 0).await?;
+        let notes = notes_and_tasks::notes_of(&self.transport, contacts, 0).await?;
+        let tasks = notes_and_tasks::tasks_of(&self.transport, contacts, 0).await?;
         let words = |all: Vec<(u64, String)>| all.into_iter().map(|(_, text)| text).collect::<Vec<_>>();
         Ok(json!({
             "contacts": self.rows("contacts", contacts).await?,
@@ -457,7 +466,7 @@ impl Crm for AmoCrm {
         self.rows_now(contacts, deals).await
     }
 
-    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {
+    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
         self.missing_rows(contacts, deals).await
     }
 

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use stagedoor_engine::CompanyDraft;
 use stagedoor_model::Timestamp;
-use stagedoor_ports::{CrmError, Row};
+use stagedoor_ports::{CrmError, WriteOutcome};
 
 use crate::amocrm::{
     bulk,
@@ -49,7 +49,7 @@ pub async fn put(
     fields: &BTreeMap<String, u64>,
     rows: &[(Option<u64>, CompanyDraft)],
     since: Option<i64>,
-) -> Vec<Row> {
+) -> Vec<WriteOutcome> {
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
     let fresh = rows.iter().filter(|(id, _)| id.is_none()).map(|(_, draft)| draft);
     let looked = async {
@@ -68,7 +68,7 @@ pub async fn put(
     };
     if let Err(error) = looked.await {
         tracing::warn!(%error, "companies could not be looked up");
-        return vec![Row::NotSent; rows.len()];
+        return vec![WriteOutcome::NotSent; rows.len()];
     }
     let made: Vec<&CompanyDraft> = fresh.filter(|draft| !known.contains_key(&draft.key)).collect();
     let bodies = made.iter().map(|draft| row(draft, fields)).collect();
@@ -79,8 +79,8 @@ pub async fn put(
     .into_iter();
     rows.iter()
         .map(|(id, draft)| match id.or_else(|| known.get(&draft.key).copied()) {
-            Some(id) => Row::Done(id),
-            None => answers.next().unwrap_or(Row::NotSent),
+            Some(id) => WriteOutcome::Done(id),
+            None => answers.next().unwrap_or(WriteOutcome::NotSent),
         })
         .collect()
 }

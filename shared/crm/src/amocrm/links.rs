@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 use stagedoor_model::breakage;
-use stagedoor_ports::{CrmError, Gone, Row};
+use stagedoor_ports::{CrmError, Gone, WriteOutcome};
 
 use crate::amocrm::{
     bulk::{self, BATCH},
@@ -35,16 +35,16 @@ impl Link {
 }
 
 /// Makes these links and answers for each of them. Making one twice changes nothing.
-pub async fn link(transport: &Transport, entity: &str, links: &[Link]) -> Vec<Row> {
+pub async fn link(transport: &Transport, entity: &str, links: &[Link]) -> Vec<WriteOutcome> {
     let path = format!("/api/v4/{entity}/link");
-    let mut answers = vec![Row::NotSent; links.len()];
+    let mut answers = vec![WriteOutcome::NotSent; links.len()];
     let all: Vec<usize> = (0..links.len()).collect();
     let mut work: Vec<Vec<usize>> = all.chunks(BATCH).rev().map(<[usize]>::to_vec).collect();
     let mut there = BTreeMap::new();
     while let Some(batch) = work.pop() {
         let body: Vec<Value> = batch.iter().filter_map(|index| Some(links.get(*index)?.row())).collect();
         let answer = match transport.call(Method::POST, &path, Some(&Value::Array(body))).await {
-            Ok(_) => Row::Done(0),
+            Ok(_) => WriteOutcome::Done(0),
             Err(Failure::Refused(_)) if breakage::is_on("link-4xx-stops-all") => break,
             // Its errors do not name rows reliably: the batch is halved until the link at fault is alone.
             Err(Failure::Refused(_) | Failure::TooLarge) if batch.len() > 1 => {
@@ -55,15 +55,15 @@ pub async fn link(transport: &Transport, entity: &str, links: &[Link]) -> Vec<Ro
             Err(Failure::Refused(problem)) => {
                 let Some(link) = batch.first().and_then(|index| links.get(*index)) else { continue };
                 match ends(transport, entity, link, &mut there).await {
-                    Ok(Some(gone)) => Row::Gone(gone),
-                    Ok(None) => Row::Refused(bulk::detail(&problem)),
+                    Ok(Some(gone)) => WriteOutcome::Gone(gone),
+                    Ok(None) => WriteOutcome::Refused(bulk::detail(&problem)),
                     Err(error) => {
                         tracing::warn!(%error, "the ends of a link could not be looked up");
                         break;
                     }
                 }
             }
-            Err(Failure::Lost | Failure::TooSlow | Failure::TooLarge) => Row::Unknown,
+            Err(Failure::Lost | Failure::TooSlow | Failure::TooLarge) => WriteOutcome::Unknown,
             Err(Failure::Unusable(error)) => {
                 tracing::warn!(%error, entity, "links were not made; tried again later");
                 break;
@@ -109,7 +109,7 @@ async fn is_there(transport: &Transport, entity: &str, id: u64, there: &mut Ther
 ///
 /// # Errors
 /// When the deals cannot be looked up.
-pub async fn move_deals(transport: &Transport, rows: &[(u64, u64)]) -> Result<Vec<Row>, CrmError> {
+pub async fn move_deals(transport: &Transport, rows: &[(u64, u64)]) -> Result<Vec<WriteOutcome>, CrmError> {
     let ids: Vec<String> = rows.iter().map(|(contact, _)| format!("filter%5Bentity_id%5D%5B%5D={contact}")).collect();
     let path = format!("/api/v4/contacts/links?filter%5Bto_entity_type%5D=leads&{}", ids.join("&"));
     let answer = schema::get(transport, &path).await?;
@@ -122,12 +122,12 @@ pub async fn move_deals(transport: &Transport, rows: &[(u64, u64)]) -> Result<Ve
     }
     let (owners, links): (Vec<u64>, Vec<Link>) = links.into_iter().unzip();
     let answers = link(transport, "leads", &links).await;
-    let mut moved: BTreeMap<u64, Row> = BTreeMap::new();
+    let mut moved: BTreeMap<u64, WriteOutcome> = BTreeMap::new();
     for (owner, answer) in owners.into_iter().zip(answers) {
         // A deal that was deleted meanwhile needs no other contact.
-        if !matches!(answer, Row::Done(_) | Row::Gone(Gone::Deal(_))) {
+        if !matches!(answer, WriteOutcome::Done(_) | WriteOutcome::Gone(Gone::Deal(_))) {
             moved.insert(owner, answer);
         }
     }
-    Ok(rows.iter().map(|(contact, _)| moved.remove(contact).unwrap_or(Row::Done(*contact))).collect())
+    Ok(rows.iter().map(|(contact, _)| moved.remove(contact).unwrap_or(WriteOutcome::Done(*contact))).collect())
 }

@@ -1,13 +1,13 @@
 //! amoCRM, API v4 (amocrm.ru/developers/content/crm_platform).
 
 mod auth;
-mod build;
 mod bulk;
 mod client;
 mod companies;
+mod config;
 mod hooks;
 mod links;
-mod remarks;
+mod notes_and_tasks;
 mod rows;
 mod schema;
 mod stages;
@@ -16,5 +16,5 @@ mod untangle;
 mod wire;
 
 pub use auth::{Authorization, OAuth, TokenPair};
-pub use build::from_config;
 pub use client::{AmoCrm, Settings};
+pub use config::from_config;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{Changes, CrmError, Missing};
+use stagedoor_ports::{Changes, CrmError, Deleted};
 
 use crate::amocrm::{
     bulk::BATCH,
@@ -115,9 +115,9 @@ impl AmoCrm {
         &self,
         contacts: &BTreeSet<u64>,
         deals: &BTreeSet<u64>,
-    ) -> Result<Missing, CrmError> {
+    ) -> Result<Deleted, CrmError> {
         let (contacts, deals) = (self.gone("contacts", contacts).await?, self.gone("leads", deals).await?);
-        Ok(Missing { contacts, deals, hidden: 0 })
+        Ok(Deleted { contacts, deals, hidden: 0 })
     }
 
     /// Those of these rows that are not there. Each is asked for by itself: a list leaves out what the user may not see, and a

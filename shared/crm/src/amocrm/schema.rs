@@ -115,9 +115,9 @@ pub async fn get(transport: &Transport, path: &str) -> Result<Option<Value>, Crm
 pub fn unusable(failure: Failure) -> CrmError {
     match failure {
         Failure::Unusable(error) => error,
-        Failure::Refused(_) => {
-            CrmError::Denied("it refuses a call that set-up needs; the authorised user may lack a right".into())
-        }
+        Failure::Refused(_) => CrmError::CredentialsRejected(
+            "it refuses a call that set-up needs; the authorised user may lack a right".into(),
+        ),
         Failure::Lost | Failure::TooSlow | Failure::TooLarge => CrmError::Unavailable(failure.to_string()),
     }
 }

@@ -88,7 +88,7 @@ impl Transport {
         match &self.authorization {
             Authorization::OAuth(oauth) => oauth.authorize(self.http.as_ref(), &self.base, code).await,
             Authorization::LongLived(_) => {
-                Err(CrmError::Denied("a long-lived token is configured; codes are for [crm.oauth]".into()))
+                Err(CrmError::CredentialsRejected("a long-lived token is configured; codes are for [crm.oauth]".into()))
             }
         }
     }
@@ -199,7 +199,7 @@ fn unavailable(text: &str) -> Failure {
 }
 
 fn denied(text: &str) -> Failure {
-    Failure::Unusable(CrmError::Denied(text.to_owned()))
+    Failure::Unusable(CrmError::CredentialsRejected(text.to_owned()))
 }
 
 async fn pause(attempt: u32) {

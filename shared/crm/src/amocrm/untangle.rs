@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 use stagedoor_engine::Parting;
 use stagedoor_model::{Email, Identifier, Kind, Phone, Region, breakage};
-use stagedoor_ports::{CrmError, Gone, Row};
+use stagedoor_ports::{CrmError, Gone, WriteOutcome};
 
 use crate::amocrm::{
     bulk,
@@ -22,37 +22,38 @@ const CHATS: [&str; 4] =
     ["STAGEDOOR_CHANNELS", "STAGEDOOR_CHAT", "STAGEDOOR_LAST_MESSAGE", "STAGEDOOR_LAST_MESSAGE_AT"];
 
 impl AmoCrm {
-    pub(super) async fn part(&self, parting: &Parting) -> Row {
+    pub(super) async fn part(&self, parting: &Parting) -> WriteOutcome {
         let link = |deal: &u64| Link { from: *deal, to_entity: "contacts", to: parting.contact };
         let wanted: Vec<Link> = parting.deals.iter().map(link).collect();
         let linked = links::link(&self.transport, "leads", &wanted).await;
         // A deal that was deleted meanwhile needs no other contact.
-        let fault = linked.into_iter().find(|row| !matches!(row, Row::Done(_) | Row::Gone(Gone::Deal(_))));
+        let fault =
+            linked.into_iter().find(|row| !matches!(row, WriteOutcome::Done(_) | WriteOutcome::Gone(Gone::Deal(_))));
         if let Some(fault) = fault {
             return fault;
         }
         if let Err(error) = self.unlink_others(parting).await {
             tracing::warn!(%error, "deals of parted people were not taken off; tried again later");
-            return Row::NotSent;
+            return WriteOutcome::NotSent;
         }
         let held = match self.rows("contacts", &BTreeSet::from([parting.contact])).await {
             Ok(held) => held.into_iter().next(),
             Err(error) => {
                 tracing::warn!(%error, "a contact could not be read before it is written");
-                return Row::NotSent;
+                return WriteOutcome::NotSent;
             }
         };
-        let Some(held) = held else { return Row::Gone(Gone::Contact(parting.contact)) };
+        let Some(held) = held else { return WriteOutcome::Gone(Gone::Contact(parting.contact)) };
         let region = self.settings.region;
         let build = |schema: &Schema| cleared(&held, parting, schema, region).into_iter().map(Ok).collect::<Vec<_>>();
         match self.schema().await {
-            Ok(schema) if build(&schema).is_empty() => return Row::Done(parting.contact),
+            Ok(schema) if build(&schema).is_empty() => return WriteOutcome::Done(parting.contact),
             Ok(_) => {}
-            Err(_) => return Row::NotSent,
+            Err(_) => return WriteOutcome::NotSent,
         }
         let gone = |_: usize, field: &str| (field == "id").then_some(Gone::Contact(parting.contact));
         let done = self.send_healing(&Method::PATCH, "/api/v4/contacts", "contacts", build, &gone).await;
-        done.into_iter().next().unwrap_or(Row::NotSent)
+        done.into_iter().next().unwrap_or(WriteOutcome::NotSent)
     }
 
     /// Linking a contact leaves the one that was the deal's before. Deals of the others leave this contact, too.
@@ -82,7 +83,7 @@ impl AmoCrm {
         };
         let homes: Vec<Link> = wrong.iter().filter_map(home).collect();
         let linked = links::link(&self.transport, "leads", &homes).await;
-        if linked.iter().any(|row| matches!(row, Row::NotSent | Row::Unknown)) {
+        if linked.iter().any(|row| matches!(row, WriteOutcome::NotSent | WriteOutcome::Unknown)) {
             return Err(CrmError::Unavailable("a deal was not linked to its own contact".into()));
         }
         let row = |(deal, contact): &(u64, u64)| {

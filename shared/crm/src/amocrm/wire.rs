@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp, breakage};
-use stagedoor_ports::{Row, SeenDeal};
+use stagedoor_ports::{SeenDeal, WriteOutcome};
 
 use crate::{
     amocrm::{
@@ -185,7 +185,7 @@ pub fn values(entity: &Value, code: &str) -> Vec<String> {
 }
 
 /// What is said of a row that was read and bears the hub's id of somebody else.
-pub fn foreign(held: Option<&Value>, person: PersonId, other_ids: &BTreeSet<PersonId>) -> Option<Row> {
+pub fn foreign(held: Option<&Value>, person: PersonId, other_ids: &BTreeSet<PersonId>) -> Option<WriteOutcome> {
     values(held?, "STAGEDOOR_ID").first().and_then(|text| misidentified(text, person, other_ids))
 }
 

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Region, Timestamp, breakage};
 use stagedoor_ports::{
-    Changes, Clock, Crm, CrmError, CrmPage, Gone, Hangs, Held, Missing, OfErased, Row, Store, Struck,
+    Changes, Clock, Crm, CrmError, CrmPage, CrmTotals, Deleted, Gone, InvoiceOwners, OfErased, Store, Struck,
+    WriteOutcome,
 };
 use stagedoor_webhook::Secret;
 use tokio::sync::{Mutex, RwLock};
@@ -23,12 +24,12 @@ use crate::{
     vtiger::{
         changes, companies,
         create::{Maker, New},
-        fit::{self, fit},
         gone::companies_of,
         invoices::{self, Ability},
         login::Login,
+        normalise::{self, normalise_fields},
+        notes_and_tasks,
         query::{self, IN, PAGE},
-        remarks,
         schema::Schema,
         transport::Transport,
         wire::{self, Fields},
@@ -153,11 +154,11 @@ impl Vtiger {
         fields
     }
 
-    pub(super) async fn each<T, F, W>(&self, rows: &[T], work: F) -> Vec<Row>
+    pub(super) async fn each<T, F, W>(&self, rows: &[T], work: F) -> Vec<WriteOutcome>
     where
         T: Sync,
         F: Fn(usize) -> W,
-        W: Future<Output = Row>,
+        W: Future<Output = WriteOutcome>,
     {
         stream::iter((0..rows.len()).map(work)).buffered(self.transport.sessions() * 2).collect().await
     }
@@ -185,13 +186,13 @@ impl Crm for Vtiger {
         let schema = self.schema().await?;
         let is_there = |stage: &String| schema.deals.stage_value(stage).is_some();
         if breakage::is_on("missing-stage-stops-all") && !self.settings.stages.iter().all(is_there) {
-            return Err(CrmError::Denied("the CRM has not every stage".into()));
+            return Err(CrmError::CredentialsRejected("the CRM has not every stage".into()));
         }
         Ok(())
     }
 
-    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<Row> {
-        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+    async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome> {
+        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
         let new = |draft: &ContactDraft| {
             let fields = Self::owned(wire::contact(draft, &schema, &Value::Null, self.settings.region), &schema);
             Ok(New { key: draft.person.to_string(), fields })
@@ -200,12 +201,12 @@ impl Crm for Vtiger {
         self.gone(&schema, made, |index| companies_of(rows.get(index).and_then(|draft| draft.company.as_ref()))).await
     }
 
-    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<Row> {
-        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+    async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome> {
+        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
         let (maker, schema) = (self.contacts_of(&schema), &schema);
         let maker = &maker;
         let one = |index: usize| async move {
-            let Some((number, draft)) = rows.get(index) else { return Row::NotSent };
+            let Some((number, draft)) = rows.get(index) else { return WriteOutcome::NotSent };
             let id = schema.contacts.of(*number);
             match self.transport.get("retrieve", &[("id", &id)]).await {
                 Ok(held) => {
@@ -222,8 +223,8 @@ impl Crm for Vtiger {
             .await
     }
 
-    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
-        let Some(schema) = self.ready_for(rows).await else { return vec![Row::NotSent; rows.len()] };
+    async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
+        let Some(schema) = self.ready_for(rows).await else { return vec![WriteOutcome::NotSent; rows.len()] };
         let now = self.clock.now();
         let new = |(contact, draft): &(u64, DealDraft)| {
             let fields = wire::deal(draft, Some(*contact), &schema, &self.settings.zone, now)?;
@@ -233,7 +234,7 @@ impl Crm for Vtiger {
             Ok(found) => found,
             Err(failure) => {
                 tracing::warn!(?failure, "deals of these contacts could not be looked up");
-                return vec![Row::NotSent; rows.len()];
+                return vec![WriteOutcome::NotSent; rows.len()];
             }
         };
         let (maker, schema) = (self.deals_of(&schema), &schema);
@@ -246,7 +247,7 @@ impl Crm for Vtiger {
                 let draft = DealDraft { other_ids, ..draft.clone() };
                 self.revise_deal(maker, schema, (number, &draft), fields).await
             }
-            None => Row::NotSent,
+            None => WriteOutcome::NotSent,
         };
         let made = maker.create_or(rows.iter().map(new).collect(), there, revise).await;
         let points_at = |index: usize| {
@@ -256,12 +257,12 @@ impl Crm for Vtiger {
         self.gone(schema, made, points_at).await
     }
 
-    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<Row> {
-        let Some(schema) = self.ready_for(rows).await else { return vec![Row::NotSent; rows.len()] };
+    async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome> {
+        let Some(schema) = self.ready_for(rows).await else { return vec![WriteOutcome::NotSent; rows.len()] };
         let (maker, now) = (self.deals_of(&schema), self.clock.now());
         let (maker, schema) = (&maker, &schema);
         let one = |index: usize| async move {
-            let Some((number, draft)) = rows.get(index) else { return Row::NotSent };
+            let Some((number, draft)) = rows.get(index) else { return WriteOutcome::NotSent };
             self.update_deal(maker, schema, (*number, draft), now).await
         };
         let done = self.each(rows, one).await;
@@ -269,8 +270,8 @@ impl Crm for Vtiger {
             .await
     }
 
-    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], _: Option<Timestamp>) -> Vec<Row> {
-        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+    async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], _: Option<Timestamp>) -> Vec<WriteOutcome> {
+        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
         companies::put(&self.accounts_of(&schema), rows, &schema.owner).await
     }
 
@@ -278,11 +279,11 @@ impl Crm for Vtiger {
         self.settings.service.is_some()
     }
 
-    async fn create_invoices(&self, rows: &[(Hangs, InvoiceDraft)]) -> Vec<Row> {
+    async fn create_invoices(&self, rows: &[(InvoiceOwners, InvoiceDraft)]) -> Vec<WriteOutcome> {
         self.make_invoices(rows).await
     }
 
-    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<Row> {
+    async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<WriteOutcome> {
         self.change_invoices(rows).await
     }
 
@@ -292,7 +293,7 @@ impl Crm for Vtiger {
         Ok(self.whole_by_key(&schema, &keys).await?)
     }
 
-    fn tells(&self) -> bool {
+    fn has_webhooks(&self) -> bool {
         false
     }
 
@@ -300,23 +301,23 @@ impl Crm for Vtiger {
         self.changes_since(since).await
     }
 
-    async fn missing(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Missing, CrmError> {
+    async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
         let schema = self.schema().await?;
         let (contacts, hidden) = changes::gone(&self.transport, &schema.contacts, contacts).await?;
         let (deals, more) = changes::gone(&self.transport, &schema.deals, deals).await?;
-        Ok(Missing { contacts, deals, hidden: hidden + more })
+        Ok(Deleted { contacts, deals, hidden: hidden + more })
     }
 
     async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
         self.rows_now(contacts, deals).await
     }
 
-    fn as_held(&self, text: &str) -> String {
-        fit("commentcontent", text)
+    fn stored_text(&self, text: &str) -> String {
+        normalise_fields("commentcontent", text)
     }
 
-    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<Row> {
-        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+    async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome> {
+        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
         let mut marked = Vec::new();
         for (contact, of) in rows {
             marked.push(self.mark(&schema, *contact, *of).await);
@@ -324,8 +325,8 @@ impl Crm for Vtiger {
         marked
     }
 
-    async fn part_contacts(&self, rows: &[Parting]) -> Vec<Row> {
-        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+    async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome> {
+        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
         let mut parted = Vec::new();
         for row in rows {
             parted.push(self.part(&schema, row).await);
@@ -333,33 +334,34 @@ impl Crm for Vtiger {
         parted
     }
 
-    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<Row> {
-        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
-        let row =
-            |(contact, text): &(u64, String)| remarks::comment(&schema.contacts.of(*contact), text, &schema.owner);
-        let made = remarks::make(&self.transport, "ModComments", rows.iter().map(row).collect()).await;
+    async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome> {
+        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
+        let row = |(contact, text): &(u64, String)| {
+            notes_and_tasks::comment(&schema.contacts.of(*contact), text, &schema.owner)
+        };
+        let made = notes_and_tasks::make(&self.transport, "ModComments", rows.iter().map(row).collect()).await;
         self.gone(&schema, made, |index| rows.get(index).map(|(id, _)| Gone::Contact(*id)).into_iter().collect()).await
     }
 
-    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<Row> {
-        let Some(schema) = self.ready().await else { return vec![Row::NotSent; rows.len()] };
+    async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome> {
+        let Some(schema) = self.ready().await else { return vec![WriteOutcome::NotSent; rows.len()] };
         let row = |(contact, text, until): &(u64, String, Timestamp)| {
             let until = self.transport.server_clock.text(*until);
-            remarks::task(&schema.contacts.of(*contact), text, &until, &schema.owner)
+            notes_and_tasks::task(&schema.contacts.of(*contact), text, &until, &schema.owner)
         };
-        remarks::make(&self.transport, "Calendar", rows.iter().map(row).collect()).await
+        notes_and_tasks::make(&self.transport, "Calendar", rows.iter().map(row).collect()).await
     }
 
     async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
         let schema = self.schema().await?;
         let about = ("ModComments", "related_to", "commentcontent");
-        Ok(remarks::of(&self.transport, &schema, about, contacts, since - SKEW).await?)
+        Ok(notes_and_tasks::of(&self.transport, &schema, about, contacts, since - SKEW).await?)
     }
 
     async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError> {
         let schema = self.schema().await?;
         let about = ("Calendar", "contact_id", "description");
-        Ok(remarks::of(&self.transport, &schema, about, contacts, since - SKEW).await?)
+        Ok(notes_and_tasks::of(&self.transport, &schema, about, contacts, since - SKEW).await?)
     }
 
     /// By the hub's own field, whenever they were made.
@@ -432,19 +434,19 @@ impl Crm for Vtiger {
         Ok(json!({
             "contacts": self.rows("Contacts", &ids(&schema.contacts, contacts)).await?,
             "deals": self.rows("Potentials", &ids(&schema.deals, deals)).await?,
-            "notes": words(remarks::of(&self.transport, &schema, notes, contacts, ever).await?),
-            "tasks": words(remarks::of(&self.transport, &schema, tasks, contacts, ever).await?),
+            "notes": words(notes_and_tasks::of(&self.transport, &schema, notes, contacts, ever).await?),
+            "tasks": words(notes_and_tasks::of(&self.transport, &schema, tasks, contacts, ever).await?),
         }))
     }
 
-    async fn holds(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<Held, CrmError> {
+    async fn totals(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<CrmTotals, CrmError> {
         let schema = self.schema().await?;
         let of = |module: &crate::vtiger::schema::Module, all: &BTreeSet<u64>| -> Vec<String> {
             all.iter().map(|number| module.of(*number)).collect()
         };
-        let sum = |rows: &[Value], field: &str| -> i64 { rows.iter().map(|row| fit::minor(row, field)).sum() };
+        let sum = |rows: &[Value], field: &str| -> i64 { rows.iter().map(|row| normalise::minor(row, field)).sum() };
         let rows = self.columns("id,amount", "Potentials", &of(&schema.deals, deals)).await?;
-        let mut held = Held { deals: sum(&rows, "amount"), ..Held::default() };
+        let mut held = CrmTotals { deals: sum(&rows, "amount"), ..CrmTotals::default() };
         if let Some(known) = &schema.invoices {
             let ids = of(&known.module, invoices);
             let rows = self.columns("id,hdnGrandTotal,received", "Invoice", &ids).await?;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Map;
 use stagedoor_engine::CompanyDraft;
-use stagedoor_ports::Row;
+use stagedoor_ports::WriteOutcome;
 
 use crate::vtiger::{
     create::{Maker, New},
-    fit::{fit, plain},
+    normalise::{normalise_fields, plain},
     query::{self, IN},
     schema::Module,
     transport::Failure,
@@ -21,7 +21,7 @@ pub(super) fn fields(draft: &CompanyDraft, module: &Module) -> Fields {
     let mut row = Map::new();
     let mut put = |field: Option<&str>, value: &str| {
         if let Some(field) = field.filter(|_| !value.is_empty()) {
-            row.insert(field.to_owned(), fit(field, value).into());
+            row.insert(field.to_owned(), normalise_fields(field, value).into());
         }
     };
     put(Some("accountname"), &draft.name);
@@ -46,13 +46,13 @@ fn described(draft: &CompanyDraft, module: &Module) -> String {
     lines.join("\n")
 }
 
-pub(super) async fn put(maker: &Maker<'_>, rows: &[(Option<u64>, CompanyDraft)], owner: &str) -> Vec<Row> {
+pub(super) async fn put(maker: &Maker<'_>, rows: &[(Option<u64>, CompanyDraft)], owner: &str) -> Vec<WriteOutcome> {
     let fresh: Vec<&CompanyDraft> = rows.iter().filter(|(id, _)| id.is_none()).map(|(_, draft)| draft).collect();
     let known = match look_up(maker, &fresh).await {
         Ok(known) => known,
         Err(failure) => {
             tracing::warn!(?failure, "companies could not be looked up");
-            return vec![Row::NotSent; rows.len()];
+            return vec![WriteOutcome::NotSent; rows.len()];
         }
     };
     let mut done = Vec::new();
@@ -71,7 +71,7 @@ pub(super) async fn put(maker: &Maker<'_>, rows: &[(Option<u64>, CompanyDraft)],
 }
 
 /// Only what is empty.
-async fn fill(maker: &Maker<'_>, number: u64, fields: Fields) -> Row {
+async fn fill(maker: &Maker<'_>, number: u64, fields: Fields) -> WriteOutcome {
     let id = maker.module.of(number);
     let Ok(held) = maker.transport.get("retrieve", &[("id", &id)]).await else {
         return maker.update(number, Fields::new()).await;
@@ -82,14 +82,14 @@ async fn fill(maker: &Maker<'_>, number: u64, fields: Fields) -> Row {
 }
 
 /// What a company tells for one way of finding it.
-type Told = fn(&CompanyDraft) -> String;
+type FieldOf = fn(&CompanyDraft) -> String;
 
 async fn look_up(maker: &Maker<'_>, drafts: &[&CompanyDraft]) -> Result<BTreeMap<String, u64>, Failure> {
     let mut known = BTreeMap::new();
-    let ways: [(Option<&str>, Told); 3] = [
+    let ways: [(Option<&str>, FieldOf); 3] = [
         (maker.module.own("id"), |draft| draft.key.clone()),
         (maker.module.own("inn"), |draft| draft.inn.clone().unwrap_or_default()),
-        (Some("accountname"), |draft| fit("accountname", &draft.name)),
+        (Some("accountname"), |draft| normalise_fields("accountname", &draft.name)),
     ];
     for (field, value) in ways {
         let Some(field) = field else { continue };
@@ -116,7 +116,7 @@ async fn look_up(maker: &Maker<'_>, drafts: &[&CompanyDraft]) -> Result<BTreeMap
 }
 
 /// The number of the organisation that single visitors' invoices are on.
-pub(super) async fn visitors(maker: &Maker<'_>, name: &str, owner: &str) -> Row {
+pub(super) async fn visitors(maker: &Maker<'_>, name: &str, owner: &str) -> WriteOutcome {
     let draft = CompanyDraft {
         key: format!("visitors:{name}"),
         name: name.to_owned(),
@@ -125,5 +125,5 @@ pub(super) async fn visitors(maker: &Maker<'_>, name: &str, owner: &str) -> Row 
         unchecked: None,
         domains: Default::default(),
     };
-    put(maker, &[(None, draft)], owner).await.pop().unwrap_or(Row::NotSent)
+    put(maker, &[(None, draft)], owner).await.pop().unwrap_or(WriteOutcome::NotSent)
 }

@@ -10,12 +10,12 @@ use std::{
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use stagedoor_model::breakage;
-use stagedoor_ports::{Gone, Row};
+use stagedoor_ports::{Gone, WriteOutcome};
 
 use crate::vtiger::{
     changes::missing,
-    fit::{changed, plain},
     gone::OTHERWISE,
+    normalise::{changed, plain},
     query::{self, IN},
     schema::{Module, STAGE},
     transport::{Failure, SERVER_ERROR, Transport},
@@ -75,7 +75,7 @@ impl<'t> Maker<'t> {
     }
 
     /// Makes the rows, through all sessions at once. `Err` is a row that waits before anything was sent, with the reason.
-    pub async fn create(&self, rows: Vec<Result<New, String>>) -> Vec<Row> {
+    pub async fn create(&self, rows: Vec<Result<New, String>>) -> Vec<WriteOutcome> {
         self.create_or(rows, BTreeMap::new(), |_, number, fields| self.update(number, fields)).await
     }
 
@@ -86,24 +86,24 @@ impl<'t> Maker<'t> {
         rows: Vec<Result<New, String>>,
         there: BTreeMap<String, u64>,
         update: F,
-    ) -> Vec<Row>
+    ) -> Vec<WriteOutcome>
     where
         F: Fn(usize, u64, Fields) -> W,
-        W: Future<Output = Row>,
+        W: Future<Output = WriteOutcome>,
     {
         let keys: Vec<String> = rows.iter().filter_map(|row| Some(row.as_ref().ok()?.key.clone())).collect();
         let known = match self.find(&keys).await {
             Ok(known) => known,
             Err(failure) => {
                 tracing::warn!(?failure, "what may be there already could not be looked up");
-                return rows.iter().map(|_| Row::NotSent).collect();
+                return rows.iter().map(|_| WriteOutcome::NotSent).collect();
             }
         };
         let known: BTreeMap<String, u64> = there.into_iter().chain(known).collect();
         let (known, update) = (&known, &update);
         let making = rows.into_iter().enumerate().map(|(index, row)| async move {
             match row {
-                Err(reason) => Row::Held(reason),
+                Err(reason) => WriteOutcome::Held(reason),
                 Ok(new) => match known.get(&new.key) {
                     Some(number) => update(index, *number, new.fields).await,
                     None => self.create_unlooked(new).await,
@@ -114,14 +114,14 @@ impl<'t> Maker<'t> {
     }
 
     /// For rows that were looked for in another way.
-    pub async fn create_unlooked(&self, new: New) -> Row {
+    pub async fn create_unlooked(&self, new: New) -> WriteOutcome {
         self.create_telling(new).await.0
     }
 
     /// With the CRM's answer, where it gave one.
-    pub async fn create_telling(&self, new: New) -> (Row, Option<Value>) {
+    pub async fn create_telling(&self, new: New) -> (WriteOutcome, Option<Value>) {
         if self.failed.load(Ordering::Relaxed) >= PATIENCE {
-            return (Row::NotSent, None);
+            return (WriteOutcome::NotSent, None);
         }
         let before = self.taken("create");
         for last in [false, true] {
@@ -137,21 +137,21 @@ impl<'t> Maker<'t> {
                 }
             }
         }
-        (Row::Unknown, None)
+        (WriteOutcome::Unknown, None)
     }
 
     /// The outcome of a create that has no good answer; `None`: it is not there and may be tried once more. `last`: how many
     /// creates had been taken when its first try began, where there is no further one.
-    async fn after(&self, new: &New, failure: Failure, last: Option<u64>) -> Option<Row> {
+    async fn after(&self, new: &New, failure: Failure, last: Option<u64>) -> Option<WriteOutcome> {
         let is_server = failure == Failure::ServerError;
         let reason = match failure {
             // Duplicate prevention of an administrator's: code 0, and it does not say of what (07_duplicates).
             Failure::Refused { code, message } => {
-                return Some(Row::Refused(format!("the CRM will not have it: {message} ({code})")));
+                return Some(WriteOutcome::Refused(format!("the CRM will not have it: {message} ({code})")));
             }
             Failure::Unavailable(_) | Failure::Denied(_) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                return Some(Row::NotSent);
+                return Some(WriteOutcome::NotSent);
             }
             Failure::Broken(what) => what,
             Failure::ServerError => SERVER_ERROR,
@@ -160,29 +160,31 @@ impl<'t> Maker<'t> {
                 // It may still be under way there: looked for once it cannot be any more.
                 tokio::time::sleep(self.grace).await;
                 return match self.find(std::slice::from_ref(&new.key)).await {
-                    Ok(found) => Some(found.get(&new.key).map_or(Row::Unknown, |number| Row::Done(*number))),
-                    Err(_) => Some(Row::Unknown),
+                    Ok(found) => {
+                        Some(found.get(&new.key).map_or(WriteOutcome::Unknown, |number| WriteOutcome::Done(*number)))
+                    }
+                    Err(_) => Some(WriteOutcome::Unknown),
                 };
             }
         };
         // Answered, so it is over: it is there or it never will be.
         match self.find(std::slice::from_ref(&new.key)).await {
             Ok(found) => match found.get(&new.key) {
-                Some(number) => Some(Row::Done(*number)),
+                Some(number) => Some(WriteOutcome::Done(*number)),
                 None => last.map(|before| match is_server {
                     true => self.server_error("create", &new.key, before),
-                    false => Row::Refused(format!("{reason}, twice, for this row alone")),
+                    false => WriteOutcome::Refused(format!("{reason}, twice, for this row alone")),
                 }),
             },
             Err(_) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                Some(Row::Unknown)
+                Some(WriteOutcome::Unknown)
             }
         }
     }
 
     /// Makes a record equal to `fields` where it is not: writing what is there already would look like a change.
-    pub async fn update(&self, number: u64, fields: Fields) -> Row {
+    pub async fn update(&self, number: u64, fields: Fields) -> WriteOutcome {
         let id = self.module.of(number);
         let held = match self.transport.get("retrieve", &[("id", &id)]).await {
             Ok(held) => held,
@@ -191,15 +193,15 @@ impl<'t> Maker<'t> {
         self.revise(number, fields, &held).await
     }
 
-    pub async fn revise(&self, number: u64, fields: Fields, held: &Value) -> Row {
+    pub async fn revise(&self, number: u64, fields: Fields, held: &Value) -> WriteOutcome {
         let stale = changed(&fields, held);
         let mut row: Fields = fields.into_iter().filter(|(field, _)| stale.contains(field)).collect();
         row.retain(|field, _| self.module.has(field));
         if row.is_empty() {
-            return Row::Done(number);
+            return WriteOutcome::Done(number);
         }
         if self.failed.load(Ordering::Relaxed) >= PATIENCE {
-            return Row::NotSent;
+            return WriteOutcome::NotSent;
         }
         let (sent, id, before) = (row.clone(), self.module.of(number), self.taken("revise"));
         row.insert("id".into(), id.clone().into());
@@ -232,14 +234,14 @@ impl<'t> Maker<'t> {
     }
 
     /// What an error of the server says of this row, after the row was tried twice.
-    fn server_error(&self, operation: &str, row: &str, before: u64) -> Row {
+    fn server_error(&self, operation: &str, row: &str, before: u64) -> WriteOutcome {
         let row = self.transport.write_failures.verdict(&self.kind(operation), row, before);
-        self.failed.fetch_add(u32::from(row == Row::NotSent), Ordering::Relaxed);
+        self.failed.fetch_add(u32::from(row == WriteOutcome::NotSent), Ordering::Relaxed);
         row
     }
 
     /// What a failure says about an update of this record.
-    pub async fn refused_or_later(&self, number: u64, failure: Failure) -> Row {
+    pub async fn refused_or_later(&self, number: u64, failure: Failure) -> WriteOutcome {
         let gone = match self.module.name {
             "Contacts" => Some(Gone::Contact(number)),
             "Potentials" => Some(Gone::Deal(number)),
@@ -255,18 +257,18 @@ impl<'t> Maker<'t> {
     }
 
     /// A record of a module to which the hub's user has lost the right is answered as one that is gone.
-    async fn gone_or_out_of_sight(&self, number: u64, gone: Gone, failure: Failure) -> Row {
+    async fn gone_or_out_of_sight(&self, number: u64, gone: Gone, failure: Failure) -> WriteOutcome {
         if breakage::is_on("lost-right-is-deletion") && failure.is_gone() {
-            return Row::Gone(gone);
+            return WriteOutcome::Gone(gone);
         }
         match missing(self.transport, self.module, &BTreeSet::from([number])).await {
-            Ok(missing) if missing.contains(&number) && failure.is_gone() => Row::Gone(gone),
-            Ok(_) => Row::Held(format!(
+            Ok(missing) if missing.contains(&number) && failure.is_gone() => WriteOutcome::Gone(gone),
+            Ok(_) => WriteOutcome::Held(format!(
                 "the hub's user may not read or write {} {number}: give it the right, or the record another owner",
                 self.module.name
             )),
-            Err(Failure::Denied(reason)) => Row::Held(reason),
-            Err(_) => Row::NotSent,
+            Err(Failure::Denied(reason)) => WriteOutcome::Held(reason),
+            Err(_) => WriteOutcome::NotSent,
         }
     }
 
@@ -281,9 +283,9 @@ impl<'t> Maker<'t> {
     }
 
     /// Looks at what came back against what was sent.
-    fn held(&self, sent: &Fields, held: &Value) -> Row {
+    fn held(&self, sent: &Fields, held: &Value) -> WriteOutcome {
         let Some(number) = query::id(held).and_then(|id| query::number(&id)) else {
-            return Row::Refused("the CRM answered success without an id".into());
+            return WriteOutcome::Refused("the CRM answered success without an id".into());
         };
         let mut changed = changed(sent, held);
         changed.retain(|field| !self.late.contains(&field.as_str()));
@@ -291,7 +293,11 @@ impl<'t> Maker<'t> {
         let wrong: Vec<&String> = wrong.collect();
         if !wrong.is_empty() {
             let names = wrong.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-            return Row::Refused(format!("{} {}: {OTHERWISE} in {names}", self.module.name, self.module.of(number)));
+            return WriteOutcome::Refused(format!(
+                "{} {}: {OTHERWISE} in {names}",
+                self.module.name,
+                self.module.of(number)
+            ));
         }
         if !changed.is_empty() {
             tracing::warn!(
@@ -301,7 +307,7 @@ impl<'t> Maker<'t> {
                 "the CRM changed what was sent"
             );
         }
-        Row::Done(number)
+        WriteOutcome::Done(number)
     }
 
     /// A workflow moved the deal on while it was saved. The next look at what changed hears of the move.
@@ -318,15 +324,17 @@ impl<'t> Maker<'t> {
     }
 }
 
-fn refused_or_later(failure: Failure) -> Row {
+fn refused_or_later(failure: Failure) -> WriteOutcome {
     match failure {
         // Deleted, or out of sight: the code tells neither from the other (retrieve_deleted, limited_user_...).
         failure if failure.refused("ACCESS_DENIED") => {
-            Row::Refused("the record is gone, or the hub's user may not see it".into())
+            WriteOutcome::Refused("the record is gone, or the hub's user may not see it".into())
         }
-        Failure::Refused { code, message } => Row::Refused(format!("the CRM will not have it: {message} ({code})")),
-        Failure::Broken(what) => Row::Refused(what.to_owned()),
+        Failure::Refused { code, message } => {
+            WriteOutcome::Refused(format!("the CRM will not have it: {message} ({code})"))
+        }
+        Failure::Broken(what) => WriteOutcome::Refused(what.to_owned()),
         // The same values written again change nothing.
-        Failure::Lost | Failure::ServerError | Failure::Unavailable(_) | Failure::Denied(_) => Row::NotSent,
+        Failure::Lost | Failure::ServerError | Failure::Unavailable(_) | Failure::Denied(_) => WriteOutcome::NotSent,
     }
 }

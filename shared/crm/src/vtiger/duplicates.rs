@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use stagedoor_model::breakage;
-use stagedoor_ports::{Gone, Row};
+use stagedoor_ports::{Gone, WriteOutcome};
 
-use crate::vtiger::{client::Vtiger, query, remarks, schema::Schema, transport::Failure};
+use crate::vtiger::{client::Vtiger, notes_and_tasks, query, schema::Schema, transport::Failure};
 
 /// How the comment begins that says of which contact one is a duplicate.
 pub(super) const DUPLICATE_OF: &str = "Duplicate of ";
@@ -24,11 +24,11 @@ impl Vtiger {
         Ok(())
     }
 
-    pub(super) async fn mark(&self, schema: &Schema, contact: u64, of: u64) -> Row {
+    pub(super) async fn mark(&self, schema: &Schema, contact: u64, of: u64) -> WriteOutcome {
         // A deal whose new contact is gone would lose the old one, and be answered with success.
         let moved = match self.missing_of(schema, &[Gone::Contact(of), Gone::Contact(contact)]).await {
             Ok(gone) => match gone.first() {
-                Some(gone) => return Row::Gone(*gone),
+                Some(gone) => return WriteOutcome::Gone(*gone),
                 None => self.move_deals(schema, contact, of).await,
             },
             Err(failure) => Err(failure),
@@ -36,22 +36,22 @@ impl Vtiger {
         match moved {
             Ok(()) => {}
             Err(Failure::Refused { code, message }) if !breakage::is_on("link-4xx-stops-all") => {
-                return Row::Refused(format!("its deals could not be moved: {message} ({code})"));
+                return WriteOutcome::Refused(format!("its deals could not be moved: {message} ({code})"));
             }
             Err(failure) => {
                 tracing::warn!(?failure, "deals of a duplicate were not moved; tried again later");
-                return Row::NotSent;
+                return WriteOutcome::NotSent;
             }
         }
-        let told = |at: u64, text: String| remarks::comment(&schema.contacts.of(at), &text, &schema.owner);
+        let told = |at: u64, text: String| notes_and_tasks::comment(&schema.contacts.of(at), &text, &schema.owner);
         // It merges nothing by its webservice: both say it, and a manager merges them there.
         let rows = vec![
             told(contact, format!("{DUPLICATE_OF}{}: its deals were moved there", schema.contacts.of(of))),
             told(of, format!("{} is a duplicate of this contact: merge them", schema.contacts.of(contact))),
         ];
-        let made = remarks::make(&self.transport, "ModComments", rows).await;
-        made.into_iter()
-            .next()
-            .map_or(Row::NotSent, |row| if let Row::Done(_) = row { Row::Done(contact) } else { row })
+        let made = notes_and_tasks::make(&self.transport, "ModComments", rows).await;
+        made.into_iter().next().map_or(WriteOutcome::NotSent, |row| {
+            if let WriteOutcome::Done(_) = row { WriteOutcome::Done(contact) } else { row }
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_ports::{Gone, OfErased, Row, Struck};
+use stagedoor_ports::{Gone, OfErased, Struck, WriteOutcome};
 
 use crate::vtiger::{client::Vtiger, query, schema::Schema, transport::Failure};
 
@@ -23,21 +23,21 @@ impl Vtiger {
         let names: Vec<String> = rows.iter().map(|row| self.id_of(&schema, *row)).collect();
         let (kept, names, schema) = (&kept, &names, &schema);
         let one = |index: usize| async move {
-            let (Some(row), Some(id)) = (rows.get(index), names.get(index)) else { return Row::NotSent };
+            let (Some(row), Some(id)) = (rows.get(index), names.get(index)) else { return WriteOutcome::NotSent };
             let gone = match row {
                 OfErased::Contact(id) => Gone::Contact(*id),
                 OfErased::Deal(id) => Gone::Deal(*id),
-                OfErased::Invoice(_) | OfErased::ClaimedIn(_) => return Row::NotSent,
+                OfErased::Invoice(_) | OfErased::ClaimedIn(_) => return WriteOutcome::NotSent,
             };
             if self.is_struck(schema, id, gone).await && !kept.contains(row) {
-                Row::Done(row.number())
+                WriteOutcome::Done(row.number())
             } else {
-                Row::NotSent
+                WriteOutcome::NotSent
             }
         };
         let done = self.each(rows, one).await;
         let told = names.iter().zip(done);
-        told.map(|(id, row)| Struck { id: id.clone(), is_gone: matches!(row, Row::Done(_)) }).collect()
+        told.map(|(id, row)| Struck { id: id.clone(), is_gone: matches!(row, WriteOutcome::Done(_)) }).collect()
     }
 
     /// Whether a record is in the recycle bin now, or was before.
@@ -59,12 +59,12 @@ impl Vtiger {
                 let one = |index: usize| async move {
                     let id = ids.get(index).map(String::as_str).unwrap_or_default();
                     match self.transport.post("delete", &[("id", id)]).await {
-                        Ok(_) => Row::Done(0),
-                        Err(failure) if failure.is_gone() => Row::Done(0),
-                        Err(_) => Row::NotSent,
+                        Ok(_) => WriteOutcome::Done(0),
+                        Err(failure) if failure.is_gone() => WriteOutcome::Done(0),
+                        Err(_) => WriteOutcome::NotSent,
                     }
                 };
-                self.each(ids, one).await.iter().all(|row| matches!(row, Row::Done(_)))
+                self.each(ids, one).await.iter().all(|row| matches!(row, WriteOutcome::Done(_)))
             }
             Err(failure) => {
                 tracing::warn!(?failure, "comments and tasks of an erased person could not be looked up");

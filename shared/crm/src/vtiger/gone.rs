@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use stagedoor_engine::CompanyRef;
 use stagedoor_model::breakage;
-use stagedoor_ports::{Gone, Row};
+use stagedoor_ports::{Gone, WriteOutcome};
 
 use crate::vtiger::{changes, client::Vtiger, schema::Schema, transport::Failure};
 
@@ -17,13 +17,13 @@ impl Vtiger {
     pub(super) async fn gone(
         &self,
         schema: &Schema,
-        mut rows: Vec<Row>,
+        mut rows: Vec<WriteOutcome>,
         points_at: impl Fn(usize) -> Vec<Gone>,
-    ) -> Vec<Row> {
-        let suspect = |row: &Row| match row {
-            Row::Refused(reason) => reason.contains(OTHERWISE),
+    ) -> Vec<WriteOutcome> {
+        let suspect = |row: &WriteOutcome| match row {
+            WriteOutcome::Refused(reason) => reason.contains(OTHERWISE),
             // A comment at a record that is gone is answered with a sentence that says nothing.
-            row => *row == Row::Unknown,
+            row => *row == WriteOutcome::Unknown,
         };
         let suspects: Vec<(usize, Vec<Gone>)> = rows
             .iter()
@@ -45,7 +45,7 @@ impl Vtiger {
                     if let Some(row) = rows.get_mut(index)
                         && !breakage::is_on("unsure-row-is-refused")
                     {
-                        *row = Row::Unknown;
+                        *row = WriteOutcome::Unknown;
                     }
                 }
                 return rows;
@@ -55,7 +55,7 @@ impl Vtiger {
             if let (Some(place), Some(gone)) =
                 (rows.get_mut(index), points_at.into_iter().find(|one| gone.contains(one)))
             {
-                *place = Row::Gone(gone);
+                *place = WriteOutcome::Gone(gone);
             }
         }
         rows

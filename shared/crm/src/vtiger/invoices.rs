@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
-use stagedoor_engine::{InvoiceDraft, InvoiceLine, InvoiceState};
-use stagedoor_ports::Hangs;
+use stagedoor_engine::{InvoiceDraft, InvoiceLine, InvoiceStatus};
+use stagedoor_ports::InvoiceOwners;
 
 use crate::vtiger::{
-    documents::as_held,
-    fit::{amount, fit, put},
+    invoice_wire::as_held,
+    normalise::{amount, normalise_fields, put},
     schema::{Invoices, Module, Schema},
     wire::Fields,
 };
@@ -41,17 +41,17 @@ impl Ability {
 }
 
 /// Stages of an invoice as they are there from the start.
-fn status(state: InvoiceState) -> &'static str {
+fn status(state: InvoiceStatus) -> &'static str {
     match state {
-        InvoiceState::Created => "Created",
-        InvoiceState::Paid => "Paid",
-        InvoiceState::Cancelled => "Cancel",
+        InvoiceStatus::Created => "Created",
+        InvoiceStatus::Paid => "Paid",
+        InvoiceStatus::Cancelled => "Cancel",
     }
 }
 
 /// What the buyer still has to pay, in minor units.
 fn open(draft: &InvoiceDraft) -> i64 {
-    if draft.state == InvoiceState::Created { draft.total - (draft.received - draft.returned) } else { 0 }
+    if draft.state == InvoiceStatus::Created { draft.total - (draft.received - draft.returned) } else { 0 }
 }
 
 /// Whether a new invoice has to be revised at once: the server counts what is open by what came, and takes what went back for
@@ -67,7 +67,7 @@ pub(super) fn moving(draft: &InvoiceDraft, module: &Module) -> Fields {
     row.insert("balance".into(), amount(open(draft)).into());
     row.insert("invoicestatus".into(), status(draft.state).into());
     if let Some(field) = module.own("payments") {
-        row.insert(field.to_owned(), fit(field, &draft.payments.replace('\n', "; ")).into());
+        row.insert(field.to_owned(), normalise_fields(field, &draft.payments.replace('\n', "; ")).into());
     }
     let tax = draft.tax.clone().unwrap_or_default();
     put(&mut row, "description", &[tax.as_str(), draft.payments.as_str()].join("\n"));
@@ -78,7 +78,7 @@ pub(super) fn moving(draft: &InvoiceDraft, module: &Module) -> Fields {
 /// A currency that the CRM has not.
 pub(super) fn whole(
     draft: &InvoiceDraft,
-    hangs: Hangs,
+    hangs: InvoiceOwners,
     account: u64,
     schema: &Schema,
     invoices: &Invoices,
@@ -114,7 +114,7 @@ pub(super) fn whole(
     }
     let line = |line: &InvoiceLine| {
         json!({ "productid": invoices.service, "quantity": line.quantity.to_string(), "listprice": amount(line.price),
-            "comment": fit("comment", &line.title), "tax1": "0", "tax2": "0", "tax3": "0" })
+            "comment": normalise_fields("comment", &line.title), "tax1": "0", "tax2": "0", "tax3": "0" })
     };
     row.insert("LineItems".into(), draft.lines.iter().map(line).collect::<Value>());
     Ok(row)

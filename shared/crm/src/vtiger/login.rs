@@ -130,8 +130,9 @@ impl Login {
     }
 
     async fn known(&self, number: usize) -> Result<Option<String>, Failure> {
-        let cell = self.store.cell(CELL).await.map_err(unavailable)?;
-        let all: Value = cell.and_then(|cell| serde_json::from_str(&cell.value).ok()).unwrap_or_default();
+        let key_value = self.store.key_value(CELL).await.map_err(unavailable)?;
+        let all: Value =
+            key_value.and_then(|key_value| serde_json::from_str(&key_value.value).ok()).unwrap_or_default();
         Ok(all.get(number.to_string()).and_then(Value::as_str).map(str::to_owned))
     }
 
@@ -172,14 +173,15 @@ impl Login {
     }
 
     async fn keep(&self, number: usize, session: &str) -> Result<(), Failure> {
-        let cell = self.store.cell(CELL).await.map_err(unavailable)?;
-        let version = cell.as_ref().map(|cell| cell.version);
-        let mut all: Value = cell.and_then(|cell| serde_json::from_str(&cell.value).ok()).unwrap_or_else(|| json!({}));
+        let key_value = self.store.key_value(CELL).await.map_err(unavailable)?;
+        let version = key_value.as_ref().map(|key_value| key_value.version);
+        let mut all: Value =
+            key_value.and_then(|key_value| serde_json::from_str(&key_value.value).ok()).unwrap_or_else(|| json!({}));
         if let Some(all) = all.as_object_mut() {
             all.insert(number.to_string(), session.into());
         }
         // Who is beaten to it has a session all the same.
-        self.store.put_cell(CELL, &all.to_string(), version).await.map_err(unavailable).map(drop)
+        self.store.compare_and_set(CELL, &all.to_string(), version).await.map_err(unavailable).map(drop)
     }
 
     /// Milliseconds that differ from process to process.

@@ -1,21 +1,21 @@
 //! VtigerCRM 8.4, the open-source edition's webservice: `/webservice.php`. What is said of it here was recorded from a
 //! running server; the recordings are in `tests/vtiger`, and the stand-in in `infra/sandbox` is held to them.
 
-mod build;
 mod changes;
 mod client;
 mod companies;
+mod config;
 mod create;
 mod deals_there;
-mod documents;
 mod duplicates;
 mod erasing;
-mod fit;
 mod gone;
+mod invoice_wire;
 mod invoices;
 mod login;
+mod normalise;
+mod notes_and_tasks;
 mod query;
-mod remarks;
 mod schema;
 mod server_clock;
 mod stages;
@@ -24,6 +24,6 @@ mod untangle;
 mod wire;
 mod write_failures;
 
-pub use build::from_config;
 pub use client::{Settings, Vtiger};
+pub use config::from_config;
 pub use schema::FIELDS;

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use stagedoor_engine::{PersonId, StagePlace};
-use stagedoor_ports::{CrmError, Row};
+use stagedoor_ports::{CrmError, WriteOutcome};
 
 use crate::{
     hub_id::misidentified,
     vtiger::{
-        fit::plain,
+        normalise::plain,
         query,
         transport::{Failure, Transport},
     },
@@ -36,7 +36,7 @@ pub const FIELDS: [(&str, &str, &str); 24] = [
     ("Contacts", "cf_stagedoor_id", "Stagedoor ID"),
     ("Contacts", "cf_stagedoor_telegram", "Stagedoor Telegram"),
     ("Contacts", "cf_stagedoor_channels", "Stagedoor channels"),
-    ("Contacts", "cf_stagedoor_chat", "Stagedoor chat"),
+    ("Contacts", "cf_stagedoor_channels", "Stagedoor chat"),
     ("Contacts", "cf_stagedoor_last_message", "Stagedoor last message"),
     ("Contacts", "cf_stagedoor_consent", "Stagedoor consent"),
     ("Contacts", "cf_stagedoor_letters", "Stagedoor letters"),
@@ -142,7 +142,7 @@ impl Module {
     }
 
     /// What is said of a record that bears the hub's id of somebody else.
-    pub fn foreign(&self, held: &Value, person: PersonId, other_ids: &BTreeSet<PersonId>) -> Option<Row> {
+    pub fn foreign(&self, held: &Value, person: PersonId, other_ids: &BTreeSet<PersonId>) -> Option<WriteOutcome> {
         misidentified(&self.hub_id(held)?, person, other_ids)
     }
 
@@ -200,7 +200,7 @@ impl Schema {
             })
             .collect();
         if !missing.is_empty() {
-            return Err(CrmError::Denied(missing.join("; ")));
+            return Err(CrmError::CredentialsRejected(missing.join("; ")));
         }
         let owner = match owner {
             Some(name) => owner_named(transport, name).await?,
@@ -246,5 +246,5 @@ async fn owner_named(transport: &Transport, name: &str) -> Result<String, CrmErr
             return Ok(id);
         }
     }
-    Err(CrmError::Denied(format!("the CRM has no user and no group {name:?}, which crm.owner names")))
+    Err(CrmError::CredentialsRejected(format!("the CRM has no user and no group {name:?}, which crm.owner names")))
 }

@@ -21,7 +21,7 @@ const MOST: i64 = 14 * 3_600;
 
 pub(super) struct ServerClock {
     store: Arc<dyn Store>,
-    cell: String,
+    key_value: String,
     /// Seconds east of UTC.
     offset: AtomicI64,
     recalled: OnceCell<()>,
@@ -31,15 +31,15 @@ impl ServerClock {
     /// Of the installation at this address.
     pub fn new(store: &Arc<dyn Store>, base_url: &str) -> Self {
         let host = base_url.split_once("://").map_or(base_url, |(_, host)| host).trim_end_matches('/');
-        let cell = format!("crm/server-clock/{host}");
-        Self { store: Arc::clone(store), cell, offset: AtomicI64::new(0), recalled: OnceCell::new() }
+        let key_value = format!("crm/server-clock/{host}");
+        Self { store: Arc::clone(store), key_value, offset: AtomicI64::new(0), recalled: OnceCell::new() }
     }
 
     /// Reads what an earlier process measured, once. An offset that cannot be read is measured anew by the next write.
     pub async fn recall(&self) {
         let read = async || {
-            let cell = self.store.cell(&self.cell).await.ok().flatten();
-            if let Some(offset) = cell.and_then(|cell| cell.value.parse().ok()) {
+            let key_value = self.store.key_value(&self.key_value).await.ok().flatten();
+            if let Some(offset) = key_value.and_then(|key_value| key_value.value.parse().ok()) {
                 self.offset.store(offset, Ordering::Relaxed);
             }
         };
@@ -55,8 +55,8 @@ impl ServerClock {
         }
         tracing::info!(offset, "the CRM's clock is so many seconds east of UTC");
         let kept = async {
-            let version = self.store.cell(&self.cell).await?.map(|cell| cell.version);
-            self.store.put_cell(&self.cell, &offset.to_string(), version).await
+            let version = self.store.key_value(&self.key_value).await?.map(|key_value| key_value.version);
+            self.store.compare_and_set(&self.key_value, &offset.to_string(), version).await
         };
         if let Err(error) = kept.await {
             tracing::warn!(%error, "the offset of the CRM's clock could not be kept");

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stagedoor_engine::DealDraft;
 use stagedoor_model::{Timestamp, breakage};
-use stagedoor_ports::{CrmError, Row};
+use stagedoor_ports::{CrmError, WriteOutcome};
 
 use crate::vtiger::{
     client::Vtiger,
     create::Maker,
-    fit::plain,
+    normalise::plain,
     query::{self, PAGE},
     schema::{self, Module, STAGE, Schema},
     wire::{self, Fields},
@@ -136,10 +136,10 @@ impl Vtiger {
         schema: &Schema,
         (number, draft): (u64, &DealDraft),
         now: Timestamp,
-    ) -> Row {
+    ) -> WriteOutcome {
         let fields = match wire::deal(draft, None, schema, &self.settings.zone, now) {
             Ok(fields) => fields,
-            Err(reason) => return Row::Held(reason),
+            Err(reason) => return WriteOutcome::Held(reason),
         };
         self.revise_deal(maker, schema, (number, draft), fields).await
     }
@@ -151,7 +151,7 @@ impl Vtiger {
         schema: &Schema,
         (number, draft): (u64, &DealDraft),
         mut fields: Fields,
-    ) -> Row {
+    ) -> WriteOutcome {
         let id = schema.deals.of(number);
         let held = match self.transport.get("retrieve", &[("id", &id)]).await {
             Ok(held) => held,
@@ -164,7 +164,7 @@ impl Vtiger {
             match self.may_move(schema, draft, &held).await {
                 Ok(true) => {}
                 Ok(false) => _ = fields.remove(STAGE),
-                Err(_) => return Row::NotSent,
+                Err(_) => return WriteOutcome::NotSent,
             }
         }
         maker.revise(number, fields, &held).await

@@ -61,7 +61,7 @@ impl Failure {
 impl From<Failure> for CrmError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Denied(reason) => Self::Denied(reason),
+            Failure::Denied(reason) => Self::CredentialsRejected(reason),
             Failure::Unavailable(reason) => Self::Unavailable(reason),
             Failure::Refused { code, message } => Self::Unavailable(format!("{code}: {message}")),
             Failure::Broken(what) => Self::Unavailable(what.to_owned()),

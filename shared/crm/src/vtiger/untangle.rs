@@ -3,13 +3,13 @@
 use serde_json::Value;
 use stagedoor_engine::Parting;
 use stagedoor_model::{Email, Identifier, Kind, Phone, breakage};
-use stagedoor_ports::{Gone, Row};
+use stagedoor_ports::{Gone, WriteOutcome};
 
 use crate::vtiger::{
     client::Vtiger,
     duplicates::DUPLICATE_OF,
-    fit::plain,
-    query, remarks,
+    normalise::plain,
+    notes_and_tasks, query,
     schema::Schema,
     transport::Failure,
     wire::{EMAILS, Fields, PHONES, deal_id},
@@ -21,19 +21,19 @@ const PARTED: &str = "Two people were parted";
 const COUNTS: &str = "No duplicate any more";
 
 impl Vtiger {
-    pub(super) async fn part(&self, schema: &Schema, parting: &Parting) -> Row {
+    pub(super) async fn part(&self, schema: &Schema, parting: &Parting) -> WriteOutcome {
         let mut fault = None;
         for deal in &parting.deals {
             match self.hang(schema, *deal, parting).await {
-                Row::Done(_) | Row::Gone(Gone::Deal(_)) => {}
+                WriteOutcome::Done(_) | WriteOutcome::Gone(Gone::Deal(_)) => {}
                 // One deal that is refused keeps no other from going back.
-                refused @ Row::Refused(_) => fault = Some(refused),
+                refused @ WriteOutcome::Refused(_) => fault = Some(refused),
                 other => return other,
             }
         }
         if let Err(failure) = self.give_back(schema, parting).await {
             tracing::warn!(?failure, "deals of parted people were not given back; tried again later");
-            return Row::NotSent;
+            return WriteOutcome::NotSent;
         }
         let maker = self.contacts_of(schema);
         let id = schema.contacts.of(parting.contact);
@@ -68,7 +68,7 @@ impl Vtiger {
             fields.insert(field.to_owned(), parting.person.to_string().into());
         }
         let done = maker.revise(parting.contact, fields, &held).await;
-        if matches!(done, Row::Done(_)) {
+        if matches!(done, WriteOutcome::Done(_)) {
             match self.is_called_duplicate(schema, parting).await {
                 // Comments about a duplicate stay: it cannot take any back.
                 Ok(true) => {
@@ -76,14 +76,14 @@ impl Vtiger {
                         true => format!("{COUNTS}: this is the contact of its person"),
                         false => format!("{PARTED}: this contact is a duplicate of none of the other's any more"),
                     };
-                    let comment = remarks::comment(&id, &said, &schema.owner);
-                    remarks::make(&self.transport, "ModComments", vec![comment]).await;
+                    let comment = notes_and_tasks::comment(&id, &said, &schema.owner);
+                    notes_and_tasks::make(&self.transport, "ModComments", vec![comment]).await;
                 }
                 Ok(false) => {}
                 Err(failure) => return maker.refused_or_later(parting.contact, failure).await,
             }
         }
-        if matches!(done, Row::Done(_)) { fault.unwrap_or(done) } else { done }
+        if matches!(done, WriteOutcome::Done(_)) { fault.unwrap_or(done) } else { done }
     }
 
     /// Whether the last word about it in the comments is that it is a duplicate of somebody else's contact.
@@ -114,7 +114,7 @@ impl Vtiger {
         for row in query::all(&self.transport, "id", "Potentials", &condition).await? {
             let Some(deal) = query::id(&row).and_then(|id| query::number(&id)) else { continue };
             let Some(home) = parting.others_deals.get(&deal).copied().flatten() else { continue };
-            if self.hang(schema, deal, &Parting::of(parting.person, home)).await == Row::NotSent {
+            if self.hang(schema, deal, &Parting::of(parting.person, home)).await == WriteOutcome::NotSent {
                 return Err(Failure::Lost);
             }
         }
@@ -122,13 +122,13 @@ impl Vtiger {
     }
 
     /// The deal becomes the contact's. With the other's id it would be taken for a deal of theirs that is to be made.
-    async fn hang(&self, schema: &Schema, deal: u64, parting: &Parting) -> Row {
+    async fn hang(&self, schema: &Schema, deal: u64, parting: &Parting) -> WriteOutcome {
         let contact = parting.contact;
         // A deal whose new contact is gone would lose the old one, and be answered with success.
         match self.missing_of(schema, &[Gone::Contact(contact)]).await.map(|gone| gone.first().copied()) {
             Ok(None) => {}
-            Ok(Some(gone)) => return Row::Gone(gone),
-            Err(_) => return Row::NotSent,
+            Ok(Some(gone)) => return WriteOutcome::Gone(gone),
+            Err(_) => return WriteOutcome::NotSent,
         }
         let mut fields = Fields::new();
         fields.insert("id".into(), schema.deals.of(deal).into());
@@ -138,10 +138,10 @@ impl Vtiger {
         }
         let element = Value::Object(fields).to_string();
         match self.transport.post("revise", &[("element", &element)]).await {
-            Ok(_) => Row::Done(deal),
-            Err(failure) if failure.is_gone() => Row::Gone(Gone::Deal(deal)),
-            Err(Failure::Refused { code, message }) => Row::Refused(format!("{message} ({code})")),
-            Err(_) => Row::NotSent,
+            Ok(_) => WriteOutcome::Done(deal),
+            Err(failure) if failure.is_gone() => WriteOutcome::Gone(Gone::Deal(deal)),
+            Err(Failure::Refused { code, message }) => WriteOutcome::Refused(format!("{message} ({code})")),
+            Err(_) => WriteOutcome::NotSent,
         }
     }
 }

@@ -8,7 +8,7 @@ use stagedoor_engine::{ContactDraft, DealDraft, PersonId, ShowKey};
 use stagedoor_model::{Body, ContactChanged, Email, Identifier, Phone, Region, Timestamp};
 
 use crate::vtiger::{
-    fit::{amount, plain, put},
+    normalise::{amount, plain, put},
     query,
     schema::{Module, STAGE, Schema},
     server_clock::ServerClock,
@@ -82,14 +82,14 @@ fn room(row: &mut Fields, places: &[&str], values: &[String], held: &Value, read
 
 fn own(row: &mut Fields, module: &Module, what: &str, value: &str) {
     if let Some(field) = module.own(what) {
-        row.insert(field.to_owned(), crate::vtiger::fit::fit(field, value).into());
+        row.insert(field.to_owned(), crate::vtiger::normalise::normalise_fields(field, value).into());
     }
 }
 
 /// The hub's own id of a deal as it travels in a field.
 pub(super) fn deal_id(person: PersonId, show: &ShowKey) -> String {
     let id: String = format!("{person}|{show}").chars().take(255).collect();
-    crate::vtiger::fit::fit("", &id)
+    crate::vtiger::normalise::normalise_fields("", &id)
 }
 
 /// # Errors

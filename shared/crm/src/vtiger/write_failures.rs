@@ -8,7 +8,7 @@ use std::{
 };
 
 use stagedoor_model::breakage;
-use stagedoor_ports::Row;
+use stagedoor_ports::WriteOutcome;
 
 use crate::vtiger::transport::SERVER_ERROR;
 
@@ -51,7 +51,7 @@ impl WriteFailures {
     }
 
     /// What a 500 says of this row. `before` is the count when this try of it began.
-    pub fn verdict(&self, kind: &str, row: &str, before: u64) -> Row {
+    pub fn verdict(&self, kind: &str, row: &str, before: u64) -> WriteOutcome {
         let mut known = self.known();
         let taken = known.taken.get(kind).copied().unwrap_or_default();
         if known.failed.len() >= MOST {
@@ -63,11 +63,11 @@ impl WriteFailures {
             (failed.taken, failed.proofs) = (taken, failed.proofs + 1);
         }
         if failed.proofs >= PROOFS || breakage::is_on("server-error-is-refusal") {
-            return Row::Refused(format!("{SERVER_ERROR}, time and again, for this row alone"));
+            return WriteOutcome::Refused(format!("{SERVER_ERROR}, time and again, for this row alone"));
         }
         match failed.proofs {
-            0 => Row::NotSent,
-            _ => Row::Held(format!("{SERVER_ERROR}, for this row; others are taken")),
+            0 => WriteOutcome::NotSent,
+            _ => WriteOutcome::Held(format!("{SERVER_ERROR}, for this row; others are taken")),
         }
     }
 }
@@ -80,7 +80,10 @@ mod tests {
     fn a_row_is_refused_only_if_others_were_taken_between_its_failures() {
         let failures = WriteFailures::default();
         for _ in 0..20 {
-            assert_eq!(failures.verdict("revise Contacts", "1", failures.count("revise Contacts")), Row::NotSent);
+            assert_eq!(
+                failures.verdict("revise Contacts", "1", failures.count("revise Contacts")),
+                WriteOutcome::NotSent
+            );
         }
         let mut verdicts = Vec::new();
         for other in 0..3 {
@@ -90,9 +93,9 @@ mod tests {
             verdicts.push(failures.verdict("revise Contacts", "1", 0));
             verdicts.push(failures.verdict("revise Contacts", "1", 0));
         }
-        let held = |row: &Row| matches!(row, Row::Held(_));
-        assert!(verdicts[..4].iter().all(held) && matches!(verdicts[4], Row::Refused(_)), "{verdicts:?}");
+        let held = |row: &WriteOutcome| matches!(row, WriteOutcome::Held(_));
+        assert!(verdicts[..4].iter().all(held) && matches!(verdicts[4], WriteOutcome::Refused(_)), "{verdicts:?}");
         failures.taken("revise Contacts", "1");
-        assert_eq!(failures.verdict("revise Contacts", "1", failures.count("revise Contacts")), Row::NotSent);
+        assert_eq!(failures.verdict("revise Contacts", "1", failures.count("revise Contacts")), WriteOutcome::NotSent);
     }
 }

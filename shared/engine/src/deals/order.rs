@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Order, OrderState, Rung, Timestamp, breakage};
 
-use super::Sketch;
+use super::DealBuilder;
 use crate::{
     Attribution, Catalog, GOODS, Settlement, Show, ShowKey,
     money::{owed, refunds_in},
@@ -22,7 +22,7 @@ struct Part<'o> {
 }
 
 pub(super) fn add(
-    sketches: &mut BTreeMap<ShowKey, Sketch>,
+    builders: &mut BTreeMap<ShowKey, DealBuilder>,
     catalog: &Catalog,
     source: &str,
     order: &Order,
@@ -61,70 +61,70 @@ pub(super) fn add(
             true => usize::from(paid > 0) * order.items.len(),
             false => order.live_tickets().filter(|ticket| part.tickets.contains(ticket.id.as_str())).count(),
         };
-        let sketch = sketches.entry(part.show.key.clone()).or_insert_with(|| Sketch::new(part.show));
-        sketch.orders.insert(order.number.clone().unwrap_or_else(|| order.id.clone()));
-        sketch.made_of.insert((source.to_owned(), order.id.clone()));
+        let builder = builders.entry(part.show.key.clone()).or_insert_with(|| DealBuilder::new(part.show));
+        builder.orders.insert(order.number.clone().unwrap_or_else(|| order.id.clone()));
+        builder.made_of.insert((source.to_owned(), order.id.clone()));
         let company = order.company.clone().map(|company| (order.placed_at, company));
-        sketch.company = sketch.company.take().max(company);
-        sketch.promo_codes.extend(order.promo_codes.iter().cloned());
-        sketch.labels.extend(order.utm.clone());
+        builder.company = builder.company.take().max(company);
+        builder.promo_codes.extend(order.promo_codes.iter().cloned());
+        builder.labels.extend(order.utm.clone());
         let attribution = campaign.clone().map(|campaign| (order.placed_at, campaign));
-        sketch.attribution = sketch.attribution.take().max(attribution);
+        builder.attribution = builder.attribution.take().max(attribution);
         for (currency, came, went) in &elsewhere {
-            let sum = sketch.sum(currency);
+            let sum = builder.sum(currency);
             (sum.paid, sum.refunded) = (sum.paid + at(came, index), sum.refunded + at(went, index));
         }
         // Its tickets left an order that is paid: nought is what they hold.
         let is_left = given_up_at.is_none() && !part.tickets.is_empty() && live == 0 && settlement.received != 0;
         if paid != 0 || refunded != 0 || is_left {
-            let sum = sketch.sum(&order.total.currency);
+            let sum = builder.sum(&order.total.currency);
             (sum.paid, sum.refunded, sum.is_settled) = (sum.paid + paid, sum.refunded + refunded, true);
         }
-        sketch.climb(Rung::Cart, order.placed_at);
+        builder.advance(Rung::Cart, order.placed_at);
         // Only a check-in says that somebody came; the date of the show does not.
         let seated = order.live_tickets().filter(|ticket| part.tickets.contains(ticket.id.as_str()));
         if let Some(at) = seated.filter_map(|ticket| order.checked_at(&ticket.id)).min()
             && !breakage::is_on("checkin-ignored")
         {
-            sketch.climb(Rung::Attended, at);
+            builder.advance(Rung::Attended, at);
         }
         // Nothing was paid for its tickets, so nothing was given back, whatever became of the rest of the order.
         if let Some(at) = given_up_at {
-            sketch.lost_at = sketch.lost_at.max(Some(at.max(order.placed_at)));
+            builder.lost_at = builder.lost_at.max(Some(at.max(order.placed_at)));
             continue;
         }
         if state == OrderState::Placed {
-            sketch.ordered_at = sketch.ordered_at.max(Some(order.placed_at));
+            builder.ordered_at = builder.ordered_at.max(Some(order.placed_at));
         }
         match (state, order.paid_at.or(settlement.paid_at)) {
             // What is paid in part, or by invoice, is worth what was asked for, whatever else was bought.
             (OrderState::Placed, _) if order.company.is_some() || paid > 0 => {
-                sketch.sum(&order.total.currency).owed += (total - paid - at(&beyond, index)).max(0);
-                (sketch.open, sketch.owing) = (sketch.open + 1, sketch.owing + 1);
+                builder.sum(&order.total.currency).owed += (total - paid - at(&beyond, index)).max(0);
+                (builder.open, builder.owing) = (builder.open + 1, builder.owing + 1);
             }
             (OrderState::Placed, _) => {
-                sketch.open += 1;
-                let asked = &mut sketch.sum(&order.total.currency).asked;
+                builder.open += 1;
+                let asked = &mut builder.sum(&order.total.currency).asked;
                 let before = asked.filter(|_| !breakage::is_on("one-order-asked"));
                 *asked = Some(before.unwrap_or(0).saturating_add(total));
             }
-            (OrderState::Cancelled, None) => sketch.lost_at = sketch.lost_at.max(Some(order.revision)),
+            (OrderState::Cancelled, None) => builder.lost_at = builder.lost_at.max(Some(order.revision)),
             (_, paid_at) => {
                 let paid_at = paid_at.unwrap_or(order.revision);
-                sketch.climb(Rung::Paid, paid_at);
+                builder.advance(Rung::Paid, paid_at);
                 // An order without tickets has none that live, and stands all the same.
                 let returned = gone || state == OrderState::Cancelled || (!part.tickets.is_empty() && live == 0);
                 let returned = returned || breakage::is_on("nothing-live-is-refunded") && live == 0;
                 if returned {
                     let own = named_return(order, &part.tickets).filter(|_| !breakage::is_on("returned-with-others"));
                     let at = own.or(settlement.returned_at).unwrap_or(order.revision).max(paid_at);
-                    sketch.refunded_at = sketch.refunded_at.max(Some(at));
+                    builder.refunded_at = builder.refunded_at.max(Some(at));
                 } else {
-                    sketch.standing += 1;
-                    sketch.bought_at = sketch.bought_at.max(Some(paid_at));
+                    builder.standing += 1;
+                    builder.bought_at = builder.bought_at.max(Some(paid_at));
                 }
                 if state != OrderState::Cancelled {
-                    sketch.live += live;
+                    builder.live += live;
                 }
             }
         }
@@ -220,7 +220,7 @@ fn parts<'o>(order: &'o Order, source: &str, catalog: &Catalog) -> Vec<Part<'o>>
     }
     if parts.is_empty() {
         // Of an order without lines only its source says what it may be for.
-        let show = catalog.house_show(catalog.show_of_source.get(source));
+        let show = catalog.catalog_show(catalog.show_of_source.get(source));
         parts.insert(show.key.clone(), Part::of(show, 0));
     }
     parts.into_values().collect()

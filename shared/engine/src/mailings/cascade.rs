@@ -3,9 +3,9 @@
 use std::cell::OnceCell;
 
 use jiff::SignedDuration;
-use stagedoor_model::{Channel, Identifier, Kind, Talk, Timestamp, breakage};
+use stagedoor_model::{Channel, Conversation, Identifier, Kind, Timestamp, breakage};
 
-use super::{Desk, Mailing, Way, WrittenStep};
+use super::{Mailing, MailingRun, MailingStep, Route};
 use crate::{Person, addresses, consent};
 
 /// How long a notice is worth a second try.
@@ -14,7 +14,7 @@ const NEWS: SignedDuration = SignedDuration::from_hours(48);
 pub(super) enum Next {
     Nothing,
     Later(Timestamp),
-    Write(Way),
+    Write(Route),
 }
 
 /// After a message that was not taken, or went to an address that is not theirs, the next way follows at once. After one
@@ -23,15 +23,15 @@ pub(super) enum Next {
 pub(super) fn next(
     mailing: &Mailing,
     address: Option<&Identifier>,
-    steps: &[WrittenStep],
-    desk: &Desk<'_, '_>,
-    of_all: &OnceCell<Vec<Way>>,
+    steps: &[MailingStep],
+    desk: &MailingRun<'_, '_>,
+    of_all: &OnceCell<Vec<Route>>,
 ) -> Next {
     let ways = match address {
         Some(_) => ways(mailing, address, desk),
         None => of_all.get_or_init(|| ways(mailing, None, desk)).clone(),
     };
-    let fresh = |way: &Way| !steps.iter().any(|step| step.to == way.to && step.through == way.through);
+    let fresh = |route: &Route| !steps.iter().any(|step| step.to == route.to && step.through == route.through);
     let Some(last) = steps.last() else {
         return ways.into_iter().next().map_or(Next::Nothing, Next::Write);
     };
@@ -45,29 +45,30 @@ pub(super) fn next(
     // Until an address was seen to be a cashier's, one message went there for all its people.
     let of_crowd = mailing.is_service && desk.shared.contains(&last.to) && !breakage::is_on("crowds-notice-is-enough");
     // There is no other way to them: the same once more. A hub that died before its call told them nothing.
-    let is_last = |way: &Way| {
+    let is_last = |route: &Route| {
         let is_fresh = desk.now.duration_since(last.at) < NEWS;
-        let is_only = steps.len() == 1 && last.to == way.to && last.through == way.through;
+        let is_only = steps.len() == 1 && last.to == route.to && last.through == route.through;
         is_only && is_fresh && !breakage::is_on("only-way-tried-once")
     };
     if is_strange || may_be_lost || of_crowd || desk.reports.was_refused(last) {
-        let next = ways.iter().find(|way| fresh(way)).or_else(|| ways.iter().find(|way| may_be_lost && is_last(way)));
+        let next =
+            ways.iter().find(|route| fresh(route)).or_else(|| ways.iter().find(|route| may_be_lost && is_last(route)));
         return next.cloned().map_or(Next::Nothing, Next::Write);
     }
     let tried = |channel: Channel| steps.iter().any(|step| step.channel == channel);
-    let next = ways.into_iter().find(|way| fresh(way) && !tried(way.channel));
-    let (Some(wait), Some(way)) = (mailing.wait, next) else { return Next::Nothing };
+    let next = ways.into_iter().find(|route| fresh(route) && !tried(route.channel));
+    let (Some(wait), Some(route)) = (mailing.wait, next) else { return Next::Nothing };
     match Timestamp::from_second(last.at.as_second().saturating_add(wait)) {
         Ok(at) if at > desk.now => Next::Later(at),
-        _ => Next::Write(way),
+        _ => Next::Write(route),
     }
 }
 
 /// Ways that are alive, in the order in which they are tried.
-fn ways(mailing: &Mailing, address: Option<&Identifier>, desk: &Desk<'_, '_>) -> Vec<Way> {
+fn ways(mailing: &Mailing, address: Option<&Identifier>, desk: &MailingRun<'_, '_>) -> Vec<Route> {
     let mut ways = Vec::new();
     for channel in &mailing.through {
-        let own: Vec<Way> = match channel {
+        let own: Vec<Route> = match channel {
             Channel::Messenger => chats(mailing, desk),
             Channel::Email => post(mailing, *channel, address, "email", desk),
             Channel::Sms => post(mailing, *channel, address, "sms", desk),
@@ -75,27 +76,29 @@ fn ways(mailing: &Mailing, address: Option<&Identifier>, desk: &Desk<'_, '_>) ->
         };
         ways.extend(own);
     }
-    ways.retain(|way| desk.catalog.senders.contains(&way.through));
+    ways.retain(|route| desk.catalog.senders.contains(&route.through));
     // Their own first, through whatever channel.
-    ways.sort_by_key(|way| desk.shared.contains(&way.to));
+    ways.sort_by_key(|route| desk.shared.contains(&route.to));
     ways
 }
 
 /// The chat in which they were last heard comes first.
-fn chats(mailing: &Mailing, desk: &Desk<'_, '_>) -> Vec<Way> {
+fn chats(mailing: &Mailing, desk: &MailingRun<'_, '_>) -> Vec<Route> {
     let may = |chat: &Identifier| {
         let policy = &desk.catalog.consent;
         mailing.is_service || consent::may_advertise(desk.person, Channel::Messenger, chat, policy, None)
     };
-    let open = desk.person.talks().filter(|(_, talk)| talk.chat.kind().is_chat() && talk.is_open() && may(&talk.chat));
+    let open = desk.person.conversations().filter(|(_, conversation)| {
+        conversation.chat.kind().is_chat() && conversation.is_open() && may(&conversation.chat)
+    });
     let mut open: Vec<_> = open.collect();
-    open.sort_by_key(|(source, talk)| (std::cmp::Reverse(talk.heard_at), *source));
-    let way = |(source, talk): (&stagedoor_model::SourceName, &Talk)| Way {
+    open.sort_by_key(|(source, conversation)| (std::cmp::Reverse(conversation.heard_at), *source));
+    let route = |(source, conversation): (&stagedoor_model::SourceName, &Conversation)| Route {
         channel: Channel::Messenger,
         through: source.as_str().to_owned(),
-        to: talk.chat.clone(),
+        to: conversation.chat.clone(),
     };
-    open.into_iter().map(way).collect()
+    open.into_iter().map(route).collect()
 }
 
 /// One address: nobody gets a letter twice because they have two.
@@ -104,8 +107,8 @@ fn post(
     channel: Channel,
     address: Option<&Identifier>,
     through: &str,
-    desk: &Desk<'_, '_>,
-) -> Vec<Way> {
+    desk: &MailingRun<'_, '_>,
+) -> Vec<Route> {
     let person = desk.person;
     let known = match (address, mailing.is_service) {
         (Some(address), _) => vec![address.clone()],
@@ -119,11 +122,13 @@ fn post(
     let known: Vec<Identifier> = known.into_iter().filter(takes).collect();
     let own = known.iter().find(|one| !desk.shared.contains(*one));
     let first = own.or_else(|| known.first().filter(|_| mailing.is_service)).cloned();
-    first.into_iter().map(|to| Way { channel, through: through.to_owned(), to }).collect()
+    first.into_iter().map(|to| Route { channel, through: through.to_owned(), to }).collect()
 }
 
 /// A number that the gateway said takes none.
 pub fn takes_no_sms(person: &Person, address: &Identifier) -> bool {
-    let own = |talk: &Talk| talk.chat == *address && talk.may_write.is_some_and(|(_, may)| !may);
-    address.kind() == Kind::Phone && person.talks().any(|(_, talk)| own(talk))
+    let own = |conversation: &Conversation| {
+        conversation.chat == *address && conversation.may_write.is_some_and(|(_, may)| !may)
+    };
+    address.kind() == Kind::Phone && person.conversations().any(|(_, conversation)| own(conversation))
 }

@@ -2,7 +2,7 @@
 
 use stagedoor_model::{Fact, Timestamp, breakage};
 
-use super::{Audience, Desk, Mailing};
+use super::{Audience, Mailing, MailingRun};
 use crate::{
     Deal, ShowKey, ShowNotice, order_record_key,
     segments::{DealTraits, Test},
@@ -16,7 +16,7 @@ pub(super) struct News {
     pub deal: DealTraits,
 }
 
-impl Desk<'_, '_> {
+impl MailingRun<'_, '_> {
     /// `None`: nothing of the show was changed since it was announced.
     pub(super) fn news(&self, traits: &DealTraits) -> Option<News> {
         let own = self.deals.get(&ShowKey(traits.show.clone()))?;

@@ -3,16 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_model::{Channel, Fact, Identifier, Talk, Timestamp, breakage};
+use stagedoor_model::{Channel, Conversation, Fact, Identifier, Timestamp, breakage};
 
-use super::WrittenStep;
+use super::MailingStep;
 use crate::{Looks, Person};
 
 /// What is known of the messages to one person.
 pub struct Reports<'p> {
     /// Every identifier that their records bear, without what is only claimed.
     own: BTreeSet<&'p Identifier>,
-    talks: BTreeMap<&'p Identifier, Vec<&'p Talk>>,
+    conversations: BTreeMap<&'p Identifier, Vec<&'p Conversation>>,
     /// When a letter to this address was last opened or clicked in, or a link in one followed.
     read: BTreeMap<&'p Identifier, Timestamp>,
     /// When a letter to this address was last rejected or came back for good.
@@ -39,7 +39,7 @@ impl<'p> Reports<'p> {
         let looks = Looks::of(person);
         let mut all = Self {
             own: BTreeSet::new(),
-            talks: BTreeMap::new(),
+            conversations: BTreeMap::new(),
             read: BTreeMap::new(),
             refused: BTreeMap::new(),
             failed: BTreeSet::new(),
@@ -49,7 +49,7 @@ impl<'p> Reports<'p> {
         for record in person.records.values() {
             all.own.extend(&record.identifiers);
             match &record.fact {
-                Fact::Letter(letter) => {
+                Fact::MailMessage(letter) => {
                     note(&mut all.read, &letter.to, letter.last_opened_at.max(letter.clicked_at()));
                     note(&mut all.refused, &letter.to, letter.rejected_at.max(letter.hard_bounced_at));
                     let Some(id) = letter.id.as_deref().filter(|_| letter.delivered_at.is_none()) else { continue };
@@ -65,35 +65,39 @@ impl<'p> Reports<'p> {
                     let last = looks.at(link).map(|(_, last)| last);
                     record.identifiers.iter().for_each(|one| note(&mut all.read, one, last));
                 }
-                Fact::Talk(talk) => all.talks.entry(&talk.chat).or_default().push(talk),
+                Fact::Conversation(conversation) => {
+                    all.conversations.entry(&conversation.chat).or_default().push(conversation)
+                }
                 _ => {}
             }
         }
         all
     }
 
-    fn talks_at(&self, step: &WrittenStep) -> impl Iterator<Item = &'p Talk> {
-        self.talks.get(&step.to).into_iter().flatten().copied()
+    fn talks_at(&self, step: &MailingStep) -> impl Iterator<Item = &'p Conversation> {
+        self.conversations.get(&step.to).into_iter().flatten().copied()
     }
 
     /// True if the address of a message is still one of theirs.
-    pub(super) fn is_theirs(&self, step: &WrittenStep) -> bool {
+    pub(super) fn is_theirs(&self, step: &MailingStep) -> bool {
         self.own.contains(&step.to)
     }
 
     /// True if they saw the message, answered, opened the letter, or followed a link that was in it.
-    pub fn was_read(&self, step: &WrittenStep) -> bool {
+    pub fn was_read(&self, step: &MailingStep) -> bool {
         let since = Some(step.at);
-        let in_chat = |talk: &Talk| talk.seen_at.max(talk.heard_at) > since || was_seen(talk, step);
+        let in_chat = |conversation: &Conversation| {
+            conversation.seen_at.max(conversation.heard_at) > since || was_seen(conversation, step)
+        };
         self.read.get(&step.to).copied() > since || self.talks_at(step).any(in_chat)
     }
 
     /// True if the message was not taken, or the chat is closed.
-    pub fn was_refused(&self, step: &WrittenStep) -> bool {
-        let in_chat = |talk: &Talk| {
-            let mut own = talk.messages.values().filter(|sent| sent.decision.as_ref() == Some(&step.decision));
-            talk.refused_at >= Some(step.at)
-                || step.to.kind().is_chat() && !talk.is_open()
+    pub fn was_refused(&self, step: &MailingStep) -> bool {
+        let in_chat = |conversation: &Conversation| {
+            let mut own = conversation.messages.values().filter(|sent| sent.decision.as_ref() == Some(&step.decision));
+            conversation.refused_at >= Some(step.at)
+                || step.to.kind().is_chat() && !conversation.is_open()
                 || own.any(|sent| sent.failed_at.is_some())
         };
         self.refused.get(&step.to).copied() >= Some(step.at)
@@ -102,10 +106,10 @@ impl<'p> Reports<'p> {
     }
 
     /// True if the answer to this message was lost, and no later report says that it arrived.
-    pub(super) fn was_unanswered(&self, step: &WrittenStep) -> bool {
-        let in_chat = |talk: &Talk| {
-            let is_told = || talk.messages.values().any(|sent| sent.decision.as_ref() == Some(&step.decision));
-            talk.unanswered_at >= Some(step.at) && !is_told()
+    pub(super) fn was_unanswered(&self, step: &MailingStep) -> bool {
+        let in_chat = |conversation: &Conversation| {
+            let is_told = || conversation.messages.values().any(|sent| sent.decision.as_ref() == Some(&step.decision));
+            conversation.unanswered_at >= Some(step.at) && !is_told()
         };
         !breakage::is_on("unanswered-notice-is-enough")
             && (self.unanswered.contains(step.decision.as_str()) || self.talks_at(step).any(in_chat))
@@ -113,11 +117,11 @@ impl<'p> Reports<'p> {
 
     /// A gateway reports an SMS that it took before: expired, not delivered, a number that cannot be reached. It has no later
     /// try. The report names it by the id that the gateway answered, or by ours.
-    fn failed_at_the_gateway(&self, step: &WrittenStep) -> bool {
+    fn failed_at_the_gateway(&self, step: &MailingStep) -> bool {
         let has_failed = |(id, sent): (&String, &stagedoor_model::SentMessage)| {
             sent.decision.as_ref() == Some(&step.decision) && self.failed.contains(&(&step.to, id.as_str()))
         };
-        let by_gateway = || self.talks_at(step).flat_map(|talk| &talk.messages).any(has_failed);
+        let by_gateway = || self.talks_at(step).flat_map(|conversation| &conversation.messages).any(has_failed);
         let by_us = || {
             self.failed_parts.contains(&(&step.to, step.decision.as_str()))
                 && !breakage::is_on("report-by-our-id-unheard")
@@ -127,9 +131,9 @@ impl<'p> Reports<'p> {
 }
 
 /// Whether the messenger told that this message was seen, or one that was sent after it.
-fn was_seen(talk: &Talk, step: &WrittenStep) -> bool {
-    let mut seen = talk.messages.values().filter(|message| message.seen_at.is_some());
-    let own = talk.messages.values().find(|message| message.decision.as_ref() == Some(&step.decision));
+fn was_seen(conversation: &Conversation, step: &MailingStep) -> bool {
+    let mut seen = conversation.messages.values().filter(|message| message.seen_at.is_some());
+    let own = conversation.messages.values().find(|message| message.decision.as_ref() == Some(&step.decision));
     match own.filter(|_| !breakage::is_on("another-message-seen")) {
         Some(own) => seen.any(|message| message.seen_at == own.seen_at || message.sent_at > own.sent_at),
         // Sent by an earlier build, or long ago.

@@ -7,7 +7,7 @@ use stagedoor_model::{
 };
 
 use super::*;
-use crate::{Group, Policy, Show, fold, record_of, segments::parse_of_deal};
+use crate::{Group, Guards, Show, fold, record_of, segments::parse_of_deal};
 
 const HOUR: i64 = 3_600;
 /// 2027-05-03T09:00:00Z, noon in Moscow.
@@ -28,7 +28,7 @@ fn with_a_cart(n: u64) -> Person {
 
 fn folded(events: Vec<Event>) -> Person {
     let records = events.iter().filter_map(record_of).collect();
-    let folded = fold(Group { records, people: vec![] }, &BTreeSet::new(), &Policy::default());
+    let folded = fold(Group { records, people: vec![] }, &BTreeSet::new(), &Guards::default());
     folded.people.into_iter().next().expect("a person")
 }
 
@@ -86,14 +86,14 @@ fn catalog(mailings: Vec<Mailing>) -> Catalog {
     }
 }
 
-fn look<'c>(person: &Person, link: &Link, catalog: &'c Catalog, now: i64) -> Dues<'c> {
-    dues(person, link, &Traits::of(person, &BTreeMap::new(), catalog), catalog, &BTreeSet::new(), at(now))
+fn look<'c>(person: &Person, link: &CrmState, catalog: &'c Catalog, now: i64) -> DueMessages<'c> {
+    due_messages(person, link, &Traits::of(person, &BTreeMap::new(), catalog), catalog, &BTreeSet::new(), at(now))
 }
 
 /// As the consumer remembers it.
-fn remember(link: &mut Link, dues: &Dues<'_>, now: i64) {
-    for due in &dues.now {
-        let written = link.written.entry(due.key.clone()).or_insert_with(|| Written {
+fn remember(link: &mut CrmState, due_messages: &DueMessages<'_>, now: i64) {
+    for due in &due_messages.now {
+        let written = link.written.entry(due.key.clone()).or_insert_with(|| MailingState {
             mailing: due.mailing.name.clone(),
             show: due.show.clone(),
             city: None,
@@ -104,11 +104,11 @@ fn remember(link: &mut Link, dues: &Dues<'_>, now: i64) {
             told: due.told,
         });
         if let Some(message) = &due.message {
-            written.steps.push(WrittenStep {
+            written.steps.push(MailingStep {
                 at: at(now),
-                channel: message.way.channel,
-                through: message.way.through.clone(),
-                to: message.way.to.clone(),
+                channel: message.route.channel,
+                through: message.route.through.clone(),
+                to: message.route.to.clone(),
                 decision: format!("{}.{}", due.key, message.step),
             });
         }
@@ -118,12 +118,12 @@ fn remember(link: &mut Link, dues: &Dues<'_>, now: i64) {
 #[test]
 fn it_is_due_when_its_time_has_come_and_the_look_before_says_when_that_is() {
     let (person, catalog) = (with_a_cart(1), catalog(vec![mailing("cart", 0)]));
-    let early = look(&person, &Link::default(), &catalog, NOON + HOUR);
+    let early = look(&person, &CrmState::default(), &catalog, NOON + HOUR);
     assert_eq!((early.now.len(), early.again_at), (0, Some(at(NOON + 2 * HOUR))));
-    let due = look(&person, &Link::default(), &catalog, NOON + 2 * HOUR);
+    let due = look(&person, &CrmState::default(), &catalog, NOON + 2 * HOUR);
     assert_eq!(due.now.len(), 1);
     assert_eq!(due.now[0].show, Some(ShowKey("cherry".into())));
-    let mut link = Link::default();
+    let mut link = CrmState::default();
     remember(&mut link, &due, NOON + 2 * HOUR);
     assert!(look(&person, &link, &catalog, NOON + 9 * HOUR).now.is_empty(), "once");
 }
@@ -132,17 +132,17 @@ fn it_is_due_when_its_time_has_come_and_the_look_before_says_when_that_is() {
 fn a_consent_that_is_said_thousands_of_times_costs_no_more_than_its_words() {
     let mut person = with_a_cart(1);
     for record in person.records.values_mut() {
-        let Fact::Touch(touch) = &mut record.fact else { continue };
+        let Fact::Submission(submission) = &mut record.fact else { continue };
         let claim =
             |given: bool| ConsentClaim { purpose: MARKETING.into(), channel: Channel::Email, given, wording: None };
-        touch.is_anonymous = true;
-        touch.consents = (0..4_000).map(|n| claim(n % 2 == 0)).collect();
+        submission.is_anonymous = true;
+        submission.consents = (0..4_000).map(|n| claim(n % 2 == 0)).collect();
     }
     let asks = |to: Audience| Mailing { to, is_service: true, through: vec![Channel::Email], ..mailing("ask", 0) };
     let catalog = catalog(vec![asks(Audience::Unconfirmed), asks(Audience::Doubted)]);
     let began = std::time::Instant::now();
-    let dues = look(&person, &Link::default(), &catalog, NOON + HOUR);
-    assert_eq!(dues.now.len(), 1, "{:?}", dues.now);
+    let due_messages = look(&person, &CrmState::default(), &catalog, NOON + HOUR);
+    assert_eq!(due_messages.now.len(), 1, "{:?}", due_messages.now);
     // One look takes some 0.1 s. It took a quarter of a minute when each word asked for the standing of its own.
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
@@ -151,7 +151,7 @@ fn a_consent_that_is_said_thousands_of_times_costs_no_more_than_its_words() {
 fn one_of_two_mailings_that_are_due_at_once_waits_for_the_cap() {
     let mut catalog = catalog(vec![mailing("cart", 0), mailing("other", 0)]);
     catalog.manners.cap = Some((1, 24 * HOUR));
-    let (person, mut link) = (with_a_cart(1), Link::default());
+    let (person, mut link) = (with_a_cart(1), CrmState::default());
     let now = NOON + 2 * HOUR;
     let due = look(&person, &link, &catalog, now);
     assert_eq!(due.now.iter().map(|one| one.mailing.name.as_str()).collect::<Vec<_>>(), ["cart"]);
@@ -164,11 +164,11 @@ fn one_of_two_mailings_that_are_due_at_once_waits_for_the_cap() {
 #[test]
 fn a_message_that_went_to_somebody_elses_address_is_followed_by_one_to_their_own() {
     let (catalog, now) = (catalog(vec![mailing("cart", 0)]), NOON + 2 * HOUR);
-    let (person, mut link) = (with_a_cart(1), Link::default());
-    remember(&mut link, &look(&with_a_cart(2), &Link::default(), &catalog, now), now);
+    let (person, mut link) = (with_a_cart(1), CrmState::default());
+    remember(&mut link, &look(&with_a_cart(2), &CrmState::default(), &catalog, now), now);
     let due = look(&person, &link, &catalog, now + 60);
     let message = due.now[0].message.as_ref().expect("a message");
-    assert_eq!((message.way.to.clone(), message.step), (email("fan1@example.com"), 1));
+    assert_eq!((message.route.to.clone(), message.step), (email("fan1@example.com"), 1));
     remember(&mut link, &due, now + 60);
     assert!(look(&person, &link, &catalog, now + 9 * HOUR).now.is_empty(), "once");
 }
@@ -197,7 +197,7 @@ fn a_notice_without_an_answer_is_followed_by_one_through_the_next_channel_and_ad
         let through = vec![Channel::Email, Channel::Sms];
         let mut catalog = catalog(vec![Mailing { is_service, through, ..mailing("news", 0) }]);
         catalog.senders.insert("sms".into());
-        let mut link = Link::default();
+        let mut link = CrmState::default();
         let first = look(&folded(vec![bought.clone()]), &link, &catalog, now);
         remember(&mut link, &first, now);
         let step = link.written.values().flat_map(|one| &one.steps).next().expect("a message").clone();
@@ -205,7 +205,7 @@ fn a_notice_without_an_answer_is_followed_by_one_through_the_next_channel_and_ad
         let lost = unanswered(&step.decision, &address, now + 60);
         let person = folded(vec![bought.clone(), lost]);
         let next = look(&person, &link, &catalog, now + 120);
-        let to: Vec<_> = next.now.iter().filter_map(|due| Some(due.message.as_ref()?.way.to.clone())).collect();
+        let to: Vec<_> = next.now.iter().filter_map(|due| Some(due.message.as_ref()?.route.to.clone())).collect();
         assert_eq!(to, if is_service { vec![phone.clone()] } else { vec![] });
         remember(&mut link, &next, now + 120);
         assert!(look(&person, &link, &catalog, now + 9 * HOUR).now.is_empty(), "no third");
@@ -217,7 +217,7 @@ fn a_notice_without_an_answer_is_sent_once_more_where_there_is_no_other_way() {
     let (address, now) = (email("fan1@example.com"), NOON + 2 * HOUR);
     for is_service in [true, false] {
         let catalog = catalog(vec![Mailing { is_service, through: vec![Channel::Email], ..mailing("news", 0) }]);
-        let (mut link, mut events) = (Link::default(), vec![cart(1, std::slice::from_ref(&address))]);
+        let (mut link, mut events) = (CrmState::default(), vec![cart(1, std::slice::from_ref(&address))]);
         let mut written = vec![];
         for n in 0..4 {
             let time = now + n * 600;
@@ -229,7 +229,7 @@ fn a_notice_without_an_answer_is_sent_once_more_where_there_is_no_other_way() {
         }
         assert_eq!(written, if is_service { [1, 1, 0, 0] } else { [1, 0, 0, 0] });
         // A notice of long ago is news to nobody.
-        let mut old = Link::default();
+        let mut old = CrmState::default();
         let first = look(&folded(events[..1].to_vec()), &old, &catalog, now);
         remember(&mut old, &first, now);
         assert!(look(&folded(events[..2].to_vec()), &old, &catalog, now + 72 * HOUR).now.is_empty());
@@ -244,22 +244,22 @@ fn who_was_told_at_a_cashiers_address_is_told_at_their_own_as_well() {
     let through = vec![Channel::Email, Channel::Sms];
     let mut catalog = catalog(vec![Mailing { is_service: true, through, ..mailing("news", 0) }]);
     catalog.senders.insert("sms".into());
-    let (mut link, now) = (Link::default(), NOON + 2 * HOUR);
-    remember(&mut link, &look(&person, &Link::default(), &catalog, now), now);
+    let (mut link, now) = (CrmState::default(), NOON + 2 * HOUR);
+    remember(&mut link, &look(&person, &CrmState::default(), &catalog, now), now);
     let traits = Traits::of(&person, &BTreeMap::new(), &catalog);
     let crowd = BTreeSet::from([address]);
-    let next = dues(&person, &link, &traits, &catalog, &crowd, at(now + 60));
-    let to: Vec<_> = next.now.iter().filter_map(|due| Some(due.message.as_ref()?.way.to.clone())).collect();
+    let next = due_messages(&person, &link, &traits, &catalog, &crowd, at(now + 60));
+    let to: Vec<_> = next.now.iter().filter_map(|due| Some(due.message.as_ref()?.route.to.clone())).collect();
     assert_eq!(to, [phone]);
     remember(&mut link, &next, now + 60);
-    assert!(dues(&person, &link, &traits, &catalog, &crowd, at(now + 120)).now.is_empty(), "once");
+    assert!(due_messages(&person, &link, &traits, &catalog, &crowd, at(now + 120)).now.is_empty(), "once");
 }
 
 #[test]
 fn who_parts_is_not_written_again_what_came_to_their_own_address() {
     let (catalog, now) = (catalog(vec![mailing("cart", 0)]), NOON + 2 * HOUR);
-    let (person, mut link, mut theirs) = (with_a_cart(1), Link::default(), Link::default());
-    remember(&mut theirs, &look(&person, &Link::default(), &catalog, now), now);
+    let (person, mut link, mut theirs) = (with_a_cart(1), CrmState::default(), CrmState::default());
+    remember(&mut theirs, &look(&person, &CrmState::default(), &catalog, now), now);
     let links = BTreeMap::from([(crate::PersonId::of(&stagedoor_model::RecordKey("order/shop:2".into())), &theirs)]);
     crate::untangle(&mut link, &person, &BTreeMap::new(), (&links, true), "");
     assert!(look(&person, &link, &catalog, now + HOUR).now.is_empty());
@@ -270,8 +270,8 @@ fn about_so_many_are_held_out_as_the_config_says_and_half_get_each_variant() {
     let catalog = catalog(vec![mailing("cart", 20)]);
     let (mut held_out, mut first) = (0, 0);
     for n in 0..2_000 {
-        let dues = look(&with_a_cart(n), &Link::default(), &catalog, NOON + 2 * HOUR);
-        match &dues.now[0].message {
+        let due_messages = look(&with_a_cart(n), &CrmState::default(), &catalog, NOON + 2 * HOUR);
+        match &due_messages.now[0].message {
             None => held_out += 1,
             Some(message) if message.variant.name == "a" => first += 1,
             Some(_) => {}
@@ -289,8 +289,8 @@ proptest! {
     ) {
         let mut catalog = catalog(vec![mailing("cart", 0), mailing("other", 0), mailing("third", 0)]);
         let (from, until) = ("21:00".parse().expect("a time"), "09:00".parse().expect("a time"));
-        catalog.manners = Manners { quiet: Some((from, until)), cap: Some((2, 24 * HOUR)) };
-        let (person, mut link) = (with_a_cart(n), Link::default());
+        catalog.manners = MailingLimits { quiet: Some((from, until)), cap: Some((2, 24 * HOUR)) };
+        let (person, mut link) = (with_a_cart(n), CrmState::default());
         let mut sorted = looks;
         sorted.sort_unstable();
         for half_hours in sorted {
@@ -301,7 +301,7 @@ proptest! {
             }
             remember(&mut link, &found, now);
         }
-        let steps: Vec<&WrittenStep> = link.written.values().flat_map(|one| &one.steps).collect();
+        let steps: Vec<&MailingStep> = link.written.values().flat_map(|one| &one.steps).collect();
         for written in link.written.values() {
             prop_assert_eq!(written.steps.len(), 1);
         }
@@ -318,10 +318,10 @@ proptest! {
     #[test]
     fn joined_people_are_not_written_to_again(first in 0..50_i64, second in 0..50_i64) {
         let catalog = catalog(vec![mailing("cart", 0)]);
-        let (person, mut one, mut other) = (with_a_cart(1), Link::default(), Link::default());
+        let (person, mut one, mut other) = (with_a_cart(1), CrmState::default(), CrmState::default());
         let (a, b) = (NOON + (2 + first) * HOUR, NOON + (2 + second) * HOUR);
-        remember(&mut one, &look(&person, &Link::default(), &catalog, a), a);
-        remember(&mut other, &look(&person, &Link::default(), &catalog, b), b);
+        remember(&mut one, &look(&person, &CrmState::default(), &catalog, a), a);
+        remember(&mut other, &look(&person, &CrmState::default(), &catalog, b), b);
         let joined = one.join(other);
         prop_assert!(look(&person, &joined, &catalog, NOON + 99 * HOUR).now.is_empty());
     }

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagedoor_model::{Fact, Identifier, Kind, Record, breakage, clean_name};
 
 use crate::{
-    Catalog, Marketing, Person, bearer_of, chats, documents,
+    Catalog, Marketing, Person, bearer_of, chats, invoices,
     marketing::{marketing, tags},
-    plan::{CompanyRef, ContactDraft, Digest, Link, Plan, Step},
+    plan::{CompanyRef, ContactDraft, CrmState, Digest, Plan, Step},
 };
 
-pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contact: Option<u64>, catalog: &Catalog) {
+pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &CrmState, contact: Option<u64>, catalog: &Catalog) {
     let had = had(person, link, contact);
     let phones: Vec<String> = person.shown_phones().iter().map(|phone| phone.as_str().to_owned()).collect();
     let emails: Vec<String> = person.shown_emails().iter().map(|email| email.as_str().to_owned()).collect();
@@ -19,7 +19,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contac
     let (mut phones, mut emails) = (new(phones), new(emails));
     let telegram = person.identifiers().iter().find(|i| i.kind() == Kind::Telegram).map(|i| i.value().to_owned());
     let mut news = telegram.is_some();
-    let is_anothers = link.contact.pushed.is_none() && bears_id_of_another(person, contact);
+    let is_anothers = link.contact.last_sent.is_none() && bears_id_of_another(person, contact);
     let is_misnamed = bears_stand_in(person, contact) || bears_name_of_another(person, link, contact);
     // What the hub wrote there itself is left out of the mirror.
     let is_misnamed = is_misnamed || is_anothers && !mirrors(person, contact).any(|record| record.name.is_some());
@@ -34,7 +34,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contac
     news |= chats.is_some() || marketing.is_some();
     let (tags, untagged) = if catalog.tags { tags(person, link, catalog) } else { (vec![], vec![]) };
     news |= !tags.is_empty() || catalog.tags && link.contact.marketed;
-    let company = documents::company_of(person).map(|key| CompanyRef { key, id: None });
+    let company = invoices::company_of(person).map(|key| CompanyRef { key, id: None });
     news |= company.is_some();
     let mut draft = ContactDraft {
         person: person.id,
@@ -50,7 +50,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contac
         other_ids: BTreeSet::new(),
     };
     // Sent by an earlier version, which remembered no values: what it sent whole is not sent again.
-    let sent = link.contact.pushed.as_ref();
+    let sent = link.contact.last_sent.as_ref();
     let by_earlier = contact.is_some_and(|id| !link.contact_values.contains_key(&id))
         && sent == Some(&digest_of_earlier(person, contact, &draft, renamed.as_ref(), catalog));
     if by_earlier {
@@ -60,7 +60,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &Link, contac
     let adds = !phones.is_empty() || !emails.is_empty();
     let digest = if adds { Digest::of(&(&settled, &phones, &emails)) } else { settled.clone() };
     (draft.phones, draft.emails) = (phones, emails);
-    let refused = link.contact.parked.as_ref().is_some_and(|parked| parked.digest == digest);
+    let refused = link.contact.rejected.as_ref().is_some_and(|rejected| rejected.digest == digest);
     let same = !adds && (sent == Some(&settled) || by_earlier);
     match contact {
         _ if refused => {}
@@ -95,7 +95,7 @@ fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<String> {
 
 /// Phones and e-mails that a contact has, or that a manager took away. What the hub itself took out is neither: the mirror
 /// may be older than that.
-fn had(person: &Person, link: &Link, contact: Option<u64>) -> BTreeSet<String> {
+fn had(person: &Person, link: &CrmState, contact: Option<u64>) -> BTreeSet<String> {
     let mut values = mirrored(person, contact);
     if !breakage::is_on("removed-phone-comes-back") {
         values.extend(contact.and_then(|id| link.contact_values.get(&id)).into_iter().flatten().cloned());
@@ -109,7 +109,7 @@ fn had(person: &Person, link: &Link, contact: Option<u64>) -> BTreeSet<String> {
     values
 }
 
-impl Link {
+impl CrmState {
     /// Remembers the phones and e-mails that now stand in the contacts of the CRM; whether that was news.
     pub fn remember_values(&mut self, person: &Person) -> bool {
         let mut news = false;
@@ -138,7 +138,7 @@ impl Link {
     pub fn may_have_written(&self, claim: &Identifier) -> bool {
         let value = claim.value();
         let all = [&self.contact_values, &self.left_out, &self.cleared, &self.removed];
-        let sent = self.contact.intent.iter().any(|intent| intent.values.contains(value));
+        let sent = self.contact.pending.iter().any(|pending| pending.values.contains(value));
         sent || self.offered.contains(value)
             || all.into_iter().flat_map(BTreeMap::values).any(|values| values.contains(value))
             || self.second.as_ref().is_some_and(|second| second.may_have_written(claim))
@@ -188,7 +188,7 @@ fn bears_stand_in(person: &Person, contact: Option<u64>) -> bool {
 
 /// Whether the contact still bears a name that the hub wrote there, and that is nobody's of this person: of somebody who was
 /// taken for one with them.
-fn bears_name_of_another(person: &Person, link: &Link, contact: Option<u64>) -> bool {
+fn bears_name_of_another(person: &Person, link: &CrmState, contact: Option<u64>) -> bool {
     let Some(named) = link.contact.named.as_deref().filter(|_| contact.is_some() && contact == link.contact.id) else {
         return false;
     };
@@ -202,7 +202,7 @@ fn bears_name_of_another(person: &Person, link: &Link, contact: Option<u64>) -> 
 }
 
 /// Whether an address stands where the name should, and is another person's or a corrected slip since.
-fn bears_stale_address(person: &Person, link: &Link, contact: Option<u64>) -> bool {
+fn bears_stale_address(person: &Person, link: &CrmState, contact: Option<u64>) -> bool {
     let shown: BTreeSet<String> = shown(person).collect();
     let is_stale = |name: &str| {
         let mut gone = person.former.iter().chain(&person.contested);
@@ -221,7 +221,7 @@ fn shown(person: &Person) -> impl Iterator<Item = String> {
 /// Whether the hub made the contact for somebody else, such as people who were taken for one then.
 fn bears_id_of_another(person: &Person, contact: Option<u64>) -> bool {
     let bearers = mirrors(person, contact).filter_map(bearer_of);
-    let mut others = bearers.filter(|id| *id != person.id && !person.absorbed.contains(id));
+    let mut others = bearers.filter(|id| *id != person.id && !person.merged_ids.contains(id));
     others.next().is_some() && !breakage::is_on("anothers-id-stays")
 }
 

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use stagedoor_model::{Fact, Order, OrderState, Rung, Timestamp, breakage};
 
-use super::{ContactLink, DealLink, Link, manager_moves};
+use super::{ContactState, CrmState, DealState, manager_moves};
 use crate::{Catalog, Deal, Person, Settlement, Settlements, ShowKey, Stage, deals::deals_of, settlements};
 
 /// Every contact of somebody that the hub knows of, deleted ones too.
-pub(crate) fn contacts(person: &Person, link: &Link) -> BTreeSet<u64> {
+pub(crate) fn contacts(person: &Person, link: &CrmState) -> BTreeSet<u64> {
     link.contact.id.iter().chain(&link.doubles).chain(&person.contacts()).copied().collect()
 }
 
 /// Whether somebody gets a contact again after all of theirs were deleted. They do if they bought later, or if the contact went
 /// while they were taken for one with somebody else.
-pub(super) fn gets_contact_anew(person: &Person, link: &Link, catalog: &Catalog) -> bool {
+pub(super) fn gets_contact_anew(person: &Person, link: &CrmState, catalog: &Catalog) -> bool {
     let died = deleted_at(person, link).filter(|_| !breakage::is_on("deleted-for-ever"));
     died.is_some_and(|at| {
         if is_owed(link, at) {
@@ -27,17 +27,17 @@ pub(super) fn gets_contact_anew(person: &Person, link: &Link, catalog: &Catalog)
 }
 
 /// Whether somebody has to get a contact again. `at`: when their last contact was deleted.
-fn is_owed(link: &Link, at: Timestamp) -> bool {
+fn is_owed(link: &CrmState, at: Timestamp) -> bool {
     link.owed_contact >= Some(at) && !breakage::is_on("merged-contact-stays-away")
 }
 
-impl Link {
+impl CrmState {
     /// Forgets rows that a manager deleted where the person bought since, so that they are made anew. Returns whether there
     /// were any. A forgotten row stays a double: should somebody restore it, it is closed as one.
     pub fn renew_deleted(&mut self, person: &Person, catalog: &Catalog) -> bool {
         let moves = manager_moves(person);
         let gone_at = |id: u64| moves.get(&id).filter(|moved| moved.deleted).map(|moved| moved.at);
-        let is_gone = |deal: &DealLink| deal.id.and_then(gone_at).is_some();
+        let is_gone = |deal: &DealState| deal.id.and_then(gone_at).is_some();
         if self.move_to_living(person, is_gone) {
             return true;
         }
@@ -74,8 +74,8 @@ impl Link {
             let former = std::mem::take(&mut self.contact);
             self.doubles.extend(former.id);
             // A call that made it may still take effect.
-            let ContactLink { looked_until, claimed, intent, .. } = former;
-            self.contact = ContactLink { looked_until, claimed, intent, ..ContactLink::default() };
+            let ContactState { looked_until, claimed, pending: pending, .. } = former;
+            self.contact = ContactState { looked_until, claimed, pending: pending, ..ContactState::default() };
             let living = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
             (self.unhung, self.unhung_reason) = (living.collect(), None);
         }
@@ -89,7 +89,7 @@ impl Link {
 
     /// Where the contact that counts was deleted and a joined person brought one that lives, that one counts. The deals of
     /// the deleted one hang on nobody: they go there.
-    fn move_to_living(&mut self, person: &Person, is_gone: impl Fn(&DealLink) -> bool) -> bool {
+    fn move_to_living(&mut self, person: &Person, is_gone: impl Fn(&DealState) -> bool) -> bool {
         let deleted = super::deleted_contacts(person);
         let held = contacts(person, self);
         let living = held.difference(&deleted).next().copied();
@@ -101,8 +101,9 @@ impl Link {
         }
         self.doubles.remove(&id);
         self.doubles.insert(former);
-        let ContactLink { looked_until, claimed, intent, .. } = std::mem::take(&mut self.contact);
-        self.contact = ContactLink { id: Some(id), looked_until, claimed, intent, ..ContactLink::default() };
+        let ContactState { looked_until, claimed, pending: pending, .. } = std::mem::take(&mut self.contact);
+        self.contact =
+            ContactState { id: Some(id), looked_until, claimed, pending: pending, ..ContactState::default() };
         let deals = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
         self.unhung.extend(deals.collect::<Vec<_>>());
         self.unhung_reason = None;
@@ -111,19 +112,27 @@ impl Link {
 }
 
 /// The deal is another row from now on, or none yet.
-fn become_of(known: &mut DealLink, id: Option<u64>) {
+fn become_of(known: &mut DealState, id: Option<u64>) {
     let doubles = known.doubles.iter().copied().chain(known.id).filter(|one| Some(*one) != id).collect();
     let (closed, claimed) = (std::mem::take(&mut known.closed), std::mem::take(&mut known.claimed));
     // It stands wherever the hub put it for somebody else.
     let stages = if id.is_some() && !breakage::is_on("heir-stage-unknown") { Stage::ALL.to_vec() } else { vec![] };
     // A call that made another may still take effect.
-    let (looked_until, intent) = (known.looked_until, known.intent.take());
-    *known =
-        DealLink { id, doubles, closed, claimed, looked_until, intent, sent_stages: stages, ..DealLink::default() };
+    let (looked_until, pending) = (known.looked_until, known.pending.take());
+    *known = DealState {
+        id,
+        doubles,
+        closed,
+        claimed,
+        looked_until,
+        pending: pending,
+        sent_stages: stages,
+        ..DealState::default()
+    };
 }
 
 /// When the last of somebody's contacts was deleted; `None` while one lives, or where there was none.
-fn deleted_at(person: &Person, link: &Link) -> Option<Timestamp> {
+fn deleted_at(person: &Person, link: &CrmState) -> Option<Timestamp> {
     let (mut left, mut last) = (contacts(person, link), None);
     for record in person.records.values() {
         if let Fact::CrmContact { contact, deleted: true, changed_at, .. } = record.fact
@@ -140,9 +149,15 @@ pub(super) fn is_paid(order: &Order, settlement: &Settlement) -> bool {
 }
 
 /// Whether one of the deal's orders is a purchase that the row, which was deleted then, did not show.
-fn is_bought(deal: &Deal, known: Option<&DealLink>, money: &Settlements<'_>, catalog: &Catalog, at: Timestamp) -> bool {
+fn is_bought(
+    deal: &Deal,
+    known: Option<&DealState>,
+    money: &Settlements<'_>,
+    catalog: &Catalog,
+    at: Timestamp,
+) -> bool {
     // The hub tried to show it before: it does not come again for that, whatever a manager deletes.
-    let is_tried = known.is_some_and(|known| known.parked.is_some() || known.held.is_some());
+    let is_tried = known.is_some_and(|known| known.rejected.is_some() || known.held.is_some());
     let is_unshowable = is_tried || catalog.pipeline(&deal.show).is_none();
     let is_unshowable = is_unshowable && !breakage::is_on("unshown-remade");
     let orders = deal.made_of.iter().filter_map(|key| money.orders.get(key));
@@ -160,7 +175,7 @@ fn is_bought(deal: &Deal, known: Option<&DealLink>, money: &Settlements<'_>, cat
 }
 
 /// Whether the row showed the order as an unpaid one. Earlier builds noted only the stage.
-fn was_unpaid(known: Option<&DealLink>, number: &String) -> bool {
+fn was_unpaid(known: Option<&DealState>, number: &String) -> bool {
     let Some(known) = known else { return false };
     let by_stage = known.stage.is_some_and(|stage| stage == Stage::Lost || stage < Stage::Ladder(Rung::Paid));
     match known.paid_orders.contains(number) {

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stagedoor_model::{Fact, breakage};
 
-use super::{DealDraft, DealLink, Digest, Link, Move, StageGuard, Step};
+use super::{CrmState, DealDraft, DealState, Digest, Move, StageGuard, Step};
 use crate::{Catalog, Person, PersonId, ShowKey, Stage};
 
 pub(super) fn doubles(
     person: &Person,
-    link: &Link,
+    link: &CrmState,
     moves: &BTreeMap<u64, Move>,
     catalog: &Catalog,
 ) -> Vec<(Step, Digest)> {
@@ -23,7 +23,7 @@ pub(super) fn doubles(
 fn of_show(
     person: &Person,
     show: &ShowKey,
-    known: &DealLink,
+    known: &DealState,
     moves: &BTreeMap<u64, Move>,
     catalog: &Catalog,
 ) -> Vec<(Step, Digest)> {
@@ -71,13 +71,13 @@ fn of_show(
     open.map(step).collect()
 }
 
-impl Link {
+impl CrmState {
     /// Takes over deals of the CRM that bear the hub's id of this person: beside the one that counts they are its doubles.
     /// Answers whether there are new ones.
     pub fn remember_rows(&mut self, person: &Person, catalog: &Catalog) -> bool {
         let mut news = false;
         let rows =
-            |deal: &DealLink| deal.id.iter().chain(&deal.doubles).chain(&deal.closed).copied().collect::<Vec<_>>();
+            |deal: &DealState| deal.id.iter().chain(&deal.doubles).chain(&deal.closed).copied().collect::<Vec<_>>();
         let mut known: BTreeSet<u64> = self.deals.values().flat_map(rows).collect();
         for (lead, show) in person
             .records
@@ -105,6 +105,6 @@ fn own_deal(other_ids: &BTreeSet<PersonId>, fact: &Fact, person: &Person) -> Opt
     let Fact::CrmLead { lead, deleted: false, hub_id: Some(text), .. } = fact else { return None };
     let (bearer, show) = text.split_once('|')?;
     let bearer = PersonId::parse(bearer.trim()).ok()?;
-    let is_own = bearer == person.id || person.absorbed.contains(&bearer) || other_ids.contains(&bearer);
+    let is_own = bearer == person.id || person.merged_ids.contains(&bearer) || other_ids.contains(&bearer);
     is_own.then(|| (*lead, ShowKey(show.to_owned())))
 }

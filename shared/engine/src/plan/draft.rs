@@ -144,7 +144,7 @@ pub enum Step {
     CreateInvoice(InvoiceDraft, Digest),
     UpdateInvoice(u64, InvoiceDraft),
     /// An invoice whose order got another.
-    LetGo(u64, InvoiceDraft),
+    CancelInvoice(u64, InvoiceDraft),
     /// A second contact of the same person: tag it, name the first.
     MarkDuplicate {
         contact: u64,

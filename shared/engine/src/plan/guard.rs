@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use stagedoor_model::{Rung, Timestamp, breakage};
 
-use super::{DealLink, Move};
+use super::{DealState, Move};
 use crate::{Catalog, Deal, Pipeline, Stage};
 
 /// What decides whether a stage may be sent to a deal that exists. Stages are named as the config names them.
@@ -41,7 +41,7 @@ impl StagePlace {
 }
 
 impl StageGuard {
-    pub(super) fn of(pipeline: &Pipeline, known: &DealLink, catalog: &Catalog) -> Self {
+    pub(super) fn of(pipeline: &Pipeline, known: &DealState, catalog: &Catalog) -> Self {
         let sent_in = catalog.pipelines.iter().find(|one| Some(&one.name) == known.pipeline.as_ref());
         let sent_in = sent_in.unwrap_or(pipeline);
         // A closed double that counts again stands where the hub closed it.
@@ -115,7 +115,7 @@ pub(super) fn spoken_at(deal: &Deal) -> Timestamp {
 /// Whether the deal's stage is to be sent: it changed since it was sent last, or somebody bought after a manager moved the deal.
 /// A manager's own move is never pushed back: only what happened after it may move the deal. Money is an exception: shops and
 /// banks tell of it late, and where the manager moved the deal meanwhile says nothing of it. It counts once.
-pub(super) fn is_news(deal: &Deal, known: &DealLink, moved: Option<&Move>) -> bool {
+pub(super) fn is_news(deal: &Deal, known: &DealState, moved: Option<&Move>) -> bool {
     let is_after = |moved: &Move| spoken_at(deal) > moved.at;
     let is_unsure = !known.sent_stages.is_empty();
     let is_changed = known.stage != Some(deal.stage) || is_unsure || breakage::is_on("stage-sent-always");
@@ -135,7 +135,7 @@ pub(super) fn is_news(deal: &Deal, known: &DealLink, moved: Option<&Move>) -> bo
 const UNKNOWN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Whether the hub learnt only now that the deal was paid or given back, shortly before the manager's move.
-fn is_late_money(deal: &Deal, known: &DealLink, moved: &Move) -> bool {
+fn is_late_money(deal: &Deal, known: &DealState, moved: &Move) -> bool {
     let is_money = match deal.stage {
         Stage::Ladder(rung) => rung >= Rung::Paid,
         Stage::Refunded => true,
@@ -206,16 +206,16 @@ mod tests {
         let stages = [(Rung::Cart.into(), "Корзина"), (Stage::Refunded, "Возврат"), (Stage::Lost, "Закрыто")];
         let stages = stages.into_iter().map(|(stage, name)| (stage, name.to_owned())).collect();
         let pipeline = Pipeline { name: "Уфа".into(), stages };
-        let allows = |known: &DealLink| {
+        let allows = |known: &DealState| {
             let guard = StageGuard::of(&pipeline, known, &Catalog::default());
             let (from, to) = (place("Уфа", "Закрыто").expect("a stage"), place("Уфа", "Возврат").expect("a stage"));
             guard.allows((Stage::Refunded, "Уфа"), &from, &to, &place)
         };
-        let closed = DealLink { closed: [8].into(), ..DealLink::default() };
+        let closed = DealState { closed: [8].into(), ..DealState::default() };
         assert!(allows(&closed));
-        assert!(allows(&DealLink { id: Some(8), ..closed.clone() }));
+        assert!(allows(&DealState { id: Some(8), ..closed.clone() }));
         // Another deal counts, and a manager gave that up.
-        assert!(!allows(&DealLink { id: Some(9), ..closed }));
+        assert!(!allows(&DealState { id: Some(9), ..closed }));
     }
 
     #[test]

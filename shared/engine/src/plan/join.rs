@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use stagedoor_model::{Timestamp, breakage};
 
-use super::{ContactLink, DealLink, Intent, InvoiceLink, Link};
+use super::{ContactState, CrmState, DealState, InvoiceState, Pending};
 use crate::PersonId;
 
-impl Intent {
+impl Pending {
     /// Both of two calls. Which of the two made a row that is found is not known, nor what is in it.
     fn join(self, other: Self) -> Self {
         let late_until = self.late_until.max(other.late_until);
@@ -17,24 +17,34 @@ impl Intent {
 }
 
 /// The links of joined people are joined in each run: what was looked up since is not open again.
-fn joined(one: Option<Intent>, other: Option<Intent>, looked_until: Option<Timestamp>) -> Option<Intent> {
-    let fresh = |intent: &Intent| Some(intent.at) > looked_until;
+fn joined(one: Option<Pending>, other: Option<Pending>, looked_until: Option<Timestamp>) -> Option<Pending> {
+    let fresh = |pending: &Pending| Some(pending.at) > looked_until;
     match (one.filter(fresh), other.filter(fresh)) {
         (Some(one), Some(other)) => Some(one.join(other)),
         (one, other) => one.or(other),
     }
 }
 
-impl ContactLink {
+impl ContactState {
     /// The contact that exists counts; what was last sent is said of that one alone. `is_second`: the other's counts.
     fn join(self, other: Self, is_second: bool) -> Self {
         let (known, second) = if is_second { (other, self) } else { (self, other) };
-        let Self { id, pushed, intent, parked, held, marketed, named, looked_until, claimed } = known;
+        let Self {
+            id,
+            last_sent: last_sent,
+            pending: pending,
+            rejected: rejected,
+            held,
+            marketed,
+            named,
+            looked_until,
+            claimed,
+        } = known;
         let Self {
             id: _,
-            pushed: _,
-            intent: second_intent,
-            parked: second_parked,
+            last_sent: _,
+            pending: second_intent,
+            rejected: second_parked,
             held: second_held,
             marketed: _,
             named: _,
@@ -44,9 +54,9 @@ impl ContactLink {
         let looked_until = looked_until.max(second_looked);
         Self {
             id,
-            pushed,
-            intent: joined(intent, second_intent, looked_until),
-            parked: parked.or(second_parked.filter(|_| id.is_none())),
+            last_sent: last_sent,
+            pending: joined(pending, second_intent, looked_until),
+            rejected: rejected.or(second_parked.filter(|_| id.is_none())),
             held: held.or(second_held.filter(|_| id.is_none())),
             marketed,
             named,
@@ -56,7 +66,7 @@ impl ContactLink {
     }
 }
 
-impl DealLink {
+impl DealState {
     /// Its deal was closed as a double, and the other's was not.
     fn counts_less_than(&self, other: &Self) -> bool {
         let is_closed = |one: &Self, by: &Self| one.id.is_some_and(|id| by.closed.contains(&id));
@@ -74,7 +84,7 @@ impl DealLink {
         let (known, second) = if is_second { (other, self) } else { (self, other) };
         let Self {
             id,
-            pushed,
+            last_sent: last_sent,
             stage,
             pipeline,
             stage_at,
@@ -82,8 +92,8 @@ impl DealLink {
             sent_stages,
             is_parted,
             absent,
-            intent,
-            parked,
+            pending: pending,
+            rejected: rejected,
             held,
             orders,
             paid_orders,
@@ -94,7 +104,7 @@ impl DealLink {
         } = known;
         let Self {
             id: second_id,
-            pushed: _,
+            last_sent: _,
             stage: _,
             pipeline: _,
             stage_at: _,
@@ -102,8 +112,8 @@ impl DealLink {
             sent_stages: _,
             is_parted: _,
             absent: _,
-            intent: second_intent,
-            parked: second_parked,
+            pending: second_intent,
+            rejected: second_parked,
             held: second_held,
             orders: _,
             paid_orders: _,
@@ -116,7 +126,7 @@ impl DealLink {
         let doubles = doubles.into_iter().chain(second_doubles).chain(second_id);
         Self {
             id,
-            pushed,
+            last_sent: last_sent,
             stage,
             pipeline,
             stage_at,
@@ -124,8 +134,8 @@ impl DealLink {
             sent_stages,
             is_parted,
             absent,
-            intent: joined(intent, second_intent, looked_until),
-            parked: parked.or(second_parked.filter(|_| id.is_none())),
+            pending: joined(pending, second_intent, looked_until),
+            rejected: rejected.or(second_parked.filter(|_| id.is_none())),
             held: held.or(second_held.filter(|_| id.is_none())),
             orders,
             paid_orders,
@@ -137,18 +147,29 @@ impl DealLink {
     }
 }
 
-impl InvoiceLink {
+impl InvoiceState {
     /// An order has one invoice: the one that exists counts.
     fn join(self, other: Self) -> Self {
         let (known, second) = if self.id.is_none() { (other, self) } else { (self, other) };
-        let Self { id, pushed, intent, parked, fixed, asked, anew, deal, contact, mut old } = known;
-        let intent = joined(intent, second.intent, None);
+        let Self {
+            id,
+            last_sent: last_sent,
+            pending: pending,
+            rejected: rejected,
+            fixed,
+            asked,
+            anew,
+            deal,
+            contact,
+            mut old,
+        } = known;
+        let pending = joined(pending, second.pending, None);
         old.extend(second.old.into_iter().filter(|one| id != Some(*one)));
-        Self { id, pushed, intent, parked, fixed, asked, anew, deal, contact, old }
+        Self { id, last_sent: last_sent, pending: pending, rejected: rejected, fixed, asked, anew, deal, contact, old }
     }
 }
 
-impl Link {
+impl CrmState {
     /// What two joined people had in the CRM, the elder's first.
     #[must_use]
     pub fn join(mut self, other: Self) -> Self {
@@ -177,8 +198,8 @@ impl Link {
             other_ids,
             noted,
             tasked,
-            note_intent,
-            task_intent,
+            pending_note: note_intent,
+            pending_task: task_intent,
             invoices,
             second,
             companies,
@@ -251,8 +272,8 @@ impl Link {
         self.other_ids.extend(other_ids);
         self.noted.extend(noted);
         self.tasked = self.tasked.max(tasked);
-        self.note_intent = self.note_intent.or(note_intent);
-        self.task_intent = self.task_intent.or(task_intent);
+        self.pending_note = self.pending_note.or(note_intent);
+        self.pending_task = self.pending_task.or(task_intent);
         for (list, places) in lists {
             let known = self.lists.entry(list).or_default();
             for (address, place) in places {
@@ -281,10 +302,10 @@ mod tests {
     use crate::ShowKey;
 
     /// Somebody with a contact and a deal, and what was marked as their doubles.
-    fn link(contact: u64, deal: u64, marked: &[u64], closed: &[u64]) -> Link {
-        let mut link = Link::default();
+    fn link(contact: u64, deal: u64, marked: &[u64], closed: &[u64]) -> CrmState {
+        let mut link = CrmState::default();
         (link.contact.id, link.marked) = (Some(contact), marked.iter().copied().collect());
-        let own = DealLink { id: Some(deal), closed: closed.iter().copied().collect(), ..DealLink::default() };
+        let own = DealState { id: Some(deal), closed: closed.iter().copied().collect(), ..DealState::default() };
         link.deals.insert(ShowKey("ufa".into()), own);
         link
     }
@@ -293,16 +314,16 @@ mod tests {
     fn rows_in_whose_place_others_are_being_made_do_not_come_back_with_a_join() {
         let mut making = link(9, 14, &[], &[]);
         making.doubles.extend(making.contact.id.take());
-        let intent = Intent { at: Timestamp::UNIX_EPOCH, late_until: None, values: BTreeSet::new() };
-        making.contact.intent = Some(intent.clone());
+        let pending = Pending { at: Timestamp::UNIX_EPOCH, late_until: None, values: BTreeSet::new() };
+        making.contact.pending = Some(pending.clone());
         for deal in making.deals.values_mut() {
             deal.doubles.extend(deal.id.take());
-            deal.intent = Some(intent.clone());
+            deal.pending = Some(pending.clone());
         }
         let joined = making.join(link(9, 14, &[], &[]));
         let deal = joined.deals.values().next().expect("a deal");
         assert_eq!((joined.contact.id, deal.id), (None, None));
-        assert!(joined.contact.intent.is_some() && deal.intent.is_some());
+        assert!(joined.contact.pending.is_some() && deal.pending.is_some());
         assert!(joined.doubles.contains(&9) && deal.doubles.contains(&14));
     }
 
@@ -323,11 +344,11 @@ mod tests {
         // The stranger was joined into the elder, whose link has their rows still.
         let mut entangled = link(9, 14, &[], &[]);
         entangled.joined = [stranger].into();
-        let parted = Link { untangled: [stranger, elder].into(), ..link(13, 11, &[], &[]) };
+        let parted = CrmState { untangled: [stranger, elder].into(), ..link(13, 11, &[], &[]) };
         for joined in [entangled.clone().join(parted.clone()), parted.clone().join(entangled)] {
             assert_eq!(joined.untangled, [elder].into());
         }
-        let settled = Link { joined: [stranger].into(), untangled: [stranger].into(), ..Link::default() };
+        let settled = CrmState { joined: [stranger].into(), untangled: [stranger].into(), ..CrmState::default() };
         assert_eq!(settled.join(parted).untangled, [stranger, elder].into());
     }
 }

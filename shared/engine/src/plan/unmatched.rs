@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use jiff::SignedDuration;
 use stagedoor_model::{Fact, Order, Timestamp, breakage};
 
-use super::{Digest, Link, Parked};
+use super::{CrmState, Digest, Rejected};
 use crate::{Person, Settlement, Settlements, Trouble, money::elsewhere_of, records::PAYMENT_RECORD, settlements};
 
 /// How long money waits for its order since the hub listed it: a shop may tell of an order after its payment.
@@ -14,14 +14,14 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Whether somebody's money is for an order that no shop tells of: the task about it needs a contact. Money that names no order
 /// may be of another business, and is only listed.
-pub(super) fn has_unmatched(person: &Person, link: &Link, now: Timestamp) -> bool {
+pub(super) fn has_unmatched(person: &Person, link: &CrmState, now: Timestamp) -> bool {
     let names_order = |one: &Trouble| !one.key.starts_with(PAYMENT_RECORD);
     has_payments(person) && overdue(link, &settlements(person.records.values()), now).any(names_order)
 }
 
 /// Money whose order no shop told of in time. The provider's own time does not count: an old payment may be told first.
 pub(super) fn overdue<'m>(
-    link: &'m Link,
+    link: &'m CrmState,
     money: &'m Settlements<'_>,
     now: Timestamp,
 ) -> impl Iterator<Item = &'m Trouble> {
@@ -30,7 +30,7 @@ pub(super) fn overdue<'m>(
 }
 
 /// When money that is listed becomes a manager's task, if its order does not come before.
-pub(super) fn next_overdue(link: &Link, money: &Settlements<'_>, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn next_overdue(link: &CrmState, money: &Settlements<'_>, now: Timestamp) -> Option<Timestamp> {
     let listed = money.unmatched.iter().filter_map(|one| link.unmatched.get(&one.key));
     listed.map(|one| waits_until(one.at)).filter(|until| *until > now).min()
 }
@@ -44,7 +44,7 @@ fn has_payments(person: &Person) -> bool {
     orders.any(|record| record.fact.payments().next().is_some())
 }
 
-impl Link {
+impl CrmState {
     /// Lists money without a place, with the time at which the hub first saw it, and takes off the list what has a place by now.
     /// Returns whether the list changed.
     pub fn list_unmatched(&mut self, person: &Person, now: Timestamp) -> bool {
@@ -59,8 +59,8 @@ impl Link {
         let elsewhere = elsewhere.flat_map(|(order, settlement)| elsewhere_of(order, settlement));
         let listed = money.unmatched.iter().cloned().chain(elsewhere).map(|one| {
             // A clock that was put back since must not make it wait longer.
-            let known = self.unmatched.get(&one.key).map(|known| Parked { at: known.at.min(now), ..known.clone() });
-            let new = || Parked { digest: Digest::of(&one.text), reason: one.text.clone(), at: now };
+            let known = self.unmatched.get(&one.key).map(|known| Rejected { at: known.at.min(now), ..known.clone() });
+            let new = || Rejected { digest: Digest::of(&one.text), reason: one.text.clone(), at: now };
             (one.key.clone(), known.unwrap_or_else(new))
         });
         let listed = listed.collect();
@@ -69,8 +69,8 @@ impl Link {
 
     /// Listed money that a manager has to place. What may still find its order by itself is left out: the person is looked at
     /// again when that time is over.
-    pub fn unplaced(&self) -> Vec<&Parked> {
-        let waits = |one: &Parked| self.turns_at.is_some_and(|at| at <= waits_until(one.at));
+    pub fn unplaced(&self) -> Vec<&Rejected> {
+        let waits = |one: &Rejected| self.turns_at.is_some_and(|at| at <= waits_until(one.at));
         self.unmatched.values().filter(|one| !waits(one)).collect()
     }
 }

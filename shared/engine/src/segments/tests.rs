@@ -199,7 +199,7 @@ fn segments() -> Vec<Segment> {
 enum Change {
     Wait(i64),
     Deal(usize, usize, i64, i64, usize),
-    Letter(bool, i64, bool),
+    MailMessage(bool, i64, bool),
     Consent(bool),
     Withdrawn(bool),
     Way(bool),
@@ -214,7 +214,8 @@ fn change() -> impl Strategy<Value = Change> {
         (1..20 * DAY).prop_map(Change::Wait),
         (0_usize..2, 0_usize..8, day.clone(), day.clone(), 0_usize..3)
             .prop_map(|(city, stage, since, starts, tickets)| Change::Deal(city, stage, since, starts, tickets)),
-        (any::<bool>(), day.clone(), any::<bool>()).prop_map(|(ufa, seen, clicked)| Change::Letter(ufa, seen, clicked)),
+        (any::<bool>(), day.clone(), any::<bool>())
+            .prop_map(|(ufa, seen, clicked)| Change::MailMessage(ufa, seen, clicked)),
         any::<bool>().prop_map(Change::Consent),
         any::<bool>().prop_map(Change::Withdrawn),
         any::<bool>().prop_map(Change::Way),
@@ -233,7 +234,7 @@ fn apply(traits: &mut Traits, change: &Change, now: &mut i64) {
             traits.deals.push(deal(city, Stage::ALL[*stage], *now + since, *now + starts, *tickets));
             traits.orders = traits.deals.len();
         }
-        Change::Letter(ufa, seen, clicked) => traits.letters.push(LetterTraits {
+        Change::MailMessage(ufa, seen, clicked) => traits.letters.push(LetterTraits {
             campaign: ufa.then(|| "ufa".to_owned()),
             delivered: true,
             seen_at: Some(at(*now + seen)),

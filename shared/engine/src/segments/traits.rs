@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{Channel, Fact, Identifier, Kind, Letter, MARKETING, Timestamp};
+use stagedoor_model::{Channel, Fact, Identifier, Kind, MARKETING, MailMessage, Timestamp};
 
 use super::Facets;
 use crate::{Catalog, Person, Stage, Standing, consent, deals::deals_of, is_suppressed, settlements};
@@ -103,18 +103,18 @@ impl Traits {
     fn take(&mut self, at: Timestamp, fact: &Fact, codes: &mut BTreeSet<String>) {
         // What we or the CRM or a provider did is no sign of life.
         let last = match fact {
-            Fact::Touch(touch) => {
-                for (name, value) in &touch.labels {
+            Fact::Submission(submission) => {
+                for (name, value) in &submission.labels {
                     self.labels.entry(name.clone()).or_default().insert(value.clone());
                 }
-                Some(touch.last)
+                Some(submission.last)
             }
             Fact::Order { order: Some(order), .. } => {
                 codes.extend(order.promo_codes.iter().map(|code| code.to_uppercase()));
                 Some(order.placed_at)
             }
-            Fact::Talk(talk) => talk.heard_at,
-            Fact::Letter(letter) if letter.channel() == Channel::Email => {
+            Fact::Conversation(conversation) => conversation.heard_at,
+            Fact::MailMessage(letter) if letter.channel() == Channel::Email => {
                 self.letters.push(LetterTraits::of(letter));
                 letter.seen_at()
             }
@@ -145,8 +145,12 @@ impl Traits {
         let alive = |kind: Kind| addresses.iter().any(|one| one.kind() == kind && !is_suppressed(person, one));
         let mail = [(Kind::Email, "email"), (Kind::Phone, "sms")];
         self.ways.extend(mail.into_iter().filter(|(kind, _)| alive(*kind)).map(|(_, way)| way));
-        self.ways
-            .extend(person.talks().filter(|(_, talk)| talk.is_open()).filter_map(|(_, talk)| way(talk.chat.kind())));
+        self.ways.extend(
+            person
+                .conversations()
+                .filter(|(_, conversation)| conversation.is_open())
+                .filter_map(|(_, conversation)| way(conversation.chat.kind())),
+        );
     }
 
     /// Shows that are over and that they had tickets for.
@@ -194,7 +198,7 @@ impl Looked {
 }
 
 impl LetterTraits {
-    fn of(letter: &Letter) -> Self {
+    fn of(letter: &MailMessage) -> Self {
         Self {
             campaign: letter.campaign.clone(),
             delivered: letter.delivered_at.is_some() || letter.seen_at().is_some(),

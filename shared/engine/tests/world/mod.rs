@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{Catalog, Person, PersonId, Policy, deals, fold, group, record_of};
+use stagedoor_engine::{Catalog, Guards, Person, PersonId, deals, fold, group, record_of};
 use stagedoor_model::{
     Body, ChatRef, ChatStarted, ContactShared, Content, Event, EventId, Identifier, Kind, LinkIssued, LinkKey,
     MessageHeard, Proof, Purpose, Record, SourceName, Timestamp, Token, TokenTag,
@@ -14,8 +14,8 @@ use stagedoor_model::{
 pub struct World {
     pub people: BTreeMap<PersonId, Person>,
     pub owners: BTreeMap<Identifier, PersonId>,
-    pub weak: BTreeSet<Identifier>,
-    pub policy: Policy,
+    pub known_shared: BTreeSet<Identifier>,
+    pub guards: Guards,
 }
 
 impl World {
@@ -28,19 +28,19 @@ impl World {
             if let Some(person) = self.people.get(&id)
                 && loaded.insert(id, person.clone()).is_none()
             {
-                wanted.extend(person.neighbours.iter());
+                wanted.extend(person.blocked_with.iter());
             }
         }
-        for part in group(records, loaded.into_values().collect(), &self.owners, &self.weak, &self.policy) {
+        for part in group(records, loaded.into_values().collect(), &self.owners, &self.known_shared, &self.guards) {
             let before: BTreeSet<PersonId> = part.people.iter().map(|person| person.id).collect();
-            let folded = fold(part, &self.weak, &self.policy);
-            for identifier in folded.released.iter().chain(&folded.crowded) {
+            let folded = fold(part, &self.known_shared, &self.guards);
+            for identifier in folded.released.iter().chain(&folded.shared_identifiers) {
                 self.owners.remove(identifier);
                 // As a store does that keeps the mark in the place of the owner.
-                self.weak.remove(identifier);
+                self.known_shared.remove(identifier);
             }
-            self.weak.retain(|mark| !folded.lifted.contains(mark));
-            self.weak.extend(folded.crowded);
+            self.known_shared.retain(|mark| !folded.lifted.contains(mark));
+            self.known_shared.extend(folded.shared_identifiers);
             self.owners.extend(folded.claims);
             for id in folded.redirects.keys() {
                 assert!(before.contains(id));

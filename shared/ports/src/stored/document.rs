@@ -4,7 +4,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Result, Value};
-use stagedoor_engine::{Later, Link, Person};
+use stagedoor_engine::{CrmState, Later, Person};
 use stagedoor_model::{Event, EventId, breakage};
 
 use crate::JournalRow;
@@ -51,7 +51,7 @@ impl Document for Person {
     }
 }
 
-impl Document for Link {
+impl Document for CrmState {
     fn parse(text: &str) -> Result<Self> {
         with_later(text, |link: &mut Self| &mut link.later)
     }

@@ -14,7 +14,7 @@ pub(super) async fn suite<S: Store, F: AsyncFn() -> S>(fresh: &F) {
 async fn a_crowd_stays_one_after_its_people_change_and_until_it_is_lifted(store: &dyn Store) {
     let person = put(store, 1).await;
     let marks = BTreeSet::from([email(1), email(1).typed()]);
-    let commit = Commit { crowded: marks.iter().cloned().collect(), ..Commit::default() };
+    let commit = Commit { shared_identifiers: marks.iter().cloned().collect(), ..Commit::default() };
     assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
     assert_eq!(store.crowds(10).await.expect("read"), marks);
     assert_eq!(store.crowds(1).await.expect("read").len(), 1);
@@ -25,7 +25,7 @@ async fn a_crowd_stays_one_after_its_people_change_and_until_it_is_lifted(store:
         ..Commit::default()
     };
     let saved = store.save(vec![commit]).await.expect("answered");
-    assert_eq!(store.resolve(&marks).await.expect("resolved").weak, marks, "the mark stays for good: {saved:?}");
+    assert_eq!(store.resolve(&marks).await.expect("resolved").shared, marks, "the mark stays for good: {saved:?}");
     let version = store.load(&BTreeSet::from([person.id])).await.expect("loaded").remove(0).version;
     let commit = Commit {
         people: vec![(person.clone(), Some(version))],
@@ -35,6 +35,6 @@ async fn a_crowd_stays_one_after_its_people_change_and_until_it_is_lifted(store:
     };
     assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
     let claims = store.resolve(&BTreeSet::from([email(1), email(1).typed()])).await.expect("resolved");
-    assert_eq!((claims.owners, claims.weak), (BTreeMap::from([(email(1), person.id)]), BTreeSet::new()));
+    assert_eq!((claims.owners, claims.shared), (BTreeMap::from([(email(1), person.id)]), BTreeSet::new()));
     assert!(store.crowds(10).await.expect("read").is_empty());
 }

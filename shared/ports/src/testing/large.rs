@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_engine::{CrmState, Person, PersonId};
 
 use super::{at, email, newcomer, put};
 use crate::{Commit, Removal, Saved, Store};
@@ -49,7 +49,7 @@ async fn a_person_of_megabytes_comes_back_as_they_were_saved(store: &dyn Store) 
     assert!(loaded(store, small.id).await.as_ref() == Some(&large), "they grew");
     assert_eq!(save(store, &of_size(&small, 1 << 20, 2), Some(1)).await, Saved::Conflict);
     assert!(loaded(store, small.id).await.as_ref() == Some(&large), "a lost writing changes nothing");
-    let dirty = store.take_dirty(10, Some(at(1_000))).await.expect("taken");
+    let dirty = store.claim_dirty(10, Some(at(1_000))).await.expect("taken");
     assert!(dirty.first().is_some_and(|one| one.person == large && one.version == 2));
     let other = of_size(&small, 1 << 20, 3);
     assert_eq!(save(store, &other, Some(2)).await, Saved::Done);
@@ -67,7 +67,7 @@ async fn a_person_of_megabytes_is_joined_and_erased_as_others_are(store: &dyn St
     assert_eq!(save(store, &second, Some(1)).await, Saved::Done);
     let joined = Person {
         records: first.records.clone().into_iter().chain(second.records).collect(),
-        absorbed: BTreeSet::from([two.id]),
+        merged_ids: BTreeSet::from([two.id]),
         ..first
     };
     let commit = |version| Commit {
@@ -103,16 +103,16 @@ async fn many_large_people_of_one_commit_are_saved_together(store: &dyn Store) {
 async fn what_is_known_of_the_crm_may_be_megabytes(store: &dyn Store) {
     let person = put(store, 1).await;
     let of = |letters, seed| {
-        let mut link = Link::default();
+        let mut link = CrmState::default();
         link.contact.named = Some(noise(letters, seed));
         link
     };
     let large = of(2 << 20, 1);
-    store.save_links(vec![(person.id, large.clone())]).await.expect("saved");
-    assert!(store.save_links(vec![(person.id, of(1 << 20, 2))]).await.is_err(), "somebody wrote meanwhile");
-    let read = async || store.links(&BTreeSet::from([person.id])).await.expect("read").remove(&person.id);
-    assert!(read().await == Some(Link { revision: 1, ..large }));
+    store.save_crm_states(vec![(person.id, large.clone())]).await.expect("saved");
+    assert!(store.save_crm_states(vec![(person.id, of(1 << 20, 2))]).await.is_err(), "somebody wrote meanwhile");
+    let read = async || store.crm_states(&BTreeSet::from([person.id])).await.expect("read").remove(&person.id);
+    assert!(read().await == Some(CrmState { revision: 1, ..large }));
     let small = of(10, 3);
-    store.save_links(vec![(person.id, Link { revision: 1, ..small.clone() })]).await.expect("saved");
-    assert!(read().await == Some(Link { revision: 2, ..small }));
+    store.save_crm_states(vec![(person.id, CrmState { revision: 1, ..small.clone() })]).await.expect("saved");
+    assert!(read().await == Some(CrmState { revision: 2, ..small }));
 }

@@ -29,7 +29,7 @@ pub(super) async fn what_is_old_goes_and_nothing_younger(store: &dyn Store) {
     assert_eq!(left().await, if by_themselves { named(&[1, 2, 3, 4]) } else { named(&[2, 3, 4]) });
     store.sweep(at(301), Some(at(201))).await.expect("swept");
     assert_eq!(left().await, if by_themselves { named(&[1, 2, 3, 4]) } else { named(&[4]) });
-    let people = store.everybody(None, 10).await.expect("read").0;
+    let people = store.scan_people(None, 10).await.expect("read").0;
     assert_eq!(people.len(), 4, "people stay");
 }
 

@@ -53,7 +53,7 @@ async fn rows_about_people_whom_a_commit_leaves_as_they_were_are_theirs(store: &
         ],
     )
     .await;
-    let joined = Person { absorbed: BTreeSet::from([two]), ..people[0].clone() };
+    let joined = Person { merged_ids: BTreeSet::from([two]), ..people[0].clone() };
     let together = Commit {
         journal: vec![row_of(15, three), row_of(16, one)],
         people: vec![(joined, Some(1))],

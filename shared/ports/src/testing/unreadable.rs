@@ -20,7 +20,7 @@ pub async fn put_people(store: &dyn Store, count: u32) -> Vec<PersonId> {
 #[allow(clippy::indexing_slicing, reason = "a test")]
 pub async fn unreadable_suite(store: &dyn Store, people: &[PersonId], readable: &[usize], spoilt: usize) {
     let readable: Vec<PersonId> = readable.iter().map(|n| people[*n]).collect();
-    let dirty = store.take_dirty(100, Some(at(1_000))).await.expect("the others are taken");
+    let dirty = store.claim_dirty(100, Some(at(1_000))).await.expect("the others are taken");
     assert_eq!(dirty.iter().map(|one| one.person.id).collect::<Vec<_>>(), readable);
     let all: BTreeSet<PersonId> = people.iter().copied().collect();
     let unreadable = BTreeSet::from([people[spoilt]]);
@@ -33,11 +33,11 @@ pub async fn unreadable_suite(store: &dyn Store, people: &[PersonId], readable: 
     assert!(!aside[0].reason.is_empty() && !aside[0].reason.contains("fan"), "a reason without values");
     assert_eq!(store.totals().await.expect("counted").unreadable, 1);
     assert_eq!(store.totals().await.expect("counted").waiting, 3, "nobody is forgotten");
-    store.settle(dirty.iter().map(Dirty::taken).collect()).await.expect("settled");
+    store.mark_clean(dirty.iter().map(Dirty::taken).collect()).await.expect("settled");
     assert_eq!(store.totals().await.expect("counted").waiting, 1);
     // They do not stand in the way, however few are taken at once.
     store.mark_dirty(readable.iter().copied().collect()).await.expect("marked");
-    assert_eq!(store.take_dirty(1, Some(at(1_000))).await.expect("taken").len(), 1);
+    assert_eq!(store.claim_dirty(1, Some(at(1_000))).await.expect("taken").len(), 1);
     let marked: BTreeSet<PersonId> = waiting(store).await.into_iter().collect();
     assert_eq!(marked, readable.into_iter().collect());
 }
@@ -45,9 +45,9 @@ pub async fn unreadable_suite(store: &dyn Store, people: &[PersonId], readable: 
 /// Who was set aside at `at(1000)` can be read again.
 pub async fn readable_again_suite(store: &dyn Store, person: PersonId) {
     let later = Some(at(1_000) + READ_AGAIN);
-    let dirty = store.take_dirty(100, later).await.expect("taken");
+    let dirty = store.claim_dirty(100, later).await.expect("taken");
     assert!(dirty.iter().any(|one| one.person.id == person));
     assert_eq!(store.set_aside(10).await.expect("read"), vec![]);
-    store.settle(dirty.iter().map(Dirty::taken).collect()).await.expect("settled");
+    store.mark_clean(dirty.iter().map(Dirty::taken).collect()).await.expect("settled");
     assert_eq!(store.totals().await.expect("counted").waiting, 0);
 }

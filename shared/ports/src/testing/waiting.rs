@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_engine::{CrmState, Person, PersonId};
 use stagedoor_model::Timestamp;
 
 use super::{at, put, waiting};
@@ -25,11 +25,11 @@ pub(super) async fn suite<S: Store, F: AsyncFn() -> S>(fresh: &F) {
 async fn what_is_known_of_the_crm_comes_back_as_it_was_saved(store: &dyn Store) {
     let (one, two) = (put(store, 1).await, put(store, 2).await);
     let again = Some(at(500));
-    let known = Link { turns_at: again, look_again_at: again, untangled: [two.id].into(), ..Link::default() };
-    store.save_links(vec![(one.id, known.clone())]).await.expect("saved");
+    let known = CrmState { turns_at: again, look_again_at: again, untangled: [two.id].into(), ..CrmState::default() };
+    store.save_crm_states(vec![(one.id, known.clone())]).await.expect("saved");
     let dirty = taken(store, Some(at(1_000))).await;
     let found = dirty.into_iter().find(|dirty| dirty.person.id == one.id).expect("they wait").link;
-    assert_eq!(found, Link { revision: 1, ..known });
+    assert_eq!(found, CrmState { revision: 1, ..known });
 }
 
 async fn taken(store: &dyn Store, now: Option<Timestamp>) -> Vec<Dirty> {
@@ -37,7 +37,7 @@ async fn taken(store: &dyn Store, now: Option<Timestamp>) -> Vec<Dirty> {
         Some(now) => store.may_be_dirty(now).await.expect("asked"),
         None => true,
     };
-    let taken = store.take_dirty(100, now).await.expect("taken");
+    let taken = store.claim_dirty(100, now).await.expect("taken");
     assert!(may_be || taken.is_empty(), "nobody is overlooked");
     taken
 }
@@ -61,9 +61,9 @@ async fn people_wait_until_settled_as_they_were_taken(store: &dyn Store) {
     assert_eq!(waiting(store).await.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([one.id, two.id]));
     let all = taken(store, Some(at(1_000))).await;
     let of = |id: PersonId| all.iter().find(|dirty| dirty.person.id == id).expect("taken").taken();
-    store.settle(vec![of(one.id), Taken { version: 7, ..of(two.id) }]).await.expect("settled");
+    store.mark_clean(vec![of(one.id), Taken { version: 7, ..of(two.id) }]).await.expect("settled");
     assert_eq!(waiting(store).await, vec![two.id]);
-    store.settle(vec![of(two.id)]).await.expect("settled");
+    store.mark_clean(vec![of(two.id)]).await.expect("settled");
     assert_eq!(store.totals().await.expect("counted").waiting, 0);
     store.mark_dirty(BTreeSet::from([one.id])).await.expect("marked");
     assert_eq!(waiting(store).await, vec![one.id]);
@@ -74,7 +74,7 @@ async fn a_change_during_a_run_survives_it(store: &dyn Store) {
     let run = taken_one(store).await;
     let commit = Commit { people: vec![(person.clone(), Some(1))], ..Commit::default() };
     assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
-    store.settle(vec![run]).await.expect("settled");
+    store.mark_clean(vec![run]).await.expect("settled");
     assert_eq!(waiting(store).await, vec![person.id]);
 }
 
@@ -82,10 +82,10 @@ async fn a_mark_during_a_run_survives_it(store: &dyn Store) {
     let person = put(store, 1).await;
     let run = taken_one(store).await;
     store.mark_dirty(BTreeSet::from([person.id])).await.expect("marked");
-    store.settle(vec![run]).await.expect("settled");
+    store.mark_clean(vec![run]).await.expect("settled");
     assert_eq!(waiting(store).await, vec![person.id], "a show was called off while the CRM was called");
     let run = taken_one(store).await;
-    store.settle(vec![run]).await.expect("settled");
+    store.mark_clean(vec![run]).await.expect("settled");
     assert_eq!(waiting(store).await, vec![]);
 }
 
@@ -93,30 +93,30 @@ async fn a_mark_survives_the_runs_of_every_process_that_began_before_it(store: &
     let person = put(store, 1).await;
     let (first, second) = (taken_one(store).await, taken_one(store).await);
     store.mark_dirty(BTreeSet::from([person.id])).await.expect("marked");
-    store.settle(vec![first.clone()]).await.expect("settled");
-    store.settle(vec![second]).await.expect("settled");
+    store.mark_clean(vec![first.clone()]).await.expect("settled");
+    store.mark_clean(vec![second]).await.expect("settled");
     assert_eq!(waiting(store).await, vec![person.id]);
     let third = taken_one(store).await;
-    store.settle(vec![third]).await.expect("settled");
+    store.mark_clean(vec![third]).await.expect("settled");
     store.mark_dirty(BTreeSet::from([person.id])).await.expect("marked");
-    store.settle(vec![first]).await.expect("settled");
+    store.mark_clean(vec![first]).await.expect("settled");
     assert_eq!(waiting(store).await, vec![person.id], "an old run knows nothing of a new mark");
 }
 
 async fn a_due_time_during_a_run_survives_it(store: &dyn Store) {
     let person = put(store, 1).await;
-    store.look_again(&[(person.id, at(60))].into()).await.expect("put");
+    store.schedule_rechecks(&[(person.id, at(60))].into()).await.expect("put");
     let run = taken_one(store).await;
-    let due = store.due(at(120)).await.expect("read");
+    let due = store.due_rechecks(at(120)).await.expect("read");
     store.mark_dirty(due.iter().flat_map(|page| page.people.iter().copied()).collect()).await.expect("marked");
-    store.done_looking(due.into_iter().map(|page| page.key).collect()).await.expect("struck");
-    store.settle(vec![run]).await.expect("settled");
+    store.ack_rechecks(due.into_iter().map(|page| page.key).collect()).await.expect("struck");
+    store.mark_clean(vec![run]).await.expect("settled");
     assert_eq!(waiting(store).await, vec![person.id]);
 }
 
 async fn a_mark_of_somebody_who_was_joined_meanwhile_is_a_mark_of_the_whole(store: &dyn Store) {
     let (one, two) = (put(store, 1).await, put(store, 2).await);
-    let joined = Person { absorbed: BTreeSet::from([two.id]), ..one.clone() };
+    let joined = Person { merged_ids: BTreeSet::from([two.id]), ..one.clone() };
     let commit = Commit {
         people: vec![(joined, Some(1))],
         removed: vec![Removal { id: two.id, version: 1, into: one.id }],
@@ -126,7 +126,7 @@ async fn a_mark_of_somebody_who_was_joined_meanwhile_is_a_mark_of_the_whole(stor
     let run = taken_one(store).await;
     assert_eq!(run.id, one.id);
     store.mark_dirty(BTreeSet::from([two.id])).await.expect("marked");
-    store.settle(vec![run]).await.expect("settled");
+    store.mark_clean(vec![run]).await.expect("settled");
     // A store may find out only when it is asked who waits.
     _ = waiting(store).await;
     assert_eq!(waiting(store).await, vec![one.id]);
@@ -141,7 +141,7 @@ async fn a_person_whose_runs_fail_goes_to_the_back_and_rests(store: &dyn Store) 
     assert_eq!(ids(&taken(store, Some(at(199))).await), [two, three], "they rest");
     assert_eq!(ids(&taken(store, Some(at(200))).await), back, "and come after those who did not fail");
     assert_eq!(waiting(store).await, back, "and are seen to wait");
-    assert_eq!(store.take_dirty(2, Some(at(200))).await.map(|some| ids(&some)).expect("taken"), [two, three]);
+    assert_eq!(store.claim_dirty(2, Some(at(200))).await.map(|some| ids(&some)).expect("taken"), [two, three]);
     assert_eq!(store.totals().await.expect("counted").waiting, 3);
 }
 
@@ -154,7 +154,7 @@ async fn a_failed_run_is_counted_until_a_run_succeeds(store: &dyn Store) {
     fail(store, one, 2, Some(at(200))).await;
     let dirty = taken(store, Some(at(1_000))).await;
     assert_eq!(dirty.iter().map(|one| one.tries).collect::<Vec<_>>(), vec![0, 2]);
-    store.settle(dirty.iter().map(Dirty::taken).collect()).await.expect("settled");
+    store.mark_clean(dirty.iter().map(Dirty::taken).collect()).await.expect("settled");
     assert_eq!(waiting(store).await, vec![]);
     store.mark_dirty(BTreeSet::from([one])).await.expect("marked");
     assert_eq!(taken(store, Some(at(1_000))).await.first().map(|one| one.tries), Some(0));
@@ -172,7 +172,7 @@ async fn news_of_a_postponed_person_is_looked_at_at_once(store: &dyn Store) {
     let dirty = taken(store, Some(at(300))).await;
     assert_eq!(ids(&dirty).into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([one.id, two.id]));
     assert!(dirty.iter().all(|one| one.tries == 5), "what failed before is remembered");
-    store.settle(dirty.iter().map(Dirty::taken).collect()).await.expect("settled");
+    store.mark_clean(dirty.iter().map(Dirty::taken).collect()).await.expect("settled");
     assert_eq!(waiting(store).await, vec![]);
 }
 

@@ -19,8 +19,8 @@ pub(super) fn erase(
     }
     for name in names {
         connection.execute("DELETE FROM identifiers WHERE identifier = ?1", [name.to_string()])?;
-        for cell in cells_of_address(name) {
-            connection.execute("DELETE FROM cells WHERE name = ?1", [cell])?;
+        for key_value in cells_of_address(name) {
+            connection.execute("DELETE FROM cells WHERE name = ?1", [key_value])?;
         }
     }
     for id in people.iter().map(ToString::to_string) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use stagedoor_engine::{Link, Person, PersonId};
+use stagedoor_engine::{CrmState, Person, PersonId};
 use stagedoor_model::{Timestamp, breakage};
 use stagedoor_ports::{Dirty, Mark, Postponed, READ_AGAIN, SetAside, Taken};
 
@@ -98,8 +98,8 @@ fn dirty_of(connection: &Connection, waiting: Waiting) -> Sql<Result<Dirty, Stri
         Ok(person) => person,
         Err(reason) => return Ok(Err(reason)),
     };
-    let (mut link, mut revision) = (None::<Link>, 0);
-    for id in std::iter::once(&person.id).chain(&person.absorbed) {
+    let (mut link, mut revision) = (None::<CrmState>, 0);
+    for id in std::iter::once(&person.id).chain(&person.merged_ids) {
         match link_of(connection, &id.to_string())? {
             Some(Ok(known)) => {
                 revision = if *id == person.id { known.revision } else { revision };
@@ -119,7 +119,7 @@ fn dirty_of(connection: &Connection, waiting: Waiting) -> Sql<Result<Dirty, Stri
     Ok(Ok(Dirty { person, version, mark, tries: waiting.tries, link, trace: waiting.trace }))
 }
 
-pub(super) fn link_of(connection: &Connection, id: &str) -> Sql<Option<Result<Link, String>>> {
+pub(super) fn link_of(connection: &Connection, id: &str) -> Sql<Option<Result<CrmState, String>>> {
     let mut select = connection.prepare_cached("SELECT doc FROM links WHERE person = ?1")?;
     let doc: Option<String> = select.query_row([id], |row| row.get(0)).optional()?;
     Ok(doc.map(|doc| read(&doc)))
@@ -238,7 +238,7 @@ pub(super) fn all_set_aside(connection: &Connection, max: usize) -> Sql<Vec<SetA
 }
 
 /// Links that can be read; the others are left out.
-pub(super) fn links(connection: &Connection, ids: &BTreeSet<PersonId>) -> Sql<BTreeMap<PersonId, Link>> {
+pub(super) fn links(connection: &Connection, ids: &BTreeSet<PersonId>) -> Sql<BTreeMap<PersonId, CrmState>> {
     let mut links = BTreeMap::new();
     for id in ids {
         match link_of(connection, &id.to_string())? {

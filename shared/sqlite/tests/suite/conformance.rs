@@ -75,11 +75,11 @@ async fn a_crm_state_that_cannot_be_read_is_not_taken_for_none() {
     let store = SqliteStore::open(&path).expect("opened");
     let people = put_people(&store, 3).await;
     let known = people.iter().map(|id| (*id, Default::default())).collect();
-    store.save_links(known).await.expect("saved");
+    store.save_crm_states(known).await.expect("saved");
     let other = rusqlite::Connection::open(&path).expect("opened");
     other.execute("UPDATE links SET doc = '[]' WHERE person = ?1", [people[0].to_string()]).expect("spoilt");
     unreadable_suite(&store, &people, &[1, 2], 0).await;
-    let over = store.save_links(vec![(people[0], Default::default())]).await;
+    let over = store.save_crm_states(vec![(people[0], Default::default())]).await;
     assert!(over.is_err(), "what cannot be read is not overwritten");
 }
 
@@ -107,7 +107,7 @@ async fn what_a_later_version_wrote_is_set_aside_and_never_overwritten() {
     let path = folder.path().join("hub.db");
     let store = SqliteStore::open(&path).expect("opened");
     let people = put_people(&store, 3).await;
-    store.save_links(people.iter().map(|id| (*id, Default::default())).collect()).await.expect("saved");
+    store.save_crm_states(people.iter().map(|id| (*id, Default::default())).collect()).await.expect("saved");
     let other = rusqlite::Connection::open(&path).expect("opened");
     let read = |sql: &str| other.query_row(sql, [people[1].to_string()], |row| row.get::<_, String>(0)).expect("read");
     let (person, link) = ("SELECT doc FROM people WHERE id = ?1", "SELECT doc FROM links WHERE person = ?1");
@@ -128,7 +128,7 @@ async fn what_a_later_version_wrote_is_set_aside_and_never_overwritten() {
     // Whoever does not know of them cannot write them.
     let (_, anew) = newcomer(2);
     assert_eq!(store.save(vec![anew]).await.expect("answered"), vec![Saved::Conflict]);
-    assert!(store.save_links(vec![(people[1], Default::default())]).await.is_err());
+    assert!(store.save_crm_states(vec![(people[1], Default::default())]).await.is_err());
     assert_eq!([person, link, row].map(read), docs);
 }
 
@@ -170,9 +170,9 @@ async fn a_file_that_is_opened_for_reading_shows_what_is_there_and_changes_nothi
     let store = SqliteStore::open(&path).expect("opened");
     let people = put_people(&store, 3).await;
     let reader = SqliteStore::open_read_only(&path).expect("opened beside it");
-    let (seen, _) = reader.everybody(None, 10).await.expect("read");
+    let (seen, _) = reader.scan_people(None, 10).await.expect("read");
     assert_eq!(seen, people.into_iter().collect());
-    assert!(reader.put_cell("a", "b", None).await.is_err());
-    assert_eq!(store.cell("a").await.expect("read"), None);
+    assert!(reader.compare_and_set("a", "b", None).await.is_err());
+    assert_eq!(store.key_value("a").await.expect("read"), None);
     assert!(SqliteStore::open_read_only(&folder.path().join("none.db")).is_err(), "nothing is made");
 }

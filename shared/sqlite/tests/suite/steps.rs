@@ -58,7 +58,7 @@ const COUNTS: [&str; 6] = [
 /// What the store says is what the tables hold.
 async fn counts_right(store: &SqliteStore, file: &Path) {
     let told = store.totals().await.expect("told");
-    let told = [told.events, told.unrecognized, told.people, told.waiting, told.deals, told.parked];
+    let told = [told.events, told.unrecognized, told.people, told.waiting, told.deals, told.rejected];
     assert_eq!(told.map(|n| n as i64), COUNTS.map(|sql| number(file, sql)));
 }
 
@@ -123,7 +123,7 @@ async fn the_version_before_can_still_write_a_file_that_came_forward() {
     let file = folder.path().join("hub.db");
     let store = SqliteStore::open(&file).expect("opened");
     let people = put_people(&store, 3).await;
-    store.save_links(vec![(people[0], Default::default())]).await.expect("saved");
+    store.save_crm_states(vec![(people[0], Default::default())]).await.expect("saved");
     let old = Connection::open(&file).expect("opened");
     for n in [1, 4] {
         let row = newcomer(n).1.journal.remove(0);
@@ -380,7 +380,7 @@ async fn nobody_who_was_erased_stays_in_a_copy() {
     let store = SqliteStore::open(&hub).expect("opened");
     let events = open_queue(&queue).expect("opened");
     assert!(copy_of(&hub, 1).exists() && copy_of(&queue, 1).exists());
-    let (people, _) = store.everybody(None, 1).await.expect("read");
+    let (people, _) = store.scan_people(None, 1).await.expect("read");
     store.erase(&people, &Default::default(), &Default::default()).await.expect("erased");
     events.drop_those(&|_| false).await.expect("looked");
     assert!(!copy_of(&hub, 1).exists() && !copy_of(&queue, 1).exists());

@@ -13,7 +13,7 @@ use stagedoor::tour::send;
 use stagedoor_proof::hub::{AwsHub, Options};
 use stagedoor_sandbox::{Break, Platform};
 use stagedoor_testkit::{
-    Parcel,
+    SignedRequest,
     fans::{Account, ChatFan},
     form,
 };
@@ -27,7 +27,7 @@ fn quick() -> Options {
     Options { parameters, ..Options::default() }
 }
 
-fn fans(prefix: u32, count: u32) -> Vec<Parcel> {
+fn fans(prefix: u32, count: u32) -> Vec<SignedRequest> {
     let fan = |n: u32| {
         let (phone, email) = (format!("+7916{prefix:03}{n:04}"), format!("fan{prefix}-{n}@example.com"));
         let tranid = format!("{prefix}:{n}");
@@ -41,7 +41,7 @@ fn fans(prefix: u32, count: u32) -> Vec<Parcel> {
 async fn each_once(hub: &AwsHub, people: usize) {
     hub.settled().await;
     let status = hub.operator.status().await.unwrap();
-    assert_eq!((status.dead_letters, status.parked), (0, 0), "{status:?}");
+    assert_eq!((status.dead_letters, status.rejected), (0, 0), "{status:?}");
     assert_eq!((hub.sandbox.count("contacts"), hub.sandbox.count("leads")), (people, people));
     let phones: BTreeSet<String> =
         hub.sandbox.contacts().iter().map(|one| one["custom_fields_values"].to_string()).collect();
@@ -70,7 +70,9 @@ async fn throttling_and_invocations_that_meet_on_the_same_people_lose_and_double
     hub.pause();
     send(fans(0, 12), &hub.base).await.unwrap();
     // The same fans once more, by another road.
-    send(fans(0, 12).into_iter().map(|parcel| parcel.header("x-again", "1")).collect(), &hub.base).await.unwrap();
+    send(fans(0, 12).into_iter().map(|signed_request| signed_request.header("x-again", "1")).collect(), &hub.base)
+        .await
+        .unwrap();
     let taken = hub.operator.queue.receive(100).await.unwrap();
     let record = |one: &stagedoor_ports::Received| json!({ "messageId": one.receipt.0, "body": serde_json::to_string(&one.event).unwrap() });
     let batch = json!({ "Records": taken.iter().map(record).collect::<Vec<_>>() }).to_string();
@@ -191,7 +193,7 @@ async fn a_source_is_pulled_by_the_schedule_with_the_rights_that_it_has() {
     let hub = AwsHub::start(Options { config: Box::new(move |text| with_pretix(&base, &text)), ..quick() }).await;
     // Heard for a month, and silent for years.
     let life = r#"{"since":"2020-01-01T00:00:00Z","first":"2020-01-01T00:00:00Z","last":"2020-02-01T00:00:00Z"}"#;
-    assert!(hub.operator.store.put_cell("source/tilda", life, None).await.unwrap());
+    assert!(hub.operator.store.compare_and_set("source/tilda", life, None).await.unwrap());
     hub.tick("schedule").await;
     hub.settled().await;
     let log = hub.function("schedule").log();
@@ -199,7 +201,7 @@ async fn a_source_is_pulled_by_the_schedule_with_the_rights_that_it_has() {
     assert!(figure.contains("\"SilentSources\":1.0"), "{figure}");
     let named = |line: &&String| line.contains("longer than usual") && line.contains("tilda");
     assert_eq!(log.iter().filter(named).count(), 1, "the log names the source");
-    let heard = hub.operator.store.cell("source/box-office").await.unwrap().expect("sync notes who is heard");
+    let heard = hub.operator.store.key_value("source/box-office").await.unwrap().expect("sync notes who is heard");
     assert!(heard.value.contains("\"last\":"), "{}", heard.value);
     let pulled = hub.operator.store.journal(100).await.unwrap();
     assert_eq!(pulled.iter().filter(|row| row.event.source.as_str() == "box-office").count(), 10, "a page of ten");

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use stagedoor_aws::{DynamoStore, create_tables};
 use stagedoor_engine::SendingPolicy;
 use stagedoor_model::{Body, Event, MessageDecided, SourceName, Timestamp};
-use stagedoor_outreach::{Outreach, Pace};
+use stagedoor_outreach::{Outreach, RateLimit};
 use stagedoor_ports::{Channel, Store, SystemClock, memory::MemoryQueue};
 use stagedoor_proof::{hub::keys, stack::Moto};
 use stagedoor_sync::Sync;
@@ -39,7 +39,7 @@ async fn send(store: &Arc<dyn Store>, sync: &Sync, messages: usize) {
         clock: Arc::new(SystemClock),
         channels: [(bot.clone(), channel)].into(),
         policy: SendingPolicy::default(),
-        pace: Arc::new(Pace::default()),
+        pace: Arc::new(RateLimit::default()),
     };
     let message = |n: usize| {
         let message =

@@ -1,11 +1,11 @@
 use serde_json::json;
 use stagedoor::tour::send;
 use stagedoor_proof::hub::{AwsHub, Options};
-use stagedoor_testkit::{Parcel, form, form_signed};
+use stagedoor_testkit::{SignedRequest, form, form_signed};
 
 const FANS: u64 = 40;
 
-fn forms(visit: &str) -> Vec<Parcel> {
+fn forms(visit: &str) -> Vec<SignedRequest> {
     let fan = |n: u64| {
         let (phone, email, tranid) = (format!("+7916777{n:04}"), format!("fan{n}@example.com"), format!("{visit}:{n}"));
         let fields = [("Name", "Фан"), ("Phone", phone.as_str()), ("Email", email.as_str()), ("tranid", &tranid)];
@@ -14,7 +14,7 @@ fn forms(visit: &str) -> Vec<Parcel> {
     (0..FANS).map(fan).collect()
 }
 
-fn orders() -> Vec<Parcel> {
+fn orders() -> Vec<SignedRequest> {
     let now = stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock);
     let order = |n: u64| {
         let body = json!({ "type": "order", "data": {
@@ -29,7 +29,7 @@ fn orders() -> Vec<Parcel> {
 }
 
 /// Write units of folding alone, in the tables that grow with events, and in the pages.
-async fn fold(hub: &mut AwsHub, parcels: Vec<Parcel>) -> (u64, u64) {
+async fn fold(hub: &mut AwsHub, parcels: Vec<SignedRequest>) -> (u64, u64) {
     let units = |hub: &AwsHub| {
         let writes = hub.meter.counts().writes;
         let of = |table: &str| writes.get(&("sync".into(), format!("stagedoor-{table}"))).copied().unwrap_or(0);

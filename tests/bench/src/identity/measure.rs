@@ -53,12 +53,12 @@ pub(super) fn apart(facts: &[Fact], people: &[String]) -> u64 {
             let (Some(fact), Some(person)) = (facts.get(index), people.get(index)) else { continue };
             let mut whole = (fact.ties.iter().collect::<BTreeSet<_>>(), BTreeSet::from([person]));
             parts.retain(|part| {
-                let touches = !part.0.is_disjoint(&whole.0);
-                if touches {
+                let submissions = !part.0.is_disjoint(&whole.0);
+                if submissions {
                     whole.0.extend(part.0.iter().copied());
                     whole.1.extend(part.1.iter().copied());
                 }
-                !touches
+                !submissions
             });
             parts.push(whole);
         }

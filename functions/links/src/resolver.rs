@@ -1,0 +1,75 @@
+use std::collections::BTreeMap;
+
+use stagedoor_engine::{Campaign, Catalog};
+use stagedoor_model::{Header, LinkKey, Purpose, Timestamp, Token, breakage};
+use stagedoor_webhook::Source;
+
+use crate::{
+    buttons::{self, Button},
+    consent::ConsentAction,
+    page::Language,
+};
+
+/// What links are read with.
+#[derive(Clone)]
+pub struct LinkResolver {
+    pub(crate) key: LinkKey,
+    public_url: String,
+    campaigns: BTreeMap<u16, Campaign>,
+    /// Messengers by the name of their source.
+    sources: BTreeMap<String, Source>,
+}
+
+impl LinkResolver {
+    pub fn new(key: LinkKey, public_url: &str, catalog: &Catalog, messengers: Vec<Source>) -> Self {
+        Self {
+            key,
+            public_url: public_url.to_owned(),
+            campaigns: catalog.campaigns.values().map(|one| (one.number, one.clone())).collect(),
+            sources: messengers.into_iter().map(|source| (source.name.as_str().to_owned(), source)).collect(),
+        }
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
+
+    /// `None` for what is no link of ours, as far as that shows without asking anybody.
+    pub(crate) fn read(&self, text: &str) -> Option<(Token, &Campaign, Purpose, Timestamp)> {
+        let (token, header) = self.known(text)?;
+        if header.purpose == Purpose::Consent {
+            return None;
+        }
+        let campaign = self.campaigns.get(&header.campaign)?;
+        // Whoever ends a campaign earlier ends its links; the token's own week stands above a later end.
+        Some((token, campaign, header.purpose, header.expires_at))
+    }
+
+    /// The same for a link about letters, which is no campaign's; with the end of its time. A link that withdraws confirms
+    /// nothing, and a link that confirms withdraws nothing: a reader of one letter must not get both rights.
+    pub(crate) fn read_consent(&self, text: &str, wish: ConsentAction) -> Option<(Token, Timestamp)> {
+        let (token, header) = self.known(text)?;
+        let is_meant = (header.campaign == Purpose::CONFIRMS) == (wish == ConsentAction::Confirm);
+        let is_meant = is_meant || breakage::is_on("letter-link-opens-all");
+        (header.purpose == Purpose::Consent && is_meant).then_some((token, header.expires_at))
+    }
+
+    /// One that we made, without the browser's tag.
+    fn known(&self, text: &str) -> Option<(Token, Header)> {
+        let token = Token::parse(text).filter(|token| self.key.fits(token))?;
+        let header = token.header()?;
+        Some((Token::parse(token.as_str())?, header))
+    }
+
+    /// The campaign's own shop and no other place, with the campaign's name for the shop's statistics.
+    pub(crate) fn shop(&self, campaign: &Campaign) -> Option<String> {
+        let mut shop: url::Url = campaign.shop.as_ref()?.parse().ok()?;
+        shop.query_pairs_mut().append_pair("utm_source", "chat").append_pair("utm_campaign", &campaign.name);
+        Some(shop.into())
+    }
+
+    pub(crate) fn buttons(&self, campaign: &Campaign, token: &Token, language: Language) -> Vec<Button> {
+        let sources = campaign.channels.iter().filter_map(|name| self.sources.get(name));
+        sources.filter_map(|source| buttons::of(source, campaign, token, language)).collect()
+    }
+}

@@ -1,0 +1,160 @@
+//! What is known of a decision, in one cell of the store.
+
+use std::cmp::Ordering;
+
+use stagedoor_engine::{Advertised, Person, PersonId};
+use stagedoor_model::{EventId, Notice, SendOutcome, SourceName, Timestamp, breakage};
+use stagedoor_ports::{PortError, Result};
+
+use crate::Outreach;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    Fresh,
+    /// A call was begun and never answered: how often its channel was asked about it, and when it began. Earlier builds noted
+    /// no time.
+    Begun {
+        asked: u32,
+        at: Option<Timestamp>,
+    },
+    Ended(SendOutcome),
+}
+
+fn name(decision: &str) -> String {
+    format!("sent/{decision}")
+}
+
+/// The store keeps no person's id in a name.
+fn advertised_name(person: PersonId) -> Result<String> {
+    let own = SourceName::new("outreach").map_err(|error| PortError::Fail(error.into()))?;
+    Ok(format!("advertised/{}", EventId::derive(&own, &["advertised", &person.to_string()])))
+}
+
+impl Entry {
+    fn read(value: &str) -> Self {
+        match value.split_once(' ') {
+            Some(("begun", call)) => {
+                let (asked, at) = call.split_once(' ').unwrap_or((call, ""));
+                Self::Begun { asked: asked.parse().unwrap_or(0), at: at.parse().ok() }
+            }
+            _ if breakage::is_on("unread-entry-is-fresh") => Self::Fresh,
+            // A later version may tell outcomes and words that this one does not know. Nothing is sent twice for that.
+            Some(("ended", outcome)) => Self::Ended(serde_json::from_str(outcome).unwrap_or(SendOutcome::Unknown)),
+            Some(("fresh", _)) => Self::Fresh,
+            _ => Self::Begun { asked: 0, at: None },
+        }
+    }
+
+    fn write(&self) -> String {
+        match self {
+            Self::Fresh => "fresh ".to_owned(),
+            Self::Begun { asked, at: Some(at) } => format!("begun {asked} {at}"),
+            Self::Begun { asked, at: None } => format!("begun {asked}"),
+            Self::Ended(outcome) => format!("ended {}", serde_json::to_string(outcome).unwrap_or_default()),
+        }
+    }
+}
+
+impl Outreach {
+    /// With the version of its cell.
+    pub(crate) async fn entry(&self, decision: &str) -> Result<(Entry, Option<u64>)> {
+        let key_value = self.store.key_value(&name(decision)).await?;
+        Ok(key_value.map_or((Entry::Fresh, None), |key_value| (Entry::read(&key_value.value), Some(key_value.version))))
+    }
+
+    /// # Errors
+    /// `Retry` when somebody else works on the same decision.
+    pub(crate) async fn put(&self, decision: &str, entry: &Entry, version: Option<u64>) -> Result<()> {
+        match self.store.compare_and_set(&name(decision), &entry.write(), version).await? {
+            true => Ok(()),
+            false => Err(PortError::Retry("somebody else sends it".into())),
+        }
+    }
+
+    /// Nothing was sent: whoever comes next begins anew.
+    pub(crate) async fn forget(&self, decision: &str) -> Result<()> {
+        let (_, version) = self.entry(decision).await?;
+        self.put(decision, &Entry::Fresh, version).await
+    }
+
+    /// Remembers that a change is being told. `false`: a later one was told before.
+    pub(crate) async fn is_latest(&self, notice: &Notice) -> Result<bool> {
+        let mut older = Vec::new();
+        for about in notice.joined.iter().chain([&notice.about]) {
+            let name = format!("told/{about}");
+            let key_value = self.store.key_value(&name).await?;
+            let told = key_value.as_ref().and_then(|key_value| key_value.value.parse::<Timestamp>().ok());
+            match told.cmp(&Some(notice.changed_at)) {
+                Ordering::Greater => return Ok(false),
+                Ordering::Equal => {}
+                Ordering::Less => older.push((name, key_value.map(|key_value| key_value.version))),
+            }
+        }
+        for (name, version) in older {
+            if !self.store.compare_and_set(&name, &notice.changed_at.to_string(), version).await? {
+                return Err(PortError::Retry("somebody else sends a notice of it".into()));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Advertising that somebody was sent, under this id and those of the people who were joined into them. With the version
+    /// of their own cell.
+    ///
+    /// # Errors
+    /// `Retry` when it cannot be read: what is not counted could go beyond the cap.
+    pub(crate) async fn advertised(&self, person: &Person) -> Result<(Advertised, Option<u64>)> {
+        let key_value = self.store.key_value(&advertised_name(person.id)?).await?;
+        let unreadable = |_| PortError::Retry("what advertising somebody was sent cannot be read".into());
+        let read = |value: &str| match breakage::is_on("unreadable-count-is-nothing") {
+            true => Ok(serde_json::from_str::<Advertised>(value).unwrap_or_default()),
+            false => serde_json::from_str::<Advertised>(value).map_err(unreadable),
+        };
+        let version = key_value.as_ref().map(|key_value| key_value.version);
+        let mut known = key_value.map(|key_value| read(&key_value.value)).transpose()?.unwrap_or_default();
+        for id in &person.merged_ids {
+            if let Some(key_value) = self.store.key_value(&advertised_name(*id)?).await? {
+                known.0.extend(read(&key_value.value)?.0);
+            }
+        }
+        Ok((known, version))
+    }
+
+    pub(crate) async fn put_advertised(
+        &self,
+        person: &Person,
+        known: &Advertised,
+        version: Option<u64>,
+    ) -> Result<bool> {
+        let value = serde_json::to_string(known).map_err(|error| PortError::Fail(error.to_string()))?;
+        self.store.compare_and_set(&advertised_name(person.id)?, &value, version).await
+    }
+
+    pub(crate) async fn close(&self, decision: &str, outcome: &SendOutcome) -> Result<()> {
+        let (entry, version) = self.entry(decision).await?;
+        match entry {
+            Entry::Ended(_) => Ok(()),
+            _ => self.put(decision, &Entry::Ended(outcome.clone()), version).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_no_message_that_was_never_sent() {
+        let at = "2027-01-10T10:00:00Z".parse().unwrap();
+        let sent = Entry::Ended(SendOutcome::Sent("7".into()));
+        for entry in [Entry::Fresh, Entry::Begun { asked: 2, at: Some(at) }, Entry::Begun { asked: 2, at: None }, sent]
+        {
+            assert_eq!(Entry::read(&entry.write()), entry);
+        }
+        let later = "ended {\"read_by_a_later_version\":\"7\"}";
+        assert_eq!(Entry::read(later), Entry::Ended(SendOutcome::Unknown), "it ended, however it did");
+        for value in ["handed 3", "", "broken"] {
+            assert_eq!(Entry::read(value), Entry::Begun { asked: 0, at: None }, "{value:?}: its channel is asked");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Creating calls that got no answer. Each is looked up in every run until the CRM can no longer carry it out; only then
+//! may its row be made anew. Meanwhile the person's other rows go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+use stagedoor_engine::{InvoiceState, Pending, Person, PersonId, ShowKey};
+use stagedoor_model::{Timestamp, breakage};
+use stagedoor_ports::{CrmError, PortError};
+
+use crate::{
+    Sync,
+    run::{PersonRun, SyncRun},
+};
+
+/// Between two looks at the same row, at least and at most.
+const SOONEST: SignedDuration = SignedDuration::from_secs(10);
+const LATEST: SignedDuration = SignedDuration::from_secs(60);
+
+/// What was asked for and never answered.
+#[derive(Default)]
+struct Unanswered {
+    contacts: BTreeSet<PersonId>,
+    deals: BTreeSet<(PersonId, ShowKey)>,
+    invoices: BTreeSet<String>,
+    since: Option<Timestamp>,
+}
+
+/// What the CRM holds of that.
+#[derive(Default)]
+struct Found {
+    contacts: BTreeMap<PersonId, BTreeSet<u64>>,
+    deals: BTreeMap<(PersonId, ShowKey), BTreeSet<u64>>,
+    invoices: BTreeMap<String, u64>,
+}
+
+impl Sync {
+    /// Looks up what was asked for and never answered.
+    pub(crate) async fn look_up_intents(&self, sync_run: &SyncRun) -> Result<Result<(), CrmError>, PortError> {
+        let Unanswered { contacts, deals, invoices, since } = sync_run.unanswered();
+        let Some(since) = since else { return Ok(Ok(())) };
+        let mut found = Found::default();
+        if !contacts.is_empty() {
+            match self.crm.find_contacts(&contacts, since).await {
+                Ok(rows) => found.contacts = rows,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        if !deals.is_empty() {
+            match self.crm.find_deals(&deals, since).await {
+                Ok(rows) => found.deals = rows,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        if !invoices.is_empty() {
+            match self.crm.find_invoices(&invoices).await {
+                Ok(rows) => found.invoices = rows,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        let changed = sync_run.resolve_intents(&found, self.clock.now(), self.crm.late_for());
+        self.keep(sync_run, changed).await?;
+        Ok(Ok(()))
+    }
+}
+
+/// Soon at first, then ever more rarely.
+pub(crate) fn next_look(person_run: &PersonRun, now: Timestamp) -> Timestamp {
+    let links = [Some(&person_run.link), person_run.link.second.as_deref()];
+    let since = links.into_iter().flatten().filter_map(|link| link.unanswered_since()).min();
+    let age = since.map_or(SignedDuration::ZERO, |since| now.duration_since(since));
+    now + age.clamp(SOONEST, LATEST)
+}
+
+/// The ids under which rows of somebody may have been made: people were joined since.
+fn ids_of(person: &Person) -> impl Iterator<Item = PersonId> + Clone + '_ {
+    std::iter::once(person.id).chain(person.merged_ids.iter().copied())
+}
+
+/// Drops an intent that was answered by a look, or that can have no effect any more. Answers whether it did. Joined people
+/// may each have asked for the row: one that is found says nothing of the other's call.
+fn resolve(
+    pending: &mut Option<Pending>,
+    is_found: bool,
+    is_joined: bool,
+    now: Timestamp,
+    late_for: SignedDuration,
+) -> bool {
+    let is_answered = is_found && (!is_joined || breakage::is_on("late-row-of-joined-unseen"));
+    let is_done = is_answered || pending.as_ref().is_some_and(|pending| pending.is_over(now, late_for));
+    if is_done {
+        *pending = None;
+    }
+    is_done
+}
+
+impl SyncRun {
+    fn unanswered(&self) -> Unanswered {
+        let mut unanswered = Unanswered::default();
+        let mut since = Vec::new();
+        for person_run in self.person_runs().values() {
+            if let Some(pending) = &person_run.link.contact.pending {
+                since.push(pending.at);
+                unanswered.contacts.extend(ids_of(&person_run.person));
+            }
+            for (show, deal) in &person_run.link.deals {
+                if let Some(pending) = &deal.pending {
+                    since.push(pending.at);
+                    unanswered.deals.extend(ids_of(&person_run.person).map(|id| (id, show.clone())));
+                }
+            }
+            for (order, invoice) in &person_run.link.invoices {
+                if let Some(pending) = &invoice.pending {
+                    since.push(pending.at);
+                    unanswered.invoices.insert(key_of(order, invoice));
+                }
+            }
+        }
+        unanswered.since = since.into_iter().min();
+        unanswered
+    }
+
+    fn resolve_intents(&self, found: &Found, now: Timestamp, late_for: SignedDuration) -> BTreeSet<PersonId> {
+        let mut changed = BTreeSet::new();
+        for (id, person_run) in self.person_runs().iter_mut() {
+            let before = person_run.link.clone();
+            let ids: Vec<PersonId> = ids_of(&person_run.person).collect();
+            let is_joined = ids.len() > 1;
+            let link = &mut person_run.link;
+            if link.contact.pending.is_some() {
+                let rows: BTreeSet<u64> =
+                    ids.iter().filter_map(|id| found.contacts.get(id)).flatten().copied().collect();
+                let sent = link.contact.pending.as_ref().map(|pending| pending.values.clone()).unwrap_or_default();
+                for row in rows.iter().filter(|_| !sent.is_empty()) {
+                    // What a manager takes away before the hub looks stays away, too.
+                    link.contact_values.entry(*row).or_default().extend(sent.iter().cloned());
+                }
+                if resolve(&mut link.contact.pending, !rows.is_empty(), is_joined, now, late_for) && is_joined {
+                    link.contact.looked_until = Some(now);
+                }
+                link.contact.id = link.contact.id.or(rows.first().copied());
+                let known = link.contact.id;
+                link.doubles.extend(rows.into_iter().filter(|row| Some(*row) != known));
+            }
+            for (show, deal) in link.deals.iter_mut().filter(|(_, deal)| deal.pending.is_some()) {
+                let keys = ids.iter().map(|id| (*id, show.clone()));
+                let rows: BTreeSet<u64> = keys.filter_map(|key| found.deals.get(&key)).flatten().copied().collect();
+                if resolve(&mut deal.pending, !rows.is_empty(), is_joined, now, late_for) && is_joined {
+                    deal.looked_until = Some(now);
+                }
+                deal.id = deal.id.or(rows.first().copied());
+                let known = deal.id;
+                deal.doubles.extend(rows.into_iter().filter(|row| Some(*row) != known));
+            }
+            for (order, invoice) in link.invoices.iter_mut().filter(|(_, invoice)| invoice.pending.is_some()) {
+                let row = found.invoices.get(&key_of(order, invoice)).copied();
+                resolve(&mut invoice.pending, row.is_some(), false, now, late_for);
+                if row.is_some() {
+                    let anew = invoice.anew + u32::from(invoice.id.is_some());
+                    let mut old = std::mem::take(&mut invoice.old);
+                    old.retain(|one| Some(*one) != row);
+                    let fixed = invoice.asked.take();
+                    *invoice = InvoiceState { id: row, anew, old, fixed, ..InvoiceState::default() };
+                }
+            }
+            if person_run.late && !person_run.link.awaits_rows() {
+                (person_run.late, person_run.open) = (false, person_run.open.saturating_sub(1));
+            }
+            if person_run.link != before {
+                let doubles = |link: &stagedoor_engine::CrmState| {
+                    link.doubles.len() + link.deals.values().map(|deal| deal.doubles.len()).sum::<usize>()
+                };
+                // This run's plan knows nothing of the doubles: the next one's does.
+                person_run.open += usize::from(doubles(&person_run.link) > doubles(&before));
+                changed.insert(*id);
+            }
+        }
+        changed
+    }
+}
+
+/// The key of the invoice that was asked for last.
+pub(crate) fn key_of(order: &str, known: &InvoiceState) -> String {
+    match known.turn() {
+        0 => order.to_owned(),
+        turn => format!("{order}/{turn}"),
+    }
+}

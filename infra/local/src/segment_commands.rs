@@ -1,0 +1,116 @@
+//! Segments and consents by command: who is in, why, and what somebody ever said about being written to.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use stagedoor_engine::{CrmState, Person, Standing, addresses, is_suppressed, ledger, standing};
+use stagedoor_model::{Channel, Identifier, MARKETING};
+
+use crate::{bearers::bearers, hub::Hub};
+
+/// People of one page.
+const PAGE: usize = 500;
+
+/// Who is in a segment: a line a person.
+///
+/// # Errors
+/// A sentence: no such segment, or the store cannot be read.
+pub async fn members(hub: &Hub, segment: &str) -> Result<Vec<String>, String> {
+    known(hub, segment)?;
+    let (mut lines, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = hub.store.scan_people(after, PAGE).await.map_err(|error| error.to_string())?;
+        let links = hub.store.crm_states(&page).await.map_err(|error| error.to_string())?;
+        let is_in =
+            |id: &stagedoor_engine::PersonId| links.get(id).and_then(|link| link.segments.get(segment)).copied();
+        let ids: BTreeSet<_> = page.into_iter().filter(|id| is_in(id).is_some()).collect();
+        for person in hub.store.load(&ids).await.map_err(|error| error.to_string())? {
+            let person = person.value;
+            if let Some(since) = is_in(&person.id) {
+                lines.push(format!("{} {} (since {since})", person.id, person.name().unwrap_or("without a name")));
+            }
+        }
+        after = next;
+        if after.is_none() {
+            lines.sort();
+            return Ok(lines);
+        }
+    }
+}
+
+fn known(hub: &Hub, segment: &str) -> Result<(), String> {
+    let all = &hub.config.catalog.segments;
+    if all.iter().any(|one| one.name == segment) {
+        return Ok(());
+    }
+    let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+    Err(format!("there is no [segment.{segment}]; known are {}", names.join(", ")))
+}
+
+/// Why somebody is in a segment or not, test by test.
+///
+/// # Errors
+/// A sentence: no such segment, or nobody is known by this.
+pub async fn why(hub: &Hub, segment: &str, identifier: &Identifier) -> Result<Vec<String>, String> {
+    known(hub, segment)?;
+    let catalog = hub.sync.catalog().await.map_err(|error| error.to_string())?;
+    let mut lines = Vec::new();
+    for (person, link) in found(hub, identifier).await? {
+        lines.push(match link.segments.get(segment) {
+            Some(since) => format!("{} is in {segment} since {since}", person.id),
+            None => format!("{} is not in {segment}", person.id),
+        });
+        lines.extend(stagedoor_sync::why(&catalog, segment, &person, &link, hub.sync.clock.now()));
+    }
+    Ok(lines)
+}
+
+/// Everybody who is known by this: several where a guard keeps them apart.
+pub(crate) async fn found(hub: &Hub, identifier: &Identifier) -> Result<Vec<(Person, CrmState)>, String> {
+    let people = bearers(hub, identifier).await?;
+    let ids: BTreeSet<_> = people.iter().map(|person| person.id).collect();
+    let mut links = hub.store.crm_states(&ids).await.map_err(|error| error.to_string())?;
+    let with_link = |person: Person| {
+        let link = links.remove(&person.id).unwrap_or_default();
+        (person, link)
+    };
+    Ok(people.into_iter().map(with_link).collect())
+}
+
+/// One document, or those of several people in one.
+pub(crate) fn together(mut documents: Vec<Value>) -> Value {
+    if documents.len() > 1 {
+        return json!({ "people": documents });
+    }
+    documents.pop().unwrap_or_default()
+}
+
+/// Every word of somebody's about being written to, with what proves it, and how each address stands: as evidence.
+///
+/// # Errors
+/// A sentence: nobody is known by this, or the store cannot be read.
+pub async fn evidence(hub: &Hub, identifier: &Identifier) -> Result<Value, String> {
+    let people = bearers(hub, identifier).await?;
+    Ok(together(people.iter().map(|person| evidence_of(hub, person)).collect()))
+}
+
+pub(crate) fn evidence_of(hub: &Hub, person: &Person) -> Value {
+    let (entries, policy) = (ledger(person), &hub.config.catalog.consent);
+    let now = Channel::ALL.map(|channel| {
+        let standing = match standing(&entries, MARKETING, channel, None, policy, None) {
+            Standing::Unknown => "unknown",
+            Standing::Unconfirmed(_) => "unconfirmed",
+            Standing::Given(_) => "given",
+            Standing::Withdrawn(_) => "withdrawn",
+        };
+        let open: Vec<String> =
+            addresses(person, channel, policy).iter().map(|address| address.value().to_owned()).collect();
+        (channel.name().to_owned(), json!({ "standing": standing, "may_be_written_to": open }))
+    });
+    let dead = person.identifiers().into_iter().filter(|address| is_suppressed(person, address));
+    let dead: Vec<&str> = dead.map(Identifier::value).collect();
+    json!({
+        "person": person.id, "told_at": hub.sync.clock.now(), "purpose": MARKETING,
+        "now": serde_json::Map::from_iter(now), "suppressed": dead, "ledger": entries,
+    })
+}

@@ -1,0 +1,69 @@
+//! When the bot keeps silent: many messages within seconds are one question, and another robot answers without end.
+
+use std::collections::VecDeque;
+
+use stagedoor_model::{Timestamp, breakage};
+
+use super::Intent;
+
+/// Seconds in which "a manager will answer" is said once.
+pub const PASSED_ON_ONCE: i64 = 600;
+/// How often it is said in a day.
+const PASSED_ON: usize = 6;
+/// How often the same words are answered in a day.
+const SAME_WORDS: usize = 6;
+/// Answers of any kind within ten minutes: a person reads them in between.
+const ANSWERS: usize = 12;
+const MINUTES: i64 = 600;
+const DAY: i64 = 24 * 3_600;
+
+/// Why a line gets no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// What was said a moment ago covers it.
+    Covered,
+    /// The other side seems to be a robot.
+    Loop,
+}
+
+struct Answered {
+    second: i64,
+    words: String,
+    passed_on: bool,
+}
+
+/// The answers of one chat in the last day.
+#[derive(Default)]
+pub(super) struct Restraint(VecDeque<Answered>);
+
+impl Restraint {
+    /// Whether this line gets an answer; one that does is counted. Who opens the chat is always greeted: robots open none.
+    pub(super) fn admit(&mut self, at: Timestamp, words: &str, heard: &Intent) -> Result<(), Silence> {
+        if matches!(heard, Intent::Start) || breakage::is_on("answers-without-end") {
+            return Ok(());
+        }
+        let second = at.as_second();
+        while self.0.front().is_some_and(|one| second - one.second >= DAY) {
+            self.0.pop_front();
+        }
+        let words = folded(words);
+        let passed_on = matches!(heard, Intent::Other | Intent::Doubt);
+        let lately = self.0.iter().filter(|one| second - one.second < MINUTES).count();
+        let same = self.0.iter().filter(|one| one.words == words && !words.is_empty()).count();
+        if lately >= ANSWERS || same >= SAME_WORDS {
+            return Err(Silence::Loop);
+        }
+        let passed = self.0.iter().filter(|one| one.passed_on).count();
+        let just = self.0.iter().any(|one| one.passed_on && second - one.second < PASSED_ON_ONCE);
+        if passed_on && (just || passed >= PASSED_ON) {
+            return Err(Silence::Covered);
+        }
+        self.0.push_back(Answered { second, words, passed_on });
+        Ok(())
+    }
+}
+
+/// Words as they are compared: a robot's number of a ticket or time of the day makes no other words.
+fn folded(words: &str) -> String {
+    words.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect()
+}

@@ -1,0 +1,274 @@
+//! A conversation as the CRM shows it: the chat on the contact, its lines in a note, and a task for what the bot did not
+//! understand.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use stagedoor_model::{Conversation, Fact, Kind, Message, MessageContent, SourceName, Timestamp, breakage, clean_name};
+
+use crate::{Catalog, Intent, Person, PersonId, turns};
+
+/// A person gets at most one task in this time: it covers all that was asked meanwhile.
+const TASK_EVERY_SECONDS: i64 = 4 * 3_600;
+
+/// The chats of somebody, for the fields of their contact.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chats {
+    /// Such as `Telegram, VK`.
+    pub channels: String,
+    /// Such as `Telegram: @ranevskaya, https://t.me/ranevskaya`.
+    pub chat: String,
+    pub last_message: String,
+    pub last_message_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoteDraft {
+    pub person: PersonId,
+    pub text: String,
+    /// Marks of the lines that it holds.
+    pub lines: BTreeSet<String>,
+}
+
+/// Characters of a note: CRMs take some twenty thousand, and what is sent has to be what is looked for after a lost answer.
+const NOTE: usize = 16_000;
+/// Milliseconds after which no more pictures of an album come.
+const ALBUM: i64 = 3_000;
+/// Characters of a line's id that tell it from the others of a person.
+const MARK: usize = 10;
+/// How long a note may tell of a form. What is older was received before notes told of forms.
+const FORM: SignedDuration = SignedDuration::from_hours(72);
+/// Characters of a form in a note.
+const FORM_TEXT: usize = 12_000;
+
+fn mark(line: &Message) -> String {
+    let from = line.id.len().saturating_sub(MARK);
+    line.id.get(from..).unwrap_or(&line.id).to_owned()
+}
+
+/// Marks of all lines that somebody's chats still hold, and of the forms that a note may still tell of.
+pub(crate) fn marks(person: &Person, now: Timestamp) -> BTreeSet<String> {
+    let forms = forms(person, now).map(|(line, _)| mark(&line));
+    chatty(person).flat_map(|(_, conversation)| &conversation.lines).map(mark).chain(forms).collect()
+}
+
+/// Labels of a form that are no words of the visitor's, or that stand elsewhere.
+const NO_WORDS: [&str; 8] = ["company", "inn", "kpp", "scenario", "message", "variant", "sending", "city"];
+
+/// What somebody wrote into the fields of forms, as a line each, with the form's name.
+fn forms(person: &Person, now: Timestamp) -> impl Iterator<Item = (Message, String)> {
+    let is_told = !breakage::is_on("forms-words-in-no-note");
+    let records = person.records.values().filter(move |record| is_told && now.duration_since(record.at) < FORM);
+    records.filter_map(|record| {
+        let Fact::Submission(submission) = &record.fact else { return None };
+        let said = |key: &String| !key.starts_with("utm_") && !NO_WORDS.contains(&key.as_str());
+        let words = submission.labels.iter().filter(|(key, _)| said(key) && !submission.quiet);
+        let words: Vec<String> = words.map(|(key, text)| format!("{key}: {text}")).collect();
+        let mut text = words.join("; ");
+        if text.chars().count() > FORM_TEXT {
+            text = text.chars().take(FORM_TEXT).chain("… (`stagedoor export` prints the rest)".chars()).collect();
+        }
+        let name = submission.form.as_deref().and_then(clean_name).unwrap_or_else(|| record.source.to_string());
+        let said = MessageContent::Text(text);
+        let line = Message { at: record.at, order: 0, id: record.key.0.clone(), said, files: vec![] };
+        (!words.is_empty()).then(|| (line, format!("form \"{name}\"")))
+    })
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDraft {
+    pub person: PersonId,
+    pub text: String,
+    /// The line that was not understood.
+    pub about: (Timestamp, String),
+    /// The trouble with money that it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// What people call a chat's channel.
+pub fn channel_title(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Telegram => "Telegram",
+        Kind::Viber => "Viber",
+        Kind::Vk => "VK",
+        Kind::Messenger => "Messenger",
+        Kind::Instagram => "Instagram",
+        Kind::Whatsapp | Kind::WhatsappUser => "WhatsApp",
+        _ => "SMS",
+    }
+}
+
+/// Chats in messengers, and SMS of those who ever sent one: what only we wrote is no conversation.
+fn chatty(person: &Person) -> impl Iterator<Item = (&SourceName, &Conversation)> {
+    person
+        .conversations()
+        .filter(|(_, conversation)| conversation.chat.kind().is_chat() || conversation.heard_at.is_some())
+}
+
+/// `None` for somebody without chats.
+pub fn chats(person: &Person) -> Option<Chats> {
+    let mut chats = Chats::default();
+    let mut channels = BTreeSet::new();
+    let mut lines = Vec::new();
+    for (_, conversation) in chatty(person).filter(|(_, conversation)| conversation.heard_at.is_some()) {
+        let channel = channel_title(conversation.chat.kind());
+        let closed = conversation.may_write.is_some_and(|(_, may)| !may);
+        channels.insert(if closed { format!("{channel} (closed)") } else { channel.to_owned() });
+        lines.push(format!("{channel}: {}", address(conversation)));
+        if let Some((at, words)) = conversation.last_words()
+            && Some(at) > chats.last_message_at
+        {
+            (chats.last_message, chats.last_message_at) = (words, Some(at));
+        }
+    }
+    lines.sort();
+    chats.channels = channels.into_iter().collect::<Vec<_>>().join(", ");
+    chats.chat = lines.join("\n");
+    (!chats.channels.is_empty()).then_some(chats)
+}
+
+/// Whether a stranger's chat is worth a contact of its own: they said something, beyond opening it and trying to answer who
+/// they are. Whoever is about to tell their phone would otherwise get a contact too early, and a second one with it.
+pub(crate) fn calls_for_contact(person: &Person, catalog: &Catalog) -> bool {
+    chatty(person).any(|(_, conversation)| {
+        let heard = turns(&catalog.bot_script, conversation, person).into_iter().map(|turn| turn.heard);
+        let mut said =
+            heard.filter(|heard| matches!(heard, Intent::Other | Intent::Doubt | Intent::Keyword | Intent::Menu(_)));
+        said.next().is_some()
+    })
+}
+
+/// Where a manager finds the chat.
+fn address(conversation: &Conversation) -> String {
+    let profile = conversation.profile.as_ref().map(|(_, profile)| profile);
+    let username = profile.and_then(|profile| profile.username.as_deref());
+    let nickname = profile.and_then(|profile| profile.nickname.as_deref());
+    match (conversation.chat.kind(), username) {
+        (Kind::Telegram, Some(username)) => format!("https://t.me/{username}"),
+        (Kind::Vk, _) => format!("https://vk.com/id{}", conversation.chat.value()),
+        (Kind::Whatsapp, _) => format!("https://wa.me/{}", conversation.chat.value()),
+        _ => {
+            let named = nickname.and_then(clean_name).filter(|_| !breakage::is_on("invisible-address"));
+            named.unwrap_or_else(|| conversation.chat.value().to_owned())
+        }
+    }
+}
+
+/// The lines that no note holds yet, of all chats together, and what was written into forms; `None` when there are none. `noted` are marks of those that
+/// one does: clocks differ, so a line may come after a later one was noted.
+pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog, now: Timestamp) -> Option<NoteDraft> {
+    if settles_at(person, noted, now).is_some() {
+        return None;
+    }
+    let of_chats = chatty(person).flat_map(|(_, conversation)| {
+        conversation.lines.iter().map(|line| (line.clone(), channel_title(conversation.chat.kind()).to_owned()))
+    });
+    let mut fresh: Vec<(Message, String)> = of_chats
+        .chain(forms(person, now))
+        .filter(|(line, _)| !matches!(line.said, MessageContent::Allowed) && !noted.contains(&mark(line)))
+        .collect();
+    fresh.sort();
+    let mut text: Vec<String> = chatty(person).filter_map(|(_, conversation)| missing(conversation, noted)).collect();
+    let mut length: usize = text.iter().map(|text| text.chars().count() + 1).sum();
+    let mut lines = BTreeSet::new();
+    for (line, channel) in fresh {
+        let words = spoken(&line, &channel, catalog);
+        length += words.chars().count() + 1;
+        // The rest fills the next note.
+        if length > NOTE && !lines.is_empty() {
+            break;
+        }
+        lines.insert(mark(&line));
+        text.push(words);
+    }
+    (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.join("\n"), lines })
+}
+
+/// When the pictures that somebody sends one after the other are likely to be complete, if that is not yet.
+pub(crate) fn settles_at(person: &Person, noted: &BTreeSet<String>, now: Timestamp) -> Option<Timestamp> {
+    let pictures = chatty(person).flat_map(|(_, conversation)| &conversation.lines).filter(|line| {
+        matches!(line.said, MessageContent::Other(..))
+            && !noted.contains(&mark(line))
+            && !breakage::is_on("album-is-many-notes")
+    });
+    let at = pictures.map(|line| line.at).max()?;
+    // Of a clock that is ahead or behind nothing can be said.
+    let is_fresh = (now.as_millisecond() - at.as_millisecond()).abs() < ALBUM;
+    is_fresh.then(|| Timestamp::from_millisecond(at.as_millisecond() + ALBUM).unwrap_or(at))
+}
+
+/// What stands in the place of lines that were dropped before a note held them: the CRM was out while many came.
+fn missing(conversation: &Conversation, noted: &BTreeSet<String>) -> Option<String> {
+    let first = conversation.lines.first().filter(|line| !noted.contains(&mark(line)))?;
+    conversation.dropped_at.filter(|at| *at <= first.at && !breakage::is_on("dropped-lines-unsaid"))?;
+    let channel = channel_title(conversation.chat.kind());
+    Some(format!("… {channel}: lines from before these may be missing here; `stagedoor export` prints them"))
+}
+
+fn spoken(line: &Message, channel: &str, catalog: &Catalog) -> String {
+    let zone = catalog.zone.clone().unwrap_or(TimeZone::UTC);
+    let at = line.at.to_zoned_datetime(zone).strftime("%d.%m %H:%M %Z").to_string();
+    match &line.said {
+        // No link of ours: a word that somebody typed, or another's campaign.
+        MessageContent::Started { token: Some(token) }
+            if token.header().is_none() && !breakage::is_on("words-for-token-unheard") =>
+        {
+            format!("{at} {channel}: opened the chat with \"{token}\"")
+        }
+        MessageContent::Started { token: Some(_) } => format!("{at} {channel}: opened the chat through a link"),
+        MessageContent::Started { token: None } => format!("{at} {channel}: opened the chat"),
+        MessageContent::Text(text) | MessageContent::Button(text) => format!("{at} {channel} ▸ {text}"),
+        MessageContent::Pressed { payload, label } => format!("{at} {channel} ▸ {label} [{payload}]"),
+        MessageContent::Other(kind, caption) => {
+            let files: Vec<String> = line.files.iter().map(|file| format!(" ({file})")).collect();
+            format!("{at} {channel} ▸ [{kind}] {}{}", caption.as_deref().unwrap_or(""), files.concat())
+        }
+        MessageContent::Contact(given) => format!("{at} {channel} ▸ {}", given.value()),
+        MessageContent::Hub(text) => format!("{at} {channel} ◂ {text}"),
+        MessageContent::Undelivered(None) => format!("{at} {channel} ◂ not delivered"),
+        MessageContent::Undelivered(Some(code)) => format!("{at} {channel} ◂ not delivered ({code})"),
+        MessageContent::Allowed => String::new(),
+    }
+}
+
+/// What a manager has to see to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    NotUnderstood,
+    Doubt,
+    Loop,
+}
+
+/// A task for a manager, when something was not understood since the last one. `tasked` is the line that it was about.
+pub(crate) fn task(person: &Person, tasked: Option<&(Timestamp, String)>, catalog: &Catalog) -> Option<TaskDraft> {
+    let open = |at: Timestamp| tasked.is_none_or(|(last, _)| at.as_second() - last.as_second() >= TASK_EVERY_SECONDS);
+    let mut asked: Vec<(Timestamp, String, &'static str, Trouble)> = Vec::new();
+    for (_, conversation) in chatty(person) {
+        let channel = channel_title(conversation.chat.kind());
+        asked.extend(turns(&catalog.bot_script, conversation, person).into_iter().filter_map(|turn| {
+            let trouble = match turn.heard {
+                Intent::Doubt => Trouble::Doubt,
+                _ if turn.is_loop => Trouble::Loop,
+                Intent::Other => Trouble::NotUnderstood,
+                _ => return None,
+            };
+            Some((turn.at, turn.cause, channel, trouble))
+        }));
+    }
+    asked.sort();
+    let (at, id, channel, trouble) = asked.into_iter().find(|(at, ..)| open(*at))?;
+    let text = match trouble {
+        Trouble::Doubt => {
+            format!("Perhaps they want no more advertising: read what they wrote in {channel}, and ask them there")
+        }
+        Trouble::Loop => format!(
+            "Another robot seems to answer ours in {channel}: the bot keeps silent. If it is a person, answer there"
+        ),
+        Trouble::NotUnderstood => format!(
+            "The bot did not understand what they wrote in {channel}: answer there (the conversation is in the notes)"
+        ),
+    };
+    Some(TaskDraft { person: person.id, text, about: (at, id), trouble: None })
+}
