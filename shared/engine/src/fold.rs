@@ -260,7 +260,7 @@ fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Per
         born,
         records,
         blocked_with: BTreeSet::new(),
-        merged_ids: merged_ids,
+        merged_ids,
         absorbed_origins,
         parted,
         absorbed_by,

@@ -129,7 +129,7 @@ pub fn partition<'a>(
     grown.sort_by(|a, b| a.0.cmp(&b.0));
     Partition {
         clusters: grown.into_iter().map(|(_, cluster)| cluster).collect(),
-        blocked_joins: blocked_joins,
+        blocked_joins,
         shared_identifiers: newly_shared,
     }
 }

@@ -114,7 +114,7 @@ fn unanswered_contact(contact: &mut ContactState) -> ContactState {
         return ContactState::default();
     }
     let (pending, looked_until) = (contact.pending.take(), contact.looked_until);
-    ContactState { pending: pending, looked_until, ..ContactState::default() }
+    ContactState { pending, looked_until, ..ContactState::default() }
 }
 
 /// What is left of a deal whose row is somebody else's: a call of the time when they were one may still make the person's own,
@@ -133,7 +133,7 @@ fn without_row(deal: &mut DealState) -> DealState {
         doubles,
         closed,
         sent_stages,
-        pending: pending,
+        pending,
         looked_until,
         claimed: id.into_iter().collect(),
         ..DealState::default()

@@ -74,8 +74,8 @@ impl CrmState {
             let former = std::mem::take(&mut self.contact);
             self.doubles.extend(former.id);
             // A call that made it may still take effect.
-            let ContactState { looked_until, claimed, pending: pending, .. } = former;
-            self.contact = ContactState { looked_until, claimed, pending: pending, ..ContactState::default() };
+            let ContactState { looked_until, claimed, pending, .. } = former;
+            self.contact = ContactState { looked_until, claimed, pending, ..ContactState::default() };
             let living = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
             (self.unhung, self.unhung_reason) = (living.collect(), None);
         }
@@ -101,9 +101,8 @@ impl CrmState {
         }
         self.doubles.remove(&id);
         self.doubles.insert(former);
-        let ContactState { looked_until, claimed, pending: pending, .. } = std::mem::take(&mut self.contact);
-        self.contact =
-            ContactState { id: Some(id), looked_until, claimed, pending: pending, ..ContactState::default() };
+        let ContactState { looked_until, claimed, pending, .. } = std::mem::take(&mut self.contact);
+        self.contact = ContactState { id: Some(id), looked_until, claimed, pending, ..ContactState::default() };
         let deals = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
         self.unhung.extend(deals.collect::<Vec<_>>());
         self.unhung_reason = None;
@@ -119,16 +118,8 @@ fn become_of(known: &mut DealState, id: Option<u64>) {
     let stages = if id.is_some() && !breakage::is_on("heir-stage-unknown") { Stage::ALL.to_vec() } else { vec![] };
     // A call that made another may still take effect.
     let (looked_until, pending) = (known.looked_until, known.pending.take());
-    *known = DealState {
-        id,
-        doubles,
-        closed,
-        claimed,
-        looked_until,
-        pending: pending,
-        sent_stages: stages,
-        ..DealState::default()
-    };
+    *known =
+        DealState { id, doubles, closed, claimed, looked_until, pending, sent_stages: stages, ..DealState::default() };
 }
 
 /// When the last of somebody's contacts was deleted; `None` while one lives, or where there was none.

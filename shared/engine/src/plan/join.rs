@@ -29,17 +29,7 @@ impl ContactState {
     /// The contact that exists counts; what was last sent is said of that one alone. `is_second`: the other's counts.
     fn join(self, other: Self, is_second: bool) -> Self {
         let (known, second) = if is_second { (other, self) } else { (self, other) };
-        let Self {
-            id,
-            last_sent: last_sent,
-            pending: pending,
-            rejected: rejected,
-            held,
-            marketed,
-            named,
-            looked_until,
-            claimed,
-        } = known;
+        let Self { id, last_sent, pending, rejected, held, marketed, named, looked_until, claimed } = known;
         let Self {
             id: _,
             last_sent: _,
@@ -54,7 +44,7 @@ impl ContactState {
         let looked_until = looked_until.max(second_looked);
         Self {
             id,
-            last_sent: last_sent,
+            last_sent,
             pending: joined(pending, second_intent, looked_until),
             rejected: rejected.or(second_parked.filter(|_| id.is_none())),
             held: held.or(second_held.filter(|_| id.is_none())),
@@ -84,7 +74,7 @@ impl DealState {
         let (known, second) = if is_second { (other, self) } else { (self, other) };
         let Self {
             id,
-            last_sent: last_sent,
+            last_sent,
             stage,
             pipeline,
             stage_at,
@@ -92,8 +82,8 @@ impl DealState {
             sent_stages,
             is_parted,
             absent,
-            pending: pending,
-            rejected: rejected,
+            pending,
+            rejected,
             held,
             orders,
             paid_orders,
@@ -126,7 +116,7 @@ impl DealState {
         let doubles = doubles.into_iter().chain(second_doubles).chain(second_id);
         Self {
             id,
-            last_sent: last_sent,
+            last_sent,
             stage,
             pipeline,
             stage_at,
@@ -151,21 +141,10 @@ impl InvoiceState {
     /// An order has one invoice: the one that exists counts.
     fn join(self, other: Self) -> Self {
         let (known, second) = if self.id.is_none() { (other, self) } else { (self, other) };
-        let Self {
-            id,
-            last_sent: last_sent,
-            pending: pending,
-            rejected: rejected,
-            fixed,
-            asked,
-            anew,
-            deal,
-            contact,
-            mut old,
-        } = known;
+        let Self { id, last_sent, pending, rejected, fixed, asked, anew, deal, contact, mut old } = known;
         let pending = joined(pending, second.pending, None);
         old.extend(second.old.into_iter().filter(|one| id != Some(*one)));
-        Self { id, last_sent: last_sent, pending: pending, rejected: rejected, fixed, asked, anew, deal, contact, old }
+        Self { id, last_sent, pending, rejected, fixed, asked, anew, deal, contact, old }
     }
 }
 

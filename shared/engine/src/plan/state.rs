@@ -183,7 +183,7 @@ impl InvoiceState {
         self.old.remove(&id);
         if self.id == Some(id) {
             let (pending, old, anew) = (self.pending.take(), std::mem::take(&mut self.old), self.anew + 1);
-            *self = Self { pending: pending, old, anew, ..Self::default() };
+            *self = Self { pending, old, anew, ..Self::default() };
         }
     }
 }
