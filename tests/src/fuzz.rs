@@ -10,6 +10,9 @@ use stagedoor_webhook::{Delivery, Form, Provider, Shape, Source, lenient, odd, p
 
 use crate::provider_harness::{function_of, source};
 
+/// The key of SendGrid's published vectors.
+const SENDGRID_KEY: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==";
+
 /// A certificate under which no sample is signed.
 const CERTIFICATE: &str = concat!(
     "MIIDGTCCAgGgAwIBAgIUSFPtIVUuo7EXmcuIPlDleVoBmKkwDQYJKoZIhvcNAQELBQAwHDEaMBgGA1UEAwwRc25zLmFtYXpvbmF3cy5jb20wHh",
@@ -38,7 +41,12 @@ pub fn corpus(provider: &str) -> Vec<Vec<u8>> {
 
 impl Target {
     pub fn of(provider: &str) -> Self {
-        let source = source(provider, if provider == "ses" { CERTIFICATE } else { "a-secret" });
+        let secret = match provider {
+            "ses" => CERTIFICATE,
+            "sendgrid" => SENDGRID_KEY,
+            _ => "a-secret",
+        };
+        let source = source(provider, secret);
         let built = stagedoor::functions::provider(function_of(provider), &source).expect("a provider");
         Self { source, provider: built, at: "2025-01-15T00:00:05Z".parse().expect("a time") }
     }

@@ -12,8 +12,8 @@ use stagedoor_model::{
     Timestamp, breakage,
 };
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, Form, FormValue, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
-    signature,
+    Accepts, Answer, Delivery, Form, FormValue, NotUnderstood, Provider, Reject, SecretShape, Source, Verified,
+    VerifiedDelivery, signature,
 };
 
 #[derive(Deserialize)]
@@ -37,6 +37,7 @@ struct AmoCrm {
 }
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
+    source.secrets_have(SecretShape::PATH)?;
     Ok(Box::new(AmoCrm { options: source.options()?, source: source.clone() }))
 }
 

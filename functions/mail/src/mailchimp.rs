@@ -5,7 +5,8 @@
 use serde::Deserialize;
 use stagedoor_model::{AddressChanged, Body, Event, LetterReported, Timestamp, breakage};
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Answer, Delivery, Form, NotUnderstood, Provider, Reject, SecretShape, Source, Verified, VerifiedDelivery,
+    signature,
 };
 
 use crate::report::{complained, email, letter, membership, permanent, unsubscribed, zoned};
@@ -24,7 +25,11 @@ struct Mailchimp {
 }
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
-    Ok(Box::new(Mailchimp { source: source.clone(), options: source.options()? }))
+    let options: Options = source.options()?;
+    if !options.signed {
+        source.secrets_have(SecretShape::PATH)?;
+    }
+    Ok(Box::new(Mailchimp { source: source.clone(), options }))
 }
 
 impl Provider for Mailchimp {

@@ -6,7 +6,7 @@
 use serde_json::Value;
 use stagedoor_model::{Body, MailMessageState, Timestamp, breakage};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, is_true, second, text},
     signature,
 };
@@ -38,10 +38,18 @@ const OPTIONAL: Shape = Shape {
     flags: &["sg_machine_open"],
 };
 
+/// A bare point of the curve is no such key.
+const KEY: SecretShape = SecretShape::new(
+    signature::is_p256_key,
+    "is no public key as SendGrid shows it: base64 that begins with MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE; copy it from \
+     Settings, Mail Settings, Event Webhook",
+);
+
 struct Sendgrid(Source);
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     let NoOptions {} = source.options()?;
+    source.secrets_have(KEY)?;
     Ok(Box::new(Sendgrid(source.clone())))
 }
 

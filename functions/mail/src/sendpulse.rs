@@ -5,7 +5,7 @@
 use serde_json::Value;
 use stagedoor_model::{Body, Event, LetterReported, MailMessageState};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, second, text},
     signature,
 };
@@ -24,6 +24,7 @@ struct Sendpulse(Source);
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     let NoOptions {} = source.options()?;
+    source.secrets_have(SecretShape::PATH)?;
     Ok(Box::new(Sendpulse(source.clone())))
 }
 

@@ -5,7 +5,8 @@
 use serde::Deserialize;
 use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};
 use stagedoor_webhook::{
-    Accepts, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, signature,
+    Accepts, Delivery, Form, NotUnderstood, Provider, Reject, SecretShape, Source, Verified, VerifiedDelivery,
+    signature,
 };
 
 use crate::report::{letter, phone, sms, zone, zoned};
@@ -24,6 +25,7 @@ struct Smsc {
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     let options: Options = source.options()?;
+    source.secrets_have(SecretShape::PATH)?;
     Ok(Box::new(Smsc { source: source.clone(), zone: zone(options.zone.as_deref(), "Europe/Moscow")? }))
 }
 

@@ -10,7 +10,8 @@ use stagedoor_model::{
     Profile, Proof, Token, breakage,
 };
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd, signature,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Shape, Source, Verified, VerifiedDelivery, odd,
+    signature,
 };
 
 use crate::read::{edited, id, is_true, joined, list, number, other, pressed, second, text, words};
@@ -91,8 +92,15 @@ struct Telegram {
     source: Source,
 }
 
+/// What setWebhook takes as secret_token (core.telegram.org/bots/api#setwebhook).
+const SECRET: SecretShape = SecretShape::new(
+    |text| text.len() <= 256 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'),
+    "is no secret_token that Telegram takes: up to 256 letters, digits, \"_\" and \"-\"",
+);
+
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     let options: Options = source.options()?;
+    source.secrets_have(SECRET)?;
     let fits = options.bot.len() >= 5 && options.bot.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !fits {
         return Err("options.bot is the bot's username without @, such as \"stagedoor_tour_bot\"".into());

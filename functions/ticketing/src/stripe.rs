@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{Body, Event, Money, Payment, PaymentKind, PaymentReported, SourceName, Timestamp};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, second, text},
     signature,
 };
@@ -47,8 +47,15 @@ struct Stripe {
     orders_of: SourceName,
 }
 
+/// A key of Stripe's API signs nothing.
+const SIGNS: SecretShape = SecretShape::new(
+    |text| !["sk_", "rk_", "pk_"].iter().any(|start| text.starts_with(start)),
+    "is a key of Stripe's API: the signing secret of the webhook begins with whsec_",
+);
+
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     let options: Options = source.options()?;
+    source.secrets_have(SIGNS)?;
     Ok(Box::new(Stripe { source: source.clone(), orders_of: options.orders_of }))
 }
 

@@ -6,7 +6,8 @@
 use serde::Deserialize;
 use stagedoor_model::{Body, Event, OrderNoticed, breakage};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, lenient, signature,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Source, Verified, VerifiedDelivery, lenient,
+    signature,
 };
 
 /// Read by `stagedoor-source-clients`, which asks Ticketscloud back; listed here so that a misspelt option is found.
@@ -24,6 +25,7 @@ struct Ticketscloud {
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     _ = source.options::<Options>()?;
+    source.secrets_have(SecretShape::PATH)?;
     Ok(Box::new(Ticketscloud { source: source.clone() }))
 }
 

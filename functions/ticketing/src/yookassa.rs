@@ -7,7 +7,8 @@
 use serde::Deserialize;
 use stagedoor_model::{Body, Event, PaymentNoticed};
 use stagedoor_webhook::{
-    Accepts, Delivery, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, lenient, signature,
+    Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Source, Verified, VerifiedDelivery, lenient,
+    signature,
 };
 
 /// Read by `stagedoor-source-clients`, which asks YooKassa back; listed here so that a misspelt option is found.
@@ -28,6 +29,7 @@ struct Yookassa(Source);
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     _ = source.options::<Options>()?;
+    source.secrets_have(SecretShape::PATH)?;
     Ok(Box::new(Yookassa(source.clone())))
 }
 

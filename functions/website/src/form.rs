@@ -15,8 +15,8 @@ use stagedoor_model::{
     Body, Company, Event, FormSubmitted, Identifier, Kind, Money, Proof, ShowRef, Timestamp, breakage, clean_name,
 };
 use stagedoor_webhook::{
-    Accepts, Answer, Delivery, Form as Fields, FormValue, NotUnderstood, Provider, Reject, Source, Verified,
-    VerifiedDelivery, contact_identifiers, parse_json, scan, signature,
+    Accepts, Answer, Delivery, Form as Fields, FormValue, NotUnderstood, Provider, Reject, SecretShape, Source,
+    Verified, VerifiedDelivery, contact_identifiers, parse_json, scan, signature,
 };
 
 use crate::{consents, labels::Labels};
@@ -90,6 +90,9 @@ pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     let mistakes: Vec<String> = strange.chain(checked.filter(|_| !breakage::is_on("odd-form-options-pass"))).collect();
     if !mistakes.is_empty() {
         return Err(mistakes.join("; "));
+    }
+    if options.auth == Auth::Signature {
+        source.secrets_have(SecretShape::STANDARD_WEBHOOKS)?;
     }
     Ok(Box::new(SiteForm { source: source.clone(), options }))
 }

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use stagedoor_model::{Email, Identifier, Kind, SourceName, breakage};
-use stagedoor_webhook::Secret;
+use stagedoor_webhook::{Secret, is_standard_key};
 use toml::de::DeTable;
 
 use crate::{
@@ -164,6 +164,10 @@ impl Reader<'_> {
         let secret = section.webhook_secret.as_ref().and_then(|reference| {
             self.secret_of(reference, spot(value, "webhook_secret"), "alarms.webhook_secret", SECRET)
         });
+        if secret.as_ref().is_some_and(|secret| !is_standard_key(&secret.reveal())) {
+            let what = "begins with whsec_, and what follows is no base64: copy the whole secret again";
+            self.alarm_mistake(value, "webhook_secret", what);
+        }
         let Some(reference) = &section.webhook else {
             if section.webhook_secret.is_some() {
                 let what = "signs nothing: webhook is missing; write webhook = \"env:STAGEDOOR_ALARM_URL\"";

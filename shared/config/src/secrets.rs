@@ -86,6 +86,12 @@ impl Reader<'_> {
     ) -> Option<Secret> {
         match self.secrets.resolve(reference) {
             Ok(secret) => {
+                // Of a certificate in PEM the last line ends.
+                let has_spaces = secret.trim() != secret && !secret.contains("-----BEGIN ");
+                if has_spaces && self.reading.checks_secrets() && !breakage::is_on("secrets-of-any-shape") {
+                    let what = "begins or ends with white space, such as the end of a line: take it away";
+                    self.ledger.note(span.clone(), place, what);
+                }
                 let is_short = secret.len() < least && !breakage::is_on("short-secrets");
                 if is_short && self.reading.checks_secrets() && !reference.starts_with("dev:") {
                     self.errors.note(span, place, too_short(secret.len(), least));

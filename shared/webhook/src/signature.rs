@@ -2,7 +2,7 @@
 
 mod asymmetric;
 
-pub use asymmetric::{RsaDigest, ecdsa_p256, is_certificate, rsa_certificate};
+pub use asymmetric::{RsaDigest, ecdsa_p256, is_certificate, is_p256_key, rsa_certificate};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};

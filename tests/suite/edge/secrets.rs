@@ -119,3 +119,78 @@ fn development_secrets_may_be_short_where_no_stranger_comes() {
         assert!(read_config("stagedoor.toml", &text, None).is_ok());
     }
 }
+
+const OF_OTHER_SHAPES: &str = r#"
+[source.letters]
+function = "mail"
+provider = "sendgrid"
+secrets = ["env:EDGE_SENDGRID"]
+
+[source.sms-of-ours]
+function = "mail"
+provider = "gateway"
+secrets = ["env:EDGE_GATEWAY"]
+
+[source.cards]
+function = "ticketing"
+provider = "stripe"
+secrets = ["env:EDGE_STRIPE"]
+options = { orders_of = "theatre" }
+
+[source.pulse]
+function = "mail"
+provider = "sendpulse"
+secrets = ["env:EDGE_PATH"]
+
+[source.other-bot]
+function = "messaging"
+provider = "telegram"
+secrets = ["env:EDGE_BOT"]
+options = { bot = "stagedoor_other_bot" }
+
+[source.stamps]
+function = "mail"
+provider = "postmark"
+secrets = ["env:EDGE_SPACE"]
+"#;
+
+#[test]
+fn secrets_of_a_shape_that_can_never_open_are_told_with_a_remedy() {
+    let text = public(with_token) + OF_OTHER_SHAPES;
+    // A real key of SendGrid's vectors, and its point alone.
+    let key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==";
+    let point = "BPN0+Dv5/OIqLSLyFuJnQYEP+3QH0pqaiDPJBfZjdX5aVSktxkanutoMPtnzTUWiDV71aYoJUiPHjRHOsBANxfo=";
+    let strange = |name: &str| {
+        Some(match name {
+            "EDGE_SENDGRID" => point.to_owned(),
+            "EDGE_GATEWAY" => format!("whsec_{LONG}!"),
+            "EDGE_STRIPE" => format!("sk_live_{LONG}"),
+            "EDGE_PATH" => format!("{LONG}/+="),
+            "EDGE_BOT" => format!("{LONG}:{LONG}"),
+            "EDGE_SPACE" => format!("{LONG}-of-postmark\n"),
+            other => return long(other),
+        })
+    };
+    let told_strange = told(&text, &strange);
+    for expected in [
+        "source.letters: secrets[0] is no public key as SendGrid shows it",
+        "source.sms-of-ours: secrets[0] begins with whsec_, and what follows is no base64",
+        "source.cards: secrets[0] is a key of Stripe's API: the signing secret of the webhook begins with whsec_",
+        "source.pulse: secrets[0] cannot stand in a path: use letters, digits",
+        "source.other-bot: secrets[0] is no secret_token that Telegram takes",
+        "source.stamps.secrets: begins or ends with white space, such as the end of a line: take it away",
+    ] {
+        assert!(told_strange.contains(expected), "missing {expected:?} in\n{told_strange}");
+    }
+    assert!(!told_strange.contains(LONG) && !told_strange.contains(&point[..20]), "{told_strange}");
+    let right = |name: &str| {
+        Some(match name {
+            "EDGE_SENDGRID" => key.to_owned(),
+            "EDGE_GATEWAY" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
+            "EDGE_STRIPE" => format!("whsec_{LONG}"),
+            other => return long(other),
+        })
+    };
+    let told_right = told(&text, &right);
+    assert!(told_right.contains("fine"), "{told_right}");
+}

@@ -29,6 +29,17 @@ pub fn ecdsa_p256(message: &[u8], given: Option<&str>, keys: &[Secret]) -> Resul
     })
 }
 
+/// A SubjectPublicKeyInfo of P-256 up to its point, which is not compressed (RFC 5480).
+const P256: [u8; 27] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+];
+
+/// Whether this is the base64 of a public key that `ecdsa_p256` can use: a SubjectPublicKeyInfo, and no bare point of the curve.
+pub fn is_p256_key(text: &str) -> bool {
+    STANDARD.decode(text.trim()).is_ok_and(|key| key.len() == P256.len() + 64 && key.starts_with(&P256))
+}
+
 /// The digest that an RSA signature (PKCS #1 v1.5) is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RsaDigest {

@@ -1,0 +1,51 @@
+//! What is known of the shape of a source's secrets: one of another shape could never open, and nobody would know why.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use stagedoor_model::breakage;
+
+use crate::Source;
+
+/// What a secret has to look like, and the remedy.
+#[derive(Clone, Copy)]
+pub struct SecretShape {
+    fits: fn(&str) -> bool,
+    remedy: &'static str,
+}
+
+impl SecretShape {
+    /// `remedy` follows `secrets[0]` in the sentence, and says what would be right.
+    pub const fn new(fits: fn(&str) -> bool, remedy: &'static str) -> Self {
+        Self { fits, remedy }
+    }
+
+    /// The last part of the path that the provider posts to.
+    pub const PATH: Self = Self::new(
+        is_path_part,
+        "cannot stand in a path: use letters, digits, \"-\", \"_\", \".\" and \"~\", as `openssl rand -hex 32` makes them",
+    );
+    /// A key of Standard Webhooks.
+    pub const STANDARD_WEBHOOKS: Self =
+        Self::new(is_standard_key, "begins with whsec_, and what follows is no base64: copy the whole secret again");
+}
+
+impl Source {
+    /// # Errors
+    /// A sentence that names the first secret of another shape by its place, and not its text.
+    pub fn secrets_have(&self, shape: SecretShape) -> Result<(), String> {
+        let strange = self.secrets.iter().position(|secret| !(shape.fits)(&secret.reveal()));
+        match strange.filter(|_| !breakage::is_on("secrets-of-any-shape")) {
+            Some(number) => Err(format!("secrets[{number}] {}", shape.remedy)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_path_part(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_graphic() && !b"/?#%\"<>\\^`{|}".contains(&b);
+    text.bytes().all(fits)
+}
+
+/// True for a key of Standard Webhooks: text of any kind, or base64 after `whsec_`.
+pub fn is_standard_key(text: &str) -> bool {
+    text.strip_prefix("whsec_").is_none_or(|encoded| STANDARD.decode(encoded).is_ok_and(|key| !key.is_empty()))
+}
