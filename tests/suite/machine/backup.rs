@@ -319,13 +319,19 @@ async fn a_disk_without_room_for_a_backup_is_said_before_it_is_begun() {
     let data = folder.path().join("data");
     let config = read_config("stagedoor.toml", stagedoor::DEFAULT_CONFIG, None).expect("a config");
     drop(Hub::open(config, &data, "test").expect("a hub"));
-    // A hole of a terabyte at its end: nobody has two of them.
+    // A hole at its end, larger than the half of what is free here.
+    let told = stagedoor_sqlite::room::make_sure(folder.path(), u64::MAX).expect_err("more than any disk has");
+    let free = told.split(", and ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    let hole = (free.expect("what is free") / 2 + 64_000) * 1_000_000;
     let end = std::fs::OpenOptions::new().write(true).open(data.join("hub.db")).expect("a file");
     let bytes = end.metadata().expect("a file").len();
-    end.set_len(1 << 40).expect("a hole");
+    end.set_len(hole).expect("a hole");
     let file = folder.path().join("backup.tar");
     let error = backup(&data, &file).await.expect_err("no room");
-    for words in ["no backup is begun: 21990", "MB of free room are needed", "name a file on another disk"] {
+    let needed =
+        error.split("no backup is begun: ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    assert!(needed.is_some_and(|needed| needed >= hole * 2 / 1_000_000), "{error}");
+    for words in ["no backup is begun: ", "MB of free room are needed", "name a file on another disk"] {
         assert!(error.contains(words), "{words}: {error}");
     }
     assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 1, "nothing was begun");
