@@ -14,6 +14,7 @@ mod rechecks;
 mod shards;
 mod trail;
 mod waiting;
+mod waiting_pages;
 mod writings;
 
 use std::{
@@ -447,8 +448,7 @@ impl Store for DynamoStore {
 
     async fn totals(&self) -> Result<Totals> {
         let counted = self.counted().await?;
-        let pages = self.waiting_to_count().await?;
-        let since = pages.iter().map(pages::Page::since).min();
+        let (pages, since) = self.waiting_to_count().await?;
         let waiting: BTreeSet<PersonId> = pages.into_iter().flat_map(|page| page.people).map(|(id, _)| id).collect();
         Ok(Totals {
             events: counted.events,

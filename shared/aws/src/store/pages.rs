@@ -6,18 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use stagedoor_engine::PersonId;
-use stagedoor_model::{EventId, Timestamp, breakage};
+use stagedoor_model::{EventId, Timestamp};
 use stagedoor_ports::{Commit, Result};
 
 use crate::{
     dynamo::{Item, failed, in_parallel, item, number, number_of, text, text_of},
-    store::{DynamoStore, expires, packed, unique},
+    store::{
+        DynamoStore, expires, packed, unique,
+        waiting_pages::{partition_of, waiting_key},
+    },
 };
 
 /// People of one page at most: thirty-two bytes each, so that rewriting one stays cheap.
 const PEOPLE: usize = 1_000;
-/// Pages of those who wait that one call reads.
-const AT_ONCE: i32 = 10;
 /// Events of one page at most.
 const EVENTS: usize = 1_000;
 
@@ -65,9 +66,9 @@ impl Page {
         now.is_none_or(|now| self.why.not_before.is_none_or(|at| at <= now.as_millisecond()))
     }
 
-    fn item(&self, people: &[Entry]) -> Item {
-        let mut one =
-            item([("pk", text("dirty")), ("sk", text(self.key.as_str())), ("people", blob(entry_bytes(people)))]);
+    pub(super) fn item(&self, people: &[Entry]) -> Item {
+        let pk = partition_of(&self.key);
+        let mut one = item([("pk", text(pk)), ("sk", text(self.key.as_str())), ("people", blob(entry_bytes(people)))]);
         let Postponement { tries, not_before, since, is_aside } = self.why;
         one.extend((tries > 0).then(|| ("tries".to_owned(), number(tries))));
         one.extend(not_before.map(|at| ("not_before".to_owned(), number(at))));
@@ -90,7 +91,7 @@ pub(super) fn trace_of(bytes: [u8; 16]) -> Option<String> {
 
 /// Of one length, so that the order of the keys is that of the times; never the key of another page, or taking an old
 /// page away would take a new one with it.
-fn page_key(at: Timestamp) -> String {
+pub(super) fn page_key(at: Timestamp) -> String {
     format!("{:015}#{}", at.as_millisecond(), unique())
 }
 
@@ -140,8 +141,8 @@ impl DynamoStore {
         why: Postponement,
     ) -> Result<()> {
         let people: Vec<Entry> = people.iter().map(|(id, trace)| (*id, *trace)).collect();
-        let page = || Page { key: page_key(at), people: vec![], why };
-        let calls: Vec<_> = people.chunks(PEOPLE).map(|chunk| self.put_misc(page().item(chunk))).collect();
+        let page = |chunk: &[Entry]| Page { key: waiting_key(at), people: chunk.to_vec(), why };
+        let calls: Vec<_> = people.chunks(PEOPLE).map(|chunk| self.put_page(page(chunk))).collect();
         in_parallel(calls).await.map(drop)
     }
 
@@ -150,57 +151,6 @@ impl DynamoStore {
         let page = |chunk| item([("pk", text(pk)), ("sk", text(page_key(at))), ("people", blob(people_bytes(chunk)))]);
         let calls: Vec<_> = people.chunks(PEOPLE).map(|chunk| self.put_misc(page(chunk))).collect();
         in_parallel(calls).await.map(drop)
-    }
-
-    /// The pages of those who wait, the longest waiting first.
-    pub(super) async fn waiting(&self) -> Result<Vec<Page>> {
-        let found = self.query("misc", None, ("pk", "dirty"), usize::MAX, false).await?;
-        Ok(found.iter().map(Page::of).collect())
-    }
-
-    /// The first pages that name `max` people who may be taken at `now`, or all pages where they name fewer. Somebody who is on
-    /// a later page, too, is looked at once more.
-    pub(super) async fn waiting_for(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Page>> {
-        if breakage::is_on("dirty-read-whole") {
-            return self.waiting().await;
-        }
-        let (mut pages, mut ready, mut start) = (Vec::new(), BTreeSet::new(), None);
-        loop {
-            let (found, next) = self.next_waiting(start, Some(AT_ONCE)).await?;
-            let named = found.iter().filter(|page| page.is_ready(now)).flat_map(|page| &page.people);
-            ready.extend(named.map(|(id, _)| *id));
-            pages.extend(found);
-            start = next;
-            if start.is_none() || ready.len() >= max {
-                return Ok(pages);
-            }
-        }
-    }
-
-    /// The next pages of those who wait, `limit` at most, and where those after them begin.
-    pub(super) async fn next_waiting(
-        &self,
-        start: Option<Item>,
-        limit: Option<i32>,
-    ) -> Result<(Vec<Page>, Option<Item>)> {
-        let request = self
-            .client
-            .query()
-            .table_name(self.table("misc"))
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", text("dirty"))
-            .set_limit(limit)
-            .set_exclusive_start_key(start);
-        let answer = request.send().await.map_err(|error| failed("Query", error))?;
-        Ok((answer.items.unwrap_or_default().iter().map(Page::of).collect(), answer.last_evaluated_key))
-    }
-
-    /// Pages as they are now, without those that are gone.
-    pub(super) async fn pages_named(&self, keys: BTreeSet<&str>) -> Result<Vec<Page>> {
-        let keys = keys.into_iter().map(|key| item([("pk", text("dirty")), ("sk", text(key))])).collect();
-        let mut pages: Vec<Page> = self.get("misc", keys).await?.iter().map(Page::of).collect();
-        pages.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(pages)
     }
 
     /// Takes people off these pages. A page that two settle at once may keep
@@ -218,9 +168,7 @@ impl DynamoStore {
         if !left.is_empty() {
             return self.put_misc(page.item(&left)).await;
         }
-        let request = self.client.delete_item().table_name(self.table("misc"));
-        let request = request.key("pk", text("dirty")).key("sk", text(page.key));
-        request.send().await.map(drop).map_err(|error| failed("DeleteItem", error))
+        self.remove_page(&page).await
     }
 
     pub(super) async fn write_audiences<'c>(&self, commits: impl Iterator<Item = &'c Commit> + Clone) -> Result<()> {

@@ -6,12 +6,10 @@ use sha2::{Digest, Sha256};
 use stagedoor_model::breakage;
 use stagedoor_ports::Result;
 
-use super::{DynamoStore, pages::Page, unique};
+use super::{DynamoStore, unique};
 use crate::dynamo::{Item, failed, in_parallel, item, number, text, text_of};
 
 const SHARDS: u8 = 16;
-/// Places of people who wait that are counted; of more it is known that there are more.
-const COUNTED: usize = 200_000;
 
 /// The shard where this text belongs.
 pub(super) fn shard_of(name: &str) -> String {
@@ -108,19 +106,5 @@ impl DynamoStore {
         };
         let calls: Vec<_> = shards.iter().map(count).collect();
         Ok(in_parallel(calls).await?.into_iter().sum())
-    }
-
-    /// The pages of those who wait, the longest waiting first, until they name so many people that no more are counted.
-    pub(super) async fn waiting_to_count(&self) -> Result<Vec<Page>> {
-        let (mut pages, mut start) = (Vec::<Page>::new(), None);
-        loop {
-            let (found, next) = self.next_waiting(start, None).await?;
-            pages.extend(found);
-            let places: usize = pages.iter().map(|page| page.people.len()).sum();
-            start = next;
-            if start.is_none() || places >= COUNTED && !breakage::is_on("waiting-read-whole") {
-                return Ok(pages);
-            }
-        }
     }
 }
