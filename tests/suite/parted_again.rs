@@ -15,6 +15,7 @@ use crate::{
 crate::promises!(
     who_is_parted_after_a_managers_merge_has_a_contact_and_a_deal_again,
     doubles_and_marks_go_with_whom_they_belong_to_through_joins_and_partings,
+    who_parts_from_two_who_were_joined_before_is_put_in_order_once,
 );
 
 fn source(name: &str) -> SourceName {
@@ -156,5 +157,25 @@ fn marks(account: &Account, which: Which, contact: u64) -> Vec<u64> {
             }
             last
         }
+    }
+}
+
+async fn who_parts_from_two_who_were_joined_before_is_put_in_order_once(which: Which) {
+    // Whoever of them the others are joined into.
+    for (one, other, third) in [(1, 2, 3), (1, 3, 2), (2, 1, 3), (2, 3, 1), (3, 1, 2), (3, 2, 1)] {
+        let account = Account::of(which).await;
+        for (n, name) in [(1, "Анна"), (2, "Борис"), (3, "Вера")] {
+            buys(&account, n, name).await;
+        }
+        mirror(&account).await;
+        decide(&account, true, (one, other), 10).await;
+        decide(&account, true, (other, third), 11).await;
+        decide(&account, false, (one, other), 12).await;
+        let names = [1, 2, 3].map(|n| phone(n).parse().expect("an identifier"));
+        let owners = account.store.resolve(&names.into()).await.expect("read").owners;
+        let before = account.crm.calls();
+        account.store.mark_dirty(owners.into_values().collect()).await.expect("marked");
+        account.reconcile().await;
+        assert_eq!(account.crm.calls(), before, "{one} {other} {third}: nothing is left to be written");
     }
 }

@@ -14,10 +14,15 @@ impl Sync {
     pub(crate) async fn quiet_joined(&self, dirty: &mut [Dirty]) -> Result<BTreeSet<PersonId>, PortError> {
         let mut changed = BTreeSet::new();
         let mut fresh = BTreeSet::new();
-        for one in dirty.iter_mut().filter(|one| one.person.merged_ids != one.link.joined) {
-            fresh.extend(one.person.merged_ids.difference(&one.link.joined).copied());
-            one.link.joined = one.person.merged_ids.clone();
-            changed.insert(one.person.id);
+        for one in dirty.iter_mut() {
+            // Of those who parted since, rows may be here until they are put in order.
+            let left = &(&one.link.joined & &one.person.parted) - &one.link.untangled;
+            let joined = &one.person.merged_ids | &left;
+            if joined != one.link.joined {
+                fresh.extend(one.person.merged_ids.difference(&one.link.joined).copied());
+                one.link.joined = joined;
+                changed.insert(one.person.id);
+            }
         }
         if fresh.is_empty() || breakage::is_on("joined-still-parked") {
             return Ok(changed);

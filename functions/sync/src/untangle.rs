@@ -163,6 +163,8 @@ impl Sync {
     ) -> Result<(), PortError> {
         merged_ids.retain(|_, link| {
             let before = link.clone();
+            // Those live again: nothing of theirs is to be put in order in this link.
+            link.joined.retain(|id| !person.parted.contains(id) || breakage::is_on("parted-put-in-order-for-ever"));
             without_rows_of_parted(link, person, owners, "");
             if let Some(second) = link.second.as_deref_mut() {
                 without_rows_of_parted(second, person, owners, SECOND_CRM);

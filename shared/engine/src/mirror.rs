@@ -139,17 +139,30 @@ fn values_of_rows<'p>(person: &'p Person, key: &RecordKey) -> BTreeSet<&'p Ident
     others.flat_map(|record| &record.identifiers).filter(|one| !is_row(one)).collect()
 }
 
+/// The oldest fact that has a value in common with a row that stood by itself, before the hub knew whose it is.
+fn beside_managers_values<'p>(person: &'p Person, row: &Record) -> Option<&'p Record> {
+    let earlier = person.records.get(&row.key).filter(|earlier| earlier.beside.is_none())?;
+    let told = |record: &&Record| earlier.identifiers.iter().any(|one| !is_row(one) && record.names(one));
+    let all = person.records.values().filter(|record| !is_mirror(record) && record.is_of_somebody());
+    all.filter(|record| record.beside.is_none()).filter(told).min_by_key(|record| (record.at, record.key.clone()))
+}
+
 /// The fact beside which a row stands, should the person turn out to be two: one that shares a value with the row, or else
 /// what the person was made from. A row that was made before people were joined is that one's for whom it was made, whatever
 /// was written there since.
 fn anchor_of(person: &Person, row: &Record, row_of: Option<PersonId>) -> Option<RecordKey> {
     // What the row itself bears tells more: the index has one that came late under the id of them together.
     let bearer = bearer_of(row).filter(|id| person.absorbed_origins.contains_key(id));
+    let stands = |key: &&RecordKey| person.records.get(*key).is_some_and(|record| !is_mirror(record));
+    // A manager made the row: it is the one's who has what stood there before the hub wrote into it.
+    let by_itself = || beside_managers_values(person, row).filter(|_| bearer.is_none());
+    if let Some(record) = by_itself().filter(|_| !stagedoor_model::breakage::is_on("managers-row-anybodys")) {
+        return Some(record.key.clone());
+    }
     let made_for = bearer.or(row_of).filter(|_| !person.merged_ids.is_empty()).and_then(|id| match id == person.id {
         true => Some(&person.origin),
         false => person.absorbed_origins.get(&id),
     });
-    let stands = |key: &&RecordKey| person.records.get(*key).is_some_and(|record| !is_mirror(record));
     if let Some(key) = made_for.filter(stands).filter(|_| !stagedoor_model::breakage::is_on("row-of-joined-anybodys")) {
         return Some(key.clone());
     }

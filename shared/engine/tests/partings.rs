@@ -154,3 +154,43 @@ fn who_was_joined_into_two_people_one_after_the_other_parts_from_both() {
     let parted: BTreeSet<PersonId> = of(&world, &vera).parted.clone();
     assert_eq!(parted, BTreeSet::from([a, b]), "rows of hers may stand with both");
 }
+
+/// A contact that a manager added, with what stands there.
+fn added(second: i64, identifiers: &[Identifier]) -> Record {
+    let body = ContactChanged {
+        contact: 77,
+        deleted: false,
+        name: None,
+        identifiers: identifiers.iter().cloned().collect(),
+        phones: vec![],
+        emails: vec![],
+        created_at: at(second),
+        hub_id: None,
+        changed_at: None,
+    };
+    let id = EventId::derive(&source(), &["added", &second.to_string()]);
+    let mut record =
+        record_of(&Event::new(&source(), id, at(second), Body::ContactChanged(body))).expect("of a person");
+    record.identifiers.insert(row());
+    record
+}
+
+#[test]
+fn a_managers_contact_stays_with_whom_it_was_made_of_though_the_hub_wrote_anothers_values_there() {
+    for is_contact_first in [true, false] {
+        let mut world = World::default();
+        let mut first = vec![added(1, &[phone(5)]), order(1, 2, "Anna", &[phone(1), email(1)])];
+        if !is_contact_first {
+            first.reverse();
+        }
+        first.into_iter().for_each(|record| world.deliver(vec![record]));
+        // A wrong e-mail makes them one, and the hub writes all of it into the contact.
+        world.deliver(vec![order(2, 5, "Elena", &[phone(5), email(1)])]);
+        assert_eq!(of(&world, &phone(5)).id, of(&world, &phone(1)).id);
+        let told = mirror(of(&world, &row()), 6, &[phone(5), phone(1), email(1)]);
+        world.deliver(vec![told]);
+        world.deliver(vec![order(2, 10, "Elena", &[phone(5), email(5)])]);
+        assert_ne!(of(&world, &phone(5)).id, of(&world, &phone(1)).id, "{is_contact_first}");
+        assert_eq!(of(&world, &row()).id, of(&world, &phone(5)).id, "{is_contact_first}");
+    }
+}

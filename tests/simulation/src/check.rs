@@ -152,9 +152,17 @@ fn of_person(account: &Account, person: &PersonTruth, story: &Story, found: &mut
     if story.deleted_humans.iter().any(|human| story.world.are_one(*human, person.human)) {
         return;
     }
-    // A contact of the hub stays theirs where a manager took the value away that it was made for.
+    // A contact of the hub stays theirs where a manager took the value away that it was made for. One that holds somebody
+    // else's values is that one's: theirs stood there while the two were taken for one.
+    let strangers = || story.world.humans.iter().filter(|one| one.family != human.family);
+    let is_anothers = |contact: &Contact| {
+        let mut values = contact.phones.iter().chain(&contact.emails);
+        values.any(|value| strangers().any(|one| one.owns(value)))
+    };
     let is_own = |contact: &Contact| {
-        let mut taken = story.removed_phones.iter().filter(|(id, _)| *id == contact.id && !contact.own.is_empty());
+        let of_contact =
+            |(id, _): &&(u64, String)| *id == contact.id && !contact.own.is_empty() && !is_anothers(contact);
+        let mut taken = story.removed_phones.iter().filter(of_contact);
         !strangers::is_strangers(contact) && contact.holds_any(&person.identifiers)
             || taken.any(|(_, phone)| person.identifiers.contains(phone))
     };
