@@ -90,7 +90,7 @@ impl Reader<'_> {
                 let has_spaces = secret.trim() != secret && !secret.contains("-----BEGIN ");
                 if has_spaces && self.reading.checks_secrets() && !breakage::is_on("secrets-of-any-shape") {
                     let what = "begins or ends with white space, such as the end of a line: take it away";
-                    self.ledger.note(span.clone(), place, what);
+                    self.errors.note(span.clone(), place, what);
                 }
                 let is_short = secret.len() < least && !breakage::is_on("short-secrets");
                 if is_short && self.reading.checks_secrets() && !reference.starts_with("dev:") {

@@ -119,7 +119,7 @@ async fn who_waits_lies_under_many_keys_and_is_taken_in_order() {
     let pages = || async { keys(&client, "t-misc", "pk").await.into_iter().filter(|pk| pk.starts_with("dirty")) };
     assert!(pages().await.count() >= 8);
     let now = Some(Timestamp::from_second(1_800_010_000).expect("in range"));
-    let taken = async |max: usize| store.take_dirty(max, now).await.expect("taken");
+    let taken = async |max: usize| store.claim_dirty(max, now).await.expect("taken");
     let ids = |dirty: &[stagedoor_ports::Dirty]| dirty.iter().map(|one| one.person.id).collect::<Vec<_>>();
     for max in [1, 5, 12, 17, 40] {
         assert_eq!(ids(&taken(max).await), people[..max], "the longest waiting first");
@@ -131,7 +131,7 @@ async fn who_waits_lies_under_many_keys_and_is_taken_in_order() {
     store.mark_dirty(late).await.expect("marked");
     let all = taken(100).await;
     assert_eq!(ids(&all).into_iter().collect::<BTreeSet<_>>(), people.iter().copied().collect());
-    store.settle(all.iter().map(stagedoor_ports::Dirty::taken).collect()).await.expect("settled");
+    store.mark_clean(all.iter().map(stagedoor_ports::Dirty::taken).collect()).await.expect("settled");
     assert_eq!((pages().await.count(), store.totals().await.expect("counted").waiting), (0, 0));
 }
 
@@ -146,7 +146,7 @@ async fn totals_do_not_read_everybody_who_waits() {
     let second = |second: i64| Timestamp::from_second(second).expect("in range");
     commit.journal.iter_mut().for_each(|row| row.folded_at = second(1_700_000_000));
     assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
-    let failed = store.take_dirty(1, None).await.expect("taken").remove(0).taken();
+    let failed = store.claim_dirty(1, None).await.expect("taken").remove(0).taken();
     let rests = stagedoor_ports::Postponed { taken: failed, tries: 9, until: Some(second(2_000_000_000)) };
     store.postpone(vec![rests]).await.expect("postponed");
     let id = |n: u32| PersonId::from_bytes(u128::from(n).to_be_bytes());
