@@ -40,6 +40,7 @@ pub fn order(n: usize) -> Event {
         utm: Default::default(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: Default::default(),
         refunds_as_of: None,

@@ -31,6 +31,7 @@ pub fn orders(count: usize) -> Vec<Event> {
             utm: BTreeMap::new(),
             items: vec![],
             company: None,
+            show: None,
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,

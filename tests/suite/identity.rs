@@ -44,6 +44,7 @@ fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str]) -> Event
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: Default::default(),
         refunds_as_of: None,

@@ -43,6 +43,7 @@ pub(crate) fn order(id: &str, show: &str, revision: i64, name: &str, who: &[&str
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

@@ -101,6 +101,7 @@ fn bought(n: usize, codes: &[&str], second: i64) -> Event {
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

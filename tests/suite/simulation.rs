@@ -87,6 +87,7 @@ fn order(n: u64, fan: u64, dice: &mut Dice) -> Event {
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

@@ -213,6 +213,7 @@ impl Tilda {
             utm: BTreeMap::new(),
             items: vec![],
             company: None,
+            show: None,
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,

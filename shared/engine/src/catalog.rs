@@ -5,7 +5,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use stagedoor_model::{ShowRef, Timestamp, breakage};
+use stagedoor_model::{Order, ShowRef, Timestamp, breakage};
 
 use crate::{
     BotScript, Campaign, ConsentPolicy, Invoicing, ListRule, Mailing, MailingLimits, Pool, Segment, ShowNotice,
@@ -152,6 +152,15 @@ impl Catalog {
         match key {
             Some(key) => self.show_by_key(key.clone(), &ShowRef::id(key.0.clone())),
             None => self.show("", None),
+        }
+    }
+
+    /// What an order without lines is for: the show that it names itself, else the one that its source is about.
+    pub(crate) fn show_without_lines(&self, source: &str, order: &Order) -> Show {
+        let named = order.show.as_deref().filter(|_| !breakage::is_on("order-without-lines-names-no-show"));
+        match named {
+            Some(named) => self.show(source, Some(named)),
+            None => self.catalog_show(self.show_of_source.get(source)),
         }
     }
 

@@ -173,7 +173,7 @@ fn invoice(
     });
     // The deal that most of it is in.
     let main = shows.into_iter().max_by_key(|(_, worth)| *worth).map(|(show, _)| show);
-    let without_lines = || catalog.catalog_show(catalog.show_of_source.get(source)).key;
+    let without_lines = || catalog.show_without_lines(source, order).key;
     let goods = || if order.items.is_empty() { without_lines() } else { catalog.goods().key };
     let state = match settlement.state(order.revision) {
         _ if order.state == OrderState::Cancelled && settlement.received == 0 => InvoiceStatus::Cancelled,

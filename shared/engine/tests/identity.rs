@@ -48,6 +48,7 @@ fn order(id: u8, revision: i64, state: OrderState, identifiers: Vec<Identifier>)
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

@@ -49,6 +49,7 @@ fn order(n: usize) -> Record {
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

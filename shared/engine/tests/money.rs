@@ -40,6 +40,7 @@ fn order(id: &str, tickets: &[(&str, i64)], currency: &str) -> Order {
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

@@ -29,6 +29,7 @@ fn order(id: u8, revision: i64, name: &str, identifiers: &[Identifier]) -> Recor
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

@@ -41,6 +41,7 @@ fn told(shows: [&str; 2], second: i64, cancelled: &BTreeSet<&str>, total: i64, p
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

@@ -116,6 +116,9 @@ pub struct Order {
     /// What is in it beside tickets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Item>,
+    /// The show that an order without lines names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub show: Option<Box<ShowRef>>,
     /// For whom it was placed: one order, many seats, paid by invoice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub company: Option<Company>,
@@ -261,6 +264,7 @@ mod tests {
             utm: BTreeMap::new(),
             items: vec![],
             company: None,
+            show: None,
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: is_whole.then(|| at(second)),

@@ -130,6 +130,7 @@ mod tests {
             utm: BTreeMap::new(),
             items: vec![],
             company: None,
+            show: None,
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,

@@ -350,6 +350,7 @@ fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, EventDetails>) -> s
             live: !position.canceled,
         })
     });
+    let whole = || Box::new(halls.get(&None).map_or_else(|| ShowRef::id(&answer.event), |hall| hall.show.clone()));
     let refunds = answer.refunds.iter().filter(|refund| refund.state == "done").map(|refund| {
         let at = refund.execution_date.unwrap_or(refund.created);
         Ok((refund.local_id.to_string(), Refund { amount: money(&refund.amount)?, at, tickets: BTreeSet::new() }))
@@ -369,6 +370,7 @@ fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, EventDetails>) -> s
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: answer.positions.is_empty().then(whole),
         due_at: None,
         checks: answer.positions.iter().map(|position| check(position, answer.last_modified)).collect(),
         refunds_as_of: Some(answer.last_modified),

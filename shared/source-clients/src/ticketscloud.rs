@@ -281,6 +281,7 @@ impl Ticketscloud {
             utm: BTreeMap::new(),
             items: vec![],
             company: None,
+            show: answer.tickets.is_empty().then_some(Box::new(show)),
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,

@@ -214,6 +214,7 @@ impl Tour {
             utm: BTreeMap::new(),
             items: vec![],
             company: None,
+            show: None,
             due_at: None,
             checks: BTreeMap::new(),
             refunds_as_of: None,

@@ -97,6 +97,7 @@ fn event(dice: &mut Dice, n: u64, serial: u64) -> Result<Event, String> {
                     utm: BTreeMap::new(),
                     items: vec![],
                     company: None,
+                    show: None,
                     due_at: None,
                     checks: BTreeMap::new(),
                     refunds_as_of: None,

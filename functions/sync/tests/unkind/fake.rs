@@ -399,6 +399,7 @@ fn order(key: &str, show: &str) -> Order {
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

@@ -219,8 +219,7 @@ fn parts<'o>(order: &'o Order, source: &str, catalog: &Catalog) -> Vec<Part<'o>>
         parts.insert(show.key.clone(), Part::of(show, price));
     }
     if parts.is_empty() {
-        // Of an order without lines only its source says what it may be for.
-        let show = catalog.catalog_show(catalog.show_of_source.get(source));
+        let show = catalog.show_without_lines(source, order);
         parts.insert(show.key.clone(), Part::of(show, 0));
     }
     parts.into_values().collect()

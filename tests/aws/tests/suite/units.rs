@@ -1,15 +1,17 @@
 use serde_json::json;
 use stagedoor::tour::send;
 use stagedoor_proof::hub::{AwsHub, Options};
-use stagedoor_testkit::{SignedRequest, form, form_signed};
+use stagedoor_testkit::{SignedRequest, form_signed};
 
 const FANS: u64 = 40;
 
+/// Forms that the site's server signs.
 fn forms(visit: &str) -> Vec<SignedRequest> {
+    let now = stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock);
     let fan = |n: u64| {
-        let (phone, email, tranid) = (format!("+7916777{n:04}"), format!("fan{n}@example.com"), format!("{visit}:{n}"));
-        let fields = [("Name", "Фан"), ("Phone", phone.as_str()), ("Email", email.as_str()), ("tranid", &tranid)];
-        form("/website/tilda", &fields).header("x-api-key", "tilda-api-key")
+        let (phone, email) = (format!("+7916777{n:04}"), format!("fan{n}@example.com"));
+        let body = json!({ "kind": "lead", "name": "Фан", "phone": phone, "email": email, "show": "cherry-moscow" });
+        form_signed("/website/site", &body, "generic-source-secret", &format!("{visit}-{n}"), now)
     };
     (0..FANS).map(fan).collect()
 }
