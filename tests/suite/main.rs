@@ -57,6 +57,7 @@ mod order_numbers;
 mod parted_again;
 mod partings;
 mod partings_merged;
+mod placeholders;
 mod ports;
 mod promo;
 mod rate;

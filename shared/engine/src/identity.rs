@@ -41,7 +41,10 @@ impl Guards {
     pub fn joins(&self, record: &Record, identifier: &Identifier, known_shared: &BTreeSet<Identifier>) -> bool {
         let is_typed = is_typed(record) || record.claims.contains(identifier);
         let is_shared = known_shared.contains(identifier) || is_typed && known_shared.contains(&identifier.typed());
-        identifier.kind().is_strong() && !is_shared && !self.blocked.contains(identifier)
+        identifier.kind().is_strong()
+            && !identifier.is_placeholder()
+            && !is_shared
+            && !self.blocked.contains(identifier)
     }
 }
 

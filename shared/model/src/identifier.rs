@@ -109,6 +109,27 @@ impl Kind {
     }
 }
 
+/// What stands where an id is missing, in small letters. Zeros and marks alone are placeholders, too.
+const PLACEHOLDERS: [&str; 17] = [
+    "-1",
+    "null",
+    "(null)",
+    "nil",
+    "none",
+    "(none)",
+    "undefined",
+    "nan",
+    "false",
+    "guest",
+    "anonymous",
+    "anonym",
+    "unknown",
+    "n/a",
+    "гость",
+    "аноним",
+    "неизвестно",
+];
+
 /// Characters that are kept of what cannot be read.
 const UNREAD: usize = 60;
 
@@ -143,15 +164,33 @@ impl Identifier {
         Self { kind: Kind::Email, scope: String::new(), value: email.into() }
     }
 
-    /// An id that is unique within `scope` (a source's name, a cookie's name) and opaque to us. Empty ids name nobody, nor do ids of
-    /// a scope that could not be read back.
+    /// An id that is unique within `scope` (a source's name, a cookie's name) and opaque to us. Empty ids and placeholders name
+    /// nobody, nor do ids of a scope that could not be read back.
     pub fn opaque(kind: Kind, scope: &str, value: &str) -> Option<Self> {
+        Self::stored(kind, scope, value).filter(|one| !one.is_placeholder())
+    }
+
+    /// The same of an id that was stored before placeholders were told apart.
+    fn stored(kind: Kind, scope: &str, value: &str) -> Option<Self> {
         let value = value.trim();
         let is_read_back = !scope.contains(':') || crate::breakage::is_on("scope-of-any-letters");
         if !is_read_back || value.is_empty() || value.len() > 256 || matches!(kind, Kind::Phone | Kind::Email) {
             return None;
         }
         Some(Self { kind, scope: scope.to_owned(), value: value.to_owned() })
+    }
+
+    /// True for what shops and forms write where they have no id: `0`, `null`, `guest`, an all-zero UUID. Many strangers bear
+    /// it, so it names nobody. Messengers give no negative ids to people.
+    pub fn is_placeholder(&self) -> bool {
+        let is_free = matches!(self.kind, Kind::Phone | Kind::Email | Kind::Typed | Kind::Order);
+        if is_free || crate::breakage::is_on("placeholder-names-somebody") {
+            return false;
+        }
+        let value = self.value.to_lowercase();
+        let is_zero = value.chars().all(|c| c == '0' || !c.is_alphanumeric());
+        let is_person = matches!(self.kind, Kind::Telegram | Kind::Vk | Kind::Whatsapp);
+        is_zero || PLACEHOLDERS.contains(&value.as_str()) || is_person && value.starts_with('-')
     }
 
     /// The mark under which this identifier is known to be shared where it was only typed.
@@ -213,7 +252,7 @@ impl FromStr for Identifier {
         match kind {
             Kind::Phone => Phone::try_from(value.to_owned()).map(Self::phone).map_err(|_| ParseIdentifierError::Phone),
             Kind::Email => Email::parse(value).map(Self::email).map_err(|_| ParseIdentifierError::Email),
-            _ => Self::opaque(kind, scope, value).ok_or(ParseIdentifierError::Shape),
+            _ => Self::stored(kind, scope, value).ok_or(ParseIdentifierError::Shape),
         }
     }
 }
@@ -260,6 +299,46 @@ mod tests {
             let identifier: Identifier = text.parse().expect(text);
             assert_eq!(identifier.to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_placeholder_names_nobody_and_is_still_read_from_the_store() {
+        let nobody = [
+            "0",
+            "-1",
+            "000",
+            "0.0",
+            "-",
+            "?",
+            " ",
+            "null",
+            "NULL",
+            "None",
+            "nil",
+            "NaN",
+            "false",
+            "guest",
+            "Guest",
+            "undefined",
+            "anonymous",
+            "unknown",
+            "00000000-0000-0000-0000-000000000000",
+            "Гость",
+        ];
+        let opaque = Kind::NAMES.map(|(kind, _)| kind);
+        let opaque =
+            opaque.into_iter().filter(|kind| !matches!(kind, Kind::Phone | Kind::Email | Kind::Typed | Kind::Order));
+        for kind in opaque {
+            for value in nobody {
+                assert_eq!(Identifier::opaque(kind, "shop", value), None, "{}:{value}", kind.name());
+            }
+            for value in ["1", "10", "a0", "guest-17", "0f", "user_0"] {
+                assert!(Identifier::opaque(kind, "shop", value).is_some(), "{}:{value}", kind.name());
+            }
+        }
+        assert_eq!(Identifier::opaque(Kind::Telegram, "", "-1001234567890"), None);
+        let stored: Identifier = "customer/opera:0".parse().expect("an earlier version stored it");
+        assert!(stored.is_placeholder());
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub fn email(n: u8) -> Identifier {
 }
 
 pub fn customer(n: u8) -> Identifier {
-    Identifier::opaque(Kind::Customer, "shop", &n.to_string()).expect("valid")
+    Identifier::opaque(Kind::Customer, "shop", &format!("c{n}")).expect("valid")
 }
 
 /// A token of our form, named for the test.
