@@ -61,6 +61,7 @@ mod placeholders;
 mod ports;
 mod promo;
 mod rate;
+mod relayed_forms;
 mod report;
 mod restored;
 mod segments;

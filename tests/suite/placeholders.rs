@@ -5,7 +5,7 @@ use stagedoor_model::Timestamp;
 use stagedoor_testkit::form_signed;
 use stagedoor_tests::hub::TestHub;
 
-fn order(n: usize, buyer: &Value) -> stagedoor_testkit::Parcel {
+fn order(n: usize, buyer: &Value) -> stagedoor_testkit::SignedRequest {
     let body = json!({ "type": "order", "data": {
         "id": format!("T-{n}"), "status": "paid", "updated_at": "2026-01-10T10:00:00Z", "placed_at": "2026-01-10T10:00:00Z",
         "currency": "RUB", "total": "1500.00", "buyer": buyer,

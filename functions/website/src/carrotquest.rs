@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use stagedoor_model::{Body, Event, FormSubmitted, Identifier, Kind, Money, Proof, ShowRef, Timestamp};
+use stagedoor_model::{Body, Event, FormSubmitted, Identifier, Kind, Money, ShowRef, Timestamp};
 use stagedoor_webhook::{
     Accepts, Delivery, Form, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery, contact_identifiers,
     lenient, parse_json, scan, signature,
@@ -101,7 +101,7 @@ impl Provider for CarrotQuest {
         lost.extend(cut);
         let submitted = FormSubmitted {
             identifiers,
-            proof: Proof::Signed,
+            proof: crate::relayed(),
             name: prop("$name", &user, &fact),
             form: form.text("event_name").or(form.text("message_name")).map(str::to_owned),
             show: self.source.show.as_deref().map(ShowRef::id),

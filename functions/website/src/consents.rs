@@ -138,7 +138,7 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 /// Yes or no. `None` for everything else: neither is guessed.
-fn given(value: &Value) -> Option<bool> {
+pub fn given(value: &Value) -> Option<bool> {
     if breakage::is_on("consents-of-one-shape") {
         return value.as_bool();
     }

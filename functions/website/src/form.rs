@@ -71,9 +71,9 @@ struct SiteForm {
     options: Options,
 }
 
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "kind", "form", "email", "phone", "name", "show", "amount", "currency", "at", "consents", "utm", "ids", "user_id",
-    "cart_id", "company", "inn", "kpp",
+    "cart_id", "company", "inn", "kpp", "typed",
 ];
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
@@ -165,8 +165,11 @@ impl Provider for SiteForm {
             return Ok(vec![]);
         }
         let mut identifiers = contact_identifiers(&self.source, text("phone").as_deref(), text("email").as_deref());
+        // A server that only relays a form knows no more of who typed it than a page does.
+        let is_typed = field("typed").and_then(consents::given) == Some(true) && !breakage::is_on("typed-form-proves");
+        let knows_visitor = self.is_signed() && !is_typed;
         // Which user somebody is, only the site's own server knows.
-        let user = text("user_id").filter(|_| self.is_signed());
+        let user = text("user_id").filter(|_| knows_visitor);
         identifiers.extend(user.and_then(|id| Identifier::opaque(Kind::SiteUser, self.source.name.as_str(), &id)));
         if identifiers.is_empty() {
             return Err("no phone, no e-mail and no user id in the form".into());
@@ -196,16 +199,16 @@ impl Provider for SiteForm {
         );
         let short = |name: &str| text(name).map(|text| text.chars().take(SHORT).collect::<String>());
         // Nobody proves in a browser whose cart it is: the letter about it would go to an address that a stranger chose.
-        let has_cart = self.is_signed() || breakage::is_on("anonymous-counts-in-full");
+        let has_cart = knows_visitor || breakage::is_on("anonymous-counts-in-full");
         let cart = has_cart && text("kind").as_deref() == Some("cart_abandoned");
         // For whom a stranger asks is theirs to say: a manager reads it, and no company is made or joined.
-        let names_company = self.is_signed() || breakage::is_on("strangers-speak-for-companies");
+        let names_company = knows_visitor || breakage::is_on("strangers-speak-for-companies");
         let company = Company::read(text("company").as_deref(), text("inn").as_deref(), text("kpp").as_deref());
         let claimed = ["company", "inn", "kpp"].into_iter().filter(|_| !names_company);
         let claimed = claimed.filter_map(|name| Some((name.to_owned(), clean_name(&text(name)?)?)));
         let form = FormSubmitted {
             identifiers,
-            proof: self.options.auth.proof(),
+            proof: if is_typed { Proof::Claimed } else { self.options.auth.proof() },
             name: short("name"),
             form: short("form"),
             show: short("show").or_else(|| self.source.show.clone()).map(ShowRef::id),
@@ -217,7 +220,7 @@ impl Provider for SiteForm {
         let fact = self.fact(delivery, !form.consents.is_empty());
         let body = if cart { Body::CartAbandoned(form) } else { Body::FormSubmitted(form) };
         let event = delivery.event(&["form", &fact], at, body);
-        let events = vec![Event { is_anonymous: !self.is_signed(), ..event }];
+        let events = vec![Event { is_anonymous: !knows_visitor, ..event }];
         NotUnderstood::left_out(lost, events)
     }
 
@@ -293,6 +296,7 @@ impl SiteForm {
                 let fits = match (*name, it) {
                     ("utm" | "ids", Value::Object(all)) => all.values().all(|one| is_plain(one) || says_nothing(one)),
                     ("utm" | "ids", _) => false,
+                    ("typed", it) => consents::given(it).is_some(),
                     _ => is_plain(it) || plain(it).is_some(),
                 };
                 !says_nothing(it) && !fits && it.as_object().is_none_or(|fields| !fields.is_empty())

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Event, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, Proof, ShowRef, Ticket, breakage,
+    Body, Event, FormSubmitted, Identifier, Kind, Money, Order, OrderBody, OrderState, ShowRef, Ticket, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, Form, FormValue, NotUnderstood, Provider, Reject, Source, Verified, VerifiedDelivery,
@@ -124,7 +124,7 @@ impl Provider for Tilda {
         lost.extend(cut);
         let form = FormSubmitted {
             identifiers,
-            proof: Proof::Signed,
+            proof: crate::relayed(),
             name,
             form: text("formname").or(text("formid")).map(str::to_owned),
             show: self.source.show.as_deref().map(ShowRef::id),
