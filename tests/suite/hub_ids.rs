@@ -41,7 +41,7 @@ fn source(which: Which) -> SourceName {
 }
 
 /// All rows of a kind, as they stand there.
-fn rows(account: &Account, which: Which, deals: bool) -> Vec<Value> {
+pub fn rows(account: &Account, which: Which, deals: bool) -> Vec<Value> {
     match (which, deals) {
         (Which::Amo, false) => account.amocrm().contacts(),
         (Which::Amo, true) => account.amocrm().leads(),
@@ -295,7 +295,7 @@ async fn a_copy_that_holds_all_that_its_new_person_has_bears_their_id(which: Whi
 }
 
 /// What the fields of a deal say of its money and promo codes.
-fn money_of(row: &Value, which: Which) -> Vec<String> {
+pub fn money_of(row: &Value, which: Which) -> Vec<String> {
     let of = |code: &str, name: &str| match which {
         Which::Amo => {
             let fields = row["custom_fields_values"].as_array().cloned().unwrap_or_default();

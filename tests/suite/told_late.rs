@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use stagedoor_engine::Stage;
-use stagedoor_model::{Event, Money, Order, Rung, ShowRef, Ticket};
+use stagedoor_model::{Event, Money, Order, OrderState, Refund, Rung, ShowRef, Ticket};
 use stagedoor_ports::Gone;
 use stagedoor_tests::account::{Account, Which};
 
 use crate::{
     crashes::order,
     deletions::meddle,
+    hub_ids::{money_of, rows},
     stages::{cart, changed, deals, moved, refund, stage},
-    unmatched_money::came,
+    unmatched_money::{came, tasks},
 };
 
 crate::promises!(
@@ -22,6 +24,9 @@ crate::promises!(
     two_orders_that_wait_are_asked_for_together,
     money_in_another_currency_leaves_what_is_asked,
     a_show_whose_ticket_was_exchanged_holds_nothing,
+    an_order_that_names_another_show_leaves_a_lost_deal,
+    the_payment_of_a_show_that_went_back_whole_is_refunded,
+    a_payment_that_only_the_shop_told_and_a_cancelled_order_is_a_task,
     the_deal_that_a_manager_kept_holds_the_money,
 );
 
@@ -117,6 +122,48 @@ async fn a_show_whose_ticket_was_exchanged_holds_nothing(which: Which) {
     fold(&account, changed(1, 12, &ANNA, exchange)).await;
     let expected = BTreeMap::from([(stage(Stage::Refunded), "0".to_owned()), (stage(Rung::Paid), "1500".to_owned())]);
     assert_eq!(shown(&account, which).into_iter().collect::<BTreeMap<_, _>>(), expected);
+}
+
+async fn an_order_that_names_another_show_leaves_a_lost_deal(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, paid(1, 1)).await;
+    fold(&account, changed(1, 12, &ANNA, |order| order.tickets = vec![ticket("other", "show-2", true)])).await;
+    let expected = BTreeMap::from([(stage(Stage::Lost), "0".to_owned()), (stage(Rung::Paid), "1500".to_owned())]);
+    assert_eq!(shown(&account, which).into_iter().collect::<BTreeMap<_, _>>(), expected);
+}
+
+async fn the_payment_of_a_show_that_went_back_whole_is_refunded(which: Which) {
+    let account = Account::of(which).await;
+    let two = |order: &mut Order| {
+        order.tickets = vec![ticket("t", "show-1", true), ticket("other", "show-2", true)];
+        (order.total.minor, order.paid.minor) = (300_000, 300_000);
+    };
+    fold(&account, changed(1, 1, &ANNA, two)).await;
+    let back = |order: &mut Order| {
+        two(order);
+        let amount = Money { minor: 150_000, currency: "RUB".into() };
+        let refund = Refund { amount, at: order.revision, tickets: [String::from("t")].into() };
+        order.refunds.insert("r".into(), refund);
+    };
+    fold(&account, changed(1, 12, &ANNA, back)).await;
+    let shown = |row: &Value| {
+        let text = row.to_string();
+        ["show-1", "show-2"]
+            .into_iter()
+            .find(|show| text.contains(show))
+            .map(|show| (show, money_of(row, which)[0].clone()))
+    };
+    let all: BTreeMap<&str, String> = rows(&account, which, true).iter().filter_map(shown).collect();
+    let expected = BTreeMap::from([("show-1", "refunded".to_owned()), ("show-2", "paid".to_owned())]);
+    assert_eq!(all, expected);
+}
+
+async fn a_payment_that_only_the_shop_told_and_a_cancelled_order_is_a_task(which: Which) {
+    let account = Account::of(which).await;
+    fold(&account, paid(1, 1)).await;
+    assert_eq!(tasks(&account, which), 0);
+    fold(&account, changed(1, 12, &ANNA, |order| order.state = OrderState::Cancelled)).await;
+    assert_eq!(tasks(&account, which), 1);
 }
 
 async fn the_deal_that_a_manager_kept_holds_the_money(which: Which) {

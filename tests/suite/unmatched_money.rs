@@ -63,7 +63,7 @@ async fn wait(account: &Account, clock: &Moved) {
     account.reconcile().await;
 }
 
-fn tasks(account: &Account, which: Which) -> usize {
+pub fn tasks(account: &Account, which: Which) -> usize {
     match which {
         Which::Amo => account.amocrm().tasks().len(),
         Which::Vtiger => account.vtiger().records("Calendar").len(),

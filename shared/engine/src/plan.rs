@@ -213,9 +213,11 @@ fn vacated(
         if moved.is_some_and(|moved| moved.deleted) {
             return None;
         }
-        // Only a show that the config knows has a pipeline for sure; of any other the stage is left as it is, and so it
-        // is where a manager moved the deal.
+        // A show that the config does not know has the pipeline in which its stage was sent. Where a manager moved the deal,
+        // the stage is left as it is.
         let configured = catalog.shows.get(show).and_then(|show| catalog.pipeline(show));
+        let sent_in = || catalog.pipelines.iter().find(|one| Some(&one.name) == known.pipeline.as_ref());
+        let configured = configured.or_else(|| sent_in().filter(|_| !breakage::is_on("exchanged-deal-stays-paid")));
         let pipeline = configured.or_else(|| catalog.pipelines.first())?;
         let lost = configured.filter(|_| moved.is_none()).and_then(|pipeline| pipeline.stages.get(Stage::Lost));
         let draft = DealDraft {
@@ -260,7 +262,11 @@ fn payment_of(deal: &Deal, money: &Settlements<'_>, now: Timestamp) -> Option<Pa
     let states = deal.made_of.iter().filter_map(|key| Some(money.orders.get(key)?.1.state(now)));
     let urgent =
         [Payments::Overdue, Payments::Over, Payments::Partly, Payments::Unpaid, Payments::Paid, Payments::Refunded];
-    states.min_by_key(|state| urgent.iter().position(|one| one == state).unwrap_or(urgent.len()))
+    let state = states.min_by_key(|state| urgent.iter().position(|one| one == state).unwrap_or(urgent.len()))?;
+    // Of an order for two shows, all may have gone back that this one cost.
+    let is_returned = deal.stage == Stage::Refunded && deal.sums.values().all(|sum| sum.kept() <= 0 && sum.owed == 0);
+    let is_settled = matches!(state, Payments::Paid | Payments::Partly) && !breakage::is_on("part-returned-is-paid");
+    Some(if is_returned && is_settled { Payments::Refunded } else { state })
 }
 
 /// An order that is paid, by the number that the deal shows.
