@@ -87,5 +87,6 @@ mod vtiger_recorded;
 mod vtiger_unkind;
 mod waiting;
 mod withdrawals;
+mod withdrawn_again;
 mod words;
 mod worlds;

@@ -38,7 +38,13 @@ struct AmoCrm {
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
     source.secrets_have(SecretShape::PATH)?;
-    Ok(Box::new(AmoCrm { options: source.options()?, source: source.clone() }))
+    let options: Options = source.options()?;
+    if options.account == Some(0) {
+        return Err(
+            "options.account is the number of your account, such as 28805383; leave it out to check none".into()
+        );
+    }
+    Ok(Box::new(AmoCrm { options, source: source.clone() }))
 }
 
 impl Provider for AmoCrm {
@@ -170,9 +176,9 @@ impl AmoCrm {
         Ok(Some(delivery.event(&[entity, action, &about, &at.to_string(), &said], at, body)))
     }
 
-    /// A manager's tag is a word of the contact's: they said it on the phone, or at the box office. Told once a day, so that
-    /// a contact that is edited often says it once, and a tag that is set again counts again. A tag that stays is said anew when the
-    /// contact is next edited: it stands against a later consent until a manager takes it off.
+    /// A manager's tag is a word of the contact's: they said it on the phone, or at the box office. Each change of a contact
+    /// that bears it says it again, so a tag that is set again counts again. A tag that stays stands against a later consent
+    /// until a manager takes it off. A webhook that is repeated tells the same change, and counts once.
     fn withdrawal(&self, delivery: &VerifiedDelivery, entity: &str, action: &str, item: &FormValue) -> Option<Event> {
         let is_person = item.text_of("type").is_none_or(|kind| kind == "contact");
         if entity != "contacts" || !matches!(action, "add" | "update" | "restore") || !is_person {
@@ -182,14 +188,15 @@ impl AmoCrm {
         let own = |tag: &&str| self.options.withdrawn_tags.iter().any(|one| one.to_lowercase() == tag.to_lowercase());
         let tag = tags.into_iter().find(own)?.to_owned();
         let contact = number(item, "id")?.to_string();
-        let at = time(item, &["last_modified", "updated_at"]).unwrap_or_else(|| delivery.received_at());
+        let told_at = time(item, &["last_modified", "updated_at"]);
         let who = Identifier::opaque(Kind::CrmContact, self.scope(), &contact)?;
         let said = ConsentRecorded {
             evidence: [("tag".to_owned(), tag.clone())].into(),
             ..ConsentRecorded::withdrawn(who, Channel::Email, "crm")
         };
-        let day = (at.as_second() / 86_400).to_string();
-        Some(delivery.event(&["withdrawn", &contact, &tag, &day], at, Body::ConsentRecorded(said)))
+        let moment = told_at.map(|at| at.as_second()).unwrap_or_default();
+        let moment = if breakage::is_on("tag-told-once-a-day") { moment / 86_400 } else { moment }.to_string();
+        Some(delivery.event_told_at(&["withdrawn", &contact, &tag, &moment], told_at, Body::ConsentRecorded(said)))
     }
 
     fn contact(&self, item: &FormValue, deleted: bool, now: Timestamp) -> Result<ContactChanged, NotUnderstood> {

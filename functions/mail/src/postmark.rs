@@ -3,7 +3,7 @@
 //! retries, so a wrong password is 401.
 
 use serde_json::Value;
-use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp};
+use stagedoor_model::{Body, Event, LetterReported, MailMessageState, Timestamp, breakage};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
     read::{id, is_true, text},
@@ -60,12 +60,22 @@ impl Provider for Postmark {
             return NotUnderstood::left_out(lost, vec![]);
         };
         let when = ["/DeliveredAt", "/BouncedAt", "/ReceivedAt", "/ChangedAt"].iter().find_map(|at| text(&one, at));
-        let at: Timestamp = when.as_deref().and_then(|at| at.parse().ok()).unwrap_or(delivery.received_at());
+        let told_at: Option<Timestamp> = when.as_deref().and_then(|at| at.parse().ok());
         // Only bounces have an id of their own; the rest is named by letter, recipient and moment.
         let who = text(&one, "/Email").or(text(&one, "/Recipient")).unwrap_or_default();
         let letter = text(&one, "/MessageID").unwrap_or_default();
         let own = id(&one, "/ID").unwrap_or_default();
-        let event = delivery.event(&[&kind, &own, &letter, &who, when.as_deref().unwrap_or("")], at, body);
+        let parts = [kind.as_str(), &own, &letter, &who, when.as_deref().unwrap_or("")];
+        // The sender's block and the person's own word may fall into one second.
+        let what = ["/SuppressSending", "/SuppressionReason", "/Origin", "/MessageStream"];
+        let what = what.map(|part| one.pointer(part).map(ToString::to_string).unwrap_or_default());
+        let is_change = kind == "SubscriptionChange" && !breakage::is_on("second-word-of-a-second");
+        let what: Vec<&str> = what.iter().filter(|_| is_change).map(String::as_str).collect();
+        // A bounce has an id: a repetition of it is no new word, also without its time.
+        let event = match own.is_empty() {
+            true => delivery.event_told_at(&[&parts[..], &what[..]].concat(), told_at, body),
+            false => delivery.event(&parts, told_at.unwrap_or(delivery.received_at()), body),
+        };
         NotUnderstood::left_out(lost, vec![event])
     }
 }

@@ -4,10 +4,10 @@
 //! `sg_event_id` (sendgrid/docs#2933), for a day.
 
 use serde_json::Value;
-use stagedoor_model::{Body, MailMessageState, Timestamp, breakage};
+use stagedoor_model::{Body, MailMessageState, breakage};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Shape, Source, Verified, VerifiedDelivery, odd,
-    read::{id, is_true, second, text},
+    read::{id, is_true, text, told_second},
     signature,
 };
 
@@ -86,14 +86,19 @@ impl Provider for Sendgrid {
                 understood = false;
                 continue;
             }
+            let is_named = own.is_some();
             let fact = own.unwrap_or_else(|| {
                 lost.push("sg_event_id".to_owned());
                 let part =
                     |pointer: &str| id(one, pointer).or_else(|| id(one, &format!("{pointer}/0"))).unwrap_or_default();
-                format!("{} {} {}", part("/event"), part("/email"), part("/timestamp"))
+                let group = part("/asm_group_id");
+                format!("{} {} {} {group}", part("/event"), part("/email"), part("/timestamp"))
             });
-            let at: Timestamp = second(one, "/timestamp", delivery.received_at());
-            events.extend(body.map(|body| delivery.event(&[&fact], at, body)));
+            let told_at = told_second(one, "/timestamp");
+            events.extend(body.map(|body| match is_named {
+                true => delivery.event(&[&fact], told_at.unwrap_or(delivery.received_at()), body),
+                false => delivery.event_told_at(&[&fact], told_at, body),
+            }));
         }
         NotUnderstood::unless_odd(understood, "an event of another shape", lost, events)
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use stagedoor_model::{Body, Event, LetterReported, MailMessageState};
 use stagedoor_webhook::{
     Accepts, Delivery, NotUnderstood, Provider, Reject, SecretShape, Shape, Source, Verified, VerifiedDelivery, odd,
-    read::{id, second, text},
+    read::{id, text, told_second},
     signature,
 };
 
@@ -56,8 +56,8 @@ impl Provider for Sendpulse {
             let parts =
                 [kind, part("/task_id"), part("/email"), part("/timestamp"), part("/link_id"), part("/book_id")];
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            let at = second(one, "/timestamp", delivery.received_at());
-            events.extend(body.map(|body| delivery.event(&parts, at, body)));
+            let told_at = told_second(one, "/timestamp");
+            events.extend(body.map(|body| delivery.event_told_at(&parts, told_at, body)));
         }
         NotUnderstood::unless_odd(understood, "an event of another shape", lost, events)
     }

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use stagedoor_model::{
-    Body, Channel, ConsentRecorded, Email, Event, Identifier, LetterReported, MailMessageState, Timestamp, breakage,
+    Body, Channel, ConsentRecorded, Email, Event, Identifier, LetterReported, MailMessageState, breakage,
 };
 use stagedoor_webhook::{
     Accepts, Answer, Delivery, NotUnderstood, Provider, Reject, Shape, Source, Verified, VerifiedDelivery, odd,
@@ -117,7 +117,7 @@ impl Unisender {
         };
         let stamp = text(data, "/event_time").or(text(one, "/event_time")).unwrap_or_default();
         let utc = jiff::tz::TimeZone::UTC;
-        let at: Timestamp = zoned(&stamp, if is_go { &utc } else { &self.zone }).unwrap_or(delivery.received_at());
+        let told_at = zoned(&stamp, if is_go { &utc } else { &self.zone });
         let part = |pointer: &str| id(data, pointer).unwrap_or_default();
         let who = if part("/email").is_empty() { part("/phone") } else { part("/email") };
         let lists: Vec<String> = lists(data).collect();
@@ -126,8 +126,8 @@ impl Unisender {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let numbered = bodies.into_iter().enumerate();
         let events = numbered.map(|(number, body)| match number {
-            0 => delivery.event(&parts, at, body),
-            _ => delivery.event(&[&parts[..], &[&number.to_string()]].concat(), at, body),
+            0 => delivery.event_told_at(&parts, told_at, body),
+            _ => delivery.event_told_at(&[&parts[..], &[&number.to_string()]].concat(), told_at, body),
         });
         Some(events.collect())
     }

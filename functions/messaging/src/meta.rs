@@ -16,7 +16,7 @@ use stagedoor_webhook::{
 };
 use subtle::ConstantTimeEq;
 
-use crate::read::{chat, edited, has_list, id, is_true, joined, list, millisecond, other, pressed, text};
+use crate::read::{chat, edited, has_list, id, is_true, joined, list, other, pressed, text, told_millisecond};
 
 pub fn verify(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
     let header = delivery.header("x-hub-signature-256").ok_or(Reject::MissingSignature)?;
@@ -167,13 +167,14 @@ impl Page {
             // `standby` belongs to another app. Pages and the dashboard's test button send `changes`: it is kept.
             strange |= list(entry, "/changes").next().is_some() && !breakage::is_on("changes-are-dropped");
             for update in list(entry, "/messaging") {
-                let at = millisecond(update, "/timestamp", delivery.received_at());
+                let told_at = told_millisecond(update, "/timestamp");
                 lost.extend(odd(update, &OPTIONAL));
                 match self.update(update) {
                     Some(bodies) => {
                         for (fact, body) in bodies {
                             let parts: Vec<&str> = fact.iter().map(String::as_str).collect();
-                            events.push(delivery.event(&parts, at, body).ordered(delivery.order(events.len())));
+                            let event = delivery.event_told_at(&parts, told_at, body);
+                            events.push(event.ordered(delivery.order(events.len())));
                         }
                     }
                     None => strange = true,

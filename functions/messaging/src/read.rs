@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use stagedoor_model::{ChatRef, Content, Identifier, Kind, Profile, breakage};
-pub use stagedoor_webhook::read::{has_list, id, is_true, list, millisecond, number, second, text};
+pub use stagedoor_webhook::read::{has_list, id, is_true, list, number, second, text, told_millisecond};
 
 /// The chat with an id of the messenger's own. `scope` is the source where ids differ from bot to bot.
 pub fn chat(kind: Kind, scope: &str, id: &str, profile: Profile) -> Option<ChatRef> {

@@ -14,7 +14,7 @@ use stagedoor_webhook::{
     parse_json, signature,
 };
 
-use crate::read::{chat, id, is_true, joined, millisecond, other, text};
+use crate::read::{chat, id, is_true, joined, other, text, told_millisecond};
 
 /// What our keyboard sends along when it asks for a phone: without it a contact card is anybody's.
 const ASKED: &str = "ask-phone";
@@ -91,7 +91,7 @@ impl Provider for Viber {
         let callback = delivery.object()?;
         let kind = text(&callback, "/event").ok_or("no event")?;
         let token = id(&callback, "/message_token").unwrap_or_default();
-        let at = millisecond(&callback, "/timestamp", delivery.received_at());
+        let told_at = told_millisecond(&callback, "/timestamp");
         let who =
             id(&callback, "/user_id").or_else(|| id(&callback, "/user/id")).or_else(|| id(&callback, "/sender/id"));
         let body = match kind.as_str() {
@@ -108,7 +108,12 @@ impl Provider for Viber {
         let body = body.ok_or("a callback without its person")?;
         // The token of a status is that of our message, so it takes all three to name a fact.
         let parts = [kind.as_str(), &token, who.as_deref().unwrap_or("")];
-        let event = delivery.event(&parts, at, body).ordered(delivery.order(0));
+        let stamp = id(&callback, "/timestamp").unwrap_or_default();
+        let event = match token.is_empty() {
+            true => delivery.event_told_at(&[&parts[..], &[stamp.as_str()]].concat(), told_at, body),
+            false => delivery.event(&parts, told_at.unwrap_or(delivery.received_at()), body),
+        };
+        let event = event.ordered(delivery.order(0));
         NotUnderstood::left_out(odd(&callback, &OPTIONAL), vec![event])
     }
 

@@ -183,12 +183,20 @@ impl Provider for Vk {
             let (message, peer) = (id(message, "/id")?, id(message, "/peer_id").or_else(|| id(message, "/user_id"))?);
             Some(format!("{kind} {peer} {message}"))
         });
+        let is_named = fact.is_some();
         let fact = fact.unwrap_or_else(|| format!("{kind} {}", object));
         let counter = number(message, "/conversation_message_id").or_else(|| number(message, "/id"));
         let counter = counter.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
         let event = |(n, body): (usize, Body)| {
             let order = counter.saturating_mul(8).saturating_add(n as u64 * 2);
-            delivery.event(&[&fact, &n.to_string()], at, body).ordered(order)
+            let number = n.to_string();
+            let parts = [fact.as_str(), number.as_str()];
+            // A block that has neither an id nor a time: it may be told again after they let us in again.
+            let event = match is_named || !matches!(body, Body::ChatStopped(_)) {
+                true => delivery.event(&parts, at, body),
+                false => delivery.event_told_at(&parts, None, body),
+            };
+            event.ordered(order)
         };
         let events: Vec<Event> = bodies.into_iter().enumerate().map(event).collect();
         // Of an event that says nothing to us, nothing is odd.

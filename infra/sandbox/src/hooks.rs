@@ -63,6 +63,13 @@ pub fn change(state: &Account, entity: &str, id: u64, action: &str) -> Option<It
     } else {
         put("type", kind.to_owned());
     }
+    let tags = row.get("_embedded").and_then(|all| all.get("tags")).and_then(Value::as_array).into_iter().flatten();
+    for (n, tag) in tags.enumerate() {
+        for key in ["id", "name"] {
+            let value = tag.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+            fields.push((format!("[tags][{n}][{key}]"), value.unwrap_or_default()));
+        }
+    }
     let custom = row.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();
     for (n, field) in custom.enumerate() {
         let own = |key: &str| field.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));

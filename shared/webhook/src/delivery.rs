@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
-use stagedoor_model::{Body, Event, EventId, SourceName, Timestamp, Unrecognized, breakage};
+use stagedoor_model::{Body, Decision, Event, EventId, SourceName, Timestamp, Unrecognized, breakage};
 
 use crate::{
     NotUnderstood, Provider, Secret, Verified, parse_json,
@@ -109,6 +109,23 @@ impl<'a> VerifiedDelivery<'a> {
     /// An event of this source whose id is made of the provider's own ids. Its instants are bounded by the receipt.
     pub fn event(&self, parts: &[&str], time: Timestamp, body: Body) -> Event {
         Event::new(self.source, EventId::derive(self.source, parts), time, body).received_by(self.received_at())
+    }
+
+    /// An event that has neither an id nor, perhaps, a time of its own. A withdrawal without a time has its receipt in its id:
+    /// the same bytes may say it again after a new consent. Providers repeat what was not answered, within hours. Such a
+    /// repetition changes nothing while the withdrawal stands, and after a new consent the withdrawal counts.
+    pub fn event_told_at(&self, parts: &[&str], told_at: Option<Timestamp>, body: Body) -> Event {
+        let at = told_at.unwrap_or_else(|| self.received_at());
+        let withdraws = match &body {
+            Body::ConsentRecorded(said) => said.decision == Decision::Withdrawn,
+            Body::ChatStopped(_) => true,
+            _ => false,
+        };
+        if told_at.is_some() || !withdraws || breakage::is_on("untimed-withdrawal-counts-once") {
+            return self.event(parts, at, body);
+        }
+        let received = self.received_at().as_millisecond().to_string();
+        self.event(&[parts, &["received", &received]].concat(), at, body)
     }
 
     /// An event whose provider has no id for a single change: a clock of whole seconds gives two changes the same time.

@@ -65,7 +65,12 @@ pub fn has_list(value: &Value, pointer: &str) -> bool {
 
 /// A time that cannot be, or none at all, is that of the delivery.
 pub fn second(value: &Value, pointer: &str, otherwise: Timestamp) -> Timestamp {
-    number(value, pointer).and_then(instant).unwrap_or(otherwise)
+    told_second(value, pointer).unwrap_or(otherwise)
+}
+
+/// The same; `None` where no time can be read.
+pub fn told_second(value: &Value, pointer: &str) -> Option<Timestamp> {
+    number(value, pointer).and_then(instant)
 }
 
 /// Seconds or milliseconds: some senders tell the one where their documentation has the other. As milliseconds, seconds of our
@@ -80,11 +85,12 @@ fn instant(number: i64) -> Option<Timestamp> {
 /// The least number that is read as milliseconds: the 3rd of March 1973, or the year 5138 in seconds.
 const MILLISECONDS: u64 = 100_000_000_000;
 
-pub fn millisecond(value: &Value, pointer: &str, otherwise: Timestamp) -> Timestamp {
+/// Milliseconds, seconds, or a text of RFC 3339; `None` where no time can be read.
+pub fn told_millisecond(value: &Value, pointer: &str) -> Option<Timestamp> {
     let read =
         |ms| if breakage::is_on("seconds-are-1970") { Timestamp::from_millisecond(ms).ok() } else { instant(ms) };
     let number = number(value, pointer).and_then(read);
-    number.or_else(|| text(value, pointer)?.parse().ok()).unwrap_or(otherwise)
+    number.or_else(|| text(value, pointer)?.parse().ok())
 }
 
 #[cfg(test)]
@@ -98,7 +104,7 @@ mod tests {
         let (now, at) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(1_800_000_000).expect("in range"));
         for told in [json!(1_800_000_000), json!("1800000000"), json!(1_800_000_000_000_i64)] {
             let update = json!({ "timestamp": told });
-            assert_eq!(millisecond(&update, "/timestamp", now), at, "{told}");
+            assert_eq!(told_millisecond(&update, "/timestamp").unwrap_or(now), at, "{told}");
             assert_eq!(second(&update, "/timestamp", now), at, "{told}");
         }
     }
