@@ -55,9 +55,17 @@ impl Account {
 
     /// Where a call that was given up may take effect for so long.
     pub async fn where_calls_are_late(which: Which, late_for: jiff::SignedDuration) -> Self {
+        Self::over(which, late_for, Arc::new(MemoryStore::default())).await
+    }
+
+    /// The same hub with a CRM that was set up anew: it is empty, and gives its ids again.
+    pub async fn emptied(&self, which: Which) -> Self {
+        Self::over(which, jiff::SignedDuration::ZERO, Arc::clone(&self.store)).await
+    }
+
+    async fn over(which: Which, late_for: jiff::SignedDuration, store: Arc<dyn Store>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let (sand, serving) = match which {
             Which::Amo => {
                 let sandbox = Sandbox::new(stagedoor_sandbox::Seed { rate: 1_000, ..seed() });

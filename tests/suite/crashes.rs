@@ -26,7 +26,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).expect("in range")
 }
 
-fn identifiers(names: &[&str]) -> BTreeSet<Identifier> {
+pub fn identifiers(names: &[&str]) -> BTreeSet<Identifier> {
     names.iter().map(|name| name.parse().expect("an identifier")).collect()
 }
 
@@ -62,7 +62,6 @@ pub fn order(n: i64, names: &[&str]) -> Event {
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
-        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

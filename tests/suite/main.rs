@@ -64,6 +64,7 @@ mod rate;
 mod relayed_forms;
 mod report;
 mod restored;
+mod reused_ids;
 mod segments;
 mod sending;
 mod shop_contract;

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stagedoor_engine::{ContactState, CrmState, DealState, Person, PersonId};
-use stagedoor_model::{Fact, Identifier, Kind, RecordKey, breakage};
+use stagedoor_engine::{ContactState, CrmState, DealState, Person, PersonId, bearer_of, is_given_again};
+use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, breakage};
 use stagedoor_ports::{Commit, PortError, Saved, Versioned};
 
-use crate::{Sync, run::SyncRun};
+use crate::{Sync, fold::Known, run::SyncRun};
 
 /// A row that the index may not know yet.
 struct Unclaimed {
@@ -78,27 +78,74 @@ impl Sync {
 
     /// The CRM made a row under an id that somebody else's row had: theirs is gone, and what the hub knew of it is forgotten.
     async fn disown(&self, sync_run: &SyncRun, row: &Unclaimed, other: &Versioned<Person>) -> Result<(), PortError> {
-        let mut person = other.value.clone();
-        let released = without_row(&mut person, &row.identifier);
-        let owners = self.store.resolve(&released).await?.owners;
-        let id = person.id;
-        let commit = Commit {
-            claims: vec![(row.identifier.clone(), row.person, Some(id))],
-            released: released.into_iter().filter(|one| owners.get(one) == Some(&id)).collect(),
-            people: vec![(person, Some(other.version))],
-            ..Commit::default()
-        };
-        if self.store.save(vec![commit]).await? != [Saved::Done] {
+        let id = other.value.id;
+        if self.release_row(&row.identifier, Some(row.person), other).await? != Saved::Done {
             return Err(PortError::Retry("somebody changed while a row of theirs was forgotten".into()));
         }
         if sync_run.forget_row(id, row.kind, row.id) {
             self.keep(sync_run, BTreeSet::from([id])).await?;
-        } else if let Some(mut link) = self.store.crm_states(&BTreeSet::from([id])).await?.remove(&id) {
-            let own = if self.scope.is_empty() { Some(&mut link) } else { link.second.as_deref_mut() };
-            own.into_iter().for_each(|own| forget_row(own, row.kind, row.id));
-            self.store.save_crm_states(vec![(id, link)]).await?;
+        } else {
+            self.forget_stored_row(id, row.kind, row.id, self.scope).await?;
         }
         self.store.mark_dirty(BTreeSet::from([id])).await
+    }
+
+    /// Forgets the contacts whose numbers the CRM gave to other rows, where a webhook tells of such a row before it is claimed.
+    /// Answers whether there were any.
+    pub(crate) async fn forget_given_again(&self, records: &[Record], known: &Known) -> Result<bool, PortError> {
+        let mut is_any = false;
+        for record in records {
+            let row = record.identifiers.iter().find(|one| one.kind() == Kind::CrmContact);
+            let owner = row.and_then(|row| known.find(*known.claims.owners.get(row)?));
+            let bearer = bearer_of(record).and_then(|id| known.find(id)).map(|one| &one.value);
+            let (Some(row), Some(owner)) = (row, owner) else { continue };
+            if !is_given_again(record, &owner.value, bearer) {
+                continue;
+            }
+            is_any = true;
+            let id = owner.value.id;
+            tracing::warn!(person = %id, "the CRM gave an id again: the hub's data are older");
+            // Who is faster forgets it, or changes them: both are read anew.
+            if self.release_row(row, None, owner).await? == Saved::Done {
+                let number = row.value().parse().map_err(|_| PortError::Fail("a row without a number".into()))?;
+                self.forget_stored_row(id, Kind::CrmContact, number, row.scope()).await?;
+                self.store.mark_dirty(BTreeSet::from([id])).await?;
+            }
+        }
+        Ok(is_any)
+    }
+
+    /// Takes a row away from somebody, for `to`, or for whoever claims it next.
+    async fn release_row(
+        &self,
+        row: &Identifier,
+        to: Option<PersonId>,
+        from: &Versioned<Person>,
+    ) -> Result<Saved, PortError> {
+        let mut person = from.value.clone();
+        let mut released = without_row(&mut person, row);
+        if to.is_none() {
+            released.insert(row.clone());
+        }
+        let owners = self.store.resolve(&released).await?.owners;
+        let id = person.id;
+        let commit = Commit {
+            claims: to.map(|to| (row.clone(), to, Some(id))).into_iter().collect(),
+            released: released.into_iter().filter(|one| owners.get(one) == Some(&id)).collect(),
+            people: vec![(person, Some(from.version))],
+            ..Commit::default()
+        };
+        Ok(self.store.save(vec![commit]).await?.first().copied().unwrap_or(Saved::Conflict))
+    }
+
+    /// `scope` is that of the CRM's numbers: empty for the first.
+    async fn forget_stored_row(&self, id: PersonId, kind: Kind, row: u64, scope: &str) -> Result<(), PortError> {
+        if let Some(mut link) = self.store.crm_states(&BTreeSet::from([id])).await?.remove(&id) {
+            let own = if scope.is_empty() { Some(&mut link) } else { link.second.as_deref_mut() };
+            own.into_iter().for_each(|own| forget_row(own, kind, row));
+            self.store.save_crm_states(vec![(id, link)]).await?;
+        }
+        Ok(())
     }
 }
 

@@ -22,9 +22,9 @@ const TRIES: usize = 8;
 
 /// What the store knows of a batch's people.
 #[derive(Default)]
-struct Known {
-    people: BTreeMap<PersonId, Versioned<Person>>,
-    claims: Claims,
+pub(crate) struct Known {
+    pub(crate) people: BTreeMap<PersonId, Versioned<Person>>,
+    pub(crate) claims: Claims,
     /// Owners of claims and neighbours who cannot be read, and people who cannot be folded without them.
     unreadable: BTreeSet<PersonId>,
 }
@@ -145,6 +145,10 @@ impl Sync {
             }
         }
         let known = self.know(&mut records, again, among).await?;
+        if self.forget_given_again(&records, &known).await? {
+            // They are read anew, without the row.
+            return Ok(Tried { conflicted: events.iter().map(|(index, _)| *index).collect(), ..Tried::default() });
+        }
         let unreadable = leave_out_unreadable(&mut records, &known, &by_record);
         let loaded = known.people.values().map(|person| &person.value);
         let loaded = loaded.filter(|person| !known.unreadable.contains(&person.id)).cloned().collect();
@@ -252,10 +256,7 @@ impl Sync {
             known.claims.owners.extend(more.owners);
             known.claims.shared.extend(more.shared);
         }
-        let find = |id: PersonId| {
-            let joined = || known.people.values().find(|person| person.value.merged_ids.contains(&id));
-            known.people.get(&id).or_else(joined).map(|person| &person.value)
-        };
+        let find = |id: PersonId| known.find(id).map(|person| &person.value);
         let claiming = records.iter().filter_map(|record| {
             let owner = owner_of(record, &known.claims.owners, find)?;
             shows_claim(record, owner).then(|| owner.merged_ids.iter().copied().chain([owner.id]))
@@ -356,6 +357,12 @@ impl Sync {
 }
 
 impl Known {
+    /// Somebody by their id, or by that of one who was joined into them.
+    pub(crate) fn find(&self, id: PersonId) -> Option<&Versioned<Person>> {
+        let joined = || self.people.values().find(|person| person.value.merged_ids.contains(&id));
+        self.people.get(&id).or_else(joined)
+    }
+
     /// Who has a neighbour that cannot be read cannot be folded either: the guards weigh all of them together.
     fn spread_unreadable(&mut self) {
         loop {

@@ -66,7 +66,7 @@ pub use mailings::{
 };
 pub use marketing::Marketing;
 pub use marks::stale_mark;
-pub use mirror::{bearer_of, owner_of, recognise, row_of, shows_claim};
+pub use mirror::{bearer_of, is_given_again, owner_of, recognise, row_of, shows_claim};
 pub use money::{Moved, OrderKey, Payments, Settlement, Settlements, Trouble, settlements, troubles, words};
 pub use past_shows::{PastShow, PastShows};
 pub use person::{Person, PersonId};

@@ -104,6 +104,35 @@ fn is_copy_of(record: &Record, person: &Person) -> bool {
     is_contact && is_younger && record.identifiers.iter().all(|one| is_row(one) || own.contains(one))
 }
 
+/// True if the CRM gave the number of a contact of `owner`'s to another row: it was restored, or set up anew. What is told of
+/// the row shares no address with them. And it bears the id of somebody else who has such an address (`bearer`), or it was
+/// made later than the row that the hub knew. A contact that a manager rewrites keeps its id and the time it was made.
+pub fn is_given_again(record: &Record, owner: &Person, bearer: Option<&Person>) -> bool {
+    let Fact::CrmContact { deleted: false, .. } = &record.fact else { return false };
+    if owner.records.keys().all(|key| *key == record.key) || stagedoor_model::breakage::is_on("webhook-of-a-reused-id")
+    {
+        return false;
+    }
+    let known = owner.identifiers_and_claims();
+    let values: Vec<&Identifier> = record.held().filter(|one| !is_row(one)).collect();
+    let is_theirs = |one: &&Identifier| known.contains(*one) || owner.former.contains(*one);
+    if values.is_empty() || values.iter().any(is_theirs) {
+        return false;
+    }
+    let were_one = |one: &Person, other: &Person| {
+        [&one.merged_ids, &one.parted, &one.absorbed_by].iter().any(|ids| ids.contains(&other.id)) || one.id == other.id
+    };
+    let is_anothers = bearer.is_some_and(|bearer| {
+        let known = bearer.identifiers_and_claims();
+        values.iter().any(|one| known.contains(*one)) && !were_one(bearer, owner) && !were_one(owner, bearer)
+    });
+    // Of a row that tells no time of its making, the receipt stands there.
+    let is_told = |record: &Record| record.received_at.is_none_or(|received| record.at < received);
+    let earlier = owner.records.get(&record.key).filter(|earlier| is_told(earlier) && is_told(record));
+    let is_later = earlier.is_some_and(|earlier| record.at.as_second() > earlier.at.as_second() + 1);
+    is_anothers || is_later
+}
+
 fn is_row(identifier: &Identifier) -> bool {
     matches!(identifier.kind(), Kind::CrmContact | Kind::CrmLead)
 }
