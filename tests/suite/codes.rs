@@ -204,6 +204,31 @@ async fn an_erased_persons_phone_gets_no_code_and_an_old_one_joins_nobody() {
 }
 
 #[tokio::test]
+async fn an_address_that_waits_for_its_code_goes_when_its_owner_is_erased() {
+    let stage = buyer().await;
+    let mut chat = Chat::of(&stage, 909).await;
+    chat.say(TYPED).await;
+    codes(&stage, 1).await;
+    // What becomes a claim waits in the queue until the code is over, so the hub does not come to rest.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    stagedoor::commands::erase(&stage.hub.hub, &format!("phone:{PHONE}").parse().expect("a phone"))
+        .await
+        .expect("erased");
+    let rows = stage.hub.hub.store.journal(1_000).await.expect("rows");
+    let ids = stage.hub.hub.store.scan_people(None, 100).await.expect("people").0;
+    let people = stage.hub.hub.store.load(&ids).await.expect("loaded");
+    assert!(!people.is_empty(), "the stranger stays");
+    let kept = format!(
+        "{} {}",
+        serde_json::to_string(&rows.iter().map(|row| &row.event).collect::<Vec<_>>()).expect("JSON"),
+        serde_json::to_string(&people.iter().map(|one| &one.value).collect::<Vec<_>>()).expect("JSON"),
+    );
+    for trace in ["9161234567", TYPED, "anna@example.com"] {
+        assert!(!kept.contains(trace), "{trace} is kept: {kept}");
+    }
+}
+
+#[tokio::test]
 async fn an_e_mail_is_confirmed_by_a_letter_with_a_code() {
     let stage = buyer().await;
     let mut chat = Chat::of(&stage, 907).await;

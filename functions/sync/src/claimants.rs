@@ -72,9 +72,12 @@ impl Sync {
         }
         for _ in 0..ATTEMPTS {
             let found = self.store.load(claimants).await?.into_iter();
-            let struck = found.filter(|one| claims(&one.value, names));
-            let people: Vec<(Person, Option<u64>)> =
-                struck.map(|one| (person_without(one.value, names, &addresses), Some(one.version))).collect();
+            let struck = found.filter_map(|one| {
+                let before = one.value.clone();
+                let after = person_without(one.value, names, &addresses);
+                (after != before).then_some((after, Some(one.version)))
+            });
+            let people: Vec<(Person, Option<u64>)> = struck.collect();
             let commits = people.into_iter().map(|person| Commit { people: vec![person], ..Commit::default() });
             if self.store.save(commits.collect()).await?.iter().all(|saved| *saved == Saved::Done) {
                 return Ok(marked);

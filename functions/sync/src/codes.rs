@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use stagedoor_engine::{BotStep, CODE_VALID, CodePolicy, Offer, Person};
+use stagedoor_engine::{BotStep, CODE_VALID, CodePolicy, Offer, Person, PersonId};
 use stagedoor_model::{
     Body, Conversation, Event, EventId, Identifier, Kind, LinkKey, MessageDecided, SourceName, breakage,
 };
@@ -57,6 +57,8 @@ impl Sync {
             tracing::warn!(%source, "no code was sent: too many were asked for today");
             return Ok(None);
         }
+        // Before the code goes out: until it is over, nothing else says who typed the address.
+        self.note_typed(conversation, person.id, given).await?;
         let offer = Offer { given: given.clone(), cause: turn.cause.clone(), at: turn.at };
         let code = code_of(&conversation.links, source, chat, &offer);
         let message = letter(policy, chat, &offer, &code)?;
@@ -83,6 +85,38 @@ impl Sync {
         }
         let is_right = is_same(&code_of(&conversation.links, source, chat, offer), digits);
         Ok(if is_right { Tried::Right } else { Tried::Wrong })
+    }
+
+    /// Notes who typed an address and was sent a code. Until the code is over the address is no claim yet, and erasing its owner
+    /// has to find what they said.
+    async fn note_typed(&self, conversation: &Talking, person: PersonId, given: &Identifier) -> Result<()> {
+        if breakage::is_on("erased-under-a-pending-code") {
+            return Ok(());
+        }
+        let key_value = typed(&conversation.links, given);
+        for _ in 0..ATTEMPTS {
+            let known = self.store.key_value(&key_value).await?;
+            let value = known.as_ref().map(|one| one.value.clone()).unwrap_or_default();
+            let own = person.to_string();
+            let others = value.lines().filter(|one| *one != own);
+            let mut all: Vec<&str> = others.chain([own.as_str()]).collect();
+            let value = all.split_off(all.len().saturating_sub(TYPED)).join("\n");
+            if self.store.compare_and_set(&key_value, &value, known.map(|one| one.version)).await? {
+                return Ok(());
+            }
+        }
+        Err(PortError::Retry("other processes send codes, too".into()))
+    }
+
+    /// People who typed one of these addresses and were sent a code for it.
+    pub(crate) async fn typed_by(&self, names: &BTreeSet<Identifier>) -> Result<BTreeSet<PersonId>> {
+        let mut people = BTreeSet::new();
+        let Some(conversation) = &self.conversation else { return Ok(people) };
+        for name in names.iter().filter(|name| matches!(name.kind(), Kind::Phone | Kind::Email)) {
+            let known = self.store.key_value(&typed(&conversation.links, name)).await?;
+            people.extend(known.iter().flat_map(|one| one.value.lines()).filter_map(|id| PersonId::parse(id).ok()));
+        }
+        Ok(people)
     }
 
     /// Takes one of `most` places of a day for `what`; the same one again has its place already.
@@ -125,6 +159,13 @@ impl Sync {
         }
         Err(PortError::Retry("other processes count codes, too".into()))
     }
+}
+
+/// People who typed one address and are kept, the latest ones. A day's codes to one address are far fewer.
+const TYPED: usize = 20;
+
+fn typed(key: &LinkKey, given: &Identifier) -> String {
+    key_value(key, "typed", &[&given.to_string()])
 }
 
 /// Counts the codes of a day.

@@ -121,9 +121,12 @@ impl Sync {
         // A form that names nobody else is a form of theirs.
         let (bare, claimants): (Vec<_>, Vec<_>) =
             self.claimants(&found, &names).await?.into_iter().partition(|one| is_nobody_else(&one.value, &names));
-        let claimants: BTreeSet<PersonId> = claimants.iter().map(|one| one.value.id).collect();
+        let mut claimants: BTreeSet<PersonId> = claimants.iter().map(|one| one.value.id).collect();
         ids.extend(bare.iter().flat_map(|one| one.value.merged_ids.iter().copied().chain([one.value.id])));
         found.extend(bare);
+        // A code that is not answered yet is a claim to come.
+        let typed = self.store.load(&self.typed_by(&names).await?).await?.into_iter().map(|one| one.value);
+        claimants.extend(typed.map(|one| one.id).filter(|id| !ids.contains(id)));
         let mut links = self.store.crm_states(&ids).await?;
         self.hear_of_rows(&found, &mut links).await?;
         let rows = self.rows_of_erased(&found, &ids, &links).await?;
