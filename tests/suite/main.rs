@@ -82,6 +82,7 @@ mod told_late;
 mod ufa;
 mod unkind;
 mod unmatched_money;
+mod useless_values;
 mod vtiger_clock;
 mod vtiger_merges;
 mod vtiger_recorded;

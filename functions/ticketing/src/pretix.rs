@@ -25,7 +25,17 @@ struct Pretix {
 }
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
-    _ = source.options::<Options>()?;
+    let options = source.options::<Options>()?;
+    // pretix takes letters, digits, dots and dashes into the short name of an organizer.
+    let is_slug = |text: &str| {
+        text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) && text.bytes().any(|b| b != b'.')
+    };
+    if !is_slug(&options.organizer) {
+        return Err("options.organizer is the short name in the address of your shop, without slashes".into());
+    }
+    if options.token.trim().is_empty() {
+        return Err("options.token is empty".into());
+    }
     source.secrets_have(SecretShape::PATH)?;
     Ok(Box::new(Pretix { source: source.clone() }))
 }

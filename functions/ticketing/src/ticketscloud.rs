@@ -24,7 +24,9 @@ struct Ticketscloud {
 }
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
-    _ = source.options::<Options>()?;
+    if source.options::<Options>()?.key.trim().is_empty() {
+        return Err("options.key is empty".into());
+    }
     source.secrets_have(SecretShape::PATH)?;
     Ok(Box::new(Ticketscloud { source: source.clone() }))
 }

@@ -28,7 +28,10 @@ struct Options {
 struct Yookassa(Source);
 
 pub fn build(source: &Source) -> Result<Box<dyn Provider>, String> {
-    _ = source.options::<Options>()?;
+    let options = source.options::<Options>()?;
+    if options.shop_id.trim().is_empty() || options.key.trim().is_empty() {
+        return Err("options.shop_id and options.key are needed, and neither is empty".into());
+    }
     source.secrets_have(SecretShape::PATH)?;
     Ok(Box::new(Yookassa(source.clone())))
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use stagedoor::{aws_backend, config_changes};
+use stagedoor_ports::{Clock, SystemClock};
 
 use crate::{DEFAULT_DATA, Place, config};
 
@@ -23,6 +24,7 @@ pub async fn check_config(place: &Place, changes: bool) -> Result<(), String> {
     };
     println!("fine: {} sources, {} pipelines", config.sources.len(), config.catalog.pipelines.len());
     config.notices().iter().for_each(stagedoor::terminal::line);
+    config.over(SystemClock.now()).iter().for_each(stagedoor::terminal::line);
     // The default folder need not be there.
     let is_named = place.data != Path::new(DEFAULT_DATA) || place.data.join("hub.db").is_file();
     let lines = match &place.aws {

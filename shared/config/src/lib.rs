@@ -2,6 +2,7 @@
 
 mod alarms;
 mod audience;
+mod bounds;
 mod claims;
 mod conversation;
 mod crm;
@@ -168,6 +169,16 @@ impl Config {
         };
         let named = self.sources.iter().find(is_first).map(|one| one.source.name.clone());
         named.map_or_else(|| SourceName::new("crm"), Ok)
+    }
+
+    /// What is over at `now`, each a sentence with its place and a remedy.
+    pub fn over(&self, now: stagedoor_model::Timestamp) -> Vec<String> {
+        let pools = self.catalog.pools.values().filter_map(|pool| Some((&pool.name, pool.expires_at?)));
+        let over = pools.filter(|(_, end)| *end <= now && !breakage::is_on("useless-values-pass"));
+        over.map(|(name, end)| {
+            format!("promo.{name}: expires_at {end} is over, so no code is given; move it or remove it")
+        })
+        .collect()
     }
 
     /// What works and may not be meant, each a sentence with its place and a remedy.

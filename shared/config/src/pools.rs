@@ -51,6 +51,13 @@ impl Reader<'_> {
                 if hub.is_some_and(|hub| hub.section.link_key.is_none()) {
                     self.errors.note(spot(value, "size"), &place, "drawn codes need [hub] link_key");
                 }
+                let is_plain = |letter: char| letter.is_alphanumeric() || "-_".contains(letter);
+                let prefix = section.prefix.as_deref().unwrap_or("-");
+                let is_odd = prefix.is_empty() || prefix.chars().count() > 20 || !prefix.chars().all(is_plain);
+                if is_odd && !stagedoor_model::breakage::is_on("useless-values-pass") {
+                    let what = "has up to 20 letters, digits and dashes: shops take no other signs in a code";
+                    self.errors.note(spot(value, "prefix"), format!("{place}.prefix"), what);
+                }
                 let prefix = section.prefix.clone().unwrap_or_else(|| name.to_uppercase());
                 // Whoever gives no codes need not spend a cold start on drawing them.
                 let key = hub.and_then(|hub| hub.link_key.as_ref()).filter(|_| self.reading.gives_codes());

@@ -88,6 +88,7 @@ pub struct MailingSection {
     pub purpose: MailingPurpose,
     /// messenger, email, sms: in the order in which they are tried.
     #[cfg_attr(feature = "schemas", schemars(with = "Vec<String>"))]
+    #[serde(deserialize_with = "channels")]
     pub through: Vec<stagedoor_model::Channel>,
     /// Such as `4h`: after that, who has not read it is written to through the next channel. Without it one message is all.
     pub wait: Option<String>,
@@ -121,4 +122,13 @@ pub struct VariantSection {
     pub text: Option<Text>,
     pub sms: Option<Text>,
     pub button: Option<Text>,
+}
+
+/// A mailing goes through fewer channels than a consent is given for: nobody is called.
+fn channels<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<stagedoor_model::Channel>, D::Error> {
+    let of = |name: String| match stagedoor_model::Channel::ALL.into_iter().find(|one| one.name() == name) {
+        Some(channel) => Ok(channel),
+        None => Err(serde::de::Error::custom(format!("unknown channel {name:?}, expected messenger, email, sms"))),
+    };
+    Vec::<String>::deserialize(from)?.into_iter().map(of).collect()
 }

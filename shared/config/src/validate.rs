@@ -170,6 +170,34 @@ pub(crate) fn spot(section: &Value<'_>, key: &str) -> Range<usize> {
     section.get_ref().get(key).map_or_else(|| section.span(), Spanned::span)
 }
 
+/// Keys of one section that are noted as mistakes.
+const MISTAKES: usize = 30;
+
+/// Takes the smallest key or item out that stands there; its name.
+fn without(value: &mut DeValue<'_>, span: &Range<usize>) -> Option<String> {
+    let stands = |of: Range<usize>| of.start <= span.start && span.end <= of.end && !of.is_empty();
+    match value {
+        DeValue::Table(table) => {
+            if let Some(inner) = table.iter_mut().find_map(|(_, value)| without(value.get_mut(), span)) {
+                return Some(inner);
+            }
+            let found = table.iter().find(|(key, value)| stands(key.span()) || stands(value.span()));
+            let name = found.map(|(key, _)| key.get_ref().to_string())?;
+            table.remove(name.as_str()).map(|_| name)
+        }
+        DeValue::Array(items) => {
+            if let Some(inner) = items.iter_mut().find_map(|value| without(value.get_mut(), span)) {
+                return Some(inner);
+            }
+            let at = items.iter().position(|value| stands(value.span()))?;
+            let others = items.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, value)| value.clone());
+            *items = others.collect();
+            Some(String::new())
+        }
+        _ => None,
+    }
+}
+
 impl Reader<'_> {
     fn config(&mut self, root: &DeTable<'_>, check: CheckProvider<'_>) -> Option<Config> {
         for key in root.keys().filter(|key| !SECTIONS.contains(&key.get_ref().as_ref())) {
@@ -186,6 +214,7 @@ impl Reader<'_> {
         let mut catalog = Catalog::default();
         // A mistake in [hub] hides none in the sources.
         let stand_in = Region::new("RU").ok().map(|region| (region, "RUB"));
+        self.bounds(root);
         let defaults = hub.as_ref().map(|hub| (hub.region, hub.currency.as_str())).or(stand_in);
         let sources = self.sources(root, defaults, check);
         self.keys_are_their_own(root, hub.as_ref(), &sources);
@@ -236,13 +265,21 @@ impl Reader<'_> {
         })
     }
 
+    /// Reads a section. A key that cannot be read is noted and left out, so that it hides no other mistake of the section.
     pub(crate) fn read<T: for<'de> Deserialize<'de>>(&mut self, value: &Value<'_>, place: &str) -> Option<T> {
-        match T::deserialize(value.clone().into_deserializer()) {
-            Ok(read) => Some(read),
-            Err(error) => {
+        let (mut rest, mut left_out) = (value.clone(), Vec::<String>::new());
+        loop {
+            let error = match T::deserialize(rest.clone().into_deserializer()) {
+                Ok(read) => return Some(read),
+                Err(error) => error,
+            };
+            let is_missing = |name: &String| error.message().starts_with(&format!("missing field `{name}`"));
+            if !left_out.iter().any(is_missing) {
                 self.errors.note(error.span().unwrap_or_else(|| value.span()), place, error.message());
-                None
             }
+            let hides = left_out.len() >= MISTAKES || breakage::is_on("one-word-hides-others");
+            let span = error.span().filter(|_| !hides)?;
+            left_out.push(without(rest.get_mut(), &span)?);
         }
     }
 
@@ -268,11 +305,22 @@ impl Reader<'_> {
 
     pub(crate) fn region(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<Region> {
         let region = Region::new(code);
+        // Running functions do not read the numbering plans for it.
+        let is_checked = self.reading.checks_secrets() && !breakage::is_on("useless-values-pass");
+        if is_checked && region.as_ref().is_ok_and(|region| region.prefix().is_none()) {
+            let what = "no country with phone numbers of its own, expected two letters such as RU";
+            self.errors.note(span, place, what);
+            return None;
+        }
         region.map_err(|error| self.errors.note(span, place, error.to_string())).ok()
     }
 
     pub(crate) fn currency(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<String> {
         let zero = Money::zero(code);
+        if zero.as_ref().is_ok_and(|zero| !zero.is_payable()) && !breakage::is_on("useless-values-pass") {
+            self.errors.note(span, place, "nobody pays in it, expected an ISO 4217 code such as RUB");
+            return None;
+        }
         zero.map_err(|error| self.errors.note(span, place, error.to_string())).ok().map(|money| money.currency)
     }
 
@@ -365,6 +413,9 @@ impl Reader<'_> {
         let secrets: Vec<Option<Secret>> =
             references.map(|text| self.secret_of(text, spot(value, "secrets"), &secret_place, SECRET)).collect();
         let mut options = section.options.unwrap_or_else(|| serde_json::json!({}));
+        if self.reading.checks_secrets() {
+            self.options_are_references(&options, value, place);
+        }
         let mut errors = Vec::new();
         if self.reading.options_of(&section.function) {
             resolve_options(&mut options, self.secrets, &mut errors);

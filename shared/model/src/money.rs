@@ -88,6 +88,11 @@ impl Money {
         exponent.min(4).into()
     }
 
+    /// False for codes of ISO 4217 that are no money, such as XXX, and for metals.
+    pub fn is_payable(&self) -> bool {
+        Currency::from_code(&self.currency).and_then(Currency::exponent).is_some()
+    }
+
     /// Whole major units, rounded down: what a CRM with integer prices can hold.
     pub fn whole_major(&self) -> i64 {
         self.minor.div_euclid(self.unit())
