@@ -188,7 +188,7 @@ fn figures(counted: BTreeMap<(String, String), u64>) -> Vec<(&'static str, f64, 
             "queue_failed" => &["QueueFailed"],
             "clicked" => &["Clicked"],
             "robot" => &["Robots"],
-            "MissingSignature" | "MalformedSignature" | "WrongSignature" | "OutsideReplayWindow" => {
+            "MissingSignature" | "MalformedSignature" | "WrongSignature" | "OutsideReplayWindow" | "WrongOrigin" => {
                 &["Refused", "BadSignature"]
             }
             _ => &["Refused"],

@@ -441,3 +441,15 @@ fn every_mistake_of_the_alarms_is_told_with_its_remedy_and_no_address() {
     let told = read_config("stagedoor.toml", &lonely.replace("language = \"fr\"", ""), None).expect_err("mistakes");
     assert!(told.contains("alarms.webhook_secret: signs nothing: webhook is missing"), "{told}");
 }
+
+#[tokio::test]
+async fn a_site_that_moved_to_another_origin_rings() {
+    let (team, url) = Team::start().await;
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Moved::at(1_800_000_000));
+    let mut one = watched(folder.path(), &clock, &signed(&url));
+    for _ in 0..12 {
+        one.hub.counters.count("landing", "WrongOrigin");
+    }
+    one.later(15).await;
+    assert_eq!(team.phases(), ["signatures_rejected began"]);
+}

@@ -16,8 +16,9 @@ use crate::hub::Hub;
 const WINDOW: SignedDuration = SignedDuration::from_mins(10);
 /// Reasons that are told of those for whom people wait.
 const REASONS: usize = 2;
-/// Refusals of a provider's signature, as the counters call them.
-const REJECTED: [&str; 4] = ["MissingSignature", "MalformedSignature", "WrongSignature", "OutsideReplayWindow"];
+/// Refusals of a sender, as the counters call them: of its signature, or of the site or account that it comes from.
+const REJECTED: [&str; 5] =
+    ["MissingSignature", "MalformedSignature", "WrongSignature", "OutsideReplayWindow", "WrongOrigin"];
 
 /// Counts since the start, as they were at each look of the last ten minutes.
 #[derive(Default)]
@@ -30,7 +31,9 @@ impl Rejections {
     /// Rejected deliveries of the last ten minutes, by source.
     fn look(&mut self, all: &BTreeMap<(String, String), u64>, now: Timestamp) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::<String, u64>::new();
-        for ((source, _), count) in all.iter().filter(|((_, outcome), _)| REJECTED.contains(&outcome.as_str())) {
+        let is_heard = |outcome: &str| outcome != "WrongOrigin" || !breakage::is_on("wrong-origin-rings-nobody");
+        let is_rejected = |outcome: &str| REJECTED.contains(&outcome) && is_heard(outcome);
+        for ((source, _), count) in all.iter().filter(|((_, outcome), _)| is_rejected(outcome)) {
             *counts.entry(source.clone()).or_default() += count;
         }
         if self.first_look.is_none() {

@@ -59,12 +59,12 @@ fn holds(alarm: &Alarm, told: &AlarmText) -> (String, String) {
         }
         AlarmKind::SignaturesRejected => (
             format!(
-                "source {source}: deliveries with a wrong signature in ten minutes: {count}. \
-                 Compare the secret with the provider's"
+                "source {source}: deliveries with a wrong signature in ten minutes: {count}, or from another origin. \
+                 Compare the secret with the provider's, and the site or account with the options"
             ),
             format!(
-                "источник {source}: доставок с неверной подписью за десять минут: {count}. \
-                 Сверьте секрет с тем, что у провайдера"
+                "источник {source}: доставок с неверной подписью за десять минут: {count}, или с другого адреса. \
+                 Сверьте секрет с тем, что у провайдера, а сайт или аккаунт — с настройками"
             ),
         ),
         AlarmKind::DeadLetters => {
