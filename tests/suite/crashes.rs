@@ -62,6 +62,7 @@ pub fn order(n: i64, names: &[&str]) -> Event {
         utm: BTreeMap::new(),
         items: vec![],
         company: None,
+        show: None,
         due_at: None,
         checks: BTreeMap::new(),
         refunds_as_of: None,

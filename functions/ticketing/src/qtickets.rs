@@ -169,6 +169,7 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
         let tickets = BTreeSet::from([basket.id.to_string()]);
         Ok((basket.id.to_string(), Refund { amount: money(&basket.price)?, at: payload.updated_at, tickets }))
     });
+    let has_no_lines = payload.baskets.is_empty() && payload.refunded_baskets.is_empty();
     let state = match (payload.deleted_at, payload.payed) {
         (Some(_), _) => OrderState::Cancelled,
         (None, true) => OrderState::Paid,
@@ -189,6 +190,7 @@ fn order(payload: &OrderPayload) -> Result<Order, NotUnderstood> {
         total,
         items: vec![],
         company: None,
+        show: has_no_lines.then(|| Box::new(ShowRef::id(payload.event_id.to_string()))),
         due_at: None,
         checks: checks(payload),
         refunds_as_of: None,

@@ -49,6 +49,9 @@ struct OrderPayload {
     paid: Option<String>,
     buyer: Buyer,
     tickets: Vec<TicketPayload>,
+    /// What the order is for; it counts where there are no tickets.
+    #[serde(default)]
+    show: Option<ShowPayload>,
     /// All that there are; absent, nothing is said of them.
     #[serde(default)]
     refunds: Option<Vec<RefundPayload>>,
@@ -269,6 +272,7 @@ fn order(payload: &OrderPayload) -> Result<Order, MoneyError> {
             .company
             .as_ref()
             .and_then(|company| Company::read(company.name.as_deref(), company.inn.as_deref(), company.kpp.as_deref())),
+        show: payload.show.clone().filter(|_| payload.tickets.is_empty()).map(reference).map(Box::new),
         due_at: payload.due_at,
         checks: checks.collect(),
         refunds_as_of: payload.refunds.as_ref().map(|_| payload.updated_at),
