@@ -104,27 +104,49 @@ pub fn ledger(person: &Person) -> Vec<Entry> {
     let mut entries: Vec<Entry> = person.records.values().flat_map(|record| entries_of(record, person)).collect();
     beside::add(&mut entries, person);
     entries.sort();
-    entries
+    without_runs(entries)
 }
 
-/// A withdrawal while withdrawn adds nothing: of equal ones of one day the first and the last stay. A link that is pressed
-/// without end leaves no more than that, whatever came between, and in whatever order they are folded.
+/// A withdrawal while withdrawn adds nothing: of equal ones of one day in a row the first and the last stay.
+fn without_runs(entries: Vec<Entry>) -> Vec<Entry> {
+    let is_same = |one: &Entry, other: &Entry| {
+        let nameless = |entry: &Entry| Entry { at: one.at, told_at: None, received_at: None, ..entry.clone() };
+        one.decision == Decision::Withdrawn && day_of(one.at) == day_of(other.at) && nameless(one) == nameless(other)
+    };
+    let is_between = |n: usize| {
+        let around = n.checked_sub(1).and_then(|before| Some((entries.get(before)?, entries.get(n + 1)?)));
+        entries.get(n).zip(around).is_some_and(|(one, (before, after))| is_same(one, before) && is_same(one, after))
+    };
+    let between: Vec<bool> = (0..entries.len()).map(is_between).collect();
+    entries.into_iter().zip(between).filter(|(_, is_between)| !is_between).map(|(entry, _)| entry).collect()
+}
+
+fn day_of(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(86_400)
+}
+
+/// Equal withdrawals of one day that are kept, beside the last: each may follow a consent of its own.
+const KEPT_A_DAY: usize = 40;
+
+/// Of equal withdrawals of one day the first ones and the last stay. A link that is pressed without end leaves no more than
+/// that, whatever came between, and in whatever order they are folded.
 pub(crate) fn without_repeats(records: &mut BTreeMap<RecordKey, Record>) {
     let mut days: BTreeMap<_, Vec<(Timestamp, RecordKey)>> = BTreeMap::new();
     for record in records.values() {
         let Fact::Consent(said) = &record.fact else { continue };
-        let is_bare = said.wording.is_none() && said.evidence.is_empty() && !breakage::is_on("each-repeat-kept");
+        let is_bare = said.wording.is_none() && !breakage::is_on("each-repeat-kept");
         if said.decision == Decision::Withdrawn && is_bare {
-            let day = record.at.as_second().div_euclid(86_400);
-            let what = (&record.source, &said.identifiers, &said.purpose, said.channel, &said.method, &said.lists, day);
+            let what = (&record.source, &said.identifiers, &said.purpose, said.channel, &said.method, &said.lists);
+            let what = (what, &said.evidence, day_of(record.at));
             days.entry(what).or_default().push((record.at, record.key.clone()));
         }
     }
     let mut between = Vec::new();
-    for mut said in days.into_values().filter(|said| said.len() > 2) {
+    let kept = if breakage::is_on("words-between-consents-lost") { 1 } else { KEPT_A_DAY };
+    for mut said in days.into_values().filter(|said| said.len() > kept + 1) {
         said.sort();
         said.pop();
-        between.extend(said.into_iter().skip(1));
+        between.extend(said.into_iter().skip(kept));
     }
     for (_, key) in between {
         records.remove(&key);
@@ -350,6 +372,16 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_is_pressed_again_after_each_new_consent_has_an_entry_for_each() {
+        let words = [0, 2, 4, 5, 6, 8].map(|second| entry(second, Decision::Withdrawn, "one-click"));
+        let consents = [1, 3, 7].map(|second| entry(second, Decision::Given, "form"));
+        let mut all: Vec<Entry> = words.into_iter().chain(consents).collect();
+        all.sort();
+        let seconds: Vec<i64> = without_runs(all).iter().map(|entry| entry.at.as_second() - 1_800_000_000).collect();
+        assert_eq!(seconds, [0, 1, 2, 3, 4, 6, 7, 8], "of a row the first and the last");
+    }
+
+    #[test]
     fn of_equal_withdrawals_of_one_day_the_first_and_the_last_stay_in_whatever_order_they_come() {
         let source = stagedoor_model::SourceName::new("links").expect("a name");
         let record = |minute: i64, decision: Decision| {
@@ -365,9 +397,9 @@ mod tests {
             let key = RecordKey(format!("consent:{minute}"));
             Record::new(key, source.clone(), at, Fact::Consent(said))
         };
-        let mut all: Vec<Record> = (0..20).map(|minute| record(minute, Decision::Withdrawn)).collect();
-        all.extend([record(30, Decision::Given), record(40, Decision::Withdrawn), record(3_000, Decision::Withdrawn)]);
-        let expected: BTreeSet<String> = [0, 30, 40, 3_000].iter().map(|n| format!("consent:{n}")).collect();
+        let mut all: Vec<Record> = (0..80).map(|minute| record(minute, Decision::Withdrawn)).collect();
+        all.extend([record(90, Decision::Given), record(95, Decision::Withdrawn), record(3_000, Decision::Withdrawn)]);
+        let expected: BTreeSet<String> = (0..40).chain([90, 95, 3_000]).map(|n| format!("consent:{n}")).collect();
         for backwards in [false, true] {
             if backwards {
                 all.reverse();

@@ -10,6 +10,10 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::breakage;
 
+mod lists;
+
+use lists::{AFTER_STOP, ALONE, AROUND, BARE, BEFORE_STOP, BEGIN, OWN, SMELLS};
+
 /// What a message says about being written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopWish {
@@ -20,209 +24,6 @@ pub enum StopWish {
     /// They want no more messages.
     Certain,
 }
-
-/// Words with which a message begins that stops.
-const BEGIN: &[&str] = &[
-    "стоп",
-    "stop",
-    "stopall",
-    "stop all",
-    "unsubscribe",
-    "opt out",
-    "opt-out",
-    "optout",
-    "отписаться",
-    "отписать",
-    "отписывайте",
-    "отписываюсь",
-    "отпишите",
-    "отпишитесь",
-    "отпиши",
-    "отписка",
-    "отмена рассылки",
-    "отмените рассылку",
-    "отключите рассылку",
-    "уберите из рассылки",
-    "удалите из рассылки",
-    "исключите из рассылки",
-    "прекратите",
-    "прекратить рассылку",
-    "не присылайте",
-    "не присылать",
-    "не пишите",
-    "не шлите",
-    "не надо присылать",
-    "не надо писать",
-    "больше не присылайте",
-    "больше не пишите",
-    "больше не шлите",
-    "хватит писать",
-    "хватит слать",
-    "хватит присылать",
-    "хватит спамить",
-    "не беспокойте",
-    "прекрати",
-    "перестаньте писать",
-    "перестаньте присылать",
-    "перестаньте слать",
-    "не пиши",
-    "больше не писать",
-    "мне не писать",
-    "не присылай",
-    "не шли мне",
-    "больше не шли",
-    "не надо слать",
-    "не хочу получать сообщения",
-    "не хочу получать рассылку",
-    "не хочу получать рекламу",
-    "не хочу получать письма",
-    "не хочу получать уведомления",
-    "не хочу получать смс",
-    "отказываюсь от рекламы",
-    "отказываюсь от рассылки",
-    "отказываюсь от сообщений",
-    "отказываюсь от уведомлений",
-    "удалите из базы рассылки",
-    "stop texting",
-    "stop messaging",
-    "stop sending",
-    "do not text",
-    "don't text",
-    "do not message",
-    "don't message",
-    "no more messages",
-    "не нужно писать",
-    "не нужно присылать",
-    "не хочу смс",
-    "не хочу sms",
-    "stop2end",
-    "stop2quit",
-    // The Russian word on a keyboard that is still switched to English.
-    "cnjg",
-];
-
-/// What stops where nothing else stands beside it: with an object it is about something else ("уберите меня из списка гостей").
-const BARE: &[&str] = &[
-    "remove me",
-    "take me off",
-    "leave me alone",
-    "отстаньте",
-    "отстань",
-    "отвяжитесь",
-    "отключите уведомления",
-    "отключи уведомления",
-    "отключить уведомления",
-    "уберите из базы",
-    "уберите из списка",
-    "удалите из базы",
-    "удалите из списка",
-    "исключите из базы",
-    "исключите из списка",
-    "не хочу получать",
-    "не желаю получать",
-];
-
-/// Words that stop alone: in a sentence they are about something else.
-const ALONE: &[&str] = &["cancel", "end", "quit", "revoke", "хватит", "спам", "spam"];
-
-/// Words before and after them that change nothing.
-const AROUND: &[&str] = &[
-    "пожалуйста",
-    "прошу",
-    "я",
-    "хочу",
-    "спасибо",
-    "здравствуйте",
-    "привет",
-    "добрый",
-    "день",
-    "вечер",
-    "меня",
-    "мне",
-    "нас",
-    "нам",
-    "вас",
-    "вам",
-    "это",
-    "этого",
-    "сюда",
-    "от",
-    "с",
-    "из",
-    "на",
-    "вашей",
-    "вашу",
-    "ваши",
-    "этой",
-    "эту",
-    "свою",
-    "свои",
-    "всех",
-    "все",
-    "рассылки",
-    "рассылку",
-    "рассылок",
-    "реклама",
-    "рекламу",
-    "рекламы",
-    "спам",
-    "смс",
-    "sms",
-    "письма",
-    "сообщения",
-    "сообщений",
-    "уведомления",
-    "уведомлений",
-    "больше",
-    "ничего",
-    "уже",
-    "наконец",
-    "please",
-    "thanks",
-    "thank",
-    "you",
-    "me",
-    "my",
-    "from",
-    "the",
-    "this",
-    "your",
-    "list",
-    "all",
-    "now",
-    "messages",
-    "texts",
-    "emails",
-    "mailing",
-    "database",
-    "ads",
-];
-
-/// Parts of words, or of several, that smell of it anywhere.
-const SMELLS: &[&str] = &[
-    "отпис",
-    "отпиш",
-    "рассылк",
-    "не присыл",
-    "не пиши",
-    "не шлите",
-    "не звоните",
-    "отстан",
-    "уведомления отключ",
-    "спам",
-    "надоели",
-    "прекратите",
-    "удалите мо",
-    "удалите меня",
-    "отзываю соглас",
-    "отозвать соглас",
-    "unsubscr",
-    "opt out",
-    "spam",
-    "stop send",
-    "stop texting",
-    "stop messaging",
-];
 
 /// Characters of a message that may stop.
 const MAX_LENGTH: usize = 100;
@@ -236,6 +37,7 @@ pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
     if breakage::is_on("stop-words-whole-line-only") {
         return if begin.contains(&said) { StopWish::Certain } else { StopWish::None };
     }
+    let is_plain = breakage::is_on("stop-sentences-unheard");
     let spelled: String = words.iter().filter(|word| word.chars().count() == 1).map(String::as_str).collect();
     let is_spelled = spelled.chars().count() == words.len() && words.len() > 2;
     if is_spelled && begin.contains(&spelled) {
@@ -255,6 +57,14 @@ pub fn stop_wish(text: &str, own: &BTreeSet<String>) -> StopWish {
     if is_short && inside && first.filter(stops).is_some() && !breakage::is_on("stop-words-plain") {
         return StopWish::Certain;
     }
+    // "Стоп пожалуйста, не надо больше": nothing else stands beside the two.
+    let after = || AFTER_STOP.iter().map(|one| self::words(one).join(" "));
+    let goes_on = first.filter(stops).is_some() && after().any(|one| begins_stopped(&words, &one));
+    if is_short && goes_on && !is_plain {
+        return StopWish::Certain;
+    }
+    let is_before = |word: &&String| is_around(word) || BEFORE_STOP.iter().any(|one| folded(one) == **word);
+    let first = if is_plain { first } else { words.iter().find(|word| !is_before(word)) };
     let smells = SMELLS.iter().any(|one| said.contains(&folded(one)));
     if smells || inside || first.filter(stops).is_some() { StopWish::Doubtful } else { StopWish::None }
 }
@@ -277,12 +87,29 @@ fn begins(words: &[String], begin: &[String], beside: usize) -> bool {
     })
 }
 
+/// Whether a message says "stop" and this phrase, and nothing else but words around them.
+fn begins_stopped(words: &[String], phrase: &str) -> bool {
+    let stop = words.iter().position(|word| !is_around(word)).map_or(words.len(), |at| at + 1);
+    let from = words.iter().skip(stop).position(|word| phrase.split(' ').next() == Some(word)).map(|at| stop + at);
+    from.is_some_and(|from| {
+        let rest = words.get(from..).unwrap_or_default();
+        let between = words.get(stop..from).unwrap_or_default().iter();
+        let length = length(Some(rest), phrase);
+        length.is_some_and(|length| between.chain(rest.iter().skip(length)).all(|word| is_around(word)))
+    })
+}
+
 /// Words at the beginning that say a phrase: "не надо мне больше писать" says "не надо писать". `None` if they do not.
 fn length(words: Option<&[String]>, phrase: &str) -> Option<usize> {
     let mut rest = words?.iter().enumerate();
     let (mut last, mut is_first) = (0, true);
     for part in phrase.split(' ') {
-        let fits = |word: &String| is_first || breakage::is_on("stop-words-side-by-side") || !is_around(word);
+        let is_own = |word: &String| {
+            let is_taken_off = ["из", "from"].contains(&part) || last > 1;
+            is_taken_off && OWN.iter().any(|one| folded(one) == *word) && !breakage::is_on("stop-sentences-unheard")
+        };
+        let is_beside = |word: &String| is_around(word) || is_own(word);
+        let fits = |word: &String| is_first || breakage::is_on("stop-words-side-by-side") || !is_beside(word);
         let (at, _) = rest.find(|(_, word)| *word == part || fits(word)).filter(|(_, word)| *word == part)?;
         (last, is_first) = (at + 1, false);
     }
@@ -297,7 +124,7 @@ fn is_around(word: &str) -> bool {
 fn words(text: &str) -> Vec<String> {
     let visible: String = plain(text).filter(|c| !is_invisible(*c)).collect();
     let words = visible.split(|c: char| !c.is_alphanumeric() && c != '-').map(|word| spelled(word.trim_matches('-')));
-    let words = words.map(|word| folded(&word)).map(|word| stressed(&word).unwrap_or(word));
+    let words = words.map(|word| folded(undigited(&word))).map(|word| stressed(&word).unwrap_or(word));
     let mut words: Vec<String> = words.filter(|word| !word.is_empty()).collect();
     // "Стоп стоп стоп" says it once.
     if !breakage::is_on("stop-words-plain") {
@@ -312,6 +139,13 @@ fn plain(text: &str) -> Box<dyn Iterator<Item = char> + '_> {
         true => Box::new(text.chars()),
         false => Box::new(text.nfkd()),
     }
+}
+
+/// "Стоп" without the digits of an operator's short number that are glued to it.
+fn undigited(word: &str) -> &str {
+    let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    let is_stop = ["стоп", "stop"].iter().any(|one| folded(one) == folded(bare));
+    if is_stop && !breakage::is_on("stop-sentences-unheard") { bare } else { word }
 }
 
 /// A word whose letters are parted by dashes: "s-t-o-p".

@@ -6,6 +6,7 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
+use stagedoor_model::breakage;
 use stagedoor_ports::{PortError, Result};
 use tokio::sync::oneshot;
 
@@ -16,6 +17,9 @@ use crate::{
 
 /// Jobs that one commit may carry; enough for a burst, few enough that no one waits long.
 const GROUP: usize = 512;
+
+/// Bytes of a file that is written anew in a second or two.
+const SMALL: u64 = 64 * 1024 * 1024;
 
 type Answer = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
 type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
@@ -107,6 +111,16 @@ impl Database {
         settle_log(&self.path).await
     }
 
+    /// Writes a small file anew. SQLite overwrites what is deleted, but not what it moved within a page: a piece of an erased
+    /// person may stand in a page's unused bytes until something else is written there. A large file would keep others waiting.
+    pub async fn rewrite_if_small(&self) -> Result<()> {
+        let size = std::fs::metadata(&self.path).map(|file| file.len());
+        if size.is_ok_and(|size| size > SMALL) || breakage::is_on("erased-in-unused-bytes") {
+            return Ok(());
+        }
+        run_apart(&self.path, "PRAGMA busy_timeout=5000; PRAGMA secure_delete=ON; VACUUM;").await
+    }
+
     /// Removes the copies from before a step: somebody was erased, and is still in them.
     pub fn remove_copies(&self) -> Result<()> {
         remove_copies(&self.path).map_err(|error| {
@@ -146,11 +160,15 @@ impl Database {
 /// # Errors
 /// When the file cannot be opened or written.
 pub async fn settle_log(path: &Path) -> Result<()> {
+    run_apart(path, "PRAGMA busy_timeout=5000; PRAGMA wal_checkpoint(TRUNCATE);").await
+}
+
+/// Runs statements on a connection of their own, outside of a transaction.
+async fn run_apart(path: &Path, statements: &'static str) -> Result<()> {
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || {
         let connection = Connection::open(&path).map_err(|error| broken(&error))?;
-        let settle = "PRAGMA busy_timeout=5000; PRAGMA wal_checkpoint(TRUNCATE);";
-        connection.execute_batch(settle).map_err(|error| broken(&error))
+        connection.execute_batch(statements).map_err(|error| broken(&error))
     })
     .await
     .map_err(|error| PortError::Fail(error.to_string()))?

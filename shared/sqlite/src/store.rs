@@ -455,6 +455,10 @@ impl Store for SqliteStore {
     ) -> Result<()> {
         let (people, names, tombstones) = (people.clone(), names.clone(), tombstones.clone());
         self.database.write(move |connection| erase::erase(connection, &people, &names, &tombstones)).await?;
+        // The person is erased by now: somebody else's long write puts the rewriting off, and nothing more.
+        if let Err(error) = self.database.rewrite_if_small().await {
+            tracing::warn!(%error, "the file is not written anew now; pieces of what was erased may stand in unused bytes");
+        }
         // The log of writes still has them until it is taken into the file.
         self.database.settle_log().await?;
         self.database.remove_copies()

@@ -64,9 +64,9 @@ const FORGETTING: u64 = 10_000;
 const LOOKS_WRITTEN: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
 /// Words of one link that are heard at once.
-const WORDS: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
+const WORDS: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 /// Afterwards, one in this time.
-const A_WORD: Duration = Duration::from_secs(600);
+const A_WORD: Duration = Duration::from_secs(60);
 
 /// A bucket for each client, or for each of whatever else is counted.
 pub struct Limit<K: Hash + Eq + Clone> {
@@ -123,7 +123,8 @@ impl Limit<IpAddr> {
 }
 
 impl Limit<String> {
-    /// For what is said by one link: ten words at once, and one in ten minutes.
+    /// For what is said by one link: sixty words at once, and one a minute. A press that ends a new consent must be heard,
+    /// and what it changes is not known before the store is read. So the bound is far above what anybody presses.
     pub fn words() -> Self {
         Self::of(Quota::with_period(A_WORD).unwrap_or(Quota::per_minute(A_MINUTE)).allow_burst(WORDS))
     }

@@ -121,3 +121,44 @@ fn what_is_about_something_else_stops_nothing() {
         assert_eq!(wish(text), StopWish::None, "{text}");
     }
 }
+
+#[test]
+fn a_plain_sentence_that_stops_is_heard_in_each_language() {
+    for text in [
+        "СТОП1",
+        "стоп10",
+        "STOP1",
+        "C T O P",
+        "Стоп пожалуйста, не надо больше",
+        "Стоп! Больше не надо, спасибо",
+        "Stop please, no more",
+        "отпишись от меня",
+        "прошу исключить мой номер из базы рассылки",
+        "Удалите мой телефон из рассылки",
+        "Please remove my number from your list",
+        "Відпишіть мене, будь ласка",
+        "Не пишіть мені більше",
+        "Тоқтатыңыз, рахмет",
+        "Маған жазбаңыз",
+    ] {
+        assert_eq!(wish(text), StopWish::Certain, "{text}");
+    }
+    for text in ["нет, стоп", "No, stop", "Ну стоп, сколько можно слать мне это всё", "прошу исключить мою почту"]
+    {
+        assert_eq!(wish(text), StopWish::Doubtful, "{text}");
+    }
+    for text in [
+        "Хватит ли мест",
+        "Стоп-кран",
+        "нет, спасибо",
+        "Больше не надо",
+        "Не надо больше двух мест",
+        "Адрес театра и номер телефона",
+    ] {
+        assert_eq!(wish(text), StopWish::None, "{text}");
+    }
+    for text in ["Стоп, а где мой билет?", "Стоп, не надо больше двух билетов", "Удалите мой билет из заказа"]
+    {
+        assert_ne!(wish(text), StopWish::Certain, "{text}");
+    }
+}

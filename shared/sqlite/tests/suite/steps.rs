@@ -399,3 +399,18 @@ fn a_copy_goes_after_thirty_days() {
         assert_eq!(copy_of(&file, 1).exists(), is_there, "after {days} days");
     }
 }
+
+#[tokio::test]
+async fn a_file_is_written_anew_when_somebody_was_erased() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hub.db");
+    stored("tour/hub.db", &file);
+    let store = SqliteStore::open(&file).expect("opened");
+    let (people, _) = store.scan_people(None, 1_000).await.expect("read");
+    store.erase(&people, &Default::default(), &Default::default()).await.expect("erased");
+    let free: i64 = rusqlite::Connection::open(&file)
+        .expect("opened")
+        .query_row("PRAGMA freelist_count", [], |row| row.get(0))
+        .expect("a number");
+    assert_eq!(free, 0, "pages whose rows went are not kept");
+}
