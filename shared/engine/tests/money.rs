@@ -459,14 +459,12 @@ proptest! {
         for Made { order, buyer, payments } in &all {
             for (id, payment) in payments {
                 let id = format!("{}-{id}", order.id);
-                let Payment { at: when, kind, amount } = payment.clone();
-                let detail = Payment { at: when, kind, amount };
                 let body = PaymentReported {
                     shop: Some(source()),
                     order: Some(order.id.clone()),
                     references: [id.clone()].into(),
                     payment: id.clone(),
-                    detail,
+                    detail: payment.clone(),
                 };
                 world.deliver(vec![record(&["payment", &id], Body::PaymentReported(body))]);
             }
