@@ -1,4 +1,4 @@
-//! What the CRM should hold for a person, compared with what it is known to hold.
+//! Compares what the CRM should hold for a person with what it is known to hold.
 
 mod contact;
 mod deletions;
@@ -27,17 +27,18 @@ use crate::{
     money::{self, settlements, words},
 };
 
+/// Returns the steps that make the CRM equal to what the hub knows of a person. `link`: the known state of the CRM.
 pub fn plan(person: &Person, link: &CrmState, catalog: &Catalog, now: Timestamp) -> Plan {
     let deleted = deleted_contacts(person);
     let held = deletions::contacts(person, link);
     let living: BTreeSet<u64> = held.difference(&deleted).copied().collect();
     let contact = living.first().copied();
     let mut plan = Plan { contact, ..Plan::default() };
-    // A manager deleted the contact: it is made again only when its person buys.
+    // A manager deleted the contact: the hub makes a new one only when the person buys.
     let gone = !held.is_empty() && living.is_empty() && !deletions::gets_contact_anew(person, link, catalog);
     let reachable = person.is_reachable() || crm_conversation::calls_for_contact(person, catalog);
     let reachable = reachable || unmatched::has_unmatched(person, link, now);
-    // Nothing new is made then. Deals and invoices that are in the CRM go on being kept right.
+    // Then the plan makes no new row. It still updates deals and invoices that are in the CRM.
     let makes_rows = reachable && !gone;
     if !makes_rows && breakage::is_on("deals-of-gone-contact-frozen") {
         return plan;
@@ -60,7 +61,7 @@ pub fn plan(person: &Person, link: &CrmState, catalog: &Catalog, now: Timestamp)
         let moved = known.id.and_then(|lead| moves.get(&lead));
         let (is_news, spoken_at) = (guard::is_news(&deal, &known, moved), guard::spoken_at(&deal));
         let Some(mut draft) = draft_deal(person, deal, &known, &money, catalog, now) else { continue };
-        // Of the hub's own stage, whether it is sent or not: what somebody else moved is no news.
+        // The digest covers the hub's own stage, sent or not: a move by somebody else is no change.
         let digest = draft.digest();
         if let (Some(deal), Some(moved)) = (known.id, moved.filter(|moved| moved.deleted)) {
             let deleted_at = moved.at;
@@ -91,7 +92,7 @@ pub fn plan(person: &Person, link: &CrmState, catalog: &Catalog, now: Timestamp)
     plan
 }
 
-/// The note about a conversation, and the task for a manager.
+/// Plans the note about a conversation and the task for a manager.
 fn plan_remarks(
     plan: &mut Plan,
     person: &Person,
@@ -103,7 +104,7 @@ fn plan_remarks(
     plan.note = crm_conversation::note(person, &link.noted, catalog, now);
     let asked = crm_conversation::task(person, link.tasked.as_ref(), catalog);
     let trouble = untold(person, link, money, now);
-    // What one note has no room for fills the next one.
+    // Lines that do not fit into one note go into the next one.
     let noted = plan.note.iter().flat_map(|note| &note.lines).chain(&link.noted).cloned().collect();
     let rest = plan.note.as_ref().and_then(|_| crm_conversation::note(person, &noted, catalog, now));
     plan.more = rest.is_some() || asked.is_some() && trouble.is_some();
@@ -111,8 +112,8 @@ fn plan_remarks(
     plan.marks = crm_conversation::marks(person, now);
 }
 
-/// When an order of somebody's becomes overdue, or money that the link lists has no order in time, or pictures
-/// of theirs are complete, if so.
+/// Returns the next time at which the plan changes without an event. It is the earliest of: an order becomes overdue,
+/// listed money has no order in time, pictures in a chat are complete.
 pub fn next_turn(person: &Person, link: &CrmState, now: Timestamp) -> Option<Timestamp> {
     let money = settlements(person.records.values());
     let overdue = money.orders.values().filter_map(|(_, settlement)| settlement.turns_at(now));
@@ -120,7 +121,7 @@ pub fn next_turn(person: &Person, link: &CrmState, now: Timestamp) -> Option<Tim
     overdue.chain(unmatched::next_overdue(link, &money, now)).chain(noted).min()
 }
 
-/// The first trouble with money that no manager was told of.
+/// Returns a task about the first trouble with money that no manager knows of.
 fn untold(person: &Person, link: &CrmState, all: &Settlements<'_>, now: Timestamp) -> Option<TaskDraft> {
     let troubles = all.orders.values().flat_map(|(order, settlement)| money::troubles(order, settlement));
     let troubles = troubles.chain(unmatched::overdue(link, all, now).cloned());
@@ -148,12 +149,12 @@ fn plan_invoices(
         let known = link.invoices.get(&draft.key).cloned().unwrap_or_default();
         let fixed = Digest::of(&draft.fixed());
         let anew = known.id.is_some() && known.fixed.as_ref().is_some_and(|made| *made != fixed);
-        // A new one hangs on a contact.
+        // A new invoice needs a contact.
         if !makes_rows && (known.id.is_none() || anew) {
             continue;
         }
         let turn = known.anew + u32::from(anew);
-        // Lines are made once: the old invoice is let go, and the order gets another.
+        // Lines are written once: the hub cancels the old invoice, and the order gets a new one.
         let mut let_go = if breakage::is_on("old-invoice-stands") { BTreeSet::new() } else { known.old.clone() };
         let_go.extend(known.id.filter(|_| anew));
         for id in let_go {
@@ -165,7 +166,7 @@ fn plan_invoices(
             draft.key = format!("{}/{turn}", draft.order);
             draft.turn = turn;
         }
-        // One that was never paid and is called off, or that asks for nothing any more, needs no document.
+        // A new invoice that is cancelled and was never paid, or whose total is 0, is not made.
         let is_over = draft.state == crate::InvoiceStatus::Cancelled;
         if (known.id.is_none() || anew) && is_over && (draft.received == 0 || draft.total == 0) {
             continue;
@@ -174,22 +175,21 @@ fn plan_invoices(
         let refused = known.rejected.as_ref().is_some_and(|rejected| rejected.digest == digest);
         let is_made = made.contains(&draft.show);
         let deal = link.deals.get(&draft.show).and_then(|deal| deal.id);
-        // Its deal was deleted and made again, or is somebody else's since people were parted.
+        // The deal was deleted and made again, or it belongs to another person since people were parted.
         let is_elsewhere = known.deal.is_some() && known.deal != deal && (deal.is_some() || is_made);
         let contact = link.contact.id;
         let is_elsewhere = is_elsewhere || known.contact.is_some() && contact.is_some() && known.contact != contact;
         match known.id.filter(|_| !anew) {
             _ if refused || known.last_sent.as_ref() == Some(&digest) && !is_elsewhere => {}
             Some(id) => plan.steps.push((Step::UpdateInvoice(id, draft), digest)),
-            // A manager deleted the deal that it would hang on: it comes with the deal, should that come again.
+            // A manager deleted the deal of this invoice. The invoice is made only if the deal is made again.
             None if is_gone(&draft.show) => {}
             None => plan.steps.push((Step::CreateInvoice(draft, fixed), digest)),
         }
     }
 }
 
-/// Deals in the CRM whose orders were all exchanged for another show or handed to another buyer: they are worth nothing
-/// any more.
+/// Returns updates that set deals to 0 because all their orders moved to another show or another buyer.
 fn vacated(
     person: &Person,
     link: &CrmState,
@@ -204,7 +204,7 @@ fn vacated(
     }));
     let left = link.deals.iter().filter(|(show, known)| {
         let is_moved = !known.orders.is_empty() && known.orders.iter().all(|order| held.contains(order));
-        // What made it is somebody else's since two people were parted.
+        // Two people were parted: the facts that made this deal belong to the other one.
         !deals.contains_key(*show) && (is_moved || known.is_parted)
     });
     let step = |(show, known): (&ShowKey, &DealState)| {
@@ -213,8 +213,8 @@ fn vacated(
         if moved.is_some_and(|moved| moved.deleted) {
             return None;
         }
-        // A show that the config does not know has the pipeline in which its stage was sent. Where a manager moved the deal,
-        // the stage is left as it is.
+        // For a show that the config does not know, take the pipeline in which the stage was sent. If a manager moved
+        // the deal, its stage stays.
         let configured = catalog.shows.get(show).and_then(|show| catalog.pipeline(show));
         let sent_in = || catalog.pipelines.iter().find(|one| Some(&one.name) == known.pipeline.as_ref());
         let configured = configured.or_else(|| sent_in().filter(|_| !breakage::is_on("exchanged-deal-stays-paid")));
@@ -257,28 +257,29 @@ fn vacated(
     left.filter_map(step).collect()
 }
 
-/// Of several orders the one that a manager has to look at most.
+/// Returns the payment state of the deal's orders. Of several orders, the most urgent state for a manager counts.
 fn payment_of(deal: &Deal, money: &Settlements<'_>, now: Timestamp) -> Option<Payments> {
     let states = deal.made_of.iter().filter_map(|key| Some(money.orders.get(key)?.1.state(now)));
     let urgent =
         [Payments::Overdue, Payments::Over, Payments::Partly, Payments::Unpaid, Payments::Paid, Payments::Refunded];
     let state = states.min_by_key(|state| urgent.iter().position(|one| one == state).unwrap_or(urgent.len()))?;
-    // Of an order for two shows, all may have gone back that this one cost.
+    // An order for two shows can have returned all that this show cost.
     let is_returned = deal.stage == Stage::Refunded && deal.sums.values().all(|sum| sum.kept() <= 0 && sum.owed == 0);
     let is_settled = matches!(state, Payments::Paid | Payments::Partly) && !breakage::is_on("part-returned-is-paid");
     Some(if is_returned && is_settled { Payments::Refunded } else { state })
 }
 
-/// An order that is paid, by the number that the deal shows.
+/// Returns the number of a paid order as the deal shows it.
 fn paid_number((order, settlement): &(Cow<'_, Order>, Settlement)) -> Option<String> {
     deletions::is_paid(order, settlement).then(|| order.number.as_ref().unwrap_or(&order.id).clone())
 }
 
-/// Between the numbers of orders in one field.
+/// The separator between order numbers in one field.
 pub const ORDERS: &str = ", ";
-/// What a deal bears whose orders all went to somebody else.
+/// The order field of a deal whose orders all went to other people.
 const HANDED_ON: &str = "-";
 
+/// Returns the contacts of a person that the CRM reports as deleted.
 pub(crate) fn deleted_contacts(person: &Person) -> BTreeSet<u64> {
     let gone = |record: &stagedoor_model::Record| match record.fact {
         Fact::CrmContact { contact, deleted: true, .. } => Some(contact),
@@ -287,17 +288,19 @@ pub(crate) fn deleted_contacts(person: &Person) -> BTreeSet<u64> {
     person.records.values().filter_map(gone).collect()
 }
 
+/// The last move or deletion of a deal by somebody other than a robot or the hub.
 struct Move {
     at: Timestamp,
     deleted: bool,
 }
 
+/// Returns the last move of each deal, by the deal's id in the CRM.
 fn manager_moves(person: &Person) -> BTreeMap<u64, Move> {
     person
         .records
         .values()
         .filter_map(|record| match record.fact {
-            // A deal that is gone is gone, whoever did it; a move by 0 is a robot's or our own.
+            // A deletion counts no matter who made it. A move by user 0 is a robot's or the hub's own.
             Fact::CrmLead { changed_at, lead, deleted, by, .. } if deleted || by != Some(0) => {
                 Some((lead, Move { at: changed_at, deleted }))
             }
@@ -306,7 +309,7 @@ fn manager_moves(person: &Person) -> BTreeMap<u64, Move> {
         .collect()
 }
 
-/// What the deal should be, with the hub's own stage.
+/// Builds the deal as it should be, with the hub's own stage.
 fn draft_deal(
     person: &Person,
     deal: Deal,
@@ -320,7 +323,7 @@ fn draft_deal(
     let company = deal.company.as_ref().map(|company| CompanyRef { key: company.key(), id: None });
     let payment = payment_of(&deal, money, now);
     let currency = catalog.currency();
-    // Orders that went to somebody else took their worth with them.
+    // Orders that went to another person took their worth with them.
     let emptied = deal.orders.is_empty() && !known.orders.is_empty();
     let is_left = emptied && !breakage::is_on("closed-deal-keeps-payment");
     let clears = is_left || known.is_parted && !breakage::is_on("parted-deal-keeps-fields");

@@ -1,5 +1,5 @@
-//! What a contact should hold. Phones and e-mails are only ever added, each once: a value that a contact had and has no more
-//! was taken away by a manager, and stays away.
+//! Plans what a contact should hold. The hub only adds phones and e-mails, each once. A value that a contact had and
+//! no longer has was removed by a manager, and is not added again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use crate::{
     plan::{CompanyRef, ContactDraft, CrmState, Digest, Plan, Step},
 };
 
+/// Adds the step that creates or updates the contact to the plan. `contact`: its id, if it exists.
 pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &CrmState, contact: Option<u64>, catalog: &Catalog) {
     let had = had(person, link, contact);
     let phones: Vec<String> = person.shown_phones().iter().map(|phone| phone.as_str().to_owned()).collect();
@@ -21,7 +22,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &CrmState, co
     let mut news = telegram.is_some();
     let is_anothers = link.contact.last_sent.is_none() && bears_id_of_another(person, contact);
     let is_misnamed = bears_stand_in(person, contact) || bears_name_of_another(person, link, contact);
-    // What the hub wrote there itself is left out of the mirror.
+    // The mirror leaves out a name that the hub itself wrote there.
     let is_misnamed = is_misnamed || is_anothers && !mirrors(person, contact).any(|record| record.name.is_some());
     let renamed = person.name().filter(|_| is_misnamed).and_then(clean_name);
     let renamed = renamed.or_else(|| bears_stale_address(person, link, contact).then(|| display_name(person)));
@@ -29,7 +30,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &CrmState, co
     let name = if contact.is_none() { Some(display_name(person)) } else { renamed.clone() };
     let chats = chats(person);
     let marketing = marketing(person, &link.segments.keys().collect(), catalog);
-    // What they held is emptied, once.
+    // Empties, once, the fields that marketing data filled before.
     let marketing = marketing.or_else(|| link.contact.marketed.then(Marketing::default));
     news |= chats.is_some() || marketing.is_some();
     let (tags, untagged) = if catalog.tags { tags(person, link, catalog) } else { (vec![], vec![]) };
@@ -49,7 +50,7 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &CrmState, co
         company,
         other_ids: BTreeSet::new(),
     };
-    // Sent by an earlier version, which remembered no values: what it sent whole is not sent again.
+    // An earlier version remembered no values. What it sent as a whole is not sent again.
     let sent = link.contact.last_sent.as_ref();
     let by_earlier = contact.is_some_and(|id| !link.contact_values.contains_key(&id))
         && sent == Some(&digest_of_earlier(person, contact, &draft, renamed.as_ref(), catalog));
@@ -70,14 +71,14 @@ pub(super) fn plan_contact(plan: &mut Plan, person: &Person, link: &CrmState, co
     }
 }
 
-/// The mirror of a contact.
+/// Returns the mirror records of a contact.
 fn mirrors(person: &Person, contact: Option<u64>) -> impl Iterator<Item = &Record> {
     let is_it =
         move |record: &&Record| matches!(record.fact, Fact::CrmContact { contact: id, .. } if Some(id) == contact);
     person.records.values().filter(is_it)
 }
 
-/// Phones and e-mails that stand in a contact or stood there, by its mirror.
+/// Returns the phones and e-mails that a contact has or had, as its mirror shows them.
 fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<String> {
     let mut values = BTreeSet::new();
     for record in mirrors(person, contact) {
@@ -93,8 +94,8 @@ fn mirrored(person: &Person, contact: Option<u64>) -> BTreeSet<String> {
     values
 }
 
-/// Phones and e-mails that a contact has, or that a manager took away. What the hub itself took out is neither: the mirror
-/// may be older than that.
+/// Returns phones and e-mails that a contact has, or that a manager removed. Values that the hub itself removed are
+/// left out: the mirror may be older than the removal.
 fn had(person: &Person, link: &CrmState, contact: Option<u64>) -> BTreeSet<String> {
     let mut values = mirrored(person, contact);
     if !breakage::is_on("removed-phone-comes-back") {
@@ -110,10 +111,10 @@ fn had(person: &Person, link: &CrmState, contact: Option<u64>) -> BTreeSet<Strin
 }
 
 impl CrmState {
-    /// Remembers the phones and e-mails that now stand in the contacts of the CRM; whether that was news.
+    /// Remembers the phones and e-mails that contacts in the CRM hold now. Returns true if any of them is new.
     pub fn remember_values(&mut self, person: &Person) -> bool {
         let mut news = false;
-        // Of a contact that the hub never wrote to, the mirror is enough.
+        // For a contact that the hub never wrote to, the mirror is enough.
         for id in self.contact.id.iter().chain(&self.doubles).copied().collect::<Vec<_>>() {
             let gone = [&self.cleared, &self.removed].into_iter().filter_map(|values| values.get(&id)).flatten();
             let gone: BTreeSet<String> = gone.cloned().collect();
@@ -124,8 +125,8 @@ impl CrmState {
         news
     }
 
-    /// Remembers the claims that are about to be written into a contact; whether that was news. Before the call: its answer
-    /// may be lost, and the CRM tells of the value all the same.
+    /// Remembers the claims that the next call writes into a contact. Returns true if any of them is new. Call this
+    /// before the write: its answer may be lost, and the CRM reports the value all the same.
     pub fn offer_claims(&mut self, person: &Person, draft: &ContactDraft) -> bool {
         let proven: BTreeSet<&str> = person.identifiers().into_iter().map(Identifier::value).collect();
         let values = draft.phones.iter().chain(&draft.emails).filter(|value| !proven.contains(value.as_str()));
@@ -134,7 +135,7 @@ impl CrmState {
         self.offered.len() > before
     }
 
-    /// True if a claim that stands in a contact of theirs may be the hub's own word.
+    /// Returns true if the hub itself may have written this claim into a contact of the person.
     pub fn may_have_written(&self, claim: &Identifier) -> bool {
         let value = claim.value();
         let all = [&self.contact_values, &self.left_out, &self.cleared, &self.removed];
@@ -144,8 +145,8 @@ impl CrmState {
             || self.second.as_ref().is_some_and(|second| second.may_have_written(claim))
     }
 
-    /// Remembers the phones and e-mails that were written into a contact. `room`: how many of each it takes; what found no
-    /// room is not taken for a value that a manager removed.
+    /// Remembers the phones and e-mails that the hub wrote into a contact. `room`: how many phones and e-mails the
+    /// contact takes. A value without room does not count as removed by a manager.
     pub fn wrote_values(&mut self, contact: u64, draft: &ContactDraft, room: Option<(usize, usize)>) {
         let values = self.contact_values.entry(contact).or_default();
         let (phones, emails) =
@@ -156,7 +157,7 @@ impl CrmState {
         values.extend(draft.phones.iter().take(phones).chain(draft.emails.iter().take(emails)).cloned());
         let left: Vec<String> =
             draft.phones.iter().skip(phones).chain(draft.emails.iter().skip(emails)).cloned().collect();
-        // Theirs again.
+        // The hub wrote these values again: they are no longer cleared.
         if let Some(cleared) = self.cleared.get_mut(&contact) {
             cleared.retain(|value| !draft.phones.contains(value) && !draft.emails.contains(value));
         }
@@ -166,10 +167,11 @@ impl CrmState {
     }
 }
 
+/// Returns the name for a new contact: the person's name, e-mail, phone or order number, or `?`.
 fn display_name(person: &Person) -> String {
     let masked = || person.shown_emails().first().map(|email| email.as_str().to_owned());
     let phone = || person.shown_phones().first().map(|phone| phone.as_str().to_owned());
-    // Of somebody whose payment alone is known.
+    // Names a person of whom only a payment is known.
     let order = || {
         let order = person.identifiers().iter().find(|one| one.kind() == Kind::Order)?.value().to_owned();
         Some(format!("? № {order}"))
@@ -178,7 +180,7 @@ fn display_name(person: &Person) -> String {
     known.unwrap_or_else(|| "?".to_owned())
 }
 
-/// Whether the contact in the CRM has no name yet, as its mirror tells.
+/// Returns true if the contact's mirror shows a stand-in such as an address where the name should be.
 fn bears_stand_in(person: &Person, contact: Option<u64>) -> bool {
     let mirrors = person.records.values().filter(
         |record| matches!(record.fact, Fact::CrmContact { contact: id, deleted: false, .. } if Some(id) == contact),
@@ -186,14 +188,14 @@ fn bears_stand_in(person: &Person, contact: Option<u64>) -> bool {
     mirrors.filter_map(|record| record.name.as_ref()).any(|(_, name)| person.is_stand_in(name))
 }
 
-/// Whether the contact still bears a name that the hub wrote there, and that is nobody's of this person: of somebody who was
-/// taken for one with them.
+/// Returns true if the contact still bears a name that the hub wrote and that belongs to another person. The two
+/// people counted as one then.
 fn bears_name_of_another(person: &Person, link: &CrmState, contact: Option<u64>) -> bool {
     let Some(named) = link.contact.named.as_deref().filter(|_| contact.is_some() && contact == link.contact.id) else {
         return false;
     };
     let names = || person.records.values().filter_map(|record| Some((record, record.name.as_ref()?.1.as_str())));
-    // Any name in the mirror is a manager's: what the hub wrote itself is left out of it.
+    // Any name in the mirror is a manager's: the mirror leaves out what the hub wrote.
     let is_own = names().any(|(record, name)| {
         let is_theirs = clean_name(name).as_deref() == Some(named) || name == named;
         is_theirs || matches!(record.fact, Fact::CrmContact { contact: id, .. } if Some(id) == contact)
@@ -201,7 +203,8 @@ fn bears_name_of_another(person: &Person, link: &CrmState, contact: Option<u64>)
     !is_own && person.told_name().is_some() && !breakage::is_on("name-of-another-stays")
 }
 
-/// Whether an address stands where the name should, and is another person's or a corrected slip since.
+/// Returns true if the contact's name is an address that is another person's now, or a typing mistake that was
+/// corrected.
 fn bears_stale_address(person: &Person, link: &CrmState, contact: Option<u64>) -> bool {
     let shown: BTreeSet<String> = shown(person).collect();
     let is_stale = |name: &str| {
@@ -213,19 +216,20 @@ fn bears_stale_address(person: &Person, link: &CrmState, contact: Option<u64>) -
     if told.peek().is_none() { ours.is_some_and(is_stale) } else { told.any(|(_, name)| is_stale(name)) }
 }
 
+/// Returns the phones and e-mails that a manager may see.
 fn shown(person: &Person) -> impl Iterator<Item = String> {
     let phones = person.shown_phones().into_iter().map(|phone| phone.as_str().to_owned());
     phones.chain(person.shown_emails().into_iter().map(|email| email.as_str().to_owned()))
 }
 
-/// Whether the hub made the contact for somebody else, such as people who were taken for one then.
+/// Returns true if the hub made the contact for another person, for example before two people were parted.
 fn bears_id_of_another(person: &Person, contact: Option<u64>) -> bool {
     let bearers = mirrors(person, contact).filter_map(bearer_of);
     let mut others = bearers.filter(|id| *id != person.id && !person.merged_ids.contains(id));
     others.next().is_some() && !breakage::is_on("anothers-id-stays")
 }
 
-/// What the whole contact was compared by before phones and e-mails were remembered one by one.
+/// Returns the digest that earlier versions kept of a contact. They did not remember each phone and e-mail.
 fn digest_of_earlier(
     person: &Person,
     contact: Option<u64>,

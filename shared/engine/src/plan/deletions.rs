@@ -1,4 +1,5 @@
-//! Rows that a manager deleted stay away, until the person buys: a purchase that the deleted row never showed makes a new one.
+//! Rows that a manager deleted stay deleted until the person buys. A purchase that the deleted row never showed makes
+//! a new row.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +8,13 @@ use stagedoor_model::{Fact, Order, OrderState, Rung, Timestamp, breakage};
 use super::{ContactState, CrmState, DealState, manager_moves};
 use crate::{Catalog, Deal, Person, Settlement, Settlements, ShowKey, Stage, deals::deals_of, settlements};
 
-/// Every contact of somebody that the hub knows of, deleted ones too.
+/// Returns every contact of a person that the hub knows of, also deleted ones.
 pub(crate) fn contacts(person: &Person, link: &CrmState) -> BTreeSet<u64> {
     link.contact.id.iter().chain(&link.doubles).chain(&person.contacts()).copied().collect()
 }
 
-/// Whether somebody gets a contact again after all of theirs were deleted. They do if they bought later, or if the contact went
-/// while they were taken for one with somebody else.
+/// Returns true if a person gets a new contact after all of theirs were deleted. That is so if they bought later, or
+/// if the contact was deleted while two people counted as one.
 pub(super) fn gets_contact_anew(person: &Person, link: &CrmState, catalog: &Catalog) -> bool {
     let died = deleted_at(person, link).filter(|_| !breakage::is_on("deleted-for-ever"));
     died.is_some_and(|at| {
@@ -26,14 +27,14 @@ pub(super) fn gets_contact_anew(person: &Person, link: &CrmState, catalog: &Cata
     })
 }
 
-/// Whether somebody has to get a contact again. `at`: when their last contact was deleted.
+/// Returns true if a person must get a new contact. `at`: when their last contact was deleted.
 fn is_owed(link: &CrmState, at: Timestamp) -> bool {
     link.owed_contact >= Some(at) && !breakage::is_on("merged-contact-stays-away")
 }
 
 impl CrmState {
-    /// Forgets rows that a manager deleted where the person bought since, so that they are made anew. Returns whether there
-    /// were any. A forgotten row stays a double: should somebody restore it, it is closed as one.
+    /// Forgets rows that a manager deleted if the person bought since, so that the hub makes them anew. Returns true
+    /// if there were any. A forgotten row stays a double: if a manager restores it, the hub closes it as one.
     pub fn renew_deleted(&mut self, person: &Person, catalog: &Catalog) -> bool {
         let moves = manager_moves(person);
         let gone_at = |id: u64| moves.get(&id).filter(|moved| moved.deleted).map(|moved| moved.at);
@@ -54,7 +55,7 @@ impl CrmState {
         for (show, known) in &mut self.deals {
             let lives = |id: &&u64| gone_at(**id).is_none();
             let open = known.doubles.iter().filter(lives).find(|id| !known.closed.contains(id)).copied();
-            // A manager kept the one that was closed as a double: the money of a purchase has no other place.
+            // A manager kept the deal that was closed as a double: the money of a purchase has no other place.
             let has_money = deals.get(show).is_some_and(|deal| deal.bought_at.is_some());
             let has_money = has_money && !breakage::is_on("closed-double-never-counts");
             let open = open.or_else(|| known.doubles.iter().find(lives).copied().filter(|_| has_money));
@@ -73,13 +74,13 @@ impl CrmState {
         if is_back {
             let former = std::mem::take(&mut self.contact);
             self.doubles.extend(former.id);
-            // A call that made it may still take effect.
+            // The call that makes it may still take effect.
             let ContactState { looked_until, claimed, pending, .. } = former;
             self.contact = ContactState { looked_until, claimed, pending, ..ContactState::default() };
             let living = self.deals.values().filter(|deal| !is_gone(deal)).filter_map(|deal| deal.id);
             (self.unhung, self.unhung_reason) = (living.collect(), None);
         }
-        // It may hang on another person's contact: it was made while the two were taken for one.
+        // The deal may hang on another person's contact: it was made while the two counted as one.
         if !heirs.is_empty() && !breakage::is_on("heir-hangs-elsewhere") {
             self.unhung.extend(heirs);
             self.unhung_reason = None;
@@ -87,8 +88,8 @@ impl CrmState {
         changed || is_back
     }
 
-    /// Where the contact that counts was deleted and a joined person brought one that lives, that one counts. The deals of
-    /// the deleted one hang on nobody: they go there.
+    /// Makes a living contact of a joined person count in place of a deleted one. The deals of the deleted contact
+    /// hang on no contact, so they move to the living one. Returns true if the contact changed.
     fn move_to_living(&mut self, person: &Person, is_gone: impl Fn(&DealState) -> bool) -> bool {
         let deleted = super::deleted_contacts(person);
         let held = contacts(person, self);
@@ -110,19 +111,19 @@ impl CrmState {
     }
 }
 
-/// The deal is another row from now on, or none yet.
+/// Makes the state describe another row, or no row yet.
 fn become_of(known: &mut DealState, id: Option<u64>) {
     let doubles = known.doubles.iter().copied().chain(known.id).filter(|one| Some(*one) != id).collect();
     let (closed, claimed) = (std::mem::take(&mut known.closed), std::mem::take(&mut known.claimed));
-    // It stands wherever the hub put it for somebody else.
+    // The hub may have put the deal at any stage for another person.
     let stages = if id.is_some() && !breakage::is_on("heir-stage-unknown") { Stage::ALL.to_vec() } else { vec![] };
-    // A call that made another may still take effect.
+    // The call that makes another deal may still take effect.
     let (looked_until, pending) = (known.looked_until, known.pending.take());
     *known =
         DealState { id, doubles, closed, claimed, looked_until, pending, sent_stages: stages, ..DealState::default() };
 }
 
-/// When the last of somebody's contacts was deleted; `None` while one lives, or where there was none.
+/// Returns when the last contact of a person was deleted. `None` if one lives, or if there was none.
 fn deleted_at(person: &Person, link: &CrmState) -> Option<Timestamp> {
     let (mut left, mut last) = (contacts(person, link), None);
     for record in person.records.values() {
@@ -135,11 +136,12 @@ fn deleted_at(person: &Person, link: &CrmState) -> Option<Timestamp> {
     last.filter(|_| left.is_empty())
 }
 
+/// Returns true if the order is paid, by its settlement or by the shop.
 pub(super) fn is_paid(order: &Order, settlement: &Settlement) -> bool {
     settlement.paid_at.or(order.paid_at).is_some()
 }
 
-/// Whether one of the deal's orders is a purchase that the row, which was deleted then, did not show.
+/// Returns true if the deal has a purchase that the deleted row did not show. `at`: when the row was deleted.
 fn is_bought(
     deal: &Deal,
     known: Option<&DealState>,
@@ -147,7 +149,7 @@ fn is_bought(
     catalog: &Catalog,
     at: Timestamp,
 ) -> bool {
-    // The hub tried to show it before: it does not come again for that, whatever a manager deletes.
+    // The hub tried to show the order before: a later deletion does not bring the row back for it.
     let is_tried = known.is_some_and(|known| known.rejected.is_some() || known.held.is_some());
     let is_unshowable = is_tried || catalog.pipeline(&deal.show).is_none();
     let is_unshowable = is_unshowable && !breakage::is_on("unshown-remade");
@@ -165,7 +167,7 @@ fn is_bought(
     bought.next().is_some()
 }
 
-/// Whether the row showed the order as an unpaid one. Earlier builds noted only the stage.
+/// Returns true if the row showed the order as unpaid. Earlier builds stored only the stage.
 fn was_unpaid(known: Option<&DealState>, number: &String) -> bool {
     let Some(known) = known else { return false };
     let by_stage = known.stage.is_some_and(|stage| stage == Stage::Lost || stage < Stage::Ladder(Rung::Paid));

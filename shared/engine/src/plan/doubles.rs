@@ -1,5 +1,6 @@
-//! Further deals that the CRM holds for the same person and show: of a create that took effect late, or of two people who were
-//! joined. One deal remains; each other is worth nothing, is lost, and names the one that counts.
+//! Further deals that the CRM holds for the same person and show. They come from a create that took effect late, or
+//! from two joined people. One deal counts. Each other gets price 0, the lost stage, and the id of the one that
+//! counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +9,7 @@ use stagedoor_model::{Fact, breakage};
 use super::{CrmState, DealDraft, DealState, Digest, Move, StageGuard, Step};
 use crate::{Catalog, Person, PersonId, ShowKey, Stage};
 
+/// Returns the steps that close doubles of all deals.
 pub(super) fn doubles(
     person: &Person,
     link: &CrmState,
@@ -33,7 +35,7 @@ fn of_show(
     let configured = catalog.shows.get(show).and_then(|show| catalog.pipeline(show));
     let Some(pipeline) = configured.or_else(|| catalog.pipelines.first()) else { return vec![] };
     let step = |lead: &u64| {
-        // Where a manager moved it, its stage stays.
+        // If a manager moved the deal, its stage stays.
         let lost = pipeline.stages.get(Stage::Lost).filter(|_| !moves.contains_key(lead));
         let draft = DealDraft {
             person: person.id,
@@ -57,7 +59,7 @@ fn of_show(
             company: None,
             payment: None,
             other_sums: String::new(),
-            // A report adds up the fields of all deals.
+            // Reports add up the fields of all deals.
             clears: !breakage::is_on("closed-deal-keeps-payment"),
             other_ids: BTreeSet::new(),
             guard: Some(StageGuard::of_double(pipeline)),
@@ -72,8 +74,8 @@ fn of_show(
 }
 
 impl CrmState {
-    /// Takes over deals of the CRM that bear the hub's id of this person: beside the one that counts they are its doubles.
-    /// Answers whether there are new ones.
+    /// Takes over deals in the CRM that bear the hub's id of this person. Those beside the one that counts become its
+    /// doubles. Returns true if any deal is new.
     pub fn remember_rows(&mut self, person: &Person, catalog: &Catalog) -> bool {
         let mut news = false;
         let rows =
@@ -100,7 +102,7 @@ impl CrmState {
     }
 }
 
-/// The number and the show of a deal that bears an id of this person.
+/// Returns the id and the show of a deal that bears an id of this person.
 fn own_deal(other_ids: &BTreeSet<PersonId>, fact: &Fact, person: &Person) -> Option<(u64, ShowKey)> {
     let Fact::CrmLead { lead, deleted: false, hub_id: Some(text), .. } = fact else { return None };
     let (bearer, show) = text.split_once('|')?;

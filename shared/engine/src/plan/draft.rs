@@ -1,4 +1,4 @@
-//! What the CRM should hold: rows to be written, and the steps that write them.
+//! The rows that the CRM should hold, and the steps that write them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,31 +10,34 @@ use crate::{
     TaskDraft,
 };
 
+/// A contact as the CRM should hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactDraft {
     pub person: PersonId,
-    /// For contacts that we create, and for those that were made before anybody told a name; any other name in the CRM
-    /// belongs to the manager.
+    /// Set for a contact that the hub creates, and for one that was made before any name was known. Any other name in
+    /// the CRM belongs to the manager.
     pub name: Option<String>,
-    /// Values that the contact never had, and is to get. Nothing that stands there is taken away.
+    /// Phones and e-mails to add: values that the contact never had. The hub takes away no value that stands there.
     pub phones: Vec<String>,
     pub emails: Vec<String>,
     pub telegram: Option<String>,
-    /// Tags that it should bear, and those of ours that it should not; others are a manager's.
+    /// Tags that the contact should bear.
     pub tags: Vec<String>,
+    /// Tags of the hub that the contact should not bear. Other tags are a manager's.
     pub untagged: Vec<String>,
     pub chats: Option<Chats>,
     pub marketing: Option<Marketing>,
-    /// The company that they are a contact of.
+    /// The company of the contact.
     pub company: Option<CompanyRef>,
-    /// Other ids that the row may bear: of people who were joined into this one, or whom the hub does not know any more.
+    /// Other ids that the row may bear: of people who were joined into this one, or whom the hub no longer knows.
     #[serde(skip)]
     pub other_ids: BTreeSet<PersonId>,
 }
 
 impl ContactDraft {
-    /// What of it is compared with what was last sent. Phones and e-mails are remembered one by one, and the name that a
-    /// contact was `made` with is its manager's from then on.
+    /// Returns the digest that is compared with what was last sent. Phones and e-mails are left out, because the hub
+    /// remembers each of them. `made`: the contact is new. Then its name is left out too, because it belongs to a
+    /// manager.
     pub fn settled(&self, made: bool) -> Digest {
         let name = self.name.as_ref().filter(|_| !made);
         let company = self.company.as_ref().map(|company| &company.key);
@@ -42,7 +45,7 @@ impl ContactDraft {
     }
 }
 
-/// A company by its key, and by its id in the CRM once that is known.
+/// A company by its key, and by its id in the CRM once the hub knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanyRef {
     pub key: String,
@@ -50,68 +53,71 @@ pub struct CompanyRef {
     pub id: Option<u64>,
 }
 
+/// A deal as the CRM should hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DealDraft {
     pub person: PersonId,
     pub show: ShowKey,
     pub name: String,
     pub pipeline: String,
-    /// `None`: leave the stage as the manager has it.
+    /// `None`: the manager's stage stays.
     pub stage: Option<(Stage, String)>,
-    /// In whole major units.
+    /// Worth in whole major units of the CRM account's currency.
     pub price: Option<i64>,
-    /// Minor units beyond the whole ones, for a CRM that holds them.
+    /// Minor units beyond the whole ones, for a CRM that stores them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub fraction: i64,
     pub city: Option<String>,
     pub starts_at: Option<Timestamp>,
     pub show_cancelled: bool,
-    /// The show was called off, and is on again: what says so in the CRM is taken away.
+    /// True if the show was cancelled and is on again: the mark of the cancellation is removed from the CRM.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub show_resumed: bool,
-    /// The show is postponed without a new date. The CRM loses the old one.
+    /// True if the show is postponed without a new date: the old date is removed from the CRM.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub show_postponed: bool,
+    /// Order numbers, separated by `, `.
     pub orders: String,
     pub promo_codes: String,
     pub tickets: usize,
+    /// Refunded sum in whole major units of the account's currency.
     pub refunded: i64,
     pub utm: BTreeMap<String, String>,
-    /// The campaign that the sale is owed to, and by what that is known.
+    /// The campaign that brought the sale, and in brackets how the hub knows: promo code, link, click or open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub campaign: Option<String>,
-    /// Whose the collective order is.
+    /// The company that the collective order belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub company: Option<CompanyRef>,
-    /// How its orders stand with their money. What the stage says already makes no other draft.
+    /// How the orders stand with their money. A value that the stage implies is not part of the digest.
     #[serde(default, skip_serializing_if = "is_plain")]
     pub payment: Option<Payments>,
-    /// What it is worth in other currencies than the CRM account's, in words; the price does not hold it.
+    /// Worth in other currencies than the account's, in words. The price does not include it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub other_sums: String,
-    /// Fields for which it has nothing are emptied: what was written there is another deal's now, or somebody else's since
-    /// two people parted.
+    /// True if fields without a value are emptied. Their content belongs to another deal now, or to another person
+    /// since two people were parted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clears: bool,
-    /// Other people's ids that the row may bear, as in `ContactDraft`.
+    /// Other people's ids that the row may bear, as in [`ContactDraft`].
     #[serde(skip)]
     pub other_ids: BTreeSet<PersonId>,
-    /// What decides whether the stage may be sent, where the deal exists already.
+    /// Decides whether the stage may be sent to a deal that exists.
     #[serde(skip)]
     pub guard: Option<StageGuard>,
     /// When the last fact happened that speaks for the stage.
     #[serde(skip)]
     pub stage_at: Option<Timestamp>,
-    /// The hub's own stage, also where it is not to be sent.
+    /// The hub's own stage, also if it is not sent.
     #[serde(skip)]
     pub weighed: Option<Stage>,
-    /// Those of its orders that are paid.
+    /// The orders of the deal that are paid.
     #[serde(skip)]
     pub paid_orders: BTreeSet<String>,
 }
 
 impl DealDraft {
-    /// How its money stands, for people: `paid`, `paid; besides 30000.00 KZT`.
+    /// Returns the payment state in words: `paid`, `paid; besides 30000.00 KZT`.
     pub fn payment_words(&self) -> Option<String> {
         let state = self.payment.map(|payment| payment.words().to_owned());
         let besides = (!self.other_sums.is_empty()).then(|| format!("besides {}", self.other_sums));
@@ -121,7 +127,7 @@ impl DealDraft {
         (!told.is_empty()).then(|| told.join("; "))
     }
 
-    /// Of what is to be sent. A refund that the stage does not say is a part of it.
+    /// Returns the digest of what is to be sent. It includes a refund that the stage does not show.
     pub(super) fn digest(&self) -> Digest {
         let said = matches!(self.stage, Some((Stage::Refunded, _)));
         match self.payment {
@@ -131,62 +137,66 @@ impl DealDraft {
     }
 }
 
+/// One write to the CRM. A `u64` is the id of the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     CreateContact(ContactDraft),
     UpdateContact(u64, ContactDraft),
-    /// The contact's id is known or comes from this plan's `CreateContact`.
+    /// The contact's id is known, or comes from `CreateContact` of the same plan.
     CreateDeal(DealDraft),
     UpdateDeal(u64, DealDraft),
-    /// A further deal of the same person and show: worth nothing, lost, and it names the one that counts.
+    /// Closes a double of the same person and show: price 0, lost, with the id of the deal that counts.
     CloseDouble(u64, DealDraft),
-    /// The contact's and the deal's ids are known or come from this plan.
+    /// The ids of contact and deal are known, or come from the same plan. The digest is of what cannot change later.
     CreateInvoice(InvoiceDraft, Digest),
     UpdateInvoice(u64, InvoiceDraft),
-    /// An invoice whose order got another.
+    /// Cancels an invoice whose order got another one.
     CancelInvoice(u64, InvoiceDraft),
-    /// A second contact of the same person: tag it, name the first.
+    /// Tags a second contact of the same person and names the first one, `of`.
     MarkDuplicate {
         contact: u64,
         of: u64,
     },
 }
 
-/// A deal that counts as deleted, and that would be written otherwise if it were there.
+/// A deal that counts as deleted but has changes. The hub asks the CRM whether it was restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubted {
     pub show: ShowKey,
     pub deal: u64,
     pub deleted_at: Timestamp,
-    /// Of what would be written.
+    /// The digest of what the hub would write.
     pub digest: Digest,
 }
 
+/// The steps that make the CRM equal to what the hub knows of one person.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
+    /// Writes in their order, each with the digest of its content.
     pub steps: Vec<(Step, Digest)>,
-    /// The contact to which deals belong, when the CRM has it already.
+    /// The contact that deals belong to, if the CRM has it already.
     pub contact: Option<u64>,
-    /// Companies that contacts, deals and invoices of this plan point at.
+    /// Companies of the contacts, deals and invoices in this plan.
     pub companies: Vec<CompanyDraft>,
-    /// What was said in chats and no note holds yet.
+    /// Chat messages that no note holds yet.
     pub note: Option<NoteDraft>,
+    /// A request to a manager.
     pub task: Option<TaskDraft>,
-    /// Whether another task waits for this one.
+    /// True if another note or task waits for this one.
     pub more: bool,
-    /// Deals that may have been restored.
+    /// Deals that count as deleted and may have been restored.
     pub doubted: Vec<Doubted>,
-    /// Lines that chats no longer hold need not be remembered as noted.
+    /// Marks of all lines that chats still hold. Other lines need not be remembered as noted.
     pub marks: BTreeSet<String>,
 }
 
 impl Plan {
-    /// Things to do.
+    /// Returns the number of things to do.
     pub fn len(&self) -> usize {
         self.steps.len() + usize::from(self.note.is_some()) + usize::from(self.task.is_some()) + usize::from(self.more)
     }
 
-    /// Shows for which a deal is made.
+    /// Returns the shows for which the plan creates a deal.
     pub(super) fn makes_deals(&self) -> BTreeSet<ShowKey> {
         let made = self.steps.iter().filter_map(|(step, _)| match step {
             Step::CreateDeal(draft) => Some(draft.show.clone()),
@@ -200,7 +210,7 @@ impl Plan {
     }
 }
 
-/// The stage says the same.
+/// Returns true if the stage implies the payment state.
 fn is_plain(payment: &Option<Payments>) -> bool {
     !matches!(payment, Some(Payments::Overdue | Payments::Over | Payments::Partly))
 }

@@ -1,5 +1,5 @@
-//! Whether the hub may move a deal from where it stands in the CRM. Where the hub put it, the hub may move it. A deal that a
-//! manager or a robot moved goes only forward, and never into another pipeline.
+//! Decides whether the hub may move a deal from its stage in the CRM. The hub may move a deal that it put there
+//! itself. A deal that a manager or a robot moved only moves forward, and never into another pipeline.
 
 use std::collections::BTreeSet;
 
@@ -9,28 +9,31 @@ use stagedoor_model::{Rung, Timestamp, breakage};
 use super::{DealState, Move};
 use crate::{Catalog, Deal, Pipeline, Stage};
 
-/// What decides whether a stage may be sent to a deal that exists. Stages are named as the config names them.
+/// The facts that decide whether a stage may be sent to an existing deal. Stages have their names of the config.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StageGuard {
-    /// Where the hub itself may have put the deal: pipelines and stages.
+    /// Pipelines and stages where the hub itself may have put the deal.
     pub own: BTreeSet<(String, String)>,
-    /// Stages of the pipeline in which the deal belongs.
+    /// The paid stage of the pipeline in which the deal belongs.
     pub paid: Option<String>,
+    /// The refunded stage of that pipeline.
     pub refunded: Option<String>,
+    /// The lost stage of that pipeline.
     pub lost: Option<String>,
 }
 
-/// A stage as the CRM has it.
+/// A stage as the CRM stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StagePlace {
     /// Id of the pipeline; 0 in a CRM without pipelines.
     pub pipeline: u64,
     /// Id of the stage within its pipeline.
     pub stage: u64,
-    /// A later stage of the pipeline has a greater one.
+    /// Order within the pipeline: a later stage has a greater value.
     pub position: i64,
-    /// Whether it closes deals as won, or as lost.
+    /// True if the stage closes deals as won.
     pub won: bool,
+    /// True if the stage closes deals as lost.
     pub lost: bool,
 }
 
@@ -44,7 +47,7 @@ impl StageGuard {
     pub(super) fn of(pipeline: &Pipeline, known: &DealState, catalog: &Catalog) -> Self {
         let sent_in = catalog.pipelines.iter().find(|one| Some(&one.name) == known.pipeline.as_ref());
         let sent_in = sent_in.unwrap_or(pipeline);
-        // A closed double that counts again stands where the hub closed it.
+        // A closed double that counts again stands at the stage where the hub closed it.
         let is_closed = known.id.is_none_or(|id| known.closed.contains(&id)) && !known.closed.is_empty();
         let closed = Some(&Stage::Lost).filter(|_| is_closed && !breakage::is_on("double-stays-closed"));
         let sent = known.stage.iter().chain(&known.sent_stages).chain(closed);
@@ -53,7 +56,7 @@ impl StageGuard {
         Self { own, ..Self::within(pipeline) }
     }
 
-    /// Of a further deal of the same show: it stands wherever the hub put it for somebody else.
+    /// Builds the guard of a double. The hub may have put it at any stage for another person.
     pub(super) fn of_double(pipeline: &Pipeline) -> Self {
         let own = pipeline.stages.values().map(|stage| (pipeline.name.clone(), stage.clone())).collect();
         Self { own, ..Self::within(pipeline) }
@@ -69,8 +72,8 @@ impl StageGuard {
         }
     }
 
-    /// Whether a deal that stands at `from` may be moved to `to`, which is `stage` of `pipeline` in the config. `place` finds a
-    /// stage of the config in the CRM.
+    /// Returns true if a deal at `from` may move to `to`. `to` is `stage` of `pipeline` in the config. `place` finds
+    /// a stage of the config in the CRM.
     pub fn allows(
         &self,
         (stage, pipeline): (Stage, &str),
@@ -92,7 +95,7 @@ impl StageGuard {
         let is_paid = from.won || !is_aside && named(&self.paid).is_some_and(|paid| from.position >= paid.position);
         match stage {
             Stage::Refunded => !is_lost,
-            // What somebody called paid is not lost because the shop gave an order up.
+            // A deal that a person marked as paid is not lost because the shop cancelled an order.
             Stage::Lost => !is_paid && !is_aside,
             Stage::Ladder(rung) if is_aside => rung >= Rung::Paid,
             Stage::Ladder(_) => !from.won && to.position > from.position,
@@ -100,8 +103,8 @@ impl StageGuard {
     }
 }
 
-/// When the last fact happened that speaks for the deal's stage: each purchase speaks for a paid one, and each open order for
-/// a cart.
+/// Returns when the last fact happened that speaks for the deal's stage. Each purchase speaks for a paid stage, and
+/// each open order for the cart stage.
 pub(super) fn spoken_at(deal: &Deal) -> Timestamp {
     match deal.stage {
         Stage::Ladder(rung) if rung >= Rung::Paid => deal.bought_at.map_or(deal.since, |at| at.max(deal.since)),
@@ -112,16 +115,16 @@ pub(super) fn spoken_at(deal: &Deal) -> Timestamp {
     }
 }
 
-/// Whether the deal's stage is to be sent: it changed since it was sent last, or somebody bought after a manager moved the deal.
-/// A manager's own move is never pushed back: only what happened after it may move the deal. Money is an exception: shops and
-/// banks tell of it late, and where the manager moved the deal meanwhile says nothing of it. It counts once.
+/// Returns true if the deal's stage is to be sent: it changed since, or the person bought after a manager moved the
+/// deal. The hub never reverts a manager's move: only facts after the move may move the deal. Late money is an
+/// exception, once: shops and banks report money late, and the manager's move says nothing about it.
 pub(super) fn is_news(deal: &Deal, known: &DealState, moved: Option<&Move>) -> bool {
     let is_after = |moved: &Move| spoken_at(deal) > moved.at;
     let is_unsure = !known.sent_stages.is_empty();
     let is_changed = known.stage != Some(deal.stage) || is_unsure || breakage::is_on("stage-sent-always");
     let is_bought = matches!(deal.stage, Stage::Ladder(rung) if rung >= Rung::Paid);
     let reopened = |moved: &Move| is_bought && known.stage_at.is_none_or(|sent| sent < moved.at);
-    // The hub moved the deal again since, for a fact after the move.
+    // The hub moved the deal again since then, for a fact after the manager's move.
     let is_outdated = |moved: &Move| known.stage_at > Some(moved.at) && !breakage::is_on("outdated-move-holds-deal");
     match moved.filter(|moved| !is_outdated(moved)) {
         None => is_changed,
@@ -130,11 +133,11 @@ pub(super) fn is_news(deal: &Deal, known: &DealState, moved: Option<&Move>) -> b
     }
 }
 
-/// How long before a manager's move money may have moved that the manager did not know of: banks and shops tell within a day,
-/// and some tell the day alone.
+/// How long before a manager's move a payment may have happened without the manager's knowledge. Banks and shops
+/// report within a day, and some report only the day.
 const UNKNOWN: SignedDuration = SignedDuration::from_hours(24);
 
-/// Whether the hub learnt only now that the deal was paid or given back, shortly before the manager's move.
+/// Returns true if the hub learnt only now of a payment or refund shortly before the manager's move.
 fn is_late_money(deal: &Deal, known: &DealState, moved: &Move) -> bool {
     let is_money = match deal.stage {
         Stage::Ladder(rung) => rung >= Rung::Paid,
@@ -214,7 +217,7 @@ mod tests {
         let closed = DealState { closed: [8].into(), ..DealState::default() };
         assert!(allows(&closed));
         assert!(allows(&DealState { id: Some(8), ..closed.clone() }));
-        // Another deal counts, and a manager gave that up.
+        // Another deal counts, and a manager marked that one as lost.
         assert!(!allows(&DealState { id: Some(9), ..closed }));
     }
 

@@ -1,5 +1,5 @@
-//! What is known of two people in the CRM, once they are one. Each `join` takes the other apart field by field, without `..`: a
-//! field that is added later cannot be forgotten here.
+//! Joins what is known of two people in the CRM once they are one. Each `join` names every field of the other,
+//! without `..`, so that a field that is added later cannot be forgotten.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,14 @@ use super::{ContactState, CrmState, DealState, InvoiceState, Pending};
 use crate::PersonId;
 
 impl Pending {
-    /// Both of two calls. Which of the two made a row that is found is not known, nor what is in it.
+    /// Joins two pending calls. The values are dropped, because a row that is found may come from either call.
     fn join(self, other: Self) -> Self {
         let late_until = self.late_until.max(other.late_until);
         Self { at: self.at.min(other.at), late_until, values: Default::default() }
     }
 }
 
-/// The links of joined people are joined in each run: what was looked up since is not open again.
+/// Joins two pending calls, without those that were looked up until `looked_until`. Each run joins the states again.
 fn joined(one: Option<Pending>, other: Option<Pending>, looked_until: Option<Timestamp>) -> Option<Pending> {
     let fresh = |pending: &Pending| Some(pending.at) > looked_until;
     match (one.filter(fresh), other.filter(fresh)) {
@@ -26,7 +26,8 @@ fn joined(one: Option<Pending>, other: Option<Pending>, looked_until: Option<Tim
 }
 
 impl ContactState {
-    /// The contact that exists counts; what was last sent is said of that one alone. `is_second`: the other's counts.
+    /// Keeps the contact that exists. `last_sent` is about that contact alone. `is_second`: the contact of `other`
+    /// counts.
     fn join(self, other: Self, is_second: bool) -> Self {
         let (known, second) = if is_second { (other, self) } else { (self, other) };
         let Self { id, last_sent, pending, rejected, held, marketed, named, looked_until, claimed } = known;
@@ -57,17 +58,17 @@ impl ContactState {
 }
 
 impl DealState {
-    /// Its deal was closed as a double, and the other's was not.
+    /// Returns true if this deal was closed as a double and the other's deal was not.
     fn counts_less_than(&self, other: &Self) -> bool {
         let is_closed = |one: &Self, by: &Self| one.id.is_some_and(|id| by.closed.contains(&id));
         is_closed(self, other) && !is_closed(other, self)
     }
 
-    /// What is known of two people's deals for one show. One of the two deals is the double of the other, and the one that was
-    /// closed as such stays it.
+    /// Joins two people's deals for one show. One deal becomes the double of the other. A deal that was closed as a
+    /// double stays closed.
     fn join(self, other: Self) -> Self {
         let is_closed = self.counts_less_than(&other) && !breakage::is_on("closed-double-counts");
-        // Another is being made in its place.
+        // A new deal is being made in place of the other one.
         let is_replaced =
             other.id.is_some_and(|id| self.doubles.contains(&id)) && !breakage::is_on("replaced-row-back");
         let is_second = other.id.is_some() && (self.id.is_none() && !is_replaced || is_closed);
@@ -138,7 +139,7 @@ impl DealState {
 }
 
 impl InvoiceState {
-    /// An order has one invoice: the one that exists counts.
+    /// Keeps the invoice that exists: an order has one invoice.
     fn join(self, other: Self) -> Self {
         let (known, second) = if self.id.is_none() { (other, self) } else { (self, other) };
         let Self { id, last_sent, pending, rejected, fixed, asked, anew, deal, contact, mut old } = known;
@@ -149,15 +150,15 @@ impl InvoiceState {
 }
 
 impl CrmState {
-    /// What two joined people had in the CRM, the elder's first.
+    /// Joins what two people had in the CRM. `self` is the elder's state.
     #[must_use]
     pub fn join(mut self, other: Self) -> Self {
         let Self {
-            // Each link has its own revision. Due times are worked out anew, and differ from what the elder's says.
+            // Each state has its own revision. Due times are computed anew and may differ from the elder's.
             revision: _,
             turns_at: _,
             look_again_at: _,
-            // Together they are somebody else than each was.
+            // The joined person differs from each of the two, so these are evaluated anew.
             write_again_at: _,
             looked: _,
             gone_asked_at: _,
@@ -197,7 +198,7 @@ impl CrmState {
         self.unhung_from.extend(unhung_from);
         self.owed_contact = self.owed_contact.max(owed_contact);
         self.unhung_reason = self.unhung_reason.or(unhung_reason);
-        // The elder's link goes on; the other's says what was known before the join.
+        // The elder's state goes on. The other's state is what was known before the join.
         let is_in = |known: Option<&BTreeSet<String>>, value: &String| known.is_some_and(|known| known.contains(value));
         let known = self.contact_values.clone();
         for (id, mut values) in contact_values {
@@ -229,7 +230,8 @@ impl CrmState {
             (Some(own), Some(other)) => Some(Box::new(own.join(*other))),
             (own, other) => own.or(other),
         };
-        // Who was joined into one of the two and parted since may have rows there, though the other parted from them long ago.
+        // A person who was joined into one of the two and parted since may have rows there. That holds even if the
+        // other parted from them long ago.
         let entangled = |joined: &BTreeSet<PersonId>, untangled: &BTreeSet<PersonId>| joined - untangled;
         let theirs = entangled(&their_joined, &untangled);
         let entangled = &entangled(&self.joined, &self.untangled) | &theirs;
@@ -280,7 +282,7 @@ mod tests {
     use super::*;
     use crate::ShowKey;
 
-    /// Somebody with a contact and a deal, and what was marked as their doubles.
+    /// A person with a contact, a deal, and ids marked as their doubles.
     fn link(contact: u64, deal: u64, marked: &[u64], closed: &[u64]) -> CrmState {
         let mut link = CrmState::default();
         (link.contact.id, link.marked) = (Some(contact), marked.iter().copied().collect());
@@ -320,7 +322,7 @@ mod tests {
     fn rows_of_somebody_parted_stay_to_be_put_in_order_though_another_parted_from_them_before() {
         let id = |n: u8| PersonId::of(&stagedoor_model::RecordKey(format!("order/shop:{n}")));
         let (stranger, elder) = (id(1), id(2));
-        // The stranger was joined into the elder, whose link has their rows still.
+        // The stranger was joined into the elder, whose state still has the stranger's rows.
         let mut entangled = link(9, 14, &[], &[]);
         entangled.joined = [stranger].into();
         let parted = CrmState { untangled: [stranger, elder].into(), ..link(13, 11, &[], &[]) };

@@ -1,4 +1,4 @@
-//! What is known of a person in the CRM, and of what was last sent there.
+//! What the hub knows of a person's rows in the CRM, and what it last sent there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::{
     Later, MailingState, NoteDraft, PersonId, ShowKey, Stage, TaskDraft, list_membership::Places, segments::Looked,
 };
 
-/// A hash of what was last sent, so that nothing is sent twice.
+/// A hash of what was last sent, so that nothing is sent twice. It has 16 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Digest(String);
@@ -25,46 +25,49 @@ impl Digest {
     }
 }
 
-/// A creating call that was not answered yet. Its row is looked up, and is made anew only when the call can have no late effect.
+/// A create call without an answer yet. The hub looks its row up, and creates it again only when the call can have no
+/// late effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// When the call began.
     pub at: Timestamp,
-    /// Until when the CRM may still carry the call out. Earlier builds wrote none.
+    /// Until when the CRM may still carry out the call. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_until: Option<Timestamp>,
-    /// Phones and e-mails that the row is made with.
+    /// Phones and e-mails of the new row.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub values: BTreeSet<String>,
 }
 
 impl Pending {
-    /// A call that begins now, in a CRM where calls take effect for so long after they were given up.
+    /// Creates the state of a call that begins now. `late_for`: how long an abandoned call can take effect in this
+    /// CRM.
     pub fn new(now: Timestamp, late_for: SignedDuration) -> Self {
         Self { at: now, late_until: Some(now + late_for), values: BTreeSet::new() }
     }
 
-    /// Whether the call can have no effect any more.
+    /// Returns true if the call can have no effect any more.
     pub fn is_over(&self, now: Timestamp, late_for: SignedDuration) -> bool {
         is_over(self.at, self.late_until, now, late_for)
     }
 }
 
-/// An end further away than two waits comes from a clock that was put back since.
+/// Returns true if the wait is over. An end further away than two waits comes from a clock that was put back since.
 fn is_over(at: Timestamp, until: Option<Timestamp>, now: Timestamp, late_for: SignedDuration) -> bool {
     let until = until.unwrap_or(at + late_for);
     now >= until || until > now + late_for + late_for || breakage::is_on("create-anew-at-once")
 }
 
-/// Why a row waits for a manager: the CRM refuses it as it is.
+/// A row that waits for a manager, because the CRM refuses it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
-    /// What was refused; another content is tried again.
+    /// The digest of the refused content. Other content is sent.
     pub digest: Digest,
     pub reason: String,
     pub at: Timestamp,
 }
 
+/// A contact in the CRM.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ContactState {
     pub id: Option<u64>,
@@ -74,70 +77,72 @@ pub struct ContactState {
     pub pending: Option<Pending>,
     #[serde(rename = "parked")]
     pub rejected: Option<Rejected>,
-    /// Why it, or its company, waits for the account, such as for a right that the hub's user lost.
+    /// Why the contact or its company waits for the account, for example because the hub's user lost a right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Rejected>,
-    /// Whether its fields of consent, letters and segments hold something.
+    /// True if its fields of consent, mailings and segments hold something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marketed: bool,
-    /// The name that the hub wrote there. Earlier builds wrote none.
+    /// The name that the hub wrote there. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<String>,
-    /// Calls of joined people that began until then were looked up already.
+    /// Calls of joined people that began until this time were looked up already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked_until: Option<Timestamp>,
-    /// Ids of contacts that the index has for this person.
+    /// Ids of contacts that the identity index has for this person.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub claimed: BTreeSet<u64>,
 }
 
+/// A deal in the CRM.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DealState {
     pub id: Option<u64>,
     #[serde(rename = "pushed")]
     pub last_sent: Option<Digest>,
+    /// The stage that was last sent.
     pub stage: Option<Stage>,
-    /// The pipeline in which that stage was sent, by its name in the config. Earlier builds wrote none.
+    /// The pipeline of that stage, by its name in the config. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
-    /// When the last fact happened that spoke for that stage. Earlier builds wrote none.
+    /// When the last fact happened that spoke for that stage. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_at: Option<Timestamp>,
-    /// The hub's own stage when the deal was written last, sent or not. Earlier builds wrote none.
+    /// The hub's own stage when the deal was last written, sent or not. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weighed: Option<Stage>,
-    /// Stages that were sent since without an answer: the deal may stand at each of them.
+    /// Stages that were sent since then without an answer. The deal may stand at any of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sent_stages: Vec<Stage>,
-    /// Its person was parted from somebody; what made it may be the other's now.
+    /// True if its person was parted from another, to whom the facts behind this deal may belong now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_parted: bool,
-    /// What was to be written when the CRM was last found to have the deal no more.
+    /// The digest that was to be written when the CRM last reported the deal as deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent: Option<Digest>,
     #[serde(rename = "intent")]
     pub pending: Option<Pending>,
     #[serde(rename = "parked")]
     pub rejected: Option<Rejected>,
-    /// Why it waits for the account, such as for a stage that is missing there.
+    /// Why the deal waits for the account, for example because a stage is missing there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Rejected>,
-    /// Orders that the deal was last pushed with.
+    /// Orders with which the deal was last sent.
     #[serde(default)]
     pub orders: BTreeSet<String>,
-    /// Those of them that were paid then. Earlier builds wrote none.
+    /// Orders among them that were paid then. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub paid_orders: BTreeSet<String>,
-    /// Further deals that the CRM holds for the same person and show.
+    /// Further deals in the CRM for the same person and show.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub doubles: BTreeSet<u64>,
-    /// Doubles that were closed as such.
+    /// Doubles that the hub closed.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub closed: BTreeSet<u64>,
-    /// Calls of joined people that began until then were looked up already.
+    /// Calls of joined people that began until this time were looked up already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked_until: Option<Timestamp>,
-    /// Ids of deals that the index has for this person.
+    /// Ids of deals that the identity index has for this person.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub claimed: BTreeSet<u64>,
 }
@@ -152,33 +157,33 @@ pub struct InvoiceState {
     pub pending: Option<Pending>,
     #[serde(rename = "parked")]
     pub rejected: Option<Rejected>,
-    /// Of what cannot be changed once it is made.
+    /// The digest of what cannot change once the invoice exists.
     pub fixed: Option<Digest>,
-    /// The same of the one that was asked for last. A look that finds it says nothing of its lines.
+    /// The same digest of the last create call. A lookup that finds the invoice does not tell its lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Digest>,
-    /// How often the order's invoice was made anew because that changed.
+    /// How often the order's invoice was created anew because that digest changed.
     #[serde(default)]
     pub anew: u32,
-    /// The deal that it belongs to in the CRM. Earlier builds wrote none.
+    /// Its deal in the CRM. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deal: Option<u64>,
-    /// Its contact there. A join or a parting moves the deal to another contact.
+    /// Its contact in the CRM. A join or a parting moves the deal to another contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<u64>,
-    /// Invoices of the order that another took the place of, and that are not cancelled yet.
+    /// Invoices of the order that were replaced and are not cancelled yet.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub old: BTreeSet<u64>,
 }
 
 impl InvoiceState {
-    /// Which invoice of its order is made next, from 0.
+    /// Returns the number of the order's next invoice, from 0.
     #[must_use]
     pub fn turn(&self) -> u32 {
         self.anew + u32::from(self.id.is_some())
     }
 
-    /// One that was cancelled because its lines changed; what the order gets next has another key.
+    /// Forgets an invoice that was cancelled because its lines changed. The order's next invoice has another key.
     pub fn let_go(&mut self, id: u64) {
         self.old.remove(&id);
         if self.id == Some(id) {
@@ -188,11 +193,11 @@ impl InvoiceState {
     }
 }
 
-/// What is known of a person in the CRM. Written by the reconciler alone.
+/// What the hub knows of a person's rows in the CRM. Only the reconciler writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CrmState {
-    /// How often it was written. Who writes from an older one is refused: a reconciler that lost its lease while a call
-    /// was under way must not undo what the next one has learnt.
+    /// How often the state was written. A write that starts from an older revision is refused. A reconciler that lost
+    /// its lease during a call must not overwrite what the next one stored.
     #[serde(default)]
     pub revision: u64,
     pub contact: ContactState,
@@ -200,104 +205,106 @@ pub struct CrmState {
     /// Second contacts of the same person that were marked as duplicates.
     #[serde(default)]
     pub marked: BTreeSet<u64>,
-    /// Contacts that the hub made for people who turned out to be this one.
+    /// Contacts that the hub made for people who were joined into this one.
     #[serde(default)]
     pub doubles: BTreeSet<u64>,
-    /// Deals that are to hang on the contact once it is made anew.
+    /// Deals that the hub must attach to the contact once the contact is created anew.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unhung: BTreeSet<u64>,
-    /// Contacts of those from whom the person was parted: these deals may still hang there, too.
+    /// Contacts of people from whom this person was parted. The same deals may still hang there.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unhung_from: BTreeSet<u64>,
-    /// They get a contact anew, though a manager deleted the last of theirs then: it was merged into the contact of somebody
-    /// from whom they are parted since, or their deals hang on that one.
+    /// When a contact was deleted that the hub must replace, although a manager deleted it. The contact was merged
+    /// into one of a person who is parted now, or the deals hang on that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owed_contact: Option<Timestamp>,
-    /// Why the CRM refuses to hang them there.
+    /// Why the CRM refuses to attach those deals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unhung_reason: Option<Rejected>,
-    /// Phones and e-mails that each contact has or had, as the hub writes them. One that is gone there was taken away by a
-    /// manager.
+    /// Phones and e-mails that each contact has or had, by the contact's id. A value that is missing in the CRM was
+    /// removed by a manager.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contact_values: BTreeMap<u64, BTreeSet<String>>,
-    /// Phones and e-mails of the hub for which a contact had no room.
+    /// Phones and e-mails for which a contact had no room.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<u64, BTreeSet<String>>,
-    /// Claims of theirs that the hub began to write into a contact: there they are its own word, and no manager's.
+    /// Claims that the hub began to write into a contact. There they are the hub's own values, not a manager's.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub offered: BTreeSet<String>,
-    /// Former phones and e-mails of theirs that the hub takes or took out of a contact. One that is theirs again is written.
+    /// Former phones and e-mails that the hub removes or removed from a contact. If one is theirs again, it is
+    /// written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cleared: BTreeMap<u64, BTreeSet<String>>,
-    /// Former phones and e-mails of theirs that a manager had taken away before the hub came to it. They stay away.
+    /// Former phones and e-mails that a manager removed before the hub did. They stay away.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub removed: BTreeMap<u64, BTreeSet<String>>,
-    /// When the CRM was last asked whether contacts of theirs that count as deleted are there, beside one that lives.
+    /// When the hub last asked the CRM whether contacts that count as deleted exist, beside one that lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_asked_at: Option<Timestamp>,
-    /// Ids that rows of theirs bear and that name nobody else: of people whom the hub does not know any more.
+    /// Ids of unknown people that rows of this person bear, and that name no other person.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub other_ids: BTreeSet<PersonId>,
-    /// Marks of the lines of conversations that a note holds.
+    /// Marks of the conversation lines that notes hold.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub noted: BTreeSet<String>,
-    /// The line that the last task was about.
+    /// The conversation line of the last task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasked: Option<(Timestamp, String)>,
-    /// A note and a task that were sent and not answered; what was sent is known by its digest.
+    /// A note that was sent and is not answered, known by its digest.
     #[serde(rename = "note_intent", default, skip_serializing_if = "Option::is_none")]
     pub pending_note: Option<PendingText>,
+    /// A task that was sent and is not answered.
     #[serde(rename = "task_intent", default, skip_serializing_if = "Option::is_none")]
     pub pending_task: Option<PendingText>,
-    /// By `<source>:<the shop's id of the order>`.
+    /// Invoices by `<source>:<the shop's id of the order>`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub invoices: BTreeMap<String, InvoiceState>,
-    /// What the second CRM is known to hold, where there is one. Only what is about a CRM is in it.
+    /// The state of the second CRM, if there is one. It holds only fields about a CRM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second: Option<Box<CrmState>>,
-    /// Companies of theirs that the CRM refuses, by the company's key.
+    /// Companies of this person that the CRM refuses, by the company's key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub companies: BTreeMap<String, Rejected>,
-    /// Money that has no place in an order, by what names it.
+    /// Money that has no place in an order, by the key of the trouble.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unmatched: BTreeMap<String, Rejected>,
-    /// Troubles with money that a manager was told of.
+    /// Keys of the troubles with money that a manager was told of.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub troubles: BTreeSet<String>,
-    /// When an order of theirs becomes overdue.
+    /// When the plan next changes without an event, for example because an order becomes overdue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns_at: Option<Timestamp>,
-    /// The segments that somebody is in, and since when.
+    /// The segments that the person is in, and since when.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub segments: BTreeMap<String, Timestamp>,
-    /// The mailing lists that somebody may be on.
+    /// The mailing lists that the person may be on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lists: Places,
-    /// What they were written of the hub's own accord, by occasion.
+    /// What the mailings sent to the person, by occasion.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written: BTreeMap<String, MailingState>,
-    /// When the next message to them may be due.
+    /// When the next message may be due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_again_at: Option<Timestamp>,
-    /// What their segments were last told from.
+    /// The input of the last evaluation of the segments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked: Option<Looked>,
-    /// When they are to be looked at again.
+    /// When the person must be evaluated again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_again_at: Option<Timestamp>,
-    /// People who were joined into this one and whose own links say nothing to people any more.
+    /// People who were joined into this one, and whose own states no longer show reasons to people.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub joined: BTreeSet<PersonId>,
-    /// People who were parted from this one and whose rows are not among these any more.
+    /// People who were parted from this one, and whose rows are no longer among these.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub untangled: BTreeSet<PersonId>,
-    /// What a later version stored beside that.
+    /// Fields that a later version stored.
     #[serde(skip)]
     pub later: Later,
 }
 
 impl CrmState {
-    /// When the first of the calls began that were not answered.
+    /// Returns when the first unanswered call began.
     pub fn unanswered_since(&self) -> Option<Timestamp> {
         let pending_calls = [&self.contact.pending].into_iter();
         let pending_calls = pending_calls.chain(self.deals.values().map(|deal| &deal.pending));
@@ -307,7 +314,7 @@ impl CrmState {
         pending_calls.flatten().map(|pending| pending.at).chain(pending_texts).min()
     }
 
-    /// Whether calls without an answer may still make contacts, deals or invoices.
+    /// Returns true if unanswered calls may still create contacts, deals or invoices.
     pub fn awaits_rows(&self) -> bool {
         let mut deals = self.deals.values();
         let mut invoices = self.invoices.values();
@@ -317,7 +324,7 @@ impl CrmState {
         is_late && !breakage::is_on("late-row-of-joined-unseen")
     }
 
-    /// Until when the last of the calls that were not answered may still take effect.
+    /// Returns until when the last unanswered call may take effect.
     pub fn late_until(&self) -> Option<Timestamp> {
         let pending_calls = [&self.contact.pending].into_iter();
         let pending_calls = pending_calls.chain(self.deals.values().map(|deal| &deal.pending));
@@ -329,24 +336,24 @@ impl CrmState {
         pending_calls.flatten().filter_map(|pending| pending.late_until).chain(pending_texts).max()
     }
 
-    /// The CRM's ids of deals, by show.
+    /// Returns the CRM's ids of deals, by show.
     pub fn leads(&self) -> BTreeMap<String, u64> {
         self.deals.iter().filter_map(|(show, deal)| Some((show.0.clone(), deal.id?))).collect()
     }
 }
 
-/// Said before a note or a task is written.
+/// A note or a task that the hub is about to write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingText {
     pub at: Timestamp,
-    /// Until when the CRM may still carry the call out. Earlier builds wrote none.
+    /// Until when the CRM may still carry out the call. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_until: Option<Timestamp>,
     pub digest: Digest,
-    /// Of a note: the lines that it holds.
+    /// For a note: marks of its lines. For a task about trouble with money: the key of the trouble.
     #[serde(default)]
     pub lines: BTreeSet<String>,
-    /// Of a task: the line that it is about.
+    /// For a task about a conversation: the line that it is about.
     #[serde(default)]
     pub about: Option<(Timestamp, String)>,
 }
@@ -367,23 +374,24 @@ impl PendingText {
         }
     }
 
-    /// Whether the call can have no effect any more.
+    /// Returns true if the call can have no effect any more.
     pub fn is_over(&self, now: Timestamp, late_for: SignedDuration) -> bool {
         is_over(self.at, self.late_until, now, late_for)
     }
 
-    /// Whether this text is what was sent.
+    /// Returns true if this text is what was sent.
     pub fn is(&self, text: &str) -> bool {
         self.digest == Digest::of(&text)
     }
 }
 
 impl CrmState {
-    /// What waits for a manager: rows that the CRM refused, and money that has no place.
+    /// Returns what waits for a manager: rows that the CRM refused, and money without a place.
     pub fn rejected(&self) -> Vec<&Rejected> {
         self.refused().into_iter().chain(self.unmatched.values()).collect()
     }
 
+    /// Returns the rows that the CRM refused, of both CRMs.
     pub fn refused(&self) -> Vec<&Rejected> {
         let deals = self.deals.values().filter_map(|deal| deal.rejected.as_ref());
         let invoices = self.invoices.values().filter_map(|invoice| invoice.rejected.as_ref());
@@ -392,17 +400,17 @@ impl CrmState {
         own.chain(self.companies.values()).chain(second).collect()
     }
 
-    /// Why contacts and deals wait for something in the CRM that concerns many.
+    /// Returns why contacts and deals wait for something in the CRM that concerns many rows.
     pub fn held(&self) -> Vec<&Rejected> {
         let second = self.second.iter().flat_map(|second| second.held());
         let deals = self.deals.values().filter_map(|deal| deal.held.as_ref());
         self.contact.held.iter().chain(deals).chain(second).collect()
     }
 
-    /// Takes off why deals waited that the plan has nothing to do for any more. Returns whether there were any.
+    /// Clears the reasons of rows that no longer need a write. Returns true if there were any.
     pub fn release_held(&mut self, plan: &Plan) -> bool {
         let is_over = plan.is_empty() && self.contact.held.take().is_some();
-        // Without a living contact nothing is planned, and the deals wait as before.
+        // Without a living contact, no deal is planned, and the deals wait as before.
         if plan.contact.is_none() {
             return is_over;
         }
@@ -418,7 +426,7 @@ impl CrmState {
         over.map(|(_, deal)| deal.held = None).count() > 0 || is_over
     }
 
-    /// Takes off what is shown to people. The link of the person into whom this one was joined says it from now on.
+    /// Clears what is shown to people. The state of the person into whom this one was joined shows it from now on.
     pub fn forget_reasons(&mut self) {
         (self.contact.rejected, self.contact.held, self.unhung_reason) = (None, None, None);
         self.deals.values_mut().for_each(|deal| (deal.rejected, deal.held) = (None, None));
@@ -428,19 +436,19 @@ impl CrmState {
         self.second.iter_mut().for_each(|second| second.forget_reasons());
     }
 
-    /// Whether a note or a task was sent without an answer.
+    /// Returns true if a note or a task was sent without an answer.
     pub fn has_remarks(&self) -> bool {
         let own = self.pending_note.is_some() || self.pending_task.is_some();
         own || self.second.as_ref().is_some_and(|second| second.has_remarks())
     }
 
-    /// The link of the person into whom this one was joined looks for them from now on.
+    /// Forgets pending notes and tasks. The state of the person into whom this one was joined keeps looking for them.
     pub fn forget_remarks(&mut self) {
         (self.pending_note, self.pending_task) = (None, None);
         self.second.iter_mut().for_each(|second| second.forget_remarks());
     }
 
-    /// As it is once everything parked is to be tried again.
+    /// Returns the state after a command to retry all rejected rows.
     #[must_use]
     pub fn unparked(mut self) -> Self {
         (self.contact.rejected, self.unhung_reason) = (None, None);
@@ -453,7 +461,7 @@ impl CrmState {
         self
     }
 
-    /// Once a company of theirs is in the CRM: rows that were written without it are written with it.
+    /// Makes contact and deals be written again, for example with a company that is in the CRM now.
     pub fn write_rows_again(&mut self) {
         self.contact.last_sent = None;
         self.deals.values_mut().for_each(|deal| deal.last_sent = None);

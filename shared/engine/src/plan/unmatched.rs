@@ -1,5 +1,5 @@
-//! Money without a place: it matches no order, or came in another currency than its order. It is listed for people until it
-//! has a place.
+//! Money without a place: it matches no order, or its currency differs from the order's. The hub lists it for people
+//! until it has a place.
 
 use std::borrow::Cow;
 
@@ -9,17 +9,17 @@ use stagedoor_model::{Fact, Order, Timestamp, breakage};
 use super::{CrmState, Digest, Rejected};
 use crate::{Person, Settlement, Settlements, Trouble, money::elsewhere_of, records::PAYMENT_RECORD, settlements};
 
-/// How long money waits for its order since the hub listed it: a shop may tell of an order after its payment.
+/// How long listed money waits for its order. A shop may report an order after its payment.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(15);
 
-/// Whether somebody's money is for an order that no shop tells of: the task about it needs a contact. Money that names no order
-/// may be of another business, and is only listed.
+/// Returns true if a person's money is for an order that no shop reports. The task about it needs a contact. Money
+/// that names no order may belong to another business, and is only listed.
 pub(super) fn has_unmatched(person: &Person, link: &CrmState, now: Timestamp) -> bool {
     let names_order = |one: &Trouble| !one.key.starts_with(PAYMENT_RECORD);
     has_payments(person) && overdue(link, &settlements(person.records.values()), now).any(names_order)
 }
 
-/// Money whose order no shop told of in time. The provider's own time does not count: an old payment may be told first.
+/// Returns money whose order no shop reported in time. The time counts from listing: an old payment may arrive late.
 pub(super) fn overdue<'m>(
     link: &'m CrmState,
     money: &'m Settlements<'_>,
@@ -29,7 +29,7 @@ pub(super) fn overdue<'m>(
     money.unmatched.iter().filter(move |one| link.unmatched.get(&one.key).is_some_and(|listed| is_over(listed.at)))
 }
 
-/// When money that is listed becomes a manager's task, if its order does not come before.
+/// Returns when listed money becomes a manager's task if its order does not arrive before.
 pub(super) fn next_overdue(link: &CrmState, money: &Settlements<'_>, now: Timestamp) -> Option<Timestamp> {
     let listed = money.unmatched.iter().filter_map(|one| link.unmatched.get(&one.key));
     listed.map(|one| waits_until(one.at)).filter(|until| *until > now).min()
@@ -45,20 +45,20 @@ fn has_payments(person: &Person) -> bool {
 }
 
 impl CrmState {
-    /// Lists money without a place, with the time at which the hub first saw it, and takes off the list what has a place by now.
-    /// Returns whether the list changed.
+    /// Lists money without a place, with the time at which the hub first saw it. Removes money that has a place now.
+    /// Returns true if the list changed.
     pub fn list_unmatched(&mut self, person: &Person, now: Timestamp) -> bool {
         if self.unmatched.is_empty() && !has_payments(person) || breakage::is_on("unmatched-unseen") {
             return false;
         }
         let money = settlements(person.records.values());
-        // What went back whole has no place to find.
+        // Money that was returned in full needs no place.
         let is_kept =
             |one: &&(Cow<'_, Order>, Settlement)| one.1.elsewhere.values().any(|moved| moved.received > moved.returned);
         let elsewhere = money.orders.values().filter(is_kept);
         let elsewhere = elsewhere.flat_map(|(order, settlement)| elsewhere_of(order, settlement));
         let listed = money.unmatched.iter().cloned().chain(elsewhere).map(|one| {
-            // A clock that was put back since must not make it wait longer.
+            // If the clock was put back since, the money must not wait longer.
             let known = self.unmatched.get(&one.key).map(|known| Rejected { at: known.at.min(now), ..known.clone() });
             let new = || Rejected { digest: Digest::of(&one.text), reason: one.text.clone(), at: now };
             (one.key.clone(), known.unwrap_or_else(new))
@@ -67,8 +67,8 @@ impl CrmState {
         std::mem::replace(&mut self.unmatched, listed) != self.unmatched
     }
 
-    /// Listed money that a manager has to place. What may still find its order by itself is left out: the person is looked at
-    /// again when that time is over.
+    /// Returns listed money that a manager has to place. Money that may still find its order is left out: the hub
+    /// evaluates the person again when that time is over.
     pub fn unplaced(&self) -> Vec<&Rejected> {
         let waits = |one: &Rejected| self.turns_at.is_some_and(|at| at <= waits_until(one.at));
         self.unmatched.values().filter(|one| !waits(one)).collect()
