@@ -1,4 +1,4 @@
-//! Which CRM the config chooses.
+//! Creation of the CRM client that the config names.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::{
     vtiger,
 };
 
-/// The client of the configured account. `owner` names this process among those that share `store`.
+/// Creates the client of the configured account. `owner` names this process among those that share `store`.
 ///
 /// # Errors
-/// When a client cannot be built.
+/// A message, if the client cannot be built.
 pub fn crm(
     config: &Config,
     store: &Arc<dyn Store>,
@@ -26,10 +26,10 @@ pub fn crm(
     crm_over(Arc::new(SocketClient::new(config.crm.timeout)?), config, store, clock, owner)
 }
 
-/// The same over another carrier, such as a stand-in in this process.
+/// Creates the client of the configured account over the given HTTP client, for example a stand-in in this process.
 ///
 /// # Errors
-/// When a client cannot be built.
+/// A message, if the client cannot be built.
 pub fn crm_over(
     http: Arc<dyn HttpClient>,
     config: &Config,
@@ -43,13 +43,14 @@ pub fn crm_over(
     })
 }
 
-/// A CRM and how invoices are written in it.
+/// A CRM and the way in which invoices are written in it.
 type Invoiced = (Arc<dyn Crm>, Option<Invoicing>);
 
-/// The client of the second account, where the config has one, and how its invoices are written.
+/// Creates the client of the second account and returns how its invoices are written. `None` if the config has no
+/// second CRM.
 ///
 /// # Errors
-/// When a client cannot be built.
+/// A message, if the client cannot be built.
 pub fn second(
     config: &Config,
     store: &Arc<dyn Store>,
@@ -61,10 +62,10 @@ pub fn second(
     second_over(Arc::new(http), config, store, clock, owner)
 }
 
-/// The same over another carrier, such as a stand-in in this process.
+/// Creates the client of the second account over the given HTTP client, for example a stand-in in this process.
 ///
 /// # Errors
-/// When a client cannot be built.
+/// A message, if the client cannot be built.
 pub fn second_over(
     http: Arc<dyn HttpClient>,
     config: &Config,
@@ -76,7 +77,7 @@ pub fn second_over(
     let mut config = config.clone();
     config.crm = second.clone();
     config.catalog.invoicing = second.invoicing.clone();
-    // Its own webhooks would come under the name of the second CRM.
+    // Webhooks of the second CRM arrive under its own source name.
     config.sources.retain(|one| one.function != "crm" || one.source.name.as_str() == SECOND_CRM);
     Ok(Some((crm_over(http, &config, store, clock, owner)?, second.invoicing.clone())))
 }

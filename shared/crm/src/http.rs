@@ -1,4 +1,4 @@
-//! What carries a request to a CRM over sockets. It follows no redirects and keeps the time-out of the CRM's settings.
+//! The HTTP client for CRMs. It follows no redirects and keeps the time-out of the CRM's settings.
 
 use std::time::Duration;
 
@@ -7,12 +7,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 pub use stagedoor_ports::{HttpClient, HttpError};
 
-/// The client over sockets.
+/// HTTP client over sockets.
 pub struct SocketClient(reqwest::Client);
 
 impl SocketClient {
+    /// Creates a client whose calls take at most `timeout`.
+    ///
     /// # Errors
-    /// A sentence, when no client can be built.
+    /// A message, if no client can be built.
     pub fn new(timeout: Duration) -> Result<Self, String> {
         let follow = stagedoor_model::breakage::is_on("follow-redirects");
         let redirects = if follow { reqwest::redirect::Policy::limited(5) } else { reqwest::redirect::Policy::none() };
@@ -36,17 +38,17 @@ impl HttpClient for SocketClient {
         let request = reqwest::Request::try_from(request).map_err(failed)?;
         let mut response = self.0.execute(request).await.map_err(failed)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        // An answer that breaks off is as good as none.
+        // An answer that breaks off counts as no answer.
         let mut answer = Response::new(response.bytes().await.map_err(|_| HttpError::NoAnswer)?);
         (*answer.status_mut(), *answer.headers_mut()) = (status, headers);
         Ok(answer)
     }
 }
 
-/// The values that a call sends as JSON.
+/// Builds a request with a JSON body.
 ///
 /// # Errors
-/// `NoConnection` when the address is none: nothing was sent.
+/// `NoConnection` if the URL is not valid. Nothing was sent then.
 pub(crate) fn json(
     method: http::Method,
     url: &str,

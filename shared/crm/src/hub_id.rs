@@ -1,4 +1,4 @@
-//! The hub's own id in a row says whose row it is.
+//! The hub's own id in a row, which names the person whose row it is.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use stagedoor_engine::PersonId;
 use stagedoor_model::breakage;
 use stagedoor_ports::WriteOutcome;
 
-/// A row that bears the id of somebody else than it is written for must not be written. `held` is the text of the hub's field:
-/// a person's id, for a deal with a show behind it.
+/// Returns an outcome if the row carries the id of another person, because such a row must not be written. `held` is
+/// the text of the hub's field: a person's id, followed by a show for a deal.
 pub(crate) fn misidentified(held: &str, person: PersonId, other_ids: &BTreeSet<PersonId>) -> Option<WriteOutcome> {
     let bearer = PersonId::parse(held.split('|').next()?.trim()).ok()?;
     let is_other = bearer != person && !other_ids.contains(&bearer) && !breakage::is_on("foreign-row-overwritten");

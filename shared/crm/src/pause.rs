@@ -1,4 +1,4 @@
-//! One pause for all calls of a client: a CRM that says "too many requests" means the account, and not one call.
+//! One pause for all calls of a client. "Too many requests" concerns the whole account, not one call.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,15 +9,15 @@ use http::HeaderMap;
 use stagedoor_model::breakage;
 use tokio::time::Instant;
 
-/// The first pause; each one that follows without a good answer in between is twice as long.
+/// The first pause. Each further pause without a good answer in between is twice as long.
 const FIRST: Duration = Duration::from_secs(1);
-/// The longest pause, whatever `Retry-After` asks for.
+/// The longest pause, even if `Retry-After` asks for more.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 struct State {
     until: Option<Instant>,
-    /// Pauses since the last good answer.
+    /// Number of pauses since the last good answer.
     pauses: u32,
 }
 
@@ -29,7 +29,7 @@ impl SharedPause {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns once no pause is under way.
+    /// Waits until no pause is active.
     pub async fn wait(&self) {
         loop {
             let until = self.state().until;
@@ -42,7 +42,7 @@ impl SharedPause {
         }
     }
 
-    /// Begins a pause. Several calls that were under way together are throttled once.
+    /// Starts a pause. Several throttled calls that ran at the same time start it only once.
     pub fn throttled(&self, headers: &HeaderMap) {
         let now = Instant::now();
         let mut state = self.state();
@@ -56,7 +56,7 @@ impl SharedPause {
         state.pauses = state.pauses.saturating_add(1);
     }
 
-    /// A call was answered well.
+    /// Records a good answer: the next pause is short again.
     pub fn answered(&self) {
         self.state().pauses = 0;
     }

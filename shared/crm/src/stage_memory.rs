@@ -1,4 +1,4 @@
-//! What is remembered of an account's stages between two starts, so that a stage that somebody renames is no loss.
+//! The stages of an account, kept between two starts, so that a renamed stage is still found.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ pub(crate) struct StageMemory {
 }
 
 impl StageMemory {
-    /// Of the account at this address: each has stages of its own.
+    /// Creates the memory of the account at this address. Each account has stages of its own.
     pub fn new(store: &Arc<dyn Store>, base_url: &str) -> Self {
         let host = base_url.split_once("://").map_or(base_url, |(_, host)| host).trim_end_matches('/');
         Self { store: Arc::clone(store), key_value: format!("crm/stages/{host}") }
     }
 
-    /// What was kept, and its version. What cannot be read counts as nothing.
+    /// Reads the stored value and its version. An unreadable value counts as empty.
     ///
     /// # Errors
-    /// `Unavailable` when the store fails: a stage must not count as missing for that.
+    /// `Unavailable` if the store fails, because a stage must not count as missing for that reason.
     pub async fn recall<T: DeserializeOwned + Default>(&self) -> Result<(T, Option<u64>), CrmError> {
         let key_value =
             self.store.key_value(&self.key_value).await.map_err(|error| CrmError::Unavailable(error.to_string()))?;
@@ -29,7 +29,7 @@ impl StageMemory {
         Ok((value, key_value.map(|key_value| key_value.version)))
     }
 
-    /// Another process that read the same account meanwhile kept the same.
+    /// Stores the value. A lost race does no harm: the other process read the same account and stored the same value.
     pub async fn keep(&self, value: &impl Serialize, version: Option<u64>) {
         let text = serde_json::to_string(value).unwrap_or_default();
         if let Err(error) = self.store.compare_and_set(&self.key_value, &text, version).await {

@@ -1,4 +1,4 @@
-//! Why the last call of a client could not be carried out.
+//! The reason why the last call of a client failed.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Trouble(Mutex<Option<String>>);
 
 impl Trouble {
-    /// `None` once a call was carried out.
+    /// Sets the reason. `None` means that a call succeeded.
     pub fn note(&self, reason: Option<String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }

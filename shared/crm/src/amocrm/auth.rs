@@ -1,8 +1,9 @@
 //! OAuth 2.0 with rotating refresh tokens (amocrm.ru/developers/content/oauth/step-by-step), or a long-lived token.
 //!
-//! A refresh token works once. So only one refresher acts at a time (a lease), it reads the store before it refreshes,
-//! and it refreshes hours before the access token ends: a lost answer leaves time. An installation may hold several
-//! token pairs at once (one an authorisation); a spare pair takes over when one is spent in a lost answer.
+//! A refresh token works once. A lease lets only one process refresh at a time. That process reads the store before it
+//! refreshes. It refreshes hours before the access token expires, so a lost answer leaves time for another attempt. An
+//! installation may hold several token pairs, one for each authorisation. A spare pair takes over when a lost answer
+//! has spent the current one.
 
 use std::sync::Arc;
 
@@ -19,29 +20,32 @@ const AHEAD: SignedDuration = SignedDuration::from_hours(12);
 const CELL: &str = "amocrm/tokens";
 const LEASE: &str = "amocrm/refresh";
 
+/// Access and refresh token of one authorisation.
 #[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub struct TokenPair {
     pub access: String,
     pub refresh: String,
     pub expires_at: Timestamp,
-    /// The token endpoint said that the refresh token is spent.
+    /// True if the token endpoint rejected the refresh token.
     #[serde(default)]
     pub spent: bool,
 }
 
+/// The way in which the hub proves who it is to amoCRM.
 pub enum Authorization {
-    /// Withdrawn only by hand; there is nothing to refresh.
+    /// A token that only an administrator can withdraw. It is never refreshed.
     LongLived(String),
     OAuth(Box<OAuth>),
 }
 
+/// An OAuth integration whose token pairs are kept in the store.
 pub struct OAuth {
     pub client_id: String,
     pub client_secret: String,
     pub redirect_uri: String,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
-    /// This process among those that share the store.
+    /// Name of this process among those that share the store.
     pub owner: String,
     pub turn: Mutex<()>,
 }
@@ -65,9 +69,9 @@ struct Granted {
 }
 
 enum Refused {
-    /// Any 4xx: the token is spent or withdrawn.
+    /// Any 4xx: the refresh token is spent or withdrawn.
     Final,
-    /// No answer, or one that tells nothing: the token may or may not be spent.
+    /// No answer, or an answer that says nothing about the token. The token may be spent.
     Unknown,
 }
 
@@ -97,7 +101,7 @@ impl OAuth {
         }
         match self.refresh(http, base).await {
             Ok(access) => Ok(access),
-            // Refreshing is due but not yet needed: what we hold still works.
+            // The token is due for a refresh but still valid, so it stays in use.
             Err(error) => match usable.filter(|_| !rejected) {
                 Some(pair) => {
                     tracing::warn!(%error, "refresh failed; the present access token is used on");
@@ -121,7 +125,7 @@ impl OAuth {
 
     async fn refresh_leased(&self, http: &dyn HttpClient, base: &str, now: Timestamp) -> Result<String, CrmError> {
         let (mut pairs, mut version) = self.pairs().await?;
-        // Somebody else may have refreshed while we waited for the lease.
+        // Another process may have refreshed the token while this one waited for the lease.
         if let Some(fresh) = pairs.iter().find(|pair| pair.expires_at > now + AHEAD && !pair.spent) {
             return Ok(fresh.access.clone());
         }
@@ -133,7 +137,7 @@ impl OAuth {
                 Ok(fresh) => {
                     pairs.retain(|known| !known.spent && known.refresh != pair.refresh);
                     pairs.push(fresh.clone());
-                    // Saved before it is used: the old one is dead already.
+                    // The old pair is dead already, so the new one is saved before it is used.
                     self.save(&pairs, version).await?;
                     return Ok(fresh.access);
                 }
@@ -153,7 +157,11 @@ impl OAuth {
         }
     }
 
-    /// Adds the pair that an authorisation code buys. Older pairs stay: they are the spare.
+    /// Exchanges an authorisation code for a token pair and adds the pair. Older pairs stay as spares.
+    ///
+    /// # Errors
+    /// `CredentialsRejected` if the code is not accepted, `Unavailable` if the token endpoint or the store does not
+    /// answer.
     pub async fn authorize(&self, http: &dyn HttpClient, base: &str, code: &str) -> Result<(), CrmError> {
         let grant = serde_json::json!({ "grant_type": "authorization_code", "code": code });
         let pair = self.exchange(http, base, grant, self.clock.now()).await.map_err(|refused| match refused {
@@ -188,7 +196,7 @@ impl OAuth {
         let request = http::json(::http::Method::POST, &url, None, Some(&grant)).map_err(|_| Refused::Unknown)?;
         let response = http.send(request).await.map_err(|_| Refused::Unknown)?;
         let status = response.status();
-        // 403 and 429 are nginx speaking of the rate, not of the token.
+        // nginx answers 403 and 429 because of the request rate. They say nothing about the token.
         if status.is_client_error() && !matches!(status.as_u16(), 403 | 429) {
             return Err(Refused::Final);
         }

@@ -1,4 +1,5 @@
-//! Bulk calls, row by row. One bad row fails a whole batch with 400: the batch is sent again without it.
+//! Bulk calls with an outcome for each row. One bad row fails a whole batch with 400, so the batch is sent again
+//! without it.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +9,17 @@ use stagedoor_ports::{CrmError, Gone, WriteOutcome};
 
 use crate::amocrm::transport::{Failure, Transport};
 
-/// Rows a bulk call takes at most (amocrm.ru/developers/content/api/recommendations).
+/// Maximum number of rows in a bulk call (amocrm.ru/developers/content/api/recommendations).
 pub const BATCH: usize = 250;
 
-/// What is gone, where an error names a field of the row with this index: the row itself or what it points at.
+/// Finds the deleted record when an error names a field of the row with this index. The record is the row itself or one
+/// that the row points at.
 pub type GoneIn<'a> = &'a (dyn Fn(usize, &str) -> Option<Gone> + Send + Sync);
 
-/// For rows that point at nothing.
+/// For rows that point at no other record.
 pub const NOTHING: fn(usize, &str) -> Option<Gone> = |_, _| None;
 
-/// Sends `rows` and answers for each of them. `entity` is the key under `_embedded`.
+/// Sends `rows` and returns an outcome for each of them. `entity` is the key under `_embedded`.
 pub async fn send(
     transport: &Transport,
     method: &Method,
@@ -30,7 +32,7 @@ pub async fn send(
     let mut work: Vec<Vec<(usize, Value)>> = Vec::new();
     let mut numbered: Vec<(usize, Value)> = rows.into_iter().enumerate().collect();
     for (index, row) in &mut numbered {
-        // Echoed in the answer and in errors: the only way to tell rows apart.
+        // The CRM echoes this id in answers and in errors. Nothing else tells the rows apart.
         if let Some(row) = row.as_object_mut() {
             row.insert("request_id".into(), index.to_string().into());
         }
@@ -94,7 +96,8 @@ fn ids(answer: Option<&Value>, entity: &str) -> BTreeMap<String, u64> {
 
 type Batch = Vec<(usize, Value)>;
 
-// The error names rows by their `request_id`; where it names none of ours, the batch is halved until one row is left.
+// The error names rows by their `request_id`. If it names no row of the batch, the batch is halved until one row is
+// left.
 fn without_refused(batch: Batch, problem: &Value, outcome: &mut [WriteOutcome], gone: GoneIn<'_>) -> Vec<Batch> {
     let named = by_row(problem);
     let (refused, rest): (Batch, Batch) =
@@ -116,7 +119,7 @@ fn without_refused(batch: Batch, problem: &Value, outcome: &mut [WriteOutcome], 
     if rest.is_empty() { vec![] } else { vec![rest] }
 }
 
-/// What is gone, if an error of the row says so.
+/// The record that is gone, if an error of the row says so.
 fn verdict(index: usize, errors: &[&Value], gone: GoneIn<'_>) -> Option<WriteOutcome> {
     let text = |error: &Value, key: &str| error.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
     let choices = errors.iter().filter(|error| text(error, "code") == "NotSupportedChoice");
@@ -138,7 +141,7 @@ fn by_row(problem: &Value) -> BTreeMap<String, Vec<&Value>> {
         .collect()
 }
 
-/// In words that a manager can act on, with the CRM's own beside them.
+/// The error in words that a manager can act on, together with the CRM's own words.
 fn sentence(error: &Value) -> String {
     let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or("");
     let (path, code) = (text("path"), text("code"));

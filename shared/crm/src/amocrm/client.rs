@@ -31,55 +31,61 @@ use crate::{
     stage_memory::StageMemory,
 };
 
-/// How far the CRM's clock may be from ours, in seconds, when we look for what we created.
+/// Largest difference between the CRM's clock and ours, in seconds, when the hub looks for rows that it created.
 pub(super) const SKEW: i64 = 120;
 
-/// Fields that a refusal names when what was read of the account is out of date.
+/// Fields that a refusal names when the schema that was read from the account is out of date.
 const STALE: [&str; 3] = ["field_id", "[status_id", "[pipeline_id"];
 
-/// A row as it is sent, or why it is not.
+/// A row in the form in which it is sent, or the outcome that explains why it is not sent.
 type Built = Result<Value, WriteOutcome>;
 
+/// Settings of one amoCRM account.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The account's own host, such as `https://demo.amocrm.ru`.
+    /// Address of the account, such as `https://demo.amocrm.ru`.
     pub base_url: String,
-    /// Where phones without a country code are dialled.
+    /// Region of phones that have no country code.
     pub region: Region,
+    /// Requests a second.
     pub rate: NonZeroU32,
+    /// Time-out of one call.
     pub timeout: Duration,
-    /// How long a call that was given up may still take effect there.
+    /// How long a call that timed out may still take effect in the CRM.
     pub late_for: SignedDuration,
-    /// The hub's own address for the CRM's webhooks; subscribed at set-up.
+    /// The hub's own address for the CRM's webhooks. Set-up subscribes it.
     pub hook: Option<String>,
-    /// (pipeline, stage) names that the config uses.
+    /// Pairs of pipeline and stage names that the config uses.
     pub stages: BTreeSet<(String, String)>,
 }
 
+/// Client of one amoCRM account.
 pub struct AmoCrm {
     pub(super) settings: Settings,
     pub(super) transport: Transport,
     schema: RwLock<Option<Arc<Schema>>>,
-    /// When the hub's webhook was last subscribed.
+    /// Time of the last subscription of the hub's webhook.
     subscribed: Mutex<Option<Instant>>,
-    /// Fields of companies, made once somebody bought for one.
+    /// Ids of the fields of companies. The fields are created once somebody buys for a company.
     company_fields: OnceCell<BTreeMap<String, u64>>,
-    /// Whether the account has the paid add-on "filters".
+    /// True if the account has the paid add-on "filters".
     pub(super) filters: OnceCell<bool>,
-    /// By entity.
+    /// Known list pages, by entity.
     pub(super) pages: Mutex<BTreeMap<String, Pages>>,
     pub(super) memory: Option<StageMemory>,
 }
 
 impl AmoCrm {
+    /// Creates a client with an HTTP client of its own.
+    ///
     /// # Errors
-    /// When the HTTP client cannot be built.
+    /// If the HTTP client cannot be built.
     pub fn new(settings: Settings, authorization: Authorization) -> Result<Self, CrmError> {
         let http = SocketClient::new(settings.timeout).map_err(CrmError::CredentialsRejected)?;
         Ok(Self::over(Arc::new(http), settings, authorization))
     }
 
-    /// The same over another carrier, such as a stand-in in this process.
+    /// Creates a client over the given HTTP client, for example a stand-in in this process.
     pub fn over(http: Arc<dyn HttpClient>, settings: Settings, authorization: Authorization) -> Self {
         let transport = Transport::new(&settings.base_url, http, authorization, settings.rate);
         Self {
@@ -94,17 +100,17 @@ impl AmoCrm {
         }
     }
 
-    /// Remembers the ids of the config's stages in the store, so that a stage that somebody renames is no loss.
+    /// Remembers the ids of the config's stages in the store, so that a renamed stage is still found.
     #[must_use]
     pub fn remembering(self, store: &Arc<dyn Store>) -> Self {
         let memory = StageMemory::new(store, &self.settings.base_url);
         Self { memory: Some(memory), ..self }
     }
 
-    /// Buys tokens with an authorisation code, for an integration that uses OAuth.
+    /// Exchanges an authorisation code for tokens, for an integration that uses OAuth.
     ///
     /// # Errors
-    /// `Denied` when the code is not accepted or a long-lived token is configured.
+    /// `CredentialsRejected` if the code is not accepted or a long-lived token is configured.
     pub async fn authorize(&self, code: &str) -> Result<(), CrmError> {
         self.transport.authorize(code).await
     }
@@ -120,7 +126,7 @@ impl AmoCrm {
         Ok(schema)
     }
 
-    /// Reads pipelines and stages anew; the fields stay as they were read.
+    /// Reads pipelines and stages again. The fields stay as they were read.
     pub(super) async fn read_stages(&self) -> Result<(), CrmError> {
         let mut schema = (*self.schema().await?).clone();
         schema::read_stages(&self.transport, &mut schema).await?;
@@ -129,7 +135,8 @@ impl AmoCrm {
         Ok(())
     }
 
-    // A field or a stage that an admin deleted fails every row that names it: read the account anew, once.
+    // A field or stage that an administrator deleted fails every row that names it. The account is then read again,
+    // once.
     pub(super) async fn send_healing<F>(
         &self,
         method: &Method,
@@ -194,8 +201,8 @@ impl AmoCrm {
         outcome
     }
 
-    /// Links rows that are there to their companies. `made`: the rows were made by this call; one whose link failed is
-    /// looked up next time, and its company hangs on the update then.
+    /// Links existing rows to their companies. `made` is true if this call created the rows. A created row whose link
+    /// failed is looked up next time, and the update then links its company.
     async fn hang(
         &self,
         entity: &str,
@@ -228,7 +235,7 @@ impl AmoCrm {
 #[async_trait]
 impl Crm for AmoCrm {
     async fn set_up(&self) -> Result<(), CrmError> {
-        // A stage that is missing holds up the rows that need it, and no others.
+        // A missing stage delays only the rows that need it.
         let schema = self.schema().await?;
         let is_there = |key: &(String, String)| schema.stages.contains_key(key);
         if breakage::is_on("missing-stage-stops-all") && !self.settings.stages.iter().all(is_there) {

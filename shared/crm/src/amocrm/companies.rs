@@ -1,5 +1,6 @@
-//! Companies: made in bulk, found again by the hub's own field among the newest or by their tax id, and linked to contacts and
-//! leads (amocrm.ru/developers/content/crm_platform/companies-api, entity-links-api). A lead and a contact have at most one.
+//! Companies. They are created in bulk. The hub finds them by its own field among the newest ones, or by their tax id,
+//! and links them to contacts and leads (amocrm.ru/developers/content/crm_platform/companies-api, entity-links-api). A
+//! lead and a contact have at most one company.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +44,8 @@ fn row(draft: &CompanyDraft, fields: &BTreeMap<String, u64>) -> Value {
     json!({ "name": wire::cut(&draft.name), "created_by": 0, "updated_by": 0, "custom_fields_values": values })
 }
 
-/// Those without an id are looked for and made; one that is there is its manager's and is left as it is.
+/// Finds or creates the companies without an id. A company that exists already belongs to its manager and stays as it
+/// is.
 pub async fn put(
     transport: &Transport,
     fields: &BTreeMap<String, u64>,
@@ -85,7 +87,7 @@ pub async fn put(
         .collect()
 }
 
-/// Companies made since then, by the hub's own field.
+/// Companies created since this time, by the hub's own field.
 pub async fn newest(transport: &Transport, since: i64) -> Result<BTreeMap<String, BTreeSet<u64>>, CrmError> {
     let mut found = BTreeMap::<String, BTreeSet<u64>>::new();
     for page in 1.. {
@@ -105,7 +107,7 @@ pub async fn newest(transport: &Transport, since: i64) -> Result<BTreeMap<String
     Ok(found)
 }
 
-/// A company that a manager made and gave this tax id, in whichever field.
+/// A company that a manager created and gave this tax id, in any field.
 async fn by_tax_id(transport: &Transport, inn: &str) -> Result<Option<u64>, CrmError> {
     let answer = schema::get(transport, &format!("/api/v4/companies?query={inn}&limit=50")).await?;
     let has = |row: &&&Value| {

@@ -8,11 +8,11 @@ use stagedoor_ports::CrmError;
 
 use crate::amocrm::{client::AmoCrm, schema};
 
-/// How often the subscription is made again: an admin may have deleted it, and the CRM disables what it could not
-/// deliver to. It is an upsert by destination.
+/// Time between two subscriptions. An administrator may have deleted the webhook, and the CRM disables one that it
+/// cannot deliver to. A subscription is an upsert by destination.
 pub(super) const RESUBSCRIBE: Duration = Duration::from_secs(3_600);
 
-/// What the hub wants to hear of (amocrm.ru/developers/content/crm_platform/webhooks-api).
+/// Changes that the hub subscribes to (amocrm.ru/developers/content/crm_platform/webhooks-api).
 const HOOKS: [&str; 8] = [
     "add_contact",
     "update_contact",

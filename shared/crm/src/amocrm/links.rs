@@ -1,5 +1,5 @@
-//! Links between rows (amocrm.ru/developers/content/crm_platform/entity-links-api): a contact or a lead and its company, a
-//! lead and its contact. A refusal of one link concerns the rows at its two ends, and no others.
+//! Links between rows (amocrm.ru/developers/content/crm_platform/entity-links-api): a contact or a lead with its
+//! company, a lead with its contact. A refused link concerns only the rows at its two ends.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::amocrm::{
     transport::{Failure, Transport},
 };
 
-/// One link, from a row of `entity` to another row.
+/// A link from a row of `entity` to another row.
 pub struct Link {
     pub from: u64,
     /// `contacts` or `companies`.
@@ -34,7 +34,7 @@ impl Link {
     }
 }
 
-/// Makes these links and answers for each of them. Making one twice changes nothing.
+/// Creates these links and returns an outcome for each of them. A repeated call changes nothing.
 pub async fn link(transport: &Transport, entity: &str, links: &[Link]) -> Vec<WriteOutcome> {
     let path = format!("/api/v4/{entity}/link");
     let mut answers = vec![WriteOutcome::NotSent; links.len()];
@@ -46,7 +46,7 @@ pub async fn link(transport: &Transport, entity: &str, links: &[Link]) -> Vec<Wr
         let answer = match transport.call(Method::POST, &path, Some(&Value::Array(body))).await {
             Ok(_) => WriteOutcome::Done(0),
             Err(Failure::Refused(_)) if breakage::is_on("link-4xx-stops-all") => break,
-            // Its errors do not name rows reliably: the batch is halved until the link at fault is alone.
+            // The errors do not name rows reliably. The batch is halved until it holds only the faulty link.
             Err(Failure::Refused(_) | Failure::TooLarge) if batch.len() > 1 => {
                 let (first, second) = batch.split_at(batch.len() / 2);
                 work.extend([second.to_vec(), first.to_vec()]);
@@ -80,7 +80,7 @@ pub async fn link(transport: &Transport, entity: &str, links: &[Link]) -> Vec<Wr
 
 type There = BTreeMap<(String, u64), bool>;
 
-/// The end of a refused link that is not there any more, if one is.
+/// The end of a refused link that is deleted, if there is one.
 async fn ends(transport: &Transport, entity: &str, link: &Link, there: &mut There) -> Result<Option<Gone>, CrmError> {
     for (entity, id) in [(link.to_entity, link.to), (entity, link.from)] {
         if !is_there(transport, entity, id, there).await? {
@@ -98,17 +98,17 @@ async fn is_there(transport: &Transport, entity: &str, id: u64, there: &mut Ther
     if let Some(known) = there.get(&(entity.to_owned(), id)) {
         return Ok(*known);
     }
-    // What is gone is answered with 204.
+    // The CRM answers 204 for a deleted row.
     let found = schema::get(transport, &format!("/api/v4/{entity}/{id}")).await?.is_some();
     there.insert((entity.to_owned(), id), found);
     Ok(found)
 }
 
-/// The public API merges nothing: deals of the first contact go to the second, and doing it twice changes nothing.
-/// Answers for each pair of contacts.
+/// Moves the deals of the first contact of each pair to the second, because the public API cannot merge contacts. A
+/// repeated call changes nothing. Returns an outcome for each pair.
 ///
 /// # Errors
-/// When the deals cannot be looked up.
+/// If the deals cannot be looked up.
 pub async fn move_deals(transport: &Transport, rows: &[(u64, u64)]) -> Result<Vec<WriteOutcome>, CrmError> {
     let ids: Vec<String> = rows.iter().map(|(contact, _)| format!("filter%5Bentity_id%5D%5B%5D={contact}")).collect();
     let path = format!("/api/v4/contacts/links?filter%5Bto_entity_type%5D=leads&{}", ids.join("&"));
@@ -124,7 +124,7 @@ pub async fn move_deals(transport: &Transport, rows: &[(u64, u64)]) -> Result<Ve
     let answers = link(transport, "leads", &links).await;
     let mut moved: BTreeMap<u64, WriteOutcome> = BTreeMap::new();
     for (owner, answer) in owners.into_iter().zip(answers) {
-        // A deal that was deleted meanwhile needs no other contact.
+        // A deal that was deleted in the meantime needs no new contact.
         if !matches!(answer, WriteOutcome::Done(_) | WriteOutcome::Gone(Gone::Deal(_))) {
             moved.insert(owner, answer);
         }

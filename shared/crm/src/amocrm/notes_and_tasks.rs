@@ -1,6 +1,6 @@
-//! Notes and tasks. Sources: amocrm.ru/developers/content/crm_platform/events-and-notes (note_type `common`, the text inside
-//! `params`) and …/tasks-api (`text` and `complete_till` are needed, task type 1 is a follow-up); both lists have filters by
-//! entity without the paid add-on.
+//! Notes and tasks. Notes have the `note_type` `common` and their text inside `params`
+//! (amocrm.ru/developers/content/crm_platform/events-and-notes). Tasks need `text` and `complete_till`, and task type 1
+//! is a follow-up (…/tasks-api). Both lists have filters by entity without the paid add-on.
 
 use std::collections::BTreeSet;
 
@@ -14,9 +14,9 @@ use crate::amocrm::{
     transport::Transport,
 };
 
-/// Ids of one list call.
+/// Number of ids in one list call.
 const IDS: usize = 100;
-/// Rows of a page.
+/// Number of rows on a page.
 const PAGE: usize = 250;
 
 pub fn note(contact: u64, text: &str) -> Value {
@@ -30,7 +30,7 @@ pub fn task(contact: u64, text: &str, until: Timestamp) -> Value {
     })
 }
 
-/// A note on each contact that was marked. It is a courtesy: one that is lost is not sent again.
+/// Adds a note to each contact that was marked. The note is a courtesy, so a lost one is not sent again.
 pub async fn tell_managers(transport: &Transport, rows: &[(u64, u64)], tagged: &[WriteOutcome]) {
     let done = rows.iter().zip(tagged).filter(|(_, row)| matches!(row, WriteOutcome::Done(_)));
     let notes = done.map(|((contact, of), _)| {

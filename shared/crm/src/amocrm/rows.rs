@@ -1,4 +1,4 @@
-//! Rows by their ids, as they stand in the account.
+//! Rows of the account, read by their ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,26 +13,26 @@ use crate::amocrm::{
     wire,
 };
 
-/// Ids of one list call: more would make its address too long.
+/// Number of ids in one list call. More ids would make the URL too long.
 const IDS: usize = 100;
-/// From how many deals on a page is cheaper than single reads.
+/// From this number of deals on, reading a page is cheaper than single reads.
 const FEW: usize = 3;
-/// From how many rows on searched pages are cheaper than single reads.
+/// From this number of rows on, searching the pages is cheaper than single reads.
 const MANY: usize = 8;
-/// Pages that it takes to find one's way in an account that was not read before.
+/// Number of pages that a first search in an unknown account may need.
 const SEARCH: usize = 16;
 
-/// Where rows stand in the list of all of them in the order of ids, as far as it was read.
+/// Positions of rows in the list of all rows, in the order of ids. Only pages that were read are known.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// Pages by their first id.
+    /// Page numbers by the first id on the page.
     firsts: BTreeMap<u64, u32>,
     /// The first page that was empty.
     end: Option<u32>,
 }
 
 impl Pages {
-    /// The page on which an id may stand, from 1.
+    /// The page on which an id may stand. Pages count from 1.
     fn guess(&self, id: u64) -> u32 {
         let below = self.firsts.range(..=id).next_back().map_or(1, |(_, page)| *page);
         let above = self.firsts.range(id + 1..).next().map(|(_, page)| *page);
@@ -45,7 +45,7 @@ impl Pages {
 
     fn learn(&mut self, page: u32, first: Option<u64>) {
         match first {
-            // Deletions move the rows: what was known of this page is out of date.
+            // Deletions move the rows, so earlier knowledge of this page is out of date.
             Some(first) => {
                 self.firsts.retain(|_, known| *known != page);
                 self.firsts.insert(first, page);
@@ -57,7 +57,7 @@ impl Pages {
 }
 
 impl AmoCrm {
-    /// Contacts that phones or e-mails are to be added to, by their ids.
+    /// Contacts that get new phones or e-mails, by their ids, as they are in the CRM now.
     pub(super) async fn standing(&self, ids: BTreeSet<u64>) -> Result<BTreeMap<u64, Value>, CrmError> {
         if ids.is_empty() || breakage::is_on("phones-sent-whole") {
             return Ok(BTreeMap::new());
@@ -66,13 +66,13 @@ impl AmoCrm {
         Ok(rows.into_iter().filter_map(|row| Some((number(&row, "id")?, row))).collect())
     }
 
-    /// Those of these rows that are there. Without the paid add-on `filter[id]` is ignored: few are read one by one, many
-    /// by the pages of the list on which they stand.
+    /// The rows that exist among these ids. Without the paid add-on the CRM ignores `filter[id]`. Few rows are then
+    /// read one by one, and many by the list pages on which they stand.
     pub(super) async fn rows(&self, entity: &str, ids: &BTreeSet<u64>) -> Result<Vec<Value>, CrmError> {
         let mut rows = Vec::new();
         if ids.len() < 2 || !self.has_filters().await? {
             let mut left = ids.clone();
-            // Deals that move are young, mostly: they stand on the first page from behind.
+            // Deals that move are mostly young, so the first page in descending order holds them.
             if ids.len() >= FEW && entity == "leads" {
                 rows = self.page(entity, "desc", 1, &mut left).await?.1;
             }
@@ -96,7 +96,7 @@ impl AmoCrm {
         Ok(rows)
     }
 
-    /// These rows as they are now; those that are not there are left out.
+    /// These rows as they are now. Missing rows are left out.
     pub(super) async fn rows_now(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
         let is_there = |row: &Value| row.get("is_deleted").and_then(Value::as_bool) != Some(true);
         let of = async |entity: &str, ids: &BTreeSet<u64>| match ids.is_empty() {
@@ -120,12 +120,12 @@ impl AmoCrm {
         Ok(Deleted { contacts, deals, hidden: 0 })
     }
 
-    /// Those of these rows that are not there. Each is asked for by itself: a list leaves out what the user may not see, and a
-    /// single read is refused then.
+    /// The ids that do not exist. Each one is read by itself: a list leaves out what the user may not see, while a
+    /// single read is refused.
     async fn gone(&self, entity: &str, ids: &BTreeSet<u64>) -> Result<BTreeSet<u64>, CrmError> {
         let mut gone = BTreeSet::new();
         for id in ids {
-            // A row that is gone is answered with 204.
+            // The CRM answers 204 for a deleted row.
             if schema::get(&self.transport, &format!("/api/v4/{entity}/{id}")).await?.is_none() {
                 gone.insert(*id);
             }
@@ -133,12 +133,12 @@ impl AmoCrm {
         Ok(gone)
     }
 
-    /// Reads the pages of the list on which these rows stand, and takes out of `left` those that it found.
+    /// Reads the list pages on which these rows stand, and removes the rows that it found from `left`.
     async fn by_pages(&self, entity: &str, left: &mut BTreeSet<u64>) -> Result<Vec<Value>, CrmError> {
         let mut all = self.pages.lock().await;
         let pages = all.entry(entity.to_owned()).or_default();
         let (mut rows, mut read) = (Vec::new(), BTreeSet::new());
-        // A call that finds nobody is worth no more than a call for one contact.
+        // A page without a match costs as much as a single read, so misses are limited.
         let mut misses = SEARCH + left.len() / 2;
         let mut next = left.first().copied();
         while let Some(id) = next {
@@ -156,7 +156,8 @@ impl AmoCrm {
         Ok(rows)
     }
 
-    /// One page in the order of ids: its first id, and the rows on it that `left` names, which are taken out there.
+    /// Reads one page in the order of ids. Returns its first id and the rows that `left` names, and removes these from
+    /// `left`.
     async fn page(
         &self,
         entity: &str,
@@ -172,7 +173,7 @@ impl AmoCrm {
         Ok((first, own.cloned().collect()))
     }
 
-    /// Walks the newest rows down to those created before `since`.
+    /// Visits the newest rows, down to those created before `since`.
     pub(super) async fn newest(
         &self,
         entity: &str,
@@ -192,7 +193,7 @@ impl AmoCrm {
         Ok(())
     }
 
-    /// Deals on one page of the list that bear the hub's id, and the next page.
+    /// Deals on one list page that carry the hub's id, and the next page.
     pub(super) async fn deals_of_the_hub(&self, page: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
         let path = format!("/api/v4/leads?order%5Bid%5D=asc&limit=250&page={page}");
         let answer = schema::get(&self.transport, &path).await?;

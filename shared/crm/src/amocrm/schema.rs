@@ -1,4 +1,4 @@
-//! What the account looks like: field ids, pipelines, stages. Read at set-up; missing fields are made.
+//! The layout of the account: field ids, pipelines and stages. Set-up reads it and creates missing fields.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,7 @@ pub const CONTACT_FIELDS: [(&str, &str, &str); 9] = [
     ("STAGEDOOR_SEGMENTS", "Segments", "textarea"),
 ];
 pub const LEAD_FIELDS: [(&str, &str, &str); 9] = [
+    /// The hub's own fields of leads: code, name and type.
     ("STAGEDOOR_ID", "Stagedoor: deal", "text"),
     ("STAGEDOOR_CITY", "City", "text"),
     ("STAGEDOOR_SHOW_AT", "Show starts", "date_time"),
@@ -33,17 +34,19 @@ pub const LEAD_FIELDS: [(&str, &str, &str); 9] = [
     ("STAGEDOOR_PAYMENT", "Payment", "text"),
 ];
 
+/// Ids of the account's fields and stages.
 #[derive(Debug, Clone, Default)]
 pub struct Schema {
     pub contact_fields: BTreeMap<String, u64>,
     pub lead_fields: BTreeMap<String, u64>,
-    /// (pipeline, stage) by name to their ids.
+    /// Ids of pipeline and stage, by their names.
     pub stages: BTreeMap<(String, String), (u64, u64)>,
-    /// By the ids of the pipeline and of the stage.
+    /// Places of stages, by the ids of pipeline and stage.
     pub places: BTreeMap<(u64, u64), StagePlace>,
 }
 
-/// These two close deals in every pipeline, as won and as lost, whatever they are called there.
+/// Ids of the stages that close deals as won and as lost. They are the same in every pipeline and do not depend on
+/// names.
 const WON: u64 = 142;
 const LOST: u64 = 143;
 
@@ -57,7 +60,7 @@ pub async fn read(transport: &Transport) -> Result<Schema, CrmError> {
     Ok(schema)
 }
 
-/// Replaces what is known of pipelines and stages.
+/// Reads pipelines and stages again and replaces the known ones.
 pub async fn read_stages(transport: &Transport, schema: &mut Schema) -> Result<(), CrmError> {
     let answer = get(transport, "/api/v4/leads/pipelines").await?;
     schema.stages.clear();
@@ -84,7 +87,7 @@ pub async fn fields(
 ) -> Result<BTreeMap<String, u64>, CrmError> {
     let mut known = BTreeMap::new();
     let path = format!("/api/v4/{entity}/custom_fields");
-    // A page holds at most 50 fields, whatever the limit says.
+    // A page holds at most 50 fields, even if the limit asks for more.
     for page in 1..=40 {
         let answer = get(transport, &format!("{path}?limit=50&page={page}")).await?;
         let rows = items(answer.as_ref(), "custom_fields");
@@ -107,7 +110,7 @@ pub async fn fields(
     Ok(known)
 }
 
-/// A GET; `None` when there is nothing.
+/// Makes a GET call. `None` if the CRM has nothing to return.
 pub async fn get(transport: &Transport, path: &str) -> Result<Option<Value>, CrmError> {
     transport.call(Method::GET, path, None).await.map_err(unusable)
 }

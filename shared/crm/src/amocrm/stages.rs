@@ -1,4 +1,4 @@
-//! The stages of the config in the account, where deals stand, and whether the hub may move them from there.
+//! Stages: where the config's stages are in the account, where deals stand, and whether the hub may move them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +12,11 @@ use crate::amocrm::{
     schema::{Schema, number},
 };
 
-/// The ids of a stage of the config, behind the names of its pipeline and of itself.
+/// Names of a pipeline and a stage of the config, with their ids.
 type Remembered = ((String, String), (u64, u64));
 
 impl AmoCrm {
-    /// Finds stages that were renamed by the ids that they had, and remembers the ids of all others.
+    /// Finds renamed stages by their earlier ids, and remembers the ids of all others.
     pub(super) async fn recall_stages(&self, schema: &mut Schema) -> Result<(), CrmError> {
         let Some(memory) = &self.memory else { return Ok(()) };
         let (kept, version): (Vec<Remembered>, _) = memory.recall().await?;
@@ -39,7 +39,7 @@ impl AmoCrm {
         Ok(())
     }
 
-    /// Reads the stages anew where a deal needs one that was missing: somebody may have made it.
+    /// Reads the stages again if a deal needs a missing one, because somebody may have created it.
     pub(super) async fn look_for_stages(&self, rows: &[(u64, DealDraft)]) -> Result<(), CrmError> {
         let schema = self.schema().await?;
         let needed = rows.iter().filter_map(|(_, draft)| Some((draft.pipeline.clone(), draft.stage.clone()?.1)));
@@ -47,8 +47,8 @@ impl AmoCrm {
         if needed.next().is_some() { self.read_stages().await } else { Ok(()) }
     }
 
-    /// Deals as they stand, by their ids: those to which a stage is to be sent. Robots and managers move deals, and not every
-    /// webhook comes through.
+    /// The current rows of deals that get a stage, by their ids. Robots and managers move deals, and not every webhook
+    /// arrives.
     pub(super) async fn deals_to_move(&self, rows: &[(u64, DealDraft)]) -> Result<BTreeMap<u64, Value>, CrmError> {
         self.look_for_stages(rows).await?;
         let moving = rows.iter().filter(|(_, draft)| draft.stage.is_some() && draft.guard.is_some());
@@ -58,7 +58,7 @@ impl AmoCrm {
         }
         let found = self.rows("leads", &ids).await?;
         let held: BTreeMap<u64, Value> = found.into_iter().filter_map(|row| Some((number(&row, "id")?, row))).collect();
-        // A manager may have made a stage since the account was read.
+        // A manager may have created a stage since the account was read.
         let schema = self.schema().await?;
         if held.values().filter_map(ids_of).any(|ids| !schema.places.contains_key(&ids)) {
             self.read_stages().await?;
@@ -67,15 +67,15 @@ impl AmoCrm {
     }
 }
 
-/// The pipeline and the stage of a deal.
+/// Ids of the pipeline and the stage of a deal.
 fn ids_of(deal: &Value) -> Option<(u64, u64)> {
     number(deal, "pipeline_id").zip(number(deal, "status_id"))
 }
 
-/// The stage that the deal is to have; `None` where it stays as it is.
+/// The stage that the deal moves to, or `None` if the deal stays where it is.
 ///
 /// # Errors
-/// A stage that the CRM does not have.
+/// If the CRM does not have the stage.
 pub(super) fn moved_to(draft: &DealDraft, schema: &Schema, held: Option<&Value>) -> Result<Option<StagePlace>, String> {
     let Some((stage, name)) = &draft.stage else { return Ok(None) };
     let place = |pipeline: &str, name: &str| {
@@ -86,7 +86,7 @@ pub(super) fn moved_to(draft: &DealDraft, schema: &Schema, held: Option<&Value>)
         format!("the CRM has no stage {name:?} in pipeline {:?}; make it there or change the config", draft.pipeline)
     })?;
     let (Some(guard), Some(held)) = (&draft.guard, held) else { return Ok(Some(to)) };
-    // Where it stands in a pipeline that the hub does not see, it stays.
+    // A deal in a pipeline that the hub does not see stays where it is.
     let from = ids_of(held).and_then(|ids| schema.places.get(&ids));
     let is_allowed = from.is_some_and(|from| guard.allows((*stage, &draft.pipeline), from, &to, &place));
     Ok(is_allowed.then_some(to))

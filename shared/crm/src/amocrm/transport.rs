@@ -1,4 +1,4 @@
-//! One place through which every call goes: the rate, the back-off, and what a failure means.
+//! The one place through which every call goes. It keeps the rate, backs off, and interprets failures.
 
 use std::{
     num::NonZeroU32,
@@ -23,31 +23,33 @@ use crate::{
     trouble::Trouble,
 };
 
-/// Why a call has no good answer.
+/// Reason why a call has no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// 400 or 422 with problem+json: the CRM understood and will not have these rows.
+    /// 400 or 422 with problem+json: the CRM understood the call and refuses these rows.
     #[error("refused")]
     Refused(Value),
-    /// 413: too much for one call, and nothing was done.
+    /// 413: the call is too large, and the CRM did nothing.
     #[error("the batch is too large for the CRM")]
     TooLarge,
-    /// It may or may not have taken effect.
+    /// The call may or may not have taken effect.
     #[error("the answer was lost")]
     Lost,
-    /// The batch takes the CRM too long.
+    /// The CRM needs too long for the batch.
     #[error("the batch is too slow for the CRM")]
     TooSlow,
+    /// An error that concerns the account or the connection, not the rows.
     #[error("{0}")]
     Unusable(CrmError),
 }
 
-/// Tries of a call that is throttled or, when it changes nothing twice, that failed on their side.
+/// Number of attempts for a throttled call, or for a repeatable call that failed on the CRM's side.
 const TRIES: u32 = 4;
 
-/// A second, and a little for clocks that tell the time in steps.
+/// One second, plus a margin for clocks with coarse steps.
 const WINDOW: Duration = Duration::from_millis(1_005);
 
+/// HTTP transport of one account.
 pub struct Transport {
     base: String,
     http: Arc<dyn HttpClient>,
@@ -60,7 +62,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// `rate`: requests a second, 7 by default (developers.kommo.com, "Limitations").
+    /// `rate` is in requests a second, 7 by default (developers.kommo.com, "Limitations").
     pub fn new(base: &str, http: Arc<dyn HttpClient>, authorization: Authorization, rate: NonZeroU32) -> Self {
         let base = base.trim_end_matches('/').to_owned();
         let window = Arc::new(Semaphore::new(rate.get() as usize));
@@ -68,18 +70,19 @@ impl Transport {
         Self { base, http, authorization, window, pause, trouble, calls: Arc::default(), refused: Arc::default() }
     }
 
-    /// A place in the window of one second. It is given back a second after the answer came: they saw the call before
-    /// that, and will see the one that takes its place after it, so no jitter on the way puts `rate` + 1 calls into any
-    /// second of theirs.
+    /// Takes a place in the window of one second. The place becomes free one second after the answer arrived. The CRM
+    /// saw the call before its answer, and sees the next call after the place is free. So network jitter never puts
+    /// `rate` + 1 calls into one second of the CRM.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.window).acquire_owned().await.ok()
     }
 
+    /// Number of calls so far.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Calls that were answered with an error of the 400s, throttled ones included.
+    /// Number of calls that were answered with 4xx, including throttled ones.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -93,12 +96,12 @@ impl Transport {
         }
     }
 
-    /// Why the last call could not be carried out.
+    /// Reason why the last call failed, or `None` if it succeeded.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.get()
     }
 
-    /// `Ok(None)` is 204: an empty list, a missing id.
+    /// Makes a call. `Ok(None)` means 204: an empty list or a missing id.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Value>, Failure> {
         let answer = self.tried(method, path, body).await;
         match &answer {
@@ -136,7 +139,7 @@ impl Transport {
             };
             let status = response.status();
             self.refused.fetch_add(u64::from(status.is_client_error()), Ordering::Relaxed);
-            // Its path names no person: bulk calls and lists do not.
+            // The path names no person, because all calls are bulk calls or lists.
             tracing::info!(%method, path = path.split('?').next(), status = status.as_u16(), "CRM call");
             match status {
                 StatusCode::NO_CONTENT => {
@@ -145,14 +148,14 @@ impl Transport {
                 }
                 status if status.is_success() => {
                     self.pause.answered();
-                    // An answer that cannot be read is as good as lost.
+                    // An unreadable answer counts as a lost one.
                     return serde_json::from_slice(response.body()).map(Some).map_err(|_| Failure::Lost);
                 }
                 StatusCode::UNAUTHORIZED if !fresh_token => fresh_token = true,
                 StatusCode::UNAUTHORIZED => return Err(denied("the access token is not accepted; authorise again")),
                 StatusCode::PAYMENT_REQUIRED => return Err(denied("the account is not paid")),
                 StatusCode::FORBIDDEN => return Err(forbidden(&response)),
-                // No Retry-After is documented, and the body is not JSON: back off by ourselves, all calls together.
+                // No Retry-After is documented, and the body is not JSON. All calls back off together.
                 StatusCode::TOO_MANY_REQUESTS => self.pause.throttled(response.headers()),
                 StatusCode::GATEWAY_TIMEOUT if method != Method::GET => return Err(Failure::TooSlow),
                 status if status.is_server_error() && method == Method::POST => return Err(Failure::Lost),
@@ -166,8 +169,8 @@ impl Transport {
     }
 }
 
-/// Only the API itself speaks of rows, in its own form. Any other answer is about the account or the way to it, and says
-/// nothing of what was sent.
+/// Interprets an answer with an error status. Only the API itself reports about rows, as a JSON object. Any other
+/// answer concerns the account or the connection, and says nothing about the rows.
 fn about_rows(status: StatusCode, response: &Response<Bytes>) -> Failure {
     let problem = serde_json::from_slice::<Value>(response.body()).ok().filter(Value::is_object);
     if breakage::is_on("404-is-refused") {
@@ -189,7 +192,7 @@ fn forbidden(response: &Response<Bytes>) -> Failure {
     let problem = response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().ends_with(b"json"));
     match problem {
         true => denied("the authorised user lacks a right"),
-        // nginx's page: the account is blocked for too many requests, until support lifts it.
+        // nginx's page: the account is blocked for too many requests until support lifts the block.
         false => unavailable("the account is blocked for exceeding the request limit"),
     }
 }

@@ -1,4 +1,5 @@
-//! Contacts of people who were taken for one and parted: deals, phones, e-mails, chats and tags go back.
+//! Contacts of people who were joined by mistake and parted again. Deals, phones, e-mails, chats and tags go back to
+//! their owners.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ use crate::amocrm::{
     wire,
 };
 
-/// Fields that tell of chats.
+/// Fields that describe chats.
 const CHATS: [&str; 4] =
     ["STAGEDOOR_CHANNELS", "STAGEDOOR_CHAT", "STAGEDOOR_LAST_MESSAGE", "STAGEDOOR_LAST_MESSAGE_AT"];
 
@@ -26,7 +27,7 @@ impl AmoCrm {
         let link = |deal: &u64| Link { from: *deal, to_entity: "contacts", to: parting.contact };
         let wanted: Vec<Link> = parting.deals.iter().map(link).collect();
         let linked = links::link(&self.transport, "leads", &wanted).await;
-        // A deal that was deleted meanwhile needs no other contact.
+        // A deal that was deleted in the meantime needs no new contact.
         let fault =
             linked.into_iter().find(|row| !matches!(row, WriteOutcome::Done(_) | WriteOutcome::Gone(Gone::Deal(_))));
         if let Some(fault) = fault {
@@ -56,7 +57,8 @@ impl AmoCrm {
         done.into_iter().next().unwrap_or(WriteOutcome::NotSent)
     }
 
-    /// Linking a contact leaves the one that was the deal's before. Deals of the others leave this contact, too.
+    /// Unlinks other contacts from the deals of this one, and takes deals of other people off this contact. A new link
+    /// leaves the deal's earlier contact in place.
     async fn unlink_others(&self, parting: &Parting) -> Result<(), CrmError> {
         let own = parting.deals.iter().filter(|_| !parting.strangers.is_empty());
         let deals: BTreeSet<u64> = own.chain(parting.others_deals.keys()).copied().collect();
@@ -77,7 +79,7 @@ impl AmoCrm {
         if wrong.is_empty() {
             return Ok(());
         }
-        // One that is gone gets no deal: its person's own run finds another.
+        // A deleted contact gets no deal. The run of its person finds another contact.
         let home = |(deal, _): &(u64, u64)| {
             Some(Link { from: *deal, to_entity: "contacts", to: (*parting.others_deals.get(deal)?)? })
         };
@@ -92,7 +94,7 @@ impl AmoCrm {
         };
         let theirs: Vec<Value> = wrong.iter().map(row).collect();
         match self.transport.call(Method::POST, "/api/v4/leads/unlink", Some(&Value::Array(theirs))).await {
-            // A link that it refuses to take off stays; the contact is put in order all the same.
+            // If the CRM refuses to remove a link, the link stays. The contact is corrected all the same.
             Err(Failure::Refused(problem)) => {
                 tracing::warn!(reason = bulk::detail(&problem), "deals of parted people keep both contacts");
                 Ok(())
@@ -102,7 +104,7 @@ impl AmoCrm {
     }
 }
 
-/// The row that takes out of a contact what is somebody else's; `None` where nothing of it stands there.
+/// The row that removes other people's values from a contact. `None` if the contact holds none of them.
 fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> Option<Value> {
     let phone = |text: &str| Phone::parse_all(text, region).into_iter().map(Identifier::phone).collect();
     let email = |text: &str| Email::parse_all(text).into_iter().map(Identifier::email).collect();
@@ -130,7 +132,7 @@ fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> 
         name.strip_prefix("duplicate of ").and_then(|id| id.parse().ok()).is_some_and(|id| {
             match breakage::is_on("duplicate-of-strangers-stays") {
                 true => parting.strangers.contains(&id),
-                // A merge leaves the tag of the one that is gone with the one that was kept.
+                // A merge in the CRM leaves the tag of the removed contact on the kept one.
                 false => {
                     let is_strange = !parting.kin.is_empty() && (id == parting.contact || !parting.kin.contains(&id));
                     is_strange || parting.no_duplicate_of.contains(&id)
@@ -155,7 +157,7 @@ fn cleared(held: &Value, parting: &Parting, schema: &Schema, region: Region) -> 
     Some(wire::with_id(parting.contact, row))
 }
 
-/// A multitext field without the values that are somebody else's. `None` where none of them stands there.
+/// A multitext field without other people's values. `None` if the field holds none of them.
 fn without(held: &Value, code: &str, parting: &Parting, read: &dyn Fn(&str) -> Vec<Identifier>) -> Option<Value> {
     let fields = held.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();
     let field = fields.filter(|field| text(field, "field_code").as_deref() == Some(code));

@@ -1,4 +1,4 @@
-//! Drafts to amoCRM's JSON and its contacts back.
+//! Conversion of drafts into amoCRM's JSON, and of its contacts back.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +15,10 @@ use crate::{
     hub_id::misidentified,
 };
 
-/// A text field holds at most 255 characters [amoCRM interface; longer text is refused].
+/// Maximum length of a text field in characters [amoCRM interface; longer text is refused].
 const TEXT: usize = 255;
 
-/// `held`: the contact as it stands in the CRM, where phones or e-mails are to be added to it.
+/// The JSON of a contact. `held` is the contact as it is in the CRM, and is given if phones or e-mails are added to it.
 pub fn contact(draft: &ContactDraft, schema: &Schema, held: Option<&Value>, region: Region) -> Value {
     let mut fields = Vec::new();
     let phone = |text: &str| Phone::parse_all(text, region).into_iter().map(|it| it.as_str().to_owned()).collect();
@@ -39,7 +39,7 @@ pub fn contact(draft: &ContactDraft, schema: &Schema, held: Option<&Value>, regi
     }
     if let Some(marketing) = &draft.marketing {
         let field = |code: &str, value: &str| match schema.contact_fields.get(code) {
-            // Without values a field is cleared (amocrm.ru/developers/content/crm_platform/custom-fields).
+            // A field without values is cleared (amocrm.ru/developers/content/crm_platform/custom-fields).
             Some(id) if value.is_empty() => Some(json!({ "field_id": id, "values": [] })),
             known => own(known, value.into()),
         };
@@ -52,10 +52,11 @@ pub fn contact(draft: &ContactDraft, schema: &Schema, held: Option<&Value>, regi
         row.insert("name".into(), cut(name).into());
         row.insert("created_by".into(), 0.into());
     }
-    // 0 is a robot: what comes back by webhook with 0 is our own doing.
+    // User 0 is a robot. A webhook with 0 reports a change of our own.
     row.insert("updated_by".into(), 0.into());
     row.insert("custom_fields_values".into(), fields.into());
-    // `_embedded.tags` would replace a manager's (amocrm.ru/developers/content/crm_platform/contacts-api, "Редактирование контактов").
+    // `_embedded.tags` would replace the tags of a manager (amocrm.ru/developers/content/crm_platform/contacts-api,
+    // "Редактирование контактов").
     let named = |tags: &[String]| -> Value { tags.iter().map(|name| json!({ "name": name })).collect() };
     for (key, tags) in [("tags_to_add", &draft.tags), ("tags_to_delete", &draft.untagged)] {
         if !tags.is_empty() {
@@ -65,8 +66,8 @@ pub fn contact(draft: &ContactDraft, schema: &Schema, held: Option<&Value>, regi
     Value::Object(row)
 }
 
-/// A multitext field with these values added. Writing it replaces all its values, so those that stand there are sent with
-/// it, each with its kind. `None` where nothing is missing. `plain` finds the values in a text that a manager typed.
+/// A multitext field with these values added. A write replaces all values of the field, so the present values are sent
+/// along, each with its kind. `None` if no value is missing. `plain` finds the values in a text that a manager typed.
 fn added(code: &str, values: &[String], held: Option<&Value>, plain: &dyn Fn(&str) -> Vec<String>) -> Option<Value> {
     let fields = held.and_then(|held| held.get("custom_fields_values")?.as_array()).into_iter().flatten();
     let field = fields.filter(|field| text(field, "field_code").as_deref() == Some(code));
@@ -86,7 +87,7 @@ fn added(code: &str, values: &[String], held: Option<&Value>, plain: &dyn Fn(&st
     Some(json!({ "field_code": code, "values": values }))
 }
 
-/// A value of a multitext field as it is written again, with its kind.
+/// A present value of a multitext field, with its kind, in the form in which it is sent.
 pub fn with_kind(value: &Value) -> Value {
     let mut kept = json!({ "value": value.get("value") });
     let kind =
@@ -97,17 +98,17 @@ pub fn with_kind(value: &Value) -> Value {
     kept
 }
 
-/// The hub's own id of a deal as it travels in a field.
+/// The hub's own id of a deal, in the form in which a field holds it.
 pub fn deal_id(person: PersonId, show: &ShowKey) -> String {
     let mut id = format!("{person}|{show}");
     id.truncate(id.floor_char_boundary(TEXT));
     id
 }
 
-/// `held`: the deal as it stands in the CRM, where a stage is to be sent to it.
+/// The JSON of a deal. `held` is the deal as it is in the CRM, and is given if the deal gets a stage.
 ///
 /// # Errors
-/// A stage that the CRM does not have.
+/// If the CRM does not have the stage.
 pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema, held: Option<&Value>) -> Result<Value, String> {
     let field = |code: &str, value: Value| own(schema.lead_fields.get(code), value);
     let empty = |code: &str| Some(json!({ "field_id": schema.lead_fields.get(code)?, "values": [] }));
@@ -134,7 +135,7 @@ pub fn deal(draft: &DealDraft, contact: Option<u64>, schema: &Schema, held: Opti
         fields.extend(field(&key.to_ascii_uppercase(), cut(value).into()));
     }
     let mut row = Map::new();
-    // Without a name: one that the CRM has already is left as it is.
+    // An empty name is left out, so that the name in the CRM stays as it is.
     if !draft.name.is_empty() {
         row.insert("name".into(), cut(&draft.name).into());
     }
@@ -174,7 +175,7 @@ pub fn cut(text: &str) -> String {
     text.chars().take(TEXT).collect()
 }
 
-/// Values of a field of a contact or lead, by its code.
+/// Values of a field of a contact or lead, by the field's code.
 pub fn values(entity: &Value, code: &str) -> Vec<String> {
     let fields = entity.get("custom_fields_values").and_then(Value::as_array).into_iter().flatten();
     fields
@@ -184,7 +185,7 @@ pub fn values(entity: &Value, code: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is said of a row that was read and bears the hub's id of somebody else.
+/// The outcome for a row that carries the hub's id of another person, or `None` if the row is the person's own.
 pub fn foreign(held: Option<&Value>, person: PersonId, other_ids: &BTreeSet<PersonId>) -> Option<WriteOutcome> {
     values(held?, "STAGEDOOR_ID").first().and_then(|text| misidentified(text, person, other_ids))
 }
@@ -209,7 +210,7 @@ pub fn mirrored(contact: &Value, region: Region) -> Option<(Timestamp, Body)> {
     Some((second("updated_at")?, Body::ContactChanged(changed)))
 }
 
-/// A deal as it is now. Its stage has a number there, and is told by webhooks.
+/// A deal as it is now. Its stage has only a number here, so the stage stays empty; webhooks report it.
 pub fn seen(deal: &Value) -> Option<SeenDeal> {
     Some(SeenDeal {
         id: number(deal, "id")?,
@@ -221,7 +222,7 @@ pub fn seen(deal: &Value) -> Option<SeenDeal> {
     })
 }
 
-/// The row with the number by which the CRM knows it.
+/// The row with its id in the CRM.
 pub fn with_id(id: u64, mut row: Value) -> Value {
     if let Some(row) = row.as_object_mut() {
         row.insert("id".into(), id.into());

@@ -1,5 +1,5 @@
-//! What changed there, by the time of change: its `sync` call answers 500 on PHP 8 (recorded: sync_...). Deletions are not seen
-//! that way, so what should be there is asked for by its ids.
+//! Changes in the CRM, read by the time of change, because its `sync` call answers 500 on PHP 8 (recorded: sync_...).
+//! Deletions do not appear that way, so the hub asks for the expected records by their ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::vtiger::{
     wire,
 };
 
-/// Pages of one look: the rest is heard by the next.
+/// Maximum number of pages in one poll. The next poll reads the rest.
 const PAGES: usize = 40;
 
 impl Vtiger {
@@ -24,14 +24,14 @@ impl Vtiger {
         let (transport, schema) = (&self.transport, self.schema().await?);
         let contacts = rows(transport, "Contacts", &wire::columns(&schema.contacts), since).await?;
         let deals = rows(transport, "Potentials", &deal_columns(&schema)?, since).await?;
-        // Where one was cut short, the other waits for it.
+        // If one list was cut short, the other one waits for it.
         let ends = [&contacts, &deals].into_iter().filter(|found| found.cut).filter_map(|found| found.last).min();
         let until = ends.or_else(|| contacts.last.max(deals.last));
         let changes = self.told(contacts.rows.values(), deals.rows.values()).await?;
         Ok(Changes { until, ..changes })
     }
 
-    /// These rows as they are now; those that are not there are left out.
+    /// These rows as they are now. Missing rows are left out.
     pub(super) async fn rows_now(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
         let schema = self.schema().await?;
         let of = |module: &Module, numbers: &BTreeSet<u64>| -> Vec<String> {
@@ -85,12 +85,12 @@ fn deal_columns(schema: &Schema) -> Result<String, Failure> {
 struct Found {
     rows: BTreeMap<String, Value>,
     last: Option<Timestamp>,
-    /// Whether there is more.
+    /// True if there are more rows.
     cut: bool,
 }
 
-/// From one time of change to the next: a row that changes meanwhile moves to the end and shifts no page. Only within one second
-/// pages are counted.
+/// Reads rows from one time of change to the next. A row that changes in the meantime moves to the end and shifts no
+/// page. Pages are counted only within one second.
 async fn rows(transport: &Transport, module: &str, columns: &str, since: Timestamp) -> Result<Found, Failure> {
     let mut found = Found::default();
     let (mut from, mut skip) = (since, 0);
@@ -116,7 +116,7 @@ async fn rows(transport: &Transport, module: &str, columns: &str, since: Timesta
     Ok(found)
 }
 
-/// Deals from this number on that bear the hub's id, and where the next page begins.
+/// Deals from this id number on that carry the hub's id, and the start of the next page.
 pub(super) async fn deals_of_the_hub(
     transport: &Transport,
     schema: &Schema,
@@ -132,7 +132,7 @@ pub(super) async fn deals_of_the_hub(
     Ok((rows.iter().filter_map(|row| Some((number(row)?, schema.deals.hub_id(row)?))).collect(), next))
 }
 
-/// Which of these are not there, or out of the hub's sight.
+/// The ids that do not exist, or that the hub cannot see.
 pub(super) async fn missing(
     transport: &Transport,
     module: &Module,
@@ -143,7 +143,7 @@ pub(super) async fn missing(
     for chunk in all.chunks(IN) {
         let list = query::list(chunk.iter().map(String::as_str));
         let rows = query::all(transport, "id", module.name, &format!("id in ({list})")).await;
-        // Of records that are gone it answers nothing; this is about the module.
+        // The CRM returns no rows for deleted records, so this error concerns the module.
         let rows = rows.map_err(|failure| match failure.refused("ACCESS_DENIED") {
             true => lost_right(module),
             false => failure,
@@ -155,8 +155,8 @@ pub(super) async fn missing(
     Ok(missing)
 }
 
-/// Those of these that are gone for sure, and how many are hidden. A query leaves out what the hub's user may not see; a
-/// single read tells the one from the other.
+/// The ids that certainly do not exist, and the number of hidden records. A query leaves out what the hub's user may
+/// not see. A single read tells hidden records from deleted ones.
 pub(super) async fn gone(
     transport: &Transport,
     module: &Module,
@@ -178,7 +178,7 @@ pub(super) async fn gone(
             }
             Err(Failure::Refused { .. }) => _ = gone.insert(number),
             Err(failure) => return Err(failure),
-            // It was made again, or restored meanwhile.
+            // The record was created again or restored in the meantime.
             Ok(_) => {}
         }
     }

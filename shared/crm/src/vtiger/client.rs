@@ -36,38 +36,40 @@ use crate::{
     },
 };
 
-/// How far the CRM's clock may be from ours when we look for what we made.
+/// Largest difference between the CRM's clock and ours when the hub looks for records that it created.
 const SKEW: SignedDuration = SignedDuration::from_secs(120);
-/// Rows in work under one look at the lease: four sessions do them in about a second.
+/// Number of rows that are written under one check of the lease. Four sessions write them in about a second.
 const BATCH: usize = 48;
-/// Fields that have to come back as they were sent.
+/// Fields that must come back as they were sent.
 const CONTACT: &[&str] = &["email", "mobile", "phone", "account_id"];
 const DEAL: &[&str] = &["amount", "closingdate", "contact_id", "sales_stage", "related_to"];
 
+/// Settings of one Vtiger installation.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The address of the CRM, such as `https://crm.theatre.example`.
     pub base_url: String,
-    /// Where phones without a country code are dialled.
+    /// Region of phones that have no country code.
     pub region: Region,
+    /// Time-out of one call.
     pub timeout: Duration,
-    /// How long to wait before the first look for what a call that was given up has made.
+    /// Pause before the first search for a record whose create call timed out.
     pub grace: Duration,
-    /// How long a call that was given up may still take effect there.
+    /// How long a call that timed out may still take effect in the CRM.
     pub late_for: SignedDuration,
-    /// The name of a user or a group that new records belong to; the hub's own user where it is `None`.
+    /// Name of the user or group that owns new records. `None` means the hub's own user.
     pub owner: Option<String>,
-    /// The name of the service that lines of invoices are of; none are written where it is `None`.
+    /// Name of the service of invoice lines. If `None`, no invoices are written.
     pub service: Option<String>,
-    /// On whose name single visitors' invoices are.
+    /// Name of the organisation that holds the invoices of single visitors.
     pub visitors: String,
-    /// In which shows' days are told.
+    /// Time zone in which the days of shows are written.
     pub zone: TimeZone,
     /// Stages that the config uses.
     pub stages: BTreeSet<String>,
 }
 
-/// VtigerCRM through its webservice.
+/// Client of VtigerCRM's webservice.
 pub struct Vtiger {
     pub(super) settings: Settings,
     pub(super) transport: Transport,
@@ -76,16 +78,17 @@ pub struct Vtiger {
     pub(super) memory: StageMemory,
     pub(super) ability: Ability,
     pub(super) visitors: Mutex<Option<u64>>,
-    /// For invoices that are made again.
+    /// Lock for invoices that are created again.
     pub(super) alone: Mutex<()>,
 }
 
 impl Vtiger {
-    /// A client of its own: the user and their access key, how many sessions, and the store, the clock and the name of this process
-    /// among those that share it.
+    /// Creates a client with an HTTP client of its own. `user` is the user name with its access key, `sessions` the
+    /// number of parallel sessions. The name in the last tuple is that of this process among those that share the
+    /// store.
     ///
     /// # Errors
-    /// When the HTTP client cannot be built.
+    /// If the HTTP client cannot be built.
     pub fn open(
         settings: Settings,
         user: (String, Secret),
@@ -96,7 +99,7 @@ impl Vtiger {
         Ok(Self::over(http, settings, user, sessions, (store, clock, owner)))
     }
 
-    /// The same over another carrier, such as a stand-in in this process.
+    /// Creates a client over the given HTTP client, for example a stand-in in this process.
     pub fn over(
         http: Arc<dyn HttpClient>,
         settings: Settings,
@@ -182,7 +185,7 @@ impl Vtiger {
 #[async_trait]
 impl Crm for Vtiger {
     async fn set_up(&self) -> Result<(), CrmError> {
-        // A stage that is missing holds up the rows that need it, and no others.
+        // A missing stage delays only the rows that need it.
         let schema = self.schema().await?;
         let is_there = |stage: &String| schema.deals.stage_value(stage).is_some();
         if breakage::is_on("missing-stage-stops-all") && !self.settings.stages.iter().all(is_there) {
@@ -241,7 +244,8 @@ impl Crm for Vtiger {
         let maker = &maker;
         let revise = async |index: usize, number: u64, fields: Fields| match rows.get(index) {
             Some((_, draft)) => {
-                // A deal of that show on the person's own contact is theirs. An earlier hub may have given it another id.
+                // A deal of that show on the person's own contact belongs to the person. An earlier hub may have given
+                // it another id.
                 let other_ids =
                     bearers.get(&number).copied().into_iter().chain(draft.other_ids.iter().copied()).collect();
                 let draft = DealDraft { other_ids, ..draft.clone() };
@@ -364,7 +368,7 @@ impl Crm for Vtiger {
         Ok(notes_and_tasks::of(&self.transport, &schema, about, contacts, since - SKEW).await?)
     }
 
-    /// By the hub's own field, whenever they were made.
+    /// Finds contacts by the hub's own field, regardless of the time of their creation.
     async fn find_contacts(
         &self,
         people: &BTreeSet<PersonId>,
@@ -404,7 +408,7 @@ impl Crm for Vtiger {
         self.settings.late_for
     }
 
-    /// From the contact with this number on, in the order of numbers: what is made or deleted meanwhile shifts no page.
+    /// Reads contacts from this number on, in the order of numbers, so that created or deleted contacts shift no page.
     async fn contacts(&self, from: u32) -> Result<CrmPage, CrmError> {
         let schema = self.schema().await?;
         let columns = wire::columns(&schema.contacts);
@@ -451,7 +455,7 @@ impl Crm for Vtiger {
             let ids = of(&known.module, invoices);
             let rows = self.columns("id,hdnGrandTotal,received", "Invoice", &ids).await?;
             (held.invoiced, held.received) = (sum(&rows, "hdnGrandTotal"), sum(&rows, "received"));
-            // Those that are comments, where the server makes no invoices.
+            // If the server creates no invoices, the documents are comments.
             if rows.len() < invoices.len() {
                 let ids = of(&known.comments, invoices);
                 for row in self.columns("id,commentcontent", "ModComments", &ids).await? {

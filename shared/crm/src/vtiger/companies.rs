@@ -1,5 +1,6 @@
-//! Organisations. A name is unique there as it is shipped, and the error does not say whose it is (recorded: account_same_name),
-//! so what is there is looked for first: by the hub's own field, by the tax id, by the name.
+//! Organisations. In the shipped CRM a name is unique, and the error does not say which record holds it (recorded:
+//! account_same_name). So the hub first looks for an existing organisation by its own field, by the tax id, and by the
+//! name.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use crate::vtiger::{
     wire::Fields,
 };
 
-/// What is written where it is empty: the rest of an organisation is its manager's.
+/// The fields that are written if they are empty. The rest of an organisation belongs to its manager.
 pub(super) fn fields(draft: &CompanyDraft, module: &Module) -> Fields {
     let mut row = Map::new();
     let mut put = |field: Option<&str>, value: &str| {
@@ -34,7 +35,7 @@ pub(super) fn fields(draft: &CompanyDraft, module: &Module) -> Fields {
 
 fn described(draft: &CompanyDraft, module: &Module) -> String {
     let mut lines = Vec::new();
-    // Without fields for them they are told in words.
+    // If the module has no fields for them, the description holds them.
     let inn = draft.inn.iter().filter(|_| module.own("inn").is_none()).map(|inn| format!("INN {inn}"));
     let kpp = draft.kpp.iter().filter(|_| module.own("kpp").is_none()).map(|kpp| format!("KPP {kpp}"));
     lines.extend(inn.chain(kpp));
@@ -70,7 +71,7 @@ pub(super) async fn put(maker: &Maker<'_>, rows: &[(Option<u64>, CompanyDraft)],
     done
 }
 
-/// Only what is empty.
+/// Writes only the fields that are empty.
 async fn fill(maker: &Maker<'_>, number: u64, fields: Fields) -> WriteOutcome {
     let id = maker.module.of(number);
     let Ok(held) = maker.transport.get("retrieve", &[("id", &id)]).await else {
@@ -81,7 +82,7 @@ async fn fill(maker: &Maker<'_>, number: u64, fields: Fields) -> WriteOutcome {
     maker.revise(number, fields, &held).await
 }
 
-/// What a company tells for one way of finding it.
+/// The value of a company for one way to find it.
 type FieldOf = fn(&CompanyDraft) -> String;
 
 async fn look_up(maker: &Maker<'_>, drafts: &[&CompanyDraft]) -> Result<BTreeMap<String, u64>, Failure> {
@@ -115,7 +116,7 @@ async fn look_up(maker: &Maker<'_>, drafts: &[&CompanyDraft]) -> Result<BTreeMap
     Ok(known)
 }
 
-/// The number of the organisation that single visitors' invoices are on.
+/// The number of the organisation that holds the invoices of single visitors.
 pub(super) async fn visitors(maker: &Maker<'_>, name: &str, owner: &str) -> WriteOutcome {
     let draft = CompanyDraft {
         key: format!("visitors:{name}"),

@@ -9,10 +9,10 @@ use crate::{
     vtiger::{Settings, Vtiger},
 };
 
-/// The client of a configured installation. `owner` names this process among those that share `store`.
+/// Creates the client of a configured installation. `owner` names this process among those that share `store`.
 ///
 /// # Errors
-/// When the config is of another CRM.
+/// A message, if the config describes another CRM.
 pub fn from_config(
     http: Arc<dyn HttpClient>,
     config: &Config,

@@ -1,5 +1,5 @@
-//! Creating without a double, where there is no upsert, no bulk call and no answer that can be trusted to arrive: what
-//! bears the hub's own id is adopted, and a create that was not answered is looked for before anything is made again.
+//! Creation of records without duplicates. The CRM has no upsert and no bulk call, and an answer may be lost. So the
+//! hub adopts a record that carries its id, and after a lost answer it searches before it creates again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,10 +22,10 @@ use crate::vtiger::{
     wire::Fields,
 };
 
-/// Calls of one batch that may fail one after the other before the rest is left for the next round.
+/// Number of consecutive failures in one batch after which the rest is left for the next sync run.
 const PATIENCE: u32 = 4;
 
-/// What is to be created, and the hub's own id in it.
+/// A record to create, and the hub's own id in it.
 pub(super) struct New {
     pub key: String,
     pub fields: Fields,
@@ -34,11 +34,11 @@ pub(super) struct New {
 pub(super) struct Maker<'t> {
     pub transport: &'t Transport,
     pub module: &'t Module,
-    /// Fields that have to be as they were sent; others may be shorter.
+    /// Fields that must be as they were sent. Other fields may be shortened.
     pub exact: &'static [&'static str],
-    /// Fields that an answer tells before the CRM has counted them.
+    /// Fields whose value in an answer is older than the CRM's own calculation.
     pub late: &'static [&'static str],
-    /// How long a call that was given up may still go on over there.
+    /// How long a call that timed out may still run in the CRM.
     pub grace: Duration,
     failed: AtomicU32,
 }
@@ -48,13 +48,13 @@ impl<'t> Maker<'t> {
         Self { transport, module, exact, late: &[], grace, failed: AtomicU32::new(0) }
     }
 
-    /// Ids in the CRM by the hub's own, the lowest where there are two.
+    /// Ids in the CRM by the hub's own id. The lowest one if there are several.
     pub async fn find(&self, keys: &[String]) -> Result<BTreeMap<String, u64>, Failure> {
         let all = self.find_all(keys).await?;
         Ok(all.into_iter().filter_map(|(key, ids)| Some((key, ids.first().copied()?))).collect())
     }
 
-    /// All ids in the CRM by the hub's own.
+    /// All ids in the CRM by the hub's own id.
     pub async fn find_all(&self, keys: &[String]) -> Result<BTreeMap<String, BTreeSet<u64>>, Failure> {
         let field = self.module.key()?;
         let mut found = BTreeMap::<String, BTreeSet<u64>>::new();
@@ -74,13 +74,14 @@ impl<'t> Maker<'t> {
         Ok(found)
     }
 
-    /// Makes the rows, through all sessions at once. `Err` is a row that waits before anything was sent, with the reason.
+    /// Creates the rows through all sessions at once. `Err` is a row that waits before anything is sent, with the
+    /// reason.
     pub async fn create(&self, rows: Vec<Result<New, String>>) -> Vec<WriteOutcome> {
         self.create_or(rows, BTreeMap::new(), |_, number, fields| self.update(number, fields)).await
     }
 
-    /// The same; `there` are rows that are known to be there under another key, and `update` changes the row at an index
-    /// that is there already.
+    /// Creates the rows, or updates those that exist. `there` holds rows that are known under another key. `update`
+    /// changes the existing row at an index.
     pub async fn create_or<F, W>(
         &self,
         rows: Vec<Result<New, String>>,
@@ -113,12 +114,12 @@ impl<'t> Maker<'t> {
         stream::iter(making).buffered(self.transport.sessions() * 2).collect().await
     }
 
-    /// For rows that were looked for in another way.
+    /// Creates a row for which the caller has already searched in another way.
     pub async fn create_unlooked(&self, new: New) -> WriteOutcome {
         self.create_telling(new).await.0
     }
 
-    /// With the CRM's answer, where it gave one.
+    /// Creates a row and returns the CRM's answer, if it gave one.
     pub async fn create_telling(&self, new: New) -> (WriteOutcome, Option<Value>) {
         if self.failed.load(Ordering::Relaxed) >= PATIENCE {
             return (WriteOutcome::NotSent, None);
@@ -140,12 +141,13 @@ impl<'t> Maker<'t> {
         (WriteOutcome::Unknown, None)
     }
 
-    /// The outcome of a create that has no good answer; `None`: it is not there and may be tried once more. `last`: how many
-    /// creates had been taken when its first try began, where there is no further one.
+    /// The outcome of a create call without a good answer. `None` means that the record is not there and the call may
+    /// be repeated once. `last` is given for the final attempt: the number of creates that had succeeded when the first
+    /// attempt began.
     async fn after(&self, new: &New, failure: Failure, last: Option<u64>) -> Option<WriteOutcome> {
         let is_server = failure == Failure::ServerError;
         let reason = match failure {
-            // Duplicate prevention of an administrator's: code 0, and it does not say of what (07_duplicates).
+            // An administrator's duplicate prevention: code 0, without the name of the duplicate (07_duplicates).
             Failure::Refused { code, message } => {
                 return Some(WriteOutcome::Refused(format!("the CRM will not have it: {message} ({code})")));
             }
@@ -157,7 +159,7 @@ impl<'t> Maker<'t> {
             Failure::ServerError => SERVER_ERROR,
             Failure::Lost => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                // It may still be under way there: looked for once it cannot be any more.
+                // The call may still run in the CRM. The search starts when that is no longer possible.
                 tokio::time::sleep(self.grace).await;
                 return match self.find(std::slice::from_ref(&new.key)).await {
                     Ok(found) => {
@@ -167,7 +169,7 @@ impl<'t> Maker<'t> {
                 };
             }
         };
-        // Answered, so it is over: it is there or it never will be.
+        // The CRM answered, so the call is over: the record is there now or will never be.
         match self.find(std::slice::from_ref(&new.key)).await {
             Ok(found) => match found.get(&new.key) {
                 Some(number) => Some(WriteOutcome::Done(*number)),
@@ -183,7 +185,7 @@ impl<'t> Maker<'t> {
         }
     }
 
-    /// Makes a record equal to `fields` where it is not: writing what is there already would look like a change.
+    /// Makes a record equal to `fields`. Equal values are not written, because the write would look like a change.
     pub async fn update(&self, number: u64, fields: Fields) -> WriteOutcome {
         let id = self.module.of(number);
         let held = match self.transport.get("retrieve", &[("id", &id)]).await {
@@ -207,7 +209,7 @@ impl<'t> Maker<'t> {
         row.insert("id".into(), id.clone().into());
         let mut answer = self.post("revise", &row).await;
         if answer == Err(Failure::ServerError) {
-            // The same values written again change nothing.
+            // A repeated write of the same values changes nothing.
             answer = self.post("revise", &row).await;
         }
         match answer {
@@ -233,14 +235,14 @@ impl<'t> Maker<'t> {
         self.transport.write_failures.taken(&self.kind(operation), row);
     }
 
-    /// What an error of the server says of this row, after the row was tried twice.
+    /// The outcome of a server error for this row, after two attempts.
     fn server_error(&self, operation: &str, row: &str, before: u64) -> WriteOutcome {
         let row = self.transport.write_failures.verdict(&self.kind(operation), row, before);
         self.failed.fetch_add(u32::from(row == WriteOutcome::NotSent), Ordering::Relaxed);
         row
     }
 
-    /// What a failure says about an update of this record.
+    /// The outcome of a failed update of this record.
     pub async fn refused_or_later(&self, number: u64, failure: Failure) -> WriteOutcome {
         let gone = match self.module.name {
             "Contacts" => Some(Gone::Contact(number)),
@@ -256,7 +258,7 @@ impl<'t> Maker<'t> {
         }
     }
 
-    /// A record of a module to which the hub's user has lost the right is answered as one that is gone.
+    /// Tells a deleted record from one that the hub's user may no longer see. The CRM answers the same for both.
     async fn gone_or_out_of_sight(&self, number: u64, gone: Gone, failure: Failure) -> WriteOutcome {
         if breakage::is_on("lost-right-is-deletion") && failure.is_gone() {
             return WriteOutcome::Gone(gone);
@@ -282,7 +284,7 @@ impl<'t> Maker<'t> {
         }
     }
 
-    /// Looks at what came back against what was sent.
+    /// Compares the CRM's answer with what was sent.
     fn held(&self, sent: &Fields, held: &Value) -> WriteOutcome {
         let Some(number) = query::id(held).and_then(|id| query::number(&id)) else {
             return WriteOutcome::Refused("the CRM answered success without an id".into());
@@ -310,7 +312,7 @@ impl<'t> Maker<'t> {
         WriteOutcome::Done(number)
     }
 
-    /// A workflow moved the deal on while it was saved. The next look at what changed hears of the move.
+    /// True if a workflow moved the deal to another stage during the save. The next poll of changes reports the move.
     fn is_moved_on(&self, field: &str, held: &Value) -> bool {
         let stage = held.get(STAGE).map(plain).unwrap_or_default();
         !breakage::is_on("workflow-is-refusal")
@@ -326,7 +328,7 @@ impl<'t> Maker<'t> {
 
 fn refused_or_later(failure: Failure) -> WriteOutcome {
     match failure {
-        // Deleted, or out of sight: the code tells neither from the other (retrieve_deleted, limited_user_...).
+        // The record is deleted or hidden. The code is the same for both (retrieve_deleted, limited_user_...).
         failure if failure.refused("ACCESS_DENIED") => {
             WriteOutcome::Refused("the record is gone, or the hub's user may not see it".into())
         }
@@ -334,7 +336,7 @@ fn refused_or_later(failure: Failure) -> WriteOutcome {
             WriteOutcome::Refused(format!("the CRM will not have it: {message} ({code})"))
         }
         Failure::Broken(what) => WriteOutcome::Refused(what.to_owned()),
-        // The same values written again change nothing.
+        // A repeated write of the same values changes nothing.
         Failure::Lost | Failure::ServerError | Failure::Unavailable(_) | Failure::Denied(_) => WriteOutcome::NotSent,
     }
 }

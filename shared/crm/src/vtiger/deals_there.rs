@@ -1,4 +1,4 @@
-//! Deals that contacts have already: what an earlier hub made is not made again.
+//! Deals that contacts have already. A deal that an earlier hub created is not created again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,12 @@ use crate::vtiger::{
     wire,
 };
 
-/// Deals that contacts have, by the hub's key, and whose id each bears.
+/// Existing deals by the hub's key, and the person's id that each deal carries.
 type DealsThere = (BTreeMap<String, u64>, BTreeMap<u64, PersonId>);
 
 impl Vtiger {
-    /// Deals that these contacts have for these shows already, though another id of the hub's is in them: its files may be new,
-    /// and the person another one.
+    /// Deals that these contacts already have for these shows, even if they carry another id of the hub. The hub's
+    /// files may be new, so the person may have a new id.
     pub(super) async fn deals_there(&self, schema: &Schema, rows: &[(u64, DealDraft)]) -> Result<DealsThere, Failure> {
         let field = schema.deals.key()?.to_owned();
         let (mut there, mut bearers) = (BTreeMap::new(), BTreeMap::new());

@@ -1,4 +1,4 @@
-//! Two contacts of one person: the deals of one go to the other, and both say so.
+//! Two contacts of one person. The deals of one move to the other, and a comment on both says so.
 
 use serde_json::json;
 use stagedoor_model::breakage;
@@ -6,17 +6,17 @@ use stagedoor_ports::{Gone, WriteOutcome};
 
 use crate::vtiger::{client::Vtiger, notes_and_tasks, query, schema::Schema, transport::Failure};
 
-/// How the comment begins that says of which contact one is a duplicate.
+/// Start of the comment that says of which contact this one is a duplicate.
 pub(super) const DUPLICATE_OF: &str = "Duplicate of ";
 
 impl Vtiger {
-    /// Deals of the one go to the other; doing it twice changes nothing.
+    /// Moves the deals of `contact` to `of`. A repeated call changes nothing.
     async fn move_deals(&self, schema: &Schema, contact: u64, of: u64) -> Result<(), Failure> {
         let condition = format!("contact_id={}", query::literal(&schema.contacts.of(contact)));
         for row in query::all(&self.transport, "id", "Potentials", &condition).await? {
             let element = json!({ "id": row.get("id"), "contact_id": schema.contacts.of(of) }).to_string();
             match self.transport.post("revise", &[("element", &element)]).await {
-                // One that was deleted meanwhile needs no other contact.
+                // A deal that was deleted in the meantime needs no new contact.
                 Err(failure) if failure.is_gone() => {}
                 answer => drop(answer?),
             }
@@ -25,7 +25,7 @@ impl Vtiger {
     }
 
     pub(super) async fn mark(&self, schema: &Schema, contact: u64, of: u64) -> WriteOutcome {
-        // A deal whose new contact is gone would lose the old one, and be answered with success.
+        // If the new contact is gone, the CRM empties the deal's reference and answers success.
         let moved = match self.missing_of(schema, &[Gone::Contact(of), Gone::Contact(contact)]).await {
             Ok(gone) => match gone.first() {
                 Some(gone) => return WriteOutcome::Gone(*gone),
@@ -44,7 +44,7 @@ impl Vtiger {
             }
         }
         let told = |at: u64, text: String| notes_and_tasks::comment(&schema.contacts.of(at), &text, &schema.owner);
-        // It merges nothing by its webservice: both say it, and a manager merges them there.
+        // The webservice cannot merge contacts. Comments on both ask a manager to merge them in the CRM.
         let rows = vec![
             told(contact, format!("{DUPLICATE_OF}{}: its deals were moved there", schema.contacts.of(of))),
             told(of, format!("{} is a duplicate of this contact: merge them", schema.contacts.of(contact))),

@@ -1,4 +1,4 @@
-//! Rows of people who are erased. `delete` puts a record into the recycle bin; only an administrator empties it.
+//! Rows of erased people. `delete` puts a record into the recycle bin, which only an administrator can empty.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use stagedoor_ports::{Gone, OfErased, Struck, WriteOutcome};
 use crate::vtiger::{client::Vtiger, query, schema::Schema, transport::Failure};
 
 impl Vtiger {
-    /// Deletes contacts with their comments and tasks, and deals. Invoices stay, and so do the contacts of others.
+    /// Deletes deals, and contacts with their comments and tasks. Invoices and other people's contacts stay.
     pub(super) async fn strike_rows(&self, rows: &[OfErased]) -> Vec<Struck> {
         let Some(schema) = self.ready().await else {
             return rows.iter().map(|row| Struck { id: row.number().to_string(), is_gone: false }).collect();
@@ -15,7 +15,7 @@ impl Vtiger {
         let contacts = rows.iter().filter_map(|row| if let OfErased::Contact(id) = row { Some(*id) } else { None });
         let mut kept = BTreeSet::new();
         for contact in contacts {
-            // A contact that still has words about them is named.
+            // A contact whose comments or tasks could not be deleted is reported.
             if !self.strike_words(&schema, contact).await {
                 kept.insert(OfErased::Contact(contact));
             }
@@ -40,7 +40,7 @@ impl Vtiger {
         told.map(|(id, row)| Struck { id: id.clone(), is_gone: matches!(row, WriteOutcome::Done(_)) }).collect()
     }
 
-    /// Whether a record is in the recycle bin now, or was before.
+    /// True if a record is in the recycle bin now, or was there before.
     async fn is_struck(&self, schema: &Schema, id: &str, row: Gone) -> bool {
         match self.transport.post("delete", &[("id", id)]).await {
             Ok(_) => true,
@@ -51,7 +51,7 @@ impl Vtiger {
         }
     }
 
-    /// Whether the comments and tasks of a contact are deleted.
+    /// True if the comments and tasks of a contact are deleted.
     async fn strike_words(&self, schema: &Schema, contact: u64) -> bool {
         match self.words_of(schema, contact).await {
             Ok(ids) => {

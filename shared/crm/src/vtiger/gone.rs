@@ -1,5 +1,5 @@
-//! Records that are not there any more. Vtiger empties a reference to such a record and answers success, so a row that came
-//! back with another reference than was sent is looked into.
+//! Records that no longer exist. Vtiger empties a reference to such a record and answers success. So a row that came
+//! back with another reference is examined.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,12 @@ use stagedoor_ports::{Gone, WriteOutcome};
 
 use crate::vtiger::{changes, client::Vtiger, schema::Schema, transport::Failure};
 
-/// Part of the reason of a row that the CRM holds otherwise than it was sent.
+/// Part of the reason for a row whose stored values differ from the sent ones.
 pub(super) const OTHERWISE: &str = "the CRM said yes and holds something else";
 
 impl Vtiger {
-    /// Rows that were not done, because what they point at is gone, say so. `points_at` names what a row points at.
+    /// Marks rows that failed because a record that they point at is gone. `points_at` returns the records that a row
+    /// points at.
     pub(super) async fn gone(
         &self,
         schema: &Schema,
@@ -22,7 +23,7 @@ impl Vtiger {
     ) -> Vec<WriteOutcome> {
         let suspect = |row: &WriteOutcome| match row {
             WriteOutcome::Refused(reason) => reason.contains(OTHERWISE),
-            // A comment at a record that is gone is answered with a sentence that says nothing.
+            // For a comment on a deleted record the CRM answers with a sentence that gives no reason.
             row => *row == WriteOutcome::Unknown,
         };
         let suspects: Vec<(usize, Vec<Gone>)> = rows
@@ -40,7 +41,7 @@ impl Vtiger {
             Ok(gone) => gone,
             Err(failure) => {
                 tracing::warn!(?failure, "what rows point at could not be looked up");
-                // Whether the CRM refused them is not known before that is.
+                // Until the lookup succeeds, it is unknown whether the CRM refuses these rows.
                 for (index, _) in suspects {
                     if let Some(row) = rows.get_mut(index)
                         && !breakage::is_on("unsure-row-is-refused")
@@ -61,7 +62,7 @@ impl Vtiger {
         rows
     }
 
-    /// Which of these are not there.
+    /// The records among these that do not exist.
     pub(super) async fn missing_of(&self, schema: &Schema, all: &[Gone]) -> Result<Vec<Gone>, Failure> {
         let of = |number: &dyn Fn(&Gone) -> Option<u64>| -> BTreeSet<u64> { all.iter().filter_map(number).collect() };
         let contacts = of(&|one| if let Gone::Contact(id) = one { Some(*id) } else { None });

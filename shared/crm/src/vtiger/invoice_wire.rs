@@ -1,4 +1,4 @@
-//! Invoices where the server makes them, comments of the same words where it does not.
+//! Invoices. If the server cannot create them, comments with the same content take their place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,24 +19,24 @@ use crate::vtiger::{
     transport::Failure,
 };
 
-/// Fields that have to come back as they were sent. What is open is told by the answer to `create` before it is counted (recorded:
-/// invoice and balance_is_the_total).
+/// Fields that must come back as they were sent. The answer to `create` gives the open balance before the server has
+/// counted it (recorded: invoice and balance_is_the_total).
 const EXACT: &[&str] = &["account_id", "contact_id", "potential_id", "received"];
-/// Times that an invoice is made until it has all its lines.
+/// Maximum number of attempts until an invoice has all its lines.
 const ATTEMPTS: usize = 6;
 const NONE: &str = "the config names no service for invoices";
 
-/// Where a document that exists is to be.
+/// Contact and deal to which an existing document should belong.
 fn parents_of(draft: &InvoiceDraft) -> Option<InvoiceParents> {
     draft.parents.filter(|_| !breakage::is_on("invoice-left-behind"))
 }
 
-/// The key of a document as the CRM can hold it.
+/// The key of a document in the form in which the CRM can hold it.
 pub(super) fn as_held(key: &str) -> String {
     normalise_fields("", key)
 }
 
-/// A reference to a record that is gone is emptied, with success.
+/// True if a reference of the invoice is empty. The CRM empties a reference to a deleted record and answers success.
 fn hangs_on_nothing(invoice: &Value) -> bool {
     let reference = |field: &str| invoice.get(field).map(normalise::plain).unwrap_or_default();
     ["account_id", "contact_id", "potential_id"].iter().any(|field| reference(field).is_empty())
@@ -66,9 +66,9 @@ impl Vtiger {
         let one = |index: usize| async move {
             let Some((hangs, draft)) = rows.get(index) else { return WriteOutcome::NotSent };
             match there.get(&draft.key) {
-                // One that was made without an answer may lack a line.
+                // An invoice whose create call got no answer may lack a line.
                 Some(number) => match self.is_whole(known, *number, draft).await {
-                    // It may have been another buyer's, whose deal it belongs to still.
+                    // The invoice may have belonged to another buyer, and may still point at that buyer's deal.
                     Ok(true) => {
                         let parents = Some(InvoiceParents { contact: hangs.contact, deal: hangs.deal });
                         self.change(schema, known, *number, &InvoiceDraft { parents, ..draft.clone() }).await
@@ -127,12 +127,13 @@ impl Vtiger {
         };
         let maker = self.invoices_of(known);
         for attempt in 0..ATTEMPTS {
-            // Whoever lost a line to a neighbour is made again with less company.
+            // An invoice that lost a line to a parallel one is created again under a lock.
             let _alone = if attempt > 0 { Some(self.alone.lock().await) } else { None };
             let (row, answer) = maker.create_telling(New { key: as_held(&draft.key), fields: fields.clone() }).await;
             let number = match row {
                 WriteOutcome::Done(number) => number,
-                // It was made without what it points at, which is gone; nobody could revise it.
+                // The records that the invoice points at are gone, so it was created without them. Such an invoice
+                // cannot be revised.
                 WriteOutcome::Refused(reason) if reason.contains(OTHERWISE) => {
                     let bare = answer.as_ref().filter(|answer| hangs_on_nothing(answer));
                     let number = bare.and_then(query::id).and_then(|id| query::number(&id));
@@ -142,7 +143,7 @@ impl Vtiger {
                     };
                     return left.unwrap_or(WriteOutcome::Refused(reason));
                 }
-                // Every id in it came from the CRM itself a moment ago.
+                // All ids in the row came from the CRM a moment ago, so the server itself is at fault.
                 WriteOutcome::Refused(reason) if reason.contains("INVALID_ID_ATTRIBUTE") => {
                     self.ability.miss();
                     return self.comment(schema, known, hangs, draft).await;
@@ -156,7 +157,7 @@ impl Vtiger {
             match whole {
                 Ok(true) => return self.count_open(schema, known, number, draft).await,
                 Ok(false) => {}
-                // It is there; whether it is whole is looked at when it is found again.
+                // The invoice exists. The next search checks whether it is complete.
                 Err(_) => return WriteOutcome::Unknown,
             }
             if let Err(row) = self.unmake(known, number).await {
@@ -166,20 +167,21 @@ impl Vtiger {
         WriteOutcome::Refused("it lost lines each time that it was made: others write invoices at the same time".into())
     }
 
-    /// What is open of an invoice that was just made.
+    /// Corrects the open balance of an invoice that was just created.
     async fn count_open(&self, schema: &Schema, known: &Invoices, number: u64, draft: &InvoiceDraft) -> WriteOutcome {
         if !invoices::is_counted_wrong(draft) || breakage::is_on("refund-counts-as-owed") {
             return WriteOutcome::Done(number);
         }
         match self.change(schema, known, number, draft).await {
-            // It is there, and is revised once it is found again.
+            // The invoice exists. It is revised when the hub finds it again.
             WriteOutcome::NotSent => WriteOutcome::Unknown,
             row => row,
         }
     }
 
-    /// Lines get their numbers by counting up the highest, so of two invoices that are made at the same time one may lose a
-    /// line, and is answered with success all the same (5 of 120 through four sessions; recorded/vtiger/README.md).
+    /// True if the invoice has all its lines. The server numbers lines by counting up the highest number. So one of two
+    /// parallel invoices may lose a line, and still be answered with success (5 of 120 through four sessions;
+    /// recorded/vtiger/README.md).
     async fn is_whole(&self, known: &Invoices, number: u64, draft: &InvoiceDraft) -> Result<bool, Failure> {
         let id = query::literal(&known.module.of(number));
         let query = format!("select id,hdnGrandTotal,account_id from Invoice where id={id};");
@@ -187,7 +189,7 @@ impl Vtiger {
         Ok(rows.first().is_some_and(|row| normalise::minor(row, "hdnGrandTotal") == draft.total && has_account(row)))
     }
 
-    /// Those of the invoices that can be revised: one without an account is made anew.
+    /// Invoices that can be revised, by key. An invoice without an account is created again.
     pub(super) async fn whole_by_key(
         &self,
         schema: &Schema,
@@ -259,7 +261,7 @@ impl Vtiger {
                     }
                     return maker.revise(number, fields, &held).await;
                 }
-                // Of another module, or gone: perhaps it was written as a comment.
+                // The record belongs to another module or is gone. The document may be a comment.
                 Err(Failure::Refused { .. }) => {}
                 Err(_) => return WriteOutcome::NotSent,
             }
@@ -267,7 +269,8 @@ impl Vtiger {
         self.rewrite(schema, known, number, draft).await
     }
 
-    /// References that the invoice should have and has not. One to a record that is gone would be emptied, so it stays as it is.
+    /// References that the invoice should have and does not have. A reference to a deleted record would be emptied, so
+    /// it stays as it is.
     async fn moved_to(
         &self,
         schema: &Schema,
@@ -305,7 +308,8 @@ impl Vtiger {
         maker
     }
 
-    /// By the hub's own field, else by what an invoice is called. Those that are comments are looked for when one is to be made.
+    /// Finds invoices by the hub's own field, or else by their subject. Documents that are comments are searched for
+    /// when one is about to be created.
     pub(super) async fn invoices_by_key(
         &self,
         schema: &Schema,
@@ -328,7 +332,8 @@ impl Vtiger {
         Ok(found)
     }
 
-    /// The first of those whose text is like a pattern, of which `_` and `%` in an order's id would make more than it says.
+    /// The first record whose text matches the pattern. `_` and `%` in an order's id match too much, so `is_it` checks
+    /// each result.
     async fn first(
         &self,
         module: &str,
@@ -342,7 +347,8 @@ impl Vtiger {
         Ok(rows.iter().filter(is_it).find_map(|row| query::number(&query::id(row)?)))
     }
 
-    /// The organisation that single visitors' invoices are on: an invoice has to have one (invoice_without_account).
+    /// The organisation that holds the invoices of single visitors. Each invoice must have an organisation
+    /// (invoice_without_account).
     async fn visitors(&self, schema: &Schema, rows: &[(InvoiceOwners, InvoiceDraft)]) -> Result<u64, WriteOutcome> {
         if self.ability.is_missing() || rows.iter().all(|(hangs, _)| hangs.company.is_some()) {
             return Ok(0);

@@ -1,10 +1,10 @@
-//! Closing documents. An invoice has lines, which are made with it: revised, they answer 500 and leave totals of nought
-//! (recorded: invoice_lines_revised). What came and what is open are both written: the one does not follow from the other
-//! (invoice_received_alone).
+//! Closing documents. An invoice is created together with its lines. A revision of lines answers 500 and leaves totals
+//! of zero (recorded: invoice_lines_revised). Both the received and the open amount are written, because neither
+//! follows from the other (invoice_received_alone).
 //!
-//! 8.4.0 as it is shipped makes no invoice by its webservice: `create` asks for the id of what is being made and answers
-//! INVALID_ID_ATTRIBUTE, whatever is sent (recorded: invoice in 10; docs/crm.md says which line it is). There the closing
-//! document is a comment on the deal, with the same words, kept up to date in the same way.
+//! The shipped version 8.4.0 cannot create invoices by its webservice. `create` asks for the id of the record that it
+//! creates, and always answers INVALID_ID_ATTRIBUTE (recorded: invoice in 10; docs/crm.md names the line). On such a
+//! server the closing document is a comment on the deal, with the same content and the same updates.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,7 +21,7 @@ use crate::vtiger::{
     wire::Fields,
 };
 
-/// Whether this server was seen to make no invoices.
+/// Remembers whether this server was found unable to create invoices.
 #[derive(Debug, Default)]
 pub(super) struct Ability(AtomicBool);
 
@@ -40,7 +40,7 @@ impl Ability {
     }
 }
 
-/// Stages of an invoice as they are there from the start.
+/// The invoice statuses of a fresh installation.
 fn status(state: InvoiceStatus) -> &'static str {
     match state {
         InvoiceStatus::Created => "Created",
@@ -49,18 +49,18 @@ fn status(state: InvoiceStatus) -> &'static str {
     }
 }
 
-/// What the buyer still has to pay, in minor units.
+/// The amount that the buyer still has to pay, in minor units.
 fn open(draft: &InvoiceDraft) -> i64 {
     if draft.state == InvoiceStatus::Created { draft.total - (draft.received - draft.returned) } else { 0 }
 }
 
-/// Whether a new invoice has to be revised at once: the server counts what is open by what came, and takes what went back for
-/// owed (recorded: balance_is_the_total).
+/// True if a new invoice must be revised at once. The server derives the open amount from the received one, and counts
+/// a refund as owed (recorded: balance_is_the_total).
 pub(super) fn is_counted_wrong(draft: &InvoiceDraft) -> bool {
     open(draft) != draft.total - (draft.received - draft.returned)
 }
 
-/// What changes: what came and is still there, what is open, and how it stands.
+/// The fields that change: the received amount less refunds, the open amount, and the status.
 pub(super) fn moving(draft: &InvoiceDraft, module: &Module) -> Fields {
     let mut row = Fields::new();
     row.insert("received".into(), amount(draft.received - draft.returned).into());
@@ -74,8 +74,10 @@ pub(super) fn moving(draft: &InvoiceDraft, module: &Module) -> Fields {
     row
 }
 
+/// All fields of a new invoice.
+///
 /// # Errors
-/// A currency that the CRM has not.
+/// If the CRM does not have the currency.
 pub(super) fn whole(
     draft: &InvoiceDraft,
     hangs: InvoiceOwners,
@@ -98,11 +100,11 @@ pub(super) fn whole(
         ("assigned_user_id", schema.owner.clone()),
         ("currency_id", currency.clone()),
         ("conversion_rate", "1".to_owned()),
-        // Prices hold their tax: what is added on top would be asked for twice (total_with_tax).
+        // Prices include tax. A tax on top would be charged twice (total_with_tax).
         ("hdnTaxType", "group".to_owned()),
         ("invoicedate", day(draft.on)),
         ("duedate", day(draft.due)),
-        // Mandatory, and nobody told an address.
+        // The address is mandatory, and the hub has none.
         ("bill_street", "-".to_owned()),
         ("ship_street", "-".to_owned()),
         ("productid", invoices.service.clone()),
@@ -120,19 +122,20 @@ pub(super) fn whole(
     Ok(row)
 }
 
-/// By which one is found where the module has no field of the hub's: of a hundred letters the key has to be among them.
+/// The subject by which an invoice is found if the module has no field of the hub's. It holds at most 100 characters,
+/// and the key must be among them.
 fn subject(draft: &InvoiceDraft) -> String {
     let key = as_held(&draft.key);
     let room = 90_usize.saturating_sub(key.chars().count());
     format!("Order {}, {key}", draft.number.chars().take(room).collect::<String>())
 }
 
-/// With what the comment of a document begins.
+/// Start of the comment that stands for a document.
 pub(super) fn heading(key: &str) -> String {
     format!("Closing document {} ", as_held(key))
 }
 
-/// What the comment of a document says that it is about, and what came and did not go back, in hundredths.
+/// The total in a document's comment, and the received amount less refunds, in hundredths.
 pub(super) fn sums(words: Option<&str>) -> (i64, i64) {
     let amount = |line: &str, after: &str| -> i64 {
         let text = line.split_once(after).and_then(|(_, rest)| rest.split_whitespace().next()).unwrap_or_default();
@@ -145,7 +148,7 @@ pub(super) fn sums(words: Option<&str>) -> (i64, i64) {
     (total, amount(moved, "Received ") - amount(moved, "returned "))
 }
 
-/// The same document in words.
+/// The document as the text of a comment.
 pub(super) fn words(draft: &InvoiceDraft) -> String {
     let money = |minor: i64| format!("{} {}", amount(minor), draft.currency);
     let mut lines = vec![format!("{}(order {})", heading(&draft.key), draft.number)];

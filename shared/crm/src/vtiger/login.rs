@@ -1,9 +1,9 @@
 //! Sessions, shared by all processes of the hub.
 //!
-//! A challenge cancels the user's earlier one, so two who log in as one user at the same time break each other, and the
-//! failure reads exactly like a wrong key (recorded: login_with_superseded_token; 32 of 40 in timings). So one logs in at
-//! a time, behind a lease, and what a session is called is kept in the store for everybody. A challenge may be answered
-//! several times until it is superseded (login_same_token_again).
+//! A challenge cancels the user's earlier one. Two parallel logins of one user therefore break each other, and the
+//! failure reads exactly like a wrong key (recorded: login_with_superseded_token; 32 of 40 in timings). So one process
+//! logs in at a time, behind a lease, and the store keeps the session names for all processes. A challenge may be
+//! answered several times until it is superseded (login_same_token_again).
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,9 +19,9 @@ use crate::vtiger::transport::{Failure, Method, Transport};
 const LEASE: &str = "vtiger/login";
 const CELL: &str = "vtiger/sessions";
 const LEASE_TIME: SignedDuration = SignedDuration::from_secs(60);
-/// Tries before the credentials are called wrong: somebody beside the hub may log in as the same user.
+/// Number of attempts before the credentials count as wrong. Another program may log in as the same user.
 const TRIES: u32 = 5;
-/// Waits for another process that logs in.
+/// Maximum number of waits for another process that logs in.
 const TURNS: u32 = 40;
 
 pub(super) struct Login {
@@ -29,7 +29,7 @@ pub(super) struct Login {
     pub key: Secret,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
-    /// This process among those that share the store.
+    /// Name of this process among those that share the store.
     pub owner: String,
     free: Semaphore,
     seats: std::sync::Mutex<Vec<(usize, Option<String>)>>,
@@ -77,7 +77,7 @@ impl Login {
         self.count
     }
 
-    /// A session that nobody else of this process uses just now.
+    /// Takes a session that no other call of this process uses.
     pub async fn seat<'l>(&'l self, transport: &Transport) -> Result<Seat<'l>, Failure> {
         let closed = |_| Failure::Unavailable("the client is closed".to_owned());
         let permit = self.free.acquire().await.map_err(closed)?;
@@ -93,7 +93,7 @@ impl Login {
         Ok(seat)
     }
 
-    /// The session of a seat is gone: another process may have a new one already, else a new one is begun.
+    /// Replaces the dead session of a seat. Takes a newer session that another process stored, or else logs in.
     pub async fn again(&self, transport: &Transport, seat: &mut Seat<'_>) -> Result<String, Failure> {
         let dead = seat.session.take();
         let _turn = self.turn.lock().await;
@@ -115,12 +115,12 @@ impl Login {
         Err(Failure::Unavailable("another process is logging in".to_owned()))
     }
 
-    /// The hub's own user there.
+    /// The id of the hub's own user.
     pub async fn user(&self, transport: &Transport) -> Result<String, Failure> {
         if let Some(id) = self.id.get() {
             return Ok(id.clone());
         }
-        // Every login tells it, and so does whatever session there is.
+        // Every login returns the user's id, and so does every existing session.
         let answer = transport.post("extendsession", &[]).await?;
         let id = answer.get("userId").and_then(Value::as_str).unwrap_or_default().to_owned();
         if id.is_empty() {
@@ -144,7 +144,8 @@ impl Login {
                     self.keep(number, &session).await?;
                     return Ok(session);
                 }
-                // Superseded by somebody who logs in as the same user, or truly wrong: it reads the same.
+                // The challenge was superseded by another login of the same user, or the key is wrong. Both read the
+                // same.
                 Err(failure @ Failure::Refused { .. }) => refused = failure,
                 Err(failure @ (Failure::Lost | Failure::Broken(_) | Failure::ServerError)) => refused = failure,
                 Err(other) => return Err(other),
@@ -180,7 +181,7 @@ impl Login {
         if let Some(all) = all.as_object_mut() {
             all.insert(number.to_string(), session.into());
         }
-        // Who is beaten to it has a session all the same.
+        // A process that loses the race still has a valid session.
         self.store.compare_and_set(CELL, &all.to_string(), version).await.map_err(unavailable).map(drop)
     }
 

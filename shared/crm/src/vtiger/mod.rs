@@ -1,5 +1,5 @@
-//! VtigerCRM 8.4, the open-source edition's webservice: `/webservice.php`. What is said of it here was recorded from a
-//! running server; the recordings are in `tests/vtiger`, and the stand-in in `infra/sandbox` is held to them.
+//! VtigerCRM 8.4: the webservice of the open-source edition, `/webservice.php`. Statements about it were recorded from
+//! a running server. The recordings are in `tests/vtiger`, and the stand-in in `infra/sandbox` is checked against them.
 
 mod changes;
 mod client;

@@ -1,11 +1,11 @@
-//! What the CRM cannot hold is changed knowingly before it is sent, and what came back is compared with what was sent: it
-//! takes nearly everything with success and cuts, drops or replaces it (recorded: 03_create).
+//! Changes of values that the CRM cannot hold, and the comparison of its answer with what was sent. The CRM accepts
+//! nearly everything with success, and cuts, drops or replaces it (recorded: 03_create).
 
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
-/// Characters of stock fields, by their columns in 8.4.0's schema; a custom text field has what its maker gave it, at
-/// most 255. A last name was seen cut to 80 (too_long_lastname).
+/// Lengths of stock fields in characters, from the columns in 8.4.0's schema. A custom text field has the length that
+/// its creator chose, at most 255. A last name was cut to 80 (too_long_lastname).
 const LENGTHS: [(&str, usize); 16] = [
     ("firstname", 40),
     ("lastname", 80),
@@ -26,11 +26,12 @@ const LENGTHS: [(&str, usize); 16] = [
 ];
 const CUSTOM: usize = 255;
 
-/// Its database is utf8mb3: each byte of a character beyond U+FFFF would become a question mark (emoji).
+/// Replacement for characters beyond U+FFFF. The database is utf8mb3, and would turn each of their bytes into a
+/// question mark (emoji).
 const INSTEAD: char = '□';
 
-/// People's words as the CRM can hold them. Angle brackets become their look-alikes: a text with a script in it comes back
-/// escaped throughout (markup), and then nobody can tell what changed.
+/// A text in the form in which the CRM can hold it. Angle brackets become look-alikes: a text with a script comes back
+/// escaped throughout (markup), which would hide real changes.
 pub(super) fn normalise_fields(field: &str, text: &str) -> String {
     let length = LENGTHS.iter().find(|(name, _)| *name == field).map_or(CUSTOM, |(_, length)| *length);
     let held = text.chars().map(|c| match c {
@@ -43,26 +44,27 @@ pub(super) fn normalise_fields(field: &str, text: &str) -> String {
     held.take(length).collect::<String>().trim().to_owned()
 }
 
-/// Puts a text into a row as the CRM can hold it.
+/// Puts a text into a row in the form in which the CRM can hold it.
 pub(super) fn put(row: &mut Map<String, Value>, field: &str, text: &str) {
     row.insert(field.to_owned(), normalise_fields(field, text).into());
 }
 
-/// Minor units as the CRM prints amounts: a point, never a comma or a space ("5 400,50" is taken as 5).
+/// Minor units as the CRM prints amounts: with a point, and without commas or spaces ("5 400,50" is read as 5).
 pub(super) fn amount(minor: i64) -> String {
     let sign = if minor < 0 { "-" } else { "" };
     let whole = minor.unsigned_abs();
     format!("{sign}{}.{:02}", whole / 100, whole % 100)
 }
 
-/// An amount as the CRM tells it, in hundredths.
+/// An amount of the CRM in hundredths.
 pub(super) fn minor(row: &Value, field: &str) -> i64 {
     let text = row.get(field).map(plain).unwrap_or_default();
     let amount = Decimal::from_str_exact(&text).unwrap_or_default() * Decimal::ONE_HUNDRED;
     i64::try_from(amount.round()).unwrap_or(0)
 }
 
-/// Names of fields that came back as something else than was sent. Fields that are not in the answer are dropped ones.
+/// Names of fields whose value in the answer differs from the sent one. A field that is missing in the answer was
+/// dropped.
 pub(super) fn changed(sent: &Map<String, Value>, held: &Value) -> Vec<String> {
     let differs = |(field, value): &(&String, &Value)| {
         let is = held.get(field.as_str());
@@ -75,7 +77,8 @@ pub(super) fn changed(sent: &Map<String, Value>, held: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Everything comes back as text; what is empty is `""`, or `null` (recorded: the same empty date is both).
+/// A value as text. The CRM returns everything as text, and an empty value as `""` or `null` (recorded: the same empty
+/// date is both).
 pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -87,7 +90,7 @@ pub(super) fn plain(value: &Value) -> String {
 
 fn same(sent: &str, held: &str) -> bool {
     let (sent, held) = (sent.trim(), held.trim());
-    // A phone is no number, though it looks like one.
+    // A phone looks like a number, but is compared as text.
     let number = |text: &str| Decimal::from_str_exact(text).ok().filter(|_| !text.starts_with('+'));
     sent == held || number(sent).zip(number(held)).is_some_and(|(sent, held)| sent == held)
 }

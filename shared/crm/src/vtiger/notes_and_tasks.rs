@@ -1,5 +1,5 @@
-//! Comments and tasks. A comment is a record of its own that points at a contact; a task is one of the calendar and wants
-//! a time (recorded: comment in 06; task_* in 10).
+//! Comments and tasks. A comment is a separate record that points at a contact. A task is a record of the calendar and
+//! needs a time (recorded: comment in 06; task_* in 10).
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,14 @@ use crate::vtiger::{
     transport::{Failure, Transport},
 };
 
-/// A task's subject is short; the words are in its description.
+/// Maximum length of a task's subject in characters. The description holds the whole text.
 const SUBJECT: usize = 100;
 
 pub(super) fn comment(record: &str, text: &str, owner: &str) -> Value {
     json!({ "commentcontent": normalise_fields("commentcontent", text), "related_to": record, "assigned_user_id": owner })
 }
 
-/// `until` is a time as the server writes it.
+/// The JSON of a task. `until` is a time in the server's format.
 pub(super) fn task(contact: &str, text: &str, until: &str, owner: &str) -> Value {
     let words = normalise_fields("description", text);
     let (date, time) = until.split_once(' ').unwrap_or((until, "12:00:00"));
@@ -31,7 +31,7 @@ pub(super) fn task(contact: &str, text: &str, until: &str, owner: &str) -> Value
         "assigned_user_id": owner })
 }
 
-/// Makes rows that nothing is adopted for: the round looks for what was not answered by its text.
+/// Creates rows without adoption. The sync run later searches by text for rows whose call got no answer.
 pub(super) async fn make(transport: &Transport, module: &str, rows: Vec<Value>) -> Vec<WriteOutcome> {
     let one = |row: Value| async move {
         match transport.post("create", &[("elementType", module), ("element", &row.to_string())]).await {
@@ -46,7 +46,7 @@ pub(super) async fn make(transport: &Transport, module: &str, rows: Vec<Value>) 
     stream::iter(rows.into_iter().map(one)).buffered(transport.sessions() * 2).collect().await
 }
 
-/// What these contacts got since `since`: the contact and the text.
+/// Pairs of contact and text that these contacts got since `since`.
 pub(super) async fn of(
     transport: &Transport,
     schema: &Schema,

@@ -1,16 +1,16 @@
-//! VTQL, as far as the hub asks: it knows no parentheses, wants a semicolon, doubles an apostrophe, and answers at most a
-//! hundred rows (recorded: 05_query). An empty literal is an error there, so nothing empty is asked for.
+//! VTQL, as far as the hub uses it. It has no parentheses, requires a semicolon, doubles apostrophes, and returns at
+//! most 100 rows (recorded: 05_query). An empty literal is an error, so the hub never sends one.
 
 use serde_json::Value;
 
 use crate::vtiger::transport::{Failure, Transport};
 
-/// Rows of one answer, also where more are asked for (limit_over_100_is_capped).
+/// Number of rows in one answer, even if more are requested (limit_over_100_is_capped).
 pub(super) const PAGE: usize = 100;
-/// Values in one list: the query travels in a URL.
+/// Number of values in one list, because the query is part of the URL.
 pub(super) const IN: usize = 40;
 
-/// A literal. A backslash is no escape there, an apostrophe is doubled (apostrophe_doubled, backslash_end).
+/// A literal. A backslash is no escape, and an apostrophe is doubled (apostrophe_doubled, backslash_end).
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -19,7 +19,7 @@ pub(super) fn list<'t>(values: impl Iterator<Item = &'t str>) -> String {
     values.filter(|value| !value.is_empty()).map(literal).collect::<Vec<_>>().join(",")
 }
 
-/// Every row, page by page in the order of ids: a row that is made meanwhile shifts no page.
+/// Reads every row, page by page in the order of ids. A row that is created in the meantime shifts no page.
 pub(super) async fn all(
     transport: &Transport,
     columns: &str,
@@ -50,7 +50,7 @@ pub(super) fn id(row: &Value) -> Option<String> {
     row.get("id").and_then(Value::as_str).map(str::to_owned)
 }
 
-/// The number behind the module's prefix: `12x34` is 34.
+/// The number after the module's prefix: 34 for `12x34`.
 pub(super) fn number(id: &str) -> Option<u64> {
     id.split_once('x').and_then(|(_, number)| number.parse().ok())
 }

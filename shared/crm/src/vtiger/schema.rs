@@ -1,5 +1,5 @@
-//! What the installation is: prefixes of ids, fields of the hub, stages. Custom fields are made by an administrator (the
-//! webservice makes none), so the hub finds its own by name or by label, and says what is missing.
+//! The layout of the installation: prefixes of ids, the hub's fields, stages. The webservice cannot create custom
+//! fields, so an administrator creates them. The hub finds its fields by name or by label, and reports missing ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,17 +21,18 @@ pub(super) struct Module {
     pub name: &'static str,
     prefix: String,
     fields: BTreeSet<String>,
-    /// The hub's own fields: what the hub calls them, to their names here.
+    /// The hub's own fields: the hub's name for each, and its name in the CRM.
     own: BTreeMap<&'static str, String>,
-    /// What picklists may be, in their order.
+    /// Values of picklists, in their order.
     choices: BTreeMap<String, Vec<String>>,
-    /// Stages of the config that have another name here.
+    /// Stages of the config that have another name in the CRM.
     pub renamed: BTreeMap<String, String>,
-    /// What such stages were called before that; gone from the picklist.
+    /// Former names of such stages. The picklist no longer has them.
     pub former: BTreeMap<String, String>,
 }
 
-/// The fields that the hub writes where an administrator has made them: module, name and label. Found by either.
+/// The custom fields that the hub writes if an administrator has created them: module, name and label. The hub finds a
+/// field by its name or its label.
 pub const FIELDS: [(&str, &str, &str); 24] = [
     ("Contacts", "cf_stagedoor_id", "Stagedoor ID"),
     ("Contacts", "cf_stagedoor_telegram", "Stagedoor Telegram"),
@@ -59,7 +60,7 @@ pub const FIELDS: [(&str, &str, &str); 24] = [
     ("Invoice", "cf_stagedoor_payments", "Stagedoor payments"),
 ];
 
-/// What the hub calls its own fields, without the module.
+/// The hub's name of one of its own fields, without the module.
 fn own_name(module: &str, name: &str, label: &str) -> Option<&'static str> {
     let is = |known: &&(&'static str, &'static str, &'static str)| {
         known.0 == module && (known.1 == name || known.2.to_lowercase() == label.trim().to_lowercase())
@@ -74,21 +75,21 @@ pub(super) const STAGE: &str = "sales_stage";
 pub(super) struct Schema {
     pub contacts: Module,
     pub deals: Module,
-    /// Organisations; read where the config speaks of them.
+    /// Organisations. They are read if the config mentions them.
     pub accounts: Module,
     pub invoices: Option<Invoices>,
-    /// Whom new records belong to.
+    /// Id of the user or group that owns new records.
     pub owner: String,
 }
 
-/// What invoices take.
+/// What the hub needs to write invoices.
 #[derive(Debug, Clone)]
 pub(super) struct Invoices {
     pub module: Module,
     pub comments: Module,
-    /// The service that every line is of: an invoice's line has to have one.
+    /// Id of the service of every line. Each line of an invoice must have one.
     pub service: String,
-    /// By ISO 4217 code.
+    /// Ids of currencies, by ISO 4217 code.
     pub currencies: BTreeMap<String, String>,
 }
 
@@ -110,7 +111,7 @@ impl Module {
         self.choices.get(STAGE).map_or(&[], Vec::as_slice)
     }
 
-    /// What a stage of the config is called here; `None` for one that is missing.
+    /// The name of a config stage in the CRM, or `None` if the stage is missing.
     pub fn stage_value<'m>(&'m self, name: &'m str) -> Option<&'m str> {
         let value = self.renamed.get(name).map_or(name, String::as_str);
         let known = self.choices.get(STAGE).is_none_or(|choices| choices.iter().any(|one| one == value));
@@ -121,13 +122,14 @@ impl Module {
         self.choices.get(STAGE).is_some_and(|choices| choices.iter().any(|one| one == value))
     }
 
-    /// What the config calls a value of the picklist.
+    /// The config's name for a value of the picklist.
     pub fn stage_name(&self, value: &str) -> String {
         let renamed = self.renamed.iter().find(|(_, now)| *now == value).map(|(name, _)| name);
         renamed.or_else(|| self.former_stage(value)).map_or(value, String::as_str).to_owned()
     }
 
-    /// The stage of the config that was called so. Somebody may have added a value of that name since: that one is another.
+    /// The config stage that once had this name. A value that somebody has added under this name since is another
+    /// stage.
     fn former_stage(&self, value: &str) -> Option<&String> {
         self.former.get(value).filter(|_| !self.has_stage(value))
     }
@@ -141,7 +143,7 @@ impl Module {
         Some(StagePlace { pipeline: 0, stage, position, won: name == "Closed Won", lost: name == "Closed Lost" })
     }
 
-    /// What is said of a record that bears the hub's id of somebody else.
+    /// The outcome for a record that carries the hub's id of another person.
     pub fn foreign(&self, held: &Value, person: PersonId, other_ids: &BTreeSet<PersonId>) -> Option<WriteOutcome> {
         misidentified(&self.hub_id(held)?, person, other_ids)
     }
@@ -151,7 +153,7 @@ impl Module {
         held.get(self.own("id")?).map(plain).filter(|text| !text.is_empty())
     }
 
-    /// The hub's own field without which nothing is found again.
+    /// The name of the field that holds the hub's id. Without it the hub cannot find its records.
     pub fn key(&self) -> Result<&str, Failure> {
         self.own("id").ok_or_else(|| {
             Failure::Denied(format!(
@@ -236,8 +238,8 @@ impl Invoices {
     }
 }
 
-/// A user or a group by its name. A record for an owner that does not exist is answered with a bare sentence instead of
-/// JSON, for good (recorded: owner_not_existing), so it is looked up first.
+/// The id of a user or a group by its name. For an owner that does not exist, the CRM always answers with a bare
+/// sentence instead of JSON (recorded: owner_not_existing). So the owner is looked up first.
 async fn owner_named(transport: &Transport, name: &str) -> Result<String, CrmError> {
     for (module, field) in [("Users", "user_name"), ("Groups", "groupname")] {
         let query = format!("select id,{field} from {module} where {field}={};", query::literal(name));

@@ -1,5 +1,5 @@
-//! How far the server's clock is from UTC. The webservice tells times without a zone, in the zone of its installation (UTC
-//! as it is shipped). A row that the hub has just written bears the present, so it tells the offset.
+//! Offset of the server's clock from UTC. The webservice gives times without a zone, in the zone of the installation
+//! (UTC by default). A row that the hub has just written carries the present time, so it reveals the offset.
 
 use std::sync::{
     Arc,
@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 /// Offsets of zones are multiples of this, in seconds.
 const STEP: i64 = 15 * 60;
-/// Seconds between the server's write and the receipt of its answer, with what two clocks differ by.
+/// Allowed difference in seconds: the time between the server's write and its answer, and the drift of the two clocks.
 const SLACK: i64 = 120;
 /// The greatest offset of a zone, in seconds.
 const MOST: i64 = 14 * 3_600;
@@ -28,14 +28,14 @@ pub(super) struct ServerClock {
 }
 
 impl ServerClock {
-    /// Of the installation at this address.
+    /// Creates the clock of the installation at this address.
     pub fn new(store: &Arc<dyn Store>, base_url: &str) -> Self {
         let host = base_url.split_once("://").map_or(base_url, |(_, host)| host).trim_end_matches('/');
         let key_value = format!("crm/server-clock/{host}");
         Self { store: Arc::clone(store), key_value, offset: AtomicI64::new(0), recalled: OnceCell::new() }
     }
 
-    /// Reads what an earlier process measured, once. An offset that cannot be read is measured anew by the next write.
+    /// Reads the offset that an earlier process measured, once. If it cannot be read, the next write measures it again.
     pub async fn recall(&self) {
         let read = async || {
             let key_value = self.store.key_value(&self.key_value).await.ok().flatten();
@@ -46,7 +46,7 @@ impl ServerClock {
         self.recalled.get_or_init(read).await;
     }
 
-    /// Measures by the answer to a write.
+    /// Measures the offset from the answer to a write.
     pub async fn measure(&self, written: &Value, now: Timestamp) {
         let told = written.get("modifiedtime").and_then(Value::as_str);
         let Some(offset) = told.and_then(|text| offset_of(text, now)) else { return };
@@ -67,24 +67,24 @@ impl ServerClock {
         SignedDuration::from_secs(self.offset.load(Ordering::Relaxed))
     }
 
-    /// A time that a row tells.
+    /// A time in a row, converted to UTC.
     pub fn time(&self, row: &Value, field: &str) -> Option<Timestamp> {
         read(row.get(field)?.as_str()?)?.checked_sub(self.offset()).ok()
     }
 
-    /// A time as the server writes it.
+    /// A time in the server's format and zone.
     pub fn text(&self, at: Timestamp) -> String {
         let there = at.checked_add(self.offset()).unwrap_or(at);
         there.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 }
 
-/// As if the server's zone were UTC.
+/// Reads a time as if the server's zone were UTC.
 fn read(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::civil::DateTime>().ok()?.to_zoned_datetime(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
-/// The offset of a server that writes `text` at `now`; `None` where it can be no zone's.
+/// The offset of a server that writes `text` at `now`. `None` if no zone has such an offset.
 fn offset_of(text: &str, now: Timestamp) -> Option<i64> {
     let ahead = read(text)?.as_second() - now.as_second();
     let offset = (ahead + STEP / 2).div_euclid(STEP) * STEP;

@@ -1,5 +1,5 @@
-//! The stages of the config in the CRM, where deals stand, and whether the hub may move them from there. A value of the picklist "Sales Stage" has no id and no
-//! pipeline; what counts is its place in the picklist.
+//! Stages: where the config's stages are in the CRM, where deals stand, and whether the hub may move them. A value of
+//! the picklist "Sales Stage" has no id and no pipeline. Only its place in the picklist counts.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,26 +18,27 @@ use crate::vtiger::{
     wire::{self, Fields},
 };
 
-/// The values of the picklist as they were read last, and which stages of the config have another name by now.
+/// The picklist's values at the last reading, and the config stages that have another name by now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered {
     values: Vec<String>,
     renamed: BTreeMap<String, String>,
-    /// What stages of the config were called in between. A call without an answer may still make a deal there.
+    /// Intermediate names of config stages. A call without an answer may still create a deal there.
     #[serde(default)]
     former: BTreeMap<String, String>,
 }
 
 impl Remembered {
-    /// What a stage may be called now that was called `name`: one value in its place is new, and no value came or went.
+    /// The possible new name of the stage that was called `name`. The value in its place must be new, and the number of
+    /// values unchanged.
     fn renamed(&self, name: &str, now: &[String]) -> Option<String> {
         let index = self.values.iter().position(|value| value == name)?;
         let same = self.values.len() == now.len();
         now.get(index).filter(|value| same && !self.values.contains(value)).cloned()
     }
 
-    /// Whether its place alone says that a stage was renamed: an administrator who adds a value in place of a deleted one
-    /// finds it at the end. Of several that are missing, all others have to stand where they stood.
+    /// True if the place alone proves that a stage was renamed. An administrator who deletes a value and adds another
+    /// one gets the new value at the end. If several values are missing, all others must stand where they stood.
     fn is_certain(&self, now: &[String]) -> bool {
         let is_missing = |value: &&String| !now.contains(value);
         let missing = self.values.iter().filter(is_missing).count();
@@ -49,7 +50,7 @@ impl Remembered {
 }
 
 impl Vtiger {
-    /// Finds stages that were renamed by their places in the picklist, and remembers the places of all.
+    /// Finds renamed stages by their places in the picklist, and remembers the places of all.
     pub(super) async fn recall_stages(&self, deals: &mut Module) -> Result<(), CrmError> {
         let (before, version): (Remembered, _) = self.memory.recall().await?;
         let mut after = Remembered { values: deals.stages().to_vec(), ..before.clone() };
@@ -85,8 +86,8 @@ impl Vtiger {
         Ok(())
     }
 
-    /// What a stage is called now that was called `name`. One that was deleted while another was added looks the same: then
-    /// its deals have to tell. A rename changes the deals that stand there, and not who changed them last.
+    /// The new name of the stage that was called `name`. A deleted stage and an added one look the same, so the stage's
+    /// deals decide. A rename changes the deals in the stage, but not the user who changed them last.
     async fn renamed(
         &self,
         before: &Remembered,
@@ -106,7 +107,7 @@ impl Vtiger {
             query::literal(&now)
         );
         let rows = query::page(&self.transport, &query).await?;
-        // The hub never put a deal there: the value was changed under the deal.
+        // The hub never put a deal there, so the value was renamed under the deal.
         let is_of_hub = |row: &Value| row.get("modifiedby").and_then(Value::as_str) == Some(&own);
         let is_renamed = rows.iter().any(|row| is_of_hub(row) && deals.hub_id(row).is_some());
         if !is_renamed {
@@ -119,8 +120,8 @@ impl Vtiger {
         Ok(Some(now).filter(|_| is_renamed))
     }
 
-    /// What the CRM looks like, with the stages as they are now where one of these deals needs one: a value that is gone from
-    /// the picklist would be taken, and shown in no funnel.
+    /// The schema, with fresh stages if one of these deals gets a stage. The CRM would accept a value that is gone from
+    /// the picklist, and no funnel would show the deal.
     pub(super) async fn ready_for(&self, rows: &[(u64, DealDraft)]) -> Option<Arc<Schema>> {
         if rows.iter().all(|(_, draft)| draft.stage.is_none()) {
             return self.ready().await;
@@ -128,8 +129,8 @@ impl Vtiger {
         self.read_stages().await.inspect_err(|error| tracing::warn!(%error, "the CRM's stages could not be read")).ok()
     }
 
-    /// Makes a deal equal to its draft. Workflows and managers move deals, so its stage is sent only where it may be moved from
-    /// where it stands.
+    /// Makes a deal equal to its draft. Workflows and managers move deals, so the stage is sent only if the hub may
+    /// move the deal from its current stage.
     pub(super) async fn update_deal(
         &self,
         maker: &Maker<'_>,
@@ -144,7 +145,7 @@ impl Vtiger {
         self.revise_deal(maker, schema, (number, draft), fields).await
     }
 
-    /// The same for fields that are made already.
+    /// Makes a deal equal to fields that are built already.
     pub(super) async fn revise_deal(
         &self,
         maker: &Maker<'_>,
@@ -175,7 +176,7 @@ impl Vtiger {
         let stands = held.get(STAGE).map(plain).unwrap_or_default();
         let mut fresh = None;
         if schema.deals.stage(&stands).is_none() {
-            // An administrator may have made the stage since the picklist was read.
+            // An administrator may have created the stage since the picklist was read.
             fresh = Some(self.read_stages().await?);
         }
         let deals = &fresh.as_deref().unwrap_or(schema).deals;
@@ -184,7 +185,7 @@ impl Vtiger {
         Ok(places.is_some_and(|(from, to)| guard.allows((*stage, &draft.pipeline), &from, &to, &place)))
     }
 
-    /// Reads the picklist anew; the rest stays as it was read.
+    /// Reads the picklist again. The rest of the schema stays as it was read.
     pub(super) async fn read_stages(&self) -> Result<Arc<Schema>, CrmError> {
         let mut deals = schema::describe(&self.transport, "Potentials").await?;
         self.recall_stages(&mut deals).await?;

@@ -1,8 +1,8 @@
-//! One place through which every call goes: which session it takes, and what an answer means.
+//! The one place through which every call goes. It chooses the session and interprets the answer.
 //!
-//! An operation has one fixed method: GET reads only the query string, POST only the form. The status is 200 for success
-//! and for every handled error; the truth is `success`. 500 comes with an empty body, and says neither whether it is for
-//! good nor whether the call took effect (recorded: 01_auth, 03_create, 08_other).
+//! An operation has one fixed method: GET reads only the query string, POST only the form. The status is 200 for
+//! success and for every handled error; only `success` tells them apart. A 500 has an empty body. It does not say
+//! whether the error is permanent or whether the call took effect (recorded: 01_auth, 03_create, 08_other).
 
 use std::{
     sync::{
@@ -25,29 +25,30 @@ use crate::{
     vtiger::{login::Login, server_clock::ServerClock, write_failures::WriteFailures},
 };
 
-/// Tries of a call that changes nothing.
+/// Number of attempts of a call that changes nothing.
 const TRIES: u32 = 3;
 pub(super) const SERVER_ERROR: &str = "it answers with an error and says nothing";
 
-/// Why a call has no good answer.
+/// Reason why a call has no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// `success: false`, in the CRM's own words. `code` may have been a number.
+    /// `success: false`, with the CRM's own message. `code` may have been a number.
     Refused { code: String, message: String },
-    /// Answered, but not with what can be read: a sentence instead of JSON. The call is over there.
+    /// An unreadable answer: a sentence instead of JSON. The call is over in the CRM.
     Broken(&'static str),
-    /// 500 and an empty body. The call is over there; it says neither whether it took effect nor whether that lasts.
+    /// 500 with an empty body. The call is over in the CRM. The answer does not say whether it took effect or whether
+    /// the error lasts.
     ServerError,
-    /// No answer: the call may have taken effect, or still be under way.
+    /// No answer: the call may have taken effect or may still run.
     Lost,
-    /// Nothing was done.
+    /// The CRM did nothing. A later attempt may succeed.
     Unavailable(String),
-    /// Somebody has to act first.
+    /// A person must act first, for example correct the access rights.
     Denied(String),
 }
 
 impl Failure {
-    /// Whether a record is not there any more. One that is private to somebody else has the same code and another text
+    /// True if a record no longer exists. A record that is private to another user has the same code and another text
     /// (retrieve_deleted, limited_user_retrieve_private_deal).
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Refused { code, message } if code == "ACCESS_DENIED" && message == NOT_THERE)
@@ -85,7 +86,7 @@ pub(super) struct Transport {
     pub write_failures: WriteFailures,
     pause: SharedPause,
     trouble: Trouble,
-    /// Of writes that are answered with an error that says nothing.
+    /// Trouble of writes that are answered with an error without a reason.
     write_trouble: Trouble,
     calls: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
@@ -93,9 +94,10 @@ pub(super) struct Transport {
 
 type Answered = (StatusCode, HeaderMap, Result<Value, Failure>);
 
-/// A session that the CRM does not know (any more), by the recorded codes. SESSION_EXPIRED and SESSION_LEFT_IDLE are in
-/// the server's source and were never seen.
+/// Message for a record that does not exist.
 const NOT_THERE: &str = "Permission to perform the operation is denied";
+/// Codes for a session that the CRM does not know or no longer knows. SESSION_EXPIRED and SESSION_LEFT_IDLE are in the
+/// server's source, but were never seen.
 const SESSION_GONE: [&str; 4] =
     ["INVALID_SESSIONID", "SESSION_EXPIRED", "SESSION_LEFT_IDLE", "AUTHENTICATION_REQUIRED"];
 
@@ -125,17 +127,17 @@ impl Transport {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Calls that may be under way at once: those of one session are serialised by the server anyway.
+    /// Number of calls that may run in parallel. The server serialises the calls of one session anyway.
     pub fn sessions(&self) -> usize {
         self.login.sessions()
     }
 
-    /// The user that the hub is in the CRM, such as `19x5`.
+    /// Id of the hub's user in the CRM, such as `19x5`.
     pub async fn user(&self) -> Result<String, Failure> {
         self.login.user(self).await
     }
 
-    /// A call that changes nothing: it is tried again by itself.
+    /// Makes a call that changes nothing. It is repeated after a failure.
     pub async fn get(&self, operation: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
         let mut failure = Failure::Lost;
         for attempt in 0..TRIES {
@@ -149,7 +151,7 @@ impl Transport {
         Err(Failure::Unavailable(format!("{operation}: {what}")))
     }
 
-    /// A call that changes something: it is made once.
+    /// Makes a call that changes something. It is made once.
     pub async fn post(&self, operation: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
         let answer = self.call(Method::Post, operation, parameters).await?;
         if matches!(operation, "create" | "revise") {
@@ -158,7 +160,7 @@ impl Transport {
         Ok(answer)
     }
 
-    /// Why the last call could not be carried out.
+    /// Reason why the last call failed.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.get().or_else(|| self.write_trouble.get())
     }
@@ -172,7 +174,7 @@ impl Transport {
             _ => self.trouble.note(None),
         }
         if method == Method::Post {
-            // Reads may be answered well meanwhile: the disk is full, or the database lets nobody write.
+            // Reads may still succeed while the disk is full or the database refuses writes.
             let failure = answer.as_ref().err().filter(|failure| **failure == Failure::ServerError);
             self.write_trouble.note(failure.map(|failure| CrmError::from(failure.clone()).to_string()));
         }
@@ -189,7 +191,7 @@ impl Transport {
             let mut all = vec![("operation", operation), ("sessionName", session.as_str())];
             all.extend_from_slice(parameters);
             match self.send(method, &all).await {
-                // It was turned away at the door: nothing was done.
+                // The CRM rejected the call before it did anything.
                 Err(Failure::Refused { code, .. }) if SESSION_GONE.contains(&code.as_str()) && !fresh => {}
                 Err(Failure::Refused { code, message }) if SESSION_GONE.contains(&code.as_str()) => {
                     return Err(Failure::Unavailable(format!("a fresh session is not accepted: {message}")));
@@ -200,8 +202,8 @@ impl Transport {
         Err(Failure::Unavailable("no session".to_owned()))
     }
 
-    /// One request without a session of ours: what logging in is made of. One that is throttled was not carried out: it is made
-    /// again after the pause of all calls.
+    /// Makes one request without a session of ours, as a login needs it. A throttled request was not carried out, so it
+    /// is repeated after the pause of all calls.
     pub async fn send(&self, method: Method, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
         let mut answer = Err(Failure::Lost);
         for _ in 0..TRIES {
@@ -248,7 +250,7 @@ impl Transport {
 fn read(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
     match status {
         StatusCode::OK => {}
-        // The call may have reached it, and may still be under way there.
+        // The call may have reached the CRM, and may still run there.
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => {
             return Err(Failure::Lost);
         }
@@ -258,16 +260,17 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             return Err(Failure::Denied(format!("its web server answers {}", status.as_u16())));
         }
-        // A web server speaks here, not the webservice: that says nothing of what was sent.
+        // This answer comes from a web server, not from the webservice. It says nothing about what was sent.
         status if !status.is_server_error() && !breakage::is_on("404-is-refused") => {
             let what = "it answers {} instead of its webservice; check the address of the CRM if that lasts";
             return Err(Failure::Unavailable(what.replace("{}", status.as_str())));
         }
         _ => return Err(Failure::ServerError),
     }
-    // Also 200 and a bare sentence in text/html: a record for an owner that does not exist (recorded: owner_not_existing).
+    // The CRM also answers 200 with a bare sentence in text/html, for example for an owner that does not exist
+    // (recorded: owner_not_existing).
     let Ok(mut answer) = serde_json::from_slice::<Value>(body) else {
-        // A whole page is a web server's, too: a notice of maintenance, a login page of a network.
+        // A whole page comes from a web server too, for example a maintenance notice or a network's login page.
         return Err(match body.trim_ascii_start().starts_with(b"<") {
             true => Failure::Unavailable("it answers with a web page instead of its webservice".to_owned()),
             false => Failure::Broken("it answers with a sentence instead of JSON"),

@@ -1,4 +1,5 @@
-//! Contacts of people who were taken for one and parted: deals, phones, e-mails and chats go back.
+//! Contacts of people who were joined by mistake and parted again. Deals, phones, e-mails and chats go back to their
+//! owners.
 
 use serde_json::Value;
 use stagedoor_engine::Parting;
@@ -15,9 +16,9 @@ use crate::vtiger::{
     wire::{EMAILS, Fields, PHONES, deal_id},
 };
 
-/// How the comment begins that takes the word of a duplicate back.
+/// Start of the comment that revokes the mark of a duplicate.
 const PARTED: &str = "Two people were parted";
-/// The same where the others are deleted or merged into it.
+/// Start of that comment if the other contacts are deleted or merged into this one.
 const COUNTS: &str = "No duplicate any more";
 
 impl Vtiger {
@@ -26,7 +27,7 @@ impl Vtiger {
         for deal in &parting.deals {
             match self.hang(schema, *deal, parting).await {
                 WriteOutcome::Done(_) | WriteOutcome::Gone(Gone::Deal(_)) => {}
-                // One deal that is refused keeps no other from going back.
+                // A refused deal does not stop the other deals from going back.
                 refused @ WriteOutcome::Refused(_) => fault = Some(refused),
                 other => return other,
             }
@@ -70,7 +71,7 @@ impl Vtiger {
         let done = maker.revise(parting.contact, fields, &held).await;
         if matches!(done, WriteOutcome::Done(_)) {
             match self.is_called_duplicate(schema, parting).await {
-                // Comments about a duplicate stay: it cannot take any back.
+                // Comments about a duplicate stay, because the webservice cannot remove them.
                 Ok(true) => {
                     let said = match parting.is_of_one() {
                         true => format!("{COUNTS}: this is the contact of its person"),
@@ -86,7 +87,7 @@ impl Vtiger {
         if matches!(done, WriteOutcome::Done(_)) { fault.unwrap_or(done) } else { done }
     }
 
-    /// Whether the last word about it in the comments is that it is a duplicate of somebody else's contact.
+    /// True if the latest comment about it says that the contact is a duplicate of another person's contact.
     async fn is_called_duplicate(&self, schema: &Schema, parting: &Parting) -> Result<bool, Failure> {
         let is_unmarked = parting.kin.is_empty() && parting.no_duplicate_of.is_empty();
         if is_unmarked || breakage::is_on("duplicate-of-strangers-stays") {
@@ -105,7 +106,8 @@ impl Vtiger {
         Ok(rows.iter().rev().find_map(said).unwrap_or(false))
     }
 
-    /// Deals of the others that hang on this contact go to their own. Where that is gone, its person's own run finds another.
+    /// Moves other people's deals on this contact to their own contacts. If such a contact is gone, the run of its
+    /// person finds another.
     async fn give_back(&self, schema: &Schema, parting: &Parting) -> Result<(), Failure> {
         if parting.others_deals.is_empty() {
             return Ok(());
@@ -121,10 +123,10 @@ impl Vtiger {
         Ok(())
     }
 
-    /// The deal becomes the contact's. With the other's id it would be taken for a deal of theirs that is to be made.
+    /// Moves the deal to the contact. With the other person's id it would count as a deal of that person.
     async fn hang(&self, schema: &Schema, deal: u64, parting: &Parting) -> WriteOutcome {
         let contact = parting.contact;
-        // A deal whose new contact is gone would lose the old one, and be answered with success.
+        // If the new contact is gone, the CRM empties the deal's reference and answers success.
         match self.missing_of(schema, &[Gone::Contact(contact)]).await.map(|gone| gone.first().copied()) {
             Ok(None) => {}
             Ok(Some(gone)) => return WriteOutcome::Gone(gone),

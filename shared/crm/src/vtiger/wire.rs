@@ -1,4 +1,4 @@
-//! Drafts to Vtiger's fields, and its contacts back.
+//! Conversion of drafts into Vtiger's fields, and of its contacts back.
 
 use std::collections::BTreeSet;
 
@@ -16,14 +16,14 @@ use crate::vtiger::{
 
 pub(super) type Fields = Map<String, Value>;
 
-/// Where a contact has room for phones and e-mails, in the order in which they are filled.
+/// Fields of a contact for phones and e-mails, in the order in which they are filled.
 pub(super) const PHONES: [&str; 4] = ["mobile", "phone", "homephone", "otherphone"];
 pub(super) const EMAILS: [&str; 2] = ["email", "secondaryemail"];
-/// What is read of a contact for the mirror.
+/// Columns of a contact that the mirror reads.
 const CONTACT: &str =
     "id,firstname,lastname,mobile,phone,homephone,otherphone,email,secondaryemail,createdtime,modifiedtime";
 
-/// What the contact should have. `held` is what it has now; empty for one that is not there yet.
+/// The fields that the contact should have. `held` is the present record, and is empty for a new contact.
 pub(super) fn contact(draft: &ContactDraft, schema: &Schema, held: &Value, region: Region) -> Fields {
     let module = &schema.contacts;
     let mut row = Fields::new();
@@ -37,7 +37,7 @@ pub(super) fn contact(draft: &ContactDraft, schema: &Schema, held: &Value, regio
     room(&mut row, &PHONES, &draft.phones, held, &phone);
     room(&mut row, &EMAILS, &draft.emails, held, &email);
     own(&mut row, module, "id", &draft.person.to_string());
-    // Whose contact somebody is already, a manager knows better.
+    // A company that is set already stays, because a manager may have chosen it.
     let free = held.get("account_id").map(plain).unwrap_or_default().is_empty();
     if let Some(company) = draft.company.as_ref().and_then(|company| company.id).filter(|_| free) {
         row.insert("account_id".into(), schema.accounts.of(company).into());
@@ -58,7 +58,7 @@ pub(super) fn contact(draft: &ContactDraft, schema: &Schema, held: &Value, regio
     row
 }
 
-/// A last name is mandatory. One word is a last name; of several the last is.
+/// First and last name. The last name is mandatory: it is the only word, or the last of several.
 fn names(name: &str) -> (String, String) {
     match name.trim().rsplit_once(char::is_whitespace) {
         Some((first, last)) => (first.trim().to_owned(), last.to_owned()),
@@ -67,8 +67,8 @@ fn names(name: &str) -> (String, String) {
     }
 }
 
-/// Puts values that the contact has nowhere yet into the places that are empty: those that are taken are a manager's.
-/// `read` finds the values in a text that a manager typed.
+/// Puts new values into empty fields. Filled fields belong to a manager. `read` finds the values in a text that a
+/// manager typed.
 fn room(row: &mut Fields, places: &[&str], values: &[String], held: &Value, read: &dyn Fn(&str) -> Vec<String>) {
     let has = |place: &&&str| held.get(**place).map(plain).unwrap_or_default();
     let texts = places.iter().map(|place| has(&place));
@@ -86,14 +86,17 @@ fn own(row: &mut Fields, module: &Module, what: &str, value: &str) {
     }
 }
 
-/// The hub's own id of a deal as it travels in a field.
+/// The hub's own id of a deal, in the form in which a field holds it.
 pub(super) fn deal_id(person: PersonId, show: &ShowKey) -> String {
     let id: String = format!("{person}|{show}").chars().take(255).collect();
     crate::vtiger::normalise::normalise_fields("", &id)
 }
 
+/// The fields of a deal.
+///
 /// # Errors
-/// A stage that the CRM has not: it would take it as it is, and no funnel would ever show it (picklist_unknown_value).
+/// If the CRM does not have the stage. It would accept an unknown stage, and no funnel would show the deal
+/// (picklist_unknown_value).
 pub(super) fn deal(
     draft: &DealDraft,
     contact: Option<u64>,
@@ -118,7 +121,7 @@ pub(super) fn deal(
     let date = |at: Timestamp| at.to_zoned_datetime(zone.clone()).date().to_string();
     match (draft.starts_at, contact) {
         (Some(at), _) => _ = row.insert("closingdate".into(), date(at).into()),
-        // It has to have one; a date with a time becomes an empty date (date_with_time).
+        // The date is mandatory. A date with a time becomes an empty date (date_with_time).
         (None, Some(_)) => _ = row.insert("closingdate".into(), date(today).into()),
         (None, None) => {}
     }
@@ -155,7 +158,7 @@ pub(super) fn deal(
     Ok(row)
 }
 
-/// What is read of a contact for the mirror, with the hub's own id.
+/// Columns of a contact that the mirror reads, with the hub's own id.
 pub(super) fn columns(module: &Module) -> String {
     [CONTACT].into_iter().chain(module.own("id")).collect::<Vec<_>>().join(",")
 }

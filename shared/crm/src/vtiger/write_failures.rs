@@ -1,6 +1,6 @@
-//! Rows whose writes the CRM answers with 500 and an empty body. That may be the row, for good, or the database, for a while:
-//! the answer never says which (recorded: 08_other). A row is refused only if it failed time and again while others of its
-//! kind were taken in between.
+//! Rows whose writes the CRM answers with 500 and an empty body. The cause may be the row, permanently, or the
+//! database, for a while. The answer never says which (recorded: 08_other). A row is refused only if it failed several
+//! times while others of its kind succeeded in between.
 
 use std::{
     collections::BTreeMap,
@@ -12,24 +12,24 @@ use stagedoor_ports::WriteOutcome;
 
 use crate::vtiger::transport::SERVER_ERROR;
 
-/// So often others have to be taken between two failures of a row, before it is the row.
+/// Number of times that other rows must succeed between two failures of a row before the row is at fault.
 const PROOFS: u32 = 3;
-/// Rows that are remembered.
+/// Maximum number of rows that are remembered.
 const MOST: usize = 1_000;
 
-/// What is known of writes since this process began.
+/// Results of writes since this process started.
 #[derive(Default)]
 pub(super) struct WriteFailures(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    /// Writes that were taken, by operation and module.
+    /// Number of successful writes, by operation and module.
     taken: BTreeMap<String, u64>,
     failed: BTreeMap<(String, String), Failed>,
 }
 
 struct Failed {
-    /// How many of its kind had been taken when it failed last.
+    /// Number of successful writes of its kind at its last failure.
     taken: u64,
     proofs: u32,
 }
@@ -45,12 +45,12 @@ impl WriteFailures {
         known.failed.remove(&(kind.to_owned(), row.to_owned()));
     }
 
-    /// Writes of this kind that were taken so far.
+    /// Number of successful writes of this kind so far.
     pub fn count(&self, kind: &str) -> u64 {
         self.known().taken.get(kind).copied().unwrap_or_default()
     }
 
-    /// What a 500 says of this row. `before` is the count when this try of it began.
+    /// The outcome of a 500 for this row. `before` is the count at the start of this attempt.
     pub fn verdict(&self, kind: &str, row: &str, before: u64) -> WriteOutcome {
         let mut known = self.known();
         let taken = known.taken.get(kind).copied().unwrap_or_default();
