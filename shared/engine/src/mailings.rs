@@ -1,6 +1,7 @@
-//! What people are written to about of the hub's own accord: a cart that was left, a show that moved, thanks after an evening.
-//! What is due follows from what is known of somebody, from what they were written before and from the time, which is an argument. Each
-//! occasion is written about once: through the first channel that is alive, and through the next where nobody read it.
+//! Mailings: messages that the hub sends on its own occasions, such as an abandoned cart, a moved show, or thanks
+//! after an evening. What is due follows from the person, from earlier messages and from the time, which is an
+//! argument. Each occasion gets one message through the first channel that works. If it is not read, the next channel
+//! follows.
 
 mod cascade;
 mod notices;
@@ -25,63 +26,66 @@ use crate::{
     segments::{DealTraits, Rule, holds},
 };
 
-/// Something that people are written to about.
+/// A configured message for an occasion.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mailing {
     pub name: String,
     pub to: Audience,
-    /// And of these only those of whom this is true.
+    /// Limits the audience to people for whom this rule is true.
     pub only: Option<Rule>,
-    /// Advertising needs a consent; a service message (a show that moved) needs none.
+    /// True for a service message (a moved show), which needs no consent. Advertising needs one.
     pub is_service: bool,
-    /// In the order in which they are tried.
+    /// Channels in the order in which they are tried.
     pub through: Vec<Channel>,
-    /// Seconds after which a message that nobody read is followed by one through the next channel; `None`: one is all.
+    /// Seconds after which an unread message is followed by one through the next channel. `None`: none follows.
     pub wait: Option<i64>,
-    /// Of a hundred people, those who are not written to, so that the effect shows.
+    /// Percentage of people who get no message, so that the effect can be measured.
     pub hold_out: u8,
-    /// Also in quiet hours.
+    /// True if the message also goes out in quiet hours.
     pub is_urgent: bool,
+    /// The campaign whose links, promo codes and figures the texts use.
     pub campaign: Option<String>,
-    /// At least one.
+    /// Texts to compare. At least one.
     pub variants: Vec<Variant>,
 }
 
+/// Who gets a mailing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Audience {
-    /// Each deal of which the rule is true, once; where it is about changes of a show, once a change that is news.
+    /// Each deal for which the rule is true, once. If the rule is about changes of a show: once for each change that
+    /// is news.
     Deals(Rule),
-    /// Whoever is in the segment, once.
+    /// Each person in the segment, once.
     Segment(String),
-    /// Addresses whose consent waits to be confirmed, each once.
+    /// Each address whose consent waits to be confirmed, once.
     Unconfirmed,
-    /// Addresses for which a stranger may have withdrawn a consent: their owners are asked.
+    /// Each address for which a stranger may have withdrawn a consent. The message asks its owner.
     Doubted,
 }
 
-/// One of several texts, so that they can be compared.
+/// One of several texts of a mailing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Variant {
     pub name: String,
     pub subject: Localised,
-    /// With `{name}`, `{show}`, `{city}`, `{when}`, `{promo}`, `{link}`, `{confirm}`.
+    /// May hold `{name}`, `{show}`, `{city}`, `{when}`, `{promo}`, `{link}` and `{confirm}`.
     pub text: Localised,
-    /// Where an SMS says it shorter.
+    /// A shorter text for SMS.
     pub sms: Localised,
-    /// The label of a button that leads to the campaign's shop.
+    /// The label of a button that opens the campaign's shop.
     pub button: Localised,
 }
 
-/// How often and when people are written to.
+/// How often and when mailings go out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MailingLimits {
-    /// Hours in which nobody is, on the clocks of the show's place.
+    /// Hours in which nothing goes out, in the time zone of the show's place.
     pub quiet: Option<(Time, Time)>,
-    /// So much advertising at most in so many seconds.
+    /// The most advertising messages to one person, and the seconds in which they count.
     pub cap: Option<(usize, i64)>,
 }
 
-/// What somebody was written about one occasion.
+/// What the mailings sent to a person about one occasion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailingState {
     pub mailing: String,
@@ -90,32 +94,32 @@ pub struct MailingState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub city: Option<String>,
     pub began_at: Timestamp,
-    /// `None`: they were held out.
+    /// The chosen variant. `None`: the person is held out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marketing: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<MailingStep>,
-    /// The change of a show that they were told.
+    /// The change of a show that the messages told of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<ShowNotice>,
 }
 
-/// One message of it.
+/// One message of a mailing to a person.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MailingStep {
     pub at: Timestamp,
     pub channel: Channel,
-    /// The source, or `email`, or `sms`.
+    /// The name of a messenger source, or `email`, or `sms`.
     pub through: String,
     pub to: Identifier,
-    /// The decision's id.
+    /// Id of the decision to send it.
     pub decision: String,
 }
 
 impl Mailing {
-    /// Whether everything that its texts name is known of a deal: nobody is invited to an evening without a name.
+    /// Returns true if the deal has every fact that the texts name, for example the title of the show.
     fn can_speak_of(&self, deal: &DealTraits) -> bool {
         let names = |what: &str| {
             let texts = self.variants.iter().flat_map(|one| [&one.subject, &one.text, &one.sms]);
@@ -128,7 +132,7 @@ impl Mailing {
 }
 
 impl MailingState {
-    /// What two joined people were written: the elder telling, with all messages.
+    /// Joins what two joined people were sent. The earlier start counts, and all messages are kept.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let (mut first, second) = if self.began_at <= other.began_at { (self, other) } else { (other, self) };
@@ -141,7 +145,7 @@ impl MailingState {
     }
 }
 
-/// A way to somebody.
+/// Channel, source and address of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     pub channel: Channel,
@@ -149,49 +153,51 @@ pub struct Route {
     pub to: Identifier,
 }
 
-/// What is to be written now.
+/// A message that must be sent now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueMessage<'c> {
     pub mailing: &'c Mailing,
-    /// Names the occasion within the person.
+    /// Key of the occasion, unique within the person.
     pub key: String,
     pub show: Option<ShowKey>,
     pub city: Option<String>,
-    /// Whether nothing was written about it yet.
+    /// True if this is the first message about the occasion.
     pub begins: bool,
-    /// The change of a show that it is about.
+    /// The change of a show that the message is about.
     pub told: Option<ShowNotice>,
-    /// `None`: they are held out.
+    /// `None`: the person is held out.
     pub message: Option<MessageDraft<'c>>,
 }
 
+/// Text and route of a due message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessageDraft<'c> {
     pub variant: &'c Variant,
     pub route: Route,
-    /// From 0.
+    /// Number of earlier messages about the occasion.
     pub step: usize,
     pub quiet: Option<QuietHours>,
 }
 
-/// What one look came to.
+/// The result of one evaluation.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DueMessages<'c> {
     pub now: Vec<DueMessage<'c>>,
-    /// When time alone may change it.
+    /// When the result may change by time alone.
     pub again_at: Option<Timestamp>,
 }
 
+/// One occasion of a mailing for one person.
 struct Occasion<'t> {
     key: String,
     deal: Option<&'t DealTraits>,
-    /// Only this address.
+    /// If set, the message only goes to this address.
     address: Option<Identifier>,
     told: Option<ShowNotice>,
 }
 
-/// What somebody is to be written at `now`. `shared`: addresses that many people have, such as a cashier's. They get no
-/// advertising. A notice goes there only if the person has no other address.
+/// Returns the messages that are due for a person at `now`. `shared`: addresses that many people have, such as a
+/// cashier's. They get no advertising, and a notice only if the person has no other address.
 pub fn due_messages<'c>(
     person: &Person,
     link: &CrmState,
@@ -217,11 +223,12 @@ pub fn due_messages<'c>(
     due_messages
 }
 
-/// When somebody was sent advertising, but for one campaign's invitation.
+/// Returns when advertising was sent to a person, each with its decision. `but`: a campaign whose invitation is left
+/// out.
 fn spent(person: &Person, link: &CrmState, but: Option<&str>) -> BTreeSet<(Timestamp, String)> {
     let written = link.written.values().filter(|one| one.marketing).flat_map(|one| &one.steps);
     let mut spent: BTreeSet<(Timestamp, String)> = written.map(|step| (step.at, step.decision.clone())).collect();
-    // An invitation holds a personal link.
+    // An invitation counts, too. It holds a personal link.
     for record in person.records.values() {
         if let Fact::Link(link) = &record.fact
             && link.purpose == Purpose::Chat
@@ -233,8 +240,8 @@ fn spent(person: &Person, link: &CrmState, but: Option<&str>) -> BTreeSet<(Times
     spent
 }
 
-/// When a campaign's invitation may go to somebody, where the cap forbids it now. One that went before does not stand against itself:
-/// decided again it is not sent again.
+/// Returns when a campaign's invitation may go to a person, if the cap forbids it now. An earlier invitation of the
+/// same campaign does not count: a repeated decision is not sent again.
 pub fn capped(
     person: &Person,
     link: &CrmState,
@@ -245,6 +252,7 @@ pub fn capped(
     over(&spent(person, link, Some(campaign)), catalog.manners.cap, now)
 }
 
+/// Returns when the cap leaves room again. `None`: there is room now.
 fn over(spent: &BTreeSet<(Timestamp, String)>, cap: Option<(usize, i64)>, now: Timestamp) -> Option<Timestamp> {
     let (most, seconds) = cap?;
     let lately: Vec<i64> =
@@ -253,6 +261,7 @@ fn over(spent: &BTreeSet<(Timestamp, String)>, cap: Option<(usize, i64)>, now: T
     Timestamp::from_second(lately.get(index)?.saturating_add(seconds)).ok()
 }
 
+/// One evaluation of all mailings for one person.
 struct MailingRun<'l, 'c> {
     person: &'l Person,
     link: &'l CrmState,
@@ -262,7 +271,7 @@ struct MailingRun<'l, 'c> {
     now: Timestamp,
     again_at: Option<Timestamp>,
     spent: BTreeSet<(Timestamp, String)>,
-    /// Where a change of a show may be told.
+    /// Deals for which a change of the show may be told.
     deals: BTreeMap<ShowKey, Deal>,
     reports: Reports<'l>,
 }
@@ -291,7 +300,7 @@ impl<'l, 'c> MailingRun<'l, 'c> {
                 open.map(|deal| Occasion { key: key(deal), deal: Some(deal), address: None, told: None }).collect()
             }
             Audience::Segment(segment) if self.link.segments.contains_key(segment) => {
-                // The latest show that they asked for says where they are.
+                // The latest show that the person asked for gives the time zone.
                 let deal = traits.deals.iter().filter(|deal| deal.zone.is_some()).max_by_key(|deal| deal.since);
                 vec![Occasion { key: format!("{name}|"), deal, address: None, told: None }]
             }
@@ -302,7 +311,7 @@ impl<'l, 'c> MailingRun<'l, 'c> {
                     let (policy, contested) = (&self.catalog.consent, &self.person.contested);
                     consent::doubted(&entries, Channel::Email, policy, contested).into_iter()
                 };
-                // Once for each consent, however often a stranger says it.
+                // Once for each consent, however often a stranger withdraws it.
                 let of = |(one, given): (Identifier, Timestamp)| {
                     let key = format!("{name}|{one}|{}", given.as_second());
                     Occasion { key, deal: None, address: Some(one), told: None }
@@ -311,7 +320,7 @@ impl<'l, 'c> MailingRun<'l, 'c> {
             }
             Audience::Unconfirmed => {
                 let addresses = self.unconfirmed().into_iter();
-                // Who withdraws and consents anew is asked anew.
+                // A person who withdraws and consents again is asked again.
                 let left = consent::withdrawn_at(&consent::ledger(self.person), Channel::Email);
                 let round = left.map_or_else(String::new, |at| format!("|{}", at.as_second()));
                 let key = |one: &Identifier| format!("{name}|{one}{round}");
@@ -321,7 +330,7 @@ impl<'l, 'c> MailingRun<'l, 'c> {
         }
     }
 
-    /// The latest change of a deal's show, if the rule makes it news to this holder.
+    /// Returns the latest change of a deal's show, if the rule makes it news to this holder.
     fn change(&mut self, name: &str, rule: &Rule, deal: &'l DealTraits) -> Option<Occasion<'l>> {
         let news = self.news(deal)?;
         let is_open = holds(rule, self.traits, Some(&news.deal), self.now, &mut self.again_at);
@@ -333,7 +342,7 @@ impl<'l, 'c> MailingRun<'l, 'c> {
         let entries = consent::ledger(self.person);
         let told = entries.iter().filter(|entry| entry.channel == Channel::Email).flat_map(|entry| &entry.identifiers);
         let mut told: Vec<&Identifier> = told.collect();
-        // One form can name an address a thousand times: its standing is worked out once.
+        // One form can name an address a thousand times, so its standing is computed once.
         if !breakage::is_on("standing-of-each-word") {
             told.sort();
             told.dedup();
@@ -386,7 +395,7 @@ impl<'l, 'c> MailingRun<'l, 'c> {
         if let (Some(_), false) = (&message, mailing.is_service) {
             self.spent.insert((self.now, format!("{} {step}", occasion.key)));
         }
-        // A mailing to a segment is about no show: the deal only says where they are.
+        // A mailing to a segment is about no show. Its deal only gives the place.
         let deal = occasion.deal.filter(|_| matches!(mailing.to, Audience::Deals(_)));
         Some(DueMessage {
             mailing,
@@ -399,7 +408,7 @@ impl<'l, 'c> MailingRun<'l, 'c> {
         })
     }
 
-    /// `None`: held out.
+    /// Returns the variant for this person. `None`: the person is held out.
     fn chosen(&self, mailing: &'c Mailing) -> Option<&'c Variant> {
         if is_held_out(self.person.id, &mailing.name, mailing.hold_out) {
             return None;
@@ -415,7 +424,8 @@ impl<'l, 'c> MailingRun<'l, 'c> {
 }
 
 impl Catalog {
-    /// The hours in which nothing goes out that can wait, by the clocks of `zone`, or else by those of the house.
+    /// Returns the hours in which messages that can wait do not go out. `zone`: IANA name; if absent, the organiser's
+    /// zone.
     pub fn quiet_hours(&self, zone: Option<&str>) -> Option<QuietHours> {
         let (from, until) = self.manners.quiet?;
         let house = || self.zone.as_ref().and_then(|zone| zone.iana_name()).unwrap_or("UTC");
@@ -423,12 +433,12 @@ impl Catalog {
     }
 }
 
-/// Whether this person is one of the `held` of a hundred who are not written to.
+/// Returns true if this person is held out. `held`: percentage of people who get no message.
 pub(crate) fn is_held_out(person: PersonId, mailing: &str, held: u8) -> bool {
     share(person, mailing, "hold-out") % 100 < u64::from(held)
 }
 
-/// Deterministic by person: whoever asks again draws the same lot.
+/// Returns a number that depends only on the arguments, so that each evaluation gives the same result.
 fn share(person: PersonId, mailing: &str, what: &str) -> u64 {
     let mut hash = Sha256::new();
     hash.update(person.as_bytes());

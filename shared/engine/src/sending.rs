@@ -1,5 +1,5 @@
-//! The sending policy: what every message has to pass right before its channel is called. It was decided earlier: since then
-//! people withdraw, nights begin, other messages go out.
+//! The checks that every message passes right before its channel is called. The decision is older: since then people
+//! withdraw, quiet hours begin, and other messages go out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,19 +11,20 @@ use stagedoor_model::{Channel, MessageDecided, QuietHours, Timestamp, breakage};
 
 use crate::{Catalog, ConsentPolicy, Person, PersonId, mailings::is_held_out, may_advertise};
 
-/// What the config asks of every message.
+/// What the config demands of every message.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SendingPolicy {
     pub consent: ConsentPolicy,
-    /// Advertising that bears no quiet hours of its own keeps to these.
+    /// Quiet hours for advertising that has none of its own.
     pub quiet: Option<QuietHours>,
-    /// So much advertising at most to one person in so many seconds.
+    /// The most advertising messages to one person, and the seconds in which they count.
     pub cap: Option<(usize, i64)>,
-    /// Of a hundred people, those who are not written to, by mailing.
+    /// Percentage of people who get no message, by mailing.
     pub hold_outs: BTreeMap<String, u8>,
 }
 
 impl Catalog {
+    /// Returns the sending policy of the config.
     pub fn sending_policy(&self) -> SendingPolicy {
         SendingPolicy {
             consent: self.consent.clone(),
@@ -34,13 +35,13 @@ impl Catalog {
     }
 }
 
-/// Advertising that one person was really sent, by decision.
+/// When advertising was really sent to one person, by the decision's id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Advertised(pub BTreeMap<String, Timestamp>);
 
 impl Advertised {
-    /// Without what is older than a cap looks back.
+    /// Drops entries that are older than `seconds`, the time that the cap covers.
     #[must_use]
     pub fn since(mut self, seconds: i64, now: Timestamp) -> Self {
         self.0.retain(|_, at| at.as_second().saturating_add(seconds) > now.as_second());
@@ -48,30 +49,30 @@ impl Advertised {
     }
 }
 
-/// Why a message is not sent now, or not any more.
+/// Why a message is not sent now, or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
-    /// It may go at this time.
+    /// The message may go at this time.
     Later(Timestamp),
-    /// The next channel may follow.
+    /// This message is not sent. The next channel may follow.
     Refused(&'static str),
-    /// Nothing follows.
+    /// This message is not sent, and nothing follows.
     Dropped(&'static str),
 }
 
-/// A message in front of its channel.
+/// A message right before its channel is called.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt<'a> {
-    /// The decision's id.
+    /// Id of the decision to send it.
     pub decision: &'a str,
     pub message: &'a MessageDecided,
-    /// How long after somebody's last sign the channel takes messages for them.
+    /// How long after the person's last message the channel takes messages. `None`: always.
     pub window: Option<Duration>,
     pub now: Timestamp,
 }
 
 impl SendingPolicy {
-    /// What stands against a message whoever it goes to.
+    /// Returns what stands against a message to any recipient: its end, the channel's window, quiet hours.
     pub fn obstacle(&self, attempt: &Attempt<'_>) -> Option<Obstacle> {
         let Attempt { message, window, now, .. } = *attempt;
         if now > message.until {
@@ -87,7 +88,8 @@ impl SendingPolicy {
         end.filter(|_| !breakage::is_on("night-unasked")).map(Obstacle::Later)
     }
 
-    /// What stands against advertising to this person. `advertised`: what they were sent, under whichever id.
+    /// Returns what stands against advertising to this person: consent, hold-out, cap. `advertised`: what was sent
+    /// under any id of the person.
     pub fn against_advertising(
         &self,
         attempt: &Attempt<'_>,
@@ -120,9 +122,10 @@ impl SendingPolicy {
         Some(if free > message.until { Obstacle::Dropped("written to too often") } else { Obstacle::Later(free) })
     }
 
-    /// By every id that the person ever had: who was drawn before two were joined stays drawn.
+    /// Returns true if all ids that the person ever had are held out. A person who was not held out before a join
+    /// gets the message.
     fn holds_out(&self, message: &MessageDecided, person: &Person) -> bool {
-        // A mailing bears no campaign's name.
+        // No mailing has the name of a campaign: a message of a campaign has no hold-out.
         let Some(mailing) = &message.campaign else { return false };
         let share = self.hold_outs.get(mailing).copied().unwrap_or(0);
         let mut ids = person.merged_ids.iter().chain([&person.id]);

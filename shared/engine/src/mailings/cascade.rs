@@ -1,4 +1,4 @@
-//! Through which channel somebody is written to next.
+//! Chooses the channel of the next message about an occasion.
 
 use std::cell::OnceCell;
 
@@ -8,18 +8,19 @@ use stagedoor_model::{Channel, Conversation, Identifier, Kind, Timestamp, breaka
 use super::{Mailing, MailingRun, MailingStep, Route};
 use crate::{Person, addresses, consent};
 
-/// How long a notice is worth a second try.
+/// How long after the first try a notice may be sent the same way once more.
 const NEWS: SignedDuration = SignedDuration::from_hours(48);
 
+/// What to do about an occasion.
 pub(super) enum Next {
     Nothing,
     Later(Timestamp),
     Write(Route),
 }
 
-/// After a message that was not taken, or went to an address that is not theirs, the next way follows at once. After one
-/// that nobody read, the next channel follows once the first had its time; after one that was read, nothing. `of_all` keeps the
-/// ways of a mailing that is not about one address: all its occasions go through them.
+/// Chooses the next route. If the last message was refused or its address is not the person's, the next route follows
+/// at once. If it was not read, the next channel follows after the mailing's wait. If it was read, nothing follows.
+/// `of_all` caches the routes for all occasions that are not about one address.
 pub(super) fn next(
     mailing: &Mailing,
     address: Option<&Identifier>,
@@ -35,16 +36,16 @@ pub(super) fn next(
     let Some(last) = steps.last() else {
         return ways.into_iter().next().map_or(Next::Nothing, Next::Write);
     };
-    // The buyer corrected a typo since, for example. Then somebody else reads the message at the old address.
+    // For example, the buyer corrected a typing mistake since: another person reads the old address.
     let is_strange = !desk.reports.is_theirs(last) && !breakage::is_on("strange-address-counts");
     if !is_strange && desk.reports.was_read(last) {
         return Next::Nothing;
     }
-    // A second message about a show that is called off is better than none; of advertising it is not.
+    // A second message about a cancelled show is better than none. For advertising it is not.
     let may_be_lost = mailing.is_service && desk.reports.was_unanswered(last);
-    // Until an address was seen to be a cashier's, one message went there for all its people.
+    // Until an address was known to be shared, it got one message for all its people.
     let of_crowd = mailing.is_service && desk.shared.contains(&last.to) && !breakage::is_on("crowds-notice-is-enough");
-    // There is no other way to them: the same once more. A hub that died before its call told them nothing.
+    // There is no other route, so the same one is tried once more: the hub may have died before its call.
     let is_last = |route: &Route| {
         let is_fresh = desk.now.duration_since(last.at) < NEWS;
         let is_only = steps.len() == 1 && last.to == route.to && last.through == route.through;
@@ -64,7 +65,7 @@ pub(super) fn next(
     }
 }
 
-/// Ways that are alive, in the order in which they are tried.
+/// Returns the routes that work, in the order in which they are tried.
 fn ways(mailing: &Mailing, address: Option<&Identifier>, desk: &MailingRun<'_, '_>) -> Vec<Route> {
     let mut ways = Vec::new();
     for channel in &mailing.through {
@@ -77,12 +78,12 @@ fn ways(mailing: &Mailing, address: Option<&Identifier>, desk: &MailingRun<'_, '
         ways.extend(own);
     }
     ways.retain(|route| desk.catalog.senders.contains(&route.through));
-    // Their own first, through whatever channel.
+    // Addresses of the person alone come before shared ones, in any channel.
     ways.sort_by_key(|route| desk.shared.contains(&route.to));
     ways
 }
 
-/// The chat in which they were last heard comes first.
+/// Returns the open chats. The chat in which the person wrote last comes first.
 fn chats(mailing: &Mailing, desk: &MailingRun<'_, '_>) -> Vec<Route> {
     let may = |chat: &Identifier| {
         let policy = &desk.catalog.consent;
@@ -101,7 +102,7 @@ fn chats(mailing: &Mailing, desk: &MailingRun<'_, '_>) -> Vec<Route> {
     open.into_iter().map(route).collect()
 }
 
-/// One address: nobody gets a letter twice because they have two.
+/// Returns at most one address, so that a person with two addresses gets one message.
 fn post(
     mailing: &Mailing,
     channel: Channel,
@@ -125,7 +126,7 @@ fn post(
     first.into_iter().map(|to| Route { channel, through: through.to_owned(), to }).collect()
 }
 
-/// A number that the gateway said takes none.
+/// Returns true if the gateway reported that this phone takes no SMS.
 pub fn takes_no_sms(person: &Person, address: &Identifier) -> bool {
     let own = |conversation: &Conversation| {
         conversation.chat == *address && conversation.may_write.is_some_and(|(_, may)| !may)

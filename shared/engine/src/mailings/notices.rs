@@ -1,4 +1,4 @@
-//! What a holder is to be told of a show that changed: the difference between how it stands and what this holder knows.
+//! Computes what a holder must be told about a changed show: how it stands now against what the holder knows.
 
 use stagedoor_model::{Fact, Timestamp, breakage};
 
@@ -8,7 +8,7 @@ use crate::{
     segments::{DealTraits, Test},
 };
 
-/// How a show stands for one holder.
+/// The state of a show for one holder.
 pub(super) struct News {
     /// Its latest change.
     pub now: ShowNotice,
@@ -17,14 +17,14 @@ pub(super) struct News {
 }
 
 impl MailingRun<'_, '_> {
-    /// `None`: nothing of the show was changed since it was announced.
+    /// Returns what is news to the holder. `None`: the show was not changed since it was announced.
     pub(super) fn news(&self, traits: &DealTraits) -> Option<News> {
         let own = self.deals.get(&ShowKey(traits.show.clone()))?;
         let now = *own.show.course.last()?;
         let mut bought = own.show.stood_at(self.known_since(own));
-        // Nobody buys a ticket for a show of which they know that it is off: sales went on for a while.
+        // A buyer of a cancelled show does not know of the cancellation: sales went on for a while.
         bought.cancelled &= breakage::is_on("buyer-knows-it-is-off");
-        // What they were told of an earlier change; of the latest one another mailing may have told them already.
+        // Only earlier changes count: another mailing may have told of the latest one already.
         let told = self.told(traits).filter(|told| *told < now).max();
         let known = told.unwrap_or(bought);
         let is_as_announced = now.starts_at == bought.starts_at && !bought.cancelled;
@@ -34,7 +34,7 @@ impl MailingRun<'_, '_> {
         deal.postponed = differs && now.postponed;
         deal.on_again =
             differs && !now.postponed && (now.starts_at == known.starts_at || (is_as_announced && told.is_some()));
-        // Without a mailing of its own, that a show is back at its first date is told as any other move.
+        // If no mailing tells that a show is back at its first date, that counts as any other move.
         let back = deal.on_again && now.starts_at != known.starts_at && !self.tells_on_again();
         deal.moved = (differs && !deal.on_again && !now.postponed && now.starts_at.is_some()) || back;
         if breakage::is_on("moved-by-first-date") {
@@ -48,17 +48,17 @@ impl MailingRun<'_, '_> {
         self.catalog.mailings.iter().any(tells)
     }
 
-    /// Notices of this show that they were written.
+    /// Returns the notices about this show that the person was sent.
     fn told(&self, traits: &DealTraits) -> impl Iterator<Item = ShowNotice> {
         let own = self.link.written.iter();
         let own = own.filter(|(_, written)| written.show.as_ref().is_some_and(|show| show.0 == traits.show));
         own.filter(|(_, written)| !written.steps.is_empty()).filter_map(|(key, written)| {
-            // Earlier builds wrote the state into the key alone.
+            // Earlier builds stored the notice only in the key.
             written.told.or_else(|| of_key(key, written.began_at))
         })
     }
 
-    /// Since when they know of the show: the first order that is a part of the deal.
+    /// Returns since when the person knows of the show: the time of the deal's first order.
     fn known_since(&self, deal: &Deal) -> Timestamp {
         let order =
             |(source, id): &(String, String)| match &self.person.records.get(&order_record_key(source, id))?.fact {
@@ -68,7 +68,7 @@ impl MailingRun<'_, '_> {
         deal.made_of.iter().filter_map(order).min().unwrap_or(deal.since)
     }
 
-    /// Names the occasion of a change. One that an earlier build began goes on under its own name.
+    /// Returns the key of the occasion of a change. An occasion that an earlier build began keeps its key.
     pub(super) fn key_of_change(&self, mailing: &str, show: &str, now: &ShowNotice) -> String {
         let state = if now.cancelled { "off" } else { "on" };
         let start = now.starts_at.map_or(0, Timestamp::as_second);
@@ -81,7 +81,7 @@ impl MailingRun<'_, '_> {
     }
 }
 
-/// `<mailing>|<show>|<start>|<on or off>`.
+/// Reads the notice in a key of an earlier build: `<mailing>|<show>|<start>|<on or off>`.
 fn of_key(key: &str, changed_at: Timestamp) -> Option<ShowNotice> {
     let mut parts = key.rsplit('|');
     let cancelled = match parts.next()? {

@@ -1,5 +1,5 @@
-//! What providers, messengers and looks at links say of messages that somebody was sent, found once: each message looks up
-//! its own.
+//! What providers, messengers and opened links report about messages to a person. It is collected once, so that each
+//! message can look up its own reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,20 +8,20 @@ use stagedoor_model::{Channel, Conversation, Fact, Identifier, Timestamp, breaka
 use super::MailingStep;
 use crate::{Looks, Person};
 
-/// What is known of the messages to one person.
+/// The reports about the messages to one person.
 pub struct Reports<'p> {
-    /// Every identifier that their records bear, without what is only claimed.
+    /// Every identifier of the person's records, without claims.
     own: BTreeSet<&'p Identifier>,
     conversations: BTreeMap<&'p Identifier, Vec<&'p Conversation>>,
-    /// When a letter to this address was last opened or clicked in, or a link in one followed.
+    /// When a letter to this address was last opened or clicked, or a personal link of the address was followed.
     read: BTreeMap<&'p Identifier, Timestamp>,
-    /// When a letter to this address was last rejected or came back for good.
+    /// When a letter to this address was last rejected or bounced for good.
     refused: BTreeMap<&'p Identifier, Timestamp>,
-    /// Addresses with the ids of letters or SMS to them that failed and did not arrive. Parts of a long text also stand
-    /// under the id of the whole.
+    /// Addresses with ids of letters or SMS that failed and did not arrive.
     failed: BTreeSet<(&'p Identifier, &'p str)>,
+    /// The same with the id of the whole text, where a long text has parts.
     failed_parts: BTreeSet<(&'p Identifier, &'p str)>,
-    /// Ids of letters whose answer was lost and that did not arrive.
+    /// Ids of letters without an answer that did not arrive.
     unanswered: BTreeSet<&'p str>,
 }
 
@@ -78,12 +78,12 @@ impl<'p> Reports<'p> {
         self.conversations.get(&step.to).into_iter().flatten().copied()
     }
 
-    /// True if the address of a message is still one of theirs.
+    /// Returns true if the message's address is still the person's.
     pub(super) fn is_theirs(&self, step: &MailingStep) -> bool {
         self.own.contains(&step.to)
     }
 
-    /// True if they saw the message, answered, opened the letter, or followed a link that was in it.
+    /// Returns true if the person saw the message, answered, opened the letter, or followed a link since.
     pub fn was_read(&self, step: &MailingStep) -> bool {
         let since = Some(step.at);
         let in_chat = |conversation: &Conversation| {
@@ -92,7 +92,7 @@ impl<'p> Reports<'p> {
         self.read.get(&step.to).copied() > since || self.talks_at(step).any(in_chat)
     }
 
-    /// True if the message was not taken, or the chat is closed.
+    /// Returns true if the message was refused, or the chat is closed.
     pub fn was_refused(&self, step: &MailingStep) -> bool {
         let in_chat = |conversation: &Conversation| {
             let mut own = conversation.messages.values().filter(|sent| sent.decision.as_ref() == Some(&step.decision));
@@ -105,7 +105,7 @@ impl<'p> Reports<'p> {
             || self.talks_at(step).any(in_chat)
     }
 
-    /// True if the answer to this message was lost, and no later report says that it arrived.
+    /// Returns true if the answer to the send call was lost, and no later report says that the message arrived.
     pub(super) fn was_unanswered(&self, step: &MailingStep) -> bool {
         let in_chat = |conversation: &Conversation| {
             let is_told = || conversation.messages.values().any(|sent| sent.decision.as_ref() == Some(&step.decision));
@@ -115,8 +115,8 @@ impl<'p> Reports<'p> {
             && (self.unanswered.contains(step.decision.as_str()) || self.talks_at(step).any(in_chat))
     }
 
-    /// A gateway reports an SMS that it took before: expired, not delivered, a number that cannot be reached. It has no later
-    /// try. The report names it by the id that the gateway answered, or by ours.
+    /// Returns true if the gateway reports that an SMS failed after it took it: expired, not delivered, unreachable.
+    /// The gateway does not try again. The report has the gateway's id or ours.
     fn failed_at_the_gateway(&self, step: &MailingStep) -> bool {
         let has_failed = |(id, sent): (&String, &stagedoor_model::SentMessage)| {
             sent.decision.as_ref() == Some(&step.decision) && self.failed.contains(&(&step.to, id.as_str()))
@@ -130,13 +130,13 @@ impl<'p> Reports<'p> {
     }
 }
 
-/// Whether the messenger told that this message was seen, or one that was sent after it.
+/// Returns true if the messenger reports that this message was seen, or a later one.
 fn was_seen(conversation: &Conversation, step: &MailingStep) -> bool {
     let mut seen = conversation.messages.values().filter(|message| message.seen_at.is_some());
     let own = conversation.messages.values().find(|message| message.decision.as_ref() == Some(&step.decision));
     match own.filter(|_| !breakage::is_on("another-message-seen")) {
         Some(own) => seen.any(|message| message.seen_at == own.seen_at || message.sent_at > own.sent_at),
-        // Sent by an earlier build, or long ago.
+        // An earlier build sent the message, or it was sent long ago.
         None => seen.any(|message| message.seen_at > Some(step.at)),
     }
 }
