@@ -1,4 +1,4 @@
-//! The other world: the same commands on a deployment.
+//! The hub of a deployment on AWS, for the same commands.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use crate::hub::Hub;
 #[cfg(not(feature = "aws"))]
 const WITHOUT: &str = "this build knows no AWS; take `cargo run --features aws -- …`";
 
-/// The hub of a stack. Its config is that of the deployment, with the secrets from the Parameter Store.
+/// Opens the hub of a stack. The config is the deployment's, with the secrets from the Parameter Store.
 ///
 /// # Errors
-/// A sentence: what is not found, every mistake of the config, or that this build knows no AWS.
+/// A sentence: what is not found, every error of the config, or that this build has no AWS support.
 #[cfg(feature = "aws")]
 pub async fn deployed(stack: &str, config: &Option<PathBuf>, owner: &str) -> Result<Hub, String> {
     let deployment = stagedoor_aws::deployment(stack).await?;
@@ -28,23 +28,23 @@ pub async fn deployed(stack: &str, config: &Option<PathBuf>, owner: &str) -> Res
 }
 
 /// # Errors
-/// Always.
+/// Always: this build has no AWS support.
 #[cfg(not(feature = "aws"))]
 pub async fn deployed(_: &str, _: &Option<PathBuf>, _: &str) -> Result<Hub, String> {
     Err(WITHOUT.into())
 }
 
-/// The config of a deployment, read with every secret that it names: what has to be right before anything is deployed.
+/// Reads the config of a deployment with every secret that it names, as a check before a deployment.
 ///
 /// # Errors
-/// Every mistake and every secret that is missing.
+/// Every error of the config and every missing secret.
 #[cfg(feature = "aws")]
 pub async fn deployed_config(config: &Option<PathBuf>) -> Result<Config, String> {
     read(&stagedoor_aws::sdk().await, stagedoor_aws::Reading::Deployment, config).await
 }
 
 /// # Errors
-/// Always.
+/// Always: this build has no AWS support.
 #[cfg(not(feature = "aws"))]
 pub async fn deployed_config(_: &Option<PathBuf>) -> Result<Config, String> {
     Err(WITHOUT.into())

@@ -1,4 +1,4 @@
-//! `backup` and `restore`: the hub's files as they were at one moment, packed into one file.
+//! `backup` and `restore`: pack the hub's files of one moment into one file, and unpack it.
 
 mod pack;
 
@@ -21,13 +21,14 @@ use crate::{
     serve::{LOCK_FILE, lock, settle_logs},
 };
 
-/// Stands in a folder whose restore has not ended.
+/// The file that marks a folder whose restore has not ended.
 pub const UNFINISHED: &str = "restore.unfinished";
 
-/// The cell that holds advertising back after a restore: when the backup was made, and when it was restored. Empty: it goes.
+/// The key of the hold on advertising after a restore: when the backup was made and when it was restored. Empty if
+/// there is no hold.
 const HOLD: &str = "restored/hold";
 
-/// Packs the files of a hub into `file`, also while it serves. Answers lines for the operator.
+/// Packs the files of a hub into `file`, also while it serves. Returns lines for the operator.
 ///
 /// # Errors
 /// A sentence: `file` exists, the folder holds no whole hub, or a file cannot be read or written.
@@ -35,10 +36,10 @@ pub async fn backup(folder: &Path, file: &Path) -> Result<Vec<String>, String> {
     backup_until(folder, file, std::future::pending()).await
 }
 
-/// The same; once `stopped` ends, what was begun is removed.
+/// As [`backup`]; once `stopped` ends, the unfinished files are removed.
 ///
 /// # Errors
-/// As `backup`, or that it was stopped. The thread that copies a file may go on for a while then.
+/// As [`backup`], or that it was stopped. The thread that copies a file may then run on for a while.
 pub async fn backup_until(
     folder: &Path,
     file: &Path,
@@ -64,13 +65,14 @@ pub async fn backup_until(
     ])
 }
 
-/// Unpacks a backup into an empty folder. What the hub may have sent since the backup was made is not sent again blindly:
-/// each message in the outbox counts as begun, so its channel is asked first, and advertising is held. Answers lines for
-/// the operator.
+/// Unpacks a backup into an empty folder. Returns lines for the operator.
+///
+/// The hub may have sent messages since the backup, and does not send them again blindly. Each message in the outbox
+/// counts as begun, so its channel is asked first. Advertising is held.
 ///
 /// # Errors
-/// A sentence: the folder is not empty or in use, the file is no backup, was changed or is of a later version, or the files
-/// cannot be written. Nothing is left in the folder then.
+/// A sentence: the folder is not empty or in use, the file is no backup, was changed or is of a later version, or the
+/// files cannot be written. A failed restore leaves nothing in the folder.
 pub async fn restore(config: Config, folder: &Path, file: &Path) -> Result<Vec<String>, String> {
     private_folder(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let _lock = lock(folder)?;
@@ -103,7 +105,7 @@ pub async fn restore(config: Config, folder: &Path, file: &Path) -> Result<Vec<S
     ])
 }
 
-/// What was sent since is not known any more. Answers how many messages wait.
+/// Prepares the outbox: what was sent since the backup is unknown. Returns how many messages wait.
 async fn settle(config: Config, folder: &Path, made_at: Timestamp) -> Result<usize, String> {
     let hub = Hub::open_unfinished(config, folder, "restore").map_err(of_a_later_version)?;
     let told = |error: PortError| error.to_string();
@@ -117,7 +119,7 @@ async fn settle(config: Config, folder: &Path, made_at: Timestamp) -> Result<usi
     Ok(waiting.len())
 }
 
-/// What the files say of going back to a copy is not meant for a backup.
+/// Cuts the error's advice about going back to a copy, which does not fit a backup.
 fn of_a_later_version(error: String) -> String {
     match error.split_once(". Start the later version") {
         Some((told, _)) => format!("{told}. Restore it with that version"),
@@ -125,7 +127,7 @@ fn of_a_later_version(error: String) -> String {
     }
 }
 
-/// All messages of the outbox, and those that were given up. They stay where they are.
+/// All messages of the outbox and its dead letters. They stay where they are.
 async fn messages(hub: &Hub) -> Result<Vec<Event>, PortError> {
     let found = Mutex::new(Vec::new());
     let look = |text: &str| {
@@ -141,7 +143,8 @@ fn is_advertising(event: &Event) -> bool {
     matches!(&event.body, Body::MessageDecided(message) if message.marketing)
 }
 
-/// Since when advertising is held, if it is: a time, or words for one that cannot be read. Whatever stands in the cell holds.
+/// Since when advertising is held, if it is: a time, or words for a time that cannot be read. Any value of the key
+/// holds.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -157,16 +160,16 @@ pub async fn held_since(hub: &Hub) -> Result<Option<String>, PortError> {
     }))
 }
 
-/// Lets the outbox know whether advertising is held.
+/// Tells the outbox whether advertising is held.
 ///
 /// # Errors
-/// When the store cannot be read; what the outbox knew before stands then.
+/// When the store cannot be read. The outbox then keeps its earlier state.
 pub(crate) async fn heed_hold(hub: &Hub) -> Result<(), PortError> {
     hub.outreach.pace.hold_advertising(held_since(hub).await?.is_some());
     Ok(())
 }
 
-/// What is done with advertising that a restore holds.
+/// What a command does with advertising that a restore holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FolderState {
     List,
@@ -174,7 +177,7 @@ pub enum FolderState {
     Drop,
 }
 
-/// Lists held advertising by mailing, and sends or drops it. Answers lines for the operator.
+/// Lists held advertising by mailing, and sends or drops it. Returns lines for the operator.
 ///
 /// # Errors
 /// A sentence: the files cannot be read or written.

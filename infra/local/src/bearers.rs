@@ -1,4 +1,4 @@
-//! Who has an address, for commands: one person, or all between whom a guard stands.
+//! Finds the people behind an address, for commands: one person, or several whom a guard keeps apart.
 
 use stagedoor_engine::Person;
 use stagedoor_model::{Identifier, breakage};
@@ -7,10 +7,11 @@ use stagedoor_sync::UNREADABLE;
 
 use crate::hub::Hub;
 
-/// Everybody whose facts prove this, the one to whom it leads among them, with what was withdrawn through their addresses.
+/// Everybody whose facts prove this identifier, its owner among them, with what was withdrawn through their
+/// addresses.
 ///
 /// # Errors
-/// A sentence: nobody is known by this, or the store cannot be read.
+/// A sentence: the identifier is unknown, or the store cannot be read.
 pub(crate) async fn bearers(hub: &Hub, identifier: &Identifier) -> Result<Vec<Person>, String> {
     let found = hub.sync.bearers(identifier).await.map_err(|error| error.to_string())?;
     let mut people: Vec<Person> = found.into_iter().map(|one| one.value).collect();
@@ -27,7 +28,7 @@ pub(crate) async fn bearers(hub: &Hub, identifier: &Identifier) -> Result<Vec<Pe
     Err(if is_stored { UNREADABLE.to_owned() } else { format!("nobody is known by {identifier}") })
 }
 
-/// A line a person: by which other identifiers a command finds them alone.
+/// One line a person: other identifiers by which a command finds this person alone.
 pub(crate) fn listed(people: &[Person], identifier: &Identifier) -> Vec<String> {
     let line = |person: &Person| {
         let strong = |one: &&Identifier| one.kind().is_strong() && *one != identifier;

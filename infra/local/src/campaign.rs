@@ -1,4 +1,4 @@
-//! Campaigns by command: invitations, promo codes for the shop, a poster's link, and the figures.
+//! Campaign commands: invitations, promo codes for the shop, a poster's link, and the figures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use stagedoor_sync::Invitee;
 
 use crate::{hub::Hub, report};
 
-/// Reads a list of invitees: one phone a line, and perhaps `;name` behind it. Every mistake is told with its line.
+/// Reads a list of invitees: one phone a line, optionally followed by `;name`. Reports every wrong line.
 ///
 /// # Errors
 /// The lines that hold no phone.
@@ -25,14 +25,14 @@ pub fn read_invitees(text: &str, region: stagedoor_model::Region) -> Result<Vec<
                 invitees.push(Invitee { phone, name: Some(name.to_owned()).filter(|name| !name.is_empty()) });
             }
             Ok(_) => {}
-            // The number itself is personal: its line finds it.
+            // The phone is personal and is left out; the line number finds it.
             Err(error) => wrong.push(format!("line {}: {error}", index + 1)),
         }
     }
     if wrong.is_empty() { Ok(invitees) } else { Err(format!("nobody was invited; {}", wrong.join("; "))) }
 }
 
-/// A link for posters and posts: everybody's, so it joins nobody.
+/// A link for posters and posts. Everybody shares it, so it joins no people.
 ///
 /// # Errors
 /// A sentence: no such campaign, or no key for links.
@@ -44,7 +44,7 @@ pub fn public_link(hub: &Hub, campaign: &str) -> Result<String, String> {
     Ok(format!("{}/l/{token}", conversation.public_url))
 }
 
-/// What a campaign came to, from the hub's own memory.
+/// The results of a campaign, from the hub's own store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
     pub sent: usize,
@@ -53,15 +53,17 @@ pub struct Figures {
     /// People by the messenger of their first chat.
     pub chats: BTreeMap<&'static str, usize>,
     pub codes: usize,
-    /// Orders owed to the campaign, by what that is known.
+    /// Orders attributed to the campaign, by the kind of evidence.
     pub purchases: BTreeMap<By, usize>,
-    /// Minor units by currency, less what was given back.
+    /// Minor units by currency, less refunds.
     pub revenue: BTreeMap<String, i64>,
     pub unsubscribed: usize,
-    /// People who were written to.
+    /// People who got a message.
     pub people: usize,
 }
 
+/// Adds up the figures of a campaign.
+///
 /// # Errors
 /// A sentence when there is no such campaign or the store fails.
 pub async fn figures(hub: &Hub, name: &str) -> Result<Figures, String> {
@@ -111,7 +113,7 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
     let looks = Looks::of(person);
     let opened = own.iter().any(|link| link.purpose == Purpose::Chat && looks.at(link).is_some());
     figures.opened += usize::from(opened);
-    // A chat is the campaign's if it came through one of its links.
+    // A chat belongs to the campaign if it came through one of its links.
     let tokens: BTreeSet<&str> = own.iter().map(|link| link.token.as_str()).collect();
     let came = |conversation: &&stagedoor_model::Conversation| {
         conversation.uses.keys().any(|token| tokens.contains(token.as_str()))
@@ -125,7 +127,7 @@ fn count(figures: &mut Figures, name: &str, person: &Person, catalog: &stagedoor
         });
         figures.unsubscribed += usize::from(gone);
     }
-    // Somebody with two chats was told the same code twice.
+    // A person with two chats got the same code twice; it counts once.
     let codes: BTreeSet<&String> = person.promos().filter(|one| one.campaign == name).map(|one| &one.code).collect();
     figures.codes += codes.len();
     let attributions = Attributions::of(person, catalog);
@@ -150,7 +152,7 @@ fn by_name(by: By) -> &'static str {
 }
 
 impl Figures {
-    /// In lines for a terminal.
+    /// The figures in lines for a terminal.
     pub fn lines(&self) -> Vec<String> {
         let share = |part: usize, of: usize| match of {
             0 => String::new(),

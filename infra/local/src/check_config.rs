@@ -1,4 +1,4 @@
-//! `check-config`: what is wrong with a config, and what it would change for the people of a hub.
+//! `check-config`: the errors of a config, and what it would change for the people of a hub.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use stagedoor_ports::{Clock, SystemClock};
 use crate::{DEFAULT_DATA, Place, config};
 
 /// # Errors
-/// A sentence: every mistake of the config, options that exclude each other, or a hub that cannot be read.
+/// A sentence: every error of the config, options that exclude each other, or a hub that cannot be read.
 pub async fn check_config(place: &Place, changes: bool) -> Result<(), String> {
     if place.aws.is_some() && place.data != Path::new(DEFAULT_DATA) {
         return Err("--data names a folder and --aws a deployment; what a config would change for the people of a \
@@ -25,7 +25,7 @@ pub async fn check_config(place: &Place, changes: bool) -> Result<(), String> {
     println!("fine: {} sources, {} pipelines", config.sources.len(), config.catalog.pipelines.len());
     config.notices().iter().for_each(stagedoor::terminal::line);
     config.over(SystemClock.now()).iter().for_each(stagedoor::terminal::line);
-    // The default folder need not be there.
+    // The default folder may be absent.
     let is_named = place.data != Path::new(DEFAULT_DATA) || place.data.join("hub.db").is_file();
     let lines = match &place.aws {
         None if is_named => config_changes::report(&config, &place.data).await?,

@@ -1,4 +1,4 @@
-//! A clock that is moved on by hand: a month is played in a minute.
+//! A clock that moves by hand, so that a month plays in a minute.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use stagedoor_ports::Clock;
 pub struct Moved(Arc<Mutex<Timestamp>>);
 
 impl Moved {
-    /// At so many seconds of Unix time; one that is no time is the epoch.
+    /// A clock at this second of Unix time. A second outside the valid range becomes the epoch.
     pub fn at(second: i64) -> Self {
         Self(Arc::new(Mutex::new(Timestamp::from_second(second).unwrap_or_default())))
     }

@@ -1,4 +1,4 @@
-//! What the subcommands do, also for the console.
+//! The actions of the subcommands, also for the console.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
     terminal::escaped,
 };
 
-/// `phone:+7916…`, `customer/qtickets:235`, or plainly a phone or an e-mail as people write them.
+/// Reads an identifier: `phone:+7916…`, `customer/qtickets:235`, or a phone or e-mail as people write them.
 ///
 /// # Errors
-/// What was expected.
+/// A sentence that says what was expected.
 pub fn read_identifier(text: &str, region: Region) -> Result<Identifier, String> {
     let exact = text.parse::<Identifier>();
     if let Ok(identifier) = exact {
@@ -32,7 +32,7 @@ pub fn read_identifier(text: &str, region: Region) -> Result<Identifier, String>
     phone.ok_or_else(|| exact.err().map(|error| error.to_string()).unwrap_or_default())
 }
 
-/// Parses a kept delivery again and sends what it is now understood as.
+/// Parses a kept delivery again and queues the events that it now makes. Returns their number.
 ///
 /// # Errors
 /// A sentence: what the parser still does not understand, or that nothing is kept under this id.
@@ -45,7 +45,8 @@ pub async fn replay_one(hub: &Hub, id: &EventId) -> Result<usize, String> {
 async fn replay_row(hub: &Hub, row: JournalRow) -> Result<usize, String> {
     let id = row.event.id.clone();
     let Body::Unrecognized(kept) = &row.event.body else {
-        // Forgotten first, or the consumer would take it for a second delivery. Its effects stand either way.
+        // The event is forgotten first; otherwise the consumer takes it for a second delivery. Its effects stand
+        // either way.
         hub.store.forget(&id).await.map_err(|error| error.to_string())?;
         hub.queue.send(vec![row.event]).await.map_err(|error| error.to_string())?;
         return Ok(1);
@@ -56,17 +57,17 @@ async fn replay_row(hub: &Hub, row: JournalRow) -> Result<usize, String> {
     let provider = functions::provider(function, source)?;
     let events = reread(provider.as_ref(), &source.name, kept, row.event.time).map_err(|why| format!("{id}: {why}"))?;
     let count = events.len();
-    // Sent first: until it is durable under its new ids, the delivery is kept.
+    // The events are sent first: the delivery is kept until they are durable under their new ids.
     hub.queue.send(events).await.map_err(|error| error.to_string())?;
     hub.store.forget(&id).await.map_err(|error| error.to_string())?;
     Ok(count)
 }
 
-/// Sends every event that was folded in a time once more: what they came to stands, and what they should have come to is
-/// made good. `until` is at most now, so that a replay does not replay itself.
+/// Queues every event that was folded in this span once more. Effects that exist stand; missing ones are made good.
+/// `until` is at most now, so that a replay does not replay itself. Returns the number of events.
 ///
 /// # Errors
-/// A sentence when the journal cannot be read or the queue does not take them.
+/// A sentence when the journal cannot be read or the queue does not take the events.
 pub async fn replay_between(hub: &Hub, from: Timestamp, until: Timestamp) -> Result<usize, String> {
     let until = until.min(hub.sync.clock.now());
     let (mut from, mut sent) = (Some(from), 0);
@@ -84,11 +85,11 @@ pub async fn replay_between(hub: &Hub, from: Timestamp, until: Timestamp) -> Res
     Ok(sent)
 }
 
-/// Dead letters in lines for a terminal: all of them, or one with the shape of its content. No line holds what a person
-/// wrote.
+/// Dead letters in lines for a terminal: all of them, or one with the shape of its content. No line holds a person's
+/// own text.
 ///
 /// # Errors
-/// A sentence when the queue cannot be read or the letter is not there.
+/// A sentence when the queue cannot be read or the letter does not exist.
 pub async fn dead_letters(hub: &Hub, id: Option<&str>) -> Result<Vec<String>, String> {
     let mut letters = Vec::new();
     for queue in [&hub.queues.events, &hub.queues.chats, &hub.queues.outbox] {
@@ -124,7 +125,7 @@ fn line_of(letter: &DeadLetter) -> String {
     }
 }
 
-/// Attributes of the envelope that say nothing of a person.
+/// Attributes of the envelope that hold nothing personal.
 const PLAIN: [&str; 6] = ["specversion", "id", "source", "time", "type", "traceparent"];
 
 /// The same value with every text and number of its data struck out.
@@ -134,7 +135,7 @@ fn shape_of(event: &Value) -> Value {
             Value::String(text) => Value::from(format!("‹text of {}›", text.chars().count())),
             Value::Number(_) => Value::from("‹number›"),
             Value::Array(items) => items.iter().map(struck).collect(),
-            // Names of attributes may be a person's own: labels are what a form's author called its fields.
+            // Attribute names may be personal: labels are the field names that a form's author chose.
             Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), struck(value))).collect(),
             other => other.clone(),
         }
@@ -146,7 +147,7 @@ fn shape_of(event: &Value) -> Value {
     Value::Object(map.iter().map(keep).collect())
 }
 
-/// Erases a person. In lines for a terminal: what is left to do by hand.
+/// Erases a person. Returns lines for a terminal: what remains to do by hand.
 ///
 /// # Errors
 /// A sentence: several people have the identifier, there is no key, or the store fails.
@@ -162,7 +163,7 @@ pub async fn erase(hub: &Hub, identifier: &Identifier) -> Result<Vec<String>, St
     erase_everyone(hub, identifier).await
 }
 
-/// Erases everybody who has this identifier, also where a guard keeps them apart.
+/// Erases everybody who has this identifier, also people whom a guard keeps apart.
 ///
 /// # Errors
 /// A sentence: there is no key, or the store fails.
@@ -194,7 +195,7 @@ pub async fn erase_everyone(hub: &Hub, identifier: &Identifier) -> Result<Vec<St
     Err(format!("not erased: {last}"))
 }
 
-/// Says what a CRM still holds of an erased person, and what somebody has to do about it.
+/// Lines about what a CRM still holds of an erased person, and what somebody has to do about it.
 fn left_in(crm: &InCrm, name: &str) -> Vec<String> {
     let why = if crm.erases { "it did not let the hub do it" } else { "it has no call for it" };
     let all = [
@@ -213,10 +214,11 @@ fn left_in(crm: &InCrm, name: &str) -> Vec<String> {
     told.map(|(what, ids)| format!("{what}: {}", ids.join(", "))).collect()
 }
 
-/// How often a command tries to take the lease of a hub that serves, a fifth of a second apart: longer than a round of it takes.
+/// How often a command tries to take the lease of a serving hub, a fifth of a second apart. Together longer than a
+/// sync run.
 const TRIES: usize = 600;
 
-/// Mirrors the CRM's contacts, also beside a hub that serves: the reconciler holds the CRM for a round at a time.
+/// Mirrors the CRM's contacts, also beside a serving hub: the reconciler holds the CRM for one sync run at a time.
 ///
 /// # Errors
 /// A sentence when the CRM cannot be used for two minutes.
@@ -244,14 +246,16 @@ async fn mirror(sync: &stagedoor_sync::Sync, source: &SourceName) -> Result<Back
     Err(format!("the CRM could not be mirrored: {last}"))
 }
 
-/// What a replay of everything unrecognized came to.
+/// The result of a replay of everything unrecognised.
 #[derive(Debug, Default)]
 pub struct Replayed {
     pub understood: usize,
-    /// Sentences, one a delivery that is still not understood.
+    /// One sentence for each delivery that is still not understood.
     pub still: Vec<String>,
 }
 
+/// Replays every unrecognised delivery.
+///
 /// # Errors
 /// When the journal cannot be read.
 pub async fn replay_unrecognized(hub: &Hub) -> Result<Replayed, PortError> {
@@ -265,7 +269,7 @@ pub async fn replay_unrecognized(hub: &Hub) -> Result<Replayed, PortError> {
     Ok(replayed)
 }
 
-/// What waits for a manager: rows that the CRM refused, and money without an order. In lines for a terminal.
+/// What waits for a manager: rows that the CRM refused, and money without an order. Returns lines for a terminal.
 ///
 /// # Errors
 /// When the store fails.
@@ -278,7 +282,7 @@ pub async fn rejected(hub: &Hub) -> Result<Vec<String>, PortError> {
     Ok(if lines.is_empty() { vec!["Nothing is parked.".to_owned()] } else { lines })
 }
 
-/// Puts every dead letter back into its queue, and answers how many.
+/// Puts every dead letter back into its queue. Returns their number.
 ///
 /// # Errors
 /// When a queue fails.
@@ -290,7 +294,7 @@ pub async fn redrive(hub: &Hub) -> Result<u64, PortError> {
     Ok(count)
 }
 
-/// Takes every parked row out, so that it is tried again.
+/// Takes every rejected row out, so that the next sync run tries it again. Returns the number of people.
 ///
 /// # Errors
 /// When the store fails.
@@ -299,16 +303,16 @@ pub async fn retry_parked(hub: &Hub) -> Result<usize, PortError> {
     let ids: BTreeSet<_> = rejected.iter().map(|(id, _)| *id).collect();
     hub.store.save_crm_states(rejected.into_iter().map(|(id, link)| (id, link.unparked())).collect()).await?;
     let count = ids.len();
-    // Somebody may live under another id by now.
+    // A person may have another id by now.
     let living = hub.store.load(&ids).await?.into_iter().map(|person| person.value.id).collect();
     hub.store.mark_dirty(living).await?;
     Ok(count)
 }
 
-/// Why is this one person? In lines for a terminal.
+/// The reasons why these records are one person, in lines for a terminal.
 ///
 /// # Errors
-/// A sentence when nobody is known by the identifier.
+/// A sentence when the identifier is unknown.
 pub async fn explanation(hub: &Hub, identifier: &Identifier) -> Result<String, String> {
     let people = bearers(hub, identifier).await?;
     let several = match people.len() {
@@ -329,7 +333,7 @@ fn lines(person: &Person) -> String {
                 lines.push(format!("      shares {} with {}", shared.join(", "), to.0));
             }
             None if index == 0 => lines.push("      the record that the person was made from".into()),
-            // What shares nothing is held by its row: `beside` names whose it is.
+            // A record that shares no identifier belongs here by its CRM row: `beside` names the owner.
             None => lines.push("      a row of the CRM that was made for them".into()),
         }
     }
@@ -339,6 +343,6 @@ fn lines(person: &Person) -> String {
     }));
     lines.extend(person.merged_ids.iter().map(|id| format!("  was joined with {id}")));
     lines.extend(person.blocked_with.iter().map(|id| format!("  kept apart from {id} by a guard")));
-    // No name begins a line of its own.
+    // A name cannot begin a line of its own.
     lines.iter().map(|line| escaped(line) + "\n").collect()
 }

@@ -1,4 +1,4 @@
-//! What a config would change for the people of a hub's data folder. `check-config --data` says it before it happens.
+//! What a config would change for the people of a hub's data folder. `check-config --data` prints it beforehand.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,12 +15,12 @@ use stagedoor_ports::{Clock, Store, SystemClock};
 use stagedoor_sqlite::SqliteStore;
 use stagedoor_sync::{UNKNOWN_ZONES, learn_changes, shows_of_past_configs};
 
-/// People of one page.
+/// People on one page.
 const PAGE: usize = 500;
-/// People who wait for the CRM and are left out of the counts.
+/// The limit of people who wait for the CRM and are left out of the counts.
 const WAITING: usize = 10_000;
 
-/// Reads the folder of a hub that runs or is stopped, and says in lines what `config` would change. Nothing is written.
+/// Reads the folder of a running or stopped hub. Returns lines about what `config` would change. Writes nothing.
 ///
 /// # Errors
 /// A sentence: the hub's file cannot be read.
@@ -28,7 +28,7 @@ pub async fn report(config: &Config, folder: &Path) -> Result<Vec<String>, Strin
     let file = folder.join("hub.db");
     if !file.is_file() {
         let told = format!("there is no hub in {} yet: it has no file hub.db", folder.display());
-        // Who installs a hub checks its config before the first start.
+        // An installer checks the config before the first start.
         return if breakage::is_on("check-config-needs-a-hub") { Err(told) } else { Ok(vec![told]) };
     }
     let store = SqliteStore::open_read_only(&file).map_err(|error| error.to_string())?;
@@ -36,7 +36,7 @@ pub async fn report(config: &Config, folder: &Path) -> Result<Vec<String>, Strin
     lines.map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
-/// The same for the store of a deployment.
+/// As [`report`], for the store of a deployment.
 ///
 /// # Errors
 /// A sentence: the store cannot be read.
@@ -47,7 +47,7 @@ pub async fn report_of(config: &Config, store: &dyn Store) -> Result<Vec<String>
 
 async fn changes(config: &Config, store: &dyn Store, now: Timestamp) -> stagedoor_ports::Result<Vec<String>> {
     let past = shows_of_past_configs(store).await?;
-    // Of what is not known, nothing is said.
+    // Unknown past shows are not mentioned.
     let before = if past.is_empty() { config.catalog.clone() } else { config.catalog.with_last_shows(&past) };
     let mut catalogs = Catalogs { before, after: config.catalog.clone() };
     catalogs.after.recall(&past);
@@ -91,7 +91,7 @@ async fn changes(config: &Config, store: &dyn Store, now: Timestamp) -> stagedoo
     Ok(lines)
 }
 
-/// What shows the config adds, changes, calls by another key, and no longer has.
+/// The shows that the config adds, changes, names by another key, or no longer has.
 fn shows(config: &Config, after: &Catalog, past: &PastShows) -> Vec<String> {
     let mut lines = Vec::new();
     let renamed: BTreeSet<&ShowKey> = after.formerly.values().collect();
@@ -129,7 +129,7 @@ fn differs(what: &str, before: Option<&String>, after: Option<&String>) -> Optio
     (before != after).then(|| format!("{what} {} instead of {}", shown(after), shown(before)))
 }
 
-/// The config with the shows of the last one, and the config itself.
+/// The catalog with the shows of the last config, and the catalog of the new config.
 struct Catalogs {
     before: Catalog,
     after: Catalog,
@@ -139,18 +139,18 @@ struct Catalogs {
 struct Found {
     people: u64,
     waiting: u64,
-    /// Deals that are kept by the first key and go on under the second.
+    /// Deals that are kept under the first key and go on under the second.
     keys: BTreeMap<(String, String), u64>,
-    /// Deals with another name, and the names of one.
+    /// The number of deals with a new name, and the old and new name of one.
     names: u64,
     name: Option<(String, String)>,
     pipelines: BTreeMap<(String, String), u64>,
     emptied: u64,
-    /// Rows that are made or written anew, by what they are.
+    /// Rows that would be created or written anew, by kind.
     rows: BTreeMap<&'static str, u64>,
     /// People who enter and leave, by segment.
     segments: BTreeMap<String, (u64, u64)>,
-    /// Addresses that are added and taken off, by list.
+    /// Addresses that would be added and removed, by list.
     lists: BTreeMap<String, (u64, u64)>,
     mailings: BTreeMap<String, u64>,
 }
@@ -283,7 +283,7 @@ impl Found {
     }
 }
 
-/// Every deal of somebody that the CRM has, as the catalog has it.
+/// Every deal of a person that the CRM has, as the catalog describes it.
 fn drafts(person: &Person, link: &CrmState, catalog: &Catalog, now: Timestamp) -> BTreeMap<u64, DealDraft> {
     let mut link = link.clone().rekeyed(catalog).unparked();
     link.write_rows_again();

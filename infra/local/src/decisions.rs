@@ -1,4 +1,4 @@
-//! What managers decide about who is who, as commands.
+//! Commands for managers' decisions about identity.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ use stagedoor_model::{
 
 use crate::hub::Hub;
 
-/// Crowds that one command lists.
+/// The limit of shared identifiers that one command lists.
 const LISTED: usize = 10_000;
 
-/// "These two are one person." In lines for a terminal.
+/// Records the decision that two identifiers are one person. Returns lines for a terminal.
 ///
 /// # Errors
-/// A sentence: nobody is known by one of them, or the store fails.
+/// A sentence: one of the identifiers is unknown, or the store fails.
 pub async fn join(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> Result<Vec<String>, String> {
     must_differ(one, other)?;
     let before = [person_of(hub, one).await?, person_of(hub, other).await?];
@@ -32,10 +32,10 @@ pub async fn join(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> 
     Ok(vec![format!("one person: {first}"), "the CRM follows with the next run".to_owned()])
 }
 
-/// "These two are two people." In lines for a terminal.
+/// Records the decision that two identifiers are two people. Returns lines for a terminal.
 ///
 /// # Errors
-/// A sentence: nobody is known by one of them, or nothing but one fact holds both.
+/// A sentence: one of the identifiers is unknown, or a single fact holds both.
 pub async fn part(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> Result<Vec<String>, String> {
     must_differ(one, other)?;
     person_of(hub, one).await?;
@@ -51,7 +51,7 @@ pub async fn part(hub: &Hub, one: &Identifier, other: &Identifier, by: &str) -> 
     Ok(vec![format!("two people: {first} and {second}"), "the CRM follows with the next run".to_owned()])
 }
 
-/// Identifiers that belong to crowds, one a line.
+/// Shared identifiers, one a line.
 ///
 /// # Errors
 /// A sentence when the store cannot be read.
@@ -64,10 +64,10 @@ pub async fn crowds(hub: &Hub) -> Result<Vec<String>, String> {
     Ok(marks.iter().map(line).collect())
 }
 
-/// "This value belongs to one person." Reads everybody, to find those who have it.
+/// Records the decision that a shared identifier belongs to one person. Reads all people, to find those who have it.
 ///
 /// # Errors
-/// A sentence: it is no crowd's, or the store fails.
+/// A sentence: the identifier is not shared, or the store fails.
 pub async fn lift(hub: &Hub, identifier: &Identifier, by: &str) -> Result<Vec<String>, String> {
     let marks = BTreeSet::from([identifier.clone(), identifier.typed()]);
     let known = hub.store.resolve(&marks).await.map_err(|error| error.to_string())?;
@@ -89,10 +89,10 @@ pub async fn lift(hub: &Hub, identifier: &Identifier, by: &str) -> Result<Vec<St
     Ok(vec![format!("lifted; {} people had it, and those whom no guard keeps apart are one now", among.len())])
 }
 
-/// "Letters may go to this address again", where earlier ones came back. In lines for a terminal.
+/// Allows letters to an address again whose earlier letters came back. Returns lines for a terminal.
 ///
 /// # Errors
-/// A sentence: the address is unknown or not held back, or the store fails.
+/// A sentence: the address is unknown or not suppressed, or the store fails.
 pub async fn reopen(hub: &Hub, address: &Identifier) -> Result<Vec<String>, String> {
     let owner = person_of(hub, address).await?;
     let people = hub.store.load(&BTreeSet::from([owner])).await.map_err(|error| error.to_string())?;
@@ -145,8 +145,8 @@ async fn record(hub: &Hub, event: Event, among: &BTreeSet<PersonId>) -> Result<(
     hub.sync.fold_decision(event, among).await.map_err(|error| error.to_string())
 }
 
-/// Whose these identifiers would be after a decision. A decision that changes nothing is not recorded: it would act later,
-/// when nobody thinks of it any more.
+/// The owners of these identifiers after a decision. A decision that changes nothing is not recorded: it would act
+/// later, unexpectedly.
 async fn weighed(hub: &Hub, event: &Event, names: [&Identifier; 2]) -> Result<[PersonId; 2], String> {
     let wanted = names.into_iter().cloned().collect();
     let owners = hub.sync.weigh_decision(event, &wanted).await.map_err(|error| error.to_string())?;
@@ -154,7 +154,7 @@ async fn weighed(hub: &Hub, event: &Event, names: [&Identifier; 2]) -> Result<[P
     Ok([owner(names[0])?, owner(names[1])?])
 }
 
-/// The commands that take back what keeps these people apart.
+/// The commands that take back the decisions that keep these people apart.
 async fn partings_of(hub: &Hub, people: &BTreeSet<PersonId>) -> Result<Vec<String>, String> {
     let people = hub.store.load(people).await.map_err(|error| error.to_string())?;
     let decided = people.iter().flat_map(|person| person.value.records.values()).filter_map(|one| match &one.fact {

@@ -1,4 +1,4 @@
-//! All that is kept of one person, for whoever asks for it (152-FZ art. 14, GDPR art. 15 and 20).
+//! Exports all that is kept of one person, at a request under 152-FZ art. 14 or GDPR art. 15 and 20.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use crate::{
     segment_commands::{evidence_of, found, together},
 };
 
-/// Everything that the hub holds of somebody, what the CRM holds now, and the mailing lists that they are on: as one JSON document.
+/// Everything that the hub holds of a person, what the CRM holds now, and their mailing lists, as one JSON document.
 ///
 /// # Errors
-/// A sentence: nobody is known by this, or the store or the CRM cannot be read.
+/// A sentence: the identifier is unknown, or the store or the CRM cannot be read.
 pub async fn export(hub: &Hub, identifier: &Identifier) -> Result<Value, String> {
     let mut all = Vec::new();
     for (person, link) in found(hub, identifier).await? {
@@ -63,7 +63,8 @@ async fn of_person(hub: &Hub, person: &Person, link: &CrmState) -> Result<Value,
     }))
 }
 
-/// Where others typed an address of theirs as their own: `erase` takes it out there. It says nothing else of the others.
+/// Identifiers of this person that others typed as their own; `erase` removes them there. Reveals nothing else of the
+/// others.
 async fn claimed_by_others(hub: &Hub, person: &Person) -> stagedoor_ports::Result<Vec<Value>> {
     let own = person.identifiers();
     let near = hub.store.load(&person.blocked_with).await?;
@@ -74,7 +75,7 @@ async fn claimed_by_others(hub: &Hub, person: &Person) -> stagedoor_ports::Resul
     Ok(claims.into_iter().map(told).collect())
 }
 
-/// What a CRM holds. No other process uses it meanwhile, so that the calls of both stay within its rate.
+/// What a CRM holds. The lease keeps other processes out meanwhile, so that all calls stay within the CRM's rate.
 async fn exported(sync: &Sync, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Value, String> {
     let held = sync.alone_in_crm(sync.crm.export(contacts, deals)).await.map_err(|error| error.to_string())?;
     held.map_err(|error| error.to_string())

@@ -1,4 +1,4 @@
-//! The receiving functions, one line each.
+//! The table of receiving functions, one line each.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -25,9 +25,9 @@ const FUNCTIONS: &[Function] = &[
 /// Checks the sources of one config, one after another.
 #[derive(Default)]
 pub struct Checker {
-    /// Development secrets protect nothing, and may stand twice.
+    /// Development secrets protect nothing and may repeat.
     is_development: bool,
-    /// Secrets that belong to one source, with its name.
+    /// Secrets that belong to one source, with the source's name.
     seen: Mutex<Vec<(Secret, SourceName)>>,
 }
 
@@ -36,7 +36,7 @@ impl Checker {
         Self { is_development, seen: Mutex::default() }
     }
 
-    /// Can a provider be made of this source, and has it a secret of its own?
+    /// Checks that a provider can be made of this source, and that its secret is its own.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what would be right.
@@ -66,6 +66,8 @@ impl Checker {
     }
 }
 
+/// Makes the provider of a source.
+///
 /// # Errors
 /// A sentence that says what is wrong and what would be right.
 pub fn provider(function: &str, source: &Source) -> Result<Box<dyn Provider>, String> {
@@ -78,10 +80,10 @@ pub fn provider(function: &str, source: &Source) -> Result<Box<dyn Provider>, St
     }
 }
 
-/// Every function's router under one listener. `chats` is the queue of those who write.
+/// The routers of all functions under one listener. `chats` is the queue for messages of conversations.
 ///
 /// # Errors
-/// What a provider says of its source.
+/// The provider's error about its source.
 pub fn router(config: &stagedoor_config::Config, events: &Receiver, chats: &Receiver) -> Result<Router, String> {
     let mut all = Router::new();
     for function in FUNCTIONS {

@@ -1,4 +1,4 @@
-//! What the hub is made of when it runs as one process: SQLite, the CRM's client, every function.
+//! The hub as one process: SQLite, the CRM's client, every function.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +35,7 @@ pub const EVENT_SCHEMA: &str = include_str!("../../../events/schema.json");
 /// The config that `cargo run` uses.
 pub const DEFAULT_CONFIG: &str = include_str!("../stagedoor.toml");
 
-/// The theatre's, with a Vtiger.
+/// The config of the sample theatre, with a Vtiger.
 pub const THEATRE_CONFIG: &str = include_str!("../theatre.toml");
 
 /// The hub's files in its folder.
@@ -45,12 +45,12 @@ pub const FILES: [&str; 4] = ["hub.db", "queue.db", "chats.db", "outbox.db"];
 #[derive(Clone)]
 pub struct Queues {
     pub events: Arc<dyn Queue>,
-    /// Chats and links: nobody who writes waits behind an on-sale night's orders.
+    /// Chats and links have a queue of their own, so that they never wait behind the orders of an on-sale night.
     pub chats: Arc<dyn Queue>,
     pub outbox: Arc<dyn Queue>,
 }
 
-/// Servers of others that the hub calls: the CRM, and the shops that can be asked.
+/// Clients of other servers: the CRM, and the shops that answer questions.
 pub struct Clients {
     pub crm: Arc<dyn Crm>,
     pub order_apis: stagedoor_source_clients::Desks,
@@ -65,28 +65,28 @@ pub struct Hub {
     pub sync: Sync,
     pub schedule: Schedule,
     pub counters: Counters,
-    /// When sources were heard.
+    /// When each source last sent something.
     pub heard: HeardSources,
-    /// Where the files are.
+    /// The folder of the hub's files.
     pub folder: PathBuf,
     /// The source under which the CRM's contacts are mirrored.
     pub mirror: SourceName,
-    /// Cancelled once the hub is to stop: it takes no more deliveries then, and begins nothing.
+    /// Cancelled when the hub has to stop. It then takes no more deliveries and begins nothing.
     pub stopping: CancellationToken,
 }
 
-/// Reads a config for the hub on one machine; `listen` stands above what it says.
+/// Reads a config for the hub on one machine. `listen` overrides the config's address.
 ///
 /// # Errors
-/// Every mistake, with its line.
+/// Every error, with its line.
 pub fn read_config(file: &str, text: &str, listen: Option<SocketAddr>) -> Result<Config, String> {
     read_config_for(Listeners { hub: listen, console: None }, file, text)
 }
 
-/// The same with both addresses. `dev:` secrets are taken only where no stranger can reach the hub.
+/// As [`read_config`], with both addresses. `dev:` secrets are accepted only where no stranger can reach the hub.
 ///
 /// # Errors
-/// Every mistake, with its line.
+/// Every error, with its line.
 pub fn read_config_for(listeners: Listeners, file: &str, text: &str) -> Result<Config, String> {
     let allow_dev = is_development(text, listeners);
     let checker = functions::Checker::new(allow_dev);
@@ -96,8 +96,8 @@ pub fn read_config_for(listeners: Listeners, file: &str, text: &str) -> Result<C
 }
 
 impl Hub {
-    /// Opens or creates the hub's files in `folder`. `owner` names this process among those that use them; one that
-    /// starts again under its old name need not wait for the leases that it held when it was killed.
+    /// Opens or creates the hub's files in `folder`. `owner` names this process among those that use the files. A
+    /// process that restarts under its old name need not wait for the leases that it held when it was killed.
     ///
     /// # Errors
     /// A sentence that says what cannot be opened or built.
@@ -105,7 +105,7 @@ impl Hub {
         Self::open_by(Arc::new(SystemClock), config, folder, owner)
     }
 
-    /// The same by another clock, for whoever plays a month in a minute.
+    /// As [`Hub::open`], with another clock, for plays that pass a month in a minute.
     ///
     /// # Errors
     /// A sentence that says what cannot be opened or built.
@@ -118,7 +118,7 @@ impl Hub {
         Self::open_files(clock, config, folder, owner)
     }
 
-    /// For a restore, which ends in the files. It has the folder's lock.
+    /// Opens the hub while a restore is not finished. The caller holds the folder's lock.
     pub(crate) fn open_unfinished(config: Config, folder: &Path, owner: &str) -> Result<Self, String> {
         Self::open_files(Arc::new(SystemClock), config, folder, owner)
     }
@@ -133,7 +133,7 @@ impl Hub {
         Self::with(clock, config, store, queues, folder, owner)
     }
 
-    /// The same over any store and queue: what the commands need to work on AWS too.
+    /// Builds the hub over any store and queues, so that the commands also work on AWS.
     ///
     /// # Errors
     /// A sentence that says what cannot be built.
@@ -150,7 +150,7 @@ impl Hub {
         Self::over(Clients { crm, order_apis }, clock, config, store, queues, folder, owner)
     }
 
-    /// The same with clients that were built before.
+    /// As [`Hub::with`], with clients that exist already.
     ///
     /// # Errors
     /// A sentence that says what cannot be built.
@@ -218,11 +218,11 @@ impl Hub {
         })
     }
 
-    /// What strangers can reach: every function's router, `/healthz` (the process runs) and `/readyz` (it can take
-    /// deliveries). Nothing personal answers here.
+    /// The router of everything that strangers can reach: every function, `/healthz` (the process runs) and `/readyz`
+    /// (it can take deliveries). No route answers with personal data.
     ///
     /// # Errors
-    /// What a provider says of its source.
+    /// The provider's error about its source.
     pub fn router(self: &Arc<Self>) -> Result<Router, String> {
         let receiver = |queue: &Arc<dyn Queue>| Receiver {
             queue: Arc::clone(queue),
@@ -257,25 +257,25 @@ impl Hub {
         console::router(Arc::clone(self), token)
     }
 
-    /// Whether every event is folded.
+    /// True if every event is folded.
     pub async fn is_calm(&self) -> bool {
         let (events, chats) = tokio::join!(self.queues.events.is_empty(), self.queues.chats.is_empty());
         events.unwrap_or(true) && chats.unwrap_or(true)
     }
 
-    /// Notes when these sources were heard. What cannot be noted is noted with the next delivery.
+    /// Notes when these sources sent something. On an error the next delivery notes it.
     pub async fn hear(&self, sources: BTreeMap<SourceName, Timestamp>) {
         if let Err(error) = self.heard.note(self.store.as_ref(), sources, &self.silence_rule()).await {
             tracing::warn!(%error, "when a source was heard could not be noted");
         }
     }
 
-    /// What is asked of every source.
+    /// The rule that tells when a source is silent for too long.
     pub(crate) fn silence_rule(&self) -> SilenceRule {
         SilenceRule::new(self.config.alarms.silent, self.zone())
     }
 
-    /// The zone of the hub's days and nights.
+    /// The time zone of the hub's days and nights.
     pub(crate) fn zone(&self) -> TimeZone {
         self.config.catalog.zone.clone().unwrap_or(TimeZone::UTC)
     }
@@ -285,6 +285,8 @@ impl Hub {
         Some(u64::try_from(age).unwrap_or(0))
     }
 
+    /// Reads the figures of `status`.
+    ///
     /// # Errors
     /// When the files cannot be read.
     pub async fn status(&self) -> Result<Status, stagedoor_ports::PortError> {
@@ -312,7 +314,7 @@ impl Hub {
         })
     }
 
-    /// With why people and events wait.
+    /// As [`Hub::status`], with the reasons why people and events wait.
     ///
     /// # Errors
     /// When the files cannot be read.
@@ -329,8 +331,8 @@ impl Hub {
     }
 }
 
-/// Files come forward only while no hub serves from them: one that serves knows the old format. Answers the folder's lock, if
-/// there is something to bring forward.
+/// Locks the folder if its files have to be brought forward. A serving hub knows only the old format, so none may run
+/// meanwhile. Returns the lock, or `None` if the files are up to date.
 fn alone_if_behind(folder: &Path) -> Result<Option<File>, String> {
     let is_behind = FILES.iter().map(|name| match *name {
         "hub.db" => SqliteStore::is_behind(&folder.join(name)),
@@ -347,7 +349,7 @@ fn alone_if_behind(folder: &Path) -> Result<Option<File>, String> {
 }
 
 impl Status {
-    /// In lines for a terminal.
+    /// The figures in lines for a terminal.
     pub fn lines(&self) -> Vec<String> {
         let since = |seconds: Option<u64>, what: &str| seconds.map_or(String::new(), |s| format!(", {what} {s} s"));
         let mut lines = vec![
@@ -399,36 +401,36 @@ impl Status {
 pub struct Status {
     /// Events that are not yet folded.
     pub queue_depth: u64,
-    /// Messages that are to be sent.
+    /// Messages that wait to be sent.
     #[serde(default)]
     pub outbox: u64,
-    /// How long the oldest of them is there, where the queue can tell.
+    /// The age of the oldest event in seconds, where the queue can tell.
     pub oldest_seconds: Option<u64>,
     pub dead_letters: u64,
-    /// People whose CRM state is not yet what it should be.
+    /// People whose CRM rows may differ from what they should be.
     pub waiting: u64,
-    /// How long the longest waiting of them waits.
+    /// The longest wait of these people, in seconds.
     pub waiting_seconds: Option<u64>,
     /// People with a row that the CRM refused.
     pub rejected: u64,
     pub people: u64,
-    /// Deals that are in the CRM.
+    /// Deals in the CRM.
     pub deals: u64,
     pub events: u64,
     pub unrecognized: u64,
     /// Stored people and events that this version cannot read.
     #[serde(default)]
     pub unreadable: u64,
-    /// Why people and events wait, the longest first. `status` asks for it, callers that only count do not.
+    /// The reasons why people and events wait, the longest wait first. Only [`Hub::status_with_reasons`] fills it.
     #[serde(default)]
     pub waiting_reason: Vec<stagedoor_sync::WaitingReason>,
     /// Zones of shows that are no IANA zones, each with its source.
     #[serde(default)]
     pub unknown_zones: Vec<String>,
-    /// Advertising is held since a restore: its time.
+    /// The time of the restore since which advertising is held, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertising_held_since: Option<String>,
-    /// How many people were held against segments and mailings that were written anew, while not all were.
+    /// How many people were checked against new segments and mailings, while the check is not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules_asked: Option<u64>,
     /// Alarms that ring on one machine.

@@ -1,5 +1,5 @@
-//! Questionnaires of the box office and old lists, from CSV. Every mistake is told with its row, a dry run shows what would
-//! happen, and doing it twice does it once.
+//! Imports questionnaires of the box office and old lists from CSV. Reports every error with its row. A dry run shows
+//! what would happen, and a second import changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,19 +28,19 @@ const COLUMNS: [&str; 10] = [
     "wording",
 ];
 
-/// How the consents of a file came about.
+/// The origin of the consents in a file.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// For whoever asks for the proof, such as `questionnaires of May 2027, box office`.
+    /// The proof that a consent export shows, such as `questionnaires of May 2027, box office`.
     pub source: String,
-    /// `paper`: each was signed. `list`: an old list, whose word never stands against a withdrawal.
+    /// `paper`: each person signed. `list`: an old list, which never overrides a withdrawal.
     pub method: String,
     pub wording: Option<String>,
-    /// The file's name, without its folder.
+    /// The file's name without its folder.
     pub file: String,
 }
 
-/// A row that was read.
+/// A valid row of the file.
 pub struct ImportRow {
     pub number: usize,
     form: FormSubmitted,
@@ -48,7 +48,7 @@ pub struct ImportRow {
     key: String,
 }
 
-/// Reads a file. Mistakes are told by row and column; the values are personal and are not repeated.
+/// Reads a file. Errors name row and column; the values are personal and are not repeated.
 pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<ImportRow>, Vec<String>) {
     let first = text.lines().next().unwrap_or("");
     let delimiter = if first.matches(';').count() >= first.matches(',').count().max(1) { b';' } else { b',' };
@@ -80,7 +80,7 @@ pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<ImportRow>, Vec<Stri
             Ok(false) => break,
             Err(error) => {
                 wrong.push(format!("row {number}: it is not UTF-8"));
-                // What is wrong with a record passes; what is wrong with the reader does not.
+                // An error of a record is noted and reading goes on; an error of the reader ends it.
                 if error.is_io_error() {
                     break;
                 }
@@ -108,7 +108,7 @@ pub fn read(text: &str, origin: &Origin, hub: &Hub) -> (Vec<ImportRow>, Vec<Stri
     (rows, wrong)
 }
 
-/// What shows that the cells are not those that were meant.
+/// An error if the columns were probably read wrongly.
 fn misread(headers: &[String], key_values: &[&str], delimiter: char) -> Option<String> {
     if breakage::is_on("cells-lost-unsaid") {
         return None;
@@ -214,7 +214,7 @@ fn time(told: &str, hub: &Hub) -> Result<Timestamp, String> {
     })
 }
 
-/// What each row would do, a line a row.
+/// What each row would do, one line a row.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -254,10 +254,10 @@ impl ImportRow {
     }
 }
 
-/// Queues them as events; `progress` hears how many are queued.
+/// Queues the rows as events. `progress` gets the number of queued rows.
 ///
 /// # Errors
-/// When the queue does not take them: doing it again goes on, for what is there changes nothing.
+/// When the queue does not take the events. A second run is safe, because rows that are there change nothing.
 pub async fn run(hub: &Hub, rows: Vec<ImportRow>, progress: impl Fn(usize)) -> Result<usize, String> {
     let own = SourceName::new("import")?;
     let (count, now) = (rows.len(), hub.sync.clock.now());

@@ -1,6 +1,6 @@
-//! The whole hub as one process: every function's router merged, SQLite, the sandbox, a console page.
+//! The whole hub as one process: the routers of all functions, SQLite, the sandbox, the console.
 
-/// Webhooks are many small allocations.
+/// mimalloc, because webhooks are many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! `/metrics` on the console's address: figures of the running hub for Prometheus, without names of people.
+//! `/metrics` on the console's address: figures of the running hub for Prometheus, without personal data.
 
 use std::sync::{Arc, atomic::AtomicU64};
 
@@ -19,14 +19,14 @@ use crate::{
     hub::Hub,
 };
 
-/// The content type of the text that Prometheus reads.
+/// The content type of Prometheus' text format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
 type Counts = Family<Labels, Counter>;
 
-/// Asked for at each scrape: nothing is kept between two of them.
+/// The figures of one scrape. Nothing is kept between two scrapes.
 #[derive(Default)]
 struct Figures(Registry);
 
@@ -48,7 +48,7 @@ impl Figures {
     }
 }
 
-// Counts of rows and seconds are far below the 2^53 that a float holds exactly.
+// Counts of rows and seconds stay far below 2^53, the limit of exact floats.
 fn set(family: &Gauges, labels: Labels, value: u64) {
     family.get_or_create(&labels).set(value as f64);
 }

@@ -1,6 +1,6 @@
-//! A month of a tour, played in a minute: the hub's clock is moved on, its fans see nothing but what real ones would (a form, a shop, a
-//! letter, a chat). They consent on paper and on the site, leave carts, open letters or not, buy, and some want no more; one show
-//! moves, one is called off. At the end the campaign table, and whether it adds up.
+//! Plays a month of a tour in a minute by moving the hub's clock. Fans see only what real ones would: a form, a shop,
+//! a letter, a chat. They consent on paper and on the site, leave carts, open letters or not, and buy. Some withdraw.
+//! One show moves and one is cancelled. At the end the play prints the campaign table and checks its sums.
 
 mod fans;
 mod summary;
@@ -31,20 +31,20 @@ const HOUR: i64 = 3_600;
 const HOURS: [i64; 3] = [5 * HOUR, 5 * HOUR, 14 * HOUR];
 const DAYS: u64 = 31;
 const MAIL_KEY: &str = "6x4mpl3un1s3nd3rk3y0000000000000";
-/// The provider's id of the list.
+/// The provider's id of the mailing list.
 const LIST: &str = "134";
-/// A campaign that a manager sends at the provider.
+/// The id of a campaign that a manager sends at the provider.
 const PREMIERE: u64 = 501;
 
-/// What the play knows better than the hub: what it did itself.
+/// What the play did itself, to compare with the hub's figures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Played {
     pub orders: usize,
-    /// Kopecks, less what was given back.
+    /// Kopecks, less refunds.
     pub revenue: i64,
     pub letters: usize,
     pub unsubscribed: usize,
-    /// What must not be: advertising to whoever had withdrawn, people on the list without a consent.
+    /// Errors: advertising after a withdrawal, or people on the list without a consent.
     pub wrong: Vec<String>,
 }
 
@@ -57,22 +57,22 @@ struct Stage<'s> {
     http: reqwest::Client,
     fans: Vec<Fan>,
     serial: u64,
-    /// Letters and chats that were looked at.
+    /// The number of letters that were looked at, and of chats.
     read: usize,
     heard: usize,
-    /// What fans bought: the order, and when.
+    /// The orders of fans, with their time.
     bought: BTreeMap<(usize, &'static str), (String, String)>,
     withdrawn: BTreeSet<usize>,
     consenting: BTreeSet<usize>,
-    /// Whether anything happened since the hub was last at rest.
+    /// True if something happened since the hub was last at rest.
     stirred: bool,
     played: Played,
 }
 
-/// Plays it and prints the tables.
+/// Plays the month and prints the tables.
 ///
 /// # Errors
-/// A sentence when something is not taken, or the month does not add up.
+/// A sentence when a request is refused, or the sums differ.
 pub async fn play(
     hub: &Arc<Hub>,
     clock: &Moved,
@@ -103,7 +103,7 @@ pub async fn play(
         for (part, hours) in HOURS.into_iter().enumerate() {
             stage.step(day, part).await?;
             stage.rest(day).await?;
-            // Within the hour most have seen it.
+            // Within the hour most fans have seen it.
             stage.clock.on(HOUR / 2);
             stage.look().await?;
             stage.rest(day).await?;
@@ -163,7 +163,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Signed at the box office: half of all who ever consent.
+    /// Questionnaires signed at the box office: half of all consents.
     async fn questionnaires(&mut self) -> Result<(), String> {
         for fan in self.fans.iter().filter(|fan| fan.has_a_dead_mailbox()) {
             self.post.close(&fan.email());
@@ -264,7 +264,7 @@ impl Stage<'_> {
         self.send(form_signed("/ticketing/theatre", &body, "theatre-shop-secret", &id, self.now())).await
     }
 
-    /// The money goes back.
+    /// A cancelled show: the shop refunds its orders.
     async fn called_off(&mut self, city: &City) -> Result<(), String> {
         self.show("show.cancelled", city, city.starts_at).await?;
         let theirs = self.bought.iter().filter(|((_, key), _)| *key == city.key);
@@ -277,7 +277,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// SMS with a personal link to everybody in Ufa; who did not consent is left alone.
+    /// Sends an SMS with a personal link to everybody in Ufa. Fans without a consent get none.
     async fn invite(&mut self) -> Result<(), String> {
         let ufa = self.fans.iter().filter(|fan| fan.city().key == "cherry-ufa");
         let phone = |fan: &Fan| stagedoor_model::Phone::parse(&fan.phone(), self.hub.config.region);
@@ -287,7 +287,7 @@ impl Stage<'_> {
         self.hub.sync.invite("ufa", &invitees).await.map(drop).map_err(|error| error.to_string())
     }
 
-    /// A manager writes to the list at the provider, which reports of every letter.
+    /// A manager's campaign to the list at the provider, which reports on every letter.
     async fn premiere(&mut self) -> Result<(), String> {
         for address in self.messengers.lists().mailed(LIST) {
             let Some(fan) = Fan::of(&address) else { continue };
@@ -303,7 +303,7 @@ impl Stage<'_> {
             reports.extend(opens.then(|| told("ok_read")));
             self.send(unisender("/mail/unisender", &reports, MAIL_KEY)).await?;
             if clicks {
-                // Not at the moment of the delivery, when scanners do.
+                // The click comes some seconds after the delivery; scanners click at once.
                 self.clock.on(7);
                 let click = self.told(&address, "ok_link_visited", Some(PREMIERE), None);
                 self.send(unisender("/mail/unisender", &[click], MAIL_KEY)).await?;
@@ -316,7 +316,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// A report of the provider's, of a campaign of its own or of a letter of ours.
+    /// A provider's report on a campaign of its own or on a letter of the hub.
     fn told(&self, address: &str, status: &str, campaign: Option<u64>, mailing: Option<(&str, &str)>) -> Value {
         let zone = jiff::tz::TimeZoneDatabase::bundled().get("Europe/Moscow").unwrap_or(jiff::tz::TimeZone::UTC);
         let at = self.now().to_zoned_datetime(zone).strftime("%F %T").to_string();
@@ -331,7 +331,7 @@ impl Stage<'_> {
         json!({ "event_name": "email_status", "event_time": at, "event_data": data })
     }
 
-    /// Fans look into their mail and their chats.
+    /// Fans look at their mail and their chats.
     async fn look(&mut self) -> Result<(), String> {
         let letters: Vec<Delivered> = self.post.arrived().into_iter().skip(self.read).collect();
         self.read += letters.len();
@@ -372,7 +372,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// As a mail program's own button posts it.
+    /// Unsubscribes as a mail program's own button does.
     async fn unsubscribes(&mut self, fan: &Fan, url: &str) -> Result<(), String> {
         let form = [("List-Unsubscribe", "One-Click")];
         self.stirred = true;
@@ -382,7 +382,7 @@ impl Stage<'_> {
         if answer.status() == 200 { Ok(()) } else { Err(format!("one click was answered {}", answer.status())) }
     }
 
-    /// By the letter's button into the shop, where six of ten buy.
+    /// A fan follows the letter's button into the shop, where six of ten buy.
     async fn follows(&mut self, fan: &Fan, text: &str, mailing: &str) -> Result<(), String> {
         let Some(link) = text.split_whitespace().find(|word| word.contains("/l/")) else { return Ok(()) };
         self.clock.on(HOUR / 2);
@@ -437,7 +437,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Until nothing is queued and nobody waits; then nobody is on the list who must not be.
+    /// Waits until nothing is queued and nobody waits. Then checks that the list holds only allowed people.
     async fn rest(&mut self, day: u64) -> Result<(), String> {
         if !std::mem::take(&mut self.stirred) {
             return Ok(());

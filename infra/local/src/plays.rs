@@ -1,4 +1,4 @@
-//! The hub as a process: with a sample tour, or without.
+//! Runs the hub as a process, with a sample tour or without.
 
 use std::{collections::BTreeSet, io::IsTerminal, path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{Place, config, open};
 /// Serves until it is stopped.
 ///
 /// # Errors
-/// A sentence: a mistake of the config, or an address that is taken.
+/// A sentence: an error of the config, or an address that is taken.
 pub async fn serve(place: &Place) -> Result<(), String> {
     let hub = Arc::new(open(place, "serve")?);
     let listener = bind(hub.config.listen).await?;
@@ -33,18 +33,18 @@ pub async fn serve(place: &Place) -> Result<(), String> {
     until_stopped(&hub, running).await
 }
 
-/// Shown where a person reads it; a log gets no token.
+/// The invitation to the console. The token appears only on a terminal, never in a log.
 fn invitation(running: &stagedoor::Running) -> String {
     running.console_token.invitation(running.console, std::io::stdout().is_terminal())
 }
 
-/// Removes what an earlier play left, but for the console's token: a browser that knows it still comes in.
+/// Removes the files of an earlier play, except the console's token, so that browsers stay signed in.
 fn empty(folder: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot empty {}: {error}", folder.display());
     if !folder.exists() {
         return Ok(());
     }
-    // A hub that still serves from here would go on in files that are gone.
+    // A hub that still serves from here would go on writing to deleted files.
     let _lock = lock(folder)?;
     for one in std::fs::read_dir(folder).map_err(failed)? {
         let one = one.map_err(failed)?;
@@ -65,24 +65,24 @@ pub enum Play {
     Month,
 }
 
-/// Plays a sample tour into the sandbox, and stays up.
+/// Plays a sample tour into the sandbox, and keeps serving.
 ///
 /// # Errors
-/// A sentence: a mistake of the config, or a config without a sandbox.
+/// A sentence: an error of the config, or a config without a sandbox.
 pub async fn demo(mut place: Place, play: Play) -> Result<(), String> {
-    // The sandbox forgets with its process, so the tour's files do too.
+    // The sandbox loses its data with its process, so the tour's files go too.
     place.data = place.data.join(match play {
         Play::Tour => "tour",
         Play::Ufa => "ufa",
         Play::Month => "month",
     });
     empty(&place.data)?;
-    // A month is played by a clock of its own.
+    // The month has its own clock.
     let moved = Moved::at(month::BEGINS);
     let clock: Arc<dyn Clock> = if play == Play::Month { Arc::new(moved.clone()) } else { Arc::new(SystemClock) };
     let mut config = config(&place)?;
     if play == Play::Ufa {
-        // It invites by the clock of this machine, at whatever hour somebody tries it.
+        // The play invites by this machine's clock, at any hour, so it has no quiet hours.
         config.catalog.manners.quiet = None;
     }
     let hub = Arc::new(Hub::open_by(clock, config, &place.data, "serve")?);
@@ -119,10 +119,10 @@ pub async fn demo(mut place: Place, play: Play) -> Result<(), String> {
     until_stopped(&hub, running).await
 }
 
-/// A theatre's season: into the sandbox, or into the Vtiger that the config names.
+/// Plays a theatre's season into the sandbox, or into the Vtiger that the config names.
 ///
 /// # Errors
-/// A sentence: a mistake of the config, or a CRM that cannot be used.
+/// A sentence: an error of the config, or a CRM that cannot be used.
 pub async fn season(mut place: Place) -> Result<(), String> {
     place.data = place.data.join("season");
     empty(&place.data)?;

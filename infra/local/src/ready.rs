@@ -1,4 +1,4 @@
-//! `/readyz`: whether the hub can take deliveries now. `/healthz` only says that the process runs.
+//! `/readyz`: true if the hub can take deliveries now. `/healthz` only says that the process runs.
 
 use std::{
     sync::Arc,
@@ -13,11 +13,11 @@ use tokio::{sync::Mutex, time::timeout};
 
 use crate::hub::Hub;
 
-/// The cell that a probe writes.
+/// The key that a probe writes.
 const CELL: &str = "ready/probed";
-/// How long an answer is given again. Each probe writes to the disk, and strangers can ask.
+/// How long a result is reused. Each probe writes to the disk, and strangers can ask.
 const FRESH: Duration = Duration::from_secs(2);
-/// A file that answers more slowly keeps deliveries waiting, too.
+/// The time limit of a probe. A file that answers more slowly keeps deliveries waiting, too.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the last probe found.
@@ -31,15 +31,15 @@ impl Readiness {
         Self { hub, last: Mutex::default() }
     }
 
-    /// Whether deliveries can be taken.
+    /// Checks that deliveries can be taken.
     ///
     /// # Errors
-    /// Why not, in a sentence without names of files or people.
+    /// The reason in a sentence, without names of files or people.
     pub async fn probe(&self) -> Result<(), &'static str> {
         if self.hub.stopping.is_cancelled() && !breakage::is_on("ready-while-stopping") {
             return Err("the hub is stopping");
         }
-        // One probe at a time: who asks meanwhile gets its answer.
+        // One probe at a time: a request that comes meanwhile gets its result.
         let mut last = self.last.lock().await;
         if let Some((_, found)) = last.filter(|(at, _)| at.elapsed() < FRESH) {
             return found;
@@ -63,7 +63,7 @@ impl Readiness {
     async fn write(&self) -> Result<(), PortError> {
         let before = self.hub.store.key_value(CELL).await?;
         let now = self.hub.sync.clock.now().to_string();
-        // Another process may have written it in between: the file takes writes all the same.
+        // Another process may have written it in between. That also shows that the file takes writes.
         self.hub.store.compare_and_set(CELL, &now, before.map(|key_value| key_value.version)).await.map(drop)
     }
 }

@@ -1,5 +1,5 @@
-//! What letters, SMS and messages came to, by campaign or mailing, channel, city and variant; and what mailings did, compared with those
-//! who were held out: from the hub's own memory, as tables, as CSV, as a page.
+//! The results of letters, SMS and messages, by campaign or mailing, channel, city and variant. Also the effect of
+//! mailings, compared with the hold-out. All from the hub's own store, as tables, CSV or a page.
 
 mod told;
 
@@ -11,12 +11,12 @@ use told::ReportText;
 
 use crate::{hub::Hub, terminal::escaped};
 
-/// People of one page.
+/// People on one page.
 const PAGE: usize = 500;
-/// Of letters that were not ours to vary.
+/// The variant of letters that have none.
 const NONE: &str = "-";
 pub const HELD_OUT: &str = "hold-out";
-/// The last is one of sums; in CSV its currency follows.
+/// The last column holds sums; in CSV a currency column follows.
 const COLUMNS: [&str; 11] = [
     "campaign",
     "channel",
@@ -39,18 +39,18 @@ pub struct ReportLine {
     /// Letters that the provider took or tried.
     pub sent: usize,
     pub delivered: usize,
-    /// Letters that a person opened, messages that they read; machines are not counted.
+    /// Letters opened and messages read by a person. Machines are not counted.
     pub opened: usize,
     pub clicked: usize,
-    /// Letters whose address takes none, messages that were refused.
+    /// Letters to addresses that accept none, and messages that were refused.
     pub bounced: usize,
-    /// Orders that are owed to it, by code, link, click or view.
+    /// Orders attributed to the line, by code, link, click or view.
     pub bought: usize,
-    /// Minor units by currency, less what was given back.
+    /// Minor units by currency, less refunds.
     pub revenue: BTreeMap<String, i64>,
 }
 
-/// What became of those who were written to, or held out, within the config's days: whatever they bought, through whatever.
+/// What the people of a mailing, or of its hold-out, bought within the config's days, by any way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effect {
     pub people: usize,
@@ -61,11 +61,11 @@ pub struct Effect {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     pub lines: BTreeMap<Key, ReportLine>,
-    /// By mailing, city and variant; `hold-out` is one.
+    /// By mailing, city and variant. `hold-out` is a variant.
     pub effects: BTreeMap<(String, String, String), Effect>,
 }
 
-/// Reads everybody.
+/// Builds the report. Reads all people.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -94,7 +94,7 @@ fn city_of(person: &Person, catalog: &Catalog) -> String {
 impl Report {
     fn add(&mut self, person: &Person, link: &CrmState, catalog: &Catalog) {
         let (city, told) = (city_of(person, catalog), ReportText::of(person, link, catalog));
-        // Those of a message of ours are counted with it.
+        // Reports about the hub's own messages are counted with those messages.
         for letter in &told.others {
             self.letter(&told, letter, letter.campaign.as_deref().unwrap_or(NONE), &city);
         }
@@ -119,7 +119,7 @@ impl Report {
         line.bounced += usize::from(letter.hard_bounced_at.is_some() && told.is_dead(&letter.to));
     }
 
-    /// An SMS with a personal link: whoever opened the link read it.
+    /// An SMS with a personal link. An opened link counts as read.
     fn invitations(&mut self, told: &ReportText<'_>, city: &str) {
         for record in told.person.records.values() {
             let Fact::Link(own) = &record.fact else { continue };
@@ -138,7 +138,7 @@ impl Report {
         }
     }
 
-    /// A message of a mailing, with what its provider or its messenger told of it.
+    /// A message of a mailing, with the reports of its provider or messenger.
     fn message(&mut self, told: &ReportText<'_>, written: &MailingState, step: &MailingStep, city: &str) {
         let reports = told.reports_of(step);
         let read = told.reports.was_read(step);
@@ -196,12 +196,12 @@ impl Report {
         effect.bought += usize::from(bought);
     }
 
-    /// In lines for a terminal.
+    /// The report in lines for a terminal.
     pub fn lines(&self) -> Vec<String> {
         table(COLUMNS, self.rows())
     }
 
-    /// What mailings did, against those who were held out: in all, then by city.
+    /// The effect of mailings, compared with the hold-out: in all, then by city.
     pub fn effect_lines(&self) -> Vec<String> {
         let mut all = Self::default();
         for ((mailing, _, variant), effect) in &self.effects {
@@ -247,7 +247,7 @@ impl Report {
         })
     }
 
-    /// As CSV (RFC 4180), amounts with a point and their currency in a column of its own.
+    /// The report as CSV (RFC 4180). Amounts have a decimal point; their currency has a column of its own.
     ///
     /// # Errors
     /// Never, unless memory runs out.
@@ -256,7 +256,7 @@ impl Report {
         written(&COLUMNS, rows.map(|(row, line)| (row.into_iter().take(COLUMNS.len() - 1).collect(), &line.revenue)))
     }
 
-    /// The same of what mailings did.
+    /// The effect of mailings as CSV.
     ///
     /// # Errors
     /// Never, unless memory runs out.
@@ -268,7 +268,7 @@ impl Report {
 }
 
 impl Effect {
-    /// Of those people, how many bought: `12.5 %`.
+    /// The share of these people who bought: `12.5 %`.
     pub fn share(&self) -> String {
         match self.people {
             0 => String::new(),
@@ -277,7 +277,7 @@ impl Effect {
     }
 }
 
-/// What was kept of an order, to sums by currency.
+/// Adds what was kept of an order to the sums by currency.
 pub(crate) fn add(sums: &mut BTreeMap<String, i64>, order: &Order, settlement: &Settlement) {
     for (currency, minor) in settlement.kept_by_currency(order) {
         *sums.entry(currency.to_owned()).or_default() += minor;
@@ -305,10 +305,10 @@ fn table<const N: usize>(titles: [&str; N], rows: impl Iterator<Item = [String; 
     all.iter().map(padded).collect()
 }
 
-/// A cell that no spreadsheet takes for a formula: names of cities and campaigns come from shops and mail providers. Where lists
-/// are separated by semicolons (Excel in Russian), a cell is parted at its own ones: what follows them is no formula either.
+/// A cell that no spreadsheet takes for a formula. Names of cities and campaigns come from shops and mail providers.
+/// Excel in Russian splits cells at semicolons, so the part after a semicolon is no formula either.
 fn key_value(text: &str) -> String {
-    // It may be looked at in a terminal.
+    // A terminal may show the cell.
     let plain = |letter: char| match letter {
         '\t' | '\r' | '\n' => letter.to_string(),
         _ => escaped(&letter.to_string()),
@@ -324,14 +324,14 @@ fn key_value(text: &str) -> String {
         if begins && matches!(letter, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠') {
             written.push('\'');
         }
-        // Some programs leave out blanks and quotes before they look.
+        // Some programs skip blanks and quotes before they look for a formula.
         begins = parted(letter) || begins && matches!(letter, ' ' | '\u{a0}' | '"');
         written.push(letter);
     }
     written
 }
 
-/// A line a currency; without a sale one line all the same.
+/// One line a currency. An entry without a sale has one line as well.
 fn written<'r>(
     titles: &[&str],
     rows: impl Iterator<Item = (Vec<String>, &'r BTreeMap<String, i64>)>,

@@ -1,4 +1,4 @@
-//! The nightly sweep of the hub on one machine: what is older than `[retention]` says goes.
+//! The nightly sweep of the hub on one machine. It removes what is older than `[retention]` allows.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,10 +7,11 @@ use stagedoor_sync::Retention;
 
 use crate::hub::Hub;
 
-/// Between two looks at the clock.
+/// The pause between two looks at the clock.
 const LOOK: Duration = Duration::from_secs(600);
 
-/// Removes what is too old, once a night; the number of rows. `None` if this night's sweep was made, or it is not yet time.
+/// Removes what is too old, once a night. Returns the number of rows, or `None` if this night's sweep is done or not
+/// yet due.
 ///
 /// # Errors
 /// When the files cannot be read or written.

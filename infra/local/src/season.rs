@@ -1,5 +1,5 @@
-//! A theatre's season, played over HTTP into a Vtiger: the sandbox's, or the one that the config names. At its end the CRM's sums
-//! are held against the journal's, to the kopeck.
+//! Plays a theatre's season over HTTP into a Vtiger: the sandbox's, or the one that the config names. At its end the
+//! CRM's sums must equal the journal's, to the kopeck.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,26 +14,26 @@ use stagedoor_testkit::{SignedRequest, season::Season};
 
 use crate::hub::Hub;
 
-/// Deliveries under way at once.
+/// The number of deliveries on their way at once.
 const CONCURRENCY: usize = 16;
-/// Rows of the journal that are read for the sums.
+/// The limit of journal rows that are read for the sums.
 const JOURNAL: usize = 1_000_000;
 
-/// The journal's sums and the CRM's, in minor units.
+/// The sums of the journal or of the CRM, in minor units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// What deals are worth.
+    /// The sum of the deals' amounts.
     pub deals: i64,
-    /// What invoices are about.
+    /// The sum of the invoices' amounts.
     pub invoiced: i64,
-    /// What came for them and did not go back.
+    /// The money received for them, less refunds.
     pub received: i64,
 }
 
-/// Plays it and compares.
+/// Plays the season and compares the sums.
 ///
 /// # Errors
-/// A sentence when something is not taken, does not arrive, or the sums differ.
+/// A sentence when a request is refused, a result does not arrive, or the sums differ.
 pub async fn play(hub: &Arc<Hub>, base: &str, season: Season) -> Result<(), String> {
     let began = Instant::now();
     let http = stagedoor_http::builder().build().map_err(|error| error.to_string())?;
@@ -66,7 +66,7 @@ pub async fn play(hub: &Arc<Hub>, base: &str, season: Season) -> Result<(), Stri
     compare(hub).await
 }
 
-/// Holds the CRM's sums against the journal's.
+/// Compares the CRM's sums with the journal's.
 ///
 /// # Errors
 /// When they differ, or one of them cannot be read.
@@ -92,7 +92,7 @@ pub async fn compare(hub: &Hub) -> Result<(), String> {
 
 async fn settle(hub: &Hub) -> Result<(), String> {
     let mut calm = 0;
-    // Ten minutes: a real server takes its time.
+    // Ten minutes, because a real server takes its time.
     for _ in 0..6_000 {
         let status = hub.status().await.map_err(|error| error.to_string())?;
         calm = if status.queue_depth + status.waiting == 0 { calm + 1 } else { 0 };
@@ -104,7 +104,7 @@ async fn settle(hub: &Hub) -> Result<(), String> {
     Err("people still wait for the CRM after ten minutes".into())
 }
 
-/// From the events alone: the last state of each order, and every payment once.
+/// The journal's sums, from the events alone: the last state of each order, and every payment once.
 async fn of_the_journal(hub: &Hub) -> Result<Sums, String> {
     let rows = hub.store.journal(JOURNAL).await.map_err(|error| error.to_string())?;
     let mut orders = BTreeMap::<(String, String), Order>::new();
@@ -135,7 +135,7 @@ async fn of_the_journal(hub: &Hub) -> Result<Sums, String> {
         let settlement = Settlement::of(order, payments.get(key).unwrap_or(&none).iter());
         let kept = settlement.received - settlement.returned;
         let settled = order.state == OrderState::Paid || settlement.paid_at.is_some();
-        // Of what is still owed, what was given back is owed no more.
+        // A refund reduces what an unsettled order still owes.
         sums.deals += if settled { kept } else { order.total.minor - settlement.returned };
         if order.company.is_some() || settlement.received > 0 {
             sums.invoiced += order.total.minor;

@@ -1,4 +1,4 @@
-//! Segments and consents by command: who is in, why, and what somebody ever said about being written to.
+//! Commands about segments and consents: the members, the reasons, and everything that a person said about messages.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use stagedoor_model::{Channel, Identifier, MARKETING};
 
 use crate::{bearers::bearers, hub::Hub};
 
-/// People of one page.
+/// People on one page.
 const PAGE: usize = 500;
 
-/// Who is in a segment: a line a person.
+/// The members of a segment, one line a person.
 ///
 /// # Errors
 /// A sentence: no such segment, or the store cannot be read.
@@ -47,10 +47,10 @@ fn known(hub: &Hub, segment: &str) -> Result<(), String> {
     Err(format!("there is no [segment.{segment}]; known are {}", names.join(", ")))
 }
 
-/// Why somebody is in a segment or not, test by test.
+/// Why a person is in a segment or not, test by test.
 ///
 /// # Errors
-/// A sentence: no such segment, or nobody is known by this.
+/// A sentence: no such segment, or the identifier is unknown.
 pub async fn why(hub: &Hub, segment: &str, identifier: &Identifier) -> Result<Vec<String>, String> {
     known(hub, segment)?;
     let catalog = hub.sync.catalog().await.map_err(|error| error.to_string())?;
@@ -65,7 +65,7 @@ pub async fn why(hub: &Hub, segment: &str, identifier: &Identifier) -> Result<Ve
     Ok(lines)
 }
 
-/// Everybody who is known by this: several where a guard keeps them apart.
+/// All people with this identifier. There are several where a guard keeps them apart.
 pub(crate) async fn found(hub: &Hub, identifier: &Identifier) -> Result<Vec<(Person, CrmState)>, String> {
     let people = bearers(hub, identifier).await?;
     let ids: BTreeSet<_> = people.iter().map(|person| person.id).collect();
@@ -77,7 +77,7 @@ pub(crate) async fn found(hub: &Hub, identifier: &Identifier) -> Result<Vec<(Per
     Ok(people.into_iter().map(with_link).collect())
 }
 
-/// One document, or those of several people in one.
+/// One document as it is; several documents combined in one.
 pub(crate) fn together(mut documents: Vec<Value>) -> Value {
     if documents.len() > 1 {
         return json!({ "people": documents });
@@ -85,10 +85,10 @@ pub(crate) fn together(mut documents: Vec<Value>) -> Value {
     documents.pop().unwrap_or_default()
 }
 
-/// Every word of somebody's about being written to, with what proves it, and how each address stands: as evidence.
+/// All consents and withdrawals of a person, with their proof, and the state of each address, as evidence.
 ///
 /// # Errors
-/// A sentence: nobody is known by this, or the store cannot be read.
+/// A sentence: the identifier is unknown, or the store cannot be read.
 pub async fn evidence(hub: &Hub, identifier: &Identifier) -> Result<Value, String> {
     let people = bearers(hub, identifier).await?;
     Ok(together(people.iter().map(|person| evidence_of(hub, person)).collect()))

@@ -15,11 +15,13 @@ use crate::{
     hub::{Hub, Status},
 };
 
-/// Deliveries under way at once.
+/// The number of deliveries on their way at once.
 const CONCURRENCY: usize = 8;
 
+/// Plays the tour.
+///
 /// # Errors
-/// A sentence when a delivery is not taken or the hub cannot be asked.
+/// A sentence when a delivery is refused or the hub cannot be asked.
 pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox) -> Result<(), String> {
     let existing = tour::existing_contacts();
     sandbox.add_contacts(&existing);
@@ -35,10 +37,10 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox) -> Result<(), S
     Ok(())
 }
 
-/// Posts all parcels, a few at a time.
+/// Posts all signed requests, a few at a time.
 ///
 /// # Errors
-/// When one is not taken.
+/// When a request is refused.
 pub async fn send(parcels: Vec<SignedRequest>, base: &str) -> Result<(), String> {
     let http = stagedoor_http::builder().timeout(Duration::from_secs(30)).build().map_err(|error| error.to_string())?;
     let parcels = Arc::new(parcels);
@@ -61,7 +63,7 @@ pub async fn send(parcels: Vec<SignedRequest>, base: &str) -> Result<(), String>
     Ok(())
 }
 
-/// Waits until nothing is queued and nobody waits, telling how it goes.
+/// Waits until nothing is queued and nobody waits, and prints the progress.
 async fn settle(hub: &Hub) -> Result<Status, String> {
     let mut calm = 0;
     loop {

@@ -1,6 +1,6 @@
-//! The Ufa case: 243 people whom the CRM knows by phone get an SMS with a personal link; 86 start a chat, under nicknames that
-//! share nothing with their names; 23 buy with the code that the bot gave them. Links are forwarded, opened twice, fetched by
-//! robots; some unsubscribe. The fans of this play see nothing but what real ones would: the SMS, the page, the chat.
+//! Plays the Ufa case. 243 people, known to the CRM by phone, get an SMS with a personal link. 86 start a chat, under
+//! nicknames that share nothing with their names; 23 buy with the bot's code. Links are forwarded, opened twice and
+//! fetched by robots; some people unsubscribe. Fans see only what real ones would: the SMS, the page, the chat.
 
 use std::{
     collections::BTreeMap,
@@ -71,7 +71,7 @@ impl Fan {
         format!("+7{}", self.digits())
     }
 
-    /// As a manager typed it.
+    /// The phone as a manager typed it.
     fn typed(&self) -> String {
         match self.0 % 3 {
             0 => format!("8{}", self.digits()),
@@ -80,7 +80,7 @@ impl Fan {
         }
     }
 
-    /// The first 86 start a chat.
+    /// The messenger of the first 86, who start a chat.
     fn platform(&self) -> Option<Platform> {
         let mut left = self.0;
         for (platform, count) in CHANNELS {
@@ -92,7 +92,7 @@ impl Fan {
         None
     }
 
-    /// Every fourth of those who chat, 23 of all, buys: some of each messenger.
+    /// True for every fourth person who chats, 23 in all, some of each messenger.
     fn buys(&self) -> bool {
         self.0 < CHATS && (self.0.is_multiple_of(4) || self.0 == CHATS - 1)
     }
@@ -118,10 +118,10 @@ struct Stage<'s> {
     now: i64,
 }
 
-/// Plays it and prints the table.
+/// Plays the case and prints the table.
 ///
 /// # Errors
-/// A sentence when something is not taken, does not arrive, or the table is not what it should be.
+/// A sentence when a request is refused, a message does not arrive, or the table is wrong.
 pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox, messengers: &Messengers) -> Result<(), String> {
     let began = Instant::now();
     let http = stagedoor_http::builder().redirect(reqwest::redirect::Policy::none()).build();
@@ -137,7 +137,7 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox, messengers: &Me
     let invited = hub.sync.invite("ufa", &invitees?).await.map_err(|error| error.to_string())?;
     println!("{} SMS with a personal link each go out.", invited.messages);
     let links = stage.links().await?;
-    // Whose command is typed twice sends nothing twice.
+    // A manager who types the command twice sends nothing twice.
     hub.sync
         .invite("ufa", &fans.iter().map(|fan| invitee(hub, fan)).collect::<Result<Vec<_>, _>>()?)
         .await
@@ -159,7 +159,7 @@ pub async fn play(hub: &Arc<Hub>, base: &str, sandbox: &Sandbox, messengers: &Me
     summary(hub, sandbox, began.elapsed()).await
 }
 
-/// Nobody is invited who did not consent: the box office's questionnaires say that these people did.
+/// Imports the box office's questionnaires with the consents of these people. Without a consent nobody is invited.
 async fn questionnaires(hub: &Arc<Hub>, fans: &[Fan]) -> Result<(), String> {
     let rows = fans.iter().map(|fan| format!("{};yes;01.11.2026", fan.typed()));
     let text = std::iter::once("phone;sms_consent;consent_at".to_owned()).chain(rows).collect::<Vec<_>>().join("\n");
@@ -221,7 +221,7 @@ impl Stage<'_> {
         if status == 200 { Ok(()) } else { Err(format!("{} answered {status}: {answer}", signed_request.path)) }
     }
 
-    /// Fetches a page; the answer is its text and the browser's cookie.
+    /// Fetches a page. Returns its text and the browser's cookie.
     async fn get(&self, link: &str, agent: &str, cookie: Option<&str>) -> Result<(String, Option<String>), String> {
         let mut request = self.http.get(link).header("user-agent", agent).header("accept-language", "ru-RU,ru;q=0.9");
         if let Some(cookie) = cookie {
@@ -236,12 +236,12 @@ impl Stage<'_> {
         Ok((response.text().await.map_err(|error| error.to_string())?, set.or(cookie.map(str::to_owned))))
     }
 
-    /// Everything that happens to one link.
+    /// Plays everything that happens to one link.
     async fn opens(&mut self, fan: &Fan, links: &BTreeMap<String, String>) -> Result<(), String> {
         let n = fan.0;
         let Some(link) = links.get(&format!("7{}", fan.digits())) else { return Err("an SMS has no link".into()) };
         if n.is_multiple_of(5) {
-            // Pasted into a chat: the messenger looks first, and its look counts for nothing.
+            // The link is pasted into a chat. The messenger fetches a preview, which counts for nothing.
             self.get(link, "TelegramBot (like TwitterBot)", None).await?;
             self.get(link, "facebookexternalhit/1.1 Facebot Twitterbot/1.0", None).await?;
             _ = self.http.head(link).header("user-agent", PHONE_BROWSER).send().await;
@@ -254,7 +254,7 @@ impl Stage<'_> {
         let Some(platform) = fan.platform() else { return Ok(()) };
         self.starts(&fan.account(platform), &page, platform, 0).await?;
         if n.is_multiple_of(9) {
-            // Opened and pressed once more.
+            // The fan opens the link and presses the button once more.
             let (page, _) = self.get(link, PHONE_BROWSER, cookie.as_deref()).await?;
             self.starts(&fan.account(platform), &page, platform, 40).await?;
         }
@@ -265,7 +265,7 @@ impl Stage<'_> {
             self.starts(&fan.account(second), &page, second, 60).await?;
         }
         if n % 14 == 5 {
-            // Forwarded: a friend opens it elsewhere and starts a chat of their own.
+            // A friend gets the link, opens it elsewhere and starts a chat of their own.
             let (page, _) =
                 self.get(link, "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Safari", None).await?;
             let friend = ChatFan::new(Account::Telegram(6_900_000_000 + n as u64), "друг");
@@ -294,7 +294,7 @@ impl Stage<'_> {
         self.messengers.open(platform, &fan.id());
         self.post(fan.start(Some(token), a, second)).await?;
         if platform == Platform::Viber {
-            // Viber lets us write only after they did: the welcome's own button is their first word.
+            // Viber allows a message only after the fan wrote. The welcome's own button is their first word.
             self.post(fan.say("Получить промокод", b, second + 5)).await?;
         }
         Ok(())
@@ -322,7 +322,7 @@ impl Stage<'_> {
         }
     }
 
-    /// The code and the link are those that arrived in the chat.
+    /// A fan buys with the code and the link from the chat.
     async fn buys(&mut self, fan: &Fan) -> Result<(), String> {
         let Some(platform) = fan.platform() else { return Ok(()) };
         let account = fan.account(platform);

@@ -1,4 +1,4 @@
-//! What rings, and who has still to be told. Kept in a cell of the store, so that a restart tells nothing twice.
+//! The alarms that ring, and the notices still to send. The store keeps them, so that a restart sends nothing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,18 +12,18 @@ use super::words::{AlarmText, words};
 const REMINDER: SignedDuration = SignedDuration::from_hours(24);
 /// The least time between two messages about a number that grows.
 const GROWTH: SignedDuration = SignedDuration::from_hours(1);
-/// After this time it is forgotten how often an alarm rang untold.
+/// After this time the book forgets how often an alarm rang without a notice.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 /// What an alarm is about. The names are stable: receivers of webhooks and `/metrics` rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmKind {
-    /// Somebody waits too long for the CRM.
+    /// People wait too long for the CRM.
     PeopleWait,
     /// A source sends many deliveries with a wrong signature.
     SignaturesRejected,
-    /// Messages were given up.
+    /// Messages failed too often and became dead letters.
     DeadLetters,
     /// A source sends nothing for longer than usual.
     SourceSilent,
@@ -41,7 +41,8 @@ impl AlarmKind {
         }
     }
 
-    /// The least time between two messages that it began. Anybody can send wrong signatures, for ten minutes of each twenty.
+    /// The least time between two notices of a beginning. Anybody can send wrong signatures, for ten minutes of each
+    /// twenty.
     fn rest(self) -> SignedDuration {
         match self {
             Self::SignaturesRejected if !breakage::is_on("strangers-ring-at-will") => SignedDuration::from_hours(6),
@@ -54,14 +55,14 @@ impl AlarmKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
     pub kind: AlarmKind,
-    /// The source that it is about, where it is about one.
+    /// The source that the alarm is about, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     pub since: Timestamp,
-    /// People, deliveries or messages. Of an alarm that is over: the last number.
+    /// People, deliveries or messages. For an alarm that is over: the last number.
     pub count: u64,
     pub text: String,
-    /// The same in Russian.
+    /// The text in Russian.
     pub text_ru: String,
 }
 
@@ -76,12 +77,12 @@ pub(super) fn key(kind: AlarmKind, source: Option<&str>) -> String {
     source.map_or_else(|| kind.name().to_owned(), |source| format!("{}/{source}", kind.name()))
 }
 
-/// Which of an alarm's messages it is.
+/// Which of an alarm's notices this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     Began,
-    /// The reminder of each day, or it grew.
+    /// The daily reminder, or the number grew.
     Still,
     Over,
 }
@@ -90,25 +91,25 @@ pub enum Phase {
 struct Ringing {
     alarm: Alarm,
     told_at: Timestamp,
-    /// No reminder follows.
+    /// True if no reminder follows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_told_once: bool,
-    /// It began within the rest of its kind: nobody was told so far.
+    /// True if the alarm began within the rest of its kind, so that no notice was sent so far.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_untold: bool,
 }
 
-/// When an alarm was last told to begin, and how often it began since without a message.
+/// When the last notice of a beginning was sent, and how often the alarm began since without one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Rest {
     told_at: Timestamp,
     untold: u32,
 }
 
-/// Something that has to be told, and by which ways it was not told yet.
+/// A notice to send, and the routes that have not sent it yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Notice {
-    /// Names it for ever: who is posted it a second time knows it by this.
+    /// The id of the notice. It never changes, so that a receiver of a second copy recognises it.
     pub id: String,
     pub phase: Phase,
     pub at: Timestamp,
@@ -126,7 +127,7 @@ pub(super) struct Book {
     pub notices: Vec<Notice>,
 }
 
-/// How a condition is now.
+/// The present state of a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub kind: AlarmKind,
@@ -137,7 +138,7 @@ pub(super) struct Found {
 }
 
 impl Book {
-    /// What rings.
+    /// The alarms that ring.
     pub fn ringing(&self) -> impl Iterator<Item = &Alarm> {
         self.ringing.values().map(|one| &one.alarm)
     }
@@ -146,12 +147,13 @@ impl Book {
         self.ringing.contains_key(&key(kind, source))
     }
 
-    /// True if the words of this alarm are needed now.
+    /// True if the text of this alarm is needed now.
     pub fn is_due(&self, kind: AlarmKind, count: u64, now: Timestamp) -> bool {
         self.ringing.get(&key(kind, None)).is_none_or(|one| one.is_due(count, now))
     }
 
-    /// Makes the book equal to what was found; `ways` are to be told of what changed. Alarms of `unknown` stay as they are.
+    /// Makes the book equal to what was found, and plans notices of the changes for `ways`. Alarms of `unknown` stay
+    /// as they are.
     pub fn follow(&mut self, found: Vec<Found>, unknown: &BTreeSet<String>, now: Timestamp, ways: &BTreeSet<String>) {
         self.notices.iter_mut().for_each(|notice| notice.left.retain(|way| ways.contains(way)));
         let holds: BTreeSet<String> = found.iter().map(|one| key(one.kind, one.source.as_deref())).collect();
@@ -179,7 +181,7 @@ impl Book {
             let is_untold = phase == Phase::Began && rests;
             if phase == Phase::Began {
                 let rest = self.rests.entry(key.clone()).or_insert(Rest { told_at: now, untold: 0 });
-                // What is told now is none of those that were not.
+                // A beginning whose notice is sent now does not count as untold.
                 one.told.untold = rest.untold.saturating_sub(u32::from(known.is_some()));
                 *rest = match is_untold {
                     true => Rest { untold: rest.untold + 1, ..rest.clone() },
@@ -213,7 +215,7 @@ impl Book {
         self.notices.retain(|notice| !notice.left.is_empty());
     }
 
-    /// At most a beginning, a reminder and an end of each alarm wait for one way, however long it cannot be used.
+    /// At most a beginning, a reminder and an end of each alarm wait for one route, however long it cannot be used.
     fn notice(&mut self, phase: Phase, alarm: Alarm, at: Timestamp, ways: &BTreeSet<String>) {
         tracing::warn!(kind = alarm.kind.name(), source = alarm.source, ?phase, count = alarm.count, "alarm");
         let key = alarm.key();
@@ -221,7 +223,7 @@ impl Book {
         for way in ways {
             let mut own = self.notices.iter_mut().filter(|one| one.alarm.key() == key && one.left.contains(way));
             match phase {
-                // Its end was never told: to this way it goes on to ring.
+                // This route has not sent the end, so for its readers the alarm still rings.
                 Phase::Began => {
                     if let Some(over) = own.find(|one| one.phase == Phase::Over) {
                         over.left.remove(way);
@@ -236,7 +238,7 @@ impl Book {
         self.notices.push(Notice { id, phase, at, alarm, left });
     }
 
-    /// This way told this notice.
+    /// Notes that this route has sent this notice.
     pub fn told(&mut self, id: &str, way: &str) {
         self.notices.iter_mut().filter(|one| one.id == id).for_each(|one| _ = one.left.remove(way));
         self.notices.retain(|notice| !notice.left.is_empty());

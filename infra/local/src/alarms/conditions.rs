@@ -1,4 +1,4 @@
-//! Which conditions hold now.
+//! Finds the conditions that hold now.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,15 +12,16 @@ use super::{
 };
 use crate::hub::Hub;
 
-/// Rejected signatures of this time count.
+/// The time in which rejected signatures count.
 const WINDOW: SignedDuration = SignedDuration::from_mins(10);
-/// Reasons that are told of those for whom people wait.
+/// The number of reasons in the text about people who wait.
 const REASONS: usize = 2;
-/// Refusals of a sender, as the counters call them: of its signature, or of the site or account that it comes from.
+/// Outcomes, as the counters call them, that reject a sender: its signature, or the site or account that it comes
+/// from.
 const REJECTED: [&str; 5] =
     ["MissingSignature", "MalformedSignature", "WrongSignature", "OutsideReplayWindow", "WrongOrigin"];
 
-/// Counts since the start, as they were at each look of the last ten minutes.
+/// Counts since the start, one set for each look of the last ten minutes.
 #[derive(Default)]
 pub(super) struct Rejections {
     first_look: Option<Timestamp>,
@@ -41,7 +42,7 @@ impl Rejections {
             // The counters began at zero.
             self.looks.push_back((now, BTreeMap::new()));
         }
-        // The last look before the window is what the window's counts began at.
+        // The window's counts begin at the last look before the window.
         while self.looks.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
             self.looks.pop_front();
         }
@@ -57,12 +58,14 @@ impl Rejections {
     }
 }
 
-/// After a start, sources get this time: while the hub did not run, they could send nothing.
+/// Sources get this time after a start: while the hub did not run, they could not send.
 const STARTED: SignedDuration = SignedDuration::from_hours(1);
 
-/// What was found, and the alarms of which nothing is known now.
+/// The conditions found, and the alarms whose condition is unknown now.
 pub(super) type Conditions = (Vec<Found>, BTreeSet<String>);
 
+/// Finds the conditions that hold now.
+///
 /// # Errors
 /// When the store or a queue cannot be read.
 pub(super) async fn look(
@@ -72,7 +75,7 @@ pub(super) async fn look(
     now: Timestamp,
 ) -> Result<Conditions, PortError> {
     let (mut found, mut unknown) = (Vec::new(), BTreeSet::new());
-    // Deliveries of which no event was made are signs of their sources, too.
+    // Deliveries that made no event are also signs of their sources.
     let accepted = hub.counters.last_accepted().into_iter();
     hub.hear(accepted.filter_map(|(source, at)| Some((SourceName::new(&source).ok()?, at))).collect()).await;
     found.extend(people_wait(hub, book, now).await?);
@@ -80,7 +83,7 @@ pub(super) async fn look(
     let limit = hub.config.alarms.rejected;
     for (source, count) in rejections.look(&hub.counters.all(), now) {
         let kind = AlarmKind::SignaturesRejected;
-        // It rings until ten minutes pass without any.
+        // The alarm rings until ten minutes pass without any rejection.
         if count >= limit || count > 0 && book.rings(kind, Some(&source)) {
             found.push(Found { kind, source: Some(source), since: now, count, told: AlarmText::default() });
         }
@@ -94,7 +97,7 @@ pub(super) async fn look(
         Ok(silent) if is_started => found.extend(silent),
         other => {
             unknown.extend(keys_of(book, AlarmKind::SourceSilent));
-            // Other alarms are told all the same.
+            // Other alarms are still reported.
             if let Err(error) = other {
                 tracing::warn!(%error, "which sources are silent could not be read");
             }
@@ -126,7 +129,7 @@ async fn people_wait(hub: &Hub, book: &Book, now: Timestamp) -> Result<Option<Fo
     let totals = hub.store.totals().await?;
     let Some(since) = totals.waiting_since.filter(|_| totals.waiting > 0) else { return Ok(None) };
     let limit = hub.config.alarms.waiting;
-    // What rings ends at half of the time, so that it does not come and go.
+    // A ringing alarm ends at half of the time, so that it does not flap.
     let limit = if book.rings(kind, None) { limit / 2 } else { limit };
     if now.duration_since(since) < limit {
         return Ok(None);

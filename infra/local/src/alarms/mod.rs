@@ -1,4 +1,4 @@
-//! Alarms of the hub on one machine: what lasts too long is told once when it begins, once a day, and once when it is over.
+//! Alarms of the hub on one machine. A lasting condition is reported when it begins, once a day, and when it is over.
 
 mod book;
 mod conditions;
@@ -18,12 +18,12 @@ use self::{
 };
 use crate::hub::Hub;
 
-/// Where the store keeps what rings.
+/// The key of the alarms in the store.
 const CELL: &str = "alarms";
-/// Between two looks.
+/// The pause between two looks.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// What rings, as the hub that serves wrote it last.
+/// The alarms that ring, as the serving hub last wrote them.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -31,7 +31,7 @@ pub async fn ringing(store: &dyn Store) -> Result<Vec<Alarm>, PortError> {
     Ok(kept(store).await?.0.ringing().cloned().collect())
 }
 
-/// The book and its version. One that this version cannot read counts as empty.
+/// The book and its version. A book that this version cannot read counts as empty.
 async fn kept(store: &dyn Store) -> Result<(Book, Option<u64>), PortError> {
     let Some(key_value) = store.key_value(CELL).await? else { return Ok((Book::default(), None)) };
     let book = serde_json::from_str(&key_value.value).unwrap_or_else(|error| {
@@ -41,20 +41,20 @@ async fn kept(store: &dyn Store) -> Result<(Book, Option<u64>), PortError> {
     Ok((book, Some(key_value.version)))
 }
 
-/// Looks at what holds, and tells of it.
+/// Watches the conditions and sends notices of them.
 pub struct Watch {
     hub: Arc<Hub>,
     ways: Ways,
     rejections: Rejections,
-    /// `None` until it was read.
+    /// `None` until the book was read.
     book: Option<Book>,
-    /// As it is in the store.
+    /// The book as it is in the store.
     stored: (Book, Option<u64>),
 }
 
 impl Watch {
     /// # Errors
-    /// A sentence: a way to tell that cannot be made.
+    /// A sentence that names a route that cannot be made.
     pub fn new(hub: &Arc<Hub>) -> Result<Self, String> {
         let ways = Ways::of(hub)?;
         Ok(Self {
@@ -66,7 +66,7 @@ impl Watch {
         })
     }
 
-    /// Looks once, and tells what is to be told.
+    /// Looks once, and sends the notices that are due.
     ///
     /// # Errors
     /// When the store or a queue cannot be read or written; the next look goes on.
@@ -84,12 +84,12 @@ impl Watch {
         if let Ok((found, unknown)) = &found {
             book.follow(found.clone(), unknown, now, &self.ways.names());
         }
-        // Before anybody is told: the next process knows what began, and names it as this one does.
+        // The book is stored before any notice leaves: the next process then knows what began, under the same names.
         let mut kept = keep(&self.hub, &mut self.stored, &book).await;
         let (told, mut hear) = tokio::sync::mpsc::unbounded_channel::<(String, String)>();
         let notices = book.notices.clone();
         let note = async {
-            // As each way is done: a process that dies meanwhile repeats no other.
+            // The book notes each route as it ends: a process that dies meanwhile repeats no other.
             while let Some((id, way)) = hear.recv().await {
                 book.told(&id, &way);
                 if !breakage::is_on("book-after-the-slowest-way") {
@@ -105,7 +105,7 @@ impl Watch {
     }
 }
 
-/// `stored`: the book as it is in the store.
+/// Writes the book. `stored` is the book as it is in the store.
 async fn keep(hub: &Hub, stored: &mut (Book, Option<u64>), book: &Book) -> Result<(), PortError> {
     let (before, version) = &*stored;
     if before == book {
@@ -113,7 +113,7 @@ async fn keep(hub: &Hub, stored: &mut (Book, Option<u64>), book: &Book) -> Resul
     }
     let value = serde_json::to_string(book).map_err(|error| PortError::Fail(error.to_string()))?;
     if !hub.store.compare_and_set(CELL, &value, *version).await? {
-        // A restore, or a command: the next look writes over it.
+        // A restore or a command wrote it; the next look writes over that.
         *stored = kept(hub.store.as_ref()).await?;
         return Err(PortError::Retry("somebody else wrote what rings".into()));
     }
@@ -121,7 +121,7 @@ async fn keep(hub: &Hub, stored: &mut (Book, Option<u64>), book: &Book) -> Resul
     Ok(())
 }
 
-/// Looks until the process ends. A sandbox is not watched, unless its config has `[alarms]`.
+/// Looks until the process ends. A sandbox is watched only if its config has `[alarms]`.
 pub(crate) async fn watch(hub: Arc<Hub>) {
     let is_sandbox = hub.config.sandbox.is_some() || hub.config.second_sandbox.is_some();
     let mut watch = match Watch::new(&hub) {

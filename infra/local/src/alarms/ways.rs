@@ -1,4 +1,4 @@
-//! By which ways alarms are told: a webhook, letters, a chat of the team.
+//! The routes by which alarms are sent: a webhook, letters, a chat of the team.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,9 +14,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::book::{Alarm, Notice};
 use crate::hub::Hub;
 
-/// The first pause of a way that cannot be used, and the longest.
+/// The first pause of a route that fails, and the longest.
 const PAUSES: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(30), SignedDuration::from_mins(15));
-/// How often a message is sent whose answer was lost: it may have arrived.
+/// How often a message is sent whose answer was lost. It may have arrived.
 const LOST: u32 = 2;
 
 enum Route {
@@ -24,11 +24,11 @@ enum Route {
     Message { channel: Arc<dyn Channel>, through: SourceName, to: Identifier },
 }
 
-/// What one try to tell came to.
+/// The result of one try to send.
 enum Delivery {
     Done,
     Lost,
-    /// Why not.
+    /// The reason.
     Failed(String),
 }
 
@@ -43,11 +43,11 @@ pub(super) struct Ways {
     all: BTreeMap<String, Route>,
     rests: BTreeMap<String, Rest>,
     language: Option<AlarmLanguage>,
-    /// The name of the hub, where it has one: somebody may have several.
+    /// The name of the hub, if it has one: a reader may have several hubs.
     hub: Option<String>,
 }
 
-/// Names an address in the store without telling it.
+/// Names an address in the store without revealing it.
 fn short_hash(to: &Identifier) -> String {
     let digest = hex::encode(Sha256::digest(to.to_string()));
     digest.get(..12).unwrap_or(&digest).to_owned()
@@ -55,7 +55,7 @@ fn short_hash(to: &Identifier) -> String {
 
 impl Ways {
     /// # Errors
-    /// A sentence: a way that cannot be made.
+    /// A sentence that names a route that cannot be made.
     pub fn of(hub: &Hub) -> Result<Self, String> {
         let config = &hub.config.alarms;
         let mut all = BTreeMap::new();
@@ -80,11 +80,11 @@ impl Ways {
         self.all.keys().cloned().collect()
     }
 
-    /// Tries each way that does not rest with what it has to tell, the eldest first. What was told by which way is sent to `told`
-    /// at once: a slow way holds up no other.
+    /// Tries each route that is not pausing with its notices, oldest first. Reports each sent notice to `told` at
+    /// once, so that a slow route delays no other.
     pub async fn tell(&mut self, notices: &[Notice], now: Timestamp, told: UnboundedSender<(String, String)>) {
         let done = |id: &str, way: &str| {
-            // Whoever does not listen any more ends.
+            // A receiver that is closed has ended.
             _ = told.send((id.to_owned(), way.to_owned()));
         };
         let ready = self.all.iter().filter(|(name, _)| self.rests.get(*name).is_none_or(|rest| rest.until <= now));
@@ -139,7 +139,7 @@ impl Ways {
                     "id": notice.id, "kind": kind, "phase": notice.phase, "source": source, "since": since.to_string(),
                     "at": notice.at.to_string(), "count": count, "hub": self.hub, "text": text,
                 });
-                // When it is posted: a receiver refuses signatures of long ago.
+                // The time of posting, because a receiver refuses old signatures.
                 let second = stagedoor_ports::Clock::now(&stagedoor_ports::SystemClock).as_second();
                 match hook.post(&notice.id, second, &body).await {
                     Ok(()) => Delivery::Done,
@@ -154,7 +154,7 @@ impl Ways {
                     Sending::Lost => Delivery::Lost,
                     Sending::Throttled(_) | Sending::Busy(_) => Delivery::Failed("it takes no message now".into()),
                     Sending::NotSent(reason) => Delivery::Failed(reason),
-                    // Its words may hold the address.
+                    // The answer's words may hold the address.
                     Sending::RecipientOptedOut(_) | Sending::Refused(_) => {
                         Delivery::Failed("it refuses this address".into())
                     }

@@ -1,25 +1,25 @@
-//! What an alarm says, in Russian and English.
+//! The text of an alarm, in Russian and English.
 
 use stagedoor_model::Timestamp;
 
 use super::book::{Alarm, AlarmKind, Phase};
 
-/// What the words of an alarm are made of, besides its number. Nothing of it is personal.
+/// What the text of an alarm is made of, besides its number. It holds nothing personal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct AlarmText {
-    /// Why, and who has to act, in English and in Russian.
+    /// The reason and who has to act, in English and in Russian.
     pub why: Option<(String, String)>,
     /// Names with their numbers, such as queues.
     pub parts: Vec<(&'static str, u64)>,
     /// The longest silence that is usual, in hours of the kind that is too long now.
     pub usual_hours: i64,
-    /// The source never sent anything.
+    /// True if the source never sent anything.
     pub is_new: bool,
-    /// How often the alarm began since the last message without one.
+    /// How often the alarm began since the last notice.
     pub untold: u32,
 }
 
-/// In English and in Russian.
+/// The text in English and in Russian.
 pub(super) fn words(phase: Phase, alarm: &Alarm, told: &AlarmText) -> (String, String) {
     let (english, russian) = match phase {
         Phase::Over => over(alarm),

@@ -1,4 +1,4 @@
-//! The file of a backup: a tar of a manifest and the hub's databases.
+//! The file of a backup: a tar with a manifest and the hub's databases.
 
 use std::{
     ffi::OsStr,
@@ -16,19 +16,19 @@ use stagedoor_sqlite::{copy_together, private_file, room};
 use super::UNFINISHED;
 use crate::{FILES, serve::LOCK_FILE};
 
-/// Counts up with each change of the form that an earlier version cannot read.
+/// The version of the format. It grows with each change that an earlier version cannot read.
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
-/// A manifest is small; more is none.
+/// The size limit of a manifest. A larger file is no manifest.
 const LONGEST_MANIFEST: u64 = 64 * 1024;
 
 /// The first entry of the tar.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
-    /// The files hold everything that was acknowledged before.
+    /// The files hold everything that was acknowledged before this time.
     pub made_at: Timestamp,
-    /// Of the hub that made it.
+    /// The version of the hub that made the backup.
     pub version: String,
     pub files: Vec<Packed>,
 }
@@ -37,7 +37,7 @@ pub struct Manifest {
 pub struct Packed {
     pub name: String,
     pub bytes: u64,
-    /// In hex.
+    /// The hash in hex.
     pub sha256: String,
 }
 
@@ -47,12 +47,12 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// The copies of a backup that is made.
+/// The suffix of the folder of copies while a backup is made.
 const COPIES: &str = ".copying";
-/// The backup itself, while it is written.
+/// The suffix of the backup itself while it is written.
 const PARTIAL: &str = ".partial";
 
-/// Packs the folder's files, and answers how many bytes the backup has. Once `is_over`, it begins no further file.
+/// Packs the folder's files. Returns the size of the backup in bytes. Once `is_over` is set, no further file begins.
 pub fn pack(folder: &Path, file: &Path, made_at: Timestamp, is_over: &AtomicBool) -> Result<u64, String> {
     if !folder.join(FILES[0]).exists() {
         return Err(format!("there is no hub in {}", folder.display()));
@@ -63,7 +63,7 @@ pub fn pack(folder: &Path, file: &Path, made_at: Timestamp, is_over: &AtomicBool
     if file.exists() {
         return Err(format!("{} is there already; a backup overwrites nothing", file.display()));
     }
-    // The copies, and the file that they are packed into.
+    // The room for the copies, and for the file that they are packed into.
     let bytes: u64 = FILES.iter().map(|name| room::size_of(&folder.join(name))).sum();
     if !breakage::is_on("backup-asks-no-room") {
         let place = file.parent().unwrap_or(Path::new(""));
@@ -87,13 +87,13 @@ fn belongs(path: &Path) -> String {
     format!("{} belongs to a backup that runs or was cut off; remove it if none runs", path.display())
 }
 
-/// Removes what `pack` has begun, for a process that ends in the middle.
+/// Removes the unfinished files of `pack`, for a process that ends in the middle.
 pub fn forget(file: &Path) {
     _ = fs::remove_dir_all(beside(file, COPIES));
     _ = fs::remove_file(beside(file, PARTIAL));
 }
 
-/// A file that was not there before, for its owner alone. Nobody else's link is followed.
+/// Creates a new file that only its owner may read. Fails if the path exists, so that no foreign link is followed.
 fn new_file(path: &Path) -> io::Result<File> {
     if breakage::is_on("backup-follows-links") {
         return private_file(path);
@@ -162,7 +162,7 @@ fn written(copies: &Path, file: File, manifest: &Manifest) -> io::Result<u64> {
 /// Removes what a restore wrote into a folder that was empty before.
 pub fn empty(folder: &Path) {
     for one in fs::read_dir(folder).into_iter().flatten().flatten().filter(|one| one.file_name() != LOCK_FILE) {
-        // The mark that it is unfinished goes last.
+        // The mark of an unfinished restore goes last.
         if one.file_name() != UNFINISHED {
             _ = fs::remove_file(one.path());
         }
@@ -170,7 +170,7 @@ pub fn empty(folder: &Path) {
     _ = fs::remove_file(folder.join(UNFINISHED));
 }
 
-/// Unpacks into a folder that is empty. The caller empties it again where something is wrong.
+/// Unpacks into an empty folder. On an error the caller empties it again.
 pub fn unpack(file: &Path, folder: &Path) -> Result<Manifest, String> {
     let told = |error: io::Error| format!("cannot read {}: {error}", file.display());
     let none = |what: &str| format!("{} is no whole backup: {what}", file.display());
@@ -206,7 +206,7 @@ pub fn unpack(file: &Path, folder: &Path) -> Result<Manifest, String> {
     Ok(manifest)
 }
 
-/// Copies everything, and answers the number of bytes with their SHA-256 in hex.
+/// Copies everything. Returns the number of bytes and their SHA-256 in hex.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<(u64, String)> {
     let (mut sum, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 64 * 1024]);
     loop {

@@ -1,5 +1,5 @@
-//! Who may look: who shows the token, on this machine too, since a proxy in front of the console comes from there. What
-//! changes something must come from the console's own pages.
+//! Access to the console. Every request must show the token, also from this machine, where a proxy in front of the
+//! console may run. A changing request must come from the console's own pages.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -20,14 +20,14 @@ use subtle::ConstantTimeEq;
 use super::{backoff::Backoff, token::ConsoleToken};
 use crate::hub::Hub;
 
-/// Lines of the log are counted under one address, whoever is refused.
+/// Log lines of all refusals are counted under one address.
 const ALL: ClientAddress = ClientAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
 pub struct Access {
     hub: Arc<Hub>,
     token: ConsoleToken,
     backoff: Backoff,
-    /// A flood fills no log.
+    /// Limits the lines, so that a flood does not fill the log.
     lines: ClientLimit,
 }
 
@@ -36,7 +36,7 @@ impl Access {
         Self { hub, token, backoff: Backoff::default(), lines: ClientLimit::refusals() }
     }
 
-    /// The refusal of a request that may not see the console.
+    /// Refuses a request that may not see the console. `None` lets it pass.
     fn refuse(&self, request: &Request) -> Option<Response> {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let address = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -44,7 +44,7 @@ impl Access {
         if breakage::is_on("console-opens-by-itself") && self.hub.config.console_token.is_none() {
             return None;
         }
-        // Who waits is the client, and not the proxy that all come through.
+        // The client has to wait, not the proxy that all clients share.
         let client = request.extensions().get::<ClientAddress>().map_or(address, |client| client.network());
         if !breakage::is_on("console-guessed-freely")
             && let Some(pause) = self.backoff.pause(client)
@@ -104,7 +104,7 @@ pub async fn guard(State(access): State<Arc<Access>>, request: Request, next: Ne
     response
 }
 
-/// The token as a Basic password (a browser asks for it) or as a bearer.
+/// True if the request shows the token, as a Basic password (a browser asks for it) or as a bearer token.
 fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
     let (scheme, text) = given.split_once(' ').unwrap_or((given, ""));
@@ -119,7 +119,7 @@ fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
     shown.is_some_and(|shown| shown.ct_eq(token).into())
 }
 
-/// True for a request that a page of another site made. What cannot be read is of another site.
+/// True if a page of another site made the request. An unreadable origin counts as another site.
 fn is_foreign(headers: &HeaderMap) -> bool {
     let texts = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().ok()).collect::<Vec<_>>();
     let (sites, origins, hosts) = (texts("sec-fetch-site"), texts("origin"), texts("host"));

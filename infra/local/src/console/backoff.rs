@@ -1,5 +1,5 @@
-//! Slows down who guesses the console's token: after a few wrong ones an address has to wait, each time longer. The same
-//! wrong one again is no guess: whoever watches the hub with an old token locks nobody out.
+//! Slows down guesses of the console's token. After a few wrong tokens an address has to wait, longer each time. A
+//! repeated wrong token is no guess, so that a monitor with an old token locks out no people behind its address.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,28 +12,28 @@ use std::{
 use stagedoor_model::breakage;
 use tokio::time::Instant;
 
-/// Wrong tokens that cost nothing: a person mistypes.
+/// Wrong tokens without a pause, because people mistype.
 const FREE: u32 = 4;
-/// The pause after the next one. Each further wrong token doubles it.
+/// The pause after the next wrong token. Each further one doubles it.
 const FIRST: Duration = Duration::from_secs(1);
 const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Wrong tokens are forgotten after this time without another one.
 const MEMORY: Duration = Duration::from_secs(900);
-/// Addresses that are remembered; a flood of addresses takes no more memory than that.
+/// The limit of remembered addresses. It bounds the memory that a flood of addresses takes.
 const MOST: usize = 10_000;
 
-/// Different wrong tokens that are known again.
+/// Different wrong tokens of one address that are recognised again.
 const KNOWN: usize = 8;
 
 struct Wrong {
     count: u32,
     last: Instant,
     until: Instant,
-    /// Keyed hashes of the last ones; the one that came last stands at the end.
+    /// Keyed hashes of the last wrong tokens, the latest at the end.
     shown: VecDeque<u64>,
 }
 
-/// Wrong tokens by client. It answers at once: no connection is held.
+/// Wrong tokens by client. A refusal is immediate: no connection is held.
 #[derive(Default)]
 pub struct Backoff {
     by_client: Mutex<BTreeMap<IpAddr, Wrong>>,
@@ -48,7 +48,7 @@ impl Backoff {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Notes what this address showed as a token. The same again counts once.
+    /// Notes a wrong token of this address. A repeated token counts once.
     pub fn wrong(&self, address: IpAddr, shown: &[u8]) {
         let shown = self.hashes.hash_one(shown);
         let now = Instant::now();

@@ -1,5 +1,5 @@
-//! The console: what came, what was made of it, who waits. It shows personal data, so it has a listener of its own, and
-//! answers who shows its token.
+//! The console: what came, what the hub made of it, who waits. It shows personal data, so it has its own listener and
+//! requires a token.
 
 mod access;
 mod backoff;
@@ -45,11 +45,11 @@ pub fn router(hub: Arc<Hub>, token: ConsoleToken) -> Router {
         .route("/console/replay/{id}", post(replay))
         .route("/metrics", get(metrics::answer))
         .with_state(Arc::clone(&hub))
-        // Around all of it: what is not there is refused in the same way.
+        // The guard is the outermost layer: a missing page is refused in the same way.
         .layer(middleware::from_fn_with_state(Arc::new(access::Access::new(hub, token)), access::guard))
 }
 
-/// A page, or a sentence about why there is none.
+/// A page, or an answer that says why there is none.
 type Page = Result<Markup, Response>;
 
 fn broken(error: &PortError) -> Response {
@@ -63,7 +63,7 @@ fn missing(what: &str) -> Response {
 
 async fn home(State(hub): State<Arc<Hub>>, headers: http::HeaderMap) -> Page {
     let status = hub.status_with_reasons().await.map_err(|error| broken(&error))?;
-    // What the CRM tells of the hub's own writes would hide everything else.
+    // Changes that the CRM reports after the hub's own writes would hide everything else.
     let mut rows = hub.store.journal(ROWS * 10).await.map_err(|error| broken(&error))?;
     rows.retain(|row| !matches!(row.event.body, Body::ContactChanged(_)));
     rows.truncate(ROWS);
@@ -77,7 +77,7 @@ struct Find {
     identifier: String,
 }
 
-// By POST: what is looked for is personal and does not belong into an address.
+// By POST: the search text is personal and does not belong in an address.
 async fn find(State(hub): State<Arc<Hub>>, Form(find): Form<Find>) -> Response {
     let text = find.identifier.trim();
     let Ok(identifier) = commands::read_identifier(text, hub.config.region) else {

@@ -51,7 +51,8 @@ pub fn frame(title: &str, body: &Markup) -> Markup {
     }
 }
 
-/// For each line a bar: of what was sent, what was delivered, opened, clicked; and of each mailing's people, who bought.
+/// The report with a bar for each line: sent, delivered, opened, clicked. For each mailing a bar of its people who
+/// bought.
 pub fn report(report: &Report) -> Markup {
     let body = html! {
         @if report.lines.is_empty() { (sentence("No letters and no sales that are owed to any.")) }

@@ -1,4 +1,4 @@
-//! One person, one event.
+//! The pages of one person and of one event.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ fn written(one: &MailingState, reports: &Reports<'_>) -> Markup {
     }
 }
 
-/// An instant as a clock at the place shows it.
+/// An instant in the local time of the place.
 fn there(at: Timestamp, zone: Option<&str>) -> Markup {
     let zone = zone.and_then(|name| jiff::tz::TimeZone::get(name).ok());
     html! {

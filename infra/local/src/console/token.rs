@@ -1,4 +1,4 @@
-//! The console's token: that of the config, or one that is made at the first start and kept beside the hub's files.
+//! The console's token: the config's, or a token that the first start makes and keeps beside the hub's files.
 
 use std::{io::Write, net::SocketAddr, path::PathBuf};
 
@@ -7,15 +7,15 @@ use stagedoor_webhook::Secret;
 
 use crate::hub::Hub;
 
-/// The file of a token that was made.
+/// The name of the file that keeps a made token.
 pub const FILE: &str = "console_token";
-/// A file that holds less was not written to its end.
+/// The least length of a token file, in bytes. A shorter file was not written to its end.
 const LEAST: usize = 32;
 
 #[derive(Clone)]
 pub struct ConsoleToken {
     secret: Secret,
-    /// Where it is kept, unless the config names it.
+    /// The file that keeps the token, unless the config names the token.
     file: Option<PathBuf>,
 }
 
@@ -47,12 +47,12 @@ impl ConsoleToken {
         &self.secret
     }
 
-    /// The console's address with the token as its password: a browser opens it and asks nothing.
+    /// The console's address with the token as its password. A browser that opens it asks for nothing.
     pub fn link(&self, console: SocketAddr) -> String {
         format!("http://stagedoor:{}@{console}/", self.secret.reveal())
     }
 
-    /// How a person comes in, in words. The token itself is shown on a terminal only, and never one of the config.
+    /// A text about how to open the console. Only a terminal sees the token itself, and never a token of the config.
     pub fn invitation(&self, console: SocketAddr, on_terminal: bool) -> String {
         match &self.file {
             Some(_) if on_terminal => self.link(console),

@@ -1,4 +1,4 @@
-//! Words of the console for managers, who read Russian or English.
+//! The console's texts for managers, in Russian and English.
 
 use http::HeaderMap;
 use stagedoor_sync::WaitingReason;
@@ -39,7 +39,7 @@ const RUSSIAN: Words = Words {
 };
 
 impl Words {
-    /// In the language that a browser names first.
+    /// The texts in the language that a browser names first.
     pub fn of(headers: &HeaderMap) -> &'static Self {
         let first = headers.get(http::header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()?.split(',').next());
         match first.is_some_and(|language| language.trim().to_lowercase().starts_with("ru")) {

@@ -1,4 +1,4 @@
-//! Bodies that are under way: bounds of time, and of the room that large ones take together.
+//! Request bodies on their way: limits of time, and of the memory that large ones take together.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use super::{
     flight::{InFlight, Place, patience},
 };
 
-/// What bodies hold beyond the small one that each may have, in bytes.
+/// The bytes that bodies hold beyond the small size that each may have.
 #[derive(Default)]
 pub struct Large(Mutex<HeldBytes>);
 
@@ -31,7 +31,7 @@ struct HeldBytes {
 }
 
 impl Large {
-    /// False if that is more than all may have together, or than this client may have.
+    /// Reserves bytes. False if that exceeds the limit of all clients together, or of this client.
     fn take(&self, client: Option<IpAddr>, bytes: usize, limits: &Limits) -> bool {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.all += bytes;
@@ -56,26 +56,26 @@ impl Large {
     }
 }
 
-/// What all bodies of a listener share.
+/// The state that all bodies of a listener share.
 #[derive(Default)]
 pub struct Bodies {
     large: Large,
     in_flight: Arc<InFlight>,
 }
 
-/// A body that ends with an error when it takes too long, or more room than is left for large ones.
+/// A body that ends with an error when it takes too long, or exceeds the memory that is left for large bodies.
 pub struct Bounded {
     inner: Incoming,
     began: Instant,
     deadline: Pin<Box<Sleep>>,
     limits: Limits,
     seen: usize,
-    /// What this body holds of the room for large ones.
+    /// The bytes that this body holds of the memory for large bodies.
     held: usize,
     all: Arc<Bodies>,
-    /// Who sends it, where the share of one client counts.
+    /// The sender, if the limit of one client applies.
     client: Option<ClientAddress>,
-    /// Held while more of it has to come.
+    /// Held while more of the body has to come.
     place: Option<Place>,
 }
 
@@ -127,7 +127,7 @@ impl Body for Bounded {
                 }
             });
         }
-        // A body that comes with its head is never under way.
+        // A body that arrives with its head is never on its way.
         if let (None, Some(client)) = (&this.place, this.client) {
             this.place = this.all.in_flight.admit(client, &this.limits);
             if this.place.is_none() {

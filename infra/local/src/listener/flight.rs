@@ -1,4 +1,4 @@
-//! Bodies that have not come whole: how many of one client, and how slowly they may come.
+//! Incomplete bodies: how many one client may have, and how slowly they may arrive.
 
 use std::{
     collections::HashMap,
@@ -12,18 +12,18 @@ use stagedoor_webhook::ClientAddress;
 
 use super::Limits;
 
-/// Bodies under way, by network and by site.
+/// Incomplete bodies, by network and by site.
 #[derive(Default)]
 pub struct InFlight(Mutex<HashMap<IpAddr, usize>>);
 
 impl InFlight {
-    /// `None` if this client has as many as it may.
+    /// Counts one more body. `None` if this client has as many as it may.
     pub fn admit(self: &Arc<Self>, client: ClientAddress, limits: &Limits) -> Option<Place> {
         let (network, site) = (client.network(), client.site());
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = |key| counts.get(&key).copied().unwrap_or(0);
         let is_full = count(network) >= limits.bodies_of_client;
-        // An IPv4 address is a site of its own.
+        // An IPv4 address is its own site.
         let site_is_full = network != site && count(site) >= limits.bodies_of_client.saturating_mul(2);
         if (is_full || site_is_full) && !breakage::is_on("bodies-of-one-client-unbounded") {
             return None;
@@ -36,7 +36,7 @@ impl InFlight {
     }
 }
 
-/// One body under way.
+/// The place of one incomplete body.
 pub struct Place {
     all: Arc<InFlight>,
     keys: Vec<IpAddr>,
@@ -56,7 +56,7 @@ impl Drop for Place {
     }
 }
 
-/// How long after its beginning a body may still be incomplete, of which so many bytes came.
+/// How long after its beginning a body may stay incomplete, given the number of bytes that arrived.
 pub fn patience(seen: usize, limits: &Limits) -> Duration {
     if breakage::is_on("dripping-bodies-stay") {
         return limits.body_time;

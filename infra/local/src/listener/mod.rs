@@ -1,4 +1,5 @@
-//! The listener of the one process: bounds for connections, heads, bodies and time, so that who sends nothing holds nothing.
+//! The listener of the one process. It limits connections, heads, bodies and time, so that a silent client holds
+//! nothing for long.
 
 mod body;
 mod flight;
@@ -35,37 +36,38 @@ use {
     stream::Watched,
 };
 
-/// Bounds of a listener. Those of bytes and connections hold for all clients together unless they say otherwise.
+/// The limits of a listener. Limits of bytes and connections hold for all clients together unless they say otherwise.
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub connections: usize,
-    /// Connections of one address. Not for trusted proxies, which speak for many.
+    /// Connections of one address. Does not apply to trusted proxies, which forward many clients.
     pub per_address: usize,
-    /// Connections of one /48 of IPv6, which one customer of a provider has.
+    /// Connections of one /48 of IPv6, the block that a provider gives to one customer.
     pub per_site: usize,
-    /// Whether loopback is one address like others. As a rule it is not: a proxy on this machine comes from there.
+    /// True if loopback counts as one address like others. By default it does not, because a proxy on this machine
+    /// uses it.
     pub loopback_is_one: bool,
-    /// Bytes of a request's line and headers.
+    /// Bytes of the request line and the headers.
     pub head: usize,
-    /// For the whole head; also how long a connection may be idle.
+    /// The time for the whole head, and the longest idle time of a connection.
     pub head_time: Duration,
-    /// For the whole body.
+    /// The time for the whole body.
     pub body_time: Duration,
-    /// How long a body may take to begin. Packets that are lost come again after a second or two.
+    /// The time until a body has to begin. Lost packets come again after a second or two.
     pub body_grace: Duration,
-    /// Bytes a second that a body has to come with, after that.
+    /// The least rate of a body after that, in bytes a second.
     pub body_rate: usize,
-    /// Bodies of one client of which more has to come, and half of those of one /48 of IPv6. Not for trusted proxies.
+    /// Incomplete bodies of one client. A /48 of IPv6 may have twice as many. Does not apply to trusted proxies.
     pub bodies_of_client: usize,
-    /// Bytes that each body may have without regard to others.
+    /// Bytes that each body may have regardless of other bodies.
     pub small_body: usize,
-    /// Bytes beyond that, of all bodies that are under way.
+    /// Bytes beyond that, for all bodies on their way together.
     pub large_bodies: usize,
-    /// The part of those that one client may have. Not for trusted proxies.
+    /// The part of `large_bodies` that one client may have. Does not apply to trusted proxies.
     pub large_of_client: usize,
-    /// How long a write may wait for a client that reads nothing.
+    /// How long a write may wait for a client that does not read.
     pub write_time: Duration,
-    /// After this time a connection takes no further request.
+    /// The age after which a connection takes no further request.
     pub age: Duration,
 }
 
@@ -91,10 +93,10 @@ impl Default for Limits {
     }
 }
 
-/// Bytes that are read of a connection at once: hyper's own bound would be 400 kB for each.
+/// The read buffer of a connection, in bytes. hyper's default limit is 400 kB for each.
 const BUFFER: usize = 32 * 1024;
 
-/// What a connection that makes room for others has to write out an answer.
+/// The time for the answer to a connection that is closed to make room.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// Serves `app` until the process ends.
@@ -105,8 +107,8 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, proxies: 
     serve_until(&CancellationToken::new(), listener, app, limits, proxies).await
 }
 
-/// The same until `stopping` is cancelled. Then no connection is accepted, idle ones are closed, and requests that are
-/// under way are answered.
+/// As [`serve`], until `stopping` is cancelled. Then no connection is accepted, idle ones are closed, and requests on
+/// their way are answered.
 ///
 /// # Errors
 /// Never by itself; the type is that of other servers.
@@ -157,14 +159,14 @@ async fn accept(
             }
         }
     }
-    // Who comes now is refused by the system, and comes again.
+    // The system refuses new connections; their clients try again.
     drop(listener);
     under_way.close();
     under_way.wait().await;
     Ok(())
 }
 
-/// Descriptors that are left for connections, after the process was given as many as it may have.
+/// The number of file descriptors left for connections, after the process raised its limit as far as it may.
 fn descriptors() -> usize {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -173,7 +175,7 @@ fn descriptors() -> usize {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
     let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    // Files, the CRM's connections and the console need some too.
+    // Files, the CRM's connections and the console need descriptors too.
     usize::try_from(now.saturating_sub(256)).unwrap_or(usize::MAX).max(64)
 }
 
@@ -190,7 +192,7 @@ impl Shared {
         self.proxies.iter().any(|net| net.contains(&address.to_canonical()))
     }
 
-    /// An address that speaks for many: a proxy's.
+    /// True for an address that forwards many clients: a proxy.
     fn is_of_many(&self, address: IpAddr) -> bool {
         let loopback = address.to_canonical().is_loopback() && !self.limits.loopback_is_one;
         loopback || self.is_proxy(address)
@@ -216,7 +218,7 @@ impl Shared {
             }
         });
         let mut builder = http1::Builder::new();
-        // A client that says no more still reads its answer.
+        // A client that closed its sending side still reads its answer.
         builder.timer(TokioTimer::new()).max_buf_size(BUFFER).half_close(!breakage::is_on("half-closed-is-closed"));
         if !breakage::is_on("silent-connections-stay") {
             builder.header_read_timeout(self.limits.head_time).max_header_size(self.limits.head);
@@ -225,7 +227,7 @@ impl Shared {
         }
         let stream = TokioIo::new(Watched::new(stream, self.limits.write_time));
         let mut connection = pin!(builder.serve_connection(stream, service));
-        // A request that is under way is answered.
+        // A request on its way is answered.
         let under_way = self.limits.body_time + self.limits.head_time;
         let left = tokio::select! {
             _ = connection.as_mut() => return,
@@ -249,8 +251,8 @@ impl Shared {
         request
     }
 
-    /// The address of the client: the peer's, or what trusted proxies say of it. What stands left of the first untrusted
-    /// address of `X-Forwarded-For` was written by the client.
+    /// The address of the client: the peer's, or the one that trusted proxies report. The client itself wrote what
+    /// stands left of the first untrusted address in `X-Forwarded-For`.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer;
         // A line with other letters than those of addresses is not skipped: a proxy wrote its right end.
@@ -266,7 +268,7 @@ impl Shared {
     }
 }
 
-/// Some proxies write the port, too.
+/// Parses one hop. Some proxies also write the port.
 fn address_in(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim();
     hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))

@@ -1,4 +1,4 @@
-//! Who is connected: caps by address and by network, and room for new ones when most of it is taken by those who wait.
+//! Open connections: limits by address and by network, and room for new ones when idle ones take most of it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::Limits;
 
-/// Whether an address speaks for many, and the order in which connections began to wait.
+/// Whether an address forwards many clients, and the order in which connections began to wait.
 type ClosingOrder = (bool, u64);
 
 #[derive(Default)]
@@ -21,7 +21,7 @@ struct Seats {
     of_address: HashMap<IpAddr, usize>,
     of_site: HashMap<IpAddr, usize>,
     next: u64,
-    /// Connections of which no complete head has come, the first to be closed first.
+    /// Connections without a complete head; the first one is closed first.
     waiting: BTreeMap<ClosingOrder, Arc<Notify>>,
 }
 
@@ -36,7 +36,7 @@ impl Seats {
 
 /// All open connections of a listener.
 pub struct Room {
-    /// Above so many, those that wait the longest are closed.
+    /// Above this number of connections, the longest waiting ones are closed.
     newly_shared: usize,
     per_address: usize,
     per_site: usize,
@@ -44,20 +44,20 @@ pub struct Room {
 }
 
 impl Room {
-    /// For so many connections in all.
+    /// Room for this number of connections in all.
     pub fn new(connections: usize, limits: &Limits) -> Self {
         let (per_address, per_site) = (limits.per_address, limits.per_site);
         Self { newly_shared: connections - connections / 4, per_address, per_site, seats: Mutex::default() }
     }
 
-    /// `None` if the address, or its network, has as many connections as it may. `of_many`: it speaks for many, and has no such
-    /// cap.
+    /// Admits a connection. `None` if the address, or its network, has as many as it may. An address that is
+    /// `of_many` forwards many clients and has no such limit.
     pub fn admit(self: &Arc<Self>, address: IpAddr, of_many: bool) -> Option<Seat> {
         let (network, site) = (ClientAddress(address).network(), ClientAddress(address).site());
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         let count = |all: &HashMap<IpAddr, usize>, key| all.get(&key).copied().unwrap_or(0);
         let is_full = count(&seats.of_address, network) >= self.per_address;
-        // An IPv4 address is a site of its own.
+        // An IPv4 address is its own site.
         let site_is_full = network != site && count(&seats.of_site, site) >= self.per_site;
         if !of_many && (is_full || site_is_full && !breakage::is_on("no-cap-by-site")) {
             return None;
@@ -92,7 +92,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// A complete head came: the connection is not closed for others.
+    /// Notes that a complete head came: the connection is no longer closed for others.
     pub fn works(&self) {
         let mut seats = self.room.seats.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turn) = self.turn.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -100,7 +100,7 @@ impl Seat {
         }
     }
 
-    /// It was answered, and waits for another head.
+    /// Notes that the request was answered, and that the connection waits for another head.
     pub fn waits(&self) {
         let mut seats = self.room.seats.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = seats.wait(self.of_many, &self.leave);
@@ -113,7 +113,7 @@ impl Seat {
         self.leave.notified().await;
     }
 
-    /// False if a head came, and is not answered yet.
+    /// False while a request is not answered yet.
     pub fn is_waiting(&self) -> bool {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }

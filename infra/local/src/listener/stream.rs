@@ -1,4 +1,4 @@
-//! A connection whose writes have to make progress: a client that reads no answer holds nothing for long.
+//! A connection whose writes have to make progress, so that a client that does not read holds nothing for long.
 
 use std::{
     io,
@@ -13,11 +13,11 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A stream that fails once no byte could be written for a while.
+/// A stream that fails once no byte could be written for the time limit.
 pub struct Watched<S> {
     inner: S,
     most: Duration,
-    /// Runs while a write waits.
+    /// The timer of a write that waits.
     stuck: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,4 +1,4 @@
-//! Who they are and what they are like: always the same.
+//! The fans of the play and their habits. They are the same in every run.
 
 use stagedoor_testkit::fans::{Account, ChatFan};
 
@@ -6,12 +6,12 @@ pub const PEOPLE: usize = 240;
 
 pub struct City {
     pub name: &'static str,
-    /// The house's own key, and the theatre's.
+    /// The show's key in the catalog, and in the theatre's shop.
     pub key: &'static str,
     pub theatre: &'static str,
     pub zone: &'static str,
     pub starts_at: &'static str,
-    /// The day of May from which on nobody buys any more.
+    /// The day of May after which sales end.
     pub ends_on: u64,
 }
 
@@ -56,7 +56,7 @@ impl City {
     }
 }
 
-/// A lot that falls the same however often it is drawn: splitmix64.
+/// A pseudo-random number below `sides` that is the same in every run: splitmix64.
 pub fn lot(who: usize, what: u64, sides: u64) -> u64 {
     let mut z = (who as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(what.wrapping_mul(0xd1b5_4a32_d192_ed03));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -75,7 +75,7 @@ impl Fan {
         address.strip_prefix("spectator")?.strip_suffix("@example.com")?.parse().ok().map(Self)
     }
 
-    /// As the gateway has it: digits.
+    /// The fan behind a phone, in digits as the gateway writes it.
     pub fn of_phone(digits: &str) -> Option<Self> {
         digits.strip_prefix("7927555")?.parse().ok().map(Self)
     }
@@ -114,17 +114,17 @@ impl Fan {
         lot(self.0, 1, 2) == 0
     }
 
-    /// On the site's form, where most tick the box.
+    /// Consent on the site's form, where most tick the box.
     pub fn consents(self) -> bool {
         lot(self.0, 2, 10) < 8
     }
 
-    /// The part of the day in which they are at the computer.
+    /// The part of the day in which the fan is at the computer.
     pub fn part(self) -> usize {
         usize::try_from(lot(self.0, 3, 3)).unwrap_or(0)
     }
 
-    /// The day of May; those of the paper, and a few others, never sign up.
+    /// The day of May of the sign-up; 0 for paper fans and a few others, who never sign up.
     pub fn joins_on(self) -> u64 {
         if self.on_paper() && lot(self.0, 4, 3) > 0 { 0 } else { 1 + lot(self.0, 5, 10) }
     }
@@ -133,12 +133,12 @@ impl Fan {
         (lot(self.0, 6, 100) < 40).then(|| 2 + lot(self.0, 7, 12))
     }
 
-    /// By themselves, whatever is written to them.
+    /// The day of a purchase without any message.
     pub fn buys_on(self) -> Option<u64> {
         (lot(self.0, 8, 100) < 18).then(|| 2 + lot(self.0, 9, 13))
     }
 
-    /// Kopecks.
+    /// The price of the fan's ticket, in kopecks.
     pub fn price(self) -> i64 {
         if self.0.is_multiple_of(3) { 350_000 } else { 620_000 }
     }

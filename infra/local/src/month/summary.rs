@@ -1,4 +1,4 @@
-//! What the month came to, and whether it adds up.
+//! Prints the results of the month and checks the sums.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use stagedoor_sandbox::Sandbox;
 use super::{Played, fans::CITIES};
 use crate::report::Report;
 
-/// Prints the tables, and holds the shop, the CRM and the report against each other.
+/// Prints the tables, and compares the shop, the CRM and the report.
 ///
 /// # Errors
-/// A sentence: what does not agree, or who was written to against their word.
+/// A sentence: what does not agree, or who got a message against their withdrawal.
 pub fn tell(played: &Played, report: &Report, sandbox: &Sandbox, took: Duration) -> Result<(), String> {
     println!("\nA month, in {:.0} s. What letters, SMS and messages came to:\n", took.as_secs_f32());
     report.lines().iter().for_each(|line| println!("  {line}"));
@@ -37,7 +37,7 @@ pub fn tell(played: &Played, report: &Report, sandbox: &Sandbox, took: Duration)
     Ok(())
 }
 
-/// Whether money stands behind a deal's price: what is in a cart has a price as well.
+/// True if money stands behind a deal's price. A cart has a price as well.
 fn paid(lead: &Value, sandbox: &Sandbox) -> bool {
     let stage = lead["status_id"].as_u64();
     CITIES.iter().any(|city| sandbox.stage(city.name, "Оплачено").map(|(_, stage)| stage) == stage && stage.is_some())

@@ -1,4 +1,4 @@
-//! One person's messages, orders and what was told of them, found once: each line of the report looks up its own.
+//! One person's messages, orders and reports, collected once. Each line of the report looks up its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use stagedoor_engine::{
 };
 use stagedoor_model::{Channel, Fact, Identifier, Kind, MailMessage, Order, Purpose, Timestamp, TrackedLink};
 
-/// Seconds in which a gateway's report of an SMS comes.
+/// The time in seconds within which a gateway reports on an SMS.
 const SMS_WITHIN: i64 = 3 * 86_400;
 
-/// A message of ours that a report may be of.
+/// A message of the hub that a report may be about.
 #[derive(Clone, Copy)]
 struct Sent<'p> {
     at: Timestamp,
@@ -24,19 +24,19 @@ pub(super) struct ReportText<'p> {
     pub looks: Looks<'p>,
     pub reports: Reports<'p>,
     pub attributions: Attributions<'p>,
-    /// Orders that were paid, as the shop or the payment provider tells.
+    /// Paid orders, as the shop or the payment provider reports them.
     pub paid: Settlements<'p>,
-    /// Reports of letters and SMS that are of no message of ours.
+    /// Reports on letters and SMS that are not the hub's own messages.
     pub others: Vec<&'p MailMessage>,
-    /// Reports of a message, by its decision's id.
+    /// Reports on a message, by the id of its decision.
     of_message: BTreeMap<&'p str, Vec<&'p MailMessage>>,
-    /// Invitations by SMS that arrived, by when they went out and their campaign.
+    /// SMS invitations that arrived, by time of sending and campaign.
     arrived: BTreeSet<(Timestamp, &'p str)>,
-    /// When a link to this address and of this campaign was last looked at.
+    /// The last visit of a link, by address and campaign.
     followed: BTreeMap<(&'p Identifier, &'p str), Timestamp>,
-    /// When a phone last took no SMS.
+    /// The last time that a phone did not accept an SMS.
     refused: BTreeMap<&'p Identifier, Timestamp>,
-    /// Addresses that take no letters.
+    /// Addresses that accept no letters.
     dead: BTreeSet<&'p Identifier>,
     /// Messages of a mailing, the earliest first.
     of_mailing: BTreeMap<&'p str, Vec<(&'p MailingState, &'p MailingStep)>>,
@@ -49,7 +49,7 @@ pub(super) struct ReportText<'p> {
 struct Ways<'p> {
     /// The last of a mailing.
     last: BTreeMap<(&'p Identifier, &'p str), Sent<'p>>,
-    /// All, the earliest first.
+    /// All messages, the earliest first.
     all: BTreeMap<&'p Identifier, Vec<Sent<'p>>>,
 }
 
@@ -76,8 +76,8 @@ impl<'p> Ways<'p> {
         ways
     }
 
-    /// Of which message of ours this is a report. A letter's names the mailing; a gateway names its own number only, so an SMS is
-    /// the last that went to that phone.
+    /// The message of the hub that this is a report on. A letter's report names the mailing. A gateway names only its
+    /// own number, so an SMS is the last one sent to that phone.
     fn sent_of(&self, letter: &'p MailMessage) -> Option<Sent<'p>> {
         if let Some(campaign) = &letter.campaign {
             return self.last.get(&(&letter.to, campaign.as_str())).copied();
@@ -172,12 +172,12 @@ impl<'p> ReportText<'p> {
         }
     }
 
-    /// Reports of one message.
+    /// Reports on one message.
     pub fn reports_of(&self, step: &MailingStep) -> &[&'p MailMessage] {
         self.of_message.get(step.decision.as_str()).map_or(&[], Vec::as_slice)
     }
 
-    /// True if a gateway told that the SMS with this link arrived.
+    /// True if a gateway reported that the SMS with this link arrived.
     pub fn has_arrived(&self, at: Timestamp, link: &TrackedLink) -> bool {
         self.arrived.contains(&(at, link.campaign.as_str()))
     }
@@ -187,7 +187,7 @@ impl<'p> ReportText<'p> {
         self.followed.get(&(&step.to, mailing)).is_some_and(|last| *last > step.at)
     }
 
-    /// True if one of these phones took no SMS since.
+    /// True if one of these phones did not accept an SMS since then.
     pub fn was_refused(&self, phones: &BTreeSet<Identifier>, since: Timestamp) -> bool {
         phones.iter().filter_map(|phone| self.refused.get(phone)).any(|at| *at >= since)
     }

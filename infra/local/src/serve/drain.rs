@@ -1,4 +1,4 @@
-//! How the hub stops: it takes nothing more, ends what it has begun, and leaves its files in order.
+//! The orderly stop of the hub: it takes nothing more, finishes what it has begun, and leaves its files in order.
 
 use std::{path::Path, time::Duration};
 
@@ -11,11 +11,11 @@ use tokio::{
 use super::Running;
 use crate::{Hub, hub::FILES};
 
-/// How long what was begun may take once the hub is to stop.
+/// The time for unfinished work once the hub has to stop.
 pub const DRAIN_TIME: Duration = Duration::from_secs(20);
 
-/// Serves until SIGTERM or Ctrl-C, and drains then: connections and deliveries that are under way are answered, messages
-/// that are being sent are sent, everything else waits for the next start. A second signal ends the wait.
+/// Serves until SIGTERM or Ctrl-C, then drains. Connections and deliveries on their way are answered, and messages
+/// that are being sent are sent. Everything else waits for the next start. A second signal ends the wait.
 ///
 /// # Errors
 /// A sentence: a part of the hub ended by itself, the system gives no signals, or the second signal came.
@@ -57,7 +57,7 @@ async fn any([terminate, interrupt]: &mut [Signal; 2]) {
 }
 
 impl Running {
-    /// Ends the hub in order. False if something was cut off after `DRAIN_TIME`; the next start does it again.
+    /// Ends the hub in order. False if work was cut off after [`DRAIN_TIME`]; the next start does it again.
     pub async fn drain(mut self, hub: &Hub) -> bool {
         hub.stopping.cancel();
         let work = async { while self.work.join_next().await.is_some() {} };
@@ -74,11 +74,11 @@ impl Running {
     }
 }
 
-/// Takes the write-ahead logs into the files: a copy of the folder is whole without them.
+/// Writes the write-ahead logs into the files, so that a copy of the folder is whole without them.
 pub(crate) async fn settle_logs(folder: &Path) {
     for name in FILES {
         let path = folder.join(name);
-        // Another process may read just now.
+        // Another process may be reading now.
         for _ in 0..3 {
             match stagedoor_sqlite::settle_log(&path).await {
                 Ok(()) => break,

@@ -1,4 +1,4 @@
-//! What the one process does all the time. Each loop ends by itself once the hub is to stop, after what it has begun.
+//! The loops of the one process. Each loop ends once the hub has to stop, after its current work.
 
 use std::{
     sync::Arc,
@@ -12,19 +12,19 @@ use tokio::task::JoinSet;
 
 use crate::hub::Hub;
 
-/// Events folded in one batch.
+/// The most events folded in one batch.
 pub const BATCH: usize = 500;
-/// Events of chats folded in one batch: few, so that the first in it need not wait for the last.
+/// The most events of chats folded in one batch. It is small, so that the first event need not wait for the last.
 pub const CHATS: usize = 50;
-/// Batches under way at once whose sources are asked.
+/// The most batches at once whose sources are asked first.
 const ASKING: usize = 32;
-/// Batches of the outbox under way at once.
+/// The most batches of the outbox at once.
 const SENDING: usize = 8;
-/// How long the queue sleeps when it is empty.
+/// The pause when the queue is empty.
 const IDLE: Duration = Duration::from_millis(25);
-/// How long a batch that is not full waits for company.
+/// How long a batch that is not full waits for more.
 const LINGER: Duration = Duration::from_millis(400);
-/// The longest that anybody waits for a full batch while others are served.
+/// The longest wait of anybody for a full batch while others are served.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause between tries while the CRM cannot be used.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -33,7 +33,7 @@ fn is_over(hub: &Hub) -> bool {
     hub.stopping.is_cancelled()
 }
 
-/// A pause that ends early if the hub is to stop.
+/// A pause that ends early if the hub has to stop.
 async fn pause(hub: &Hub, time: Duration) {
     tokio::select! {
         () = hub.stopping.cancelled() => {}
@@ -41,7 +41,7 @@ async fn pause(hub: &Hub, time: Duration) {
     }
 }
 
-/// Events whose source has to be asked first are handled beside the others, which never wait for a shop.
+/// Consumes a queue. Events whose source has to be asked first run beside the others, which never wait for a shop.
 pub async fn consume(hub: Arc<Hub>, queue: Arc<dyn Queue>, most: usize) {
     let mut asking = JoinSet::new();
     while !is_over(&hub) {
@@ -71,7 +71,7 @@ pub async fn consume(hub: Arc<Hub>, queue: Arc<dyn Queue>, most: usize) {
     while asking.join_next().await.is_some() {}
 }
 
-/// The outbox's own loop. Several batches are under way at once: a messenger that takes its time holds up no other.
+/// Sends from the outbox, several batches at once, so that a slow messenger delays no other.
 pub async fn send(hub: Arc<Hub>) {
     let outbox = Arc::clone(&hub.queues.outbox);
     let mut under_way = JoinSet::new();
@@ -94,7 +94,7 @@ pub async fn send(hub: Arc<Hub>) {
 
 async fn send_batch(hub: Arc<Hub>, batch: Vec<Received>) {
     let (events, receipts): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.event, one.receipt)).unzip();
-    // A message that was begun is sent to its end; the others of the batch are for the next start.
+    // A message that was begun is sent to its end. The others of the batch wait for the next start.
     let may_begin = || !is_over(&hub);
     let failed = hub.outreach.handle_while(events, &may_begin).await;
     let (back, done): (Vec<_>, Vec<_>) =
@@ -102,7 +102,7 @@ async fn send_batch(hub: Arc<Hub>, batch: Vec<Received>) {
     if let Err(error) = hub.queues.outbox.done(done.into_iter().map(|(_, one)| one).collect()).await {
         tracing::error!(%error, "sent messages come again; the store knows them");
     }
-    // Else they come again after the visibility timeout.
+    // Otherwise they come again after the visibility timeout.
     if is_over(&hub)
         && let Err(error) = hub.queues.outbox.give_back_unused(back.into_iter().map(|(_, one)| one).collect()).await
     {
@@ -114,7 +114,7 @@ async fn fold(hub: &Hub, queue: &dyn Queue, batch: Vec<Received>) {
     let (events, receipts): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.event, one.receipt)).unzip();
     hub.hear(sources_heard(&events, hub.sync.clock.now())).await;
     let failed = hub.sync.handle(events).await;
-    // What failed comes again by itself after the visibility timeout.
+    // Failed messages come again after the visibility timeout.
     let done = receipts.into_iter().enumerate().filter(|(index, _)| !failed.contains(index)).map(|(_, one)| one);
     if let Err(error) = queue.done(done.collect()).await {
         tracing::error!(%error, "folded events come again; the journal knows them");
@@ -177,7 +177,7 @@ pub async fn reconcile(hub: Arc<Hub>) {
     }
 }
 
-/// Those whose segments time alone may change.
+/// Evaluates people whose segments may change by time alone.
 pub async fn wake(hub: Arc<Hub>) {
     while !is_over(&hub) {
         if let Err(error) = hub.sync.wake().await {

@@ -1,4 +1,4 @@
-//! The one process: webhooks in, events folded, people reconciled, sources pulled.
+//! Runs the one process: takes webhooks, folds events, reconciles people, pulls sources.
 
 mod drain;
 mod loops;
@@ -22,27 +22,27 @@ use crate::{
     listener::{self, Limits},
 };
 
-/// Everything that runs; dropping it ends it.
+/// A running hub. Dropping it ends it.
 pub struct Running {
-    /// Where webhooks are taken.
+    /// The address that takes webhooks.
     pub address: SocketAddr,
-    /// Where the console is.
+    /// The address of the console.
     pub console: SocketAddr,
-    /// What opens it.
+    /// The token that opens the console.
     pub console_token: ConsoleToken,
     pub sandbox: Option<Sandbox>,
     pub vtiger: Option<VtigerSandbox>,
     pub messengers: Option<Messengers>,
     pub post: Option<Post>,
-    /// Loops and listeners of the hub, which end once it is to stop.
+    /// Loops and listeners of the hub. They end once the hub has to stop.
     work: JoinSet<()>,
-    /// Stand-ins, and what may be cut off at any moment.
+    /// Stand-ins, and tasks that may be cut off at any moment.
     others: JoinSet<()>,
     _lock: File,
 }
 
 impl Running {
-    /// Waits until a task ends, which none does before the hub is to stop.
+    /// Waits until a task ends. No task ends before the hub has to stop.
     pub async fn wait(&mut self) {
         tokio::select! {
             _ = self.work.join_next() => {}
@@ -51,7 +51,7 @@ impl Running {
     }
 }
 
-/// Starts the hub on `listener`, its console beside it and, where the config has one, the sandbox.
+/// Starts the hub on `listener`, its console beside it and, if the config has one, the sandbox.
 ///
 /// # Errors
 /// A sentence that says which address is taken or which source is wrong.
@@ -124,15 +124,17 @@ pub async fn start(hub: &Arc<Hub>, listener: TcpListener) -> Result<Running, Str
     Ok(Running { address, console, console_token, sandbox, vtiger, messengers, post, work, others, _lock: lock })
 }
 
-/// Connections that may wait to be accepted while all are taken, or in the first second of an on-sale night.
+/// Connections that may wait for `accept` while all are taken, or in the first second of an on-sale night.
 const BACKLOG: u32 = 1_024;
 
+/// Binds an address for listening.
+///
 /// # Errors
 /// A sentence that names the address.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A hub that starts again takes its address back at once.
+        // A restarted hub takes its address back at once.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -143,7 +145,8 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 /// The file in the data folder that a serving hub locks.
 pub const LOCK_FILE: &str = "serving.lock";
 
-/// One hub a folder: two would both be the reconciler. The lock ends with the process, however it ends.
+/// Locks the folder for one hub, because two would both be the reconciler. The lock ends with the process, also after
+/// a crash.
 ///
 /// # Errors
 /// A sentence: another hub serves from the folder, or the file cannot be made.
@@ -163,7 +166,7 @@ fn report(ended: std::io::Result<()>, what: &str) {
     }
 }
 
-/// An account for the sandbox, with the pipelines that the config speaks of.
+/// An account for the sandbox, with the pipelines that the config names.
 pub fn seed(config: &Config, crm: &CrmConfig) -> Seed {
     let closing = ["Успешно реализовано", "Закрыто и не реализовано"];
     let pipelines = config.catalog.pipelines.iter().map(|pipeline| PipelineSeed {
@@ -173,7 +176,8 @@ pub fn seed(config: &Config, crm: &CrmConfig) -> Seed {
     Seed { pipelines: pipelines.collect(), rate: crm.rate.get() as usize, ..Seed::default() }
 }
 
-/// An installation for the sandbox: the config's user, and the fields that docs/crm.md asks an administrator for.
+/// A Vtiger installation for the sandbox: the config's user, and the fields that docs/crm.md asks an administrator
+/// for.
 pub fn vtiger_seed(config: &Config, crm: &CrmConfig) -> VtigerSeed {
     let field = |(module, name, label): &(&str, &str, &str)| ((*module).into(), (*name).into(), (*label).into());
     let fields = stagedoor_crm::vtiger::FIELDS.iter().map(field).collect();
