@@ -1,4 +1,5 @@
-//! The rule language of segments (docs/segments.md): a sentence over what is known of somebody, read once and checked whole.
+//! The rule language of segments (docs/segments.md): a condition on what is known of a person. A rule is parsed once
+//! and checked as a whole.
 //!
 //! ```text
 //! rule  := and ("or" and)*          and := not ("and" not)*        not := "not" not | "(" rule ")" | "deal" "(" rule ")" | test
@@ -12,17 +13,21 @@ use stagedoor_model::Channel;
 
 use crate::Stage;
 
-/// A rule that was read and checked.
+/// A parsed and checked rule.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rule {
+    /// All rules are true.
     All(Vec<Rule>),
+    /// At least one rule is true.
     Any(Vec<Rule>),
+    /// The rule is not true.
     Not(Box<Rule>),
-    /// One and the same deal fulfils it.
+    /// At least one deal fulfils the whole rule.
     Deal(Box<Rule>),
     Test(Test),
 }
 
+/// A comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     Eq,
@@ -46,7 +51,7 @@ impl Op {
     }
 }
 
-/// A number that somebody has.
+/// A number of a person or a deal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
     Orders,
@@ -58,7 +63,7 @@ pub enum Count {
     CrmStage,
 }
 
-/// A moment in somebody's time.
+/// An instant of a person or a deal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     FirstSeen,
@@ -71,19 +76,20 @@ pub enum Moment {
     StartsAt,
 }
 
-/// A text that somebody has.
+/// A text of a person or a deal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Text {
     City,
     Show,
     Campaign,
-    /// A field of a form, or a campaign mark, such as `utm_source`.
+    /// A field of a form, or a campaign label such as `utm_source`.
     Label(String),
     Tag,
     /// The CRM's own name of the stage to which a manager moved the deal (Vtiger).
     CrmStage,
 }
 
+/// One test of a rule.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Test {
     Bought,
@@ -92,26 +98,27 @@ pub enum Test {
     Cancelled,
     Moved,
     OnAgain,
-    /// The show is moved, and its new date will follow.
+    /// The show was moved without a new date so far.
     Postponed,
     Consent(Channel),
     Withdrawn(Channel),
-    /// A way on which they can be reached, such as `email` or `telegram`.
+    /// The person can be reached this way, for example `email` or `telegram`.
     Reached(String),
-    /// A letter of this campaign, or any.
+    /// The person opened a letter of this campaign. `None`: of any.
     Opened(Option<String>),
     Clicked(Option<String>),
     Received(Option<String>),
     Count(Count, Op, f64),
+    /// True: the texts are equal. False: they differ.
     Text(Text, bool, String),
     Stage(Op, Stage),
-    /// Seconds since the moment.
+    /// Compares the seconds since the moment.
     Age(Moment, Op, i64),
-    /// Seconds until the moment.
+    /// Compares the seconds until the moment.
     Until(Moment, Op, i64),
 }
 
-/// Which parts of what is known a rule looks at.
+/// A set of the parts of [`Traits`](super::Traits) that a rule depends on, as bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Facets(pub u8);
 
@@ -121,20 +128,23 @@ impl Facets {
     pub const CONSENT: Self = Self(4);
     pub const CHATS: Self = Self(8);
     pub const LABELS: Self = Self(16);
-    /// A moment in it passes by itself.
+    /// The rule holds a moment or a count that changes with time.
     pub const TIME: Self = Self(32);
     pub const ALL: Self = Self(63);
 
+    /// Returns the union of both sets.
     pub fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
+    /// Returns true if the sets have a common part.
     pub fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }
 
 impl Rule {
+    /// Returns the parts that the rule depends on.
     pub fn facets(&self) -> Facets {
         match self {
             Rule::All(rules) | Rule::Any(rules) => {
@@ -148,7 +158,7 @@ impl Rule {
 }
 
 impl Rule {
-    /// Whether the rule asks for a fact, in any sense.
+    /// Returns true if the rule contains this test, negated or not.
     pub fn asks(&self, fact: &Test) -> bool {
         match self {
             Rule::All(rules) | Rule::Any(rules) => rules.iter().any(|rule| rule.asks(fact)),
@@ -157,7 +167,8 @@ impl Rule {
         }
     }
 
-    /// Whether it is about what became of a show: that it moved, or was called off. That it was not is no news.
+    /// Returns true if the rule asks for a change of a show: cancelled, moved, postponed or on again. A negated test
+    /// does not count.
     pub fn is_about_changes(&self) -> bool {
         fn asks(rule: &Rule, negated: bool) -> bool {
             match rule {
@@ -187,7 +198,7 @@ impl Test {
             Test::Text(Text::Label(_) | Text::Tag, ..) => Facets::LABELS,
             Test::Text(..) => Facets::DEALS,
             Test::Consent(_) | Test::Withdrawn(_) => Facets::CONSENT,
-            // An address that bounces is not reached.
+            // An address that bounces cannot be reached.
             Test::Reached(_) => Facets::CHATS.and(Facets::LETTERS).and(Facets::CONSENT),
             Test::Opened(_) | Test::Clicked(_) | Test::Received(_) => Facets::LETTERS,
             Test::Count(Count::Letters, ..) => Facets::LETTERS,
@@ -202,7 +213,7 @@ impl Test {
     }
 }
 
-/// What is wrong with a rule, and at which character (from 1).
+/// An error in a rule, with its place as a character number from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
     pub at: usize,
@@ -228,7 +239,7 @@ impl fmt::Display for Op {
     }
 }
 
-/// In words for a manager who asks why.
+/// Writes the test in words for a manager.
 impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |campaign: &Option<String>| campaign.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();

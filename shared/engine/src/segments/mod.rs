@@ -1,5 +1,5 @@
-//! Segments: who is in, and since when. A rule is true of what is known of somebody at an instant; some of it changes by time
-//! alone, and then the instant at which it may is known too.
+//! Segments: the rules, the people who fulfil them, and since when. A rule is true for a person at an instant. If
+//! time alone can change it, the evaluation also returns the next instant at which it can.
 
 mod language;
 mod parse;
@@ -24,16 +24,16 @@ use crate::Mailing;
 pub struct Segment {
     pub name: String,
     pub title: String,
-    /// As it was written.
+    /// The text of the rule in the config.
     pub text: String,
     pub rule: Rule,
 }
 
-/// Who somebody is at an instant.
+/// The segments of a person at an instant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Membership {
     pub of: BTreeSet<String>,
-    /// When it may change by time alone: look again then.
+    /// When the result may change by time alone. The person must be evaluated again then.
     pub again_at: Option<Timestamp>,
 }
 
@@ -42,7 +42,8 @@ pub fn evaluate(segments: &[Segment], traits: &Traits, now: Timestamp) -> Member
     reevaluate(segments, traits, now, Facets::ALL, &BTreeSet::new())
 }
 
-/// Evaluates the segments that look at what has changed, and those that time may change; of the others it stands as it was.
+/// Evaluates the segments whose rules depend on what `changed` or on time. For the others the result in `known`
+/// stays.
 pub fn reevaluate(
     segments: &[Segment],
     traits: &Traits,
@@ -64,7 +65,8 @@ pub fn reevaluate(
     membership
 }
 
-/// Whether a rule is true of somebody, or of one of their deals, and when that may change by time alone.
+/// Returns true if a rule is true for a person, or for one of their deals. Moves `again_at` to the earliest instant
+/// at which time alone may change that.
 pub(crate) fn holds(
     rule: &Rule,
     traits: &Traits,
@@ -75,7 +77,7 @@ pub(crate) fn holds(
     Look { traits, now, again_at }.rule(rule, deal)
 }
 
-/// Why somebody is in a segment or not: every test of its rule with its answer, as lines for a reader.
+/// Explains why a person is in a segment or not: one line with yes or no for each test of the rule.
 pub fn why(segment: &Segment, traits: &Traits, now: Timestamp) -> Vec<String> {
     let mut lines = Vec::new();
     explain(&segment.rule, traits, now, None, 0, &mut lines);
@@ -113,6 +115,7 @@ fn explain(
     }
 }
 
+/// One evaluation of rules for a person.
 struct Look<'l> {
     traits: &'l Traits,
     now: Timestamp,
@@ -120,7 +123,7 @@ struct Look<'l> {
 }
 
 impl Look<'_> {
-    /// Every part is looked at, also where one decides: each may say when to look again.
+    /// Evaluates every part, also if one part decides: each part may set `again_at`.
     #[allow(clippy::unnecessary_fold, reason = "any and all stop at the first that decides")]
     fn rule(&mut self, rule: &Rule, deal: Option<&DealTraits>) -> bool {
         match rule {
@@ -175,7 +178,8 @@ impl Look<'_> {
         }
     }
 
-    /// At the second at which a comparison may turn, and the one after it: `>=` turns at the first, `>` at the second.
+    /// Schedules an evaluation at the second at which a comparison may change, or one second later if that has
+    /// passed: `>=` changes at the first, `>` at the second.
     fn look_again(&mut self, second: i64) {
         let now = self.now.as_second();
         let Some(next) = [second, second.saturating_add(1)].into_iter().find(|at| *at > now) else { return };
@@ -198,6 +202,7 @@ impl Look<'_> {
         })
     }
 
+    /// Schedules an evaluation at the start of the next show with tickets.
     fn visits_to_come(&mut self) {
         let to_come = self.traits.deals.iter().filter(|deal| deal.tickets > 0).filter_map(|deal| deal.starts_at);
         let next = to_come.filter(|at| *at > self.now).min();
@@ -237,18 +242,18 @@ impl Look<'_> {
     }
 }
 
-/// A number for all rules together, those of mailings included: another one when any of them was written anew.
+/// Returns a number for all rules, including those of mailings. It changes if any of them changes.
 pub fn rules_number(segments: &[Segment], mailings: &[Mailing]) -> u64 {
     let mut hasher = DefaultHasher::new();
     segments.iter().for_each(|segment| (&segment.name, &segment.text).hash(&mut hasher));
     for mailing in mailings {
-        // Whom it is for; what it says may be written anew without anybody being looked at again.
+        // The number covers the audience only: new texts need no new evaluation of people.
         (&mailing.name, format!("{:?} {:?}", mailing.to, mailing.only)).hash(&mut hasher);
     }
     hasher.finish()
 }
 
-/// The names of segments that entered and left.
+/// Returns the names of segments that a person entered, and of those that they left.
 pub fn changes(before: &BTreeMap<String, Timestamp>, after: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
     let entered = after.iter().filter(|name| !before.contains_key(*name)).cloned().collect();
     let left = before.keys().filter(|name| !after.contains(*name)).cloned().collect();

@@ -1,13 +1,13 @@
-//! A rule's text to the rule: by descent, with the place of whatever is wrong.
+//! A recursive-descent parser for rules. Each error has its place.
 
 use stagedoor_model::Channel;
 
 use super::language::{Count, Moment, Op, Rule, Test, Text, Wrong};
 use crate::Stage;
 
-/// Deeper than that nobody can read, and a hostile config would run the stack out.
+/// Greatest depth of brackets. A deeper rule is unreadable, and could overflow the stack.
 const DEPTH: usize = 32;
-/// Characters of a rule.
+/// Greatest length of a rule, in characters.
 const LENGTH: usize = 4_000;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -15,7 +15,7 @@ enum Token {
     Word(String),
     Quoted(String),
     Number(f64),
-    /// In seconds.
+    /// A time span in seconds.
     Span(i64),
     Op(Op),
     Open,
@@ -29,8 +29,10 @@ fn wrong<T>(at: usize, what: impl Into<String>) -> Read<T> {
     Err(Wrong { at, what: what.into() })
 }
 
+/// Parses a rule about a person.
+///
 /// # Errors
-/// The first thing that is wrong, with its place.
+/// Returns the first error with its place.
 pub fn parse(text: &str) -> Read<Rule> {
     let chars: Vec<char> = text.chars().collect();
     if chars.len() > LENGTH {
@@ -113,25 +115,25 @@ fn word_or_number(word: String, at: usize) -> Read<Token> {
         _ => return wrong(at, format!("{word:?} is no number and no span; a span is 30m, 12h, 3d or 2w")),
     };
     match word.trim_end_matches(unit).parse::<i64>() {
-        // Ten years.
+        // A span has at most ten years.
         Ok(count) if count.saturating_mul(seconds) <= 315_360_000 => Ok(Token::Span(count * seconds)),
         _ => wrong(at, format!("{word:?} is no span of at most ten years; a span is 30m, 12h, 3d or 2w")),
     }
 }
 
-/// A rule about one deal: its facts are that deal's.
+/// Parses a rule about one deal: every fact of a deal is that deal's.
 ///
 /// # Errors
-/// The first thing that is wrong, with its place.
+/// Returns the first error with its place.
 pub fn parse_of_deal(text: &str) -> Read<Rule> {
     const OPEN: &str = "deal(";
-    // Closed on a line of its own, so that nothing in the text runs into it.
+    // The bracket closes on a line of its own, so that no part of the text joins it.
     let whole = parse(&format!("{OPEN}{text}\n)"));
     let moved =
         |wrong: Wrong| Wrong { at: wrong.at.saturating_sub(OPEN.len()).clamp(1, text.chars().count() + 1), ..wrong };
     match whole.map_err(moved)? {
         Rule::Deal(rule) => Ok(*rule),
-        // Such as `a) or (b`.
+        // The text was, for example, `a) or (b`.
         _ => wrong(1, "the brackets do not belong together"),
     }
 }
@@ -220,7 +222,7 @@ impl Parser {
             Some((at, Token::Word(word))) => {
                 let is_deals = DEALS.contains(&word.as_str());
                 let test = Rule::Test(self.test(at, &word)?);
-                // A fact of a deal that stands alone means: of any deal.
+                // A deal's fact outside `deal(…)` is true if any deal has it.
                 Ok(if is_deals && !self.in_deal { Rule::Deal(Box::new(test)) } else { test })
             }
             Some((at, token)) => wrong(at, format!("expected a fact, found {}", said(&token))),
@@ -287,7 +289,7 @@ impl Parser {
         }
     }
 
-    /// amoCRM has numbers for its stages, Vtiger names.
+    /// Parses a stage of the CRM. amoCRM has numbers for stages, Vtiger has names.
     fn crm_stage(&mut self) -> Read<Test> {
         match (self.op()?, self.take()) {
             (op, Some((_, Token::Number(number)))) => Ok(Test::Count(Count::CrmStage, op, number)),
@@ -381,7 +383,7 @@ impl Parser {
     }
 }
 
-/// Facts of a deal: alone they mean any deal, within `deal(…)` the same one.
+/// Facts of a deal. Outside `deal(…)` they mean any deal, inside it the same deal.
 const DEALS: [&str; 12] = [
     "city",
     "show",
@@ -427,7 +429,7 @@ const FACTS: [&str; 27] = [
     "until",
 ];
 
-/// Ways on which somebody can be reached.
+/// The ways in which a person can be reached.
 pub const WAYS: [&str; 8] = ["email", "sms", "telegram", "viber", "vk", "messenger", "instagram", "whatsapp"];
 
 const MOMENTS: [(&str, Moment); 8] = [

@@ -87,7 +87,7 @@ fn a_rule_says_what_it_reads_like() {
     };
     for (rule, expected) in [
         ("city = \"Уфа\" and promo_unused", true),
-        // The paid deal is another city's.
+        // The paid deal is in another city.
         ("deal(city = \"Уфа\" and stage >= paid)", false),
         ("city = \"Уфа\" and stage >= paid", true),
         ("deal(city = \"Уфа\" and stage = promo_issued and age(stage_since) >= 3d)", true),
@@ -194,7 +194,7 @@ fn segments() -> Vec<Segment> {
     RULES.iter().enumerate().map(one).collect()
 }
 
-/// One change of what is known, or some time.
+/// One change of the facts, or a step in time.
 #[derive(Debug, Clone)]
 enum Change {
     Wait(i64),
@@ -259,7 +259,7 @@ fn apply(traits: &mut Traits, change: &Change, now: &mut i64) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever happens and however time passes: looking only at what changed gives exactly what looking at everything gives.
+    /// Whatever changes: evaluating only the changed parts gives the same result as evaluating everything.
     #[test]
     fn step_by_step_gives_what_looking_at_everything_gives(changes in prop::collection::vec(change(), 1..40)) {
         let (segments, mut traits, mut now) = (segments(), Traits::default(), NOW);
@@ -277,7 +277,7 @@ proptest! {
         }
     }
 
-    /// Nobody enters or leaves by time alone before the instant that was told.
+    /// Membership never changes by time alone before the returned instant.
     #[test]
     fn nothing_turns_before_the_instant_that_was_told(
         changes in prop::collection::vec(change(), 1..20), part in 0.0_f64..1.0,

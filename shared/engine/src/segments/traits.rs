@@ -1,4 +1,4 @@
-//! What the rules of segments look at, derived once a person.
+//! The facts that segment rules test, derived once for each person.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +11,7 @@ use stagedoor_model::{Channel, Fact, Identifier, Kind, MARKETING, MailMessage, T
 use super::Facets;
 use crate::{Catalog, Person, Stage, Standing, consent, deals::deals_of, is_suppressed, settlements};
 
+/// What segment rules can ask about a person.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Traits {
     pub deals: Vec<DealTraits>,
@@ -27,6 +28,7 @@ pub struct Traits {
     pub labels: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// What segment rules can ask about a deal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DealTraits {
     pub show: String,
@@ -35,21 +37,22 @@ pub struct DealTraits {
     pub since: Timestamp,
     pub starts_at: Option<Timestamp>,
     pub tickets: usize,
-    /// In whole major units of the CRM account's currency; sums in other currencies are not in it.
+    /// Worth in whole major units of the CRM account's currency, without sums in other currencies.
     pub worth: i64,
     pub cancelled: bool,
     pub moved: bool,
-    /// It takes place after all as it was announced. Only mailings know of whom that is news.
+    /// True if the show takes place as announced after all. Only mailings know for whom that is news.
     pub on_again: bool,
-    /// The show is moved, and its new date will follow.
+    /// True if the show was moved without a new date so far.
     pub postponed: bool,
-    /// IANA.
+    /// Time zone of the show, an IANA name.
     pub zone: Option<String>,
     pub campaign: Option<String>,
-    /// The CRM's id of the stage to which a manager moved it.
+    /// The CRM's id of the stage to which a manager moved the deal.
     pub moved_to: Option<u64>,
 }
 
+/// What segment rules can ask about a letter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LetterTraits {
     pub campaign: Option<String>,
@@ -59,12 +62,13 @@ pub struct LetterTraits {
 }
 
 impl Traits {
-    /// `leads` are the CRM's ids of the person's deals, by show: a manager's move is told of the deal's id.
+    /// Derives the facts of a person. `leads`: the CRM's ids of the deals, by show. A manager's move names only that
+    /// id.
     pub fn of(person: &Person, leads: &BTreeMap<String, u64>, catalog: &Catalog) -> Self {
         let mut traits = Self::default();
         let moves = moves(person);
         let money = settlements(person.records.values());
-        // A payment that only its provider told of is a purchase too.
+        // A payment that only its provider reported is a purchase, too.
         let paid = money.orders.values().filter_map(|(order, settlement)| order.paid_at.or(settlement.paid_at));
         traits.bought_at = paid.max();
         for (key, deal) in deals_of(person, catalog, &money) {
@@ -76,7 +80,7 @@ impl Traits {
                 tickets: deal.live_tickets,
                 worth: deal.worth(catalog.currency()).as_ref().map_or(0, stagedoor_model::Money::whole_major),
                 cancelled: deal.show.cancelled,
-                // Whoever came later knows the new time.
+                // A person whose deal began after the move knows the new time.
                 moved: deal.show.moved_at.is_some_and(|at| deal.since <= at),
                 on_again: false,
                 postponed: deal.show.is_postponed(),
@@ -101,7 +105,7 @@ impl Traits {
     }
 
     fn take(&mut self, at: Timestamp, fact: &Fact, codes: &mut BTreeSet<String>) {
-        // What we or the CRM or a provider did is no sign of life.
+        // Only acts of the person count as seen, not those of the hub, the CRM or a provider.
         let last = match fact {
             Fact::Submission(submission) => {
                 for (name, value) in &submission.labels {
@@ -153,23 +157,24 @@ impl Traits {
         );
     }
 
-    /// Shows that are over and that they had tickets for.
+    /// Returns the number of past shows for which the person had tickets.
     pub fn visits(&self, now: Timestamp) -> usize {
         self.deals.iter().filter(|deal| deal.tickets > 0 && deal.starts_at.is_some_and(|at| at <= now)).count()
     }
 
+    /// Returns the start of the last past show for which the person had tickets.
     pub fn last_visit(&self, now: Timestamp) -> Option<Timestamp> {
         let over = self.deals.iter().filter(|deal| deal.tickets > 0).filter_map(|deal| deal.starts_at);
         over.filter(|at| *at <= now).max()
     }
 }
 
-/// What was looked at, a number a part: a part whose number is the same has not changed.
+/// Hashes of the traits of the last evaluation. A part with an equal hash has not changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looked([u64; 6]);
 
 impl Looked {
-    /// `rules` stands for the rules themselves: with other rules everything is looked at anew.
+    /// Hashes the traits. `rules`: the number of the rules; a different number makes every rule be evaluated.
     pub fn at(traits: &Traits, rules: u64) -> Self {
         let number = |part: &dyn Fn(&mut DefaultHasher)| {
             let mut hasher = DefaultHasher::new();
@@ -189,7 +194,7 @@ impl Looked {
         ])
     }
 
-    /// What has changed since.
+    /// Returns the parts that differ.
     pub fn changed(&self, now: &Self) -> Facets {
         let parts = [Facets::DEALS, Facets::LETTERS, Facets::CONSENT, Facets::CHATS, Facets::LABELS, Facets::ALL];
         let pairs = self.0.iter().zip(now.0).zip(parts);
@@ -208,6 +213,7 @@ impl LetterTraits {
     }
 }
 
+/// Returns the name of a messenger in rules.
 fn way(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Telegram => "telegram",
@@ -220,6 +226,7 @@ fn way(kind: Kind) -> Option<&'static str> {
     })
 }
 
+/// Returns the stage to which a manager moved each deal, by the deal's id in the CRM.
 fn moves(person: &Person) -> BTreeMap<u64, u64> {
     let moved = |record: &stagedoor_model::Record| match record.fact {
         Fact::CrmLead { lead, status: Some(status), by, deleted: false, .. } if by != Some(0) => Some((lead, status)),
