@@ -1,4 +1,4 @@
-//! When the hub itself was away. What no source could tell it is no silence of a source.
+//! Times in which the hub itself was away. Silence of a source in such a time does not count.
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -7,14 +7,14 @@ use stagedoor_model::{Timestamp, breakage};
 use crate::{PortError, Result, Store};
 
 pub(crate) const CELL: &str = "sources/watched";
-/// A watch is noted again after this time at the earliest.
+/// The shortest time between two notes in the store.
 const RESOLUTION: SignedDuration = SignedDuration::from_mins(5);
-/// Between two watches a hub that serves lets much less pass.
+/// A serving hub looks more often than this. A longer time between two looks means that the hub was away.
 const AWAY: SignedDuration = SignedDuration::from_hours(2);
-/// Times away that are kept.
+/// The number of absences that are kept. Older ones are dropped.
 const KEPT: usize = 50;
 
-/// When somebody watched, and when nobody did.
+/// The time of the last look, and the absences before it as (begin, end).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Watched {
     at: Timestamp,
@@ -23,7 +23,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// The same, watched at `now`, too.
+    /// Adds a look at `now`. If the last look is long ago, the time between is an absence.
     fn until(mut self, now: Timestamp) -> Self {
         if now.duration_since(self.at) >= AWAY && !breakage::is_on("own-absence-is-silence") {
             self.away.push((self.at, now));
@@ -35,14 +35,14 @@ impl Watched {
     }
 }
 
-/// When the hub was away so far, by what a cell says.
+/// The absences of the hub until `now`, from the stored value.
 pub(crate) fn away_by(key_value: Option<&str>, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
     let known = key_value.and_then(|value| serde_json::from_str::<Watched>(value).ok());
-    // After a start deliveries may be handled before anybody watches.
+    // After a start, deliveries may be handled before the first look for silent sources.
     known.map_or_else(Vec::new, |known| known.until(now).away)
 }
 
-/// Notes that the hub is there. Whoever looks for silent sources calls it at each look.
+/// Notes that the hub is there. Each look for silent sources calls it. Returns the absences so far.
 ///
 /// # Errors
 /// When the store fails.
@@ -53,7 +53,7 @@ pub(crate) async fn watch(store: &dyn Store, now: Timestamp) -> Result<Vec<(Time
     let watched = known.unwrap_or_else(|| Watched { at: now, away: vec![] }).until(now);
     if !is_noted {
         let value = serde_json::to_string(&watched).map_err(|error| PortError::Fail(error.to_string()))?;
-        // Another process that is faster notes the same.
+        // A process that writes first has noted the same, so a lost write is harmless.
         store.compare_and_set(CELL, &value, key_value.map(|one| one.version)).await?;
     }
     Ok(watched.away)

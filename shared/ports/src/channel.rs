@@ -3,47 +3,50 @@ use std::{num::NonZeroU32, time::Duration};
 use async_trait::async_trait;
 use stagedoor_model::{MessageDecided, TextLimit};
 
-/// What a messenger or a gateway said to one message.
+/// The answer of a messenger or gateway to one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sending {
-    /// With its id of the message.
+    /// The channel took the message and gave it this id.
     Sent(String),
-    /// Not taken now: nothing goes through this channel for so long.
+    /// The channel takes nothing now. No message goes through it for this long.
     Throttled(Duration),
-    /// Not taken now by this person alone.
+    /// The channel takes nothing for this person now. Other people are not affected.
     Busy(Duration),
-    /// They blocked us, are gone, or never let us write.
+    /// The person blocked us, is gone, or never allowed us to write. The text is the reason.
     RecipientOptedOut(String),
-    /// Never taken as it is.
+    /// The channel never takes this message as it is. The text is the reason.
     Refused(String),
-    /// Our token is wrong, the account is blocked, the money is out: nothing goes until somebody has acted.
+    /// Our token is wrong, the account is blocked, or the money is out. Nothing goes until somebody acts.
     CredentialsRejected(String),
-    /// Nothing reached it: to be tried again.
+    /// The request did not reach the channel, so a retry is safe. The text is the reason.
     NotSent(String),
-    /// The answer was lost: it may have been sent.
+    /// The answer was lost. The channel may have sent the message.
     Lost,
 }
 
-/// What is known of a message whose answer was lost.
+/// What a channel knows of a message whose answer was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
+    /// The message was sent, with this id.
     Sent(String),
-    /// Sending it again makes no second one: it was not sent, or the channel knows it by the decision's id.
+    /// A retry makes no second message: it was not sent, or the channel knows it by the decision's id.
     Again,
-    /// It will be told by a webhook: ask later.
+    /// A webhook will report it. The caller asks again later.
     Later,
-    /// The channel does not know it. What was lost may still arrive, so it is asked again before another is sent.
+    /// The channel does not know it, but the lost message may still arrive. The caller asks again before it sends
+    /// another.
     NotKnown,
-    /// There is no way to know.
+    /// There is no way to find out.
     Unknown,
 }
 
-/// One bot, community, page or gateway, outward.
+/// A client that sends messages through one bot, community, page or gateway.
 #[async_trait]
 pub trait Channel: Send + Sync {
-    /// `decision` names the message for ever.
+    /// Sends one message. `decision` is the permanent id of the message, the same for every retry.
     async fn send(&self, decision: &str, message: &MessageDecided) -> Sending;
 
+    /// Finds out whether a message was sent whose answer was lost ([`Sending::Lost`]). `decision` is as for `send`.
     async fn settle(&self, decision: &str, message: &MessageDecided) -> Settled {
         _ = (decision, message);
         Settled::Unknown
@@ -52,17 +55,17 @@ pub trait Channel: Send + Sync {
     /// Messages a second in all.
     fn rate(&self) -> NonZeroU32;
 
-    /// The least time between two messages to one person.
+    /// The shortest time between two messages to one person.
     fn pause(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// The longest text of one message; a longer one goes out in parts. `None`: there is no limit that anybody reaches.
+    /// The longest text of one message; a longer text goes out in parts. `None`: the channel has no limit that matters.
     fn limit(&self) -> Option<TextLimit> {
         None
     }
 
-    /// How long after somebody's last sign they may be written to freely.
+    /// How long after a person's last message the hub may write to them freely. `None`: there is no such limit.
     fn window(&self) -> Option<Duration> {
         None
     }

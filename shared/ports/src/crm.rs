@@ -8,26 +8,28 @@ use jiff::SignedDuration;
 use stagedoor_engine::{CompanyDraft, ContactDraft, DealDraft, InvoiceDraft, Parting, PersonId, ShowKey};
 use stagedoor_model::{Body, Timestamp};
 
-/// What became of one row of a bulk call.
+/// The result of one row of a bulk call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
+    /// The CRM has the row, with this id.
     Done(u64),
-    /// The CRM will not have this row; the reason is for a manager's eyes.
+    /// The CRM refuses this row. The reason is for a manager.
     Refused(String),
-    /// The call broke off; whether it took effect is unknown.
+    /// The call broke off. It may have taken effect.
     Unknown,
-    /// Not sent: the CRM cannot be used just now.
+    /// The row was not sent, because the CRM is not available now.
     NotSent,
-    /// Not done, because the row itself or a row that it points at is not in the CRM any more.
+    /// The write did not happen: the row, or a row that it points at, is no longer in the CRM.
     Gone(Gone),
-    /// Not sent: something that concerns this row and its like has to be put right in the CRM first, such as a stage that
-    /// is missing. The reason is for a manager's eyes. It is tried again by itself, and others go on.
+    /// The row was not sent, because something must first be put right in the CRM, such as a missing stage. The reason
+    /// is for a manager. A later run tries again without help, and other rows go on.
     Held(String),
-    /// Not written: the row bears the hub's id of this other person. A number was used again, or a manager merged rows.
+    /// The write did not happen: the row bears the hub's id of this other person. The CRM reused a number, or a manager
+    /// merged rows.
     Misidentified(PersonId),
 }
 
-/// A row that was in the CRM and is not there any more: somebody deleted it, or merged it into another.
+/// A row that is no longer in the CRM: somebody deleted it or merged it into another. The number is its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gone {
     Contact(u64),
@@ -36,7 +38,7 @@ pub enum Gone {
 }
 
 impl fmt::Display for Gone {
-    /// A sentence for a manager.
+    /// Writes a sentence for a manager.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, id) = match self {
             Self::Contact(id) => ("contact", id),
@@ -48,7 +50,7 @@ impl fmt::Display for Gone {
 }
 
 impl WriteOutcome {
-    /// For callers that cannot look for another row: what is gone is refused, in words.
+    /// Turns `Gone` into `Refused` with a sentence, for callers that cannot look for another row.
     #[must_use]
     pub fn or_refused(self) -> Self {
         match self {
@@ -58,19 +60,21 @@ impl WriteOutcome {
     }
 }
 
-/// A row that tells of somebody who is erased.
+/// A row in the CRM that holds data of an erased person. The number is the row's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OfErased {
+    /// The contact of the person.
     Contact(u64),
+    /// A deal of the person.
     Deal(u64),
-    /// It is kept for the accounts, and only named.
+    /// An invoice of the person. Accounting keeps it, so it is only named.
     Invoice(u64),
-    /// A contact of somebody else who typed an address of theirs. It stays, and is named.
+    /// The contact of another person who typed an address of the erased one. It stays, and is only named.
     ClaimedIn(u64),
 }
 
 impl OfErased {
-    /// As the hub knows it.
+    /// The row's id, as the hub knows it.
     pub fn number(self) -> u64 {
         match self {
             Self::Contact(id) | Self::Deal(id) | Self::Invoice(id) | Self::ClaimedIn(id) => id,
@@ -78,74 +82,78 @@ impl OfErased {
     }
 }
 
-/// What became of such a row.
+/// The result of deleting such a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Struck {
-    /// As the CRM itself names it.
+    /// The row's id in the CRM's own form.
     pub id: String,
+    /// True if the CRM no longer has the row.
     pub is_gone: bool,
 }
 
+/// Why a call to a CRM failed as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum CrmError {
-    /// Down, throttled or blocked: nothing was done.
+    /// The CRM is down, throttles or blocks us. Nothing was done.
     #[error("the CRM cannot be used now: {0}")]
     Unavailable(String),
-    /// The account's owner has to act: authorise again, pay, lift a block.
+    /// The account's owner has to act: authorise again, pay, or lift a block.
     #[error("the CRM refuses us: {0}")]
     CredentialsRejected(String),
 }
 
-/// One page of the account's own rows, for the mirror.
+/// One page of the account's contacts, for the mirror.
 #[derive(Debug, Clone)]
 pub struct CrmPage {
+    /// The contacts as events, each with its time.
     pub bodies: Vec<(Timestamp, Body)>,
+    /// The next page; `None` after the last one.
     pub next: Option<u32>,
 }
 
-/// What changed in a CRM that tells nothing by itself.
+/// Changes in a CRM that sends no webhooks.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     pub contacts: Vec<(Timestamp, Body)>,
     pub deals: Vec<SeenDeal>,
-    /// The last change that was seen, by its clock; `None` where there was none.
+    /// The time of the last change found, by the CRM's clock; `None` if there was none.
     pub until: Option<Timestamp>,
 }
 
-/// Which of the rows that the hub knows are gone for sure.
+/// Rows known to the hub that the CRM certainly no longer has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deleted {
     pub contacts: BTreeSet<u64>,
     pub deals: BTreeSet<u64>,
-    /// Rows that are there, and that the hub's user may not see.
+    /// The number of rows that exist, but that the hub's user may not see.
     pub hidden: usize,
 }
 
-/// A deal as it stands there.
+/// A deal as the CRM has it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenDeal {
     pub id: u64,
     pub changed_at: Timestamp,
-    /// By its name; empty where the CRM tells it in another way.
+    /// The name of the stage. Empty if the CRM reports the stage in another way.
     pub stage: String,
-    /// The user who changed it last; `None` for the hub itself.
+    /// The user who made the last change; `None` if it was the hub.
     pub by: Option<u64>,
-    /// The hub's own id in it.
+    /// The hub's own id, as stored in the deal.
     pub hub_id: Option<String>,
-    /// The contact that it hangs on; `None` also where the CRM does not tell it with the deal.
+    /// The deal's contact. `None` also if the CRM does not return it with the deal.
     pub contact: Option<u64>,
 }
 
-/// What deals and invoices come to in the CRM, in minor units.
+/// The sums of deals and invoices in the CRM, in minor units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CrmTotals {
     pub deals: i64,
     pub invoiced: i64,
-    /// What came and did not go back.
+    /// Money received, less money paid back.
     pub received: i64,
 }
 
-/// What an invoice hangs on.
+/// The rows that an invoice belongs to, by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvoiceOwners {
     pub contact: u64,
@@ -153,84 +161,92 @@ pub struct InvoiceOwners {
     pub company: Option<u64>,
 }
 
-/// How long a call that was given up may still take effect in a CRM, where its client knows no better.
+/// How long an abandoned call may still take effect in a CRM. A client that knows better overrides [`Crm::late_for`].
 pub const LATE_FOR: SignedDuration = SignedDuration::from_secs(150);
 
-/// A CRM that holds contacts and deals. Bulk calls answer row by row, in the order of their input.
+/// A CRM with contacts and deals. Bulk calls return one outcome a row, in the order of the input.
+///
+/// # Errors
+/// [`CrmError`] when the call as a whole fails. Bulk calls report errors row by row; [`Crm::trouble`] has the reason.
 #[async_trait]
 pub trait Crm: Send + Sync {
-    /// Makes what the hub needs: fields, pipelines' stages looked up. Cheap when nothing is missing.
+    /// Creates missing fields and looks up the stages of pipelines. Cheap if nothing is missing.
     async fn set_up(&self) -> Result<(), CrmError>;
+    /// Creates contacts.
     async fn create_contacts(&self, rows: &[ContactDraft]) -> Vec<WriteOutcome>;
+    /// Updates contacts by id.
     async fn update_contacts(&self, rows: &[(u64, ContactDraft)]) -> Vec<WriteOutcome>;
-    /// Each deal belongs to the contact before it.
+    /// Creates deals. The number before each deal is the id of its contact.
     async fn create_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome>;
+    /// Updates deals by id.
     async fn update_deals(&self, rows: &[(u64, DealDraft)]) -> Vec<WriteOutcome>;
-    /// Finds, fills up or makes these companies; one whose id is known is not looked for. `since`: from when on one of them may
-    /// have been made without an answer.
+    /// Finds, completes or creates companies. A company with a known id is not looked for. `since`: the earliest time
+    /// at which a create without an answer may have made one of them.
     async fn put_companies(&self, rows: &[(Option<u64>, CompanyDraft)], since: Option<Timestamp>) -> Vec<WriteOutcome>;
-    /// Whether it holds invoices at all.
+    /// True if the CRM has invoices.
     fn invoices(&self) -> bool {
         false
     }
+    /// Creates invoices for their contact, deal and company.
     async fn create_invoices(&self, rows: &[(InvoiceOwners, InvoiceDraft)]) -> Vec<WriteOutcome> {
         vec![WriteOutcome::Refused("this CRM holds no invoices".into()); rows.len()]
     }
-    /// What came, what went and how it stands; its lines stay.
+    /// Updates payments, refunds and status of invoices by id. Their lines stay unchanged.
     async fn update_invoices(&self, rows: &[(u64, InvoiceDraft)]) -> Vec<WriteOutcome> {
         vec![WriteOutcome::Refused("this CRM holds no invoices".into()); rows.len()]
     }
-    /// By their keys.
+    /// Finds invoices by their keys. Returns the ids of those that exist.
     async fn find_invoices(&self, keys: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, CrmError> {
         _ = keys;
         Ok(BTreeMap::new())
     }
-    /// Whether it tells of changes itself, by webhooks.
+    /// True if the CRM sends webhooks; otherwise `changes` is polled.
     fn has_webhooks(&self) -> bool {
         true
     }
-    /// How long a call that was given up may still take effect there. A create without an answer is made anew only after that.
+    /// How long an abandoned call may still take effect. A create without an answer is repeated only after that.
     fn late_for(&self) -> SignedDuration {
         LATE_FOR
     }
-    /// What changed since then, by its own clock; for one that tells nothing by itself.
+    /// Changes after `since`, by the CRM's clock. Only for a CRM without webhooks.
     async fn changes(&self, since: Timestamp) -> Result<Changes, CrmError> {
         _ = since;
         Ok(Changes::default())
     }
-    /// Which of these contacts and deals are no longer there. A row that the hub's user may not see is not missing.
+    /// The rows among these that the CRM no longer has. A row that the hub's user may not see is not deleted.
     async fn deleted(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Deleted, CrmError> {
         _ = (contacts, deals);
         Ok(Deleted::default())
     }
-    /// These contacts and deals as they are now. Rows that are not there, or out of sight, are left out.
+    /// The present state of these contacts and deals. Rows that are missing or hidden are left out.
     async fn fetch(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<Changes, CrmError> {
         _ = (contacts, deals);
         Ok(Changes::default())
     }
-    /// A text as it will hold it: what is looked for after a lost answer.
+    /// The text as the CRM will store it. The search after a lost answer compares with it.
     fn stored_text(&self, text: &str) -> String {
         text.to_owned()
     }
-    /// Marks the first as a duplicate of the second, in a way that a manager sees.
+    /// Marks the first contact of each pair as a duplicate of the second, visibly for a manager.
     async fn mark_duplicates(&self, rows: &[(u64, u64)]) -> Vec<WriteOutcome>;
-    /// Puts contacts of parted people in order: what is somebody else's is taken out of them, and their deals hang on them
-    /// alone. Doing it twice changes nothing.
+    /// Repairs contacts of people who were split: removes values of others, and leaves each deal on its own contact.
+    /// Repeating it changes nothing.
     async fn part_contacts(&self, rows: &[Parting]) -> Vec<WriteOutcome>;
-    /// A note on each of these contacts.
+    /// Adds a note to each of these contacts.
     async fn add_notes(&self, rows: &[(u64, String)]) -> Vec<WriteOutcome>;
-    /// A task for a manager at each of these contacts, to be done until then.
+    /// Adds a task for a manager to each of these contacts, with the time by which it must be done.
     async fn add_tasks(&self, rows: &[(u64, String, Timestamp)]) -> Vec<WriteOutcome>;
-    /// Notes that these contacts got since `since`: the contact and the text.
+    /// Notes that these contacts got since `since`, as (contact, text).
     async fn find_notes(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError>;
+    /// Tasks that these contacts got since `since`, as (contact, text).
     async fn find_tasks(&self, contacts: &BTreeSet<u64>, since: Timestamp) -> Result<Vec<(u64, String)>, CrmError>;
-    /// All contacts that the hub itself created since `since`, by the hub's own id in them. Several contacts may bear one id.
+    /// All contacts that the hub created since `since`, by the hub's id in them. Several contacts may bear one id.
     async fn find_contacts(
         &self,
         people: &BTreeSet<PersonId>,
         since: Timestamp,
     ) -> Result<BTreeMap<PersonId, BTreeSet<u64>>, CrmError>;
-    /// The same for deals.
+    /// All deals that the hub created since `since`, by the hub's id in them. Several deals may bear one id.
     async fn find_deals(
         &self,
         deals: &BTreeSet<(PersonId, ShowKey)>,
@@ -245,46 +261,47 @@ pub trait Crm: Send + Sync {
         _ = (keys, since);
         Ok(BTreeMap::new())
     }
-    /// The account's contacts, page by page from 1.
+    /// The contacts of the account. Pages count from 1.
     async fn contacts(&self, page: u32) -> Result<CrmPage, CrmError>;
-    /// Deals that bear the hub's own id, with it, page by page from 1; the second part is the next page.
+    /// Deals with the hub's id, as (deal, hub id), and the next page. Pages count from 1.
     async fn deals(&self, page: u32) -> Result<(Vec<(u64, String)>, Option<u32>), CrmError> {
         _ = page;
         Ok((vec![], None))
     }
-    /// What it holds of these contacts and deals now, with notes and tasks, in its own words.
+    /// All that the CRM now holds of these contacts and deals, with notes and tasks, in the CRM's own format.
     async fn export(&self, contacts: &BTreeSet<u64>, deals: &BTreeSet<u64>) -> Result<serde_json::Value, CrmError>;
-    /// Whether it has a call that deletes a contact.
+    /// True if the CRM has a call that deletes a contact.
     fn erases(&self) -> bool {
         false
     }
-    /// Deletes what may go of these rows and names all of them, in their order. Doing it twice changes nothing.
+    /// Deletes those of these rows that may be deleted. Returns all of them in order. Repeating it changes nothing.
     async fn strike(&self, rows: &[OfErased]) -> Vec<Struck> {
         rows.iter().map(|row| Struck { id: row.number().to_string(), is_gone: false }).collect()
     }
-    /// What these deals and invoices come to there.
+    /// The sums of these deals and invoices in the CRM.
     async fn totals(&self, deals: &BTreeSet<u64>, invoices: &BTreeSet<u64>) -> Result<CrmTotals, CrmError> {
         _ = (deals, invoices);
         Err(CrmError::CredentialsRejected("this CRM is not asked for its sums".into()))
     }
-    /// How many phones and e-mails a contact has room for; `None` without a limit. The hub's values that find no room are
-    /// left out.
+    /// How many phones and e-mails a contact can hold; `None` without a limit. Values of the hub beyond it are left
+    /// out.
     fn room(&self) -> Option<(usize, usize)> {
         None
     }
-    /// Rows a bulk call takes at most.
+    /// The largest number of rows in a bulk call.
     fn batch(&self) -> usize;
-    /// Whether a batch costs one call, so that rows wait for company.
+    /// True if a batch costs one call, so that rows wait until a batch is full.
     fn in_bulk(&self) -> bool {
         true
     }
-    /// Why the last call could not be carried out; `None` once one was. A bulk call answers its rows only.
+    /// Why the last call failed; `None` after a call that worked. Needed because a bulk call returns outcomes of rows
+    /// only.
     fn trouble(&self) -> Option<String> {
         None
     }
-    /// Calls made since the start, for the figures.
+    /// Calls since the start, for the metrics.
     fn calls(&self) -> u64;
-    /// Calls that it answered with an error of the 400s, since the start.
+    /// Calls since the start that the CRM answered with a 4xx status.
     fn refused(&self) -> u64 {
         0
     }

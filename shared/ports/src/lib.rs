@@ -1,4 +1,5 @@
-//! What the logic asks of the world, as traits in the domain's own words. Errors say whether to try again.
+//! The ports: traits through which the logic reaches stores, queues, CRMs, channels and lists. Each error says whether
+//! a retry may help.
 
 mod away;
 mod channel;
@@ -38,25 +39,27 @@ pub use stored::of_a_later_version;
 pub use stored::{Document, FORMAT, from_stored, to_stored};
 pub use withdrawals::{keep_withdrawals, read_withdrawals};
 
-/// A port could not do what was asked.
+/// Why a port did not do what the caller asked.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
-    /// Trying again later may help: a lock, a timeout, throttling.
+    /// A later retry may help: a lock, a timeout, throttling.
     #[error("{0} (will be tried again)")]
     Retry(String),
-    /// Trying again will not help: the request itself or the configuration is wrong.
+    /// A retry does not help: the request itself or the configuration is wrong.
     #[error("{0}")]
     Fail(String),
 }
 
+/// The result of a port's method.
 pub type Result<T> = std::result::Result<T, PortError>;
 
 /// The only source of the present time for functions; the engine takes times as arguments.
 pub trait Clock: Send + Sync {
+    /// The present time.
     fn now(&self) -> stagedoor_model::Timestamp;
 }
 
-/// The machine's own clock.
+/// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

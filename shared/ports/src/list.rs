@@ -2,32 +2,34 @@ use async_trait::async_trait;
 use stagedoor_engine::{Leaving, Member};
 use stagedoor_model::Email;
 
-/// What a list said of one address.
+/// The answer of a mailing list for one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
+    /// The list has done it.
     Done,
-    /// They unsubscribed there: the list's word counts.
+    /// The person unsubscribed at the provider. The provider's word counts.
     Left,
-    /// Never taken as it is.
+    /// The list never takes this address as it is. The text is the reason.
     Refused(String),
-    /// Not taken now, or the answer was lost: compared again later. Each call may be made twice.
+    /// Not taken now, or the answer was lost. The hub compares again later, and each call may be repeated.
     Later,
 }
 
-/// Mailing lists of one account at a provider. Every call may be repeated: adding who is there and removing who is not is
-/// done. Nothing here brings back who left.
+/// The mailing lists of one account at a provider. Every call may be repeated: to add a present member or remove an
+/// absent one is `Done`. No call subscribes a person again who has left.
 #[async_trait]
 pub trait MailingList: Send + Sync {
-    /// Addresses that one call takes at most.
+    /// The largest number of addresses in one call.
     fn batch(&self) -> usize;
 
-    /// Answers in the order of the members.
+    /// Adds members to the list. Answers are in the order of the members.
     async fn add(&self, list: &str, members: &[Member]) -> Vec<Listed>;
 
-    /// Answers in the order of the addresses.
+    /// Removes addresses from the list. Answers are in the order of the addresses.
     async fn remove(&self, list: &str, emails: &[Email], why: Leaving) -> Vec<Listed>;
 
-    /// Addresses that are known there to have left, where no webhook tells of them; `None` when it cannot be asked now.
+    /// Addresses that have unsubscribed, for a provider whose webhooks do not report it. `None`: the provider cannot
+    /// answer now.
     async fn left(&self, list: &str) -> Option<Vec<Email>> {
         _ = list;
         Some(vec![])

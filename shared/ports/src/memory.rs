@@ -1,4 +1,4 @@
-//! Memory twins: the plainest thing that keeps each port's promises.
+//! Ports in memory: the simplest implementation that keeps each port's contract.
 
 mod queue;
 
@@ -17,6 +17,7 @@ use crate::{
     Taken, Totals, Versioned,
 };
 
+/// A dirty person in the queue for the CRM.
 struct Waiting {
     id: PersonId,
     mark: u64,
@@ -42,6 +43,7 @@ struct State {
     tombstones: BTreeSet<String>,
 }
 
+/// A [`Store`] in memory.
 #[derive(Default)]
 pub struct MemoryStore(Mutex<State>);
 
@@ -71,7 +73,7 @@ impl State {
         }
     }
 
-    /// Whether nothing happened to this person since they were taken.
+    /// True if the person has neither changed nor been marked since they were taken.
     fn is_as_taken(&self, taken: &Taken) -> bool {
         let marked = self.dirty.iter().find(|one| one.id == taken.id).is_some_and(|one| {
             one.mark.to_string() == taken.mark.0 || stagedoor_model::breakage::is_on("mark-lost-in-run")

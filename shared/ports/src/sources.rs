@@ -1,4 +1,4 @@
-//! When each source was last heard, and how long it is usually silent. One small cell a source keeps both.
+//! The time of each source's last event, and its usual silences. One small value a source keeps both.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,60 +11,61 @@ use stagedoor_model::{Body, Event, SourceName, Timestamp, breakage};
 
 use crate::{Result, Store, away};
 
-/// A cell is written again after this time at the earliest: an on-sale night writes nothing hot.
+/// The shortest time between two writes of a value, so that an on-sale night makes no hot write.
 const RESOLUTION: SignedDuration = SignedDuration::from_secs(60);
-/// Nothing is usual before a source was heard for so long.
+/// No gap is usual until this long after the first event of a source.
 const HISTORY: SignedDuration = SignedDuration::from_hours(24 * 7);
-/// Weeks whose longest gaps count as usual, besides the present one.
+/// The number of past weeks whose longest gaps count as usual, besides the present week.
 const WEEKS: i64 = 4;
-/// A source that never sent anything is told of after this time.
+/// A source without any event is reported after this time.
 const NEW: SignedDuration = SignedDuration::from_hours(24);
-/// An event of this age came just now. Providers' clocks and times differ.
+/// An event up to this age counts as new. Clocks and times of providers differ.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
-/// Hours of the night, in the zone of the hub.
+/// Hours of the night (from, to), in the hub's time zone.
 const NIGHT: (i8, i8) = (22, 8);
-/// A longer gap is not measured further.
+/// A gap is measured up to this length.
 const MAX_GAP: SignedDuration = SignedDuration::from_hours(24 * 7 * 8);
 
-/// Seconds of a gap by kind of hour: days of the week, nights, days of the weekend.
+/// Seconds of a gap by kind of hour: weekdays, nights, weekend days.
 type Parts = [i64; 3];
 
-/// How a source was heard so far.
+/// The history of one source: when its events came, and how long its gaps were.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceLife {
-    /// When the hub knew the source first.
+    /// The time at which the hub first knew the source.
     pub since: Timestamp,
-    /// When it was first heard.
+    /// The time of its first event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<Timestamp>,
-    /// When it was last heard, give or take a minute.
+    /// The time of its last event, to the minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
-    /// The longest gaps that ended in a week, by its number.
+    /// The longest gaps that ended in a week, by the number of the week.
     #[serde(default)]
     weeks: BTreeMap<i64, Parts>,
-    /// The longest gaps of a week that were too long when they ended.
+    /// The longest gaps of a week that were already too long when they ended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     outages: BTreeMap<i64, Parts>,
 }
 
-/// What is asked of every source.
+/// The rule by which every source counts as silent.
 #[derive(Debug, Clone)]
 pub struct SilenceRule {
-    /// A shorter silence is never told.
+    /// A shorter silence is never reported.
     pub floor: SignedDuration,
-    /// In which nights and weekends are.
+    /// The time zone of nights and weekends.
     pub zone: TimeZone,
-    /// When the hub itself was away.
+    /// The absences of the hub, as (begin, end).
     away: Vec<(Timestamp, Timestamp)>,
 }
 
 impl SilenceRule {
+    /// A rule without absences of the hub.
     pub fn new(floor: SignedDuration, zone: TimeZone) -> Self {
         Self { floor, zone, away: vec![] }
     }
 
-    /// The same for a hub that was away at these times: they count as no silence.
+    /// The same rule with these absences of the hub. They do not count as silence.
     #[must_use]
     pub fn without(&self, away: Vec<(Timestamp, Timestamp)>) -> Self {
         Self { away, ..self.clone() }
@@ -82,12 +83,12 @@ impl SilenceRule {
     }
 }
 
-/// A source that is silent for too long.
+/// A silence that is too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Silence {
-    /// It never sent anything.
+    /// The source has never sent anything.
     New { since: Timestamp },
-    /// It usually sends again sooner. `usual` is its longest gap in hours of this kind.
+    /// The source usually sends again sooner. `usual` is its longest gap in hours of this kind.
     Longer { since: Timestamp, usual: SignedDuration },
 }
 
@@ -100,7 +101,7 @@ fn parts(from: Timestamp, to: Timestamp, zone: &TimeZone) -> Parts {
     let mut parts = Parts::default();
     let mut at = from.as_second();
     while at < to.as_second() {
-        // Zones differ by quarters of an hour at least.
+        // Offsets of time zones are multiples of a quarter of an hour.
         let next = ((at.div_euclid(900) + 1) * 900).min(to.as_second());
         let local = zone.to_datetime(Timestamp::from_second(at).unwrap_or(from));
         let [weekdays, nights, weekends] = &mut parts;
@@ -121,8 +122,8 @@ fn longer(mut one: Parts, other: Parts) -> Parts {
 }
 
 impl SourceLife {
-    /// It is heard at this time. A gap that was too long is usual only once another one of four weeks was as long: an outage
-    /// of the source makes no alarm deaf.
+    /// Adds an event at this time. A gap that was too long becomes usual only when another gap of four weeks was as
+    /// long. So one outage of the source does not silence later alarms.
     pub fn hear(&mut self, at: Timestamp, rule: &SilenceRule) {
         if let Some(last) = self.last.filter(|last| *last < at) {
             let gap = rule.parts(last, at);
@@ -148,8 +149,9 @@ impl SourceLife {
         self.last = self.last.max(Some(at));
     }
 
-    /// Whether it is silent for longer than is usual for it. A gap is compared by kind of hour: a quiet night hides no quiet
-    /// day. Half as long again as ever in the last four weeks is too long.
+    /// The silence at `now`, if it is longer than usual for this source. Each kind of hour is compared on its own, so
+    /// that a quiet night does not hide a quiet day. A gap of more than one and a half times the longest of the last
+    /// four weeks is too long.
     pub fn silence(&self, now: Timestamp, rule: &SilenceRule) -> Option<Silence> {
         let (Some(first), Some(last)) = (self.first, self.last) else {
             let is_long = now.duration_since(self.since) >= NEW && !breakage::is_on("new-source-never-missed");
@@ -170,7 +172,7 @@ impl SourceLife {
         counted.fold(Parts::default(), |usual, (_, own)| longer(usual, *own))
     }
 
-    /// Longer gaps are too long. `None`: too little is known.
+    /// The gaps beyond which a silence is too long. `None`: the history is too short.
     fn limits(&self, now: Timestamp, rule: &SilenceRule) -> Option<Parts> {
         let known = self.last?.duration_since(self.first?);
         if known < HISTORY && !breakage::is_on("silence-without-history") {
@@ -188,7 +190,7 @@ fn key_value(source: &str) -> String {
     format!("source/{source}")
 }
 
-/// What this version cannot read begins anew.
+/// Reads a stored history. A value that this version cannot read starts anew.
 fn read(value: &str, now: Timestamp) -> SourceLife {
     serde_json::from_str(value).unwrap_or_else(|_| new(now))
 }
@@ -197,8 +199,8 @@ fn new(now: Timestamp) -> SourceLife {
     SourceLife { since: now, ..SourceLife::default() }
 }
 
-/// When the sources of these events were heard. What the hub itself made of a source's messages is no sign of it. An event that
-/// waited in a queue, or was a dead letter, is a sign of the time when it came.
+/// The time of the last event of each source among `events`. Events that the hub itself made from a source's messages
+/// do not count. An event that waited in a queue or was a dead letter counts at the time of its arrival.
 pub fn sources_heard(events: &[Event], now: Timestamp) -> BTreeMap<SourceName, Timestamp> {
     let is_own = |event: &&Event| {
         let own = matches!(
@@ -220,12 +222,12 @@ pub fn sources_heard(events: &[Event], now: Timestamp) -> BTreeMap<SourceName, T
     heard
 }
 
-/// Notes which sources are heard.
+/// Remembers which times this process has already noted, so that it writes rarely.
 #[derive(Default)]
 pub struct HeardSources(Mutex<BTreeMap<SourceName, Timestamp>>);
 
 impl HeardSources {
-    /// Notes when these sources were heard, each once a minute at most.
+    /// Notes the times of these sources, each at most once a minute.
     ///
     /// # Errors
     /// When the store fails. The next note makes up for it.
@@ -259,7 +261,7 @@ async fn note(store: &dyn Store, source: &str, at: Timestamp, rule: &SilenceRule
     }
     let watched = key_values.get(away::CELL).map(|one| one.value.as_str());
     life.hear(at, &rule.without(away::away_by(watched, at)));
-    // Another process that is faster notes the same.
+    // A process that writes first has noted the same, so a lost write is harmless.
     put(store, source, &life, known.map(|one| one.version)).await.map(drop)
 }
 
@@ -268,7 +270,7 @@ async fn put(store: &dyn Store, source: &str, life: &SourceLife, version: Option
     store.compare_and_set(&key_value(source), &value, version).await
 }
 
-/// When each of these sources was heard last. Writes nothing.
+/// The time of the last event of each of these sources. Writes nothing.
 ///
 /// # Errors
 /// When the store fails.
@@ -282,7 +284,7 @@ pub async fn last_heard(
     Ok(sources.iter().filter_map(|source| Some((source.clone(), last(source)?))).collect())
 }
 
-/// How each of these sources was heard. One that is new to the store is written down.
+/// The history of each of these sources. A source that is new to the store is written to it.
 ///
 /// # Errors
 /// When the store fails.
@@ -306,8 +308,8 @@ pub async fn source_lives(
     Ok(lives)
 }
 
-/// Those of these sources that are silent for longer than usual. Notes that the hub is there: while nobody asks, no source can be
-/// silent.
+/// Those of these sources that are silent for longer than usual. Also notes that the hub is there: while no process
+/// asks, no source can be silent.
 ///
 /// # Errors
 /// When the store fails.

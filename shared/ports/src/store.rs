@@ -8,44 +8,48 @@ use stagedoor_model::{Event, EventId, Identifier, Timestamp, TraceParent};
 
 use crate::{PortError, Result};
 
-/// What became of an event.
+/// What the fold did with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// The event is about a person, and the person's records have it.
     Folded,
-    /// It is about no person, or about none that we know.
+    /// The event is about no person, or about none that the hub knows.
     Nobody,
-    /// Kept for replay.
+    /// The provider did not understand the delivery. The journal keeps it for a replay.
     Unrecognized,
-    /// It changed a show.
+    /// The event changed a show.
     Show,
 }
 
+/// A row of the journal: an event that was folded, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalRow {
     pub event: Event,
     pub folded_at: Timestamp,
     pub outcome: Outcome,
     pub person: Option<PersonId>,
-    /// What a guard refused, in a sentence without values.
+    /// What a guard refused, as a sentence without values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
+/// A stored value with the version that a write must name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versioned<T> {
     pub value: T,
     pub version: u64,
 }
 
+/// The owners of identifiers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
     pub owners: BTreeMap<Identifier, PersonId>,
-    /// Identifiers of crowds: they name nobody.
+    /// Shared identifiers. They name no person.
     pub shared: BTreeSet<Identifier>,
 }
 
-/// Somebody who was joined into somebody else.
+/// A person who was joined into another.
 #[derive(Debug, Clone)]
 pub struct Removal {
     pub id: PersonId,
@@ -53,50 +57,53 @@ pub struct Removal {
     pub into: PersonId,
 }
 
-/// All of it happens or nothing.
+/// A change of the store that happens as a whole or not at all.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
-    /// Rows about people who are not stored, because they were erased meanwhile, are a conflict.
+    /// Rows about people who are not stored, for example erased in the meantime, are a conflict.
     pub journal: Vec<JournalRow>,
-    /// With the version that was loaded, `None` for somebody new. They become dirty.
+    /// People with the version that was loaded; `None` for a new person. Saving makes them dirty.
     pub people: Vec<(Person, Option<u64>)>,
     pub removed: Vec<Removal>,
-    /// With the owner that was resolved; another owner by now is a conflict.
+    /// Identifiers with their new owner and the owner that was resolved. Another owner by now is a conflict.
     pub claims: Vec<(Identifier, PersonId, Option<PersonId>)>,
+    /// Identifiers that no longer have an owner.
     pub released: Vec<Identifier>,
+    /// Identifiers that become shared, and lose their owner.
     pub shared_identifiers: Vec<Identifier>,
-    /// Marks of crowds that are taken away. A mark that is neither here nor claimed stays for good.
+    /// Identifiers that are no longer shared. An identifier that is shared and not listed here stays shared.
     pub lifted: Vec<Identifier>,
-    /// `<source>/<show id>` to the people interested in it, for those new to it.
+    /// People who are new to a show, with the show as `<source>/<show id>`.
     pub audience: Vec<(String, PersonId)>,
 }
 
 impl Commit {
-    /// Rows about people whom the commit itself does not write.
+    /// Journal rows about people whom the commit itself does not write.
     pub fn rows_of_others(&self) -> impl Iterator<Item = (PersonId, &JournalRow)> {
         let written = |id: &PersonId| self.people.iter().any(|(person, _)| person.id == *id);
         let rows = self.journal.iter().filter_map(|row| Some((row.person?, row)));
         rows.filter(move |(id, _)| !written(id))
     }
 
-    /// The trace id of the last delivery in it.
+    /// The trace id of the last delivery in the commit.
     pub fn trace(&self) -> Option<&str> {
         self.journal.iter().rev().find_map(|row| row.event.traceparent.as_ref()).map(TraceParent::trace_id)
     }
 }
 
+/// The result of one commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saved {
     Done,
-    /// Somebody else was faster: load and fold again.
+    /// Another process was faster. The caller loads and folds again.
     Conflict,
 }
 
-/// What `take_dirty` read of one person's marks. Only the store that made it reads it.
+/// The marks of one person as `claim_dirty` read them. Only the store that made the value can read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mark(pub String);
 
-/// A person as `take_dirty` handed them out. Marks that are made later are not part of it.
+/// A person as `claim_dirty` handed them out. Later marks are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     pub id: PersonId,
@@ -104,73 +111,79 @@ pub struct Taken {
     pub mark: Mark,
 }
 
-/// A person whose run failed.
+/// A person whose sync run failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Postponed {
     pub taken: Taken,
-    /// Runs that failed, this one included.
+    /// Failed runs, this one included.
     pub tries: u32,
-    /// Sends them to the back of the queue; `take_dirty` leaves them out before this time. `None`: they keep their place.
+    /// Moves the person to the back of the queue; `claim_dirty` leaves them out before this time. `None`: the person
+    /// keeps the place.
     pub until: Option<Timestamp>,
 }
 
-/// Somebody whose CRM state may differ from what it should be.
+/// A person whose CRM rows may differ from what they should be.
 #[derive(Debug, Clone)]
 pub struct Dirty {
     pub person: Person,
     pub version: u64,
     pub mark: Mark,
-    /// Runs that failed since this person was last as they should be.
+    /// Failed runs since the CRM rows were last as they should be.
     pub tries: u32,
+    /// What the hub knows of the person's rows in the CRM.
     pub link: CrmState,
-    /// The trace id of the delivery that changed them last, when that is known.
+    /// The trace id of the delivery that last changed the person, if known.
     pub trace: Option<String>,
 }
 
 impl Dirty {
+    /// The person as they were handed out, for `mark_clean` and `postpone`.
     pub fn taken(&self) -> Taken {
         Taken { id: self.person.id, version: self.version, mark: self.mark.clone() }
     }
 }
 
-/// Something stored that this version of the hub cannot read. It is kept, left out of all work, and read again later.
+/// A stored value that this version of the hub cannot read. The store keeps it, leaves it out of all work, and reads it
+/// again later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAside {
-    /// `person` (with what is known of the CRM) or `event`.
+    /// `person` (including the CRM state) or `event`.
     pub kind: String,
     pub id: String,
-    /// Without values: they may be personal data.
+    /// The reason without values, because they may be personal data.
     pub reason: String,
     pub since: Timestamp,
 }
 
-/// After this time what could not be read is read again.
+/// An unreadable value is read again after this time.
 pub const READ_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
-/// Some of those who are to be looked at again.
+/// Some of the people whose recheck is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecheckPage {
-    /// By which it is struck off.
+    /// The key that `ack_rechecks` takes.
     pub key: String,
     pub people: BTreeSet<PersonId>,
 }
 
-/// A small named value: tokens, cursors.
+/// A small named value, such as a token or a cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyValue {
     pub value: String,
     pub version: u64,
 }
 
+/// Counts over the whole store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     pub events: u64,
     pub people: u64,
     /// Deals that are in the CRM.
     pub deals: u64,
-    /// People whose CRM state is not yet what it should be. DynamoDB counts 200,000; of more it is told that there are as many.
+    /// People whose CRM rows are not yet as they should be. DynamoDB counts up to 200,000 and reports that number for
+    /// more.
     pub waiting: u64,
-    /// Since when the longest waiting of them waits.
+    /// The time since which the longest waiting of them waits.
     #[serde(default)]
     pub waiting_since: Option<Timestamp>,
     /// People with a row that the CRM refused.
@@ -182,110 +195,135 @@ pub struct Totals {
     pub unreadable: u64,
 }
 
-/// Bytes of one person's JSON that a file takes: each event reads and writes all of it.
+/// Bytes of one person's JSON that a database file takes. Each event reads and writes all of them.
 const ROOM: usize = 16 << 20;
 
-/// The hub's memory, in the domain's own operations.
+/// The hub's memory, as operations of the domain.
+///
+/// # Errors
+/// `Retry` for a lock, a time-out or throttling; `Fail` otherwise (see [`PortError`]).
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Which of these events were folded already.
+    /// Those of these events that are already folded.
     async fn journaled(&self, ids: &[EventId]) -> Result<BTreeSet<EventId>>;
+    /// The owners of these identifiers, and those that are shared.
     async fn resolve(&self, identifiers: &BTreeSet<Identifier>) -> Result<Claims>;
-    /// At most `max` identifiers that belong to crowds. May read every identifier there is: for commands only.
+    /// At most `max` shared identifiers. May read every identifier in the store: for commands only.
     async fn crowds(&self, max: usize) -> Result<BTreeSet<Identifier>>;
-    /// Follows redirects. Ids that name nobody are left out, and so is who cannot be read (see `unreadable`).
+    /// Loads people and follows redirects. Unknown ids are left out, and so are people who cannot be read (see
+    /// `unreadable`).
     async fn load(&self, ids: &BTreeSet<PersonId>) -> Result<Vec<Versioned<Person>>>;
-    /// True if a person or a link with this JSON can be stored. Stays a good deal below what makes a write fail.
+    /// True if a person or a CRM state with this JSON can be stored. The limit is well below the size at which a write
+    /// fails.
     fn has_room(&self, json: &[u8]) -> bool {
         json.len() <= ROOM
     }
-    /// Each commit on its own; the answers are in the order of the commits.
+    /// Saves each commit on its own. The answers are in the order of the commits.
     async fn save(&self, commits: Vec<Commit>) -> Result<Vec<Saved>>;
 
-    /// Those of `ids` that lead, redirects followed, to somebody who cannot be read.
+    /// Those of `ids` that lead to a person who cannot be read. Follows redirects.
     async fn unreadable(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeSet<PersonId>>;
-    /// What could not be read lately.
+    /// At most `max` values that could not be read lately.
     async fn set_aside(&self, max: usize) -> Result<Vec<SetAside>>;
-    /// What was set aside is read again at once: for the start of a process, which may be of another version.
+    /// Ends the waiting time of values that were set aside. A process calls it at its start, because it may be of
+    /// another version.
     async fn read_again(&self) -> Result<()>;
 
-    /// The longest waiting first, each with its link (that of people joined into it included). Who was postponed beyond `now`
-    /// is left out, and so is who cannot be read: they are set aside for a while. `None` changes nothing and leaves nobody out
-    /// who can be read.
+    /// Takes at most `max` dirty people, the longest waiting first. Each comes with the CRM state, including that of
+    /// people joined into them.
+    ///
+    /// People postponed beyond `now` are left out. Unreadable people are left out and set aside for a while. `None` for
+    /// `now` changes nothing and returns everybody who can be read.
     async fn claim_dirty(&self, max: usize, now: Option<Timestamp>) -> Result<Vec<Dirty>>;
-    /// False only when nobody would be taken now; where many are put off, a store may be wrong for a second. Changes nothing, and
-    /// is asked many times a second; a store that would have to read everybody who waits answers true.
+    /// False only if `claim_dirty` would return nobody now. If many people are postponed, a store may be wrong for a
+    /// second.
+    ///
+    /// Changes nothing, and callers ask many times a second. A store that would have to read all waiting people answers
+    /// true.
     async fn may_be_dirty(&self, _now: Timestamp) -> Result<bool> {
         Ok(true)
     }
+    /// What the hub knows of these people's rows in the CRM.
     async fn crm_states(&self, ids: &BTreeSet<PersonId>) -> Result<BTreeMap<PersonId, CrmState>>;
-    /// Each from the revision that was read; it is kept with the next one.
+    /// Saves each CRM state if its revision is still the stored one, and stores the next revision.
     ///
     /// # Errors
-    /// `Retry` when somebody else has written one meanwhile.
+    /// `Retry` if another process has written one of them in the meantime.
     async fn save_crm_states(&self, links: Vec<(PersonId, CrmState)>) -> Result<()>;
-    /// No longer dirty, unless they changed or were marked since they were taken.
+    /// Marks people as no longer dirty, unless they changed or were marked since they were taken.
     async fn mark_clean(&self, people: Vec<Taken>) -> Result<()>;
-    /// Still dirty after a failed run. A change or a mark since they were taken lets them be taken at once.
+    /// Keeps people dirty after a failed run. If they changed or were marked since they were taken, they can be taken
+    /// at once.
     async fn postpone(&self, people: Vec<Postponed>) -> Result<()>;
-    /// Follows redirects.
+    /// Marks people as dirty. Follows redirects.
     async fn mark_dirty(&self, people: BTreeSet<PersonId>) -> Result<()>;
-    /// When somebody is to be looked at again though nothing happens to them: a moment in a segment's rule passes by then.
-    /// Who is put down twice is looked at twice.
+    /// Schedules a re-evaluation at these times, for example for a segment rule with `age(...)`. Duplicates are
+    /// allowed.
     async fn schedule_rechecks(&self, people: &BTreeMap<PersonId, Timestamp>) -> Result<()>;
-    /// Those whose time has come, the longest ago first, in pages; at most some thousands of people.
+    /// Pages of people whose recheck is due, the oldest first; at most some thousands of people.
     async fn due_rechecks(&self, until: Timestamp) -> Result<Vec<RecheckPage>>;
+    /// Removes pages of rechecks that are done, by their keys.
     async fn ack_rechecks(&self, pages: Vec<String>) -> Result<()>;
-    /// Everybody, some `max` at a time, in no order that means anything; the second part of the answer goes on. For commands
-    /// and for rules that were written anew, never on an event's way.
+    /// All people, at most `max` at a time, in no particular order. The second part of the answer is the next `after`.
+    ///
+    /// For commands and for changed rules only, never on the way of an event.
     async fn scan_people(&self, after: Option<String>, max: usize) -> Result<(BTreeSet<PersonId>, Option<String>)>;
-    /// People with a row that the CRM refused.
+    /// At most `max` people with a row that the CRM refused.
     async fn rejected(&self, max: usize) -> Result<Vec<(PersonId, CrmState)>>;
+    /// The people interested in a show, named as `<source>/<show id>`.
     async fn audience(&self, show: &str) -> Result<BTreeSet<PersonId>>;
 
-    /// True when `owner` now holds the lease: it was free, expired, or its own.
+    /// Takes the lease until `until`. True if `owner` now holds it: it was free, expired, or its own.
     async fn lease(&self, name: &str, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool>;
+    /// Gives up the lease, if `owner` holds it.
     async fn release(&self, name: &str, owner: &str) -> Result<()>;
+    /// The value with this name.
     async fn key_value(&self, name: &str) -> Result<Option<KeyValue>>;
-    /// Those of these cells that exist.
+    /// Those of these values that exist.
     async fn key_values_of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, KeyValue>>;
-    /// False when the cell is at another version by now (`None`: does not exist yet).
+    /// Writes the value if its version is still `expected`; `None`: if it does not exist yet. False if it was not
+    /// written.
     async fn compare_and_set(&self, name: &str, value: &str, expected: Option<u64>) -> Result<bool>;
-    /// Every cell whose name begins so.
+    /// All values whose names start with `prefix`.
     async fn key_values(&self, prefix: &str) -> Result<BTreeMap<String, KeyValue>>;
 
-    /// The latest first.
+    /// At most `max` rows of the journal, the latest first.
     async fn journal(&self, max: usize) -> Result<Vec<JournalRow>>;
-    /// What was folded from `from` on and before `until`, the oldest first, about `max` rows; the second part of the
-    /// answer is the `from` to go on with.
+    /// Rows folded in `from..until`, the oldest first, about `max` of them. The second part of the answer is the next
+    /// `from`.
     async fn journal_between(
         &self,
         from: Timestamp,
         until: Timestamp,
         max: usize,
     ) -> Result<(Vec<JournalRow>, Option<Timestamp>)>;
+    /// All rows about a person, the latest first.
     async fn journal_of(&self, person: PersonId) -> Result<Vec<JournalRow>>;
+    /// At most `max` deliveries that their provider did not understand, the latest first.
     async fn unrecognized(&self, max: usize) -> Result<Vec<JournalRow>>;
+    /// The journal row of an event.
     async fn event(&self, id: &EventId) -> Result<Option<JournalRow>>;
-    /// Forgets that an event was folded, so that a replay is folded again.
+    /// Removes the journal row of an event, so that a replay folds it again.
     async fn forget(&self, id: &EventId) -> Result<()>;
-    /// Removes rows of the journal that were folded before `journal`, and deliveries that were kept before `kept`; the number
-    /// of them. A store whose rows end by themselves removes none.
+    /// Removes rows folded before `journal`, and deliveries kept before `kept`. Returns their number. A store whose
+    /// rows expire by themselves removes none.
     async fn sweep(&self, journal: Timestamp, kept: Option<Timestamp>) -> Result<u64>;
+    /// Counts over the whole store.
     async fn totals(&self) -> Result<Totals>;
 
-    /// Removes these people with their names, links and journal rows, and keeps `tombstones` instead.
+    /// Removes these people with their identifiers, CRM states and journal rows, and stores `tombstones` instead.
     async fn erase(
         &self,
         people: &BTreeSet<PersonId>,
         names: &BTreeSet<Identifier>,
         tombstones: &BTreeSet<String>,
     ) -> Result<()>;
-    /// Which of these tombstones there are.
+    /// Those of these tombstones that exist.
     async fn erased(&self, tombstones: &BTreeSet<String>) -> Result<BTreeSet<String>>;
 }
 
-/// About `max` of these rows, which are in order; rows of one instant stay together.
+/// The first rows, about `max`, of rows in order of time, and the time at which the rest starts. Rows of one instant
+/// stay together.
 pub fn up_to(mut rows: Vec<JournalRow>, max: usize) -> (Vec<JournalRow>, Option<Timestamp>) {
     let last = max.checked_sub(1).and_then(|last| rows.get(last)).map(|row| row.folded_at);
     let end = last.and_then(|last| rows.iter().position(|row| row.folded_at > last));
@@ -294,7 +332,7 @@ pub fn up_to(mut rows: Vec<JournalRow>, max: usize) -> (Vec<JournalRow>, Option<
     (rows, next)
 }
 
-/// Why stored JSON cannot be read, without the values in it.
+/// Why stored JSON cannot be read, without its values.
 pub fn unreadable_reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let named = ["unknown field `", "missing field `", "unknown variant `"].iter().find_map(|start| {
@@ -308,7 +346,7 @@ pub fn unreadable_reason(error: &serde_json::Error) -> String {
     }
 }
 
-/// What a writer hears whose link is no longer the latest.
+/// The error of a writer whose CRM state is no longer the latest.
 pub fn outdated() -> PortError {
     PortError::Retry("somebody else wrote what is known of the CRM".into())
 }

@@ -1,4 +1,4 @@
-//! The format of what is stored: what a later version wrote is not taken for what it seems to be.
+//! The format of stored values. A value that a later version wrote is not misread as one of this version.
 
 mod document;
 
@@ -7,14 +7,15 @@ use stagedoor_model::breakage;
 
 use crate::unreadable_reason;
 
-/// The format that this version writes, and the latest that it reads. It is that of people, of what is known of the CRM, of rows
-/// of the journal and of messages in queues, on SQLite as on DynamoDB and SQS.
+/// The format that this version writes, and the latest that it reads. It covers people, CRM states, journal rows and
+/// queued messages, in SQLite, DynamoDB and SQS.
 ///
-/// Raise it with a change that an earlier version would misread: another meaning of a field, or one without which it must not
-/// act. Fields that it does not know are kept without that. Documents without a number are of format 1.
+/// Raise it with a change that an earlier version would misread. Examples are a new meaning of a field, or a field
+/// without which it must not act. Other new fields need no new number, because an earlier version keeps unknown fields.
+/// Documents without a number have format 1.
 pub const FORMAT: u32 = 1;
 
-/// The number is the first field, so that nothing else has to be read to know it.
+/// The number is the first field, so that a reader needs nothing else to know it.
 const START: &str = "{\"format\":";
 
 fn in_format(format: u32, json: String) -> String {
@@ -25,10 +26,10 @@ fn in_format(format: u32, json: String) -> String {
     }
 }
 
-/// As JSON of this version's format.
+/// Writes a value as JSON in the format of this version.
 ///
 /// # Errors
-/// When the value has no JSON.
+/// When the value cannot be written as JSON.
 pub fn to_stored<T: Document>(value: &T) -> serde_json::Result<String> {
     value.text().map(|json| in_format(FORMAT, json))
 }
@@ -36,14 +37,14 @@ pub fn to_stored<T: Document>(value: &T) -> serde_json::Result<String> {
 fn format_of(text: &str) -> u32 {
     let Some(rest) = text.strip_prefix(START) else { return 1 };
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    // What is no number is of no format that this version knows.
+    // Text that is no number means a format that this version does not know.
     rest.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(u32::MAX)
 }
 
-/// Reads what `to_stored` wrote.
+/// Reads what [`to_stored`] wrote.
 ///
 /// # Errors
-/// Why it cannot be read, without the values in it: they may be personal data.
+/// The reason, without values, because they may be personal data.
 pub fn from_stored<T: Document>(text: &str) -> Result<T, String> {
     let format = format_of(text);
     if format > FORMAT && !breakage::is_on("later-format-read") {

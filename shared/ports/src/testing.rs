@@ -1,4 +1,4 @@
-//! One conformance suite a port. Every implementation runs it; each promise is one sentence.
+//! One conformance suite for each port. Every implementation runs it. Each test is one promise.
 
 mod crowds;
 mod large;
@@ -25,7 +25,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).expect("in range")
 }
 
-/// A form filled in by `fan<n>@example.com`.
+/// A form that `fan<n>@example.com` filled in.
 pub fn form_event(n: u32) -> Event {
     let source = SourceName::new("site").expect("valid");
     let body = FormSubmitted {
@@ -51,7 +51,7 @@ fn record(n: u32) -> Record {
     record_of(&form_event(n)).expect("about a person")
 }
 
-/// Somebody new, and the commit that saves them.
+/// A new person, and the commit that saves them.
 pub fn newcomer(n: u32) -> (Person, Commit) {
     let group = Group { records: vec![record(n)], people: vec![] };
     let folded: Folded = fold(group, &BTreeSet::new(), &Guards::default());
@@ -83,7 +83,7 @@ async fn waiting(store: &dyn Store) -> Vec<PersonId> {
     store.claim_dirty(100, None).await.expect("taken").into_iter().map(|dirty| dirty.person.id).collect()
 }
 
-/// Runs every promise of `Store`, each on a fresh one.
+/// Runs every promise of [`Store`], each on a fresh store.
 pub async fn store_suite<S: Store, F: AsyncFn() -> S>(fresh: F) {
     what_is_saved_is_found(&fresh().await).await;
     who_is_to_be_looked_at_again_is_told_when_their_time_comes_and_until_they_were(&fresh().await).await;
@@ -361,7 +361,7 @@ async fn the_journal_tells_the_latest_first(store: &dyn Store) {
     assert_eq!(store.totals().await.expect("counted").events, 2);
 }
 
-/// Runs every promise of `Queue`, each on a fresh one.
+/// Runs every promise of [`Queue`], each on a fresh queue.
 pub async fn queue_suite<Q: Queue, F: AsyncFn() -> Q>(fresh: F) {
     what_is_sent_is_received_and_done_once(&fresh().await).await;
     what_is_given_back_comes_again(&fresh().await).await;
@@ -410,7 +410,7 @@ async fn what_is_given_back_comes_again(queue: &dyn Queue) {
     assert_eq!(second.first().map(|message| message.attempts), Some(2));
 }
 
-/// For queues that count attempts themselves: what nobody began to handle loses none.
+/// For queues that count attempts themselves: messages that no one began to handle lose no attempt.
 pub async fn unused_suite(queue: &dyn Queue) {
     queue.send(vec![form_event(1)]).await.expect("sent");
     for _ in 0..12 {
@@ -432,7 +432,7 @@ async fn what_is_given_back_too_often_is_a_dead_letter(queue: &dyn Queue) {
     }
     assert_eq!(queue.dead_letters().await.expect("counted"), 1);
     assert_eq!(queue.depth().await.expect("counted"), 0);
-    // After the cause is gone it is put back, and is as good as new.
+    // After the cause is gone, the message is put back and counts as new.
     assert_eq!(queue.redrive().await.expect("redriven"), 1);
     assert_eq!(queue.dead_letters().await.expect("counted"), 0);
     let again = queue.receive(10).await.expect("received");

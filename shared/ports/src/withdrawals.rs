@@ -1,4 +1,4 @@
-//! Withdrawals are kept by address beside the people: see the engine's `consent::beside`.
+//! Withdrawals of consent by address, stored beside the people. The engine's `consent::beside` has the rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use stagedoor_model::{Identifier, breakage};
 
 use crate::{KeyValue, PortError, Result, Store};
 
-/// How often another process may be faster.
+/// The number of writes that another process may win before the caller gives up.
 const ATTEMPTS: usize = 8;
 
-/// What a cell keeps of one address.
+/// The stored withdrawals of one address.
 #[derive(Default)]
 struct Kept {
     words: BTreeSet<Entry>,
-    /// What this version cannot read, as it stands there. Another version may.
+    /// Withdrawals that this version cannot read, unchanged. Another version may read them.
     unreadable: Vec<Value>,
 }
 
@@ -50,7 +50,7 @@ impl Kept {
     }
 }
 
-/// Keeps what was withdrawn, by address. What stands there and cannot be read stays beside it.
+/// Stores withdrawals by address. Stored values that cannot be read stay beside them.
 ///
 /// # Errors
 /// When the store fails, or other processes were faster each time.
@@ -77,8 +77,8 @@ pub async fn keep_withdrawals(store: &dyn Store, words: &BTreeMap<Identifier, BT
     Ok(())
 }
 
-/// Reads what was withdrawn through addresses of these people, so that the ledger has it. Where what is kept
-/// cannot be read, they count as having withdrawn everything.
+/// Reads the stored withdrawals of these people's addresses into the people. If one cannot be read, the person counts
+/// as having withdrawn everything.
 ///
 /// # Errors
 /// When the store fails.

@@ -1,4 +1,4 @@
-//! The queue.
+//! A queue in memory.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,11 +18,11 @@ struct Messages {
     dead: Vec<Event>,
 }
 
-/// Messages that are taken and not done come back only by `give_back`: memory has no clock.
+/// A [`Queue`] in memory. It has no clock, so only `give_back` returns messages that were taken and not done.
 #[derive(Default)]
 pub struct MemoryQueue(Mutex<Messages>);
 
-/// After this many attempts a message is a dead letter.
+/// A message with this many attempts becomes a dead letter.
 pub const MAX_ATTEMPTS: u32 = 5;
 
 impl MemoryQueue {
@@ -52,7 +52,7 @@ impl Queue for MemoryQueue {
         Ok(())
     }
 
-    /// At once: memory has no clock.
+    /// Sends at once, because memory has no clock.
     async fn send_later(&self, events: Vec<Event>, _: std::time::Duration) -> Result<()> {
         self.send(events).await
     }

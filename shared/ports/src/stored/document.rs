@@ -1,6 +1,6 @@
-//! What is stored as a document. People and what is known of the CRM are written again and again, also by an earlier version
-//! than the one that wrote them last: fields that it does not know are kept. Somebody with a fact of a kind that it does not
-//! know is not read at all: without the fact they would be another person.
+//! Values that are stored as JSON documents. People and CRM states are written many times, also by an earlier version
+//! than the last writer. That version keeps fields that it does not know. It does not read a person with a fact of an
+//! unknown kind: without the fact they would be another person.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Result, Value};
@@ -9,22 +9,22 @@ use stagedoor_model::{Event, EventId, breakage};
 
 use crate::JournalRow;
 
-/// A kind of document.
+/// A value that is stored as a JSON document.
 pub trait Document: Sized {
-    /// Reads its JSON.
+    /// Reads the JSON.
     ///
     /// # Errors
-    /// As JSON has them, and where a value is none that this version knows.
+    /// When the text is no valid JSON, or a value is unknown to this version.
     fn parse(text: &str) -> Result<Self>;
 
-    /// Its JSON.
+    /// Writes the JSON.
     ///
     /// # Errors
-    /// When the value has no JSON.
+    /// When the value cannot be written as JSON.
     fn text(&self) -> Result<String>;
 }
 
-/// Documents that are written once, and wholes that only this version writes.
+/// Documents that are written once, and values that only this version writes as a whole.
 macro_rules! written_once {
     ($($kind:ty),*) => {$(
         impl Document for $kind {
@@ -70,13 +70,13 @@ fn text_of<T: Serialize>(value: &T, later: &Later) -> Result<String> {
     serde_json::to_string(&document)
 }
 
-/// Reads a document with the fields that this version does not know.
+/// Reads a document and keeps the fields that this version does not know.
 fn with_later<T: DeserializeOwned>(text: &str, later: fn(&mut T) -> &mut Later) -> Result<T> {
     let mut unknown = Vec::new();
     let mut reader = serde_json::Deserializer::from_str(text);
     let mut value: T = serde_ignored::deserialize(&mut reader, |path| unknown.push(names(&path)))?;
     reader.end()?;
-    // The number of the format is written anew.
+    // Each write adds the number of the format again.
     unknown.retain(|names| names.first().is_some_and(|name| names.len() > 1 || name != "format"));
     if !unknown.is_empty() {
         let document: Value = serde_json::from_str(text)?;

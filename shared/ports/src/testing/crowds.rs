@@ -1,4 +1,4 @@
-//! Identifiers that belong to crowds.
+//! Shared identifiers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ async fn a_crowd_stays_one_after_its_people_change_and_until_it_is_lifted(store:
     assert_eq!(store.save(vec![commit]).await.expect("saved"), vec![Saved::Done]);
     assert_eq!(store.crowds(10).await.expect("read"), marks);
     assert_eq!(store.crowds(1).await.expect("read").len(), 1);
-    // A fold that still took it for somebody's own lets go of it.
+    // A fold that still took it for one person's identifier releases it.
     let commit = Commit {
         people: vec![(Person { born: at(50), ..person.clone() }, Some(1))],
         released: vec![email(1)],

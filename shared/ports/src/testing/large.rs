@@ -1,4 +1,4 @@
-//! People whose facts are megabytes that nothing makes smaller.
+//! People with megabytes of facts that cannot be compressed.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use stagedoor_engine::{CrmState, Person, PersonId};
 use super::{at, email, newcomer, put};
 use crate::{Commit, Removal, Saved, Store};
 
-/// As many letters, which half at least of their bytes are needed for.
+/// So many letters, which take at least half as many bytes when compressed.
 pub fn noise(letters: usize, seed: u64) -> String {
     let mix = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = |n: u64| format!("{:016x}", mix(n.wrapping_add(seed << 32)));
@@ -16,7 +16,7 @@ pub fn noise(letters: usize, seed: u64) -> String {
     text
 }
 
-/// The same person with a name of so many letters.
+/// The same person with a name of this many letters.
 pub fn of_size(person: &Person, letters: usize, seed: u64) -> Person {
     let mut person = person.clone();
     for record in person.records.values_mut() {
@@ -81,12 +81,12 @@ async fn a_person_of_megabytes_is_joined_and_erased_as_others_are(store: &dyn St
     let people = BTreeSet::from([one.id, two.id]);
     store.erase(&people, &BTreeSet::from([email(1), email(2)]), &BTreeSet::new()).await.expect("erased");
     assert_eq!(loaded(store, one.id).await, None);
-    // Who comes again is somebody new.
+    // The same address then makes a new person.
     assert_eq!(store.save(vec![newcomer(1).1]).await.expect("answered"), vec![Saved::Done]);
     assert!(loaded(store, one.id).await.as_ref() == Some(&one));
 }
 
-/// More than one transaction of DynamoDB takes, were each as large as one item.
+/// One transaction of DynamoDB could not take them if each were as large as one item may be.
 async fn many_large_people_of_one_commit_are_saved_together(store: &dyn Store) {
     let people: Vec<Person> = (1..=60).map(|n| of_size(&newcomer(n).0, 200 << 10, n.into())).collect();
     let commit = |version| Commit {

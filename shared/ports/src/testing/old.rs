@@ -1,4 +1,4 @@
-//! What is too old, or about somebody who was erased.
+//! Rows that are too old, and messages about an erased person.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use stagedoor_model::EventId;
 use super::{at, form_event, newcomer};
 use crate::{Outcome, Queue, Saved, Store};
 
-/// Rows of four instants, every other one a delivery that was not understood. A store whose rows end by themselves removes none.
+/// Four rows of four instants; every other one is a delivery that was not understood. A store whose rows expire by
+/// themselves removes none.
 pub(super) async fn what_is_old_goes_and_nothing_younger(store: &dyn Store) {
     for n in 1..=4 {
         let (_, mut commit) = newcomer(n);
@@ -33,7 +34,7 @@ pub(super) async fn what_is_old_goes_and_nothing_younger(store: &dyn Store) {
     assert_eq!(people.len(), 4, "people stay");
 }
 
-/// A queue that cannot look into what waits leaves it.
+/// A queue that cannot read waiting messages leaves them.
 pub(super) async fn what_is_meant_is_dropped_and_nothing_else(queue: &dyn Queue) {
     queue.send((1..=3).map(form_event).collect()).await.expect("sent");
     let dropped = queue.drop_those(&|body: &str| body.contains("fan2@example.com")).await.expect("dropped");

@@ -1,4 +1,4 @@
-//! Whose rows of the journal are whose.
+//! Journal rows of each person.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ async fn save_all(store: &dyn Store, commits: Vec<Commit>) {
     assert_eq!(store.save(commits).await.expect("saved"), all);
 }
 
-/// Numbers of the events of a person's rows.
+/// The numbers of the events among `among` that a person's journal rows have.
 async fn numbers_of(store: &dyn Store, id: PersonId, among: std::ops::Range<u32>) -> Vec<u32> {
     let rows = store.journal_of(id).await.expect("read");
     let has = |n: &u32| rows.iter().any(|row| row.event.id == form_event(*n).id);
@@ -36,7 +36,7 @@ async fn numbers_of(store: &dyn Store, id: PersonId, among: std::ops::Range<u32>
     found
 }
 
-/// A click of a mailing, a repeated order, a segment that was entered: the person stays as they were, and the row is theirs.
+/// A click in a mailing, a repeated order, a segment entered: the person stays unchanged, and the row is theirs.
 async fn rows_about_people_whom_a_commit_leaves_as_they_were_are_theirs(store: &dyn Store) {
     let people = [put(store, 1).await, put(store, 2).await, put(store, 3).await, put(store, 4).await];
     let [one, two, three, four] = people.each_ref().map(|person| person.id);
@@ -61,7 +61,7 @@ async fn rows_about_people_whom_a_commit_leaves_as_they_were_are_theirs(store: &
         ..Commit::default()
     };
     save_all(store, vec![together]).await;
-    // Its event named the one who was joined since.
+    // The event named the person who has since been joined.
     let late = Commit { journal: vec![row_of(17, two)], ..Commit::default() };
     save_all(store, vec![late]).await;
     let many = Commit { journal: (100..500).map(|n| row_of(n, four)).collect(), ..Commit::default() };
@@ -88,7 +88,7 @@ async fn the_latest_are_told_though_later_ones_were_erased(store: &dyn Store) {
     assert!(store.journal(0).await.expect("read").is_empty());
 }
 
-/// Else a row about them would stand until retention ends, and no second erasing would find it.
+/// Otherwise a row about them would stand until retention ends, and a second erasure would not find it.
 async fn a_row_about_somebody_who_was_erased_meanwhile_is_a_conflict(store: &dyn Store) {
     let (one, two) = (put(store, 1).await, put(store, 2).await);
     store.erase(&BTreeSet::from([one.id]), &BTreeSet::from([email(1)]), &BTreeSet::new()).await.expect("erased");
@@ -115,13 +115,13 @@ async fn each_person_has_their_own_rows_of_a_commit(store: &dyn Store) {
     let ids = |rows: Vec<JournalRow>| rows.into_iter().map(|row| row.event.id).collect::<Vec<EventId>>();
     assert_eq!(ids(store.journal_of(one.id).await.expect("read")), vec![form_event(1).id]);
     assert_eq!(ids(store.journal_of(two.id).await.expect("read")), vec![form_event(2).id]);
-    // Erasing one of them leaves the other's proofs.
+    // Erasing one of them leaves the proofs of the other.
     store.erase(&BTreeSet::from([one.id]), &BTreeSet::from([email(1)]), &BTreeSet::new()).await.expect("erased");
     assert_eq!(ids(store.journal_of(two.id).await.expect("read")), vec![form_event(2).id]);
     assert!(store.event(&form_event(2).id).await.expect("read").is_some());
 }
 
-/// Rows of these events about one person, saved as a batch.
+/// Journal rows of these events about one person, saved as a batch.
 pub async fn save_events(
     store: &dyn Store,
     id: stagedoor_engine::PersonId,

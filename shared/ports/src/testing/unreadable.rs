@@ -1,4 +1,4 @@
-//! What a store does with people who cannot be read. How they are spoilt, each store's own tests know.
+//! The behaviour of a store with people who cannot be read. Each store's own tests know how to damage them.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use stagedoor_engine::PersonId;
 use super::{at, put, waiting};
 use crate::{Dirty, READ_AGAIN, Store};
 
-/// The first `count` people, who wait for the CRM in this order.
+/// The first `count` people, waiting for the CRM in this order.
 pub async fn put_people(store: &dyn Store, count: u32) -> Vec<PersonId> {
     let mut people = Vec::new();
     for n in 1..=count {
@@ -16,7 +16,7 @@ pub async fn put_people(store: &dyn Store, count: u32) -> Vec<PersonId> {
     people
 }
 
-/// One of `people` is spoilt, the others can be read.
+/// One of `people` is damaged; those in `readable` can be read.
 #[allow(clippy::indexing_slicing, reason = "a test")]
 pub async fn unreadable_suite(store: &dyn Store, people: &[PersonId], readable: &[usize], spoilt: usize) {
     let readable: Vec<PersonId> = readable.iter().map(|n| people[*n]).collect();
@@ -35,14 +35,14 @@ pub async fn unreadable_suite(store: &dyn Store, people: &[PersonId], readable: 
     assert_eq!(store.totals().await.expect("counted").waiting, 3, "nobody is forgotten");
     store.mark_clean(dirty.iter().map(Dirty::taken).collect()).await.expect("settled");
     assert_eq!(store.totals().await.expect("counted").waiting, 1);
-    // They do not stand in the way, however few are taken at once.
+    // Unreadable people do not block others, even if few are taken at once.
     store.mark_dirty(readable.iter().copied().collect()).await.expect("marked");
     assert_eq!(store.claim_dirty(1, Some(at(1_000))).await.expect("taken").len(), 1);
     let marked: BTreeSet<PersonId> = waiting(store).await.into_iter().collect();
     assert_eq!(marked, readable.into_iter().collect());
 }
 
-/// Who was set aside at `at(1000)` can be read again.
+/// The person who was set aside at `at(1000)` can be read again.
 pub async fn readable_again_suite(store: &dyn Store, person: PersonId) {
     let later = Some(at(1_000) + READ_AGAIN);
     let dirty = store.claim_dirty(100, later).await.expect("taken");

@@ -1,4 +1,4 @@
-//! Who waits for the CRM: marks are never lost, and whose run fails holds up nobody.
+//! People who wait for the CRM: no mark is lost, and a person whose run fails delays nobody else.
 
 use std::collections::BTreeSet;
 
@@ -127,7 +127,7 @@ async fn a_mark_of_somebody_who_was_joined_meanwhile_is_a_mark_of_the_whole(stor
     assert_eq!(run.id, one.id);
     store.mark_dirty(BTreeSet::from([two.id])).await.expect("marked");
     store.mark_clean(vec![run]).await.expect("settled");
-    // A store may find out only when it is asked who waits.
+    // A store may notice it only when it is asked who waits.
     _ = waiting(store).await;
     assert_eq!(waiting(store).await, vec![one.id]);
 }
