@@ -1,4 +1,4 @@
-//! Records that identifiers hold together, as they grow one identifier at a time.
+//! Builds clusters of records, one identifier at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,17 +6,17 @@ use stagedoor_model::{Identifier, Kind, Record, RecordKey, Timestamp};
 
 use crate::{BlockedJoin, Cluster, GuardReason, Guards, claims};
 
-/// A cluster with what the guards ask for, kept up to date instead of counted anew.
+/// A cluster with the counts that the guards need. They are kept up to date instead of counted anew.
 #[derive(Default)]
 pub(crate) struct Grown {
     pub cluster: Cluster,
     pub oldest: Option<(Timestamp, RecordKey)>,
     counts: BTreeMap<Kind, usize>,
-    /// What its records claim and nothing proves.
+    /// Values that its records claim and nothing proves.
     pub claims: BTreeSet<Identifier>,
-    /// True if it holds more than claims and rows of the CRM that were made for them.
+    /// True if it holds more than claims and the CRM rows that were made for them.
     pub is_proven: bool,
-    /// True if it holds more than what providers and the hub itself tell of an address.
+    /// True if it holds more than what providers and the hub report about an address.
     pub is_somebody: bool,
     /// The value of each kind that a person has only one of, by kind and scope.
     exclusive: BTreeMap<(Kind, String), String>,
@@ -42,9 +42,10 @@ impl Grown {
     }
 }
 
+/// The algorithm that builds people from records.
 pub(crate) struct UnionFind<'p> {
     guards: &'p Guards,
-    /// Pairs that a manager said belong to two people.
+    /// Pairs of identifiers that a manager assigned to two different people.
     apart: Vec<(Identifier, Identifier)>,
     pub clusters: BTreeMap<usize, Grown>,
     owner: BTreeMap<Identifier, usize>,
@@ -109,7 +110,7 @@ impl<'p> UnionFind<'p> {
         self.owner.get(identifier).copied()
     }
 
-    /// Lets a cluster hold an identifier that no other one holds.
+    /// Gives an identifier that no other cluster holds to a cluster.
     pub fn hold(&mut self, root: usize, identifier: &Identifier) {
         if let Some(grown) = self.clusters.get_mut(&root) {
             grown.hold(identifier);
@@ -117,12 +118,12 @@ impl<'p> UnionFind<'p> {
         }
     }
 
-    /// Lets later records with the identifiers of a cluster begin another one.
+    /// Frees the identifiers of a cluster, so that later records with them begin another cluster.
     pub fn seal(&mut self, root: usize) {
         self.owner.retain(|_, owner| *owner != root);
     }
 
-    /// Makes one of two clusters, whatever a guard says. The smaller one moves.
+    /// Merges two clusters without asking the guards. The smaller one moves into the larger one.
     pub fn merge(&mut self, one: usize, other: usize) -> usize {
         let size = |id: usize| self.clusters.get(&id).map_or(0, Grown::size);
         let (target, source) = if size(one) >= size(other) { (one, other) } else { (other, one) };
@@ -146,7 +147,7 @@ impl<'p> UnionFind<'p> {
         target
     }
 
-    /// What a manager said against a cluster that holds both of these.
+    /// True if a manager forbids a cluster that holds both of these, and the identifier `more`.
     pub fn are_apart(&self, one: usize, other: usize, more: Option<&Identifier>) -> bool {
         let holds = |identifier: &Identifier| {
             more == Some(identifier) || self.of_identifier(identifier).is_some_and(|id| id == one || id == other)

@@ -1,4 +1,4 @@
-//! Records and the people they touch become people again. Pure: the same in, the same out.
+//! Folds records into people. The functions are pure: the same input gives the same output.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,32 +9,33 @@ use crate::{
     shared_identifiers::lifts,
 };
 
-/// Records and people that share identifiers and so must be folded and saved together.
+/// Records and people that share identifiers. They must be folded and saved together.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
     pub records: Vec<Record>,
     pub people: Vec<Person>,
 }
 
-/// What changed. Everything in it is to be saved at once.
+/// The changes that one fold makes. All of them must be saved in one transaction.
 #[derive(Debug, Clone, Default)]
 pub struct Folded {
     /// New and changed people.
     pub people: Vec<Person>,
-    /// Who was joined into whom.
+    /// Ids of joined people, each with the id of the person whom they were joined into.
     pub redirects: BTreeMap<PersonId, PersonId>,
-    /// Identifiers that from now on name these people.
+    /// Identifiers and the people whom they name from now on.
     pub claims: BTreeMap<Identifier, PersonId>,
-    /// Identifiers that name nobody any more.
+    /// Identifiers that no longer name anybody.
     pub released: BTreeSet<Identifier>,
-    /// Identifiers that turned out to belong to a crowd.
+    /// Newly found shared identifiers.
     pub shared_identifiers: BTreeSet<Identifier>,
-    /// Marks of crowds that a manager lifted.
+    /// Marks of shared identifiers that a manager lifted.
     pub lifted: BTreeSet<Identifier>,
+    /// Joins that a guard refused.
     pub blocked_joins: Vec<BlockedJoin>,
 }
 
-/// Splits a batch into groups that know nothing of each other. `owners` says whom an identifier names in the store.
+/// Splits a batch into independent groups. `owners` maps an identifier to the person whom it names in the store.
 pub fn group(
     records: Vec<Record>,
     people: Vec<Person>,
@@ -56,7 +57,7 @@ pub fn group(
         groups.put(&ids, |group| group.people.push(person));
     }
     for record in records {
-        // Somebody may have been made from this record before and be found by no identifier, after a crash.
+        // After a crash a person may already exist that was made from this record and that no identifier leads to.
         let made = Node::Person(PersonId::of(&record.key));
         let mut nodes = vec![Node::Record(record.key.clone()), made];
         nodes.extend(record.beside.clone().map(Node::Record));
@@ -119,7 +120,7 @@ impl Groups {
     }
 }
 
-/// Folds one group. `known_shared` are identifiers known to belong to a crowd.
+/// Folds one group. `known_shared` holds the identifiers that are already marked as shared.
 pub fn fold(group: Group, known_shared: &BTreeSet<Identifier>, guards: &Guards) -> Folded {
     let lifted = lifted_by(&group.records, known_shared);
     let known_shared: BTreeSet<Identifier> = known_shared.difference(&lifted).cloned().collect();
@@ -174,14 +175,14 @@ pub fn fold(group: Group, known_shared: &BTreeSet<Identifier>, guards: &Guards) 
     folded
 }
 
-/// Marks that fresh decisions of managers lift.
+/// Returns the marks that fresh decisions of managers lift.
 fn lifted_by(fresh: &[Record], known_shared: &BTreeSet<Identifier>) -> BTreeSet<Identifier> {
     let marks = lifts(fresh).into_keys().flat_map(|identifier| [identifier.clone(), identifier.typed()]);
     marks.filter(|mark| known_shared.contains(mark)).collect()
 }
 
-/// Where an order was handed on, its former buyer is made from what it left with them, and so is what stands beside it. A
-/// row of the CRM stays with the one whom it was made for.
+/// Moves the origin of a former buyer from an order that was handed on to the fact that the order left with them.
+/// Records beside the origin move along. A CRM row stays with the person whom it was made for.
 fn follow_origins(before: &mut BTreeMap<PersonId, Person>, records: &mut BTreeMap<RecordKey, Record>) {
     let mut moved = BTreeMap::<RecordKey, RecordKey>::new();
     for person in before.values_mut() {
@@ -205,7 +206,7 @@ fn follow_origins(before: &mut BTreeMap<PersonId, Person>, records: &mut BTreeMa
     }
 }
 
-/// The people that these clusters of records are, with the ids of those they were before.
+/// Turns clusters of records into people, who keep the ids that they had before.
 fn successors(
     clusters: &[&BTreeSet<RecordKey>],
     records: &BTreeMap<RecordKey, Record>,
@@ -271,7 +272,7 @@ fn joined(mut elders: Vec<&Person>, records: BTreeMap<RecordKey, Record>) -> Per
     }
 }
 
-/// Notes with each person what they claim and somebody else proves.
+/// Notes on each person the values that they claim and another person proves.
 fn note_contested(people: &mut [Person], blocked_joins: &[BlockedJoin]) {
     let claimed = blocked_joins.iter().filter(|blocked_join| blocked_join.why == GuardReason::Claimed);
     let mut contested = BTreeMap::<&RecordKey, BTreeSet<Identifier>>::new();
@@ -282,8 +283,8 @@ fn note_contested(people: &mut [Person], blocked_joins: &[BlockedJoin]) {
     }
 }
 
-/// Somebody whom no living person was before: one who was joined into another and parts again, or somebody new. `earlier`
-/// are those who were joined, with the records that they were made from.
+/// Creates a person whom no living person continues: either a new one, or a joined one who parts again. `earlier` maps
+/// the ids of joined people to the records that they were made from.
 fn newcomer(
     records: BTreeMap<RecordKey, Record>,
     taken: &BTreeSet<PersonId>,
@@ -296,7 +297,7 @@ fn newcomer(
     // An order that was handed on may have given its id to the buyer before.
     let oldest = keys.first().map_or_else(|| RecordKey(String::new()), |record| record.key.clone());
     let newest = keys.last().map_or("", |record| record.key.0.as_str());
-    // And each buyer after them may have been made the same way.
+    // Each later buyer may have been made the same way.
     let once = stagedoor_model::breakage::is_on("handed-on-twice-one-id");
     let turn = |turn: usize| PersonId::of(&RecordKey(format!("{}#{newest}{}", oldest.0, "#".repeat(turn))));
     let free = (0..=taken.len() + earlier.len()).map(turn).find(|id| once || is_free(id));
@@ -323,8 +324,8 @@ fn newcomer(
     }
 }
 
-/// Every person whose records mention an identifier must be found through it, also where a guard kept them apart: the
-/// identifier names the one it joined, who knows the others.
+/// Records in `blocked_with` which people share an identifier and are kept apart by a guard. An identifier names one
+/// person, who knows the others. So each person whose records mention an identifier can be found through it.
 fn name_blocked_with(people: &mut [Person], folded: &mut Folded, known_shared: &BTreeSet<Identifier>, guards: &Guards) {
     let mut mentions = BTreeMap::<Identifier, BTreeSet<PersonId>>::new();
     for person in people.iter() {

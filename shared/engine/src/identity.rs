@@ -1,5 +1,8 @@
-//! Who is who: records are held together by strong identifiers, under guards. The result depends on the set of
-//! records alone, never on the order in which they came: links are weighed by the time of their record.
+//! Decides which records belong to one person. Strong identifiers hold records together, within the limits of the
+//! guards.
+//!
+//! The result depends on the set of records alone, never on the order in which they arrive: identifiers are weighed by
+//! the time of their record.
 
 use std::collections::BTreeSet;
 
@@ -13,20 +16,21 @@ use crate::{
     shared_identifiers::{crowds, is_typed},
 };
 
+/// The limits that decide whether an identifier may join two people.
 #[derive(Debug, Clone)]
 pub struct Guards {
-    /// A person has at most this many phones.
+    /// The highest number of phones of one person.
     pub phones: usize,
-    /// A person has at most this many e-mails.
+    /// The highest number of e-mails of one person.
     pub emails: usize,
-    /// A phone seen with more e-mails than this (or the reverse), with more customers of one shop or with more chats,
-    /// belongs to a crowd: it no longer joins.
+    /// A phone with more e-mails than this is a shared identifier and joins nobody. So is an e-mail with more phones
+    /// than this. The same limit holds for the customers of one shop and for chats.
     pub crowd: usize,
-    /// And so does a phone or an e-mail that came alone with more names than this.
+    /// A phone or an e-mail that came alone with more names than this is a shared identifier, too.
     pub names: usize,
-    /// A personal link that more chats than this came through was published: it is everybody's, and joins nobody.
+    /// A personal link that more chats than this came through counts as published and joins nobody.
     pub published: usize,
-    /// Values that name nobody: `+7 999 999-99-99`, `test@…`, the box office's own phone.
+    /// Values that name nobody: `+7 999 999-99-99`, `test@…`, the phone of the box office.
     pub blocked: BTreeSet<Identifier>,
 }
 
@@ -37,7 +41,8 @@ impl Default for Guards {
 }
 
 impl Guards {
-    /// Whether an identifier of a record leads to other records that hold it. `known_shared` are the marks of crowds.
+    /// True if an identifier of a record leads to other records that hold it. `known_shared` holds the marks of shared
+    /// identifiers.
     pub fn joins(&self, record: &Record, identifier: &Identifier, known_shared: &BTreeSet<Identifier>) -> bool {
         let is_typed = is_typed(record) || record.claims.contains(identifier);
         let is_shared = known_shared.contains(identifier) || is_typed && known_shared.contains(&identifier.typed());
@@ -48,7 +53,8 @@ impl Guards {
     }
 }
 
-/// What has to be looked up to know whether the record's identifiers join: themselves, and their marks.
+/// The identifiers to look up before [`Guards::joins`] can decide about a record: its strong identifiers and their
+/// marks.
 pub fn looked_up(record: &Record) -> BTreeSet<Identifier> {
     let strong = record.mentions().into_iter().filter(|one| one.kind().is_strong());
     let mut all: BTreeSet<Identifier> = strong.collect();
@@ -63,48 +69,56 @@ pub fn looked_up(record: &Record) -> BTreeSet<Identifier> {
     all
 }
 
-/// Why two people who share an identifier were not joined.
+/// The reason why a guard does not join two people who share an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GuardReason {
+    /// Together they have more phones than [`Guards::phones`].
     TooManyPhones,
+    /// Together they have more e-mails than [`Guards::emails`].
     TooManyEmails,
-    /// Both sides hold another value of something that a person has only one of.
+    /// The two sides hold different values of a kind that a person has only one of. The fields are the kind and its
+    /// scope.
     TwoOf(Kind, String),
     /// A chat came through a personal link that another chat had used before, from another browser.
     LinkUsedBefore,
+    /// A chat came through a personal link after the link's expiry.
     LinkExpired,
-    /// A chat came through a personal link, but gave another phone (or e-mail, or customer's id) than the link's owner has.
+    /// A chat came through a personal link, but gave another phone, e-mail or customer id than the link's owner has.
     LinkOfAnother(Kind),
-    /// A manager said that they are two people.
+    /// A manager decided that they are two people.
     Decided,
-    /// It was only typed, and another person proves that it is theirs.
+    /// One side only typed the identifier, and another person proves that it is theirs.
     Claimed,
 }
 
+/// Two people who share an identifier and are kept apart by a guard.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlockedJoin {
+    /// The record whose identifier did not join.
     pub record: RecordKey,
     pub identifier: Identifier,
     pub why: GuardReason,
 }
 
+/// The records of one person, and the identifiers that hold them together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cluster {
     pub records: BTreeSet<RecordKey>,
     pub identifiers: BTreeSet<Identifier>,
 }
 
+/// Records, split into people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Partition {
-    /// In the order of their oldest record.
+    /// Sorted by the oldest record of each cluster.
     pub clusters: Vec<Cluster>,
     pub blocked_joins: Vec<BlockedJoin>,
-    /// Identifiers found to belong to a crowd; they join nobody from now on.
+    /// Newly found shared identifiers. From now on they join nobody.
     pub shared_identifiers: BTreeSet<Identifier>,
 }
 
-/// Splits records into people. `known_shared` are identifiers known to belong to a crowd.
+/// Splits records into people. `known_shared` holds the identifiers that are already marked as shared.
 pub fn partition<'a>(
     records: impl IntoIterator<Item = &'a Record>,
     known_shared: &BTreeSet<Identifier>,
@@ -137,12 +151,12 @@ pub fn partition<'a>(
     }
 }
 
-// Links of the CRM's own mirror are weighed after what people did themselves: managers paste.
+// Identifiers from the CRM's mirror are weighed after what people did themselves, because managers paste values.
 fn trust(record: &Record) -> u8 {
     u8::from(record.key.0.starts_with("crm-") || record.beside.is_some())
 }
 
-/// What managers decided, the latest first. Of two words about the same pair the later one counts.
+/// The decisions of managers, the latest first. Of two decisions about one pair, only the later one counts.
 pub(crate) fn decisions<'r>(records: &[&'r Record]) -> Vec<(Timestamp, &'r RecordKey, &'r Verdict)> {
     let decided = records.iter().filter_map(|record| match &record.fact {
         Fact::Decided { at, verdict } => Some((*at, &record.key, verdict)),
@@ -166,8 +180,8 @@ pub(crate) fn apart(records: &[&Record]) -> Vec<(Identifier, Identifier)> {
     decisions(records).into_iter().filter_map(|(_, _, verdict)| pair(verdict)).collect()
 }
 
-/// Joins whom a manager called one person, over every guard but another manager's word. Each decision stays with one of
-/// those whom it is about.
+/// Joins people whom a manager declared one person. It overrides every guard except the decision of another manager.
+/// Each decision stays with one of the people whom it is about.
 fn join_decided(clusters: &mut UnionFind<'_>, records: &[&Record]) {
     for (_, key, verdict) in decisions(records) {
         let named = verdict.identifiers();

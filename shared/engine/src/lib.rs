@@ -1,4 +1,5 @@
-//! The logic of the hub, pure and total: no I/O, no clock, no randomness. The same records give the same people.
+//! The logic of the hub. It is pure and total: no I/O, no clock, no randomness. The same records always give the same
+//! people.
 
 mod bot;
 mod bounds;

@@ -1,18 +1,20 @@
-//! When does a link's token join a chat to the person whose letter or SMS it was in? People forward letters, so a token
-//! alone proves little. The rules, which depend on the set of facts and never on the order in which they came:
+//! Decides whether the token of a personal link joins a chat to the person whom the link was sent to. People forward
+//! links, so a token alone proves little. The rules depend on the set of facts, never on the order in which they
+//! arrive:
 //!
-//! 1. Purpose: only a link that was made to begin a chat joins. One to the shop, or one on a poster, joins nobody.
+//! 1. Purpose: only a link that was made to begin a chat joins. A link to the shop or on a poster joins nobody.
 //! 2. Age: a use after the link's expiry joins nobody.
-//! 3. First use: the first chat that came through the token is its owner's. A later one joins only if it was begun in the
-//!    same browser as the first (the page puts the browser's tag behind the token): one person with two messengers.
-//! 4. A stronger identifier: if the chat gave a phone, an e-mail, a customer's id or a site's user id, and the owner has
-//!    others of that kind and not this one, the chat is somebody else's. If that was the first use, the token is spent: it
-//!    was forwarded before its owner came, and joins nobody any more.
-//! 5. Published: a link that more than `Policy::published` chats came through is everybody's, and joins nobody; nor does it
-//!    make neighbours of all who pressed it.
+//! 3. First use: the first chat that came through the token belongs to the link's owner. A later chat joins only if it
+//!    began in the same browser as the first (the page puts the browser's tag behind the token). This is one person
+//!    with two messengers.
+//! 4. A stronger identifier: the chat gave a phone, e-mail, customer id or site user id, and the owner has only others
+//!    of that kind. Then the chat belongs to another person. If that was the first use, the token is spent: it was
+//!    forwarded before its owner came, and joins nobody any more.
+//! 5. Published: a link that more than `Guards::published` chats came through joins nobody. Nor are the people who
+//!    pressed it noted in each other's `blocked_with`.
 //!
-//! What a join by token cannot know: a friend who is the first to use a forwarded link, and never tells anything of
-//! themselves, is taken for the owner until they do. Then the two are parted again.
+//! One limit remains. A friend who first uses a forwarded link and tells nothing of themselves counts as the owner.
+//! Once they tell something, the two are parted again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,19 +25,21 @@ use crate::{
     cluster::{Grown, UnionFind},
 };
 
-/// Whether an identifier of a record joins like any other. A token in a chat does not: it is weighed last.
+/// True if an identifier of a record joins like any other. The token in a chat does not: it is weighed last.
 pub(crate) fn joins_at_once(record: &Record, identifier: &Identifier) -> bool {
     identifier.kind() != Kind::Link || !matches!(record.fact, Fact::Conversation(_))
 }
 
-/// Kinds of which one person may have several, but of which two people have different ones.
+/// Kinds of which one person may have several values, while two people have different ones.
 const TELLING: [Kind; 4] = [Kind::Phone, Kind::Email, Kind::Customer, Kind::SiteUser];
 
+/// The record of a link's owner, and the end of the link's validity.
 struct Owned<'r> {
     record: &'r RecordKey,
     expires_at: Timestamp,
 }
 
+/// Joins chats to the owners of the personal links that they came through, by the rules of this module.
 pub(crate) fn join_chats(forest: &mut UnionFind<'_>, records: &[&Record], is_everybodys: impl Fn(&Identifier) -> bool) {
     let mut owners = BTreeMap::<&str, Owned<'_>>::new();
     let mut uses = BTreeMap::<&str, Vec<(&LinkUse, &RecordKey)>>::new();
@@ -68,7 +72,7 @@ pub(crate) fn join_chats(forest: &mut UnionFind<'_>, records: &[&Record], is_eve
 }
 
 fn join_uses(forest: &mut UnionFind<'_>, identifier: &Identifier, owned: &Owned<'_>, uses: &[(&LinkUse, &RecordKey)]) {
-    // The first use's browser, once it has joined.
+    // The browser of the first use, once that use has joined.
     let mut first: Option<Option<&LinkUse>> = None;
     for (used, chat) in uses {
         let (Some(home), Some(other)) = (forest.of_record(owned.record), forest.of_record(chat)) else { continue };
@@ -93,7 +97,7 @@ fn join_uses(forest: &mut UnionFind<'_>, identifier: &Identifier, owned: &Owned<
         let is_first = first.is_none();
         match refused {
             Some(why) => {
-                // An expired use says nothing of the others, which came before it.
+                // An expired use says nothing about the other uses, which came before it.
                 if is_first && why != GuardReason::LinkExpired {
                     first = Some(None);
                 }
@@ -107,13 +111,13 @@ fn join_uses(forest: &mut UnionFind<'_>, identifier: &Identifier, owned: &Owned<
     }
 }
 
-/// The kind by which two clusters are certainly two people.
+/// The kind of identifier that shows two clusters to be two people.
 fn contradiction(forest: &UnionFind<'_>, one: usize, other: usize) -> Option<Kind> {
-    // What was only typed joins nobody, and still tells two people apart.
+    // A value that was only typed joins nobody, but it still tells two people apart.
     let (one, other) = (forest.clusters.get(&one)?, forest.clusters.get(&other)?);
     TELLING.into_iter().find(|kind| {
         let (mine, theirs) = (values(one, *kind), values(other, *kind));
-        // A customer's id of another shop says nothing.
+        // Customer ids of different shops say nothing about each other.
         let same_scope = mine.iter().any(|a| theirs.iter().any(|b| a.scope() == b.scope()));
         same_scope && mine.is_disjoint(&theirs)
     })
