@@ -1,4 +1,5 @@
-//! A deal is one person's interest in one show. It is derived from the person's records, never stored as a fact.
+//! Derives deals from the records of a person. A deal is the interest of one person in one show. It is never stored as
+//! a fact.
 
 mod order;
 
@@ -13,61 +14,67 @@ use crate::{
     settlements,
 };
 
-/// What a deal comes to in one currency, in minor units.
+/// The money of a deal in one currency. All sums are in minor units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct DealSum {
+    /// Money received, including what went back later.
     pub paid: i64,
-    /// Never more than `paid`.
+    /// Money that went back. It is never more than `paid`.
     pub refunded: i64,
-    /// What is asked for and has not come yet of orders that are invoiced or paid in part.
+    /// The unpaid part of orders that are invoiced or paid in part.
     pub owed: i64,
-    /// What unpaid orders ask for together, or the latest cart. It counts only while nothing is paid or owed.
+    /// The sum of the unpaid orders, or else the latest cart. It counts only while nothing is paid or owed.
     pub asked: Option<i64>,
-    /// Orders put their money here, or had none to put: nought is known, and not only not known.
+    /// True if an order fixes the sum in this currency, so that zero means "nothing left" and not "unknown".
     #[serde(skip)]
     pub is_settled: bool,
 }
 
 impl DealSum {
-    /// What was paid and did not go back.
+    /// Returns the money that was paid and did not go back, in minor units.
     pub fn kept(&self) -> i64 {
         self.paid - self.refunded
     }
 }
 
+/// The interest of one person in one show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Deal {
     pub show: Show,
+    /// The stage that the deal has reached.
     pub stage: Stage,
-    /// When the fact that made the stage happened.
+    /// The time of the fact that made the stage.
     pub since: Timestamp,
-    /// By currency; sums of different currencies are never added.
+    /// The sums by currency (ISO 4217). Sums of different currencies are never added.
     pub sums: BTreeMap<String, DealSum>,
+    /// How many of its tickets are valid.
     pub live_tickets: usize,
-    /// Shop's numbers of the orders.
+    /// The numbers that the shop gave its orders.
     pub orders: BTreeSet<String>,
+    /// Promo codes on its orders, and those issued for its show.
     pub promo_codes: BTreeSet<String>,
+    /// Labels of its forms and UTM tags of its orders, by name.
     pub labels: BTreeMap<String, String>,
-    /// The campaign that the latest order is owed to.
+    /// The campaign that the latest order is attributed to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attribution: Option<Attribution>,
-    /// Whose the latest collective order is.
+    /// The company of the latest collective order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub company: Option<Company>,
-    /// When the last of the orders was paid that stand.
+    /// The time of the last payment of an order that is neither cancelled nor refunded.
     #[serde(skip)]
     pub bought_at: Option<Timestamp>,
-    /// When the last of the orders was placed that wait for their money.
+    /// The time of the last order that still waits for its money.
     #[serde(skip)]
     pub ordered_at: Option<Timestamp>,
-    /// The orders it is made of: source and the shop's id.
+    /// The orders that the deal is made of, as source and the shop's id.
     #[serde(skip)]
     pub made_of: BTreeSet<(String, String)>,
 }
 
 impl Deal {
-    /// What the deal is worth in one currency: paid less refunded and what is owed, else what is asked for. `None` where
-    /// nothing is known in that currency.
+    /// Returns what the deal is worth in one currency: money paid less refunds plus money owed, else the sum asked for.
+    /// Returns `None` if nothing is known in that currency.
     pub fn worth(&self, currency: &str) -> Option<Money> {
         let sum = self.sums.get(currency)?;
         let has_moved = |sum: &DealSum| sum.paid > 0 || sum.owed > 0;
@@ -83,19 +90,19 @@ impl Deal {
         Some(Money { minor: owed(minor), currency: currency.to_owned() })
     }
 
-    /// What it is worth in all other currencies.
+    /// Returns what the deal is worth in each other currency. Zero sums are left out.
     pub fn worth_beside<'d>(&'d self, currency: &'d str) -> impl Iterator<Item = Money> + 'd {
         let others = self.sums.keys().filter(move |one| *one != currency);
         others.filter_map(|one| self.worth(one)).filter(|money| money.minor != 0)
     }
 }
 
-/// Every deal of a person, by show.
+/// Returns all deals of a person, by show.
 pub fn deals(person: &Person, catalog: &Catalog) -> BTreeMap<ShowKey, Deal> {
     deals_of(person, catalog, &settlements(person.records.values()))
 }
 
-/// The same, from settlements that are known already.
+/// Returns all deals of a person, from settlements that are already computed.
 pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements<'_>) -> BTreeMap<ShowKey, Deal> {
     let mut builders = BTreeMap::<ShowKey, DealBuilder>::new();
     let looks = Looks::of(person);
@@ -112,7 +119,7 @@ pub(crate) fn deals_of(person: &Person, catalog: &Catalog, money: &Settlements<'
                 builder.cart = builder.cart.take().max(cart);
                 builder.labels.extend(submission.labels.clone());
             }
-            // Below, with its money.
+            // Orders follow below, with their settlements.
             Fact::Order { .. } => {}
             Fact::Conversation(conversation) => add_talk(&mut builders, catalog, source, conversation, &links),
             Fact::Link(link) => {
@@ -160,8 +167,8 @@ fn advance(builders: &mut BTreeMap<ShowKey, DealBuilder>, show: Show, rung: Rung
     builder
 }
 
-/// A chat is about the shows of the links that it came through, else about its source's.
-/// `links`: campaigns of their personal links, by token.
+/// Adds a chat to the deals of the shows whose links it came through, else to the deal of the show of its source.
+/// `links` maps the tokens of the person's personal links to their campaigns.
 fn add_talk(
     builders: &mut BTreeMap<ShowKey, DealBuilder>,
     catalog: &Catalog,
@@ -188,22 +195,23 @@ fn add_talk(
     }
 }
 
+/// Collects the facts that make one deal.
 struct DealBuilder {
     show: Show,
-    /// When each rung was reached.
+    /// Every rung that was reached, with its time.
     submissions: Vec<(Rung, Timestamp)>,
     lost_at: Option<Timestamp>,
     refunded_at: Option<Timestamp>,
-    /// Paid orders of which something still stands.
+    /// The number of paid orders of which something still stands.
     standing: usize,
-    /// Orders that wait for their money, and those of them of which a part came or that a company ordered.
+    /// The number of orders that wait for their money, and how many of them are paid in part or belong to a company.
     open: usize,
     owing: usize,
-    /// When the last of them was paid.
+    /// The time of the last payment of a standing order.
     bought_at: Option<Timestamp>,
-    /// When the last of the open ones was placed.
+    /// The time when the last open order was placed.
     ordered_at: Option<Timestamp>,
-    /// The latest cart that says what it is worth.
+    /// The latest cart that names a sum.
     cart: Option<(Timestamp, Money)>,
     sums: BTreeMap<String, DealSum>,
     live: usize,
@@ -243,7 +251,8 @@ impl DealBuilder {
         self.submissions.push((rung, at));
     }
 
-    /// The highest rung with its earliest time; `after` an instant when all was given back, of those that cost nothing.
+    /// Returns the highest rung with its earliest time. With `after`, the time when everything was given back, only
+    /// later rungs below `Paid` count.
     fn top(&self, after: Option<Timestamp>) -> Option<(Rung, Timestamp)> {
         let submissions =
             self.submissions.iter().filter(|(rung, at)| after.is_none_or(|after| *at > after && *rung < Rung::Paid));
@@ -256,9 +265,9 @@ impl DealBuilder {
     }
 
     fn finish(mut self) -> Deal {
-        // Beside the ladder: everything given back, or the only order given up. A later touch puts it back, on the rung
-        // of that touch: what was paid before is given back. An order that still waits for its money is not given up with
-        // another; after a refund only one counts that is owed for sure.
+        // Beside the ladder: everything was given back, or the only order was given up. A later submission puts the
+        // deal back on the rung of that submission, because the money paid before is given back. An order that waits
+        // for its money is not given up with another one. After a refund, only an order counts that is surely owed.
         let closes_open = breakage::is_on("open-order-lost");
         let aside = [(Stage::Refunded, self.refunded_at), (Stage::Lost, self.lost_at)]
             .into_iter()
@@ -277,7 +286,7 @@ impl DealBuilder {
                 (Stage::Ladder(rung), since)
             }
         };
-        // An order says it better than the cart that it was made from.
+        // An order is more exact than the cart that it was made from.
         let is_ordered = |sum: &DealSum| sum.asked.is_some() || sum.is_settled || sum.paid > 0 || sum.owed > 0;
         if let Some((_, cart)) = self.cart.take().filter(|_| !self.sums.values().any(is_ordered)) {
             self.sum(&cart.currency).asked = Some(cart.minor);

@@ -1,4 +1,4 @@
-//! One order in the deals of its shows: its money, its tickets and the stage that they make.
+//! Adds one order to the deals of its shows: its money, its tickets and the stage that they make.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,16 +11,17 @@ use crate::{
     shares::{split, take},
 };
 
-/// What of an order belongs to one show.
+/// The part of an order that belongs to one show.
 struct Part<'o> {
     show: Show,
-    /// What all of it costs, in minor units.
+    /// The price of the whole part, in minor units.
     price: i64,
-    /// What of that is for tickets that are cancelled, and that no refund names.
+    /// The price of cancelled tickets that no refund names, in minor units.
     cancelled: i64,
     tickets: BTreeSet<&'o str>,
 }
 
+/// Adds an order to the builders of the deals that its tickets and goods belong to.
 pub(super) fn add(
     builders: &mut BTreeMap<ShowKey, DealBuilder>,
     catalog: &Catalog,
@@ -34,7 +35,7 @@ pub(super) fn add(
     let placed = Placed::of(order, &parts, settlement.received);
     let received = placed.received();
     let returned = returned(order, settlement, &parts, &placed);
-    // Of what is still owed, what was given back is owed no more.
+    // Money that was given back beyond the received sum reduces what is still owed.
     let beyond = split((settlement.returned - returned.iter().sum::<i64>()).max(0), &prices);
     let elsewhere: Vec<(&String, Vec<i64>, Vec<i64>)> = settlement
         .elsewhere
@@ -45,7 +46,7 @@ pub(super) fn add(
             (currency, came, went)
         })
         .collect();
-    // A payment settles what the shop still calls placed.
+    // A payment settles an order that the shop still calls placed.
     let state = match order.state {
         OrderState::Placed if settlement.paid_at.is_some() => OrderState::Paid,
         state => state,
@@ -74,21 +75,21 @@ pub(super) fn add(
             let sum = builder.sum(currency);
             (sum.paid, sum.refunded) = (sum.paid + at(came, index), sum.refunded + at(went, index));
         }
-        // Its tickets left an order that is paid: nought is what they hold.
+        // All its tickets left an order that is paid, so its sum is known to be zero.
         let is_left = given_up_at.is_none() && !part.tickets.is_empty() && live == 0 && settlement.received != 0;
         if paid != 0 || refunded != 0 || is_left {
             let sum = builder.sum(&order.total.currency);
             (sum.paid, sum.refunded, sum.is_settled) = (sum.paid + paid, sum.refunded + refunded, true);
         }
         builder.advance(Rung::Cart, order.placed_at);
-        // Only a check-in says that somebody came; the date of the show does not.
+        // Only a check-in shows that a person came. The date of the show does not.
         let seated = order.live_tickets().filter(|ticket| part.tickets.contains(ticket.id.as_str()));
         if let Some(at) = seated.filter_map(|ticket| order.checked_at(&ticket.id)).min()
             && !breakage::is_on("checkin-ignored")
         {
             builder.advance(Rung::Attended, at);
         }
-        // Nothing was paid for its tickets, so nothing was given back, whatever became of the rest of the order.
+        // Nothing was paid for its tickets, so nothing was given back. The rest of the order does not matter here.
         if let Some(at) = given_up_at {
             builder.lost_at = builder.lost_at.max(Some(at.max(order.placed_at)));
             continue;
@@ -97,7 +98,7 @@ pub(super) fn add(
             builder.ordered_at = builder.ordered_at.max(Some(order.placed_at));
         }
         match (state, order.paid_at.or(settlement.paid_at)) {
-            // What is paid in part, or by invoice, is worth what was asked for, whatever else was bought.
+            // An order that is invoiced or paid in part is worth the sum asked for, in addition to all other purchases.
             (OrderState::Placed, _) if order.company.is_some() || paid > 0 => {
                 builder.sum(&order.total.currency).owed += (total - paid - at(&beyond, index)).max(0);
                 (builder.open, builder.owing) = (builder.open + 1, builder.owing + 1);
@@ -112,7 +113,7 @@ pub(super) fn add(
             (_, paid_at) => {
                 let paid_at = paid_at.unwrap_or(order.revision);
                 builder.advance(Rung::Paid, paid_at);
-                // An order without tickets has none that live, and stands all the same.
+                // An order without tickets has no live ticket and stands all the same.
                 let returned = gone || state == OrderState::Cancelled || (!part.tickets.is_empty() && live == 0);
                 let returned = returned || breakage::is_on("nothing-live-is-refunded") && live == 0;
                 if returned {
@@ -131,8 +132,8 @@ pub(super) fn add(
     }
 }
 
-/// When the last ticket of a part was given back, where refunds name them all: what goes back of other parts later says
-/// nothing of this one.
+/// Returns when the last ticket of a part was given back, if refunds name all of them. A later refund of other parts
+/// does not change this time.
 fn named_return(order: &Order, tickets: &BTreeSet<&str>) -> Option<Timestamp> {
     let back_at = |ticket: &&str| {
         let own = order.refunds.values().filter(|refund| refund.tickets.contains(*ticket));
@@ -147,7 +148,7 @@ impl Part<'_> {
         Self { show, price, cancelled: 0, tickets: BTreeSet::new() }
     }
 
-    /// When the last of its tickets was cancelled, if all were before they were paid for.
+    /// Returns when its last ticket was cancelled, if all were cancelled before they were paid for.
     fn given_up_at(&self, order: &Order, settlement: &Settlement) -> Option<Timestamp> {
         if breakage::is_on("unpaid-ticket-is-refunded") {
             return None;
@@ -159,14 +160,14 @@ impl Part<'_> {
     }
 }
 
-/// Which part of an order the money is for that came. What was paid is for what the order costs; only what came beyond
-/// that is for cancelled tickets. So an exchanged ticket takes its money along.
+/// Assigns the received money to the parts of an order. Money is first for what the order costs. Only a surplus is for
+/// cancelled tickets, so an exchanged ticket takes its money along.
 struct Placed {
-    /// For what is live or was named by a refund, by part.
+    /// Money for live tickets and for those that a refund names, by part, in minor units.
     kept: Vec<i64>,
-    /// For cancelled tickets, by part.
+    /// Money for cancelled tickets, by part, in minor units.
     cancelled: Vec<i64>,
-    /// What is asked for, by part.
+    /// The sum asked for, by part, in minor units.
     asked: Vec<i64>,
 }
 
@@ -181,8 +182,8 @@ impl Placed {
             let cancelled = vec![0; parts.len()];
             return Self { kept: split(received, &prices), cancelled, asked: split(asked, &prices) };
         }
-        // Some shops lower the total when a ticket is cancelled, others leave it. Fees and discounts blur it: the nearer
-        // sum tells.
+        // Some shops lower the total when a ticket is cancelled, others leave it. Fees and discounts blur the total, so
+        // the nearer sum decides.
         let is_lowered = asked.abs_diff(live) < asked.abs_diff(all);
         let whole = if is_lowered { live } else { all };
         let cost = i128::from(live) * i128::from(asked) / i128::from(whole);
@@ -225,12 +226,13 @@ fn parts<'o>(order: &'o Order, source: &str, catalog: &Catalog) -> Vec<Part<'o>>
     parts.into_values().collect()
 }
 
-/// What went back of each part: refunds that name tickets by the tickets' prices, all others by what is left. What only the
-/// payment provider told of comes on top. No part gives back more than came for it.
+/// Returns the money that went back for each part, in minor units. A refund that names tickets is split by their
+/// prices, any other by what is left. Refunds that only the payment provider reported come on top. No part gives back
+/// more than it received.
 fn returned(order: &Order, settlement: &Settlement, parts: &[Part<'_>], placed: &Placed) -> Vec<i64> {
     let received = placed.received();
     let mut left: Vec<i64> = received.iter().map(|part| (*part).max(0)).collect();
-    // What names no ticket goes back for cancelled ones first.
+    // A refund that names no ticket goes to cancelled tickets first.
     let unnamed = |left: &[i64]| -> Vec<i64> {
         let first: Vec<i64> = placed.cancelled.iter().zip(left).map(|(part, left)| *part.min(left)).collect();
         if first.iter().any(|part| *part > 0) { first } else { left.to_vec() }
