@@ -1,16 +1,17 @@
-//! The consent ledger: every word that somebody said about being written to, in the order in which they said it. Nothing is
-//! overwritten; how it stood at any instant follows from the entries up to then.
+//! The consent ledger: every statement of a person about being written to, sorted by time. Nothing is overwritten. The
+//! standing at any instant follows from the entries up to then.
 //!
-//! 1. A consent holds for the addresses that were told with it, and for no others.
-//! 2. A withdrawal holds for the person: for every address, those that become known later included. It reaches everybody whose
-//!    facts prove the address that it was told with, also where a guard keeps them apart (`beside`). Who says it to us (an
-//!    unsubscription, a complaint, a stop word) says it for every channel; who says no to one of several boxes of a form, or blocks one
-//!    bot, says it of that channel.
-//! 3. The later word counts; of two words of the same instant the withdrawal.
-//! 4. A withdrawal ends by a new word about that channel. Opening a chat is none, nor is an old list, nor the link of a letter
-//!    that asked before the withdrawal. A bot that was blocked and is let in again may write as before the block.
-//! 5. A provider's "subscribed" is no word of the person's and makes no entry. Nor does a bounce: that address is suppressed,
-//!    whatever was consented to.
+//! 1. A consent holds for the addresses that came with it, and for no others.
+//! 2. A withdrawal holds for the person: for every address, including those that become known later. It also reaches
+//!    every person whose facts prove the address that it came with, even where a guard keeps them apart (`beside`). A
+//!    withdrawal that is said to us (an unsubscription, a complaint, a stop word) holds for every channel. A "no" in
+//!    one of several boxes of a form, or a blocked bot, holds for that channel.
+//! 3. The later entry counts. Of two entries of the same instant, the withdrawal counts.
+//! 4. A new statement about that channel ends a withdrawal. An opened chat is no such statement. Nor is an old list, or
+//!    the link of a letter that asked before the withdrawal. A bot that was blocked and is let in again may write as
+//!    before the block.
+//! 5. A provider's "subscribed" is no statement of the person and makes no entry. Nor does a bounce: it suppresses the
+//!    address, whatever the person consented to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,74 +33,84 @@ pub use beside::{
 };
 pub use standing::{doubted, standing, withdrawn_at};
 
-/// One word.
+/// One line of the ledger: what a person said about being written to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Entry {
-    /// When it counts from.
+    /// The instant from which it counts.
     pub at: Timestamp,
+    /// What the person decided.
     pub decision: Decision,
+    /// What the messages are for, such as advertising.
     pub purpose: String,
+    /// The channel that it is about.
     pub channel: Channel,
-    /// The source through which it came.
+    /// The source that reported it.
     pub source: String,
+    /// How the person said it, for example `form`, `double-opt-in` or `stop-word`.
     pub method: String,
+    /// The text that the person agreed to, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wording: Option<String>,
-    /// The addresses that were told with it.
+    /// The addresses that came with it.
     pub identifiers: BTreeSet<Identifier>,
+    /// The mailing lists that it names.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub lists: BTreeSet<String>,
+    /// What proves it, by name, such as the name of the form.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub evidence: BTreeMap<String, String>,
-    /// When the hub received it.
+    /// The time when the hub received it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_at: Option<Timestamp>,
-    /// The instant that the sender's clock gave, where it is another than `at`.
+    /// The time by the sender's clock, if it differs from `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_at: Option<Timestamp>,
-    /// Anybody can have said it: it counts once it is confirmed by a letter.
+    /// True if a stranger may have said it. It counts once it is confirmed through a letter.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_anonymous: bool,
-    /// Of a confirmation: when the letter that it answers was written.
+    /// For a confirmation, the time when the letter that it answers was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Timestamp>,
 }
 
-/// What the config asks of consents.
+/// The rules for consents, as the config has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsentPolicy {
-    /// Channels on which only a confirmed consent counts.
+    /// The channels on which only a confirmed consent counts.
     pub double_opt_in: BTreeSet<Channel>,
-    /// What the CRM's contact says of people who were never asked; `None`: nothing.
+    /// The text on the CRM contact of a person who was never asked. If `None`, the contact shows nothing.
     pub ask: Option<String>,
-    /// Whoever opens a chat consents to be written to there: the bot's greeting says so.
+    /// True if a person who opens a chat consents to messages there. The bot's greeting says so.
     pub chats: bool,
 }
 
-/// How somebody stands on one channel.
+/// Whether a person consents to messages on one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// Never asked, or asked and never answered.
+    /// The person was never asked, or never answered.
     Unknown,
-    /// Given, but the address is not proved to be theirs.
+    /// The person consented, but nothing proves that the address is theirs.
     Unconfirmed(Entry),
+    /// The person consented by this entry.
     Given(Entry),
+    /// The person withdrew by this entry.
     Withdrawn(Entry),
 }
 
-/// Methods by which somebody wants no more advertising at all.
+/// Methods of withdrawals that hold for every channel.
 const FOR_ALL: [&str; 6] = ["unsubscribe", "one-click", "complaint", "stop-word", "crm", UNREADABLE];
-/// Stands for kept withdrawals that this version cannot read. No later word ends it.
+/// The method that stands for stored withdrawals that this version cannot read. No later entry ends it.
 const UNREADABLE: &str = "unreadable";
-/// The method of consents that came with an old list: it never stands against a withdrawal.
+/// The method of consents that came with an old list. They never end a withdrawal.
 const LIST: &str = "list";
-/// Of chats that somebody opened; whether that is a consent, the config says.
+/// The method of chats that a person opened. The config decides whether that is a consent.
 const BEGUN: &str = "chat-begun";
 
-/// The method of a bot that somebody blocked.
+/// The method of a withdrawal by blocking a bot.
 const BLOCKED: &str = "blocked";
 
-/// Every entry, the oldest first, with the withdrawals through their addresses that stand with other people.
+/// Returns every entry, the oldest first. It includes withdrawals by other people who share an address with this
+/// person.
 pub fn ledger(person: &Person) -> Vec<Entry> {
     let mut entries: Vec<Entry> = person.records.values().flat_map(|record| entries_of(record, person)).collect();
     beside::add(&mut entries, person);
@@ -107,7 +118,8 @@ pub fn ledger(person: &Person) -> Vec<Entry> {
     without_runs(entries)
 }
 
-/// A withdrawal while withdrawn adds nothing: of equal ones of one day in a row the first and the last stay.
+/// Drops repeated withdrawals, which add nothing. Of equal withdrawals of one day in a row, the first and the last
+/// stay.
 fn without_runs(entries: Vec<Entry>) -> Vec<Entry> {
     let is_same = |one: &Entry, other: &Entry| {
         let nameless = |entry: &Entry| Entry { at: one.at, told_at: None, received_at: None, ..entry.clone() };
@@ -125,11 +137,11 @@ fn day_of(at: Timestamp) -> i64 {
     at.as_second().div_euclid(86_400)
 }
 
-/// Equal withdrawals of one day that are kept, beside the last: each may follow a consent of its own.
+/// How many equal withdrawals of one day are kept, apart from the last. Each may follow a consent of its own.
 const KEPT_A_DAY: usize = 40;
 
-/// Of equal withdrawals of one day the first ones and the last stay. A link that is pressed without end leaves no more than
-/// that, whatever came between, and in whatever order they are folded.
+/// Of equal withdrawals of one day, keeps the first [`KEPT_A_DAY`] and the last. So a link that is pressed without end
+/// takes a bounded place. The result does not depend on other entries or on the order of folding.
 pub(crate) fn without_repeats(records: &mut BTreeMap<RecordKey, Record>) {
     let mut days: BTreeMap<_, Vec<(Timestamp, RecordKey)>> = BTreeMap::new();
     for record in records.values() {
@@ -153,7 +165,7 @@ pub(crate) fn without_repeats(records: &mut BTreeMap<RecordKey, Record>) {
     }
 }
 
-/// The addresses that were told with a record: its own, and those to which a link in it was sent.
+/// Returns the addresses that came with a record: its own, and those that a link in it was sent to.
 fn told_of(record: &Record, person: &Person, channel: Channel) -> BTreeSet<Identifier> {
     let links = record.identifiers.iter().filter(|one| one.kind() == Kind::Link);
     let through_links = links.flat_map(|link| person.addressees(link.value()));
@@ -161,35 +173,36 @@ fn told_of(record: &Record, person: &Person, channel: Channel) -> BTreeSet<Ident
     all.filter(|one| channel.reaches(one.kind())).cloned().collect()
 }
 
-/// How far the zone or the clock of a provider may be wrong. A withdrawal that is told as older is a report of the past.
+/// The largest error of a provider's clock or time zone. A withdrawal with an older date is a report of the past.
 const WRONG_CLOCK: SignedDuration = SignedDuration::from_hours(24);
 
-/// Since when a withdrawal counts: its receipt. A clock that is some hours behind would otherwise date it before the
-/// consent that it ends.
+/// Returns the instant from which a withdrawal counts: its receipt. Otherwise a clock that is some hours behind would
+/// date it before the consent that it ends.
 fn withdrawn_since(record: &Record) -> Timestamp {
     let received_at = record.received_at.filter(|_| !breakage::is_on("slow-clock-withdraws-before"));
     let is_near = |received: &Timestamp| received.duration_since(record.at) < WRONG_CLOCK;
-    // Records of earlier builds bear the floor where no date was told.
+    // Records of earlier builds carry the earliest date if no date was given.
     let received_at = received_at.filter(|received| is_near(received) || is_no_date(record.at));
     received_at.map_or(record.at, |received| received.max(record.at))
 }
 
-/// When an imported consent counts from. One without a date is as old as can be: it revives nobody who withdrew since.
+/// Returns the instant from which an imported consent counts. A consent without a date gets the earliest date, so that
+/// it never ends a withdrawal.
 fn imported_at(record: &Record) -> Timestamp {
     let is_dated = !record.told_at.is_some_and(is_no_date);
     if is_dated { record.at } else { Timestamp::from_second(EARLIEST).unwrap_or(record.at) }
 }
 
-/// The earliest instant that counts, in Unix seconds: 2000-01-01T00:00:00Z.
+/// The earliest instant that an entry can have, in Unix seconds: 2000-01-01T00:00:00Z.
 const EARLIEST: i64 = 946_684_800;
 
-/// Whether a link is that of a letter which asks for a confirmation.
+/// True if a link belongs to a letter that asks for a confirmation.
 fn is_question(link: &TrackedLink) -> bool {
     let asks = |header: Header| header.campaign == Purpose::CONFIRMS;
     link.purpose == Purpose::Consent && link.token.header().is_some_and(asks)
 }
 
-/// When the letter was written whose link made this record.
+/// Returns when the letter was written whose link made this record.
 fn asked_at(record: &Record, person: &Person) -> Option<Timestamp> {
     let links = record.identifiers.iter().filter(|one| one.kind() == Kind::Link).map(Identifier::value);
     let letters = links.filter_map(|token| person.records.get(&RecordKey(format!("link:{token}"))));
@@ -215,7 +228,8 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
     };
     match &record.fact {
         Fact::Submission(submission) => {
-            // Of an import alone: a form's fields are whatever a visitor sends, and prove nothing.
+            // Only an import has evidence in its labels. The fields of a form are whatever a visitor sends, and prove
+            // nothing.
             let told = |key: &&String| submission.quiet && key.starts_with("consent_");
             let method =
                 submission.labels.get("consent_method").filter(|_| submission.quiet).map_or("form", String::as_str);
@@ -256,7 +270,7 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
             let is_messenger = channel == Channel::Messenger;
             let opened = conversation.open_since.map(|at| (at, ChatWord::Opened));
             let words: BTreeSet<_> = conversation.all_words().into_iter().chain(opened).collect();
-            // A number that takes no SMS is no word of its owner's; a messenger tells us of a block.
+            // A number that takes no SMS is no statement of its owner. A messenger reports a block by its user.
             let words = words
                 .into_iter()
                 .filter(|(_, word)| is_messenger || matches!(word, ChatWord::Stopped | ChatWord::Resumed));
@@ -274,17 +288,17 @@ fn entries_of(record: &Record, person: &Person) -> Vec<Entry> {
 }
 
 impl Entry {
-    /// Whether it ends every channel.
+    /// True if it is a withdrawal that holds for every channel.
     pub fn is_for_all(&self) -> bool {
         self.decision == Decision::Withdrawn && FOR_ALL.contains(&self.method.as_str())
     }
 }
 
-/// Letters to an address that came back for a passing reason, after which it is held back.
+/// How many letters may come back for a passing reason before the address is suppressed.
 const SOFT_BOUNCES: usize = 5;
 
-/// Whether an address takes no letters, whatever was consented to: it does not exist, or it never takes one. A letter that
-/// arrives opens it again, and so does an operator, or its owner by a consent that was given since.
+/// True if an address takes no letters, whatever its owner consented to: it does not exist, or it rejects every letter.
+/// A letter that arrives ends this. So does an operator, or a later consent of the owner.
 pub fn is_suppressed(person: &Person, address: &Identifier) -> bool {
     let letters = || {
         person.records.values().filter_map(|record| match &record.fact {
@@ -302,7 +316,7 @@ pub fn is_suppressed(person: &Person, address: &Identifier) -> bool {
     is_held(open) && is_held(again())
 }
 
-/// When the owner of an address last consented with it.
+/// Returns when the owner of an address last consented with it.
 fn consented_at(person: &Person, address: &Identifier) -> Option<Timestamp> {
     let entries = ledger(person);
     let said = |entry: &&Entry| {
@@ -317,7 +331,7 @@ fn consented_at(person: &Person, address: &Identifier) -> Option<Timestamp> {
         .max()
 }
 
-/// Whether advertising may be sent to this address at `at`, or now.
+/// True if advertising may be sent to this address at `at`. If `at` is `None`, the whole ledger counts.
 pub fn may_advertise(
     person: &Person,
     channel: Channel,
@@ -329,7 +343,8 @@ pub fn may_advertise(
     matches!(standing, Standing::Given(_)) && !is_suppressed(person, address)
 }
 
-/// The addresses of somebody to which advertising may go through this channel, in the order in which they became known.
+/// Returns the person's addresses that advertising may go to through this channel. They are sorted by the time when
+/// they became known.
 pub fn addresses(person: &Person, channel: Channel, policy: &ConsentPolicy) -> Vec<Identifier> {
     let entries = ledger(person);
     let mut seen = BTreeMap::<&Identifier, Timestamp>::new();
@@ -434,7 +449,7 @@ mod tests {
         all.push(answer(4, 1));
         let now = |all: &[Entry]| standing(all, MARKETING, Channel::Email, None, &policy, None);
         assert!(matches!(now(&all), Standing::Withdrawn(_)));
-        // A stranger may say in their name that they want letters again: the old link answers that no more.
+        // A stranger may say in their name that they want letters again. The old link does not answer that.
         all.extend([entry(5, Decision::Given, "form"), entry(6, Decision::Asked, "letter"), answer(7, 1)]);
         assert!(matches!(now(&all), Standing::Unconfirmed(_)));
         // Nor does what counts for less than a consent, as long as nothing was confirmed.

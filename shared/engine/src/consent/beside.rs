@@ -1,6 +1,7 @@
-//! Withdrawals by address. A guard may keep two people apart who share an address: a crowd's value, a blocked one, people whom
-//! a manager parted. Who withdraws through that address withdraws for all whose facts prove it. So each withdrawal is also
-//! kept by its addresses, and is read beside each person who has one of them.
+//! Withdrawals by address. A guard may keep two people apart who share an address: the address is a shared identifier
+//! or blocked, or a manager parted the people. A withdrawal through that address holds for every person whose facts
+//! prove it. So each withdrawal is also stored under its addresses, and is read together with each person who has one
+//! of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +15,8 @@ fn is_address(one: &Identifier) -> bool {
     matches!(one.kind(), Kind::Phone | Kind::Email)
 }
 
-/// What these records of somebody tell of withdrawals, by the phones and e-mails that they were told with. A bot that was
-/// blocked is that chat's alone, and a stranger withdraws for nobody.
+/// Returns the withdrawals in these records of a person, by the phones and e-mails that came with them. A blocked bot
+/// concerns only that chat. A stranger cannot withdraw for anybody.
 pub fn withdrawals(person: &Person, records: &BTreeSet<RecordKey>) -> BTreeMap<Identifier, BTreeSet<Entry>> {
     let mut words = BTreeMap::<Identifier, BTreeSet<Entry>>::new();
     for record in records.iter().filter_map(|key| person.records.get(key)) {
@@ -23,7 +24,7 @@ pub fn withdrawals(person: &Person, records: &BTreeSet<RecordKey>) -> BTreeMap<I
             if entry.decision != Decision::Withdrawn || entry.is_anonymous || entry.method == BLOCKED {
                 continue;
             }
-            // A stop word in a messenger is said by the owner of the phone that the messenger proves.
+            // The owner of the phone that the messenger proves says a stop word in it.
             let proven = record.identifiers.iter().filter(|_| entry.is_for_all());
             let told = entry.identifiers.iter().filter(|one| !record.claims.contains(*one));
             for address in proven.chain(told).filter(|one| is_address(one)) {
@@ -34,21 +35,22 @@ pub fn withdrawals(person: &Person, records: &BTreeSet<RecordKey>) -> BTreeMap<I
     words
 }
 
-/// The name of the cell in which the words about an address are kept. It shows no address.
+/// Returns the name of the stored value with the withdrawals of an address. It does not reveal the address.
 pub fn cell_of_withdrawals(address: &Identifier) -> String {
     format!("withdrawn/{}", hex::encode(Sha256::digest(address.to_string())))
 }
 
-/// What a letter asks an address.
+/// The question of a letter to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// Whether a consent is theirs.
+    /// Does a consent come from the owner of the address?
     Consent,
-    /// Whether a withdrawal is theirs.
+    /// Does a withdrawal come from the owner of the address?
     Withdrawal,
 }
 
-/// The name of the cell that says when an address was asked by which letter. It shows no address.
+/// Returns the name of the stored value that holds when an address was asked this question. It does not reveal the
+/// address.
 pub fn cell_of_question(question: Question, address: &Identifier) -> String {
     let asks = match question {
         Question::Consent => "consent",
@@ -57,23 +59,24 @@ pub fn cell_of_question(question: Question, address: &Identifier) -> String {
     format!("asked/{asks}/{}", hex::encode(Sha256::digest(address.to_string())))
 }
 
-/// The names of all cells about an address. They go with its owner.
+/// Returns the names of all stored values about an address. They are deleted with its owner.
 pub fn cells_of_address(address: &Identifier) -> [String; 3] {
     let question = |one| cell_of_question(one, address);
     [cell_of_withdrawals(address), question(Question::Consent), question(Question::Withdrawal)]
 }
 
-/// The name of the audience in which those stand whose facts prove an address that does not lead to them.
+/// Returns the name of the audience of people whose facts prove an address that does not lead to them. It does not
+/// reveal the address.
 pub fn bearers_of(address: &Identifier) -> String {
     format!("bearers/{}", hex::encode(Sha256::digest(address.to_string())))
 }
 
-/// Phones and e-mails that their facts prove.
+/// Returns the phones and e-mails that the person's facts prove.
 pub fn proven_addresses(person: &Person) -> BTreeSet<Identifier> {
     person.identifiers().into_iter().filter(|one| is_address(one)).cloned().collect()
 }
 
-/// The word without what only its own person is shown.
+/// Returns the entry without the parts that only its own person may see.
 fn bare(entry: &Entry, address: &Identifier) -> Entry {
     Entry {
         wording: None,
@@ -84,7 +87,7 @@ fn bare(entry: &Entry, address: &Identifier) -> Entry {
     }
 }
 
-/// Of the words about one address those that are kept: the latest of each kind.
+/// Selects the withdrawals of one address that are kept: the latest one for each purpose, channel and method.
 pub fn withdrawn_beside(words: impl IntoIterator<Item = Entry>) -> BTreeSet<Entry> {
     let mut latest = BTreeMap::<_, Entry>::new();
     for word in words {
@@ -97,8 +100,8 @@ pub fn withdrawn_beside(words: impl IntoIterator<Item = Entry>) -> BTreeSet<Entr
     latest.into_values().collect()
 }
 
-/// The word that stands for withdrawals through an address that this version cannot read: nothing is advertised there until
-/// they can be read.
+/// Returns an entry that stands for withdrawals which this version cannot read. No advertising goes to the address
+/// until they can be read.
 pub fn unreadable_word() -> Entry {
     Entry {
         at: Timestamp::from_second(EARLIEST).unwrap_or_default(),
@@ -118,7 +121,7 @@ pub fn unreadable_word() -> Entry {
     }
 }
 
-/// Adds what was withdrawn beside a person and does not stand in their own facts.
+/// Adds withdrawals by other people with the same address that do not stand in the person's own facts.
 pub(super) fn add(entries: &mut Vec<Entry>, person: &Person) {
     if person.withdrawn_beside.is_empty() || breakage::is_on("withdrawal-stays-with-person") {
         return;

@@ -1,4 +1,4 @@
-//! How somebody stands on a channel: what follows from the words of the ledger, heard in their order.
+//! Computes from the ledger whether a person consents on a channel. Entries are applied in their order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,8 @@ use stagedoor_model::{Channel, Decision, Identifier, MARKETING, Timestamp, break
 
 use super::{BEGUN, BLOCKED, ConsentPolicy, Entry, LIST, Standing, UNREADABLE};
 
-/// How somebody stands at `at`, or now. For one address, or for the best of all.
+/// Returns the standing at `at`, or now if `at` is `None`. With `address`, only consents for this address count;
+/// otherwise consents for any address count.
 pub fn standing(
     entries: &[Entry],
     purpose: &str,
@@ -30,12 +31,13 @@ pub fn standing(
     stand.standing
 }
 
-/// How somebody stands while the words of the ledger are heard in their order.
+/// The standing while the entries of the ledger are applied in their order.
 struct Stand {
     standing: Standing,
-    /// When they withdrew, until a new word counts. A consent that waits for its confirmation ends no withdrawal.
+    /// The time of the withdrawal, until a new statement counts. A consent that waits for its confirmation ends no
+    /// withdrawal.
     left_at: Option<Timestamp>,
-    /// How they stood when they blocked the bot, and since when they had withdrawn.
+    /// The standing before the person blocked the bot, and the time of a withdrawal before that.
     before_block: Option<Box<(Standing, Option<Timestamp>)>>,
 }
 
@@ -47,10 +49,10 @@ impl Stand {
         }
         match entry.decision {
             Decision::Asked => {}
-            // A stranger takes nobody off: its owner is asked by a letter.
+            // A stranger cannot withdraw for the owner of an address. A letter asks the owner.
             Decision::Withdrawn if entry.is_anonymous => {}
             Decision::Withdrawn => self.leave(entry),
-            // An old list is no new word of the person's, nor is a chat that was merely opened.
+            // An old list is no new statement of the person. Nor is a chat that was merely opened.
             _ if [LIST, BEGUN].contains(&method) && self.left_at.is_some() => {}
             _ if !covers || (method == BEGUN && !policy.chats) => {}
             Decision::Confirmed => self.confirm(entry),
@@ -79,7 +81,7 @@ impl Stand {
         }
     }
 
-    /// A bot that is let in again may write as before the block, and no more.
+    /// Restores the standing before the block. A bot that is let in again may write as before, and no more.
     fn unblock(&mut self, entry: &Entry) {
         let Standing::Withdrawn(block) = &self.standing else { return };
         if block.method == BLOCKED
@@ -90,7 +92,8 @@ impl Stand {
         }
     }
 
-    /// A confirmation answers a question that was asked since they withdrew. The link of an old letter is no new word.
+    /// Applies a confirmation, if its letter asked after the last withdrawal. The link of an older letter is no new
+    /// statement.
     fn confirm(&mut self, entry: &Entry) {
         let is_new = self.left_at.is_none_or(|left| entry.asked_at.is_some_and(|asked| asked > left));
         let counts = match self.standing {
@@ -103,8 +106,8 @@ impl Stand {
     }
 }
 
-/// Addresses whose consent stands, and for which a stranger may have withdrawn it since, with the instant of the consent.
-/// `contested` are addresses of theirs that somebody else proves: how that person stands is not known here.
+/// Returns addresses with a valid consent that a stranger may have withdrawn since, each with the time of the consent.
+/// `contested` holds addresses of the person that somebody else proves. That person's standing is not known here.
 pub fn doubted(
     entries: &[Entry],
     channel: Channel,
@@ -112,7 +115,7 @@ pub fn doubted(
     contested: &BTreeSet<Identifier>,
 ) -> BTreeMap<Identifier, Timestamp> {
     let said = |entry: &&Entry| entry.is_anonymous && entry.decision == Decision::Withdrawn && entry.channel == channel;
-    // The first and the last such word about each address.
+    // The first and the last such withdrawal of each address.
     let mut words = BTreeMap::<&Identifier, (Timestamp, Timestamp)>::new();
     for entry in entries.iter().filter(said) {
         for address in &entry.identifiers {
@@ -134,7 +137,7 @@ pub fn doubted(
     words.into_iter().filter_map(of).collect()
 }
 
-/// When somebody last withdrew from a channel: what was asked before is asked no more.
+/// Returns when the person last withdrew from a channel. Questions that were asked before are not asked again.
 pub fn withdrawn_at(entries: &[Entry], channel: Channel) -> Option<Timestamp> {
     let of_channel = |entry: &&Entry| entry.channel == channel || entry.is_for_all();
     let left = entries.iter().filter(of_channel).filter(|entry| entry.decision == Decision::Withdrawn);
