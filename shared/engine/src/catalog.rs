@@ -12,12 +12,12 @@ use crate::{
     ShowState, StageNames, Windows,
 };
 
-/// The key of an interest in nothing particular.
+/// The key of the show that stands for interest in no particular show.
 pub const INTEREST: &str = "interest";
-/// The key of what is bought and is no ticket.
+/// The key of the show that stands for purchases that are not tickets.
 pub const GOODS: &str = "goods";
 
-/// The house's own name of a show; deals are kept by it.
+/// The organiser's own name of a show. Deals are stored under it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ShowKey(pub String);
@@ -28,33 +28,35 @@ impl fmt::Display for ShowKey {
     }
 }
 
+/// One performance, as the config and its providers describe it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Show {
     pub key: ShowKey,
     pub title: String,
     pub city: Option<String>,
     pub starts_at: Option<Timestamp>,
-    /// The zone in which its times are told: an IANA name, or an offset from UTC such as `+05:00`.
+    /// The time zone of its place: an IANA name, or an offset from UTC such as `+05:00`.
     pub zone: Option<String>,
+    /// True if the show is called off.
     pub cancelled: bool,
-    /// When it was said that it begins at another time than was announced first.
+    /// The time when a provider reported that it begins at another time than first announced.
     #[serde(default)]
     pub moved_at: Option<Timestamp>,
-    /// When it was to begin before any change was told.
+    /// The announced beginning, before any change was reported.
     #[serde(skip)]
     pub announced: Option<Timestamp>,
-    /// How it stood from each change on, in the order of time.
+    /// The state of the show after each change, in the order of time.
     #[serde(skip)]
     pub course: Vec<ShowNotice>,
 }
 
 impl Show {
-    /// Whether it takes place although it was called off once.
+    /// True if it takes place although it was called off once.
     pub fn is_resumed(&self) -> bool {
         !self.cancelled && self.course.iter().any(|change| change.cancelled)
     }
 
-    /// When its present date was told.
+    /// Returns when its present date was reported.
     fn redated_at(&self) -> Option<Timestamp> {
         let mut last = self.announced;
         let redated =
@@ -62,68 +64,72 @@ impl Show {
         redated.last().map(|change| change.changed_at)
     }
 
-    /// True if the show is moved, and its new date will follow.
+    /// True if the show is moved and its new date is not known yet.
     pub fn is_postponed(&self) -> bool {
         self.course.last().is_some_and(|change| change.postponed)
     }
 
-    /// How the show stood right before an instant.
+    /// Returns the state of the show right before an instant.
     pub fn stood_at(&self, at: Timestamp) -> ShowNotice {
         let first = ShowNotice::announced(self.announced);
         self.course.iter().rev().find(|change| change.changed_at < at).copied().unwrap_or(first)
     }
 }
 
-/// A pipeline of the CRM and the name of its stage for each of ours.
+/// A pipeline of the CRM, with its stage names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pipeline {
     pub name: String,
-    /// Stages without a name here are not pushed.
+    /// The CRM's name for each of our stages. Stages without a name here are not sent.
     pub stages: StageNames,
 }
 
-/// Shows and pipelines as the config has them, with what providers said of shows since.
+/// Shows, pipelines and rules of the config, with what providers reported about shows since.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
+    /// The shows that the config names.
     pub shows: BTreeMap<ShowKey, Show>,
-    /// (source, provider's id) to the house's show.
+    /// Maps a source and the provider's id of a show to the organiser's key.
     pub known_as: BTreeMap<(String, String), ShowKey>,
-    /// Keys of past configs to those of the same shows now.
+    /// Maps the keys of past configs to the present keys of the same shows.
     pub formerly: BTreeMap<ShowKey, ShowKey>,
-    /// What providers said since.
+    /// What providers reported about shows since.
     pub learned: BTreeMap<ShowKey, ShowState>,
     pub pipelines: Vec<Pipeline>,
-    /// ISO 4217: in which the CRM account holds prices. `None`: RUB.
+    /// The currency (ISO 4217) of the prices in the CRM account. `None` means RUB.
     pub currency: Option<String>,
-    /// By show, else by city, else the first pipeline.
+    /// The index of a show's pipeline in `pipelines`. A show without an entry uses its city's pipeline, else the first
+    /// one.
     pub pipeline_of_show: BTreeMap<ShowKey, usize>,
+    /// The index of a city's pipeline in `pipelines`.
     pub pipeline_of_city: BTreeMap<String, usize>,
-    /// Shows that sources are about, when their deliveries name none.
+    /// The show that a source is about, used if a delivery names none.
     pub show_of_source: BTreeMap<String, ShowKey>,
     pub campaigns: BTreeMap<String, Campaign>,
     pub pools: BTreeMap<String, Pool>,
-    /// By the code in capitals.
+    /// The name of the pool that holds a code. Codes are in capitals.
     pub pool_of_code: BTreeMap<String, String>,
-    /// What the bot answers.
+    /// The replies of the bot.
     pub bot_script: BotScript,
-    /// In which managers read times; UTC where the config names none.
+    /// The time zone in which managers read times. `None` means UTC.
     pub zone: Option<TimeZone>,
     pub consent: ConsentPolicy,
     pub segments: Vec<Segment>,
     pub lists: Vec<ListRule>,
     pub windows: Windows,
-    /// Whether contacts bear segments and consents as tags, too.
+    /// True if contacts also show segments and consents as tags.
     pub tags: bool,
-    /// How invoices are written; none are where it is `None`.
+    /// How invoices are written. If `None`, the hub writes no invoices.
     pub invoicing: Option<Invoicing>,
     pub mailings: Vec<Mailing>,
     pub manners: MailingLimits,
-    /// What messages can go through: sources of messengers that have a token, `sms` and `email`.
+    /// The senders that exist: `sms`, `email`, and the messenger sources with a token.
     pub senders: BTreeSet<String>,
 }
 
 impl Catalog {
-    /// The house's show for what a provider named; interest in nothing particular is a show of its own.
+    /// Returns the organiser's show for the show that a provider named. Without a name it returns the show
+    /// [`INTEREST`].
     pub fn show(&self, source: &str, named: Option<&ShowRef>) -> Show {
         let Some(named) = named else {
             return Show {
@@ -141,13 +147,13 @@ impl Catalog {
         self.show_by_key(self.key(source, &named.id), named)
     }
 
-    /// What is bought beside tickets is a deal of its own.
+    /// Returns the show that stands for goods. Goods bought beside tickets are a deal of their own.
     pub fn goods(&self) -> Show {
         let interest = self.show("", None);
         Show { key: ShowKey(GOODS.to_owned()), title: "Goods".to_owned(), ..interest }
     }
 
-    /// The show that a campaign or a source is about.
+    /// Returns the show of a campaign or a source. Without a key it returns the show [`INTEREST`].
     pub fn catalog_show(&self, key: Option<&ShowKey>) -> Show {
         match key {
             Some(key) => self.show_by_key(key.clone(), &ShowRef::id(key.0.clone())),
@@ -155,7 +161,8 @@ impl Catalog {
         }
     }
 
-    /// What an order without lines is for: the show that it names itself, else the one that its source is about.
+    /// Returns the show of an order without lines: the show that the order names, else the one that its source is
+    /// about.
     pub(crate) fn show_without_lines(&self, source: &str, order: &Order) -> Show {
         let named = order.show.as_deref().filter(|_| !breakage::is_on("order-without-lines-names-no-show"));
         match named {
@@ -184,7 +191,7 @@ impl Catalog {
         if let Some(change) = change {
             show.course = change.course(show.announced);
             show.cancelled = change.cancelled;
-            // A change without a date, such as a cancellation, leaves the date that was told last.
+            // A change without a date, such as a cancellation, keeps the date that was reported last.
             let told = if breakage::is_on("undated-change-forgets-the-date") {
                 change.show.starts_at.or(show.starts_at)
             } else {
@@ -193,9 +200,9 @@ impl Catalog {
             show.moved_at = show.redated_at().filter(|_| show.announced.is_some() && told != show.announced);
             show.title = change.show.title.clone().unwrap_or(show.title);
             show.city = change.show.city.clone().or(show.city);
-            // Of a show that was postponed nobody knows the date: no message speaks of the old one.
+            // The date of a postponed show is unknown, so no message may name the old one.
             show.starts_at = told.filter(|_| !show.is_postponed());
-            // A zone by its name knows of daylight saving; an offset is the last resort.
+            // A zone name includes daylight saving. An offset is the last resort.
             let told = change
                 .show
                 .local_zone()
@@ -205,12 +212,12 @@ impl Catalog {
         show
     }
 
-    /// The currency of the CRM account.
+    /// Returns the currency (ISO 4217) of the CRM account.
     pub fn currency(&self) -> &str {
         self.currency.as_deref().unwrap_or("RUB")
     }
 
-    /// Adds what a source said of one show. Another source may have said something of the same show.
+    /// Adds what a source reported about one show. It is joined with reports of other sources about the same show.
     pub fn learn(&mut self, source: &str, state: ShowState) {
         let key = self.key(source, &state.show.id);
         let announced = self.shows.get(&key).and_then(|show| show.starts_at);
@@ -221,6 +228,8 @@ impl Catalog {
         self.learned.insert(key, known);
     }
 
+    /// Returns the organiser's key for a source's id of a show. A show that the config does not name gets
+    /// `<source>/<id>`.
     pub fn key(&self, source: &str, id: &str) -> ShowKey {
         let plain = ShowKey(id.to_owned());
         if self.shows.contains_key(&plain) {
@@ -232,6 +241,7 @@ impl Catalog {
             .unwrap_or_else(|| ShowKey(format!("{source}/{id}")))
     }
 
+    /// Returns the pipeline of a show, or `None` if the config has no pipelines.
     pub fn pipeline(&self, show: &Show) -> Option<&Pipeline> {
         let index = self
             .pipeline_of_show
