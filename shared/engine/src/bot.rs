@@ -1,5 +1,5 @@
-//! What the bot answers, as the config has it. Which answer a line gets follows from the lines before it alone, so a
-//! second delivery, or a crash between hearing and answering, gives the same answer again.
+//! The replies of the bot. Only the earlier lines of a chat decide which reply a line gets. So a second delivery, or a
+//! crash between receiving and answering, gives the same reply again.
 
 mod restraint;
 
@@ -17,13 +17,13 @@ use crate::{
     confirmation::{CodePolicy, Offer, code_in},
 };
 
-/// Letters that may stand beside a phone or an e-mail in an answer: "мой номер …, звоните после шести".
+/// The most letters beside a phone or an e-mail in an answer: "мой номер …, звоните после шести".
 const BESIDE: usize = 32;
 
-/// Words of a name at most: a family name, a given name and a patronymic.
+/// The most words of a name: a family name, a given name and a patronymic.
 const NAME: usize = 3;
 
-/// Characters of a menu's line that a button shows at least.
+/// The fewest characters of a menu line that a button shows.
 const SHOWN: usize = 16;
 
 /// A text by language (BCP 47 primary subtag).
@@ -31,7 +31,7 @@ const SHOWN: usize = 16;
 pub struct Localised(pub BTreeMap<String, String>);
 
 impl Localised {
-    /// In the language that was asked for, else Russian, else the first there is.
+    /// Returns the text in this language, else in Russian, else the first text that exists.
     pub fn pick(&self, language: Option<&str>) -> &str {
         let primary = language.map(|tag| tag.split(['-', '_']).next().unwrap_or(tag).to_ascii_lowercase());
         let own = primary.and_then(|tag| self.0.get(&tag));
@@ -43,93 +43,95 @@ impl Localised {
     }
 }
 
+/// An address that the bot asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ask {
     Phone,
     Email,
 }
 
-/// When a reply is given.
+/// The occasion of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum On {
-    /// A chat was started through one's own link.
+    /// The person started the chat through their own link.
     Token,
-    /// A chat was started through a link that is somebody else's, used up, or too old.
+    /// The person started the chat through a link that belongs to another person, is used up, or is too old.
     UsedToken,
     Start,
-    /// One of these words was said, in lower case.
+    /// The message contains one of these words, in lower case.
     Keyword(BTreeSet<String>),
-    /// An item of the menu, from 1 to 9.
+    /// The message names an item of the menu: its number, from 1 to 9, and its title.
     Menu(u8, Localised),
-    /// A phone or an e-mail was given.
+    /// The person gave a phone or an e-mail.
     Given,
-    /// What was given is none.
+    /// The message is not a valid phone or e-mail.
     Wrong(Ask),
-    /// They want no more letters.
+    /// The person wants no more advertising.
     Stop,
-    /// Nothing of the above: a manager gets a task.
+    /// None of the others. A manager gets a task.
     Other,
 }
 
+/// One reply of the config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub on: On,
-    /// Only in chats that came through this campaign.
+    /// The campaign whose chats get this reply. `None` means all chats.
     pub campaign: Option<String>,
-    /// With `{name}`, `{promo}`, `{show}`, `{city}`, `{menu}`.
+    /// The text. It may hold `{name}`, `{promo}`, `{show}`, `{city}` and `{menu}`.
     pub text: Localised,
     /// The label of a button that leads to the campaign's shop.
     pub button: Option<Localised>,
-    /// What is asked for, unless it is known.
+    /// The address that the bot asks for, unless it is known.
     pub ask: Option<Ask>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct BotScript {
     pub replies: Vec<Reply>,
-    /// Further words that begin a message that stops.
+    /// Additional stop words. A message that begins with one of them is a stop.
     pub stop_words: BTreeSet<String>,
-    /// Where phones that people type are dialled.
+    /// The region of phone numbers that people type.
     pub region: Option<Region>,
-    /// Campaigns by the number in their links: a poster's link names nobody, but it does name its campaign.
+    /// Campaigns by the number in their links. A poster's link names no person, but it names its campaign.
     pub campaigns: BTreeMap<u16, String>,
-    /// Whether an address that is typed is confirmed by a code, and how.
+    /// How a code confirms a typed address. If `None`, no codes are sent.
     pub codes: Option<CodePolicy>,
 }
 
-/// What a line was understood as.
+/// How the bot understood a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
     Start,
     Menu(Vec<u8>),
     Keyword,
     Given(Identifier),
-    /// The digits of a code, and what they answer.
+    /// The digits of a code, and the address that they answer for.
     Code(String, Offer),
     Wrong,
     Stop,
-    /// It smells of a stop word: a manager has to read it.
+    /// The message may contain a stop word. A manager has to read it.
     Doubt,
     /// Not understood.
     Other,
 }
 
-/// One answer that is due.
+/// The answer of the bot to one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BotStep<'s> {
-    /// The line that it answers.
+    /// The id of the message that it answers.
     pub cause: String,
     pub at: Timestamp,
-    /// Of the line: what is found out of it comes right behind.
+    /// The order of the message. Events that follow from the message come right after it.
     pub order: u64,
     pub heard: Intent,
-    /// A phone or an e-mail that was asked for and stands among other words.
+    /// A phone or an e-mail that the bot asked for and that stands among other words.
     pub beside: Option<Identifier>,
-    /// The campaign of the link through which the chat came last.
+    /// The campaign of the last link through which the chat came.
     pub campaign: Option<String>,
-    /// What to say, in this order; nothing where the config has no reply, or the bot keeps silent.
+    /// The replies, in this order. Empty if the config has no reply, or the bot keeps silent.
     pub replies: Vec<&'s Reply>,
-    /// The bot keeps silent because another robot seems to answer it.
+    /// True if the bot keeps silent because another robot seems to answer it.
     pub is_loop: bool,
 }
 
@@ -138,19 +140,19 @@ struct State<'s, 'p> {
     person: &'p Person,
     campaign: Option<String>,
     awaiting: Option<Ask>,
-    /// Addresses that were typed and may be confirmed by a code. The last one counts.
+    /// Typed addresses that a code may confirm. The last one counts.
     offers: Vec<Offer>,
-    /// Addresses that the chat gave, where codes are sent.
+    /// Addresses that the person gave in the chat, if codes are in use.
     told: BTreeSet<Identifier>,
-    /// A start that could not be answered yet.
+    /// A start of the chat that could not be answered yet.
     pending: Option<Option<Token>>,
     open: bool,
     restraint: Restraint,
 }
 
-/// Every answer that a chat's lines ask for, in their order.
+/// Returns every answer that the messages of a chat ask for, in the order of the messages.
 pub fn turns<'s>(bot_script: &'s BotScript, conversation: &Conversation, person: &Person) -> Vec<BotStep<'s>> {
-    // The line that began the chat may be long gone.
+    // The message that began the chat may be gone already.
     let own = |token: &String| person.links().find(|link| link.token.as_str() == token);
     let through = conversation.uses.iter().filter_map(|(token, used)| Some((used.at, own(token)?.campaign.clone())));
     let campaign = through.min().map(|(_, campaign)| campaign);
@@ -169,7 +171,6 @@ pub fn turns<'s>(bot_script: &'s BotScript, conversation: &Conversation, person:
     conversation.lines.iter().filter_map(|line| state.take(line, conversation)).collect()
 }
 
-/// Addresses that stand in a chat as given, where a code may have been sent to them.
 fn told_in(bot_script: &BotScript, conversation: &Conversation) -> BTreeSet<Identifier> {
     let given = conversation.lines.iter().filter_map(|line| match &line.said {
         MessageContent::Contact(given) => Some(given.clone()),
@@ -193,7 +194,7 @@ impl<'s> State<'s, '_> {
                 self.pending = pending;
                 return None;
             }
-            // The first sign of somebody who came through a link answers the link.
+            // The first message of a person who came through a link gets the answer to the link.
             (_, Some(token)) => self.start(token.as_ref()),
             (MessageContent::Allowed, None) => return None,
             (MessageContent::Pressed { payload, label }, None) => self.pressed(payload, label),
@@ -201,7 +202,7 @@ impl<'s> State<'s, '_> {
                 Some(heard) => (heard, vec![]),
                 None => self.typed(text),
             },
-            // What was typed and not confirmed: it was answered when it was typed.
+            // A typed address that was not confirmed. The bot answered when the person typed it.
             (MessageContent::Contact(given), None) if self.is_unconfirmed(given, line.at) => {
                 (Intent::Given(given.clone()), vec![])
             }
@@ -209,12 +210,12 @@ impl<'s> State<'s, '_> {
                 (Intent::Given(given.clone()), vec![self.find(|on| *on == On::Given)])
             }
             (MessageContent::Other(kind, _), None) if kind == "sticker" => return None,
-            // The answer stands beside it.
+            // A quote stands beside its answer.
             (MessageContent::Other(kind, _), None) if kind == Content::QUOTE => return None,
             (MessageContent::Other(kind, caption), None) if kind == Content::EDITED => {
                 (self.edited(caption.as_deref().unwrap_or("")), vec![])
             }
-            // Degrees are no phone.
+            // Degrees of a location are not a phone.
             (MessageContent::Other(kind, _), None) if kind == "location" => self.words(""),
             (MessageContent::Other(_, caption), None) => self.words(caption.as_deref().unwrap_or("")),
         };
@@ -225,11 +226,11 @@ impl<'s> State<'s, '_> {
         self.awaiting = match &heard {
             Intent::Wrong | Intent::Code(..) => self.awaiting,
             heard if is_edited && !matches!(heard, Intent::Given(_)) => self.awaiting,
-            // They may have mistyped it.
+            // The person may have mistyped the address.
             Intent::Given(given) if offer.is_some() => {
                 Some(if given.kind() == Kind::Email { Ask::Email } else { Ask::Phone })
             }
-            // Also once it is known: what answered the question stays its answer.
+            // This holds even after the address is known: what answered the question stays its answer.
             _ => replies
                 .iter()
                 .find_map(|reply| reply.ask)
@@ -292,7 +293,8 @@ impl<'s> State<'s, '_> {
         (Intent::Start, vec![reply])
     }
 
-    /// What the person read on the button counts where it stops; otherwise what we put behind it, if it means something to us.
+    /// The label that the person read counts if it is a stop word. Otherwise our payload counts, if it means something
+    /// to us.
     fn pressed(&self, payload: &str, label: &str) -> (Intent, Vec<Option<&'s Reply>>) {
         if stop_wish(label, &self.bot_script.stop_words) != StopWish::None {
             return self.words(label);
@@ -303,8 +305,8 @@ impl<'s> State<'s, '_> {
         }
     }
 
-    /// What a text means that somebody changed. The bot answered the first one, so a manager reads what is new, and only a
-    /// stop or an address that was not known acts.
+    /// Interprets an edited message. The bot answered the first version, so a manager reads the new one. Only a stop or
+    /// a new address has an effect.
     fn edited(&self, text: &str) -> Intent {
         match self.typed(text).0 {
             Intent::Given(given) if self.person.identifiers_and_claims().contains(&given) => Intent::Other,
@@ -312,7 +314,7 @@ impl<'s> State<'s, '_> {
         }
     }
 
-    /// A phone or an e-mail that is all a message says was given, whether or not the bot asked for it right before.
+    /// Interprets a typed message. A message with nothing but an address gives that address, asked for or not.
     fn typed(&self, text: &str) -> (Intent, Vec<Option<&'s Reply>>) {
         match (self.words(text), self.find(|on| *on == On::Given)) {
             ((Intent::Other | Intent::Menu(_), _), Some(reply)) if let Some(given) = self.alone(text) => {
@@ -322,7 +324,7 @@ impl<'s> State<'s, '_> {
         }
     }
 
-    /// The phone or the e-mail of a text that says nothing more, but for a name.
+    /// Returns the phone or the e-mail of a text that says nothing more except a name.
     fn alone(&self, text: &str) -> Option<Identifier> {
         let beside = || text.split_whitespace().filter(|word| !word.contains('@'));
         let words = beside().filter(|word| word.chars().any(char::is_alphabetic)).count();
@@ -331,7 +333,7 @@ impl<'s> State<'s, '_> {
         }
         let digits = |text: &str| text.chars().filter(char::is_ascii_digit).count();
         let given = self.given(Ask::Phone, text)?;
-        // Further digits are of an order, a seat or a price.
+        // Other digits belong to an order, a seat or a price.
         let own = if given.kind() == Kind::Phone { digits(given.value()) } else { 0 };
         (beside().map(digits).sum::<usize>() <= own).then_some(given)
     }
@@ -343,7 +345,7 @@ impl<'s> State<'s, '_> {
             StopWish::Doubtful => return (Intent::Doubt, vec![self.find(|on| *on == On::Other)]),
             StopWish::None => {}
         }
-        // What was given stays an answer, also once it is known and would not be asked for.
+        // A given address stays an answer, even after it is known and the bot would not ask for it.
         let again = || [Ask::Phone, Ask::Email].into_iter().find_map(|ask| self.given(ask, text));
         if !self.told.is_empty()
             && is_answer(text)
@@ -383,7 +385,7 @@ impl<'s> State<'s, '_> {
         }
     }
 
-    /// What was asked for, or the other of the two.
+    /// Returns the kind of address that was asked for, else the other kind.
     fn given(&self, ask: Ask, text: &str) -> Option<Identifier> {
         let phone = || Some(Identifier::phone(Phone::parse_all(text, self.bot_script.region?).into_iter().next()?));
         let email = || Some(Identifier::email(Email::parse_all(text).into_iter().next()?));
@@ -393,13 +395,13 @@ impl<'s> State<'s, '_> {
         }
     }
 
-    /// The item whose own line was pressed: "2. Как доехать".
+    /// Returns the menu item whose own line was pressed: "2. Как доехать".
     fn titled(&self, said: &str) -> Option<Vec<u8>> {
         let items = self.bot_script.replies.iter().filter_map(|reply| match &reply.on {
             On::Menu(number, title) => Some((*number, title)),
             _ => None,
         });
-        // Some messengers show the beginning of a long line on its button, and send that.
+        // Some messengers show the beginning of a long line on its button, and send only that.
         let begins = |line: &str| {
             let shown = said.strip_suffix('…').unwrap_or(said).trim_end();
             shown.chars().count() >= SHOWN && line.starts_with(shown) && !breakage::is_on("cut-label-unknown")
@@ -416,7 +418,7 @@ impl<'s> State<'s, '_> {
         (pressed.len() == 1).then(|| pressed.into_iter().collect())
     }
 
-    /// The items that "1 3", "13", "1,3" or "один" name, if all of them are in the menu.
+    /// Returns the items that "1 3", "13", "1,3" or "один" name, if all of them are in the menu.
     fn menu(&self, said: &str) -> Option<Vec<u8>> {
         let mut items = Vec::new();
         for word in said.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
@@ -432,7 +434,7 @@ impl<'s> State<'s, '_> {
         (!items.is_empty() && items.len() <= 9 && items.iter().all(known)).then_some(items)
     }
 
-    /// A reply of the chat's campaign goes before one of all.
+    /// Finds a reply. A reply of the chat's campaign takes precedence over a general one.
     fn find(&self, fits: impl Fn(&On) -> bool) -> Option<&'s Reply> {
         let all = || self.bot_script.replies.iter().filter(|reply| fits(&reply.on));
         let own = all().find(|reply| reply.campaign.is_some() && reply.campaign == self.campaign);
@@ -450,19 +452,18 @@ fn words_of(said: &MessageContent) -> &str {
     }
 }
 
-/// Without a difference between ё and е, in small letters.
+/// Returns the text in lower case, with ё replaced by е.
 fn folded(text: &str) -> String {
     let yo = if breakage::is_on("yo-is-another-letter") { 'ё' } else { 'е' };
     text.trim().to_lowercase().replace('ё', &yo.to_string())
 }
 
-/// Whether a text answers the question for a phone or an e-mail, and asks nothing itself: a number or an address with few
-/// words beside it.
+/// True if a text may answer the question for a phone or an e-mail: it has few letters and asks nothing itself.
 fn is_answer(text: &str) -> bool {
     letters(text) <= BESIDE && !text.contains('?')
 }
 
-/// Letters of a text, but for those of e-mails.
+/// Counts the letters of a text, without those of e-mails.
 fn letters(text: &str) -> usize {
     let words = text.split_whitespace().filter(|word| !word.contains('@'));
     words.flat_map(str::chars).filter(|c| c.is_alphabetic()).count()

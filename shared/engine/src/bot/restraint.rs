@@ -1,4 +1,5 @@
-//! When the bot keeps silent: many messages within seconds are one question, and another robot answers without end.
+//! Decides when the bot keeps silent. Many messages within seconds are one question, and another robot would answer
+//! without end.
 
 use std::collections::VecDeque;
 
@@ -6,21 +7,21 @@ use stagedoor_model::{Timestamp, breakage};
 
 use super::Intent;
 
-/// Seconds in which "a manager will answer" is said once.
+/// The time, in seconds, within which "a manager will answer" is said once.
 pub const PASSED_ON_ONCE: i64 = 600;
-/// How often it is said in a day.
+/// How often "a manager will answer" is said in a day.
 const PASSED_ON: usize = 6;
-/// How often the same words are answered in a day.
+/// How often the same words get an answer in a day.
 const SAME_WORDS: usize = 6;
-/// Answers of any kind within ten minutes: a person reads them in between.
+/// The most answers of any kind within ten minutes. A person needs time to read them.
 const ANSWERS: usize = 12;
 const MINUTES: i64 = 600;
 const DAY: i64 = 24 * 3_600;
 
-/// Why a line gets no answer.
+/// The reason why a message gets no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Silence {
-    /// What was said a moment ago covers it.
+    /// The last answer, a moment ago, covers it.
     Covered,
     /// The other side seems to be a robot.
     Loop,
@@ -37,7 +38,10 @@ struct Answered {
 pub(super) struct Restraint(VecDeque<Answered>);
 
 impl Restraint {
-    /// Whether this line gets an answer; one that does is counted. Who opens the chat is always greeted: robots open none.
+    /// Decides whether this message gets an answer, and counts it if so. A person who opens the chat is always greeted,
+    /// because robots open none.
+    /// # Errors
+    /// Returns the reason for the silence.
     pub(super) fn admit(&mut self, at: Timestamp, words: &str, heard: &Intent) -> Result<(), Silence> {
         if matches!(heard, Intent::Start) || breakage::is_on("answers-without-end") {
             return Ok(());
@@ -63,7 +67,8 @@ impl Restraint {
     }
 }
 
-/// Words as they are compared: a robot's number of a ticket or time of the day makes no other words.
+/// Returns only the letters, for comparison. So a robot's ticket number or time of day does not make the words
+/// different.
 fn folded(words: &str) -> String {
     words.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect()
 }
