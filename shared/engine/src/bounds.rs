@@ -1,4 +1,4 @@
-//! What anybody can send without end takes a bounded place in a person: the first forms of pages and the latest stay.
+//! Bounds the space that anonymous forms take in a person. The first forms and the latest stay.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,13 @@ use stagedoor_model::{RecordKey, breakage};
 
 use crate::Person;
 
-/// The first ones: what was asked and consented to before anything was repeated.
+/// How many of the first forms stay: the requests and consents before anything was repeated.
 const FIRST: usize = 10;
-/// The latest ones.
+/// How many of the latest forms stay.
 const LATEST: usize = 40;
 
-/// Takes out the anonymous forms between the first and the latest. In whatever order and parts they came, the same ones stay.
+/// Removes the anonymous forms between the first and the latest. The same forms stay, in whatever order and batches
+/// they came.
 pub(crate) fn forget_excess(person: &mut Person) {
     let anonymous = person.records.values().filter(|record| record.is_anonymous());
     let mut keys: Vec<_> = anonymous.map(|record| (record.at, record.key.clone())).collect();

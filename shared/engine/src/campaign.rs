@@ -1,4 +1,4 @@
-//! Campaigns, their pools of promo codes, and which sale is whose.
+//! Campaigns and their pools of promo codes, and the attribution of sales to campaigns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,57 +7,65 @@ use stagedoor_model::{Fact, Order, Timestamp};
 
 use crate::{Catalog, Localised, Looks, Person, ShowKey};
 
-/// How long after a click a purchase is still the click's.
+/// How long after a click on a tracked link a purchase is attributed to it, in seconds.
 const WINDOW_SECONDS: i64 = 30 * 86_400;
 
-/// Something that people are written to about.
+/// A configured promotion with personal links and promo codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Campaign {
     pub name: String,
-    /// Below 1024; what tokens carry.
+    /// The number that tokens carry. It is below 1024.
     pub number: u16,
+    /// The show that it is about.
     pub show: Option<ShowKey>,
-    /// Sources of messengers, in the order of the page's buttons.
+    /// The sources of messengers, in the order of the buttons on the page.
     pub channels: Vec<String>,
-    /// The ticket shop's page: the only place that a link of this campaign leads to.
+    /// The page of the ticket shop. Links of this campaign lead to no other page.
     pub shop: Option<String>,
+    /// The pool of its promo codes.
     pub pool: Option<String>,
-    /// Links made for it are valid until then.
+    /// The time when the validity of its links ends.
     pub ends_at: Timestamp,
-    /// With `{link}` and perhaps `{name}`.
+    /// The text of its SMS. It holds `{link}`, and may hold `{name}`.
     pub sms: Option<Localised>,
     pub title: Localised,
     pub words: Localised,
 }
 
-/// Promo codes that were given to the shop beforehand.
+/// Promo codes that the shop knows in advance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     pub name: String,
     pub codes: Vec<String>,
-    /// Everybody gets the first code.
+    /// True if everybody gets the first code.
     pub shared: bool,
+    /// The time when the codes expire, if they do.
     pub expires_at: Option<Timestamp>,
 }
 
-/// By what a sale is known to be a campaign's.
+/// The evidence that attributes a sale to a campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
+    /// A promo code on the order.
     Code,
+    /// A visit to a tracked link before the order.
     Link,
-    /// A click in a letter not long before.
+    /// A recent click in a letter.
     Click,
-    /// A letter that was opened not long before.
+    /// A recent opening of a letter.
     View,
 }
 
-/// How long before an order a letter may have been clicked or opened, and what else is counted, in seconds.
+/// The windows of attribution, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windows {
+    /// How long a click in a letter counts for a later order.
     pub click: i64,
+    /// How long the opening of a letter counts for a later order.
     pub view: i64,
-    /// How long after a mailing began purchases are counted as its effect, against those who were held out.
+    /// How long after the start of a mailing purchases count as its effect. They are compared with those of the
+    /// hold-out.
     pub effect: i64,
 }
 
@@ -67,25 +75,26 @@ impl Default for Windows {
     }
 }
 
+/// The campaign that a sale is attributed to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Attribution {
     pub campaign: String,
     pub by: By,
 }
 
-/// All that sales of one person may be owed to, found once: each order looks up its own time.
+/// All evidence that may attribute the sales of one person. It is collected once, and each order looks up its own time.
 pub struct Attributions<'p> {
     catalog: &'p Catalog,
-    /// Codes that they were given, in capitals, each with its place among theirs and its campaign.
+    /// Codes that the person received, in capitals, each with its rank among them and its campaign.
     codes: BTreeMap<String, (usize, &'p String)>,
-    /// When they looked at a link, clicked in a letter or opened one, and of which campaign. The earliest first.
+    /// Visits to a link, clicks in a letter and openings of a letter, each with its campaign. The earliest comes first.
     linked: Vec<(Timestamp, &'p String)>,
     clicked: Vec<(Timestamp, &'p String)>,
     seen: Vec<(Timestamp, &'p String)>,
 }
 
 impl<'p> Attributions<'p> {
-    /// Collects what sales of a person may be owed to.
+    /// Collects the evidence that may attribute sales of a person.
     pub fn of(person: &'p Person, catalog: &'p Catalog) -> Self {
         let mut codes = BTreeMap::new();
         for (place, promo) in person.promos().enumerate() {
@@ -115,8 +124,8 @@ impl<'p> Attributions<'p> {
         Self { catalog, codes, linked, clicked, seen }
     }
 
-    /// By the code on the order, else by the tracked link that was opened last before it, else by a letter that was clicked,
-    /// else by one that was opened, else none.
+    /// Returns the attribution of an order: by its code, else by the last tracked link opened before it. Else a clicked
+    /// letter decides, and last an opened one.
     pub fn of_order(&self, order: &Order) -> Option<Attribution> {
         let owed = |(campaign, by): (&String, By)| Attribution { campaign: campaign.clone(), by };
         let codes: BTreeSet<String> = order.promo_codes.iter().map(|code| code.trim().to_uppercase()).collect();
@@ -131,7 +140,7 @@ impl<'p> Attributions<'p> {
     }
 }
 
-/// The last of what happened, if that is no more than so many seconds before `at`.
+/// Returns the last campaign at or before `at`, if its time is at most `window` seconds earlier.
 fn latest<'p>(sorted: &[(Timestamp, &'p String)], at: Timestamp, window: i64) -> Option<&'p String> {
     let second = at.as_second();
     let after = sorted.partition_point(|(one, _)| one.as_second() <= second);
@@ -140,18 +149,20 @@ fn latest<'p>(sorted: &[(Timestamp, &'p String)], at: Timestamp, window: i64) ->
 }
 
 impl Attribution {
-    /// What one order is owed to. For several orders of a person, [`Attributions`] finds it at once.
+    /// Returns the attribution of one order. For several orders of a person, [`Attributions`] collects the evidence
+    /// once.
     pub fn of(order: &Order, person: &Person, catalog: &Catalog) -> Option<Self> {
         Attributions::of(person, catalog).of_order(order)
     }
 }
 
 impl Catalog {
+    /// Returns the campaign with this number.
     pub fn campaign_numbered(&self, number: u16) -> Option<&Campaign> {
         self.campaigns.values().find(|campaign| campaign.number == number)
     }
 
-    /// The campaign whose pool holds this code, in capitals.
+    /// Returns the campaign whose pool holds this code. The code must be in capitals.
     pub fn campaign_of_code(&self, code: &str) -> Option<&Campaign> {
         let pool = self.pool_of_code.get(code)?;
         self.campaigns.values().find(|campaign| campaign.pool.as_ref() == Some(pool))

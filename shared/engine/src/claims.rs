@@ -1,12 +1,12 @@
-//! What people type proves nothing. A claimed phone or e-mail is kept and shown to managers, and joins nobody who exists
-//! already. The rules, which depend on the set of facts and never on the order in which they came:
+//! What people type proves nothing. A claimed phone or e-mail is kept and shown to managers, and joins no existing
+//! person. The rules depend on the set of facts, never on the order in which they arrive:
 //!
 //! 1. A claim in a chat joins nobody.
-//! 2. Forms that hold nothing but claims join each other by what they claim: one visitor who asks twice is one lead.
-//! 3. They join no one of whom anything is proved. Where a claimed value has a proven owner, the two are neighbours, and a
-//!    manager is asked.
-//! 4. A manager's "the same person", or a click on the link of a confirming letter, makes the claims of until then theirs.
-//!    A later form with the same words begins anew.
+//! 2. Forms that hold nothing but claims join each other by what they claim. One visitor who asks twice is one lead.
+//! 3. Such forms join no person of whom anything is proved. If a claimed value has a proven owner, the two are noted in
+//!    each other's `blocked_with`, and a manager is asked.
+//! 4. A manager's "the same person", or a click on the link of a confirming letter, turns the claims made until then
+//!    into identifiers. A later form with the same values begins anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,18 +17,18 @@ use crate::{BlockedJoin, GuardReason, Guards, Person, cluster::UnionFind, identi
 /// The method of a consent that was confirmed through the link of a letter.
 const CONFIRMED: &str = "double-opt-in";
 
-/// True if a record is more than claims, or a row of the CRM that was made for them.
+/// True if a record is more than claims, or a CRM row that was made for them.
 pub(crate) fn proves(record: &Record) -> bool {
     !is_claimed(record) && !matches!(record.fact, Fact::CrmContact { .. } | Fact::CrmLead { .. })
 }
 
-/// A form of which nothing is proved.
+/// True if a record is a form without any proven strong identifier.
 pub(crate) fn is_claimed(record: &Record) -> bool {
     let is_strong = |one: &Identifier| one.kind().is_strong();
     matches!(record.fact, Fact::Submission(_)) && !record.claims.is_empty() && !record.identifiers.iter().any(is_strong)
 }
 
-/// Joins forms by what they claim, until a claim of theirs is confirmed.
+/// Joins forms by what they claim, until one of their claims is confirmed.
 pub(crate) fn join_forms(
     clusters: &mut UnionFind<'_>,
     records: &[&Record],
@@ -61,7 +61,7 @@ pub(crate) fn join_forms(
                 merge(clusters, one, other);
             }
         }
-        // What is told of an address that nobody proves, such as that a letter came back, is told of who claims it.
+        // Facts about an address that nobody proves, such as a bounce, are joined to the lead that claims the address.
         for address in lead.cluster.identifiers {
             let told = clusters.of_identifier(&address);
             let told = told.filter(|root| clusters.clusters.get(root).is_some_and(|grown| !grown.is_somebody));
@@ -78,7 +78,7 @@ fn merge(clusters: &mut UnionFind<'_>, one: usize, other: usize) {
     }
 }
 
-/// When somebody confirmed a claim, with all identifiers that the word names.
+/// Returns the times when claims were confirmed, each with all identifiers that the confirmation names.
 fn confirmations(records: &[&Record]) -> Vec<(Timestamp, BTreeSet<Identifier>)> {
     if breakage::is_on("later-claims-join") {
         return vec![];
@@ -92,12 +92,12 @@ fn confirmations(records: &[&Record]) -> Vec<(Timestamp, BTreeSet<Identifier>)> 
     decided.chain(confirmed).collect()
 }
 
-/// True for the word that an address is theirs, through the link of a letter.
+/// True if a record confirms an address through the link of a letter.
 pub(crate) fn is_confirmation(record: &Record) -> bool {
     matches!(&record.fact, Fact::Consent(said) if said.decision == Decision::Confirmed && said.method == CONFIRMED)
 }
 
-/// E-mails that a record confirms.
+/// Returns the e-mails that a record confirms.
 fn confirmed_by(
     record: &Record,
     addresses: &BTreeMap<&Identifier, &BTreeSet<Identifier>>,
@@ -110,14 +110,14 @@ fn confirmed_by(
     Some(emails.cloned().collect())
 }
 
-/// To which addresses links were sent.
+/// Maps each link to the addresses that it was sent to.
 fn addresses_of_links<'r>(records: &[&'r Record]) -> BTreeMap<&'r Identifier, &'r BTreeSet<Identifier>> {
     let links = records.iter().filter(|record| matches!(record.fact, Fact::Link(_)));
     let of = |record: &&'r Record| record.identifiers.iter().map(|one| (one, &record.identifiers)).collect::<Vec<_>>();
     links.flat_map(of).filter(|(one, _)| one.kind() == Kind::Link).collect()
 }
 
-/// The leads that these identifiers name take no more forms.
+/// Seals the leads that these identifiers name, so that they take no more forms.
 fn seal(leads: &mut UnionFind<'_>, clusters: &UnionFind<'_>, named: &BTreeSet<Identifier>) {
     let mut roots: BTreeSet<usize> = named.iter().filter_map(|one| leads.of_identifier(one)).collect();
     for one in named {
@@ -130,7 +130,7 @@ fn seal(leads: &mut UnionFind<'_>, clusters: &UnionFind<'_>, named: &BTreeSet<Id
     }
 }
 
-/// Joins forms to those who confirmed their e-mail through a link in a letter.
+/// Joins forms to the people who confirmed their e-mail through the link of a letter.
 pub(crate) fn join_confirmed(clusters: &mut UnionFind<'_>, records: &[&Record]) {
     let addresses = addresses_of_links(records);
     let words = records.iter().filter_map(|record| Some((record, confirmed_by(record, &addresses)?)));
@@ -146,7 +146,7 @@ pub(crate) fn join_confirmed(clusters: &mut UnionFind<'_>, records: &[&Record]) 
     }
 }
 
-/// A manager's word makes a claim an identifier, where nobody else proves it.
+/// Turns a claim that a manager confirmed into an identifier, if no other person proves it.
 pub(crate) fn confirm(clusters: &mut UnionFind<'_>, one: &Identifier, other: &Identifier) {
     for (claim, known) in [(one, other), (other, one)] {
         if clusters.of_identifier(claim).is_some() {
@@ -154,7 +154,7 @@ pub(crate) fn confirm(clusters: &mut UnionFind<'_>, one: &Identifier, other: &Id
         }
         let claims = |root: &usize| clusters.clusters.get(root).is_some_and(|grown| grown.claims.contains(claim));
         let by_name = clusters.of_identifier(known).filter(claims);
-        // Of two claims: the lead that has both, or the one that has this.
+        // If both values are claims, the lead that claims both holds them; else the only lead that claims this one.
         let claiming = || clusters.clusters.iter().filter(|(_, grown)| grown.claims.contains(claim));
         let both = || claiming().find(|(_, grown)| grown.claims.contains(known)).map(|(root, _)| *root);
         let only = || claiming().next().filter(|_| claiming().count() == 1).map(|(root, _)| *root);
@@ -165,7 +165,7 @@ pub(crate) fn confirm(clusters: &mut UnionFind<'_>, one: &Identifier, other: &Id
     }
 }
 
-/// Claims of values that another person proves, as refusals.
+/// Returns the claims of values that another person proves, as blocked joins.
 pub(crate) fn contested(
     clusters: &UnionFind<'_>,
     records: &[&Record],
@@ -189,7 +189,8 @@ pub(crate) fn contested(
     records.iter().flat_map(of_record).collect()
 }
 
-/// What a manager is asked of somebody who claims what another person proves, or whose phone or e-mail cannot be read.
+/// Returns what a manager has to check: claims of values that another person proves, unreadable phones and e-mails, and
+/// companies from public forms.
 pub(crate) fn troubles(person: &Person) -> impl Iterator<Item = Trouble> {
     let own = person.identifiers().into_iter().find(|one| one.kind().is_chat() || one.kind() == Kind::CrmContact);
     let own = own.map_or_else(|| "<theirs>".to_owned(), ToString::to_string);
@@ -210,7 +211,7 @@ pub(crate) fn troubles(person: &Person) -> impl Iterator<Item = Trouble> {
     contested.chain(unread).chain(companies(person))
 }
 
-/// What somebody typed into a public form of a company: a manager reads it, and no company is made or joined.
+/// Returns companies that were typed into public forms. A manager reads them, and no company is made or joined.
 fn companies(person: &Person) -> impl Iterator<Item = Trouble> {
     let typed = person.records.values().filter_map(|record| match &record.fact {
         Fact::Submission(submission) if submission.is_anonymous => {

@@ -1,4 +1,5 @@
-//! A code by SMS or e-mail makes a typed address an identifier: to whom it may be sent, what is said, and how an answer looks.
+//! A code by SMS or e-mail turns a typed address into an identifier. This module decides who may get one and what an
+//! answer is.
 
 use std::collections::BTreeSet;
 
@@ -7,65 +8,68 @@ use stagedoor_model::{Identifier, Kind, Timestamp};
 
 use crate::Localised;
 
-/// How long a code counts.
+/// How long a code is valid.
 pub const CODE_VALID: SignedDuration = SignedDuration::from_mins(15);
-/// How long six digits are still taken for a code that counts no more.
+/// How long six digits are still understood as a code that is no longer valid.
 const UNDERSTOOD: SignedDuration = SignedDuration::from_hours(1);
 const DIGITS: usize = 6;
-/// Letters that may stand beside a code: "мой код …".
+/// The most letters beside a code: "мой код …".
 const BESIDE: usize = 12;
 
-/// `[claims]` of the config.
+/// The `[claims]` section of the config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CodePolicy {
-    /// Kinds of addresses that a configured way leads to.
+    /// The kinds of addresses that codes can be sent to.
     pub kinds: BTreeSet<Kind>,
-    /// Codes are sent to phones that begin with one of these.
+    /// The prefixes of phones that may get a code.
     pub prefixes: Vec<String>,
-    /// Codes a day in all.
+    /// The most codes a day, over all people.
     pub most: u32,
     /// With `{code}`.
     pub sms: Localised,
     pub subject: Localised,
     /// With `{code}`.
     pub letter: Localised,
-    /// Said in the chat when a code was sent.
+    /// The message in the chat after a code was sent.
     pub sent: Localised,
+    /// The message in the chat after a wrong code.
     pub wrong: Localised,
-    /// Said when a code is over, or was tried too often.
+    /// The message in the chat if a code has expired or was tried too often.
     pub ended: Localised,
 }
 
 impl CodePolicy {
-    /// True if a code may be sent to the address.
+    /// True if a code may be sent to this address.
     pub fn takes(&self, given: &Identifier) -> bool {
         let is_near = || self.prefixes.iter().any(|prefix| given.value().starts_with(prefix.as_str()));
         self.kinds.contains(&given.kind()) && (given.kind() != Kind::Phone || is_near())
     }
 }
 
-/// An address that was typed, and to which a code may have been sent.
+/// A typed address that a code may have been sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
+    /// The typed address.
     pub given: Identifier,
-    /// The line that it stands in.
+    /// The id of the message that it stands in.
     pub cause: String,
+    /// The time of that message.
     pub at: Timestamp,
 }
 
 impl Offer {
-    /// When the address becomes a claim, unless it was confirmed.
+    /// Returns the time when the address becomes a claim, unless it was confirmed.
     pub fn ends_at(&self) -> Timestamp {
         self.at + CODE_VALID
     }
 
-    /// True if six digits of this time are an answer, be it a late one.
+    /// True if six digits at this time are an answer, even a late one.
     pub(crate) fn is_answered_at(&self, at: Timestamp) -> bool {
         at >= self.at && at <= self.at + UNDERSTOOD
     }
 }
 
-/// The six digits of a text that is a code and nothing else.
+/// Returns the six digits of a text that is a code and nothing else.
 pub(crate) fn code_in(text: &str) -> Option<String> {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let letters = text.chars().filter(|one| one.is_alphabetic()).count();

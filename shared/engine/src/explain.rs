@@ -1,4 +1,4 @@
-//! Why is this one person? Every record is led back to the person's first by the identifiers they share.
+//! Explains why records belong to one person. Shared identifiers lead every record back to the person's first record.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -9,13 +9,16 @@ use crate::Person;
 /// One step of the explanation: `record` belongs here because it shares `shared` with `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkReason {
+    /// The record that the step explains.
     pub record: RecordKey,
-    /// `None` for the first record, which the person was made from.
+    /// The record that it shares identifiers with. `None` for the first record, and for one without a reason.
     pub to: Option<RecordKey>,
+    /// The identifiers that both records hold.
     pub shared: BTreeSet<Identifier>,
 }
 
-/// From the first record outwards; a record that no shared strong identifier leads to comes last, without a reason.
+/// Returns the steps from the first record outwards. A record that no shared strong identifier leads to comes last,
+/// without a reason.
 pub fn explain(person: &Person) -> Vec<LinkReason> {
     let strong = |key: &RecordKey| -> BTreeSet<Identifier> {
         let Some(record) = person.records.get(key) else { return BTreeSet::new() };

@@ -1,4 +1,5 @@
-//! An order that is handed to another buyer leaves a fact with the one who had it, and that one stays who they were.
+//! Orders that are handed to another buyer. Such an order leaves a fact with its former buyer, who stays the same
+//! person.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +7,8 @@ use stagedoor_model::{Fact, Identifier, Record, RecordKey};
 
 use crate::{Person, PersonId};
 
-/// What each order that was handed on leaves with its former buyers. An order that is not among `records` changes
-/// nothing, and what it left before stays.
+/// Writes the facts that handed-on orders leave with their former buyers. An order that is not among `records` changes
+/// nothing: the fact that it left before stays.
 pub(crate) fn settle(records: &mut BTreeMap<RecordKey, Record>) {
     let orders: BTreeSet<RecordKey> = records.keys().cloned().collect();
     records.retain(|_, record| !matches!(&record.fact, Fact::HandedOn { order, .. } if orders.contains(order)));
@@ -32,8 +33,8 @@ fn left_by(record: &Record) -> Vec<Record> {
     former.collect()
 }
 
-/// The record that now stands for one of a person's own, as the facts stand now: with an order that was handed on, the fact
-/// that it left with them.
+/// Returns the record that now stands for one of a person's own records. For an order that was handed on, this is the
+/// fact that it left with them.
 pub(crate) fn now_under(key: &RecordKey, person: &Person, records: &BTreeMap<RecordKey, Record>) -> RecordKey {
     let Some(known) = person.records.get(key) else { return key.clone() };
     let order = match &known.fact {
@@ -50,7 +51,7 @@ pub(crate) fn now_under(key: &RecordKey, person: &Person, records: &BTreeMap<Rec
     let left = records.values().filter(of_order).map(|record| &record.key);
     let theirs = std::iter::once(order).chain(left).find(|key| is_theirs(key));
     let theirs = theirs.or_else(|| records.get_key_value(key).map(|(key, _)| key));
-    // A revision that came late tells that they never had the order as it was known: they stay with what else is theirs.
+    // A late revision may show that they never had the order as it was known. Then they stay with their other records.
     let others = person.records.keys().filter(|key| *key != order && records.contains_key(key));
     let others = others.filter(|key| is_theirs(key)).min_by_key(|key| records.get(*key).map(|one| (one.at, &one.key)));
     theirs.or(others).unwrap_or(order).clone()
