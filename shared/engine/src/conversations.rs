@@ -1,4 +1,4 @@
-//! What chats, links and promo codes say about people.
+//! Turns events about chats, links and promo codes into records of people.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use stagedoor_model::{
     breakage,
 };
 
-/// The key under which everything of one chat with one source meets.
+/// Returns the key of the record that holds everything of one chat with one source.
 pub fn talk_key(source: &SourceName, chat: &Identifier) -> RecordKey {
     RecordKey(format!("chat:{source}:{chat}"))
 }
 
-/// What such an event says about a person; `None` for events that are about no one.
+/// Returns the record that such an event makes, or `None` if the event concerns no person.
 pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
     let line = |said: MessageContent| line_of(event, said);
     match body {
@@ -41,7 +41,7 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
                 return Some(about_chat(event, &shared.chat, conversation, [shared.given.clone()]));
             }
             let record = about_chat(event, &shared.chat, conversation, None);
-            // Their own number that WhatsApp proves is no claim when they type it, too.
+            // A person may type the number that WhatsApp proves. Then it is no claim.
             let claims = Some(shared.given.clone()).filter(|given| !record.identifiers.contains(given));
             Some(Record { claims: claims.into_iter().collect(), ..record })
         }
@@ -137,10 +137,10 @@ fn talk_of(event: &Event, chat: &ChatRef) -> Conversation {
     Conversation { profile, ..Conversation::of(chat.id.clone()) }
 }
 
-/// What a messenger tells later of a message that it took.
+/// Returns the record of a later report about a message that the messenger accepted.
 fn reported(event: &Event, told: &MessageReported) -> Option<Record> {
     let mut conversation = talk_of(event, &told.chat);
-    // A long message went out in parts, and each bears the decision's id with its number.
+    // A long message is sent in parts. Each part has the id of the decision, with its number behind it.
     let whole = |part: &String| part.split_once('/').map_or(part.as_str(), |(whole, _)| whole).to_owned();
     let mut message = SentMessage { decision: told.decision.as_ref().map(whole), ..SentMessage::default() };
     match told.state {
@@ -161,7 +161,7 @@ fn reported(event: &Event, told: &MessageReported) -> Option<Record> {
     Some(about_chat(event, &told.chat, conversation, None))
 }
 
-/// Whoever writes may be written to.
+/// Returns a conversation with one more message of the person. A person who writes may get messages.
 fn spoken(event: &Event, chat: &ChatRef, line: Message) -> Conversation {
     let conversation = talk_of(event, chat).with(line);
     Conversation { open_since: Some(event.time), may_write: Some((event.time, true)), ..conversation }
@@ -188,7 +188,7 @@ fn link(token: &Token) -> Option<Identifier> {
     Identifier::opaque(Kind::Link, "", token.as_str())
 }
 
-/// The browser's tag belongs to a use, not to the link.
+/// Returns the token without the browser's tag, which belongs to one use and not to the link.
 fn bare(token: &Token) -> Token {
     Token::parse(token.as_str()).unwrap_or_else(|| token.clone())
 }

@@ -1,4 +1,4 @@
-//! A conversation as the CRM shows it: the chat on the contact, its lines in a note, and a task for what the bot did not
+//! Shows conversations in the CRM: the chat on the contact, the messages in notes, and a task for what the bot did not
 //! understand.
 
 use std::collections::BTreeSet;
@@ -9,37 +9,41 @@ use stagedoor_model::{Conversation, Fact, Kind, Message, MessageContent, SourceN
 
 use crate::{Catalog, Intent, Person, PersonId, turns};
 
-/// A person gets at most one task in this time: it covers all that was asked meanwhile.
+/// The shortest time between two tasks of one person, in seconds. One task covers everything that was asked meanwhile.
 const TASK_EVERY_SECONDS: i64 = 4 * 3_600;
 
-/// The chats of somebody, for the fields of their contact.
+/// The chats of a person, for the fields of their contact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chats {
-    /// Such as `Telegram, VK`.
+    /// The channels, such as `Telegram, VK`.
     pub channels: String,
-    /// Such as `Telegram: @ranevskaya, https://t.me/ranevskaya`.
+    /// The addresses of the chats, such as `Telegram: @ranevskaya, https://t.me/ranevskaya`.
     pub chat: String,
+    /// The text of the person's last message.
     pub last_message: String,
+    /// The time of that message.
     pub last_message_at: Option<Timestamp>,
 }
 
+/// A note as the CRM should hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoteDraft {
     pub person: PersonId,
     pub text: String,
-    /// Marks of the lines that it holds.
+    /// The marks of the messages that it holds.
     pub lines: BTreeSet<String>,
 }
 
-/// Characters of a note: CRMs take some twenty thousand, and what is sent has to be what is looked for after a lost answer.
+/// The most characters of a note. CRMs accept some twenty thousand. After a lost answer the hub looks for exactly the
+/// text that it sent.
 const NOTE: usize = 16_000;
-/// Milliseconds after which no more pictures of an album come.
+/// The time after which no more pictures of an album come, in milliseconds.
 const ALBUM: i64 = 3_000;
-/// Characters of a line's id that tell it from the others of a person.
+/// How many characters of a message id tell it from the other messages of a person.
 const MARK: usize = 10;
-/// How long a note may tell of a form. What is older was received before notes told of forms.
+/// How long a note may mention a form. Older forms were received before notes mentioned forms.
 const FORM: SignedDuration = SignedDuration::from_hours(72);
-/// Characters of a form in a note.
+/// The most characters of a form in a note.
 const FORM_TEXT: usize = 12_000;
 
 fn mark(line: &Message) -> String {
@@ -47,16 +51,16 @@ fn mark(line: &Message) -> String {
     line.id.get(from..).unwrap_or(&line.id).to_owned()
 }
 
-/// Marks of all lines that somebody's chats still hold, and of the forms that a note may still tell of.
+/// Returns the marks of all messages in a person's chats, and of the forms that a note may still mention.
 pub(crate) fn marks(person: &Person, now: Timestamp) -> BTreeSet<String> {
     let forms = forms(person, now).map(|(line, _)| mark(&line));
     chatty(person).flat_map(|(_, conversation)| &conversation.lines).map(mark).chain(forms).collect()
 }
 
-/// Labels of a form that are no words of the visitor's, or that stand elsewhere.
+/// Labels of a form that are not the visitor's words, or that stand elsewhere.
 const NO_WORDS: [&str; 8] = ["company", "inn", "kpp", "scenario", "message", "variant", "sending", "city"];
 
-/// What somebody wrote into the fields of forms, as a line each, with the form's name.
+/// Returns what a person wrote into forms, one message a form, with the name of the form.
 fn forms(person: &Person, now: Timestamp) -> impl Iterator<Item = (Message, String)> {
     let is_told = !breakage::is_on("forms-words-in-no-note");
     let records = person.records.values().filter(move |record| is_told && now.duration_since(record.at) < FORM);
@@ -76,18 +80,19 @@ fn forms(person: &Person, now: Timestamp) -> impl Iterator<Item = (Message, Stri
     })
 }
 
+/// A task for a manager as the CRM should hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskDraft {
     pub person: PersonId,
     pub text: String,
-    /// The line that was not understood.
+    /// The time and id of the message that was not understood.
     pub about: (Timestamp, String),
-    /// The trouble with money that it is about, if it is about one.
+    /// The key of the money trouble that it is about, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
 }
 
-/// What people call a chat's channel.
+/// Returns the common name of a chat's channel.
 pub fn channel_title(kind: Kind) -> &'static str {
     match kind {
         Kind::Telegram => "Telegram",
@@ -100,14 +105,15 @@ pub fn channel_title(kind: Kind) -> &'static str {
     }
 }
 
-/// Chats in messengers, and SMS of those who ever sent one: what only we wrote is no conversation.
+/// Returns the chats in messengers, and SMS conversations in which the person ever wrote. Messages from us alone are no
+/// conversation.
 fn chatty(person: &Person) -> impl Iterator<Item = (&SourceName, &Conversation)> {
     person
         .conversations()
         .filter(|(_, conversation)| conversation.chat.kind().is_chat() || conversation.heard_at.is_some())
 }
 
-/// `None` for somebody without chats.
+/// Returns the chats of a person, or `None` if the person has none.
 pub fn chats(person: &Person) -> Option<Chats> {
     let mut chats = Chats::default();
     let mut channels = BTreeSet::new();
@@ -129,8 +135,8 @@ pub fn chats(person: &Person) -> Option<Chats> {
     (!chats.channels.is_empty()).then_some(chats)
 }
 
-/// Whether a stranger's chat is worth a contact of its own: they said something, beyond opening it and trying to answer who
-/// they are. Whoever is about to tell their phone would otherwise get a contact too early, and a second one with it.
+/// True if a stranger's chat needs a contact of its own: the person said more than a start or an answer about who they
+/// are. A person who is about to give their phone would otherwise get a contact too early, and then a second one.
 pub(crate) fn calls_for_contact(person: &Person, catalog: &Catalog) -> bool {
     chatty(person).any(|(_, conversation)| {
         let heard = turns(&catalog.bot_script, conversation, person).into_iter().map(|turn| turn.heard);
@@ -140,7 +146,7 @@ pub(crate) fn calls_for_contact(person: &Person, catalog: &Catalog) -> bool {
     })
 }
 
-/// Where a manager finds the chat.
+/// Returns the address at which a manager finds the chat.
 fn address(conversation: &Conversation) -> String {
     let profile = conversation.profile.as_ref().map(|(_, profile)| profile);
     let username = profile.and_then(|profile| profile.username.as_deref());
@@ -156,8 +162,8 @@ fn address(conversation: &Conversation) -> String {
     }
 }
 
-/// The lines that no note holds yet, of all chats together, and what was written into forms; `None` when there are none. `noted` are marks of those that
-/// one does: clocks differ, so a line may come after a later one was noted.
+/// Returns a note with the messages and forms that no note holds yet, or `None` if there are none. `noted` holds the
+/// marks of messages in notes. Clocks differ, so an earlier message may come after a later one was noted.
 pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog, now: Timestamp) -> Option<NoteDraft> {
     if settles_at(person, noted, now).is_some() {
         return None;
@@ -176,7 +182,7 @@ pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog,
     for (line, channel) in fresh {
         let words = spoken(&line, &channel, catalog);
         length += words.chars().count() + 1;
-        // The rest fills the next note.
+        // The next note holds the rest.
         if length > NOTE && !lines.is_empty() {
             break;
         }
@@ -186,7 +192,8 @@ pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog,
     (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.join("\n"), lines })
 }
 
-/// When the pictures that somebody sends one after the other are likely to be complete, if that is not yet.
+/// Returns when the pictures that a person sends one after the other are likely complete. `None` means that they are
+/// complete.
 pub(crate) fn settles_at(person: &Person, noted: &BTreeSet<String>, now: Timestamp) -> Option<Timestamp> {
     let pictures = chatty(person).flat_map(|(_, conversation)| &conversation.lines).filter(|line| {
         matches!(line.said, MessageContent::Other(..))
@@ -194,12 +201,12 @@ pub(crate) fn settles_at(person: &Person, noted: &BTreeSet<String>, now: Timesta
             && !breakage::is_on("album-is-many-notes")
     });
     let at = pictures.map(|line| line.at).max()?;
-    // Of a clock that is ahead or behind nothing can be said.
+    // If a clock is ahead or behind, the age of a picture is unknown.
     let is_fresh = (now.as_millisecond() - at.as_millisecond()).abs() < ALBUM;
     is_fresh.then(|| Timestamp::from_millisecond(at.as_millisecond() + ALBUM).unwrap_or(at))
 }
 
-/// What stands in the place of lines that were dropped before a note held them: the CRM was out while many came.
+/// Returns the text that stands for messages dropped before a note held them. Many came while the CRM was down.
 fn missing(conversation: &Conversation, noted: &BTreeSet<String>) -> Option<String> {
     let first = conversation.lines.first().filter(|line| !noted.contains(&mark(line)))?;
     conversation.dropped_at.filter(|at| *at <= first.at && !breakage::is_on("dropped-lines-unsaid"))?;
@@ -211,7 +218,7 @@ fn spoken(line: &Message, channel: &str, catalog: &Catalog) -> String {
     let zone = catalog.zone.clone().unwrap_or(TimeZone::UTC);
     let at = line.at.to_zoned_datetime(zone).strftime("%d.%m %H:%M %Z").to_string();
     match &line.said {
-        // No link of ours: a word that somebody typed, or another's campaign.
+        // This is not one of our links: a person typed a word, or it belongs to another campaign.
         MessageContent::Started { token: Some(token) }
             if token.header().is_none() && !breakage::is_on("words-for-token-unheard") =>
         {
@@ -233,7 +240,7 @@ fn spoken(line: &Message, channel: &str, catalog: &Catalog) -> String {
     }
 }
 
-/// What a manager has to see to.
+/// The reason for a task about a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
     NotUnderstood,
@@ -241,7 +248,8 @@ enum Trouble {
     Loop,
 }
 
-/// A task for a manager, when something was not understood since the last one. `tasked` is the line that it was about.
+/// Returns a task for a manager if the bot did not understand something since the last task. `tasked` is the message of
+/// the last task.
 pub(crate) fn task(person: &Person, tasked: Option<&(Timestamp, String)>, catalog: &Catalog) -> Option<TaskDraft> {
     let open = |at: Timestamp| tasked.is_none_or(|(last, _)| at.as_second() - last.as_second() >= TASK_EVERY_SECONDS);
     let mut asked: Vec<(Timestamp, String, &'static str, Trouble)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Companies that buy, and the closing documents of orders: what the CRM should hold of them.
+//! Companies that buy, and the closing documents of orders, as the CRM should hold them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +7,17 @@ use stagedoor_model::{Company, Fact, Order, OrderState, Submission, Timestamp, b
 
 use crate::{Catalog, Payments, Person, PersonId, Settlement, Settlements, ShowKey, words};
 
-/// A company as the CRM should hold it. Its own data are a manager's once it is there: the hub fills what is empty.
+/// A company as the CRM should hold it. Managers own the fields of an existing company, so the hub fills only empty
+/// ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanyDraft {
     pub key: String,
     pub name: String,
     pub inn: Option<String>,
     pub kpp: Option<String>,
-    /// What was given as a tax id and is none.
+    /// A text that was given as a tax id and is not valid.
     pub unchecked: Option<String>,
-    /// Domains of its people's e-mails, for a manager's eyes.
+    /// The domains of the e-mails of its people, as a hint for managers.
     pub domains: BTreeSet<String>,
 }
 
@@ -34,25 +35,28 @@ impl CompanyDraft {
     }
 }
 
-/// How invoices are written, as the config has it.
+/// The rules for invoices, as the config has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invoicing {
-    /// On whose name invoices of single visitors are: an invoice has to have an organisation.
+    /// The organisation on invoices of single visitors. An invoice must have one.
     pub visitors: String,
-    /// VAT that is within the prices, in hundredths of a per cent.
+    /// The VAT that prices include, in hundredths of a per cent. If `None`, invoices show no VAT line.
     pub vat: Option<u32>,
-    /// Days to pay in, for a collective order that names none.
+    /// The days to pay in, for an order without a date of its own.
     pub days: i64,
 }
 
+/// One line of an invoice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceLine {
     pub title: String,
     pub quantity: u32,
-    /// Of one, in minor units; what is taken off the whole order is a line of its own, below nought.
+    /// The price of one piece, in minor units. A discount on the whole order is a line of its own with a negative
+    /// price.
     pub price: i64,
 }
 
+/// The status of an invoice in the CRM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InvoiceStatus {
@@ -61,60 +65,66 @@ pub enum InvoiceStatus {
     Cancelled,
 }
 
-/// What an invoice that is written anew belongs to, by ids of the CRM.
+/// The rows that a new invoice belongs to, by their CRM ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvoiceParents {
     pub contact: u64,
     pub deal: u64,
 }
 
-/// The invoice of one order. Lines are written once; what came and went is written again whenever it changes.
+/// The invoice of one order. Its lines are written once. The sums received and returned are updated whenever they
+/// change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceDraft {
     pub person: PersonId,
-    /// `<source>:<the shop's id>`, and `/n` for the n-th after its lines changed.
+    /// The key of the invoice: `<source>:<the shop's id>`, then `/n` for the n-th invoice after the lines changed.
     pub key: String,
-    /// `<source>:<the shop's id>`.
+    /// The order: `<source>:<the shop's id>`.
     pub order: String,
-    /// How often it was made anew.
+    /// How often the invoice was created anew.
     pub turn: u32,
-    /// The shop's number.
+    /// The shop's number of the order.
     pub number: String,
-    /// The deal that it belongs to.
+    /// The show whose deal it belongs to.
     pub show: ShowKey,
-    /// `None`: a single visitor's.
+    /// The key of the company that buys. `None` means a single visitor.
     pub company: Option<String>,
     pub lines: Vec<InvoiceLine>,
     pub currency: String,
-    /// In minor units.
+    /// The total of the order, in minor units.
     pub total: i64,
+    /// The sum received, in minor units.
     pub received: i64,
+    /// The sum returned, in minor units.
     pub returned: i64,
     pub state: InvoiceStatus,
+    /// The time when the order was placed.
     pub on: Timestamp,
+    /// The time by which the order has to be paid.
     pub due: Timestamp,
-    /// VAT within the total, in words.
+    /// The VAT within the total, in words.
     pub tax: Option<String>,
-    /// Single payments and refunds, a line each.
+    /// The single payments and refunds, one per line.
     pub payments: String,
-    /// Where one that exists is to be, if that is known: its deal may be another one by now.
+    /// The rows that an existing invoice must belong to, if they are known. Its deal may have changed.
     #[serde(skip)]
     pub parents: Option<InvoiceParents>,
 }
 
 impl InvoiceDraft {
-    /// What cannot be changed once it is made.
+    /// Returns the parts that cannot change after the invoice is created.
     pub(crate) fn fixed(&self) -> impl Serialize + '_ {
         (&self.lines, &self.currency, self.total, &self.company)
     }
 }
 
-/// The company that a form was sent for. A stranger speaks for none: earlier builds kept what they typed.
+/// Returns the company that a form was sent for. A stranger speaks for no company, but earlier builds stored what
+/// strangers typed.
 fn spoken_for(submission: &Submission) -> Option<&Company> {
     submission.company.as_ref().filter(|_| !submission.is_anonymous || breakage::is_on("strangers-speak-for-companies"))
 }
 
-/// The companies somebody bought or asked for, each as it was told last.
+/// Returns the companies that a person bought or asked for, each with its latest data.
 pub(crate) fn companies(person: &Person) -> Vec<CompanyDraft> {
     let mut last = BTreeMap::<String, (Timestamp, &Company)>::new();
     for record in person.records.values() {
@@ -133,7 +143,7 @@ pub(crate) fn companies(person: &Person) -> Vec<CompanyDraft> {
     last.into_values().map(|(_, company)| CompanyDraft::of(company, &domains)).collect()
 }
 
-/// The company that somebody is a contact of: the one that they spoke for last.
+/// Returns the key of the company that a person is a contact of: the one that they spoke for last.
 pub(crate) fn company_of(person: &Person) -> Option<String> {
     let told = |record: &stagedoor_model::Record| match &record.fact {
         Fact::Order { order: Some(order), .. } => {
@@ -145,8 +155,8 @@ pub(crate) fn company_of(person: &Person) -> Option<String> {
     person.records.values().filter_map(told).max().map(|(_, key)| key)
 }
 
-/// Invoices of orders that were paid, and of collective ones as soon as they are placed. Some shops ask for nothing any
-/// more once all was given back: what was invoiced before is cancelled then.
+/// Returns invoices of paid orders, and of collective orders as soon as they are placed. Some shops set the total to
+/// zero once everything is given back. An earlier invoice is cancelled then.
 pub(crate) fn invoices(person: &Person, money: &Settlements<'_>, catalog: &Catalog) -> Vec<InvoiceDraft> {
     let Some(invoicing) = &catalog.invoicing else { return vec![] };
     let wanted = money.orders.iter().filter(|(_, (order, settlement))| {
@@ -171,7 +181,7 @@ fn invoice(
         *shows.entry(catalog.show(source, Some(&ticket.show)).key).or_default() += ticket.price.minor;
         shows
     });
-    // The deal that most of it is in.
+    // The deal with the largest part of the order.
     let main = shows.into_iter().max_by_key(|(_, worth)| *worth).map(|(show, _)| show);
     let without_lines = || catalog.show_without_lines(source, order).key;
     let goods = || if order.items.is_empty() { without_lines() } else { catalog.goods().key };
@@ -183,7 +193,7 @@ fn invoice(
     };
     let days = jiff::SignedDuration::from_hours(24 * invoicing.days.max(0));
     let tax = invoicing.vat.map(|vat| {
-        // The part of a price that contains it: p · r / (100 + r).
+        // The VAT that a price includes: p · r / (100 + r).
         let (whole, rate) = (i128::from(order.total.minor), i128::from(vat));
         let tax = i64::try_from((whole * rate + (10_000 + rate) / 2) / (10_000 + rate)).unwrap_or(0);
         let per_cent =
@@ -212,7 +222,8 @@ fn invoice(
     }
 }
 
-/// Seats of one show at one price are one line; what the whole is cheaper or dearer by is the last.
+/// Returns the lines of an invoice. Seats of one show at one price share a line. The last line is the remaining
+/// discount or fee.
 fn lines(source: &str, order: &Order, catalog: &Catalog) -> Vec<InvoiceLine> {
     let mut seats = BTreeMap::<(String, i64), u32>::new();
     for ticket in &order.tickets {

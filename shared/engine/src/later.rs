@@ -1,4 +1,5 @@
-//! What a later version stored and this version does not know. It is kept beside the document, and written back with it.
+//! Data that a later version stored and this version does not know. The data are kept beside the document and written
+//! back with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,32 +8,35 @@ use stagedoor_model::RecordKey;
 
 use crate::{Person, PersonId};
 
-/// The field of a person that holds their facts.
+/// The field of a person that holds their records.
 const RECORDS: &str = "records";
 
-/// A step on the way to a field.
+/// One step of the path to a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathStep {
+    /// A field of an object, by name.
     Field(String),
-    /// An item of a list, as it was stored: its place may be another's when the list is written again.
+    /// An item of a list, as it was stored. It is not an index, because the item may move when the list is written
+    /// again.
     Item(Value),
 }
 
-/// Fields and facts by where they stand in a stored document.
+/// Unknown values, each with its path in a stored document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Later(Vec<(Vec<PathStep>, Value)>);
 
 impl Later {
+    /// True if nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Keeps one value.
+    /// Keeps the value at one path.
     pub fn keep(&mut self, path: Vec<PathStep>, value: Value) {
         self.0.push((path, value));
     }
 
-    /// What two documents kept that become one.
+    /// Joins what two documents kept that become one.
     #[must_use]
     pub fn with(mut self, other: Self) -> Self {
         let fresh: Vec<_> = other.0.into_iter().filter(|one| !self.0.contains(one)).collect();
@@ -40,7 +44,7 @@ impl Later {
         self
     }
 
-    /// Writes all of it back. What belongs to a fact that is gone goes with it; nothing that this version wrote is replaced.
+    /// Writes all values back. A value of a fact that is gone is dropped. No value that this version wrote is replaced.
     pub fn put_into(&self, document: &mut Value) {
         for (path, value) in &self.0 {
             let Some((PathStep::Field(last), way)) = path.split_last() else { continue };
@@ -51,7 +55,7 @@ impl Later {
         }
     }
 
-    /// Reads a value that a reader passed over, with the way to it. `names` are fields, and numbers of items of lists.
+    /// Returns a value that a reader passed over, with its path. `names` are names of fields and indexes of list items.
     pub fn found(document: &Value, names: &[String]) -> Option<(Vec<PathStep>, Value)> {
         let Some((name, rest)) = names.split_first() else { return Some((Vec::new(), document.clone())) };
         let by = |step: PathStep, (way, value): (Vec<PathStep>, Value)| {
@@ -67,7 +71,7 @@ impl Later {
                 if let Some(found) = named {
                     return Some(by(PathStep::Field(name.clone()), found));
                 }
-                // A kind is written as the only field of an object, and readers do not name it.
+                // A kind is stored as the only field of an object. Readers do not report its name.
                 let (kind, inner) = only(fields)?;
                 Some(by(PathStep::Field(kind.clone()), Self::found(inner, names)?))
             }
@@ -76,7 +80,7 @@ impl Later {
     }
 }
 
-/// The fact that a field belongs to.
+/// Returns the key of the record that a path leads into.
 fn fact_of(path: &[PathStep]) -> Option<RecordKey> {
     match path {
         [PathStep::Field(first), PathStep::Field(key), ..] if first == RECORDS => Some(RecordKey(key.clone())),
@@ -84,7 +88,7 @@ fn fact_of(path: &[PathStep]) -> Option<RecordKey> {
     }
 }
 
-/// What is kept of a fact goes with the fact, also to another person.
+/// Moves the kept values of a record along with the record, even to another person.
 pub(crate) fn settle(after: &mut [Person], before: &BTreeMap<PersonId, Person>) {
     let kept = || before.values().flat_map(|person| &person.later.0);
     if kept().next().is_none() {
@@ -110,7 +114,7 @@ fn follow<'v>(place: &'v mut Value, step: &PathStep) -> Option<&'v mut Value> {
     }
 }
 
-/// Whether this is the stored value without what this version does not know.
+/// True if this is the stored value without the parts that this version does not know.
 fn is_part(known: &Value, stored: &Value) -> bool {
     match (known, stored) {
         (Value::Object(known), Value::Object(stored)) => {

@@ -1,4 +1,4 @@
-//! Which looks at somebody's personal links are a person's, and which are a scanner's.
+//! Tells visits to personal links by people from those by scanners.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,18 +6,19 @@ use stagedoor_model::{Identifier, Kind, Purpose, RecordKey, Timestamp, TrackedLi
 
 use crate::Person;
 
-/// Seconds within which no person follows two links of a letter.
+/// No person follows two links of a letter within this time, in seconds.
 const SWEEP_SECONDS: i64 = 2;
 
-/// All looks at the personal links of one person, found once: each link is compared with its neighbours in time alone.
+/// All visits to the personal links of one person. They are collected once, and each link is compared only with visits
+/// close in time.
 pub struct Looks<'p> {
     person: &'p Person,
-    /// By e-mail: when links in letters to it were looked at, in Unix seconds, and which.
+    /// The visits by e-mail address of the letter: the time in Unix seconds, and the token.
     by_email: BTreeMap<&'p Identifier, Vec<(i64, &'p str)>>,
 }
 
 impl<'p> Looks<'p> {
-    /// Collects the looks at all links of a person.
+    /// Collects the visits to all links of a person.
     pub fn of(person: &'p Person) -> Self {
         let mut by_email = BTreeMap::<&Identifier, Vec<(i64, &str)>>::new();
         for link in person.links() {
@@ -35,7 +36,8 @@ impl<'p> Looks<'p> {
         Self { person, by_email }
     }
 
-    /// Looks at a personal link that are a person's, the first and the last. A scanner follows all links of a letter at once.
+    /// Returns the first and the last visit to a personal link by a person. A scanner follows all links of a letter at
+    /// once.
     pub fn at(&self, link: &TrackedLink) -> Option<(Timestamp, Timestamp)> {
         if link.purpose == Purpose::Consent {
             return None;
@@ -46,7 +48,7 @@ impl<'p> Looks<'p> {
         Some((first, last.unwrap_or(first)))
     }
 
-    /// Whether another link to the same address was looked at within the same seconds.
+    /// True if another link sent to the same address was visited within the same seconds.
     fn is_swept(&self, link: &TrackedLink, at: Timestamp) -> bool {
         let (token, second) = (link.token.as_str(), at.as_second());
         let swept = |seen: &Vec<(i64, &str)>| {
@@ -61,12 +63,13 @@ impl<'p> Looks<'p> {
 }
 
 impl Person {
-    /// Looks at one personal link that are a person's, the first and the last. For several links, [`Looks`] finds them at once.
+    /// Returns the first and the last visit to one personal link by a person. For several links, [`Looks`] collects the
+    /// visits once.
     pub fn looks(&self, link: &TrackedLink) -> Option<(Timestamp, Timestamp)> {
         Looks::of(self).at(link)
     }
 
-    /// Who got a token: the addresses of the letter, SMS or chat that it was in.
+    /// Returns the addresses of the letter, SMS or chat that held a token.
     pub fn addressees(&self, token: &str) -> BTreeSet<&Identifier> {
         let record = self.records.get(&RecordKey(format!("link:{token}")));
         record.into_iter().flat_map(|record| &record.identifiers).filter(|one| one.kind() != Kind::Link).collect()

@@ -1,4 +1,4 @@
-//! Which mailing lists somebody should be on, compared with those that they are known to be on.
+//! Compares the mailing lists that a person should be on with those that the person is known to be on.
 
 use std::collections::BTreeMap;
 
@@ -7,76 +7,81 @@ use stagedoor_model::{Channel, Email, Timestamp, name_for_messages};
 
 use crate::{Catalog, CrmState, Person, addresses};
 
-/// A list of a provider and the segment whose people are on it.
+/// A list of a provider, and the segment whose people are on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListRule {
+    /// The name of the list in the config.
     pub name: String,
-    /// The account at a provider.
+    /// The account at a mail provider.
     pub mailer: String,
     /// The provider's id of the list.
     pub id: String,
+    /// The name of the segment.
     pub segment: String,
 }
 
-/// What is known of an address on a list.
+/// What the hub knows of an address on a list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
-    /// Said before the call: it may be there. `again`: we took it off ourselves before, so that the list says "left" of it
-    /// is no news.
+    /// Stored before the call: the address may be there. With `again`, we took it off before, so a "left" from the list
+    /// is not news.
     Adding {
         again: bool,
     },
     Enrolled,
-    /// We took it off because they withdrew; consenting anew they are added again, if the provider lets them.
+    /// We took the address off because the person withdrew. After a new consent it is added again, if the provider
+    /// allows it.
     Out,
-    /// They left there, and the list does not take them back.
+    /// The person left on the provider's side, and the list does not take them back.
     Left {
         at: Timestamp,
     },
-    /// The list never takes the address as it is.
+    /// The list never accepts this address.
     Refused {
         reason: String,
     },
 }
 
 impl Place {
-    /// Whether the list may hold the address.
+    /// True if the list may hold the address.
     pub fn may_be_there(&self) -> bool {
         matches!(self, Self::Adding { .. } | Self::Enrolled)
     }
 
-    /// Whether it was us who took the address off before.
+    /// True if we took the address off before.
     pub fn was_out(&self) -> bool {
         matches!(self, Self::Out | Self::Adding { again: true })
     }
 }
 
-/// Addresses of one person by list.
+/// The addresses of one person, by list, each with what is known of it.
 pub type Places = BTreeMap<String, BTreeMap<String, Place>>;
 
+/// A person as a list holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     pub email: Email,
     pub name: Option<String>,
 }
 
-/// Why somebody goes.
+/// The reason why an address leaves a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leaving {
-    /// They do not consent: no letter ever, also by hand.
+    /// The person does not consent and must get no letter, not even one sent by hand.
     Withdrawn,
-    /// They are no longer in the segment; they may come back.
+    /// The person is no longer in the segment. They may come back.
     Segment,
 }
 
+/// A change of a mailing list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enrolment {
     Add { list: String, member: Member },
     Remove { list: String, email: Email, why: Leaving },
 }
 
-/// What is to be done for somebody. Nobody is added without a consent that holds for this very address.
+/// Returns the changes of lists for a person. An address is added only with a consent for this very address.
 pub fn enrolment(person: &Person, link: &CrmState, catalog: &Catalog) -> Vec<Enrolment> {
     if catalog.lists.is_empty() {
         return vec![];
@@ -86,7 +91,7 @@ pub fn enrolment(person: &Person, link: &CrmState, catalog: &Catalog) -> Vec<Enr
     let mut steps = Vec::new();
     for list in &catalog.lists {
         let known = link.lists.get(&list.name);
-        // One letter a person: the address that was known first.
+        // One address a person, so that nobody gets a letter twice: the address that was known first.
         let wanted = open.first().filter(|_| link.segments.contains_key(&list.segment));
         for (address, _) in known.into_iter().flatten().filter(|(_, place)| place.may_be_there()) {
             let Ok(email) = Email::try_from(address.clone()) else { continue };
