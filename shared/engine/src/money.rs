@@ -1,4 +1,4 @@
-//! How an order stands with its money: asked for, received, returned; and what about it only a manager can settle.
+//! The money of an order: asked for, received, returned; and what only a manager can decide about it.
 
 use std::{
     borrow::Cow,
@@ -13,23 +13,24 @@ use stagedoor_model::{
 
 use crate::{order_numbers, records::PAYMENT_RECORD};
 
-/// How an order, or the orders of a deal, stand with their money.
+/// The payment state of an order, or of the orders of a deal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Payments {
-    /// Nothing is asked for.
+    /// The order costs nothing.
     Free,
     Unpaid,
-    /// Nothing, or not all, came in time.
+    /// The payment, or a part of it, did not come in time.
     Overdue,
     Partly,
     Paid,
-    /// More came than was asked for.
+    /// More came than the order costs.
     Over,
     Refunded,
 }
 
 impl Payments {
+    /// Returns the state in words, for people.
     pub fn words(self) -> &'static str {
         match self {
             Self::Free => "free",
@@ -43,40 +44,43 @@ impl Payments {
     }
 }
 
-/// What came and what went back in one currency, in minor units.
+/// What came and what was returned in one currency, in minor units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
     pub received: i64,
     pub returned: i64,
 }
 
-/// One order's money, in minor units of its currency.
+/// The money of one order, in minor units of its currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
+    /// The order's total.
     pub asked: i64,
     pub received: i64,
-    /// What went back, also where that is more than came.
+    /// What was returned. It may exceed what came.
     pub returned: i64,
-    /// When the last of what was asked for came.
+    /// When the payments first reached the total.
     pub paid_at: Option<Timestamp>,
-    /// When money went back last.
+    /// When money was last returned.
     pub returned_at: Option<Timestamp>,
     pub due_at: Option<Timestamp>,
     pub cancelled: bool,
-    /// Single payments that came, the earliest first.
+    /// Single payments, the earliest first.
     pub came: Vec<(Timestamp, i64)>,
+    /// Single returns, the earliest first.
     pub went: Vec<(Timestamp, i64)>,
-    /// Money that moved in other currencies than the order's.
+    /// Money in currencies other than the order's, by currency.
     pub elsewhere: BTreeMap<String, Moved>,
-    /// What payers' banks ask back, by the provider's id of the dispute.
+    /// What payers' banks claim back, by the provider's id of the dispute.
     pub disputed: BTreeMap<String, i64>,
-    /// Tickets that were cancelled before they were paid for, by id, with the time when they were.
+    /// Tickets that were cancelled before payment, by id, with the time of the cancellation.
     pub never_paid: BTreeMap<String, Timestamp>,
 }
 
 impl Settlement {
-    /// A payment provider's word stands above the shop's: it has the money. Where none is told, the shop's does. A refund may
-    /// be told by both, so of the two sums the greater is what went back.
+    /// Computes the money of an order. A payment provider's report counts above the shop's, because the provider has
+    /// the money. Without one, the shop's counts. Both may report the same refund, so the greater of the two sums
+    /// counts.
     pub fn of<'p>(order: &Order, payments: impl Iterator<Item = (&'p String, &'p Payment)>) -> Self {
         let all: Vec<(&String, &Payment)> = payments.collect();
         let currency = order.total.currency.as_str();
@@ -126,18 +130,19 @@ impl Settlement {
         }
     }
 
-    /// What came and did not go back; never below zero.
+    /// Returns what came and was not returned; never below zero.
     pub fn kept(&self) -> i64 {
         self.received.saturating_sub(self.returned).max(0)
     }
 
-    /// What was kept, by currency.
+    /// Returns what was kept, by currency.
     pub fn kept_by_currency<'s>(&'s self, order: &'s Order) -> impl Iterator<Item = (&'s str, i64)> {
         let others = self.elsewhere.iter();
         let others = others.map(|(currency, moved)| (currency.as_str(), (moved.received - moved.returned).max(0)));
         std::iter::once((order.total.currency.as_str(), self.kept())).chain(others)
     }
 
+    /// Returns the payment state at `now`.
     pub fn state(&self, now: Timestamp) -> Payments {
         let kept = self.received.saturating_sub(self.returned);
         let late = self.due_at.is_some_and(|due| due <= now) && !self.cancelled;
@@ -145,7 +150,7 @@ impl Settlement {
             () if self.received > 0 && kept <= 0 => Payments::Refunded,
             () if self.asked == 0 && self.received == 0 => Payments::Free,
             () if kept > self.asked && self.asked > 0 => Payments::Over,
-            // What went back was asked for no more.
+            // Returned money does not make an order unpaid again.
             () if self.received >= self.asked => Payments::Paid,
             () if late => Payments::Overdue,
             () if self.received > 0 => Payments::Partly,
@@ -153,23 +158,23 @@ impl Settlement {
         }
     }
 
-    /// When it is to be looked at again: what is not paid becomes overdue by itself.
+    /// Returns when an unpaid order becomes overdue: its state then changes without an event.
     pub fn turns_at(&self, now: Timestamp) -> Option<Timestamp> {
         self.due_at.filter(|due| *due > now && self.received < self.asked && !self.cancelled)
     }
 }
 
-/// An amount as deals count it: a negative one, such as that of a credit note, says nothing of what somebody paid.
+/// Returns an amount as deals count it. A negative one, such as a credit note's, counts as 0: nobody paid it.
 pub(crate) fn owed(minor: i64) -> i64 {
     if breakage::is_on("negative-price") { minor } else { minor.max(0) }
 }
 
-/// What of a return did not go back after all. A provider that tells the sum of all returns so far tells it anew without the
-/// failed ones, so only failures since then count.
+/// Returns the part of a return that failed. A provider that reports the sum of all returns repeats it without the
+/// failed ones, so only later failures count.
 fn failed(all: &[(&String, &Payment)], id: &str, returned: &Payment) -> i64 {
     let is_of = |failed: &str, id: &str| failed.strip_prefix(id).is_some_and(|rest| rest.starts_with("/failed/"));
     let returns = || all.iter().filter(|(_, payment)| payment.kind == PaymentKind::Returned);
-    // A failure may name its payment by another of its ids than the return did. Of several returns it is of the last before it.
+    // A failure may have another payment id than the return. Then it belongs to the last return before it.
     let is_last = |failed: &str, failure: &Payment| {
         let before =
             returns().filter(|(_, one)| one.at <= failure.at && one.amount.currency == failure.amount.currency);
@@ -186,7 +191,7 @@ fn failed(all: &[(&String, &Payment)], id: &str, returned: &Payment) -> i64 {
     if returned.kind == PaymentKind::Returned { sum.clamp(0, owed(returned.amount.minor)) } else { 0 }
 }
 
-/// The shop's refunds in one currency.
+/// Returns the shop's refunds in one currency.
 pub(crate) fn refunds_in<'o>(order: &'o Order, currency: &'o str) -> impl Iterator<Item = &'o Refund> {
     order.refunds.values().filter(move |refund| refund.amount.currency == currency)
 }
@@ -215,15 +220,15 @@ fn elsewhere(order: &Order, all: &[(&String, &Payment)]) -> BTreeMap<String, Mov
     moved
 }
 
-/// Something about an order's money that a manager has to decide.
+/// A problem with an order's money that a manager has to decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// Names this trouble with these figures: other figures are another one.
+    /// Key of this trouble with these figures. Other figures make another key.
     pub key: String,
     pub text: String,
 }
 
-/// Everything about an order's money that waits for a manager.
+/// Returns everything about an order's money that waits for a manager.
 pub fn troubles(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
     let number = order.number.as_deref().unwrap_or(&order.id);
     let mut all: Vec<Trouble> = trouble(order, settlement).into_iter().chain(elsewhere_of(order, settlement)).collect();
@@ -236,7 +241,7 @@ pub fn troubles(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
     all
 }
 
-/// Money that came for an order in other currencies than its own.
+/// Returns troubles about money that came for an order in other currencies than its own.
 pub(crate) fn elsewhere_of(order: &Order, settlement: &Settlement) -> Vec<Trouble> {
     let number = order.number.as_deref().unwrap_or(&order.id);
     let mut all = Vec::new();
@@ -254,7 +259,7 @@ pub(crate) fn elsewhere_of(order: &Order, settlement: &Settlement) -> Vec<Troubl
     all
 }
 
-/// A collective order may be paid in parts; of any other the amount has to be what was asked for.
+/// Returns the trouble with the amount, if any. Only a collective order may be paid in parts.
 fn trouble(order: &Order, settlement: &Settlement) -> Option<Trouble> {
     let Settlement { asked, received, returned, cancelled, .. } = settlement;
     let money = |minor: i64| words(&order.total.with_minor(minor));
@@ -280,7 +285,7 @@ fn trouble(order: &Order, settlement: &Settlement) -> Option<Trouble> {
     Some(Trouble { key, text })
 }
 
-/// An amount for people, with as many decimal places as its currency has: `5400.00 RUB`, `3000 JPY`.
+/// Formats an amount for people with the decimal places of its currency: `5400.00 RUB`, `3000 JPY`.
 pub fn words(money: &Money) -> String {
     let sign = if money.minor < 0 { "-" } else { "" };
     let major = money.with_minor(money.minor.saturating_abs());
@@ -294,19 +299,19 @@ pub fn words(money: &Money) -> String {
     }
 }
 
-/// By source and the shop's id of the order.
+/// The source of an order and the shop's id of it.
 pub type OrderKey = (String, String);
 
-/// A person's money: every order with how it stands, and what matches no order.
+/// A person's money: every order with its settlement, and money that matches no order.
 #[derive(Debug, Clone, Default)]
 pub struct Settlements<'r> {
     pub orders: BTreeMap<OrderKey, (Cow<'r, Order>, Settlement)>,
-    /// Money of which no shop told the order yet. It settles when the order comes.
+    /// Money whose order no shop has reported. It settles the order when that comes.
     pub unmatched: Vec<Trouble>,
 }
 
-/// Every order of a person with its money. Money that was told by a payment's id alone goes to the order of that payment, and
-/// money that was told by an order's number to that order.
+/// Computes the money of every order of a person. Money reported by a payment's id goes to the order of that payment.
+/// Money reported by an order's number goes to that order.
 pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements<'r> {
     let (mut orders, mut beside) = (Vec::new(), Vec::new());
     let records: Vec<&Record> = records.filter(|record| matches!(record.fact, Fact::Order { .. })).collect();
@@ -345,10 +350,10 @@ pub fn settlements<'r>(records: impl Iterator<Item = &'r Record>) -> Settlements
     all
 }
 
-/// Money that was told by payments' ids alone, until an order takes it.
+/// Money reported only by payment ids, until an order takes it.
 struct Beside<'r> {
     all: Vec<Option<(BTreeSet<&'r str>, &'r Record)>>,
-    /// By source and id of a payment: who of them name it.
+    /// The indices in `all` that name a payment, by its source and id.
     by_id: BTreeMap<(&'r SourceName, &'r str), Vec<usize>>,
 }
 
@@ -361,7 +366,8 @@ impl<'r> Beside<'r> {
         Self { all: all.into_iter().map(Some).collect(), by_id }
     }
 
-    /// Takes what names one of these payments. One message names the charge, another the payment intent, a third both.
+    /// Takes the records that share a payment with `known`. One message names the charge, another the payment intent,
+    /// a third both.
     fn take(&mut self, source: &'r SourceName, mut known: BTreeSet<&'r str>) -> Vec<&'r Record> {
         let (mut taken, mut open) = (Vec::new(), BTreeSet::new());
         known.iter().for_each(|id| open.extend(self.by_id.remove(&(source, *id)).into_iter().flatten()));
@@ -376,13 +382,13 @@ impl<'r> Beside<'r> {
     }
 }
 
-/// The ids of payments that a record speaks of.
+/// Returns the ids of payments that a record names.
 fn references(record: &Record) -> BTreeSet<&str> {
     let named = record.identifiers.iter().filter(|one| one.kind() == Kind::Payment).map(|one| one.value());
     named.chain(record.fact.payments().map(|(id, _)| id.as_str())).collect()
 }
 
-/// Money of an order that no shop told of.
+/// Returns the money of an order that no shop reported.
 fn unmatched(record: &Record, payments: &BTreeMap<&String, &Payment>) -> Option<Trouble> {
     let moved = |(_, payment): &(&&String, &&Payment)| {
         matches!(payment.kind, PaymentKind::Received | PaymentKind::Returned) && payment.amount.minor != 0
@@ -476,7 +482,7 @@ mod tests {
         assert!(text.contains("paid twice: asked for 5400.00 RUB, received 10800.00 RUB in 2 payments"), "{text}");
         let little = trouble(&order, &settled(&order, &[(1, Received, 500_050)])).expect("a trouble").text;
         assert!(little.contains("too little: asked for 5400.00 RUB, received 5000.50 RUB"), "{little}");
-        // What was too much went back: nothing is left to decide.
+        // The excess was returned: nothing is left to decide.
         let mended = settled(&order, &[(1, Received, 540_000), (2, Received, 540_000), (3, Returned, 540_000)]);
         assert_eq!((mended.state(at(5)), trouble(&order, &mended)), (Payments::Paid, None));
     }

@@ -1,4 +1,4 @@
-//! What people remember of each other when facts that were one person's become two people's.
+//! Records what people keep of each other when the facts of one person become two people's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,8 @@ use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey, breakage};
 
 use crate::{BlockedJoin, GuardReason, Partition, Person, PersonId};
 
-/// People who were joined into others, with the record that each was made from. Earlier builds remembered none: then it is
-/// the one that the id was derived from.
+/// Returns people who were joined into others, each with the record that they were made from. Earlier builds did not
+/// store it. For them it is the record from which the id was derived.
 pub(crate) fn absorbed_before(
     before: &BTreeMap<PersonId, Person>,
     records: &BTreeMap<RecordKey, Record>,
@@ -25,7 +25,8 @@ pub(crate) fn absorbed_before(
     earlier
 }
 
-/// Whoever was joined into somebody goes with the record that they were made from, and lives again where that stands alone.
+/// Moves each joined person to the cluster with the record that they were made from. They live again if it stands
+/// alone.
 pub(crate) fn settle_absorbed(
     after: &mut [Person],
     cluster_of: &BTreeMap<&RecordKey, usize>,
@@ -55,8 +56,8 @@ pub(crate) fn settle_absorbed(
     }
 }
 
-/// Where facts of one person are two people's now, each remembers the other, all from whom that person had parted before, and
-/// the values that may stand in their rows of the CRM and are theirs no more.
+/// Updates people whose facts were one person's and are two people's now. Each remembers the other, everyone from
+/// whom that person had parted before, and former values that may still stand in their CRM rows.
 pub(crate) fn remember_partings(
     after: &mut [Person],
     cluster_of: &BTreeMap<&RecordKey, usize>,
@@ -71,7 +72,7 @@ pub(crate) fn remember_partings(
             ids.extend(part.merged_ids.intersection(&person.merged_ids));
         }
         if parts.len() > 1 && !breakage::is_on("parted-once-only") {
-            // Rows of theirs may stand with somebody who had a part in that person earlier.
+            // Rows of this person may stand with people who were a part of that person earlier.
             ids.extend(&person.parted);
         }
         let held: BTreeSet<Identifier> =
@@ -93,8 +94,8 @@ pub(crate) fn remember_partings(
     }
 }
 
-/// A manager said that two people are not one. What stands in the one's contact and the other told is nobody's word about the
-/// one: it came there by a merge, or while they were taken for one person.
+/// Handles a manager's verdict that two people are not one. A value in the contact of the one that the other told
+/// proves nothing about the one: it came there by a merge, or while they counted as one.
 pub(crate) fn disown_values(records: &mut BTreeMap<RecordKey, Record>, split: &Partition) {
     for BlockedJoin { record, identifier, .. } in
         split.blocked_joins.iter().filter(|blocked_join| blocked_join.why == GuardReason::Decided)
@@ -112,7 +113,8 @@ pub(crate) fn disown_values(records: &mut BTreeMap<RecordKey, Record>, split: &P
     }
 }
 
-/// Whether a value stood in contacts of the CRM alone that are deleted now. Should they be restored it is theirs again.
+/// Returns true if a value stood only in contacts of the CRM that are deleted now. If they are restored, it is the
+/// person's again.
 fn left_with_deleted_contacts(value: &Identifier, before: &Person, now: &Person) -> bool {
     let is_deleted = |key: &RecordKey| {
         let told = now.records.get(key).map(|record| &record.fact);

@@ -4,20 +4,20 @@ use stagedoor_model::{
     Body, Event, Fact, Identifier, Kind, Record, RecordKey, Rung, SECOND_CRM, Submission, Timestamp, Verdict, breakage,
 };
 
-/// The key under which everything known of one order meets.
+/// Returns the key of the record that holds everything about one order.
 pub fn order_record_key(source: &str, order: &str) -> RecordKey {
     RecordKey(format!("order/{source}:{order}"))
 }
 
-/// The key of money that a provider told of by its own id alone.
+/// Returns the key of money that a provider reported only by its own payment id.
 fn payment_record_key(shop: &str, payment: &str) -> RecordKey {
     RecordKey(format!("{PAYMENT_RECORD}{shop}:{payment}"))
 }
 
-/// What keys of records begin with that are about a payment and name no order.
+/// The prefix of keys of records about a payment that names no order.
 pub(crate) const PAYMENT_RECORD: &str = "payment/";
 
-/// The scope of a CRM's numbers: the first one's have none.
+/// Namespace of a CRM's record ids. Empty for the first CRM.
 fn crm_of(source: &str) -> &'static str {
     if source == SECOND_CRM { SECOND_CRM } else { "" }
 }
@@ -26,7 +26,7 @@ fn row_key(kind: &str, scope: &str, number: u64) -> String {
     if scope.is_empty() { format!("{kind}:{number}") } else { format!("{kind}/{scope}:{number}") }
 }
 
-/// When a row of the CRM was changed, and when it was found to be there again.
+/// Returns when a row of the CRM was changed, and when it was found to exist again.
 fn times_of_row(event: &Event, changed_at: Option<Timestamp>) -> (Timestamp, Option<Timestamp>) {
     match changed_at {
         Some(at) => (at.min(event.time), Some(event.time)),
@@ -34,12 +34,12 @@ fn times_of_row(event: &Event, changed_at: Option<Timestamp>) -> (Timestamp, Opt
     }
 }
 
-/// Whom an event names, also one that changes nothing about them.
+/// Returns the identifiers that an event names, also if it changes nothing about the person.
 pub fn named_in(event: &Event) -> BTreeSet<Identifier> {
     match (&event.body, record_of(event)) {
         (Body::MessageReported(reported), _) => reported.chat.also.iter().chain([&reported.chat.id]).cloned().collect(),
         (Body::MessageSent(sent), None) => BTreeSet::from([sent.to.clone()]),
-        // A number that another order bears too names nobody.
+        // An order's printed number is left out: another order may have the same one.
         (_, Some(record)) => {
             let mut named = record.mentions();
             record.order_number().into_iter().for_each(|number| _ = named.remove(&number));
@@ -49,7 +49,7 @@ pub fn named_in(event: &Event) -> BTreeSet<Identifier> {
     }
 }
 
-/// What an event says about a person; `None` for events that are about no one (a show, an unread delivery).
+/// Returns what an event says about a person. `None` for an event about no person (a show, an unread delivery).
 pub fn record_of(event: &Event) -> Option<Record> {
     let record = fact_of(event)?;
     let told_at = event.told_at.filter(|_| event.received_at.is_some());
@@ -67,7 +67,7 @@ fn fact_of(event: &Event) -> Option<Record> {
     };
     match &event.body {
         Body::FormSubmitted(form) | Body::CartAbandoned(form) | Body::QuestionnaireImported(form) => {
-            // An amount that could not be read makes a cart no mere question.
+            // A cart whose amount could not be read is still a cart.
             let is_cart =
                 matches!(event.body, Body::CartAbandoned(_)) && !breakage::is_on("cart-without-amount-is-none");
             let submission = Submission {
@@ -103,7 +103,7 @@ fn fact_of(event: &Event) -> Option<Record> {
             let references = reported.references.iter();
             let mut identifiers: BTreeSet<Identifier> =
                 references.filter_map(|id| Identifier::opaque(Kind::Payment, shop, id)).collect();
-            // Without an order the record waits beside it; `settlements` puts the two together.
+            // Money without an order gets a record of its own. `settlements` puts it together with the order.
             let key = match &reported.order {
                 Some(order) => {
                     identifiers.extend(Identifier::opaque(Kind::Order, shop, order));
@@ -113,7 +113,7 @@ fn fact_of(event: &Event) -> Option<Record> {
             };
             let fact = Fact::of_money(BTreeMap::new(), payments);
             let mut record = record(key, identifiers, None, fact);
-            // The order's own: the smaller name would win.
+            // Takes the source of the order: a join of records would keep the smaller name.
             record.source = reported.shop.clone().unwrap_or(record.source);
             Some(record)
         }

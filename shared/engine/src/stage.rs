@@ -1,20 +1,22 @@
-//! Where a deal stands: on a rung of the ladder, or beside it. A refunded deal is neither above nor below a paid one.
+//! The stages of a deal: rungs of the ladder, or beside it. A refunded deal is neither above nor below a paid one.
 
 use std::{cmp::Ordering, hash::Hash};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use stagedoor_model::Rung;
 
+/// Where a deal stands: on a rung of the ladder, or beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Ladder(Rung),
-    /// All that was paid went back, or every ticket was cancelled after the payment.
+    /// All that was paid was returned, or every ticket was cancelled after the payment.
     Refunded,
-    /// The only order was given up before it was paid.
+    /// The only order was given up before payment.
     Lost,
 }
 
 impl Stage {
+    /// All stages: the ladder from the lowest rung, then those beside it.
     pub const ALL: [Stage; 8] = [
         Stage::Ladder(Rung::Interested),
         Stage::Ladder(Rung::Conversation),
@@ -26,6 +28,7 @@ impl Stage {
         Stage::Lost,
     ];
 
+    /// Returns the name of the stage in the config, in rules and in stored data.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Ladder(Rung::Interested) => "interested",
@@ -39,6 +42,7 @@ impl Stage {
         }
     }
 
+    /// Returns the stage with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|stage| stage.name() == name)
     }
@@ -48,7 +52,7 @@ impl Stage {
     }
 }
 
-/// Only rungs are above one another: `stage >= paid` holds for no refunded deal.
+/// Only rungs have an order: `stage >= paid` is false for a refunded deal.
 impl PartialOrd for Stage {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
@@ -58,7 +62,7 @@ impl PartialOrd for Stage {
     }
 }
 
-/// As it was hashed before the ladder was a type of its own, so that segments are not evaluated anew for that.
+/// Hashes the stage as before the ladder had a type of its own, so that segments are not evaluated anew.
 impl Hash for Stage {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         state.write_isize(self.index() as isize);
@@ -84,26 +88,29 @@ impl<'de> Deserialize<'de> for Stage {
     }
 }
 
-/// A pipeline's names of the hub's stages, in the order of `Stage::ALL`.
+/// A pipeline's names for the hub's stages, in the order of [`Stage::ALL`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StageNames(Vec<(Stage, String)>);
 
 impl StageNames {
+    /// Sets the name of a stage.
     pub fn insert(&mut self, stage: Stage, name: String) {
         self.0.retain(|(known, _)| *known != stage);
         self.0.push((stage, name));
         self.0.sort_by_key(|(stage, _)| stage.index());
     }
 
-    /// `None` for a stage that the pipeline does not have.
+    /// Returns the name of a stage. `None` if the pipeline does not have it.
     pub fn get(&self, stage: Stage) -> Option<&String> {
         self.0.iter().find(|(known, _)| *known == stage).map(|(_, name)| name)
     }
 
+    /// Returns the names in the order of the stages.
     pub fn values(&self) -> impl Iterator<Item = &String> {
         self.0.iter().map(|(_, name)| name)
     }
 
+    /// Returns the names in the order of the stages.
     pub fn into_values(self) -> impl Iterator<Item = String> {
         self.0.into_iter().map(|(_, name)| name)
     }

@@ -1,4 +1,4 @@
-//! Rows of a CRM go back to the people they were made for when two who were taken for one are parted.
+//! Gives rows of a CRM back to the people for whom they were made when two people who counted as one are parted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,30 +6,29 @@ use stagedoor_model::{Fact, Identifier, Kind, Record, Timestamp, breakage};
 
 use crate::{ContactState, CrmState, DealState, InvoiceState, Person, PersonId, ShowKey, Stage};
 
-/// What has to change at a contact after its person was parted from somebody.
+/// The changes of a contact after its person was parted from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parting {
     pub person: PersonId,
     pub contact: u64,
-    /// Deals that are this contact's, wherever they hang now.
+    /// Deals of this contact, wherever they hang now.
     pub deals: Vec<u64>,
-    /// The shows of these deals, where they are known: then each bears the person's id again.
+    /// The shows of these deals, if known: each of these deals gets the person's id again.
     pub shows: BTreeMap<u64, ShowKey>,
-    /// Contacts of those from whom the person was parted: none of them has a part in these deals.
+    /// Contacts of the people from whom the person was parted. They must not hold these deals.
     pub strangers: BTreeSet<u64>,
-    /// Deals of those people, closed doubles too, each with the contact where it hangs instead, if there is any.
+    /// Deals of those people, also closed doubles, each with the contact where it must hang, if there is one.
     pub others_deals: BTreeMap<u64, Option<u64>>,
-    /// Contacts of which this one is no duplicate, whatever was marked while their people were one.
+    /// Contacts of which this one is no duplicate, despite marks from the time when their people were one.
     pub no_duplicate_of: BTreeSet<u64>,
-    /// All contacts of the person. A mark that says that the contact is a duplicate of any other is taken off. Where there
-    /// are none, marks stay.
+    /// All contacts of the person. A mark as duplicate of any other contact is removed. If empty, marks stay.
     pub kin: BTreeSet<u64>,
-    /// Phones, e-mails and chats that may stand in the contact and are somebody else's.
+    /// Phones, e-mails and chats that may stand in the contact and belong to another person.
     pub values: BTreeSet<Identifier>,
 }
 
 impl Parting {
-    /// Nothing to change yet.
+    /// Creates a parting without changes.
     pub fn of(person: PersonId, contact: u64) -> Self {
         let (strangers, kin, values) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (others_deals, no_duplicate_of) = (BTreeMap::new(), BTreeSet::new());
@@ -37,7 +36,7 @@ impl Parting {
         Self { person, contact, deals, shows, strangers, others_deals, no_duplicate_of, kin, values }
     }
 
-    /// Nobody is parted: the contact is the only one left of its person.
+    /// Returns true if nobody is parted, and the contact is the only one left of its person.
     pub fn is_of_one(&self) -> bool {
         self.kin.iter().eq([&self.contact]) && self.strangers.is_empty() && self.others_deals.is_empty()
     }
@@ -47,7 +46,7 @@ fn row(kind: Kind, scope: &str, id: u64) -> Option<Identifier> {
     Identifier::opaque(kind, scope, &id.to_string())
 }
 
-/// Every row of a CRM that the link has, as the index names it.
+/// Returns every row of a CRM that the state holds, with the identifiers of the index.
 pub fn rows_of(link: &CrmState, scope: &str) -> BTreeSet<Identifier> {
     let contacts = link.contact.id.iter().chain(&link.doubles).chain(&link.marked);
     let deals = link.deals.values().flat_map(|deal| deal.id.iter().chain(&deal.doubles).chain(&deal.closed).copied());
@@ -55,8 +54,8 @@ pub fn rows_of(link: &CrmState, scope: &str) -> BTreeSet<Identifier> {
     contacts.chain(deals.filter_map(|id| row(Kind::CrmLead, scope, id))).collect()
 }
 
-/// Where the deal may stand by the hub's own calls of the time when the people were one: it may have been closed as a double
-/// then, or have been the deal of all of them.
+/// Returns the stages at which the hub's own calls may have left the deal while the people were one. The deal may
+/// have been closed as a double then, or have been the deal of all of them.
 fn sent_while_one(deal: &DealState, others: &[&CrmState]) -> Vec<Stage> {
     let all = || others.iter().flat_map(|link| link.deals.values());
     let is_double = all().any(|one| deal.id.is_some_and(|id| one.doubles.contains(&id)));
@@ -64,7 +63,7 @@ fn sent_while_one(deal: &DealState, others: &[&CrmState]) -> Vec<Stage> {
     let mut sent = vec![Stage::Lost];
     match theirs.is_empty() && !is_double {
         _ if breakage::is_on("parted-deal-keeps-stage") => {}
-        // Their links say it no more: the hub may have put it anywhere.
+        // Their states no longer tell: the hub may have put the deal at any stage.
         true => sent.extend(Stage::ALL),
         false => sent.extend(theirs.iter().flat_map(|one| one.stage.iter().chain(&one.sent_stages))),
     }
@@ -77,8 +76,8 @@ fn sent_while_one(deal: &DealState, others: &[&CrmState]) -> Vec<Stage> {
     fresh
 }
 
-/// Takes the rows out of a link of somebody absorbed that the index has under those from whom the person was parted: the links
-/// are joined in each run, and would bring them back.
+/// Removes rows from the state of a merged person that the index assigns to people from whom the person was parted.
+/// States are joined in each run, which would bring these rows back.
 pub fn without_rows_of_parted(
     link: &mut CrmState,
     person: &Person,
@@ -108,7 +107,7 @@ pub fn without_rows_of_parted(
     });
 }
 
-/// A call that got no answer may still make a contact of the person's own.
+/// Keeps only the unanswered call, which may still create the person's own contact.
 fn unanswered_contact(contact: &mut ContactState) -> ContactState {
     if breakage::is_on("parted-call-forgotten") {
         return ContactState::default();
@@ -117,8 +116,8 @@ fn unanswered_contact(contact: &mut ContactState) -> ContactState {
     ContactState { pending, looked_until, ..ContactState::default() }
 }
 
-/// What is left of a deal whose row is somebody else's: a call of the time when they were one may still make the person's own,
-/// and that may be a double by now.
+/// Returns what is left of a deal whose row belongs to another person. An unanswered call from the time when they
+/// were one may still create the person's own deal, which may be a double by now.
 fn without_row(deal: &mut DealState) -> DealState {
     if breakage::is_on("parted-call-forgotten") {
         return DealState::default();
@@ -140,9 +139,9 @@ fn without_row(deal: &mut DealState) -> DealState {
     }
 }
 
-/// Takes the rows out of the link that the index has under those from whom the person was parted, and has the rest written
-/// anew. `owners` are those of the rows of this link and of the `links` of the others. A person who was not absorbed meanwhile
-/// has a link that says itself where the hub put the deals.
+/// Removes rows that the index assigns to people from whom the person was parted, and makes the rest be written anew.
+/// `owners`: owners of the rows in this state and in `links`, the states of the others. If the person was not
+/// absorbed meanwhile, their own state says where the hub put the deals.
 pub fn untangle(
     link: &mut CrmState,
     person: &Person,
@@ -157,7 +156,7 @@ pub fn untangle(
     let owner = |kind, id: u64| row(kind, scope, id).and_then(|row| owners.get(&row));
     let their_contact = |id: &u64| owner(Kind::CrmContact, *id).is_some_and(|owner| person.parted.contains(owner));
     let is_own = |kind, id: u64| owner(kind, id).is_some_and(|owner| *owner == person.id);
-    // An order that is handed on parts people, too, who never had one contact.
+    // An order that is handed on also parts people who never had one contact.
     let had_theirs = was_absorbed || link.contact.id.as_ref().is_some_and(their_contact);
     if link.contact.id.as_ref().is_some_and(their_contact) {
         let own = link.doubles.iter().chain(&link.marked).copied().find(|id| is_own(Kind::CrmContact, *id));
@@ -174,7 +173,7 @@ pub fn untangle(
             deal.sent_stages.extend(sent);
         }
     }
-    // What came to their own addresses while they were one does not come again.
+    // Mailings that reached the person's own addresses while they were one are not sent again.
     for (key, written) in others.iter().flat_map(|other| &other.written) {
         let mut own = written.clone();
         own.steps.retain(|step| person.identifiers().contains(&step.to));
@@ -183,20 +182,20 @@ pub fn untangle(
             link.written.insert(key.clone(), known.map_or(own.clone(), |known| known.join(own)));
         }
     }
-    // While the two were one their invoices hung on one contact, and the link may be older than that.
+    // While the two were one, their invoices hung on one contact. The state may be older than that.
     link.invoices.values_mut().for_each(|invoice| invoice.last_sent = None);
-    // Whose duplicates they were marked as is somebody else's contact now, perhaps: they are marked anew.
+    // They may be marked as duplicates of a contact that is another person's now, so they are marked anew.
     let marked = std::mem::take(&mut link.marked);
     // Rows that were written while the two were one bear the other's id.
     link.other_ids.extend(&person.parted);
     link.contact.last_sent = None;
-    // Marks of letters and segments of the other stand there, too.
+    // The contact may also hold letters and segments of the other person.
     link.contact.marketed |= link.contact.id.is_some();
     let held = person.identifiers_and_claims();
     let values: BTreeSet<Identifier> = person.former.iter().filter(|one| !held.contains(one)).cloned().collect();
-    // Where the other's values go there is room again.
+    // Removing the other person's values makes room.
     link.left_out.clear();
-    // The link of whom they were one with knows what was written and taken out meanwhile.
+    // The state of the joined person knows what was written and removed meanwhile.
     if !breakage::is_on("memory-of-joined-lost") {
         for other in &others {
             let of_link = |link: &CrmState| [link.contact_values.clone(), link.cleared.clone(), link.removed.clone()];
@@ -209,7 +208,7 @@ pub fn untangle(
     }
     link.memories().into_iter().for_each(|memory| memory.retain(|contact, _| !their_contact(contact)));
     let is_other = |value: &String| values.iter().any(|one| one.value() == value);
-    // One that is gone may be restored, with all that stands in it: it is cleared then.
+    // A deleted contact may be restored with all its values. It is cleared then.
     let gone = crate::plan::deleted_contacts(person);
     let is_there = |id: &u64| !gone.contains(id) || breakage::is_on("gone-contact-counts-as-parted");
     for (contact, known) in link.contact_values.iter_mut().filter(|(contact, _)| is_there(contact)) {
@@ -223,7 +222,7 @@ pub fn untangle(
     let strangers: BTreeSet<u64> = theirs.filter_map(|(row, _)| row.value().parse().ok()).collect();
     let deals = link.deals.values().filter_map(|deal| deal.id).filter(|id| is_own(Kind::CrmLead, *id));
     let deals: Vec<u64> = deals.collect();
-    // Where each has their own orders again, their documents go with them: the other plans nothing for them any more.
+    // Invoices go with the person's own orders: the other person's plan no longer covers them.
     take_invoices(link, person, &others);
     let is_there = |record: &&Record| matches!(record.fact, Fact::CrmContact { deleted: false, .. });
     let mirrored = person.records.values().filter(is_there).flat_map(|record| &record.identifiers);
@@ -231,14 +230,15 @@ pub fn untangle(
     let all_marked: BTreeSet<u64> = others.iter().flat_map(|other| &other.marked).chain(&marked).copied().collect();
     let known: BTreeSet<u64> = link.doubles.iter().copied().chain(marked).chain(mirrored).collect();
     let all: BTreeSet<u64> = known.into_iter().filter(|id| !their_contact(id)).chain(link.contact.id).collect();
-    // A manager deleted the contact that they had: their deals hang on another one, if there is any.
+    // A manager deleted their contact: their deals hang on another one, if there is one.
     let is_deleted = |record: &&Record| matches!(record.fact, Fact::CrmContact { deleted: true, .. });
     let deleted: BTreeSet<&Identifier> =
         person.records.values().filter(is_deleted).flat_map(|record| &record.identifiers).collect();
     let is_gone = |id: &u64| row(Kind::CrmContact, scope, *id).is_some_and(|row| deleted.contains(&row));
     let own = link.contact.id.filter(|id| !is_gone(id));
     let own = own.or_else(|| all.iter().copied().find(|id| !is_gone(id)));
-    // Of a contact that is gone, such as one that a manager merged into another, none is a duplicate; nor is the one that counts.
+    // No contact is a duplicate of a deleted one, such as one that a manager merged. The one that counts is no
+    // duplicate.
     let dead_count = breakage::is_on("duplicate-of-gone-stays");
     let kin: BTreeSet<u64> = all.iter().copied().filter(|id| !is_gone(id) || dead_count).collect();
     let counts = kin.first().copied().filter(|_| !dead_count);
@@ -249,12 +249,12 @@ pub fn untangle(
         .filter(|contact| Some(**contact) != own && !is_gone(contact))
         .map(|contact| (*contact, vec![]))
         .collect();
-    // The person has no contact yet, or none any more. The deals hang on it once the hub has made it.
+    // The person has no contact (any more). The deals are attached once the hub has made one.
     if own.is_none() && !breakage::is_on("parted-deal-unhung") {
         link.unhung.extend(deals.iter().copied());
         link.unhung_from.clone_from(&strangers);
-        // That one is gone is no word against a contact: a manager merged it where the hub had it marked, or its deals hung on
-        // the other's contact.
+        // A deleted contact does not forbid a new one here. A manager merged it where the hub had marked it, or its
+        // deals hung on the other's contact.
         let is_merged = all.iter().any(|id| is_gone(id) && all_marked.contains(id));
         if is_merged || had_theirs && deals.iter().any(|id| !is_deleted_deal(person, *id)) {
             link.owed_contact = link.owed_contact.max(last_deleted(person, &of_scope));
@@ -271,7 +271,7 @@ pub fn untangle(
         Parting { person: person.id, contact, deals, shows, strangers, others_deals, no_duplicate_of, kin, values }
     };
     let mut partings: Vec<Parting> = main.into_iter().chain(beside).map(parting).collect();
-    // A mark of theirs may name a contact of this person, and their own parting may be long over.
+    // A mark on a parted person's contact may name a contact of this person, and their own parting may be long over.
     if !contacts.is_empty() && !breakage::is_on("marks-of-parted-stay") {
         let unmark = |stranger: &u64| {
             let who = owner(Kind::CrmContact, *stranger).copied().unwrap_or(person.id);
@@ -282,7 +282,7 @@ pub fn untangle(
     partings
 }
 
-/// The deals of those from whom the person was parted, each with the contact that its owner has now, if there is any.
+/// Returns the deals of the people from whom the person was parted, each with its owner's contact, if there is one.
 fn others_deals(
     person: &Person,
     owners: &BTreeMap<Identifier, PersonId>,
@@ -307,7 +307,7 @@ fn others_deals(
     deals.map(|(deal, owner)| (deal, homes.get(&owner).copied())).collect()
 }
 
-/// Takes over the invoices of the person's own orders. Until now they stood in the link of the person who had these orders.
+/// Takes over the invoices of the person's own orders from the state of the person who had these orders until now.
 fn take_invoices(link: &mut CrmState, person: &Person, others: &[&CrmState]) {
     if breakage::is_on("invoice-stays-with-other") {
         return;
@@ -328,12 +328,13 @@ fn take_invoices(link: &mut CrmState, person: &Person, others: &[&CrmState]) {
     }
 }
 
+/// Returns true if the CRM reports the deal as deleted.
 pub(crate) fn is_deleted_deal(person: &Person, deal: u64) -> bool {
     let is_it = |fact: &Fact| matches!(fact, Fact::CrmLead { lead, deleted: true, .. } if *lead == deal);
     person.records.values().any(|record| is_it(&record.fact))
 }
 
-/// When the last of somebody's contacts in this CRM was deleted.
+/// Returns when the last contact of a person in this CRM was deleted.
 fn last_deleted(person: &Person, of_scope: &impl Fn(&Identifier) -> bool) -> Option<Timestamp> {
     let contacts = person.records.values().filter(|record| record.identifiers.iter().any(of_scope));
     let deleted = contacts.filter_map(|record| match record.fact {
@@ -343,13 +344,13 @@ fn last_deleted(person: &Person, of_scope: &impl Fn(&Identifier) -> bool) -> Opt
     deleted.max()
 }
 
-/// Phones and e-mails that the hub wrote into contacts of a person and that are theirs no more: a corrected typo, or what
-/// they typed and another person proves since. By contact. What was taken out is not looked for again.
+/// Returns, by contact, phones and e-mails that the hub wrote and that are no longer the person's: a corrected typing
+/// mistake, or a claim that another person has proved since. Values that were removed before are not returned.
 pub fn outdated(link: &CrmState, person: &Person) -> Vec<Parting> {
     let (held, proven) = (person.identifiers_and_claims(), person.identifiers());
     let is_written = |one: &&Identifier| matches!(one.kind(), Kind::Phone | Kind::Email);
     let former = person.former.iter().filter(|one| !held.contains(one) && !breakage::is_on("corrected-typo-stays"));
-    // What the hub never offered there itself is a manager's.
+    // A value that the hub never offered there is a manager's.
     let is_offered = |one: &&Identifier| link.offered.contains(one.value()) && !proven.contains(one);
     let contested = person.contested.iter().filter(is_offered).filter(|_| !breakage::is_on("proven-elsewhere-stays"));
     let former: Vec<&Identifier> = former.chain(contested).filter(is_written).collect();
@@ -363,25 +364,25 @@ pub fn outdated(link: &CrmState, person: &Person) -> Vec<Parting> {
         let parting = Parting { values, ..Parting::of(person.id, *contact) };
         (!parting.values.is_empty()).then_some(parting)
     };
-    // One that is gone may be restored, with all that stands in it.
+    // A deleted contact may be restored with all its values.
     let gone = crate::plan::deleted_contacts(person);
     let is_there = |id: &&u64| !gone.contains(*id) || breakage::is_on("gone-contact-counts-as-cleared");
     link.contact.id.iter().chain(&link.doubles).filter(is_there).filter_map(of_contact).collect()
 }
 
 impl CrmState {
-    /// What is remembered of the phones and e-mails of each contact.
+    /// Returns what is remembered of the phones and e-mails of each contact.
     fn memories(&mut self) -> [&mut BTreeMap<u64, BTreeSet<String>>; 3] {
         [&mut self.contact_values, &mut self.cleared, &mut self.removed]
     }
 
-    /// Notes who takes these values out of these contacts, before the hub does: what stands there no more a manager took
-    /// away. `standing`: what each contact holds now, where that is known. Returns whether that is news.
+    /// Notes, before the hub removes these values, who removes them. A value that no longer stands there was removed
+    /// by a manager. `standing`: what each contact holds now, if known. Returns true if anything is new.
     pub fn note_clearing(&mut self, partings: &[Parting], standing: &BTreeMap<u64, BTreeSet<Identifier>>) -> bool {
         let mut news = false;
         for Parting { contact, values, .. } in partings {
             for one in values {
-                // The hub began to take it out before.
+                // The hub began to remove it before.
                 if self.cleared.get(contact).is_some_and(|cleared| cleared.contains(one.value())) {
                     continue;
                 }
@@ -394,7 +395,7 @@ impl CrmState {
         news
     }
 
-    /// Notes that these contacts are gone: what was to be taken out of them stands there again once they are restored.
+    /// Notes that these contacts are deleted. Once restored, they hold the values that were to be removed.
     pub fn note_gone(&mut self, partings: &[Parting], gone: &BTreeSet<u64>) {
         for parting in partings.iter().filter(|parting| gone.contains(&parting.contact)) {
             let Some(cleared) = self.cleared.get_mut(&parting.contact) else { continue };
@@ -404,7 +405,7 @@ impl CrmState {
         }
     }
 
-    /// Notes that these values stand in these contacts no more.
+    /// Notes that these values no longer stand in these contacts.
     pub fn note_cleared(&mut self, partings: &[Parting]) {
         for parting in partings {
             if let Some(known) = self.contact_values.get_mut(&parting.contact) {
