@@ -1,5 +1,5 @@
-//! How browsers send a form without asking first: `multipart/form-data` (a script's `FormData`) and `text/plain` (a beacon that is
-//! sent when the page closes). Each becomes what it would have been otherwise.
+//! Forms that browsers send without a preflight request: `multipart/form-data` (a script's `FormData`) and `text/plain`
+//! (a beacon at the closing of a page). Each becomes the form or JSON that it would otherwise have been.
 
 use http::{HeaderValue, header};
 
@@ -14,15 +14,15 @@ fn kind(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
 }
 
-/// Whether a browser sends this without asking first.
+/// True if a browser sends this content type without a preflight request.
 pub(crate) fn is_beacon(content_type: &str) -> bool {
     matches!(kind(content_type).as_str(), "multipart/form-data" | "text/plain")
 }
 
-/// A beacon becomes a form or JSON; anything else stays as it is. `most` is the number of fields that are let in.
+/// Turns a beacon into a form or JSON; leaves other bodies unchanged. `most` is the largest number of fields.
 ///
 /// # Errors
-/// `UnreadableBody` for parts without a boundary, or too many.
+/// `UnreadableBody` for parts without a boundary, or too many fields.
 pub(crate) fn unfold(delivery: &mut Delivery, most: usize) -> Result<(), Reject> {
     let content_type = delivery.header("content-type").unwrap_or("").to_owned();
     let becomes = match kind(&content_type).as_str() {
@@ -38,7 +38,7 @@ pub(crate) fn unfold(delivery: &mut Delivery, most: usize) -> Result<(), Reject>
     Ok(())
 }
 
-/// RFC 7578. Files are left out.
+/// Reads `multipart/form-data` (RFC 7578) as a form. Files are left out.
 fn as_form(body: &[u8], content_type: &str, most: usize) -> Option<Vec<u8>> {
     let boundary = content_type.split(';').skip(1).find_map(|one| {
         let (name, value) = one.split_once('=')?;
@@ -68,7 +68,7 @@ fn as_form(body: &[u8], content_type: &str, most: usize) -> Option<Vec<u8>> {
     Some(form.finish().into_bytes())
 }
 
-/// What stands before and after the first of these bytes.
+/// The bytes before and after the first occurrence of `bytes`.
 fn after<'b>(body: &'b [u8], bytes: &[u8]) -> Option<(&'b [u8], &'b [u8])> {
     let at = body.windows(bytes.len()).position(|part| part == bytes)?;
     Some((body.get(..at)?, body.get(at + bytes.len()..)?))

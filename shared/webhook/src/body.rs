@@ -7,14 +7,17 @@ use http::{HeaderMap, header};
 
 use crate::Reject;
 
-/// A delivery larger than this is refused: SQS takes a message of 1 MiB, and a kept body grows by a third in base64.
+/// The largest body in bytes, before and after decompression. A larger one is refused: SQS takes a message of 1 MiB,
+/// and base64 makes a kept body a third larger.
 pub const MAX_BODY: usize = 700 * 1024;
 
-/// Why a listener ends a body before its end.
+/// Why a listener stops reading a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyRefused {
+    /// The body did not come in time.
     #[error("the body did not come in time")]
     Slow,
+    /// Too many other bodies are under way.
     #[error("too many bodies are under way")]
     Busy,
 }
@@ -32,7 +35,10 @@ fn reason(error: &axum::Error) -> Reject {
     Reject::UnreadableBody
 }
 
-/// Receives a body, never holding more than the cap.
+/// Receives a body and never holds more than [`MAX_BODY`].
+///
+/// # Errors
+/// `TooLarge`, `TooSlow`, `Busy`, or `UnreadableBody`.
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
     if declared(headers).is_some_and(|length| length > MAX_BODY) {
         return Err(Reject::TooLarge);
@@ -40,12 +46,12 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
     whole(body).await
 }
 
-/// What is received of a refused delivery, so that a usual sender is done writing and reads the refusal. Nothing of it is held.
+/// Bytes that are read of a refused delivery and thrown away, so that a usual sender finishes and reads the refusal.
 const DISCARDED: usize = 64 * 1024;
 
-/// Lets a small body pass by.
+/// Reads a small body and throws it away.
 pub async fn discard(headers: &HeaderMap, mut body: Body) {
-    // Who asks first whether to send it need not send it.
+    // A sender that asks first with `Expect` need not send the body.
     if headers.contains_key(header::EXPECT) || declared(headers).is_some_and(|length| length > DISCARDED) {
         return;
     }
@@ -62,7 +68,7 @@ fn declared(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok())
 }
 
-/// In one piece, however small the pieces are in which it comes: each of those holds on to a buffer of the connection.
+/// Receives a body in one piece. Small pieces are copied, because each would keep a buffer of the connection alive.
 async fn whole(mut body: Body) -> Result<Bytes, Reject> {
     let mut whole = BytesMut::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -75,7 +81,10 @@ async fn whole(mut body: Body) -> Result<Bytes, Reject> {
     Ok(whole.freeze())
 }
 
-/// The body as its sender wrote it, never more than the cap.
+/// Decompresses the body, up to [`MAX_BODY`].
+///
+/// # Errors
+/// `TooLarge`, `UnreadableBody`, or `WrongContentType` for an unknown encoding.
 pub fn inflated(headers: &HeaderMap, raw: Bytes) -> Result<Bytes, Reject> {
     let coding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase());
     match coding.as_deref() {

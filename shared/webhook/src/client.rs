@@ -1,4 +1,4 @@
-//! Who sends: for limits by address, never for trust.
+//! Addresses of clients. They serve limits only, never trust.
 
 use std::{
     hash::Hash,
@@ -10,23 +10,23 @@ use std::{
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-/// The address of the client, as the listener knows it. Where a request bears none (a function behind a gateway), nothing is
-/// limited by address.
+/// The address of the client, as the listener knows it. Requests without one, as for a function behind a gateway, are
+/// not limited by address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
-    /// What is counted as one client: an IPv4 address, or the /64 that one household of IPv6 has.
+    /// The network that counts as one client: an IPv4 address, or the IPv6 /64 of one household.
     pub fn network(self) -> IpAddr {
         self.first_bits(64)
     }
 
-    /// The /48 that one customer of a provider has at most. An IPv4 address is its own.
+    /// The largest network of one customer: an IPv6 /48, or an IPv4 address.
     pub fn site(self) -> IpAddr {
         self.first_bits(48)
     }
 
-    /// For a log: the first 24 bits of an IPv4 address, 48 of IPv6.
+    /// The address shortened for a log: the first 24 bits of IPv4, 48 of IPv6.
     pub fn cut(self) -> IpAddr {
         match self.site() {
             IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() & (u32::MAX << 8)).into()),
@@ -36,7 +36,7 @@ impl ClientAddress {
 
     fn first_bits(self, bits: u32) -> IpAddr {
         match self.0.to_canonical() {
-            // RFC 6052: the whole of IPv4 stands in this one network.
+            // RFC 6052: this one network contains all of IPv4.
             IpAddr::V6(ip) if ip.to_bits() >> 32 == NAT64 => IpAddr::V4((ip.to_bits() as u32).into()),
             IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & (u128::MAX << (128 - bits))).into()),
             ip @ IpAddr::V4(_) => ip,
@@ -44,37 +44,37 @@ impl ClientAddress {
     }
 }
 
-/// The address of one client, where the listener knows that it speaks for no others: no proxy's and not this machine's. What
-/// strangers may send is limited by it.
+/// The address of one client, if the listener knows that it stands for no others: neither a proxy nor this machine. It
+/// limits what unknown senders may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OneClient(pub IpAddr);
 
-/// The first 96 bits of an address that a NAT64 gateway makes of one of IPv4: 64:ff9b::/96.
+/// The first 96 bits of the IPv6 address that a NAT64 gateway makes of an IPv4 address: 64:ff9b::/96.
 const NAT64: u128 = 0x0064_ff9b_u128 << 64;
 
-/// Refusals that one client gets to read in a burst. Afterwards it has to wait.
+/// Refusals with their reason that one client gets at once. After that it has to wait.
 const BURST: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
-/// Refusals a minute that come on top.
+/// Further refusals with their reason a minute.
 const A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
-/// After so many requests, clients are forgotten that sent theirs a while ago. It looks at each that is known, so it is not done
-/// at every request: a flood comes from many addresses.
+/// Idle clients are forgotten once in so many requests. The pass looks at every known client, and a flood comes from
+/// many addresses. So it does not run at every request.
 const FORGETTING: u64 = 10_000;
 
-/// Looks of one client at links of everybody's that are written down at once.
+/// Link visits of one client that are stored at once, for links that are not personal.
 const LOOKS_WRITTEN: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
-/// Words of one link that are heard at once.
+/// Consent actions of one link that are accepted at once.
 const WORDS: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
-/// Afterwards, one in this time.
+/// After that, one in this time.
 const A_WORD: Duration = Duration::from_secs(60);
 
-/// A bucket for each client, or for each of whatever else is counted.
+/// A rate limit with one bucket for each key.
 pub struct Limit<K: Hash + Eq + Clone> {
     limit: DefaultKeyedRateLimiter<K>,
     all: AtomicU64,
 }
 
-/// A bucket for each client.
+/// A rate limit with one bucket for each client network.
 pub type ClientLimit = Limit<IpAddr>;
 
 impl<K: Hash + Eq + Clone> Limit<K> {
@@ -91,27 +91,27 @@ impl<K: Hash + Eq + Clone> Limit<K> {
 }
 
 impl Limit<IpAddr> {
-    /// For what is refused: it takes nothing of the rate of what is believed.
+    /// For refused deliveries. It uses none of the rate of verified deliveries.
     pub fn refusals() -> Self {
         Self::of(Quota::per_minute(A_MINUTE).allow_burst(BURST))
     }
 
-    /// For what each client may do so often a second, and ten times as often at once.
+    /// For actions of each client: `rate` a second, and ten times as many at once.
     pub fn per_second(rate: NonZeroU32) -> Self {
         Self::of(Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::new(10).unwrap_or(rate))))
     }
 
-    /// For what is written of anybody's looks: a hundred at once, and one a second.
+    /// For stored visits of links that are not personal: a hundred at once, and one a second.
     pub fn looks() -> Self {
         Self::of(Quota::per_second(NonZeroU32::MIN).allow_burst(LOOKS_WRITTEN))
     }
 
-    /// For what strangers may send: so many at once and so many an hour, by address, of IPv6 by /48.
+    /// For sources to which anybody can send: this many at once and per hour, for each IPv4 address or IPv6 /48.
     pub fn strangers(an_hour: NonZeroU32) -> Self {
         Self::of(Quota::per_hour(an_hour))
     }
 
-    /// Counts one more of a stranger's. False if they sent too many lately.
+    /// Counts one more delivery to such a source. False if this client sent too many lately.
     pub fn admits_stranger(&self, client: OneClient) -> bool {
         self.takes(&ClientAddress(client.0).site())
     }
@@ -123,8 +123,8 @@ impl Limit<IpAddr> {
 }
 
 impl Limit<String> {
-    /// For what is said by one link: sixty words at once, and one a minute. A press that ends a new consent must be heard,
-    /// and what it changes is not known before the store is read. So the bound is far above what anybody presses.
+    /// For consent actions of one link: sixty at once, and one a minute. A press that ends a new consent must count.
+    /// Its effect is known only after the store is read, so the limit is far above normal use.
     pub fn words() -> Self {
         Self::of(Quota::with_period(A_WORD).unwrap_or(Quota::per_minute(A_MINUTE)).allow_burst(WORDS))
     }

@@ -12,38 +12,39 @@ use crate::{
     text::readable,
 };
 
-/// One HTTP request as it came, its body inflated but otherwise untouched.
+/// One HTTP request as it came. Only the body is decompressed.
 #[derive(Clone)]
 pub struct Delivery {
     pub method: Method,
     pub headers: HeaderMap,
     pub query: String,
-    /// What follows the source's name in the path, without slashes around it.
+    /// The path after the source's name, without slashes around it.
     pub tail: String,
     pub body: Bytes,
     pub received_at: Timestamp,
 }
 
 impl Delivery {
-    /// `None` when the header is absent or not text.
+    /// The value of a header; `None` if it is absent or not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// True if the content type is a form.
     pub fn is_form(&self) -> bool {
         self.header("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/x-www-form"))
     }
 }
 
-/// A delivery that one of the checks in `signature` has let through.
+/// A delivery that passed one of the checks in [`crate::signature`].
 pub struct VerifiedDelivery<'a> {
     delivery: &'a Delivery,
-    /// As a parser can read it.
+    /// The body in the form that a parser can read.
     body: Cow<'a, [u8]>,
     source: &'a SourceName,
 }
 
-/// Places of one millisecond's events. Odd ones are left to what is found out of the event before.
+/// Positions for events within one millisecond. Odd ones are free for events that are derived from the one before.
 const PLACES: u64 = 64;
 
 impl<'a> VerifiedDelivery<'a> {
@@ -52,15 +53,15 @@ impl<'a> VerifiedDelivery<'a> {
         Self { delivery, body: readable(&delivery.body, kind, delivery.is_form()), source }
     }
 
-    /// In UTF-8, whatever it was written in.
+    /// The body in UTF-8, whatever its original charset.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The body as JSON: one object, also where it is the only one of a list.
+    /// The body as one JSON object. A list with one object counts as that object.
     ///
     /// # Errors
-    /// When it is no JSON, or no object.
+    /// When the body is neither.
     pub fn object(&self) -> Result<Value, NotUnderstood> {
         match parse_json(self.body())? {
             Value::Array(mut items) if items.len() == 1 && items.iter().all(Value::is_object) => {
@@ -71,10 +72,10 @@ impl<'a> VerifiedDelivery<'a> {
         }
     }
 
-    /// The body as JSON: a list of objects, also where the only one came without a list.
+    /// The body as a JSON list. A single object counts as a list of one.
     ///
     /// # Errors
-    /// When it is no JSON, or neither.
+    /// When the body is neither.
     pub fn list(&self) -> Result<Vec<Value>, NotUnderstood> {
         match parse_json(self.body())? {
             Value::Array(items) => Ok(items),
@@ -83,37 +84,42 @@ impl<'a> VerifiedDelivery<'a> {
         }
     }
 
+    /// The value of a header; `None` if it is absent or not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.delivery.header(name)
     }
 
+    /// True if the content type is a form.
     pub fn is_form(&self) -> bool {
         self.delivery.is_form()
     }
 
+    /// The name of the source.
     pub fn source(&self) -> &SourceName {
         self.source
     }
 
-    /// For facts that bear no time of their own.
+    /// The time of receipt, for facts without a time.
     pub fn received_at(&self) -> Timestamp {
         self.delivery.received_at
     }
 
-    /// The order of the nth event of this delivery among those of one instant, for senders without a counter of their own.
+    /// The position of this delivery's nth event among the events of one instant, for senders without a counter.
     pub fn order(&self, n: usize) -> u64 {
         let received = u64::try_from(self.received_at().as_millisecond()).unwrap_or(0);
         received.saturating_mul(PLACES).saturating_add((n as u64).min(PLACES / 2 - 1) * 2)
     }
 
-    /// An event of this source whose id is made of the provider's own ids. Its instants are bounded by the receipt.
+    /// An event of this source whose id is derived from the provider's ids. The receipt bounds its times.
     pub fn event(&self, parts: &[&str], time: Timestamp, body: Body) -> Event {
         Event::new(self.source, EventId::derive(self.source, parts), time, body).received_by(self.received_at())
     }
 
-    /// An event that has neither an id nor, perhaps, a time of its own. A withdrawal without a time has its receipt in its id:
-    /// the same bytes may say it again after a new consent. Providers repeat what was not answered, within hours. Such a
-    /// repetition changes nothing while the withdrawal stands, and after a new consent the withdrawal counts.
+    /// An event without an id, and perhaps without a time (`told_at`).
+    ///
+    /// A withdrawal without a time has its receipt in its id, because the same bytes may repeat it after a new consent.
+    /// Providers repeat an unanswered delivery within hours. Such a repetition changes nothing while the withdrawal
+    /// stands; after a new consent the withdrawal counts.
     pub fn event_told_at(&self, parts: &[&str], told_at: Option<Timestamp>, body: Body) -> Event {
         let at = told_at.unwrap_or_else(|| self.received_at());
         let withdraws = match &body {
@@ -128,14 +134,14 @@ impl<'a> VerifiedDelivery<'a> {
         self.event(&[parts, &["received", &received]].concat(), at, body)
     }
 
-    /// An event whose provider has no id for a single change: a clock of whole seconds gives two changes the same time.
-    /// The content is a part of the id, as it was told.
+    /// An event of a provider that has no id for a single change. The content is a part of the id, because a clock of
+    /// whole seconds gives two changes the same time.
     pub fn event_by_content(&self, parts: &[&str], time: Timestamp, body: Body) -> Event {
         let digest = if breakage::is_on("event-id-coarse") { String::new() } else { body.digest() };
         self.event(&[parts, &[digest.as_str()]].concat(), time, body)
     }
 
-    /// The whole delivery as an event of its own, without the secrets that its body may show.
+    /// The whole delivery as one event, without the secrets that its body may contain.
     pub(crate) fn unrecognized(
         &self,
         route: String,
@@ -148,7 +154,7 @@ impl<'a> VerifiedDelivery<'a> {
             .iter()
             .filter_map(|name| self.header(name).map(|value| ((*name).to_owned(), value.to_owned())))
             .collect();
-        // Of the body as it came, as before: a delivery that is repeated keeps its id.
+        // The id comes from the original body, so a repeated delivery keeps its id.
         let id = EventId::derive(self.source, &["unrecognized", &STANDARD.encode(&self.delivery.body)]);
         let names = if breakage::is_on("secret-kept") { vec![] } else { provider.secret_fields() };
         let body = without_fields(&self.delivery.body, self.is_form(), &names);
@@ -163,10 +169,11 @@ impl<'a> VerifiedDelivery<'a> {
     }
 }
 
-/// Parses again what was verified and kept at `received_at`, after the parser has learned it.
+/// Parses a kept delivery again, after the parser has learned its format. It was verified when it came, at
+/// `received_at`.
 ///
 /// # Errors
-/// What the parser still does not understand.
+/// When the parser still does not understand it.
 pub fn reread(
     provider: &dyn Provider,
     source: &SourceName,

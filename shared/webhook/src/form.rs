@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 
 use stagedoor_model::breakage;
 
-/// The deepest bracket nesting that is followed; deeper keys keep their rest as one name.
+/// The largest depth of brackets. A deeper key keeps the rest as one name.
 const MAX_DEPTH: usize = 8;
 
-/// Nodes of the tree for each pair that is let in, on average.
+/// The average number of tree nodes allowed for each pair.
 const NODES_A_PAIR: usize = 5;
 
-/// Whether the tree of this body would be small enough: at most `pairs` fields, and five nodes for each. Counted over the bytes,
-/// before anything is made of them: sixteen bytes of brackets are seven nodes.
+/// True if the tree of this body has at most `pairs` fields, and five nodes for each. The function counts in the bytes
+/// before anything is built, because sixteen bytes of brackets make seven nodes.
 pub(crate) fn is_within(body: &[u8], pairs: usize) -> bool {
     let (mut seen, mut nodes) = (0_usize, 0_usize);
     for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -25,13 +25,14 @@ pub(crate) fn is_within(body: &[u8], pairs: usize) -> bool {
     true
 }
 
-/// A form-encoded body with PHP's brackets (`leads[status][0][id]=7`) as a tree. Values are strings, keys are unique:
-/// the last of equal keys that is not empty wins, and a key that is both a value and a parent keeps both.
+/// A form-encoded body with PHP's brackets (`leads[status][0][id]=7`) as a tree. Values are strings, keys are unique.
+/// Of equal keys the last one that is not empty wins. A key that is both a value and a parent keeps both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Form {
     root: FormValue,
 }
 
+/// A node of the tree: its own value, and the fields in brackets below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FormValue {
     pub text: Option<String>,
@@ -39,7 +40,7 @@ pub struct FormValue {
 }
 
 impl Form {
-    /// Never fails: bytes that are not UTF-8 become replacement characters.
+    /// Parses a body. It never fails: bytes that are not UTF-8 become replacement characters.
     pub fn parse(body: &[u8]) -> Self {
         let mut root = FormValue::default();
         for (key, value) in url::form_urlencoded::parse(body) {
@@ -48,7 +49,7 @@ impl Form {
                 let part = if part.is_empty() { place.children.len().to_string() } else { part.to_owned() };
                 place = place.children.entry(part).or_default();
             }
-            // A second field of the same name that was left empty takes nothing away.
+            // An empty second field of the same name does not remove the first one.
             if !value.is_empty() || place.text.is_none() || breakage::is_on("empty-duplicate-counts") {
                 place.text = Some(value.into_owned());
             }
@@ -56,24 +57,29 @@ impl Form {
         Self { root }
     }
 
+    /// The field with this name.
     pub fn get(&self, key: &str) -> Option<&FormValue> {
         self.root.children.get(key)
     }
 
+    /// The value of the field with this name.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.get(key)?.text.as_deref()
     }
 
+    /// All fields of the first level, in order of their names.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &FormValue)> {
         self.root.children.iter().map(|(key, value)| (key.as_str(), value))
     }
 }
 
 impl FormValue {
+    /// The field with this name in brackets.
     pub fn child(&self, key: &str) -> Option<&FormValue> {
         self.children.get(key)
     }
 
+    /// The value of the field with this name in brackets.
     pub fn text_of(&self, key: &str) -> Option<&str> {
         self.child(key)?.text.as_deref()
     }

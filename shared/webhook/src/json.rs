@@ -1,4 +1,4 @@
-//! JSON of a believed body, as loosely as forms are read.
+//! Reads the JSON of a verified body as loosely as forms are read.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use stagedoor_model::breakage;
 
 use crate::plain::plain;
 
-/// A value whose second field of the same name takes nothing away if it is empty. What is nearly JSON is read, too.
+/// Parses JSON, and also what is nearly JSON. An empty second field of the same name does not remove the first.
 ///
 /// # Errors
-/// When it is no JSON.
+/// When the text is no JSON.
 pub fn parse_json(text: &[u8]) -> Result<Value, serde_json::Error> {
     let read = |text: &[u8]| serde_json::from_slice(text).map(|Loose(value)| value);
     read(text).or_else(|error| match error.classify() {
@@ -20,7 +20,7 @@ pub fn parse_json(text: &[u8]) -> Result<Value, serde_json::Error> {
     })
 }
 
-/// An empty list or object, an empty text and null are PHP's and others' ways to say nothing.
+/// True for an empty list, object or text and for null. PHP and others write them for an absent value.
 pub(crate) fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,

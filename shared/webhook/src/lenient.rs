@@ -1,5 +1,5 @@
-//! Reads JSON of a shape that others nearly keep: a number for a text, PHP's empty list for nothing. An odd field that could be
-//! absent loses itself and nothing else.
+//! Reads JSON that nearly has the expected shape: a number for a text, or PHP's empty list for nothing. If an optional
+//! field is odd, only that field is left out.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,15 +8,17 @@ use stagedoor_model::breakage;
 
 use crate::{NotUnderstood, json::says_nothing};
 
-/// Kinds of oddity in one delivery. One that all rows of a list share counts once.
+/// The largest number of kinds of oddity in one delivery. A kind that all rows of a list share counts once.
 const MOST: usize = 64;
 
-/// The value, and the names of the fields that were left out. `essential` are fields without which the rest would say something
-/// else, such as refunds: nothing beneath them is left out. `tickets[]` are the items of a list that are essential while
-/// what is optional in them is not: no item is left out.
+/// Reads a value, and returns it with the names of the fields that were left out.
+///
+/// `essential` names fields without which the rest would mean something else, such as refunds. Nothing below them is
+/// left out. `tickets[]` names a list whose items are essential, though optional fields in them are not: no item is
+/// left out.
 ///
 /// # Errors
-/// With the place of what has to be there, and is not or cannot be read.
+/// The place of a required field that is absent or cannot be read.
 pub fn lenient<T: DeserializeOwned>(value: &Value, essential: &[&str]) -> Result<(T, Vec<String>), NotUnderstood> {
     let (mut value, mut lost) = (value.clone(), Vec::<String>::new());
     for _ in 0..MOST {
@@ -28,11 +30,11 @@ pub fn lenient<T: DeserializeOwned>(value: &Value, essential: &[&str]) -> Result
         let told = error.inner().to_string();
         let missing = told.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
         let place = name(&path).into_iter().chain(missing.map(str::to_owned)).collect::<Vec<_>>().join(".");
-        // What is missing now may have been left out for its shape.
+        // A missing field may have been left out before because of its shape.
         let first = lost.iter().find(|one| one.strip_prefix(&place).is_some_and(|rest| rest.starts_with('.')));
         let shape = || NotUnderstood::new(format!("JSON of another shape: {}", first.unwrap_or(&place)));
         let Some((last, around)) = path.split_last() else { return Err(shape()) };
-        // An item of a list does not vanish for what it lacks.
+        // An item of a list is not removed because a field is missing in it.
         let is_fixed = missing.is_some() && !matches!(last, Segment::Map { .. });
         if is_fixed || breakage::is_on("odd-field-loses-all") {
             return Err(shape());
@@ -59,7 +61,7 @@ pub fn lenient<T: DeserializeOwned>(value: &Value, essential: &[&str]) -> Result
             _ => return Err(shape()),
         }
         if is_nothing {
-            // All rows say nothing in the same way.
+            // All rows leave the field empty in the same way.
             if let Segment::Map { key } = last {
                 each(&mut value, around, &mut |row| match row {
                     Value::Object(fields) if fields.get(key).is_some_and(says_nothing) => drop(fields.remove(key)),
@@ -73,7 +75,7 @@ pub fn lenient<T: DeserializeOwned>(value: &Value, essential: &[&str]) -> Result
     Err("JSON of another shape: too many odd fields".into())
 }
 
-/// An item that says nothing may have been one that said something.
+/// An empty item of an essential list may have been a full one, so it is essential, too.
 fn is_essential_item(path: &[Segment], essential: &[&str]) -> bool {
     let [.., Segment::Map { key }, Segment::Seq { .. }] = path else { return false };
     let is_named = |field: &&str| field.strip_suffix("[]").unwrap_or(field) == key;
@@ -88,7 +90,7 @@ fn at<'v>(value: &'v mut Value, path: &[Segment]) -> Option<&'v mut Value> {
     })
 }
 
-/// Every place of this path, whichever rows of lists it leads through.
+/// Calls `change` at every place of this path, in all rows of the lists on the way.
 fn each(value: &mut Value, path: &[Segment], change: &mut dyn FnMut(&mut Value)) {
     match path.split_first() {
         None => change(value),
@@ -104,14 +106,14 @@ fn each(value: &mut Value, path: &[Segment], change: &mut dyn FnMut(&mut Value))
     }
 }
 
-/// What was meant by a value of another type.
+/// The value of the expected type that the sender meant.
 fn meant(value: &Value, told: &str) -> Option<Value> {
     let expects = |what: &str| told.contains(&format!("expected {what}"));
     let expects_number = ["u8", "u16", "u32", "u64", "i32", "i64", "usize"].iter().any(|kind| expects(kind));
     match value {
         Value::Number(number) if expects("a string") => Some(Value::String(number.to_string())),
         Value::Number(number) if expects("a boolean") => number.as_i64().map(|number| Value::Bool(number != 0)),
-        // A whole number that was a float on its way.
+        // A whole number that became a float on its way.
         Value::Number(number) if expects_number => number
             .as_f64()
             .filter(|float| float.fract() == 0.0 && float.abs() < 1e15)
@@ -125,7 +127,7 @@ fn meant(value: &Value, told: &str) -> Option<Value> {
             let text = text.trim();
             text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<i64>().map(Value::from)).ok()
         }
-        // PHP's list that lost an item, or was counted from one.
+        // A list of PHP that lost an item, or that counts from one.
         Value::Object(fields) if expects("a sequence") => {
             let is_list = !fields.is_empty() && fields.keys().all(|key| key.bytes().all(|byte| byte.is_ascii_digit()));
             let mut items: Vec<(&String, &Value)> = fields.iter().collect();
@@ -136,7 +138,7 @@ fn meant(value: &Value, told: &str) -> Option<Value> {
     }
 }
 
-/// The place in words, without what others wrote: a key that is no usual name is left out.
+/// The place in words. Unusual keys are left out, because the sender may have written personal data there.
 fn name(path: &[Segment]) -> Vec<String> {
     let usual = |key: &str| key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let part = |segment: &Segment| match segment {

@@ -1,5 +1,5 @@
-//! The kit every receiving function is made of. Trust is a type: only the checks in `signature` make a `Verified`,
-//! only that turns a `Delivery` into a `VerifiedDelivery`, and only that can be parsed.
+//! The kit of every receiving function. Trust is a type: only the checks in [`signature`] make a [`Verified`]. Only
+//! that turns a [`Delivery`] into a [`VerifiedDelivery`], and only that can be parsed.
 
 mod beacon;
 mod body;

@@ -1,27 +1,27 @@
-//! Optional fields that hold something else than what they are for. A reader passes them over; the reason has to name them.
+//! Finds optional fields with a value of the wrong type. A reader skips them, so the reason has to name them.
 
 use serde_json::Value;
 use stagedoor_model::{Timestamp, breakage};
 
 use crate::json::says_nothing;
 
-/// The optional fields of a provider's objects, as pointers without the slash in front; `*` stands for any item of a list.
-/// Fields that are not there, or say nothing, are fine.
+/// The optional fields of a provider's objects, as JSON pointers without the first slash. `*` stands for any item of a
+/// list. Absent and empty fields are allowed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shape {
-    /// A text or a number.
+    /// Fields with a text or a number.
     pub texts: &'static [&'static str],
-    /// A number, also in quotation marks.
+    /// Fields with a number, also in quotation marks.
     pub numbers: &'static [&'static str],
-    /// An instant as RFC 3339.
+    /// Fields with an instant as RFC 3339, or a number.
     pub instants: &'static [&'static str],
-    /// A list, or an object in its place.
+    /// Fields with a list, or an object in its place.
     pub lists: &'static [&'static str],
-    /// Yes or no, in one of the ways to say it.
+    /// Fields with yes or no, as a boolean, a number or a text.
     pub flags: &'static [&'static str],
 }
 
-/// The names of those that are odd.
+/// The names of the fields whose value is of the wrong type.
 pub fn odd(value: &Value, shape: &Shape) -> Vec<String> {
     type Fits = fn(&Value) -> bool;
     let kinds: [(&[&str], Fits); 5] = [
@@ -50,17 +50,17 @@ fn is_instant(value: &Value) -> bool {
     is_number(value) || value.as_str().is_some_and(|text| text.trim().parse::<Timestamp>().is_ok())
 }
 
-/// True if it holds for anything at this place.
+/// True if `holds` is true for any value at this place.
 fn any(value: &Value, parts: &[&str], holds: &dyn Fn(&Value) -> bool) -> bool {
     match (parts.split_first(), value) {
         (None, _) => holds(value),
         (Some((&"*", rest)), Value::Array(items)) => items.iter().any(|item| any(item, rest, holds)),
-        // Of several kinds of content, each with a field of that name.
+        // An object with several kinds of content, each with a field of that name.
         (Some((&"*", rest)), Value::Object(fields)) => {
             let is_deeper = |item: &&Value| rest.is_empty() || item.is_object();
             fields.values().filter(is_deeper).any(|item| any(item, rest, holds))
         }
-        // A parent that is a text or a number has no such field: it is odd itself.
+        // A text or a number as the parent cannot have the field, so it is odd itself.
         (Some((part, rest)), Value::Object(fields)) => fields.get(*part).is_some_and(|inner| any(inner, rest, holds)),
         (Some(_), Value::Array(items)) => !items.is_empty(),
         (Some(_), other) => !says_nothing(other),

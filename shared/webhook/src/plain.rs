@@ -1,10 +1,11 @@
-//! JSON as other languages and hand-made templates write it, made into what the standard knows (RFC 8259).
+//! Turns JSON as other languages and hand-made templates write it into standard JSON (RFC 8259).
 
-/// The longest word that stands where the standard has a number or nothing: `-Infinity` of Python's `json`.
+/// Words that stand in the place of a number or of nothing, such as `-Infinity` of Python's `json`.
 const WORDS: [&[u8]; 4] = [b"-Infinity", b"Infinity", b"NaN", b"undefined"];
 
-/// The same values without what no parser takes. A number that is too large becomes a text. `NaN`, `Infinity` and `undefined`
-/// become null. Control characters in a text are escaped, needless backslashes go, and so does a comma before a closing bracket.
+/// The same values without what no parser takes. A number that is too large becomes a text. `NaN`, `Infinity` and
+/// `undefined` become null. Control characters in a text are escaped. Needless backslashes and commas before a closing
+/// bracket are removed.
 pub(crate) fn plain(body: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -42,7 +43,7 @@ fn text(body: &[u8], kept: &mut Vec<u8>) -> usize {
                 kept.extend([b'\\', *next]);
                 at += 1;
             }
-            // What follows was to be taken as it is.
+            // The sender meant the next character literally.
             (b'\\', Some(_)) => {}
             (0..0x20, _) => kept.extend(format!("\\u{byte:04x}").into_bytes()),
             _ => kept.push(*byte),

@@ -5,10 +5,10 @@ use stagedoor_model::Event;
 
 use crate::{Delivery, Verified, VerifiedDelivery};
 
-/// Odd fields that a reason names.
+/// The largest number of odd fields that a reason names.
 const MOST_NAMED: usize = 16;
 
-/// Why a delivery is turned away. The text goes into the answer and the log, never anything of the payload.
+/// Why a delivery is refused. The text goes into the answer and the log, and never contains a part of the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
     #[error("the signature is missing")]
@@ -46,7 +46,7 @@ pub enum Reject {
 }
 
 impl Reject {
-    /// After how many seconds another try makes sense, where one does.
+    /// Seconds after which a retry makes sense; `None` if it makes none.
     pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
             Self::TooMany => Some(1),
@@ -57,6 +57,7 @@ impl Reject {
         }
     }
 
+    /// The HTTP status of the refusal.
     pub fn status(self) -> StatusCode {
         match self {
             Self::MissingSignature
@@ -77,34 +78,35 @@ impl Reject {
     }
 }
 
-/// Authentic, but of a shape that no parser here knows. Kept whole for replay.
+/// Why an authentic delivery was not understood, as a whole or in part. The whole delivery is kept for a replay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct NotUnderstood {
-    /// Never a part of the payload.
+    /// The reason, without any part of the payload.
     pub reason: String,
-    /// What the same delivery says beside it and was understood: it does not wait for the rest. A replay tells it again, under
-    /// the same ids.
+    /// Events of the same delivery that were understood. They do not wait for the rest. A replay yields them again
+    /// under the same ids.
     pub beside: Vec<Event>,
 }
 
 impl NotUnderstood {
+    /// A reason without events.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), beside: vec![] }
     }
 
-    /// The outcome of a batch of which something may be strange.
+    /// The outcome of a batch of which a part may not be understood.
     ///
     /// # Errors
-    /// With what was understood, when something is.
+    /// When `understood` is false. The error has the events that were understood.
     pub fn unless(understood: bool, reason: &str, events: Vec<Event>) -> Result<Vec<Event>, Self> {
         if understood { Ok(events) } else { Err(Self { reason: reason.to_owned(), beside: events }) }
     }
 
-    /// The outcome where optional fields were odd: what was understood counts, and the reason names them.
+    /// The outcome if optional fields may have been odd. Understood events count, and the reason names the odd fields.
     ///
     /// # Errors
-    /// With what was understood, when something was odd.
+    /// When a field was odd. The error has the events that were understood.
     pub fn left_out(mut lost: Vec<String>, events: Vec<Event>) -> Result<Vec<Event>, Self> {
         lost.sort();
         lost.dedup();
@@ -112,10 +114,10 @@ impl NotUnderstood {
         Self::unless(lost.is_empty(), &format!("left out: {}", lost.join(", ")), events)
     }
 
-    /// As `unless`, and the reason names the optional fields that were odd.
+    /// Like [`Self::unless`], and the reason names the optional fields that were odd.
     ///
     /// # Errors
-    /// With what was understood, when something is strange or odd.
+    /// When a part was not understood, or a field was odd. The error has the events that were understood.
     pub fn unless_odd(
         understood: bool,
         reason: &str,
@@ -127,7 +129,7 @@ impl NotUnderstood {
 }
 
 impl From<serde_json::Error> for NotUnderstood {
-    // serde_json's own text quotes values; where it stopped is enough and tells nothing of anybody.
+    // serde_json's own text quotes values. The position is enough and contains no personal data.
     fn from(error: serde_json::Error) -> Self {
         let what = match error.classify() {
             serde_json::error::Category::Data => "JSON of another shape",
@@ -144,7 +146,7 @@ impl From<&str> for NotUnderstood {
     }
 }
 
-/// What a provider wants to hear.
+/// The response that a provider expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: StatusCode,
@@ -153,18 +155,19 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// A response with status 200 and this JSON.
     pub fn json(body: &str) -> Self {
         Self { status: StatusCode::OK, headers: vec![("content-type", "application/json".into())], body: body.into() }
     }
 }
 
-/// The content types a provider sends.
+/// The content types that a provider sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepts {
     Json,
     Form,
     JsonOrForm,
-    /// JSON that calls itself plain text, as SNS sends it.
+    /// JSON with the content type of plain text, as SNS sends it.
     Text,
 }
 
@@ -182,72 +185,77 @@ impl Accepts {
     }
 }
 
-/// One configured source of one provider. Synchronous and without I/O: whatever takes time happens in `sync`.
+/// One configured source of one provider. Synchronous and without I/O: work that takes time happens in `sync`.
 pub trait Provider: Send + Sync {
+    /// The content types that the provider sends.
     fn accepts(&self) -> Accepts;
 
-    /// What path and headers alone can refuse, before the body is inflated and looked at. `verify` is asked all the same.
+    /// Refuses what path and headers alone can refuse, before the body is decompressed. `verify` follows in any case.
     ///
     /// # Errors
-    /// Why the delivery is not believed.
+    /// Why the delivery is refused.
     fn verify_head(&self, head: &Delivery) -> Result<(), Reject> {
         _ = head;
         Ok(())
     }
 
+    /// Checks that the delivery is authentic.
+    ///
     /// # Errors
-    /// Why the delivery is not believed.
+    /// Why the delivery is refused.
     fn verify(&self, delivery: &Delivery) -> Result<Verified, Reject>;
 
+    /// Turns the delivery into events.
+    ///
     /// # Errors
-    /// When an authentic delivery has a shape that is not known; it is kept whole.
+    /// When an authentic delivery has an unknown shape. The whole delivery is kept.
     fn parse(&self, delivery: &VerifiedDelivery) -> Result<Vec<Event>, NotUnderstood>;
 
-    /// What the provider wants to hear when all went well.
+    /// The response that the provider expects after success.
     fn answer(&self, delivery: &Delivery) -> Answer {
         _ = delivery;
         Answer::json("{\"ok\":true}")
     }
 
-    /// An answer to what is no delivery: a GET or OPTIONS, a test ping. It is given without any check and carries nothing
-    /// into the hub.
+    /// The response to a request that is no delivery: a GET or OPTIONS, or a test ping. It needs no check and brings
+    /// nothing into the hub.
     fn handshake(&self, delivery: &Delivery) -> Option<Answer> {
         _ = delivery;
         None
     }
 
-    /// What one client may send in an hour, where anybody can send. `None`: whoever sends is believed or refused.
+    /// Deliveries of one client an hour, for a source to which anybody can send. `None`: every delivery is verified.
     fn strangers_per_hour(&self) -> Option<NonZeroU32> {
         None
     }
 
-    /// True where a browser's page posts by itself: parts and plain text are taken as the form or JSON that they hold.
+    /// True if a page in a browser posts to this source. Multipart and plain text are then read as a form or JSON.
     fn takes_beacons(&self) -> bool {
         false
     }
 
-    /// True if the contract is ours: the answer says what was not understood, and the delivery is kept all the same.
+    /// True if the contract is ours. The response then says what was not understood; the delivery is kept anyway.
     fn says_what_is_strange(&self) -> bool {
         false
     }
 
-    /// Fields that a form of this provider has at most. More than that is refused before anything is made of it.
+    /// The largest number of fields in a form. A larger form is refused before it is parsed.
     fn max_fields(&self) -> usize {
         1_000
     }
 
-    /// Fields of the body that hold a secret, in lower case. They are blanked in what is kept of a delivery.
+    /// Fields of the body that hold a secret, in lower case. They are blanked in a kept delivery.
     fn secret_fields(&self) -> Vec<String> {
         vec![]
     }
 
-    /// True if the provider issues one secret for a whole account, which several sources then share. Any other secret belongs
-    /// to one source.
+    /// True if the provider issues one secret for a whole account, which several sources share. Any other secret
+    /// belongs to one source.
     fn secret_is_of_the_account(&self) -> bool {
         false
     }
 
-    /// Headers that `parse` reads, kept with what was not understood.
+    /// Headers that `parse` reads. They are kept with a delivery that was not understood.
     fn kept_headers(&self) -> &'static [&'static str] {
         &["content-type"]
     }

@@ -1,9 +1,9 @@
-//! Reading loosely typed JSON: a field that is absent or of another type is simply not there.
+//! Reads loosely typed JSON. A field of another type counts as absent. `pointer` is a JSON pointer (RFC 6901).
 
 use serde_json::{Map, Value};
 use stagedoor_model::{Timestamp, breakage};
 
-/// A text that is not empty. A number in its place is one, too.
+/// A text that is not empty. A number counts as a text.
 pub fn text(value: &Value, pointer: &str) -> Option<String> {
     match value.pointer(pointer)? {
         Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned),
@@ -12,7 +12,7 @@ pub fn text(value: &Value, pointer: &str) -> Option<String> {
     }
 }
 
-/// An id, whether it came as a number or as a text.
+/// An id, as a number or a text.
 pub fn id(value: &Value, pointer: &str) -> Option<String> {
     match value.pointer(pointer)? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -21,6 +21,7 @@ pub fn id(value: &Value, pointer: &str) -> Option<String> {
     }
 }
 
+/// A whole number, also as a text. A fraction is cut off.
 pub fn number(value: &Value, pointer: &str) -> Option<i64> {
     match value.pointer(pointer)? {
         // Mailgun's seconds have a fraction.
@@ -35,6 +36,7 @@ fn float_or_whole(text: &str) -> Option<i64> {
     text.parse().ok().or_else(|| Some(float()? as i64))
 }
 
+/// True for `true`, 1, and the texts `true`, `1` and `yes`.
 pub fn is_true(value: &Value, pointer: &str) -> bool {
     match value.pointer(pointer) {
         Some(Value::Bool(is_so)) => *is_so,
@@ -44,7 +46,8 @@ pub fn is_true(value: &Value, pointer: &str) -> bool {
     }
 }
 
-/// The items of a list. PHP writes one whose numbers have gaps as an object, and some leave the list around a single object out.
+/// The items of a list. PHP writes a list with gaps as an object, and some senders leave out the list around a single
+/// object.
 pub fn list<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = &'v Value> {
     let (mut items, mut fields, mut one): (&[Value], Option<&Map<String, Value>>, _) = (&[], None, None);
     match value.pointer(pointer) {
@@ -58,23 +61,23 @@ pub fn list<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = &'v Val
     items.iter().chain(fields.into_iter().flat_map(Map::values)).chain(one)
 }
 
-/// True if there is a list of that name, or what stands for one.
+/// True if there is a list with this name, or an object in its place.
 pub fn has_list(value: &Value, pointer: &str) -> bool {
     value.pointer(pointer).is_some_and(|it| it.is_array() || it.is_object())
 }
 
-/// A time that cannot be, or none at all, is that of the delivery.
+/// A time in seconds or milliseconds. An absent or impossible time becomes `otherwise`.
 pub fn second(value: &Value, pointer: &str, otherwise: Timestamp) -> Timestamp {
     told_second(value, pointer).unwrap_or(otherwise)
 }
 
-/// The same; `None` where no time can be read.
+/// A time in seconds or milliseconds; `None` if no time can be read.
 pub fn told_second(value: &Value, pointer: &str) -> Option<Timestamp> {
     number(value, pointer).and_then(instant)
 }
 
-/// Seconds or milliseconds: some senders tell the one where their documentation has the other. As milliseconds, seconds of our
-/// time would be in the year 1970; as seconds, milliseconds would be in the year 33658 or later.
+/// Reads seconds or milliseconds, because some senders use the one where their documentation has the other. Present
+/// seconds read as milliseconds would be in 1970; milliseconds read as seconds would be in the year 33658 or later.
 fn instant(number: i64) -> Option<Timestamp> {
     match number.unsigned_abs() < MILLISECONDS {
         true => Timestamp::from_second(number).ok(),
@@ -82,10 +85,10 @@ fn instant(number: i64) -> Option<Timestamp> {
     }
 }
 
-/// The least number that is read as milliseconds: the 3rd of March 1973, or the year 5138 in seconds.
+/// The smallest number that is read as milliseconds: the 3rd of March 1973, or the year 5138 in seconds.
 const MILLISECONDS: u64 = 100_000_000_000;
 
-/// Milliseconds, seconds, or a text of RFC 3339; `None` where no time can be read.
+/// A time in milliseconds or seconds, or a text of RFC 3339; `None` if no time can be read.
 pub fn told_millisecond(value: &Value, pointer: &str) -> Option<Timestamp> {
     let read =
         |ms| if breakage::is_on("seconds-are-1970") { Timestamp::from_millisecond(ms).ok() } else { instant(ms) };

@@ -23,7 +23,7 @@ use crate::{
     beacon, body, form::is_within,
 };
 
-/// Deliveries by source and outcome, since the start.
+/// Counts of deliveries by source and outcome, since the start.
 #[derive(Clone, Default)]
 pub struct Counters(Arc<Mutex<Counted>>);
 
@@ -34,28 +34,29 @@ struct Counted {
 }
 
 impl Counters {
-    /// One more of this source with this outcome.
+    /// Counts one delivery of this source with this outcome.
     pub fn count(&self, source: &str, outcome: &str) {
         *self.counted().outcomes.entry((source.to_owned(), outcome.to_owned())).or_default() += 1;
     }
 
-    /// What was counted since the last time, by somebody who passes it on.
+    /// Returns the counts since the last call and resets them, for a caller that passes them on.
     pub fn take(&self) -> BTreeMap<(String, String), u64> {
         std::mem::take(&mut self.counted().outcomes)
     }
 
+    /// The counts, without a reset.
     pub fn all(&self) -> BTreeMap<(String, String), u64> {
         self.counted().outcomes.clone()
     }
 
-    /// A delivery of this source was accepted.
+    /// Counts an accepted delivery of this source, received at `at`.
     pub fn accept(&self, source: &str, at: Timestamp) {
         let mut counted = self.counted();
         *counted.outcomes.entry((source.to_owned(), "accepted".to_owned())).or_default() += 1;
         counted.accepted_at.insert(source.to_owned(), at);
     }
 
-    /// When each source sent the last delivery that was accepted since the start.
+    /// The time of each source's last accepted delivery since the start.
     pub fn last_accepted(&self) -> BTreeMap<String, Timestamp> {
         self.counted().accepted_at.clone()
     }
@@ -65,7 +66,7 @@ impl Counters {
     }
 }
 
-/// All that a receiving function links: a queue to write to and a clock.
+/// All that a receiving function uses of the outside: a queue to write to, a clock, and counters.
 #[derive(Clone)]
 pub struct Receiver {
     pub queue: Arc<dyn Queue>,
@@ -73,25 +74,27 @@ pub struct Receiver {
     pub counters: Counters,
 }
 
+/// One source behind the router.
 struct Endpoint {
     source: SourceName,
     secrets: Vec<Secret>,
     provider: Box<dyn Provider>,
     limit: DefaultDirectRateLimiter,
-    /// By client, where anybody can send.
+    /// A limit by client, if anybody can send to the source.
     strangers: Option<ClientLimit>,
 }
 
+/// All that the router of a receiving function holds.
 struct ReceiveState {
     function: &'static str,
-    /// Told apart within one tick of the clock.
+    /// A counter that distinguishes deliveries within one tick of the clock.
     deliveries: AtomicU64,
     endpoints: BTreeMap<String, Endpoint>,
     receiver: Receiver,
     refusals: ClientLimit,
 }
 
-/// The router of one receiving function: `/<function>/<source>` and what a provider hangs below it.
+/// The router of one receiving function: `/<function>/<source>` and the paths below it.
 pub fn router(function: &'static str, receiver: Receiver, sources: Vec<(Source, Box<dyn Provider>)>) -> Router {
     let endpoints = sources
         .into_iter()
@@ -133,7 +136,7 @@ impl ReceiveState {
     async fn receive(&self, source: &str, tail: &str, request: Request) -> Response {
         let client = request.extensions().get::<ClientAddress>().copied();
         let Some(endpoint) = self.endpoints.get(source) else {
-            // The name is a stranger's text: it is neither logged nor counted by itself.
+            // The name is a stranger's text, so it is neither logged nor counted under itself.
             self.receiver.counters.count("?", "unknown_source");
             return refusal(self.weighed(Reject::UnknownSource, client));
         };
@@ -148,7 +151,7 @@ impl ReceiveState {
                     true => {
                         tracing::warn!(source, function = self.function, trace, reason = %reject, "delivery refused")
                     }
-                    // A flood fills no log.
+                    // A flood must not fill the log.
                     false => {
                         tracing::debug!(source, function = self.function, trace, reason = %reject, "delivery refused")
                     }
@@ -158,8 +161,8 @@ impl ReceiveState {
         }
     }
 
-    /// What a client hears of a refusal: the reason, or that it was refused too often. Nobody is locked out by it: a delivery
-    /// that is believed is taken from any address.
+    /// The refusal that a client gets: the reason, or that it was refused too often. It locks no one out, because a
+    /// verified delivery is accepted from any address.
     fn weighed(&self, reject: Reject, client: Option<ClientAddress>) -> Reject {
         let by_address = !matches!(reject, Reject::TooMany | Reject::TooManyOfOne | Reject::Busy);
         match client.filter(|_| by_address && !breakage::is_on("refusals-unlimited")) {
@@ -168,7 +171,7 @@ impl ReceiveState {
         }
     }
 
-    /// The caller's own trace, AWS's, or a new one.
+    /// The trace of the caller or of AWS, or a new one.
     fn trace(&self, source: &str, headers: &HeaderMap) -> TraceParent {
         let header = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         let theirs = header("traceparent").and_then(TraceParent::parse);
@@ -233,14 +236,14 @@ impl ReceiveState {
             return Err(Reject::WrongMethod);
         }
         let verified = endpoint.provider.verify(&delivery)?;
-        // Where anybody can send, one of them takes nothing of the rate of the others.
+        // If anybody can send, one client must not use up the rate of the others.
         if let (Some(strangers), Some(client)) = (&endpoint.strangers, client)
             && !strangers.admits_stranger(client)
             && !breakage::is_on("strangers-unlimited")
         {
             return Err(Reject::TooManyOfOne);
         }
-        // What strangers send takes nothing of the rate of those who are believed.
+        // Unverified deliveries must not use up the rate of verified ones.
         if !breakage::is_on("rate-before-proof") {
             endpoint.limit.check().map_err(|_| Reject::TooMany)?;
         }
@@ -251,7 +254,7 @@ impl ReceiveState {
         Ok(self.enqueue(endpoint, &delivery, events, trace.trace_id(), said).await)
     }
 
-    /// The events, and why the delivery is kept if something of it was not understood.
+    /// The events of the delivery, and the reason if a part of it was not understood and the delivery is kept.
     fn understand(
         &self,
         endpoint: &Endpoint,
@@ -306,7 +309,7 @@ impl ReceiveState {
     }
 }
 
-/// What can be refused before the body is received.
+/// Refuses what can be refused before the body is received.
 fn head(endpoint: &Endpoint, delivery: &Delivery) -> Result<(), Reject> {
     let kind = delivery.header("content-type").unwrap_or("");
     if !(endpoint.provider.accepts().takes(kind) || endpoint.provider.takes_beacons() && beacon::is_beacon(kind)) {

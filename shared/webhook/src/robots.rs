@@ -1,12 +1,16 @@
-//! Who opened a link: a person, or a robot that looks on somebody's behalf? A messenger fetches a preview of every link that
-//! is sent through it, mail systems look for malware, browsers fetch ahead. None of them is a click.
+//! Tells people from robots that open a link. Messengers fetch previews of every link, mail systems look for malware,
+//! and browsers fetch ahead. None of these is a click.
 
 use http::{HeaderMap, header};
 
-/// Parts of user agents, in lower case. Previews: core.telegram.org/bots/webhooks is silent, but `TelegramBot (like TwitterBot)`
-/// is what comes; developers.facebook.com/docs/sharing/webmasters/web-crawlers (facebookexternalhit, which WhatsApp's web and
-/// Messenger use, and iMessage imitates); vk.com/dev/widget_share (vkShare); WhatsApp/2.x from phones. Mail scanners come as
-/// headless browsers, office programs, HTTP libraries of their language, or under a name that ends in `bot`.
+/// Parts of robots' user agents, in lower case.
+///
+/// Previews: developers.facebook.com/docs/sharing/webmasters/web-crawlers (facebookexternalhit, which WhatsApp's web
+/// and Messenger use, and iMessage imitates); vk.com/dev/widget_share (vkShare); WhatsApp/2.x from phones.
+/// core.telegram.org/bots/webhooks does not document it, but Telegram sends `TelegramBot (like TwitterBot)`.
+///
+/// Mail scanners come as headless browsers, office programs, HTTP libraries of their language, or under a name that
+/// ends in `bot`.
 const ROBOTS: [&str; 37] = [
     "facebookexternalhit",
     "facebookexternalua",
@@ -47,15 +51,15 @@ const ROBOTS: [&str; 37] = [
     "guzzle",
 ];
 
-/// Whether this user agent is a robot's.
+/// True if this user agent belongs to a robot. An empty one does.
 pub fn is_robots(agent: &str) -> bool {
     let agent = agent.to_lowercase();
-    // Cubot makes phones.
+    // Cubot is a maker of phones.
     let is_bot = agent.split(|c: char| !c.is_alphanumeric()).any(|word| word.ends_with("bot") && word != "cubot");
     agent.is_empty() || is_bot || ROBOTS.iter().any(|robot| agent.contains(robot))
 }
 
-/// Without a user agent, with a robot's, or fetched ahead of a person who may never come.
+/// True for a request without a user agent, with a robot's, or fetched ahead of a person who may never come.
 pub fn is_robot(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_lowercase();
     let agent = text(header::USER_AGENT.as_str());

@@ -1,5 +1,5 @@
-//! Finds single fields in a body that nobody has vouched for yet. Nothing else of it is kept: a stranger's body costs one pass
-//! over its bytes, and no memory but that of the fields that are asked for.
+//! Finds single fields in a body that is not verified yet. Nothing else of it is kept. The cost is one pass over the
+//! bytes, and memory for the wanted fields only.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,12 +9,12 @@ use stagedoor_model::breakage;
 
 use crate::plain::plain;
 
-/// The value of a form's field. The last of equal fields counts.
+/// The value of a form's field. Of equal fields, the last one counts.
 pub fn form_field(body: &[u8], key: &str) -> Option<String> {
     form_value(body, |name| name == key)
 }
 
-/// The same for a field whose name is compared without regard to case. `key` is lower case.
+/// Like [`form_field`], but ignores the case of the name. `key` is lower case.
 pub fn form_field_any_case(body: &[u8], key: &str) -> Option<String> {
     form_value(body, |name| name.to_lowercase() == key)
 }
@@ -24,29 +24,29 @@ fn form_value(body: &[u8], is_it: impl Fn(&str) -> bool) -> Option<String> {
     pairs.last().map(|(_, value)| value.into_owned())
 }
 
-/// The text or number of a field of a JSON object.
+/// The text or number in a field of a JSON object.
 pub fn json_field(body: &[u8], key: &str) -> Option<String> {
     let [found] = json_fields(body, [key]);
     found
 }
 
-/// The same for a field whose name is compared without regard to case. `key` is lower case.
+/// Like [`json_field`], but ignores the case of the name. `key` is lower case.
 pub fn json_field_any_case(body: &[u8], key: &str) -> Option<String> {
     let [found] = scanned(body, [key], true);
     found
 }
 
-/// The texts and numbers at these places of a JSON object, such as `["secret", "signature/token"]`, in their order. `None` for
-/// what is not there, is of another type, or when the body is not JSON.
+/// The texts and numbers at these places of a JSON object, such as `["secret", "signature/token"]`, in their order.
+/// `None` if a value is absent or of another type, or if the body is no JSON.
 pub fn json_fields<const N: usize>(body: &[u8], places: [&str; N]) -> [Option<String>; N] {
     scanned(body, places, false)
 }
 
 fn scanned<const N: usize>(body: &[u8], places: [&str; N], any_case: bool) -> [Option<String>; N] {
-    // A mark of UTF-8 is no part of the JSON.
+    // The UTF-8 byte order mark is no part of the JSON.
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let read = picked(body, places, any_case).or_else(|error| match error.classify() {
-        // The parser reads it, too, once it is proved.
+        // The parser reads nearly-JSON, too, after verification.
         Category::Syntax if !breakage::is_on("nearly-json-unproved") => picked(&plain(body), places, any_case),
         _ => Err(error),
     });
@@ -66,7 +66,7 @@ fn picked<const N: usize>(
     Ok(found)
 }
 
-/// Reads one value. `wanted` are the places beneath it, each with its number; an empty place is the value itself.
+/// Reads one value. `wanted` are the places below it, each with its number. An empty place is the value itself.
 struct Pick<'w> {
     wanted: &'w [(usize, &'w str)],
     found: &'w mut [Option<String>],
@@ -156,8 +156,8 @@ impl<'de> Visitor<'de> for Pick<'_> {
     }
 }
 
-/// The body without the values of these fields: what is kept of a delivery holds no secret. Names are lower case, and compared
-/// without regard to case. Everything else stays byte for byte.
+/// The body without the values of these fields, so that a kept delivery holds no secret. Names are lower case; the
+/// comparison ignores case. All other bytes stay the same.
 pub fn without_fields(body: &[u8], is_form: bool, names: &[String]) -> Vec<u8> {
     match is_form {
         _ if names.is_empty() => body.to_vec(),
@@ -166,7 +166,7 @@ pub fn without_fields(body: &[u8], is_form: bool, names: &[String]) -> Vec<u8> {
     }
 }
 
-/// The body without these texts, wherever they stand and however they are written: under another name, deep in a JSON, escaped.
+/// The body without these texts at any place and in any form: under another name, deep in JSON, or escaped.
 pub fn without_texts(body: Vec<u8>, is_form: bool, texts: &[&str]) -> Vec<u8> {
     let texts: Vec<&str> = texts.iter().copied().filter(|text| text.len() >= LEAST).collect();
     if texts.is_empty() {
@@ -177,7 +177,7 @@ pub fn without_texts(body: Vec<u8>, is_form: bool, texts: &[&str]) -> Vec<u8> {
     texts.iter().fold(body, |body, text| bytes_without(body, text.as_bytes()))
 }
 
-/// A shorter secret, which only a hub for development has, is looked for in no text: it would be found in words.
+/// Shorter secrets are not searched for, because they would be found inside words. Only a hub for development has them.
 const LEAST: usize = 6;
 
 fn bytes_without(body: Vec<u8>, secret: &[u8]) -> Vec<u8> {
@@ -197,7 +197,7 @@ fn bytes_without(body: Vec<u8>, secret: &[u8]) -> Vec<u8> {
 
 fn form_rewritten(body: &[u8], blanked: &impl Fn(&str) -> String) -> Vec<u8> {
     let part = |raw: &[u8]| {
-        // Further signs belong to the value.
+        // Further `=` signs belong to the value.
         let whole: Vec<u8> = raw
             .iter()
             .flat_map(|byte| if *byte == b'=' { &b"%3D"[..] } else { std::slice::from_ref(byte) }.to_vec())
@@ -273,7 +273,7 @@ fn json_without(body: &[u8], names: &[String]) -> Vec<u8> {
                 kept.extend_from_slice(token);
             }
             (true, 1, false) if hide && *first == b'"' => kept.extend_from_slice(b"\"\""),
-            // A number is hidden digit by digit.
+            // A number is replaced digit by digit.
             (true, 1, false) if hide && first.is_ascii_digit() => kept.push(b'0'),
             _ => kept.extend_from_slice(token),
         }
@@ -282,7 +282,7 @@ fn json_without(body: &[u8], names: &[String]) -> Vec<u8> {
     kept
 }
 
-/// Bytes of a JSON text after its first quote, with its last.
+/// The length of a JSON text after its first quote, including its last quote.
 fn text_length(after: &[u8]) -> usize {
     let mut escaped = false;
     for (at, byte) in after.iter().enumerate() {

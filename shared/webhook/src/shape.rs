@@ -1,11 +1,12 @@
-//! What is known of the shape of a source's secrets: one of another shape could never open, and nobody would know why.
+//! Checks the shape of a source's secrets. A secret of another shape never matches, and the reason would be hard to
+//! find.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use stagedoor_model::breakage;
 
 use crate::Source;
 
-/// What a secret has to look like, and the remedy.
+/// The shape that a secret must have, and the remedy.
 #[derive(Clone, Copy)]
 pub struct SecretShape {
     fits: fn(&str) -> bool,
@@ -13,12 +14,12 @@ pub struct SecretShape {
 }
 
 impl SecretShape {
-    /// `remedy` follows `secrets[0]` in the sentence, and says what would be right.
+    /// A shape with its remedy. `remedy` follows `secrets[0]` in the sentence and says what would be right.
     pub const fn new(fits: fn(&str) -> bool, remedy: &'static str) -> Self {
         Self { fits, remedy }
     }
 
-    /// The last part of the path that the provider posts to.
+    /// A secret that is the last part of the path to which the provider posts.
     pub const PATH: Self = Self::new(
         is_path_part,
         "cannot stand in a path: use letters, digits, \"-\", \"_\", \".\" and \"~\", as `openssl rand -hex 32` makes them",
@@ -29,8 +30,10 @@ impl SecretShape {
 }
 
 impl Source {
+    /// Checks the shape of all secrets.
+    ///
     /// # Errors
-    /// A sentence that names the first secret of another shape by its place, and not its text.
+    /// A sentence that names the first secret of another shape by its position, without its text.
     pub fn secrets_have(&self, shape: SecretShape) -> Result<(), String> {
         let strange = self.secrets.iter().position(|secret| !(shape.fits)(&secret.reveal()));
         match strange.filter(|_| !breakage::is_on("secrets-of-any-shape")) {

@@ -1,4 +1,4 @@
-//! Every check compares in constant time, over the raw bytes as received.
+//! Signature checks. Every check compares in constant time, over the raw bytes as received.
 
 mod asymmetric;
 
@@ -18,16 +18,17 @@ use crate::{Delivery, Reject, Secret};
 pub struct Verified(());
 
 impl Verified {
-    /// For deliveries that were verified when they came and are read again from the journal.
+    /// For deliveries that were verified when they came, and are read again from the journal.
     pub(crate) fn before() -> Self {
         Self(())
     }
 }
 
-/// How far a signed timestamp may be from now, in seconds (Standard Webhooks, "Verifying webhook authenticity").
+/// The largest distance of a signed timestamp from now, in seconds (Standard Webhooks, "Verifying webhook
+/// authenticity").
 pub const TOLERANCE_SECONDS: i64 = 300;
 
-/// `header: hex(HMAC-SHA1(secret, body))`.
+/// Checks `header: hex(HMAC-SHA1(secret, body))`.
 ///
 /// # Errors
 /// `MissingSignature`, `MalformedSignature` when it is not hex, `WrongSignature`.
@@ -42,7 +43,7 @@ pub fn hmac_sha1_hex(delivery: &Delivery, header: &str, secrets: &[Secret]) -> R
     any(secrets, matches)
 }
 
-/// `given` is hex(HMAC-SHA256(secret, body)).
+/// Checks that `given` is hex(HMAC-SHA256(secret, body)).
 ///
 /// # Errors
 /// `MissingSignature`, `MalformedSignature` when it is not hex, `WrongSignature`.
@@ -50,7 +51,7 @@ pub fn hmac_sha256_hex(delivery: &Delivery, given: Option<&str>, secrets: &[Secr
     hmac_sha256_hex_of(&[&delivery.body], given, secrets)
 }
 
-/// `given` is hex(HMAC-SHA256(secret, the parts one after another)).
+/// Checks that `given` is hex(HMAC-SHA256(secret, the parts one after another)).
 ///
 /// # Errors
 /// `MissingSignature`, `MalformedSignature` when it is not hex, `WrongSignature`.
@@ -58,8 +59,8 @@ pub fn hmac_sha256_hex_of(parts: &[&[u8]], given: Option<&str>, secrets: &[Secre
     hmac_sha256_hex_any(parts, std::iter::once(given.ok_or(Reject::MissingSignature)?), secrets)
 }
 
-/// The same where a header offers several signatures: one of them has to be right. However many are offered, each secret costs
-/// one HMAC over the parts.
+/// Like [`hmac_sha256_hex_of`], for a header with several signatures of which one must be right. Each secret costs one
+/// HMAC over the parts, for any number of signatures.
 ///
 /// # Errors
 /// `MalformedSignature` when none is hex, `WrongSignature`.
@@ -71,7 +72,8 @@ pub fn hmac_sha256_hex_any<'a>(
     one_mac(parts, given.filter_map(|text| hex::decode(text.trim()).ok()), secrets, |secret| secret.bytes().to_vec())
 }
 
-/// Signatures of one request that are looked at: two while a secret is being rotated, and room for more.
+/// The largest number of signatures of one request that are checked: two during the rotation of a secret, and room for
+/// more.
 const SIGNATURES: usize = 5;
 
 /// Compares signatures in constant time with one HMAC-SHA256 a secret.
@@ -97,21 +99,21 @@ fn one_mac(
             let again = if each { digest().ok() } else { None };
             bool::from(again.as_ref().unwrap_or(&right).as_slice().ct_eq(given.as_slice()))
         };
-        // Each is compared: the time taken does not tell which one fits.
+        // Every signature is compared, so that the time taken does not reveal which one matches.
         let count = given.iter().filter(|one| fits(one)).count();
         if count > 0 { Ok(()) } else { Err(Reject::WrongSignature) }
     })
 }
 
-/// Standard Webhooks 1.0: `webhook-id`, `webhook-timestamp`, `webhook-signature: v1,<base64>[ v1,<base64>…]` over
-/// `id.timestamp.body` (github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md). A secret that
+/// Checks Standard Webhooks 1.0: `webhook-id`, `webhook-timestamp`, `webhook-signature: v1,<base64>[ v1,<base64>…]`
+/// over `id.timestamp.body` (github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md). A secret that
 /// begins with `whsec_` is base64 of the key; any other is the key itself.
 ///
 /// # Errors
 /// `MissingSignature`, `MalformedSignature`, `OutsideReplayWindow`, `WrongSignature`.
 pub fn standard_webhooks(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject> {
     let id = delivery.header("webhook-id").ok_or(Reject::MissingSignature)?;
-    // A dot parts what is signed: with one in the id, two deliveries could bear one signature.
+    // Dots separate the signed parts. With a dot in the id, two deliveries could have the same signature.
     if id.contains('.') && !breakage::is_on("dotted-id-believed") {
         return Err(Reject::MalformedSignature);
     }
@@ -125,7 +127,7 @@ pub fn standard_webhooks(delivery: &Delivery, secrets: &[Secret]) -> Result<Veri
     one_mac(&[before.as_bytes(), &delivery.body], given, secrets, key_of)
 }
 
-/// `given` is base64(HMAC-SHA1(secret, message)).
+/// Checks that `given` is base64(HMAC-SHA1(secret, message)).
 ///
 /// # Errors
 /// `MissingSignature`, `MalformedSignature` when it is not base64, `WrongSignature`.
@@ -139,11 +141,12 @@ pub fn hmac_sha1_base64(message: &[u8], given: Option<&str>, secrets: &[Secret])
     })
 }
 
-/// `auth` stands once in the body and is hex(MD5(the body with the secret in its place)), as UniSender makes it: the bytes as
-/// they came, for its JSON cannot be written again alike.
+/// Checks UniSender's signature: `auth` stands once in the body and is hex(MD5(the body with the secret in its place)).
+/// It is checked over the original bytes, because JSON cannot be written again identically.
 ///
 /// # Errors
-/// `MissingSignature`, `MalformedSignature` when it is not 32 hex digits or stands there twice, `WrongSignature`.
+/// `MissingSignature`, `MalformedSignature` when it is not 32 hex digits or does not stand there once,
+/// `WrongSignature`.
 pub fn md5_in_body(delivery: &Delivery, auth: Option<&str>, secrets: &[Secret]) -> Result<Verified, Reject> {
     let auth = auth.ok_or(Reject::MissingSignature)?;
     if auth.len() != 32 || hex::decode(auth).is_err() {
@@ -164,7 +167,7 @@ pub fn md5_in_body(delivery: &Delivery, auth: Option<&str>, secrets: &[Secret]) 
     })
 }
 
-/// The password of HTTP's basic authentication (RFC 7617); a secret may also be `user:password`.
+/// Checks the password of HTTP basic authentication (RFC 7617). A secret may also be `user:password`.
 ///
 /// # Errors
 /// `MissingSignature`, `MalformedSignature`, `WrongSignature`.
@@ -180,7 +183,8 @@ pub fn basic(delivery: &Delivery, secrets: &[Secret]) -> Result<Verified, Reject
     shown(Some(&pair), secrets).or_else(|_| shown(password, secrets))
 }
 
-/// Whether a signed second is within `tolerance` of the delivery: as long as a provider may repeat it.
+/// Checks that a signed time is within `tolerance` of `now`, both in seconds. The tolerance is as long as a provider
+/// may repeat a delivery.
 ///
 /// # Errors
 /// `OutsideReplayWindow`.
@@ -189,7 +193,7 @@ pub fn within(second: i64, tolerance: i64, now: Timestamp) -> Result<(), Reject>
     if apart <= tolerance { Ok(()) } else { Err(Reject::OutsideReplayWindow) }
 }
 
-/// Whether a signature stands in this header at all.
+/// Checks that this header is present, without a check of the signature.
 ///
 /// # Errors
 /// `MissingSignature`.
@@ -197,7 +201,7 @@ pub fn offered(delivery: &Delivery, header: &str) -> Result<(), Reject> {
     delivery.header(header).map(drop).ok_or(Reject::MissingSignature)
 }
 
-/// The sender shows the secret itself: in a field, a header, or the path.
+/// Checks a secret that the sender shows itself, in a field, a header, or the path.
 ///
 /// # Errors
 /// `MissingSignature` when nothing was shown, `WrongSignature`.
@@ -220,7 +224,7 @@ fn within_window(second: i64, now: Timestamp) -> Result<(), Reject> {
     within(second, TOLERANCE_SECONDS, now)
 }
 
-// Every secret is tried, so that the time taken does not tell which one fits.
+// Every secret is tried, so that the time taken does not reveal which one matches.
 fn any(secrets: &[Secret], matches: impl Fn(&Secret) -> Result<(), Reject>) -> Result<Verified, Reject> {
     let fits = secrets.iter().filter(|secret| !secret.bytes().is_empty()).map(matches).filter(Result::is_ok).count();
     if fits > 0 { Ok(Verified(())) } else { Err(Reject::WrongSignature) }

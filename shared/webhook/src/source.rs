@@ -5,11 +5,12 @@ use stagedoor_model::{Email, Identifier, Kind, Phone, Region, SourceName, breaka
 
 use crate::Provider;
 
-/// A shared secret. Never printed; compared in constant time by `signature`.
+/// A shared secret. It is never printed, and [`crate::signature`] compares it in constant time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
+    /// A secret from its text.
     pub fn new(text: &str) -> Self {
         Self(text.as_bytes().to_vec())
     }
@@ -18,7 +19,7 @@ impl Secret {
         &self.0
     }
 
-    /// For the outward side: an API key that has to be sent.
+    /// The text, for an API key that has to be sent to a provider.
     pub fn reveal(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }
@@ -30,26 +31,26 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A configured origin of webhooks.
+/// A configured source of webhooks.
 #[derive(Clone)]
 pub struct Source {
     pub name: SourceName,
     pub provider: String,
-    /// Any of them opens; two while one is being rotated.
+    /// Any of these secrets is accepted. There are two during a rotation.
     pub secrets: Vec<Secret>,
-    /// Where a phone without a country code is dialled.
+    /// The country of phone numbers without a country code.
     pub region: Region,
-    /// ISO 4217, for providers that name none.
+    /// The currency (ISO 4217) for a provider that names none.
     pub currency: String,
-    /// The show that this source is about, when its deliveries name none.
+    /// The show for deliveries that name none.
     pub show: Option<String>,
-    /// Deliveries a second that are let in; above it, 429.
+    /// Deliveries a second; more are refused with 429.
     pub rate: u32,
-    /// What only this provider understands.
+    /// Options that only this provider understands.
     pub options: serde_json::Value,
 }
 
-/// Without its options: they may hold keys of the shop's own API.
+/// Leaves out the options, because they may hold keys of the shop's API.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source").field("name", &self.name).field("provider", &self.provider).finish_non_exhaustive()
@@ -57,20 +58,22 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
+    /// Reads the options of the provider.
+    ///
     /// # Errors
-    /// A sentence that names the option that is wrong.
+    /// A sentence that names the wrong option.
     pub fn options<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_value(self.options.clone()).map_err(|error| format!("options: {error}"))
     }
 }
 
-/// How a function makes a provider of a source; the error is a sentence for `check-config`.
+/// Makes a provider from a source. The error is a sentence for `check-config`.
 pub type Build = fn(&Source) -> Result<Box<dyn Provider>, String>;
 
-/// Builds a source's provider from a function's table.
+/// Makes the provider of a source with the function's table of providers.
 ///
 /// # Errors
-/// A sentence that names the known providers, or what the provider says of its options.
+/// A sentence that names the known providers, or the provider's own error about its options.
 pub fn table(providers: &[(&str, Build)], source: &Source) -> Result<Box<dyn Provider>, String> {
     match providers.iter().find(|(name, _)| *name == source.provider) {
         Some((_, build)) => build(source),
@@ -81,8 +84,8 @@ pub fn table(providers: &[(&str, Build)], source: &Source) -> Result<Box<dyn Pro
     }
 }
 
-/// What a provider's reader reports about the person, gathered from loosely typed fields. What looks like a phone or an e-mail
-/// and cannot be read is kept as it was typed.
+/// The identifiers in a phone and an e-mail field, which are loosely typed. Text that looks like a phone or e-mail and
+/// cannot be read is kept as typed.
 pub fn contact_identifiers(source: &Source, phone: Option<&str>, email: Option<&str>) -> BTreeSet<Identifier> {
     let phones = phone.map(|text| Phone::parse_all(text, source.region)).unwrap_or_default();
     let emails: Vec<Email> = email.into_iter().chain(phone).flat_map(Email::parse_all).collect();

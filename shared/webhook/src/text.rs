@@ -1,12 +1,12 @@
-//! Makes a believed body readable: UTF-8 without a mark, whatever charset it was written in, and JSON without halves of letters.
-//! Nothing of it is done before the proof, which is made over the bytes as they came.
+//! Makes a verified body readable: UTF-8 without a byte order mark, from any charset, and JSON without halves of
+//! surrogate pairs. This happens after verification, which needs the original bytes.
 
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use stagedoor_model::breakage;
 
-/// The body as a parser can read it.
+/// The body in the form that a parser can read.
 pub(crate) fn readable<'b>(body: &'b [u8], content_type: &str, is_form: bool) -> Cow<'b, [u8]> {
     if breakage::is_on("bytes-as-they-came") {
         return Cow::Borrowed(body);
@@ -21,7 +21,8 @@ pub(crate) fn readable<'b>(body: &'b [u8], content_type: &str, is_form: bool) ->
     }
     match declared {
         Some(charset) if is_form => Cow::Owned(form(body, charset)),
-        // What is UTF-8 is not what it says: Russian text of another charset never is.
+        // Valid UTF-8 is read as UTF-8, whatever the header declares: Russian text in another charset is never valid
+        // UTF-8.
         Some(charset) if std::str::from_utf8(body).is_err() => utf8(body, charset),
         _ if is_form => Cow::Borrowed(body),
         _ => letters(body),
@@ -37,8 +38,10 @@ fn declared(content_type: &str) -> Option<&'static Encoding> {
     Encoding::for_label(parameter?.as_bytes()).filter(|charset| *charset != UTF_8)
 }
 
-/// Which of the two UTF-16 bytes are, where UTF-16 is declared. Half of its bytes are such as no other text has: UTF-16 is
-/// valid UTF-8, and "utf-16" alone names no order of the bytes. `None`: they are no UTF-16.
+/// The byte order of UTF-16, if UTF-16 is declared. `None`: the bytes are not UTF-16.
+///
+/// UTF-16 is often valid UTF-8, and "utf-16" names no byte order. But half of its bytes are control characters, which
+/// no other text has.
 fn utf16(bytes: &[u8], declared: &'static Encoding) -> Option<&'static Encoding> {
     if ![UTF_16LE, UTF_16BE].contains(&declared) || breakage::is_on("utf-16-is-garbage") {
         return None;
@@ -61,7 +64,7 @@ fn utf8<'b>(body: &'b [u8], charset: &'static Encoding) -> Cow<'b, [u8]> {
     Cow::Owned(letters(text.as_bytes()).into_owned())
 }
 
-/// Each part of each pair by itself, since the percent signs stand for bytes of that charset.
+/// Decodes each part of each pair by itself, because the percent signs stand for bytes of that charset.
 fn form(body: &[u8], charset: &'static Encoding) -> Vec<u8> {
     let part = |raw: &[u8]| {
         let bytes = bytes_of(raw);
@@ -79,7 +82,7 @@ fn form(body: &[u8], charset: &'static Encoding) -> Vec<u8> {
     body.split(|byte| *byte == b'&').map(pair).collect::<Vec<_>>().join(&b'&')
 }
 
-/// What percent signs and pluses stand for.
+/// Decodes percent signs and pluses.
 fn bytes_of(raw: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw;
@@ -100,7 +103,7 @@ fn bytes_of(raw: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// JSON whose escapes are whole letters: one half of a pair, as a cut emoji leaves it, becomes a replacement character.
+/// JSON whose escapes are whole letters. Half of a surrogate pair, as in a cut emoji, becomes a replacement character.
 fn letters(body: &[u8]) -> Cow<'_, [u8]> {
     let may_be = |part: &[u8]| matches!(part, [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F']);
     if !body.windows(4).any(may_be) {

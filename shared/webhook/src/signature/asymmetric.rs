@@ -1,4 +1,4 @@
-//! Signatures under somebody else's public key. The key is what the source's config pins, never what a delivery points at.
+//! Signatures under another party's public key. The config of the source pins the key; a delivery never chooses it.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
@@ -14,8 +14,8 @@ use webpki::{
 use super::{Verified, any};
 use crate::{Reject, Secret};
 
-/// `given` is base64 of an ECDSA P-256 signature in DER over SHA-256 of `message`; each secret is the base64 of a public key
-/// (SubjectPublicKeyInfo), which is not secret at all.
+/// Checks that `given` is base64 of an ECDSA P-256 signature in DER over SHA-256 of `message`. Each entry of `keys` is
+/// base64 of a public key (SubjectPublicKeyInfo), which is not secret.
 ///
 /// # Errors
 /// `MissingSignature`, `MalformedSignature`, `WrongSignature`.
@@ -29,25 +29,27 @@ pub fn ecdsa_p256(message: &[u8], given: Option<&str>, keys: &[Secret]) -> Resul
     })
 }
 
-/// A SubjectPublicKeyInfo of P-256 up to its point, which is not compressed (RFC 5480).
+/// The bytes of a P-256 SubjectPublicKeyInfo before its uncompressed point (RFC 5480).
 const P256: [u8; 27] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
 ];
 
-/// Whether this is the base64 of a public key that `ecdsa_p256` can use: a SubjectPublicKeyInfo, and no bare point of the curve.
+/// True if this is base64 of a public key that [`ecdsa_p256`] can use: a SubjectPublicKeyInfo, not a bare point of the
+/// curve.
 pub fn is_p256_key(text: &str) -> bool {
     STANDARD.decode(text.trim()).is_ok_and(|key| key.len() == P256.len() + 64 && key.starts_with(&P256))
 }
 
-/// The digest that an RSA signature (PKCS #1 v1.5) is over.
+/// The digest of an RSA signature (PKCS #1 v1.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RsaDigest {
     Sha1,
     Sha256,
 }
 
-/// `given` is base64 of an RSA signature; each secret is an X.509 certificate, in PEM or as the base64 of its DER.
+/// Checks that `given` is base64 of an RSA signature over `message`. Each entry of `certificates` is an X.509
+/// certificate, in PEM or as base64 of its DER.
 ///
 /// # Errors
 /// `MissingSignature`, `MalformedSignature`, `WrongSignature`.
@@ -69,12 +71,12 @@ pub fn rsa_certificate(
     })
 }
 
-/// Whether this is a certificate that can be pinned.
+/// True if this is a certificate that can be pinned.
 pub fn is_certificate(text: &str) -> bool {
     certificate(text).is_some_and(|one| EndEntityCert::try_from(&one).is_ok())
 }
 
-/// Exactly one: of a bundle nobody would know which one counts.
+/// Reads exactly one certificate. In a bundle it would be unclear which one counts.
 fn certificate(text: &str) -> Option<CertificateDer<'static>> {
     match text.contains("BEGIN CERTIFICATE") {
         true => {
@@ -90,7 +92,7 @@ fn decoded(given: Option<&str>) -> Result<Vec<u8>, Reject> {
     STANDARD.decode(given.ok_or(Reject::MissingSignature)?.trim()).map_err(|_| Reject::MalformedSignature)
 }
 
-/// What SNS signs with in its first version; webpki knows no SHA-1.
+/// The algorithm of SNS's first signature version. webpki does not support SHA-1.
 #[derive(Debug)]
 struct RsaSha1;
 
@@ -104,7 +106,7 @@ impl SignatureVerificationAlgorithm for RsaSha1 {
         alg_id::RSA_ENCRYPTION
     }
 
-    /// Asked for certificates' own signatures only, which are not looked at here.
+    /// Used only for signatures of certificates, which are not checked here.
     fn signature_alg_id(&self) -> AlgorithmIdentifier {
         alg_id::RSA_PKCS1_SHA256
     }
