@@ -1,4 +1,4 @@
-//! What letters, lists and the consent ledger's own events say about people.
+//! What mail events, list events and consent events say about people.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use stagedoor_model::{
     Body, Event, Fact, Identifier, Kind, LetterReported, MailMessage, MailMessageState, Record, RecordKey, SendOutcome,
 };
 
-/// What such an event says about a person; `None` for events that are about no one.
+/// Returns what such an event says about a person. `None` for an event about no person.
 pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
     let source = event.source.as_str();
     let record = |key: String, identifiers: BTreeSet<Identifier>, fact: Fact| {
@@ -14,12 +14,12 @@ pub(crate) fn record_of(event: &Event, body: &Body) -> Option<Record> {
     };
     match body {
         Body::LetterReported(reported) => {
-            // Where letters have no id of their own, a campaign sends one to each.
+            // If letters have no id, the campaign's id is enough: a campaign sends one letter to each address.
             let which = reported.letter.as_ref().or(reported.campaign.as_ref()).map_or("", String::as_str);
             let fact = Fact::MailMessage(MailMessage::of(reported, event.time));
             record(format!("letter:{source}:{which}:{}", reported.to), BTreeSet::from([reported.to.clone()]), fact)
         }
-        // What a provider reports of a letter that it took comes by its webhook; what it did not take, only we know.
+        // A provider's webhook reports on letters that it took. Only the hub knows of those that it did not take.
         Body::MessageSent(sent) if sent.to.kind() == Kind::Email => {
             let state = match sent.outcome {
                 SendOutcome::Withdrawn(_) => MailMessageState::HardBounced,

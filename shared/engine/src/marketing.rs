@@ -1,4 +1,4 @@
-//! What a manager sees of letters, consents and segments on somebody's contact.
+//! What a contact shows a manager about letters, consents and segments.
 
 use std::collections::BTreeSet;
 
@@ -8,14 +8,14 @@ use stagedoor_model::{Channel, Fact, Identifier, MARKETING, MailMessage, Timesta
 
 use crate::{Catalog, CrmState, Person, Standing, consent, is_suppressed, ledger};
 
-/// The latest word and the sums: never a line an open.
+/// The latest state and totals, not a line for each event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marketing {
-    /// Such as `e-mail: yes, 12.11.2026 (site); SMS: withdrawn, 14.11.2026 (unsubscribe)`.
+    /// For example `e-mail: yes, 12.11.2026 (site); SMS: withdrawn, 14.11.2026 (unsubscribe)`.
     pub consent: String,
-    /// Such as `5 letters, 3 opened, 1 clicked, last opened 12.11.2026`.
+    /// For example `5 letters, 3 opened, 1 clicked, last opened 12.11.2026`.
     pub letters: String,
-    /// Such as `ufa-undecided, friends`.
+    /// For example `ufa-undecided, friends`.
     pub segments: String,
 }
 
@@ -25,14 +25,15 @@ impl Marketing {
     }
 }
 
-/// `None` where there is nothing to show.
+/// Returns what to show. `None` if there is nothing.
 pub(crate) fn marketing(person: &Person, segments: &BTreeSet<&String>, catalog: &Catalog) -> Option<Marketing> {
     let segments = segments.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     let shown = Marketing { consent: consents(person, catalog), letters: letters(person, catalog), segments };
     (!shown.is_empty()).then_some(shown)
 }
 
-/// The same as tags, for filters and robots of the CRM: those that the contact should bear, and those of ours that it should not.
+/// Returns consents and segments as tags, for filters and robots of the CRM: tags to set, and tags of the hub to
+/// remove.
 pub(crate) fn tags(person: &Person, link: &CrmState, catalog: &Catalog) -> (Vec<String>, Vec<String>) {
     let entries = ledger(person);
     let consents = Channel::ALL.map(|channel| {
@@ -69,13 +70,13 @@ fn consents(person: &Person, catalog: &Catalog) -> String {
             Standing::Unknown => {}
             Standing::Unconfirmed(entry) => said.push(told("not confirmed", &entry, &entry.source)),
             Standing::Given(entry) => said.push(told("yes", &entry, &entry.source)),
-            // What was said of another channel is told there.
+            // A withdrawal for another channel is shown there.
             Standing::Withdrawn(entry) if entry.channel != channel => {}
             Standing::Withdrawn(entry) => said.push(told("withdrawn", &entry, &entry.method)),
         }
     }
     if said.is_empty() {
-        // Of whom nobody ever asked, the box office can.
+        // The box office can ask a person whom nobody has asked so far.
         return catalog.consent.ask.clone().unwrap_or_default();
     }
     said.join("; ")

@@ -1,5 +1,5 @@
-//! Marks of duplicates on a contact that is the one that counts of its person: a manager deleted the contact whose duplicate it
-//! was, merged that one into it, or merged marked ones into it. A merge leaves the marks of both.
+//! Stale marks of duplicates on the contact that counts. A manager deleted the original, merged it into this contact,
+//! or merged marked contacts into it. A merge keeps the marks of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,9 @@ use stagedoor_model::breakage;
 
 use crate::{CrmState, Parting, Person, plan, untangle::is_deleted_deal};
 
-/// The contact that counts of somebody, where it may say that it is a duplicate. `person` as the CRM of this link sees them.
-/// The deals of one that was marked itself went to the original then, and hang on nobody since that is gone.
+/// Returns the contact that counts, if it may be marked as a duplicate. `person`: as the CRM of this state sees them.
+/// If the contact was marked itself, its deals moved to the original then, and hang on no contact since that was
+/// deleted.
 pub fn stale_mark(link: &CrmState, person: &Person) -> Option<Parting> {
     if link.marked.is_empty() || breakage::is_on("duplicate-left-alone-stays-marked") {
         return None;
@@ -25,7 +26,7 @@ pub fn stale_mark(link: &CrmState, person: &Person) -> Option<Parting> {
     Some(Parting { deals, shows, kin, ..Parting::of(person.id, counts) })
 }
 
-/// The deleted contacts of somebody, and the one that counts.
+/// Returns the deleted contacts of a person, and the contact that counts.
 fn gone_and_counting(link: &CrmState, person: &Person) -> Option<(BTreeSet<u64>, u64)> {
     let gone = plan::deleted_contacts(person);
     let counts = plan::contacts(person, link).into_iter().find(|id| !gone.contains(id))?;
@@ -33,7 +34,7 @@ fn gone_and_counting(link: &CrmState, person: &Person) -> Option<(BTreeSet<u64>,
 }
 
 impl CrmState {
-    /// Remembers that the contact that counts bears no mark any more. One that is restored later is marked anew.
+    /// Notes that the contact that counts has no mark any more. A contact that is restored later is marked anew.
     pub fn note_unmarked(&mut self, person: &Person) {
         if let Some((gone, counts)) = gone_and_counting(self, person) {
             self.marked.retain(|id| *id != counts && !gone.contains(id));
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
     use crate::{DealState, PersonId, ShowKey};
 
-    /// Somebody of whom these contacts are deleted.
+    /// A person with these deleted contacts.
     fn without(deleted: &[u64]) -> Person {
         let origin = RecordKey("order/shop:1".into());
         let record = |contact: &u64| {
@@ -76,7 +77,7 @@ mod tests {
         }
     }
 
-    /// The contacts 3, 7 and 9 of somebody with the deal 20. The hub wrote to 7 last.
+    /// A person with the contacts 3, 7 and 9 and the deal 20. The hub last wrote to 7.
     fn link(marked: &[u64]) -> CrmState {
         let mut link =
             CrmState { doubles: [3, 9].into(), marked: marked.iter().copied().collect(), ..CrmState::default() };

@@ -1,4 +1,4 @@
-//! Money that names an order by its printed number, where the shop's own id of it is another.
+//! Matches money that names an order by its printed number with an order that has another id in the shop.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,13 +6,13 @@ use stagedoor_model::{Fact, Identifier, Kind, Record, RecordKey};
 
 use crate::cluster::UnionFind;
 
-/// Whether a record tells of money alone: its order was not told under this name.
+/// Returns true if a record holds only money: no order was reported under this name.
 fn is_money(record: &Record) -> bool {
     matches!(&record.fact, Fact::Order { order: None, .. })
 }
 
-/// By the record of money, the record of the order that it names by number. A number that two orders of a shop bear names
-/// neither.
+/// Returns, by the key of a money record, the key of the order that it names by number. A number of two orders of a
+/// shop names neither.
 pub(crate) fn orders<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<&'r RecordKey, &'r RecordKey> {
     let mut numbered = BTreeMap::<Identifier, BTreeSet<&RecordKey>>::new();
     let mut money = Vec::<(&RecordKey, &Identifier)>::new();
@@ -27,7 +27,7 @@ pub(crate) fn orders<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTree
     money.into_iter().filter_map(|(key, named)| Some((key, only(named)?))).collect()
 }
 
-/// Lets money go to the buyer of the order that it names by number, unless it is somebody's already.
+/// Joins money to the buyer of the order that it names by number, unless it already belongs to a person.
 pub(crate) fn join(clusters: &mut UnionFind<'_>, sorted: &[&Record]) {
     let money: BTreeSet<&RecordKey> =
         sorted.iter().copied().filter(|record| is_money(record)).map(|record| &record.key).collect();

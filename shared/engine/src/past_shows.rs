@@ -1,5 +1,5 @@
-//! Shows that the config had before. Changing the config rewrites nobody's history: a show that is taken out stays known,
-//! and one that gets another key, or is named for the first time, keeps the deals and messages of its people.
+//! Shows of earlier configs. A config change does not rewrite history. A show that is removed stays known. A show
+//! that gets another key, or its first, keeps the deals and messages of its people.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +8,14 @@ use stagedoor_model::breakage;
 
 use crate::{Catalog, CrmState, DealState, Show, ShowKey};
 
-/// A show as a config had it, with the names that its sources gave it.
+/// A show of a config, with the names that its sources gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastShow {
     pub show: Show,
-    /// Source and the source's id.
+    /// Pairs of source and the source's id of the show.
     #[serde(default)]
     pub known_as: BTreeSet<(String, String)>,
-    /// The name of its pipeline.
+    /// The name of the show's pipeline.
     #[serde(default)]
     pub pipeline: Option<String>,
     /// True if the last config had it.
@@ -31,7 +31,7 @@ fn yes() -> bool {
 pub type PastShows = BTreeMap<ShowKey, PastShow>;
 
 impl Catalog {
-    /// What is known of past shows after this config; the config's own word stands.
+    /// Returns what is known of past shows after this config. Where both know a show, this config counts.
     #[must_use]
     pub fn remembered(&self, mut past: PastShows) -> PastShows {
         past.values_mut().for_each(|one| one.configured = false);
@@ -44,7 +44,7 @@ impl Catalog {
         past
     }
 
-    /// This config with the shows of the last one, as far as `past` knows them.
+    /// Returns this config with the shows of the last config, as far as `past` knows them.
     #[must_use]
     pub fn with_last_shows(&self, past: &PastShows) -> Self {
         let mut last = self.clone();
@@ -55,7 +55,8 @@ impl Catalog {
         last
     }
 
-    /// Adds the shows that are no longer in the config. One whose names another show has now is that show.
+    /// Adds the shows that are no longer in the config. If a show of the config has one of their names, it is that
+    /// show.
     pub fn recall(&mut self, past: &PastShows) {
         if breakage::is_on("rekeyed-show-new-deal") {
             return;
@@ -72,7 +73,7 @@ impl Catalog {
         }
     }
 
-    /// The key under which a show is known now that was known by another.
+    /// Returns the present key of a show that was known by another key.
     pub fn current(&self, key: &ShowKey) -> Option<&ShowKey> {
         if self.shows.contains_key(key) || breakage::is_on("rekeyed-show-new-deal") {
             return None;
@@ -87,7 +88,7 @@ impl Catalog {
 }
 
 impl CrmState {
-    /// With the deals and messages of shows that have another key now under that key.
+    /// Moves the deals and messages of shows that have another key now to that key.
     #[must_use]
     pub fn rekeyed(mut self, catalog: &Catalog) -> Self {
         let moves: Vec<(ShowKey, ShowKey)> = self
@@ -97,7 +98,7 @@ impl CrmState {
             .filter_map(|key| Some((key.clone(), catalog.current(key)?.clone())))
             .collect();
         for (old, new) in moves {
-            // Where there is a deal already, the second one is left for what becomes of a second deal.
+            // If there is a deal already, the old one stays: it is handled as a second deal.
             if self.deals.get(&new).is_none_or(|known| *known == DealState::default())
                 && let Some(deal) = self.deals.remove(&old)
             {
@@ -147,7 +148,7 @@ mod tests {
         catalog
     }
 
-    /// Configs one after another: the last, with what the hub remembers of the others.
+    /// The last of several configs, with what the hub remembers of those before.
     fn after(configs: &[Option<&str>]) -> Catalog {
         let mut past = PastShows::new();
         let mut last = Catalog::default();
@@ -175,7 +176,7 @@ mod tests {
         CrmState { deals: [(key(of), deal)].into(), written, ..CrmState::default() }
     }
 
-    /// The key under which the shop's `kzn-1` is known, and those of what a person has.
+    /// The present key of the shop's `kzn-1`, and the keys of a person's deals and messages.
     fn keys(catalog: &Catalog, link: CrmState) -> (String, Vec<String>, Vec<String>) {
         let link = link.rekeyed(catalog);
         let deals = link.deals.keys().map(|key| key.0.clone()).collect();
@@ -202,7 +203,7 @@ mod tests {
         let (now, deals, written) = keys(&after(&[Some("cherry"), Some("cherry-kazan")]), link("cherry"));
         assert_eq!((now.as_str(), deals), ("cherry-kazan", vec!["cherry-kazan".to_owned()]));
         assert_eq!(written, ["reminder|cherry-kazan"]);
-        // And back: nothing is ever new.
+        // The key goes back, and nothing counts as new.
         let (now, deals, _) =
             keys(&after(&[Some("cherry"), Some("cherry-kazan"), Some("cherry")]), link("cherry-kazan"));
         assert_eq!((now.as_str(), deals), ("cherry", vec!["cherry".to_owned()]));

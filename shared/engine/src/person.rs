@@ -13,12 +13,14 @@ use uuid::Uuid;
 
 use crate::{Entry, Later, claims};
 
-/// Derived from the first record that named the person, so that the same facts make the same id.
+/// Id of a person. It is derived from the first record that named the person, so that the same facts give the same
+/// id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PersonId(Uuid);
 
 impl PersonId {
+    /// Derives the id from the key of the first record.
     pub fn of(origin: &RecordKey) -> Self {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("stagedoor:{}", origin.0).as_bytes()))
     }
@@ -31,8 +33,10 @@ impl PersonId {
         Self(Uuid::from_bytes(bytes))
     }
 
+    /// Parses the text form of an id.
+    ///
     /// # Errors
-    /// When `text` is not a UUID.
+    /// Returns an error if `text` is not a UUID.
     pub fn parse(text: &str) -> Result<Self, uuid::Error> {
         Uuid::parse_str(text).map(Self)
     }
@@ -44,7 +48,7 @@ impl fmt::Display for PersonId {
     }
 }
 
-/// The two that a manager called one person.
+/// Returns the two identifiers that a manager called one person.
 fn same_person(record: &Record) -> Option<BTreeSet<&Identifier>> {
     let Fact::Decided { verdict: verdict @ Verdict::SamePerson(..), .. } = &record.fact else { return None };
     Some(verdict.identifiers())
@@ -54,42 +58,42 @@ fn same_person(record: &Record) -> Option<BTreeSet<&Identifier>> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     pub id: PersonId,
-    /// The record that the person was made from.
+    /// Key of the record that the person was made from.
     pub origin: RecordKey,
     pub born: Timestamp,
     pub records: BTreeMap<RecordKey, Record>,
-    /// People with whom this one shares an identifier but was not joined, because a guard refused.
+    /// People who share an identifier with this one, and whom a guard keeps apart.
     #[serde(default, rename = "neighbours")]
     pub blocked_with: BTreeSet<PersonId>,
-    /// People who were joined into this one.
+    /// Ids of people who were joined into this one.
     #[serde(default, rename = "absorbed")]
     pub merged_ids: BTreeSet<PersonId>,
-    /// The records that those people were made from. Earlier builds wrote none.
+    /// The records that those people were made from. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub absorbed_origins: BTreeMap<PersonId, RecordKey>,
-    /// People with whom this one shared facts that were taken for one person's, and are not any more.
+    /// People whose facts once counted as the same person's as these, and no longer do.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub parted: BTreeSet<PersonId>,
-    /// Those of them into whom this one was joined: the CRM's rows of all were kept in their links meanwhile.
+    /// People among them into whom this one was joined. Their states held all rows in the CRM meanwhile.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub absorbed_by: BTreeSet<PersonId>,
-    /// Addresses that were theirs and are not any more: they may still stand in their rows of the CRM.
+    /// Former addresses. They may still stand in the person's rows of the CRM.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub former: BTreeSet<Identifier>,
-    /// What they claim and somebody else proves.
+    /// Claims of this person that another person proves.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub contested: BTreeSet<Identifier>,
-    /// Withdrawals through addresses of theirs that other people's records hold. Never stored: they are read beside the
-    /// person, for each look at how they stand.
+    /// Withdrawals through the person's addresses in other people's records. They are never stored: each evaluation
+    /// of consent reads them anew.
     #[serde(skip)]
     pub withdrawn_beside: BTreeSet<Entry>,
-    /// What a later version stored of them.
+    /// Fields that a later version stored.
     #[serde(skip)]
     pub later: Later,
 }
 
 impl Person {
-    /// Identifiers that are proved to be theirs, or that a manager confirmed.
+    /// Returns identifiers that are proved to be the person's, or that a manager confirmed.
     pub fn identifiers(&self) -> BTreeSet<&Identifier> {
         let (mut proven, mut told, mut claimed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (mut joined, mut is_confirmed) = (Vec::new(), false);
@@ -101,20 +105,20 @@ impl Person {
         }
         let is_named = |one: &&Identifier| proven.contains(one) || told.contains(one) || claimed.contains(one);
         joined.retain(|pair| pair.iter().all(is_named));
-        // Of an address that is only claimed, what providers and the hub itself tell proves nothing.
+        // For an address that is only claimed, reports of providers and of the hub itself prove nothing.
         proven.extend(told.into_iter().filter(|one| is_confirmed || !claimed.contains(one)));
         proven.extend(joined.into_iter().flatten().filter(|one| !self.contested.contains(*one)));
         proven
     }
 
-    /// The two that a manager called one person, where `named`, all that this one is named by, has both.
+    /// Returns the two identifiers that a manager called one person, if `named`, all that name this person, has both.
     fn confirmed_by<'r>(&self, record: &'r Record, named: &BTreeSet<&Identifier>) -> Option<BTreeSet<&'r Identifier>> {
         let both = same_person(record)?;
         let is_theirs = both.iter().all(|one| named.contains(*one));
         is_theirs.then(|| both.into_iter().filter(|one| !self.contested.contains(*one)).collect())
     }
 
-    /// What they, or somebody in their place, typed, and nothing proves.
+    /// Returns the claims: identifiers that somebody typed and nothing proves.
     pub fn claims(&self) -> BTreeSet<&Identifier> {
         let claims: BTreeSet<&Identifier> = self.records.values().flat_map(|record| &record.claims).collect();
         if claims.is_empty() {
@@ -124,18 +128,18 @@ impl Person {
         claims.into_iter().filter(|one| !proven.contains(one)).collect()
     }
 
+    /// Returns all identifiers and claims of the records.
     pub fn identifiers_and_claims(&self) -> BTreeSet<&Identifier> {
         self.records.values().flat_map(|record| record.identifiers.iter().chain(&record.claims)).collect()
     }
 
-    /// The latest name that anybody gave, the longer of two equally late. What anybody can have sent counts only where there
-    /// is no other. A contact that had to be made without one bears an e-mail or a phone in its place, and that is nobody's
-    /// name.
+    /// Returns the latest name; of two equally late ones the longer. A name that anybody can have sent counts only if
+    /// there is no other. A contact made without a name has an e-mail or phone in its place, which is no name.
     pub fn name(&self) -> Option<&str> {
         self.name_among(|_| true).or_else(|| self.nickname())
     }
 
-    /// The name that they themselves, shops or forms told: not what stands in the CRM.
+    /// Returns the name that the person, shops or forms gave, without names from the CRM.
     pub(crate) fn told_name(&self) -> Option<&str> {
         self.name_among(|record| !record.is_mirror())
     }
@@ -157,14 +161,14 @@ impl Person {
             .map(|(_, (_, text))| text.as_str())
     }
 
-    /// How they call themselves in a messenger: better than nothing, never better than a name.
+    /// Returns the latest nickname in a messenger. It counts only if there is no name.
     fn nickname(&self) -> Option<&str> {
         let profiles = self.conversations().filter_map(|(_, conversation)| conversation.profile.as_ref());
         let named = profiles.filter_map(|(at, profile)| Some((at, profile.nickname.as_deref()?)));
         named.max().map(|(_, nickname)| nickname)
     }
 
-    /// Their chats, each with its source.
+    /// Returns the person's conversations, each with its source.
     pub fn conversations(&self) -> impl Iterator<Item = (&SourceName, &Conversation)> {
         self.records.values().filter_map(|record| match &record.fact {
             Fact::Conversation(conversation) => Some((&record.source, conversation.as_ref())),
@@ -172,7 +176,7 @@ impl Person {
         })
     }
 
-    /// Personal links that were made for them.
+    /// Returns the personal links that were made for the person.
     pub fn links(&self) -> impl Iterator<Item = &TrackedLink> {
         self.records.values().filter_map(|record| match &record.fact {
             Fact::Link(link) => Some(link),
@@ -180,6 +184,7 @@ impl Person {
         })
     }
 
+    /// Returns the promo codes that were issued to the person.
     pub fn promos(&self) -> impl Iterator<Item = &Promo> {
         self.records.values().filter_map(|record| match &record.fact {
             Fact::Promo(promo) => Some(promo),
@@ -187,34 +192,36 @@ impl Person {
         })
     }
 
-    /// Whether this stands where a name should: an address that is or was theirs, a nickname, or a question mark.
+    /// Returns true if the text stands in for a name: a present or former address, a nickname, or a question mark.
     pub fn is_stand_in(&self, name: &str) -> bool {
         StandIns::of(self).hold(name)
     }
 
+    /// Returns the proved phones, the oldest first.
     pub fn phones(&self) -> Vec<Phone> {
         self.values(Kind::Phone, false).filter_map(|text| Phone::try_from(text).ok()).collect()
     }
 
-    /// Their phones for a manager's eyes: also claims that nobody else proves.
+    /// Returns the phones that a manager may see, including claims that nobody else proves.
     pub fn shown_phones(&self) -> Vec<Phone> {
         self.values(Kind::Phone, true).filter_map(|text| Phone::try_from(text).ok()).collect()
     }
 
-    /// Their e-mails for a manager's eyes: also claims that nobody else proves.
+    /// Returns the e-mails that a manager may see, including claims that nobody else proves.
     pub fn shown_emails(&self) -> Vec<Email> {
         self.values(Kind::Email, true).filter_map(|text| Email::try_from(text).ok()).collect()
     }
 
+    /// Returns the proved e-mails, the oldest first.
     pub fn emails(&self) -> Vec<Email> {
         self.values(Kind::Email, false).filter_map(|text| Email::try_from(text).ok()).collect()
     }
 
-    /// Somebody whom a manager could write to or call, or whom the CRM has already. A chat alone is another matter: that
-    /// of the plan.
+    /// Returns true if a manager could write to or call the person, or if the CRM has them already. The plan decides
+    /// about people with only a chat.
     pub fn is_reachable(&self) -> bool {
         self.records.values().any(|record| {
-            // What providers tell of letters makes nobody a contact: a list may hold addresses that no one ever spoke for.
+            // Providers' reports make nobody a contact: a list may hold addresses that nobody confirmed.
             let told =
                 matches!(record.fact, Fact::MailMessage(_) | Fact::Consent(_) | Fact::Membership { .. } | Fact::Moved);
             let chat = matches!(record.fact, Fact::Conversation(_) | Fact::Link(_) | Fact::Promo(_));
@@ -228,7 +235,7 @@ impl Person {
         })
     }
 
-    /// As one of two CRMs sees them: what the other holds of them is only something that they told.
+    /// Returns the person as one of two CRMs sees them. A contact in the other CRM becomes a plain submission.
     #[must_use]
     pub fn seen_by(&self, scope: &str) -> Self {
         let own = |record: &Record| (record.source.as_str() == SECOND_CRM) == (scope == SECOND_CRM);
@@ -258,7 +265,7 @@ impl Person {
         Self { records, ..self.clone() }
     }
 
-    /// The CRM's contacts of this person that are not deleted, the oldest (lowest id) first.
+    /// Returns the CRM's contacts of this person that are not deleted, the oldest (lowest id) first.
     pub fn contacts(&self) -> BTreeSet<u64> {
         self.records
             .values()
@@ -269,7 +276,7 @@ impl Person {
             .collect()
     }
 
-    /// Whether a shop, a signed form, a messenger or the like tells whose their phone or e-mail is.
+    /// Returns true if a shop, a signed form, a messenger or the like proves a phone or e-mail of the person.
     fn is_proven_by_more_than_forms(&self) -> bool {
         let proves = |record: &Record| crate::claims::proves(record) && record.is_of_somebody();
         let strong = |record: &Record| record.identifiers.iter().any(|one| one.kind().is_strong());
@@ -282,12 +289,13 @@ impl Person {
         let proven = self.identifiers();
         let contested = |one: &Identifier| self.contested.contains(one) && !breakage::is_on("contested-is-written");
         let is_proven = with_claims && self.is_proven_by_more_than_forms();
-        // When a manager last said who this person is: forms that came before are theirs.
+        // When a manager last said who this person is. Forms from before then are the person's.
         let decided_at = self.records.values().filter(|record| same_person(record).is_some()).map(|one| one.at).max();
         let is_decided = |form: &Record| decided_at >= Some(form.at);
         let named = decided_at.map(|_| self.identifiers_and_claims()).unwrap_or_default();
         for record in self.records.values() {
-            // The letter that joined the form proves its own address, and nothing else that a stranger typed beside it.
+            // The message that joined the form proves its own address, but nothing else that a stranger typed beside
+            // it.
             let is_shown = with_claims && !(is_proven && crate::claims::is_claimed(record) && !is_decided(record));
             let claims = record.claims.iter().filter(|one| is_shown && !contested(one));
             let confirmed = self.confirmed_by(record, &named).into_iter().flatten();
@@ -304,7 +312,7 @@ impl Person {
     }
 }
 
-/// What stands where a name should, found once.
+/// The person's texts that stand in for a name, collected once.
 struct StandIns<'p> {
     nicknames: BTreeSet<Cow<'p, str>>,
     addresses: BTreeSet<&'p str>,

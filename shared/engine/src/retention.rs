@@ -1,13 +1,13 @@
-//! What a person keeps no longer: old lines of chats, and when links were opened. Who they are, what they bought and what they
-//! said about being written to stays.
+//! Removes what is too old to keep: lines of chats, and times at which links were opened. Identity, purchases and
+//! consents stay.
 
 use stagedoor_model::{Fact, Timestamp};
 
 use crate::Person;
 
 impl Person {
-    /// The same person without lines of chats from before `lines`, and without the times of links that were opened last before
-    /// `opens`. `None` when nothing is that old.
+    /// Returns the person without chat lines from before `lines`, and without open times of links that were last
+    /// opened before `opens`. `None` if nothing is that old.
     pub fn without_old(&self, lines: Option<Timestamp>, opens: Option<Timestamp>) -> Option<Self> {
         let mut less = self.clone();
         let mut is_less = false;

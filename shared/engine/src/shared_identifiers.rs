@@ -1,9 +1,9 @@
-//! Which values belong to a crowd: the phone of a box office, the e-mail of a cashier, the one account of a cash desk, a
-//! link that was published.
+//! Finds shared identifiers: the phone of a box office, the e-mail of a cashier, the one account of a cash desk, a
+//! published link.
 //!
-//! A value that is shared in forms and chats alone is marked as typed: it joins no more forms and chats, and what other
-//! servers say of it still joins. What is only claimed counts for no crowd: otherwise a stranger could make anybody's
-//! address a crowd's. Counts only grow with what is known, and start anew when a manager lifts the mark.
+//! A value that is shared only in forms and chats is marked as typed. It no longer joins forms and chats, but reports
+//! of other servers still join by it. Claims do not count: otherwise a stranger could make any address a shared one.
+//! Counts only grow with new facts, and start anew when a manager lifts the mark.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use stagedoor_model::{Fact, Identifier, Kind, Record, Timestamp, Verdict, breaka
 
 use crate::Guards;
 
-/// A mark is kept as text of at most this many bytes.
+/// The greatest length of a mark, in bytes.
 const MAX_LENGTH: usize = 256;
 
-/// Whether nothing but the word of an unknown visitor stands behind the record.
+/// Returns true if the record is only the word of an unknown visitor.
 pub(crate) fn is_typed(record: &Record) -> bool {
     match &record.fact {
         Fact::Submission(submission) => !submission.quiet,
@@ -23,15 +23,15 @@ pub(crate) fn is_typed(record: &Record) -> bool {
     }
 }
 
-/// What one value was seen with.
+/// What one value appeared with.
 #[derive(Default)]
 struct Seen<'r> {
-    /// Phones and e-mails beside it, but for its own kind.
+    /// Phones and e-mails in the same records, except of the value's own kind.
     others: BTreeMap<Kind, BTreeSet<&'r Identifier>>,
-    /// By kind and scope: ids of which a person has only one.
+    /// Ids of which a person has only one, by kind and scope.
     exclusive: BTreeMap<(Kind, &'r str), BTreeSet<&'r str>>,
     chats: BTreeSet<&'r Identifier>,
-    /// Of records that hold no other phone and e-mail.
+    /// Names in records without another phone or e-mail.
     names: BTreeSet<BTreeSet<String>>,
 }
 
@@ -66,7 +66,7 @@ impl<'r> Seen<'r> {
     }
 }
 
-/// When a manager last said that a value belongs to one person.
+/// Returns when a manager last said that a value belongs to one person.
 pub(crate) fn lifts<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<&'r Identifier, Timestamp> {
     let mut lifts = BTreeMap::new();
     for record in records {
@@ -78,7 +78,7 @@ pub(crate) fn lifts<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeM
     lifts
 }
 
-/// Marks of values that turned out to belong to a crowd and are not in `known_shared` yet.
+/// Returns marks of values that are shared and not in `known_shared` yet.
 pub(crate) fn crowds(
     records: &[&Record],
     known_shared: &BTreeSet<Identifier>,
@@ -94,7 +94,7 @@ pub(crate) fn crowds(
                 Kind::Link if matches!(record.fact, Fact::Conversation(_)) => *chats.entry(value).or_default() += 1,
                 Kind::Phone | Kind::Email if is_typed(record) => typed.entry(value).or_default().see(value, record),
                 Kind::Phone | Kind::Email => signed.entry(value).or_default().see(value, record),
-                // The one account of a box office: all who buy there are its customer.
+                // The one account of a box office is the customer of all who buy there.
                 kind if (kind.is_exclusive() || kind.is_chat()) && !breakage::is_on("customer-of-all-joins") => {
                     signed.entry(value).or_default().see(value, record);
                 }
@@ -110,7 +110,7 @@ pub(crate) fn crowds(
     };
     let typed = of(typed).into_iter().map(|value| value.typed()).filter(|mark| mark.value().len() <= MAX_LENGTH);
     let published = chats.into_iter().filter(|(_, count)| *count > guards.published).map(|(link, _)| link);
-    // The mark is of the chats alone: the link goes on to name whose it is.
+    // The mark affects only chats: the link still names its owner.
     let loses_owner = breakage::is_on("published-link-loses-owner");
     let published = published.map(|link| if loses_owner { link.clone() } else { link.typed() });
     let all = of(signed).into_iter().chain(typed).chain(published);

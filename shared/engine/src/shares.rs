@@ -1,9 +1,9 @@
-//! An amount in parts, to the minor unit: what is put together again is the amount.
+//! Splits an amount into parts, exact to the minor unit: the parts add up to the amount.
 
 use stagedoor_model::breakage;
 
-/// Parts of `amount` in proportion to `weights`, by the largest remainder; equal parts where all weights are zero. Weights
-/// below zero count as zero. The parts add up to `amount`, unless there is no weight at all.
+/// Splits `amount` in proportion to `weights`, by the largest remainder; into equal parts if no weight is above zero.
+/// Weights below zero count as zero. The parts add up to `amount`, unless `weights` is empty.
 pub(crate) fn split(amount: i64, weights: &[i64]) -> Vec<i64> {
     let equal = weights.iter().all(|weight| *weight <= 0);
     let weights: Vec<i128> =
@@ -30,8 +30,8 @@ pub(crate) fn split(amount: i64, weights: &[i64]) -> Vec<i64> {
     parts
 }
 
-/// Takes `amount` from what is left in each part, in proportion to `weights`. What a part cannot give the others give, so
-/// that none falls below zero. Returns what was taken from each; together `amount`, or all that was left.
+/// Takes `amount` from what is left in each part, in proportion to `weights`. What one part cannot give, the others
+/// give, so that none falls below zero. Returns what was taken from each. The sum is `amount`, or all that was left.
 pub(crate) fn take(left: &mut [i64], amount: i64, weights: &[i64]) -> Vec<i64> {
     let mut taken = vec![0_i64; left.len()];
     let mut rest = amount.max(0).min(left.iter().sum());

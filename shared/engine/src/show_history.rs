@@ -1,79 +1,80 @@
-//! The changes of a show, as its providers told them. They are kept as a history: a holder is told of a change relative
-//! to what this holder knows.
+//! The history of a show's changes, as its providers reported them. A holder is told of a change relative to what
+//! this holder knows.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use stagedoor_model::{ShowRef, Timestamp, breakage};
 
-/// The most changes of one show that are kept.
+/// The greatest number of changes that are kept of one show.
 const MOST: usize = 50;
 
-/// One change of a show: when it was announced, and how the show stands since.
+/// One change of a show: when it was announced, and the state of the show since then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ShowNotice {
     pub changed_at: Timestamp,
-    /// Of two changes of one instant a cancellation stands.
+    /// Of two changes at one instant, a cancellation counts.
     pub cancelled: bool,
-    /// When the hub received it: of two other changes of one instant the one that came later stands. `None` in what
-    /// earlier builds stored.
+    /// When the hub received the change. Of two other changes at one instant, the one received later counts. Earlier
+    /// builds stored none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_at: Option<Timestamp>,
-    /// `None`: the change did not say.
+    /// `None`: the change does not tell the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Timestamp>,
-    /// True if the show is moved, and its new date will follow: `starts_at` is the date that holds no more.
+    /// True if the show is moved without a new date so far. `starts_at` is then the date that no longer holds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub postponed: bool,
 }
 
 impl ShowNotice {
-    /// How a show stands before any change.
+    /// Returns the state of a show before any change.
     pub fn announced(starts_at: Option<Timestamp>) -> Self {
         Self { changed_at: Timestamp::MIN, cancelled: false, received_at: None, starts_at, postponed: false }
     }
 
-    /// Whether the show stands after both as the same.
+    /// Returns true if the show is in the same state after both changes.
     pub fn says_the_same(&self, other: &Self) -> bool {
         (self.cancelled, self.starts_at, self.postponed) == (other.cancelled, other.starts_at, other.postponed)
     }
 
-    /// How the show stands after this change, if it stood as `last` before.
+    /// Returns the state of the show after this change, if `last` was its state before.
     fn after(&self, last: &Self) -> Self {
         let is_undated = !self.cancelled && self.starts_at.is_none() && !breakage::is_on("undated-move-is-none");
         let starts_at = self.starts_at.or(last.starts_at);
-        // A show that never had a date has none to be moved from.
+        // A show that never had a date cannot be moved from it.
         Self { starts_at, postponed: (self.postponed || is_undated) && starts_at.is_some(), ..*self }
     }
 }
 
-/// What a provider said of a show; of two the later stands.
+/// What a provider reported about a show. Of two reports the later counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShowState {
     pub changed_at: Timestamp,
     pub show: ShowRef,
     pub cancelled: bool,
-    /// When the hub received the change; `None` in what earlier builds stored.
+    /// When the hub received the change. Earlier builds stored none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_at: Option<Timestamp>,
-    /// Every change that is known. Empty in what earlier builds stored.
+    /// Every known change. Empty in what earlier builds stored.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub changes: BTreeSet<ShowNotice>,
 }
 
 impl ShowState {
+    /// Creates a report of one change.
     pub fn new(changed_at: Timestamp, show: ShowRef, cancelled: bool) -> Self {
         Self { changed_at, show, cancelled, received_at: None, changes: BTreeSet::new() }
     }
 
-    /// The same, received at an instant.
+    /// Returns the same report with the time of its receipt.
     #[must_use]
     pub fn received_by(self, received_at: Option<Timestamp>) -> Self {
         let received_at = received_at.filter(|_| !breakage::is_on("later-start-stands"));
         Self { received_at, ..self }
     }
 
-    /// When the hub received this change first; `None` for a change that is new.
+    /// Returns when the hub first received this change. `None` if the change is new.
     pub fn receipt_of(&self, told: &Self) -> Option<Option<Timestamp>> {
         let is_told = |one: &ShowNotice| {
             (one.changed_at, one.cancelled, one.starts_at) == (told.changed_at, told.cancelled, told.show.starts_at)
@@ -88,7 +89,7 @@ impl ShowState {
         ShowNotice { changed_at, cancelled: self.cancelled, received_at, starts_at, postponed: false }
     }
 
-    /// The later state, with the changes of both: associative, commutative, idempotent.
+    /// Joins two reports: the later state, with the changes of both. Associative, commutative, idempotent.
     #[must_use]
     pub fn join(mut self, mut other: Self) -> Self {
         let mut changes: BTreeSet<ShowNotice> = std::mem::take(&mut self.changes);
@@ -101,8 +102,8 @@ impl ShowState {
         Self { changes, ..late }
     }
 
-    /// The same of two sources. A source that tells a show as it told it before says nothing: its page may have been
-    /// edited after the other called the show off.
+    /// Joins reports of two sources. A source that repeats what it reported before adds nothing: its page may have
+    /// been edited after the other source cancelled the show.
     #[must_use]
     pub fn join_other(self, other: Self, announced: Option<Timestamp>) -> Self {
         if breakage::is_on("edited-page-is-on-again") {
@@ -117,20 +118,20 @@ impl ShowState {
     }
 
     fn without_repetitions(&self, announced: Option<Timestamp>) -> Option<Self> {
-        // As they were told: what a change did not say, another source may have said.
+        // Changes are kept as reported: another source may report what this one left out.
         let changes: BTreeSet<ShowNotice> = self.steps(announced).map(|(told, _)| told).collect();
         let last = changes.last().copied()?;
         let (changed_at, cancelled, received_at) = (last.changed_at, last.cancelled, last.received_at);
         Some(Self { changed_at, cancelled, received_at, changes, ..self.clone() })
     }
 
-    /// How the show stood from each change on, if it was announced for `announced` first. A change that left the show as
-    /// it was is none.
+    /// Returns the state of the show after each change, if `announced` was its first date. A change that left the
+    /// show as it was is left out.
     pub fn course(&self, announced: Option<Timestamp>) -> Vec<ShowNotice> {
         self.steps(announced).map(|(_, stands)| stands).collect()
     }
 
-    /// The changes that changed something: as each was told, and how the show stood after it.
+    /// Returns the changes that changed something: each as reported, and the state of the show after it.
     fn steps(&self, announced: Option<Timestamp>) -> impl Iterator<Item = (ShowNotice, ShowNotice)> {
         let mut last = ShowNotice::announced(announced);
         let all = self.changes.iter().copied().chain(self.changes.is_empty().then(|| self.notice()));
@@ -164,7 +165,7 @@ mod tests {
         assert_eq!(forth, back);
         assert_eq!(forth.clone().join(all[1].clone()), forth, "a second telling changes nothing");
         assert_eq!((forth.changed_at, forth.changes.len()), (at(4), 4));
-        // The first told what was known.
+        // The first change only repeats what was known.
         assert_eq!(forth.course(Some(at(100))).len(), 3);
     }
 
@@ -182,7 +183,7 @@ mod tests {
             assert_eq!(joined.show.starts_at, Some(at(200)));
             assert_eq!(joined.course(Some(at(100))).last().and_then(|last| last.starts_at), Some(at(200)));
         }
-        // What an earlier build stored came before.
+        // The report that an earlier build stored counts as received first.
         assert_eq!(state(1, 300, false).join(told(200, 6)).show.starts_at, Some(at(200)));
     }
 
@@ -201,7 +202,7 @@ mod tests {
             assert!(!postponed(&dated, Some(at(100))));
             assert_eq!(dated.course(Some(at(100))).len(), 2);
         }
-        // And with what another source tells.
+        // The same holds beside a report of another source.
         let both = undated(5).join_other(state(1, 100, false), Some(at(100)));
         assert!(postponed(&both, Some(at(100))));
     }
