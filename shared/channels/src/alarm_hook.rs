@@ -1,5 +1,5 @@
-//! Alarms by a POST of JSON to an address of the organiser's. It is signed by Standard Webhooks if a secret is given, and an
-//! alarm that is posted again bears the same `webhook-id`.
+//! Alarms as a POST of JSON to an address of the organiser. A configured secret signs it by Standard Webhooks. A
+//! repeated post of an alarm carries the same `webhook-id`.
 
 use serde_json::Value;
 use stagedoor_config::AlarmWebhook;
@@ -7,22 +7,25 @@ use stagedoor_ports::Sending;
 
 use crate::{call::Caller, signed::signature};
 
+/// Client of the address that receives alarms.
 pub struct AlarmHook {
     config: AlarmWebhook,
     caller: Caller,
 }
 
 impl AlarmHook {
+    /// Creates the client.
+    ///
     /// # Errors
-    /// A sentence: no HTTP client can be made.
+    /// A message, if no HTTP client can be built.
     pub fn new(config: &AlarmWebhook) -> Result<Self, String> {
         Ok(Self { config: config.clone(), caller: Caller::new()? })
     }
 
-    /// Posts `body` under `id` at `second` of Unix time. Any answer of the 200s takes it.
+    /// Posts `body` under `id`. `second` is the time in Unix seconds. Any 2xx answer counts as accepted.
     ///
     /// # Errors
-    /// Why it was not taken, without the address, which is a secret. To be posted again.
+    /// The reason why the post was not accepted, without the address, which is a secret. The caller posts again.
     pub async fn post(&self, id: &str, second: i64, body: &Value) -> Result<(), String> {
         let body = body.to_string();
         let mut request = self

@@ -1,4 +1,4 @@
-//! One HTTP call, and what its failure means: whether anything can have reached the other side.
+//! HTTP calls of channels. A failure says whether the message may have reached the other side.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use stagedoor_ports::Sending;
 
+/// HTTP client of a channel.
 #[derive(Clone)]
 pub struct Caller(Client);
 
@@ -36,7 +37,7 @@ impl Caller {
         let status = response.status().as_u16();
         let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|text| text.parse().ok());
-        // A gateway's error page says that the message did not get through, or that its answer did not.
+        // A gateway's error page means that the message did not get through, or that its answer did not.
         let text = response.text().await.map_err(|_| Sending::Lost)?;
         match (status, serde_json::from_str(&text)) {
             (500.., Err(_)) if status == 502 || status == 504 => Err(Sending::Lost),
@@ -47,7 +48,7 @@ impl Caller {
     }
 }
 
-/// The error's own text may hold the URL, and the URL a token.
+/// Interprets a failed request. The error's own text is not used, because it may hold the URL with a token.
 fn failed(error: reqwest::Error) -> Sending {
     if error.is_connect() || error.is_builder() {
         return Sending::NotSent("it cannot be reached".into());
@@ -64,7 +65,7 @@ impl Answer {
         self.body.pointer(pointer)?.as_i64()
     }
 
-    /// An id, whether it is a number or a text.
+    /// The id at this JSON pointer, given as a number or a text.
     pub fn id(&self, pointer: &str) -> Option<String> {
         match self.body.pointer(pointer)? {
             Value::String(text) => Some(text.clone()),
@@ -74,7 +75,7 @@ impl Answer {
     }
 }
 
-/// `options` of a source that say how to send.
+/// A text in `options` of a source that configures sending. `None` if it is absent or empty.
 pub fn option(source: &stagedoor_webhook::Source, name: &str) -> Option<String> {
     source.options.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }

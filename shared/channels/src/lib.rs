@@ -1,5 +1,5 @@
-//! Messengers, SMS and letters, outward: one file each. What each allows when an answer is lost stands in its file and in
-//! docs/outreach.md.
+//! Senders for messengers, SMS and e-mail, one file each. Each file and docs/outreach.md state what the sender may do
+//! after a lost answer.
 
 mod alarm_hook;
 mod call;
@@ -23,14 +23,14 @@ use stagedoor_webhook::Source;
 pub use crate::alarm_hook::AlarmHook;
 use crate::call::Caller;
 
-/// Through which SMS go.
+/// Name of the source that sends SMS.
 pub const SMS: &str = "sms";
-/// Through which letters go.
+/// Name of the source that sends e-mails.
 pub const EMAIL: &str = "email";
 
 type Build = fn(&Source, Caller) -> Result<Option<Arc<dyn Channel>>, String>;
 
-/// Every messenger, one line each.
+/// Constructors of all messengers, by provider.
 const CHANNELS: &[(&str, Build)] = &[
     ("telegram", telegram::build),
     ("viber", viber::build),
@@ -40,10 +40,10 @@ const CHANNELS: &[(&str, Build)] = &[
     ("whatsapp", whatsapp::build),
 ];
 
-/// What messages can go through, by source. A source without a token only listens.
+/// Creates the channels that can send, by source. A source without a token only receives.
 ///
 /// # Errors
-/// A sentence that names the source and what is wrong.
+/// A message that names the source and its fault.
 pub fn channels(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn Channel>>, String> {
     let mut channels = BTreeMap::new();
     if let Some(smtp) = &config.smtp {
@@ -68,17 +68,17 @@ pub fn channels(config: &Config) -> Result<BTreeMap<SourceName, Arc<dyn Channel>
     Ok(channels)
 }
 
-/// A rate that is written down in a constant.
+/// The rate of a constant, in messages a second.
 fn rate(per_second: u32) -> NonZeroU32 {
     NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN)
 }
 
-/// A label of a button: one that is too long is shown with a mark. `check-config` refuses such labels.
+/// A button's label, shortened with a mark if it exceeds `most` UTF-16 units. `check-config` refuses such labels.
 fn label(text: &str, most: usize) -> String {
     TextLimit::utf16(most).shortened(text)
 }
 
-/// The text with an address behind it. `outreach` has left room for it.
+/// The text followed by an address. `outreach` has left room for it.
 fn with_address(text: &str, between: char, url: &str) -> String {
     format!("{text}{between}{url}")
 }

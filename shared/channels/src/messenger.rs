@@ -1,6 +1,7 @@
-//! Messenger and Instagram, the Send API (developers.facebook.com/docs/messenger-platform/reference/send-api, …/error-codes;
-//! numbers that the pages leave out are those of nyaruka/courier). Free messages go out for 24 hours after a person's last
-//! sign. There is no key against doubles and no way to ask: a message whose answer was lost is not sent again.
+//! Messenger and Instagram: the Send API (developers.facebook.com/docs/messenger-platform/reference/send-api,
+//! …/error-codes; nyaruka/courier has the codes that these pages leave out). Free messages are allowed for 24 hours
+//! after the person's last activity. The API has no idempotency key and no status query, so a message without an
+//! answer is not sent again.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 struct Messenger {
     url: String,
     token: String,
-    /// The longest plain text, and how it is counted: 2,000 characters, or for Instagram 1,000 bytes.
+    /// Maximum length of plain text: 2,000 UTF-16 units, or 1,000 bytes for Instagram.
     longest: TextLimit,
     caller: Caller,
 }
@@ -45,7 +46,7 @@ impl Channel for Messenger {
             "recipient": { "id": message.to.value() }, "messaging_type": "RESPONSE",
             "message": content(message),
         });
-        // The token may stand in the query too, but queries are logged by everybody on the way.
+        // The query could hold the token too, but servers on the way log queries.
         let request = self.caller.post(&self.url).bearer_auth(&self.token).json(&body);
         match self.caller.call(request).await {
             Ok(answer) => understood(&answer),
@@ -68,7 +69,7 @@ impl Channel for Messenger {
 
 fn content(message: &MessageDecided) -> Value {
     match &message.button {
-        // A template's text has at most 640 characters: a longer one goes as text, with the address in it.
+        // A template's text has at most 640 characters. A longer text is sent plain, with the address in it.
         Some(button) if message.text.chars().count() <= 640 => {
             let button = json!({ "type": "web_url", "url": button.url, "title": label(&button.label, 20) });
             let payload = json!({ "template_type": "button", "text": message.text, "buttons": [button] });

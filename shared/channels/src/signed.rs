@@ -1,11 +1,11 @@
-//! The signature of what the hub posts: Standard Webhooks 1.0.
+//! Signatures of the hub's own posts: Standard Webhooks 1.0.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use stagedoor_webhook::Secret;
 
-/// The value of `webhook-signature` for a body that is posted under `id` at `second` of Unix time.
+/// The value of `webhook-signature` for a body that is posted under `id`. `second` is the time in Unix seconds.
 pub fn signature(secret: &Secret, id: &str, second: i64, body: &str) -> String {
     let secret = secret.reveal();
     let decoded = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());

@@ -1,7 +1,7 @@
-//! SMS through any gateway behind an adapter of one's own. The contract is ours (docs/outreach.md): a POST of `{"id", "phone",
-//! "text"}`, signed by Standard Webhooks with the decision's id as `webhook-id`. 2xx with `{"id"}` is sent; 409 is sent already;
-//! 410 withdraws the number; 429 with Retry-After waits; any other 4xx refuses. The other side knows a decision by its id, so one
-//! whose answer was lost is sent again.
+//! SMS through any gateway, behind an adapter of the organiser. The contract is ours (docs/outreach.md): a POST of
+//! `{"id", "phone", "text"}`, signed by Standard Webhooks with the decision's id as `webhook-id`. 2xx with `{"id"}`
+//! means sent, and 409 already sent. 410 withdraws the number. 429 with Retry-After means wait. Any other 4xx refuses.
+//! The adapter recognises a decision by its id, so a message without an answer is sent again.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -13,6 +13,7 @@ use stagedoor_ports::{Channel, Clock, Sending, Settled, SystemClock};
 
 use crate::{call::Caller, signed::signature};
 
+/// Client of the adapter.
 pub struct SmsHttp {
     config: SmsConfig,
     caller: Caller,

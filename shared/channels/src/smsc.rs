@@ -1,6 +1,7 @@
-//! SMS through smsc.ru: POST /sys/send.php with login, psw, phones, mes, id, fmt=3, charset (smsc.ru/api/http, "Отправка
-//! SMS-сообщения"); errors are `{"error", "error_code"}`. The id is ours, a number up to 2147483647, and status.php finds the
-//! message by phone and id: so one whose answer was lost is asked for, and sent again only if it stays unknown there.
+//! SMS through smsc.ru: POST /sys/send.php with login, psw, phones, mes, id, fmt=3, charset (smsc.ru/api/http,
+//! "Отправка SMS-сообщения"). Errors are `{"error", "error_code"}`. The hub chooses the id, a number up to 2147483647,
+//! and status.php finds the message by phone and id. After a lost answer the hub asks for the message, and sends it
+//! again only if it is unknown there.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -15,6 +16,7 @@ use crate::{
     with_address,
 };
 
+/// Client of smsc.ru.
 pub struct Smsc {
     config: SmsConfig,
     caller: Caller,
@@ -30,14 +32,14 @@ impl Smsc {
     }
 }
 
-/// From 1 to 2147483647.
+/// The id of a message, from 1 to 2147483647.
 fn id(decision: &str) -> String {
     let digest = Sha256::digest(decision.as_bytes());
     let number = digest.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
     (number & 0x7fff_ffff).max(1).to_string()
 }
 
-/// The text with the button's address behind it: an SMS has no buttons.
+/// The text followed by the button's address, because an SMS has no buttons.
 fn words(message: &MessageDecided) -> String {
     match &message.button {
         Some(button) => with_address(&message.text, ' ', &button.url),
@@ -76,7 +78,7 @@ impl Channel for Smsc {
         ];
         match self.caller.call(self.caller.post(&self.url("status.php")).form(&fields)).await {
             Ok(answer) if answer.number("/status").is_some() => Settled::Sent(id),
-            // 3: no such message.
+            // Code 3: there is no such message.
             Ok(answer) if answer.number("/error_code") == Some(3) => Settled::NotKnown,
             _ => Settled::Later,
         }
@@ -98,12 +100,13 @@ fn understood(answer: &Answer) -> Sending {
             Some(id) => Sending::Sent(id),
             None => Sending::NotSent(format!("it answered {}", answer.status)),
         },
-        // Wrong login or password, no money, the address is blocked.
+        // The login or password is wrong, the balance is empty, or our IP address is blocked.
         Some(2..=4) => Sending::CredentialsRejected(words),
-        // One and the same message to one number within a minute, or too many at once. Others do not wait for it.
+        // The same message went to the number within a minute, or too many calls came at once. Other messages need not
+        // wait.
         Some(9) if breakage::is_on("repeated-sms-holds-all") => Sending::Throttled(Duration::from_secs(60)),
         Some(9) => Sending::Busy(Duration::from_secs(60)),
-        // The number is wrong, or cannot be reached at all.
+        // The number is wrong or cannot be reached at all.
         Some(7 | 8) => Sending::RecipientOptedOut(words),
         Some(_) => Sending::Refused(words),
     }

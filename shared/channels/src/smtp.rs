@@ -1,11 +1,12 @@
-//! Letters, by SMTP through the relay that the config names (RFC 5321): any provider's, or one's own. The relay signs them (DKIM).
+//! E-mails by SMTP through the relay in the config (RFC 5321), a provider's or the organiser's own. The relay signs
+//! them (DKIM).
 //!
-//! - A letter of advertising bears `List-Unsubscribe` and `List-Unsubscribe-Post: List-Unsubscribe=One-Click` (RFC 8058, section 3.1);
-//!   the relay's signature has to cover both, which is the relay's to set up.
-//! - A refusal by code (RFC 5321, section 4.2.1): 4yz is tried again, 5yz is not. 5.1.1 to 5.1.6 (RFC 3463) say that there is no such
-//!   mailbox; 530, 534, 535 and 538 (RFC 4954) that the relay does not know us.
-//! - SMTP cannot be asked what became of a letter: one whose answer was lost is not sent again. Its Message-ID is made of the
-//!   decision's id all the same, so that a relay which knows doubles drops them.
+//! - An advertising e-mail carries `List-Unsubscribe` and `List-Unsubscribe-Post: List-Unsubscribe=One-Click` (RFC
+//!   8058, section 3.1). The relay must be set up so that its signature covers both.
+//! - Refusals by code (RFC 5321, section 4.2.1): 4yz is tried again, 5yz is not. 5.1.1 to 5.1.6 (RFC 3463) mean that
+//!   there is no such mailbox. 530, 534, 535 and 538 (RFC 4954) mean that the relay does not accept our login.
+//! - SMTP has no status query, so an e-mail without an answer is not sent again. Its Message-ID is made of the
+//!   decision's id, so a relay that detects duplicates drops them.
 
 use std::{
     num::NonZeroU32,
@@ -32,26 +33,29 @@ use stagedoor_config::{Encryption, SmtpConfig};
 use stagedoor_model::MessageDecided;
 use stagedoor_ports::{Channel, Sending};
 
-/// How long a relay may take for one command.
+/// Time-out of one command.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a letter waits after a passing refusal.
+/// Pause after a temporary refusal.
 const REST: Duration = Duration::from_secs(60);
 
-/// Connections that are kept for the next letter.
+/// Number of idle connections that are kept.
 const KEPT: usize = 8;
 
+/// Client of the SMTP relay.
 pub struct Smtp {
     config: SmtpConfig,
     from: Mailbox,
     reply_to: Option<Mailbox>,
-    /// `None` to this machine itself, where nothing is encrypted.
+    /// `None` if nothing is encrypted, which is for a relay on this machine.
     tls: Option<TlsParameters>,
     idle: Arc<Mutex<Vec<AsyncSmtpConnection>>>,
 }
 
 impl Smtp {
+    /// Creates the client.
+    ///
     /// # Errors
-    /// A sentence: an address that is none, or a relay that cannot be named.
+    /// A message, if an address is not valid or the relay's host name cannot be used for TLS.
     pub fn new(config: &SmtpConfig) -> Result<Self, String> {
         let mailbox = |text: &str, key: &str| text.parse::<Mailbox>().map_err(|_| format!("smtp.{key} is no address"));
         let reply_to = config.reply_to.as_deref().map(|text| mailbox(text, "reply_to")).transpose()?;
@@ -63,7 +67,7 @@ impl Smtp {
         Ok(Self { config: config.clone(), from, reply_to, tls, idle: Arc::default() })
     }
 
-    /// One that is there, as far as the relay says, or a new one.
+    /// Returns an idle connection that the relay still answers, or a new one.
     async fn connection(&self) -> Result<AsyncSmtpConnection, SmtpError> {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -146,7 +150,7 @@ impl Header for OneClick {
     }
 }
 
-/// In the language of the text: whoever reads Cyrillic is told in Russian.
+/// The text of the unsubscribe link, in Russian if the message contains Cyrillic letters.
 fn farewell(message: &MessageDecided) -> &'static str {
     let is_russian = message.text.chars().any(|c| matches!(c, 'а'..='я' | 'А'..='Я'));
     if is_russian { "Отписаться" } else { "Unsubscribe" }
@@ -191,7 +195,7 @@ impl Channel for Smtp {
             Ok(letter) => letter,
             Err(reason) => return Sending::Refused(reason),
         };
-        // What fails before the letter is begun has sent nothing.
+        // A failure before the e-mail is transmitted has sent nothing.
         let mut connection = match tokio::time::timeout(TIMEOUT, self.connection()).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
@@ -214,7 +218,8 @@ impl Channel for Smtp {
     }
 }
 
-/// What the relay said; `None` where it said nothing. Its words may hold the address, so only the code is told on.
+/// Interprets the relay's answer. `None` if there was none. Its text may hold the address, so only the code is passed
+/// on.
 fn refusal(error: &SmtpError) -> Option<Sending> {
     let number = u16::from(error.status()?);
     let words = format!("the relay answered {number}");
@@ -222,7 +227,7 @@ fn refusal(error: &SmtpError) -> Option<Sending> {
     Some(match number {
         530 | 534 | 535 | 538 => Sending::CredentialsRejected(words),
         400..=499 => Sending::Busy(REST),
-        // Anything else may be for us, or for what the letter says.
+        // Any other refusal may concern us or the content of the e-mail.
         _ if stagedoor_model::is_no_mailbox(None, &said) == Some(true) => Sending::RecipientOptedOut(words),
         _ => Sending::Refused(words),
     })

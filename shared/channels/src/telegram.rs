@@ -1,6 +1,6 @@
-//! Telegram Bot API, sendMessage (core.telegram.org/bots/api#sendmessage; errors as tdlib/telegram-bot-api words them). Limits:
-//! core.telegram.org/bots/faq, "about 30 messages per second", "avoid sending more than one message per second" in one chat.
-//! There is no key against doubles and no way to ask: a message whose answer was lost is not sent again.
+//! Telegram Bot API, sendMessage (core.telegram.org/bots/api#sendmessage; errors as in tdlib/telegram-bot-api). Limits:
+//! core.telegram.org/bots/faq, "about 30 messages per second", "avoid sending more than one message per second" in one
+//! chat. The API has no idempotency key and no status query, so a message without an answer is not sent again.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 struct Telegram {
-    /// With the token in it, as the API wants it: never logged.
+    /// URL with the token in it, as the API requires. It is never logged.
     url: String,
     caller: Caller,
 }
@@ -59,7 +59,7 @@ impl Channel for Telegram {
     }
 }
 
-/// A message has one markup: the button to the shop goes before the phone's, and that before the menu.
+/// A message has one markup. The shop's button has priority over the phone request, and that over the menu.
 fn markup(message: &MessageDecided) -> Option<Value> {
     if let Some(button) = &message.button {
         return Some(json!({ "inline_keyboard": [[{ "text": button.label, "url": button.url }]] }));
@@ -86,7 +86,7 @@ fn understood(answer: &Answer) -> Sending {
             Sending::Throttled(Duration::from_secs(seconds.or(answer.retry_after).unwrap_or(5)))
         }
         401 | 404 => Sending::CredentialsRejected(words),
-        // It was seen to pass (a developer's report): the person is not given up for it.
+        // This error was temporary in a developer's report, so the person does not count as unreachable.
         403 if words.contains("can't send messages to the user") => Sending::Refused(words),
         403 => Sending::RecipientOptedOut(words),
         400 if words.contains("chat not found") => Sending::RecipientOptedOut(words),

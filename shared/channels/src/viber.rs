@@ -1,6 +1,6 @@
-//! Viber Bot API, send_message (developers.viber.com/docs/api/rest-bot-api/#send-message; status codes as nyaruka/courier has
-//! them of the official page). Errors come with HTTP 200. There is no key against doubles and no way to ask: a message whose
-//! answer was lost is not sent again.
+//! Viber Bot API, send_message (developers.viber.com/docs/api/rest-bot-api/#send-message; status codes as
+//! nyaruka/courier has them from the official page). Errors come with HTTP 200. The API has no idempotency key and no
+//! status query, so a message without an answer is not sent again.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -44,7 +44,7 @@ impl Channel for Viber {
                 map.insert("keyboard".into(), keyboard);
             }
             if message.ask_phone {
-                // Without it a contact that comes back is anybody's card.
+                // Without this mark, a contact that comes back may be anybody's card.
                 map.insert("tracking_data".into(), "ask-phone".into());
             }
         }

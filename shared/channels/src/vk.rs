@@ -1,6 +1,6 @@
-//! VK, messages.send (dev.vk.com/method/messages.send; codes from VKCOM/vk-api-schema, errors.json). `random_id` is a key
-//! against doubles over the whole conversation, so a message whose answer was lost is simply sent again: VK sends it once.
-//! 20 requests a second with a community's token (SevereCloud/vksdk).
+//! VK, messages.send (dev.vk.com/method/messages.send; codes from VKCOM/vk-api-schema, errors.json). `random_id` is an
+//! idempotency key for the whole conversation. So a message without an answer is sent again, and VK delivers it once. A
+//! community's token allows 20 requests a second (SevereCloud/vksdk).
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 const VERSION: &str = "5.199";
-/// Characters of a button's label, and of its payload (dev.vk.com/api/bots/development/keyboard).
+/// Maximum length of a button's label and payload in characters (dev.vk.com/api/bots/development/keyboard).
 const LABEL: usize = 40;
 const PAYLOAD: usize = 255;
 
@@ -64,7 +64,7 @@ impl Channel for Vk {
     }
 }
 
-/// Never 0, which would switch the check off.
+/// A number that is never 0, because 0 would turn the duplicate check off.
 fn random_id(decision: &str) -> i32 {
     let digest = Sha256::digest(decision.as_bytes());
     let number = digest.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
@@ -81,7 +81,7 @@ fn keyboard(message: &MessageDecided) -> Option<Value> {
     (!keys.is_empty()).then(|| json!({ "one_time": true, "buttons": keys }))
 }
 
-/// What is pressed comes back by its payload, whole.
+/// A button whose payload comes back whole when it is pressed. A choice that is too long has no payload.
 fn key(choice: &str) -> Value {
     let payload = json!({ "command": choice }).to_string();
     match payload.chars().count() <= PAYLOAD {

@@ -1,6 +1,6 @@
-//! WhatsApp Cloud API, messages (developers.facebook.com/docs/whatsapp/cloud-api/reference/messages, …/support/error-codes).
-//! Free messages go out for 24 hours after a person's last message. `biz_opaque_callback_data` comes back with every status:
-//! a message whose answer was lost is settled by the webhook that reports it, and is not sent again meanwhile.
+//! WhatsApp Cloud API, messages (developers.facebook.com/docs/whatsapp/cloud-api/reference/messages,
+//! …/support/error-codes). Free messages are allowed for 24 hours after the person's last message. Every status carries
+//! `biz_opaque_callback_data`. So a webhook settles a message without an answer, and the hub does not send it again.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     label, rate, with_address,
 };
 
-/// Characters of a plain text.
+/// Maximum length of plain text in UTF-16 units.
 const MAX_LENGTH: usize = 4_096;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -42,7 +42,7 @@ impl Channel for Whatsapp {
             "messaging_product": "whatsapp", "recipient_type": "individual", "biz_opaque_callback_data": decision,
         });
         if let Some(map) = body.as_object_mut() {
-            // People who hide their phone are written to by their own id.
+            // People who hide their phone are addressed by their WhatsApp user id.
             let field = if message.to.kind() == Kind::WhatsappUser { "recipient" } else { "to" };
             map.insert(field.into(), message.to.value().into());
             let (kind, content) = content(message);
@@ -64,8 +64,8 @@ impl Channel for Whatsapp {
     }
 
     fn rate(&self) -> NonZeroU32 {
-        // 80 a second for a number by default, with what comes in counted too (developers.facebook.com/documentation/
-        // business-messaging/whatsapp/throughput): a quarter is left for that.
+        // A number has 80 messages a second by default, including incoming ones (developers.facebook.com/documentation/
+        // business-messaging/whatsapp/throughput). A quarter is left for those.
         rate(60)
     }
 
