@@ -1,4 +1,4 @@
-//! One HTTP call under the account's rate, and what its failure means.
+//! HTTP calls of one mailing account. They keep the account's rate, and pause after a failure.
 
 use std::{
     num::NonZeroU32,
@@ -13,27 +13,29 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 
+/// HTTP client of one mailing account.
 pub struct Caller {
     client: Client,
     limit: DefaultDirectRateLimiter,
-    /// How long the account is left alone after it could not be used.
+    /// Pause of the account after a failure.
     pause: Duration,
-    /// Until when nothing is tried.
+    /// End of the present pause.
     resting: Mutex<Option<Instant>>,
     calls: AtomicU64,
 }
 
+/// Status and body of an answer.
 pub struct Answer {
     pub status: u16,
     pub body: Value,
 }
 
-/// A text of an answer; empty where there is none.
+/// A text in an answer. Empty if it is absent.
 pub fn text(value: &Value, pointer: &str) -> String {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// Nothing is known of what became of it, or nothing was sent: it is compared again later.
+/// Nothing was sent, or its result is unknown. The list is compared again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Later;
 
@@ -68,7 +70,11 @@ impl Caller {
         *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(now() + span);
     }
 
-    /// An answer below 500 that is none of throttling or of a wrong key; with anything else the account rests.
+    /// Makes a call. Returns answers below 500 except 401, 403 and 429. After these, and without an answer, the account
+    /// pauses.
+    ///
+    /// # Errors
+    /// [`Later`] if the account pauses.
     pub async fn call(&self, request: RequestBuilder) -> Result<Answer, Later> {
         if self.rests() {
             return Err(Later);
@@ -78,7 +84,7 @@ impl Caller {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
-                // Its own text may hold the URL, and that a key.
+                // The error's own text may hold the URL, and the URL a key.
                 let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
                 tracing::warn!(what, "a mailing list's account rests");
                 self.rest(self.pause);
@@ -98,7 +104,7 @@ impl Caller {
         }
     }
 
-    /// The account said so itself, in an answer that looks well.
+    /// Starts a pause because an answer with a good status reports a fault of the account.
     pub fn account_rests(&self, why: &str) {
         tracing::warn!(why, "a mailing list's account rests");
         self.rest(self.pause);

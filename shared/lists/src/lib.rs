@@ -1,4 +1,4 @@
-//! Mailing lists, outward: one file a provider. What each does with people who left stands in its file.
+//! Clients of mailing lists, one file for each provider. Each file states how it treats people who left.
 
 mod call;
 mod listmonk;
@@ -13,10 +13,10 @@ use stagedoor_ports::MailingList;
 
 use crate::call::Caller;
 
-/// Every account with lists, by its name in the config.
+/// Creates the clients of all mailing accounts, by their name in the config.
 ///
 /// # Errors
-/// A sentence that names the account and what is wrong.
+/// A message that names the account and its fault.
 pub fn mailers(config: &Config) -> Result<BTreeMap<String, Arc<dyn MailingList>>, String> {
     let built = config.mailers.iter().map(|(name, mailer)| {
         let list = mailer_of(mailer).map_err(|error| format!("mailer.{name}: {error}"))?;
@@ -25,8 +25,10 @@ pub fn mailers(config: &Config) -> Result<BTreeMap<String, Arc<dyn MailingList>>
     built.collect()
 }
 
+/// Creates the client of one mailing account.
+///
 /// # Errors
-/// When no HTTP client can be made.
+/// If no HTTP client can be built.
 pub fn mailer_of(mailer: &MailerConfig) -> Result<Arc<dyn MailingList>, String> {
     let caller = Caller::new(mailer.rate, mailer.rest)?;
     Ok(match mailer.provider {

@@ -1,7 +1,7 @@
-//! listmonk, on a server of one's own. Sources: listmonk.app/docs/apis/subscribers and knadh/listmonk (queries.sql, cmd/subscribers.go). Lists are
-//! changed by subscribers' ids, so a call asks who is known, makes who is not (one each: there is no bulk for it), and adds the
-//! known in one. `add` with a `status` would make somebody who left confirmed again: it is sent without one, and whoever is
-//! known to have left is not in it.
+//! listmonk, on the organiser's own server. Sources: listmonk.app/docs/apis/subscribers and knadh/listmonk
+//! (queries.sql, cmd/subscribers.go). Lists are changed by subscriber ids. So a call looks up the known people, creates
+//! the others one by one because there is no bulk call for it, and adds the known ones together. `add` with a `status`
+//! would confirm people who left, so it is sent without one. People who are known to have left are not in it.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use stagedoor_ports::{Listed, MailingList};
 
 use crate::call::{Answer, Caller, Later};
 
-/// Rows of one page of those who left, and pages at most.
+/// Size of a page of people who left, and the maximum number of pages.
 const PAGE: usize = 1_000;
 const PAGES: usize = 100;
-/// A query's length is that of an address line.
+/// Number of addresses in one query, because a query is part of the URL.
 const BATCH: usize = 100;
 
 pub struct Listmonk {
@@ -28,11 +28,11 @@ pub struct Listmonk {
     caller: Caller,
 }
 
-/// Somebody whom listmonk knows.
+/// A person whom listmonk knows.
 struct Subscriber {
     id: u64,
     blocked: bool,
-    /// How they stand on the list in question.
+    /// The person's status on the list in question.
     status: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl Listmonk {
     }
 
     async fn known(&self, list: u64, emails: &[&str]) -> Result<BTreeMap<String, Subscriber>, Later> {
-        // A quotation mark is doubled, as SQL wants it.
+        // A quotation mark is doubled, as SQL requires.
         let quoted: Vec<String> = emails.iter().map(|email| format!("'{}'", email.replace('\'', "''"))).collect();
         let query = format!("subscribers.email IN ({})", quoted.join(","));
         let request = self.caller.request(Method::GET, &format!("{}/subscribers", self.api));
@@ -76,12 +76,12 @@ impl Listmonk {
         let name = member.name.clone().unwrap_or_else(|| member.email.as_str().to_owned());
         let body = json!({
             "email": member.email.as_str(), "name": name, "status": "enabled", "lists": [list],
-            // Whoever is enrolled has consented, and the ledger proves it.
+            // Every enrolled person has consented, and the ledger proves it.
             "preconfirm_subscriptions": true,
         });
         match self.call(Method::POST, "subscribers", Some(&body)).await {
             Ok(answer) if answer.status == 200 => Listed::Done,
-            // Made meanwhile: looked at again.
+            // Somebody created the subscriber in the meantime, so it is looked up again.
             Ok(answer) if answer.status == 409 => Listed::Later,
             Ok(answer) => Listed::Refused(format!("it answered {}", answer.status)),
             Err(Later) => Listed::Later,
@@ -140,7 +140,8 @@ impl MailingList for Listmonk {
         vec![answer; emails.len()]
     }
 
-    /// listmonk has no webhooks. `subscription_status` counts with `list_id` only (listmonk.app/docs/apis/subscribers).
+    /// Polls the people who left, because listmonk has no webhooks. `subscription_status` has an effect only together
+    /// with `list_id` (listmonk.app/docs/apis/subscribers).
     async fn left(&self, list: &str) -> Option<Vec<Email>> {
         let mut left = Vec::new();
         for page in 1..=PAGES {

@@ -1,7 +1,7 @@
-//! Mailchimp audiences. Sources: mailchimp.com/developer/marketing/api/lists/batch-subscribe-or-unsubscribe (500 members, errors by row),
-//! …/list-members/ (states, the MD5 of the lower-cased address), …/batch-operations. `update_existing: false` never changes who is
-//! there: with `true`, `status: subscribed` would bring back who left. Whoever the audience knows already is looked at one
-//! by one: left, or merely there.
+//! Mailchimp audiences. Sources: mailchimp.com/developer/marketing/api/lists/batch-subscribe-or-unsubscribe (500
+//! members, errors by row), …/list-members/ (states, the MD5 of the lower-cased address), …/batch-operations.
+//! `update_existing: false` never changes existing members. With `true`, `status: subscribed` would bring back people
+//! who left. Existing members are looked up one by one, because some have left.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use stagedoor_ports::{Listed, MailingList};
 
 use crate::call::{Answer, Caller, Later, text};
 
-/// Members of one call.
+/// Maximum number of members in one call.
 const BATCH: usize = 500;
 
 pub struct Mailchimp {
@@ -28,7 +28,7 @@ pub struct Mailchimp {
 impl Mailchimp {
     pub fn new(mailer: &MailerConfig, caller: Caller) -> Self {
         let key = mailer.secret.reveal();
-        // The data centre is the part of the key behind the dash.
+        // The data centre is the part of the key after the dash.
         let dc = key.rsplit_once('-').map_or("us1", |(_, dc)| dc).to_owned();
         let api = mailer.api.clone().unwrap_or_else(|| format!("https://{dc}.api.mailchimp.com"));
         Self { api: format!("{}/3.0", api.trim_end_matches('/')), key, caller }
@@ -43,14 +43,15 @@ impl Mailchimp {
         self.caller.call(request).await
     }
 
-    /// Somebody whom the audience knows.
+    /// Looks up a person whom the audience knows already.
     async fn known(&self, list: &str, email: &Email) -> Listed {
         match self.call(Method::GET, &format!("lists/{list}/members/{}", hash(email)), None).await {
             Ok(answer) if answer.status == 200 => match text(&answer.body, "/status").as_str() {
                 "subscribed" | "pending" => Listed::Done,
                 "unsubscribed" => Listed::Left,
                 "cleaned" => Listed::Refused("cleaned".into()),
-                // Archived by us when they left the segment: they may come back, and consented again just now.
+                // The hub archived the person when they left the segment. They have consented again, so they may come
+                // back.
                 _ => self.bring_back(list, email).await,
             },
             Ok(_) | Err(Later) => Listed::Later,
@@ -72,7 +73,7 @@ impl Mailchimp {
             |email: &Email| json!({ "method": "DELETE", "path": format!("/lists/{list}/members/{}", hash(email)) });
         let operations: Vec<Value> = emails.iter().map(operation).collect();
         match self.call(Method::POST, "batches", Some(&json!({ "operations": operations }))).await {
-            // It is done a little later; until then they still consent.
+            // Mailchimp carries out the batch a little later. Until then the people still consent.
             Ok(answer) if answer.status == 200 => vec![Listed::Done; emails.len()],
             _ => vec![Listed::Later; emails.len()],
         }
@@ -83,7 +84,7 @@ fn hash(email: &Email) -> String {
     hex::encode(Md5::digest(email.as_str().to_lowercase()))
 }
 
-/// What the answer says of addresses that were not taken.
+/// Errors of the answer, by address.
 fn errors(body: &Value) -> BTreeMap<String, String> {
     let rows = body.get("errors").and_then(Value::as_array).into_iter().flatten();
     rows.map(|row| (text(row, "/email_address").to_lowercase(), text(row, "/error"))).collect()
@@ -135,7 +136,7 @@ impl MailingList for Mailchimp {
             Ok(answer) if answer.status == 200 => {
                 let errors = errors(&answer.body);
                 let one = |email: &Email| match errors.get(&email.as_str().to_lowercase()) {
-                    // Deleted for good, or never to be written to: they are out.
+                    // The address was deleted permanently or must not be written to, so it is off the list.
                     Some(error) if error.contains("permanently deleted") || error.contains("compliance") => {
                         Listed::Done
                     }

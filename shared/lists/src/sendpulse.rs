@@ -1,7 +1,8 @@
-//! SendPulse address books. Source: sendpulse.com/integrations/api/bulk-email (POST and DELETE /addressbooks/{id}/emails, …/emails/unsubscribe; the
-//! secret is a static API key) and its rate limits; 100 addresses a call is what the documented calls take. `disable_webhook`
-//! keeps our own additions from coming back. An answer says only that all were taken, and SendPulse does not publish what an
-//! addition does to somebody who left: that they left is known by its webhook, and they are not added again.
+//! SendPulse address books. Source: sendpulse.com/integrations/api/bulk-email (POST and DELETE
+//! /addressbooks/{id}/emails, …/emails/unsubscribe; the secret is a static API key) and its rate limits. The documented
+//! calls take 100 addresses. `disable_webhook` keeps our own additions from coming back. An answer only confirms the
+//! whole call. SendPulse does not publish how an addition treats people who left. The hub knows these people from its
+//! webhook, and does not add them again.
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -31,7 +32,7 @@ impl Sendpulse {
         let request = self.caller.request(method, &format!("{}/{path}", self.api)).bearer_auth(&self.key).json(body);
         match self.caller.call(request).await {
             Ok(answer) if answer.body.get("result").and_then(Value::as_bool) == Some(true) => vec![Listed::Done; count],
-            // 303: none of these addresses is there (errors of the API, sendpulse.com/integrations/api).
+            // Code 303: none of these addresses exists (errors of the API, sendpulse.com/integrations/api).
             Ok(answer) if answer.body.get("error_code").and_then(Value::as_u64) == Some(303) => {
                 vec![Listed::Done; count]
             }

@@ -1,6 +1,7 @@
-//! UniSender (and Selzy). Sources: unisender.com/ru/support/api/contacts/importContacts (500 contacts a call, errors by row, errors of the
-//! whole come with 200), …/exclude (one contact a call), …/unsubscribe; unisender.com/ru/support/api/common (limits). The key goes in the form,
-//! never in the address. An import cannot make an address active again that left: UniSender refuses to by itself.
+//! UniSender and Selzy. Sources: unisender.com/ru/support/api/contacts/importContacts (500 contacts a call, errors by
+//! row, errors of the whole call with 200), …/exclude (one contact a call), …/unsubscribe;
+//! unisender.com/ru/support/api/common (limits). The key is part of the form, never of the URL. UniSender itself
+//! refuses to reactivate an address that left by an import.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use stagedoor_ports::{Listed, MailingList};
 
 use crate::call::{Answer, Caller, Later, text};
 
-/// Contacts of one call.
+/// Maximum number of contacts in one call.
 const BATCH: usize = 500;
 
 pub struct Unisender {
@@ -48,7 +49,7 @@ impl Unisender {
         }
     }
 
-    /// Rows of an import, each with its columns; the answer by row.
+    /// Imports rows with these columns, and returns a result for each row.
     async fn import(&self, columns: &[&str], rows: Vec<Vec<String>>) -> Vec<Listed> {
         let names = columns.iter().enumerate().map(|(n, name)| (format!("field_names[{n}]"), (*name).to_owned()));
         let cells = rows.iter().enumerate().flat_map(|(r, row)| {
@@ -74,7 +75,7 @@ impl Unisender {
         let fields = [("contact_type", "email"), ("contact", email.as_str()), ("list_ids", list)];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
         match self.call("exclude", &fields).await {
-            // An absent contact is told of in words (unisender.com/ru/support/api/contacts/exclude).
+            // UniSender reports an absent contact in words (unisender.com/ru/support/api/contacts/exclude).
             Ok(answer) if text(&answer.body, "/error").contains("not found") => Listed::Done,
             Ok(answer) if answer.body.get("error").is_some() => Listed::Refused(text(&answer.body, "/code")),
             Ok(_) => Listed::Done,
@@ -97,7 +98,7 @@ impl MailingList for Unisender {
 
     async fn remove(&self, list: &str, emails: &[Email], why: Leaving) -> Vec<Listed> {
         if why == Leaving::Withdrawn {
-            // The stop of the whole account, in bulk; `unsubscribe` would leave them on other lists.
+            // This stops the whole account in bulk. `unsubscribe` would leave the people on other lists.
             let row = |email: &Email| vec![email.as_str().to_owned(), "unsubscribed".to_owned()];
             return self.import(&["email", "email_status"], emails.iter().map(row).collect()).await;
         }
