@@ -1,4 +1,4 @@
-//! The one way in which shops are asked.
+//! The HTTP client for shops.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -15,8 +15,10 @@ use stagedoor_ports::{HttpClient, HttpError, PortError, Result};
 use stagedoor_webhook::lenient;
 use url::Url;
 
+/// Creates the HTTP client.
+///
 /// # Errors
-/// When none can be made.
+/// A message, if no client can be built.
 pub fn client() -> std::result::Result<reqwest::Client, String> {
     stagedoor_http::builder()
         .connect_timeout(Duration::from_secs(5))
@@ -27,8 +29,8 @@ pub fn client() -> std::result::Result<reqwest::Client, String> {
         .map_err(|error| format!("no HTTP client: {error}"))
 }
 
-/// The client over sockets. It is made at the first call: to read all root certificates takes milliseconds, and a config is
-/// checked, and a function started, without a call.
+/// HTTP client over sockets, created at the first call. Reading all root certificates takes milliseconds, and a config
+/// check or the start of a function makes no call.
 #[derive(Default)]
 pub struct Sockets(OnceLock<reqwest::Client>);
 
@@ -61,16 +63,19 @@ impl HttpClient for Sockets {
     }
 }
 
+/// Client of one shop's API.
 pub struct Shop {
     base: Url,
     http: Arc<dyn HttpClient>,
-    /// The value of the `Authorization` header.
+    /// Value of the `Authorization` header.
     authorization: String,
 }
 
 impl Shop {
+    /// Creates the client of the shop at `base`.
+    ///
     /// # Errors
-    /// A sentence for `check-config`.
+    /// A message for `check-config`.
     pub fn new(base: &str, authorization: String, http: &Arc<dyn HttpClient>) -> std::result::Result<Self, String> {
         let mut base: Url = base.parse().map_err(|_| {
             "options.base_url is no URL, expected the shop's address such as https://tickets.example.ru".to_owned()
@@ -82,9 +87,12 @@ impl Shop {
         Ok(Self { base, http: Arc::clone(http), authorization })
     }
 
-    /// `path` is taken segment by segment, so that what a stranger's webhook named cannot leave its place; the host is
-    /// the configured one whatever an answer says. `None` is a 404 of the shop's own. Rows are asked for as a `Value` and read
-    /// one by one: here an answer of another shape is one that does not stand.
+    /// Makes a GET call. `path` is taken segment by segment, so values from a webhook cannot leave their place. The
+    /// host is always the configured one, even if an answer names another. `None` means a 404 of the shop itself.
+    /// Callers read rows as a `Value`, one by one, because here an answer of another shape is an error.
+    ///
+    /// # Errors
+    /// `Retry` if the shop does not answer or the answer has another shape, `Fail` if it refuses the key.
     pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Option<T>> {
         let mut url = self.base.clone();
         url.path_segments_mut()
@@ -109,7 +117,7 @@ impl Shop {
             PortError::Retry(format!("the shop {what}"))
         })?;
         match answer.status() {
-            // A page instead is of a web server that stands where the shop was.
+            // A page instead of JSON comes from another web server in the shop's place.
             StatusCode::NOT_FOUND if is_json(answer.body()) || breakage::is_on("page-of-a-shop-is-gone") => Ok(None),
             status if status.is_success() => {
                 let other = || PortError::Retry("the shop's answer has another shape".into());

@@ -1,4 +1,4 @@
-//! pretix's REST API: the order that a webhook named, the event it belongs to, and orders changed since.
+//! pretix's REST API: the order that a webhook names, the order's event, and recently changed orders.
 //!
 //! Source: docs.pretix.eu/dev/api/resources/orders.html and events.html; answers recorded from pretix 2026.8.0.
 //! The order has neither currency nor zone: both are the event's.
@@ -25,7 +25,7 @@ use crate::{
     rows::{self, Odd},
 };
 
-/// How long an event's name, currency and time are believed.
+/// How long the name, currency and time of an event stay valid.
 const FRESH: Duration = Duration::from_secs(300);
 
 #[derive(Deserialize)]
@@ -49,10 +49,10 @@ pub fn build(source: &Source, http: &Arc<dyn HttpClient>) -> std::result::Result
     Ok(Arc::new(Pretix { source: source.clone(), organizer: options.organizer, shop, events: Mutex::default() }))
 }
 
-/// By event and date within it, with the time of reading.
+/// Events by their slug and the date within them, with the time of reading.
 type EventCache = BTreeMap<(String, Option<u64>), (Instant, EventDetails)>;
 
-/// What an order needs of its event.
+/// The details of an event that an order needs.
 #[derive(Clone)]
 struct EventDetails {
     currency: String,
@@ -75,10 +75,10 @@ struct Page {
     results: Vec<Value>,
 }
 
-/// Without these, what is left of an order would tell of other money, other seats or other guests.
+/// Fields without which an order would give wrong money, seats or guests.
 const ESSENTIAL: [&str; 6] = ["canceled", "checkins", "payments", "positions[]", "refunds", "subevent"];
 
-/// Without these, what is left of an event would be postponed, or cost another currency.
+/// Fields without which an event would seem postponed or have another currency.
 const OF_EVENT: [&str; 2] = ["currency", "date_from"];
 
 #[derive(Deserialize)]
@@ -121,7 +121,7 @@ struct Position {
     checkins: Vec<Scan>,
 }
 
-/// A successful scan; one that was annulled is not listed.
+/// A successful scan. An annulled one is not listed.
 #[derive(Deserialize)]
 struct Scan {
     datetime: Timestamp,
@@ -185,8 +185,8 @@ impl OrderApi for Pretix {
         let Some(answer) = self.shop.get::<Page>(&path, &query).await? else {
             return Err(PortError::Fail("pretix does not know the organizer".into()));
         };
-        // An order that changes meanwhile moves to the end, and those behind it move up: by pages alone one would be
-        // missed. So the list goes on from the last change that was seen.
+        // An order that changes in the meantime moves to the end, and later orders move up. Page numbers alone would
+        // miss one. So the list continues from the last change that was seen.
         let changed = |row: &Value| rows::id(row, "last_modified").parse::<Timestamp>().ok();
         let last = answer.results.iter().rev().find_map(changed);
         let next = answer.next.as_ref().map(|_| match last {
@@ -296,10 +296,10 @@ impl Pretix {
     }
 }
 
-/// An order, or why there is none to tell of.
+/// An order, or the reason why there is none to report.
 type Understood = std::result::Result<(Body, Timestamp), &'static str>;
 
-/// Where a list goes on: since which change, at which page.
+/// Where a list continues: the time of change and the page.
 fn place(page: &str, since: Timestamp) -> (Timestamp, u32) {
     let (from, number) = page.split_once(' ').unwrap_or(("", page));
     (from.parse().unwrap_or(since), number.parse().unwrap_or(1))
@@ -318,7 +318,8 @@ fn name(answer: &OrderAnswer) -> Option<String> {
     billed.filter(|name| !name.trim().is_empty()).or_else(attendee)
 }
 
-/// A scan and its annulment are changes of the order, so `last_modified` is as of when its scans are known.
+/// The check-in of a position. Scans and annulments are changes of the order, so `last_modified` is the time of this
+/// knowledge.
 fn check(position: &Position, told_at: Timestamp) -> (String, CheckIn) {
     let entries = position.checkins.iter().filter(|scan| scan.kind.as_deref() != Some("exit"));
     let checked_at = entries.map(|scan| scan.datetime).min();
@@ -333,7 +334,7 @@ fn order(answer: &OrderAnswer, halls: &BTreeMap<Option<u64>, EventDetails>) -> s
         "e" | "c" => OrderState::Cancelled,
         _ => OrderState::Placed,
     };
-    // A payment that was given back is `refunded`: it was paid all the same.
+    // A returned payment is `refunded`, but was paid before.
     let payments: Vec<&Payment> =
         answer.payments.iter().filter(|payment| matches!(payment.state.as_str(), "confirmed" | "refunded")).collect();
     let mut paid = Money::zero(currency)?;

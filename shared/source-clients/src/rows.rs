@@ -1,4 +1,4 @@
-//! A row of a shop's answer is read on its own: one that cannot be read holds up nobody else.
+//! Rows of a shop's answer. Each is read on its own, so an unreadable row does not delay the others.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use stagedoor_model::{Body, SourceName, Timestamp, Unrecognized, breakage};
 use stagedoor_ports::{PortError, Result};
 use stagedoor_webhook::lenient;
 
-/// Why a row cannot be understood. It holds no part of the row.
+/// Reason why a row cannot be read. It holds no part of the row.
 pub(crate) struct Odd(pub String);
 
-/// Reads a row as the door reads a delivery: a number is read as a text, and an optional field that is odd loses only itself.
-/// `essential` is as of `lenient`.
+/// Reads a row as an endpoint reads a delivery. A number is read as a text, and an invalid optional field loses only
+/// itself. For `essential` see `lenient`.
 pub(crate) fn read<T: DeserializeOwned>(
     source: &SourceName,
     row: &Value,
@@ -26,8 +26,8 @@ pub(crate) fn read<T: DeserializeOwned>(
     Ok(read)
 }
 
-/// What is kept of a row that cannot be understood: why, and a notice that leads to it again when it is replayed. Whoever
-/// asked dates it.
+/// What is kept of an unreadable row: the reason, and a notice that leads to the row again in a replay. The caller sets
+/// the date.
 pub(crate) fn kept(source: &SourceName, what: &str, odd: Odd, notice: &Value) -> Result<(Body, Timestamp)> {
     if breakage::is_on("odd-row-stops-its-shop") {
         return Err(PortError::Retry("the shop's answer has another shape".into()));
@@ -39,7 +39,7 @@ pub(crate) fn kept(source: &SourceName, what: &str, odd: Odd, notice: &Value) ->
     Ok((Body::Unrecognized(kept), Timestamp::UNIX_EPOCH))
 }
 
-/// The id that a row tells, where it tells one.
+/// The id in a row. Empty if there is none.
 pub(crate) fn id(row: &Value, field: &str) -> String {
     match row.get(field) {
         Some(Value::String(text)) => text.clone(),

@@ -1,6 +1,6 @@
-//! Amazon SNS: a topic that offers to deliver here is told yes. The address is made of the topic's own ARN and never taken from a message:
-//! whoever sends one chooses it. Source: docs.aws.amazon.com/sns/latest/api/API_ConfirmSubscription.html; unsigned, as the link in the
-//! message itself is.
+//! Amazon SNS: confirms the subscription that a topic offers. The URL is made of the topic's own ARN and never taken
+//! from a message, because the sender of a message could choose it. Source:
+//! docs.aws.amazon.com/sns/latest/api/API_ConfirmSubscription.html. The call is unsigned, like the link in the message.
 
 use async_trait::async_trait;
 use reqwest::StatusCode;
@@ -9,8 +9,9 @@ use url::Url;
 
 use crate::http::client;
 
+/// Client that confirms subscriptions.
 pub struct Sns {
-    /// In the place of SNS's own, for tests.
+    /// Replaces SNS's own address in tests.
     base: Option<String>,
 }
 
@@ -20,7 +21,7 @@ impl Sns {
     }
 }
 
-/// `arn:<partition>:sns:<region>:<account>:<name>`, of which partition and region make the host.
+/// The host for `arn:<partition>:sns:<region>:<account>:<name>`. Partition and region determine it.
 fn host(topic: &str) -> Option<String> {
     let parts: Vec<&str> = topic.split(':').collect();
     let [arn, partition, service, region, _, _] = parts.as_slice() else { return None };
@@ -44,13 +45,14 @@ impl SnsConfirmer for Sns {
             [("Action", "ConfirmSubscription"), ("Version", "2010-03-31"), ("TopicArn", topic), ("Token", token)];
         let url =
             Url::parse_with_params(&base, query).map_err(|_| PortError::Fail("the topic has no address".into()))?;
-        // Offers are rare: a client for them is not worth the reading of all certificates at every start.
+        // Offers are rare, so the client is created here. Creating it would cost reading all certificates at every
+        // start.
         let http = client().map_err(PortError::Fail)?;
-        // Its own text may hold the URL, and that the token.
+        // The error's own text may hold the URL, and the URL the token.
         let answer = http.get(url).send().await.map_err(|_| PortError::Retry("SNS cannot be reached".into()))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
-            // The token is three days old, or none of theirs.
+            // The token is older than three days or was not issued by SNS.
             status @ (StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) => {
                 Err(PortError::Fail(format!("SNS does not take the token ({}); subscribe again", status.as_u16())))
             }

@@ -1,9 +1,9 @@
-//! Ticketscloud's REST API: the order that a webhook named, orders and refunds since.
+//! Ticketscloud's REST API: the order that a webhook names, and recent orders and refunds.
 //!
-//! Source: github.com/ticketscloud/doc, extra/orders_list.rst and extra/refunds_list.rst. There is no documented way to
-//! read one order: it is found in the list by its time of creation, which its id bears. The id is a MongoDB ObjectId
-//! whose first four bytes are that second in UTC; the documented example `5d39c310…` is `2019-07-25 14:56:16`, as its
-//! `created_at` says, which also shows that their times without a zone are UTC.
+//! Source: github.com/ticketscloud/doc, extra/orders_list.rst and extra/refunds_list.rst. There is no documented call
+//! for one order. The client finds it in the list by its time of creation, which is part of its id. The id is a MongoDB
+//! ObjectId whose first four bytes are that second in UTC. The documented example `5d39c310…` is `2019-07-25 14:56:16`,
+//! like its `created_at`. This also shows that their times without a zone are UTC.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ use crate::{
 };
 
 const PAGE: &str = "200";
-/// How far around the id's second the order is looked for.
+/// Search window around the id's second, in both directions.
 const AROUND: SignedDuration = SignedDuration::from_secs(5);
 
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ pub fn build(source: &Source, http: &Arc<dyn HttpClient>) -> std::result::Result
     Ok(Arc::new(Ticketscloud { source: source.clone(), shop }))
 }
 
-/// Without these, what is left of an order would tell of other money or other seats.
+/// Fields without which an order would give wrong money or seats.
 const ESSENTIAL: [&str; 2] = ["done_at", "tickets"];
 
 #[derive(Deserialize)]
@@ -148,7 +148,7 @@ impl OrderApi for Ticketscloud {
         }
     }
 
-    // Nothing of theirs tells that a show changed; the list of orders carries each show as it is now.
+    // Ticketscloud does not report that a show changed. The list of orders holds each show as it is now.
     async fn show(&self, _: &ShowRef) -> Result<Option<Body>> {
         Ok(None)
     }
@@ -183,7 +183,7 @@ impl OrderApi for Ticketscloud {
         false
     }
 
-    // Orders are listed by their creation alone: a day covers what was paid, cancelled or let expire after it.
+    // Orders are listed only by their creation. A day covers later payments, cancellations and expiries.
     fn overlap(&self) -> SignedDuration {
         SignedDuration::from_hours(24)
     }
@@ -266,7 +266,7 @@ impl Ticketscloud {
         };
         let code = |id: &String| text(refs.promocodes.get(id), &["code"]).unwrap_or_else(|| id.clone());
         Ok(Order {
-            // They tell no time of the last change; who asks puts the time of asking here.
+            // Ticketscloud gives no time of the last change. The caller puts the time of its call here.
             revision: paid_at.unwrap_or(placed_at),
             state,
             id: answer.id.clone(),
@@ -316,7 +316,7 @@ fn wrong(error: &MoneyError) -> Odd {
     Odd(format!("an amount: {error}"))
 }
 
-/// ISO, from and to, through a comma.
+/// Start and end in ISO format, separated by a comma.
 fn window(from: Timestamp, to: Timestamp) -> String {
     format!("{},{}", from.strftime("%Y-%m-%dT%H:%M:%S"), to.strftime("%Y-%m-%dT%H:%M:%S"))
 }

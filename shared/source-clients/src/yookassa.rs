@@ -1,7 +1,8 @@
-//! YooKassa's API v3: the payment or the refund that a notification named, as it is there.
+//! YooKassa's API v3: the present state of the payment or refund that a notification names.
 //!
-//! Source: yookassa.ru/developers/api: `GET /payments/{id}`, `GET /refunds/{id}`, `GET /payments` and `GET /refunds` (`created_at.gte`, `limit`,
-//! `cursor`, `next_cursor`), HTTP Basic with the shop's id and its secret key; the official Python SDK 3.13.0.
+//! Source: yookassa.ru/developers/api: `GET /payments/{id}`, `GET /refunds/{id}`, `GET /payments` and `GET /refunds`
+//! (`created_at.gte`, `limit`, `cursor`, `next_cursor`), HTTP Basic with the shop's id and its secret key; the official
+//! Python SDK 3.13.0.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +27,7 @@ use crate::{
 
 const API: &str = "https://api.yookassa.ru/v3";
 const PAGE: &str = "100";
-/// What pages of refunds begin with.
+/// Prefix of page tokens for refunds.
 const REFUNDS: &str = "refunds:";
 
 #[derive(Deserialize)]
@@ -38,7 +39,7 @@ struct Options {
     orders_of: SourceName,
     #[serde(default)]
     base_url: Option<String>,
-    /// Whether payments of a test shop settle anything.
+    /// True if payments of a test shop settle orders.
     #[serde(default)]
     test: bool,
 }
@@ -48,16 +49,16 @@ struct Yookassa {
     shop: Shop,
     orders_of: SourceName,
     test: bool,
-    /// What is known of payments, so that a refund that is polled again and again costs one question at most.
+    /// Known payments, so that a refund which is polled again costs at most one call.
     known: Mutex<BTreeMap<String, Known>>,
 }
 
-/// Payments that are remembered at most.
+/// Maximum number of remembered payments.
 const REMEMBERED: usize = 50_000;
 
 #[derive(Clone)]
 struct Known {
-    /// Whether it counts: payments of a test shop do not.
+    /// True if the payment counts. Payments of a test shop do not.
     counts: bool,
     order: Option<String>,
 }
@@ -90,7 +91,7 @@ struct PaymentAnswer {
     test: bool,
 }
 
-/// What the shop gave the payment when it made it.
+/// Data that the shop gave the payment when it created it.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Metadata {
@@ -113,7 +114,7 @@ struct List {
     next_cursor: Option<String>,
 }
 
-/// What a row came to: `None` if it moved no money.
+/// The result of reading a row. `None` if it moved no money.
 type Read = std::result::Result<Option<(Body, Timestamp)>, Odd>;
 
 impl Yookassa {
@@ -156,7 +157,8 @@ impl Yookassa {
         self.reported(payment.metadata.order_id, ids, &payment.amount, at, PaymentKind::Received).map(Some)
     }
 
-    /// A refund names its payment, and the payment its order. Where the payment tells none, the hub finds it by the payment.
+    /// Reads a refund. A refund names its payment, and the payment its order. If the payment names no order, the hub
+    /// finds it by the payment.
     async fn refunded(&self, row: &Value) -> Result<Read> {
         let refund = match rows::read::<RefundAnswer>(&self.name, row, &[]) {
             Ok(refund) if refund.status == "succeeded" => refund,
@@ -172,7 +174,7 @@ impl Yookassa {
         Ok(self.reported(order, ids, &refund.amount, refund.created_at, PaymentKind::Returned).map(Some))
     }
 
-    /// A row that cannot be understood is kept alone.
+    /// Keeps an unreadable row by itself.
     fn told(&self, row: &Value, read: Read, is_refund: bool) -> Result<Option<(Body, Timestamp)>> {
         let (what, event) =
             if is_refund { ("a refund", "refund.succeeded") } else { ("a payment", "payment.succeeded") };
@@ -182,7 +184,7 @@ impl Yookassa {
         })
     }
 
-    /// `own` is the id of the payment or the refund, `of` that of the payment.
+    /// Reports a payment. `own` is the id of the payment or the refund, `of` that of the payment.
     fn reported(
         &self,
         order: Option<String>,
@@ -217,7 +219,7 @@ impl OrderApi for Yookassa {
         self.told(&row, read, noticed.refund)
     }
 
-    /// Payments, then refunds, that no notification told of.
+    /// Reads payments, then refunds, that no notification reported.
     async fn pull(&self, since: Timestamp, page: Option<String>) -> Result<PullPage> {
         let since = since.to_string();
         let refunds = page.as_deref().and_then(|page| page.strip_prefix(REFUNDS));
@@ -240,7 +242,7 @@ impl OrderApi for Yookassa {
     }
 
     fn overlap(&self) -> SignedDuration {
-        // A payment is listed by when it was begun, and may be captured a week later.
+        // A payment is listed by its start, and may be captured a week later.
         SignedDuration::from_hours(24 * 7)
     }
 }
