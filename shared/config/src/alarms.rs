@@ -1,4 +1,4 @@
-//! `[alarms]`: what somebody is told by themselves, and how.
+//! `[alarms]`: which events raise an alarm, and who receives it.
 
 use std::collections::BTreeSet;
 
@@ -77,34 +77,35 @@ impl Default for AlarmsSection {
     }
 }
 
-/// When an alarm begins, and who is told.
+/// When an alarm starts, and who receives it.
 #[derive(Debug, Clone)]
 pub struct AlarmConfig {
     /// True if the file has the section.
     pub is_configured: bool,
+    /// The address that receives alarms as JSON.
     pub webhook: Option<AlarmWebhook>,
-    /// E-mail addresses that are told.
+    /// E-mail addresses that receive alarms.
     pub email: Vec<Identifier>,
-    /// The bot and the chat that are told.
+    /// The bot and the chat that receive alarms.
     pub telegram: Option<(SourceName, Identifier)>,
-    /// `None`: both languages.
+    /// Language of the text. `None` means both languages.
     pub language: Option<AlarmLanguage>,
-    /// How long somebody may wait for the CRM.
+    /// How long a person may wait for the CRM.
     pub waiting: SignedDuration,
-    /// Rejected deliveries of one source in ten minutes.
+    /// Number of rejected deliveries of one source in ten minutes.
     pub rejected: u64,
-    /// How long every source may be silent.
+    /// How long a source may be silent.
     pub silent: SignedDuration,
-    /// Sources that are told of if they are silent for longer than usual.
+    /// Sources that raise an alarm if they are silent for longer than usual.
     pub heard: BTreeSet<SourceName>,
 }
 
-/// Where alarms are posted to.
+/// The address that receives alarms.
 #[derive(Debug, Clone)]
 pub struct AlarmWebhook {
-    /// An address is a secret: it is all that one needs to write there.
+    /// The address is a secret, because it is enough to write there.
     pub url: Secret,
-    /// Signs what is posted.
+    /// Signs the posts.
     pub secret: Option<Secret>,
 }
 
@@ -145,7 +146,7 @@ impl Reader<'_> {
                 self.alarm_mistake(value, "silent_except", &format!("there is no source {name:?}"));
             }
         }
-        // Ways to tell are those of the hub on one machine: on AWS the topic of the template tells.
+        // Only the hub on one machine sends alarms. On AWS the template's topic does.
         if self.reading.has_console() {
             config.webhook = self.alarm_webhook(&section, value);
             config.email = self.alarm_addresses(&section, value, has_smtp);
@@ -180,7 +181,7 @@ impl Reader<'_> {
             text.parse::<url::Url>().is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         };
         if !is_url(&url.reveal()) {
-            // The address itself is a secret.
+            // The message does not quote the address, which is a secret.
             self.alarm_mistake(value, "webhook", "is no address, expected one such as https://chat.example.ru/hooks/…");
             return None;
         }

@@ -57,7 +57,7 @@ impl Reader<'_> {
         for (name, value) in table(root, "mailer") {
             let place = format!("mailer.{name}");
             let Some(section) = self.read::<MailerSection>(value, &place) else { continue };
-            // Only who enrols needs the keys.
+            // Only the readers that enrol people need the keys.
             let secret = match self.reading {
                 Reading::Everything | Reading::OneMachine(_) | Reading::Deployment | Reading::Sync => {
                     self.secret(&section.secret, spot(value, "secret"), &format!("{place}.secret"))

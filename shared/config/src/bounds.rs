@@ -1,4 +1,4 @@
-//! Numbers and texts that can be read and cannot work: each is a mistake before somebody waits for what never comes.
+//! Numbers and texts that can be read but cannot work. Each is an error at once, so that nobody waits in vain.
 
 use serde_json::Value as Json;
 use stagedoor_model::breakage;
@@ -9,7 +9,7 @@ use crate::{
     validate::{Reader, Value, spot},
 };
 
-/// Sections, keys, and the least and the greatest number that works.
+/// Sections and keys, with the lowest and highest working number.
 const SECTIONS: [(&str, &str, i64, i64); 17] = [
     ("crm", "timeout_seconds", 1, 600),
     ("crm", "poll_seconds", 1, 86_400),
@@ -26,18 +26,18 @@ const SECTIONS: [(&str, &str, i64, i64); 17] = [
     ("identity", "crowd", 1, 1_000),
     ("identity", "names", 1, 1_000),
     ("identity", "published", 1, 1_000),
-    // Zero is told of with its own words.
+    // Zero has an error message of its own.
     ("alarms", "waiting_minutes", 0, 10_080),
     ("alarms", "silent_hours", 0, 8_784),
 ];
-/// The same of sections that have a name.
+/// The same bounds for sections with a name.
 const NAMED: [(&str, &str, i64, i64); 2] = [("source", "rate", 1, 1_000_000), ("mailer", "rate", 1, 1_000_000)];
-/// Options that are secrets: docs/providers names each as a secret reference.
+/// Options that are secrets. docs/providers lists each as a secret reference.
 const SECRET_OPTIONS: [&str; 2] = ["token", "key"];
 
 impl Reader<'_> {
     pub(crate) fn bounds(&mut self, root: &DeTable<'_>) {
-        // A running function is not stopped by a number that was good enough yesterday.
+        // A running function does not stop because of a number that was accepted before.
         if !self.reading.checks_secrets() || breakage::is_on("useless-values-pass") {
             return;
         }
@@ -64,7 +64,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A secret that stands in the file itself is read by whoever reads the file.
+    /// Rejects options that hold a secret as plain text, because every reader of the file could see it.
     pub(crate) fn options_are_references(&mut self, options: &Json, value: &Value<'_>, place: &str) {
         for key in SECRET_OPTIONS {
             let is_plain = |text: &str| !["env:", "ssm:", "dev:"].iter().any(|prefix| text.starts_with(prefix));

@@ -1,4 +1,4 @@
-//! `[claims]`: whether a phone or an e-mail that somebody types in a chat is confirmed by a code, and what is said.
+//! `[claims]`: whether a code confirms a phone or an e-mail that a person types in a chat, and the texts for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

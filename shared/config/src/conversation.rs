@@ -1,4 +1,4 @@
-//! Campaigns, what the bot answers, and the SMS gateway.
+//! Campaigns, the bot's replies, and the SMS gateway.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::{
     validate::{Reader, Value, spot},
 };
 
-/// Placeholders of a reply's text.
+/// Placeholders in the text of a reply.
 const PLACES: [&str; 5] = ["{name}", "{promo}", "{show}", "{city}", "{menu}"];
 
 pub(crate) fn localised(text: Text) -> Localised {
@@ -97,7 +97,7 @@ impl Reader<'_> {
 
     fn campaigns(&mut self, root: &DeTable<'_>, catalog: &mut Catalog, hub: Option<&HubRead>) {
         let mut numbers = BTreeSet::new();
-        // As written: a source whose secret is missing is told of in its own place.
+        // Sources are read as they are written. A missing secret is reported elsewhere.
         let function = |value: &Value<'_>| {
             value.get_ref().get("function").and_then(|text| text.get_ref().as_str().map(str::to_owned))
         };
@@ -215,7 +215,7 @@ impl Reader<'_> {
     }
 }
 
-/// A word between braces that stands for nothing.
+/// A placeholder in braces that is not known.
 pub(crate) fn strange_place(text: &str, places: &[&str]) -> Option<String> {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('{') {

@@ -1,4 +1,4 @@
-//! The CRM, and how the hub proves itself to it: each kind has its own ways, and none of another's.
+//! The CRM and its credentials. Each kind of CRM has its own credentials and accepts no others.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -19,7 +19,7 @@ impl Reader<'_> {
         self.one_crm(value, "crm", currency)
     }
 
-    /// The second has to be of another kind: each kind keeps one set of tokens or sessions.
+    /// The second CRM must be of another kind, because each kind keeps one set of tokens or sessions.
     pub(crate) fn second_crm(&mut self, root: &DeTable<'_>, currency: &str) -> Option<CrmConfig> {
         let value = root.get("second_crm")?;
         if root.get("crm").is_some_and(|first| kind(first).is_some() && kind(first) == kind(value)) {
@@ -135,7 +135,7 @@ impl Reader<'_> {
             self.errors.note(span, format!("{place}.invoices.vat"), "must be 0 to 100 per cent");
             return None;
         }
-        // Hundredths of a per cent; the range is checked above.
+        // VAT in hundredths of a per cent. The range is checked above.
         let vat = section.vat.filter(|vat| *vat > 0.0).map(|vat| (vat * 100.0).round() as u32);
         Some(Invoicing { visitors: section.visitors.clone(), vat, days: i64::from(section.days) })
     }

@@ -1,17 +1,17 @@
 use std::{fmt, ops::Range};
 
-/// One thing that is wrong in the file.
+/// One error in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// From 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// Such as `source.tilda.region`.
+    /// Key with its section, such as `source.tilda.region`.
     pub place: String,
     /// What is wrong and what would be right.
     pub what: String,
 }
 
-/// Every mistake of a file, in the order of their lines.
+/// All errors of a file, in the order of their lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors {
     pub file: String,
@@ -28,7 +28,7 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// Gathers mistakes while a file is read.
+/// Collects errors while a file is read.
 pub(crate) struct ErrorList<'t> {
     text: &'t str,
     all: Vec<ConfigError>,

@@ -1,4 +1,4 @@
-//! `[hub]`: addresses, keys, and what an address that strangers can reach asks for.
+//! `[hub]`: addresses and keys, and what an address that strangers can reach requires.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ use crate::{
     validate::{Reader, Reading, spot},
 };
 
-/// Addresses of the command line, which stand above those of the file.
+/// Addresses of the command line. They override those of the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Listeners {
     pub hub: Option<SocketAddr>,
@@ -22,7 +22,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Where webhooks are taken, and where the console is.
+    /// The addresses for webhooks and for the console.
     pub(crate) fn of(self, section: &HubSection) -> (SocketAddr, SocketAddr) {
         (self.hub.unwrap_or(section.listen), self.console.unwrap_or(section.console))
     }
@@ -39,14 +39,14 @@ pub(crate) struct HubRead {
     pub link_key: Option<Secret>,
 }
 
-/// True if only this machine can reach the hub of this file: a hub for development, which takes `dev:` secrets.
+/// True if only this machine can reach the hub of this file. Such a hub is for development and accepts `dev:` secrets.
 pub fn is_development(text: &str, listeners: Listeners) -> bool {
     let (root, _) = DeTable::parse_recoverable(text);
     let hub = root.get_ref().get("hub");
     let told = |key: &str| hub.and_then(|hub| hub.get_ref().get(key)?.get_ref().as_str());
-    // What cannot be read is a mistake of its own.
+    // An unreadable address has an error of its own.
     let written = |key: &str| told(key).and_then(|text| text.parse::<SocketAddr>().ok());
-    // A proxy that speaks for others has others in front of it.
+    // A proxy that forwards requests has other machines in front of it.
     let is_behind = hub.and_then(|hub| hub.get_ref().get("trusted_proxies")?.get_ref().as_array());
     if is_behind.is_some_and(|all| !all.is_empty()) && told("public_url").is_none() {
         return breakage::is_on("proxy-is-development");
@@ -56,7 +56,7 @@ pub fn is_development(text: &str, listeners: Listeners) -> bool {
         && told("public_url").is_none_or(|url| breakage::is_on("dev-secrets-behind-proxy") || is_private(url))
 }
 
-/// True for a network that nobody has alone: wider than 10.0.0.0/8, or than the private addresses of IPv6 (fc00::/7).
+/// True for a network that nobody owns alone: wider than 10.0.0.0/8, or than the private addresses of IPv6 (fc00::/7).
 fn is_too_wide(net: &IpNet) -> bool {
     net.prefix_len() < if matches!(net, IpNet::V4(_)) { 8 } else { 7 }
 }
@@ -67,7 +67,7 @@ fn is_private(url: &str) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
         Some(url::Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
-        // RFC 2606 and RFC 6761: these names lead to this machine, or nowhere.
+        // RFC 2606 and RFC 6761: these names lead to this machine or nowhere.
         Some(url::Host::Domain(name)) => {
             let name = name.trim_end_matches('.');
             name == "localhost" || name.ends_with(".localhost") || name.ends_with(".invalid")
@@ -158,7 +158,7 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// A key or token of the hub opens nothing else: each has to be another than the other two and than every source's.
+    /// Checks that each key and token of the hub differs from the others and from every source's secret.
     pub(crate) fn keys_are_their_own(&mut self, root: &DeTable<'_>, hub: Option<&HubRead>, sources: &[Configured]) {
         let (Some(hub), Some(value)) = (hub, root.get("hub")) else { return };
         if !self.reading.checks_secrets() || breakage::is_on("secret-used-twice") {
@@ -188,8 +188,8 @@ impl Reader<'_> {
     }
 }
 
-/// `public_url` where it is the address `from` of the file and the command line has the hub listen on `to`. None where it
-/// names another address, such as a proxy's, or where the system chooses the port.
+/// `public_url` with the address of `to`, if it names the address `from` of the file and the command line moves the hub
+/// to `to`. `None` if it names another address, such as a proxy's, or if the system chooses the port.
 fn moved(public_url: &str, from: SocketAddr, to: SocketAddr) -> Option<String> {
     let mut url = public_url.parse::<url::Url>().ok()?;
     let is_host = match url.host()? {
@@ -204,7 +204,7 @@ fn moved(public_url: &str, from: SocketAddr, to: SocketAddr) -> Option<String> {
     {
         return None;
     }
-    // "All addresses" leads nowhere: the host stays.
+    // "All addresses" is no destination, so the host stays.
     if !to.ip().is_unspecified() && to.ip() != from.ip() {
         url.set_ip_host(to.ip()).ok()?;
     }
@@ -212,13 +212,13 @@ fn moved(public_url: &str, from: SocketAddr, to: SocketAddr) -> Option<String> {
     Some(url.to_string())
 }
 
-/// Why a console of these addresses may not answer without a token.
+/// Reason why a console at these addresses must ask for a token.
 fn needs_token(section: &HubSection, listeners: Listeners) -> Option<&'static str> {
     let (_, console) = listeners.of(section);
     if !console.ip().is_loopback() {
         return Some("the console listens on another address than loopback");
     }
-    // A proxy on this machine, which a public address needs, reaches whatever listens on loopback.
+    // A public address needs a proxy, and a proxy on this machine can reach all that listens on loopback.
     let public = section.public_url.as_deref().is_some_and(|url| !is_private(url));
     (public && !breakage::is_on("console-without-token")).then_some("public_url is an address that strangers can reach")
 }

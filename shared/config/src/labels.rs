@@ -1,4 +1,4 @@
-//! What a button can show: a label that a messenger would cut is a mistake of the config.
+//! Lengths of button labels. A label that a messenger would cut is an error in the config.
 
 use stagedoor_engine::Localised;
 use stagedoor_model::{TextLimit, breakage};
@@ -6,20 +6,20 @@ use toml::de::DeTable;
 
 use crate::conversation::table;
 
-/// Characters of a menu's line.
+/// Maximum length of a menu line in characters.
 pub(crate) const MENU_LINE: usize = 100;
 
-/// The longest label of a button that leads somewhere, by provider (developers.facebook.com, dev.vk.com).
+/// Maximum length of a URL button's label in characters, by provider (developers.facebook.com, dev.vk.com).
 const LABELS: [(&str, usize); 4] = [("whatsapp", 20), ("messenger", 20), ("instagram", 20), ("vk", 40)];
 
-/// The messenger of this config whose buttons show least, with the number of characters.
+/// The messenger of this config with the shortest labels, and its maximum in characters.
 pub(crate) struct Shortest {
     source: String,
     most: usize,
 }
 
 impl Shortest {
-    /// As written: a source whose secret is missing is told of in its own place.
+    /// Reads sources as they are written. A missing secret is reported elsewhere.
     pub(crate) fn of(root: &DeTable<'_>) -> Option<Self> {
         let sources = table(root, "source").into_iter().filter_map(|(source, value)| {
             let text = |key: &str| Some(value.get_ref().get(key)?.get_ref().as_str()?.to_owned());
@@ -30,7 +30,7 @@ impl Shortest {
         sources.min_by_key(|one| one.most)
     }
 
-    /// What is wrong with a label.
+    /// The error of a label, if it is too long.
     pub(crate) fn config_error(&self, label: &Localised) -> Option<String> {
         let length = |text: &String| TextLimit::utf16(self.most).length(text);
         let long =
@@ -40,7 +40,7 @@ impl Shortest {
     }
 }
 
-/// What is wrong with a title of the menu.
+/// The error of a menu title, if it is too long.
 pub(crate) fn menu_mistake(title: &Localised) -> Option<String> {
     let length = |text: &String| TextLimit::utf16(MENU_LINE).length(text);
     let long = title.0.values().find(|text| length(text) > MENU_LINE)?;

@@ -1,4 +1,5 @@
-//! stagedoor.toml: sources, pipelines, shows, secrets by reference. Every mistake is reported at once, with its line.
+//! stagedoor.toml: sources, pipelines, shows, and references to secrets. All errors are reported at once, with their
+//! lines.
 
 mod alarms;
 mod audience;
@@ -35,17 +36,18 @@ use stagedoor_model::{Region, SECOND_CRM, SourceName, breakage};
 use stagedoor_webhook::{Secret, Source};
 pub use validate::{Reading, load, load_for};
 
-/// What the hub is made of, checked and with its secrets.
+/// The hub's config, checked and with its secrets.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where webhooks are taken.
+    /// Address that receives webhooks.
     pub listen: SocketAddr,
-    /// Where the console listens.
+    /// Address of the console.
     pub console: SocketAddr,
-    /// Networks whose X-Forwarded-For is believed.
+    /// Networks whose X-Forwarded-For header is trusted.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Region of phones that have no country code.
     pub region: Region,
-    /// The address under which the CRM reaches this hub, without a slash at its end.
+    /// URL under which the CRM reaches this hub, without a slash at the end.
     pub public_url: Option<String>,
     pub console_token: Option<Secret>,
     pub erasure_key: Option<Secret>,
@@ -55,11 +57,12 @@ pub struct Config {
     /// Accounts with mailing lists, by name.
     pub mailers: BTreeMap<String, MailerConfig>,
     pub crm: CrmConfig,
-    /// Another CRM that is fed from the same people.
+    /// A second CRM that gets the same people.
     pub second_crm: Option<CrmConfig>,
     pub guards: Guards,
     pub catalog: Catalog,
     pub sources: Vec<Configured>,
+    /// Time between two polls of the shops.
     pub pull_every: Duration,
     pub retention: Retention,
     pub alarms: AlarmConfig,
@@ -76,21 +79,21 @@ pub struct CrmConfig {
     pub credentials: Credentials,
     pub rate: NonZeroU32,
     pub timeout: Duration,
-    /// How long a call that got no answer may still take effect there.
+    /// How long a call without an answer may still take effect in the CRM.
     pub late_for: jiff::SignedDuration,
-    /// ISO 4217: in which the account holds prices.
+    /// Currency of the account's prices, as ISO 4217 code.
     pub currency: String,
     pub tags: bool,
-    /// Between two looks at what managers changed, in a CRM that tells nothing by itself.
+    /// Time between two polls of managers' changes, for a CRM without webhooks.
     pub poll: Duration,
-    /// The service that lines of invoices are of.
+    /// The service of invoice lines.
     pub service: String,
     pub invoicing: Option<stagedoor_engine::Invoicing>,
-    /// The user or group that new records belong to, where the CRM is told one.
+    /// The user or group that owns new records, if the config names one.
     pub owner: Option<String>,
 }
 
-/// The gateway that SMS go through.
+/// The gateway that sends SMS.
 #[derive(Debug, Clone)]
 pub struct SmsConfig {
     pub provider: SmsProvider,
@@ -101,7 +104,7 @@ pub struct SmsConfig {
     pub rate: NonZeroU32,
 }
 
-/// The relay that letters go through.
+/// The relay that sends e-mails.
 #[derive(Debug, Clone)]
 pub struct SmtpConfig {
     pub host: String,
@@ -109,10 +112,10 @@ pub struct SmtpConfig {
     pub encryption: Encryption,
     pub login: Option<String>,
     pub secret: Secret,
-    /// With or without a name: `Вишнёвый сад <tour@example.ru>`.
+    /// Sender, with or without a name: `Вишнёвый сад <tour@example.ru>`.
     pub from: String,
     pub reply_to: Option<String>,
-    /// A header that tells the relay's reports the mailing: its name, and its value with `{mailing}`.
+    /// Name and value of a header that identifies the mailing in the relay's reports. The value holds `{mailing}`.
     pub tag: Option<(String, String)>,
     pub rate: NonZeroU32,
 }
@@ -125,10 +128,11 @@ pub struct MailerConfig {
     pub login: Option<String>,
     pub api: Option<String>,
     pub rate: NonZeroU32,
-    /// How long the account is left alone after it could not be used.
+    /// Pause of the account after a failure.
     pub rest: Duration,
 }
 
+/// Credentials of a CRM.
 #[derive(Debug, Clone)]
 pub enum Credentials {
     LongLived(Secret),
@@ -137,7 +141,7 @@ pub enum Credentials {
         client_secret: Secret,
         redirect_uri: String,
     },
-    /// Of a Vtiger's user, and how many sessions of it.
+    /// Access key of a Vtiger user, and the number of its sessions.
     AccessKey {
         user: String,
         key: Secret,
@@ -161,7 +165,7 @@ impl Config {
     /// The source under which changes of the first CRM are kept.
     ///
     /// # Errors
-    /// Never in practice: when the default name is none.
+    /// Never in practice: only if the default name is not valid.
     pub fn first_crm_source(&self) -> Result<SourceName, &'static str> {
         let is_first = |one: &&Configured| {
             let is_second = one.source.name.as_str() == SECOND_CRM && self.second_crm.is_some();
@@ -171,7 +175,7 @@ impl Config {
         named.map_or_else(|| SourceName::new("crm"), Ok)
     }
 
-    /// What is over at `now`, each a sentence with its place and a remedy.
+    /// What has expired at `now`. Each sentence has a place and a remedy.
     pub fn over(&self, now: stagedoor_model::Timestamp) -> Vec<String> {
         let pools = self.catalog.pools.values().filter_map(|pool| Some((&pool.name, pool.expires_at?)));
         let over = pools.filter(|(_, end)| *end <= now && !breakage::is_on("useless-values-pass"));
@@ -181,7 +185,7 @@ impl Config {
         .collect()
     }
 
-    /// What works and may not be meant, each a sentence with its place and a remedy.
+    /// Settings that work but may not be meant. Each sentence has a place and a remedy.
     pub fn notices(&self) -> Vec<String> {
         let asks = |audience: Audience| self.catalog.mailings.iter().any(|one| one.to == audience);
         let (confirms, asks_back) = (asks(Audience::Unconfirmed), asks(Audience::Doubted));
@@ -209,7 +213,7 @@ impl Config {
     }
 }
 
-/// The JSON Schema of the file, kept in the repository.
+/// The JSON Schema of the file. The repository keeps a copy.
 #[cfg(feature = "schemas")]
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(schema::StagedoorToml).to_value()

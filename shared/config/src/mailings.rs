@@ -1,4 +1,4 @@
-//! What people are written to about of the hub's own accord, when they are left in peace, and the relay for letters.
+//! Mailings, their quiet hours and limits, and the relay for e-mails.
 
 use std::{collections::BTreeSet, net::IpAddr, num::NonZeroU32};
 
@@ -18,10 +18,10 @@ use crate::{
     validate::{Reader, Value, spot},
 };
 
-/// Placeholders of a mailing's texts.
+/// Placeholders in the texts of a mailing.
 const PLACES: [&str; 8] = ["{name}", "{show}", "{city}", "{when}", "{promo}", "{link}", "{confirm}", "{unsubscribe}"];
 const WEEK: i64 = 7;
-/// The longest that a cascade may wait.
+/// The longest wait in a cascade, in seconds.
 const LONGEST_WAIT: i64 = 30 * 86_400;
 
 impl Reader<'_> {
@@ -143,7 +143,7 @@ impl Reader<'_> {
         MailingLimits { quiet, cap: section.cap.map(|most| (most, days * 86_400)) }
     }
 
-    /// Whether what it goes through is there.
+    /// Checks that the channels of the mailing are configured.
     fn check_reach(&mut self, section: &MailingSection, value: &Value<'_>, place: &str, catalog: &Catalog) {
         let mut note = |key: &str, what: &str| self.errors.note(spot(value, key), format!("{place}.{key}"), what);
         if section.through.is_empty() {
@@ -298,7 +298,7 @@ impl Reader<'_> {
     }
 }
 
-/// What messages can go through.
+/// Names of the sources and gateways that can send messages.
 fn senders(root: &DeTable<'_>) -> BTreeSet<String> {
     let function = |value: &Value<'_>| {
         let function = value.get_ref().get("function").and_then(|text| text.get_ref().as_str().map(str::to_owned));
@@ -311,7 +311,7 @@ fn senders(root: &DeTable<'_>) -> BTreeSet<String> {
     chats.chain(others).collect()
 }
 
-/// The address in `Name <address>`, or alone.
+/// The address in `Name <address>`, or the whole text if it is only an address.
 fn address_of(text: &str) -> Option<stagedoor_model::Email> {
     let address = text.rsplit_once('<').map_or(text, |(_, rest)| rest.trim_end().trim_end_matches('>'));
     stagedoor_model::Email::parse(address.trim()).ok()

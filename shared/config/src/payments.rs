@@ -1,4 +1,4 @@
-//! Which shop's orders a payment provider tells of.
+//! The shop whose orders a payment provider reports on.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,14 @@ use crate::{
 };
 
 impl Reader<'_> {
-    /// Checks that each `orders_of` names a source that sells. Its payments would settle no order otherwise.
+    /// Checks that each `orders_of` names a source that sells. Otherwise its payments would settle no order.
     pub(crate) fn orders_of_sources(&mut self, root: &DeTable<'_>, sources: &[Configured], names: &BTreeSet<String>) {
         let shop_of = |one: &Configured| one.source.options.get("orders_of")?.as_str().map(str::to_owned);
         for one in sources {
             let name = one.source.name.as_str();
             let Some(shop) = shop_of(one) else { continue };
             let sells = sources.iter().find(|other| other.source.name.as_str() == shop);
-            // A source with a mistake has a message of its own.
+            // A source with an error has a message of its own.
             let is_known = sells.is_none() && names.contains(&shop);
             let is_shop = sells.is_some_and(|other| other.function == "ticketing" && shop_of(other).is_none());
             if is_known || is_shop {

@@ -1,4 +1,4 @@
-//! Pools of promo codes: written in the config, in a file beside it, or drawn.
+//! Pools of promo codes. Their codes stand in the config or in a file beside it, or are drawn.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::{
     validate::{Reader, Value, spot},
 };
 
-/// The most codes that a pool draws: more than a stadium has seats.
+/// Maximum number of codes that a pool draws. It is more than a stadium has seats.
 const LARGEST: u32 = 200_000;
 
 impl Reader<'_> {
@@ -59,7 +59,7 @@ impl Reader<'_> {
                     self.errors.note(spot(value, "prefix"), format!("{place}.prefix"), what);
                 }
                 let prefix = section.prefix.clone().unwrap_or_else(|| name.to_uppercase());
-                // Whoever gives no codes need not spend a cold start on drawing them.
+                // A reader that gives out no codes does not draw them, which saves time in a cold start.
                 let key = hub.and_then(|hub| hub.link_key.as_ref()).filter(|_| self.reading.gives_codes());
                 Some(key.map(|key| drawn(key, name, &prefix, size)).unwrap_or_default())
             }
@@ -71,7 +71,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One code a line, as a shop exports them: further columns, quotes, empty lines and lines with # say nothing.
+    /// Reads one code a line, as shops export them. Further columns, quotes, empty lines and lines with # are ignored.
     fn codes_of_file(&mut self, file: &str, value: &Value<'_>, place: &str) -> Option<Vec<String>> {
         if !self.reading.gives_codes() {
             return Some(vec![]);
@@ -99,10 +99,10 @@ impl Reader<'_> {
     }
 }
 
-/// Codes that nobody guesses, the same whenever they are drawn.
+/// Draws codes that nobody can guess. The same key always gives the same codes.
 fn drawn(key: &Secret, pool: &str, prefix: &str, size: u32) -> Vec<String> {
     let key = LinkKey::new(&key.reveal());
-    // Without look-alikes, and without vowels that make words.
+    // The letters have no look-alikes, and no vowels that could form words.
     const LETTERS: &[u8; 24] = b"23456789BCDFGHJKMNPQRTVW";
     let code = |n: u32| {
         let drawn = u128::from_be_bytes(key.draw(&[b"promo", pool.as_bytes(), &n.to_be_bytes()]));

@@ -1,4 +1,4 @@
-//! `[retention]`: how long what was told is kept.
+//! `[retention]`: how long received data is kept.
 
 use jiff::SignedDuration;
 #[cfg(feature = "schemas")]
@@ -28,19 +28,19 @@ impl Default for RetentionSection {
     }
 }
 
-/// How long what was told is kept.
+/// How long received data is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     pub journal: SignedDuration,
-    /// `None`: until it is understood.
+    /// Deliveries that were not understood. `None` means until they are.
     pub unrecognized: Option<SignedDuration>,
-    /// Lines of chats. `None`: as many as a person keeps anyhow.
+    /// Lines of chats. `None` means only the limit by number.
     pub conversations: Option<SignedDuration>,
-    /// When links were opened. `None`: for good.
+    /// Times at which links were opened. `None` means without end.
     pub clicks: Option<SignedDuration>,
 }
 
-/// The journal knows a delivery that is repeated, and a report looks back over a campaign.
+/// Lowest value, in days. The journal recognises repeated deliveries, and a report looks back over a campaign.
 const LEAST: u32 = 30;
 
 impl Reader<'_> {

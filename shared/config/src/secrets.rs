@@ -6,25 +6,28 @@ use stagedoor_webhook::Secret;
 
 use crate::validate::Reader;
 
-/// The least length of a secret in a path, of a token and of a webhook's key, in bytes: 128 bits if it is drawn.
+/// Minimum length in bytes of a secret in a path, of a token and of a webhook's key: 128 bits if it is drawn.
 pub(crate) const SECRET: usize = 16;
-/// The least length of a key that the hub hashes with, in bytes.
+/// Minimum length in bytes of a key that the hub hashes with.
 pub(crate) const KEY: usize = 32;
 
-/// The mistake of a secret with less than `least` bytes.
+/// The error of a secret with fewer than `least` bytes.
 fn too_short(length: usize, least: usize) -> String {
     let used = if least == KEY { "; docs/security.md says what changes with a key in use" } else { "" };
     format!("has {length} bytes, at least {least} are needed; make another with `openssl rand -hex 32`{used}")
 }
 
-/// Where secrets are kept. Values never appear in an error text.
+/// A store of secrets. Values never appear in an error text.
 pub trait Secrets {
+    /// Returns the value of a reference.
+    ///
     /// # Errors
-    /// A sentence that says what is missing and where it is to be put.
+    /// A message that says what is missing and where to put it.
     fn resolve(&self, reference: &str) -> Result<String, String>;
 }
 
-/// `env:NAME` from the environment; `dev:<text>` is the text itself, for a hub that only this machine can reach.
+/// Resolves `env:NAME` from the environment. `dev:<text>` is the text itself, for a hub that only this machine can
+/// reach.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalSecrets {
     pub allow_dev: bool,
@@ -42,10 +45,10 @@ impl Secrets for LocalSecrets {
     }
 }
 
-/// Reads one environment variable; the only place that does.
+/// Reads one environment variable. Only this function does so.
 ///
 /// # Errors
-/// A sentence that names the variable.
+/// A message that names the variable.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn variable(name: &str) -> Result<String, String> {
     match std::env::var(name) {
@@ -75,8 +78,8 @@ impl Reader<'_> {
         self.secret_of(reference, span, place, 0)
     }
 
-    /// A secret that the organiser makes: one with less than `least` bytes is a mistake. A `dev:` secret may be short: it
-    /// protects nothing that a stranger could reach.
+    /// Resolves a secret that the organiser creates. Fewer than `least` bytes are an error. A `dev:` secret may be
+    /// short, because it protects nothing that a stranger could reach.
     pub(crate) fn secret_of(
         &mut self,
         reference: &str,
@@ -86,7 +89,7 @@ impl Reader<'_> {
     ) -> Option<Secret> {
         match self.secrets.resolve(reference) {
             Ok(secret) => {
-                // Of a certificate in PEM the last line ends.
+                // The last line of a PEM certificate ends with a line break.
                 let has_spaces = secret.trim() != secret && !secret.contains("-----BEGIN ");
                 if has_spaces && self.reading.checks_secrets() && !breakage::is_on("secrets-of-any-shape") {
                     let what = "begins or ends with white space, such as the end of a line: take it away";

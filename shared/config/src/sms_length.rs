@@ -1,20 +1,20 @@
-//! How many SMS a text costs: gateways count segments (3GPP TS 23.038 and 23.040).
+//! Number of SMS that a text costs. Gateways count segments (3GPP TS 23.038 and 23.040).
 
 use stagedoor_engine::{Catalog, Localised, Variant};
 use stagedoor_model::{Channel, breakage};
 
-/// A text of more segments is worth a notice.
+/// A text with more segments gets a notice.
 const SEGMENTS: usize = 3;
-/// GSM 7-bit: septets of one SMS, and of each segment of a longer one.
+/// GSM 7-bit: number of septets in one SMS, and in each segment of a longer one.
 const GSM: (usize, usize) = (160, 153);
-/// UCS-2: the same in UTF-16 units.
+/// UCS-2: the same numbers in UTF-16 units.
 const UCS2: (usize, usize) = (70, 67);
-/// The basic alphabet of GSM 7-bit, but for Latin letters and digits.
+/// The basic alphabet of GSM 7-bit, except for Latin letters and digits.
 const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./:;<=>?¡ÄÖÑÜ§¿äöñüà";
-/// Its extension: two septets each.
+/// The extension of the alphabet. Each character takes two septets.
 const EXTENSION: &str = "\u{c}^{}\\[~]|€";
 
-/// Segments of a text, and the letter because of which each holds 67 and not 153.
+/// Number of segments of a text, and the first letter that limits each segment to 67 instead of 153.
 fn segments(text: &str) -> (usize, Option<char>) {
     let septets = |c: char| match c {
         _ if c.is_ascii_alphanumeric() || BASIC.contains(c) => Some(1),
@@ -27,7 +27,7 @@ fn segments(text: &str) -> (usize, Option<char>) {
     if text.chars().map(width).sum::<usize>() <= alone {
         return (1, wide);
     }
-    // No letter is cut in two.
+    // A letter is never split between two segments.
     let (mut count, mut used) = (1, 0);
     for c in text.chars() {
         used += width(c);
@@ -38,7 +38,7 @@ fn segments(text: &str) -> (usize, Option<char>) {
     (count, wide)
 }
 
-/// The text without `{name}` and the like, which are as long as what they stand for.
+/// The text without placeholders such as `{name}`, whose length depends on their values.
 fn literal(text: &str) -> String {
     let (mut kept, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once('{') {
@@ -67,8 +67,8 @@ fn notice(place: &str, text: &Localised, remedy: &str) -> Option<String> {
     ))
 }
 
-/// Texts that cost many SMS, each a sentence with its place and a remedy. `hears_sms`: SMS that come in are answered by the
-/// bot's own replies.
+/// Texts that cost many SMS. Each sentence has a place and a remedy. `hears_sms` is true if the bot's replies answer
+/// incoming SMS.
 pub(crate) fn notices(catalog: &Catalog, hears_sms: bool) -> Vec<String> {
     let campaigns = catalog
         .campaigns

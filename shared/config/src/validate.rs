@@ -49,22 +49,23 @@ const SECTIONS: [&str; 24] = [
     "alarms",
 ];
 
-/// Asks a function whether its provider can be made of a source.
+/// Checks whether the function's provider can be created from a source.
 pub type CheckProvider<'c> = &'c dyn Fn(&str, &Source) -> Result<(), String>;
 
-/// Reads the text of stagedoor.toml. `file` is its name for messages, and where the files that it names are looked for.
+/// Reads the text of stagedoor.toml. `file` is its name for messages, and its folder holds the files that the config
+/// names.
 ///
 /// # Errors
-/// Every mistake of the file.
+/// All errors of the file.
 pub fn load(file: &str, text: &str, secrets: &dyn Secrets, check: CheckProvider<'_>) -> Result<Config, ConfigErrors> {
     load_for(Reading::Everything, file, text, secrets, check)
 }
 
-/// The same for one function of many: secrets that are none of its business are not resolved, and their places stay
-/// empty, which opens nothing.
+/// Reads the text for one function. Secrets that the function does not need are not resolved. Their values stay empty,
+/// and an empty secret opens nothing.
 ///
 /// # Errors
-/// Every mistake of what it reads.
+/// All errors of the part that it reads.
 pub fn load_for(
     reading: Reading,
     file: &str,
@@ -85,22 +86,23 @@ pub fn load_for(
     }
 }
 
-/// Who reads the file.
+/// The reader of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
+    /// A reader that needs everything, but does not check the quality of secrets.
     Everything,
-    /// The hub as one process needs everything, and has a console. The addresses of the command line come first.
+    /// The hub in one process. It needs everything and has a console. Addresses of the command line have priority.
     OneMachine(Listeners),
-    /// What a deployment is checked for before it is made: everything, and how good its secrets are.
+    /// The check before a deployment. It needs everything, and checks the quality of secrets.
     Deployment,
-    /// A receiving function needs the webhook secrets of its own sources. It joins nobody, so it leaves `[identity]`
-    /// unread: a phone in it would make every cold start read the numbering plans.
+    /// A receiving function. It needs the webhook secrets of its own sources. It joins nobody, so it does not read
+    /// `[identity]`: a phone there would make every cold start read the numbering plans.
     Receiving(&'static str),
-    /// The queue's consumer needs the CRM's secrets, its hook's, and those by which shops are asked.
+    /// The queue's consumer. It needs the secrets of the CRM, of its webhook, and of the shops' APIs.
     Sync,
-    /// What runs by the clock needs those by which shops are asked.
+    /// The scheduled functions. They need the secrets of the shops' APIs.
     Schedule,
-    /// The outbox's consumer needs the tokens of messengers and the SMS gateway's.
+    /// The outbox's consumer. It needs the tokens of messengers and of the SMS gateway.
     Outreach,
 }
 
@@ -109,7 +111,8 @@ impl Reading {
         matches!(self, Self::Everything | Self::OneMachine(_) | Self::Deployment)
     }
 
-    /// Functions of a deployment do not: a webhook is not lost for a secret that was good enough yesterday.
+    /// True if the quality of secrets is checked. Functions of a deployment do not check it, so that no webhook is lost
+    /// for a secret that was accepted before.
     pub(crate) fn checks_secrets(self) -> bool {
         matches!(self, Self::OneMachine(_) | Self::Deployment)
     }
@@ -123,7 +126,7 @@ impl Reading {
         }
     }
 
-    /// On AWS nothing serves a console.
+    /// True if the reader serves a console. On AWS nothing does.
     pub(crate) fn has_console(self) -> bool {
         matches!(self, Self::OneMachine(_))
     }
@@ -132,7 +135,7 @@ impl Reading {
         self.is_everything() || self == Self::Sync
     }
 
-    /// Whether secrets in the options of a function's sources are read.
+    /// True if secrets in the options of a function's sources are read.
     fn options_of(self, function: &str) -> bool {
         match self {
             Self::Everything | Self::OneMachine(_) | Self::Deployment => true,
@@ -159,21 +162,21 @@ pub(crate) struct Reader<'t> {
     pub errors: ErrorList<'t>,
     pub secrets: &'t dyn Secrets,
     pub reading: Reading,
-    /// Where other files that the config names are.
+    /// Folder of the other files that the config names.
     pub folder: PathBuf,
 }
 
 pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
-/// The place of a key within a section, or of the section itself.
+/// The position of a key within a section, or of the section itself.
 pub(crate) fn spot(section: &Value<'_>, key: &str) -> Range<usize> {
     section.get_ref().get(key).map_or_else(|| section.span(), Spanned::span)
 }
 
-/// Keys of one section that are noted as mistakes.
+/// Maximum number of keys of one section that are noted as errors.
 const MISTAKES: usize = 30;
 
-/// Takes the smallest key or item out that stands there; its name.
+/// Removes the smallest key or item at this position, and returns its name.
 fn without(value: &mut DeValue<'_>, span: &Range<usize>) -> Option<String> {
     let stands = |of: Range<usize>| of.start <= span.start && span.end <= of.end && !of.is_empty();
     match value {
@@ -212,7 +215,7 @@ impl Reader<'_> {
         let retention = self.retention(root);
         let sandbox = self.optional::<SandboxSection>(root, "sandbox");
         let mut catalog = Catalog::default();
-        // A mistake in [hub] hides none in the sources.
+        // An error in [hub] must not hide errors in the sources.
         let stand_in = Region::new("RU").ok().map(|region| (region, "RUB"));
         self.bounds(root);
         let defaults = hub.as_ref().map(|hub| (hub.region, hub.currency.as_str())).or(stand_in);
@@ -265,7 +268,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Reads a section. A key that cannot be read is noted and left out, so that it hides no other mistake of the section.
+    /// Reads a section. An unreadable key is noted and left out, so that it hides no other error of the section.
     pub(crate) fn read<T: for<'de> Deserialize<'de>>(&mut self, value: &Value<'_>, place: &str) -> Option<T> {
         let (mut rest, mut left_out) = (value.clone(), Vec::<String>::new());
         loop {
@@ -296,7 +299,7 @@ impl Reader<'_> {
         value
     }
 
-    /// Notes what says two things at once: the one that is read last would count.
+    /// Notes an ambiguous setting, where only the value that is read last would count.
     pub(crate) fn twice(&mut self, span: Range<usize>, place: String, what: String) {
         if !breakage::is_on("ambiguous-config-passes") {
             self.errors.note(span, place, what);
@@ -305,7 +308,7 @@ impl Reader<'_> {
 
     pub(crate) fn region(&mut self, code: &str, span: Range<usize>, place: &str) -> Option<Region> {
         let region = Region::new(code);
-        // Running functions do not read the numbering plans for it.
+        // Running functions do not read the numbering plans for this check.
         let is_checked = self.reading.checks_secrets() && !breakage::is_on("useless-values-pass");
         if is_checked && region.as_ref().is_ok_and(|region| region.prefix().is_none()) {
             let what = "no country with phone numbers of its own, expected two letters such as RU";
@@ -407,7 +410,7 @@ impl Reader<'_> {
         if section.secrets.is_empty() {
             self.errors.note(spot(value, "secrets"), &secret_place, "at least one secret is needed");
         }
-        // A door without a secret opens to nobody.
+        // An endpoint without a secret accepts nobody.
         let own = self.reading.webhooks_of(&section.function);
         let references = section.secrets.iter().filter(|_| own);
         let secrets: Vec<Option<Secret>> =
