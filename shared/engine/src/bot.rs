@@ -86,6 +86,7 @@ pub struct Reply {
     pub ask: Option<Ask>,
 }
 
+/// The replies, stop words and codes of the bot.
 #[derive(Debug, Clone, Default)]
 pub struct BotScript {
     pub replies: Vec<Reply>,
@@ -305,8 +306,7 @@ impl<'s> State<'s, '_> {
         }
     }
 
-    /// Interprets an edited message. The bot answered the first version, so a manager reads the new one. Only a stop or
-    /// a new address has an effect.
+    /// Interprets an edit. The bot answered the first text, so a manager reads it. Only a stop or a new address acts.
     fn edited(&self, text: &str) -> Intent {
         match self.typed(text).0 {
             Intent::Given(given) if self.person.identifiers_and_claims().contains(&given) => Intent::Other,

@@ -28,7 +28,9 @@ pub struct Campaign {
     pub ends_at: Timestamp,
     /// The text of its SMS. It holds `{link}`, and may hold `{name}`.
     pub sms: Option<Localised>,
+    /// The title of its page.
     pub title: Localised,
+    /// The text of its page.
     pub words: Localised,
 }
 
@@ -36,6 +38,7 @@ pub struct Campaign {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     pub name: String,
+    /// The codes, in the order in which they are given out.
     pub codes: Vec<String>,
     /// True if everybody gets the first code.
     pub shared: bool,
@@ -87,7 +90,8 @@ pub struct Attributions<'p> {
     catalog: &'p Catalog,
     /// Codes that the person received, in capitals, each with its rank among them and its campaign.
     codes: BTreeMap<String, (usize, &'p String)>,
-    /// Visits to a link, clicks in a letter and openings of a letter, each with its campaign. The earliest comes first.
+    /// Visits to a link, each with its campaign. The earliest comes first. The next two fields hold clicks in letters
+    /// and openings of letters in the same way.
     linked: Vec<(Timestamp, &'p String)>,
     clicked: Vec<(Timestamp, &'p String)>,
     seen: Vec<(Timestamp, &'p String)>,

@@ -34,6 +34,7 @@ pub struct Show {
     pub key: ShowKey,
     pub title: String,
     pub city: Option<String>,
+    /// The beginning, if it is known.
     pub starts_at: Option<Timestamp>,
     /// The time zone of its place: an IANA name, or an offset from UTC such as `+05:00`.
     pub zone: Option<String>,
@@ -113,15 +114,18 @@ pub struct Catalog {
     pub bot_script: BotScript,
     /// The time zone in which managers read times. `None` means UTC.
     pub zone: Option<TimeZone>,
+    /// The rules for consents.
     pub consent: ConsentPolicy,
     pub segments: Vec<Segment>,
     pub lists: Vec<ListRule>,
+    /// The windows of attribution.
     pub windows: Windows,
     /// True if contacts also show segments and consents as tags.
     pub tags: bool,
     /// How invoices are written. If `None`, the hub writes no invoices.
     pub invoicing: Option<Invoicing>,
     pub mailings: Vec<Mailing>,
+    /// Quiet hours and the cap on advertising.
     pub manners: MailingLimits,
     /// The senders that exist: `sms`, `email`, and the messenger sources with a token.
     pub senders: BTreeSet<String>,

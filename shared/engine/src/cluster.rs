@@ -10,6 +10,7 @@ use crate::{BlockedJoin, Cluster, GuardReason, Guards, claims};
 #[derive(Default)]
 pub(crate) struct Grown {
     pub cluster: Cluster,
+    /// Its oldest record.
     pub oldest: Option<(Timestamp, RecordKey)>,
     counts: BTreeMap<Kind, usize>,
     /// Values that its records claim and nothing proves.
@@ -47,7 +48,9 @@ pub(crate) struct UnionFind<'p> {
     guards: &'p Guards,
     /// Pairs of identifiers that a manager assigned to two different people.
     apart: Vec<(Identifier, Identifier)>,
+    /// The clusters so far, by their root.
     pub clusters: BTreeMap<usize, Grown>,
+    /// The cluster that an identifier leads to.
     owner: BTreeMap<Identifier, usize>,
     records: BTreeMap<RecordKey, usize>,
     pub blocked_joins: Vec<BlockedJoin>,
@@ -65,6 +68,8 @@ impl<'p> UnionFind<'p> {
         }
     }
 
+    /// Adds a record, and merges its cluster with those that these identifiers lead to. A join that a guard refuses is
+    /// noted in `blocked_joins`.
     pub fn add<'a>(&mut self, record: &Record, identifiers: impl Iterator<Item = &'a Identifier>) {
         let mut root = self.fresh(record);
         if let Some(other) = record.beside.as_ref().and_then(|key| self.of_record(key)) {
@@ -102,10 +107,12 @@ impl<'p> UnionFind<'p> {
         id
     }
 
+    /// Returns the cluster of a record.
     pub fn of_record(&self, record: &RecordKey) -> Option<usize> {
         self.records.get(record).copied()
     }
 
+    /// Returns the cluster that an identifier leads to.
     pub fn of_identifier(&self, identifier: &Identifier) -> Option<usize> {
         self.owner.get(identifier).copied()
     }
@@ -147,7 +154,8 @@ impl<'p> UnionFind<'p> {
         target
     }
 
-    /// True if a manager forbids a cluster that holds both of these, and the identifier `more`.
+    /// True if a manager's decision forbids one cluster of these two. `more` is an identifier that the cluster would
+    /// hold as well.
     pub fn are_apart(&self, one: usize, other: usize, more: Option<&Identifier>) -> bool {
         let holds = |identifier: &Identifier| {
             more == Some(identifier) || self.of_identifier(identifier).is_some_and(|id| id == one || id == other)
@@ -155,6 +163,8 @@ impl<'p> UnionFind<'p> {
         self.apart.iter().any(|(a, b)| holds(a) && holds(b))
     }
 
+    /// Returns the reason why a guard refuses to join the cluster `other`, or the identifier alone, to the cluster
+    /// `root`.
     fn obstacle(&self, root: usize, other: Option<usize>, identifier: &Identifier) -> Option<GuardReason> {
         if self.are_apart(root, other.unwrap_or(root), Some(identifier)) {
             return Some(GuardReason::Decided);

@@ -25,10 +25,11 @@ pub struct CodePolicy {
     pub prefixes: Vec<String>,
     /// The most codes a day, over all people.
     pub most: u32,
-    /// With `{code}`.
+    /// The text of the SMS, with `{code}`.
     pub sms: Localised,
+    /// The subject of the e-mail with the code.
     pub subject: Localised,
-    /// With `{code}`.
+    /// The text of the e-mail, with `{code}`.
     pub letter: Localised,
     /// The message in the chat after a code was sent.
     pub sent: Localised,

@@ -452,10 +452,10 @@ mod tests {
         // A stranger may say in their name that they want letters again. The old link does not answer that.
         all.extend([entry(5, Decision::Given, "form"), entry(6, Decision::Asked, "letter"), answer(7, 1)]);
         assert!(matches!(now(&all), Standing::Unconfirmed(_)));
-        // Nor does what counts for less than a consent, as long as nothing was confirmed.
+        // A statement that counts for less than a consent does not answer it either, as long as nothing was confirmed.
         all.push(entry(8, Decision::Given, "list"));
         assert!(matches!(now(&all), Standing::Unconfirmed(_)));
-        // Asked anew, they confirm anew.
+        // The person is asked again and confirms again.
         all.push(answer(9, 6));
         assert!(matches!(now(&all), Standing::Given(_)));
     }

@@ -192,8 +192,8 @@ pub(crate) fn note(person: &Person, noted: &BTreeSet<String>, catalog: &Catalog,
     (!lines.is_empty()).then(|| NoteDraft { person: person.id, text: text.join("\n"), lines })
 }
 
-/// Returns when the pictures that a person sends one after the other are likely complete. `None` means that they are
-/// complete.
+/// Returns when the pictures that a person sends one after the other are likely complete. `None` means that there is
+/// nothing to wait for.
 pub(crate) fn settles_at(person: &Person, noted: &BTreeSet<String>, now: Timestamp) -> Option<Timestamp> {
     let pictures = chatty(person).flat_map(|(_, conversation)| &conversation.lines).filter(|line| {
         matches!(line.said, MessageContent::Other(..))
@@ -218,7 +218,7 @@ fn spoken(line: &Message, channel: &str, catalog: &Catalog) -> String {
     let zone = catalog.zone.clone().unwrap_or(TimeZone::UTC);
     let at = line.at.to_zoned_datetime(zone).strftime("%d.%m %H:%M %Z").to_string();
     match &line.said {
-        // This is not one of our links: a person typed a word, or it belongs to another campaign.
+        // This is not one of our links: a person typed a word, or the link belongs to a campaign of somebody else.
         MessageContent::Started { token: Some(token) }
             if token.header().is_none() && !breakage::is_on("words-for-token-unheard") =>
         {

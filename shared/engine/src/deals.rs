@@ -40,6 +40,7 @@ impl DealSum {
 /// The interest of one person in one show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Deal {
+    /// The show that the person is interested in.
     pub show: Show,
     /// The stage that the deal has reached.
     pub stage: Stage,
@@ -204,7 +205,8 @@ struct DealBuilder {
     refunded_at: Option<Timestamp>,
     /// The number of paid orders of which something still stands.
     standing: usize,
-    /// The number of orders that wait for their money, and how many of them are paid in part or belong to a company.
+    /// The number of orders that wait for their money. `owing` counts those of them that are paid in part or belong to
+    /// a company.
     open: usize,
     owing: usize,
     /// The time of the last payment of a standing order.

@@ -12,7 +12,9 @@ use crate::{
 /// Records and people that share identifiers. They must be folded and saved together.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
+    /// The records of the batch.
     pub records: Vec<Record>,
+    /// Stored people whom the records may concern.
     pub people: Vec<Person>,
 }
 
@@ -95,7 +97,7 @@ struct Groups {
 impl Groups {
     fn put(&mut self, nodes: &[Node], fill: impl FnOnce(&mut Group)) {
         let touched: BTreeSet<usize> = nodes.iter().filter_map(|node| self.of.get(node).copied()).collect();
-        // The largest group swallows the others, so that each node moves at most log n times.
+        // The largest group absorbs the others, so each node moves at most log n times.
         let target =
             touched.iter().copied().max_by_key(|id| self.nodes.get(id).map_or(0, Vec::len)).unwrap_or_else(|| {
                 self.next += 1;

@@ -97,14 +97,18 @@ pub enum GuardReason {
 pub struct BlockedJoin {
     /// The record whose identifier did not join.
     pub record: RecordKey,
+    /// The shared identifier.
     pub identifier: Identifier,
+    /// The reason of the guard.
     pub why: GuardReason,
 }
 
 /// The records of one person, and the identifiers that hold them together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cluster {
+    /// The keys of its records.
     pub records: BTreeSet<RecordKey>,
+    /// The identifiers that lead to it.
     pub identifiers: BTreeSet<Identifier>,
 }
 
@@ -113,6 +117,7 @@ pub struct Cluster {
 pub struct Partition {
     /// Sorted by the oldest record of each cluster.
     pub clusters: Vec<Cluster>,
+    /// Joins that a guard refused.
     pub blocked_joins: Vec<BlockedJoin>,
     /// Newly found shared identifiers. From now on they join nobody.
     pub shared_identifiers: BTreeSet<Identifier>,

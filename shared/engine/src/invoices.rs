@@ -11,9 +11,12 @@ use crate::{Catalog, Payments, Person, PersonId, Settlement, Settlements, ShowKe
 /// ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanyDraft {
+    /// The key of the company.
     pub key: String,
     pub name: String,
+    /// The Russian tax id, if it is valid.
     pub inn: Option<String>,
+    /// The Russian code of the branch, if it was given.
     pub kpp: Option<String>,
     /// A text that was given as a tax id and is not valid.
     pub unchecked: Option<String>,
@@ -90,6 +93,7 @@ pub struct InvoiceDraft {
     /// The key of the company that buys. `None` means a single visitor.
     pub company: Option<String>,
     pub lines: Vec<InvoiceLine>,
+    /// The currency of all its sums (ISO 4217).
     pub currency: String,
     /// The total of the order, in minor units.
     pub total: i64,

@@ -36,7 +36,7 @@ impl Later {
         self.0.push((path, value));
     }
 
-    /// Joins what two documents kept that become one.
+    /// Joins the values kept from two documents that become one.
     #[must_use]
     pub fn with(mut self, other: Self) -> Self {
         let fresh: Vec<_> = other.0.into_iter().filter(|one| !self.0.contains(one)).collect();

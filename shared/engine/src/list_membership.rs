@@ -62,6 +62,7 @@ pub type Places = BTreeMap<String, BTreeMap<String, Place>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     pub email: Email,
+    /// The name that letters may use.
     pub name: Option<String>,
 }
 
